@@ -1,0 +1,25 @@
+"""Errors that a user can act on; each message names both sides and the remedy."""
+
+
+class HelixError(Exception):
+    """Base of the errors raised by helix_jax."""
+
+
+class FingerprintError(HelixError, ValueError):
+    """Two things that were made from different inputs were put together."""
+
+
+class StoreError(HelixError, ValueError):
+    """An activation store is missing, damaged, incomplete or does not match."""
+
+
+class CheckpointError(HelixError, ValueError):
+    """A model folder is missing files, damaged, or not what its config says."""
+
+
+class CorpusError(HelixError, ValueError):
+    """A text source is missing, empty, or lacks what was asked of it."""
+
+
+class RunError(HelixError, ValueError):
+    """A work directory cannot be used with these flags."""
