@@ -1,0 +1,1 @@
+"""Corpora as streams of (id, text, label), their splits, and a trigram baseline."""

@@ -1,0 +1,169 @@
+"""The embedded corpus: docstrings of the scientific packages installed beside us.
+
+Docstrings of modules, classes and functions are parsed with `ast` from source files
+(nothing is imported or executed) of a fixed list of packages, all of them core
+dependencies of this project, so that every installation has them. The label is the
+package. A document is a source file.
+
+What to know when reading a score on it: many texts name their own package, classes or
+conventions, so classification is easier than topic classification of news; and
+`transformers` repeats itself with the model's name exchanged, which removing equal
+texts does not remove. The texts follow the installed versions; the fingerprint
+names both the versions and the content.
+"""
+
+import ast
+import functools
+import gc
+import hashlib
+import importlib.metadata
+import importlib.util
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from helix_jax.errors import CorpusError
+from helix_jax.types import Text
+
+# Label (top-level package) -> (distribution that installs it, folder in the package).
+PACKAGES = {
+    "numpy": ("numpy", "."),
+    "scipy": ("scipy", "."),
+    "jax": ("jax", "."),
+    "pandas": ("pandas", "."),
+    "transformers": ("transformers", "."),
+    "flax": ("flax", "."),
+    "optax": ("optax", "."),
+    "datasets": ("datasets", "."),
+    "huggingface_hub": ("huggingface_hub", "."),
+    "fsspec": ("fsspec", "."),
+    "orbax": ("orbax-checkpoint", "checkpoint"),
+}
+MINIMUM_CHARACTERS = 60
+CLASSES = tuple(sorted(PACKAGES))
+
+_NAMED = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_BLOCKS = (ast.If, ast.Try, ast.With)
+
+
+def content_key(text: str) -> bytes:
+    """Hash of a text up to case and whitespace; equal keys are duplicates."""
+    return hashlib.sha256(" ".join(text.lower().split()).encode()).digest()[:16]
+
+
+@functools.cache
+def read_docstrings() -> tuple[Text, ...]:
+    """All texts of the embedded corpus, in a fixed order and without duplicates.
+
+    Returns:
+      Texts with id "package/path/file.py#Qualified.name" (the module's own docstring
+      ends in "#"), the cleaned docstring, and the package's place in CLASSES. Of equal
+      docstrings the first in the order of PACKAGES is kept. Parsing takes some
+      seconds; the result is kept for the rest of the process.
+
+    Raises:
+      CorpusError: a package of the list is not installed.
+    """
+    seen: set[bytes] = set()
+    texts = []
+    # Syntax trees are millions of objects without cycles: the collector, which would
+    # walk them again and again, doubles the time.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for package in PACKAGES:
+            for text_id, text in _package_docstrings(package):
+                key = content_key(text)
+                if key not in seen:
+                    seen.add(key)
+                    texts.append(Text(text_id, text, CLASSES.index(package)))
+    finally:
+        if collecting:
+            gc.enable()
+    return tuple(texts)
+
+
+@functools.cache
+def docstrings_fingerprint() -> dict:
+    """What the corpus was made from: package versions and a hash of the content."""
+    digest = hashlib.sha256()
+    for text in read_docstrings():
+        digest.update(f"{text.id}\0{text.text}\0".encode())
+    return {
+        "corpus": "docstrings",
+        "versions": {
+            package: importlib.metadata.version(distribution)
+            for package, (distribution, _) in PACKAGES.items()
+        },
+        "sha256": digest.hexdigest()[:16],
+    }
+
+
+def _package_folder(package: str) -> Path:
+    distribution, inner = PACKAGES[package]
+    spec = importlib.util.find_spec(package)  # finds, does not import
+    for location in (spec.submodule_search_locations or ()) if spec else ():
+        folder = Path(location) / inner
+        if folder.is_dir():
+            return folder
+    raise CorpusError(
+        f"docstrings: package {package!r} is not installed; the embedded corpus needs "
+        f"all of {', '.join(PACKAGES)}. Install it with: pip install {distribution}"
+    )
+
+
+def _package_docstrings(package: str) -> Iterator[tuple[str, str]]:
+    folder = _package_folder(package)
+    inner = PACKAGES[package][1]
+    prefix = package if inner == "." else f"{package}/{inner}"
+    files = sorted(
+        (path.relative_to(folder).as_posix(), path) for path in folder.rglob("*.py")
+    )
+    for name, path in files:
+        if not _is_test(name):
+            yield from _file_docstrings(f"{prefix}/{name}", path)
+
+
+def _is_test(name: str) -> bool:
+    *folders, file = name.split("/")
+    return (
+        not {"test", "tests", "testing", "__pycache__"}.isdisjoint(folders)
+        or file.startswith("test_")
+        or file.endswith("_test.py")
+    )
+
+
+def _file_docstrings(document: str, path: Path) -> Iterator[tuple[str, str]]:
+    source = path.read_bytes()
+    if b'"""' not in source and b"'''" not in source:
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # escapes in other people's strings
+            tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return  # a template, or written for another Python
+    used: dict[str, int] = {}
+    for name, node in _named_nodes(tree, ""):
+        text = ast.get_docstring(node)  # cleaned as inspect.cleandoc does
+        if text is None:
+            continue
+        text = text.encode("utf-8", "replace").decode().replace("\0", "").strip()
+        if len(text) < MINIMUM_CHARACTERS:
+            continue
+        # Overloads, property setters and branches define one name several times.
+        count = used[name] = used.get(name, 0) + 1
+        yield f"{document}#{name}" + (f"~{count}" if count > 1 else ""), text
+
+
+def _named_nodes(node: ast.AST, name: str) -> Iterator[tuple[str, ast.AST]]:
+    if isinstance(node, (ast.Module, *_NAMED)):
+        yield name, node
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return  # functions inside functions are details
+    for block in ("body", "handlers", "orelse", "finalbody"):
+        for child in getattr(node, block, ()):
+            if isinstance(child, _NAMED):
+                yield from _named_nodes(child, f"{name}.{child.name}".lstrip("."))
+            elif isinstance(child, (*_BLOCKS, ast.ExceptHandler)):
+                yield from _named_nodes(child, name)
