@@ -120,15 +120,16 @@ def _package_docstrings(package: str) -> Iterator[tuple[str, str]]:
         (path.relative_to(folder).as_posix(), path) for path in folder.rglob("*.py")
     )
     for name, path in files:
-        if not _is_test(name):
+        if not _is_skipped(name):
             yield from _file_docstrings(f"{prefix}/{name}", path)
 
 
-def _is_test(name: str) -> bool:
+def _is_skipped(name: str) -> bool:
+    """Tests, and the templates from which `transformers` generates its models."""
     *folders, file = name.split("/")
     return (
         not {"test", "tests", "testing", "__pycache__"}.isdisjoint(folders)
-        or file.startswith("test_")
+        or file.startswith(("test_", "modular_"))
         or file.endswith("_test.py")
     )
 
