@@ -1,0 +1,51 @@
+"""Hugging Face checkpoints as pure functions over parameter pytrees."""
+
+from helix_jax.models.cache import KeyValueCache, empty_cache, rewind
+from helix_jax.models.checkpoint import (
+    Model,
+    load_model,
+    model_folder,
+    model_name,
+    save_model,
+)
+from helix_jax.models.families import FAMILIES, family_of
+from helix_jax.models.params import flatten, init_params, nest, parameter_shapes
+from helix_jax.models.spec import ModelSpec, RopeSpec
+from helix_jax.models.tokenizer import check_vocabulary, load_tokenizer
+from helix_jax.models.transformer import (
+    ModelOutput,
+    apply_head,
+    apply_model,
+    embed,
+    project_to_vocabulary,
+    resolve_layers,
+    run_layers,
+)
+
+__all__ = [
+    "FAMILIES",
+    "KeyValueCache",
+    "Model",
+    "ModelOutput",
+    "ModelSpec",
+    "RopeSpec",
+    "apply_head",
+    "apply_model",
+    "check_vocabulary",
+    "embed",
+    "empty_cache",
+    "family_of",
+    "flatten",
+    "init_params",
+    "load_model",
+    "load_tokenizer",
+    "model_folder",
+    "model_name",
+    "nest",
+    "parameter_shapes",
+    "project_to_vocabulary",
+    "resolve_layers",
+    "rewind",
+    "run_layers",
+    "save_model",
+]

@@ -1,0 +1,52 @@
+"""The supported architectures, by Hugging Face `model_type`."""
+
+from helix_jax.errors import CheckpointError
+from helix_jax.models.families import (
+    bert,
+    gemma,
+    gpt2,
+    gpt_neo,
+    gpt_neox,
+    llama,
+    mistral,
+    olmo2,
+    opt,
+    phi3,
+    qwen2,
+    qwen3,
+)
+from helix_jax.models.families.common import Family
+
+FAMILIES = {
+    family.name: family
+    for family in (
+        llama.FAMILY,
+        mistral.FAMILY,
+        qwen2.FAMILY,
+        qwen3.FAMILY,
+        gemma.GEMMA2,
+        gemma.GEMMA3,
+        phi3.FAMILY,
+        gpt2.FAMILY,
+        gpt_neo.FAMILY,
+        gpt_neox.FAMILY,
+        olmo2.FAMILY,
+        opt.FAMILY,
+        bert.BERT,
+        bert.ROBERTA,
+    )
+}
+
+
+def family_of(model_type: str) -> Family:
+    """The family of a config's `model_type`.
+
+    Raises:
+      CheckpointError: it is not supported; names those that are.
+    """
+    if model_type not in FAMILIES:
+        raise CheckpointError(
+            f"model_type {model_type!r} is not supported; supported are "
+            f"{', '.join(sorted(FAMILIES))}."
+        )
+    return FAMILIES[model_type]

@@ -1,0 +1,149 @@
+"""What a family is, and the parts that several families share."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from helix_jax.errors import CheckpointError
+from helix_jax.models.config import ConfigReader
+from helix_jax.models.convert import KEEP, Rule, dense, norm
+from helix_jax.models.rope import rope_from_hf
+from helix_jax.models.spec import ModelSpec, RopeSpec
+
+# Hugging Face names of activations -> ours.
+ACTIVATION_NAMES = {
+    "silu": "silu",
+    "swish": "silu",
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+}
+
+
+class Family(NamedTuple):
+    """One architecture of the Hugging Face zoo.
+
+    Attributes:
+      name: its `model_type`.
+      spec_from_hf: config dict -> ModelSpec.
+      rules: checkpoint names <-> parameters.
+      prefix: what full checkpoints put before the names of the base model; checkpoints
+        of the base model alone lack it.
+      ignored: regular expressions of tensors without parameters (buffers, poolers).
+      renamed: (regular expression, replacement) applied to checkpoint names first.
+    """
+
+    name: str
+    spec_from_hf: Callable[[Mapping[str, Any]], ModelSpec]
+    rules: tuple[Rule, ...]
+    prefix: str = "model."
+    ignored: tuple[str, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
+
+
+def read_activation(config: ConfigReader, name: str) -> str:
+    """The activation under a config attribute, in our spelling."""
+    value = config.take(name)
+    if value not in ACTIVATION_NAMES:
+        raise CheckpointError(
+            f"{config.family}: config attribute {name!r} is {value!r}; supported are "
+            f"{', '.join(ACTIVATION_NAMES)}."
+        )
+    return ACTIVATION_NAMES[value]
+
+
+def read_head(config: Mapping[str, Any]) -> str | None:
+    """The kind of output head that the config's architecture has."""
+    names = config.get("architectures") or ["ForCausalLM"]
+    if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names):
+        return "linear"
+    if any(name.endswith(("ForMaskedLM", "ForPreTraining")) for name in names):
+        return "mlm"
+    return None
+
+
+def read_rope(config: ConfigReader, head_width: int) -> RopeSpec:
+    """The rotary embedding of a config with one set of `rope_parameters`."""
+    return rope_from_hf(
+        config.take("rope_parameters"),
+        head_width=head_width,
+        max_tokens=config.take("max_position_embeddings"),
+    )
+
+
+def read_windows(
+    config: ConfigReader, num_layers: int, window: int | None
+) -> tuple[int, ...] | None:
+    """Each layer's window from `layer_types`; None when no layer has one."""
+    kinds = config.take("layer_types", None)
+    if kinds is None:
+        kinds = ["sliding_attention" if window else "full_attention"] * num_layers
+    unknown = sorted(set(kinds) - {"sliding_attention", "full_attention"})
+    if unknown or len(kinds) != num_layers:
+        raise CheckpointError(
+            f"{config.family}: layer_types must name full_attention or "
+            f"sliding_attention for each of {num_layers} layers, got {kinds}."
+        )
+    sliding = [kind == "sliding_attention" for kind in kinds]
+    if not any(sliding):
+        return None
+    if not window:
+        raise CheckpointError(
+            f"{config.family}: layer_types has sliding_attention, sliding_window is "
+            f"{window}."
+        )
+    return tuple(int(window) if one else 0 for one in sliding)
+
+
+def gated_sizes(config: ConfigReader, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Sizes that llama and its kin spell alike."""
+    width, heads = config.take("hidden_size"), config.take("num_attention_heads")
+    return {
+        "family": config.family,
+        "vocab_size": config.take("vocab_size"),
+        "width": width,
+        "num_layers": config.take("num_hidden_layers"),
+        "num_heads": heads,
+        "num_kv_heads": config.take("num_key_value_heads", heads),
+        "head_width": config.take("head_dim", width // heads),
+        "ffn_width": config.take("intermediate_size"),
+        "max_tokens": config.take("max_position_embeddings"),
+        "norm_epsilon": config.take("rms_norm_eps"),
+        "head": read_head(raw),
+        "tied": bool(config.take("tie_word_embeddings", False)),
+    }
+
+
+def gated_rules(*, norms: Mapping[str, str]) -> tuple[Rule, ...]:
+    """Rules of llama and its kin.
+
+    Args:
+      norms: name within a layer -> parameter, as the families differ there.
+    """
+    layer = "model.layers.{}."
+    rules = [Rule("model.embed_tokens.weight", ("embed",), KEEP)]
+    for theirs, ours in (("q", "q"), ("k", "k"), ("v", "v"), ("o", "out")):
+        rules += dense(f"{layer}self_attn.{theirs}_proj", f"layers/{ours}")
+    rules += norm(f"{layer}self_attn.q_norm", "layers/q_norm")
+    rules += norm(f"{layer}self_attn.k_norm", "layers/k_norm")
+    for name in ("gate", "up", "down"):
+        rules += dense(f"{layer}mlp.{name}_proj", f"layers/{name}")
+    for theirs, ours in norms.items():
+        rules += norm(f"{layer}{theirs}", f"layers/{ours}")
+    rules += norm("model.norm", "final_norm")
+    rules += dense("lm_head", "head")
+    return tuple(rules)
+
+
+PRE_NORMS = {
+    "input_layernorm": "attention_norm",
+    "post_attention_layernorm": "ffn_norm",
+}
+SANDWICH_NORMS = {
+    "input_layernorm": "attention_norm",
+    "post_attention_layernorm": "attention_post_norm",
+    "pre_feedforward_layernorm": "ffn_norm",
+    "post_feedforward_layernorm": "ffn_post_norm",
+}
+ROTARY_BUFFERS = (r".*rotary_emb\.inv_freq",)

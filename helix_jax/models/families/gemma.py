@@ -1,0 +1,76 @@
+"""Gemma 2 (arXiv 2408.00118) and the text part of Gemma 3 (arXiv 2503.19786)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from helix_jax.models.config import ConfigReader
+from helix_jax.models.families.common import (
+    ROTARY_BUFFERS,
+    SANDWICH_NORMS,
+    Family,
+    gated_rules,
+    gated_sizes,
+    read_activation,
+    read_rope,
+    read_windows,
+)
+from helix_jax.models.rope import rope_from_hf
+from helix_jax.models.spec import ModelSpec
+
+
+def _shared(config: ConfigReader, raw: Mapping[str, Any]) -> dict[str, Any]:
+    sizes = gated_sizes(config, raw)
+    bias = config.take("attention_bias", False)
+    config.expect("use_bidirectional_attention", False)
+    return sizes | {
+        "block": "sandwich",
+        "norm_unit_offset": True,
+        "activation": read_activation(config, "hidden_activation"),
+        "embed_scale": sizes["width"] ** 0.5,
+        "windows": read_windows(
+            config, sizes["num_layers"], config.take("sliding_window", None)
+        ),
+        "attention_scale": config.take("query_pre_attn_scalar") ** -0.5,
+        "attention_softcap": config.take("attn_logit_softcapping", None),
+        "logit_softcap": config.take("final_logit_softcapping", None),
+        "qkv_bias": bias,
+        "out_bias": bias,
+    }
+
+
+def gemma2_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
+    """The spec of a gemma2 config."""
+    config = ConfigReader(raw)
+    config.expect("hidden_act", raw.get("hidden_activation"))
+    shared = _shared(config, raw)
+    spec = ModelSpec(**shared, rope=read_rope(config, shared["head_width"]))
+    config.finish()
+    return spec
+
+
+def gemma3_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
+    """The spec of a gemma3_text config: two rotary bases and normed heads."""
+    config = ConfigReader(raw)
+    shared = _shared(config, raw)
+    ropes = config.take("rope_parameters")
+
+    def rope(kind):
+        return rope_from_hf(
+            ropes[kind],
+            head_width=shared["head_width"],
+            max_tokens=shared["max_tokens"],
+        )
+
+    spec = ModelSpec(
+        **shared,
+        qk_norm="head",
+        rope=rope("full_attention"),
+        local_rope=rope("sliding_attention"),
+    )
+    config.finish()
+    return spec
+
+
+RULES = gated_rules(norms=SANDWICH_NORMS)
+GEMMA2 = Family("gemma2", gemma2_from_hf, RULES, ignored=ROTARY_BUFFERS)
+GEMMA3 = Family("gemma3_text", gemma3_from_hf, RULES, ignored=ROTARY_BUFFERS)

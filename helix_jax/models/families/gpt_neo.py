@@ -1,0 +1,81 @@
+"""GPT-Neo (Black et al. 2021): every second layer sees a window only."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from helix_jax.errors import CheckpointError
+from helix_jax.models.config import ConfigReader
+from helix_jax.models.convert import KEEP, Rule, dense, norm
+from helix_jax.models.families.common import Family, read_activation, read_head
+from helix_jax.models.spec import ModelSpec
+
+
+def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
+    """The spec of a gpt_neo config. Its scores are not scaled."""
+    config = ConfigReader(raw)
+    width, heads = config.take("hidden_size"), config.take("num_heads")
+    num_layers = config.take("num_layers")
+    kinds = [
+        kind
+        for group, times in config.take("attention_types")
+        for kind in list(group) * times
+    ]
+    kinds = config.take("attention_layers", kinds)
+    window = config.take("window_size")
+    if len(kinds) != num_layers or not set(kinds) <= {"global", "local"}:
+        raise CheckpointError(
+            f"gpt_neo: attention_types must name global or local for each of "
+            f"{num_layers} layers, got {kinds}."
+        )
+    spec = ModelSpec(
+        family=config.family,
+        vocab_size=config.take("vocab_size"),
+        width=width,
+        num_layers=num_layers,
+        num_heads=heads,
+        num_kv_heads=heads,
+        head_width=width // heads,
+        ffn_width=config.take("intermediate_size", 4 * width),
+        max_tokens=config.take("max_position_embeddings"),
+        num_positions=config.take("max_position_embeddings"),
+        norm="layer",
+        norm_bias=True,
+        norm_epsilon=config.take("layer_norm_epsilon"),
+        activation=read_activation(config, "activation_function"),
+        gated=False,
+        windows=tuple(window if kind == "local" else 0 for kind in kinds)
+        if "local" in kinds
+        else None,
+        attention_scale=1.0,
+        out_bias=True,
+        ffn_bias=True,
+        head=read_head(raw),
+        tied=bool(config.take("tie_word_embeddings", True)),
+    )
+    config.finish()
+    return spec
+
+
+_LAYER = "transformer.h.{}."
+_ATTENTION = f"{_LAYER}attn.attention."
+RULES = (
+    Rule("transformer.wte.weight", ("embed",), KEEP),
+    Rule("transformer.wpe.weight", ("positions",), KEEP),
+    *dense(f"{_ATTENTION}q_proj", "layers/q"),
+    *dense(f"{_ATTENTION}k_proj", "layers/k"),
+    *dense(f"{_ATTENTION}v_proj", "layers/v"),
+    *dense(f"{_ATTENTION}out_proj", "layers/out"),
+    *dense(f"{_LAYER}mlp.c_fc", "layers/up"),
+    *dense(f"{_LAYER}mlp.c_proj", "layers/down"),
+    *norm(f"{_LAYER}ln_1", "layers/attention_norm"),
+    *norm(f"{_LAYER}ln_2", "layers/ffn_norm"),
+    *norm("transformer.ln_f", "final_norm"),
+    *dense("lm_head", "head"),
+)
+FAMILY = Family(
+    "gpt_neo",
+    spec_from_hf,
+    RULES,
+    prefix="transformer.",
+    ignored=(r".*\.attn\.attention\.(bias|masked_bias)",),
+)

@@ -1,0 +1,72 @@
+"""OPT (Zhang et al. 2022, arXiv 2205.01068)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from helix_jax.models.config import ConfigReader
+from helix_jax.models.convert import KEEP, Rule, dense, norm
+from helix_jax.models.families.common import Family, read_activation, read_head
+from helix_jax.models.spec import ModelSpec
+
+POSITION_OFFSET = 2  # the first two rows of the position table are never used
+
+
+def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
+    """The spec of an opt config; the 350M model norms after each residual."""
+    config = ConfigReader(raw)
+    width, heads = config.take("hidden_size"), config.take("num_attention_heads")
+    before = config.take("do_layer_norm_before", True)
+    embed_width = config.take("word_embed_proj_dim", width)
+    config.expect("layer_norm_elementwise_affine", True)
+    bias = config.take("enable_bias", True)
+    removed = config.take("_remove_final_layer_norm", False)
+    spec = ModelSpec(
+        family=config.family,
+        vocab_size=config.take("vocab_size"),
+        width=width,
+        num_layers=config.take("num_hidden_layers"),
+        num_heads=heads,
+        num_kv_heads=heads,
+        head_width=width // heads,
+        ffn_width=config.take("ffn_dim"),
+        max_tokens=config.take("max_position_embeddings"),
+        num_positions=config.take("max_position_embeddings") + POSITION_OFFSET,
+        position_offset=POSITION_OFFSET,
+        norm="layer",
+        norm_bias=True,
+        norm_epsilon=1e-5,
+        block="pre" if before else "post_residual",
+        activation=read_activation(config, "activation_function"),
+        gated=False,
+        embed_width=embed_width if embed_width != width else None,
+        attention_scale=(width // heads) ** -0.5,
+        qkv_bias=bias,
+        out_bias=bias,
+        ffn_bias=bias,
+        final_norm=before and not removed,
+        head=read_head(raw),
+        tied=bool(config.take("tie_word_embeddings", True)),
+    )
+    config.finish()
+    return spec
+
+
+_DECODER = "model.decoder."
+_LAYER = f"{_DECODER}layers.{{}}."
+RULES = (
+    Rule(f"{_DECODER}embed_tokens.weight", ("embed",), KEEP),
+    Rule(f"{_DECODER}embed_positions.weight", ("positions",), KEEP),
+    *dense(f"{_DECODER}project_in", "embed_in"),
+    *dense(f"{_DECODER}project_out", "embed_out"),
+    *dense(f"{_LAYER}self_attn.q_proj", "layers/q"),
+    *dense(f"{_LAYER}self_attn.k_proj", "layers/k"),
+    *dense(f"{_LAYER}self_attn.v_proj", "layers/v"),
+    *dense(f"{_LAYER}self_attn.out_proj", "layers/out"),
+    *dense(f"{_LAYER}fc1", "layers/up"),
+    *dense(f"{_LAYER}fc2", "layers/down"),
+    *norm(f"{_LAYER}self_attn_layer_norm", "layers/attention_norm"),
+    *norm(f"{_LAYER}final_layer_norm", "layers/ffn_norm"),
+    *norm(f"{_DECODER}final_layer_norm", "final_norm"),
+    *dense("lm_head", "head"),
+)
+FAMILY = Family("opt", spec_from_hf, RULES)

@@ -1,0 +1,71 @@
+"""The small pieces of a transformer block: dense, norm, activation, soft cap."""
+
+from collections.abc import Mapping
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from helix_jax.models.spec import ModelSpec
+from helix_jax.types import Array
+
+ACTIVATIONS = {
+    "silu": jax.nn.silu,
+    "gelu": partial(jax.nn.gelu, approximate=False),
+    "gelu_tanh": partial(jax.nn.gelu, approximate=True),
+    "relu": jax.nn.relu,
+}
+
+
+def precision_of(x: Array) -> jax.lax.Precision | None:
+    """HIGHEST for float32, so that an accelerator does not round it to fewer bits."""
+    return jax.lax.Precision.HIGHEST if x.dtype == jnp.float32 else None
+
+
+def dense(params: Mapping[str, Array], x: Array) -> Array:
+    """x @ kernel + bias, with x: [..., D_in], kernel: [D_in, D_out]."""
+    y = jnp.dot(x, params["kernel"], precision=precision_of(x))
+    return y + params["bias"] if "bias" in params else y
+
+
+def normalise(params: Mapping[str, Array], x: Array, spec: ModelSpec) -> Array:
+    """Root-mean-square or layer normalisation over the last axis, in float32.
+
+    Args:
+      params: {"scale": [D]} and "bias": [D] where the norm has one.
+      x: [..., D].
+      spec: norm, norm_epsilon, norm_unit_offset.
+
+    Returns:
+      [..., D] in x's dtype.
+
+    Reference: Ba et al. 2016, arXiv 1607.06450; Zhang and Sennrich 2019, arXiv
+      1910.07467.
+    """
+    z = x.astype(jnp.float32)
+    if spec.norm == "layer":
+        z = z - jnp.mean(z, axis=-1, keepdims=True)
+    z = z * jax.lax.rsqrt(jnp.mean(z * z, axis=-1, keepdims=True) + spec.norm_epsilon)
+    scale = params["scale"].astype(jnp.float32)
+    z = z * (1.0 + scale if spec.norm_unit_offset else scale)
+    if "bias" in params:
+        z = z + params["bias"].astype(jnp.float32)
+    return z.astype(x.dtype)
+
+
+def softcap(x: Array, cap: float | None) -> Array:
+    """cap tanh(x / cap), or x for None (gemma 2, arXiv 2408.00118, section 2)."""
+    return x if cap is None else cap * jnp.tanh(x / cap)
+
+
+def feed_forward(params: Mapping, x: Array, spec: ModelSpec) -> Array:
+    """down(f(gate(x)) * up(x)) or down(f(up(x))), x: [..., D].
+
+    Reference: Shazeer 2020, arXiv 2002.05202.
+    """
+    activation = ACTIVATIONS[spec.activation]
+    if spec.gated:
+        z = activation(dense(params["gate"], x)) * dense(params["up"], x)
+    else:
+        z = activation(dense(params["up"], x))
+    return dense(params["down"], z)

@@ -1,0 +1,128 @@
+"""The parameter pytree of a spec: names, shapes and random initial values."""
+
+from collections.abc import Iterator, Mapping
+
+import jax
+import jax.numpy as jnp
+
+from helix_jax.models.spec import ModelSpec
+from helix_jax.types import Array
+
+
+def parameter_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+    """Path -> shape of every parameter; paths under "layers/" are stacked, [L, ...].
+
+    Kernels are [D_in, D_out]. The pytree is the nested dict of these paths.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    d, layers = spec.width, spec.num_layers
+    queries = spec.num_heads * spec.head_width
+    keys = spec.num_kv_heads * spec.head_width
+
+    def norm(path, size, stack=()):
+        shapes[f"{path}/scale"] = (*stack, size)
+        if spec.norm_bias:
+            shapes[f"{path}/bias"] = (*stack, size)
+
+    def dense(path, inputs, outputs, bias, stack=()):
+        shapes[f"{path}/kernel"] = (*stack, inputs, outputs)
+        if bias:
+            shapes[f"{path}/bias"] = (*stack, outputs)
+
+    embed_width = spec.embed_width or d
+    shapes["embed"] = (spec.vocab_size, embed_width)
+    if spec.embed_width is not None:
+        dense("embed_in", embed_width, d, bias=False)
+        dense("embed_out", d, embed_width, bias=False)
+    if spec.num_positions:
+        shapes["positions"] = (spec.num_positions, d)
+    if spec.token_types:
+        shapes["token_types"] = (spec.token_types, d)
+    if spec.embed_norm:
+        norm("embed_norm", d)
+    stack = (layers,)
+    dense("layers/q", d, queries, spec.qkv_bias, stack)
+    dense("layers/k", d, keys, spec.qkv_bias, stack)
+    dense("layers/v", d, keys, spec.qkv_bias, stack)
+    dense("layers/out", queries, d, spec.out_bias, stack)
+    if spec.qk_norm is not None:
+        per_head = spec.qk_norm == "head"
+        norm("layers/q_norm", spec.head_width if per_head else queries, stack)
+        norm("layers/k_norm", spec.head_width if per_head else keys, stack)
+    if spec.gated:
+        dense("layers/gate", d, spec.ffn_width, spec.ffn_bias, stack)
+    dense("layers/up", d, spec.ffn_width, spec.ffn_bias, stack)
+    dense("layers/down", spec.ffn_width, d, spec.ffn_bias, stack)
+    if spec.block != "post":
+        norm("layers/attention_norm", d, stack)
+        norm("layers/ffn_norm", d, stack)
+    if spec.block in ("post", "sandwich"):
+        norm("layers/attention_post_norm", d, stack)
+        norm("layers/ffn_post_norm", d, stack)
+    if spec.final_norm:
+        norm("final_norm", d)
+    if spec.head == "mlm":
+        dense("head_transform", d, d, bias=True)
+        norm("head_norm", d)
+    if spec.head is not None and not spec.tied:
+        shapes["head/kernel"] = (embed_width, spec.vocab_size)
+    if spec.head is not None and spec.head_bias:
+        shapes["head/bias"] = (spec.vocab_size,)
+    return shapes
+
+
+def nest(flat: Mapping[str, Array]) -> dict:
+    """Nested dict of "a/b/c" paths."""
+    tree: dict = {}
+    for path, value in flat.items():
+        *parents, name = path.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = value
+    return tree
+
+
+def flatten(tree: Mapping, prefix: str = "") -> Iterator[tuple[str, Array]]:
+    """(path, value) pairs of a nested dict; the inverse of `nest`."""
+    for name, value in tree.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            yield from flatten(value, path + "/")
+        else:
+            yield path, value
+
+
+def init_params(
+    key: Array, spec: ModelSpec, *, dtype: jnp.dtype = jnp.float32, std: float = 0.02
+) -> dict:
+    """Random parameters: normal kernels and embeddings, unit norms, zero biases.
+
+    Kernels that write into the residual stream are scaled by 1 / sqrt(2 L).
+
+    Args:
+      key: PRNG key.
+      spec: the architecture.
+      dtype: of every parameter.
+      std: standard deviation of embeddings and kernels.
+
+    Returns:
+      The parameter pytree.
+
+    Reference: Radford et al. 2019 (GPT-2), section 2.3.
+    """
+    shapes = parameter_shapes(spec)
+    keys = jax.random.split(key, len(shapes))
+    flat = {}
+    for own_key, (path, shape) in zip(keys, sorted(shapes.items())):
+        name = path.rsplit("/", 1)[-1]
+        if name == "scale":
+            value = jnp.full(shape, 0.0 if spec.norm_unit_offset else 1.0)
+        elif name == "bias":
+            value = jnp.zeros(shape)
+        else:
+            residual = path in ("layers/out/kernel", "layers/down/kernel")
+            scale = std / (2 * spec.num_layers) ** 0.5 if residual else std
+            value = scale * jax.random.normal(own_key, shape)
+        flat[path] = value.astype(dtype)
+    return nest(flat)

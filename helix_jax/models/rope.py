@@ -1,0 +1,161 @@
+"""Rotary position embeddings: frequencies from a config, and their application."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from helix_jax.errors import CheckpointError
+from helix_jax.models.spec import RopeSpec
+from helix_jax.types import Array
+
+
+def rope_from_hf(
+    parameters: Mapping[str, Any], *, head_width: int, max_tokens: int
+) -> RopeSpec:
+    """Frequencies for the `rope_parameters` of a Hugging Face config.
+
+    Args:
+      parameters: rope_type, rope_theta and what the type needs.
+      head_width: features of one head.
+      max_tokens: the config's context length.
+
+    Returns:
+      The rotary part of a spec, computed in float32 as transformers does.
+
+    Raises:
+      CheckpointError: a type other than default, linear, llama3, yarn, longrope, or a
+        key that the type does not honour.
+
+    Reference: Su et al. 2021, arXiv 2104.09864; llama3: Dubey et al. 2024, arXiv
+      2407.21783; yarn: Peng et al. 2023, arXiv 2309.00071, section 3.4; longrope:
+      Ding et al. 2024, arXiv 2402.13753.
+    """
+    given = {key: value for key, value in parameters.items() if value is not None}
+    kind = given.pop("rope_type", given.pop("type", "default"))
+    given.pop("type", None)
+    theta = float(given.pop("rope_theta", 10000.0))
+    dim = int(head_width * given.pop("partial_rotary_factor", 1.0))
+    exponents = np.arange(0, dim, 2, dtype=np.float32) / np.float32(dim)
+    powers = np.power(np.float32(theta), exponents, dtype=np.float32)
+    plain = (np.float32(1.0) / powers).astype(np.float32)
+    if kind == "default":
+        spec = RopeSpec(_floats(plain))
+    elif kind == "linear":
+        spec = RopeSpec(_floats(plain / np.float32(given.pop("factor"))))
+    elif kind == "llama3":
+        spec = RopeSpec(_floats(_llama3(plain, given)))
+    elif kind == "yarn":
+        spec = _yarn(powers, theta, dim, max_tokens, given)
+    elif kind == "longrope":
+        spec = _longrope(powers, max_tokens, given)
+    else:
+        raise CheckpointError(
+            f"rope_type {kind!r} is not supported; expected default, linear, llama3, "
+            "yarn or longrope."
+        )
+    given.pop("original_max_position_embeddings", None)
+    if given:
+        raise CheckpointError(
+            f"rope_parameters of type {kind!r} hold {sorted(given)}, which this type "
+            "does not honour."
+        )
+    return spec
+
+
+def rotation(rope: RopeSpec, positions: Array) -> tuple[Array, Array]:
+    """cos and sin of every angle.
+
+    Args:
+      rope: the frequencies.
+      positions: [B, T] int, position of each token.
+
+    Returns:
+      cos, sin: [B, T, 1, R] float32, R the number of frequencies.
+    """
+    frequencies = jnp.asarray(rope.frequencies, jnp.float32)
+    if rope.long_after is not None:
+        long = jnp.asarray(rope.long_frequencies, jnp.float32)
+        is_long = jnp.max(positions) + 1 > rope.long_after
+        frequencies = jnp.where(is_long, long, frequencies)
+    angles = positions[..., None, None].astype(jnp.float32) * frequencies
+    return jnp.cos(angles) * rope.scale, jnp.sin(angles) * rope.scale
+
+
+def rotate(x: Array, cos: Array, sin: Array) -> Array:
+    """Rotate the first 2R features of each head; the rest pass.
+
+    Args:
+      x: [B, T, H, D_head].
+      cos, sin: [B, T, 1, R] float32.
+
+    Returns:
+      [B, T, H, D_head] in x's dtype. Feature i is paired with feature i + R.
+    """
+    half = cos.shape[-1]
+    first, second, rest = jnp.split(x, [half, 2 * half], axis=-1)
+    cos, sin = cos.astype(x.dtype), sin.astype(x.dtype)
+    return jnp.concatenate(
+        [first * cos - second * sin, second * cos + first * sin, rest], axis=-1
+    )
+
+
+def _floats(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
+
+
+def _llama3(plain: np.ndarray, given: dict[str, Any]) -> np.ndarray:
+    factor = given.pop("factor")
+    low, high = given.pop("low_freq_factor"), given.pop("high_freq_factor")
+    original = given["original_max_position_embeddings"]
+    wavelength = 2 * math.pi / plain
+    smooth = (original / wavelength - low) / (high - low)
+    blended = (1 - smooth) * plain / factor + smooth * plain
+    scaled = np.where(wavelength > original / low, plain / factor, plain)
+    medium = (wavelength <= original / low) & (wavelength >= original / high)
+    return np.where(medium, blended, scaled).astype(np.float32)
+
+
+def _yarn(powers, theta, dim, max_tokens, given) -> RopeSpec:
+    original = given["original_max_position_embeddings"]
+    factor = given.pop("factor", None) or max_tokens / original
+    fast, slow = given.pop("beta_fast", None) or 32, given.pop("beta_slow", None) or 1
+    mscale, all_dim = given.pop("mscale", None), given.pop("mscale_all_dim", None)
+    scale = given.pop("attention_factor", None)
+
+    def magnitude(weight: float) -> float:
+        return 1.0 if factor <= 1 else 0.1 * weight * math.log(factor) + 1.0
+
+    if scale is None:
+        both = mscale and all_dim
+        scale = magnitude(mscale) / magnitude(all_dim) if both else magnitude(1.0)
+
+    def boundary(rotations: float) -> float:
+        turns = math.log(original / (rotations * 2 * math.pi))
+        return dim * turns / (2 * math.log(theta))
+
+    low, high = boundary(fast), boundary(slow)
+    if given.pop("truncate", True):
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, dim - 1)
+    span = (high - low) or 0.001
+    ramp = np.clip((np.arange(dim // 2, dtype=np.float32) - low) / span, 0, 1)
+    frequencies = ramp / (factor * powers) + (1 - ramp) / powers
+    return RopeSpec(_floats(frequencies.astype(np.float32)), float(scale))
+
+
+def _longrope(powers, max_tokens, given) -> RopeSpec:
+    original = given["original_max_position_embeddings"]
+    factor = given.pop("factor", None) or max_tokens / original
+    scale = given.pop("attention_factor", None)
+    if scale is None:
+        grown = 1 + math.log(factor) / math.log(original) if factor > 1 else 1.0
+        scale = math.sqrt(grown)
+    short = np.asarray(given.pop("short_factor"), np.float32)
+    long = np.asarray(given.pop("long_factor"), np.float32)
+    return RopeSpec(
+        _floats(1 / (short * powers)), float(scale), _floats(1 / (long * powers)),
+        int(original),
+    )  # fmt: skip

@@ -1,0 +1,104 @@
+"""The frozen description of one transformer: every architectural switch, by name.
+
+A `ModelSpec` is hashable, so it is a static argument of a jitted function. A family
+(`models/families`) only fills it in from a Hugging Face config; the one forward pass
+(`models/transformer.py`) reads it.
+"""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class RopeSpec:
+    """Rotary position embedding (Su et al. 2021, arXiv 2104.09864).
+
+    Attributes:
+      frequencies: inverse frequencies in radians per token; their number is half the
+        rotated part of the head.
+      scale: factor on cos and sin (YaRN, LongRoPE).
+      long_frequencies: LongRoPE's table for contexts longer than `long_after` tokens.
+      long_after: tokens, or None.
+    """
+
+    frequencies: tuple[float, ...]
+    scale: float = 1.0
+    long_frequencies: tuple[float, ...] | None = None
+    long_after: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSpec:
+    """One transformer, decoder or encoder. Widths and counts are numbers of features.
+
+    Attributes:
+      family: Hugging Face `model_type`.
+      vocab_size, width, num_layers, num_heads, num_kv_heads, head_width, ffn_width:
+        the sizes V, D, L, H, K, D_head and F.
+      max_tokens: context length in tokens.
+      causal: decoder (True) or encoder.
+      norm: "rms" or "layer"; `norm_epsilon`; `norm_bias` where layer norms have one;
+        `norm_unit_offset`: the scale is 1 + weight (gemma).
+      block: where the norms stand. "pre": h + f(norm(h)). "post": h + norm(f(h))
+        (olmo2). "sandwich": h + norm(f(norm(h))) (gemma 2, 3). "post_residual":
+        norm(h + f(h)) (bert, early opt).
+      parallel: attention and feed-forward read the same h (gpt_neox).
+      activation: "silu", "gelu" (exact), "gelu_tanh" or "relu".
+      gated: down(activation(gate(h)) * up(h)) instead of down(activation(up(h))).
+      rope, local_rope: rotary embedding of full and of sliding-window layers; None of
+        both means learned positions.
+      num_positions, position_offset: rows of the learned table and the row of the
+        first token.
+      token_types: rows of the token type table (bert).
+      embed_width: width of the embedding where it differs from D (small opt).
+      embed_norm: a norm after the embeddings (bert).
+      embed_scale: factor on the embeddings (gemma).
+      windows: for each layer, how many tokens back (itself included) it sees, 0 for
+        all; None when no layer has a window.
+      attention_scale: factor on query-key products.
+      attention_softcap, logit_softcap: c in c tanh(x / c); None for none.
+      qk_norm: None, "head" (each head) or "full" (all heads together).
+      qkv_bias, out_bias, ffn_bias: which projections have a bias.
+      final_norm: whether the residual stream ends in a norm.
+      head: "linear", "mlm" (bert's transform, norm and bias) or None.
+      tied: the head is the transposed embedding.
+      head_bias: the head has a bias.
+    """
+
+    family: str
+    vocab_size: int
+    width: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_width: int
+    ffn_width: int
+    max_tokens: int
+    causal: bool = True
+    norm: str = "rms"
+    norm_epsilon: float = 1e-6
+    norm_bias: bool = False
+    norm_unit_offset: bool = False
+    block: str = "pre"
+    parallel: bool = False
+    activation: str = "silu"
+    gated: bool = True
+    rope: RopeSpec | None = None
+    local_rope: RopeSpec | None = None
+    num_positions: int = 0
+    position_offset: int = 0
+    token_types: int = 0
+    embed_width: int | None = None
+    embed_norm: bool = False
+    embed_scale: float | None = None
+    windows: tuple[int, ...] | None = None
+    attention_scale: float = 1.0
+    attention_softcap: float | None = None
+    logit_softcap: float | None = None
+    qk_norm: str | None = None
+    qkv_bias: bool = False
+    out_bias: bool = False
+    ffn_bias: bool = False
+    final_norm: bool = True
+    head: str | None = "linear"
+    tied: bool = False
+    head_bias: bool = False

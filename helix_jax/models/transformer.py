@@ -1,0 +1,314 @@
+"""The forward pass of every model: embed, a scan over stacked layers, head.
+
+    h_0 = embed(tokens);  h_i = block_i(h_{i-1});  logits = head(final_norm(h_L))
+
+Pure functions over a parameter pytree; `spec` says which switches are on.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from helix_jax.models.attention import allowed_keys, attend, project
+from helix_jax.models.cache import (
+    KeyValueCache,
+    next_positions,
+    reserve,
+    write_rows,
+)
+from helix_jax.models.layers import (
+    ACTIVATIONS,
+    dense,
+    feed_forward,
+    normalise,
+    precision_of,
+    softcap,
+)
+from helix_jax.models.rope import rotation
+from helix_jax.models.spec import ModelSpec
+from helix_jax.types import Array
+
+
+class ModelOutput(NamedTuple):
+    """What a forward pass returns.
+
+    Attributes:
+      hidden: [n, B, T, D], the requested layers in the requested order.
+      logits: [B, T, V] float32, or None.
+      cache: the extended cache, or None.
+    """
+
+    hidden: Array
+    logits: Array | None
+    cache: KeyValueCache | None
+
+
+def apply_model(
+    params: Mapping,
+    spec: ModelSpec,
+    tokens: Array,
+    mask: Array | None = None,
+    *,
+    layers: Sequence[int] = (-1,),
+    final_norm: bool = True,
+    logits: bool = False,
+    cache: KeyValueCache | None = None,
+    token_types: Array | None = None,
+) -> ModelOutput:
+    """Hidden states of any layers, and logits where asked.
+
+    Args:
+      params: parameter pytree (`models/params.py`).
+      spec: the architecture; static.
+      tokens: [B, T] int.
+      mask: [B, T] bool or int, nonzero for tokens and zero for padding on either
+        side; None for no padding.
+      layers: which residual streams; 0 is the embedding, i the output of block i,
+        L or -1 the last. Static.
+      final_norm: apply the model's final norm to every returned layer (True), or
+        return the raw residual stream (False). Logits always use the norm. Static.
+      logits: also return logits. Static.
+      cache: decode on from here; tokens are appended to it.
+      token_types: [B, T] int for models that have them; None means all zero.
+
+    Returns:
+      ModelOutput; states at padding are finite and without meaning.
+
+    Raises:
+      ValueError: shapes that do not fit, a layer that does not exist, logits of a
+        model without a head, a cache for an encoder.
+    """
+    _check_inputs(spec, tokens, mask, logits, cache)
+    wanted = resolve_layers(spec, layers)
+    mask = jnp.ones(tokens.shape, bool) if mask is None else mask.astype(bool)
+    positions = next_positions(cache, mask)
+    h = embed(params, spec, tokens, positions, token_types)
+    if cache is not None:
+        cache = reserve(cache, mask, positions)
+    stop = spec.num_layers if logits or cache is not None else max(wanted)
+    last, hidden, cache = run_layers(
+        params, spec, h, mask, positions, stop=stop, collect=wanted, cache=cache
+    )
+    if final_norm and spec.final_norm:
+        hidden = normalise(params["final_norm"], hidden, spec)
+    scores = apply_head(params, spec, last) if logits else None
+    return ModelOutput(hidden, scores, cache)
+
+
+def resolve_layers(spec: ModelSpec, layers: Sequence[int]) -> tuple[int, ...]:
+    """Layer numbers 0..L for a list that may count from the end."""
+    count = spec.num_layers
+    if not layers or any(not -count - 1 <= layer <= count for layer in layers):
+        raise ValueError(
+            f"layers must be from {-count - 1} to {count} for a model of {count} "
+            f"layers (0 is the embedding, -1 the last), got {tuple(layers)}."
+        )
+    return tuple(layer % (count + 1) for layer in layers)
+
+
+def embed(
+    params: Mapping,
+    spec: ModelSpec,
+    tokens: Array,
+    positions: Array,
+    token_types: Array | None = None,
+) -> Array:
+    """h_0: [B, T, D] from tokens and positions, both [B, T] int."""
+    h = params["embed"][tokens]
+    if spec.embed_scale is not None:
+        h = h * jnp.asarray(spec.embed_scale, h.dtype)
+    if spec.embed_width is not None:
+        h = dense(params["embed_in"], h)
+    if spec.num_positions:
+        h = h + params["positions"][positions + spec.position_offset]
+    if spec.token_types:
+        kinds = jnp.zeros_like(tokens) if token_types is None else token_types
+        h = h + params["token_types"][kinds]
+    return normalise(params["embed_norm"], h, spec) if spec.embed_norm else h
+
+
+def run_layers(
+    params: Mapping,
+    spec: ModelSpec,
+    h: Array,
+    mask: Array,
+    positions: Array,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    collect: Sequence[int] = (),
+    cache: KeyValueCache | None = None,
+) -> tuple[Array, Array, KeyValueCache | None]:
+    """Blocks start+1..stop over a residual stream.
+
+    Args:
+      params, spec: the model.
+      h: [B, T, D], the stream after block `start`.
+      mask: [B, T] bool.
+      positions: [B, T] int.
+      start, stop: layer numbers, 0 <= start <= stop <= L; stop None means L. Static.
+      collect: layer numbers between start and stop to return. Static.
+      cache: with the new slots already reserved (`cache.reserve`), or None.
+
+    Returns:
+      h after block `stop` [B, T, D]; the collected states [n, B, T, D]; the cache.
+    """
+    stop = spec.num_layers if stop is None else stop
+    # Slot of each layer's output in the buffer of collected states; unwanted layers
+    # write to the last slot, which is dropped. One loop body serves any choice.
+    inner = sorted({layer for layer in collect if start < layer < stop})
+    slots = np.full(stop - start, len(inner))
+    for slot, layer in enumerate(inner):
+        slots[layer - start - 1] = slot
+    kept = jnp.zeros((len(inner) + 1, *h.shape), h.dtype) if inner else None
+    keys_from = (mask, positions) if cache is None else (cache.mask, cache.positions)
+    allowed = allowed_keys(positions, keys_from[1], keys_from[0], causal=spec.causal)
+    distance = None
+    if spec.windows is not None:
+        distance = positions[:, :, None] - keys_from[1][:, None, :]
+    rotations = [
+        rotation(rope, positions) if rope is not None else None
+        for rope in (spec.rope, spec.local_rope)
+    ]
+    write_from = None if cache is None else cache.next_slot - h.shape[1]
+    first = h
+
+    def step(carry, layer):
+        h, keys, values, kept = carry
+        block_params, number, slot, window = layer
+
+        def remember(k, v):
+            nonlocal keys, values
+            if keys is None:
+                return k, v
+            own_keys = write_rows(keys[number], k, write_from)
+            own_values = write_rows(values[number], v, write_from)
+            keys, values = (
+                keys.at[number].set(own_keys),
+                values.at[number].set(own_values),
+            )
+            return own_keys, own_values
+
+        visible, turn = allowed, rotations[0]
+        if distance is not None:
+            visible = allowed & ((window == 0) | (distance < window))
+        if rotations[1] is not None:
+            local = [jnp.where(window == 0, a, b) for a, b in zip(*rotations)]
+            turn = tuple(local)
+        h = block(block_params, spec, h, visible, turn, remember)
+        if kept is not None:
+            kept = jax.lax.dynamic_update_index_in_dim(kept, h, slot, 0)
+        return (h, keys, values, kept), None
+
+    stacked = params["layers"]
+    if (start, stop) != (0, spec.num_layers):
+        stacked = jax.tree.map(lambda leaf: leaf[start:stop], stacked)
+    windows = np.asarray(spec.windows or (0,) * spec.num_layers)[start:stop]
+    keys, values = (None, None) if cache is None else (cache.keys, cache.values)
+    (h, keys, values, kept), _ = jax.lax.scan(
+        step, (h, keys, values, kept), (stacked, np.arange(start, stop), slots, windows)
+    )
+    if cache is not None:
+        cache = cache._replace(keys=keys, values=values)
+    found = {start: first, stop: h}
+    found |= {layer: kept[slot] for slot, layer in enumerate(inner)}
+    collected = [found[layer] for layer in collect]
+    return h, jnp.stack(collected) if collected else h[None][:0], cache
+
+
+def block(params: Mapping, spec: ModelSpec, h: Array, allowed, turn, remember) -> Array:
+    """One transformer block; where its norms stand is `spec.block`.
+
+    Args:
+      params: one layer's parameters.
+      spec: the architecture.
+      h: [B, T, D].
+      allowed: [B, T, S] bool.
+      turn: cos and sin, or None.
+      remember: (k, v) -> (keys, values), with the cache in between.
+
+    Returns:
+      [B, T, D].
+    """
+
+    def attention(x):
+        q, k, v = project(params, x, spec, turn)
+        k, v = remember(k, v)
+        return dense(params["out"], attend(q, k, v, allowed, spec))
+
+    def norm(name, x):
+        return normalise(params[name], x, spec)
+
+    if spec.parallel:
+        mixed = attention(norm("attention_norm", h))
+        return h + mixed + feed_forward(params, norm("ffn_norm", h), spec)
+    if spec.block == "pre":
+        h = h + attention(norm("attention_norm", h))
+        return h + feed_forward(params, norm("ffn_norm", h), spec)
+    if spec.block == "post":
+        h = h + norm("attention_post_norm", attention(h))
+        return h + norm("ffn_post_norm", feed_forward(params, h, spec))
+    if spec.block == "sandwich":
+        mixed = attention(norm("attention_norm", h))
+        h = h + norm("attention_post_norm", mixed)
+        mixed = feed_forward(params, norm("ffn_norm", h), spec)
+        return h + norm("ffn_post_norm", mixed)
+    if spec.block == "post_residual":
+        h = norm("attention_norm", h + attention(h))
+        return norm("ffn_norm", h + feed_forward(params, h, spec))
+    raise ValueError(f"unknown block {spec.block!r} in the spec of {spec.family}.")
+
+
+def apply_head(params: Mapping, spec: ModelSpec, h: Array) -> Array:
+    """Logits of the raw last residual stream: final norm, then output head.
+
+    Args:
+      params, spec: the model.
+      h: [..., D], before the final norm.
+
+    Returns:
+      [..., V] float32.
+    """
+    if spec.final_norm:
+        h = normalise(params["final_norm"], h, spec)
+    return project_to_vocabulary(params, spec, h)
+
+
+def project_to_vocabulary(params: Mapping, spec: ModelSpec, h: Array) -> Array:
+    """The output head alone, [..., D] -> [..., V] float32, on normed states."""
+    if spec.head == "mlm":
+        h = ACTIVATIONS[spec.activation](dense(params["head_transform"], h))
+        h = normalise(params["head_norm"], h, spec)
+    if spec.embed_width is not None:
+        h = dense(params["embed_out"], h)
+    kernel = params["embed"].T if spec.tied else params["head"]["kernel"]
+    scores = jnp.dot(
+        h, kernel, precision=precision_of(h), preferred_element_type=jnp.float32
+    )
+    if spec.head_bias:
+        scores = scores + params["head"]["bias"].astype(jnp.float32)
+    return softcap(scores, spec.logit_softcap)
+
+
+def _check_inputs(spec, tokens, mask, logits, cache) -> None:
+    if tokens.ndim != 2 or not jnp.issubdtype(tokens.dtype, jnp.integer):
+        raise ValueError(
+            f"tokens must be [B, T] integers, got {tokens.dtype}{list(tokens.shape)}."
+        )
+    if mask is not None and mask.shape != tokens.shape:
+        raise ValueError(
+            f"mask must have the shape of tokens {list(tokens.shape)}, got "
+            f"{list(mask.shape)}."
+        )
+    if spec.num_positions and tokens.shape[1] > spec.max_tokens:
+        raise ValueError(
+            f"{spec.family} has {spec.max_tokens} learned positions, got "
+            f"{tokens.shape[1]} tokens; truncate the text."
+        )
+    if logits and spec.head is None:
+        raise ValueError(f"this {spec.family} checkpoint has no output head.")
+    if cache is not None and not spec.causal:
+        raise ValueError(f"{spec.family} is an encoder; it has no use for a cache.")
