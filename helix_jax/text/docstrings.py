@@ -83,6 +83,14 @@ def read_docstrings() -> tuple[Text, ...]:
     return tuple(texts)
 
 
+def package_versions() -> dict[str, str]:
+    """Package -> installed version, for the fingerprint of the corpus."""
+    return {
+        package: importlib.metadata.version(distribution)
+        for package, (distribution, _) in PACKAGES.items()
+    }
+
+
 @functools.cache
 def docstrings_fingerprint() -> dict:
     """What the corpus was made from: package versions and a hash of the content."""
@@ -91,10 +99,7 @@ def docstrings_fingerprint() -> dict:
         digest.update(f"{text.id}\0{text.text}\0".encode())
     return {
         "corpus": "docstrings",
-        "versions": {
-            package: importlib.metadata.version(distribution)
-            for package, (distribution, _) in PACKAGES.items()
-        },
+        "versions": package_versions(),
         "sha256": digest.hexdigest()[:16],
     }
 

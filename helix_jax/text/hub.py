@@ -1,0 +1,157 @@
+"""Data sets of the hub, through `datasets`, as parts of a corpus."""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from helix_jax.errors import CorpusError
+from helix_jax.text.columns import choose_columns, rows_from_records
+from helix_jax.text.paragraphs import paragraph_texts
+from helix_jax.text.registry import HubSpec
+from helix_jax.text.rows import Part, Row, Source, role_fractions, role_of
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_BATCH = 1000
+
+
+def hub_part(
+    name: str,
+    spec: HubSpec,
+    *,
+    revision: str | None = None,
+    limit: int | None = None,
+    **flags: str | None,
+) -> Part:
+    """Open a data set of the hub.
+
+    Args:
+      name: name of the corpus.
+      spec: where it is and how it is read.
+      revision: commit, branch or tag that replaces the pinned one; the commit that it
+        stands for is looked up and goes into the fingerprint.
+      limit: texts that are wanted at most; a streamed data set gives at least one a
+        row, so that no more rows than this are read.
+      **flags: text_column, pair_column, label_column and id_column, which replace the
+        columns of the spec.
+
+    Returns:
+      The part, one source for each official split.
+
+    Raises:
+      CorpusError: the data set cannot be reached or found, or lacks a column.
+    """
+    import datasets
+
+    try:
+        spec = _pinned(spec, revision)
+        if not spec.splits:
+            spec = dataclasses.replace(spec, splits=_find_splits(spec))
+        tables = {
+            split: datasets.load_dataset(
+                spec.repository,
+                spec.config,
+                split=split,
+                revision=spec.revision,
+                streaming=spec.stream_rows is not None,
+            )
+            for split, _ in spec.splits
+        }
+    except (OSError, ValueError) as error:
+        if isinstance(error, CorpusError):
+            raise
+        raise CorpusError(
+            f"{name}: cannot load {_place(spec)} from the hub: "
+            f"{type(error).__name__}: {error}\nWithout a connection give the path of a "
+            f"file or of a folder of SPLIT.jsonl files in place of the name."
+        ) from error
+    first = next(iter(tables.values()))
+    columns = spec.columns
+    if columns is None or any(flags.values()):
+        columns = choose_columns(first.column_names or (), _place(spec), **flags)
+    spec = dataclasses.replace(spec, columns=columns)
+    rows = spec.stream_rows
+    if rows is not None and limit is not None:
+        rows = min(rows, limit)
+    fractions = role_fractions({role for _, role in spec.splits})
+    sources = tuple(
+        Source(
+            f"{_place(spec)} {split}",
+            lambda split=split: _read(tables[split], name, split, spec, rows),
+            fractions[role],
+        )
+        for split, role in spec.splits
+    )
+    classes = spec.classes or _class_names(first, columns.label)
+    origin = {
+        "repository": spec.repository,
+        "config": spec.config,
+        "revision": spec.revision,
+        "rows": rows,
+    }
+    return Part(name, sources, classes, origin)
+
+
+def _pinned(spec: HubSpec, revision: str | None) -> HubSpec:
+    """The spec with a commit as its revision, whatever the hub's branches do."""
+    revision = revision or spec.revision
+    if revision is None or not _COMMIT.fullmatch(revision):
+        from huggingface_hub import HfApi
+
+        revision = HfApi().dataset_info(spec.repository, revision=revision).sha
+    return dataclasses.replace(spec, revision=revision)
+
+
+def _find_splits(spec: HubSpec) -> tuple[tuple[str, str], ...]:
+    import datasets
+
+    found = datasets.get_dataset_split_names(
+        spec.repository, spec.config, revision=spec.revision
+    )
+    splits = tuple((split, role_of(split)) for split in found if role_of(split))
+    if not splits:
+        raise CorpusError(
+            f"{_place(spec)}: no split is called train, validation or test; splits "
+            f"found: {', '.join(found) or 'none'}."
+        )
+    return splits
+
+
+def _place(spec: HubSpec) -> str:
+    config = f":{spec.config}" if spec.config else ""
+    return f"{spec.repository}{config}"
+
+
+def _class_names(table: Any, label: str | None) -> tuple[str, ...] | None:
+    feature = (table.features or {}).get(label)
+    names = getattr(feature, "names", None)
+    return tuple(names) if names else None
+
+
+def _read(
+    table: Any, name: str, split: str, spec: HubSpec, rows: int | None
+) -> Iterator[Row]:
+    records = _records(table.take(rows) if rows is not None else table)
+    if not spec.running_text:
+        yield from rows_from_records(
+            records, spec.columns, name=name, part=split, place=_place(spec)
+        )
+    elif spec.columns.id is None:  # a line a row
+        lines = (record[spec.columns.text[0]] for _, record in records)
+        for document, number, text in paragraph_texts(lines):
+            yield Row(f"{name}/{split}/{document}#{number}", text.strip())
+    else:  # an article a row
+        for _, record in records:
+            lines = record[spec.columns.text[0]].splitlines()
+            article = record[spec.columns.id]
+            for part, number, text in paragraph_texts(lines):
+                yield Row(f"{name}/{article}#{part}.{number}", text.strip())
+
+
+def _records(table: Any) -> Iterable[tuple[int, dict[str, Any]]]:
+    number = 0
+    for batch in table.iter(batch_size=_BATCH):
+        names = list(batch)
+        for values in zip(*batch.values()):
+            number += 1
+            yield number, dict(zip(names, values))
