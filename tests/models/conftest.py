@@ -1,0 +1,39 @@
+"""Twins made once for the whole run: building and saving one takes half a second."""
+
+import os
+from pathlib import Path
+
+import pytest
+import transformers
+
+from helix_jax.models import load_model
+
+from .twins import build_twin
+
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
+
+
+@pytest.fixture(scope="session")
+def twin(tmp_path_factory):
+    """name -> (torch model, our model loaded from the folder that it saved)."""
+    made = {}
+
+    def get(name):
+        if name not in made:
+            folder = tmp_path_factory.mktemp("twins") / name
+            theirs = build_twin(name)
+            theirs.save_pretrained(folder)
+            made[name] = theirs, load_model(str(folder))
+        return made[name]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of real models and data; tests that need it skip without it."""
+    folder = Path(os.environ.get("HELIX_SHARED", "../shared"))
+    if not (folder / "models").is_dir():
+        pytest.skip(f"no real models at {folder} (HELIX_SHARED)")
+    return folder

@@ -1,0 +1,212 @@
+"""Random tiny models of the transformers library, to compare ours with.
+
+Every parameter is random, norm scales and biases too, so that no unit scale or zero
+bias hides a mistake.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import transformers
+
+VOCABULARY = 61
+SIZES = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 64,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+GROUPED = SIZES | {"num_key_value_heads": 2}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 500.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+}
+YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 500.0,
+    "factor": 4.0,
+    "original_max_position_embeddings": 16,
+    "beta_fast": 4.0,
+}
+
+
+def longrope(original: int) -> dict:
+    """LongRoPE parameters that switch to the long table after `original` tokens."""
+    return {
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "short_factor": [1.0, 1.1, 1.3, 1.5],
+        "long_factor": [1.0, 2.0, 4.0, 8.0],
+        "original_max_position_embeddings": original,
+    }
+
+
+SLIDING_LAST = ["full_attention", "full_attention", "sliding_attention"]
+GPT = {
+    "vocab_size": VOCABULARY, "n_positions": 64, "n_embd": 32, "n_layer": 3,
+    "n_head": 4, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+NEO = {
+    "vocab_size": VOCABULARY, "max_position_embeddings": 64, "hidden_size": 32,
+    "num_layers": 3, "num_heads": 4, "attention_types": [[["global", "local"], 1],
+    [["local"], 1]], "window_size": 4, "pad_token_id": 0, "bos_token_id": 1,
+    "eos_token_id": 2,
+}  # fmt: skip
+OPT = {key: value for key, value in SIZES.items() if key != "intermediate_size"}
+OPT = OPT | {"ffn_dim": 48, "word_embed_proj_dim": 32}
+# The library keeps one table for both lengths of phi3; the rest of its config.
+PHI3 = GROUPED | {"original_max_position_embeddings": 64}
+GEMMA = GROUPED | {"head_dim": 16, "query_pre_attn_scalar": 24, "sliding_window": 4}
+
+# name -> (model_type, config attributes)
+TWINS = {
+    "llama": ("llama", GROUPED | {"head_dim": 12}),
+    "llama_biased": (
+        "llama",
+        GROUPED
+        | {"attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True},
+    ),
+    "llama3": ("llama", GROUPED | {"rope_parameters": LLAMA3}),
+    "llama_linear": (
+        "llama",
+        GROUPED | {"rope_parameters": {"rope_type": "linear", "rope_theta": 500.0,
+                                       "factor": 4.0}},
+    ),
+    "llama_yarn": ("llama", GROUPED | {"rope_parameters": YARN}),
+    "mistral": ("mistral", GROUPED | {"sliding_window": 4}),
+    "qwen2": ("qwen2", GROUPED),
+    "qwen2_sliding": (
+        "qwen2",
+        GROUPED
+        | {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 2},
+    ),
+    "qwen3": ("qwen3", GROUPED | {"head_dim": 12, "attention_bias": True}),
+    "gemma2": (
+        "gemma2",
+        GEMMA | {"attn_logit_softcapping": 5.0, "final_logit_softcapping": 3.0},
+    ),
+    "gemma3": (
+        "gemma3_text",
+        GEMMA | {"layer_types": ["sliding_attention", "full_attention"] * 1
+                 + ["sliding_attention"]},
+    ),
+    "phi3": ("phi3", PHI3 | {"sliding_window": 5}),
+    "phi3_partial": ("phi3", PHI3 | {"partial_rotary_factor": 0.5}),
+    "phi3_short": (
+        "phi3",
+        PHI3 | {"rope_parameters": longrope(32),
+                "original_max_position_embeddings": 32},
+    ),
+    "phi3_long": (
+        "phi3",
+        PHI3 | {"rope_parameters": longrope(2), "original_max_position_embeddings": 2},
+    ),
+    "gpt2": ("gpt2", GPT),
+    "gpt_neo": ("gpt_neo", NEO),
+    "gpt_neox": ("gpt_neox", SIZES),
+    "gpt_neox_serial": (
+        "gpt_neox",
+        SIZES | {"use_parallel_residual": False, "attention_bias": False},
+    ),
+    "olmo2": ("olmo2", GROUPED),
+    "opt": ("opt", OPT),
+    "opt_350m": (
+        "opt", OPT | {"do_layer_norm_before": False, "word_embed_proj_dim": 20}
+    ),
+    "bert": ("bert", SIZES),
+    "roberta": ("roberta", SIZES | {"pad_token_id": 1, "type_vocab_size": 1}),
+}  # fmt: skip
+ENCODERS = ("bert", "roberta")
+
+
+class Twin(NamedTuple):
+    """A transformers model and the folder that it was saved in."""
+
+    name: str
+    model: torch.nn.Module
+    folder: str
+
+
+def twin_config(name: str, **changes):
+    """The transformers config of a twin."""
+    model_type, attributes = TWINS[name]
+    config_class = transformers.CONFIG_MAPPING[model_type]
+    return config_class(**(attributes | changes))
+
+
+def build_twin(name: str, seed: int = 0, **changes) -> torch.nn.Module:
+    """A random model, evaluated with plain (eager) attention in float32."""
+    config = twin_config(name, **changes)
+    config._attn_implementation = "eager"
+    head = "MaskedLM" if TWINS[name][0] in ENCODERS else "CausalLM"
+    model = getattr(transformers, f"AutoModelFor{head}").from_config(config)
+    return randomise(model, seed).float().eval()
+
+
+def randomise(model: torch.nn.Module, seed: int) -> torch.nn.Module:
+    """Random values for every parameter, at scales that keep states of order one."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(shape, std):
+        return std * torch.randn(shape, generator=generator)
+
+    norms = {
+        id(parameter)
+        for module in model.modules()
+        if "Norm" in type(module).__name__
+        for parameter in module.parameters(recurse=False)
+    }
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                value = normal(parameter.shape, 0.3)
+            elif id(parameter) in norms:
+                value = parameter + normal(parameter.shape, 0.3)
+            elif parameter.ndim == 2 and "embed" not in name:
+                value = normal(parameter.shape, max(parameter.shape) ** -0.5)
+            else:
+                value = normal(parameter.shape, 0.5)
+            parameter.copy_(value)
+    return model
+
+
+def twin_states(
+    model: torch.nn.Module, tokens: np.ndarray, mask: np.ndarray
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Hidden states of every layer (the last after the final norm) and logits.
+
+    Positions count tokens, not padding; where the library counts otherwise by itself
+    it is told to.
+    """
+    positions = np.maximum(np.cumsum(mask, axis=1) - 1, 0)
+    if model.config.model_type == "roberta":
+        positions = positions + model.config.pad_token_id + 1
+    # The 350M opt model projects its last state before it returns it.
+    decoder = getattr(model.base_model, "decoder", None)
+    raw_last = []
+    if getattr(decoder, "project_out", None) is not None:
+        hook = decoder.project_out.register_forward_pre_hook(
+            lambda module, inputs: raw_last.append(inputs[0])
+        )
+    with torch.no_grad():
+        out = model(
+            torch.tensor(tokens),
+            attention_mask=torch.tensor(mask.astype(np.int64)),
+            position_ids=torch.tensor(positions),
+            output_hidden_states=True,
+        )
+    states = [state.numpy() for state in out.hidden_states]
+    if raw_last:
+        hook.remove()
+        states[-1] = raw_last[0].numpy()
+    return states, out.logits.numpy()
