@@ -126,7 +126,7 @@ def _package_docstrings(package: str) -> Iterator[tuple[str, str]]:
     )
     for name, path in files:
         if not _is_skipped(name):
-            yield from _file_docstrings(f"{prefix}/{name}", path)
+            yield from file_docstrings(f"{prefix}/{name}", path)
 
 
 def _is_skipped(name: str) -> bool:
@@ -139,7 +139,17 @@ def _is_skipped(name: str) -> bool:
     )
 
 
-def _file_docstrings(document: str, path: Path) -> Iterator[tuple[str, str]]:
+def file_docstrings(document: str, path: Path) -> Iterator[tuple[str, str]]:
+    """The docstrings of one source file, as (id, text); none where it does not parse.
+
+    Args:
+      document: name of the file, the part of the ids before '#'.
+      path: the file.
+
+    Yields:
+      Docstrings of the module, its classes, methods and functions, but not of
+      functions inside functions, cleaned and of at least MINIMUM_CHARACTERS.
+    """
     source = path.read_bytes()
     if b'"""' not in source and b"'''" not in source:
         return

@@ -1,9 +1,12 @@
 """Data sets of the hub, through `datasets`, as parts of a corpus."""
 
 import dataclasses
+import importlib
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
+
+import huggingface_hub
 
 from helix_jax.errors import CorpusError
 from helix_jax.text.columns import choose_columns, rows_from_records
@@ -41,25 +44,13 @@ def hub_part(
     Raises:
       CorpusError: the data set cannot be reached or found, or lacks a column.
     """
-    import datasets
-
     try:
         spec = _pinned(spec, revision)
-        if not spec.splits:
-            spec = dataclasses.replace(spec, splits=_find_splits(spec))
-        tables = {
-            split: datasets.load_dataset(
-                spec.repository,
-                spec.config,
-                split=split,
-                revision=spec.revision,
-                streaming=spec.stream_rows is not None,
-            )
-            for split, _ in spec.splits
-        }
-    except (OSError, ValueError) as error:
-        if isinstance(error, CorpusError):
-            raise
+        splits = spec.splits or _find_splits(spec)
+        tables = _open_tables(spec, [split for split, _ in splits])
+    except CorpusError:
+        raise
+    except (OSError, ValueError, RuntimeError, _http_error()) as error:
         raise CorpusError(
             f"{name}: cannot load {_place(spec)} from the hub: "
             f"{type(error).__name__}: {error}\nWithout a connection give the path of a "
@@ -69,18 +60,20 @@ def hub_part(
     columns = spec.columns
     if columns is None or any(flags.values()):
         columns = choose_columns(first.column_names or (), _place(spec), **flags)
+    if not spec.splits:
+        splits = _with_labels(splits, tables, columns.label)
     spec = dataclasses.replace(spec, columns=columns)
     rows = spec.stream_rows
     if rows is not None and limit is not None:
         rows = min(rows, limit)
-    fractions = role_fractions({role for _, role in spec.splits})
+    fractions = role_fractions({role for _, role in splits})
     sources = tuple(
         Source(
             f"{_place(spec)} {split}",
             lambda split=split: _read(tables[split], name, split, spec, rows),
             fractions[role],
         )
-        for split, role in spec.splits
+        for split, role in splits
     )
     classes = spec.classes or _class_names(first, columns.label)
     origin = {
@@ -96,10 +89,34 @@ def _pinned(spec: HubSpec, revision: str | None) -> HubSpec:
     """The spec with a commit as its revision, whatever the hub's branches do."""
     revision = revision or spec.revision
     if revision is None or not _COMMIT.fullmatch(revision):
-        from huggingface_hub import HfApi
-
-        revision = HfApi().dataset_info(spec.repository, revision=revision).sha
+        revision = (
+            huggingface_hub.HfApi().dataset_info(spec.repository, revision=revision).sha
+        )
     return dataclasses.replace(spec, revision=revision)
+
+
+def _http_error() -> type[Exception]:
+    """Base error of the HTTP library below `huggingface_hub`, which has changed."""
+    library = type(huggingface_hub.get_session()).__module__.partition(".")[0]
+    return importlib.import_module(library).HTTPError
+
+
+def _open_tables(spec: HubSpec, splits: list[str]) -> dict[str, Any]:
+    import datasets  # slow to import, and only the hub needs it
+
+    settings = {"revision": spec.revision}
+    if spec.stream_rows is None:
+        tables = datasets.load_dataset(
+            spec.repository, spec.config, split=splits, **settings
+        )
+        return dict(zip(splits, tables))
+    # A stream takes one split at a time.
+    return {
+        split: datasets.load_dataset(
+            spec.repository, spec.config, split=split, streaming=True, **settings
+        )
+        for split in splits
+    }
 
 
 def _find_splits(spec: HubSpec) -> tuple[tuple[str, str], ...]:
@@ -115,6 +132,22 @@ def _find_splits(spec: HubSpec) -> tuple[tuple[str, str], ...]:
             f"found: {', '.join(found) or 'none'}."
         )
     return splits
+
+
+def _with_labels(
+    splits: tuple[tuple[str, str], ...], tables: dict[str, Any], label: str | None
+) -> tuple[tuple[str, str], ...]:
+    """Leave out the splits whose labels are hidden, as -1 or None in the first rows."""
+    if label is None:
+        return splits
+    hidden = {
+        split
+        for split, _ in splits
+        if all(v in (None, -1) for v in next(tables[split].iter(_BATCH))[label])
+    }
+    if len(hidden) == len(splits):
+        return splits
+    return tuple((split, role) for split, role in splits if split not in hidden)
 
 
 def _place(spec: HubSpec) -> str:

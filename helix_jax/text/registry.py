@@ -72,6 +72,7 @@ REGISTRY = {
         "CogComp/trec",
         revision="65752bf53af25bc935a0dce92fb5b6c930728450",
         columns=Columns(("text",), "coarse_label"),
+        classes=("ABBR", "ENTY", "DESC", "HUM", "LOC", "NUM"),
     ),
     "dbpedia": HubSpec(
         "fancyzhx/dbpedia_14",
