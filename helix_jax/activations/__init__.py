@@ -1,0 +1,22 @@
+"""Hidden states of texts, extracted to a store that resumes, or imported."""
+
+from helix_jax.activations.batching import length_ladder, plan_batches
+from helix_jax.activations.embeddings import load_embeddings
+from helix_jax.activations.extract import extract, store_fingerprint
+from helix_jax.activations.join import Pair, join
+from helix_jax.activations.pooling import POOLINGS, pool
+from helix_jax.activations.store import Store, open_store
+
+__all__ = [
+    "POOLINGS",
+    "Pair",
+    "Store",
+    "extract",
+    "join",
+    "length_ladder",
+    "load_embeddings",
+    "open_store",
+    "plan_batches",
+    "pool",
+    "store_fingerprint",
+]

@@ -1,0 +1,127 @@
+"""Embeddings made elsewhere (hosted APIs) as a store.
+
+FILE.npy          array [N, D]; ids in FILE.ids.txt or --ids, one a line
+FILE.npz          arrays "embeddings" [N, D], "ids" [N] and, if any, "labels" [N]
+FILE.safetensors  tensor "embeddings" (or the only matrix) and, if any, "labels";
+                  ids as for npy, or as a JSON list in the metadata key "ids"
+FILE.parquet      columns "id", "embedding" (lists of equal length) and, if any,
+                  "label"
+"""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from helix_jax.activations.embedding_files import read_content
+from helix_jax.activations.join import first_repeated
+from helix_jax.activations.store import Store
+from helix_jax.errors import StoreError
+
+SCAN_ROWS = 65536
+
+
+def load_embeddings(
+    file: str | os.PathLike, *, ids: str | os.PathLike | None = None
+) -> Store:
+    """Open a file of embeddings as a store.
+
+    Args:
+      file: .npy, .npz, .safetensors or .parquet, laid out as this module says.
+      ids: text file with one id a line, for formats that hold none; by default
+        FILE.ids.txt beside the file ("vectors.ids.txt" for "vectors.npy").
+
+    Returns:
+      A store of one layer, numbered 0; its fingerprint is the SHA-256 of the file and
+      of the ids. npy is read from disk as needed, the others are held in memory.
+
+    Raises:
+      StoreError: no such file or format, damaged, ragged, not numbers, NaN or
+        infinite, ids missing, too few, too many or repeated.
+    """
+    path = Path(os.path.expanduser(file))
+    content = read_content(path)
+    rows = _check_matrix(path, content.rows)
+    own_ids = _find_ids(path, ids, content.ids, len(rows))
+    labels = np.full(len(rows), -1, np.int32)
+    if content.labels is not None:
+        labels = _check_labels(path, content.labels, len(rows))
+
+    def reader(layer: int, chosen: slice | np.ndarray) -> np.ndarray:
+        return rows[chosen]
+
+    joined = "\n".join(own_ids).encode("utf-8", "surrogatepass")
+    return Store(
+        name=str(path),
+        layers=(0,),
+        width=rows.shape[1],
+        fingerprint={
+            "embeddings": path.name,
+            "sha256": _file_digest(path),
+            "ids": hashlib.sha256(joined).hexdigest()[:16],
+        },
+        counts={"texts": len(rows), "rows": len(rows)},
+        text_ids=own_ids,
+        text_labels=labels,
+        reader=reader,
+    )
+
+
+def _check_matrix(path: Path, rows: Any) -> Any:
+    number = rows.dtype == ml_dtypes.bfloat16 or rows.dtype.kind in "fiu"
+    if rows.ndim != 2 or not number or 0 in rows.shape:
+        raise StoreError(
+            f"{path}: embeddings must be [N, D] numbers with N, D >= 1, got "
+            f"{rows.dtype}{list(rows.shape)}."
+        )
+    for start in range(0, len(rows), SCAN_ROWS):
+        part = np.asarray(rows[start : start + SCAN_ROWS], np.float32)
+        bad = np.flatnonzero(~np.isfinite(part).all(axis=1))
+        if len(bad):
+            raise StoreError(
+                f"{path}: row {start + bad[0]} (counting from 0) holds NaN or "
+                "infinite numbers. Ask for that embedding again."
+            )
+    return rows
+
+
+def _find_ids(
+    path: Path, given: str | os.PathLike | None, inside: Any, count: int
+) -> list[str]:
+    beside = Path(given) if given is not None else path.with_suffix(".ids.txt")
+    if given is None and inside is not None:
+        source, ids = str(path), list(inside)
+    elif beside.is_file():
+        source = str(beside)
+        ids = beside.read_text(encoding="utf-8").splitlines()
+    else:
+        raise StoreError(
+            f"{path} comes without ids: expected one id a line in {beside}. Rows can "
+            "only be paired with other models by the ids of their texts."
+        )
+    if len(ids) != count:
+        raise StoreError(f"{path} has {count} rows and {source} has {len(ids)} ids.")
+    if "" in ids:
+        raise StoreError(f"{source}: the id of row {ids.index('')} is empty.")
+    repeated = first_repeated(ids)
+    if repeated is not None:
+        raise StoreError(f"{source} holds the id {repeated!r} more than once.")
+    return ids
+
+
+def _check_labels(path: Path, labels: Any, count: int) -> np.ndarray:
+    labels = np.array([-1 if own is None else own for own in labels])
+    if labels.shape != (count,) or labels.dtype.kind not in "iu":
+        raise StoreError(
+            f"{path}: labels must be {count} class numbers, got "
+            f"{labels.dtype}{list(labels.shape)}."
+        )
+    return labels.astype(np.int32)
+
+
+def _file_digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,244 @@
+"""Extraction: model x corpus x layers x pooling to a store that resumes.
+
+    window k+1 is read and tokenised | window k is on the device | window k-1 is written
+
+Batches are a function of the texts and of the recorded layout (`layout.py`), never of
+where an earlier run stopped; so a killed extraction that is run again ends with the
+same bytes as one that was not killed.
+"""
+
+import dataclasses
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from helix_jax.activations.budget import choose_token_budget
+from helix_jax.activations.forward import DeviceGroup
+from helix_jax.activations.layout import choose_layout
+from helix_jax.activations.pooling import check_pooling
+from helix_jax.activations.states import require_finite_states, window_states
+from helix_jax.activations.storage import open_folder
+from helix_jax.activations.store import Store, open_store
+from helix_jax.activations.tokens import (
+    check_vocabulary,
+    private_tokenizer,
+    tokenizer_fingerprint,
+)
+from helix_jax.activations.windows import TextWindow, read_windows
+from helix_jax.activations.writer import (
+    DTYPES,
+    Window,
+    begin_store,
+    read_metadata,
+)
+from helix_jax.models import Model, resolve_layers
+from helix_jax.types import Text
+
+LOG = logging.getLogger(__name__)
+
+
+def store_fingerprint(
+    model: Model,
+    tokenizer: Any,
+    *,
+    layers: Sequence[int] = (-1,),
+    final_norm: bool = True,
+    pooling: str = "mean",
+    max_tokens: int = 512,
+    dtype: str = "float32",
+    text_fingerprint: Any,
+) -> dict[str, Any]:
+    """The record that identifies a store, without making it.
+
+    Args: as for `extract`.
+
+    Returns:
+      model, revision, dtype, weights; layers (absolute), final_norm, pooling,
+      stored_dtype, max_tokens (at most the context), text, tokenizer.
+    """
+    return {
+        **model.fingerprint,
+        "layers": list(resolve_layers(model.spec, layers)),
+        "final_norm": final_norm,
+        "pooling": pooling,
+        "stored_dtype": dtype,
+        "max_tokens": min(max_tokens, model.spec.max_tokens),
+        "text": text_fingerprint,
+        "tokenizer": tokenizer_fingerprint(tokenizer),
+    }
+
+
+def extract(
+    model: Model,
+    tokenizer: Any,
+    texts: Iterable[Text],
+    path: str | os.PathLike,
+    *,
+    layers: Sequence[int] = (-1,),
+    final_norm: bool = True,
+    pooling: str = "mean",
+    max_tokens: int = 512,
+    token_budget: int | str = "auto",
+    text_fingerprint: Any,
+    dtype: str = "float32",
+    window: int | None = None,
+    on_empty: str = "error",
+    devices: Sequence[jax.Device] | None = None,
+    total: int | None = None,
+    progress: bool = True,
+) -> Store:
+    """Extract hidden states, or go on where a killed extraction stopped.
+
+    Args:
+      model: from `load_model`.
+      tokenizer: from `load_tokenizer`, of the same model.
+      texts: the corpus from its beginning, also when resuming; ids are unique.
+      path: local folder, gs://BUCKET/PATH or s3://BUCKET/PATH.
+      layers: 0 is the embedding, i the output of block i, -1 the last.
+      final_norm: apply the model's final norm to every layer.
+      pooling: "mean", "last", "cls", "weighted_mean", or "token" for every token.
+      max_tokens: longer texts lose their end and are counted; never more than the
+        model's context.
+      token_budget: tokens a batch, padding included; "auto" chooses by model, device
+        and memory; "measure" times some on the device. Recorded in the store.
+      text_fingerprint: JSON-able record of the corpus and split.
+      dtype: of the stored rows, float32, bfloat16 or float16; pooling is in float32.
+      window: texts between two safe points; None chooses.
+      on_empty: what to do with a text without tokens, "error" or "skip".
+      devices: that share every batch; None for all local ones.
+      total: number of texts, for the progress bar.
+      progress: show it.
+
+    Returns:
+      The complete store; `throughput` tells what this run did. A store that was
+      complete already is returned as it is.
+
+    Raises:
+      ValueError: an option or a tokenizer that does not fit the model.
+      CorpusError: an empty text, or a repeated id.
+      StoreError: states that are not finite, a full disk, or a store that was begun
+        with other settings.
+      FingerprintError: another store lies at the path.
+    """
+    spec, name = model.spec, model.fingerprint["model"]
+    check_pooling(pooling)
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype must be one of {list(DTYPES)}, got {dtype!r}.")
+    if on_empty not in ("error", "skip"):
+        raise ValueError(f"on_empty must be 'error' or 'skip', got {on_empty!r}.")
+    check_vocabulary(tokenizer, spec.vocab_size, model=name)
+    chosen_layers = resolve_layers(spec, layers)
+    max_tokens = min(max_tokens, spec.max_tokens)
+    backend = private_tokenizer(tokenizer, max_tokens=max_tokens)
+    record = store_fingerprint(
+        model, tokenizer, layers=layers, final_norm=final_norm, pooling=pooling,
+        max_tokens=max_tokens, dtype=dtype, text_fingerprint=text_fingerprint,
+    )  # fmt: skip
+    group = DeviceGroup(devices)
+    params = group.place_params(model.params)
+    folder = open_folder(path)
+    forward = {
+        "spec": spec, "layers": chosen_layers, "final_norm": final_norm,
+        "pooling": pooling, "dtype": DTYPES[dtype],
+    }  # fmt: skip
+    layout = None
+    if read_metadata(folder) is None:
+        layout = choose_layout(
+            spec,
+            layers=len(chosen_layers),
+            pooling=pooling,
+            max_tokens=max_tokens,
+            itemsize=DTYPES[dtype].itemsize,
+            token_budget=choose_token_budget(
+                token_budget, params, group, max_tokens=max_tokens, forward=forward
+            ),
+            devices=group.size,
+            platform=group.platform,
+            window=window,
+        )
+    requested = {"devices": group.size, "platform": group.platform}
+    if isinstance(token_budget, int):
+        requested["token_budget"] = token_budget
+    if window is not None:
+        requested["window_texts"] = window
+    writer = begin_store(folder, fingerprint=record, layout=layout, requested=requested)
+    if writer.complete:
+        return open_store(path, expect=record)
+    layout, began = writer.layout, writer.progress
+    source = read_windows(
+        texts, backend, size=layout["window_texts"], start=began,
+        token_rows=pooling == "token", on_empty=on_empty, store=folder.name,
+    )  # fmt: skip
+    start = time.perf_counter()
+    padded = 0
+    with (
+        ThreadPoolExecutor(1) as reading,
+        ThreadPoolExecutor(1) as writing,
+        tqdm(
+            total=total, initial=began.texts_read, disable=not progress,
+            unit=" texts", desc=name,
+        ) as bar,
+    ):  # fmt: skip
+        written: Future | None = None
+        for texts_window in _ahead(source, reading):
+            states, cost = window_states(params, texts_window, layout, group, forward)
+            padded += cost
+            require_finite_states(
+                states, texts_window, layers=chosen_layers, model=name
+            )
+            finished = _finished_window(texts_window, dict(zip(chosen_layers, states)))
+            if written is not None:
+                written.result()
+            written = writing.submit(writer.append, finished)
+            done, seconds = texts_window.progress, time.perf_counter() - start
+            speed = (done.tokens - began.tokens) / seconds
+            bar.set_postfix_str(f"{done.rows} rows, {speed:,.0f} tokens/s", False)
+            bar.update(done.texts_read - bar.n)
+        if written is not None:
+            written.result()
+    seconds = time.perf_counter() - start
+    writer.finish()
+    done = writer.progress
+    if done.truncated:
+        LOG.warning(
+            "%s: %d of %d texts were longer than %d tokens and lost their end.",
+            name, done.truncated, done.texts, max_tokens,
+        )  # fmt: skip
+    tokens = done.tokens - began.tokens
+    throughput = {
+        "seconds": seconds,
+        "tokens": tokens,
+        "tokens_per_second": tokens / seconds,
+        "padding_fraction": 1 - tokens / padded if padded else 0.0,
+    }
+    store = open_store(path, expect=record)
+    return dataclasses.replace(store, throughput=throughput)
+
+
+def _ahead(
+    source: Iterator[TextWindow], pool: ThreadPoolExecutor
+) -> Iterator[TextWindow]:
+    """The same windows, the next one prepared in a thread meanwhile."""
+    job = pool.submit(next, source, None)
+    while (window := job.result()) is not None:
+        job = pool.submit(next, source, None)
+        yield window
+
+
+def _finished_window(window: TextWindow, states: dict[int, np.ndarray]) -> Window:
+    ends = window.encoded.ends
+    return Window(
+        ids=window.ids,
+        labels=window.labels,
+        lengths=window.lengths,
+        states=states,
+        ends=None if ends is None else np.concatenate([*ends, np.zeros(0, np.int32)]),
+        progress=window.progress,
+    )

@@ -1,0 +1,214 @@
+"""Where a store lies: keys and arrays in a local folder, gs://, s3:// or memory://.
+
+One write of a key is atomic in every one of these; TensorStore does the rest.
+"""
+
+import errno
+import functools
+import json
+import os
+import shutil
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorstore as ts
+
+from helix_jax.errors import StoreError
+
+CACHE_BYTES = 64 << 20
+STORAGE_ERRORS = (ValueError, OSError, RuntimeError, NotImplementedError)
+
+
+class Folder(NamedTuple):
+    """An open location.
+
+    Attributes:
+      name: what the user called it.
+      spec: TensorStore kvstore spec, ends in "/".
+      kvstore: open key-value store rooted there.
+      local: absolute path, or None when it is remote.
+    """
+
+    name: str
+    spec: dict[str, Any] | str
+    kvstore: ts.KvStore
+    local: str | None
+
+
+@functools.cache
+def _context() -> ts.Context:
+    # One context a process: memory:// lives in it, and readers share one cache.
+    return ts.Context({"cache_pool": {"total_bytes_limit": CACHE_BYTES}})
+
+
+def open_folder(path: str | os.PathLike) -> Folder:
+    """Open a location; nothing is created.
+
+    Args:
+      path: a local path, or a URL that TensorStore knows (gs://, s3://, memory://,
+        file://, and http:// for reading).
+
+    Raises:
+      StoreError: a URL that TensorStore refuses.
+    """
+    name = os.fspath(path)
+    if "://" in name:
+        local = None
+        spec: dict[str, Any] | str = name.rstrip("/") + "/"
+    else:
+        local = os.path.abspath(os.path.expanduser(name))
+        spec = {"driver": "file", "path": local + "/"}
+    try:
+        kvstore = ts.KvStore.open(spec, context=_context()).result()
+    except STORAGE_ERRORS as error:
+        raise StoreError(
+            f"{name} cannot be opened ({_brief(error)}). Give a local path, or "
+            "gs://BUCKET/PATH or s3://BUCKET/PATH."
+        ) from error
+    return Folder(name, spec, kvstore, local)
+
+
+def read_bytes(folder: Folder, key: str) -> bytes | None:
+    """The value of a key, or None when there is none."""
+    try:
+        found = folder.kvstore.read(key).result()
+    except STORAGE_ERRORS as error:
+        raise StoreError(
+            f"{folder.name}/{key} cannot be read ({_brief(error)})."
+        ) from error
+    return found.value if found.state == "value" else None
+
+
+def write_json(
+    folder: Folder, key: str, record: Any, *, indent: int | None = None
+) -> None:
+    """Write a key atomically, as JSON whose bytes depend on the record alone."""
+    text = json.dumps(record, indent=indent, sort_keys=True, allow_nan=False)
+    try:
+        folder.kvstore.write(key, text.encode() + b"\n").result()
+    except STORAGE_ERRORS as error:
+        raise write_error(folder, key, len(text), error) from error
+
+
+def read_json(folder: Folder, key: str) -> Any:
+    """The record of a key, or None when there is none.
+
+    Raises:
+      StoreError: unreadable, or not JSON.
+    """
+    value = read_bytes(folder, key)
+    if value is None:
+        return None
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise StoreError(
+            f"{folder.name}/{key} is damaged ({error}). Delete the store and extract "
+            "it again."
+        ) from error
+
+
+def open_array(
+    folder: Folder,
+    key: str,
+    *,
+    create: bool = False,
+    dtype: str = "float32",
+    width: int | None = None,
+    chunk_rows: int = 1,
+) -> ts.TensorStore:
+    """Open a zarr3 array of rows, or create an empty one that can grow.
+
+    Chunks are plain little-endian bytes with a checksum; a chunk that is missing or
+    damaged is an error when read, not zeros.
+
+    Args:
+      folder: the location.
+      key: the array's folder.
+      create: make it, with no rows, unless it is there.
+      dtype, width, chunk_rows: of a new array; [N, width], or [N] for width None.
+
+    Raises:
+      StoreError: missing or damaged, or it cannot be made.
+    """
+    prefix = folder.spec if isinstance(folder.spec, str) else folder.spec["path"]
+    kvstore = prefix + key + "/"
+    spec: dict[str, Any] = {
+        "driver": "zarr3",
+        "kvstore": kvstore
+        if isinstance(folder.spec, str)
+        else {"driver": "file", "path": kvstore},
+        "fill_missing_data_reads": False,
+        "store_data_equal_to_fill_value": True,
+    }
+    # A killed run leaves an array with rows, whose shape is not that of a new one.
+    create = create and read_bytes(folder, f"{key}/zarr.json") is None
+    if create:
+        tail = [] if width is None else [width]
+        spec["metadata"] = {
+            "shape": [0, *tail],
+            "data_type": dtype,
+            "chunk_grid": {
+                "name": "regular",
+                "configuration": {"chunk_shape": [chunk_rows, *tail]},
+            },
+            "codecs": [
+                {"name": "bytes", "configuration": {"endian": "little"}},
+                {"name": "crc32c"},
+            ],
+        }
+    try:
+        array = ts.open(spec, open=True, create=create, context=_context()).result()
+    except STORAGE_ERRORS as error:
+        if create:
+            raise write_error(folder, key, 0, error) from error
+        raise StoreError(
+            f"{folder.name}/{key} cannot be opened ({_brief(error)}). Delete the store "
+            "and extract it again."
+        ) from error
+    return array
+
+
+def read_rows(
+    folder: Folder, key: str, array: ts.TensorStore, rows: slice | np.ndarray
+) -> np.ndarray:
+    """Rows of an array, in the array's own dtype."""
+    try:
+        return array[rows].read().result()
+    except STORAGE_ERRORS as error:
+        raise StoreError(
+            f"{folder.name}/{key} cannot be read ({_brief(error)}). The store is "
+            "damaged: delete it and extract it again."
+        ) from error
+
+
+def write_error(
+    folder: Folder, key: str, needed_bytes: int, error: BaseException
+) -> StoreError:
+    """A StoreError that says why a write failed and that running again resumes."""
+    text = _brief(error)
+    full = {errno.ENOSPC: "disk is full", errno.EDQUOT: "disk quota is used up",
+            errno.EFBIG: "file size limit is reached"}  # fmt: skip
+    reason = next(
+        (why for code, why in full.items() if f"os_error_code='{code}'" in str(error)),
+        None,
+    )
+    room = ""
+    if folder.local is not None:
+        left = shutil.disk_usage(_existing(folder.local)).free
+        room = f", {needed_bytes:,} bytes needed and {left:,} bytes left"
+    what = f"the {reason}{room}" if reason else "the write failed"
+    return StoreError(
+        f"{folder.name}: {what} while writing {key} ({text}). What was recorded before "
+        "is intact: make room and run the same command again to resume."
+    )
+
+
+def _existing(path: str) -> str:
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def _brief(error: BaseException) -> str:
+    return str(error).split(" [")[0]

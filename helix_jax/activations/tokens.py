@@ -1,0 +1,128 @@
+"""Texts to token ids: truncation that is counted, vocabularies that are checked."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from tokenizers import Tokenizer
+
+
+class Encoded(NamedTuple):
+    """Token ids of some texts.
+
+    Attributes:
+      ids: token ids of each text, special tokens included, at most max_tokens.
+      truncated: [n] bool, texts that lost tokens at their end.
+      ends: for each text [tokens] int32, the character at which each token ends, -1
+        for special tokens; None unless asked for.
+    """
+
+    ids: list[list[int]]
+    truncated: np.ndarray
+    ends: list[np.ndarray] | None
+
+
+def private_tokenizer(tokenizer: Any, *, max_tokens: int) -> Tokenizer:
+    """A copy of the tokenizer's Rust backend that truncates and does not pad.
+
+    The copy leaves the caller's settings alone and skips the Python layer, which
+    costs more than the tokenisation of short texts.
+
+    Args:
+      tokenizer: a transformers fast tokenizer.
+      max_tokens: special tokens included.
+
+    Raises:
+      ValueError: a tokenizer without a backend, or no room for text beside its
+        special tokens.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise ValueError(
+            f"{type(tokenizer).__name__} has no fast backend; load the tokenizer with "
+            "load_tokenizer, or convert it to a tokenizer.json."
+        )
+    special = backend.num_special_tokens_to_add(is_pair=False)
+    if max_tokens <= special:
+        raise ValueError(
+            f"max_tokens must exceed the tokenizer's {special} special tokens, got "
+            f"{max_tokens}."
+        )
+    own = Tokenizer.from_str(backend.to_str())
+    own.no_padding()
+    own.enable_truncation(max_tokens)
+    return own
+
+
+def tokenizer_fingerprint(tokenizer: Any) -> str:
+    """16 hex digits of the tokenizer's JSON, without its padding and truncation."""
+    record = json.loads(tokenizer.backend_tokenizer.to_str())
+    record["padding"] = record["truncation"] = None
+    text = json.dumps(record, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def encode_texts(
+    backend: Tokenizer, texts: Sequence[str], *, with_ends: bool = False
+) -> Encoded:
+    """Tokenise a batch of texts.
+
+    Args:
+      backend: from `private_tokenizer`.
+      texts: the texts.
+      with_ends: also find where each token ends in its text; slower.
+
+    Returns:
+      Encoded.
+    """
+    encode = backend.encode_batch if with_ends else backend.encode_batch_fast
+    encodings = encode(list(texts))
+    limit = backend.truncation["max_length"]
+    ids = [encoding.ids for encoding in encodings]
+    truncated = np.array(
+        [
+            len(own) == limit and len(encoding.overflowing) > 0
+            for own, encoding in zip(ids, encodings)
+        ],
+        bool,
+    )
+    ends = None
+    if with_ends:
+        ends = [
+            np.where(
+                np.array(encoding.special_tokens_mask, bool),
+                -1,
+                np.array(encoding.offsets, np.int32).reshape(-1, 2)[:, 1],
+            ).astype(np.int32)
+            for encoding in encodings
+        ]
+    return Encoded(ids, truncated, ends)
+
+
+def check_vocabulary(tokenizer: Any, vocab_size: int, *, model: str) -> None:
+    """Refuse a tokenizer whose vocabulary is not the model's.
+
+    Checkpoints pad their embedding table to a round number of rows, so it may have
+    some more rows than the tokenizer has entries: up to the next multiple of 128, or
+    a tenth of the table.
+
+    Args:
+      tokenizer: a transformers fast tokenizer.
+      vocab_size: V, rows of the model's embedding.
+      model: the model's name, for the message.
+
+    Raises:
+      ValueError: too many entries, or far too few.
+    """
+    vocabulary = tokenizer.backend_tokenizer.get_vocab(with_added_tokens=True)
+    size = max(vocabulary.values(), default=-1) + 1
+    padded = -(-size // 128) * 128
+    if size > vocab_size or (padded < vocab_size and size < 0.9 * vocab_size):
+        name = getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__
+        raise ValueError(
+            f"the tokenizer {name} has {size} entries and the model {model} has "
+            f"{vocab_size}: they do not belong together. Load the tokenizer from the "
+            "model's own folder."
+        )
