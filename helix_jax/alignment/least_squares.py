@@ -1,0 +1,55 @@
+"""Least squares: the map of smallest norm among those of smallest error."""
+
+import jax.numpy as jnp
+
+from helix_jax import checks
+from helix_jax.alignment.moments import Moments
+from helix_jax.alignment.ridge import FitResult, RidgePath, solvable, solve_in_basis
+from helix_jax.linalg import product, rank_threshold, spectrum_of, wide
+
+
+@wide
+def fit_least_squares(moments: Moments, *, rcond: float | None = None) -> FitResult:
+    """Minimum-norm least squares, kernel = pinv(cov_xx) cov_xy.
+
+    Args:
+      moments: of the rows to fit on, more than dx + 1 of them.
+      rcond: directions with a variance of at most rcond times the largest are left
+        out; None is eps * dx, where rounding starts.
+
+    Returns:
+      FitResult; `rank` counts directions above rounding, `condition` is over the
+      directions that were kept.
+
+    Raises:
+      ValueError: no more rows than dx + 1, NaN in the moments, or rcond outside [0, 1).
+
+    Reference: Golub and Van Loan 2013, section 5.5.2.
+    """
+    dx = moments.cov_xx.shape[0]
+    checks.require_rows(
+        "fit_least_squares",
+        moments.count,
+        dx + 2,
+        f"with {dx} source dimensions and an intercept, fewer are fitted exactly "
+        "whatever they hold; use fit_ridge with a positive penalty",
+    )
+    if rcond is not None and not 0 <= rcond < 1:
+        raise ValueError(
+            f"fit_least_squares: rcond needs to be in [0, 1), got {rcond}."
+        )
+    moments = solvable("fit_least_squares", moments)
+    spectrum = spectrum_of(moments.cov_xx)
+    nothing = jnp.zeros((), moments.cov_xx.dtype)
+    path = RidgePath(
+        nothing[None],
+        nothing[None],
+        spectrum,
+        product(spectrum.basis.T, moments.cov_xy),
+        moments.mean_x,
+        moments.mean_y,
+    )
+    threshold = rank_threshold(spectrum.values)
+    if rcond is not None:
+        threshold = jnp.maximum(rcond * spectrum.values[0], 0)
+    return solve_in_basis(path, nothing, threshold, nothing)

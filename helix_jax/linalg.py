@@ -1,0 +1,109 @@
+"""The few numerical tools that everything uses: wide arithmetic, products, spectra."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple, ParamSpec, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from helix_jax.types import Array
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def has_float64() -> bool:
+    """Whether the default backend multiplies float64 in hardware (not on TPU)."""
+    return jax.default_backend() != "tpu"
+
+
+def wide(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Decorate a function to run with float64 switched on, where the backend has it.
+
+    The switch holds inside the function only: importing or calling helix_jax leaves
+    the process-wide default at float32. Works on tracers too, under jit, vmap and
+    shard_map. Inside, `wide_dtype()` is the dtype to cast to.
+    """
+
+    @functools.wraps(function)
+    def run(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        if not has_float64():
+            return function(*args, **kwargs)
+        with jax.enable_x64(True):
+            return function(*args, **kwargs)
+
+    return run
+
+
+def wide_dtype() -> jnp.dtype:
+    """float64 inside a `wide` function where the backend has it, else float32."""
+    return jnp.result_type(float)
+
+
+def product(a: Array, b: Array) -> Array:
+    """Matrix product at the full precision of its dtype on every backend."""
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+
+
+def laid_out_transpose(a: Array) -> Array:
+    """a' as an array of its own, for products that contract over rows.
+
+    XLA on CPUs takes up to 1.5 times as long to contract over leading rows as to
+    multiply by a transpose laid out before (measured, float64).
+    """
+    return jax.lax.optimization_barrier(a.T)
+
+
+class Spectrum(NamedTuple):
+    """Eigendecomposition of a covariance matrix.
+
+    Attributes:
+      values: [D] eigenvalues, descending, not below zero.
+      basis: [D, D] eigenvectors in columns.
+    """
+
+    values: Array
+    basis: Array
+
+
+def spectrum_of(covariance: Array) -> Spectrum:
+    """Eigendecomposition of a positive semi-definite matrix, largest value first.
+
+    Args:
+      covariance: [D, D], symmetric up to rounding.
+
+    Returns:
+      Spectrum. Negative values, which only rounding makes, become zero.
+    """
+    values, basis = jnp.linalg.eigh((covariance + covariance.T) / 2)
+    return Spectrum(jnp.maximum(values[::-1], 0.0), basis[:, ::-1])
+
+
+def rank_threshold(values: Array) -> Array:
+    """Largest eigenvalue that rounding alone explains: eps * D * max(values)."""
+    return jnp.finfo(values.dtype).eps * values.shape[-1] * jnp.max(values)
+
+
+def rank_of(values: Array) -> Array:
+    """Number of eigenvalues above `rank_threshold`, int32."""
+    return jnp.sum(values > rank_threshold(values), dtype=jnp.int32)
+
+
+def random_orthogonal(key: Array, rows: int, columns: int) -> Array:
+    """A matrix with orthonormal columns (or rows, if fewer), uniform by Haar measure.
+
+    Args:
+      key: jax.random key.
+      rows: first dimension.
+      columns: second dimension.
+
+    Returns:
+      [rows, columns] of wide_dtype().
+
+    Reference: Mezzadri 2007, arXiv math-ph/0609050, section 5.
+    """
+    tall = (max(rows, columns), min(rows, columns))
+    q, r = jnp.linalg.qr(jax.random.normal(key, tall, dtype=wide_dtype()))
+    q = q * jnp.where(jnp.diagonal(r) < 0, -1, 1)
+    return q if rows >= columns else q.T
