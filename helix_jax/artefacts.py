@@ -54,7 +54,7 @@ def save_artefact(
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         save_file(
-            {name: np.ascontiguousarray(value) for name, value in arrays.items()},
+            {name: np.asarray(value, order="C") for name, value in arrays.items()},
             temporary / "arrays.safetensors",
         )
         record = {"kind": kind, "format": FORMAT, **config}
@@ -119,5 +119,3 @@ def _read_config(folder: Path, kind: str) -> dict[str, Any]:
             f"{folder} holds a {config.get('kind')!r}, expected a {kind!r}."
         )
     return config
-
-

@@ -1,0 +1,1 @@
+"""One absl program per question; each is importable as `run(config)`."""

@@ -1,0 +1,27 @@
+"""Flags, work directories and metrics of experiments."""
+
+from helix_jax.runs.flags import config_from_flags, define_flags, option
+from helix_jax.runs.workdir import (
+    Run,
+    finish_run,
+    is_done,
+    log_metrics,
+    open_run,
+    read_summary,
+    truncate_metrics,
+    write_atomically,
+)
+
+__all__ = [
+    "Run",
+    "config_from_flags",
+    "define_flags",
+    "finish_run",
+    "is_done",
+    "log_metrics",
+    "open_run",
+    "option",
+    "read_summary",
+    "truncate_metrics",
+    "write_atomically",
+]

@@ -1,0 +1,129 @@
+"""Next-token training with optax: cosine schedule, clipping, decoupled weight decay."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from helix_jax.models.params import init_params
+from helix_jax.models.spec import ModelSpec
+from helix_jax.models.transformer import apply_model
+from helix_jax.types import Array
+
+
+class TrainState(NamedTuple):
+    """Everything that the next step depends on.
+
+    Attributes:
+      step: [] int32, steps done.
+      params: parameter pytree, float32.
+      optimizer: optax state.
+    """
+
+    step: Array
+    params: Any
+    optimizer: Any
+
+
+def make_optimizer(
+    *,
+    learning_rate: float,
+    steps: int,
+    warmup_steps: int,
+    weight_decay: float = 0.1,
+    final_fraction: float = 0.05,
+    kind: str = "adamw",
+) -> optax.GradientTransformation:
+    """Clipping to norm 1, AdamW or Muon, linear warm-up and cosine decay.
+
+    Weight decay is for matrices only. With "muon" the kernels of the blocks move by
+    orthogonalised momentum, everything else by AdamW.
+
+    Reference: Loshchilov and Hutter 2019, arXiv 1711.05101; Loshchilov and Hutter
+      2017, arXiv 1608.03983; Muon: Jordan et al. 2024, Liu et al. 2025, arXiv
+      2502.16982.
+    """
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, learning_rate, warmup_steps, steps, final_fraction * learning_rate
+    )
+
+    def matrices(params):
+        return jax.tree.map_with_path(lambda path, _: _is_matrix(path), params)
+
+    adamw = optax.adamw(
+        schedule, b1=0.9, b2=0.95, weight_decay=weight_decay, mask=matrices
+    )
+    clip = optax.clip_by_global_norm(1.0)
+    if kind == "adamw":
+        return optax.chain(clip, adamw)
+    if kind != "muon":
+        raise ValueError(f"optimizer must be adamw or muon, got {kind!r}.")
+
+    def orthogonalised(params):
+        # Stacked kernels are [L, in, out]; each layer is orthogonalised by itself.
+        dimensions = optax.contrib.MuonDimensionNumbers(1, 2)
+        return jax.tree.map_with_path(
+            lambda path, _: dimensions if _is_block_kernel(path) else None, params
+        )
+
+    muon = optax.contrib.muon(
+        schedule,
+        weight_decay=weight_decay,
+        weight_decay_mask=matrices,
+        adam_b2=0.95,
+        adam_weight_decay=weight_decay,
+        consistent_rms=0.2,
+        muon_weight_dimension_numbers=orthogonalised,
+    )
+    return optax.chain(clip, muon)
+
+
+def init_state(
+    key: Array, spec: ModelSpec, optimizer: optax.GradientTransformation
+) -> TrainState:
+    """The state before the first step."""
+    params = init_params(key, spec)
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+
+
+def cross_entropy(params: Any, spec: ModelSpec, windows: Array) -> Array:
+    """Mean next-token loss in nats.
+
+    Args:
+      params, spec: the model.
+      windows: [B, T + 1] int, T predictions a row.
+
+    Returns:
+      [] float32.
+    """
+    logits = apply_model(params, spec, windows[:, :-1], logits=True).logits
+    return jnp.mean(
+        optax.softmax_cross_entropy_with_integer_labels(logits, windows[:, 1:])
+    )
+
+
+def make_step(
+    spec: ModelSpec, optimizer: optax.GradientTransformation
+) -> Callable[[TrainState, Array], tuple[TrainState, dict[str, Array]]]:
+    """A jitted (state, windows) -> (state, info); the state's buffers are reused."""
+
+    @partial(jax.jit, donate_argnums=0)
+    def step(state: TrainState, windows: Array):
+        loss, gradients = jax.value_and_grad(cross_entropy)(state.params, spec, windows)
+        updates, inner = optimizer.update(gradients, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, updates)
+        info = {"loss_nats": loss, "gradient_norm": optax.global_norm(gradients)}
+        return TrainState(state.step + 1, params, inner), info
+
+    return step
+
+
+def _is_matrix(path) -> bool:
+    return path[-1].key in ("kernel", "embed", "positions")
+
+
+def _is_block_kernel(path) -> bool:
+    return path[0].key == "layers" and path[-1].key == "kernel"
