@@ -12,6 +12,7 @@ where the source has official ones (see `role_fractions`).
 """
 
 import functools
+import os
 import re
 from pathlib import Path
 
@@ -43,7 +44,7 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?")
 
 
 def load_corpus(
-    name: str,
+    name: str | os.PathLike,
     *,
     text_column: str | None = None,
     pair_column: str | None = None,
@@ -57,6 +58,7 @@ def load_corpus(
     Args:
       name: one of NAMES, a file, a folder, an id of the hub, or several of these
         joined by commas (their labels are then left out; each keeps its own splits).
+        Names go before paths: a folder that is called imdb is ./imdb.
       text_column: column of the text; else one with a customary name.
       pair_column: column of the second text, put below the first (PAIR_TEMPLATE).
       label_column: column of the label.
@@ -76,7 +78,10 @@ def load_corpus(
         "label_column": label_column,
         "id_column": id_column,
     }
-    names = [name] if Path(name).exists() else [n for n in name.split(",") if n]
+    name = os.fspath(name)
+    names = [one for one in name.split(",") if one]
+    if _exists(name):  # a path may hold commas
+        names = [name]
     if not names:
         raise CorpusError(f"load_corpus: no corpus named; {_choices()}")
     parts = [_open(one, flags, revision, limit) for one in names]
@@ -88,7 +93,7 @@ def _open(
     name: str, flags: dict[str, str | None], revision: str | None, limit: int | None
 ) -> Part:
     path = Path(name).expanduser()
-    on_hub = name in REGISTRY or (not path.exists() and _is_hub_id(name))
+    on_hub = name in REGISTRY or (not _exists(name) and _is_hub_id(name))
     if revision is not None and not on_hub:
         raise CorpusError(
             f"{name}: revision={revision!r} is for data sets of the hub; files and "
@@ -103,7 +108,7 @@ def _open(
         return hub_part(name, REGISTRY[name], revision=revision, limit=limit, **flags)
     if path.is_dir():
         return _folder_part(path, flags)
-    if path.exists():
+    if _exists(name):
         return _file_part(path, flags)
     if on_hub:
         repository, _, config = name.partition(":")
@@ -111,6 +116,11 @@ def _open(
         short = name.partition("/")[2].replace(":", "-")
         return hub_part(short, spec, revision=revision, limit=limit, **flags)
     raise CorpusError(f"{name!r}: no such corpus, file or folder; {_choices()}")
+
+
+def _exists(name: str) -> bool:
+    # Unlike Path.exists, without an error for a name that is too long to be a file's.
+    return os.path.exists(os.path.expanduser(name))
 
 
 def _is_hub_id(name: str) -> bool:
@@ -186,7 +196,6 @@ def _file_source(
             raise CorpusError(f"{path}: a .txt file has no columns to name.")
         rows = functools.partial(_running_rows, path, name)
     else:
-        # Opened before its columns, so that another kind of file is named as such.
         columns = choose_columns(column_names(path), str(path), **flags)
         rows = functools.partial(_table_rows, path, columns, name, part)
     return Source(str(path), rows, *([] if fractions is None else [fractions]))

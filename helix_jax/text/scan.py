@@ -121,7 +121,8 @@ def require_distinct_ids(name: str, parts: Sequence[Part], ids: np.ndarray) -> N
     same = np.flatnonzero(ids[order][1:] == ids[order][:-1])
     if not len(same):
         return
-    places = {int(order[same[0]]), int(order[same[0] + 1])}
+    pair = same[np.argmin(order[same + 1])]  # the first repetition in reading order
+    places = {int(order[pair]), int(order[pair + 1])}
     found, position = [], 0
     for part in parts:
         for source in part.sources:
