@@ -39,6 +39,6 @@ def planted(
     return Planted(x.astype(dtype), y.astype(dtype), kernel, bias)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_planted():
     return planted

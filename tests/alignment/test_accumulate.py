@@ -19,7 +19,6 @@ from helix_jax.alignment import (
     from_batch,
     ridge_at,
 )
-from tests.alignment.conftest import planted
 
 
 def _batches(x, y, size):
@@ -81,9 +80,9 @@ class Hard(NamedTuple):
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["mixed", "sorted"])
-def hard(request):
+def hard(request, make_planted):
     """A million float32 rows and, in float64, their deviations from the mean."""
-    x, y, *_ = planted(
+    x, y, *_ = make_planted(
         1_000_000,
         16,
         4,
