@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from helix_jax.errors import RunError
 from helix_jax.fingerprint import fingerprint
-from helix_jax.models import family_of, load_tokenizer, save_model
+from helix_jax.models import family_of, save_model
 from helix_jax.models.spec import ModelSpec
 from helix_jax.runs import (
     config_from_flags,
@@ -67,7 +67,7 @@ class PretrainConfig:
     data: str = option("docstrings", "corpora by name, file or folder, comma-separated")
     part: int = option(0, "train on this part of the documents")
     parts: int = option(1, "number of disjoint parts")
-    tokenizer: str = option("", "model folder whose tokenizer to use; empty: train one")
+    tokenizer: str = option("", "folder whose tokenizer to use; empty: train one")
     vocab_size: int = option(4096, "tokens of a newly trained tokenizer")
     width: int = option(128, "D")
     num_layers: int = option(4, "L")
@@ -173,8 +173,10 @@ def _documents(config: PretrainConfig, corpus: Any, split: str) -> Iterator[str]
 
 
 def _tokenizer(config: PretrainConfig, corpus: Any, folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
     if config.tokenizer:
-        return load_tokenizer(config.tokenizer)
+        return AutoTokenizer.from_pretrained(config.tokenizer)
     if not (folder / "tokenizer" / "tokenizer.json").exists():
         tokenizer = train_tokenizer(
             _documents(config, corpus, "fit"),
@@ -182,8 +184,6 @@ def _tokenizer(config: PretrainConfig, corpus: Any, folder: Path) -> Any:
             context=config.context,
         )
         tokenizer.save_pretrained(folder / "tokenizer")
-    from transformers import AutoTokenizer
-
     return AutoTokenizer.from_pretrained(folder / "tokenizer")
 
 

