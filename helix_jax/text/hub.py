@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import huggingface_hub
@@ -57,6 +58,7 @@ def hub_part(
             f"file or of a folder of SPLIT.jsonl files in place of the name."
         ) from error
     first = next(iter(tables.values()))
+    _check_commit(first, spec)
     columns = spec.columns
     if columns is None or any(flags.values()):
         columns = choose_columns(first.column_names or (), _place(spec), **flags)
@@ -117,6 +119,21 @@ def _open_tables(spec: HubSpec, splits: list[str]) -> dict[str, Any]:
         )
         for split in splits
     }
+
+
+def _check_commit(table: Any, spec: HubSpec) -> None:
+    """Raise unless the commit is the one asked for.
+
+    Offline, `datasets` takes whatever commit it has kept; the folder is named after it.
+    """
+    files = getattr(table, "cache_files", None) or [{"filename": ""}]
+    found = Path(files[0]["filename"]).parent.name
+    if _COMMIT.fullmatch(found) and found != spec.revision:
+        raise CorpusError(
+            f"{_place(spec)}: expected commit {spec.revision}, but without a "
+            f"connection only {found} is at hand. Connect to the hub once, or ask for what is "
+            f"there with revision={found!r}."
+        )
 
 
 def _find_splits(spec: HubSpec) -> tuple[tuple[str, str], ...]:

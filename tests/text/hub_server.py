@@ -2,7 +2,7 @@
 
 It answers the requests that `huggingface_hub` and `datasets` make for reading: what a
 repository holds at a revision, and the bytes of a file. A repository is a folder
-ROOT/OWNER/NAME; every revision is the same content, whose commit is COMMITS[repo].
+ROOT/OWNER/NAME; every commit has the same content, and COMMITS[repo] is the newest.
 """
 
 import contextlib
@@ -51,6 +51,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 commit = self.server.commits.get(parts[0])
                 if commit is None:
                     return self._error("RepoNotFound")
+                if len(parts) > 1 and re.fullmatch(r"[0-9a-f]{40}", parts[1]):
+                    commit = parts[1]
                 return answer(repository, commit, *parts[1:])
         return self._error("EntryNotFound")
 

@@ -47,13 +47,13 @@ for name, flags in json.loads(sys.argv[1]):
 """
 
 
-def _load(endpoint, home, requests):
+def _load(endpoint, home, requests, offline=False):
     environment = os.environ | {
         "HF_ENDPOINT": endpoint,
         "HF_HOME": str(home),
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_OFFLINE": "0",
+        "HF_HUB_OFFLINE": "1" if offline else "0",
     }
     run = subprocess.run(
         [sys.executable, "-c", _LOAD, json.dumps(requests)],
@@ -231,6 +231,17 @@ def test_named_corpora_load_from_the_hub(hub, tmp_path):
     assert re.search(r"cannot load no/where from the hub: .*404", missing["error"])
     assert "give the path of a file" in missing["error"]
     assert re.search(r"nyu-mll/glue:rte .*'rte' not found", config["error"])
+
+    # What has been loaded stays loadable without a connection, at the same commit.
+    again, other = _load(
+        endpoint,
+        tmp_path,
+        [("trec", {}), ("trec", {"revision": "0" * 40})],
+        offline=True,
+    )
+    assert again == trec
+    message = f"expected commit {'0' * 40}, but .* only {REGISTRY['trec'].revision}"
+    assert re.search(message, other["error"])
 
 
 def test_an_unreachable_hub_says_what_to_do(tmp_path):
