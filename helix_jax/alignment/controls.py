@@ -1,0 +1,112 @@
+"""Maps that know nothing of the pairing: what every table sets beside a fitted map.
+
+| control    | what it keeps                                   |
+|------------|-------------------------------------------------|
+| mean       | the target's mean                               |
+| identity   | the source states as they are                   |
+| orthogonal | means and total variance, directions at random  |
+| shuffled   | everything but the pairing of the rows          |
+"""
+
+import jax
+import jax.numpy as jnp
+
+from helix_jax import checks
+from helix_jax.alignment.accumulate import accumulate
+from helix_jax.alignment.maps import AffineMap
+from helix_jax.alignment.moments import Moments
+from helix_jax.alignment.ridge import fit_ridge, ridge_at, solvable
+from helix_jax.linalg import product, random_orthogonal, wide, wide_dtype
+from helix_jax.types import Array
+
+
+@wide
+def mean_map(moments: Moments) -> AffineMap:
+    """The zero map with the best constant, y_hat = mean_y."""
+    return AffineMap(jnp.zeros_like(moments.cov_xy), jnp.asarray(moments.mean_y))
+
+
+@wide
+def identity_map(dx: int, dy: int) -> AffineMap:
+    """y_hat = x; with unequal widths, x cut off or filled up with zeros."""
+    return AffineMap(jnp.eye(dx, dy, dtype=wide_dtype()), jnp.zeros(dy, wide_dtype()))
+
+
+@wide
+def random_orthogonal_map(moments: Moments, *, key: Array) -> AffineMap:
+    """A random rotation of the source with the target's mean and total variance.
+
+    kernel = c Q with Q orthonormal by Haar measure and c such that
+    tr(kernel' cov_xx kernel) = tr(cov_yy); bias = mean_y - mean_x kernel.
+
+    Args:
+      moments: of the fit split.
+      key: jax.random key.
+
+    Returns:
+      AffineMap.
+
+    Reference: ours.
+    """
+    moments = solvable("random_orthogonal_map", moments)
+    q = random_orthogonal(key, *moments.cov_xy.shape)
+    variance = jnp.sum(q * product(moments.cov_xx, q))
+    scale = jnp.sqrt(
+        jnp.trace(moments.cov_yy) / jnp.where(variance > 0, variance, jnp.inf)
+    )
+    kernel = scale * q
+    return AffineMap(kernel, moments.mean_y - product(moments.mean_x, kernel))
+
+
+def derangement(key: Array, rows: int) -> Array:
+    """A random permutation without fixed points: one cycle through all rows.
+
+    Args:
+      key: jax.random key.
+      rows: N, at least 2.
+
+    Returns:
+      [N] int32, uniform among the (N - 1)! cyclic permutations.
+
+    Raises:
+      ValueError: fewer than two rows.
+
+    Reference: Sattolo 1986, "An algorithm to generate a random cyclic permutation".
+    """
+    checks.require_rows("derangement", rows, 2, "one row is always its own pair")
+    order = jax.random.permutation(key, rows)
+    return jnp.zeros(rows, order.dtype).at[order].set(jnp.roll(order, -1))
+
+
+def fit_shuffled(
+    x: Array,
+    y: Array,
+    *,
+    key: Array,
+    penalty: float,
+    relative: bool = True,
+    block_rows: int = 4096,
+) -> AffineMap:
+    """The ridge map fitted on pairs that do not belong together.
+
+    Args:
+      x: [N, dx] float, source states of the fit split.
+      y: [N, dy] float, target states of the same texts.
+      key: jax.random key of the shuffle.
+      penalty: the one chosen for the true pairs.
+      relative: as in `fit_ridge`.
+      block_rows: rows a step.
+
+    Returns:
+      AffineMap.
+
+    Raises:
+      ValueError: x and y differ in rows, hold NaN, or have one row.
+    """
+    checks.require_pair("fit_shuffled", x, y)
+    order = derangement(key, x.shape[0])
+    moments = accumulate(
+        (x[start : start + block_rows], y[order[start : start + block_rows]])
+        for start in range(0, x.shape[0], block_rows)
+    )
+    return ridge_at(fit_ridge(moments, penalties=penalty, relative=relative), 0).map

@@ -1,0 +1,88 @@
+"""Scores of a map that need the rows themselves: cosines, streamed."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from helix_jax import checks
+from helix_jax.alignment.accumulate import fold_rows
+from helix_jax.alignment.maps import AffineMap, apply_map
+from helix_jax.linalg import wide, wide_dtype
+from helix_jax.types import Array
+
+
+class RowScores(NamedTuple):
+    """Means over rows.
+
+    Attributes:
+      count: [] rows.
+      cosine: [] mean of cos(y_hat_i, y_i).
+      centred_cosine: [] mean of cos(y_hat_i - centre, y_i - centre). Raw states share
+        a large mean, which alone brings raw cosines near 1; this one it does not.
+      squared_error: [] mean of |y_hat_i - y_i|^2.
+    """
+
+    count: Array
+    cosine: Array
+    centred_cosine: Array
+    squared_error: Array
+
+
+def row_cosine(a: Array, b: Array) -> Array:
+    """Cosine of each row of a [..., D] with its row of b; zero where one is zero."""
+    norms = jnp.linalg.norm(a, axis=-1) * jnp.linalg.norm(b, axis=-1)
+    inner = jnp.sum(a * b, axis=-1)
+    return jnp.where(norms > 0, inner / jnp.where(norms > 0, norms, 1), 0)
+
+
+class _State(NamedTuple):
+    affine: AffineMap
+    centre: Array
+    sums: RowScores
+
+
+@wide
+def score_rows(
+    affine: AffineMap, batches: Iterable[tuple[Any, Any]], *, centre: Array
+) -> RowScores:
+    """Mean cosines and squared error of a map over a stream of paired row batches.
+
+    Args:
+      affine: AffineMap from dx to dy.
+      batches: pairs of [B, dx] and [B, dy] float arrays, as for `accumulate`.
+      centre: [dy] what the centred cosine is taken about: the mean of the target's
+        *fit* rows (`moments.mean_y`), so that nothing of the test rows is used.
+
+    Returns:
+      RowScores.
+
+    Raises:
+      ValueError: no rows, widths that do not fit, or NaN or infinity, with the row.
+    """
+    checks.require_width(
+        "score_rows", "centre", jnp.shape(centre)[0], affine.kernel.shape[1]
+    )
+    zero = jnp.zeros((), wide_dtype())
+    state = _State(affine, jnp.asarray(centre), RowScores(zero, zero, zero, zero))
+    sums = fold_rows(_update, state, batches).sums
+    return RowScores(sums.count, *(value / sums.count for value in sums[1:]))
+
+
+def _update(state: _State, x: Array, y: Array, weights: Array) -> _State:
+    y_hat = apply_map(state.affine, x)
+    checks.require_width("score_rows", "y", y.shape[1], y_hat.shape[1])
+    y, centre = y.astype(y_hat.dtype), state.centre.astype(y_hat.dtype)
+    scores = (
+        jnp.ones_like(weights),
+        row_cosine(y_hat, y),
+        row_cosine(y_hat - centre, y - centre),
+        jnp.sum((y_hat - y) ** 2, axis=1),
+    )
+    sums = RowScores(
+        *(
+            total + jnp.sum(weights * score, dtype=total.dtype)
+            for total, score in zip(state.sums, scores)
+        )
+    )
+    return state._replace(sums=sums)
