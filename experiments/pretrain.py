@@ -75,6 +75,7 @@ class PretrainConfig:
     ffn_width: int = option(344, "F")
     context: int = option(256, "T, tokens a training window")
     batch: int = option(16, "windows a step")
+    microbatch: int = option(0, "windows a gradient, a divisor of --batch; 0: all")
     tokens: int = option(20_000_000, "training tokens in all, epochs included")
     optimizer: str = option("adamw", "adamw or muon")
     learning_rate: float = option(4e-3, "peak learning rate")
@@ -235,7 +236,7 @@ def _train(config, spec: ModelSpec, windows: np.ndarray, directory):
         warmup_steps=min(config.warmup_steps, steps // 2),
         weight_decay=config.weight_decay,
     )
-    step = make_step(spec, optimizer)
+    step = make_step(spec, optimizer, microbatch=config.microbatch or None)
     state = init_state(jax.random.key(config.seed), spec, optimizer)
     snapshot, seconds = directory.folder / "snapshot.safetensors", 0.0
     if snapshot.exists():

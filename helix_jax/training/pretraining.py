@@ -106,13 +106,39 @@ def cross_entropy(params: Any, spec: ModelSpec, windows: Array) -> Array:
 
 
 def make_step(
-    spec: ModelSpec, optimizer: optax.GradientTransformation
+    spec: ModelSpec,
+    optimizer: optax.GradientTransformation,
+    *,
+    microbatch: int | None = None,
 ) -> Callable[[TrainState, Array], tuple[TrainState, dict[str, Array]]]:
-    """A jitted (state, windows) -> (state, info); the state's buffers are reused."""
+    """A jitted (state, windows) -> (state, info); the state's buffers are reused.
+
+    Args:
+      spec: the architecture.
+      optimizer: from `make_optimizer`.
+      microbatch: windows whose gradient is taken at once, a divisor of B; the mean
+        over all is the same up to rounding. A small number keeps the intermediate
+        arrays of a small model in a processor's cache. None takes all B at once.
+    """
+
+    def gradient(params, windows):
+        return jax.value_and_grad(cross_entropy)(params, spec, windows)
+
+    def mean_gradient(params, windows):
+        if microbatch is None or microbatch == windows.shape[0]:
+            return gradient(params, windows)
+        groups = windows.reshape(-1, microbatch, windows.shape[1])
+
+        def add(total, group):
+            return jax.tree.map(jnp.add, total, gradient(params, group)), None
+
+        zeros = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, params))
+        total, _ = jax.lax.scan(add, zeros, groups)
+        return jax.tree.map(lambda leaf: leaf / groups.shape[0], total)
 
     @partial(jax.jit, donate_argnums=0)
     def step(state: TrainState, windows: Array):
-        loss, gradients = jax.value_and_grad(cross_entropy)(state.params, spec, windows)
+        loss, gradients = mean_gradient(state.params, windows)
         updates, inner = optimizer.update(gradients, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         info = {"loss_nats": loss, "gradient_norm": optax.global_norm(gradients)}
