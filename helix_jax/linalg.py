@@ -90,6 +90,11 @@ def rank_of(values: Array) -> Array:
     return jnp.sum(values > rank_threshold(values), dtype=jnp.int32)
 
 
+def rounding_variance(mean: Array) -> Array:
+    """Variance that rounding alone can give to constant numbers of this mean."""
+    return (8 * jnp.finfo(mean.dtype).eps * mean) ** 2
+
+
 def random_orthogonal(key: Array, rows: int, columns: int) -> Array:
     """A matrix with orthonormal columns (or rows, if fewer), uniform by Haar measure.
 

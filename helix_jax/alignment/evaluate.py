@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from helix_jax.alignment.maps import AffineMap
 from helix_jax.alignment.moments import Moments
 from helix_jax.alignment.ridge import solvable
-from helix_jax.linalg import product, spectrum_of, wide
+from helix_jax.linalg import product, rounding_variance, spectrum_of, wide
 from helix_jax.types import Array
 
 
@@ -74,8 +74,8 @@ def evaluate_map(affine: AffineMap, moments: Moments) -> Evaluation:
     residual = moments.cov_yy - shared - shared.T + mapped_cov
     error = jnp.maximum(jnp.diagonal(residual), 0) + (moments.mean_y - mapped_mean) ** 2
     variance = jnp.diagonal(moments.cov_yy)
-    rounding = (8 * jnp.finfo(dtype).eps * moments.mean_y) ** 2
-    variance = jnp.where(variance > rounding, variance, 0)
+    varies = variance > rounding_variance(moments.mean_y)
+    variance = jnp.where(varies, variance, 0)
     r2 = _r2(error, variance)
     singular = jnp.linalg.svd(kernel, compute_uv=False)
     return Evaluation(

@@ -34,6 +34,7 @@ class AffineMap:
     bias: Array
 
 
+@wide
 def apply_map(affine: AffineMap, x: Array) -> Array:
     """Map source states to target states.
 

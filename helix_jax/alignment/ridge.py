@@ -24,6 +24,7 @@ from helix_jax.linalg import (
     product,
     rank_of,
     rank_threshold,
+    rounding_variance,
     spectrum_of,
     wide,
     wide_dtype,
@@ -204,13 +205,13 @@ def solve_in_basis(
     bias = path.mean_y - product(path.mean_x, kernel)
     smallest = jnp.min(jnp.where(damped > threshold, damped, jnp.inf))
     finite = jnp.all(jnp.isfinite(kernel)) & jnp.all(jnp.isfinite(bias))
-    solvable = (jnp.max(values) > 0) & jnp.isfinite(smallest)
+    varies = jnp.max(values) > jnp.max(rounding_variance(path.mean_x))
     return FitResult(
         AffineMap(kernel, bias),
         penalty,
         jnp.max(damped) / smallest,
         rank_of(values),
-        finite & solvable,
+        finite & varies & jnp.isfinite(smallest),
     )
 
 
