@@ -131,8 +131,8 @@ def _check_commit(table: Any, spec: HubSpec) -> None:
     if _COMMIT.fullmatch(found) and found != spec.revision:
         raise CorpusError(
             f"{_place(spec)}: expected commit {spec.revision}, but without a "
-            f"connection only {found} is at hand. Connect to the hub once, or ask for what is "
-            f"there with revision={found!r}."
+            f"connection only {found} is at hand. Connect to the hub once, or ask "
+            f"for what is there with revision={found!r}."
         )
 
 
