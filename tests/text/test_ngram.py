@@ -149,10 +149,10 @@ def test_ten_million_tokens_are_fast(shared):
         text = " ".join(json.loads(line)["text"] for line in lines)
     letters = np.frombuffer(text.encode()[:10_300_000], np.uint8).astype(np.int64) % 32
     tokens = letters[:-2] * 1024 + letters[1:-1] * 32 + letters[2:]
-    begin = time.perf_counter()
+    begin = time.process_time()
     model = fit_trigram(tokens[:10_000_000], vocab_size=2**15)
     entropy = cross_entropy(model, tokens[10_000_000:])
-    assert time.perf_counter() - begin < 20
+    assert time.process_time() - begin < 20
     assert 1.0 < entropy < np.log(32)
 
 
