@@ -12,6 +12,7 @@ Two cores, the defaults: about 9,000 tokens a second.
 """
 
 import dataclasses
+import json
 import math
 import time
 from collections.abc import Iterator
@@ -20,16 +21,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from absl import app
 from tqdm import tqdm
 
 from helix_jax.errors import RunError
-from helix_jax.fingerprint import fingerprint
 from helix_jax.models import family_of, save_model
 from helix_jax.models.spec import ModelSpec
+from helix_jax.reports import markdown_table
 from helix_jax.runs import (
-    config_from_flags,
-    define_flags,
     finish_run,
     is_done,
     log_metrics,
@@ -39,6 +37,7 @@ from helix_jax.runs import (
     truncate_metrics,
     write_atomically,
 )
+from helix_jax.runs.program import start_program
 from helix_jax.text.corpora import load_corpus
 from helix_jax.text.hashing import document_of, unit_hash
 from helix_jax.text.ngram import fit_trigram, token_log_probabilities
@@ -113,10 +112,12 @@ def run(config: PretrainConfig) -> dict[str, float]:
     """Train, evaluate, write the model; see the module docstring."""
     if config.tiny:
         config = shrink(config)
-    open_directory = open_run(config.workdir, config)
-    if is_done(open_directory):
-        return read_summary(open_directory)
-    folder = open_directory.folder
+    if not config.workdir:
+        raise RunError("pretrain: --workdir is required.")
+    directory = open_run(config.workdir, config)
+    if is_done(directory):
+        return read_summary(directory)
+    folder = directory.folder
     corpus = load_corpus(config.data)
     tokenizer = _tokenizer(config, corpus, folder)
     train = _windows(config, corpus, tokenizer)
@@ -131,7 +132,7 @@ def run(config: PretrainConfig) -> dict[str, float]:
         context=config.context,
     )
     spec = family_of(config.family).spec_from_hf(hf.to_dict())
-    state, seconds = _train(config, spec, train, open_directory)
+    state, seconds = _train(config, spec, train, directory)
     # What is written is what is measured: weights rounded to the stored dtype.
     rounded = jax.tree.map(
         lambda leaf: leaf.astype(config.dtype).astype(leaf.dtype), state.params
@@ -158,7 +159,11 @@ def run(config: PretrainConfig) -> dict[str, float]:
     tokenizer.save_pretrained(folder / "model")
     card = model_card(dataclasses.asdict(config), corpus.fingerprint, summary)
     write_atomically(folder / "model" / "README.md", card)
-    return finish_run(open_directory, summary)
+    results = json.dumps(summary, indent=2) + "\n"
+    write_atomically(folder / "model" / "results.json", results)
+    rows = [[name, value] for name, value in summary.items()]
+    print(markdown_table(["measure", "value"], rows))
+    return finish_run(directory, summary)
 
 
 def _steps(config: PretrainConfig) -> int:
@@ -288,17 +293,5 @@ def _evaluate(params, spec: ModelSpec, windows: np.ndarray, batch: int) -> float
     return float(np.mean(np.concatenate(losses), dtype=np.float64))
 
 
-def main(_: list[str]) -> None:
-    """Run from flags and print the summary."""
-    config = config_from_flags(PretrainConfig)
-    if not config.workdir:
-        raise app.UsageError("--workdir is required.")
-    summary = run(config)
-    for name, value in summary.items():
-        print(f"{name:28} {value:,.4f}")
-    print(f"{config.workdir}/model  config {fingerprint(dataclasses.asdict(config))}")
-
-
 if __name__ == "__main__":
-    define_flags(PretrainConfig)
-    app.run(main)
+    start_program(PretrainConfig, run)

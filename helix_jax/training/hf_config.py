@@ -48,17 +48,26 @@ def hf_config(
         max_position_embeddings=context,
     )
     if family == "gpt2":
-        names = dict(vocab_size=vocab_size, n_embd=width, n_layer=num_layers,
-                     n_head=num_heads, n_inner=ffn_width, n_positions=context)  # fmt: skip
+        names = dict(
+            vocab_size=vocab_size,
+            n_embd=width,
+            n_layer=num_layers,
+            n_head=num_heads,
+            n_inner=ffn_width,
+            n_positions=context,
+        )
     elif family == "gpt_neo":
-        names |= dict(num_layers=num_layers, num_heads=num_heads, window_size=context,
-                      attention_types=[[["global", "local"], num_layers // 2]])  # fmt: skip
-        if num_layers % 2:
-            names["attention_types"] = [[["global"], num_layers]]
+        kinds = ["global"] if num_layers % 2 else ["global", "local"]
         del names["num_hidden_layers"], names["num_attention_heads"]
+        names |= dict(
+            num_layers=num_layers,
+            num_heads=num_heads,
+            window_size=context,
+            attention_types=[[kinds, num_layers // len(kinds)]],
+        )
     elif family == "opt":
-        names |= dict(ffn_dim=ffn_width, word_embed_proj_dim=width)
         del names["intermediate_size"]
+        names |= dict(ffn_dim=ffn_width, word_embed_proj_dim=width)
     elif family != "gpt_neox":
         names |= dict(num_key_value_heads=num_heads)
         if family not in ("phi3", "qwen2", "olmo2"):

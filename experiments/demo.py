@@ -1,0 +1,166 @@
+r"""The main job on the embedded default: offline, from checkpoints to a report.
+
+    make demo            (or: python -m experiments.demo --workdir=runs/demo)
+
+Three small language models that were trained apart (other families, seeds and text; two
+share a tokenizer) read docstrings of the installed Python packages. For every ordered
+pair: how alike their states are, the ridge map between them, and the accuracy of the
+target's classifier (which package is a docstring from?) on the source's states,
+beside its controls. Writes WORKDIR/report.md with plots.
+
+Two cores: about two minutes.
+"""
+
+import dataclasses
+import itertools
+import time
+from pathlib import Path
+
+import numpy as np
+
+from experiments import classify, similarity
+from helix_jax import assets
+from helix_jax.errors import RunError
+from helix_jax.reports import format_interval, markdown_table
+from helix_jax.reports.plots import plot_bars, plot_matrix
+from helix_jax.runs import (
+    finish_run,
+    is_done,
+    open_run,
+    option,
+    read_summary,
+    write_atomically,
+)
+from helix_jax.runs.program import start_program
+
+SHOWN = ("target", "mapped", "source", "shuffled", "random", "majority")
+
+
+@dataclasses.dataclass(frozen=True)
+class DemoConfig:
+    """Flags of the experiment."""
+
+    workdir: str = option("runs/demo", "work directory")
+    data: str = option("docstrings", "a labelled corpus")
+    limit: int = option(5000, "texts of the corpus")
+    max_tokens: int = option(128, "tokens of a text")
+    tiny: bool = option(False, "500 texts and one pair")
+
+
+def run(config: DemoConfig) -> dict[str, float]:
+    """Compare, map, classify, report; see the module docstring."""
+    if config.tiny:
+        config = dataclasses.replace(config, limit=500, max_tokens=64)
+    if not config.workdir:
+        raise RunError("demo: --workdir is required.")
+    directory = open_run(config.workdir, config)
+    report = directory.folder / "report.md"
+    if is_done(directory):
+        summary = read_summary(directory)
+        print(f"{report.read_text()}\nreport: {report}")
+        return summary
+    began = time.perf_counter()
+    names = assets.NAMES
+    shared = {
+        "data": config.data,
+        "limit": config.limit,
+        "max_tokens": config.max_tokens,
+        "stores": str(directory.folder / "stores"),
+    }
+    alike = similarity.run(
+        similarity.SimilarityConfig(
+            workdir=str(directory.folder / "similarity"),
+            models=tuple(str(assets.model_path(name)) for name in names),
+            **shared,
+        )
+    )
+    pairs = list(itertools.permutations(names, 2))[: 1 if config.tiny else None]
+    results = {}
+    for source, target in pairs:
+        results[source, target] = classify.run(
+            classify.ClassifyConfig(
+                workdir=str(directory.folder / f"{source}-to-{target}"),
+                source=str(assets.model_path(source)),
+                target=str(assets.model_path(target)),
+                resamples=1000,
+                seeds=1,
+                **shared,
+            )
+        )
+    summary = dict(alike)
+    for (source, target), numbers in results.items():
+        summary |= {f"{source}/{target}/{k}": v for k, v in numbers.items()}
+    text = _report(config, directory.folder, alike, results)
+    write_atomically(report, text)
+    summary["demo/seconds"] = time.perf_counter() - began
+    print(f"\n{text}\nreport: {report}")
+    return finish_run(directory, summary)
+
+
+def _report(config: DemoConfig, folder: Path, alike, results) -> str:
+    names = assets.NAMES
+    cka = np.eye(len(names))
+    for (i, a), (j, b) in itertools.combinations(enumerate(names), 2):
+        cka[i, j] = cka[j, i] = alike[f"similarity/{a}/{b}/unbiased_cka"]
+    plot_matrix(
+        folder / "similarity.png",
+        names,
+        cka,
+        title="Unbiased linear CKA of last states",
+    )
+    plot_bars(
+        folder / "accuracy.png",
+        [f"{source}\nto {target}" for source, target in results],
+        {
+            classify.ARMS[arm]: [
+                tuple(100 * one[f"test/{arm}_accuracy{end}"] for end in ("", "_low", "_high"))
+                for one in results.values()
+            ]
+            for arm in SHOWN
+        },
+        title="Accuracy of the target's classifier, with controls",
+        label="accuracy, %",
+    )  # fmt: skip
+    rows = [
+        [
+            f"{source} to {target}",
+            one["similarity/linear_cka"],
+            one["fit/r2"],
+            *(format_interval(one, f"test/{arm}_accuracy") for arm in SHOWN),
+        ]
+        for (source, target), one in results.items()
+    ]
+    first = next(iter(results.values()))
+    table = markdown_table(["pair", "CKA", "map R2", *SHOWN], rows)
+    cards = markdown_table(["model", "family", "parameters", "perplexity", "trigram"],
+                           [assets.describe(name) for name in names])  # fmt: skip
+    return f"""# One affine map between independently trained language models
+
+Corpus: {config.data}, {first["data/classes"]} classes, {first["data/fit_texts"]} texts
+to fit on, {first["data/select_texts"]} to choose the penalty on,
+{first["data/test_texts"]} to test on; split by document.
+
+## The models
+
+{cards}
+
+Perplexity is on held-out documents, per token of each model's own tokenizer, beside
+a Kneser-Ney trigram trained on the same tokens.
+
+## Accuracy of the target's classifier, % [95% interval over documents]
+
+{table}
+
+* target: the classifier on its own model's states, the ceiling of a map
+* mapped: on the source's states after the affine map; the result
+* source: a classifier trained on the source's own states
+* shuffled, random, majority: controls that know nothing of the pairing
+
+![accuracy](accuracy.png)
+
+![similarity](similarity.png)
+"""
+
+
+if __name__ == "__main__":
+    start_program(DemoConfig, run)

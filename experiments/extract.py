@@ -1,0 +1,94 @@
+r"""Hidden states of a corpus, extracted to a store that resumes.
+
+    python -m experiments.extract --workdir=runs/states --model=DIR_OR_ID \
+      --data=NAME_FILE_OR_FOLDER [--layers=-1,6] [--pooling=mean] [--stores=gs://B/P]
+
+One store a split, in --stores. Killed at any moment and started again with the same
+flags, it ends with the same bytes.
+
+Two cores, a model of 1.3 M parameters: some 50,000 tokens a second.
+"""
+
+import dataclasses
+
+from experiments.states import (
+    ExtractionOptions,
+    TextOptions,
+    open_corpus,
+    with_stores,
+)
+from helix_jax.activations import extract
+from helix_jax.errors import RunError
+from helix_jax.fingerprint import fingerprint
+from helix_jax.models import load_model, load_tokenizer, model_name
+from helix_jax.reports import markdown_table
+from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
+from helix_jax.runs.program import start_program
+
+
+@dataclasses.dataclass(frozen=True)
+class ExtractConfig(TextOptions, ExtractionOptions):
+    """Flags of the experiment."""
+
+    workdir: str = option("", "work directory")
+    model: str = option("", "model folder or hub id")
+    revision: str = option("", "branch, tag or commit of a hub id")
+    layers: tuple[str, ...] = option(("-1",), "0 is the embedding, -1 the last")
+    splits: tuple[str, ...] = option(("fit", "select", "test"), "which splits")
+    tiny: bool = option(False, "200 texts, 64 tokens each at most")
+
+
+def run(config: ExtractConfig) -> dict[str, float]:
+    """Extract every split; see the module docstring."""
+    if config.tiny:
+        config = dataclasses.replace(config, limit=200, max_tokens=64)
+    if not config.workdir or not config.model:
+        raise RunError("extract: --workdir and --model are required.")
+    directory = open_run(config.workdir, config)
+    if is_done(directory):
+        return read_summary(directory)
+    options = with_stores(config)
+    corpus = open_corpus(config)
+    revision = config.revision or None
+    model = load_model(config.model, dtype=config.dtype, revision=revision)
+    tokenizer = load_tokenizer(config.model, revision=revision)
+    layers = tuple(int(layer) for layer in config.layers)
+    summary: dict[str, float] = {}
+    rows = []
+    for split in config.splits:
+        record = {**corpus.fingerprint, "split": split}
+        settings = {
+            "layers": layers,
+            "pooling": config.pooling,
+            "final_norm": config.final_norm,
+            "max_tokens": config.max_tokens,
+            "dtype": config.dtype,
+            "text": record,
+            "weights": model.fingerprint["weights"],
+        }
+        place = f"{model_name(config.model).replace('/', '--')}-{corpus.name}-{split}"
+        store = extract(
+            model,
+            tokenizer,
+            corpus.read(split),
+            f"{options.stores}/{place}-{fingerprint(settings)}",
+            layers=layers,
+            final_norm=config.final_norm,
+            pooling=config.pooling,
+            max_tokens=config.max_tokens,
+            token_budget=config.token_budget or "auto",
+            text_fingerprint=record,
+            total=corpus.counts[split],
+        )
+        summary |= {f"{split}/{name}": value for name, value in store.counts.items()}
+        speed = store.throughput.get("tokens_per_second")
+        if speed is not None:
+            summary[f"{split}/tokens_per_second"] = speed
+        rows.append([split, store.counts["rows"], store.counts["tokens"],
+                     store.counts["truncated"], store.name])  # fmt: skip
+    print(markdown_table(["split", "rows", "tokens", "truncated", "store"], rows))
+    return finish_run(directory, summary)
+
+
+if __name__ == "__main__":
+    start_program(ExtractConfig, run)
