@@ -1,0 +1,63 @@
+"""Flags of config dataclasses, parsed in a process of their own."""
+
+import subprocess
+import sys
+
+import pytest
+
+from helix_jax.runs import define_flags
+
+PROGRAM = """
+import dataclasses
+from helix_jax.runs import option
+from helix_jax.runs.program import start_program
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    workdir: str = option("", "where")
+    rate: float = option(0.5, "a rate")
+    layers: tuple[str, ...] = option(("-1",), "a list")
+    fast: bool = option(False, "a switch")
+
+def run(config):
+    if config.rate < 0:
+        raise ValueError("rate must not be negative, got %s." % config.rate)
+    print(config)
+
+if __name__ == "__main__":
+    start_program(Config, run)
+"""
+
+
+def launch(*flags):
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, *flags],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_flags_become_the_config():
+    done = launch("--workdir=w", "--rate=2", "--layers=0,3", "--fast")
+    assert done.returncode == 0, done.stderr
+    assert "workdir='w', rate=2.0, layers=('0', '3'), fast=True" in done.stdout
+
+
+def test_an_error_is_one_clear_line_and_a_status():
+    done = launch("--rate=-1")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: rate must not be negative, got -1.0.")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_field_of_another_type_is_refused():
+    import dataclasses
+
+    @dataclasses.dataclass
+    class Config:
+        table: dict
+
+    with pytest.raises(TypeError, match="Config.table"):
+        define_flags(Config)
