@@ -64,6 +64,7 @@ class PretrainConfig:
     workdir: str = option("", "work directory; the model is in WORKDIR/model")
     family: str = option("llama", "a decoder family, by Hugging Face model_type")
     data: str = option("docstrings", "corpora by name, file or folder, comma-separated")
+    limit: int = option(0, "texts of the corpus to use, chosen by hash; 0: all")
     part: int = option(0, "train on this part of the documents")
     parts: int = option(1, "number of disjoint parts")
     tokenizer: str = option("", "folder whose tokenizer to use; empty: train one")
@@ -104,7 +105,7 @@ def shrink(config: PretrainConfig) -> PretrainConfig:
         held_out_tokens=4_096,
         log_every=10,
         snapshot_every=10,
-        parts=max(config.parts, 40),
+        limit=min(config.limit, 600) or 600,
     )
 
 
@@ -118,7 +119,7 @@ def run(config: PretrainConfig) -> dict[str, float]:
     if is_done(directory):
         return read_summary(directory)
     folder = directory.folder
-    corpus = load_corpus(config.data)
+    corpus = load_corpus(config.data, limit=config.limit or None)
     tokenizer = _tokenizer(config, corpus, folder)
     train = _windows(config, corpus, tokenizer)
     held_out, characters = _held_out(config, corpus, tokenizer)

@@ -1,0 +1,1 @@
+"""Starting experiments: sweeps here, and templates for clusters and cloud machines."""

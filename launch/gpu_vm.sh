@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Install on a GPU machine reached by ssh and run one experiment there:
+#   launch/gpu_vm.sh USER@HOST classify --workdir=runs/trec --source=A --target=B ...
+set -euo pipefail
+host=$1 experiment=$2
+shift 2
+tar --exclude=.venv --exclude=.git --exclude=runs -cz . |
+  ssh "$host" 'mkdir -p helix_jax && tar xz -C helix_jax'
+ssh "$host" "cd helix_jax && python3 -m venv .venv &&
+  .venv/bin/pip install -q -c constraints.txt -e '.[cuda]' &&
+  .venv/bin/python -m experiments.$experiment $(printf '%q ' "$@")"

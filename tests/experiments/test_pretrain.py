@@ -1,0 +1,86 @@
+"""Pretraining end to end: a folder that transformers loads, resumed after SIGKILL."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from experiments.pretrain import PretrainConfig, run
+from helix_jax.models import apply_model, load_model, load_tokenizer
+
+
+def test_the_model_has_transformers_logits(models):
+    torch = pytest.importorskip("torch")
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    for folder in models.values():
+        ours, tokenizer = load_model(str(folder)), AutoTokenizer.from_pretrained(folder)
+        tokens = tokenizer(["Return the number of rows."], return_tensors="np")
+        tokens = tokens["input_ids"]
+        assert tokens[0, 0] == tokenizer.bos_token_id
+        twin = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        with torch.no_grad():
+            expected = twin(torch.tensor(tokens)).logits.numpy()
+        logits = apply_model(ours.params, ours.spec, tokens, logits=True).logits
+        np.testing.assert_allclose(logits, expected, atol=1e-4)
+
+
+def test_training_beats_a_uniform_guess_and_is_recorded(models):
+    for folder in models.values():
+        results = json.loads((folder / "results.json").read_text())
+        vocab = load_tokenizer(str(folder)).vocab_size
+        assert results["test/loss_nats"] < np.log(vocab) - 0.4
+        card = (folder / "README.md").read_text()
+        assert '"seed"' in card
+        assert "test/perplexity" in card
+
+
+def test_parts_are_disjoint_and_cover_the_text(texts):
+    from experiments.pretrain import _documents
+    from helix_jax.text.corpora import load_corpus
+
+    corpus = load_corpus(str(texts))
+    parts = [
+        list(_documents(PretrainConfig(part=part, parts=3), corpus, "fit"))
+        for part in range(3)
+    ]
+    whole = [text.text for text in corpus.read("fit")]
+    assert sorted(sum(parts, [])) == sorted(whole)
+    assert min(map(len, parts)) > len(whole) / 6
+
+
+@pytest.mark.slow
+def test_killed_and_started_again_it_ends_with_the_same_weights(texts, tmp_path):
+    def flags(name):
+        return {"workdir": str(tmp_path / name), "data": str(texts), "tiny": True}
+
+    run(PretrainConfig(**flags("whole")))
+    line = [sys.executable, "-m", "experiments.pretrain"]
+    line += [f"--{name}={value}" for name, value in flags("killed").items()]
+    snapshot = tmp_path / "killed" / "snapshot.safetensors"
+    process = subprocess.Popen(line, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while not snapshot.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed" / "DONE").exists()
+    subprocess.run(line, check=True, capture_output=True, timeout=400)
+
+    def result(name):
+        folder = tmp_path / name
+        steps = [json.loads(x) for x in (folder / "metrics.jsonl").open()]
+        return (folder / "model" / "model.safetensors").read_bytes(), steps
+
+    assert result("killed") == result("whole")
+
+
+def test_too_little_text_is_refused(tmp_path):
+    path = tmp_path / "short.txt"
+    path.write_text("\n\n".join(f"Text number {i}. " * 20 for i in range(40)))
+    with pytest.raises(ValueError, match="use more text"):
+        run(PretrainConfig(workdir=str(tmp_path / "w"), data=str(path), batch=4000))

@@ -1,0 +1,41 @@
+"""Sweeps: every combination once, as commands or as runs."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from launch.sweep import combinations
+
+
+def test_every_combination_once():
+    chosen = list(combinations(["a=1,2", "b=x"]))
+    assert chosen == [{"a": "1", "b": "x"}, {"a": "2", "b": "x"}]
+    assert list(combinations([])) == [{}]
+
+
+@pytest.mark.parametrize("grid", [["a"], ["a="], ["a=1", "a=2"]])
+def test_a_malformed_grid_is_refused(grid):
+    with pytest.raises(ValueError, match="--grid needs flag=value"):
+        list(combinations(grid))
+
+
+@pytest.mark.slow
+def test_a_sweep_of_tiny_trainings_collects_summaries(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("\n\n".join(f"{i} is a number and {i + 1} is too." * 9
+                                for i in range(600)))  # fmt: skip
+    sweep = [sys.executable, "-m", "launch.sweep", "--experiment=pretrain",
+             f"--workdir={tmp_path / 'w'}", "--grid=learning_rate=0.001,0.01"]  # fmt: skip
+    fixed = ["--", "--tiny", "--parts=1", f"--data={text}"]
+    dry = subprocess.run(
+        [*sweep, "--dry_run", *fixed], capture_output=True, text=True, check=True
+    )
+    assert dry.stdout.count("experiments.pretrain") == 2
+    assert not (tmp_path / "w").exists()
+    subprocess.run([*sweep, *fixed], check=True, capture_output=True, timeout=400)
+    lines = (tmp_path / "w" / "sweep.jsonl").read_text().splitlines()
+    found = [json.loads(line) for line in lines]
+    assert [one["flags"]["learning_rate"] for one in found] == ["0.001", "0.01"]
+    assert found[1]["test/loss_nats"] < found[0]["test/loss_nats"]
