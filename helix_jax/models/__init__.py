@@ -1,14 +1,9 @@
 """Hugging Face checkpoints as pure functions over parameter pytrees."""
 
 from helix_jax.models.cache import KeyValueCache, empty_cache, rewind
-from helix_jax.models.checkpoint import (
-    Model,
-    load_model,
-    model_folder,
-    model_name,
-    save_model,
-)
+from helix_jax.models.checkpoint import Model, load_model, save_model
 from helix_jax.models.families import FAMILIES, family_of
+from helix_jax.models.hub import model_folder, model_name
 from helix_jax.models.params import flatten, init_params, nest, parameter_shapes
 from helix_jax.models.spec import ModelSpec, RopeSpec
 from helix_jax.models.tokenizer import check_vocabulary, load_tokenizer

@@ -10,19 +10,18 @@ _REQUIRED = object()
 # Attributes that change nothing in a forward pass: training, generation, bookkeeping.
 INERT = frozenset(
     """
-    architectures attention_dropout attn_pdrop attention_probs_dropout_prob
-    begin_suppress_tokens bos_token_id cache_implementation chunk_size_feed_forward
-    classifier_dropout decoder_start_token_id dropout dtype embd_pdrop embed_dropout
-    eos_token_id finetuning_task forced_bos_token_id forced_eos_token_id
-    gradient_checkpointing hidden_dropout hidden_dropout_prob id2label init_std
-    initializer_range keys_to_ignore_at_inference label2id layerdrop model_type
-    output_attentions output_hidden_states pad_token_id prefix pretraining_tp
-    problem_type resid_dropout resid_pdrop return_dict sep_token_id
-    summary_activation summary_first_dropout summary_proj_to_labels summary_type
-    summary_use_proj task_specific_params tokenizer_class torch_dtype
-    transformers_version use_cache _name_or_path _attn_implementation
-    _attn_implementation_autoset _sliding_window_pattern sliding_window_pattern
-    sentence_transformers
+    activation_dropout architectures attention_dropout attn_implementation attn_pdrop
+    attention_probs_dropout_prob begin_suppress_tokens bos_token_id cache_implementation
+    chunk_size_feed_forward classifier_dropout decoder_start_token_id dropout dtype
+    embd_pdrop embed_dropout eos_token_id finetuning_task forced_bos_token_id
+    forced_eos_token_id gradient_checkpointing hidden_dropout hidden_dropout_prob
+    id2label init_std initializer_range keys_to_ignore_at_inference label2id layerdrop
+    model_type num_labels output_attentions output_hidden_states pad_token_id prefix
+    pretraining_tp problem_type resid_dropout resid_pdrop return_dict sep_token_id
+    sentence_transformers summary_activation summary_first_dropout
+    summary_proj_to_labels summary_type summary_use_proj task_specific_params
+    tokenizer_class torch_dtype transformers_version use_cache _commit_hash
+    _name_or_path _num_labels _attn_implementation _attn_implementation_autoset
     """.split()
 )
 
@@ -69,17 +68,12 @@ class ConfigReader:
         Raises:
           CheckpointError: names every attribute that this family does not honour.
         """
+        neutral = ("is_encoder_decoder", "is_decoder", "add_cross_attention")
         left = {
             name: self._config[name]
             for name in sorted(self._unread)
-            if self._config[name] is not None
-        }
-        neutral = {"is_encoder_decoder": False, "is_decoder": False,
-                   "add_cross_attention": False}  # fmt: skip
-        left = {
-            name: value
-            for name, value in left.items()
-            if not (name in neutral and value == neutral[name])
+            if self._config[name] not in (None, [], {})
+            and not (name in neutral and self._config[name] is False)
         }
         if left:
             raise CheckpointError(

@@ -41,21 +41,26 @@ def rope_from_hf(
     exponents = np.arange(0, dim, 2, dtype=np.float32) / np.float32(dim)
     powers = np.power(np.float32(theta), exponents, dtype=np.float32)
     plain = (np.float32(1.0) / powers).astype(np.float32)
-    if kind == "default":
-        spec = RopeSpec(_floats(plain))
-    elif kind == "linear":
-        spec = RopeSpec(_floats(plain / np.float32(given.pop("factor"))))
-    elif kind == "llama3":
-        spec = RopeSpec(_floats(_llama3(plain, given)))
-    elif kind == "yarn":
-        spec = _yarn(powers, theta, dim, max_tokens, given)
-    elif kind == "longrope":
-        spec = _longrope(powers, max_tokens, given)
-    else:
+    try:
+        if kind == "default":
+            spec = RopeSpec(_floats(plain))
+        elif kind == "linear":
+            spec = RopeSpec(_floats(plain / np.float32(given.pop("factor"))))
+        elif kind == "llama3":
+            spec = RopeSpec(_floats(_llama3(plain, given)))
+        elif kind == "yarn":
+            spec = _yarn(powers, theta, dim, max_tokens, given)
+        elif kind == "longrope":
+            spec = _longrope(powers, max_tokens, given)
+        else:
+            raise CheckpointError(
+                f"rope_type {kind!r} is not supported; expected default, linear, "
+                "llama3, yarn or longrope."
+            )
+    except KeyError as error:
         raise CheckpointError(
-            f"rope_type {kind!r} is not supported; expected default, linear, llama3, "
-            "yarn or longrope."
-        )
+            f"rope_parameters of type {kind!r} lack {error}, got {sorted(parameters)}."
+        ) from error
     given.pop("original_max_position_embeddings", None)
     if given:
         raise CheckpointError(

@@ -3,7 +3,7 @@
 from typing import Any
 
 from helix_jax.errors import CheckpointError
-from helix_jax.models.checkpoint import model_folder
+from helix_jax.models.hub import model_folder
 from helix_jax.models.spec import ModelSpec
 
 
@@ -22,7 +22,7 @@ def load_tokenizer(name_or_path: str, *, revision: str | None = None) -> Any:
     """
     from transformers import AutoTokenizer
 
-    folder = model_folder(name_or_path, revision=revision)
+    folder = model_folder(name_or_path, revision=revision, weights=False)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -4,12 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 import transformers
 
 from helix_jax.models import load_model
 
 from .twins import build_twin
 
+torch.set_num_threads(1)  # tiny models; more threads only wait for each other
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 

@@ -4,8 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from helix_jax.models.config import ConfigReader
-from helix_jax.models.convert import KEEP, Rule, dense, norm
-from helix_jax.models.families.common import Family, read_activation, read_head
+from helix_jax.models.families.common import (
+    OTHER_HEADS,
+    Family,
+    read_activation,
+    read_head,
+)
+from helix_jax.models.rules import KEEP, Rule, dense, norm
 from helix_jax.models.spec import ModelSpec
 
 
@@ -97,8 +102,9 @@ BERT = Family(
     ignored=(
         r"bert\.pooler\..*",
         r"bert\.embeddings\.position_ids",
-        r"cls\..*",
-        r"classifier\..*",
+        r"cls\.seq_relationship\..*",
+        r"cls\.predictions\.decoder\.bias",
+        *OTHER_HEADS,
     ),
     # Checkpoints converted from TensorFlow.
     renamed=((r"LayerNorm\.gamma$", "LayerNorm.weight"),
@@ -120,7 +126,7 @@ ROBERTA = Family(
     ignored=(
         r"roberta\.pooler\..*",
         r"roberta\.embeddings\.position_ids",
-        r"lm_head\..*",
-        r"classifier\..*",
+        r"lm_head\.decoder\.bias",
+        *OTHER_HEADS,
     ),
 )

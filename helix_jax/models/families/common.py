@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from helix_jax.errors import CheckpointError
 from helix_jax.models.config import ConfigReader
-from helix_jax.models.convert import KEEP, Rule, dense, norm
 from helix_jax.models.rope import rope_from_hf
+from helix_jax.models.rules import KEEP, Rule, dense, norm
 from helix_jax.models.spec import ModelSpec, RopeSpec
 
 # Hugging Face names of activations -> ours.
@@ -63,10 +63,25 @@ def read_head(config: Mapping[str, Any]) -> str | None:
     return None
 
 
-def read_rope(config: ConfigReader, head_width: int) -> RopeSpec:
-    """The rotary embedding of a config with one set of `rope_parameters`."""
+def read_rope(
+    config: ConfigReader, head_width: int, *, partial: bool = False
+) -> RopeSpec:
+    """The rotary embedding of a config with one set of `rope_parameters`.
+
+    Args:
+      config: the config.
+      head_width: features of one head.
+      partial: whether the family can rotate a part of each head only.
+    """
+    parameters = config.take("rope_parameters")
+    factor = parameters.get("partial_rotary_factor")
+    if not partial and factor not in (None, 1.0):
+        raise CheckpointError(
+            f"{config.family} rotates whole heads, its config has "
+            f"partial_rotary_factor {factor}."
+        )
     return rope_from_hf(
-        config.take("rope_parameters"),
+        parameters,
         head_width=head_width,
         max_tokens=config.take("max_position_embeddings"),
     )
@@ -76,9 +91,7 @@ def read_windows(
     config: ConfigReader, num_layers: int, window: int | None
 ) -> tuple[int, ...] | None:
     """Each layer's window from `layer_types`; None when no layer has one."""
-    kinds = config.take("layer_types", None)
-    if kinds is None:
-        kinds = ["sliding_attention" if window else "full_attention"] * num_layers
+    kinds = config.take("layer_types")
     unknown = sorted(set(kinds) - {"sliding_attention", "full_attention"})
     if unknown or len(kinds) != num_layers:
         raise CheckpointError(
@@ -146,4 +159,6 @@ SANDWICH_NORMS = {
     "pre_feedforward_layernorm": "ffn_norm",
     "post_feedforward_layernorm": "ffn_post_norm",
 }
-ROTARY_BUFFERS = (r".*rotary_emb\.inv_freq",)
+# Heads of classifiers trained on top of a model: no part of its hidden states.
+OTHER_HEADS = (r"(score|classifier|qa_outputs)\..*",)
+ROTARY_BUFFERS = (r".*rotary_emb\.inv_freq", *OTHER_HEADS)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from helix_jax.errors import CheckpointError
 from helix_jax.models.config import ConfigReader
 from helix_jax.models.families.common import (
     ROTARY_BUFFERS,
@@ -52,9 +53,16 @@ def gemma3_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     """The spec of a gemma3_text config: two rotary bases and normed heads."""
     config = ConfigReader(raw)
     shared = _shared(config, raw)
+    # Older files give a pattern; transformers turns it into layer_types.
+    config.take("sliding_window_pattern", None)
+    config.take("_sliding_window_pattern", None)
     ropes = config.take("rope_parameters")
 
     def rope(kind):
+        if not isinstance(ropes.get(kind), Mapping):
+            raise CheckpointError(
+                f"gemma3_text: rope_parameters must have {kind!r}, got {sorted(ropes)}."
+            )
         return rope_from_hf(
             ropes[kind],
             head_width=shared["head_width"],
@@ -73,4 +81,17 @@ def gemma3_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
 
 RULES = gated_rules(norms=SANDWICH_NORMS)
 GEMMA2 = Family("gemma2", gemma2_from_hf, RULES, ignored=ROTARY_BUFFERS)
-GEMMA3 = Family("gemma3_text", gemma3_from_hf, RULES, ignored=ROTARY_BUFFERS)
+GEMMA3 = Family(
+    "gemma3_text",
+    gemma3_from_hf,
+    RULES,
+    # The vision half of multimodal checkpoints, whose text states it does not touch.
+    ignored=(
+        *ROTARY_BUFFERS,
+        r"(model\.)?(vision_tower|multi_modal_projector)\..*",
+    ),
+    renamed=(
+        (r"^(model\.language_model|language_model\.model)\.", "model."),
+        (r"^language_model\.lm_head\.", "lm_head."),
+    ),
+)

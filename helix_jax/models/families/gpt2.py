@@ -4,7 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from helix_jax.models.config import ConfigReader
-from helix_jax.models.convert import (
+from helix_jax.models.families.common import (
+    OTHER_HEADS,
+    Family,
+    read_activation,
+    read_head,
+)
+from helix_jax.models.rules import (
     KEEP,
     QKV_COLUMNS,
     Rule,
@@ -12,7 +18,6 @@ from helix_jax.models.convert import (
     fused_dense,
     norm,
 )
-from helix_jax.models.families.common import Family, read_activation, read_head
 from helix_jax.models.spec import ModelSpec
 
 
@@ -70,5 +75,5 @@ FAMILY = Family(
     spec_from_hf,
     RULES,
     prefix="transformer.",
-    ignored=(r".*\.attn\.(bias|masked_bias)",),
+    ignored=(r".*\.attn\.(bias|masked_bias)", *OTHER_HEADS),
 )

@@ -5,8 +5,13 @@ from typing import Any
 
 from helix_jax.errors import CheckpointError
 from helix_jax.models.config import ConfigReader
-from helix_jax.models.convert import KEEP, Rule, dense, norm
-from helix_jax.models.families.common import Family, read_activation, read_head
+from helix_jax.models.families.common import (
+    OTHER_HEADS,
+    Family,
+    read_activation,
+    read_head,
+)
+from helix_jax.models.rules import KEEP, Rule, dense, norm
 from helix_jax.models.spec import ModelSpec
 
 
@@ -77,5 +82,5 @@ FAMILY = Family(
     spec_from_hf,
     RULES,
     prefix="transformer.",
-    ignored=(r".*\.attn\.attention\.(bias|masked_bias)",),
+    ignored=(r".*\.attn\.attention\.(bias|masked_bias)", *OTHER_HEADS),
 )

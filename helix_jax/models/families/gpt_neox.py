@@ -4,20 +4,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from helix_jax.models.config import ConfigReader
-from helix_jax.models.convert import (
-    KEEP,
-    QKV_BY_HEAD,
-    Rule,
-    dense,
-    fused_dense,
-    norm,
-)
 from helix_jax.models.families.common import (
     ROTARY_BUFFERS,
     Family,
     read_activation,
     read_head,
     read_rope,
+)
+from helix_jax.models.rules import (
+    KEEP,
+    QKV_BY_HEAD,
+    Rule,
+    dense,
+    fused_dense,
+    norm,
 )
 from helix_jax.models.spec import ModelSpec
 
@@ -43,7 +43,7 @@ def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
         parallel=config.take("use_parallel_residual", True),
         activation=read_activation(config, "hidden_act"),
         gated=False,
-        rope=read_rope(config, width // heads),
+        rope=read_rope(config, width // heads, partial=True),
         attention_scale=(width // heads) ** -0.5,
         qkv_bias=bias,
         out_bias=bias,

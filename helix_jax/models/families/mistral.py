@@ -12,7 +12,6 @@ from helix_jax.models.families.common import (
     gated_sizes,
     read_activation,
     read_rope,
-    read_windows,
 )
 from helix_jax.models.spec import ModelSpec
 
@@ -27,7 +26,7 @@ def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
         activation=read_activation(config, "hidden_act"),
         rope=read_rope(config, sizes["head_width"]),
         attention_scale=sizes["head_width"] ** -0.5,
-        windows=read_windows(config, sizes["num_layers"], window),
+        windows=(window,) * sizes["num_layers"] if window else None,
     )
     config.finish()
     return spec

@@ -4,8 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from helix_jax.models.config import ConfigReader
-from helix_jax.models.convert import KEEP, Rule, dense, norm
-from helix_jax.models.families.common import Family, read_activation, read_head
+from helix_jax.models.families.common import (
+    OTHER_HEADS,
+    Family,
+    read_activation,
+    read_head,
+)
+from helix_jax.models.rules import KEEP, Rule, dense, norm
 from helix_jax.models.spec import ModelSpec
 
 POSITION_OFFSET = 2  # the first two rows of the position table are never used
@@ -69,4 +74,4 @@ RULES = (
     *norm(f"{_DECODER}final_layer_norm", "final_norm"),
     *dense("lm_head", "head"),
 )
-FAMILY = Family("opt", spec_from_hf, RULES)
+FAMILY = Family("opt", spec_from_hf, RULES, ignored=OTHER_HEADS)

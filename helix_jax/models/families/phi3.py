@@ -3,17 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
+from helix_jax.errors import CheckpointError
 from helix_jax.models.config import ConfigReader
-from helix_jax.models.convert import GATE_UP_ROWS, KEEP, QKV_ROWS, Rule, dense, norm
 from helix_jax.models.families.common import (
     PRE_NORMS,
     ROTARY_BUFFERS,
     Family,
     gated_sizes,
     read_activation,
-    read_windows,
+    read_rope,
 )
-from helix_jax.models.rope import rope_from_hf
+from helix_jax.models.rules import GATE_UP_ROWS, KEEP, QKV_ROWS, Rule, dense, norm
 from helix_jax.models.spec import ModelSpec
 
 
@@ -21,22 +21,36 @@ def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     """The spec of a phi3 config."""
     config = ConfigReader(raw)
     sizes = gated_sizes(config, raw)
-    original = config.take("original_max_position_embeddings", sizes["max_tokens"])
-    rope = {"original_max_position_embeddings": original}
     window = config.take("sliding_window", None)
-    partial = config.take("partial_rotary_factor", 1.0)
-    rope = {"partial_rotary_factor": partial} | rope | config.take("rope_parameters")
+    config.expect("attention_bias", False)
+    # transformers has put it into rope_parameters where the type needs it
+    config.take("original_max_position_embeddings", None)
+    _check_code(config)
     spec = ModelSpec(
         **sizes,
         activation=read_activation(config, "hidden_act"),
-        rope=rope_from_hf(
-            rope, head_width=sizes["head_width"], max_tokens=sizes["max_tokens"]
-        ),
+        rope=read_rope(config, sizes["head_width"], partial=True),
         attention_scale=sizes["head_width"] ** -0.5,
-        windows=read_windows(config, sizes["num_layers"], window),
+        windows=(window,) * sizes["num_layers"] if window else None,
     )
     config.finish()
     return spec
+
+
+def _check_code(config: ConfigReader) -> None:
+    """Refuse code beside the weights, unless it is what became transformers' own."""
+    own = {"Phi3Config", "Phi3Model", "Phi3ForCausalLM"}
+    code = config.take("auto_map", {})
+    foreign = {
+        key: name
+        for key, name in code.items()
+        if key != "AutoTokenizer" and str(name).rsplit(".", 1)[-1] not in own
+    }
+    if foreign:
+        raise CheckpointError(
+            f"phi3: config attribute 'auto_map' wants the code {foreign}, which is not "
+            "run here."
+        )
 
 
 _LAYER = "model.layers.{}."

@@ -1,0 +1,100 @@
+"""config.json of a model folder, with nothing that it says lost on the way."""
+
+import copy
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from helix_jax.errors import CheckpointError
+from helix_jax.models.config import ConfigReader
+from helix_jax.models.families import family_of
+
+# Older spellings that transformers turns into `rope_parameters`.
+ROPE_SPELLINGS = frozenset(
+    """
+    rope_theta rope_scaling rope_local_base_freq rotary_emb_base rotary_pct
+    partial_rotary_factor
+    """.split()
+)
+# Multimodal models whose text part is a family, and what else their configs hold.
+TEXT_PARTS = {
+    "gemma3": """
+    vision_config mm_tokens_per_image boi_token_index eoi_token_index image_token_index
+    """.split()
+}
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json, with the defaults and newer spellings that transformers fills in.
+
+    Attributes of the file that transformers drops are kept, so that `ConfigReader`
+    refuses them. Of a multimodal model the text part is returned.
+
+    Raises:
+      CheckpointError: missing, unreadable, not supported, or not valid for its
+        model_type.
+    """
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import CONFIG_MAPPING, GenerationConfig
+
+    file = folder / "config.json"
+    raw = _read_json(file)
+    kind = raw["model_type"]
+    if kind not in TEXT_PARTS:
+        family_of(kind)
+    try:
+        config = CONFIG_MAPPING[kind].from_dict(copy.deepcopy(raw))
+        full = config.to_dict()
+    except (
+        StrictDataclassError, ValueError, TypeError, KeyError, AttributeError,
+    ) as error:  # fmt: skip
+        raise CheckpointError(
+            f"{file} is not a valid {kind} config: {error}"
+        ) from error
+    # Generation settings are moved to a file of their own, aliases to one name.
+    moved = set(GenerationConfig().to_dict()) | set(config.attribute_map)
+    full = _with_dropped(raw, full, moved, file)
+    if kind not in TEXT_PARTS:
+        return full
+    outer = ConfigReader(full)
+    text = _with_dropped(raw["text_config"], outer.take("text_config"), moved, file)
+    shared = {
+        "architectures": raw.get("architectures"),
+        "tie_word_embeddings": outer.take("tie_word_embeddings", True),
+    }
+    for name in TEXT_PARTS[kind]:
+        outer.take(name, None)
+    outer.finish()
+    return text | shared
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        raw = json.loads(file.read_text())
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{file.parent} has no config.json; is it a model folder?"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file} cannot be read: {error}") from error
+    if not isinstance(raw, dict) or not isinstance(raw.get("model_type"), str):
+        raise CheckpointError(f"{file} names no model_type; is it a model's config?")
+    return raw
+
+
+def _with_dropped(
+    raw: Mapping[str, Any], full: Mapping[str, Any], moved: set[str], file: Path
+) -> dict[str, Any]:
+    """The full config and what the file holds beyond it, old rope spellings aside."""
+    rope = full.get("rope_parameters")
+    spellings = ROPE_SPELLINGS if "rope_parameters" in full else frozenset()
+    theta = raw.get("rope_theta")
+    if rope and theta and "rope_theta" in rope and rope["rope_theta"] != theta:
+        raise CheckpointError(
+            f"{file} gives rope_theta as {theta} and as {rope['rope_theta']}; remove "
+            "the wrong one."
+        )
+    kept = {name: value for name, value in full.items() if name not in spellings}
+    gone = moved | spellings | set(full)
+    return kept | {name: value for name, value in raw.items() if name not in gone}

@@ -1,0 +1,106 @@
+"""Where a model's files are: a local folder, or fetched from the hub."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from helix_jax.errors import CheckpointError
+from helix_jax.models.weights import LAYOUTS, index_shards
+
+SMALL_FILES = ["*.json", "tokenizer*", "*.model", "*.txt", "*.jinja"]
+
+
+def model_name(name_or_path: str) -> str:
+    """A hub id as it is, a folder by its last part: not where it lies, what it is."""
+    path = Path(name_or_path).expanduser()
+    return path.resolve().name if path.is_dir() else name_or_path
+
+
+def model_folder(
+    name_or_path: str, *, revision: str | None = None, weights: bool = True
+) -> Path:
+    """The local folder of a model, fetched from the hub where it is not a folder.
+
+    Args:
+      name_or_path: a folder, or a hub id such as "Qwen/Qwen2.5-0.5B".
+      revision: branch, tag or commit of a hub id.
+      weights: fetch the weights too; False for config and tokenizer alone.
+
+    Raises:
+      CheckpointError: neither a folder here nor a hub id that can be had.
+    """
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        return path
+    is_id = re.fullmatch(r"[\w][\w.-]*(/[\w.-]+)?", name_or_path) is not None
+    if not is_id or path.suffix in (".safetensors", ".bin", ".json"):
+        raise CheckpointError(
+            f"{name_or_path!r} is neither a folder here nor a hub id; name a folder "
+            "with config.json and *.safetensors."
+        )
+    folder = _fetch(name_or_path, revision, SMALL_FILES)
+    if not weights:
+        return folder
+    # From here on the commit that the first answer named, should the branch move.
+    commit = resolved_revision(folder)
+    for stem, suffix in LAYOUTS:
+        index = folder / f"{stem}{suffix}.index.json"
+        names = index_shards(index) if index.is_file() else [f"{stem}{suffix}"]
+        folder = _fetch(name_or_path, commit, names)
+        if all((folder / name).is_file() for name in names):
+            break
+    return folder
+
+
+def resolved_revision(folder: Path) -> str | None:
+    """The commit of a folder in the hub's cache; None for any other folder."""
+    in_cache = folder.parent.name == "snapshots"
+    return (
+        folder.name if in_cache and re.fullmatch("[0-9a-f]{40}", folder.name) else None
+    )
+
+
+def _fetch(name: str, revision: str | None, patterns: Sequence[str]) -> Path:
+    """The cache folder of a hub id with the files that match."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        HTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    asked = f"{name!r} (revision {revision or 'main'})"
+    try:
+        folder = snapshot_download(
+            name,
+            revision=revision,
+            allow_patterns=["config.json", *patterns],
+            ignore_patterns=["*/*"],  # copies of the model in other formats
+        )
+    except GatedRepoError as error:
+        raise CheckpointError(
+            f"{asked} is gated: accept its terms on its page and set HF_TOKEN to a "
+            "token of that account."
+        ) from error
+    except RevisionNotFoundError as error:
+        raise CheckpointError(
+            f"{name!r} has no revision {revision!r}; name a branch, tag or commit."
+        ) from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise CheckpointError(
+            f"{asked} is neither a folder here nor on the hub; check the name, or set "
+            "HF_TOKEN where it is private."
+        ) from error
+    except LocalEntryNotFoundError as error:
+        raise CheckpointError(
+            f"{asked} is not in the local cache and the hub cannot be reached; connect "
+            "once (and unset HF_HUB_OFFLINE), or name a local folder."
+        ) from error
+    except (HTTPError, OSError) as error:
+        raise CheckpointError(
+            f"the hub did not give {asked}: {type(error).__name__}: {error}"
+        ) from error
+    return Path(folder)

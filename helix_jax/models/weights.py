@@ -1,0 +1,167 @@
+"""The weight files of a folder, read tensor by tensor without running anything."""
+
+import hashlib
+import json
+import pickle
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import ml_dtypes
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from helix_jax.errors import CheckpointError
+
+# safetensors' names of the floating-point types that weights may have.
+FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+LAYOUTS = (("model", ".safetensors"), ("pytorch_model", ".bin"))
+
+
+class StoredTensor(NamedTuple):
+    """One tensor of a checkpoint file, not yet read.
+
+    Attributes:
+      name: as in the file.
+      kind: its dtype; "float32", "bfloat16", or the file's own word for others.
+      shape: its shape.
+      read: () -> the array.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    read: Callable[[], np.ndarray]
+
+
+def index_shards(index: Path) -> list[str]:
+    """The file names that an index.json lists.
+
+    Raises:
+      CheckpointError: it is damaged, or names files outside its folder.
+    """
+    try:
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        plain = [Path(name).name for name in names]
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise CheckpointError(
+            f"{index} is damaged ({type(error).__name__}). Fetch it again."
+        ) from error
+    if names != plain or not names:
+        raise CheckpointError(f"{index} must name files beside it, got {names}.")
+    return names
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The weight files of a folder: safetensors before .bin, one file before shards.
+
+    Raises:
+      CheckpointError: none, or a shard that the index names is missing.
+    """
+    for stem, suffix in LAYOUTS:
+        if (folder / f"{stem}{suffix}").is_file():
+            return [folder / f"{stem}{suffix}"]
+        index = folder / f"{stem}{suffix}.index.json"
+        if index.is_file():
+            names = index_shards(index)
+            missing = [name for name in names if not (folder / name).is_file()]
+            if missing:
+                raise CheckpointError(
+                    f"{folder}: {index.name} names shards that are missing: {missing}. "
+                    "Fetch them again."
+                )
+            return [folder / name for name in names]
+    raise CheckpointError(
+        f"{folder} has no weights: expected model.safetensors, pytorch_model.bin, or "
+        "an index.json with shards."
+    )
+
+
+def stored_tensors(files: Sequence[Path]) -> Iterator[StoredTensor]:
+    """Every tensor of the files, in order; read each before asking for the next.
+
+    Raises:
+      CheckpointError: a file is damaged, or holds more than weights.
+    """
+    for file in files:
+        if file.suffix == ".safetensors":
+            yield from _stored_safetensors(file)
+        else:
+            yield from _stored_torch(file)
+
+
+def digest(files: Sequence[Path]) -> str:
+    """First 16 hex digits of the SHA-256 of the files' SHA-256."""
+    whole = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            whole.update(hashlib.file_digest(stream, "sha256").digest())
+    return whole.hexdigest()[:16]
+
+
+def _stored_safetensors(file: Path) -> Iterator[StoredTensor]:
+    try:
+        with safe_open(file, framework="numpy") as handle:
+            for name in handle.keys():  # noqa: SIM118 - not a mapping
+                view = handle.get_slice(name)
+                kind = view.get_dtype()
+                yield StoredTensor(
+                    name,
+                    FLOATS.get(kind, kind),
+                    tuple(view.get_shape()),
+                    partial(handle.get_tensor, name),
+                )
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(_damaged(file, error)) from error
+
+
+def _stored_torch(file: Path) -> Iterator[StoredTensor]:
+    """Tensors of a pytorch_model.bin; nothing that it pickles is executed."""
+    try:
+        import torch
+    except ImportError as error:
+        raise CheckpointError(
+            f"{file} needs torch to be read; install torch, or convert the weights to "
+            "safetensors."
+        ) from error
+    try:
+        # Files from before torch 1.6 are no zip archives and cannot be mapped.
+        state = torch.load(
+            file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file)
+        )
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{file} is damaged, or holds more than weights, which is never run: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise CheckpointError(_damaged(file, error)) from error
+    tensors = isinstance(state, dict) and all(
+        isinstance(value, torch.Tensor) for value in state.values()
+    )
+    if not tensors:
+        raise CheckpointError(
+            f"{file} must hold a flat dict of tensors; save model.state_dict() alone."
+        )
+
+    def read(tensor):
+        if tensor.dtype == torch.bfloat16:
+            return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+        return tensor.numpy()
+
+    for name, tensor in state.items():
+        kind = str(tensor.dtype).removeprefix("torch.")
+        if tensor.layout != torch.strided or tensor.is_quantized:
+            kind = f"{kind}, sparse or quantised"
+        yield StoredTensor(
+            name, kind, tuple(tensor.shape), partial(read, tensor.detach())
+        )
+
+
+def _damaged(file: Path, error: Exception) -> str:
+    with file.open("rb") as stream:
+        if stream.read(24).startswith(b"version https://git-lfs"):
+            return f"{file} is a Git LFS pointer, not the weights; run git lfs pull."
+    return f"{file} is damaged or incomplete: {error}. Fetch it again."
