@@ -56,6 +56,7 @@ from helix_jax.probes import (
     macro_f1,
     predict_logits,
     save_probe,
+    train_probe,
 )
 from helix_jax.reports import format_interval, markdown_table
 from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
@@ -181,9 +182,7 @@ def make_task(
     y = {split: pair.y.read() for split, pair in pairs.items()}
     labels = {split: pair.labels for split, pair in pairs.items()}
     target_probe, source_probe = (
-        train_probe(
-            z["fit"], labels["fit"], z["select"], labels["select"], len(classes)
-        )
+        _trained(z["fit"], labels["fit"], z["select"], labels["select"], len(classes))
         for z in (y, x)
     )
     ids = {split: pair.ids for split, pair in pairs.items()}
@@ -267,7 +266,12 @@ def few_shot_arms(task: Task, config: ClassifyConfig) -> dict[str, float]:
             rows = draw(task.ids["fit"], count, seed)
             x, labels = task.x["fit"][rows], task.labels["fit"][rows]
             held = max(1, count // 4)
-            probe = train_probe(
+            if len(np.unique(labels[held:])) < 2:
+                raise RunError(
+                    f"classify: the {count} texts of --few_shot drawn with seed {seed} "
+                    "are of one class; ask for more."
+                )
+            probe = _trained(
                 x[held:], labels[held:], x[:held], labels[:held], len(task.classes)
             )
             logits.append(predict_logits(probe, task.x["test"]))
@@ -275,11 +279,23 @@ def few_shot_arms(task: Task, config: ClassifyConfig) -> dict[str, float]:
     return summary
 
 
+def _trained(x: Any, labels: Any, x_select: Any, labels_select: Any, classes: int):
+    """The probe whose penalty is best on the select rows."""
+    chosen = train_probe(x, labels, x_select, labels_select, classes)
+    if not bool(chosen.ok):
+        raise RunError(
+            f"classify: the probe of penalty {float(chosen.penalty):g} has not "
+            "converged; are there NaN or constant states?"
+        )
+    return chosen.probe
+
+
 def draw(ids: list[str], count: int, seed: int) -> np.ndarray:
     """Rows of `count` texts, by a hash of their ids."""
     if count >= len(ids):
         raise RunError(
-            f"classify: --few_shot asks for {count} texts, the fit split has {len(ids)}."
+            f"classify: --few_shot asks for {count} texts, the fit split has "
+            f"{len(ids)}."
         )
     order = [unit_hash(one, salt=f"few-shot {seed}") for one in ids]
     return np.argsort(order)[:count]

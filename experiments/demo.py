@@ -112,10 +112,7 @@ def _report(config: DemoConfig, folder: Path, alike, results) -> str:
         folder / "accuracy.png",
         [f"{source}\nto {target}" for source, target in results],
         {
-            classify.ARMS[arm]: [
-                tuple(100 * one[f"test/{arm}_accuracy{end}"] for end in ("", "_low", "_high"))
-                for one in results.values()
-            ]
+            classify.ARMS[arm]: [_bar(one, arm) for one in results.values()]
             for arm in SHOWN
         },
         title="Accuracy of the target's classifier, with controls",
@@ -160,6 +157,13 @@ a Kneser-Ney trigram trained on the same tokens.
 
 ![similarity](similarity.png)
 """
+
+
+def _bar(summary: dict[str, float], arm: str) -> tuple[float, float, float]:
+    """Accuracy of an arm and its interval, in percent."""
+    return tuple(
+        100 * summary[f"test/{arm}_accuracy{end}"] for end in ("", "_low", "_high")
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,60 @@
+"""extract, fit and similarity end to end, tiny."""
+
+import json
+
+import pytest
+
+from experiments import extract, fit, similarity
+from helix_jax.activations import open_store
+from helix_jax.alignment import load_map
+from helix_jax.errors import FingerprintError
+
+
+def test_fit_writes_a_map_for_these_models_only(models, texts, tmp_path):
+    config = fit.FitConfig(
+        workdir=str(tmp_path / "w"), source=str(models["llama"]),
+        target=str(models["gpt_neox"]), data=str(texts), max_tokens=64,
+    )  # fmt: skip
+    summary = fit.run(config)
+    for control in ("shuffled", "random", "mean"):
+        assert summary["test/r2"] > summary[f"test/{control}_r2"] + 0.2
+    assert summary["test/r2"] == summary["fit/r2"]
+    affine, made_of = load_map(tmp_path / "w" / "map")
+    assert affine.kernel.shape == (32, 32)
+    assert made_of["source"]["model"] == made_of["target"]["model"] == "model"
+    with pytest.raises(FingerprintError, match="weights"):
+        load_map(tmp_path / "w" / "map", source=made_of["target"])
+
+
+def test_similarity_of_a_model_with_another(models, texts, tmp_path):
+    copies = {}
+    for name, model in models.items():
+        copies[name] = tmp_path / "copies" / name
+        copies[name].mkdir(parents=True)
+        for file in model.iterdir():
+            (copies[name] / file.name).write_bytes(file.read_bytes())
+    config = similarity.SimilarityConfig(
+        workdir=str(tmp_path / "w"), models=tuple(map(str, copies.values())),
+        data=str(texts), max_tokens=64,
+    )  # fmt: skip
+    summary = similarity.run(config)
+    start = "similarity/llama/gpt_neox"
+    assert 0.1 < summary[f"{start}/unbiased_cka"] < 1
+    assert abs(summary[f"{start}/unbiased_cka_shuffled"]) < 0.1
+    assert summary[f"{start}/unbiased_cka"] < summary[f"{start}/linear_cka"]
+    assert summary[f"{start}/r2_forward"] > 0.2
+
+
+def test_extract_makes_one_store_a_split(models, texts, tmp_path):
+    config = extract.ExtractConfig(
+        workdir=str(tmp_path / "w"), model=str(models["llama"]), data=str(texts),
+        layers=("0", "-1"), tiny=True,
+    )  # fmt: skip
+    summary = extract.run(config)
+    stores = sorted((tmp_path / "w" / "stores").iterdir())
+    assert len(stores) == 3
+    assert sum(len(open_store(path)) for path in stores) == 200
+    assert open_store(stores[0]).layers == (0, 2)
+    rows = sum(summary[f"{split}/rows"] for split in ("fit", "select", "test"))
+    assert rows == 200
+    assert json.loads((tmp_path / "w" / "config.json").read_text())["tiny"]
