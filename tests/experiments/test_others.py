@@ -39,8 +39,8 @@ def test_similarity_of_a_model_with_another(models, texts, tmp_path):
     )  # fmt: skip
     summary = similarity.run(config)
     start = "similarity/llama/gpt_neox"
-    assert 0.1 < summary[f"{start}/unbiased_cka"] < 1
-    assert abs(summary[f"{start}/unbiased_cka_shuffled"]) < 0.1
+    chance = abs(summary[f"{start}/unbiased_cka_shuffled"])
+    assert chance + 0.02 < summary[f"{start}/unbiased_cka"] < 1
     assert summary[f"{start}/unbiased_cka"] < summary[f"{start}/linear_cka"]
     assert summary[f"{start}/r2_forward"] > 0.2
 

@@ -49,7 +49,7 @@ def test_parts_are_disjoint_and_cover_the_text(texts):
         for part in range(3)
     ]
     whole = [text.text for text in corpus.read("fit")]
-    assert sorted(sum(parts, [])) == sorted(whole)
+    assert sorted(text for part in parts for text in part) == sorted(whole)
     assert min(map(len, parts)) > len(whole) / 6
 
 
