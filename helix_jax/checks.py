@@ -76,8 +76,10 @@ def require_rows(who: str, rows: Any, minimum: int, why: str) -> None:
         )
 
 
-def require_labels(who: str, labels: Any, classes: int, rows: int) -> None:
-    """Raise unless labels are `rows` integers in [0, classes), of two kinds or more."""
+def require_labels(
+    who: str, labels: Any, classes: int, rows: int, *, kinds: int = 2
+) -> None:
+    """Raise unless labels are `rows` integers in [0, classes), of `kinds` or more."""
     shape, dtype = np.shape(labels), getattr(labels, "dtype", None)
     if shape != (rows,):
         raise ValueError(
@@ -93,8 +95,8 @@ def require_labels(who: str, labels: Any, classes: int, rows: int) -> None:
             f"{who}: labels need to lie in [0, {classes}), got {present[0]} to "
             f"{present[-1]}. Drop unlabelled rows (-1) before fitting."
         )
-    if present.size < 2:
+    if present.size < kinds:
         raise ValueError(
-            f"{who}: needs rows of at least two classes, got only "
+            f"{who}: needs rows of at least {kinds} classes, got only "
             f"{present.tolist()}. Use more rows, or another split."
         )

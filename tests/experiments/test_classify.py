@@ -1,6 +1,7 @@
 """Classification end to end on real text and small trained models."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def done(models, texts, tmp_path_factory):
 def test_the_summary_has_every_arm_with_its_interval(done):
     config, summary = done
     assert summary.keys() >= REQUIRED
-    written = json.loads(open(f"{config.workdir}/summary.json").read())
+    written = json.loads(Path(config.workdir, "summary.json").read_text())
     assert written == summary
     for name, value in summary.items():
         if name.endswith("_accuracy"):

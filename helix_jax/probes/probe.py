@@ -1,0 +1,114 @@
+"""The linear classifier: its record, its logits, its artefact folder."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from helix_jax import checks
+from helix_jax.artefacts import load_artefact, save_artefact
+from helix_jax.fingerprint import check_same
+from helix_jax.linalg import product
+from helix_jax.types import Array
+
+KIND = "probe"
+
+
+@struct.dataclass
+class Probe:
+    """A linear classifier, logits = x @ kernel + bias.
+
+    Attributes:
+      kernel: [D, C].
+      bias: [C].
+    """
+
+    kernel: Array
+    bias: Array
+
+
+def predict_logits(probe: Probe, x: Array) -> Array:
+    """Logits of states.
+
+    Args:
+      probe: Probe of width D with C classes.
+      x: [..., D] float, states.
+
+    Returns:
+      [..., C] float32, or wider where x is.
+
+    Raises:
+      ValueError: the last axis of x is not D.
+    """
+    checks.require_width("predict_logits", "x", x.shape[-1], probe.kernel.shape[0])
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    x, kernel, bias = (
+        jnp.asarray(part).astype(dtype) for part in (x, probe.kernel, probe.bias)
+    )
+    return product(x, kernel) + bias
+
+
+def save_probe(
+    folder: str | os.PathLike,
+    probe: Probe,
+    *,
+    classes: Sequence[str],
+    fingerprints: Mapping[str, Any],
+) -> Path:
+    """Write a probe as an artefact folder.
+
+    Args:
+      folder: where.
+      probe: the probe.
+      classes: C names, in the order of the columns.
+      fingerprints: what it was fitted on, such as {"states": ..., "split": "fit"}.
+
+    Returns:
+      The folder.
+
+    Raises:
+      ValueError: NaN or infinity, or a name too many or too few.
+    """
+    for name, part in (("kernel", probe.kernel), ("bias", probe.bias)):
+        checks.require_finite("save_probe", name, part)
+    if len(classes) != probe.kernel.shape[1]:
+        raise ValueError(
+            f"save_probe: needs {probe.kernel.shape[1]} class names, one for each "
+            f"column of the probe, got {len(classes)}."
+        )
+    config = {"classes": list(classes), "fingerprints": dict(fingerprints)}
+    arrays = {"kernel": np.asarray(probe.kernel), "bias": np.asarray(probe.bias)}
+    return save_artefact(folder, KIND, config, arrays)
+
+
+def load_probe(
+    folder: str | os.PathLike, *, expect: Mapping[str, Any] | None = None
+) -> tuple[Probe, dict[str, Any]]:
+    """Read a probe, refusing one that was fitted on other states.
+
+    Args:
+      folder: written by `save_probe`.
+      expect: fingerprints that it must have, by key; keys left out are not compared.
+
+    Returns:
+      Probe, and its config: {classes, fingerprints}.
+
+    Raises:
+      ArtefactError: missing, damaged, or not a probe.
+      FingerprintError: fitted on other states; names both.
+    """
+    config, arrays = load_artefact(folder, KIND)
+    if expect is not None:
+        check_same(
+            f"the probe in {folder}",
+            {key: config["fingerprints"].get(key) for key in expect},
+            "what is used here",
+            expect,
+            remedy="Train a new probe on these states, or load the one made for them.",
+        )
+    probe = Probe(jnp.asarray(arrays["kernel"]), jnp.asarray(arrays["bias"]))
+    return probe, {key: config[key] for key in ("classes", "fingerprints")}
