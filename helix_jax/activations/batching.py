@@ -121,24 +121,29 @@ def batch_shapes(
 
 
 def pad_batch(
-    tokens: Sequence[Sequence[int]], batch: Batch, *, pad_id: int = 0
+    tokens: Sequence[Sequence[int]], batch: Batch
 ) -> tuple[np.ndarray, np.ndarray]:
     """Right-padded tokens of a batch.
+
+    Padding repeats a row's own last token, so that no token of another text, and no
+    damaged row of the embedding that the text does not use, takes part.
 
     Args:
       tokens: token ids of every text of the window.
       batch: which of them.
-      pad_id: token at padding; any valid id, since padding is masked.
 
     Returns:
-      tokens [B, T] int32, lengths [B] int32. Rows beyond the batch's texts have
-      length 1, so that every row attends to something.
+      tokens [B, T] int32, lengths [B] int32. Rows beyond the batch's texts repeat one
+      token of its first and have length 1, so that every row attends to something.
     """
-    padded = np.full((batch.capacity, batch.length), pad_id, np.int32)
+    padded = np.full(
+        (batch.capacity, batch.length), tokens[batch.rows[0]][-1], np.int32
+    )
     lengths = np.ones(batch.capacity, np.int32)
     for place, row in enumerate(batch.rows):
         ids = tokens[row]
         padded[place, : len(ids)] = ids
+        padded[place, len(ids) :] = ids[-1]
         lengths[place] = len(ids)
     return padded, lengths
 

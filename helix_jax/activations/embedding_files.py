@@ -46,7 +46,10 @@ def read_content(path: Path) -> Content:
     except (OSError, ValueError, KeyError, EOFError, SafetensorError) as error:
         if isinstance(error, StoreError):
             raise
-        hint = " It may be ragged." if "Object arrays" in str(error) else ""
+        pickled = any(
+            word in str(error) for word in ("Object arrays", "Python objects")
+        )
+        hint = " Its rows may be ragged." if pickled else ""
         raise StoreError(
             f"{path} cannot be read as {suffix[1:]} ({error}).{hint} Write it again."
         ) from error

@@ -46,15 +46,22 @@ def open_folder(path: str | os.PathLike) -> Folder:
 
     Args:
       path: a local path, or a URL that TensorStore knows (gs://, s3://, memory://,
-        file://, and http:// for reading).
+        file://, and http:// for reading). Credentials come from the environment, as
+        for the clouds' own tools; AWS_ENDPOINT_URL names another S3 server.
 
     Raises:
       StoreError: a URL that TensorStore refuses.
     """
     name = os.fspath(path)
-    if "://" in name:
-        local = None
-        spec: dict[str, Any] | str = name.rstrip("/") + "/"
+    endpoint = os.environ.get("AWS_ENDPOINT_URL")
+    local = None
+    spec: dict[str, Any] | str
+    if name.startswith("s3://") and endpoint:
+        bucket, _, prefix = name.removeprefix("s3://").partition("/")
+        prefix = prefix.rstrip("/") + "/" if prefix else ""
+        spec = {"driver": "s3", "bucket": bucket, "path": prefix, "endpoint": endpoint}
+    elif "://" in name:
+        spec = name.rstrip("/") + "/"
     else:
         local = os.path.abspath(os.path.expanduser(name))
         spec = {"driver": "file", "path": local + "/"}
@@ -131,13 +138,12 @@ def open_array(
     Raises:
       StoreError: missing or damaged, or it cannot be made.
     """
-    prefix = folder.spec if isinstance(folder.spec, str) else folder.spec["path"]
-    kvstore = prefix + key + "/"
+    root = folder.spec
     spec: dict[str, Any] = {
         "driver": "zarr3",
-        "kvstore": kvstore
-        if isinstance(folder.spec, str)
-        else {"driver": "file", "path": kvstore},
+        "kvstore": f"{root}{key}/"
+        if isinstance(root, str)
+        else {**root, "path": f"{root['path']}{key}/"},
         "fill_missing_data_reads": False,
         "store_data_equal_to_fill_value": True,
     }

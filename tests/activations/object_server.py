@@ -1,0 +1,77 @@
+"""A bucket on loopback that speaks as much of the GCS and S3 protocols as is needed."""
+
+import http.server
+import json
+import threading
+import urllib.parse
+
+
+class ObjectServer(http.server.ThreadingHTTPServer):
+    """Holds objects in memory: `objects` maps a key to (bytes, generation)."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.objects: dict[str, tuple[bytes, int]] = {}
+        self.generation = 0
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+    def __enter__(self):
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *error):
+        self.shutdown()
+        self.server_close()
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args):
+        pass
+
+    def _body(self) -> bytes:
+        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+
+    def _answer(self, code: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(code)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _put(self, key: str, body: bytes) -> str:
+        self.server.generation += 1
+        self.server.objects[key] = (body, self.server.generation)
+        return str(self.server.generation)
+
+    def _get(self, key: str) -> None:
+        if key not in self.server.objects:
+            self._answer(404)
+            return
+        body, generation = self.server.objects[key]
+        tag = {"ETag": f'"{generation}"', "x_goog_generation": str(generation)}
+        self._answer(200, body, **tag)
+
+    def do_POST(self):  # GCS: /upload/storage/v1/b/BUCKET/o?name=KEY
+        query = urllib.parse.urlparse(self.path).query
+        key = urllib.parse.parse_qs(query)["name"][0]
+        generation = self._put(key, self._body())
+        answer = json.dumps({"name": key, "generation": generation}).encode()
+        self._answer(200, answer, Content_Type="application/json")
+
+    def do_PUT(self):  # S3: /BUCKET/KEY
+        key = urllib.parse.unquote(self.path).split("/", 2)[2]
+        self._answer(200, ETag=f'"{self._put(key, self._body())}"')
+
+    def do_GET(self):  # GCS: /storage/v1/b/BUCKET/o/KEY; S3: /BUCKET/KEY
+        path = urllib.parse.urlparse(self.path).path
+        if path.startswith("/storage/v1/"):
+            self._get(urllib.parse.unquote(path.split("/o/", 1)[1]))
+        else:
+            self._get(urllib.parse.unquote(path).split("/", 2)[-1])
+
+    def do_HEAD(self):  # S3 asks for the bucket's region
+        self._answer(200, x_amz_bucket_region="us-east-1")

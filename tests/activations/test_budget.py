@@ -1,0 +1,76 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from helix_jax.activations.budget import choose_token_budget, measure_token_budget
+from helix_jax.activations.forward import DeviceGroup
+from helix_jax.activations.layout import (
+    block_parameters,
+    choose_layout,
+    default_token_budget,
+    default_window,
+)
+from helix_jax.models import flatten
+
+
+@pytest.fixture(scope="module")
+def setting(tiny):
+    model, _ = tiny
+    group = DeviceGroup()
+    forward = {
+        "spec": model.spec, "layers": (2,), "final_norm": True, "pooling": "mean",
+        "dtype": np.dtype(np.float32),
+    }  # fmt: skip
+    return model.params, group, {"max_tokens": 12, "forward": forward}
+
+
+def test_measured_budget_is_among_the_fastest(setting):
+    params, group, rest = setting
+    budget, speeds = measure_token_budget(
+        params, group, **rest, candidates=(16, 64, 512), repeats=2
+    )
+    assert set(speeds) == {16, 64, 512}
+    assert speeds[budget] >= 0.95 * max(speeds.values())
+    assert all(speeds[b] < 0.95 * max(speeds.values()) for b in speeds if b < budget)
+    assert speeds[512] > speeds[16]  # one row at a time is slow on any machine
+
+
+def test_automatic_budget_needs_no_clock(setting):
+    params, group, rest = setting
+    spec = rest["forward"]["spec"]
+    budgets = {choose_token_budget("auto", params, group, **rest) for _ in range(3)}
+    assert budgets == {default_token_budget(spec, "cpu", 12)}
+    assert choose_token_budget(100, params, group, **rest) == 100
+
+
+def test_a_longest_text_always_fits(tiny):
+    assert default_token_budget(tiny[0].spec, "cpu", 8192) == 8192
+
+
+def test_block_parameters(tiny):
+    model, _ = tiny
+    flat = dict(flatten(model.params))
+    kernels = [v for k, v in flat.items() if k.startswith("layers/") and "kernel" in k]
+    assert block_parameters(model.spec) == sum(kernel.size for kernel in kernels)
+
+
+def test_layout_writes_whole_chunks(tiny):
+    for width in (64, 384, 4096, 65536):
+        spec = dataclasses.replace(tiny[0].spec, width=width)
+        layout = choose_layout(
+            spec, layers=3, pooling="mean", max_tokens=512, itemsize=4,
+            token_budget=2048, devices=1, platform="cpu",
+        )  # fmt: skip
+        assert layout["window_texts"] % layout["chunk_rows"] == 0
+        assert layout["chunk_rows"] * width * 4 <= 8 << 20
+        assert layout["window_texts"] * width * 4 * 3 <= 512 << 20
+
+
+def test_slow_models_have_short_windows(tiny):
+    large = dataclasses.replace(
+        tiny[0].spec, width=4096, ffn_width=16384, num_layers=32
+    )
+    assert default_window(tiny[0].spec, "cpu") == 4096
+    assert default_window(large, "cpu") == 256
+    assert default_window(large, "gpu") > 256

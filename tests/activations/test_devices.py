@@ -1,0 +1,62 @@
+"""Batches shared by several devices, on fake CPU devices in a process of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helix_jax.activations import extract, open_store
+from helix_jax.errors import StoreError
+
+from .made import make_model, make_texts, make_tokenizer
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(path, count=30):
+    return extract(
+        make_model(), make_tokenizer(), make_texts(count), path, max_tokens=12,
+        window=16, token_budget=64, text_fingerprint="made", progress=False,
+    )  # fmt: skip
+
+
+def test_four_devices_equal_one(tmp_path):
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    flags = "--xla_force_host_platform_device_count=4"
+    done = subprocess.run(
+        [sys.executable, "-m", "activations.test_devices", str(tmp_path / "four")],
+        env={**os.environ, "PYTHONPATH": path, "XLA_FLAGS": flags},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "4 devices" in done.stdout
+    four = open_store(tmp_path / "four")
+    one = run(tmp_path / "one")
+    assert four.ids == one.ids
+    np.testing.assert_allclose(four.read(), one.read(), atol=2e-5)
+    # A store is finished on as many devices as it was begun with.
+    metadata = tmp_path / "four" / "metadata.json"
+    metadata.write_text(
+        metadata.read_text().replace('"complete": true', '"complete": false')
+    )
+    with pytest.raises(StoreError, match=r"begun with devices=4, this run has 1"):
+        run(tmp_path / "four")
+
+
+if __name__ == "__main__":
+    import jax
+
+    from helix_jax.activations.forward import DeviceGroup, pooled_states
+
+    run(sys.argv[1])
+    group, model = DeviceGroup(), make_model()
+    batch = group.place_batch(np.ones((8, 4), np.int32), np.full(8, 4, np.int32))
+    states = pooled_states(
+        group.place_params(model.params), *batch, spec=model.spec, layers=(2,),
+        final_norm=True, pooling="mean", dtype=np.dtype(np.float32),
+    )  # fmt: skip
+    assert states.sharding.num_devices == jax.local_device_count() == 4
+    print(f"{len(states.sharding.device_set)} devices")

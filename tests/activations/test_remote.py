@@ -1,0 +1,70 @@
+"""gs:// and s3:// paths, against a bucket on loopback.
+
+What this leaves untested: credentials, and the clouds' own servers.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from helix_jax.activations import extract, open_store
+from helix_jax.errors import StoreError
+
+from .made import make_model, make_texts, make_tokenizer, store_bytes
+from .object_server import ObjectServer
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(path):
+    return extract(
+        make_model(), make_tokenizer(), make_texts(20), path, max_tokens=12, window=8,
+        text_fingerprint="made", progress=False,
+    )  # fmt: skip
+
+
+def test_remote_objects_are_the_local_files(tmp_path):
+    local = run(tmp_path / "s")
+    with ObjectServer() as server:
+        # TensorStore reads these once a process, so a new one has them.
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+            "TENSORSTORE_GCS_HTTP_URL": server.url,
+            "GCE_METADATA_ROOT": "127.0.0.1:1",
+            "AWS_ENDPOINT_URL": server.url,
+            "AWS_ACCESS_KEY_ID": "nobody",
+            "AWS_SECRET_ACCESS_KEY": "nothing",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "activations.test_remote", str(local.read().sum())],
+            env=environment, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-2000:]
+        for name in ("gs", "s3"):
+            prefix = f"a folder/{name}/"
+            found = {
+                key.removeprefix(prefix): body
+                for key, (body, _) in server.objects.items()
+                if key.startswith(prefix)
+            }
+            assert found == store_bytes(tmp_path / "s")
+
+
+@pytest.mark.parametrize("path", ["gs://x/y", "s3://Not_A_Bucket/y"])
+def test_impossible_bucket(path):
+    with pytest.raises(StoreError, match=r"cannot be opened .*gs://BUCKET/PATH"):
+        open_store(path)
+
+
+if __name__ == "__main__":
+    for scheme in ("gs", "s3"):
+        place = f"{scheme}://some-bucket/a folder/{scheme}"
+        run(place)
+        again = run(place)
+        if str(again.read().sum()) != sys.argv[1]:
+            raise SystemExit(f"{place} holds other states")

@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+
+from helix_jax.activations.tokens import (
+    check_vocabulary,
+    encode_texts,
+    private_tokenizer,
+    tokenizer_fingerprint,
+)
+
+from .made import make_texts, make_tokenizer
+
+TEXTS = [text.text for text in make_texts(40)] + ["", " ", "é漢 cat", "cat " * 300]
+
+
+def assert_like_transformers(tokenizer, texts, limit):
+    encoded = encode_texts(private_tokenizer(tokenizer, max_tokens=limit), texts)
+    want = tokenizer(texts, truncation=True, max_length=limit)["input_ids"]
+    assert encoded.ids == want
+    whole = tokenizer(texts)["input_ids"]
+    assert encoded.truncated.tolist() == [len(ids) > limit for ids in whole]
+    assert 0 < encoded.truncated.sum() < len(texts)
+
+
+@pytest.mark.parametrize("limit", [4, 16, 200])
+def test_equals_transformers(limit):
+    assert_like_transformers(make_tokenizer(), TEXTS, limit)
+
+
+def test_equals_transformers_on_real_text(real, real_texts):
+    texts = [text.text for text in real_texts]
+    assert_like_transformers(real[1], texts, 48)
+
+
+def test_special_tokens_survive_truncation(minilm):
+    _, tokenizer = minilm
+    encoded = encode_texts(private_tokenizer(tokenizer, max_tokens=6), ["word " * 20])
+    assert len(encoded.ids[0]) == 6
+    assert encoded.ids[0][0] == tokenizer.cls_token_id
+    assert encoded.ids[0][-1] == tokenizer.sep_token_id
+    assert encoded.truncated.tolist() == [True]
+
+
+def test_ends_are_character_offsets():
+    text = "the cat é漢 runs"
+    encoded = encode_texts(
+        private_tokenizer(make_tokenizer(), max_tokens=64), [text], with_ends=True
+    )
+    ends = encoded.ends[0]
+    assert ends[0] == -1  # <s>
+    assert ends[-1] == len(text)
+    assert (np.diff(ends) >= 0).all()
+    assert ends.dtype == np.int32
+
+
+def test_callers_tokenizer_is_left_alone():
+    tokenizer = make_tokenizer()
+    tokenizer.backend_tokenizer.enable_padding(length=32)
+    tokenizer.backend_tokenizer.enable_truncation(3)
+    own = private_tokenizer(tokenizer, max_tokens=10)
+    assert len(encode_texts(own, ["the cat"]).ids[0]) < 10
+    assert tokenizer.backend_tokenizer.padding["length"] == 32
+    assert tokenizer.backend_tokenizer.truncation["max_length"] == 3
+    assert tokenizer_fingerprint(tokenizer) == tokenizer_fingerprint(make_tokenizer())
+
+
+def test_fingerprint_tells_tokenizers_apart():
+    assert tokenizer_fingerprint(make_tokenizer(80)) != tokenizer_fingerprint(
+        make_tokenizer(96)
+    )
+
+
+def test_no_room_for_text():
+    with pytest.raises(ValueError, match=r"exceed the tokenizer's 1 special .* got 1"):
+        private_tokenizer(make_tokenizer(), max_tokens=1)
+
+
+def test_slow_tokenizer():
+    with pytest.raises(ValueError, match="has no fast backend"):
+        private_tokenizer(object(), max_tokens=8)
+
+
+@pytest.mark.parametrize("vocab_size", [96, 100, 105, 128])
+def test_padded_embeddings_pass(vocab_size):
+    check_vocabulary(make_tokenizer(96), vocab_size, model="tiny")
+
+
+@pytest.mark.parametrize("vocab_size", [95, 129, 50000])
+def test_other_vocabulary(vocab_size):
+    with pytest.raises(ValueError, match=rf"has 96 entries .* tiny has {vocab_size}"):
+        check_vocabulary(make_tokenizer(96), vocab_size, model="tiny")
+
+
+def test_real_models_with_each_others_tokenizers(shared):
+    from helix_jax.models import load_tokenizer
+
+    names = {"stories260K": 512, "babyllama-tok105": 105, "babyllama-tok361": 361}
+    for name in names:
+        tokenizer = load_tokenizer(str(shared / "models" / name))
+        for other, size in names.items():
+            if name == other:
+                check_vocabulary(tokenizer, size, model=other)
+                continue
+            with pytest.raises(ValueError, match="do not belong together"):
+                check_vocabulary(tokenizer, size, model=other)
