@@ -1,0 +1,1 @@
+"""Speed against the tools one would use instead, side by side in one run."""
