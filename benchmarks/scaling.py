@@ -47,8 +47,8 @@ def main(_: list[str]) -> None:
     notes = (
         "Moments of n rows of width d on both sides, and a path of 20 penalties from "
         f"them. Fitted exponents: moments n^{_slope(by_rows):.2f} and "
-        f"d^{_slope(by_width):.2f}, path d^{_slope(by_solve):.2f}; the arithmetic says 1, "
-        "2 and 3."
+        f"d^{_slope(by_width):.2f}, path d^{_slope(by_solve):.2f}; the arithmetic says "
+        "1, 2 and 3."
     )
     header = ["n", "d", "moments, s", "20 penalties, s"]
     print(
