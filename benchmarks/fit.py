@@ -79,11 +79,11 @@ def main(_: list[str]) -> None:
          ours_memory / 2**20]
     ]  # fmt: skip
     header = ["rows x width", "penalties", "moments, s", "ours, s", "scikit-learn, s",
-              "ratio", "moments, GFLOP/s", "our memory, MiB"]  # fmt: skip
+              "ratio", "moments, GFLOP/s", "memory, MiB"]  # fmt: skip
     notes = (
         "Ours: moments of all rows in blocks of 8,192, then every penalty from one "
         "eigendecomposition, float64 accumulators. scikit-learn: Ridge(alpha).fit for "
-        f"each penalty ({fitted} really fitted). The maps agree to {worst:.1e}. GFLOP/s "
+        f"each penalty ({fitted} fitted). The maps agree to {worst:.1e}. GFLOP/s "
         "counts the full product [X Y]'[X Y]; memory is the growth of the process "
         "beyond the rows themselves."
     )

@@ -24,10 +24,10 @@ def test_a_malformed_grid_is_refused(grid):
 @pytest.mark.slow
 def test_a_sweep_of_tiny_trainings_collects_summaries(tmp_path):
     text = tmp_path / "text.txt"
-    text.write_text("\n\n".join(f"{i} is a number and {i + 1} is too." * 9
-                                for i in range(600)))  # fmt: skip
-    sweep = [sys.executable, "-m", "launch.sweep", "--experiment=pretrain",
-             f"--workdir={tmp_path / 'w'}", "--grid=learning_rate=0.001,0.01"]  # fmt: skip
+    lines = (f"{i} is a number and {i + 1} is too." * 9 for i in range(600))
+    text.write_text("\n\n".join(lines))
+    sweep = [sys.executable, "-m", "launch.sweep", "--experiment=pretrain"]
+    sweep += [f"--workdir={tmp_path / 'w'}", "--grid=learning_rate=0.001,0.01"]
     fixed = ["--", "--tiny", "--parts=1", f"--data={text}"]
     dry = subprocess.run(
         [*sweep, "--dry_run", *fixed], capture_output=True, text=True, check=True

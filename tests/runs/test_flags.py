@@ -59,5 +59,5 @@ def test_a_field_of_another_type_is_refused():
     class Config:
         table: dict
 
-    with pytest.raises(TypeError, match="Config.table"):
+    with pytest.raises(TypeError, match=r"Config\.table"):
         define_flags(Config)

@@ -1,4 +1,4 @@
-"""Training steps: the loss of transformers, gradients that do not depend on grouping."""
+"""Training steps: the loss of transformers, gradients that ignore grouping."""
 
 import jax
 import jax.numpy as jnp
@@ -82,7 +82,7 @@ def test_microbatches_give_the_same_step():
 
 
 def test_decay_is_for_matrices_only():
-    spec, _, state = make()
+    _, _, state = make()
     optimizer = make_optimizer(
         learning_rate=1.0, steps=10, warmup_steps=0, weight_decay=0.5
     )
