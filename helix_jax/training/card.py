@@ -13,7 +13,12 @@ def model_card(
     shown = {k: v for k, v in recipe.items() if k not in ("workdir", "tiny")}
     for name in ("data", "tokenizer"):  # what it was, not where it lay
         shown[name] = ",".join(Path(one).name for one in recipe[name].split(","))
-    rows = "\n".join(f"| {name} | {value:,.4g} |" for name, value in results.items())
+    rows = "\n".join(
+        f"| {name} | {value:,} |"
+        if isinstance(value, int)
+        else f"| {name} | {value:.4g} |"
+        for name, value in results.items()
+    )
     return (
         f"# A small {recipe['family']} language model\n\n"
         "Trained from scratch by `experiments/pretrain.py` of helix_jax, for tests and "
