@@ -1,7 +1,14 @@
-"""Linear classifiers on states: training, scores and intervals."""
+"""Linear classifiers on states: training, scores, intervals, artefacts."""
 
-from helix_jax.probes.bootstrap import Interval, bootstrap_interval
+from helix_jax.probes.bootstrap import (
+    Interval,
+    bootstrap_interval,
+    bootstrap_statistic,
+    mean_of_sums,
+    paired_interval,
+)
 from helix_jax.probes.logistic import (
+    PENALTIES,
     ProbePath,
     ProbeSelection,
     fit_probes,
@@ -9,20 +16,34 @@ from helix_jax.probes.logistic import (
     sklearn_c,
     train_probe,
 )
-from helix_jax.probes.metrics import accuracy, calibration_error, macro_f1
+from helix_jax.probes.metrics import (
+    accuracy,
+    calibration_error,
+    confusion_matrix,
+    f1_of_confusion,
+    macro_f1,
+    negative_log_likelihood,
+)
 from helix_jax.probes.probe import Probe, load_probe, predict_logits, save_probe
 
 __all__ = [
+    "PENALTIES",
     "Interval",
     "Probe",
     "ProbePath",
     "ProbeSelection",
     "accuracy",
     "bootstrap_interval",
+    "bootstrap_statistic",
     "calibration_error",
+    "confusion_matrix",
+    "f1_of_confusion",
     "fit_probes",
     "load_probe",
     "macro_f1",
+    "mean_of_sums",
+    "negative_log_likelihood",
+    "paired_interval",
     "predict_logits",
     "save_probe",
     "select_probe",

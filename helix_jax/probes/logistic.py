@@ -132,7 +132,7 @@ def fit_probes(
     if penalties.ndim != 1 or not penalties.size or not (penalties > 0).all():
         raise ValueError(
             "fit_probes: penalties need one or more numbers above zero, got "
-            f"{penalties.tolist()}. Without a penalty separable classes have no optimum."
+            f"{penalties.tolist()}. Without one, separable classes have no optimum."
         )
     order = np.argsort(-penalties, kind="stable")
     path = _fit_path(

@@ -1,62 +1,94 @@
-"""Scores of classifiers from their logits or predictions; plain numpy."""
+"""Scores of a classifier: accuracy, macro F1, calibration, negative log-likelihood."""
 
+from typing import Any
+
+import jax.numpy as jnp
 import numpy as np
 
+from helix_jax import checks
+from helix_jax.linalg import wide, wide_dtype
+from helix_jax.probes.objective import margins
 from helix_jax.types import Array
 
 
-def accuracy(predictions: Array, labels: Array) -> float:
-    """Share of rows whose prediction is the label; both [N] int."""
-    predictions, labels = _same_rows("accuracy", predictions, labels)
-    return float(np.mean(predictions == labels))
+@wide
+def accuracy(predicted: Array, labels: Array) -> Array:
+    """Share of rows whose predicted class [N] int is their label [N] int."""
+    _require_same_rows("accuracy", "predicted", predicted, labels)
+    return jnp.mean(jnp.asarray(predicted) == jnp.asarray(labels), dtype=wide_dtype())
 
 
-def macro_f1(predictions: Array, labels: Array, num_classes: int) -> float:
-    """Mean over classes of the F1 score, as scikit-learn's f1_score(average="macro").
+@wide
+def confusion_matrix(predicted: Array, labels: Array, num_classes: int) -> Array:
+    """[C, C] counts: rows are labels, columns predicted classes."""
+    _require_same_rows("confusion_matrix", "predicted", predicted, labels)
+    cells = jnp.asarray(labels) * num_classes + jnp.asarray(predicted)
+    counts = jnp.bincount(cells, length=num_classes**2)
+    return counts.reshape(num_classes, num_classes)
+
+
+@wide
+def f1_of_confusion(confusion: Array) -> Array:
+    """Macro F1 from a confusion matrix [C, C]; `macro_f1` says of which classes."""
+    both = jnp.sum(confusion, axis=0) + jnp.sum(confusion, axis=1)
+    seen = both > 0
+    f1 = 2 * jnp.diagonal(confusion) / jnp.where(seen, both, 1)
+    return jnp.sum(jnp.where(seen, f1, 0)) / jnp.maximum(jnp.sum(seen), 1)
+
+
+def macro_f1(predicted: Array, labels: Array, num_classes: int) -> Array:
+    """Unweighted mean over classes of F1 = 2 tp / (2 tp + fp + fn).
 
     Args:
-      predictions, labels: [N] int.
-      num_classes: C. A class neither predicted nor present is left out.
+      predicted: [N] int, predicted classes.
+      labels: [N] int.
+      num_classes: C.
 
     Returns:
-      A number in [0, 1].
+      [] over the classes that occur in the labels or the predictions, as scikit-learn.
     """
-    predictions, labels = _same_rows("macro_f1", predictions, labels)
-    size = num_classes
-    confusion = np.bincount(labels * size + predictions, minlength=size * size)
-    confusion = confusion.reshape(size, size)
-    hits = np.diag(confusion)
-    total = confusion.sum(0) + confusion.sum(1)
-    return float(np.mean(2 * hits[total > 0] / total[total > 0]))
+    return f1_of_confusion(confusion_matrix(predicted, labels, num_classes))
 
 
-def calibration_error(logits: Array, labels: Array, *, bins: int = 15) -> float:
-    """Expected calibration error: |confidence - accuracy|, averaged over bins.
+@wide
+def calibration_error(logits: Array, labels: Array, *, bins: int = 15) -> Array:
+    """Expected calibration error of the predicted class.
+
+    sum_b n_b / N |accuracy_b - confidence_b| over equal bins of the confidence.
 
     Args:
       logits: [N, C] float.
       labels: [N] int.
-      bins: of equal width in the largest probability.
+      bins: number of bins on (0, 1].
 
     Returns:
-      A number in [0, 1].
+      [] in [0, 1].
 
     Reference: Guo et al. 2017, arXiv 1706.04599, equation 3.
     """
-    logits = np.asarray(logits, np.float64)
-    right, labels = _same_rows("calibration_error", logits.argmax(-1), labels)
-    exponent = np.exp(logits - logits.max(-1, keepdims=True))
-    confidence = (exponent / exponent.sum(-1, keepdims=True)).max(-1)
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    gap = np.bincount(place, weights=confidence - (right == labels), minlength=bins)
-    return float(np.abs(gap).sum() / len(labels))
+    _require_same_rows("calibration_error", "logits", logits, labels)
+    logits = jnp.asarray(logits).astype(wide_dtype())
+    top = jnp.max(logits, axis=1, keepdims=True)
+    confidence = 1 / jnp.sum(jnp.exp(logits - top), axis=1)
+    right = jnp.argmax(logits, axis=1) == jnp.asarray(labels)
+    bin_of = jnp.clip(jnp.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    gap = jnp.bincount(bin_of, weights=right - confidence, length=bins)
+    return jnp.sum(jnp.abs(gap)) / logits.shape[0]
 
 
-def _same_rows(who: str, left: Array, right: Array) -> tuple[np.ndarray, np.ndarray]:
-    left, right = np.asarray(left), np.asarray(right)
-    if left.shape != right.shape or left.ndim != 1 or not left.size:
+@wide
+def negative_log_likelihood(logits: Array, labels: Array) -> Array:
+    """Mean of -log softmax(logits)[label] over rows, in nats."""
+    _require_same_rows("negative_log_likelihood", "logits", logits, labels)
+    logits = jnp.asarray(logits).astype(wide_dtype())
+    is_label = jnp.asarray(labels)[None, :] == jnp.arange(logits.shape[1])[:, None]
+    return jnp.mean(margins(logits.T, is_label).loss)
+
+
+def _require_same_rows(who: str, name: str, values: Any, labels: Any) -> None:
+    rows, expected = np.shape(values)[0], np.shape(labels)[0]
+    if rows != expected:
         raise ValueError(
-            f"{who}: needs predictions and labels of the same rows, at least one, got "
-            f"{list(left.shape)} and {list(right.shape)}."
+            f"{who}: {name} and labels need the same rows, got {rows} and {expected}."
         )
-    return left, right
+    checks.require_rows(who, rows, 1, "a mean needs one")
