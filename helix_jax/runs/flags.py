@@ -1,6 +1,7 @@
 """absl flags from frozen config dataclasses: one field, one flag."""
 
 import dataclasses
+import sys
 import typing
 from typing import Any
 
@@ -30,14 +31,15 @@ def define_flags(config_class: type) -> None:
       TypeError: a field of another type.
     """
     hints = typing.get_type_hints(config_class)
+    place = {"module_name": sys.argv[0]}  # the program's own, so that --help lists them
     for field in dataclasses.fields(config_class):
         required = field.default is dataclasses.MISSING
         default = None if required else field.default
         help_text = field.metadata.get("help", field.name)
         if hints[field.name] == tuple[str, ...]:
-            flags.DEFINE_list(field.name, list(default or ()), help_text)
+            flags.DEFINE_list(field.name, list(default or ()), help_text, **place)
         elif hints[field.name] in _DEFINE:
-            _DEFINE[hints[field.name]](field.name, default, help_text)
+            _DEFINE[hints[field.name]](field.name, default, help_text, **place)
         else:
             raise TypeError(
                 f"{config_class.__name__}.{field.name} has type {hints[field.name]}, "

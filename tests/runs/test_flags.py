@@ -45,6 +45,12 @@ def test_flags_become_the_config():
     assert "workdir='w', rate=2.0, layers=('0', '3'), fast=True" in done.stdout
 
 
+def test_help_lists_every_flag():
+    shown = launch("--help").stdout
+    for name in ("--workdir", "--rate", "--layers", "--[no]fast"):
+        assert name in shown
+
+
 def test_an_error_is_one_clear_line_and_a_status():
     done = launch("--rate=-1")
     assert done.returncode == 1
