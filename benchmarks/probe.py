@@ -2,12 +2,14 @@ r"""A path of logistic probes against scikit-learn at equal loss.
 
     python -m benchmarks.probe [--rows=20000 --width=768 --classes=14 --penalties=10]
 
-scikit-learn fits one penalty after the other (lbfgs, its default, warm-started from the
-last, with the tolerance that reaches our loss to 1e-5). The losses are compared in
-float64 and printed: ours must be equal to 1e-5 or lower.
+scikit-learn fits one penalty after the other, strongest first and warm-started from the
+last, on the same float32 features, with its default solver (lbfgs) and with the one
+nearest to ours (newton-cg). Its tolerance is the loosest power of ten at which every
+loss comes within 1e-5 of ours, or scikit-learn's default where none down to 1e-6 does;
+that search is not timed. Losses are compared in float64.
 """
 
-import warnings
+import functools
 
 import numpy as np
 from absl import app, flags
@@ -20,7 +22,7 @@ WIDTH = flags.DEFINE_integer("width", 768, "D")
 CLASSES = flags.DEFINE_integer("classes", 14, "C")
 PENALTIES = flags.DEFINE_integer("penalties", 10, "P")
 REPEATS = flags.DEFINE_integer("repeats", 3, "counted repetitions")
-TOLERANCE = flags.DEFINE_float("peer_tolerance", 1e-5, "tol of scikit-learn")
+DEFAULT_TOLERANCE = 1e-4
 TINY = flags.DEFINE_bool("tiny", False, "1,000 rows of width 32")
 
 
@@ -47,54 +49,70 @@ def objective(x, labels, kernel, bias, ridge) -> float:
     return float(loss.mean() + ridge / 2 * (kernel**2).sum())
 
 
-def main(_: list[str]) -> None:
-    """Measure and write the table."""
-    from sklearn.exceptions import ConvergenceWarning
+def peer(x, labels, ridges, classes: int, solver: str, tolerance: float):
+    """scikit-learn's kernels and biases along the path, in the order of the ridges."""
     from sklearn.linear_model import LogisticRegression
 
-    warnings.simplefilter("ignore", ConvergenceWarning)
+    model = LogisticRegression(
+        solver=solver, warm_start=True, max_iter=10_000, tol=tolerance
+    )
+    found = []
+    for ridge in ridges[::-1]:
+        model.set_params(C=sklearn_c(ridge, len(x), classes)).fit(x, labels)
+        found.append((model.coef_.T.copy(), model.intercept_.copy()))
+    return found[::-1]
+
+
+def main(_: list[str]) -> None:
+    """Measure and write the table."""
     size = (1000, 32, 4) if TINY.value else (ROWS.value, WIDTH.value, CLASSES.value)
     x, labels = features(*size)
     classes = size[2]
     penalties = np.logspace(-4, 1, PENALTIES.value)
     path = fit_probes(x, labels, num_classes=classes, penalties=penalties)
+    if not np.asarray(path.ok).all():
+        raise SystemExit("fit_probes has not converged: no time is worth anything")
     ridges = np.asarray(path.ridge, np.float64)
+
+    def losses(fits) -> np.ndarray:
+        return np.array([objective(x, labels, *fit, r) for fit, r in zip(fits, ridges)])
+
+    kernels = np.asarray(path.probe.kernel, np.float64)
+    found = {"ours": losses(zip(kernels, np.asarray(path.probe.bias, np.float64)))}
+    tolerances = {}
+    for solver in ("lbfgs", "newton-cg"):
+        for tolerance in (1e-3, 1e-4, 1e-5, 1e-6, DEFAULT_TOLERANCE):
+            fits = peer(x, labels, ridges, classes, solver, tolerance)
+            found[solver], tolerances[solver] = losses(fits), tolerance
+            if (found[solver] <= found["ours"] * (1 + 1e-5)).all():
+                break
 
     def ours():
         return fit_probes(x, labels, num_classes=classes, penalties=penalties).probe
 
-    def peer():
-        model = LogisticRegression(warm_start=True, max_iter=5000, tol=TOLERANCE.value)
-        found = []
-        for ridge in ridges[::-1]:
-            model.set_params(C=sklearn_c(ridge, len(x), classes)).fit(x, labels)
-            found.append((model.coef_.T.copy(), model.intercept_.copy()))
-        return found[::-1]
-
-    kernels = np.asarray(path.probe.kernel, np.float64)
-    biases = np.asarray(path.probe.bias, np.float64)
-    losses = [objective(x, labels, k, b, r) for k, b, r in zip(kernels, biases, ridges)]
-    theirs = [objective(x, labels, *kb, r) for kb, r in zip(peer(), ridges)]
-    excess = [(a - b) / b for a, b in zip(losses, theirs)]
-    seconds = medians(
-        alternate({"ours": ours, "peer": peer}, repeats=REPEATS.value, warmups=0)
-    )
+    contenders = {"ours": ours} | {
+        solver: functools.partial(peer, x, labels, ridges, classes, solver, tolerance)
+        for solver, tolerance in tolerances.items()
+    }
+    seconds = medians(alternate(contenders, repeats=REPEATS.value, warmups=0))
+    least = np.min(list(found.values()), axis=0)
     table = [
-        ["x".join(map(str, size)), len(penalties), seconds["ours"], seconds["peer"],
-         seconds["peer"] / seconds["ours"], max(excess), min(excess)]
+        [name if name == "ours" else f"scikit-learn, {name}", seconds[name],
+         seconds[name] / seconds["ours"], float((found[name] / least - 1).max()),
+         f"{tolerances[name]:.0e}" if name in tolerances else "1e-6 of the loss"]
+        for name in contenders
     ]  # fmt: skip
-    header = ["rows x width x classes", "penalties", "ours, s", "scikit-learn, s",
-              "ratio", "our loss - theirs, worst", "best"]  # fmt: skip
+    header = ["", "seconds", "times ours", "loss above the least, worst", "tolerance"]
     notes = (
-        "LogisticRegression (lbfgs, warm-started along the path, tol "
-        f"{TOLERANCE.value:g}, float32 features as ours). Losses are relative "
-        "differences in float64: positive where scikit-learn's is lower."
+        f"{size[0]:,} rows, {size[1]} dimensions, {classes} classes, "
+        f"{len(penalties)} penalties from 1e-4 to 10 times the mean variance, "
+        f"{REPEATS.value} repetitions, float32 features. scikit-learn warm-started "
+        "along the path, with the loosest tolerance whose losses are within 1e-5 of "
+        f"ours (its default, 1e-4, where none down to 1e-6 is). Ours took {int(np.sum(path.products))} Hessian products and "
+        f"{int(np.sum(path.steps))} Newton steps."
     )
-    print(
-        write_results(
-            "probe", "Logistic probe path", header, table, notes, not TINY.value
-        )
-    )
+    title = "Logistic probe path"
+    print(write_results("probe", title, header, table, notes, not TINY.value))
 
 
 if __name__ == "__main__":

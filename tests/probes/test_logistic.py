@@ -1,8 +1,6 @@
 """Probes: scikit-learn's optimum on real features, `ok`, selection, bad input."""
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,11 +53,8 @@ def test_equal_to_the_optimum_of_scikit_learn(digits):
         np.testing.assert_allclose(kernel, twin.coef_.T, atol=2e-2 * kernel.std())
 
 
-def test_equal_to_scikit_learn_on_text():
-    folder = Path(os.environ.get("HELIX_SHARED", "../shared")) / "data" / "trec"
-    if not folder.exists():
-        pytest.skip(f"needs {folder}: set HELIX_SHARED to the folder of shared data")
-    lines = (folder / "train.jsonl").read_text().splitlines()[:1000]
+def test_equal_to_scikit_learn_on_text(shared):
+    lines = (shared / "data" / "trec" / "train.jsonl").read_text().splitlines()[:1000]
     rows = [json.loads(line) for line in lines]
     names = sorted({row["label"] for row in rows})
     labels = np.array([names.index(row["label"]) for row in rows], np.int32)
