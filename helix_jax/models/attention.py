@@ -11,6 +11,9 @@ from helix_jax.models.spec import ModelSpec
 from helix_jax.types import Array
 
 MASKED = -1e30  # finite, so that a row without any key gives numbers and not NaN
+# On a CPU, scores of a row from this many on are made and used up row by row: those of
+# a whole batch would not stay in its cache.
+ROW_SCORES = 2**18
 
 
 def allowed_keys(
@@ -33,37 +36,43 @@ def allowed_keys(
     return jnp.broadcast_to(allowed, (*query_positions.shape, key_mask.shape[1]))
 
 
+def score_bias(allowed: Array) -> Array:
+    """What to add to the scores: 0 where a key may be read, else MASKED; float32."""
+    return jnp.where(allowed, 0.0, MASKED).astype(jnp.float32)
+
+
 def project(
     params: Mapping, x: Array, spec: ModelSpec, rotation: tuple[Array, Array] | None
 ) -> tuple[Array, Array, Array]:
-    """Queries [B, T, H, D_head], keys and values [B, T, K, D_head] of x: [B, T, D]."""
+    """Queries, keys and values of x: [B, T, D].
+
+    Returns:
+      q: [B, H, T, D_head]; k, v: [B, K, T, D_head].
+    """
     batch, time, _ = x.shape
-    q, k = dense(params["q"], x), dense(params["k"], x)
-    v = dense(params["v"], x).reshape(batch, time, spec.num_kv_heads, spec.head_width)
-    if spec.qk_norm == "full":
-        q, k = (
-            normalise(params["q_norm"], q, spec),
-            normalise(params["k_norm"], k, spec),
-        )
-    q = q.reshape(batch, time, spec.num_heads, spec.head_width)
-    k = k.reshape(batch, time, spec.num_kv_heads, spec.head_width)
-    if spec.qk_norm == "head":
-        q, k = (
-            normalise(params["q_norm"], q, spec),
-            normalise(params["k_norm"], k, spec),
-        )
-    if rotation is not None:
-        q, k = rotate(q, *rotation), rotate(k, *rotation)
-    return q, k, v
+
+    def heads(name):
+        y = dense(params[name], x)
+        norm = params.get(f"{name}_norm")
+        if norm is not None and spec.qk_norm == "full":
+            y = normalise(norm, y, spec)
+        y = y.reshape(batch, time, -1, spec.head_width)
+        if norm is not None and spec.qk_norm == "head":
+            y = normalise(norm, y, spec)
+        if rotation is not None and name != "v":
+            y = rotate(y, *rotation)
+        return y.swapaxes(1, 2)
+
+    return heads("q"), heads("k"), heads("v")
 
 
-def attend(q: Array, k: Array, v: Array, allowed: Array, spec: ModelSpec) -> Array:
-    """softmax(q k' scale) v over the allowed keys; scores and softmax in float32.
+def attend(q: Array, k: Array, v: Array, bias: Array, spec: ModelSpec) -> Array:
+    """softmax(scale q k' + bias) v; scores and softmax in float32.
 
     Args:
-      q: [B, T, H, D_head].
-      k, v: [B, S, K, D_head]; each serves H / K query heads.
-      allowed: [B, T, S] bool.
+      q: [B, H, T, D_head].
+      k, v: [B, K, S, D_head]; each serves H / K query heads.
+      bias: [B, T, S] float32, from `score_bias`.
       spec: attention_scale, attention_softcap.
 
     Returns:
@@ -72,14 +81,40 @@ def attend(q: Array, k: Array, v: Array, allowed: Array, spec: ModelSpec) -> Arr
     Reference: Vaswani et al. 2017, arXiv 1706.03762, equation 1; grouped heads:
       Ainslie et al. 2023, arXiv 2305.13245.
     """
-    batch, time, heads, width = q.shape
-    grouped = q.reshape(batch, time, k.shape[2], heads // k.shape[2], width)
+    batch, heads, time, width = q.shape
+    slots = k.shape[2]
+
+    def row_by_row(*arrays):
+        return jax.lax.map(lambda row: _mix(*(x[None] for x in row), spec)[0], arrays)
+
+    def at_once(*arrays):
+        return _mix(*arrays, spec)
+
+    if heads * time * slots < ROW_SCORES:
+        mixed = at_once(q, k, v, bias)
+    else:
+        mixed = jax.lax.platform_dependent(
+            q, k, v, bias, cpu=row_by_row, default=at_once
+        )
+    return mixed.swapaxes(1, 2).reshape(batch, time, heads * width)
+
+
+def _mix(q: Array, k: Array, v: Array, bias: Array, spec: ModelSpec) -> Array:
+    """`attend`, with the result as [B, H, T, D_head]."""
+    batch, heads, time, width = q.shape
+    groups, slots = k.shape[1:3]
+    # The query heads of a group stand in line, so that each group is one product of
+    # matrices and nothing of the size of the scores is ever transposed.
+    lined = q.reshape(batch, groups, -1, width)
     scores = jnp.einsum(
-        "btkgd,bskd->bkgts", grouped * jnp.asarray(spec.attention_scale, q.dtype), k,
+        "bkqd,bksd->bkqs", lined, k,
         precision=precision_of(q), preferred_element_type=jnp.float32,
     )  # fmt: skip
-    scores = softcap(scores, spec.attention_softcap)
-    scores = jnp.where(allowed[:, None, None], scores, MASKED)
-    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-    mixed = jnp.einsum("bkgts,bskd->btkgd", weights, v, precision=precision_of(v))
-    return mixed.reshape(batch, time, heads * width)
+    scores = softcap(scores * spec.attention_scale, spec.attention_softcap)
+    scores = scores.reshape(batch, groups, heads // groups, time, slots)
+    weights = jax.nn.softmax(scores + bias[:, None, None], axis=-1).astype(v.dtype)
+    mixed = jnp.einsum(
+        "bkqs,bksd->bkqd", weights.reshape(batch, groups, -1, slots), v,
+        precision=precision_of(v),
+    )  # fmt: skip
+    return mixed.reshape(batch, heads, time, width)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from helix_jax.checks import is_concrete
 from helix_jax.models.spec import ModelSpec
 from helix_jax.types import Array
 
@@ -17,7 +18,7 @@ class KeyValueCache(NamedTuple):
     """Keys and values of every layer.
 
     Attributes:
-      keys, values: [L, B, S, K, D_head].
+      keys, values: [L, B, K, S, D_head].
       mask: [B, S] bool, slots that hold a token.
       positions: [B, S] int32, position of the token in each slot.
       next_slot: [B] int32, where the next token goes.
@@ -34,7 +35,7 @@ def empty_cache(
     spec: ModelSpec, batch: int, slots: int, dtype: jnp.dtype = jnp.float32
 ) -> KeyValueCache:
     """A cache with room for `slots` tokens (padding included) in each of B rows."""
-    shape = (spec.num_layers, batch, slots, spec.num_kv_heads, spec.head_width)
+    shape = (spec.num_layers, batch, spec.num_kv_heads, slots, spec.head_width)
     return KeyValueCache(
         jnp.zeros(shape, dtype),
         jnp.zeros(shape, dtype),
@@ -70,27 +71,48 @@ def reserve(cache: KeyValueCache, mask: Array, positions: Array) -> KeyValueCach
     """Mark the slots of T new tokens as taken; keys and values follow layer by layer.
 
     Raises:
-      ValueError: T is larger than the whole cache. A row that overflows later cannot
-        be seen while tracing: keep next_slot + T <= S.
+      ValueError: T is larger than the whole cache, or than what is left of a row where
+        that can be seen. While tracing it cannot, and tokens beyond the end are lost:
+        keep next_slot + T <= S.
     """
     tokens, slots = mask.shape[1], cache.mask.shape[1]
-    if tokens > slots:
+    used = int(jnp.max(cache.next_slot)) if is_concrete(cache.next_slot) else 0
+    if used + tokens > slots:
         raise ValueError(
-            f"the cache has {slots} slots a row, got {tokens} tokens at once; make "
-            "a larger one with empty_cache."
+            f"the cache has {slots} slots a row, {used} of them taken, got {tokens} "
+            "more tokens; make a larger one with empty_cache."
         )
+    rows, columns = slots_of(cache.next_slot, tokens)
     return cache._replace(
-        mask=write_rows(cache.mask, mask, cache.next_slot),
-        positions=write_rows(cache.positions, positions, cache.next_slot),
+        mask=cache.mask.at[rows, columns].set(mask, mode="drop"),
+        positions=cache.positions.at[rows, columns].set(positions, mode="drop"),
         next_slot=cache.next_slot + tokens,
     )
 
 
-def write_rows(table: Array, rows: Array, start: Array) -> Array:
-    """Write rows[b] into table[b] from column start[b] on; [B, S, ...], [B, T, ...]."""
+def slots_of(start: Array, tokens: int) -> tuple[Array, Array]:
+    """Row [B, 1] and column [B, T] indices of T slots from start ([B] int) on."""
+    columns = start[:, None] + jnp.arange(tokens)
+    return jnp.arange(start.shape[0])[:, None], columns
 
-    def one(line, new, offset):
-        indices = (offset,) + (0,) * (line.ndim - 1)
-        return jax.lax.dynamic_update_slice(line, new.astype(line.dtype), indices)
 
-    return jax.vmap(one)(table, rows, start)
+def write_layer(table: Array, layer: Array, new: Array, start: Array) -> Array:
+    """Write T tokens of one layer in place; nothing else of the table is touched.
+
+    Args:
+      table: [L, B, K, S, D_head], keys or values.
+      layer: [] int.
+      new: [B, K, T, D_head].
+      start: [B] int, first slot of each row.
+
+    Returns:
+      [L, B, K, S, D_head].
+    """
+    rows, columns = slots_of(start, new.shape[2])
+    new = new.swapaxes(1, 2).astype(table.dtype)
+    return table.at[layer, rows, :, columns].set(new, mode="drop", unique_indices=True)
+
+
+def read_layer(table: Array, layer: Array) -> Array:
+    """[B, K, S, D_head] of one layer."""
+    return jax.lax.dynamic_index_in_dim(table, layer, axis=0, keepdims=False)

@@ -12,15 +12,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from helix_jax.models.attention import allowed_keys, attend, project
+from helix_jax.models.attention import allowed_keys, attend, project, score_bias
 from helix_jax.models.cache import (
     KeyValueCache,
     next_positions,
+    read_layer,
     reserve,
-    write_rows,
+    write_layer,
 )
 from helix_jax.models.layers import (
-    ACTIVATIONS,
+    activate,
     dense,
     feed_forward,
     normalise,
@@ -166,7 +167,7 @@ def run_layers(
     kept = jnp.zeros((len(inner) + 1, *h.shape), h.dtype) if inner else None
     keys_from = (mask, positions) if cache is None else (cache.mask, cache.positions)
     allowed = allowed_keys(positions, keys_from[1], keys_from[0], causal=spec.causal)
-    distance = None
+    bias, distance = score_bias(allowed), None
     if spec.windows is not None:
         distance = positions[:, :, None] - keys_from[1][:, None, :]
     rotations = [
@@ -184,21 +185,18 @@ def run_layers(
             nonlocal keys, values
             if keys is None:
                 return k, v
-            own_keys = write_rows(keys[number], k, write_from)
-            own_values = write_rows(values[number], v, write_from)
-            keys, values = (
-                keys.at[number].set(own_keys),
-                values.at[number].set(own_values),
-            )
-            return own_keys, own_values
+            keys = write_layer(keys, number, k, write_from)
+            values = write_layer(values, number, v, write_from)
+            return read_layer(keys, number), read_layer(values, number)
 
-        visible, turn = allowed, rotations[0]
+        own_bias, turn = bias, rotations[0]
         if distance is not None:
-            visible = allowed & ((window == 0) | (distance < window))
+            near = (window == 0) | (distance < window)
+            own_bias = score_bias(allowed & near)
         if rotations[1] is not None:
             local = [jnp.where(window == 0, a, b) for a, b in zip(*rotations)]
             turn = tuple(local)
-        h = block(block_params, spec, h, visible, turn, remember)
+        h = block(block_params, spec, h, own_bias, turn, remember)
         if kept is not None:
             kept = jax.lax.dynamic_update_index_in_dim(kept, h, slot, 0)
         return (h, keys, values, kept), None
@@ -219,14 +217,14 @@ def run_layers(
     return h, jnp.stack(collected) if collected else h[None][:0], cache
 
 
-def block(params: Mapping, spec: ModelSpec, h: Array, allowed, turn, remember) -> Array:
+def block(params: Mapping, spec: ModelSpec, h: Array, bias, turn, remember) -> Array:
     """One transformer block; where its norms stand is `spec.block`.
 
     Args:
       params: one layer's parameters.
       spec: the architecture.
       h: [B, T, D].
-      allowed: [B, T, S] bool.
+      bias: [B, T, S] float32, what to add to the scores.
       turn: cos and sin, or None.
       remember: (k, v) -> (keys, values), with the cache in between.
 
@@ -237,7 +235,7 @@ def block(params: Mapping, spec: ModelSpec, h: Array, allowed, turn, remember) -
     def attention(x):
         q, k, v = project(params, x, spec, turn)
         k, v = remember(k, v)
-        return dense(params["out"], attend(q, k, v, allowed, spec))
+        return dense(params["out"], attend(q, k, v, bias, spec))
 
     def norm(name, x):
         return normalise(params[name], x, spec)
@@ -280,7 +278,7 @@ def apply_head(params: Mapping, spec: ModelSpec, h: Array) -> Array:
 def project_to_vocabulary(params: Mapping, spec: ModelSpec, h: Array) -> Array:
     """The output head alone, [..., D] -> [..., V] float32, on normed states."""
     if spec.head == "mlm":
-        h = ACTIVATIONS[spec.activation](dense(params["head_transform"], h))
+        h = activate(dense(params["head_transform"], h), spec)
         h = normalise(params["head_norm"], h, spec)
     if spec.embed_width is not None:
         h = dense(params["embed_out"], h)
