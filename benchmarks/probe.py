@@ -109,7 +109,8 @@ def main(_: list[str]) -> None:
         f"{REPEATS.value} repetitions, float32 features. scikit-learn warm-started "
         "along the path, with the loosest tolerance whose losses are within 1e-5 of "
         "ours (its default, 1e-4, where none down to 1e-6 is). Ours took "
-        f"{int(np.sum(path.products))} Hessian products and {int(np.sum(path.steps))} Newton steps."
+        f"{int(np.sum(path.products))} Hessian products and "
+        f"{int(np.sum(path.steps))} Newton steps."
     )
     title = "Logistic probe path"
     print(write_results("probe", title, header, table, notes, not TINY.value))
