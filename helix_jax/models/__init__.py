@@ -9,13 +9,11 @@ from helix_jax.models.spec import ModelSpec, RopeSpec
 from helix_jax.models.tokenizer import check_vocabulary, load_tokenizer
 from helix_jax.models.transformer import (
     ModelOutput,
-    apply_head,
     apply_model,
-    embed,
-    project_to_vocabulary,
     resolve_layers,
     run_layers,
 )
+from helix_jax.models.vocabulary import apply_head, embed, project_to_vocabulary
 
 __all__ = [
     "FAMILIES",

@@ -11,9 +11,10 @@ from helix_jax.models.spec import ModelSpec
 from helix_jax.types import Array
 
 MASKED = -1e30  # finite, so that a row without any key gives numbers and not NaN
-# On a CPU, scores of a row from this many on are made and used up row by row: those of
-# a whole batch would not stay in its cache.
-ROW_SCORES = 2**18
+# Rows with this many scores, or cached features, are worked through one by one on a
+# CPU: those of a whole batch would not stay in its cache, and reading a layer of the
+# key-value cache would copy it.
+MANY_SCORES, MANY_CACHED = 2**18, 2**16
 
 
 def allowed_keys(
@@ -66,14 +67,24 @@ def project(
     return heads("q"), heads("k"), heads("v")
 
 
-def attend(q: Array, k: Array, v: Array, bias: Array, spec: ModelSpec) -> Array:
+def attend(
+    q: Array,
+    k: Array,
+    v: Array,
+    bias: Array,
+    spec: ModelSpec,
+    *,
+    layer: Array | None = None,
+) -> Array:
     """softmax(scale q k' + bias) v; scores and softmax in float32.
 
     Args:
       q: [B, H, T, D_head].
-      k, v: [B, K, S, D_head]; each serves H / K query heads.
+      k, v: [B, K, S, D_head], each serving H / K query heads; with `layer`, those of
+        every layer, [L, B, K, S, D_head].
       bias: [B, T, S] float32, from `score_bias`.
       spec: attention_scale, attention_softcap.
+      layer: [] int, the layer of k and v to read.
 
     Returns:
       [B, T, H * D_head] in v's dtype.
@@ -82,19 +93,34 @@ def attend(q: Array, k: Array, v: Array, bias: Array, spec: ModelSpec) -> Array:
       Ainslie et al. 2023, arXiv 2305.13245.
     """
     batch, heads, time, width = q.shape
-    slots = k.shape[2]
+    slots = k.shape[-2]
+    layer = jnp.zeros((), jnp.int32) if layer is None else layer
+    tables = (k, v) if k.ndim == 5 else (k[None], v[None])
 
-    def row_by_row(*arrays):
-        return jax.lax.map(lambda row: _mix(*(x[None] for x in row), spec)[0], arrays)
+    def at_once(q, k, v, bias, layer):
+        def read(table):
+            return jax.lax.dynamic_index_in_dim(table, layer, keepdims=False)
 
-    def at_once(*arrays):
-        return _mix(*arrays, spec)
+        return _mix(q, read(k), read(v), bias, spec)
 
-    if heads * time * slots < ROW_SCORES:
-        mixed = at_once(q, k, v, bias)
+    def row_by_row(q, k, v, bias, layer):
+        def row(inputs):
+            number, q, bias = inputs
+
+            def read(table):
+                start = (layer, number, 0, 0, 0)
+                return jax.lax.dynamic_slice(table, start, (1, 1, *table.shape[2:]))[0]
+
+            return _mix(q[None], read(k), read(v), bias[None], spec)[0]
+
+        return jax.lax.map(row, (jnp.arange(batch), q, bias))
+
+    cached = k.shape[-3] * slots * width if k.ndim == 5 else 0
+    if heads * time * slots < MANY_SCORES and cached < MANY_CACHED:
+        mixed = at_once(q, *tables, bias, layer)
     else:
         mixed = jax.lax.platform_dependent(
-            q, k, v, bias, cpu=row_by_row, default=at_once
+            q, *tables, bias, layer, cpu=row_by_row, default=at_once
         )
     return mixed.swapaxes(1, 2).reshape(batch, time, heads * width)
 

@@ -6,7 +6,6 @@ occupies slots too; `mask` says which slots hold a token.
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from helix_jax.checks import is_concrete
@@ -111,8 +110,3 @@ def write_layer(table: Array, layer: Array, new: Array, start: Array) -> Array:
     rows, columns = slots_of(start, new.shape[2])
     new = new.swapaxes(1, 2).astype(table.dtype)
     return table.at[layer, rows, :, columns].set(new, mode="drop", unique_indices=True)
-
-
-def read_layer(table: Array, layer: Array) -> Array:
-    """[B, K, S, D_head] of one layer."""
-    return jax.lax.dynamic_index_in_dim(table, layer, axis=0, keepdims=False)

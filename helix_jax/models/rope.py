@@ -73,6 +73,10 @@ def rope_from_hf(
 def rotation(rope: RopeSpec, positions: Array) -> tuple[Array, Array]:
     """cos and sin of every angle.
 
+    A row with a position beyond `long_after` takes the long table, whatever the other
+    rows of its batch hold. (transformers decides for the whole batch at once; keys
+    that are cached already keep the table they were made with, as they do there.)
+
     Args:
       rope: the frequencies.
       positions: [B, T] int, position of each token.
@@ -83,8 +87,8 @@ def rotation(rope: RopeSpec, positions: Array) -> tuple[Array, Array]:
     frequencies = jnp.asarray(rope.frequencies, jnp.float32)
     if rope.long_after is not None:
         long = jnp.asarray(rope.long_frequencies, jnp.float32)
-        is_long = jnp.max(positions) + 1 > rope.long_after
-        frequencies = jnp.where(is_long, long, frequencies)
+        is_long = jnp.max(positions, axis=1) + 1 > rope.long_after
+        frequencies = jnp.where(is_long[:, None, None, None], long, frequencies)
     angles = positions[..., None, None].astype(jnp.float32) * frequencies
     return jnp.cos(angles) * rope.scale, jnp.sin(angles) * rope.scale
 

@@ -12,24 +12,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from helix_jax.models.attention import allowed_keys, attend, project, score_bias
+from helix_jax.models.attention import allowed_keys, score_bias
+from helix_jax.models.block import block
 from helix_jax.models.cache import (
     KeyValueCache,
     next_positions,
-    read_layer,
     reserve,
     write_layer,
 )
-from helix_jax.models.layers import (
-    activate,
-    dense,
-    feed_forward,
-    normalise,
-    precision_of,
-    softcap,
-)
+from helix_jax.models.layers import normalise
 from helix_jax.models.rope import rotation
 from helix_jax.models.spec import ModelSpec
+from helix_jax.models.vocabulary import apply_head, embed
 from helix_jax.types import Array
 
 
@@ -110,27 +104,6 @@ def resolve_layers(spec: ModelSpec, layers: Sequence[int]) -> tuple[int, ...]:
     return tuple(layer % (count + 1) for layer in layers)
 
 
-def embed(
-    params: Mapping,
-    spec: ModelSpec,
-    tokens: Array,
-    positions: Array,
-    token_types: Array | None = None,
-) -> Array:
-    """h_0: [B, T, D] from tokens and positions, both [B, T] int."""
-    h = params["embed"][tokens]
-    if spec.embed_scale is not None:
-        h = h * jnp.asarray(spec.embed_scale, h.dtype)
-    if spec.embed_width is not None:
-        h = dense(params["embed_in"], h)
-    if spec.num_positions:
-        h = h + params["positions"][positions + spec.position_offset]
-    if spec.token_types:
-        kinds = jnp.zeros_like(tokens) if token_types is None else token_types
-        h = h + params["token_types"][kinds]
-    return normalise(params["embed_norm"], h, spec) if spec.embed_norm else h
-
-
 def run_layers(
     params: Mapping,
     spec: ModelSpec,
@@ -184,10 +157,10 @@ def run_layers(
         def remember(k, v):
             nonlocal keys, values
             if keys is None:
-                return k, v
+                return k, v, None
             keys = write_layer(keys, number, k, write_from)
             values = write_layer(values, number, v, write_from)
-            return read_layer(keys, number), read_layer(values, number)
+            return keys, values, number
 
         own_bias, turn = bias, rotations[0]
         if distance is not None:
@@ -215,80 +188,6 @@ def run_layers(
     found |= {layer: kept[slot] for slot, layer in enumerate(inner)}
     collected = [found[layer] for layer in collect]
     return h, jnp.stack(collected) if collected else h[None][:0], cache
-
-
-def block(params: Mapping, spec: ModelSpec, h: Array, bias, turn, remember) -> Array:
-    """One transformer block; where its norms stand is `spec.block`.
-
-    Args:
-      params: one layer's parameters.
-      spec: the architecture.
-      h: [B, T, D].
-      bias: [B, T, S] float32, what to add to the scores.
-      turn: cos and sin, or None.
-      remember: (k, v) -> (keys, values), with the cache in between.
-
-    Returns:
-      [B, T, D].
-    """
-
-    def attention(x):
-        q, k, v = project(params, x, spec, turn)
-        k, v = remember(k, v)
-        return dense(params["out"], attend(q, k, v, bias, spec))
-
-    def norm(name, x):
-        return normalise(params[name], x, spec)
-
-    if spec.parallel:
-        mixed = attention(norm("attention_norm", h))
-        return h + mixed + feed_forward(params, norm("ffn_norm", h), spec)
-    if spec.block == "pre":
-        h = h + attention(norm("attention_norm", h))
-        return h + feed_forward(params, norm("ffn_norm", h), spec)
-    if spec.block == "post":
-        h = h + norm("attention_post_norm", attention(h))
-        return h + norm("ffn_post_norm", feed_forward(params, h, spec))
-    if spec.block == "sandwich":
-        mixed = attention(norm("attention_norm", h))
-        h = h + norm("attention_post_norm", mixed)
-        mixed = feed_forward(params, norm("ffn_norm", h), spec)
-        return h + norm("ffn_post_norm", mixed)
-    if spec.block == "post_residual":
-        h = norm("attention_norm", h + attention(h))
-        return norm("ffn_norm", h + feed_forward(params, h, spec))
-    raise ValueError(f"unknown block {spec.block!r} in the spec of {spec.family}.")
-
-
-def apply_head(params: Mapping, spec: ModelSpec, h: Array) -> Array:
-    """Logits of the raw last residual stream: final norm, then output head.
-
-    Args:
-      params, spec: the model.
-      h: [..., D], before the final norm.
-
-    Returns:
-      [..., V] float32.
-    """
-    if spec.final_norm:
-        h = normalise(params["final_norm"], h, spec)
-    return project_to_vocabulary(params, spec, h)
-
-
-def project_to_vocabulary(params: Mapping, spec: ModelSpec, h: Array) -> Array:
-    """The output head alone, [..., D] -> [..., V] float32, on normed states."""
-    if spec.head == "mlm":
-        h = activate(dense(params["head_transform"], h), spec)
-        h = normalise(params["head_norm"], h, spec)
-    if spec.embed_width is not None:
-        h = dense(params["embed_out"], h)
-    kernel = params["embed"].T if spec.tied else params["head"]["kernel"]
-    scores = jnp.dot(
-        h, kernel, precision=precision_of(h), preferred_element_type=jnp.float32
-    )
-    if spec.head_bias:
-        scores = scores + params["head"]["bias"].astype(jnp.float32)
-    return softcap(scores, spec.logit_softcap)
 
 
 def _check_inputs(spec, tokens, mask, logits, cache) -> None:

@@ -77,7 +77,10 @@ def test_states_and_logits_equal_the_twin(twin, name, side):
 def test_cached_equals_uncached(twin, name, side):
     """Padded prompts, then token by token, then rewound and on with other tokens."""
     _, model = twin(name)
-    prompts, steps = padded(side, (6, 2, 1, 4)), 6
+    # Long-rope prompts are beyond the switch already: keys keep the table that they
+    # were made with.
+    lengths = (6, 3, 5, 4) if name == "phi3_long" else (6, 2, 1, 4)
+    prompts, steps = padded(side, lengths), 6
     mask = np.concatenate([prompts, np.ones((4, steps), bool)], axis=1)
     tokens = random_tokens(model, mask, seed=5)
     whole = all_states(model, tokens, mask)
@@ -119,3 +122,15 @@ def test_a_row_does_not_depend_on_its_batch(twin, name):
     batch = all_states(model, tokens, mask)
     alone = all_states(model, tokens[1:2, -7:], mask[1:2, -7:])
     assert np.abs(batch.hidden[:, 1, -7:] - alone.hidden[:, 0]).max() < TOLERANCE
+
+
+def test_longrope_switches_row_by_row(twin):
+    """Each row as transformers gives it alone: 12 tokens are long here, 2 are not."""
+    theirs, model = twin("phi3_long")
+    mask = padded("right", (12, 2))
+    tokens = random_tokens(model, mask, seed=8)
+    out = all_states(model, tokens, mask)
+    for row, length in enumerate((12, 2)):
+        one = slice(row, row + 1), slice(0, length)
+        states, _ = twin_states(theirs, tokens[one], mask[one])
+        assert np.abs(out.hidden[1][one] - states[1]).max() < TOLERANCE

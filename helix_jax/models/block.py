@@ -1,0 +1,52 @@
+"""One transformer block: attention and feed-forward, with norms where the spec says."""
+
+from collections.abc import Mapping
+
+from helix_jax.models.attention import attend, project
+from helix_jax.models.layers import dense, feed_forward, normalise
+from helix_jax.models.spec import ModelSpec
+from helix_jax.types import Array
+
+
+def block(params: Mapping, spec: ModelSpec, h: Array, bias, turn, remember) -> Array:
+    """One transformer block; where its norms stand is `spec.block`.
+
+    Args:
+      params: one layer's parameters.
+      spec: the architecture.
+      h: [B, T, D].
+      bias: [B, T, S] float32, what to add to the scores.
+      turn: cos and sin, or None.
+      remember: (k, v) -> (keys, values, layer), what to attend to: k and v themselves,
+        or the cache that they were written to.
+
+    Returns:
+      [B, T, D].
+    """
+
+    def attention(x):
+        q, k, v = project(params, x, spec, turn)
+        k, v, layer = remember(k, v)
+        return dense(params["out"], attend(q, k, v, bias, spec, layer=layer))
+
+    def norm(name, x):
+        return normalise(params[name], x, spec)
+
+    if spec.parallel:
+        mixed = attention(norm("attention_norm", h))
+        return h + mixed + feed_forward(params, norm("ffn_norm", h), spec)
+    if spec.block == "pre":
+        h = h + attention(norm("attention_norm", h))
+        return h + feed_forward(params, norm("ffn_norm", h), spec)
+    if spec.block == "post":
+        h = h + norm("attention_post_norm", attention(h))
+        return h + norm("ffn_post_norm", feed_forward(params, h, spec))
+    if spec.block == "sandwich":
+        mixed = attention(norm("attention_norm", h))
+        h = h + norm("attention_post_norm", mixed)
+        mixed = feed_forward(params, norm("ffn_norm", h), spec)
+        return h + norm("ffn_post_norm", mixed)
+    if spec.block == "post_residual":
+        h = norm("attention_norm", h + attention(h))
+        return norm("ffn_norm", h + feed_forward(params, h, spec))
+    raise ValueError(f"unknown block {spec.block!r} in the spec of {spec.family}.")

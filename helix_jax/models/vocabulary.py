@@ -1,0 +1,61 @@
+"""From tokens into the residual stream, and from it to logits."""
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+
+from helix_jax.models.layers import activate, dense, normalise, precision_of, softcap
+from helix_jax.models.spec import ModelSpec
+from helix_jax.types import Array
+
+
+def embed(
+    params: Mapping,
+    spec: ModelSpec,
+    tokens: Array,
+    positions: Array,
+    token_types: Array | None = None,
+) -> Array:
+    """h_0: [B, T, D] from tokens and positions, both [B, T] int."""
+    h = params["embed"][tokens]
+    if spec.embed_scale is not None:
+        h = h * jnp.asarray(spec.embed_scale, h.dtype)
+    if spec.embed_width is not None:
+        h = dense(params["embed_in"], h)
+    if spec.num_positions:
+        h = h + params["positions"][positions + spec.position_offset]
+    if spec.token_types:
+        kinds = jnp.zeros_like(tokens) if token_types is None else token_types
+        h = h + params["token_types"][kinds]
+    return normalise(params["embed_norm"], h, spec) if spec.embed_norm else h
+
+
+def apply_head(params: Mapping, spec: ModelSpec, h: Array) -> Array:
+    """Logits of the raw last residual stream: final norm, then output head.
+
+    Args:
+      params, spec: the model.
+      h: [..., D], before the final norm.
+
+    Returns:
+      [..., V] float32.
+    """
+    if spec.final_norm:
+        h = normalise(params["final_norm"], h, spec)
+    return project_to_vocabulary(params, spec, h)
+
+
+def project_to_vocabulary(params: Mapping, spec: ModelSpec, h: Array) -> Array:
+    """The output head alone, [..., D] -> [..., V] float32, on normed states."""
+    if spec.head == "mlm":
+        h = activate(dense(params["head_transform"], h), spec)
+        h = normalise(params["head_norm"], h, spec)
+    if spec.embed_width is not None:
+        h = dense(params["embed_out"], h)
+    kernel = params["embed"].T if spec.tied else params["head"]["kernel"]
+    scores = jnp.dot(
+        h, kernel, precision=precision_of(h), preferred_element_type=jnp.float32
+    )
+    if spec.head_bias:
+        scores = scores + params["head"]["bias"].astype(jnp.float32)
+    return softcap(scores, spec.logit_softcap)
