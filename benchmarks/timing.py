@@ -99,7 +99,8 @@ def write_results(
     }
     folder = FOLDER / "results"
     folder.mkdir(exist_ok=True)
-    (folder / f"{name}.json").write_text(json.dumps(record, indent=1, default=float) + "\n")
+    text = json.dumps(record, indent=1, default=float) + "\n"
+    (folder / f"{name}.json").write_text(text)
     parts = [
         "# Results\n\nMedians of alternating repetitions in one run; a ratio above 1 "
         "is in our favour. Each section names its machine. Made by `python -m "
