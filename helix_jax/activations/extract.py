@@ -32,12 +32,7 @@ from helix_jax.activations.tokens import (
     tokenizer_fingerprint,
 )
 from helix_jax.activations.windows import TextWindow, read_windows
-from helix_jax.activations.writer import (
-    DTYPES,
-    Window,
-    begin_store,
-    read_metadata,
-)
+from helix_jax.activations.writer import DTYPES, StoreWriter, Window, begin_store
 from helix_jax.models import Model, resolve_layers
 from helix_jax.types import Text
 
@@ -113,7 +108,8 @@ def extract(
       window: texts between two safe points; None chooses.
       on_empty: what to do with a text without tokens, "error" or "skip".
       devices: that share every batch; None for all local ones.
-      total: number of texts, for the progress bar.
+      total: number of texts where it is known, for the progress bar and for the
+        number of shapes that are worth compiling.
       progress: show it.
 
     Returns:
@@ -143,66 +139,42 @@ def extract(
     )  # fmt: skip
     group = DeviceGroup(devices)
     params = group.place_params(model.params)
-    folder = open_folder(path)
     forward = {
         "spec": spec, "layers": chosen_layers, "final_norm": final_norm,
         "pooling": pooling, "dtype": DTYPES[dtype],
     }  # fmt: skip
-    layout = None
-    if read_metadata(folder) is None:
-        layout = choose_layout(
-            spec,
-            layers=len(chosen_layers),
-            pooling=pooling,
-            max_tokens=max_tokens,
-            itemsize=DTYPES[dtype].itemsize,
-            token_budget=choose_token_budget(
-                token_budget, params, group, max_tokens=max_tokens, forward=forward
-            ),
-            devices=group.size,
-            platform=group.platform,
-            window=window,
+
+    def new_layout() -> dict[str, Any]:
+        budget = choose_token_budget(
+            token_budget, params, group, max_tokens=max_tokens, forward=forward
         )
+        return choose_layout(
+            forward, group, max_tokens=max_tokens, token_budget=budget,
+            window=window, texts=total,
+        )  # fmt: skip
+
     requested = {"devices": group.size, "platform": group.platform}
     if isinstance(token_budget, int):
         requested["token_budget"] = token_budget
     if window is not None:
         requested["window_texts"] = window
-    writer = begin_store(folder, fingerprint=record, layout=layout, requested=requested)
+    writer = begin_store(
+        open_folder(path), fingerprint=record, new_layout=new_layout,
+        requested=requested,
+    )  # fmt: skip
     if writer.complete:
         return open_store(path, expect=record)
-    layout, began = writer.layout, writer.progress
+    began = writer.progress
     source = read_windows(
-        texts, backend, size=layout["window_texts"], start=began,
-        token_rows=pooling == "token", on_empty=on_empty, store=folder.name,
+        texts, backend, size=writer.layout["window_texts"], start=began,
+        token_rows=pooling == "token", on_empty=on_empty, store=writer.folder.name,
     )  # fmt: skip
     start = time.perf_counter()
-    padded = 0
-    with (
-        ThreadPoolExecutor(1) as reading,
-        ThreadPoolExecutor(1) as writing,
-        tqdm(
-            total=total, initial=began.texts_read, disable=not progress,
-            unit=" texts", desc=name,
-        ) as bar,
-    ):  # fmt: skip
-        written: Future | None = None
-        for texts_window in _ahead(source, reading):
-            states, cost = window_states(params, texts_window, layout, group, forward)
-            padded += cost
-            require_finite_states(
-                states, texts_window, layers=chosen_layers, model=name
-            )
-            finished = _finished_window(texts_window, dict(zip(chosen_layers, states)))
-            if written is not None:
-                written.result()
-            written = writing.submit(writer.append, finished)
-            done, seconds = texts_window.progress, time.perf_counter() - start
-            speed = (done.tokens - began.tokens) / seconds
-            bar.set_postfix_str(f"{done.rows} rows, {speed:,.0f} tokens/s", False)
-            bar.update(done.texts_read - bar.n)
-        if written is not None:
-            written.result()
+    with tqdm(
+        total=total, initial=began.texts_read, disable=not progress, unit=" texts",
+        desc=name,
+    ) as bar:  # fmt: skip
+        padded = _run_windows(source, writer, params, group, forward, bar, name)
     seconds = time.perf_counter() - start
     writer.finish()
     done = writer.progress
@@ -220,6 +192,37 @@ def extract(
     }
     store = open_store(path, expect=record)
     return dataclasses.replace(store, throughput=throughput)
+
+
+def _run_windows(
+    source: Iterator[TextWindow],
+    writer: StoreWriter,
+    params: Any,
+    group: DeviceGroup,
+    forward: dict[str, Any],
+    bar: tqdm,
+    name: str,
+) -> int:
+    """Read ahead, compute, write behind; the tokens computed, padding included."""
+    layers, began = forward["layers"], writer.progress.tokens
+    start, padded = time.perf_counter(), 0
+    with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as writing:
+        written: Future | None = None
+        for window in _ahead(source, reading):
+            states, cost = window_states(params, window, writer.layout, group, forward)
+            require_finite_states(states, window, layers=layers, model=name)
+            padded += cost
+            if written is not None:
+                written.result()
+            finished = _finished_window(window, dict(zip(layers, states)))
+            written = writing.submit(writer.append, finished)
+            done = window.progress
+            speed = (done.tokens - began) / (time.perf_counter() - start)
+            bar.set_postfix_str(f"{done.rows} rows, {speed:,.0f} tokens/s", False)
+            bar.update(done.texts_read - bar.n)
+        if written is not None:
+            written.result()
+    return padded
 
 
 def _ahead(

@@ -7,18 +7,20 @@ tenth, and the number it finds is recorded.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
-import jax
-
 from helix_jax.activations.batching import length_ladder
+from helix_jax.activations.forward import DeviceGroup
 from helix_jax.models import ModelSpec
 
 CPU_BUDGET_TOKENS = 2048
 ACCELERATOR_BUDGET_TOKENS = 32768
 WINDOW_SECONDS = 60
-FLOPS_PER_SECOND = {"cpu": 1e11}  # a rough floor; others count as ACCELERATOR_FLOPS
-ACCELERATOR_FLOPS = 1e14
+# Rough floors: operations a second, and tokens a second of however small a model.
+SPEEDS = {"cpu": (1e11, 1e5)}
+ACCELERATOR_SPEED = (1e14, 1e6)
+COARSE_SECONDS = 30
 TYPICAL_TOKENS = 64
 WINDOW_TEXTS = (256, 4096)
 WINDOW_BYTES = 512 << 20
@@ -26,62 +28,67 @@ CHUNK_BYTES = 8 << 20
 
 
 def choose_layout(
-    spec: ModelSpec,
+    forward: Mapping[str, Any],
+    group: DeviceGroup,
     *,
-    layers: int,
-    pooling: str,
     max_tokens: int,
-    itemsize: int,
     token_budget: int,
-    devices: int,
-    platform: str,
     window: int | None = None,
+    texts: int | None = None,
 ) -> dict[str, Any]:
     """The layout of a new store.
 
     Args:
-      spec: the model.
-      layers: how many layers are stored.
-      pooling: see `pooling`.
+      forward: static arguments of `forward.pooled_states`.
+      group: the devices that share a batch.
       max_tokens: longest text.
-      itemsize: bytes of a stored number.
       token_budget: tokens a batch.
-      devices: devices that share a batch.
-      platform: "cpu", "gpu" or "tpu".
       window: texts a window; None chooses.
+      texts: how many texts there are, or None.
 
     Returns:
       JSON-able record: window_texts, chunk_rows, ladder, token_budget, devices,
       platform.
     """
-    row_bytes = spec.width * itemsize
+    spec, token_rows = forward["spec"], forward["pooling"] == "token"
     if window is None:
-        window = default_window(spec, platform)
-        tokens = max_tokens if pooling == "token" else 1
-        fits = WINDOW_BYTES // (4 * spec.width * layers * tokens)
-        window = max(16, min(window, _power_of_two(fits)))
+        row_bytes = 4 * spec.width * len(forward["layers"])
+        fits = WINDOW_BYTES // (row_bytes * (max_tokens if token_rows else 1))
+        window = min(default_window(spec, group.platform), _power_of_two(fits))
+        window = max(16, window)
     if window < 1:
         raise ValueError(f"window must be at least 1 text, got {window}.")
-    fits = _power_of_two(CHUNK_BYTES // row_bytes)
-    if pooling == "token":
-        chunk = fits
-    else:
+    chunk = _power_of_two(CHUNK_BYTES // (spec.width * forward["dtype"].itemsize))
+    if not token_rows:
         # A divisor of the window, so that every window writes whole chunks.
-        chunk = math.gcd(window, fits) if window > fits else window
+        chunk = math.gcd(window, chunk) if window > chunk else window
     return {
         "window_texts": window,
         "chunk_rows": chunk,
-        "ladder": list(length_ladder(max_tokens)),
+        "ladder": list(choose_ladder(spec, group.platform, max_tokens, texts)),
         "token_budget": token_budget,
-        "devices": devices,
-        "platform": platform,
+        "devices": group.size,
+        "platform": group.platform,
     }
+
+
+def choose_ladder(
+    spec: ModelSpec, platform: str, max_tokens: int, texts: int | None
+) -> tuple[int, ...]:
+    """A fine ladder; a coarse one where compiling would cost more than padding.
+
+    A coarse ladder computes about a tenth more and compiles half as many shapes.
+    """
+    if texts is not None:
+        seconds = texts * TYPICAL_TOKENS / _tokens_per_second(spec, platform)
+        if seconds < COARSE_SECONDS:
+            return length_ladder(max_tokens, shortest=16, growth=1.5, multiple=8)
+    return length_ladder(max_tokens)
 
 
 def default_window(spec: ModelSpec, platform: str) -> int:
     """Texts a window: about a minute of work, the most that a kill can cost."""
-    speed = FLOPS_PER_SECOND.get(platform, ACCELERATOR_FLOPS)
-    tokens = WINDOW_SECONDS * speed / (2 * block_parameters(spec))
+    tokens = WINDOW_SECONDS * _tokens_per_second(spec, platform)
     low, high = WINDOW_TEXTS
     return max(low, min(high, _power_of_two(int(tokens / TYPICAL_TOKENS))))
 
@@ -101,9 +108,9 @@ def block_parameters(spec: ModelSpec) -> int:
     return spec.num_layers * (projections + feed_forward)
 
 
-def platform_of(device: jax.Device) -> str:
-    """ "cpu", "gpu" or "tpu"."""
-    return device.platform
+def _tokens_per_second(spec: ModelSpec, platform: str) -> float:
+    flops, most = SPEEDS.get(platform, ACCELERATOR_SPEED)
+    return min(flops / (2 * block_parameters(spec)), most)
 
 
 def _power_of_two(number: int) -> int:

@@ -10,7 +10,7 @@ write; what metadata.json does not count does not exist. No file holds a time, a
 or a path, so a run that was killed and one that was not leave the same bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import ml_dtypes
@@ -181,7 +181,7 @@ def begin_store(
     folder: Folder,
     *,
     fingerprint: Mapping[str, Any],
-    layout: Mapping[str, Any],
+    new_layout: Callable[[], Mapping[str, Any]],
     requested: Mapping[str, Any],
 ) -> StoreWriter:
     """Make a store, or go on with the one that lies there.
@@ -189,7 +189,7 @@ def begin_store(
     Args:
       folder: where.
       fingerprint: what makes it; must equal that of a store found there.
-      layout: settings of a new store; an unfinished store keeps its own.
+      new_layout: gives the settings of a new store; an unfinished one keeps its own.
       requested: the part of the layout that the caller insists on.
 
     Raises:
@@ -203,7 +203,7 @@ def begin_store(
             "kind": "activations",
             "complete": False,
             "fingerprint": dict(fingerprint),
-            "layout": dict(layout),
+            "layout": dict(new_layout()),
             "progress": Progress()._asdict(),
         }
         write_json(folder, METADATA, metadata, indent=1)
@@ -216,12 +216,12 @@ def begin_store(
         remedy="Give another path, or delete that store.",
     )
     for key, value in requested.items():
-        if found["layout"].get(key) != value:
+        own = found["layout"].get(key)
+        if own != value and not found["complete"]:
             raise StoreError(
-                f"the store in {folder.name} was begun with {key}="
-                f"{found['layout'].get(key)!r}, this run has {value!r}, and the last "
-                f"bits of the states depend on it. Resume with the same {key}, give "
-                "another path, or delete that store."
+                f"the store in {folder.name} was begun with {key}={own!r}, this run "
+                f"has {value!r}, and the last bits of the states depend on it. Resume "
+                f"with the same {key}, give another path, or delete that store."
             )
     return StoreWriter(folder, found)
 

@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from helix_jax.activations import length_ladder
 from helix_jax.activations.budget import choose_token_budget, measure_token_budget
 from helix_jax.activations.forward import DeviceGroup
 from helix_jax.activations.layout import (
@@ -55,16 +56,26 @@ def test_block_parameters(tiny):
     assert block_parameters(model.spec) == sum(kernel.size for kernel in kernels)
 
 
-def test_layout_writes_whole_chunks(tiny):
-    for width in (64, 384, 4096, 65536):
-        spec = dataclasses.replace(tiny[0].spec, width=width)
-        layout = choose_layout(
-            spec, layers=3, pooling="mean", max_tokens=512, itemsize=4,
-            token_budget=2048, devices=1, platform="cpu",
-        )  # fmt: skip
-        assert layout["window_texts"] % layout["chunk_rows"] == 0
-        assert layout["chunk_rows"] * width * 4 <= 8 << 20
-        assert layout["window_texts"] * width * 4 * 3 <= 512 << 20
+@pytest.mark.parametrize("width", [64, 384, 4096, 65536])
+def test_layout_writes_whole_chunks(setting, width):
+    _, group, rest = setting
+    spec = dataclasses.replace(rest["forward"]["spec"], width=width)
+    forward = {**rest["forward"], "spec": spec, "layers": (0, 1, 2)}
+    layout = choose_layout(forward, group, max_tokens=512, token_budget=2048)
+    assert layout["window_texts"] % layout["chunk_rows"] == 0
+    assert layout["chunk_rows"] * width * 4 <= 8 << 20
+    assert layout["window_texts"] * width * 4 * 3 <= 512 << 20
+
+
+def test_few_texts_are_worth_few_shapes(setting):
+    _, group, rest = setting
+    options = {"max_tokens": 512, "token_budget": 2048}
+    ladders = [
+        choose_layout(rest["forward"], group, **options, texts=texts)["ladder"]
+        for texts in (None, 10_000_000, 1000)
+    ]
+    assert ladders[0] == ladders[1] == list(length_ladder(512))
+    assert 2 * len(ladders[2]) <= len(ladders[0]) + 2
 
 
 def test_slow_models_have_short_windows(tiny):

@@ -24,7 +24,7 @@ STATES = np.random.default_rng(0).normal(size=(2, 19, WIDTH)).astype(np.float32)
 def write(path, dtype="float32", *, finish=True, windows=3):
     """19 rows in windows of 8, 8 and 3."""
     writer = begin_store(
-        open_folder(path), fingerprint=RECORD, layout=LAYOUT, requested={}
+        open_folder(path), fingerprint=RECORD, new_layout=lambda: LAYOUT, requested={}
     )
     for number in range(windows):
         rows = slice(8 * number, min(8 * number + 8, 19))
@@ -114,7 +114,10 @@ def test_other_fingerprint_names_both(tmp_path):
         open_store(tmp_path / "s", expect=expect)
     with pytest.raises(FingerprintError, match=r"the store in [^\n]*\n  model: 'm'"):
         begin_store(
-            open_folder(tmp_path / "s"), fingerprint=expect, layout={}, requested={}
+            open_folder(tmp_path / "s"),
+            fingerprint=expect,
+            new_layout=dict,
+            requested={},
         )
 
 
