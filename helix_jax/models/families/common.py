@@ -56,7 +56,8 @@ def read_activation(config: ConfigReader, name: str) -> str:
 def read_head(config: Mapping[str, Any]) -> str | None:
     """The kind of output head that the config's architecture has."""
     names = config.get("architectures") or ["ForCausalLM"]
-    if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names):
+    linear = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+    if any(name.endswith(linear) for name in names):
         return "linear"
     if any(name.endswith(("ForMaskedLM", "ForPreTraining")) for name in names):
         return "mlm"
