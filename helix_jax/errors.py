@@ -23,3 +23,11 @@ class CorpusError(HelixError, ValueError):
 
 class RunError(HelixError, ValueError):
     """A work directory cannot be used with these flags."""
+
+
+class ProtocolError(HelixError, ValueError):
+    """A message of the other party is malformed, out of place or out of bounds."""
+
+
+class KeyRoleError(HelixError, ValueError):
+    """A key was used by, or for, a party that it does not belong to."""

@@ -1,0 +1,21 @@
+"""The encrypted layer: two parties use a linear map without showing data or weights.
+
+A `Client` holds a CKKS key and encrypts; a `Provider` holds weights and evaluates on
+ciphertexts; bytes go between them. Only `Client` needs Pyfhel.
+"""
+
+from helix_jax.private.client import Client
+from helix_jax.private.layer import Layer
+from helix_jax.private.packing import Plan, plan_layer
+from helix_jax.private.profiles import PROFILES, Profile
+from helix_jax.private.provider import Provider
+
+__all__ = [
+    "PROFILES",
+    "Client",
+    "Layer",
+    "Plan",
+    "Profile",
+    "Provider",
+    "plan_layer",
+]

@@ -1,0 +1,106 @@
+"""Encryption of residues: by the secret key with a seed, and by the public key.
+
+s is the secret, a a public uniform polynomial, e errors, u ternary, m the message:
+
+    by secret key   (m + e - a s, a), sent as the first part and the seed of a
+    public key      (b, a) = (e - a s, a), an encryption of zero
+    by public key   (m + e0 + b u, e1 + a u)
+
+A pair (c0, c1) has the phase c0 + c1 s = m + noise. The client owns s, so it encrypts
+with it: half the bytes, and noise that is e alone, at most 21 a coefficient, always.
+Everything here is the transformed domain of `residues` unless it says coefficients.
+
+Reference: Lyubashevsky, Peikert, Regev 2010, eprint 2012/230; with Cheon, Kim, Kim,
+  Song 2017, eprint 2016/421, section 3.4.
+"""
+
+import os
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from helix_jax.private import residues, sampling
+from helix_jax.private.profiles import Profile
+from helix_jax.types import Array
+
+
+class Seeded(NamedTuple):
+    """Ciphertexts by the secret key, transformed.
+
+    Attributes:
+      seed: of the second parts.
+      first: [T, L, N] int64, the first parts.
+    """
+
+    seed: bytes
+    first: np.ndarray
+
+
+def encrypt(message: np.ndarray, secret: np.ndarray, profile: Profile) -> Seeded:
+    """Encrypt by the secret key.
+
+    Args:
+      message: [T, L, N] int64 residues, coefficients.
+      secret: [L, N] int64, transformed.
+      profile: of the ring.
+
+    Returns:
+      Seeded, of noise at most `sampling.ERROR_BOUND` a coefficient.
+    """
+    seed = os.urandom(sampling.SEED_BYTES)
+    tiles = message.shape[0]
+    uniform = sampling.uniform_residues(seed, (tiles,), profile)
+    errors = sampling.centred_binomial((tiles, profile.degree))
+    first = _encrypt(message, errors, uniform, secret, profile=profile)
+    return Seeded(seed, np.asarray(first))
+
+
+@residues.exact("profile")
+def _encrypt(message, errors, uniform, secret, *, profile: Profile):
+    primes = residues.column(profile)
+    noisy = residues.reduce(message + errors[:, None, :], primes)
+    product = residues.multiply(uniform, secret, primes)
+    return residues.subtract(residues.transform(noisy, profile), product, primes)
+
+
+def make_public_key(secret: np.ndarray, profile: Profile) -> Seeded:
+    """The public key (b, a) of a secret: an encryption of zero, [1, L, N]."""
+    zero = np.zeros((1, len(profile.primes), profile.degree), np.int64)
+    return encrypt(zero, secret, profile)
+
+
+def encrypt_zeros(
+    key_b: np.ndarray, key_a: np.ndarray, count: int, profile: Profile
+) -> tuple[Array, Array]:
+    """Fresh public-key encryptions of zero, in coefficients.
+
+    Args:
+      key_b: [L, N] int64, first part of the public key.
+      key_a: [L, N] int64, its second part.
+      count: how many.
+      profile: of the ring.
+
+    Returns:
+      (first, second), each [count, L, N] int64. Their noise is at most
+      21 (2 N + 1) a coefficient.
+    """
+    shape = (count, profile.degree)
+    return _encrypt_zeros(
+        key_b,
+        key_a,
+        sampling.ternary(shape),
+        sampling.centred_binomial(shape),
+        sampling.centred_binomial(shape),
+        profile=profile,
+    )
+
+
+@residues.exact("profile")
+def _encrypt_zeros(key_b, key_a, u, e0, e1, *, profile: Profile):
+    primes = residues.column(profile)
+    u, e0, e1 = (residues.reduce(part[:, None, :], primes) for part in (u, e0, e1))
+    u = residues.transform(u, profile)
+    products = jnp.stack([residues.multiply(key, u, primes) for key in (key_b, key_a)])
+    first, second = residues.inverse_transform(products, profile)
+    return residues.add(first, e0, primes), residues.add(second, e1, primes)

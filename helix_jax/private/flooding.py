@@ -1,0 +1,68 @@
+"""Noise that hides what an answer would tell beside its result.
+
+The phase of an answer coefficient is <w, z> + shift + flood, with z the query that the
+ciphertext holds and
+
+    shift = <w, e> + noise of the mask,   |shift_i| <= 21 |w_i|_1 + 21 (2 N + 1)
+
+for every ciphertext that `encryption` makes, whatever its randomness: the errors e are
+bounded by 21. The flood is the sum of four uniform integers below R = 2^bits, less its
+mean. For such sums p, with S = sum_x (sqrt p(x) - sqrt p(x - 1))^2 <= 1 / R^2, the
+total variation between p and p shifted, over all results of an answer at once, is at
+most
+
+    sqrt(S) |shift|_2 <= |shift|_2 / R <= 2^-statistical_bits.
+
+Proof: the Hellinger distance H of one coordinate satisfies 2 H^2 = |sqrt p - sqrt
+p(. - t)|^2 <= t^2 S by the triangle inequality, H^2 adds up (at most) over independent
+coordinates, and total variation is at most sqrt(2) H. S R^2 is 0.83 in the limit of
+large R and is computed exactly for small R in the tests.
+
+Reference: ours; the flooding lemma that it sharpens is Asharov et al. 2012, eprint
+  2011/613, lemma 1. Hellinger distance: Tsybakov 2009, section 2.4.
+"""
+
+import numpy as np
+
+from helix_jax.private import packing, residues, sampling
+from helix_jax.private.profiles import Profile
+
+
+def shift_bound(norms: np.ndarray, degree: int) -> float:
+    """Upper bound of |shift|_2 over all results of an answer.
+
+    Args:
+      norms: [k] |w_i|_1 of the integer weights, over all tiles.
+      degree: N.
+    """
+    mask_noise = sampling.ERROR_BOUND * (2 * degree + 1)
+    bounds = sampling.ERROR_BOUND * np.asarray(norms, np.float64) + mask_noise
+    # A little more than float64 can have lost in the sums.
+    return float(np.linalg.norm(bounds) * (1 + 1e-9))
+
+
+def flood_bits(shift: float, statistical_bits: int) -> int:
+    """log2 R, the least that hides shifts of that norm."""
+    return packing.next_power(max(shift, 1.0)) + statistical_bits
+
+
+def draw_flood(bits: int, shape: tuple[int, ...], profile: Profile) -> np.ndarray:
+    """Residues of sums of four uniform integers below 2^bits, less 2^(bits + 1) - 2.
+
+    Args:
+      bits: log2 R, at most 100.
+      shape: [..., n] of the result without residues.
+      profile: of the ring.
+
+    Returns:
+      [..., L, n] int64, exact modulo every prime.
+    """
+    low_bits = min(bits, 50)
+    high_bits = bits - low_bits
+    low = sampling.uniform_bits(low_bits, (4, *shape)).sum(axis=0)
+    high = np.zeros(shape, np.int64)
+    if high_bits:
+        high = sampling.uniform_bits(high_bits, (4, *shape)).sum(axis=0)
+    # 2 (R - 1) = (2 R / 2^low_bits) 2^low_bits - 2
+    high -= 2 * 2**high_bits
+    return residues.split_residues(high, low + 2, low_bits, profile)

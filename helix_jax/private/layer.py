@@ -1,0 +1,186 @@
+"""What a provider publishes about its linear layer: sizes, scales, policy.
+
+Numbers are integers under encryption: a query entry is round(x 2^query_bits), a weight
+round(w 2^kernel_bits), a result is the sum of their products, read back as multiples of
+2^-result_bits, result_bits = query_bits + kernel_bits. By Cauchy and Schwarz a result
+is at most |x|_2 |w|_2 + |b|, and that times 2^result_bits must stay below q / 2. The
+split balances the two errors: rounding of the weights against noise and flood.
+"""
+
+import dataclasses
+import math
+import struct
+
+import numpy as np
+
+from helix_jax.errors import ProtocolError
+from helix_jax.private import flooding, packing, sampling, wire
+from helix_jax.private.packing import Plan
+from helix_jax.private.policies import Policy
+from helix_jax.private.profiles import Profile
+
+_PAYLOAD = struct.Struct("<HHddBB")
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """The public description of a linear layer.
+
+    Attributes:
+      profile: parameters of the ring.
+      plan: where numbers lie.
+      result_bits: log2 of the scale of results.
+      query_bits: log2 of the scale of queries.
+      input_norm: largest |x|_2 of a query.
+      error: a result is this near to x W + b, but for policies that add to it; holds
+        for all results of a query together with probability 1 - 2^-40.
+      policy: what an answer shows of the results.
+    """
+
+    profile: Profile
+    plan: Plan
+    result_bits: int
+    query_bits: int
+    input_norm: float
+    error: float
+    policy: Policy
+
+    def to_bytes(self) -> bytes:
+        """The message that a client reads."""
+        payload = _PAYLOAD.pack(
+            self.result_bits, self.query_bits, self.input_norm, self.error,
+            self.policy.code, self.policy.bits,
+        )  # fmt: skip
+        sizes = (self.plan.width, self.plan.classes, self.plan.tiles)
+        none = bytes(16)
+        return wire.write(
+            "layer", self.profile, key=none, number=none, sizes=sizes, payload=payload
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes, profile: Profile) -> "Layer":
+        """Read and check a provider's description.
+
+        Raises:
+          ProtocolError: it is malformed or out of bounds.
+        """
+        message = wire.read(data, "layer", profile, key=bytes(16))
+        width, classes, tiles, rest = message.sizes
+        wire.expect_sizes(message, (width, classes, tiles), _PAYLOAD.size)
+        result, query, norm, error, code, bits = _PAYLOAD.unpack(message.payload)
+        try:
+            plan = packing.plan_tiles(width, classes, profile, tiles)
+            policy = Policy.from_code(code, bits)
+        except ValueError as wrong:
+            raise ProtocolError(f"layer: {wrong}") from wrong
+        most = profile.modulus.bit_length()
+        if not (
+            0 < query <= result < most
+            and 0 < norm < 1e30
+            and 0 <= error < math.inf
+            and math.log2(norm) + query < most
+        ):
+            raise ProtocolError(
+                f"layer: scales of {query} and {result} bits, inputs of norm {norm} "
+                f"and errors of {error} do not fit a modulus of {most} bits."
+            )
+        return cls(profile, plan, result, query, norm, error, policy)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scales:
+    """How the bits of q are spent.
+
+    Attributes:
+      query_bits, kernel_bits: log2 of the two scales.
+      flood_bits: log2 R of the flood; 0 where there is none.
+      error: see `Layer`.
+    """
+
+    query_bits: int
+    kernel_bits: int
+    flood_bits: int
+    error: float
+
+    @property
+    def result_bits(self) -> int:
+        """log2 of the scale of results."""
+        return self.query_bits + self.kernel_bits
+
+
+def choose_scales(
+    kernel: np.ndarray, bias: np.ndarray, *, input_norm: float, plan: Plan,
+    profile: Profile, policy: Policy,
+) -> Scales:  # fmt: skip
+    """The scales of least error.
+
+    Args:
+      kernel: [d, k] float64.
+      bias: [k] float64.
+      input_norm: largest |x|_2.
+      plan: of the layer.
+      profile: of the ring.
+      policy: "order" and "rounded" need room of their own.
+
+    Raises:
+      ValueError: the weights are too large, or too unequal, for the modulus.
+    """
+    width, degree = plan.width, plan.degree
+    columns = np.linalg.norm(kernel, axis=0)
+    reach = input_norm * max(columns.max(), 1e-30) + np.abs(bias).max()
+    # Half of q, less 1/16 for floods and noise.
+    room = math.log2(profile.modulus) - 1 - 0.1 - policy.extra_bits
+    result_bits = math.floor(room - math.log2(reach))
+    norms = packing.integer_norms(kernel)
+    if profile.guarded:
+        # The flood's standard deviation, R / sqrt 3, over 2^result_bits.
+        per_query = flooding.shift_bound(norms, 0) * 2.0**profile.statistical_bits
+    else:
+        per_query = math.sqrt(sampling.ERROR_VARIANCE) * columns.max()
+    per_kernel = input_norm / math.sqrt(12)
+    per_query = max(per_query, 1e-30)
+    query_bits = round((result_bits + math.log2(per_query / per_kernel)) / 2)
+    kernel_bits = result_bits - query_bits
+    largest = max(np.abs(kernel).max(), 1e-30)
+    kernel_bits = min(kernel_bits, math.floor(60 - math.log2(largest)))
+    query_bits = min(result_bits - kernel_bits, 100)
+    if not (0 < kernel_bits and 0 < query_bits):
+        raise ValueError(
+            f"the layer's results reach {reach:.3g}, too much for the {room:.0f} bits "
+            f"of profile {profile.name!r}: scale inputs or weights down, or declare a "
+            "smaller input_norm."
+        )
+    result_bits = query_bits + kernel_bits
+    integer_norms = norms * 2.0**kernel_bits + width
+    bits = 0
+    if profile.guarded:
+        shift = flooding.shift_bound(integer_norms, degree) * 2.0**policy.scale_bits
+        bits = flooding.flood_bits(shift, profile.statistical_bits)
+        bits = max(bits, policy.flood_bits(reach, result_bits))
+    elif policy.name != "logits":
+        raise ValueError(
+            f"policy {policy.name!r} needs a guarded profile; {profile.name!r} hides "
+            "nothing."
+        )
+    if 2.0 ** (bits + 1) > profile.modulus / 64:
+        raise ValueError(
+            f"the flood needs {bits + 2} bits of the {profile.modulus.bit_length()} of "
+            f"profile {profile.name!r}: classes are too many or weights too unequal."
+        )
+    rounding = math.sqrt(width) * input_norm * 2.0 ** (-kernel_bits - 1)
+    noise = float(integer_norms.max()) * sampling.ERROR_BOUND
+    switching = _switching_error(plan, profile)
+    error = rounding + (noise + 2.0 ** (bits + 1) * (bits > 0)) * 2.0**-result_bits
+    return Scales(query_bits, kernel_bits, bits, error + switching * 2.0**-result_bits)
+
+
+def _switching_error(plan: Plan, profile: Profile) -> float:
+    """Bound of what shorter words add to a phase, in units of the modulus q.
+
+    Each number of an answer is off by at most half a word, c1's against a ternary
+    secret: sub-Gaussian of variance proxy (1/4)(2/3) N, all k results at once with
+    probability 1 - 2^-40.
+    """
+    word = profile.modulus / 2.0 ** (8 * packing.WORD_BYTES)
+    tail = 2 * (math.log(2 * plan.classes) + 40 * math.log(2))
+    return word * (0.5 + math.sqrt(tail * plan.degree / 6))

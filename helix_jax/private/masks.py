@@ -1,0 +1,148 @@
+"""Prepared masks: made ahead, in the background if wished, each used once.
+
+A mask lives in one process's memory and nowhere else. It is taken out of its pool under
+a lock and gives its content away once; it is not copied, pickled or written, and a
+forked child starts with none. So a mask cannot be used twice: not by two threads, not
+by two processes, not after a restart.
+"""
+
+import os
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from helix_jax.errors import ProtocolError
+
+
+class MaskContent(NamedTuple):
+    """What hides one answer.
+
+    Attributes:
+      scale: factor of the product, 1 but for the policy "order".
+      first: [A, L, r] int64, residues at the positions of results: encryption of zero,
+        bias, offset and flood.
+      second: [A, L, N] int64, residues: the second part of the encryption.
+    """
+
+    scale: int
+    first: Any
+    second: Any
+
+
+class Mask:
+    """The content of one mask, for one use."""
+
+    def __init__(self, number: int, content: MaskContent):
+        self.number = number
+        self._content = [content]
+
+    def spend(self) -> MaskContent:
+        """Give the content away.
+
+        Raises:
+          ProtocolError: it was given before.
+        """
+        try:
+            return self._content.pop()
+        except IndexError:
+            raise ProtocolError(
+                f"mask {self.number} was used before; each answer takes a new one."
+            ) from None
+
+    def __reduce__(self):
+        raise TypeError("a Mask is not copied or pickled: it would be used twice.")
+
+
+class MaskPool:
+    """Masks of one client key."""
+
+    def __init__(self, make: Callable[[], MaskContent]):
+        """A pool that makes its masks by `make`, one at a time."""
+        self._make = make
+        self._lock = threading.Condition()
+        self._masks: OrderedDict[int, Mask] = OrderedDict()
+        self._made = 0
+        self._wanted = 0
+        self._thread: threading.Thread | None = None
+        _POOLS.add(self)
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._masks)
+
+    def prepare(self, count: int) -> None:
+        """Make masks now, until there are `count`."""
+        while len(self) < count:
+            self._add(self._make())
+
+    def keep(self, count: int) -> None:
+        """Keep `count` masks ready from now on, made by a thread in the background."""
+        with self._lock:
+            self._wanted = count
+            if self._thread is None and count:
+                self._thread = threading.Thread(target=self._refill, daemon=True)
+                self._thread.start()
+            self._lock.notify_all()
+
+    def take(self, number: int | None = None) -> Mask:
+        """Take a mask out of the pool for ever; one is made if there is none.
+
+        Args:
+          number: of a mask that must still be there; None takes the oldest.
+
+        Raises:
+          ProtocolError: that mask was taken before, or never made.
+        """
+        with self._lock:
+            if number is not None:
+                mask = self._masks.pop(number, None)
+                if mask is None:
+                    state = "was taken before" if 0 <= number < self._made else "is not"
+                    raise ProtocolError(f"mask {number} {state} in this pool.")
+                self._lock.notify_all()
+                return mask
+            if self._masks:
+                self._lock.notify_all()
+                return self._masks.popitem(last=False)[1]
+            self._made += 1
+            number = self._made - 1
+        return Mask(number, self._make())
+
+    def _add(self, content: MaskContent) -> None:
+        with self._lock:
+            self._masks[self._made] = Mask(self._made, content)
+            self._made += 1
+            self._lock.notify_all()
+
+    def _refill(self) -> None:
+        while True:
+            with self._lock:
+                self._lock.wait_for(
+                    lambda: len(self._masks) < self._wanted or not self._wanted
+                )
+                if not self._wanted:
+                    self._thread = None
+                    return
+            self._add(self._make())
+
+    def _forget(self) -> None:
+        """In a forked child: the parent has these masks; threads and locks are gone."""
+        self._lock = threading.Condition()
+        self._masks.clear()
+        self._thread, self._wanted = None, 0
+
+    def __reduce__(self):
+        raise TypeError("a MaskPool is not copied or pickled: masks are used once.")
+
+
+_POOLS: "weakref.WeakSet[MaskPool]" = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for pool in list(_POOLS):
+        pool._forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)

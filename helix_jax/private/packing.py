@@ -1,0 +1,154 @@
+"""Where numbers lie in coefficients: inner products as one product of polynomials.
+
+A tile of m entries of the query is z(X) = sum_j z_j X^j. A polynomial of weights holds
+r = N // m rows, reversed: w(X) = sum_i sum_j w_ij X^(i m + m - 1 - j). The coefficient
+i m + m - 1 of w z is the inner product of row i with the tile: no rotation, no
+key-switching key. Longer queries are split over T tiles, whose products add up.
+
+    answers = ceil(k / r),  up: T ciphertexts,  down: answers,  work: T answers products
+
+Few tiles mean a small query and many answers; the traffic is least near
+T = sqrt(k d / N).
+
+Reference: Huang, Lu, Hong, Ding 2022 (Cheetah), eprint 2022/207, section 4.1.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from helix_jax.private.profiles import Profile
+
+MAX_WIDTH = 16_384
+MAX_CLASSES = 200_000
+WORD_BYTES = 5  # of each number of an answer
+
+
+class Plan(NamedTuple):
+    """How a linear layer is cut into ciphertexts.
+
+    Attributes:
+      width: d, entries of a query.
+      classes: k, results.
+      degree: N.
+      tiles: T, ciphertexts of a query.
+      tile: m, entries of a query in one ciphertext.
+      rows: r, results in one answer ciphertext.
+      answers: ciphertexts of an answer.
+    """
+
+    width: int
+    classes: int
+    degree: int
+    tiles: int
+    tile: int
+    rows: int
+    answers: int
+
+    @property
+    def positions(self) -> np.ndarray:
+        """[r] coefficients of an answer that hold results."""
+        return np.arange(self.rows) * self.tile + self.tile - 1
+
+
+def plan_tiles(width: int, classes: int, profile: Profile, tiles: int) -> Plan:
+    """The plan with a given number of tiles.
+
+    Raises:
+      ValueError: the sizes are out of bounds, or the tiles too few or too many.
+    """
+    for name, value, most in (
+        ("width", width, MAX_WIDTH),
+        ("classes", classes, MAX_CLASSES),
+    ):
+        if not 1 <= value <= most:
+            raise ValueError(f"plan: {name} must be from 1 to {most}, got {value}.")
+    least, most = -(-width // profile.degree), max_tiles(width, profile)
+    if not least <= tiles <= most:
+        raise ValueError(
+            f"plan: a query of width {width} needs {least} to {most} tiles in profile "
+            f"{profile.name!r}, got {tiles}."
+        )
+    tile = -(-width // tiles)
+    rows = min(profile.degree // tile, classes)
+    answers = -(-classes // rows)
+    return Plan(width, classes, profile.degree, tiles, tile, rows, answers)
+
+
+def max_tiles(width: int, profile: Profile) -> int:
+    """Most tiles a plan may have: sums of that many residues must stay below 2^63."""
+    return min(width, 2 ** (62 - max(profile.primes).bit_length()), 256)
+
+
+def plan_layer(
+    width: int, classes: int, profile: Profile, *, minimise: str = "time"
+) -> Plan:
+    """The plan of least time or least traffic.
+
+    Args:
+      width: d.
+      classes: k.
+      profile: of the ring.
+      minimise: "time" (encryption, products, masks and decryption on two cores, in
+        the proportions measured) or "traffic" (bytes up and down).
+
+    Raises:
+      ValueError: the sizes are out of bounds or there is no such aim.
+    """
+    if minimise not in ("time", "traffic"):
+        raise ValueError(
+            f"plan: minimise must be 'time' or 'traffic', got {minimise!r}."
+        )
+    cost = _milliseconds if minimise == "time" else traffic_bytes
+    least = -(-width // profile.degree)
+    plans = [
+        plan_tiles(width, classes, profile, tiles)
+        for tiles in range(max(1, least), max_tiles(max(width, 1), profile) + 1)
+    ] or [plan_tiles(width, classes, profile, max(1, least))]
+    return min(plans, key=lambda plan: (cost(plan, profile), plan.tiles))
+
+
+def traffic_bytes(plan: Plan, profile: Profile) -> int:
+    """Bytes of a query and its answer, without headers."""
+    up = plan.tiles * plan.degree * sum(profile.residue_bytes)
+    return up + (plan.answers * plan.degree + plan.classes) * WORD_BYTES
+
+
+def _milliseconds(plan: Plan, profile: Profile) -> float:
+    size = len(profile.primes) * plan.degree / 4096
+    per_query = 0.35 * plan.tiles
+    per_answer = (0.35 + 0.4 * profile.guarded) * plan.answers
+    return size * (per_query + per_answer + 0.008 * plan.tiles * plan.answers)
+
+
+def pack_query(x: np.ndarray, plan: Plan) -> np.ndarray:
+    """A query in coefficients: [d] to [T, N], zero elsewhere."""
+    tiles = np.zeros((plan.tiles, plan.degree), x.dtype)
+    padded = np.zeros(plan.tiles * plan.tile, x.dtype)
+    padded[: plan.width] = x
+    tiles[:, : plan.tile] = padded.reshape(plan.tiles, plan.tile)
+    return tiles
+
+
+def pack_kernel(kernel: np.ndarray, plan: Plan) -> np.ndarray:
+    """Weights in coefficients: [d, k] to [answers, T, N], zero elsewhere."""
+    padded = np.zeros((plan.tiles * plan.tile, plan.answers * plan.rows), kernel.dtype)
+    padded[: plan.width, : plan.classes] = kernel
+    blocks = padded.reshape(plan.tiles, plan.tile, plan.answers, plan.rows)
+    rows = blocks[:, ::-1].transpose(2, 0, 3, 1)
+    packed = np.zeros((plan.answers, plan.tiles, plan.degree), kernel.dtype)
+    used = plan.rows * plan.tile
+    packed[:, :, :used] = rows.reshape(plan.answers, plan.tiles, used)
+    return packed
+
+
+def integer_norms(kernel: np.ndarray) -> np.ndarray:
+    """[k] sums of magnitudes of each column of integers [d, k], as float64."""
+    return np.abs(kernel).sum(axis=0, dtype=np.float64)
+
+
+def next_power(value: float) -> int:
+    """The least integer p with 2^p >= value, value positive."""
+    mantissa, exponent = math.frexp(value)
+    return exponent - (mantissa == 0.5)

@@ -1,0 +1,78 @@
+"""What an answer shows of the results: logits, noisy logits, or their order.
+
+    logits        x W + b, to the layer's error
+    rounded:BITS  the same with noise of standard deviation range / 2^BITS, where range
+                  is the largest result that the layer allows: no more than about BITS
+                  bits of a logit. (Rounding itself is not linear. Noise averages out
+                  over repeated queries: a budget must go with it.)
+    order         s (x W + b) + t with s and t drawn anew for every query, s positive and
+                  log-uniform over 8 bits, t uniform: the order, and the ratios of
+                  differences, but neither scale nor offset
+
+No sound policy shows the label alone: one round of linear algebra has no maximum.
+"""
+
+import math
+import re
+from typing import NamedTuple
+
+NAMES = ("logits", "rounded", "order")
+ORDER_LOW_BITS, ORDER_HIGH_BITS = 4, 12
+
+
+class Policy(NamedTuple):
+    """An answer policy.
+
+    Attributes:
+      name: one of NAMES.
+      bits: of "rounded", from 1 to 30; else 0.
+    """
+
+    name: str = "logits"
+    bits: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> "Policy":
+        """The policy of "logits", "order" or "rounded:BITS".
+
+        Raises:
+          ValueError: it is none of these.
+        """
+        if text in ("logits", "order"):
+            return cls(text)
+        match = re.fullmatch(r"rounded:(\d{1,2})", text)
+        if match and 1 <= int(match[1]) <= 30:
+            return cls("rounded", int(match[1]))
+        raise ValueError(
+            f"an answer policy is 'logits', 'order' or 'rounded:BITS' with BITS from 1 "
+            f"to 30, got {text!r}."
+        )
+
+    @classmethod
+    def from_code(cls, code: int, bits: int) -> "Policy":
+        """The policy of its numbers in a message."""
+        if code >= len(NAMES):
+            raise ValueError(f"there is no answer policy {code}.")
+        name = NAMES[code]
+        return cls.parse(f"rounded:{bits}" if name == "rounded" else name)
+
+    @property
+    def code(self) -> int:
+        """Its number in messages."""
+        return NAMES.index(self.name)
+
+    @property
+    def scale_bits(self) -> int:
+        """log2 of the largest factor."""
+        return ORDER_HIGH_BITS if self.name == "order" else 0
+
+    @property
+    def extra_bits(self) -> int:
+        """Room that the policy needs above the results: factor and offset, or noise."""
+        return {"logits": 0, "rounded": 2, "order": ORDER_HIGH_BITS + 1}[self.name]
+
+    def flood_bits(self, reach: float, result_bits: int) -> int:
+        """log2 R of the noise of "rounded": R / sqrt 3 = reach / 2^bits."""
+        if self.name != "rounded":
+            return 0
+        return math.ceil(math.log2(reach * math.sqrt(3))) + result_bits - self.bits

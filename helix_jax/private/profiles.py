@@ -1,0 +1,75 @@
+"""Parameter profiles of the encrypted layer, pinned by name.
+
+N is the ring degree and q the ciphertext modulus here. Parameters are looked up by name
+on both sides and are never taken from a message.
+"""
+
+import dataclasses
+import math
+
+from helix_jax.errors import ProtocolError
+
+# Largest log2 q for 128-bit classical security with a uniform ternary secret.
+# Reference: Albrecht et al. 2018, "Homomorphic Encryption Security Standard", table 1.
+MAX_MODULUS_BITS = {1024: 27, 2048: 54, 4096: 109, 8192: 218, 16384: 438}
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """One choice of ring and modulus.
+
+    Attributes:
+      name: what both sides call it.
+      code: its number in messages.
+      degree: N, a power of two; coefficients a ciphertext.
+      primes: of the modulus, each 1 modulo 2N and below 2^56.
+      statistical_bits: answers leak at most 2^-statistical_bits (total variation) of
+        anything but the result; 0 leaves answers as they are, for public weights.
+    """
+
+    name: str
+    code: int
+    degree: int
+    primes: tuple[int, ...]
+    statistical_bits: int
+
+    @property
+    def modulus(self) -> int:
+        """q, the product of the primes."""
+        return math.prod(self.primes)
+
+    @property
+    def residue_bytes(self) -> tuple[int, ...]:
+        """Bytes of one residue of each prime in a message."""
+        return tuple(-(-prime.bit_length() // 8) for prime in self.primes)
+
+    @property
+    def guarded(self) -> bool:
+        """Whether answers hide the provider's weights."""
+        return self.statistical_bits > 0
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        # log2 q = 109 of 109: room for results, 40 bits of flooding and the noise.
+        Profile("guarded", 1, 4096, (36028797018652673, 18014398509309953), 40),
+        # log2 q = 63 of 109.
+        Profile("open", 2, 4096, (281474976694273, 40961), 0),
+        # log2 q = 54 of 54: half the bytes of "open" for a twentieth of its accuracy.
+        Profile("compact", 3, 2048, (18014398509404161,), 0),
+    )
+}
+
+
+def find_profile(name: str) -> Profile:
+    """The profile of a name.
+
+    Raises:
+      ProtocolError: there is none of that name.
+    """
+    if name not in PROFILES:
+        raise ProtocolError(
+            f"unknown profile {name!r}; both sides choose one of {sorted(PROFILES)}."
+        )
+    return PROFILES[name]

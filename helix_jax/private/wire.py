@@ -1,0 +1,174 @@
+"""Messages of the encrypted layer: their layout, and nothing of their meaning.
+
+    magic 4 | version 2 | kind 1 | profile 1 | key 16 | message 16 | sizes 4 x 4 | bytes 8
+
+little-endian, and then exactly that many bytes. Numbers of a payload are little-endian
+and as short as their range allows. Nothing is allocated before the length is right.
+"""
+
+import struct
+from typing import NamedTuple
+
+import numpy as np
+
+from helix_jax.errors import KeyRoleError, ProtocolError
+from helix_jax.private.profiles import PROFILES, Profile
+
+VERSION = 1
+KINDS = {
+    name: number
+    for number, name in enumerate(
+        ("key", "layer", "query", "answer", "fit", "rows", "covariance"), start=1
+    )
+}
+_MAGIC = b"HLXP"
+_HEADER = struct.Struct("<4sHBB16s16s4IQ")
+HEADER_BYTES = _HEADER.size
+
+
+class Message(NamedTuple):
+    """A message whose header is sound.
+
+    Attributes:
+      kind: a name of KINDS.
+      profile: of the sender.
+      key: 16 bytes, which client key it is for.
+      number: 16 bytes, of this message or the one that it answers.
+      sizes: four integers, by kind.
+      payload: the rest.
+    """
+
+    kind: str
+    profile: Profile
+    key: bytes
+    number: bytes
+    sizes: tuple[int, int, int, int]
+    payload: memoryview
+
+
+def write(
+    kind: str,
+    profile: Profile,
+    *,
+    key: bytes,
+    number: bytes,
+    sizes: tuple[int, ...],
+    payload: bytes,
+) -> bytes:
+    """Bytes of a message; sizes are filled up with zeros."""
+    sizes = (*sizes, 0, 0, 0, 0)[:4]
+    header = _HEADER.pack(
+        _MAGIC, VERSION, KINDS[kind], profile.code, key, number, *sizes, len(payload)
+    )
+    return header + payload
+
+
+def read(data: bytes, kind: str, profile: Profile, key: bytes | None = None) -> Message:
+    """Check a message's header.
+
+    Args:
+      data: the message.
+      kind: the only kind that is expected here.
+      profile: the only profile that is expected here.
+      key: the only client key that is expected here; None takes any.
+
+    Raises:
+      ProtocolError: it is anything else, truncated or extended.
+      KeyRoleError: it is for another client's key.
+    """
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise ProtocolError(f"{kind}: expected bytes, got {type(data).__name__}.")
+    view = memoryview(data).cast("B")
+    if len(view) < HEADER_BYTES:
+        raise ProtocolError(
+            f"{kind}: a message has at least {HEADER_BYTES} bytes, got {len(view)}."
+        )
+    magic, version, code, parameters, own, number, *sizes, length = _HEADER.unpack(
+        view[:HEADER_BYTES]
+    )
+    if magic != _MAGIC:
+        raise ProtocolError(f"{kind}: this is no message of the encrypted layer.")
+    if version != VERSION:
+        raise ProtocolError(
+            f"{kind}: version {VERSION} is spoken here, got {version}; use the same "
+            "release of helix_jax on both sides."
+        )
+    if code != KINDS[kind]:
+        names = {number: name for name, number in KINDS.items()}
+        raise ProtocolError(
+            f"expected a message of kind {kind!r}, got {names.get(code, code)!r}."
+        )
+    if parameters != profile.code:
+        names = {other.code: other.name for other in PROFILES.values()}
+        raise ProtocolError(
+            f"{kind}: profile {profile.name!r} is used here, got "
+            f"{names.get(parameters, parameters)!r}."
+        )
+    if length != len(view) - HEADER_BYTES:
+        raise ProtocolError(
+            f"{kind}: the header says {length} bytes follow, got "
+            f"{len(view) - HEADER_BYTES}."
+        )
+    if key is not None and own != key:
+        raise KeyRoleError(
+            f"{kind}: it is for the client key {own.hex()}, here is {key.hex()}."
+        )
+    return Message(kind, profile, own, number, tuple(sizes), view[HEADER_BYTES:])
+
+
+def expect_sizes(message: Message, sizes: tuple[int, ...], length: int) -> None:
+    """Refuse a message whose sizes, or payload's length, are not the expected ones."""
+    sizes = (*sizes, 0, 0, 0, 0)[:4]
+    if message.sizes != sizes or len(message.payload) != length:
+        raise ProtocolError(
+            f"{message.kind}: expected sizes {sizes} and {length} bytes, got "
+            f"{message.sizes} and {len(message.payload)}."
+        )
+
+
+def pack_integers(values: np.ndarray, width: int) -> bytes:
+    """Integers from 0 to 256^width - 1 as `width` bytes each."""
+    raw = np.ascontiguousarray(values, "<u8").view(np.uint8)
+    return raw.reshape(-1, 8)[:, :width].tobytes()
+
+
+def unpack_integers(data: memoryview, shape: tuple[int, ...], width: int) -> np.ndarray:
+    """The inverse of `pack_integers`: int64 of a shape; the length must be right."""
+    raw = np.zeros((int(np.prod(shape)), 8), np.uint8)
+    raw[:, :width] = np.frombuffer(data, np.uint8).reshape(-1, width)
+    return raw.view("<i8").reshape(shape)
+
+
+def pack_residues(values: np.ndarray, profile: Profile) -> bytes:
+    """Residues [count, L, N], prime after prime, each in the fewest whole bytes."""
+    return b"".join(
+        pack_integers(values[:, number], width)
+        for number, width in enumerate(profile.residue_bytes)
+    )
+
+
+def unpack_residues(
+    data: memoryview, count: int, profile: Profile, kind: str
+) -> np.ndarray:
+    """Residues [count, L, N], each below its prime; the length must be right.
+
+    Raises:
+      ProtocolError: one is not.
+    """
+    values = np.empty((count, len(profile.primes), profile.degree), np.int64)
+    start, shape = 0, (count, profile.degree)
+    for number, width in enumerate(profile.residue_bytes):
+        stop = start + count * profile.degree * width
+        values[:, number] = unpack_integers(data[start:stop], shape, width)
+        start = stop
+        prime, largest = profile.primes[number], values[:, number].max(initial=0)
+        if largest >= prime:
+            raise ProtocolError(
+                f"{kind}: residues modulo {prime} must be below it, got {largest}."
+            )
+    return values
+
+
+def residues_length(count: int, profile: Profile) -> int:
+    """Bytes of `count` polynomials of residues."""
+    return count * profile.degree * sum(profile.residue_bytes)
