@@ -1,15 +1,13 @@
 """The client of an encrypted linear layer: the only holder of the secret key."""
 
-import dataclasses
 import os
 
 import numpy as np
 
 from helix_jax.errors import KeyRoleError, ProtocolError
-from helix_jax.private import encryption, packing, residues, sampling, wire
+from helix_jax.private import encryption, packing, residues, wire, words
 from helix_jax.private.layer import Layer
 from helix_jax.private.profiles import find_profile
-from helix_jax.private.provider import WORD, key_name
 from helix_jax.private.seal import SecretKey
 from helix_jax.types import Array
 
@@ -33,7 +31,7 @@ class Client:
         self._secret = SecretKey(self.profile)
         public = encryption.make_public_key(self._secret.residues, self.profile)
         self._bundle = public.seed + wire.pack_residues(public.first, self.profile)
-        self.key = key_name(self._bundle)
+        self.key = wire.key_name(self._bundle)
         self._pending: dict[bytes, Layer] = {}
 
     def public_bundle(self) -> bytes:
@@ -113,15 +111,15 @@ class Client:
         wire.expect_sizes(
             message,
             (plan.width, plan.classes, plan.tiles),
-            numbers * packing.WORD_BYTES,
+            numbers * words.WORD_BYTES,
         )
-        words = wire.unpack_integers(message.payload, (numbers,), packing.WORD_BYTES)
+        content = wire.unpack_integers(message.payload, (numbers,), words.WORD_BYTES)
         del self._pending[message.number]
         results = np.zeros(plan.answers * plan.rows, np.int64)
-        results[: plan.classes] = words[: plan.classes]
+        results[: plan.classes] = content[: plan.classes]
         results = results.reshape(plan.answers, plan.rows)
-        second = words[plan.classes :].reshape(plan.answers, plan.degree)
-        phases = open_words(self._secret, results, second, plan.positions)
+        second = content[plan.classes :].reshape(plan.answers, plan.degree)
+        phases = words.open_words(self._secret, results, second, plan.positions)
         return np.ldexp(phases.reshape(-1)[: plan.classes], -layer.result_bits)
 
     def __reduce__(self):
@@ -145,35 +143,3 @@ def check_rows(where: str, x: np.ndarray, width: int) -> np.ndarray:
     if not np.isfinite(x).all():
         raise ValueError(f"{where}: values must be finite, got NaN or infinity.")
     return x
-
-
-def open_words(
-    secret: SecretKey, first: np.ndarray, second: np.ndarray, positions: np.ndarray
-) -> np.ndarray:
-    """Decrypt answers at some of their coefficients.
-
-    Args:
-      secret: the key.
-      first: [A, r] int64 below 2^40, c0 at the positions.
-      second: [A, N] int64 below 2^40, c1.
-      positions: [r].
-
-    Returns:
-      [A, r] float64, phases in (-q / 2, q / 2].
-    """
-    profile = secret.profile
-    # Modulo the first prime, where SEAL decrypts.
-    last = dataclasses.replace(profile, primes=profile.primes[:1])
-    prime = last.primes[0]
-    both = np.zeros((2, first.shape[0], 1, profile.degree), np.int64)
-    both[0][:, 0, positions], both[1][:, 0] = first, second
-    both = np.rint(both * (prime / WORD)).astype(np.int64) % prime
-    both = np.asarray(_transform(both, profile=last))[:, :, 0]
-    phases = secret.decrypt(both[0], both[1])[:, None]
-    phases = np.asarray(_inverse_transform(phases, profile=last))[:, 0, positions]
-    phases = np.where(phases > prime // 2, phases - prime, phases)
-    return phases * (profile.modulus / prime)
-
-
-_transform = residues.exact("profile")(residues.transform)
-_inverse_transform = residues.exact("profile")(residues.inverse_transform)

@@ -14,7 +14,7 @@ import struct
 import numpy as np
 
 from helix_jax.errors import ProtocolError
-from helix_jax.private import flooding, packing, sampling, wire
+from helix_jax.private import flooding, packing, sampling, wire, words
 from helix_jax.private.packing import Plan
 from helix_jax.private.policies import Policy
 from helix_jax.private.profiles import Profile
@@ -65,7 +65,7 @@ class Layer:
           ProtocolError: it is malformed or out of bounds.
         """
         message = wire.read(data, "layer", profile, key=bytes(16))
-        width, classes, tiles, rest = message.sizes
+        width, classes, tiles, _ = message.sizes
         wire.expect_sizes(message, (width, classes, tiles), _PAYLOAD.size)
         result, query, norm, error, code, bits = _PAYLOAD.unpack(message.payload)
         try:
@@ -144,7 +144,7 @@ def choose_scales(
     largest = max(np.abs(kernel).max(), 1e-30)
     kernel_bits = min(kernel_bits, math.floor(60 - math.log2(largest)))
     query_bits = min(result_bits - kernel_bits, 100)
-    if not (0 < kernel_bits and 0 < query_bits):
+    if min(kernel_bits, query_bits) <= 0:
         raise ValueError(
             f"the layer's results reach {reach:.3g}, too much for the {room:.0f} bits "
             f"of profile {profile.name!r}: scale inputs or weights down, or declare a "
@@ -181,6 +181,6 @@ def _switching_error(plan: Plan, profile: Profile) -> float:
     secret: sub-Gaussian of variance proxy (1/4)(2/3) N, all k results at once with
     probability 1 - 2^-40.
     """
-    word = profile.modulus / 2.0 ** (8 * packing.WORD_BYTES)
+    word = profile.modulus / 2.0 ** (8 * words.WORD_BYTES)
     tail = 2 * (math.log(2 * plan.classes) + 40 * math.log(2))
     return word * (0.5 + math.sqrt(tail * plan.degree / 6))

@@ -19,10 +19,10 @@ from typing import NamedTuple
 import numpy as np
 
 from helix_jax.private.profiles import Profile
+from helix_jax.private.words import WORD_BYTES
 
 MAX_WIDTH = 16_384
 MAX_CLASSES = 200_000
-WORD_BYTES = 5  # of each number of an answer
 
 
 class Plan(NamedTuple):

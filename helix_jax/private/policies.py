@@ -5,8 +5,8 @@
                   is the largest result that the layer allows: no more than about BITS
                   bits of a logit. (Rounding itself is not linear. Noise averages out
                   over repeated queries: a budget must go with it.)
-    order         s (x W + b) + t with s and t drawn anew for every query, s positive and
-                  log-uniform over 8 bits, t uniform: the order, and the ratios of
+    order         s (x W + b) + t with s and t drawn anew for every query, s positive
+                  and log-uniform over 8 bits, t uniform: the order, and the ratios of
                   differences, but neither scale nor offset
 
 No sound policy shows the label alone: one round of linear algebra has no maximum.

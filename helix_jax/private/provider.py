@@ -11,7 +11,6 @@ Reference: Paillier-style re-randomisation for CKKS: ours, see `flooding`. Modul
   switching: Brakerski, Gentry, Vaikuntanathan 2012, eprint 2011/277, section 3.1.
 """
 
-import hashlib
 import math
 import secrets
 import threading
@@ -22,7 +21,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from helix_jax.errors import KeyRoleError, ProtocolError
-from helix_jax.private import encryption, flooding, packing, residues, sampling, wire
+from helix_jax.private import (
+    encryption,
+    flooding,
+    packing,
+    residues,
+    sampling,
+    wire,
+    words,
+)
 from helix_jax.private.layer import Layer, choose_scales
 from helix_jax.private.masks import MaskContent, MaskPool
 from helix_jax.private.packing import Plan
@@ -32,7 +39,6 @@ from helix_jax.types import Array
 
 _CHUNK = 32  # answer ciphertexts computed at once
 _REMEMBERED = 100_000  # query numbers kept for each key, to refuse replays
-WORD = 2 ** (8 * packing.WORD_BYTES)
 
 
 class PublicKey:
@@ -53,7 +59,7 @@ class PublicKey:
         length = sampling.SEED_BYTES + wire.residues_length(1, profile)
         wire.expect_sizes(message, (profile.degree, len(profile.primes)), length)
         payload = message.payload
-        if key_name(payload) != message.key:
+        if wire.key_name(payload) != message.key:
             raise ProtocolError("key: its name is not the hash of its content.")
         self.profile, self.key = profile, message.key
         seed, rest = payload[: sampling.SEED_BYTES], payload[sampling.SEED_BYTES :]
@@ -63,11 +69,6 @@ class PublicKey:
     def encrypt_zeros(self, count: int) -> tuple[Array, Array]:
         """See `encryption.encrypt_zeros`."""
         return encryption.encrypt_zeros(self._b, self._a, count, self.profile)
-
-
-def key_name(payload: bytes | memoryview) -> bytes:
-    """The 16 bytes that name a public key."""
-    return hashlib.sha256(payload).digest()[:16]
 
 
 class _Account:
@@ -239,10 +240,10 @@ class Provider:
             content = MaskContent(1, self._bias, np.zeros(shape, np.int64))
         else:
             content = account.pool.take().spend()
-        words = self._evaluate(np.stack([first, second]), content)
+        payload = self._evaluate(np.stack([first, second]), content)
         return wire.write(
             "answer", profile, key=message.key, number=message.number,
-            sizes=message.sizes, payload=words,
+            sizes=message.sizes, payload=payload,
         )  # fmt: skip
 
     def _account(self, key: bytes) -> _Account:
@@ -270,7 +271,7 @@ class Provider:
             seconds.append(np.asarray(second)[:count])
         results = np.concatenate(firsts)[: plan.classes]
         return b"".join(
-            wire.pack_integers(part, packing.WORD_BYTES) for part in (results, *seconds)
+            wire.pack_integers(part, words.WORD_BYTES) for part in (results, *seconds)
         )
 
     def _make_mask(self, key: PublicKey) -> MaskContent:
@@ -331,10 +332,4 @@ def _answer(weights, query, scale, mask_first, mask_second, *, plan, profile):
     total = residues.multiply(total, jnp.asarray(scale), primes)
     first = residues.add(total[:, 0][..., plan.positions], mask_first, primes)
     second = residues.add(total[:, 1], mask_second, primes)
-    return tuple(to_words(part, profile) for part in (first, second))
-
-
-def to_words(parts: Array, profile: Profile) -> Array:
-    """Residues [..., L, n] as multiples of q / 2^40, int64 [..., n] below 2^40."""
-    scaled = jnp.rint(residues.fractions(parts, profile) * WORD)
-    return scaled.astype(jnp.int64) % WORD
+    return tuple(words.to_words(part, profile) for part in (first, second))

@@ -199,7 +199,7 @@ def scaled_residues(values: np.ndarray, bits: int, profile: Profile) -> np.ndarr
 def split_residues(
     high: np.ndarray, low: np.ndarray, low_bits: int, profile: Profile
 ) -> np.ndarray:
-    """Residues [..., L, N] of the integers high 2^low_bits + low, each [..., N] int64."""
+    """Residues [..., L, N] of high 2^low_bits + low, integers [..., N] int64."""
     powers = np.array([[pow(2, low_bits, p)] for p in profile.primes])
     return np.asarray(_split_residues(high, low, powers, profile=profile))
 

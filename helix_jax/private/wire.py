@@ -1,11 +1,12 @@
 """Messages of the encrypted layer: their layout, and nothing of their meaning.
 
-    magic 4 | version 2 | kind 1 | profile 1 | key 16 | message 16 | sizes 4 x 4 | bytes 8
+    magic 4, version 2, kind 1, profile 1, key 16, number 16, sizes 4 x 4, length 8
 
 little-endian, and then exactly that many bytes. Numbers of a payload are little-endian
 and as short as their range allows. Nothing is allocated before the length is right.
 """
 
+import hashlib
 import struct
 from typing import NamedTuple
 
@@ -114,6 +115,11 @@ def read(data: bytes, kind: str, profile: Profile, key: bytes | None = None) -> 
             f"{kind}: it is for the client key {own.hex()}, here is {key.hex()}."
         )
     return Message(kind, profile, own, number, tuple(sizes), view[HEADER_BYTES:])
+
+
+def key_name(bundle: bytes | memoryview) -> bytes:
+    """The 16 bytes that name a public key, a hash of its content."""
+    return hashlib.sha256(bundle).digest()[:16]
 
 
 def expect_sizes(message: Message, sizes: tuple[int, ...], length: int) -> None:

@@ -1,0 +1,205 @@
+"""Moments as integers modulo 2^128 whose sums are exact.
+
+With z = (x, y) of width D = dx + dy, a silo of n rows with mean m and covariance C
+sends
+
+    n,    n M,    n M M' + round(n C 2^(2a)),    M = round(m 2^a) integer,
+
+the matrix as its upper triangle. Everything but the two roundings is integer
+arithmetic, so sums over silos lose nothing, and the raw second moments cancel exactly:
+with s, Q, n the totals and c = floor(s / n),
+
+    n C 2^(2a) = Q - c s' - s c' + n c c' - r r' / n,    r = s - n c.
+
+No silo's rounding grows in the subtraction: means are accurate to 2^-(a + 1) and
+covariances to about a unit in the last place of a float64. One pass is enough.
+
+Budget: with |m| <= X, |C| <= X^2, n <= R for each of P silos and powers of two,
+|Q| <= 2 P R X^2 2^(2a) <= 2^126, which is where a comes from.
+
+Reference: ours.
+"""
+
+import dataclasses
+import json
+
+import jax.numpy as jnp
+import numpy as np
+
+from helix_jax.alignment.moments import Moments
+from helix_jax.errors import ProtocolError
+from helix_jax.linalg import wide, wide_dtype
+from helix_jax.private.aggregation.words import (
+    add,
+    from_float,
+    multiply,
+    require_words,
+    subtract,
+    to_float,
+    to_integers,
+    zeros,
+)
+
+_LEAST_FRACTION_BITS = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class MomentsFormat:
+    """Public bounds, from which the scale follows.
+
+    Attributes:
+      dx, dy: widths of source and target.
+      silos: at most this many are summed.
+      row_bits: every silo has at most 2^row_bits rows.
+      value_bits: no mean exceeds 2^value_bits, no covariance 2^(2 value_bits).
+    """
+
+    dx: int
+    dy: int
+    silos: int
+    row_bits: int = 24
+    value_bits: int = 10
+
+    def __post_init__(self) -> None:
+        """Refuse bounds that leave no room for a fraction."""
+        if min(self.dx, self.dy, self.silos) < 1 or not 0 <= self.row_bits <= 48:
+            raise ValueError(f"MomentsFormat: no moments have the bounds {self}.")
+        if self.fraction_bits < _LEAST_FRACTION_BITS:
+            raise ValueError(
+                f"MomentsFormat: {self} leaves {self.fraction_bits} bits after the "
+                f"point, needs {_LEAST_FRACTION_BITS}. Lower row_bits or value_bits."
+            )
+
+    @property
+    def fraction_bits(self) -> int:
+        """a: bits after the point of a mean; a covariance has 2a."""
+        silo_bits = (self.silos - 1).bit_length()
+        return (125 - silo_bits - self.row_bits - 2 * self.value_bits) // 2
+
+    @property
+    def length(self) -> int:
+        """Integers in a vector: 1 + D + D (D + 1) / 2."""
+        width = self.dx + self.dy
+        return 1 + width + width * (width + 1) // 2
+
+    @property
+    def content(self) -> bytes:
+        """The format in bytes, for a `Session`."""
+        record = {"format": "moments 1", **dataclasses.asdict(self)}
+        return json.dumps(record, sort_keys=True).encode()
+
+
+def encode(moments: Moments, layout: MomentsFormat) -> np.ndarray:
+    """A silo's moments as integers.
+
+    Args:
+      moments: of this silo's rows, each counted once.
+      layout: the public bounds.
+
+    Returns:
+      [2, layout.length] uint64.
+
+    Raises:
+      ValueError: other widths, a count that is no integer, or a value that is not
+        finite or beyond the public bounds.
+    """
+    values = [np.asarray(value, np.float64) for value in moments]
+    count, mean_x, mean_y, cov_xx, cov_xy, cov_yy = values
+    if cov_xy.shape != (layout.dx, layout.dy):
+        raise ValueError(
+            f"encode: moments need widths {layout.dx} and {layout.dy}, got "
+            f"{list(cov_xy.shape)}. All silos need states of the same two layers."
+        )
+    if not (count == np.rint(count) and 0 <= count <= 2**layout.row_bits):
+        raise ValueError(
+            f"encode: the count needs to be an integer of at most 2^{layout.row_bits}, "
+            f"got {count:g}. Leave weights out, or agree on more row_bits."
+        )
+    _require_bounded("mean", (mean_x, mean_y), layout.value_bits)
+    _require_bounded("covariance", (cov_xx, cov_xy, cov_yy), 2 * layout.value_bits)
+    rows, bits = int(count), layout.fraction_bits
+    mean = np.rint(np.ldexp(np.concatenate([mean_x, mean_y]), bits)).astype(np.int64)
+    words = zeros(layout.length)
+    words[0, 0] = rows
+    words[:, 1 : 1 + len(mean)] = multiply(mean, rows)
+    for j, part in _triangle(layout):
+        if j < layout.dx:
+            covariance = np.concatenate([cov_xx[j, j:], cov_xy[j]])
+        else:
+            covariance = cov_yy[j - layout.dx, j - layout.dx :]
+        words[:, part] = from_float(np.ldexp(rows * covariance, 2 * bits))
+        add(words[:, part], multiply(mean[j:], rows * int(mean[j])))
+    return words
+
+
+@wide
+def decode(words: np.ndarray, layout: MomentsFormat) -> Moments:
+    """The moments of all silos' rows, from the sum of their integers.
+
+    Args:
+      words: [2, layout.length] uint64.
+      layout: the public bounds.
+
+    Returns:
+      Moments in float64, where the backend has it.
+
+    Raises:
+      ProtocolError: no rows at all, or a total that no sum of moments within the
+        bounds can be: a silo has not kept to the protocol.
+    """
+    require_words("decode", words, layout.length)
+    width, bits = layout.dx + layout.dy, layout.fraction_bits
+    rows = int(to_integers(words[:, :1])[0])
+    if not 1 <= rows <= layout.silos << layout.row_bits:
+        raise ProtocolError(
+            f"decode: the total has {rows} rows, needs 1 to "
+            f"{layout.silos << layout.row_bits}. A silo sent what are no moments."
+        )
+    sums = to_integers(words[:, 1 : 1 + width])  # [D] Python integers of up to 127 bits
+    centres, rests = sums // rows, sums % rows
+    if max(abs(centres)) > 2 ** (bits + layout.value_bits):
+        raise ProtocolError(
+            f"decode: a mean of the total exceeds 2^{layout.value_bits}, the public "
+            "bound. A silo sent what are no moments."
+        )
+    centre, rest = centres.astype(np.int64), rests.astype(np.int64)
+    joint = np.empty((width, width))
+    for j, part in _triangle(layout):
+        scatter = words[:, part].copy()
+        subtract(scatter, multiply(rest[j:], int(centres[j])))
+        subtract(scatter, multiply(centre[j:], int(sums[j])))
+        products = to_float(scatter) - float(rest[j]) * rest[j:] / rows
+        joint[j, j:] = joint[j:, j] = np.ldexp(products / rows, -2 * bits)
+    # One unit a row is what rounding can take from a variance of zero.
+    variance = np.diagonal(joint)
+    if variance.min() < -(2.0 ** (-2 * bits)) or variance.max() > 4.0 ** (
+        layout.value_bits + 1
+    ):
+        raise ProtocolError(
+            "decode: a variance of the total is negative or beyond the public bound. "
+            "A silo sent what are no moments."
+        )
+    mean = np.ldexp((sums / rows).astype(np.float64), -bits)
+    dx = layout.dx
+    parts = (rows, mean[:dx], mean[dx:], joint[:dx, :dx], joint[:dx, dx:],
+             joint[dx:, dx:])  # fmt: skip
+    return Moments(*(jnp.asarray(part, wide_dtype()) for part in parts))
+
+
+def _triangle(layout: MomentsFormat):
+    """Yield (j, place of row j of the upper triangle in the vector)."""
+    width = layout.dx + layout.dy
+    start = 1 + width
+    for j in range(width):
+        yield j, slice(start, start + width - j)
+        start += width - j
+
+
+def _require_bounded(name: str, values: tuple[np.ndarray, ...], bits: int) -> None:
+    largest = max(float(np.max(np.abs(value))) for value in values)
+    if not largest <= 2.0**bits:
+        raise ValueError(
+            f"encode: a {name} of this silo is {largest:g}, beyond the public bound "
+            f"2^{bits}. Agree on more value_bits, or translate all silos' states by "
+            "one public vector."
+        )

@@ -1,0 +1,114 @@
+"""The cryptographic primitives, all from the `cryptography` package.
+
+    signatures      Ed25519 (RFC 8032) of a SHA-256 digest
+    key agreement   X25519 (RFC 7748), then HKDF-SHA256 (RFC 5869)
+    encryption      AES-256-GCM under keys that are used once
+    key streams     AES-256 in counter mode
+
+Keys, seeds and signatures are bytes. The only file here that imports `cryptography`.
+"""
+
+import hashlib
+import hmac
+
+from helix_jax.errors import ProtocolError
+
+try:
+    from cryptography.exceptions import InvalidSignature, InvalidTag
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+        Ed25519PrivateKey,
+        Ed25519PublicKey,
+    )
+    from cryptography.hazmat.primitives.asymmetric.x25519 import (
+        X25519PrivateKey,
+        X25519PublicKey,
+    )
+    from cryptography.hazmat.primitives.ciphers import (
+        Cipher,
+        CipherContext,
+        algorithms,
+        modes,
+    )
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+except ImportError as error:
+    raise ImportError(
+        "helix_jax.private.aggregation needs the cryptography package: "
+        "pip install 'helix_jax[crypto]'."
+    ) from error
+
+KEY_BYTES = 32
+SIGNATURE_BYTES = 64
+TAG_BYTES = 16
+_NO_NONCE = bytes(12)
+
+
+def verifying_key(signing_key: bytes) -> bytes:
+    """The public half of an Ed25519 identity."""
+    return Ed25519PrivateKey.from_private_bytes(signing_key).public_key().public_bytes_raw()
+
+
+def sign(signing_key: bytes, digest: bytes) -> bytes:
+    """Ed25519 signature of a digest."""
+    return Ed25519PrivateKey.from_private_bytes(signing_key).sign(digest)
+
+
+def is_signed(key: bytes, signature: bytes, digest: bytes) -> bool:
+    """Whether the holder of a verifying key made this signature of this digest."""
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, digest)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def public_key(private_key: bytes) -> bytes:
+    """The public half of an X25519 key pair; any 32 bytes are a private key."""
+    return X25519PrivateKey.from_private_bytes(private_key).public_key().public_bytes_raw()
+
+
+def agree(private_key: bytes, other: bytes, *, salt: bytes, label: bytes) -> bytes:
+    """The key that two holders of X25519 pairs share, for one use named by label.
+
+    Raises:
+      ProtocolError: the other's key is of small order, so that the secret is public.
+    """
+    private = X25519PrivateKey.from_private_bytes(private_key)
+    try:
+        secret = private.exchange(X25519PublicKey.from_public_bytes(other))
+    except ValueError as error:
+        raise ProtocolError(
+            "agree: the public key of the other silo is of small order, so anyone "
+            "would know the shared secret. Refuse that silo."
+        ) from error
+    return derive(secret, salt=salt, label=label)
+
+
+def derive(secret: bytes, *, salt: bytes, label: bytes) -> bytes:
+    """32 bytes for one use from a secret, by HKDF-SHA256."""
+    return HKDF(SHA256(), KEY_BYTES, salt, label).derive(secret)
+
+
+def commitment(secret: bytes, *, salt: bytes, label: bytes) -> bytes:
+    """A digest that fixes a secret of 256 random bits and hides it."""
+    return hmac.digest(secret, salt + label, hashlib.sha256)
+
+
+def seal(key: bytes, plain: bytes) -> bytes:
+    """Encrypt and authenticate. The key must never be used again: the nonce is zero."""
+    return AESGCM(key).encrypt(_NO_NONCE, plain, None)
+
+
+def unseal(key: bytes, sealed: bytes) -> bytes | None:
+    """What was sealed under this key; None where it was altered or is of another."""
+    try:
+        return AESGCM(key).decrypt(_NO_NONCE, sealed, None)
+    except InvalidTag:
+        return None
+
+
+def key_stream(key: bytes, number: int) -> CipherContext:
+    """Encryptor whose output on zeros is stream `number` (0 or 1) of a key."""
+    start = bytes([128 * number]) + bytes(15)  # 2^127 blocks apart
+    return Cipher(algorithms.AES(key), modes.CTR(start)).encryptor()
