@@ -19,7 +19,8 @@ VERSION = 1
 KINDS = {
     name: number
     for number, name in enumerate(
-        ("key", "layer", "query", "answer", "fit", "rows", "covariance"), start=1
+        ("key", "layer", "query", "answer", "fit", "mean", "rows", "covariance"),
+        start=1,
     )
 }
 _MAGIC = b"HLXP"

@@ -1,0 +1,185 @@
+"""The client of an encrypted fit: encrypts its rows, ends with `Moments`.
+
+    cov_xy = sum_i (x_i - mean_x) (y_i - mean_y)' / n
+
+The client centres and scales its columns, so that means far from zero, and columns of
+very different size, cost no accuracy; the provider does the same. What comes out is the
+record that every solver takes: the private fit differs from the plain one by one
+matrix.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from helix_jax.alignment import AffineMap, Moments
+from helix_jax.errors import ProtocolError
+from helix_jax.private import encryption, residues, wire, words
+from helix_jax.private.client import Client, check_rows
+from helix_jax.private.fit_plan import FitOffer, pack_rows, plan_fit, rows_digest
+from helix_jax.types import Array
+
+
+class FitClient:
+    """The owner of source rows in one encrypted fit.
+
+    Attributes:
+      offer: the provider's.
+      plan: where rows lie.
+    """
+
+    def __init__(
+        self, client: Client, offer: bytes, x: Array, *,
+        ids: Iterable[str] | None = None, rank: int | None = None,
+    ):  # fmt: skip
+        """Prepare the rows.
+
+        Args:
+          client: the owner of the key.
+          offer: the provider's message.
+          x: [n, d_x] float, finite.
+          ids: [n] names of the rows, in the provider's order.
+          rank: project to so many principal directions first: less traffic, less of
+            the provider's rows revealed, a map of at most this rank.
+
+        Raises:
+          ProtocolError: the offer is malformed, or of other rows.
+          ValueError: shapes or values that cannot be.
+        """
+        self._client = client
+        self.offer = FitOffer.from_bytes(offer, client.profile)
+        x = np.asarray(x)
+        if x.ndim != 2 or len(x) != self.offer.rows:
+            raise ProtocolError(
+                f"fit: the provider has {self.offer.rows} rows, here are "
+                f"{list(x.shape)}; both sides must use the same texts."
+            )
+        if rows_digest(ids) != self.offer.digest:
+            raise ProtocolError(
+                "fit: the provider's row ids are not those given here; both sides "
+                "must use the same texts in the same order."
+            )
+        x = check_rows("fit", x, x.shape[1])
+        self._mean = x.mean(axis=0)
+        x = x - self._mean
+        self._basis = None
+        if rank is not None:
+            if not 1 <= rank <= x.shape[1]:
+                raise ValueError(
+                    f"fit: rank must be from 1 to {x.shape[1]}, got {rank}."
+                )
+            self._basis = np.linalg.eigh(x.T @ x)[1][:, ::-1][:, :rank]
+            x = x @ self._basis
+        self.plan = plan_fit(*x.shape, self.offer.profile)
+        self._cov_xx = x.T @ x / len(x)
+        norms = np.linalg.norm(x, axis=0)
+        self._exponents = np.frexp(np.where(norms > 0, norms, 1))[1]
+        self._x = np.ldexp(x, -self._exponents)  # columns of norm at most 1
+        # |C| <= |x| |y| by Cauchy and Schwarz, below q / 2 less 1/8 for the flood.
+        room = math.floor(math.log2(client.profile.modulus) - 1.2)
+        self._bits = room - self.offer.norm_bits
+        if self._bits < 16:
+            raise ProtocolError(
+                f"fit: {self.offer.norm_bits} bits of norm leave {self._bits} bits to "
+                f"profile {client.profile.name!r}; use 'guarded' or fewer rows."
+            )
+        self._cov = np.full((self.plan.width, self.offer.width), np.nan)
+        self._mean_y: np.ndarray | None = None
+
+    def chunks(self, start: int = 0) -> Iterator[bytes]:
+        """Messages of encrypted rows, from the one that the provider expects next."""
+        profile, plan, client = self._client.profile, self.plan, self._client
+        for number in range(start, plan.chunks):
+            packed = pack_rows(self._x, plan, number * plan.chunk)
+            message = residues.scaled_residues(packed, self._bits, profile)
+            seeded = encryption.encrypt(message, client._secret.residues, profile)
+            yield wire.write(
+                "rows", profile, key=client.key, number=bytes(16),
+                sizes=(number, plan.width, plan.rows),
+                payload=seeded.seed + wire.pack_residues(seeded.first, profile),
+            )  # fmt: skip
+
+    def read_mean(self, data: bytes) -> None:
+        """Read the provider's means.
+
+        Raises:
+          ProtocolError, KeyRoleError: the message is malformed, or for another key.
+        """
+        client, degree = self._client, self.plan.degree
+        message = wire.read(data, "mean", client.profile, client.key)
+        count = -(-self.offer.width // degree)
+        numbers = (2, count, degree)
+        length = 2 * count * degree * words.WORD_BYTES
+        wire.expect_sizes(message, (count,), length)
+        parts = wire.unpack_integers(message.payload, numbers, words.WORD_BYTES)
+        phases = words.open_words(client._secret, *parts, np.arange(degree))
+        mean = np.ldexp(phases.reshape(-1)[: self.offer.width], -self.offer.mean_bits)
+        self._mean_y = mean
+
+    def read(self, data: bytes) -> None:
+        """Read one message of results; reading it again changes nothing.
+
+        Raises:
+          ProtocolError, KeyRoleError: the message is malformed, or for another key.
+        """
+        client, plan = self._client, self.plan
+        message = wire.read(data, "covariance", client.profile, client.key)
+        start, count = message.sizes[:2]
+        if not (0 < count <= 1024 and start + count <= self.offer.width):
+            raise ProtocolError(
+                f"covariance: columns {start} to {start + count} are not among "
+                f"{self.offer.width}."
+            )
+        own, other = count * plan.tiles * plan.tile, count * plan.tiles * plan.degree
+        length = (own + other) * words.WORD_BYTES
+        wire.expect_sizes(message, (start, count, plan.width, plan.rows), length)
+        numbers = wire.unpack_integers(
+            message.payload, (own + other,), words.WORD_BYTES
+        )
+        phases = words.open_words(
+            client._secret,
+            numbers[:own].reshape(count * plan.tiles, plan.tile),
+            numbers[own:].reshape(count * plan.tiles, plan.degree),
+            np.arange(plan.tile),
+        )
+        columns = phases.reshape(count, -1)[:, : plan.width].T
+        columns = np.ldexp(columns, self._exponents[:, None] - self._bits)
+        exponents = self.offer.exponents[start : start + count]
+        self._cov[:, start : start + count] = np.ldexp(columns, exponents) / plan.rows
+
+    def moments(self) -> Moments:
+        """The completed record.
+
+        Returns:
+          Moments of x (of its projection, where there is a rank) and y. Of cov_yy only
+          the trace is known: it is spread evenly over the diagonal, so that R2 is right
+          as a whole and not by dimension.
+
+        Raises:
+          ProtocolError: results or means are missing.
+        """
+        if self._mean_y is None or np.isnan(self._cov).any():
+            raise ProtocolError("fit: results are missing; read every message first.")
+        mean = self._mean if self._basis is None else self._mean @ self._basis
+        scale = self.offer.energy / self.offer.width
+        with jax.enable_x64(True):
+            return Moments(
+                jnp.asarray(float(self.plan.rows)),
+                jnp.asarray(mean),
+                jnp.asarray(self._mean_y),
+                jnp.asarray(self._cov_xx),
+                jnp.asarray(self._cov),
+                scale * jnp.eye(self.offer.width),
+            )
+
+    def expand(self, affine: AffineMap) -> AffineMap:
+        """A map from the projection as one from x itself."""
+        if self._basis is None:
+            return affine
+        return AffineMap(self._basis @ np.asarray(affine.kernel), affine.bias)
+
+    def __reduce__(self):
+        raise TypeError("a FitClient is not copied or pickled: it holds a secret key.")

@@ -1,0 +1,178 @@
+"""What both sides of an encrypted fit agree on: where rows lie, and the offer.
+
+A ciphertext holds R = N // m rows of the client, row b in coefficients b m .. b m + m -
+1, where m is the width, or its part where it is wider than N. The provider turns block
+b to the front by X^(-b m) and multiplies by its own integers:
+
+    C_j = sum_i y_ij x_i  =  first m coefficients of sum_b X^(-b m) sum_g y_(bg)j c_g
+
+Reference: plaintext products of ciphertext rows: Bae, Cheon, Hanrot, Park, Stehle 2024,
+  eprint 2024/1284. Several rows a ciphertext: ours.
+"""
+
+import dataclasses
+import hashlib
+import math
+import struct
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from helix_jax.errors import ProtocolError
+from helix_jax.private import packing, wire
+from helix_jax.private.profiles import Profile
+
+MAX_ROWS = 10_000_000
+KERNEL_BITS = 15  # of the provider's integers, without sign
+MAX_BLOCK_ROWS = 1024  # rows multiplied at once, see `fit_provider`
+_OFFER = struct.Struct("<32shhd")
+
+
+class FitPlan(NamedTuple):
+    """Where rows lie.
+
+    Attributes:
+      rows: n.
+      width: d_x of the client's rows.
+      degree: N.
+      tiles: T, ciphertexts that one row is split over.
+      tile: m, entries of a row in one ciphertext.
+      blocks: R, rows in one ciphertext.
+      groups: ciphertexts (of each tile) of all rows.
+      chunk: groups in one message.
+    """
+
+    rows: int
+    width: int
+    degree: int
+    tiles: int
+    tile: int
+    blocks: int
+    groups: int
+    chunk: int
+
+    @property
+    def chunks(self) -> int:
+        """Messages of all rows."""
+        return -(-self.groups // self.chunk)
+
+
+def plan_fit(rows: int, width: int, profile: Profile) -> FitPlan:
+    """The plan for n rows of a width.
+
+    Raises:
+      ValueError: the sizes are out of bounds.
+    """
+    if not 2 <= rows <= MAX_ROWS:
+        raise ValueError(f"fit: rows must be from 2 to {MAX_ROWS}, got {rows}.")
+    if not 1 <= width <= packing.MAX_WIDTH:
+        raise ValueError(
+            f"fit: width must be from 1 to {packing.MAX_WIDTH}, got {width}."
+        )
+    tiles = -(-width // profile.degree)
+    tile = -(-width // tiles)
+    blocks = min(profile.degree // tile, MAX_BLOCK_ROWS)
+    groups = -(-rows // blocks)
+    # Some 640 ciphertexts' rows, so that products of matrices are worth their overhead.
+    chunk = min(groups, max(1, 640 // (blocks * tiles)))
+    return FitPlan(rows, width, profile.degree, tiles, tile, blocks, groups, chunk)
+
+
+def pack_rows(x: np.ndarray, plan: FitPlan, start: int) -> np.ndarray:
+    """One message's rows in coefficients: float64 [chunk * T, N], zero elsewhere.
+
+    Args:
+      x: [n, d_x] all rows.
+      plan: where they lie.
+      start: its first group.
+    """
+    packed = np.zeros((plan.chunk, plan.tiles, plan.degree))
+    part = x[start * plan.blocks : (start + plan.chunk) * plan.blocks]
+    whole = np.zeros((plan.chunk * plan.blocks, plan.tiles * plan.tile))
+    whole[: len(part), : plan.width] = part
+    whole = whole.reshape(plan.chunk, plan.blocks, plan.tiles, plan.tile)
+    used = plan.blocks * plan.tile
+    packed[..., :used] = whole.transpose(0, 2, 1, 3).reshape(
+        plan.chunk, plan.tiles, used
+    )
+    return packed.reshape(plan.chunk * plan.tiles, plan.degree)
+
+
+def rows_digest(ids: Iterable[str] | None) -> bytes:
+    """32 bytes that name the rows and their order; zeros where they have no ids."""
+    if ids is None:
+        return bytes(32)
+    digest = hashlib.sha256()
+    for name in ids:
+        raw = str(name).encode()
+        digest.update(len(raw).to_bytes(8, "little") + raw)
+    return digest.digest()
+
+
+@dataclasses.dataclass(frozen=True)
+class FitOffer:
+    """What the provider publishes about its rows.
+
+    Attributes:
+      profile: parameters of the ring.
+      rows: n.
+      digest: of the row ids, see `rows_digest`.
+      norm_bits: every integer column's norm is at most 2^norm_bits.
+      mean_bits: log2 of the scale of the encrypted means.
+      energy: trace of cov_yy, for R2.
+      exponents: [d_y] column j is integers times 2^exponents[j].
+    """
+
+    profile: Profile
+    rows: int
+    digest: bytes
+    norm_bits: int
+    mean_bits: int
+    energy: float
+    exponents: np.ndarray
+
+    @property
+    def width(self) -> int:
+        """d_y."""
+        return len(self.exponents)
+
+    def to_bytes(self) -> bytes:
+        """The message that a client reads."""
+        payload = _OFFER.pack(self.digest, self.norm_bits, self.mean_bits, self.energy)
+        none = bytes(16)
+        return wire.write(
+            "fit",
+            self.profile,
+            key=none,
+            number=none,
+            sizes=(self.rows, self.width),
+            payload=payload + self.exponents.astype("<i2").tobytes(),
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes, profile: Profile) -> "FitOffer":
+        """Read and check a provider's offer.
+
+        Raises:
+          ProtocolError: it is malformed or out of bounds.
+        """
+        message = wire.read(data, "fit", profile, key=bytes(16))
+        rows, width = message.sizes[:2]
+        if not (2 <= rows <= MAX_ROWS and 1 <= width <= packing.MAX_WIDTH):
+            raise ProtocolError(f"fit: {rows} rows of width {width} are out of bounds.")
+        wire.expect_sizes(message, (rows, width), _OFFER.size + 2 * width)
+        head = message.payload[: _OFFER.size]
+        digest, norm_bits, mean_bits, energy = _OFFER.unpack(head)
+        exponents = np.frombuffer(message.payload[_OFFER.size :], "<i2").astype(int)
+        if not (
+            0 <= norm_bits <= KERNEL_BITS + 13
+            and abs(mean_bits) <= 1000
+            and 0 <= energy < math.inf
+            and np.abs(exponents).max() <= 1000
+        ):
+            raise ProtocolError(
+                f"fit: norms of {norm_bits} bits, means of {mean_bits} bits and energy "
+                f"{energy} are out of bounds."
+            )
+        return cls(profile, rows, digest, norm_bits, mean_bits, energy, exponents)

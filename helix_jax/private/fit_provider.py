@@ -1,0 +1,384 @@
+"""The provider of an encrypted fit: cross-covariance of the client's encrypted rows.
+
+Every residue of the result is a product of an integer matrix with the matrix of the
+ciphertexts' residues. Residues are cut into limbs of 28 bits, so that each product is
+exact in float64 (1,024 rows * 2^28 * 2^15 = 2^53) and runs at the speed of matrix
+multiplication; sums are reduced modulo the primes after every message.
+
+The provider's rows are protected from the client by the masks of `flooding`, as a
+layer's weights are; what the result itself tells is bounded by its guard alone: with n
+rows of width d_x the client learns d_x numbers of the n in each column of Y.
+"""
+
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from helix_jax.errors import KeyRoleError, ProtocolError
+from helix_jax.private import flooding, residues, sampling, wire, words
+from helix_jax.private.fit_plan import (
+    KERNEL_BITS,
+    FitOffer,
+    FitPlan,
+    plan_fit,
+    rows_digest,
+)
+from helix_jax.private.profiles import Profile, find_profile
+from helix_jax.private.provider import PublicKey
+from helix_jax.types import Array
+
+LIMB_BITS = 28
+_TARGETS = 256  # columns of Y multiplied at once
+_ANSWERS = 32  # columns of the result masked and sent at once
+
+
+class FitProvider:
+    """The owner of target rows, who takes part in one encrypted fit.
+
+    Attributes:
+      offer: what the client may know.
+    """
+
+    def __init__(
+        self, y: Array, *, ids: Iterable[str] | None = None, profile: str = "guarded",
+        rows_per_width: float = 2.0,
+    ):  # fmt: skip
+        """Prepare the rows.
+
+        Args:
+          y: [n, d_y] float, finite.
+          ids: [n] names of the rows, which the client's must equal in this order.
+          profile: name of the parameters.
+          rows_per_width: the guard: fewer than this many rows for each dimension of
+            the client's are refused. It sees what the client declares, not what its
+            ciphertexts hold: a client that encrypts zeros for all rows but one reads
+            that row. Only one fit is answered; more fits on the same rows with other
+            source rows add up.
+
+        Raises:
+          ValueError: shapes or values that cannot be.
+        """
+        y = np.asarray(y)
+        if y.ndim != 2 or len(y) < 2:
+            raise ValueError(f"FitProvider: y needs shape [n, d_y], got {y.shape}.")
+        y = y.astype(np.float64)
+        if not np.isfinite(y).all():
+            raise ValueError("FitProvider: y must be finite.")
+        own = find_profile(profile)
+        self._mean = y.mean(axis=0)
+        y -= self._mean
+        largest = np.abs(y).max(axis=0)
+        exponents = np.frexp(np.where(largest > 0, largest, 1))[1] - KERNEL_BITS
+        self._y = np.rint(np.ldexp(y, -exponents)).astype(np.float64)
+        norm = float(np.linalg.norm(self._y, axis=0).max())
+        mean = float(np.abs(self._mean).max())
+        room = own.modulus.bit_length() - 4
+        self.offer = FitOffer(
+            own,
+            len(y),
+            rows_digest(ids),
+            math.ceil(math.log2(max(norm, 1.0))),
+            min(room - int(np.frexp(mean)[1]), 100),
+            float((y**2).sum() / len(y)),
+            exponents,
+        )
+        self.rows_per_width = rows_per_width
+        self._key: PublicKey | None = None
+        self._plan: FitPlan | None = None
+        self._sums: list[Array] = []
+        self._done = 0
+        self._answered = False
+
+    def register(self, bundle: bytes) -> bytes:
+        """Take the public key of the one client of this fit.
+
+        Raises:
+          ProtocolError: the bundle is malformed.
+          KeyRoleError: another client has begun.
+        """
+        key = PublicKey(bundle, self.offer.profile)
+        if self._key is not None and self._key.key != key.key:
+            raise KeyRoleError(
+                f"this fit is with the client key {self._key.key.hex()}, not "
+                f"{key.key.hex()}; make a FitProvider for each client."
+            )
+        self._key = key
+        return key.key
+
+    @property
+    def next_chunk(self) -> int:
+        """The number of the message of rows that is expected next."""
+        return self._done
+
+    def absorb(self, message: bytes) -> None:
+        """Multiply one message of encrypted rows.
+
+        Raises:
+          ProtocolError: it is malformed, out of order, or the guard refuses the fit.
+          KeyRoleError: no key is registered, or it is of another.
+        """
+        key, profile = self._registered(), self.offer.profile
+        read = wire.read(message, "rows", profile, key.key)
+        number, width = read.sizes[:2]
+        plan = self._plan or self._guarded_plan(width)
+        length = wire.residues_length(plan.chunk * plan.tiles, profile)
+        wire.expect_sizes(
+            read, (self._done, plan.width, plan.rows), sampling.SEED_BYTES + length
+        )
+        if self._done == plan.chunks:
+            raise ProtocolError(f"rows: all {plan.chunks} messages were absorbed.")
+        seed = bytes(read.payload[: sampling.SEED_BYTES])
+        count = plan.chunk * plan.tiles
+        rest = read.payload[sampling.SEED_BYTES :]
+        first = wire.unpack_residues(rest, count, profile, "rows")
+        second = sampling.uniform_residues(seed, (count,), profile)
+        shape = (plan.chunk, plan.tiles, len(profile.primes), plan.degree)
+        pairs = np.stack([first.reshape(shape), second.reshape(shape)], axis=2)
+        weights = self._chunk_weights(plan, number)
+        limbs = _limbs(pairs, plan=plan, profile=profile)
+        if not self._sums:
+            zeros = (plan.tiles, 2, len(profile.primes), plan.degree)
+            with jax.enable_x64(True):
+                self._sums = [
+                    jnp.zeros((part.shape[1], *zeros), jnp.int64) for part in weights
+                ]
+        # Only now is anything changed.
+        self._sums = [
+            _add_products(sums, part, limbs, profile=profile)
+            for sums, part in zip(self._sums, weights)
+        ]
+        self._plan, self._done = plan, self._done + 1
+
+    def mean_message(self) -> bytes:
+        """The column means, encrypted for the client: the intercept's part.
+
+        It is what a column of ones among the client's rows would give.
+        """
+        key, profile = self._registered(), self.offer.profile
+        count = -(-self.offer.width // profile.degree)
+        mean = np.zeros(count * profile.degree)
+        mean[: self.offer.width] = self._mean
+        scaled = residues.scaled_residues(
+            mean.reshape(count, -1), self.offer.mean_bits, profile
+        )
+        first, second = key.encrypt_zeros(count)
+        parts = _add_words(first, scaled, second, profile=profile)
+        return wire.write(
+            "mean", profile, key=key.key, number=bytes(16), sizes=(count,),
+            payload=_pack_words(parts),
+        )  # fmt: skip
+
+    def results(self) -> Iterator[bytes]:
+        """Messages with the cross-covariance, once, when all rows were absorbed.
+
+        Raises:
+          ProtocolError: rows are missing, or the results were given before.
+        """
+        plan = self._plan
+        if plan is None or self._done < plan.chunks:
+            wanted = "all" if plan is None else plan.chunks - self._done
+            raise ProtocolError(f"fit: {wanted} messages of rows are missing.")
+        if self._answered:
+            raise ProtocolError(
+                "fit: the results were given before; a FitProvider answers one fit."
+            )
+        self._answered = True
+        return self._results(plan)
+
+    def _results(self, plan: FitPlan) -> Iterator[bytes]:
+        key, profile = self._registered(), self.offer.profile
+        norms = np.abs(self._y).sum(axis=0)
+        # Every coefficient of a column's results has its bound.
+        shift = flooding.shift_bound(norms, plan.degree) * math.sqrt(plan.width)
+        bits = flooding.flood_bits(shift, profile.statistical_bits)
+        for number, sums in enumerate(self._sums):
+            for start in range(0, sums.shape[0], _ANSWERS):
+                part = sums[start : start + _ANSWERS]
+                shape = (part.shape[0], plan.tiles, plan.tile)
+                count = shape[0] * plan.tiles
+                if profile.guarded:
+                    first, second = key.encrypt_zeros(count)
+                    flood = flooding.draw_flood(bits, shape, profile)
+                else:
+                    first = second = np.zeros((count, 1, 1), np.int64)
+                    flood = np.zeros((1, 1, 1, 1), np.int64)
+                parts = _mask_sums(
+                    part, first, second, flood, plan=plan, profile=profile
+                )
+                sizes = (number * _TARGETS + start, shape[0], plan.width, plan.rows)
+                yield wire.write(
+                    "covariance", profile, key=key.key, number=bytes(16), sizes=sizes,
+                    payload=_pack_words(parts),
+                )  # fmt: skip
+
+    def save(self, folder: str | os.PathLike) -> None:
+        """Keep what was absorbed so far in a folder, whole or not at all."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        plan = self._plan
+        state = {
+            "done": np.array(self._done),
+            "key": np.frombuffer(self._registered().key, np.uint8),
+            "width": np.array(plan.width if plan else 0),
+            "rows": np.frombuffer(self._fingerprint(), np.uint8),
+        }
+        state |= {f"sums_{i}": np.asarray(part) for i, part in enumerate(self._sums)}
+        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as stream:
+            np.savez(stream, **state)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(stream.name, folder / "sums.npz")
+
+    def restore(self, folder: str | os.PathLike) -> int:
+        """Take up a saved fit of the same rows and client, if there is one.
+
+        Returns:
+          The number of the message of rows that is expected next.
+
+        Raises:
+          ProtocolError: it is of other rows or another client.
+        """
+        file = Path(folder) / "sums.npz"
+        if not file.exists():
+            return self._done
+        with np.load(file) as state:
+            same = (
+                state["key"].tobytes() == self._registered().key
+                and state["rows"].tobytes() == self._fingerprint()
+            )
+            if not same:
+                raise ProtocolError(
+                    f"{file} holds a fit of other rows or another client key; name "
+                    "another folder or remove it."
+                )
+            width = int(state["width"])
+            self._plan = self._guarded_plan(width) if width else None
+            self._done = int(state["done"])
+            with jax.enable_x64(True):
+                names = [name for name in state.files if name.startswith("sums_")]
+                self._sums = [
+                    jnp.asarray(state[f"sums_{i}"]) for i in range(len(names))
+                ]
+        return self._done
+
+    def _registered(self) -> PublicKey:
+        if self._key is None:
+            raise KeyRoleError(
+                "fit: no client key is registered; send its bundle first."
+            )
+        return self._key
+
+    def _fingerprint(self) -> bytes:
+        return rows_digest(str(value) for value in self._y.sum(axis=0)) + (
+            self.offer.digest
+        )
+
+    def _guarded_plan(self, width: int) -> FitPlan:
+        try:
+            plan = plan_fit(self.offer.rows, width, self.offer.profile)
+        except ValueError as wrong:
+            raise ProtocolError(f"rows: {wrong}") from wrong
+        if self.offer.rows < self.rows_per_width * width:
+            raise ProtocolError(
+                f"rows: {self.offer.rows} rows of source width {width} would reveal "
+                f"{min(1.0, width / self.offer.rows):.0%} of what the target's rows "
+                f"are; at least {self.rows_per_width:g} rows a dimension are needed. "
+                "Use more rows, or project the source to fewer dimensions first."
+            )
+        return plan
+
+    def _chunk_weights(self, plan: FitPlan, number: int) -> list[np.ndarray]:
+        """Integers [blocks * chunk, targets] in the order of `_limbs`, by columns."""
+        size = plan.chunk * plan.blocks
+        part = self._y[number * size : (number + 1) * size]
+        part = np.pad(part, ((0, size - len(part)), (0, 0)))
+        part = part.reshape(plan.chunk, plan.blocks, -1).swapaxes(0, 1)
+        part = part.reshape(size, -1)
+        return [
+            np.ascontiguousarray(part[:, start : start + _TARGETS])
+            for start in range(0, part.shape[1], _TARGETS)
+        ]
+
+    def __reduce__(self):
+        raise TypeError("a FitProvider is not copied or pickled: it answers one fit.")
+
+
+def _limb_counts(profile: Profile) -> list[int]:
+    return [-(-prime.bit_length() // LIMB_BITS) for prime in profile.primes]
+
+
+def _turns(plan: FitPlan, profile: Profile) -> np.ndarray:
+    """Values [R, L, N] of X^(-b m), by which block b comes to the front."""
+    monomials = np.zeros((plan.blocks, plan.degree), np.int64)
+    monomials[0, 0] = 1
+    for block in range(1, plan.blocks):  # X^(-b m) = -X^(N - b m)
+        monomials[block, plan.degree - block * plan.tile] = -1
+    signs = residues.reduce(monomials[:, None, :], residues.column(profile))
+    return residues.transform(signs, profile)
+
+
+@residues.exact("plan", "profile")
+def _limbs(pairs: Array, *, plan: FitPlan, profile: Profile) -> list[Array]:
+    """Limbs of the turned ciphertexts: for each prime float64 [R chunk, limbs T 2 N]."""
+    turns = _turns(plan, profile)[:, None, None, None]
+    turned = residues.multiply(pairs[None], turns, residues.column(profile))
+    rows = plan.blocks * plan.chunk
+    found = []
+    for number, count in enumerate(_limb_counts(profile)):
+        own = turned[..., number, :].reshape(rows, -1)
+        parts = [
+            (own >> (LIMB_BITS * limb)) & (2**LIMB_BITS - 1) for limb in range(count)
+        ]
+        found.append(jnp.concatenate(parts, axis=1).astype(jnp.float64))
+    return found
+
+
+@residues.exact("profile")
+def _add_products(sums: Array, weights: Array, limbs: list[Array], *, profile: Profile):
+    """sums + weights' turned ciphertexts, modulo the primes; sums [J, T, 2, L, N]."""
+    weights = weights.T
+    totals = []
+    for number, prime in enumerate(profile.primes):
+        products = jnp.matmul(
+            weights, limbs[number], precision=jax.lax.Precision.HIGHEST
+        ).astype(jnp.int64)
+        count = _limb_counts(profile)[number]
+        total = sums[..., number, :]
+        for limb, part in enumerate(jnp.split(products, count, axis=1)):
+            part = residues.reduce(part.reshape(total.shape), jnp.asarray(prime))
+            power = jnp.asarray(2 ** (LIMB_BITS * limb) % prime)
+            part = residues.multiply(part, power, jnp.asarray(prime))
+            total = residues.add(total, part, prime)
+        totals.append(total)
+    return jnp.stack(totals, axis=-2)
+
+
+@residues.exact("plan", "profile")
+def _mask_sums(sums, first, second, flood, *, plan: FitPlan, profile: Profile):
+    """Words of results: [J, T, m] and [J, T, N]."""
+    primes = residues.column(profile)
+    total = residues.inverse_transform(sums, profile)
+    shape = (-1, plan.tiles, *first.shape[1:])
+    own = total[:, :, 0, :, : plan.tile]
+    zero = first.reshape(shape)[..., : plan.tile]
+    own = residues.add(residues.add(own, zero, primes), flood, primes)
+    other = residues.add(total[:, :, 1], second.reshape(shape), primes)
+    return tuple(words.to_words(part, profile) for part in (own, other))
+
+
+@residues.exact("profile")
+def _add_words(first, message, second, *, profile: Profile):
+    own = residues.add(first, message, residues.column(profile))
+    return tuple(words.to_words(part, profile) for part in (own, second))
+
+
+def _pack_words(parts: tuple[Array, ...]) -> bytes:
+    return b"".join(
+        wire.pack_integers(np.asarray(part), words.WORD_BYTES) for part in parts
+    )
