@@ -34,6 +34,7 @@ from helix_jax.alignment.ridge import (
     fit_ridge,
     ridge_at,
     ridge_maps,
+    select_by_gcv,
     select_penalty,
 )
 from helix_jax.alignment.rows import RowScores, row_cosine, score_rows
@@ -70,6 +71,7 @@ __all__ = [
     "row_cosine",
     "save_map",
     "score_rows",
+    "select_by_gcv",
     "select_penalty",
     "translate",
 ]

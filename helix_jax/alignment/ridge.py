@@ -194,6 +194,45 @@ def select_penalty(path: RidgePath, moments: Moments) -> Selection:
     return Selection(ridge_at(path, index), index, r2, at_edge)
 
 
+@wide
+def select_by_gcv(path: RidgePath, moments: Moments) -> Selection:
+    """Choose the penalty by generalised cross-validation, on the fit split's moments.
+
+    GCV = (error / n) / (1 - f / n)^2 with f = 1 + sum_i s_i d_i the degrees of freedom
+    and error / n = tr(cov_yy) - sum_i |A_i|^2 (2 d_i - s_i d_i^2). For fits that see no
+    other pairs, such as encrypted ones.
+
+    Args:
+      path: from `fit_ridge` on these moments.
+      moments: of the fit split; of cov_yy the trace alone is used.
+
+    Returns:
+      Selection; its r2 is 1 - GCV / tr(cov_yy), an estimate for unseen rows.
+
+    Raises:
+      ValueError: widths differ, fewer than 2 rows, or NaN.
+
+    Reference: Golub, Heath, Wahba 1979, "Generalized cross-validation as a method for
+      choosing a good ridge parameter", equation 1.4.
+    """
+    moments = solvable("select_by_gcv", moments)
+    if moments.cov_xy.shape != path.cross.shape:
+        raise ValueError(
+            f"select_by_gcv: the path maps {list(path.cross.shape)}, the moments are "
+            f"of {list(moments.cov_xy.shape)}. Use the moments that made the path."
+        )
+    values = path.spectrum.values
+    shrink = jax.vmap(lambda r: _shrink(values + r, rank_threshold(values)))(path.ridge)
+    energy = jnp.sum(path.cross**2, axis=1)
+    total = jnp.trace(moments.cov_yy)
+    error = total - jnp.sum(energy * (2 * shrink - values * shrink**2), axis=1)
+    freedom = (1 + jnp.sum(values * shrink, axis=1)) / moments.count
+    r2 = 1 - error / total / jnp.where(freedom < 1, (1 - freedom) ** 2, jnp.nan)
+    index = jnp.argmax(jnp.where(jnp.isfinite(r2), r2, -jnp.inf))
+    at_edge = (index == 0) | (index == r2.shape[0] - 1)
+    return Selection(ridge_at(path, index), index, r2, at_edge)
+
+
 def solve_in_basis(
     path: RidgePath, ridge: Array, threshold: Array, penalty: Array
 ) -> FitResult:

@@ -5,6 +5,8 @@ ciphertexts; bytes go between them. Only `Client` needs Pyfhel.
 """
 
 from helix_jax.private.client import Client
+from helix_jax.private.fit_client import FitClient
+from helix_jax.private.fit_provider import FitProvider
 from helix_jax.private.layer import Layer
 from helix_jax.private.packing import Plan, plan_layer
 from helix_jax.private.profiles import PROFILES, Profile
@@ -13,6 +15,8 @@ from helix_jax.private.provider import Provider
 __all__ = [
     "PROFILES",
     "Client",
+    "FitClient",
+    "FitProvider",
     "Layer",
     "Plan",
     "Profile",

@@ -195,7 +195,8 @@ class FitProvider:
         key, profile = self._registered(), self.offer.profile
         norms = np.abs(self._y).sum(axis=0)
         # Every coefficient of a column's results has its bound.
-        shift = flooding.shift_bound(norms, plan.degree) * math.sqrt(plan.width)
+        shift = flooding.shift_bound(norms, plan.degree)
+        shift *= math.sqrt(plan.tiles * plan.tile)
         bits = flooding.flood_bits(shift, profile.statistical_bits)
         for number, sums in enumerate(self._sums):
             for start in range(0, sums.shape[0], _ANSWERS):
@@ -325,7 +326,7 @@ def _turns(plan: FitPlan, profile: Profile) -> np.ndarray:
 
 @residues.exact("plan", "profile")
 def _limbs(pairs: Array, *, plan: FitPlan, profile: Profile) -> list[Array]:
-    """Limbs of the turned ciphertexts: for each prime float64 [R chunk, limbs T 2 N]."""
+    """Limbs of the turned ciphertexts: float64 [R chunk, limbs T 2 N] a prime."""
     turns = _turns(plan, profile)[:, None, None, None]
     turned = residues.multiply(pairs[None], turns, residues.column(profile))
     rows = plan.blocks * plan.chunk
