@@ -1,0 +1,237 @@
+r"""The encrypted linear layer and fit, with their peers in the same run.
+
+    python -m benchmarks.private [--openfhe_python=PATH] [--tenseal_python=PATH]
+
+The peers run in interpreters of their own: OpenFHE's wheels want Python 3.10 or 3.12,
+and TenSEAL brings its own SEAL. A peer whose interpreter is not named is left out, and
+the table says so. Pyfhel is that of this environment.
+"""
+
+import functools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+from absl import app, flags
+
+from benchmarks.timing import write_results
+from experiments.encrypted import EncryptedConfig, ask, made_problem
+from experiments.private_fit import compare_moments, encrypted_moments
+from helix_jax.alignment import accumulate
+from helix_jax.private import Client, Provider
+
+OPENFHE = flags.DEFINE_string("openfhe_python", "", "interpreter that has openfhe")
+TENSEAL = flags.DEFINE_string("tenseal_python", "", "interpreter that has tenseal")
+QUERIES = flags.DEFINE_integer("queries", 100, "of each layer")
+PEER_REPEATS = flags.DEFINE_integer("peer_repeats", 5, "of each peer")
+ROWS = flags.DEFINE_integer("rows", 4000, "of the fit")
+FIT_REPEATS = flags.DEFINE_integer("fit_repeats", 3, "of the fit")
+ONLY = flags.DEFINE_list("only", ["layer", "fit", "growth"], "parts to run")
+TINY = flags.DEFINE_bool("tiny", False, "small sizes")
+
+LAYERS = ((768, 5), (768, 14), (4096, 14), (768, 77), (768, 1000))
+PROFILES = ("guarded", "open", "compact")
+
+
+def layer_numbers(width: int, classes: int, profile: str, queries: int) -> dict:
+    """Milliseconds, bytes and error of one layer."""
+    problem = made_problem(
+        EncryptedConfig(width=width, classes=classes, queries=queries)
+    )
+    provider = Provider(
+        problem.kernel, problem.bias, profile=profile,
+        input_norm=float(np.linalg.norm(problem.x, axis=1).max()),
+    )  # fmt: skip
+    found = ask(Client(profile), provider, problem.x)
+    plain = problem.x @ problem.kernel + problem.bias
+    numbers = {
+        name: 1e3 * float(np.median(times)) for name, times in found.seconds.items()
+    }
+    return numbers | {
+        "query_bytes": found.query_bytes,
+        "answer_bytes": found.answer_bytes,
+        "key_bytes": found.key_bytes,
+        "error": float(np.abs(found.logits - plain).max()),
+        "agreement": float((found.logits.argmax(1) == plain.argmax(1)).mean()),
+    }
+
+
+def peer_numbers(library: str, task: str, *sizes: int) -> dict | None:
+    """A peer's numbers from its own process; None where it is not installed."""
+    interpreters = {
+        "openfhe": OPENFHE.value, "tenseal": TENSEAL.value, "pyfhel": sys.executable
+    }  # fmt: skip
+    if not interpreters[library]:
+        return None
+    script = Path(__file__).with_name("private_peers.py")
+    command = [interpreters[library], str(script), library, task, *map(str, sizes)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if run.returncode:
+        raise SystemExit(f"{library} {task} {sizes} failed:\n{run.stderr[-2000:]}")
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def layers() -> None:
+    """One query at a time."""
+    table, queries = [], 5 if TINY.value else QUERIES.value
+    for width, classes in ((64, 3),) if TINY.value else LAYERS:
+        few = queries if classes < 500 else max(5, queries // 5)
+        for profile in PROFILES:
+            own = layer_numbers(width, classes, profile, few)
+            online = sum(
+                own[n] for n in ("client_encrypt", "provider", "client_decrypt")
+            )
+            if profile == "guarded":
+                guarded = own["provider"], own["provider"] + own["prepare"]
+            table.append(
+                [width, classes, profile, own["client_encrypt"], own["provider"],
+                 own["prepare"] if profile == "guarded" else None,
+                 own["client_decrypt"], online, own["query_bytes"] / 1e3,
+                 own["answer_bytes"] / 1e3, own["error"], None, None]
+            )  # fmt: skip
+            print(*table[-1], flush=True)
+        repeats = PEER_REPEATS.value if classes < 500 else 2
+        for library in ("openfhe", "tenseal", "pyfhel"):
+            if classes > 100 and library != "openfhe":
+                continue  # minutes, in proportion to the classes
+            peer = peer_numbers(library, "layer", width, classes, repeats)
+            if peer is None:
+                continue
+            stages = [1e3 * peer[name] for name in ("encrypt", "provider", "decrypt")]
+            table.append(
+                [width, classes, library, stages[0], stages[1], None, stages[2],
+                 sum(stages), None, None, peer["error"], stages[1] / guarded[0],
+                 stages[1] / guarded[1]]
+            )  # fmt: skip
+            print(*table[-1], flush=True)
+    header = [
+        "d", "k", "", "encrypt, ms", "provider, ms", "prepared, ms", "decrypt, ms",
+        "online total, ms", "up, kB", "down, kB", "largest error",
+        "provider / guarded", "provider / guarded, prepared counted",
+    ]  # fmt: skip
+    notes = (
+        f"Medians of {queries} queries (a fifth for 1,000 classes), logits of order "
+        "10, one query after the other. Prepared: the mask of `guarded`, made ahead. "
+        "The peers' answers leave the provider's weights open; the last columns divide "
+        "their provider's time by ours of `guarded`. " + _missing()
+    )
+    write("private_layer", "Encrypted linear layer", header, table, notes)
+
+
+def fits() -> None:
+    """The cross-covariance of 4,000 rows."""
+    rows, width = (200, 32) if TINY.value else (ROWS.value, 768)
+    generator = np.random.default_rng(0)
+    x = generator.standard_normal((rows, width)) + 1
+    planted = generator.standard_normal((width, width)) / np.sqrt(width)
+    y = x @ planted + generator.standard_normal((rows, width))
+    with jax.enable_x64(True):
+        plain = accumulate([(x, y)])
+    table, guarded = [], None
+    for profile in PROFILES:
+        runs = []
+        for _ in range(1 + FIT_REPEATS.value):  # the first compiles
+            _, moments, numbers = encrypted_moments(x, y, profile=profile)
+            runs.append(numbers | compare_moments(moments, plain))
+        own = {name: np.median([run[name] for run in runs[1:]]) for name in runs[0]}
+        own = {name.removeprefix("private_fit/"): value for name, value in own.items()}
+        guarded = guarded or own["provider_seconds"]
+        table.append(
+            [profile, own["client_seconds"], own["provider_seconds"],
+             own["upload_bytes"] / 1e6, own["download_bytes"] / 1e6,
+             own["relative_error"], None]
+        )  # fmt: skip
+        print(*table[-1], flush=True)
+    columns = 2 if TINY.value else 4
+    for library in ("openfhe", "tenseal"):
+        peer = peer_numbers(library, "covariance", rows, width, width, columns)
+        if peer is not None:
+            table.append(
+                [library, peer["encrypt"], peer["provider"], None, None, None,
+                 peer["provider"] / guarded]
+            )  # fmt: skip
+            print(*table[-1], flush=True)
+    header = [
+        "", "client, s", "provider, s", "up, MB", "down, MB", "relative error",
+        "provider / guarded",
+    ]  # fmt: skip
+    notes = (
+        f"{rows:,} rows, {width} by {width} dimensions. Ours: median of "
+        f"{FIT_REPEATS.value} whole fits, keys, masks and decryption included. Peers: "
+        f"encryption of all rows, {columns} of the {width} target columns run and the "
+        "rest extrapolated in proportion. " + _missing()
+    )
+    write("private_fit", "Encrypted cross-covariance", header, table, notes)
+
+
+def growth() -> None:
+    """How time and bytes grow with d, k and n."""
+    table = []
+    sizes = [(64, 4), (64, 8)] if TINY.value else [
+        (256, 16), (1024, 16), (4096, 16), (16_384, 16), (1024, 256), (1024, 4096),
+    ]  # fmt: skip
+    for width, classes in sizes:
+        own = layer_numbers(width, classes, "guarded", 5 if TINY.value else 11)
+        online = sum(own[n] for n in ("client_encrypt", "provider", "client_decrypt"))
+        table.append(
+            ["query", width, classes, None, online / 1e3, own["prepare"] / 1e3,
+             own["query_bytes"] / 1e6, own["answer_bytes"] / 1e6, own["error"]]
+        )  # fmt: skip
+        print(*table[-1], flush=True)
+    shapes = [(200, 16, 16)] if TINY.value else [
+        (2000, 256, 256), (8000, 256, 256), (32_000, 256, 256), (8000, 1024, 256),
+        (8000, 256, 1024),
+    ]  # fmt: skip
+    generator = np.random.default_rng(0)
+    for rows, dx, dy in shapes:
+        x, y = (
+            generator.standard_normal((rows, dx)),
+            generator.standard_normal((rows, dy)),
+        )
+        with jax.enable_x64(True):
+            plain = accumulate([(x, y)])
+        encrypted_moments(x[: 2 * dx + 700], y[: 2 * dx + 700])  # compiles
+        _, moments, own = encrypted_moments(x, y)
+        table.append(
+            ["fit", dx, dy, rows, own["private_fit/provider_seconds"],
+             own["private_fit/client_seconds"], own["private_fit/upload_bytes"] / 1e6,
+             own["private_fit/download_bytes"] / 1e6,
+             compare_moments(moments, plain)["private_fit/relative_error"]]
+        )  # fmt: skip
+        print(*table[-1], flush=True)
+    header = [
+        "", "d, or source", "k, or target", "rows", "online total, or provider, s",
+        "prepared, or client, s", "up, MB", "down, MB", "error",
+    ]  # fmt: skip
+    notes = (
+        "Profile `guarded`. Rows of a query: median online time and the mask made "
+        "ahead, largest error of logits of order 10. Rows of a fit: one run after one "
+        "that compiles, relative error of unrelated Gaussian rows."
+    )
+    write("private_growth", "Growth of the encrypted layer", header, table, notes)
+
+
+def write(name: str, title: str, header: list, table: list, notes: str) -> None:
+    """Keep and print a table."""
+    print(write_results(name, title, header, table, notes, not TINY.value))
+
+
+@functools.cache
+def _missing() -> str:
+    values = {"OpenFHE": OPENFHE.value, "TenSEAL": TENSEAL.value}
+    names = [name for name, value in values.items() if not value]
+    return f"Not installed here: {', '.join(names)}." if names else ""
+
+
+def main(_: list[str]) -> None:
+    """Measure and write the tables."""
+    parts = {"layer": layers, "fit": fits, "growth": growth}
+    for name in ONLY.value:
+        parts[name]()
+
+
+if __name__ == "__main__":
+    app.run(main)
