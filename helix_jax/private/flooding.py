@@ -3,20 +3,22 @@
 The phase of an answer coefficient is <w, z> + shift + flood, with z the query that the
 ciphertext holds and
 
-    shift = <w, e> + noise of the mask,   |shift_i| <= 21 |w_i|_1 + 21 (2 N + 1)
+    shift = <w', e> + noise of the mask,   |shift_i| <= 21 |w'_i|_1 + 21 (2 N + 1)
 
 for every ciphertext that `encryption` makes, whatever its randomness: the errors e are
-bounded by 21. The flood is the sum of four uniform integers below R = 2^bits, less its
-mean. For such sums p, with S = sum_x (sqrt p(x) - sqrt p(x - 1))^2 <= 1 / R^2, the
-total variation between p and p shifted, over all results of an answer at once, is at
-most
+bounded by 21. They fill all N coefficients, so w'_i are all the weights of the answer
+that holds result i, and not of its row alone.
+
+The flood is the sum of four uniform integers below R = 2^bits, less its mean. For such
+sums p, with S = sum_x (sqrt p(x) - sqrt p(x - 1))^2 <= 1 / R^2, the total variation
+between p and p shifted, over all results of an answer at once, is at most
 
     sqrt(S) |shift|_2 <= |shift|_2 / R <= 2^-statistical_bits.
 
 Proof: the Hellinger distance H of one coordinate satisfies 2 H^2 = |sqrt p - sqrt
 p(. - t)|^2 <= t^2 S by the triangle inequality, H^2 adds up (at most) over independent
-coordinates, and total variation is at most sqrt(2) H. S R^2 is 0.83 in the limit of
-large R and is computed exactly for small R in the tests.
+coordinates, and total variation is at most sqrt(2) H. S R^2 is 0.78 in the limit of
+large R and is computed for small R in the tests; it is below 1 from R = 4.
 
 Reference: ours; the flooding lemma that it sharpens is Asharov et al. 2012, eprint
   2011/613, lemma 1. Hellinger distance: Tsybakov 2009, section 2.4.
@@ -32,7 +34,7 @@ def shift_bound(norms: np.ndarray, degree: int) -> float:
     """Upper bound of |shift|_2 over all results of an answer.
 
     Args:
-      norms: [k] |w_i|_1 of the integer weights, over all tiles.
+      norms: [k] |w'_i|_1 of the integer weights, see `packing.answer_norms`.
       degree: N.
     """
     mask_noise = sampling.ERROR_BOUND * (2 * degree + 1)

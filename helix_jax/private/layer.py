@@ -19,6 +19,8 @@ from helix_jax.private.packing import Plan
 from helix_jax.private.policies import Policy
 from helix_jax.private.profiles import Profile
 
+MAX_INPUT_NORM = 1e30
+MAX_RESULT_BITS = 1000  # above log2 q where results are small
 _PAYLOAD = struct.Struct("<HHddBB")
 
 
@@ -75,8 +77,8 @@ class Layer:
             raise ProtocolError(f"layer: {wrong}") from wrong
         most = profile.modulus.bit_length()
         if not (
-            0 < query <= result < most
-            and 0 < norm < 1e30
+            0 < query <= result <= MAX_RESULT_BITS
+            and 0 < norm < MAX_INPUT_NORM
             and 0 <= error < math.inf
             and math.log2(norm) + query < most
         ):
@@ -130,16 +132,18 @@ def choose_scales(
     reach = input_norm * max(columns.max(), 1e-30) + np.abs(bias).max()
     # Half of q, less 1/16 for floods and noise.
     room = math.log2(profile.modulus) - 1 - 0.1 - policy.extra_bits
-    result_bits = math.floor(room - math.log2(reach))
-    norms = packing.integer_norms(kernel)
+    result_bits = min(math.floor(room - math.log2(reach)), MAX_RESULT_BITS)
+    norms = packing.answer_norms(kernel, plan, order=1)
+    lengths = packing.answer_norms(kernel, plan, order=2)
     if profile.guarded:
         # The flood's standard deviation, R / sqrt 3, over 2^result_bits.
         per_query = flooding.shift_bound(norms, 0) * 2.0**profile.statistical_bits
     else:
-        per_query = math.sqrt(sampling.ERROR_VARIANCE) * columns.max()
+        per_query = math.sqrt(sampling.ERROR_VARIANCE) * lengths.max()
     per_kernel = input_norm / math.sqrt(12)
     per_query = max(per_query, 1e-30)
     query_bits = round((result_bits + math.log2(per_query / per_kernel)) / 2)
+    query_bits = max(query_bits, 1)
     kernel_bits = result_bits - query_bits
     largest = max(np.abs(kernel).max(), 1e-30)
     kernel_bits = min(kernel_bits, math.floor(60 - math.log2(largest)))
@@ -151,10 +155,11 @@ def choose_scales(
             "smaller input_norm."
         )
     result_bits = query_bits + kernel_bits
-    integer_norms = norms * 2.0**kernel_bits + width
+    weights = width * plan.rows  # of an answer, each rounded by at most 1/2
     bits = 0
     if profile.guarded:
-        shift = flooding.shift_bound(integer_norms, degree) * 2.0**policy.scale_bits
+        shift = flooding.shift_bound(norms * 2.0**kernel_bits + weights, degree)
+        shift *= 2.0**policy.scale_bits
         bits = flooding.flood_bits(shift, profile.statistical_bits)
         bits = max(bits, policy.flood_bits(reach, result_bits))
     elif policy.name != "logits":
@@ -168,19 +173,22 @@ def choose_scales(
             f"profile {profile.name!r}: classes are too many or weights too unequal."
         )
     rounding = math.sqrt(width) * input_norm * 2.0 ** (-kernel_bits - 1)
-    noise = float(integer_norms.max()) * sampling.ERROR_BOUND
-    switching = _switching_error(plan, profile)
-    error = rounding + (noise + 2.0 ** (bits + 1) * (bits > 0)) * 2.0**-result_bits
-    return Scales(query_bits, kernel_bits, bits, error + switching * 2.0**-result_bits)
-
-
-def _switching_error(plan: Plan, profile: Profile) -> float:
-    """Bound of what shorter words add to a phase, in units of the modulus q.
-
-    Each number of an answer is off by at most half a word, c1's against a ternary
-    secret: sub-Gaussian of variance proxy (1/4)(2/3) N, all k results at once with
-    probability 1 - 2^-40.
-    """
+    # Rounding of the query (of its weights' integers too) and of the bias.
+    noise = (math.sqrt(width) * columns.max() * 2.0**kernel_bits + width) / 2 + 1
+    # Errors of the query: sums of fair bits, so sub-Gaussian of their variance.
+    length = lengths.max() * 2.0**kernel_bits + math.sqrt(weights)
+    noise += _tail(plan) * math.sqrt(sampling.ERROR_VARIANCE) * length
+    if profile.guarded:
+        noise += 2.0 ** (bits + 1) + sampling.ERROR_BOUND * (2 * degree + 1)
+    # Shorter words: each number of an answer is off by at most half a word, those of
+    # c1 against a ternary secret: sub-Gaussian of variance proxy (1/4)(2/3) N.
     word = profile.modulus / 2.0 ** (8 * words.WORD_BYTES)
-    tail = 2 * (math.log(2 * plan.classes) + 40 * math.log(2))
-    return word * (0.5 + math.sqrt(tail * plan.degree / 6))
+    noise += word * (0.5 + _tail(plan) * math.sqrt(degree / 6))
+    error = float(rounding + noise * 2.0**-result_bits)
+    return Scales(query_bits, kernel_bits, bits, error)
+
+
+def _tail(plan: Plan) -> float:
+    """Standard deviations that one sub-Gaussian term of any result exceeds with
+    probability below 2^-41."""
+    return math.sqrt(2 * (math.log(2 * plan.classes) + 41 * math.log(2)))

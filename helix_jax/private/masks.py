@@ -37,13 +37,19 @@ class Mask:
     def __init__(self, number: int, content: MaskContent):
         self.number = number
         self._content = [content]
+        self._process = os.getpid()
 
     def spend(self) -> MaskContent:
         """Give the content away.
 
         Raises:
-          ProtocolError: it was given before.
+          ProtocolError: it was given before, or the mask is of a parent process.
         """
+        if os.getpid() != self._process:
+            raise ProtocolError(
+                f"mask {self.number} belongs to process {self._process}; a forked "
+                "child takes masks of its own."
+            )
         try:
             return self._content.pop()
         except IndexError:

@@ -143,9 +143,21 @@ def pack_kernel(kernel: np.ndarray, plan: Plan) -> np.ndarray:
     return packed
 
 
-def integer_norms(kernel: np.ndarray) -> np.ndarray:
-    """[k] sums of magnitudes of each column of integers [d, k], as float64."""
-    return np.abs(kernel).sum(axis=0, dtype=np.float64)
+def answer_norms(kernel: np.ndarray, plan: Plan, *, order: int) -> np.ndarray:
+    """[k] norm of all the weights that share an answer with each result.
+
+    A query's errors fill all coefficients of its ciphertexts, so that every row of an
+    answer's polynomial of weights adds to the noise of every result in it.
+
+    Args:
+      kernel: [d, k] float64.
+      plan: which results share an answer.
+      order: 1 or 2, of the norm.
+    """
+    powers = np.zeros(plan.answers * plan.rows)
+    powers[: plan.classes] = (np.abs(kernel) ** order).sum(axis=0)
+    totals = powers.reshape(plan.answers, plan.rows).sum(axis=1) ** (1 / order)
+    return np.repeat(totals, plan.rows)[: plan.classes]
 
 
 def next_power(value: float) -> int:

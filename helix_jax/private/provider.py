@@ -11,7 +11,6 @@ Reference: Paillier-style re-randomisation for CKKS: ours, see `flooding`. Modul
   switching: Brakerski, Gentry, Vaikuntanathan 2012, eprint 2011/277, section 3.1.
 """
 
-import math
 import secrets
 import threading
 from collections import OrderedDict
@@ -30,7 +29,7 @@ from helix_jax.private import (
     wire,
     words,
 )
-from helix_jax.private.layer import Layer, choose_scales
+from helix_jax.private.layer import MAX_INPUT_NORM, Layer, choose_scales
 from helix_jax.private.masks import MaskContent, MaskPool
 from helix_jax.private.packing import Plan
 from helix_jax.private.policies import ORDER_HIGH_BITS, ORDER_LOW_BITS, Policy
@@ -140,9 +139,10 @@ class Provider:
             )
         if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
             raise ValueError("Provider: kernel and bias must be finite.")
-        if not 0 < input_norm < math.inf:
+        if not 0 < input_norm < MAX_INPUT_NORM:
             raise ValueError(
-                f"Provider: input_norm must be positive, got {input_norm}."
+                f"Provider: input_norm must be positive and below {MAX_INPUT_NORM:g}, "
+                f"got {input_norm}."
             )
         if budget is not None and budget < 1:
             raise ValueError(f"Provider: budget must be positive, got {budget}.")
@@ -199,7 +199,7 @@ class Provider:
             pool = None
             if self.layer.profile.guarded:
                 pool = MaskPool(lambda: self._make_mask(key))
-            self._accounts[key.key] = _Account(pool, self._budget)
+            self._accounts.setdefault(key.key, _Account(pool, self._budget))
         return key.key
 
     def masks(self, key: bytes) -> MaskPool:

@@ -30,8 +30,8 @@ def uniform_residues(seed: bytes, shape: tuple[int, ...], profile: Profile):
     count = int(np.prod(shape)) * profile.degree
     parts = []
     for number, prime in enumerate(profile.primes):
-        # The primes lie just below powers of two: one word in 2^20 is rejected.
-        spare, found = 64, np.empty(0, np.int64)
+        rejected = 2 ** prime.bit_length() / prime - 1
+        spare, found = 64 + int(1.1 * rejected * count), np.empty(0, np.int64)
         while len(found) < count:
             xof = hashlib.shake_128(seed + bytes([number]))
             words = np.frombuffer(xof.digest(8 * (count + spare)), "<u8")
