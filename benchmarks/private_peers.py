@@ -39,7 +39,7 @@ def openfhe_context(batch: int, depth: int = 1):
     parameters.SetRingDim(8192)
     parameters.SetBatchSize(batch)
     context = fhe.GenCryptoContext(parameters)
-    for feature in ("PKE", "KEYSWITCH", "LEVELEDSHE"):
+    for feature in ("PKE", "KEYSWITCH", "LEVELEDSHE", "ADVANCEDSHE"):
         context.Enable(getattr(fhe.PKESchemeFeature, feature))
     return context, context.KeyGen()
 

@@ -7,10 +7,11 @@ ciphertexts; bytes go between them. Only `Client` needs Pyfhel.
 from helix_jax.private.client import Client
 from helix_jax.private.fit_client import FitClient
 from helix_jax.private.fit_provider import FitProvider
-from helix_jax.private.layer import Layer
+from helix_jax.private.layer import Layer, shared_scales
 from helix_jax.private.packing import Plan, plan_layer
 from helix_jax.private.profiles import PROFILES, Profile
 from helix_jax.private.provider import Provider
+from helix_jax.private.summing import sum_answers
 
 __all__ = [
     "PROFILES",
@@ -22,4 +23,6 @@ __all__ = [
     "Profile",
     "Provider",
     "plan_layer",
+    "shared_scales",
+    "sum_answers",
 ]

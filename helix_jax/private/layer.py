@@ -10,6 +10,7 @@ split balances the two errors: rounding of the weights against noise and flood.
 import dataclasses
 import math
 import struct
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -112,9 +113,9 @@ class Scales:
 
 def choose_scales(
     kernel: np.ndarray, bias: np.ndarray, *, input_norm: float, plan: Plan,
-    profile: Profile, policy: Policy,
+    profile: Profile, policy: Policy, shared: tuple[int, int] | None = None,
 ) -> Scales:  # fmt: skip
-    """The scales of least error.
+    """The scales of least error, or those that several providers share.
 
     Args:
       kernel: [d, k] float64.
@@ -123,6 +124,7 @@ def choose_scales(
       plan: of the layer.
       profile: of the ring.
       policy: "order" and "rounded" need room of their own.
+      shared: (query_bits, result_bits) from `shared_scales`, instead of one's own.
 
     Raises:
       ValueError: the weights are too large, or too unequal, for the modulus.
@@ -148,6 +150,13 @@ def choose_scales(
     largest = max(np.abs(kernel).max(), 1e-30)
     kernel_bits = min(kernel_bits, math.floor(60 - math.log2(largest)))
     query_bits = min(result_bits - kernel_bits, 100)
+    if shared is not None:
+        if shared[1] > query_bits + kernel_bits:
+            raise ValueError(
+                f"shared results of {shared[1]} bits are more than the "
+                f"{query_bits + kernel_bits} of this layer; take shared_scales of all."
+            )
+        query_bits, kernel_bits = shared[0], shared[1] - shared[0]
     if min(kernel_bits, query_bits) <= 0:
         raise ValueError(
             f"the layer's results reach {reach:.3g}, too much for the {room:.0f} bits "
@@ -192,3 +201,28 @@ def _tail(plan: Plan) -> float:
     """Standard deviations that one sub-Gaussian term of any result exceeds with
     probability below 2^-41."""
     return math.sqrt(2 * (math.log(2 * plan.classes) + 41 * math.log(2)))
+
+
+def shared_scales(layers: Sequence[Layer]) -> tuple[int, int]:
+    """Scales at which several providers' answers to one query can be added.
+
+    Args:
+      layers: one of each provider, of equal sizes.
+
+    Returns:
+      (query_bits, result_bits), with room for the sum.
+
+    Raises:
+      ValueError: there are none, or their sizes, profiles or input norms differ.
+    """
+    alike = {(one.profile, one.plan, one.input_norm, one.policy) for one in layers}
+    if len(alike) != 1:
+        raise ValueError(
+            "shared_scales: layers need one profile, plan, input_norm and policy, got "
+            f"{len(alike)} different ones."
+        )
+    result_bits = min(one.result_bits for one in layers)
+    return (
+        min(one.query_bits for one in layers),
+        result_bits - math.ceil(math.log2(len(layers))),
+    )

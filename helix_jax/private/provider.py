@@ -109,6 +109,7 @@ class Provider:
         self, kernel: Array, bias: Array | None = None, *, input_norm: float,
         profile: str = "guarded", policy: str = "logits", minimise: str = "time",
         tiles: int | None = None, budget: int | None = None,
+        shared: tuple[int, int] | None = None,
     ):  # fmt: skip
         """Prepare a layer.
 
@@ -121,6 +122,8 @@ class Provider:
           minimise: "time" or "traffic", what the tiling is for.
           tiles: of a query, instead of the planner's choice.
           budget: queries that each client key may ask; None is no limit.
+          shared: scales of several providers whose answers are to be added, from
+            `shared_scales`; None chooses the best for this layer alone.
 
         Raises:
           ValueError: shapes, values or sizes that cannot be.
@@ -152,7 +155,13 @@ class Provider:
         else:
             plan = packing.plan_tiles(*kernel.shape, own, tiles)
         self._scales = choose_scales(
-            kernel, bias, input_norm=input_norm, plan=plan, profile=own, policy=parsed
+            kernel,
+            bias,
+            input_norm=input_norm,
+            plan=plan,
+            profile=own,
+            policy=parsed,
+            shared=shared,
         )
         self.layer = Layer(
             own, plan, self._scales.result_bits, self._scales.query_bits,

@@ -170,11 +170,9 @@ def decode(words: np.ndarray, layout: MomentsFormat) -> Moments:
         subtract(scatter, multiply(centre[j:], int(sums[j])))
         products = to_float(scatter) - float(rest[j]) * rest[j:] / rows
         joint[j, j:] = joint[j:, j] = np.ldexp(products / rows, -2 * bits)
-    # One unit a row is what rounding can take from a variance of zero.
-    variance = np.diagonal(joint)
-    if variance.min() < -(2.0 ** (-2 * bits)) or variance.max() > 4.0 ** (
-        layout.value_bits + 1
-    ):
+    # A variance of zero may have been rounded to a negative one by a silo.
+    variance, bound = np.diagonal(joint), 4.0 ** (layout.value_bits + 1)
+    if variance.min() < -bound * 2.0**-50 or variance.max() > bound:
         raise ProtocolError(
             "decode: a variance of the total is negative or beyond the public bound. "
             "A silo sent what are no moments."

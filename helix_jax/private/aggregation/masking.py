@@ -36,7 +36,9 @@ def add_mask(words: np.ndarray, key: bytes, *, negative: bool = False) -> None:
     for part in blocks(words.shape[1]):
         size = part.stop - part.start
         for stream, row in zip(streams, mask):
-            stream.update_into(memoryview(_ZEROS)[: 8 * size], row[:size].view(np.uint8))
+            stream.update_into(
+                memoryview(_ZEROS)[: 8 * size], row[:size].view(np.uint8)
+            )
         (subtract if negative else add)(words[:, part], mask[:, :size])
 
 

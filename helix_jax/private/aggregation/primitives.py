@@ -46,7 +46,11 @@ _NO_NONCE = bytes(12)
 
 def verifying_key(signing_key: bytes) -> bytes:
     """The public half of an Ed25519 identity."""
-    return Ed25519PrivateKey.from_private_bytes(signing_key).public_key().public_bytes_raw()
+    return (
+        Ed25519PrivateKey.from_private_bytes(signing_key)
+        .public_key()
+        .public_bytes_raw()
+    )
 
 
 def sign(signing_key: bytes, digest: bytes) -> bytes:
@@ -65,7 +69,9 @@ def is_signed(key: bytes, signature: bytes, digest: bytes) -> bool:
 
 def public_key(private_key: bytes) -> bytes:
     """The public half of an X25519 key pair; any 32 bytes are a private key."""
-    return X25519PrivateKey.from_private_bytes(private_key).public_key().public_bytes_raw()
+    return (
+        X25519PrivateKey.from_private_bytes(private_key).public_key().public_bytes_raw()
+    )
 
 
 def agree(private_key: bytes, other: bytes, *, salt: bytes, label: bytes) -> bytes:

@@ -1,0 +1,26 @@
+"""Sums over silos, of which nobody sees one silo's part; see docs/aggregation.md."""
+
+from helix_jax.private.aggregation.aggregator import Aggregator
+from helix_jax.private.aggregation.fixed_point import MomentsFormat, decode, encode
+from helix_jax.private.aggregation.rehearsal import Rehearsal, rehearse
+from helix_jax.private.aggregation.session import (
+    Session,
+    default_threshold,
+    new_identity,
+    new_session,
+)
+from helix_jax.private.aggregation.silo import Silo
+
+__all__ = [
+    "Aggregator",
+    "MomentsFormat",
+    "Rehearsal",
+    "Session",
+    "Silo",
+    "decode",
+    "default_threshold",
+    "encode",
+    "new_identity",
+    "new_session",
+    "rehearse",
+]

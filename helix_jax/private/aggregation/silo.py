@@ -1,0 +1,251 @@
+"""A silo's side of one sum: five messages out, each made from one message in.
+
+    advertise  ->  share  ->  mask  ->  confirm  ->  reveal
+
+A message that is refused changes nothing; a step is taken once and in order. The silo
+never gives a share of both secrets of another silo, and gives none before enough silos
+have signed the same list of survivors.
+
+Reference: Bonawitz et al. 2017, CCS, figure 4, with the steps for active adversaries.
+"""
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+
+from helix_jax.errors import KeyRoleError, ProtocolError
+from helix_jax.private.aggregation import bodies, messages, primitives, shamir
+from helix_jax.private.aggregation.masking import (
+    add_pair_mask,
+    add_self_mask,
+    seed_commitment,
+    share_key,
+)
+from helix_jax.private.aggregation.messages import AGGREGATOR, Kind
+from helix_jax.private.aggregation.session import Session
+from helix_jax.private.aggregation.words import require_words
+
+STEPS = ("advertise", "share", "mask", "confirm", "reveal")
+
+
+class Silo:
+    """The role of one silo in one session; made for it and thrown away after it.
+
+    Args:
+      session: what all agreed on.
+      number: which member this silo is, from 1.
+      signing_key: its identity's private half, 32 bytes.
+      words: [2, session.length] uint64, its vector; see `encode`.
+      random: n -> n random bytes. Anything but the operating system's generator is
+        for tests.
+
+    Raises:
+      KeyRoleError: the signing key is not that member's.
+      ValueError: `words` has another shape.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        number: int,
+        signing_key: bytes,
+        words: np.ndarray,
+        *,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        if number not in session.numbers or (
+            primitives.verifying_key(signing_key) != session.members[number - 1]
+        ):
+            raise KeyRoleError(
+                f"Silo: the signing key is not that of member {number} of the session. "
+                "Give the key whose public half stands in Session.members."
+            )
+        require_words("Silo", words, session.length)
+        self.number = number
+        self._session = session
+        self._signing_key = signing_key
+        self._words: np.ndarray | None = words
+        self._random = random
+        self._step = 0
+        self._shares: dict[int, bytes] = {}
+
+    def advertise(self) -> bytes:
+        """Draw the secrets of this session; returns KEYS."""
+        self._turn("advertise")
+        self._private_key = self._random(primitives.KEY_BYTES)
+        self._mask_key = self._random(primitives.KEY_BYTES)
+        self._seed = self._random(shamir.SECRET_BYTES)
+        self._keys_sent = self._write(
+            Kind.KEYS,
+            primitives.public_key(self._private_key),
+            primitives.public_key(self._mask_key),
+            seed_commitment(self.number, self._seed, session=self._session.digest),
+        )
+        self._step += 1
+        return self._keys_sent
+
+    def share(self, data: bytes) -> bytes:
+        """Take ALL_KEYS; returns SHARES, this silo's secrets split and sealed."""
+        self._turn("share")
+        body = self._read(data, Kind.ALL_KEYS)
+        signed, body = bodies.take_table(self._session, body, messages.KEYS_BYTES)
+        bodies.take_all(body)
+        self._require_enough("advertised keys", signed)
+        if signed.get(self.number) != self._keys_sent:
+            raise ProtocolError(
+                f"silo {self.number}: ALL_KEYS does not hold the keys that it sent."
+            )
+        keys = {k: self._keys_of(k, one) for k, one in signed.items()}
+        flat = [key for pair in keys.values() for key in pair]
+        if len(set(flat)) < len(flat):
+            raise ProtocolError(
+                f"silo {self.number}: two silos advertise the same key. One of them "
+                "copies the other; start anew without it."
+            )
+        parties, threshold = sorted(keys), self._session.threshold
+        split = [
+            shamir.split(secret, parties, threshold=threshold, random=self._random)
+            for secret in (self._seed, self._mask_key)
+        ]
+        pairs = {k: split[0][k] + split[1][k] for k in parties}
+        own_shares = pairs.pop(self.number)
+        sealed = {
+            k: primitives.seal(self._share_key(keys, self.number, k), pair)
+            for k, pair in pairs.items()
+        }
+        self._keys, self._shares[self.number] = keys, own_shares
+        self._step += 1
+        return self._write(Kind.SHARES, bodies.pack_table(self._session, sealed))
+
+    def mask(self, data: bytes) -> bytes:
+        """Take SHARES_FOR; returns MASKED, the vector under all its masks."""
+        self._turn("mask")
+        body = self._read(data, Kind.SHARES_FOR)
+        sealed, body = bodies.take_table(self._session, body, messages.SEALED_BYTES)
+        bodies.take_all(body)
+        if not sealed.keys() <= self._keys.keys() - {self.number}:
+            raise ProtocolError(
+                f"silo {self.number}: shares come from {sorted(sealed)}, keys came "
+                f"from {sorted(self._keys)}."
+            )
+        self._require_enough("shared secrets", {*sealed, self.number})
+        shares = {}
+        for k, one in sealed.items():
+            pair = primitives.unseal(self._share_key(self._keys, k, self.number), one)
+            if pair is None:
+                raise ProtocolError(
+                    f"silo {self.number}: the shares of silo {k} were altered, or "
+                    "sealed for another silo. Start anew; do not go on without them."
+                )
+            shares[k] = pair
+        digest, words = self._session.digest, self._words.copy()
+        add_self_mask(words, self.number, self._seed, session=digest)
+        for k in shares:
+            public = self._keys[k][1]
+            add_pair_mask(words, self.number, self._mask_key, k, public, session=digest)
+        self._shares |= shares
+        self._words = self._seed = self._mask_key = self._private_key = None
+        self._step += 1
+        return self._write(Kind.MASKED, bodies.pack_words(words))
+
+    def confirm(self, data: bytes) -> bytes:
+        """Take SURVIVORS; returns CONFIRM, the list signed."""
+        self._turn("confirm")
+        body = self._read(data, Kind.SURVIVORS)
+        survivors, body = bodies.take_set(self._session, body)
+        bodies.take_all(body)
+        if self.number not in survivors or not survivors <= self._shares.keys():
+            raise ProtocolError(
+                f"silo {self.number}: the survivors {sorted(survivors)} need to "
+                f"include this silo and be among {sorted(self._shares)}."
+            )
+        self._require_enough("sent masked vectors", survivors)
+        self._survivors = survivors
+        self._step += 1
+        return self._write(Kind.CONFIRM, bodies.pack_set(self._session, survivors))
+
+    def reveal(self, data: bytes) -> bytes:
+        """Take REQUEST; returns REVEAL, one share for each silo that began.
+
+        Raises:
+          KeyRoleError: other shares are asked for than those of the survivors' seeds
+            and the others' mask keys.
+          ProtocolError: the message is malformed, or too few silos signed this list.
+        """
+        self._turn("reveal")
+        body = self._read(data, Kind.REQUEST)
+        seeds, body = bodies.take_set(self._session, body)
+        keys, body = bodies.take_set(self._session, body)
+        signed, body = bodies.take_table(
+            self._session, body, messages.confirm_bytes(self._session)
+        )
+        bodies.take_all(body)
+        bodies.require_one_share(seeds, keys)
+        gone = self._shares.keys() - self._survivors
+        if seeds != self._survivors or keys != gone:
+            raise KeyRoleError(
+                f"silo {self.number}: gives the seeds of {sorted(self._survivors)}, as "
+                f"confirmed, and the mask keys of {sorted(gone)}; was asked for those "
+                f"of {sorted(seeds)} and {sorted(keys)}."
+            )
+        for k, one in signed.items():
+            self._require_confirmed(k, one)
+        self._require_enough("confirmed the survivors", signed)
+        seed_shares = {k: self._shares[k][: shamir.SHARE_BYTES] for k in seeds}
+        key_shares = {k: self._shares[k][shamir.SHARE_BYTES :] for k in keys}
+        self._shares = {}
+        self._step += 1
+        return self._write(
+            Kind.REVEAL,
+            bodies.pack_table(self._session, seed_shares),
+            bodies.pack_table(self._session, key_shares),
+        )
+
+    def _turn(self, step: str) -> None:
+        if self._step >= len(STEPS) or STEPS[self._step] != step:
+            now = STEPS[self._step] if self._step < len(STEPS) else "nothing"
+            raise KeyRoleError(
+                f"silo {self.number}: {step} out of turn, {now} is next. Every step is "
+                "taken once; a new sum needs a new Session and a new Silo."
+            )
+
+    def _write(self, kind: Kind, *parts: bytes | memoryview) -> bytes:
+        return messages.write(
+            self._session, self._signing_key, kind, *parts, sender=self.number
+        )
+
+    def _read(self, data: bytes, kind: Kind) -> memoryview:
+        return messages.read(self._session, data, kind, recipient=self.number).body
+
+    def _keys_of(self, k: int, signed: bytes) -> tuple[bytes, bytes]:
+        message = messages.read(self._session, signed, Kind.KEYS, recipient=AGGREGATOR)
+        if message.sender != k:
+            raise ProtocolError(f"silo {self.number}: keys of {message.sender} as {k}.")
+        size = primitives.KEY_BYTES
+        return bytes(message.body[:size]), bytes(message.body[size : 2 * size])
+
+    def _share_key(self, keys: dict, sender: int, recipient: int) -> bytes:
+        other = sender if recipient == self.number else recipient
+        return share_key(
+            self._private_key, keys[other][0], sender, recipient, self._session.digest
+        )
+
+    def _require_confirmed(self, k: int, signed: bytes) -> None:
+        message = messages.read(
+            self._session, signed, Kind.CONFIRM, recipient=AGGREGATOR
+        )
+        survivors, _ = bodies.take_set(self._session, message.body)
+        if message.sender != k or k not in survivors or survivors != self._survivors:
+            raise ProtocolError(
+                f"silo {self.number}: silo {message.sender} confirmed the survivors "
+                f"{sorted(survivors)}, this silo {sorted(self._survivors)}. The "
+                "aggregator tells silos different things: do not go on."
+            )
+
+    def _require_enough(self, what: str, silos) -> None:
+        if len(silos) < self._session.threshold:
+            raise ProtocolError(
+                f"silo {self.number}: {len(silos)} silos {what}, needs "
+                f"{self._session.threshold}."
+            )

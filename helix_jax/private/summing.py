@@ -1,0 +1,60 @@
+"""The sum of several providers' encrypted answers, by someone who can open none.
+
+Each provider answers the same query, with scales that they share, and sends its answer
+to an aggregator instead of the client. Words add up modulo 2^40; the key holder opens
+the sum and sees no single answer. A weighted mean is the sum of layers whose weights
+were scaled before.
+
+It holds as long as the aggregator and the key holder do not work together: an answer
+that reaches the key holder alone is open to it. Each answer is masked anew (`guarded`),
+so that the sum tells nothing but the sum of results.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from helix_jax.errors import ProtocolError
+from helix_jax.private import wire, words
+from helix_jax.private.layer import Layer
+
+
+def sum_answers(answers: Sequence[bytes], layer: Layer) -> bytes:
+    """Add answers to one query.
+
+    Args:
+      answers: messages of different providers, made with shared scales.
+      layer: one of the providers' descriptions.
+
+    Returns:
+      The message for the client, who opens it like any answer.
+
+    Raises:
+      ProtocolError: one is malformed, answers another query, or two are the same.
+      ValueError: there are none.
+    """
+    if not answers:
+        raise ValueError("sum_answers: needs at least one answer, got none.")
+    plan = layer.plan
+    sizes = (plan.width, plan.classes, plan.tiles)
+    numbers = plan.classes + plan.answers * plan.degree
+    total, first, seen = np.zeros(numbers, np.int64), None, set()
+    for answer in answers:
+        message = wire.read(answer, "answer", layer.profile)
+        wire.expect_sizes(message, sizes, numbers * words.WORD_BYTES)
+        first = first or message
+        if (message.key, message.number) != (first.key, first.number):
+            raise ProtocolError(
+                f"answer: query {message.number.hex()} of key {message.key.hex()} is "
+                f"not {first.number.hex()} of {first.key.hex()}; add answers to one "
+                "query."
+            )
+        content = bytes(message.payload)
+        if layer.profile.guarded and content in seen:
+            raise ProtocolError("answer: the same answer came twice.")
+        seen.add(content)
+        total += wire.unpack_integers(message.payload, (numbers,), words.WORD_BYTES)
+    return wire.write(
+        "answer", layer.profile, key=first.key, number=first.number, sizes=sizes,
+        payload=wire.pack_integers(total % words.WORD, words.WORD_BYTES),
+    )  # fmt: skip
