@@ -1,0 +1,114 @@
+"""Whether an attack does better than chance: null intervals, rates, uniformity."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+
+class Correlation(NamedTuple):
+    """A correlation beside those of shuffled truth.
+
+    Attributes:
+      value: Pearson's correlation of estimate and truth.
+      low, high: ends of the middle 95% of it when the truth is shuffled.
+      p_value: share of shuffles at least as far from zero, never below 1 / (1 + R).
+    """
+
+    value: float
+    low: float
+    high: float
+    p_value: float
+
+
+class Rate(NamedTuple):
+    """A share of trials.
+
+    Attributes:
+      value: successes / trials.
+      low, high: ends of its 95% interval.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+def correlate(
+    estimate: np.ndarray,
+    truth: np.ndarray,
+    *,
+    rng: np.random.Generator,
+    shuffles: int = 1000,
+) -> Correlation:
+    """Correlation with its permutation null.
+
+    Args:
+      estimate: any shape, float.
+      truth: the same shape.
+      rng: of the shuffles.
+      shuffles: R.
+
+    Returns:
+      Correlation; a constant estimate has correlation 0.
+
+    Raises:
+      ValueError: the shapes differ.
+
+    Reference: Good 2005, "Permutation, parametric, and bootstrap tests", section 3.
+    """
+    estimate, truth = np.asarray(estimate, float), np.asarray(truth, float)
+    if estimate.shape != truth.shape:
+        raise ValueError(
+            f"correlate: both need one shape, got {list(estimate.shape)} and "
+            f"{list(truth.shape)}."
+        )
+    a, b = _standardised(estimate), _standardised(truth)
+    value = float(a @ b)
+    null = np.array([a @ rng.permutation(b) for _ in range(shuffles)])
+    low, high = np.quantile(null, [0.025, 0.975])
+    as_far = int((np.abs(null) >= abs(value)).sum())
+    return Correlation(value, float(low), float(high), (1 + as_far) / (1 + shuffles))
+
+
+def _standardised(values: np.ndarray) -> np.ndarray:
+    # By the largest first: residues of 109 bits squared would still fit, but not sums.
+    flat = values.reshape(-1) / max(np.abs(values).max(initial=0.0), 1e-300)
+    flat = flat - flat.mean()
+    return flat / max(float(np.linalg.norm(flat)), 1e-300)
+
+
+def rate(successes: int, trials: int, *, level: float = 0.95) -> Rate:
+    """A rate with its exact binomial interval.
+
+    Reference: Clopper and Pearson 1934, Biometrika 26.
+    """
+    if not 0 <= successes <= trials or trials < 1:
+        raise ValueError(f"rate: got {successes} successes of {trials} trials.")
+    interval = stats.binomtest(successes, trials).proportion_ci(level, method="exact")
+    return Rate(successes / trials, float(interval.low), float(interval.high))
+
+
+def uniformity(values: np.ndarray, *, bins: int = 64) -> float:
+    """p-value of values being uniform on [0, 1), by Pearson's chi-squared test.
+
+    Args:
+      values: any shape, float in [0, 1); at least 5 a bin.
+      bins: equal intervals.
+
+    Returns:
+      The p-value: uniform itself if they are, near zero if they are not.
+    """
+    values = np.asarray(values, float).reshape(-1)
+    if len(values) < 5 * bins:
+        raise ValueError(
+            f"uniformity: {bins} bins need {5 * bins} values, got {len(values)}."
+        )
+    counts = np.histogram(values % 1.0, bins, (0.0, 1.0))[0]
+    return float(stats.chisquare(counts).pvalue)
+
+
+def relative_error(estimate: np.ndarray, truth: np.ndarray) -> float:
+    """|estimate - truth| / |truth|, Frobenius norms; 1 is what a guess of zero has."""
+    estimate, truth = np.asarray(estimate, float), np.asarray(truth, float)
+    return float(np.linalg.norm(estimate - truth) / np.linalg.norm(truth))
