@@ -41,7 +41,7 @@ setup(
         "transformers",
     ],
     extras_require={
-        "crypto": ["Pyfhel==3.5.0"],
+        "crypto": ["Pyfhel==3.5.0", "cryptography"],
         "plots": ["matplotlib"],
         "cuda": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],

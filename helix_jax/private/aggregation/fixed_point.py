@@ -1,21 +1,22 @@
 """Moments as integers modulo 2^128 whose sums are exact.
 
 With z = (x, y) of width D = dx + dy, a silo of n rows with mean m and covariance C
-sends
+splits its mean into an integer and a rest, m 2^a = M + d with |d| <= 1/2, and sends
 
-    n,    n M,    n M M' + round(n C 2^(2a)),    M = round(m 2^a) integer,
+    n,    S = n M 2^a + round(n d 2^a),
+    Q = n M M' + round(n (C 2^(2a) + M d' + d M' + d d')),
 
-the matrix as its upper triangle. Everything but the two roundings is integer
-arithmetic, so sums over silos lose nothing, and the raw second moments cancel exactly:
-with s, Q, n the totals and c = floor(s / n),
+the matrix as its upper triangle: sums of z and of z z' with 2a bits after the point.
+The large products are integer arithmetic, only what is small is rounded, and sums over
+silos lose nothing. Totals are split the same way, S / (n 2^a) = c + r with 0 <= r < 1:
 
-    n C 2^(2a) = Q - c s' - s c' + n c c' - r r' / n,    r = s - n c.
+    n C 2^(2a) = (Q - n c c') - n (c r' + r c' + r r'),
 
-No silo's rounding grows in the subtraction: means are accurate to 2^-(a + 1) and
-covariances to about a unit in the last place of a float64. One pass is enough.
+where the first bracket, in which raw second moments usually cancel, is exact. So one
+pass is enough, and the result is as accurate as a float64 can tell.
 
 Budget: with |m| <= X, |C| <= X^2, n <= R for each of P silos and powers of two,
-|Q| <= 2 P R X^2 2^(2a) <= 2^126, which is where a comes from.
+|Q| <= 2 P R X^2 2^(2a) <= 2^126 but for roundings, which is where a comes from.
 
 Reference: ours.
 """
@@ -118,17 +119,22 @@ def encode(moments: Moments, layout: MomentsFormat) -> np.ndarray:
     _require_bounded("mean", (mean_x, mean_y), layout.value_bits)
     _require_bounded("covariance", (cov_xx, cov_xy, cov_yy), 2 * layout.value_bits)
     rows, bits = int(count), layout.fraction_bits
-    mean = np.rint(np.ldexp(np.concatenate([mean_x, mean_y]), bits)).astype(np.int64)
+    scaled = np.ldexp(np.concatenate([mean_x, mean_y]), bits)
+    whole = np.rint(scaled)
+    rest, integer = scaled - whole, whole.astype(np.int64)
     words = zeros(layout.length)
     words[0, 0] = rows
-    words[:, 1 : 1 + len(mean)] = multiply(mean, rows)
+    sums = words[:, 1 : 1 + len(whole)]
+    sums[:] = from_float(np.ldexp(rows * rest, bits))
+    add(sums, multiply(integer, rows << bits))
     for j, part in _triangle(layout):
         if j < layout.dx:
             covariance = np.concatenate([cov_xx[j, j:], cov_xy[j]])
         else:
             covariance = cov_yy[j - layout.dx, j - layout.dx :]
-        words[:, part] = from_float(np.ldexp(rows * covariance, 2 * bits))
-        add(words[:, part], multiply(mean[j:], rows * int(mean[j])))
+        crossed = whole[j] * rest[j:] + rest[j] * scaled[j:]
+        words[:, part] = from_float(rows * (np.ldexp(covariance, 2 * bits) + crossed))
+        add(words[:, part], multiply(integer[j:], rows * int(integer[j])))
     return words
 
 
@@ -156,20 +162,21 @@ def decode(words: np.ndarray, layout: MomentsFormat) -> Moments:
             f"{layout.silos << layout.row_bits}. A silo sent what are no moments."
         )
     sums = to_integers(words[:, 1 : 1 + width])  # [D] Python integers of up to 127 bits
-    centres, rests = sums // rows, sums % rows
-    if max(abs(centres)) > 2 ** (bits + layout.value_bits):
+    wholes, rests = sums // (rows << bits), sums % (rows << bits)
+    if max(abs(wholes)) > 2 ** (bits + layout.value_bits):
         raise ProtocolError(
             f"decode: a mean of the total exceeds 2^{layout.value_bits}, the public "
             "bound. A silo sent what are no moments."
         )
-    centre, rest = centres.astype(np.int64), rests.astype(np.int64)
+    integer, whole = wholes.astype(np.int64), wholes.astype(np.float64)
+    rest = (rests / (rows << bits)).astype(np.float64)
     joint = np.empty((width, width))
     for j, part in _triangle(layout):
         scatter = words[:, part].copy()
-        subtract(scatter, multiply(rest[j:], int(centres[j])))
-        subtract(scatter, multiply(centre[j:], int(sums[j])))
-        products = to_float(scatter) - float(rest[j]) * rest[j:] / rows
-        joint[j, j:] = joint[j:, j] = np.ldexp(products / rows, -2 * bits)
+        subtract(scatter, multiply(integer[j:], rows * int(wholes[j])))
+        crossed = whole[j] * rest[j:] + rest[j] * (whole[j:] + rest[j:])
+        row = np.ldexp(to_float(scatter) / rows - crossed, -2 * bits)
+        joint[j, j:] = joint[j:, j] = row
     # A variance of zero may have been rounded to a negative one by a silo.
     variance, bound = np.diagonal(joint), 4.0 ** (layout.value_bits + 1)
     if variance.min() < -bound * 2.0**-50 or variance.max() > bound:
@@ -177,7 +184,7 @@ def decode(words: np.ndarray, layout: MomentsFormat) -> Moments:
             "decode: a variance of the total is negative or beyond the public bound. "
             "A silo sent what are no moments."
         )
-    mean = np.ldexp((sums / rows).astype(np.float64), -bits)
+    mean = np.ldexp((sums / rows).astype(np.float64), -2 * bits)
     dx = layout.dx
     parts = (rows, mean[:dx], mean[dx:], joint[:dx, :dx], joint[:dx, dx:],
              joint[dx:, dx:])  # fmt: skip
@@ -194,7 +201,7 @@ def _triangle(layout: MomentsFormat):
 
 
 def _require_bounded(name: str, values: tuple[np.ndarray, ...], bits: int) -> None:
-    largest = max(float(np.max(np.abs(value))) for value in values)
+    largest = float(np.max([np.max(np.abs(value)) for value in values]))  # or NaN
     if not largest <= 2.0**bits:
         raise ValueError(
             f"encode: a {name} of this silo is {largest:g}, beyond the public bound "

@@ -1,0 +1,204 @@
+r"""One map from the states of several silos, of which nobody sees one silo's moments.
+
+    python -m experiments.aggregate --workdir=runs/aggregate --silos=5 --dropped=1
+    python -m experiments.aggregate --workdir=runs/aggregate --source=DIR_OR_ID \
+      --target=DIR_OR_ID --data=NAME_FILE_OR_FOLDER --split_by=label
+
+Each silo sums its own rows to moments; the moments are summed under masks, with some
+silos gone before theirs has come; ridge is fitted to the total. Without --source the
+rows are planted: every silo sees its own directions strongly and others weakly.
+
+`aggregate/equal_to_clear_sum` has to be 1: the total is the sum of the silos' integers
+bit for bit. `aggregate/relative_error`, of the map against the one from pooled rows,
+has to be below 1e-9. The reason to do it at all: `aggregate/single_silo_error`, the
+mean share of variance that the map of one silo alone leaves unexplained on held-out
+rows of all, against `aggregate/all_silos_error`.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.fit import choose_map, pair_moments
+from experiments.states import (
+    PairOptions,
+    load_side,
+    open_corpus,
+    paired_states,
+    with_stores,
+)
+from helix_jax.activations import Pair
+from helix_jax.alignment import (
+    Moments,
+    accumulate,
+    evaluate_map,
+    fit_ridge,
+    ridge_at,
+    select_penalty,
+)
+from helix_jax.errors import RunError
+from helix_jax.private.aggregation import MomentsFormat, decode, encode, rehearse
+from helix_jax.private.aggregation.words import add, zeros
+from helix_jax.reports import markdown_table
+from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
+from helix_jax.runs.program import start_program
+from helix_jax.text.hashing import document_of, unit_hash
+
+
+@dataclasses.dataclass(frozen=True)
+class AggregateConfig(PairOptions):
+    """Flags of the experiment."""
+
+    silos: int = option(5, "silos that hold rows")
+    dropped: int = option(1, "silos that leave before their masked moments have come")
+    threshold: int = option(0, "silos that must stay; 0: two thirds and one")
+    rows: int = option(4000, "planted rows of each silo, without --source")
+    source_width: int = option(64, "of planted rows")
+    target_width: int = option(48, "of planted rows")
+    value_bits: int = option(10, "public bound: means below 2^bits, variances 4^bits")
+    split_by: str = option("document", "document or label: what a silo's rows share")
+    seed: int = option(0, "of the planted rows")
+    tiny: bool = option(False, "400 rows of width 12 and 10, or 400 texts of 64 tokens")
+
+
+class SiloRows(NamedTuple):
+    """Moments of every silo, of the pooled rows of some silos, and of held-out rows."""
+
+    silos: list[Moments]
+    pooled: Moments
+    select: Moments
+    test: Moments
+
+
+def run(config: AggregateConfig) -> dict[str, float]:
+    """Aggregate, fit, compare; see the module docstring."""
+    if config.tiny:
+        config = dataclasses.replace(
+            config, limit=400, max_tokens=64, rows=400, source_width=12, target_width=10
+        )
+    if not config.workdir or bool(config.source) != bool(config.target):
+        raise RunError(
+            "aggregate: --workdir is required, and --source and --target both or none."
+        )
+    if not 0 <= config.dropped < config.silos:
+        raise RunError(f"aggregate: cannot drop {config.dropped} of {config.silos}.")
+    directory = open_run(config.workdir, config)
+    if is_done(directory):
+        return read_summary(directory)
+    data = stored_rows(config) if config.source else planted_rows(config)
+    layout = MomentsFormat(
+        *data.pooled.cov_xy.shape, config.silos, value_bits=config.value_bits
+    )
+    vectors = [encode(moments, layout) for moments in data.silos]
+    kept = config.silos - config.dropped
+    result = rehearse(
+        vectors,
+        content=layout.content,
+        threshold=config.threshold or None,
+        leaves={k: "mask" for k in range(kept + 1, config.silos + 1)},
+    )
+    clear = zeros(layout.length)
+    for k in result.survivors:
+        add(clear, vectors[k - 1])
+    moments = decode(result.total, layout)
+    seconds = [result.silo_seconds[k] for k in sorted(result.survivors)]
+    summary = {
+        "aggregate/equal_to_clear_sum": float(np.array_equal(result.total, clear)),
+        "aggregate/survivors": len(result.survivors),
+        "aggregate/rows": int(moments.count),
+        "aggregate/vector_length": layout.length,
+        "aggregate/fraction_bits": layout.fraction_bits,
+        "aggregate/upload_bytes": max(result.upload_bytes.values()),
+        "aggregate/silo_seconds": float(np.mean(seconds)),
+        "aggregate/aggregator_seconds": result.aggregator_seconds,
+    } | map_errors(moments, data, kept)
+    print(markdown_table(["quantity", "value"], [list(one) for one in summary.items()]))
+    return finish_run(directory, summary)
+
+
+def map_errors(moments: Moments, data: SiloRows, kept: int) -> dict[str, float]:
+    """The map of the total against the pooled map and against maps of one silo."""
+    chosen = choose_map({"fit": moments, "select": data.select}).fit
+    penalty = [float(chosen.penalty)]
+    pooled = ridge_at(fit_ridge(data.pooled, penalties=penalty), 0).map
+    gap = np.linalg.norm(chosen.map.kernel - pooled.kernel)
+    alone = [
+        select_penalty(fit_ridge(one), data.select).fit.map for one in data.silos[:kept]
+    ]
+    errors = [1 - float(evaluate_map(one, data.test).r2) for one in alone]
+    return {
+        "aggregate/relative_error": float(gap / np.linalg.norm(pooled.kernel)),
+        "aggregate/all_silos_error": 1 - float(evaluate_map(chosen.map, data.test).r2),
+        "aggregate/single_silo_error": float(np.mean(errors)),
+        "aggregate/single_silo_error_least": min(errors),
+    }
+
+
+def planted_rows(config: AggregateConfig) -> SiloRows:
+    """y = x W + noise with one W; the spectrum of x is another in every silo."""
+    rng = np.random.default_rng(config.seed)
+    dx, dy = config.source_width, config.target_width
+    kernel = rng.normal(size=(dx, dy)) / np.sqrt(dx)
+    spectra = [rng.permutation(np.logspace(0, -3, dx)) for _ in range(config.silos)]
+    means = rng.normal(size=(config.silos, dx))
+
+    def draw(silo: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
+        x = means[silo] + rng.normal(size=(rows, dx)) * spectra[silo]
+        return x, x @ kernel + 0.1 * rng.normal(size=(rows, dy))
+
+    fit = [draw(silo, config.rows) for silo in range(config.silos)]
+    held_out = -(-config.rows // config.silos)
+
+    def mixture() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        return (draw(silo, held_out) for silo in range(config.silos))
+
+    return SiloRows(
+        [accumulate([pair]) for pair in fit],
+        accumulate(fit[: config.silos - config.dropped]),
+        accumulate(mixture()),
+        accumulate(mixture()),
+    )
+
+
+def stored_rows(config: AggregateConfig) -> SiloRows:
+    """The states of two models on a corpus, its fit split dealt out to the silos."""
+    options, corpus = with_stores(config), open_corpus(config)
+    source = load_side(config.source, options, layer=config.source_layer)
+    target = load_side(config.target, options, layer=config.target_layer)
+    pairs = {
+        split: paired_states(source, target, corpus, split, options)
+        for split in ("fit", "select", "test")
+    }
+    owner = owners(pairs["fit"], config)
+    parts = [np.flatnonzero(owner == silo) for silo in range(config.silos)]
+    if min(map(len, parts)) < 2:
+        raise RunError(
+            f"aggregate: {config.silos} silos get {[len(part) for part in parts]} rows "
+            f"by {config.split_by}; each needs 2. Use fewer --silos or more texts."
+        )
+    kept = np.flatnonzero(owner < config.silos - config.dropped)
+    return SiloRows(
+        [pair_moments(pairs["fit"].select(part)) for part in parts],
+        pair_moments(pairs["fit"].select(kept)),
+        pair_moments(pairs["select"]),
+        pair_moments(pairs["test"]),
+    )
+
+
+def owners(pair: Pair, config: AggregateConfig) -> np.ndarray:
+    """[N] the silo of each row, from 0; no document is dealt to two silos."""
+    if config.split_by == "document":
+        place = [unit_hash(document_of(one), salt="silo") for one in pair.ids]
+        return (np.array(place) * config.silos).astype(int)
+    if config.split_by != "label" or (pair.labels < 0).any():
+        raise RunError(
+            f"aggregate: --split_by={config.split_by}: needs document, or label on a "
+            "corpus whose texts all have one."
+        )
+    return pair.labels % config.silos
+
+
+if __name__ == "__main__":
+    start_program(AggregateConfig, run)

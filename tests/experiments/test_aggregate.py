@@ -1,0 +1,51 @@
+"""aggregate end to end, tiny: planted rows and real stores."""
+
+import pytest
+
+from experiments import aggregate
+from helix_jax.errors import ProtocolError, RunError
+
+
+def test_planted_silos(tmp_path):
+    config = aggregate.AggregateConfig(
+        workdir=str(tmp_path / "w"), silos=6, dropped=1, tiny=True
+    )
+    summary = aggregate.run(config)
+    assert summary["aggregate/equal_to_clear_sum"] == 1.0
+    assert summary["aggregate/survivors"] == 5
+    assert summary["aggregate/rows"] == 5 * 400
+    assert summary["aggregate/relative_error"] < 1e-9
+    length = 1 + 22 + 22 * 23 // 2
+    assert summary["aggregate/vector_length"] == length
+    assert 0 < summary["aggregate/upload_bytes"] - 16 * length < 4096
+    error, alone = (
+        summary[f"aggregate/{name}_error"] for name in ("all_silos", "single_silo")
+    )
+    assert error < summary["aggregate/single_silo_error_least"] <= alone
+    assert aggregate.run(config) == summary
+
+
+def test_stored_silos(models, texts, tmp_path):
+    config = aggregate.AggregateConfig(
+        workdir=str(tmp_path / "w"), source=str(models["llama"]), silos=4, dropped=1,
+        target=str(models["gpt_neox"]), data=str(texts), split_by="label", tiny=True,
+    )  # fmt: skip
+    summary = aggregate.run(config)
+    assert summary["aggregate/equal_to_clear_sum"] == 1.0
+    assert summary["aggregate/relative_error"] < 1e-9
+
+
+def test_what_cannot_be_run_is_refused(tmp_path):
+    def run(**flags):
+        return aggregate.run(aggregate.AggregateConfig(tiny=True, **flags))
+
+    with pytest.raises(RunError, match="--workdir is required"):
+        run()
+    with pytest.raises(RunError, match="--source and --target both or none"):
+        run(workdir=str(tmp_path / "a"), source="model")
+    with pytest.raises(RunError, match="cannot drop 5 of 5"):
+        run(workdir=str(tmp_path / "b"), dropped=5)
+    with pytest.raises(ProtocolError, match="3 of 5 silos sent MASKED, needs 4"):
+        run(workdir=str(tmp_path / "c"), dropped=2)
+    with pytest.raises(ValueError, match="beyond the public bound"):
+        run(workdir=str(tmp_path / "d"), value_bits=-3)
