@@ -1,0 +1,81 @@
+"""Distributions, by chi-square: a right sampler fails once in 10^9 runs."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from helix_jax.private import PROFILES, sampling
+
+LEAST_P = 1e-9
+# Of the seed 0, 1, ..., 31 in profile "open", by hashlib alone.
+KNOWN = [[21616250796127, 233775855935653, 12877261483282], [13628, 33196, 4435]]
+SIZE = 2**19
+
+
+def fits(counts, probabilities) -> bool:
+    expected = np.asarray(probabilities) * np.sum(counts)
+    return stats.chisquare(counts, expected).pvalue > LEAST_P
+
+
+def test_ternary():
+    values = sampling.ternary((SIZE,))
+    assert set(np.unique(values)) == {-1, 0, 1}
+    assert fits(np.bincount(values + 1), [1 / 3] * 3)
+    # Neighbours are independent.
+    pairs = 3 * (values[::2] + 1) + values[1::2] + 1
+    assert fits(np.bincount(pairs, minlength=9), [1 / 9] * 9)
+
+
+def test_centred_binomial():
+    values = sampling.centred_binomial((2, SIZE // 2)).reshape(-1)
+    assert np.abs(values).max() <= sampling.ERROR_BOUND
+    assert abs(values.mean()) < 6 * np.sqrt(sampling.ERROR_VARIANCE / SIZE)
+    assert abs(values.var() / sampling.ERROR_VARIANCE - 1) < 0.015
+    law = stats.binom(42, 0.5)
+    inner = np.arange(-10, 11)
+    counts = [(values == i).sum() for i in inner]
+    counts += [(values < -10).sum(), (values > 10).sum()]
+    probabilities = [*law.pmf(inner + 21), law.cdf(10), law.sf(31)]
+    assert fits(counts, np.array(probabilities) / np.sum(probabilities))
+
+
+@pytest.mark.parametrize("bits", [1, 8, 50, 62])
+def test_uniform_bits(bits):
+    values = sampling.uniform_bits(bits, (2, SIZE // 8)).reshape(-1)
+    assert values.min() >= 0
+    assert values.max() < 2**bits
+    size = min(bits, 6)
+    for part in (values & (2**size - 1), values >> (bits - size)):
+        assert fits(np.bincount(part, minlength=2**size), [2.0**-size] * 2**size)
+
+
+@pytest.mark.parametrize("name", sorted(PROFILES))
+def test_uniform_residues(name):
+    profile = PROFILES[name]
+    values = sampling.uniform_residues(b"s" * 32, (3, 8), profile)
+    assert values.shape == (3, 8, len(profile.primes), profile.degree)
+    for number, prime in enumerate(profile.primes):
+        own = values[:, :, number].reshape(-1)
+        assert own.min() >= 0
+        assert own.max() < prime
+        bins = np.array([int(value) * 64 // prime for value in own])
+        edges = [-(-prime * i // 64) for i in range(65)]
+        assert fits(np.bincount(bins, minlength=64), np.diff(edges) / prime)
+        assert fits(np.bincount(own & 63, minlength=64), [1 / 64] * 64)
+
+
+def test_uniform_residues_are_a_function_of_the_seed():
+    profile = PROFILES["guarded"]
+    one, same = (sampling.uniform_residues(b"a" * 32, (2,), profile) for _ in range(2))
+    np.testing.assert_array_equal(one, same)
+    other = sampling.uniform_residues(b"b" + b"a" * 31, (2,), profile)
+    assert (one == other).mean() < 1e-3
+    # Nor do two polynomials, or two primes, of one seed agree.
+    assert (one[0] == one[1]).mean() < 1e-3
+    assert (one[:, 0] % 2**40 == one[:, 1] % 2**40).mean() < 1e-3
+
+
+def test_a_known_expansion():
+    """Both sides must expand seeds alike, in every release: these never change."""
+    values = sampling.uniform_residues(bytes(range(32)), (), PROFILES["open"])
+    assert values[:, :3].tolist() == KNOWN
