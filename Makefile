@@ -29,7 +29,7 @@ $(VENV)/dev.stamp: $(VENV)/crypto.stamp
 	$(PIP) -e '.[dev]'
 	@touch $@
 
-demo: $(VENV)/core.stamp
+demo: $(VENV)/crypto.stamp
 	$(VENV)/bin/python -m experiments.demo --workdir=$(WORKDIR)
 
 test: $(VENV)/dev.stamp

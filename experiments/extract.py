@@ -13,13 +13,13 @@ import dataclasses
 
 from experiments.states import (
     ExtractionOptions,
+    Side,
     TextOptions,
     open_corpus,
+    states_of,
     with_stores,
 )
-from helix_jax.activations import extract
 from helix_jax.errors import RunError
-from helix_jax.fingerprint import fingerprint
 from helix_jax.models import load_model, load_tokenizer, model_name
 from helix_jax.reports import markdown_table
 from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
@@ -50,36 +50,17 @@ def run(config: ExtractConfig) -> dict[str, float]:
     options = with_stores(config)
     corpus = open_corpus(config)
     revision = config.revision or None
-    model = load_model(config.model, dtype=config.dtype, revision=revision)
-    tokenizer = load_tokenizer(config.model, revision=revision)
-    layers = tuple(int(layer) for layer in config.layers)
+    side = Side(
+        model_name(config.model),
+        tuple(int(layer) for layer in config.layers),
+        load_model(config.model, dtype=config.dtype, revision=revision),
+        load_tokenizer(config.model, revision=revision),
+        None,
+    )
     summary: dict[str, float] = {}
     rows = []
     for split in config.splits:
-        record = {**corpus.fingerprint, "split": split}
-        settings = {
-            "layers": layers,
-            "pooling": config.pooling,
-            "final_norm": config.final_norm,
-            "max_tokens": config.max_tokens,
-            "dtype": config.dtype,
-            "text": record,
-            "weights": model.fingerprint["weights"],
-        }
-        place = f"{model_name(config.model).replace('/', '--')}-{corpus.name}-{split}"
-        store = extract(
-            model,
-            tokenizer,
-            corpus.read(split),
-            f"{options.stores}/{place}-{fingerprint(settings)}",
-            layers=layers,
-            final_norm=config.final_norm,
-            pooling=config.pooling,
-            max_tokens=config.max_tokens,
-            token_budget=config.token_budget or "auto",
-            text_fingerprint=record,
-            total=corpus.counts[split],
-        )
+        store = states_of(side, corpus, split, options)
         summary |= {f"{split}/{name}": value for name, value in store.counts.items()}
         speed = store.throughput.get("tokens_per_second")
         if speed is not None:

@@ -60,7 +60,7 @@ class Side(NamedTuple):
     """A model that is ready to be run, or embeddings made elsewhere."""
 
     name: str
-    layer: int
+    layers: tuple[int, ...]
     model: Model | None
     tokenizer: Any | None
     imported: Store | None
@@ -69,10 +69,11 @@ class Side(NamedTuple):
 def load_side(name: str, options: ExtractionOptions, *, layer: int = -1) -> Side:
     """Load a model and its tokenizer, or open a file of embeddings."""
     if name.startswith(IMPORTED):
-        return Side(name, 0, None, None, load_embeddings(name.removeprefix(IMPORTED)))
+        store = load_embeddings(name.removeprefix(IMPORTED))
+        return Side(name, (0,), None, None, store)
     return Side(
         model_name(name),
-        layer,
+        (layer,),
         load_model(name, dtype=options.dtype),
         load_tokenizer(name),
         None,
@@ -130,7 +131,7 @@ def states_of(
     if kept is not None:
         record["kept"] = kept
     settings = {
-        "layer": side.layer,
+        "layers": side.layers,
         "pooling": options.pooling,
         "final_norm": options.final_norm,
         "max_tokens": options.max_tokens,
@@ -144,7 +145,7 @@ def states_of(
         side.tokenizer,
         texts(),
         f"{options.stores}/{place}-{fingerprint(settings)}",
-        layers=(side.layer,),
+        layers=side.layers,
         final_norm=options.final_norm,
         pooling=options.pooling,
         max_tokens=options.max_tokens,

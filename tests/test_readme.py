@@ -19,3 +19,13 @@ def test_the_example_runs(tmp_path, monkeypatch):
     )
     assert 0.2 < score < 1
     assert np.isfinite(np.asarray(names["y_hat"])).all()
+
+
+def test_the_encrypted_example_runs(capsys):
+    pytest.importorskip("Pyfhel")
+    code = README.read_text().split("```python\n")[2].split("```")[0]
+    names = {}
+    exec(compile(code, str(README), "exec"), names)
+    wanted = names["x"] @ names["kernel"] + names["bias"]
+    assert np.abs(names["logits"] - wanted).max() <= names["layer"].error < 1e-3
+    assert "at most" in capsys.readouterr().out

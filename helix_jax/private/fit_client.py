@@ -116,8 +116,8 @@ class FitClient:
         wire.expect_sizes(message, (count,), length)
         parts = wire.unpack_integers(message.payload, numbers, words.WORD_BYTES)
         phases = words.open_words(client._secret, *parts, np.arange(degree))
-        mean = np.ldexp(phases.reshape(-1)[: self.offer.width], -self.offer.mean_bits)
-        self._mean_y = mean
+        scaled = phases.reshape(-1)[: self.offer.width]
+        self._mean_y = np.ldexp(scaled, self.offer.exponents - self.offer.mean_bits)
 
     def read(self, data: bytes) -> None:
         """Read one message of results; reading it again changes nothing.

@@ -119,7 +119,8 @@ class FitOffer:
       rows: n.
       digest: of the row ids, see `rows_digest`.
       norm_bits: every integer column's norm is at most 2^norm_bits.
-      mean_bits: log2 of the scale of the encrypted means.
+      mean_bits: log2 of the scale of the encrypted means, each in units of
+        2^exponents[j].
       energy: trace of cov_yy, for R2.
       exponents: [d_y] column j is integers times 2^exponents[j].
     """

@@ -77,7 +77,8 @@ class FitProvider:
         exponents = np.frexp(np.where(largest > 0, largest, 1))[1] - KERNEL_BITS
         self._y = np.rint(np.ldexp(y, -exponents)).astype(np.float64)
         norm = float(np.linalg.norm(self._y, axis=0).max())
-        mean = float(np.abs(self._mean).max())
+        self._scaled_mean = np.ldexp(self._mean, -exponents)
+        mean = float(np.abs(self._scaled_mean).max())
         room = own.modulus.bit_length() - 4
         self.offer = FitOffer(
             own,
@@ -163,7 +164,7 @@ class FitProvider:
         key, profile = self._registered(), self.offer.profile
         count = -(-self.offer.width // profile.degree)
         mean = np.zeros(count * profile.degree)
-        mean[: self.offer.width] = self._mean
+        mean[: self.offer.width] = self._scaled_mean
         scaled = residues.scaled_residues(
             mean.reshape(count, -1), self.offer.mean_bits, profile
         )

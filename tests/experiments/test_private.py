@@ -1,0 +1,65 @@
+"""The encrypted experiments end to end, tiny, planted and on real states."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("Pyfhel")
+
+from experiments import encrypted, private_fit
+
+
+def test_encrypted_made_up(tmp_path):
+    config = encrypted.EncryptedConfig(workdir=str(tmp_path / "w"), tiny=True)
+    summary = encrypted.run(config)
+    assert summary["encrypted/argmax_agreement"] == 1
+    assert summary["encrypted/max_error"] <= summary["encrypted/stated_error"] < 1e-4
+    assert summary["encrypted/query_bytes"] <= 135_000
+    assert summary["encrypted/answer_bytes"] <= 135_000
+    assert encrypted.run(config) == summary
+
+
+def test_encrypted_order_keeps_the_label_only(tmp_path):
+    config = encrypted.EncryptedConfig(
+        workdir=str(tmp_path / "w"), policy="order", tiny=True
+    )
+    summary = encrypted.run(config)
+    assert summary["encrypted/argmax_agreement"] == 1
+    assert "encrypted/max_error" not in summary
+
+
+def test_a_real_classifier_and_a_real_fit(models, texts, tmp_path):
+    sides = {
+        "source": str(models["llama"]), "target": str(models["gpt_neox"]),
+        "data": str(texts), "stores": str(tmp_path / "stores"), "tiny": True,
+    }  # fmt: skip
+    summary = encrypted.run(
+        encrypted.EncryptedConfig(workdir=str(tmp_path / "e"), **sides)
+    )
+    assert summary["encrypted/argmax_agreement"] == 1
+    assert summary["encrypted/accuracy"] == summary["encrypted/plain_accuracy"]
+    assert summary["encrypted/max_error"] <= summary["encrypted/stated_error"]
+    summary = private_fit.run(
+        private_fit.PrivateFitConfig(workdir=str(tmp_path / "f"), **sides)
+    )
+    assert summary["private_fit/relative_error"] < 1e-4
+    difference = (
+        summary["private_fit/test_accuracy"]
+        - summary["private_fit/plain_test_accuracy"]
+    )
+    assert abs(difference) < 0.02  # of a hundred texts: at most two
+    assert summary["private_fit/map_error"] < 1e-2
+
+
+def test_planted_fit_with_a_rank(tmp_path):
+    both = {
+        rank: private_fit.run(
+            private_fit.PrivateFitConfig(
+                workdir=str(tmp_path / str(rank)), rank=rank, tiny=True
+            )
+        )
+        for rank in (0, 6)
+    }
+    assert both[0]["private_fit/map_error"] < 1e-4
+    assert both[6]["private_fit/map_error"] > 0.1
+    assert both[6]["private_fit/upload_bytes"] < both[0]["private_fit/upload_bytes"]
+    assert np.isfinite(both[6]["private_fit/map_error"])

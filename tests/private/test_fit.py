@@ -1,0 +1,274 @@
+"""The encrypted fit against plain moments, integer twins, and every misuse."""
+
+import numpy as np
+import pytest
+
+from helix_jax.alignment import accumulate, fit_ridge, ridge_at, select_by_gcv
+from helix_jax.errors import KeyRoleError, ProtocolError
+from helix_jax.private import (
+    Client,
+    FitClient,
+    FitProvider,
+    fit_plan,
+    fit_provider,
+    residues,
+)
+from helix_jax.private.profiles import PROFILES
+
+pytest.importorskip("Pyfhel")
+ROWS, WIDTH, TARGET = 150, 30, 12
+
+
+def make_rows(rows=ROWS, width=WIDTH, target=TARGET, seed=0):
+    """Rows with means far from zero and columns of very different size."""
+    generator = np.random.default_rng(seed)
+    x = generator.normal(size=(rows, width)) * np.logspace(-2, 2, width) + 7
+    y = x[:, :target] / np.logspace(-2, 2, width)[:target]
+    y = y @ generator.normal(size=(y.shape[1], target)) - 40
+    return x, (y + generator.normal(size=y.shape)) * np.logspace(1, -3, target)
+
+
+@pytest.fixture(scope="module")
+def clients():
+    return {name: Client(name) for name in PROFILES}
+
+
+def play(client, x, y, *, ids=None, rank=None, **kwargs):
+    """Both sides of a fit; the client's side with everything read."""
+    provider = FitProvider(y, ids=ids, profile=client.profile.name, **kwargs)
+    provider.register(client.public_bundle())
+    fit = FitClient(client, provider.offer.to_bytes(), x, ids=ids, rank=rank)
+    for message in fit.chunks():
+        provider.absorb(message)
+    fit.read_mean(provider.mean_message())
+    for message in provider.results():
+        fit.read(message)
+    return fit
+
+
+def scaled_error(found, wanted, x, y):
+    scales = np.outer(x.std(0), y.std(0))
+    return np.abs((np.asarray(found) - np.asarray(wanted)) / scales).max()
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_moments_equal_the_plain_ones(clients, name):
+    x, y = make_rows()
+    ids = [f"text-{i}" for i in range(ROWS)]
+    moments = play(clients[name], x, y, ids=ids).moments()
+    plain = accumulate([(x, y)])
+    assert scaled_error(moments.cov_xy, plain.cov_xy, x, y) < 2e-5
+    assert (np.abs(np.asarray(moments.mean_y) - y.mean(0)) / y.std(0)).max() < 1e-5
+    np.testing.assert_allclose(moments.cov_xx, plain.cov_xx, rtol=1e-6, atol=1e-12)
+    assert float(moments.count) == ROWS
+    energy = np.trace(np.asarray(plain.cov_yy))
+    np.testing.assert_allclose(np.trace(np.asarray(moments.cov_yy)), energy, rtol=1e-6)
+    for choose in (
+        lambda m: ridge_at(fit_ridge(m, penalties=[1e-4]), 0).map,
+        lambda m: select_by_gcv(fit_ridge(m), m).fit.map,
+    ):
+        ours, theirs = choose(moments), choose(plain)
+        predictions = [
+            x @ np.asarray(m.kernel) + np.asarray(m.bias) for m in (ours, theirs)
+        ]
+        error = (predictions[0] - predictions[1]) / y.std(0)
+        assert np.abs(error).max() < 2e-3
+
+
+def test_rows_wider_than_a_ciphertext(clients):
+    x, y = make_rows(60, 2100, 4)
+    fit = play(clients["compact"], x, y, rows_per_width=0.01)
+    assert (fit.plan.tiles, fit.plan.tile, fit.plan.blocks) == (2, 1050, 1)
+    plain = accumulate([(x, y)])
+    assert scaled_error(fit.moments().cov_xy, plain.cov_xy, x, y) < 1e-4
+
+
+def test_many_messages_and_many_targets(clients):
+    """More than one message of rows, block of targets, and message of results."""
+    x, y = make_rows(1500, 8, 8)
+    y = np.tile(y, 36)[:, :270]
+    y += np.random.default_rng(1).normal(size=y.shape) * y.std(0)
+    client = clients["compact"]
+    provider = FitProvider(y, profile="compact")
+    provider.register(client.public_bundle())
+    fit = FitClient(client, provider.offer.to_bytes(), x)
+    assert fit.plan.chunks == 3
+    for message in fit.chunks():
+        provider.absorb(message)
+    fit.read_mean(provider.mean_message())
+    results = list(provider.results())
+    assert len(results) == 9
+    for message in reversed(results):
+        fit.read(message)
+    plain = accumulate([(x, y)])
+    assert scaled_error(fit.moments().cov_xy, plain.cov_xy, x, y) < 1e-5
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_residue_products_equal_big_integers(name):
+    """Sums of turned ciphertexts, against polynomials over Python's integers."""
+    profile = PROFILES[name]
+    generator = np.random.default_rng(2)
+    plan = fit_plan.plan_fit(5, profile.degree // 3, profile)
+    assert (plan.blocks, plan.groups, plan.chunk) == (3, 2, 2)
+    primes = residues.column(profile)
+    shape = (plan.chunk, 1, 2, len(profile.primes), profile.degree)
+    pairs = generator.integers(0, primes, shape)
+    y = generator.integers(-(2**15), 2**15, (plan.chunk * plan.blocks, 2))
+    weights = y.reshape(plan.chunk, plan.blocks, 2).swapaxes(0, 1).reshape(-1, 2)
+    limbs = fit_provider._limbs(pairs, plan=plan, profile=profile)
+    zeros = np.zeros((2, *shape[1:]), np.int64)
+    found = fit_provider._add_products(
+        zeros, weights.astype(np.float64), limbs, profile=profile
+    )
+    invert = residues.exact("profile")(residues.inverse_transform)
+    coefficients = np.asarray(invert(pairs, profile=profile)).astype(object)
+    found = np.asarray(invert(np.asarray(found), profile=profile))
+    wanted = np.zeros(found.shape, object)
+    for group in range(plan.chunk):
+        for block in range(plan.blocks):
+            # X^(-b m): the first b m coefficients come back at the end, negated.
+            turned = np.roll(coefficients[group], -block * plan.tile, axis=-1)
+            if block:
+                turned[..., -block * plan.tile :] *= -1
+            for column in range(2):
+                own = int(y[group * plan.blocks + block, column])
+                wanted[column] += own * turned
+    assert (found == wanted % primes.astype(object)).all()
+
+
+def test_a_killed_provider_resumes(clients, tmp_path):
+    x, y = make_rows(1500, 8, 5)
+    client = clients["guarded"]
+
+    def begin():
+        provider = FitProvider(y)
+        provider.register(client.public_bundle())
+        return provider
+
+    provider = begin()
+    fit = FitClient(client, provider.offer.to_bytes(), x)
+    messages = list(fit.chunks())
+    assert len(messages) == 3
+    assert begin().restore(tmp_path) == 0
+    provider.absorb(messages[0])
+    provider.save(tmp_path)
+    provider.absorb(messages[1])  # lost
+    provider = begin()
+    assert provider.restore(tmp_path) == 1 == provider.next_chunk
+    for message in fit.chunks(start=provider.next_chunk):
+        provider.absorb(message)
+    fit.read_mean(provider.mean_message())
+    for message in provider.results():
+        fit.read(message)
+    plain = accumulate([(x, y)])
+    assert scaled_error(fit.moments().cov_xy, plain.cov_xy, x, y) < 1e-5
+    assert [path.name for path in tmp_path.iterdir()] == ["sums.npz"]
+    other = FitProvider(y + 1e3 * np.arange(1500)[:, None])
+    other.register(client.public_bundle())
+    with pytest.raises(ProtocolError, match="other rows or another client"):
+        other.restore(tmp_path)
+
+
+def test_rank_projects_and_expands(clients):
+    generator = np.random.default_rng(3)
+    hidden = generator.normal(size=(ROWS, 4))
+    x = hidden @ generator.normal(size=(4, WIDTH)) + 5
+    y = hidden @ generator.normal(size=(4, TARGET))
+    fit = play(clients["guarded"], x, y, rank=4)
+    assert fit.moments().cov_xy.shape == (4, TARGET)
+    affine = ridge_at(fit_ridge(fit.moments(), penalties=[1e-8]), 0).map
+    wide = fit.expand(affine)
+    assert wide.kernel.shape == (WIDTH, TARGET)
+    assert np.abs(x @ wide.kernel + np.asarray(wide.bias) - y).max() < 1e-2
+
+
+def test_masked_results_are_fresh_and_open_ones_are_not(clients):
+    """The same sums sent twice: masked c1 differs everywhere, unmasked nowhere."""
+    x, y = make_rows()
+    for name, fresh in (("guarded", True), ("compact", False)):
+        provider = FitProvider(y, profile=name)
+        provider.register(clients[name].public_bundle())
+        fit = FitClient(clients[name], provider.offer.to_bytes(), x)
+        for message in fit.chunks():
+            provider.absorb(message)
+        both = [b"".join(provider._results(provider._plan)) for _ in range(2)]
+        assert (both[0] != both[1]) == fresh
+
+
+def test_the_guard_and_the_order_of_messages(clients):
+    x, y = make_rows()
+    client = clients["compact"]
+
+    def begin(y=y, **kwargs):
+        provider = FitProvider(y, profile="compact", **kwargs)
+        return provider, FitClient(client, provider.offer.to_bytes(), x[: len(y)])
+
+    provider, fit = begin()
+    with pytest.raises(KeyRoleError, match="no client key is registered"):
+        provider.absorb(next(fit.chunks()))
+    provider.register(client.public_bundle())
+    provider.register(client.public_bundle())
+    with pytest.raises(KeyRoleError, match="make a FitProvider for each client"):
+        provider.register(Client("compact").public_bundle())
+    with pytest.raises(ProtocolError, match="messages of rows are missing"):
+        provider.results()
+    message = next(fit.chunks())
+    provider.absorb(message)
+    with pytest.raises(ProtocolError, match="rows"):
+        provider.absorb(message)
+    list(provider.results())
+    with pytest.raises(ProtocolError, match="given before"):
+        provider.results()
+    with pytest.raises(ProtocolError, match="results are missing"):
+        fit.moments()
+
+    provider, fit = begin(y[:50])
+    provider.register(client.public_bundle())
+    with pytest.raises(ProtocolError, match=r"50 rows .* width 30 would reveal 60%"):
+        provider.absorb(next(fit.chunks()))
+    assert provider.next_chunk == 0
+
+
+def test_rows_must_be_the_same_texts(clients):
+    x, y = make_rows()
+    client, ids = clients["open"], [f"t{i}" for i in range(ROWS)]
+    provider = FitProvider(y, ids=ids, profile="open")
+    offer = provider.offer.to_bytes()
+    FitClient(client, offer, x, ids=ids)
+    for wrong in (None, ids[::-1], [*ids[:-1], "t"]):
+        with pytest.raises(ProtocolError, match="row ids are not those"):
+            FitClient(client, offer, x, ids=wrong)
+    with pytest.raises(ProtocolError, match="the provider has 150 rows"):
+        FitClient(client, offer, x[:-1], ids=ids[:-1])
+
+
+def test_bad_rows_are_refused(clients):
+    x, y = make_rows()
+    with pytest.raises(ValueError, match="y must be finite"):
+        FitProvider(np.where(y == y[3, 3], np.nan, y))
+    with pytest.raises(ValueError, match=r"shape \[n, d_y\]"):
+        FitProvider(y[:, 0])
+    offer = FitProvider(y, profile="open").offer.to_bytes()
+    with pytest.raises(ValueError, match="must be finite"):
+        FitClient(clients["open"], offer, np.where(x == x[3, 3], np.inf, x))
+    with pytest.raises(TypeError, match="real numbers"):
+        FitClient(clients["open"], offer, x.astype(complex))
+    with pytest.raises(ValueError, match="rank must be from 1 to 30"):
+        FitClient(clients["open"], offer, x, rank=31)
+
+
+def test_constant_columns_and_float32(clients):
+    x, y = make_rows()
+    x[:, 3], y[:, 2] = 4.0, -1.0
+    x, y = x.astype(np.float32), y.astype(np.float32)
+    moments = play(clients["guarded"], x, y).moments()
+    plain = accumulate([(x, y)])
+    assert np.abs(np.asarray(moments.cov_xy)[:, 2]).max() < 1e-6
+    assert np.abs(np.asarray(moments.cov_xy)[3]).max() < 1e-6
+    keep = np.ix_(np.arange(WIDTH) != 3, np.arange(TARGET) != 2)
+    error = scaled_error(
+        np.asarray(moments.cov_xy)[keep], np.asarray(plain.cov_xy)[keep],
+        x[:, keep[0].ravel()], y[:, keep[1].ravel()],
+    )  # fmt: skip
+    assert error < 2e-5
