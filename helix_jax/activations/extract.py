@@ -26,14 +26,10 @@ from helix_jax.activations.pooling import check_pooling
 from helix_jax.activations.states import require_finite_states, window_states
 from helix_jax.activations.storage import open_folder
 from helix_jax.activations.store import Store, open_store
-from helix_jax.activations.tokens import (
-    check_vocabulary,
-    private_tokenizer,
-    tokenizer_fingerprint,
-)
+from helix_jax.activations.tokens import private_tokenizer, tokenizer_fingerprint
 from helix_jax.activations.windows import TextWindow, read_windows
 from helix_jax.activations.writer import DTYPES, StoreWriter, Window, begin_store
-from helix_jax.models import Model, resolve_layers
+from helix_jax.models import Model, check_vocabulary, resolve_layers
 from helix_jax.types import Text
 
 LOG = logging.getLogger(__name__)
@@ -117,8 +113,9 @@ def extract(
       complete already is returned as it is.
 
     Raises:
-      ValueError: an option or a tokenizer that does not fit the model.
-      CorpusError: an empty text, or a repeated id.
+      ValueError: an option that does not fit the model.
+      CheckpointError: a tokenizer that does not belong to the model.
+      CorpusError: an empty text, a repeated id, or a token without an embedding.
       StoreError: states that are not finite, a full disk, or a store that was begun
         with other settings.
       FingerprintError: another store lies at the path.
@@ -129,10 +126,10 @@ def extract(
         raise ValueError(f"dtype must be one of {list(DTYPES)}, got {dtype!r}.")
     if on_empty not in ("error", "skip"):
         raise ValueError(f"on_empty must be 'error' or 'skip', got {on_empty!r}.")
-    check_vocabulary(tokenizer, spec.vocab_size, model=name)
     chosen_layers = resolve_layers(spec, layers)
     max_tokens = min(max_tokens, spec.max_tokens)
     backend = private_tokenizer(tokenizer, max_tokens=max_tokens)
+    check_vocabulary(tokenizer, spec.vocab_size, model=name)
     record = store_fingerprint(
         model, tokenizer, layers=layers, final_norm=final_norm, pooling=pooling,
         max_tokens=max_tokens, dtype=dtype, text_fingerprint=text_fingerprint,
@@ -167,7 +164,8 @@ def extract(
     began = writer.progress
     source = read_windows(
         texts, backend, size=writer.layout["window_texts"], start=began,
-        token_rows=pooling == "token", on_empty=on_empty, store=writer.folder.name,
+        vocab_size=spec.vocab_size, token_rows=pooling == "token", on_empty=on_empty,
+        store=writer.folder.name,
     )  # fmt: skip
     start = time.perf_counter()
     with tqdm(

@@ -1,4 +1,4 @@
-"""Texts to token ids: truncation that is counted, vocabularies that are checked."""
+"""Texts to token ids: truncation that is counted."""
 
 import hashlib
 import json
@@ -99,30 +99,3 @@ def encode_texts(
             for encoding in encodings
         ]
     return Encoded(ids, truncated, ends)
-
-
-def check_vocabulary(tokenizer: Any, vocab_size: int, *, model: str) -> None:
-    """Refuse a tokenizer whose vocabulary is not the model's.
-
-    Checkpoints pad their embedding table to a round number of rows, so it may have
-    some more rows than the tokenizer has entries: up to the next multiple of 128, or
-    a tenth of the table.
-
-    Args:
-      tokenizer: a transformers fast tokenizer.
-      vocab_size: V, rows of the model's embedding.
-      model: the model's name, for the message.
-
-    Raises:
-      ValueError: too many entries, or far too few.
-    """
-    vocabulary = tokenizer.backend_tokenizer.get_vocab(with_added_tokens=True)
-    size = max(vocabulary.values(), default=-1) + 1
-    padded = -(-size // 128) * 128
-    if size > vocab_size or (padded < vocab_size and size < 0.9 * vocab_size):
-        name = getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__
-        raise ValueError(
-            f"the tokenizer {name} has {size} entries and the model {model} has "
-            f"{vocab_size}: they do not belong together. Load the tokenizer from the "
-            "model's own folder."
-        )

@@ -37,6 +37,7 @@ def read_windows(
     *,
     size: int,
     start: Progress,
+    vocab_size: int,
     token_rows: bool = False,
     on_empty: str = "error",
     store: str = "the store",
@@ -48,12 +49,14 @@ def read_windows(
       backend: from `private_tokenizer`.
       size: texts a window.
       start: the store's progress.
+      vocab_size: V, rows of the model's embedding.
       token_rows: a row is a token, not a text.
       on_empty: "error", or "skip" to leave out texts without tokens and count them.
       store: its name, for messages.
 
     Raises:
-      CorpusError: a text is empty, is not text, or repeats an id.
+      CorpusError: a text is empty, is not text, repeats an id, or has a token that the
+        model does not embed.
       StoreError: the texts that the store holds are not those of this corpus.
     """
     stream = iter(texts)
@@ -65,6 +68,7 @@ def read_windows(
         _check_ids(window, seen)
         update_digest(hasher, window)
         encoded = _encode(backend, window, token_rows)
+        _check_embedded(backend, window, encoded, vocab_size)
         has_tokens = np.array(
             [bool(ids) and bool(text.text.strip()) for text, ids in
              zip(window, encoded.ids)], bool
@@ -158,6 +162,20 @@ def _encode(backend: Tokenizer, window: list[Text], with_ends: bool) -> Encoded:
                     f"the text {text.id!r} is not valid Unicode ({error}). Repair it."
                 ) from error
         raise
+
+
+def _check_embedded(
+    backend: Tokenizer, window: list[Text], encoded: Encoded, vocab_size: int
+) -> None:
+    """Refuse ids beyond the embedding, which would be read as its last row."""
+    for text, ids in zip(window, encoded.ids):
+        largest = max(ids, default=0)
+        if largest >= vocab_size:
+            raise CorpusError(
+                f"the text {text.id!r} holds {backend.id_to_token(largest)!r}, token "
+                f"{largest} of a model that embeds {vocab_size}. Remove it from the "
+                "text."
+            )
 
 
 def update_digest(hasher: Any, texts: Sequence[Text]) -> None:

