@@ -7,21 +7,26 @@ from helix_jax.errors import CheckpointError
 
 _REQUIRED = object()
 
-# Attributes that change nothing in a forward pass: training, generation, bookkeeping.
+# Attributes that change nothing in a forward pass: training, generation, bookkeeping,
+# poolers and classifiers, switches of old versions of transformers.
 INERT = frozenset(
     """
-    activation_dropout architectures attention_dropout attn_implementation attn_pdrop
-    attention_probs_dropout_prob begin_suppress_tokens bos_token_id cache_implementation
-    chunk_size_feed_forward classifier_dropout decoder_start_token_id dropout dtype
-    embd_pdrop embed_dropout eos_token_id finetuning_task forced_bos_token_id
-    forced_eos_token_id gradient_checkpointing hidden_dropout hidden_dropout_prob
-    id2label init_std initializer_range keys_to_ignore_at_inference label2id layerdrop
-    model_type num_labels output_attentions output_hidden_states pad_token_id prefix
-    pretraining_tp problem_type resid_dropout resid_pdrop return_dict sep_token_id
-    sentence_transformers summary_activation summary_first_dropout
-    summary_proj_to_labels summary_type summary_use_proj task_specific_params
-    tokenizer_class torch_dtype transformers_version use_cache _commit_hash
-    _name_or_path _num_labels _attn_implementation _attn_implementation_autoset
+    activation_dropout architectures attention_dropout attention_probs_dropout_prob
+    attn_implementation attn_pdrop begin_suppress_tokens bos_token_id
+    cache_implementation chunk_size_feed_forward classifier_dropout custom_pipelines
+    decoder_start_token_id dropout dtype embd_pdrop embed_dropout eos_token_id
+    finetuning_task forced_bos_token_id forced_eos_token_id gradient_checkpointing
+    hidden_dropout hidden_dropout_prob id2label init_std initializer_range
+    is_llama_config keys_to_ignore_at_inference label2id layerdrop max_sequence_length
+    model_type n_special num_labels output_attentions output_hidden_states output_past
+    pad_token_id pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers
+    pooler_size_per_head pooler_type predict_special_tokens prefix pretraining_tp
+    problem_type resid_dropout resid_pdrop return_dict sentence_transformers
+    sep_token_id summary_activation summary_first_dropout summary_proj_to_labels
+    summary_type summary_use_proj task_specific_params tf_legacy_loss tokenizer_class
+    torch_dtype torchscript transformers.js_config transformers_version unsloth_fixed
+    unsloth_version use_bfloat16 use_cache _attn_implementation
+    _attn_implementation_autoset _commit_hash _name_or_path _num_labels
     """.split()
 )
 

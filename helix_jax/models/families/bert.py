@@ -4,49 +4,34 @@ from collections.abc import Mapping
 from typing import Any
 
 from helix_jax.models.config import ConfigReader
-from helix_jax.models.families.common import (
-    OTHER_HEADS,
-    Family,
-    read_activation,
-    read_head,
-)
+from helix_jax.models.families.common import OTHER_HEADS, Family, plain_parts
 from helix_jax.models.rules import KEEP, Rule, dense, norm
 from helix_jax.models.spec import ModelSpec
 
 
 def _spec(raw: Mapping[str, Any], *, position_offset: int) -> ModelSpec:
     config = ConfigReader(raw)
-    width, heads = config.take("hidden_size"), config.take("num_attention_heads")
     config.expect("position_embedding_type", "absolute")
+    config.expect("directionality", "bidi")
     positions = config.take("max_position_embeddings")
-    head = read_head(raw)
+    parts = plain_parts(config, raw)
+    if parts["head"] != "mlm":
+        parts["head"] = None
     spec = ModelSpec(
-        family=config.family,
-        vocab_size=config.take("vocab_size"),
-        width=width,
-        num_layers=config.take("num_hidden_layers"),
-        num_heads=heads,
-        num_kv_heads=heads,
-        head_width=width // heads,
+        **parts,
         ffn_width=config.take("intermediate_size"),
         max_tokens=positions - position_offset,
         causal=False,
-        norm="layer",
-        norm_bias=True,
         norm_epsilon=config.take("layer_norm_eps"),
         block="post_residual",
-        activation=read_activation(config, "hidden_act"),
-        gated=False,
         num_positions=positions,
         position_offset=position_offset,
         token_types=config.take("type_vocab_size"),
         embed_norm=True,
-        attention_scale=(width // heads) ** -0.5,
         qkv_bias=True,
         out_bias=True,
         ffn_bias=True,
         final_norm=False,
-        head=head if head == "mlm" else None,
         tied=bool(config.take("tie_word_embeddings", True)),
         head_bias=True,
     )

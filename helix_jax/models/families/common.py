@@ -129,6 +129,65 @@ def gated_sizes(config: ConfigReader, raw: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def gated_parts(
+    config: ConfigReader, raw: Mapping[str, Any], *, partial: bool = False
+) -> dict[str, Any]:
+    """Sizes, activation, rotary embedding and scale of llama and its nearest kin.
+
+    Args:
+      config, raw: the config.
+      partial: whether the family can rotate a part of each head only.
+    """
+    sizes = gated_sizes(config, raw)
+    return sizes | {
+        "activation": read_activation(config, "hidden_act"),
+        "rope": read_rope(config, sizes["head_width"], partial=partial),
+        "attention_scale": sizes["head_width"] ** -0.5,
+    }
+
+
+def switched_windows(config: ConfigReader) -> tuple[int, ...] | None:
+    """Each layer's window in qwen, whose configs can name one and not use it."""
+    window = config.take("sliding_window", None)
+    if not config.take("use_sliding_window", False):
+        window = None
+    config.take("max_window_layers", None)  # layer_types says the same, layer by layer
+    return read_windows(config, config.take("num_hidden_layers"), window)
+
+
+def plain_parts(
+    config: ConfigReader,
+    raw: Mapping[str, Any],
+    *,
+    width: str = "hidden_size",
+    layers: str = "num_hidden_layers",
+    heads: str = "num_attention_heads",
+    activation: str = "hidden_act",
+) -> dict[str, Any]:
+    """What the older families share: layer norms with biases, no gate, full heads.
+
+    Args:
+      config, raw: the config.
+      width, layers, heads, activation: what the family calls these attributes.
+    """
+    size, count = config.take(width), config.take(heads)
+    return {
+        "family": config.family,
+        "vocab_size": config.take("vocab_size"),
+        "width": size,
+        "num_layers": config.take(layers),
+        "num_heads": count,
+        "num_kv_heads": count,
+        "head_width": size // count,
+        "norm": "layer",
+        "norm_bias": True,
+        "activation": read_activation(config, activation),
+        "gated": False,
+        "attention_scale": (size // count) ** -0.5,
+        "head": read_head(raw),
+    }
+
+
 def gated_rules(*, norms: Mapping[str, str]) -> tuple[Rule, ...]:
     """Rules of llama and its kin.
 

@@ -4,52 +4,36 @@ from collections.abc import Mapping
 from typing import Any
 
 from helix_jax.models.config import ConfigReader
-from helix_jax.models.families.common import (
-    OTHER_HEADS,
-    Family,
-    read_activation,
-    read_head,
-)
-from helix_jax.models.rules import (
-    KEEP,
-    QKV_COLUMNS,
-    Rule,
-    dense,
-    fused_dense,
-    norm,
-)
+from helix_jax.models.families.common import OTHER_HEADS, Family, plain_parts
+from helix_jax.models.rules import KEEP, QKV_COLUMNS, Rule, dense, fused_dense, norm
 from helix_jax.models.spec import ModelSpec
 
 
 def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     """The spec of a gpt2 config."""
     config = ConfigReader(raw)
-    width, heads = config.take("n_embd"), config.take("n_head")
+    parts = plain_parts(
+        config,
+        raw,
+        width="n_embd",
+        layers="n_layer",
+        heads="n_head",
+        activation="activation_function",
+    )
     config.expect("scale_attn_by_inverse_layer_idx", False)
     config.expect("reorder_and_upcast_attn", False)
     config.take("n_ctx", None)  # older files repeat n_positions under this name
-    scaled = config.take("scale_attn_weights", True)
+    if not config.take("scale_attn_weights", True):
+        parts["attention_scale"] = 1.0
     spec = ModelSpec(
-        family=config.family,
-        vocab_size=config.take("vocab_size"),
-        width=width,
-        num_layers=config.take("n_layer"),
-        num_heads=heads,
-        num_kv_heads=heads,
-        head_width=width // heads,
-        ffn_width=config.take("n_inner", 4 * width),
+        **parts,
+        ffn_width=config.take("n_inner", 4 * parts["width"]),
         max_tokens=config.take("n_positions"),
         num_positions=config.take("n_positions"),
-        norm="layer",
-        norm_bias=True,
         norm_epsilon=config.take("layer_norm_epsilon"),
-        activation=read_activation(config, "activation_function"),
-        gated=False,
-        attention_scale=(width // heads) ** -0.5 if scaled else 1.0,
         qkv_bias=True,
         out_bias=True,
         ffn_bias=True,
-        head=read_head(raw),
         tied=bool(config.take("tie_word_embeddings", True)),
     )
     config.finish()

@@ -5,12 +5,7 @@ from typing import Any
 
 from helix_jax.errors import CheckpointError
 from helix_jax.models.config import ConfigReader
-from helix_jax.models.families.common import (
-    OTHER_HEADS,
-    Family,
-    read_activation,
-    read_head,
-)
+from helix_jax.models.families.common import OTHER_HEADS, Family, plain_parts
 from helix_jax.models.rules import KEEP, Rule, dense, norm
 from helix_jax.models.spec import ModelSpec
 
@@ -18,8 +13,13 @@ from helix_jax.models.spec import ModelSpec
 def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     """The spec of a gpt_neo config. Its scores are not scaled."""
     config = ConfigReader(raw)
-    width, heads = config.take("hidden_size"), config.take("num_heads")
-    num_layers = config.take("num_layers")
+    parts = plain_parts(
+        config,
+        raw,
+        layers="num_layers",
+        heads="num_heads",
+        activation="activation_function",
+    )
     kinds = [
         kind
         for group, times in config.take("attention_types")
@@ -27,34 +27,21 @@ def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     ]
     kinds = config.take("attention_layers", kinds)
     window = config.take("window_size")
-    if len(kinds) != num_layers or not set(kinds) <= {"global", "local"}:
+    if len(kinds) != parts["num_layers"] or not set(kinds) <= {"global", "local"}:
         raise CheckpointError(
             f"gpt_neo: attention_types must name global or local for each of "
-            f"{num_layers} layers, got {kinds}."
+            f"{parts['num_layers']} layers, got {kinds}."
         )
+    windows = tuple(window if kind == "local" else 0 for kind in kinds)
     spec = ModelSpec(
-        family=config.family,
-        vocab_size=config.take("vocab_size"),
-        width=width,
-        num_layers=num_layers,
-        num_heads=heads,
-        num_kv_heads=heads,
-        head_width=width // heads,
-        ffn_width=config.take("intermediate_size", 4 * width),
+        **parts | {"attention_scale": 1.0},
+        ffn_width=config.take("intermediate_size", 4 * parts["width"]),
         max_tokens=config.take("max_position_embeddings"),
         num_positions=config.take("max_position_embeddings"),
-        norm="layer",
-        norm_bias=True,
         norm_epsilon=config.take("layer_norm_epsilon"),
-        activation=read_activation(config, "activation_function"),
-        gated=False,
-        windows=tuple(window if kind == "local" else 0 for kind in kinds)
-        if "local" in kinds
-        else None,
-        attention_scale=1.0,
+        windows=windows if "local" in kinds else None,
         out_bias=True,
         ffn_bias=True,
-        head=read_head(raw),
         tied=bool(config.take("tie_word_embeddings", True)),
     )
     config.finish()

@@ -7,48 +7,28 @@ from helix_jax.models.config import ConfigReader
 from helix_jax.models.families.common import (
     ROTARY_BUFFERS,
     Family,
-    read_activation,
-    read_head,
+    plain_parts,
     read_rope,
 )
-from helix_jax.models.rules import (
-    KEEP,
-    QKV_BY_HEAD,
-    Rule,
-    dense,
-    fused_dense,
-    norm,
-)
+from helix_jax.models.rules import KEEP, QKV_BY_HEAD, Rule, dense, fused_dense, norm
 from helix_jax.models.spec import ModelSpec
 
 
 def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     """The spec of a gpt_neox config."""
     config = ConfigReader(raw)
-    width, heads = config.take("hidden_size"), config.take("num_attention_heads")
+    parts = plain_parts(config, raw)
     bias = config.take("attention_bias", True)
     spec = ModelSpec(
-        family=config.family,
-        vocab_size=config.take("vocab_size"),
-        width=width,
-        num_layers=config.take("num_hidden_layers"),
-        num_heads=heads,
-        num_kv_heads=heads,
-        head_width=width // heads,
+        **parts,
         ffn_width=config.take("intermediate_size"),
         max_tokens=config.take("max_position_embeddings"),
-        norm="layer",
-        norm_bias=True,
         norm_epsilon=config.take("layer_norm_eps"),
         parallel=config.take("use_parallel_residual", True),
-        activation=read_activation(config, "hidden_act"),
-        gated=False,
-        rope=read_rope(config, width // heads, partial=True),
-        attention_scale=(width // heads) ** -0.5,
+        rope=read_rope(config, parts["head_width"], partial=True),
         qkv_bias=bias,
         out_bias=bias,
         ffn_bias=True,
-        head=read_head(raw),
         tied=bool(config.take("tie_word_embeddings", False)),
     )
     config.finish()

@@ -8,10 +8,8 @@ from helix_jax.models.families.common import (
     PRE_NORMS,
     ROTARY_BUFFERS,
     Family,
+    gated_parts,
     gated_rules,
-    gated_sizes,
-    read_activation,
-    read_rope,
 )
 from helix_jax.models.spec import ModelSpec
 
@@ -19,13 +17,10 @@ from helix_jax.models.spec import ModelSpec
 def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     """The spec of a llama config."""
     config = ConfigReader(raw)
-    sizes = gated_sizes(config, raw)
     bias = config.take("attention_bias", False)
+    config.expect("rope_interleaved", False)  # SmolLM names it
     spec = ModelSpec(
-        **sizes,
-        activation=read_activation(config, "hidden_act"),
-        rope=read_rope(config, sizes["head_width"]),
-        attention_scale=sizes["head_width"] ** -0.5,
+        **gated_parts(config, raw),
         qkv_bias=bias,
         out_bias=bias,
         ffn_bias=config.take("mlp_bias", False),

@@ -8,10 +8,8 @@ from helix_jax.models.families.common import (
     PRE_NORMS,
     ROTARY_BUFFERS,
     Family,
+    gated_parts,
     gated_rules,
-    gated_sizes,
-    read_activation,
-    read_rope,
 )
 from helix_jax.models.spec import ModelSpec
 
@@ -19,14 +17,10 @@ from helix_jax.models.spec import ModelSpec
 def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     """The spec of a mistral config."""
     config = ConfigReader(raw)
-    sizes = gated_sizes(config, raw)
+    parts = gated_parts(config, raw)
     window = config.take("sliding_window", None)
     spec = ModelSpec(
-        **sizes,
-        activation=read_activation(config, "hidden_act"),
-        rope=read_rope(config, sizes["head_width"]),
-        attention_scale=sizes["head_width"] ** -0.5,
-        windows=(window,) * sizes["num_layers"] if window else None,
+        **parts, windows=(window,) * parts["num_layers"] if window else None
     )
     config.finish()
     return spec

@@ -7,10 +7,8 @@ from helix_jax.models.config import ConfigReader
 from helix_jax.models.families.common import (
     ROTARY_BUFFERS,
     Family,
+    gated_parts,
     gated_rules,
-    gated_sizes,
-    read_activation,
-    read_rope,
 )
 from helix_jax.models.spec import ModelSpec
 
@@ -18,14 +16,10 @@ from helix_jax.models.spec import ModelSpec
 def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     """The spec of an olmo2 config."""
     config = ConfigReader(raw)
-    sizes = gated_sizes(config, raw)
     bias = config.take("attention_bias", False)
     spec = ModelSpec(
-        **sizes,
+        **gated_parts(config, raw),
         block="post",
-        activation=read_activation(config, "hidden_act"),
-        rope=read_rope(config, sizes["head_width"]),
-        attention_scale=sizes["head_width"] ** -0.5,
         qk_norm="full",
         qkv_bias=bias,
         out_bias=bias,

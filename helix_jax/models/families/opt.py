@@ -4,12 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from helix_jax.models.config import ConfigReader
-from helix_jax.models.families.common import (
-    OTHER_HEADS,
-    Family,
-    read_activation,
-    read_head,
-)
+from helix_jax.models.families.common import OTHER_HEADS, Family, plain_parts
 from helix_jax.models.rules import KEEP, Rule, dense, norm
 from helix_jax.models.spec import ModelSpec
 
@@ -19,37 +14,25 @@ POSITION_OFFSET = 2  # the first two rows of the position table are never used
 def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     """The spec of an opt config; the 350M model norms after each residual."""
     config = ConfigReader(raw)
-    width, heads = config.take("hidden_size"), config.take("num_attention_heads")
+    parts = plain_parts(config, raw, activation="activation_function")
     before = config.take("do_layer_norm_before", True)
-    embed_width = config.take("word_embed_proj_dim", width)
+    embed_width = config.take("word_embed_proj_dim", parts["width"])
     config.expect("layer_norm_elementwise_affine", True)
     bias = config.take("enable_bias", True)
     removed = config.take("_remove_final_layer_norm", False)
     spec = ModelSpec(
-        family=config.family,
-        vocab_size=config.take("vocab_size"),
-        width=width,
-        num_layers=config.take("num_hidden_layers"),
-        num_heads=heads,
-        num_kv_heads=heads,
-        head_width=width // heads,
+        **parts,
         ffn_width=config.take("ffn_dim"),
         max_tokens=config.take("max_position_embeddings"),
         num_positions=config.take("max_position_embeddings") + POSITION_OFFSET,
         position_offset=POSITION_OFFSET,
-        norm="layer",
-        norm_bias=True,
         norm_epsilon=1e-5,
         block="pre" if before else "post_residual",
-        activation=read_activation(config, "activation_function"),
-        gated=False,
-        embed_width=embed_width if embed_width != width else None,
-        attention_scale=(width // heads) ** -0.5,
+        embed_width=embed_width if embed_width != parts["width"] else None,
         qkv_bias=bias,
         out_bias=bias,
         ffn_bias=bias,
         final_norm=before and not removed,
-        head=read_head(raw),
         tied=bool(config.take("tie_word_embeddings", True)),
     )
     config.finish()

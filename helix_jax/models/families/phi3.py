@@ -9,9 +9,7 @@ from helix_jax.models.families.common import (
     PRE_NORMS,
     ROTARY_BUFFERS,
     Family,
-    gated_sizes,
-    read_activation,
-    read_rope,
+    gated_parts,
 )
 from helix_jax.models.rules import GATE_UP_ROWS, KEEP, QKV_ROWS, Rule, dense, norm
 from helix_jax.models.spec import ModelSpec
@@ -20,18 +18,17 @@ from helix_jax.models.spec import ModelSpec
 def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     """The spec of a phi3 config."""
     config = ConfigReader(raw)
-    sizes = gated_sizes(config, raw)
+    parts = gated_parts(config, raw, partial=True)
     window = config.take("sliding_window", None)
-    config.expect("attention_bias", False)
+    for bias in ("attention_bias", "mlp_bias", "lm_head_bias"):
+        config.expect(bias, False)
+    for factor in ("full_attn_mod", "interpolate_factor"):  # Phi-4 mini names them
+        config.expect(factor, 1)
     # transformers has put it into rope_parameters where the type needs it
     config.take("original_max_position_embeddings", None)
     _check_code(config)
     spec = ModelSpec(
-        **sizes,
-        activation=read_activation(config, "hidden_act"),
-        rope=read_rope(config, sizes["head_width"], partial=True),
-        attention_scale=sizes["head_width"] ** -0.5,
-        windows=(window,) * sizes["num_layers"] if window else None,
+        **parts, windows=(window,) * parts["num_layers"] if window else None
     )
     config.finish()
     return spec

@@ -8,11 +8,9 @@ from helix_jax.models.families.common import (
     PRE_NORMS,
     ROTARY_BUFFERS,
     Family,
+    gated_parts,
     gated_rules,
-    gated_sizes,
-    read_activation,
-    read_rope,
-    read_windows,
+    switched_windows,
 )
 from helix_jax.models.spec import ModelSpec
 
@@ -20,18 +18,9 @@ from helix_jax.models.spec import ModelSpec
 def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     """The spec of a qwen2 config."""
     config = ConfigReader(raw)
-    sizes = gated_sizes(config, raw)
-    window = config.take("sliding_window", None)
-    if not config.take("use_sliding_window", False):
-        window = None
-    config.take("max_window_layers", None)  # layer_types says the same, layer by layer
+    config.expect("use_mrope", False)  # Qwen2.5 names it
     spec = ModelSpec(
-        **sizes,
-        activation=read_activation(config, "hidden_act"),
-        rope=read_rope(config, sizes["head_width"]),
-        attention_scale=sizes["head_width"] ** -0.5,
-        windows=read_windows(config, sizes["num_layers"], window),
-        qkv_bias=True,
+        **gated_parts(config, raw), windows=switched_windows(config), qkv_bias=True
     )
     config.finish()
     return spec
