@@ -1,30 +1,53 @@
-"""A small hub on loopback: data set repositories served from folders.
+"""A small hub on loopback: model or data set repositories served from folders.
 
-It answers the requests that `huggingface_hub` and `datasets` make for reading: what a
-repository holds at a revision, and the bytes of a file. A repository is a folder
-ROOT/OWNER/NAME; every commit has the same content, and COMMITS[repo] is the newest.
+It answers the requests that `huggingface_hub`, `datasets` and `transformers` make for
+reading: what a repository holds at a revision, and the bytes of a file. Those libraries
+read the hub's address when they are imported, so the loading is another process's.
 """
 
 import contextlib
 import hashlib
 import http.server
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
 import urllib.parse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-_INFO = re.compile(r"/api/datasets/([^/]+/[^/]+)(?:/revision/([^/?]+))?")
-_TREE = re.compile(r"/api/datasets/([^/]+/[^/]+)/tree/([^/?]+)(?:/([^?]*))?")
-_PATHS = re.compile(r"/api/datasets/([^/]+/[^/]+)/paths-info/([^/?]+)")
-_FILE = re.compile(r"/datasets/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
+_REPO = r"([^/]+/[^/]+)"
+# Request -> (repository, revision or None, the rest).
+_PATTERNS = {
+    "file": rf"/(?:datasets/)?{_REPO}/resolve/([^/]+)/(.+)",
+    "tree": rf"/api/(?:models|datasets)/{_REPO}/tree/([^/?]+)(?:/([^?]*))?",
+    "paths": rf"/api/(?:models|datasets)/{_REPO}/paths-info/([^/?]+)()",
+    "info": rf"/api/(?:models|datasets)/{_REPO}(?:/revision/([^/?]+))?()",
+}
+
+
+class Repository(NamedTuple):
+    """What a repository holds.
+
+    Attributes:
+      commits: commit -> the folder with its files.
+      branches: branch or tag -> commit; "main" is the newest.
+      gated: whether everyone may see its names and nobody its files.
+    """
+
+    commits: Mapping[str, Path]
+    branches: Mapping[str, str]
+    gated: bool = False
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        self._answer(urllib.parse.unquote(urllib.parse.urlparse(self.path).path))
+        self._answer()
 
     do_HEAD = do_GET
 
@@ -36,29 +59,29 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *args) -> None:
         self.server.requests.append(f"{self.command} {self.path}")
 
-    def _answer(self, path: str) -> None:
-        # A revision may hold a slash (refs/convert/parquet), quoted as %2F.
-        quoted = urllib.parse.urlparse(self.path).path
-        for pattern, answer in (
-            (_FILE, self._file),
-            (_TREE, self._tree),
-            (_PATHS, self._paths),
-            (_INFO, self._info),
-        ):
-            if match := pattern.fullmatch(quoted):
-                parts = [urllib.parse.unquote(p or "") for p in match.groups()]
-                repository = self.server.root / parts[0]
-                commit = self.server.commits.get(parts[0])
-                if commit is None:
+    def _answer(self) -> None:
+        # Matched before it is unquoted: a revision may hold a slash, as in
+        # refs/convert/parquet, which is quoted as %2F.
+        path = urllib.parse.urlparse(self.path).path
+        for kind, pattern in _PATTERNS.items():
+            if match := re.fullmatch(pattern, path):
+                name, revision, rest = (
+                    urllib.parse.unquote(part or "") for part in match.groups()
+                )
+                repository = self.server.repositories.get(name)
+                if repository is None:
                     return self._error("RepoNotFound")
-                if len(parts) > 1 and re.fullmatch(r"[0-9a-f]{40}", parts[1]):
-                    commit = parts[1]
-                return answer(repository, commit, *parts[1:])
+                commit = repository.branches.get(revision or "main", revision)
+                folder = repository.commits.get(commit)
+                if folder is None:
+                    return self._error("RevisionNotFound")
+                if repository.gated and kind == "file":
+                    return self._error("GatedRepo", status=403)
+                return getattr(self, f"_{kind}")(name, commit, folder, rest)
         return self._error("EntryNotFound")
 
-    def _info(self, repository: Path, commit: str, revision: str) -> None:
-        name = f"{repository.parent.name}/{repository.name}"
-        siblings = [{"rfilename": entry["path"]} for entry in _entries(repository)]
+    def _info(self, name: str, commit: str, folder: Path, rest: str) -> None:
+        siblings = [{"rfilename": entry["path"]} for entry in _entries(folder)]
         self._json(
             {
                 "id": name,
@@ -73,32 +96,31 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             }
         )
 
-    def _tree(self, repository: Path, commit: str, revision: str, folder: str) -> None:
-        folder = folder.strip("/")
+    def _tree(self, name: str, commit: str, folder: Path, rest: str) -> None:
+        inside = f"{rest.strip('/')}/".lstrip("/")
         query = urllib.parse.parse_qs(urllib.parse.urlparse(self.path).query)
         deep = query.get("recursive", ["false"])[0].lower() in ("true", "1")
         found = [
             entry
-            for entry in _entries(repository, folders=True)
-            if (inner := entry["path"].removeprefix(f"{folder}/" if folder else ""))
-            and (not folder or entry["path"].startswith(f"{folder}/"))
-            and (deep or "/" not in inner)
+            for entry in _entries(folder, folders=True)
+            if entry["path"].startswith(inside)
+            and (deep or "/" not in entry["path"].removeprefix(inside))
         ]
-        if folder and not found:
+        if inside and not found:
             return self._error("EntryNotFound")
         return self._json(found)
 
-    def _paths(self, repository: Path, commit: str, revision: str) -> None:
+    def _paths(self, name: str, commit: str, folder: Path, rest: str) -> None:
         content = self._body.decode()
         if "json" in self.headers.get("Content-Type", ""):
             wanted = json.loads(content)["paths"]
         else:
             wanted = urllib.parse.parse_qs(content)["paths"]
-        entries = _entries(repository, folders=True)
+        entries = _entries(folder, folders=True)
         self._json([entry for entry in entries if entry["path"] in wanted])
 
-    def _file(self, repository: Path, commit: str, revision: str, name: str) -> None:
-        path = repository / name
+    def _file(self, name: str, commit: str, folder: Path, rest: str) -> None:
+        path = folder / rest
         if not path.is_file():
             return self._error("EntryNotFound", commit)
         data = path.read_bytes()
@@ -120,11 +142,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         data = json.dumps(record).encode()
         self._send(200, data, {"Content-Type": "application/json"})
 
-    def _error(self, code: str, commit: str | None = None) -> None:
+    def _error(self, code: str, commit: str | None = None, status: int = 404) -> None:
         headers = {"X-Error-Code": code, "X-Error-Message": code}
         if commit:
             headers["X-Repo-Commit"] = commit
-        self._send(404, b"{}", headers)
+        self._send(status, b"{}", headers)
 
     def _send(self, status: int, data: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
@@ -136,10 +158,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(data)
 
 
-def _entries(repository: Path, folders: bool = False) -> list[dict]:
+def _entries(folder: Path, folders: bool = False) -> list[dict]:
     entries = []
-    for path in sorted(repository.rglob("*")):
-        name = path.relative_to(repository).as_posix()
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
         oid = hashlib.sha1(name.encode()).hexdigest()
         if path.is_file():
             size = path.stat().st_size
@@ -150,10 +172,10 @@ def _entries(repository: Path, folders: bool = False) -> list[dict]:
 
 
 @contextlib.contextmanager
-def serve(root: Path, commits: dict[str, str]):
-    """Serve the repositories under root; gives (endpoint, list of requests)."""
+def serve(repositories: Mapping[str, Repository]):
+    """Serve repositories by their names; gives (endpoint, list of requests)."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.root, server.commits, server.requests = root, commits, []
+    server.repositories, server.requests = repositories, []
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -161,3 +183,37 @@ def serve(root: Path, commits: dict[str, str]):
     finally:
         server.shutdown()
         server.server_close()
+
+
+def load_in_process(
+    script: str, endpoint: str, home: Path, requests: list, *, offline: bool = False
+) -> list:
+    """Run a script against a hub; a record for each of the requests.
+
+    Args:
+      script: reads the requests as JSON from its first argument and prints, for each,
+        "RECORD" and a record as JSON.
+      endpoint: address of the hub.
+      home: folder of the cache.
+      requests: JSON-able.
+      offline: without asking the hub.
+    """
+    environment = os.environ | {
+        "HF_ENDPOINT": endpoint,
+        "HF_HOME": str(home),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_OFFLINE": "1" if offline else "0",
+    }
+    run = subprocess.run(
+        [sys.executable, "-c", script, json.dumps(requests)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=300,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    records = re.findall(r"^RECORD (.*)$", run.stdout, re.MULTILINE)
+    assert len(records) == len(requests)
+    return [json.loads(record) for record in records]

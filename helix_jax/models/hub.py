@@ -44,10 +44,12 @@ def model_folder(
     # From here on the commit that the first answer named, should the branch move.
     commit = resolved_revision(folder)
     for stem, suffix in LAYOUTS:
+        folder = _fetch(name_or_path, commit, [f"{stem}{suffix}"])
+        if (folder / f"{stem}{suffix}").is_file():
+            break
         index = folder / f"{stem}{suffix}.index.json"
-        names = index_shards(index) if index.is_file() else [f"{stem}{suffix}"]
-        folder = _fetch(name_or_path, commit, names)
-        if all((folder / name).is_file() for name in names):
+        if index.is_file():
+            folder = _fetch(name_or_path, commit, index_shards(index))
             break
     return folder
 

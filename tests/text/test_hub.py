@@ -1,30 +1,15 @@
-"""Data sets of the hub, against a hub on loopback that serves real Parquet files.
+"""Data sets of the hub, against a hub on loopback that serves real Parquet files."""
 
-`huggingface_hub` reads its address when it is imported, so the loading happens in
-another process.
-"""
-
-import json
-import os
 import re
-import subprocess
-import sys
 
-import pyarrow
-import pyarrow.parquet
 import pytest
 
 from helix_jax.text.columns import Columns
-from helix_jax.text.docstrings import read_docstrings
 from helix_jax.text.registry import REGISTRY
 from helix_jax.text.rows import role_fractions
 
-from .hub_server import serve
-
-NAMES = (
-    "sst2 mrpc rte mnli stsb ag_news trec dbpedia imdb yahoo wikipedia wikitext alpaca"
-    " mmlu"
-).split()
+from ..hub_server import load_in_process, serve
+from .hub_data import DATA, DBPEDIA, NEWEST, PROSE, ROWS, YAHOO, trec, write_hub
 
 _LOAD = """
 import json, sys
@@ -40,218 +25,230 @@ for name, flags in json.loads(sys.argv[1]):
             "texts": {s: [list(t) for t in corpus.read(s)] for s in corpus.splits},
         }
         if corpus._score is not None:
-            record["scores"] = corpus.scores("fit").tolist()
+            record["scores"] = {s: corpus.scores(s).tolist() for s in corpus.splits}
     except CorpusError as error:
         record = {"error": str(error)}
     print("RECORD", json.dumps(record))
 """
 
+# name -> official splits behind "fit", "select" and "test"; label column; class names.
+CUT = ("train", "train", "test")
+HIDDEN = ("train", "train", "validation")
+NAMED = {
+    "sst2": (HIDDEN, "label", ["negative", "positive"]),
+    "mrpc": (
+        ("train", "validation", "test"),
+        "label",
+        ["not_equivalent", "equivalent"],
+    ),
+    "rte": (HIDDEN, "label", ["entailment", "not_entailment"]),
+    "mnli": (
+        ("train", "train", "validation_matched"),
+        "label",
+        ["entailment", "neutral", "contradiction"],
+    ),
+    "ag_news": (CUT, "label", ["World", "Sports", "Business", "Sci/Tech"]),
+    "trec": (CUT, "coarse_label", ["ABBR", "ENTY", "DESC", "HUM", "LOC", "NUM"]),
+    "dbpedia": (CUT, "label", DBPEDIA),
+    "imdb": (CUT, "label", ["neg", "pos"]),
+    "yahoo": (CUT, "topic", YAHOO),
+    "mmlu": (("auxiliary_train", "validation", "test"), "answer", list("ABCD")),
+    "alpaca": (("train",) * 3, None, None),
+    "stsb": (HIDDEN, None, None),
+}
+OTHERS = ("wikipedia", "wikitext")
 
-def _load(endpoint, home, requests, offline=False):
-    environment = os.environ | {
-        "HF_ENDPOINT": endpoint,
-        "HF_HOME": str(home),
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_OFFLINE": "1" if offline else "0",
+
+def row_of(name, split, number):
+    """The row of a hub split, as it was written."""
+    spec = REGISTRY[name]
+    if name == "trec":
+        return trec(split, number)
+    configs = {config.name: config for config in DATA[spec.repository]}
+    config = configs[spec.config] if spec.config else DATA[spec.repository][0]
+    return config.row(split, number)
+
+
+def text_of(name, row):
+    """The text that a row of a corpus should have."""
+    if name == "mmlu":
+        lines = (f"{a}. {c}" for a, c in zip("ABCD", row["choices"]))
+        return "\n".join([row["question"], *lines, "Answer:"])
+    columns = {
+        "sst2": ("sentence",),
+        "mnli": ("premise", "hypothesis"),
+        "dbpedia": ("content",),
+        "yahoo": ("question_title", "question_content", "best_answer"),
+        "alpaca": ("instruction", "input", "output"),
     }
-    run = subprocess.run(
-        [sys.executable, "-c", _LOAD, json.dumps(requests)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=300,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
-    records = re.findall(r"^RECORD (.*)$", run.stdout, re.MULTILINE)
-    assert len(records) == len(requests)
-    return [json.loads(record) for record in records]
-
-
-def _card(configs):
-    """The head of a data set's README: configurations, their files and class names."""
-    lines = ["---", "configs:"]
-    for config, splits, _ in configs:
-        lines += [f"- config_name: {config}", "  data_files:"]
-        for split in splits:
-            lines += [f"  - split: {split}", f"    path: {config}/{split}-*"]
-    lines += ["dataset_info:"]
-    for config, _, features in configs:
-        lines += [f"- config_name: {config}", "  features:"]
-        for feature, kind in features.items():
-            lines += [f"  - name: {feature}"]
-            if isinstance(kind, str):
-                lines += [f"    dtype: {kind}"]
-            elif isinstance(kind, dict):
-                lines += [f"    list: {kind['list']}"]
-            else:
-                lines += ["    dtype:", "      class_label:", "        names:"]
-                lines += [f"          '{i}': {name}" for i, name in enumerate(kind)]
-    return "\n".join([*lines, "---", ""])
+    columns |= dict.fromkeys(("mrpc", "rte", "stsb"), ("sentence1", "sentence2"))
+    lines = [row[column].strip() for column in columns.get(name, ("text",))]
+    return "\n".join(line for line in lines if line)
 
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory):
-    """Repositories of the registry's names and shapes, filled with docstrings."""
-    root = tmp_path_factory.mktemp("hub")
-    prose = [text.text for text in read_docstrings()[:400]]
-
-    def put(path, rows):
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), root / path)
-
-    def fill(repository, config, splits, make, features):
-        for split in splits:
-            rows = [make(split, i, text) for i, text in enumerate(prose)]
-            put(f"{repository}/{config}/{split}-00000-of-00001.parquet", rows)
-        return config, splits, features
-
-    def single(split, i, text):
-        hidden = split == "test"
-        return {"sentence": f"{split} {text}", "label": -1 if hidden else i % 2}
-
-    def pair(split, i, text):
-        label = -1.0 if split == "test" else (i % 21) / 4
-        return {"sentence1": f"{split} {text}", "sentence2": str(i), "label": label}
-
-    splits = ("train", "validation", "test")
-    names = ("negative", "positive")
-    glue = [
-        fill("nyu-mll/glue", "sst2", splits, single, {"sentence": "string",
-                                                      "label": names}),
-        fill("nyu-mll/glue", "stsb", splits, pair, {"sentence1": "string",
-                                                    "sentence2": "string",
-                                                    "label": "float32"}),
-    ]  # fmt: skip
-    (root / "nyu-mll/glue/README.md").write_text(_card(glue))
-
-    def question(split, i, text):
-        return {"text": f"{split} {text}", "coarse_label": i % 6, "fine_label": i % 50}
-
-    # As on the branch of converted files: no README, files in split folders.
-    for split in ("train", "test"):
-        rows = [question(split, i, text) for i, text in enumerate(prose)]
-        put(f"CogComp/trec/default/{split}/0000.parquet", rows)
-
-    def article(split, i, text):
-        return {"id": str(i), "url": "", "title": "", "text": f"{text}\n\n" * 2}
-
-    (root / "wikimedia/wikipedia").mkdir(parents=True)
-    wikipedia = fill(
-        "wikimedia/wikipedia",
-        "20231101.en",
-        ("train",),
-        article,
-        dict.fromkeys(("id", "url", "title", "text"), "string"),
-    )
-    (root / "wikimedia/wikipedia/README.md").write_text(_card([wikipedia]))
-
-    def choice(split, i, text):
-        choices = [f"{split} choice {i} {letter}" for letter in "abcd"]
-        return {"question": text, "choices": choices, "answer": i % 4}
-
-    mmlu = fill(
-        "cais/mmlu",
-        "all",
-        ("auxiliary_train", "validation", "test"),
-        choice,
-        {"question": "string", "choices": {"list": "string"}, "answer": tuple("ABCD")},
-    )
-    (root / "cais/mmlu/README.md").write_text(_card([mmlu]))
-    commits = {
-        name: f"{i + 1:040x}"
-        for i, name in enumerate(
-            ("nyu-mll/glue", "CogComp/trec", "wikimedia/wikipedia", "cais/mmlu")
-        )
-    }
-    with serve(root, commits) as (endpoint, requests):
-        yield endpoint, requests, commits, prose
+    """(endpoint, list of requests)."""
+    with serve(write_hub(tmp_path_factory.mktemp("hub"))) as served:
+        yield served
 
 
-def test_named_corpora_load_from_the_hub(hub, tmp_path):
-    endpoint, requests, commits, prose = hub
-    sst2, trec, stsb, wikipedia, mmlu, moved, generic, missing, config = _load(
-        endpoint,
-        tmp_path,
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """The cache that everything is loaded into."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def loaded(hub, home):
+    """name -> what was loaded, and the requests that it took."""
+    endpoint, requests = hub
+    names = [*NAMED, *OTHERS]
+    settings = {"wikipedia": {"limit": 50}}
+    asked = [(name, settings.get(name, {})) for name in names]
+    records = load_in_process(_LOAD, endpoint, home, asked)
+    return dict(zip(names, records)), list(requests)
+
+
+def test_every_name_is_tested():
+    assert sorted([*NAMED, *OTHERS]) == sorted(REGISTRY)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_rows_of_a_named_corpus(loaded, name):
+    record = loaded[0][name]
+    official, label, classes = NAMED[name]
+    assert "error" not in record
+    assert record["classes"] == classes
+    seen = {}
+    for part, split in zip(("fit", "select", "test"), official):
+        texts = record["texts"][part]
+        assert len(texts) == record["counts"][part] > 0
+        for where, (row_id, text, own_label) in enumerate(texts):
+            assert row_id.startswith(f"{name}/")
+            found, number = re.search(r"(\w+)/(\d+)$", row_id).groups()
+            row = row_of(name, found, int(number))
+            assert found == split
+            assert text == text_of(name, row)
+            assert own_label == (None if label is None else row[label])
+            if name == "stsb":
+                assert record["scores"][part][where] == row["label"]
+            document = row_id.split("#")[0]
+            assert seen.setdefault(document, part) == part
+    if classes is not None:
+        labels = {text[2] for text in record["texts"]["test"]}
+        assert labels == set(range(len(classes)))
+    # Every row of the official splits is in one of ours, and no other row.
+    kept = sum(len(texts) for texts in record["texts"].values())
+    assert kept == ROWS * len(set(official))
+    origin = record["fingerprint"]["origin"][name]
+    assert origin["revision"] == REGISTRY[name].revision
+    assert origin["repository"] == REGISTRY[name].repository
+    assert origin["config"] == REGISTRY[name].config
+
+
+def test_scores_of_stsb(loaded):
+    scores = loaded[0]["stsb"]["scores"]["test"]
+    assert len(set(scores)) == 21
+    assert (min(scores), max(scores)) == (0, 5)
+
+
+def test_running_text_of_wikitext(loaded):
+    """No word is lost, and an article is a document in one split."""
+    record = loaded[0]["wikitext"]
+    assert record["classes"] is None
+    for part, split in (("fit", "train"), ("select", "validation"), ("test", "test")):
+        rows = [row_of("wikitext", split, number)["text"] for number in range(ROWS)]
+        texts = record["texts"][part]
+        words = " ".join(text for _, text, _ in texts).split()
+        assert words == " ".join(rows).split()
+        documents = [row_id.split("#")[0] for row_id, _, _ in texts]
+        assert set(documents) == {f"wikitext/{split}/{n}" for n in range(ROWS // 5)}
+        firsts = [text for row_id, text, _ in texts if row_id.endswith("#0")]
+        assert [text.splitlines()[0] for text in firsts] == [
+            f"= {split.title()} {n} =" for n in range(ROWS // 5)
+        ]
+
+
+def test_articles_of_wikipedia_are_a_stream(loaded):
+    """The first 50 articles, cut into texts; the others are never read."""
+    record = loaded[0]["wikipedia"]
+    texts = [text for split in record["texts"].values() for text in split]
+    assert len(texts) == 50
+    assert record["fingerprint"]["origin"]["wikipedia"]["rows"] == 50
+    for row_id, text, label in texts:
+        article = int(re.fullmatch(r"wikipedia/(\d+)#\d+\.\d+", row_id)[1]) - 1000
+        assert article < 50
+        row = row_of("wikipedia", "train", article)
+        assert set(text.split()) <= set(row["text"].split())
+        assert label is None
+
+
+def test_requests_are_for_the_pinned_commits(loaded):
+    for spec in REGISTRY.values():
+        asked = [line for line in loaded[1] if spec.repository in line]
+        assert spec.revision in asked[0]
+        assert not any(NEWEST in line for line in asked)
+
+
+def test_other_revisions_repositories_and_names(hub, home, loaded):
+    moved, generic, missing, config, revision = load_in_process(
+        _LOAD,
+        hub[0],
+        home,
         [
-            ("sst2", {}),
-            ("trec", {}),
-            ("stsb", {}),
-            ("wikipedia", {"limit": 50}),
-            ("mmlu", {"limit": 300}),
             ("sst2", {"revision": "main", "limit": 10}),
             ("nyu-mll/glue:sst2", {}),
             ("no/where", {}),
-            ("rte", {}),
+            ("nyu-mll/glue:cola", {}),
+            ("trec", {"revision": "v9"}),
         ],
     )
-    # The GLUE test split has hidden labels: validation is the test.
-    assert sst2["classes"] == ["negative", "positive"]
-    assert sst2["counts"]["test"] == len(prose)
-    assert all(t[1].startswith("validation ") for t in sst2["texts"]["test"])
-    assert {t[1].split()[0] for t in sst2["texts"]["fit"]} == {"train"}
-    number = int(sst2["texts"]["test"][7][0].split("/")[-1])
-    assert sst2["texts"]["test"][7][2] == number % 2
-    origin = sst2["fingerprint"]["origin"]["sst2"]
-    assert origin["revision"] == REGISTRY["sst2"].revision
-    asked = [line for line in requests if "nyu-mll/glue" in line]
-    assert REGISTRY["sst2"].revision in asked[0]
-
-    assert trec["classes"] == ["ABBR", "ENTY", "DESC", "HUM", "LOC", "NUM"]
-    assert trec["counts"]["test"] == len(prose)
-
-    assert stsb["classes"] is None
-    assert len(set(stsb["scores"])) == 21
-    assert max(stsb["scores"]) == 5
-    assert stsb["texts"]["fit"][0][1].endswith("\n" + stsb["texts"]["fit"][0][0][-1])
-
-    # Articles, cut into texts, of which the first 50 articles were read as a stream.
-    texts = [t for split in wikipedia["texts"].values() for t in split]
-    assert len(texts) == 50
-    assert wikipedia["fingerprint"]["origin"]["wikipedia"]["rows"] == 50
-    assert {int(t[0].split("/")[1].split("#")[0]) for t in texts} <= set(range(50))
-
-    assert mmlu["classes"] == ["A", "B", "C", "D"]
-    question = mmlu["texts"]["test"][0]
-    row = int(question[0].split("/")[-1])
-    assert question[1].startswith(prose[row])
-    assert question[1].endswith(f"D. test choice {row} d\nAnswer:")
-    assert question[2] == row % 4
-
     # A branch is resolved to its commit, which is what the fingerprint holds.
-    found = moved["fingerprint"]["origin"]["sst2"]["revision"]
-    assert found == commits["nyu-mll/glue"]
-    assert sum(moved["counts"][s] for s in ("fit", "select", "test")) == 10
+    assert moved["fingerprint"]["origin"]["sst2"]["revision"] == NEWEST
+    assert sum(moved["counts"][split] for split in ("fit", "select", "test")) == 10
 
     # Any repository, by customary columns; its hidden test split is left out.
     assert generic["classes"] == ["negative", "positive"]
-    assert generic["counts"]["test"] == len(prose)
+    assert generic["counts"]["test"] == ROWS
 
     assert re.search(r"cannot load no/where from the hub: .*404", missing["error"])
     assert "give the path of a file" in missing["error"]
-    assert re.search(r"nyu-mll/glue:rte .*'rte' not found", config["error"])
+    assert re.search(r"nyu-mll/glue:cola .*'cola' not found", config["error"])
+    assert re.search(r"cannot load CogComp/trec .*RevisionNot", revision["error"])
 
-    # What has been loaded stays loadable without a connection, at the same commit.
-    again, other = _load(
+
+def test_what_has_been_loaded_stays_loadable_offline(hub, home, loaded):
+    endpoint, requests = hub
+    before = len(requests)
+    names = ["trec", "mnli", "imdb", "mmlu"]
+    *again, other, stream = load_in_process(
+        _LOAD,
         endpoint,
-        tmp_path,
-        [("trec", {}), ("trec", {"revision": "0" * 40})],
+        home,
+        [
+            *((name, {}) for name in names),
+            ("trec", {"revision": "0" * 40}),
+            ("wikipedia", {"limit": 50}),
+        ],
         offline=True,
     )
-    assert again == trec
+    assert again == [loaded[0][name] for name in names]
     message = f"expected commit {'0' * 40}, but .* only {REGISTRY['trec'].revision}"
     assert re.search(message, other["error"])
+    assert "Without a connection give the path" in stream["error"]
+    assert len(requests) == before
 
 
 def test_an_unreachable_hub_says_what_to_do(tmp_path):
-    (record,) = _load("http://127.0.0.1:9", tmp_path, [("owner/name", {})])
+    requests = [("owner/name", {})]
+    (record,) = load_in_process(_LOAD, "http://127.0.0.1:9", tmp_path, requests)
     message = r"cannot load owner/name from the hub: .*\nWithout a connection give the"
     assert re.search(message, record["error"])
 
 
 def test_the_registry_is_pinned_and_well_formed():
-    assert sorted(REGISTRY) == sorted(NAMES)
+    assert len(set(PROSE)) > ROWS // 2
     for spec in REGISTRY.values():
         assert re.fullmatch(r"[0-9a-f]{40}", spec.revision)
         assert re.fullmatch(r"[\w-]+/[\w-]+", spec.repository)
