@@ -1,0 +1,133 @@
+"""A classifier from its answers: no encryption hides what results say.
+
+    logits, rounded   y = x W + b + noise: least squares
+    order             a = s (x W + b) + t with s, t unknown and new for every query
+
+Of "order", differences to the first class rid of t: a' = s x D, D [d + 1, k - 1], and a
+known direction of x D is k - 2 linear equations, (I - a a' / |a|^2) D' x = 0. They are
+homogeneous in D, whose solution is the smallest right singular vector: all differences
+of logits up to one factor, from about (d + 1) (k - 1) / (k - 2) queries. The factor
+follows from the range of s, which is public. Of two classes a query leaves one
+inequality: a / 2^12 <= x D <= a / 2^4, and D is sought in the middle of the polytope.
+
+Reference: Tramer et al. 2016, arXiv 1609.02943, section 4.1 (equations from logits);
+  the attack on "order": ours.
+"""
+
+import numpy as np
+from scipy.optimize import linprog
+
+from helix_jax.alignment import AffineMap
+from helix_jax.private.policies import ORDER_HIGH_BITS, ORDER_LOW_BITS
+
+_LOW, _HIGH = 2.0**ORDER_LOW_BITS, 2.0**ORDER_HIGH_BITS
+
+
+def solve_logits(x: np.ndarray, results: np.ndarray) -> AffineMap:
+    """The affine map of least norm through queries and their results.
+
+    Args:
+      x: [Q, d] float, queries.
+      results: [Q, k] float, decrypted.
+
+    Returns:
+      AffineMap [d, k].
+    """
+    ones = np.concatenate([x, np.ones((len(x), 1))], axis=1)
+    found = np.linalg.lstsq(ones, results, rcond=None)[0]
+    return AffineMap(found[:-1], found[-1])
+
+
+def solve_order(x: np.ndarray, results: np.ndarray) -> AffineMap:
+    """A classifier from answers that show the order.
+
+    Args:
+      x: [Q, d] float, queries.
+      results: [Q, k] float, decrypted, k at least 2.
+
+    Returns:
+      AffineMap [d, k] whose first class is zero: differences of logits are what such
+      answers determine.
+
+    Raises:
+      ValueError: there is one class.
+    """
+    if results.shape[1] < 2:
+        raise ValueError("solve_order: one class has no order.")
+    ones = np.concatenate([x, np.ones((len(x), 1))], axis=1)
+    # In an orthonormal basis of the queries, so that embeddings of unequal spread
+    # cost nothing; of fewer queries than d + 1 this is the solution of least norm.
+    left, spread, right = np.linalg.svd(ones, full_matrices=False)
+    keep = spread > spread[0] * 1e-10
+    left, spread, right = left[:, keep], spread[keep], right[keep]
+    known = results[:, 1:] - results[:, :1]
+    found = _one_difference(left, known[:, 0])[:, None]
+    if known.shape[1] > 1:
+        found = _many_differences(left, known)
+    both = right.T @ (found / spread[:, None])
+    both = np.concatenate([np.zeros((len(both), 1)), both], axis=1)
+    return AffineMap(both[:-1], both[-1])
+
+
+def _many_differences(x: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """D [e, k - 1] with rows of x D along those of `known`."""
+    unit = known / np.linalg.norm(known, axis=1, keepdims=True)
+    count, (rank, width) = unit.shape[1], (x.shape[1], unit.shape[1])
+    total = np.zeros((rank, width, rank, width))
+    # sum_q (x x') (x) (I - u u')
+    total += np.einsum("ab,ij->aibj", x.T @ x, np.eye(count))
+    outer = np.einsum("qi,qj->qij", unit, unit).reshape(len(x), -1)
+    cross = np.einsum("qa,qb->qab", x, x).reshape(len(x), -1).T @ outer
+    total -= cross.reshape(rank, rank, width, width).transpose(0, 2, 1, 3)
+    vectors = np.linalg.eigh(total.reshape(rank * width, -1))[1]
+    found = vectors[:, 0].reshape(rank, width)
+    along = np.einsum("qi,qi->q", x @ found, unit)
+    found = found * np.sign(along.sum() or 1.0)
+    along = np.abs(along)
+    # s = |a| / |x D| fills [2^4, 2^12): the ends of what was seen fix the factor.
+    factors = np.linalg.norm(known, axis=1) / np.maximum(along, 1e-300)
+    ends = np.quantile(factors, [0.01, 0.99])
+    return found * np.sqrt(ends.prod() / (_LOW * _HIGH))
+
+
+def _one_difference(x: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """D [e] in the middle of a / 2^12 <= x D <= a / 2^4 (a positive, else reversed).
+
+    With s log-uniform every D of the polytope is equally likely.
+    """
+    signs = np.sign(known)[:, None]
+    size = np.abs(known)
+    scale = np.median(size) / np.sqrt(_LOW * _HIGH)
+    radius = np.linalg.norm(x, axis=1, keepdims=True)
+    upper = np.concatenate([signs * x, radius], axis=1)
+    lower = np.concatenate([-signs * x, radius], axis=1)
+    bounds = np.concatenate([size / _LOW, -size / _HIGH]) / scale
+    objective = np.zeros(x.shape[1] + 1)
+    objective[-1] = -1.0
+    found = linprog(
+        objective, A_ub=np.concatenate([upper, lower]), b_ub=bounds,
+        bounds=[(None, None)] * (len(objective) - 1) + [(None, None)],
+    )  # fmt: skip
+    if found.x is None:  # noise has emptied the polytope
+        return np.linalg.lstsq(x, known / np.sqrt(_LOW * _HIGH), rcond=None)[0]
+    return found.x[:-1] * scale
+
+
+def differences(affine: AffineMap) -> np.ndarray:
+    """[d + 1, k - 1] kernel and bias of every class less those of the first."""
+    both = np.concatenate([np.asarray(affine.kernel), np.asarray(affine.bias)[None]])
+    return both[:, 1:] - both[:, :1]
+
+
+def agreement(stolen: AffineMap, true: AffineMap, x: np.ndarray) -> np.ndarray:
+    """[n] bool, whether both name the same class for rows x [n, d]."""
+    first, second = (
+        (x @ np.asarray(one.kernel) + np.asarray(one.bias)).argmax(axis=1)
+        for one in (stolen, true)
+    )
+    return first == second
+
+
+def mean_map(affine: AffineMap) -> np.ndarray:
+    """[d + 1] kernel and bias averaged over classes: what "order" means to hide."""
+    return np.append(np.mean(affine.kernel, axis=1), np.mean(affine.bias))

@@ -1,0 +1,154 @@
+"""Whether a row was among those that a map was fitted on.
+
+The adversary sees one map, knows a candidate's row (x, y) in both spaces, and owns
+other rows of the same kind, on which it fits shadow maps. Residuals r = y - x W - b:
+
+    loss          log |r|^2 of the target map, as a log-likelihood ratio of normals
+                  about the means that shadow maps with and without the row have
+    likelihood    -mu' S^-1 (r - mu), mu the row's mean residual over shadow maps, S the
+                  covariance of residuals
+
+The second is the likelihood ratio itself, to first order in the leverage h of the row:
+least squares with the row moves its residual from r to (1 - h) r, and other rows move
+it by normal noise of covariance h S. Members and others stand sqrt(h r' S^-1 r)
+standard deviations apart, on average
+
+    sqrt(d_x d_y / n),
+
+which is the law of a map: the numbers that it has for each row it was fitted on. Here
+members are a random half of a pool that the adversary knows, as is the custom; noise
+then comes from the choice of the half alone, is half as large, and they stand
+sqrt(2 d_x d_y / n) apart.
+
+Reference: Carlini et al. 2022, arXiv 2112.03570, section 5 (loss); Dwork et al. 2015,
+  "Robust traceability from trace amounts", for released means; the second score: ours.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from helix_jax.alignment import fit_ridge, from_batch, ridge_at
+from helix_jax.attacks.chance import Rate
+
+
+class Roc(NamedTuple):
+    """How well scores tell members from others.
+
+    Attributes:
+      auc: area under the curve; 0.5 is chance.
+      tpr: true positive rate at each false positive rate asked for, which is chance.
+      trials: decisions that it is measured on.
+    """
+
+    auc: Rate
+    tpr: dict[float, Rate]
+    trials: int
+
+
+def draw_members(rows: int, maps: int, *, rng: np.random.Generator) -> np.ndarray:
+    """[S, M] bool: for each of S maps a random half of M rows."""
+    half = np.arange(rows) < rows // 2
+    return np.stack([rng.permutation(half) for _ in range(maps)])
+
+
+def shadow_residuals(
+    x: np.ndarray, y: np.ndarray, members: np.ndarray, *, penalty: float
+) -> np.ndarray:
+    """Residuals of every row under ridge maps that were fitted on their members.
+
+    Args:
+      x: [M, d_x] float.
+      y: [M, d_y] float.
+      members: [S, M] bool, the same number of rows in each.
+      penalty: of `fit_ridge`, relative.
+
+    Returns:
+      [S, M, d_y] float32.
+    """
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    found = np.empty((*members.shape, y.shape[1]), np.float32)
+    for number, own in enumerate(members):
+        path = fit_ridge(from_batch(x[own], y[own]), penalties=[penalty])
+        affine = ridge_at(path, 0).map
+        found[number] = y - x @ np.asarray(affine.kernel) - np.asarray(affine.bias)
+    return found
+
+
+def loss_scores(residuals: np.ndarray, members: np.ndarray) -> np.ndarray:
+    """Likelihood ratios of losses: [S, M], each map the target of the S - 1 others."""
+    losses = np.log(np.sum(residuals.astype(np.float64) ** 2, axis=2) + 1e-300)
+    means = []
+    for own in (members, ~members):
+        # Without the target map itself.
+        count = own.sum(axis=0) - own
+        means.append(((losses * own).sum(axis=0) - losses * own) / np.maximum(count, 1))
+    spread = np.std(losses - np.where(members, *means))
+    inside, outside = ((losses - mean) ** 2 for mean in means)
+    return (outside - inside) / (2 * spread**2)
+
+
+def likelihood_scores(residuals: np.ndarray) -> np.ndarray:
+    """The second score: [S, M], each map the target of the S - 1 others."""
+    maps = len(residuals)
+    total = residuals.sum(axis=0, dtype=np.float64)
+    mean = total / maps
+    covariance = mean.T @ mean / len(mean)
+    covariance += (
+        1e-9 * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+    )
+    inverse = np.linalg.inv(covariance)
+    scores = np.empty(residuals.shape[:2])
+    for number, own in enumerate(residuals):
+        others = (total - own) / (maps - 1)
+        scores[number] = -np.sum(others @ inverse * (own - others), axis=1)
+    return scores
+
+
+def roc(
+    scores: np.ndarray,
+    members: np.ndarray,
+    *,
+    rng: np.random.Generator,
+    rates: tuple[float, ...] = (0.01, 0.001),
+    resamples: int = 200,
+) -> Roc:
+    """Area and true positive rates, with 95% intervals from resampling rows.
+
+    Args:
+      scores: [S, M], higher says member.
+      members: [S, M] bool.
+      rng: of the bootstrap; a row is drawn with all its S scores.
+      rates: false positive rates.
+      resamples: of the bootstrap.
+
+    Returns:
+      Roc.
+    """
+    order = np.argsort(-scores, axis=None, kind="stable")
+    row = np.broadcast_to(np.arange(scores.shape[1]), scores.shape).reshape(-1)[order]
+    inside = members.reshape(-1)[order].astype(np.float64)
+    count = scores.shape[1]
+    weights = [np.ones(count)]
+    weights += [
+        np.bincount(rng.integers(count, size=count), minlength=count)
+        for _ in range(resamples)
+    ]
+    found = []
+    for weight in weights:
+        weight = weight[row].astype(np.float64)
+        hits, alarms = np.cumsum(weight * inside), np.cumsum(weight * (1 - inside))
+        hits, alarms = hits / hits[-1], alarms / alarms[-1]
+        area = float(np.sum(np.diff(alarms, prepend=0.0) * hits))
+        places = [np.searchsorted(alarms, rate, side="right") - 1 for rate in rates]
+        found.append([area, *(hits[p] if p >= 0 else 0.0 for p in places)])
+    found = np.array(found)
+    ends = np.quantile(found[1:], [0.025, 0.975], axis=0)
+    intervals = [Rate(*map(float, one)) for one in zip(found[0], *ends)]
+    return Roc(intervals[0], dict(zip(rates, intervals[1:])), scores.size)
+
+
+def expected_auc(x_width: int, y_width: int, rows: int) -> float:
+    """The area of `likelihood_scores` for n members of a known pool of 2 n."""
+    return float(stats.norm.cdf(np.sqrt(x_width * y_width / rows)))

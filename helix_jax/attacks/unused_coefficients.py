@@ -1,0 +1,68 @@
+"""Weights from the coefficients of an answer that carry no result.
+
+The query z X^0, one entry z in the first place of tile t, makes the whole product z
+w_t(X): its N coefficients are all weights of that tile, of every class that shares the
+ciphertext, times z. T queries read all of W, where the results alone would give one row
+of the d.
+
+Under a guarded profile those coefficients are not sent. What a client can still compute
+is the phase of the answer with zeros in their place, the second part times its secret:
+uniform, if the mask is.
+
+Reference: CRYPTO.md, "raw answers leak everything", 3.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from helix_jax.attacks import raw_answers
+from helix_jax.attacks.division import KernelGuess
+from helix_jax.private import Client, Layer, words
+
+
+def unit_query(layer: Layer, tile: int) -> np.ndarray:
+    """[d] the largest query with one entry, the first of a tile."""
+    x = np.zeros(layer.plan.width)
+    x[tile * layer.plan.tile] = layer.input_norm
+    return x
+
+
+def read_weights(phases: Sequence[np.ndarray], layer: Layer) -> KernelGuess:
+    """Divide whole phases by what was asked.
+
+    Args:
+      phases: T of [A, N], of the answers to `unit_query` of every tile: integers, or
+        floats in the same unit.
+      layer: of the provider.
+
+    Returns:
+      KernelGuess: exact where the whole product was returned and noise is below z / 2.
+    """
+    entry = int(np.rint(np.ldexp(layer.input_norm, layer.query_bits)))
+    packed = np.stack(phases, axis=1)
+    if packed.dtype == object:
+        quotients = (2 * packed + entry) // (2 * entry)
+        integers = raw_answers.unpack_kernel(quotients, layer.plan).astype(np.int64)
+        values = integers.astype(float)
+    else:
+        values = raw_answers.unpack_kernel(packed / entry, layer.plan)
+        integers = np.rint(np.clip(values, -(2**62), 2**62)).astype(np.int64)
+    bits = layer.result_bits - layer.query_bits
+    return KernelGuess(integers, np.ldexp(values, -bits), True)
+
+
+def filled_phases(client: Client, layer: Layer, answer: bytes) -> np.ndarray:
+    """Phases [A, N] of an answer, zeros in place of what was not sent; float64."""
+    plan = layer.plan
+    parts = raw_answers.read_answer(answer, layer)
+    first = np.zeros((plan.answers, plan.degree), np.int64)
+    first[:, plan.positions] = parts.results
+    everywhere = np.arange(plan.degree)
+    return words.open_words(client._secret, first, parts.second, everywhere)
+
+
+def unsent_fractions(phases: np.ndarray, layer: Layer) -> np.ndarray:
+    """Phases of the coefficients that were not sent, as fractions of q in [0, 1)."""
+    sent = np.isin(np.arange(layer.plan.degree), layer.plan.positions)
+    return (phases[:, ~sent] / layer.profile.modulus) % 1.0

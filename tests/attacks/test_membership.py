@@ -1,0 +1,53 @@
+"""Overfitted maps tell their rows; sqrt(2 d_x d_y / n) holds; chance is chance."""
+
+import pytest
+
+from helix_jax.attacks import membership
+
+
+def pool(rng, rows, dx, dy):
+    x = rng.standard_normal((rows, dx))
+    return x, x @ rng.standard_normal((dx, dy)) + rng.standard_normal((rows, dy))
+
+
+def attack(rng, rows, dx, dy, penalty=1e-8, maps=16):
+    x, y = pool(rng, rows, dx, dy)
+    members = membership.draw_members(rows, maps, rng=rng)
+    assert (members.sum(axis=1) == rows // 2).all()
+    residuals = membership.shadow_residuals(x, y, members, penalty=penalty)
+    return members, residuals
+
+
+def test_overfitted_maps_tell_their_rows(rng):
+    members, residuals = attack(rng, 48, 24, 16)
+    for scores in (
+        membership.loss_scores(residuals, members),
+        membership.likelihood_scores(residuals),
+    ):
+        found = membership.roc(scores, members, rng=rng)
+        assert found.auc.low > 0.95
+        assert found.trials == 48 * 16
+
+
+@pytest.mark.parametrize("rows", [1000, 4000])
+def test_the_likelihood_follows_its_law(rng, rows):
+    members, residuals = attack(rng, 2 * rows, 16, 12)
+    found = membership.roc(membership.likelihood_scores(residuals), members, rng=rng)
+    expected = membership.expected_auc(16, 12, rows)
+    assert abs(found.auc.value - expected) < 0.03
+    loss = membership.roc(membership.loss_scores(residuals, members), members, rng=rng)
+    assert found.auc.value > loss.auc.value
+
+
+def test_scores_that_know_nothing_are_at_chance(rng):
+    members = membership.draw_members(3000, 4, rng=rng)
+    found = membership.roc(rng.standard_normal(members.shape), members, rng=rng)
+    assert found.auc.low < 0.5 < found.auc.high
+    assert found.tpr[0.01].low < 0.01 < found.tpr[0.01].high
+
+
+def test_roc_of_perfect_scores(rng):
+    members = membership.draw_members(200, 2, rng=rng)
+    found = membership.roc(members.astype(float), members, rng=rng, resamples=20)
+    assert found.auc.value == 1
+    assert found.tpr[0.001].value == 1

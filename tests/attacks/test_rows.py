@@ -1,0 +1,76 @@
+"""Rows from cross-covariances: by division, by projection, by choice."""
+
+import numpy as np
+import pytest
+
+from helix_jax.attacks import chance, row_division, row_projection
+from helix_jax.errors import ProtocolError
+from helix_jax.private import FitClient, FitProvider
+
+
+def fit(client, x, y, **kwargs):
+    """Both sides of an encrypted fit, with every message."""
+    provider = FitProvider(y, profile=client.profile.name, **kwargs)
+    provider.register(client.public_bundle())
+    side = FitClient(client, provider.offer.to_bytes(), x)
+    messages = list(side.chunks())
+    for message in messages:
+        provider.absorb(message)
+    side.read_mean(provider.mean_message())
+    answers = list(provider.results())
+    for answer in answers:
+        side.read(answer)
+    return provider, side, messages, answers
+
+
+@pytest.mark.parametrize("width", [64, 96])
+def test_unmasked_second_parts_give_every_row(clients, width, rng):
+    x, y = rng.standard_normal((200, width)), rng.standard_normal((200, 3))
+    provider, side, messages, answers = fit(clients["guarded"], x, y)
+    rows = row_division.row_polynomials(messages, side.plan, provider)
+    raw = row_division.raw_covariance(provider)
+    guess = row_division.solve_rows(rows, raw, provider)
+    assert guess.ok
+    np.testing.assert_array_equal(guess.integers, provider._y)
+    sent = row_division.masked_covariance(answers, side.plan, provider)
+    assert sent.shape == raw.shape
+    guess = row_division.solve_rows(rows, sent, provider)
+    found = chance.correlate(guess.integers, provider._y, rng=rng)
+    assert abs(found.value) < 5 / np.sqrt(y.size)
+
+
+def test_more_rows_than_equations_are_refused(clients):
+    with pytest.raises(ValueError, match="4096 equations do not determine 5000"):
+        row_division.solve_rows(np.zeros((5000, 1, 4096), int), None, None)
+
+
+def test_few_rows_are_projected_onto_themselves(rng):
+    x, y = rng.standard_normal((20, 24)), rng.standard_normal((20, 5))
+    np.testing.assert_allclose(row_projection.recover_rows(x, x.T @ y), y, atol=1e-8)
+
+
+def test_many_rows_leave_the_share_that_dimensions_have(rng):
+    x, y = rng.standard_normal((2400, 24)), rng.standard_normal((2400, 50))
+    guess = row_projection.recover_rows(x, x.T @ y)
+    error = row_projection.row_errors(guess, y)
+    assert abs(np.mean(error**2) - (1 - 24 / 2400)) < 0.005
+
+
+def test_an_encrypted_fit_of_few_rows_gives_them_where_the_guard_lets_it(clients, rng):
+    x, y = rng.standard_normal((20, 24)), rng.standard_normal((20, 5))
+    with pytest.raises(ProtocolError, match="would reveal"):
+        fit(clients["guarded"], x, y)
+    _, side, *_ = fit(clients["guarded"], x, y, rows_per_width=0.0)
+    cross = len(x) * np.asarray(side.moments().cov_xy)
+    guess = row_projection.recover_rows(x - x.mean(axis=0), cross)
+    assert chance.relative_error(guess, y - y.mean(axis=0)) < 1e-3
+
+
+def test_chosen_rows_pass_the_guard(clients, rng):
+    y = rng.standard_normal((60, 5))
+    targets = np.array([3, 17, 41])
+    x = row_projection.chosen_rows(60, 8, targets)
+    _, side, *_ = fit(clients["guarded"], x, y)
+    moments = side.moments()
+    read = 60 * np.asarray(moments.cov_xy)[:3] + np.asarray(moments.mean_y)
+    assert chance.relative_error(read, y[targets]) < 1e-3
