@@ -139,19 +139,20 @@ def choose_scales(
     lengths = packing.answer_norms(kernel, plan, order=2)
     if profile.guarded:
         # The flood's standard deviation, R / sqrt 3, over 2^result_bits.
-        per_query = flooding.shift_bound(norms, 0) * 2.0**profile.statistical_bits
+        per_query = sampling.ERROR_BOUND * float(np.linalg.norm(norms))
+        per_query *= 2.0**profile.statistical_bits
     else:
         per_query = math.sqrt(sampling.ERROR_VARIANCE) * lengths.max()
     per_kernel = input_norm / math.sqrt(12)
     per_query = max(per_query, 1e-30)
     query_bits = round((result_bits + math.log2(per_query / per_kernel)) / 2)
-    query_bits = max(query_bits, 1)
-    kernel_bits = result_bits - query_bits
+    query_bits = max(min(query_bits, result_bits - 1), 1)
     largest = max(np.abs(kernel).max(), 1e-30)
-    kernel_bits = min(kernel_bits, math.floor(60 - math.log2(largest)))
+    most = math.floor(60 - math.log2(largest))
+    kernel_bits = min(result_bits - query_bits, most)
     query_bits = min(result_bits - kernel_bits, 100)
     if shared is not None:
-        if shared[1] > query_bits + kernel_bits:
+        if shared[1] > query_bits + kernel_bits or shared[1] - shared[0] > most:
             raise ValueError(
                 f"shared results of {shared[1]} bits are more than the "
                 f"{query_bits + kernel_bits} of this layer; take shared_scales of all."
@@ -176,7 +177,7 @@ def choose_scales(
             f"policy {policy.name!r} needs a guarded profile; {profile.name!r} hides "
             "nothing."
         )
-    if 2.0 ** (bits + 1) > profile.modulus / 64:
+    if 2.0 ** (bits + 1) > profile.modulus / policy.flood_share:
         raise ValueError(
             f"the flood needs {bits + 2} bits of the {profile.modulus.bit_length()} of "
             f"profile {profile.name!r}: classes are too many or weights too unequal."

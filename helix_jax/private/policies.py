@@ -69,7 +69,12 @@ class Policy(NamedTuple):
     @property
     def extra_bits(self) -> int:
         """Room that the policy needs above the results: factor and offset, or noise."""
-        return {"logits": 0, "rounded": 2, "order": ORDER_HIGH_BITS + 1}[self.name]
+        return {"logits": 0, "rounded": 3, "order": ORDER_HIGH_BITS + 1}[self.name]
+
+    @property
+    def flood_share(self) -> int:
+        """The flood may take one part in so many of the modulus."""
+        return 4 if self.name == "rounded" else 64
 
     def flood_bits(self, reach: float, result_bits: int) -> int:
         """log2 R of the noise of "rounded": R / sqrt 3 = reach / 2^bits."""

@@ -1,0 +1,195 @@
+"""Who may do what: keys, budgets, replays, and what no object can do."""
+
+import copy
+import pickle
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from helix_jax.errors import KeyRoleError, ProtocolError
+from helix_jax.private import Client, Provider
+from helix_jax.private.provider import PublicKey
+
+X = np.linspace(-1, 1, 12)
+
+
+def make_provider(client, **settings):
+    kernel = np.random.default_rng(5).standard_normal((12, 5))
+    settings = {"input_norm": 8.0, "profile": client.profile.name, **settings}
+    provider = Provider(kernel, **settings)
+    provider.register(client.public_bundle())
+    return provider, client.read_layer(provider.layer.to_bytes())
+
+
+@pytest.fixture(scope="module")
+def other(client):
+    """Another client of the same profile."""
+    return Client("open")
+
+
+def test_queries_are_answered_once(client):
+    provider, layer = make_provider(client("open"))
+    query = client("open").encrypt(layer, X)
+    provider.answer(query)
+    with pytest.raises(ProtocolError, match="was answered before; encrypt it anew"):
+        provider.answer(query)
+
+
+def test_answers_are_read_once(client):
+    provider, layer = make_provider(client("open"))
+    answer = provider.answer(client("open").encrypt(layer, X))
+    client("open").decrypt(answer)
+    with pytest.raises(ProtocolError, match="not asked here, or its answer was read"):
+        client("open").decrypt(answer)
+
+
+def test_budget(client):
+    own = client("open")
+    provider, layer = make_provider(own, budget=2)
+    query = own.encrypt(layer, X)
+    provider.answer(query)
+    with pytest.raises(ProtocolError, match="was answered before"):
+        provider.answer(query)  # a replay costs nothing
+    with pytest.raises(ProtocolError, match="bytes follow"):
+        provider.answer(query[:-1])
+    assert own.decrypt(provider.answer(own.encrypt(layer, X))).shape == (5,)
+    # Registering again does not fill it up.
+    provider.register(own.public_bundle())
+    with pytest.raises(ProtocolError, match="budget of queries is spent"):
+        provider.answer(own.encrypt(layer, X))
+
+
+def test_budgets_are_by_key(client, other):
+    provider, layer = make_provider(client("open"), budget=1)
+    provider.register(other.public_bundle())
+    for own in (client("open"), other):
+        own.decrypt(provider.answer(own.encrypt(layer, X)))
+        with pytest.raises(ProtocolError, match="budget"):
+            provider.answer(own.encrypt(layer, X))
+
+
+def test_a_budget_holds_among_threads(client):
+    own = client("open")
+    provider, layer = make_provider(own, budget=3)
+    queries = [own.encrypt(layer, X) for _ in range(8)]
+    outcomes = []
+
+    def ask(query):
+        try:
+            provider.answer(query)
+            outcomes.append("answered")
+        except ProtocolError as error:
+            outcomes.append(str(error))
+
+    threads = [threading.Thread(target=ask, args=(query,)) for query in queries]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes.count("answered") == 3
+    assert sum("budget" in outcome for outcome in outcomes) == 5
+
+
+def test_unknown_keys(client, other):
+    provider, layer = make_provider(client("open"))
+    with pytest.raises(KeyRoleError, match=f"{other.key.hex()} is not registered"):
+        provider.answer(other.encrypt(layer, X))
+    with pytest.raises(KeyRoleError, match="not registered here"):
+        provider.masks(bytes(16))
+
+
+def test_answers_for_another_key(client, other):
+    provider, layer = make_provider(client("open"))
+    answer = provider.answer(client("open").encrypt(layer, X))
+    with pytest.raises(KeyRoleError, match="it is for the client key"):
+        other.decrypt(answer)
+
+
+def test_queries_of_another_layer(client):
+    own = client("open")
+    provider, _ = make_provider(own)
+    kernel = np.ones((12, 4))
+    stranger = Provider(kernel, input_norm=8.0, profile="open")
+    layer = own.read_layer(stranger.layer.to_bytes())
+    with pytest.raises(ProtocolError, match=r"expected sizes \(12, 5, 1, 0\)"):
+        provider.answer(own.encrypt(layer, X))
+
+
+def test_keys_are_named_by_their_content(client):
+    own = client("open")
+    provider, _ = make_provider(own)
+    bundle = own.public_bundle()
+    assert provider.register(bundle) == own.key
+    with pytest.raises(ProtocolError, match="not the hash of its content"):
+        provider.register(bundle[:-1] + bytes([bundle[-1] ^ 1]))
+
+
+def test_masks_are_of_guarded_profiles(client):
+    provider, _ = make_provider(client("open"))
+    with pytest.raises(ValueError, match="'open' answers without masks"):
+        provider.masks(client("open").key)
+
+
+def test_prepared_masks_are_taken_by_answers(client):
+    own = client("guarded")
+    provider, layer = make_provider(own)
+    pool = provider.masks(own.key)
+    pool.prepare(2)
+    assert len(pool) == 2
+    for left in (1, 0, 0):
+        own.decrypt(provider.answer(own.encrypt(layer, X)))
+        assert len(pool) == left
+
+
+def test_nothing_of_a_provider_decrypts(client):
+    """Neither it, nor its keys, pools and masks: by name, and by what they hold."""
+    own = client("guarded")
+    provider, _ = make_provider(own)
+    provider.masks(own.key).prepare(1)
+    seen, todo = set(), [provider, PublicKey(own.public_bundle(), own.profile)]
+    secret = own._secret.residues.tobytes()
+    while todo:
+        thing = todo.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        assert "Pyfhel" not in type(thing).__module__
+        assert not [name for name in dir(thing) if "crypt" in name and "de" in name]
+        assert not [name for name in dir(thing) if "secret" in name]
+        if hasattr(thing, "dtype"):
+            assert secret not in np.asarray(thing).tobytes()
+        elif isinstance(thing, dict):
+            todo += [*thing.keys(), *thing.values()]
+        elif isinstance(thing, list | tuple):
+            todo += list(thing)
+        elif type(thing).__module__.startswith("helix_jax"):
+            todo += list(vars(thing).values())
+    assert len(seen) > 10
+
+
+def test_a_provider_needs_no_pyfhel():
+    code = (
+        "import sys; sys.modules['Pyfhel'] = None\n"
+        "from helix_jax.private import Client, Provider\n"
+        "import numpy as np\n"
+        "Provider(np.ones((3, 2)), input_norm=1.0, profile='compact')\n"
+        "try: Client('compact')\n"
+        "except ImportError as error: print(error)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert "make crypto" in run.stdout
+
+
+def test_nothing_secret_is_copied(client):
+    own = client("guarded")
+    provider, _ = make_provider(own)
+    pool = provider.masks(own.key)
+    for thing in (own, own._secret, provider, pool, pool.take()):
+        for leave in (pickle.dumps, copy.copy, copy.deepcopy):
+            with pytest.raises(TypeError, match=r"not copied or pickled"):
+                leave(thing)
