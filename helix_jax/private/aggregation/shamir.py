@@ -87,11 +87,11 @@ def combine(shares: Mapping[int, bytes], *, threshold: int) -> bytes:
         )
     secret = 0
     for k, value in values.items():
-        weight = 1
+        above = below = 1
         for j in values:
             if j != k:
-                weight = weight * j * pow(j - k, -1, PRIME) % PRIME
-        secret = (secret + value * weight) % PRIME
+                above, below = above * j % PRIME, below * (j - k) % PRIME
+        secret = (secret + value * above * pow(below, -1, PRIME)) % PRIME
     if secret >> (8 * SECRET_BYTES):
         raise ProtocolError(
             "combine: these are not shares of one secret. A silo has sent a wrong one."

@@ -17,7 +17,7 @@ def silo_moments(silos, dx=5, dy=4, *, offset=0.0, scale=1.0, seed=0):
     made = []
     for _ in range(silos):
         x = scale * rng.normal(size=(int(rng.choice([7, 20, 60])), dx)) + offset
-        x += rng.normal(size=dx)
+        x += scale * rng.normal(size=dx)
         y = x @ rng.normal(size=(dx, dy)) / np.sqrt(dx) + rng.normal(size=dy)
         made.append(from_batch(x, y))
     return made
