@@ -93,9 +93,7 @@ class Silo:
         bodies.take_all(body)
         self._require_enough("advertised keys", signed)
         if signed.get(self.number) != self._keys_sent:
-            raise ProtocolError(
-                f"silo {self.number}: ALL_KEYS does not hold the keys that it sent."
-            )
+            raise ProtocolError(f"silo {self.number}: ALL_KEYS lacks the keys it sent.")
         keys = {k: self._keys_of(k, one) for k, one in signed.items()}
         flat = [key for pair in keys.values() for key in pair]
         if len(set(flat)) < len(flat):

@@ -310,7 +310,7 @@ def test_copied_keys_are_refused():
     stage.deliver("advertise")
     with pytest.raises(ProtocolError, match="two silos advertise the same key"):
         stage.silos[1].share(stage.answers["advertise"][1])
-    with pytest.raises(ProtocolError, match="does not hold the keys that it sent"):
+    with pytest.raises(ProtocolError, match="lacks the keys it sent"):
         stage.silos[2].share(stage.answers["advertise"][2])
 
 
