@@ -7,7 +7,10 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Through the environment the pins reach the packages that builds are made with, too:
+# pip before 25.3 reads the first name there, later ones the second.
+PINS = PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
+PIP = $(PINS) $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 WORKDIR ?= runs/demo
 PYTEST_ARGS ?=
 
