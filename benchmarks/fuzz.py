@@ -109,8 +109,10 @@ def make_targets(profile: str, seed: int = 0) -> list[Target]:
                 sent = client.encrypt(read, own)
             del client._pending[sent[NUMBER:SIZES]]
 
+    pending = client._pending[query[NUMBER:SIZES]]
+
     def read_answer(data: bytes) -> None:
-        client._pending[answer[NUMBER:SIZES]] = layer
+        client._pending[query[NUMBER:SIZES]] = pending
         client.decrypt(data)
 
     # Rows that fill a ciphertext: other widths need messages of another length.

@@ -80,7 +80,10 @@ def read(data: bytes, kind: str, profile: Profile, key: bytes | None = None) -> 
     """
     if not isinstance(data, bytes | bytearray | memoryview):
         raise ProtocolError(f"{kind}: expected bytes, got {type(data).__name__}.")
-    view = memoryview(data).cast("B")
+    view = memoryview(data)
+    if not view.c_contiguous:
+        raise ProtocolError(f"{kind}: a message must be one piece of memory.")
+    view = view.cast("B")
     if len(view) < HEADER_BYTES:
         raise ProtocolError(
             f"{kind}: a message has at least {HEADER_BYTES} bytes, got {len(view)}."

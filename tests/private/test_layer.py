@@ -126,8 +126,8 @@ def test_views(parties, ask):
         (np.full(12, 1e200), ValueError, r"\|x\| is .*takes at most 8"),
         (np.full(12, 8.0), ValueError, r"\|x\| is 27.7.*takes at most 8"),
         (np.zeros(11), ValueError, r"expected width 12, got shape \[11\]"),
-        (np.zeros((12, 1)), ValueError, r"expected width 12, got shape \[12, 1\]"),
-        (np.zeros((1, 12)), ValueError, r"expected width 12, got shape \[1, 12\]"),
+        (np.zeros((12, 1)), ValueError, r"expected width 12, got shape \[.*1\]"),
+        (np.zeros((2, 1, 12)), ValueError, r"expected width 12, got shape \[.*1, 12\]"),
         (np.float64(1), ValueError, r"expected width 12, got shape \[\]"),
         (np.zeros(12, complex), TypeError, "real numbers, got complex128"),
         (np.zeros(12, bool), TypeError, "real numbers, got bool"),
@@ -229,12 +229,13 @@ def test_guarded_answers_to_equal_queries_differ(parties):
     """The mask is new: differences of the words are uniform, those of results flood."""
     client, provider, layer, _, _ = parties(200, 40, "guarded", tiles=10)
     query = client.encrypt(layer, np.zeros(200))
+    pending = client._pending[query[24:40]]
     words, classes, results = [], layer.plan.classes, []
     for number in (1, 2):
         answer = provider.answer(with_number(query, number))
         raw = memoryview(answer)[wire.HEADER_BYTES :]
         words.append(wire.unpack_integers(raw, (len(raw) // 5,), 5))
-        client._pending[bytes([number]) * 16] = layer
+        client._pending[bytes([number]) * 16] = pending
         results.append(client.decrypt(answer))
     apart = (words[1] - words[0]) % 2**40
     for part in (apart[:classes], apart[classes:]):
@@ -295,3 +296,24 @@ def test_a_layer_of_another_profile(client, parties):
     *_, layer, _, _ = parties(profile="open")
     with pytest.raises(KeyRoleError, match="profile 'compact', the layer of 'open'"):
         client("compact").encrypt(layer, np.zeros(12))
+
+
+@pytest.mark.parametrize("count", [1, 3, 8, 19])
+def test_several_queries_in_one_message(clients, count):
+    """As many answers, in order, with as many masks and as much of the budget."""
+    generator = np.random.default_rng(count)
+    kernel, bias = generator.normal(size=(40, 7)), generator.normal(size=7)
+    x = generator.normal(size=(count, 40))
+    provider = Provider(kernel, bias, input_norm=12.0, budget=count + 2, tiles=2)
+    client = clients["guarded"]
+    key = provider.register(client.public_bundle())
+    provider.masks(key).prepare(count)
+    layer = client.read_layer(provider.layer.to_bytes())
+    found = client.decrypt(provider.answer(client.encrypt(layer, x)))
+    assert found.shape == (count, 7)
+    assert np.abs(found - (x @ kernel + bias)).max() <= layer.error
+    assert len(provider.masks(key)) == 0
+    with pytest.raises(ProtocolError, match="2 are left, 3 were asked"):
+        provider.answer(client.encrypt(layer, x[[0, 0, 0]]))
+    with pytest.raises(ValueError, match="holds 1 to 1024 queries, got 0"):
+        client.encrypt(layer, x[:0])

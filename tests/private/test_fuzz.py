@@ -1,0 +1,111 @@
+"""Mutated messages are refused in words or read: the mutations of benchmarks.fuzz."""
+
+import functools
+import itertools
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks import fuzz
+from helix_jax.private import wire
+
+pytest.importorskip("Pyfhel")
+KINDS = [
+    "key", "layer", "query", "answer", "sum", "fit", "rows", "mean", "covariance",
+]  # fmt: skip
+FINE = {"read", "ProtocolError", "KeyRoleError"}
+PROFILE = "compact"
+ABSURD = {
+    "truncated", "extended", "truncated, length right", "extended, length right",
+    "random", "sizes", "length", "kind", "other kind", "version",
+}  # fmt: skip
+
+
+@functools.cache
+def targets():
+    return {target.name: target for target in fuzz.make_targets(PROFILE)}
+
+
+def stream(name: str, seed: int):
+    target = targets()[name]
+    others = [
+        other.fresh()
+        for other in targets().values()
+        if other.fresh()[fuzz.KIND] != target.fresh()[fuzz.KIND]
+    ]
+    return fuzz.mutants(target, others, np.random.default_rng(seed))
+
+
+def test_every_kind_is_mutated():
+    assert list(targets()) == KINDS
+    kinds = {target.fresh()[fuzz.KIND] for target in targets().values()}
+    assert kinds == set(wire.KINDS.values())
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_sound_messages_are_read(name):
+    target = targets()[name]
+    for _ in range(2):
+        sound = fuzz.Mutant("none", target.fresh(), False)
+        assert fuzz.outcome(target, sound) == "read"
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_mutation(name):
+    """All changes, some 15 times each; those that must be refused are."""
+    found = {
+        fuzz.outcome(targets()[name], mutant)
+        for mutant in itertools.islice(stream(name, 0), 300)
+    }
+    assert found <= FINE
+    assert "read" in found
+    assert "ProtocolError" in found
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(KINDS), st.data())
+def test_drawn_bytes(name, data):
+    """Hypothesis chooses the bytes, and shrinks what fails."""
+    sound = bytearray(targets()[name].fresh())
+    places = st.integers(0, min(len(sound), 200) - 1)
+    for place in data.draw(st.lists(places, min_size=1, max_size=6), "places"):
+        sound[place] = data.draw(st.integers(0, 255), "byte")
+    mutant = fuzz.Mutant("drawn", bytes(sound), False)
+    assert fuzz.outcome(targets()[name], mutant) in FINE
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_nothing_is_allocated_for_what_is_refused(name):
+    """Absurd sizes and lengths: no more than the message itself is copied."""
+    target = targets()[name]
+    own = [
+        mutant
+        for mutant in itertools.islice(stream(name, 1), 150)
+        if mutant.change in ABSURD and mutant.unsound
+    ]
+    assert {mutant.change for mutant in own} == ABSURD
+    fuzz.outcome(target, own[0])
+    for mutant in own:
+        base = _setup_bytes(target)
+        tracemalloc.start()
+        try:
+            assert fuzz.outcome(target, mutant) in FINE - {"read"}
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < base + 50_000 + 2 * len(mutant.data), mutant.change
+
+
+def _setup_bytes(target: fuzz.Target) -> int:
+    """What the reader's own side needs: a FitProvider and the key it registers."""
+    if target.name != "rows":
+        return 0
+    tracemalloc.start()
+    try:
+        fuzz.outcome(target, fuzz.Mutant("empty", b"", True))
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
