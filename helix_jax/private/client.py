@@ -1,6 +1,7 @@
 """The client of an encrypted linear layer: the only holder of the secret key."""
 
 import os
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,6 +11,13 @@ from helix_jax.private.layer import Layer
 from helix_jax.private.profiles import find_profile
 from helix_jax.private.seal import SecretKey
 from helix_jax.types import Array
+
+
+class _Pending(NamedTuple):
+    """A message whose answer is awaited: its layer, and the shape of its rows."""
+
+    layer: Layer
+    shape: tuple[int, ...]
 
 
 class Client:
@@ -32,7 +40,7 @@ class Client:
         public = encryption.make_public_key(self._secret.residues, self.profile)
         self._bundle = public.seed + wire.pack_residues(public.first, self.profile)
         self.key = wire.key_name(self._bundle)
-        self._pending: dict[bytes, Layer] = {}
+        self._pending: dict[bytes, _Pending] = {}
 
     def public_bundle(self) -> bytes:
         """What a provider needs to mask its answers: a public key."""
@@ -51,11 +59,11 @@ class Client:
         return Layer.from_bytes(offer, self.profile)
 
     def encrypt(self, layer: Layer, x: Array) -> bytes:
-        """Encrypt one query.
+        """Encrypt one query, or several in one message.
 
         Args:
           layer: of `read_layer`.
-          x: [d] real, of norm at most layer.input_norm.
+          x: [d] or [B, d] real, each row of norm at most layer.input_norm.
 
         Returns:
           The message to send; its answer can be read once.
@@ -68,59 +76,84 @@ class Client:
                 f"encrypt: this key is of profile {self.profile.name!r}, the layer of "
                 f"{layer.profile.name!r}."
             )
-        plan = layer.plan
-        x = check_rows("encrypt", np.asarray(x)[None], plan.width)[0]
-        norm = float(np.linalg.norm(x))
+        x, plan = np.asarray(x), layer.plan
+        rows = check_rows("encrypt", x[None] if x.ndim == 1 else x, plan.width)
+        if not 1 <= len(rows) <= packing.MAX_QUERIES:
+            raise ValueError(
+                f"encrypt: a message holds 1 to {packing.MAX_QUERIES} queries, got "
+                f"{len(rows)}."
+            )
+        norm = float(np.linalg.norm(rows, axis=1).max())
         if not norm <= layer.input_norm:
             raise ValueError(
                 f"encrypt: |x| is {norm:.6g}, the layer takes at most "
                 f"{layer.input_norm:.6g}; scale x, or ask for a layer of a larger "
                 "input_norm."
             )
-        message = residues.scaled_residues(
-            packing.pack_query(x, plan), layer.query_bits, self.profile
-        )
-        seeded = encryption.encrypt(message, self._secret.residues, self.profile)
+        seeds, firsts = [], []
+        for group in packing.groups(len(rows)):
+            packed = np.concatenate(
+                [packing.pack_query(one, plan) for one in rows[group]]
+            )
+            message = residues.scaled_residues(packed, layer.query_bits, self.profile)
+            seeded = encryption.encrypt(message, self._secret.residues, self.profile)
+            seeds.append(seeded.seed)
+            firsts.append(wire.pack_residues(seeded.first, self.profile))
         number = os.urandom(16)
-        self._pending[number] = layer
+        self._pending[number] = _Pending(layer, x.shape[:-1])
         return wire.write(
             "query", self.profile, key=self.key, number=number,
-            sizes=(plan.width, plan.classes, plan.tiles),
-            payload=seeded.seed + wire.pack_residues(seeded.first, self.profile),
+            sizes=(plan.width, plan.classes, plan.tiles, len(rows)),
+            payload=b"".join([*seeds, *firsts]),
         )  # fmt: skip
 
     def decrypt(self, answer: bytes) -> np.ndarray:
-        """Read the answer to a query of this client.
+        """Read the answer to a message of this client.
 
         Returns:
-          [k] float64: x W + b to layer.error, or what the layer's policy makes of it.
+          [k] or [B, k] float64: x W + b to layer.error, or what the layer's policy
+          makes of it.
 
         Raises:
           ProtocolError: it is malformed, or answers no open query.
           KeyRoleError: it is for another key.
         """
         message = wire.read(answer, "answer", self.profile, self.key)
-        layer = self._pending.get(message.number)
-        if layer is None:
+        pending = self._pending.get(message.number)
+        if pending is None:
             raise ProtocolError(
                 f"answer: query {message.number.hex()} was not asked here, or its "
                 "answer was read before."
             )
-        plan = layer.plan
+        plan, queries = pending.layer.plan, int(np.prod(pending.shape))
         numbers = plan.classes + plan.answers * plan.degree
         wire.expect_sizes(
             message,
-            (plan.width, plan.classes, plan.tiles),
-            numbers * words.WORD_BYTES,
+            (plan.width, plan.classes, plan.tiles, queries),
+            queries * numbers * words.WORD_BYTES,
         )
-        content = wire.unpack_integers(message.payload, (numbers,), words.WORD_BYTES)
+        shape = (queries, numbers)
+        content = wire.unpack_integers(message.payload, shape, words.WORD_BYTES)
         del self._pending[message.number]
-        results = np.zeros(plan.answers * plan.rows, np.int64)
-        results[: plan.classes] = content[: plan.classes]
-        results = results.reshape(plan.answers, plan.rows)
-        second = content[plan.classes :].reshape(plan.answers, plan.degree)
-        phases = words.open_words(self._secret, results, second, plan.positions)
-        return np.ldexp(phases.reshape(-1)[: plan.classes], -layer.result_bits)
+        opened = [
+            self._open(content[group], pending.layer)
+            for group in packing.groups(queries)
+        ]
+        return np.concatenate(opened).reshape(*pending.shape, plan.classes)
+
+    def _open(self, content: np.ndarray, layer: Layer) -> np.ndarray:
+        """Results [B, k] of words [B, k + answers N]."""
+        plan, count = layer.plan, len(content)
+        first = np.zeros((count, plan.answers * plan.rows), np.int64)
+        first[:, : plan.classes] = content[:, : plan.classes]
+        phases = words.open_words(
+            self._secret,
+            first.reshape(-1, plan.rows),
+            content[:, plan.classes :].reshape(-1, plan.degree),
+            plan.positions,
+        )
+        results = phases.reshape(count, -1)[:, : plan.classes]
+        return np.ldexp(results, -layer.result_bits)
 
     def __reduce__(self):
         raise TypeError("a Client is not copied or pickled: it holds a secret key.")

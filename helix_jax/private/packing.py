@@ -23,6 +23,8 @@ from helix_jax.private.words import WORD_BYTES
 
 MAX_WIDTH = 16_384
 MAX_CLASSES = 200_000
+MAX_QUERIES = 1024  # in one message
+GROUP = 8  # queries computed at once
 
 
 class Plan(NamedTuple):
@@ -120,6 +122,17 @@ def _milliseconds(plan: Plan, profile: Profile) -> float:
     per_query = 0.35 * plan.tiles
     per_answer = (0.35 + 0.4 * profile.guarded) * plan.answers
     return size * (per_query + per_answer + 0.008 * plan.tiles * plan.answers)
+
+
+def groups(queries: int) -> list[slice]:
+    """Queries of a message in groups of GROUP and, for the rest, of one.
+
+    Two shapes, so that no number of queries compiles anything new.
+    """
+    whole = queries // GROUP * GROUP
+    return [slice(i, i + GROUP) for i in range(0, whole, GROUP)] + [
+        slice(i, i + 1) for i in range(whole, queries)
+    ]
 
 
 def pack_query(x: np.ndarray, plan: Plan) -> np.ndarray:

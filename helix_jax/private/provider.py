@@ -78,8 +78,8 @@ class _Account:
         self.seen: OrderedDict[bytes, None] = OrderedDict()
         self.lock = threading.Lock()
 
-    def charge(self, number: bytes) -> None:
-        """Count one query.
+    def charge(self, number: bytes, queries: int) -> None:
+        """Count the queries of one message.
 
         Raises:
           ProtocolError: it was answered before, or the budget is spent.
@@ -89,10 +89,13 @@ class _Account:
                 raise ProtocolError(
                     f"query {number.hex()} was answered before; encrypt it anew."
                 )
-            if self.left is not None and self.left <= 0:
-                raise ProtocolError("this key's budget of queries is spent.")
+            if self.left is not None and self.left < queries:
+                raise ProtocolError(
+                    f"this key's budget of queries is spent: {self.left} are left, "
+                    f"{queries} were asked."
+                )
             if self.left is not None:
-                self.left -= 1
+                self.left -= queries
             self.seen[number] = None
             if len(self.seen) > _REMEMBERED:
                 self.seen.popitem(last=False)
@@ -226,7 +229,7 @@ class Provider:
         return pool
 
     def answer(self, query: bytes) -> bytes:
-        """Answer one encrypted query.
+        """Answer one message of encrypted queries.
 
         Raises:
           ProtocolError: it is malformed, was answered before, or the budget is spent.
@@ -235,21 +238,30 @@ class Provider:
         profile, plan = self.layer.profile, self.layer.plan
         message = wire.read(query, "query", profile)
         account = self._account(message.key)
-        length = sampling.SEED_BYTES + wire.residues_length(plan.tiles, profile)
-        wire.expect_sizes(message, (plan.width, plan.classes, plan.tiles), length)
-        seed, rest = (
-            bytes(message.payload[: sampling.SEED_BYTES]),
-            message.payload[sampling.SEED_BYTES :],
-        )
-        first = wire.unpack_residues(rest, plan.tiles, profile, "query")
-        second = sampling.uniform_residues(seed, (plan.tiles,), profile)
-        account.charge(message.number)
-        if account.pool is None:
-            shape = (plan.answers, len(profile.primes), 1)
-            content = MaskContent(1, self._bias, np.zeros(shape, np.int64))
-        else:
-            content = account.pool.take().spend()
-        payload = self._evaluate(np.stack([first, second]), content)
+        queries = message.sizes[3]
+        if not 1 <= queries <= packing.MAX_QUERIES:
+            raise ProtocolError(
+                f"query: a message holds 1 to {packing.MAX_QUERIES} queries, got "
+                f"{queries}."
+            )
+        groups = packing.groups(queries)
+        seeds_length = len(groups) * sampling.SEED_BYTES
+        length = wire.residues_length(queries * plan.tiles, profile)
+        sizes = (plan.width, plan.classes, plan.tiles, queries)
+        wire.expect_sizes(message, sizes, seeds_length + length)
+        seeds, rest = message.payload[:seeds_length], message.payload[seeds_length:]
+        pairs = []
+        for number, group in enumerate(groups):
+            count = (group.stop - group.start) * plan.tiles
+            seed = bytes(seeds[number * sampling.SEED_BYTES :][: sampling.SEED_BYTES])
+            length = wire.residues_length(count, profile)
+            first = wire.unpack_residues(rest[:length], count, profile, "query")
+            rest = rest[length:]
+            second = sampling.uniform_residues(seed, (count,), profile)
+            pair = np.stack([first, second], axis=1)
+            pairs.append(pair.reshape(-1, plan.tiles, *pair.shape[1:]))
+        account.charge(message.number, queries)
+        payload = b"".join(self._evaluate(pair, account.pool) for pair in pairs)
         return wire.write(
             "answer", profile, key=message.key, number=message.number,
             sizes=message.sizes, payload=payload,
@@ -263,25 +275,37 @@ class Provider:
             )
         return self._accounts[key]
 
-    def _evaluate(self, query: np.ndarray, mask: MaskContent) -> bytes:
+    def _evaluate(self, queries: np.ndarray, pool: MaskPool | None) -> bytes:
+        """Words of the answers to queries [B, T, 2, L, N], one after the other."""
         plan, profile = self.layer.plan, self.layer.profile
+        if pool is None:
+            shape = (plan.answers, len(profile.primes), 1)
+            masks = [MaskContent(1, self._bias, np.zeros(shape, np.int64))] * len(
+                queries
+            )
+        else:
+            masks = [pool.take().spend() for _ in queries]
+        scales = np.array([mask.scale for mask in masks])
         firsts, seconds = [], []
         for number, weights in enumerate(self._weights):
             rows = slice(number * _CHUNK, number * _CHUNK + weights.shape[0])
-            parts = [np.asarray(mask.first)[rows], np.asarray(mask.second)[rows]]
-            count = parts[0].shape[0]
-            missing = ((0, weights.shape[0] - count), (0, 0), (0, 0))
-            if missing[0][1]:
-                parts = [np.pad(part, missing) for part in parts]
+            parts = [
+                np.stack([np.asarray(part)[rows] for part in parts])
+                for parts in zip(*((mask.first, mask.second) for mask in masks))
+            ]
+            count = parts[0].shape[1]
+            missing = weights.shape[0] - count
+            if missing:
+                padding = ((0, 0), (0, missing), (0, 0), (0, 0))
+                parts = [np.pad(part, padding) for part in parts]
             first, second = _answer(
-                weights, query, mask.scale, *parts, plan=plan, profile=profile
+                weights, queries, scales, *parts, plan=plan, profile=profile
             )
-            firsts.append(np.asarray(first)[:count].reshape(-1))
-            seconds.append(np.asarray(second)[:count])
-        results = np.concatenate(firsts)[: plan.classes]
-        return b"".join(
-            wire.pack_integers(part, words.WORD_BYTES) for part in (results, *seconds)
-        )
+            firsts.append(np.asarray(first)[:, :count].reshape(len(queries), -1))
+            seconds.append(np.asarray(second)[:, :count].reshape(len(queries), -1))
+        results = np.concatenate(firsts, axis=1)[:, : plan.classes]
+        both = np.concatenate([results, *seconds], axis=1)
+        return wire.pack_integers(both, words.WORD_BYTES)
 
     def _make_mask(self, key: PublicKey) -> MaskContent:
         """A fresh encryption of bias, offset and flood at the results' coefficients."""
@@ -322,23 +346,24 @@ def _mask_results(zeros, bias, flood, scale, offset, *, plan: Plan, profile: Pro
 
 
 @residues.exact("plan", "profile")
-def _answer(weights, query, scale, mask_first, mask_second, *, plan, profile):
-    """Words of answers [A, r] and [A, N].
+def _answer(weights, queries, scales, mask_firsts, mask_seconds, *, plan, profile):
+    """Words of answers, [B, A, r] and [B, A, N].
 
-    weights [A, T, L, N] and query [2, T, L, N] transformed; masks in coefficients.
+    weights [A, T, L, N] and queries [B, T, 2, L, N] transformed; masks in coefficients.
     """
     primes = residues.column(profile)
 
     def add_tile(total, tile):
-        own, pair = tile
-        products = residues.multiply(own[:, None], pair[None], primes)
+        own, pairs = tile
+        products = residues.multiply(own[None, :, None], pairs[:, None], primes)
         return residues.add(total, products, primes), None
 
-    tiles = (jnp.moveaxis(weights, 1, 0), jnp.moveaxis(query, 1, 0))
-    shape = (weights.shape[0], 2, *weights.shape[2:])
+    tiles = (jnp.moveaxis(weights, 1, 0), jnp.moveaxis(queries, 1, 0))
+    shape = (queries.shape[0], weights.shape[0], 2, *weights.shape[2:])
     total, _ = jax.lax.scan(add_tile, jnp.zeros(shape, jnp.int64), tiles)
     total = residues.inverse_transform(total, profile)
-    total = residues.multiply(total, jnp.asarray(scale), primes)
-    first = residues.add(total[:, 0][..., plan.positions], mask_first, primes)
-    second = residues.add(total[:, 1], mask_second, primes)
+    if profile.guarded:
+        total = residues.multiply(total, scales[:, None, None, None, None], primes)
+    first = residues.add(total[:, :, 0][..., plan.positions], mask_firsts, primes)
+    second = residues.add(total[:, :, 1], mask_seconds, primes)
     return tuple(words.to_words(part, profile) for part in (first, second))

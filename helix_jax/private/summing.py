@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from helix_jax.errors import ProtocolError
-from helix_jax.private import wire, words
+from helix_jax.private import packing, wire, words
 from helix_jax.private.layer import Layer
 
 
@@ -36,13 +36,15 @@ def sum_answers(answers: Sequence[bytes], layer: Layer) -> bytes:
     if not answers:
         raise ValueError("sum_answers: needs at least one answer, got none.")
     plan = layer.plan
-    sizes = (plan.width, plan.classes, plan.tiles)
-    numbers = plan.classes + plan.answers * plan.degree
-    total, first, seen = np.zeros(numbers, np.int64), None, set()
+    first = wire.read(answers[0], "answer", layer.profile)
+    queries = min(first.sizes[3], packing.MAX_QUERIES)
+    sizes = (plan.width, plan.classes, plan.tiles, queries)
+    numbers = queries * (plan.classes + plan.answers * plan.degree)
+    wire.expect_sizes(first, sizes, numbers * words.WORD_BYTES)
+    total, seen = np.zeros(numbers, np.int64), set()
     for answer in answers:
         message = wire.read(answer, "answer", layer.profile)
         wire.expect_sizes(message, sizes, numbers * words.WORD_BYTES)
-        first = first or message
         if (message.key, message.number) != (first.key, first.number):
             raise ProtocolError(
                 f"answer: query {message.number.hex()} of key {message.key.hex()} is "

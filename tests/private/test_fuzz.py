@@ -14,7 +14,8 @@ from helix_jax.private import wire
 
 pytest.importorskip("Pyfhel")
 KINDS = [
-    "key", "layer", "query", "answer", "sum", "fit", "rows", "mean", "covariance",
+    "key", "layer", "query", "queries", "answer", "answers", "sum", "fit", "rows",
+    "mean", "covariance",
 ]  # fmt: skip
 FINE = {"read", "ProtocolError", "KeyRoleError"}
 PROFILE = "compact"

@@ -211,6 +211,8 @@ def test_extreme_results_do_not_wrap(client, ask):
         (np.zeros((0, 2)), {}, "width must be from 1"),
         (np.zeros((3, 0)), {}, "classes must be from 1"),
         (np.full((3, 2), 1e25), {}, "results reach .* scale inputs or weights down"),
+        (np.ones((3, 2)), {"shared": (9, 200)}, "take shared_scales of all"),
+        (np.ones((3, 2)), {"shared": (9, 90)}, "take shared_scales of all"),
     ],
 )
 def test_layers_that_are_refused(kernel, settings, message):
@@ -299,13 +301,13 @@ def test_a_layer_of_another_profile(client, parties):
 
 
 @pytest.mark.parametrize("count", [1, 3, 8, 19])
-def test_several_queries_in_one_message(clients, count):
+def test_several_queries_in_one_message(client, count):
     """As many answers, in order, with as many masks and as much of the budget."""
     generator = np.random.default_rng(count)
     kernel, bias = generator.normal(size=(40, 7)), generator.normal(size=7)
     x = generator.normal(size=(count, 40))
     provider = Provider(kernel, bias, input_norm=12.0, budget=count + 2, tiles=2)
-    client = clients["guarded"]
+    client = client("guarded")
     key = provider.register(client.public_bundle())
     provider.masks(key).prepare(count)
     layer = client.read_layer(provider.layer.to_bytes())

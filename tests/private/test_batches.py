@@ -1,0 +1,108 @@
+"""Several queries in one message: the same results, masks, budget and refusals."""
+
+import numpy as np
+import pytest
+
+from helix_jax.errors import ProtocolError
+from helix_jax.private import Provider, packing, wire
+
+WIDTH, CLASSES = 12, 5
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 16, 17, 1024])
+def test_groups_cover_all_queries(count):
+    groups = packing.groups(count)
+    found = [i for group in groups for i in range(count)[group]]
+    assert found == list(range(count))
+    assert {group.stop - group.start for group in groups} <= {1, packing.GROUP}
+
+
+@pytest.mark.parametrize("name", ["guarded", "open", "compact"])
+def test_batches(parties, ask, name):
+    client, provider, layer, kernel, bias = parties(profile=name)
+    x = np.random.default_rng(0).standard_normal((10, WIDTH))
+    found = ask(client, provider, layer, x)
+    assert found.shape == (10, CLASSES)
+    assert np.abs(found - (x @ kernel + bias)).max() <= layer.error
+    for part in (x[::-3], np.asfortranarray(x)[:1], x[:2].astype(np.float32)):
+        expected = part.astype(float) @ kernel + bias
+        found = ask(client, provider, layer, part)
+        assert found.shape == expected.shape
+        assert np.abs(found - expected).max() <= layer.error
+
+
+def test_batches_of_many_answers(parties, ask):
+    """Chunks of answers and groups of queries at once, each with its own bias."""
+    client, provider, layer, kernel, bias = parties(2048, 70, "compact", tiles=1)
+    x = np.random.default_rng(0).standard_normal((9, 2048)) / 10
+    found = ask(client, provider, layer, x)
+    assert np.abs(found - (x @ kernel + bias)).max() <= layer.error
+
+
+def test_each_query_of_a_batch_has_its_mask(parties):
+    """Equal queries in one message: no two answers share a word's mask."""
+    client, provider, layer, _, _ = parties(profile="guarded")
+    pool = provider.masks(client.key)
+    pool.prepare(9)
+    answer = provider.answer(client.encrypt(layer, np.ones((9, WIDTH))))
+    assert len(pool) == 0
+    raw = memoryview(answer)[wire.HEADER_BYTES :]
+    words = wire.unpack_integers(raw, (9, len(raw) // 45), 5)
+    for one in range(9):
+        for other in range(one):
+            apart = (words[one] - words[other]) % 2**40
+            assert abs(np.mean(apart >> 39) - 0.5) < 0.1
+            assert (apart == 0).mean() < 0.01
+    found = client.decrypt(answer)
+    # The results differ by their floods alone.
+    assert 0 < np.ptp(found, axis=0).max() <= 2 * layer.error
+
+
+def test_orders_of_a_batch(parties, ask):
+    """Each query has a scale and an offset of its own."""
+    client, provider, layer, kernel, bias = parties(12, 5, policy="order")
+    x = np.random.default_rng(3).standard_normal((9, WIDTH))
+    found, expected = ask(client, provider, layer, x), x @ kernel + bias
+    np.testing.assert_array_equal(np.argsort(found), np.argsort(expected))
+    scales = np.ptp(found, axis=1) / np.ptp(expected, axis=1)
+    assert len(set(np.round(np.log2(scales), 6))) == 9
+
+
+def test_a_budget_counts_queries(client):
+    own = client("open")
+    provider = Provider(
+        np.ones((WIDTH, CLASSES)), input_norm=8.0, profile="open", budget=5
+    )
+    provider.register(own.public_bundle())
+    layer = own.read_layer(provider.layer.to_bytes())
+    provider.answer(own.encrypt(layer, np.ones((3, WIDTH))))
+    with pytest.raises(ProtocolError, match="2 are left, 3 were asked"):
+        provider.answer(own.encrypt(layer, np.ones((3, WIDTH))))
+    provider.answer(own.encrypt(layer, np.ones((2, WIDTH))))
+    with pytest.raises(ProtocolError, match="0 are left, 1 were asked"):
+        provider.answer(own.encrypt(layer, np.ones(WIDTH)))
+
+
+def test_batches_that_are_refused(parties):
+    client, provider, layer, _, _ = parties(profile="open")
+    for rows in (0, packing.MAX_QUERIES + 1):
+        with pytest.raises(ValueError, match=f"1 to 1024 queries, got {rows}"):
+            client.encrypt(layer, np.zeros((rows, WIDTH)))
+    x = np.zeros((3, WIDTH))
+    x[1] = 8.0
+    with pytest.raises(ValueError, match=r"\|x\| is 27.7"):
+        client.encrypt(layer, x)
+    x[1] = np.nan
+    with pytest.raises(ValueError, match="must be finite"):
+        client.encrypt(layer, x)
+    query = client.encrypt(layer, np.zeros((3, WIDTH)))
+    for count in (0, 2, 4, 1025, 2**32 - 1):
+        changed = query[:52] + count.to_bytes(4, "little") + query[56:]
+        with pytest.raises(ProtocolError, match=r"expected sizes|1 to 1024 queries"):
+            provider.answer(changed)
+    answer = provider.answer(query)
+    for count in (0, 1, 4):
+        changed = answer[:52] + count.to_bytes(4, "little") + answer[56:]
+        with pytest.raises(ProtocolError, match="expected sizes"):
+            client.decrypt(changed)
+    assert client.decrypt(answer).shape == (3, CLASSES)
