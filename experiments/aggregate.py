@@ -25,10 +25,8 @@ import numpy as np
 from experiments.fit import choose_map, pair_moments
 from experiments.states import (
     PairOptions,
-    load_side,
     open_corpus,
-    paired_states,
-    with_stores,
+    pair_splits,
 )
 from helix_jax.activations import Pair
 from helix_jax.alignment import (
@@ -171,13 +169,8 @@ def planted_rows(config: AggregateConfig) -> SiloRows:
 
 def stored_rows(config: AggregateConfig) -> SiloRows:
     """The states of two models on a corpus, its fit split dealt out to the silos."""
-    options, corpus = with_stores(config), open_corpus(config)
-    source = load_side(config.source, options, layer=config.source_layer)
-    target = load_side(config.target, options, layer=config.target_layer)
-    pairs = {
-        split: paired_states(source, target, corpus, split, options)
-        for split in ("fit", "select", "test")
-    }
+    corpus = open_corpus(config)
+    pairs = pair_splits(config, corpus, ("fit", "select", "test"))
     owner = owners(pairs["fit"], config)
     parts = [np.flatnonzero(owner == silo) for silo in range(config.silos)]
     if min(map(len, parts)) < 2:

@@ -32,7 +32,7 @@ from experiments.fit import choose_map, control_maps, fit_summary, pair_moments
 from experiments.states import (
     PairOptions,
     Side,
-    load_side,
+    load_sides,
     open_corpus,
     paired_states,
     with_stores,
@@ -136,8 +136,7 @@ def _compute(config: ClassifyConfig) -> dict[str, float]:
     options = with_stores(config)
     corpus = open_corpus(config)
     classes = require_labels(corpus)
-    source = load_side(config.source, options, layer=config.source_layer)
-    target = load_side(config.target, options, layer=config.target_layer)
+    source, target = load_sides(config)
     pairs = {
         split: paired_states(source, target, corpus, split, options) for split in SPLITS
     }

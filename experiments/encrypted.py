@@ -25,10 +25,8 @@ from experiments.classify import ClassifyConfig, make_task
 from experiments.fit import choose_map, pair_moments
 from experiments.states import (
     PairOptions,
-    load_side,
     open_corpus,
-    paired_states,
-    with_stores,
+    pair_splits,
 )
 from helix_jax.alignment import apply_map
 from helix_jax.errors import RunError
@@ -121,14 +119,9 @@ def made_problem(config: EncryptedConfig) -> Problem:
 
 def real_problem(config: EncryptedConfig) -> Problem:
     """The target's probe and the source's mapped states."""
-    options = with_stores(config)
     corpus = open_corpus(config)
     classes = require_labels(corpus)
-    source = load_side(config.source, options, layer=config.source_layer)
-    target = load_side(config.target, options, layer=config.target_layer)
-    pairs = {
-        split: paired_states(source, target, corpus, split, options) for split in SPLITS
-    }
+    pairs = pair_splits(config, corpus, SPLITS)
     task = make_task(pairs, classes, ClassifyConfig())
     chosen = choose_map({split: pair_moments(pair) for split, pair in pairs.items()})
     affine = chosen.fit.map

@@ -18,10 +18,8 @@ from tqdm import tqdm
 
 from experiments.states import (
     PairOptions,
-    load_side,
     open_corpus,
-    paired_states,
-    with_stores,
+    pair_splits,
 )
 from helix_jax.activations import Pair
 from helix_jax.alignment import (
@@ -61,14 +59,8 @@ def run(config: FitConfig) -> dict[str, float]:
     directory = open_run(config.workdir, config)
     if is_done(directory):
         return read_summary(directory)
-    options = with_stores(config)
     corpus = open_corpus(config)
-    source = load_side(config.source, options, layer=config.source_layer)
-    target = load_side(config.target, options, layer=config.target_layer)
-    pairs = {
-        split: paired_states(source, target, corpus, split, options)
-        for split in ("fit", "select", "test")
-    }
+    pairs = pair_splits(config, corpus, ("fit", "select", "test"))
     moments = {split: pair_moments(pair) for split, pair in pairs.items()}
     chosen = choose_map(moments)
     key = jax.random.key(config.seed)

@@ -27,10 +27,8 @@ from experiments.classify import ClassifyConfig, make_task, read_mapped, score
 from experiments.fit import pair_moments
 from experiments.states import (
     PairOptions,
-    load_side,
     open_corpus,
-    paired_states,
-    with_stores,
+    pair_splits,
 )
 from helix_jax.alignment import (
     AffineMap,
@@ -180,15 +178,9 @@ def _planted(config: PrivateFitConfig) -> dict[str, float]:
 
 
 def _real(config: PrivateFitConfig) -> dict[str, float]:
-    options = with_stores(config)
     corpus = open_corpus(config)
     classes = require_labels(corpus)
-    source = load_side(config.source, options, layer=config.source_layer)
-    target = load_side(config.target, options, layer=config.target_layer)
-    pairs = {
-        split: paired_states(source, target, corpus, split, options)
-        for split in ("fit", "select", "test")
-    }
+    pairs = pair_splits(config, corpus, ("fit", "select", "test"))
     task = make_task(pairs, classes, ClassifyConfig())
     fit, private, summary = encrypted_moments(
         task.x["fit"], task.y["fit"], ids=list(pairs["fit"].ids),

@@ -165,6 +165,22 @@ def paired_states(
     )
 
 
+def load_sides(config: PairOptions) -> tuple[Side, Side]:
+    """Source and target of the flags."""
+    return (
+        load_side(config.source, config, layer=config.source_layer),
+        load_side(config.target, config, layer=config.target_layer),
+    )
+
+
+def pair_splits(
+    config: PairOptions, corpus: Corpus, splits: tuple[str, ...]
+) -> dict[str, Pair]:
+    """Both sides' stores of some splits, joined by text id."""
+    sides, options = load_sides(config), with_stores(config)
+    return {split: paired_states(*sides, corpus, split, options) for split in splits}
+
+
 def with_stores(options: Any) -> Any:
     """The options with --stores filled in."""
     if options.stores:
