@@ -17,6 +17,7 @@ rows of all, against `aggregate/all_silos_error`: 0.64 against 0.016 planted.
 """
 
 import dataclasses
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -39,6 +40,7 @@ from helix_jax.alignment import (
     select_penalty,
 )
 from helix_jax.errors import RunError
+from helix_jax.private import Client, Provider, shared_scales, sum_answers
 from helix_jax.private.aggregation import MomentsFormat, decode, encode, rehearse
 from helix_jax.private.aggregation.words import add, zeros
 from helix_jax.reports import markdown_table
@@ -113,7 +115,8 @@ def run(config: AggregateConfig) -> dict[str, float]:
         "aggregate/upload_bytes": max(result.upload_bytes.values()),
         "aggregate/silo_seconds": float(np.mean(seconds)),
         "aggregate/aggregator_seconds": result.aggregator_seconds,
-    } | map_errors(moments, data, kept)
+    }
+    summary |= map_errors(moments, data, kept) | predictions(data, kept, config)
     print(markdown_table(["quantity", "value"], [list(one) for one in summary.items()]))
     return finish_run(directory, summary)
 
@@ -138,6 +141,47 @@ def map_errors(moments: Moments, data: SiloRows, kept: int) -> dict[str, float]:
         "aggregate/all_silos_error": 1 - float(evaluate_map(chosen.map, data.test).r2),
         "aggregate/single_silo_error": float(np.mean(errors)),
         "aggregate/single_silo_error_least": min(errors),
+    }
+
+
+def predictions(data: SiloRows, kept: int, config: AggregateConfig) -> dict[str, float]:
+    """The mean of the silos' maps of a client's queries, which sees no single one.
+
+    Each silo answers under encryption with its own map, scaled by one over their
+    number, and sends its answer to the aggregator, who adds them.
+    """
+    maps = [
+        select_penalty(fit_ridge(one), data.select).fit.map for one in data.silos[:kept]
+    ]
+    both = [(np.asarray(m.kernel) / kept, np.asarray(m.bias) / kept) for m in maps]
+    rng = np.random.default_rng(config.seed)
+    spread = np.sqrt(np.diag(np.asarray(data.test.cov_xx, np.float64)))
+    x = np.asarray(data.test.mean_x) + spread * rng.normal(size=(8, len(spread)))
+    norm = float(np.linalg.norm(x, axis=1).max())
+    shared = shared_scales([Provider(*own, input_norm=norm).layer for own in both])
+    providers = [Provider(*own, input_norm=norm, shared=shared) for own in both]
+    client = Client()
+    for provider in providers:
+        provider.register(client.public_bundle())
+    layer = client.read_layer(providers[0].layer.to_bytes())
+    query = client.encrypt(layer, x)
+    answers = [provider.answer(query) for provider in providers]
+    began = time.perf_counter()
+    total = sum_answers(answers, layer)
+    seconds = time.perf_counter() - began
+    found = client.decrypt(total)
+    clear = [x @ kernel + bias for kernel, bias in both]
+    largest = np.abs(sum(clear)).max()
+    return {
+        "aggregate/predictions_relative_error": float(
+            np.abs(found - sum(clear)).max() / largest
+        ),
+        # How far one silo's prediction is from the mean that the client sees.
+        "aggregate/predictions_single_silo_gap": float(
+            np.abs(kept * clear[0] - sum(clear)).max() / largest
+        ),
+        "aggregate/predictions_upload_bytes": len(answers[0]),
+        "aggregate/predictions_aggregator_seconds": seconds,
     }
 
 

@@ -2,6 +2,9 @@
 
 import pytest
 
+pytest.importorskip("Pyfhel")
+pytest.importorskip("cryptography")
+
 from experiments import aggregate
 from helix_jax.errors import ProtocolError, RunError
 
@@ -22,6 +25,8 @@ def test_planted_silos(tmp_path):
         summary[f"aggregate/{name}_error"] for name in ("all_silos", "single_silo")
     )
     assert error < summary["aggregate/single_silo_error_least"] <= alone
+    assert summary["aggregate/predictions_relative_error"] < 1e-4
+    assert summary["aggregate/predictions_single_silo_gap"] > 0.01
     assert aggregate.run(config) == summary
 
 
