@@ -10,6 +10,10 @@ of logits up to one factor, from about (d + 1) (k - 1) / (k - 2) queries. The fa
 follows from the range of s, which is public. Of two classes a query leaves one
 inequality: a / 2^12 <= x D <= a / 2^4, and D is sought in the middle of the polytope.
 
+An honest query cannot tell t. A client that writes its entries one tile further, where
+the layout has none, can: the result of class i is then s (x w_(i - 1)) + s b_i + t, and
+that of class 0, which has no row before it, s b_0 + t.
+
 Reference: Tramer et al. 2016, arXiv 1609.02943, section 4.1 (equations from logits);
   the attack on "order": ours.
 """
@@ -18,24 +22,47 @@ import numpy as np
 from scipy.optimize import linprog
 
 from helix_jax.alignment import AffineMap
+from helix_jax.attacks.raw_answers import rewrite_query
+from helix_jax.private import Client, Layer
 from helix_jax.private.policies import ORDER_HIGH_BITS, ORDER_LOW_BITS
 
 _LOW, _HIGH = 2.0**ORDER_LOW_BITS, 2.0**ORDER_HIGH_BITS
 
 
-def solve_logits(x: np.ndarray, results: np.ndarray) -> AffineMap:
-    """The affine map of least norm through queries and their results.
+def solve_logits(
+    x: np.ndarray, results: np.ndarray, *, noisy: bool = False
+) -> AffineMap:
+    """The affine map through queries and their results.
 
     Args:
       x: [Q, d] float, queries.
       results: [Q, k] float, decrypted.
+      noisy: the answers' policy adds noise: ridge, its penalty by generalised
+        cross-validation, in place of the exact solution of least norm.
 
     Returns:
       AffineMap [d, k].
+
+    Reference: Golub, Heath, Wahba 1979, Technometrics 21, equation 1.4.
     """
-    ones = np.concatenate([x, np.ones((len(x), 1))], axis=1)
-    found = np.linalg.lstsq(ones, results, rcond=None)[0]
-    return AffineMap(found[:-1], found[-1])
+    if not noisy:
+        ones = np.concatenate([x, np.ones((len(x), 1))], axis=1)
+        found = np.linalg.lstsq(ones, results, rcond=None)[0]
+        return AffineMap(found[:-1], found[-1])
+    mean_x, mean_y = x.mean(axis=0), results.mean(axis=0)
+    left, spread, right = np.linalg.svd(x - mean_x, full_matrices=False)
+    keep = spread > spread[0] * 1e-12
+    left, spread, right = left[:, keep], spread[keep], right[keep]
+    inside = left.T @ (results - mean_y)
+    outside = np.sum((results - mean_y) ** 2) - np.sum(inside**2)
+    best = (np.inf, 0.0)
+    for ridge in spread[0] ** 2 * np.logspace(-16, 2, 55):
+        shrink = ridge / (spread**2 + ridge)
+        loss = max(outside, 0.0) + np.sum((shrink[:, None] * inside) ** 2)
+        freedom = len(x) - 1 - np.sum(1 - shrink)
+        best = min(best, (loss / freedom**2, ridge))
+    kernel = right.T @ (spread[:, None] / (spread**2 + best[1])[:, None] * inside)
+    return AffineMap(kernel, mean_y - mean_x @ kernel)
 
 
 def solve_order(x: np.ndarray, results: np.ndarray) -> AffineMap:
@@ -54,15 +81,25 @@ def solve_order(x: np.ndarray, results: np.ndarray) -> AffineMap:
     """
     if results.shape[1] < 2:
         raise ValueError("solve_order: one class has no order.")
-    ones = np.concatenate([x, np.ones((len(x), 1))], axis=1)
+    known = results[:, 1:] - results[:, :1]
+    (count, width), classes = x.shape, results.shape[1]
+    if classes > 2 and count * (classes - 2) < (width + 1) * (classes - 1):
+        # Too few equations. Differences vary less from query to query than s does:
+        # take them as equally long, and fit.
+        size = np.linalg.norm(known, axis=1)
+        typical = np.median(size) / np.sqrt(_LOW * _HIGH)
+        units = known / np.maximum(size, 1e-300)[:, None] * typical
+        units = np.concatenate([np.zeros((count, 1)), units], axis=1)
+        return solve_logits(x, units, noisy=True)
+    ones = np.concatenate([x, np.ones((count, 1))], axis=1)
     # In an orthonormal basis of the queries, so that embeddings of unequal spread
-    # cost nothing; of fewer queries than d + 1 this is the solution of least norm.
+    # cost nothing.
     left, spread, right = np.linalg.svd(ones, full_matrices=False)
     keep = spread > spread[0] * 1e-10
     left, spread, right = left[:, keep], spread[keep], right[keep]
-    known = results[:, 1:] - results[:, :1]
-    found = _one_difference(left, known[:, 0])[:, None]
-    if known.shape[1] > 1:
+    if classes == 2:
+        found = _one_difference(left, known[:, 0])[:, None]
+    else:
         found = _many_differences(left, known)
     both = right.T @ (found / spread[:, None])
     both = np.concatenate([np.zeros((len(both), 1)), both], axis=1)
@@ -71,22 +108,20 @@ def solve_order(x: np.ndarray, results: np.ndarray) -> AffineMap:
 
 def _many_differences(x: np.ndarray, known: np.ndarray) -> np.ndarray:
     """D [e, k - 1] with rows of x D along those of `known`."""
-    unit = known / np.linalg.norm(known, axis=1, keepdims=True)
-    count, (rank, width) = unit.shape[1], (x.shape[1], unit.shape[1])
-    total = np.zeros((rank, width, rank, width))
+    size = np.linalg.norm(known, axis=1)
+    unit = known / np.maximum(size, 1e-300)[:, None]
+    count, rank, width = len(x), x.shape[1], unit.shape[1]
     # sum_q (x x') (x) (I - u u')
-    total += np.einsum("ab,ij->aibj", x.T @ x, np.eye(count))
-    outer = np.einsum("qi,qj->qij", unit, unit).reshape(len(x), -1)
-    cross = np.einsum("qa,qb->qab", x, x).reshape(len(x), -1).T @ outer
+    total = np.einsum("ab,ij->aibj", x.T @ x, np.eye(width))
+    outer = np.einsum("qi,qj->qij", unit, unit).reshape(count, -1)
+    cross = np.einsum("qa,qb->qab", x, x).reshape(count, -1).T @ outer
     total -= cross.reshape(rank, rank, width, width).transpose(0, 2, 1, 3)
-    vectors = np.linalg.eigh(total.reshape(rank * width, -1))[1]
-    found = vectors[:, 0].reshape(rank, width)
+    total = total.reshape(rank * width, -1)
+    found = np.linalg.eigh(total)[1][:, 0].reshape(rank, width)
     along = np.einsum("qi,qi->q", x @ found, unit)
     found = found * np.sign(along.sum() or 1.0)
-    along = np.abs(along)
     # s = |a| / |x D| fills [2^4, 2^12): the ends of what was seen fix the factor.
-    factors = np.linalg.norm(known, axis=1) / np.maximum(along, 1e-300)
-    ends = np.quantile(factors, [0.01, 0.99])
+    ends = np.quantile(size / np.maximum(np.abs(along), 1e-300), [0.01, 0.99])
     return found * np.sqrt(ends.prod() / (_LOW * _HIGH))
 
 
@@ -128,6 +163,18 @@ def agreement(stolen: AffineMap, true: AffineMap, x: np.ndarray) -> np.ndarray:
     return first == second
 
 
-def mean_map(affine: AffineMap) -> np.ndarray:
-    """[d + 1] kernel and bias averaged over classes: what "order" means to hide."""
-    return np.append(np.mean(affine.kernel, axis=1), np.mean(affine.bias))
+def shifted_query(client: Client, layer: Layer, x: np.ndarray) -> bytes:
+    """An encryption of x [d] in the second m coefficients instead of the first.
+
+    Raises:
+      ValueError: the layer has more than one tile, or no room for another row.
+    """
+    plan = layer.plan
+    if plan.tiles > 1 or (plan.rows + 1) * plan.tile > plan.degree:
+        raise ValueError(
+            f"shifted_query: {plan.tiles} tiles of {plan.tile} entries and {plan.rows} "
+            f"rows leave no room in {plan.degree} coefficients."
+        )
+    packed = np.zeros((1, plan.degree))
+    packed[0, plan.tile : plan.tile + plan.width] = x
+    return rewrite_query(client, layer, packed)

@@ -13,7 +13,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from helix_jax.private import Client, Layer, Provider, packing, residues, wire, words
+from helix_jax.private import (
+    Client,
+    Layer,
+    Provider,
+    encryption,
+    packing,
+    residues,
+    wire,
+    words,
+)
 from helix_jax.private.packing import Plan
 from helix_jax.private.profiles import Profile
 from helix_jax.private.sampling import SEED_BYTES, uniform_residues
@@ -54,7 +63,7 @@ class AnswerWords(NamedTuple):
 
 
 def read_query(query: bytes, layer: Layer) -> QueryParts:
-    """A query's ciphertexts, which both sides know."""
+    """The ciphertexts of a message of one query, which both sides know."""
     profile, tiles = layer.profile, layer.plan.tiles
     payload = wire.read(query, "query", profile).payload
     seed, rest = bytes(payload[:SEED_BYTES]), payload[SEED_BYTES:]
@@ -91,7 +100,7 @@ def _products(weights, parts, *, profile: Profile):
 
 
 def read_answer(answer: bytes, layer: Layer) -> AnswerWords:
-    """The words of an answer; results that a last ciphertext lacks are zero."""
+    """The words of one query's answer; results that the last part lacks are zero."""
     plan = layer.plan
     payload = wire.read(answer, "answer", layer.profile).payload
     count = plan.classes + plan.answers * plan.degree
@@ -145,6 +154,19 @@ def query_errors(
     message = residues.scaled_residues(packed, layer.query_bits, layer.profile)
     phases = raw_phases(client, read_query(query, layer))
     return (phases - lift(message, layer.profile)).astype(np.int64)
+
+
+def rewrite_query(client: Client, layer: Layer, packed: np.ndarray) -> bytes:
+    """A query of this client with any coefficients [T, N] float64, not only its own."""
+    profile = layer.profile
+    honest = client.encrypt(layer, np.zeros(layer.plan.width))
+    message = residues.scaled_residues(packed, layer.query_bits, profile)
+    seeded = encryption.encrypt(message, client._secret.residues, profile)
+    header = wire.read(honest, "query", profile)
+    return wire.write(
+        "query", profile, key=header.key, number=header.number, sizes=header.sizes,
+        payload=seeded.seed + wire.pack_residues(seeded.first, profile),
+    )  # fmt: skip
 
 
 def unpack_kernel(packed: np.ndarray, plan: Plan) -> np.ndarray:

@@ -66,9 +66,49 @@ def test_encryption_does_not_hinder_it(parties, policy, least, rng):
         own.client.decrypt(own.provider.answer(own.client.encrypt(own.layer, one)))
         for one in x
     ]
-    stolen = extraction.solve_logits(x, np.stack(results))
+    noisy = policy != "logits"
+    stolen = extraction.solve_logits(x, np.stack(results), noisy=noisy)
     held = rng.standard_normal((500, 16))
     assert extraction.agreement(stolen, true, held).mean() >= least - 0.01
+
+
+def test_noise_calls_for_a_ridge(rng):
+    true = planted(rng, 12, 3)
+    x = rng.standard_normal((13, 12))
+    results = answers(true, x) + 0.5 * rng.standard_normal((13, 3))
+    errors = [
+        chance.relative_error(
+            extraction.solve_logits(x, results, noisy=noisy).kernel, true.kernel
+        )
+        for noisy in (False, True)
+    ]
+    assert errors[1] < errors[0]
+
+
+def test_few_answers_that_show_the_order_are_better_than_none(rng):
+    true = planted(rng, 12, 5)
+    x = rng.standard_normal((10, 12))
+    stolen = extraction.solve_order(x, ordered(answers(true, x), rng))
+    held = rng.standard_normal((2000, 12))
+    same = extraction.agreement(stolen, true, held).mean()
+    random = extraction.agreement(planted(rng, 12, 5), true, held).mean()
+    assert same > random + 0.1
+
+
+def test_a_shifted_query_shows_the_offset(parties, rng):
+    own = parties(width=16, classes=4, policy="order", zero_bias=True, tiles=1)
+    x = rng.standard_normal(16)
+    query = extraction.shifted_query(own.client, own.layer, x)
+    results = own.client.decrypt(own.provider.answer(query))
+    scaled = (results[1:] - results[0]) / (x @ own.kernel[:, :-1])
+    np.testing.assert_allclose(scaled, scaled.mean(), rtol=0.05)
+    assert 15 < scaled.mean() < 4100
+
+
+def test_a_full_layout_has_no_room_for_another_row(parties):
+    own = parties(width=16, classes=300, tiles=1)
+    with pytest.raises(ValueError, match="leave no room"):
+        extraction.shifted_query(own.client, own.layer, np.ones(16))
 
 
 def test_encrypted_order_gives_differences(parties, rng):

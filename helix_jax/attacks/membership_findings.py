@@ -1,0 +1,67 @@
+"""Membership in a map: an overfitted one, where it must show, and maps of many rows."""
+
+import numpy as np
+
+from helix_jax.attacks import membership
+from helix_jax.attacks.setting import Finding, Setting, rate_numbers
+
+
+def measure_membership(
+    setting: Setting, *, shadows: int, resamples: int, rng: np.random.Generator
+) -> Finding:
+    """Both scores on maps of d_x rows without ridge, and of more rows with their ridge.
+
+    Args:
+      setting: its rows are the pool; members are halves of it, or of parts of it.
+      shadows: maps; each is the target of the others.
+      resamples: of the bootstrap.
+      rng: of everything.
+    """
+    order = rng.permutation(len(setting.x))
+    widths = setting.x.shape[1], setting.y.shape[1]
+    sizes = {"control": 2 * widths[0], "eighth": len(order) // 8, "all": len(order)}
+    summary, rows = {}, []
+    for name, size in sizes.items():
+        own = order[: size - size % 2]
+        control = name == "control"
+        members = membership.draw_members(len(own), shadows, rng=rng)
+        residuals = membership.shadow_residuals(
+            setting.x[own], setting.y[own], members,
+            penalty=1e-8 if control else setting.penalty,
+        )  # fmt: skip
+        scores = {
+            "loss": membership.loss_scores(residuals, members),
+            "likelihood": membership.likelihood_scores(residuals),
+        }
+        count = len(own) // 2
+        expected = membership.expected_auc(*widths, count)
+        summary[f"membership_{name}_rows"] = count
+        summary[f"membership_{name}_expected_auc"] = expected
+        cells = {}
+        for score, values in scores.items():
+            found = membership.roc(values, members, rng=rng, resamples=resamples)
+            start = f"membership_{name}_{score}"
+            summary |= rate_numbers(found.auc, f"{start}_auc")
+            for rate, share in found.tpr.items():
+                label = f"{start}_tpr_at_{100 * rate:g}_percent"
+                summary |= rate_numbers(share, label)
+            cells[found.auc.value] = (
+                score,
+                (
+                    f"AUC {found.auc.value:.3f} [{found.auc.low:.3f}, "
+                    f"{found.auc.high:.3f}]; "
+                    + ", ".join(
+                        f"TPR {100 * share.value:.1f}% at {100 * rate:g}%"
+                        for rate, share in found.tpr.items()
+                    )
+                ),
+            )
+        score, cell = cells[max(cells)]  # the stronger of the two
+        rows.append(
+            [
+                "" if rows else "membership in a map",
+                f"{score}, {count} rows" + (", no ridge" if control else ""),
+                cell if control else "", "" if control else cell, "AUC 0.5",
+            ]
+        )  # fmt: skip
+    return Finding(summary, rows)

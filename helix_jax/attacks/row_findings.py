@@ -1,0 +1,159 @@
+"""The attacks on the rows of a fit: by division, by projection, by choice."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from helix_jax.alignment import apply_map, fit_ridge, from_batch, ridge_at
+from helix_jax.attacks import chance, row_division, row_projection
+from helix_jax.attacks.setting import (
+    Finding,
+    Setting,
+    correlation_cells,
+    correlation_numbers,
+)
+from helix_jax.errors import ProtocolError
+from helix_jax.private import Client, FitClient, FitProvider
+
+
+class EncryptedFit(NamedTuple):
+    """Both sides of an encrypted fit that has ended.
+
+    Attributes:
+      provider: FitProvider.
+      side: FitClient.
+      sent: the client's messages of rows.
+      answers: the provider's messages of results.
+    """
+
+    provider: FitProvider
+    side: FitClient
+    sent: list[bytes]
+    answers: list[bytes]
+
+    @property
+    def cross(self) -> np.ndarray:
+        """[d_x, d_y] X' Y of the centred rows, as the client has it."""
+        moments = self.side.moments()
+        return float(moments.count) * np.asarray(moments.cov_xy)
+
+
+def fit_encrypted(
+    x: np.ndarray, y: np.ndarray, profile: str, *, rows_per_width: float = 2.0
+) -> EncryptedFit:
+    """Play an encrypted fit."""
+    client = Client(profile)
+    provider = FitProvider(y, profile=profile, rows_per_width=rows_per_width)
+    provider.register(client.public_bundle())
+    side = FitClient(client, provider.offer.to_bytes(), x)
+    sent = list(side.chunks())
+    for message in sent:
+        provider.absorb(message)
+    side.read_mean(provider.mean_message())
+    answers = list(provider.results())
+    for answer in answers:
+        side.read(answer)
+    return EncryptedFit(provider, side, sent, answers)
+
+
+def measure_row_division(
+    setting: Setting, *, profile: str, rows: int, columns: int,
+    rng: np.random.Generator,
+) -> Finding:  # fmt: skip
+    """The provider's rows by dividing second parts.
+
+    Args:
+      setting: whom to attack.
+      profile: of the protected provider.
+      rows: of the fit, at least twice the source's width.
+      columns: of the target.
+      rng: of the choice of rows and the shuffles.
+    """
+    own = rng.permutation(len(setting.x))[:rows]
+    fit = fit_encrypted(setting.x[own], setting.y[own][:, :columns], profile)
+    plan, provider = fit.side.plan, fit.provider
+    polynomials = row_division.row_polynomials(fit.sent, plan, provider)
+    raw = row_division.raw_covariance(provider)
+    exact = row_division.solve_rows(polynomials, raw, provider).integers == provider._y
+    sent = row_division.masked_covariance(fit.answers, plan, provider)
+    guess = row_division.solve_rows(polynomials, sent, provider)
+    found = chance.correlate(guess.integers, provider._y, rng=rng)
+    summary = {
+        "row_division_raw_exact_share": float(exact.mean()),
+        "row_division_rows": len(own),
+        **correlation_numbers(found, "row_division_guarded"),
+    }
+    control = f"{100 * exact.mean():.4g}% of {len(own)} rows exact"
+    cells = correlation_cells(found)
+    return Finding(summary, [["rows by dividing c1", "one fit", control, *cells]])
+
+
+def measure_projection(
+    setting: Setting, *, profile: str, columns: int, rng: np.random.Generator
+) -> Finding:
+    """Rows from the cross-covariance itself, for fits of few and of many rows.
+
+    The first size runs encrypted with the guard taken away, the others on the exact
+    product; with the guard a fit of few rows must be refused. Arguments as above.
+    """
+    width, order = setting.x.shape[1], rng.permutation(len(setting.x))
+    half, rows, summary = len(order) // 2, [], {}
+    few = order[:width]
+    try:
+        fit_encrypted(setting.x[few], setting.y[few][:, :columns], profile)
+        refused = False
+    except ProtocolError:
+        refused = True
+    summary["projection_few_rows_refused"] = int(refused)
+    sizes = {
+        "half_d": width // 2, "d": width, "2d": 2 * width, "8d": 8 * width,
+        "half_pool": half,
+    }  # fmt: skip
+    for name, count in sizes.items():
+        if count > half:
+            continue
+        own, other = order[:count], order[half : half + count]
+        x, y = (z[own][:, :c].astype(np.float64) for z, c in
+                ((setting.x, None), (setting.y, columns)))  # fmt: skip
+        encrypted = name == "half_d"
+        fit = fit_encrypted(x, y, profile, rows_per_width=0.0) if encrypted else None
+        x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+        guess = row_projection.recover_rows(x, fit.cross if fit else x.T @ y)
+        # The best guess without these rows: a map of as many others.
+        path = fit_ridge(
+            from_batch(setting.x[other], setting.y[other]), penalties=[setting.penalty]
+        )
+        known = np.asarray(apply_map(ridge_at(path, 0).map, setting.x[own]))
+        known = known[:, :columns] - known[:, :columns].mean(axis=0)
+        errors = [chance.relative_error(one, y) for one in (guess, known)]
+        start = f"projection_{name}"
+        summary |= {
+            f"{start}_rows": count,
+            f"{start}_relative_error": errors[0],
+            f"{start}_map_relative_error": errors[1],
+        }
+        cell = f"error {errors[0]:.3g}"
+        rows.append(
+            [
+                "" if rows else "rows from the cross-covariance",
+                f"{count} rows, {width} dimensions", cell,
+                "refused" if refused and count < 2 * width else cell,
+                f"error {errors[1]:.3g}: a map of others",
+            ]
+        )  # fmt: skip
+    return Finding(summary, rows)
+
+
+def measure_chosen_rows(
+    setting: Setting, *, profile: str, columns: int, rng: np.random.Generator
+) -> Finding:
+    """Rows that the client chooses, through the guard; arguments as above."""
+    width = setting.x.shape[1]
+    own = rng.permutation(len(setting.x))[: 2 * width]
+    y = setting.y[own][:, :columns].astype(np.float64)
+    targets = np.arange(width)
+    fit = fit_encrypted(row_projection.chosen_rows(len(y), width, targets), y, profile)
+    error = chance.relative_error(fit.cross, (y - y.mean(axis=0))[targets])
+    cell = f"error {error:.1g}"
+    row = ["chosen rows", f"{width} of {len(y)} rows", cell, cell, "error 1"]
+    return Finding({"chosen_rows_relative_error": error}, [row])

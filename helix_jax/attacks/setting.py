@@ -1,0 +1,86 @@
+"""Whom the attacks are run on, and the form of what they find."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from helix_jax.alignment import AffineMap
+from helix_jax.attacks.chance import Correlation, Rate
+from helix_jax.private import Client, Layer, Provider
+
+
+class Setting(NamedTuple):
+    """A provider's secrets, and what a client asks with.
+
+    Attributes:
+      classifier: the provider's, kernel [d, k] and bias [k] float64.
+      queries: [Q, d] float64, embeddings that the client asks about.
+      held: [M, d] float64, embeddings of other texts.
+      x, y: [N, d_x] and [N, d_y] float, paired states of a fit.
+      penalty: relative, of the map's ridge.
+    """
+
+    classifier: AffineMap
+    queries: np.ndarray
+    held: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    penalty: float
+
+
+class Finding(NamedTuple):
+    """What an attack found.
+
+    Attributes:
+      summary: name -> number.
+      rows: of the table, cells of HEADER.
+    """
+
+    summary: dict[str, float]
+    rows: list[list[str]]
+
+
+HEADER = ("attack", "against", "unprotected", "guarded", "chance")
+
+
+class Service(NamedTuple):
+    """A provider of the classifier, and a client whom it knows."""
+
+    client: Client
+    provider: Provider
+    layer: Layer
+
+
+def serve(setting: Setting, profile: str, *, policy: str = "logits") -> Service:
+    """Start both sides of a setting's classifier."""
+    norm = float(np.linalg.norm(setting.queries, axis=1).max())
+    provider = Provider(
+        setting.classifier.kernel, setting.classifier.bias, input_norm=norm,
+        profile=profile, policy=policy,
+    )  # fmt: skip
+    client = Client(profile)
+    provider.register(client.public_bundle())
+    return Service(client, provider, client.read_layer(provider.layer.to_bytes()))
+
+
+def correlation_numbers(found: Correlation, start: str) -> dict[str, float]:
+    """A correlation in a summary."""
+    return {
+        f"{start}_correlation": found.value,
+        f"{start}_chance_low": found.low,
+        f"{start}_chance_high": found.high,
+        f"{start}_p_value": found.p_value,
+    }
+
+
+def rate_numbers(found: Rate, name: str) -> dict[str, float]:
+    """A rate in a summary."""
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
+def correlation_cells(found: Correlation) -> list[str]:
+    """A correlation and its chance in a table."""
+    chance = f"{found.low:+.3f} to {found.high:+.3f}"
+    sign = "<" if found.p_value < 0.001 else "="
+    value = f"correlation {found.value:+.3f} (p {sign} {max(found.p_value, 0.001):.2g})"
+    return [value, chance]

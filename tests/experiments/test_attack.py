@@ -1,0 +1,66 @@
+"""The attack experiment, planted: every control succeeds, every guard holds."""
+
+import json
+
+import pytest
+
+from experiments import attack
+from helix_jax.errors import RunError
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    pytest.importorskip("Pyfhel")
+    folder = tmp_path_factory.mktemp("attack") / "w"
+    return folder, attack.run(attack.AttackConfig(workdir=str(folder), tiny=True))
+
+
+def test_raw_answers_give_everything(finished):
+    _, summary = finished
+    for name in ("division", "unused", "noise", "row_division"):
+        assert summary[f"attack/{name}_raw_exact_share"] == 1
+    assert summary["attack/division_queries"] == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["division", "division_guarded_averaged", "unused", "noise", "row_division"]
+)
+def test_guarded_answers_give_no_more_than_chance(finished, name):
+    _, summary = finished
+    start = f"attack/{name if 'guarded' in name else name + '_guarded'}"
+    # Twice the middle 95% of shuffles: four standard deviations.
+    low, high = (summary[f"{start}_chance_{end}"] for end in ("low", "high"))
+    assert 2 * low < summary[f"{start}_correlation"] < 2 * high
+
+
+def test_what_stays_open_is_measured(finished):
+    _, summary = finished
+    assert summary["attack/noise_open_correlation"] > 0.9
+    for policy in ("plain", "logits", "order"):
+        assert summary[f"attack/extraction_{policy}_4d_agreement"] > 0.98
+    assert summary["attack/projection_few_rows_refused"] == 1
+    assert summary["attack/projection_half_d_relative_error"] < 1e-3
+    assert summary["attack/chosen_rows_relative_error"] < 1e-3
+
+
+def test_membership_shows_in_an_overfitted_map_most(finished):
+    _, summary = finished
+    control = summary["attack/membership_control_loss_auc_low"]
+    many = summary["attack/membership_all_likelihood_auc"]
+    assert control > 0.95 > many
+    expected = summary["attack/membership_all_expected_auc"]
+    assert abs(many - expected) < 0.05
+
+
+def test_a_finished_run_is_not_run_again(finished):
+    folder, summary = finished
+    config = attack.AttackConfig(workdir=str(folder), tiny=True)
+    assert attack.run(config) == summary
+    assert json.loads((folder / "summary.json").read_text()) == summary
+    table = (folder / "table.md").read_text()
+    assert "weights by dividing c1" in table
+
+
+def test_one_model_is_refused(tmp_path):
+    with pytest.raises(RunError, match="--source with --target or neither"):
+        attack.run(attack.AttackConfig(workdir=str(tmp_path), source="a"))
