@@ -321,6 +321,8 @@ def _turns(plan: FitPlan, profile: Profile) -> np.ndarray:
     monomials[0, 0] = 1
     for block in range(1, plan.blocks):  # X^(-b m) = -X^(N - b m)
         monomials[block, plan.degree - block * plan.tile] = -1
+    # The barrier keeps XLA from transforming these constants while it compiles.
+    monomials = jax.lax.optimization_barrier(jnp.asarray(monomials))
     signs = residues.reduce(monomials[:, None, :], residues.column(profile))
     return residues.transform(signs, profile)
 

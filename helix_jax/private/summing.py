@@ -37,7 +37,7 @@ def sum_answers(answers: Sequence[bytes], layer: Layer) -> bytes:
         raise ValueError("sum_answers: needs at least one answer, got none.")
     plan = layer.plan
     first = wire.read(answers[0], "answer", layer.profile)
-    queries = min(first.sizes[3], packing.MAX_QUERIES)
+    queries = min(max(first.sizes[3], 1), packing.MAX_QUERIES)
     sizes = (plan.width, plan.classes, plan.tiles, queries)
     numbers = queries * (plan.classes + plan.answers * plan.degree)
     wire.expect_sizes(first, sizes, numbers * words.WORD_BYTES)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helix_jax.errors import ProtocolError
-from helix_jax.private import Provider, packing, wire
+from helix_jax.private import Provider, packing, sum_answers, wire
 
 WIDTH, CLASSES = 12, 5
 
@@ -105,4 +105,8 @@ def test_batches_that_are_refused(parties):
         changed = answer[:52] + count.to_bytes(4, "little") + answer[56:]
         with pytest.raises(ProtocolError, match="expected sizes"):
             client.decrypt(changed)
+    empty = answer[:52] + bytes(12)  # no queries, and a length of nothing
+    for read in (client.decrypt, lambda data: sum_answers([data], layer)):
+        with pytest.raises(ProtocolError, match="expected sizes"):
+            read(empty)
     assert client.decrypt(answer).shape == (3, CLASSES)
