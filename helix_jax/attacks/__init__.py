@@ -12,7 +12,8 @@ unless a file says otherwise, and keeps everything it sees), or whoever is shown
     row_division          rows from the second part of a cross-covariance
     row_projection        rows from the cross-covariance itself
     membership            whether a row was among those a map was fitted on
+    crafted_key           the secret of a mask, by a client that does not follow
 
-`raw_answers` is the provider that all but the last three succeed against, `modular`
-the linear algebra, `chance` the intervals.
+`raw_answers` is the provider without protection, `modular` the linear algebra, `chance`
+the intervals; files in `_findings` run an attack on a `setting` and tabulate.
 """

@@ -1,0 +1,35 @@
+"""A public key that is no key takes the mask off narrow layers."""
+
+import numpy as np
+
+from helix_jax.attacks import crafted_key, division, raw_answers
+
+
+def attack(own):
+    bias = own.client.decrypt(
+        own.provider.answer(own.client.encrypt(own.layer, np.zeros(len(own.kernel))))
+    )
+    key = crafted_key.craft_key(own.layer)
+    own.provider.register(key.bundle)
+    query = crafted_key.empty_query(own.layer, key)
+    answer = own.provider.answer(query)
+    return key, query, answer, crafted_key.read_secret(answer, own.layer, key, bias)
+
+
+def test_the_mask_of_a_narrow_layer_comes_off(parties):
+    own = parties(width=8, classes=512, tiles=1)
+    key, query, answer, secret = attack(own)
+    assert secret.known.all()
+    assert np.abs(secret.values).max() == 1
+    left = crafted_key.unmask(answer, own.layer, key, secret)
+    second = raw_answers.raw_answer(own.provider, query).second
+    raw = np.asarray(division._inverse(second, profile=own.layer.profile))
+    raw = raw_answers.lift(raw, own.layer.profile) / own.layer.profile.modulus
+    off = (left - raw.astype(float) + 0.5) % 1 - 0.5
+    assert np.abs(off).max() < 2.0**-39  # rounding is all that is left
+
+
+def test_wide_layers_keep_most_of_it(parties):
+    own = parties(width=256, classes=8, tiles=1)
+    *_, secret = attack(own)
+    assert 0 < secret.known.mean() < 0.05
