@@ -65,7 +65,8 @@ def measure_extraction(
             summary.update(rate_numbers(found, f"{name}_agreement"))
             summary.update({f"{name}_{k}_relative_error": v for k, v in errors.items()})
             cells[budget] = (
-                f"{100 * found.value:.1f}% agree, W to {errors['weights']:.1g}"
+                f"{100 * found.value:.1f}% agree; error {errors['logits']:.1g} of "
+                f"logits, {errors['weights']:.1g} of W"
             )
         return cells
 
@@ -78,7 +79,7 @@ def measure_extraction(
                 [
                     "" if rows else "classifier from answers",
                     f"{policy}, {budgets[budget]} queries", control[budget],
-                    cells[budget], f"{100 * largest:.1f}% agree, W to 1",
+                    cells[budget], f"{100 * largest:.1f}% agree; error 1",
                 ]
             )  # fmt: skip
     return Finding(summary, rows)
@@ -87,45 +88,56 @@ def measure_extraction(
 def measure_offsets(
     setting: Setting, *, profile: str, rng: np.random.Generator
 ) -> Finding:
-    """Under "order", logits up to a factor alone, by a query written one tile further.
+    """Under "order", a logit itself, by queries that are written one tile further.
+
+    Differences D are extracted first, from honest queries. Then in the answer to a
+    shifted query a_i - a_0 = s (z + x D_(i - 1) + c_i - c_0), with z = x w_0 and c the
+    bias, is linear in s and s z.
 
     Args:
-      setting: whom to attack.
+      setting: whom to attack; at least 4 d queries.
       profile: of the protected provider.
       rng: of the shuffles.
 
     Returns:
       Finding, empty where the layout leaves no room.
     """
-    true, x = setting.classifier, setting.queries[:32]
-    own = serve(setting, profile, policy="order")
-    honest = _answers(own, x)
+    true, own = setting.classifier, serve(setting, profile, policy="order")
+    x = setting.queries[: budgets_of(len(true.kernel))["4d"]]
+    few = x[:64]
     try:
-        queries = [extraction.shifted_query(own.client, own.layer, row) for row in x]
+        queries = [extraction.shifted_query(own.client, own.layer, row) for row in few]
     except ValueError:
         return Finding({}, [])
+    answers = _answers(own, x)
+    found = extraction.differences(extraction.solve_order(x, answers))
+    slopes = np.pad(few @ found[:-1], ((0, 0), (1, 0)))
     shifted = np.stack([own.client.decrypt(own.provider.answer(q)) for q in queries])
-    # The bias stays: it is small beside x W, or known from differences.
-    truth = x @ true.kernel[:, :-1]
-    guess = shifted[:, 1:] - shifted[:, :1]
-    found = [
-        chance.correlate(_row_units(one), _row_units(truth), rng=rng)
-        for one in (guess, honest[:, :-1])
-    ]
-    summary = {
-        **correlation_numbers(found[0], "offsets_shifted"),
-        **correlation_numbers(found[1], "offsets_honest"),
+    guesses = []
+    for row, slope in zip(shifted, slopes):
+        known = np.stack([slope[:-1] + found[-1], np.ones(len(slope) - 1)], axis=1)
+        factor, product = np.linalg.lstsq(known, row[1:] - row[0], rcond=None)[0]
+        guesses.append(product / factor)
+    # What honest queries give: the same with an offset.
+    slopes = slopes + np.append(0, found[-1])
+    honest = answers[: len(few)]
+    factors = np.linalg.norm(honest - honest[:, :1], axis=1)
+    honest = honest[:, 0] * np.linalg.norm(slopes, axis=1) / factors
+    truth = few @ true.kernel[:, 0]
+    results = {
+        name: chance.correlate(np.array(guess), truth, rng=rng)
+        for name, guess in (("shifted", guesses), ("honest", honest))
     }
-    row = [
-        "logits without offset, from order", "query one tile further", "known",
-        *correlation_cells(found[0]),
+    summary = {}
+    for name, result in results.items():
+        summary |= correlation_numbers(result, f"offsets_{name}")
+    names = {"shifted": "query one tile further", "honest": "honest query"}
+    rows = [
+        ["" if i else "a logit itself, under order", names[name], "known",
+         *correlation_cells(result)]
+        for i, (name, result) in enumerate(results.items())
     ]  # fmt: skip
-    other = ["", "honest query", "known", *correlation_cells(found[1])]
-    return Finding(summary, [row, other])
-
-
-def _row_units(values: np.ndarray) -> np.ndarray:
-    return values / np.linalg.norm(values, axis=1, keepdims=True)
+    return Finding(summary, rows)
 
 
 def _scaled_error(guess: np.ndarray, truth: np.ndarray) -> float:

@@ -49,9 +49,9 @@ def measure_membership(
                 score,
                 (
                     f"AUC {found.auc.value:.3f} [{found.auc.low:.3f}, "
-                    f"{found.auc.high:.3f}]; "
+                    f"{found.auc.high:.3f}]; TPR "
                     + ", ".join(
-                        f"TPR {100 * share.value:.1f}% at {100 * rate:g}%"
+                        f"{100 * share.value:.1f}% at FPR {100 * rate:g}%"
                         for rate, share in found.tpr.items()
                     )
                 ),
