@@ -87,7 +87,8 @@ class MaskPool:
         """Keep `count` masks ready from now on, made by a thread in the background."""
         with self._lock:
             self._wanted = count
-            if self._thread is None and count:
+            failed = self._thread is not None and not self._thread.is_alive()
+            if (self._thread is None or failed) and count:
                 self._thread = threading.Thread(target=self._refill, daemon=True)
                 self._thread.start()
             self._lock.notify_all()

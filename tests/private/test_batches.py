@@ -17,7 +17,7 @@ def test_groups_cover_all_queries(count):
     assert {group.stop - group.start for group in groups} <= {1, packing.GROUP}
 
 
-@pytest.mark.parametrize("name", ["guarded", "open", "compact"])
+@pytest.mark.parametrize("name", ["guarded", "compact"])
 def test_batches(parties, ask, name):
     client, provider, layer, kernel, bias = parties(profile=name)
     x = np.random.default_rng(0).standard_normal((10, WIDTH))

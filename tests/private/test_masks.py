@@ -135,6 +135,24 @@ def test_background_refills_and_stops():
     pool.keep(0)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_background_starts_again_after_a_failure():
+    make, failures = Maker(), [OSError("no randomness")]
+
+    def fail_once():
+        if failures:
+            raise failures.pop()
+        return make()
+
+    pool = MaskPool(fail_once)
+    pool.keep(2)
+    assert wait_until(lambda: not pool._thread.is_alive())
+    assert len(pool) == 0
+    pool.keep(2)
+    assert wait_until(lambda: len(pool) == 2)
+    pool.keep(0)
+
+
 FORK = """
 import os, sys, threading
 from helix_jax.private.masks import MaskContent, MaskPool
