@@ -90,9 +90,12 @@ def measure_offsets(
 ) -> Finding:
     """Under "order", a logit itself, by queries that are written one tile further.
 
-    Differences D are extracted first, from honest queries. Then in the answer to a
-    shifted query a_i - a_0 = s (z + x D_(i - 1) + c_i - c_0), with z = x w_0 and c the
-    bias, is linear in s and s z.
+    Differences D_i(x) of logits are extracted first, and an answer to x = 0 shows those
+    of the bias up to a factor, l c_i. With z = x w_0, a shifted query's answer
+
+        a_i - a_0 = s (z + D_(i - 1)(x) + l (c_i - c_(i - 1)))
+
+    is then linear in s, s z and s l.
 
     Args:
       setting: whom to attack; at least 4 d queries.
@@ -111,18 +114,20 @@ def measure_offsets(
         return Finding({}, [])
     answers = _answers(own, x)
     found = extraction.differences(extraction.solve_order(x, answers))
-    slopes = np.pad(few @ found[:-1], ((0, 0), (1, 0)))
+    ones = np.concatenate([few, np.ones((len(few), 1))], axis=1)
+    logits = np.pad(ones @ found, ((0, 0), (1, 0)))
+    steps = np.diff(_answers(own, np.zeros((1, x.shape[1])))[0])
+    steps = steps / max(np.linalg.norm(steps), 1e-300)
     shifted = np.stack([own.client.decrypt(own.provider.answer(q)) for q in queries])
     guesses = []
-    for row, slope in zip(shifted, slopes):
-        known = np.stack([slope[:-1] + found[-1], np.ones(len(slope) - 1)], axis=1)
-        factor, product = np.linalg.lstsq(known, row[1:] - row[0], rcond=None)[0]
-        guesses.append(product / factor)
+    for row, known in zip(shifted, logits):
+        parts = np.stack([known[:-1], np.ones_like(steps), steps], axis=1)
+        solved = np.linalg.lstsq(parts, row[1:] - row[0], rcond=None)[0]
+        guesses.append(solved[1] / solved[0])
     # What honest queries give: the same with an offset.
-    slopes = slopes + np.append(0, found[-1])
     honest = answers[: len(few)]
     factors = np.linalg.norm(honest - honest[:, :1], axis=1)
-    honest = honest[:, 0] * np.linalg.norm(slopes, axis=1) / factors
+    honest = honest[:, 0] * np.linalg.norm(logits, axis=1) / factors
     truth = few @ true.kernel[:, 0]
     results = {
         name: chance.correlate(np.array(guess), truth, rng=rng)
