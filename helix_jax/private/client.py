@@ -77,7 +77,7 @@ class Client:
                 f"{layer.profile.name!r}."
             )
         x, plan = np.asarray(x), layer.plan
-        rows = check_rows("encrypt", x[None] if x.ndim == 1 else x, plan.width)
+        rows = packing.check_rows("encrypt", x[None] if x.ndim == 1 else x, plan.width)
         if not 1 <= len(rows) <= packing.MAX_QUERIES:
             raise ValueError(
                 f"encrypt: a message holds 1 to {packing.MAX_QUERIES} queries, got "
@@ -157,22 +157,3 @@ class Client:
 
     def __reduce__(self):
         raise TypeError("a Client is not copied or pickled: it holds a secret key.")
-
-
-def check_rows(where: str, x: np.ndarray, width: int) -> np.ndarray:
-    """Rows [n, d] as contiguous float64.
-
-    Raises:
-      TypeError: they are not real numbers.
-      ValueError: another width, or values that are not finite.
-    """
-    if x.dtype.kind not in "fiu" and x.dtype.name != "bfloat16":
-        raise TypeError(f"{where}: expected real numbers, got {x.dtype}.")
-    if x.ndim != 2 or x.shape[1] != width:
-        raise ValueError(
-            f"{where}: expected width {width}, got shape {list(x.shape[1:])}."
-        )
-    x = np.ascontiguousarray(x, np.float64)
-    if not np.isfinite(x).all():
-        raise ValueError(f"{where}: values must be finite, got NaN or infinity.")
-    return x

@@ -17,8 +17,8 @@ import numpy as np
 
 from helix_jax.alignment import AffineMap, Moments
 from helix_jax.errors import ProtocolError
-from helix_jax.private import encryption, residues, wire, words
-from helix_jax.private.client import Client, check_rows
+from helix_jax.private import encryption, packing, residues, wire, words
+from helix_jax.private.client import Client
 from helix_jax.private.fit_plan import FitOffer, pack_rows, plan_fit, rows_digest
 from helix_jax.types import Array
 
@@ -62,7 +62,7 @@ class FitClient:
                 "fit: the provider's row ids are not those given here; both sides "
                 "must use the same texts in the same order."
             )
-        x = check_rows("fit", x, x.shape[1])
+        x = packing.check_rows("fit", x, x.shape[1])
         self._mean = x.mean(axis=0)
         x = x - self._mean
         self._basis = None

@@ -124,6 +124,25 @@ def _milliseconds(plan: Plan, profile: Profile) -> float:
     return size * (per_query + per_answer + 0.008 * plan.tiles * plan.answers)
 
 
+def check_rows(where: str, x: np.ndarray, width: int) -> np.ndarray:
+    """Rows [n, d] as contiguous float64.
+
+    Raises:
+      TypeError: they are not real numbers.
+      ValueError: another width, or values that are not finite.
+    """
+    if x.dtype.kind not in "fiu" and x.dtype.name != "bfloat16":
+        raise TypeError(f"{where}: expected real numbers, got {x.dtype}.")
+    if x.ndim != 2 or x.shape[1] != width:
+        raise ValueError(
+            f"{where}: expected width {width}, got shape {list(x.shape[1:])}."
+        )
+    x = np.ascontiguousarray(x, np.float64)
+    if not np.isfinite(x).all():
+        raise ValueError(f"{where}: values must be finite, got NaN or infinity.")
+    return x
+
+
 def groups(queries: int) -> list[slice]:
     """Queries of a message in groups of GROUP and, for the rest, of one.
 

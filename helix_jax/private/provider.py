@@ -131,20 +131,19 @@ class Provider:
         Raises:
           ValueError: shapes, values or sizes that cannot be.
         """
-        kernel = np.asarray(kernel, np.float64)
+        kernel = np.asarray(kernel)
         if kernel.ndim != 2:
             raise ValueError(
                 f"Provider: kernel needs shape [d, k], got {list(kernel.shape)}."
             )
+        kernel = packing.check_rows("Provider: kernel", kernel, kernel.shape[1])
         bias = np.zeros(kernel.shape[1]) if bias is None else np.asarray(bias)
-        bias = bias.astype(np.float64)
         if bias.shape != kernel.shape[1:]:
             raise ValueError(
                 f"Provider: bias needs shape [{kernel.shape[1]}], got "
                 f"{list(bias.shape)}."
             )
-        if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
-            raise ValueError("Provider: kernel and bias must be finite.")
+        bias = packing.check_rows("Provider: bias", bias[None], kernel.shape[1])[0]
         if not 0 < input_norm < MAX_INPUT_NORM:
             raise ValueError(
                 f"Provider: input_norm must be positive and below {MAX_INPUT_NORM:g}, "
