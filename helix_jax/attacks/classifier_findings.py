@@ -46,11 +46,17 @@ def measure_extraction(
     rows, truth = [], extraction.differences(true)
     ones = np.concatenate([held, np.ones((len(held), 1))], axis=1)
 
+    plain = x @ true.kernel + true.bias
+
     def steal(policy: str, results: np.ndarray) -> dict[str, str]:
         solve = partial(extraction.solve_logits, noisy=policy.startswith("rounded"))
         if policy == "order":
             solve = extraction.solve_order
         cells, start = {}, f"extraction_{policy.replace(':', '_')}"
+        # What the policy leaves to whom it is meant for.
+        right = results.argmax(axis=1) == plain.argmax(axis=1)
+        used = chance.rate(int(right.sum()), len(right))
+        summary.update(rate_numbers(used, f"{start}_user_agreement"))
         for budget, count in budgets.items():
             stolen = solve(x[:count], results[:count])
             same = extraction.agreement(stolen, true, held)
@@ -70,7 +76,7 @@ def measure_extraction(
             )
         return cells
 
-    control = steal("plain", x @ true.kernel + true.bias)
+    control = steal("plain", plain)
     for policy in policies:
         own = serve(setting, profile, policy=policy)
         cells = steal(policy, _answers(own, x))
@@ -78,7 +84,7 @@ def measure_extraction(
             rows.append(
                 [
                     "" if rows else "classifier from answers",
-                    f"{policy}, {budgets[budget]} queries", control[budget],
+                    _against(policy, budgets[budget], summary), control[budget],
                     cells[budget], f"{100 * largest:.1f}% agree; error 1",
                 ]
             )  # fmt: skip
@@ -143,6 +149,11 @@ def measure_offsets(
         for i, (name, result) in enumerate(results.items())
     ]  # fmt: skip
     return Finding(summary, rows)
+
+
+def _against(policy: str, count: int, summary: dict[str, float]) -> str:
+    used = summary[f"extraction_{policy.replace(':', '_')}_user_agreement"]
+    return f"{policy} ({100 * used:.0f}% right), {count} queries"
 
 
 def _scaled_error(guess: np.ndarray, truth: np.ndarray) -> float:
