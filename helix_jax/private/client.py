@@ -153,6 +153,10 @@ class Client:
             plan.positions,
         )
         results = phases.reshape(count, -1)[:, : plan.classes]
+        if layer.policy.name == "order":  # a uniform offset, so modulo q
+            modulus = float(self.profile.modulus)
+            results = results - results[:, :1]
+            results -= modulus * np.rint(results / modulus)
         return np.ldexp(results, -layer.result_bits)
 
     def __reduce__(self):

@@ -5,8 +5,9 @@
                   is the largest result that the layer allows: no more than about BITS
                   bits of a logit. (Rounding itself is not linear. Noise averages out
                   over repeated queries: a budget must go with it.)
-    order         s (x W + b) + t with s and t drawn anew for every query, s positive
-                  and log-uniform over 8 bits, t uniform: the order, and the ratios of
+    order         s (x W + b) + t modulo q with s and t drawn anew for every query, s
+                  positive and log-uniform over 8 bits, t uniform: the client takes
+                  differences to the first result, so the order and the ratios of
                   differences, but neither scale nor offset
 
 No sound policy shows the label alone: one round of linear algebra has no maximum.
@@ -68,7 +69,7 @@ class Policy(NamedTuple):
 
     @property
     def extra_bits(self) -> int:
-        """Room that the policy needs above the results: factor and offset, or noise."""
+        """Room above the results: for a factor and differences, or for noise."""
         return {"logits": 0, "rounded": 3, "order": ORDER_HIGH_BITS + 1}[self.name]
 
     @property

@@ -313,8 +313,7 @@ class Provider:
             span = ORDER_HIGH_BITS - ORDER_LOW_BITS
             exponent = ORDER_LOW_BITS + span * secrets.randbits(53) / 2**53
             scale = int(2**exponent)
-            reach = profile.modulus >> 4
-            offset = secrets.randbelow(reach) - reach // 2
+            offset = secrets.randbelow(profile.modulus)
         zeros = key.encrypt_zeros(plan.answers)
         flood = flooding.draw_flood(
             self._scales.flood_bits, (plan.answers, plan.rows), profile
