@@ -9,6 +9,7 @@ the table says so. Pyfhel is that of this environment.
 
 import functools
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -68,7 +69,9 @@ def peer_numbers(library: str, task: str, *sizes: int) -> dict | None:
         return None
     script = Path(__file__).with_name("private_peers.py")
     command = [interpreters[library], str(script), library, task, *map(str, sizes)]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    # OpenFHE's threads cost it more than they bring at this size.
+    own = os.environ | {"OMP_NUM_THREADS": "1"}
+    run = subprocess.run(command, capture_output=True, text=True, check=False, env=own)
     if run.returncode:
         raise SystemExit(f"{library} {task} {sizes} failed:\n{run.stderr[-2000:]}")
     return json.loads(run.stdout.splitlines()[-1])
@@ -116,7 +119,8 @@ def layers() -> None:
         f"Medians of {queries} queries (a fifth for 1,000 classes), logits of order "
         "10, one query after the other. Prepared: the mask of `guarded`, made ahead. "
         "The peers' answers leave the provider's weights open; the last columns divide "
-        "their provider's time by ours of `guarded`. " + _missing()
+        "their provider's time by ours of `guarded`. OpenFHE runs with one thread, its "
+        "best at this size. " + _missing()
     )
     write("private_layer", "Encrypted linear layer", header, table, notes)
 
