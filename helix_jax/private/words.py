@@ -47,12 +47,15 @@ def open_words(
     # Modulo the first prime, where SEAL decrypts.
     last = dataclasses.replace(profile, primes=profile.primes[:1])
     prime = last.primes[0]
-    both = np.zeros((2, first.shape[0], 1, profile.degree), np.int64)
-    both[0][:, 0, positions], both[1][:, 0] = first, second
-    both = np.rint(both * (prime / WORD)).astype(np.int64) % prime
-    both = np.asarray(_transform(both, profile=last))[:, :, 0]
-    phases = secret.decrypt(both[0], both[1])[:, None]
+    first, second = (
+        np.rint(part * (prime / WORD)).astype(np.int64) % prime
+        for part in (first, second)
+    )
+    second = np.asarray(_transform(second[:, None], profile=last))[:, 0]
+    # SEAL gives c1 s; adding c0 where it is known needs no transform of it.
+    phases = secret.decrypt(np.zeros_like(second), second)[:, None]
     phases = np.asarray(_inverse_transform(phases, profile=last))[:, 0, positions]
+    phases = (phases + first) % prime
     phases = np.where(phases > prime // 2, phases - prime, phases)
     return phases * (profile.modulus / prime)
 
