@@ -5,6 +5,12 @@ from pathlib import Path
 
 import pytest
 
+# What one test has compiled no other test, process or run compiles again; most of the
+# time of a first run is compilation. `pytest --cache-clear` empties it.
+CACHE = Path(__file__).parents[1] / ".pytest_cache" / "d" / "jax"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
 SHARED = Path(
     os.environ.get("HELIX_SHARED", Path(__file__).parents[2] / "shared")
 ).resolve()

@@ -1,5 +1,5 @@
 """The registry's data sets in small: their real configurations, splits, columns and
-class names, filled with docstrings.
+class names, filled with made-up prose.
 """
 
 from collections.abc import Callable
@@ -9,13 +9,13 @@ from typing import NamedTuple
 import pyarrow
 import pyarrow.parquet
 
-from helix_jax.text.docstrings import read_docstrings
 from helix_jax.text.registry import REGISTRY
 
+from ..activations.made import make_texts
 from ..hub_server import Repository
 
 ROWS = 90  # of every split
-PROSE = [" ".join(text.text.split()) for text in read_docstrings()[:ROWS]]
+PROSE = [f"“Où?” {text.text}." for text in make_texts(ROWS, longest=40)]
 NEWEST = "f" * 40
 
 
