@@ -119,9 +119,10 @@ def traffic_bytes(plan: Plan, profile: Profile) -> int:
 
 def _milliseconds(plan: Plan, profile: Profile) -> float:
     size = len(profile.primes) * plan.degree / 4096
-    per_query = 0.35 * plan.tiles
-    per_answer = (0.35 + 0.4 * profile.guarded) * plan.answers
-    return size * (per_query + per_answer + 0.008 * plan.tiles * plan.answers)
+    per_tile = 0.285  # encrypted, read, expanded
+    per_answer = 0.165 + 0.205 * profile.guarded  # decrypted; masked
+    work = per_tile * plan.tiles + per_answer * plan.answers
+    return size * (work + 0.004 * plan.tiles * plan.answers)
 
 
 def check_rows(where: str, x: np.ndarray, width: int) -> np.ndarray:
