@@ -1,0 +1,200 @@
+"""Two models stitched together: the source's blocks, a map, the target's blocks and head.
+
+    h = source blocks 1..i (tokens);  z = map(h);  logits = head(target blocks j+1..L (z))
+
+i = j = L is the paper's case. Without a map and with one model it is that model itself,
+so native and hybrid text come from the same code.
+
+Reference: arXiv 2603.18908, section on generation; middle layers: Bansal et al. 2021
+  (model stitching), arXiv 2106.07682.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from flax import struct
+
+from helix_jax import checks
+from helix_jax.alignment import apply_map
+from helix_jax.models import (
+    KeyValueCache,
+    Model,
+    ModelSpec,
+    apply_head,
+    embed,
+    empty_cache,
+    project_to_vocabulary,
+    resolve_layers,
+    run_layers,
+)
+from helix_jax.models.cache import next_positions, reserve
+from helix_jax.models.layers import normalise
+from helix_jax.types import Array
+
+
+@struct.dataclass
+class Part:
+    """One side of a stitch.
+
+    Attributes:
+      params: of the whole model.
+      spec: its architecture.
+      layer: residual stream at which the stitch cuts it, 0..L.
+      normed: whether that state is taken, or entered, after the final norm.
+    """
+
+    params: Mapping
+    spec: ModelSpec = struct.field(pytree_node=False)
+    layer: int = struct.field(pytree_node=False)
+    normed: bool = struct.field(pytree_node=False)
+
+
+@struct.dataclass
+class Stitch:
+    """A source up to its cut, a map, and a target from its cut on; a pytree.
+
+    Attributes:
+      source: blocks 1..layer of it are run.
+      target: blocks layer+1..L and the head of it are run.
+      map: what `apply_map` takes, or None where both sides are one model.
+    """
+
+    source: Part
+    target: Part
+    map: Any
+
+
+class StitchCache(NamedTuple):
+    """Key-value caches of both sides; that of a target that runs no block is None."""
+
+    source: KeyValueCache
+    target: KeyValueCache | None
+
+
+def stitch(
+    source: Model,
+    target: Model,
+    map: Any,
+    *,
+    source_layer: int = -1,
+    target_layer: int = -1,
+    source_norm: bool = True,
+    target_norm: bool = True,
+) -> Stitch:
+    """The source's blocks, a map and the target's head.
+
+    Args:
+      source: decoder that reads the text.
+      target: decoder whose head names the next token.
+      map: from the source's cut [dx] to the target's [dy].
+      source_layer, target_layer: where each is cut; 0 is the embedding, -1 the last.
+      source_norm: the map takes states after the source's final norm.
+      target_norm: the map gives states after the target's final norm; only the last
+        layer has one.
+
+    Raises:
+      ValueError: an encoder, a target without a head, a cut that does not exist, or
+        widths that do not fit.
+    """
+    parts = []
+    for side, model, layer, normed in (
+        ("source", source, source_layer, source_norm),
+        ("target", target, target_layer, target_norm),
+    ):
+        spec = model.spec
+        if not spec.causal:
+            raise ValueError(
+                f"stitch: the {side} is a {spec.family} encoder; generation needs a "
+                "decoder that reads from left to right."
+            )
+        (layer,) = resolve_layers(spec, (layer,))
+        parts.append(Part(model.params, spec, layer, normed and spec.final_norm))
+    source_part, target_part = parts
+    spec = target_part.spec
+    if spec.head is None:
+        raise ValueError(f"stitch: the target {spec.family} has no output head.")
+    if target_part.normed and target_part.layer < spec.num_layers:
+        raise ValueError(
+            f"stitch: layer {target_part.layer} of {spec.num_layers} enters the target "
+            "before its blocks, so the map must give the raw stream there: fit it with "
+            "target_norm=False."
+        )
+    if map is None:
+        if source.params is not target.params or source_part != target_part:
+            raise ValueError("stitch: two models, or two cuts, need a map.")
+        return Stitch(source_part, target_part, None)
+    wide = jnp.zeros((1, source_part.spec.width))
+    mapped = apply_map(map, wide)
+    checks.require_width("stitch", "the map's output", mapped.shape[-1], spec.width)
+    return Stitch(source_part, target_part, map)
+
+
+def native(model: Model) -> Stitch:
+    """A model with its own head.
+
+    Raises:
+      ValueError: an encoder, or a model without a head.
+    """
+    return stitch(model, model, None, source_norm=False, target_norm=False)
+
+
+def empty_stitch_cache(parts: Stitch, batch: int, slots: int) -> StitchCache:
+    """Caches with room for `slots` tokens in each of B rows, in the models' dtypes."""
+
+    def cache(part: Part) -> KeyValueCache:
+        return empty_cache(part.spec, batch, slots, part.params["embed"].dtype)
+
+    runs = parts.target.layer < parts.target.spec.num_layers and parts.map is not None
+    return StitchCache(cache(parts.source), cache(parts.target) if runs else None)
+
+
+def run_stitch(
+    parts: Stitch,
+    tokens: Array,
+    mask: Array | None = None,
+    cache: StitchCache | None = None,
+) -> tuple[Array, StitchCache | None]:
+    """States from which the target's head reads, at each token of the source.
+
+    Args:
+      parts: the stitch.
+      tokens: [B, T] int, of the source's tokenizer.
+      mask: [B, T] bool, False for padding on either side; None for none.
+      cache: what came before; the tokens are appended to it.
+
+    Returns:
+      [B, T, dy] for `read_head`, and the extended cache.
+    """
+    source, target = parts.source, parts.target
+    mask = jnp.ones(tokens.shape, bool) if mask is None else mask.astype(bool)
+    caches = cache or StitchCache(None, None)
+    positions = next_positions(caches.source, mask)
+    h = embed(source.params, source.spec, tokens, positions)
+    h, grown = _run(source, h, mask, positions, 0, source.layer, caches.source)
+    caches = caches._replace(source=grown)
+    if parts.map is not None:
+        if source.normed:
+            h = normalise(source.params["final_norm"], h, source.spec)
+        h = apply_map(parts.map, h).astype(target.params["embed"].dtype)
+        start, stop = target.layer, target.spec.num_layers
+        if start < stop:
+            h, grown = _run(target, h, mask, positions, start, stop, caches.target)
+            caches = caches._replace(target=grown)
+    return h, None if cache is None else caches
+
+
+def read_head(parts: Stitch, states: Array) -> Array:
+    """Logits [..., V] float32 of the target's vocabulary, from [..., dy] states."""
+    target = parts.target
+    head = project_to_vocabulary if target.normed else apply_head
+    return head(target.params, target.spec, states)
+
+
+def _run(part: Part, h, mask, positions, start, stop, cache):
+    if cache is not None:
+        cache = reserve(cache, mask, positions)
+    h, _, cache = run_layers(
+        part.params, part.spec, h, mask, positions, start=start, stop=stop, cache=cache
+    )
+    return h, cache
