@@ -1,9 +1,9 @@
-"""Two models stitched together: the source's blocks, a map, the target's blocks and head.
+"""Two models stitched together: a source's blocks, a map, a target's blocks and head.
 
-    h = source blocks 1..i (tokens);  z = map(h);  logits = head(target blocks j+1..L (z))
+    h = source blocks 1..i (tokens);  z = map(h);  logits = head(target blocks j+1..(z))
 
-i = j = L is the paper's case. Without a map and with one model it is that model itself,
-so native and hybrid text come from the same code.
+i and j at the last layers is the paper's case. Without a map and with one model it is
+that model itself, so native and hybrid text come from the same code.
 
 Reference: arXiv 2603.18908, section on generation; middle layers: Bansal et al. 2021
   (model stitching), arXiv 2106.07682.

@@ -50,7 +50,7 @@ def test_native_is_the_model(llama):
 
 
 @pytest.mark.parametrize(
-    "layer, norm", [(-1, True), (-1, False), (0, False), (2, False)]
+    ("layer", "norm"), [(-1, True), (-1, False), (0, False), (2, False)]
 )
 def test_a_model_stitched_to_itself_by_the_identity_is_the_model(llama, layer, norm):
     parts = stitch(
@@ -95,7 +95,7 @@ def test_the_cache_changes_nothing(llama, neox):
 def test_what_does_not_fit_is_refused(llama, neox):
     with pytest.raises(ValueError, match="two models, or two cuts, need a map"):
         stitch(neox, llama, None)
-    with pytest.raises(ValueError, match="the map's output.*128"):
+    with pytest.raises(ValueError, match=r"the map's output.*128"):
         stitch(neox, llama, identity(144))
     with pytest.raises(ValueError, match="144"):
         stitch(neox, llama, identity(128))
