@@ -8,7 +8,7 @@ pair: how alike their states are, the ridge map between them, and the accuracy o
 target's classifier (which package is a docstring from?) on the source's states,
 beside its controls. For the first pair, where Pyfhel is installed, the same under
 encryption: the map fitted between two parties, the classifier asked on ciphertexts.
-Writes WORKDIR/report.md with plots.
+Writes WORKDIR/report.html (one file) and WORKDIR/report.md with plots.
 
 Two cores: about two minutes.
 """
@@ -17,25 +17,33 @@ import dataclasses
 import importlib.util
 import itertools
 import time
-from pathlib import Path
 
 import numpy as np
 
 from experiments import classify, encrypted, private_fit, similarity
 from helix_jax import assets
 from helix_jax.errors import RunError
-from helix_jax.reports import format_interval, markdown_table
-from helix_jax.reports.plots import plot_bars, plot_matrix
+from helix_jax.reports import (
+    Bars,
+    Block,
+    Matrix,
+    Section,
+    Table,
+    format_interval,
+    save_blocks,
+    write_markdown,
+    write_page,
+)
 from helix_jax.runs import (
     finish_run,
     is_done,
     open_run,
     option,
     read_summary,
-    write_atomically,
 )
 from helix_jax.runs.program import start_program
 
+TITLE = "One affine map between independently trained language models"
 SHOWN = ("target", "mapped", "source", "shuffled", "random", "majority")
 
 
@@ -60,7 +68,7 @@ def run(config: DemoConfig) -> dict[str, float]:
     report = directory.folder / "report.md"
     if is_done(directory):
         summary = read_summary(directory)
-        print(f"{report.read_text()}\nreport: {report}")
+        print(f"{report.read_text()}\nreport: {report.with_suffix('.html')}")
         return summary
     began = time.perf_counter()
     names = assets.NAMES
@@ -110,34 +118,23 @@ def run(config: DemoConfig) -> dict[str, float]:
     summary = dict(alike) | hidden
     for (source, target), numbers in results.items():
         summary |= {f"{source}/{target}/{k}": v for k, v in numbers.items()}
-    text = _report(config, directory.folder, alike, results) + _hidden(pairs[0], hidden)
-    write_atomically(report, text)
+    blocks = accuracy_blocks(alike, results) + hidden_blocks(pairs[0], hidden)
+    save_blocks(directory.folder, blocks)
+    facts = _facts(config, next(iter(results.values())))
+    sections = [Section("The embedded models", facts, blocks)]
+    write_page(directory.folder / "report.html", TITLE, sections)
+    write_markdown(report, TITLE, sections)
     summary["demo/seconds"] = time.perf_counter() - began
-    print(f"\n{text}\nreport: {report}")
+    print(f"\n{report.read_text()}\nreport: {report.with_suffix('.html')}")
     return finish_run(directory, summary)
 
 
-def _report(config: DemoConfig, folder: Path, alike, results) -> str:
+def accuracy_blocks(alike, results) -> list[Block]:
+    """The models, how alike they are, and every pair's accuracy with its controls."""
     names = assets.NAMES
     cka = np.eye(len(names))
     for (i, a), (j, b) in itertools.combinations(enumerate(names), 2):
         cka[i, j] = cka[j, i] = alike[f"similarity/{a}/{b}/unbiased_cka"]
-    plot_matrix(
-        folder / "similarity.png",
-        names,
-        cka,
-        title="Unbiased linear CKA of last states",
-    )
-    plot_bars(
-        folder / "accuracy.png",
-        [f"{source}\nto {target}" for source, target in results],
-        {
-            classify.ARMS[arm]: [_bar(one, arm) for one in results.values()]
-            for arm in SHOWN
-        },
-        title="Accuracy of the target's classifier, with controls",
-        label="accuracy, %",
-    )  # fmt: skip
     rows = [
         [
             f"{source} to {target}",
@@ -147,75 +144,81 @@ def _report(config: DemoConfig, folder: Path, alike, results) -> str:
         ]
         for (source, target), one in results.items()
     ]
-    first = next(iter(results.values()))
-    table = markdown_table(["pair", "CKA", "map R2", *SHOWN], rows)
-    cards = markdown_table(["model", "family", "parameters", "perplexity", "trigram"],
-                           [assets.describe(name) for name in names])  # fmt: skip
-    return f"""# One affine map between independently trained language models
-
-Corpus: {config.data}, {first["data/classes"]} classes, {first["data/fit_texts"]} texts
-to fit on, {first["data/select_texts"]} to choose the penalty on,
-{first["data/test_texts"]} to test on; split by document.
-
-## The models
-
-{cards}
-
-Perplexity is on held-out documents, per token of each model's own tokenizer, beside
-a Kneser-Ney trigram trained on the same tokens.
-
-## Accuracy of the target's classifier, % [95% interval over documents]
-
-{table}
-
-* target: the classifier on its own model's states, the ceiling of a map
-* mapped: on the source's states after the affine map; the result
-* source: a classifier trained on the source's own states
-* shuffled, random, majority: controls that know nothing of the pairing
-
-![accuracy](accuracy.png)
-
-![similarity](similarity.png)
-"""
+    return [
+        Table(
+            "The models",
+            ["model", "family", "parameters", "perplexity", "trigram"],
+            [assets.describe(name) for name in names],
+            note="Perplexity is on held-out documents, per token of each model's own "
+            "tokenizer, beside a Kneser-Ney trigram trained on the same tokens.",
+        ),
+        Table(
+            "Accuracy of the target's classifier, % [95% interval over documents]",
+            ["pair", "CKA", "map R2", *SHOWN],
+            rows,
+            note="target: the classifier on its own model's states, the ceiling of a "
+            "map; mapped: on the source's states after the affine map, the result; "
+            "source: a classifier trained on the source's own states; shuffled, "
+            "random, majority: controls that know nothing of the pairing.",
+        ),
+        Bars(
+            "Accuracy of the target's classifier, with controls",
+            "accuracy, %",
+            [f"{source}\nto {target}" for source, target in results],
+            {
+                classify.ARMS[arm]: [_bar(one, arm) for one in results.values()]
+                for arm in SHOWN
+            },
+        ),
+        Matrix("Unbiased linear CKA of last states", "CKA", names, names, cka.tolist()),
+    ]
 
 
-def _hidden(pair: tuple[str, str], numbers: dict[str, float]) -> str:
+def hidden_blocks(pair: tuple[str, str], numbers: dict[str, float]) -> list[Block]:
     """The part of the report on encryption."""
+    title = f"Under encryption, {pair[0]} to {pair[1]}"
     if not numbers:
-        return "\nPyfhel is not installed (make crypto), so nothing ran encrypted.\n"
+        note = "Pyfhel is not installed (make crypto), so nothing ran encrypted."
+        return [Table(title, ["", "value"], [], note=note)]
     value = {name.split("/")[1]: number for name, number in numbers.items()}
     online = 1e3 * value["online_seconds"]
     plain, private = (
         format_interval(numbers, f"private_fit/{name}test_accuracy")
         for name in ("plain_", "")
     )
-    table = markdown_table(
-        ["", "value"],
-        [
-            ["map fitted in the clear, accuracy", plain],
-            ["map fitted under encryption, accuracy", private],
-            ["relative error of the encrypted map", value["map_error"]],
-            ["fit: client, provider, s",
-             f"{value['client_seconds']:.1f}, {value['provider_seconds']:.1f}"],
-            ["fit: up, down, MB", f"{value['upload_bytes'] / 1e6:.1f}, "
-             f"{value['download_bytes'] / 1e6:.1f}"],
-            ["one encrypted query, online, ms", f"{online:.1f}"],
-            ["query, answer, kB", f"{value['query_bytes'] / 1e3:.0f}, "
-             f"{value['answer_bytes'] / 1e3:.0f}"],
-            ["largest error of a logit", value["max_error"]],
-            ["same answer as in the clear", f"{value['argmax_agreement']:.1%} of "
-             f"{value['queries']:.0f}"],
-        ],
-    )  # fmt: skip
-    return f"""
-## Under encryption, {pair[0]} to {pair[1]}
+    rows = [
+        ["map fitted in the clear, accuracy", plain],
+        ["map fitted under encryption, accuracy", private],
+        ["relative error of the encrypted map", value["map_error"]],
+        ["fit: client, provider, s",
+         f"{value['client_seconds']:.1f}, {value['provider_seconds']:.1f}"],
+        ["fit: up, down, MB", f"{value['upload_bytes'] / 1e6:.1f}, "
+         f"{value['download_bytes'] / 1e6:.1f}"],
+        ["one encrypted query, online, ms", f"{online:.1f}"],
+        ["query, answer, kB", f"{value['query_bytes'] / 1e3:.0f}, "
+         f"{value['answer_bytes'] / 1e3:.0f}"],
+        ["largest error of a logit", value["max_error"]],
+        ["same answer as in the clear", f"{value['argmax_agreement']:.1%} of "
+         f"{value['queries']:.0f}"],
+    ]  # fmt: skip
+    note = (
+        "One party holds the source's states, the other the target's and its "
+        "classifier; neither shows them (profile guarded, docs/private.md). The map's "
+        "penalty is chosen by generalised cross-validation here, which needs no "
+        "further texts."
+    )
+    return [Table(title, ["", "value"], rows, note=note)]
 
-One party holds the source's states, the other the target's and its classifier; neither
-shows them (profile `guarded`, docs/private.md). The map's penalty is chosen by
-generalised cross-validation here, which needs no further texts.
 
-{table}
-"""
+def _facts(config: DemoConfig, first: dict[str, float]) -> dict[str, object]:
+    """What the numbers were measured on."""
+    return {
+        "corpus": f"{config.data}, split by document",
+        "classes": first["data/classes"],
+        "texts to fit on": first["data/fit_texts"],
+        "texts to choose the penalty on": first["data/select_texts"],
+        "texts to test on": first["data/test_texts"],
+    }
 
 
 def _bar(summary: dict[str, float], arm: str) -> tuple[float, float, float]:

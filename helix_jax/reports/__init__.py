@@ -1,5 +1,34 @@
 """Tables, plots and pages of results."""
 
-from helix_jax.reports.tables import format_interval, markdown_table
+from helix_jax.reports.blocks import (
+    Bars,
+    Block,
+    Curves,
+    Matrix,
+    Samples,
+    Table,
+    load_blocks,
+    save_blocks,
+)
+from helix_jax.reports.page import Section, write_markdown, write_page, write_parts
+from helix_jax.reports.plots import save_figure
+from helix_jax.reports.tables import format_interval, latex_table, markdown_table
 
-__all__ = ["format_interval", "markdown_table"]
+__all__ = [
+    "Bars",
+    "Block",
+    "Curves",
+    "Matrix",
+    "Samples",
+    "Section",
+    "Table",
+    "format_interval",
+    "latex_table",
+    "load_blocks",
+    "markdown_table",
+    "save_blocks",
+    "save_figure",
+    "write_markdown",
+    "write_page",
+    "write_parts",
+]

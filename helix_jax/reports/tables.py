@@ -1,4 +1,4 @@
-"""Markdown tables."""
+"""Tables as Markdown and LaTeX."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,13 +16,9 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> s
     Raises:
       ValueError: a row has another number of cells than the header.
     """
-    for row in rows:
-        if len(row) != len(header):
-            raise ValueError(
-                f"markdown_table: expected {len(header)} cells, got {len(row)}: {row}."
-            )
-    cells = [[_cell(value) for value in row] for row in rows]
-    left = [all(isinstance(row[i], str) for row in rows) for i in range(len(header))]
+    require_rectangle(header, rows)
+    cells = [[show_cell(value) for value in row] for row in rows]
+    left = text_columns(header, rows)
     widths = [
         max(3, len(name), *(len(row[i]) for row in cells)) if cells else len(name)
         for i, name in enumerate(header)
@@ -42,6 +38,49 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> s
     return "\n".join([line(header), f"| {' | '.join(rule)} |", *map(line, cells)])
 
 
+_LATEX = str.maketrans(
+    {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {mark: f"\\{mark}" for mark in "&%$#_{}"}
+)
+
+
+def latex_table(
+    header: Sequence[str], rows: Sequence[Sequence[object]], *, caption: str = ""
+) -> str:
+    """A LaTeX table for the package booktabs; text left, everything else right.
+
+    Args:
+      header: column names.
+      rows: cells, as for `markdown_table`.
+      caption: above the table; empty for none.
+
+    Returns:
+      A table environment.
+
+    Raises:
+      ValueError: a row has another number of cells than the header.
+    """
+    require_rectangle(header, rows)
+    columns = "".join("l" if left else "r" for left in text_columns(header, rows))
+
+    def line(values: Sequence[object]) -> str:
+        return " & ".join(show_cell(one).translate(_LATEX) for one in values) + r" \\"
+
+    parts = [
+        r"\begin{table}",
+        *([rf"\caption{{{caption.translate(_LATEX)}}}"] if caption else []),
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        line(header),
+        r"\midrule",
+        *map(line, rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(parts)
+
+
 def format_interval(
     summary: Mapping[str, float], name: str, *, scale: float = 100
 ) -> str:
@@ -50,5 +89,22 @@ def format_interval(
     return f"{scale * value:.1f} [{scale * low:.1f}, {scale * high:.1f}]"
 
 
-def _cell(value: object) -> str:
+def show_cell(value: object) -> str:
+    """A cell as text: four digits of a float, nothing for None."""
+    if value is None:
+        return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def text_columns(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[bool]:
+    """Of each column, whether it holds text only and is set to the left."""
+    return [all(isinstance(row[i], str) for row in rows) for i in range(len(header))]
+
+
+def require_rectangle(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Raise ValueError unless every row has a cell for each column."""
+    for row in rows:
+        if len(row) != len(header):
+            raise ValueError(
+                f"a table: expected {len(header)} cells, got {len(row)}: {row}."
+            )

@@ -1,0 +1,147 @@
+"""What a run has to show: tables, figures and samples as plain data.
+
+An experiment writes its blocks to WORKDIR/report.json; whoever makes a page, a LaTeX
+table or a plot reads them there and knows nothing of the experiment.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from helix_jax.errors import RunError
+from helix_jax.runs import write_atomically
+
+FILE = "report.json"
+Interval = tuple[float, float, float]  # value, low, high
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Rows of cells; numbers stay numbers until they are shown."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Bars:
+    """Groups of bars with intervals.
+
+    Attributes:
+      label: of the vertical axis, with its unit.
+      groups: names along the axis.
+      series: name -> (value, low, high) of each group.
+    """
+
+    title: str
+    label: str
+    groups: Sequence[str]
+    series: Mapping[str, Sequence[Interval]]
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Matrix:
+    """Numbers with names on both sides.
+
+    Attributes:
+      values: a row for each name of `rows`; NaN leaves a cell empty.
+      label: what the numbers are.
+      marks: of each cell, written behind its number, such as "*"; empty for none.
+      limits: ends of the colour scale.
+    """
+
+    title: str
+    label: str
+    rows: Sequence[str]
+    columns: Sequence[str]
+    values: Sequence[Sequence[float]]
+    marks: Sequence[Sequence[str]] = ()
+    limits: tuple[float, float] = (0.0, 1.0)
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Curves:
+    """Lines over a common axis.
+
+    Attributes:
+      x_label, y_label: with units.
+      series: name -> points (x, y) or (x, y, low, high).
+      log_x, log_y: logarithmic axes.
+      diagonal: also draw y = x, the chance line of an ROC curve.
+    """
+
+    title: str
+    x_label: str
+    y_label: str
+    series: Mapping[str, Sequence[Sequence[float]]]
+    log_x: bool = False
+    log_y: bool = False
+    diagonal: bool = False
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Samples:
+    """Texts side by side: each item maps a name (prompt, native, mapped) to a text."""
+
+    title: str
+    items: Sequence[Mapping[str, str]]
+    note: str = ""
+
+
+KINDS = {kind.__name__: kind for kind in (Table, Bars, Matrix, Curves, Samples)}
+Block = Table | Bars | Matrix | Curves | Samples
+
+
+def save_blocks(folder: Path, blocks: Sequence[Block]) -> Path:
+    """Write the blocks of a run to its work directory."""
+    records = [
+        {"kind": type(block).__name__, **dataclasses.asdict(block)} for block in blocks
+    ]
+    path = Path(folder) / FILE
+    write_atomically(path, json.dumps(_plain(records), indent=1) + "\n")
+    return path
+
+
+def load_blocks(folder: Path) -> list[Block]:
+    """The blocks of a work directory.
+
+    Raises:
+      RunError: no blocks there, or not of this format.
+    """
+    path = Path(folder) / FILE
+    if not path.is_file():
+        raise RunError(
+            f"{folder} has no {FILE}: expected the work directory of an experiment "
+            "that has ended; run it first, or give another folder."
+        )
+    try:
+        records = json.loads(path.read_text())
+        return [KINDS[record.pop("kind")](**record) for record in records]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"{path} is damaged ({type(error).__name__}: {error}); run the experiment "
+            "again in a new work directory."
+        ) from error
+
+
+def _plain(value: Any) -> Any:
+    """JSON without NaN and infinity, which become null, and without numpy's types."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, str) or value is None or isinstance(value, bool):
+        return value
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, Sequence):
+        return [_plain(one) for one in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value

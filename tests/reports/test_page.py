@@ -1,0 +1,136 @@
+"""Blocks survive the disk and become pages, plots and LaTeX."""
+
+import json
+import math
+import re
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from experiments.report import ReportConfig, run
+from helix_jax.errors import RunError
+from helix_jax.reports import (
+    Bars,
+    Curves,
+    Matrix,
+    Samples,
+    Table,
+    load_blocks,
+    save_blocks,
+)
+
+BLOCKS = [
+    Table(
+        "Accuracy", ["arm", "%"], [["a <b> & c", 51.2], ["none", None]], note="n & m"
+    ),
+    Bars(
+        "Bars",
+        "accuracy, %",
+        ["p", "q"],
+        {"s": [(1, 0.5, 2), (3, 2, 4)], "t": [(2, 1, 3), (1, 1, 1)]},
+    ),
+    Matrix("CKA", "CKA", ["a", "b"], ["c"], [[0.5], [math.nan]], marks=[["*"], [""]]),
+    Curves(
+        "ROC",
+        "false positives",
+        "true positives",
+        {
+            "energy": [(0, 0), (0.5, 0.9), (1, 1)],
+            "band": [(0, 0, 0, 0.1), (1, 1, 0.9, 1)],
+        },
+        diagonal=True,
+    ),
+    Samples("Texts", [{"prompt": "Once <upon>\na time", "mapped": "there was"}]),
+]
+
+
+@pytest.fixture
+def workdir(tmp_path):
+    folder = tmp_path / "runs" / "one"
+    folder.mkdir(parents=True)
+    record = {"experiment": "FitConfig", "seed": 3, "few": ["1", "2"]}
+    (folder / "config.json").write_text(json.dumps(record))
+    save_blocks(folder, BLOCKS)
+    return folder
+
+
+class Parsed(HTMLParser):
+    """Tags that are open, and what the page says and fetches."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.text, self.addresses = [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "xlink:href") and not value.startswith("#"):
+                self.addresses.append(value)
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_blocks_come_back_as_they_were(workdir):
+    back = load_blocks(workdir)
+    assert [type(one) for one in back] == [type(one) for one in BLOCKS]
+    assert back[0].rows == [["a <b> & c", 51.2], ["none", None]]
+    assert back[1].series["s"] == [[1, 0.5, 2], [3, 2, 4]]
+    assert back[2].values == [[0.5], [None]]
+    assert back[4].items == BLOCKS[4].items
+
+
+def test_numpy_values_are_plain_numbers_on_disk(tmp_path):
+    rows = [["a", np.float32(0.5), np.int64(3)]]
+    save_blocks(tmp_path, [Table("t", ["a", "b", "c"], rows)])
+    assert load_blocks(tmp_path)[0].rows == [["a", 0.5, 3]]
+
+
+def test_the_page_is_one_well_formed_file(workdir, tmp_path):
+    output = tmp_path / "report"
+    page = run(ReportConfig(workdirs=(str(workdir.parent),), output=str(output)))
+    parsed = Parsed(page.read_text())
+    assert not parsed.open
+    assert not parsed.addresses  # nothing is fetched from anywhere
+    text = " ".join(parsed.text)
+    for said in ("fit: one", "a <b> & c", "51.2", "n & m", "Once <upon>", "seed"):
+        assert said in text.lower() or said in text
+    assert page.read_text().count("<svg") == 3
+
+
+def test_markdown_and_parts_for_a_paper(workdir, tmp_path):
+    output = tmp_path / "report"
+    run(ReportConfig(workdirs=(str(workdir),), output=str(output)))
+    text = (output / "report.md").read_text()
+    images = re.findall(r"!\[.*?\]\((.+?)\)", text)
+    assert len(images) == 3
+    for name in images:
+        assert (output / name).read_bytes().startswith(b"\x89PNG")
+    parts = output / "parts"
+    assert r"\toprule" in (parts / "0-0.tex").read_text()
+    for number in (1, 2, 3):
+        ElementTree.parse(parts / f"0-{number}.svg")
+        assert (parts / f"0-{number}.png").stat().st_size > 2000
+    first = (parts / "0-1.svg").read_bytes()
+    run(ReportConfig(workdirs=(str(workdir),), output=str(output)))
+    assert (parts / "0-1.svg").read_bytes() == first
+
+
+def test_what_is_no_work_directory_is_refused(tmp_path):
+    with pytest.raises(RunError, match="--workdirs is required"):
+        run(ReportConfig())
+    with pytest.raises(RunError, match=r"holds no report\.json"):
+        run(ReportConfig(workdirs=(str(tmp_path),)))
+    (tmp_path / "report.json").write_text('[{"kind": "Pie"}]')
+    with pytest.raises(RunError, match="is damaged"):
+        run(ReportConfig(workdirs=(str(tmp_path),), output=str(tmp_path / "r")))
