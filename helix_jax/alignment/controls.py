@@ -15,7 +15,8 @@ from helix_jax import checks
 from helix_jax.alignment.accumulate import accumulate
 from helix_jax.alignment.maps import AffineMap
 from helix_jax.alignment.moments import Moments
-from helix_jax.alignment.ridge import fit_ridge, ridge_at, solvable
+from helix_jax.alignment.path import solvable
+from helix_jax.alignment.ridge import fit_ridge, ridge_at
 from helix_jax.linalg import product, random_orthogonal, wide, wide_dtype
 from helix_jax.types import Array
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from helix_jax.alignment.maps import AffineMap
 from helix_jax.alignment.moments import Moments
-from helix_jax.alignment.ridge import solvable
+from helix_jax.alignment.path import solvable
 from helix_jax.linalg import product, rounding_variance, spectrum_of, wide
 from helix_jax.types import Array
 

@@ -4,7 +4,8 @@ import jax.numpy as jnp
 
 from helix_jax import checks
 from helix_jax.alignment.moments import Moments
-from helix_jax.alignment.ridge import FitResult, RidgePath, solvable, solve_in_basis
+from helix_jax.alignment.path import FitResult, map_at, solvable
+from helix_jax.alignment.ridge import RidgePath, ridge_factors
 from helix_jax.linalg import product, rank_threshold, spectrum_of, wide
 
 
@@ -52,4 +53,4 @@ def fit_least_squares(moments: Moments, *, rcond: float | None = None) -> FitRes
     threshold = rank_threshold(spectrum.values)
     if rcond is not None:
         threshold = jnp.maximum(rcond * spectrum.values[0], 0)
-    return solve_in_basis(path, nothing, threshold, nothing)
+    return map_at(ridge_factors(path, threshold=threshold), 0)

@@ -4,21 +4,27 @@ With cov_xx = V diag(s) V' and A = V' cov_xy, for each penalty
 
     kernel = V diag(1 / (s + ridge)) A,      bias = mean_y - mean_x kernel
 
-The intercept is never penalised, since the moments are centred. The error on any other
-rows is a quadratic form in d = 1 / (s + ridge), so that choosing among many penalties
-costs three products in all and no activations.
+The intercept is never penalised, since the moments are centred.
 """
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from helix_jax import checks
-from helix_jax.alignment.maps import AffineMap
 from helix_jax.alignment.moments import Moments
+from helix_jax.alignment.path import (
+    FitResult,
+    MapPath,
+    Selection,
+    map_at,
+    path_maps,
+    require_widths,
+    select_map,
+    solvable,
+)
 from helix_jax.linalg import (
     Spectrum,
     product,
@@ -27,30 +33,11 @@ from helix_jax.linalg import (
     rounding_variance,
     spectrum_of,
     wide,
-    wide_dtype,
 )
 from helix_jax.types import Array
 
 RELATIVE_PENALTIES = tuple(np.logspace(-8, 1.5, 20).tolist())
 """Default grid: 1e-8 to 31.6 times the mean variance of a source dimension."""
-
-
-class FitResult(NamedTuple):
-    """A fitted map and whether to trust it.
-
-    Attributes:
-      map: AffineMap.
-      penalty: [] as it was asked for.
-      condition: [] condition number of the matrix that was inverted.
-      rank: [] int, source directions whose variance is above rounding.
-      ok: [] bool, the map is finite and the system was solvable in this precision.
-    """
-
-    map: AffineMap
-    penalty: Array
-    condition: Array
-    rank: Array
-    ok: Array
 
 
 class RidgePath(NamedTuple):
@@ -71,22 +58,6 @@ class RidgePath(NamedTuple):
     cross: Array
     mean_x: Array
     mean_y: Array
-
-
-class Selection(NamedTuple):
-    """The penalty chosen on a select split.
-
-    Attributes:
-      fit: FitResult for the chosen penalty.
-      index: [] int, its place in the path.
-      r2: [P] variance-weighted R2 of every penalty on the select split.
-      at_edge: [] bool, it is the first or last of the path: widen the grid.
-    """
-
-    fit: FitResult
-    index: Array
-    r2: Array
-    at_edge: Array
 
 
 @wide
@@ -137,28 +108,51 @@ def fit_ridge(
     )
 
 
+def ridge_factors(path: RidgePath, *, threshold: Array | None = None) -> MapPath:
+    """The same maps as a MapPath: left = V, gains = 1 / (s + ridge), right = A'.
+
+    Args:
+      path: from `fit_ridge`.
+      threshold: [] directions with s + ridge not above it are left out; None is where
+        rounding starts.
+
+    Returns:
+      MapPath.
+    """
+    values, basis = path.spectrum
+    if threshold is None:
+        threshold = rank_threshold(values)
+    damped = values + path.ridge[:, None]
+    smallest = jnp.min(jnp.where(damped > threshold, damped, jnp.inf), axis=1)
+    varies = jnp.max(values) > jnp.max(rounding_variance(path.mean_x))
+    return MapPath(
+        path.penalties,
+        jnp.full(path.penalties.shape, rank_of(values)),
+        _shrink(damped, threshold),
+        basis,
+        path.cross.T,
+        path.mean_x,
+        path.mean_y,
+        jnp.max(damped, axis=1) / smallest,
+        varies & jnp.isfinite(smallest),
+    )
+
+
 @wide
 def ridge_at(path: RidgePath, index: int | Array) -> FitResult:
     """The map for one penalty of a path, by its place in the path."""
-    threshold = rank_threshold(path.spectrum.values)
-    return solve_in_basis(path, path.ridge[index], threshold, path.penalties[index])
+    return map_at(ridge_factors(path), index)
 
 
 @wide
 def ridge_maps(path: RidgePath) -> FitResult:
     """The maps for all penalties: a FitResult whose arrays have a leading axis P."""
-    return jax.vmap(lambda index: ridge_at(path, index))(
-        jnp.arange(path.penalties.shape[0])
-    )
+    return path_maps(ridge_factors(path))
 
 
 @wide
 def select_penalty(path: RidgePath, moments: Moments) -> Selection:
     """Choose the penalty with the largest R2 on a select split, from its moments alone.
-
-    With G = (V' cov_xx V) * (A A'), h_i = sum_j A_ij (V' cov_xy)_ij, and d as in the
-    head of this file, the residual's covariance has trace
-    tr(cov_yy) - 2 d'h + d' G d, to which the squared mean residual is added.
 
     Args:
       path: from `fit_ridge` on the fit split.
@@ -170,28 +164,11 @@ def select_penalty(path: RidgePath, moments: Moments) -> Selection:
     Raises:
       ValueError: widths differ, fewer than 2 rows, or NaN.
 
-    Reference: ours.
+    Reference: ours; see path.py.
     """
     moments = solvable("select_penalty", moments)
-    if moments.cov_xy.shape != path.cross.shape:
-        raise ValueError(
-            f"select_penalty: the path maps {list(path.cross.shape)}, the moments are "
-            f"of {list(moments.cov_xy.shape)}. Use the select split of the same stores."
-        )
-    values, basis = path.spectrum
-    shrink = jax.vmap(lambda r: _shrink(values + r, rank_threshold(values)))(path.ridge)
-    quadratic = product(basis.T, product(moments.cov_xx, basis))
-    quadratic = quadratic * product(path.cross, path.cross.T)
-    linear = jnp.sum(path.cross * product(basis.T, moments.cov_xy), axis=1)
-    total = jnp.trace(moments.cov_yy)
-    spread = total - 2 * product(shrink, linear)
-    spread = spread + jnp.sum(product(shrink, quadratic) * shrink, axis=1)
-    shift = product(moments.mean_x - path.mean_x, basis)
-    offset = moments.mean_y - path.mean_y - product(shrink * shift, path.cross)
-    r2 = 1 - (spread + jnp.sum(offset**2, axis=1)) / total
-    index = jnp.argmax(jnp.where(jnp.isfinite(r2), r2, -jnp.inf))
-    at_edge = (index == 0) | (index == r2.shape[0] - 1)
-    return Selection(ridge_at(path, index), index, r2, at_edge)
+    require_widths("select_penalty", *path.cross.shape, moments)
+    return select_map(ridge_factors(path), moments)
 
 
 @wide
@@ -216,13 +193,9 @@ def select_by_gcv(path: RidgePath, moments: Moments) -> Selection:
       choosing a good ridge parameter", equation 1.4.
     """
     moments = solvable("select_by_gcv", moments)
-    if moments.cov_xy.shape != path.cross.shape:
-        raise ValueError(
-            f"select_by_gcv: the path maps {list(path.cross.shape)}, the moments are "
-            f"of {list(moments.cov_xy.shape)}. Use the moments that made the path."
-        )
+    require_widths("select_by_gcv", *path.cross.shape, moments)
     values = path.spectrum.values
-    shrink = jax.vmap(lambda r: _shrink(values + r, rank_threshold(values)))(path.ridge)
+    shrink = _shrink(values + path.ridge[:, None], rank_threshold(values))
     energy = jnp.sum(path.cross**2, axis=1)
     total = jnp.trace(moments.cov_yy)
     error = total - jnp.sum(energy * (2 * shrink - values * shrink**2), axis=1)
@@ -233,42 +206,9 @@ def select_by_gcv(path: RidgePath, moments: Moments) -> Selection:
     return Selection(ridge_at(path, index), index, r2, at_edge)
 
 
-def solve_in_basis(
-    path: RidgePath, ridge: Array, threshold: Array, penalty: Array
-) -> FitResult:
-    """V diag(1 / (s + ridge)) A, leaving out directions not above the threshold."""
-    values, basis = path.spectrum
-    damped = values + ridge
-    shrink = _shrink(damped, threshold)
-    kernel = product(basis, shrink[:, None] * path.cross)
-    bias = path.mean_y - product(path.mean_x, kernel)
-    smallest = jnp.min(jnp.where(damped > threshold, damped, jnp.inf))
-    finite = jnp.all(jnp.isfinite(kernel)) & jnp.all(jnp.isfinite(bias))
-    varies = jnp.max(values) > jnp.max(rounding_variance(path.mean_x))
-    return FitResult(
-        AffineMap(kernel, bias),
-        penalty,
-        jnp.max(damped) / smallest,
-        rank_of(values),
-        finite & varies & jnp.isfinite(smallest),
-    )
-
-
 def _shrink(damped: Array, threshold: Array) -> Array:
     keep = damped > threshold
     return jnp.where(keep, 1 / jnp.where(keep, damped, 1), 0)
-
-
-def solvable(who: str, moments: Moments) -> Moments:
-    """The moments in the widest dtype, refused if of one row or not finite."""
-    checks.require_rows(who, moments.count, 2, "a covariance needs two")
-    for name, value in moments._asdict().items():
-        if checks.is_concrete(value) and not np.isfinite(np.asarray(value)).all():
-            raise ValueError(
-                f"{who}: {name} of the moments holds NaN or infinity. "
-                "Some activations do: accumulate() names the row."
-            )
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(wide_dtype()), moments)
 
 
 def _require_penalties(who: str, penalties: Any, moments: Moments) -> None:
