@@ -58,7 +58,14 @@ from helix_jax.probes import (
     save_probe,
     train_probe,
 )
-from helix_jax.reports import format_interval, markdown_table
+from helix_jax.reports import (
+    Bars,
+    Block,
+    Table,
+    format_interval,
+    markdown_table,
+    save_blocks,
+)
 from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
 from helix_jax.runs.program import start_program
 from helix_jax.text.corpus import Corpus, require_labels
@@ -127,8 +134,10 @@ def run(config: ClassifyConfig) -> dict[str, float]:
     if is_done(directory):
         summary = read_summary(directory)
     else:
-        summary = finish_run(directory, _compute(config))
-    print(result_table(summary))
+        summary = _compute(config)
+        save_blocks(directory.folder, result_blocks(summary))
+        summary = finish_run(directory, summary)
+    print(markdown_table(*result_rows(summary)))
     return summary
 
 
@@ -300,18 +309,41 @@ def draw(ids: list[str], count: int, seed: int) -> np.ndarray:
     return np.argsort(order)[:count]
 
 
-def result_table(summary: dict[str, float]) -> str:
-    """The arms of a summary as a Markdown table, in percent."""
+def result_rows(summary: dict[str, float]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the table of arms, in percent."""
+    rows = [
+        [_describe(name), format_interval(summary, f"test/{name}_accuracy")]
+        for name in _arms(summary)
+    ]
+    return ["arm", "accuracy, % [95%]"], rows
+
+
+def result_blocks(summary: dict[str, float]) -> list[Block]:
+    """The arms as a table and as bars."""
+    ends = ("", "_low", "_high")
+    series = {
+        _describe(name): [[100 * summary[f"test/{name}_accuracy{end}"] for end in ends]]
+        for name in _arms(summary)
+    }
+    note = (
+        f"{summary['data/classes']} classes, {summary['data/fit_texts']} texts to fit "
+        f"on, {summary['data/test_texts']} to test on; 95% bootstrap intervals over "
+        "documents."
+    )
+    return [
+        Table("Accuracy of the target's classifier", *result_rows(summary), note=note),
+        Bars("Accuracy of the arms", "accuracy, %", [""], series),
+    ]
+
+
+def _arms(summary: dict[str, float]) -> list[str]:
+    """Names of the arms that a summary holds, in the order of the table."""
     names = [
         key.removeprefix("test/").removesuffix("_accuracy")
         for key in summary
         if key.startswith("test/") and key.endswith("_accuracy")
     ]
-    rows = [
-        [_describe(name), format_interval(summary, f"test/{name}_accuracy")]
-        for name in sorted(names, key=_place)
-    ]
-    return markdown_table(["arm", "accuracy, % [95%]"], rows)
+    return sorted(names, key=_place)
 
 
 def _describe(name: str) -> str:

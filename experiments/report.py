@@ -19,7 +19,6 @@ from helix_jax.reports import (
     write_page,
     write_parts,
 )
-from helix_jax.reports.blocks import FILE
 from helix_jax.runs import option
 from helix_jax.runs.program import start_program
 
@@ -65,13 +64,13 @@ def read_section(folder: Path) -> Section:
 
 
 def _runs(folder: Path) -> list[Path]:
-    """The folder itself where it has blocks, else those below it that have."""
-    if (folder / FILE).is_file():
+    """The folder itself where it is a run that has ended, else those below it."""
+    if (folder / "DONE").is_file():
         return [folder]
-    found = sorted(path.parent for path in folder.rglob(FILE))
+    found = sorted(path.parent for path in folder.rglob("DONE"))
     if not found:
         raise RunError(
-            f"{folder} holds no {FILE}: expected the work directory of an experiment "
+            f"{folder} holds no DONE: expected the work directory of an experiment "
             "that has ended, or a folder of such."
         )
     return found

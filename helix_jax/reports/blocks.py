@@ -111,17 +111,20 @@ def save_blocks(folder: Path, blocks: Sequence[Block]) -> Path:
 
 
 def load_blocks(folder: Path) -> list[Block]:
-    """The blocks of a work directory.
+    """The blocks of a work directory; a run that wrote none shows its summary.
 
     Raises:
-      RunError: no blocks there, or not of this format.
+      RunError: no run that has ended, or blocks that are not of this format.
     """
     path = Path(folder) / FILE
-    if not path.is_file():
+    if not (Path(folder) / "DONE").is_file():
         raise RunError(
-            f"{folder} has no {FILE}: expected the work directory of an experiment "
-            "that has ended; run it first, or give another folder."
+            f"{folder} is not the work directory of an experiment that has ended (it "
+            "has no DONE); run it first, or give another folder."
         )
+    if not path.is_file():
+        summary = json.loads((Path(folder) / "summary.json").read_text())
+        return [Table("Summary", ["name", "value"], list(summary.items()))]
     try:
         records = json.loads(path.read_text())
         return [KINDS[record.pop("kind")](**record) for record in records]

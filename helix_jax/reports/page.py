@@ -27,7 +27,9 @@ nav ul { columns: 2; padding-left: 1.2rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .85rem; }
 th { border-bottom: 1.5px solid #111; text-align: left; vertical-align: bottom; }
-th, td { padding: .2rem .7rem .2rem 0; } td { border-bottom: 1px solid #ddd; }
+th, td { padding: .2rem .9rem .2rem 0; }
+td { max-width: 34rem; border-bottom: 1px solid #ddd; }
+td.short { white-space: nowrap; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 svg { max-width: 100%; height: auto; }
 .note { color: #444; font-size: .9rem; } summary { font-size: .8rem; color: #444; }
@@ -136,7 +138,7 @@ def _html_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     head = "".join(f"<th{k}>{_text(n)}</th>" for k, n in zip(kinds, header))
     body = "\n".join(
         "<tr>"
-        + "".join(f"<td{k}>{_text(show_cell(v))}</td>" for k, v in zip(kinds, row))
+        + "".join(_html_cell(kind, value) for kind, value in zip(kinds, row))
         + "</tr>"
         for row in rows
     )
@@ -144,6 +146,13 @@ def _html_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n'
         f"<tbody>{body}</tbody></table></div>"
     )
+
+
+def _html_cell(kind: str, value: object) -> str:
+    text = show_cell(value)
+    if not kind and len(text) < 26:  # an interval, a name: kept on one line
+        kind = ' class="short"'
+    return f"<td{kind}>{_text(text)}</td>"
 
 
 def _html_sample(item: Mapping[str, str]) -> str:
@@ -156,7 +165,7 @@ def _html_sample(item: Mapping[str, str]) -> str:
 
 def _svg(block: Block) -> str:
     stream = io.StringIO()
-    draw(block).savefig(
+    draw(block, titled=False).savefig(
         stream, format="svg", bbox_inches="tight", metadata={"Date": None}
     )
     text = stream.getvalue()

@@ -20,11 +20,12 @@ MARKERS = "osD^vP*X"
 DASHES = ("-", "--", "-.", ":")
 
 
-def draw(block: Block) -> Any:
+def draw(block: Block, *, titled: bool = True) -> Any:
     """The matplotlib figure of a block.
 
     Args:
       block: Bars, Matrix or Curves.
+      titled: whether the title stands in the figure, or around it.
 
     Returns:
       A Figure; `savefig` writes PNG or SVG.
@@ -35,7 +36,10 @@ def draw(block: Block) -> Any:
     """
     for kind, function in ((Bars, _bars), (Matrix, _matrix), (Curves, _curves)):
         if isinstance(block, kind):
-            return function(block)
+            figure = function(block)
+            if titled:
+                figure.axes[0].set_title(block.title, loc="left", fontsize=10)
+            return figure
     raise TypeError(f"draw: {type(block).__name__} is no figure.")
 
 
@@ -69,7 +73,7 @@ def _bars(block: Bars) -> Any:
         )
     axes.set_xticks(np.arange(len(block.groups)), block.groups)
     axes.set_ylabel(block.label)
-    _legend(axes, block.title)
+    _legend(axes)
     return figure
 
 
@@ -91,7 +95,6 @@ def _matrix(block: Matrix) -> Any:
         )  # fmt: skip
     axes.set_xticks(range(width), block.columns, rotation=20, ha="right")
     axes.set_yticks(range(height), block.rows)
-    axes.set_title(block.title, loc="left", fontsize=10)
     figure.colorbar(image, shrink=0.8, label=block.label)
     return figure
 
@@ -124,12 +127,11 @@ def _curves(block: Curves) -> Any:
         axes.set_yscale("log")
     axes.set_xlabel(block.x_label)
     axes.set_ylabel(block.y_label)
-    _legend(axes, block.title)
+    _legend(axes)
     return figure
 
 
-def _legend(axes: Any, title: str) -> None:
-    axes.set_title(title, loc="left", fontsize=10)
+def _legend(axes: Any) -> None:
     axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper left",
                 bbox_to_anchor=(0, -0.16))  # fmt: skip
 

@@ -53,6 +53,7 @@ def workdir(tmp_path):
     record = {"experiment": "FitConfig", "seed": 3, "few": ["1", "2"]}
     (folder / "config.json").write_text(json.dumps(record))
     save_blocks(folder, BLOCKS)
+    (folder / "DONE").touch()
     return folder
 
 
@@ -93,7 +94,15 @@ def test_blocks_come_back_as_they_were(workdir):
 def test_numpy_values_are_plain_numbers_on_disk(tmp_path):
     rows = [["a", np.float32(0.5), np.int64(3)]]
     save_blocks(tmp_path, [Table("t", ["a", "b", "c"], rows)])
+    (tmp_path / "DONE").touch()
     assert load_blocks(tmp_path)[0].rows == [["a", 0.5, 3]]
+
+
+def test_a_run_without_blocks_shows_its_summary(tmp_path):
+    (tmp_path / "summary.json").write_text('{"test/r2": 0.5}')
+    (tmp_path / "DONE").touch()
+    (table,) = load_blocks(tmp_path)
+    assert table.rows == [("test/r2", 0.5)]
 
 
 def test_the_page_is_one_well_formed_file(workdir, tmp_path):
@@ -129,8 +138,9 @@ def test_markdown_and_parts_for_a_paper(workdir, tmp_path):
 def test_what_is_no_work_directory_is_refused(tmp_path):
     with pytest.raises(RunError, match="--workdirs is required"):
         run(ReportConfig())
-    with pytest.raises(RunError, match=r"holds no report\.json"):
+    with pytest.raises(RunError, match="holds no DONE"):
         run(ReportConfig(workdirs=(str(tmp_path),)))
+    (tmp_path / "DONE").touch()
     (tmp_path / "report.json").write_text('[{"kind": "Pie"}]')
     with pytest.raises(RunError, match="is damaged"):
         run(ReportConfig(workdirs=(str(tmp_path),), output=str(tmp_path / "r")))
