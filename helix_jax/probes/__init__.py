@@ -1,12 +1,5 @@
 """Linear classifiers on states: training, scores, intervals, artefacts."""
 
-from helix_jax.probes.bootstrap import (
-    Interval,
-    bootstrap_interval,
-    bootstrap_statistic,
-    mean_of_sums,
-    paired_interval,
-)
 from helix_jax.probes.logistic import (
     PENALTIES,
     ProbePath,
@@ -25,6 +18,13 @@ from helix_jax.probes.metrics import (
     negative_log_likelihood,
 )
 from helix_jax.probes.probe import Probe, load_probe, predict_logits, save_probe
+from helix_jax.stats import (
+    Interval,
+    bootstrap_interval,
+    bootstrap_statistic,
+    mean_of_sums,
+    paired_interval,
+)
 
 __all__ = [
     "PENALTIES",

@@ -5,13 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from helix_jax.probes import (
-    bootstrap_interval,
-    bootstrap_statistic,
-    f1_of_confusion,
-    macro_f1,
-    paired_interval,
-)
+from helix_jax.probes import f1_of_confusion, macro_f1
+from helix_jax.stats import bootstrap_interval, bootstrap_statistic, paired_interval
 
 
 def _clustered(seed, documents=40, rows=10, effect=1.0):

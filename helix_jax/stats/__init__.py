@@ -1,0 +1,29 @@
+"""How sure a number is: intervals, permutation tests, false discoveries."""
+
+from helix_jax.stats.bootstrap import (
+    Interval,
+    bootstrap_interval,
+    bootstrap_statistic,
+    mean_of_sums,
+    paired_interval,
+)
+from helix_jax.stats.discovery import benjamini_hochberg, benjamini_yekutieli
+from helix_jax.stats.jackknife import document_groups, jackknife_interval
+from helix_jax.stats.permutation import permutation_null, permutation_p, sign_flip_p
+from helix_jax.stats.seeds import seed_interval
+
+__all__ = [
+    "Interval",
+    "benjamini_hochberg",
+    "benjamini_yekutieli",
+    "bootstrap_interval",
+    "bootstrap_statistic",
+    "document_groups",
+    "jackknife_interval",
+    "mean_of_sums",
+    "paired_interval",
+    "permutation_null",
+    "permutation_p",
+    "seed_interval",
+    "sign_flip_p",
+]
