@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from helix_jax import assets
-from helix_jax.activations.token_pairs import TokenPairs, layer_side
+from helix_jax.activations.token_pairs import TokenPairs
+from helix_jax.activations.token_states import layer_side
 from helix_jax.alignment import accumulate, fit_ridge, from_batch, ridge_at
 from helix_jax.errors import CorpusError
 from helix_jax.models import apply_model, load_model, load_tokenizer
@@ -53,8 +54,9 @@ def test_blocks_are_the_states_of_each_text(sides):
         assert set(ids[rows]) == {text.id}
         np.testing.assert_allclose(got_x[:, rows], want_x, atol=1e-4)
         np.testing.assert_allclose(got_y[:, rows], want_y, atol=1e-4)
-        assert following[rows].tolist() == own[1:] + [-1]
-        assert ends[rows][0] == 0 and (np.diff(ends[rows]) > 0).all()
+        assert following[rows].tolist() == [*own[1:], -1]
+        assert ends[rows][0] == 0
+        assert (np.diff(ends[rows]) > 0).all()
         start += len(own)
     assert start == len(ids)
 
@@ -88,7 +90,8 @@ def test_two_tokenizers_are_paired_by_ends():
         blocks = list(TokenPairs(*sides, lambda: iter(texts), exact=exact))
         block = blocks[0]
         assert len(blocks) == 1
-        assert block.x.shape[-1] == 144 and block.y.shape[-1] == 128
+        assert block.x.shape[-1] == 144
+        assert block.y.shape[-1] == 128
         if exact:
             assert (block.end_x == block.end_y).all()
         else:
