@@ -20,11 +20,10 @@ import time
 
 import numpy as np
 
-from experiments import classify, encrypted, private_fit, similarity
+from experiments import encrypted, pairs, private_fit, similarity
 from helix_jax import assets
 from helix_jax.errors import RunError
 from helix_jax.reports import (
-    Bars,
     Block,
     Matrix,
     Section,
@@ -44,7 +43,6 @@ from helix_jax.runs import (
 from helix_jax.runs.program import start_program
 
 TITLE = "One affine map between independently trained language models"
-SHOWN = ("target", "mapped", "source", "shuffled", "random", "majority")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,22 +83,20 @@ def run(config: DemoConfig) -> dict[str, float]:
             **shared,
         )
     )
-    pairs = list(itertools.permutations(names, 2))[: 1 if config.tiny else None]
-    results = {}
-    for source, target in pairs:
-        results[source, target] = classify.run(
-            classify.ClassifyConfig(
-                workdir=str(directory.folder / f"{source}-to-{target}"),
-                source=str(assets.model_path(source)),
-                target=str(assets.model_path(target)),
-                resamples=1000,
-                seeds=1,
-                **shared,
-            )
+    results = pairs.run_pairs(
+        pairs.PairsConfig(
+            workdir=str(directory.folder),
+            models=tuple(str(assets.model_path(name)) for name in names),
+            resamples=1000,
+            seeds=1,
+            max_pairs=int(config.tiny),
+            **shared,
         )
+    )
+    first = next(iter(results))
     hidden = {}
     if importlib.util.find_spec("Pyfhel"):
-        source, target = pairs[0]
+        source, target = first
         flags = shared | {
             "source": str(assets.model_path(source)),
             "target": str(assets.model_path(target)),
@@ -115,12 +111,14 @@ def run(config: DemoConfig) -> dict[str, float]:
                 workdir=place, rank=64 if config.tiny else 0, **flags
             )
         )
-    summary = dict(alike) | hidden
-    for (source, target), numbers in results.items():
-        summary |= {f"{source}/{target}/{k}": v for k, v in numbers.items()}
-    blocks = accuracy_blocks(alike, results) + hidden_blocks(pairs[0], hidden)
+    summary = dict(alike) | hidden | pairs.flatten(results)
+    blocks = (
+        model_blocks(alike)
+        + pairs.result_blocks(results)
+        + hidden_blocks(first, hidden)
+    )
     save_blocks(directory.folder, blocks)
-    facts = _facts(config, next(iter(results.values())))
+    facts = _facts(config, results[first])
     sections = [Section("The embedded models", facts, blocks)]
     write_page(directory.folder / "report.html", TITLE, sections)
     write_markdown(report, TITLE, sections)
@@ -129,21 +127,12 @@ def run(config: DemoConfig) -> dict[str, float]:
     return finish_run(directory, summary)
 
 
-def accuracy_blocks(alike, results) -> list[Block]:
-    """The models, how alike they are, and every pair's accuracy with its controls."""
+def model_blocks(alike: dict[str, float]) -> list[Block]:
+    """The models, and how alike they are."""
     names = assets.NAMES
     cka = np.eye(len(names))
     for (i, a), (j, b) in itertools.combinations(enumerate(names), 2):
         cka[i, j] = cka[j, i] = alike[f"similarity/{a}/{b}/unbiased_cka"]
-    rows = [
-        [
-            f"{source} to {target}",
-            one["similarity/linear_cka"],
-            one["fit/r2"],
-            *(format_interval(one, f"test/{arm}_accuracy") for arm in SHOWN),
-        ]
-        for (source, target), one in results.items()
-    ]
     return [
         Table(
             "The models",
@@ -151,24 +140,6 @@ def accuracy_blocks(alike, results) -> list[Block]:
             [assets.describe(name) for name in names],
             note="Perplexity is on held-out documents, per token of each model's own "
             "tokenizer, beside a Kneser-Ney trigram trained on the same tokens.",
-        ),
-        Table(
-            "Accuracy of the target's classifier, % [95% interval over documents]",
-            ["pair", "CKA", "map R2", *SHOWN],
-            rows,
-            note="target: the classifier on its own model's states, the ceiling of a "
-            "map; mapped: on the source's states after the affine map, the result; "
-            "source: a classifier trained on the source's own states; shuffled, "
-            "random, majority: controls that know nothing of the pairing.",
-        ),
-        Bars(
-            "Accuracy of the target's classifier, with controls",
-            "accuracy, %",
-            [f"{source}\nto {target}" for source, target in results],
-            {
-                classify.ARMS[arm]: [_bar(one, arm) for one in results.values()]
-                for arm in SHOWN
-            },
         ),
         Matrix("Unbiased linear CKA of last states", "CKA", names, names, cka.tolist()),
     ]
@@ -219,13 +190,6 @@ def _facts(config: DemoConfig, first: dict[str, float]) -> dict[str, object]:
         "texts to choose the penalty on": first["data/select_texts"],
         "texts to test on": first["data/test_texts"],
     }
-
-
-def _bar(summary: dict[str, float], arm: str) -> tuple[float, float, float]:
-    """Accuracy of an arm and its interval, in percent."""
-    return tuple(
-        100 * summary[f"test/{arm}_accuracy{end}"] for end in ("", "_low", "_high")
-    )
 
 
 if __name__ == "__main__":

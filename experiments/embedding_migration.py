@@ -1,0 +1,250 @@
+r"""A retrieval index made with an old model, asked with a new one.
+
+    python -m experiments.embedding_migration --workdir=runs/migration \
+      --source=NEW_MODEL --target=OLD_MODEL --data=NAME_FILE_OR_FOLDER
+
+An index holds embeddings of the target (the old model); embedding everything again with
+the source (the new model) is dear. How good are the new model's queries, mapped into
+the old space by a map that was fitted on a few re-embedded texts? Each text is cut in
+two: the first half asks for the second, among the second halves of every split. The
+map is fitted on second halves of the fit split, its penalty chosen on the select split,
+the queries are of the test split.
+
+| arm        | queries                  | index                                     |
+|------------|--------------------------|-------------------------------------------|
+| native     | old model                | old model                                 |
+| reindexed  | new model                | new model: everything embedded again      |
+| mapped     | new model, mapped        | old model                                 |
+| backward   | new model                | old model, mapped to the new one's space  |
+| unmapped   | new model, cut or padded | old model: control                        |
+| shuffled   | new model, mapped        | old model; map of shuffled pairs: control |
+| random     | new model, rotated       | old model: control                        |
+
+Cosines are about the mean of the index's fit rows; every recall has a bootstrap
+interval over documents. Two cores, embedded models, docstrings: about two minutes.
+"""
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from experiments.classify import draw
+from experiments.fit import choose_map, control_maps, pair_moments
+from experiments.states import (
+    PairOptions,
+    load_sides,
+    open_corpus,
+    states_of,
+    with_stores,
+)
+from helix_jax.activations import Pair, join
+from helix_jax.alignment import (
+    AffineMap,
+    Moments,
+    accumulate,
+    apply_map,
+    fit_ridge,
+    select_penalty,
+)
+from helix_jax.errors import CorpusError, RunError
+from helix_jax.reports import (
+    Block,
+    Curves,
+    Table,
+    format_interval,
+    markdown_table,
+    save_blocks,
+)
+from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
+from helix_jax.runs.program import start_program
+from helix_jax.similarity.retrieval import relevant_ranks, unit_rows
+from helix_jax.stats import bootstrap_interval
+from helix_jax.text.hashing import document_of
+from helix_jax.text.views import halves
+
+SPLITS = ("fit", "select", "test")
+ARMS = {
+    "native": "old queries, old index",
+    "reindexed": "new queries, new index",
+    "mapped": "new queries mapped, old index",
+    "backward": "new queries, old index mapped",
+    "unmapped": "control: new queries as they are",
+    "shuffled": "control: map of shuffled pairs",
+    "random": "control: random rotation",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class MigrationConfig(PairOptions):
+    """Flags of the experiment."""
+
+    cutoffs: tuple[str, ...] = option(("1", "10", "100"), "k of recall at k")
+    rows: tuple[str, ...] = option(
+        ("100", "300", "1000", "3000", "10000"), "texts embedded again, for the curve"
+    )
+    words: int = option(8, "a half with fewer words is left out")
+    resamples: int = option(2000, "bootstrap resamples of documents")
+    seed: int = option(0, "of the random controls")
+    tiny: bool = option(False, "600 texts, 64 tokens each at most")
+
+
+def run(config: MigrationConfig) -> dict[str, float]:
+    """Index, map, ask; see the module docstring."""
+    if config.tiny:
+        config = dataclasses.replace(
+            config, limit=600, max_tokens=64, resamples=200, rows=("100", "200")
+        )
+    if not (config.workdir and config.source and config.target):
+        raise RunError("embedding_migration: --workdir, --source and --target needed.")
+    directory = open_run(config.workdir, config)
+    if is_done(directory):
+        summary = read_summary(directory)
+    else:
+        summary = _compute(config)
+        save_blocks(directory.folder, result_blocks(summary, config))
+        summary = finish_run(directory, summary)
+    print(markdown_table(*result_rows(summary, config)))
+    return summary
+
+
+def _compute(config: MigrationConfig) -> dict[str, float]:
+    options = with_stores(config)
+    asking, held = halves(open_corpus(config), words=config.words)
+    sides = load_sides(config)
+    if any(side.imported is not None for side in sides):
+        raise CorpusError(
+            "embedding_migration: halves of texts are to be embedded, so both sides "
+            "must be models and not embeddings:FILE."
+        )
+    pairs = {
+        split: join(*(states_of(side, held, split, options) for side in sides))
+        for split in SPLITS
+    }
+    queries = join(*(states_of(side, asking, "test", options) for side in sides))
+    moments = {split: pair_moments(pair) for split, pair in pairs.items()}
+    chosen = choose_map(moments)
+    swapped = {split: pair_moments(Pair(p.y, p.x)) for split, p in pairs.items()}
+    controls = control_maps(
+        pairs["fit"], moments["fit"], chosen, jax.random.key(config.seed)
+    )
+    new, old = (
+        np.concatenate([side(pair).read() for pair in pairs.values()])
+        for side in (lambda pair: pair.x, lambda pair: pair.y)
+    )
+    asked_new, asked_old = queries.read()
+    relevant = np.arange(len(old) - len(asked_old), len(old))
+    centre_new, centre_old = moments["fit"].mean_x, moments["fit"].mean_y
+    index = unit_rows(old, centre_old)
+
+    def in_old(asked):
+        return relevant_ranks(unit_rows(asked, centre_old), index, relevant)
+
+    def in_new(rows):
+        asked = unit_rows(asked_new, centre_new)
+        return relevant_ranks(asked, unit_rows(rows, centre_new), relevant)
+
+    ranks = {
+        "native": in_old(asked_old),
+        "reindexed": in_new(new),
+        "mapped": in_old(apply_map(chosen.fit.map, asked_new)),
+        "backward": in_new(apply_map(choose_map(swapped).fit.map, old)),
+        "unmapped": in_old(_resized(asked_new, old.shape[1])),
+        "shuffled": in_old(apply_map(controls["shuffled"], asked_new)),
+        "random": in_old(apply_map(controls["random"], asked_new)),
+    }
+    documents = [document_of(one) for one in queries.ids]
+    summary = {
+        "migration/index_rows": len(old),
+        "migration/queries": len(relevant),
+        "migration/fit_rows": len(pairs["fit"].x),
+    }
+    for arm, found in ranks.items():
+        summary |= _recalls(arm, found, documents, config)
+    for count in _counts(config, len(pairs["fit"].x)):
+        affine = _map_of_rows(pairs["fit"], moments["select"], count, config.seed)
+        found = in_old(apply_map(affine, asked_new))
+        summary |= _recalls(f"mapped_of_{count}", found, documents, config)
+    return summary
+
+
+def _map_of_rows(pair: Pair, select: Moments, count: int, seed: int) -> AffineMap:
+    """The ridge map of some rows of a pair."""
+    moments = accumulate(pair.select(np.sort(draw(pair.ids, count, seed))).rows())
+    return select_penalty(fit_ridge(moments), select).fit.map
+
+
+def _recalls(arm: str, ranks: np.ndarray, documents, config) -> dict[str, float]:
+    """Recall at every cutoff, with its interval, and the mean reciprocal rank."""
+    numbers = {f"migration/mean_reciprocal_rank_{arm}": float(np.mean(1 / ranks))}
+    for k in map(int, config.cutoffs):
+        interval = bootstrap_interval(ranks <= k, documents, resamples=config.resamples)
+        for end, value in zip(("", "_low", "_high"), interval):
+            numbers[f"migration/recall_at_{k}_{arm}{end}"] = float(value)
+    return numbers
+
+
+def _counts(config: MigrationConfig, rows: int) -> list[int]:
+    return [count for count in map(int, config.rows) if count < rows]
+
+
+def _resized(rows: np.ndarray, width: int) -> np.ndarray:
+    """Rows cut, or padded with zeros, to a width: what happens without a map."""
+    padded = np.zeros((len(rows), width), rows.dtype)
+    shared = min(width, rows.shape[1])
+    padded[:, :shared] = rows[:, :shared]
+    return padded
+
+
+def result_rows(summary, config: MigrationConfig) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the table of arms, in percent."""
+    rows = [
+        [said]
+        + [
+            format_interval(summary, f"migration/recall_at_{k}_{arm}")
+            for k in config.cutoffs
+        ]
+        for arm, said in ARMS.items()
+    ]
+    return ["arm", *(f"recall@{k}, % [95%]" for k in config.cutoffs)], rows
+
+
+def result_blocks(summary, config: MigrationConfig) -> list[Block]:
+    """The arms as a table, and recall against texts embedded again."""
+    k = config.cutoffs[min(1, len(config.cutoffs) - 1)]
+    ends = ("", "_low", "_high")
+
+    def point(count: int, arm: str) -> list[float]:
+        name = f"migration/recall_at_{k}_{arm}"
+        return [count, *(100 * summary[f"{name}{end}"] for end in ends)]
+
+    every = int(summary["migration/fit_rows"])
+    counts = _counts(config, every)
+    places = [*counts, every]
+    series = {
+        "mapped": [point(count, f"mapped_of_{count}") for count in counts]
+        + [point(every, "mapped")],
+        **{
+            arm: [point(count, arm) for count in places]
+            for arm in ("native", "reindexed", "unmapped")
+        },
+    }
+    note = (
+        f"{summary['migration/queries']} queries of the test split in an index of "
+        f"{summary['migration/index_rows']} second halves; 95% intervals over "
+        "documents."
+    )
+    return [
+        Table("Recall of the relevant text", *result_rows(summary, config), note=note),
+        Curves(
+            f"Recall at {k} against texts embedded again",
+            "texts embedded by both models",
+            f"recall at {k}, %",
+            series,
+            log_x=True,
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    start_program(MigrationConfig, run)

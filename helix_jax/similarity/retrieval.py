@@ -1,0 +1,85 @@
+"""Retrieval by cosine: the rank of the one relevant row, counted block by block.
+
+    rank_i = 1 + #{j != r_i : <q_i, z_j> >= <q_i, z_{r_i}>};  recall@k = mean(rank <= k)
+
+A tie counts against the relevant row, so that equal rows are no success.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from helix_jax import checks
+from helix_jax.linalg import product
+from helix_jax.types import Array
+
+QUERY_BLOCK, INDEX_BLOCK = 256, 8192
+
+
+def unit_rows(x: Array, centre: Array | None = None) -> Array:
+    """Rows of x [N, D] less `centre` [D], divided by their norm; zero stays zero."""
+    x = jnp.asarray(x) if centre is None else jnp.asarray(x) - centre
+    norms = jnp.linalg.norm(x, axis=-1, keepdims=True)
+    return jnp.where(norms > 0, x / jnp.where(norms > 0, norms, 1), 0)
+
+
+def relevant_ranks(queries: Array, index: Array, relevant: Array) -> np.ndarray:
+    """Rank of each query's relevant row among all rows of an index.
+
+    Args:
+      queries: [Q, D] float.
+      index: [N, D] float; compared by inner product, so take `unit_rows` for cosine.
+      relevant: [Q] int, the row of the index that each query looks for.
+
+    Returns:
+      [Q] int, from 1 (best) to N.
+
+    Raises:
+      ValueError: widths that differ, a relevant row that does not exist, NaN.
+    """
+    queries, index = np.asarray(queries), np.asarray(index)
+    relevant = np.asarray(relevant)
+    checks.require_width("relevant_ranks", "index", index.shape[1], queries.shape[1])
+    for name, rows in (("queries", queries), ("index", index)):
+        checks.require_finite("relevant_ranks", name, rows)
+    if (
+        relevant.shape != queries.shape[:1]
+        or not ((relevant >= 0) & (relevant < len(index))).all()
+    ):
+        raise ValueError(
+            f"relevant_ranks: needs a row from 0 to {len(index) - 1} for each of "
+            f"{len(queries)} queries, got shape {list(relevant.shape)}."
+        )
+    ranks = np.empty(len(queries), np.int64)
+    for start in range(0, len(queries), QUERY_BLOCK):
+        rows = slice(start, start + QUERY_BLOCK)
+        block = _padded(queries[rows], QUERY_BLOCK)
+        wanted = _padded(index[relevant[rows]], QUERY_BLOCK)
+        own = _padded(relevant[rows], QUERY_BLOCK)
+        counts = np.zeros(QUERY_BLOCK, np.int64)
+        for first in range(0, len(index), INDEX_BLOCK):
+            part = index[first : first + INDEX_BLOCK]
+            counts += np.asarray(
+                _better(block, wanted, own, _padded(part, INDEX_BLOCK), first,
+                        first + len(part))
+            )  # fmt: skip
+        ranks[rows] = 1 + counts[: len(ranks[rows])]
+    return ranks
+
+
+@jax.jit
+def _better(queries, wanted, own, part, first, stop) -> Array:
+    """[Q] how many rows of a part of the index come before the wanted one."""
+    scores = product(queries, part.T)
+    threshold = jnp.sum(queries * wanted, axis=1, keepdims=True)
+    # The product and the sum round differently: a duplicate of the wanted row must tie.
+    slack = 8 * jnp.finfo(queries.dtype).eps * jnp.linalg.norm(queries, axis=1)
+    number = first + jnp.arange(part.shape[0])
+    before = scores >= threshold - slack[:, None]
+    other = (number[None, :] != own[:, None]) & (number < stop)[None, :]
+    return jnp.sum(before & other, axis=1)
+
+
+def _padded(rows: np.ndarray, size: int) -> np.ndarray:
+    missing = [(0, size - len(rows))] + [(0, 0)] * (rows.ndim - 1)
+    return np.pad(rows, missing)
