@@ -1,16 +1,20 @@
 """Tokenizers of models, and whether the two belong together."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 from helix_jax.errors import CheckpointError
 from helix_jax.models.hub import model_folder
+from helix_jax.models.sentencepiece import read_sentencepiece
 
 
 def load_tokenizer(name_or_path: str, *, revision: str | None = None) -> Any:
     """The fast tokenizer of a model folder or hub id.
 
     Args:
-      name_or_path: a folder with tokenizer files, or a hub id.
+      name_or_path: a folder with tokenizer files, a sentencepiece file (such as
+        tokenizer.model), or a hub id.
       revision: branch, tag or commit of a hub id.
 
     Returns:
@@ -21,7 +25,13 @@ def load_tokenizer(name_or_path: str, *, revision: str | None = None) -> Any:
     """
     from transformers import AutoTokenizer
 
+    path = Path(name_or_path).expanduser()
+    if path.is_file():
+        return _from_sentencepiece(path)
     folder = model_folder(name_or_path, revision=revision, weights=False)
+    pieces = sorted(folder.glob("*.model"))
+    if len(pieces) == 1 and not any((folder / name).exists() for name in _COMPLETE):
+        return _from_sentencepiece(pieces[0])
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -36,6 +46,26 @@ def load_tokenizer(name_or_path: str, *, revision: str | None = None) -> Any:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
     return tokenizer
+
+
+_COMPLETE = ("tokenizer.json", "vocab.json", "vocab.txt")
+
+
+def _from_sentencepiece(path: Path) -> Any:
+    from transformers import PreTrainedTokenizerFast
+
+    config = path.parent / "tokenizer_config.json"
+    settings = json.loads(config.read_text()) if config.is_file() else {}
+    made = read_sentencepiece(path, begin=settings.get("add_bos_token", True))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made.tokenizer,
+        unk_token=made.unk_token,
+        bos_token=made.bos_token,
+        eos_token=made.eos_token,
+        pad_token=made.pad_token or made.eos_token or made.unk_token,
+        name_or_path=str(path),
+        clean_up_tokenization_spaces=False,
+    )
 
 
 def check_vocabulary(tokenizer: Any, vocab_size: int, *, model: str) -> None:

@@ -60,6 +60,8 @@ def test_joined_pieces_are_the_text(name, request):
         ("tokenizers/gpt2", False, ()),
         ("tokenizers/qwen2.5", False, ("Unicode forms (NFC)",)),
         ("tokenizers/gpt-neox-20b_pythia", False, ("Unicode forms (NFC)",)),
+        ("tokenizers/llama2", True, ()),
+        ("tokenizers/mistral/tokenizer.model.v1", True, ()),
         ("models/stories260K", True, ()),
         ("models/babyllama-tok361", True, ()),
         ("models/babyllama-tok105", True, ("characters outside the vocabulary",)),

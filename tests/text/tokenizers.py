@@ -20,6 +20,8 @@ REAL = (
     "tokenizers/qwen2.5",
     "tokenizers/gpt-neox-20b_pythia",
     "tokenizers/gpt2",
+    "tokenizers/llama2",
+    "tokenizers/mistral/tokenizer.model.v1",
     "models/stories260K",
     "models/llama2xs-280K",
     "models/babyllama-tok361",

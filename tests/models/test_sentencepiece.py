@@ -1,0 +1,151 @@
+"""Sentencepiece files against the library's algorithm, written plainly."""
+
+import itertools
+import json
+import struct
+
+import pytest
+
+from helix_jax.errors import CheckpointError
+from helix_jax.models import load_tokenizer
+from helix_jax.models.sentencepiece import _fields, read_sentencepiece
+
+FILES = {
+    "llama2": "llama2/tokenizer.model",
+    "mistral": "mistral/tokenizer.model.v1",
+    "mistral v3": "mistral/mistral_instruct_tokenizer_240323.model.v3",
+}
+
+
+def varint(value):
+    value &= (1 << 64) - 1
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def field(number, value):
+    if isinstance(value, float):
+        return varint(number << 3 | 5) + struct.pack("<f", value)
+    if isinstance(value, bytes):
+        return varint(number << 3 | 2) + varint(len(value)) + value
+    return varint(number << 3) + varint(value)
+
+
+def model_file(path, pieces, trainer, cleaner=()):
+    """Write a sentencepiece model of (name, score, kind) pieces."""
+    parts = [
+        field(1, field(1, name.encode()) + field(2, float(score)) + field(3, kind))
+        for name, score, kind in pieces
+    ]
+    for number, settings in ((2, trainer), (3, dict(cleaner))):
+        parts.append(field(number, b"".join(field(*one) for one in settings.items())))
+    path.write_bytes(b"".join(parts))
+    return path
+
+
+SPECIAL = [("<unk>", 0, 2), ("<s>", 0, 3), ("</s>", 0, 3)]
+SMALL = [*SPECIAL, ("\u2581a", -1, 1), ("ba", -2, 1), ("\u2581", -3, 1), ("a", -4, 1),
+         ("b", -5, 1), ("<sep>", 0, 4)]  # fmt: skip
+PLAIN = {3: 1, 4: 0}  # a space before the text, white space as it is
+
+
+def tokens(made, text, **kwargs):
+    return made.tokenizer.encode(text, **kwargs).tokens
+
+
+def test_small_bpe(tmp_path):
+    path = model_file(tmp_path / "m.model", SMALL, {3: 2, 43: -1}, PLAIN)
+    made = read_sentencepiece(path)
+    assert made[1:] == ("<unk>", "<s>", "</s>", None)
+    assert tokens(made, "a  bab") == ["<s>", "\u2581a", "\u2581", "\u2581", "ba", "b"]
+    assert tokens(made, "") == ["<s>"]
+    assert tokens(made, "b<sep>c")[1:4] == ["\u2581", "b", "<sep>"]
+    assert made.tokenizer.decode(made.tokenizer.encode("a  bab").ids) == "a  bab"
+    assert tokens(read_sentencepiece(path, begin=False), "a") == ["\u2581a"]
+
+
+def test_small_unigram_takes_the_best_sum(tmp_path):
+    pieces = [
+        *SPECIAL,
+        ("\u2581", -1, 1),
+        ("aa", -3, 1),
+        ("a", -1, 1),
+        ("aaa", -2.5, 1),
+    ]
+    path = model_file(tmp_path / "m.model", pieces, {3: 1}, PLAIN)
+    got = tokens(read_sentencepiece(path, begin=False), "aaaa")
+    assert sorted(got) == ["a", "aaa", "\u2581"]  # -3.5; aa aa has -6, a a a a -4
+
+
+def test_white_space_is_cleaned_by_default(tmp_path):
+    path = model_file(tmp_path / "m.model", SMALL, {3: 2})
+    assert tokens(read_sentencepiece(path, begin=False), "  a   a ") == ["\u2581a"] * 2
+
+
+def test_folder_file_and_config(tmp_path):
+    path = model_file(tmp_path / "tokenizer.model", SMALL, {3: 2}, PLAIN)
+    for name in (path, tmp_path):
+        tokenizer = load_tokenizer(str(name))
+        assert tokenizer("a")["input_ids"] == [1, 3]
+        assert tokenizer.pad_token == "</s>"
+    (tmp_path / "tokenizer_config.json").write_text('{"add_bos_token": false}')
+    assert load_tokenizer(str(tmp_path))("a")["input_ids"] == [3]
+
+
+@pytest.mark.parametrize("data", [b"", b"not a model at all", b"\x0a\xff\xff\xff\x7f"])
+def test_other_files(tmp_path, data):
+    path = tmp_path / "tokenizer.model"
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"tokenizer\.model is n"):
+        load_tokenizer(str(path))
+
+
+@pytest.mark.parametrize("trainer", [{3: 3}, {3: 2, 24: 1}])
+def test_unknown_settings(tmp_path, trainer):
+    path = model_file(tmp_path / "m.model", SMALL, trainer)
+    with pytest.raises(CheckpointError, match=r"convert it to a tokenizer\.json"):
+        read_sentencepiece(path)
+
+
+def merge_by_score(text, ids, scores):
+    """The library's algorithm: the best neighbours first, the leftmost of equals."""
+    parts = list(" " + text)
+    parts = [part.replace(" ", "\u2581") for part in parts]
+    while True:
+        joined = [a + b for a, b in itertools.pairwise(parts)]
+        found = [
+            (scores[one], -place) for place, one in enumerate(joined) if one in scores
+        ]
+        if not found:
+            break
+        place = -max(found)[1]
+        parts[place : place + 2] = [joined[place]]
+    out = []
+    for part in parts:
+        bytes_ = [f"<0x{byte:02X}>" for byte in part.encode()]
+        out += [ids[part]] if part in ids else [ids[one] for one in bytes_]
+    return out
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_real_files_merge_by_score(name, shared):
+    path = shared / "tokenizers" / FILES[name]
+    pieces = [dict(_fields(v)) for n, v in _fields(path.read_bytes()) if n == 1]
+    ids = {piece[1].decode(): index for index, piece in enumerate(pieces)}
+    scores = {p[1].decode(): p.get(2, 0.0) for p in pieces if p.get(3, 1) == 1}
+    lines = (shared / "data" / "ag_news" / "test.jsonl").read_text().splitlines()[:60]
+    texts = [json.loads(line)["text"] for line in lines]
+    texts += ["  x\n\n漢字 😀 aaaaaaa ==========   ", " a", "\t1234567.89"]
+    core = read_sentencepiece(path, begin=False).tokenizer
+    for text in texts:
+        assert core.encode(text).ids == merge_by_score(text, ids, scores)
+
+
+def test_published_ids(shared):
+    want = {"llama2": [1, 15043, 3186], "mistral": [1, 22557, 1526]}
+    for name, ids in want.items():
+        tokenizer = load_tokenizer(str(shared / "tokenizers" / FILES[name]))
+        assert tokenizer("Hello world")["input_ids"] == ids
