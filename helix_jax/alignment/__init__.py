@@ -10,12 +10,16 @@ from helix_jax.alignment.controls import (
 )
 from helix_jax.alignment.evaluate import Evaluation, evaluate_map
 from helix_jax.alignment.least_squares import fit_least_squares
+from helix_jax.alignment.map_files import load_map, save_map
 from helix_jax.alignment.maps import (
     AffineMap,
+    LowRankMap,
+    MlpMap,
+    ResidualMap,
+    StateMap,
     apply_map,
     compose_map,
-    load_map,
-    save_map,
+    to_affine,
 )
 from helix_jax.alignment.moments import (
     Moments,
@@ -44,10 +48,14 @@ __all__ = [
     "AffineMap",
     "Evaluation",
     "FitResult",
+    "LowRankMap",
+    "MlpMap",
     "Moments",
+    "ResidualMap",
     "RidgePath",
     "RowScores",
     "Selection",
+    "StateMap",
     "accumulate",
     "all_merge",
     "apply_map",
@@ -73,5 +81,6 @@ __all__ = [
     "score_rows",
     "select_by_gcv",
     "select_penalty",
+    "to_affine",
     "translate",
 ]

@@ -1,24 +1,32 @@
-"""Affine maps from source to target states: apply, compose, save, load.
+"""Maps from source to target states: what they are, apply, compose.
 
-y_hat = x kernel + bias
+    AffineMap     y_hat = x kernel + bias
+    LowRankMap    y_hat = x left right + bias
+    MlpMap        y_hat = gelu(x first + inner) second + bias
+    ResidualMap   y_hat = base(x) + delta(x)
+
+A map is a pytree of its parameters that is called with states and has `widths`
+(dx, dy); `apply_map` takes any. `map_files.py` writes and reads them.
 """
 
-import os
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Protocol
 
+import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 
 from helix_jax import checks
-from helix_jax.artefacts import load_artefact, save_artefact
-from helix_jax.fingerprint import check_same
 from helix_jax.linalg import product, wide
 from helix_jax.types import Array
 
-KIND = "affine_map"
+
+class StateMap(Protocol):
+    """What every map is, beside a pytree."""
+
+    @property
+    def widths(self) -> tuple[int, int]: ...
+
+    def __call__(self, x: Array) -> Array: ...
 
 
 @struct.dataclass
@@ -33,13 +41,87 @@ class AffineMap:
     kernel: Array
     bias: Array
 
+    @property
+    def widths(self) -> tuple[int, int]:
+        return self.kernel.shape
+
+    def __call__(self, x: Array) -> Array:
+        return product(x, self.kernel) + self.bias
+
+
+@struct.dataclass
+class LowRankMap:
+    """An affine map whose kernel is a product, y_hat = x @ left @ right + bias.
+
+    Attributes:
+      left: [dx, r].
+      right: [r, dy].
+      bias: [dy].
+    """
+
+    left: Array
+    right: Array
+    bias: Array
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        return self.left.shape[0], self.right.shape[1]
+
+    def __call__(self, x: Array) -> Array:
+        return product(product(x, self.left), self.right) + self.bias
+
+
+@struct.dataclass
+class MlpMap:
+    """One hidden layer, y_hat = gelu(x @ first + inner) @ second + bias.
+
+    Attributes:
+      first: [dx, h].
+      inner: [h].
+      second: [h, dy].
+      bias: [dy].
+    """
+
+    first: Array
+    inner: Array
+    second: Array
+    bias: Array
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        return self.first.shape[0], self.second.shape[1]
+
+    def __call__(self, x: Array) -> Array:
+        hidden = jax.nn.gelu(product(x, self.first) + self.inner)
+        return product(hidden, self.second) + self.bias
+
+
+@struct.dataclass
+class ResidualMap:
+    """A map and what is added to it, y_hat = base(x) + delta(x).
+
+    Attributes:
+      base: any map; training leaves it as it is.
+      delta: any map of the same widths.
+    """
+
+    base: StateMap
+    delta: StateMap
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        return self.base.widths
+
+    def __call__(self, x: Array) -> Array:
+        return self.base(x) + self.delta(x)
+
 
 @wide
-def apply_map(affine: AffineMap, x: Array) -> Array:
+def apply_map(map: StateMap, x: Array) -> Array:
     """Map source states to target states.
 
     Args:
-      affine: AffineMap from dx to dy.
+      map: any of the above, from dx to dy.
       x: [..., dx] float, source states.
 
     Returns:
@@ -48,10 +130,10 @@ def apply_map(affine: AffineMap, x: Array) -> Array:
     Raises:
       ValueError: the last axis of x is not dx.
     """
-    checks.require_width("apply_map", "x", x.shape[-1], affine.kernel.shape[0])
+    checks.require_width("apply_map", "x", x.shape[-1], map.widths[0])
     dtype = jnp.promote_types(x.dtype, jnp.float32)
-    kernel, bias = (jnp.asarray(part).astype(dtype) for part in _parts(affine))
-    return product(jnp.asarray(x).astype(dtype), kernel) + bias
+    cast = jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(dtype), map)
+    return cast(jnp.asarray(x).astype(dtype))
 
 
 @wide
@@ -70,83 +152,18 @@ def compose_map(first: AffineMap, second: AffineMap) -> AffineMap:
     )
 
 
-def save_map(
-    folder: str | os.PathLike,
-    affine: AffineMap,
-    *,
-    source: Mapping[str, Any],
-    target: Mapping[str, Any],
-    penalty: float | None,
-    split: str,
-) -> Path:
-    """Write a map as an artefact folder.
-
-    Args:
-      folder: where.
-      affine: the map.
-      source: fingerprint record of the source store.
-      target: fingerprint record of the target store.
-      penalty: the one it was fitted with; None where the method has none.
-      split: the rows it was fitted on, such as "fit".
-
-    Returns:
-      The folder.
-
-    Raises:
-      ValueError: the map holds NaN or infinity.
-    """
-    for name, part in zip(("kernel", "bias"), _parts(affine)):
-        checks.require_finite("save_map", name, part)
-    fingerprints = {
-        "source": dict(source),
-        "target": dict(target),
-        "penalty": None if penalty is None else float(penalty),
-        "split": split,
-    }
-    dx, dy = affine.kernel.shape
-    return save_artefact(
-        folder,
-        KIND,
-        {"dx": dx, "dy": dy, "fingerprints": fingerprints},
-        {"kernel": np.asarray(affine.kernel), "bias": np.asarray(affine.bias)},
-    )
-
-
 @wide
-def load_map(
-    folder: str | os.PathLike,
-    *,
-    source: Mapping[str, Any] | None = None,
-    target: Mapping[str, Any] | None = None,
-) -> tuple[AffineMap, dict[str, Any]]:
-    """Read a map, refusing one that was fitted for other models.
-
-    Args:
-      folder: written by `save_map`.
-      source: fingerprint record that the source must have; None accepts any.
-      target: fingerprint record that the target must have; None accepts any.
-
-    Returns:
-      AffineMap, and its fingerprints {source, target, penalty, split}.
+def to_affine(map: StateMap) -> AffineMap:
+    """The same map as one AffineMap.
 
     Raises:
-      ArtefactError: missing, damaged, or not a map.
-      FingerprintError: fitted from another source or target; names both.
+      TypeError: it is not affine.
     """
-    config, arrays = load_artefact(folder, KIND)
-    fingerprints = config["fingerprints"]
-    for side, expected in (("source", source), ("target", target)):
-        if expected is not None:
-            check_same(
-                f"the {side} of the map in {folder}",
-                fingerprints[side],
-                f"the {side} here",
-                expected,
-                remedy="Fit a new map for these states, or load the one made for them.",
-            )
-    affine = AffineMap(jnp.asarray(arrays["kernel"]), jnp.asarray(arrays["bias"]))
-    return affine, fingerprints
-
-
-def _parts(affine: AffineMap) -> tuple[Array, Array]:
-    return affine.kernel, affine.bias
+    if isinstance(map, AffineMap):
+        return map
+    if isinstance(map, LowRankMap):
+        return AffineMap(product(map.left, map.right), map.bias)
+    if isinstance(map, ResidualMap):
+        base, delta = to_affine(map.base), to_affine(map.delta)
+        return AffineMap(base.kernel + delta.kernel, base.bias + delta.bias)
+    raise TypeError(f"to_affine: a {type(map).__name__} is not affine.")
