@@ -1,6 +1,10 @@
 """Linear maps between two representation spaces, from their joint second moments."""
 
 from helix_jax.alignment.accumulate import accumulate, fold_rows
+from helix_jax.alignment.canonical import (
+    canonical_factors,
+    fit_canonical,
+)
 from helix_jax.alignment.controls import (
     derangement,
     fit_shuffled,
@@ -9,7 +13,15 @@ from helix_jax.alignment.controls import (
     random_orthogonal_map,
 )
 from helix_jax.alignment.evaluate import Evaluation, evaluate_map
+from helix_jax.alignment.gradient import Descent, GradientFit, fit_gradient
 from helix_jax.alignment.least_squares import fit_least_squares
+from helix_jax.alignment.losses import (
+    cosine_rows,
+    huber_rows,
+    kl_loss,
+    kl_of_logits,
+    mse_rows,
+)
 from helix_jax.alignment.map_files import load_map, save_map
 from helix_jax.alignment.maps import (
     AffineMap,
@@ -21,6 +33,14 @@ from helix_jax.alignment.maps import (
     compose_map,
     to_affine,
 )
+from helix_jax.alignment.methods import (
+    METHODS,
+    Fitted,
+    fit_all,
+    method_table,
+    prepare,
+    usable_methods,
+)
 from helix_jax.alignment.moments import (
     Moments,
     all_merge,
@@ -30,11 +50,34 @@ from helix_jax.alignment.moments import (
     merge_all,
     translate,
 )
+from helix_jax.alignment.partial_least_squares import fit_pls
+from helix_jax.alignment.path import (
+    FitResult,
+    MapPath,
+    Selection,
+    map_at,
+    path_maps,
+    path_r2,
+    select_map,
+)
+from helix_jax.alignment.procrustes import (
+    CrossFactors,
+    fit_procrustes,
+)
+from helix_jax.alignment.ranks import rank_grid
+from helix_jax.alignment.reduced_rank import fit_reduced_rank
+from helix_jax.alignment.relative import (
+    fit_relative,
+    relative_representation,
+)
+from helix_jax.alignment.residual import (
+    residual_affine,
+    residual_low_rank,
+    residual_mlp,
+)
 from helix_jax.alignment.ridge import (
     RELATIVE_PENALTIES,
-    FitResult,
     RidgePath,
-    Selection,
     fit_ridge,
     ridge_at,
     ridge_maps,
@@ -44,11 +87,17 @@ from helix_jax.alignment.ridge import (
 from helix_jax.alignment.rows import RowScores, row_cosine, score_rows
 
 __all__ = [
+    "METHODS",
     "RELATIVE_PENALTIES",
     "AffineMap",
+    "CrossFactors",
+    "Descent",
     "Evaluation",
     "FitResult",
+    "Fitted",
+    "GradientFit",
     "LowRankMap",
+    "MapPath",
     "MlpMap",
     "Moments",
     "ResidualMap",
@@ -59,28 +108,53 @@ __all__ = [
     "accumulate",
     "all_merge",
     "apply_map",
+    "canonical_factors",
     "compose_map",
+    "cosine_rows",
     "derangement",
     "empty",
     "evaluate_map",
+    "fit_all",
+    "fit_canonical",
+    "fit_gradient",
     "fit_least_squares",
+    "fit_pls",
+    "fit_procrustes",
+    "fit_reduced_rank",
+    "fit_relative",
     "fit_ridge",
     "fit_shuffled",
     "fold_rows",
     "from_batch",
+    "huber_rows",
     "identity_map",
+    "kl_loss",
+    "kl_of_logits",
     "load_map",
+    "map_at",
     "mean_map",
     "merge",
     "merge_all",
+    "method_table",
+    "mse_rows",
+    "path_maps",
+    "path_r2",
+    "prepare",
     "random_orthogonal_map",
+    "rank_grid",
+    "relative_representation",
+    "residual_affine",
+    "residual_low_rank",
+    "residual_mlp",
     "ridge_at",
     "ridge_maps",
     "row_cosine",
     "save_map",
     "score_rows",
     "select_by_gcv",
+    "select_map",
     "select_penalty",
     "to_affine",
     "translate",
+    "usable_methods",
 ]

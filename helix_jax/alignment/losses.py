@@ -1,0 +1,80 @@
+"""What a gradient fit minimises: one number for each row.
+
+    mse_rows      mean_d (y_hat - y)^2
+    cosine_rows   1 - cos(y_hat, y)
+    huber_rows    mean_d huber(y_hat - y), quadratic up to 1
+    kl_loss       KL(softmax head(y) || softmax head(y_hat)), in nats
+
+A loss is called with y_hat [N, dy] and y [N, dy] and gives [N] float32. `kl_loss` asks
+that the mapped state names the next token as the target's own state does, through the
+target's frozen head: where ridge spends its rank on directions of large variance, this
+one spends it on those that the head reads.
+
+Reference: distillation by the target's own distribution: Hinton, Vinyals, Dean 2015,
+  arXiv 1503.02531; of hidden states through a head: Belrose et al. 2023 (tuned lens),
+  arXiv 2303.08112, equation 6. Huber 1964.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from helix_jax.alignment.rows import row_cosine
+from helix_jax.types import Array
+
+ENTRIES_AT_ONCE = 2**25
+"""Logits held at once; with larger vocabularies fewer rows are taken at a time."""
+
+Head = Callable[[Array], Array]
+Loss = Callable[[Array, Array], Array]
+
+
+def mse_rows(y_hat: Array, y: Array) -> Array:
+    """Mean over dimensions of the squared error, [N]."""
+    return jnp.mean((y_hat - y) ** 2, axis=-1)
+
+
+def cosine_rows(y_hat: Array, y: Array) -> Array:
+    """One minus the cosine, [N]."""
+    return 1 - row_cosine(y_hat, y)
+
+
+def huber_rows(y_hat: Array, y: Array) -> Array:
+    """Mean over dimensions of Huber's loss with threshold 1, [N]."""
+    return jnp.mean(optax.huber_loss(y_hat, y), axis=-1)
+
+
+def kl_loss(head: Head) -> Loss:
+    """The loss KL(head(y) || head(y_hat)) in nats.
+
+    Args:
+      head: pytree that is called with [N, dy] states and gives [N, V] logits, such as
+        `jax.tree_util.Partial(function, params)`; it gets no gradient.
+
+    Returns:
+      A loss, itself a pytree. Memory is bounded for any V: rows go through the head
+      some at a time, and again on the way back.
+    """
+    return jax.tree_util.Partial(_kl_rows, head)
+
+
+def kl_of_logits(reference: Array, other: Array) -> Array:
+    """KL(softmax(reference) || softmax(other)) over the last axis, in nats."""
+    log_p = jax.nn.log_softmax(reference.astype(jnp.float32))
+    log_q = jax.nn.log_softmax(other.astype(jnp.float32))
+    return jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=-1)
+
+
+def _kl_rows(head: Head, y_hat: Array, y: Array) -> Array:
+    vocabulary = jax.eval_shape(head, y).shape[-1]
+
+    def rows(pair: tuple[Array, Array]) -> Array:
+        mapped, own = pair
+        return kl_of_logits(jax.lax.stop_gradient(head(own)), head(mapped))
+
+    at_once = max(1, ENTRIES_AT_ONCE // vocabulary)
+    if y.shape[0] <= at_once:
+        return rows((y_hat, y))
+    return jax.lax.map(jax.checkpoint(rows), (y_hat, y), batch_size=at_once)

@@ -1,0 +1,57 @@
+"""Where gradient fits begin: a fitted map, and a correction that is zero.
+
+The correction is affine, of low rank, or a small network.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from helix_jax.alignment.maps import (
+    AffineMap,
+    LowRankMap,
+    MlpMap,
+    ResidualMap,
+    StateMap,
+)
+from helix_jax.alignment.moments import Moments
+from helix_jax.types import Array
+
+
+def residual_affine(base: AffineMap) -> ResidualMap:
+    """A base map and an affine correction that begins at zero."""
+    return ResidualMap(base, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), base))
+
+
+def residual_low_rank(key: Array, base: StateMap, *, rank: int) -> ResidualMap:
+    """A base map and a correction of low rank that begins at zero.
+
+    Reference: Hu et al. 2021 (LoRA), arXiv 2106.09685, section 4.1.
+    """
+    dx, dy = base.widths
+    left = jax.random.normal(key, (dx, rank)) / jnp.sqrt(dx)
+    return ResidualMap(base, LowRankMap(left, jnp.zeros((rank, dy)), jnp.zeros((dy,))))
+
+
+def residual_mlp(
+    key: Array, moments: Moments, base: StateMap, *, hidden: int
+) -> ResidualMap:
+    """A base map and a small network that begins at zero.
+
+    y_hat = base(x) + W2 gelu(W1 (x - mean) / std) + b; the standardisation is part of
+    the first layer.
+
+    Args:
+      key: jax.random key.
+      moments: of the fit rows, for the scale of the source's dimensions.
+      base: such as the ridge map.
+      hidden: h, width of the hidden layer.
+    """
+    dx, dy = base.widths
+    variance = np.diagonal(moments.cov_xx).astype(np.float32)
+    scale = jnp.where(variance > 0, jax.lax.rsqrt(jnp.maximum(variance, 1e-30)), 0)
+    first = scale[:, None] * jax.random.normal(key, (dx, hidden)) / jnp.sqrt(dx)
+    inner = -np.asarray(moments.mean_x, np.float32) @ first
+    return ResidualMap(
+        base, MlpMap(first, inner, jnp.zeros((hidden, dy)), jnp.zeros((dy,)))
+    )
