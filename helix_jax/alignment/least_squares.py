@@ -4,19 +4,25 @@ import jax.numpy as jnp
 
 from helix_jax import checks
 from helix_jax.alignment.moments import Moments
-from helix_jax.alignment.path import FitResult, map_at, solvable
+from helix_jax.alignment.path import FitResult, MapPath, map_at, solvable
 from helix_jax.alignment.ridge import RidgePath, ridge_factors
-from helix_jax.linalg import product, rank_threshold, spectrum_of, wide
+from helix_jax.linalg import Spectrum, product, rank_threshold, spectrum_of, wide
 
 
 @wide
-def fit_least_squares(moments: Moments, *, rcond: float | None = None) -> FitResult:
+def fit_least_squares(
+    moments: Moments,
+    *,
+    rcond: float | None = None,
+    spectrum: Spectrum | None = None,
+) -> FitResult:
     """Minimum-norm least squares, kernel = pinv(cov_xx) cov_xy.
 
     Args:
       moments: of the rows to fit on, more than dx + 1 of them.
       rcond: directions with a variance of at most rcond times the largest are left
         out; None is eps * dx, where rounding starts.
+      spectrum: of cov_xx, if it is at hand.
 
     Returns:
       FitResult; `rank` counts directions above rounding, `condition` is over the
@@ -27,6 +33,17 @@ def fit_least_squares(moments: Moments, *, rcond: float | None = None) -> FitRes
 
     Reference: Golub and Van Loan 2013, section 5.5.2.
     """
+    return map_at(least_squares_path(moments, rcond=rcond, spectrum=spectrum), 0)
+
+
+@wide
+def least_squares_path(
+    moments: Moments,
+    *,
+    rcond: float | None = None,
+    spectrum: Spectrum | None = None,
+) -> MapPath:
+    """`fit_least_squares` as a path of one map."""
     dx = moments.cov_xx.shape[0]
     checks.require_rows(
         "fit_least_squares",
@@ -40,7 +57,7 @@ def fit_least_squares(moments: Moments, *, rcond: float | None = None) -> FitRes
             f"fit_least_squares: rcond needs to be in [0, 1), got {rcond}."
         )
     moments = solvable("fit_least_squares", moments)
-    spectrum = spectrum_of(moments.cov_xx)
+    spectrum = spectrum_of(moments.cov_xx) if spectrum is None else spectrum
     nothing = jnp.zeros((), moments.cov_xx.dtype)
     path = RidgePath(
         nothing[None],
@@ -53,4 +70,4 @@ def fit_least_squares(moments: Moments, *, rcond: float | None = None) -> FitRes
     threshold = rank_threshold(spectrum.values)
     if rcond is not None:
         threshold = jnp.maximum(rcond * spectrum.values[0], 0)
-    return map_at(ridge_factors(path, threshold=threshold), 0)
+    return ridge_factors(path, threshold=threshold)

@@ -66,6 +66,7 @@ def fit_ridge(
     *,
     penalties: Sequence[float] | Array = RELATIVE_PENALTIES,
     relative: bool = True,
+    spectrum: Spectrum | None = None,
 ) -> RidgePath:
     """Ridge regression of y on x for many penalties at once.
 
@@ -78,6 +79,7 @@ def fit_ridge(
       moments: of the rows to fit on.
       penalties: [P] or a scalar, not negative.
       relative: see above.
+      spectrum: of cov_xx, if it is at hand.
 
     Returns:
       RidgePath: `ridge_at` and `ridge_maps` give maps, `select_penalty` chooses.
@@ -97,7 +99,7 @@ def fit_ridge(
         ridge = penalties * jnp.trace(moments.cov_xx) / dx
     else:
         ridge = penalties / moments.count
-    spectrum = spectrum_of(moments.cov_xx)
+    spectrum = spectrum_of(moments.cov_xx) if spectrum is None else spectrum
     return RidgePath(
         penalties,
         ridge,

@@ -1,0 +1,167 @@
+"""Canonical correlations: whiten both sides, pair the directions, colour again.
+
+With Sx = cov_xx + rx I, Sy = cov_yy + ry I and Sx^-1/2 cov_xy Sy^-1/2 = U diag(rho) V',
+
+    cca        kernel_k = Sx^-1/2 U_k diag(rho_k) V_k' Sy^1/2
+    whitened   kernel_k = Sx^-1/2 U_k             V_k' Sy^1/2
+
+for every number of directions k at once. The first is the best prediction of the target
+through k canonical variates, and ridge regression at full rank. The second gives the
+mapped states the variance of the target in each of them: no shrinkage towards the mean.
+"""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+
+from helix_jax import checks
+from helix_jax.alignment.moments import Moments
+from helix_jax.alignment.path import MapPath, solvable
+from helix_jax.alignment.procrustes import CrossFactors, cross_factors, cross_rank
+from helix_jax.alignment.ranks import kept_directions, rank_grid
+from helix_jax.linalg import (
+    Spectrum,
+    product,
+    rank_threshold,
+    rounding_variance,
+    spectrum_of,
+    wide,
+)
+from helix_jax.types import Array
+
+
+@wide
+def canonical_factors(
+    moments: Moments,
+    *,
+    penalty: float | Array = 1e-6,
+    spectrum_x: Spectrum | None = None,
+    spectrum_y: Spectrum | None = None,
+) -> CrossFactors:
+    """Canonical correlations and directions of regularised covariances.
+
+    Args:
+      moments: of the rows to fit on.
+      penalty: added to both covariances, relative to their mean variance: positive,
+        or zero with more rows than dx and dy.
+      spectrum_x: of cov_xx, if it is at hand.
+      spectrum_y: of cov_yy.
+
+    Returns:
+      CrossFactors: left = Sx^-1/2 U, so that x @ left are the canonical variates;
+      values = rho, descending, at most 1; right = Sy^1/2 V, what takes the variates to
+      target states. Directions without variance are left out.
+
+    Raises:
+      ValueError: fewer than 2 rows, NaN, or a penalty out of range.
+
+    Reference: Hotelling 1936, "Relations between two sets of variates"; Vinod 1976,
+      "Canonical ridge and econometrics of joint production", equation 2.3.
+    """
+    moments = solvable("canonical_factors", moments)
+    dx, dy = moments.cov_xy.shape
+    require_penalty("canonical_factors", penalty, moments, max(dx, dy))
+    sides = [
+        spectrum_of(cov) if spectrum is None else spectrum
+        for cov, spectrum in (
+            (moments.cov_xx, spectrum_x),
+            (moments.cov_yy, spectrum_y),
+        )
+    ]
+    (root_x, basis_x), (root_y, basis_y) = (
+        (damped_roots(values, penalty), basis) for values, basis in sides
+    )
+    inverse_x, inverse_y = (jnp.where(r > 0, 1 / r, 0) for r in (root_x, root_y))
+    cross = product(basis_x.T, product(moments.cov_xy, basis_y))
+    left, values, right = cross_factors(inverse_x[:, None] * cross * inverse_y)
+    return CrossFactors(
+        product(basis_x, inverse_x[:, None] * left),
+        jnp.minimum(values, 1),
+        product(basis_y, root_y[:, None] * right),
+    )
+
+
+@wide
+def fit_canonical(
+    moments: Moments,
+    *,
+    ranks: Sequence[int] | None = None,
+    penalty: float | Array = 1e-6,
+    shrink: bool = True,
+    spectrum_x: Spectrum | None = None,
+    factors: CrossFactors | None = None,
+) -> MapPath:
+    """Maps through the first k canonical directions, for many k at once.
+
+    Args:
+      moments: of the rows to fit on.
+      ranks: numbers of directions; None is `rank_grid(min(dx, dy))`.
+      penalty: of `canonical_factors`.
+      shrink: True is cca, False is whitened; see the head of this file.
+      spectrum_x: of cov_xx, if it is at hand.
+      factors: from `canonical_factors` at this penalty, if they are at hand.
+
+    Returns:
+      MapPath, P the number of ranks.
+
+    Raises:
+      ValueError: as `canonical_factors`, or ranks outside 1 to min(dx, dy).
+
+    Reference: Izenman 1975, "Reduced-rank regression for the multivariate linear
+      model", section 3 (cca); Kessy, Lewin, Strimmer 2018, arXiv 1512.00809 (whitened).
+    """
+    moments = solvable("fit_canonical", moments)
+    dx, dy = moments.cov_xy.shape
+    ranks = rank_grid(min(dx, dy)) if ranks is None else ranks
+    keep = kept_directions("fit_canonical", ranks, min(dx, dy))
+    if spectrum_x is None:
+        spectrum_x = spectrum_of(moments.cov_xx)
+    if factors is None:
+        factors = canonical_factors(moments, penalty=penalty, spectrum_x=spectrum_x)
+    usable = jnp.arange(min(dx, dy)) < cross_rank(factors.values, dx, dy)
+    gains = keep * jnp.where(usable, factors.values if shrink else 1.0, 0)
+    condition, solved = inverse_quality(spectrum_x, penalty, moments.mean_x)
+    return MapPath(
+        jnp.full(len(keep), penalty, gains.dtype),
+        jnp.sum(gains > 0, axis=1, dtype=jnp.int32),
+        gains,
+        factors.left,
+        factors.right,
+        moments.mean_x,
+        moments.mean_y,
+        jnp.full(len(keep), condition),
+        jnp.full(len(keep), solved),
+    )
+
+
+def damped_roots(values: Array, penalty: float | Array) -> Array:
+    """Square roots of eigenvalues plus penalty times their mean; zero where no more
+    than rounding."""
+    damped = values + penalty * jnp.mean(values)
+    return jnp.sqrt(jnp.where(damped > rank_threshold(values), damped, 0))
+
+
+def inverse_quality(
+    spectrum: Spectrum, penalty: float | Array, mean: Array
+) -> tuple[Array, Array]:
+    """Condition number of a damped covariance, and whether its rows vary at all."""
+    roots = damped_roots(spectrum.values, penalty)
+    smallest = jnp.min(jnp.where(roots > 0, roots, jnp.inf))
+    varies = spectrum.values[0] > jnp.max(rounding_variance(mean))
+    return (roots[0] / smallest) ** 2, varies & jnp.isfinite(smallest)
+
+
+def require_penalty(
+    who: str, penalty: float | Array, moments: Moments, width: int
+) -> None:
+    """Raise unless a penalty is positive, or zero with more rows than dimensions."""
+    if not checks.is_concrete(penalty, moments.count):
+        return
+    if not 0 <= float(penalty) < float("inf"):
+        raise ValueError(f"{who}: penalty must not be negative, got {penalty}.")
+    if float(penalty) == 0 and float(moments.count) <= width + 1:
+        raise ValueError(
+            f"{who}: a penalty of zero needs more than {width + 1} rows for {width} "
+            f"dimensions, got {float(moments.count):g}: every correlation would be 1. "
+            "Use a positive penalty."
+        )

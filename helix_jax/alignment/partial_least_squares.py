@@ -1,0 +1,167 @@
+"""Partial least squares from moments: directions of largest covariance, one by one.
+
+With C = cov_xy at first, component a is
+
+    w = leading left singular vector of C       r = w - sum_j<a (p_j' w) r_j
+    p = cov_xx r / (r' cov_xx r)                q = C' r / (r' cov_xx r)
+    C <- C - (r' cov_xx r) p q'                 kernel_k = sum_a<=k r_a q_a'
+
+the maps of NIPALS with regression on the scores (PLS2, scikit-learn's PLSRegression
+without scaling) without its passes over rows. Each leading vector is found by Krylov
+sweeps of a few products with C, begun at the last component's second Ritz vector.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from helix_jax.alignment.moments import Moments
+from helix_jax.alignment.path import MapPath, solvable
+from helix_jax.alignment.ranks import kept_directions, rank_grid
+from helix_jax.linalg import product, rounding_variance, wide
+from helix_jax.types import Array
+
+COMPONENTS = 64
+"""Most components of the default grid: they come one after the other."""
+
+_KRYLOV, _SWEEPS, _TOLERANCE = 12, 30, 1e-8
+
+
+@wide
+def fit_pls(moments: Moments, *, ranks: Sequence[int] | None = None) -> MapPath:
+    """Partial least squares for many numbers of components at once.
+
+    Args:
+      moments: of the rows to fit on.
+      ranks: numbers of components, from 1 to min(dx, dy); None is a grid up to
+        `COMPONENTS`.
+
+    Returns:
+      MapPath, P the number of ranks. `rank` counts the components that exist: fewer
+      than asked for where the covariance of source and target is used up before.
+      `condition` is the largest over the smallest variance of a score.
+
+    Raises:
+      ValueError: fewer than 2 rows, NaN, or ranks out of range.
+
+    Reference: Dayal and MacGregor 1997, "Improved PLS algorithms", algorithm 2; Wold,
+      Ruhe, Wold, Dunn 1984 (NIPALS).
+    """
+    moments = solvable("fit_pls", moments)
+    limit = min(moments.cov_xy.shape)
+    ranks = rank_grid(min(limit, COMPONENTS)) if ranks is None else ranks
+    keep = kept_directions("fit_pls", ranks, limit)
+    parts = _components(moments.cov_xx, moments.cov_xy, count=int(max(ranks)))
+    gains = keep[:, : parts.exists.shape[0]] * parts.exists
+    used = gains > 0
+    largest = jnp.max(jnp.where(used, parts.variance, 0), axis=1)
+    smallest = jnp.min(jnp.where(used, parts.variance, jnp.inf), axis=1)
+    noise = jnp.max(rounding_variance(moments.mean_x))
+    return MapPath(
+        jnp.zeros(len(keep), gains.dtype),
+        jnp.sum(used, axis=1, dtype=jnp.int32),
+        gains,
+        parts.left,
+        parts.right,
+        moments.mean_x,
+        moments.mean_y,
+        largest / smallest,
+        parts.exists[0]
+        & parts.converged[0]
+        & (parts.variance[0] > noise)
+        & (keep[:, 0] > 0),
+    )
+
+
+class _Components(NamedTuple):
+    """[K] components: left [dx, K] r, right [dy, K] q, variance of the scores."""
+
+    left: Array
+    right: Array
+    variance: Array
+    exists: Array
+    converged: Array
+
+
+@functools.partial(jax.jit, static_argnames="count")
+def _components(cov_xx: Array, cov_xy: Array, *, count: int) -> _Components:
+    dx, dy = cov_xy.shape
+    left, loadings = (jnp.zeros((dx, count), cov_xx.dtype) for _ in range(2))
+    start = jnp.cos(jnp.arange(dy, dtype=cov_xx.dtype) ** 2)  # in no special direction
+    start = start / jnp.linalg.norm(start)
+    level = jnp.finfo(cov_xx.dtype).eps * max(dx, dy)
+    first = jnp.linalg.norm(cov_xy)
+
+    def component(carry, place):
+        cross, left, loadings, guess = carry
+        found = _leading(cross, guess + 1e-3 * start)
+        w = product(cross, found.vector)
+        w = w / jnp.where(found.value > 0, found.value, 1)
+        r = w - product(left, product(loadings.T, w))
+        spread = product(cov_xx, r)
+        variance = product(r, spread)
+        exists = (found.value > level * first) & (variance > 0)
+        safe = jnp.where(exists, variance, 1)
+        p, q = (jnp.where(exists, z / safe, 0) for z in (spread, product(cross.T, r)))
+        cross = cross - variance * jnp.outer(p, q)
+        left = left + jnp.outer(jnp.where(exists, r, 0), place)
+        loadings = loadings + jnp.outer(p, place)
+        carry = cross, left, loadings, found.second
+        return carry, (q, variance, exists, found.converged)
+
+    carry = cov_xy, left, loadings, start
+    (_, left, _, _), (right, *rest) = jax.lax.scan(component, carry, jnp.arange(count))
+    return _Components(left, right.T, *rest)
+
+
+class _Leading(NamedTuple):
+    """Leading right singular vector [dy], the next one, the value, whether found."""
+
+    vector: Array
+    second: Array
+    value: Array
+    converged: Array
+
+
+def _leading(matrix: Array, guess: Array) -> _Leading:
+    """Lanczos on A'A by Rayleigh-Ritz on small Krylov spaces, restarted."""
+    transpose = matrix.T
+    size = min(_KRYLOV, matrix.shape[1])
+
+    def sweep(state):
+        vector, _, _, _, number = state
+
+        def extend(carry, place):
+            basis, images, v = carry
+            for _ in range(2):
+                v = v - product(basis, product(basis.T, v))
+            norm = jnp.linalg.norm(v)
+            v = v / jnp.where(norm > 0, norm, 1)
+            image = product(matrix, v)
+            basis, images = (
+                basis + jnp.outer(v, place),
+                images + jnp.outer(image, place),
+            )
+            return (basis, images, product(transpose, image)), None
+
+        empty = [jnp.zeros((d, size), matrix.dtype) for d in matrix.shape[::-1]]
+        places = jnp.eye(size, dtype=matrix.dtype)
+        (basis, images, _), _ = jax.lax.scan(extend, (*empty, vector), places)
+        values, ritz = jnp.linalg.eigh(product(images.T, images))
+        vector, second = product(basis, ritz[:, -1]), product(basis, ritz[:, -2 % size])
+        image = product(images, ritz[:, -1])
+        rest = jnp.linalg.norm(product(transpose, image) - values[-1] * vector)
+        return vector, second, values[-1], rest, number + 1
+
+    def unfinished(state):
+        _, _, value, rest, number = state
+        return (rest > _TOLERANCE * value) & (number < _SWEEPS)
+
+    zero = jnp.zeros((), matrix.dtype)
+    state = sweep((guess, guess, zero, zero, zero))
+    vector, second, value, rest, _ = jax.lax.while_loop(unfinished, sweep, state)
+    norm = jnp.sqrt(jnp.maximum(value, 0))
+    return _Leading(vector, second, norm, rest <= 1e-6 * value)
