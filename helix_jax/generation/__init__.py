@@ -1,5 +1,8 @@
 """Text from one model's transformer and another's output head."""
 
+from helix_jax.generation.generate import Generated, generate, generate_ids
+from helix_jax.generation.prompt import declared_stops
+from helix_jax.generation.sampling import Sampling
 from helix_jax.generation.stitch import (
     Part,
     Stitch,
@@ -12,10 +15,15 @@ from helix_jax.generation.stitch import (
 )
 
 __all__ = [
+    "Generated",
     "Part",
+    "Sampling",
     "Stitch",
     "StitchCache",
+    "declared_stops",
     "empty_stitch_cache",
+    "generate",
+    "generate_ids",
     "native",
     "read_head",
     "run_stitch",

@@ -26,6 +26,10 @@ from helix_jax.models.spec import ModelSpec
 from helix_jax.models.vocabulary import apply_head, embed
 from helix_jax.types import Array
 
+# A decoder that reads one token at a time is unrolled where its layers are no larger:
+# a loop would copy each layer's weights out of the stack for every token.
+UNROLLED_BYTES = 2**28
+
 
 class ModelOutput(NamedTuple):
     """What a forward pass returns.
@@ -179,8 +183,13 @@ def run_layers(
         stacked = jax.tree.map(lambda leaf: leaf[start:stop], stacked)
     windows = np.asarray(spec.windows or (0,) * spec.num_layers)[start:stop]
     keys, values = (None, None) if cache is None else (cache.keys, cache.values)
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(stacked))
+    single = cache is not None and h.shape[1] == 1
     (h, keys, values, kept), _ = jax.lax.scan(
-        step, (h, keys, values, kept), (stacked, np.arange(start, stop), slots, windows)
+        step,
+        (h, keys, values, kept),
+        (stacked, np.arange(start, stop), slots, windows),
+        unroll=single and size <= UNROLLED_BYTES,
     )
     if cache is not None:
         cache = cache._replace(keys=keys, values=values)

@@ -1,0 +1,218 @@
+"""Text from a stitch: its source reads, its target's head writes.
+
+    parts = stitch(source, target, map)     # or native(model)
+    generate(parts, source_tokenizer, target_tokenizer, ["Once upon a time"])
+
+`reading` says how what the target writes becomes what the source reads, `prompt` how
+prompts and chats are read and where texts end, `sampling` how tokens are chosen.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from helix_jax.activations.tokens import tokenizer_fingerprint
+from helix_jax.generation.guesses import make_guesses, make_rules, native_guesses
+from helix_jax.generation.loop import Bounds, Row, bounds_of, run_rows
+from helix_jax.generation.prompt import Prompt, leading_tokens, read_prompt, stop_ids
+from helix_jax.generation.reading import Reader, Reading, make_reader
+from helix_jax.generation.sampling import Sampling
+from helix_jax.generation.stitch import Stitch
+from helix_jax.models import check_vocabulary
+from helix_jax.types import Array
+
+GREEDY = Sampling()
+
+
+class Generated(NamedTuple):
+    """One text.
+
+    Attributes:
+      text: what was written behind the prompt, without stop token and stop string.
+      tokens: target tokens chosen, the stop token included.
+      reason: "stop" (a stop token), "stop_string", "length" (max_new_tokens) or
+        "context" (the models can read no more).
+      steps: tokens chosen.
+      repairs: how often what was fed to the source was taken back.
+      source_tokens: tokens of prompt and text as the source reads them.
+    """
+
+    text: str
+    tokens: list[int]
+    reason: str
+    steps: int
+    repairs: int
+    source_tokens: int
+
+
+def generate(
+    parts: Stitch,
+    source_tokenizer: Any,
+    target_tokenizer: Any,
+    prompts: Sequence[Prompt],
+    *,
+    max_new_tokens: int = 128,
+    sampling: Sampling = GREEDY,
+    key: Array | None = None,
+    stop_tokens: Sequence[int | str] = (),
+    stop_strings: Sequence[str] = (),
+    chat: bool = False,
+    special_tokens: bool = False,
+    on_text: Callable[[int, str], None] | None = None,
+) -> list[Generated]:
+    """Continue each prompt.
+
+    With a map the source reads the text of prompt and answer, encoded anew after each
+    token. A native model reads the tokens that it chose, as `transformers` does.
+    Special tokens of the target that do not stop a text are never chosen.
+
+    Args:
+      parts: `stitch(source, target, map)` or `native(model)`.
+      source_tokenizer, target_tokenizer: of the two models; the same one for `native`.
+      prompts: texts, or with `chat` lists of {"role", "content"}; one batch.
+      max_new_tokens: target tokens for each.
+      sampling: greedy by default.
+      key: PRNG key; needed unless greedy.
+      stop_tokens: ids or spellings of the target, beside those of `prompt.stop_ids`;
+        `declared_stops(model.folder)` are those of a generation_config.json.
+      stop_strings: a text ends where one appears, and does not hold it.
+      chat: render the prompts with the source's chat template; stop at the target's
+        end of turn.
+      special_tokens: spellings of special tokens in prompts mean these tokens.
+      on_text: called with a prompt's number and each new piece of its text.
+
+    Returns:
+      Generated for each prompt.
+
+    Raises:
+      ValueError: prompts that cannot be read or fill the context, settings out of
+        range, a stop token that does not exist, two tokenizers for a native model.
+      CheckpointError: a tokenizer that is not its model's.
+    """
+    key = _check_settings(prompts, max_new_tokens, sampling, key, stop_strings)
+    native = parts.map is None
+    for one, part in (
+        (source_tokenizer, parts.source),
+        (target_tokenizer, parts.target),
+    ):
+        check_vocabulary(one, part.spec.vocab_size, model=part.spec.family)
+    if native and target_tokenizer is not source_tokenizer:
+        prints = map(tokenizer_fingerprint, (source_tokenizer, target_tokenizer))
+        if len(set(prints)) > 1:
+            raise ValueError(
+                "generate: a native model has one tokenizer, got two different ones."
+            )
+    reader = make_reader(source_tokenizer, target_tokenizer, native=native)
+    vocabulary = parts.target.spec.vocab_size
+    rows = []
+    for number, prompt in enumerate(prompts):
+        reading = read_prompt(
+            reader, source_tokenizer, prompt, chat=chat, special_tokens=special_tokens,
+            where=f"prompt {number}",
+        )  # fmt: skip
+        seen = reading.ids if native else _as_target(target_tokenizer, reading)
+        rows.append(Row(reading, prompt=seen, begin=len(reading.text)))
+    bounds = bounds_of(parts, max_new_tokens, stop_strings)
+    _check_lengths(rows, bounds)
+    stops = stop_ids(
+        source_tokenizer, target_tokenizer, vocabulary, extra=stop_tokens, chat=chat
+    )
+    written = {index for index, piece in enumerate(reader.pieces) if piece is not None}
+    suppressed = set(range(vocabulary)) - written - stops
+    rules = make_rules(
+        make_guesses(reader, vocabulary), stops=stops, suppressed=suppressed
+    )
+    run_rows(
+        parts, reader, rows, rules, bounds, sampling=sampling, key=key, on_text=on_text
+    )
+    return [_generated(row) for row in rows]
+
+
+def generate_ids(
+    parts: Stitch,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int = 128,
+    sampling: Sampling = GREEDY,
+    key: Array | None = None,
+    stop_tokens: Sequence[int] = (),
+    suppressed: Sequence[int] = (),
+) -> list[Generated]:
+    """Continue token ids by token ids, without any text.
+
+    What the head chooses is read by the source as it is, so that both must have one
+    vocabulary: for native models, and for stitches of models with the same tokenizer.
+
+    Args:
+      parts, max_new_tokens, sampling, key: as in `generate`.
+      prompts: ids, special tokens included.
+      stop_tokens, suppressed: ids that end a text; ids never chosen.
+
+    Returns:
+      Generated for each prompt, without text.
+
+    Raises:
+      ValueError: as `generate`; ids outside the vocabulary; two vocabularies.
+    """
+    key = _check_settings(prompts, max_new_tokens, sampling, key, ())
+    sizes = [part.spec.vocab_size for part in (parts.source, parts.target)]
+    if sizes[0] != sizes[1]:
+        raise ValueError(
+            f"generate_ids: the source has {sizes[0]} tokens and the target "
+            f"{sizes[1]}; use generate with their tokenizers."
+        )
+    given = {"stop_tokens": stop_tokens, "suppressed": suppressed}
+    given |= {f"prompt {number}": ids for number, ids in enumerate(prompts)}
+    for name, ids in given.items():
+        if any(not 0 <= index < sizes[1] for index in ids):
+            raise ValueError(f"generate_ids: {name} must hold ids below {sizes[1]}.")
+    reader = Reader((), tuple, tuple, np.zeros(0), splits=False, native=True)
+    rows = [
+        Row(Reading(list(ids), tuple(ids), False, "", b"", 0, len(ids)), prompt=ids)
+        for ids in prompts
+    ]
+    bounds = bounds_of(parts, max_new_tokens)
+    _check_lengths(rows, bounds)
+    rules = make_rules(
+        native_guesses(sizes[1]), stops=stop_tokens, suppressed=suppressed
+    )
+    run_rows(parts, reader, rows, rules, bounds, sampling=sampling, key=key)
+    return [_generated(row) for row in rows]
+
+
+def _check_settings(prompts, max_new_tokens, sampling, key, stop_strings) -> Array:
+    """The key, or any for greedy."""
+    if isinstance(prompts, str) or not len(prompts):
+        raise ValueError("generate: prompts must be a list with one prompt or more.")
+    if max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens must be 1 or more, got {max_new_tokens}.")
+    if isinstance(stop_strings, str) or not all(stop_strings):
+        raise ValueError("stop_strings must be a list of strings that are not empty.")
+    if key is None and sampling.temperature > 0:
+        raise ValueError("sampling at a temperature needs a key: jax.random.key(seed).")
+    return jax.random.key(0) if key is None else key
+
+
+def _check_lengths(rows: Sequence[Row], bounds: Bounds) -> None:
+    for number, row in enumerate(rows):
+        length = len(row.reading.ids)
+        if not 0 < length <= bounds.context:
+            raise ValueError(
+                f"prompt {number} has {length} tokens, the models read 1 to "
+                f"{bounds.context}; " + ("shorten it." if length else "it is empty.")
+            )
+
+
+def _as_target(tokenizer: Any, reading: Reading) -> list[int]:
+    """The prompt's text in the target's tokens, for the repetition penalty."""
+    ids = tokenizer(reading.text, add_special_tokens=False)["input_ids"]
+    return [*leading_tokens(tokenizer), *ids]
+
+
+def _generated(row: Row) -> Generated:
+    return Generated(
+        row.answer, row.tokens, row.reason, len(row.tokens), row.repairs,
+        len(row.reading.ids),
+    )  # fmt: skip

@@ -1,0 +1,209 @@
+"""Prompts and chats as the source reads them; the tokens at which the target stops."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from helix_jax.generation.reading import Reader, Reading, open_reading
+
+Prompt = str | Sequence[Mapping[str, str]]
+
+
+def read_prompt(
+    reader: Reader,
+    tokenizer: Any,
+    prompt: Prompt,
+    *,
+    chat: bool,
+    special_tokens: bool,
+    where: str,
+) -> Reading:
+    """A prompt in the source's tokens.
+
+    Args:
+      reader: of the pair.
+      tokenizer: the source's.
+      prompt: a text, or with `chat` a list of {"role", "content"}.
+      chat: render the messages with the source's chat template.
+      special_tokens: spellings of special tokens in the prompt mean these tokens; else
+        they are plain text, and refused in a chat.
+      where: "prompt 3", for messages.
+
+    Raises:
+      ValueError: no text to read, text that is not valid Unicode, no chat template, or
+        messages that it refuses.
+    """
+    text = prompt
+    if chat:
+        text = render_chat(tokenizer, prompt, special_tokens, where)
+    elif not isinstance(prompt, str):
+        raise ValueError(
+            f"{where} must be a string, got {type(prompt).__name__}; lists of messages "
+            "need chat=True."
+        )
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{where} is not valid Unicode ({error.reason} at character "
+            f"{error.start}); decode its bytes with errors='replace'."
+        ) from error
+    prefix = () if chat else leading_tokens(tokenizer)
+    if chat or special_tokens:
+        reading = _open_parsed(reader, tokenizer, prefix, text, where)
+    else:
+        reading = open_reading(reader, prefix, text, behind=False)
+    if not reading.ids:
+        raise ValueError(
+            f"{where} is empty, and the source's tokenizer begins texts with no token "
+            "of its own; give it some text."
+        )
+    return reading
+
+
+def render_chat(
+    tokenizer: Any, messages: Prompt, special_tokens: bool, where: str
+) -> str:
+    """The text of a chat up to where the answer begins, by the chat template."""
+    from jinja2 import TemplateError
+
+    if not getattr(tokenizer, "chat_template", None):
+        raise ValueError(
+            "chat=True needs a chat template, and the source's tokenizer has none; "
+            "give plain prompts, or set tokenizer.chat_template."
+        )
+    kinds = (str, bytes, Mapping)
+    if isinstance(messages, kinds) or not all(
+        isinstance(one, Mapping) and isinstance(one.get("content"), str)
+        for one in messages
+    ):
+        raise ValueError(
+            f"{where} must be a list of messages with 'role' and 'content' strings "
+            "for chat=True."
+        )
+    for one in messages:
+        for spelling in _special(tokenizer).values() if not special_tokens else ():
+            if spelling in one["content"]:
+                raise ValueError(
+                    f"{where}: a message holds {spelling!r}, the spelling of a special "
+                    "token; take it out, or pass special_tokens=True to mean it."
+                )
+    try:
+        return tokenizer.apply_chat_template(
+            list(messages), tokenize=False, add_generation_prompt=True
+        )
+    except TemplateError as error:
+        raise ValueError(
+            f"{where}: the source's chat template refuses the messages: {error}"
+        ) from error
+
+
+def leading_tokens(tokenizer: Any) -> tuple[int, ...]:
+    """The special tokens that a tokenizer puts before every text."""
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.no_padding()
+    encoded = backend.encode("a")
+    count = encoded.special_tokens_mask.index(0)
+    return tuple(encoded.ids[:count])
+
+
+def end_of_turn(tokenizer: Any) -> int | None:
+    """The special token behind an answer in the tokenizer's chat template, if any."""
+    from jinja2 import TemplateError
+
+    if not getattr(tokenizer, "chat_template", None):
+        return None
+    answer = "answer"
+    messages = [
+        {"role": "user", "content": "question"},
+        {"role": "assistant", "content": answer},
+    ]
+    try:
+        text = tokenizer.apply_chat_template(messages, tokenize=False)
+    except TemplateError:
+        return None
+    behind = text[text.rindex(answer) + len(answer) :]
+    special = _special(tokenizer)
+    ids = tokenizer(behind, add_special_tokens=False)["input_ids"]
+    return next((index for index in ids if index in special), None)
+
+
+def stop_ids(
+    source: Any, target: Any, vocabulary: int, *, extra: Sequence[int | str], chat: bool
+) -> set[int]:
+    """The target tokens that end a text.
+
+    They are the target's end and beginning of text, the tokens of the target that are
+    spelled as the source's, `extra`, and in a chat the target's end of turn.
+
+    Args:
+      source, target: the tokenizers.
+      vocabulary: V, rows of the target's head.
+      extra: ids or spellings of more.
+      chat: whether turns end.
+
+    Raises:
+      ValueError: an extra token that the target does not have.
+    """
+    known = target.get_vocab()
+    names = [
+        token
+        for one in (source, target)
+        for token in (one.eos_token, one.bos_token)
+        if token is not None
+    ]
+    found = {known[name] for name in names if name in known}
+    if chat and (turn := end_of_turn(target)) is not None:
+        found.add(turn)
+    for one in extra:
+        index = known.get(one) if isinstance(one, str) else int(one)
+        if index is None or not 0 <= index < vocabulary:
+            raise ValueError(f"the target has no token {one!r} to stop at.")
+        found.add(index)
+    return {index for index in found if index < vocabulary}
+
+
+def declared_stops(folder: Path) -> tuple[int, ...]:
+    """The eos_token_id of a folder's generation_config.json; empty without one."""
+    file = Path(folder) / "generation_config.json"
+    record = json.loads(file.read_text()) if file.is_file() else {}
+    declared = record.get("eos_token_id")
+    if declared is None:
+        return ()
+    return tuple(declared) if isinstance(declared, list) else (declared,)
+
+
+def _open_parsed(reader, tokenizer, prefix, text, where) -> Reading:
+    """A reading whose text begins behind the last special token that it spells."""
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.no_padding()
+    backend.no_truncation()
+    backend.encode_special_tokens = False
+    encoded = backend.encode(text, add_special_tokens=False)
+    special = _special(tokenizer)
+    last = max(
+        (i for i, index in enumerate(encoded.ids) if index in special), default=-1
+    )
+    start = encoded.offsets[last][1] if last >= 0 else 0
+    whole = [*prefix, *encoded.ids]
+    if last < 0:
+        return open_reading(reader, prefix, text, behind=False)
+    opening = [*prefix, *encoded.ids[: last + 1]]
+    for behind in (True, False):
+        reading = open_reading(reader, opening, text[start:], behind=behind)
+        if reading.ids == whole:
+            return reading
+    raise ValueError(
+        f"{where}: the source's tokenizer reads the text behind the special token "
+        f"{encoded.tokens[last]!r} otherwise than it reads that text alone; this kind "
+        "of tokenizer is not supported with special tokens in a prompt."
+    )
+
+
+def _special(tokenizer: Any) -> dict[int, str]:
+    """id -> spelling of every special token."""
+    added = tokenizer.added_tokens_decoder.items()
+    return {index: token.content for index, token in added if token.special}

@@ -1,0 +1,207 @@
+"""Text that grows by the target's bytes, as the source's tokenizer reads it.
+
+What a reading is, whatever tokens led to it:
+
+* The text is the prompt and the bytes of the chosen tokens, read as UTF-8. Bytes that
+  can never become valid are U+FFFD. A special token has no bytes.
+* The source reads its own special tokens, then the whole text, encoded anew, in which
+  the spelling of a special token is plain text. Special tokens that its tokenizer puts
+  behind a text are left out.
+* An unfinished character at the end is read as single-byte tokens where the source has
+  them, and as U+FFFD where it has not.
+
+So that a long text need not be encoded anew for each token, the ids are kept up to the
+last place between a visible ASCII character and a space with an ASCII letter behind it.
+Where no token of the vocabulary reaches across such a place, merges and Viterbi paths
+do not either, and every pre-tokenizer that we know splits there; `make_reader` tries it
+on a few texts, and does without where either fails.
+
+A native reading has no source tokenizer to satisfy: chosen tokens are read as they are.
+"""
+
+import codecs
+import json
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from helix_jax.text.token_bytes import TokenBytes, token_bytes
+
+# A visible character, then a space and a letter; over bytes and over text alike.
+SPLIT = re.compile(r"[!-~](?= [A-Za-z])")
+_PROBES = (("The cat", " sat"), ("Is it 3.5%", " x"), ("\n\t we're", " Done, é 12\n"))
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+class Reader(NamedTuple):
+    """How the bytes of one vocabulary become tokens of another.
+
+    Attributes:
+      pieces: for each target token its bytes, or None.
+      first: encodes a text from its beginning.
+      inside: encodes a text that stands behind another one: no dummy space.
+      byte_ids: [256] the source's single-byte tokens, -1 where there is none.
+      splits: ids before the places of `SPLIT` stay as they are.
+      native: chosen tokens are read as they are.
+    """
+
+    pieces: Sequence[bytes | None]
+    first: Callable[[str], tuple[int, ...]]
+    inside: Callable[[str], tuple[int, ...]]
+    byte_ids: np.ndarray
+    splits: bool
+    native: bool
+
+
+class Reading(NamedTuple):
+    """A text and the source tokens that it is read as.
+
+    Attributes:
+      ids: source tokens, those of `prefix` first.
+      prefix: source tokens before the text: special ones, a chat's opening.
+      behind: the text stands behind others in the prefix (`Reader.inside`).
+      text: whole characters.
+      pending: bytes of an unfinished character behind them.
+      start, fixed: the first `fixed` ids are those of the prefix and `text[:start]`,
+        and will stay so.
+    """
+
+    ids: list[int]
+    prefix: tuple[int, ...]
+    behind: bool
+    text: str
+    pending: bytes
+    start: int
+    fixed: int
+
+
+def make_reader(source: Any, target: Any, *, native: bool) -> Reader:
+    """A reader for two tokenizers.
+
+    Args:
+      source: fast tokenizer whose tokens are read.
+      target: fast tokenizer whose tokens are chosen.
+      native: the two are one, and chosen tokens are read as they are.
+    """
+    table, chosen = token_bytes(source), token_bytes(target)
+    first = _encoder(source.backend_tokenizer.to_str())
+    inside = _encoder(_without_dummy_space(source.backend_tokenizer.to_str()))
+    return Reader(
+        chosen.pieces, first, inside, table.byte_ids,
+        _splits(table, first, inside), native,
+    )  # fmt: skip
+
+
+def open_reading(
+    reader: Reader, prefix: Sequence[int], text: str, *, behind: bool
+) -> Reading:
+    """The reading of a prompt; arguments as in `Reading`."""
+    blank = Reading(
+        list(prefix), tuple(prefix), behind, text, b"", 0, len(prefix)
+    )  # fmt: skip
+    return _read_tail(reader, blank)
+
+
+def extend(reader: Reader, reading: Reading, token: int) -> Reading:
+    """The reading with one more target token behind its text."""
+    piece = reader.pieces[token] if token < len(reader.pieces) else None
+    text, pending = append_bytes(reading.pending, piece or b"")
+    longer = reading._replace(text=reading.text + text, pending=pending)
+    if reader.native:
+        return longer._replace(ids=[*reading.ids, token])
+    return _read_tail(reader, longer)
+
+
+def append_bytes(pending: bytes, piece: bytes) -> tuple[str, bytes]:
+    """Whole characters of pending + piece, and the bytes of an unfinished one."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    text = decoder.decode(pending + piece)
+    return text, decoder.getstate()[0]
+
+
+def read_whole(reader: Reader, reading: Reading) -> list[int]:
+    """The definition: the ids of a reading, encoded anew from the beginning."""
+    encode = reader.inside if reading.behind else reader.first
+    known, unfinished = _unfinished(reader, reading.pending)
+    return [*reading.prefix, *encode(reading.text + known), *unfinished]
+
+
+def _read_tail(reader: Reader, reading: Reading) -> Reading:
+    start, fixed, text = reading.start, reading.fixed, reading.text
+    place = None
+    if reader.splits:
+        for match in SPLIT.finditer(text, start):
+            place = match.end()
+    if place is not None:
+        fixed_ids = _encode_from(reader, reading, start, text[start:place])
+        ids = [*reading.ids[:fixed], *fixed_ids]
+        start, fixed = place, len(ids)
+    else:
+        ids = reading.ids[:fixed]
+    known, unfinished = _unfinished(reader, reading.pending)
+    ids += _encode_from(reader, reading, start, text[start:] + known)
+    ids += unfinished
+    return reading._replace(ids=ids, start=start, fixed=fixed)
+
+
+def _encode_from(reader, reading, start, text):
+    encode = reader.inside if reading.behind or start > 0 else reader.first
+    return encode(text)
+
+
+def _unfinished(reader: Reader, pending: bytes) -> tuple[str, list[int]]:
+    """What stands for the bytes of an unfinished character: text, or ids."""
+    ids = [int(reader.byte_ids[byte]) for byte in pending]
+    return (_REPLACEMENT, []) if min(ids, default=0) < 0 else ("", ids)
+
+
+def _encoder(record: str) -> Callable[[str], tuple[int, ...]]:
+    backend = Tokenizer.from_str(record)
+    backend.no_padding()
+    backend.no_truncation()
+    backend.encode_special_tokens = True
+
+    @lru_cache(maxsize=2**15)  # words come again
+    def encode_short(text: str) -> tuple[int, ...]:
+        return tuple(backend.encode(text, add_special_tokens=False).ids)
+
+    def encode(text: str) -> tuple[int, ...]:
+        return (encode_short if len(text) < 64 else encode_short.__wrapped__)(text)
+
+    return encode
+
+
+def _without_dummy_space(record: str) -> str:
+    """The tokenizer's JSON without the steps that put a space before a text."""
+
+    def mend(part):
+        if not isinstance(part, dict):
+            return part
+        kind = part.get("type")
+        if kind == "Prepend":
+            return {"type": "Sequence", "normalizers": []}
+        changes = {}
+        if "add_prefix_space" in part:
+            changes["add_prefix_space"] = False
+        if kind == "Metaspace":
+            changes["prepend_scheme"] = "never"
+        for name in ("normalizers", "pretokenizers"):
+            if name in part:
+                changes[name] = [mend(step) for step in part[name]]
+        return part | changes
+
+    whole = json.loads(record)
+    changed = {name: mend(whole[name]) for name in ("normalizer", "pre_tokenizer")}
+    return json.dumps(whole | changed)
+
+
+def _splits(table: TokenBytes, first: Callable, inside: Callable) -> bool:
+    """Whether ids before the places of `SPLIT` do not depend on what follows."""
+    across = re.compile(rb"[!-~] ")
+    if any(piece is not None and across.search(piece) for piece in table.pieces):
+        return False
+    return all(first(a + b) == first(a) + inside(b) for a, b in _PROBES)

@@ -1,0 +1,93 @@
+"""Hybrid text equals the slow reference, token for token."""
+
+import jax
+import pytest
+
+from helix_jax.generation import Sampling, generate
+from helix_jax.text.token_bytes import token_bytes
+
+from .conftest import wild
+from .slow import slow_generate
+
+PROMPTS = [
+    "Once upon a time",
+    "def f(x):\n    return  x  # naïve café — 日本",
+    "Hi",
+    "  two spaces, then 🙂",
+]
+PAIRS = [("neox", "llama"), ("llama", "qwen3"), ("llama", "neox")]
+
+
+def check(parts, source, target, *, tokens=24, prompts=PROMPTS, sampling=None, key=3):
+    sampling, key = sampling or Sampling(), jax.random.key(key)
+    found = generate(
+        parts,
+        source,
+        target,
+        prompts,
+        max_new_tokens=tokens,
+        sampling=sampling,
+        key=key,
+    )
+    pieces = token_bytes(target).pieces
+    for row, (prompt, one) in enumerate(zip(prompts, found)):
+        expected = slow_generate(
+            parts, source, target, prompt, row=row, max_new_tokens=tokens,
+            sampling=sampling, key=key,
+        )  # fmt: skip
+        assert one.tokens == expected, f"row {row}: {one}"
+        written = b"".join(pieces[token] or b"" for token in one.tokens)
+        assert one.text == written.decode("utf-8", "replace")
+        assert one.steps == len(one.tokens)
+    return found
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("names", PAIRS)
+def test_wild_maps(pebble, names, seed):
+    (a, source), (b, target) = map(pebble, names)
+    check(wild(a, b, seed), source, target)
+
+
+@pytest.mark.parametrize("names", PAIRS[:2])
+def test_wild_maps_sampled(pebble, names):
+    (a, source), (b, target) = map(pebble, names)
+    found = check(
+        wild(a, b), source, target, sampling=Sampling(temperature=3.0, top_p=0.99)
+    )
+    assert sum(one.repairs for one in found) > 0
+
+
+def test_a_middle_layer_of_the_target(pebble):
+    (a, source), (b, target) = map(pebble, PAIRS[0])
+    parts = wild(a, b, source_layer=3, target_layer=2, target_norm=False)
+    sampling = Sampling(temperature=1.5, top_k=50, repetition_penalty=1.3)
+    check(parts, source, target, sampling=sampling)
+
+
+@pytest.mark.parametrize(
+    "names", [("babyllama-tok361", "stories260K"), ("stories260K", "babyllama-tok361"),
+              ("babyllama-tok105", "stories260K")],
+)  # fmt: skip
+@pytest.mark.parametrize("temperature", [0.0, 2.0])
+def test_pretrained_pairs(pretrained, names, temperature):
+    (a, source), (b, target) = map(pretrained, names)
+    check(wild(a, b), source, target, sampling=Sampling(temperature=temperature))
+
+
+def test_batch_and_block_change_nothing(pebble):
+    """One row alone, or with a watcher, which makes blocks shorter."""
+    (a, source), (b, target) = map(pebble, PAIRS[0])
+    parts, sampling = wild(a, b), Sampling(temperature=1.0)
+    options = {"max_new_tokens": 40, "sampling": sampling, "key": jax.random.key(1)}
+    together = generate(parts, source, target, PROMPTS, **options)
+    alone = generate(parts, source, target, PROMPTS[:1], **options)[0]
+    pieces = {}
+    watched = generate(
+        parts, source, target, PROMPTS, **options,
+        on_text=lambda row, piece: pieces.setdefault(row, []).append(piece),
+    )  # fmt: skip
+    assert alone.tokens == together[0].tokens
+    assert [one.tokens for one in watched] == [one.tokens for one in together]
+    assert ["".join(pieces[row]) for row in range(4)] == [one.text for one in watched]
+    assert len(pieces[0]) > 2

@@ -1,0 +1,81 @@
+"""Native decoding equals transformers' greedy decoding."""
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from tokenizers.normalizers import NFC
+
+from helix_jax.generation import declared_stops, generate, generate_ids, native
+from helix_jax.models import load_tokenizer
+
+from ..models.twins import ENCODERS, TWINS, VOCABULARY
+
+DECODERS = [name for name in TWINS if name not in ENCODERS]
+MODELS = ["stories260K", "llama2xs-280K", "babyllama-tok105", "babyllama-tok361"]
+PROMPTS = ["Once upon a time", "The big dog and the small cat went", "Tom"]
+
+
+def greedy(model, ids, count, **options):
+    """transformers' greedy continuation of one prompt, without padding."""
+    tokens = torch.tensor([ids])
+    with torch.inference_mode():
+        out = model.generate(
+            tokens, attention_mask=torch.ones_like(tokens), do_sample=False,
+            max_new_tokens=count, pad_token_id=0, **options,
+        )  # fmt: skip
+    return out[0, len(ids) :].tolist()
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_every_family(twin, name):
+    theirs, model = twin(name)
+    rng = np.random.default_rng(0)
+    prompts = [rng.integers(3, VOCABULARY, n).tolist() for n in (7, 1, 12, 30)]
+    found = generate_ids(native(model), prompts, max_new_tokens=24, stop_tokens=[2])
+    for ids, one in zip(prompts, found):
+        assert one.tokens == greedy(theirs, ids, 24, eos_token_id=2)
+        assert one.reason == ("stop" if one.tokens[-1] == 2 else "length")
+        # A long-rope model reads everything anew where its table changes.
+        assert one.repairs == 0 or model.spec.rope.long_after is not None
+
+
+def hub_model(folder):
+    transformers.logging.set_verbosity_error()
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager"
+    )
+    return model.eval()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_pretrained(pretrained, shared, name):
+    model, tokenizer = pretrained(name)
+    theirs = hub_model(shared / "models" / name)
+    assert declared_stops(model.folder) == (2,)
+    found = generate(native(model), tokenizer, tokenizer, PROMPTS, max_new_tokens=120)
+    for prompt, one in zip(PROMPTS, found):
+        ids = tokenizer(prompt)["input_ids"]
+        expected = greedy(theirs, ids, 120, eos_token_id=[1, 2], suppress_tokens=[0])
+        assert one.tokens == expected
+        written = tokenizer.decode(ids + one.tokens, skip_special_tokens=True)
+        assert prompt + one.text == written
+
+
+@pytest.mark.parametrize("name", ["llama", "neox", "qwen3"])
+def test_embedded(pebble, name):
+    model, tokenizer = pebble(name)
+    theirs = hub_model(model.folder)
+    found = generate(native(model), tokenizer, tokenizer, PROMPTS, max_new_tokens=60)
+    for prompt, one in zip(PROMPTS, found):
+        ids = tokenizer(prompt)["input_ids"]
+        assert one.tokens == greedy(theirs, ids, 60, eos_token_id=0)
+
+
+def test_a_native_model_has_one_tokenizer(pebble):
+    (model, tokenizer), (_, other) = pebble("llama"), pebble("qwen3")
+    generate(native(model), tokenizer, other, ["x"], max_new_tokens=1)  # they are equal
+    changed = load_tokenizer(str(model.folder))
+    changed.backend_tokenizer.normalizer = NFC()
+    with pytest.raises(ValueError, match="one tokenizer, got two"):
+        generate(native(model), tokenizer, changed, ["x"])
