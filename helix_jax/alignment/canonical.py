@@ -135,20 +135,24 @@ def fit_canonical(
 
 
 def damped_roots(values: Array, penalty: float | Array) -> Array:
-    """Square roots of eigenvalues plus penalty times their mean; zero where no more
-    than rounding."""
+    """Square roots of eigenvalues plus penalty times their mean; zero without variance.
+
+    Where a side does not vary its covariance with the other is rounding alone, which a
+    small penalty would blow up.
+    """
     damped = values + penalty * jnp.mean(values)
-    return jnp.sqrt(jnp.where(damped > rank_threshold(values), damped, 0))
+    return jnp.sqrt(jnp.where(values > rank_threshold(values), damped, 0))
 
 
 def inverse_quality(
     spectrum: Spectrum, penalty: float | Array, mean: Array
 ) -> tuple[Array, Array]:
     """Condition number of a damped covariance, and whether its rows vary at all."""
-    roots = damped_roots(spectrum.values, penalty)
-    smallest = jnp.min(jnp.where(roots > 0, roots, jnp.inf))
-    varies = spectrum.values[0] > jnp.max(rounding_variance(mean))
-    return (roots[0] / smallest) ** 2, varies & jnp.isfinite(smallest)
+    values = spectrum.values
+    damped = values + penalty * jnp.mean(values)
+    smallest = jnp.min(jnp.where(damped > rank_threshold(values), damped, jnp.inf))
+    varies = values[0] > jnp.max(rounding_variance(mean))
+    return damped[0] / smallest, varies & jnp.isfinite(smallest)
 
 
 def require_penalty(

@@ -93,27 +93,30 @@ def _components(cov_xx: Array, cov_xy: Array, *, count: int) -> _Components:
     start = jnp.cos(jnp.arange(dy, dtype=cov_xx.dtype) ** 2)  # in no special direction
     start = start / jnp.linalg.norm(start)
     level = jnp.finfo(cov_xx.dtype).eps * max(dx, dy)
+    tiny = jnp.finfo(cov_xx.dtype).tiny
     first = jnp.linalg.norm(cov_xy)
 
     def component(carry, place):
-        cross, left, loadings, guess = carry
+        cross, left, loadings, guess, more = carry
         found = _leading(cross, guess + 1e-3 * start)
         w = product(cross, found.vector)
         w = w / jnp.where(found.value > 0, found.value, 1)
         r = w - product(left, product(loadings.T, w))
         spread = product(cov_xx, r)
         variance = product(r, spread)
-        exists = (found.value > level * first) & (variance > 0)
+        share = variance / jnp.maximum(product(w, product(cov_xx, w)), tiny)
+        exists = more & (found.value > level * first) & (share > level)
         safe = jnp.where(exists, variance, 1)
         p, q = (jnp.where(exists, z / safe, 0) for z in (spread, product(cross.T, r)))
-        cross = cross - variance * jnp.outer(p, q)
+        cross = cross - jnp.where(exists, variance, 0) * jnp.outer(p, q)
         left = left + jnp.outer(jnp.where(exists, r, 0), place)
         loadings = loadings + jnp.outer(p, place)
-        carry = cross, left, loadings, found.second
+        carry = cross, left, loadings, found.second, exists
         return carry, (q, variance, exists, found.converged)
 
-    carry = cov_xy, left, loadings, start
-    (_, left, _, _), (right, *rest) = jax.lax.scan(component, carry, jnp.arange(count))
+    carry = cov_xy, left, loadings, start, jnp.ones((), bool)
+    places = jnp.eye(count, dtype=cov_xx.dtype)
+    (_, left, *_), (right, *rest) = jax.lax.scan(component, carry, places)
     return _Components(left, right.T, *rest)
 
 
