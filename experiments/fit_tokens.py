@@ -1,0 +1,162 @@
+r"""A map between token states of two models, and what the target's head makes of it.
+
+    python -m experiments.fit_tokens --workdir=runs/fit_tokens --source=DIR_OR_ID \
+      --target=DIR_OR_ID --data=NAME_FILE_OR_FOLDER --map=kl
+
+Fitted on tokens of the fit split, chosen on the select split, scored on documents of
+the test split beside the native models and the controls; the map is in WORKDIR/map.
+--map is ridge, kl or mlp, see `token_maps.py`.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.states import open_corpus
+from experiments.token_maps import (
+    TokenMap,
+    TokenMapOptions,
+    TokenSides,
+    fit_token_map,
+    load_token_sides,
+    sample_texts,
+)
+from helix_jax.alignment import save_map
+from helix_jax.errors import RunError
+from helix_jax.generation.metrics import native_sums, teacher_forced
+from helix_jax.generation.scores import generation_scores
+from helix_jax.generation.stitch import stitch
+from helix_jax.models import Model, resolve_layers
+from helix_jax.reports import markdown_table
+from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
+from helix_jax.runs.program import start_program
+from helix_jax.text.corpus import Corpus
+
+
+@dataclasses.dataclass(frozen=True)
+class FitTokensConfig(TokenMapOptions):
+    """Flags of the experiment."""
+
+    workdir: str = option("", "work directory; the map is in WORKDIR/map")
+    resamples: int = option(2000, "bootstrap resamples of documents")
+    tiny: bool = option(False, "8,000 token pairs, one epoch")
+
+
+def score_token_map(
+    sides: TokenSides,
+    fitted: TokenMap,
+    corpus: Corpus,
+    options: TokenMapOptions,
+    *,
+    resamples: int = 2000,
+) -> dict[str, float]:
+    """Teacher-forced measures on the test split, as in `generation.scores`.
+
+    The ridge map is an arm of its own where another map was fitted.
+    """
+    parts = stitch(
+        sides.source, sides.target, fitted.map, source_layer=options.source_layer,
+        target_layer=options.target_layer, source_norm=options.source_norm,
+        target_norm=options.target_norm,
+    )  # fmt: skip
+    texts = sample_texts(
+        corpus, "test", options.test_pairs, max_tokens=options.max_tokens
+    )
+    arms = dict(fitted.controls)
+    if fitted.map is not fitted.ridge.fit.map:
+        arms = {"ridge": fitted.ridge.fit.map, **arms}
+    scored = teacher_forced(
+        parts, sides.target, sides.source_tokenizer, sides.target_tokenizer,
+        lambda: iter(texts), controls=arms, key=jax.random.key(options.seed),
+        max_tokens=options.max_tokens,
+    )  # fmt: skip
+    own = native_sums(
+        sides.source, sides.source_tokenizer, lambda: iter(texts),
+        max_tokens=options.max_tokens,
+    )  # fmt: skip
+    found = generation_scores(scored, own, resamples=resamples)
+    if "ridge" in arms:
+        native, ridge, mapped = (
+            found[f"generation/perplexity_{name}"]
+            for name in ("native_target", "mapped_ridge", "mapped")
+        )
+        found["generation/gap_closed"] = (ridge - mapped) / (ridge - native)
+        found["generation/log_gap_closed"] = np.log(ridge / mapped) / np.log(
+            ridge / native
+        )
+    return found
+
+
+def save_token_map(
+    folder: Path,
+    fitted: TokenMap,
+    sides: TokenSides,
+    corpus: Corpus,
+    options: TokenMapOptions,
+) -> None:
+    """Write the map with what it was made of."""
+
+    def record(model: Model, layer: int, normed: bool) -> dict[str, Any]:
+        layers = list(resolve_layers(model.spec, (layer,)))
+        return {
+            **model.fingerprint, "layers": layers, "final_norm": normed,
+            "pooling": "token", "max_tokens": options.max_tokens,
+            "text": {**corpus.fingerprint, "split": "fit"},
+        }  # fmt: skip
+
+    save_map(
+        folder,
+        fitted.map,
+        source=record(sides.source, options.source_layer, options.source_norm),
+        target=record(sides.target, options.target_layer, options.target_norm),
+        penalty=float(fitted.ridge.fit.penalty),
+        split="fit",
+    )
+
+
+def score_table(summary: dict[str, float]) -> str:
+    """Every arm with its measures."""
+    start = "generation/perplexity_mapped"
+    arms = [
+        name.removeprefix(start) for name in summary
+        if name.startswith(start) and not name.endswith(("_low", "_high"))
+    ]  # fmt: skip
+    measures = ("perplexity_mapped", "kl_nats", "agreement_top1", "agreement_top5")
+    rows = [
+        [arm.removeprefix("_") or "mapped"]
+        + [summary[f"generation/{name}{arm}"] for name in measures]
+        for arm in arms
+    ]
+    for side in ("target", "source"):
+        perplexity = summary[f"generation/perplexity_native_{side}"]
+        rows.append([f"native {side}", perplexity, "", "", ""])
+    return markdown_table(["map", "perplexity", *measures[1:]], rows)
+
+
+def run(config: FitTokensConfig) -> dict[str, float]:
+    """Fit, score, write the map; see the module docstring."""
+    if config.tiny:
+        config = dataclasses.replace(
+            config, pairs=8000, select_pairs=2000, test_pairs=2000, epochs=1,
+            hidden=32, batch=64, max_tokens=64, resamples=100,
+        )  # fmt: skip
+    if not (config.workdir and config.source and config.target):
+        raise RunError("fit_tokens: --workdir, --source and --target are required.")
+    directory = open_run(config.workdir, config)
+    if is_done(directory):
+        return read_summary(directory)
+    corpus, sides = open_corpus(config), load_token_sides(config)
+    fitted = fit_token_map(sides, corpus, config, snapshots=directory.folder)
+    save_token_map(directory.folder / "map", fitted, sides, corpus, config)
+    summary = fitted.numbers | score_token_map(
+        sides, fitted, corpus, config, resamples=config.resamples
+    )
+    print(score_table(summary))
+    return finish_run(directory, summary)
+
+
+if __name__ == "__main__":
+    start_program(FitTokensConfig, run)

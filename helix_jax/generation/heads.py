@@ -1,0 +1,82 @@
+"""What teacher-forced measures read: states of a stitch's arms, and frozen heads."""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from helix_jax.activations.token_states import TokenSide
+from helix_jax.alignment import StateMap, derangement
+from helix_jax.generation.stitch import Part, Stitch, native, read_head, run_stitch
+from helix_jax.models import Model
+from helix_jax.types import Array
+
+
+@struct.dataclass
+class Head:
+    """The head of a model as a pytree: [..., D] states -> [..., V] float32 logits.
+
+    Attributes:
+      parts: a stitch whose target has the head, without a map.
+    """
+
+    parts: Stitch
+
+    def __call__(self, states: Array) -> Array:
+        states = states.astype(self.parts.target.params["embed"].dtype)
+        return read_head(self.parts, states)
+
+
+@struct.dataclass
+class ArmStates:
+    """The states of one stitch under several maps, for `TokenSide`.
+
+    Attributes:
+      parts: cuts and models.
+      maps: A maps; None where source and target are one model.
+    """
+
+    parts: Stitch
+    maps: tuple[StateMap | None, ...]
+
+    def __call__(self, tokens: Array, mask: Array) -> Array:
+        arms = [
+            run_stitch(self.parts.replace(map=map), tokens, mask)[0]
+            for map in self.maps
+        ]
+        return jnp.stack(arms).astype(jnp.float32)
+
+
+def head_of(target: Part) -> Head:
+    """The head of a stitch's target, on the states that `run_stitch` gives."""
+    # Only what the head reads: the other parameters would be carried along.
+    names = ("embed", "embed_out", "final_norm", "head", "head_transform", "head_norm")
+    params = {name: target.params[name] for name in names if name in target.params}
+    part = target.replace(params=params)
+    return Head(Stitch(part, part, None))
+
+
+def permuted_head(head: Head, key: Array) -> Head:
+    """The control: every output vector belongs to another token, chosen at random."""
+    return PermutedHead(head, derangement(key, head.parts.target.spec.vocab_size))
+
+
+@struct.dataclass
+class PermutedHead:
+    """A head whose logits are permuted over the vocabulary by order [V] int."""
+
+    head: Head
+    order: Array
+
+    def __call__(self, states: Array) -> Array:
+        return self.head(states)[..., self.order]
+
+
+def native_side(model: Model, tokenizer) -> TokenSide:
+    """A model's own last states, raw, as its `native` head reads them."""
+    return TokenSide(ArmStates(native(model), (None,)), tokenizer, model.spec)
+
+
+def arm_side(parts: Stitch, maps: tuple[StateMap, ...], source_tokenizer) -> TokenSide:
+    """The states of a stitch under some maps at every source token."""
+    maps = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), maps)
+    return TokenSide(ArmStates(parts, maps), source_tokenizer, parts.source.spec)
