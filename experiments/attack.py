@@ -23,7 +23,6 @@ from functools import partial
 import numpy as np
 from tqdm import tqdm
 
-from experiments.classify import ClassifyConfig, make_task
 from experiments.fit import choose_map, pair_moments
 from experiments.states import (
     PairOptions,
@@ -32,6 +31,7 @@ from experiments.states import (
     paired_states,
     with_stores,
 )
+from experiments.tasks import make_task
 from helix_jax import assets
 from helix_jax.alignment import AffineMap, apply_map
 from helix_jax.attacks import (
@@ -150,7 +150,7 @@ def real(config: AttackConfig) -> Setting:
         for name, layer in zip(names, (config.source_layer, config.target_layer))
     ]
     pairs = {s: paired_states(*sides, corpus, s, options) for s in SPLITS}
-    task = make_task(pairs, classes, ClassifyConfig())
+    task = make_task(pairs, classes)
     chosen = choose_map({split: pair_moments(pair) for split, pair in pairs.items()})
     mapped = np.concatenate(
         [np.asarray(apply_map(chosen.fit.map, task.x[s])) for s in SPLITS[1:]]

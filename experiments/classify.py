@@ -23,7 +23,7 @@ Reference: arXiv 2603.18908, the tables of classification.
 
 import dataclasses
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -37,12 +37,19 @@ from experiments.states import (
     paired_states,
     with_stores,
 )
+from experiments.tasks import (
+    Task,
+    draw,
+    make_task,
+    read_mapped,
+    save_right,
+    score,
+    trained_probe,
+)
 from helix_jax.activations import Pair
 from helix_jax.alignment import (
-    AffineMap,
     Moments,
     accumulate,
-    apply_map,
     fit_ridge,
     merge,
     save_map,
@@ -50,13 +57,8 @@ from helix_jax.alignment import (
 )
 from helix_jax.errors import RunError
 from helix_jax.probes import (
-    Probe,
-    bootstrap_interval,
-    calibration_error,
-    macro_f1,
     predict_logits,
     save_probe,
-    train_probe,
 )
 from helix_jax.reports import (
     Bars,
@@ -66,11 +68,16 @@ from helix_jax.reports import (
     markdown_table,
     save_blocks,
 )
-from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
+from helix_jax.runs import (
+    finish_run,
+    is_done,
+    open_run,
+    option,
+    read_summary,
+)
 from helix_jax.runs.program import start_program
 from helix_jax.text.corpus import Corpus, require_labels
 from helix_jax.text.docstrings import content_key
-from helix_jax.text.hashing import document_of, unit_hash
 from helix_jax.types import Text
 
 SPLITS = ("fit", "select", "test")
@@ -96,30 +103,6 @@ class ClassifyConfig(PairOptions):
     seeds: int = option(3, "draws of the few-shot texts and of the controls")
     resamples: int = option(2000, "bootstrap resamples of documents")
     tiny: bool = option(False, "600 texts, 64 tokens each at most")
-
-
-class Task(NamedTuple):
-    """Everything an arm is read and scored with; dictionaries are by split.
-
-    Attributes:
-      x, y: source states [N, dx], target states [N, dy].
-      labels: [N] int.
-      ids: [N] text ids.
-      classes: names of the C classes.
-      target_probe, source_probe: trained on the fit split of y and of x.
-      documents: document of each test text.
-      resamples: of the bootstrap.
-    """
-
-    x: dict[str, np.ndarray]
-    y: dict[str, np.ndarray]
-    labels: dict[str, np.ndarray]
-    ids: dict[str, list[str]]
-    classes: tuple[str, ...]
-    target_probe: Probe
-    source_probe: Probe
-    documents: list[str]
-    resamples: int
 
 
 def run(config: ClassifyConfig) -> dict[str, float]:
@@ -149,108 +132,41 @@ def _compute(config: ClassifyConfig) -> dict[str, float]:
     pairs = {
         split: paired_states(source, target, corpus, split, options) for split in SPLITS
     }
-    task = make_task(pairs, classes, config)
+    task = make_task(pairs, classes, config.resamples)
     moments = {split: pair_moments(pair) for split, pair in pairs.items()}
     chosen = choose_map(moments)
     _save(config, pairs["fit"], task, chosen.fit)
     summary = {"data/classes": len(classes)}
     summary |= {f"data/{split}_texts": len(pair.x) for split, pair in pairs.items()}
     summary |= fit_summary(chosen, moments)
-    summary |= score(
-        task, "target", [predict_logits(task.target_probe, task.y["test"])]
-    )
-    summary |= score(
-        task, "source", [predict_logits(task.source_probe, task.x["test"])]
-    )
-    summary |= score(task, "mapped", [read_mapped(task, chosen.fit.map)])
     controls = [
         control_maps(pairs["fit"], moments["fit"], chosen, jax.random.key(seed))
         for seed in range(config.seeds)
     ]
-    for name in ("shuffled", "random"):
-        summary |= score(
-            task, name, [read_mapped(task, maps[name]) for maps in controls]
-        )
-    largest = np.bincount(task.labels["fit"], minlength=len(classes)).argmax()
-    constant = np.zeros((len(task.documents), len(classes)))
-    constant[:, largest] = 1
-    summary |= score(task, "majority", [constant])
+    arms = {
+        "target": [predict_logits(task.target_probe, task.y["test"])],
+        "source": [predict_logits(task.source_probe, task.x["test"])],
+        "mapped": [read_mapped(task, chosen.fit.map)],
+        "shuffled": [read_mapped(task, maps["shuffled"]) for maps in controls],
+        "random": [read_mapped(task, maps["random"]) for maps in controls],
+        "majority": [_constant(task)],
+    }
     if config.public:
         public = _public_moments(config, options, source, target, corpus)
-        summary |= public_arms(task, public, config)
-        summary |= few_shot_arms(task, config)
+        arms |= public_arms(task, public, config) | few_shot_arms(task, config)
+    for name, logits in arms.items():
+        summary |= score(task, name, logits)
+    save_right(Path(config.workdir), task, arms)
     return summary
-
-
-def make_task(
-    pairs: dict[str, Pair], classes: tuple[str, ...], config: ClassifyConfig
-) -> Task:
-    """Read the states and train both sides' probes."""
-    x = {split: pair.x.read() for split, pair in pairs.items()}
-    y = {split: pair.y.read() for split, pair in pairs.items()}
-    labels = {split: pair.labels for split, pair in pairs.items()}
-    target_probe, source_probe = (
-        _trained(z["fit"], labels["fit"], z["select"], labels["select"], len(classes))
-        for z in (y, x)
-    )
-    ids = {split: pair.ids for split, pair in pairs.items()}
-    documents = [document_of(one) for one in ids["test"]]
-    return Task(
-        x, y, labels, ids, classes, target_probe, source_probe, documents,
-        config.resamples,
-    )  # fmt: skip
-
-
-def read_mapped(task: Task, affine: AffineMap) -> np.ndarray:
-    """The target's probe on mapped source states of the test split: [N, C] logits."""
-    return predict_logits(task.target_probe, apply_map(affine, task.x["test"]))
-
-
-def score(task: Task, name: str, logits: list[Any]) -> dict[str, float]:
-    """Accuracy with its interval, macro-F1 and calibration of one arm.
-
-    Args:
-      task: labels and documents of the test split.
-      name: of the arm.
-      logits: one [N, C] for each seed; scores are means over seeds.
-
-    Returns:
-      test/NAME_accuracy with _low and _high (and _std over seeds where several), the
-      others beside it.
-    """
-    truth = task.labels["test"]
-    logits = [np.asarray(one) for one in logits]
-    right = np.array([one.argmax(-1) == truth for one in logits], np.float64)
-    interval = bootstrap_interval(
-        right.mean(axis=0), task.documents, resamples=task.resamples
-    )
-    start = f"test/{name}"
-    scores = {
-        f"{start}_accuracy": float(interval.value),
-        f"{start}_accuracy_low": float(interval.low),
-        f"{start}_accuracy_high": float(interval.high),
-        f"{start}_macro_f1": np.mean(
-            [
-                float(macro_f1(one.argmax(-1), truth, len(task.classes)))
-                for one in logits
-            ]
-        ),
-        f"{start}_calibration_error": np.mean(
-            [float(calibration_error(one, truth)) for one in logits]
-        ),
-    }
-    if len(logits) > 1:
-        scores[f"{start}_accuracy_std"] = float(np.std(right.mean(axis=1)))
-    return scores
 
 
 def public_arms(
     task: Task, public: dict[str, Moments], config: ClassifyConfig
-) -> dict[str, float]:
+) -> dict[str, list[Any]]:
     """Maps of public text, alone and with a few texts of the task; no labels."""
     path = fit_ridge(public["fit"])
     affine = select_penalty(path, public["select"]).fit.map
-    summary = score(task, "public", [read_mapped(task, affine)])
+    arms = {"public": [read_mapped(task, affine)]}
     for count in map(int, config.few_shot):
         logits = []
         for seed in range(config.seeds):
@@ -261,13 +177,13 @@ def public_arms(
             mixed = merge(public["fit"], own._replace(count=weight))
             chosen = select_penalty(fit_ridge(mixed), public["select"])
             logits.append(read_mapped(task, chosen.fit.map))
-        summary |= score(task, f"public_{count}", logits)
-    return summary
+        arms[f"public_{count}"] = logits
+    return arms
 
 
-def few_shot_arms(task: Task, config: ClassifyConfig) -> dict[str, float]:
+def few_shot_arms(task: Task, config: ClassifyConfig) -> dict[str, list[Any]]:
     """Probes on a few labelled source states; a quarter of them chooses the penalty."""
-    summary = {}
+    arms = {}
     for count in map(int, config.few_shot):
         logits = []
         for seed in range(config.seeds):
@@ -279,34 +195,19 @@ def few_shot_arms(task: Task, config: ClassifyConfig) -> dict[str, float]:
                     f"classify: the {count} texts of --few_shot drawn with seed {seed} "
                     "are of one class; ask for more."
                 )
-            probe = _trained(
+            probe = trained_probe(
                 x[held:], labels[held:], x[:held], labels[:held], len(task.classes)
             )
             logits.append(predict_logits(probe, task.x["test"]))
-        summary |= score(task, f"few_shot_{count}", logits)
-    return summary
+        arms[f"few_shot_{count}"] = logits
+    return arms
 
 
-def _trained(x: Any, labels: Any, x_select: Any, labels_select: Any, classes: int):
-    """The probe whose penalty is best on the select rows."""
-    chosen = train_probe(x, labels, x_select, labels_select, classes)
-    if not bool(chosen.ok):
-        raise RunError(
-            f"classify: the probe of penalty {float(chosen.penalty):g} has not "
-            "converged; are there NaN or constant states?"
-        )
-    return chosen.probe
-
-
-def draw(ids: list[str], count: int, seed: int) -> np.ndarray:
-    """Rows of `count` texts, by a hash of their ids."""
-    if count >= len(ids):
-        raise RunError(
-            f"classify: --few_shot asks for {count} texts, the fit split has "
-            f"{len(ids)}."
-        )
-    order = [unit_hash(one, salt=f"few-shot {seed}") for one in ids]
-    return np.argsort(order)[:count]
+def _constant(task: Task) -> np.ndarray:
+    """[N, C] logits that name the largest class of the fit split."""
+    count = len(task.classes)
+    largest = np.bincount(task.labels["fit"], minlength=count).argmax()
+    return np.tile(np.eye(count)[largest], (len(task.documents), 1))
 
 
 def result_rows(summary: dict[str, float]) -> tuple[list[str], list[list[str]]]:

@@ -29,7 +29,6 @@ import dataclasses
 import jax
 import numpy as np
 
-from experiments.classify import draw
 from experiments.fit import choose_map, control_maps, pair_moments
 from experiments.states import (
     PairOptions,
@@ -38,6 +37,7 @@ from experiments.states import (
     states_of,
     with_stores,
 )
+from experiments.tasks import draw
 from helix_jax.activations import Pair, join
 from helix_jax.alignment import (
     AffineMap,

@@ -21,13 +21,13 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from experiments.classify import ClassifyConfig, make_task
 from experiments.fit import choose_map, pair_moments
 from experiments.states import (
     PairOptions,
     open_corpus,
     pair_splits,
 )
+from experiments.tasks import make_task
 from helix_jax.alignment import apply_map
 from helix_jax.errors import RunError
 from helix_jax.ood import energy_score
@@ -122,7 +122,7 @@ def real_problem(config: EncryptedConfig) -> Problem:
     corpus = open_corpus(config)
     classes = require_labels(corpus)
     pairs = pair_splits(config, corpus, SPLITS)
-    task = make_task(pairs, classes, ClassifyConfig())
+    task = make_task(pairs, classes)
     chosen = choose_map({split: pair_moments(pair) for split, pair in pairs.items()})
     affine = chosen.fit.map
     x = np.concatenate([np.asarray(apply_map(affine, task.x[s])) for s in SPLITS])

@@ -23,13 +23,13 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from experiments.classify import ClassifyConfig, make_task, read_mapped, score
 from experiments.fit import pair_moments
 from experiments.states import (
     PairOptions,
     open_corpus,
     pair_splits,
 )
+from experiments.tasks import make_task, read_mapped, score
 from helix_jax.alignment import (
     AffineMap,
     Moments,
@@ -181,7 +181,7 @@ def _real(config: PrivateFitConfig) -> dict[str, float]:
     corpus = open_corpus(config)
     classes = require_labels(corpus)
     pairs = pair_splits(config, corpus, ("fit", "select", "test"))
-    task = make_task(pairs, classes, ClassifyConfig())
+    task = make_task(pairs, classes)
     fit, private, summary = encrypted_moments(
         task.x["fit"], task.y["fit"], ids=list(pairs["fit"].ids),
         profile=config.profile, rank=config.rank or None,

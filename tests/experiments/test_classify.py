@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.classify import ClassifyConfig, draw, run
+from experiments.classify import ClassifyConfig, run
 from experiments.states import load_side, open_corpus, states_of, with_stores
+from experiments.tasks import compare_arms, draw
+from helix_jax.errors import RunError
 
 REQUIRED = {
     f"test/{arm}_accuracy{end}"
@@ -118,3 +120,20 @@ def test_draws_depend_on_id_and_seed_alone():
     assert set(first) != set(draw(ids, 10, 1))
     with pytest.raises(ValueError, match="asks for 50 texts"):
         draw(ids, 50, 0)
+
+
+def test_two_arms_are_compared_on_the_same_texts(done):
+    config, summary = done
+    loss = compare_arms(config.workdir, "target", "mapped", resamples=200)
+    arms = (summary[f"test/{arm}_accuracy"] for arm in ("target", "mapped"))
+    first, second = arms
+    assert float(loss.value) == pytest.approx(first - second)
+    assert float(loss.low) <= float(loss.value) <= float(loss.high)
+    width = float(loss.high - loss.low)
+    apart = sum(
+        summary[f"test/{arm}_accuracy_high"] - summary[f"test/{arm}_accuracy_low"]
+        for arm in ("target", "mapped")
+    )
+    assert width < apart  # what makes a text hard for both cancels
+    with pytest.raises(RunError, match="no arm 'teacher'"):
+        compare_arms(config.workdir, "teacher", "mapped")

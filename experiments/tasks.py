@@ -1,0 +1,170 @@
+"""A classification task read by both sides' probes, and how its arms are scored."""
+
+import io
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from helix_jax.activations import Pair
+from helix_jax.alignment import AffineMap, apply_map
+from helix_jax.errors import RunError
+from helix_jax.probes import (
+    Probe,
+    calibration_error,
+    macro_f1,
+    predict_logits,
+    train_probe,
+)
+from helix_jax.runs import write_atomically
+from helix_jax.stats import Interval, bootstrap_interval, paired_interval
+from helix_jax.text.hashing import document_of, unit_hash
+
+
+class Task(NamedTuple):
+    """Everything an arm is read and scored with; dictionaries are by split.
+
+    Attributes:
+      x, y: source states [N, dx], target states [N, dy].
+      labels: [N] int.
+      ids: [N] text ids.
+      classes: names of the C classes.
+      target_probe, source_probe: trained on the fit split of y and of x.
+      documents: document of each test text.
+      resamples: of the bootstrap.
+    """
+
+    x: dict[str, np.ndarray]
+    y: dict[str, np.ndarray]
+    labels: dict[str, np.ndarray]
+    ids: dict[str, list[str]]
+    classes: tuple[str, ...]
+    target_probe: Probe
+    source_probe: Probe
+    documents: list[str]
+    resamples: int
+
+
+def make_task(
+    pairs: dict[str, Pair], classes: tuple[str, ...], resamples: int = 2000
+) -> Task:
+    """Read the states and train both sides' probes."""
+    x = {split: pair.x.read() for split, pair in pairs.items()}
+    y = {split: pair.y.read() for split, pair in pairs.items()}
+    labels = {split: pair.labels for split, pair in pairs.items()}
+    target_probe, source_probe = (
+        trained_probe(
+            z["fit"], labels["fit"], z["select"], labels["select"], len(classes)
+        )
+        for z in (y, x)
+    )
+    ids = {split: pair.ids for split, pair in pairs.items()}
+    documents = [document_of(one) for one in ids["test"]]
+    return Task(
+        x, y, labels, ids, classes, target_probe, source_probe, documents,
+        resamples,
+    )  # fmt: skip
+
+
+def read_mapped(task: Task, affine: AffineMap) -> np.ndarray:
+    """The target's probe on mapped source states of the test split: [N, C] logits."""
+    return predict_logits(task.target_probe, apply_map(affine, task.x["test"]))
+
+
+def score(task: Task, name: str, logits: list[Any]) -> dict[str, float]:
+    """Accuracy with its interval, macro-F1 and calibration of one arm.
+
+    Args:
+      task: labels and documents of the test split.
+      name: of the arm.
+      logits: one [N, C] for each seed; scores are means over seeds.
+
+    Returns:
+      test/NAME_accuracy with _low and _high (and _std over seeds where several), the
+      others beside it.
+    """
+    truth = task.labels["test"]
+    logits = [np.asarray(one) for one in logits]
+    right = _rights(task, logits)
+    interval = bootstrap_interval(
+        right.mean(axis=0), task.documents, resamples=task.resamples
+    )
+    start = f"test/{name}"
+    scores = {
+        f"{start}_accuracy": float(interval.value),
+        f"{start}_accuracy_low": float(interval.low),
+        f"{start}_accuracy_high": float(interval.high),
+        f"{start}_macro_f1": np.mean(
+            [
+                float(macro_f1(one.argmax(-1), truth, len(task.classes)))
+                for one in logits
+            ]
+        ),
+        f"{start}_calibration_error": np.mean(
+            [float(calibration_error(one, truth)) for one in logits]
+        ),
+    }
+    if len(logits) > 1:
+        scores[f"{start}_accuracy_std"] = float(np.std(right.mean(axis=1)))
+    return scores
+
+
+def _rights(task: Task, logits: list[Any]) -> np.ndarray:
+    """[seeds, N] 1.0 where an arm is right."""
+    truth = task.labels["test"]
+    return np.array([np.asarray(one).argmax(-1) == truth for one in logits], float)
+
+
+def save_right(folder: Path, task: Task, arms: dict[str, list[Any]]) -> None:
+    """WORKDIR/right.npz: documents of test texts, and which arms are right."""
+    rows = {name: _rights(task, logits).mean(0) for name, logits in arms.items()}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, documents=np.array(task.documents), **rows)
+    write_atomically(folder / "right.npz", buffer.getvalue())
+
+
+def compare_arms(
+    folder: str | Path, name: str, other: str, *, resamples: int = 2000
+) -> Interval:
+    """Accuracy of one arm less that of another, on the same texts.
+
+    Args:
+      folder: work directory of a run that has ended.
+      name, other: arms of it.
+      resamples: of the paired bootstrap over documents.
+
+    Returns:
+      Interval of the difference.
+
+    Raises:
+      RunError: the run has no such arm.
+    """
+    with np.load(Path(folder) / "right.npz") as rows:
+        missing = [arm for arm in (name, other) if arm not in rows]
+        if missing:
+            raise RunError(f"{folder} has no arm {missing[0]!r}, only {list(rows)}.")
+        return paired_interval(
+            rows[name], rows[other], rows["documents"], resamples=resamples
+        )
+
+
+def trained_probe(x: Any, labels: Any, x_select: Any, labels_select: Any, classes: int):
+    """The probe whose penalty is best on the select rows."""
+    chosen = train_probe(x, labels, x_select, labels_select, classes)
+    if not bool(chosen.ok):
+        raise RunError(
+            f"classify: the probe of penalty {float(chosen.penalty):g} has not "
+            "converged; are there NaN or constant states?"
+        )
+    return chosen.probe
+
+
+def draw(ids: list[str], count: int, seed: int) -> np.ndarray:
+    """Rows of `count` texts, by a hash of their ids."""
+    if count >= len(ids):
+        raise RunError(
+            f"classify: --few_shot asks for {count} texts, the fit split has "
+            f"{len(ids)}."
+        )
+    order = [unit_hash(one, salt=f"few-shot {seed}") for one in ids]
+    return np.argsort(order)[:count]
