@@ -173,7 +173,7 @@ def public_arms(
             rows = draw(task.ids["fit"], count, seed)
             own = accumulate([(task.x["fit"][rows], task.y["fit"][rows])])
             share = config.few_shot_share
-            weight = public["fit"].count * share / (1 - share)
+            weight = np.asarray(public["fit"].count) * share / (1 - share)
             mixed = merge(public["fit"], own._replace(count=weight))
             chosen = select_penalty(fit_ridge(mixed), public["select"])
             logits.append(read_mapped(task, chosen.fit.map))
