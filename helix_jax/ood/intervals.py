@@ -1,0 +1,149 @@
+"""Intervals of detection metrics: documents resampled, and DeLong's standard error.
+
+Known and strange rows come from two corpora, so each side's documents are drawn with
+replacement from its own; a row counts as often as its document was drawn. The sort is
+done once: a resample is a weighted count at each distinct score.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from helix_jax.ood.metrics import (
+    DetectionMetrics,
+    count_scores,
+    detection_metrics,
+    metrics_of_counts,
+)
+from helix_jax.stats import Interval
+from helix_jax.types import Array
+
+_CELLS_AT_ONCE = 2_000_000
+
+
+def detection_intervals(
+    known: Any,
+    strange: Any,
+    known_documents: Sequence[str] | np.ndarray,
+    strange_documents: Sequence[str] | np.ndarray,
+    *,
+    resamples: int = 1000,
+    level: float = 0.95,
+    key: Array | None = None,
+) -> dict[str, Interval]:
+    """Every metric of `detection_metrics` with its interval.
+
+    Args:
+      known: [N] float, scores of in-distribution rows.
+      strange: [M] float, scores of out-of-distribution rows.
+      known_documents: [N] document of each row.
+      strange_documents: [M].
+      resamples: R.
+      level: share of resamples inside.
+      key: jax.random key; None is jax.random.key(0).
+
+    Returns:
+      name -> Interval of floats (percentiles).
+
+    Raises:
+      ValueError: rows and documents differ, fewer than two documents on a side, a level
+        outside (0, 1), no resamples, or as `detection_metrics`.
+
+    Reference: Efron and Tibshirani 1993, section 13.3; documents as units: Davison and
+      Hinkley 1997, section 3.8.
+    """
+    if not 0 < level < 1 or resamples < 1:
+        raise ValueError(
+            "detection_intervals: level needs to be in (0, 1) and resamples 1 or more, "
+            f"got {level} and {resamples}."
+        )
+    values = detection_metrics(known, strange)
+    scores = count_scores(known, strange).scores[::-1]
+    sides = [
+        (_codes(name, side, documents), np.searchsorted(scores, np.asarray(side)))
+        for name, side, documents in (
+            ("known", known, known_documents),
+            ("strange", strange, strange_documents),
+        )
+    ]
+    key = jax.random.key(0) if key is None else key
+    generator = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    found = []
+    at_once = max(1, min(resamples, _CELLS_AT_ONCE // len(scores)))
+    for start in range(0, resamples, at_once):
+        number = min(at_once, resamples - start)
+        counts = [
+            np.stack([_resampled(generator, *side, len(scores)) for _ in range(number)])
+            for side in sides
+        ]
+        found.append(metrics_of_counts(*counts))
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    return {
+        name: Interval(value, *map(float, np.quantile(np.concatenate(every), tails)))
+        for name, value, every in zip(DetectionMetrics._fields, values, zip(*found))
+    }
+
+
+def auroc_standard_error(known: Any, strange: Any) -> float:
+    """DeLong's standard error of AUROC, for rows that are independent.
+
+    With v_i the share of known rows below strange row i (ties count half) and u_j the
+    share of strange rows above known row j: var(v) / M + var(u) / N.
+
+    Args:
+      known: [N] float, at least 2.
+      strange: [M] float, at least 2.
+
+    Returns:
+      The standard error.
+
+    Raises:
+      ValueError: fewer than two rows on a side, or as `detection_metrics`.
+
+    Reference: DeLong, DeLong, Clarke-Pearson 1988; by sorting: Sun and Xu 2014.
+    """
+    known, strange = np.asarray(known), np.asarray(strange)
+    detection_metrics(known, strange)
+    if min(len(known), len(strange)) < 2:
+        raise ValueError(
+            "auroc_standard_error: needs two rows or more on each side, got "
+            f"{len(known)} and {len(strange)}."
+        )
+
+    def share_below(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+        others = np.sort(others)
+        sides = (np.searchsorted(others, rows, side) for side in ("left", "right"))
+        return sum(sides) / (2 * len(others))
+
+    return float(
+        np.sqrt(
+            np.var(share_below(strange, known), ddof=1) / len(strange)
+            + np.var(share_below(known, strange), ddof=1) / len(known)
+        )
+    )
+
+
+def _codes(name: str, side: Any, documents: Any) -> np.ndarray:
+    if np.shape(documents) != np.shape(side):
+        raise ValueError(
+            f"detection_intervals: needs the document of each of {len(side)} {name} "
+            f"rows, got {list(np.shape(documents))}."
+        )
+    names, codes = np.unique(np.asarray(documents), return_inverse=True)
+    if len(names) < 2:
+        raise ValueError(
+            f"detection_intervals: the {name} rows are of {len(names)} document; needs "
+            "two or more. Check the ids, or the split."
+        )
+    return codes
+
+
+def _resampled(
+    generator: np.random.Generator, codes: np.ndarray, places: np.ndarray, length: int
+) -> np.ndarray:
+    """[T] weights at each score, descending, of one draw of documents."""
+    documents = codes.max() + 1
+    drawn = np.bincount(generator.integers(documents, size=documents), None, documents)
+    return np.bincount(places, drawn[codes], length)[::-1]

@@ -1,0 +1,122 @@
+"""Mahalanobis distance to the nearest class, and relative to all rows together.
+
+With class means mu_c, the covariance S within classes (one for all), and the mean mu
+and covariance T of all rows together,
+
+    mahalanobis           min_c d_c,  d_c = (x - mu_c)' S^-1 (x - mu_c)
+    relative_mahalanobis  min_c d_c - (x - mu)' T^-1 (x - mu)
+
+The second takes off what is unusual in any class, which in wide states is most of d_c.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from helix_jax import checks
+from helix_jax.linalg import product, rank_threshold, spectrum_of, wide, wide_dtype
+from helix_jax.ood.classes import class_means
+from helix_jax.types import Array
+
+
+class Mahalanobis(NamedTuple):
+    """Whitened class means and background.
+
+    Attributes:
+      mean: [D] of all rows.
+      within: [D, D] W with W W' = S^-1.
+      total: [D, D] the same of T.
+      centres: [C, D] (mu_c - mean) W; infinite for a class without rows.
+    """
+
+    mean: Array
+    within: Array
+    total: Array
+    centres: Array
+
+
+@wide
+def fit_mahalanobis(
+    x: Array, labels: Array, *, num_classes: int, penalty: float = 1e-6
+) -> Mahalanobis:
+    """Class means and covariances of the rows that a classifier knows.
+
+    Args:
+      x: [N, D] float, states of the fit split.
+      labels: [N] int.
+      num_classes: C. Classes without rows are left out.
+      penalty: added to both covariances, relative to their mean variance. With no more
+        rows than D + C the covariance within classes is singular, and distances to new
+        rows grow as 1 / penalty along the missing directions; 0 leaves these out.
+
+    Returns:
+      Mahalanobis.
+
+    Raises:
+      ValueError: NaN, labels out of range, one class only, a negative penalty, or
+        states that do not vary.
+
+    Reference: Lee et al. 2018, arXiv 1807.03888, equation 2; Ren et al. 2021, arXiv
+      2106.09022, equations 2 to 5.
+    """
+    who = "fit_mahalanobis"
+    if not penalty >= 0:
+        raise ValueError(f"{who}: penalty must not be negative, got {penalty}.")
+    x, means, mean = class_means(who, x, labels, num_classes=num_classes)
+    rest = x - jnp.take(means, jnp.asarray(labels), axis=0)
+    around = x - mean
+    within = _whitening(product(rest.T, rest) / x.shape[0], penalty)
+    total = _whitening(product(around.T, around) / x.shape[0], penalty)
+    present = jnp.all(jnp.isfinite(means), axis=1, keepdims=True)
+    centres = product(jnp.where(present, means, mean) - mean, within)
+    return Mahalanobis(mean, within, total, jnp.where(present, centres, jnp.inf))
+
+
+def _whitening(covariance: Array, penalty: float) -> Array:
+    values, basis = spectrum_of(covariance)
+    damped = values + penalty * jnp.mean(values)
+    keep = damped > rank_threshold(values)
+    return basis * jnp.where(keep, 1 / jnp.sqrt(jnp.where(keep, damped, 1)), 0)
+
+
+@wide
+def mahalanobis_score(fitted: Mahalanobis, x: Array) -> Array:
+    """Squared distance to the nearest class.
+
+    Args:
+      fitted: Mahalanobis of width D.
+      x: [N, D] float.
+
+    Returns:
+      [N] float64 where the backend has it.
+
+    Raises:
+      ValueError: another width, or NaN.
+    """
+    return _nearest(fitted, _centred("mahalanobis_score", fitted, x))
+
+
+@wide
+def relative_mahalanobis_score(fitted: Mahalanobis, x: Array) -> Array:
+    """Squared distance to the nearest class minus that to all rows; as above."""
+    z = _centred("relative_mahalanobis_score", fitted, x)
+    return _nearest(fitted, z) - jnp.sum(product(z, fitted.total) ** 2, axis=1)
+
+
+def _centred(who: str, fitted: Mahalanobis, x: Array) -> Array:
+    checks.require_matrix(who, "x", x)
+    checks.require_width(who, "x", x.shape[1], fitted.mean.shape[0])
+    checks.require_finite(who, "x", x)
+    return jnp.asarray(x).astype(wide_dtype()) - fitted.mean
+
+
+def _nearest(fitted: Mahalanobis, z: Array) -> Array:
+    white = product(z, fitted.within)
+    known = jnp.isfinite(fitted.centres[:, :1])
+    centres = jnp.where(known, fitted.centres, 0)
+    squares = (
+        jnp.sum(white**2, axis=1, keepdims=True)
+        - 2 * product(white, centres.T)
+        + jnp.sum(centres**2, axis=1)
+    )
+    return jnp.min(jnp.where(known[:, 0], jnp.maximum(squares, 0), jnp.inf), axis=1)

@@ -1,0 +1,80 @@
+"""A linear one-class score: least squares of the number one on the states.
+
+    w = (E[x x'] + r I)^-1 E[x],     score = |1 - x' w|
+
+The hyperplane x'w = 1 is pressed to the known rows; without labels, logits or
+distances, one inner product a row: also what an encrypted linear layer can compute.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from helix_jax import checks
+from helix_jax.linalg import product, spectrum_of, wide, wide_dtype
+from helix_jax.types import Array
+
+
+class OneClass(NamedTuple):
+    """A direction; weights [D]."""
+
+    weights: Array
+
+
+@wide
+def fit_one_class(mean: Array, covariance: Array, *, penalty: float = 1e-3) -> OneClass:
+    """Fit from the first two moments of the known rows.
+
+    Args:
+      mean: [D], such as `moments.mean_y`.
+      covariance: [D, D], such as `moments.cov_yy`.
+      penalty: r relative to the mean second moment of a dimension; positive.
+
+    Returns:
+      OneClass.
+
+    Raises:
+      ValueError: NaN, shapes that differ, a penalty not above zero, or a mean of zero,
+        which no direction can tell from other rows.
+
+    Reference: Choi 2009, "Least squares one-class support vector machine", equation 6,
+      with a linear kernel and the plane at 1.
+    """
+    mean, covariance = (jnp.asarray(z).astype(wide_dtype()) for z in (mean, covariance))
+    if covariance.shape != mean.shape * 2:
+        raise ValueError(
+            f"fit_one_class: covariance needs shape {list(mean.shape * 2)}, got "
+            f"{list(covariance.shape)}."
+        )
+    checks.require_finite("fit_one_class", "mean", mean)
+    checks.require_finite("fit_one_class", "covariance", covariance)
+    if not penalty > 0:
+        raise ValueError(f"fit_one_class: penalty must be positive, got {penalty}.")
+    if checks.is_concrete(mean) and not bool(jnp.any(mean != 0)):
+        raise ValueError(
+            "fit_one_class: the mean is zero, so no plane lies at the rows. Use states "
+            "that are not centred."
+        )
+    values, basis = spectrum_of(covariance + jnp.outer(mean, mean))
+    damped = values + penalty * jnp.mean(values)
+    return OneClass(product(basis, product(mean, basis) / damped))
+
+
+@wide
+def one_class_score(fitted: OneClass, x: Array) -> Array:
+    """|1 - x'w| for each row, the distance from the plane.
+
+    Args:
+      fitted: OneClass of width D.
+      x: [N, D] float.
+
+    Returns:
+      [N] float, not negative.
+
+    Raises:
+      ValueError: another width, or NaN.
+    """
+    checks.require_matrix("one_class_score", "x", x)
+    checks.require_width("one_class_score", "x", x.shape[1], fitted.weights.shape[0])
+    checks.require_finite("one_class_score", "x", x)
+    return jnp.abs(1 - product(jnp.asarray(x).astype(wide_dtype()), fitted.weights))
