@@ -1,13 +1,16 @@
 """The client of an encrypted linear layer: the only holder of the secret key."""
 
+import math
 import os
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from helix_jax.errors import KeyRoleError, ProtocolError
-from helix_jax.private import encryption, packing, residues, wire, words
+from helix_jax.private import encryption, packing, wire, words
 from helix_jax.private.layer import Layer
+from helix_jax.private.packing import Plan
 from helix_jax.private.profiles import find_profile
 from helix_jax.private.seal import SecretKey
 from helix_jax.types import Array
@@ -95,8 +98,10 @@ class Client:
             packed = np.concatenate(
                 [packing.pack_query(one, plan) for one in rows[group]]
             )
-            message = residues.scaled_residues(packed, layer.query_bits, self.profile)
-            seeded = encryption.encrypt(message, self._secret.residues, self.profile)
+            seeded = encryption.encrypt_numbers(
+                packed[:, : plan.tile], layer.query_bits, self._secret.residues,
+                self.profile,
+            )  # fmt: skip
             seeds.append(seeded.seed)
             firsts.append(wire.pack_residues(seeded.first, self.profile))
         number = os.urandom(16)
@@ -107,8 +112,11 @@ class Client:
             payload=b"".join([*seeds, *firsts]),
         )  # fmt: skip
 
-    def decrypt(self, answer: bytes) -> np.ndarray:
+    def decrypt(self, answer: bytes | Iterator[bytes]) -> np.ndarray:
         """Read the answer to a message of this client.
+
+        Args:
+          answer: the message, whole or in pieces as they arrive.
 
         Returns:
           [k] or [B, k] float64: x W + b to layer.error, or what the layer's policy
@@ -118,7 +126,13 @@ class Client:
           ProtocolError: it is malformed, or answers no open query.
           KeyRoleError: it is for another key.
         """
-        message = wire.read(answer, "answer", self.profile, self.key)
+        if isinstance(answer, Iterator):
+            pieces = wire.Pieces(answer, "answer")
+            header = pieces.take(wire.HEADER_BYTES)
+            message = wire.read(header, "answer", self.profile, self.key, whole=False)
+        else:
+            message = wire.read(answer, "answer", self.profile, self.key)
+            pieces = wire.Pieces([message.payload], "answer")
         pending = self._pending.get(message.number)
         if pending is None:
             raise ProtocolError(
@@ -126,38 +140,41 @@ class Client:
                 "answer was read before."
             )
         plan, queries = pending.layer.plan, int(np.prod(pending.shape))
-        numbers = plan.classes + plan.answers * plan.degree
-        wire.expect_sizes(
-            message,
-            (plan.width, plan.classes, plan.tiles, queries),
-            queries * numbers * words.WORD_BYTES,
-        )
-        shape = (queries, numbers)
-        content = wire.unpack_integers(message.payload, shape, words.WORD_BYTES)
+        sizes = (plan.width, plan.classes, plan.tiles, queries)
+        wire.expect_sizes(message, sizes, words.answers_length(plan, queries))
+        opened, done = np.empty((queries, plan.classes)), 0
+        for answers, results in plan.parts:
+            numbers = results + answers * plan.degree
+            for group in packing.groups(queries):
+                shape = (group.stop - group.start, numbers)
+                data = pieces.take(math.prod(shape) * words.WORD_BYTES)
+                content = wire.unpack_integers(data, shape, words.WORD_BYTES)
+                opened[group, done : done + results] = self._open(
+                    content[:, :results], content[:, results:], plan
+                )
+            done += results
+        pieces.finish()
         del self._pending[message.number]
-        opened = [
-            self._open(content[group], pending.layer)
-            for group in packing.groups(queries)
-        ]
-        return np.concatenate(opened).reshape(*pending.shape, plan.classes)
+        return self._scaled(opened, pending.layer).reshape(*pending.shape, -1)
 
-    def _open(self, content: np.ndarray, layer: Layer) -> np.ndarray:
-        """Results [B, k] of words [B, k + answers N]."""
-        plan, count = layer.plan, len(content)
-        first = np.zeros((count, plan.answers * plan.rows), np.int64)
-        first[:, : plan.classes] = content[:, : plan.classes]
+    def _open(self, first: np.ndarray, second: np.ndarray, plan: Plan) -> np.ndarray:
+        """Phases [B, n] of one part: words [B, n] and [B, a N]."""
+        count, results = first.shape
+        second = second.reshape(-1, plan.degree)
+        whole = np.zeros((count, len(second) // count * plan.rows), np.int64)
+        whole[:, :results] = first
         phases = words.open_words(
-            self._secret,
-            first.reshape(-1, plan.rows),
-            content[:, plan.classes :].reshape(-1, plan.degree),
-            plan.positions,
+            self._secret, whole.reshape(-1, plan.rows), second, plan.positions
         )
-        results = phases.reshape(count, -1)[:, : plan.classes]
+        return phases.reshape(count, -1)[:, :results]
+
+    def _scaled(self, phases: np.ndarray, layer: Layer) -> np.ndarray:
+        """Results of phases [B, k]."""
         if layer.policy.name == "order":  # a uniform offset, so modulo q
             modulus = float(self.profile.modulus)
-            results = results - results[:, :1]
-            results -= modulus * np.rint(results / modulus)
-        return np.ldexp(results, -layer.result_bits)
+            phases = phases - phases[:, :1]
+            phases -= modulus * np.rint(phases / modulus)
+        return np.ldexp(phases, -layer.result_bits)
 
     def __reduce__(self):
         raise TypeError("a Client is not copied or pickled: it holds a secret key.")

@@ -38,7 +38,7 @@ class Seeded(NamedTuple):
 
 
 def encrypt(message: np.ndarray, secret: np.ndarray, profile: Profile) -> Seeded:
-    """Encrypt by the secret key.
+    """Encrypt residues by the secret key.
 
     Args:
       message: [T, L, N] int64 residues, coefficients.
@@ -48,20 +48,54 @@ def encrypt(message: np.ndarray, secret: np.ndarray, profile: Profile) -> Seeded
     Returns:
       Seeded, of noise at most `sampling.ERROR_BOUND` a coefficient.
     """
+    drawn = _draw(message.shape[0], profile)
+    first = _encrypt(message, *drawn[1:], secret, profile=profile)
+    return Seeded(drawn[0], np.asarray(first))
+
+
+def encrypt_numbers(
+    values: np.ndarray, bits: int, secret: np.ndarray, profile: Profile
+) -> Seeded:
+    """Encrypt round(values 2^bits) by the secret key.
+
+    Args:
+      values: [T, n] float64, finite, the first n coefficients.
+      bits: of the scale, at most 100.
+      secret: [L, N] int64, transformed.
+      profile: of the ring.
+
+    Returns:
+      Seeded, as `encrypt` gives.
+    """
+    high, low, low_bits = residues.split_scaled(values, bits)
+    power = residues.power_of_two(low_bits, profile)
+    drawn = _draw(len(values), profile)
+    first = _encrypt_split(high, low, power, *drawn[1:], secret, profile=profile)
+    return Seeded(drawn[0], np.asarray(first))
+
+
+def _draw(tiles: int, profile: Profile) -> tuple[bytes, np.ndarray, np.ndarray]:
+    """A fresh seed, the second parts [T, L, N] that it stands for, errors [T, N]."""
     seed = os.urandom(sampling.SEED_BYTES)
-    tiles = message.shape[0]
     uniform = sampling.uniform_residues(seed, (tiles,), profile)
-    errors = sampling.centred_binomial((tiles, profile.degree))
-    first = _encrypt(message, errors, uniform, secret, profile=profile)
-    return Seeded(seed, np.asarray(first))
+    return seed, uniform, sampling.centred_binomial((tiles, profile.degree))
 
 
-@residues.exact("profile")
-def _encrypt(message, errors, uniform, secret, *, profile: Profile):
+def _encrypted(message, uniform, errors, secret, *, profile: Profile):
     primes = residues.column(profile)
-    noisy = residues.reduce(message + errors[:, None, :], primes)
     product = residues.multiply(uniform, secret, primes)
-    return residues.subtract(residues.transform(noisy, profile), product, primes)
+    noisy = residues.transform(message + errors[:, None, :], profile)
+    return residues.subtract(noisy, product, primes)
+
+
+def _encrypted_split(high, low, power, uniform, errors, secret, *, profile: Profile):
+    message = residues.join(high, low, power, profile)
+    message = jnp.pad(message, ((0, 0), (0, 0), (0, profile.degree - high.shape[-1])))
+    return _encrypted(message, uniform, errors, secret, profile=profile)
+
+
+_encrypt = residues.exact("profile")(_encrypted)
+_encrypt_split = residues.exact("profile")(_encrypted_split)
 
 
 def make_public_key(secret: np.ndarray, profile: Profile) -> Seeded:

@@ -17,7 +17,7 @@ import numpy as np
 
 from helix_jax.alignment import AffineMap, Moments
 from helix_jax.errors import ProtocolError
-from helix_jax.private import encryption, packing, residues, wire, words
+from helix_jax.private import encryption, packing, wire, words
 from helix_jax.private.client import Client
 from helix_jax.private.fit_plan import FitOffer, pack_rows, plan_fit, rows_digest
 from helix_jax.types import Array
@@ -94,8 +94,9 @@ class FitClient:
         profile, plan, client = self._client.profile, self.plan, self._client
         for number in range(start, plan.chunks):
             packed = pack_rows(self._x, plan, number * plan.chunk)
-            message = residues.scaled_residues(packed, self._bits, profile)
-            seeded = encryption.encrypt(message, client._secret.residues, profile)
+            seeded = encryption.encrypt_numbers(
+                packed, self._bits, client._secret.residues, profile
+            )
             yield wire.write(
                 "rows", profile, key=client.key, number=bytes(16),
                 sizes=(number, plan.width, plan.rows),

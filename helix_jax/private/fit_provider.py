@@ -22,6 +22,7 @@ import numpy as np
 
 from helix_jax.errors import KeyRoleError, ProtocolError
 from helix_jax.private import flooding, residues, sampling, wire, words
+from helix_jax.private.accounts import PublicKey
 from helix_jax.private.fit_plan import (
     KERNEL_BITS,
     FitOffer,
@@ -30,7 +31,6 @@ from helix_jax.private.fit_plan import (
     rows_digest,
 )
 from helix_jax.private.profiles import Profile, find_profile
-from helix_jax.private.provider import PublicKey
 from helix_jax.types import Array
 
 LIMB_BITS = 28

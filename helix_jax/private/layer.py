@@ -19,6 +19,8 @@ from helix_jax.private import flooding, packing, sampling, wire, words
 from helix_jax.private.packing import Plan
 from helix_jax.private.policies import Policy
 from helix_jax.private.profiles import Profile
+from helix_jax.private.weights import measure_kernel
+from helix_jax.types import Array
 
 MAX_INPUT_NORM = 1e30
 MAX_RESULT_BITS = 1000  # above log2 q where results are small
@@ -112,13 +114,13 @@ class Scales:
 
 
 def choose_scales(
-    kernel: np.ndarray, bias: np.ndarray, *, input_norm: float, plan: Plan,
+    kernel: Array, bias: np.ndarray, *, input_norm: float, plan: Plan,
     profile: Profile, policy: Policy, shared: tuple[int, int] | None = None,
 ) -> Scales:  # fmt: skip
     """The scales of least error, or those that several providers share.
 
     Args:
-      kernel: [d, k] float64.
+      kernel: [d, k] real, read in blocks of columns.
       bias: [k] float64.
       input_norm: largest |x|_2.
       plan: of the layer.
@@ -130,13 +132,14 @@ def choose_scales(
       ValueError: the weights are too large, or too unequal, for the modulus.
     """
     width, degree = plan.width, plan.degree
-    columns = np.linalg.norm(kernel, axis=0)
+    sizes = measure_kernel(kernel)
+    columns = np.sqrt(sizes.squares)
     reach = input_norm * max(columns.max(), 1e-30) + np.abs(bias).max()
     # Half of q, less 1/16 for floods and noise.
     room = math.log2(profile.modulus) - 1 - 0.1 - policy.extra_bits
     result_bits = min(math.floor(room - math.log2(reach)), MAX_RESULT_BITS)
-    norms = packing.answer_norms(kernel, plan, order=1)
-    lengths = packing.answer_norms(kernel, plan, order=2)
+    norms = packing.answer_norms(sizes.sums, plan, order=1)
+    lengths = packing.answer_norms(sizes.squares, plan, order=2)
     if profile.guarded:
         # The flood's standard deviation, R / sqrt 3, over 2^result_bits.
         per_query = sampling.ERROR_BOUND * float(np.linalg.norm(norms))
@@ -147,7 +150,7 @@ def choose_scales(
     per_query = max(per_query, 1e-30)
     query_bits = round((result_bits + math.log2(per_query / per_kernel)) / 2)
     query_bits = max(min(query_bits, result_bits - 1), 1)
-    largest = max(np.abs(kernel).max(), 1e-30)
+    largest = max(sizes.largest, 1e-30)
     most = math.floor(60 - math.log2(largest))
     kernel_bits = min(result_bits - query_bits, most)
     query_bits = min(result_bits - kernel_bits, 100)

@@ -19,12 +19,14 @@ from typing import NamedTuple
 import numpy as np
 
 from helix_jax.private.profiles import Profile
-from helix_jax.private.words import WORD_BYTES
 
+WORD_BYTES = 5  # of one number of an answer, see `words`
 MAX_WIDTH = 16_384
 MAX_CLASSES = 200_000
 MAX_QUERIES = 1024  # in one message
 GROUP = 8  # queries computed at once
+PART = 32  # most answer ciphertexts computed at once
+PART_PRODUCTS = 512  # most polynomials of weights in them
 
 
 class Plan(NamedTuple):
@@ -52,6 +54,22 @@ class Plan(NamedTuple):
     def positions(self) -> np.ndarray:
         """[r] coefficients of an answer that hold results."""
         return np.arange(self.rows) * self.tile + self.tile - 1
+
+    @property
+    def part(self) -> int:
+        """Answer ciphertexts that are computed and sent at once."""
+        most = min(PART, max(1, PART_PRODUCTS // self.tiles))
+        return -(-self.answers // -(-self.answers // most))
+
+    @property
+    def parts(self) -> list[tuple[int, int]]:
+        """(answers, results) of the parts of an answer, in order."""
+        sizes, classes = [], self.classes
+        for start in range(0, self.answers, self.part):
+            answers = min(self.part, self.answers - start)
+            sizes.append((answers, min(answers * self.rows, classes)))
+            classes -= sizes[-1][1]
+        return sizes
 
 
 def plan_tiles(width: int, classes: int, profile: Profile, tiles: int) -> Plan:
@@ -166,29 +184,31 @@ def pack_query(x: np.ndarray, plan: Plan) -> np.ndarray:
 
 def pack_kernel(kernel: np.ndarray, plan: Plan) -> np.ndarray:
     """Weights in coefficients: [d, k] to [answers, T, N], zero elsewhere."""
-    padded = np.zeros((plan.tiles * plan.tile, plan.answers * plan.rows), kernel.dtype)
-    padded[: plan.width, : plan.classes] = kernel
+    xp = kernel.__array_namespace__()  # numpy, or JAX under jit
+    missing = plan.tiles * plan.tile - plan.width
+    padded = xp.pad(
+        kernel, ((0, missing), (0, plan.answers * plan.rows - plan.classes))
+    )
     blocks = padded.reshape(plan.tiles, plan.tile, plan.answers, plan.rows)
     rows = blocks[:, ::-1].transpose(2, 0, 3, 1)
-    packed = np.zeros((plan.answers, plan.tiles, plan.degree), kernel.dtype)
     used = plan.rows * plan.tile
-    packed[:, :, :used] = rows.reshape(plan.answers, plan.tiles, used)
-    return packed
+    packed = rows.reshape(plan.answers, plan.tiles, used)
+    return xp.pad(packed, ((0, 0), (0, 0), (0, plan.degree - used)))
 
 
-def answer_norms(kernel: np.ndarray, plan: Plan, *, order: int) -> np.ndarray:
+def answer_norms(sums: np.ndarray, plan: Plan, *, order: int) -> np.ndarray:
     """[k] norm of all the weights that share an answer with each result.
 
     A query's errors fill all coefficients of its ciphertexts, so that every row of an
     answer's polynomial of weights adds to the noise of every result in it.
 
     Args:
-      kernel: [d, k] float64.
+      sums: [k] float64, sum of |w|^order of each class.
       plan: which results share an answer.
       order: 1 or 2, of the norm.
     """
     powers = np.zeros(plan.answers * plan.rows)
-    powers[: plan.classes] = (np.abs(kernel) ** order).sum(axis=0)
+    powers[: plan.classes] = sums
     totals = powers.reshape(plan.answers, plan.rows).sum(axis=1) ** (1 / order)
     return np.repeat(totals, plan.rows)[: plan.classes]
 

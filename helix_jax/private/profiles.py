@@ -22,7 +22,7 @@ class Profile:
       name: what both sides call it.
       code: its number in messages.
       degree: N, a power of two; coefficients a ciphertext.
-      primes: of the modulus, each 1 modulo 2N and below 2^56.
+      primes: of the modulus, each 1 modulo 2N and below 2^55.
       statistical_bits: answers leak at most 2^-statistical_bits (total variation) of
         anything but the result; 0 leaves answers as they are, for public weights.
     """
@@ -54,8 +54,8 @@ PROFILES = {
     for profile in (
         # log2 q = 109 of 109: room for results, 40 bits of flooding and the noise.
         Profile("guarded", 1, 4096, (36028797018652673, 18014398509309953), 40),
-        # log2 q = 63 of 109.
-        Profile("open", 2, 4096, (281474976694273, 40961), 0),
+        # log2 q = 64 of 109, in primes whose residues fill 32 bits.
+        Profile("open", 2, 4096, (4294729729, 4294828033), 0),
         # log2 q = 54 of 54: half the bytes of "open" for a twentieth of its accuracy.
         Profile("compact", 3, 2048, (18014398509404161,), 0),
     )

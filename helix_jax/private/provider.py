@@ -12,93 +12,37 @@ Reference: Paillier-style re-randomisation for CKKS: ours, see `flooding`. Modul
 """
 
 import secrets
-import threading
-from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from helix_jax.errors import KeyRoleError, ProtocolError
-from helix_jax.private import (
-    encryption,
-    flooding,
-    packing,
-    residues,
-    sampling,
-    wire,
-    words,
-)
+from helix_jax.private import flooding, packing, residues, sampling, wire, words
+from helix_jax.private.accounts import Account, PublicKey
 from helix_jax.private.layer import MAX_INPUT_NORM, Layer, choose_scales
 from helix_jax.private.masks import MaskContent, MaskPool
 from helix_jax.private.packing import Plan
 from helix_jax.private.policies import ORDER_HIGH_BITS, ORDER_LOW_BITS, Policy
 from helix_jax.private.profiles import Profile, find_profile
+from helix_jax.private.weights import Weights
 from helix_jax.types import Array
 
-_CHUNK = 32  # answer ciphertexts computed at once
-_REMEMBERED = 100_000  # query numbers kept for each key, to refuse replays
+_PREPARED = 256  # most answer ciphertexts whose masks are made ahead
 
 
-class PublicKey:
-    """A client's public key: encryptions for its owner, and nothing else.
+class _Cover(NamedTuple):
+    """What is added to one query's answer.
 
     Attributes:
-      profile: of the ring.
-      key: 16 bytes, its name.
+      scale: factor of the product.
+      part: answers -> (first, second) of their MaskContent.
     """
 
-    def __init__(self, bundle: bytes, profile: Profile):
-        """Read a client's bundle.
-
-        Raises:
-          ProtocolError: it is malformed.
-        """
-        message = wire.read(bundle, "key", profile)
-        length = sampling.SEED_BYTES + wire.residues_length(1, profile)
-        wire.expect_sizes(message, (profile.degree, len(profile.primes)), length)
-        payload = message.payload
-        if wire.key_name(payload) != message.key:
-            raise ProtocolError("key: its name is not the hash of its content.")
-        self.profile, self.key = profile, message.key
-        seed, rest = payload[: sampling.SEED_BYTES], payload[sampling.SEED_BYTES :]
-        self._b = wire.unpack_residues(rest, 1, profile, "key")[0]
-        self._a = sampling.uniform_residues(bytes(seed), (1,), profile)[0]
-
-    def encrypt_zeros(self, count: int) -> tuple[Array, Array]:
-        """See `encryption.encrypt_zeros`."""
-        return encryption.encrypt_zeros(self._b, self._a, count, self.profile)
-
-
-class _Account:
-    """What the provider keeps for one client key."""
-
-    def __init__(self, pool: MaskPool | None, budget: int | None):
-        self.pool, self.left = pool, budget
-        self.seen: OrderedDict[bytes, None] = OrderedDict()
-        self.lock = threading.Lock()
-
-    def charge(self, number: bytes, queries: int) -> None:
-        """Count the queries of one message.
-
-        Raises:
-          ProtocolError: it was answered before, or the budget is spent.
-        """
-        with self.lock:
-            if number in self.seen:
-                raise ProtocolError(
-                    f"query {number.hex()} was answered before; encrypt it anew."
-                )
-            if self.left is not None and self.left < queries:
-                raise ProtocolError(
-                    f"this key's budget of queries is spent: {self.left} are left, "
-                    f"{queries} were asked."
-                )
-            if self.left is not None:
-                self.left -= queries
-            self.seen[number] = None
-            if len(self.seen) > _REMEMBERED:
-                self.seen.popitem(last=False)
+    scale: int
+    part: Callable[[slice], tuple[Array, Array]]
 
 
 class Provider:
@@ -112,12 +56,13 @@ class Provider:
         self, kernel: Array, bias: Array | None = None, *, input_norm: float,
         profile: str = "guarded", policy: str = "logits", minimise: str = "time",
         tiles: int | None = None, budget: int | None = None,
-        shared: tuple[int, int] | None = None,
+        shared: tuple[int, int] | None = None, weights_bytes: int = 2**31,
     ):  # fmt: skip
         """Prepare a layer.
 
         Args:
-          kernel: [d, k] float, finite.
+          kernel: [d, k] real, finite: an array, or anything with a shape whose slices
+            are arrays, such as a memory-mapped file.
           bias: [k] float, finite; None is zero.
           input_norm: largest |x|_2 of a query; larger ones are refused by the client.
           profile: name of the parameters.
@@ -127,16 +72,18 @@ class Provider:
           budget: queries that each client key may ask; None is no limit.
           shared: scales of several providers whose answers are to be added, from
             `shared_scales`; None chooses the best for this layer alone.
+          weights_bytes: memory for transformed weights. What does not fit is made
+            anew for every message, from `kernel`, which must then not be changed.
 
         Raises:
           ValueError: shapes, values or sizes that cannot be.
         """
-        kernel = np.asarray(kernel)
-        if kernel.ndim != 2:
+        if not hasattr(kernel, "shape"):
+            kernel = np.asarray(kernel)
+        if len(kernel.shape) != 2:
             raise ValueError(
                 f"Provider: kernel needs shape [d, k], got {list(kernel.shape)}."
             )
-        kernel = packing.check_rows("Provider: kernel", kernel, kernel.shape[1])
         bias = np.zeros(kernel.shape[1]) if bias is None else np.asarray(bias)
         if bias.shape != kernel.shape[1:]:
             raise ValueError(
@@ -170,31 +117,14 @@ class Provider:
             float(input_norm), self._scales.error, parsed,
         )  # fmt: skip
         self._budget = budget
-        self._weights = self._transformed(kernel)
-        used = np.zeros(plan.answers * plan.rows)
-        used[: plan.classes] = bias
-        self._bias = residues.scaled_residues(
-            used.reshape(plan.answers, plan.rows), self._scales.result_bits, own
+        self._weights = Weights(
+            kernel, self._scales.kernel_bits, plan, own, weights_bytes
         )
-        self._accounts: dict[bytes, _Account] = {}
-
-    def _transformed(self, kernel: np.ndarray) -> list[Array]:
-        """Weights as residues [chunk, T, L, N], transformed, in chunks of answers."""
-        plan, profile = self.layer.plan, self.layer.profile
-        integers = np.rint(np.ldexp(kernel, self._scales.kernel_bits)).astype(np.int64)
-        step = _CHUNK * plan.rows
-        # Chunks have one shape, so that they share one compiled function.
-        chunk = min(_CHUNK, plan.answers)
-        own = packing.plan_tiles(plan.width, chunk * plan.rows, profile, plan.tiles)
-        own = own._replace(rows=plan.rows, answers=chunk)
-        parts = []
-        for start in range(0, plan.classes, step):
-            part = integers[:, start : start + step]
-            part = np.pad(part, ((0, 0), (0, own.classes - part.shape[1])))
-            parts.append(
-                _transform_weights(packing.pack_kernel(part, own), profile=profile)
-            )
-        return parts
+        # Parts of answers have one shape, so that they share one compiled function.
+        used = np.zeros((len(self._weights) * plan.part, plan.rows))
+        used.reshape(-1)[: plan.classes] = bias
+        self._bias = residues.scaled_residues(used, self._scales.result_bits, own)
+        self._accounts: dict[bytes, Account] = {}
 
     def register(self, bundle: bytes) -> bytes:
         """Admit a client's public key; admitting it again changes nothing.
@@ -208,9 +138,9 @@ class Provider:
         key = PublicKey(bundle, self.layer.profile)
         if key.key not in self._accounts:
             pool = None
-            if self.layer.profile.guarded:
+            if self.layer.profile.guarded and self.layer.plan.answers <= _PREPARED:
                 pool = MaskPool(lambda: self._make_mask(key))
-            self._accounts.setdefault(key.key, _Account(pool, self._budget))
+            self._accounts.setdefault(key.key, Account(key, pool, self._budget))
         return key.key
 
     def masks(self, key: bytes) -> MaskPool:
@@ -218,12 +148,18 @@ class Provider:
 
         Raises:
           KeyRoleError: the key is not registered.
-          ValueError: answers have no masks in this profile.
+          ValueError: answers have no masks in this profile, or are so large that
+            theirs are made when they are sent.
         """
         pool = self._account(key).pool
-        if pool is None:
+        if pool is None and not self.layer.profile.guarded:
             raise ValueError(
                 f"profile {self.layer.profile.name!r} answers without masks."
+            )
+        if pool is None:
+            raise ValueError(
+                f"masks of {self.layer.plan.answers} ciphertexts are not prepared, "
+                f"only those of {_PREPARED} or less; they are made with the answer."
             )
         return pool
 
@@ -234,6 +170,10 @@ class Provider:
           ProtocolError: it is malformed, was answered before, or the budget is spent.
           KeyRoleError: its key is not registered.
         """
+        return b"".join(self.answer_pieces(query))
+
+    def answer_pieces(self, query: bytes) -> Iterator[bytes]:
+        """The message of `answer` in pieces, of which one is in memory at a time."""
         profile, plan = self.layer.profile, self.layer.plan
         message = wire.read(query, "query", profile)
         account = self._account(message.key)
@@ -260,13 +200,39 @@ class Provider:
             pair = np.stack([first, second], axis=1)
             pairs.append(pair.reshape(-1, plan.tiles, *pair.shape[1:]))
         account.charge(message.number, queries)
-        payload = b"".join(self._evaluate(pair, account.pool) for pair in pairs)
-        return wire.write(
-            "answer", profile, key=message.key, number=message.number,
-            sizes=message.sizes, payload=payload,
+        header = wire.write_header(
+            "answer", profile, message.key, message.number, message.sizes,
+            words.answers_length(plan, queries),
         )  # fmt: skip
+        return self._pieces(header, pairs, account)
 
-    def _account(self, key: bytes) -> _Account:
+    def _pieces(
+        self, header: bytes, pairs: list[np.ndarray], account: Account
+    ) -> Iterator[bytes]:
+        """The header, and words of answers to queries [B, T, 2, L, N], part by part."""
+        yield header
+        plan, profile = self.layer.plan, self.layer.profile
+        covers = [[self._cover(account) for _ in pair] for pair in pairs]
+        for number, weights in enumerate(self._weights):
+            answers, results = plan.parts[number]
+            start = number * plan.part
+            for pair, own in zip(pairs, covers):
+                masks = zip(
+                    *(cover.part(slice(start, start + plan.part)) for cover in own)
+                )
+                scales = None
+                if self.layer.policy.name == "order":
+                    scales = np.array([cover.scale for cover in own])
+                first, second = _answer(
+                    weights, pair, scales, *(np.stack(mask) for mask in masks),
+                    plan=plan, profile=profile,
+                )  # fmt: skip
+                first = np.asarray(first).reshape(len(pair), -1)[:, :results]
+                second = np.asarray(second)[:, :answers].reshape(len(pair), -1)
+                both = np.concatenate([first, second], axis=1)
+                yield wire.pack_integers(both, words.WORD_BYTES)
+
+    def _account(self, key: bytes) -> Account:
         if key not in self._accounts:
             raise KeyRoleError(
                 f"the client key {key.hex()} is not registered here; send its bundle "
@@ -274,65 +240,55 @@ class Provider:
             )
         return self._accounts[key]
 
-    def _evaluate(self, queries: np.ndarray, pool: MaskPool | None) -> bytes:
-        """Words of the answers to queries [B, T, 2, L, N], one after the other."""
-        plan, profile = self.layer.plan, self.layer.profile
-        if pool is None:
-            shape = (plan.answers, len(profile.primes), 1)
-            masks = [MaskContent(1, self._bias, np.zeros(shape, np.int64))] * len(
-                queries
+    def _cover(self, account: Account) -> _Cover:
+        """What one query's answer is covered with, made here or prepared before."""
+        profile = self.layer.profile
+        if not profile.guarded:
+            none = np.zeros((self.layer.plan.part, len(profile.primes), 1), np.int64)
+            return _Cover(1, lambda part: (self._bias[part], none))
+        if account.pool is not None:
+            mask = account.pool.take().spend()
+            return _Cover(
+                mask.scale, lambda part: (mask.first[part], mask.second[part])
             )
-        else:
-            masks = [pool.take().spend() for _ in queries]
-        scales = np.array([mask.scale for mask in masks])
-        firsts, seconds = [], []
-        for number, weights in enumerate(self._weights):
-            rows = slice(number * _CHUNK, number * _CHUNK + weights.shape[0])
-            parts = [
-                np.stack([np.asarray(part)[rows] for part in parts])
-                for parts in zip(*((mask.first, mask.second) for mask in masks))
-            ]
-            count = parts[0].shape[1]
-            missing = weights.shape[0] - count
-            if missing:
-                padding = ((0, 0), (0, missing), (0, 0), (0, 0))
-                parts = [np.pad(part, padding) for part in parts]
-            first, second = _answer(
-                weights, queries, scales, *parts, plan=plan, profile=profile
-            )
-            firsts.append(np.asarray(first)[:, :count].reshape(len(queries), -1))
-            seconds.append(np.asarray(second)[:, :count].reshape(len(queries), -1))
-        results = np.concatenate(firsts, axis=1)[:, : plan.classes]
-        both = np.concatenate([results, *seconds], axis=1)
-        return wire.pack_integers(both, words.WORD_BYTES)
+        scale, offset = self._draw_order()
+
+        def make(part: slice) -> tuple[Array, Array]:
+            return self._mask_part(account.key, part, scale, offset)
+
+        return _Cover(scale, make)
 
     def _make_mask(self, key: PublicKey) -> MaskContent:
+        """All parts of one answer's mask."""
+        scale, offset = self._draw_order()
+        whole = slice(0, len(self._bias))
+        return MaskContent(scale, *self._mask_part(key, whole, scale, offset))
+
+    def _draw_order(self) -> tuple[int, int]:
+        """The scale and offset of one answer under the policy "order"."""
+        if self.layer.policy.name != "order":
+            return 1, 0
+        span = ORDER_HIGH_BITS - ORDER_LOW_BITS
+        exponent = ORDER_LOW_BITS + span * secrets.randbits(53) / 2**53
+        return int(2**exponent), secrets.randbelow(self.layer.profile.modulus)
+
+    def _mask_part(
+        self, key: PublicKey, part: slice, scale: int, offset: int
+    ) -> tuple[Array, Array]:
         """A fresh encryption of bias, offset and flood at the results' coefficients."""
-        plan, profile, scale, offset = self.layer.plan, self.layer.profile, 1, 0
-        if self.layer.policy.name == "order":
-            span = ORDER_HIGH_BITS - ORDER_LOW_BITS
-            exponent = ORDER_LOW_BITS + span * secrets.randbits(53) / 2**53
-            scale = int(2**exponent)
-            offset = secrets.randbelow(profile.modulus)
-        zeros = key.encrypt_zeros(plan.answers)
+        plan, profile, bias = self.layer.plan, self.layer.profile, self._bias[part]
+        zeros = key.encrypt_zeros(len(bias))
         flood = flooding.draw_flood(
-            self._scales.flood_bits, (plan.answers, plan.rows), profile
+            self._scales.flood_bits, (len(bias), plan.rows), profile
         )
         offsets = np.array([[offset % prime] for prime in profile.primes])
         first = _mask_results(
-            zeros[0], self._bias, flood, scale, offsets, plan=plan, profile=profile
+            zeros[0], bias, flood, scale, offsets, plan=plan, profile=profile
         )
-        return MaskContent(scale, first, zeros[1])
+        return np.asarray(first), np.asarray(zeros[1])
 
     def __reduce__(self):
         raise TypeError("a Provider is not copied or pickled: its masks are used once.")
-
-
-@residues.exact("profile")
-def _transform_weights(kernel: Array, *, profile: Profile) -> Array:
-    """[A, T, N] integers to residues [A, T, L, N], transformed."""
-    reduced = residues.reduce(kernel[:, :, None, :], residues.column(profile))
-    return residues.transform(reduced, profile)
 
 
 @residues.exact("plan", "profile")
@@ -351,16 +307,20 @@ def _answer(weights, queries, scales, mask_firsts, mask_seconds, *, plan, profil
     """
     primes = residues.column(profile)
 
-    def add_tile(total, tile):
-        own, pairs = tile
-        products = residues.multiply(own[None, :, None], pairs[:, None], primes)
-        return residues.add(total, products, primes), None
+    def add_tile(tile, total):
+        own, pairs = (
+            jax.lax.dynamic_index_in_dim(part, tile, 1, keepdims=False)
+            for part in (weights, queries)
+        )
+        own = own.astype(jnp.int64)[None, :, None]
+        return total + residues.near_product(pairs[:, None], own, primes)
 
-    tiles = (jnp.moveaxis(weights, 1, 0), jnp.moveaxis(queries, 1, 0))
     shape = (queries.shape[0], weights.shape[0], 2, *weights.shape[2:])
-    total, _ = jax.lax.scan(add_tile, jnp.zeros(shape, jnp.int64), tiles)
+    total = jnp.zeros(shape, jnp.int64)
+    total = jax.lax.fori_loop(0, plan.tiles, add_tile, total, unroll=min(plan.tiles, 4))
+    total = residues.reduce(total, primes)
     total = residues.inverse_transform(total, profile)
-    if profile.guarded:
+    if scales is not None:
         total = residues.multiply(total, scales[:, None, None, None, None], primes)
     first = residues.add(total[:, :, 0][..., plan.positions], mask_firsts, primes)
     second = residues.add(total[:, :, 1], mask_seconds, primes)

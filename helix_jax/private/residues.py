@@ -6,11 +6,13 @@ psi. Value i is f(psi^(2 rev(i) + 1)), rev reversing the bits of i, with the sma
 psi of each prime: the order and the root of Microsoft SEAL, whose ciphertexts these
 are.
 
-A product of two residues below 2^56 is exact without 128-bit integers: with k the
+A product of two residues below 2^55 is exact without 128-bit integers: with k the
 rounded float64 quotient of a b by p, a b - k p is small, and int64 arithmetic, which
-wraps at 2^64, gives it exactly.
+wraps at 2^64, gives it exactly. Transforms leave their sums unreduced to the end: a
+product is within p of zero, and they add log2 N of them.
 
-Reference: Longa and Naehrig 2016, eprint 2016/504, algorithms 1 and 2 (transforms).
+Reference: Longa and Naehrig 2016, eprint 2016/504, algorithm 1 (transform); its
+  inverse by the transposed cyclic one. Unreduced sums: Harvey 2014, arXiv 1205.2926.
   Products by float quotients: Dhem and Quisquater 2000, "Recent results on modular
   multiplications for smart cards", section 3.
 """
@@ -56,35 +58,35 @@ class Ring(NamedTuple):
     Attributes:
       primes: [L] int64.
       roots: [L, N] int64, psi^rev(i).
-      inverse_roots: [L, N] int64, psi^-rev(i).
-      inverse_degree: [L] int64, 1 / N.
+      inverse_powers: [L, N] int64, psi^-i.
+      last: [L, N] int64, psi^-i / N.
     """
 
     primes: np.ndarray
     roots: np.ndarray
-    inverse_roots: np.ndarray
-    inverse_degree: np.ndarray
+    inverse_powers: np.ndarray
+    last: np.ndarray
 
 
 @functools.cache
 def ring_of(profile: Profile) -> Ring:
     """The constants of a profile's ring."""
-    n = profile.degree
-    reversed_bits = _reversed_bits(n)
-    roots, inverses = [], []
+    n, tables = profile.degree, []
     for prime in profile.primes:
         psi = smallest_root(prime, n)
-        for base, table in ((psi, roots), (pow(psi, -1, prime), inverses)):
-            powers = [1]
-            for _ in range(n - 1):
-                powers.append(powers[-1] * base % prime)
-            table.append(np.array(powers)[reversed_bits])
-    return Ring(
-        np.array(profile.primes),
-        np.stack(roots),
-        np.stack(inverses),
-        np.array([pow(n, -1, prime) for prime in profile.primes]),
-    )
+        inverse = pow(psi, -1, prime)
+        roots = _powers(1, psi, prime, n)[_reversed_bits(n)]
+        last = _powers(pow(n, -1, prime), inverse, prime, n)
+        tables.append((roots, _powers(1, inverse, prime, n), last))
+    return Ring(np.array(profile.primes), *(np.stack(table) for table in zip(*tables)))
+
+
+def _powers(start: int, base: int, prime: int, count: int) -> np.ndarray:
+    """[count] int64: start base^i."""
+    powers = [start]
+    for _ in range(count - 1):
+        powers.append(powers[-1] * base % prime)
+    return np.array(powers)
 
 
 def smallest_root(prime: int, degree: int) -> int:
@@ -119,52 +121,68 @@ def subtract(a: Array, b: Array, primes: Array) -> Array:
 
 
 def multiply(a: Array, b: Array, primes: Array) -> Array:
-    """a b of residues below 2^56, exactly."""
-    inverse = 1.0 / primes.astype(jnp.float64)
-    quotient = a.astype(jnp.float64) * b.astype(jnp.float64) * inverse
-    # Off by at most 2^57 * 2^-51 = 2^6 primes, so below 2^62.
-    rest = a * b - quotient.astype(jnp.int64) * primes
-    return reduce(rest, primes)
+    """a b of residues below 2^55, exactly."""
+    # Off by at most 2^55 * 2^-51 = 2^4 primes.
+    return reduce(_rest(a, b, b * (1.0 / primes), primes), primes)
 
 
 def reduce(a: Array, primes: Array) -> Array:
     """Any int64 modulo the primes, into [0, p)."""
-    quotient = jnp.floor(a.astype(jnp.float64) / primes.astype(jnp.float64))
+    quotient = jnp.floor(a.astype(jnp.float64) * (1.0 / primes))
     rest = a - quotient.astype(jnp.int64) * primes
     rest = jnp.where(rest < 0, rest + primes, rest)
     return jnp.where(rest >= primes, rest - primes, rest)
 
 
+def near_product(a: Array, b: Array, primes: np.ndarray) -> Array:
+    """a b modulo p, within p of zero.
+
+    Args:
+      a: int64, at most 8 p in magnitude.
+      b: int64 residues.
+      primes: int64, broadcasts against them; a constant.
+    """
+    rest = _rest(a, b, b * (1.0 / primes), primes)
+    if primes.max() < 2**45:  # k was the nearest integer, or the next
+        return rest
+    # k is off by at most 3 * 2^58 * 2^-53 < 2^7: below 2^62.
+    quotient = jnp.rint(rest.astype(jnp.float64) * (1.0 / primes))
+    return rest - quotient.astype(jnp.int64) * primes
+
+
+def _rest(a: Array, b: Array, ratio: Array, primes: Array) -> Array:
+    """a b - k p, k about a b / p; ratio is b / p."""
+    quotient = jnp.rint(a.astype(jnp.float64) * ratio)
+    return a * b - quotient.astype(jnp.int64) * primes
+
+
 def transform(a: Array, profile: Profile) -> Array:
     """Coefficients [..., L, N] to values: the negacyclic number-theoretic transform."""
-    return _butterflies(a, ring_of(profile), inverse=False)
+    ring, n = ring_of(profile), a.shape[-1]
+    for count in [2**i for i in range(n.bit_length() - 1)]:
+        factor = ring.roots[:, count : 2 * count, None]
+        a = _butterflies(a, factor, (count, 2, n // (2 * count)), ring)
+    return reduce(a, column(profile))
 
 
 def inverse_transform(a: Array, profile: Profile) -> Array:
     """Values [..., L, N] to coefficients."""
-    ring = ring_of(profile)
-    a = _butterflies(a, ring, inverse=True)
-    return multiply(a, ring.inverse_degree[:, None], ring.primes[:, None])
+    ring, n = ring_of(profile), a.shape[-1]
+    for half in [2**i for i in range(n.bit_length() - 1)]:
+        factor = ring.inverse_powers[:, None, :: n // half]
+        a = _butterflies(a, factor, (n // (2 * half), 2, half), ring)
+    return multiply(reduce(a, column(profile)), ring.last, column(profile))
 
 
-def _butterflies(a: Array, ring: Ring, *, inverse: bool) -> Array:
-    primes = jnp.asarray(ring.primes)[:, None, None]
-    shape, n = a.shape, a.shape[-1]
-    blocks = [2**i for i in range(n.bit_length() - 1)]
-    roots = ring.inverse_roots if inverse else ring.roots
-    for count in reversed(blocks) if inverse else blocks:
-        factor = roots[:, count : 2 * count, None]
-        pair = a.reshape(*shape[:-1], count, 2, n // (2 * count))
-        low, high = pair[..., 0, :], pair[..., 1, :]
-        if inverse:
-            both = subtract(low, high, primes)
-            pair = add(low, high, primes), multiply(both, factor, primes)
-        else:
-            high = multiply(high, factor, primes)
-            pair = add(low, high, primes), subtract(low, high, primes)
-        # Without the barrier XLA fuses the stages and computes each many times over.
-        a = jax.lax.optimization_barrier(jnp.stack(pair, axis=-2)).reshape(shape)
-    return a
+def _butterflies(a: Array, factor: np.ndarray, blocks: tuple, ring: Ring) -> Array:
+    """(x, y) to (x + f y, x - f y), not reduced: the sums grow by p at most."""
+    shape, primes = a.shape, ring.primes[:, None, None]
+    pair = a.reshape(*shape[:-1], *blocks)
+    low, high = pair[..., 0, :], pair[..., 1, :]
+    high = near_product(high, factor, primes)
+    pair = jnp.stack([low + high, low - high], axis=-2)
+    # Without the barrier XLA fuses the stages and computes each many times over.
+    return jax.lax.optimization_barrier(pair).reshape(shape)
 
 
 def column(profile: Profile) -> np.ndarray:
@@ -183,6 +201,12 @@ def scaled_residues(values: np.ndarray, bits: int, profile: Profile) -> np.ndarr
     Returns:
       [..., L, N] int64.
     """
+    high, low, low_bits = split_scaled(values, bits)
+    return split_residues(high, low, low_bits, profile)
+
+
+def split_scaled(values: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """round(values 2^bits) as (high, low, low_bits): high 2^low_bits + low, int64."""
     values = np.asarray(values, np.float64)
     exponent = int(np.frexp(np.abs(values).max(initial=0.0))[1])
     low_bits = max(0, bits + exponent - 60)
@@ -191,24 +215,30 @@ def scaled_residues(values: np.ndarray, bits: int, profile: Profile) -> np.ndarr
     low = (
         np.rint(np.ldexp(scaled - high, low_bits)) if low_bits else np.zeros_like(high)
     )
-    return split_residues(
-        high.astype(np.int64), low.astype(np.int64), low_bits, profile
-    )
+    return high.astype(np.int64), low.astype(np.int64), low_bits
 
 
 def split_residues(
     high: np.ndarray, low: np.ndarray, low_bits: int, profile: Profile
 ) -> np.ndarray:
     """Residues [..., L, N] of high 2^low_bits + low, integers [..., N] int64."""
-    powers = np.array([[pow(2, low_bits, p)] for p in profile.primes])
+    powers = power_of_two(low_bits, profile)
     return np.asarray(_split_residues(high, low, powers, profile=profile))
 
 
-@exact("profile")
-def _split_residues(high: Array, low: Array, powers: Array, *, profile: Profile):
+def power_of_two(bits: int, profile: Profile) -> np.ndarray:
+    """2^bits as residues [L, 1]."""
+    return np.array([[pow(2, bits, prime)] for prime in profile.primes])
+
+
+def join(high: Array, low: Array, power: Array, profile: Profile) -> Array:
+    """Residues [..., L, N] of high power + low; high and low [..., N] int64."""
     primes = column(profile)
     high, low = (reduce(part[..., None, :], primes) for part in (high, low))
-    return add(multiply(high, powers, primes), low, primes)
+    return add(multiply(high, power, primes), low, primes)
+
+
+_split_residues = exact("profile")(join)
 
 
 def fractions(a: Array, profile: Profile) -> Array:
@@ -219,5 +249,5 @@ def fractions(a: Array, profile: Profile) -> Array:
     inverses = [pow(profile.modulus // p, -1, p) for p in profile.primes]
     primes = column(profile)
     parts = multiply(a, np.array(inverses)[:, None], primes)
-    total = jnp.sum(parts / primes.astype(np.float64), axis=-2)
+    total = jnp.sum(parts * (1.0 / primes), axis=-2)
     return total - jnp.floor(total)

@@ -1,10 +1,12 @@
-"""Randomness of the encrypted layer: the operating system's generator, and seeds.
+"""Randomness of the encrypted layer: fresh keys, public seeds, one stream cipher.
 
-Everything secret comes from os.urandom. Public uniform polynomials are expanded from
-32-byte seeds, so that a seed stands for half of a ciphertext.
+Everything secret is the keystream of ChaCha20 under a key of 32 bytes that os.urandom
+gives for it alone. Public uniform polynomials are keystreams of seeds, so that a seed
+stands for half of a ciphertext.
+
+Reference: Nir and Langley 2018, RFC 8439, section 2.4.
 """
 
-import hashlib
 import os
 
 import numpy as np
@@ -16,8 +18,38 @@ ERROR_BOUND = 21  # of `centred_binomial`
 ERROR_VARIANCE = 10.5
 
 
-def uniform_residues(seed: bytes, shape: tuple[int, ...], profile: Profile):
-    """Uniform residues from a seed, by rejection from SHAKE-128.
+def keystream(seed: bytes, length: int, number: int = 0) -> bytes:
+    """ChaCha20's bytes from block 0 on.
+
+    Args:
+      seed: SEED_BYTES bytes, the key.
+      length: how many.
+      number: the nonce, one stream of each.
+
+    Raises:
+      ImportError: the package `cryptography` is not installed.
+    """
+    try:
+        from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
+    except ImportError as error:
+        raise ImportError(
+            "seeds are expanded by `cryptography`, which is not installed: run `make "
+            "crypto`, or pip install helix_jax[crypto] as the README says."
+        ) from error
+    # Four bytes of counter, twelve of nonce.
+    cipher = algorithms.ChaCha20(seed, (number << 32).to_bytes(16, "little"))
+    return Cipher(cipher, mode=None).encryptor().update(bytes(length))
+
+
+def secret_bytes(length: int) -> bytes:
+    """Bytes that nobody else knows."""
+    return keystream(os.urandom(SEED_BYTES), length)
+
+
+def uniform_residues(
+    seed: bytes, shape: tuple[int, ...], profile: Profile
+) -> np.ndarray:
+    """Uniform residues from a seed, by rejection from its keystreams, one a prime.
 
     Args:
       seed: SEED_BYTES bytes.
@@ -28,17 +60,18 @@ def uniform_residues(seed: bytes, shape: tuple[int, ...], profile: Profile):
       [*shape, L, N] int64, each uniform below its prime.
     """
     count = int(np.prod(shape)) * profile.degree
-    parts = []
+    values = np.empty((*shape, len(profile.primes), profile.degree), np.int64)
     for number, prime in enumerate(profile.primes):
-        rejected = 2 ** prime.bit_length() / prime - 1
+        bits = prime.bit_length()
+        dtype = np.dtype("<u4" if bits <= 32 else "<u8")
+        rejected = 2**bits / prime - 1
         spare, found = 64 + int(1.1 * rejected * count), np.empty(0, np.int64)
         while len(found) < count:
-            xof = hashlib.shake_128(seed + bytes([number]))
-            words = np.frombuffer(xof.digest(8 * (count + spare)), "<u8")
-            words = (words & np.uint64(2 ** prime.bit_length() - 1)).astype(np.int64)
+            data = keystream(seed, dtype.itemsize * (count + spare), number)
+            words = np.frombuffer(data, dtype) & dtype.type(2**bits - 1)
             found, spare = words[words < prime], 2 * spare
-        parts.append(found[:count].reshape(*shape, profile.degree))
-    return np.stack(parts, axis=-2)
+        values[..., number, :] = found[:count].reshape(*shape, profile.degree)
+    return values
 
 
 def centred_binomial(shape: tuple[int, ...]) -> np.ndarray:
@@ -48,7 +81,7 @@ def centred_binomial(shape: tuple[int, ...]) -> np.ndarray:
     and SEAL's distribution.
     """
     size = int(np.prod(shape))
-    bits = np.frombuffer(os.urandom(8 * size), "<u4").reshape(2, size) & 0x1FFFFF
+    bits = np.frombuffer(secret_bytes(8 * size), "<u4").reshape(2, size) & 0x1FFFFF
     ones = np.bitwise_count(bits).astype(np.int64)
     return (ones[0] - ones[1]).reshape(shape)
 
@@ -58,12 +91,12 @@ def ternary(shape: tuple[int, ...]) -> np.ndarray:
     size = int(np.prod(shape))
     found = np.empty(0, np.uint8)
     while len(found) < size:
-        raw = np.frombuffer(os.urandom(size + size // 64 + 64), np.uint8)
+        raw = np.frombuffer(secret_bytes(size + size // 64 + 64), np.uint8)
         found = raw[raw < 255]
     return (found[:size] % 3).astype(np.int64).reshape(shape) - 1
 
 
 def uniform_bits(bits: int, shape: tuple[int, ...]) -> np.ndarray:
     """Uniform integers below 2^bits, bits at most 62, int64."""
-    raw = np.frombuffer(os.urandom(8 * int(np.prod(shape))), "<u8").reshape(shape)
+    raw = np.frombuffer(secret_bytes(8 * int(np.prod(shape))), "<u8").reshape(shape)
     return (raw & np.uint64(2**bits - 1)).astype(np.int64)

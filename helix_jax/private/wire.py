@@ -8,6 +8,7 @@ and as short as their range allows. Nothing is allocated before the length is ri
 
 import hashlib
 import struct
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -37,7 +38,8 @@ class Message(NamedTuple):
       key: 16 bytes, which client key it is for.
       number: 16 bytes, of this message or the one that it answers.
       sizes: four integers, by kind.
-      payload: the rest.
+      payload: the rest, as far as it is here.
+      length: bytes of the whole payload.
     """
 
     kind: str
@@ -46,6 +48,7 @@ class Message(NamedTuple):
     number: bytes
     sizes: tuple[int, int, int, int]
     payload: memoryview
+    length: int
 
 
 def write(
@@ -58,14 +61,23 @@ def write(
     payload: bytes,
 ) -> bytes:
     """Bytes of a message; sizes are filled up with zeros."""
+    return write_header(kind, profile, key, number, sizes, len(payload)) + payload
+
+
+def write_header(
+    kind: str, profile: Profile, key: bytes, number: bytes, sizes: tuple, length: int
+) -> bytes:
+    """Bytes of a message before its payload of so many bytes."""
     sizes = (*sizes, 0, 0, 0, 0)[:4]
-    header = _HEADER.pack(
-        _MAGIC, VERSION, KINDS[kind], profile.code, key, number, *sizes, len(payload)
+    return _HEADER.pack(
+        _MAGIC, VERSION, KINDS[kind], profile.code, key, number, *sizes, length
     )
-    return header + payload
 
 
-def read(data: bytes, kind: str, profile: Profile, key: bytes | None = None) -> Message:
+def read(
+    data: bytes, kind: str, profile: Profile, key: bytes | None = None, *,
+    whole: bool = True,
+) -> Message:  # fmt: skip
     """Check a message's header.
 
     Args:
@@ -73,6 +85,7 @@ def read(data: bytes, kind: str, profile: Profile, key: bytes | None = None) -> 
       kind: the only kind that is expected here.
       profile: the only profile that is expected here.
       key: the only client key that is expected here; None takes any.
+      whole: the payload is here, too.
 
     Raises:
       ProtocolError: it is anything else, truncated or extended.
@@ -109,7 +122,7 @@ def read(data: bytes, kind: str, profile: Profile, key: bytes | None = None) -> 
             f"{kind}: profile {profile.name!r} is used here, got "
             f"{names.get(parameters, parameters)!r}."
         )
-    if length != len(view) - HEADER_BYTES:
+    if whole and length != len(view) - HEADER_BYTES:
         raise ProtocolError(
             f"{kind}: the header says {length} bytes follow, got "
             f"{len(view) - HEADER_BYTES}."
@@ -118,7 +131,8 @@ def read(data: bytes, kind: str, profile: Profile, key: bytes | None = None) -> 
         raise KeyRoleError(
             f"{kind}: it is for the client key {own.hex()}, here is {key.hex()}."
         )
-    return Message(kind, profile, own, number, tuple(sizes), view[HEADER_BYTES:])
+    rest = view[HEADER_BYTES:]
+    return Message(kind, profile, own, number, tuple(sizes), rest, length)
 
 
 def key_name(bundle: bytes | memoryview) -> bytes:
@@ -129,21 +143,56 @@ def key_name(bundle: bytes | memoryview) -> bytes:
 def expect_sizes(message: Message, sizes: tuple[int, ...], length: int) -> None:
     """Refuse a message whose sizes, or payload's length, are not the expected ones."""
     sizes = (*sizes, 0, 0, 0, 0)[:4]
-    if message.sizes != sizes or len(message.payload) != length:
+    if message.sizes != sizes or message.length != length:
         raise ProtocolError(
             f"{message.kind}: expected sizes {sizes} and {length} bytes, got "
-            f"{message.sizes} and {len(message.payload)}."
+            f"{message.sizes} and {message.length}."
         )
+
+
+class Pieces:
+    """A message that arrives in pieces, read in others."""
+
+    def __init__(self, pieces: Iterable[bytes], kind: str):
+        self._pieces, self._kind, self._buffer = iter(pieces), kind, b""
+
+    def take(self, count: int) -> memoryview:
+        """The next bytes.
+
+        Raises:
+          ProtocolError: the message ends before.
+        """
+        parts, missing = [self._buffer], count - len(self._buffer)
+        while missing > 0:
+            piece = next(self._pieces, None)
+            if piece is None:
+                raise ProtocolError(
+                    f"{self._kind}: the message ends {missing} bytes too early."
+                )
+            parts.append(piece)
+            missing -= len(piece)
+        whole = memoryview(b"".join(parts) if parts[1:] else self._buffer)
+        self._buffer = whole[count:]
+        return whole[:count]
+
+    def finish(self) -> None:
+        """Refuse bytes after the end."""
+        if len(self._buffer) or any(len(piece) for piece in self._pieces):
+            raise ProtocolError(f"{self._kind}: bytes follow the end of the message.")
 
 
 def pack_integers(values: np.ndarray, width: int) -> bytes:
     """Integers from 0 to 256^width - 1 as `width` bytes each."""
+    if width == 4:
+        return np.asarray(values, "<u4").tobytes()
     raw = np.ascontiguousarray(values, "<u8").view(np.uint8)
     return raw.reshape(-1, 8)[:, :width].tobytes()
 
 
 def unpack_integers(data: memoryview, shape: tuple[int, ...], width: int) -> np.ndarray:
     """The inverse of `pack_integers`: int64 of a shape; the length must be right."""
+    if width == 4:
+        return np.frombuffer(data, "<u4").astype(np.int64).reshape(shape)
     raw = np.zeros((int(np.prod(shape)), 8), np.uint8)
     raw[:, :width] = np.frombuffer(data, np.uint8).reshape(-1, width)
     return raw.view("<i8").reshape(shape)

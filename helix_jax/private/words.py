@@ -1,26 +1,33 @@
 """Answers as words: ciphertexts modulo q rounded to multiples of q / 2^40, and opened.
 
 A pair (c0, c1) becomes (round(2^40 c0 / q), round(2^40 c1 / q)), and c0 keeps only the
-coefficients that hold results. The key holder scales the words to the first prime of q
-and decrypts there. What rounding adds to a phase is q / 2^40 times half of one plus the
-secret's sum over random halves: about 15 q / 2^40 for N = 4096.
+coefficients that hold results. The key holder scales the words to the first primes of
+q and decrypts there. What rounding adds to a phase is q / 2^40 times half of one plus
+the secret's sum over random halves: about 15 q / 2^40 for N = 4096.
 
 Reference: modulus switching: Brakerski, Gentry, Vaikuntanathan 2012, eprint 2011/277,
   section 3.1; to a power of two: ours.
 """
 
 import dataclasses
+import math
 
 import jax.numpy as jnp
 import numpy as np
 
 from helix_jax.private import residues
+from helix_jax.private.packing import WORD_BYTES, Plan
 from helix_jax.private.profiles import Profile
 from helix_jax.private.seal import SecretKey
 from helix_jax.types import Array
 
-WORD_BYTES = 5
 WORD = 2 ** (8 * WORD_BYTES)
+
+
+def answers_length(plan: Plan, queries: int) -> int:
+    """Bytes of the words of answers: part by part, queries of a group one after the
+    other, each with its results and its second parts."""
+    return queries * (plan.classes + plan.answers * plan.degree) * WORD_BYTES
 
 
 def to_words(parts: Array, profile: Profile) -> Array:
@@ -44,21 +51,33 @@ def open_words(
       [A, r] float64, phases in (-q / 2, q / 2].
     """
     profile = secret.profile
-    # Modulo the first prime, where SEAL decrypts.
-    last = dataclasses.replace(profile, primes=profile.primes[:1])
-    prime = last.primes[0]
-    first, second = (
-        np.rint(part * (prime / WORD)).astype(np.int64) % prime
-        for part in (first, second)
+    own = _opening(profile)
+    both = np.concatenate([first, second], axis=-1)
+    phases = _open(
+        both, secret.residues[: len(own.primes)], np.asarray(positions), profile=own
     )
-    second = np.asarray(_transform(second[:, None], profile=last))[:, 0]
-    # SEAL gives c1 s; adding c0 where it is known needs no transform of it.
-    phases = secret.decrypt(np.zeros_like(second), second)[:, None]
-    phases = np.asarray(_inverse_transform(phases, profile=last))[:, 0, positions]
-    phases = (phases + first) % prime
-    phases = np.where(phases > prime // 2, phases - prime, phases)
-    return phases * (profile.modulus / prime)
+    return np.asarray(phases) * profile.modulus
 
 
-_transform = residues.exact("profile")(residues.transform)
-_inverse_transform = residues.exact("profile")(residues.inverse_transform)
+def _opening(profile: Profile) -> Profile:
+    """The ring of the first primes that together are well above a word."""
+    count = 1
+    while math.prod(profile.primes[:count]) < 2**8 * WORD:
+        count += 1
+    return dataclasses.replace(profile, primes=profile.primes[:count])
+
+
+@residues.exact("profile")
+def _open(both: Array, secret: Array, positions: Array, *, profile: Profile) -> Array:
+    """Phases as fractions of the modulus, from words [A, r + N]."""
+    primes = residues.column(profile)
+    # round(word q / 2^40) = word (q // 2^40) + round(word (q mod 2^40) / 2^40)
+    whole, rest = divmod(profile.modulus, WORD)
+    factor = np.array([[whole % prime] for prime in profile.primes])
+    low = jnp.rint(both * (rest / WORD)).astype(jnp.int64)
+    parts = residues.join(both, low, factor, profile)
+    first, second = jnp.split(parts, [positions.shape[0]], axis=-1)
+    second = residues.multiply(residues.transform(second, profile), secret, primes)
+    product = residues.inverse_transform(second, profile)[..., positions]
+    fractions = residues.fractions(residues.add(product, first, primes), profile)
+    return fractions - jnp.rint(fractions)

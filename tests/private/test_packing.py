@@ -88,10 +88,10 @@ def test_answer_norms():
     assert (plan.rows, plan.answers) == (4, 2)
     sums = np.abs(kernel).sum(axis=0)
     expected = [sums[:4].sum()] * 4 + [sums[4:].sum()] * 2
-    np.testing.assert_allclose(packing.answer_norms(kernel, plan, order=1), expected)
+    np.testing.assert_allclose(packing.answer_norms(sums, plan, order=1), expected)
     squares = (kernel**2).sum(axis=0)
     expected = [squares[:4].sum() ** 0.5] * 4 + [squares[4:].sum() ** 0.5] * 2
-    np.testing.assert_allclose(packing.answer_norms(kernel, plan, order=2), expected)
+    np.testing.assert_allclose(packing.answer_norms(squares, plan, order=2), expected)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,158 @@
+"""Layers whose weights do not fit: the same answers, in bounded memory, in pieces."""
+
+import numpy as np
+import pytest
+
+from helix_jax.errors import ProtocolError
+from helix_jax.private import PROFILES, Provider, packing, wire
+from helix_jax.private.weights import Weights, measure_kernel
+
+WIDTH, CLASSES, TILES = 40, 9000, 1  # 89 answers in three parts
+
+
+class Reader:
+    """A kernel that is read in slices and remembers how large they were."""
+
+    def __init__(self, kernel: np.ndarray):
+        self.kernel, self.shape, self.largest = kernel, kernel.shape, 0
+
+    def __getitem__(self, index):
+        block = self.kernel[index]
+        self.largest = max(self.largest, block.size)
+        return block
+
+
+@pytest.fixture(scope="module")
+def problem():
+    generator = np.random.default_rng(2)
+    kernel = generator.standard_normal((WIDTH, CLASSES)).astype(np.float16)
+    x = generator.standard_normal((9, WIDTH)) / 2
+    return kernel, generator.standard_normal(CLASSES), x
+
+
+def make(client, kernel, bias, **settings):
+    provider = Provider(
+        kernel, bias, input_norm=8.0, profile=client.profile.name, tiles=TILES,
+        **settings,
+    )  # fmt: skip
+    provider.register(client.public_bundle())
+    return provider, client.read_layer(provider.layer.to_bytes())
+
+
+def renumbered(query: bytes, number: int) -> bytes:
+    return query[:24] + bytes([number]) * 16 + query[40:]
+
+
+@pytest.mark.parametrize("budget", [0, 1_500_000])
+def test_weights_made_anew_give_the_same_bytes(client, problem, budget):
+    """None kept, or the first part only: the bytes of a layer that keeps all."""
+    kernel, bias, x = problem
+    own = client("open")
+    whole, layer = make(own, kernel, bias)
+    few, same = make(own, kernel, bias, weights_bytes=budget)
+    assert same == layer
+    assert (layer.plan.answers, len(layer.plan.parts)) == (89, 3)
+    size = whole._weights.part_bytes
+    assert whole._weights.kept_bytes == 3 * size
+    assert few._weights.kept_bytes == budget // size * size
+    for rows in (x[0], x):  # two groups of queries
+        query = own.encrypt(layer, rows)
+        answer = whole.answer(query)
+        assert few.answer(query) == answer
+        found = own.decrypt(answer)
+        expected = rows @ kernel.astype(np.float64) + bias
+        assert np.abs(found - expected).max() <= layer.error
+
+
+def test_weights_equal_one_transform(problem):
+    kernel, profile = problem[0], PROFILES["guarded"]
+    plan = packing.plan_tiles(WIDTH, CLASSES, profile, 2)
+    kept, made = (Weights(kernel, 10, plan, profile, size) for size in (2**40, 0))
+    assert len(kept) == len(made) == len(plan.parts)
+    for one, other in zip(kept, made):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_memory_mapped_file(client, problem, tmp_path):
+    kernel, bias, x = problem
+    np.save(tmp_path / "kernel.npy", kernel)
+    mapped = np.load(tmp_path / "kernel.npy", mmap_mode="r")
+    provider, layer = make(client("guarded"), mapped, bias, weights_bytes=0)
+    query = client("guarded").encrypt(layer, x[0])
+    found = client("guarded").decrypt(provider.answer(query))
+    assert np.abs(found - (x[0] @ kernel.astype(float) + bias)).max() <= layer.error
+
+
+def test_kernels_are_read_in_blocks(client, problem):
+    kernel, bias, _ = problem
+    wide = Reader(np.tile(kernel, (20, 1)))
+    sizes = measure_kernel(wide)
+    np.testing.assert_allclose(sizes.sums, np.abs(wide.kernel.astype(float)).sum(0))
+    np.testing.assert_allclose(sizes.squares, (wide.kernel.astype(float) ** 2).sum(0))
+    assert sizes.largest == np.abs(wide.kernel).max()
+    assert wide.largest <= 2**22 < wide.kernel.size
+    bad = kernel.copy()
+    bad[3, CLASSES - 1] = np.nan
+    with pytest.raises(ValueError, match="kernel: values must be finite"):
+        make(client("open"), Reader(bad), bias)
+    with pytest.raises(TypeError, match="kernel: expected real numbers, got complex"):
+        make(client("open"), kernel.astype(complex), bias)
+
+
+@pytest.mark.parametrize("policy", ["logits", "order"])
+def test_masks_too_large_to_be_prepared(client, problem, monkeypatch, policy):
+    """They are made part by part: fresh each, with one scale and offset a query."""
+    monkeypatch.setattr("helix_jax.private.provider._PREPARED", 88)
+    kernel, bias, x = problem
+    own = client("guarded")
+    provider, layer = make(own, kernel, bias, policy=policy)
+    with pytest.raises(ValueError, match="masks of 89 ciphertexts are not prepared"):
+        provider.masks(own.key)
+    query = own.encrypt(layer, x[0])
+    pending = own._pending[query[24:40]]
+    payloads = []
+    for number in (1, 2):
+        answer = provider.answer(renumbered(query, number))
+        payloads.append(np.frombuffer(answer[wire.HEADER_BYTES :], np.uint8))
+        own._pending[bytes([number]) * 16] = pending
+        found = own.decrypt(answer)
+        expected = x[0] @ kernel.astype(float) + bias
+        if policy == "order":
+            differences = expected - expected[0]
+            scale = found @ differences / (differences @ differences)
+            np.testing.assert_allclose(found, scale * differences, atol=scale * 0.01)
+        else:
+            assert np.abs(found - expected).max() <= layer.error
+    assert (payloads[0] == payloads[1]).mean() < 0.01
+
+
+def test_answers_in_pieces(client, problem):
+    """Pieces of every length are read, and what is missing or too much is refused."""
+    kernel, bias, x = problem
+    own = client("open")
+    provider, layer = make(own, kernel, bias)
+    query = own.encrypt(layer, x)
+    pending = own._pending[query[24:40]]
+    pieces = list(provider.answer_pieces(query))
+    assert len(pieces) == 1 + 3 * 2
+    whole = b"".join(pieces)
+    expected = own.decrypt(whole)
+
+    def read(parts):
+        own._pending[query[24:40]] = pending
+        return own.decrypt(iter(parts))
+
+    for size in (1000, 77_777, len(whole)):
+        cut = [whole[i : i + size] for i in range(0, len(whole), size)]
+        np.testing.assert_array_equal(read(cut), expected)
+    for parts, message in (
+        ([], "ends 64 bytes too early"),
+        (pieces[:-1], "bytes too early"),
+        ([whole[:-1]], "ends 1 bytes too early"),
+        ([whole, b"", b"x"], "bytes follow the end"),
+        ([whole + b"x"], "bytes follow the end"),
+        ([whole[:56] + bytes(8) + whole[64:]], "expected sizes"),
+    ):
+        with pytest.raises(ProtocolError, match=message):
+            read(parts)
+    del own._pending[query[24:40]]
