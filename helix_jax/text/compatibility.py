@@ -1,0 +1,206 @@
+"""How alike two tokenizers are: shared vocabulary, and tokens that match on one text.
+
+Both numbers depend on how a token is spelled. Tokenizers write the same bytes in
+different alphabets (" the" is one token, written with U+0120 by one and with U+2581 by
+another), so every number has a spelling in its name:
+
+    raw_special  the vocabulary's own strings, special tokens included
+    raw          the same without special tokens
+    decoded      what the tokenizer shows for the token alone; a sentencepiece one drops
+                 the first space there
+    bytes        the bytes it stands for in running text (`token_bytes`)
+    bare         those bytes without spaces in front
+
+Vocabulary Jaccard, of the sets A and B of spellings: |A and B| / |A or B|.
+
+Exact token match rate, over all texts: sum of matches / sum of what is counted.
+
+    position  token k against token k; counted: tokens of the longer side
+    pair      the pairs of `pair_tokens`, loop="target"; counted: pairs
+    span      same bytes and same end, so the same stretch of the text; counted: tokens
+              of either side, a match once
+    boundary  a token of each side ends at the character; counted as span
+
+Without raw_special, tokens without a spelling (special, unknown) are left out.
+
+Reference: Gorbett and Jana 2026, arXiv 2603.18908, section on tokenizers, which says
+"corresponding positions" and no more; span and boundary are ours.
+"""
+
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from helix_jax.text.pairing import Pairing, pair_tokens
+from helix_jax.text.token_bytes import token_bytes
+
+if TYPE_CHECKING:  # activations are made from texts, not the other way round
+    from helix_jax.activations.tokens import Encoded
+
+SPELLINGS = ("raw_special", "raw", "decoded", "bytes", "bare")
+PAIRED = ("raw", "bytes", "bare")
+RATES = (
+    *(f"position_{spelling}" for spelling in SPELLINGS),
+    *(f"pair_{spelling}" for spelling in PAIRED),
+    "span",
+    "boundary",
+)
+
+
+class Spelled(NamedTuple):
+    """What the tokens of a tokenizer are called.
+
+    Attributes:
+      spellings: name of SPELLINGS -> for each id a string or bytes, None for none.
+      dummy_space: the first token of a text begins with a space that is not there.
+    """
+
+    spellings: dict[str, list[Hashable | None]]
+    dummy_space: bool
+
+
+def spell(tokenizer: Any) -> Spelled:
+    """The spellings of every token of a fast tokenizer.
+
+    Raises:
+      ValueError: as `token_bytes`.
+    """
+    table = token_bytes(tokenizer)
+    backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    strings: list[str | None] = [None] * len(table.pieces)
+    for string, index in backend.get_vocab(with_added_tokens=True).items():
+        strings[index] = string
+    known = [piece is not None for piece in table.pieces]
+    shown = backend.decode_batch(
+        [[index] for index in range(len(known))], skip_special_tokens=False
+    )
+    spellings = {
+        "raw_special": strings,
+        "raw": [string if kept else None for string, kept in zip(strings, known)],
+        "decoded": [string if kept else None for string, kept in zip(shown, known)],
+        "bytes": table.pieces,
+        "bare": [None if one is None else one.lstrip(b" ") for one in table.pieces],
+    }
+    return Spelled(spellings, table.dummy_space)
+
+
+def vocabulary_jaccard(x: Spelled, y: Spelled, *, spelling: str) -> float:
+    """|A and B| / |A or B| of the spellings of two vocabularies.
+
+    Raises:
+      ValueError: an unknown spelling.
+    """
+    if spelling not in SPELLINGS:
+        raise ValueError(
+            f"vocabulary_jaccard: spelling must be one of {', '.join(SPELLINGS)}, got "
+            f"{spelling!r}."
+        )
+    a, b = ({*side.spellings[spelling]} - {None} for side in (x, y))
+    return len(a & b) / len(a | b) if a | b else 1.0
+
+
+def match_counts(
+    x: Spelled, y: Spelled, x_encoded: "Encoded", y_encoded: "Encoded"
+) -> dict[str, np.ndarray]:
+    """Matches and what is counted, text by text, for every rate of RATES.
+
+    Args:
+      x: source.
+      y: target, whose tokens are looped over in the pairs.
+      x_encoded: of N whole texts, from `encode_texts(..., with_ends=True)`.
+      y_encoded: of the same texts.
+
+    Returns:
+      name -> [N, 2] int64: matches, counted. A rate is the quotient of the sums.
+
+    Raises:
+      ValueError: texts that were cut, tokens without ends, or different texts.
+    """
+    for encoded in (x_encoded, y_encoded):
+        if encoded.ends is None or encoded.truncated.any():
+            raise ValueError(
+                "match_counts: needs whole texts and their ends; use encode_texts with "
+                "with_ends=True and enough max_tokens."
+            )
+    codes = {name: _codes(x, y, x_encoded, y_encoded, name) for name in SPELLINGS}
+    counts = {
+        f"position_{name}": np.array(
+            [_same_position(a, b) for a, b in zip(*codes[name])], np.int64
+        ).reshape(-1, 2)
+        for name in SPELLINGS
+    }
+    pairs = pair_tokens(x_encoded.ends, y_encoded.ends)
+    for name in PAIRED:
+        same = _same_tokens(pairs, *codes[name])
+        counts[f"pair_{name}"] = _by_text(pairs, len(x_encoded.ids), same)
+    exact = pair_tokens(x_encoded.ends, y_encoded.ends, exact=True)
+    tokens = np.array(
+        [
+            np.count_nonzero(a > 0) + np.count_nonzero(b > 0)
+            for a, b in zip(x_encoded.ends, y_encoded.ends)
+        ],
+        np.int64,
+    )
+    spans = _by_text(exact, len(tokens), _same_tokens(exact, *codes["bytes"]))
+    for name, matches in (("span", spans[:, 0]), ("boundary", spans[:, 1])):
+        counts[name] = np.stack([matches, tokens - matches], axis=1)
+    return counts
+
+
+def _codes(
+    x: Spelled, y: Spelled, x_encoded: "Encoded", y_encoded: "Encoded", name: str
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Of each text [tokens] int64 on both sides: equal codes for equal spellings."""
+    numbers: dict[Hashable, int] = {}
+    return tuple(
+        _side_codes(side, encoded.ids, name, numbers)
+        for side, encoded in ((x, x_encoded), (y, y_encoded))
+    )
+
+
+def _side_codes(
+    side: Spelled, ids: list[list[int]], name: str, numbers: dict[Hashable, int]
+) -> list[np.ndarray]:
+    """Codes of one side, -1 without a spelling; new spellings join `numbers`."""
+    spelling = side.spellings[name]
+
+    def number(one: Hashable | None) -> int:
+        return -1 if one is None else numbers.setdefault(one, len(numbers))
+
+    used = set().union(*ids)
+    code = np.full(len(spelling), -1, np.int64)
+    for index in used:
+        code[index] = number(spelling[index])
+    texts = [code[np.array(one, np.int64)] for one in ids]
+    if name == "bytes" and side.dummy_space:
+        for text, one in zip(texts, ids):
+            first = np.flatnonzero(text >= 0)[:1]
+            for place in first:
+                text[place] = number(spelling[one[place]].removeprefix(b" "))
+    return texts
+
+
+def _same_position(x: np.ndarray, y: np.ndarray) -> tuple[int, int]:
+    x, y = x[x >= 0], y[y >= 0]
+    both = min(len(x), len(y))
+    return np.count_nonzero(x[:both] == y[:both]), max(len(x), len(y))
+
+
+def _same_tokens(
+    pairs: Pairing, x: list[np.ndarray], y: list[np.ndarray]
+) -> np.ndarray:
+    """[M] bool, pairs whose two tokens have one spelling."""
+    codes = []
+    for side, places in ((x, pairs.x), (y, pairs.y)):
+        lengths = np.array([len(one) for one in side], np.int64)
+        starts = np.cumsum(lengths) - lengths
+        flat = np.concatenate([np.zeros(0, np.int64), *side])
+        codes.append(flat[starts[pairs.text] + places])
+    return (codes[0] == codes[1]) & (codes[0] >= 0)
+
+
+def _by_text(pairs: Pairing, texts: int, same: np.ndarray) -> np.ndarray:
+    """[texts, 2] int64: pairs that match, pairs."""
+    sums = [np.bincount(pairs.text[mask], minlength=texts) for mask in (same, ...)]
+    return np.stack(sums, axis=1)

@@ -1,0 +1,77 @@
+"""The matrix of tokenizers end to end, tiny."""
+
+import json
+import math
+
+import pytest
+
+from experiments import tokenizers
+from experiments.tokenizers import TokenizersConfig, short_name
+from helix_jax import assets
+from helix_jax.errors import RunError
+from helix_jax.reports import load_blocks
+from helix_jax.text.compatibility import RATES, SPELLINGS
+
+
+def config(workdir, names, texts, **kwargs):
+    return TokenizersConfig(
+        workdir=str(workdir), tokenizers=tuple(map(str, names)), data=str(texts),
+        tiny=True, **kwargs,
+    )  # fmt: skip
+
+
+def test_embedded_tokenizers(texts, tmp_path, capsys):
+    names = [assets.model_path(name) for name in assets.NAMES]
+    summary = tokenizers.run(config(tmp_path / "w", names, texts))
+    # These two share a tokenizer; the third has half the vocabulary.
+    same, other = "pebble-llama/pebble-qwen3", "pebble-llama/pebble-neox"
+    for spelling in SPELLINGS:
+        assert summary[f"{same}/jaccard_{spelling}"] == 1
+        assert 0.2 < summary[f"{other}/jaccard_{spelling}"] < 0.6
+    for rate in RATES:
+        low, value, high = (
+            summary[f"{other}/match_{rate}{end}"] for end in ("_low", "", "_high")
+        )
+        assert 0 < low <= value <= high < 1
+        assert low < high
+    assert summary[f"{same}/match_pair_bytes"] == 1
+    assert summary[f"{other}/match_position_raw"] < summary[f"{other}/match_pair_raw"]
+    longer = summary["pebble-llama/characters_a_token"]
+    assert longer > summary["pebble-neox/characters_a_token"]
+    assert all(math.isfinite(value) for value in summary.values())
+    assert json.loads((tmp_path / "w" / "summary.json").read_text()) == summary
+    printed = capsys.readouterr().out
+    assert "pebble-llama - pebble-neox" in printed
+    assert len(load_blocks(tmp_path / "w")) == 3
+    again = tokenizers.run(config(tmp_path / "w", names, texts))
+    assert again == summary
+    assert capsys.readouterr().out == printed
+
+
+def test_files_and_folders_of_every_kind(texts, shared, tmp_path):
+    names = [
+        shared / "tokenizers" / "qwen2.5",  # vocab.json and merges.txt
+        shared / "tokenizers" / "llama2",  # a sentencepiece model
+        shared / "tokenizers" / "mistral" / "tokenizer.model.v1",  # the file itself
+        shared / "tokenizers" / "gpt2",  # tokenizer.json
+    ]
+    summary = tokenizers.run(config(tmp_path, names, texts))
+    start = "qwen2.5/mistral--tokenizer.model.v1"
+    assert summary[f"{start}/jaccard_raw_special"] == pytest.approx(0.061, abs=5e-4)
+    assert (
+        summary[f"{start}/match_pair_raw"] < 0.5 < summary[f"{start}/match_pair_bytes"]
+    )
+
+
+def test_bad_flags(texts, tmp_path):
+    path = assets.model_path("pebble-llama")
+    with pytest.raises(RunError, match="two or more --tokenizers are required"):
+        tokenizers.run(config(tmp_path, [path], texts))
+    with pytest.raises(RunError, match="must have different names"):
+        tokenizers.run(config(tmp_path, [path, path], texts))
+
+
+def test_names():
+    assert short_name("Qwen/Qwen2.5-7B") == "Qwen--Qwen2.5-7B"
+    assert short_name(str(assets.model_path("pebble-neox"))) == "pebble-neox"
+    assert short_name("/a/b/mistral/tokenizer.model") == "mistral--tokenizer.model"
