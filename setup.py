@@ -21,7 +21,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
-    packages=find_packages(include=["helix_jax", "helix_jax.*", "experiments"]),
+    packages=find_packages(
+        include=["helix_jax", "helix_jax.*", "experiments", "experiments.*"]
+    ),
     package_data={"helix_jax.assets": ["*/*"]},
     install_requires=[
         "absl-py",

@@ -1,0 +1,97 @@
+"""What a claim, a finding and the bench that they are tested on are."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from helix_jax.stats import Interval
+
+HOLDS, PARTLY, FAILS = "holds", "holds in part", "does not hold"
+UNTESTABLE = "not testable here"
+
+
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """Models, corpora and settings that claims are tested with.
+
+    Attributes:
+      folder: work directory; every check has folders of its own in it.
+      pairs: (source, target) models, each a folder or hub id.
+      generators: pairs that generate text; decoders.
+      corpora: the paper's name of a data set -> name, file or folder for --data.
+      public: corpus of public text.
+      tokenizers: name -> folder or hub id.
+      options: flags that every run shares: limit, max_tokens, stores ...
+      few: texts of the task beside public text.
+      tiny: settings of a test.
+    """
+
+    folder: Path
+    pairs: tuple[tuple[str, str], ...]
+    generators: tuple[tuple[str, str], ...]
+    corpora: Mapping[str, str]
+    public: str
+    tokenizers: Mapping[str, str]
+    options: Mapping[str, object]
+    few: int = 128
+    tiny: bool = False
+
+    def place(self, *names: str) -> str:
+        """A work directory inside the bench's folder."""
+        return str(self.folder.joinpath(*names))
+
+
+class Finding(NamedTuple):
+    """What came of a claim here.
+
+    Attributes:
+      ours: the numbers, with their intervals, as text.
+      verdict: HOLDS, PARTLY, FAILS or UNTESTABLE.
+      why: the rule that the verdict follows, or what is missing.
+      numbers: name -> value for the summary.
+    """
+
+    ours: str
+    verdict: str
+    why: str
+    numbers: Mapping[str, float] = {}
+
+
+class Claim(NamedTuple):
+    """Something that the paper says.
+
+    Attributes:
+      name: short, for folders and the summary.
+      statement: in a sentence.
+      paper: its numbers.
+      check: tests it on a bench.
+    """
+
+    name: str
+    statement: str
+    paper: str
+    check: Callable[[Bench], Finding]
+
+
+def verdict_of(outcomes: Sequence[bool]) -> str:
+    """HOLDS where every case does, FAILS where none does."""
+    if not outcomes:
+        return UNTESTABLE
+    return HOLDS if all(outcomes) else PARTLY if any(outcomes) else FAILS
+
+
+def missing(what: str) -> Finding:
+    """A claim for which something is not at hand."""
+    return Finding("", UNTESTABLE, f"there is no {what} here")
+
+
+def show(interval: Interval, *, scale: float = 100, digits: int = 1) -> str:
+    """ "1.2 [0.3, 2.0]" of an interval."""
+    value, low, high = (f"{scale * float(one):.{digits}f}" for one in interval)
+    return f"{value} [{low}, {high}]"
+
+
+def interval_of(summary: Mapping[str, float], name: str) -> Interval:
+    """The interval under name, name_low and name_high of a summary."""
+    return Interval(*(summary[f"{name}{end}"] for end in ("", "_low", "_high")))

