@@ -66,6 +66,7 @@ class TokenPairs:
       block_rows: pairs a block; the last may have fewer.
       window_tokens: tokens of each side that are read at once, roughly.
       token_budget: tokens a forward pass, padding included.
+      one_shape: pad all texts of a window to one length.
       loop, exact: as for `pair_tokens`. Where both sides have one tokenizer, equal
         places are paired instead, special tokens among them.
     """
@@ -77,6 +78,7 @@ class TokenPairs:
     block_rows: int = 8192
     window_tokens: int = 32768
     token_budget: int = 4096
+    one_shape: bool = False
     loop: str = "target"
     exact: bool = False
 
@@ -117,6 +119,12 @@ class TokenPairs:
             )
             for side in sides
         ]
+
+        def states(side: TokenSide, encoded: Encoded) -> np.ndarray:
+            return token_states(
+                side.states, encoded.ids, self.token_budget, one_shape=self.one_shape
+            )
+
         equal = len({tokenizer_fingerprint(side.tokenizer) for side in sides}) == 1
         for texts in self._text_windows():
             written = [text.text for text in texts]
@@ -129,11 +137,9 @@ class TokenPairs:
                 found = pair_tokens(x.ends, y.ends, loop=self.loop, exact=self.exact)
                 places = found.text, found.x, found.y
             if len(places[0]):
-                states_x = token_states(self.source.states, x.ids, self.token_budget)
+                states_x = states(self.source, x)
                 states_y = (
-                    states_x
-                    if self.target is self.source
-                    else token_states(self.target.states, y.ids, self.token_budget)
+                    states_x if self.target is self.source else states(self.target, y)
                 )
                 yield _paired(
                     texts, places, _Flat.of(x), _Flat.of(y), states_x, states_y

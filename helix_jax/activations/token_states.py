@@ -59,6 +59,8 @@ def token_states(
     states: Callable[[Array, Array], Array],
     ids: Sequence[Sequence[int]],
     token_budget: int,
+    *,
+    one_shape: bool = False,
 ) -> np.ndarray:
     """States of every token of some texts, in order.
 
@@ -66,13 +68,17 @@ def token_states(
       states: as in `TokenSide`.
       ids: tokens of each text, at least one.
       token_budget: tokens a forward pass, padding included.
+      one_shape: pad all texts to one length: less to compile, more to compute.
 
     Returns:
       [n, tokens, D] float32.
     """
     lengths = np.array([len(own) for own in ids])
     starts, found = text_starts(ids), None
-    ladder = length_ladder(-(-int(lengths.max()) // 64) * 64, growth=1.6)
+    longest = -(-int(lengths.max()) // 64) * 64
+    few = int(lengths.sum()) < 2 * token_budget  # padding costs less than compiling
+    shortest = longest if one_shape or few else 8
+    ladder = length_ladder(longest, shortest=shortest, growth=1.6)
     batches = plan_batches(lengths, ladder=ladder, token_budget=token_budget)
     running = []
     for batch in batches:

@@ -51,7 +51,7 @@ def head_of(target: Part) -> Head:
     # Only what the head reads: the other parameters would be carried along.
     names = ("embed", "embed_out", "final_norm", "head", "head_transform", "head_norm")
     params = {name: target.params[name] for name in names if name in target.params}
-    part = target.replace(params=params)
+    part = target.replace(params=params, layer=target.spec.num_layers)
     return Head(Stitch(part, part, None))
 
 

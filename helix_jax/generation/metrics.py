@@ -74,6 +74,7 @@ def teacher_forced(
     controls: Mapping[str, StateMap] | None = None,
     key: Array,
     max_tokens: int = 512,
+    one_shape: bool = False,
 ) -> DocumentSums:
     """Score a stitch and its controls on texts, against the target itself.
 
@@ -86,6 +87,7 @@ def teacher_forced(
       key: jax.random key of the control "random_head", the mapped states read by a
         head whose output vectors are dealt to other tokens.
       max_tokens: of a text; longer ones lose their end.
+      one_shape: as for `TokenPairs`, where many stitches are scored on few texts.
 
     Returns:
       DocumentSums, for `generation_scores`.
@@ -101,7 +103,7 @@ def teacher_forced(
     pairs = TokenPairs(
         arm_side(parts, tuple(maps.values()), source_tokenizer),
         native_side(target, target_tokenizer),
-        texts, max_tokens=max_tokens, block_rows=rows, exact=True,
+        texts, max_tokens=max_tokens, block_rows=rows, one_shape=one_shape, exact=True,
     )  # fmt: skip
 
     def score(block: TokenBlock) -> np.ndarray:
@@ -183,7 +185,7 @@ def _sums(
     sums: list[np.ndarray] = []
     for block in pairs:
         known = block.next_y >= 0
-        values = score(_padded(block, rows))[:, : len(known)]
+        values = score(padded_block(block, rows))[:, : len(known)]
         values = np.moveaxis(values, 0, 1).reshape(len(known), -1)
         characters = block.next_end_y - block.end_y
         ones = np.ones_like(characters)
@@ -207,7 +209,7 @@ def _sums(
     return DocumentSums(list(places), arms, values, total[..., -2], total[..., -1])
 
 
-def _padded(block: TokenBlock, rows: int) -> TokenBlock:
+def padded_block(block: TokenBlock, rows: int) -> TokenBlock:
     """The block with `rows` rows, so that nothing compiles again."""
     short = rows - len(block.next_y)
 

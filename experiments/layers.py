@@ -1,0 +1,203 @@
+r"""Which cut of the source and which entry of the target work.
+
+    python -m experiments.layers --workdir=runs/layers --source=DIR_OR_ID \
+      --target=DIR_OR_ID --data=NAME_FILE_OR_FOLDER --source_layers=0,1,2,3,4
+
+One pass through both models gives the moments of all layers together; every pair of
+layers gets its ridge map from a block of them, and is then run as a stitch: the
+source's blocks up to the cut, the map, the target's blocks from the entry on, and its
+head. States are taken before the final norm.
+
+| measure                        | of each pair of layers                          |
+|--------------------------------|-------------------------------------------------|
+| test/r2                        | of the map, on token states of the test split   |
+| generation/agreement_top1, ..  | teacher-forced, as in `helix_jax.generation`    |
+
+Two cores, embedded models, all 25 pairs, 200,000 tokens: about 6 minutes.
+
+Reference: arXiv 2603.18908, the layer study; stitching in the middle: Bansal et al.
+  2021, arXiv 2106.07682.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from experiments.fit import choose_map
+from experiments.states import TextOptions, open_corpus
+from experiments.token_maps import TokenSides, load_token_sides, sample_texts
+from helix_jax.activations.token_pairs import TokenPairs
+from helix_jax.activations.token_states import layer_side
+from helix_jax.alignment import Moments, accumulate, evaluate_map, mean_map
+from helix_jax.errors import RunError
+from helix_jax.generation.metrics import teacher_forced
+from helix_jax.generation.scores import generation_scores
+from helix_jax.generation.stitch import stitch
+from helix_jax.models import resolve_layers
+from helix_jax.reports import markdown_table
+from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
+from helix_jax.runs.program import start_program
+from helix_jax.text.corpus import Corpus
+
+
+@dataclasses.dataclass(frozen=True)
+class LayersConfig(TextOptions):
+    """Flags of the experiment."""
+
+    workdir: str = option("", "work directory")
+    source: str = option("", "model folder or hub id")
+    target: str = option("", "model folder or hub id")
+    source_layers: tuple[str, ...] = option((), "cuts of the source; empty: all")
+    target_layers: tuple[str, ...] = option((), "entries of the target; empty: all")
+    dtype: str = option("float32", "of the weights: float32, bfloat16 or float16")
+    max_tokens: int = option(256, "longer texts lose their end")
+    pairs: int = option(200_000, "token pairs to fit on")
+    select_pairs: int = option(20_000, "token pairs to choose penalties on")
+    test_pairs: int = option(10_000, "token pairs to score on")
+    resamples: int = option(1000, "bootstrap resamples of documents")
+    seed: int = option(0, "of the controls")
+    tiny: bool = option(False, "4,000 token pairs, first and last layer")
+
+
+class Layers(NamedTuple):
+    """Layer numbers of both sides, absolute."""
+
+    source: tuple[int, ...]
+    target: tuple[int, ...]
+
+
+def run(config: LayersConfig) -> dict[str, float]:
+    """Sweep; see the module docstring."""
+    if config.tiny:
+        config = dataclasses.replace(
+            config, pairs=4000, select_pairs=1000, test_pairs=1000, max_tokens=64,
+            resamples=50, source_layers=config.source_layers or ("0", "-1"),
+            target_layers=config.target_layers or ("0", "-1"),
+        )  # fmt: skip
+    if not (config.workdir and config.source and config.target):
+        raise RunError("layers: --workdir, --source and --target are required.")
+    directory = open_run(config.workdir, config)
+    if is_done(directory):
+        summary = read_summary(directory)
+    else:
+        corpus, sides = open_corpus(config), load_token_sides(config)
+        summary = finish_run(directory, sweep(sides, corpus, config))
+    print(layer_table(summary, "generation/agreement_top1"))
+    print(layer_table(summary, "generation/kl_nats"))
+    return summary
+
+
+def sweep(sides: TokenSides, corpus: Corpus, config: LayersConfig) -> dict[str, float]:
+    """All measures of every pair of layers, under SOURCE-TARGET/measure."""
+    layers = Layers(
+        *(
+            resolve_layers(model.spec, [int(own) for own in wanted] or
+                           range(model.spec.num_layers + 1))
+            for model, wanted in ((sides.source, config.source_layers),
+                                  (sides.target, config.target_layers))
+        )
+    )  # fmt: skip
+    moments = {
+        split: joint_moments(sides, corpus, split, layers, config, limit)
+        for split, limit in (
+            ("fit", config.pairs),
+            ("select", config.select_pairs),
+            ("test", config.test_pairs),
+        )
+    }
+    texts = sample_texts(
+        corpus, "test", config.test_pairs, max_tokens=config.max_tokens
+    )
+    summary = {}
+    for i, source_layer in enumerate(layers.source):
+        for j, target_layer in enumerate(layers.target):
+            own = {
+                split: layer_moments(joint, i, j, sides)
+                for split, joint in moments.items()
+            }
+            chosen = choose_map(own)
+            parts = stitch(
+                sides.source, sides.target, chosen.fit.map, source_layer=source_layer,
+                target_layer=target_layer, source_norm=False, target_norm=False,
+            )  # fmt: skip
+            scored = teacher_forced(
+                parts, sides.target, sides.source_tokenizer, sides.target_tokenizer,
+                lambda: iter(texts), controls={"mean": mean_map(own["fit"])},
+                key=jax.random.key(config.seed), max_tokens=config.max_tokens,
+                one_shape=True,
+            )  # fmt: skip
+            found = generation_scores(scored, resamples=config.resamples)
+            found["test/r2"] = float(evaluate_map(chosen.fit.map, own["test"]).r2)
+            found["fit/penalty"] = float(chosen.fit.penalty)
+            place = f"{source_layer}-{target_layer}"
+            summary |= {
+                f"{place}/{name}": value for name, value in found.items()
+                if "_position_" not in name
+            }  # fmt: skip
+            print(place, {n: round(found[n], 3) for n in SHOWN}, flush=True)
+    return summary
+
+
+SHOWN = ("test/r2", "generation/agreement_top1", "generation/kl_nats")
+
+
+def joint_moments(
+    sides: TokenSides,
+    corpus: Corpus,
+    split: str,
+    layers: Layers,
+    config: LayersConfig,
+    limit: int,
+) -> Moments:
+    """Moments of all layers of a side beside each other, in one pass.
+
+    A matrix of (layers x width)^2 float64 is held for each side: name some layers of a
+    large model, not all.
+    """
+    texts = sample_texts(corpus, split, limit, max_tokens=config.max_tokens)
+    pairs = TokenPairs(
+        layer_side(sides.source, sides.source_tokenizer, layers=layers.source,
+                   normed=False),
+        layer_side(sides.target, sides.target_tokenizer, layers=layers.target,
+                   normed=False),
+        lambda: iter(texts), max_tokens=config.max_tokens,
+        block_rows=min(8192, limit),
+    )  # fmt: skip
+
+    def rows():
+        for number, block in enumerate(pairs):
+            if number * pairs.block_rows >= limit:
+                return
+            yield np.concatenate(block.x, axis=1), np.concatenate(block.y, axis=1)
+
+    return accumulate(rows())
+
+
+def layer_moments(joint: Moments, i: int, j: int, sides: TokenSides) -> Moments:
+    """The block of layer i of the source and layer j of the target."""
+    dx, dy = sides.source.spec.width, sides.target.spec.width
+    x, y = slice(i * dx, (i + 1) * dx), slice(j * dy, (j + 1) * dy)
+    return Moments(
+        joint.count, *(np.asarray(part) for part in (
+            joint.mean_x[x], joint.mean_y[y], joint.cov_xx[x, x],
+            joint.cov_xy[x, y], joint.cov_yy[y, y],
+        ))
+    )  # fmt: skip
+
+
+def layer_table(summary: dict[str, float], measure: str) -> str:
+    """A measure by source layer (rows) and target layer (columns)."""
+    cells = {
+        tuple(map(int, name.partition("/")[0].split("-"))): value
+        for name, value in summary.items()
+        if name.partition("/")[2] == measure
+    }
+    rows, columns = (sorted({place[side] for place in cells}) for side in (0, 1))
+    table = [[f"source {i}", *(cells[i, j] for j in columns)] for i in rows]
+    return markdown_table([measure, *(f"target {j}" for j in columns)], table)
+
+
+if __name__ == "__main__":
+    start_program(LayersConfig, run)

@@ -1,0 +1,234 @@
+"""When to trust a mapped state, and when to fall back to the target itself.
+
+A score is linear in three signals of the mapped head's logits,
+
+    s = w . (-entropy, log max p, log p_1 - log p_2) + b,      trust if s >= threshold
+
+with w one of them alone, or that of a logistic probe which was trained on the fit split
+to tell whether the mapped head's first choice is the target's. The threshold is the
+lowest that reaches a wanted agreement on the select split; where it is not reached the
+target answers. A text is trusted by the mean of its tokens' scores.
+
+Reference: Hendrycks and Gimpel 2017, arXiv 1610.02136 (maximum probability); El-Yaniv
+  and Wiener 2010 and Geifman and El-Yaniv 2017, arXiv 1705.08500 (coverage and risk).
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from helix_jax.activations.token_pairs import TokenPairs
+from helix_jax.errors import CorpusError
+from helix_jax.generation.heads import Head, arm_side, head_of, native_side
+from helix_jax.generation.metrics import ENTRIES_AT_ONCE, negative_log_p, padded_block
+from helix_jax.generation.stitch import Stitch, native
+from helix_jax.models import Model
+from helix_jax.probes import train_probe
+from helix_jax.stats import bootstrap_statistic, mean_of_sums
+from helix_jax.text.hashing import document_of
+from helix_jax.types import Array, Text
+
+SIGNALS = ("entropy", "max_probability", "margin")
+
+
+class GateRows(NamedTuple):
+    """What a gate is made of and judged by; N predicted tokens.
+
+    Attributes:
+      signals: [N, 3] float32, see the head of this file.
+      agrees: [N] bool, the mapped head's first choice is the target's.
+      mapped_nats, native_nats: [N] -log p of the true next token.
+      text_ids: [N] object.
+    """
+
+    signals: np.ndarray
+    agrees: np.ndarray
+    mapped_nats: np.ndarray
+    native_nats: np.ndarray
+    text_ids: np.ndarray
+
+
+@struct.dataclass
+class Gate:
+    """Trust where signals @ weights + bias >= threshold.
+
+    Attributes:
+      weights: [3].
+      bias: [].
+      threshold: [], infinity for never.
+    """
+
+    weights: Array
+    bias: Array
+    threshold: Array
+
+
+def confidence_signals(logits: Array) -> Array:
+    """[..., V] logits -> [..., 3] float32: -entropy, log max p, log p_1 - log p_2."""
+    log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
+    entropy = -jnp.sum(jnp.exp(log_p) * log_p, axis=-1)
+    best = jax.lax.top_k(log_p, 2)[0]
+    return jnp.stack([-entropy, best[..., 0], best[..., 0] - best[..., 1]], axis=-1)
+
+
+def gate_scores(gate: Gate, signals: Array) -> Array:
+    """[..., 3] signals -> [...] scores."""
+    return signals @ gate.weights + gate.bias
+
+
+def trusts(gate: Gate, logits: Array) -> Array:
+    """Whether to take the mapped head's word, [..., V] -> [...] bool; jit-able."""
+    return gate_scores(gate, confidence_signals(logits)) >= gate.threshold
+
+
+def gate_rows(
+    parts: Stitch,
+    target: Model,
+    source_tokenizer: Any,
+    target_tokenizer: Any,
+    texts: Callable[[], Iterable[Text]],
+    *,
+    limit: int = 50_000,
+    max_tokens: int = 512,
+) -> GateRows:
+    """Signals and outcomes on the first tokens that `teacher_forced` scores."""
+    size = max(1, ENTRIES_AT_ONCE // target.spec.vocab_size)
+    pairs = TokenPairs(
+        arm_side(parts, (parts.map,), source_tokenizer),
+        native_side(target, target_tokenizer),
+        texts, max_tokens=max_tokens, block_rows=size, exact=True,
+    )  # fmt: skip
+    heads = head_of(parts.target), head_of(native(target).target)
+    kept, count = [], 0
+    for block in pairs:
+        known = block.next_y >= 0
+        full = padded_block(block, size)
+        columns = _rows(*heads, full.x[0], full.y[0], full.next_y)
+        columns = [np.asarray(own)[: len(known)][known] for own in columns]
+        kept.append(GateRows(*columns, block.text_ids[known]))
+        count += int(known.sum())
+        if count >= limit:
+            break
+    if not count:
+        raise CorpusError("the texts give no token to judge a gate by.")
+    return GateRows(*(np.concatenate(own)[:limit] for own in zip(*kept)))
+
+
+@jax.jit
+def _rows(head: Head, own_head: Head, x: Array, y: Array, following: Array):
+    logits, own = head(x), own_head(y)
+    agrees = jnp.argmax(logits, axis=-1) == jnp.argmax(own, axis=-1)
+    nats = (negative_log_p(part, following) for part in (logits, own))
+    return confidence_signals(logits), agrees, *nats
+
+
+def fit_gate(
+    fit: GateRows, select: GateRows, *, kind: str = "logistic", quality: float = 0.8
+) -> Gate:
+    """A gate whose trusted tokens agree with the target as often as wanted.
+
+    Args:
+      fit: rows of the fit split; used by "logistic" alone.
+      select: rows of the select split, for the threshold.
+      kind: "entropy", "max_probability", "margin" or "logistic".
+      quality: wanted agreement among trusted tokens, in (0, 1].
+
+    Returns:
+      Gate.
+
+    Raises:
+      ValueError: another kind, or a quality outside (0, 1].
+    """
+    if kind not in (*SIGNALS, "logistic"):
+        raise ValueError(
+            f"fit_gate: kind must be one of {(*SIGNALS, 'logistic')}, got {kind!r}."
+        )
+    if not 0 < quality <= 1:
+        raise ValueError(f"fit_gate: quality must be in (0, 1], got {quality}.")
+    if kind == "logistic":
+        labels = [rows.agrees.astype(np.int32) for rows in (fit, select)]
+        found = train_probe(fit.signals, labels[0], select.signals, labels[1], 2)
+        kernel, bias = (
+            np.asarray(own) for own in (found.probe.kernel, found.probe.bias)
+        )
+        weights, bias = kernel[:, 1] - kernel[:, 0], bias[1] - bias[0]
+    else:
+        weights, bias = np.eye(3)[SIGNALS.index(kind)], 0.0
+    gate = Gate(np.float32(weights), np.float32(bias), np.float32(np.inf))
+    scores = np.asarray(gate_scores(gate, select.signals))
+    return gate.replace(threshold=threshold_for(scores, select.agrees, quality))
+
+
+def threshold_for(scores: np.ndarray, good: np.ndarray, quality: float) -> np.float32:
+    """The lowest threshold above which at least a share `quality` [N] is good."""
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    share = np.cumsum(good[order]) / np.arange(1, len(order) + 1)
+    last_of_ties = np.append(ranked[1:] != ranked[:-1], True)
+    reached = np.flatnonzero((share >= quality) & last_of_ties)
+    return np.float32(ranked[reached[-1]] if len(reached) else np.inf)
+
+
+def coverage_curve(
+    scores: np.ndarray, good: np.ndarray, coverages: np.ndarray
+) -> np.ndarray:
+    """Share of good ones among the best-scored part, for each coverage in (0, 1]."""
+    ranked = np.asarray(good, float)[np.argsort(-np.asarray(scores), kind="stable")]
+    counts = np.maximum(1, np.round(np.asarray(coverages) * len(ranked)).astype(int))
+    return np.cumsum(ranked)[counts - 1] / counts
+
+
+def gate_summary(
+    gate: Gate, rows: GateRows, *, by_text: bool = False, resamples: int = 2000
+) -> dict[str, float]:
+    """What the gate is worth on held-out tokens.
+
+    Args:
+      gate: from `fit_gate`.
+      rows: of the test split.
+      by_text: trust or fall back for whole texts, by the mean score of their tokens.
+      resamples: of the bootstrap over documents.
+
+    Returns:
+      gate/coverage; gate/agreement of trusted tokens, gate/agreement_all of all;
+      gate/agreement_mixed and gate/perplexity_mixed where the target answers the rest;
+      each with _low and _high; gate/agreement_at_10 .. _100 the curve over coverage,
+      whose mean is gate/curve_gain above that of a random gate.
+    """
+    scores = np.asarray(gate_scores(gate, rows.signals))
+    if by_text:
+        _, text = np.unique(rows.text_ids.astype(str), return_inverse=True)
+        scores = (np.bincount(text, scores) / np.bincount(text))[text]
+    trusted = scores >= gate.threshold
+    ones = np.ones(len(scores))
+    documents = [document_of(own) for own in rows.text_ids]
+    mixed_nats = np.where(trusted, rows.mapped_nats, rows.native_nats)
+    columns = {
+        "coverage": (trusted, ones, mean_of_sums),
+        "agreement": (trusted & rows.agrees, trusted, mean_of_sums),
+        "agreement_all": (rows.agrees, ones, mean_of_sums),
+        "agreement_mixed": (~trusted | rows.agrees, ones, mean_of_sums),
+        "perplexity_mixed": (mixed_nats, ones, _perplexity),
+    }
+    found = {}
+    for name, (sums, over, statistic) in columns.items():
+        values = np.stack([sums, over], axis=1).astype(float)
+        interval = bootstrap_statistic(
+            values, documents, statistic, resamples=resamples
+        )
+        for end, value in zip(("", "_low", "_high"), interval):
+            found[f"gate/{name}{end}"] = float(value)
+    shares = np.arange(1, 11) / 10
+    curve = coverage_curve(scores, rows.agrees, shares)
+    for share, value in zip(shares, curve):
+        found[f"gate/agreement_at_{round(100 * share)}"] = float(value)
+    found["gate/curve_gain"] = float(curve.mean() - rows.agrees.mean())
+    return found
+
+
+def _perplexity(sums: Array) -> Array:
+    return jnp.exp(sums[0] / sums[1])

