@@ -107,6 +107,8 @@ def token_bytes(tokenizer: Any) -> TokenBytes:
             pieces[index] = _piece(token, steps)
             if len(pieces[index]) == 1 and _BYTE.fullmatch(token):
                 fallback.add(index)
+    if (index := record["model"].get("unk_id")) is not None:
+        pieces[index] = None
     byte_ids = np.full(256, -1, np.int32)
     # The smallest id wins, and a token of the vocabulary before a fallback <0xNN>.
     for index in sorted(range(len(pieces)), key=lambda i: (i in fallback, i)):
@@ -118,7 +120,10 @@ def token_bytes(tokenizer: Any) -> TokenBytes:
     if optional:
         loses.append("a space at the start")
     kept = [one for one in added.values() if not one["special"]]
-    if any(one["lstrip"] or one["rstrip"] for one in kept):
+    # Prepend also puts its space behind every added token that a text holds.
+    if (kept and _has(before, "Prepend")) or any(
+        one["lstrip"] or one["rstrip"] for one in kept
+    ):
         loses.append("white space beside added tokens")
     by_bytes = record["model"].get("byte_fallback") or _has(steps, "ByteLevel")
     if not by_bytes or (byte_ids[_UTF8] < 0).any():
@@ -191,8 +196,8 @@ def _piece(token: str, steps: Sequence[dict[str, Any]]) -> bytes:
     for step in steps:
         kind = step["type"]
         if kind == "ByteLevel":
-            if all(character in _ALPHABET for character in token):
-                return bytes(_ALPHABET[character] for character in token)
+            if _ALPHABET.keys() >= set(token):
+                return bytes(map(_ALPHABET.__getitem__, token))
         elif kind == "ByteFallback":
             if match := _BYTE.fullmatch(token):
                 return bytes([int(match[1], 16)])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, decoders, models
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 
 from helix_jax.text.token_bytes import join_pieces, token_bytes
 
@@ -149,6 +149,20 @@ def test_added_tokens_holes_and_specials():
     assert table.pieces[core.token_to_id("<s>")] is None
     assert table.pieces[0:3] == [b"a", None, None]  # 1 is the unknown token, 2 unused
     assert table.pieces[6:] == [None, b"c"]
+    assert "white space beside added tokens" in table.loses
+
+
+def test_unknown_token_of_unigram_and_symbols_behind_prepend():
+    core = Tokenizer(models.Unigram([("?", 0.0), ("\u2581", -1.0), ("a", -1.0)], 0))
+    core.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
+    )
+    core.decoder = decoders.Replace("\u2581", " ")
+    assert token_bytes(core).pieces == [None, b" ", b"a"]
+    assert "white space beside added tokens" not in token_bytes(core).loses
+    core.add_tokens([AddedToken("<sep>", normalized=False)])
+    table = token_bytes(core)
+    assert join_pieces(table, ids_of(core, "a<sep>a")) == b"a<sep> a"
     assert "white space beside added tokens" in table.loses
 
 
