@@ -16,19 +16,19 @@ import jax
 import numpy as np
 
 from experiments.states import open_corpus
-from experiments.token_maps import (
-    TokenMap,
+from experiments.token_maps import TokenMap, fit_token_map
+from experiments.token_sides import (
     TokenMapOptions,
     TokenSides,
-    fit_token_map,
     load_token_sides,
     sample_texts,
 )
 from helix_jax.alignment import save_map
 from helix_jax.errors import RunError
+from helix_jax.generation.gate import fit_gate, gate_rows, gate_summary
 from helix_jax.generation.metrics import native_sums, teacher_forced
 from helix_jax.generation.scores import generation_scores
-from helix_jax.generation.stitch import stitch
+from helix_jax.generation.stitch import Stitch, stitch
 from helix_jax.models import Model, resolve_layers
 from helix_jax.reports import markdown_table
 from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
@@ -41,6 +41,8 @@ class FitTokensConfig(TokenMapOptions):
     """Flags of the experiment."""
 
     workdir: str = option("", "work directory; the map is in WORKDIR/map")
+    gate: str = option("", "also: entropy, max_probability, margin or logistic")
+    gate_quality: float = option(0.8, "agreement wanted of what the gate trusts")
     resamples: int = option(2000, "bootstrap resamples of documents")
     tiny: bool = option(False, "8,000 token pairs, one epoch")
 
@@ -57,11 +59,7 @@ def score_token_map(
 
     The ridge map is an arm of its own where another map was fitted.
     """
-    parts = stitch(
-        sides.source, sides.target, fitted.map, source_layer=options.source_layer,
-        target_layer=options.target_layer, source_norm=options.source_norm,
-        target_norm=options.target_norm,
-    )  # fmt: skip
+    parts = stitch_of(sides, fitted, options)
     texts = sample_texts(
         corpus, "test", options.test_pairs, max_tokens=options.max_tokens
     )
@@ -88,6 +86,41 @@ def score_token_map(
             ridge / native
         )
     return found
+
+
+def stitch_of(sides: TokenSides, fitted: TokenMap, options: TokenMapOptions) -> Stitch:
+    """The stitch at the cuts of the flags."""
+    return stitch(
+        sides.source, sides.target, fitted.map, source_layer=options.source_layer,
+        target_layer=options.target_layer, source_norm=options.source_norm,
+        target_norm=options.target_norm,
+    )  # fmt: skip
+
+
+def score_gate(
+    sides: TokenSides, fitted: TokenMap, corpus: Corpus, config: FitTokensConfig
+) -> dict[str, float]:
+    """When to trust the mapped state: fitted, chosen and scored as `gate` says."""
+    rows = {}
+    limits = (config.select_pairs, config.select_pairs, config.test_pairs)
+    for split, limit in zip(("fit", "select", "test"), limits):
+        texts = sample_texts(corpus, split, limit, max_tokens=config.max_tokens)
+        rows[split] = gate_rows(
+            stitch_of(sides, fitted, config), sides.target, sides.source_tokenizer,
+            sides.target_tokenizer, lambda texts=texts: iter(texts), limit=limit,
+            max_tokens=config.max_tokens,
+        )  # fmt: skip
+    summary = {}
+    for suffix, by_text in (("", False), ("_by_text", True)):
+        gate = fit_gate(
+            rows["fit"], rows["select"], kind=config.gate,
+            quality=config.gate_quality, by_text=by_text,
+        )  # fmt: skip
+        found = gate_summary(
+            gate, rows["test"], by_text=by_text, resamples=config.resamples
+        )
+        summary |= {f"{name}{suffix}": value for name, value in found.items()}
+    return summary
 
 
 def save_token_map(
@@ -154,6 +187,8 @@ def run(config: FitTokensConfig) -> dict[str, float]:
     summary = fitted.numbers | score_token_map(
         sides, fitted, corpus, config, resamples=config.resamples
     )
+    if config.gate:
+        summary |= score_gate(sides, fitted, corpus, config)
     print(score_table(summary))
     return finish_run(directory, summary)
 

@@ -27,7 +27,7 @@ import numpy as np
 
 from experiments.fit import choose_map
 from experiments.states import TextOptions, open_corpus
-from experiments.token_maps import TokenSides, load_token_sides, sample_texts
+from experiments.token_sides import TokenSides, load_token_sides, sample_texts
 from helix_jax.activations.token_pairs import TokenPairs
 from helix_jax.activations.token_states import layer_side
 from helix_jax.alignment import Moments, accumulate, evaluate_map, mean_map

@@ -6,17 +6,14 @@ network added to ridge.
 """
 
 import dataclasses
-import heapq
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from experiments.fit import choose_map
-from experiments.states import TextOptions
-from helix_jax.activations.token_pairs import TokenPairs
-from helix_jax.activations.token_states import layer_side
+from experiments.token_sides import TokenMapOptions, TokenSides, token_pairs
 from helix_jax.alignment import (
     AffineMap,
     Descent,
@@ -39,47 +36,11 @@ from helix_jax.alignment import (
 from helix_jax.errors import RunError
 from helix_jax.generation.heads import head_of
 from helix_jax.generation.stitch import Part
-from helix_jax.models import Model, load_model, load_tokenizer, resolve_layers
-from helix_jax.runs import option
+from helix_jax.models import resolve_layers
 from helix_jax.text.corpus import Corpus
-from helix_jax.text.hashing import unit_hash
 from helix_jax.training.snapshot import load_snapshot, save_snapshot
-from helix_jax.types import Text
 
 METHODS = ("ridge", "kl", "mlp")
-
-
-@dataclasses.dataclass(frozen=True)
-class TokenMapOptions(TextOptions):
-    """Flags of a map between token states."""
-
-    source: str = option("", "model folder or hub id")
-    target: str = option("", "model folder or hub id")
-    source_layer: int = option(-1, "0 is the embedding, -1 the last")
-    target_layer: int = option(-1, "0 is the embedding, -1 the last")
-    source_norm: bool = option(True, "take states after the source's final norm")
-    target_norm: bool = option(True, "give states after the target's final norm")
-    dtype: str = option("float32", "of the weights: float32, bfloat16 or float16")
-    max_tokens: int = option(256, "longer texts lose their end")
-    map: str = option("ridge", "ridge, kl or mlp")
-    pairs: int = option(1_000_000, "token pairs to fit on")
-    select_pairs: int = option(50_000, "token pairs to choose on")
-    test_pairs: int = option(100_000, "token pairs to score on")
-    loop: str = option("target", "which side's tokens are looped over: target, source")
-    hidden: int = option(1024, "width of the network of --map=mlp")
-    epochs: int = option(3, "of kl and mlp, at most")
-    learning_rate: float = option(4e-3, "of kl and mlp, at its peak")
-    batch: int = option(512, "token pairs a step of kl and mlp")
-    seed: int = option(0, "of the fit and of the controls")
-
-
-class TokenSides(NamedTuple):
-    """Both models with their tokenizers."""
-
-    source: Model
-    source_tokenizer: Any
-    target: Model
-    target_tokenizer: Any
 
 
 class TokenMap(NamedTuple):
@@ -98,17 +59,6 @@ class TokenMap(NamedTuple):
     controls: dict[str, AffineMap]
     moments: Moments
     numbers: dict[str, float]
-
-
-def load_token_sides(options: TokenMapOptions) -> TokenSides:
-    """Both models of the flags."""
-    return TokenSides(
-        *(
-            part
-            for name in (options.source, options.target)
-            for part in (load_model(name, dtype=options.dtype), load_tokenizer(name))
-        )
-    )
 
 
 def fit_token_map(
@@ -145,16 +95,25 @@ def fit_token_map(
             f"--map={method} reads the target's head, so it must give the states of "
             f"its last layer: --target_layer={options.target_layer} is none."
         )
-    key = jax.random.key(options.seed)
-    rows = {
-        split: token_pairs(sides, corpus, split, options, limit).read(limit)
-        for split, limit in (("fit", options.pairs), ("select", options.select_pairs))
-    }
-    moments = {split: accumulate(_blocks(*own)) for split, own in rows.items()}
+    keys = jax.random.split(jax.random.key(options.seed), 4)
+    rows, moments, deranged = {}, {}, {}
+    for split, limit in (("fit", options.pairs), ("select", options.select_pairs)):
+        pairs = token_pairs(sides, corpus, split, options, limit)
+        if method == "ridge":  # needs no row twice: any number of them
+            blocks = _first(pairs.rows(), limit)
+        else:
+            rows[split] = pairs.read(limit)
+            blocks = _blocks(*rows[split])
+        moments[split], deranged[split] = _true_and_shuffled(blocks, keys[0])
     chosen = choose_map(moments)
-    controls = _controls(*rows["fit"], moments["fit"], chosen, key)
+    path = fit_ridge(deranged["fit"], penalties=float(chosen.fit.penalty))
+    controls = {
+        "mean": mean_map(moments["fit"]),
+        "shuffled": ridge_at(path, 0).map,
+        "random": random_orthogonal_map(moments["fit"], key=keys[1]),
+    }
     numbers = {
-        "fit/pairs": len(rows["fit"][0]),
+        "fit/pairs": int(moments["fit"].count),
         "fit/penalty": float(chosen.fit.penalty),
         "fit/condition": float(chosen.fit.condition),
         "fit/select_r2": float(np.asarray(chosen.r2)[int(chosen.index)]),
@@ -165,9 +124,9 @@ def fit_token_map(
         start = (
             residual_affine(fitted)
             if method == "kl"
-            else residual_mlp(key, moments["fit"], fitted, hidden=options.hidden)
+            else residual_mlp(keys[2], moments["fit"], fitted, hidden=options.hidden)
         )
-        found = _descend(start, rows, kl_loss(head), key, options, snapshots)
+        found = _descend(start, rows, kl_loss(head), keys[3], options, snapshots)
         fitted = to_affine(found.map) if method == "kl" else found.map
         numbers |= {
             "fit/select_kl_nats": float(found.loss),
@@ -176,59 +135,41 @@ def fit_token_map(
     return TokenMap(fitted, chosen, controls, moments["fit"], numbers)
 
 
-def token_pairs(
-    sides: TokenSides, corpus: Corpus, split: str, options: TokenMapOptions, limit: int
-) -> TokenPairs:
-    """The pairs of a split, of texts chosen by hash, somewhat more than `limit`."""
-    texts = sample_texts(corpus, split, limit, max_tokens=options.max_tokens)
-    return TokenPairs(
-        layer_side(sides.source, sides.source_tokenizer,
-                   layers=(options.source_layer,), normed=options.source_norm),
-        layer_side(sides.target, sides.target_tokenizer,
-                   layers=(options.target_layer,), normed=options.target_norm),
-        lambda: iter(texts), max_tokens=options.max_tokens, loop=options.loop,
-    )  # fmt: skip
-
-
-def sample_texts(
-    corpus: Corpus, split: str, tokens: int, *, max_tokens: int
-) -> list[Text]:
-    """Texts of a split with about this many tokens or more, chosen and ordered by hash.
-
-    Six characters are reckoned for a token, of those that are not cut off.
-    """
-    heap: list[tuple[float, str, Text]] = []
-    held, wanted = 0, 6 * tokens
-
-    def size(text: Text) -> int:
-        return min(len(text.text), 6 * max_tokens)
-
-    for text in corpus.read(split):
-        heapq.heappush(heap, (-unit_hash(text.id, salt="tokens"), text.id, text))
-        held += size(text)
-        while held - size(heap[0][2]) >= wanted:
-            held -= size(heapq.heappop(heap)[2])
-    return [text for _, _, text in sorted(heap, reverse=True)]
-
-
 def _blocks(x: np.ndarray, y: np.ndarray, rows: int = 8192):
     return ((x[i : i + rows], y[i : i + rows]) for i in range(0, len(x), rows))
 
 
-def _controls(x, y, moments, chosen, key) -> dict[str, AffineMap]:
-    """Maps that know nothing of the pairing, by the suffix of their measures."""
-    rotation, shuffle = jax.random.split(key)
-    order = np.asarray(derangement(shuffle, len(x)))
-    deranged = accumulate(
-        (x_block, y[order[start : start + len(x_block)]])
-        for start, (x_block, _) in zip(range(0, len(x), 8192), _blocks(x, y))
-    )
-    path = fit_ridge(deranged, penalties=float(chosen.fit.penalty))
-    return {
-        "mean": mean_map(moments),
-        "shuffled": ridge_at(path, 0).map,
-        "random": random_orthogonal_map(moments, key=rotation),
-    }
+def _first(blocks, limit: int):
+    """The first `limit` rows of a stream."""
+    for x, y in blocks:
+        yield x[:limit], y[:limit]
+        limit -= len(x)
+        if limit <= 0:
+            return
+
+
+def _true_and_shuffled(blocks, key) -> tuple[Moments, Moments]:
+    """Moments of the pairs, and of rows that were dealt anew within each block.
+
+    Both in one pass: the shuffled targets stand beside the true ones.
+    """
+
+    def rows():
+        for number, (x, y) in enumerate(blocks):
+            order = np.arange(len(y))
+            if len(y) > 1:
+                order = np.asarray(derangement(jax.random.fold_in(key, number), len(y)))
+            yield x, np.concatenate([y, y[order]], axis=1)
+
+    both = accumulate(rows())
+    width = both.mean_y.shape[0] // 2
+    return tuple(
+        Moments(
+            both.count, both.mean_x, np.asarray(both.mean_y)[own], both.cov_xx,
+            np.asarray(both.cov_xy)[:, own], np.asarray(both.cov_yy)[own, own],
+        )
+        for own in (slice(0, width), slice(width, 2 * width))
+    )  # fmt: skip
 
 
 def _descend(start, rows, loss, key, options, snapshots) -> GradientFit:

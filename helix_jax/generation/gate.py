@@ -71,8 +71,10 @@ def confidence_signals(logits: Array) -> Array:
     """[..., V] logits -> [..., 3] float32: -entropy, log max p, log p_1 - log p_2."""
     log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
     entropy = -jnp.sum(jnp.exp(log_p) * log_p, axis=-1)
-    best = jax.lax.top_k(log_p, 2)[0]
-    return jnp.stack([-entropy, best[..., 0], best[..., 0] - best[..., 1]], axis=-1)
+    best = jnp.argmax(log_p, axis=-1, keepdims=True)
+    first = jnp.max(log_p, axis=-1)
+    others = jnp.put_along_axis(log_p, best, -jnp.inf, axis=-1, inplace=False)
+    return jnp.stack([-entropy, first, first - jnp.max(others, axis=-1)], axis=-1)
 
 
 def gate_scores(gate: Gate, signals: Array) -> Array:
@@ -127,7 +129,12 @@ def _rows(head: Head, own_head: Head, x: Array, y: Array, following: Array):
 
 
 def fit_gate(
-    fit: GateRows, select: GateRows, *, kind: str = "logistic", quality: float = 0.8
+    fit: GateRows,
+    select: GateRows,
+    *,
+    kind: str = "logistic",
+    quality: float = 0.8,
+    by_text: bool = False,
 ) -> Gate:
     """A gate whose trusted tokens agree with the target as often as wanted.
 
@@ -136,6 +143,7 @@ def fit_gate(
       select: rows of the select split, for the threshold.
       kind: "entropy", "max_probability", "margin" or "logistic".
       quality: wanted agreement among trusted tokens, in (0, 1].
+      by_text: whole texts are to be trusted, by the mean score of their tokens.
 
     Returns:
       Gate.
@@ -159,7 +167,7 @@ def fit_gate(
     else:
         weights, bias = np.eye(3)[SIGNALS.index(kind)], 0.0
     gate = Gate(np.float32(weights), np.float32(bias), np.float32(np.inf))
-    scores = np.asarray(gate_scores(gate, select.signals))
+    scores = _scores_of(gate, select, by_text)
     return gate.replace(threshold=threshold_for(scores, select.agrees, quality))
 
 
@@ -190,7 +198,7 @@ def gate_summary(
     Args:
       gate: from `fit_gate`.
       rows: of the test split.
-      by_text: trust or fall back for whole texts, by the mean score of their tokens.
+      by_text: as for `fit_gate`.
       resamples: of the bootstrap over documents.
 
     Returns:
@@ -199,10 +207,7 @@ def gate_summary(
       each with _low and _high; gate/agreement_at_10 .. _100 the curve over coverage,
       whose mean is gate/curve_gain above that of a random gate.
     """
-    scores = np.asarray(gate_scores(gate, rows.signals))
-    if by_text:
-        _, text = np.unique(rows.text_ids.astype(str), return_inverse=True)
-        scores = (np.bincount(text, scores) / np.bincount(text))[text]
+    scores = _scores_of(gate, rows, by_text)
     trusted = scores >= gate.threshold
     ones = np.ones(len(scores))
     documents = [document_of(own) for own in rows.text_ids]
@@ -228,6 +233,15 @@ def gate_summary(
         found[f"gate/agreement_at_{round(100 * share)}"] = float(value)
     found["gate/curve_gain"] = float(curve.mean() - rows.agrees.mean())
     return found
+
+
+def _scores_of(gate: Gate, rows: GateRows, by_text: bool) -> np.ndarray:
+    """[N] score of each token, or of its text."""
+    scores = np.asarray(gate_scores(gate, rows.signals))
+    if not by_text:
+        return scores
+    _, text = np.unique(rows.text_ids.astype(str), return_inverse=True)
+    return (np.bincount(text, scores) / np.bincount(text))[text]
 
 
 def _perplexity(sums: Array) -> Array:

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 from flax import struct
 
 from helix_jax.activations.token_states import TokenSide
-from helix_jax.alignment import StateMap, derangement
+from helix_jax.alignment import StateMap, apply_map, derangement
 from helix_jax.generation.stitch import Part, Stitch, native, read_head, run_stitch
 from helix_jax.models import Model
+from helix_jax.models.layers import normalise
 from helix_jax.types import Array
 
 
@@ -39,10 +40,17 @@ class ArmStates:
     maps: tuple[StateMap | None, ...]
 
     def __call__(self, tokens: Array, mask: Array) -> Array:
-        arms = [
-            run_stitch(self.parts.replace(map=map), tokens, mask)[0]
-            for map in self.maps
-        ]
+        parts, maps = self.parts, self.maps
+        source, target = parts.source, parts.target
+        if maps[0] is not None and target.layer == target.spec.num_layers:
+            # The maps give the head's states: the source is run once for all.
+            h, _ = run_stitch(Stitch(source, source, None), tokens, mask)
+            if source.normed:
+                h = normalise(source.params["final_norm"], h, source.spec)
+            arms = [apply_map(map, h) for map in maps]
+        else:
+            each = (parts.replace(map=map) for map in maps)
+            arms = [run_stitch(own, tokens, mask)[0] for own in each]
         return jnp.stack(arms).astype(jnp.float32)
 
 

@@ -143,11 +143,12 @@ def _score(
 
     def arm(head: Head, states: Array) -> Array:
         logits = head(states)
-        best = jax.lax.top_k(logits, 5)[1]
+        asked = jnp.take_along_axis(logits, first[:, None], axis=-1)
+        above = jnp.sum(logits > asked, axis=-1)  # much faster than a top-k on CPUs
         columns = (
             kl_of_logits(own, logits),
-            best[:, 0] == first,
-            jnp.any(best == first[:, None], axis=-1),
+            jnp.argmax(logits, axis=-1) == first,
+            above < 5,
             negative_log_p(logits, following),
             own_nats,
         )

@@ -30,12 +30,15 @@ def test_token_maps_gain_on_ridge(texts, tmp_path, method):
     config = fit_tokens.FitTokensConfig(
         workdir=str(tmp_path / "w"), source=str(assets.model_path("pebble-llama")),
         target=str(assets.model_path("pebble-qwen3")), data=str(texts), map=method,
-        tiny=True,
+        gate="margin" if method == "kl" else "", gate_quality=0.6, tiny=True,
     )  # fmt: skip
     summary = fit_tokens.run(config)
     assert summary["generation/kl_nats_high"] < summary["generation/kl_nats_ridge_low"]
     assert summary["generation/gap_closed"] > 0.15
     assert summary["generation/kl_nats"] < summary["generation/kl_nats_shuffled"]
+    if method == "kl":
+        assert summary["gate/agreement"] > summary["gate/agreement_all"] + 0.05
+        assert summary["gate/curve_gain"] > 0.05
     fitted, made_of = load_map(tmp_path / "w" / "map")
     assert fitted.widths == (128, 144)
     assert made_of["source"]["pooling"] == "token"

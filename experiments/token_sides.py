@@ -1,0 +1,93 @@
+"""Two models and the pairs of their tokens: flags and data of the token experiments."""
+
+import dataclasses
+import heapq
+from typing import Any, NamedTuple
+
+from experiments.states import TextOptions
+from helix_jax.activations.token_pairs import TokenPairs
+from helix_jax.activations.token_states import layer_side
+from helix_jax.models import Model, load_model, load_tokenizer
+from helix_jax.runs import option
+from helix_jax.text.corpus import Corpus
+from helix_jax.text.hashing import unit_hash
+from helix_jax.types import Text
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenMapOptions(TextOptions):
+    """Flags of a map between token states."""
+
+    source: str = option("", "model folder or hub id")
+    target: str = option("", "model folder or hub id")
+    source_layer: int = option(-1, "0 is the embedding, -1 the last")
+    target_layer: int = option(-1, "0 is the embedding, -1 the last")
+    source_norm: bool = option(True, "take states after the source's final norm")
+    target_norm: bool = option(True, "give states after the target's final norm")
+    dtype: str = option("float32", "of the weights: float32, bfloat16 or float16")
+    max_tokens: int = option(256, "longer texts lose their end")
+    map: str = option("ridge", "ridge, kl or mlp")
+    pairs: int = option(1_000_000, "token pairs to fit on")
+    select_pairs: int = option(50_000, "token pairs to choose on")
+    test_pairs: int = option(100_000, "token pairs to score on")
+    loop: str = option("target", "which side's tokens are looped over: target, source")
+    hidden: int = option(1024, "width of the network of --map=mlp")
+    epochs: int = option(3, "of kl and mlp, at most")
+    learning_rate: float = option(4e-3, "of kl and mlp, at its peak")
+    batch: int = option(512, "token pairs a step of kl and mlp")
+    seed: int = option(0, "of the fit and of the controls")
+
+
+class TokenSides(NamedTuple):
+    """Both models with their tokenizers."""
+
+    source: Model
+    source_tokenizer: Any
+    target: Model
+    target_tokenizer: Any
+
+
+def load_token_sides(options: TokenMapOptions) -> TokenSides:
+    """Both models of the flags."""
+    return TokenSides(
+        *(
+            part
+            for name in (options.source, options.target)
+            for part in (load_model(name, dtype=options.dtype), load_tokenizer(name))
+        )
+    )
+
+
+def token_pairs(
+    sides: TokenSides, corpus: Corpus, split: str, options: TokenMapOptions, limit: int
+) -> TokenPairs:
+    """The pairs of a split, of texts chosen by hash, about `limit`."""
+    texts = sample_texts(corpus, split, limit, max_tokens=options.max_tokens)
+    return TokenPairs(
+        layer_side(sides.source, sides.source_tokenizer,
+                   layers=(options.source_layer,), normed=options.source_norm),
+        layer_side(sides.target, sides.target_tokenizer,
+                   layers=(options.target_layer,), normed=options.target_norm),
+        lambda: iter(texts), max_tokens=options.max_tokens, loop=options.loop,
+    )  # fmt: skip
+
+
+def sample_texts(
+    corpus: Corpus, split: str, tokens: int, *, max_tokens: int
+) -> list[Text]:
+    """Texts of a split with about this many tokens, chosen and ordered by hash.
+
+    Four characters are reckoned for a token, of those that are not cut off.
+    """
+    heap: list[tuple[float, str, Text]] = []
+    held, wanted = 0, 4 * tokens
+
+    def size(text: Text) -> int:
+        return min(len(text.text), 4 * max_tokens)
+
+    for text in corpus.read(split):
+        heapq.heappush(heap, (-unit_hash(text.id, salt="tokens"), text.id, text))
+        held += size(text)
+        while held - size(heap[0][2]) >= wanted:
+            held -= size(heapq.heappop(heap)[2])
+    return [text for _, _, text in sorted(heap, reverse=True)]
