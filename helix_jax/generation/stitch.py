@@ -166,22 +166,48 @@ def run_stitch(
     Returns:
       [B, T, dy] for `read_head`, and the extended cache.
     """
-    source, target = parts.source, parts.target
-    mask = jnp.ones(tokens.shape, bool) if mask is None else mask.astype(bool)
     caches = cache or StitchCache(None, None)
+    mask = jnp.ones(tokens.shape, bool) if mask is None else mask.astype(bool)
     positions = next_positions(caches.source, mask)
-    h = embed(source.params, source.spec, tokens, positions)
-    h, grown = _run(source, h, mask, positions, 0, source.layer, caches.source)
+    h, grown = run_source(parts.source, parts.map, tokens, mask, caches.source)
     caches = caches._replace(source=grown)
     if parts.map is not None:
-        if source.normed:
-            h = normalise(source.params["final_norm"], h, source.spec)
-        h = apply_map(parts.map, h).astype(target.params["embed"].dtype)
+        target = parts.target
+        h = h.astype(target.params["embed"].dtype)
         start, stop = target.layer, target.spec.num_layers
         if start < stop:
             h, grown = _run(target, h, mask, positions, start, stop, caches.target)
             caches = caches._replace(target=grown)
     return h, None if cache is None else caches
+
+
+def run_source(
+    source: Part,
+    map: Any,
+    tokens: Array,
+    mask: Array,
+    cache: KeyValueCache | None = None,
+) -> tuple[Array, KeyValueCache | None]:
+    """The source's half of a stitch, which needs nothing of the target.
+
+    Args:
+      source: the part that reads the text.
+      map: to the target's cut, or None for the source's own states.
+      tokens: [B, T] int.
+      mask: [B, T] bool.
+      cache: what came before.
+
+    Returns:
+      [B, T, dy] mapped states, and the extended cache.
+    """
+    positions = next_positions(cache, mask)
+    h = embed(source.params, source.spec, tokens, positions)
+    h, cache = _run(source, h, mask, positions, 0, source.layer, cache)
+    if map is not None:
+        if source.normed:
+            h = normalise(source.params["final_norm"], h, source.spec)
+        h = apply_map(map, h)
+    return h, cache
 
 
 def read_head(parts: Stitch, states: Array) -> Array:
