@@ -95,6 +95,11 @@ def fit_token_map(
             f"--map={method} reads the target's head, so it must give the states of "
             f"its last layer: --target_layer={options.target_layer} is none."
         )
+    if options.target_norm and layer < spec.num_layers:
+        raise RunError(
+            f"--target_layer={options.target_layer} is before the target's last block, "
+            "which reads the raw stream: add --notarget_norm."
+        )
     keys = jax.random.split(jax.random.key(options.seed), 4)
     rows, moments, deranged = {}, {}, {}
     for split, limit in (("fit", options.pairs), ("select", options.select_pairs)):
