@@ -1,0 +1,263 @@
+r"""Every alignment method on one footing: R2, accuracy, seconds, controls.
+
+    python -m experiments.methods --workdir=runs/methods --source=DIR_OR_ID \
+      --target=DIR_OR_ID --data=NAME_FILE_OR_FOLDER [--public=NAME_FILE_OR_FOLDER] \
+      [--methods=all]
+
+The moments of the fit split are taken in one pass; each closed form is fitted from
+them, its penalty or rank chosen on the select split, and its map scored on the test
+split: R2, and the accuracy of the target's own probe on the mapped states. Gradient
+fits see the same rows. With --public all are fitted again on public text alone.
+
+Controls: each closed form on shuffled pairs (`_shuffled`), ridge on shuffled pairs, a
+random rotation, the mean; the target's and the source's own probes.
+
+Intervals are bootstraps over documents; those of seconds are the least and the most of
+--repeats. The seconds of a closed form are from moments to map, the decompositions that
+all share (`methods/shared_seconds`) included; those of a gradient fit are from rows to
+map, with its compilation. `methods/moments_seconds` is the pass over the rows.
+"""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.fit import choose_map, control_maps, fit_summary, pair_moments
+from experiments.fits import (
+    Rows,
+    accuracy_interval,
+    anchor_rows,
+    choose_methods,
+    fit_closed,
+    fit_descents,
+    fit_shuffled_closed,
+    r2_interval,
+    with_ends,
+)
+from experiments.public import public_pairs
+from experiments.states import (
+    PairOptions,
+    load_sides,
+    open_corpus,
+    paired_states,
+    with_stores,
+)
+from experiments.tasks import Task, make_task
+from helix_jax.alignment import (
+    Fitted,
+    Moments,
+    StateMap,
+    prepare,
+    save_map,
+)
+from helix_jax.errors import RunError
+from helix_jax.probes import predict_logits
+from helix_jax.reports import format_interval, markdown_table
+from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
+from helix_jax.runs.program import start_program
+from helix_jax.stats import bootstrap_interval
+from helix_jax.text.corpus import require_labels
+
+SPLITS = ("fit", "select", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodsConfig(PairOptions):
+    """Flags of the experiment."""
+
+    methods: tuple[str, ...] = option(("all",), "names, or all, closed, gradient")
+    public: str = option("", "corpora of public text to fit on as well; empty: none")
+    public_limit: int = option(20_000, "public texts to use, chosen by hash; 0: all")
+    anchors: int = option(300, "rows that relative representations refer to")
+    epochs: int = option(20, "of gradient fits, at most")
+    repeats: int = option(3, "timed fits of the closed forms")
+    seed: int = option(0, "of the controls and the gradient fits")
+    resamples: int = option(2000, "bootstrap resamples of documents")
+    tiny: bool = option(False, "600 texts, 64 tokens each at most")
+
+
+def run(config: MethodsConfig) -> dict[str, float]:
+    """Fit, score, compare; see the module docstring."""
+    if config.tiny:
+        config = dataclasses.replace(
+            config, limit=600, max_tokens=64, public_limit=600, resamples=200,
+            anchors=100, repeats=1,
+        )  # fmt: skip
+    if not (config.workdir and config.source and config.target):
+        raise RunError("methods: --workdir, --source and --target are required.")
+    directory = open_run(config.workdir, config)
+    if is_done(directory):
+        summary = read_summary(directory)
+    else:
+        summary = finish_run(directory, _compute(config))
+    print(result_table(summary))
+    return summary
+
+
+def _compute(config: MethodsConfig) -> dict[str, float]:
+    options = with_stores(config)
+    corpus = open_corpus(config)
+    classes = require_labels(corpus)
+    sides = load_sides(config)
+    pairs = {split: paired_states(*sides, corpus, split, options) for split in SPLITS}
+    task = make_task(pairs, classes, config.resamples)
+    started = time.perf_counter()
+    moments = {"fit": pair_moments(pairs["fit"])}
+    seconds = time.perf_counter() - started
+    moments |= {split: pair_moments(pairs[split]) for split in SPLITS[1:]}
+    chosen = choose_map(moments)
+    summary = fit_summary(chosen, moments) | {"methods/moments_seconds": seconds}
+    rows = {split: (task.x[split], task.y[split]) for split in SPLITS}
+    summary |= _all_methods(config, task, moments, rows, task.ids["fit"], pairs["fit"])
+    key = jax.random.key(config.seed)
+    controls = control_maps(pairs["fit"], moments["fit"], chosen, key)
+    for name, affine in controls.items():
+        summary |= _scores(config, task, f"methods/control_{name}", affine)
+    for name, probe, x in (
+        ("target", task.target_probe, task.y["test"]),
+        ("source", task.source_probe, task.x["test"]),
+    ):
+        right = np.asarray(predict_logits(probe, x)).argmax(-1) == task.labels["test"]
+        interval = bootstrap_interval(right, task.documents, resamples=config.resamples)
+        summary |= with_ends(f"methods/{name}_probe_accuracy", interval)
+    if config.public:
+        summary |= _on_public_text(config, options, sides, corpus, task)
+    return summary
+
+
+def _all_methods(
+    config: MethodsConfig,
+    task: Task,
+    moments: dict[str, Moments],
+    rows: dict[str, Rows],
+    ids: list[str],
+    pair: Any,
+) -> dict[str, float]:
+    """Scores of every method of the flags, their times, and their shuffled selves."""
+    dx = moments["fit"].cov_xx.shape[0]
+    methods = choose_methods(config.methods, float(moments["fit"].count), dx)
+    anchors = anchor_rows(rows["fit"], ids, config.anchors, config.seed)
+    fitted = fit_closed(moments, methods, anchors)
+    times: dict[str, list[float]] = {name: [] for name in ("shared", *fitted)}
+    for _ in range(config.repeats):  # the first fits above have compiled them
+        started = time.perf_counter()
+        jax.block_until_ready(prepare(moments["fit"], moments["select"])[:-3])
+        times["shared"].append(time.perf_counter() - started)
+        for name, one in fit_closed(moments, methods, anchors).items():
+            times[name].append(times["shared"][-1] + one.seconds)
+    summary = {}
+    for name, values in times.items():
+        ends = (np.median(values), min(values), max(values))
+        summary |= with_ends(f"methods/{name}_seconds", ends)
+    maps: dict[str, StateMap] = {}
+    for name, one in fitted.items():
+        summary |= _choice(name, one)
+        maps[name] = one.selection.fit.map
+        if name == "ridge":
+            save_map(
+                Path(config.workdir) / "map", maps[name], source=pair.x.fingerprint,
+                target=pair.y.fingerprint, penalty=float(one.selection.fit.penalty),
+                split="fit",
+            )  # fmt: skip
+    for name, (affine, spent) in _descents(config, moments, methods, rows).items():
+        maps[name] = affine
+        summary |= with_ends(f"methods/{name}_seconds", (spent, spent, spent))
+    for name, affine in maps.items():
+        summary |= _scores(config, task, f"methods/{name}", affine)
+    for name, one in fit_shuffled_closed(
+        moments, methods, rows["fit"], anchors, key=jax.random.key(config.seed)
+    ).items():
+        start = f"methods/{name}_shuffled"
+        summary |= _scores(config, task, start, one.selection.fit.map)
+    return summary
+
+
+def _descents(
+    config: MethodsConfig,
+    moments: dict[str, Moments],
+    methods: list[str],
+    rows: dict[str, Rows],
+) -> dict[str, tuple[StateMap, float]]:
+    return fit_descents(
+        moments, methods, choose_map(moments).fit.map, rows["fit"], rows["select"],
+        key=jax.random.key(config.seed), epochs=config.epochs,
+    )  # fmt: skip
+
+
+def _choice(name: str, fitted: Fitted) -> dict[str, float]:
+    """What was chosen."""
+    selection = fitted.selection
+    return {
+        f"methods/{name}_penalty": float(selection.fit.penalty),
+        f"methods/{name}_rank": int(selection.fit.rank),
+        f"methods/{name}_condition": float(selection.fit.condition),
+        f"methods/{name}_at_edge": int(selection.at_edge),
+    }
+
+
+def _scores(
+    config: MethodsConfig, task: Task, name: str, affine: StateMap
+) -> dict[str, float]:
+    """NAME_r2 and NAME_accuracy on the test split, with their intervals."""
+    test = task.x["test"], task.y["test"]
+    r2 = r2_interval(affine, test, task.documents, config.resamples)
+    accuracy = accuracy_interval(
+        affine, task.target_probe, test[0], task.labels["test"], task.documents,
+        config.resamples,
+    )  # fmt: skip
+    return with_ends(f"{name}_r2", r2) | with_ends(f"{name}_accuracy", accuracy)
+
+
+def _on_public_text(
+    config: MethodsConfig, options: Any, sides: Any, corpus: Any, task: Task
+) -> dict[str, float]:
+    """Scores of every method fitted on public text alone: methods/NAME_public_..."""
+    pairs = public_pairs(config.public, config.public_limit, options, sides, corpus)
+    moments = {split: pair_moments(pair) for split, pair in pairs.items()}
+    rows = {split: pair.read() for split, pair in pairs.items()}
+    dx = moments["fit"].cov_xx.shape[0]
+    methods = choose_methods(config.methods, float(moments["fit"].count), dx)
+    anchors = anchor_rows(rows["fit"], pairs["fit"].ids, config.anchors, config.seed)
+    maps = {
+        name: one.selection.fit.map
+        for name, one in fit_closed(moments, methods, anchors).items()
+    }
+    maps |= {
+        name: affine
+        for name, (affine, _) in _descents(config, moments, methods, rows).items()
+    }
+    summary = {}
+    for name, affine in maps.items():
+        summary |= _scores(config, task, f"methods/{name}_public", affine)
+    return summary
+
+
+def result_table(summary: dict[str, float]) -> str:
+    """Methods and controls of a summary, best R2 first."""
+    names = [
+        key.removeprefix("methods/").removesuffix("_r2")
+        for key in summary
+        if key.startswith("methods/") and key.endswith("_r2")
+    ]
+    rows = []
+    for name in sorted(names, key=lambda one: -summary[f"methods/{one}_r2"]):
+        ends = (summary[f"methods/{name}_r2{end}"] for end in ("", "_low", "_high"))
+        seconds = summary.get(f"methods/{name}_seconds")
+        rows.append(
+            [
+                name,
+                "{:.3f} [{:.3f}, {:.3f}]".format(*ends),
+                format_interval(summary, f"methods/{name}_accuracy"),
+                "" if seconds is None else f"{seconds:.3g}",
+            ]
+        )
+    header = ["method", "test R2 [95%]", "accuracy, % [95%]", "seconds"]
+    return markdown_table(header, rows)
+
+
+if __name__ == "__main__":
+    start_program(MethodsConfig, run)

@@ -1,0 +1,171 @@
+r"""Detectors of strange texts, on the target's states and on mapped source states.
+
+    python -m experiments.ood --workdir=runs/ood --source=DIR_OR_ID \
+      --target=DIR_OR_ID --data=NAME_FILE_OR_FOLDER --ood_data=NAME_FILE_OR_FOLDER \
+      [--public=NAME_FILE_OR_FOLDER]
+
+Known are the test texts of --data, strange those of --ood_data that --data does not
+hold. A probe and every detector are fitted on the target's states of the fit split, and
+read on:
+
+| arm      | states of known and strange texts                                       |
+|----------|-------------------------------------------------------------------------|
+| native   | the target's own                                                        |
+| mapped   | the source's, by ridge on the task's fit texts                          |
+| public   | the source's, by ridge on --public texts only                           |
+| shuffled | control: the source's, by ridge on shuffled pairs                       |
+| random   | control: the source's, by a random rotation                             |
+| refitted | the mapped ones, detectors fitted on mapped states too                  |
+| source   | the source's own, with its own probe and detectors                      |
+
+Higher is stranger, and strange is the positive class: `_auroc`, `_aupr_in`,
+`_aupr_out`, and `_fpr95`, the known texts flagged where 95% of the strange ones are.
+`_fpr95_in` is the strange texts passed where 95% of the known ones are: what papers
+with the known class as the positive one call FPR95. Intervals are bootstraps over both
+sides' documents.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.fit import choose_map, control_maps, fit_summary, pair_moments
+from experiments.fits import with_ends
+from experiments.public import public_pairs, without_texts_of
+from experiments.states import (
+    PairOptions,
+    load_sides,
+    open_corpus,
+    paired_states,
+    with_stores,
+)
+from experiments.tasks import Task, make_task
+from helix_jax.alignment import AffineMap, apply_map
+from helix_jax.errors import RunError
+from helix_jax.ood import DETECTORS, FittedDetectors, detection_intervals, fit_detectors
+from helix_jax.reports import format_interval, markdown_table
+from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
+from helix_jax.runs.program import start_program
+from helix_jax.text.corpus import require_labels
+from helix_jax.text.hashing import document_of
+
+SPLITS = ("fit", "select", "test")
+ARMS = ("native", "mapped", "public", "refitted", "source", "shuffled", "random")
+METRICS = ("auroc", "aupr_in", "aupr_out", "fpr95", "fpr95_in")
+
+
+@dataclasses.dataclass(frozen=True)
+class OodConfig(PairOptions):
+    """Flags of the experiment."""
+
+    ood_data: str = option("", "corpus of strange texts; labels are not used")
+    ood_limit: int = option(0, "its texts to use, chosen by hash; 0: all")
+    public: str = option("", "corpora of public text for one more map; empty: none")
+    public_limit: int = option(20_000, "public texts to use, chosen by hash; 0: all")
+    seed: int = option(0, "of the controls")
+    resamples: int = option(1000, "bootstrap resamples of documents")
+    tiny: bool = option(False, "600 texts a side, 64 tokens each at most")
+
+
+def run(config: OodConfig) -> dict[str, float]:
+    """Fit, score, compare; see the module docstring."""
+    if config.tiny:
+        config = dataclasses.replace(
+            config, limit=600, ood_limit=600, public_limit=600, max_tokens=64,
+            resamples=200,
+        )  # fmt: skip
+    if not (config.workdir and config.source and config.target and config.ood_data):
+        raise RunError(
+            "ood: --workdir, --source, --target and --ood_data are required."
+        )
+    directory = open_run(config.workdir, config)
+    if is_done(directory):
+        summary = read_summary(directory)
+    else:
+        summary = finish_run(directory, _compute(config))
+    print(result_table(summary))
+    return summary
+
+
+def _compute(config: OodConfig) -> dict[str, float]:
+    options = with_stores(config)
+    corpus = open_corpus(config)
+    classes = require_labels(corpus)
+    sides = load_sides(config)
+    pairs = {split: paired_states(*sides, corpus, split, options) for split in SPLITS}
+    limited = dataclasses.replace(options, limit=config.ood_limit)
+    keep, kept = without_texts_of(corpus, *SPLITS)
+    strange_corpus = open_corpus(limited, config.ood_data)
+    if sum(map(keep, strange_corpus.read("test"))) < 2:
+        raise RunError(
+            f"ood: the test split of --ood_data={config.ood_data} has no text that "
+            "--data does not hold; name another corpus."
+        )
+    other = paired_states(
+        *sides, strange_corpus, "test", limited,
+        keep=keep, kept=kept,
+    )  # fmt: skip
+    task = make_task(pairs, classes, config.resamples)
+    moments = {split: pair_moments(pair) for split, pair in pairs.items()}
+    chosen = choose_map(moments)
+    maps = {"mapped": chosen.fit.map}
+    if config.public:
+        public = public_pairs(
+            config.public, config.public_limit, options, sides, corpus
+        )
+        maps["public"] = choose_map(
+            {split: pair_moments(pair) for split, pair in public.items()}
+        ).fit.map
+    key = jax.random.key(config.seed)
+    controls = control_maps(pairs["fit"], moments["fit"], chosen, key)
+    maps |= {name: controls[name] for name in ("shuffled", "random")}
+    summary = fit_summary(chosen, moments)
+    summary |= {
+        "ood/known_texts": len(pairs["test"].x),
+        "ood/strange_texts": len(other.x),
+    }
+    strange_documents = [document_of(one) for one in other.ids]
+    for name, fitted, known, strange in _arms(task, maps, other.read()):
+        for detector, score in DETECTORS.items():
+            intervals = detection_intervals(
+                np.asarray(score(fitted, known)), np.asarray(score(fitted, strange)),
+                task.documents, strange_documents, resamples=config.resamples,
+            )  # fmt: skip
+            for metric in METRICS:
+                start = f"ood/{detector}_{name}_{metric}"
+                summary |= with_ends(start, intervals[metric])
+    return summary
+
+
+def _arms(
+    task: Task, maps: dict[str, AffineMap], strange: tuple[np.ndarray, np.ndarray]
+) -> Iterator[tuple[str, FittedDetectors, Any, Any]]:
+    """Name, detectors, states of known texts, states of strange texts, of each arm."""
+    labels = task.labels["fit"]
+    fitted = fit_detectors(task.target_probe, task.y["fit"], labels)
+    yield "native", fitted, task.y["test"], strange[1]
+    for name, affine in maps.items():
+        mapped = [apply_map(affine, z) for z in (task.x["test"], strange[0])]
+        yield name, fitted, *mapped
+        if name == "mapped":
+            rows = apply_map(affine, task.x["fit"])
+            yield "refitted", fit_detectors(task.target_probe, rows, labels), *mapped
+    own = fit_detectors(task.source_probe, task.x["fit"], labels)
+    yield "source", own, task.x["test"], strange[0]
+
+
+def result_table(summary: dict[str, float]) -> str:
+    """AUROC of every detector on every arm of a summary, in percent."""
+    arms = [one for one in ARMS if f"ood/energy_{one}_auroc" in summary]
+    rows = [
+        [name, *(format_interval(summary, f"ood/{name}_{one}_auroc") for one in arms)]
+        for name in DETECTORS
+    ]
+    return markdown_table(["AUROC, % [95%]", *arms], rows)
+
+
+if __name__ == "__main__":
+    start_program(OodConfig, run)

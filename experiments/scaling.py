@@ -1,0 +1,275 @@
+r"""How many fitting texts a map needs: R2, loss and accuracy against their number.
+
+    python -m experiments.scaling --workdir=runs/scaling --source=DIR_OR_ID \
+      --target=DIR_OR_ID --data=NAME_FILE_OR_FOLDER [--public=NAME_FILE_OR_FOLDER] \
+      [--methods=closed]
+
+The texts of the fit split (of --public, if it is given) are put in an order by a hash
+of their documents; the first 100, .. N of them are the samples, each holding the one
+before. Moments of the rows between two sizes are merged into those of the smaller: each
+row is read once an order. Penalties and ranks are chosen anew at each size.
+
+The loss is the squared error of the test split over its variance, 1 - R2. The plateau
+is the smallest size from which on the loss stays within --tolerance of that at N, as a
+share of it; it is found where it is below N. Its interval is over test documents. With
+--seeds several orders are taken; numbers are means over them.
+
+Least squares is left out below dx + 2 texts, where it is not defined.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from experiments.fit import pair_moments
+from experiments.fits import (
+    Rows,
+    choose_methods,
+    deviations,
+    fit_closed,
+    fit_descents,
+    squared_errors,
+    with_ends,
+)
+from experiments.public import public_pairs
+from experiments.samples import (
+    document_order,
+    growing_moments,
+    plateau_size,
+    sample_sizes,
+)
+from experiments.states import (
+    PairOptions,
+    load_sides,
+    open_corpus,
+    paired_states,
+    with_stores,
+)
+from experiments.tasks import Task, make_task
+from helix_jax.activations import Pair
+from helix_jax.alignment import (
+    METHODS,
+    StateMap,
+    apply_map,
+    fit_ridge,
+    select_penalty,
+    usable_methods,
+)
+from helix_jax.errors import RunError
+from helix_jax.probes import predict_logits
+from helix_jax.reports import markdown_table
+from helix_jax.runs import (
+    finish_run,
+    is_done,
+    log_metrics,
+    open_run,
+    option,
+    read_summary,
+    truncate_metrics,
+)
+from helix_jax.runs.program import start_program
+from helix_jax.text.corpus import require_labels
+
+SPLITS = ("fit", "select", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class ScalingConfig(PairOptions):
+    """Flags of the experiment."""
+
+    methods: tuple[str, ...] = option(("closed",), "names, or all, closed, gradient")
+    public: str = option("", "corpora of public text to fit on in place of --data")
+    public_limit: int = option(20_000, "public texts to use, chosen by hash; 0: all")
+    least: int = option(100, "texts of the smallest sample")
+    sizes: int = option(8, "sizes from --least to all, evenly by ratio")
+    tolerance: float = option(0.02, "share of the loss that a plateau may be above it")
+    anchors: int = option(300, "rows that relative representations refer to, at most")
+    epochs: int = option(20, "of gradient fits")
+    seeds: int = option(3, "orders of the texts")
+    resamples: int = option(1000, "bootstrap resamples of documents")
+    tiny: bool = option(False, "600 texts, 64 tokens each at most, one order")
+
+
+class Curve(NamedTuple):
+    """One method's test rows at each size; means over orders.
+
+    Attributes:
+      error: [S, N] squared error of each test text.
+      right: [S, N] whether the target's probe is right.
+    """
+
+    error: np.ndarray
+    right: np.ndarray
+
+
+def run(config: ScalingConfig) -> dict[str, float]:
+    """Fit at every size, score, locate the plateau; see the module docstring."""
+    if config.tiny:
+        config = dataclasses.replace(
+            config, limit=600, max_tokens=64, public_limit=600, seeds=1, sizes=4,
+            resamples=200,
+        )  # fmt: skip
+    if not (config.workdir and config.source and config.target):
+        raise RunError("scaling: --workdir, --source and --target are required.")
+    directory = open_run(config.workdir, config)
+    if is_done(directory):
+        summary = read_summary(directory)
+    else:
+        truncate_metrics(directory, -1)
+        summary = finish_run(directory, _compute(config, directory))
+    print(result_table(summary))
+    return summary
+
+
+def _compute(config: ScalingConfig, directory: Any) -> dict[str, float]:
+    options = with_stores(config)
+    corpus = open_corpus(config)
+    classes = require_labels(corpus)
+    sides = load_sides(config)
+    pairs = {split: paired_states(*sides, corpus, split, options) for split in SPLITS}
+    task = make_task(pairs, classes, config.resamples)
+    fitted_on = pairs
+    if config.public:
+        fitted_on = public_pairs(
+            config.public, config.public_limit, options, sides, corpus
+        )
+    rows, ids = fitted_on["fit"].read(), fitted_on["fit"].ids
+    sizes = sample_sizes(len(ids), config.least, config.sizes)
+    select = fitted_on["select"]
+    found: dict[str, list[Curve]] = {}
+    for seed in range(config.seeds):
+        curves = _one_order(
+            config, task, rows, document_order(ids, seed), sizes, select
+        )
+        for name, curve in curves.items():
+            found.setdefault(name, []).append(curve)
+    variance = deviations(task.y["test"])
+    summary: dict[str, float] = {"scaling/rows": len(ids)}
+    for name, orders in found.items():
+        curve = Curve(*(np.mean(every, axis=0) for every in zip(*orders)))
+        summary |= summarise(name, curve, variance, sizes, task.documents, config)
+    for end in ("", "_low", "_high"):
+        headline = "ridge" if "ridge" in found else next(iter(found))
+        place = f"scaling/{headline}_plateau_rows{end}"
+        summary[f"scaling/plateau_rows{end}"] = summary[place]
+    for size in sizes:
+        start = f"_{size}_"
+        log_metrics(directory, size, {k: v for k, v in summary.items() if start in k})
+    return summary
+
+
+def _one_order(
+    config: ScalingConfig,
+    task: Task,
+    rows: Rows,
+    order: np.ndarray,
+    sizes: Sequence[int],
+    select: Pair,
+) -> dict[str, Curve]:
+    """Curves of every method along one order; NaN where a method is not defined."""
+    select_rows, select_moments = select.read(), pair_moments(select)
+    dx, tests = rows[0].shape[1], len(task.documents)
+    names = choose_methods(config.methods, len(order), dx)
+    curves = {
+        name: Curve(*(np.full((len(sizes), tests), np.nan) for _ in Curve._fields))
+        for name in names
+    }
+    for place, (size, moments) in enumerate(growing_moments(rows, order, sizes)):
+        usable = usable_methods(size, dx, anchors=True)
+        defined = [n for n in names if n in usable or n not in METHODS]
+        both = {"fit": moments, "select": select_moments}
+        first = order[: min(config.anchors, size)]
+        anchors = rows[0][first], rows[1][first]
+        maps: dict[str, StateMap] = {
+            name: one.selection.fit.map
+            for name, one in fit_closed(both, defined, anchors).items()
+        }
+        if set(defined) - set(maps):
+            ridge = select_penalty(fit_ridge(moments), select_moments).fit.map
+            part = rows[0][order[:size]], rows[1][order[:size]]
+            descents = fit_descents(
+                both, defined, ridge, part, select_rows, key=jax.random.key(0),
+                epochs=config.epochs,
+            )  # fmt: skip
+            maps |= {name: affine for name, (affine, _) in descents.items()}
+        for name, affine in maps.items():
+            logits = predict_logits(
+                task.target_probe, apply_map(affine, task.x["test"])
+            )
+            test = task.x["test"], task.y["test"]
+            curves[name].error[place] = squared_errors(affine, *test)
+            curves[name].right[place] = (
+                np.asarray(logits).argmax(-1) == task.labels["test"]
+            )
+    return curves
+
+
+def summarise(
+    name: str,
+    curve: Curve,
+    variance: np.ndarray,
+    sizes: Sequence[int],
+    documents: Sequence[str],
+    config: ScalingConfig,
+) -> dict[str, float]:
+    """Scores at each size and the plateau, with intervals over test documents."""
+    codes = np.unique(np.asarray(documents), return_inverse=True)[1]
+    parts = [*curve.error, *curve.right, variance, np.ones(len(codes))]
+    sums = np.stack([np.bincount(codes, part) for part in parts], axis=1)
+    generator = np.random.default_rng(0)
+    drawn = generator.integers(len(sums), size=(config.resamples, len(sums)))
+    counts = np.stack([np.bincount(one, minlength=len(sums)) for one in drawn])
+    every = np.vstack([np.ones(len(sums)), counts]) @ sums  # the first is all rows
+    count = len(sizes)
+    loss = every[:, :count] / every[:, -2:-1]
+    accuracy = every[:, count : 2 * count] / every[:, -1:]
+    plateau = np.array([plateau_size(one, sizes, config.tolerance) for one in loss])
+    summary = with_ends(f"scaling/{name}_plateau_rows", _interval(plateau))
+    summary[f"scaling/{name}_plateau_found"] = int(plateau[0] < sizes[-1])
+    for place, size in enumerate(sizes):
+        if np.isnan(loss[0, place]):
+            continue
+        start = f"scaling/{name}_{size}"
+        summary |= with_ends(f"{start}_loss", _interval(loss[:, place]))
+        summary |= with_ends(f"{start}_r2", _interval(1 - loss[:, place]))
+        summary |= with_ends(f"{start}_accuracy", _interval(accuracy[:, place]))
+    return summary
+
+
+def _interval(values: np.ndarray) -> tuple[float, float, float]:
+    """The first value, and the percentiles of the others."""
+    return values[0], *np.quantile(values[1:], [0.025, 0.975])
+
+
+def result_table(summary: dict[str, float]) -> str:
+    """R2 and accuracy of each method at each size, and its plateau."""
+    names = [
+        key.removeprefix("scaling/").removesuffix("_plateau_rows")
+        for key in summary
+        if key.startswith("scaling/") and key.endswith("_plateau_rows")
+    ]
+    sizes = sorted(
+        {int(key.split("_")[-2]) for key in summary if key.endswith("_loss")}
+    )
+    rows = []
+    for name in names:
+        cells = []
+        for size in sizes:
+            start = f"scaling/{name}_{size}"
+            if f"{start}_r2" in summary:
+                r2, accuracy = summary[f"{start}_r2"], summary[f"{start}_accuracy"]
+                cells.append(f"{r2:.2f} {100 * accuracy:.1f}")
+            else:
+                cells.append("-")
+        ends = (
+            summary[f"scaling/{name}_plateau_rows{e}"] for e in ("", "_low", "_high")
+        )
+        rows.append([name, *cells, "{:.0f} [{:.0f}, {:.0f}]".format(*ends)])
+    return markdown_table(["R2, accuracy %", *map(str, sizes), "plateau"], rows)
+
+
+if __name__ == "__main__":
+    start_program(ScalingConfig, run)

@@ -1,0 +1,203 @@
+"""methods, ood and scaling end to end on real text and small trained models."""
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import methods, ood, scaling
+from experiments.fits import choose_methods, r2_interval
+from experiments.samples import (
+    document_order,
+    growing_moments,
+    plateau_size,
+    sample_sizes,
+)
+from helix_jax.alignment import METHODS, AffineMap, from_batch
+from helix_jax.errors import RunError
+from helix_jax.ood import DETECTORS
+from helix_jax.text.hashing import document_of
+
+
+@pytest.fixture(scope="module")
+def common(models, texts, tmp_path_factory):
+    return {
+        "source": str(models["llama"]), "target": str(models["gpt_neox"]),
+        "data": str(texts), "max_tokens": 64, "resamples": 200,
+        "stores": str(tmp_path_factory.mktemp("stores")),
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def news(tmp_path_factory):
+    """Strange texts: digits and words in no order."""
+    generator = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("news") / "news.jsonl"
+    lines = [
+        " ".join(str(number) for number in generator.integers(0, 10**6, 20))
+        for _ in range(300)
+    ]
+    records = [{"id": f"n{i}", "text": line} for i, line in enumerate(lines)]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def test_every_method_has_its_scores_intervals_and_control(common, tmp_path):
+    config = methods.MethodsConfig(
+        workdir=str(tmp_path / "w"), methods=("closed", "gradient_cosine"), epochs=2,
+        repeats=1, anchors=40, **common,
+    )  # fmt: skip
+    summary = methods.run(config)
+    for name in (*METHODS, "gradient_cosine"):
+        for score in ("r2", "accuracy", "seconds"):
+            start = f"methods/{name}_{score}"
+            low, value, high = (summary[start + end] for end in ("_low", "", "_high"))
+            assert low <= value <= high, start
+    assert summary["methods/ridge_r2"] == pytest.approx(summary["fit/r2"], abs=1e-3)
+    for name in METHODS:
+        if name != "procrustes":
+            control = summary[f"methods/{name}_shuffled_r2_high"]
+            assert summary[f"methods/{name}_r2"] > control, name
+    assert summary["methods/ridge_r2"] > 0.2 > summary["methods/control_mean_r2"]
+    best = summary["methods/target_probe_accuracy_high"]
+    assert summary["methods/ridge_accuracy"] <= best
+    assert Path(config.workdir, "map").exists()
+    assert methods.run(config) == summary
+
+
+def test_detectors_on_native_and_mapped_states(common, news, tmp_path):
+    config = ood.OodConfig(
+        workdir=str(tmp_path / "w"), ood_data=str(news), public="docstrings",
+        public_limit=600, **common,
+    )  # fmt: skip
+    summary = ood.run(config)
+    for name in DETECTORS:
+        for arm in ("native", "mapped", "public", "refitted", "source", "shuffled"):
+            for metric in ("auroc", "fpr95"):
+                start = f"ood/{name}_{arm}_{metric}"
+                low, value, high = (summary[start + e] for e in ("_low", "", "_high"))
+                assert 0 <= low <= value <= high <= 1, start
+    assert summary["ood/mahalanobis_native_auroc"] > 0.9
+    assert summary["ood/knn_mapped_auroc"] > 0.9
+    assert summary["ood/strange_texts"] > 20
+    assert ood.run(config) == summary
+
+
+def test_texts_that_are_not_strange_are_refused(common, tmp_path):
+    config = ood.OodConfig(
+        workdir=str(tmp_path / "w"), ood_data=common["data"], **common
+    )
+    with pytest.raises(ValueError, match="no text that --data does not hold"):
+        ood.run(config)
+
+
+def test_scaling_has_a_curve_for_every_method_and_a_plateau(common, tmp_path):
+    config = scaling.ScalingConfig(
+        workdir=str(tmp_path / "w"), sizes=4, seeds=2, anchors=40, least=60,
+        methods=("ridge", "procrustes", "least_squares", "relative", "mlp"), epochs=2,
+        **common,
+    )  # fmt: skip
+    summary = scaling.run(config)
+    sizes = sample_sizes(summary["scaling/rows"], 60, 4)
+    losses = [summary[f"scaling/ridge_{size}_loss"] for size in sizes]
+    assert losses[-1] < losses[0]
+    assert summary["scaling/plateau_rows"] in sizes
+    low, high = (
+        summary["scaling/plateau_rows_low"],
+        summary["scaling/plateau_rows_high"],
+    )
+    assert low <= summary["scaling/plateau_rows"] <= high
+    last = f"scaling/ridge_{sizes[-1]}"
+    assert summary[f"{last}_r2"] == pytest.approx(1 - summary[f"{last}_loss"])
+    lines = (tmp_path / "w" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == list(sizes)
+    assert scaling.run(config) == summary
+
+
+def test_growing_moments_are_those_of_each_sample_and_read_rows_once(monkeypatch):
+    generator = np.random.default_rng(0)
+    rows = generator.normal(size=(90, 5)), generator.normal(size=(90, 3))
+    ids = [f"d{i // 4}#{i}" for i in range(90)]
+    order = document_order(ids, 0)
+    assert sorted(order) == list(range(90))
+    documents = [document_of(ids[i]) for i in order]
+    changes = sum(a != b for a, b in itertools.pairwise(documents))
+    assert changes == len(set(documents)) - 1
+    assert (document_order(ids, 1) != order).any()
+    read = []
+    real = from_batch
+
+    def counted(x, y):
+        read.append(len(x))
+        return real(x, y)
+
+    monkeypatch.setattr("experiments.samples.from_batch", counted)
+    for size, moments in growing_moments(rows, order, (10, 30, 90)):
+        whole = real(rows[0][order[:size]], rows[1][order[:size]])
+        for found, wanted in zip(moments, whole):
+            np.testing.assert_allclose(found, wanted, atol=1e-6)
+    assert sum(read) == 90
+
+
+def test_the_plateau_rule():
+    sizes = (100, 200, 400, 800)
+    for loss, wanted in (
+        ([2.0, 1.01, 1.0, 1.0], 200),
+        ([1.0, 1.0, 1.0, 1.0], 100),
+        ([1.0, 1.5, 1.0, 1.0], 400),
+        ([3.0, 2.0, 1.5, 1.0], 800),
+        ([np.nan, np.nan, 1.0, 1.0], 400),
+        ([0.5, 0.7, 1.0, 1.0], 100),
+    ):
+        assert plateau_size(np.array(loss), sizes, 0.02) == wanted
+
+
+def test_r2_of_rows_is_that_of_scikit_learn():
+    from sklearn.metrics import r2_score
+
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(80, 4)), generator.normal(size=(80, 4))
+    y = y + x
+    affine = AffineMap(0.8 * np.eye(4), np.zeros(4))
+    found = r2_interval(affine, (x, y), np.arange(80), 100)
+    wanted = r2_score(y, 0.8 * x, multioutput="variance_weighted")
+    assert float(found.value) == pytest.approx(wanted, abs=1e-5)
+    assert float(found.low) < wanted < float(found.high)
+
+
+def test_bad_flags_are_refused(common, tmp_path):
+    with pytest.raises(RunError, match="unknown method 'magic'"):
+        choose_methods(["magic"], 100, 8)
+    with pytest.raises(RunError, match="name one or more"):
+        choose_methods([], 100, 8)
+    assert "least_squares" not in choose_methods(["all"], 8, 8)
+    with pytest.raises(RunError, match="--least=500 needs to be below the 400 texts"):
+        sample_sizes(400, 500, 8)
+    for run, config in (
+        (methods.run, methods.MethodsConfig(data=common["data"])),
+        (ood.run, ood.OodConfig(data=common["data"])),
+        (scaling.run, scaling.ScalingConfig(data=common["data"])),
+    ):
+        with pytest.raises(RunError, match="are required"):
+            run(config)
+
+
+def test_one_class_only_and_no_labels_are_refused(common, tmp_path):
+    one = tmp_path / "one.jsonl"
+    lines = Path(common["data"]).read_text().splitlines()
+    same = [{**json.loads(line), "label": "a"} for line in lines[:60]]
+    one.write_text("".join(json.dumps(record) + "\n" for record in same))
+    config = methods.MethodsConfig(
+        workdir=str(tmp_path / "w"), **{**common, "data": str(one)}
+    )
+    with pytest.raises(ValueError, match="class"):
+        methods.run(config)
+    none = tmp_path / "none.txt"
+    none.write_text("\n\n".join(json.loads(line)["text"] for line in lines[:60]))
+    config = scaling.ScalingConfig(
+        workdir=str(tmp_path / "v"), **{**common, "data": str(none)}
+    )
+    with pytest.raises(ValueError, match="label"):
+        scaling.run(config)
