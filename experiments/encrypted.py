@@ -45,7 +45,7 @@ WARMUPS = 3
 class EncryptedConfig(PairOptions):
     """Flags of the experiment."""
 
-    profile: str = option("guarded", "guarded, open or compact")
+    profile: str = option("guarded", "guarded, open, swift or compact")
     policy: str = option("logits", "of the answers: logits, rounded:BITS or order")
     minimise: str = option("time", "what the tiling is for: time or traffic")
     width: int = option(768, "of made-up embeddings")

@@ -1,6 +1,5 @@
 """The client of an encrypted linear layer: the only holder of the secret key."""
 
-import math
 import os
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -8,9 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from helix_jax.errors import KeyRoleError, ProtocolError
-from helix_jax.private import encryption, packing, wire, words
+from helix_jax.private import answers, encryption, packing, wire
 from helix_jax.private.layer import Layer
-from helix_jax.private.packing import Plan
 from helix_jax.private.profiles import find_profile
 from helix_jax.private.seal import SecretKey
 from helix_jax.types import Array
@@ -141,32 +139,21 @@ class Client:
             )
         plan, queries = pending.layer.plan, int(np.prod(pending.shape))
         sizes = (plan.width, plan.classes, plan.tiles, queries)
-        wire.expect_sizes(message, sizes, words.answers_length(plan, queries))
-        opened, done = np.empty((queries, plan.classes)), 0
-        for answers, results in plan.parts:
-            numbers = results + answers * plan.degree
+        wire.expect_sizes(
+            message, sizes, answers.payload_length(plan, self.profile, queries)
+        )
+        phases, done = np.empty((queries, plan.classes)), 0
+        for count, results in plan.parts:
             for group in packing.groups(queries):
-                shape = (group.stop - group.start, numbers)
-                data = pieces.take(math.prod(shape) * words.WORD_BYTES)
-                content = wire.unpack_integers(data, shape, words.WORD_BYTES)
-                opened[group, done : done + results] = self._open(
-                    content[:, :results], content[:, results:], plan
+                part = count, results, group.stop - group.start
+                data = pieces.take(answers.part_length(plan, self.profile, *part))
+                phases[group, done : done + results] = answers.open_part(
+                    self._secret, data, plan, *part
                 )
             done += results
         pieces.finish()
         del self._pending[message.number]
-        return self._scaled(opened, pending.layer).reshape(*pending.shape, -1)
-
-    def _open(self, first: np.ndarray, second: np.ndarray, plan: Plan) -> np.ndarray:
-        """Phases [B, n] of one part: words [B, n] and [B, a N]."""
-        count, results = first.shape
-        second = second.reshape(-1, plan.degree)
-        whole = np.zeros((count, len(second) // count * plan.rows), np.int64)
-        whole[:, :results] = first
-        phases = words.open_words(
-            self._secret, whole.reshape(-1, plan.rows), second, plan.positions
-        )
-        return phases.reshape(count, -1)[:, :results]
+        return self._scaled(phases, pending.layer).reshape(*pending.shape, -1)
 
     def _scaled(self, phases: np.ndarray, layer: Layer) -> np.ndarray:
         """Results of phases [B, k]."""

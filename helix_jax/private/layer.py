@@ -195,8 +195,10 @@ def choose_scales(
         noise += 2.0 ** (bits + 1) + sampling.ERROR_BOUND * (2 * degree + 1)
     # Shorter words: each number of an answer is off by at most half a word, those of
     # c1 against a ternary secret: sub-Gaussian of variance proxy (1/4)(2/3) N.
-    word = profile.modulus / 2.0 ** (8 * words.WORD_BYTES)
-    noise += word * (0.5 + _tail(plan) * math.sqrt(degree / 6))
+    noise += profile.modulus * 2.0**-50  # phases are opened as float64
+    if profile.rounded:
+        word = profile.modulus / words.WORD
+        noise += word * (0.5 + _tail(plan) * math.sqrt(degree / 6))
     error = float(rounding + noise * 2.0**-result_bits)
     return Scales(query_bits, kernel_bits, bits, error)
 

@@ -1,32 +1,30 @@
 """The provider of an encrypted linear layer: evaluation, and no way to decrypt.
 
-    answer = words( s w c + mask ),   c = (c0, c1) the client's ciphertexts
-
-in three steps: products of residues in the transformed domain, summed over tiles; back
-to coefficients, of which c0 keeps only those that hold results; plus a fresh encryption
-of bias and flood, and every number rounded from q to 40 bits. Plain JAX: it needs no
-compiler, and runs on any device.
-
-Reference: Paillier-style re-randomisation for CKKS: ours, see `flooding`. Modulus
-  switching: Brakerski, Gentry, Vaikuntanathan 2012, eprint 2011/277, section 3.1.
+It reads queries, counts them, covers products by masks that are used once, and sends
+answers part by part. Plain JAX: it needs no compiler, and runs on any device.
 """
 
 import secrets
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from helix_jax.errors import KeyRoleError, ProtocolError
-from helix_jax.private import flooding, packing, residues, sampling, wire, words
+from helix_jax.private import (
+    answers,
+    evaluation,
+    flooding,
+    packing,
+    residues,
+    sampling,
+    wire,
+)
 from helix_jax.private.accounts import Account, PublicKey
 from helix_jax.private.layer import MAX_INPUT_NORM, Layer, choose_scales
 from helix_jax.private.masks import MaskContent, MaskPool
-from helix_jax.private.packing import Plan
 from helix_jax.private.policies import ORDER_HIGH_BITS, ORDER_LOW_BITS, Policy
-from helix_jax.private.profiles import Profile, find_profile
+from helix_jax.private.profiles import find_profile
 from helix_jax.private.weights import Weights
 from helix_jax.types import Array
 
@@ -124,6 +122,8 @@ class Provider:
         used = np.zeros((len(self._weights) * plan.part, plan.rows))
         used.reshape(-1)[: plan.classes] = bias
         self._bias = residues.scaled_residues(used, self._scales.result_bits, own)
+        if not own.rounded:
+            self._bias = evaluation.transform_bias(self._bias, plan=plan, profile=own)
         self._accounts: dict[bytes, Account] = {}
 
     def register(self, bundle: bytes) -> bytes:
@@ -202,7 +202,7 @@ class Provider:
         account.charge(message.number, queries)
         header = wire.write_header(
             "answer", profile, message.key, message.number, message.sizes,
-            words.answers_length(plan, queries),
+            answers.payload_length(plan, profile, queries),
         )  # fmt: skip
         return self._pieces(header, pairs, account)
 
@@ -214,23 +214,25 @@ class Provider:
         plan, profile = self.layer.plan, self.layer.profile
         covers = [[self._cover(account) for _ in pair] for pair in pairs]
         for number, weights in enumerate(self._weights):
-            answers, results = plan.parts[number]
-            start = number * plan.part
-            for pair, own in zip(pairs, covers):
-                masks = zip(
-                    *(cover.part(slice(start, start + plan.part)) for cover in own)
+            count, results = plan.parts[number]
+            own = slice(number * plan.part, (number + 1) * plan.part)
+            for pair, some in zip(pairs, covers):
+                if not profile.rounded:
+                    found = evaluation.products_of(
+                        weights, pair, self._bias[own], profile=profile
+                    )
+                    yield answers.pack_products(found, count, profile)
+                    continue
+                masks = (
+                    np.stack(part) for part in zip(*(one.part(own) for one in some))
                 )
                 scales = None
                 if self.layer.policy.name == "order":
-                    scales = np.array([cover.scale for cover in own])
-                first, second = _answer(
-                    weights, pair, scales, *(np.stack(mask) for mask in masks),
-                    plan=plan, profile=profile,
-                )  # fmt: skip
-                first = np.asarray(first).reshape(len(pair), -1)[:, :results]
-                second = np.asarray(second)[:, :answers].reshape(len(pair), -1)
-                both = np.concatenate([first, second], axis=1)
-                yield wire.pack_integers(both, words.WORD_BYTES)
+                    scales = np.array([one.scale for one in some])
+                found = evaluation.words_of(
+                    weights, pair, scales, *masks, plan=plan, profile=profile
+                )
+                yield answers.pack_words(*found, count, results)
 
     def _account(self, key: bytes) -> Account:
         if key not in self._accounts:
@@ -282,46 +284,10 @@ class Provider:
             self._scales.flood_bits, (len(bias), plan.rows), profile
         )
         offsets = np.array([[offset % prime] for prime in profile.primes])
-        first = _mask_results(
+        first = evaluation.mask_results(
             zeros[0], bias, flood, scale, offsets, plan=plan, profile=profile
         )
         return np.asarray(first), np.asarray(zeros[1])
 
     def __reduce__(self):
         raise TypeError("a Provider is not copied or pickled: its masks are used once.")
-
-
-@residues.exact("plan", "profile")
-def _mask_results(zeros, bias, flood, scale, offset, *, plan: Plan, profile: Profile):
-    primes = residues.column(profile)
-    first = residues.add(zeros[..., plan.positions], flood, primes)
-    shifted = residues.multiply(bias, jnp.asarray(scale), primes)
-    return residues.add(first, residues.add(shifted, offset, primes), primes)
-
-
-@residues.exact("plan", "profile")
-def _answer(weights, queries, scales, mask_firsts, mask_seconds, *, plan, profile):
-    """Words of answers, [B, A, r] and [B, A, N].
-
-    weights [A, T, L, N] and queries [B, T, 2, L, N] transformed; masks in coefficients.
-    """
-    primes = residues.column(profile)
-
-    def add_tile(tile, total):
-        own, pairs = (
-            jax.lax.dynamic_index_in_dim(part, tile, 1, keepdims=False)
-            for part in (weights, queries)
-        )
-        own = own.astype(jnp.int64)[None, :, None]
-        return total + residues.near_product(pairs[:, None], own, primes)
-
-    shape = (queries.shape[0], weights.shape[0], 2, *weights.shape[2:])
-    total = jnp.zeros(shape, jnp.int64)
-    total = jax.lax.fori_loop(0, plan.tiles, add_tile, total, unroll=min(plan.tiles, 4))
-    total = residues.reduce(total, primes)
-    total = residues.inverse_transform(total, profile)
-    if scales is not None:
-        total = residues.multiply(total, scales[:, None, None, None, None], primes)
-    first = residues.add(total[:, :, 0][..., plan.positions], mask_firsts, primes)
-    second = residues.add(total[:, :, 1], mask_seconds, primes)
-    return tuple(words.to_words(part, profile) for part in (first, second))

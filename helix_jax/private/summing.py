@@ -12,10 +12,9 @@ so that the sum tells nothing but the sum of results.
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from helix_jax.errors import ProtocolError
-from helix_jax.private import packing, wire, words
+from helix_jax.private import packing, wire
+from helix_jax.private.answers import add, payload_length
 from helix_jax.private.layer import Layer
 
 
@@ -39,12 +38,12 @@ def sum_answers(answers: Sequence[bytes], layer: Layer) -> bytes:
     first = wire.read(answers[0], "answer", layer.profile)
     queries = min(max(first.sizes[3], 1), packing.MAX_QUERIES)
     sizes = (plan.width, plan.classes, plan.tiles, queries)
-    numbers = queries * (plan.classes + plan.answers * plan.degree)
-    wire.expect_sizes(first, sizes, numbers * words.WORD_BYTES)
-    total, seen = np.zeros(numbers, np.int64), set()
+    length = payload_length(plan, layer.profile, queries)
+    wire.expect_sizes(first, sizes, length)
+    payloads, seen = [], set()
     for answer in answers:
         message = wire.read(answer, "answer", layer.profile)
-        wire.expect_sizes(message, sizes, numbers * words.WORD_BYTES)
+        wire.expect_sizes(message, sizes, length)
         if (message.key, message.number) != (first.key, first.number):
             raise ProtocolError(
                 f"answer: query {message.number.hex()} of key {message.key.hex()} is "
@@ -55,8 +54,8 @@ def sum_answers(answers: Sequence[bytes], layer: Layer) -> bytes:
         if layer.profile.guarded and content in seen:
             raise ProtocolError("answer: the same answer came twice.")
         seen.add(content)
-        total += wire.unpack_integers(message.payload, (numbers,), words.WORD_BYTES)
+        payloads.append(message.payload)
     return wire.write(
         "answer", layer.profile, key=first.key, number=first.number, sizes=sizes,
-        payload=wire.pack_integers(total % words.WORD, words.WORD_BYTES),
+        payload=add(payloads, plan, layer.profile, queries),
     )  # fmt: skip

@@ -16,18 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from helix_jax.private import residues
-from helix_jax.private.packing import WORD_BYTES, Plan
+from helix_jax.private.packing import WORD_BYTES
 from helix_jax.private.profiles import Profile
 from helix_jax.private.seal import SecretKey
 from helix_jax.types import Array
 
 WORD = 2 ** (8 * WORD_BYTES)
-
-
-def answers_length(plan: Plan, queries: int) -> int:
-    """Bytes of the words of answers: part by part, queries of a group one after the
-    other, each with its results and its second parts."""
-    return queries * (plan.classes + plan.answers * plan.degree) * WORD_BYTES
 
 
 def to_words(parts: Array, profile: Profile) -> Array:

@@ -50,6 +50,23 @@ def test_largest_results_of_all_do_not_wrap(parties):
     np.testing.assert_allclose(found, x @ total + sum(biases), atol=1e-3)
 
 
+@pytest.mark.parametrize("profile", ["open", "swift"])
+def test_sums_of_public_layers(client, profile):
+    """Words, or residues of several parts and groups of queries."""
+    generator = np.random.default_rng(7)
+    kernels = generator.normal(size=(2, WIDTH, 40))
+    own, settings = client(profile), {"input_norm": 10.0, "profile": profile}
+    shared = shared_scales([Provider(one, **settings).layer for one in kernels])
+    providers = [Provider(one, **settings, shared=shared) for one in kernels]
+    for provider in providers:
+        provider.register(own.public_bundle())
+    layer = own.read_layer(providers[0].layer.to_bytes())
+    x = generator.normal(size=(9, WIDTH))
+    query = own.encrypt(layer, x)
+    found = own.decrypt(sum_answers([p.answer(query) for p in providers], layer))
+    assert np.abs(found - x @ kernels.sum(axis=0)).max() <= 2 * layer.error
+
+
 def test_misuse_is_refused(parties):
     providers, client, kernels, _ = parties
     layer = client.read_layer(providers[0].layer.to_bytes())

@@ -43,11 +43,13 @@ def renumbered(query: bytes, number: int) -> bytes:
     return query[:24] + bytes([number]) * 16 + query[40:]
 
 
-@pytest.mark.parametrize("budget", [0, 1_500_000])
-def test_weights_made_anew_give_the_same_bytes(client, problem, budget):
+@pytest.mark.parametrize(
+    ("name", "budget"), [("open", 0), ("open", 1_500_000), ("swift", 0)]
+)
+def test_weights_made_anew_give_the_same_bytes(client, problem, name, budget):
     """None kept, or the first part only: the bytes of a layer that keeps all."""
     kernel, bias, x = problem
-    own = client("open")
+    own = client(name)
     whole, layer = make(own, kernel, bias)
     few, same = make(own, kernel, bias, weights_bytes=budget)
     assert same == layer

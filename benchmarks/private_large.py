@@ -1,0 +1,119 @@
+r"""Encrypted layers of the largest sizes: output heads of language models.
+
+    python -m benchmarks.private_large [--profiles=guarded,swift]
+
+Weights are a memory-mapped file of float16, made first (6.6 GB for the largest) in
+--folder. Memory is what the process allocates, client and provider together; the pages
+of the file come on top and go when others need them. Errors are against float64 on 200
+columns. Two cores: about 15 minutes.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from absl import app, flags
+
+from benchmarks.timing import write_results
+from helix_jax.private import Client, Provider
+
+PROFILES = flags.DEFINE_list("profiles", ["guarded"], "of the layers")
+FOLDER = flags.DEFINE_string("folder", "", "of the weights; a temporary one")
+QUERIES = flags.DEFINE_integer("queries", 2, "of each layer; the last is reported")
+TINY = flags.DEFINE_bool("tiny", False, "small sizes")
+
+SIZES = ((2048, 128_000), (16_384, 200_000))
+
+
+def made_kernel(file: Path, width: int, classes: int) -> np.ndarray:
+    """Gaussian weights for logits of order 10, in a file."""
+    kernel = np.lib.format.open_memmap(file, "w+", np.float16, (width, classes))
+    generator = np.random.default_rng(0)
+    for start in range(0, width, 64):
+        rows = kernel[start : start + 64]
+        values = generator.standard_normal(rows.shape, np.float32)
+        rows[:] = values * np.float32(10 / np.sqrt(width))
+    kernel.flush()
+    return np.load(file, mmap_mode="r")
+
+
+def allocated_bytes() -> int:
+    """Memory of this process that is not a file's."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(x for x in lines if x.startswith("RssAnon")).split()[1])
+
+
+def watched(pieces: Iterator[bytes], record: dict) -> Iterator[bytes]:
+    """The same pieces; the record learns what they took."""
+    while True:
+        start = time.perf_counter()
+        piece = next(pieces, None)
+        record["seconds"] += time.perf_counter() - start
+        if piece is None:
+            return
+        record["bytes"] += len(piece)
+        record["peak"] = max(record["peak"], allocated_bytes())
+        yield piece
+
+
+def layer_row(kernel: np.ndarray, profile: str, weights_bytes: int) -> list:
+    """Seconds, bytes, memory and error of one layer."""
+    width, classes = kernel.shape
+    generator = np.random.default_rng(1)
+    x = generator.standard_normal((QUERIES.value, width))
+    norm = float(np.linalg.norm(x, axis=1).max())
+    start = time.perf_counter()
+    provider = Provider(
+        kernel, input_norm=norm, profile=profile, weights_bytes=weights_bytes
+    )
+    setup, client = time.perf_counter() - start, Client(profile)
+    provider.register(client.public_bundle())
+    layer = client.read_layer(provider.layer.to_bytes())
+    columns = np.sort(generator.choice(classes, min(200, classes), replace=False))
+    few = np.stack([kernel[:, column] for column in columns], axis=1).astype(np.float64)
+    for row in x:
+        record = {"seconds": 0.0, "bytes": 0, "peak": allocated_bytes()}
+        times = [time.perf_counter()]
+        query = client.encrypt(layer, row)
+        times.append(time.perf_counter())
+        found = client.decrypt(watched(provider.answer_pieces(query), record))
+        times.append(time.perf_counter())
+        error = float(np.abs(found[columns] - row @ few).max())
+    encrypt, both = np.diff(times)
+    return [
+        width, classes, profile, setup, encrypt, record["seconds"],
+        both - record["seconds"], len(query) / 1e6, record["bytes"] / 1e6,
+        record["peak"] / 1e9, error, layer.error,
+    ]  # fmt: skip
+
+
+def main(_: list[str]) -> None:
+    """Measure and write the table."""
+    table = []
+    for width, classes in ((64, 3000),) if TINY.value else SIZES:
+        with tempfile.TemporaryDirectory(dir=FOLDER.value or None) as folder:
+            kernel = made_kernel(Path(folder) / "kernel.npy", width, classes)
+            for profile in PROFILES.value:
+                table.append(layer_row(kernel, profile, 0 if TINY.value else 2**31))
+                print(*table[-1], flush=True)
+    header = [
+        "d", "k", "", "set-up, s", "encrypt, s", "provider, s", "decrypt, s", "up, MB",
+        "down, MB", "memory, GB", "largest error", "stated error",
+    ]  # fmt: skip
+    notes = (
+        f"Query {QUERIES.value} of each layer, logits of order 10, float16 weights in "
+        "a memory-mapped file, 2 GiB of them kept transformed. Provider: masks "
+        "included. Memory: allocated by client and provider together."
+    )
+    print(
+        write_results(
+            "private_large", "Encrypted layers of the largest sizes", header, table,
+            notes, not TINY.value,
+        )
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    app.run(main)
