@@ -1,21 +1,36 @@
-r"""How alike the states of several models are: CKA and linear predictability.
+r"""How alike the states of several models are, layer by layer, against chance.
 
     python -m experiments.similarity --workdir=runs/cka --models=A,B,C \
-      --data=NAME_FILE_OR_FOLDER
+      --layers=0,-1 --measures=all --data=NAME_FILE_OR_FOLDER
 
-For every pair: linear CKA, its unbiased form, and the test R2 of ridge both ways, on
-the test split; beside them the same on shuffled pairs, where the plain form of CKA
-stays above zero and the unbiased one does not. `_std` is over --subsamples halves of
-the test split, drawn by document.
+Every model is run once for all its layers. Each pair of layers of different models is
+scored on the test split: by CKA, RSA and nearest neighbours of the same rows; by CCA,
+Procrustes, linear maps and cosines fitted on the fit split (penalties on the select
+split); and, where texts have labels, by what a probe of the second model's states reads
+from the first one's mapped states (agreement, divergence).
+
+Beside each score stand its mean over shuffled pairs (`_shuffled`), its place between
+chance and the best value (`_calibrated`), z, p, and q, which controls the false
+discovery rate over all pairs. `similarity/MEASURE_mean` is over pairs, its interval
+from leaving out documents in 20 groups, or for means over rows (cosine, agreement,
+divergence) from the document bootstrap; `_std` is the same standard error of one pair.
 """
 
 import dataclasses
 import itertools
+from typing import Any
 
-import jax
 import numpy as np
 
-from experiments.fit import choose_map, pair_moments
+from experiments.similarity_scores import (
+    DISCOVERY,
+    HEADS,
+    MEASURES,
+    SPLITS,
+    View,
+    score_all,
+    summarise,
+)
 from experiments.states import (
     ExtractionOptions,
     TextOptions,
@@ -24,13 +39,11 @@ from experiments.states import (
     states_of,
     with_stores,
 )
-from helix_jax.activations import Pair, join
-from helix_jax.alignment import derangement, evaluate_map
+from helix_jax.activations import Store, join
 from helix_jax.errors import RunError
-from helix_jax.reports import markdown_table
+from helix_jax.reports import Block, Matrix, Table, markdown_table, save_blocks
 from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
 from helix_jax.runs.program import start_program
-from helix_jax.similarity import accumulate_norms, linear_cka, unbiased_linear_cka
 from helix_jax.text.hashing import document_of, unit_hash
 
 
@@ -40,79 +53,165 @@ class SimilarityConfig(TextOptions, ExtractionOptions):
 
     workdir: str = option("", "work directory")
     models: tuple[str, ...] = option((), "two or more: folders, ids, embeddings:FILE")
-    layer: int = option(-1, "0 is the embedding, -1 the last")
-    subsamples: int = option(3, "halves of the test split for the spread")
-    seed: int = option(0, "of the shuffled control")
-    tiny: bool = option(False, "400 texts, 64 tokens each at most")
+    layers: tuple[str, ...] = option(("-1",), "0 is the embedding, -1 the last")
+    measures: tuple[str, ...] = option(
+        ("linear_cka", "unbiased_cka", "mutual_knn", "svcca", "r2_forward",
+         "r2_backward"),
+        "all, or among " + ", ".join(MEASURES),
+    )  # fmt: skip
+    permutations: int = option(100, "shuffles of the nulls")
+    rows: int = option(2000, "test texts to use, chosen by hash; 0: all")
+    fit_rows: int = option(10_000, "fit texts to use, chosen by hash; 0: all")
+    rank: int = option(0, "principal directions of svcca, pwcca, procrustes; 0: found")
+    neighbours: int = option(10, "of mutual_knn and cknna")
+    seed: int = option(0, "of the shuffles and the groups of documents")
+    tiny: bool = option(False, "400 texts, 64 tokens each at most, 19 shuffles")
 
 
 def run(config: SimilarityConfig) -> dict[str, float]:
     """Compare every pair; see the module docstring."""
     if config.tiny:
-        config = dataclasses.replace(config, limit=400, max_tokens=64)
+        config = dataclasses.replace(
+            config, limit=400, max_tokens=64, permutations=19, neighbours=5
+        )
     if not config.workdir or len(config.models) < 2:
         raise RunError("similarity: --workdir and two or more --models are required.")
+    measures = MEASURES if config.measures == ("all",) else config.measures
+    unknown = [name for name in measures if name not in MEASURES]
+    if unknown or not measures:
+        raise RunError(
+            f"similarity: --measures must be all or among {', '.join(MEASURES)}, got "
+            f"{', '.join(unknown) or 'none'}."
+        )
     directory = open_run(config.workdir, config)
     if is_done(directory):
         return read_summary(directory)
-    options = with_stores(config)
-    corpus = open_corpus(config)
-    sides = [load_side(name, options, layer=config.layer) for name in config.models]
-    names = [side.name for side in sides]
-    if len(set(names)) < len(names):
-        raise RunError(f"similarity: --models must have different names, got {names}.")
-    stores = {
-        (side.name, split): states_of(side, corpus, split, options)
-        for side in sides
-        for split in ("fit", "select", "test")
-    }
-    summary: dict[str, float] = {}
-    rows = []
-    for a, b in itertools.combinations(names, 2):
-        pairs = {
-            split: join(stores[a, split], stores[b, split])
-            for split in ("fit", "select", "test")
-        }
-        backward = {split: Pair(pair.y, pair.x) for split, pair in pairs.items()}
-        scores = _scores(pairs["test"], config)
-        scores["r2_forward"] = _ridge_r2(pairs)
-        scores["r2_backward"] = _ridge_r2(backward)
-        summary |= {f"similarity/{a}/{b}/{name}": v for name, v in scores.items()}
-        rows.append([f"{a} - {b}", *scores.values()])
-    header = ["pair", *scores]
-    print(markdown_table(header, rows))
+    views, store = read_views(config)
+    pairs = [
+        (i, j) for (i, a), (j, b) in itertools.combinations(enumerate(views), 2)
+        if a.model != b.model
+    ]  # fmt: skip
+    if not all((store[split].labels >= 0).all() for split in SPLITS):
+        if set(HEADS) & set(config.measures):
+            raise RunError(
+                f"similarity: --measures={','.join(HEADS)} need labels, and "
+                f"{config.data} has none; --label_column names theirs."
+            )
+        measures = [name for name in measures if name not in HEADS]
+    documents = [document_of(one) for one in store["test"].ids]
+    scores = score_all(
+        views, pairs, measures, store, documents, rank=config.rank,
+        neighbours=config.neighbours, permutations=config.permutations,
+        seed=config.seed,
+    )  # fmt: skip
+    names = [f"{views[a].name}/{views[b].name}" for a, b in pairs]
+    summary = summarise(scores, names, documents)
+    save_blocks(directory.folder, result_blocks(summary, views, measures, names))
+    print(mean_table(summary, measures))
     return finish_run(directory, summary)
 
 
-def _ridge_r2(pairs: dict[str, Pair]) -> float:
-    moments = {split: pair_moments(pair) for split, pair in pairs.items()}
-    return float(evaluate_map(choose_map(moments).fit.map, moments["test"]).r2)
-
-
-def _scores(pair: Pair, config: SimilarityConfig) -> dict[str, float]:
-    both = accumulate_norms(pair.rows())
-    halves = [
-        accumulate_norms(pair.select(_half(pair.ids, number)).rows())
-        for number in range(config.subsamples)
-    ]
-    order = np.asarray(derangement(jax.random.key(config.seed), len(pair.x)))
-    shuffled = accumulate_norms(Pair(pair.x, pair.y.select(order)).rows())
-    plain = [float(linear_cka(half.moments)) for half in halves]
-    unbiased = [float(unbiased_linear_cka(half)) for half in halves]
-    return {
-        "linear_cka": float(linear_cka(both.moments)),
-        "linear_cka_std": float(np.std(plain)) if plain else float("nan"),
-        "linear_cka_shuffled": float(linear_cka(shuffled.moments)),
-        "unbiased_cka": float(unbiased_linear_cka(both)),
-        "unbiased_cka_std": float(np.std(unbiased)) if unbiased else float("nan"),
-        "unbiased_cka_shuffled": float(unbiased_linear_cka(shuffled)),
+def read_views(config: SimilarityConfig) -> tuple[list[View], dict[str, Store]]:
+    """The rows of every layer of every model; the stores of the first, for ids."""
+    options = with_stores(config)
+    corpus = open_corpus(config)
+    limits = {"fit": config.fit_rows, "select": config.rows, "test": config.rows}
+    views, first = [], {}
+    for name in config.models:
+        side = load_side(name, options)
+        if side.model is not None:
+            total = side.model.spec.num_layers + 1
+            layers = {int(layer) % total for layer in config.layers}
+            side = side._replace(layers=tuple(sorted(layers)))
+        stores = {}
+        for split in SPLITS:
+            store = states_of(side, corpus, split, options)
+            join(first.get(split, store), store)
+            chosen = chosen_rows(store.ids, limits[split])
+            first.setdefault(split, store)
+            stores[split] = store.select(chosen)
+        for layer in stores["fit"].layers:
+            own = side.name if len(side.layers) == 1 else f"{side.name}@{layer}"
+            rows = {split: stores[split].read(layer) for split in SPLITS}
+            views.append(View(own, side.name, rows))
+    names = [view.name for view in views]
+    if len(set(names)) < len(names):
+        raise RunError(f"similarity: --models must have different names, got {names}.")
+    limited = {
+        split: store.select(chosen_rows(store.ids, limits[split]))
+        for split, store in first.items()
     }
+    return views, limited
 
 
-def _half(ids: list[str], number: int) -> np.ndarray:
-    """[N] bool, the rows whose document falls into this half."""
-    salt = f"subsample {number}"
-    return np.array([unit_hash(document_of(one), salt=salt) < 0.5 for one in ids])
+def chosen_rows(ids: list[str], limit: int) -> np.ndarray:
+    """Rows of the `limit` ids of smallest hash, in order; all for 0."""
+    if not limit or limit >= len(ids):
+        return np.arange(len(ids))
+    return np.sort(
+        np.argsort([unit_hash(one, salt="similarity") for one in ids])[:limit]
+    )
+
+
+MEAN_HEADER = (
+    "measure", "mean over pairs", "95% interval", "shuffled pairs", "calibrated",
+    f"pairs with q <= {DISCOVERY}",
+)  # fmt: skip
+
+
+def mean_rows(summary: dict[str, float], measures: Any) -> list[list[object]]:
+    """A row for each measure, under MEAN_HEADER."""
+    rows = []
+    for measure in measures:
+        start = f"similarity/{measure}"
+        low, high = (summary[f"{start}_mean_{end}"] for end in ("low", "high"))
+        found = f"{summary[f'{start}_discoveries']} of {summary['similarity/pairs']}"
+        others = [summary[f"{start}_{end}"] for end in ("shuffled", "calibrated")]
+        interval = f"[{low:.3f}, {high:.3f}]"
+        rows.append([measure, summary[f"{start}_mean"], interval, *others, found])
+    return rows
+
+
+def mean_table(summary: dict[str, float], measures: Any) -> str:
+    """The means as a Markdown table."""
+    return markdown_table(MEAN_HEADER, mean_rows(summary, measures))
+
+
+def result_blocks(
+    summary: dict[str, float], views: list[View], measures: Any, names: list[str]
+) -> list[Block]:
+    """The means, every pair, and a matrix of views for each measure."""
+    note = (
+        "Shuffled: the mean over shuffled pairs. Calibrated: 0 is chance, 1 the best."
+    )
+    blocks: list[Block] = [
+        Table("Similarity", MEAN_HEADER, mean_rows(summary, measures), note=note)
+    ]
+    endings = ("", "_std", "_shuffled", "_calibrated", "_z", "_p", "_q")
+    rows = [
+        [name, measure, *(summary[f"similarity/{name}/{measure}{e}"] for e in endings)]
+        for measure in measures
+        for name in names
+    ]
+    header = ["pair", "measure", "score", *(e[1:] for e in endings[1:])]
+    blocks.append(Table("Similarity of every pair", header, rows))
+    own = [view.name for view in views]
+    for measure in measures:
+        values = np.full((len(own), len(own)), np.nan)
+        marks = np.full(values.shape, "", object)
+        for (i, a), (j, b) in itertools.permutations(enumerate(own), 2):
+            pair = f"{a}/{b}" if i < j else f"{b}/{a}"
+            values[i, j] = summary.get(f"similarity/{pair}/{measure}", np.nan)
+            q = summary.get(f"similarity/{pair}/{measure}_q", 1.0)
+            marks[i, j] = "*" if q <= DISCOVERY else ""
+        blocks.append(
+            Matrix(
+                f"Similarity: {measure}", measure, own, own, values.tolist(),
+                marks=marks.tolist(), limits=(0.0, 1.0),
+                note=f"* false discovery rate of {DISCOVERY} over all pairs.",
+            )
+        )  # fmt: skip
+    return blocks
 
 
 if __name__ == "__main__":
