@@ -11,7 +11,10 @@ Reference: Hendrycks et al. 2021 (MMLU), arXiv 2009.03300, section 4; likelihood
   choice by its length: Brown et al. 2020, arXiv 2005.14165, section 2.4.
 """
 
+import json
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +22,7 @@ import numpy as np
 
 from helix_jax.activations.token_states import text_starts, token_states
 from helix_jax.activations.tokens import encode_texts, private_tokenizer
+from helix_jax.errors import CorpusError
 from helix_jax.generation.heads import ArmStates, Head, head_of
 from helix_jax.generation.metrics import ENTRIES_AT_ONCE, negative_log_p
 from helix_jax.generation.stitch import Stitch
@@ -41,6 +45,28 @@ class Question(NamedTuple):
     question: str
     choices: tuple[str, ...]
     answer: int
+
+
+def read_questions(path: str | os.PathLike) -> list[Question]:
+    """Questions of a JSONL file: {"question", "choices", "answer"} a line.
+
+    The answer is a place or a letter, as MMLU's files have it.
+
+    Raises:
+      CorpusError: a line that is no question, by its number.
+    """
+    found = []
+    for number, line in enumerate(Path(path).read_text().splitlines(), start=1):
+        try:
+            row = json.loads(line)
+            answer = row["answer"]
+            place = LETTERS.index(answer) if isinstance(answer, str) else int(answer)
+            found.append(Question(row["question"], tuple(row["choices"]), place))
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorpusError(
+                f"{path}, line {number}: needs question, choices and answer ({error})."
+            ) from error
+    return found
 
 
 def letter_prompt(question: Question) -> str:

@@ -37,7 +37,7 @@ def test_blocks_are_the_states_of_each_text(sides):
     texts = make_texts(40, longest=12)
     pairs = TokenPairs(
         x, y, lambda: iter(texts), max_tokens=10, block_rows=32, window_tokens=50,
-        token_budget=64,
+        token_budget=16,
     )  # fmt: skip
     blocks = list(pairs)
     assert {len(block.text_ids) for block in blocks[:-1]} == {32}

@@ -55,7 +55,7 @@ def train(start, rows, **kwargs):
 @pytest.mark.parametrize("start", ["full", "residual"])
 def test_mse_finds_the_least_squares_map(rows, start):
     best = fit_least_squares(from_batch(*rows[0])).map
-    half = jax.tree.map(lambda leaf: jnp.asarray(leaf / 2, jnp.float32), best)
+    half = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32) / 2, best)
     found = train(zero() if start == "full" else residual_affine(half), rows)
     np.testing.assert_allclose(to_affine(found.map).kernel, best.kernel, atol=0.02)
     np.testing.assert_allclose(to_affine(found.map).bias, best.bias, atol=0.02)

@@ -16,6 +16,8 @@ from helix_jax.generation.choices import (
     answer_questions,
     choice_scores,
     continuation_nats,
+    letter_prompt,
+    read_questions,
 )
 from helix_jax.generation.metrics import COLUMNS, native_sums, teacher_forced
 from helix_jax.generation.scores import generation_scores
@@ -240,6 +242,22 @@ def test_questions_are_answered_and_scored(pebbles):
     wrong = [Question("q", ("a",), 0)]
     with pytest.raises(ValueError, match="2 to 10 choices"):
         answer_questions(native(model), tokenizer, tokenizer, wrong)
+
+
+def test_questions_are_read_from_a_file(tmp_path):
+    lines = [
+        {"question": "q", "choices": ["a", "b"], "answer": "B"},
+        {"question": "r", "choices": ["a", "b", "c"], "answer": 2},
+    ]
+    path = tmp_path / "questions.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    assert read_questions(path) == [
+        Question("q", ("a", "b"), 1), Question("r", ("a", "b", "c"), 2)
+    ]  # fmt: skip
+    assert letter_prompt(read_questions(path)[0]) == "q\nA. a\nB. b\nAnswer:"
+    path.write_text('{"question": "q"}')
+    with pytest.raises(CorpusError, match="line 1: needs question, choices"):
+        read_questions(path)
 
 
 def docstring_questions(count):
