@@ -145,8 +145,8 @@ def generate_encrypted(
         row.repairs += keep < len(fed)
         if len(row.reading.ids) > cache.mask.shape[1]:
             raise ValueError(
-                f"generate_encrypted: the text has {len(row.reading.ids)} source tokens, "
-                f"room was made for {cache.mask.shape[1]}."
+                f"generate_encrypted: the text has {len(row.reading.ids)} source "
+                f"tokens, room was made for {cache.mask.shape[1]}."
             )
         state, cache = _feed(source, map, cache, keep, row.reading.ids[keep:])
         fed = list(row.reading.ids)

@@ -1,0 +1,37 @@
+"""Text written on ciphertexts, end to end."""
+
+import pytest
+
+from helix_jax import assets
+from helix_jax.errors import RunError
+from helix_jax.reports import load_blocks
+
+pytest.importorskip("Pyfhel")
+from experiments.encrypted_generation import EncryptedGenerationConfig, run
+
+
+def test_the_text_is_that_in_the_clear_and_its_cost_is_counted(tmp_path):
+    config = EncryptedGenerationConfig(
+        workdir=str(tmp_path),
+        source=str(assets.model_path("pebble-neox")),
+        target=str(assets.model_path("pebble-llama")),
+        tiny=True,
+    )
+    summary = run(config)
+    assert summary["encrypted_generation/token_agreement"] == 1
+    assert summary["encrypted_generation/max_error"] < 1e-3
+    for start in ("encrypted_generation", "size_32x500"):
+        assert summary[f"{start}/provider_seconds"] > 0
+        assert summary[f"{start}/query_bytes"] > 1000
+    samples = load_blocks(tmp_path)[1]
+    assert samples.items[0]["on ciphertexts"] == samples.items[0]["in the clear"]
+    assert run(config) == summary
+
+
+def test_a_size_that_is_none_is_refused(tmp_path):
+    config = EncryptedGenerationConfig(
+        workdir=str(tmp_path / "w"), source="a", target="b", sizes=("12",)
+    )
+    with pytest.raises(RunError, match="WIDTHxVOCABULARY, got '12'"):
+        run(config)
+    assert not (tmp_path / "w").exists()
