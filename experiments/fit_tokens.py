@@ -6,6 +6,11 @@ r"""A map between token states of two models, and what the target's head makes o
 Fitted on tokens of the fit split, chosen on the select split, scored on documents of
 the test split beside the native models and the controls; the map is in WORKDIR/map.
 --map is ridge, kl or mlp, see `token_maps.py`.
+
+Embedded pebble-llama -> pebble-qwen3 on docstrings, --map=kl --pairs=250000, two cores
+that did other work too (10 minutes): perplexity 30.7 where ridge has 55.0, the target
+20.6 and the source 20.7; agreement of first choices 56 % where ridge has 43 %. The
+other way: 30.5, ridge 53.3, target 20.7. So kl closes 70 % of ridge's gap.
 """
 
 import dataclasses

@@ -6,13 +6,19 @@ from helix_jax.activations.extract import extract, store_fingerprint
 from helix_jax.activations.join import Pair, join
 from helix_jax.activations.pooling import POOLINGS, pool
 from helix_jax.activations.store import Store, open_store
+from helix_jax.activations.token_pairs import TokenBlock, TokenPairs
+from helix_jax.activations.token_states import TokenSide, layer_side
 
 __all__ = [
     "POOLINGS",
     "Pair",
     "Store",
+    "TokenBlock",
+    "TokenPairs",
+    "TokenSide",
     "extract",
     "join",
+    "layer_side",
     "length_ladder",
     "load_embeddings",
     "open_store",

@@ -202,7 +202,8 @@ def gate_summary(
       resamples: of the bootstrap over documents.
 
     Returns:
-      gate/coverage; gate/agreement of trusted tokens, gate/agreement_all of all;
+      gate/coverage; gate/agreement of trusted tokens (NaN where none is trusted),
+      gate/agreement_all of all;
       gate/agreement_mixed and gate/perplexity_mixed where the target answers the rest;
       each with _low and _high; gate/agreement_at_10 .. _100 the curve over coverage,
       whose mean is gate/curve_gain above that of a random gate.
