@@ -102,8 +102,9 @@ def _sums(
             tile = kernel_block(a, b, kernel)
             if tables is not None:
                 tile = rank_of_values(tables[number], tile)
-            tiles.append(jnp.where(used, tile.astype(dtype), 0))
-        tile = jnp.stack(tiles)
+            tiles.append(jnp.where(used, tile, 0))
+        # Held, or the kernel would be computed anew for each of the sums below.
+        tile = jax.lax.optimization_barrier(jnp.stack(tiles)).astype(dtype)
         on_diagonal = start[0] == start[1]
         same = on_diagonal & (left[:, None] == right)
         diagonal = jnp.where(on_diagonal, jnp.sum(jnp.where(same, tile, 0), axis=2), 0)

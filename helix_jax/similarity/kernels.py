@@ -24,7 +24,7 @@ from helix_jax.types import Array
 
 KERNELS = ("linear", "rbf")
 DISTANCES = ("euclidean", "cosine", "correlation")
-_MEDIAN_ROWS = 2000
+_MEDIAN_ROWS = 500
 
 
 def prepare_rows(
@@ -42,7 +42,7 @@ def prepare_rows(
       x: [N, D] float.
       kernel: one of KERNELS or DISTANCES.
       bandwidth: of rbf, sigma over the median distance of two rows (of evenly spaced
-        ones where there are more than 2,000).
+        ones where there are more than 500).
       product_dtype: of the result; None is float64 where the backend has it. "float32"
         is 2 to 3 times as fast on a CPU, for kernels accurate to about 1e-6.
 
@@ -94,7 +94,7 @@ def kernel_block(a: Array, b: Array, kernel: str) -> Array:
 
 
 def median_distance(x: Array) -> Array:
-    """Median Euclidean distance of two different rows, of at most 2,000 of them."""
+    """Median Euclidean distance of two different rows, of at most 500 of them."""
     rows = min(x.shape[0], _MEDIAN_ROWS)
     chosen = x[np.linspace(0, x.shape[0] - 1, rows).round().astype(int)]
     left, right = np.triu_indices(rows, 1)

@@ -117,9 +117,6 @@ def cca_null(
 
     Returns:
       [P].
-
-    Raises:
-      ValueError: as `moments_null`.
     """
     checks.require_pair("cca_null", *fit)
     moments = from_batch(*fit)
@@ -163,9 +160,6 @@ def predictivity_null(
 
     Returns:
       [P].
-
-    Raises:
-      ValueError: as `moments_null`.
     """
     checks.require_pair("predictivity_null", *fit)
     moments = from_batch(*fit)
