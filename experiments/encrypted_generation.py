@@ -284,8 +284,8 @@ def _note(summary) -> str:
     return (
         "First row: the texts themselves, source and map included. "
         f"{value['token_agreement']:.1%} of {value['tokens']} tokens equal those in "
-        f"the clear; largest error of a logit {value['max_error']:.1e}. Other rows: single "
-        "steps of made-up heads."
+        f"the clear; largest error of a logit {value['max_error']:.1e}. Other rows: "
+        "single steps of made-up heads."
     )
 
 

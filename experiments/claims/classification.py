@@ -164,16 +164,10 @@ def _runs(bench: Bench, task: str):
     """(source, target, folder, summary) of every pair on a task; each runs once."""
     for source, target in bench.pairs:
         names = short_name(source), short_name(target)
-        folder = bench.place("classify", task, "-to-".join(names))
-        summary = classify.run(
-            classify.ClassifyConfig(
-                workdir=folder,
-                source=source,
-                target=target,
-                data=bench.corpora[task],
-                public=bench.public,
-                few_shot=(str(bench.few),),
-                **bench.options,
-            )
-        )
-        yield *names, Path(folder), summary
+        config = bench.config(
+            classify.ClassifyConfig, "classify", task, "-to-".join(names),
+            source=source, target=target, data=bench.corpora[task],
+            public=bench.public, few_shot=(str(bench.few),),
+        )  # fmt: skip
+        summary = classify.run(config)
+        yield *names, Path(config.workdir), summary

@@ -51,11 +51,10 @@ def check_cka(bench: Bench) -> Finding:
     models = tuple(dict.fromkeys(name for pair in bench.pairs for name in pair))
     data = bench.corpora.get("ag_news", "docstrings")
     summary = similarity.run(
-        similarity.SimilarityConfig(
-            workdir=bench.place("similarity"), models=models, data=data,
-            **bench.options,
+        bench.config(
+            similarity.SimilarityConfig, "similarity", models=models, data=data
         )
-    )  # fmt: skip
+    )
     found = {
         name.removeprefix("similarity/").removesuffix("/linear_cka"): value
         for name, value in summary.items()

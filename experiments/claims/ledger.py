@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from helix_jax.stats import Interval
 
@@ -36,6 +36,18 @@ class Bench:
     options: Mapping[str, object]
     few: int = 128
     tiny: bool = False
+
+    def config(self, kind: type, *place: str, **flags: object) -> Any:
+        """A config of an experiment: the shared options that it has, and its own.
+
+        Args:
+          kind: dataclass of the experiment.
+          place: names of its work directory inside the bench's folder.
+          flags: of the experiment.
+        """
+        names = {field.name for field in dataclasses.fields(kind)}
+        shared = {name: one for name, one in self.options.items() if name in names}
+        return kind(workdir=self.place(*place), **{**shared, **flags})
 
     def place(self, *names: str) -> str:
         """A work directory inside the bench's folder."""

@@ -1,0 +1,235 @@
+"""Claims on tokenizers, layers, fitting rows and generated text."""
+
+import itertools
+
+from experiments import fit_tokens, layers, scaling, tokenizers
+from experiments.claims.ledger import (
+    UNTESTABLE,
+    Bench,
+    Claim,
+    Finding,
+    interval_of,
+    missing,
+    show,
+    verdict_of,
+)
+from experiments.pairs import short_name
+
+# Pairs of tokenizers -> the paper's vocabulary Jaccard and exact match rate.
+TOKENIZERS = {
+    ("qwen2.5", "mistral"): (0.061, 0.151),
+    ("qwen2.5", "llama3"): (0.643, 0.925),
+    ("nemo", "llama3"): (0.382, 0.637),
+    ("qwen2.5", "apertus"): (0.316, 0.672),
+    ("nemo", "apertus"): (0.999, 1.000),
+    ("nemo", "mistral"): (0.067, 0.151),
+    ("qwen2.5", "nemo"): (0.316, 0.672),
+}
+
+
+def claims() -> list[Claim]:
+    """Every claim of this file."""
+    values = "; ".join(
+        f"{a} - {b} {jaccard} / {match}"
+        for (a, b), (jaccard, match) in TOKENIZERS.items()
+    )
+    return [
+        Claim("jaccard", "Vocabulary Jaccard of tokenizers.", values, check_jaccard),
+        Claim("match_rate", "Exact token match rate.", values, check_match),
+        Claim(
+            "compatibility",
+            "Both correlate with the judged quality of generated text.",
+            "r = .822 and .898 over 23 pairs of models of 4B or more",
+            lambda bench: Finding(
+                "", UNTESTABLE, "there are no judge and no 23 large pairs here"
+            ),
+        ),
+        Claim(
+            "layers",
+            "Only the last layers of the source serve the target's head.",
+            "MMLU .70 | .58 from the last, .67 | .00 from the one before, 0 from 3L/4",
+            check_layers,
+        ),
+        Claim(
+            "plateau",
+            "More than some thousand fitting examples bring little.",
+            "flat from about 1,000 on (4,000 in the first version)",
+            check_plateau,
+        ),
+        Claim(
+            "perplexity",
+            "Text by the mapped head costs 26% of perplexity (pairs of 7-8B).",
+            "+26%",
+            check_perplexity,
+        ),
+        Claim(
+            "no_gain",
+            "A weak source does not gain by a strong target's head.",
+            "MMLU 22 native, 20-21 mapped; 42 native, 28-36 mapped",
+            check_no_gain,
+        ),
+    ]
+
+
+def _tokenizer_runs(bench: Bench):
+    """(pair, the paper's values, its names, summary) of tokenizers at hand."""
+    names = list(bench.tokenizers)
+    if len(names) < 2:
+        return
+    folders = [bench.tokenizers[name] for name in names]
+    config = bench.config(
+        tokenizers.TokenizersConfig, "tokenizers", tokenizers=tuple(folders),
+        data=bench.corpora.get("mnli", "docstrings"),
+        limit=min(1000, bench.options["limit"]),
+    )  # fmt: skip
+    summary = tokenizers.run(config)
+    for a, b in itertools.combinations(names, 2):
+        paper = TOKENIZERS.get((a, b)) or TOKENIZERS.get((b, a))
+        if paper:
+            said = [tokenizers.short_name(bench.tokenizers[one]) for one in (a, b)]
+            yield (a, b), paper, "/".join(said), summary
+
+
+def check_jaccard(bench: Bench) -> Finding:
+    """A pair holds if the raw Jaccard is the paper's to .002."""
+    outcomes, said, numbers = [], [], {}
+    for pair, (wanted, _), names, summary in _tokenizer_runs(bench):
+        found = summary[f"{names}/jaccard_raw"]
+        alike = summary[f"{names}/jaccard_bytes"]
+        outcomes.append(abs(found - wanted) <= 0.002)
+        said.append(
+            f"{' - '.join(pair)}: {found:.3f} (paper {wanted}), bytes {alike:.3f}"
+        )
+        numbers |= {f"{names}/raw": found, f"{names}/bytes": alike}
+    if not said:
+        return missing("pair of tokenizers that the paper lists")
+    why = (
+        "raw strings with special tokens; in bytes tokens that are spelled otherwise "
+        "count as the same; a pair holds within .002"
+    )
+    return Finding("; ".join(said), verdict_of(outcomes), why, numbers)
+
+
+def check_match(bench: Bench) -> Finding:
+    """A pair holds if the positionwise rate in bytes contains the paper's value."""
+    outcomes, said, numbers = [], [], {}
+    for pair, (_, wanted), names, summary in _tokenizer_runs(bench):
+        found = interval_of(summary, f"{names}/match_position_bytes")
+        paired = interval_of(summary, f"{names}/match_pair_bytes")
+        outcomes.append(float(found.low) <= wanted <= float(found.high))
+        said.append(
+            f"{' - '.join(pair)}: {show(found)}% (paper {100 * wanted:.1f}%); paired "
+            f"by ends {show(paired)}%"
+        )
+        numbers |= {f"{names}/position": float(found.value)}
+    if not said:
+        return missing("pair of tokenizers that the paper lists")
+    why = (
+        "positions of the same text with the same bytes; it depends on the texts, "
+        "which the paper does not name; a pair holds if the interval contains the paper's"
+    )
+    return Finding("; ".join(said), verdict_of(outcomes), why, numbers)
+
+
+def check_layers(bench: Bench) -> Finding:
+    """Holds if the last layer's agreement is above half depth's, by their intervals."""
+    if not bench.generators:
+        return missing("pair of decoders")
+    source, target = bench.generators[0]
+    small = bench.options["limit"] < 1000
+    config = bench.config(
+        layers.LayersConfig, "layers", source=source, target=target,
+        source_layers=("1", "2", "3", "-1"), target_layers=("-1",), data=bench.public,
+        pairs=4000 if small else 60_000, select_pairs=1000 if small else 8000,
+        test_pairs=1000 if small else 4000, resamples=200,
+    )  # fmt: skip
+    summary = layers.run(config)
+    found = {
+        name.split("/")[0]: interval_of(summary, name)
+        for name in summary
+        if name.endswith("/generation/agreement_top1")
+    }
+    cuts = {int(name.split("-")[0]): one for name, one in found.items()}
+    last, half = cuts[max(cuts)], cuts[sorted(cuts)[len(cuts) // 2 - 1]]
+    said = "; ".join(f"layer {cut}: {show(one)}%" for cut, one in sorted(cuts.items()))
+    return Finding(
+        f"{short_name(source)} to {short_name(target)}: {said}",
+        verdict_of([float(last.low) > float(half.high)]),
+        "first choices that agree with the target's, by the source's layer; holds if "
+        "the last is above half depth with apart intervals",
+        {str(cut): float(one.value) for cut, one in cuts.items()},
+    )
+
+
+def check_plateau(bench: Bench) -> Finding:
+    """A pair holds if its plateau is at 4,000 rows or fewer, and below all rows."""
+    outcomes, said, numbers = [], [], {}
+    for source, target in bench.pairs[:2]:
+        names = f"{short_name(source)}-to-{short_name(target)}"
+        config = bench.config(
+            scaling.ScalingConfig, "scaling", names, source=source, target=target,
+            data="docstrings", methods=("ridge",), seeds=1,
+            limit=700 if bench.tiny else 20_000, resamples=200,
+            sizes=4 if bench.tiny else 8,
+        )  # fmt: skip
+        summary = scaling.run(config)
+        rows = summary["scaling/plateau_rows"]
+        found = bool(summary["scaling/ridge_plateau_found"])
+        outcomes.append(found and rows <= 4000)
+        said.append(
+            f"{names}: {rows:,.0f} texts" + ("" if found else ", still falling")
+        )
+        numbers[names] = float(rows)
+    why = (
+        "fitting texts from which on the squared error is within 2% of that of all; a "
+        "pair holds at 4,000 or fewer"
+    )
+    return Finding("; ".join(said), verdict_of(outcomes), why, numbers)
+
+
+def _generations(bench: Bench):
+    """(names, summary) of token maps by ridge for every pair of decoders."""
+    small = bench.options["limit"] < 1000
+    for source, target in bench.generators:
+        names = f"{short_name(source)} to {short_name(target)}"
+        config = bench.config(
+            fit_tokens.FitTokensConfig, "tokens", names.replace(" ", "-"),
+            source=source, target=target, data=bench.public, map="ridge",
+            pairs=4000 if small else 150_000, select_pairs=1000 if small else 15_000,
+            test_pairs=1000 if small else 20_000, resamples=200 if small else 1000,
+        )  # fmt: skip
+        yield names, fit_tokens.run(config)
+
+
+def check_perplexity(bench: Bench) -> Finding:
+    """A pair holds if the mapped perplexity is at most 1.26 times the target's."""
+    outcomes, said, numbers = [], [], {}
+    for names, summary in _generations(bench):
+        mapped, native = (
+            summary[f"generation/perplexity_{one}"]
+            for one in ("mapped", "native_target")
+        )
+        outcomes.append(mapped <= 1.26 * native)
+        said.append(f"{names}: {mapped:.1f} against {native:.1f}")
+        numbers[f"{names}/ratio"] = mapped / native
+    if not said:
+        return missing("pair of decoders")
+    why = "per target token at paired positions, ridge; a pair holds at 1.26 times"
+    return Finding("; ".join(said), verdict_of(outcomes), why, numbers)
+
+
+def check_no_gain(bench: Bench) -> Finding:
+    """A pair holds if mapped agrees less with the text than the source itself does."""
+    outcomes, said, numbers = [], [], {}
+    for names, summary in _generations(bench):
+        mapped, native = (
+            summary[f"generation/bits_per_character_{one}"]
+            for one in ("mapped", "native_source")
+        )
+        outcomes.append(mapped >= native)
+        said.append(f"{names}: {mapped:.2f} mapped, {native:.2f} source alone")
+        numbers[f"{names}/difference"] = mapped - native
+    if not said:
+        return missing("pair of decoders")
+    why = "bits a character on the same text; a pair holds if mapped is no better"
+    return Finding("; ".join(said), verdict_of(outcomes), why, numbers)
