@@ -126,7 +126,7 @@ def check_match(bench: Bench) -> Finding:
         return missing("pair of tokenizers that the paper lists")
     why = (
         "positions of the same text with the same bytes; it depends on the texts, "
-        "which the paper does not name; a pair holds if the interval contains the paper's"
+        "which the paper does not name; a pair holds if the interval contains its value"
     )
     return Finding("; ".join(said), verdict_of(outcomes), why, numbers)
 
