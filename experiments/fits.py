@@ -170,6 +170,17 @@ def fit_descents(
     return found
 
 
+def choice_of(name: str, fitted: Fitted) -> dict[str, float]:
+    """The penalty and rank that were chosen, and the condition there."""
+    selection = fitted.selection
+    return {
+        f"{name}_penalty": float(selection.fit.penalty),
+        f"{name}_rank": int(selection.fit.rank),
+        f"{name}_condition": float(selection.fit.condition),
+        f"{name}_at_edge": int(selection.at_edge),
+    }
+
+
 def squared_errors(affine: StateMap, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """[N] float64 squared error of each row, summed over dimensions."""
     mapped = np.asarray(apply_map(affine, x), np.float64)

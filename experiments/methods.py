@@ -31,6 +31,7 @@ from experiments.fits import (
     Rows,
     accuracy_interval,
     anchor_rows,
+    choice_of,
     choose_methods,
     fit_closed,
     fit_descents,
@@ -48,7 +49,6 @@ from experiments.states import (
 )
 from experiments.tasks import Task, make_task
 from helix_jax.alignment import (
-    Fitted,
     Moments,
     StateMap,
     prepare,
@@ -155,7 +155,7 @@ def _all_methods(
         summary |= with_ends(f"methods/{name}_seconds", ends)
     maps: dict[str, StateMap] = {}
     for name, one in fitted.items():
-        summary |= _choice(name, one)
+        summary |= choice_of(f"methods/{name}", one)
         maps[name] = one.selection.fit.map
         if name == "ridge":
             save_map(
@@ -186,17 +186,6 @@ def _descents(
         moments, methods, choose_map(moments).fit.map, rows["fit"], rows["select"],
         key=jax.random.key(config.seed), epochs=config.epochs,
     )  # fmt: skip
-
-
-def _choice(name: str, fitted: Fitted) -> dict[str, float]:
-    """What was chosen."""
-    selection = fitted.selection
-    return {
-        f"methods/{name}_penalty": float(selection.fit.penalty),
-        f"methods/{name}_rank": int(selection.fit.rank),
-        f"methods/{name}_condition": float(selection.fit.condition),
-        f"methods/{name}_at_edge": int(selection.at_edge),
-    }
 
 
 def _scores(

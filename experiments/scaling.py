@@ -19,7 +19,7 @@ Least squares is left out below dx + 2 texts, where it is not defined.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -32,14 +32,14 @@ from experiments.fits import (
     fit_closed,
     fit_descents,
     squared_errors,
-    with_ends,
 )
 from experiments.public import public_pairs
 from experiments.samples import (
+    Curve,
     document_order,
     growing_moments,
-    plateau_size,
     sample_sizes,
+    summarise,
 )
 from experiments.states import (
     PairOptions,
@@ -93,18 +93,6 @@ class ScalingConfig(PairOptions):
     tiny: bool = option(False, "600 texts, 64 tokens each at most, one order")
 
 
-class Curve(NamedTuple):
-    """One method's test rows at each size; means over orders.
-
-    Attributes:
-      error: [S, N] squared error of each test text.
-      right: [S, N] whether the target's probe is right.
-    """
-
-    error: np.ndarray
-    right: np.ndarray
-
-
 def run(config: ScalingConfig) -> dict[str, float]:
     """Fit at every size, score, locate the plateau; see the module docstring."""
     if config.tiny:
@@ -150,7 +138,10 @@ def _compute(config: ScalingConfig, directory: Any) -> dict[str, float]:
     summary: dict[str, float] = {"scaling/rows": len(ids)}
     for name, orders in found.items():
         curve = Curve(*(np.mean(every, axis=0) for every in zip(*orders)))
-        summary |= summarise(name, curve, variance, sizes, task.documents, config)
+        summary |= summarise(
+            name, curve, variance, sizes, task.documents,
+            tolerance=config.tolerance, resamples=config.resamples,
+        )  # fmt: skip
     for end in ("", "_low", "_high"):
         headline = "ridge" if "ridge" in found else next(iter(found))
         place = f"scaling/{headline}_plateau_rows{end}"
@@ -205,43 +196,6 @@ def _one_order(
                 np.asarray(logits).argmax(-1) == task.labels["test"]
             )
     return curves
-
-
-def summarise(
-    name: str,
-    curve: Curve,
-    variance: np.ndarray,
-    sizes: Sequence[int],
-    documents: Sequence[str],
-    config: ScalingConfig,
-) -> dict[str, float]:
-    """Scores at each size and the plateau, with intervals over test documents."""
-    codes = np.unique(np.asarray(documents), return_inverse=True)[1]
-    parts = [*curve.error, *curve.right, variance, np.ones(len(codes))]
-    sums = np.stack([np.bincount(codes, part) for part in parts], axis=1)
-    generator = np.random.default_rng(0)
-    drawn = generator.integers(len(sums), size=(config.resamples, len(sums)))
-    counts = np.stack([np.bincount(one, minlength=len(sums)) for one in drawn])
-    every = np.vstack([np.ones(len(sums)), counts]) @ sums  # the first is all rows
-    count = len(sizes)
-    loss = every[:, :count] / every[:, -2:-1]
-    accuracy = every[:, count : 2 * count] / every[:, -1:]
-    plateau = np.array([plateau_size(one, sizes, config.tolerance) for one in loss])
-    summary = with_ends(f"scaling/{name}_plateau_rows", _interval(plateau))
-    summary[f"scaling/{name}_plateau_found"] = int(plateau[0] < sizes[-1])
-    for place, size in enumerate(sizes):
-        if np.isnan(loss[0, place]):
-            continue
-        start = f"scaling/{name}_{size}"
-        summary |= with_ends(f"{start}_loss", _interval(loss[:, place]))
-        summary |= with_ends(f"{start}_r2", _interval(1 - loss[:, place]))
-        summary |= with_ends(f"{start}_accuracy", _interval(accuracy[:, place]))
-    return summary
-
-
-def _interval(values: np.ndarray) -> tuple[float, float, float]:
-    """The first value, and the percentiles of the others."""
-    return values[0], *np.quantile(values[1:], [0.025, 0.975])
 
 
 def result_table(summary: dict[str, float]) -> str:
