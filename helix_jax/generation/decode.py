@@ -1,14 +1,15 @@
 """The two device programs of generation: feed tokens, and decode a block of steps.
 
-`feed` appends a right-padded chunk to the rows of a batch; prefill, repair and single
-steps are all this. `decode_block` chooses tokens and feeds, for each, the source tokens
-that are guessed to stand for it, until every row has a block's worth or must wait for
-the host. Rolling back is `rewind`.
+`feed` appends a right-padded chunk to the rows of a batch: prefill and single steps are
+this. `decode_block` rolls rows back and feeds them what the host found to be right,
+while the others go on; then it chooses tokens and feeds, for each, the source tokens
+that are guessed to stand for it, until the block ends or the host must look.
 
 Caches have no holes: the slots that padding took are given back, so a row's next slot
 is the number of its tokens.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -29,7 +30,12 @@ from helix_jax.generation.stitch import (
     run_stitch,
 )
 from helix_jax.models import rewind
+from helix_jax.models.cache import restack, unstack
 from helix_jax.types import Array
+
+# Models no larger than this are unrolled layer by layer in a block: longer to compile,
+# and the weights are held twice while it runs.
+UNROLLED_BYTES = 2**28
 
 
 class DecodeState(NamedTuple):
@@ -68,13 +74,37 @@ class Rules:
     suppressed: Array
 
 
+class Orders(NamedTuple):
+    """What the host wants of a block, row by row; may change without compiling anew.
+
+    Attributes:
+      active: [B] bool, rows that take part.
+      keep: [B] int32, source tokens to keep; others are rolled back.
+      steps: [B] int32, chosen tokens to keep.
+      queue: [B, Q] int32, source tokens to feed before anything is chosen.
+      queued: [B] int32, how many of them.
+      limit: [B] int32, source tokens that a row may have in all.
+      total: [] int32, chosen tokens that a row may have in all.
+      count: [] int32, steps of the block, at most `most`.
+    """
+
+    active: Array
+    keep: Array
+    steps: Array
+    queue: Array
+    queued: Array
+    limit: Array
+    total: Array
+    count: Array
+
+
 class Block(NamedTuple):
     """What a block did.
 
     Attributes:
       tokens: [B, most] int32, target tokens chosen.
       count: [B] int32, how many.
-      fed: [B] int32, source tokens fed for them.
+      fed: [B] int32, source tokens fed for them, the queue not counted.
     """
 
     tokens: Array
@@ -108,8 +138,7 @@ def grow(state: DecodeState, slots: int) -> DecodeState:
             mask=pad(cache.mask, 1), positions=pad(cache.positions, 1),
         )  # fmt: skip
 
-    both = (None if cache is None else longer(cache) for cache in state.cache)
-    return state._replace(cache=StitchCache(*both))
+    return state._replace(cache=_each(longer, state.cache))
 
 
 def rewind_state(state: DecodeState, tokens: Array, steps: Array) -> DecodeState:
@@ -152,38 +181,35 @@ def decode_block(
     state: DecodeState,
     rules: Rules,
     key: Array,
-    active: Array,
-    count: Array,
-    total: Array,
-    limit: Array,
+    orders: Orders,
     *,
     sampling: Sampling,
     most: int,
 ) -> tuple[DecodeState, Block]:
-    """Choose and feed up to `count` tokens a row.
+    """`count` steps, each one source token a row, and a token chosen where it is due.
 
     A row waits, its last token chosen and not fed, after a stop token, a token without
-    a guess, its `total`-th token, or one that would take it beyond `limit`.
+    a guess, its `total`-th token, or one that would take it beyond `limit`. What was
+    begun at the end of the block, a queue or a guess, is fed to its end.
 
     Args:
       parts: the stitch.
-      state: with logits at each row's last token.
+      state: with logits at each row's last token, where nothing is queued.
       rules: of the target's vocabulary.
       key: PRNG key of the whole run.
-      active: [B] bool, rows that take part.
-      count: [] int, at most `most`; may change without compiling anew.
-      total: [] int, tokens a row may have in all.
-      limit: [] int, source tokens a row may have in all.
+      orders: of the host.
       sampling: static.
       most: width of the result; static.
 
     Returns:
       The state; what was done.
     """
-    batch = state.steps.shape[0]
+    state = rewind_state(state, orders.keep, orders.steps)
+    apart = _layer_bytes(parts) <= UNROLLED_BYTES
+    if apart:
+        state = state._replace(cache=_each(unstack, state.cache))
+    batch, vocabulary = state.logits.shape
     rows = jnp.arange(batch)
-    vocabulary = state.logits.shape[-1]
-    begin = state.cache.source.next_slot
     first = state.steps
     seen = None
     if sampling.repetition_penalty != 1:
@@ -193,44 +219,58 @@ def decode_block(
         seen = seen.at[rows[:, None], columns].set(True, mode="drop")
 
     def step(carry):
-        state, seen, out, token, part, waits = carry
-        asks = ~waits & (part == rules.lengths[token])
+        number, state, seen, out, token, place, part, waits = carry
+        early = place < orders.queued
+        asks = ~waits & ~early & (part == rules.lengths[token])
         processed = process_logits(state.logits, rules.suppressed, seen, sampling)
         draws = None
         if sampling.temperature > 0:
             draws = uniform_draws(key, rows, state.steps)
         token = jnp.where(asks, choose_tokens(processed, draws, sampling), token)
         part = jnp.where(asks, 0, part)
-        place = jnp.where(asks, state.steps - first, most)
-        out = out.at[rows, place].set(token, mode="drop")
+        column = jnp.where(asks, state.steps - first, most)
+        out = out.at[rows, column].set(token, mode="drop")
         if seen is not None:
-            seen = seen.at[rows, jnp.where(asks, token, vocabulary)].set(
-                True, mode="drop"
-            )
-            place = jnp.where(asks, state.known, state.history.shape[1])
-            history = state.history.at[rows, place].set(token, mode="drop")
+            chosen = jnp.where(asks, token, vocabulary)
+            seen = seen.at[rows, chosen].set(True, mode="drop")
+            column = jnp.where(asks, state.known, state.history.shape[1])
+            history = state.history.at[rows, column].set(token, mode="drop")
             state = state._replace(history=history)
         state = state._replace(steps=state.steps + asks, known=state.known + asks)
         length = rules.lengths[token]
-        beyond = state.cache.source.next_slot + length > limit
-        ends = rules.stops[token] | (length == 0) | (state.steps >= total) | beyond
-        waits = waits | (asks & ends)
-        column = jnp.minimum(part, rules.guesses.shape[1] - 1)
-        chunk = rules.guesses[token, column][:, None]
+        beyond = state.cache.source.next_slot + length > orders.limit
+        ends = rules.stops[token] | (length == 0) | (state.steps >= orders.total)
+        waits = waits | (asks & (ends | beyond))
+        guess = rules.guesses[token, jnp.minimum(part, rules.guesses.shape[1] - 1)]
+        queue = orders.queue[rows, jnp.minimum(place, orders.queue.shape[1] - 1)]
+        chunk = jnp.where(early, queue, guess)[:, None]
         state = feed(parts, state, chunk, (~waits).astype(jnp.int32))
-        part = part + ~waits
-        waits = waits | ((part == length) & (state.steps - first >= count))
-        return state, seen, out, token, part, waits
+        place = place + (~waits & early)
+        part = part + (~waits & ~early)
+        rests = (place == orders.queued) & (part == length)
+        waits = waits | (rests & (number + 1 >= orders.count))
+        return number + 1, state, seen, out, token, place, part, waits
 
     out = jnp.zeros((batch, most), jnp.int32)
-    token = jnp.zeros((batch,), jnp.int32)
-    carry = (state, seen, out, token, rules.lengths[token], ~active)
+    token = place = jnp.zeros((batch,), jnp.int32)
+    carry = (0, state, seen, out, token, place, rules.lengths[token], ~orders.active)
     carry = jax.lax.while_loop(lambda carry: ~jnp.all(carry[-1]), step, carry)
-    state, out = carry[0], carry[2]
-    fed = state.cache.source.next_slot - begin
+    state, out = carry[1], carry[3]
+    if apart:
+        state = state._replace(cache=_each(restack, state.cache))
+    fed = state.cache.source.next_slot - orders.keep - orders.queued
     return state, Block(out, state.steps - first, fed)
 
 
 def _rewind(cache: StitchCache, next_slot: Array) -> StitchCache:
-    both = (None if one is None else rewind(one, next_slot) for one in cache)
-    return StitchCache(*both)
+    return _each(lambda one: rewind(one, next_slot), cache)
+
+
+def _each(change: Callable, cache: StitchCache) -> StitchCache:
+    """The change made to the caches of both sides."""
+    return StitchCache(*(None if one is None else change(one) for one in cache))
+
+
+def _layer_bytes(parts: Stitch) -> int:
+    layers = [part.params["layers"] for part in (parts.source, parts.target)]
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(layers))

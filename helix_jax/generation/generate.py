@@ -8,6 +8,7 @@ prompts and chats are read and where texts end, `sampling` how tokens are chosen
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -104,8 +105,8 @@ def generate(
             raise ValueError(
                 "generate: a native model has one tokenizer, got two different ones."
             )
-    reader = make_reader(source_tokenizer, target_tokenizer, native=native)
     vocabulary = parts.target.spec.vocab_size
+    reader, guesses = _tables(source_tokenizer, target_tokenizer, vocabulary, native)
     rows = []
     for number, prompt in enumerate(prompts):
         reading = read_prompt(
@@ -121,9 +122,7 @@ def generate(
     )
     written = {index for index, piece in enumerate(reader.pieces) if piece is not None}
     suppressed = set(range(vocabulary)) - written - stops
-    rules = make_rules(
-        make_guesses(reader, vocabulary), stops=stops, suppressed=suppressed
-    )
+    rules = make_rules(guesses, stops=stops, suppressed=suppressed)
     run_rows(
         parts, reader, rows, rules, bounds, sampling=sampling, key=key, on_text=on_text
     )
@@ -180,6 +179,13 @@ def generate_ids(
     )
     run_rows(parts, reader, rows, rules, bounds, sampling=sampling, key=key)
     return [_generated(row) for row in rows]
+
+
+@lru_cache(maxsize=8)
+def _tables(source: Any, target: Any, vocabulary: int, native: bool):
+    """The reader and guesses of two tokenizers, which are not read again if changed."""
+    reader = make_reader(source, target, native=native)
+    return reader, make_guesses(reader, vocabulary)
 
 
 def _check_settings(prompts, max_new_tokens, sampling, key, stop_strings) -> Array:

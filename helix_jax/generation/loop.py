@@ -16,6 +16,7 @@ import numpy as np
 
 from helix_jax.generation.decode import (
     DecodeState,
+    Orders,
     Rules,
     decode_block,
     empty_state,
@@ -30,7 +31,8 @@ from helix_jax.types import Array
 
 MOST, STREAMED = 32, 8  # tokens a block, and where somebody watches
 CHUNK = 512  # tokens of a prompt that are fed at once
-OVERHEAD = 2.0  # of a block and its repair, in steps
+QUEUE = 8  # source tokens that a row may be fed in a block before it goes on
+OVERHEAD = 2.0  # of a block, in steps
 
 
 @dataclasses.dataclass
@@ -121,6 +123,7 @@ def run_rows(
     state = _mend(
         parts, state, [0] * len(rows), [row.reading.ids for row in rows], rows, bounds
     )
+    keep, chunks = [len(row.reading.ids) for row in rows], [[] for row in rows]
     failed = 0
     while any(row.reason is None for row in rows):
         chosen = sum(len(row.tokens) for row in rows)
@@ -128,37 +131,53 @@ def run_rows(
         if not reader.native:
             risk = (failed + 1) / (chosen + 16)
             count = min(count, max(1, round(math.sqrt(2 * OVERHEAD / risk))))
-        active = np.array([row.reason is None for row in rows])
-        limit = [_limit(len(row.reading.ids), slots, bounds) for row in rows]
+        orders = _orders(rows, keep, chunks, slots, count, bounds)
         state, block = _block(
-            parts, state, rules, key, active, np.int32(count), np.int32(bounds.total),
-            np.array(limit, np.int32), sampling=sampling, most=MOST,
-        )  # fmt: skip
+            parts, state, rules, key, orders, sampling=sampling, most=MOST
+        )
         block = jax.device_get(block)
-        keep, chunks = [], []
-        for number, row in enumerate(rows):
-            cached = list(row.reading.ids)
-            if active[number]:
-                tokens = block.tokens[number, : block.count[number]].tolist()
-                fed = [index for token in tokens for index in guesses[token]]
-                cached += fed[: block.fed[number]]
-                _absorb(row, tokens, cached, reader, guesses, stops, bounds)
-            kept = len(cached)
+        for number in np.flatnonzero(orders.active):
+            row = rows[number]
+            tokens = block.tokens[number, : block.count[number]].tolist()
+            fed = [index for token in tokens for index in guesses[token]]
+            cached = row.reading.ids + fed[: block.fed[number]]
+            _absorb(row, tokens, cached, reader, guesses, stops, bounds)
+            keep[number], chunks[number] = len(cached), []
             if row.reason is None:
-                kept = _kept(cached, row.reading.ids, bounds)
+                kept = keep[number] = _kept(cached, row.reading.ids, bounds)
+                chunks[number] = row.reading.ids[kept:]
                 row.repairs += kept < len(cached)
-            keep.append(kept)
-            chunks.append(row.reading.ids[kept:] if row.reason is None else [])
             if on_text is not None:
-                _show(number, row, bounds, on_text)
-        if any(chunks):
-            failed += sum(map(bool, chunks))
-            longest = max(map(sum, zip(keep, map(len, chunks))))
-            if longest > slots:
-                slots = _bucket(longest, 2 * slots, bounds.context)
-                state = _grow(state, slots)
+                _show(int(number), row, bounds, on_text)
+        failed += sum(map(bool, chunks))
+        longest = max(map(sum, zip(keep, map(len, chunks))))
+        if longest > slots:
+            slots = _bucket(longest, 2 * slots, bounds.context)
+            state = _grow(state, slots)
+        if any(
+            len(one) > QUEUE or (one and not kept) for kept, one in zip(keep, chunks)
+        ):
             state = _mend(parts, state, keep, chunks, rows, bounds)
+            keep = [kept + len(chunk) for kept, chunk in zip(keep, chunks)]
+            chunks = [[] for row in rows]
     _check_readings(reader, rows)
+
+
+def _orders(rows, keep, chunks, slots, count, bounds) -> Orders:
+    queue = np.zeros((len(rows), QUEUE), np.int32)
+    for line, chunk in zip(queue, chunks):
+        line[: len(chunk)] = chunk
+    lengths = [len(row.reading.ids) for row in rows]
+    return Orders(
+        active=np.array([row.reason is None for row in rows]),
+        keep=np.array(keep, np.int32),
+        steps=np.array([len(row.tokens) for row in rows], np.int32),
+        queue=queue,
+        queued=np.array(list(map(len, chunks)), np.int32),
+        limit=np.array([_limit(one, slots, bounds) for one in lengths], np.int32),
+        total=np.int32(bounds.total),
+        count=np.int32(count),
+    )
 
 
 def _absorb(row, tokens, cached, reader, guesses, stops, bounds) -> None:

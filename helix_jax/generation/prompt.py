@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,7 @@ def render_chat(
         ) from error
 
 
+@lru_cache(maxsize=8)
 def leading_tokens(tokenizer: Any) -> tuple[int, ...]:
     """The special tokens that a tokenizer puts before every text."""
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())

@@ -17,14 +17,14 @@ class KeyValueCache(NamedTuple):
     """Keys and values of every layer.
 
     Attributes:
-      keys, values: [L, B, K, S, D_head].
+      keys, values: [L, B, K, S, D_head]; or L tables apart (`unstack`).
       mask: [B, S] bool, slots that hold a token.
       positions: [B, S] int32, position of the token in each slot.
       next_slot: [B] int32, where the next token goes.
     """
 
-    keys: Array
-    values: Array
+    keys: Array | tuple[Array, ...]
+    values: Array | tuple[Array, ...]
     mask: Array
     positions: Array
     next_slot: Array
@@ -110,3 +110,25 @@ def write_layer(table: Array, layer: Array, new: Array, start: Array) -> Array:
     rows, columns = slots_of(start, new.shape[2])
     new = new.swapaxes(1, 2).astype(table.dtype)
     return table.at[layer, rows, :, columns].set(new, mode="drop", unique_indices=True)
+
+
+def unstack(cache: KeyValueCache) -> KeyValueCache:
+    """Keys and values as L tables [B, K, S, D_head].
+
+    The forward pass then runs over the layers one by one and not in a loop, which would
+    copy each layer's weights and table for every token: for decode loops.
+    """
+    return cache._replace(keys=tuple(cache.keys), values=tuple(cache.values))
+
+
+def restack(cache: KeyValueCache) -> KeyValueCache:
+    """The inverse of `unstack`."""
+    return cache._replace(keys=jnp.stack(cache.keys), values=jnp.stack(cache.values))
+
+
+def write_apart(
+    tables: tuple[Array, ...], layer: int, new: Array, start: Array
+) -> tuple[Array, ...]:
+    """`write_layer` for the tables of an unstacked cache."""
+    own = write_layer(tables[layer][None], 0, new, start)[0]
+    return (*tables[:layer], own, *tables[layer + 1 :])

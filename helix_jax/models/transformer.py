@@ -18,6 +18,7 @@ from helix_jax.models.cache import (
     KeyValueCache,
     next_positions,
     reserve,
+    write_apart,
     write_layer,
 )
 from helix_jax.models.layers import normalise
@@ -25,10 +26,6 @@ from helix_jax.models.rope import rotation
 from helix_jax.models.spec import ModelSpec
 from helix_jax.models.vocabulary import apply_head, embed
 from helix_jax.types import Array
-
-# A decoder that reads one token at a time is unrolled where its layers are no larger:
-# a loop would copy each layer's weights out of the stack for every token.
-UNROLLED_BYTES = 2**28
 
 
 class ModelOutput(NamedTuple):
@@ -162,6 +159,10 @@ def run_layers(
             nonlocal keys, values
             if keys is None:
                 return k, v, None
+            if isinstance(keys, tuple):
+                keys = write_apart(keys, number, k, write_from)
+                values = write_apart(values, number, v, write_from)
+                return keys[number], values[number], None
             keys = write_layer(keys, number, k, write_from)
             values = write_layer(values, number, v, write_from)
             return keys, values, number
@@ -178,19 +179,21 @@ def run_layers(
             kept = jax.lax.dynamic_update_index_in_dim(kept, h, slot, 0)
         return (h, keys, values, kept), None
 
-    stacked = params["layers"]
-    if (start, stop) != (0, spec.num_layers):
-        stacked = jax.tree.map(lambda leaf: leaf[start:stop], stacked)
-    windows = np.asarray(spec.windows or (0,) * spec.num_layers)[start:stop]
+    windows = spec.windows or (0,) * spec.num_layers
     keys, values = (None, None) if cache is None else (cache.keys, cache.values)
-    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(stacked))
-    single = cache is not None and h.shape[1] == 1
-    (h, keys, values, kept), _ = jax.lax.scan(
-        step,
-        (h, keys, values, kept),
-        (stacked, np.arange(start, stop), slots, windows),
-        unroll=single and size <= UNROLLED_BYTES,
-    )
+    carry = h, keys, values, kept
+    if isinstance(keys, tuple):
+        for number in range(start, stop):
+            own = jax.tree.map(lambda leaf, n=number: leaf[n], params["layers"])
+            layer = own, number, slots[number - start], windows[number]
+            carry, _ = step(carry, layer)
+    else:
+        stacked = params["layers"]
+        if (start, stop) != (0, spec.num_layers):
+            stacked = jax.tree.map(lambda leaf: leaf[start:stop], stacked)
+        numbers, windows = np.arange(start, stop), np.asarray(windows)[start:stop]
+        carry, _ = jax.lax.scan(step, carry, (stacked, numbers, slots, windows))
+    h, keys, values, kept = carry
     if cache is not None:
         cache = cache._replace(keys=keys, values=values)
     found = {start: first, stop: h}

@@ -1,0 +1,88 @@
+"""A reading, extended piece by piece, is that of the whole text encoded anew."""
+
+import random
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from helix_jax.generation.reading import (
+    append_bytes,
+    extend,
+    make_reader,
+    open_reading,
+    read_whole,
+)
+
+from .slow import source_ids, split_bytes
+
+TEXT = (
+    "Hello there, it's 3 o'clock — the naïve 日本 🙂 said:  \n\n  go. \t<|endoftext|> x"
+)
+PROMPTS = ["Once upon", "  it's", "é\n\n", " x", "</s> a"]
+NAMES = ["stories260K", "babyllama-tok361", "babyllama-tok105", "pebble-llama",
+         "pebble-neox", "gpt2", "gpt-neox-20b_pythia"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tokenizer(pebble, pretrained, shared):
+    def load(name):
+        if name.startswith("pebble-"):
+            return pebble(name.removeprefix("pebble-"))[1]
+        file = Path(shared) / "tokenizers" / name / "tokenizer.json"
+        if file.exists():
+            return PreTrainedTokenizerFast(tokenizer_file=str(file))
+        return pretrained(name)[1]
+
+    return load
+
+
+@pytest.mark.parametrize("target", ["pebble-llama", "stories260K", "gpt2"])
+@pytest.mark.parametrize("source", NAMES)
+def test_extended_equals_whole(tokenizer, source, target):
+    source, target = tokenizer(source), tokenizer(target)
+    reader = make_reader(source, target, native=False)
+    assert reader.splits
+    rng = random.Random(0)
+    words = target(TEXT, add_special_tokens=False)["input_ids"]
+    prefix = tuple(source_ids(source, b""))
+    for trial, prompt in enumerate(PROMPTS):
+        reading = open_reading(reader, prefix, prompt, behind=False)
+        data = prompt.encode()
+        for _ in range(40):
+            token = (
+                rng.choice(words) if trial % 2 else rng.randrange(len(reader.pieces))
+            )
+            reading = extend(reader, reading, token)
+            data += reader.pieces[token] or b""
+            assert reading.ids == read_whole(reader, reading)
+            assert reading.ids == source_ids(source, data)
+        assert (reading.text, reading.pending) == split_bytes(data)
+
+
+def test_most_of_a_text_is_kept(tokenizer):
+    source = tokenizer("pebble-neox")
+    reader = make_reader(source, source, native=False)
+    reading = open_reading(reader, (0,), "the cat sat on the mat " * 20, behind=False)
+    assert len(reading.ids) - reading.fixed < 8
+
+
+def test_a_vocabulary_that_reaches_across_words_is_read_whole():
+    vocabulary = {character: place for place, character in enumerate("abc def")}
+    core = Tokenizer(models.BPE(vocabulary | {"c ": 7, "c d": 8},
+                                [("c", " "), ("c ", "d")]))  # fmt: skip
+    core.pre_tokenizer = pre_tokenizers.Split("\n", "isolated")
+    own = PreTrainedTokenizerFast(tokenizer_object=core)
+    reader = make_reader(own, own, native=False)
+    assert not reader.splits
+    reading = open_reading(reader, (), "abc def", behind=False)
+    assert 8 in reading.ids
+
+
+def test_bytes_become_characters_when_they_can():
+    assert append_bytes(b"", "é".encode()[:1]) == ("", b"\xc3")
+    assert append_bytes(b"\xc3", b"\xa9x") == ("éx", b"")
+    assert append_bytes(b"\xc3", b"x") == ("\ufffdx", b"")
+    assert append_bytes(b"", b"\xff\xf0\x9f\x99") == ("\ufffd", b"\xf0\x9f\x99")
+    assert append_bytes(b"\xe2\x80", b"\xe2\x80") == ("\ufffd", b"\xe2\x80")
