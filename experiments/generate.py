@@ -1,0 +1,211 @@
+r"""Text that one model's blocks read and another's head writes.
+
+    python -m experiments.generate --workdir=runs/generate --source=DIR_OR_ID \
+      --target=DIR_OR_ID --map=FOLDER_OR_METHOD --prompt="Once upon a time"
+
+--map is the folder of a map between token states (`experiments.fit_tokens`), or how to
+fit one on the fit split of --data: ridge, kl or mlp. Without --target the source writes
+by itself. Without --prompt the first --prompt_words words of texts of the test split of
+--data are continued. WORKDIR/samples.jsonl has one line a prompt: prompt, text, why it
+ended, how often the source's tokens had to be taken back.
+"""
+
+import dataclasses
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from experiments.fit_tokens import save_token_map
+from experiments.states import open_corpus
+from experiments.token_maps import METHODS, fit_token_map
+from experiments.token_sides import (
+    TokenMapOptions,
+    TokenSides,
+    load_token_sides,
+    sample_texts,
+)
+from helix_jax.alignment import load_map
+from helix_jax.errors import RunError
+from helix_jax.fingerprint import check_same
+from helix_jax.generation import (
+    Sampling,
+    Stitch,
+    declared_stops,
+    generate,
+    native,
+    stitch,
+)
+from helix_jax.models import Model
+from helix_jax.runs import (
+    Run,
+    finish_run,
+    is_done,
+    log_metrics,
+    open_run,
+    option,
+    read_summary,
+    truncate_metrics,
+)
+from helix_jax.runs.program import start_program
+from helix_jax.runs.workdir import write_atomically
+
+
+@dataclasses.dataclass(frozen=True)
+class GenerateConfig(TokenMapOptions):
+    """Flags of the experiment."""
+
+    workdir: str = option("", "work directory; texts are in WORKDIR/samples.jsonl")
+    prompt: str = option("", "one prompt; empty: those of --data")
+    prompts: int = option(100, "how many texts of --data are continued")
+    prompt_words: int = option(12, "words of each text that make its prompt")
+    chat: bool = option(False, "prompts are a user's turn in the chat templates")
+    max_new_tokens: int = option(128, "of each text")
+    rows: int = option(16, "prompts that are continued at a time")
+    temperature: float = option(0.0, "0: greedy")
+    top_k: int = option(0, "0: all")
+    top_p: float = option(1.0, "1: all")
+    repetition_penalty: float = option(1.0, "1: none")
+    stop_strings: tuple[str, ...] = option((), "end a text where one appears")
+    tiny: bool = option(False, "8,000 token pairs, 4 prompts, 16 tokens")
+
+
+def run(config: GenerateConfig) -> dict[str, float]:
+    """Continue every prompt; see the module docstring."""
+    if config.tiny:
+        config = dataclasses.replace(
+            config, pairs=8000, select_pairs=2000, max_tokens=64, epochs=1, hidden=32,
+            batch=64, prompts=4, max_new_tokens=16, rows=2,
+        )  # fmt: skip
+    if not (config.workdir and config.source):
+        raise RunError("generate: --workdir and --source are required.")
+    alone = not config.target
+    sampling = Sampling(
+        config.temperature, config.top_k, config.top_p, config.repetition_penalty
+    )
+    directory = open_run(config.workdir, config)
+    if is_done(directory):
+        return read_summary(directory)
+    sides = load_token_sides(
+        dataclasses.replace(config, target=config.target or config.source)
+    )
+    parts = native(sides.source) if alone else stitched(sides, config, directory)
+    prompts = choose_prompts(config)
+    start = resume_samples(directory, config.rows)
+    key = jax.random.key(config.seed)
+    for first in range(start, len(prompts), config.rows):
+        chosen = prompts[first : first + config.rows]
+        texts = [text for _, text in chosen]
+        if config.chat:
+            texts = [[{"role": "user", "content": text}] for text in texts]
+        begun = time.perf_counter()
+        found = generate(
+            parts, sides.source_tokenizer, sides.target_tokenizer, texts,
+            max_new_tokens=config.max_new_tokens, sampling=sampling,
+            key=jax.random.fold_in(key, first), chat=config.chat,
+            stop_tokens=declared_stops(sides.target.folder),
+            stop_strings=config.stop_strings,
+        )  # fmt: skip
+        seconds = time.perf_counter() - begun
+        lines = [
+            {"id": name, "prompt": text, **one._asdict()}
+            for (name, text), one in zip(chosen, found)
+        ]
+        append_samples(directory, lines)
+        steps = sum(one.steps for one in found)
+        log_metrics(
+            directory, first,
+            {"generation/tokens": steps, "generation/seconds": seconds},
+        )  # fmt: skip
+    return finish_run(directory, sample_summary(directory))
+
+
+def stitched(sides: TokenSides, config: GenerateConfig, directory: Run) -> Stitch:
+    """The two models with the map of the flags, fitted first where it is a method."""
+    folder = Path(config.map)
+    if config.map in METHODS:
+        folder = directory.folder / "map"
+        if not folder.exists():
+            corpus = open_corpus(config)
+            fitted = fit_token_map(sides, corpus, config, snapshots=directory.folder)
+            save_token_map(folder, fitted, sides, corpus, config)
+    found, made_of = load_map(folder)
+    cuts = {}
+    for side, model in (("source", sides.source), ("target", sides.target)):
+        check_model(folder, side, model, made_of[side])
+        (layer,) = made_of[side]["layers"]
+        cuts |= {
+            f"{side}_layer": layer, f"{side}_norm": made_of[side]["final_norm"]
+        }  # fmt: skip
+    return stitch(sides.source, sides.target, found, **cuts)
+
+
+def check_model(folder: Path, side: str, model: Model, made_of: dict[str, Any]) -> None:
+    """Refuse a map that was fitted for another model.
+
+    Raises:
+      FingerprintError: names both.
+    """
+    check_same(
+        f"the {side} of the map in {folder}",
+        {name: made_of.get(name) for name in model.fingerprint},
+        f"the {side} here",
+        model.fingerprint,
+        remedy="Fit a map for these models with experiments.fit_tokens.",
+    )
+
+
+def choose_prompts(config: GenerateConfig) -> list[tuple[str, str]]:
+    """(id, prompt) of each text to continue."""
+    if config.prompt:
+        return [("prompt", config.prompt)]
+    texts = sample_texts(
+        open_corpus(config), "test", 100 * config.prompts, max_tokens=100
+    )
+    prompts = [
+        (text.id, " ".join(text.text.split()[: config.prompt_words])) for text in texts
+    ]
+    return [one for one in prompts if one[1]][: config.prompts]
+
+
+def resume_samples(run: Run, rows: int) -> int:
+    """How many prompts are done, in whole batches; drops what was half written."""
+    path = run.folder / "samples.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    whole = [line for line in lines if line.endswith("\n")]
+    done = len(whole) // rows * rows
+    write_atomically(path, "".join(whole[:done]))
+    truncate_metrics(run, done - 1)
+    return done
+
+
+def append_samples(run: Run, lines: list[dict[str, Any]]) -> None:
+    """Add a batch to samples.jsonl; it is on disk when this returns."""
+    with (run.folder / "samples.jsonl").open("a") as stream:
+        stream.writelines(json.dumps(line) + "\n" for line in lines)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def sample_summary(run: Run) -> dict[str, float]:
+    """Numbers of the whole run, from its files."""
+    lines = (run.folder / "samples.jsonl").read_text().splitlines()
+    samples = [json.loads(line) for line in lines]
+    metrics = (run.folder / "metrics.jsonl").read_text().splitlines()
+    seconds = sum(json.loads(line)["generation/seconds"] for line in metrics)
+    steps = sum(one["steps"] for one in samples)
+    stopped = sum(one["reason"].startswith("stop") for one in samples)
+    return {
+        "generation/prompts": len(samples),
+        "generation/tokens": steps,
+        "generation/tokens_per_second": steps / seconds,
+        "generation/repairs_per_token": sum(one["repairs"] for one in samples) / steps,
+        "generation/stopped_fraction": stopped / len(samples),
+    }
+
+
+if __name__ == "__main__":
+    start_program(GenerateConfig, run)

@@ -1,0 +1,50 @@
+"""The generation experiment end to end, tiny; killed and resumed."""
+
+import dataclasses
+import json
+
+import pytest
+
+from experiments import generate
+from helix_jax.errors import FingerprintError, RunError
+
+
+def samples(folder):
+    lines = (folder / "samples.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_a_map_is_fitted_and_used_and_a_killed_run_goes_on(models, texts, tmp_path):
+    config = generate.GenerateConfig(
+        workdir=str(tmp_path / "w"), source=str(models["llama"]),
+        target=str(models["gpt_neox"]), data=str(texts), temperature=0.8, tiny=True,
+    )  # fmt: skip
+    summary = generate.run(config)
+    found = samples(tmp_path / "w")
+    assert summary["generation/prompts"] == len(found) == 4
+    assert summary["generation/tokens_per_second"] > 0
+    (tmp_path / "w" / "DONE").unlink()
+    path = tmp_path / "w" / "samples.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:3]) + lines[3][:20])
+    again = generate.run(config)
+    assert samples(tmp_path / "w") == found
+    assert again["generation/tokens"] == summary["generation/tokens"]
+    other = dataclasses.replace(
+        config, workdir=str(tmp_path / "o"), map=str(tmp_path / "w" / "map"),
+        source=str(models["gpt_neox"]), target=str(models["llama"]),
+    )  # fmt: skip
+    with pytest.raises(FingerprintError, match="the source of the map"):
+        generate.run(other)
+
+
+def test_one_model_alone_and_one_prompt(models, tmp_path):
+    config = generate.GenerateConfig(
+        workdir=str(tmp_path / "w"), source=str(models["llama"]), prompt="The array",
+        tiny=True,
+    )  # fmt: skip
+    summary = generate.run(config)
+    assert summary["generation/prompts"] == 1
+    assert samples(tmp_path / "w")[0]["repairs"] == 0
+    with pytest.raises(RunError, match="--workdir and --source"):
+        generate.run(generate.GenerateConfig())
