@@ -111,7 +111,7 @@ def answer_questions(
         prompt = letter_prompt(one) if mode == "letter" else one.question
         prompts += [prompt] * len(one.choices)
         endings += [f" {end}" for end in (letters if mode == "letter" else one.choices)]
-    nats = continuation_nats(
+    nats, _ = continuation_nats(
         parts, source_tokenizer, target_tokenizer, prompts, endings
     )
     if mode == "text":
@@ -155,7 +155,7 @@ def continuation_nats(
     target_tokenizer: Any,
     prompts: Sequence[str],
     endings: Sequence[str],
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """-log p of each ending behind its prompt, in the target's tokens.
 
     Args:
@@ -163,7 +163,7 @@ def continuation_nats(
       prompts, endings: N strings each. A prompt that is too long loses its beginning.
 
     Returns:
-      [N] float64, nats.
+      [N] float64, nats; [N] bool, whether every token of the ending is the likeliest.
     """
     texts = [prompt + ending for prompt, ending in zip(prompts, endings)]
     x, y = (
@@ -187,16 +187,18 @@ def continuation_nats(
         labels.append(np.asarray(y.ids[number])[asked])
         owners.append(np.full(len(asked), number))
     rows, labels, owners = (np.concatenate(part) for part in (rows, labels, owners))
-    head, nats = head_of(parts.target), []
+    head, found = head_of(parts.target), []
     at_once = max(1, ENTRIES_AT_ONCE // parts.target.spec.vocab_size)
     for first in range(0, len(rows), at_once):
         part = slice(first, first + at_once)
         short = at_once - len(rows[part])
         padded = (np.pad(own[part], (0, short)) for own in (rows, labels))
         taken, following = padded
-        found = np.asarray(_nats(head, states[taken], following))
-        nats.append(found[: at_once - short])
-    return np.bincount(owners, np.concatenate(nats), len(prompts))
+        scored = _scored(head, states[taken], following)
+        found.append([np.asarray(one)[: at_once - short] for one in scored])
+    nats, first = (np.concatenate(one) for one in zip(*found))
+    misses = np.bincount(owners, ~first, len(prompts))
+    return np.bincount(owners, nats, len(prompts)), misses == 0
 
 
 def _last(ids: list[int], ends: np.ndarray, room: int) -> tuple[list[int], np.ndarray]:
@@ -209,5 +211,7 @@ def _last(ids: list[int], ends: np.ndarray, room: int) -> tuple[list[int], np.nd
 
 
 @jax.jit
-def _nats(head: Head, states: Array, following: Array) -> Array:
-    return negative_log_p(head(states), following)
+def _scored(head: Head, states: Array, following: Array) -> tuple[Array, Array]:
+    """-log p of the following tokens, and whether they are the likeliest."""
+    logits = head(states)
+    return negative_log_p(logits, following), logits.argmax(-1) == following

@@ -209,7 +209,7 @@ def test_text_scores_know_the_native_text(minilm):
 def test_nats_of_an_ending_are_those_of_the_model(pebbles):
     model, tokenizer = pebbles["pebble-llama"]
     prompts, endings = ["Return the", "A new"], [" array of the values.", " object"]
-    got = continuation_nats(native(model), tokenizer, tokenizer, prompts, endings)
+    got, _ = continuation_nats(native(model), tokenizer, tokenizer, prompts, endings)
     for prompt, ending, one in zip(prompts, endings, got):
         own, ids = log_p(model, tokenizer, prompt + ending)
         start = len(tokenizer(prompt)["input_ids"])

@@ -1,0 +1,147 @@
+"""A stitch, or a native model, for EleutherAI's lm-evaluation-harness.
+
+    model = HarnessModel(parts, source_tokenizer, target_tokenizer)
+    lm_eval.simple_evaluate(model=model, tasks=["arc_easy"])
+
+Needs the package `lm_eval` (pip install lm-eval), tried with 0.4.13. Likelihoods are
+those of `choices.continuation_nats`, texts those of `generate`.
+
+Reference: Gao et al., "A framework for few-shot language model evaluation",
+  https://github.com/EleutherAI/lm-evaluation-harness.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from lm_eval.api.model import LM
+
+from helix_jax.generation.choices import continuation_nats
+from helix_jax.generation.generate import generate
+from helix_jax.generation.sampling import Sampling
+from helix_jax.generation.stitch import Stitch
+
+ROLLING = 64  # characters of a piece of text without a prompt
+
+
+class HarnessModel(LM):
+    """What the harness asks of a model.
+
+    Attributes:
+      parts: the stitch.
+      source_tokenizer, target_tokenizer: of its models; the same one for `native`.
+      batch: requests at a time.
+      seed: of texts that are sampled.
+    """
+
+    def __init__(
+        self,
+        parts: Stitch,
+        source_tokenizer: Any,
+        target_tokenizer: Any,
+        *,
+        batch: int = 32,
+        seed: int = 0,
+    ):
+        super().__init__()
+        self.parts = parts
+        self.source_tokenizer = source_tokenizer
+        self.target_tokenizer = target_tokenizer
+        self.batch = batch
+        self.seed = seed
+
+    def loglikelihood(
+        self, requests: Sequence[Any], disable_tqdm: bool = False
+    ) -> list[tuple[float, bool]]:
+        """log p of each continuation behind its context, and whether it is greedy."""
+        pairs = [request.args for request in requests]
+        found = []
+        for batch in _batches(pairs, self.batch):
+            nats, greedy = self._nats(*zip(*batch))
+            found += zip((-nats).tolist(), greedy.tolist())
+        return found
+
+    def loglikelihood_rolling(
+        self, requests: Sequence[Any], disable_tqdm: bool = False
+    ) -> list[float]:
+        """log p of each text behind its first word, which no model is asked for.
+
+        A text is read in windows of the models' context; every word is predicted once,
+        behind as much text as there is room for.
+        """
+        found = []
+        for request in requests:
+            (text,) = request.args
+            pieces = _pieces(text)
+            nats, _ = self._nats(*zip(*pieces)) if pieces else (np.zeros(0), None)
+            found.append(-float(nats.sum()))
+        return found
+
+    def generate_until(
+        self, requests: Sequence[Any], disable_tqdm: bool = False
+    ) -> list[str]:
+        """The text behind each context, up to one of the strings `until`."""
+        found: list[str] = [""] * len(requests)
+        groups: dict[str, list[int]] = {}
+        for number, request in enumerate(requests):
+            groups.setdefault(repr(sorted(request.args[1].items())), []).append(number)
+        for numbers in groups.values():
+            settings = _settings(requests[numbers[0]].args[1])
+            for batch in _batches(numbers, self.batch):
+                texts = generate(
+                    self.parts, self.source_tokenizer, self.target_tokenizer,
+                    [self._fitting(requests[one].args[0], settings) for one in batch],
+                    key=jax.random.key(self.seed), **settings,
+                )  # fmt: skip
+                for number, text in zip(batch, texts):
+                    found[number] = text.text
+        return found
+
+    def _nats(self, contexts, endings) -> tuple[np.ndarray, np.ndarray]:
+        return continuation_nats(
+            self.parts, self.source_tokenizer, self.target_tokenizer, contexts, endings
+        )
+
+    def _fitting(self, context: str, settings: dict[str, Any]) -> str:
+        """The context without the beginning for which there is no room."""
+        room = self.parts.source.spec.max_tokens - settings["max_new_tokens"]
+        ids = self.source_tokenizer(context, return_offsets_mapping=True)
+        excess = len(ids["input_ids"]) - max(room, 1)
+        if excess <= 0:
+            return context
+        return context[ids["offset_mapping"][excess][1] :]
+
+
+def _settings(asked: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of `generate` for the harness's."""
+    until = asked.get("until") or []
+    temperature = float(asked.get("temperature") or 0.0)
+    return {
+        "max_new_tokens": int(asked.get("max_gen_toks") or 128),
+        "stop_strings": [until] if isinstance(until, str) else [u for u in until if u],
+        "sampling": Sampling(
+            temperature=temperature if asked.get("do_sample") else 0.0,
+            top_p=float(asked.get("top_p") or 1.0),
+            top_k=int(asked.get("top_k") or 0),
+        ),
+    }
+
+
+def _pieces(text: str) -> list[tuple[str, str]]:
+    """(context, piece) of a text; pieces begin before a space, so at whole words."""
+    pieces, start = [], 0
+    while start < len(text):
+        end = text.find(" ", start + ROLLING)
+        end = len(text) if end < 0 else end
+        if start == 0:
+            end = text.find(" ", 1)
+            end = len(text) if end < 0 else end
+        else:
+            pieces.append((text[:start], text[start:end]))
+        start = end
+    return pieces
+
+
+def _batches(items: Sequence[Any], size: int):
+    return (items[start : start + size] for start in range(0, len(items), size))
