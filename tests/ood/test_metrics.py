@@ -69,11 +69,11 @@ def test_they_equal_the_definitions_of_pytorch_ood(ties):
 
 def test_they_equal_pytorch_ood_itself():
     torch = pytest.importorskip("torch")
-    utils = pytest.importorskip("pytorch_ood.utils")
+    ood = pytest.importorskip("pytorch_ood.metrics")
     for ties in (None, 1):
         known, strange = sides(2, ties=ties)
         truth, scores = labelled(known, strange)
-        metrics = utils.OODMetrics()
+        metrics = ood.OODMetrics()
         metrics.update(torch.tensor(scores), torch.tensor(-truth))
         wanted = metrics.compute()
         found = detection_metrics(known, strange)
