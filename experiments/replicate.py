@@ -201,6 +201,7 @@ def paper_bench(config: ReplicateConfig) -> Bench:
 def _options(config: ReplicateConfig) -> dict[str, object]:
     return {
         "limit": config.limit,
+        "public_limit": 2 * config.limit,
         "max_tokens": config.max_tokens,
         "stores": str(Path(config.workdir) / "stores"),
     }

@@ -1,0 +1,72 @@
+"""The ledger: claims are tested once, missing data are said, rules decide."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from experiments.claims import all_claims
+from experiments.claims.ledger import FAILS, HOLDS, PARTLY, UNTESTABLE, verdict_of
+from experiments.replicate import ReplicateConfig, choose_claims, local_bench, run
+from helix_jax.errors import RunError
+from helix_jax.reports import load_blocks
+
+
+def test_verdicts_follow_the_cases():
+    assert verdict_of([True, True]) == HOLDS
+    assert verdict_of([True, False]) == PARTLY
+    assert verdict_of([False, False]) == FAILS
+    assert verdict_of([]) == UNTESTABLE
+
+
+def test_claims_have_names_of_their_own():
+    names = [claim.name for claim in all_claims()]
+    assert len(names) == len(set(names)) > 25
+    assert [one.name for one in choose_claims(("cka", "stsb"))] == ["cka", "stsb"]
+    with pytest.raises(RunError, match="no claim 'gravity'"):
+        choose_claims(("gravity",))
+
+
+def test_a_ledger_is_written_and_resumes(tmp_path):
+    config = ReplicateConfig(
+        workdir=str(tmp_path / "w"), tiny=True, shared=str(tmp_path),
+        claims=("few_rows", "stsb", "own_map_trec", "jaccard"),
+    )  # fmt: skip
+    summary = run(config)
+    assert summary["few_rows/outside"] < 0 < summary["few_rows/inside"]
+    counts, ledger = load_blocks(tmp_path / "w")
+    verdicts = [row[3] for row in ledger.rows]
+    assert verdicts == [HOLDS, UNTESTABLE, UNTESTABLE, UNTESTABLE]
+    assert counts.rows == [[HOLDS, 1], [UNTESTABLE, 3]]
+    assert "there is no trec here" in Path(config.workdir, "ledger.md").read_text()
+    Path(config.workdir, "DONE").unlink()
+    place = Path(config.workdir, "findings", "few_rows.json")
+    record = json.loads(place.read_text())
+    record["finding"]["numbers"]["inside"] = 77.0  # only read, not tested again
+    place.write_text(json.dumps(record))
+    assert run(config)["few_rows/inside"] == 77.0
+
+
+def test_a_real_claim_on_real_data(tmp_path, shared):
+    config = ReplicateConfig(
+        workdir=str(tmp_path / "w"), tiny=True, shared=str(shared),
+        claims=("own_map_trec", "public_and_few", "intercept"),
+    )  # fmt: skip
+    summary = run(config)
+    losses = [v for k, v in summary.items() if k.endswith("/loss")]
+    assert len(losses) == 1
+    assert -0.3 < losses[0] < 0.5
+    errors = {k.split("/")[-1]: v for k, v in summary.items() if "intercept" in k}
+    assert 0 < errors["with"] < 1
+    assert 0 < errors["without"] < 2
+    _, ledger = load_blocks(tmp_path / "w")
+    assert all(row[3] != UNTESTABLE for row in ledger.rows)
+    bench = local_bench(config)
+    assert {"trec", "sst2"} <= bench.corpora.keys()
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path):
+    with pytest.raises(RunError, match="is no folder"):
+        run(ReplicateConfig(workdir=str(tmp_path / "w"), shared=str(tmp_path / "no")))
+    with pytest.raises(RunError, match="--preset must be one of local, paper"):
+        run(ReplicateConfig(workdir=str(tmp_path / "w"), preset="large"))
