@@ -29,9 +29,9 @@ import jax
 import numpy as np
 
 from experiments.fit import choose_map, control_maps, fit_summary, pair_moments
+from experiments.public import public_pairs
 from experiments.states import (
     PairOptions,
-    Side,
     load_sides,
     open_corpus,
     paired_states,
@@ -76,9 +76,7 @@ from helix_jax.runs import (
     read_summary,
 )
 from helix_jax.runs.program import start_program
-from helix_jax.text.corpus import Corpus, require_labels
-from helix_jax.text.docstrings import content_key
-from helix_jax.types import Text
+from helix_jax.text.corpus import require_labels
 
 SPLITS = ("fit", "select", "test")
 ARMS = {
@@ -152,7 +150,12 @@ def _compute(config: ClassifyConfig) -> dict[str, float]:
         "majority": [_constant(task)],
     }
     if config.public:
-        public = _public_moments(config, options, source, target, corpus)
+        public = {
+            split: pair_moments(pair)
+            for split, pair in public_pairs(
+                config.public, config.public_limit, options, (source, target), corpus
+            ).items()
+        }
         arms |= public_arms(task, public, config) | few_shot_arms(task, config)
     for name, logits in arms.items():
         summary |= score(task, name, logits)
@@ -262,32 +265,6 @@ def _place(name: str) -> tuple:
         return (known.index(name), 0)
     kind, _, count = name.rpartition("_")
     return (len(known) + (kind == "few_shot"), int(count))
-
-
-def _public_moments(
-    config: ClassifyConfig,
-    options: PairOptions,
-    source: Side,
-    target: Side,
-    corpus: Corpus,
-) -> dict[str, Moments]:
-    """Moments of public text, without any text that the task's test split holds."""
-    limited = dataclasses.replace(options, limit=config.public_limit)
-    public = open_corpus(limited, config.public)
-    test = {content_key(text.text) for text in corpus.read("test")}
-
-    def disjoint(text: Text) -> bool:
-        return content_key(text.text) not in test
-
-    kept = {"not_in": corpus.fingerprint, "split": "test"}
-    return {
-        split: pair_moments(
-            paired_states(
-                source, target, public, split, limited, keep=disjoint, kept=kept
-            )
-        )
-        for split in ("fit", "select")
-    }
 
 
 def _save(config: ClassifyConfig, pair: Pair, task: Task, fit: Any) -> None:
