@@ -30,11 +30,11 @@ from helix_jax.generation.stitch import (
     run_stitch,
 )
 from helix_jax.models import rewind
-from helix_jax.models.cache import restack, unstack
+from helix_jax.models.cache import unstack
 from helix_jax.types import Array
 
-# Models no larger than this are unrolled layer by layer in a block: longer to compile,
-# and the weights are held twice while it runs.
+# Models no larger than this are run layer by layer, without a loop: longer to compile,
+# and the weights are held twice.
 UNROLLED_BYTES = 2**28
 
 
@@ -112,31 +112,50 @@ class Block(NamedTuple):
     fed: Array
 
 
-def empty_state(parts: Stitch, slots: int, history: Array, known: Array) -> DecodeState:
-    """Before the first token; history [B, N] int32 and known [B] as in DecodeState."""
+def begin_state(
+    parts: Stitch, slots: int, history: Array, known: Array
+) -> tuple[Stitch, DecodeState]:
+    """The state before the first token, and the stitch to use with it.
+
+    Args:
+      parts: the stitch.
+      slots: source tokens that a row has room for.
+      history, known: [B, N] int32 and [B] int32, as in DecodeState.
+
+    Returns:
+      The stitch, its layers unstacked where they are small; the state.
+    """
     batch = history.shape[0]
-    return DecodeState(
-        empty_stitch_cache(parts, batch, slots),
+    source, target = empty_stitch_cache(parts, batch, slots)
+    if _layer_bytes(parts) <= UNROLLED_BYTES:
+        params, source = unstack(parts.source.params, source)
+        parts = parts.replace(source=parts.source.replace(params=params))
+        if target is not None:
+            params, target = unstack(parts.target.params, target)
+            parts = parts.replace(target=parts.target.replace(params=params))
+    state = DecodeState(
+        StitchCache(source, target),
         jnp.zeros((batch, parts.target.spec.vocab_size), jnp.float32),
         jnp.asarray(history, jnp.int32),
         jnp.asarray(known, jnp.int32),
         jnp.zeros((batch,), jnp.int32),
     )
+    return parts, state
 
 
 def grow(state: DecodeState, slots: int) -> DecodeState:
     """The state with room for `slots` tokens a row."""
 
     def longer(cache):
-        def pad(table, axis):
+        more = slots - cache.mask.shape[1]
+
+        def pad(table):  # [B, S], [B, K, S, D_head] or [L, B, K, S, D_head]
             widths = [(0, 0)] * table.ndim
-            widths[axis] = (0, slots - table.shape[axis])
+            widths[max(1, table.ndim - 2)] = (0, more)
             return jnp.pad(table, widths)
 
-        return cache._replace(
-            keys=pad(cache.keys, 3), values=pad(cache.values, 3),
-            mask=pad(cache.mask, 1), positions=pad(cache.positions, 1),
-        )  # fmt: skip
+        tables = cache._replace(next_slot=None)
+        return jax.tree.map(pad, tables)._replace(next_slot=cache.next_slot)
 
     return state._replace(cache=_each(longer, state.cache))
 
@@ -205,9 +224,6 @@ def decode_block(
       The state; what was done.
     """
     state = rewind_state(state, orders.keep, orders.steps)
-    apart = _layer_bytes(parts) <= UNROLLED_BYTES
-    if apart:
-        state = state._replace(cache=_each(unstack, state.cache))
     batch, vocabulary = state.logits.shape
     rows = jnp.arange(batch)
     first = state.steps
@@ -256,8 +272,6 @@ def decode_block(
     carry = (0, state, seen, out, token, place, rules.lengths[token], ~orders.active)
     carry = jax.lax.while_loop(lambda carry: ~jnp.all(carry[-1]), step, carry)
     state, out = carry[1], carry[3]
-    if apart:
-        state = state._replace(cache=_each(restack, state.cache))
     fed = state.cache.source.next_slot - orders.keep - orders.queued
     return state, Block(out, state.steps - first, fed)
 

@@ -21,7 +21,7 @@ from helix_jax.generation.prompt import Prompt, leading_tokens, read_prompt, sto
 from helix_jax.generation.reading import Reader, Reading, make_reader
 from helix_jax.generation.sampling import Sampling
 from helix_jax.generation.stitch import Stitch
-from helix_jax.models import check_vocabulary
+from helix_jax.models import ModelSpec, check_vocabulary
 from helix_jax.types import Array
 
 GREEDY = Sampling()
@@ -94,11 +94,6 @@ def generate(
     """
     key = _check_settings(prompts, max_new_tokens, sampling, key, stop_strings)
     native = parts.map is None
-    for one, part in (
-        (source_tokenizer, parts.source),
-        (target_tokenizer, parts.target),
-    ):
-        check_vocabulary(one, part.spec.vocab_size, model=part.spec.family)
     if native and target_tokenizer is not source_tokenizer:
         prints = map(tokenizer_fingerprint, (source_tokenizer, target_tokenizer))
         if len(set(prints)) > 1:
@@ -106,7 +101,8 @@ def generate(
                 "generate: a native model has one tokenizer, got two different ones."
             )
     vocabulary = parts.target.spec.vocab_size
-    reader, guesses = _tables(source_tokenizer, target_tokenizer, vocabulary, native)
+    tokenizers = source_tokenizer, target_tokenizer
+    reader, guesses = _tables(*tokenizers, parts.source.spec, parts.target.spec, native)
     rows = []
     for number, prompt in enumerate(prompts):
         reading = read_prompt(
@@ -182,10 +178,14 @@ def generate_ids(
 
 
 @lru_cache(maxsize=8)
-def _tables(source: Any, target: Any, vocabulary: int, native: bool):
+def _tables(
+    source: Any, target: Any, reads: ModelSpec, writes: ModelSpec, native: bool
+) -> tuple[Reader, tuple[np.ndarray, np.ndarray]]:
     """The reader and guesses of two tokenizers, which are not read again if changed."""
+    for tokenizer, spec in ((source, reads), (target, writes)):
+        check_vocabulary(tokenizer, spec.vocab_size, model=spec.family)
     reader = make_reader(source, target, native=native)
-    return reader, make_guesses(reader, vocabulary)
+    return reader, make_guesses(reader, writes.vocab_size)
 
 
 def _check_settings(prompts, max_new_tokens, sampling, key, stop_strings) -> Array:

@@ -18,8 +18,8 @@ from helix_jax.generation.decode import (
     DecodeState,
     Orders,
     Rules,
+    begin_state,
     decode_block,
-    empty_state,
     feed,
     grow,
     rewind_state,
@@ -32,7 +32,7 @@ from helix_jax.types import Array
 MOST, STREAMED = 32, 8  # tokens a block, and where somebody watches
 CHUNK = 512  # tokens of a prompt that are fed at once
 QUEUE = 8  # source tokens that a row may be fed in a block before it goes on
-OVERHEAD = 2.0  # of a block, in steps
+OVERHEAD = 1.5  # of a block, in steps
 
 
 @dataclasses.dataclass
@@ -119,7 +119,7 @@ def run_rows(
     longest = max(len(row.reading.ids) for row in rows)
     room = bounds.total if reader.native else bounds.total * 5 // 4
     slots = _bucket(min(longest + room, bounds.context), 64, bounds.context)
-    state = empty_state(parts, slots, *_histories(rows, bounds.total, sampling))
+    parts, state = _begin(parts, slots, *_histories(rows, bounds.total, sampling))
     state = _mend(
         parts, state, [0] * len(rows), [row.reading.ids for row in rows], rows, bounds
     )
@@ -294,6 +294,7 @@ def _bucket(size: int, least: int, most: int | None = None) -> int:
     return bucket if most is None else min(bucket, most)
 
 
+_begin = jax.jit(begin_state, static_argnums=1)
 _grow = jax.jit(grow, static_argnums=1)
 _block = jax.jit(
     decode_block, static_argnames=("sampling", "most"), donate_argnames="state"

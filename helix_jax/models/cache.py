@@ -4,8 +4,10 @@ Every row of the batch keeps its own next slot, so rows may be rewound apart. Pa
 occupies slots too; `mask` says which slots hold a token.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from helix_jax.checks import is_concrete
@@ -112,18 +114,19 @@ def write_layer(table: Array, layer: Array, new: Array, start: Array) -> Array:
     return table.at[layer, rows, :, columns].set(new, mode="drop", unique_indices=True)
 
 
-def unstack(cache: KeyValueCache) -> KeyValueCache:
-    """Keys and values as L tables [B, K, S, D_head].
+def unstack(params: Mapping, cache: KeyValueCache) -> tuple[dict, KeyValueCache]:
+    """Parameters with L trees under "layers", a cache with L tables [B, K, S, D_head].
 
     The forward pass then runs over the layers one by one and not in a loop, which would
-    copy each layer's weights and table for every token: for decode loops.
+    copy each layer's weights and table for every token: for decoding with small models.
+    The weights of the layers are copied here.
     """
-    return cache._replace(keys=tuple(cache.keys), values=tuple(cache.values))
-
-
-def restack(cache: KeyValueCache) -> KeyValueCache:
-    """The inverse of `unstack`."""
-    return cache._replace(keys=jnp.stack(cache.keys), values=jnp.stack(cache.values))
+    layers = tuple(
+        jax.tree.map(lambda leaf, n=number: leaf[n], params["layers"])
+        for number in range(len(cache.keys))
+    )
+    tables = {"keys": tuple(cache.keys), "values": tuple(cache.values)}
+    return {**params, "layers": layers}, cache._replace(**tables)
 
 
 def write_apart(

@@ -120,7 +120,7 @@ def run_layers(
     """Blocks start+1..stop over a residual stream.
 
     Args:
-      params, spec: the model.
+      params, spec: the model; its layers unstacked where the cache is.
       h: [B, T, D], the stream after block `start`.
       mask: [B, T] bool.
       positions: [B, T] int.
@@ -184,8 +184,12 @@ def run_layers(
     carry = h, keys, values, kept
     if isinstance(keys, tuple):
         for number in range(start, stop):
-            own = jax.tree.map(lambda leaf, n=number: leaf[n], params["layers"])
-            layer = own, number, slots[number - start], windows[number]
+            layer = (
+                params["layers"][number],
+                number,
+                slots[number - start],
+                windows[number],
+            )
             carry, _ = step(carry, layer)
     else:
         stacked = params["layers"]
