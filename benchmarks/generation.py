@@ -1,0 +1,213 @@
+r"""Decoding against transformers.generate, and hybrid against native decoding.
+
+    python -m benchmarks.generation [--models=...] [--batches=1,16] [--tokens=64]
+
+Native: greedy, from token ids to token ids, both sides with the same weights in
+float32 and no end token, so that every row has all its steps; the peer runs under
+inference_mode on all cores, with its dynamic and its static cache, and the better of
+the two counts. Tokens must agree before a number is printed.
+
+Hybrid: pebble-neox reads, pebble-llama writes, from strings to strings, against native
+decoding of the source alone on the same prompts, in source tokens a second: the source
+reads every one of them in both cases.
+
+The roofline is bytes of weights and of the cache a step over the bandwidth of a copy
+of 256 MB; models of some megabytes lie in the processor's cache and can pass it.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags
+
+from benchmarks.timing import alternate, medians, write_results
+from helix_jax import assets
+from helix_jax.activations.token_pairs import TokenPairs
+from helix_jax.activations.token_states import layer_side
+from helix_jax.alignment import accumulate, fit_ridge, ridge_at
+from helix_jax.generation import generate, generate_ids, native, stitch
+from helix_jax.models import Model, load_model, load_tokenizer
+from helix_jax.text.docstrings import read_docstrings
+
+MODELS = flags.DEFINE_list("models", None, "folders; empty: all that lie here")
+BATCHES = flags.DEFINE_list("batches", ["1", "16"], "rows")
+TOKENS = flags.DEFINE_integer("tokens", 64, "new tokens of each row")
+PROMPT = flags.DEFINE_integer("prompt", 16, "tokens of each prompt")
+REPEATS = flags.DEFINE_integer("repeats", 3, "counted repetitions")
+TINY = flags.DEFINE_bool("tiny", False, "one small model, four tokens")
+
+
+def default_models() -> list[str]:
+    """The pretrained models that lie here and the embedded ones."""
+    shared = Path(os.environ.get("HELIX_SHARED", "../shared"))
+    found = [str(path.parent) for path in sorted(shared.glob("models/*/config.json"))]
+    return found + [str(assets.model_path(name)) for name in assets.NAMES]
+
+
+def peer(folder: str, prompts: np.ndarray, tokens: int) -> dict[str, Callable]:
+    """transformers.generate with each of its caches."""
+    import torch
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32
+    ).eval()
+    ids = torch.tensor(prompts)
+
+    def run(**options) -> np.ndarray:
+        with torch.inference_mode():
+            out = model.generate(
+                ids, attention_mask=torch.ones_like(ids), do_sample=False,
+                max_new_tokens=tokens, eos_token_id=None, pad_token_id=0, **options,
+            )  # fmt: skip
+        return out[:, ids.shape[1] :].numpy()
+
+    return {"dynamic": run, "static": lambda: run(cache_implementation="static")}
+
+
+def compare(folder: str, batch: int, tokens: int, repeats: int) -> dict[str, Any]:
+    """Native decoding of one model on both sides.
+
+    Raises:
+      SystemExit: fewer than 98% of the tokens agree (later ones differ once two
+        logits were equal to rounding).
+    """
+    model = load_model(folder)
+    rng = np.random.default_rng(0)
+    prompts = rng.integers(3, model.spec.vocab_size, (batch, PROMPT.value))
+    parts = native(model)
+
+    def ours() -> np.ndarray:
+        found = generate_ids(parts, prompts.tolist(), max_new_tokens=tokens)
+        return np.array([one.tokens for one in found])
+
+    start = time.perf_counter()
+    expected = ours()
+    first = time.perf_counter() - start
+    theirs = peer(folder, prompts, tokens)
+    seconds = {}
+    for name, one in theirs.items():
+        agreement = float(np.mean(one() == expected))  # warms up as well
+        if agreement < 0.98:
+            raise SystemExit(f"{folder}: only {agreement:.1%} of the tokens agree.")
+        start = time.perf_counter()
+        one()
+        seconds[name] = time.perf_counter() - start
+    best = min(seconds, key=seconds.get)
+    taken = medians(
+        alternate({"ours": ours, "peer": theirs[best]}, repeats=repeats, warmups=0)
+    )
+    return {"best": best, "first": first, "bytes": step_bytes(model, batch)} | taken
+
+
+def step_bytes(model: Model, batch: int) -> int:
+    """Bytes of weights and of the keys and values so far that a step reads."""
+    spec = model.spec
+    weights = sum(leaf.nbytes for leaf in jax.tree.leaves(model.params))
+    held = PROMPT.value + TOKENS.value // 2
+    keys = 2 * spec.num_layers * spec.num_kv_heads * spec.head_width * held
+    return weights + 4 * batch * keys
+
+
+def bandwidth() -> float:
+    """Bytes a second of reading and writing 256 MB, the best of five."""
+    block = np.ones(2**26, np.float32)
+    target = np.empty_like(block)
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        np.copyto(target, block)
+        seconds.append(time.perf_counter() - start)
+    return 2 * block.nbytes / min(seconds)
+
+
+def hybrid(batch: int, tokens: int, repeats: int, texts: int) -> list[Any]:
+    """One row: source tokens a second, native source against hybrid."""
+    names = ("pebble-neox", "pebble-llama")
+    models = [load_model(str(assets.model_path(name))) for name in names]
+    readers = [load_tokenizer(str(assets.model_path(name))) for name in names]
+    corpus = read_docstrings()
+    chosen = corpus[:: len(corpus) // texts][:texts]
+    sides = [
+        layer_side(model, reader, layers=(-1,), normed=True)
+        for model, reader in zip(models, readers)
+    ]
+    pairs = TokenPairs(*sides, lambda: iter(chosen), max_tokens=128)
+    found = ridge_at(fit_ridge(accumulate(pairs.rows()), penalties=1e-3), 0).map
+    parts = stitch(*models, jax.tree.map(jnp.asarray, found))
+    prompts = [text.text[:60] for text in corpus[7 :: len(corpus) // 20][:batch]]
+    last = {}
+
+    def run(name, parts, target):
+        last[name] = generate(
+            parts, readers[0], target, prompts, max_new_tokens=tokens,
+        )  # fmt: skip
+
+    seconds = medians(
+        alternate(
+            {
+                "native": lambda: run("native", native(models[0]), readers[0]),
+                "hybrid": lambda: run("hybrid", parts, readers[1]),
+            },
+            repeats=repeats,
+        )
+    )
+    start = sum(len(readers[0](prompt)["input_ids"]) for prompt in prompts)
+    speed = {
+        name: (sum(one.source_tokens for one in found) - start) / seconds[name]
+        for name, found in last.items()
+    }
+    repairs = sum(one.repairs for one in last["hybrid"])
+    steps = sum(one.steps for one in last["hybrid"])
+    return [
+        "pebble-neox -> pebble-llama", batch, round(speed["hybrid"]),
+        f"{round(speed['native'])} (own native source)",
+        round(speed["hybrid"] / speed["native"], 2), "-",
+        f"{repairs} repairs in {steps} steps", "-",
+    ]  # fmt: skip
+
+
+def main(_: list[str]) -> None:
+    """Measure every model and the hybrid pair, and write the table."""
+    tiny = TINY.value
+    tokens, repeats = (4, 1) if tiny else (TOKENS.value, REPEATS.value)
+    names = MODELS.value or default_models()
+    table, speed = [], bandwidth()
+    for batch in map(int, BATCHES.value):
+        for name in names[-1:] if tiny else names:
+            found = compare(name, batch, tokens, repeats)
+            steps = batch * tokens
+            ceiling = speed / found["bytes"] * batch
+            table.append([
+                Path(name).name, batch, round(steps / found["ours"]),
+                round(steps / found["peer"]), round(found["peer"] / found["ours"], 2),
+                found["best"], f"{steps / found['ours'] / ceiling:.1%}",
+                round(found["first"], 1),
+            ])  # fmt: skip
+            print(*table[-1], flush=True)
+        table.append(hybrid(batch, tokens, repeats, 20 if tiny else 200))
+        print(*table[-1], flush=True)
+    header = [
+        "model", "rows", "ours, tokens/s", "peer, tokens/s", "ratio", "peer's cache",
+        "of the roofline", "our first run, s",
+    ]  # fmt: skip
+    notes = (
+        f"Greedy, prompts of {PROMPT.value} tokens, {tokens} new tokens a row, in "
+        "float32. Peer: transformers.generate on torch, inference_mode, all cores, the "
+        "better of its two caches. Hybrid rows: source tokens a second, against native "
+        f"decoding of the source. A copy runs at {speed / 1e9:.1f} GB/s."
+    )
+    print(write_results("generation", "Generation", header, table, notes, not tiny))
+
+
+if __name__ == "__main__":
+    app.run(main)
