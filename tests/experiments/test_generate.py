@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from experiments import generate
+from experiments import generate, written
 from helix_jax.errors import FingerprintError, RunError
+from helix_jax.reports import load_blocks
 
 
 def samples(folder):
@@ -23,6 +24,18 @@ def test_a_map_is_fitted_and_used_and_a_killed_run_goes_on(models, texts, tmp_pa
     found = samples(tmp_path / "w")
     assert summary["generation/prompts"] == len(found) == 4
     assert summary["generation/tokens_per_second"] > 0
+    for name in ("agreement_top1", "kl_nats", "perplexity_mapped"):
+        for end in ("", "_shuffled", "_random", "_low", "_high"):
+            assert f"generation/{name}{end}" in summary
+    for name in ("perplexity_native_target", "perplexity_native_source"):
+        assert summary[f"generation/{name}"] > 1
+    assert {"text", "native_source", "native_target", "shuffled"} <= found[0].keys()
+    if written.installed_encoder():
+        assert -1 <= summary["generation/cosine_target"] <= 1
+        assert summary["generation/cosine_target_native_target"] > 0.999
+    table, texts_side_by_side = load_blocks(tmp_path / "w")
+    assert table.rows[0][0] == "mapped"
+    assert texts_side_by_side.items[0]["source alone"] == found[0]["native_source"]
     (tmp_path / "w" / "DONE").unlink()
     path = tmp_path / "w" / "samples.jsonl"
     lines = path.read_text().splitlines(keepends=True)

