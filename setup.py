@@ -53,6 +53,7 @@ setup(
             "matplotlib",
             "pre-commit",
             "pytest",
+            "pytest-xdist",
             "ruff",
             "scikit-learn",
             "torch",

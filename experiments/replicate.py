@@ -18,6 +18,7 @@ import os
 import time
 from pathlib import Path
 
+import jax
 from tqdm import tqdm
 
 from experiments.claims import all_claims
@@ -75,6 +76,7 @@ def run(config: ReplicateConfig) -> dict[str, float]:
     summary: dict[str, float] = {}
     for claim in tqdm(chosen, desc="claims"):
         finding, seconds = test_claim(claim, bench)
+        jax.clear_caches()  # thousands of compiled programs exhaust a process's maps
         found[claim.name] = finding
         summary |= {f"{claim.name}/{k}": v for k, v in finding.numbers.items()}
         summary[f"{claim.name}/seconds"] = seconds

@@ -22,3 +22,12 @@ def shared() -> Path:
     if not (SHARED / "data").is_dir() or not (SHARED / "models").is_dir():
         pytest.skip(f"no real data and models at {SHARED} (HELIX_SHARED)")
     return SHARED
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_compiled():
+    """Drop what a module compiled: thousands of programs exhaust a process's maps."""
+    yield
+    import jax  # after the settings above
+
+    jax.clear_caches()
