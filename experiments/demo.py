@@ -6,8 +6,9 @@ Three small language models that were trained apart (other families, seeds and t
 share a tokenizer) read docstrings of the installed Python packages. For every ordered
 pair: how alike their states are, the ridge map between them, and the accuracy of the
 target's classifier (which package is a docstring from?) on the source's states,
-beside its controls. For the first pair, where Pyfhel is installed, the same under
-encryption: the map fitted between two parties, the classifier asked on ciphertexts.
+beside its controls. For one pair, text by the source's blocks and the target's head.
+For the first pair, where Pyfhel is installed, the classification under encryption: the
+map fitted between two parties, the classifier asked on ciphertexts.
 Writes WORKDIR/report.html (one file) and WORKDIR/report.md with plots.
 
 Two cores: about two minutes.
@@ -17,10 +18,11 @@ import dataclasses
 import importlib.util
 import itertools
 import time
+from pathlib import Path
 
 import numpy as np
 
-from experiments import encrypted, pairs, private_fit, similarity
+from experiments import encrypted, generate, pairs, private_fit, similarity
 from helix_jax import assets
 from helix_jax.errors import RunError
 from helix_jax.reports import (
@@ -29,6 +31,7 @@ from helix_jax.reports import (
     Section,
     Table,
     format_interval,
+    load_blocks,
     save_blocks,
     write_markdown,
     write_page,
@@ -80,6 +83,7 @@ def run(config: DemoConfig) -> dict[str, float]:
         similarity.SimilarityConfig(
             workdir=str(directory.folder / "similarity"),
             models=tuple(str(assets.model_path(name)) for name in names),
+            measures=("linear_cka", "unbiased_cka"),
             **shared,
         )
     )
@@ -111,12 +115,20 @@ def run(config: DemoConfig) -> dict[str, float]:
                 workdir=place, rank=64 if config.tiny else 0, **flags
             )
         )
-    summary = dict(alike) | hidden | pairs.flatten(results)
-    blocks = (
-        model_blocks(alike)
-        + pairs.result_blocks(results)
-        + hidden_blocks(first, hidden)
-    )
+    written = generate.GenerateConfig(
+        workdir=str(directory.folder / "generate"),
+        source=str(assets.model_path("pebble-llama")),
+        target=str(assets.model_path("pebble-qwen3")),
+        data=config.data, map="kl", max_tokens=config.max_tokens,
+        pairs=5000 if config.tiny else 60_000, epochs=1,
+        select_pairs=2000 if config.tiny else 8000,
+        test_pairs=2000 if config.tiny else 20_000,
+        prompts=2 if config.tiny else 16, max_new_tokens=32,
+    )  # fmt: skip
+    spoken = generate.run(written)
+    summary = dict(alike) | hidden | pairs.flatten(results) | spoken
+    blocks = model_blocks(alike) + pairs.result_blocks(results)
+    blocks += load_blocks(Path(written.workdir)) + hidden_blocks(first, hidden)
     save_blocks(directory.folder, blocks)
     facts = _facts(config, results[first])
     sections = [Section("The embedded models", facts, blocks)]
