@@ -34,7 +34,8 @@ td.short { white-space: nowrap; }
 svg { max-width: 100%; height: auto; }
 .note { color: #444; font-size: .9rem; } summary { font-size: .8rem; color: #444; }
 blockquote { margin: .3rem 0 .6rem; padding-left: .8rem; border-left: 3px solid #bbb;
-             white-space: pre-wrap; overflow-wrap: anywhere; font-size: .9rem; }
+             white-space: pre-wrap; overflow-wrap: anywhere; font-size: .9rem;
+             max-height: 9rem; overflow-y: auto; }
 dt { font: bold .8rem Helvetica, Arial, sans-serif; } dd { margin: 0; }
 @media print { details { display: none; } h2 { break-before: page; } }
 """
@@ -150,7 +151,7 @@ def _html_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def _html_cell(kind: str, value: object) -> str:
     text = show_cell(value)
-    if not kind and len(text) < 26:  # an interval, a name: kept on one line
+    if not kind and len(text) < 34:  # an interval, a name: kept on one line
         kind = ' class="short"'
     return f"<td{kind}>{_text(text)}</td>"
 
