@@ -1,15 +1,10 @@
-"""The two device programs of generation: feed tokens, and decode a block of steps.
+"""The device program of decoding: a block of steps, run ahead of the host.
 
-`feed` appends a right-padded chunk to the rows of a batch: prefill and single steps are
-this. `decode_block` rolls rows back and feeds them what the host found to be right,
-while the others go on; then it chooses tokens and feeds, for each, the source tokens
-that are guessed to stand for it, until the block ends or the host must look.
-
-Caches have no holes: the slots that padding took are given back, so a row's next slot
-is the number of its tokens.
+`decode_block` rolls rows back and feeds them what the host found to be right, while the
+others go on; then it chooses tokens and feeds, for each, the source tokens that are
+guessed to stand for it, until the block ends or the host must look.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -22,39 +17,9 @@ from helix_jax.generation.sampling import (
     process_logits,
     uniform_draws,
 )
-from helix_jax.generation.stitch import (
-    Stitch,
-    StitchCache,
-    empty_stitch_cache,
-    read_head,
-    run_stitch,
-)
-from helix_jax.models import rewind
-from helix_jax.models.cache import unstack
+from helix_jax.generation.state import DecodeState, feed, rewind_cache, rewind_state
+from helix_jax.generation.stitch import Stitch
 from helix_jax.types import Array
-
-# Models no larger than this are run layer by layer, without a loop: longer to compile,
-# and the weights are held twice.
-UNROLLED_BYTES = 2**28
-
-
-class DecodeState(NamedTuple):
-    """What stays on the device between calls.
-
-    Attributes:
-      cache: of both sides, without holes.
-      logits: [B, V] float32, of the target, at each row's last token.
-      history: [B, N] int32, tokens of the target's vocabulary: the prompt, then what
-        was chosen; [B, 0] where nobody asks for it.
-      known: [B] int32, tokens of the history that count.
-      steps: [B] int32, tokens chosen.
-    """
-
-    cache: StitchCache
-    logits: Array
-    history: Array
-    known: Array
-    steps: Array
 
 
 @struct.dataclass
@@ -74,6 +39,24 @@ class Rules:
     suppressed: Array
 
 
+class Lessons(NamedTuple):
+    """Better guesses for a target token behind a certain source token; K of them.
+
+    Attributes:
+      last: [K] int32, the source token; -1 where there is no lesson.
+      token: [K] int32, the target token.
+      back: [K] int32, source tokens that are taken back.
+      ids: [K, M] int32, source tokens that are fed then.
+      lengths: [K] int32, how many of them.
+    """
+
+    last: Array
+    token: Array
+    back: Array
+    ids: Array
+    lengths: Array
+
+
 class Orders(NamedTuple):
     """What the host wants of a block, row by row; may change without compiling anew.
 
@@ -83,6 +66,7 @@ class Orders(NamedTuple):
       steps: [B] int32, chosen tokens to keep.
       queue: [B, Q] int32, source tokens to feed before anything is chosen.
       queued: [B] int32, how many of them.
+      last: [B] int32, the row's last source token, that of the queue if there is one.
       limit: [B] int32, source tokens that a row may have in all.
       total: [] int32, chosen tokens that a row may have in all.
       count: [] int32, steps of the block, at most `most`.
@@ -93,6 +77,7 @@ class Orders(NamedTuple):
     steps: Array
     queue: Array
     queued: Array
+    last: Array
     limit: Array
     total: Array
     count: Array
@@ -104,7 +89,7 @@ class Block(NamedTuple):
     Attributes:
       tokens: [B, most] int32, target tokens chosen.
       count: [B] int32, how many.
-      fed: [B] int32, source tokens fed for them, the queue not counted.
+      fed: [B] int32, for how many of them source tokens were fed: all, or all but one.
     """
 
     tokens: Array
@@ -112,93 +97,11 @@ class Block(NamedTuple):
     fed: Array
 
 
-def begin_state(
-    parts: Stitch, slots: int, history: Array, known: Array
-) -> tuple[Stitch, DecodeState]:
-    """The state before the first token, and the stitch to use with it.
-
-    Args:
-      parts: the stitch.
-      slots: source tokens that a row has room for.
-      history, known: [B, N] int32 and [B] int32, as in DecodeState.
-
-    Returns:
-      The stitch, its layers unstacked where they are small; the state.
-    """
-    batch = history.shape[0]
-    source, target = empty_stitch_cache(parts, batch, slots)
-    if _layer_bytes(parts) <= UNROLLED_BYTES:
-        params, source = unstack(parts.source.params, source)
-        parts = parts.replace(source=parts.source.replace(params=params))
-        if target is not None:
-            params, target = unstack(parts.target.params, target)
-            parts = parts.replace(target=parts.target.replace(params=params))
-    state = DecodeState(
-        StitchCache(source, target),
-        jnp.zeros((batch, parts.target.spec.vocab_size), jnp.float32),
-        jnp.asarray(history, jnp.int32),
-        jnp.asarray(known, jnp.int32),
-        jnp.zeros((batch,), jnp.int32),
-    )
-    return parts, state
-
-
-def grow(state: DecodeState, slots: int) -> DecodeState:
-    """The state with room for `slots` tokens a row."""
-
-    def longer(cache):
-        more = slots - cache.mask.shape[1]
-
-        def pad(table):  # [B, S], [B, K, S, D_head] or [L, B, K, S, D_head]
-            widths = [(0, 0)] * table.ndim
-            widths[max(1, table.ndim - 2)] = (0, more)
-            return jnp.pad(table, widths)
-
-        tables = cache._replace(next_slot=None)
-        return jax.tree.map(pad, tables)._replace(next_slot=cache.next_slot)
-
-    return state._replace(cache=_each(longer, state.cache))
-
-
-def rewind_state(state: DecodeState, tokens: Array, steps: Array) -> DecodeState:
-    """Keep the first `tokens` source tokens and `steps` choices of each row, both [B].
-
-    The logits stay those of the last token fed; feed a token to each row rewound.
-    """
-    return state._replace(
-        cache=_rewind(state.cache, tokens),
-        known=state.known - state.steps + steps,
-        steps=jnp.asarray(steps, jnp.int32),
-    )
-
-
-def feed(
-    parts: Stitch, state: DecodeState, tokens: Array, lengths: Array
-) -> DecodeState:
-    """Append tokens to each row.
-
-    Args:
-      parts: the stitch.
-      state: what came before.
-      tokens: [B, T] int, source tokens, padded on the right.
-      lengths: [B] int, how many of each row count; a row with 0 keeps its state.
-
-    Returns:
-      The state, its logits at the last token of each row.
-    """
-    begin = state.cache.source.next_slot
-    mask = jnp.arange(tokens.shape[1]) < lengths[:, None]
-    states, cache = run_stitch(parts, tokens, mask, state.cache)
-    last = jnp.maximum(lengths - 1, 0)[:, None, None]
-    logits = read_head(parts, jnp.take_along_axis(states, last, axis=1)[:, 0])
-    logits = jnp.where(lengths[:, None] > 0, logits, state.logits)
-    return state._replace(cache=_rewind(cache, begin + lengths), logits=logits)
-
-
 def decode_block(
     parts: Stitch,
     state: DecodeState,
     rules: Rules,
+    lessons: Lessons,
     key: Array,
     orders: Orders,
     *,
@@ -215,6 +118,7 @@ def decode_block(
       parts: the stitch.
       state: with logits at each row's last token, where nothing is queued.
       rules: of the target's vocabulary.
+      lessons: guesses that go before those of the rules.
       key: PRNG key of the whole run.
       orders: of the host.
       sampling: static.
@@ -235,15 +139,14 @@ def decode_block(
         seen = seen.at[rows[:, None], columns].set(True, mode="drop")
 
     def step(carry):
-        number, state, seen, out, token, place, part, waits = carry
+        number, state, seen, out, guess, place, part, waits = carry
         early = place < orders.queued
-        asks = ~waits & ~early & (part == rules.lengths[token])
+        asks = ~waits & ~early & (part == guess.length)
         processed = process_logits(state.logits, rules.suppressed, seen, sampling)
         draws = None
         if sampling.temperature > 0:
             draws = uniform_draws(key, rows, state.steps)
-        token = jnp.where(asks, choose_tokens(processed, draws, sampling), token)
-        part = jnp.where(asks, 0, part)
+        token = choose_tokens(processed, draws, sampling)
         column = jnp.where(asks, state.steps - first, most)
         out = out.at[rows, column].set(token, mode="drop")
         if seen is not None:
@@ -253,38 +156,58 @@ def decode_block(
             history = state.history.at[rows, column].set(token, mode="drop")
             state = state._replace(history=history)
         state = state._replace(steps=state.steps + asks, known=state.known + asks)
-        length = rules.lengths[token]
-        beyond = state.cache.source.next_slot + length > orders.limit
-        ends = rules.stops[token] | (length == 0) | (state.steps >= orders.total)
+        found, back = _guess(rules, lessons, guess.last, token)
+        guess = _Guess(*(_where(asks, new, old) for new, old in zip(found, guess)))
+        part = jnp.where(asks, 0, part)
+        slot = state.cache.source.next_slot
+        beyond = slot - back + guess.length > orders.limit
+        ends = rules.stops[token] | (guess.length == 0) | (state.steps >= orders.total)
         waits = waits | (asks & (ends | beyond))
-        guess = rules.guesses[token, jnp.minimum(part, rules.guesses.shape[1] - 1)]
+        if lessons.last.size:
+            slot = slot - jnp.where(asks & ~waits, back, 0)
+            state = state._replace(cache=rewind_cache(state.cache, slot))
+        own = guess.ids[rows, jnp.minimum(part, guess.ids.shape[1] - 1)]
         queue = orders.queue[rows, jnp.minimum(place, orders.queue.shape[1] - 1)]
-        chunk = jnp.where(early, queue, guess)[:, None]
+        chunk = jnp.where(early, queue, own)[:, None]
         state = feed(parts, state, chunk, (~waits).astype(jnp.int32))
         place = place + (~waits & early)
         part = part + (~waits & ~early)
-        rests = (place == orders.queued) & (part == length)
+        rests = (place == orders.queued) & (part == guess.length)
         waits = waits | (rests & (number + 1 >= orders.count))
-        return number + 1, state, seen, out, token, place, part, waits
+        return number + 1, state, seen, out, guess, place, part, waits
 
     out = jnp.zeros((batch, most), jnp.int32)
-    token = place = jnp.zeros((batch,), jnp.int32)
-    carry = (0, state, seen, out, token, place, rules.lengths[token], ~orders.active)
+    zero = jnp.zeros((batch,), jnp.int32)
+    none = jnp.zeros((batch, rules.guesses.shape[1]), jnp.int32)
+    guess = _Guess(none, zero, orders.last)
+    carry = (0, state, seen, out, guess, zero, zero, ~orders.active)
     carry = jax.lax.while_loop(lambda carry: ~jnp.all(carry[-1]), step, carry)
-    state, out = carry[1], carry[3]
-    fed = state.cache.source.next_slot - orders.keep - orders.queued
-    return state, Block(out, state.steps - first, fed)
+    _, state, _, out, guess, _, part, _ = carry
+    count = state.steps - first
+    return state, Block(out, count, count - (part < guess.length))
 
 
-def _rewind(cache: StitchCache, next_slot: Array) -> StitchCache:
-    return _each(lambda one: rewind(one, next_slot), cache)
+class _Guess(NamedTuple):
+    """[B, M] source tokens, their number [B], and the last token behind them [B]."""
+
+    ids: Array
+    length: Array
+    last: Array
 
 
-def _each(change: Callable, cache: StitchCache) -> StitchCache:
-    """The change made to the caches of both sides."""
-    return StitchCache(*(None if one is None else change(one) for one in cache))
+def _guess(rules, lessons, last, token) -> tuple[_Guess, Array]:
+    """What to feed for `token` behind `last`, and how much to take back; all [B]."""
+    ids, length, back = rules.guesses[token], rules.lengths[token], 0 * token
+    if lessons.last.size:
+        fits = (lessons.last == last[:, None]) & (lessons.token == token[:, None])
+        known, which = jnp.any(fits, axis=1), jnp.argmax(fits, axis=1)
+        ids = _where(known, lessons.ids[which], ids)
+        length = jnp.where(known, lessons.lengths[which], length)
+        back = jnp.where(known, lessons.back[which], 0)
+    end = jnp.take_along_axis(ids, jnp.maximum(length - 1, 0)[:, None], axis=1)
+    return _Guess(ids, length, end[:, 0]), back
 
 
-def _layer_bytes(parts: Stitch) -> int:
-    layers = [part.params["layers"] for part in (parts.source, parts.target)]
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(layers))
+def _where(rows: Array, new: Array, old: Array) -> Array:
+    """`new` in the rows marked, [B]; both [B] or [B, M]."""
+    return jnp.where(rows if new.ndim == 1 else rows[:, None], new, old)

@@ -20,9 +20,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from helix_jax.generation.generate import GREEDY, Generated, _check_lengths, _tables
-from helix_jax.generation.loop import Row, _absorb, _kept, bounds_of
+from helix_jax.generation.generate import GREEDY, Generated, reader_tables
 from helix_jax.generation.prompt import read_prompt, stop_ids
+from helix_jax.generation.rows import Row, absorb, bounds_of, check_lengths, kept_tokens
 from helix_jax.generation.sampling import (
     Sampling,
     choose_tokens,
@@ -120,28 +120,27 @@ def generate_encrypted(
         raise ValueError("generate_encrypted: a repetition penalty is not supported.")
     key = jax.random.key(0) if key is None else key
     size = offer.vocabulary
-    reader, guesses = _tables(source_tokenizer, target_tokenizer, size, False)
+    sizes = source.spec.vocab_size, size
+    reader, _ = reader_tables(source_tokenizer, target_tokenizer, sizes, native=False)
     reading = read_prompt(
         reader, source_tokenizer, prompt, chat=False, special_tokens=False,
         where="prompt",
     )  # fmt: skip
     row = Row(reading, begin=len(reading.text))
     bounds = bounds_of(Stitch(source, source, None), max_new_tokens, stop_strings)
-    _check_lengths([row], bounds)
+    check_lengths([row], bounds)
     stops = np.zeros(size, bool)
     stops[sorted(stop_ids(source_tokenizer, target_tokenizer, size,
                           extra=stop_tokens, chat=False))] = True  # fmt: skip
     written = [piece is not None for piece in reader.pieces[:size]]
     suppressed = ~stops & ~np.pad(written, (0, size - len(written)))
-    lengths = guesses[1]
-    guessed = [tuple(ids[:n]) for ids, n in zip(guesses[0].tolist(), lengths)]
     cache = empty_cache(
         source.spec, 1, _slots(len(reading.ids), max_new_tokens, bounds.context),
         source.params["embed"].dtype,
     )  # fmt: skip
     fed: list[int] = []
     while row.reason is None:
-        keep = _kept(fed, row.reading.ids, bounds)
+        keep = kept_tokens(fed, row.reading.ids, bounds)
         row.repairs += keep < len(fed)
         if len(row.reading.ids) > cache.mask.shape[1]:
             raise ValueError(
@@ -155,7 +154,7 @@ def generate_encrypted(
         if sampling.temperature > 0:
             draws = uniform_draws(key, np.array([0]), np.array([len(row.tokens)]))
         token = _choose(logits, suppressed, draws, sampling)
-        _absorb(row, [token], fed, reader, guessed, stops, bounds)
+        absorb(row, token, reader, stops[token], bounds)
     return Generated(
         row.answer, row.tokens, row.reason, len(row.tokens), row.repairs,
         len(row.reading.ids),

@@ -15,13 +15,19 @@ import jax
 import numpy as np
 
 from helix_jax.activations.tokens import tokenizer_fingerprint
-from helix_jax.generation.guesses import make_guesses, make_rules, native_guesses
-from helix_jax.generation.loop import Bounds, Row, bounds_of, run_rows
+from helix_jax.generation.guesses import (
+    Guesses,
+    make_guesses,
+    make_rules,
+    native_guesses,
+)
+from helix_jax.generation.loop import run_rows
 from helix_jax.generation.prompt import Prompt, leading_tokens, read_prompt, stop_ids
 from helix_jax.generation.reading import Reader, Reading, make_reader
+from helix_jax.generation.rows import Row, bounds_of, check_lengths
 from helix_jax.generation.sampling import Sampling
 from helix_jax.generation.stitch import Stitch
-from helix_jax.models import ModelSpec, check_vocabulary
+from helix_jax.models import check_vocabulary
 from helix_jax.types import Array
 
 GREEDY = Sampling()
@@ -102,7 +108,8 @@ def generate(
             )
     vocabulary = parts.target.spec.vocab_size
     tokenizers = source_tokenizer, target_tokenizer
-    reader, guesses = _tables(*tokenizers, parts.source.spec, parts.target.spec, native)
+    sizes = parts.source.spec.vocab_size, vocabulary
+    reader, guesses = reader_tables(*tokenizers, sizes, native=native)
     rows = []
     for number, prompt in enumerate(prompts):
         reading = read_prompt(
@@ -112,7 +119,7 @@ def generate(
         seen = reading.ids if native else _as_target(target_tokenizer, reading)
         rows.append(Row(reading, prompt=seen, begin=len(reading.text)))
     bounds = bounds_of(parts, max_new_tokens, stop_strings)
-    _check_lengths(rows, bounds)
+    check_lengths(rows, bounds)
     stops = stop_ids(
         source_tokenizer, target_tokenizer, vocabulary, extra=stop_tokens, chat=chat
     )
@@ -120,8 +127,9 @@ def generate(
     suppressed = set(range(vocabulary)) - written - stops
     rules = make_rules(guesses, stops=stops, suppressed=suppressed)
     run_rows(
-        parts, reader, rows, rules, bounds, sampling=sampling, key=key, on_text=on_text
-    )
+        parts, reader, rows, guesses, rules, bounds, sampling=sampling, key=key,
+        on_text=on_text,
+    )  # fmt: skip
     return [_generated(row) for row in rows]
 
 
@@ -169,23 +177,31 @@ def generate_ids(
         for ids in prompts
     ]
     bounds = bounds_of(parts, max_new_tokens)
-    _check_lengths(rows, bounds)
-    rules = make_rules(
-        native_guesses(sizes[1]), stops=stop_tokens, suppressed=suppressed
-    )
-    run_rows(parts, reader, rows, rules, bounds, sampling=sampling, key=key)
+    check_lengths(rows, bounds)
+    guesses = native_guesses(sizes[1])
+    rules = make_rules(guesses, stops=stop_tokens, suppressed=suppressed)
+    run_rows(parts, reader, rows, guesses, rules, bounds, sampling=sampling, key=key)
     return [_generated(row) for row in rows]
 
 
 @lru_cache(maxsize=8)
-def _tables(
-    source: Any, target: Any, reads: ModelSpec, writes: ModelSpec, native: bool
-) -> tuple[Reader, tuple[np.ndarray, np.ndarray]]:
-    """The reader and guesses of two tokenizers, which are not read again if changed."""
-    for tokenizer, spec in ((source, reads), (target, writes)):
-        check_vocabulary(tokenizer, spec.vocab_size, model=spec.family)
+def reader_tables(
+    source: Any, target: Any, sizes: tuple[int, int], *, native: bool
+) -> tuple[Reader, Guesses]:
+    """The reader and guesses of two tokenizers, which are not read again if changed.
+
+    Args:
+      source, target: fast tokenizers.
+      sizes: rows of the two models' embedding tables.
+      native: the two are one model.
+
+    Raises:
+      CheckpointError: a tokenizer that is not its model's.
+    """
+    for side, tokenizer, size in zip(("source", "target"), (source, target), sizes):
+        check_vocabulary(tokenizer, size, model=side)
     reader = make_reader(source, target, native=native)
-    return reader, make_guesses(reader, writes.vocab_size)
+    return reader, make_guesses(reader, sizes[1])
 
 
 def _check_settings(prompts, max_new_tokens, sampling, key, stop_strings) -> Array:
@@ -199,16 +215,6 @@ def _check_settings(prompts, max_new_tokens, sampling, key, stop_strings) -> Arr
     if key is None and sampling.temperature > 0:
         raise ValueError("sampling at a temperature needs a key: jax.random.key(seed).")
     return jax.random.key(0) if key is None else key
-
-
-def _check_lengths(rows: Sequence[Row], bounds: Bounds) -> None:
-    for number, row in enumerate(rows):
-        length = len(row.reading.ids)
-        if not 0 < length <= bounds.context:
-            raise ValueError(
-                f"prompt {number} has {length} tokens, the models read 1 to "
-                f"{bounds.context}; " + ("shorten it." if length else "it is empty.")
-            )
 
 
 def _as_target(tokenizer: Any, reading: Reading) -> list[int]:

@@ -1,55 +1,129 @@
 """Which source tokens probably stand for a target token, to decode ahead of the text.
 
+    fed for a target token: its lesson behind the last source token, else its own bytes
+
 A guess is checked against the text after every block, so a wrong one costs time and
-never changes a result.
+never changes a result. One that was wrong becomes a lesson: where a word is read anew
+as it grows, what is taken back and what is fed in its place follow, nearly always, from
+the last source token and the target token.
 """
 
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
 import numpy as np
 
-from helix_jax.generation.decode import Rules
+from helix_jax.generation.decode import Lessons, Rules
 from helix_jax.generation.reading import Reader
 
 LONGEST = 16  # source tokens; a target token that needs more waits for the host
+LESSONS = 128  # the newest are kept
+
+Taught = Mapping[tuple[int, int], tuple[int, tuple[int, ...]]]
 
 
-def make_guesses(reader: Reader, vocabulary: int) -> tuple[np.ndarray, np.ndarray]:
+@dataclasses.dataclass
+class Guesses:
+    """What is fed for target tokens; learns, which changes the time of later runs only.
+
+    Attributes:
+      ids: [V, M] int32, the source tokens of each target token's bytes alone.
+      lengths: [V] int32, how many; 0 where there is no guess.
+      alone: the same as tuples.
+      learns: wrong guesses become lessons.
+      taught: (last source token, target token) -> how many source tokens are taken
+        back, and what is fed then; replaced as a whole, never changed.
+      risk: share of target tokens whose guess was wrong lately.
+    """
+
+    ids: np.ndarray
+    lengths: np.ndarray
+    alone: Sequence[tuple[int, ...]]
+    learns: bool
+    taught: Taught = dataclasses.field(default_factory=dict)
+    risk: float = 1 / 16
+
+
+def make_guesses(reader: Reader, vocabulary: int) -> Guesses:
     """The source tokens of each target token's bytes alone.
 
     Args:
       reader: from `make_reader`.
       vocabulary: V, rows of the target's head.
-
-    Returns:
-      [V, M] int32 and their number [V] int32, 0 where there is no guess.
     """
     if reader.native:
         return native_guesses(vocabulary)
     found = [_guess(reader, piece) for piece in reader.pieces[:vocabulary]]
+    found += [()] * (vocabulary - len(found))
     found = [one if len(one) <= LONGEST else () for one in found]
     width = max((len(one) for one in found), default=0) or 1
     ids = np.zeros((vocabulary, width), np.int32)
-    lengths = np.zeros(vocabulary, np.int32)
-    for token, one in enumerate(found):
-        ids[token, : len(one)] = one
-        lengths[token] = len(one)
-    return ids, lengths
+    for line, one in zip(ids, found):
+        line[: len(one)] = one
+    return Guesses(ids, np.array(list(map(len, found)), np.int32), found, True)
 
 
-def native_guesses(vocabulary: int) -> tuple[np.ndarray, np.ndarray]:
+def native_guesses(vocabulary: int) -> Guesses:
     """Every token stands for itself."""
-    return np.arange(vocabulary, dtype=np.int32)[:, None], np.ones(vocabulary, np.int32)
+    ids = np.arange(vocabulary, dtype=np.int32)[:, None]
+    alone = [(token,) for token in range(vocabulary)]
+    return Guesses(ids, np.ones(vocabulary, np.int32), alone, False, risk=0)
 
 
-def make_rules(guesses, *, stops, suppressed) -> Rules:
+def make_rules(
+    guesses: Guesses, *, stops: Sequence[int], suppressed: Sequence[int]
+) -> Rules:
     """Rules for `decode_block`; stops and suppressed are ids of the target."""
-    ids, lengths = guesses
 
     def marked(chosen):
-        table = np.zeros(len(lengths), bool)
+        table = np.zeros(len(guesses.lengths), bool)
         table[sorted(chosen)] = True
         return table
 
-    return Rules(ids, lengths, marked(stops), marked(suppressed))
+    return Rules(guesses.ids, guesses.lengths, marked(stops), marked(suppressed))
+
+
+def learn(
+    guesses: Guesses, before: Sequence[int], token: int, after: Sequence[int]
+) -> None:
+    """Remember that `token` made source tokens `after` of source tokens `before`."""
+    same = common_prefix(before, after)
+    lesson = len(before) - same, tuple(after[same:])
+    if 0 < len(lesson[1]) <= guesses.ids.shape[1]:
+        key = before[-1], token
+        others = [item for item in guesses.taught.items() if item[0] != key]
+        guesses.taught = dict([*others, (key, lesson)][-LESSONS:])
+
+
+def lesson_table(guesses: Guesses, taught: Taught) -> Lessons:
+    """Lessons as the device reads them; none where nothing is learnt."""
+    size, width = (LESSONS if guesses.learns else 0), guesses.ids.shape[1]
+    last, token, back, lengths = np.zeros((4, size), np.int32)
+    ids = np.zeros((size, width), np.int32)
+    last[:] = -1
+    for number, (key, (taken, fed)) in enumerate(taught.items()):
+        last[number], token[number] = key
+        back[number], lengths[number] = taken, len(fed)
+        ids[number, : len(fed)] = fed
+    return jax.device_put(Lessons(last, token, back, ids, lengths))
+
+
+def feeder(guesses: Guesses, taught: Taught) -> Callable[[list[int], int], None]:
+    """A function that does to a list of source tokens what the device does for one
+    target token, in place."""
+
+    def feed(cached: list[int], token: int) -> None:
+        back, ids = taught.get((cached[-1], token), (0, guesses.alone[token]))
+        cached[len(cached) - back :] = ids
+
+    return feed
+
+
+def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many tokens at the beginning are the same."""
+    pairs = enumerate(zip(a, b))
+    return next((place for place, (x, y) in pairs if x != y), min(len(a), len(b)))
 
 
 def _guess(reader: Reader, piece: bytes | None) -> tuple[int, ...]:

@@ -7,25 +7,31 @@ The result is that of the slow loop, which encodes the whole text and runs the w
 model for every token. How many steps run ahead follows from how often guesses fail.
 """
 
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
 
-from helix_jax.generation.decode import (
+from helix_jax.generation.decode import Orders, Rules, decode_block
+from helix_jax.generation.guesses import Guesses, feeder, learn, lesson_table
+from helix_jax.generation.reading import Reader, read_whole
+from helix_jax.generation.rows import (
+    Bounds,
+    Row,
+    absorb,
+    begin_anew,
+    kept_tokens,
+    show,
+)
+from helix_jax.generation.sampling import Sampling
+from helix_jax.generation.state import (
     DecodeState,
-    Orders,
-    Rules,
     begin_state,
-    decode_block,
     feed,
     grow,
     rewind_state,
 )
-from helix_jax.generation.reading import Reader, Reading, extend, read_whole
-from helix_jax.generation.sampling import Sampling
 from helix_jax.generation.stitch import Stitch
 from helix_jax.types import Array
 
@@ -33,65 +39,14 @@ MOST, STREAMED = 32, 8  # tokens a block, and where somebody watches
 CHUNK = 512  # tokens of a prompt that are fed at once
 QUEUE = 8  # source tokens that a row may be fed in a block before it goes on
 OVERHEAD = 1.5  # of a block, in steps
-
-
-@dataclasses.dataclass
-class Row:
-    """One text as it grows.
-
-    Attributes:
-      reading: the text, and the source tokens that it is read as.
-      prompt: target tokens of the prompt, for the repetition penalty.
-      tokens: target tokens chosen.
-      reason: why it ended; None while it has not.
-      repairs: how often tokens already fed were taken back.
-      begin: characters of the prompt.
-      answer: what stands behind the prompt, once the text has ended.
-      shown: characters of it that the callback was given.
-    """
-
-    reading: Reading
-    prompt: Sequence[int] = ()
-    tokens: list[int] = dataclasses.field(default_factory=list)
-    reason: str | None = None
-    repairs: int = 0
-    begin: int = 0
-    answer: str | None = None
-    shown: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Bounds:
-    """When a text ends.
-
-    Attributes:
-      total: tokens a row may have.
-      context: source tokens that the models can read.
-      turns: lengths beyond which the models read all tokens otherwise (long rope).
-      stop_strings: end a text where one appears.
-    """
-
-    total: int
-    context: int
-    turns: tuple[int, ...]
-    stop_strings: tuple[str, ...] = ()
-
-
-def bounds_of(parts: Stitch, total: int, stop_strings: Sequence[str] = ()) -> Bounds:
-    """The bounds that the models of a stitch set."""
-    specs = [parts.source.spec]
-    if parts.target.layer < parts.target.spec.num_layers:
-        specs.append(parts.target.spec)
-    ropes = [rope for spec in specs for rope in (spec.rope, spec.local_rope) if rope]
-    turns = {rope.long_after for rope in ropes if rope.long_after is not None}
-    context = min(spec.max_tokens for spec in specs)
-    return Bounds(total, context, tuple(sorted(turns)), tuple(stop_strings))
+MEMORY = 64  # tokens over which the share of wrong guesses is remembered
 
 
 def run_rows(
     parts: Stitch,
     reader: Reader,
     rows: Sequence[Row],
+    guesses: Guesses,
     rules: Rules,
     bounds: Bounds,
     *,
@@ -101,20 +56,35 @@ def run_rows(
 ) -> None:
     """Extend every row until it ends.
 
+    A text that the tokenizer reads otherwise than in parts split before a word is
+    written once more, read as a whole for each token; a callback is then given what
+    goes beyond the characters that it has.
+
     Args:
       parts: the stitch.
       reader: how chosen tokens become source tokens.
       rows: prompts; changed in place.
-      rules: of the target's vocabulary.
+      guesses: of the reader; learns.
+      rules: of the target's vocabulary, with these guesses.
       bounds: when rows end.
       sampling: static.
       key: PRNG key.
       on_text: called with the row's number and each new piece of its text.
     """
-    lengths, stops = np.asarray(rules.lengths), np.asarray(rules.stops)
-    guesses = [
-        tuple(ids[:n]) for ids, n in zip(np.asarray(rules.guesses).tolist(), lengths)
-    ]
+    rest = guesses, rules, bounds, sampling, key, on_text
+    _run(parts, reader, rows, *rest)
+    if reader.native or not reader.splits:
+        return
+    whole = reader._replace(splits=False)
+    wrong = [row for row in rows if read_whole(reader, row.reading) != row.reading.ids]
+    for row in wrong:
+        begin_anew(row, whole)
+    if wrong:
+        _run(parts, whole, rows, *rest)
+
+
+def _run(parts, reader, rows, guesses, rules, bounds, sampling, key, on_text) -> None:
+    stops = rules.stops
     rules = jax.device_put(rules)
     longest = max(len(row.reading.ids) for row in rows)
     room = bounds.total if reader.native else bounds.total * 5 // 4
@@ -124,32 +94,44 @@ def run_rows(
         parts, state, [0] * len(rows), [row.reading.ids for row in rows], rows, bounds
     )
     keep, chunks = [len(row.reading.ids) for row in rows], [[] for row in rows]
-    failed = 0
+    # What crosses a turn must be read anew, so that the device takes nothing back.
+    learns = guesses.learns and not bounds.turns
+    taught = guesses.taught if learns else {}
+    lessons = lesson_table(guesses, taught)
     while any(row.reason is None for row in rows):
-        chosen = sum(len(row.tokens) for row in rows)
-        count = MOST if on_text is None else STREAMED
-        if not reader.native:
-            risk = (failed + 1) / (chosen + 16)
-            count = min(count, max(1, round(math.sqrt(2 * OVERHEAD / risk))))
-        orders = _orders(rows, keep, chunks, slots, count, bounds)
+        orders = _orders(rows, keep, chunks, slots, _ahead(guesses, on_text), bounds)
         state, block = _block(
-            parts, state, rules, key, orders, sampling=sampling, most=MOST
+            parts, state, rules, lessons, key, orders, sampling=sampling, most=MOST
         )
-        block = jax.device_get(block)
-        for number in np.flatnonzero(orders.active):
-            row = rows[number]
+        block, follow = jax.device_get(block), feeder(guesses, taught)
+        failed = chosen = 0
+        for number in np.flatnonzero(orders.active).tolist():
+            row, fed = rows[number], block.fed[number]
+            cached, right = list(row.reading.ids), True
             tokens = block.tokens[number, : block.count[number]].tolist()
-            fed = [index for token in tokens for index in guesses[token]]
-            cached = row.reading.ids + fed[: block.fed[number]]
-            _absorb(row, tokens, cached, reader, guesses, stops, bounds)
+            for place, token in enumerate(tokens):
+                before = row.reading.ids
+                if place < fed:
+                    follow(cached, token)
+                if not right or row.reason is not None:
+                    continue
+                absorb(row, token, reader, stops[token], bounds)
+                right = row.reading.ids == cached
+                if learns and not right and row.reason is None:
+                    learn(guesses, before, token, row.reading.ids)
             keep[number], chunks[number] = len(cached), []
+            chosen += len(tokens)
             if row.reason is None:
-                kept = keep[number] = _kept(cached, row.reading.ids, bounds)
+                kept = keep[number] = kept_tokens(cached, row.reading.ids, bounds)
                 chunks[number] = row.reading.ids[kept:]
                 row.repairs += kept < len(cached)
+                failed += not right
             if on_text is not None:
-                _show(int(number), row, bounds, on_text)
-        failed += sum(map(bool, chunks))
+                show(number, row, bounds, on_text)
+        guesses.risk += (failed - guesses.risk * chosen) / (chosen + MEMORY)
+        if learns and guesses.taught is not taught:
+            taught = guesses.taught
+            lessons = lesson_table(guesses, taught)
         longest = max(map(sum, zip(keep, map(len, chunks))))
         if longest > slots:
             slots = _bucket(longest, 2 * slots, bounds.context)
@@ -160,7 +142,13 @@ def run_rows(
             state = _mend(parts, state, keep, chunks, rows, bounds)
             keep = [kept + len(chunk) for kept, chunk in zip(keep, chunks)]
             chunks = [[] for row in rows]
-    _check_readings(reader, rows)
+
+
+def _ahead(guesses: Guesses, on_text: Callable | None) -> int:
+    """Steps of a block: those lost behind a wrong guess weigh as much as its start."""
+    most = MOST if on_text is None else STREAMED
+    wanted = math.sqrt(2 * OVERHEAD / max(guesses.risk, 1e-6))
+    return min(most, max(1, round(wanted)))
 
 
 def _orders(rows, keep, chunks, slots, count, bounds) -> Orders:
@@ -174,88 +162,17 @@ def _orders(rows, keep, chunks, slots, count, bounds) -> Orders:
         steps=np.array([len(row.tokens) for row in rows], np.int32),
         queue=queue,
         queued=np.array(list(map(len, chunks)), np.int32),
+        last=np.array([row.reading.ids[-1] for row in rows], np.int32),
         limit=np.array([_limit(one, slots, bounds) for one in lengths], np.int32),
         total=np.int32(bounds.total),
         count=np.int32(count),
     )
 
 
-def _absorb(row, tokens, cached, reader, guesses, stops, bounds) -> None:
-    """Take over a block's tokens up to the end of the text or the first wrong guess."""
-    end = len(row.reading.ids)
-    for token in tokens:
-        row.tokens.append(token)
-        if stops[token]:
-            return _finish(row, "stop")
-        before = len(row.reading.text)
-        row.reading = extend(reader, row.reading, token)
-        if (place := _stop_place(row, before, bounds.stop_strings)) is not None:
-            row.reason, row.answer = "stop_string", row.reading.text[row.begin : place]
-            return None
-        if len(row.tokens) == bounds.total:
-            return _finish(row, "length")
-        if len(row.reading.ids) > bounds.context:
-            return _finish(row, "context")
-        end += len(guesses[token])
-        if row.reading.ids != cached[:end]:
-            return None
-    return None
-
-
-def _finish(row: Row, reason: str) -> None:
-    unfinished = "\N{REPLACEMENT CHARACTER}" if row.reading.pending else ""
-    row.reason, row.answer = reason, row.reading.text[row.begin :] + unfinished
-
-
-def _stop_place(row: Row, before: int, stop_strings: Sequence[str]) -> int | None:
-    """Where the first stop string stands that ends behind character `before`."""
-    text = row.reading.text
-    places = [
-        text.find(stop, max(row.begin, before + 1 - len(stop))) for stop in stop_strings
-    ]
-    return min((place for place in places if place >= 0), default=None)
-
-
-def _kept(cached: Sequence[int], ids: Sequence[int], bounds: Bounds) -> int:
-    """How many cached tokens stay, so that the row's logits are those behind `ids`."""
-    if cached == ids:
-        return len(cached)
-    if any((len(cached) > turn) != (len(ids) > turn) for turn in bounds.turns):
-        return 0
-    pairs = enumerate(zip(cached, ids))
-    same = next((place for place, (a, b) in pairs if a != b), len(cached))
-    return min(same, len(ids) - 1)
-
-
 def _limit(length: int, slots: int, bounds: Bounds) -> int:
     """Source tokens that a row of this length may have before the host must look."""
     ahead = [turn for turn in bounds.turns if turn >= length]
     return min([slots, bounds.context, *ahead])
-
-
-def _show(number: int, row: Row, bounds: Bounds, on_text: Callable) -> None:
-    """Give the callback what can no longer become part of a stop string."""
-    answer = row.answer
-    if answer is None:
-        answer = row.reading.text[row.begin :]
-        held = (
-            size for stop in bounds.stop_strings for size in range(1, len(stop))
-            if answer.endswith(stop[:size])
-        )  # fmt: skip
-        answer = answer[: len(answer) - max(held, default=0)]
-    if piece := answer[row.shown :]:
-        row.shown = len(answer)
-        on_text(number, piece)
-
-
-def _check_readings(reader: Reader, rows: Sequence[Row]) -> None:
-    for row in rows:
-        whole = row.reading.ids if reader.native else read_whole(reader, row.reading)
-        if whole != row.reading.ids:
-            raise ValueError(
-                "the source's tokenizer reads a text otherwise than in parts split "
-                "before a word; report its tokenizer.json."
-            )
 
 
 def _histories(rows, total, sampling) -> tuple[np.ndarray, np.ndarray]:
