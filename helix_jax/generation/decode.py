@@ -200,7 +200,9 @@ def _guess(rules, lessons, last, token) -> tuple[_Guess, Array]:
     ids, length, back = rules.guesses[token], rules.lengths[token], 0 * token
     if lessons.last.size:
         fits = (lessons.last == last[:, None]) & (lessons.token == token[:, None])
-        known, which = jnp.any(fits, axis=1), jnp.argmax(fits, axis=1)
+        size = lessons.last.size
+        which = jnp.min(jnp.where(fits, jnp.arange(size), size), axis=1)
+        known = which < size
         ids = _where(known, lessons.ids[which], ids)
         length = jnp.where(known, lessons.lengths[which], length)
         back = jnp.where(known, lessons.back[which], 0)

@@ -42,7 +42,8 @@ class Generated(NamedTuple):
       reason: "stop" (a stop token), "stop_string", "length" (max_new_tokens) or
         "context" (the models can read no more).
       steps: tokens chosen.
-      repairs: how often what was fed to the source was taken back.
+      repairs: how often the host took back what was fed to the source; fewer as the
+        guesses of two tokenizers learn.
       source_tokens: tokens of prompt and text as the source reads them.
     """
 

@@ -18,7 +18,8 @@ from helix_jax.generation.decode import Lessons, Rules
 from helix_jax.generation.reading import Reader
 
 LONGEST = 16  # source tokens; a target token that needs more waits for the host
-LESSONS = 128  # the newest are kept
+LESSONS = 64  # the newest are kept
+MEMORY = 2048  # target tokens
 
 Taught = Mapping[tuple[int, int], tuple[int, tuple[int, ...]]]
 
@@ -34,7 +35,8 @@ class Guesses:
       learns: wrong guesses become lessons.
       taught: (last source token, target token) -> how many source tokens are taken
         back, and what is fed then; replaced as a whole, never changed.
-      risk: share of target tokens whose guess was wrong lately.
+      risk: share of the last MEMORY target tokens or so whose guess was wrong.
+      seen: tokens that the share was taken over.
     """
 
     ids: np.ndarray
@@ -43,6 +45,7 @@ class Guesses:
     learns: bool
     taught: Taught = dataclasses.field(default_factory=dict)
     risk: float = 1 / 16
+    seen: int = 16
 
 
 def make_guesses(reader: Reader, vocabulary: int) -> Guesses:
@@ -94,6 +97,12 @@ def learn(
         key = before[-1], token
         others = [item for item in guesses.taught.items() if item[0] != key]
         guesses.taught = dict([*others, (key, lesson)][-LESSONS:])
+
+
+def count_failures(guesses: Guesses, failed: int, chosen: int) -> None:
+    """Take `chosen` target tokens into the share of wrong guesses."""
+    guesses.seen = min(guesses.seen + chosen, MEMORY)
+    guesses.risk += (failed - guesses.risk * chosen) / max(guesses.seen, chosen, 1)
 
 
 def lesson_table(guesses: Guesses, taught: Taught) -> Lessons:

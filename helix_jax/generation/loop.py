@@ -14,7 +14,13 @@ import jax
 import numpy as np
 
 from helix_jax.generation.decode import Orders, Rules, decode_block
-from helix_jax.generation.guesses import Guesses, feeder, learn, lesson_table
+from helix_jax.generation.guesses import (
+    Guesses,
+    count_failures,
+    feeder,
+    learn,
+    lesson_table,
+)
 from helix_jax.generation.reading import Reader, read_whole
 from helix_jax.generation.rows import (
     Bounds,
@@ -35,11 +41,10 @@ from helix_jax.generation.state import (
 from helix_jax.generation.stitch import Stitch
 from helix_jax.types import Array
 
-MOST, STREAMED = 32, 8  # tokens a block, and where somebody watches
+LEAST, MOST, STREAMED = 4, 32, 8  # tokens a block; at most, where somebody watches
 CHUNK = 512  # tokens of a prompt that are fed at once
 QUEUE = 8  # source tokens that a row may be fed in a block before it goes on
 OVERHEAD = 1.5  # of a block, in steps
-MEMORY = 64  # tokens over which the share of wrong guesses is remembered
 
 
 def run_rows(
@@ -99,7 +104,8 @@ def _run(parts, reader, rows, guesses, rules, bounds, sampling, key, on_text) ->
     taught = guesses.taught if learns else {}
     lessons = lesson_table(guesses, taught)
     while any(row.reason is None for row in rows):
-        orders = _orders(rows, keep, chunks, slots, _ahead(guesses, on_text), bounds)
+        count = _ahead(guesses, len(rows), on_text)
+        orders = _orders(rows, keep, chunks, slots, count, bounds)
         state, block = _block(
             parts, state, rules, lessons, key, orders, sampling=sampling, most=MOST
         )
@@ -128,7 +134,7 @@ def _run(parts, reader, rows, guesses, rules, bounds, sampling, key, on_text) ->
                 failed += not right
             if on_text is not None:
                 show(number, row, bounds, on_text)
-        guesses.risk += (failed - guesses.risk * chosen) / (chosen + MEMORY)
+        count_failures(guesses, failed, chosen)
         if learns and guesses.taught is not taught:
             taught = guesses.taught
             lessons = lesson_table(guesses, taught)
@@ -144,11 +150,14 @@ def _run(parts, reader, rows, guesses, rules, bounds, sampling, key, on_text) ->
             chunks = [[] for row in rows]
 
 
-def _ahead(guesses: Guesses, on_text: Callable | None) -> int:
-    """Steps of a block: those lost behind a wrong guess weigh as much as its start."""
+def _ahead(guesses: Guesses, rows: int, on_text: Callable | None) -> int:
+    """Steps of a block: those lost behind a wrong guess weigh as much as its start.
+
+    The row that falls behind holds up the batch, so that the risks of all count.
+    """
     most = MOST if on_text is None else STREAMED
-    wanted = math.sqrt(2 * OVERHEAD / max(guesses.risk, 1e-6))
-    return min(most, max(1, round(wanted)))
+    wanted = math.sqrt(2 * OVERHEAD / max(rows * guesses.risk, 1e-6))
+    return min(most, max(LEAST, round(wanted)))
 
 
 def _orders(rows, keep, chunks, slots, count, bounds) -> Orders:

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerFast
 from helix_jax.generation import generate, loop
 from helix_jax.generation.guesses import (
     LESSONS,
+    count_failures,
     feeder,
     learn,
     lesson_table,
@@ -59,6 +60,14 @@ def test_the_newest_lessons_are_kept(guesses):
     learn(guesses, [3], 5, [3, 2])
     assert list(guesses.taught)[-1] == (3, 5)
     assert guesses.taught[3, 5] == (0, (2,))
+
+
+def test_the_risk_is_the_share_of_wrong_guesses():
+    guesses = native_guesses(10)
+    guesses.risk, guesses.seen = 1 / 16, 16
+    for failed, chosen in ((0, 32), (3, 32), (0, 0)):
+        count_failures(guesses, failed, chosen)
+    assert guesses.risk == pytest.approx((1 + 3) / (16 + 64))
 
 
 def test_native_guesses_learn_nothing():
