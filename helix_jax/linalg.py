@@ -1,7 +1,9 @@
 """The few numerical tools that everything uses: wide arithmetic, products, spectra."""
 
+import contextlib
+import contextvars
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, ParamSpec, TypeVar
 
 import jax
@@ -11,6 +13,7 @@ from helix_jax.types import Array
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_T = TypeVar("_T")
 
 
 def has_float64() -> bool:
@@ -30,10 +33,43 @@ def wide(function: Callable[_P, _R]) -> Callable[_P, _R]:
     def run(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         if not has_float64():
             return function(*args, **kwargs)
-        with jax.enable_x64(True):
-            return function(*args, **kwargs)
+        outside = _outside_x64.get()
+        token = _outside_x64.set(
+            jax.config.jax_enable_x64 if outside is None else outside
+        )
+        try:
+            with jax.enable_x64(True):
+                return function(*args, **kwargs)
+        finally:
+            _outside_x64.reset(token)
 
     return run
+
+
+# The setting around the outermost `wide` function that is running; None: none is.
+_outside_x64: contextvars.ContextVar[bool | None] = contextvars.ContextVar(
+    "outside_x64", default=None
+)
+
+
+def drawn_outside(items: Iterable[_T]) -> Iterator[_T]:
+    """The items of a stream, each made under the caller's own x64 setting.
+
+    A `wide` function that reads a stream must not switch float64 on in the code that
+    makes it, such as a model's forward pass.
+    """
+    iterator = iter(items)
+    outside = _outside_x64.get()
+    while True:
+        setting = (
+            contextlib.nullcontext() if outside is None else jax.enable_x64(outside)
+        )
+        with setting:
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+        yield item
 
 
 def wide_dtype() -> jnp.dtype:

@@ -16,7 +16,7 @@ import numpy as np
 
 from helix_jax import checks
 from helix_jax.alignment.moments import Moments, empty, from_batch, merge, translate
-from helix_jax.linalg import wide
+from helix_jax.linalg import drawn_outside, wide
 from helix_jax.types import Array
 
 _S = TypeVar("_S")
@@ -104,7 +104,7 @@ def _blocks(
 ) -> Iterator[tuple[Array, Array, Array]]:
     """Batches as device blocks of the first batch's rows, with weights for padding."""
     size = None
-    for x, y in batches:
+    for x, y in drawn_outside(batches):
         checks.require_pair("fold_rows", x, y)
         if x.shape[0] == 0:
             continue

@@ -108,12 +108,14 @@ def attend(
             number, q, bias = inputs
 
             def read(table):
-                start = (layer, number, 0, 0, 0)
+                start = (layer.astype(number.dtype), number, *[first] * 3)
                 return jax.lax.dynamic_slice(table, start, (1, 1, *table.shape[2:]))[0]
 
             return _mix(q[None], read(k), read(v), bias[None], spec)[0]
 
-        return jax.lax.map(row, (jnp.arange(batch), q, bias))
+        numbers = jnp.arange(batch, dtype=jnp.int32)
+        first = jnp.zeros((), jnp.int32)
+        return jax.lax.map(row, (numbers, q, bias))
 
     cached = k.shape[-3] * slots * width if k.ndim == 5 else 0
     if heads * time * slots < MANY_SCORES and cached < MANY_CACHED:

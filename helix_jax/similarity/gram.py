@@ -17,7 +17,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from helix_jax import checks
-from helix_jax.linalg import product, wide
+from helix_jax.linalg import drawn_outside, product, wide
 from helix_jax.similarity.gram_sums import GramSums, gram_sums
 from helix_jax.types import Array
 
@@ -162,7 +162,7 @@ def minibatch_cka(batches: Sequence[tuple[Array, Array]], **settings: Any) -> Ar
     Reference: Nguyen, Raghu, Kornblith 2021, arXiv 2010.15327, equation 2.
     """
     total, rows = 0, 0
-    for x, y in batches:
+    for x, y in drawn_outside(batches):
         checks.require_pair("minibatch_cka", x, y)
         n = x.shape[0]
         checks.require_rows("minibatch_cka", n, 4, "in every batch; HSIC_1")

@@ -208,3 +208,18 @@ def test_float32_records_are_solved_in_float64(make_planted):
     assert fit.map.kernel.dtype == np.float64
     np.testing.assert_allclose(fit.map.kernel, kernel, atol=1e-5)
     assert jax.config.jax_enable_x64 is False
+
+
+@pytest.mark.parametrize("outside", [False, True])
+def test_a_stream_is_made_under_the_callers_own_setting(outside):
+    found = []
+
+    def batches():
+        for _ in range(2):
+            found.append(jnp.arange(3.0).dtype)
+            yield np.ones((4, 2), np.float32), np.ones((4, 3), np.float32)
+
+    with jax.enable_x64(outside):
+        moments = accumulate(batches())
+    assert found == [jnp.float64 if outside else jnp.float32] * 2
+    assert moments.cov_xy.dtype == jnp.float64
