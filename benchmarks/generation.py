@@ -205,8 +205,8 @@ def main(_: list[str]) -> None:
         f"Greedy, prompts of {PROMPT.value} tokens, {tokens} new tokens a row, in "
         "float32. Peer: transformers.generate on torch, inference_mode, all cores, the "
         "better of its two caches. Hybrid rows: source tokens a second, against native "
-        "decoding of the source, after a warm-up on the same prompts, from which guesses "
-        f"learn. A copy runs at {speed / 1e9:.1f} GB/s."
+        "decoding of the source, after a warm-up on the same prompts, from which its "
+        f"guesses learn. A copy runs at {speed / 1e9:.1f} GB/s."
     )
     print(write_results("generation", "Generation", header, table, notes, not tiny))
 
