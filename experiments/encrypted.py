@@ -32,6 +32,7 @@ from helix_jax.alignment import apply_map
 from helix_jax.errors import RunError
 from helix_jax.ood import energy_score
 from helix_jax.private import Client, Provider
+from helix_jax.private.provider import PREPARED
 from helix_jax.reports import markdown_table
 from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
 from helix_jax.runs.program import start_program
@@ -142,13 +143,14 @@ def ask(client: Client, provider: Provider, x: np.ndarray) -> Queries:
     bundle = client.public_bundle()
     key = provider.register(bundle)
     layer = client.read_layer(provider.layer.to_bytes())
-    guarded = layer.profile.guarded
+    # Masks of the largest answers are made with them and not ahead.
+    ahead = layer.profile.guarded and layer.plan.answers <= PREPARED
     names = ("prepare", "client_encrypt", "provider", "client_decrypt")
     seconds = {name: [] for name in names}
     rows = [*x[:WARMUPS], *x]
     for number, row in enumerate(tqdm(rows, desc="queries", leave=False)):
         times = [time.perf_counter()]
-        if guarded:
+        if ahead:
             provider.masks(key).prepare(1)
         times.append(time.perf_counter())
         query = client.encrypt(layer, row)

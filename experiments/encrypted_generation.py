@@ -33,6 +33,7 @@ from helix_jax.generation.encrypted import (
 from helix_jax.generation.generate import generate
 from helix_jax.generation.stitch import Stitch
 from helix_jax.private import Client, Provider
+from helix_jax.private.provider import PREPARED
 from helix_jax.reports import Samples, Table, markdown_table, save_blocks
 from helix_jax.runs import (
     finish_run,
@@ -140,12 +141,14 @@ def asker(
     client = Client(profile)
     key = provider.register(client.public_bundle())
     layer = client.read_layer(provider.layer.to_bytes())
+    # Masks of the largest answers are made with them and not ahead.
+    ahead = layer.profile.guarded and layer.plan.answers <= PREPARED
     seconds = {stage: [] for stage in STAGES}
     sent = {}
 
     def ask(state: np.ndarray) -> np.ndarray:
         times = [time.perf_counter()]
-        if layer.profile.guarded:
+        if ahead:
             provider.masks(key).prepare(1)
         times.append(time.perf_counter())
         query = client.encrypt(layer, state)

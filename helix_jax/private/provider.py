@@ -28,7 +28,7 @@ from helix_jax.private.profiles import find_profile
 from helix_jax.private.weights import Weights
 from helix_jax.types import Array
 
-_PREPARED = 256  # most answer ciphertexts whose masks are made ahead
+PREPARED = 256  # most answer ciphertexts whose masks are made ahead
 
 
 class _Cover(NamedTuple):
@@ -138,7 +138,7 @@ class Provider:
         key = PublicKey(bundle, self.layer.profile)
         if key.key not in self._accounts:
             pool = None
-            if self.layer.profile.guarded and self.layer.plan.answers <= _PREPARED:
+            if self.layer.profile.guarded and self.layer.plan.answers <= PREPARED:
                 pool = MaskPool(lambda: self._make_mask(key))
             self._accounts.setdefault(key.key, Account(key, pool, self._budget))
         return key.key
@@ -159,7 +159,7 @@ class Provider:
         if pool is None:
             raise ValueError(
                 f"masks of {self.layer.plan.answers} ciphertexts are not prepared, "
-                f"only those of {_PREPARED} or less; they are made with the answer."
+                f"only those of {PREPARED} or less; they are made with the answer."
             )
         return pool
 
