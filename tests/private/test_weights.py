@@ -104,7 +104,7 @@ def test_kernels_are_read_in_blocks(client, problem):
 @pytest.mark.parametrize("policy", ["logits", "order"])
 def test_masks_too_large_to_be_prepared(client, problem, monkeypatch, policy):
     """They are made part by part: fresh each, with one scale and offset a query."""
-    monkeypatch.setattr("helix_jax.private.provider._PREPARED", 88)
+    monkeypatch.setattr("helix_jax.private.provider.PREPARED", 88)
     kernel, bias, x = problem
     own = client("guarded")
     provider, layer = make(own, kernel, bias, policy=policy)
