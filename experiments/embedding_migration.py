@@ -58,6 +58,7 @@ from helix_jax.reports import (
 )
 from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
 from helix_jax.runs.program import start_program
+from helix_jax.similarity import swapped
 from helix_jax.similarity.retrieval import relevant_ranks, unit_rows
 from helix_jax.stats import bootstrap_interval
 from helix_jax.text.hashing import document_of
@@ -124,7 +125,7 @@ def _compute(config: MigrationConfig) -> dict[str, float]:
     queries = join(*(states_of(side, asking, "test", options) for side in sides))
     moments = {split: pair_moments(pair) for split, pair in pairs.items()}
     chosen = choose_map(moments)
-    swapped = {split: pair_moments(Pair(p.y, p.x)) for split, p in pairs.items()}
+    backward = {split: swapped(one) for split, one in moments.items()}
     controls = control_maps(
         pairs["fit"], moments["fit"], chosen, jax.random.key(config.seed)
     )
@@ -148,7 +149,7 @@ def _compute(config: MigrationConfig) -> dict[str, float]:
         "native": in_old(asked_old),
         "reindexed": in_new(new),
         "mapped": in_old(apply_map(chosen.fit.map, asked_new)),
-        "backward": in_new(apply_map(choose_map(swapped).fit.map, old)),
+        "backward": in_new(apply_map(choose_map(backward).fit.map, old)),
         "unmapped": in_old(_resized(asked_new, old.shape[1])),
         "shuffled": in_old(apply_map(controls["shuffled"], asked_new)),
         "random": in_old(apply_map(controls["random"], asked_new)),

@@ -15,12 +15,12 @@ Two cores, width 768, 5 classes: a query in about 2 milliseconds, 57 kB up, 21 k
 """
 
 import dataclasses
-import time
 from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
+from experiments.conversation import WARMUPS, Conversation
 from experiments.fit import choose_map, pair_moments
 from experiments.states import (
     PairOptions,
@@ -32,14 +32,12 @@ from helix_jax.alignment import apply_map
 from helix_jax.errors import RunError
 from helix_jax.ood import energy_score
 from helix_jax.private import Client, Provider
-from helix_jax.private.provider import PREPARED
 from helix_jax.reports import markdown_table
 from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
 from helix_jax.runs.program import start_program
 from helix_jax.text.corpus import require_labels
 
 SPLITS = ("test", "select", "fit")
-WARMUPS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,32 +138,15 @@ def real_problem(config: EncryptedConfig) -> Problem:
 
 def ask(client: Client, provider: Provider, x: np.ndarray) -> Queries:
     """Send every row through the encrypted layer, and time each stage."""
-    bundle = client.public_bundle()
-    key = provider.register(bundle)
-    layer = client.read_layer(provider.layer.to_bytes())
-    # Masks of the largest answers are made with them and not ahead.
-    ahead = layer.profile.guarded and layer.plan.answers <= PREPARED
-    names = ("prepare", "client_encrypt", "provider", "client_decrypt")
-    seconds = {name: [] for name in names}
-    rows = [*x[:WARMUPS], *x]
-    for number, row in enumerate(tqdm(rows, desc="queries", leave=False)):
-        times = [time.perf_counter()]
-        if ahead:
-            provider.masks(key).prepare(1)
-        times.append(time.perf_counter())
-        query = client.encrypt(layer, row)
-        times.append(time.perf_counter())
-        answer = provider.answer(query)
-        times.append(time.perf_counter())
-        result = client.decrypt(answer)
-        times.append(time.perf_counter())
-        if number == 0:
-            logits = []
-        if number >= WARMUPS:
-            logits.append(result)
-            for name, start, stop in zip(names, times, times[1:]):
-                seconds[name].append(stop - start)
-    return Queries(np.stack(logits), seconds, len(query), len(answer), len(bundle))
+    talk = Conversation(client, provider)
+    for row in x[:WARMUPS]:
+        talk.ask(row)
+    talk.forget_times()
+    logits = [talk.ask(row) for row in tqdm(x, desc="queries", leave=False)]
+    return Queries(
+        np.stack(logits), talk.seconds, talk.query_bytes, talk.answer_bytes,
+        talk.key_bytes,
+    )  # fmt: skip
 
 
 def _measure(problem: Problem, config: EncryptedConfig) -> dict[str, float]:

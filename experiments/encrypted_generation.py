@@ -14,12 +14,11 @@ Two cores, embedded models, guarded: about 20 ms a token; see the table for the 
 
 import dataclasses
 import time
-from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
+from experiments.conversation import STAGES, WARMUPS, Conversation
 from experiments.states import open_corpus
 from experiments.token_maps import fit_token_map
 from experiments.token_sides import TokenMapOptions, TokenSides, load_token_sides
@@ -33,7 +32,6 @@ from helix_jax.generation.encrypted import (
 from helix_jax.generation.generate import generate
 from helix_jax.generation.stitch import Stitch
 from helix_jax.private import Client, Provider
-from helix_jax.private.provider import PREPARED
 from helix_jax.reports import Samples, Table, markdown_table, save_blocks
 from helix_jax.runs import (
     finish_run,
@@ -45,10 +43,8 @@ from helix_jax.runs import (
 )
 from helix_jax.runs.program import start_program
 
-STAGES = ("prepare", "client_encrypt", "provider", "client_decrypt")
 SIZE_HEADER = ["d", "k", "profile", *(f"{stage}, ms" for stage in STAGES), "up, kB",
                "down, kB", "tokens/s"]  # fmt: skip
-WARMUPS = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,21 +61,6 @@ class EncryptedGenerationConfig(TokenMapOptions):
     sizes: tuple[str, ...] = option((), "WIDTHxVOCABULARY of made-up heads to time")
     repeats: int = option(5, "steps of a made-up head")
     tiny: bool = option(False, "300 texts, two prompts, four tokens")
-
-
-class Steps(NamedTuple):
-    """What came of the steps of one head.
-
-    Attributes:
-      seconds: stage -> seconds of each step.
-      query_bytes, answer_bytes: of one step.
-      error: largest error of a logit.
-    """
-
-    seconds: dict[str, list[float]]
-    query_bytes: int
-    answer_bytes: int
-    error: float
 
 
 def run(config: EncryptedGenerationConfig) -> dict[str, float]:
@@ -106,11 +87,11 @@ def run(config: EncryptedGenerationConfig) -> dict[str, float]:
     summary, samples = _texts(parts, sides, prompts, config)
     rows = [_row(config.profile, sides.target.spec, summary)]
     for number, (width, vocabulary) in enumerate(sizes):
-        steps = time_steps(width, vocabulary, config)
-        numbers = _numbers(steps, f"size_{width}x{vocabulary}")
+        talk, error = time_steps(width, vocabulary, config)
+        numbers = _numbers(talk, error, f"size_{width}x{vocabulary}")
         log_metrics(directory, number, numbers)
         summary |= numbers
-        rows.append(_size_row(width, vocabulary, config.profile, steps))
+        rows.append(_size_row(width, vocabulary, config.profile, talk))
     blocks = [
         Table("A token on ciphertexts", SIZE_HEADER, rows, note=_note(summary)),
         Samples("Texts written on ciphertexts", samples),
@@ -120,49 +101,15 @@ def run(config: EncryptedGenerationConfig) -> dict[str, float]:
     return finish_run(directory, summary | fitted.numbers)
 
 
-def asker(
-    weights: HeadWeights, *, input_norm: float, profile: str, minimise: str = "time"
-) -> tuple[Callable[[np.ndarray], np.ndarray], dict, dict]:
-    """Both parties of an encrypted head in one process.
-
-    Args:
-      weights: the provider's.
-      input_norm: largest norm of a state.
-      profile: name of the parameters.
-      minimise: "time" or "traffic".
-
-    Returns:
-      [d] state -> [V] logits; the seconds of each stage and the bytes, as they come.
-    """
+def converse(
+    weights: HeadWeights, norm: float, config: EncryptedGenerationConfig
+) -> Conversation:
+    """Both parties of an encrypted head; states of norm at most `norm`."""
     provider = Provider(
-        weights.kernel, weights.bias, input_norm=input_norm, profile=profile,
-        minimise=minimise,
+        weights.kernel, weights.bias, input_norm=norm, profile=config.profile,
+        minimise=config.minimise,
     )  # fmt: skip
-    client = Client(profile)
-    key = provider.register(client.public_bundle())
-    layer = client.read_layer(provider.layer.to_bytes())
-    # Masks of the largest answers are made with them and not ahead.
-    ahead = layer.profile.guarded and layer.plan.answers <= PREPARED
-    seconds = {stage: [] for stage in STAGES}
-    sent = {}
-
-    def ask(state: np.ndarray) -> np.ndarray:
-        times = [time.perf_counter()]
-        if ahead:
-            provider.masks(key).prepare(1)
-        times.append(time.perf_counter())
-        query = client.encrypt(layer, state)
-        times.append(time.perf_counter())
-        answer = provider.answer(query)
-        times.append(time.perf_counter())
-        logits = client.decrypt(answer)
-        times.append(time.perf_counter())
-        for stage, start, stop in zip(STAGES, times, times[1:]):
-            seconds[stage].append(stop - start)
-        sent.update(query=len(query), answer=len(answer))
-        return logits
-
-    return ask, seconds, sent
+    return Conversation(Client(config.profile), provider)
 
 
 def _texts(parts: Stitch, sides: TokenSides, prompts, config):
@@ -185,20 +132,17 @@ def _texts(parts: Stitch, sides: TokenSides, prompts, config):
             parts.source, parts.map, offer, remember, *tokenizers, prompt, **settings
         )
     norm = 2 * max(float(np.linalg.norm(state)) for state in states)
-    ask, seconds, sent = asker(
-        weights, input_norm=norm, profile=config.profile, minimise=config.minimise
-    )
+    talk = converse(weights, norm, config)
     errors = []
 
     def checked(state):
-        logits = ask(state)
+        logits = talk.ask(state)
         errors.append(float(np.abs(logits - (state @ kernel + bias)).max()))
         return logits
 
     for _ in range(WARMUPS):
-        ask(states[0])
-    for stage in STAGES:
-        seconds[stage].clear()
+        talk.ask(states[0])
+    talk.forget_times()
     began, written = time.perf_counter(), []
     for prompt in tqdm(prompts, desc="texts", leave=False):
         written.append(
@@ -211,8 +155,7 @@ def _texts(parts: Stitch, sides: TokenSides, prompts, config):
     same = sum(
         a == b for x, y in zip(written, clear) for a, b in zip(x.tokens, y.tokens)
     )
-    steps = Steps(seconds, sent["query"], sent["answer"], max(errors))
-    numbers = _numbers(steps, "encrypted_generation")
+    numbers = _numbers(talk, max(errors), "encrypted_generation")
     numbers |= {
         "encrypted_generation/tokens_per_second": tokens / elapsed,
         "encrypted_generation/tokens": tokens,
@@ -229,46 +172,47 @@ def _texts(parts: Stitch, sides: TokenSides, prompts, config):
     return numbers, samples
 
 
-def time_steps(width: int, vocabulary: int, config: EncryptedGenerationConfig) -> Steps:
-    """Steps of a made-up Gaussian head, logits of order 10."""
+def time_steps(
+    width: int, vocabulary: int, config: EncryptedGenerationConfig
+) -> tuple[Conversation, float]:
+    """Steps of a made-up Gaussian head, logits of order 10; the largest error."""
     generator = np.random.default_rng(config.seed)
     kernel = generator.standard_normal((width, vocabulary), np.float32)
     kernel *= 10 / np.sqrt(width)
     states = generator.standard_normal((WARMUPS + config.repeats, width))
     norm = 1.01 * float(np.linalg.norm(states, axis=1).max())
     weights = HeadWeights(kernel, None)
-    ask, seconds, sent = asker(
-        weights, input_norm=norm, profile=config.profile, minimise=config.minimise
-    )
+    talk = converse(weights, norm, config)
     error = 0.0
     checked = generator.choice(vocabulary, min(vocabulary, 512), replace=False)
     for number, state in enumerate(tqdm(states, desc=f"{width}x{vocabulary}")):
         if number == WARMUPS:
-            for stage in STAGES:
-                seconds[stage].clear()
-        logits = ask(state)
+            talk.forget_times()
+        logits = talk.ask(state)
         wanted = state @ kernel[:, checked].astype(np.float64)
         error = max(error, float(np.abs(logits[checked] - wanted).max()))
-    return Steps(seconds, sent["query"], sent["answer"], error)
+    return talk, error
 
 
-def _numbers(steps: Steps, start: str) -> dict[str, float]:
+def _numbers(talk: Conversation, error: float, start: str) -> dict[str, float]:
     numbers = {
-        f"{start}/{stage}_seconds": float(np.median(steps.seconds[stage]))
+        f"{start}/{stage}_seconds": float(np.median(talk.seconds[stage]))
         for stage in STAGES
     }
     return numbers | {
-        f"{start}/query_bytes": steps.query_bytes,
-        f"{start}/answer_bytes": steps.answer_bytes,
-        f"{start}/max_error": steps.error,
+        f"{start}/query_bytes": talk.query_bytes,
+        f"{start}/answer_bytes": talk.answer_bytes,
+        f"{start}/max_error": error,
     }
 
 
-def _size_row(width: int, vocabulary: int, profile: str, steps: Steps) -> list[object]:
-    medians = [float(np.median(steps.seconds[stage])) for stage in STAGES]
+def _size_row(
+    width: int, vocabulary: int, profile: str, talk: Conversation
+) -> list[object]:
+    medians = [float(np.median(talk.seconds[stage])) for stage in STAGES]
     return [
         width, vocabulary, profile, *(1e3 * one for one in medians),
-        steps.query_bytes / 1e3, steps.answer_bytes / 1e3, 1 / sum(medians),
+        talk.query_bytes / 1e3, talk.answer_bytes / 1e3, 1 / sum(medians),
     ]  # fmt: skip
 
 

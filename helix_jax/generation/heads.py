@@ -6,9 +6,15 @@ from flax import struct
 
 from helix_jax.activations.token_states import TokenSide
 from helix_jax.alignment import StateMap, apply_map, derangement
-from helix_jax.generation.stitch import Part, Stitch, native, read_head, run_stitch
+from helix_jax.generation.stitch import (
+    Part,
+    Stitch,
+    native,
+    read_head,
+    run_source,
+    run_stitch,
+)
 from helix_jax.models import Model
-from helix_jax.models.layers import normalise
 from helix_jax.types import Array
 
 
@@ -44,9 +50,7 @@ class ArmStates:
         source, target = parts.source, parts.target
         if maps[0] is not None and target.layer == target.spec.num_layers:
             # The maps give the head's states: the source is run once for all.
-            h, _ = run_stitch(Stitch(source, source, None), tokens, mask)
-            if source.normed:
-                h = normalise(source.params["final_norm"], h, source.spec)
+            h, _ = run_source(source, None, tokens, mask)
             arms = [apply_map(map, h) for map in maps]
         else:
             each = (parts.replace(map=map) for map in maps)

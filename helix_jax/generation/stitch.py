@@ -145,7 +145,7 @@ def empty_stitch_cache(parts: Stitch, batch: int, slots: int) -> StitchCache:
     def cache(part: Part) -> KeyValueCache:
         return empty_cache(part.spec, batch, slots, part.params["embed"].dtype)
 
-    runs = parts.target.layer < parts.target.spec.num_layers and parts.map is not None
+    runs = parts.target.layer < parts.target.spec.num_layers
     return StitchCache(cache(parts.source), cache(parts.target) if runs else None)
 
 
@@ -168,17 +168,15 @@ def run_stitch(
     """
     caches = cache or StitchCache(None, None)
     mask = jnp.ones(tokens.shape, bool) if mask is None else mask.astype(bool)
-    positions = next_positions(caches.source, mask)
+    target = parts.target
     h, grown = run_source(parts.source, parts.map, tokens, mask, caches.source)
-    caches = caches._replace(source=grown)
-    if parts.map is not None:
-        target = parts.target
-        h = h.astype(target.params["embed"].dtype)
-        start, stop = target.layer, target.spec.num_layers
-        if start < stop:
-            h, grown = _run(target, h, mask, positions, start, stop, caches.target)
-            caches = caches._replace(target=grown)
-    return h, None if cache is None else caches
+    h = h.astype(target.params["embed"].dtype)
+    start, stop = target.layer, target.spec.num_layers
+    later = caches.target
+    if start < stop:
+        positions = next_positions(caches.source, mask)
+        h, later = _run(target, h, mask, positions, start, stop, later)
+    return h, None if cache is None else StitchCache(grown, later)
 
 
 def run_source(
@@ -203,11 +201,9 @@ def run_source(
     positions = next_positions(cache, mask)
     h = embed(source.params, source.spec, tokens, positions)
     h, cache = _run(source, h, mask, positions, 0, source.layer, cache)
-    if map is not None:
-        if source.normed:
-            h = normalise(source.params["final_norm"], h, source.spec)
-        h = apply_map(map, h)
-    return h, cache
+    if source.normed:
+        h = normalise(source.params["final_norm"], h, source.spec)
+    return h if map is None else apply_map(map, h), cache
 
 
 def read_head(parts: Stitch, states: Array) -> Array:

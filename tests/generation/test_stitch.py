@@ -102,3 +102,12 @@ def test_what_does_not_fit_is_refused(llama, neox):
     with pytest.raises(ValueError, match="target_norm=False"):
         stitch(neox, llama, AffineMap(jnp.ones((144, 128)), jnp.zeros(128)),
                target_layer=1)  # fmt: skip
+
+
+@pytest.mark.parametrize(("layer", "norm"), [(-1, True), (2, False)])
+def test_a_model_cut_without_a_map_is_the_model(llama, layer, norm):
+    parts = stitch(
+        llama, llama, None, source_layer=layer, target_layer=layer,
+        source_norm=norm, target_norm=norm,
+    )  # fmt: skip
+    np.testing.assert_allclose(logits_of(parts), own_logits(llama), atol=1e-4)
