@@ -1,14 +1,17 @@
 """The device program of decoding: a block of steps, run ahead of the host.
 
 `decode_block` rolls rows back and feeds them what the host found to be right, while the
-others go on; then it chooses tokens and feeds, for each, the source tokens that are
-guessed to stand for it, until the block ends or the host must look.
+others go on where the last block ended, which the host need not have seen; then it
+chooses tokens and feeds, for each, the source tokens that are guessed to stand for it,
+until the block ends or the host must look.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from helix_jax.generation.sampling import (
@@ -58,29 +61,40 @@ class Lessons(NamedTuple):
 
 
 class Orders(NamedTuple):
-    """What the host wants of a block, row by row; may change without compiling anew.
+    """What the host wants of a block; may change without compiling anew.
 
     Attributes:
-      active: [B] bool, rows that take part.
-      keep: [B] int32, source tokens to keep; others are rolled back.
-      steps: [B] int32, chosen tokens to keep.
-      queue: [B, Q] int32, source tokens to feed before anything is chosen.
-      queued: [B] int32, how many of them.
-      last: [B] int32, the row's last source token, that of the queue if there is one.
-      limit: [B] int32, source tokens that a row may have in all.
-      total: [] int32, chosen tokens that a row may have in all.
-      count: [] int32, steps of the block, at most `most`.
+      rows: [B, 7 + Q] int32, a line for each row of what `Order` names.
+      block: [3] int32: chosen tokens that a row may have in all; steps of the block, at
+        most `most`; 1 if the host has not seen the block before.
     """
 
-    active: Array
-    keep: Array
-    steps: Array
-    queue: Array
-    queued: Array
-    last: Array
-    limit: Array
-    total: Array
-    count: Array
+    rows: Array
+    block: Array
+
+
+class Order(NamedTuple):
+    """What the host wants of one row; of all of them, [B], on the device.
+
+    Attributes:
+      active: 0: the row takes no part.
+      anew: 1: the orders below hold. 0: it goes on where it stands, if it can.
+      keep: source tokens to keep; others are rolled back.
+      steps: chosen tokens to keep.
+      last: the row's last source token, that of the queue if there is one.
+      limit: source tokens that the row may have in all; also if not `anew`.
+      queued: how many of the queue.
+      queue: [Q], source tokens to feed before anything is chosen.
+    """
+
+    active: Array | int
+    anew: Array | int
+    keep: Array | int
+    steps: Array | int
+    last: Array | int
+    limit: Array | int
+    queued: Array | int
+    queue: Array | Sequence[int]
 
 
 class Block(NamedTuple):
@@ -90,11 +104,32 @@ class Block(NamedTuple):
       tokens: [B, most] int32, target tokens chosen.
       count: [B] int32, how many.
       fed: [B] int32, for how many of them source tokens were fed: all, or all but one.
+      refused: [B] bool, `anew` could not be followed, since the block that the host had
+        not seen took back some of what should be kept; nothing was done.
     """
 
     tokens: Array
     count: Array
     fed: Array
+    refused: Array
+
+
+def pack_orders(
+    orders: Sequence[Order], *, total: int, count: int, unseen: bool
+) -> Orders:
+    """Orders in two arrays, so that little has to cross to the device.
+
+    Args:
+      orders: of each row, their queues of one length.
+      total, count, unseen: as in `Orders.block`.
+    """
+    rows = np.array([(*order[:-1], *order.queue) for order in orders], np.int32)
+    return Orders(rows, np.array([total, count, unseen], np.int32))
+
+
+def _unpack(rows: Array) -> Order:
+    columns = len(Order._fields) - 1
+    return Order(*rows[:, :columns].T, rows[:, columns:])
 
 
 def decode_block(
@@ -111,8 +146,9 @@ def decode_block(
     """`count` steps, each one source token a row, and a token chosen where it is due.
 
     A row waits, its last token chosen and not fed, after a stop token, a token without
-    a guess, its `total`-th token, or one that would take it beyond `limit`. What was
-    begun at the end of the block, a queue or a guess, is fed to its end.
+    a guess, its `total`-th token, or one that would take it beyond `limit`; later blocks
+    leave it alone until the host orders it anew. What was begun at the end of the block,
+    a queue or a guess, is fed to its end.
 
     Args:
       parts: the stitch.
@@ -127,7 +163,20 @@ def decode_block(
     Returns:
       The state; what was done.
     """
-    state = rewind_state(state, orders.keep, orders.steps)
+    order = _unpack(orders.rows)
+    total, count, unseen = orders.block
+    anew = order.anew > 0
+    refused = anew & (unseen > 0) & (state.fewest < order.keep)
+    anew &= ~refused
+    held = state.cache.source.next_slot
+    keep, steps = (
+        jnp.where(anew, new, old)
+        for new, old in ((order.keep, held), (order.steps, state.steps))
+    )
+    state = rewind_state(state, keep, steps)
+    last = jnp.where(anew, order.last, state.last)
+    queued = jnp.where(anew, order.queued, 0)
+    active = (order.active > 0) & (anew | (state.open & ~refused))
     batch, vocabulary = state.logits.shape
     rows = jnp.arange(batch)
     first = state.steps
@@ -140,7 +189,7 @@ def decode_block(
 
     def step(carry):
         number, state, seen, out, guess, place, part, waits = carry
-        early = place < orders.queued
+        early = place < queued
         asks = ~waits & ~early & (part == guess.length)
         processed = process_logits(state.logits, rules.suppressed, seen, sampling)
         draws = None
@@ -160,31 +209,37 @@ def decode_block(
         guess = _Guess(*(_where(asks, new, old) for new, old in zip(found, guess)))
         part = jnp.where(asks, 0, part)
         slot = state.cache.source.next_slot
-        beyond = slot - back + guess.length > orders.limit
-        ends = rules.stops[token] | (guess.length == 0) | (state.steps >= orders.total)
+        beyond = slot - back + guess.length > order.limit
+        ends = rules.stops[token] | (guess.length == 0) | (state.steps >= total)
         waits = waits | (asks & (ends | beyond))
         if lessons.last.size:
             slot = slot - jnp.where(asks & ~waits, back, 0)
-            state = state._replace(cache=rewind_cache(state.cache, slot))
+            fewest = jnp.minimum(state.fewest, slot)
+            state = state._replace(
+                cache=rewind_cache(state.cache, slot), fewest=fewest
+            )
         own = guess.ids[rows, jnp.minimum(part, guess.ids.shape[1] - 1)]
-        queue = orders.queue[rows, jnp.minimum(place, orders.queue.shape[1] - 1)]
+        queue = order.queue[rows, jnp.minimum(place, order.queue.shape[1] - 1)]
         chunk = jnp.where(early, queue, own)[:, None]
         state = feed(parts, state, chunk, (~waits).astype(jnp.int32))
         place = place + (~waits & early)
         part = part + (~waits & ~early)
-        rests = (place == orders.queued) & (part == guess.length)
-        waits = waits | (rests & (number + 1 >= orders.count))
+        rests = (place == queued) & (part == guess.length)
+        waits = waits | (rests & (number + 1 >= count))
         return number + 1, state, seen, out, guess, place, part, waits
 
     out = jnp.zeros((batch, most), jnp.int32)
     zero = jnp.zeros((batch,), jnp.int32)
     none = jnp.zeros((batch, rules.guesses.shape[1]), jnp.int32)
-    guess = _Guess(none, zero, orders.last)
-    carry = (0, state, seen, out, guess, zero, zero, ~orders.active)
+    guess = _Guess(none, zero, last)
+    state = state._replace(fewest=state.cache.source.next_slot)
+    carry = (0, state, seen, out, guess, zero, zero, ~active)
     carry = jax.lax.while_loop(lambda carry: ~jnp.all(carry[-1]), step, carry)
     _, state, _, out, guess, _, part, _ = carry
-    count = state.steps - first
-    return state, Block(out, count, count - (part < guess.length))
+    chosen = state.steps - first
+    fed = chosen - (part < guess.length)
+    state = state._replace(last=guess.last, open=active & (fed == chosen))
+    return state, Block(out, chosen, fed, refused)
 
 
 class _Guess(NamedTuple):

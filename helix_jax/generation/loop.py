@@ -3,19 +3,30 @@
     block of guesses -> for each row: is the text, encoded anew, what was fed?
                         yes: on;  no: rewind to the common prefix, feed what is right
 
-The result is that of the slow loop, which encodes the whole text and runs the whole
-model for every token. How many steps run ahead follows from how often guesses fail.
+While the host checks a block, the device is at the next one. The result is that of the
+slow loop, which encodes the whole text and runs the whole model for every token. How
+many steps a block has follows from how often guesses fail.
 """
 
+import dataclasses
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from helix_jax.generation.decode import Orders, Rules, decode_block
+from helix_jax.generation.decode import (
+    Block,
+    Order,
+    Rules,
+    decode_block,
+    pack_orders,
+)
 from helix_jax.generation.guesses import (
     Guesses,
+    Taught,
     count_failures,
     feeder,
     learn,
@@ -41,10 +52,10 @@ from helix_jax.generation.state import (
 from helix_jax.generation.stitch import Stitch
 from helix_jax.types import Array
 
-LEAST, MOST, STREAMED = 4, 32, 8  # tokens a block; at most, where somebody watches
+LEAST, MOST, STREAMED = 2, 32, 8  # tokens a block; at most, where somebody watches
 CHUNK = 512  # tokens of a prompt that are fed at once
 QUEUE = 8  # source tokens that a row may be fed in a block before it goes on
-OVERHEAD = 1.5  # of a block, in steps
+OVERHEAD = 1.0  # of a block, in steps
 
 
 def run_rows(
@@ -88,6 +99,31 @@ def run_rows(
         _run(parts, whole, rows, *rest)
 
 
+class _Flight(NamedTuple):
+    """A block that the host has not checked."""
+
+    number: int
+    orders: Sequence[Order]
+    count: int
+    taught: Taught
+    block: Block
+
+
+@dataclasses.dataclass
+class _Line:
+    """What the host knows of a row on the device.
+
+    Attributes:
+      cached: source tokens that it has after the last block checked.
+      due: it must be ordered anew; until then its blocks do not count.
+      since: the first block that counts.
+    """
+
+    cached: list[int]
+    due: bool = True
+    since: int = 0
+
+
 def _run(parts, reader, rows, guesses, rules, bounds, sampling, key, on_text) -> None:
     stops = rules.stops
     rules = jax.device_put(rules)
@@ -95,87 +131,137 @@ def _run(parts, reader, rows, guesses, rules, bounds, sampling, key, on_text) ->
     room = bounds.total if reader.native else bounds.total * 5 // 4
     slots = _bucket(min(longest + room, bounds.context), 64, bounds.context)
     parts, state = _begin(parts, slots, *_histories(rows, bounds.total, sampling))
-    state = _mend(
-        parts, state, [0] * len(rows), [row.reading.ids for row in rows], rows, bounds
-    )
-    keep, chunks = [len(row.reading.ids) for row in rows], [[] for row in rows]
     # What crosses a turn must be read anew, so that the device takes nothing back.
     learns = guesses.learns and not bounds.turns
     taught = guesses.taught if learns else {}
     lessons = lesson_table(guesses, taught)
+    lines, flights, number = [_Line([]) for row in rows], deque(), 0
     while any(row.reason is None for row in rows):
-        count = _ahead(guesses, len(rows), on_text)
-        orders = _orders(rows, keep, chunks, slots, count, bounds)
-        state, block = _block(
-            parts, state, rules, lessons, key, orders, sampling=sampling, most=MOST
+        if _worth_a_block(rows, lines, flights, bounds):
+            keep, chunks = zip(*(_correction(*pair, bounds) for pair in zip(rows, lines)))
+            longest = max(map(sum, zip(keep, map(len, chunks))))
+            if longest > slots:
+                slots = _bucket(longest, 2 * slots, bounds.context)
+                state = _grow(state, slots)
+            if _fit_a_queue(keep, chunks):
+                if learns and guesses.taught is not taught:
+                    taught = guesses.taught
+                    lessons = lesson_table(guesses, taught)
+                orders = _orders(rows, lines, keep, chunks, slots, bounds)
+                count = _ahead(guesses, len(rows), on_text)
+                state, block = _block(
+                    parts, state, rules, lessons, key,
+                    pack_orders(
+                        orders, total=bounds.total, count=count, unseen=bool(flights)
+                    ),
+                    sampling=sampling, most=MOST,
+                )  # fmt: skip
+                flights.append(_Flight(number, orders, count, taught, block))
+                for line in lines:
+                    line.since, line.due = number if line.due else line.since, False
+                number += 1
+                continue
+            if not flights:
+                state = _mend(parts, state, keep, chunks, rows, bounds)
+                for line, row in zip(lines, rows):
+                    line.cached = list(row.reading.ids)
+                continue
+        _check(
+            flights.popleft(), lines, rows, reader, stops, guesses, learns, bounds,
+            on_text,
+        )  # fmt: skip
+
+
+def _worth_a_block(rows, lines, flights, bounds) -> bool:
+    """Whether some row has steps to take that no block under way will take."""
+    under_way = sum(flight.count for flight in flights)
+    return not flights or len(flights) < 2 and any(
+        line.due or len(row.tokens) + under_way < bounds.total
+        for line, row in zip(lines, rows)
+        if row.reason is None
+    )
+
+
+def _correction(row: Row, line: _Line, bounds: Bounds) -> tuple[int, list[int]]:
+    """How many cached tokens of a row to keep, and what to feed it then."""
+    if not line.due or row.reason is not None:
+        return len(line.cached), []
+    ids = row.reading.ids
+    kept = kept_tokens(line.cached, ids, bounds)
+    return kept, ids[kept:]
+
+
+def _fit_a_queue(keep: Sequence[int], chunks: Sequence[Sequence[int]]) -> bool:
+    return all(
+        len(chunk) <= QUEUE and (kept or not chunk) for kept, chunk in zip(keep, chunks)
+    )
+
+
+def _orders(rows, lines, keep, chunks, slots, bounds) -> list[Order]:
+    return [
+        Order(
+            active=row.reason is None,
+            anew=line.due,
+            keep=kept,
+            steps=len(row.tokens),
+            last=row.reading.ids[-1],
+            limit=_limit(len(row.reading.ids), slots, bounds),
+            queued=len(chunk),
+            queue=chunk + [0] * (QUEUE - len(chunk)),
         )
-        block, follow = jax.device_get(block), feeder(guesses, taught)
-        failed = chosen = 0
-        for number in np.flatnonzero(orders.active).tolist():
-            row, fed = rows[number], block.fed[number]
-            cached, right = list(row.reading.ids), True
-            tokens = block.tokens[number, : block.count[number]].tolist()
-            for place, token in enumerate(tokens):
-                before = row.reading.ids
-                if place < fed:
-                    follow(cached, token)
-                if not right or row.reason is not None:
-                    continue
-                absorb(row, token, reader, stops[token], bounds)
-                right = row.reading.ids == cached
-                if learns and not right and row.reason is None:
-                    learn(guesses, before, token, row.reading.ids)
-            keep[number], chunks[number] = len(cached), []
-            chosen += len(tokens)
-            if row.reason is None:
-                kept = keep[number] = kept_tokens(cached, row.reading.ids, bounds)
-                chunks[number] = row.reading.ids[kept:]
-                row.repairs += kept < len(cached)
-                failed += not right
-            if on_text is not None:
-                show(number, row, bounds, on_text)
-        count_failures(guesses, failed, chosen)
-        if learns and guesses.taught is not taught:
-            taught = guesses.taught
-            lessons = lesson_table(guesses, taught)
-        longest = max(map(sum, zip(keep, map(len, chunks))))
-        if longest > slots:
-            slots = _bucket(longest, 2 * slots, bounds.context)
-            state = _grow(state, slots)
-        if any(
-            len(one) > QUEUE or (one and not kept) for kept, one in zip(keep, chunks)
-        ):
-            state = _mend(parts, state, keep, chunks, rows, bounds)
-            keep = [kept + len(chunk) for kept, chunk in zip(keep, chunks)]
-            chunks = [[] for row in rows]
+        for row, line, kept, chunk in zip(rows, lines, keep, chunks)
+    ]
+
+
+def _check(
+    flight, lines, rows, reader, stops, guesses, learns, bounds, on_text
+) -> None:
+    """Take over what a block chose, as far as the text is what was fed."""
+    block, follow = jax.device_get(flight.block), feeder(guesses, flight.taught)
+    failed = chosen = 0
+    for number, (order, line, row) in enumerate(zip(flight.orders, lines, rows)):
+        if row.reason is not None:
+            continue
+        counts = not line.due and flight.number >= line.since
+        if block.refused[number]:
+            line.due |= counts
+            continue
+        cached, fed = line.cached, block.fed[number]
+        if order.anew:
+            cached[order.keep :] = order.queue[: order.queued]
+        tokens = block.tokens[number, : block.count[number]].tolist()
+        right = counts
+        for place, token in enumerate(tokens):
+            before = row.reading.ids
+            if place < fed:
+                follow(cached, token)
+            if not right or row.reason is not None:
+                continue
+            absorb(row, token, reader, stops[token], bounds)
+            right = row.reading.ids == cached
+            if learns and not right and row.reason is None:
+                learn(guesses, before, token, row.reading.ids)
+        if not counts:
+            continue
+        chosen += len(tokens)
+        if row.reason is None and not right:
+            line.due, failed = True, failed + 1
+            kept = kept_tokens(cached, row.reading.ids, bounds)
+            row.repairs += kept < len(cached)
+        if on_text is not None:
+            show(number, row, bounds, on_text)
+    count_failures(guesses, failed, chosen)
 
 
 def _ahead(guesses: Guesses, rows: int, on_text: Callable | None) -> int:
     """Steps of a block: those lost behind a wrong guess weigh as much as its start.
 
-    The row that falls behind holds up the batch, so that the risks of all count.
+    They are half of the block on average, and the next one. The row that falls behind
+    holds up the batch, so that the risks of all count.
     """
     most = MOST if on_text is None else STREAMED
-    wanted = math.sqrt(2 * OVERHEAD / max(rows * guesses.risk, 1e-6))
+    wanted = math.sqrt(OVERHEAD / max(1.5 * rows * guesses.risk, 1e-6))
     return min(most, max(LEAST, round(wanted)))
-
-
-def _orders(rows, keep, chunks, slots, count, bounds) -> Orders:
-    queue = np.zeros((len(rows), QUEUE), np.int32)
-    for line, chunk in zip(queue, chunks):
-        line[: len(chunk)] = chunk
-    lengths = [len(row.reading.ids) for row in rows]
-    return Orders(
-        active=np.array([row.reason is None for row in rows]),
-        keep=np.array(keep, np.int32),
-        steps=np.array([len(row.tokens) for row in rows], np.int32),
-        queue=queue,
-        queued=np.array(list(map(len, chunks)), np.int32),
-        last=np.array([row.reading.ids[-1] for row in rows], np.int32),
-        limit=np.array([_limit(one, slots, bounds) for one in lengths], np.int32),
-        total=np.int32(bounds.total),
-        count=np.int32(count),
-    )
 
 
 def _limit(length: int, slots: int, bounds: Bounds) -> int:

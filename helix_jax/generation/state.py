@@ -37,6 +37,9 @@ class DecodeState(NamedTuple):
         was chosen; [B, 0] where nobody asks for it.
       known: [B] int32, tokens of the history that count.
       steps: [B] int32, tokens chosen.
+      last: [B] int32, the last source token.
+      fewest: [B] int32, source tokens that stayed throughout the last block.
+      open: [B] bool, rows that can go on without the host.
     """
 
     cache: StitchCache
@@ -44,6 +47,9 @@ class DecodeState(NamedTuple):
     history: Array
     known: Array
     steps: Array
+    last: Array
+    fewest: Array
+    open: Array
 
 
 def begin_state(
@@ -72,7 +78,8 @@ def begin_state(
         jnp.zeros((batch, parts.target.spec.vocab_size), jnp.float32),
         jnp.asarray(history, jnp.int32),
         jnp.asarray(known, jnp.int32),
-        jnp.zeros((batch,), jnp.int32),
+        *jnp.zeros((3, batch), jnp.int32),
+        jnp.zeros((batch,), bool),
     )
     return parts, state
 
