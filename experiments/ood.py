@@ -97,17 +97,14 @@ def _compute(config: OodConfig) -> dict[str, float]:
     sides = load_sides(config)
     pairs = {split: paired_states(*sides, corpus, split, options) for split in SPLITS}
     limited = dataclasses.replace(options, limit=config.ood_limit)
-    keep, kept = without_texts_of(corpus, *SPLITS)
+    keep = without_texts_of(corpus, *SPLITS)
     strange_corpus = open_corpus(limited, config.ood_data)
     if sum(map(keep, strange_corpus.read("test"))) < 2:
         raise RunError(
             f"ood: the test split of --ood_data={config.ood_data} has no text that "
             "--data does not hold; name another corpus."
         )
-    other = paired_states(
-        *sides, strange_corpus, "test", limited,
-        keep=keep, kept=kept,
-    )  # fmt: skip
+    other = paired_states(*sides, strange_corpus, "test", limited, keep=keep)
     task = make_task(pairs, classes, config.resamples)
     moments = {split: pair_moments(pair) for split, pair in pairs.items()}
     chosen = choose_map(moments)

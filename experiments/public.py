@@ -1,7 +1,7 @@
 """Public text: what a map is fitted on where the task's own texts must not be used."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
 
 from experiments.states import PairOptions, Side, open_corpus, paired_states
 from helix_jax.activations import Pair
@@ -31,18 +31,14 @@ def public_pairs(
     """
     limited = dataclasses.replace(options, limit=limit)
     corpus = open_corpus(limited, public)
-    keep, kept = without_texts_of(task, "test")
+    keep = without_texts_of(task, "test")
     return {
-        split: paired_states(*sides, corpus, split, limited, keep=keep, kept=kept)
+        split: paired_states(*sides, corpus, split, limited, keep=keep)
         for split in ("fit", "select")
     }
 
 
-def without_texts_of(corpus: Corpus, *splits: str) -> tuple[Any, dict[str, Any]]:
-    """A filter for texts that some splits of a corpus do not hold, and its record."""
+def without_texts_of(corpus: Corpus, *splits: str) -> Callable[[Text], bool]:
+    """A filter for texts that some splits of a corpus do not hold."""
     held = {content_key(text.text) for split in splits for text in corpus.read(split)}
-
-    def keep(text: Text) -> bool:
-        return content_key(text.text) not in held
-
-    return keep, {"not_in": corpus.fingerprint, "split": " ".join(splits)}
+    return lambda text: content_key(text.text) not in held

@@ -5,9 +5,11 @@ A side is a model (folder or hub id), whose states are extracted to a store, or
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from helix_jax.activations import Pair, Store, extract, join, load_embeddings
 from helix_jax.errors import CorpusError
@@ -102,7 +104,6 @@ def states_of(
     options: ExtractionOptions,
     *,
     keep: Callable[[Text], bool] | None = None,
-    kept: Any = None,
 ) -> Store:
     """The store of one side on one split of a corpus, extracted where it is missing.
 
@@ -111,8 +112,8 @@ def states_of(
       corpus: the texts.
       split: "fit", "select" or "test".
       options: extraction flags; `stores` must be set.
-      keep: which texts to take; None for all.
-      kept: JSON-able record of what `keep` does, for the fingerprint.
+      keep: which texts to take; None for all. All are extracted, so that one store
+        serves whatever is left out of it.
 
     Returns:
       Store. Embeddings made elsewhere are looked up by text id, and the labels of the
@@ -121,15 +122,10 @@ def states_of(
     Raises:
       CorpusError: an import lacks ids of the corpus.
     """
-
-    def texts() -> Iterator[Text]:
-        return (t for t in corpus.read(split) if keep is None or keep(t))
-
     if side.imported is not None:
-        return _rows_of_import(side.imported, list(texts()), corpus.name, split)
+        texts = [one for one in corpus.read(split) if keep is None or keep(one)]
+        return _rows_of_import(side.imported, texts, corpus.name, split)
     record = {**corpus.fingerprint, "split": split}
-    if kept is not None:
-        record["kept"] = kept
     settings = {
         "layers": side.layers,
         "pooling": options.pooling,
@@ -140,10 +136,10 @@ def states_of(
         "weights": side.model.fingerprint["weights"],
     }
     place = f"{side.name.replace('/', '--')}-{corpus.name}-{split}"
-    return extract(
+    store = extract(
         side.model,
         side.tokenizer,
-        texts(),
+        corpus.read(split),
         f"{options.stores}/{place}-{fingerprint(settings)}",
         layers=side.layers,
         final_norm=options.final_norm,
@@ -151,8 +147,12 @@ def states_of(
         max_tokens=options.max_tokens,
         token_budget=options.token_budget or "auto",
         text_fingerprint=record,
-        total=None if keep else corpus.counts[split],
+        total=corpus.counts[split],
     )
+    if keep is None:
+        return store
+    kept = {one.id for one in corpus.read(split) if keep(one)}
+    return store.select(np.array([index in kept for index in store.ids], bool))
 
 
 def paired_states(
@@ -189,8 +189,6 @@ def with_stores(options: Any) -> Any:
 
 
 def _rows_of_import(store: Store, texts: list[Text], corpus: str, split: str) -> Store:
-    import numpy as np
-
     places = {own: row for row, own in enumerate(store.ids)}
     missing = [text.id for text in texts if text.id not in places]
     if missing:
