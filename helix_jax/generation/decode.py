@@ -215,9 +215,7 @@ def decode_block(
         if lessons.last.size:
             slot = slot - jnp.where(asks & ~waits, back, 0)
             fewest = jnp.minimum(state.fewest, slot)
-            state = state._replace(
-                cache=rewind_cache(state.cache, slot), fewest=fewest
-            )
+            state = state._replace(cache=rewind_cache(state.cache, slot), fewest=fewest)
         own = guess.ids[rows, jnp.minimum(part, guess.ids.shape[1] - 1)]
         queue = order.queue[rows, jnp.minimum(place, order.queue.shape[1] - 1)]
         chunk = jnp.where(early, queue, own)[:, None]

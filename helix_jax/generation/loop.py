@@ -138,7 +138,9 @@ def _run(parts, reader, rows, guesses, rules, bounds, sampling, key, on_text) ->
     lines, flights, number = [_Line([]) for row in rows], deque(), 0
     while any(row.reason is None for row in rows):
         if _worth_a_block(rows, lines, flights, bounds):
-            keep, chunks = zip(*(_correction(*pair, bounds) for pair in zip(rows, lines)))
+            keep, chunks = zip(
+                *(_correction(*pair, bounds) for pair in zip(rows, lines))
+            )
             longest = max(map(sum, zip(keep, map(len, chunks))))
             if longest > slots:
                 slots = _bucket(longest, 2 * slots, bounds.context)
@@ -175,10 +177,14 @@ def _run(parts, reader, rows, guesses, rules, bounds, sampling, key, on_text) ->
 def _worth_a_block(rows, lines, flights, bounds) -> bool:
     """Whether some row has steps to take that no block under way will take."""
     under_way = sum(flight.count for flight in flights)
-    return not flights or len(flights) < 2 and any(
-        line.due or len(row.tokens) + under_way < bounds.total
-        for line, row in zip(lines, rows)
-        if row.reason is None
+    return (
+        not flights
+        or len(flights) < 2
+        and any(
+            line.due or len(row.tokens) + under_way < bounds.total
+            for line, row in zip(lines, rows)
+            if row.reason is None
+        )
     )
 
 
