@@ -146,9 +146,9 @@ def decode_block(
     """`count` steps, each one source token a row, and a token chosen where it is due.
 
     A row waits, its last token chosen and not fed, after a stop token, a token without
-    a guess, its `total`-th token, or one that would take it beyond `limit`; later blocks
-    leave it alone until the host orders it anew. What was begun at the end of the block,
-    a queue or a guess, is fed to its end.
+    a guess, its `total`-th token, or one that would take it beyond `limit`; later
+    blocks leave it alone until the host orders it anew. What was begun at the end of
+    the block, a queue or a guess, is fed to its end.
 
     Args:
       parts: the stitch.

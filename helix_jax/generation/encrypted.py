@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from helix_jax.generation.generate import GREEDY, Generated, reader_tables
+from helix_jax.generation.guesses import make_rules
 from helix_jax.generation.prompt import read_prompt, stop_ids
 from helix_jax.generation.rows import Row, absorb, bounds_of, check_lengths, kept_tokens
 from helix_jax.generation.sampling import (
@@ -121,7 +122,8 @@ def generate_encrypted(
     key = jax.random.key(0) if key is None else key
     size = offer.vocabulary
     sizes = source.spec.vocab_size, size
-    reader, _ = reader_tables(source_tokenizer, target_tokenizer, sizes, native=False)
+    tokenizers = source_tokenizer, target_tokenizer
+    reader, guesses = reader_tables(*tokenizers, sizes, native=False)
     reading = read_prompt(
         reader, source_tokenizer, prompt, chat=False, special_tokens=False,
         where="prompt",
@@ -129,11 +131,8 @@ def generate_encrypted(
     row = Row(reading, begin=len(reading.text))
     bounds = bounds_of(Stitch(source, source, None), max_new_tokens, stop_strings)
     check_lengths([row], bounds)
-    stops = np.zeros(size, bool)
-    stops[sorted(stop_ids(source_tokenizer, target_tokenizer, size,
-                          extra=stop_tokens, chat=False))] = True  # fmt: skip
-    written = [piece is not None for piece in reader.pieces[:size]]
-    suppressed = ~stops & ~np.pad(written, (0, size - len(written)))
+    stops = stop_ids(*tokenizers, size, extra=stop_tokens, chat=False)
+    rules = make_rules(guesses, stops=stops)
     cache = empty_cache(
         source.spec, 1, _slots(len(reading.ids), max_new_tokens, bounds.context),
         source.params["embed"].dtype,
@@ -153,8 +152,8 @@ def generate_encrypted(
         draws = None
         if sampling.temperature > 0:
             draws = uniform_draws(key, np.array([0]), np.array([len(row.tokens)]))
-        token = _choose(logits, suppressed, draws, sampling)
-        absorb(row, token, reader, stops[token], bounds)
+        token = _choose(logits, rules.suppressed, draws, sampling)
+        absorb(row, token, reader, rules.stops[token], bounds)
     return Generated(
         row.answer, row.tokens, row.reason, len(row.tokens), row.repairs,
         len(row.reading.ids),

@@ -117,16 +117,16 @@ def generate(
             reader, source_tokenizer, prompt, chat=chat, special_tokens=special_tokens,
             where=f"prompt {number}",
         )  # fmt: skip
-        seen = reading.ids if native else _as_target(target_tokenizer, reading)
+        seen = reading.ids
+        if not native and sampling.repetition_penalty != 1:
+            seen = _as_target(target_tokenizer, reading)
         rows.append(Row(reading, prompt=seen, begin=len(reading.text)))
     bounds = bounds_of(parts, max_new_tokens, stop_strings)
     check_lengths(rows, bounds)
     stops = stop_ids(
         source_tokenizer, target_tokenizer, vocabulary, extra=stop_tokens, chat=chat
     )
-    written = {index for index, piece in enumerate(reader.pieces) if piece is not None}
-    suppressed = set(range(vocabulary)) - written - stops
-    rules = make_rules(guesses, stops=stops, suppressed=suppressed)
+    rules = make_rules(guesses, stops=stops)
     run_rows(
         parts, reader, rows, guesses, rules, bounds, sampling=sampling, key=key,
         on_text=on_text,
@@ -172,7 +172,7 @@ def generate_ids(
     for name, ids in given.items():
         if any(not 0 <= index < sizes[1] for index in ids):
             raise ValueError(f"generate_ids: {name} must hold ids below {sizes[1]}.")
-    reader = Reader((), tuple, tuple, np.zeros(0), splits=False, native=True)
+    reader = Reader((), tuple, tuple, np.zeros(0), splits=None, native=True)
     rows = [
         Row(Reading(list(ids), tuple(ids), False, "", b"", 0, len(ids)), prompt=ids)
         for ids in prompts

@@ -9,13 +9,15 @@ the last source token and the target token.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
 
 import jax
 import numpy as np
 
 from helix_jax.generation.decode import Lessons, Rules
 from helix_jax.generation.reading import Reader
+from helix_jax.types import Array
 
 LONGEST = 16  # source tokens; a target token that needs more waits for the host
 LESSONS = 64  # the newest are kept
@@ -32,6 +34,7 @@ class Guesses:
       ids: [V, M] int32, the source tokens of each target token's bytes alone.
       lengths: [V] int32, how many; 0 where there is no guess.
       alone: the same as tuples.
+      written: [V] bool, tokens that stand for bytes.
       learns: wrong guesses become lessons.
       taught: (last source token, target token) -> how many source tokens are taken
         back, and what is fed then; replaced as a whole, never changed.
@@ -39,9 +42,10 @@ class Guesses:
       seen: tokens that the share was taken over.
     """
 
-    ids: np.ndarray
-    lengths: np.ndarray
+    ids: Array
+    lengths: Array
     alone: Sequence[tuple[int, ...]]
+    written: np.ndarray
     learns: bool
     taught: Taught = dataclasses.field(default_factory=dict)
     risk: float = 1 / 16
@@ -55,8 +59,11 @@ def make_guesses(reader: Reader, vocabulary: int) -> Guesses:
       reader: from `make_reader`.
       vocabulary: V, rows of the target's head.
     """
+    written = np.zeros(vocabulary, bool)
+    for token, piece in enumerate(reader.pieces[:vocabulary]):
+        written[token] = piece is not None
     if reader.native:
-        return native_guesses(vocabulary)
+        return dataclasses.replace(native_guesses(vocabulary), written=written)
     found = [_guess(reader, piece) for piece in reader.pieces[:vocabulary]]
     found += [()] * (vocabulary - len(found))
     found = [one if len(one) <= LONGEST else () for one in found]
@@ -64,27 +71,34 @@ def make_guesses(reader: Reader, vocabulary: int) -> Guesses:
     ids = np.zeros((vocabulary, width), np.int32)
     for line, one in zip(ids, found):
         line[: len(one)] = one
-    return Guesses(ids, np.array(list(map(len, found)), np.int32), found, True)
+    lengths = np.array(list(map(len, found)), np.int32)
+    return Guesses(*jax.device_put((ids, lengths)), found, written, True)
 
 
+@lru_cache(maxsize=8)
 def native_guesses(vocabulary: int) -> Guesses:
-    """Every token stands for itself."""
-    ids = np.arange(vocabulary, dtype=np.int32)[:, None]
+    """Every token stands for itself, and there is nothing to learn."""
+    ids, ones = np.arange(vocabulary, dtype=np.int32)[:, None], np.ones(vocabulary)
+    tables = jax.device_put((ids, ones.astype(np.int32)))
     alone = [(token,) for token in range(vocabulary)]
-    return Guesses(ids, np.ones(vocabulary, np.int32), alone, False, risk=0)
+    return Guesses(*tables, alone, ones.astype(bool), False, risk=0)
 
 
 def make_rules(
-    guesses: Guesses, *, stops: Sequence[int], suppressed: Sequence[int]
+    guesses: Guesses, *, stops: Collection[int], suppressed: Collection[int] = ()
 ) -> Rules:
-    """Rules for `decode_block`; stops and suppressed are ids of the target."""
+    """Rules for `decode_block`.
 
-    def marked(chosen):
-        table = np.zeros(len(guesses.lengths), bool)
-        table[sorted(chosen)] = True
-        return table
-
-    return Rules(guesses.ids, guesses.lengths, marked(stops), marked(suppressed))
+    Args:
+      guesses: of the reader.
+      stops: ids of the target that end a text.
+      suppressed: ids never chosen, beside those that stand for no bytes and no stop.
+    """
+    ends, barred = np.zeros_like(guesses.written), ~guesses.written
+    ends[list(stops)] = True
+    barred &= ~ends
+    barred[list(suppressed)] = True
+    return Rules(guesses.ids, guesses.lengths, ends, barred)
 
 
 def learn(

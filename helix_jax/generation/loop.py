@@ -48,6 +48,7 @@ from helix_jax.generation.state import (
     feed,
     grow,
     rewind_state,
+    unroll,
 )
 from helix_jax.generation.stitch import Stitch
 from helix_jax.types import Array
@@ -91,7 +92,7 @@ def run_rows(
     _run(parts, reader, rows, *rest)
     if reader.native or not reader.splits:
         return
-    whole = reader._replace(splits=False)
+    whole = reader._replace(splits=None)
     wrong = [row for row in rows if read_whole(reader, row.reading) != row.reading.ids]
     for row in wrong:
         begin_anew(row, whole)
@@ -130,7 +131,8 @@ def _run(parts, reader, rows, guesses, rules, bounds, sampling, key, on_text) ->
     longest = max(len(row.reading.ids) for row in rows)
     room = bounds.total if reader.native else bounds.total * 5 // 4
     slots = _bucket(min(longest + room, bounds.context), 64, bounds.context)
-    parts, state = _begin(parts, slots, *_histories(rows, bounds.total, sampling))
+    parts = unroll(parts)
+    state = _begin(parts, slots, *_histories(rows, bounds.total, sampling))
     # What crosses a turn must be read anew, so that the device takes nothing back.
     learns = guesses.learns and not bounds.turns
     taught = guesses.taught if learns else {}
@@ -176,15 +178,12 @@ def _run(parts, reader, rows, guesses, rules, bounds, sampling, key, on_text) ->
 
 def _worth_a_block(rows, lines, flights, bounds) -> bool:
     """Whether some row has steps to take that no block under way will take."""
+    if not flights:
+        return True
     under_way = sum(flight.count for flight in flights)
-    return (
-        not flights
-        or len(flights) < 2
-        and any(
-            line.due or len(row.tokens) + under_way < bounds.total
-            for line, row in zip(lines, rows)
-            if row.reason is None
-        )
+    going = [pair for pair in zip(lines, rows) if pair[1].reason is None]
+    return len(flights) < 2 and any(
+        line.due or len(row.tokens) + under_way < bounds.total for line, row in going
     )
 
 

@@ -150,18 +150,18 @@ def stop_ids(
     Raises:
       ValueError: an extra token that the target does not have.
     """
-    known = target.get_vocab()
+    index_of = target.backend_tokenizer.token_to_id
     names = [
         token
         for one in (source, target)
         for token in (one.eos_token, one.bos_token)
         if token is not None
     ]
-    found = {known[name] for name in names if name in known}
+    found = {index for name in names if (index := index_of(name)) is not None}
     if chat and (turn := end_of_turn(target)) is not None:
         found.add(turn)
     for one in extra:
-        index = known.get(one) if isinstance(one, str) else int(one)
+        index = index_of(one) if isinstance(one, str) else int(one)
         if index is None or not 0 <= index < vocabulary:
             raise ValueError(f"the target has no token {one!r} to stop at.")
         found.add(index)

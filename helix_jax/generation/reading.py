@@ -11,10 +11,11 @@ What a reading is, whatever tokens led to it:
   them, and as U+FFFD where it has not.
 
 So that a long text need not be encoded anew for each token, the ids are kept up to the
-last place between a visible ASCII character and a space with an ASCII letter behind it.
-Where no token of the vocabulary reaches across such a place, merges and Viterbi paths
-do not either, and every pre-tokenizer that we know splits there; `make_reader` tries it
-on a few texts, and does without where either fails.
+last place between a visible ASCII character and a space with an ASCII letter behind it,
+or between an ASCII letter and punctuation other than an apostrophe. Where no token of
+the vocabulary reaches across such a place, merges and Viterbi paths do not either, and
+every pre-tokenizer that we know splits there; `make_reader` tries it on a few texts,
+and does without the places where either fails.
 
 A native reading has no source tokenizer to satisfy: chosen tokens are read as they are.
 """
@@ -22,6 +23,7 @@ A native reading has no source tokenizer to satisfy: chosen tokens are read as t
 import codecs
 import json
 import re
+import string
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -31,9 +33,12 @@ from tokenizers import Tokenizer
 
 from helix_jax.text.token_bytes import TokenBytes, token_bytes
 
-# A visible character, then a space and a letter; over bytes and over text alike.
-SPLIT = re.compile(r"[!-~](?= [A-Za-z])")
-_PROBES = (("The cat", " sat"), ("Is it 3.5%", " x"), ("\n\t we're", " Done, é 12\n"))
+_BEFORE_WORD = r"[!-~](?= [A-Za-z])"
+_WORD_PROBES = (
+    ("The cat", " sat"), ("Is it 3.5%", " x"), ("\n\t we're", " Done, é 12\n")
+)  # fmt: skip
+_PUNCTUATION = string.punctuation.replace("'", "")
+_BEHIND = ("", "x", "X 1", " x", "  ", "1", "\n", ".", "'s")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -45,7 +50,7 @@ class Reader(NamedTuple):
       first: encodes a text from its beginning.
       inside: encodes a text that stands behind another one: no dummy space.
       byte_ids: [256] the source's single-byte tokens, -1 where there is none.
-      splits: ids before the places of `SPLIT` stay as they are.
+      splits: matches end where ids before stay as they are; None: nowhere.
       native: chosen tokens are read as they are.
     """
 
@@ -53,7 +58,7 @@ class Reader(NamedTuple):
     first: Callable[[str], tuple[int, ...]]
     inside: Callable[[str], tuple[int, ...]]
     byte_ids: np.ndarray
-    splits: bool
+    splits: re.Pattern | None
     native: bool
 
 
@@ -110,14 +115,22 @@ def extend(reader: Reader, reading: Reading, token: int) -> Reading:
     """The reading with one more target token behind its text."""
     piece = reader.pieces[token] if token < len(reader.pieces) else None
     text, pending = append_bytes(reading.pending, piece or b"")
-    longer = reading._replace(text=reading.text + text, pending=pending)
+    _, prefix, behind, before, _, start, fixed = reading
+    longer = Reading(
+        reading.ids, prefix, behind, before + text, pending, start, fixed
+    )  # fmt: skip
     if reader.native:
         return longer._replace(ids=[*reading.ids, token])
-    return _read_tail(reader, longer)
+    return _read_tail(reader, longer, len(before))
 
 
 def append_bytes(pending: bytes, piece: bytes) -> tuple[str, bytes]:
     """Whole characters of pending + piece, and the bytes of an unfinished one."""
+    if not pending:
+        try:
+            return piece.decode(), b""
+        except UnicodeDecodeError:
+            pass
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text = decoder.decode(pending + piece)
     return text, decoder.getstate()[0]
@@ -130,31 +143,32 @@ def read_whole(reader: Reader, reading: Reading) -> list[int]:
     return [*reading.prefix, *encode(reading.text + known), *unfinished]
 
 
-def _read_tail(reader: Reader, reading: Reading) -> Reading:
-    start, fixed, text = reading.start, reading.fixed, reading.text
+def _read_tail(reader: Reader, reading: Reading, known: int = 0) -> Reading:
+    """The ids of a reading, of whose text `known` characters were read before."""
+    ids, prefix, behind, text, pending, start, fixed = reading
+    ids = ids[:fixed]
+    encode = reader.inside if behind or start > 0 else reader.first
     place = None
     if reader.splits:
-        for match in SPLIT.finditer(text, start):
+        # A place that was not seen before lies behind, or across, the end before.
+        for match in reader.splits.finditer(text, max(start, known - 2)):
             place = match.end()
     if place is not None:
-        fixed_ids = _encode_from(reader, reading, start, text[start:place])
-        ids = [*reading.ids[:fixed], *fixed_ids]
-        start, fixed = place, len(ids)
+        ids += encode(text[start:place])
+        start, fixed, encode = place, len(ids), reader.inside
+    if pending:
+        last, unfinished = _unfinished(reader, pending)
+        ids += encode(text[start:] + last)
+        ids += unfinished
     else:
-        ids = reading.ids[:fixed]
-    known, unfinished = _unfinished(reader, reading.pending)
-    ids += _encode_from(reader, reading, start, text[start:] + known)
-    ids += unfinished
-    return reading._replace(ids=ids, start=start, fixed=fixed)
-
-
-def _encode_from(reader, reading, start, text):
-    encode = reader.inside if reading.behind or start > 0 else reader.first
-    return encode(text)
+        ids += encode(text[start:])
+    return Reading(ids, prefix, behind, text, pending, start, fixed)
 
 
 def _unfinished(reader: Reader, pending: bytes) -> tuple[str, list[int]]:
     """What stands for the bytes of an unfinished character: text, or ids."""
+    if not pending:
+        return "", []
     ids = [int(reader.byte_ids[byte]) for byte in pending]
     return (_REPLACEMENT, []) if min(ids, default=0) < 0 else ("", ids)
 
@@ -199,9 +213,21 @@ def _without_dummy_space(record: str) -> str:
     return json.dumps(whole | changed)
 
 
-def _splits(table: TokenBytes, first: Callable, inside: Callable) -> bool:
-    """Whether ids before the places of `SPLIT` do not depend on what follows."""
-    across = re.compile(rb"[!-~] ")
-    if any(piece is not None and across.search(piece) for piece in table.pieces):
-        return False
-    return all(first(a + b) == first(a) + inside(b) for a, b in _PROBES)
+def _splits(table: TokenBytes, first: Callable, inside: Callable) -> re.Pattern | None:
+    """Places before which ids do not depend on what follows."""
+    joined = b"\xff".join(piece for piece in table.pieces if piece is not None)
+    crossed = {pair[1:] for pair in re.findall(rb"[A-Za-z][!-/:-@[-`{-~]", joined)}
+
+    def parts(probes) -> bool:
+        return all(first(a + b) == first(a) + inside(b) for a, b in probes)
+
+    marks = [
+        mark
+        for mark in _PUNCTUATION
+        if mark.encode() not in crossed
+        and parts((text, mark + end) for text in ("ab", " Zq") for end in _BEHIND)
+    ]
+    kinds = [f"[A-Za-z](?=[{re.escape(''.join(marks))}])"] if marks else []
+    if not re.search(rb"[!-~] ", joined) and parts(_WORD_PROBES):
+        kinds.append(_BEFORE_WORD)
+    return re.compile("|".join(kinds)) if kinds else None

@@ -140,6 +140,8 @@ def _finish(row: Row, reason: str) -> None:
 
 def _stop_place(row: Row, before: int, stop_strings: Sequence[str]) -> int | None:
     """Where the first stop string stands that ends behind character `before`."""
+    if not stop_strings:
+        return None
     text = row.reading.text
     places = [
         text.find(stop, max(row.begin, before + 1 - len(stop))) for stop in stop_strings

@@ -5,13 +5,15 @@ this. Caches have no holes: the slots that padding took are given back, so a row
 slot is the number of its tokens.
 """
 
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from helix_jax.generation.stitch import (
+    Part,
     Stitch,
     StitchCache,
     empty_stitch_cache,
@@ -19,7 +21,7 @@ from helix_jax.generation.stitch import (
     run_stitch,
 )
 from helix_jax.models import rewind
-from helix_jax.models.cache import unstack
+from helix_jax.models.cache import unstack_layers, unstack_tables
 from helix_jax.types import Array
 
 # Models no larger than this are run layer by layer, without a loop: longer to compile,
@@ -52,36 +54,40 @@ class DecodeState(NamedTuple):
     open: Array
 
 
-def begin_state(
-    parts: Stitch, slots: int, history: Array, known: Array
-) -> tuple[Stitch, DecodeState]:
-    """The state before the first token, and the stitch to use with it.
+def unroll(parts: Stitch) -> Stitch:
+    """The stitch, its layers unstacked where they are small; copied once a model."""
+    if _layer_bytes(parts) > UNROLLED_BYTES:
+        return parts
+
+    def apart(part: Part) -> Part:
+        return part.replace(params={**part.params, "layers": _apart(part.params)})
+
+    target = parts.target
+    if target.layer < target.spec.num_layers:
+        target = apart(target)
+    return parts.replace(source=apart(parts.source), target=target)
+
+
+def begin_state(parts: Stitch, slots: int, history: Array, known: Array) -> DecodeState:
+    """The state before the first token.
 
     Args:
-      parts: the stitch.
+      parts: the stitch, from `unroll`.
       slots: source tokens that a row has room for.
       history, known: [B, N] int32 and [B] int32, as in DecodeState.
-
-    Returns:
-      The stitch, its layers unstacked where they are small; the state.
     """
     batch = history.shape[0]
-    source, target = empty_stitch_cache(parts, batch, slots)
-    if _layer_bytes(parts) <= UNROLLED_BYTES:
-        params, source = unstack(parts.source.params, source)
-        parts = parts.replace(source=parts.source.replace(params=params))
-        if target is not None:
-            params, target = unstack(parts.target.params, target)
-            parts = parts.replace(target=parts.target.replace(params=params))
-    state = DecodeState(
-        StitchCache(source, target),
+    cache = empty_stitch_cache(parts, batch, slots)
+    if isinstance(parts.source.params["layers"], tuple):
+        cache = _each(unstack_tables, cache)
+    return DecodeState(
+        cache,
         jnp.zeros((batch, parts.target.spec.vocab_size), jnp.float32),
         jnp.asarray(history, jnp.int32),
         jnp.asarray(known, jnp.int32),
         *jnp.zeros((3, batch), jnp.int32),
         jnp.zeros((batch,), bool),
     )
-    return parts, state
 
 
 def grow(state: DecodeState, slots: int) -> DecodeState:
@@ -144,6 +150,24 @@ def rewind_cache(cache: StitchCache, next_slot: Array) -> StitchCache:
 def _each(change: Callable, cache: StitchCache) -> StitchCache:
     """The change made to the caches of both sides."""
     return StitchCache(*(None if one is None else change(one) for one in cache))
+
+
+_copies: dict[tuple[int, ...], tuple[list[weakref.ref], tuple]] = {}
+
+
+def _apart(params: Mapping) -> tuple[dict, ...]:
+    """The layers unstacked; kept for as long as the weights that they are a copy of."""
+    leaves = jax.tree.leaves(params["layers"])
+    if not all(isinstance(leaf, jax.Array) for leaf in leaves):
+        return _unstack(params["layers"])  # others may change in place
+    key = tuple(map(id, leaves))
+    if key not in _copies:
+        refs = [weakref.ref(leaf, lambda _: _copies.pop(key, None)) for leaf in leaves]
+        _copies[key] = refs, _unstack(params["layers"])
+    return _copies[key][1]
+
+
+_unstack = jax.jit(unstack_layers)
 
 
 def _layer_bytes(parts: Stitch) -> int:

@@ -19,7 +19,7 @@ class KeyValueCache(NamedTuple):
     """Keys and values of every layer.
 
     Attributes:
-      keys, values: [L, B, K, S, D_head]; or L tables apart (`unstack`).
+      keys, values: [L, B, K, S, D_head]; or L tables apart (`unstack_tables`).
       mask: [B, S] bool, slots that hold a token.
       positions: [B, S] int32, position of the token in each slot.
       next_slot: [B] int32, where the next token goes.
@@ -114,19 +114,22 @@ def write_layer(table: Array, layer: Array, new: Array, start: Array) -> Array:
     return table.at[layer, rows, :, columns].set(new, mode="drop", unique_indices=True)
 
 
-def unstack(params: Mapping, cache: KeyValueCache) -> tuple[dict, KeyValueCache]:
-    """Parameters with L trees under "layers", a cache with L tables [B, K, S, D_head].
+def unstack_layers(layers: Mapping) -> tuple[dict, ...]:
+    """L trees of one that has leaves [L, ...], for the "layers" of parameters.
 
-    The forward pass then runs over the layers one by one and not in a loop, which would
-    copy each layer's weights and table for every token: for decoding with small models.
-    The weights of the layers are copied here.
+    With them and the cache's tables apart, the forward pass runs over the layers one by
+    one and not in a loop, which would copy each layer's weights and table for every
+    token: for decoding with small models. The weights are copied here.
     """
-    layers = tuple(
-        jax.tree.map(lambda leaf, n=number: leaf[n], params["layers"])
-        for number in range(len(cache.keys))
+    count = len(jax.tree.leaves(layers)[0])
+    return tuple(
+        jax.tree.map(lambda leaf, n=number: leaf[n], layers) for number in range(count)
     )
-    tables = {"keys": tuple(cache.keys), "values": tuple(cache.values)}
-    return {**params, "layers": layers}, cache._replace(**tables)
+
+
+def unstack_tables(cache: KeyValueCache) -> KeyValueCache:
+    """The cache with L tables [B, K, S, D_head]; see `unstack_layers`."""
+    return cache._replace(keys=tuple(cache.keys), values=tuple(cache.values))
 
 
 def write_apart(

@@ -64,20 +64,23 @@ def test_extended_equals_whole(tokenizer, source, target):
 def test_most_of_a_text_is_kept(tokenizer):
     source = tokenizer("pebble-neox")
     reader = make_reader(source, source, native=False)
-    reading = open_reading(reader, (0,), "the cat sat on the mat " * 20, behind=False)
-    assert len(reading.ids) - reading.fixed < 8
+    for text in ("the cat sat on the mat ", "x`x`x`", "image_tu_tu_tu", "a-b.c, "):
+        reading = open_reading(reader, (0,), text * 20, behind=False)
+        assert len(reading.ids) - reading.fixed < 8
 
 
 def test_a_vocabulary_that_reaches_across_words_is_read_whole():
-    vocabulary = {character: place for place, character in enumerate("abc def")}
-    core = Tokenizer(models.BPE(vocabulary | {"c ": 7, "c d": 8},
-                                [("c", " "), ("c ", "d")]))  # fmt: skip
+    vocabulary = {character: place for place, character in enumerate("abc def-+")}
+    more = {"c ": 9, "c d": 10, "f-": 11}
+    merges = [("c", " "), ("c ", "d"), ("f", "-")]
+    core = Tokenizer(models.BPE(vocabulary | more, merges))
     core.pre_tokenizer = pre_tokenizers.Split("\n", "isolated")
     own = PreTrainedTokenizerFast(tokenizer_object=core)
     reader = make_reader(own, own, native=False)
-    assert not reader.splits
-    reading = open_reading(reader, (), "abc def", behind=False)
-    assert 8 in reading.ids
+    assert not any(map(reader.splits.search, ("abc def", "abc-def")))
+    assert reader.splits.search("abc+def")
+    reading = open_reading(reader, (), "abc def-", behind=False)
+    assert {10, 11} <= set(reading.ids)
 
 
 def test_bytes_become_characters_when_they_can():
