@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from helix_jax import checks
-from helix_jax.linalg import product, rank_threshold, spectrum_of, wide, wide_dtype
+from helix_jax.linalg import Spectrum, product, rank_threshold, wide
 from helix_jax.ood.classes import class_means
+from helix_jax.ood.rows import row_spectrum, wide_rows
 from helix_jax.types import Array
 
 
@@ -64,16 +64,14 @@ def fit_mahalanobis(
         raise ValueError(f"{who}: penalty must not be negative, got {penalty}.")
     x, means, mean = class_means(who, x, labels, num_classes=num_classes)
     rest = x - jnp.take(means, jnp.asarray(labels), axis=0)
-    around = x - mean
-    within = _whitening(product(rest.T, rest) / x.shape[0], penalty)
-    total = _whitening(product(around.T, around) / x.shape[0], penalty)
+    within, total = (_whitening(row_spectrum(z), penalty) for z in (rest, x - mean))
     present = jnp.all(jnp.isfinite(means), axis=1, keepdims=True)
     centres = product(jnp.where(present, means, mean) - mean, within)
     return Mahalanobis(mean, within, total, jnp.where(present, centres, jnp.inf))
 
 
-def _whitening(covariance: Array, penalty: float) -> Array:
-    values, basis = spectrum_of(covariance)
+def _whitening(spectrum: Spectrum, penalty: float) -> Array:
+    values, basis = spectrum
     damped = values + penalty * jnp.mean(values)
     keep = damped > rank_threshold(values)
     return basis * jnp.where(keep, 1 / jnp.sqrt(jnp.where(keep, damped, 1)), 0)
@@ -104,10 +102,7 @@ def relative_mahalanobis_score(fitted: Mahalanobis, x: Array) -> Array:
 
 
 def _centred(who: str, fitted: Mahalanobis, x: Array) -> Array:
-    checks.require_matrix(who, "x", x)
-    checks.require_width(who, "x", x.shape[1], fitted.mean.shape[0])
-    checks.require_finite(who, "x", x)
-    return jnp.asarray(x).astype(wide_dtype()) - fitted.mean
+    return wide_rows(who, x, width=fitted.mean.shape[0]) - fitted.mean
 
 
 def _nearest(fitted: Mahalanobis, z: Array) -> Array:

@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from helix_jax import checks
-from helix_jax.linalg import product, spectrum_of, wide, wide_dtype
+from helix_jax.linalg import product, wide, wide_dtype
+from helix_jax.ood.rows import row_spectrum, wide_rows
 from helix_jax.probes import Probe, predict_logits
 from helix_jax.types import Array
 
@@ -54,9 +55,7 @@ def fit_vim(probe: Probe, x: Array, *, dimension: int | None = None) -> Vim:
 
     Reference: Wang, Li, Feng, Zhang 2022, arXiv 2203.10807, equations 4 to 6.
     """
-    checks.require_matrix("fit_vim", "x", x)
-    checks.require_width("fit_vim", "x", x.shape[1], probe.kernel.shape[0])
-    checks.require_finite("fit_vim", "x", x)
+    x = wide_rows("fit_vim", x, width=probe.kernel.shape[0])
     checks.require_rows("fit_vim", x.shape[0], 2, "a covariance needs two")
     width = x.shape[1]
     dimension = max(1, 2 * width // 3) if dimension is None else dimension
@@ -67,8 +66,8 @@ def fit_vim(probe: Probe, x: Array, *, dimension: int | None = None) -> Vim:
     kernel, bias = (jnp.asarray(z).astype(wide_dtype()) for z in
                     (probe.kernel, probe.bias))  # fmt: skip
     origin = -product(jnp.linalg.pinv(kernel.T), bias)
-    z = jnp.asarray(x).astype(wide_dtype()) - origin
-    spectrum = spectrum_of(product(z.T, z) / z.shape[0])
+    z = x - origin
+    spectrum = row_spectrum(z)
     residual = spectrum.basis[:, dimension:]
     length = jnp.mean(jnp.linalg.norm(product(z, residual), axis=1))
     largest = jnp.mean(jnp.max(product(z, kernel) + product(origin, kernel) + bias, 1))
@@ -91,10 +90,7 @@ def vim_score(fitted: Vim, x: Array) -> Array:
     Raises:
       ValueError: another width, or NaN.
     """
-    checks.require_matrix("vim_score", "x", x)
-    checks.require_width("vim_score", "x", x.shape[1], fitted.origin.shape[0])
-    checks.require_finite("vim_score", "x", x)
-    x = jnp.asarray(x).astype(wide_dtype())
+    x = wide_rows("vim_score", x, width=fitted.origin.shape[0])
     virtual = jnp.linalg.norm(product(x - fitted.origin, fitted.residual), axis=1)
     logits = predict_logits(fitted.probe, x)
     return fitted.alpha * virtual - jax.nn.logsumexp(logits, axis=-1)

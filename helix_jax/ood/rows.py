@@ -1,0 +1,29 @@
+"""What detectors ask of rows: guards, and the spectrum of their second moment."""
+
+import jax.numpy as jnp
+
+from helix_jax import checks
+from helix_jax.linalg import Spectrum, product, spectrum_of, wide_dtype
+from helix_jax.types import Array
+
+
+def wide_rows(who: str, x: Array, *, width: int) -> Array:
+    """Rows [N, width] in the widest dtype, refused if of another width or not finite.
+
+    Args:
+      who: the caller, for errors.
+      x: [N, width] float.
+      width: that of the fitted detector.
+
+    Raises:
+      ValueError: another width, or NaN.
+    """
+    checks.require_matrix(who, "x", x)
+    checks.require_width(who, "x", x.shape[1], width)
+    checks.require_finite(who, "x", x)
+    return jnp.asarray(x).astype(wide_dtype())
+
+
+def row_spectrum(rows: Array) -> Spectrum:
+    """Spectrum of the mean of z z' over rows z, given as [N, D]."""
+    return spectrum_of(product(rows.T, rows) / rows.shape[0])
