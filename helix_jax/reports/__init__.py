@@ -12,7 +12,12 @@ from helix_jax.reports.blocks import (
 )
 from helix_jax.reports.page import Section, write_markdown, write_page, write_parts
 from helix_jax.reports.plots import save_figure
-from helix_jax.reports.tables import format_interval, latex_table, markdown_table
+from helix_jax.reports.tables import (
+    format_interval,
+    latex_table,
+    markdown_table,
+    read_interval,
+)
 
 __all__ = [
     "Bars",
@@ -26,6 +31,7 @@ __all__ = [
     "latex_table",
     "load_blocks",
     "markdown_table",
+    "read_interval",
     "save_blocks",
     "save_figure",
     "write_markdown",

@@ -33,15 +33,17 @@ class Bars:
     """Groups of bars with intervals.
 
     Attributes:
-      label: of the vertical axis, with its unit.
+      label: of the values, with their unit.
       groups: names along the axis.
-      series: name -> (value, low, high) of each group.
+      series: name -> (value, low, high) of each group; NaN leaves a bar out.
+      references: name -> value of a line across, such as a ceiling or chance.
     """
 
     title: str
     label: str
     groups: Sequence[str]
     series: Mapping[str, Sequence[Interval]]
+    references: Mapping[str, float] = dataclasses.field(default_factory=dict)
     note: str = ""
 
 
@@ -54,6 +56,7 @@ class Matrix:
       label: what the numbers are.
       marks: of each cell, written behind its number, such as "*"; empty for none.
       limits: ends of the colour scale.
+      row_label, column_label: what the names are.
     """
 
     title: str
@@ -63,6 +66,8 @@ class Matrix:
     values: Sequence[Sequence[float]]
     marks: Sequence[Sequence[str]] = ()
     limits: tuple[float, float] = (0.0, 1.0)
+    row_label: str = ""
+    column_label: str = ""
     note: str = ""
 
 
@@ -75,6 +80,7 @@ class Curves:
       series: name -> points (x, y) or (x, y, low, high).
       log_x, log_y: logarithmic axes.
       diagonal: also draw y = x, the chance line of an ROC curve.
+      marks: name -> x of an upright line.
     """
 
     title: str
@@ -84,6 +90,7 @@ class Curves:
     log_x: bool = False
     log_y: bool = False
     diagonal: bool = False
+    marks: Mapping[str, float] = dataclasses.field(default_factory=dict)
     note: str = ""
 
 

@@ -31,7 +31,7 @@ th, td { padding: .2rem .9rem .2rem 0; }
 td { max-width: 34rem; border-bottom: 1px solid #ddd; }
 td.short { white-space: nowrap; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-svg { max-width: 100%; height: auto; }
+figure { margin: .6rem 0; } svg { max-width: 100%; height: auto; }
 .note { color: #444; font-size: .9rem; } summary { font-size: .8rem; color: #444; }
 blockquote { margin: .3rem 0 .6rem; padding-left: .8rem; border-left: 3px solid #bbb;
              white-space: pre-wrap; overflow-wrap: anywhere; font-size: .9rem;
@@ -135,11 +135,14 @@ def _html_block(block: Block) -> str:
 
 def _html_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     require_rectangle(header, rows)
+    columns = zip(header, *([show_cell(cell) for cell in row] for row in rows))
+    widths = [max(map(len, column)) for column in columns]
+    whole = 34 if sum(widths) <= 125 else 20  # a wide table breaks its longer cells
     kinds = ["" if left else ' class="number"' for left in text_columns(header, rows)]
     head = "".join(f"<th{k}>{_text(n)}</th>" for k, n in zip(kinds, header))
     body = "\n".join(
         "<tr>"
-        + "".join(_html_cell(kind, value) for kind, value in zip(kinds, row))
+        + "".join(_html_cell(kind, value, whole) for kind, value in zip(kinds, row))
         + "</tr>"
         for row in rows
     )
@@ -149,9 +152,9 @@ def _html_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     )
 
 
-def _html_cell(kind: str, value: object) -> str:
+def _html_cell(kind: str, value: object, whole: int) -> str:
     text = show_cell(value)
-    if not kind and len(text) < 34:  # an interval, a name: kept on one line
+    if not kind and len(text) < whole:  # an interval, a name: kept on one line
         kind = ' class="short"'
     return f"<td{kind}>{_text(text)}</td>"
 

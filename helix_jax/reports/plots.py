@@ -4,6 +4,7 @@ Every series has a colour and, for print in black and white, a hatch or a marker
 dash of its own.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ from helix_jax.reports.blocks import Bars, Block, Curves, Matrix
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#999999", "#56B4E9", "#E69F00",
            "#000000")  # fmt: skip
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "---", "ooo", "+++")
-MARKERS = "osD^vP*X"
+MARKERS = "osD^vP*X<>hp"
 DASHES = ("-", "--", "-.", ":")
+REFERENCES = ("--", ":", "-.", (0, (8, 3)))
+STANDING = 6  # groups of bars that stand; more lie, so that their names fit
+FEW = 16  # points of a curve whose intervals are drawn one by one
 
 
 def draw(block: Block, *, titled: bool = True) -> Any:
@@ -55,32 +59,47 @@ def _dateless(path: Path) -> dict[str, None]:
 
 
 def _bars(block: Bars) -> Any:
-    figure, axes = _figure(width=2.0 + 1.6 * len(block.groups), height=3.8)
-    width = 0.8 / len(block.series)
+    groups, series = len(block.groups), len(block.series)
+    lying = groups > STANDING
+    if lying:
+        figure, axes = _figure(width=7.5, height=0.8 + groups * (0.14 * series + 0.12))
+    else:
+        figure, axes = _figure(width=min(10.0, 2.0 + 1.6 * groups), height=3.4)
+    places, thickness = np.arange(groups), min(0.8 / series, 0.5)
     for number, (name, values) in enumerate(block.series.items()):
         value, low, high = np.array(values, float).T
-        middle = (len(block.series) - 1) / 2
-        axes.bar(
-            np.arange(len(block.groups)) + (number - middle) * width,
+        errors = np.abs(np.stack([value - low, high - value]))
+        drawn = (axes.barh if lying else axes.bar)(
+            places + (number - (series - 1) / 2) * thickness,
             value,
-            width * 0.92,
-            yerr=np.abs(np.stack([value - low, high - value])),
+            thickness * 0.92,
             color=COLOURS[number % len(COLOURS)],
-            hatch=HATCHES[number % len(HATCHES)],
+            hatch=_own(HATCHES, number),
             edgecolor="white",
             label=name,
-            error_kw={"elinewidth": 0.8},
+            error_kw={"elinewidth": 0.9},
+            **{"xerr" if lying else "yerr": errors},
         )
-    axes.set_xticks(np.arange(len(block.groups)), block.groups)
-    axes.set_ylabel(block.label)
-    _legend(axes)
+        _edge_white(drawn.errorbar[2])
+    across = axes.axvline if lying else axes.axhline
+    for number, (name, value) in enumerate(block.references.items()):
+        across(value, color="black", linewidth=1, linestyle=REFERENCES[number % 4],
+               label=name)  # fmt: skip
+    if lying:
+        axes.set_yticks(places, block.groups)
+        axes.set_ylim(groups - 0.5, -0.5)
+        axes.set_xlabel(block.label)
+    else:
+        axes.set_xticks(places, block.groups)
+        axes.set_ylabel(block.label)
+    _legend(figure, axes)
     return figure
 
 
 def _matrix(block: Matrix) -> Any:
     values = np.array(block.values, float)
     height, width = values.shape
-    figure, axes = _figure(width=1.8 + 0.9 * width, height=1.2 + 0.5 * height)
+    figure, axes = _figure(width=2.2 + 0.9 * width, height=1.2 + 0.5 * height)
     low, high = block.limits
     image = axes.imshow(values, vmin=low, vmax=high, cmap="Blues", aspect="auto")
     for row, column in np.ndindex(height, width):
@@ -93,47 +112,104 @@ def _matrix(block: Matrix) -> Any:
             column, row, f"{number:.2f}{mark}", ha="center", va="center",
             color="white" if dark else "black",
         )  # fmt: skip
-    axes.set_xticks(range(width), block.columns, rotation=20, ha="right")
+    turned = {"rotation": 20, "ha": "right"} if max(map(len, block.columns)) > 9 else {}
+    axes.set_xticks(range(width), block.columns, **turned)
     axes.set_yticks(range(height), block.rows)
+    axes.set_xlabel(block.column_label)
+    axes.set_ylabel(block.row_label)
     figure.colorbar(image, shrink=0.8, label=block.label)
     return figure
 
 
 def _curves(block: Curves) -> Any:
-    figure, axes = _figure(width=5.6, height=3.8)
+    figure, axes = _figure(width=4.8 if block.diagonal else 6.4, height=4.0)
+    axes.set_xscale("log" if block.log_x else "linear")
+    axes.set_yscale("log" if block.log_y else "linear")
     for number, (name, points) in enumerate(block.series.items()):
         columns = np.array(points, float).T
-        colour = COLOURS[number % len(COLOURS)]
+        style = {"color": COLOURS[number % len(COLOURS)]}
+        if len(columns) == 4 and len(points) <= FEW:
+            style["transform"] = _beside(axes, number, len(block.series))
         axes.plot(
             *columns[:2],
-            color=colour,
-            linestyle=DASHES[number % len(DASHES)],
+            linestyle=_own(DASHES, number),
             marker=MARKERS[number % len(MARKERS)],
             markevery=max(1, len(points) // 12),
-            markersize=4,
+            markersize=5,
             linewidth=1.4,
             label=name,
+            **style,
         )
         if len(columns) == 4:
-            axes.fill_between(
-                columns[0], columns[2], columns[3], color=colour, alpha=0.15,
-                linewidth=0,
-            )  # fmt: skip
+            _intervals(axes, *columns, **style)
+        for y in columns[1:]:  # a curve that was moved does not count by itself
+            axes.update_datalim(np.stack([columns[0], y], axis=1))
+    axes.autoscale_view()
     if block.diagonal:
-        axes.plot([0, 1], [0, 1], color="#777777", linewidth=0.8, label="chance")
+        axes.set_aspect("equal")
+        axes.plot([0, 1], [0, 1], color="black", linestyle=":", linewidth=1,
+                  label="chance")  # fmt: skip
+    for number, (name, x) in enumerate(block.marks.items()):
+        axes.axvline(x, color="black", linewidth=1, linestyle=REFERENCES[number % 4],
+                     label=name)  # fmt: skip
     if block.log_x:
-        axes.set_xscale("log")
+        _plain_ticks(axes.xaxis, *axes.get_xlim())
     if block.log_y:
-        axes.set_yscale("log")
+        _plain_ticks(axes.yaxis, *axes.get_ylim())
     axes.set_xlabel(block.x_label)
     axes.set_ylabel(block.y_label)
-    _legend(axes)
+    _legend(figure, axes)
     return figure
 
 
-def _legend(axes: Any) -> None:
-    axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper left",
-                bbox_to_anchor=(0, -0.16))  # fmt: skip
+def _intervals(axes: Any, x: Any, y: Any, low: Any, high: Any, **style: Any) -> None:
+    """A line at each of a few points, else a band."""
+    if len(x) > FEW:
+        axes.fill_between(x, low, high, alpha=0.15, linewidth=0, **style)
+        return
+    errors = np.abs(np.stack([y - low, high - y]))
+    axes.errorbar(x, y, errors, fmt="none", elinewidth=0.8, capsize=2, **style)
+
+
+def _beside(axes: Any, number: int, series: int) -> Any:
+    """Moves a series by some points, so that its intervals are not behind others."""
+    from matplotlib.transforms import ScaledTranslation
+
+    points = (number - (series - 1) / 2) * min(3.0, 20 / series)
+    scale = axes.figure.dpi_scale_trans
+    return axes.transData + ScaledTranslation(points / 72, 0, scale)
+
+
+def _edge_white(lines: Any) -> None:
+    """Dark lines stay visible on dark bars."""
+    from matplotlib.patheffects import withStroke
+
+    for one in lines:
+        one.set_path_effects([withStroke(linewidth=2.4, foreground="white")])
+
+
+def _plain_ticks(axis: Any, low: float, high: float) -> None:
+    """Within three decades a logarithmic axis has plain numbers at 1, 2 and 5."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    if high < 1000 * low:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
+
+
+def _own(styles: Sequence[str], number: int) -> str:
+    """The style of a series; another one where its colour comes again."""
+    return styles[(number + number // len(COLOURS)) % len(styles)]
+
+
+def _legend(figure: Any, axes: Any) -> None:
+    """Names below the axes, where there are several."""
+    names = axes.get_legend_handles_labels()[1]
+    if len(names) < 2:
+        return
+    figure.set_figheight(figure.get_figheight() + 0.18 * -(-len(names) // 2))
+    figure.legend(frameon=False, fontsize=8, ncols=2, loc="outside lower left")
 
 
 def _figure(*, width: float, height: float) -> tuple[Any, Any]:
@@ -146,7 +222,7 @@ def _figure(*, width: float, height: float) -> tuple[Any, Any]:
             "plots need matplotlib; install it with: pip install 'helix_jax[plots]'"
         ) from error
     matplotlib.rcParams["svg.hashsalt"] = "helix_jax"  # ids in an SVG: always the same
-    figure = Figure(figsize=(width, height), dpi=150)
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,5 +1,6 @@
 """Tables as Markdown and LaTeX."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 
@@ -81,12 +82,26 @@ def latex_table(
     return "\n".join(parts)
 
 
+def read_interval(
+    summary: Mapping[str, float], name: str, *, scale: float = 1
+) -> list[float]:
+    """[value, low, high] of a summary's name, name_low, name_high; NaN where absent."""
+    ends = (summary.get(f"{name}{end}") for end in ("", "_low", "_high"))
+    return [math.nan if end is None else scale * end for end in ends]
+
+
 def format_interval(
-    summary: Mapping[str, float], name: str, *, scale: float = 100
+    summary: Mapping[str, float], name: str, *, scale: float = 100, digits: int = 1
 ) -> str:
-    """ "91.2 [90.1, 92.3]" from a summary's name, name_low and name_high."""
-    value, low, high = (summary[f"{name}{end}"] for end in ("", "_low", "_high"))
-    return f"{scale * value:.1f} [{scale * low:.1f}, {scale * high:.1f}]"
+    """ "91.2 [90.1, 92.3]" from a summary's name, name_low and name_high.
+
+    The value alone where it has no interval, nothing where the name is absent.
+    """
+    value, low, high = read_interval(summary, name, scale=scale)
+    if math.isnan(value):
+        return ""
+    interval = "" if math.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{value:.{digits}f}{interval}"
 
 
 def show_cell(value: object) -> str:

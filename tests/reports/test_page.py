@@ -20,6 +20,7 @@ from helix_jax.reports import (
     load_blocks,
     save_blocks,
 )
+from helix_jax.reports.plots import draw
 
 BLOCKS = [
     Table(
@@ -30,8 +31,18 @@ BLOCKS = [
         "accuracy, %",
         ["p", "q"],
         {"s": [(1, 0.5, 2), (3, 2, 4)], "t": [(2, 1, 3), (1, 1, 1)]},
+        {"chance": 1.5},
     ),
-    Matrix("CKA", "CKA", ["a", "b"], ["c"], [[0.5], [math.nan]], marks=[["*"], [""]]),
+    Matrix(
+        "CKA",
+        "CKA",
+        ["a", "b"],
+        ["c"],
+        [[0.5], [math.nan]],
+        marks=[["*"], [""]],
+        row_label="cut",
+        column_label="entry",
+    ),
     Curves(
         "ROC",
         "false positives",
@@ -41,6 +52,7 @@ BLOCKS = [
             "band": [(0, 0, 0, 0.1), (1, 1, 0.9, 1)],
         },
         diagonal=True,
+        marks={"plateau": 0.5},
     ),
     Samples("Texts", [{"prompt": "Once <upon>\na time", "mapped": "there was"}]),
 ]
@@ -96,6 +108,32 @@ def test_numpy_values_are_plain_numbers_on_disk(tmp_path):
     save_blocks(tmp_path, [Table("t", ["a", "b", "c"], rows)])
     (tmp_path / "DONE").touch()
     assert load_blocks(tmp_path)[0].rows == [["a", 0.5, 3]]
+
+
+def test_many_groups_lie_and_keep_their_names():
+    missing = (math.nan,) * 3
+    groups = [f"method {number}" for number in range(9)]
+    series = {"fitted": [(1, 0.5, 2)] * 9, "control": [missing] * 8 + [(0, -1, 1)]}
+    figure = draw(Bars("Bars", "R2", groups, series))
+    (axes,) = figure.axes
+    assert [one.get_text() for one in axes.get_yticklabels()] == groups
+    assert axes.get_xlabel() == "R2"
+    assert axes.yaxis_inverted()
+
+
+def test_ticks_of_a_short_logarithmic_axis_are_plain_numbers():
+    points = [(100, 0.5, 0.4, 0.6), (480, 0.4, 0.3, 0.5), (900, 0.3, 0.2, 0.4)]
+    figure = draw(Curves("C", "texts", "loss", {"ridge": points}, log_x=True))
+    figure.canvas.draw()
+    shown = {one.get_text() for one in figure.axes[0].get_xticklabels()}
+    assert {"100", "200", "500"} <= shown
+
+
+def test_every_series_looks_different():
+    series = {str(number): [(0, number), (1, number)] for number in range(20)}
+    lines = draw(Curves("C", "x", "y", series)).axes[0].lines
+    looks = {(one.get_color(), one.get_linestyle(), one.get_marker()) for one in lines}
+    assert len(looks) == 20
 
 
 def test_a_run_without_blocks_shows_its_summary(tmp_path):

@@ -1,8 +1,15 @@
 """Tables as Markdown and LaTeX, and intervals."""
 
+import math
+
 import pytest
 
-from helix_jax.reports import format_interval, latex_table, markdown_table
+from helix_jax.reports import (
+    format_interval,
+    latex_table,
+    markdown_table,
+    read_interval,
+)
 
 
 def test_a_table_lines_up():
@@ -32,3 +39,8 @@ def test_latex_escapes_its_own_marks():
 def test_an_interval_is_shown_in_percent():
     summary = {"x": 0.912, "x_low": 0.9, "x_high": 0.93}
     assert format_interval(summary, "x") == "91.2 [90.0, 93.0]"
+    assert format_interval(summary, "x", scale=1, digits=2) == "0.91 [0.90, 0.93]"
+    assert format_interval({"x": 0.5, "x_low": None}, "x") == "50.0"
+    assert format_interval(summary, "y") == ""
+    assert read_interval(summary, "x", scale=2) == [1.824, 1.8, 1.86]
+    assert all(map(math.isnan, read_interval(summary, "y")))
