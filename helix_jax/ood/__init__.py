@@ -17,6 +17,7 @@ from helix_jax.ood.metrics import (
     count_scores,
     detection_metrics,
     metrics_of_counts,
+    roc_points,
 )
 from helix_jax.ood.neighbours import NeighbourBank, fit_neighbours, neighbour_score
 from helix_jax.ood.one_class import OneClass, fit_one_class, one_class_score
@@ -52,5 +53,6 @@ __all__ = [
     "neighbour_score",
     "one_class_score",
     "relative_mahalanobis_score",
+    "roc_points",
     "vim_score",
 ]

@@ -98,6 +98,40 @@ def count_scores(known: Any, strange: Any) -> Counts:
     return Counts(scores[::-1], known_counts[::-1], (per_score - known_counts)[::-1])
 
 
+def roc_points(known: Any, strange: Any, *, most: int | None = None) -> np.ndarray:
+    """Corners of the ROC curve, strange rows the positive class.
+
+    The curve has a point for each distinct score, so that rows of one score make a
+    slanted line; points on a straight line between two others are left out.
+
+    Args:
+      known: [N] float, scores of in-distribution rows.
+      strange: [M] float, scores of out-of-distribution rows.
+      most: corners to keep, evenly along the curve; None keeps all.
+
+    Returns:
+      [P, 2] float64, the shares of known and of strange rows that are flagged, from
+      (0, 0) to (1, 1).
+
+    Raises:
+      ValueError: as `detection_metrics`, or `most` below 2.
+
+    Reference: Fawcett 2006, "An introduction to ROC analysis", algorithm 1.
+    """
+    if most is not None and most < 2:
+        raise ValueError(f"roc_points: most must be 2 or more, got {most}.")
+    counts = count_scores(known, strange)
+    steps = np.stack([counts.known, counts.strange], axis=1)
+    flagged = np.concatenate([[[0, 0]], np.cumsum(steps, axis=0)])
+    turns = steps[1:, 0] * steps[:-1, 1] != steps[:-1, 0] * steps[1:, 1]
+    points = flagged[np.concatenate([[True], turns, [True]])] / flagged[-1]
+    if most is None or len(points) <= most:
+        return points
+    wanted = np.linspace(0, 2, most)  # a rising curve is as long as both shares
+    places = np.searchsorted(points.sum(axis=1), wanted)
+    return points[np.unique(places.clip(max=len(points) - 1))]
+
+
 def metrics_of_counts(
     known: np.ndarray, strange: np.ndarray, *, rate: float = 0.95
 ) -> DetectionMetrics:

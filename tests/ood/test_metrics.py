@@ -19,6 +19,7 @@ from helix_jax.ood import (
     count_scores,
     detection_intervals,
     detection_metrics,
+    roc_points,
 )
 
 
@@ -87,6 +88,38 @@ def test_auroc_is_the_share_of_pairs_in_order():
     known, strange = sides(3, rows=(40, 30), ties=0)
     pairs = [(b > a) + (a == b) / 2 for a, b in itertools.product(known, strange)]
     assert detection_metrics(known, strange).auroc == pytest.approx(np.mean(pairs))
+
+
+@pytest.mark.parametrize("ties", [None, 1, 0])
+@pytest.mark.parametrize("rows", [(400, 300), (3, 500), (500, 2), (1, 1)])
+def test_the_roc_curve_is_that_of_scikit_learn(rows, ties):
+    known, strange = sides(8, rows=rows, ties=ties)
+    false, true, _ = roc_curve(*labelled(known, strange), drop_intermediate=False)
+    points = roc_points(known, strange)
+    assert {tuple(one) for one in points} <= set(zip(false, true))
+    # Each of its points is on our lines: at the same length along the curve.
+    for column, wanted in enumerate((false, true)):
+        found = np.interp(false + true, points.sum(1), points[:, column])
+        np.testing.assert_allclose(found, wanted, atol=1e-12)
+    area = detection_metrics(known, strange).auroc
+    assert auc(*points.T) == pytest.approx(area, abs=1e-12)
+
+
+def test_a_thinned_roc_curve_keeps_corners_and_ends():
+    known, strange = sides(9, rows=(4000, 3000))
+    whole = {tuple(one) for one in roc_points(known, strange)}
+    thin = roc_points(known, strange, most=200)
+    assert len(whole) > 1000 > 200 >= len(thin) > 180
+    assert {tuple(one) for one in thin} <= whole
+    np.testing.assert_array_equal(thin[[0, -1]], [[0, 0], [1, 1]])
+    area = detection_metrics(known, strange).auroc
+    assert auc(*thin.T) == pytest.approx(area, abs=1e-3)
+    perfect = roc_points(np.arange(50.0), np.arange(50.0, 90.0), most=10)
+    np.testing.assert_array_equal(perfect, [[0, 0], [0, 1], [1, 1]])
+    tied = roc_points(np.zeros(5), np.zeros(3))
+    np.testing.assert_array_equal(tied, [[0, 0], [1, 1]])
+    with pytest.raises(ValueError, match="most must be 2 or more"):
+        roc_points(known, strange, most=1)
 
 
 def test_edges():
