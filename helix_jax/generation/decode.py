@@ -25,6 +25,19 @@ from helix_jax.generation.stitch import Stitch
 from helix_jax.types import Array
 
 
+class Merges(NamedTuple):
+    """Pairs of source tokens that are read as one; a hash table of S x 4 places.
+
+    Attributes:
+      left, right: [S, 4] int32, the pair; -1 where there is none.
+      whole: [S, 4] int32, the one token.
+    """
+
+    left: Array
+    right: Array
+    whole: Array
+
+
 @struct.dataclass
 class Rules:
     """What a block needs to know about the target's vocabulary.
@@ -34,12 +47,14 @@ class Rules:
       lengths: [V] int32, how many of them; 0: only the host knows.
       stops: [V] bool, tokens that end a row.
       suppressed: [V] bool, tokens that are never chosen.
+      merges: what the first token of a guess and the token before it are read as.
     """
 
     guesses: Array
     lengths: Array
     stops: Array
     suppressed: Array
+    merges: Merges
 
 
 class Lessons(NamedTuple):
@@ -98,20 +113,28 @@ class Order(NamedTuple):
 
 
 class Block(NamedTuple):
-    """What a block did.
+    """What a block did, on the host; on the device one array [B, 4 + most] int32.
 
     Attributes:
-      tokens: [B, most] int32, target tokens chosen.
-      count: [B] int32, how many.
+      count: [B] int32, target tokens chosen.
       fed: [B] int32, for how many of them source tokens were fed: all, or all but one.
-      refused: [B] bool, `anew` could not be followed, since the block that the host had
-        not seen took back some of what should be kept; nothing was done.
+      refused: [B] int32, 1: `anew` could not be followed, since the block that the host
+        had not seen took back some of what should be kept; nothing was done.
+      open: [B] int32, 1: the next block goes on with the row without the host.
+      tokens: [B, most] int32, the tokens; what stands behind `count` has no meaning.
     """
 
-    tokens: Array
-    count: Array
-    fed: Array
-    refused: Array
+    count: np.ndarray
+    fed: np.ndarray
+    refused: np.ndarray
+    open: np.ndarray
+    tokens: np.ndarray
+
+
+def unpack_block(packed: Array) -> Block:
+    """The block, when the device is done with it."""
+    host = np.asarray(packed)
+    return Block(*host[:, :4].T, host[:, 4:])
 
 
 def pack_orders(
@@ -142,7 +165,7 @@ def decode_block(
     *,
     sampling: Sampling,
     most: int,
-) -> tuple[DecodeState, Block]:
+) -> tuple[DecodeState, Array]:
     """`count` steps, each one source token a row, and a token chosen where it is due.
 
     A row waits, its last token chosen and not fed, after a stop token, a token without
@@ -161,7 +184,7 @@ def decode_block(
       most: width of the result; static.
 
     Returns:
-      The state; what was done.
+      The state; what was done, for `unpack_block`.
     """
     order = _unpack(orders.rows)
     total, count, unseen = orders.block
@@ -211,8 +234,9 @@ def decode_block(
         slot = state.cache.source.next_slot
         beyond = slot - back + guess.length > order.limit
         ends = rules.stops[token] | (guess.length == 0) | (state.steps >= total)
-        waits = waits | (asks & (ends | beyond))
-        if lessons.last.size:
+        state = state._replace(open=state.open & ~(asks & (ends | beyond)))
+        waits = waits | ~state.open
+        if lessons.last.size or rules.merges.left.size:
             slot = slot - jnp.where(asks & ~waits, back, 0)
             fewest = jnp.minimum(state.fewest, slot)
             state = state._replace(cache=rewind_cache(state.cache, slot), fewest=fewest)
@@ -230,14 +254,29 @@ def decode_block(
     zero = jnp.zeros((batch,), jnp.int32)
     none = jnp.zeros((batch, rules.guesses.shape[1]), jnp.int32)
     guess = _Guess(none, zero, last)
-    state = state._replace(fewest=state.cache.source.next_slot)
+    state = state._replace(fewest=state.cache.source.next_slot, open=active)
     carry = (0, state, seen, out, guess, zero, zero, ~active)
     carry = jax.lax.while_loop(lambda carry: ~jnp.all(carry[-1]), step, carry)
     _, state, _, out, guess, _, part, _ = carry
     chosen = state.steps - first
     fed = chosen - (part < guess.length)
-    state = state._replace(last=guess.last, open=active & (fed == chosen))
-    return state, Block(out, chosen, fed, refused)
+    done = jnp.stack([chosen, fed, refused, state.open], axis=1).astype(jnp.int32)
+    return state._replace(last=guess.last), jnp.concatenate([done, out], axis=1)
+
+
+def find_merge(merges: Merges, left: Array, right: Array) -> Array:
+    """The token that each pair is read as, -1 where it is not; all [B] int32."""
+    places = hash_pair(left, right) & np.uint32(len(merges.left) - 1)
+    fits = merges.left[places] == left[:, None]
+    fits &= merges.right[places] == right[:, None]
+    return jnp.max(jnp.where(fits, merges.whole[places], -1), axis=1)
+
+
+def hash_pair(left: Array, right: Array) -> Array:
+    """A number for each pair of tokens, uint32; numpy or jax."""
+    left, right = left.astype(np.uint32), right.astype(np.uint32)
+    mixed = left * np.uint32(0x9E3779B1) ^ right * np.uint32(0x85EBCA77)
+    return mixed ^ (mixed >> np.uint32(15))
 
 
 class _Guess(NamedTuple):
@@ -251,6 +290,11 @@ class _Guess(NamedTuple):
 def _guess(rules, lessons, last, token) -> tuple[_Guess, Array]:
     """What to feed for `token` behind `last`, and how much to take back; all [B]."""
     ids, length, back = rules.guesses[token], rules.lengths[token], 0 * token
+    if rules.merges.left.size:
+        merged = find_merge(rules.merges, last, ids[:, 0])
+        merges = (merged >= 0) & (length > 0)
+        ids = ids.at[:, 0].set(jnp.where(merges, merged, ids[:, 0]))
+        back = merges.astype(back.dtype)
     if lessons.last.size:
         fits = (lessons.last == last[:, None]) & (lessons.token == token[:, None])
         size = lessons.last.size
@@ -258,7 +302,7 @@ def _guess(rules, lessons, last, token) -> tuple[_Guess, Array]:
         known = which < size
         ids = _where(known, lessons.ids[which], ids)
         length = jnp.where(known, lessons.lengths[which], length)
-        back = jnp.where(known, lessons.back[which], 0)
+        back = jnp.where(known, lessons.back[which], back)
     end = jnp.take_along_axis(ids, jnp.maximum(length - 1, 0)[:, None], axis=1)
     return _Guess(ids, length, end[:, 0]), back
 

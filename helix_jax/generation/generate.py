@@ -172,7 +172,7 @@ def generate_ids(
     for name, ids in given.items():
         if any(not 0 <= index < sizes[1] for index in ids):
             raise ValueError(f"generate_ids: {name} must hold ids below {sizes[1]}.")
-    reader = Reader((), tuple, tuple, np.zeros(0), splits=None, native=True)
+    reader = Reader((), (), tuple, tuple, np.zeros(0), splits=None, native=True)
     rows = [
         Row(Reading(list(ids), tuple(ids), False, "", b"", 0, len(ids)), prompt=ids)
         for ids in prompts

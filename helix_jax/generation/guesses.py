@@ -1,6 +1,7 @@
 """Which source tokens probably stand for a target token, to decode ahead of the text.
 
-    fed for a target token: its lesson behind the last source token, else its own bytes
+    fed for a target token: its lesson behind the last source token, else its own bytes,
+    the first token of which is merged with the last source token where it can be
 
 A guess is checked against the text after every block, so a wrong one costs time and
 never changes a result. One that was wrong becomes a lesson: where a word is read anew
@@ -15,13 +16,14 @@ from functools import lru_cache
 import jax
 import numpy as np
 
-from helix_jax.generation.decode import Lessons, Rules
+from helix_jax.generation.decode import Lessons, Merges, Rules, hash_pair
 from helix_jax.generation.reading import Reader
 from helix_jax.types import Array
 
 LONGEST = 16  # source tokens; a target token that needs more waits for the host
 LESSONS = 64  # the newest are kept
 MEMORY = 2048  # target tokens
+MERGES_A_PLACE = 4  # of the hash table; the few that find no room are not guessed
 
 Taught = Mapping[tuple[int, int], tuple[int, tuple[int, ...]]]
 
@@ -35,6 +37,8 @@ class Guesses:
       lengths: [V] int32, how many; 0 where there is no guess.
       alone: the same as tuples.
       written: [V] bool, tokens that stand for bytes.
+      merges: pairs of source tokens that are read as one, on the device.
+      merged: the same as (left, right) -> the one.
       learns: wrong guesses become lessons.
       taught: (last source token, target token) -> how many source tokens are taken
         back, and what is fed then; replaced as a whole, never changed.
@@ -46,10 +50,12 @@ class Guesses:
     lengths: Array
     alone: Sequence[tuple[int, ...]]
     written: np.ndarray
+    merges: Merges
+    merged: Mapping[tuple[int, int], int]
     learns: bool
     taught: Taught = dataclasses.field(default_factory=dict)
-    risk: float = 1 / 16
-    seen: int = 16
+    risk: float = 1 / 256
+    seen: int = 256
 
 
 def make_guesses(reader: Reader, vocabulary: int) -> Guesses:
@@ -72,7 +78,8 @@ def make_guesses(reader: Reader, vocabulary: int) -> Guesses:
     for line, one in zip(ids, found):
         line[: len(one)] = one
     lengths = np.array(list(map(len, found)), np.int32)
-    return Guesses(*jax.device_put((ids, lengths)), found, written, True)
+    tables = jax.device_put((ids, lengths))
+    return Guesses(*tables, found, written, *make_merges(reader), True)
 
 
 @lru_cache(maxsize=8)
@@ -81,7 +88,46 @@ def native_guesses(vocabulary: int) -> Guesses:
     ids, ones = np.arange(vocabulary, dtype=np.int32)[:, None], np.ones(vocabulary)
     tables = jax.device_put((ids, ones.astype(np.int32)))
     alone = [(token,) for token in range(vocabulary)]
-    return Guesses(*tables, alone, ones.astype(bool), False, risk=0)
+    return Guesses(*tables, alone, ones.astype(bool), no_merges(), {}, False, risk=0)
+
+
+def make_merges(reader: Reader) -> tuple[Merges, dict[tuple[int, int], int]]:
+    """Pairs of source tokens whose bytes are a third one's, which is read as itself."""
+    ids = {}
+    for index, piece in enumerate(reader.own_pieces):
+        if piece:
+            ids.setdefault(piece, index)
+    found = [
+        (left, right, whole)
+        for piece, whole in ids.items()
+        if len(piece) > 1 and _is_read_as(reader, piece, whole)
+        for cut in range(1, len(piece))
+        if (left := ids.get(piece[:cut])) is not None
+        and (right := ids.get(piece[cut:])) is not None
+    ]
+    table = np.array(found, np.int32).reshape(-1, 3)
+    size = 1 << max(4, len(table).bit_length())
+    places = hash_pair(table[:, 0], table[:, 1]) & np.uint32(size - 1)
+    order = np.argsort(places, kind="stable")
+    table, places = table[order], places[order]
+    column = np.arange(len(places)) - np.searchsorted(places, places)
+    kept = column < MERGES_A_PLACE
+    merges = np.full((3, size, MERGES_A_PLACE), -1, np.int32)
+    merges[:, places[kept], column[kept]] = table[kept].T
+    pairs = {(left, right): whole for left, right, whole in table[kept].tolist()}
+    return Merges(*jax.device_put(tuple(merges))), pairs
+
+
+def no_merges() -> Merges:
+    """For a reader whose tokens stay as they are."""
+    return Merges(*np.zeros((3, 0, MERGES_A_PLACE), np.int32))
+
+
+def _is_read_as(reader: Reader, piece: bytes, index: int) -> bool:
+    try:
+        return reader.inside(piece.decode()) == (index,)
+    except UnicodeDecodeError:
+        return False
 
 
 def make_rules(
@@ -98,7 +144,7 @@ def make_rules(
     ends[list(stops)] = True
     barred &= ~ends
     barred[list(suppressed)] = True
-    return Rules(guesses.ids, guesses.lengths, ends, barred)
+    return Rules(guesses.ids, guesses.lengths, ends, barred, guesses.merges)
 
 
 def learn(
@@ -132,13 +178,22 @@ def lesson_table(guesses: Guesses, taught: Taught) -> Lessons:
     return jax.device_put(Lessons(last, token, back, ids, lengths))
 
 
-def feeder(guesses: Guesses, taught: Taught) -> Callable[[list[int], int], None]:
+def feeder(
+    guesses: Guesses, taught: Taught, merged: Mapping[tuple[int, int], int]
+) -> Callable[[list[int], int], None]:
     """A function that does to a list of source tokens what the device does for one
     target token, in place."""
 
     def feed(cached: list[int], token: int) -> None:
-        back, ids = taught.get((cached[-1], token), (0, guesses.alone[token]))
-        cached[len(cached) - back :] = ids
+        last = cached[-1]
+        if (lesson := taught.get((last, token))) is not None:
+            cached[len(cached) - lesson[0] :] = lesson[1]
+            return
+        ids = guesses.alone[token]
+        if ids and (whole := merged.get((last, ids[0]))) is not None:
+            cached[-1:] = whole, *ids[1:]
+        else:
+            cached += ids
 
     return feed
 

@@ -18,19 +18,20 @@ import jax
 import numpy as np
 
 from helix_jax.generation.decode import (
-    Block,
     Order,
     Rules,
     decode_block,
     pack_orders,
+    unpack_block,
 )
 from helix_jax.generation.guesses import (
+    MEMORY,
     Guesses,
-    Taught,
     count_failures,
     feeder,
     learn,
     lesson_table,
+    no_merges,
 )
 from helix_jax.generation.reading import Reader, read_whole
 from helix_jax.generation.rows import (
@@ -56,7 +57,7 @@ from helix_jax.types import Array
 LEAST, MOST, STREAMED = 2, 32, 8  # tokens a block; at most, where somebody watches
 CHUNK = 512  # tokens of a prompt that are fed at once
 QUEUE = 8  # source tokens that a row may be fed in a block before it goes on
-OVERHEAD = 1.0  # of a block, in steps
+OVERHEAD = 0.5  # of a block, in steps
 
 
 def run_rows(
@@ -106,8 +107,8 @@ class _Flight(NamedTuple):
     number: int
     orders: Sequence[Order]
     count: int
-    taught: Taught
-    block: Block
+    follow: Callable[[list[int], int], None]
+    block: Array
 
 
 @dataclasses.dataclass
@@ -127,13 +128,16 @@ class _Line:
 
 def _run(parts, reader, rows, guesses, rules, bounds, sampling, key, on_text) -> None:
     stops = rules.stops
+    # What crosses a turn must be read anew, so that the device takes nothing back.
+    merged = {} if bounds.turns else guesses.merged
+    if bounds.turns:
+        rules = rules.replace(merges=no_merges())
     rules = jax.device_put(rules)
     longest = max(len(row.reading.ids) for row in rows)
     room = bounds.total if reader.native else bounds.total * 5 // 4
     slots = _bucket(min(longest + room, bounds.context), 64, bounds.context)
     parts = unroll(parts)
     state = _begin(parts, slots, *_histories(rows, bounds.total, sampling))
-    # What crosses a turn must be read anew, so that the device takes nothing back.
     learns = guesses.learns and not bounds.turns
     taught = guesses.taught if learns else {}
     lessons = lesson_table(guesses, taught)
@@ -160,7 +164,8 @@ def _run(parts, reader, rows, guesses, rules, bounds, sampling, key, on_text) ->
                     ),
                     sampling=sampling, most=MOST,
                 )  # fmt: skip
-                flights.append(_Flight(number, orders, count, taught, block))
+                follow = feeder(guesses, taught, merged)
+                flights.append(_Flight(number, orders, count, follow, block))
                 for line in lines:
                     line.since, line.due = number if line.due else line.since, False
                 number += 1
@@ -222,7 +227,7 @@ def _check(
     flight, lines, rows, reader, stops, guesses, learns, bounds, on_text
 ) -> None:
     """Take over what a block chose, as far as the text is what was fed."""
-    block, follow = jax.device_get(flight.block), feeder(guesses, flight.taught)
+    block, follow = unpack_block(flight.block), flight.follow
     failed = chosen = 0
     for number, (order, line, row) in enumerate(zip(flight.orders, lines, rows)):
         if row.reason is not None:
@@ -249,8 +254,9 @@ def _check(
         if not counts:
             continue
         chosen += len(tokens)
+        line.due = not (right and block.open[number])
         if row.reason is None and not right:
-            line.due, failed = True, failed + 1
+            failed += 1
             kept = kept_tokens(cached, row.reading.ids, bounds)
             row.repairs += kept < len(cached)
         if on_text is not None:
@@ -265,7 +271,9 @@ def _ahead(guesses: Guesses, rows: int, on_text: Callable | None) -> int:
     holds up the batch, so that the risks of all count.
     """
     most = MOST if on_text is None else STREAMED
-    wanted = math.sqrt(OVERHEAD / max(1.5 * rows * guesses.risk, 1e-6))
+    if not guesses.learns:
+        return most
+    wanted = math.sqrt(OVERHEAD / (1.5 * rows * max(guesses.risk, 1 / MEMORY)))
     return min(most, max(LEAST, round(wanted)))
 
 

@@ -47,6 +47,7 @@ class Reader(NamedTuple):
 
     Attributes:
       pieces: for each target token its bytes, or None.
+      own_pieces: for each source token its bytes, or None.
       first: encodes a text from its beginning.
       inside: encodes a text that stands behind another one: no dummy space.
       byte_ids: [256] the source's single-byte tokens, -1 where there is none.
@@ -55,6 +56,7 @@ class Reader(NamedTuple):
     """
 
     pieces: Sequence[bytes | None]
+    own_pieces: Sequence[bytes | None]
     first: Callable[[str], tuple[int, ...]]
     inside: Callable[[str], tuple[int, ...]]
     byte_ids: np.ndarray
@@ -96,7 +98,7 @@ def make_reader(source: Any, target: Any, *, native: bool) -> Reader:
     first = _encoder(source.backend_tokenizer.to_str())
     inside = _encoder(_without_dummy_space(source.backend_tokenizer.to_str()))
     return Reader(
-        chosen.pieces, first, inside, table.byte_ids,
+        chosen.pieces, table.pieces, first, inside, table.byte_ids,
         _splits(table, first, inside), native,
     )  # fmt: skip
 

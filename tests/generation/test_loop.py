@@ -42,10 +42,10 @@ def test_a_lesson_is_what_differs(guesses):
     learn(guesses, [7, 8, 9], 5, [7, 1, 2])
     assert guesses.taught[9, 5] == (2, (1, 2))
     cached = [3, 8, 9]
-    feeder(guesses, guesses.taught)(cached, 5)
+    feeder(guesses, guesses.taught, {})(cached, 5)
     assert cached == [3, 1, 2]
     cached = [3, 8, 4]  # behind another token its bytes alone
-    feeder(guesses, guesses.taught)(cached, 5)
+    feeder(guesses, guesses.taught, {})(cached, 5)
     assert cached == [3, 8, 4, *guesses.alone[5]]
     table = lesson_table(guesses, {(9, 5): (2, (1, 2))})
     assert (table.last[0], table.token[0], table.back[0]) == (9, 5, 2)
@@ -124,3 +124,22 @@ def test_a_tokenizer_that_cannot_be_split_is_read_whole(pebble, fresh, monkeypat
     monkeypatch.undo()
     reader = make_reader(source, target, native=False)
     assert not reader.splits.search("one two")
+
+
+def test_a_token_without_bytes_changes_nothing(pebble, fresh, monkeypatch):
+    """It adds nothing to the text, so the same logits choose it until the end."""
+    model, tokenizer = pebble("llama")
+    parts, sizes = wild(model, model), (model.spec.vocab_size,) * 2
+    prompts, options = PROMPTS[:2], {"max_new_tokens": 40}
+    usual = generate(parts, tokenizer, tokenizer, prompts, **options)
+    empty = usual[0].tokens[0]
+    reader, _ = generating.reader_tables(tokenizer, tokenizer, sizes, native=False)
+    pieces = [b"" if n == empty else piece for n, piece in enumerate(reader.pieces)]
+    reader = reader._replace(pieces=pieces)
+    tables = reader, make_guesses(reader, sizes[1])
+    monkeypatch.setattr(generating, "reader_tables", lambda *_, **__: tables)
+    found = generate(parts, tokenizer, tokenizer, prompts, **options)
+    assert found[0].tokens == [empty] * 40
+    assert found[0].text == ""
+    if empty not in usual[1].tokens:
+        assert found[1].tokens == usual[1].tokens
