@@ -24,14 +24,8 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments.fit import choose_map, pair_moments
-from experiments.states import (
-    PairOptions,
-    load_side,
-    open_corpus,
-    paired_states,
-    with_stores,
-)
-from experiments.tasks import make_task
+from experiments.states import PairOptions, open_corpus
+from experiments.tasks import SPLITS, open_task
 from helix_jax import assets
 from helix_jax.alignment import AffineMap, apply_map
 from helix_jax.attacks import (
@@ -42,7 +36,7 @@ from helix_jax.attacks import (
 )
 from helix_jax.attacks.setting import HEADER, Finding, Setting
 from helix_jax.errors import RunError
-from helix_jax.reports import markdown_table
+from helix_jax.reports import Table, markdown_table, save_blocks
 from helix_jax.runs import (
     finish_run,
     is_done,
@@ -52,9 +46,12 @@ from helix_jax.runs import (
     write_atomically,
 )
 from helix_jax.runs.program import start_program
-from helix_jax.text.corpus import require_labels
 
-SPLITS = ("fit", "select", "test")
+NOTE = (
+    "Unprotected: the control, where each attack must succeed; guarded: the profile of "
+    "the run; chance: correlations with shuffled truth, their middle 95%, or what a "
+    "guess without the answers has. Intervals of rates are 95%."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +96,7 @@ def run(config: AttackConfig) -> dict[str, float]:
         rows += found.rows
     text = markdown_table(HEADER, rows)
     write_atomically(table, text + "\n")
+    save_blocks(directory.folder, [Table("Attacks", HEADER, rows, note=NOTE)])
     print(text)
     return finish_run(directory, {f"attack/{k}": v for k, v in summary.items()})
 
@@ -140,17 +138,13 @@ def planted(config: AttackConfig) -> Setting:
 
 def real(config: AttackConfig) -> Setting:
     """The target's probe, the source's mapped states, and both sides' states."""
-    names = (config.source, config.target)
     if not config.source:
-        names = [str(assets.model_path(n)) for n in ("pebble-llama", "pebble-neox")]
-    options, corpus = with_stores(config), open_corpus(config)
-    classes = require_labels(corpus)
-    sides = [
-        load_side(name, options, layer=layer)
-        for name, layer in zip(names, (config.source_layer, config.target_layer))
-    ]
-    pairs = {s: paired_states(*sides, corpus, s, options) for s in SPLITS}
-    task = make_task(pairs, classes)
+        config = dataclasses.replace(
+            config, source=str(assets.model_path("pebble-llama")),
+            target=str(assets.model_path("pebble-neox")),
+        )  # fmt: skip
+    opened = open_task(config, open_corpus(config))
+    task, pairs = opened.task, opened.pairs
     chosen = choose_map({split: pair_moments(pair) for split, pair in pairs.items()})
     mapped = np.concatenate(
         [np.asarray(apply_map(chosen.fit.map, task.x[s])) for s in SPLITS[1:]]

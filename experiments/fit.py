@@ -6,7 +6,8 @@ r"""An affine map from one model's states to another's, with its controls.
 Fits ridge maps for a path of penalties on the fit split, chooses the penalty on the
 select split, scores on the test split, and writes WORKDIR/map. Beside the fitted map
 stand the maps that know nothing of the pairing: the mean, a random rotation, and ridge
-on shuffled pairs; all should be near or below zero.
+on shuffled pairs; all should be near or below zero. Intervals of R2 are bootstraps over
+documents.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from experiments.fits import r2_interval, with_ends
 from experiments.states import (
     PairOptions,
     open_corpus,
@@ -36,10 +38,27 @@ from helix_jax.alignment import (
     select_penalty,
 )
 from helix_jax.errors import RunError
-from helix_jax.reports import markdown_table
+from helix_jax.linalg import spectrum_of
+from helix_jax.reports import (
+    Block,
+    Curves,
+    Table,
+    format_interval,
+    markdown_table,
+    save_blocks,
+)
 from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
 from helix_jax.runs.program import start_program
 from helix_jax.similarity import linear_cka
+from helix_jax.text.hashing import document_of
+
+MAPS = {
+    "": "ridge",
+    "shuffled_": "control: shuffled pairs",
+    "random_": "control: random rotation",
+    "mean_": "control: the mean",
+}
+RESAMPLES = 1000  # of documents, for intervals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,23 +77,34 @@ def run(config: FitConfig) -> dict[str, float]:
         raise RunError("fit: --workdir, --source and --target are required.")
     directory = open_run(config.workdir, config)
     if is_done(directory):
-        return read_summary(directory)
+        summary = read_summary(directory)
+    else:
+        summary, spectra = _compute(config)
+        save_blocks(directory.folder, result_blocks(summary, spectra))
+        summary = finish_run(directory, summary)
+    print(markdown_table(*result_rows(summary)))
+    return summary
+
+
+def _compute(config: FitConfig) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     corpus = open_corpus(config)
     pairs = pair_splits(config, corpus, ("fit", "select", "test"))
     moments = {split: pair_moments(pair) for split, pair in pairs.items()}
     chosen = choose_map(moments)
     key = jax.random.key(config.seed)
-    maps = {"fitted": chosen.fit.map} | control_maps(
-        pairs["fit"], moments["fit"], chosen, key
-    )
+    controls = control_maps(pairs["fit"], moments["fit"], chosen, key)
+    maps = {"": chosen.fit.map} | {f"{k}_": one for k, one in controls.items()}
     summary = fit_summary(chosen, moments)
-    rows = []
+    spectra = {"target": spectrum_of(moments["test"].cov_yy).values}
+    rank = min(len(spectra["target"]), int(moments["test"].count) - 1)
+    test = pairs["test"].read()
+    documents = [document_of(one) for one in pairs["test"].ids]
     for name, affine in maps.items():
         scores = evaluate_map(affine, moments["test"])
-        start = "test/" if name == "fitted" else f"test/{name}_"
-        summary[f"{start}r2"] = float(scores.r2)
-        summary[f"{start}cosine"] = float(scores.centred_cosine)
-        rows.append([name, float(scores.r2), float(scores.centred_cosine)])
+        interval = r2_interval(affine, test, documents, RESAMPLES)
+        summary |= with_ends(f"test/{name}r2", interval._replace(value=scores.r2))
+        summary[f"test/{name}cosine"] = float(scores.centred_cosine)
+        spectra[MAPS[name]] = scores.residual_spectrum
     save_map(
         Path(config.workdir) / "map",
         chosen.fit.map,
@@ -83,8 +113,7 @@ def run(config: FitConfig) -> dict[str, float]:
         penalty=float(chosen.fit.penalty),
         split="fit",
     )
-    print(markdown_table(["map", "test R2", "centred cosine"], rows))
-    return finish_run(directory, summary)
+    return summary, {name: np.asarray(one)[:rank] for name, one in spectra.items()}
 
 
 def pair_moments(pair: Pair) -> Moments:
@@ -135,6 +164,56 @@ def fit_summary(chosen: Selection, moments: dict[str, Moments]) -> dict[str, flo
         "fit/select_r2": float(np.asarray(chosen.r2)[int(chosen.index)]),
         "similarity/linear_cka": float(linear_cka(moments["test"])),
     }
+
+
+def result_rows(summary: dict[str, float]) -> tuple[list[str], list[list[object]]]:
+    """Header and rows of the table of maps."""
+    rows = [
+        [
+            said,
+            format_interval(summary, f"test/{name}r2", scale=1, digits=3),
+            summary[f"test/{name}cosine"],
+        ]
+        for name, said in MAPS.items()
+    ]
+    return ["map", "test R2 [95%]", "centred cosine"], rows
+
+
+def result_blocks(
+    summary: dict[str, float], spectra: dict[str, np.ndarray]
+) -> list[Block]:
+    """The map beside its controls, and the variance that each leaves unexplained."""
+    total = spectra["target"].sum()
+    shown = {"target, before any map": spectra["target"]} | {
+        f"residual, {name}": spectra[name]
+        for name in list(MAPS.values())[:-1]  # the mean's is the target's
+    }
+    return [
+        Table(
+            "Maps on the test split", *result_rows(summary),
+            note=f"Fitted on {summary['fit/rows']} texts, relative penalty "
+            f"{summary['fit/penalty']:.2g} chosen on the select split; linear CKA "
+            f"{summary['similarity/linear_cka']:.3f}; 95% bootstrap intervals over "
+            "documents.",
+        ),
+        Curves(
+            "Spectrum of the residual",
+            "direction, largest variance first",
+            "share of the target's variance",
+            {name: _places(values / total) for name, values in shown.items()},
+            log_y=True,
+            note="Eigenvalues of the covariance on the test split, each spectrum in "
+            "its own order. Those of a residual add up to the unexplained share, "
+            "1 - R2, less what its mean adds.",
+        ),
+    ]  # fmt: skip
+
+
+def _places(values: np.ndarray, most: int = 200) -> list[list[float]]:
+    """(place from 1, value) of at most so many values above rounding to float32."""
+    count = int(np.sum(values > np.finfo(np.float32).eps * values[0]))
+    places = np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))
+    return [[int(place) + 1, float(values[place])] for place in places]
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.tasks import draw
+from experiments.tasks import Task, draw
 from helix_jax.alignment import (
     METHODS,
     Descent,
@@ -45,6 +45,10 @@ from helix_jax.probes import Probe, predict_logits
 from helix_jax.stats import Interval, bootstrap_interval, bootstrap_statistic
 
 Rows = tuple[np.ndarray, np.ndarray]
+PROBES = {
+    "target_probe": "target, its own probe and states",
+    "source_probe": "source, its own probe and states",
+}
 
 
 class Start(NamedTuple):
@@ -219,6 +223,19 @@ def accuracy_interval(
     return bootstrap_interval(
         logits.argmax(-1) == labels, documents, resamples=resamples
     )
+
+
+def probe_accuracies(task: Task, name: str) -> dict[str, float]:
+    """NAME_target_probe_accuracy of the target's own states, and the source's alike."""
+    found = {}
+    for side, probe, x in (
+        ("target", task.target_probe, task.y["test"]),
+        ("source", task.source_probe, task.x["test"]),
+    ):
+        right = np.asarray(predict_logits(probe, x)).argmax(-1) == task.labels["test"]
+        interval = bootstrap_interval(right, task.documents, resamples=task.resamples)
+        found |= with_ends(f"{name}{side}_probe_accuracy", interval)
+    return found
 
 
 def with_ends(name: str, interval: Any) -> dict[str, float]:

@@ -36,18 +36,14 @@ from experiments.fits import (
     fit_closed,
     fit_descents,
     fit_shuffled_closed,
+    probe_accuracies,
     r2_interval,
     with_ends,
 )
+from experiments.method_blocks import SCORES, result_blocks, result_rows
 from experiments.public import public_pairs
-from experiments.states import (
-    PairOptions,
-    load_sides,
-    open_corpus,
-    paired_states,
-    with_stores,
-)
-from experiments.tasks import Task, make_task
+from experiments.states import PairOptions, open_corpus
+from experiments.tasks import SPLITS, OpenTask, Task, open_task
 from helix_jax.alignment import (
     Moments,
     StateMap,
@@ -55,14 +51,9 @@ from helix_jax.alignment import (
     save_map,
 )
 from helix_jax.errors import RunError
-from helix_jax.probes import predict_logits
-from helix_jax.reports import format_interval, markdown_table
+from helix_jax.reports import markdown_table, save_blocks
 from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
 from helix_jax.runs.program import start_program
-from helix_jax.stats import bootstrap_interval
-from helix_jax.text.corpus import require_labels
-
-SPLITS = ("fit", "select", "test")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,21 +81,17 @@ def run(config: MethodsConfig) -> dict[str, float]:
     if not (config.workdir and config.source and config.target):
         raise RunError("methods: --workdir, --source and --target are required.")
     directory = open_run(config.workdir, config)
-    if is_done(directory):
-        summary = read_summary(directory)
-    else:
-        summary = finish_run(directory, _compute(config))
-    print(result_table(summary))
-    return summary
+    done = is_done(directory)
+    summary = read_summary(directory) if done else _compute(config)
+    save_blocks(directory.folder, result_blocks(summary))
+    for score in SCORES:
+        print(markdown_table(*result_rows(summary, score)) + "\n")
+    return summary if done else finish_run(directory, summary)
 
 
 def _compute(config: MethodsConfig) -> dict[str, float]:
-    options = with_stores(config)
-    corpus = open_corpus(config)
-    classes = require_labels(corpus)
-    sides = load_sides(config)
-    pairs = {split: paired_states(*sides, corpus, split, options) for split in SPLITS}
-    task = make_task(pairs, classes, config.resamples)
+    opened = open_task(config, open_corpus(config), config.resamples)
+    pairs, task = opened.pairs, opened.task
     started = time.perf_counter()
     moments = {"fit": pair_moments(pairs["fit"])}
     seconds = time.perf_counter() - started
@@ -117,15 +104,9 @@ def _compute(config: MethodsConfig) -> dict[str, float]:
     controls = control_maps(pairs["fit"], moments["fit"], chosen, key)
     for name, affine in controls.items():
         summary |= _scores(config, task, f"methods/control_{name}", affine)
-    for name, probe, x in (
-        ("target", task.target_probe, task.y["test"]),
-        ("source", task.source_probe, task.x["test"]),
-    ):
-        right = np.asarray(predict_logits(probe, x)).argmax(-1) == task.labels["test"]
-        interval = bootstrap_interval(right, task.documents, resamples=config.resamples)
-        summary |= with_ends(f"methods/{name}_probe_accuracy", interval)
+    summary |= probe_accuracies(task, "methods/")
     if config.public:
-        summary |= _on_public_text(config, options, sides, corpus, task)
+        summary |= _on_public_text(config, opened)
     return summary
 
 
@@ -201,11 +182,11 @@ def _scores(
     return with_ends(f"{name}_r2", r2) | with_ends(f"{name}_accuracy", accuracy)
 
 
-def _on_public_text(
-    config: MethodsConfig, options: Any, sides: Any, corpus: Any, task: Task
-) -> dict[str, float]:
+def _on_public_text(config: MethodsConfig, opened: OpenTask) -> dict[str, float]:
     """Scores of every method fitted on public text alone: methods/NAME_public_..."""
-    pairs = public_pairs(config.public, config.public_limit, options, sides, corpus)
+    pairs = public_pairs(
+        config.public, config.public_limit, opened.options, opened.sides, opened.corpus
+    )
     moments = {split: pair_moments(pair) for split, pair in pairs.items()}
     rows = {split: pair.read() for split, pair in pairs.items()}
     dx = moments["fit"].cov_xx.shape[0]
@@ -221,31 +202,8 @@ def _on_public_text(
     }
     summary = {}
     for name, affine in maps.items():
-        summary |= _scores(config, task, f"methods/{name}_public", affine)
+        summary |= _scores(config, opened.task, f"methods/{name}_public", affine)
     return summary
-
-
-def result_table(summary: dict[str, float]) -> str:
-    """Methods and controls of a summary, best R2 first."""
-    names = [
-        key.removeprefix("methods/").removesuffix("_r2")
-        for key in summary
-        if key.startswith("methods/") and key.endswith("_r2")
-    ]
-    rows = []
-    for name in sorted(names, key=lambda one: -summary[f"methods/{one}_r2"]):
-        ends = (summary[f"methods/{name}_r2{end}"] for end in ("", "_low", "_high"))
-        seconds = summary.get(f"methods/{name}_seconds")
-        rows.append(
-            [
-                name,
-                "{:.3f} [{:.3f}, {:.3f}]".format(*ends),
-                format_interval(summary, f"methods/{name}_accuracy"),
-                "" if seconds is None else f"{seconds:.3g}",
-            ]
-        )
-    header = ["method", "test R2 [95%]", "accuracy, % [95%]", "seconds"]
-    return markdown_table(header, rows)
 
 
 if __name__ == "__main__":

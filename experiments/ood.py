@@ -26,7 +26,7 @@ sides' documents.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -35,26 +35,42 @@ import numpy as np
 from experiments.fit import choose_map, control_maps, fit_summary, pair_moments
 from experiments.fits import with_ends
 from experiments.public import public_pairs, without_texts_of
-from experiments.states import (
-    PairOptions,
-    load_sides,
-    open_corpus,
-    paired_states,
-    with_stores,
-)
-from experiments.tasks import Task, make_task
+from experiments.states import PairOptions, open_corpus, paired_states
+from experiments.tasks import SPLITS, Task, open_task
 from helix_jax.alignment import AffineMap, apply_map
 from helix_jax.errors import RunError
-from helix_jax.ood import DETECTORS, FittedDetectors, detection_intervals, fit_detectors
-from helix_jax.reports import format_interval, markdown_table
+from helix_jax.ood import (
+    DETECTORS,
+    FittedDetectors,
+    detection_intervals,
+    fit_detectors,
+    roc_points,
+)
+from helix_jax.reports import (
+    Bars,
+    Block,
+    Curves,
+    Table,
+    format_interval,
+    markdown_table,
+    read_interval,
+    save_blocks,
+)
 from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
 from helix_jax.runs.program import start_program
-from helix_jax.text.corpus import require_labels
 from helix_jax.text.hashing import document_of
 
-SPLITS = ("fit", "select", "test")
-ARMS = ("native", "mapped", "public", "refitted", "source", "shuffled", "random")
+ARMS = {
+    "native": "native states",
+    "mapped": "mapped states",
+    "public": "mapped by public text",
+    "shuffled": "control: shuffled pairs",
+    "random": "control: random rotation",
+}
+REFITTED = ("refitted", "source")  # detectors fitted on the states that they read
 METRICS = ("auroc", "aupr_in", "aupr_out", "fpr95", "fpr95_in")
+DRAWN = ("energy", "mahalanobis", "knn")  # detectors whose ROC curves are kept
+Roc = dict[str, dict[str, list[list[float]]]]  # detector -> arm -> points
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,27 +101,26 @@ def run(config: OodConfig) -> dict[str, float]:
     if is_done(directory):
         summary = read_summary(directory)
     else:
-        summary = finish_run(directory, _compute(config))
-    print(result_table(summary))
+        summary, roc = _compute(config)
+        save_blocks(directory.folder, result_blocks(summary, roc))
+        summary = finish_run(directory, summary)
+    print(markdown_table(*result_rows(summary, "auroc", [*ARMS, *REFITTED])))
     return summary
 
 
-def _compute(config: OodConfig) -> dict[str, float]:
-    options = with_stores(config)
+def _compute(config: OodConfig) -> tuple[dict[str, float], Roc]:
     corpus = open_corpus(config)
-    classes = require_labels(corpus)
-    sides = load_sides(config)
-    pairs = {split: paired_states(*sides, corpus, split, options) for split in SPLITS}
-    limited = dataclasses.replace(options, limit=config.ood_limit)
+    strange_corpus = open_corpus(
+        dataclasses.replace(config, limit=config.ood_limit), config.ood_data
+    )
     keep = without_texts_of(corpus, *SPLITS)
-    strange_corpus = open_corpus(limited, config.ood_data)
     if sum(map(keep, strange_corpus.read("test"))) < 2:
         raise RunError(
             f"ood: the test split of --ood_data={config.ood_data} has no text that "
             "--data does not hold; name another corpus."
         )
-    other = paired_states(*sides, strange_corpus, "test", limited, keep=keep)
-    task = make_task(pairs, classes, config.resamples)
+    options, _, sides, pairs, task = open_task(config, corpus, config.resamples)
+    other = paired_states(*sides, strange_corpus, "test", options, keep=keep)
     moments = {split: pair_moments(pair) for split, pair in pairs.items()}
     chosen = choose_map(moments)
     maps = {"mapped": chosen.fit.map}
@@ -125,16 +140,19 @@ def _compute(config: OodConfig) -> dict[str, float]:
         "ood/strange_texts": len(other.x),
     }
     strange_documents = [document_of(one) for one in other.ids]
+    roc: Roc = {detector: {} for detector in DRAWN}
     for name, fitted, known, strange in _arms(task, maps, other.read()):
         for detector, score in DETECTORS.items():
+            scores = [np.asarray(score(fitted, rows)) for rows in (known, strange)]
             intervals = detection_intervals(
-                np.asarray(score(fitted, known)), np.asarray(score(fitted, strange)),
-                task.documents, strange_documents, resamples=config.resamples,
-            )  # fmt: skip
+                *scores, task.documents, strange_documents, resamples=config.resamples
+            )
             for metric in METRICS:
                 start = f"ood/{detector}_{name}_{metric}"
                 summary |= with_ends(start, intervals[metric])
-    return summary
+            if detector in DRAWN and name in ARMS:
+                roc[detector][name] = roc_points(*scores, most=200).tolist()
+    return summary, roc
 
 
 def _arms(
@@ -154,14 +172,56 @@ def _arms(
     yield "source", own, task.x["test"], strange[0]
 
 
-def result_table(summary: dict[str, float]) -> str:
-    """AUROC of every detector on every arm of a summary, in percent."""
-    arms = [one for one in ARMS if f"ood/energy_{one}_auroc" in summary]
-    rows = [
-        [name, *(format_interval(summary, f"ood/{name}_{one}_auroc") for one in arms)]
-        for name in DETECTORS
-    ]
-    return markdown_table(["AUROC, % [95%]", *arms], rows)
+def result_rows(
+    summary: dict[str, float], metric: str, arms: Sequence[str]
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a metric of every detector on some arms, in percent."""
+    held = [one for one in arms if f"ood/energy_{one}_auroc" in summary]
+    rows = []
+    for name in DETECTORS:
+        starts = (f"ood/{name}_{arm}_{metric}" for arm in held)
+        rows.append([name, *(format_interval(summary, start) for start in starts)])
+    return [f"{metric.upper()}, % [95%]", *held], rows
+
+
+def result_blocks(summary: dict[str, float], roc: Roc) -> list[Block]:
+    """AUROC and FPR95 of every detector and arm; bars, and ROC curves of some."""
+    arms = {k: v for k, v in ARMS.items() if f"ood/energy_{k}_auroc" in summary}
+    known, strange = (summary[f"ood/{side}_texts"] for side in ("known", "strange"))
+    note = (
+        f"{known} known and {strange} strange texts; 95% bootstrap intervals over "
+        "documents of both. "
+    )
+    bars = {
+        said: [
+            read_interval(summary, f"ood/{name}_{arm}_auroc", scale=100)
+            for name in DETECTORS
+        ]
+        for arm, said in arms.items()
+    }
+    flagged = "FPR95: known texts flagged where 95% of the strange ones are."
+    own = "Detectors fitted on mapped states, and on the source's own with its probe."
+    return [
+        Table("AUROC of detectors", *result_rows(summary, "auroc", arms), note=note),
+        Bars(
+            "AUROC of detectors, with controls", "AUROC, %", list(DETECTORS), bars,
+            {"chance": 50.0},
+        ),
+        *(
+            Curves(
+                f"ROC curve of {detector}",
+                "known texts flagged, share",
+                "strange texts flagged, share",
+                {said: curves[arm] for arm, said in arms.items()},
+                diagonal=True,
+            )
+            for detector, curves in roc.items()
+        ),
+        Table("FPR95 of detectors", *result_rows(summary, "fpr95", arms),
+              note=note + flagged),
+        Table("AUROC of detectors fitted anew",
+              *result_rows(summary, "auroc", REFITTED), note=own),
+    ]  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -7,12 +7,14 @@ r"""How many fitting texts a map needs: R2, loss and accuracy against their numb
 The texts of the fit split (of --public, if it is given) are put in an order by a hash
 of their documents; the first 100, .. N of them are the samples, each holding the one
 before. Moments of the rows between two sizes are merged into those of the smaller: each
-row is read once an order. Penalties and ranks are chosen anew at each size.
+row is read once an order, and once for the control. Penalties and ranks are chosen anew
+at each size.
 
 The loss is the squared error of the test split over its variance, 1 - R2. The plateau
 is the smallest size from which on the loss stays within --tolerance of that at N, as a
 share of it; it is found where it is below N. Its interval is over test documents. With
---seeds several orders are taken; numbers are means over them.
+--seeds several orders are taken; numbers are means over them. Controls: ridge on the
+same samples with their pairs shuffled; the target's and the source's own probes.
 
 Least squares is left out below dx + 2 texts, where it is not defined.
 """
@@ -31,6 +33,7 @@ from experiments.fits import (
     deviations,
     fit_closed,
     fit_descents,
+    probe_accuracies,
     squared_errors,
 )
 from experiments.public import public_pairs
@@ -41,26 +44,27 @@ from experiments.samples import (
     sample_sizes,
     summarise,
 )
-from experiments.states import (
-    PairOptions,
-    load_sides,
-    open_corpus,
-    paired_states,
-    with_stores,
+from experiments.scaling_blocks import (
+    CONTROL,
+    headline_of,
+    result_blocks,
+    result_rows,
 )
-from experiments.tasks import Task, make_task
+from experiments.states import PairOptions, open_corpus
+from experiments.tasks import Task, open_task
 from helix_jax.activations import Pair
 from helix_jax.alignment import (
     METHODS,
     StateMap,
     apply_map,
+    derangement,
     fit_ridge,
     select_penalty,
     usable_methods,
 )
 from helix_jax.errors import RunError
 from helix_jax.probes import predict_logits
-from helix_jax.reports import markdown_table
+from helix_jax.reports import markdown_table, save_blocks
 from helix_jax.runs import (
     finish_run,
     is_done,
@@ -71,9 +75,6 @@ from helix_jax.runs import (
     truncate_metrics,
 )
 from helix_jax.runs.program import start_program
-from helix_jax.text.corpus import require_labels
-
-SPLITS = ("fit", "select", "test")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,23 +104,19 @@ def run(config: ScalingConfig) -> dict[str, float]:
     if not (config.workdir and config.source and config.target):
         raise RunError("scaling: --workdir, --source and --target are required.")
     directory = open_run(config.workdir, config)
-    if is_done(directory):
-        summary = read_summary(directory)
-    else:
+    done = is_done(directory)
+    if not done:
         truncate_metrics(directory, -1)
-        summary = finish_run(directory, _compute(config, directory))
-    print(result_table(summary))
-    return summary
+    summary = read_summary(directory) if done else _compute(config, directory)
+    save_blocks(directory.folder, result_blocks(summary))
+    print(markdown_table(*result_rows(summary)))
+    return summary if done else finish_run(directory, summary)
 
 
 def _compute(config: ScalingConfig, directory: Any) -> dict[str, float]:
-    options = with_stores(config)
-    corpus = open_corpus(config)
-    classes = require_labels(corpus)
-    sides = load_sides(config)
-    pairs = {split: paired_states(*sides, corpus, split, options) for split in SPLITS}
-    task = make_task(pairs, classes, config.resamples)
-    fitted_on = pairs
+    options, corpus, sides, fitted_on, task = open_task(
+        config, open_corpus(config), config.resamples
+    )
     if config.public:
         fitted_on = public_pairs(
             config.public, config.public_limit, options, sides, corpus
@@ -136,6 +133,7 @@ def _compute(config: ScalingConfig, directory: Any) -> dict[str, float]:
             found.setdefault(name, []).append(curve)
     variance = deviations(task.y["test"])
     summary: dict[str, float] = {"scaling/rows": len(ids)}
+    summary |= probe_accuracies(task, "scaling/")
     for name, orders in found.items():
         curve = Curve(*(np.mean(every, axis=0) for every in zip(*orders)))
         summary |= summarise(
@@ -143,8 +141,7 @@ def _compute(config: ScalingConfig, directory: Any) -> dict[str, float]:
             tolerance=config.tolerance, resamples=config.resamples,
         )  # fmt: skip
     for end in ("", "_low", "_high"):
-        headline = "ridge" if "ridge" in found else next(iter(found))
-        place = f"scaling/{headline}_plateau_rows{end}"
+        place = f"scaling/{headline_of(found)}_plateau_rows{end}"
         summary[f"scaling/plateau_rows{end}"] = summary[place]
     for size in sizes:
         start = f"_{size}_"
@@ -160,15 +157,23 @@ def _one_order(
     sizes: Sequence[int],
     select: Pair,
 ) -> dict[str, Curve]:
-    """Curves of every method along one order; NaN where a method is not defined."""
+    """Curves of every method along one order; NaN where a method is not defined.
+
+    The last is the control, ridge on shuffled pairs of the same texts.
+    """
     select_rows, select_moments = select.read(), pair_moments(select)
     dx, tests = rows[0].shape[1], len(task.documents)
     names = choose_methods(config.methods, len(order), dx)
     curves = {
         name: Curve(*(np.full((len(sizes), tests), np.nan) for _ in Curve._fields))
-        for name in names
+        for name in (*names, CONTROL)
     }
-    for place, (size, moments) in enumerate(growing_moments(rows, order, sizes)):
+    dealt = rows[1][np.asarray(derangement(jax.random.key(0), len(order)))]
+    grown = zip(
+        growing_moments(rows, order, sizes),
+        growing_moments((rows[0], dealt), order, sizes),
+    )
+    for place, ((size, moments), (_, shuffled)) in enumerate(grown):
         usable = usable_methods(size, dx, anchors=True)
         defined = [n for n in names if n in usable or n not in METHODS]
         both = {"fit": moments, "select": select_moments}
@@ -186,6 +191,7 @@ def _one_order(
                 epochs=config.epochs,
             )  # fmt: skip
             maps |= {name: affine for name, (affine, _) in descents.items()}
+        maps[CONTROL] = select_penalty(fit_ridge(shuffled), select_moments).fit.map
         for name, affine in maps.items():
             logits = predict_logits(
                 task.target_probe, apply_map(affine, task.x["test"])
@@ -196,33 +202,6 @@ def _one_order(
                 np.asarray(logits).argmax(-1) == task.labels["test"]
             )
     return curves
-
-
-def result_table(summary: dict[str, float]) -> str:
-    """R2 and accuracy of each method at each size, and its plateau."""
-    names = [
-        key.removeprefix("scaling/").removesuffix("_plateau_rows")
-        for key in summary
-        if key.startswith("scaling/") and key.endswith("_plateau_rows")
-    ]
-    sizes = sorted(
-        {int(key.split("_")[-2]) for key in summary if key.endswith("_loss")}
-    )
-    rows = []
-    for name in names:
-        cells = []
-        for size in sizes:
-            start = f"scaling/{name}_{size}"
-            if f"{start}_r2" in summary:
-                r2, accuracy = summary[f"{start}_r2"], summary[f"{start}_accuracy"]
-                cells.append(f"{r2:.2f} {100 * accuracy:.1f}")
-            else:
-                cells.append("-")
-        ends = (
-            summary[f"scaling/{name}_plateau_rows{e}"] for e in ("", "_low", "_high")
-        )
-        rows.append([name, *cells, "{:.0f} [{:.0f}, {:.0f}]".format(*ends)])
-    return markdown_table(["R2, accuracy %", *map(str, sizes), "plateau"], rows)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.states import (
+    PairOptions,
+    Side,
+    load_sides,
+    paired_states,
+    with_stores,
+)
 from helix_jax.activations import Pair
 from helix_jax.alignment import AffineMap, apply_map
 from helix_jax.errors import RunError
@@ -18,7 +25,10 @@ from helix_jax.probes import (
 )
 from helix_jax.runs import write_atomically
 from helix_jax.stats import Interval, bootstrap_interval, paired_interval
+from helix_jax.text.corpus import Corpus, require_labels
 from helix_jax.text.hashing import document_of, unit_hash
+
+SPLITS = ("fit", "select", "test")
 
 
 class Task(NamedTuple):
@@ -43,6 +53,32 @@ class Task(NamedTuple):
     source_probe: Probe
     documents: list[str]
     resamples: int
+
+
+class OpenTask(NamedTuple):
+    """A labelled corpus as both sides see it.
+
+    Attributes:
+      options: the flags, --stores filled in.
+      corpus: the texts.
+      sides: source and target.
+      pairs: states of both by split, joined.
+      task: labels and probes.
+    """
+
+    options: PairOptions
+    corpus: Corpus
+    sides: tuple[Side, Side]
+    pairs: dict[str, Pair]
+    task: Task
+
+
+def open_task(config: PairOptions, corpus: Corpus, resamples: int = 2000) -> OpenTask:
+    """Extract the states of a labelled corpus where they are missing; train probes."""
+    classes = require_labels(corpus)
+    sides, options = load_sides(config), with_stores(config)
+    pairs = {split: paired_states(*sides, corpus, split, options) for split in SPLITS}
+    return OpenTask(options, corpus, sides, pairs, make_task(pairs, classes, resamples))
 
 
 def make_task(

@@ -6,6 +6,7 @@ import pytest
 
 from experiments import attack
 from helix_jax.errors import RunError
+from helix_jax.reports import Table, load_blocks, markdown_table
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,9 @@ def test_a_finished_run_is_not_run_again(finished):
     assert json.loads((folder / "summary.json").read_text()) == summary
     table = (folder / "table.md").read_text()
     assert "weights by dividing c1" in table
+    (block,) = load_blocks(folder)
+    assert isinstance(block, Table)
+    assert markdown_table(block.header, block.rows) + "\n" == table
 
 
 def test_one_model_is_refused(tmp_path):

@@ -8,6 +8,7 @@ from experiments import extract, fit, similarity
 from helix_jax.activations import open_store
 from helix_jax.alignment import load_map
 from helix_jax.errors import FingerprintError
+from helix_jax.reports import Curves, Table, load_blocks
 
 
 def test_fit_writes_a_map_for_these_models_only(models, texts, tmp_path):
@@ -19,6 +20,21 @@ def test_fit_writes_a_map_for_these_models_only(models, texts, tmp_path):
     for control in ("shuffled", "random", "mean"):
         assert summary["test/r2"] > summary[f"test/{control}_r2"] + 0.2
     assert summary["test/r2"] == summary["fit/r2"]
+    assert summary["test/r2_low"] < summary["test/r2"] < summary["test/r2_high"]
+    table, spectrum = load_blocks(tmp_path / "w")
+    assert (type(table), type(spectrum)) == (Table, Curves)
+    assert [row[0] for row in table.rows] == list(fit.MAPS.values())
+    assert table.rows[0][1].startswith(f"{summary['test/r2']:.3f} [")
+    shares = {
+        name: sum(value for _, value in points)
+        for name, points in spectrum.series.items()
+    }
+    assert shares["target, before any map"] == pytest.approx(1, abs=1e-6)
+    # All but what the mean of the residual adds.
+    unexplained = 1 - summary["test/r2"]
+    assert unexplained - 0.05 < shares["residual, ridge"] <= unexplained + 1e-6
+    assert shares["residual, control: shuffled pairs"] > 0.9
+    assert fit.run(config) == summary
     affine, made_of = load_map(tmp_path / "w" / "map")
     assert affine.kernel.shape == (32, 32)
     assert made_of["source"]["model"] == made_of["target"]["model"] == "model"

@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip("Pyfhel")
 
 from experiments import encrypted, private_fit
+from helix_jax.reports import Bars, Table, load_blocks
 
 
 def test_encrypted_made_up(tmp_path):
@@ -15,7 +16,20 @@ def test_encrypted_made_up(tmp_path):
     assert summary["encrypted/max_error"] <= summary["encrypted/stated_error"] < 1e-4
     assert summary["encrypted/query_bytes"] <= 135_000
     assert summary["encrypted/answer_bytes"] <= 135_000
+    before = load_blocks(tmp_path / "w")
     assert encrypted.run(config) == summary
+    table, seconds, sent = blocks = load_blocks(tmp_path / "w")
+    assert blocks == before
+    assert (type(table), type(seconds), type(sent)) == (Table, Bars, Bars)
+    assert "same answer as in the clear, %" in [row[0] for row in table.rows]
+    low, middle, high = (
+        1e3 * summary[f"encrypted/provider_seconds{end}"]
+        for end in ("_low", "", "_high")
+    )
+    assert low <= middle <= high
+    place = seconds.groups.index("provider")
+    assert seconds.series["median"][place] == [middle, low, high]
+    assert sent.series["encrypted"][0][0] == summary["encrypted/query_bytes"] / 1e3
 
 
 def test_encrypted_order_keeps_the_label_only(tmp_path):
@@ -48,6 +62,14 @@ def test_a_real_classifier_and_a_real_fit(models, texts, tmp_path):
     )
     assert abs(difference) < 0.02  # of a hundred texts: at most two
     assert summary["private_fit/map_error"] < 1e-2
+    table, accuracy, seconds, sent = load_blocks(tmp_path / "f")
+    assert isinstance(table, Table)
+    assert accuracy.series["map fitted"][0] == [
+        100 * summary[f"private_fit/test_accuracy{end}"]
+        for end in ("", "_low", "_high")
+    ]
+    assert seconds.groups == ["client", "provider"]
+    assert sent.series["fit"][0][0] == 1e-6 * summary["private_fit/upload_bytes"]
 
 
 def test_planted_fit_with_a_rank(tmp_path):
@@ -63,3 +85,5 @@ def test_planted_fit_with_a_rank(tmp_path):
     assert both[6]["private_fit/map_error"] > 0.1
     assert both[6]["private_fit/upload_bytes"] < both[0]["private_fit/upload_bytes"]
     assert np.isfinite(both[6]["private_fit/map_error"])
+    kinds = [type(one) for one in load_blocks(tmp_path / "0")]
+    assert kinds == [Table, Bars, Bars]

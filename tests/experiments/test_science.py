@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import methods, ood, scaling
-from experiments.fits import choose_methods, r2_interval
+from experiments.fits import PROBES, choose_methods, r2_interval
 from experiments.samples import (
     document_order,
     growing_moments,
@@ -18,6 +18,7 @@ from experiments.samples import (
 from helix_jax.alignment import METHODS, AffineMap, from_batch
 from helix_jax.errors import RunError
 from helix_jax.ood import DETECTORS
+from helix_jax.reports import Bars, Curves, Table, load_blocks
 from helix_jax.text.hashing import document_of
 
 
@@ -64,7 +65,23 @@ def test_every_method_has_its_scores_intervals_and_control(common, tmp_path):
     best = summary["methods/target_probe_accuracy_high"]
     assert summary["methods/ridge_accuracy"] <= best
     assert Path(config.workdir, "map").exists()
+    before = load_blocks(Path(config.workdir))
     assert methods.run(config) == summary
+    blocks = load_blocks(Path(config.workdir))
+    assert blocks == before
+    assert [type(one) for one in blocks] == [Table, Bars] * 2
+    r2, accuracy = blocks[1::2]
+    assert set(r2.series) == {"pairs of the task", "control: shuffled pairs"}
+    place = r2.groups.index("ridge")
+    ends = [summary[f"methods/ridge_r2{end}"] for end in ("", "_low", "_high")]
+    assert r2.series["pairs of the task"][place] == ends
+    assert r2.references["control: the mean"] == summary["methods/control_mean_r2"]
+    assert accuracy.references["target, its own probe and states"] == pytest.approx(
+        100 * summary["methods/target_probe_accuracy"]
+    )
+    names = [row[0] for row in blocks[0].rows]
+    assert len(names) == len(METHODS) + 1 + 3
+    assert names[: len(r2.groups)] == r2.groups == accuracy.groups
 
 
 def test_detectors_on_native_and_mapped_states(common, news, tmp_path):
@@ -83,6 +100,25 @@ def test_detectors_on_native_and_mapped_states(common, news, tmp_path):
     assert summary["ood/knn_mapped_auroc"] > 0.9
     assert summary["ood/strange_texts"] > 20
     assert ood.run(config) == summary
+    table, bars, *curves, fpr, own = load_blocks(Path(config.workdir))
+    kinds = [type(one) for one in (table, bars, fpr, own)]
+    assert kinds == [Table, Bars, Table, Table]
+    assert own.header[1:] == ["refitted", "source"]
+    assert bars.groups == list(DETECTORS)
+    place = bars.groups.index("energy")
+    assert bars.series["mapped states"][place] == [
+        100 * summary[f"ood/energy_mapped_auroc{end}"] for end in ("", "_low", "_high")
+    ]
+    assert "control: shuffled pairs" in bars.series
+    assert bars.references["chance"] == 50
+    for detector, one in zip(ood.DRAWN, curves, strict=True):
+        assert isinstance(one, Curves)
+        assert one.diagonal
+        assert detector in one.title
+        false, true = np.array(one.series["native states"]).T
+        assert len(false) <= 200
+        area = np.trapezoid(true, false)
+        assert area == pytest.approx(summary[f"ood/{detector}_native_auroc"], abs=5e-3)
 
 
 def test_texts_that_are_not_strange_are_refused(common, tmp_path):
@@ -113,7 +149,24 @@ def test_scaling_has_a_curve_for_every_method_and_a_plateau(common, tmp_path):
     assert summary[f"{last}_r2"] == pytest.approx(1 - summary[f"{last}_loss"])
     lines = (tmp_path / "w" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == list(sizes)
+    assert summary[f"scaling/control_shuffled_{sizes[-1]}_r2"] < 0.1
+    before = load_blocks(tmp_path / "w")
     assert scaling.run(config) == summary
+    blocks = load_blocks(tmp_path / "w")
+    assert blocks == before
+    assert [type(one) for one in blocks] == [Table] * 2 + [Curves] * 4
+    loss, accuracy, descents, _ = blocks[2:]
+    assert loss.series["ridge"] == [
+        [size, *(summary[f"scaling/ridge_{size}_loss{end}"]
+                 for end in ("", "_low", "_high"))]
+        for size in sizes
+    ]  # fmt: skip
+    assert loss.log_x
+    assert set(descents.series) == {"mlp", "control: ridge, shuffled pairs"}
+    assert "control: ridge, shuffled pairs" in loss.series
+    assert set(PROBES.values()) < set(accuracy.series)
+    plateau = {"plateau of ridge": summary["scaling/plateau_rows"]}
+    assert loss.marks == (plateau if summary["scaling/ridge_plateau_found"] else {})
 
 
 def test_growing_moments_are_those_of_each_sample_and_read_rows_once(monkeypatch):
