@@ -22,6 +22,7 @@ Reference: arXiv 2603.18908, the layer study; stitching in the middle: Bansal et
 """
 
 import dataclasses
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -38,7 +39,14 @@ from helix_jax.generation.metrics import teacher_forced
 from helix_jax.generation.scores import generation_scores
 from helix_jax.generation.stitch import stitch
 from helix_jax.models import resolve_layers
-from helix_jax.reports import markdown_table
+from helix_jax.reports import (
+    Block,
+    Matrix,
+    Table,
+    format_interval,
+    markdown_table,
+    save_blocks,
+)
 from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
 from helix_jax.runs.program import start_program
 from helix_jax.text.corpus import Corpus
@@ -81,14 +89,15 @@ def run(config: LayersConfig) -> dict[str, float]:
     if not (config.workdir and config.source and config.target):
         raise RunError("layers: --workdir, --source and --target are required.")
     directory = open_run(config.workdir, config)
-    if is_done(directory):
+    done = is_done(directory)
+    if done:
         summary = read_summary(directory)
     else:
-        corpus, sides = open_corpus(config), load_token_sides(config)
-        summary = finish_run(directory, sweep(sides, corpus, config))
+        summary = sweep(load_token_sides(config), open_corpus(config), config)
+    save_blocks(directory.folder, result_blocks(summary))
     print(layer_table(summary, "generation/agreement_top1"))
     print(layer_table(summary, "generation/kl_nats"))
-    return summary
+    return summary if done else finish_run(directory, summary)
 
 
 def sweep(sides: TokenSides, corpus: Corpus, config: LayersConfig) -> dict[str, float]:
@@ -189,16 +198,70 @@ def layer_moments(joint: Moments, i: int, j: int, sides: TokenSides) -> Moments:
     )  # fmt: skip
 
 
-def layer_table(summary: dict[str, float], measure: str) -> str:
-    """A measure by source layer (rows) and target layer (columns)."""
+def layer_map(
+    summary: dict[str, float], measure: str
+) -> tuple[list[int], list[int], list[list[float]]]:
+    """Source layers, target layers, and a measure by both."""
     cells = {
         tuple(map(int, name.partition("/")[0].split("-"))): value
         for name, value in summary.items()
         if name.partition("/")[2] == measure
     }
     rows, columns = (sorted({place[side] for place in cells}) for side in (0, 1))
-    table = [[f"source {i}", *(cells[i, j] for j in columns)] for i in rows]
+    return rows, columns, [[cells[i, j] for j in columns] for i in rows]
+
+
+def layer_table(summary: dict[str, float], measure: str) -> str:
+    """A measure by source layer (rows) and target layer (columns)."""
+    rows, columns, values = layer_map(summary, measure)
+    table = [[f"source {i}", *own] for i, own in zip(rows, values)]
     return markdown_table([measure, *(f"target {j}" for j in columns)], table)
+
+
+MAPS = {  # measure -> title, unit
+    "test/r2": ("R2 of the map", "R2"),
+    "generation/agreement_top1": ("Agreement with the target", "share of tokens"),
+    "generation/kl_nats": ("Divergence from the target", "nats"),
+}
+CELLS = {  # of a pair of layers -> title, digits
+    "test/r2": ("R2", 3),
+    "generation/agreement_top1": ("agreement", 3),
+    "generation/agreement_top1_mean": ("control: the mean", 3),
+    "generation/agreement_top1_random_head": ("control: permuted head", 3),
+    "generation/kl_nats": ("KL, nats", 2),
+    "generation/perplexity_mapped": ("perplexity", 1),
+}
+
+
+def result_blocks(summary: dict[str, float]) -> list[Block]:
+    """A map of layers for each measure, and all pairs beside their controls."""
+    blocks: list[Block] = []
+    for measure, (title, label) in MAPS.items():
+        rows, columns, values = layer_map(summary, measure)
+        worst = max(map(max, values)) if measure == "generation/kl_nats" else 1.0
+        blocks.append(
+            Matrix(
+                f"{title}, by layers", label, [str(i) for i in rows],
+                [str(j) for j in columns], values, limits=(0.0, worst),
+                row_label="cut of the source, blocks before it",
+                column_label="entry of the target, blocks before it",
+            )
+        )  # fmt: skip
+    cells = []
+    for i, j in itertools.product(rows, columns):
+        found = (
+            format_interval(summary, f"{i}-{j}/{name}", scale=1, digits=digits)
+            for name, (_, digits) in CELLS.items()
+        )
+        cells.append([i, j, *found])
+    header = ["cut", "entry", *(title for title, _ in CELLS.values())]
+    alone = f"{rows[-1]}-{columns[-1]}/generation/perplexity_native_target"
+    note = (
+        "Teacher-forced on the test split; 95% bootstrap intervals over documents. The "
+        "target alone has perplexity "
+        f"{format_interval(summary, alone, scale=1)}."
+    )
+    return [*blocks, Table("Every pair of layers", header, cells, note=note)]
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ pytest.importorskip("cryptography")
 
 from experiments import aggregate
 from helix_jax.errors import ProtocolError, RunError
+from helix_jax.reports import Bars, Table, load_blocks
 
 
 def test_planted_silos(tmp_path):
@@ -27,7 +28,13 @@ def test_planted_silos(tmp_path):
     assert error < summary["aggregate/single_silo_error_least"] <= alone
     assert summary["aggregate/predictions_relative_error"] < 1e-4
     assert summary["aggregate/predictions_single_silo_gap"] > 0.01
+    before = load_blocks(tmp_path / "w")
     assert aggregate.run(config) == summary
+    table, bars = blocks = load_blocks(tmp_path / "w")
+    assert blocks == before
+    assert (type(table), type(bars)) == (Table, Bars)
+    assert dict(table.rows)["relative error"] == summary["aggregate/relative_error"]
+    assert bars.series["map"][0][0] == 100 * summary["aggregate/all_silos_error"]
 
 
 def test_stored_silos(models, texts, tmp_path):

@@ -7,6 +7,7 @@ from experiments import fit_tokens, layers
 from helix_jax import assets
 from helix_jax.alignment import load_map
 from helix_jax.errors import RunError
+from helix_jax.reports import Bars, Matrix, Table, load_blocks
 
 
 def test_layers_of_a_model_with_another(models, texts, tmp_path):
@@ -22,7 +23,18 @@ def test_layers_of_a_model_with_another(models, texts, tmp_path):
         assert np.isfinite(summary[f"{place}/generation/kl_nats"])
     last = "2-2/generation/kl_nats"
     assert summary[last] < summary[f"{last}_random_head"]
+    before = load_blocks(tmp_path / "w")
     assert layers.run(config) == summary
+    blocks = load_blocks(tmp_path / "w")
+    assert blocks == before
+    *maps, table = blocks
+    for one, measure in zip(maps, layers.MAPS, strict=True):
+        assert isinstance(one, Matrix)
+        assert one.rows == one.columns == ["0", "2"]
+        assert one.values[1][0] == summary[f"2-0/{measure}"]
+    assert isinstance(table, Table)
+    assert [row[:2] for row in table.rows] == [[0, 0], [0, 2], [2, 0], [2, 2]]
+    assert all(cell for row in table.rows for cell in row[2:])
 
 
 @pytest.mark.parametrize("method", ["kl", "mlp"])
@@ -39,6 +51,17 @@ def test_token_maps_gain_on_ridge(texts, tmp_path, method):
     if method == "kl":
         assert summary["gate/agreement"] > summary["gate/agreement_all"] + 0.05
         assert summary["gate/curve_gain"] > 0.05
+    table, agreement, divergence, *gate = before = load_blocks(tmp_path / "w")
+    assert (type(table), type(agreement), type(divergence)) == (Table, Bars, Bars)
+    assert [row[0] for row in table.rows] == [
+        *fit_tokens.ARMS.values(), *fit_tokens.NATIVE.values()
+    ]  # fmt: skip
+    assert divergence.series["KL"][0] == [
+        summary[f"generation/kl_nats{end}"] for end in ("", "_low", "_high")
+    ]
+    assert [type(one) for one in gate] == [Table] * (method == "kl")
+    assert fit_tokens.run(config) == summary
+    assert load_blocks(tmp_path / "w") == before
     fitted, made_of = load_map(tmp_path / "w" / "map")
     assert fitted.widths == (128, 144)
     assert made_of["source"]["pooling"] == "token"
