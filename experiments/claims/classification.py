@@ -1,18 +1,19 @@
 """Claims on the target's classifier read on mapped states."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 from experiments import classify
 from experiments.claims.ledger import (
-    UNTESTABLE,
     Bench,
+    Case,
     Claim,
     Finding,
     missing,
     show,
-    verdict_of,
+    tally,
+    untestable,
 )
 from experiments.pairs import short_name
 from experiments.tasks import compare_arms
@@ -93,23 +94,24 @@ def check_own_map(bench: Bench, *, task: str, most: float) -> Finding:
     """A case holds if the interval of its loss begins at or below the paper's most."""
     if task not in bench.corpora:
         return missing(task)
-    outcomes, said, numbers = [], [], {}
-    for source, target, folder, summary in _runs(bench, task):
-        learned = summary["test/target_accuracy_low"]
-        if learned <= summary["test/majority_accuracy"]:
-            said.append(f"{source} to {target}: the target has not learned the task")
-            continue
+
+    def case(source: str, target: str, folder: Path, learned: bool) -> Case:
+        names = f"{source} to {target}"
+        if not learned:
+            return Case(f"{names}: the target has not learned the task", None)
         loss = compare_arms(folder, "target", "mapped")
-        outcomes.append(100 * float(loss.low) <= most)
-        said.append(f"{source} to {target}: {show(loss)}")
-        numbers[f"{source}/{target}/loss"] = float(loss.value)
-    why = (
+        return Case(
+            f"{names}: {show(loss)}",
+            100 * float(loss.low) <= most,
+            {f"{source}/{target}/loss": float(loss.value)},
+        )
+
+    return tally(
+        (case(*one) for one in _runs(bench, task)),
         f"points lost on the same texts; a pair holds if the interval begins at {most} "
-        "or below"
+        "or below",
+        none=untestable("no target here beats the largest class on this task"),
     )
-    if not outcomes:
-        why = "no target here beats the largest class on this task"
-    return Finding("; ".join(said), verdict_of(outcomes), why, numbers)
 
 
 def check_arms(bench: Bench, *, better: str, worse: str) -> Finding:
@@ -146,22 +148,28 @@ def _differences(
     found = [task for task in tasks if task in bench.corpora]
     if not found:
         return missing(" or ".join(tasks))
-    outcomes, said, numbers = [], [], {}
-    for task in found:
-        for source, target, folder, summary in _runs(bench, task):
-            if summary["test/target_accuracy_low"] <= summary["test/majority_accuracy"]:
-                continue
-            difference = compare_arms(folder, better, worse)
-            outcomes.append(rule(difference))
-            said.append(f"{task}, {source} to {target}: {show(difference)}")
-            numbers[f"{task}/{source}/{target}"] = float(difference.value)
-    if not outcomes:
-        return Finding("", UNTESTABLE, "no target here has learned a task")
-    return Finding("; ".join(said), verdict_of(outcomes), why, numbers)
+
+    def case(task: str, source: str, target: str, folder: Path) -> Case:
+        difference = compare_arms(folder, better, worse)
+        return Case(
+            f"{task}, {source} to {target}: {show(difference)}",
+            rule(difference),
+            {f"{task}/{source}/{target}": float(difference.value)},
+        )
+
+    runs = ((task, *one) for task in found for one in _runs(bench, task))
+    return tally(
+        (case(*one) for *one, learned in runs if learned),
+        why,
+        none=untestable("no target here has learned a task"),
+    )
 
 
-def _runs(bench: Bench, task: str):
-    """(source, target, folder, summary) of every pair on a task; each runs once."""
+def _runs(bench: Bench, task: str) -> Iterator[tuple[str, str, Path, bool]]:
+    """(source, target, folder, learned) of every pair on a task; each runs once.
+
+    A target has learned a task if its accuracy's interval is above the largest class.
+    """
     for source, target in bench.pairs:
         names = short_name(source), short_name(target)
         config = bench.config(
@@ -170,4 +178,7 @@ def _runs(bench: Bench, task: str):
             public=bench.public, few_shot=(str(bench.few),),
         )  # fmt: skip
         summary = classify.run(config)
-        yield *names, Path(config.workdir), summary
+        learned = (
+            summary["test/target_accuracy_low"] > summary["test/majority_accuracy"]
+        )
+        yield *names, Path(config.workdir), learned

@@ -1,13 +1,17 @@
 """Claims on out-of-distribution detection through a map."""
 
+from collections.abc import Iterator, Mapping
+
 from experiments import ood
 from experiments.claims.ledger import (
     Bench,
+    Case,
     Claim,
     Finding,
     interval_of,
     missing,
     show,
+    tally,
     verdict_of,
 )
 from experiments.pairs import short_name
@@ -19,6 +23,7 @@ CASES = {
     ("ag_news", "mnli"): ".88-.96 to .72-.84",
     ("mnli", "imdb"): "",
 }
+NO_DATA = "pair of known and strange data"
 
 
 def claims() -> list[Claim]:
@@ -59,23 +64,25 @@ def claims() -> list[Claim]:
 
 def check_mapped(bench: Bench) -> Finding:
     """A case holds if mapped is above chance and not above native."""
-    outcomes, said, numbers = [], [], {}
-    for name, summary in _runs(bench):
+
+    def case(name: str, summary: Mapping[str, float]) -> Case:
         native = interval_of(summary, "ood/energy_native_auroc")
         mapped = interval_of(summary, "ood/energy_public_auroc")
-        outcomes.append(
-            float(mapped.low) > 0.5 and float(mapped.low) <= float(native.high)
+        return Case(
+            f"{name}: {show(native)} to {show(mapped)}",
+            0.5 < float(mapped.low) <= float(native.high),
+            {
+                f"{name}/native": float(native.value),
+                f"{name}/mapped": float(mapped.value),
+            },
         )
-        said.append(f"{name}: {show(native)} to {show(mapped)}")
-        numbers[f"{name}/native"] = float(native.value)
-        numbers[f"{name}/mapped"] = float(mapped.value)
-    if not said:
-        return missing("pair of known and strange data")
-    why = (
+
+    return tally(
+        (case(*one) for one in _runs(bench)),
         "AUROC in percent, native to mapped by public text; a case holds if the mapped "
-        "interval is above 50 and begins below the native one's end"
+        "interval is above 50 and begins below the native one's end",
+        none=missing(NO_DATA),
     )
-    return Finding("; ".join(said), verdict_of(outcomes), why, numbers)
 
 
 def check_weak(bench: Bench) -> Finding:
@@ -85,7 +92,7 @@ def check_weak(bench: Bench) -> Finding:
         for name, summary in _runs(bench)
     }
     if not found:
-        return missing("pair of known and strange data")
+        return missing(NO_DATA)
     weakest = min(found, key=lambda name: float(found[name].value))
     return Finding(
         f"weakest: {weakest} {show(found[weakest])}",
@@ -97,28 +104,28 @@ def check_weak(bench: Bench) -> Finding:
 
 def check_others(bench: Bench) -> Finding:
     """A case holds if another detector's interval is above energy's, mapped."""
-    outcomes, said, numbers = [], [], {}
-    for name, summary in _runs(bench):
+
+    def case(name: str, summary: Mapping[str, float]) -> Case:
         scores = {
             one: interval_of(summary, f"ood/{one}_mapped_auroc")
             for one in ood.DETECTORS
         }
         best = max(scores, key=lambda one: float(scores[one].value))
-        outcomes.append(float(scores[best].low) > float(scores["energy"].high))
-        said.append(
-            f"{name}: {best} {show(scores[best])}, energy {show(scores['energy'])}"
+        return Case(
+            f"{name}: {best} {show(scores[best])}, energy {show(scores['energy'])}",
+            float(scores[best].low) > float(scores["energy"].high),
+            {f"{name}/best": float(scores[best].value)},
         )
-        numbers[f"{name}/best"] = float(scores[best].value)
-    if not said:
-        return missing("pair of known and strange data")
-    why = (
+
+    return tally(
+        (case(*one) for one in _runs(bench)),
         "AUROC in percent on mapped states, best of ten detectors by the test split, "
-        "so flattered; a case holds if its interval is above energy's"
+        "so flattered; a case holds if its interval is above energy's",
+        none=missing(NO_DATA),
     )
-    return Finding("; ".join(said), verdict_of(outcomes), why, numbers)
 
 
-def _runs(bench: Bench):
+def _runs(bench: Bench) -> Iterator[tuple[str, Mapping[str, float]]]:
     """(name, summary) of every case whose data are at hand; each runs once."""
     for source, target in bench.pairs[: 1 if bench.tiny else 2]:
         names = f"{short_name(source)} to {short_name(target)}"

@@ -5,9 +5,11 @@ import numpy as np
 from experiments import similarity
 from experiments.claims.ledger import (
     Bench,
+    Case,
     Claim,
     Finding,
     missing,
+    tally,
     verdict_of,
 )
 from experiments.fit import FitConfig
@@ -57,22 +59,21 @@ def check_cka(bench: Bench) -> Finding:
     if not found:
         return missing("pair of models")
     shuffled = [summary[f"similarity/{pair}/linear_cka_shuffled"] for pair in found]
-    outcomes = [
-        value > 0.5 and value > 2 * null
-        for value, null in zip(found.values(), shuffled)
-    ]
-    said = "; ".join(f"{pair}: {value:.3f}" for pair, value in found.items())
-    why = (
-        "plain linear CKA of pooled last states; a pair holds above .5 and above twice "
-        f"its shuffled control (at most {max(shuffled):.3f} here)"
+    cases = (
+        Case(f"{pair}: {value:.3f}", value > max(0.5, 2 * null), {pair: value})
+        for (pair, value), null in zip(found.items(), shuffled)
     )
-    return Finding(said, verdict_of(outcomes), why, found)
+    return tally(
+        cases,
+        "plain linear CKA of pooled last states; a pair holds above .5 and above twice "
+        f"its shuffled control (at most {max(shuffled):.3f} here)",
+    )
 
 
 def check_intercept(bench: Bench) -> Finding:
     """A pair holds if leaving the intercept out adds a tenth to the squared error."""
-    outcomes, said, numbers = [], [], {}
-    for source, target in bench.pairs:
+
+    def case(source: str, target: str) -> Case:
         config = bench.config(
             FitConfig, "intercept", source=source, target=target, data=bench.public
         )
@@ -80,14 +81,17 @@ def check_intercept(bench: Bench) -> Finding:
         (x, y), test = pairs["fit"].read(), pairs["test"].read()
         errors = [_error(x, y, *test, ones=ones) for ones in (False, True)]
         names = f"{short_name(source)} to {short_name(target)}"
-        outcomes.append(errors[0] > 1.1 * errors[1])
-        said.append(f"{names}: {errors[0]:.4f} without, {errors[1]:.4f} with")
-        numbers |= {f"{names}/without": errors[0], f"{names}/with": errors[1]}
-    why = (
+        return Case(
+            f"{names}: {errors[0]:.4f} without, {errors[1]:.4f} with",
+            errors[0] > 1.1 * errors[1],
+            {f"{names}/without": errors[0], f"{names}/with": errors[1]},
+        )
+
+    return tally(
+        (case(*pair) for pair in bench.pairs),
         "squared error of held-out states over their variance, the printed solution at "
-        "lambda 1e-4; a pair holds at 1.1 times"
+        "lambda 1e-4; a pair holds at 1.1 times",
     )
-    return Finding("; ".join(said), verdict_of(outcomes), why, numbers)
 
 
 def _error(x, y, x_test, y_test, *, ones: bool) -> float:

@@ -1,7 +1,7 @@
 """What a claim, a finding and the bench that they are tested on are."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,6 +70,20 @@ class Finding(NamedTuple):
     numbers: Mapping[str, float] = {}
 
 
+class Case(NamedTuple):
+    """What came of a claim on one pair of models, tokenizers or data sets.
+
+    Attributes:
+      said: its numbers as text.
+      holds: None where the claim does not apply to it.
+      numbers: name -> value for the summary.
+    """
+
+    said: str
+    holds: bool | None
+    numbers: Mapping[str, float] = {}
+
+
 class Claim(NamedTuple):
     """Something that the paper says.
 
@@ -93,9 +107,31 @@ def verdict_of(outcomes: Sequence[bool]) -> str:
     return HOLDS if all(outcomes) else PARTLY if any(outcomes) else FAILS
 
 
+def tally(cases: Iterable[Case], why: str, *, none: Finding | None = None) -> Finding:
+    """The cases of a claim side by side, and the verdict on them together.
+
+    Args:
+      cases: in the order in which they are said.
+      why: the rule that each case follows.
+      none: the finding where the claim applies to no case.
+    """
+    cases = list(cases)
+    said = "; ".join(case.said for case in cases)
+    outcomes = [case.holds for case in cases if case.holds is not None]
+    if none is not None and not outcomes:
+        return none._replace(ours=said)
+    numbers = {name: one for case in cases for name, one in case.numbers.items()}
+    return Finding(said, verdict_of(outcomes), why, numbers)
+
+
+def untestable(why: str) -> Finding:
+    """A claim that cannot be tested here, and why."""
+    return Finding("", UNTESTABLE, why)
+
+
 def missing(what: str) -> Finding:
     """A claim for which something is not at hand."""
-    return Finding("", UNTESTABLE, f"there is no {what} here")
+    return untestable(f"there is no {what} here")
 
 
 def show(interval: Interval, *, scale: float = 100, digits: int = 1) -> str:

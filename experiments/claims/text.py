@@ -1,16 +1,19 @@
 """Claims on tokenizers, layers, fitting rows and generated text."""
 
 import itertools
+from collections.abc import Iterator, Mapping
 
 from experiments import fit_tokens, layers, scaling, tokenizers
 from experiments.claims.ledger import (
-    UNTESTABLE,
     Bench,
+    Case,
     Claim,
     Finding,
     interval_of,
     missing,
     show,
+    tally,
+    untestable,
     verdict_of,
 )
 from experiments.pairs import short_name
@@ -25,6 +28,8 @@ TOKENIZERS = {
     ("nemo", "mistral"): (0.067, 0.151),
     ("qwen2.5", "nemo"): (0.316, 0.672),
 }
+NO_TOKENIZERS = "pair of tokenizers that the paper lists"
+NO_DECODERS = "pair of decoders"
 
 
 def claims() -> list[Claim]:
@@ -40,9 +45,7 @@ def claims() -> list[Claim]:
             "compatibility",
             "Both correlate with the judged quality of generated text.",
             "r = .822 and .898 over 23 pairs of models of 4B or more",
-            lambda bench: Finding(
-                "", UNTESTABLE, "there are no judge and no 23 large pairs here"
-            ),
+            lambda bench: untestable("there are no judge and no 23 large pairs here"),
         ),
         Claim(
             "layers",
@@ -71,8 +74,10 @@ def claims() -> list[Claim]:
     ]
 
 
-def _tokenizer_runs(bench: Bench):
-    """(pair, the paper's values, its names, summary) of tokenizers at hand."""
+def _tokenizer_runs(
+    bench: Bench,
+) -> Iterator[tuple[str, tuple[float, float], str, Mapping[str, float]]]:
+    """(the pair, the paper's values, its names, summary) of tokenizers at hand."""
     names = list(bench.tokenizers)
     if len(names) < 2:
         return
@@ -87,54 +92,55 @@ def _tokenizer_runs(bench: Bench):
         paper = TOKENIZERS.get((a, b)) or TOKENIZERS.get((b, a))
         if paper:
             said = [tokenizers.short_name(bench.tokenizers[one]) for one in (a, b)]
-            yield (a, b), paper, "/".join(said), summary
+            yield f"{a} - {b}", paper, "/".join(said), summary
 
 
 def check_jaccard(bench: Bench) -> Finding:
     """A pair holds if the raw Jaccard is the paper's to .002."""
-    outcomes, said, numbers = [], [], {}
-    for pair, (wanted, _), names, summary in _tokenizer_runs(bench):
+
+    def case(pair, paper, names, summary) -> Case:
         found = summary[f"{names}/jaccard_raw"]
         alike = summary[f"{names}/jaccard_bytes"]
-        outcomes.append(abs(found - wanted) <= 0.002)
-        said.append(
-            f"{' - '.join(pair)}: {found:.3f} (paper {wanted}), bytes {alike:.3f}"
+        return Case(
+            f"{pair}: {found:.3f} (paper {paper[0]}), bytes {alike:.3f}",
+            abs(found - paper[0]) <= 0.002,
+            {f"{names}/raw": found, f"{names}/bytes": alike},
         )
-        numbers |= {f"{names}/raw": found, f"{names}/bytes": alike}
-    if not said:
-        return missing("pair of tokenizers that the paper lists")
-    why = (
+
+    return tally(
+        (case(*one) for one in _tokenizer_runs(bench)),
         "raw strings with special tokens; in bytes tokens that are spelled otherwise "
-        "count as the same; a pair holds within .002"
+        "count as the same; a pair holds within .002",
+        none=missing(NO_TOKENIZERS),
     )
-    return Finding("; ".join(said), verdict_of(outcomes), why, numbers)
 
 
 def check_match(bench: Bench) -> Finding:
     """A pair holds if the positionwise rate in bytes contains the paper's value."""
-    outcomes, said, numbers = [], [], {}
-    for pair, (_, wanted), names, summary in _tokenizer_runs(bench):
+
+    def case(pair, paper, names, summary) -> Case:
         found = interval_of(summary, f"{names}/match_position_bytes")
         paired = interval_of(summary, f"{names}/match_pair_bytes")
-        outcomes.append(float(found.low) <= wanted <= float(found.high))
-        said.append(
-            f"{' - '.join(pair)}: {show(found)}% (paper {100 * wanted:.1f}%); paired "
-            f"by ends {show(paired)}%"
+        return Case(
+            f"{pair}: {show(found)}% (paper {100 * paper[1]:.1f}%); paired by ends "
+            f"{show(paired)}%",
+            float(found.low) <= paper[1] <= float(found.high),
+            {f"{names}/position": float(found.value)},
         )
-        numbers |= {f"{names}/position": float(found.value)}
-    if not said:
-        return missing("pair of tokenizers that the paper lists")
-    why = (
+
+    return tally(
+        (case(*one) for one in _tokenizer_runs(bench)),
         "positions of the same text with the same bytes; it depends on the texts, "
-        "which the paper does not name; a pair holds if the interval contains its value"
+        "which the paper does not name; a pair holds if the interval contains its "
+        "value",
+        none=missing(NO_TOKENIZERS),
     )
-    return Finding("; ".join(said), verdict_of(outcomes), why, numbers)
 
 
 def check_layers(bench: Bench) -> Finding:
     """Holds if the last layer's agreement is above half depth's, by their intervals."""
     if not bench.generators:
-        return missing("pair of decoders")
+        return missing(NO_DECODERS)
     source, target = bench.generators[0]
     small = bench.options["limit"] < 1000
     config = bench.config(
@@ -163,8 +169,8 @@ def check_layers(bench: Bench) -> Finding:
 
 def check_plateau(bench: Bench) -> Finding:
     """A pair holds if its plateau is at 4,000 rows or fewer, and below all rows."""
-    outcomes, said, numbers = [], [], {}
-    for source, target in bench.pairs[:2]:
+
+    def case(source: str, target: str) -> Case:
         names = f"{short_name(source)}-to-{short_name(target)}"
         config = bench.config(
             scaling.ScalingConfig, "scaling", names, source=source, target=target,
@@ -175,19 +181,20 @@ def check_plateau(bench: Bench) -> Finding:
         summary = scaling.run(config)
         rows = summary["scaling/plateau_rows"]
         found = bool(summary["scaling/ridge_plateau_found"])
-        outcomes.append(found and rows <= 4000)
-        said.append(
-            f"{names}: {rows:,.0f} texts" + ("" if found else ", still falling")
+        return Case(
+            f"{names}: {rows:,.0f} texts" + ("" if found else ", still falling"),
+            found and rows <= 4000,
+            {names: float(rows)},
         )
-        numbers[names] = float(rows)
-    why = (
+
+    return tally(
+        (case(*pair) for pair in bench.pairs[:2]),
         "fitting texts from which on the squared error is within 2% of that of all; a "
-        "pair holds at 4,000 or fewer"
+        "pair holds at 4,000 or fewer",
     )
-    return Finding("; ".join(said), verdict_of(outcomes), why, numbers)
 
 
-def _generations(bench: Bench):
+def _generations(bench: Bench) -> Iterator[tuple[str, Mapping[str, float]]]:
     """(names, summary) of token maps by ridge for every pair of decoders."""
     small = bench.options["limit"] < 1000
     for source, target in bench.generators:
@@ -203,33 +210,41 @@ def _generations(bench: Bench):
 
 def check_perplexity(bench: Bench) -> Finding:
     """A pair holds if the mapped perplexity is at most 1.26 times the target's."""
-    outcomes, said, numbers = [], [], {}
-    for names, summary in _generations(bench):
+
+    def case(names: str, summary: Mapping[str, float]) -> Case:
         mapped, native = (
             summary[f"generation/perplexity_{one}"]
             for one in ("mapped", "native_target")
         )
-        outcomes.append(mapped <= 1.26 * native)
-        said.append(f"{names}: {mapped:.1f} against {native:.1f}")
-        numbers[f"{names}/ratio"] = mapped / native
-    if not said:
-        return missing("pair of decoders")
-    why = "per target token at paired positions, ridge; a pair holds at 1.26 times"
-    return Finding("; ".join(said), verdict_of(outcomes), why, numbers)
+        return Case(
+            f"{names}: {mapped:.1f} against {native:.1f}",
+            mapped <= 1.26 * native,
+            {f"{names}/ratio": mapped / native},
+        )
+
+    return tally(
+        (case(*one) for one in _generations(bench)),
+        "per target token at paired positions, ridge; a pair holds at 1.26 times",
+        none=missing(NO_DECODERS),
+    )
 
 
 def check_no_gain(bench: Bench) -> Finding:
     """A pair holds if mapped agrees less with the text than the source itself does."""
-    outcomes, said, numbers = [], [], {}
-    for names, summary in _generations(bench):
+
+    def case(names: str, summary: Mapping[str, float]) -> Case:
         mapped, native = (
             summary[f"generation/bits_per_character_{one}"]
             for one in ("mapped", "native_source")
         )
-        outcomes.append(mapped >= native)
-        said.append(f"{names}: {mapped:.2f} mapped, {native:.2f} source alone")
-        numbers[f"{names}/difference"] = mapped - native
-    if not said:
-        return missing("pair of decoders")
-    why = "bits a character on the same text; a pair holds if mapped is no better"
-    return Finding("; ".join(said), verdict_of(outcomes), why, numbers)
+        return Case(
+            f"{names}: {mapped:.2f} mapped, {native:.2f} source alone",
+            mapped >= native,
+            {f"{names}/difference": mapped - native},
+        )
+
+    return tally(
+        (case(*one) for one in _generations(bench)),
+        "bits a character on the same text; a pair holds if mapped is no better",
+        none=missing(NO_DECODERS),
+    )

@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 
 from experiments.claims import all_claims
-from experiments.claims.ledger import FAILS, HOLDS, PARTLY, UNTESTABLE, verdict_of
+from experiments.claims.ledger import (
+    FAILS,
+    HOLDS,
+    PARTLY,
+    UNTESTABLE,
+    Case,
+    Finding,
+    missing,
+    tally,
+    verdict_of,
+)
 from experiments.replicate import ReplicateConfig, choose_claims, local_bench, run
 from helix_jax.errors import RunError
 from helix_jax.reports import load_blocks
@@ -17,6 +27,20 @@ def test_verdicts_follow_the_cases():
     assert verdict_of([True, False]) == PARTLY
     assert verdict_of([False, False]) == FAILS
     assert verdict_of([]) == UNTESTABLE
+
+
+def test_cases_are_tallied_into_one_finding():
+    cases = [
+        Case("a: 1", True, {"a": 1.0}),
+        Case("b: -", None),
+        Case("c: 2", False, {"c": 2.0}),
+    ]
+    found = tally(iter(cases), "above 0", none=missing("model"))
+    assert found == Finding("a: 1; b: -; c: 2", PARTLY, "above 0", {"a": 1, "c": 2})
+    assert tally(cases[:1], "above 0").verdict == HOLDS
+    none = tally(cases[1:2], "above 0", none=missing("model"))
+    assert none == Finding("b: -", UNTESTABLE, "there is no model here")
+    assert tally([], "above 0") == Finding("", UNTESTABLE, "above 0")
 
 
 def test_claims_have_names_of_their_own():
