@@ -224,11 +224,12 @@ def result_rows(summary: dict[str, float]) -> tuple[list[str], list[list[str]]]:
 
 def result_blocks(summary: dict[str, float]) -> list[Block]:
     """The arms as a table and as bars."""
-    ends = ("", "_low", "_high")
-    series = {
-        _describe(name): [[100 * summary[f"test/{name}_accuracy{end}"] for end in ends]]
-        for name in _arms(summary)
-    }
+    names = [name for name in _arms(summary) if name != "majority"]
+    accuracies = [
+        [100 * summary[f"test/{name}_accuracy{end}"] for end in ("", "_low", "_high")]
+        for name in names
+    ]
+    chance = {ARMS["majority"]: 100 * summary["test/majority_accuracy"]}
     note = (
         f"{summary['data/classes']} classes, {summary['data/fit_texts']} texts to fit "
         f"on, {summary['data/test_texts']} to test on; 95% bootstrap intervals over "
@@ -236,7 +237,13 @@ def result_blocks(summary: dict[str, float]) -> list[Block]:
     )
     return [
         Table("Accuracy of the target's classifier", *result_rows(summary), note=note),
-        Bars("Accuracy of the arms", "accuracy, %", [""], series),
+        Bars(
+            "Accuracy of the arms",
+            "accuracy, %",
+            list(map(_describe, names)),
+            {"accuracy, 95% interval": accuracies},
+            chance,
+        ),
     ]
 
 
