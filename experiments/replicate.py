@@ -7,7 +7,8 @@ r"""A ledger of the paper's claims: what it says, what is found here, the verdic
 --shared where they are at hand; what is missing is said to be "not testable here".
 `paper` takes the paper's own models and data from the hub. Every claim states the rule
 of its verdict. WORKDIR/ledger.md is written as claims are tested; killed and started
-again with the same flags, tested claims are only read.
+again with the same flags, tested claims are only read. A claim whose test ends in an
+error does not keep the others from being tested; the next start tries it again.
 
 Reference: arXiv 2603.18908. Two cores, --preset=local: under an hour.
 """
@@ -25,7 +26,7 @@ from experiments.claims import all_claims
 from experiments.claims.ledger import Bench, Claim, Finding
 from experiments.written import installed_encoder
 from helix_jax import assets
-from helix_jax.errors import RunError
+from helix_jax.errors import HelixError, RunError
 from helix_jax.reports import Block, Table, markdown_table, save_blocks
 from helix_jax.runs import (
     finish_run,
@@ -38,6 +39,13 @@ from helix_jax.runs import (
 from helix_jax.runs.program import start_program
 
 HEADER = ["claim", "paper", "found here", "verdict", "rule"]
+TOKENIZERS = {
+    "qwen2.5": "qwen2.5",
+    "mistral": "mistral/tokenizer.model.v1",  # of Mistral-7B-Instruct-v0.2
+    "llama2": "llama2",
+    "gpt2": "gpt2",
+    "gpt-neox-20b_pythia": "gpt-neox-20b_pythia",
+}
 TASKS = ("sst2", "trec", "ag_news", "dbpedia", "mnli", "mrpc", "rte", "imdb")
 
 
@@ -74,14 +82,27 @@ def run(config: ReplicateConfig) -> dict[str, float]:
     bench = PRESETS[config.preset](config)
     found: dict[str, Finding] = {}
     summary: dict[str, float] = {}
+    failed: dict[str, HelixError] = {}
     for claim in tqdm(chosen, desc="claims"):
-        finding, seconds = test_claim(claim, bench)
-        jax.clear_caches()  # thousands of compiled programs exhaust a process's maps
+        try:
+            finding, seconds = test_claim(claim, bench)
+        except HelixError as error:
+            failed[claim.name] = error
+            continue
+        finally:
+            jax.clear_caches()  # thousands of programs exhaust a process's maps
         found[claim.name] = finding
         summary |= {f"{claim.name}/{k}": v for k, v in finding.numbers.items()}
         summary[f"{claim.name}/seconds"] = seconds
         table = markdown_table(HEADER, ledger_rows(chosen, found))
         write_atomically(ledger, f"# Ledger\n\n{table}\n")
+    if failed:
+        name, error = next(iter(failed.items()))
+        raise RunError(
+            f"replicate: {len(failed)} of {len(chosen)} claims could not be tested, "
+            f"first {name}: {error}\nThe others are in {ledger}; start again with the "
+            "same flags to try these again."
+        ) from error
     save_blocks(directory.folder, ledger_blocks(chosen, found))
     print(ledger.read_text())
     return finish_run(directory, summary)
@@ -152,11 +173,10 @@ def local_bench(config: ReplicateConfig) -> Bench:
     if not config.tiny:
         pairs += _others(shared) + _encoder(own["pebble-llama"])
         generators += _others(shared)
-    names = ("qwen2.5", "mistral", "llama2", "gpt2", "gpt-neox-20b_pythia")
     tokenizers = {
-        name: str(shared / "tokenizers" / name)
-        for name in names
-        if (shared / "tokenizers" / name).is_dir()
+        name: str(shared / "tokenizers" / place)
+        for name, place in TOKENIZERS.items()
+        if (shared / "tokenizers" / place).exists()
     }
     return Bench(
         Path(config.workdir), tuple(pairs), tuple(generators), corpora, "docstrings",
