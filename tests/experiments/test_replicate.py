@@ -94,3 +94,19 @@ def test_a_folder_that_is_none_is_refused(tmp_path):
         run(ReplicateConfig(workdir=str(tmp_path / "w"), shared=str(tmp_path / "no")))
     with pytest.raises(RunError, match="--preset must be one of local, paper"):
         run(ReplicateConfig(workdir=str(tmp_path / "w"), preset="large"))
+
+
+def test_a_claim_that_fails_does_not_stop_the_others(tmp_path):
+    broken = [tmp_path / "tokenizers" / name for name in ("gpt2", "qwen2.5")]
+    for folder in broken:
+        folder.mkdir(parents=True)
+    config = ReplicateConfig(
+        workdir=str(tmp_path / "w"), tiny=True, shared=str(tmp_path),
+        claims=("jaccard", "stsb"),
+    )  # fmt: skip
+    with pytest.raises(RunError, match=r"1 of 2 claims .*first jaccard: .*qwen2\.5"):
+        run(config)
+    assert "STS-B" in (tmp_path / "w" / "ledger.md").read_text()
+    for folder in broken:
+        folder.rmdir()
+    assert run(config)["stsb/seconds"] >= 0
