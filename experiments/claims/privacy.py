@@ -95,15 +95,16 @@ def check_recovery(bench: Bench) -> Finding:
     weights, rows = (
         found[f"{one}_raw_exact_share"] for one in ("division", "row_division")
     )
-    queries = found["extraction_logits_d_plus_1_weights_relative_error"]
+    queries = found["extraction_logits_d_plus_1_logits_relative_error"]
     guarded, low, high = (
         found[f"division_guarded_{name}"]
         for name in ("correlation", "chance_low", "chance_high")
     )
     return Finding(
         f"from raw answers {weights:.0%} of weights and {rows:.0%} of rows exactly; "
-        f"from d + 1 logits the classifier to {queries:.0e}; under guarded correlation "
-        f"{guarded:+.2f} (chance {low:+.2f} to {high:+.2f})",
+        f"from d + 1 logits a classifier whose logits are off by {queries:.0e} on other "
+        f"texts; under guarded correlation {guarded:+.2f} (chance {low:+.2f} to "
+        f"{high:+.2f})",
         verdict_of([weights == 1, rows == 1, queries < 1e-3, low < guarded < high]),
         "holds if every attack succeeds on raw answers and the guarded one is within "
         "chance; the whole table is experiments.attack's",
