@@ -102,9 +102,9 @@ def check_recovery(bench: Bench) -> Finding:
     )
     return Finding(
         f"from raw answers {weights:.0%} of weights and {rows:.0%} of rows exactly; "
-        f"from d + 1 logits a classifier whose logits are off by {queries:.0e} on other "
-        f"texts; under guarded correlation {guarded:+.2f} (chance {low:+.2f} to "
-        f"{high:+.2f})",
+        f"from d + 1 logits a classifier whose logits on other texts are off by "
+        f"{queries:.0e}; under guarded correlation {guarded:+.2f} (chance {low:+.2f} "
+        f"to {high:+.2f})",
         verdict_of([weights == 1, rows == 1, queries < 1e-3, low < guarded < high]),
         "holds if every attack succeeds on raw answers and the guarded one is within "
         "chance; the whole table is experiments.attack's",
