@@ -9,7 +9,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> s
 
     Args:
       header: column names.
-      rows: cells; a float is shown with four significant digits.
+      rows: cells; a float is shown with four significant digits, an upright bar as \\|.
 
     Returns:
       The table, without a final newline.
@@ -18,7 +18,8 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> s
       ValueError: a row has another number of cells than the header.
     """
     require_rectangle(header, rows)
-    cells = [[show_cell(value) for value in row] for row in rows]
+    header = [name.replace("|", r"\|") for name in header]
+    cells = [[show_cell(value).replace("|", r"\|") for value in row] for row in rows]
     left = text_columns(header, rows)
     widths = [
         max(3, len(name), *(len(row[i]) for row in cells)) if cells else len(name)

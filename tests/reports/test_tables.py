@@ -44,3 +44,9 @@ def test_an_interval_is_shown_in_percent():
     assert format_interval(summary, "y") == ""
     assert read_interval(summary, "x", scale=2) == [1.824, 1.8, 1.86]
     assert all(map(math.isnan, read_interval(summary, "y")))
+
+
+def test_an_upright_bar_in_a_cell_is_not_a_column():
+    rows = markdown_table(["a|b", "c"], [["x | y", 1]]).splitlines()
+    assert rows[0] == r"| a\|b   |   c |"
+    assert rows[2] == r"| x \| y |   1 |"
