@@ -48,6 +48,7 @@ from helix_jax.alignment import (
     select_penalty,
 )
 from helix_jax.errors import CorpusError, RunError
+from helix_jax.linalg import unit_rows
 from helix_jax.reports import (
     Block,
     Curves,
@@ -59,7 +60,7 @@ from helix_jax.reports import (
 from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
 from helix_jax.runs.program import start_program
 from helix_jax.similarity import swapped
-from helix_jax.similarity.retrieval import relevant_ranks, unit_rows
+from helix_jax.similarity.retrieval import relevant_ranks
 from helix_jax.stats import bootstrap_interval
 from helix_jax.text.hashing import document_of
 from helix_jax.text.views import halves
@@ -135,15 +136,18 @@ def _compute(config: MigrationConfig) -> dict[str, float]:
     )
     asked_new, asked_old = queries.read()
     relevant = np.arange(len(old) - len(asked_old), len(old))
-    centre_new, centre_old = moments["fit"].mean_x, moments["fit"].mean_y
-    index = unit_rows(old, centre_old)
+    fit = moments["fit"]
+    centre_new, centre_old = (
+        np.asarray(mean, np.float32) for mean in (fit.mean_x, fit.mean_y)
+    )
+    index = unit_rows(old - centre_old)
 
     def in_old(asked):
-        return relevant_ranks(unit_rows(asked, centre_old), index, relevant)
+        return relevant_ranks(unit_rows(asked - centre_old), index, relevant)
 
     def in_new(rows):
-        asked = unit_rows(asked_new, centre_new)
-        return relevant_ranks(asked, unit_rows(rows, centre_new), relevant)
+        asked = unit_rows(asked_new - centre_new)
+        return relevant_ranks(asked, unit_rows(rows - centre_new), relevant)
 
     ranks = {
         "native": in_old(asked_old),

@@ -11,9 +11,9 @@ from the first one's mapped states (agreement, divergence).
 
 Beside each score stand its mean over shuffled pairs (`_shuffled`), its place between
 chance and the best value (`_calibrated`), z, p, and q, which controls the false
-discovery rate over all pairs. `similarity/MEASURE_mean` is over pairs, its interval
-from leaving out documents in 20 groups, or for means over rows (cosine, agreement,
-divergence) from the document bootstrap; `_std` is the same standard error of one pair.
+discovery rate over all pairs. `similarity/MEASURE_mean` is over pairs. Intervals of it
+and of each pair come from leaving out documents in 20 groups, or for means over rows
+(cosine, agreement, divergence) from the document bootstrap.
 """
 
 import dataclasses
@@ -187,7 +187,7 @@ def result_blocks(
     blocks: list[Block] = [
         Table("Similarity", MEAN_HEADER, mean_rows(summary, measures), note=note)
     ]
-    endings = ("", "_std", "_shuffled", "_calibrated", "_z", "_p", "_q")
+    endings = ("", "_low", "_high", "_shuffled", "_calibrated", "_z", "_p", "_q")
     rows = [
         [name, measure, *(summary[f"similarity/{name}/{measure}{e}"] for e in endings)]
         for measure in measures

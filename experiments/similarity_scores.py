@@ -178,19 +178,22 @@ def summarise(
     """Every pair's numbers, and the means over pairs with intervals."""
     summary: dict[str, float] = {"similarity/pairs": len(names)}
     for measure, value in scores.value.items():
-        placed = calibrate(value, scores.null[measure], best=BEST.get(measure, 1.0))
-        q = benjamini_hochberg(placed.p)
+        value = np.asarray(value)
+        placed = jax.tree.map(
+            np.asarray,
+            calibrate(value, scores.null[measure], best=BEST.get(measure, 1.0)),
+        )
+        q = np.asarray(benjamini_hochberg(placed.p))
         mean = np.mean(value)
         if measure in scores.by_row:
             rows = np.asarray(scores.by_row[measure])
             interval = bootstrap_interval(rows.mean(axis=1), documents)
-            spread = [bootstrap_interval(one, documents) for one in rows.T]
-            error = np.array([float(one.high - one.low) for one in spread]) / 3.92
+            each = [bootstrap_interval(one, documents) for one in rows.T]
+            low, high = ([float(one[end]) for one in each] for end in (1, 2))
         else:
             left_out = np.asarray(scores.left_out[measure])
             interval = jackknife_interval(mean, left_out.mean(axis=1))
-            groups = len(left_out)
-            error = left_out.std(axis=0) * np.sqrt(groups - 1)
+            _, low, high = jackknife_interval(value, left_out)
         start = f"similarity/{measure}_mean"
         summary[start] = float(mean)
         summary |= {
@@ -200,7 +203,7 @@ def summarise(
         summary[f"similarity/{measure}_calibrated"] = float(placed.calibrated.mean())
         summary[f"similarity/{measure}_discoveries"] = int((q <= DISCOVERY).sum())
         columns = {
-            "": value, "_std": error, "_shuffled": placed.null_mean,
+            "": value, "_low": low, "_high": high, "_shuffled": placed.null_mean,
             "_calibrated": placed.calibrated, "_z": placed.z, "_p": placed.p, "_q": q,
         }  # fmt: skip
         for ending, numbers in columns.items():

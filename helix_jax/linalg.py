@@ -82,6 +82,12 @@ def product(a: Array, b: Array) -> Array:
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
+def unit_rows(rows: Array) -> Array:
+    """Rows [N, D] divided by their lengths; a zero row stays zero."""
+    norms = jnp.linalg.norm(rows, axis=-1, keepdims=True)
+    return jnp.where(norms > 0, rows / jnp.where(norms > 0, norms, 1), 0)
+
+
 def laid_out_transpose(a: Array) -> Array:
     """a' as an array of its own, for products that contract over rows.
 

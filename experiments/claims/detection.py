@@ -104,27 +104,30 @@ def check_weak(bench: Bench) -> Finding:
 
 def check_others(bench: Bench) -> Finding:
     """A case holds if another detector, mapped, is above energy and its control."""
+    runs = dict(_runs(bench))
 
     def case(name: str, summary: Mapping[str, float]) -> Case:
-        scores = {
-            one: interval_of(summary, f"ood/{one}_mapped_auroc")
-            for one in ood.DETECTORS
-        }
-        best = max(scores, key=lambda one: float(scores[one].value))
+        others = [one for known, one in runs.items() if known != name] or [summary]
+        best = max(
+            ood.DETECTORS,
+            key=lambda one: sum(other[f"ood/{one}_mapped_auroc"] for other in others),
+        )
+        found, energy = (
+            interval_of(summary, f"ood/{one}_mapped_auroc") for one in (best, "energy")
+        )
         control = interval_of(summary, f"ood/{best}_shuffled_auroc")
-        least = max(float(scores["energy"].high), float(control.high))
         return Case(
-            f"{name}: {best} {show(scores[best])}, energy {show(scores['energy'])}, "
-            f"{best} by a map of shuffled pairs {show(control)}",
-            float(scores[best].low) > least,
-            {f"{name}/best": float(scores[best].value)},
+            f"{name}: {best} {show(found)}, energy {show(energy)}, {best} by a map of "
+            f"shuffled pairs {show(control)}",
+            float(found.low) > max(float(energy.high), float(control.high)),
+            {f"{name}/best": float(found.value)},
         )
 
     return tally(
-        (case(*one) for one in _runs(bench)),
-        "AUROC in percent on mapped states, best of ten detectors by the test split, "
-        "so flattered; a case holds if its interval is above energy's and above that "
-        "of its control, which is not at 50: a wrong map keeps texts apart as well",
+        (case(*one) for one in runs.items()),
+        "AUROC in percent on mapped states of the detector that is best of ten on the "
+        "other cases; a case holds if its interval is above energy's and above that of "
+        "its control, which is not at 50: a wrong map keeps texts apart as well",
         none=missing(NO_DATA),
     )
 

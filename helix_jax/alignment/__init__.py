@@ -85,6 +85,7 @@ from helix_jax.alignment.ridge import (
     select_penalty,
 )
 from helix_jax.alignment.rows import RowScores, row_cosine, score_rows
+from helix_jax.alignment.unpaired import UnpairedFit, fit_unpaired
 
 __all__ = [
     "METHODS",
@@ -105,6 +106,7 @@ __all__ = [
     "RowScores",
     "Selection",
     "StateMap",
+    "UnpairedFit",
     "accumulate",
     "all_merge",
     "apply_map",
@@ -124,6 +126,7 @@ __all__ = [
     "fit_relative",
     "fit_ridge",
     "fit_shuffled",
+    "fit_unpaired",
     "fold_rows",
     "from_batch",
     "huber_rows",

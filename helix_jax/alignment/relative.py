@@ -25,7 +25,7 @@ from helix_jax.alignment.moments import Moments
 from helix_jax.alignment.path import MapPath, solvable
 from helix_jax.alignment.procrustes import cross_factors, cross_rank
 from helix_jax.alignment.ridge import RELATIVE_PENALTIES
-from helix_jax.linalg import product, rounding_variance, wide, wide_dtype
+from helix_jax.linalg import product, rounding_variance, unit_rows, wide, wide_dtype
 from helix_jax.types import Array
 
 
@@ -52,7 +52,9 @@ def relative_representation(x: Array, anchors: Array, *, mean: Array) -> Array:
         checks.require_finite(who, name, z)
         checks.require_width(who, name, z.shape[1], jnp.shape(mean)[0])
     dtype = jnp.promote_types(x.dtype, jnp.float32)
-    rows, directions = (_unit(jnp.asarray(z) - mean) for z in (x, anchors))
+    rows, directions = (
+        unit_rows(jnp.asarray(z).astype(wide_dtype()) - mean) for z in (x, anchors)
+    )
     return product(rows, directions.T).astype(dtype)
 
 
@@ -93,8 +95,13 @@ def fit_relative(
     penalties = jnp.atleast_1d(jnp.asarray(penalties, wide_dtype()))
     if checks.is_concrete(penalties) and not bool(jnp.all(penalties >= 0)):
         raise ValueError(f"{who}: penalties must not be negative, got {penalties}.")
-    a = _unit(jnp.asarray(anchors_x) - moments.mean_x)
-    b = _unit(jnp.asarray(anchors_y) - moments.mean_y)
+    a, b = (
+        unit_rows(jnp.asarray(z).astype(wide_dtype()) - mean)
+        for z, mean in (
+            (anchors_x, moments.mean_x),
+            (anchors_y, moments.mean_y),
+        )
+    )
     left, values, right = cross_factors(b)
     rank = cross_rank(values, *b.shape)
     kept = jnp.arange(values.shape[0]) < rank
@@ -115,9 +122,3 @@ def fit_relative(
         damped[:, 0] / smallest,
         varies & (rank > 0) & jnp.isfinite(smallest),
     )
-
-
-def _unit(rows: Array) -> Array:
-    rows = rows.astype(wide_dtype())
-    norms = jnp.linalg.norm(rows, axis=-1, keepdims=True)
-    return jnp.where(norms > 0, rows / jnp.where(norms > 0, norms, 1), 0)

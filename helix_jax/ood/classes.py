@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from helix_jax import checks
-from helix_jax.linalg import product, rounding_variance, wide, wide_dtype
+from helix_jax.linalg import product, rounding_variance, unit_rows, wide, wide_dtype
 from helix_jax.types import Array
 
 
@@ -103,9 +103,3 @@ def cosine_score(fitted: ClassMeans, x: Array) -> Array:
     known = jnp.any(fitted.directions != 0, axis=1)
     cosines = product(rows, fitted.directions.T)
     return 1 - jnp.max(jnp.where(known, cosines, -1), axis=1)
-
-
-def unit_rows(rows: Array) -> Array:
-    """Rows [N, D] divided by their lengths; a zero row stays zero."""
-    norms = jnp.linalg.norm(rows, axis=-1, keepdims=True)
-    return jnp.where(norms > 0, rows / jnp.where(norms > 0, norms, 1), 0)

@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from helix_jax import checks
-from helix_jax.linalg import product
-from helix_jax.ood.classes import unit_rows
+from helix_jax.linalg import product, unit_rows
 from helix_jax.types import Array
 
 

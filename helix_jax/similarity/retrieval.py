@@ -16,15 +16,6 @@ from helix_jax.types import Array
 QUERY_BLOCK, INDEX_BLOCK = 256, 8192
 
 
-def unit_rows(x: Array, centre: Array | None = None) -> Array:
-    """Rows of x [N, D] less `centre` [D], divided by their norm; zero stays zero."""
-    x = jnp.asarray(x, jnp.float32)
-    if centre is not None:
-        x = x - jnp.asarray(centre, jnp.float32)
-    norms = jnp.linalg.norm(x, axis=-1, keepdims=True)
-    return jnp.where(norms > 0, x / jnp.where(norms > 0, norms, 1), 0)
-
-
 def relevant_ranks(queries: Array, index: Array, relevant: Array) -> np.ndarray:
     """Rank of each query's relevant row among all rows of an index.
 

@@ -5,8 +5,9 @@ import pytest
 
 from experiments.embedding_migration import MigrationConfig, run
 from helix_jax import assets
+from helix_jax.linalg import unit_rows
 from helix_jax.reports import load_blocks
-from helix_jax.similarity.retrieval import relevant_ranks, unit_rows
+from helix_jax.similarity.retrieval import relevant_ranks
 from helix_jax.text.corpora import load_corpus
 from helix_jax.text.views import halves
 

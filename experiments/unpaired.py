@@ -1,0 +1,304 @@
+r"""A map between two models that have read no text in common.
+
+    python -m experiments.unpaired --workdir=runs/unpaired --source=DIR_OR_ID \
+      --target=DIR_OR_ID --data=NAME_FILE_OR_FOLDER [--target_data=NAME_FILE_OR_FOLDER]
+
+The documents of the fit split are dealt to the two sides by a hash, so that no text is
+seen by both; with --target_data the target's side is the fit split of that corpus. The
+map is that of `alignment.fit_unpaired`. It is scored on pairs of the test split, which
+are used for nothing else: R2; recall, how often the target state that is nearest to a
+mapped one by cosine is that of the same text; for labelled texts the accuracy of the
+target's own probe. `found` is whether the fit itself takes its map for right.
+
+Beside it stand the ridge map of pairs of the source's texts, the ceiling; and controls:
+the target's states replaced by a Gaussian of the same mean and covariance, which spread
+alike and have no shape; a random rotation, and the mean. Each of --seeds deals the
+documents anew. Scores are means over seeds, their intervals bootstraps over documents;
+agreement and `found` stand with the least and the most of all seeds.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from experiments.fit import choose_map, pair_moments
+from experiments.fits import (
+    PROBES,
+    deviations,
+    probe_accuracies,
+    r2_of_sums,
+    squared_errors,
+    with_ends,
+)
+from experiments.states import (
+    PairOptions,
+    load_sides,
+    open_corpus,
+    paired_states,
+    states_of,
+    with_stores,
+)
+from experiments.tasks import SPLITS, Task, make_task, read_mapped
+from helix_jax.activations import Pair, Store
+from helix_jax.alignment import (
+    AffineMap,
+    apply_map,
+    fit_unpaired,
+    from_batch,
+    mean_map,
+    random_orthogonal_map,
+)
+from helix_jax.errors import RunError
+from helix_jax.linalg import unit_rows
+from helix_jax.reports import (
+    Bars,
+    Block,
+    Table,
+    format_interval,
+    markdown_table,
+    read_interval,
+    save_blocks,
+)
+from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
+from helix_jax.runs.program import start_program
+from helix_jax.similarity.retrieval import relevant_ranks
+from helix_jax.stats import bootstrap_interval, bootstrap_statistic
+from helix_jax.text.hashing import document_of, unit_hash
+
+ARMS = {
+    "unpaired": "without pairs",
+    "paired": "ridge on pairs",
+    "gaussian": "control: target without shape",
+    "random": "control: random rotation",
+    "mean": "control: the mean",
+}
+MEASURES = {  # name -> title, scale, digits
+    "r2": ("test R2", 1, 3),
+    "recall": ("recall@1, %", 100, 1),
+    "accuracy": ("accuracy, %", 100, 1),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class UnpairedConfig(PairOptions):
+    """Flags of the experiment."""
+
+    target_data: str = option("", "corpus of the target's side; empty: half of --data")
+    starts: int = option(3, "starts of each half of the rows")
+    seeds: int = option(3, "ways to deal the documents")
+    resamples: int = option(2000, "bootstrap resamples of documents")
+    tiny: bool = option(False, "800 texts, 64 tokens each at most, one seed and start")
+
+
+class Dealt(NamedTuple):
+    """Rows of both sides without a text in common, and pairs of the source's texts.
+
+    Attributes:
+      x: [N, dx] source states.
+      y: [M, dy] target states, of other texts.
+      paired: [N, dy] target states of the source's texts, for the ceiling.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    paired: np.ndarray
+
+
+def run(config: UnpairedConfig) -> dict[str, float]:
+    """Deal, fit, score; see the module docstring."""
+    if config.tiny:
+        config = dataclasses.replace(
+            config, limit=800, max_tokens=64, starts=1, seeds=1, resamples=200
+        )
+    if not (config.workdir and config.source and config.target):
+        raise RunError("unpaired: --workdir, --source and --target are required.")
+    if config.seeds < 1:
+        raise RunError(f"unpaired: --seeds must be 1 or more, got {config.seeds}.")
+    directory = open_run(config.workdir, config)
+    done = is_done(directory)
+    summary = read_summary(directory) if done else _compute(config)
+    save_blocks(directory.folder, result_blocks(summary))
+    print(markdown_table(*result_rows(summary)))
+    return summary if done else finish_run(directory, summary)
+
+
+def deal(fit: Pair, other: Store | None, seed: int) -> Dealt:
+    """Half of the documents to the source, the others or `other` to the target.
+
+    Raises:
+      RunError: a text of `other` is among those of `fit`.
+    """
+    documents = [document_of(one) for one in fit.ids]
+    own = np.array([unit_hash(one, salt=f"deal {seed}") < 0.5 for one in documents])
+    x, y = fit.read()
+    if other is None:
+        return Dealt(x[own], y[~own], y[own])
+    shared = set(other.ids) & set(fit.ids)
+    if shared:
+        raise RunError(
+            f"unpaired: --target_data has {len(shared)} texts of --data, first "
+            f"{min(shared)!r}; the two sides are to have none in common."
+        )
+    return Dealt(x[own], other.read(), y[own])
+
+
+def gaussian_like(y: np.ndarray, seed: int) -> np.ndarray:
+    """As many rows [N, D], normal, of the mean and the covariance of y."""
+    drawn = np.random.default_rng(seed).standard_normal(y.shape, np.float32)
+    values, basis = np.linalg.eigh(np.cov(y.T))
+    root = basis * np.sqrt(np.maximum(values, 0))
+    return (y.mean(axis=0) + drawn @ root.T).astype(np.float32)
+
+
+def _compute(config: UnpairedConfig) -> dict[str, float]:
+    corpus, sides = open_corpus(config), load_sides(config)
+    options = with_stores(config)
+    pairs = {split: paired_states(*sides, corpus, split, options) for split in SPLITS}
+    other = None
+    if config.target_data:
+        strange = open_corpus(config, config.target_data)
+        other = states_of(sides[1], strange, "fit", options)
+    task = None if corpus.classes is None else make_task(pairs, corpus.classes)
+    scored: dict[str, list[dict[str, np.ndarray]]] = {}
+    trusted: dict[str, list[float]] = {}
+    for seed in tqdm(range(config.seeds), desc="deals", leave=False):
+        dealt = deal(pairs["fit"], other, seed)
+        maps, trust = _fit_arms(config, pairs["select"], dealt, seed)
+        centre = dealt.y.mean(axis=0)
+        for name, affine in maps.items():
+            rows = _score_rows(affine, pairs["test"], centre, task)
+            scored.setdefault(name, []).append(rows)
+        for name, value in trust.items():
+            trusted.setdefault(name, []).append(value)
+    summary: dict[str, float] = {
+        "unpaired/source_rows": len(dealt.x),
+        "unpaired/target_rows": len(dealt.y),
+        "unpaired/test_rows": len(pairs["test"].ids),
+    }
+    for name, every in scored.items():
+        rows = {one: np.mean([own[one] for own in every], axis=0) for one in every[0]}
+        summary |= _summarise(config, f"unpaired/{name}", rows, pairs["test"])
+    for name, values in trusted.items():
+        ends = np.mean(values), min(values), max(values)
+        summary |= with_ends(f"unpaired/{name}", ends)
+    return summary | ({} if task is None else probe_accuracies(task, "unpaired/"))
+
+
+def _fit_arms(
+    config: UnpairedConfig, select: Pair, dealt: Dealt, seed: int
+) -> tuple[dict[str, AffineMap], dict[str, float]]:
+    """Every arm's map, and whether those without pairs take themselves for right."""
+    key, rotation = jax.random.split(jax.random.key(seed))
+    maps, trust = {}, {}
+    targets = {"unpaired": dealt.y, "gaussian": gaussian_like(dealt.y, seed)}
+    for name, y in targets.items():
+        fit = fit_unpaired(dealt.x, y, key=key, starts=config.starts)
+        maps[name] = fit.map
+        trust[f"{name}_agreement"] = float(fit.agreement)
+        trust[f"{name}_found"] = float(fit.found)
+    moments = {"fit": from_batch(dealt.x, dealt.paired), "select": pair_moments(select)}
+    maps["paired"] = choose_map(moments).fit.map
+    maps["random"] = random_orthogonal_map(moments["fit"], key=rotation)
+    maps["mean"] = mean_map(moments["fit"])
+    return maps, trust
+
+
+def _score_rows(
+    affine: AffineMap, test: Pair, centre: np.ndarray, task: Task | None
+) -> dict[str, np.ndarray]:
+    """Squared error, deviation, whether found and whether read right, a test row."""
+    x, y = test.read()
+    mapped = np.asarray(apply_map(affine, x))
+    ranks = relevant_ranks(
+        unit_rows(mapped - centre), unit_rows(y - centre), np.arange(len(y))
+    )
+    rows = {
+        "error": squared_errors(affine, x, y),
+        "deviation": deviations(y),
+        "recall": (ranks == 1).astype(float),
+    }
+    if task is not None:
+        logits = np.asarray(read_mapped(task, affine))
+        rows["accuracy"] = (logits.argmax(-1) == task.labels["test"]).astype(float)
+    return rows
+
+
+def _summarise(
+    config: UnpairedConfig, name: str, rows: dict[str, np.ndarray], test: Pair
+) -> dict[str, float]:
+    documents = [document_of(one) for one in test.ids]
+    errors = np.stack([rows["error"], rows["deviation"]], axis=1)
+    settings: dict[str, Any] = {"resamples": config.resamples}
+    found = with_ends(
+        f"{name}_r2", bootstrap_statistic(errors, documents, r2_of_sums, **settings)
+    )
+    for measure in rows.keys() & MEASURES.keys():
+        interval = bootstrap_interval(rows[measure], documents, **settings)
+        found |= with_ends(f"{name}_{measure}", interval)
+    return found
+
+
+def _measures(summary: dict[str, float]) -> dict[str, tuple[str, float, int]]:
+    """The measures that a summary holds; unlabelled texts have no accuracy."""
+    return {k: v for k, v in MEASURES.items() if f"unpaired/unpaired_{k}" in summary}
+
+
+def result_rows(summary: dict[str, float]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the table of arms."""
+    measures = _measures(summary)
+
+    def cell(name: str, scale: float, digits: int) -> str:
+        place = f"unpaired/{name}"
+        if place not in summary:
+            return ""
+        return format_interval(summary, place, scale=scale, digits=digits)
+
+    rows = [
+        [
+            said,
+            *(cell(f"{arm}_{one}", *how[1:]) for one, how in measures.items()),
+            cell(f"{arm}_agreement", 1, 2),
+            cell(f"{arm}_found", 1, 2),
+        ]
+        for arm, said in ARMS.items()
+    ]
+    if "accuracy" in measures:
+        rows += [
+            [said, "", "", cell(f"{probe}_accuracy", 100, 1), "", ""]
+            for probe, said in PROBES.items()
+        ]
+    titles = [f"{title} [95%]" for title, _, _ in measures.values()]
+    return ["map", *titles, "agreement [least, most]", "found [least, most]"], rows
+
+
+def result_blocks(summary: dict[str, float]) -> list[Block]:
+    """The arms as a table and as bars."""
+    note = (
+        f"{summary['unpaired/source_rows']} texts of the source, "
+        f"{summary['unpaired/target_rows']} others of the target; scored on "
+        f"{summary['unpaired/test_rows']} texts of the test split. 95% bootstrap "
+        "intervals over documents."
+    )
+    groups = [said.replace(": ", ":\n") for said in ARMS.values()]
+    bars = [
+        Bars(
+            f"{title} of maps with and without pairs",
+            title,
+            groups,
+            {
+                title: [
+                    read_interval(summary, f"unpaired/{arm}_{name}", scale=scale)
+                    for arm in ARMS
+                ]
+            },
+        )
+        for name, (title, scale, _) in _measures(summary).items()
+    ]
+    return [Table("Maps without pairs", *result_rows(summary), note=note), *bars]
+
+
+if __name__ == "__main__":
+    start_program(UnpairedConfig, run)
