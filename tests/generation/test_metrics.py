@@ -134,6 +134,14 @@ def test_every_number_by_hand(pebbles):
     assert found["generation/perplexity_native_source"] == pytest.approx(
         np.exp(np.sum(nats) / tokens), rel=1e-3
     )
+    paired = {
+        "perplexity_ratio": np.exp((sums[3] - sums[4]) / tokens),
+        "bits_over_source": (sums[3] - np.sum(nats)) / np.log(2) / characters,
+    }
+    for name, value in paired.items():
+        ends = [found[f"generation/{name}{end}"] for end in ("_low", "", "_high")]
+        assert ends == sorted(ends)
+        assert ends[1] == pytest.approx(value, rel=1e-3)
     low, high = (found[f"generation/kl_nats_{end}"] for end in ("low", "high"))
     assert low <= found["generation/kl_nats"] <= high
     places = [name for name in found if name.startswith("generation/kl_nats_position")]
