@@ -32,15 +32,12 @@ from experiments.fit import choose_map, control_maps, fit_summary, pair_moments
 from experiments.public import public_pairs
 from experiments.states import (
     PairOptions,
-    load_sides,
     open_corpus,
-    paired_states,
-    with_stores,
 )
 from experiments.tasks import (
     Task,
     draw,
-    make_task,
+    open_task,
     read_mapped,
     save_right,
     score,
@@ -76,9 +73,7 @@ from helix_jax.runs import (
     read_summary,
 )
 from helix_jax.runs.program import start_program
-from helix_jax.text.corpus import require_labels
 
-SPLITS = ("fit", "select", "test")
 ARMS = {
     "target": "target, its own states",
     "mapped": "source, mapped to the target's probe",
@@ -123,18 +118,12 @@ def run(config: ClassifyConfig) -> dict[str, float]:
 
 
 def _compute(config: ClassifyConfig) -> dict[str, float]:
-    options = with_stores(config)
-    corpus = open_corpus(config)
-    classes = require_labels(corpus)
-    source, target = load_sides(config)
-    pairs = {
-        split: paired_states(source, target, corpus, split, options) for split in SPLITS
-    }
-    task = make_task(pairs, classes, config.resamples)
+    opened = open_task(config, open_corpus(config), config.resamples)
+    pairs, task = opened.pairs, opened.task
     moments = {split: pair_moments(pair) for split, pair in pairs.items()}
     chosen = choose_map(moments)
     _save(config, pairs["fit"], task, chosen.fit)
-    summary = {"data/classes": len(classes)}
+    summary = {"data/classes": len(task.classes)}
     summary |= {f"data/{split}_texts": len(pair.x) for split, pair in pairs.items()}
     summary |= fit_summary(chosen, moments)
     controls = [
@@ -153,7 +142,11 @@ def _compute(config: ClassifyConfig) -> dict[str, float]:
         public = {
             split: pair_moments(pair)
             for split, pair in public_pairs(
-                config.public, config.public_limit, options, (source, target), corpus
+                config.public,
+                config.public_limit,
+                opened.options,
+                opened.sides,
+                opened.corpus,
             ).items()
         }
         arms |= public_arms(task, public, config) | few_shot_arms(task, config)

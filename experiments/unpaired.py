@@ -27,6 +27,7 @@ from tqdm import tqdm
 from experiments.fit import choose_map, pair_moments
 from experiments.fits import (
     PROBES,
+    Rows,
     deviations,
     probe_accuracies,
     r2_of_sums,
@@ -125,18 +126,24 @@ def run(config: UnpairedConfig) -> dict[str, float]:
     return summary if done else finish_run(directory, summary)
 
 
-def deal(fit: Pair, other: Store | None, seed: int) -> Dealt:
+def deal(ids: list[str], rows: Rows, other: Store | None, seed: int) -> Dealt:
     """Half of the documents to the source, the others or `other` to the target.
 
+    Args:
+      ids: [N] of the texts of the fit split.
+      rows: their source and target states.
+      other: target states of other texts.
+      seed: of the deal.
+
     Raises:
-      RunError: a text of `other` is among those of `fit`.
+      RunError: a text of `other` is among those of `ids`.
     """
-    documents = [document_of(one) for one in fit.ids]
+    documents = [document_of(one) for one in ids]
     own = np.array([unit_hash(one, salt=f"deal {seed}") < 0.5 for one in documents])
-    x, y = fit.read()
+    x, y = rows
     if other is None:
         return Dealt(x[own], y[~own], y[own])
-    shared = set(other.ids) & set(fit.ids)
+    shared = set(other.ids) & set(ids)
     if shared:
         raise RunError(
             f"unpaired: --target_data has {len(shared)} texts of --data, first "
@@ -162,15 +169,16 @@ def _compute(config: UnpairedConfig) -> dict[str, float]:
         strange = open_corpus(config, config.target_data)
         other = states_of(sides[1], strange, "fit", options)
     task = None if corpus.classes is None else make_task(pairs, corpus.classes)
+    rows = pairs["fit"].read()
     scored: dict[str, list[dict[str, np.ndarray]]] = {}
     trusted: dict[str, list[float]] = {}
     for seed in tqdm(range(config.seeds), desc="deals", leave=False):
-        dealt = deal(pairs["fit"], other, seed)
+        dealt = deal(pairs["fit"].ids, rows, other, seed)
         maps, trust = _fit_arms(config, pairs["select"], dealt, seed)
         centre = dealt.y.mean(axis=0)
         for name, affine in maps.items():
-            rows = _score_rows(affine, pairs["test"], centre, task)
-            scored.setdefault(name, []).append(rows)
+            one = _score_rows(affine, pairs["test"], centre, task)
+            scored.setdefault(name, []).append(one)
         for name, value in trust.items():
             trusted.setdefault(name, []).append(value)
     summary: dict[str, float] = {
@@ -179,8 +187,8 @@ def _compute(config: UnpairedConfig) -> dict[str, float]:
         "unpaired/test_rows": len(pairs["test"].ids),
     }
     for name, every in scored.items():
-        rows = {one: np.mean([own[one] for own in every], axis=0) for one in every[0]}
-        summary |= _summarise(config, f"unpaired/{name}", rows, pairs["test"])
+        mean = {one: np.mean([own[one] for own in every], axis=0) for one in every[0]}
+        summary |= _summarise(config, f"unpaired/{name}", mean, pairs["test"])
     for name, values in trusted.items():
         ends = np.mean(values), min(values), max(values)
         summary |= with_ends(f"unpaired/{name}", ends)
