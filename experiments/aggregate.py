@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.aggregate_blocks import result_blocks, result_rows
 from experiments.fit import choose_map, pair_moments
 from experiments.states import (
     PairOptions,
@@ -43,7 +44,7 @@ from helix_jax.errors import RunError
 from helix_jax.private import Client, Provider, shared_scales, sum_answers
 from helix_jax.private.aggregation import MomentsFormat, decode, encode, rehearse
 from helix_jax.private.aggregation.words import add, zeros
-from helix_jax.reports import Bars, Block, Table, markdown_table, save_blocks
+from helix_jax.reports import markdown_table, save_blocks
 from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
 from helix_jax.runs.program import start_program
 from helix_jax.text.hashing import document_of, unit_hash
@@ -89,7 +90,7 @@ def run(config: AggregateConfig) -> dict[str, float]:
     directory = open_run(config.workdir, config)
     done = is_done(directory)
     summary = read_summary(directory) if done else _compute(config)
-    save_blocks(directory.folder, result_blocks(summary, config))
+    save_blocks(directory.folder, result_blocks(summary, config.silos))
     print(markdown_table(*result_rows(summary)))
     return summary if done else finish_run(directory, summary)
 
@@ -246,37 +247,6 @@ def owners(pair: Pair, config: AggregateConfig) -> np.ndarray:
             "corpus whose texts all have one."
         )
     return pair.labels % config.silos
-
-
-def result_rows(summary: dict[str, float]) -> tuple[list[str], list[list[object]]]:
-    """Header and rows of the table of all numbers."""
-    rows = [
-        [name.removeprefix("aggregate/").replace("_", " "), value]
-        for name, value in sorted(summary.items())
-    ]
-    return ["quantity", "value"], rows
-
-
-def result_blocks(summary: dict[str, float], config: AggregateConfig) -> list[Block]:
-    """All numbers, and what the sum of silos gains on one of them."""
-    errors = {
-        "all silos, summed": "all_silos_error",
-        "best single silo": "single_silo_error_least",
-        "mean single silo": "single_silo_error",
-    }
-    values = [100 * summary[f"aggregate/{name}"] for name in errors.values()]
-    note = (
-        f"{summary['aggregate/survivors']} of {config.silos} silos stayed. Equal to "
-        "clear sum: 1 where the masked total is the silos' integers bit for bit."
-    )
-    return [
-        Table("Moments summed under masks", *result_rows(summary), note=note),
-        Bars(
-            "What the map leaves unexplained on rows of all silos",
-            "squared error, % of variance", list(errors),
-            {"map": [[value] * 3 for value in values]},
-        ),
-    ]  # fmt: skip
 
 
 if __name__ == "__main__":

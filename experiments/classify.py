@@ -28,6 +28,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.classify_blocks import result_blocks, result_rows
 from experiments.fit import choose_map, control_maps, fit_summary, pair_moments
 from experiments.public import public_pairs
 from experiments.states import (
@@ -58,10 +59,6 @@ from helix_jax.probes import (
     save_probe,
 )
 from helix_jax.reports import (
-    Bars,
-    Block,
-    Table,
-    format_interval,
     markdown_table,
     save_blocks,
 )
@@ -74,16 +71,6 @@ from helix_jax.runs import (
 )
 from helix_jax.runs.program import start_program
 
-ARMS = {
-    "target": "target, its own states",
-    "mapped": "source, mapped to the target's probe",
-    "source": "source, its own probe",
-    "shuffled": "control: map of shuffled pairs",
-    "random": "control: random rotation",
-    "majority": "control: largest class",
-    "public": "map of public text",
-}
-
 
 @dataclasses.dataclass(frozen=True)
 class ClassifyConfig(PairOptions):
@@ -91,7 +78,7 @@ class ClassifyConfig(PairOptions):
 
     public: str = option("", "corpora of public text to fit maps on; empty: none")
     public_limit: int = option(20_000, "public texts to use, chosen by hash; 0: all")
-    few_shot: tuple[str, ...] = option(("32", "64", "128"), "in-distribution texts")
+    few_shot: tuple[int, ...] = option((32, 64, 128), "in-distribution texts")
     few_shot_share: float = option(0.5, "their share of the weight beside public text")
     seeds: int = option(3, "draws of the few-shot texts and of the controls")
     resamples: int = option(2000, "bootstrap resamples of documents")
@@ -163,7 +150,7 @@ def public_arms(
     path = fit_ridge(public["fit"])
     affine = select_penalty(path, public["select"]).fit.map
     arms = {"public": [read_mapped(task, affine)]}
-    for count in map(int, config.few_shot):
+    for count in config.few_shot:
         logits = []
         for seed in range(config.seeds):
             rows = draw(task.ids["fit"], count, seed)
@@ -180,7 +167,7 @@ def public_arms(
 def few_shot_arms(task: Task, config: ClassifyConfig) -> dict[str, list[Any]]:
     """Probes on a few labelled source states; a quarter of them chooses the penalty."""
     arms = {}
-    for count in map(int, config.few_shot):
+    for count in config.few_shot:
         logits = []
         for seed in range(config.seeds):
             rows = draw(task.ids["fit"], count, seed)
@@ -204,67 +191,6 @@ def _constant(task: Task) -> np.ndarray:
     count = len(task.classes)
     largest = np.bincount(task.labels["fit"], minlength=count).argmax()
     return np.tile(np.eye(count)[largest], (len(task.documents), 1))
-
-
-def result_rows(summary: dict[str, float]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the table of arms, in percent."""
-    rows = [
-        [_describe(name), format_interval(summary, f"test/{name}_accuracy")]
-        for name in _arms(summary)
-    ]
-    return ["arm", "accuracy, % [95%]"], rows
-
-
-def result_blocks(summary: dict[str, float]) -> list[Block]:
-    """The arms as a table and as bars."""
-    names = [name for name in _arms(summary) if name != "majority"]
-    accuracies = [
-        [100 * summary[f"test/{name}_accuracy{end}"] for end in ("", "_low", "_high")]
-        for name in names
-    ]
-    chance = {ARMS["majority"]: 100 * summary["test/majority_accuracy"]}
-    note = (
-        f"{summary['data/classes']} classes, {summary['data/fit_texts']} texts to fit "
-        f"on, {summary['data/test_texts']} to test on; 95% bootstrap intervals over "
-        "documents."
-    )
-    return [
-        Table("Accuracy of the target's classifier", *result_rows(summary), note=note),
-        Bars(
-            "Accuracy of the arms",
-            "accuracy, %",
-            list(map(_describe, names)),
-            {"accuracy, 95% interval": accuracies},
-            chance,
-        ),
-    ]
-
-
-def _arms(summary: dict[str, float]) -> list[str]:
-    """Names of the arms that a summary holds, in the order of the table."""
-    names = [
-        key.removeprefix("test/").removesuffix("_accuracy")
-        for key in summary
-        if key.startswith("test/") and key.endswith("_accuracy")
-    ]
-    return sorted(names, key=_place)
-
-
-def _describe(name: str) -> str:
-    kind, _, count = name.rpartition("_")
-    if name in ARMS:
-        return ARMS[name]
-    if kind == "public":
-        return f"map of public text and {count} of the task"
-    return f"source, probe of {count} labelled texts"
-
-
-def _place(name: str) -> tuple:
-    known = list(ARMS)
-    if name in known:
-        return (known.index(name), 0)
-    kind, _, count = name.rpartition("_")
-    return (len(known) + (kind == "few_shot"), int(count))
 
 
 def _save(config: ClassifyConfig, pair: Pair, task: Task, fit: Any) -> None:

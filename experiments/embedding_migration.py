@@ -81,9 +81,9 @@ ARMS = {
 class MigrationConfig(PairOptions):
     """Flags of the experiment."""
 
-    cutoffs: tuple[str, ...] = option(("1", "10", "100"), "k of recall at k")
-    rows: tuple[str, ...] = option(
-        ("100", "300", "1000", "3000", "10000"), "texts embedded again, for the curve"
+    cutoffs: tuple[int, ...] = option((1, 10, 100), "k of recall at k")
+    rows: tuple[int, ...] = option(
+        (100, 300, 1000, 3000, 10_000), "texts embedded again, for the curve"
     )
     words: int = option(8, "a half with fewer words is left out")
     resamples: int = option(2000, "bootstrap resamples of documents")
@@ -95,7 +95,7 @@ def run(config: MigrationConfig) -> dict[str, float]:
     """Index, map, ask; see the module docstring."""
     if config.tiny:
         config = dataclasses.replace(
-            config, limit=600, max_tokens=64, resamples=200, rows=("100", "200")
+            config, limit=600, max_tokens=64, resamples=200, rows=(100, 200)
         )
     if not (config.workdir and config.source and config.target):
         raise RunError("embedding_migration: --workdir, --source and --target needed.")
@@ -182,7 +182,7 @@ def _map_of_rows(pair: Pair, select: Moments, count: int, seed: int) -> AffineMa
 def _recalls(arm: str, ranks: np.ndarray, documents, config) -> dict[str, float]:
     """Recall at every cutoff, with its interval, and the mean reciprocal rank."""
     numbers = {f"migration/mean_reciprocal_rank_{arm}": float(np.mean(1 / ranks))}
-    for k in map(int, config.cutoffs):
+    for k in config.cutoffs:
         interval = bootstrap_interval(ranks <= k, documents, resamples=config.resamples)
         for end, value in zip(("", "_low", "_high"), interval):
             numbers[f"migration/recall_at_{k}_{arm}{end}"] = float(value)
@@ -190,7 +190,7 @@ def _recalls(arm: str, ranks: np.ndarray, documents, config) -> dict[str, float]
 
 
 def _counts(config: MigrationConfig, rows: int) -> list[int]:
-    return [count for count in map(int, config.rows) if count < rows]
+    return [count for count in config.rows if count < rows]
 
 
 def _resized(rows: np.ndarray, width: int) -> np.ndarray:

@@ -33,7 +33,7 @@ class ExtractConfig(TextOptions, ExtractionOptions):
     workdir: str = option("", "work directory")
     model: str = option("", "model folder or hub id")
     revision: str = option("", "branch, tag or commit of a hub id")
-    layers: tuple[str, ...] = option(("-1",), "0 is the embedding, -1 the last")
+    layers: tuple[int, ...] = option((-1,), "0 is the embedding, -1 the last")
     splits: tuple[str, ...] = option(("fit", "select", "test"), "which splits")
     tiny: bool = option(False, "200 texts, 64 tokens each at most")
 
@@ -52,7 +52,7 @@ def run(config: ExtractConfig) -> dict[str, float]:
     revision = config.revision or None
     side = Side(
         model_name(config.model),
-        tuple(int(layer) for layer in config.layers),
+        config.layers,
         load_model(config.model, dtype=config.dtype, revision=revision),
         load_tokenizer(config.model, revision=revision),
         None,

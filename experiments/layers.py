@@ -22,13 +22,13 @@ Reference: arXiv 2603.18908, the layer study; stitching in the middle: Bansal et
 """
 
 import dataclasses
-import itertools
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from experiments.fit import choose_map
+from experiments.layer_blocks import SHOWN, layer_table, result_blocks
 from experiments.states import TextOptions, open_corpus
 from experiments.token_sides import TokenSides, load_token_sides, sample_texts
 from helix_jax.activations.token_pairs import TokenPairs
@@ -40,11 +40,6 @@ from helix_jax.generation.scores import generation_scores
 from helix_jax.generation.stitch import stitch
 from helix_jax.models import resolve_layers
 from helix_jax.reports import (
-    Block,
-    Matrix,
-    Table,
-    format_interval,
-    markdown_table,
     save_blocks,
 )
 from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
@@ -59,8 +54,8 @@ class LayersConfig(TextOptions):
     workdir: str = option("", "work directory")
     source: str = option("", "model folder or hub id")
     target: str = option("", "model folder or hub id")
-    source_layers: tuple[str, ...] = option((), "cuts of the source; empty: all")
-    target_layers: tuple[str, ...] = option((), "entries of the target; empty: all")
+    source_layers: tuple[int, ...] = option((), "cuts of the source; empty: all")
+    target_layers: tuple[int, ...] = option((), "entries of the target; empty: all")
     dtype: str = option("float32", "of the weights: float32, bfloat16 or float16")
     max_tokens: int = option(256, "longer texts lose their end")
     pairs: int = option(200_000, "token pairs to fit on")
@@ -83,8 +78,8 @@ def run(config: LayersConfig) -> dict[str, float]:
     if config.tiny:
         config = dataclasses.replace(
             config, pairs=4000, select_pairs=1000, test_pairs=1000, max_tokens=64,
-            resamples=50, source_layers=config.source_layers or ("0", "-1"),
-            target_layers=config.target_layers or ("0", "-1"),
+            resamples=50, source_layers=config.source_layers or (0, -1),
+            target_layers=config.target_layers or (0, -1),
         )  # fmt: skip
     if not (config.workdir and config.source and config.target):
         raise RunError("layers: --workdir, --source and --target are required.")
@@ -104,7 +99,7 @@ def sweep(sides: TokenSides, corpus: Corpus, config: LayersConfig) -> dict[str, 
     """All measures of every pair of layers, under SOURCE-TARGET/measure."""
     layers = Layers(
         *(
-            resolve_layers(model.spec, [int(own) for own in wanted] or
+            resolve_layers(model.spec, wanted or
                            range(model.spec.num_layers + 1))
             for model, wanted in ((sides.source, config.source_layers),
                                   (sides.target, config.target_layers))
@@ -151,9 +146,6 @@ def sweep(sides: TokenSides, corpus: Corpus, config: LayersConfig) -> dict[str, 
     return summary
 
 
-SHOWN = ("test/r2", "generation/agreement_top1", "generation/kl_nats")
-
-
 def joint_moments(
     sides: TokenSides,
     corpus: Corpus,
@@ -196,72 +188,6 @@ def layer_moments(joint: Moments, i: int, j: int, sides: TokenSides) -> Moments:
             joint.cov_xy[x, y], joint.cov_yy[y, y],
         ))
     )  # fmt: skip
-
-
-def layer_map(
-    summary: dict[str, float], measure: str
-) -> tuple[list[int], list[int], list[list[float]]]:
-    """Source layers, target layers, and a measure by both."""
-    cells = {
-        tuple(map(int, name.partition("/")[0].split("-"))): value
-        for name, value in summary.items()
-        if name.partition("/")[2] == measure
-    }
-    rows, columns = (sorted({place[side] for place in cells}) for side in (0, 1))
-    return rows, columns, [[cells[i, j] for j in columns] for i in rows]
-
-
-def layer_table(summary: dict[str, float], measure: str) -> str:
-    """A measure by source layer (rows) and target layer (columns)."""
-    rows, columns, values = layer_map(summary, measure)
-    table = [[f"source {i}", *own] for i, own in zip(rows, values)]
-    return markdown_table([measure, *(f"target {j}" for j in columns)], table)
-
-
-MAPS = {  # measure -> title, unit
-    "test/r2": ("R2 of the map", "R2"),
-    "generation/agreement_top1": ("Agreement with the target", "share of tokens"),
-    "generation/kl_nats": ("Divergence from the target", "nats"),
-}
-CELLS = {  # of a pair of layers -> title, digits
-    "test/r2": ("R2", 3),
-    "generation/agreement_top1": ("agreement", 3),
-    "generation/agreement_top1_mean": ("control: the mean", 3),
-    "generation/agreement_top1_random_head": ("control: permuted head", 3),
-    "generation/kl_nats": ("KL, nats", 2),
-    "generation/perplexity_mapped": ("perplexity", 1),
-}
-
-
-def result_blocks(summary: dict[str, float]) -> list[Block]:
-    """A map of layers for each measure, and all pairs beside their controls."""
-    blocks: list[Block] = []
-    for measure, (title, label) in MAPS.items():
-        rows, columns, values = layer_map(summary, measure)
-        worst = max(map(max, values)) if measure == "generation/kl_nats" else 1.0
-        blocks.append(
-            Matrix(
-                f"{title}, by layers", label, [str(i) for i in rows],
-                [str(j) for j in columns], values, limits=(0.0, worst),
-                row_label="cut of the source, blocks before it",
-                column_label="entry of the target, blocks before it",
-            )
-        )  # fmt: skip
-    cells = []
-    for i, j in itertools.product(rows, columns):
-        found = (
-            format_interval(summary, f"{i}-{j}/{name}", scale=1, digits=digits)
-            for name, (_, digits) in CELLS.items()
-        )
-        cells.append([i, j, *found])
-    header = ["cut", "entry", *(title for title, _ in CELLS.values())]
-    alone = f"{rows[-1]}-{columns[-1]}/generation/perplexity_native_target"
-    note = (
-        "Teacher-forced on the test split; 95% bootstrap intervals over documents. The "
-        "target alone has perplexity "
-        f"{format_interval(summary, alone, scale=1)}."
-    )
-    return [*blocks, Table("Every pair of layers", header, cells, note=note)]
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import itertools
 from pathlib import Path
 
 from experiments import classify
+from experiments.classify_blocks import ARMS
 from experiments.states import ExtractionOptions, TextOptions, with_stores
 from helix_jax.errors import RunError
 from helix_jax.models import model_name
@@ -134,7 +135,7 @@ def result_blocks(results: Results) -> list[Block]:
             "accuracy, %",
             [f"{source}\nto {target}" for source, target in results],
             {
-                classify.ARMS[arm]: [
+                ARMS[arm]: [
                     [100 * one[f"test/{arm}_accuracy{end}"] for end in ends]
                     for one in results.values()
                 ]

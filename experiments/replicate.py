@@ -23,11 +23,11 @@ import jax
 from tqdm import tqdm
 
 from experiments.claims import all_claims
-from experiments.claims.ledger import Bench, Claim, Finding
+from experiments.claims.ledger import VERDICTS, Bench, Claim, Finding
 from experiments.written import installed_encoder
 from helix_jax import assets
 from helix_jax.errors import HelixError, RunError
-from helix_jax.reports import Block, Table, markdown_table, save_blocks
+from helix_jax.reports import Block, Table, save_blocks
 from helix_jax.runs import (
     finish_run,
     is_done,
@@ -94,8 +94,7 @@ def run(config: ReplicateConfig) -> dict[str, float]:
         found[claim.name] = finding
         summary |= {f"{claim.name}/{k}": v for k, v in finding.numbers.items()}
         summary[f"{claim.name}/seconds"] = seconds
-        table = markdown_table(HEADER, ledger_rows(chosen, found))
-        write_atomically(ledger, f"# Ledger\n\n{table}\n")
+        write_atomically(ledger, ledger_text(chosen, found))
     if failed:
         name, error = next(iter(failed.items()))
         raise RunError(
@@ -147,10 +146,26 @@ def ledger_rows(claims: list[Claim], found: dict[str, Finding]) -> list[list[str
     ]
 
 
+def ledger_text(claims: list[Claim], found: dict[str, Finding]) -> str:
+    """The tested claims as Markdown that reads well as plain text too."""
+    parts = ["# Ledger of the paper's claims"]
+    parts.append("; ".join(f"{one}: {count}" for one, count in verdict_counts(found)))
+    for statement, paper, ours, verdict, rule in ledger_rows(claims, found):
+        cases = "".join(f"\n  - {case}" for case in ours.split("; ") if case) or " -"
+        parts.append(f"## {statement}\n\n**{verdict}**: {rule}")
+        parts.append(f"- paper: {paper}\n- here:{cases}")
+    return "\n\n".join(parts) + "\n"
+
+
+def verdict_counts(found: dict[str, Finding]) -> list[tuple[str, int]]:
+    """How many claims have each verdict."""
+    verdicts = [one.verdict for one in found.values()]
+    return [(one, verdicts.count(one)) for one in VERDICTS if one in verdicts]
+
+
 def ledger_blocks(claims: list[Claim], found: dict[str, Finding]) -> list[Block]:
     """The ledger, and how many claims have each verdict."""
-    verdicts = [one.verdict for one in found.values()]
-    counts = [[one, verdicts.count(one)] for one in dict.fromkeys(verdicts)]
+    counts = list(map(list, verdict_counts(found)))
     return [
         Table("Verdicts", ["verdict", "claims"], counts),
         Table("Ledger of the paper's claims", HEADER, ledger_rows(claims, found)),
@@ -171,7 +186,7 @@ def local_bench(config: ReplicateConfig) -> Bench:
         if (shared / "data" / task).is_dir()
     }
     if not config.tiny:
-        pairs += _others(shared) + _encoder(own["pebble-llama"])
+        pairs += _others(shared) + _encoder(config.workdir, own["pebble-llama"])
         generators += _others(shared)
     tokenizers = {
         name: str(shared / "tokenizers" / place)
@@ -189,10 +204,17 @@ def _others(shared: Path) -> list[tuple[str, str]]:
     return [tuple(map(str, pair))] if all(one.is_dir() for one in pair) else []
 
 
-def _encoder(target: str) -> list[tuple[str, str]]:
+def _encoder(workdir: str, target: str) -> list[tuple[str, str]]:
     """A sentence encoder as the source, where its package is installed."""
     folder = installed_encoder()
-    return [(folder, target)] if folder else []
+    if not folder:
+        return []
+    named = Path(workdir, "models", "all-MiniLM-L6-v2")  # its folder is called "model"
+    named.mkdir(parents=True, exist_ok=True)
+    for file in Path(folder).iterdir():
+        if not (named / file.name).is_symlink():
+            (named / file.name).symlink_to(file)
+    return [(str(named), target)]
 
 
 def paper_bench(config: ReplicateConfig) -> Bench:

@@ -41,6 +41,7 @@ from experiments.states import (
 )
 from helix_jax.activations import Store, join
 from helix_jax.errors import RunError
+from helix_jax.models import resolve_layers
 from helix_jax.reports import Block, Matrix, Table, markdown_table, save_blocks
 from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
 from helix_jax.runs.program import start_program
@@ -53,7 +54,7 @@ class SimilarityConfig(TextOptions, ExtractionOptions):
 
     workdir: str = option("", "work directory")
     models: tuple[str, ...] = option((), "two or more: folders, ids, embeddings:FILE")
-    layers: tuple[str, ...] = option(("-1",), "0 is the embedding, -1 the last")
+    layers: tuple[int, ...] = option((-1,), "0 is the embedding, -1 the last")
     measures: tuple[str, ...] = option(
         ("linear_cka", "unbiased_cka", "mutual_knn", "svcca", "r2_forward",
          "r2_backward"),
@@ -120,9 +121,8 @@ def read_views(config: SimilarityConfig) -> tuple[list[View], dict[str, Store]]:
     for name in config.models:
         side = load_side(name, options)
         if side.model is not None:
-            total = side.model.spec.num_layers + 1
-            layers = {int(layer) % total for layer in config.layers}
-            side = side._replace(layers=tuple(sorted(layers)))
+            layers = resolve_layers(side.model.spec, config.layers)
+            side = side._replace(layers=tuple(sorted(set(layers))))
         stores = {}
         for split in SPLITS:
             store = states_of(side, corpus, split, options)

@@ -175,7 +175,7 @@ def _runs(bench: Bench, task: str) -> Iterator[tuple[str, str, Path, bool]]:
         config = bench.config(
             classify.ClassifyConfig, "classify", task, "-to-".join(names),
             source=source, target=target, data=bench.corpora[task],
-            public=bench.public, few_shot=(str(bench.few),),
+            public=bench.public, few_shot=(bench.few,),
         )  # fmt: skip
         summary = classify.run(config)
         learned = (

@@ -9,6 +9,7 @@ from helix_jax.stats import Interval
 
 HOLDS, PARTLY, FAILS = "holds", "holds in part", "does not hold"
 UNTESTABLE = "not testable here"
+VERDICTS = (HOLDS, PARTLY, FAILS, UNTESTABLE)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,6 +17,8 @@ from experiments.claims.ledger import (
     verdict_of,
 )
 from experiments.pairs import short_name
+from helix_jax.models import family_of, model_folder
+from helix_jax.models.config_file import read_config
 
 # Pairs of tokenizers -> the paper's vocabulary Jaccard and exact match rate.
 TOKENIZERS = {
@@ -137,6 +139,13 @@ def check_match(bench: Bench) -> Finding:
     )
 
 
+def _cuts(source: str) -> tuple[int, ...]:
+    """Layers at a quarter, half and three quarters of the depth, and the last two."""
+    config = read_config(model_folder(source))
+    depth = family_of(config["model_type"]).spec_from_hf(config).num_layers
+    return tuple(sorted({*(depth * i // 4 for i in (1, 2, 3)), depth - 1, depth}))
+
+
 def check_layers(bench: Bench) -> Finding:
     """Holds if the last layer's agreement is above half depth's, by their intervals."""
     if not bench.generators:
@@ -145,7 +154,7 @@ def check_layers(bench: Bench) -> Finding:
     small = bench.options["limit"] < 1000
     config = bench.config(
         layers.LayersConfig, "layers", source=source, target=target,
-        source_layers=("1", "2", "3", "-1"), target_layers=("-1",), data=bench.public,
+        source_layers=_cuts(source), target_layers=(-1,), data=bench.public,
         pairs=4000 if small else 60_000, select_pairs=1000 if small else 8000,
         test_pairs=1000 if small else 4000, resamples=200,
     )  # fmt: skip

@@ -56,7 +56,7 @@ class UnpairedFit(NamedTuple):
       map: AffineMap.
       agreement: [] mean cosine of whitened source rows under both halves' rotations.
       similarity: [2, starts] mean cosine of coupled rows at the end of every start; the
-        largest of each half is taken.
+        map begins with the largest.
       found: [] bool, the agreement is above `AGREEMENT`.
     """
 
@@ -124,8 +124,9 @@ def fit_unpaired(
     agreement = jnp.mean(row_cosine(*(product(white, _polar(c)) for c in crosses)))
     first, second = jax.random.split(key)
     settings = {"rows": min(match_rows, len(x), len(y)), "penalty": penalty}
+    best = crosses[int(jnp.argmax(jnp.max(jnp.stack(similarity), axis=1)))]
     # On wide directions alone at first; then on all, which a map tells apart by now.
-    affine = _ridge(first, product(a, _polar(sum(crosses))), b, x, y, **settings)
+    affine = _ridge(first, product(a, _polar(best)), b, x, y, **settings)
     whitening = _whitening(y)
     mapped, b = (
         unit_rows(product(z - y.mean(0), whitening)) for z in (apply_map(affine, x), y)

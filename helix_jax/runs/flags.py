@@ -15,6 +15,19 @@ _DEFINE = {
 }
 
 
+class _IntegersParser(flags.ListParser):
+    """Whole numbers separated by commas."""
+
+    def parse(self, argument: Any) -> list[int]:
+        parts = super().parse(argument)
+        try:
+            return [int(part) for part in parts]
+        except ValueError:
+            raise ValueError(
+                f"expected whole numbers separated by commas, got {argument!r}"
+            ) from None
+
+
 def option(default: Any, help_text: str) -> Any:
     """A dataclass field with the help text of its flag."""
     return dataclasses.field(default=default, metadata={"help": help_text})
@@ -24,8 +37,8 @@ def define_flags(config_class: type) -> None:
     """One flag for each field of a config dataclass; fields without default required.
 
     Args:
-      config_class: frozen dataclass with fields of type bool, int, float, str or
-        tuple[str, ...] (a comma-separated list).
+      config_class: frozen dataclass with fields of type bool, int, float, str,
+        tuple[str, ...] or tuple[int, ...] (comma-separated lists).
 
     Raises:
       TypeError: a field of another type.
@@ -38,12 +51,17 @@ def define_flags(config_class: type) -> None:
         help_text = field.metadata.get("help", field.name)
         if hints[field.name] == tuple[str, ...]:
             flags.DEFINE_list(field.name, list(default or ()), help_text, **place)
+        elif hints[field.name] == tuple[int, ...]:
+            flags.DEFINE(
+                _IntegersParser(), field.name, list(default or ()), help_text,
+                serializer=flags.ListSerializer(","), **place,
+            )  # fmt: skip
         elif hints[field.name] in _DEFINE:
             _DEFINE[hints[field.name]](field.name, default, help_text, **place)
         else:
             raise TypeError(
                 f"{config_class.__name__}.{field.name} has type {hints[field.name]}, "
-                "expected bool, int, float, str or tuple[str, ...]."
+                "expected bool, int, float, str, tuple[str, ...] or tuple[int, ...]."
             )
         if required:
             flags.mark_flag_as_required(field.name)

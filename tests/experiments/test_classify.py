@@ -31,7 +31,7 @@ def done(models, texts, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("classify") / "w"
     config = config_of(
         models, texts, workdir, public="docstrings", public_limit=1500,
-        few_shot=("32", "64"),
+        few_shot=(32, 64),
     )  # fmt: skip
     return config, run(config)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments import fit_tokens, layers
+from experiments import fit_tokens, layers, token_map_blocks
 from helix_jax import assets
 from helix_jax.alignment import load_map
 from helix_jax.errors import RunError
@@ -54,7 +54,7 @@ def test_token_maps_gain_on_ridge(texts, tmp_path, method):
     table, agreement, divergence, *gate = before = load_blocks(tmp_path / "w")
     assert (type(table), type(agreement), type(divergence)) == (Table, Bars, Bars)
     assert [row[0] for row in table.rows] == [
-        *fit_tokens.ARMS.values(), *fit_tokens.NATIVE.values()
+        *token_map_blocks.ARMS.values(), *token_map_blocks.NATIVE.values()
     ]  # fmt: skip
     assert divergence.series["KL"][0] == [
         summary[f"generation/kl_nats{end}"] for end in ("", "_low", "_high")

@@ -64,7 +64,7 @@ def test_similarity_of_a_model_with_another(models, texts, tmp_path):
 def test_extract_makes_one_store_a_split(models, texts, tmp_path):
     config = extract.ExtractConfig(
         workdir=str(tmp_path / "w"), model=str(models["llama"]), data=str(texts),
-        layers=("0", "-1"), tiny=True,
+        layers=(0, -1), tiny=True,
     )  # fmt: skip
     summary = extract.run(config)
     stores = sorted((tmp_path / "w" / "stores").iterdir())

@@ -72,9 +72,12 @@ def test_a_ledger_is_written_and_resumes(tmp_path):
 
 
 def test_a_real_claim_on_real_data(tmp_path, shared):
+    data = tmp_path / "shared" / "data"
+    data.mkdir(parents=True)
+    (data / "trec").symlink_to(shared / "data" / "trec")
     config = ReplicateConfig(
-        workdir=str(tmp_path / "w"), tiny=True, shared=str(shared),
-        claims=("own_map_trec", "public_and_few", "intercept"),
+        workdir=str(tmp_path / "w"), tiny=True, shared=str(tmp_path / "shared"),
+        claims=("own_map_trec", "public_and_few", "intercept", "cka"),
     )  # fmt: skip
     summary = run(config)
     losses = [v for k, v in summary.items() if k.endswith("/loss")]
@@ -83,10 +86,11 @@ def test_a_real_claim_on_real_data(tmp_path, shared):
     errors = {k.split("/")[-1]: v for k, v in summary.items() if "intercept" in k}
     assert 0 < errors["with"] < 1
     assert 0 < errors["without"] < 2
+    assert 0.3 < summary["cka/pebble-neox/pebble-llama"] < 1
     _, ledger = load_blocks(tmp_path / "w")
     assert all(row[3] != UNTESTABLE for row in ledger.rows)
     bench = local_bench(config)
-    assert {"trec", "sst2"} <= bench.corpora.keys()
+    assert bench.corpora == {"trec": str(data / "trec")}
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path):

@@ -1,5 +1,7 @@
 """The similarity experiment: every measure, layers, nulls, intervals; errors."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -63,12 +65,15 @@ def test_layers_of_a_model_are_extracted_once(models, texts, tmp_path):
             (folders[name] / file.name).write_bytes(file.read_bytes())
     config = similarity.SimilarityConfig(
         workdir=str(tmp_path / "w"), models=tuple(map(str, folders.values())),
-        data=str(texts), layers=("0", "-1", "2"), measures=("unbiased_cka",), tiny=True,
+        data=str(texts), layers=(0, -1, 2), measures=("unbiased_cka",), tiny=True,
     )  # fmt: skip
     summary = similarity.run(config)
     assert summary["similarity/pairs"] == 4
     assert "similarity/llama@0/gpt_neox@2/unbiased_cka" in summary
     assert len(list((tmp_path / "w" / "stores").iterdir())) == 6
+    wrong = dataclasses.replace(config, workdir=str(tmp_path / "x"), layers=(0, 9))
+    with pytest.raises(ValueError, match=r"layers must be from -3 to 2 .* \(0, 9\)"):
+        similarity.run(wrong)
 
 
 def test_left_out_rows_are_of_whole_documents():

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.unpaired import ARMS, UnpairedConfig, deal, gaussian_like, run
+from experiments.unpaired import UnpairedConfig, deal, gaussian_like, run
+from experiments.unpaired_blocks import ARMS
 from helix_jax.errors import RunError
 from helix_jax.reports import Bars, Table, load_blocks
 

@@ -16,7 +16,8 @@ from helix_jax.runs.program import start_program
 class Config:
     workdir: str = option("", "where")
     rate: float = option(0.5, "a rate")
-    layers: tuple[str, ...] = option(("-1",), "a list")
+    layers: tuple[int, ...] = option((-1,), "a list")
+    names: tuple[str, ...] = option(("a",), "another")
     fast: bool = option(False, "a switch")
 
 def run(config):
@@ -40,9 +41,9 @@ def launch(*flags):
 
 
 def test_flags_become_the_config():
-    done = launch("--workdir=w", "--rate=2", "--layers=0,3", "--fast")
+    done = launch("--workdir=w", "--rate=2", "--layers=0,-3", "--names=b,c", "--fast")
     assert done.returncode == 0, done.stderr
-    assert "workdir='w', rate=2.0, layers=('0', '3'), fast=True" in done.stdout
+    assert "rate=2.0, layers=(0, -3), names=('b', 'c'), fast=True" in done.stdout
 
 
 def test_help_lists_every_flag():
@@ -56,6 +57,12 @@ def test_an_error_is_one_clear_line_and_a_status():
     assert done.returncode == 1
     assert done.stderr.startswith("error: rate must not be negative, got -1.0.")
     assert "Traceback" not in done.stderr
+
+
+def test_a_list_of_numbers_takes_numbers_only():
+    done = launch("--layers=0,last")
+    assert done.returncode == 1
+    assert "flag --layers=0,last: expected whole numbers" in done.stderr
 
 
 def test_a_field_of_another_type_is_refused():
