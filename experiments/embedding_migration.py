@@ -99,6 +99,11 @@ def run(config: MigrationConfig) -> dict[str, float]:
         )
     if not (config.workdir and config.source and config.target):
         raise RunError("embedding_migration: --workdir, --source and --target needed.")
+    if not config.cutoffs or min(config.cutoffs) < 1:
+        raise RunError(
+            "embedding_migration: --cutoffs must be 1 or more, got "
+            f"{','.join(map(str, config.cutoffs)) or 'none'}."
+        )
     directory = open_run(config.workdir, config)
     if is_done(directory):
         summary = read_summary(directory)

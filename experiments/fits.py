@@ -12,6 +12,7 @@ gradient descent on the rows themselves:
 | mlp               | ridge and one hidden layer   | ridge     | squared error      |
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -77,7 +78,9 @@ GRADIENT: Mapping[str, tuple[Callable[[Start], StateMap], Callable]] = {
 }
 
 
-def choose_methods(names: Sequence[str], rows: float, dx: int) -> list[str]:
+def choose_methods(
+    names: Sequence[str], rows: float = math.inf, dx: int = 1
+) -> list[str]:
     """The methods of --methods: names, `all`, `closed` (forms) or `gradient`.
 
     Raises:

@@ -80,6 +80,7 @@ def run(config: MethodsConfig) -> dict[str, float]:
         )  # fmt: skip
     if not (config.workdir and config.source and config.target):
         raise RunError("methods: --workdir, --source and --target are required.")
+    choose_methods(config.methods)  # refuses unknown names before any work
     directory = open_run(config.workdir, config)
     done = is_done(directory)
     summary = read_summary(directory) if done else _compute(config)

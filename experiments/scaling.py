@@ -103,6 +103,12 @@ def run(config: ScalingConfig) -> dict[str, float]:
         )  # fmt: skip
     if not (config.workdir and config.source and config.target):
         raise RunError("scaling: --workdir, --source and --target are required.")
+    choose_methods(config.methods)  # refuses unknown names before any work
+    if config.least < 2 or config.sizes < 2:
+        raise RunError(
+            f"scaling: --least and --sizes must be 2 or more, got {config.least} and "
+            f"{config.sizes}."
+        )
     directory = open_run(config.workdir, config)
     done = is_done(directory)
     if not done:

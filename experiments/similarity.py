@@ -41,7 +41,7 @@ from experiments.states import (
 )
 from helix_jax.activations import Store, join
 from helix_jax.errors import RunError
-from helix_jax.models import resolve_layers
+from helix_jax.models import model_name, resolve_layers
 from helix_jax.reports import Block, Matrix, Table, markdown_table, save_blocks
 from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
 from helix_jax.runs.program import start_program
@@ -84,6 +84,9 @@ def run(config: SimilarityConfig) -> dict[str, float]:
             f"similarity: --measures must be all or among {', '.join(MEASURES)}, got "
             f"{', '.join(unknown) or 'none'}."
         )
+    own = [model_name(name) for name in config.models]
+    if len(set(own)) < len(own):
+        raise RunError(f"similarity: --models must have different names, got {own}.")
     directory = open_run(config.workdir, config)
     if is_done(directory):
         return read_summary(directory)
@@ -134,9 +137,6 @@ def read_views(config: SimilarityConfig) -> tuple[list[View], dict[str, Store]]:
             own = side.name if len(side.layers) == 1 else f"{side.name}@{layer}"
             rows = {split: stores[split].read(layer) for split in SPLITS}
             views.append(View(own, side.name, rows))
-    names = [view.name for view in views]
-    if len(set(names)) < len(names):
-        raise RunError(f"similarity: --models must have different names, got {names}.")
     limited = {
         split: store.select(chosen_rows(store.ids, limits[split]))
         for split, store in first.items()

@@ -36,13 +36,13 @@ NO_DECODERS = "pair of decoders"
 
 def claims() -> list[Claim]:
     """Every claim of this file."""
-    values = "; ".join(
-        f"{a} - {b} {jaccard} / {match}"
-        for (a, b), (jaccard, match) in TOKENIZERS.items()
+    jaccards, matches = (
+        "; ".join(f"{a} - {b} {one[place]}" for (a, b), one in TOKENIZERS.items())
+        for place in (0, 1)
     )
     return [
-        Claim("jaccard", "Vocabulary Jaccard of tokenizers.", values, check_jaccard),
-        Claim("match_rate", "Exact token match rate.", values, check_match),
+        Claim("jaccard", "Vocabulary Jaccard of tokenizers.", jaccards, check_jaccard),
+        Claim("match_rate", "Exact token match rate.", matches, check_match),
         Claim(
             "compatibility",
             "Both correlate with the judged quality of generated text.",
@@ -124,7 +124,7 @@ def check_match(bench: Bench) -> Finding:
         found = interval_of(summary, f"{names}/match_position_bytes")
         paired = interval_of(summary, f"{names}/match_pair_bytes")
         return Case(
-            f"{pair}: {show(found)}% (paper {100 * paper[1]:.1f}%); paired by ends "
+            f"{pair}: {show(found)}% (paper {100 * paper[1]:.1f}%), paired by ends "
             f"{show(paired)}%",
             float(found.low) <= paper[1] <= float(found.high),
             {f"{names}/position": float(found.value)},
@@ -166,7 +166,7 @@ def check_layers(bench: Bench) -> Finding:
     }
     cuts = {int(name.split("-")[0]): one for name, one in found.items()}
     last, half = cuts[max(cuts)], cuts[sorted(cuts)[len(cuts) // 2 - 1]]
-    said = "; ".join(f"layer {cut}: {show(one)}%" for cut, one in sorted(cuts.items()))
+    said = ", ".join(f"layer {cut} {show(one)}%" for cut, one in sorted(cuts.items()))
     return Finding(
         f"{short_name(source)} to {short_name(target)}: {said}",
         verdict_of([float(last.low) > float(half.high)]),

@@ -83,6 +83,16 @@ def open_run(workdir: str | os.PathLike, config: Any) -> Run:
     return Run(folder)
 
 
+def forget_run(workdir: str | os.PathLike) -> None:
+    """Remove a work directory that holds its flags and nothing else."""
+    folder = Path(workdir)
+    flags = [folder / "config.json", folder / "environment.json"]
+    if folder.is_dir() and not set(folder.iterdir()) - set(flags):
+        for path in flags:
+            path.unlink(missing_ok=True)
+        folder.rmdir()
+
+
 def is_done(run: Run) -> bool:
     """Whether the run has ended."""
     return (run.folder / "DONE").exists()

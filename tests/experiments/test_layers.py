@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments import fit_tokens, layers, token_map_blocks
+from experiments import fit_tokens, layer_blocks, layers, token_map_blocks
 from helix_jax import assets
 from helix_jax.alignment import load_map
 from helix_jax.errors import RunError
@@ -28,7 +28,7 @@ def test_layers_of_a_model_with_another(models, texts, tmp_path):
     blocks = load_blocks(tmp_path / "w")
     assert blocks == before
     *maps, table = blocks
-    for one, measure in zip(maps, layers.MAPS, strict=True):
+    for one, measure in zip(maps, layer_blocks.MAPS, strict=True):
         assert isinstance(one, Matrix)
         assert one.rows == one.columns == ["0", "2"]
         assert one.values[1][0] == summary[f"2-0/{measure}"]

@@ -62,7 +62,10 @@ def test_a_ledger_is_written_and_resumes(tmp_path):
     verdicts = [row[3] for row in ledger.rows]
     assert verdicts == [HOLDS, UNTESTABLE, UNTESTABLE, UNTESTABLE]
     assert counts.rows == [[HOLDS, 1], [UNTESTABLE, 3]]
-    assert "there is no trec here" in Path(config.workdir, "ledger.md").read_text()
+    text = Path(config.workdir, "ledger.md").read_text()
+    assert "holds: 1; not testable here: 3" in text
+    assert "**not testable here**: there is no trec here" in text
+    assert "\n- here:\n  - R2 0." in text
     Path(config.workdir, "DONE").unlink()
     place = Path(config.workdir, "findings", "few_rows.json")
     record = json.loads(place.read_text())

@@ -9,7 +9,7 @@ from helix_jax.runs import define_flags
 
 PROGRAM = """
 import dataclasses
-from helix_jax.runs import option
+from helix_jax.runs import open_run, option
 from helix_jax.runs.program import start_program
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +21,10 @@ class Config:
     fast: bool = option(False, "a switch")
 
 def run(config):
+    if config.workdir:
+        folder = open_run(config.workdir, config).folder
+    if config.fast:
+        (folder / "half").touch()
     if config.rate < 0:
         raise ValueError("rate must not be negative, got %s." % config.rate)
     print(config)
@@ -40,8 +44,10 @@ def launch(*flags):
     )
 
 
-def test_flags_become_the_config():
-    done = launch("--workdir=w", "--rate=2", "--layers=0,-3", "--names=b,c", "--fast")
+def test_flags_become_the_config(tmp_path):
+    done = launch(
+        f"--workdir={tmp_path}/w", "--rate=2", "--layers=0,-3", "--names=b,c", "--fast"
+    )
     assert done.returncode == 0, done.stderr
     assert "rate=2.0, layers=(0, -3), names=('b', 'c'), fast=True" in done.stdout
 
@@ -57,6 +63,16 @@ def test_an_error_is_one_clear_line_and_a_status():
     assert done.returncode == 1
     assert done.stderr.startswith("error: rate must not be negative, got -1.0.")
     assert "Traceback" not in done.stderr
+
+
+def test_a_failed_start_claims_no_folder_and_a_half_run_keeps_its(tmp_path):
+    folder = tmp_path / "w"
+    assert launch(f"--workdir={folder}", "--rate=-1").returncode == 1
+    assert not folder.exists()
+    assert launch(f"--workdir={folder}", "--rate=-1", "--fast").returncode == 1
+    assert (folder / "half").exists()
+    assert "made with other flags" in launch(f"--workdir={folder}").stderr
+    assert (folder / "config.json").exists()
 
 
 def test_a_list_of_numbers_takes_numbers_only():
