@@ -1,6 +1,5 @@
 """A classification task read by both sides' probes, and how its arms are scored."""
 
-import io
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +22,7 @@ from helix_jax.probes import (
     predict_logits,
     train_probe,
 )
-from helix_jax.runs import write_atomically
+from helix_jax.runs import write_arrays
 from helix_jax.stats import Interval, bootstrap_interval, paired_interval
 from helix_jax.text.corpus import Corpus, require_labels
 from helix_jax.text.hashing import document_of, unit_hash
@@ -154,9 +153,7 @@ def _rights(task: Task, logits: list[Any]) -> np.ndarray:
 def save_right(folder: Path, task: Task, arms: dict[str, list[Any]]) -> None:
     """WORKDIR/right.npz: documents of test texts, and which arms are right."""
     rows = {name: _rights(task, logits).mean(0) for name, logits in arms.items()}
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, documents=np.array(task.documents), **rows)
-    write_atomically(folder / "right.npz", buffer.getvalue())
+    write_arrays(folder / "right.npz", documents=np.array(task.documents), **rows)
 
 
 def compare_arms(

@@ -18,7 +18,8 @@ agreement and `found` stand with the least and the most of all seeds.
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -42,7 +43,7 @@ from experiments.states import (
     with_stores,
 )
 from experiments.tasks import SPLITS, Task, make_task, read_mapped
-from experiments.unpaired_blocks import MEASURES, result_blocks, result_rows
+from experiments.unpaired_blocks import ARMS, MEASURES, result_blocks, result_rows
 from helix_jax.activations import Pair, Store
 from helix_jax.alignment import (
     AffineMap,
@@ -58,7 +59,14 @@ from helix_jax.reports import (
     markdown_table,
     save_blocks,
 )
-from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
+from helix_jax.runs import (
+    finish_run,
+    is_done,
+    open_run,
+    option,
+    read_summary,
+    write_arrays,
+)
 from helix_jax.runs.program import start_program
 from helix_jax.similarity.retrieval import relevant_ranks
 from helix_jax.stats import bootstrap_interval, bootstrap_statistic
@@ -152,29 +160,41 @@ def _compute(config: UnpairedConfig) -> dict[str, float]:
         other = states_of(sides[1], strange, "fit", options)
     task = None if corpus.classes is None else make_task(pairs, corpus.classes)
     rows = pairs["fit"].read()
-    scored: dict[str, list[dict[str, np.ndarray]]] = {}
-    trusted: dict[str, list[float]] = {}
+    deals = []
     for seed in tqdm(range(config.seeds), desc="deals", leave=False):
-        dealt = deal(pairs["fit"].ids, rows, other, seed)
-        maps, trust = _fit_arms(config, pairs["select"], dealt, seed)
-        centre = dealt.y.mean(axis=0)
-        for name, affine in maps.items():
-            one = _score_rows(affine, pairs["test"], centre, task)
-            scored.setdefault(name, []).append(one)
-        for name, value in trust.items():
-            trusted.setdefault(name, []).append(value)
-    summary: dict[str, float] = {
-        "unpaired/source_rows": len(dealt.x),
-        "unpaired/target_rows": len(dealt.y),
-        "unpaired/test_rows": len(pairs["test"].ids),
-    }
-    for name, every in scored.items():
-        mean = {one: np.mean([own[one] for own in every], axis=0) for one in every[0]}
-        summary |= _summarise(config, f"unpaired/{name}", mean, pairs["test"])
-    for name, values in trusted.items():
-        ends = np.mean(values), min(values), max(values)
-        summary |= with_ends(f"unpaired/{name}", ends)
+        place = Path(config.workdir) / f"deal-{seed}.npz"
+        if not place.exists():
+            dealt = deal(pairs["fit"].ids, rows, other, seed)
+            write_arrays(place, **_score_deal(config, pairs, dealt, task, seed))
+        with np.load(place) as found:
+            deals.append(dict(found))
+    every = {name: np.stack([found[name] for found in deals]) for name in deals[0]}
+    summary: dict[str, float] = {"unpaired/test_rows": len(pairs["test"].ids)}
+    for side in ("source", "target"):
+        summary[f"unpaired/{side}_rows"] = int(every[f"{side}_rows"].mean())
+    for arm in ARMS:
+        summary |= _summarise(config, arm, every, pairs["test"])
     return summary | ({} if task is None else probe_accuracies(task, "unpaired/"))
+
+
+def _score_deal(
+    config: UnpairedConfig,
+    pairs: dict[str, Pair],
+    dealt: Dealt,
+    task: Task | None,
+    seed: int,
+) -> dict[str, np.ndarray]:
+    """Every arm's scores of the test rows under ARM/score, and the rest as scalars."""
+    maps, numbers = _fit_arms(config, pairs["select"], dealt, seed)
+    found = {name: np.asarray(value) for name, value in numbers.items()}
+    found |= {
+        "source_rows": np.asarray(len(dealt.x)),
+        "target_rows": np.asarray(len(dealt.y)),
+    }
+    for arm, affine in maps.items():
+        rows = _score_rows(affine, pairs["test"], dealt.y.mean(axis=0), task)
+        found |= {f"{arm}/{name}": row for name, row in rows.items()}
+    return found
 
 
 def _fit_arms(
@@ -217,17 +237,26 @@ def _score_rows(
 
 
 def _summarise(
-    config: UnpairedConfig, name: str, rows: dict[str, np.ndarray], test: Pair
+    config: UnpairedConfig, arm: str, every: dict[str, np.ndarray], test: Pair
 ) -> dict[str, float]:
+    """Scores of an arm, means over seeds [S, N] with intervals over documents."""
     documents = [document_of(one) for one in test.ids]
-    errors = np.stack([rows["error"], rows["deviation"]], axis=1)
-    settings: dict[str, Any] = {"resamples": config.resamples}
+    start, settings = f"unpaired/{arm}", {"resamples": config.resamples}
+    errors = [every[f"{arm}/{name}"].mean(axis=0) for name in ("error", "deviation")]
     found = with_ends(
-        f"{name}_r2", bootstrap_statistic(errors, documents, r2_of_sums, **settings)
+        f"{start}_r2",
+        bootstrap_statistic(np.stack(errors, 1), documents, r2_of_sums, **settings),
     )
-    for measure in rows.keys() & MEASURES.keys():
-        interval = bootstrap_interval(rows[measure], documents, **settings)
-        found |= with_ends(f"{name}_{measure}", interval)
+    for measure in MEASURES:
+        if f"{arm}/{measure}" in every:
+            right = every[f"{arm}/{measure}"].mean(axis=0)
+            interval = bootstrap_interval(right, documents, **settings)
+            found |= with_ends(f"{start}_{measure}", interval)
+    for name in ("agreement", "found"):
+        if f"{arm}_{name}" in every:
+            values = every[f"{arm}_{name}"]
+            ends = values.mean(), values.min(), values.max()
+            found |= with_ends(f"{start}_{name}", ends)
     return found
 
 

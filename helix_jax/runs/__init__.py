@@ -9,6 +9,7 @@ from helix_jax.runs.workdir import (
     open_run,
     read_summary,
     truncate_metrics,
+    write_arrays,
     write_atomically,
 )
 
@@ -23,5 +24,6 @@ __all__ = [
     "option",
     "read_summary",
     "truncate_metrics",
+    "write_arrays",
     "write_atomically",
 ]

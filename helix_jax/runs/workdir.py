@@ -12,6 +12,7 @@ the name.
 
 import dataclasses
 import importlib.metadata
+import io
 import json
 import math
 import os
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from helix_jax.errors import RunError
 
@@ -147,6 +149,13 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(temporary, path)
+
+
+def write_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """Write named arrays as a compressed .npz, whole or not at all."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_atomically(path, buffer.getvalue())
 
 
 def environment() -> dict[str, Any]:
