@@ -82,6 +82,16 @@ def product(a: Array, b: Array) -> Array:
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
+def first_argmax(values: Array) -> Array:
+    """[...] int32 place of the largest of values [..., N], the first among equals.
+
+    As jnp.argmax, which cannot be traced in a `wide` function and compiled outside.
+    """
+    places = jnp.arange(values.shape[-1], dtype=jnp.int32)
+    largest = values == jnp.max(values, axis=-1, keepdims=True)
+    return jnp.min(jnp.where(largest, places, values.shape[-1] - 1), axis=-1)
+
+
 def unit_rows(rows: Array) -> Array:
     """Rows [N, D] divided by their lengths; a zero row stays zero."""
     norms = jnp.linalg.norm(rows, axis=-1, keepdims=True)
@@ -151,6 +161,8 @@ def random_orthogonal(key: Array, rows: int, columns: int) -> Array:
     Reference: Mezzadri 2007, arXiv math-ph/0609050, section 5.
     """
     tall = (max(rows, columns), min(rows, columns))
-    q, r = jnp.linalg.qr(jax.random.normal(key, tall, dtype=wide_dtype()))
+    # Drawn as float32: float64 could not be traced here and compiled by a caller's jit.
+    drawn = jax.random.normal(key, tall, dtype=jnp.float32)
+    q, r = jnp.linalg.qr(drawn.astype(wide_dtype()))
     q = q * jnp.where(jnp.diagonal(r) < 0, -1, 1)
     return q if rows >= columns else q.T

@@ -22,7 +22,7 @@ import numpy as np
 from helix_jax import checks
 from helix_jax.alignment.maps import AffineMap
 from helix_jax.alignment.moments import Moments
-from helix_jax.linalg import product, wide, wide_dtype
+from helix_jax.linalg import first_argmax, product, wide, wide_dtype
 from helix_jax.types import Array
 
 
@@ -155,7 +155,7 @@ def select_map(path: MapPath, moments: Moments) -> Selection:
       ValueError: as `path_r2`.
     """
     r2 = path_r2(path, moments)
-    index = jnp.argmax(jnp.where(jnp.isfinite(r2), r2, -jnp.inf))
+    index = first_argmax(jnp.where(jnp.isfinite(r2), r2, -jnp.inf))
     at_edge = (r2.shape[0] > 1) & ((index == 0) | (index == r2.shape[0] - 1))
     return Selection(map_at(path, index), index, r2, at_edge)
 

@@ -27,6 +27,7 @@ from helix_jax.alignment.path import (
 )
 from helix_jax.linalg import (
     Spectrum,
+    first_argmax,
     product,
     rank_of,
     rank_threshold,
@@ -203,7 +204,7 @@ def select_by_gcv(path: RidgePath, moments: Moments) -> Selection:
     error = total - jnp.sum(energy * (2 * shrink - values * shrink**2), axis=1)
     freedom = (1 + jnp.sum(values * shrink, axis=1)) / moments.count
     r2 = 1 - error / total / jnp.where(freedom < 1, (1 - freedom) ** 2, jnp.nan)
-    index = jnp.argmax(jnp.where(jnp.isfinite(r2), r2, -jnp.inf))
+    index = first_argmax(jnp.where(jnp.isfinite(r2), r2, -jnp.inf))
     at_edge = (index == 0) | (index == r2.shape[0] - 1)
     return Selection(ridge_at(path, index), index, r2, at_edge)
 

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from helix_jax import checks
-from helix_jax.linalg import product, spectrum_of, wide, wide_dtype
+from helix_jax.linalg import first_argmax, product, spectrum_of, wide, wide_dtype
 from helix_jax.probes.newton import Problem, certify, newton
 from helix_jax.probes.objective import margins
 from helix_jax.probes.probe import Probe
@@ -232,7 +232,7 @@ def select_probe(path: ProbePath, x: Array, labels: Array) -> ProbeSelection:
     checks.require_finite("select_probe", "x", x)
     checks.require_labels("select_probe", labels, classes, x.shape[0], kinds=1)
     nll, accuracy = _score_path(path.probe, jnp.asarray(x), jnp.asarray(labels))
-    index = jnp.argmin(jnp.where(jnp.isfinite(nll), nll, jnp.inf))
+    index = first_argmax(jnp.where(jnp.isfinite(nll), -nll, -jnp.inf))
     return ProbeSelection(
         jax.tree.map(lambda leaf: leaf[index], path.probe),
         path.penalties[index],
@@ -253,7 +253,7 @@ def _score_path(probes: Probe, x: Array, labels: Array) -> tuple[Array, Array]:
         kernel, bias = probe.kernel.astype(dtype), probe.bias.astype(dtype)
         logits = product(x.astype(dtype), kernel) + bias
         loss = margins(logits.T, is_label).loss
-        right = jnp.argmax(logits, axis=1) == labels
+        right = first_argmax(logits) == labels
         return jnp.mean(loss, dtype=wide_dtype()), jnp.mean(right, dtype=wide_dtype())
 
     return jax.lax.map(one, probes)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from helix_jax import checks
-from helix_jax.linalg import wide, wide_dtype
+from helix_jax.linalg import first_argmax, wide, wide_dtype
 from helix_jax.probes.objective import margins
 from helix_jax.types import Array
 
@@ -70,7 +70,7 @@ def calibration_error(logits: Array, labels: Array, *, bins: int = 15) -> Array:
     logits = jnp.asarray(logits).astype(wide_dtype())
     top = jnp.max(logits, axis=1, keepdims=True)
     confidence = 1 / jnp.sum(jnp.exp(logits - top), axis=1)
-    right = jnp.argmax(logits, axis=1) == jnp.asarray(labels)
+    right = first_argmax(logits) == jnp.asarray(labels)
     bin_of = jnp.clip(jnp.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     gap = jnp.bincount(bin_of, weights=right - confidence, length=bins)
     return jnp.sum(jnp.abs(gap)) / logits.shape[0]

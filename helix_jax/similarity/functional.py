@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from helix_jax import checks
 from helix_jax.alignment.rows import row_cosine
-from helix_jax.linalg import wide, wide_dtype
+from helix_jax.linalg import first_argmax, wide, wide_dtype
 from helix_jax.types import Array
 
 
@@ -34,7 +34,7 @@ def row_agreement(logits_a: Array, logits_b: Array) -> Array:
       ValueError: shapes differ, or NaN.
     """
     a, b = _require("row_agreement", logits_a, logits_b)
-    return (jnp.argmax(a, axis=1) == jnp.argmax(b, axis=1)).astype(wide_dtype())
+    return (first_argmax(a) == first_argmax(b)).astype(wide_dtype())
 
 
 @wide
