@@ -82,6 +82,7 @@ def product(a: Array, b: Array) -> Array:
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
+@jax.jit
 def first_argmax(values: Array) -> Array:
     """[...] int32 place of the largest of values [..., N], the first among equals.
 
@@ -92,6 +93,7 @@ def first_argmax(values: Array) -> Array:
     return jnp.min(jnp.where(largest, places, values.shape[-1] - 1), axis=-1)
 
 
+@jax.jit
 def unit_rows(rows: Array) -> Array:
     """Rows [N, D] divided by their lengths; a zero row stays zero."""
     norms = jnp.linalg.norm(rows, axis=-1, keepdims=True)
@@ -119,6 +121,7 @@ class Spectrum(NamedTuple):
     basis: Array
 
 
+@jax.jit
 def spectrum_of(covariance: Array) -> Spectrum:
     """Eigendecomposition of a positive semi-definite matrix, largest value first.
 

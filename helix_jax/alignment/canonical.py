@@ -10,8 +10,10 @@ through k canonical variates, and ridge regression at full rank. The second give
 mapped states the variance of the target in each of them: no shrinkage towards the mean.
 """
 
+import functools
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 
 from helix_jax import checks
@@ -68,11 +70,19 @@ def canonical_factors(
             (moments.cov_yy, spectrum_y),
         )
     ]
+    return _canonical_factors(moments.cov_xy, penalty, *sides)
+
+
+@jax.jit
+def _canonical_factors(
+    cross: Array, penalty: Array, spectrum_x: Spectrum, spectrum_y: Spectrum
+) -> CrossFactors:
     (root_x, basis_x), (root_y, basis_y) = (
-        (damped_roots(values, penalty), basis) for values, basis in sides
+        (damped_roots(values, penalty), basis)
+        for values, basis in (spectrum_x, spectrum_y)
     )
     inverse_x, inverse_y = (jnp.where(r > 0, 1 / r, 0) for r in (root_x, root_y))
-    cross = product(basis_x.T, product(moments.cov_xy, basis_y))
+    cross = product(basis_x.T, product(cross, basis_y))
     left, values, right = cross_factors(inverse_x[:, None] * cross * inverse_y)
     return CrossFactors(
         product(basis_x, inverse_x[:, None] * left),
@@ -118,6 +128,19 @@ def fit_canonical(
         spectrum_x = spectrum_of(moments.cov_xx)
     if factors is None:
         factors = canonical_factors(moments, penalty=penalty, spectrum_x=spectrum_x)
+    return _canonical_path(moments, keep, penalty, spectrum_x, factors, shrink)
+
+
+@functools.partial(jax.jit, static_argnames="shrink")
+def _canonical_path(
+    moments: Moments,
+    keep: Array,
+    penalty: Array,
+    spectrum_x: Spectrum,
+    factors: CrossFactors,
+    shrink: bool,
+) -> MapPath:
+    dx, dy = moments.cov_xy.shape
     usable = jnp.arange(min(dx, dy)) < cross_rank(factors.values, dx, dy)
     gains = keep * jnp.where(usable, factors.values if shrink else 1.0, 0)
     condition, solved = inverse_quality(spectrum_x, penalty, moments.mean_x)
@@ -134,6 +157,7 @@ def fit_canonical(
     )
 
 
+@jax.jit
 def damped_roots(values: Array, penalty: float | Array) -> Array:
     """Square roots of eigenvalues plus penalty times their mean; zero without variance.
 
@@ -144,6 +168,7 @@ def damped_roots(values: Array, penalty: float | Array) -> Array:
     return jnp.sqrt(jnp.where(values > rank_threshold(values), damped, 0))
 
 
+@jax.jit
 def inverse_quality(
     spectrum: Spectrum, penalty: float | Array, mean: Array
 ) -> tuple[Array, Array]:

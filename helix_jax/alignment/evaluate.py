@@ -10,6 +10,7 @@ so that the mean squared error is diag(R) + m^2 in each dimension.
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from helix_jax.alignment.maps import AffineMap
@@ -66,6 +67,11 @@ def evaluate_map(affine: AffineMap, moments: Moments) -> Evaluation:
             f"evaluate_map: the map is {list(affine.kernel.shape)}, the moments are of "
             f"{list(moments.cov_xy.shape)}. Use the test split of the same stores."
         )
+    return _evaluate(affine, moments)
+
+
+@jax.jit
+def _evaluate(affine: AffineMap, moments: Moments) -> Evaluation:
     dtype = moments.cov_xx.dtype
     kernel, bias = (jnp.asarray(a).astype(dtype) for a in (affine.kernel, affine.bias))
     mapped_cov = product(kernel.T, product(moments.cov_xx, kernel))

@@ -14,6 +14,7 @@ Reference: Chan, Golub, LeVeque 1983, "Algorithms for computing the sample varia
   equations 1.7 (corrected two-pass) and 2.1 (pairwise update).
 """
 
+import functools
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -98,12 +99,19 @@ def from_batch(
             f"from_batch: weights need shape [{x.shape[0]}], one for each row, "
             f"got {list(np.shape(weights))}."
         )
-    weights = jnp.asarray(weights).astype(dtype)
+    return _from_batch(x, y, weights, dtype, jnp.dtype(product_dtype or dtype))
+
+
+@functools.partial(jax.jit, static_argnames=("dtype", "product_dtype"))
+def _from_batch(
+    x: Array, y: Array, weights: Array, dtype: Any, product_dtype: Any
+) -> Moments:
+    weights = weights.astype(dtype)
     count = jnp.sum(weights)
     share = _share(weights, count)
     u, mean_x, rest_x = _centre(x, share, dtype)
     v, mean_y, rest_y = _centre(y, share, dtype)
-    u, v = (z.astype(product_dtype or dtype) for z in (u, v))
+    u, v = u.astype(product_dtype), v.astype(product_dtype)
     ut, vt = laid_out_transpose(u), laid_out_transpose(v)
     return Moments(
         count,
@@ -132,6 +140,7 @@ def _centre(x: Array, share: Array, dtype: Any) -> tuple[Array, Array, Array]:
 
 
 @wide
+@jax.jit
 def merge(a: Moments, b: Moments) -> Moments:
     """Moments of the rows of both records together.
 

@@ -88,6 +88,7 @@ class Selection(NamedTuple):
 
 
 @wide
+@jax.jit
 def map_at(path: MapPath, index: int | Array) -> FitResult:
     """The map at one place of a path."""
     kernel = product(path.left * path.gains[index], path.right.T)
@@ -103,6 +104,7 @@ def map_at(path: MapPath, index: int | Array) -> FitResult:
 
 
 @wide
+@jax.jit
 def path_maps(path: MapPath) -> FitResult:
     """All maps of a path: a FitResult whose arrays have a leading axis P."""
     return jax.vmap(lambda index: map_at(path, index))(
@@ -128,6 +130,11 @@ def path_r2(path: MapPath, moments: Moments) -> Array:
     """
     moments = solvable("path_r2", moments)
     require_widths("path_r2", path.left.shape[0], path.right.shape[0], moments)
+    return _path_r2(path, moments)
+
+
+@jax.jit
+def _path_r2(path: MapPath, moments: Moments) -> Array:
     left, right, gains = path.left, path.right, path.gains
     quadratic = product(left.T, product(moments.cov_xx, left))
     quadratic = quadratic * product(right.T, right)

@@ -10,8 +10,10 @@ form, and Q maximises tr(Q' cov_xy), which is also what comes of filling up the 
 with zeros to the source's width. For that Q, c is the scale of least error.
 """
 
+import functools
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from helix_jax.alignment.moments import Moments
@@ -34,6 +36,7 @@ class CrossFactors(NamedTuple):
     right: Array
 
 
+@jax.jit
 def cross_factors(cross: Array) -> CrossFactors:
     """Decompose a cross-covariance [dx, dy], or a whitened one."""
     left, values, right = jnp.linalg.svd(cross, full_matrices=False)
@@ -82,8 +85,14 @@ def procrustes_path(
       sections 4.2 (scale) and 8.3 (unequal widths).
     """
     moments = solvable("fit_procrustes", moments)
+    factors = cross_factors(moments.cov_xy) if factors is None else factors
+    return _procrustes_path(moments, factors, scaled)
+
+
+@functools.partial(jax.jit, static_argnames="scaled")
+def _procrustes_path(moments: Moments, factors: CrossFactors, scaled: bool) -> MapPath:
     dx, dy = moments.cov_xy.shape
-    left, values, right = cross_factors(moments.cov_xy) if factors is None else factors
+    left, values, right = factors
     rank = cross_rank(values, dx, dy)
     scale = jnp.ones((), values.dtype)
     if scaled:

@@ -9,6 +9,7 @@ has the least penalised error among all kernels of rank k.
 
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 
 from helix_jax.alignment.canonical import (
@@ -56,6 +57,14 @@ def fit_reduced_rank(
     keep = kept_directions(who, ranks, min(dx, dy))
     require_penalty(who, penalty, moments, dx)
     spectrum = spectrum_of(moments.cov_xx) if spectrum_x is None else spectrum_x
+    return _reduced_rank_path(moments, keep, penalty, spectrum)
+
+
+@jax.jit
+def _reduced_rank_path(
+    moments: Moments, keep: Array, penalty: Array, spectrum: Spectrum
+) -> MapPath:
+    dx, dy = moments.cov_xy.shape
     roots = damped_roots(spectrum.values, penalty)
     inverse = jnp.where(roots > 0, 1 / roots, 0)[:, None]
     half = inverse * product(spectrum.basis.T, moments.cov_xy)

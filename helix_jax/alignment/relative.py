@@ -18,6 +18,7 @@ rows, and stands in the tables for comparison.
 
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 
 from helix_jax import checks
@@ -95,12 +96,18 @@ def fit_relative(
     penalties = jnp.atleast_1d(jnp.asarray(penalties, wide_dtype()))
     if checks.is_concrete(penalties) and not bool(jnp.all(penalties >= 0)):
         raise ValueError(f"{who}: penalties must not be negative, got {penalties}.")
+    return _relative_path(
+        moments, jnp.asarray(anchors_x), jnp.asarray(anchors_y), penalties
+    )
+
+
+@jax.jit
+def _relative_path(
+    moments: Moments, anchors_x: Array, anchors_y: Array, penalties: Array
+) -> MapPath:
     a, b = (
-        unit_rows(jnp.asarray(z).astype(wide_dtype()) - mean)
-        for z, mean in (
-            (anchors_x, moments.mean_x),
-            (anchors_y, moments.mean_y),
-        )
+        unit_rows(z.astype(wide_dtype()) - mean)
+        for z, mean in ((anchors_x, moments.mean_x), (anchors_y, moments.mean_y))
     )
     left, values, right = cross_factors(b)
     rank = cross_rank(values, *b.shape)

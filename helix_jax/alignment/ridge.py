@@ -10,6 +10,7 @@ The intercept is never penalised, since the moments are centred.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -111,6 +112,7 @@ def fit_ridge(
     )
 
 
+@jax.jit
 def ridge_factors(path: RidgePath, *, threshold: Array | None = None) -> MapPath:
     """The same maps as a MapPath: left = V, gains = 1 / (s + ridge), right = A'.
 
