@@ -10,7 +10,7 @@ ARMS = {
     "random": "control: random rotation",
     "mean": "control: the mean",
 }
-MEASURES = {  # name -> title, scale, digits
+MEASURES = {  # name -> label, scale, digits
     "r2": ("test R2", 1, 3),
     "recall": ("recall@1, %", 100, 1),
     "accuracy": ("accuracy, %", 100, 1),
@@ -58,16 +58,16 @@ def result_blocks(summary: dict[str, float]) -> list[Block]:
     groups = [said.replace(": ", ":\n") for said in ARMS.values()]
     bars = [
         Bars(
-            f"{title} of maps with and without pairs",
-            title,
+            f"With and without pairs: {label.partition(',')[0]}",
+            label,
             groups,
             {
-                title: [
+                label: [
                     read_interval(summary, f"unpaired/{arm}_{name}", scale=scale)
                     for arm in ARMS
                 ]
             },
         )
-        for name, (title, scale, _) in _measures(summary).items()
+        for name, (label, scale, _) in _measures(summary).items()
     ]
     return [Table("Maps without pairs", *result_rows(summary), note=note), *bars]
