@@ -96,8 +96,7 @@ def _procrustes_path(moments: Moments, factors: CrossFactors, scaled: bool) -> M
     rank = cross_rank(values, dx, dy)
     scale = jnp.ones((), values.dtype)
     if scaled:
-        rotated = product(left, right.T)
-        spread = jnp.sum(rotated * product(moments.cov_xx, rotated))
+        spread = jnp.sum(left * product(moments.cov_xx, left))  # tr(Q' cov_xx Q)
         scale = jnp.sum(values) / jnp.where(spread > 0, spread, 1)
     smallest = values[jnp.maximum(rank - 1, 0)]
     noise = jnp.sqrt(
