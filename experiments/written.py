@@ -13,19 +13,19 @@ from helix_jax.alignment import StateMap, load_map
 from helix_jax.generation import Stitch, native
 from helix_jax.generation.text_metrics import text_scores
 from helix_jax.models import load_model, load_tokenizer
-from helix_jax.reports import Block, Samples, Table
+from helix_jax.reports import Block, Samples, Table, format_interval
 from helix_jax.runs import write_atomically
 from helix_jax.text.corpus import Corpus
 
 CONTROLS = ("shuffled", "random")
 SHOWN = 8  # prompts in a report
-MEASURES = {
-    "perplexity_mapped": "perplexity",
-    "kl_nats": "KL, nats",
-    "agreement_top1": "top-1 agreement",
-    "cosine_source": "cosine to source",
-    "cosine_target": "cosine to target",
-    "repetition": "repetition",
+MEASURES = {  # name -> title, scale, digits
+    "perplexity_mapped": ("perplexity", 1, 1),
+    "kl_nats": ("KL, nats", 1, 3),
+    "agreement_top1": ("top-1 agreement, %", 100, 1),
+    "cosine_source": ("cosine to source", 1, 3),
+    "cosine_target": ("cosine to target", 1, 3),
+    "repetition": ("repetition", 1, 3),
 }
 
 
@@ -121,22 +121,6 @@ def result_blocks(
     samples: list[dict[str, Any]], summary: Mapping[str, float]
 ) -> list[Block]:
     """A table of the arms and the first samples."""
-    names = [name for name in ("text", *CONTROLS) if name in samples[0]]
-    rows = []
-    for name in names:
-        suffix = "" if name == "text" else f"_{name}"
-        found = [summary.get(f"generation/{one}{suffix}") for one in MEASURES]
-        if any(value is not None for value in found):
-            rows.append(["mapped" if name == "text" else f"control: {name}", *found])
-    for side in ("target", "source"):
-        value = summary.get(f"generation/perplexity_native_{side}")
-        if value is not None:
-            repetition = summary.get(f"generation/repetition_native_{side}")
-            cosines = [
-                summary.get(f"generation/cosine_{one}_native_{side}")
-                for one in ("source", "target")
-            ]
-            rows.append([f"native {side}", value, None, None, *cosines, repetition])
     shown = {
         "prompt": "prompt",
         "text": "mapped",
@@ -149,11 +133,36 @@ def result_blocks(
         for one in samples[:SHOWN]
     ]
     blocks: list[Block] = [Samples("Texts", items)]
+    header, rows = result_rows(samples, summary)
     if rows:
-        header = ["map", *MEASURES.values()]
         note = (
             "Perplexity, KL and agreement are teacher-forced on held-out text, cosines "
-            "those of a sentence encoder between what both write to the same prompts."
+            "those of a sentence encoder between what both write to the same prompts. "
+            "95% bootstrap intervals over documents."
         )
         blocks.insert(0, Table("Text by the mapped head", header, rows, note=note))
     return blocks
+
+
+def result_rows(
+    samples: list[dict[str, Any]], summary: Mapping[str, float]
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of what was measured of each arm and of the native models."""
+    arms = {"mapped": ""}
+    arms |= {f"control: {name}": f"_{name}" for name in CONTROLS if name in samples[0]}
+    arms |= {f"native {side}": f"_native_{side}" for side in ("target", "source")}
+
+    def cell(suffix: str, name: str, scale: float, digits: int) -> str:
+        if suffix.startswith("_native"):
+            name = name.removesuffix("_mapped")
+        place = f"generation/{name}{suffix}"
+        return format_interval(summary, place, scale=scale, digits=digits)
+
+    rows = [
+        [said, *(cell(suffix, name, *how) for name, (_, *how) in MEASURES.items())]
+        for said, suffix in arms.items()
+    ]
+    rows = [row for row in rows if any(row[1:])]
+    titles = ["map [95%]", *(title for title, *_ in MEASURES.values())]
+    held = [0, *(i for i in range(1, len(titles)) if any(row[i] for row in rows))]
+    return [titles[i] for i in held], [[row[i] for i in held] for row in rows]

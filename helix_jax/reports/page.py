@@ -161,7 +161,8 @@ def _html_cell(kind: str, value: object, whole: int) -> str:
 
 def _html_sample(item: Mapping[str, str]) -> str:
     entries = "".join(
-        f"<dt>{_text(name)}</dt><dd><blockquote>{_text(text)}</blockquote></dd>"
+        f"<dt>{_text(name)}</dt><dd><blockquote>{_text(_visible(text))}"
+        "</blockquote></dd>"
         for name, text in item.items()
     )
     return f"<dl>{entries}</dl>"
@@ -181,10 +182,16 @@ def _markdown_samples(block: Samples) -> str:
     lines = []
     for item in block.items:
         for name, text in item.items():
-            quoted = "\n".join(f"> {line}" for line in text.splitlines() or [""])
+            quoted = "\n".join(f"> {line}" for line in _visible(text).splitlines())
             lines.append(f"**{name}**\n\n{quoted}\n")
         lines.append("---\n")
     return "\n".join(lines)
+
+
+def _visible(text: str) -> str:
+    """The text; white space alone is said, so that it is no empty box."""
+    blank = f"(white space alone, {len(text)} characters)" if text else "(nothing)"
+    return text if text.strip() else blank
 
 
 def _text(value: object) -> str:

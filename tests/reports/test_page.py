@@ -54,7 +54,10 @@ BLOCKS = [
         diagonal=True,
         marks={"plateau": 0.5},
     ),
-    Samples("Texts", [{"prompt": "Once <upon>\na time", "mapped": "there was"}]),
+    Samples(
+        "Texts",
+        [{"prompt": "Once <upon>\na time", "mapped": "there was", "control": "\n\n"}],
+    ),
 ]
 
 
@@ -152,6 +155,7 @@ def test_the_page_is_one_well_formed_file(workdir, tmp_path):
     text = " ".join(parsed.text)
     for said in ("fit: one", "a <b> & c", "51.2", "n & m", "Once <upon>", "seed"):
         assert said in text.lower() or said in text
+    assert "(white space alone, 2 characters)" in text
     assert page.read_text().count("<svg") == 3
 
 
@@ -159,6 +163,7 @@ def test_markdown_and_parts_for_a_paper(workdir, tmp_path):
     output = tmp_path / "report"
     run(ReportConfig(workdirs=(str(workdir),), output=str(output)))
     text = (output / "report.md").read_text()
+    assert "> (white space alone, 2 characters)" in text
     images = re.findall(r"!\[.*?\]\((.+?)\)", text)
     assert len(images) == 3
     for name in images:
