@@ -17,10 +17,11 @@ others are how alike. The rows that go together at last are the pairs of a ridge
 
 Nothing says by itself whether a map found so is right. Both sides are halved at random
 and each half is aligned alone; `agreement` is how alike the two rotations are. It is
-about zero where the shapes of both sides single out no map (|agreement| <= .01 for real
-states of width 128 against a Gaussian of the same covariance, or columns shuffled one
-by one). It can be low for a right map, where one half finds it and the other does not,
-and high for a wrong one: unrelated clusters have one best match too.
+about zero where the shapes of both sides single out no map. Measured on real states: up
+to .04 against a Gaussian of the same covariance, .11 and .14 for wrong maps between
+models that are little alike, .40 and .43 for right ones. It can be low for a right map,
+where one half finds it and the other does not, and high for a wrong one: unrelated
+clusters have one best match too.
 """
 
 import functools
@@ -39,7 +40,7 @@ from helix_jax.alignment.rows import row_cosine
 from helix_jax.linalg import product, spectrum_of, unit_rows
 from helix_jax.types import Array
 
-AGREEMENT = 0.2
+AGREEMENT = 0.25
 """Agreement of two halves from which on a map counts as found."""
 
 _GROMOV, _PROCRUSTES = 20, 10  # rounds
