@@ -31,10 +31,7 @@ import numpy as np
 from experiments.classify_blocks import result_blocks, result_rows
 from experiments.fit import choose_map, control_maps, fit_summary, pair_moments
 from experiments.public import public_pairs
-from experiments.states import (
-    PairOptions,
-    open_corpus,
-)
+from experiments.states import PairOptions, open_corpus
 from experiments.tasks import (
     Task,
     draw,
@@ -54,21 +51,9 @@ from helix_jax.alignment import (
     select_penalty,
 )
 from helix_jax.errors import RunError
-from helix_jax.probes import (
-    predict_logits,
-    save_probe,
-)
-from helix_jax.reports import (
-    markdown_table,
-    save_blocks,
-)
-from helix_jax.runs import (
-    finish_run,
-    is_done,
-    open_run,
-    option,
-    read_summary,
-)
+from helix_jax.probes import predict_logits, save_probe
+from helix_jax.reports import markdown_table, save_blocks
+from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
 from helix_jax.runs.program import start_program
 
 

@@ -37,7 +37,7 @@ from experiments.states import (
     states_of,
     with_stores,
 )
-from experiments.tasks import draw
+from experiments.tasks import SPLITS, draw
 from helix_jax.activations import Pair, join
 from helix_jax.alignment import (
     AffineMap,
@@ -65,7 +65,6 @@ from helix_jax.stats import bootstrap_interval
 from helix_jax.text.hashing import document_of
 from helix_jax.text.views import halves
 
-SPLITS = ("fit", "select", "test")
 ARMS = {
     "native": "old queries, old index",
     "reindexed": "new queries, new index",

@@ -32,10 +32,7 @@ from helix_jax.alignment import apply_map
 from helix_jax.errors import RunError
 from helix_jax.ood import energy_score
 from helix_jax.private import Client, Provider
-from helix_jax.reports import (
-    markdown_table,
-    save_blocks,
-)
+from helix_jax.reports import markdown_table, save_blocks
 from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
 from helix_jax.runs.program import start_program
 from helix_jax.stats import bootstrap_interval

@@ -37,10 +37,7 @@ from helix_jax.generation.metrics import native_sums, teacher_forced
 from helix_jax.generation.scores import generation_scores
 from helix_jax.generation.stitch import Stitch, stitch
 from helix_jax.models import Model, resolve_layers
-from helix_jax.reports import (
-    markdown_table,
-    save_blocks,
-)
+from helix_jax.reports import markdown_table, save_blocks
 from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
 from helix_jax.runs.program import start_program
 from helix_jax.text.corpus import Corpus

@@ -12,7 +12,12 @@ from pathlib import Path
 
 from experiments import classify
 from experiments.classify_blocks import ARMS
-from experiments.states import ExtractionOptions, TextOptions, with_stores
+from experiments.states import (
+    ExtractionOptions,
+    TextOptions,
+    require_distinct,
+    with_stores,
+)
 from helix_jax.errors import RunError
 from helix_jax.models import model_name
 from helix_jax.reports import (
@@ -48,6 +53,7 @@ def run(config: PairsConfig) -> dict[str, float]:
     """Classify every pair; see the module docstring."""
     if not config.workdir or len(config.models) < 2:
         raise RunError("pairs: --workdir and two or more --models are required.")
+    require_distinct("pairs", "models", list(map(short_name, config.models)))
     directory = open_run(config.workdir, config)
     results = run_pairs(config)
     if is_done(directory):
@@ -61,9 +67,6 @@ def run(config: PairsConfig) -> dict[str, float]:
 
 def run_pairs(config: PairsConfig) -> Results:
     """The summary of every ordered pair; a pair that has ended is only read."""
-    names = [short_name(name) for name in config.models]
-    if len(set(names)) < len(names):
-        raise RunError(f"pairs: --models must have different names, got {names}.")
     options = with_stores(config)
     shared = {
         field.name: getattr(options, field.name)

@@ -27,19 +27,10 @@ from experiments.fit import pair_moments
 from experiments.private_fit_blocks import result_blocks, result_rows
 from experiments.states import PairOptions, open_corpus
 from experiments.tasks import open_task, read_mapped, score
-from helix_jax.alignment import (
-    AffineMap,
-    Moments,
-    accumulate,
-    fit_ridge,
-    select_by_gcv,
-)
+from helix_jax.alignment import AffineMap, Moments, accumulate, fit_ridge, select_by_gcv
 from helix_jax.errors import RunError
 from helix_jax.private import Client, FitClient, FitProvider
-from helix_jax.reports import (
-    markdown_table,
-    save_blocks,
-)
+from helix_jax.reports import markdown_table, save_blocks
 from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
 from helix_jax.runs.program import start_program
 

@@ -36,6 +36,7 @@ from experiments.states import (
     TextOptions,
     load_side,
     open_corpus,
+    require_distinct,
     states_of,
     with_stores,
 )
@@ -84,9 +85,7 @@ def run(config: SimilarityConfig) -> dict[str, float]:
             f"similarity: --measures must be all or among {', '.join(MEASURES)}, got "
             f"{', '.join(unknown) or 'none'}."
         )
-    own = [model_name(name) for name in config.models]
-    if len(set(own)) < len(own):
-        raise RunError(f"similarity: --models must have different names, got {own}.")
+    require_distinct("similarity", "models", list(map(model_name, config.models)))
     directory = open_run(config.workdir, config)
     if is_done(directory):
         return read_summary(directory)

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from experiments.tasks import SPLITS
 from helix_jax.activations import Store
 from helix_jax.alignment import apply_map
 from helix_jax.probes import predict_logits, train_probe
@@ -31,7 +32,6 @@ from helix_jax.stats import (
     jackknife_interval,
 )
 
-SPLITS = ("fit", "select", "test")
 HEADS = {"agreement": row_agreement, "divergence": row_divergence}
 MEASURES = (*ROW_MEASURES, *HELD_OUT_MEASURES, *HEADS)
 BEST = {"procrustes": 0.0, "divergence": 0.0}  # of all others 1

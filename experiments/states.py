@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from helix_jax.activations import Pair, Store, extract, join, load_embeddings
-from helix_jax.errors import CorpusError
+from helix_jax.errors import CorpusError, RunError
 from helix_jax.fingerprint import fingerprint
 from helix_jax.models import Model, load_model, load_tokenizer, model_name
 from helix_jax.runs import option
@@ -80,6 +80,12 @@ def load_side(name: str, options: ExtractionOptions, *, layer: int = -1) -> Side
         load_tokenizer(name),
         None,
     )
+
+
+def require_distinct(who: str, flag: str, names: list[str]) -> None:
+    """Raise unless all names, which results stand under, differ."""
+    if len(set(names)) < len(names):
+        raise RunError(f"{who}: --{flag} must have different names, got {names}.")
 
 
 def open_corpus(options: TextOptions, name: str | None = None) -> Corpus:

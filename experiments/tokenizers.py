@@ -34,7 +34,7 @@ import itertools
 
 import numpy as np
 
-from experiments.states import TextOptions, open_corpus
+from experiments.states import TextOptions, open_corpus, require_distinct
 from helix_jax.activations.tokens import encode_texts, private_tokenizer
 from helix_jax.errors import CorpusError, RunError
 from helix_jax.models import load_tokenizer, model_name
@@ -76,10 +76,7 @@ def run(config: TokenizersConfig) -> dict[str, float]:
             "tokenizers: --workdir and two or more --tokenizers are required."
         )
     names = [short_name(name) for name in config.tokenizers]
-    if len(set(names)) < len(names):
-        raise RunError(
-            f"tokenizers: --tokenizers must have different names, got {names}."
-        )
+    require_distinct("tokenizers", "tokenizers", names)
     directory = open_run(config.workdir, config)
     if is_done(directory):
         summary = read_summary(directory)

@@ -46,7 +46,7 @@ from experiments.states import (
     states_of,
     with_stores,
 )
-from experiments.tasks import SPLITS, Task, make_task, read_mapped
+from experiments.tasks import SPLITS, Task, make_task
 from experiments.unpaired_blocks import ARMS, MEASURES, result_blocks, result_rows
 from helix_jax.activations import Pair, Store
 from helix_jax.alignment import (
@@ -59,6 +59,7 @@ from helix_jax.alignment import (
 )
 from helix_jax.errors import RunError
 from helix_jax.linalg import unit_rows
+from helix_jax.probes import predict_logits
 from helix_jax.reports import (
     markdown_table,
     save_blocks,
@@ -176,8 +177,9 @@ def _compute(config: UnpairedConfig) -> dict[str, float]:
     summary: dict[str, float] = {"unpaired/test_rows": len(pairs["test"].ids)}
     for side in ("source", "target"):
         summary[f"unpaired/{side}_rows"] = int(every[f"{side}_rows"].mean())
+    documents = [document_of(one) for one in pairs["test"].ids]
     for arm in ARMS:
-        summary |= _summarise(config, arm, every, pairs["test"])
+        summary |= _summarise(config, arm, every, documents)
     return summary | ({} if task is None else probe_accuracies(task, "unpaired/"))
 
 
@@ -195,8 +197,9 @@ def _score_deal(
         "source_rows": np.asarray(len(dealt.x)),
         "target_rows": np.asarray(len(dealt.y)),
     }
+    test = pairs["test"].read()
     for arm, affine in maps.items():
-        rows = _score_rows(affine, pairs["test"], dealt.y.mean(axis=0), task)
+        rows = _score_rows(affine, test, dealt.y.mean(axis=0), task)
         found |= {f"{arm}/{name}": row for name, row in rows.items()}
     return found
 
@@ -221,10 +224,10 @@ def _fit_arms(
 
 
 def _score_rows(
-    affine: AffineMap, test: Pair, centre: np.ndarray, task: Task | None
+    affine: AffineMap, test: Rows, centre: np.ndarray, task: Task | None
 ) -> dict[str, np.ndarray]:
     """Squared error, deviation, whether found and whether read right, a test row."""
-    x, y = test.read()
+    x, y = test
     mapped = np.asarray(apply_map(affine, x))
     ranks = relevant_ranks(
         unit_rows(mapped - centre), unit_rows(y - centre), np.arange(len(y))
@@ -235,16 +238,15 @@ def _score_rows(
         "recall": (ranks == 1).astype(float),
     }
     if task is not None:
-        logits = np.asarray(read_mapped(task, affine))
+        logits = np.asarray(predict_logits(task.target_probe, mapped))
         rows["accuracy"] = (logits.argmax(-1) == task.labels["test"]).astype(float)
     return rows
 
 
 def _summarise(
-    config: UnpairedConfig, arm: str, every: dict[str, np.ndarray], test: Pair
+    config: UnpairedConfig, arm: str, every: dict[str, np.ndarray], documents: list[str]
 ) -> dict[str, float]:
     """Scores of an arm, means over seeds [S, N] with intervals over documents."""
-    documents = [document_of(one) for one in test.ids]
     start, settings = f"unpaired/{arm}", {"resamples": config.resamples}
     errors = [every[f"{arm}/{name}"].mean(axis=0) for name in ("error", "deviation")]
     found = with_ends(

@@ -62,21 +62,21 @@ def check_cka(bench: Bench) -> Finding:
     }
     if not found:
         return missing("pair of models")
-    shuffled = [summary[f"{name}_shuffled"] for name in found.values()]
+    shuffled = {name: summary[f"{name}_shuffled"] for name in found.values()}
 
-    def case(pair: str, name: str, null: float) -> Case:
+    def case(pair: str, name: str) -> Case:
         cka = interval_of(summary, name)
         return Case(
             f"{pair}: {show(cka, scale=1, digits=3)}",
-            float(cka.high) > 0.5 and float(cka.low) > 2 * null,
+            float(cka.high) > 0.5 and float(cka.low) > 2 * shuffled[name],
             {pair: float(cka.value)},
         )
 
     return tally(
-        (case(*one, null) for one, null in zip(found.items(), shuffled)),
+        (case(*one) for one in found.items()),
         "plain linear CKA of pooled last states; a pair holds if the interval reaches "
         "above .5 and is above twice its shuffled control (at most "
-        f"{max(shuffled):.3f} here)",
+        f"{max(shuffled.values()):.3f} here)",
     )
 
 

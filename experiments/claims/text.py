@@ -141,7 +141,7 @@ def check_match(bench: Bench) -> Finding:
 
 def _cuts(source: str) -> tuple[int, ...]:
     """Layers at a quarter, half and three quarters of the depth, and the last two."""
-    config = read_config(model_folder(source))
+    config = read_config(model_folder(source, weights=False))
     depth = family_of(config["model_type"]).spec_from_hf(config).num_layers
     return tuple(sorted({*(depth * i // 4 for i in (1, 2, 3)), depth - 1, depth}))
 
