@@ -1,0 +1,115 @@
+"""Paths that a person gives: one rule for all of them, and one line when they fail.
+
+A leading `~` is the home folder; nothing else is replaced (`$NAME` is the shell's), and
+a URL (`gs://`, `s3://`, ...) stays as it is. Flags, `embeddings:FILE`, corpora, stores,
+maps, probes and work directories all go through `expand_path` or `local_path`.
+"""
+
+import contextlib
+import errno
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from helix_jax.errors import HelixError
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full; make room and run the same command again",
+    errno.EDQUOT: "the disk quota is used up; make room and run the same command again",
+    errno.EFBIG: "the file size limit is reached; raise it (ulimit -f)",
+    errno.EACCES: "permission denied; choose a place that you may use",
+    errno.EPERM: "the operation is not permitted; choose a place that you may use",
+    errno.EROFS: "the file system is read-only; choose another place",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+    errno.ENOTDIR: "a part of this path is a file, not a folder; choose another path",
+    errno.EISDIR: "it is a folder, expected a file",
+    errno.EEXIST: "a file of that name is in the way; choose another path",
+    errno.ENOENT: "there is no such file or folder; check the path",
+    errno.ELOOP: "its symbolic links go in a circle; check the path",
+}
+
+
+class PathError(HelixError, ValueError):
+    """A path cannot be used: which one, why, and what to do."""
+
+
+def is_url(given: str | os.PathLike) -> bool:
+    """Whether a place is a URL such as gs://BUCKET/PATH rather than a local path."""
+    return _URL.match(os.fspath(given)) is not None
+
+
+def expand_path(given: str | os.PathLike) -> str:
+    """A place as it is used: `~` and `~NAME` become home folders, URLs stay.
+
+    Args:
+      given: a local path or a URL.
+
+    Raises:
+      PathError: empty, holds a NUL character, or names a user that does not exist.
+    """
+    name = os.fspath(given)
+    if not name:
+        raise PathError("a path is empty; name a file or a folder.")
+    if "\0" in name:
+        raise PathError(f"{name!r} holds a NUL character, which no path can.")
+    if is_url(name):
+        return name
+    expanded = os.path.expanduser(name)
+    if name.startswith("~") and expanded == name:
+        raise PathError(
+            f"{name}: there is no home folder of {name.partition('/')[0]!r}; write "
+            f"./{name} for a folder that is called so."
+        )
+    return expanded
+
+
+def local_path(given: str | os.PathLike, what: str = "this path") -> Path:
+    """The expanded path of something that must lie on this machine.
+
+    Args:
+      given: what the person wrote.
+      what: what it is the path of, for the message, such as "--workdir".
+
+    Raises:
+      PathError: a URL, or not a path at all; see `expand_path`.
+    """
+    if is_url(given):
+        raise PathError(
+            f"{what} must be a local folder or file, got the URL {os.fspath(given)}; "
+            "of what helix_jax writes only activation stores (--stores) can lie there."
+        )
+    return Path(expand_path(given))
+
+
+def explain_os_error(
+    error: OSError, path: str | os.PathLike, doing: str = "be used"
+) -> str:
+    """One line: the path, what could not be done, the real cause and the remedy.
+
+    Args:
+      error: what the operating system said.
+      path: the path that the person gave.
+      doing: what the path could not "be": "be read", "be written", ...
+    """
+    reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+    return f"{os.fspath(path)} cannot {doing}: {reason}."
+
+
+@contextlib.contextmanager
+def os_errors(
+    path: str | os.PathLike, doing: str, raises: type[HelixError] = PathError
+) -> Iterator[None]:
+    """Turn an OSError of the block into one clear error.
+
+    Args:
+      path: the path that the person gave.
+      doing: "be read", "be written", ...
+      raises: class of the error.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise raises(explain_os_error(error, path, doing)) from error
