@@ -36,6 +36,11 @@ class PathError(HelixError, ValueError):
     """A path cannot be used: which one, why, and what to do."""
 
 
+def printable(name: str | os.PathLike) -> str:
+    """A name as it can be printed: bytes that are not UTF-8 as \\udcNN."""
+    return os.fspath(name).encode("utf-8", "backslashreplace").decode()
+
+
 def is_url(given: str | os.PathLike) -> bool:
     """Whether a place is a URL such as gs://BUCKET/PATH rather than a local path."""
     return _URL.match(os.fspath(given)) is not None
@@ -48,13 +53,19 @@ def expand_path(given: str | os.PathLike) -> str:
       given: a local path or a URL.
 
     Raises:
-      PathError: empty, holds a NUL character, or names a user that does not exist.
+      PathError: empty, holds a NUL character, is no text in UTF-8, or names a user
+        that does not exist.
     """
     name = os.fspath(given)
     if not name:
         raise PathError("a path is empty; name a file or a folder.")
     if "\0" in name:
         raise PathError(f"{name!r} holds a NUL character, which no path can.")
+    if (shown := printable(name)) != name:
+        raise PathError(
+            f"{shown}: this name is not UTF-8, so results could not be written under "
+            "it; rename the file or folder (mv, or convmv -f latin1 -t utf-8)."
+        )
     if is_url(name):
         return name
     expanded = os.path.expanduser(name)

@@ -3,7 +3,8 @@
 UTF-8 with or without a byte order mark, UTF-16 and UTF-32 with one. A line ends at
 LF, CR LF or CR and nowhere else: U+2028, form feeds and their kin are characters of the
 text. JSON keeps what it says: a key that stands twice in one object with different
-values is refused, and so are numbers and nestings too large to be held.
+values is refused, and so are numbers and nestings too large to be held. In JSONL, where
+keys are columns, a key that stands twice is refused whatever its values.
 """
 
 import codecs
@@ -22,6 +23,16 @@ _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
+)
+# What a file is instead of text, by its first bytes.
+_FORMATS = (
+    (b"\x1f\x8b", "gzip; unpack it first, with: gunzip FILE"),
+    (b"PK\x03\x04", "a zip archive or a spreadsheet; unpack it, or save it as CSV"),
+    (b"BZh", "bzip2; unpack it first, with: bunzip2 FILE"),
+    (b"\xfd7zXZ", "xz; unpack it first, with: unxz FILE"),
+    (b"\x28\xb5\x2f\xfd", "Zstandard; unpack it first, with: unzstd FILE"),
+    (b"PAR1", "Parquet; give it the suffix .parquet"),
+    (b"%PDF", "a PDF; save its text as UTF-8"),
 )
 
 
@@ -46,7 +57,10 @@ def read_lines(
             try:
                 for number, line in enumerate(stream, start=1):
                     if "\0" in line:  # UTF-16 without a mark is valid UTF-8, in part
-                        raise raises(_holds_nul(path, number))
+                        raise raises(
+                            f"{path}, line {number}: holds a NUL character, which no "
+                            f"text does; {_remedy(path)}"
+                        )
                     yield line
             except UnicodeError as error:
                 raise raises(_not_text(path, encoding, error)) from error
@@ -62,8 +76,48 @@ def read_entries(path: Path, *, raises: type[HelixError] = PathError) -> list[st
     return [line.removesuffix("\n") for line in read_lines(path, raises=raises)]
 
 
+def split_lines(text: str) -> list[str]:
+    """The lines of a text that is no file, ending where those of a file end."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+def read_jsonl(
+    path: Path, *, raises: type[HelixError] = PathError
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Stream the objects of a JSONL file; blank lines are passed over.
+
+    Args:
+      path: the file.
+      raises: class of the error.
+
+    Yields:
+      (line number from 1, object).
+
+    Raises:
+      HelixError: of class `raises`; as for `read_lines` and `parse_json`, or a line
+        that is no object or has a key twice.
+    """
+    for number, line in enumerate(read_lines(path, raises=raises), start=1):
+        if line.isspace():
+            continue
+        where = f"{path}, line {number}"
+        record = parse_json(line, where, raises=raises, jsonl=True)
+        if not isinstance(record, dict):
+            raise raises(
+                f"{where}: expected a JSON object such as "
+                f'{{"text": ..., "label": ...}}, found {type(record).__name__}. Each '
+                "line must be one whole JSON object; a list is written so with: "
+                "jq -c '.[]' OLD > NEW"
+            )
+        yield number, record
+
+
 def parse_json(
-    text: str | bytes, where: str, *, raises: type[HelixError] = PathError
+    text: str | bytes,
+    where: str,
+    *,
+    raises: type[HelixError] = PathError,
+    jsonl: bool = False,
 ) -> Any:
     """The value of a JSON text.
 
@@ -71,17 +125,25 @@ def parse_json(
       text: the whole of it.
       where: "FILE" or "FILE, line 3", for the message.
       raises: class of the error.
+      jsonl: the text is a line of a JSONL file, whose keys are columns: none may stand
+        twice, not even with equal values.
 
     Raises:
       HelixError: malformed, a key twice in an object, a number or a nesting that
         is too large.
     """
     try:
-        return json.loads(text, object_pairs_hook=_distinct)
+        return json.loads(text, object_pairs_hook=_once if jsonl else _distinct)
     except json.JSONDecodeError as error:
+        place = "" if jsonl else f"line {error.lineno}, "
+        remedy = (
+            "Each line must be one whole JSON object."
+            if jsonl
+            else "Mend it there, or write the file again."
+        )
         raise raises(
-            f"{where}: malformed JSON: {error.msg} at line {error.lineno}, column "
-            f"{error.colno}; mend it there, or write the file again."
+            f"{where}: malformed JSON: {error.msg} at {place}column {error.colno}. "
+            f"{remedy}"
         ) from error
     except RecursionError as error:
         raise raises(
@@ -106,9 +168,19 @@ def read_json(path: Path, *, raises: type[HelixError] = PathError) -> Any:
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
-        if key in found and found[key] != value:
+        # As JSON, for which 1, 1.0 and true are three things.
+        if key in found and json.dumps(found[key]) != json.dumps(value):
             raise ValueError(f"the key {key!r} stands twice, with different values")
         found[key] = value
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [key for key, _ in pairs]
+        key = next(key for key in names if names.count(key) > 1)
+        raise ValueError(f"the key {key!r} stands twice in one object")
     return found
 
 
@@ -127,15 +199,31 @@ def _not_text(path: Path, encoding: str, error: UnicodeError) -> str:
     before = data[:start].decode(encoding, "ignore")
     line = 1 + before.count("\n") + before.replace("\r\n", "").count("\r")
     what = encoding.upper().removesuffix("-SIG")
+    byte = f", byte 0x{data[start]:02x}" if start < len(data) else ""
     return (
-        f"{path}, line {line}: not {what} ({getattr(error, 'reason', error)}); convert "
-        f"the file, for example with: iconv -f latin1 -t utf-8 OLD > NEW"
+        f"{path}, line {line}: not {what} ({getattr(error, 'reason', error)}{byte}); "
+        f"{_remedy(path)}"
     )
 
 
-def _holds_nul(path: Path, line: int) -> str:
+def _remedy(path: Path) -> str:
+    """What to do with a file that is no UTF-8, from its first bytes."""
+    with path.open("rb") as stream:
+        start = stream.read(1 << 16)
+    for mark, what in _FORMATS:
+        if start.startswith(mark):
+            return f"the file is {what}"
+    # Of UTF-16 the upper bytes of Latin letters, or of line ends at least, are 0.
+    upper, lower = start[0::2].count(0), start[1::2].count(0)
+    if upper == lower == 0:
+        return (
+            "convert it from the encoding that it was written in, for example with: "
+            "iconv -f latin1 -t utf-8 OLD > NEW"
+        )
+    if min(upper, lower) * 10 > max(upper, lower):
+        return "the file is binary, or damaged: write it again as UTF-8"
+    name = "utf-16be" if upper > lower else "utf-16le"
     return (
-        f"{path}, line {line}: holds a NUL character, so it is no text in UTF-8; if it "
-        "is UTF-16 without a byte order mark, convert it with: iconv -f utf-16le -t "
-        "utf-8 OLD > NEW"
+        "it seems to be UTF-16 without a byte order mark; convert it with: "
+        f"iconv -f {name} -t utf-8 OLD > NEW"
     )

@@ -4,6 +4,9 @@ Pair tasks are one text: the two columns joined by a line break, the first above
 second. Their document is the first text, since several second texts are usually asked
 about one (MNLI has three hypotheses a premise, RTE several a paragraph): rows that
 share it never fall into different splits.
+
+Where several columns have customary names, the first in the order below is taken, a
+pair before a single text.
 """
 
 import dataclasses
@@ -13,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from helix_jax.errors import CorpusError
+from helix_jax.text.ids import is_text, name_in_id, read_id, show_value
 from helix_jax.text.rows import Label, Row
 
 PAIR_TEMPLATE = "{text_a}\n{text_b}"
@@ -68,11 +72,18 @@ def choose_columns(
       The columns.
 
     Raises:
-      CorpusError: a column that was asked for is absent, or none has a customary
-        name for a text; the message lists the columns found.
+      CorpusError: a column that was asked for is absent, two have one name or nearly
+        a customary one, or none has a customary name for a text; the message lists
+        the columns found.
     """
     found = list(found)
     listed = ", ".join(map(repr, found)) or "none"
+    if len(set(found)) < len(found):
+        twice = next(column for column in found if found.count(column) > 1)
+        raise CorpusError(
+            f"{place}: two columns are called {twice!r}; columns found: {listed}. "
+            "Rename or drop one of them."
+        )
     asked = {
         "text_column": text_column,
         "pair_column": pair_column,
@@ -84,7 +95,7 @@ def choose_columns(
             raise CorpusError(
                 f"{place}: {flag}={column!r} is not a column; columns found: {listed}."
             )
-    label = label_column or next((c for c in LABEL_COLUMNS if c in found), None)
+    label = label_column or _customary(LABEL_COLUMNS, found, place, "label_column")
     if text_column is None and pair_column is not None:
         raise CorpusError(
             f"{place}: pair_column={pair_column!r} needs text_column too; columns "
@@ -96,15 +107,41 @@ def choose_columns(
     for pair in PAIR_COLUMNS:
         if set(pair) <= set(found):
             return Columns(pair, label, id_column, pair=True)
-    for column in TEXT_COLUMNS:
-        if column in found:
-            return Columns((column,), label, id_column)
+    column = _customary(TEXT_COLUMNS, found, place, "text_column")
+    if column is not None:
+        return Columns((column,), label, id_column)
+    mark = next((m for m in ";\t|" if len(found) == 1 and m in found[0]), None)
     raise CorpusError(
         f"{place}: no column has a customary name for a text "
         f"({', '.join(TEXT_COLUMNS)}, or a pair such as text_a and text_b); columns "
-        f"found: {listed}. Name it with text_column; the first line of a CSV or TSV "
-        f"file must be its header."
+        f"found: {listed}. "
+        + (
+            "Name it with text_column; the first line of a CSV or TSV file must be its "
+            "header."
+            if mark is None
+            else f"The fields seem to be separated by {mark!r}: write the file with "
+            "commas, or with tabs under a name that ends in .tsv."
+        )
     )
+
+
+def _customary(
+    names: tuple[str, ...], found: list[str], place: str, flag: str
+) -> str | None:
+    """The first customary name that is a column, if nothing is nearly called so."""
+    column = next((name for name in names if name in found), None)
+    for near in found:
+        folded = near.strip().lower()
+        if near == folded or folded not in names:
+            continue
+        # "Label" alone is another column; beside "label", or with a space, a slip.
+        if folded == column or (column is None and near != near.strip()):
+            raise CorpusError(
+                f"{place}: the column {near!r} is nearly called {folded!r}; columns "
+                f"found: {', '.join(map(repr, found))}. Rename it, or say which "
+                f"column is meant with {flag}."
+            )
+    return column
 
 
 def rows_from_records(
@@ -128,34 +165,50 @@ def rows_from_records(
       An iterator over rows; a row without text has text "".
 
     Raises:
-      CorpusError: a value is not of the kind that its column should hold.
+      CorpusError: a value is not of the kind that its column should hold, or a
+        label stands in a column that the first record lacks.
     """
-    prefix = f"{part}/" if part else ""
+    prefix = f"{name_in_id(part)}/" if part else ""
+    name = name_in_id(name)
     for count, (line, record) in enumerate(records):
         where = f"{place}, line {line}"
         first = ""
         if columns.template is not None:
             text = columns.template.format(**record).strip()
         else:
-            pieces = [_text(record, column, where) for column in columns.text]
+            pieces = [text_of(record, column, where) for column in columns.text]
             first = pieces[0]
             text = "\n".join(piece for piece in pieces if piece)
         if columns.id is not None:
             row_id = record.get(columns.id)
             if row_id is None or row_id == "":
                 raise CorpusError(f"{where}: no value in id column {columns.id!r}.")
-            row_id = str(row_id)
+            row_id = read_id(row_id, where, raises=CorpusError)
         elif columns.pair:
             folded = " ".join(first.lower().split()).encode()
             document = hashlib.sha256(folded).hexdigest()[:16]
             row_id = f"{name}/{document}#{prefix}{count}"
         else:
             row_id = f"{name}/{prefix}{count}"
-        label = None if columns.label is None else record.get(columns.label)
-        yield Row(row_id, text, _label(label, columns.label, where))
+        if columns.label is None:
+            _require_no_label(record, where)
+            yield Row(row_id, text)
+        else:
+            label = read_label(record.get(columns.label), columns.label, where)
+            yield Row(row_id, text, label)
 
 
-def _text(record: Mapping[str, Any], column: str, where: str) -> str:
+def _require_no_label(record: Mapping[str, Any], where: str) -> None:
+    """Records may have different keys; the columns were chosen by the first."""
+    late = next((column for column in LABEL_COLUMNS if column in record), None)
+    if late is not None:
+        raise CorpusError(
+            f"{where}: has a column {late!r} that the first record lacks. Write it in "
+            f"every record, or say label_column={late!r}."
+        )
+
+
+def text_of(record: Mapping[str, Any], column: str, where: str) -> str:
     if column not in record:
         raise CorpusError(
             f"{where}: no column {column!r}; columns found: "
@@ -166,26 +219,23 @@ def _text(record: Mapping[str, Any], column: str, where: str) -> str:
         return ""
     if not isinstance(value, str):
         raise CorpusError(
-            f"{where}: column {column!r} should hold text, found {value!r}."
+            f"{where}: column {column!r} should hold text, found {show_value(value)}."
         )
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair, which no tokenizer takes
+    if not is_text(value):  # half of a surrogate pair, which no tokenizer takes
         value = value.encode("utf-8", "replace").decode()
     return value.strip()
 
 
-def _label(value: Any, column: str | None, where: str) -> Label:
-    """The label with hidden ones (None, "", -1) as None and booleans as integers."""
-    if value is None or value in ("", -1, "-1"):
+def read_label(value: Any, column: str, where: str) -> Label:
+    """The label as it is, hidden ones (None, "" and -1) as None."""
+    if isinstance(value, str | int | float) and value in ("", -1, "-1"):
         return None
-    if isinstance(value, bool):
-        return int(value)
-    if isinstance(value, int | str) or (
-        isinstance(value, float) and math.isfinite(value)
-    ):
+    whole = isinstance(value, int)
+    if value is None or whole or (isinstance(value, str) and is_text(value)):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
         return value
     raise CorpusError(
         f"{where}: label column {column!r} should hold a class name, a class number or "
-        f"a finite score, found {value!r}."
+        f"a finite score, found {show_value(value)}."
     )

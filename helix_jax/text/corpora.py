@@ -17,6 +17,7 @@ import re
 from pathlib import Path
 
 from helix_jax.errors import CorpusError
+from helix_jax.paths import PathError, is_url, local_path, os_errors, printable
 from helix_jax.text.columns import Columns, choose_columns, rows_from_records
 from helix_jax.text.corpus import Corpus, build_corpus
 from helix_jax.text.docstrings import CLASSES, package_versions, read_docstrings
@@ -24,11 +25,11 @@ from helix_jax.text.files import (
     SUFFIXES,
     TABLES,
     column_names,
-    open_text,
     read_paragraphs,
     read_records,
 )
 from helix_jax.text.hub import hub_part
+from helix_jax.text.ids import name_in_id
 from helix_jax.text.registry import REGISTRY, HubSpec
 from helix_jax.text.rows import (
     SPLIT_NAMES,
@@ -38,9 +39,10 @@ from helix_jax.text.rows import (
     role_fractions,
     role_of,
 )
+from helix_jax.textfile import read_entries
 
 NAMES = ("docstrings", *REGISTRY)
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?")
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:[^/:]+)?")
 
 
 def load_corpus(
@@ -58,7 +60,8 @@ def load_corpus(
     Args:
       name: one of NAMES, a file, a folder, an id of the hub, or several of these
         joined by commas (their labels are then left out; each keeps its own splits).
-        Names go before paths: a folder that is called imdb is ./imdb.
+        Names go before paths: a folder that is called imdb is ./imdb. A path may hold
+        commas: the longest one that exists is taken.
       text_column: column of the text; else one with a customary name.
       pair_column: column of the second text, put below the first (PAIR_TEMPLATE).
       label_column: column of the label.
@@ -78,21 +81,32 @@ def load_corpus(
         "label_column": label_column,
         "id_column": id_column,
     }
-    name = os.fspath(name)
-    names = [one for one in name.split(",") if one]
-    if _exists(name):  # a path may hold commas
-        names = [name]
-    if not names:
-        raise CorpusError(f"load_corpus: no corpus named; {_choices()}")
-    parts = [_open(one, flags, revision, limit) for one in names]
+    try:
+        names = _split_names(os.fspath(name))
+        if not names:
+            raise CorpusError(f"load_corpus: no corpus named; {_choices()}")
+        parts = [_open(one, flags, revision, limit) for one in names]
+    except PathError as error:
+        raise CorpusError(str(error)) from error
     label = "+".join(part.name for part in parts)
     return build_corpus(label, parts, limit=limit, labelled=len(parts) == 1)
+
+
+def _split_names(joined: str) -> list[str]:
+    """The names that are joined by commas, of which a path may hold some itself."""
+    pieces, names = joined.split(","), []
+    while pieces:
+        ends = range(len(pieces), 1, -1)
+        end = next((i for i in ends if _exists(",".join(pieces[:i]))), 1)
+        names.append(",".join(pieces[:end]))
+        pieces = pieces[end:]
+    return [name for name in names if name]
 
 
 def _open(
     name: str, flags: dict[str, str | None], revision: str | None, limit: int | None
 ) -> Part:
-    path = Path(name).expanduser()
+    path = local_path(name, "a corpus")
     on_hub = name in REGISTRY or (not _exists(name) and _is_hub_id(name))
     if revision is not None and not on_hub:
         raise CorpusError(
@@ -120,12 +134,13 @@ def _open(
 
 def _exists(name: str) -> bool:
     # Unlike Path.exists, without an error for a name that is too long to be a file's.
-    return os.path.exists(os.path.expanduser(name))
+    return not is_url(name) and os.path.exists(os.path.expanduser(name))
 
 
 def _is_hub_id(name: str) -> bool:
-    suffix = Path(name.partition(":")[0]).suffix.lower()
-    return bool(_HUB_ID.fullmatch(name)) and suffix not in (*SUFFIXES, ".json", ".gz")
+    suffixes = {Path(part).suffix.lower() for part in (name, name.partition(":")[0])}
+    local = suffixes & {*SUFFIXES, ".json", ".gz"}
+    return bool(_HUB_ID.fullmatch(name)) and not local
 
 
 def _choices() -> str:
@@ -152,18 +167,20 @@ def _file_part(path: Path, flags: dict[str, str | None]) -> Part:
 
 
 def _folder_part(folder: Path, flags: dict[str, str | None]) -> Part:
-    files = sorted(
-        path
-        for path in folder.iterdir()
+    with os_errors(folder, "be read", CorpusError):
+        everything = sorted(folder.iterdir())
+    files = [
+        local_path(path)
+        for path in everything
         if path.suffix.lower() in TABLES and not path.name.startswith(".")
-    )
-    listed = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
+    ]
+    listed = ", ".join(printable(path.name) for path in everything) or "nothing"
     unknown = [path.name for path in files if role_of(path.stem) is None]
     if not files or unknown:
         raise CorpusError(
             f"{folder}: expected files named after their split "
             f"({', '.join(SPLIT_NAMES)}) ending in {', '.join(TABLES)}, found {listed}."
-            + (f" Not a split: {', '.join(unknown)}." if unknown else "")
+            + (f" Not a split: {printable(', '.join(unknown))}." if unknown else "")
         )
     stems = [path.stem for path in files]
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
@@ -173,15 +190,34 @@ def _folder_part(folder: Path, flags: dict[str, str | None]) -> Part:
         )
     classes = None
     if (folder / "labels.txt").exists():
-        with open_text(folder / "labels.txt") as lines:
-            classes = tuple(line.strip() for line in lines if line.strip())
+        classes = _read_class_names(folder / "labels.txt")
     fractions = role_fractions({role_of(path.stem) for path in files})
-    name = folder.resolve().name
+    name = local_path(folder.resolve()).name
     sources = tuple(
         _file_source(path, name, path.stem, flags, fractions[role_of(path.stem)])
         for path in files
     )
     return Part(name, sources, classes)
+
+
+def _read_class_names(path: Path) -> tuple[str, ...]:
+    """The lines of a file, each a class name as it stands; its number is its place."""
+    names = read_entries(path, raises=CorpusError)
+    while names and not names[-1]:
+        names.pop()
+    if not names or "" in names:
+        line = names.index("") + 1 if names else 1
+        raise CorpusError(
+            f"{path}, line {line}: no class name; expected one on every line, in the "
+            "order of the class numbers."
+        )
+    for line, name in enumerate(names, start=1):
+        if (first := names.index(name) + 1) < line:
+            raise CorpusError(
+                f"{path}, line {line}: the class {name!r} is on line {first} already; "
+                "every class needs its own name."
+            )
+    return tuple(names)
 
 
 def _file_source(
@@ -208,4 +244,4 @@ def _table_rows(path: Path, columns: Columns, name: str, part: str):
 
 def _running_rows(path: Path, name: str):
     for document, number, text in read_paragraphs(path):
-        yield Row(f"{name}/{document}#{number}", text.strip())
+        yield Row(f"{name_in_id(name)}/{document}#{number}", text.strip())

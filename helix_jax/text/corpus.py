@@ -87,7 +87,9 @@ class Corpus:
         if self._score is None:
             raise CorpusError(
                 f"{self.name}: has no scores; its label column holds "
-                f"{'classes' if self.classes else 'nothing'}."
+                f"{'classes' if self.classes else 'nothing'}. Scores are numbers with "
+                "fractions; in a text file no two of them may be one number in two "
+                "spellings, as 3.1 and 3.10 are."
             )
         return self._score[self._split == SPLITS.index(split)]
 
@@ -193,8 +195,10 @@ def build_corpus(
         "sha256": digest.hexdigest()[:16],
         "classes": None if labels.classes is None else list(labels.classes),
     }
-    if origins := {part.name: part.origin for part in parts if part.origin}:
-        record["origin"] = origins
+    if origins := [(part.name, part.origin) for part in parts if part.origin]:
+        record["origin"] = dict(origins)
+        if len(record["origin"]) < len(origins):  # two parts of one name
+            record["origin"] = origins
     return Corpus(
         name, labels.classes, record, counts, tuple(parts), split, scan.digest, label,
         score,
@@ -228,7 +232,9 @@ def _labels(name: str, parts: Sequence[Part], scan: Scan) -> Labels:
         raise CorpusError(
             f"{name}: {scan.unlabelled} has no label (absent, empty or -1), while "
             f"{scan.first_seen[0]} has {scan.distinct[0]!r}. Label every row, or leave "
-            f"the unlabelled file out."
+            "the unlabelled file out; a class or score of -1 must be written otherwise."
         )
     classes = parts[0].classes if len(parts) == 1 and scan.distinct else None
-    return resolve_labels(scan.distinct, scan.first_seen, classes, name)
+    return resolve_labels(
+        scan.distinct, scan.first_seen, classes, name, numbered=parts[0].numbered
+    )

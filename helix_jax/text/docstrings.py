@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from helix_jax.errors import CorpusError
+from helix_jax.text.ids import name_in_id
 from helix_jax.types import Text
 
 # Label (top-level package) -> (distribution that installs it, folder in the package).
@@ -126,7 +127,7 @@ def _package_docstrings(package: str) -> Iterator[tuple[str, str]]:
     )
     for name, path in files:
         if not _is_skipped(name):
-            yield from file_docstrings(f"{prefix}/{name}", path)
+            yield from file_docstrings(f"{prefix}/{name_in_id(name)}", path)
 
 
 def _is_skipped(name: str) -> bool:

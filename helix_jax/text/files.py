@@ -1,19 +1,22 @@
 """Tables and text files as streams of records; errors name the file and the line.
 
-CSV has quotes and a header line; TSV has a header line and no quoting (a quotation
-mark is a character like any other, as in GLUE); JSONL has one object a line; Parquet
-is read batch by batch; a .txt file is cut into texts by `paragraphs`. All are UTF-8.
+CSV has quotes and a header line, and keeps the line breaks inside quotes as they are;
+TSV has a header line and no quoting (a quotation mark is a character like any other, as
+in GLUE); JSONL has one object a line; Parquet is read batch by batch; a .txt file is
+cut into texts by `paragraphs`. Text is read as `textfile` says: UTF-8, or UTF-16 with
+a byte order mark.
 """
 
 import csv
 import itertools
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from helix_jax.errors import CorpusError
+from helix_jax.paths import os_errors
 from helix_jax.text.paragraphs import paragraph_texts
+from helix_jax.textfile import read_jsonl, read_lines
 
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 SUFFIXES = (*TABLES, ".txt")
@@ -29,134 +32,115 @@ def read_records(path: Path) -> Iterator[Record]:
       path: file; its suffix says what it is.
 
     Yields:
-      Line number (row number for Parquet) and a dictionary of columns.
+      Line number at which a record begins (row number for Parquet) and a dictionary
+      of columns.
 
     Raises:
-      CorpusError: the file is missing, not UTF-8, malformed, or of another kind.
+      CorpusError: the file is missing, not text, malformed, or of another kind.
     """
-    readers = {
-        ".csv": _read_csv,
-        ".tsv": _read_csv,
-        ".jsonl": _read_jsonl,
-        ".parquet": _read_parquet,
-    }
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
+    suffix = path.suffix.lower()
+    if suffix not in TABLES:
+        more = "; unpack it first" if suffix in (".gz", ".zip", ".zst", ".xz") else ""
         raise CorpusError(
-            f"{path}: cannot read {path.suffix or 'a file without suffix'!r}; text "
-            f"comes from {', '.join(SUFFIXES)} files."
+            f"{path}: cannot read {suffix or 'a file without suffix'!r}; text comes "
+            f"from {', '.join(SUFFIXES)} files{more}."
         )
-    yield from reader(path)
+    if suffix == ".parquet":
+        yield from _read_parquet(path)
+    elif suffix == ".jsonl":
+        yield from read_jsonl(path, raises=CorpusError)
+    else:
+        yield from _read_csv(path)
 
 
 def read_paragraphs(path: Path) -> Iterator[tuple[int, int, str]]:
     """Stream the texts of a .txt file: (document, number in it, text)."""
-    with open_text(path) as lines:
-        yield from paragraph_texts(_decoded(lines, path))
+    yield from paragraph_texts(read_lines(path, raises=CorpusError))
 
 
 def column_names(path: Path) -> list[str]:
     """Column names of a table, from its header or its first record.
 
     Raises:
-      CorpusError: the file has no records.
+      CorpusError: the file has no records, or a Parquet file two columns of one name.
     """
     if path.suffix.lower() == ".parquet":
-        names = _open_parquet(path).schema_arrow.names
-    else:
-        first = next(read_records(path), None)
-        if first is None:
-            raise CorpusError(f"{path}: the file is empty; it holds no records.")
-        names = list(first[1])
-    return names
-
-
-def open_text(path: Path) -> TextIO:
-    """Open a UTF-8 file, with or without a byte order mark."""
-    try:
-        return open(path, encoding="utf-8-sig", newline=None)
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be opened: {error.strerror}.") from error
-
-
-def _decoded(lines: TextIO, path: Path) -> Iterator[str]:
-    try:
-        yield from lines
-    except UnicodeDecodeError as error:
-        raise CorpusError(
-            f"{path}: not UTF-8 ({error.reason}, byte 0x{error.object[error.start]:02x}"
-            f"); convert it, for example with: iconv -f latin1 -t utf-8"
-        ) from error
-
-
-def _read_jsonl(path: Path) -> Iterator[Record]:
-    with open_text(path) as lines:
-        for number, line in enumerate(_decoded(lines, path), start=1):
-            if line.isspace():
-                continue
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise CorpusError(
-                    f"{path}, line {number}: malformed JSON: {error.msg} at column "
-                    f"{error.colno}. Each line must be one whole JSON object."
-                ) from error
-            if not isinstance(record, dict):
-                raise CorpusError(
-                    f"{path}, line {number}: expected a JSON object such as "
-                    f'{{"text": ..., "label": ...}}, found {type(record).__name__}.'
-                )
-            yield number, record
+        return list(_open_parquet(path).schema_arrow.names)
+    first = next(read_records(path), None)
+    if first is None:
+        raise CorpusError(f"{path}: the file is empty; it holds no records.")
+    return list(first[1])
 
 
 def _read_csv(path: Path) -> Iterator[Record]:
     tabs = path.suffix.lower() == ".tsv"
     # The default limit of 131,072 characters a field is below a long document.
     csv.field_size_limit(1 << 30)
-    with open_text(path) as file:
-        lines = _decoded(file, path)
-        if tabs:
-            reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-        else:
-            reader = csv.reader(lines, strict=True)
-        try:
-            header = next(reader, None)
+    # Inside quotes a line break is part of the field, so it stays what it is.
+    lines = read_lines(path, raises=CorpusError, keep_ends=True)
+    if tabs:
+        reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    else:
+        reader = csv.reader(lines, strict=True)
+    header, begin = None, 1
+    try:
+        for fields in reader:
+            line, begin = begin, reader.line_num + 1
+            if not fields:
+                continue
             if header is None:
-                return
-            if len(set(header)) < len(header):
-                raise CorpusError(f"{path}: the header repeats a column: {header}.")
-            for fields in reader:
-                if not fields:
-                    continue
-                if len(fields) != len(header):
-                    raise CorpusError(
-                        f"{path}, line {reader.line_num}: {len(fields)} fields where "
-                        f"the header has {len(header)} ({', '.join(header)})."
-                    )
-                yield reader.line_num, dict(zip(header, fields))
-        except csv.Error as error:
-            raise CorpusError(
-                f"{path}, line {reader.line_num}: malformed CSV: {error}."
-            ) from error
+                header = _checked_header(path, line, fields)
+                continue
+            if len(fields) != len(header):
+                raise CorpusError(
+                    f"{path}, line {line}: {len(fields)} fields where the header has "
+                    f"{len(header)} ({', '.join(header)}). Write as many; a field that "
+                    f"holds the separator needs quotes{' (CSV)' if tabs else ''}."
+                )
+            yield line, dict(zip(header, fields))
+    except csv.Error as error:
+        raise CorpusError(
+            f"{path}, line {begin}: malformed CSV: {error}, in the record that begins "
+            f"on this line and was read up to line {reader.line_num}. Close its "
+            "quotation marks, and write those inside a field twice."
+        ) from error
+
+
+def _checked_header(path: Path, line: int, header: list[str]) -> list[str]:
+    if len(set(header)) < len(header):
+        raise CorpusError(
+            f"{path}, line {line}: the header repeats a column: {header}. Rename or "
+            "drop one of them."
+        )
+    return header
 
 
 def _open_parquet(path: Path):
     import pyarrow
     import pyarrow.parquet
 
+    with os_errors(path, "be read", CorpusError):
+        path.open("rb").close()
     try:
         return pyarrow.parquet.ParquetFile(path)
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise CorpusError(f"{path}: not a readable Parquet file: {error}.") from error
+    except (pyarrow.ArrowException, OSError) as error:
+        raise _not_parquet(path, "not a readable Parquet file", error) from error
 
 
 def _read_parquet(path: Path) -> Iterator[Record]:
     import pyarrow
 
-    numbers = itertools.count(1)
+    file, numbers = _open_parquet(path), itertools.count(1)
+    names = file.schema_arrow.names
     try:
-        for batch in _open_parquet(path).iter_batches(batch_size=1024):
-            for record in batch.to_pylist():
-                yield next(numbers), record
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise CorpusError(f"{path}: damaged Parquet file: {error}.") from error
+        for batch in file.iter_batches(batch_size=1024):
+            for values in zip(*(column.to_pylist() for column in batch.columns)):
+                yield next(numbers), dict(zip(names, values))
+    except (pyarrow.ArrowException, OSError) as error:
+        raise _not_parquet(path, "damaged Parquet file", error) from error
+
+
+def _not_parquet(path: Path, what: str, error: Exception) -> CorpusError:
+    return CorpusError(
+        f"{path}: {what}: {' '.join(str(error).split())}; write it again."
+    )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 import huggingface_hub
 
 from helix_jax.errors import CorpusError
-from helix_jax.text.columns import choose_columns, rows_from_records
+from helix_jax.text.columns import choose_columns, rows_from_records, text_of
+from helix_jax.text.ids import name_in_id, read_id
 from helix_jax.text.paragraphs import paragraph_texts
 from helix_jax.text.registry import HubSpec
 from helix_jax.text.rows import Part, Row, Source, role_fractions, role_of
+from helix_jax.textfile import split_lines
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _BATCH = 1000
@@ -84,7 +87,7 @@ def hub_part(
         "revision": spec.revision,
         "rows": rows,
     }
-    return Part(name, sources, classes, origin)
+    return Part(name, sources, classes, origin, numbered=True)
 
 
 def _pinned(spec: HubSpec, revision: str | None) -> HubSpec:
@@ -160,7 +163,11 @@ def _with_labels(
     hidden = {
         split
         for split, _ in splits
-        if all(v in (None, -1) for v in next(tables[split].iter(_BATCH))[label])
+        if all(
+            v in (None, -1)
+            for batch in itertools.islice(tables[split].iter(_BATCH), 1)
+            for v in batch[label]
+        )
     }
     if len(hidden) == len(splits):
         return splits
@@ -191,9 +198,11 @@ def _read(
         for document, number, text in paragraph_texts(lines):
             yield Row(f"{name}/{split}/{document}#{number}", text.strip())
     else:  # an article a row
-        for _, record in records:
-            lines = record[spec.columns.text[0]].splitlines()
-            article = record[spec.columns.id]
+        for row, record in records:
+            where = f"{_place(spec)} {split}, row {row}"
+            lines = split_lines(text_of(record, spec.columns.text[0], where))
+            own = read_id(record[spec.columns.id], where, raises=CorpusError)
+            article = name_in_id(own)
             for part, number, text in paragraph_texts(lines):
                 yield Row(f"{name}/{article}#{part}.{number}", text.strip())
 

@@ -1,5 +1,15 @@
-"""From the labels of a source to class indices, or to scores."""
+"""From the labels of a source to class indices, or to scores.
 
+What differs in the file differs here. A label is a number only where the file's type
+says so (JSON, Parquet, the hub), or, where labels are texts, if all of them are
+written as Python writes them: whole numbers without a plus, leading zeros, spaces or
+separators are class numbers, so that "1" and "01" are two names; decimals are scores
+if no two of them mean one number, so that "3.1" and "3.10" are two names, and so are
+version numbers as soon as they cannot be told apart as numbers.
+"""
+
+import math
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,6 +19,9 @@ from helix_jax.errors import CorpusError
 from helix_jax.text.rows import Label
 
 MOST_CLASSES = 10_000
+# Python refuses to read integers of more than some thousand digits.
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,999}")
+_DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,999})(\.[0-9]+)?(e[+-]?[0-9]+)?")
 
 
 class Labels(NamedTuple):
@@ -30,77 +43,147 @@ def resolve_labels(
     first_seen: Sequence[str],
     classes: tuple[str, ...] | None,
     place: str,
+    *,
+    numbered: bool = False,
 ) -> Labels:
     """Decide what the labels are: names, class numbers or scores.
 
     Names become the sorted names' indices, unless the class names were given in order.
     Class numbers 0..C-1 stay as they are; other integers are ranked. Numbers of which
-    one has a fraction are scores, not classes.
+    one has a fraction are scores, not classes. False and true are the classes 0 and 1.
 
     Args:
-      distinct: the distinct labels, none of them None.
+      distinct: the distinct labels by type and value, none of them None.
       first_seen: where each was first seen, for messages.
       classes: class names in order where they are known.
       place: corpus, for messages.
+      numbered: integer labels are places in `classes`, even if these names are
+        numbers too.
 
     Returns:
       Classes with an index for each distinct label, or scores.
 
     Raises:
-      CorpusError: labels are of mixed kinds, unknown to the given classes, or too
-        many to be classes.
+      CorpusError: labels are of mixed kinds, unknown to the given classes or readable
+        in two ways among them, too many to be classes, or numbers that a score
+        cannot tell apart.
     """
+    kinds = [_kind(label) for label in distinct]
+    other = next((i for i, kind in enumerate(kinds) if kind != kinds[0]), None)
+    if other is not None:
+        first, second = sorted((0, other), key=lambda i: kinds[i] != "text")
+        raise CorpusError(
+            f"{place}: labels of mixed kinds: {first_seen[first]} has the "
+            f"{kinds[first]} {distinct[first]!r}, {first_seen[second]} has the "
+            f"{kinds[second]} {distinct[second]!r}. Write all labels as names or all "
+            "as numbers."
+        )
     if classes is not None:
-        index = [
-            _given_index(label, where, classes)
-            for label, where in zip(distinct, first_seen)
-        ]
+        index = _given_index(distinct, first_seen, classes, numbered)
         return Labels(classes, np.asarray(index, np.int32), None)
     none = np.full(len(distinct), -1, np.int32)
     if not distinct:
         return Labels(None, none, None)
-    texts = [i for i, label in enumerate(distinct) if isinstance(label, str)]
-    numbers = [i for i, label in enumerate(distinct) if not isinstance(label, str)]
-    if texts and numbers:
-        raise CorpusError(
-            f"{place}: labels of mixed kinds: {first_seen[texts[0]]} has the text "
-            f"{distinct[texts[0]]!r}, {first_seen[numbers[0]]} has the number "
-            f"{distinct[numbers[0]]!r}. Write all labels as names or all as numbers."
-        )
-    values = _as_numbers(distinct) if texts else [float(label) for label in distinct]
-    if values is not None and not all(value.is_integer() for value in values):
-        return Labels(None, none, np.asarray(values))
+    score = _scores(distinct, first_seen)
+    if score is not None:
+        return Labels(None, none, score)
     if len(distinct) > MOST_CLASSES:
         raise CorpusError(
             f"{place}: the label column has {len(distinct)} distinct values, more than "
             f"{MOST_CLASSES}: it does not hold classes. Name another column with "
-            f"label_column."
+            "label_column. Decimals in a text file are scores only if no two of them "
+            "are one number, as 3.1 and 3.10 are."
         )
-    if values is None:
-        names = sorted(str(label) for label in distinct)
-        index = [names.index(str(label)) for label in distinct]
-        return Labels(tuple(names), np.asarray(index, np.int32), None)
-    whole = sorted({int(value) for value in values})
-    index = [whole.index(int(value)) for value in values]
-    return Labels(tuple(map(str, whole)), np.asarray(index, np.int32), None)
+    whole = [_whole(label) for label in distinct]
+    values = list(distinct) if None in whole else whole
+    ordered = sorted(set(values))
+    if len(ordered) < len(distinct):
+        one = next(i for i, value in enumerate(values) if value in values[:i])
+        raise CorpusError(
+            f"{place}: the labels {distinct[values.index(values[one])]!r} "
+            f"({first_seen[values.index(values[one])]}) and {distinct[one]!r} "
+            f"({first_seen[one]}) are one number in two types. Write all as integers, "
+            "or all as names."
+        )
+    number = {value: i for i, value in enumerate(ordered)}
+    index = [number[value] for value in values]
+    return Labels(tuple(map(str, ordered)), np.asarray(index, np.int32), None)
 
 
-def _as_numbers(labels: Sequence[Label]) -> list[float] | None:
-    """Labels of a text file as numbers, or None when one of them is a word."""
-    try:
-        values = [float(str(label)) for label in labels]
-    except ValueError:
+def _kind(label: Label) -> str:
+    if isinstance(label, bool):
+        return "truth value"
+    return "text" if isinstance(label, str) else "number"
+
+
+def _whole(label: Label) -> int | None:
+    """The integer that a label is, exactly, or None."""
+    if isinstance(label, str):
+        return int(label) if _WHOLE.fullmatch(label) else None
+    return int(label) if label == math.floor(label) else None
+
+
+def _scores(distinct: Sequence[Label], first_seen: Sequence[str]) -> np.ndarray | None:
+    """[distinct] float64, or None where the labels are classes."""
+    if not isinstance(distinct[0], str):
+        if all(_whole(label) is not None for label in distinct):
+            return None
+        for label, where in zip(distinct, first_seen):
+            if isinstance(label, int) and abs(label) > 2**53:
+                raise CorpusError(
+                    f"{where}: the score {label} is beyond 2**53, where float64 no "
+                    "longer tells integers apart. Scale the scores."
+                )
+        return np.array([float(label) for label in distinct])
+    if not all(map(_DECIMAL.fullmatch, distinct)):
         return None
-    return values if all(np.isfinite(values)) else None
+    values = np.array([float(label) for label in distinct])
+    fractions = np.isfinite(values) & (values != np.floor(values))
+    same = len(np.unique(values)) < len(values)
+    if same or not fractions.any() or not np.isfinite(values).all():
+        return None
+    return values
 
 
-def _given_index(label: Label, where: str, classes: tuple[str, ...]) -> int:
-    if isinstance(label, str) and label in classes:
-        return classes.index(label)
-    number = _as_numbers([label])
-    if number is not None and number[0] in range(len(classes)):
-        return int(number[0])
+def _given_index(
+    distinct: Sequence[Label],
+    first_seen: Sequence[str],
+    classes: tuple[str, ...],
+    numbered: bool,
+) -> list[int]:
+    """Place of each label among given names: all are names, or all are numbers."""
+    place = {name: i for i, name in enumerate(classes)}
+    whole = [_whole(label) for label in distinct]
+    numbers = [
+        number if number is not None and 0 <= number < len(classes) else None
+        for number in whole
+    ]
+    spelled = [
+        label if isinstance(label, str) or number is None else str(number)
+        for label, number in zip(distinct, whole)
+    ]
+    texts = bool(distinct) and isinstance(distinct[0], str)
+    names = [place.get(one) for one in spelled]
+    if None not in numbers and None not in names and names != numbers and not numbered:
+        at = next(i for i, (a, b) in enumerate(zip(names, numbers)) if a != b)
+        raise CorpusError(
+            f"{first_seen[at]}: the label {distinct[at]!r} may be the class of that "
+            f"name, number {names[at]}, or class number {numbers[at]}, "
+            f"{classes[numbers[at]]!r}. Name the classes by words, or put each number "
+            "at its own place, 0 first."
+        )
+    if texts and None not in names:
+        return names
+    if None not in numbers:
+        return numbers
+    named = texts and any(one is not None for one in names)
+    at = (names if named else numbers).index(None)
     raise CorpusError(
-        f"{where}: label {label!r} is not one of the {len(classes)} classes "
-        f"({', '.join(classes[:20])}) nor one of their numbers 0 to {len(classes) - 1}."
+        f"{first_seen[at]}: label {distinct[at]!r} is not one of the {len(classes)} "
+        f"classes ({', '.join(map(repr, classes[:20]))}) "
+        + (
+            "although other labels are; write all by name."
+            if named
+            else f"nor one of their numbers 0 to {len(classes) - 1}."
+        )
     )

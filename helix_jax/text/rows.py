@@ -16,7 +16,8 @@ class Row(NamedTuple):
     Attributes:
       id: unique name; its document is the part before the first '#'.
       text: the text, stripped; "" for a row that has none.
-      label: class name, class number or score as the source has it, or None.
+      label: class name, class number, score or truth value as the source has it, or
+        None.
     """
 
     id: str
@@ -48,12 +49,14 @@ class Part:
       sources: the official parts.
       classes: class names in order where they are known beforehand.
       origin: JSON-able record of where it comes from, for the fingerprint.
+      numbered: integer labels are places in `classes`, whatever the names are.
     """
 
     name: str
     sources: tuple[Source, ...]
     classes: tuple[str, ...] | None = None
     origin: dict = dataclasses.field(default_factory=dict)
+    numbered: bool = False
 
 
 _ROLES = {

@@ -94,7 +94,11 @@ def _hash(text: str) -> int:
 
 def row_digest(row: Row) -> int:
     """64-bit hash of all that a row says."""
-    return _hash(f"{row.id}\0{row.text}\0{row.label!r}")
+    label = int(row.label) if isinstance(row.label, bool) else row.label
+    content = f"{row.id}\0{row.text}\0{label!r}"
+    if content.count("\0") > 2:  # then lengths tell where the parts end
+        content = f"\0{len(row.id)}\0{len(row.text)}\0{content}"
+    return _hash(content)
 
 
 def drop_duplicates(split: np.ndarray, content: np.ndarray) -> None:

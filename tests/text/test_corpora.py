@@ -447,9 +447,13 @@ def test_folders_that_are_not_corpora_are_named(tmp_path):
 def test_names_with_commas_may_be_paths(tmp_path):
     path = _write(tmp_path / "a,b.jsonl", RECORDS)
     assert load_corpus(path).name == "a,b"
-    other = _write(tmp_path / "other" / "a,b.jsonl", RECORDS[:5])
-    with pytest.raises(CorpusError, match="no such corpus"):
-        load_corpus(f"{path},{other}")
+    other = _write(tmp_path / "other" / "c,,d.jsonl", RECORDS[:5])
+    single = _write(tmp_path / "e.jsonl", [{"text": "alone"}])
+    joined = load_corpus(f"{path},{other},{single}")
+    assert joined.name == "a,b+c,,d+e"
+    assert joined.counts["duplicates"] == 5
+    with pytest.raises(CorpusError, match=r"^'b.jsonl': no such corpus"):
+        load_corpus(f"{single},b.jsonl")
 
 
 def test_many_files_can_be_joined(tmp_path):
