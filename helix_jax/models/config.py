@@ -1,34 +1,92 @@
-"""Reading a Hugging Face config so that nothing in it is silently ignored."""
+"""Reading a Hugging Face config so that nothing that has an effect is ignored.
 
+Of what a config.json holds, transformers' config class of its model type defines some
+attributes. One that it defines changes nothing (INERT), is honoured, or is refused
+unless it has its default value. One that it does not define has no effect and is
+passed over, but for those that transformers reads of any config (READ_ANYWAY).
+"""
+
+import functools
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from helix_jax.errors import CheckpointError
 
+LOG = logging.getLogger(__name__)
 _REQUIRED = object()
 
-# Attributes that change nothing in a forward pass: training, generation, bookkeeping,
-# poolers and classifiers, switches of old versions of transformers.
+# Defined, and without effect on a forward pass: training, generation, bookkeeping,
+# classifiers.
 INERT = frozenset(
     """
-    activation_dropout architectures attention_dropout attention_probs_dropout_prob
-    attn_implementation attn_pdrop begin_suppress_tokens bos_token_id
-    cache_implementation chunk_size_feed_forward classifier_dropout custom_pipelines
-    decoder_start_token_id dropout dtype embd_pdrop embed_dropout eos_token_id
-    finetuning_task forced_bos_token_id forced_eos_token_id gradient_checkpointing
-    hidden_dropout hidden_dropout_prob id2label init_std initializer_range
-    is_llama_config keys_to_ignore_at_inference label2id layerdrop max_sequence_length
-    model_type n_special num_labels output_attentions output_hidden_states output_past
-    pad_token_id pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers
-    pooler_size_per_head pooler_type predict_special_tokens prefix pretraining_tp
-    problem_type resid_dropout resid_pdrop return_dict sentence_transformers
-    sep_token_id summary_activation summary_first_dropout summary_proj_to_labels
-    summary_type summary_use_proj task_specific_params tf_legacy_loss tokenizer_class
-    torch_dtype torchscript transformers.js_config transformers_version unsloth_fixed
-    unsloth_version use_bfloat16 use_cache _attn_implementation
-    _attn_implementation_autoset _commit_hash _name_or_path _num_labels
+    architectures attention_dropout attention_probs_dropout_prob attn_pdrop
+    base_model_ep_plan base_model_fsdp_plan base_model_pp_plan base_model_tp_plan
+    bos_token_id chunk_size_feed_forward classifier_dropout dropout dtype embd_pdrop
+    embed_dropout eos_token_id hidden_dropout hidden_dropout_prob id2label init_std
+    initializer_range keys_to_ignore_at_inference label2id layerdrop model_type
+    name_or_path num_labels output_attentions output_hidden_states pad_token_id
+    pretraining_tp problem_type resid_dropout resid_pdrop return_dict
+    summary_activation summary_first_dropout summary_proj_to_labels summary_type
+    summary_use_proj torch_dtype transformers_version use_cache use_return_dict
+    _attn_implementation _auto_class _experts_implementation
     """.split()
 )
+# Read by transformers, of configs whose class does not define them too; with the values
+# that have no effect. None is always one of them.
+READ_ANYWAY: dict[str, tuple[Any, ...]] = {
+    "attention_chunk_size": (),
+    "auto_map": (),
+    "decoder": (),
+    "distributed_config": (),
+    "fusion_config": ({},),
+    "generator": (),
+    "is_causal": (True,),
+    "kv_sharing_modes": (),
+    "layer_types": (),
+    "number_of_conv_states": (),
+    "per_layer_config": ({},),
+    "quantization_config": ({},),
+    "sliding_window": (),
+    "text_config": (),
+    "text_encoder": (),
+    "tie_last_hidden_states": (True,),
+    "transformers_weights": ("model.safetensors", "pytorch_model.bin"),
+    "use_bidirectional_attention": (False,),
+}
+# Code of these is not the model's.
+OTHER_CODE = frozenset({"AutoTokenizer", "AutoProcessor", "AutoImageProcessor"})
+ADVICE = {
+    "auto_map": (
+        "the model wants code of its authors, which is never run here, and "
+        "transformers' own {family} may compute something else; use a model without "
+        "such code"
+    ),
+    "is_causal": (
+        "its attention runs in another direction than that of {family}, which is not "
+        "supported; read the other way its states would be wrong"
+    ),
+    "quantization_config": (
+        "the weights are quantised; load the model that they were made from, or save "
+        "this one with model.dequantize() of transformers and load that"
+    ),
+    "transformers_weights": (
+        "the weights are in a file of another name; rename it to model.safetensors"
+    ),
+}
+
+
+@functools.cache
+def _config_class(family: str) -> type:
+    from transformers import CONFIG_MAPPING
+
+    return CONFIG_MAPPING[family]
+
+
+def is_defined(family: str, name: str) -> bool:
+    """Whether transformers' config class of a model type has an attribute."""
+    kind = _config_class(family)
+    return hasattr(kind, name) or name in kind.attribute_map
 
 
 class ConfigReader:
@@ -62,27 +120,53 @@ class ConfigReader:
         self._unread.discard(name)
         value = self._config.get(name)
         if value is not None and value not in accepted:
+            supported = ", ".join(repr(one) for one in (*accepted, None))
             raise CheckpointError(
                 f"{self.family}: config attribute {name!r} is {value!r}; only "
-                f"{', '.join(repr(one) for one in accepted)} is supported."
+                f"{supported} is supported{self._advice(name)}."
             )
 
     def finish(self) -> None:
-        """Refuse whatever is left.
+        """Refuse what is left and has an effect; pass over what has none.
 
         Raises:
           CheckpointError: names every attribute that this family does not honour.
         """
-        neutral = ("is_encoder_decoder", "is_decoder", "add_cross_attention")
         left = {
             name: self._config[name]
             for name in sorted(self._unread)
-            if self._config[name] not in (None, [], {})
-            and not (name in neutral and self._config[name] is False)
+            if self._config[name] is not None
         }
-        if left:
+        foreign = [
+            name
+            for name in left
+            if name not in READ_ANYWAY and not is_defined(self.family, name)
+        ]
+        if foreign:
+            LOG.debug(
+                "%s: passed over config attributes that transformers' %s does not "
+                "define, so that they have no effect: %s",
+                self.family, _config_class(self.family).__name__, ", ".join(foreign),
+            )  # fmt: skip
+        wrong = {
+            name: value
+            for name, value in left.items()
+            if name not in foreign and not self._has_no_effect(name, value)
+        }
+        if wrong:
             raise CheckpointError(
-                f"{self.family}: config attributes {left} are not honoured by "
-                "helix_jax, so its hidden states would be wrong. Remove them from "
-                "config.json if they have no effect on the forward pass."
+                f"{self.family}: config attributes {wrong} change the hidden states "
+                "and are not honoured by helix_jax"
+                f"{''.join(self._advice(name) for name in wrong)}. Without them in "
+                "config.json the model would load, and its states would be wrong."
             )
+
+    def _has_no_effect(self, name: str, value: Any) -> bool:
+        kind = _config_class(self.family)
+        if name == "auto_map" and isinstance(value, Mapping):
+            return all(key in OTHER_CODE for key in value)
+        return value in READ_ANYWAY.get(name, ()) or value == getattr(kind, name, None)
+
+    def _advice(self, name: str) -> str:
+        advice = ADVICE.get(name)
+        return f": {advice.format(family=self.family)}" if advice else ""

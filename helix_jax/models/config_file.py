@@ -1,7 +1,7 @@
 """config.json of a model folder, with nothing that it says lost on the way."""
 
 import copy
-import json
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,8 @@ from typing import Any
 from helix_jax.errors import CheckpointError
 from helix_jax.models.config import ConfigReader
 from helix_jax.models.families import family_of
+from helix_jax.models.folders import explain_folder
+from helix_jax.textfile import read_json
 
 # Older spellings that transformers turns into `rope_parameters`.
 ROPE_SPELLINGS = frozenset(
@@ -29,11 +31,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     """config.json, with the defaults and newer spellings that transformers fills in.
 
     Attributes of the file that transformers drops are kept, so that `ConfigReader`
-    refuses them. Of a multimodal model the text part is returned.
+    sees them. Of a multimodal model the text part is returned.
 
     Raises:
-      CheckpointError: missing, unreadable, not supported, or not valid for its
-        model_type.
+      CheckpointError: missing, unreadable, not supported, not valid for its
+        model_type, or of an architecture that is none of it.
     """
     from huggingface_hub.errors import StrictDataclassError
     from transformers import CONFIG_MAPPING, GenerationConfig
@@ -43,6 +45,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     kind = raw["model_type"]
     if kind not in TEXT_PARTS:
         family_of(kind)
+    _check_architectures(kind, raw.get("architectures"), file)
     try:
         config = CONFIG_MAPPING[kind].from_dict(copy.deepcopy(raw))
         full = config.to_dict()
@@ -58,7 +61,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     if kind not in TEXT_PARTS:
         return full
     outer = ConfigReader(full)
-    text = _with_dropped(raw["text_config"], outer.take("text_config"), moved, file)
+    # Without a text_config transformers takes every default of its own.
+    inner = raw.get("text_config") or {}
+    text = _with_dropped(inner, outer.take("text_config"), moved, file)
     shared = {
         "architectures": raw.get("architectures"),
         "tie_word_embeddings": outer.take("tie_word_embeddings", True),
@@ -70,17 +75,39 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        raw = json.loads(file.read_text())
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            f"{file.parent} has no config.json; is it a model folder?"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file} cannot be read: {error}") from error
+    if not file.exists():
+        raise CheckpointError(explain_folder(file.parent))
+    raw = read_json(file, raises=CheckpointError)
     if not isinstance(raw, dict) or not isinstance(raw.get("model_type"), str):
         raise CheckpointError(f"{file} names no model_type; is it a model's config?")
     return raw
+
+
+def _check_architectures(kind: str, names: Any, file: Path) -> None:
+    """Refuse classes that transformers does not have for this model type.
+
+    A class of someone's own computes what its code says, be it under the weights of a
+    model that we know: bidirectional attention, another head, more layers.
+    """
+    from transformers.models.auto.configuration_auto import model_type_to_module_name
+
+    module = importlib.import_module(
+        f"transformers.models.{model_type_to_module_name(kind)}"
+    )
+    known = {name.lower() for name in dir(module)}  # LLaMAForCausalLM was written too
+    names = [] if names is None else names
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise CheckpointError(
+            f"{file}: 'architectures' must be a list of names, got {names!r}."
+        )
+    foreign = [name for name in names if name.lower() not in known]
+    if foreign:
+        raise CheckpointError(
+            f"{file} names the architecture {', '.join(foreign)}, which is no class of "
+            f"transformers for model_type {kind!r}: it computes something else than "
+            f"{kind} does, in code that is not run here. Use a model whose "
+            "architectures are transformers' own."
+        )
 
 
 def _with_dropped(

@@ -11,9 +11,18 @@ import numpy as np
 from helix_jax.errors import CheckpointError
 from helix_jax.models.families.common import Family
 from helix_jax.models.params import parameter_shapes
-from helix_jax.models.rules import Rule
+from helix_jax.models.rules import KEEP, SHARED_BIAS, Rule
 from helix_jax.models.spec import ModelSpec
 from helix_jax.models.weights import FLOATS, StoredTensor
+
+# What a tied head shares, by the parameter that stands for both: the embedding, and in
+# bert's heads the second bias, which without tying is stored and never used.
+TIED = {
+    "embed": "embed",
+    "head/kernel": "embed",
+    "head/bias": "head/bias",
+    SHARED_BIAS: "head/bias",
+}
 
 
 class Match(NamedTuple):
@@ -96,13 +105,13 @@ def to_params(
 
     Raises:
       CheckpointError: a name that no rule or more than one matches, a parameter set
-        twice or never, a wrong shape, a tensor that is not floating point, a value
-        too large for the dtype, a tied head that is not the embedding.
+        twice or never, a wrong shape, a tensor that is not floating point, NaN, a
+        value too large for the dtype, a tied head that is not the embedding.
     """
     shapes = parameter_shapes(spec)
     flat: dict[str, np.ndarray] = {}
     filled: set[tuple[str, int | None]] = set()
-    tied: dict[str, str] = {}
+    tied: dict[str, dict[str, str]] = {}
     for stored in tensors:
         match = match_name(stored.name, family)
         about = f"{where}: tensor {stored.name!r} {list(stored.shape)}"
@@ -113,12 +122,14 @@ def to_params(
                 "have a part that is not supported."
             )
         rule, layer, _ = match
-        if rule is None or (spec.head is None and rule.paths[0].startswith("head")):
+        if rule is None or _unused(rule, spec):
             continue
-        if spec.tied and rule.paths[0] in ("embed", "head/kernel"):
+        if spec.tied and rule.paths[0] in TIED:
             _check_kind(stored, about)
-            tied[stored.name] = _digest(stored.read())
-            if rule.paths[0] == "head/kernel":
+            rule = Rule(rule.name, (TIED[rule.paths[0]],), KEEP)
+            same = tied.setdefault(rule.paths[0], {})
+            same[stored.name] = _digest(stored.read())
+            if len(same) > 1:
                 continue
         if any(path not in shapes for path in rule.paths):
             raise CheckpointError(
@@ -137,17 +148,26 @@ def to_params(
             if path not in flat:
                 flat[path] = np.empty(shapes[path], dtype)
             target = flat[path] if layer is None else flat[path][layer]
+            if not np.isfinite(part).all():
+                raise CheckpointError(
+                    f"{about} holds NaN or infinity, so every state would be NaN. The "
+                    "file is damaged, or the training had diverged when it was saved."
+                )
             with np.errstate(over="ignore"):
                 target[...] = part
-            if dtype == np.float16 and not np.isfinite(target).all():
+            if not np.isfinite(target).all():
                 raise CheckpointError(
-                    f"{about} holds values that float16 cannot; load it as bfloat16."
+                    f"{about} holds values that {np.dtype(dtype)} cannot; load it as "
+                    f"{'bfloat16' if dtype == np.float16 else 'float32'}."
                 )
-    if len(set(tied.values())) > 1:
-        raise CheckpointError(
-            f"{where}: the config ties the output head to the embedding, but the "
-            f"checkpoint holds different tensors for {sorted(tied)}."
-        )
+    for same in tied.values():
+        if len(set(same.values())) > 1:
+            raise CheckpointError(
+                f"{where}: the config ties the output head to the embedding "
+                "(tie_word_embeddings), but the checkpoint holds different tensors for "
+                f"{sorted(same)}. If they are meant to differ, set "
+                "tie_word_embeddings to false in config.json."
+            )
     _check_complete(shapes, filled, spec, where)
     return flat
 
@@ -167,9 +187,11 @@ def from_params(
     """
     tensors = {}
     for rule in family.rules:
-        if not all(path in flat for path in rule.paths):
+        # The second bias of bert's heads is written too, as its own files have it.
+        paths = [TIED[path] if path == SHARED_BIAS else path for path in rule.paths]
+        if not all(path in flat for path in paths):
             continue
-        parts = [flat[path] for path in rule.paths]
+        parts = [flat[path] for path in paths]
         if "{}" in rule.name:
             for layer in range(spec.num_layers):
                 tensors[rule.name.format(layer)] = np.ascontiguousarray(
@@ -178,6 +200,13 @@ def from_params(
         else:
             tensors[rule.name] = np.ascontiguousarray(rule.codec.join(parts, spec))
     return tensors
+
+
+def _unused(rule: Rule, spec: ModelSpec) -> bool:
+    """Whether a tensor plays no part in this model, though its family knows it."""
+    if spec.head is None and rule.paths[0].startswith("head"):
+        return True
+    return rule.paths[0] == SHARED_BIAS and not spec.tied
 
 
 def _pattern(name: str) -> re.Pattern:

@@ -27,9 +27,9 @@ ACTIVATIONS = {
 }
 
 
-def activate(x: Array, spec: ModelSpec) -> Array:
-    """The spec's activation, computed in float32, in x's dtype."""
-    return ACTIVATIONS[spec.activation](x.astype(jnp.float32)).astype(x.dtype)
+def activate(x: Array, name: str) -> Array:
+    """An activation by its name in a spec, computed in float32, in x's dtype."""
+    return ACTIVATIONS[name](x.astype(jnp.float32)).astype(x.dtype)
 
 
 def precision_of(x: Array) -> jax.lax.Precision | None:
@@ -79,7 +79,8 @@ def feed_forward(params: Mapping, x: Array, spec: ModelSpec) -> Array:
     Reference: Shazeer 2020, arXiv 2002.05202.
     """
     if spec.gated:
-        z = activate(dense(params["gate"], x), spec) * dense(params["up"], x)
+        z = activate(dense(params["gate"], x), spec.activation)
+        z = z * dense(params["up"], x)
     else:
-        z = activate(dense(params["up"], x), spec)
+        z = activate(dense(params["up"], x), spec.activation)
     return dense(params["down"], z)

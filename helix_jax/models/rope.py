@@ -26,8 +26,8 @@ def rope_from_hf(
       The rotary part of a spec, computed in float32 as transformers does.
 
     Raises:
-      CheckpointError: a type other than default, linear, llama3, yarn, longrope, or a
-        key that the type does not honour.
+      CheckpointError: a type other than default, linear, dynamic, llama3, yarn,
+        longrope, or a key that the type does not honour.
 
     Reference: Su et al. 2021, arXiv 2104.09864; llama3: Dubey et al. 2024, arXiv
       2407.21783; yarn: Peng et al. 2023, arXiv 2309.00071, section 3.4; longrope:
@@ -46,6 +46,9 @@ def rope_from_hf(
             spec = RopeSpec(_floats(plain))
         elif kind == "linear":
             spec = RopeSpec(_floats(plain / np.float32(given.pop("factor"))))
+        elif kind == "dynamic" and dim > 2:
+            dynamic = (theta, float(given.pop("factor")))
+            spec = RopeSpec(_floats(plain), long_after=max_tokens, dynamic=dynamic)
         elif kind == "llama3":
             spec = RopeSpec(_floats(_llama3(plain, given)))
         elif kind == "yarn":
@@ -55,7 +58,7 @@ def rope_from_hf(
         else:
             raise CheckpointError(
                 f"rope_type {kind!r} is not supported; expected default, linear, "
-                "llama3, yarn or longrope."
+                "dynamic, llama3, yarn or longrope."
             )
     except KeyError as error:
         raise CheckpointError(
@@ -73,9 +76,10 @@ def rope_from_hf(
 def rotation(rope: RopeSpec, positions: Array) -> tuple[Array, Array]:
     """cos and sin of every angle.
 
-    A row with a position beyond `long_after` takes the long table, whatever the other
-    rows of its batch hold. (transformers decides for the whole batch at once; keys
-    that are cached already keep the table they were made with, as they do there.)
+    A row with a position beyond `long_after` takes the long table, or the frequencies
+    of its length, whatever the other rows of its batch hold. (transformers decides for
+    the whole batch at once; keys that are cached already keep the table they were made
+    with, as they do there.)
 
     Args:
       rope: the frequencies.
@@ -86,9 +90,12 @@ def rotation(rope: RopeSpec, positions: Array) -> tuple[Array, Array]:
     """
     frequencies = jnp.asarray(rope.frequencies, jnp.float32)
     if rope.long_after is not None:
-        long = jnp.asarray(rope.long_frequencies, jnp.float32)
-        is_long = jnp.max(positions, axis=1) + 1 > rope.long_after
-        frequencies = jnp.where(is_long[:, None, None, None], long, frequencies)
+        length = jnp.max(positions, axis=1)[:, None, None, None] + 1
+        if rope.dynamic is not None:
+            long = _dynamic(rope, length)
+        else:
+            long = jnp.asarray(rope.long_frequencies, jnp.float32)
+        frequencies = jnp.where(length > rope.long_after, long, frequencies)
     angles = positions[..., None, None].astype(jnp.float32) * frequencies
     return jnp.cos(angles) * rope.scale, jnp.sin(angles) * rope.scale
 
@@ -113,6 +120,19 @@ def rotate(x: Array, cos: Array, sin: Array) -> Array:
 
 def _floats(values: np.ndarray) -> tuple[float, ...]:
     return tuple(float(value) for value in values)
+
+
+def _dynamic(rope: RopeSpec, length: Array) -> Array:
+    """Frequencies of rows of `length` [B, 1, 1, 1] tokens, [B, 1, 1, R].
+
+    The base grows with the length (NTK-aware scaling, bloc97 and emozilla 2023).
+    """
+    base, factor = rope.dynamic
+    dim = 2 * len(rope.frequencies)
+    grown = factor * length.astype(jnp.float32) / rope.long_after - (factor - 1)
+    # Rows that are short enough take the table; theirs would be a power of less than 1.
+    base = base * jnp.maximum(grown, 1.0) ** (dim / (dim - 2))
+    return base ** -(jnp.arange(0, dim, 2, dtype=jnp.float32) / dim)
 
 
 def _llama3(plain: np.ndarray, given: dict[str, Any]) -> np.ndarray:

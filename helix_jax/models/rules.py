@@ -28,6 +28,8 @@ class Rule(NamedTuple):
     codec: Codec
 
 
+# Bert's heads store a second bias; `convert` says when it is the first one.
+SHARED_BIAS = "head/shared_bias"
 KEEP = Codec(lambda w, spec: (w,), lambda parts, spec: parts[0])
 TRANSPOSE = Codec(lambda w, spec: (w.T,), lambda parts, spec: parts[0].T)
 

@@ -18,12 +18,15 @@ class RopeSpec:
       scale: factor on cos and sin (YaRN, LongRoPE).
       long_frequencies: LongRoPE's table for contexts longer than `long_after` tokens.
       long_after: tokens, or None.
+      dynamic: (base, factor) of frequencies that are computed anew for contexts longer
+        than `long_after` tokens (dynamic NTK), or None.
     """
 
     frequencies: tuple[float, ...]
     scale: float = 1.0
     long_frequencies: tuple[float, ...] | None = None
     long_after: int | None = None
+    dynamic: tuple[float, float] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +51,8 @@ class ModelSpec:
         both means learned positions.
       num_positions, position_offset: rows of the learned table and the row of the
         first token.
+      uncounted_token: the id that takes no position of its own wherever it stands
+        (roberta's padding), but the row before the first token's; None for none.
       token_types: rows of the token type table (bert).
       embed_width: width of the embedding where it differs from D (small opt).
       embed_norm: a norm after the embeddings (bert).
@@ -62,6 +67,7 @@ class ModelSpec:
       head: "linear", "mlm" (bert's transform, norm and bias) or None.
       tied: the head is the transposed embedding.
       head_bias: the head has a bias.
+      head_activation: of the mlm head's transform, where it is not `activation`.
     """
 
     family: str
@@ -86,6 +92,7 @@ class ModelSpec:
     local_rope: RopeSpec | None = None
     num_positions: int = 0
     position_offset: int = 0
+    uncounted_token: int | None = None
     token_types: int = 0
     embed_width: int | None = None
     embed_norm: bool = False
@@ -102,3 +109,4 @@ class ModelSpec:
     head: str | None = "linear"
     tied: bool = False
     head_bias: bool = False
+    head_activation: str | None = None

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from helix_jax.checks import is_concrete
 from helix_jax.models.attention import allowed_keys, score_bias
 from helix_jax.models.block import block
 from helix_jax.models.cache import (
@@ -71,17 +72,32 @@ def apply_model(
       token_types: [B, T] int for models that have them; None means all zero.
 
     Returns:
-      ModelOutput; states at padding are finite and without meaning.
+      ModelOutput; states at padding are finite and without meaning. While tracing, ids
+      cannot be looked at: a token, position or token type beyond its table then makes
+      every state of its row NaN.
 
     Raises:
-      ValueError: shapes that do not fit, a layer that does not exist, logits of a
-        model without a head, a cache for an encoder.
+      ValueError: shapes that do not fit, ids that the model does not have, a layer
+        that does not exist, logits of a model without a head, a cache for an encoder.
     """
-    _check_inputs(spec, tokens, mask, logits, cache)
+    _check_inputs(spec, tokens, mask, logits, cache, token_types)
     wanted = resolve_layers(spec, layers)
     mask = jnp.ones(tokens.shape, bool) if mask is None else mask.astype(bool)
-    positions = next_positions(cache, mask)
-    h = embed(params, spec, tokens, positions, token_types)
+    _check_ids("tokens", tokens, spec.vocab_size, mask)
+    _check_ids("token_types", token_types, spec.token_types, mask)
+    counted = mask
+    if spec.uncounted_token is not None:
+        counted = mask & (tokens != spec.uncounted_token)
+    positions = next_positions(cache, counted)
+    if spec.uncounted_token is not None:
+        positions = jnp.where(counted, positions, -1)
+    if cache is not None and spec.num_positions:
+        _check_ids("positions", positions, spec.max_tokens, mask)
+    # What stands at padding may be any number; it must not become NaN.
+    inside, kinds = jnp.where(mask, tokens, 0), token_types
+    if kinds is not None:
+        kinds = jnp.where(mask, kinds, 0)
+    h = embed(params, spec, inside, positions, kinds)
     if cache is not None:
         cache = reserve(cache, mask, positions)
     stop = spec.num_layers if logits or cache is not None else max(wanted)
@@ -206,7 +222,21 @@ def run_layers(
     return h, jnp.stack(collected) if collected else h[None][:0], cache
 
 
-def _check_inputs(spec, tokens, mask, logits, cache) -> None:
+def _check_ids(name, ids, count, mask) -> None:
+    """Refuse numbers that their table does not have, where they can be looked at."""
+    if ids is None or not is_concrete(ids, mask):
+        return
+    wrong = np.asarray(mask) & ~((np.asarray(ids) >= 0) & (np.asarray(ids) < count))
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise ValueError(
+            f"{name} must be from 0 to {count - 1} for this model, got "
+            f"{int(np.asarray(ids)[row, column])} in row {row}, column {column}"
+            f"{'; is the tokenizer its own?' if name == 'tokens' else '.'}"
+        )
+
+
+def _check_inputs(spec, tokens, mask, logits, cache, token_types) -> None:
     if tokens.ndim != 2 or not jnp.issubdtype(tokens.dtype, jnp.integer):
         raise ValueError(
             f"tokens must be [B, T] integers, got {tokens.dtype}{list(tokens.shape)}."
@@ -220,6 +250,13 @@ def _check_inputs(spec, tokens, mask, logits, cache) -> None:
         raise ValueError(
             f"{spec.family} has {spec.max_tokens} learned positions, got "
             f"{tokens.shape[1]} tokens; truncate the text."
+        )
+    if token_types is not None and not spec.token_types:
+        raise ValueError(f"{spec.family} has no token types; leave token_types out.")
+    if token_types is not None and token_types.shape != tokens.shape:
+        raise ValueError(
+            f"token_types must have the shape of tokens {list(tokens.shape)}, got "
+            f"{list(token_types.shape)}."
         )
     if logits and spec.head is None:
         raise ValueError(f"this {spec.family} checkpoint has no output head.")

@@ -16,18 +16,29 @@ def embed(
     positions: Array,
     token_types: Array | None = None,
 ) -> Array:
-    """h_0: [B, T, D] from tokens and positions, both [B, T] int."""
-    h = params["embed"][tokens]
+    """h_0: [B, T, D] from tokens and positions, both [B, T] int.
+
+    A token, position or token type that its table does not have gives NaN: within a
+    jitted function nothing can be raised, and another row would be silently wrong.
+    """
+    h = rows(params["embed"], tokens)
     if spec.embed_scale is not None:
         h = h * jnp.asarray(spec.embed_scale, h.dtype)
     if spec.embed_width is not None:
         h = dense(params["embed_in"], h)
     if spec.num_positions:
-        h = h + params["positions"][positions + spec.position_offset]
+        h = h + rows(params["positions"], positions + spec.position_offset)
     if spec.token_types:
         kinds = jnp.zeros_like(tokens) if token_types is None else token_types
-        h = h + params["token_types"][kinds]
+        h = h + rows(params["token_types"], kinds)
     return normalise(params["embed_norm"], h, spec) if spec.embed_norm else h
+
+
+def rows(table: Array, numbers: Array) -> Array:
+    """Rows of a table, [N, D] and [...] int -> [..., D]; NaN where it has none."""
+    # A negative number would count from the end.
+    numbers = jnp.where(numbers < 0, table.shape[0], numbers)
+    return table.at[numbers].get(mode="fill", fill_value=jnp.nan)
 
 
 def apply_head(params: Mapping, spec: ModelSpec, h: Array) -> Array:
@@ -48,7 +59,8 @@ def apply_head(params: Mapping, spec: ModelSpec, h: Array) -> Array:
 def project_to_vocabulary(params: Mapping, spec: ModelSpec, h: Array) -> Array:
     """The output head alone, [..., D] -> [..., V] float32, on normed states."""
     if spec.head == "mlm":
-        h = activate(dense(params["head_transform"], h), spec)
+        name = spec.head_activation or spec.activation
+        h = activate(dense(params["head_transform"], h), name)
         h = normalise(params["head_norm"], h, spec)
     if spec.embed_width is not None:
         h = dense(params["embed_out"], h)

@@ -1,12 +1,17 @@
 """Configs: what a family does not honour is refused by name, the rest is read."""
 
+import ast
 import json
+import logging
 import math
+from pathlib import Path
 
 import pytest
+import transformers
 
 from helix_jax.errors import CheckpointError
 from helix_jax.models import FAMILIES, family_of, parameter_shapes
+from helix_jax.models.config import INERT, READ_ANYWAY, is_defined
 from helix_jax.models.config_file import read_config
 
 from .published import PUBLISHED
@@ -34,6 +39,8 @@ FOREIGN = [
     ("llama", "quantization_config", INT4),
     ("llama", "partial_rotary_factor", 0.5),
     ("llama", "is_causal", False),
+    ("llama", "per_layer_config", {"0": {"rms_norm_eps": 0.5}}),
+    ("llama", "transformers_weights", "other.safetensors"),
     ("mistral", "attention_bias", True),
     ("mistral", "layer_types", ["full_attention"] * 3),
     ("qwen2", "use_mrope", True),
@@ -62,6 +69,10 @@ FOREIGN = [
 ]
 
 
+def config_class(family):
+    return transformers.CONFIG_MAPPING[family]
+
+
 def spec_of(folder, config):
     """The spec of a folder with this config.json."""
     (folder / "config.json").write_text(json.dumps(config))
@@ -82,12 +93,211 @@ def test_every_family_has_a_twin_and_a_foreign_attribute():
 
 @pytest.mark.parametrize("value", [3, True, False, "yes", [1], {"a": 1}, 0.0])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_an_unknown_attribute_is_refused(tmp_path, family, value):
+def test_what_transformers_does_not_define_is_passed_over(
+    tmp_path, caplog, family, value
+):
+    config = config_of(family)
+    plain = spec_of(tmp_path, config)
+    with caplog.at_level(logging.DEBUG, logger="helix_jax"):
+        assert spec_of(tmp_path, config | {"made_up_switch": value}) == plain
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith(f"{family}: passed over config attributes that")
+    assert line.endswith("made_up_switch")
+
+
+READ = [
+    (family, name)
+    for family in FAMILIES
+    for name in READ_ANYWAY
+    # Where a class defines one, the walk over its attributes is its test.
+    if not hasattr(config_class(family), name)
+]
+
+
+@pytest.mark.parametrize(("family", "name"), READ)
+def test_what_transformers_reads_of_any_config_is_not_passed_over(
+    tmp_path, family, name
+):
     config = config_of(family)
     spec_of(tmp_path, config)
-    message = rf"{family}: config attributes .*'made_up_switch': .* not honoured"
-    with pytest.raises(CheckpointError, match=message):
-        spec_of(tmp_path, config | {"made_up_switch": value})
+    value = {"is_causal": family in ("bert", "roberta")}.get(name, {"0": {"a": 1}})
+    with pytest.raises(CheckpointError, match=name) as caught:
+        spec_of(tmp_path, config | {name: value})
+    assert "emove" not in str(caught.value)
+
+
+def names_read(source: str) -> set[str]:
+    """Attributes of configs that a Python source reads."""
+
+    def of_config(node) -> bool:
+        name = getattr(node, "id", getattr(node, "attr", ""))
+        return name.endswith("config")
+
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and of_config(node.value):
+            found.add(node.attr)
+        asked = getattr(getattr(node, "func", None), "id", "") in ("getattr", "hasattr")
+        if asked and of_config(node.args[0]) and isinstance(node.args[1], ast.Constant):
+            found.add(node.args[1].value)
+    return found
+
+
+# Read of configs whose class does not define them, and not by a forward pass over text:
+# by classifiers, vision towers, decoders of several tokens at once, quantisation.
+READ_ELSEWHERE = frozenset(
+    """
+    chain_hidden_post_norm classifier_dropout embedding_size get_mtp_config
+    hidden_dropout image_size image_token_id layer_norm_eps logits_mup_width_multiplier
+    mm_tokens_per_image mtp_hidden_states_first patch_size rms_norm_eps
+    summary_last_dropout token_classification_bias unpadded_vocab_size vision_config
+    _is_quantized
+    """.split()
+)
+# Read where a family has a rotary embedding; the families themselves see to that.
+ROTARY = {"head_dim", "rope_parameters"}
+GENERAL = "masking_utils cache_utils modeling_rope_utils modeling_layers".split()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_all_that_transformers_reads_is_known(tmp_path, family):
+    """Also what its sources read of a config whose class does not define it."""
+    folder, kind = Path(transformers.__file__).parent, config_class(family)
+
+    def undefined(file):
+        names = names_read((folder / f"{file}.py").read_text())
+        names = {name for name in names if not hasattr(kind, name)}
+        return names - set(kind.attribute_map) - READ_ELSEWHERE - set(READ_ANYWAY)
+
+    assert set().union(*map(undefined, GENERAL)) <= ROTARY
+    module = {"gemma3_text": "gemma3"}.get(family, family)
+    config = config_of(family)
+    plain = spec_of(tmp_path, config)
+    other = {"head_dim": 20, "attention_layers": ["local", "global", "global"]}
+    for name in undefined(f"models/{module}/modeling_{module}"):
+        try:
+            spec = spec_of(tmp_path, config | {name: other[name]})
+        except CheckpointError as error:
+            spec = str(error)
+        assert spec != plain, f"{name} has no effect"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_called_inert_is_defined_somewhere(family):
+    """The list holds no word for what would be passed over anyway."""
+    assert all(
+        any(is_defined(one, name) for one in FAMILIES) or name == "model_type"
+        for name in INERT
+    )
+
+
+# Keys of configs that transformers wrote after it had read a GGUF file, and of others.
+BOOKKEEPING = {
+    "_model_name_or_path": "Smollm2 135M 8k Lc100K Mix1 Ep2",
+    "unk_token_id": 0,
+    "_sliding_window_pattern": 6,
+    "general_name": "a model",
+    "transformers.js_config": {"dtype": "q4"},
+    "unsloth_version": "2025.1",
+    "model_max_length": 2048,
+    "max_sequence_length": 2048,
+    "sep_token_id": 5,
+    "torchscript": False,
+    "use_bfloat16": True,
+    "tie_encoder_decoder": False,
+    "cross_attention_hidden_size": None,
+    "rotary_dim": 64,
+    "n_ctx": 1024,
+    "gradient_checkpointing": True,
+    "_commit_hash": "0" * 40,
+    "language": "en",
+    "license": "apache-2.0",
+    "tokenizer_class": "PreTrainedTokenizerFast",
+    "neftune_noise_alpha": 5,
+    "vocab_type": "bpe",
+    "_attn_implementation": "flash_attention_2",
+    "_attn_implementation_autoset": True,
+    "attn_implementation": "sdpa",
+    "num_labels": 3,
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_bookkeeping_of_published_folders_changes_nothing(tmp_path, family):
+    config = config_of(family)
+    assert spec_of(tmp_path, config | BOOKKEEPING) == spec_of(tmp_path, config)
+
+
+ADVICE = [
+    ("llama", "is_causal", False, "read the other way its states would be wrong"),
+    ("bert", "is_causal", True, "only False, None is supported: its attention runs"),
+    ("qwen2", "quantization_config", INT4, "weights are quantised; load the model tha"),
+    ("gpt2", "auto_map", {"AutoModel": "m.M"}, "code of its authors, which is never"),
+    ("phi3", "auto_map", {"AutoModel": "m.M"}, "code of its authors, which is never"),
+]
+
+
+@pytest.mark.parametrize(("family", "name", "value", "message"), ADVICE)
+def test_what_is_said_of_switches_that_must_not_be_removed(
+    tmp_path, family, name, value, message
+):
+    config = config_of(family) | {name: value}
+    with pytest.raises(CheckpointError, match=message) as caught:
+        spec_of(tmp_path, config)
+    assert "emove" not in str(caught.value)
+
+
+def test_code_of_the_tokenizer_is_not_the_models(tmp_path):
+    config = config_of("llama")
+    code = {"auto_map": {"AutoTokenizer": ["tokenization_other.Other", None]}}
+    assert spec_of(tmp_path, config | code) == spec_of(tmp_path, config)
+
+
+@pytest.mark.parametrize(
+    ("family", "names", "known"),
+    [
+        ("llama", ["LlamaBidirectionalModel"], False),
+        ("llama", ["LlamaEncoderModel", "LlamaForCausalLM"], False),
+        ("qwen2", ["Qwen2ForRewardModel"], False),
+        ("mistral", ["MistralBiModel"], False),
+        ("gpt2", ["GPTNeoForCausalLM"], False),
+        ("bert", ["RobertaModel"], False),
+        ("gemma3_text", ["Gemma3BidirectionalModel"], False),
+        ("llama", ["LLaMAForCausalLM"], True),
+        ("llama", ["LlamaForSequenceClassification"], True),
+        ("gpt2", ["GPT2DoubleHeadsModel"], True),
+        ("bert", ["BertForPreTraining"], True),
+        ("gemma3_text", ["Gemma3TextModel"], True),
+        ("roberta", [], True),
+        ("roberta", None, True),
+    ],
+)
+def test_architectures(tmp_path, family, names, known):
+    config = config_of(family) | {"architectures": names}
+    if known:
+        spec_of(tmp_path, config)
+        return
+    with pytest.raises(CheckpointError, match=rf"architecture {names[0]}.*is no class"):
+        spec_of(tmp_path, config)
+
+
+def test_a_gemma3_config_without_a_text_config(tmp_path):
+    """transformers takes its defaults, and so do we."""
+    vision = {"model_type": "siglip_vision_model"}
+    spec = spec_of(tmp_path, {"model_type": "gemma3", "vision_config": vision})
+    theirs = transformers.Gemma3Config(vision_config=vision).text_config
+    assert spec.width == theirs.hidden_size
+    assert spec.num_layers == theirs.num_hidden_layers
+    assert spec == spec_of(tmp_path, theirs.to_dict())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_configs_with_a_byte_order_mark(tmp_path, encoding):
+    config = config_of("llama")
+    plain = spec_of(tmp_path, config)
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding=encoding)
+    full = read_config(tmp_path)
+    assert family_of("llama").spec_from_hf(full) == plain
 
 
 @pytest.mark.parametrize(("family", "name", "value"), FOREIGN)
@@ -118,7 +328,7 @@ def test_two_bases_of_the_rotary_embedding(tmp_path):
         spec_of(tmp_path, config)
 
 
-@pytest.mark.parametrize("kind", ["dynamic", "made_up"])
+@pytest.mark.parametrize("kind", ["proportional", "made_up"])
 def test_unknown_kinds_of_rotary_embedding(tmp_path, kind):
     config = config_of("llama")
     config["rope_parameters"] = {

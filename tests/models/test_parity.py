@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from helix_jax.models import apply_model, empty_cache, rewind
+from helix_jax.models import apply_model, empty_cache, load_model, rewind
 
-from .twins import ENCODERS, TWINS, VOCABULARY, twin_states
+from .twins import ENCODERS, TWINS, VOCABULARY, build_twin, twin_states
 
 TOLERANCE = 1e-4
 LENGTHS = (12, 7, 1, 4)
@@ -134,3 +134,29 @@ def test_longrope_switches_row_by_row(twin):
         one = slice(row, row + 1), slice(0, length)
         states, _ = twin_states(theirs, tokens[one], mask[one])
         assert np.abs(out.hidden[1][one] - states[1]).max() < TOLERANCE
+
+
+@pytest.mark.parametrize("changes", [{}, {"factor": 1.5, "rope_theta": 1e4}])
+def test_dynamic_rope_row_by_row(tmp_path, changes):
+    """Short texts as without it; longer ones by their length, as each is alone."""
+    dynamic = {"rope_type": "dynamic", "rope_theta": 500.0, "factor": 4.0} | changes
+    settings = {"rope_parameters": dynamic, "max_position_embeddings": 8}
+    theirs = build_twin("llama3", **settings)
+    theirs.save_pretrained(tmp_path)
+    model = load_model(str(tmp_path))
+    lengths = (30, 5, 8, 9)
+    mask = padded("right", lengths)
+    tokens = random_tokens(model, mask, seed=9)
+    out = all_states(model, tokens, mask)
+    for row, length in enumerate(lengths):
+        one = slice(row, row + 1), slice(0, length)
+        # Its frequencies depend on what it has read before, so each row has its own.
+        states, _ = twin_states(
+            build_twin("llama3", **settings), tokens[one], mask[one]
+        )
+        assert np.abs(out.hidden[1][one] - states[1]).max() < TOLERANCE
+        plain = build_twin(
+            "llama3", rope_parameters={"rope_theta": dynamic["rope_theta"]}
+        )
+        undone = np.abs(twin_states(plain, tokens[one], mask[one])[0][1] - states[1])
+        assert (undone.max() > 10 * TOLERANCE) == (length > 8)

@@ -3,16 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
+from helix_jax.errors import CheckpointError
 from helix_jax.models.config import ConfigReader
 from helix_jax.models.families.common import OTHER_HEADS, Family, plain_parts
-from helix_jax.models.rules import KEEP, Rule, dense, norm
+from helix_jax.models.rules import KEEP, SHARED_BIAS, Rule, dense, norm
 from helix_jax.models.spec import ModelSpec
 
 
-def _spec(raw: Mapping[str, Any], *, position_offset: int) -> ModelSpec:
+def _spec(raw: Mapping[str, Any], **own: Any) -> ModelSpec:
     config = ConfigReader(raw)
     config.expect("position_embedding_type", "absolute")
     config.expect("directionality", "bidi")
+    config.expect("is_causal", False)
+    position_offset = own.get("position_offset", 0)
     positions = config.take("max_position_embeddings")
     parts = plain_parts(config, raw)
     if parts["head"] != "mlm":
@@ -25,7 +28,6 @@ def _spec(raw: Mapping[str, Any], *, position_offset: int) -> ModelSpec:
         norm_epsilon=config.take("layer_norm_eps"),
         block="post_residual",
         num_positions=positions,
-        position_offset=position_offset,
         token_types=config.take("type_vocab_size"),
         embed_norm=True,
         qkv_bias=True,
@@ -34,6 +36,7 @@ def _spec(raw: Mapping[str, Any], *, position_offset: int) -> ModelSpec:
         final_norm=False,
         tied=bool(config.take("tie_word_embeddings", True)),
         head_bias=True,
+        **own,
     )
     config.finish()
     return spec
@@ -41,12 +44,30 @@ def _spec(raw: Mapping[str, Any], *, position_offset: int) -> ModelSpec:
 
 def bert_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     """The spec of a bert config."""
-    return _spec(raw, position_offset=0)
+    return _spec(raw)
 
 
 def roberta_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
-    """The spec of a roberta config: positions start after the padding id."""
-    return _spec(raw, position_offset=int(raw.get("pad_token_id") or 0) + 1)
+    """The spec of a roberta config.
+
+    Positions are counted from the padding id on, and by it: a padding token within the
+    text takes none. The mlm head's activation is gelu, whatever the layers'.
+
+    Raises:
+      CheckpointError: also for a config without a padding id.
+    """
+    padding = raw.get("pad_token_id")
+    if not isinstance(padding, int) or padding < 0:
+        raise CheckpointError(
+            f"roberta: config attribute 'pad_token_id' is {padding!r}; expected the "
+            "padding token's id (1 in roberta-base): positions are counted from it."
+        )
+    return _spec(
+        raw,
+        position_offset=padding + 1,
+        uncounted_token=padding,
+        head_activation="gelu",
+    )
 
 
 def _rules(base: str, head: tuple[Rule, ...]) -> tuple[Rule, ...]:
@@ -77,18 +98,16 @@ BERT = Family(
         (
             *dense(f"{_BERT_HEAD}transform.dense", "head_transform"),
             *norm(f"{_BERT_HEAD}transform.LayerNorm", "head_norm"),
-            *dense(f"{_BERT_HEAD}decoder", "head")[:1],
-            Rule(f"{_BERT_HEAD}bias", ("head/bias",), KEEP),
+            *dense(f"{_BERT_HEAD}decoder", "head"),
+            Rule(f"{_BERT_HEAD}bias", (SHARED_BIAS,), KEEP),
         ),
     ),
     prefix="bert.",
-    # The pooler and the next-sentence classifier are no part of the hidden states;
-    # decoder.bias repeats predictions.bias.
+    # The pooler and the next-sentence classifier are no part of the hidden states.
     ignored=(
         r"bert\.pooler\..*",
         r"bert\.embeddings\.position_ids",
         r"cls\.seq_relationship\..*",
-        r"cls\.predictions\.decoder\.bias",
         *OTHER_HEADS,
     ),
     # Checkpoints converted from TensorFlow.
@@ -103,15 +122,14 @@ ROBERTA = Family(
         (
             *dense("lm_head.dense", "head_transform"),
             *norm("lm_head.layer_norm", "head_norm"),
-            *dense("lm_head.decoder", "head")[:1],
-            Rule("lm_head.bias", ("head/bias",), KEEP),
+            *dense("lm_head.decoder", "head"),
+            Rule("lm_head.bias", (SHARED_BIAS,), KEEP),
         ),
     ),
     prefix="roberta.",
     ignored=(
         r"roberta\.pooler\..*",
         r"roberta\.embeddings\.position_ids",
-        r"lm_head\.decoder\.bias",
         *OTHER_HEADS,
     ),
 )

@@ -32,7 +32,6 @@ def _shared(config: ConfigReader, raw: Mapping[str, Any]) -> dict[str, Any]:
             config, sizes["num_layers"], config.take("sliding_window", None)
         ),
         "attention_scale": config.take("query_pre_attn_scalar") ** -0.5,
-        "attention_softcap": config.take("attn_logit_softcapping", None),
         "logit_softcap": config.take("final_logit_softcapping", None),
         "qkv_bias": bias,
         "out_bias": bias,
@@ -44,7 +43,11 @@ def gemma2_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     config = ConfigReader(raw)
     config.expect("hidden_act", raw.get("hidden_activation"))
     shared = _shared(config, raw)
-    spec = ModelSpec(**shared, rope=read_rope(config, shared["head_width"]))
+    spec = ModelSpec(
+        **shared,
+        rope=read_rope(config, shared["head_width"]),
+        attention_softcap=config.take("attn_logit_softcapping", None),
+    )
     config.finish()
     return spec
 
@@ -53,6 +56,8 @@ def gemma3_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     """The spec of a gemma3_text config: two rotary bases and normed heads."""
     config = ConfigReader(raw)
     shared = _shared(config, raw)
+    # Inherited from gemma2 and without effect: gemma3's attention never applies it.
+    config.take("attn_logit_softcapping", None)
     # Older files give a pattern; transformers turns it into layer_types.
     config.take("sliding_window_pattern", None)
     config.take("_sliding_window_pattern", None)

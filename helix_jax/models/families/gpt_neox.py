@@ -19,6 +19,7 @@ def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     config = ConfigReader(raw)
     parts = plain_parts(config, raw)
     bias = config.take("attention_bias", True)
+    config.expect("head_dim", parts["head_width"])  # only its rotation would read it
     spec = ModelSpec(
         **parts,
         ffn_width=config.take("intermediate_size"),

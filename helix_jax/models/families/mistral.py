@@ -18,6 +18,7 @@ def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     """The spec of a mistral config."""
     config = ConfigReader(raw)
     parts = gated_parts(config, raw)
+    config.expect("attention_bias", False)
     window = config.take("sliding_window", None)
     spec = ModelSpec(
         **parts, windows=(window,) * parts["num_layers"] if window else None

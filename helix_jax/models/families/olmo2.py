@@ -17,6 +17,7 @@ def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     """The spec of an olmo2 config."""
     config = ConfigReader(raw)
     bias = config.take("attention_bias", False)
+    config.expect("clip_qkv")  # olmo has it
     spec = ModelSpec(
         **gated_parts(config, raw),
         block="post",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from helix_jax.errors import CheckpointError
-from helix_jax.models.config import ConfigReader
+from helix_jax.models.config import ADVICE, OTHER_CODE, ConfigReader
 from helix_jax.models.families.common import (
     PRE_NORMS,
     ROTARY_BUFFERS,
@@ -38,15 +38,17 @@ def _check_code(config: ConfigReader) -> None:
     """Refuse code beside the weights, unless it is what became transformers' own."""
     own = {"Phi3Config", "Phi3Model", "Phi3ForCausalLM"}
     code = config.take("auto_map", {})
+    if not isinstance(code, Mapping):
+        code = {"auto_map": code}
     foreign = {
         key: name
         for key, name in code.items()
-        if key != "AutoTokenizer" and str(name).rsplit(".", 1)[-1] not in own
+        if key not in OTHER_CODE and str(name).rsplit(".", 1)[-1] not in own
     }
     if foreign:
         raise CheckpointError(
-            f"phi3: config attribute 'auto_map' wants the code {foreign}, which is not "
-            "run here."
+            f"phi3: config attribute 'auto_map' is {foreign}: "
+            f"{ADVICE['auto_map'].format(family='phi3')}."
         )
 
 
