@@ -1,7 +1,10 @@
 """Reading files of embeddings: npy, npz, safetensors, Parquet."""
 
-import json
-from collections.abc import Sequence
+import collections
+import os
+import zipfile
+import zlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +15,14 @@ import pyarrow.parquet
 from safetensors import SafetensorError, safe_open
 
 from helix_jax.errors import StoreError
+from helix_jax.paths import os_errors
+from helix_jax.text.ids import read_id
+from helix_jax.textfile import parse_json
+
+_DAMAGED = (
+    OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError,
+    zipfile.BadZipFile, zlib.error, SafetensorError, pyarrow.ArrowException,
+)  # fmt: skip
 
 
 class Content(NamedTuple):
@@ -20,7 +31,7 @@ class Content(NamedTuple):
     Attributes:
       rows: [N, D] array or memory map.
       ids: [N] strings, or None.
-      labels: [N] class numbers, None where there is none; or None.
+      labels: [N] numpy array, or list of integers and None; or None.
     """
 
     rows: Any
@@ -32,18 +43,21 @@ def read_content(path: Path) -> Content:
     """The content of a file, by its suffix.
 
     Raises:
-      StoreError: another suffix, no such file, damaged, or without the named parts.
+      StoreError: another suffix, no such file, damaged, without the named parts, two
+        parts of one name, or ids that are neither strings nor integers.
     """
     suffix = path.suffix.lower()
     if suffix not in READERS:
         raise StoreError(
             f"{path} is not a file of embeddings; expected one of {tuple(READERS)}."
         )
-    if not path.is_file():
+    if not os.path.exists(path):  # unlike Path.exists, for names of any length
         raise StoreError(f"there is no file {path}.")
+    with os_errors(path, "be read", StoreError):
+        path.open("rb").close()
     try:
         return READERS[suffix](path)
-    except (OSError, ValueError, KeyError, EOFError, SafetensorError) as error:
+    except _DAMAGED as error:
         if isinstance(error, StoreError):
             raise
         pickled = any(
@@ -51,45 +65,71 @@ def read_content(path: Path) -> Content:
         )
         hint = " Its rows may be ragged." if pickled else ""
         raise StoreError(
-            f"{path} cannot be read as {suffix[1:]} ({error}).{hint} Write it again."
+            f"{path} cannot be read as {suffix[1:]} ({' '.join(str(error).split())})."
+            f"{hint} Write it again."
         ) from error
 
 
 def _read_npy(path: Path) -> Content:
-    return Content(np.load(path, mmap_mode="r", allow_pickle=False), None, None)
+    rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(rows, np.ndarray):
+        rows.close()
+        raise StoreError(f"{path} holds several arrays; give it the suffix .npz.")
+    return Content(rows, None, None)
 
 
 def _read_npz(path: Path) -> Content:
-    with np.load(path, allow_pickle=False) as arrays:
+    arrays = np.load(path, allow_pickle=False)
+    if isinstance(arrays, np.ndarray):
+        raise StoreError(f"{path} holds one array alone; give it the suffix .npy.")
+    with arrays:
+        _check_names(path, "arrays", arrays.files, plural=True)
         if "embeddings" not in arrays:
             raise StoreError(
                 f"{path} holds the arrays {sorted(arrays)}; expected 'embeddings', "
                 "'ids' and perhaps 'labels'."
             )
-        ids = [str(own) for own in arrays["ids"]] if "ids" in arrays else None
-        labels = arrays.get("labels")
-        return Content(arrays["embeddings"], ids, labels)
+        ids = None
+        if "ids" in arrays:
+            if arrays["ids"].ndim != 1:
+                raise StoreError(
+                    f"{path}: ids must be one a row, got {list(arrays['ids'].shape)}."
+                )
+            ids = _read_ids(path, arrays["ids"].tolist())
+        return Content(arrays["embeddings"], ids, arrays.get("labels"))
 
 
 def _read_safetensors(path: Path) -> Content:
     with safe_open(path, framework="numpy") as tensors:
-        names = set(tensors.keys()) - {"labels"}
+        with path.open("rb") as stream:  # its own reader takes the last of two names
+            size = int.from_bytes(stream.read(8), "little")
+            parse_json(stream.read(size), str(path), raises=StoreError, jsonl=True)
+        found = sorted(tensors.keys())
+        _check_names(path, "tensors", found, plural=True)
+        names = set(found) - {"labels"}
         name = "embeddings" if "embeddings" in names else next(iter(names), None)
         if name is None or (name != "embeddings" and len(names) > 1):
             raise StoreError(
-                f"{path} holds the tensors {sorted(tensors.keys())}; expected "
-                "'embeddings' [N, D] and perhaps 'labels'."
+                f"{path} holds the tensors {found}; expected 'embeddings' [N, D] and "
+                "perhaps 'labels'."
             )
-        metadata = tensors.metadata() or {}
-        ids = json.loads(metadata["ids"]) if "ids" in metadata else None
-        ids = None if ids is None else [str(own) for own in ids]
-        has_labels = "labels" in tensors.keys()  # noqa: SIM118 (not a dict)
-        labels = tensors.get_tensor("labels") if has_labels else None
+        metadata, ids = tensors.metadata() or {}, None
+        if "ids" in metadata:
+            where = f"{path}, metadata 'ids'"
+            ids = parse_json(metadata["ids"], where, raises=StoreError)
+            if not isinstance(ids, list):
+                raise StoreError(
+                    f"{where}: must be a JSON list of strings, found "
+                    f"{type(ids).__name__}."
+                )
+            ids = _read_ids(path, ids)
+        labels = tensors.get_tensor("labels") if "labels" in found else None
         return Content(tensors.get_tensor(name), ids, labels)
 
 
 def _read_parquet(path: Path) -> Content:
     schema = pyarrow.parquet.read_schema(path)
+    _check_names(path, "columns", schema.names, plural=False)
     missing = {"id", "embedding"} - set(schema.names)
     if missing:
         raise StoreError(
@@ -98,8 +138,15 @@ def _read_parquet(path: Path) -> Content:
         )
     wanted = ["id", "embedding"] + ["label"] * ("label" in schema.names)
     table = pyarrow.parquet.read_table(path, columns=wanted).combine_chunks()
-    ids = [str(own) for own in table["id"].to_pylist()]
-    labels = table["label"].to_pylist() if "label" in wanted else None
+    ids = _read_ids(path, table["id"].to_pylist())
+    labels = None
+    if "label" in wanted:
+        kind = table["label"].type
+        if not (pyarrow.types.is_integer(kind) or pyarrow.types.is_null(kind)):
+            raise StoreError(
+                f"{path}: labels must be {len(ids)} class numbers, got {kind}."
+            )
+        labels = table["label"].to_pylist()
     vectors = table["embedding"]
     if vectors.null_count:
         row = vectors.is_null().to_pylist().index(True)
@@ -123,6 +170,30 @@ def _read_parquet(path: Path) -> Content:
         )
     flat = pyarrow.compute.list_flatten(vectors).to_numpy()
     return Content(flat.reshape(len(ids), -1), ids, labels)
+
+
+def _read_ids(path: Path, values: Iterable[Any]) -> list[str]:
+    """Ids as strings; integers and bytes of UTF-8 are read as what they say."""
+    return [
+        read_id(value, f"{path}, row {row} (counting from 0)", raises=StoreError)
+        for row, value in enumerate(values)
+    ]
+
+
+def _check_names(path: Path, what: str, names: Sequence[str], *, plural: bool) -> None:
+    """Refuse two parts of one name, and a name that would be passed over by one s."""
+    twice = [name for name, times in collections.Counter(names).items() if times > 1]
+    if twice:
+        raise StoreError(
+            f"{path} holds two {what} called {twice[0]!r}. Write it again with one."
+        )
+    for one in ("id", "label", "embedding"):
+        wrong, right = (one, f"{one}s") if plural else (f"{one}s", one)
+        if wrong in names and right not in names:
+            raise StoreError(
+                f"{path} holds the {what} {sorted(names)}; {wrong!r} must be called "
+                f"{right!r} here."
+            )
 
 
 READERS = {

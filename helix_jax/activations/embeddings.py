@@ -6,9 +6,13 @@ FILE.safetensors  tensor "embeddings" (or the only matrix) and, if any, "labels"
                   ids as for npy, or as a JSON list in the metadata key "ids"
 FILE.parquet      columns "id", "embedding" (lists of equal length) and, if any,
                   "label"
+
+Ids are strings, kept as they are, or integers. Labels are class numbers 0..2^31 - 1; -1
+and null stand for none.
 """
 
 import hashlib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,8 @@ from helix_jax.activations.embedding_files import read_content
 from helix_jax.activations.join import first_repeated
 from helix_jax.activations.store import Store
 from helix_jax.errors import StoreError
+from helix_jax.paths import PathError, local_path, os_errors
+from helix_jax.textfile import read_entries
 
 SCAN_ROWS = 65536
 
@@ -39,10 +45,15 @@ def load_embeddings(
       of the ids. npy is read from disk as needed, the others are held in memory.
 
     Raises:
-      StoreError: no such file or format, damaged, ragged, not numbers, NaN or
-        infinite, ids missing, too few, too many or repeated.
+      StoreError: no such file or format, damaged, ragged, not numbers, NaN, infinite
+        or beyond float32; ids missing, too few, too many or repeated; labels that are
+        no class numbers.
     """
-    path = Path(os.path.expanduser(file))
+    try:
+        path = local_path(file, "a file of embeddings")
+        ids = None if ids is None else local_path(ids, "a list of ids")
+    except PathError as error:
+        raise StoreError(str(error)) from error
     content = read_content(path)
     rows = _check_matrix(path, content.rows)
     own_ids = _find_ids(path, ids, content.ids, len(rows))
@@ -53,7 +64,9 @@ def load_embeddings(
     def reader(layer: int, chosen: slice | np.ndarray) -> np.ndarray:
         return rows[chosen]
 
-    joined = "\n".join(own_ids).encode("utf-8", "surrogatepass")
+    joined = "\n".join(own_ids)
+    if joined.count("\n") >= len(own_ids):  # an id holds a line break itself
+        joined = f"\n{json.dumps(own_ids)}"
     return Store(
         name=str(path),
         layers=(0,),
@@ -61,7 +74,7 @@ def load_embeddings(
         fingerprint={
             "embeddings": path.name,
             "sha256": _file_digest(path),
-            "ids": hashlib.sha256(joined).hexdigest()[:16],
+            "ids": hashlib.sha256(joined.encode()).hexdigest()[:16],
         },
         counts={"texts": len(rows), "rows": len(rows)},
         text_ids=own_ids,
@@ -78,32 +91,49 @@ def _check_matrix(path: Path, rows: Any) -> Any:
             f"{rows.dtype}{list(rows.shape)}."
         )
     for start in range(0, len(rows), SCAN_ROWS):
-        part = np.asarray(rows[start : start + SCAN_ROWS], np.float32)
+        part = np.asarray(rows[start : start + SCAN_ROWS])
         bad = np.flatnonzero(~np.isfinite(part).all(axis=1))
         if len(bad):
             raise StoreError(
                 f"{path}: row {start + bad[0]} (counting from 0) holds NaN or "
                 "infinite numbers. Ask for that embedding again."
             )
+        with np.errstate(over="ignore"):
+            held = part.astype(np.float32)
+        lost = ~np.isfinite(held).all(axis=1) | (part.any(axis=1) & ~held.any(axis=1))
+        if lost.any():
+            raise StoreError(
+                f"{path}: row {start + np.argmax(lost)} (counting from 0) holds "
+                f"{part.dtype} numbers that float32 cannot (1e-45 to 3e38). Scale all "
+                "embeddings alike."
+            )
     return rows
 
 
 def _find_ids(
-    path: Path, given: str | os.PathLike | None, inside: Any, count: int
+    path: Path, given: Path | None, inside: list[str] | None, count: int
 ) -> list[str]:
-    beside = Path(given) if given is not None else path.with_suffix(".ids.txt")
+    beside = given if given is not None else path.with_suffix(".ids.txt")
     if given is None and inside is not None:
         source, ids = str(path), list(inside)
-    elif beside.is_file():
+    elif os.path.exists(beside):
         source = str(beside)
-        ids = beside.read_text(encoding="utf-8").splitlines()
+        ids = read_entries(beside, raises=StoreError)
+        if inside is not None and ids != inside:
+            raise StoreError(
+                f"{source} and {path} hold different ids; leave {source} out, or write "
+                "the embeddings without ids."
+            )
     else:
         raise StoreError(
             f"{path} comes without ids: expected one id a line in {beside}. Rows can "
             "only be paired with other models by the ids of their texts."
         )
     if len(ids) != count:
-        raise StoreError(f"{path} has {count} rows and {source} has {len(ids)} ids.")
+        raise StoreError(
+            f"{path} has {count} rows and {source} has {len(ids)} ids; expected one id "
+            "for each row, in the same order."
+        )
     if "" in ids:
         raise StoreError(f"{source}: the id of row {ids.index('')} is empty.")
     repeated = first_repeated(ids)
@@ -113,15 +143,23 @@ def _find_ids(
 
 
 def _check_labels(path: Path, labels: Any, count: int) -> np.ndarray:
-    labels = np.array([-1 if own is None else own for own in labels])
-    if labels.shape != (count,) or labels.dtype.kind not in "iu":
-        raise StoreError(
-            f"{path}: labels must be {count} class numbers, got "
-            f"{labels.dtype}{list(labels.shape)}."
-        )
-    return labels.astype(np.int32)
+    if isinstance(labels, np.ndarray):
+        if labels.shape != (count,) or labels.dtype.kind not in "iu":
+            raise StoreError(
+                f"{path}: labels must be {count} class numbers, got "
+                f"{labels.dtype}{list(labels.shape)}."
+            )
+        labels = labels.tolist()
+    labels = [-1 if own is None else own for own in labels]
+    for row, own in enumerate(labels):
+        if not -1 <= own < 2**31:
+            raise StoreError(
+                f"{path}: the label of row {row} (counting from 0) is {own}; class "
+                "numbers are 0 to 2147483647, and -1 for none."
+            )
+    return np.array(labels, np.int32)
 
 
 def _file_digest(path: Path) -> str:
-    with open(path, "rb") as file:
+    with os_errors(path, "be read", StoreError), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
