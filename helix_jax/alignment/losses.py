@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from helix_jax.alignment.rows import row_cosine
+from helix_jax.alignment.rows import both_rows, row_cosine
 from helix_jax.types import Array
 
 ENTRIES_AT_ONCE = 2**25
@@ -33,6 +33,7 @@ Loss = Callable[[Array, Array], Array]
 
 def mse_rows(y_hat: Array, y: Array) -> Array:
     """Mean over dimensions of the squared error, [N]."""
+    y_hat, y = both_rows("mse_rows", y_hat, y)
     return jnp.mean((y_hat - y) ** 2, axis=-1)
 
 
@@ -43,6 +44,7 @@ def cosine_rows(y_hat: Array, y: Array) -> Array:
 
 def huber_rows(y_hat: Array, y: Array) -> Array:
     """Mean over dimensions of Huber's loss with threshold 1, [N]."""
+    y_hat, y = both_rows("huber_rows", y_hat, y)
     return jnp.mean(optax.huber_loss(y_hat, y), axis=-1)
 
 
@@ -62,9 +64,12 @@ def kl_loss(head: Head) -> Loss:
 
 def kl_of_logits(reference: Array, other: Array) -> Array:
     """KL(softmax(reference) || softmax(other)) over the last axis, in nats."""
+    reference, other = both_rows("kl_of_logits", reference, other)
     log_p = jax.nn.log_softmax(reference.astype(jnp.float32))
     log_q = jax.nn.log_softmax(other.astype(jnp.float32))
-    return jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=-1)
+    p = jnp.exp(log_p)
+    # 0 log 0 is 0: where a logit is minus infinity, both may be.
+    return jnp.sum(jnp.where(p > 0, p * (log_p - log_q), 0), axis=-1)
 
 
 def _kl_rows(head: Head, y_hat: Array, y: Array) -> Array:

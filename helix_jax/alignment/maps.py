@@ -131,9 +131,9 @@ def apply_map(map: StateMap, x: Array) -> Array:
       ValueError: the last axis of x is not dx.
     """
     checks.require_width("apply_map", "x", x.shape[-1], map.widths[0])
-    dtype = jnp.promote_types(x.dtype, jnp.float32)
-    cast = jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(dtype), map)
-    return cast(jnp.asarray(x).astype(dtype))
+    x = jnp.asarray(checks.numbers("apply_map", "x", x))
+    cast = jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(x.dtype), map)
+    return cast(x)
 
 
 @wide

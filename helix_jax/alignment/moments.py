@@ -31,7 +31,8 @@ class Moments(NamedTuple):
     """Count, means and covariances of paired rows, x source and y target.
 
     Attributes:
-      count: [] number of rows, or sum of their weights.
+      count: [] number of rows, or sum of their weights, in the widest dtype whatever
+        that of the rest is: float32 counts to 16,777,216 only.
       mean_x: [dx] mean of the source states.
       mean_y: [dy] mean of the target states.
       cov_xx: [dx, dx] covariance of the source states, divided by count.
@@ -51,8 +52,9 @@ class Moments(NamedTuple):
 def empty(dx: int, dy: int, *, dtype: Any = None) -> Moments:
     """Moments of no rows, the neutral element of `merge`."""
     dtype = dtype or wide_dtype()
-    shapes = ((), (dx,), (dy,), (dx, dx), (dx, dy), (dy, dy))
-    return Moments(*(jnp.zeros(shape, dtype) for shape in shapes))
+    shapes = ((dx,), (dy,), (dx, dx), (dx, dy), (dy, dy))
+    count = jnp.zeros((), wide_dtype())
+    return Moments(count, *(jnp.zeros(shape, dtype) for shape in shapes))
 
 
 @wide
@@ -85,7 +87,8 @@ def from_batch(
       Moments.
 
     Raises:
-      ValueError: x and y differ in rows, or are not matrices.
+      ValueError: x and y differ in rows, or are not matrices; a weight is negative or
+        not finite.
       TypeError: x or y is not floating-point.
 
     Reference: Chan, Golub, LeVeque 1983, equation 1.7.
@@ -94,21 +97,37 @@ def from_batch(
     dtype = jnp.dtype(dtype or wide_dtype())
     if weights is None:
         weights = jnp.ones(x.shape[0], dtype)
-    elif np.shape(weights) != (x.shape[0],):
-        raise ValueError(
-            f"from_batch: weights need shape [{x.shape[0]}], one for each row, "
-            f"got {list(np.shape(weights))}."
-        )
+    else:
+        weights = usable_weights("from_batch", weights, x.shape[0])
     return _from_batch(x, y, weights, dtype, jnp.dtype(product_dtype or dtype))
+
+
+def usable_weights(who: str, weights: Any, rows: int) -> Array:
+    """Weights [rows] of rows as floats, refused if negative or not finite."""
+    if np.shape(weights) != (rows,):
+        raise ValueError(
+            f"{who}: weights need shape [{rows}], one for each row, got "
+            f"{list(np.shape(weights))}."
+        )
+    weights = checks.numbers(who, "weights", weights)
+    if checks.is_concrete(weights):
+        values = np.asarray(weights)
+        good = (values >= 0) & (values < np.inf)
+        if not good.all():
+            row = int(np.argmin(good))
+            raise ValueError(
+                f"{who}: weights need numbers from zero on, got {values[row]} in row "
+                f"{row}."
+            )
+    return weights
 
 
 @functools.partial(jax.jit, static_argnames=("dtype", "product_dtype"))
 def _from_batch(
     x: Array, y: Array, weights: Array, dtype: Any, product_dtype: Any
 ) -> Moments:
-    weights = weights.astype(dtype)
-    count = jnp.sum(weights)
-    share = _share(weights, count)
+    count = jnp.sum(weights, dtype=wide_dtype())
+    share = _share(weights, count).astype(dtype)
     u, mean_x, rest_x = _centre(x, share, dtype)
     v, mean_y, rest_y = _centre(y, share, dtype)
     u, v = u.astype(product_dtype), v.astype(product_dtype)
@@ -164,8 +183,8 @@ def merge(a: Moments, b: Moments) -> Moments:
             f"merge: both records need the same widths, got {list(a.cov_xy.shape)} and "
             f"{list(b.cov_xy.shape)}. Merge moments of the same two models and layers."
         )
-    count = a.count + b.count
-    f = _share(b.count, count)
+    count = a.count.astype(wide_dtype()) + b.count
+    f = _share(b.count, count).astype(jnp.result_type(a.cov_xy, b.cov_xy))
     dx, dy = b.mean_x - a.mean_x, b.mean_y - a.mean_y
 
     def both(cov_a: Array, cov_b: Array, left: Array, right: Array) -> Array:
@@ -199,6 +218,12 @@ def merge_all(parts: Iterable[Moments]) -> Moments:
 @wide
 def translate(moments: Moments, by_x: Array, by_y: Array) -> Moments:
     """Moments of the rows x + by_x, y + by_y: only the means move."""
+    for name, by, mean in (
+        ("by_x", by_x, moments.mean_x),
+        ("by_y", by_y, moments.mean_y),
+    ):
+        if np.ndim(by):
+            checks.require_shape("translate", name, by, mean.shape)
     return moments._replace(mean_x=moments.mean_x + by_x, mean_y=moments.mean_y + by_y)
 
 
@@ -216,8 +241,8 @@ def all_merge(moments: Moments, axis_name: str | tuple[str, ...]) -> Moments:
     Reference: the corrected two-pass form of Chan, Golub, LeVeque 1983, equation 1.7,
       with devices for rows.
     """
-    count = jax.lax.psum(moments.count, axis_name)
-    share = _share(moments.count, count)
+    count = jax.lax.psum(moments.count.astype(wide_dtype()), axis_name)
+    share = _share(moments.count, count).astype(moments.cov_xy.dtype)
 
     def average(value: Array) -> Array:
         return jax.lax.psum(share * value, axis_name)

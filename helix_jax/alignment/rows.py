@@ -30,10 +30,27 @@ class RowScores(NamedTuple):
 
 
 def row_cosine(a: Array, b: Array) -> Array:
-    """Cosine of each row of a [..., D] with its row of b; zero where one is zero."""
+    """Cosine of each row of a [..., D] with its row of b; zero where one is zero.
+
+    Raises:
+      TypeError, ValueError: not numbers, or of two shapes.
+    """
+    a, b = both_rows("row_cosine", a, b)
     norms = jnp.linalg.norm(a, axis=-1) * jnp.linalg.norm(b, axis=-1)
     inner = jnp.sum(a * b, axis=-1)
     return jnp.where(norms > 0, inner / jnp.where(norms > 0, norms, 1), 0)
+
+
+def both_rows(who: str, a: Array, b: Array) -> tuple[Array, Array]:
+    """Rows [..., D] and their rows of b in a float dtype that sums can be taken in.
+
+    Raises:
+      TypeError, ValueError: not numbers, or of two shapes.
+    """
+    a, b = (jnp.asarray(checks.numbers(who, name, z)) for name, z in
+            (("the first", a), ("the second", b)))  # fmt: skip
+    checks.require_shape(who, "the second", b, a.shape)
+    return a, b
 
 
 class _State(NamedTuple):

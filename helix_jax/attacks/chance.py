@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from helix_jax import checks
+
 
 class Correlation(NamedTuple):
     """A correlation beside those of shuffled truth.
@@ -109,6 +111,11 @@ def uniformity(values: np.ndarray, *, bins: int = 64) -> float:
 
 
 def relative_error(estimate: np.ndarray, truth: np.ndarray) -> float:
-    """|estimate - truth| / |truth|, Frobenius norms; 1 is what a guess of zero has."""
+    """|estimate - truth| / |truth|, Frobenius norms; 1 is what a guess of zero has.
+
+    Raises:
+      ValueError: the shapes differ.
+    """
     estimate, truth = np.asarray(estimate, float), np.asarray(truth, float)
+    checks.require_shape("relative_error", "estimate", estimate, truth.shape)
     return float(np.linalg.norm(estimate - truth) / np.linalg.norm(truth))

@@ -29,6 +29,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from helix_jax import checks
 from helix_jax.alignment import fit_ridge, from_batch, ridge_at
 from helix_jax.attacks.chance import Rate
 
@@ -68,6 +69,7 @@ def shadow_residuals(
       [S, M, d_y] float32.
     """
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    members = _truths("shadow_residuals", members, (len(members), len(x)))
     found = np.empty((*members.shape, y.shape[1]), np.float32)
     for number, own in enumerate(members):
         path = fit_ridge(from_batch(x[own], y[own]), penalties=[penalty])
@@ -78,6 +80,7 @@ def shadow_residuals(
 
 def loss_scores(residuals: np.ndarray, members: np.ndarray) -> np.ndarray:
     """Likelihood ratios of losses: [S, M], each map the target of the S - 1 others."""
+    members = _truths("loss_scores", members, residuals.shape[:2])
     losses = np.log(np.sum(residuals.astype(np.float64) ** 2, axis=2) + 1e-300)
     means = []
     for own in (members, ~members):
@@ -126,6 +129,9 @@ def roc(
     Returns:
       Roc.
     """
+    scores = np.asarray(checks.numbers("roc", "scores", scores, rank=2))
+    checks.require_not_nan("roc", "scores", scores)
+    members = _truths("roc", members, scores.shape)
     order = np.argsort(-scores, axis=None, kind="stable")
     row = np.broadcast_to(np.arange(scores.shape[1]), scores.shape).reshape(-1)[order]
     inside = members.reshape(-1)[order].astype(np.float64)
@@ -147,6 +153,13 @@ def roc(
     ends = np.quantile(found[1:], [0.025, 0.975], axis=0)
     intervals = [Rate(*map(float, one)) for one in zip(found[0], *ends)]
     return Roc(intervals[0], dict(zip(rates, intervals[1:])), scores.size)
+
+
+def _truths(who: str, members: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """[S, M] bool: integers would index rows, and their `~` is no negation."""
+    checks.require_shape(who, "members", members, shape)
+    flat = np.asarray(members).reshape(-1)
+    return checks.whole_numbers(who, "members", flat, below=2).reshape(shape) > 0
 
 
 def expected_auc(x_width: int, y_width: int, rows: int) -> float:

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from helix_jax import checks
 from helix_jax.activations.token_pairs import TokenPairs
 from helix_jax.errors import CorpusError
 from helix_jax.generation.heads import Head, arm_side, head_of, native_side
@@ -172,22 +173,51 @@ def fit_gate(
 
 
 def threshold_for(scores: np.ndarray, good: np.ndarray, quality: float) -> np.float32:
-    """The lowest threshold above which at least a share `quality` [N] is good."""
+    """The lowest threshold above which at least a share `quality` [N] is good.
+
+    Args:
+      scores: [N], compared as float32, the dtype of the threshold.
+      good: [N] bool.
+      quality: wanted share; one that was computed may be off by rounding.
+
+    Raises:
+      TypeError, ValueError: not numbers and truths of the same rows, or NaN.
+    """
+    scores, good = _ranking("threshold_for", scores, good)
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
     share = np.cumsum(good[order]) / np.arange(1, len(order) + 1)
     last_of_ties = np.append(ranked[1:] != ranked[:-1], True)
-    reached = np.flatnonzero((share >= quality) & last_of_ties)
+    reached = np.flatnonzero((share >= quality * (1 - 1e-12)) & last_of_ties)
     return np.float32(ranked[reached[-1]] if len(reached) else np.inf)
 
 
 def coverage_curve(
     scores: np.ndarray, good: np.ndarray, coverages: np.ndarray
 ) -> np.ndarray:
-    """Share of good ones among the best-scored part, for each coverage in (0, 1]."""
-    ranked = np.asarray(good, float)[np.argsort(-np.asarray(scores), kind="stable")]
-    counts = np.maximum(1, np.round(np.asarray(coverages) * len(ranked)).astype(int))
+    """Share of good ones among the best-scored part, for each coverage in (0, 1].
+
+    Raises:
+      TypeError, ValueError: not numbers and truths of the same rows, NaN, or a coverage
+        outside (0, 1].
+    """
+    scores, good = _ranking("coverage_curve", scores, good)
+    coverages = np.asarray(coverages, float)
+    if not ((coverages > 0) & (coverages <= 1 + 1e-12)).all():
+        raise ValueError(f"coverage_curve: coverages need (0, 1], got {coverages}.")
+    ranked = good[np.argsort(-scores, kind="stable")].astype(float)
+    counts = np.clip(np.round(coverages * len(ranked)).astype(int), 1, len(ranked))
     return np.cumsum(ranked)[counts - 1] / counts
+
+
+def _ranking(
+    who: str, scores: np.ndarray, good: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores [N] float32 and which of them are good [N] bool."""
+    rows = checks.same_rows(who, scores=scores, good=good)
+    scores = np.asarray(checks.numbers(who, "scores", scores, rank=1), np.float32)
+    checks.require_not_nan(who, "scores", scores)
+    return scores, checks.whole_numbers(who, "good", good, rows=rows, below=2) > 0
 
 
 def gate_summary(
@@ -242,7 +272,8 @@ def _scores_of(gate: Gate, rows: GateRows, by_text: bool) -> np.ndarray:
     if not by_text:
         return scores
     _, text = np.unique(rows.text_ids.astype(str), return_inverse=True)
-    return (np.bincount(text, scores) / np.bincount(text))[text]
+    means = np.bincount(text, scores) / np.bincount(text)
+    return means.astype(np.float32)[text]  # as exact as the threshold
 
 
 def _perplexity(sums: Array) -> Array:

@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from helix_jax import checks
 from helix_jax.activations.token_pairs import TokenBlock, TokenPairs
 from helix_jax.alignment import StateMap, kl_of_logits
 from helix_jax.errors import CorpusError
@@ -169,9 +170,17 @@ def _own_nats(head: Head, states: Array, following: Array) -> Array:
 
 
 def negative_log_p(logits: Array, tokens: Array) -> Array:
-    """-log softmax(logits)[token] in nats: [N, V] and [N] int (-1: any) -> [N]."""
+    """-log softmax(logits)[token] in nats: [N, V] and [N] int (-1: any) -> [N].
+
+    In float32 at least; a token that is not in the vocabulary gives NaN.
+    """
+    logits = jnp.asarray(checks.numbers("negative_log_p", "logits", logits, rank=2))
+    checks.require_shape("negative_log_p", "tokens", tokens, logits.shape[:1])
     rows = jnp.maximum(tokens, 0)[:, None]
-    return -jnp.take_along_axis(jax.nn.log_softmax(logits), rows, axis=-1)[:, 0]
+    found = jnp.take_along_axis(
+        jax.nn.log_softmax(logits), rows, axis=-1, mode="fill", fill_value=jnp.nan
+    )
+    return -found[:, 0]
 
 
 def _sums(

@@ -45,7 +45,7 @@ def class_means(
     """
     checks.require_matrix(who, "x", x)
     checks.require_finite(who, "x", x)
-    checks.require_labels(who, labels, num_classes, x.shape[0])
+    labels = checks.require_labels(who, labels, num_classes, x.shape[0])
     x = jnp.asarray(x).astype(wide_dtype())
     is_label = jnp.arange(num_classes)[:, None] == jnp.asarray(labels)[None, :]
     is_label = is_label.astype(x.dtype)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from helix_jax import checks
 from helix_jax.linalg import wide
 from helix_jax.types import Array
 
@@ -18,10 +19,11 @@ def energy_score(logits: Array, *, temperature: float = 1.0) -> Array:
       temperature: T, positive.
 
     Returns:
-      [...] in the dtype of the logits.
+      [...] float32, or wider where the logits are.
 
     Raises:
       ValueError: the temperature is not positive.
+      TypeError: the logits are not numbers.
 
     Reference: Liu, Wang, Owens, Li 2020, arXiv 2010.03759, equation 4.
     """
@@ -29,5 +31,5 @@ def energy_score(logits: Array, *, temperature: float = 1.0) -> Array:
         raise ValueError(
             f"energy_score: temperature must be positive, got {temperature}."
         )
-    logits = jnp.asarray(logits)
+    logits = jnp.asarray(checks.numbers("energy_score", "logits", logits))
     return -temperature * jax.nn.logsumexp(logits / temperature, axis=-1)

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from helix_jax import checks
 from helix_jax.ood.metrics import (
     DetectionMetrics,
     count_scores,
@@ -18,6 +19,7 @@ from helix_jax.ood.metrics import (
     metrics_of_counts,
 )
 from helix_jax.stats import Interval
+from helix_jax.stats.documents import document_codes
 from helix_jax.types import Array
 
 _CELLS_AT_ONCE = 2_000_000
@@ -59,6 +61,10 @@ def detection_intervals(
             "detection_intervals: level needs to be in (0, 1) and resamples 1 or more, "
             f"got {level} and {resamples}."
         )
+    known, strange = (
+        checks.numbers("detection_intervals", name, side)
+        for name, side in (("known", known), ("strange", strange))
+    )
     values = detection_metrics(known, strange)
     scores = count_scores(known, strange).scores[::-1]
     sides = [
@@ -104,7 +110,10 @@ def auroc_standard_error(known: Any, strange: Any) -> float:
 
     Reference: DeLong, DeLong, Clarke-Pearson 1988; by sorting: Sun and Xu 2014.
     """
-    known, strange = np.asarray(known), np.asarray(strange)
+    known, strange = (
+        np.asarray(checks.numbers("auroc_standard_error", name, side))
+        for name, side in (("known", known), ("strange", strange))
+    )
     detection_metrics(known, strange)
     if min(len(known), len(strange)) < 2:
         raise ValueError(
@@ -126,15 +135,12 @@ def auroc_standard_error(known: Any, strange: Any) -> float:
 
 
 def _codes(name: str, side: Any, documents: Any) -> np.ndarray:
-    if np.shape(documents) != np.shape(side):
+    codes, count = document_codes(
+        "detection_intervals", documents, len(side), of=f"{name} rows"
+    )
+    if count < 2:
         raise ValueError(
-            f"detection_intervals: needs the document of each of {len(side)} {name} "
-            f"rows, got {list(np.shape(documents))}."
-        )
-    names, codes = np.unique(np.asarray(documents), return_inverse=True)
-    if len(names) < 2:
-        raise ValueError(
-            f"detection_intervals: the {name} rows are of {len(names)} document; needs "
+            f"detection_intervals: the {name} rows are of {count} document; needs "
             "two or more. Check the ids, or the split."
         )
     return codes

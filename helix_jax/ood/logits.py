@@ -6,6 +6,7 @@ As everywhere in this package, higher is stranger.
 import jax
 import jax.numpy as jnp
 
+from helix_jax import checks
 from helix_jax.linalg import wide
 from helix_jax.types import Array
 
@@ -18,11 +19,15 @@ def max_softmax_score(logits: Array) -> Array:
       logits: [..., C] float.
 
     Returns:
-      [...] in [-1, -1/C], in the dtype of the logits.
+      [...] in [-1, -1/C], float32, or wider where the logits are.
 
     Reference: Hendrycks and Gimpel 2017, arXiv 1610.02136, section 3.
     """
-    return -jnp.exp(jnp.max(jax.nn.log_softmax(jnp.asarray(logits), axis=-1), axis=-1))
+    return -jnp.exp(
+        jnp.max(
+            jax.nn.log_softmax(_numbers("max_softmax_score", logits), axis=-1), axis=-1
+        )
+    )
 
 
 @wide
@@ -33,11 +38,11 @@ def max_logit_score(logits: Array) -> Array:
       logits: [..., C] float.
 
     Returns:
-      [...] in the dtype of the logits.
+      [...] float32, or wider where the logits are.
 
     Reference: Hendrycks et al. 2022, arXiv 1911.11132, section 4.
     """
-    return -jnp.max(jnp.asarray(logits), axis=-1)
+    return -jnp.max(_numbers("max_logit_score", logits), axis=-1)
 
 
 @wide
@@ -48,7 +53,11 @@ def entropy_score(logits: Array) -> Array:
       logits: [..., C] float.
 
     Returns:
-      [...] in [0, log C], in the dtype of the logits.
+      [...] in [0, log C], float32, or wider where the logits are.
     """
-    log_p = jax.nn.log_softmax(jnp.asarray(logits), axis=-1)
+    log_p = jax.nn.log_softmax(_numbers("entropy_score", logits), axis=-1)
     return -jnp.sum(jnp.exp(log_p) * jnp.where(jnp.isfinite(log_p), log_p, 0), axis=-1)
+
+
+def _numbers(who: str, logits: Array) -> Array:
+    return jnp.asarray(checks.numbers(who, "logits", logits))

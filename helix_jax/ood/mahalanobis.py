@@ -63,7 +63,7 @@ def fit_mahalanobis(
     if not penalty >= 0:
         raise ValueError(f"{who}: penalty must not be negative, got {penalty}.")
     x, means, mean = class_means(who, x, labels, num_classes=num_classes)
-    rest = x - jnp.take(means, jnp.asarray(labels), axis=0)
+    rest = x - jnp.take(means, jnp.asarray(labels).astype(int), axis=0)
     within, total = (_whitening(row_spectrum(z), penalty) for z in (rest, x - mean))
     present = jnp.all(jnp.isfinite(means), axis=1, keepdims=True)
     centres = product(jnp.where(present, means, mean) - mean, within)

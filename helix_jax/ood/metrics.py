@@ -144,7 +144,14 @@ def metrics_of_counts(
 
     Returns:
       DetectionMetrics of [...] arrays.
+
+    Raises:
+      TypeError, ValueError: not numbers of one shape, negative, NaN, or all zero.
     """
+    known, strange = (
+        _weights(name, z) for name, z in (("known", known), ("strange", strange))
+    )
+    checks.require_shape("metrics_of_counts", "strange", strange, known.shape)
     flagged_known, flagged = np.cumsum(known, -1), np.cumsum(strange, -1)
     all_known, all_strange = flagged_known[..., -1:], flagged[..., -1:]
     passed_known = all_known - flagged_known + known
@@ -180,22 +187,31 @@ def _precision(
 
 
 def _rate_at(true_rate: np.ndarray, false_rate: np.ndarray, rate: float) -> np.ndarray:
-    """The false rate at the first threshold whose true rate is `rate` or more."""
-    place = np.argmax(true_rate >= rate, axis=-1)
+    """The false rate at the first threshold whose true rate is `rate` or more.
+
+    A rate that was computed, such as 3 * 0.3, may be off by rounding.
+    """
+    place = np.argmax(true_rate >= rate * (1 - 1e-12), axis=-1)
     return np.take_along_axis(false_rate, place[..., None], axis=-1)[..., 0]
 
 
 def _scores(name: str, values: Any) -> np.ndarray:
-    values = np.asarray(values)
+    values = np.asarray(checks.numbers("detection_metrics", name, values))
     if values.ndim != 1 or not values.size:
         raise ValueError(
             f"detection_metrics: {name} needs one score for each of one or more rows, "
             f"got shape {list(values.shape)}."
         )
-    checks.require_matrix("detection_metrics", name, values[:, None])
-    if np.isnan(values).any():
+    checks.require_not_nan("detection_metrics", name, values)
+    return values
+
+
+def _weights(name: str, values: Any) -> np.ndarray:
+    values = checks.numbers("metrics_of_counts", name, values)
+    values = np.asarray(values, np.float64)
+    if not (values.min(initial=0) >= 0 and values.sum(-1).all() and values.ndim):
         raise ValueError(
-            f"detection_metrics: {name} holds NaN, first in row "
-            f"{int(np.argmax(np.isnan(values)))}."
+            f"metrics_of_counts: {name} needs counts or weights that are not negative "
+            "and not all zero."
         )
     return values

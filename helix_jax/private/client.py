@@ -8,7 +8,7 @@ import numpy as np
 
 from helix_jax.errors import KeyRoleError, ProtocolError
 from helix_jax.private import answers, encryption, packing, wire
-from helix_jax.private.layer import Layer
+from helix_jax.private.layer import Layer, norm_margin
 from helix_jax.private.profiles import find_profile
 from helix_jax.private.seal import SecretKey
 from helix_jax.types import Array
@@ -64,7 +64,9 @@ class Client:
 
         Args:
           layer: of `read_layer`.
-          x: [d] or [B, d] real, each row of norm at most layer.input_norm.
+          x: [d] or [B, d] real, each row of norm at most layer.input_norm, and
+            `norm_margin` of it more: what was scaled to that norm in the dtype of x
+            has it up to rounding only.
 
         Returns:
           The message to send; its answer can be read once.
@@ -85,11 +87,12 @@ class Client:
                 f"{len(rows)}."
             )
         norm = float(np.linalg.norm(rows, axis=1).max())
-        if not norm <= layer.input_norm:
+        margin = norm_margin(x.dtype)
+        if not norm <= layer.input_norm * (1 + margin):
             raise ValueError(
-                f"encrypt: |x| is {norm:.6g}, the layer takes at most "
-                f"{layer.input_norm:.6g}; scale x, or ask for a layer of a larger "
-                "input_norm."
+                f"encrypt: |x| is {norm:.7g}, the layer takes at most "
+                f"{layer.input_norm:.7g} (and, for rounding, {margin:.1g} of it more); "
+                "scale x, or ask for a layer of a larger input_norm."
             )
         seeds, firsts = [], []
         for group in packing.groups(len(rows)):

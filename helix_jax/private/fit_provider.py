@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from helix_jax import checks
 from helix_jax.errors import KeyRoleError, ProtocolError
 from helix_jax.private import flooding, residues, sampling, wire, words
 from helix_jax.private.accounts import PublicKey
@@ -64,10 +65,10 @@ class FitProvider:
         Raises:
           ValueError: shapes or values that cannot be.
         """
-        y = np.asarray(y)
+        y = np.asarray(checks.numbers("FitProvider", "y", y), np.float64)
         if y.ndim != 2 or len(y) < 2:
             raise ValueError(f"FitProvider: y needs shape [n, d_y], got {y.shape}.")
-        y = y.astype(np.float64)
+        y = y.copy()
         if not np.isfinite(y).all():
             raise ValueError("FitProvider: y must be finite.")
         own = find_profile(profile)
@@ -286,7 +287,8 @@ class FitProvider:
             plan = plan_fit(self.offer.rows, width, self.offer.profile)
         except ValueError as wrong:
             raise ProtocolError(f"rows: {wrong}") from wrong
-        if self.offer.rows < self.rows_per_width * width:
+        # The quotient, which is exact where a product such as 1.1 * 10 is above 11.
+        if self.offer.rows / width < self.rows_per_width:
             raise ProtocolError(
                 f"rows: {self.offer.rows} rows of source width {width} would reveal "
                 f"{min(1.0, width / self.offer.rows):.0%} of what the target's rows "

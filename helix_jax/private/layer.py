@@ -5,6 +5,10 @@ round(w 2^kernel_bits), a result is the sum of their products, read back as mult
 2^-result_bits, result_bits = query_bits + kernel_bits. By Cauchy and Schwarz a result
 is at most |x|_2 |w|_2 + |b|, and that times 2^result_bits must stay below q / 2. The
 split balances the two errors: rounding of the weights against noise and flood.
+
+|x|_2 may be input_norm and, for rounding, NORM_MARGIN of it more. Everything that is
+bounded here is bounded for such queries: results, errors, and the noise of "rounded".
+The flood hides errors of encryption, on which the size of a query has no influence.
 """
 
 import dataclasses
@@ -12,6 +16,7 @@ import math
 import struct
 from collections.abc import Sequence
 
+import jax.numpy as jnp
 import numpy as np
 
 from helix_jax.errors import ProtocolError
@@ -22,9 +27,24 @@ from helix_jax.private.profiles import Profile
 from helix_jax.private.weights import measure_kernel
 from helix_jax.types import Array
 
+NORM_MARGIN = 2.0**-5
+"""Share of input_norm by which any query may exceed it, see `norm_margin`."""
 MAX_INPUT_NORM = 1e30
 MAX_RESULT_BITS = 1000  # above log2 q where results are small
 _PAYLOAD = struct.Struct("<HHddBB")
+
+
+def norm_margin(dtype: np.dtype) -> float:
+    """Share of input_norm by which |x|_2 may exceed it in this dtype.
+
+    A vector that was scaled to a norm has it up to the rounding of its entries, of its
+    norm and of the quotient. 2^-10 is twice what rounding to float16 can do, so that it
+    covers vectors of float16 that were widened since; of a narrow dtype itself, whose
+    arithmetic is as coarse, four times its eps: 2^-8 for float16, 2^-5 for bfloat16.
+    """
+    if not jnp.issubdtype(dtype, jnp.floating):
+        return 2.0**-10
+    return max(2.0**-10, 4 * float(jnp.finfo(dtype).eps))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +56,10 @@ class Layer:
       plan: where numbers lie.
       result_bits: log2 of the scale of results.
       query_bits: log2 of the scale of queries.
-      input_norm: largest |x|_2 of a query.
+      input_norm: largest |x|_2 of a query, but for `norm_margin`.
       error: a result is this near to x W + b, but for policies that add to it; holds
-        for all results of a query together with probability 1 - 2^-40.
+        for all results of a query together with probability 1 - 2^-40, for every query
+        that a client encrypts, those within the margin too.
       policy: what an answer shows of the results.
     """
 
@@ -132,6 +153,7 @@ def choose_scales(
       ValueError: the weights are too large, or too unequal, for the modulus.
     """
     width, degree = plan.width, plan.degree
+    input_norm = input_norm * (1 + NORM_MARGIN)
     sizes = measure_kernel(kernel)
     columns = np.sqrt(sizes.squares)
     reach = input_norm * max(columns.max(), 1e-30) + np.abs(bias).max()

@@ -62,7 +62,8 @@ class Provider:
           kernel: [d, k] real, finite: an array, or anything with a shape whose slices
             are arrays, such as a memory-mapped file.
           bias: [k] float, finite; None is zero.
-          input_norm: largest |x|_2 of a query; larger ones are refused by the client.
+          input_norm: largest |x|_2 of a query; larger ones, but for rounding, are
+            refused by the client.
           profile: name of the parameters.
           policy: what answers show: "logits", "rounded:BITS" or "order".
           minimise: "time" or "traffic", what the tiling is for.

@@ -127,7 +127,7 @@ def fit_probes(
     """
     checks.require_matrix("fit_probes", "x", x)
     checks.require_finite("fit_probes", "x", x)
-    checks.require_labels("fit_probes", labels, num_classes, x.shape[0])
+    labels = checks.require_labels("fit_probes", labels, num_classes, x.shape[0])
     penalties = np.atleast_1d(np.asarray(penalties, np.float64))
     if penalties.ndim != 1 or not penalties.size or not (penalties > 0).all():
         raise ValueError(
@@ -230,7 +230,7 @@ def select_probe(path: ProbePath, x: Array, labels: Array) -> ProbeSelection:
     checks.require_matrix("select_probe", "x", x)
     checks.require_width("select_probe", "x", x.shape[1], width)
     checks.require_finite("select_probe", "x", x)
-    checks.require_labels("select_probe", labels, classes, x.shape[0], kinds=1)
+    labels = checks.require_labels("select_probe", labels, classes, x.shape[0], kinds=1)
     nll, accuracy = _score_path(path.probe, jnp.asarray(x), jnp.asarray(labels))
     index = first_argmax(jnp.where(jnp.isfinite(nll), -nll, -jnp.inf))
     return ProbeSelection(

@@ -1,9 +1,13 @@
-"""Scores of a classifier: accuracy, macro F1, calibration, negative log-likelihood."""
+"""Scores of a classifier: accuracy, macro F1, calibration, negative log-likelihood.
+
+Labels and predicted classes are whole numbers of any dtype, bool too; they are widened
+before anything is counted. Values are checked where they are concrete: in a caller's
+jit a label out of range gives NaN where its class is needed.
+"""
 
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
 from helix_jax import checks
 from helix_jax.linalg import first_argmax, wide, wide_dtype
@@ -13,23 +17,40 @@ from helix_jax.types import Array
 
 @wide
 def accuracy(predicted: Array, labels: Array) -> Array:
-    """Share of rows whose predicted class [N] int is their label [N] int."""
-    _require_same_rows("accuracy", "predicted", predicted, labels)
-    return jnp.mean(jnp.asarray(predicted) == jnp.asarray(labels), dtype=wide_dtype())
+    """Share of rows whose predicted class [N] int is their label [N] int.
+
+    Raises:
+      TypeError, ValueError: not whole numbers, negative, not of the same rows.
+    """
+    predicted, labels = _classes("accuracy", predicted, labels)
+    return jnp.mean(predicted == labels, dtype=wide_dtype())
 
 
 @wide
 def confusion_matrix(predicted: Array, labels: Array, num_classes: int) -> Array:
-    """[C, C] counts: rows are labels, columns predicted classes."""
-    _require_same_rows("confusion_matrix", "predicted", predicted, labels)
-    cells = jnp.asarray(labels) * num_classes + jnp.asarray(predicted)
+    """[C, C] counts: rows are labels, columns predicted classes.
+
+    Raises:
+      TypeError, ValueError: as `accuracy`, or a class that is not below `num_classes`.
+    """
+    predicted, labels = _classes("confusion_matrix", predicted, labels, num_classes)
+    cells = labels * num_classes + predicted
     counts = jnp.bincount(cells, length=num_classes**2)
     return counts.reshape(num_classes, num_classes)
 
 
 @wide
 def f1_of_confusion(confusion: Array) -> Array:
-    """Macro F1 from a confusion matrix [C, C]; `macro_f1` says of which classes."""
+    """Macro F1 from a confusion matrix [C, C]; `macro_f1` says of which classes.
+
+    Raises:
+      TypeError, ValueError: not a square matrix of numbers.
+    """
+    confusion = checks.numbers("f1_of_confusion", "confusion", confusion, rank=2)
+    checks.require_shape(
+        "f1_of_confusion", "confusion", confusion, (len(confusion),) * 2
+    )
+    confusion = jnp.asarray(confusion, wide_dtype())
     both = jnp.sum(confusion, axis=0) + jnp.sum(confusion, axis=1)
     seen = both > 0
     f1 = 2 * jnp.diagonal(confusion) / jnp.where(seen, both, 1)
@@ -46,6 +67,9 @@ def macro_f1(predicted: Array, labels: Array, num_classes: int) -> Array:
 
     Returns:
       [] over the classes that occur in the labels or the predictions, as scikit-learn.
+
+    Raises:
+      TypeError, ValueError: as `confusion_matrix`.
     """
     return f1_of_confusion(confusion_matrix(predicted, labels, num_classes))
 
@@ -64,13 +88,18 @@ def calibration_error(logits: Array, labels: Array, *, bins: int = 15) -> Array:
     Returns:
       [] in [0, 1].
 
+    Raises:
+      TypeError, ValueError: not a logit for each class, NaN, labels that are not whole
+        numbers in [0, C), no rows, or fewer bins than one.
+
     Reference: Guo et al. 2017, arXiv 1706.04599, equation 3.
     """
-    _require_same_rows("calibration_error", "logits", logits, labels)
-    logits = jnp.asarray(logits).astype(wide_dtype())
+    logits, labels = _logits("calibration_error", logits, labels)
+    if bins < 1:
+        raise ValueError(f"calibration_error: bins need to be 1 or more, got {bins}.")
     top = jnp.max(logits, axis=1, keepdims=True)
     confidence = 1 / jnp.sum(jnp.exp(logits - top), axis=1)
-    right = first_argmax(logits) == jnp.asarray(labels)
+    right = first_argmax(logits) == labels
     bin_of = jnp.clip(jnp.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     gap = jnp.bincount(bin_of, weights=right - confidence, length=bins)
     return jnp.sum(jnp.abs(gap)) / logits.shape[0]
@@ -78,17 +107,38 @@ def calibration_error(logits: Array, labels: Array, *, bins: int = 15) -> Array:
 
 @wide
 def negative_log_likelihood(logits: Array, labels: Array) -> Array:
-    """Mean of -log softmax(logits)[label] over rows, in nats."""
-    _require_same_rows("negative_log_likelihood", "logits", logits, labels)
-    logits = jnp.asarray(logits).astype(wide_dtype())
-    is_label = jnp.asarray(labels)[None, :] == jnp.arange(logits.shape[1])[:, None]
-    return jnp.mean(margins(logits.T, is_label).loss)
+    """Mean of -log softmax(logits)[label] over rows, in nats.
+
+    Args:
+      logits: [N, C] float.
+      labels: [N] int.
+
+    Raises:
+      TypeError, ValueError: as `calibration_error`.
+    """
+    logits, labels = _logits("negative_log_likelihood", logits, labels)
+    is_label = labels[None, :] == jnp.arange(logits.shape[1])[:, None]
+    loss = margins(logits.T, is_label).loss
+    return jnp.mean(jnp.where(jnp.any(is_label, axis=0), loss, jnp.nan))
 
 
-def _require_same_rows(who: str, name: str, values: Any, labels: Any) -> None:
-    rows, expected = np.shape(values)[0], np.shape(labels)[0]
-    if rows != expected:
-        raise ValueError(
-            f"{who}: {name} and labels need the same rows, got {rows} and {expected}."
-        )
-    checks.require_rows(who, rows, 1, "a mean needs one")
+def _classes(
+    who: str, predicted: Any, labels: Any, below: int | None = None
+) -> tuple[Array, Array]:
+    """Both as the widest integers, of the same rows."""
+    rows = checks.same_rows(who, predicted=predicted, labels=labels)
+    return tuple(
+        jnp.asarray(checks.whole_numbers(who, name, values, rows=rows, below=below))
+        for name, values in (("predicted", predicted), ("labels", labels))
+    )
+
+
+def _logits(who: str, logits: Any, labels: Any) -> tuple[Array, Array]:
+    """Logits [N, C] in the widest float, labels [N] in the widest integer."""
+    rows = checks.same_rows(who, logits=logits, labels=labels)
+    logits = checks.numbers(who, "logits", logits, rank=2)
+    checks.require_not_nan(who, "logits", logits)
+    labels = checks.whole_numbers(
+        who, "labels", labels, rows=rows, below=logits.shape[1]
+    )
+    return jnp.asarray(logits, wide_dtype()), jnp.asarray(labels)

@@ -45,10 +45,8 @@ def predict_logits(probe: Probe, x: Array) -> Array:
       ValueError: the last axis of x is not D.
     """
     checks.require_width("predict_logits", "x", x.shape[-1], probe.kernel.shape[0])
-    dtype = jnp.promote_types(x.dtype, jnp.float32)
-    x, kernel, bias = (
-        jnp.asarray(part).astype(dtype) for part in (x, probe.kernel, probe.bias)
-    )
+    x = jnp.asarray(checks.numbers("predict_logits", "x", x))
+    kernel, bias = (jnp.asarray(z).astype(x.dtype) for z in (probe.kernel, probe.bias))
     return product(x, kernel) + bias
 
 

@@ -80,6 +80,7 @@ def centred_row_cosine(mapped: Array, y: Array, centre: Array) -> Array:
       ValueError: shapes differ, or NaN.
     """
     a, b = _require("centred_row_cosine", mapped, y)
+    checks.require_shape("centred_row_cosine", "centre", centre, a.shape[1:])
     return row_cosine(a - centre, b - centre)
 
 

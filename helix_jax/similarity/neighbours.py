@@ -201,3 +201,6 @@ def _require_alike(who: str, x: Neighbours, y: Neighbours) -> None:
             f"{who}: both sides need the same rows and neighbours, got "
             f"{list(x.rows.shape)} and {list(y.rows.shape)}."
         )
+    for side in (x, y):
+        flat = side.rows.reshape(-1)
+        checks.whole_numbers(who, "neighbours", flat, below=side.rows.shape[0])

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from helix_jax import checks
 from helix_jax.alignment.accumulate import fold_rows
 from helix_jax.alignment.moments import Moments, empty, from_batch, merge
 from helix_jax.linalg import product, wide
@@ -58,9 +60,14 @@ def norms_from_batch(
       NormMoments.
 
     Raises:
-      ValueError, TypeError: as `from_batch`.
+      ValueError, TypeError: as `from_batch`, or a weight other than zero and one.
     """
     moments = from_batch(x, y, weights=weights)
+    if checks.is_concrete(weights) and not np.isin(weights, (0, 1, None)).all():
+        raise ValueError(
+            "norms_from_batch: weights need to be zero or one; repeat rows that count "
+            "more often."
+        )
     weights = jnp.ones(x.shape[0]) if weights is None else jnp.asarray(weights)
     used = (weights > 0)[:, None]
     u = jnp.where(used, x - moments.mean_x, 0)

@@ -30,19 +30,16 @@ def relevant_ranks(queries: Array, index: Array, relevant: Array) -> np.ndarray:
     Raises:
       ValueError: widths that differ, a relevant row that does not exist, NaN.
     """
-    queries, index = np.asarray(queries), np.asarray(index)
-    relevant = np.asarray(relevant)
+    queries, index = (
+        np.asarray(checks.numbers("relevant_ranks", name, z, rank=2), np.float32)
+        for name, z in (("queries", queries), ("index", index))
+    )
+    relevant = checks.whole_numbers(
+        "relevant_ranks", "relevant", relevant, rows=len(queries), below=len(index)
+    )
     checks.require_width("relevant_ranks", "index", index.shape[1], queries.shape[1])
     for name, rows in (("queries", queries), ("index", index)):
         checks.require_finite("relevant_ranks", name, rows)
-    if (
-        relevant.shape != queries.shape[:1]
-        or not ((relevant >= 0) & (relevant < len(index))).all()
-    ):
-        raise ValueError(
-            f"relevant_ranks: needs a row from 0 to {len(index) - 1} for each of "
-            f"{len(queries)} queries, got shape {list(relevant.shape)}."
-        )
     ranks = np.empty(len(queries), np.int64)
     for start in range(0, len(queries), QUERY_BLOCK):
         rows = slice(start, start + QUERY_BLOCK)

@@ -17,6 +17,7 @@ import numpy as np
 
 from helix_jax import checks
 from helix_jax.linalg import product, wide, wide_dtype
+from helix_jax.stats.documents import document_codes
 from helix_jax.types import Array
 
 _RESAMPLES_AT_ONCE = 64
@@ -64,11 +65,7 @@ def bootstrap_interval(
     Raises:
       ValueError: rows differ, NaN, or fewer than two documents.
     """
-    values = np.asarray(values, np.float64)
-    if values.ndim != 1:
-        raise ValueError(
-            f"bootstrap_interval: values need shape [rows], got {list(values.shape)}."
-        )
+    values = _numbers("bootstrap_interval", "values", values, 1)
     rows = np.stack([values, np.ones_like(values)], axis=1)
     return bootstrap_statistic(
         rows, documents, mean_of_sums, resamples=resamples, level=level, key=key
@@ -97,7 +94,10 @@ def paired_interval(
     Raises:
       ValueError: as `bootstrap_interval`.
     """
-    values, others = np.asarray(values, np.float64), np.asarray(others, np.float64)
+    values, others = (
+        _numbers("paired_interval", name, z, 1)
+        for name, z in (("values", values), ("others", others))
+    )
     if values.shape != others.shape:
         raise ValueError(
             "paired_interval: both need the same rows, got "
@@ -138,30 +138,28 @@ def bootstrap_statistic(
       section 3.8.
     """
     who = "bootstrap_statistic"
-    rows = np.asarray(rows, np.float64)
-    checks.require_matrix(who, "rows", rows)
+    rows = _numbers(who, "rows", rows, 2)
     checks.require_finite(who, "rows", rows)
-    if np.shape(documents) != (rows.shape[0],):
-        raise ValueError(
-            f"{who}: needs the document of each of {rows.shape[0]} rows, got "
-            f"{list(np.shape(documents))}."
-        )
     if not 0 < level < 1 or resamples < 1:
         raise ValueError(
             f"{who}: level needs to be in (0, 1) and resamples 1 or more, got {level} "
             f"and {resamples}."
         )
-    names, codes = np.unique(np.asarray(documents), return_inverse=True)
-    if len(names) < 2:
+    codes, count = document_codes(who, documents, len(rows))
+    if count < 2:
         raise ValueError(
-            f"{who}: needs rows of two documents or more, got {len(names)}. "
+            f"{who}: needs rows of two documents or more, got {count}. "
             "Check the ids, or the split."
         )
-    sums = np.stack([np.bincount(codes, column, len(names)) for column in rows.T], 1)
+    sums = np.stack([np.bincount(codes, column, count) for column in rows.T], 1)
     key = jax.random.key(0) if key is None else key
     return _interval(
         jnp.asarray(sums, wide_dtype()), key, level, statistic, resamples=resamples
     )
+
+
+def _numbers(who: str, name: str, values: Array, rank: int) -> np.ndarray:
+    return np.asarray(checks.numbers(who, name, values, rank=rank), np.float64)
 
 
 @functools.partial(jax.jit, static_argnames=("statistic", "resamples"))

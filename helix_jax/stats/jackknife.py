@@ -19,6 +19,7 @@ import numpy as np
 from helix_jax import checks
 from helix_jax.linalg import wide, wide_dtype
 from helix_jax.stats.bootstrap import Interval
+from helix_jax.stats.documents import document_codes
 from helix_jax.stats.seeds import t_quantile
 from helix_jax.types import Array
 
@@ -39,16 +40,16 @@ def document_groups(
     Raises:
       ValueError: fewer than two groups, or fewer documents than groups.
     """
-    names, codes = np.unique(np.asarray(documents), return_inverse=True)
-    if not 2 <= groups <= len(names):
+    codes, count = document_codes("document_groups", documents, len(documents))
+    if not 2 <= groups <= count:
         raise ValueError(
-            f"document_groups: groups needs to be 2 to {len(names)}, the number of "
+            f"document_groups: groups needs to be 2 to {count}, the number of "
             f"documents, got {groups}."
         )
     key = jax.random.key(0) if key is None else key
-    order = np.asarray(jax.random.permutation(key, len(names)))
-    group = np.empty(len(names), np.int64)
-    group[order] = np.arange(len(names)) % groups
+    order = np.asarray(jax.random.permutation(key, count))
+    group = np.empty(count, np.int64)
+    group[order] = np.arange(count) % groups
     return group[codes]
 
 
@@ -76,7 +77,10 @@ def jackknife_interval(
             f"{', '.join(map(str, np.shape(value)))}], got {list(shape)}."
         )
     checks.require_rows("jackknife_interval", shape[0], 2, "one a group")
-    value, left_out = (jnp.asarray(z).astype(wide_dtype()) for z in (value, left_out))
+    value, left_out = (
+        jnp.asarray(checks.numbers("jackknife_interval", name, z), wide_dtype())
+        for name, z in (("value", value), ("left_out", left_out))
+    )
     spread = jnp.sum((left_out - jnp.mean(left_out, axis=0)) ** 2, axis=0)
     error = jnp.sqrt((shape[0] - 1) / shape[0] * spread)
     half = t_quantile(level, shape[0] - 1) * error

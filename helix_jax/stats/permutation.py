@@ -15,6 +15,7 @@ import numpy as np
 
 from helix_jax import checks
 from helix_jax.linalg import product, wide, wide_dtype
+from helix_jax.stats.documents import document_codes
 from helix_jax.types import Array
 
 
@@ -94,7 +95,10 @@ def permutation_p(score: Array, null: Array, *, smaller: bool = False) -> Array:
             "permutation_p: null needs a leading axis of shuffles before the score's "
             f"{list(np.shape(score))}, got {list(np.shape(null))}."
         )
-    score, null = jnp.asarray(score, wide_dtype()), jnp.asarray(null, wide_dtype())
+    score, null = (
+        jnp.asarray(checks.numbers("permutation_p", name, z), wide_dtype())
+        for name, z in (("score", score), ("null", null))
+    )
     less = (null > score) if smaller else (null < score)
     p = (1 + jnp.sum(~less, axis=0)) / (1 + null.shape[0])
     return jnp.where(jnp.isnan(score), jnp.nan, p)
@@ -127,6 +131,7 @@ def sign_flip_p(
 
     Reference: Fisher 1935, "The design of experiments", section 21.
     """
+    differences = checks.numbers("sign_flip_p", "differences", differences)
     differences = np.asarray(differences, np.float64)
     checks.require_finite("sign_flip_p", "differences", differences)
     if differences.ndim != 1 or np.shape(documents) != differences.shape:
@@ -134,7 +139,7 @@ def sign_flip_p(
             "sign_flip_p: needs a difference and a document for each row, got "
             f"{list(differences.shape)} and {list(np.shape(documents))}."
         )
-    _, codes = np.unique(np.asarray(documents), return_inverse=True)
+    codes, _ = document_codes("sign_flip_p", documents, len(differences))
     sums = jnp.asarray(np.bincount(codes, differences), wide_dtype())
     key = jax.random.key(0) if key is None else key
     null = jnp.abs(_flipped(sums, key, permutations=permutations))

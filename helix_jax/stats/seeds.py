@@ -35,8 +35,9 @@ def seed_interval(values: Array, *, level: float = 0.95) -> Interval:
     """
     seeds = np.shape(values)[0] if np.ndim(values) else 1
     checks.require_rows("seed_interval", seeds, 2, "one seed says nothing of the rest")
+    values = checks.numbers("seed_interval", "values", values)
     checks.require_finite("seed_interval", "values", values)
-    values = jnp.asarray(values).astype(wide_dtype())
+    values = jnp.asarray(values, wide_dtype())
     mean = jnp.mean(values, axis=0)
     error = jnp.std(values, axis=0, ddof=1) / np.sqrt(seeds)
     half = t_quantile(level, seeds - 1) * error

@@ -150,7 +150,7 @@ def test_importing_leaves_the_default_precision_alone():
         (np.ones((5, 2)), np.ones((4, 2)), ValueError, "same rows, got 5 and 4"),
         (np.ones(5), np.ones((5, 2)), ValueError, r"x needs shape \[rows, width\]"),
         (np.ones((5, 2), int), np.ones((5, 2)), TypeError, "x needs a floating-point"),
-        ([[1.0]], np.ones((1, 2)), TypeError, "floating-point array, got list"),
+        ([[1.0]], np.ones((1, 2)), TypeError, "numpy or JAX array, got a list"),
     ],
 )
 def test_bad_input_is_refused(x, y, error, message):

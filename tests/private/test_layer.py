@@ -10,7 +10,7 @@ from scipy import stats
 
 from helix_jax.errors import KeyRoleError, ProtocolError
 from helix_jax.private import PROFILES, Layer, Provider, packing, wire
-from helix_jax.private.layer import choose_scales
+from helix_jax.private.layer import NORM_MARGIN, choose_scales, norm_margin
 from helix_jax.private.policies import Policy
 
 CASES = [
@@ -322,3 +322,63 @@ def test_several_queries_in_one_message(client, count):
         provider.answer(client.encrypt(layer, x[[0, 0, 0]]))
     with pytest.raises(ValueError, match="holds 1 to 1024 queries, got 0"):
         client.encrypt(layer, x[:0])
+
+
+NARROW = [np.float16, jnp.bfloat16]
+
+
+@pytest.mark.parametrize("made", [np.float32, np.float64, *NARROW])
+@pytest.mark.parametrize("norm", [1.0, 0.1, 3.7])
+def test_vectors_scaled_to_the_norm_are_taken(parties, made, norm):
+    """As their own dtype rounds them, computed in it, and widened since."""
+    client, _, layer, _, _ = parties(64, 3, "open", input_norm=norm)
+    x = np.random.default_rng(0).standard_normal((200, 64)).astype(made)
+    lengths = np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
+    rounded = (norm * x.astype(np.float64) / lengths).astype(made)
+    inside = x * (made(norm) / np.sqrt(np.sum(x * x, axis=1, keepdims=True)))
+    above = [
+        np.sum(np.linalg.norm(one.astype(np.float64), axis=1) > norm)
+        for one in (rounded, inside)
+    ]
+    assert max(above) > (
+        20 if made is not np.float64 else 0
+    )  # what a bare comparison refuses
+    for one in (rounded, inside, jnp.asarray(rounded)):
+        assert client.encrypt(layer, one)
+    if made is not jnp.bfloat16:
+        assert client.encrypt(layer, rounded.astype(np.float32))
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_the_error_holds_within_the_margin(parties, ask, name):
+    """Queries as long as any that are encrypted, along the heaviest class."""
+    client, provider, layer, kernel, bias = parties(12, 5, name, input_norm=1.0)
+    heaviest = np.argmax(np.linalg.norm(kernel, axis=0))
+    for made in NARROW:
+        x = kernel[:, heaviest] / np.linalg.norm(kernel[:, heaviest])
+        x = (x * (1 + 0.9 * norm_margin(made))).astype(made)
+        assert np.linalg.norm(x.astype(np.float64)) > 1
+        expected = x.astype(np.float64) @ kernel + bias
+        assert np.abs(ask(client, provider, layer, x) - expected).max() <= layer.error
+
+
+def test_clearly_longer_queries_are_refused(parties):
+    client, _, layer, *_ = parties(64, 3, "open", input_norm=1.0)
+    x = np.full(64, 1 / 8)
+    assert client.encrypt(layer, x * (1 + 2.0**-11))
+    for made, factor in ((np.float64, 1.001), (np.float32, 1.001), (np.float16, 1.01)):
+        with pytest.raises(ValueError, match=r"\|x\| is 1\.0\d+, the layer takes at m"):
+            client.encrypt(layer, (x * factor).astype(made))
+
+
+def test_the_margin_counts_in_everything_that_is_stated(parties):
+    """The results of the longest queries stay below q / 2, the flood is as it was."""
+    _, provider, layer, kernel, bias = parties(12, 5, "guarded", input_norm=1.0)
+    longest = 1 + NORM_MARGIN
+    assert norm_margin(jnp.bfloat16) == NORM_MARGIN
+    reach = longest * np.linalg.norm(kernel, axis=0).max() + np.abs(bias).max()
+    room = layer.profile.modulus / 2
+    assert (reach + layer.error) * 2.0**layer.result_bits < room
+    scales = provider._scales
+    rounding = np.sqrt(12) * longest * 2.0 ** (-scales.kernel_bits - 1)
+    assert layer.error > rounding

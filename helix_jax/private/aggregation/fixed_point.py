@@ -16,7 +16,9 @@ where the first bracket, in which raw second moments usually cancel, is exact. S
 pass is enough, and the result is as accurate as a float64 can tell.
 
 Budget: with |m| <= X, |C| <= X^2, n <= R for each of P silos and powers of two,
-|Q| <= 2 P R X^2 2^(2a) <= 2^126 but for roundings, which is where a comes from.
+|Q| <= 2 P R X^2 2^(2a) <= 2^126 but for roundings, which is where a comes from. Moments
+of states within the bounds may exceed them by rounding: 2^-16 of a bound is let pass,
+and |Q| stays below 2^127.
 
 Reference: ours.
 """
@@ -42,6 +44,8 @@ from helix_jax.private.aggregation.words import (
 )
 
 _LEAST_FRACTION_BITS = 16
+_ROUNDING_BITS = 16  # a bound may be exceeded by 2^-16 of it
+_FLOAT32_COUNT = 2**24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +120,11 @@ def encode(moments: Moments, layout: MomentsFormat) -> np.ndarray:
             f"encode: the count needs to be an integer of at most 2^{layout.row_bits}, "
             f"got {count:g}. Leave weights out, or agree on more row_bits."
         )
+    if np.asarray(moments.count).dtype == np.float32 and count >= _FLOAT32_COUNT:
+        raise ValueError(
+            f"encode: a count of {count:g} in float32 may have lost rows; accumulate "
+            "where the backend has float64."
+        )
     _require_bounded("mean", (mean_x, mean_y), layout.value_bits)
     _require_bounded("covariance", (cov_xx, cov_xy, cov_yy), 2 * layout.value_bits)
     rows, bits = int(count), layout.fraction_bits
@@ -163,7 +172,8 @@ def decode(words: np.ndarray, layout: MomentsFormat) -> Moments:
         )
     sums = to_integers(words[:, 1 : 1 + width])  # [D] Python integers of up to 127 bits
     wholes, rests = sums // (rows << bits), sums % (rows << bits)
-    if max(abs(wholes)) > 2 ** (bits + layout.value_bits):
+    most = 2 ** (bits + layout.value_bits)
+    if max(abs(wholes)) > most + (most >> _ROUNDING_BITS):
         raise ProtocolError(
             f"decode: a mean of the total exceeds 2^{layout.value_bits}, the public "
             "bound. A silo sent what are no moments."
@@ -202,9 +212,9 @@ def _triangle(layout: MomentsFormat):
 
 def _require_bounded(name: str, values: tuple[np.ndarray, ...], bits: int) -> None:
     largest = float(np.max([np.max(np.abs(value)) for value in values]))  # or NaN
-    if not largest <= 2.0**bits:
+    if not largest <= 2.0**bits * (1 + 2.0**-_ROUNDING_BITS):
         raise ValueError(
-            f"encode: a {name} of this silo is {largest:g}, beyond the public bound "
+            f"encode: a {name} of this silo is {largest:.8g}, beyond the public bound "
             f"2^{bits}. Agree on more value_bits, or translate all silos' states by "
             "one public vector."
         )

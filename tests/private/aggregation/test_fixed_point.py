@@ -181,6 +181,37 @@ def test_values_beyond_the_bounds_are_refused():
         MomentsFormat(0, 4, silos=3)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_states_at_the_bounds_are_taken(dtype):
+    """Means and covariances of numbers up to 1 exceed it by rounding, sums too."""
+    layout = MomentsFormat(3, 2, silos=3, row_bits=12, value_bits=0)
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (999, 5)).astype(dtype)
+    signs[:, 0] = 1
+    covariance = (signs.T @ signs / len(signs)).astype(dtype) * dtype(1 + 1e-7)
+    above = np.nextafter(signs.mean(axis=0), dtype(2))
+    moments = Moments(np.float64(999), above[:3], above[3:], covariance[:3, :3],
+                      covariance[:3, 3:], covariance[3:, 3:])  # fmt: skip
+    assert max(above.max(), covariance.max()) > 1
+    words = encode(moments, layout)
+    total = words.copy()
+    for _ in range(2):
+        w.add(total, words)
+    found = decode(total, layout)
+    assert found.count == 3 * 999
+    np.testing.assert_allclose(found.mean_x, above[:3], rtol=1e-7)
+    np.testing.assert_allclose(found.cov_yy, covariance[3:, 3:], rtol=1e-6)
+    with pytest.raises(ValueError, match=r"mean of this silo is 1\.0001, .* 2\^0"):
+        encode(moments._replace(mean_x=np.full(3, 1.0001)), layout)
+
+
+def test_a_count_that_float32_has_rounded_is_refused():
+    layout = MomentsFormat(1, 1, silos=3, row_bits=30)
+    one = np.ones((1, 1))
+    rows = np.float32(2**24)
+    with pytest.raises(ValueError, match="float32 may have lost rows"):
+        encode(Moments(rows, one[0], one[0], one, one, one), layout)
+
+
 def test_a_total_that_cannot_be_is_refused():
     layout = MomentsFormat(2, 1, silos=3, row_bits=6, value_bits=3)
     good = np.zeros((2, layout.length), np.uint64)
@@ -192,7 +223,8 @@ def test_a_total_that_cannot_be_is_refused():
         with pytest.raises(ProtocolError, match=f"has {rows} rows, needs 1 to 192"):
             decode(bad, layout)
     bad = good.copy()
-    bad[:, 1:2] = to_words([-10 * 2 ** (2 * layout.fraction_bits + 3) - 1])
+    bound = 10 * 2 ** (2 * layout.fraction_bits + 3)
+    bad[:, 1:2] = to_words([-bound - (bound >> 15)])
     with pytest.raises(ProtocolError, match=r"mean of the total exceeds 2\^3"):
         decode(bad, layout)
     for value in (-1, 400):

@@ -1,0 +1,49 @@
+"""The documents of rows, numbered: what differs as it was given stays different."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from helix_jax.types import Array
+
+
+def document_codes(
+    who: str, documents: Sequence[Any] | Array, rows: int, *, of: str = "rows"
+) -> tuple[np.ndarray, int]:
+    """Numbers of documents, in their order where they have one.
+
+    Args:
+      who: the caller, for errors.
+      documents: [N] strings or whole numbers, such as `document_of(id)`.
+      rows: N.
+      of: what the rows are called in errors.
+
+    Returns:
+      [N] int64 in [0, G), and G.
+
+    Raises:
+      ValueError: another number of documents than rows, or NaN for one.
+    """
+    # A list is not made an array first: numpy would take 1 and "1" for the same, and
+    # drop zero bytes at the end of a name.
+    array = isinstance(documents, np.ndarray) or not isinstance(documents, Sequence)
+    values = np.asarray(documents) if array else documents
+    shape = list(np.shape(values)) if array else [len(values)]
+    if shape != [rows]:
+        raise ValueError(
+            f"{who}: needs the document of each of {rows} {of}, got {shape}."
+        )
+    if array and values.dtype != object:
+        names, codes = np.unique(values, return_inverse=True)
+        if values.dtype.kind == "f" and np.isnan(names).any():
+            raise ValueError(f"{who}: a document is NaN, which names none.")
+        return codes.astype(np.int64), len(names)
+    names = set(values)
+    try:
+        names = sorted(names)
+    except TypeError:  # of several types
+        names = sorted(names, key=lambda name: (type(name).__name__, str(name)))
+    places = {name: place for place, name in enumerate(names)}
+    codes = np.fromiter((places[name] for name in values), np.int64, rows)
+    return codes, len(names)
