@@ -24,7 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from helix_jax.errors import RunError
-from helix_jax.models import family_of, save_model
+from helix_jax.models import family_of, load_tokenizer, save_model
 from helix_jax.models.spec import ModelSpec
 from helix_jax.reports import markdown_table
 from helix_jax.runs import (
@@ -180,10 +180,8 @@ def _documents(config: PretrainConfig, corpus: Any, split: str) -> Iterator[str]
 
 
 def _tokenizer(config: PretrainConfig, corpus: Any, folder: Path) -> Any:
-    from transformers import AutoTokenizer
-
     if config.tokenizer:
-        return AutoTokenizer.from_pretrained(config.tokenizer)
+        return load_tokenizer(config.tokenizer)
     if not (folder / "tokenizer" / "tokenizer.json").exists():
         tokenizer = train_tokenizer(
             _documents(config, corpus, "fit"),
@@ -191,7 +189,7 @@ def _tokenizer(config: PretrainConfig, corpus: Any, folder: Path) -> Any:
             context=config.context,
         )
         tokenizer.save_pretrained(folder / "tokenizer")
-    return AutoTokenizer.from_pretrained(folder / "tokenizer")
+    return load_tokenizer(str(folder / "tokenizer"))
 
 
 def _windows(config: PretrainConfig, corpus: Any, tokenizer: Any) -> np.ndarray:
@@ -217,7 +215,9 @@ def _held_out(config, corpus, tokenizer) -> tuple[np.ndarray, int]:
         if total > config.held_out_tokens:
             break
     windows = pack_documents(documents, context=config.context)
-    text = tokenizer.batch_decode(windows[:, 1:], skip_special_tokens=True)
+    text = tokenizer.batch_decode(
+        windows[:, 1:], skip_special_tokens=True, clean_up_tokenization_spaces=False
+    )
     return windows, sum(map(len, text))
 
 

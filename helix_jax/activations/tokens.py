@@ -51,15 +51,23 @@ def private_tokenizer(tokenizer: Any, *, max_tokens: int) -> Tokenizer:
             f"{max_tokens}."
         )
     own = Tokenizer.from_str(backend.to_str())
+    own.encode_special_tokens = backend.encode_special_tokens  # not in the JSON
     own.no_padding()
     own.enable_truncation(max_tokens)
     return own
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:
-    """16 hex digits of the tokenizer's JSON, without its padding and truncation."""
-    record = json.loads(tokenizer.backend_tokenizer.to_str())
+    """16 hex digits of all that changes ids: the JSON without padding and truncation.
+
+    Whether spellings of special tokens are plain text is not in the JSON; it counts
+    where it is so.
+    """
+    backend = tokenizer.backend_tokenizer
+    record = json.loads(backend.to_str())
     record["padding"] = record["truncation"] = None
+    if backend.encode_special_tokens:
+        record["encode_special_tokens"] = True
     text = json.dumps(record, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -6,7 +6,8 @@ split a piece in two, best score first. Spaces become U+2581, with one put befor
 text if the file says so; a text begins with <s> if the file has one.
 
 One difference to the library: a control symbol that is spelled out in a text is taken
-for the symbol, as transformers does, and text behind a symbol gets a space before it.
+for the symbol, as transformers does, and text behind a symbol gets a space before it,
+unless `behind_symbols` is False.
 
 Reference: google/sentencepiece, sentencepiece_model.proto; Sennrich et al. 2016, arXiv
 1508.07909 (BPE); Kudo 2018, arXiv 1804.10959 (unigram).
@@ -24,10 +25,12 @@ from tokenizers import (
     decoders,
     models,
     normalizers,
+    pre_tokenizers,
     processors,
 )
 
 from helix_jax.errors import CheckpointError
+from helix_jax.paths import os_errors
 
 SPACE = "\u2581"
 _NORMAL, _UNKNOWN, _CONTROL, _USER = 1, 2, 3, 4
@@ -45,18 +48,29 @@ class SentencePiece(NamedTuple):
     pad_token: str | None
 
 
-def read_sentencepiece(path: Path, *, begin: bool = True) -> SentencePiece:
+def read_sentencepiece(
+    path: Path,
+    *,
+    begin: bool = True,
+    prefix: bool | None = None,
+    behind_symbols: bool = True,
+) -> SentencePiece:
     """Read a sentencepiece model of type BPE or unigram.
 
     Args:
       path: the file.
       begin: whether texts begin with <s>, where there is one.
+      prefix: whether a space is put before a text; None: as the file says.
+      behind_symbols: whether also before text behind a symbol; if not, a text that
+        begins with a space gets none either (transformers with legacy=False).
 
     Raises:
       CheckpointError: no such model, or one with settings that are not known here.
     """
+    with os_errors(path, "be read", CheckpointError):
+        data = path.read_bytes()
     try:
-        fields = list(_fields(path.read_bytes()))
+        fields = list(_fields(data))
         pieces = [_piece(value) for number, value in fields if number == 1]
         trainer = dict(_fields(b"".join(v for number, v in fields if number == 2)))
         cleaner = dict(_fields(b"".join(v for number, v in fields if number == 3)))
@@ -87,8 +101,12 @@ def read_sentencepiece(path: Path, *, begin: bool = True) -> SentencePiece:
         scored = [(name, score) for name, (_, score, _) in zip(names, pieces)]
         model = models.Unigram(scored, vocabulary[unknown[0]], fallback)
     core = Tokenizer(model)
-    dummy = bool(cleaner.get(3, 1))
-    core.normalizer = _normalizer(cleaner, dummy)
+    dummy = bool(cleaner.get(3, 1)) if prefix is None else prefix
+    core.normalizer = _normalizer(cleaner, dummy and behind_symbols)
+    if dummy and not behind_symbols:
+        core.pre_tokenizer = pre_tokenizers.Metaspace(
+            SPACE, prepend_scheme="first", split=False
+        )
     strip = [decoders.Strip(" ", 1, 0)] if dummy else []
     core.decoder = decoders.Sequence(
         [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), *strip]

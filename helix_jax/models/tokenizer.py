@@ -1,71 +1,184 @@
-"""Tokenizers of models, and whether the two belong together."""
+"""Tokenizers of models, and whether the two belong together.
 
-import json
+What is used is what the files say, not what a class would make of them:
+
+    tokenizer.json                as it is
+    *.model                       the sentencepiece model, for classes that add nothing
+    vocab.json and merges.txt,    by the declared class of transformers, which alone
+      vocab.txt                   says how text is split
+
+and with each the files beside it (`tokenizer_files`, `tokenizer_settings`). No code of
+a model is ever run (trust_remote_code is False), and nothing is asked.
+"""
+
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from tokenizers import AddedToken, Tokenizer
 
 from helix_jax.errors import CheckpointError
 from helix_jax.models.hub import model_folder
 from helix_jax.models.sentencepiece import read_sentencepiece
+from helix_jax.models.tokenizer_files import (
+    TokenizerFiles,
+    declared_class,
+    read_tokenizer_files,
+)
+from helix_jax.models.tokenizer_settings import apply_settings
+from helix_jax.models.vocabulary_files import VOCABULARIES, first_line, read_vocabulary
+from helix_jax.textfile import parse_json, read_text
+
+# Classes whose ids are those of their sentencepiece file, and whose texts begin with
+# its <s>; the others shift ids or put tokens of their own around texts.
+_PLAIN_PIECES = (
+    "LlamaTokenizer", "GemmaTokenizer", "MistralCommonBackend", "TokenizersBackend",
+    "PreTrainedTokenizer",
+)  # fmt: skip
 
 
 def load_tokenizer(name_or_path: str, *, revision: str | None = None) -> Any:
     """The fast tokenizer of a model folder or hub id.
 
     Args:
-      name_or_path: a folder with tokenizer files, a sentencepiece file (such as
-        tokenizer.model), or a hub id.
+      name_or_path: a folder with tokenizer files, one of these files (tokenizer.json or
+        a sentencepiece model such as tokenizer.model), or a hub id.
       revision: branch, tag or commit of a hub id.
 
     Returns:
-      transformers.PreTrainedTokenizerFast; a padding token is set where it has none.
+      transformers.PreTrainedTokenizerFast, which neither pads nor truncates by itself.
+      Where no file names a padding token it is the end of text, else the unknown token,
+      if there is one: models here mask by length, so no result depends on it.
 
     Raises:
-      CheckpointError: no tokenizer files, or none that gives character offsets.
+      CheckpointError: no tokenizer files, malformed ones, files that contradict each
+        other, or none that gives character offsets.
     """
-    from transformers import AutoTokenizer
-
     path = Path(name_or_path).expanduser()
     if path.is_file():
-        return _from_sentencepiece(path)
+        return _wrap(_read(path, read_tokenizer_files(path.parent)), path)
     folder = model_folder(name_or_path, revision=revision, weights=False)
-    pieces = sorted(folder.glob("*.model"))
-    if len(pieces) == 1 and not any((folder / name).exists() for name in _COMPLETE):
-        return _from_sentencepiece(pieces[0])
+    return _wrap(_read(folder, read_tokenizer_files(folder)), folder)
+
+
+class _Found(NamedTuple):
+    """A tokenizer, and the files with the special tokens that it names itself."""
+
+    core: Tokenizer
+    files: TokenizerFiles
+
+
+def _wrap(found: _Found, path: Path) -> Any:
+    from transformers import PreTrainedTokenizerFast
+
+    core, files = found
+    padding = core.padding or {}
+    special = {name: token.content for name, token in files.special.items()}
+    if padding and core.token_to_id(padding["pad_token"]) == padding["pad_id"]:
+        special.setdefault("pad_token", padding["pad_token"])
+    apply_settings(core, files)
+    pad = special.get("eos_token") or special.get("unk_token")
+    taken = ("model_max_length", "clean_up_tokenization_spaces", "padding_side",
+             "truncation_side", "model_input_names")  # fmt: skip
+    settings = {
+        name: files.settings[name]
+        for name in taken
+        if files.settings.get(name) is not None
+    }
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{folder} has no readable tokenizer ({type(error).__name__}: {error})."
-        ) from error
-    if not tokenizer.is_fast:
-        raise CheckpointError(
-            f"{folder} has a slow tokenizer without character offsets; save it as "
-            "tokenizer.json (PreTrainedTokenizerFast) first."
+        tokenizer = PreTrainedTokenizerFast(
+            tokenizer_object=core,
+            chat_template=files.chat_template,
+            **{"pad_token": pad, **special, **settings},
         )
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{files.folder}: tokenizer_config.json has a setting that cannot be used "
+            f"({first_line(error)})."
+        ) from error
+    # Not given above: with it transformers would look for that name on the hub.
+    tokenizer.name_or_path = str(path)
     return tokenizer
 
 
-_COMPLETE = ("tokenizer.json", "vocab.json", "vocab.txt")
-
-
-def _from_sentencepiece(path: Path) -> Any:
-    from transformers import PreTrainedTokenizerFast
-
-    config = path.parent / "tokenizer_config.json"
-    settings = json.loads(config.read_text()) if config.is_file() else {}
-    made = read_sentencepiece(path, begin=settings.get("add_bos_token", True))
-    return PreTrainedTokenizerFast(
-        tokenizer_object=made.tokenizer,
-        unk_token=made.unk_token,
-        bos_token=made.bos_token,
-        eos_token=made.eos_token,
-        pad_token=made.pad_token or made.eos_token or made.unk_token,
-        name_or_path=str(path),
-        clean_up_tokenization_spaces=False,
+def _read(path: Path, files: TokenizerFiles) -> _Found:
+    """The tokenizer of a folder or file, by the first kind of file that is there."""
+    if path.is_file():
+        read = _from_json if path.suffix == ".json" else _from_sentencepiece
+        return read(path, files)
+    if (path / "tokenizer.json").exists():
+        return _from_json(path / "tokenizer.json", files)
+    if any((path / name).exists() for name in VOCABULARIES):
+        return _from_vocabulary(path, files)
+    pieces = {one.name: one for one in sorted(path.glob("*.model"))}
+    if "tokenizer.model" in pieces:
+        return _from_sentencepiece(pieces["tokenizer.model"], files)
+    if len(pieces) == 1:
+        return _from_sentencepiece(*pieces.values(), files)
+    found = f"it has {', '.join(pieces)}: name one of these files" if pieces else ""
+    raise CheckpointError(
+        f"{path} has no readable tokenizer: expected tokenizer.json, tokenizer.model, "
+        "vocab.json with merges.txt, or vocab.txt; "
+        + (found or "take the tokenizer files from the model's page, or name a folder")
+        + "."
     )
+
+
+def _from_json(path: Path, files: TokenizerFiles) -> _Found:
+    text = read_text(path, raises=CheckpointError)
+    parse_json(text, str(path), raises=CheckpointError)
+    try:
+        core = Tokenizer.from_str(text)
+    except Exception as error:  # the library raises nothing more special
+        raise CheckpointError(
+            f"{path} is no tokenizer of the tokenizers library ({first_line(error)}); "
+            "take the file from the model's page again."
+        ) from error
+    return _Found(core, files)
+
+
+def _from_vocabulary(folder: Path, files: TokenizerFiles) -> _Found:
+    made = read_vocabulary(folder, declared_class(files))
+    return _Found(made.backend_tokenizer, _with_special(files, made.special_tokens_map))
+
+
+def _from_sentencepiece(path: Path, files: TokenizerFiles) -> _Found:
+    declared = declared_class(files)
+    if declared is not None and declared.removesuffix("Fast") not in _PLAIN_PIECES:
+        raise CheckpointError(
+            f"{files.folder} has a sentencepiece model and declares the class "
+            f"{declared}, whose ids are not known to be those of the file alone; "
+            "convert it to a tokenizer.json with transformers: "
+            "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)."
+        )
+    settings = files.settings
+    begin = settings.get("add_bos_token") is not False
+    asked = {
+        "prefix": settings.get("add_prefix_space"),
+        "behind_symbols": settings.get("legacy") is not False,
+    }
+    made = read_sentencepiece(path, begin=begin, **asked)
+    own = {
+        name: getattr(made, name) for name in ("unk_token", "bos_token", "eos_token")
+    }
+    bos = files.special.get("bos_token")
+    if begin and bos is not None and bos.content != made.bos_token:
+        made = read_sentencepiece(path, begin=False, **asked)
+        files = files._replace(settings=settings | {"add_bos_token": True})
+    own["pad_token"] = made.pad_token
+    return _Found(made.tokenizer, _with_special(files, own))
+
+
+def _with_special(files: TokenizerFiles, own: dict[str, Any]) -> TokenizerFiles:
+    """The files, with the special tokens that the vocabulary names where they do not.
+
+    What they name as null stays without a token.
+    """
+    named = {
+        name: AddedToken(str(token), special=True, normalized=False)
+        for name, token in own.items()
+        if token is not None and files.settings.get(name, token) is not None
+    }
+    return files._replace(special=named | files.special)
 
 
 def check_vocabulary(tokenizer: Any, vocab_size: int, *, model: str) -> None:

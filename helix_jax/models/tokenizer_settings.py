@@ -1,0 +1,219 @@
+"""A tokenizer made what the files beside its vocabulary say, or refused by name.
+
+The vocabulary's own file is the law: of the others, only what is asked for explicitly
+is done, and what contradicts it is refused.
+
+    add_bos_token, add_eos_token       true: texts begin (end) so; false: they do not
+    special and added tokens           are found in texts, with the ids declared
+    do_lower_case, strip_accents,      must be what the vocabulary's file does
+      tokenize_chinese_chars, add_prefix_space
+    padding and truncation             are left to those who encode
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from tokenizers import AddedToken, Tokenizer
+
+from helix_jax.errors import CheckpointError
+from helix_jax.models.tokenizer_files import CONFIG, Declared, TokenizerFiles
+
+# Settings beside a text, and what a normalizer that honours them makes of it.
+_NORMALISED = {
+    "do_lower_case": ("A", "a"),
+    "strip_accents": ("\u00e9", "e"),
+    "tokenize_chinese_chars": ("\u6f22", " \u6f22 "),
+}
+
+
+def apply_settings(core: Tokenizer, files: TokenizerFiles) -> None:
+    """Change a tokenizer as the files say.
+
+    Args:
+      core: from the vocabulary's own file; changed in place.
+      files: from `read_tokenizer_files`.
+
+    Raises:
+      CheckpointError: the files contradict each other, or ids would be drawn by chance.
+    """
+    core.no_padding()
+    core.no_truncation()
+    if getattr(core.model, "dropout", None):
+        raise CheckpointError(
+            f"{files.folder}: the tokenizer draws its merges by chance (dropout "
+            f"{core.model.dropout:g}); set dropout to null in its model."
+        )
+    _check_normalizer(core, files)
+    _check_prefix_space(core, files)
+    for token in sorted(files.added, key=lambda token: token.index):
+        _add_declared(core, token, files)
+    known = {token.content for token in core.get_added_tokens_decoder().values()}
+    for token in (*files.special.values(), *files.extra):
+        if token.content not in known:
+            core.add_tokens([token])
+    _frame_texts(core, files)
+
+
+def _check_normalizer(core: Tokenizer, files: TokenizerFiles) -> None:
+    for name, (text, changed) in _NORMALISED.items():
+        asked = files.settings.get(name)
+        if asked is None or (core.normalizer is None and not asked):
+            continue
+        normalizer = core.normalizer
+        done = normalizer is not None and changed in normalizer.normalize_str(text)
+        if done != asked:
+            raise _contradiction(files, name, asked)
+
+
+def _check_prefix_space(core: Tokenizer, files: TokenizerFiles) -> None:
+    asked = files.settings.get("add_prefix_space")
+    steps = [*_steps(core.normalizer), *_steps(core.pre_tokenizer)]
+    spaced = [step for step in steps if step["type"] in ("Prepend", "Metaspace")]
+    levels = [step for step in steps if step["type"] == "ByteLevel"]
+    done = any(step.get("prepend_scheme") != "never" for step in spaced) or any(
+        step["add_prefix_space"] for step in levels
+    )
+    if asked is not None and (spaced or levels) and done != asked:
+        raise _contradiction(files, "add_prefix_space", asked)
+
+
+def _contradiction(files: TokenizerFiles, name: str, asked: bool) -> CheckpointError:
+    asked, done = (str(one).lower() for one in (asked, not asked))
+    return CheckpointError(
+        f"{files.folder}: {CONFIG} says {name} is {asked}, the tokenizer's own file "
+        f"(tokenizer.json) does as if it were {done}. The ids differ; find out which "
+        "the model was trained with, and change the other."
+    )
+
+
+def _add_declared(core: Tokenizer, token: Declared, files: TokenizerFiles) -> None:
+    """Add a token that a file declares with its id, or see that it is there so."""
+    where = f"{files.folder / token.file}: the token {token.content!r}"
+    own, holder = core.token_to_id(token.content), core.id_to_token(token.index)
+    if own not in (None, token.index) or holder not in (None, token.content):
+        found = f"has id {own}" if own is not None else f"is {holder!r} at that id"
+        raise CheckpointError(
+            f"{where} has id {token.index}, and the vocabulary {found}; they do not "
+            "belong together. Take both files from one version of the model."
+        )
+    there = core.get_added_tokens_decoder().get(token.index)
+    if there is not None:
+        for name, value in token.flags.items():
+            # With no normalizer the text is the same before and behind it.
+            free = name == "special" or (name == "normalized" and not core.normalizer)
+            if not free and getattr(there, name) != value:
+                raise CheckpointError(
+                    f"{where} has {name} {str(value).lower()}, and the tokenizer's own "
+                    f"file {str(not value).lower()}. The ids differ; change one."
+                )
+    names = {one.content for one in (*files.special.values(), *files.extra)}
+    special = token.flags.get("special", token.content in names)
+    if there is not None and (there.special == special or "special" not in token.flags):
+        return
+    before = there.__getstate__() if there is not None else {"normalized": not special}
+    record = before | {"content": token.content} | token.flags | {"special": special}
+    core.add_tokens([AddedToken(**record)])
+    if core.token_to_id(token.content) != token.index:
+        raise CheckpointError(
+            f"{where} has id {token.index}, but the next free id is "
+            f"{core.token_to_id(token.content)}: added tokens in between are missing."
+        )
+
+
+def _frame_texts(core: Tokenizer, files: TokenizerFiles) -> None:
+    """Let texts begin with BOS and end with EOS where the settings say whether."""
+    steps = list(_steps(core.post_processor))
+    adding = [step for step in steps if step["type"] != "ByteLevel"]
+    for role, behind in (("bos", False), ("eos", True)):
+        asked = files.settings.get(f"add_{role}_token")
+        if asked is None:
+            continue
+        token = files.special.get(f"{role}_token")
+        if token is None and asked:
+            raise CheckpointError(
+                f"{files.folder / CONFIG}: add_{role}_token is true, but no "
+                f"{role}_token is named; name it, or set add_{role}_token to false."
+            )
+        around = [name for step in adding for name in _around(step, behind)]
+        if token is None or asked == (token.content in around):
+            continue
+        templates = [step for step in adding if step["type"] == "TemplateProcessing"]
+        if len(templates) != len(adding) or len(adding) > 1 or (asked and around):
+            raise CheckpointError(
+                f"{files.folder / CONFIG}: add_{role}_token is {str(asked).lower()}, "
+                f"and the tokenizer's own file puts {', '.join(around) or 'nothing'} "
+                f"{'behind' if behind else 'before'} texts. Make them agree."
+            )
+        if not adding:
+            adding = [_blank_template()]
+            steps = [*steps, *adding]
+        _set_frame(adding[0], token.content, core, asked=asked, behind=behind)
+        core.post_processor = _post_processor({"type": "Sequence", "processors": steps})
+
+
+def _around(step: dict[str, Any], behind: bool) -> list[str]:
+    """Names of the tokens that a step puts before a text, or behind it."""
+    if step["type"] in ("BertProcessing", "RobertaProcessing"):
+        return [step["sep" if behind else "cls"][0]]
+    single = step["single"]
+    place = next(i for i, part in enumerate(single) if "Sequence" in part)
+    parts = single[place + 1 :] if behind else single[:place]
+    return [part["SpecialToken"]["id"] for part in parts if "SpecialToken" in part]
+
+
+def _blank_template() -> dict[str, Any]:
+    text = {"Sequence": {"id": "A", "type_id": 0}}
+    return {
+        "type": "TemplateProcessing", "single": [text], "pair": [], "special_tokens": {}
+    }  # fmt: skip
+
+
+def _set_frame(
+    step: dict[str, Any], name: str, core: Tokenizer, *, asked: bool, behind: bool
+) -> None:
+    """Put a token before (behind) the text of a template, or take it away."""
+    single = step["single"]
+    place = next(i for i, part in enumerate(single) if "Sequence" in part)
+    front, text, back = single[:place], single[place : place + 1], single[place + 1 :]
+    if asked:
+        part = [{"SpecialToken": {"id": name, "type_id": 0}}]
+        front, back = (front, back + part) if behind else (part + front, back)
+        index = core.token_to_id(name)
+        step["special_tokens"][name] = {"id": name, "ids": [index], "tokens": [name]}
+    else:
+        kept = [
+            part
+            for part in (back if behind else front)
+            if part.get("SpecialToken", {}).get("id") != name
+        ]
+        front, back = (front, kept) if behind else (kept, back)
+    step["single"] = [*front, *text, *back]
+    second = json.loads(json.dumps(step["single"]))
+    for part in second:
+        (value,) = part.values()
+        value["type_id"] = 1
+        value["id"] = "B" if "Sequence" in part else value["id"]
+    step["pair"] = [*step["single"], *second]
+
+
+def _post_processor(record: dict[str, Any]) -> Any:
+    blank = {"type": "BPE", "vocab": {}, "merges": []}
+    whole = {"version": "1.0", "model": blank, "post_processor": record}
+    return Tokenizer.from_str(json.dumps(whole)).post_processor
+
+
+def _record(part: Any) -> dict[str, Any]:
+    """A normalizer, pre-tokenizer or post-processor as JSON has it."""
+    return {"type": None} if part is None else json.loads(part.__getstate__())
+
+
+def _steps(part: Any) -> Iterator[dict[str, Any]]:
+    """Its steps, sequences unfolded."""
+    waiting = [_record(part)]
+    while waiting:
+        step = waiting.pop(0)
+        for name in ("normalizers", "pretokenizers", "processors"):
+            waiting[:0] = step.get(name, ())
+        if step["type"] not in (None, "Sequence"):
+            yield step
