@@ -24,24 +24,30 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from benchmarks.timing import alternate, medians, write_results
 from benchmarks.torch_peer import RANDOM, make_random_model, torch_peer
 from helix_jax.activations import extract
 from helix_jax.models import load_model, load_tokenizer
+from helix_jax.runs.flags import integers_flag
+from helix_jax.runs.program import start_main
 from helix_jax.text.corpora import load_corpus
 from helix_jax.types import Text
 
 PRESET = flags.DEFINE_enum("preset", "cpu", ["cpu", "gpu"], "models and dtype")
 MODELS = flags.DEFINE_list("models", None, "folders, or random:100m, random:1b")
 DATA = flags.DEFINE_list("data", ["docstrings"], "corpora by name, file or folder")
-TEXTS = flags.DEFINE_integer("texts", 2000, "texts of each corpus")
-SLOW_TEXTS = flags.DEFINE_integer("slow_texts", 200, "the same, for models over 50 M")
-MAX_TOKENS = flags.DEFINE_integer("max_tokens", 256, "longer texts are cut")
+TEXTS = flags.DEFINE_integer("texts", 2000, "texts of each corpus", lower_bound=1)
+SLOW_TEXTS = flags.DEFINE_integer(
+    "slow_texts", 200, "the same, for models over 50 M", lower_bound=1
+)
+MAX_TOKENS = flags.DEFINE_integer(
+    "max_tokens", 256, "longer texts are cut", lower_bound=1
+)
 BUDGET = flags.DEFINE_string("token_budget", "auto", "a number, auto or measure")
-BATCHES = flags.DEFINE_list("batches", ["8", "16", "32", "64", "128"], "of the peer")
-REPEATS = flags.DEFINE_integer("repeats", 5, "counted repetitions")
+BATCHES = integers_flag("batches", [8, 16, 32, 64, 128], "of the peer")
+REPEATS = flags.DEFINE_integer("repeats", 5, "counted repetitions", lower_bound=1)
 TINY = flags.DEFINE_bool("tiny", False, "40 texts, one repetition")
 
 # Largest difference between the two sides' vectors, relative to their largest entry.
@@ -140,7 +146,11 @@ def main(_: list[str]) -> None:
     """Measure every model on every corpus and write the table."""
     dtype = "bfloat16" if PRESET.value == "gpu" else "float32"
     budget = int(BUDGET.value) if BUDGET.value.isdigit() else BUDGET.value
-    batches = [int(own) for own in BATCHES.value]
+    if budget not in ("auto", "measure") and not (isinstance(budget, int) and budget):
+        raise ValueError(
+            f"--token_budget must be auto, measure or a number above 0, got {budget!r}."
+        )
+    batches = BATCHES.value
     table, ratios = [], []
     for corpus in DATA.value:
         loaded = load_corpus(corpus, limit=None)
@@ -184,8 +194,8 @@ def main(_: list[str]) -> None:
         f"Mean-pooled last states in {dtype}, at most {MAX_TOKENS.value} tokens, from "
         "strings to vectors (ours: to the store on disk). torch: transformers' "
         "AutoModel, inference_mode, all cores, texts sorted by length, best of the "
-        f"batch sizes {', '.join(BATCHES.value)}. Our first run compiles and is not "
-        f"counted; its time is the last column. Geometric mean ratio {mean:.2f}."
+        f"batch sizes {', '.join(map(str, BATCHES.value))}. Our first run compiles and "
+        f"is not counted; its time is the last column. Geometric mean ratio {mean:.2f}."
     )
     name = "extraction" if PRESET.value == "cpu" else f"extraction_{PRESET.value}"
     title = f"Extraction, {PRESET.value.upper()}"
@@ -194,4 +204,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    start_main(main)

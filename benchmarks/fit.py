@@ -15,7 +15,7 @@ import subprocess
 import sys
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from benchmarks.timing import (
     alternate,
@@ -24,12 +24,13 @@ from benchmarks.timing import (
     write_results,
 )
 from helix_jax.alignment import accumulate, fit_ridge, ridge_maps
+from helix_jax.runs.program import start_main
 
-ROWS = flags.DEFINE_integer("rows", 200_000, "N")
-WIDTH = flags.DEFINE_integer("width", 1024, "D of both sides")
-BLOCK = flags.DEFINE_integer("block", 2048, "rows a step")
-PENALTIES = flags.DEFINE_integer("penalties", 20, "P")
-REPEATS = flags.DEFINE_integer("repeats", 3, "counted repetitions")
+ROWS = flags.DEFINE_integer("rows", 200_000, "N", lower_bound=1)
+WIDTH = flags.DEFINE_integer("width", 1024, "D of both sides", lower_bound=1)
+BLOCK = flags.DEFINE_integer("block", 2048, "rows a step", lower_bound=1)
+PENALTIES = flags.DEFINE_integer("penalties", 20, "P", lower_bound=1)
+REPEATS = flags.DEFINE_integer("repeats", 3, "counted repetitions", lower_bound=1)
 TINY = flags.DEFINE_bool("tiny", False, "2,000 rows of width 64")
 MEMORY = flags.DEFINE_enum(
     "memory", None, ["ours", "peer"], "only do the work once and print the peak, bytes"
@@ -134,4 +135,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    start_main(main)

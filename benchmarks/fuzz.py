@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 from tqdm import tqdm
 
 from benchmarks.timing import write_results
@@ -33,9 +33,10 @@ from helix_jax.private import (
 )
 from helix_jax.private.provider import PublicKey
 from helix_jax.private.sampling import SEED_BYTES
+from helix_jax.runs.program import start_main
 
-MESSAGES = flags.DEFINE_integer("messages", 500_000, "mutated messages")
-SEED = flags.DEFINE_integer("seed", 0, "of the mutations")
+MESSAGES = flags.DEFINE_integer("messages", 500_000, "mutated messages", lower_bound=1)
+SEED = flags.DEFINE_integer("seed", 0, "of the mutations", lower_bound=0)
 TINY = flags.DEFINE_bool("tiny", False, "1,000 messages")
 
 WIDTH, CLASSES, ROWS, TARGETS = 12, 5, 4, 2
@@ -331,4 +332,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    start_main(main)

@@ -25,7 +25,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from benchmarks.timing import alternate, medians, write_results
 from helix_jax import assets
@@ -35,14 +35,16 @@ from helix_jax.alignment import accumulate, fit_ridge, ridge_at
 from helix_jax.generation import generate, generate_ids, native, stitch
 from helix_jax.generation.generate import reader_tables
 from helix_jax.models import Model, load_model, load_tokenizer
+from helix_jax.runs.flags import integers_flag
+from helix_jax.runs.program import start_main
 from helix_jax.text.docstrings import read_docstrings
 
 MODELS = flags.DEFINE_list("models", None, "folders; empty: all that lie here")
-BATCHES = flags.DEFINE_list("batches", ["1", "16"], "rows")
-TOKENS = flags.DEFINE_integer("tokens", 64, "new tokens of each row")
-PROMPT = flags.DEFINE_integer("prompt", 16, "tokens of each prompt")
+BATCHES = integers_flag("batches", [1, 16], "rows")
+TOKENS = flags.DEFINE_integer("tokens", 64, "new tokens of each row", lower_bound=1)
+PROMPT = flags.DEFINE_integer("prompt", 16, "tokens of each prompt", lower_bound=1)
 ONLY = flags.DEFINE_enum("only", "all", ["all", "native", "hybrid"], "which part")
-REPEATS = flags.DEFINE_integer("repeats", 3, "counted repetitions")
+REPEATS = flags.DEFINE_integer("repeats", 3, "counted repetitions", lower_bound=1)
 TINY = flags.DEFINE_bool("tiny", False, "one small model, four tokens")
 
 HYBRIDS = (("pebble-neox", "pebble-llama"), ("pebble-llama", "pebble-qwen3"))
@@ -202,7 +204,7 @@ def main(_: list[str]) -> None:
     tokens, repeats = (4, 1) if tiny else (TOKENS.value, REPEATS.value)
     names = MODELS.value or default_models()
     table, speed = [], bandwidth()
-    for batch in map(int, BATCHES.value):
+    for batch in BATCHES.value:
         models = names[-1:] if tiny else names
         for name in models if ONLY.value != "hybrid" else ():
             found = compare(name, batch, tokens, repeats)
@@ -234,4 +236,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    start_main(main)

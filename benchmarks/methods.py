@@ -10,16 +10,18 @@ Beside it scikit-learn fits one ridge penalty and one PLS of ten components on t
 import functools
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from benchmarks.timing import alternate, medians, write_results
 from helix_jax.alignment import accumulate, fit_all, from_batch
+from helix_jax.runs.flags import integers_flag
+from helix_jax.runs.program import start_main
 
-ROWS = flags.DEFINE_list("rows", ["20000", "50000", "200000"], "N")
-WIDTH = flags.DEFINE_integer("width", 768, "D of both sides")
-BLOCK = flags.DEFINE_integer("block", 4096, "rows a step")
-COUNT = flags.DEFINE_integer("count", 20, "penalties and ranks")
-REPEATS = flags.DEFINE_integer("repeats", 3, "counted repetitions")
+ROWS = integers_flag("rows", [20_000, 50_000, 200_000], "N")
+WIDTH = flags.DEFINE_integer("width", 768, "D of both sides", lower_bound=1)
+BLOCK = flags.DEFINE_integer("block", 4096, "rows a step", lower_bound=1)
+COUNT = flags.DEFINE_integer("count", 20, "penalties and ranks", lower_bound=1)
+REPEATS = flags.DEFINE_integer("repeats", 3, "counted repetitions", lower_bound=1)
 PEER = flags.DEFINE_bool("peer", True, "time scikit-learn at the smallest N too")
 TINY = flags.DEFINE_bool("tiny", False, "2,000 rows of width 64")
 
@@ -70,7 +72,7 @@ def measure(x: np.ndarray, y: np.ndarray, select: tuple, peer: bool) -> dict:
 
 def main(_: list[str]) -> None:
     """Measure and write the table."""
-    sizes, width = ([2000], 64) if TINY.value else (map(int, ROWS.value), WIDTH.value)
+    sizes, width = ([2000], 64) if TINY.value else (ROWS.value, WIDTH.value)
     table, notes = [], ""
     for place, rows in enumerate(sizes):
         x, y = made(rows + 4000, width)
@@ -94,4 +96,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    start_main(main)

@@ -8,13 +8,16 @@ average precision both ways); they must agree before a time counts.
 """
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from benchmarks.timing import alternate, medians, write_results
 from helix_jax.ood import detection_metrics
+from helix_jax.runs.program import start_main
 
-ROWS = flags.DEFINE_integer("rows", 10_000_000, "scores of both sides together")
-REPEATS = flags.DEFINE_integer("repeats", 3, "counted repetitions")
+ROWS = flags.DEFINE_integer(
+    "rows", 10_000_000, "scores of both sides together", lower_bound=1
+)
+REPEATS = flags.DEFINE_integer("repeats", 3, "counted repetitions", lower_bound=1)
 TINY = flags.DEFINE_bool("tiny", False, "20,000 scores")
 
 
@@ -72,4 +75,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    start_main(main)

@@ -9,20 +9,21 @@ million for batches of 100,000 (--tiny), against 0.4 to 0.6 million for the loop
 """
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from benchmarks.timing import alternate, medians, write_results
 from helix_jax.activations.tokens import encode_texts, private_tokenizer
 from helix_jax.assets import model_path
 from helix_jax.models import load_tokenizer, model_name
+from helix_jax.runs.program import start_main
 from helix_jax.text.corpora import load_corpus
 from helix_jax.text.pairing import pair_tokens
 
 SOURCE = flags.DEFINE_string("source", "", "folder or hub id; empty: pebble-llama")
 TARGET = flags.DEFINE_string("target", "", "folder or hub id; empty: pebble-neox")
 DATA = flags.DEFINE_string("data", "docstrings", "corpus by name, file or folder")
-TEXTS = flags.DEFINE_integer("texts", 20_000, "of the corpus")
-REPEATS = flags.DEFINE_integer("repeats", 5, "counted repetitions")
+TEXTS = flags.DEFINE_integer("texts", 20_000, "of the corpus", lower_bound=1)
+REPEATS = flags.DEFINE_integer("repeats", 5, "counted repetitions", lower_bound=1)
 TINY = flags.DEFINE_bool("tiny", False, "200 texts")
 
 
@@ -98,4 +99,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    start_main(main)

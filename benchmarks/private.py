@@ -16,21 +16,24 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from benchmarks.timing import write_results
 from experiments.encrypted import EncryptedConfig, ask, made_problem
 from experiments.private_fit import compare_moments, encrypted_moments
 from helix_jax.alignment import accumulate
 from helix_jax.private import Client, Provider
+from helix_jax.runs.flags import choices_flag
+from helix_jax.runs.program import start_main
 
 OPENFHE = flags.DEFINE_string("openfhe_python", "", "interpreter that has openfhe")
 TENSEAL = flags.DEFINE_string("tenseal_python", "", "interpreter that has tenseal")
-QUERIES = flags.DEFINE_integer("queries", 100, "of each layer")
-PEER_REPEATS = flags.DEFINE_integer("peer_repeats", 5, "of each peer")
-ROWS = flags.DEFINE_integer("rows", 4000, "of the fit")
-FIT_REPEATS = flags.DEFINE_integer("fit_repeats", 3, "of the fit")
-ONLY = flags.DEFINE_list("only", ["layer", "fit", "growth"], "parts to run")
+QUERIES = flags.DEFINE_integer("queries", 100, "of each layer", lower_bound=1)
+PEER_REPEATS = flags.DEFINE_integer("peer_repeats", 5, "of each peer", lower_bound=1)
+ROWS = flags.DEFINE_integer("rows", 4000, "of the fit", lower_bound=1)
+FIT_REPEATS = flags.DEFINE_integer("fit_repeats", 3, "of the fit", lower_bound=1)
+PARTS = ("layer", "fit", "growth")
+ONLY = choices_flag("only", PARTS, "parts to run", PARTS)
 TINY = flags.DEFINE_bool("tiny", False, "small sizes")
 
 LAYERS = (
@@ -234,10 +237,10 @@ def _missing() -> str:
 
 def main(_: list[str]) -> None:
     """Measure and write the tables."""
-    parts = {"layer": layers, "fit": fits, "growth": growth}
+    parts = dict(zip(PARTS, (layers, fits, growth)))
     for name in ONLY.value:
         parts[name]()
 
 
 if __name__ == "__main__":
-    app.run(main)
+    start_main(main)

@@ -14,14 +14,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from benchmarks.timing import write_results
+from helix_jax.paths import local_path
 from helix_jax.private import Client, Provider
+from helix_jax.private.profiles import PROFILES
+from helix_jax.runs.flags import choices_flag
+from helix_jax.runs.program import start_main
 
-PROFILES = flags.DEFINE_list("profiles", ["guarded"], "of the layers")
+NAMES = choices_flag("profiles", ["guarded"], "of the layers", list(PROFILES))
 FOLDER = flags.DEFINE_string("folder", "", "of the weights; a temporary one")
-QUERIES = flags.DEFINE_integer("queries", 2, "of each layer; the last is reported")
+QUERIES = flags.DEFINE_integer(
+    "queries", 2, "of each layer; the last is reported", lower_bound=1
+)
 TINY = flags.DEFINE_bool("tiny", False, "small sizes")
 
 SIZES = ((2048, 128_000), (16_384, 200_000))
@@ -92,10 +98,11 @@ def layer_row(kernel: np.ndarray, profile: str, weights_bytes: int) -> list:
 def main(_: list[str]) -> None:
     """Measure and write the table."""
     table = []
+    parent = local_path(FOLDER.value, "--folder") if FOLDER.value else None
     for width, classes in ((64, 3000),) if TINY.value else SIZES:
-        with tempfile.TemporaryDirectory(dir=FOLDER.value or None) as folder:
+        with tempfile.TemporaryDirectory(dir=parent) as folder:
             kernel = made_kernel(Path(folder) / "kernel.npy", width, classes)
-            for profile in PROFILES.value:
+            for profile in NAMES.value:
                 table.append(layer_row(kernel, profile, 0 if TINY.value else 2**31))
                 print(*table[-1], flush=True)
     header = [
@@ -116,4 +123,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    start_main(main)

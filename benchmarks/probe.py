@@ -12,16 +12,17 @@ the path with that tolerance is what counts, run once. Losses are compared in fl
 import time
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from benchmarks.timing import alternate, medians, write_results
 from helix_jax.probes import fit_probes, sklearn_c
+from helix_jax.runs.program import start_main
 
-ROWS = flags.DEFINE_integer("rows", 20_000, "N")
-WIDTH = flags.DEFINE_integer("width", 768, "D")
-CLASSES = flags.DEFINE_integer("classes", 14, "C")
-PENALTIES = flags.DEFINE_integer("penalties", 10, "P")
-REPEATS = flags.DEFINE_integer("repeats", 3, "counted repetitions")
+ROWS = flags.DEFINE_integer("rows", 20_000, "N", lower_bound=1)
+WIDTH = flags.DEFINE_integer("width", 768, "D", lower_bound=1)
+CLASSES = flags.DEFINE_integer("classes", 14, "C", lower_bound=1)
+PENALTIES = flags.DEFINE_integer("penalties", 10, "P", lower_bound=1)
+REPEATS = flags.DEFINE_integer("repeats", 3, "counted repetitions", lower_bound=1)
 TOLERANCES = (1e-4, 1e-5, 1e-6)  # scikit-learn's default first
 TINY = flags.DEFINE_bool("tiny", False, "1,000 rows of width 32")
 
@@ -127,4 +128,4 @@ def _write(path, size, penalties, found, seconds, tolerances) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    start_main(main)

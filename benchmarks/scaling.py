@@ -6,12 +6,13 @@ Exponents are slopes of log seconds against log n (or d) by least squares.
 """
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from benchmarks.timing import alternate, medians, write_results
 from helix_jax.alignment import accumulate, fit_ridge, ridge_maps
+from helix_jax.runs.program import start_main
 
-REPEATS = flags.DEFINE_integer("repeats", 3, "counted repetitions")
+REPEATS = flags.DEFINE_integer("repeats", 3, "counted repetitions", lower_bound=1)
 TINY = flags.DEFINE_bool("tiny", False, "small sizes")
 
 
@@ -70,4 +71,4 @@ def _slope(points: list[tuple[int, float]]) -> float:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    start_main(main)

@@ -17,11 +17,13 @@ import time
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from benchmarks.similarity_peers import PLAIN, PLATONIC
 from benchmarks.timing import peak_memory_bytes, write_results
 from helix_jax.alignment import accumulate
+from helix_jax.runs.flags import choices_flag
+from helix_jax.runs.program import start_main
 from helix_jax.similarity import (
     linear_cka,
     linear_cka_null,
@@ -31,16 +33,25 @@ from helix_jax.similarity import (
 from helix_jax.similarity.kernels import median_distance
 from helix_jax.similarity.matrix import all_pairs, similarity_matrix
 
-MODELS = flags.DEFINE_integer("models", 8, "models")
-LAYERS = flags.DEFINE_integer("layers", 4, "layers of each")
-ROWS = flags.DEFINE_integer("rows", 10_000, "N")
-WIDTH = flags.DEFINE_integer("width", 768, "D of every layer")
-NEIGHBOURS = flags.DEFINE_integer("neighbours", 10, "k")
-PEER_PAIRS = flags.DEFINE_integer("peer_pairs", 1, "pairs that the peers score")
-NULL_ROWS = flags.DEFINE_integer("null_rows", 5000, "N of the permutation null")
-PERMUTATIONS = flags.DEFINE_integer("permutations", 1000, "P of the permutation null")
-MEMORY_ROWS = flags.DEFINE_integer("memory_rows", 100_000, "N of the memory test")
-PARTS = flags.DEFINE_list("parts", ["matrix", "null", "memory"], "what to measure")
+MODELS = flags.DEFINE_integer("models", 8, "models", lower_bound=1)
+LAYERS = flags.DEFINE_integer("layers", 4, "layers of each", lower_bound=1)
+ROWS = flags.DEFINE_integer("rows", 10_000, "N", lower_bound=1)
+WIDTH = flags.DEFINE_integer("width", 768, "D of every layer", lower_bound=1)
+NEIGHBOURS = flags.DEFINE_integer("neighbours", 10, "k", lower_bound=1)
+PEER_PAIRS = flags.DEFINE_integer(
+    "peer_pairs", 1, "pairs that the peers score", lower_bound=1
+)
+NULL_ROWS = flags.DEFINE_integer(
+    "null_rows", 5000, "N of the permutation null", lower_bound=1
+)
+PERMUTATIONS = flags.DEFINE_integer(
+    "permutations", 1000, "P of the permutation null", lower_bound=1
+)
+MEMORY_ROWS = flags.DEFINE_integer(
+    "memory_rows", 100_000, "N of the memory test", lower_bound=1
+)
+_PARTS = ("matrix", "null", "memory")
+PARTS = choices_flag("parts", _PARTS, "what to measure", _PARTS)
 TINY = flags.DEFINE_bool("tiny", False, "2 models, 2 layers, 200 rows of width 32")
 MEMORY = flags.DEFINE_enum(
     "memory", None, ["ours", "peer"], "only do the work once and print the peak, bytes"
@@ -223,4 +234,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    start_main(main)

@@ -25,10 +25,13 @@ import numpy as np
 
 from experiments.aggregate_blocks import result_blocks, result_rows
 from experiments.fit import choose_map, pair_moments
+from experiments.inputs import check_inputs
 from experiments.states import (
-    PairOptions,
+    PlantedOptions,
     open_corpus,
     pair_splits,
+    require_both_sides,
+    seed_option,
 )
 from helix_jax.activations import Pair
 from helix_jax.alignment import (
@@ -43,26 +46,40 @@ from helix_jax.alignment import (
 from helix_jax.errors import RunError
 from helix_jax.private import Client, Provider, shared_scales, sum_answers
 from helix_jax.private.aggregation import MomentsFormat, decode, encode, rehearse
+from helix_jax.private.aggregation.session import MAX_SILOS, default_threshold
 from helix_jax.private.aggregation.words import add, zeros
 from helix_jax.reports import markdown_table, save_blocks
-from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
+from helix_jax.runs import (
+    finish_run,
+    is_done,
+    open_run,
+    option,
+    prepare_config,
+    read_summary,
+)
 from helix_jax.runs.program import start_program
 from helix_jax.text.hashing import document_of, unit_hash
 
 
 @dataclasses.dataclass(frozen=True)
-class AggregateConfig(PairOptions):
+class AggregateConfig(PlantedOptions):
     """Flags of the experiment."""
 
-    silos: int = option(5, "silos that hold rows")
-    dropped: int = option(1, "silos that leave before their masked moments have come")
-    threshold: int = option(0, "silos that must stay; 0: two thirds and one")
-    rows: int = option(4000, "planted rows of each silo, without --source")
-    source_width: int = option(64, "of planted rows")
-    target_width: int = option(48, "of planted rows")
-    value_bits: int = option(10, "public bound: means below 2^bits, variances 4^bits")
-    split_by: str = option("document", "document or label: what a silo's rows share")
-    seed: int = option(0, "of the planted rows")
+    silos: int = option(5, "silos that hold rows", least=3, most=MAX_SILOS)
+    dropped: int = option(
+        1, "silos that leave before their masked moments have come", least=0
+    )
+    threshold: int = option(0, "silos that must stay; 0: two thirds and one", least=0)
+    rows: int = option(4000, "planted rows of each silo, without --source", least=2)
+    source_width: int = option(64, "of planted rows", least=1)
+    target_width: int = option(48, "of planted rows", least=1)
+    value_bits: int = option(
+        10, "public bound: means below 2^bits, variances 4^bits", least=-40, most=40
+    )
+    split_by: str = option(
+        "document", "what a silo's rows share", choices=("document", "label")
+    )
+    seed: int = seed_option("of the planted rows")
     tiny: bool = option(False, "400 rows of width 12 and 10, or 400 texts of 64 tokens")
 
 
@@ -77,22 +94,37 @@ class SiloRows(NamedTuple):
 
 def run(config: AggregateConfig) -> dict[str, float]:
     """Aggregate, fit, compare; see the module docstring."""
-    if config.tiny:
-        config = dataclasses.replace(
-            config, limit=400, max_tokens=64, rows=400, source_width=12, target_width=10
-        )
-    if not config.workdir or bool(config.source) != bool(config.target):
-        raise RunError(
-            "aggregate: --workdir is required, and --source and --target both or none."
-        )
-    if not 0 <= config.dropped < config.silos:
-        raise RunError(f"aggregate: cannot drop {config.dropped} of {config.silos}.")
+    small = {"limit": 400, "max_tokens": 64, "rows": 400}
+    config = prepare_config(
+        config, tiny=small | {"source_width": 12, "target_width": 10}
+    )
+    require_both_sides(config)
+    require_enough_silos(config)
+    check_inputs(config)
     directory = open_run(config.workdir, config)
     done = is_done(directory)
     summary = read_summary(directory) if done else _compute(config)
     save_blocks(directory.folder, result_blocks(summary, config.silos))
     print(markdown_table(*result_rows(summary)))
     return summary if done else finish_run(directory, summary)
+
+
+def require_enough_silos(config: AggregateConfig) -> None:
+    """Raise unless enough silos stay for the threshold, and the threshold is sound."""
+    least = max(3, config.silos // 2 + 1)
+    threshold = config.threshold or default_threshold(config.silos)
+    stay = config.silos - config.dropped
+    if not least <= threshold <= config.silos:
+        raise RunError(
+            f"--threshold must be {least} to {config.silos} for --silos="
+            f"{config.silos}, got {config.threshold}."
+        )
+    if stay < threshold:
+        raise RunError(
+            f"--dropped={config.dropped} of --silos={config.silos} leaves {stay}, but "
+            f"{threshold} must stay; drop fewer, or lower --threshold (to {least} at "
+            "least)."
+        )
 
 
 def _compute(config: AggregateConfig) -> dict[str, float]:

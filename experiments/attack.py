@@ -5,8 +5,8 @@ r"""What an adversary learns: every attack, on its control and on the guarded pr
       --target=DIR_OR_ID --data=NAME_FILE_OR_FOLDER
 
 The provider holds the target's classifier and states, the client the source's states;
-without models these are the embedded pebble-llama and pebble-neox on docstrings, with
---tiny they are planted. Each attack runs first on a provider without protection, where
+without models these are the embedded pebble-llama and pebble-neox on docstrings, or
+planted with --tiny. Each attack runs first on a provider without protection, where
 it must succeed, then on --profile. Correlations stand beside the middle 95% of those
 with shuffled truth, rates beside their 95% interval.
 
@@ -23,10 +23,16 @@ from functools import partial
 import numpy as np
 from tqdm import tqdm
 
+from experiments.conversation import check_policies
 from experiments.fit import choose_map, pair_moments
-from experiments.states import PairOptions, open_corpus
+from experiments.inputs import check_inputs
+from experiments.states import (
+    PlantedOptions,
+    open_corpus,
+    require_both_sides,
+    seed_option,
+)
 from experiments.tasks import SPLITS, open_task
-from helix_jax import assets
 from helix_jax.alignment import AffineMap, apply_map
 from helix_jax.attacks import (
     answer_findings,
@@ -36,16 +42,19 @@ from helix_jax.attacks import (
 )
 from helix_jax.attacks.setting import HEADER, Finding, Setting
 from helix_jax.errors import RunError
+from helix_jax.private.profiles import PROFILES
 from helix_jax.reports import Table, markdown_table, save_blocks
 from helix_jax.runs import (
     finish_run,
     is_done,
     open_run,
     option,
+    prepare_config,
     read_summary,
     write_atomically,
 )
 from helix_jax.runs.program import start_program
+from helix_jax.text.corpus import Corpus
 
 NOTE = (
     "Unprotected: the control, where each attack must succeed; guarded: the profile of "
@@ -55,39 +64,47 @@ NOTE = (
 
 
 @dataclasses.dataclass(frozen=True)
-class AttackConfig(PairOptions):
+class AttackConfig(PlantedOptions):
     """Flags of the experiment."""
 
-    limit: int = option(20_000, "texts of the corpus to use, chosen by hash; 0: all")
-    max_tokens: int = option(128, "longer texts lose their end, and are counted")
-    profile: str = option("guarded", "the protected provider's")
+    limit: int = option(
+        20_000, "texts of the corpus to use, chosen by hash; 0: all", least=0
+    )
+    max_tokens: int = option(
+        128, "longer texts lose their end, and are counted", least=1
+    )
+    profile: str = option(
+        "guarded", "the protected provider's", choices=tuple(PROFILES)
+    )
     policies: tuple[str, ...] = option(
         ("logits", "rounded:12", "rounded:8", "rounded:4", "order"), "to extract from"
     )
-    repeats: int = option(64, "answers to one ciphertext that are averaged")
-    rows: int = option(512, "of the cross-covariance that is divided")
-    columns: int = option(16, "of the target in attacks on rows")
-    shadows: int = option(32, "maps of the membership attack")
-    resamples: int = option(200, "bootstrap resamples of the membership attack")
-    seed: int = option(0, "of splits and shuffles")
+    repeats: int = option(64, "answers to one ciphertext that are averaged", least=1)
+    rows: int = option(512, "of the cross-covariance that is divided", least=2)
+    columns: int = option(16, "of the target in attacks on rows", least=1)
+    shadows: int = option(32, "maps of the membership attack", least=2)
+    resamples: int = option(
+        200, "bootstrap resamples of the membership attack", least=1
+    )
+    seed: int = seed_option("of splits and shuffles")
     tiny: bool = option(False, "planted data of width 24, all in a minute")
 
 
 def run(config: AttackConfig) -> dict[str, float]:
     """Attack, tabulate; see the module docstring."""
-    if config.tiny:
-        config = dataclasses.replace(
-            config, repeats=8, rows=100, columns=4, shadows=12, resamples=50,
-            policies=("logits", "rounded:8", "order"),
-        )  # fmt: skip
-    if not config.workdir or bool(config.source) != bool(config.target):
-        raise RunError("attack: --workdir, and --source with --target or neither.")
+    small = {"repeats": 8, "rows": 100, "columns": 4, "shadows": 12, "resamples": 50}
+    small["policies"] = ("logits", "rounded:8", "order")
+    config = prepare_config(config, tiny=small)
+    require_both_sides(config)
+    check_policies("policies", *config.policies)
+    check_inputs(config)
     directory = open_run(config.workdir, config)
     table = directory.folder / "table.md"
     if is_done(directory):
         print(table.read_text())
         return read_summary(directory)
-    setting = planted(config) if config.tiny else real(config)
+    made_up = config.tiny and not config.source
+    setting = planted(config) if made_up else real(config)
     summary, rows = {}, []
     for name, attack in tqdm(attacks(config).items(), desc="attacks", leave=False):
         began = time.perf_counter()
@@ -136,26 +153,47 @@ def planted(config: AttackConfig) -> Setting:
     return Setting(classifier, y[:400], y[400:], x, y, 1e-4)
 
 
+def queries_of(width: int) -> int:
+    """How many texts are asked about, and at least as many judge what was learnt."""
+    return 4 * (width + 1)
+
+
+def require_queries(config: AttackConfig, corpus: Corpus) -> None:
+    """Raise unless the texts outside the fit split suffice for the attacks.
+
+    Raises:
+      RunError: says which --limit would do.
+    """
+    spec = check_inputs(config)[config.target]
+    if spec is None:  # embeddings: their width is known when they are read
+        return
+    held = sum(corpus.counts[split] for split in SPLITS[1:])
+    need, total = 2 * queries_of(spec.width), held + corpus.counts["fit"]
+    if held < need:
+        raise RunError(
+            f"attack: {held} of {total} texts are outside the fit split, {need} are "
+            f"needed for queries and agreement with {spec.width} dimensions; raise "
+            f"--limit to {-(-total * need // max(held, 1)) * 11 // 10}, or use a "
+            "larger --data."
+        )
+
+
 def real(config: AttackConfig) -> Setting:
     """The target's probe, the source's mapped states, and both sides' states."""
     if not config.source:
         config = dataclasses.replace(
-            config, source=str(assets.model_path("pebble-llama")),
-            target=str(assets.model_path("pebble-neox")),
-        )  # fmt: skip
-    opened = open_task(config, open_corpus(config))
+            config, source="pebble-llama", target="pebble-neox"
+        )
+    corpus = open_corpus(config, labelled=True)
+    require_queries(config, corpus)
+    opened = open_task(config, corpus)
     task, pairs = opened.task, opened.pairs
     chosen = choose_map({split: pair_moments(pair) for split, pair in pairs.items()})
     mapped = np.concatenate(
         [np.asarray(apply_map(chosen.fit.map, task.x[s])) for s in SPLITS[1:]]
     )
     mapped = np.random.default_rng(config.seed).permutation(mapped.astype(np.float64))
-    need = 4 * (mapped.shape[1] + 1)
-    if len(mapped) < 2 * need:
-        raise RunError(
-            f"attack: {len(mapped)} texts outside the fit split, {2 * need} are needed "
-            "for queries and agreement; raise --limit."
-        )
+    need = queries_of(mapped.shape[1])
     x, y = (np.concatenate([z[s] for s in SPLITS]) for z in (task.x, task.y))
     probe = task.target_probe
     kernel, bias = (np.asarray(one, np.float64) for one in (probe.kernel, probe.bias))

@@ -30,6 +30,7 @@ import numpy as np
 
 from experiments.classify_blocks import result_blocks, result_rows
 from experiments.fit import choose_map, control_maps, fit_summary, pair_moments
+from experiments.inputs import LEAST_TEXTS, check_inputs
 from experiments.public import public_pairs
 from experiments.states import PairOptions, open_corpus
 from experiments.tasks import (
@@ -53,7 +54,14 @@ from helix_jax.alignment import (
 from helix_jax.errors import RunError
 from helix_jax.probes import predict_logits, save_probe
 from helix_jax.reports import markdown_table, save_blocks
-from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
+from helix_jax.runs import (
+    finish_run,
+    is_done,
+    open_run,
+    option,
+    prepare_config,
+    read_summary,
+)
 from helix_jax.runs.program import start_program
 
 
@@ -61,23 +69,26 @@ from helix_jax.runs.program import start_program
 class ClassifyConfig(PairOptions):
     """Flags of the experiment."""
 
-    public: str = option("", "corpora of public text to fit maps on; empty: none")
-    public_limit: int = option(20_000, "public texts to use, chosen by hash; 0: all")
-    few_shot: tuple[int, ...] = option((32, 64, 128), "in-distribution texts")
-    few_shot_share: float = option(0.5, "their share of the weight beside public text")
-    seeds: int = option(3, "draws of the few-shot texts and of the controls")
-    resamples: int = option(2000, "bootstrap resamples of documents")
+    public: str = option(
+        "", "corpora of public text to fit maps on; empty: none", names="corpora"
+    )
+    public_limit: int = option(
+        20_000, "public texts to use, chosen by hash; 0: all", least=0
+    )
+    few_shot: tuple[int, ...] = option((32, 64, 128), "in-distribution texts", least=1)
+    few_shot_share: float = option(
+        0.5, "their share of the weight beside public text", above=0, most=1
+    )
+    seeds: int = option(3, "draws of the few-shot texts and of the controls", least=1)
+    resamples: int = option(2000, "bootstrap resamples of documents", least=1)
     tiny: bool = option(False, "600 texts, 64 tokens each at most")
 
 
 def run(config: ClassifyConfig) -> dict[str, float]:
     """Fit, classify, compare; see the module docstring."""
-    if config.tiny:
-        config = dataclasses.replace(
-            config, limit=600, max_tokens=64, public_limit=600, seeds=1, resamples=200
-        )
-    if not (config.workdir and config.source and config.target):
-        raise RunError("classify: --workdir, --source and --target are required.")
+    small = {"limit": 600, "max_tokens": 64, "public_limit": 600}
+    config = prepare_config(config, tiny=small | {"seeds": 1, "resamples": 200})
+    check_inputs(config)
     directory = open_run(config.workdir, config)
     if is_done(directory):
         summary = read_summary(directory)
@@ -90,7 +101,10 @@ def run(config: ClassifyConfig) -> dict[str, float]:
 
 
 def _compute(config: ClassifyConfig) -> dict[str, float]:
-    opened = open_task(config, open_corpus(config), config.resamples)
+    few = 1 + max(config.few_shot, default=0)  # not all texts are few
+    least = LEAST_TEXTS | {"fit": max(few, 2)}
+    corpus = open_corpus(config, least=least, labelled=True)
+    opened = open_task(config, corpus, config.resamples)
     pairs, task = opened.pairs, opened.task
     moments = {split: pair_moments(pair) for split, pair in pairs.items()}
     chosen = choose_map(moments)

@@ -4,11 +4,24 @@ import time
 
 import numpy as np
 
+from helix_jax.errors import RunError
 from helix_jax.private import Client, Provider
+from helix_jax.private.policies import Policy
 from helix_jax.private.provider import PREPARED
 
 STAGES = ("prepare", "client_encrypt", "provider", "client_decrypt")
 WARMUPS = 3  # queries that compile
+
+
+def check_policies(flag: str, *policies: str) -> None:
+    """Raise unless all answer policies of a flag are such."""
+    if not policies:
+        raise RunError(f"--{flag} is empty; name one or more answer policies.")
+    for policy in policies:
+        try:
+            Policy.parse(policy)
+        except ValueError as error:
+            raise RunError(f"--{flag}={policy}: {error}") from error
 
 
 class Conversation:

@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 
 from experiments import encrypted, generate, pairs, private_fit, similarity
+from experiments.inputs import check_inputs
 from helix_jax import assets
-from helix_jax.errors import RunError
 from helix_jax.reports import (
     Block,
     Matrix,
@@ -41,6 +41,7 @@ from helix_jax.runs import (
     is_done,
     open_run,
     option,
+    prepare_config,
     read_summary,
 )
 from helix_jax.runs.program import start_program
@@ -52,19 +53,19 @@ TITLE = "One affine map between independently trained language models"
 class DemoConfig:
     """Flags of the experiment."""
 
-    workdir: str = option("runs/demo", "work directory")
-    data: str = option("docstrings", "a labelled corpus")
-    limit: int = option(5000, "texts of the corpus")
-    max_tokens: int = option(128, "tokens of a text")
+    workdir: str = option("runs/demo", "work directory", names="workdir", required=True)
+    data: str = option(
+        "docstrings", "a labelled corpus", names="corpora", required=True
+    )
+    limit: int = option(5000, "texts of the corpus", least=1)
+    max_tokens: int = option(128, "tokens of a text", least=2)
     tiny: bool = option(False, "500 texts and one pair")
 
 
 def run(config: DemoConfig) -> dict[str, float]:
     """Compare, map, classify, report; see the module docstring."""
-    if config.tiny:
-        config = dataclasses.replace(config, limit=500, max_tokens=64)
-    if not config.workdir:
-        raise RunError("demo: --workdir is required.")
+    config = prepare_config(config, tiny={"limit": 500, "max_tokens": 64})
+    check_inputs(config)
     directory = open_run(config.workdir, config)
     report = directory.folder / "report.md"
     if is_done(directory):

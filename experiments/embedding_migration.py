@@ -30,10 +30,12 @@ import jax
 import numpy as np
 
 from experiments.fit import choose_map, control_maps, pair_moments
+from experiments.inputs import check_inputs
 from experiments.states import (
     PairOptions,
     load_sides,
     open_corpus,
+    seed_option,
     states_of,
     with_stores,
 )
@@ -47,7 +49,7 @@ from helix_jax.alignment import (
     fit_ridge,
     select_penalty,
 )
-from helix_jax.errors import CorpusError, RunError
+from helix_jax.errors import CorpusError
 from helix_jax.linalg import unit_rows
 from helix_jax.reports import (
     Block,
@@ -57,7 +59,15 @@ from helix_jax.reports import (
     markdown_table,
     save_blocks,
 )
-from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
+from helix_jax.runs import (
+    finish_run,
+    is_done,
+    open_run,
+    option,
+    prepare_config,
+    read_summary,
+)
+from helix_jax.runs.prepare import IMPORTED
 from helix_jax.runs.program import start_program
 from helix_jax.similarity import swapped
 from helix_jax.similarity.retrieval import relevant_ranks
@@ -80,29 +90,30 @@ ARMS = {
 class MigrationConfig(PairOptions):
     """Flags of the experiment."""
 
-    cutoffs: tuple[int, ...] = option((1, 10, 100), "k of recall at k")
-    rows: tuple[int, ...] = option(
-        (100, 300, 1000, 3000, 10_000), "texts embedded again, for the curve"
+    cutoffs: tuple[int, ...] = option(
+        (1, 10, 100), "k of recall at k", least=1, required=True
     )
-    words: int = option(8, "a half with fewer words is left out")
-    resamples: int = option(2000, "bootstrap resamples of documents")
-    seed: int = option(0, "of the random controls")
+    rows: tuple[int, ...] = option(
+        (100, 300, 1000, 3000, 10_000), "texts embedded again, for the curve", least=2
+    )
+    words: int = option(8, "a half with fewer words is left out", least=1)
+    resamples: int = option(2000, "bootstrap resamples of documents", least=1)
+    seed: int = seed_option("of the random controls")
     tiny: bool = option(False, "600 texts, 64 tokens each at most")
 
 
 def run(config: MigrationConfig) -> dict[str, float]:
     """Index, map, ask; see the module docstring."""
-    if config.tiny:
-        config = dataclasses.replace(
-            config, limit=600, max_tokens=64, resamples=200, rows=(100, 200)
-        )
-    if not (config.workdir and config.source and config.target):
-        raise RunError("embedding_migration: --workdir, --source and --target needed.")
-    if not config.cutoffs or min(config.cutoffs) < 1:
-        raise RunError(
-            "embedding_migration: --cutoffs must be 1 or more, got "
-            f"{','.join(map(str, config.cutoffs)) or 'none'}."
-        )
+    small = {"limit": 600, "max_tokens": 64, "resamples": 200, "rows": (100, 200)}
+    config = prepare_config(config, tiny=small)
+    for side in ("source", "target"):
+        if getattr(config, side).startswith(IMPORTED):
+            raise CorpusError(
+                f"embedding_migration: --{side}={getattr(config, side)}: halves of "
+                "texts are to be embedded, so both sides must be models and not "
+                "embeddings:FILE."
+            )
+    check_inputs(config)
     directory = open_run(config.workdir, config)
     if is_done(directory):
         summary = read_summary(directory)
@@ -118,11 +129,6 @@ def _compute(config: MigrationConfig) -> dict[str, float]:
     options = with_stores(config)
     asking, held = halves(open_corpus(config), words=config.words)
     sides = load_sides(config)
-    if any(side.imported is not None for side in sides):
-        raise CorpusError(
-            "embedding_migration: halves of texts are to be embedded, so both sides "
-            "must be models and not embeddings:FILE."
-        )
     pairs = {
         split: join(*(states_of(side, held, split, options) for side in sides))
         for split in SPLITS

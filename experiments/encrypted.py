@@ -22,18 +22,32 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from experiments.conversation import WARMUPS, Conversation
+from experiments.conversation import WARMUPS, Conversation, check_policies
 from experiments.encrypted_blocks import result_blocks, result_rows
 from experiments.fit import choose_map, pair_moments
 from experiments.fits import with_ends
-from experiments.states import PairOptions, open_corpus
+from experiments.inputs import check_inputs
+from experiments.states import (
+    PlantedOptions,
+    open_corpus,
+    require_both_sides,
+    seed_option,
+)
 from experiments.tasks import open_task
 from helix_jax.alignment import apply_map
-from helix_jax.errors import RunError
 from helix_jax.ood import energy_score
 from helix_jax.private import Client, Provider
+from helix_jax.private.packing import MAX_WIDTH
+from helix_jax.private.profiles import PROFILES
 from helix_jax.reports import markdown_table, save_blocks
-from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
+from helix_jax.runs import (
+    finish_run,
+    is_done,
+    open_run,
+    option,
+    prepare_config,
+    read_summary,
+)
 from helix_jax.runs.program import start_program
 from helix_jax.stats import bootstrap_interval
 
@@ -41,16 +55,18 @@ SPLITS = ("test", "select", "fit")
 
 
 @dataclasses.dataclass(frozen=True)
-class EncryptedConfig(PairOptions):
+class EncryptedConfig(PlantedOptions):
     """Flags of the experiment."""
 
-    profile: str = option("guarded", "guarded, open, swift or compact")
+    profile: str = option("guarded", "of the parameters", choices=tuple(PROFILES))
     policy: str = option("logits", "of the answers: logits, rounded:BITS or order")
-    minimise: str = option("time", "what the tiling is for: time or traffic")
-    width: int = option(768, "of made-up embeddings")
-    classes: int = option(5, "of a made-up classifier")
-    queries: int = option(200, "how many; 0: all texts of the test split")
-    seed: int = option(0, "of made-up embeddings and weights")
+    minimise: str = option(
+        "time", "what the tiling is for", choices=("time", "traffic")
+    )
+    width: int = option(768, "of made-up embeddings", least=1, most=MAX_WIDTH)
+    classes: int = option(5, "of a made-up classifier", least=1)
+    queries: int = option(200, "how many; 0: all texts of the test split", least=0)
+    seed: int = seed_option("of made-up embeddings and weights")
     tiny: bool = option(False, "8 queries of width 64; 600 texts, 64 tokens at most")
 
 
@@ -90,12 +106,11 @@ class Queries(NamedTuple):
 
 def run(config: EncryptedConfig) -> dict[str, float]:
     """Ask, time, compare; see the module docstring."""
-    if config.tiny:
-        config = dataclasses.replace(
-            config, queries=8, width=64, limit=600, max_tokens=64
-        )
-    if not config.workdir or bool(config.source) != bool(config.target):
-        raise RunError("encrypted: --workdir, and --source with --target or neither.")
+    small = {"queries": 8, "width": 64, "limit": 600, "max_tokens": 64}
+    config = prepare_config(config, tiny=small)
+    require_both_sides(config)
+    check_policies("policy", config.policy)
+    check_inputs(config)
     directory = open_run(config.workdir, config)
     done = is_done(directory)
     if done:
@@ -123,7 +138,7 @@ def made_problem(config: EncryptedConfig) -> Problem:
 
 def real_problem(config: EncryptedConfig) -> Problem:
     """The target's probe and the source's mapped states."""
-    opened = open_task(config, open_corpus(config))
+    opened = open_task(config, open_corpus(config, labelled=True))
     task, pairs = opened.task, opened.pairs
     chosen = choose_map({split: pair_moments(pair) for split, pair in pairs.items()})
     affine = chosen.fit.map

@@ -19,8 +19,9 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments.conversation import STAGES, WARMUPS, Conversation
-from experiments.states import open_corpus
-from experiments.token_maps import fit_token_map
+from experiments.inputs import check_inputs
+from experiments.states import open_corpus, workdir_option
+from experiments.token_maps import check_cuts, fit_token_map
 from experiments.token_sides import TokenMapOptions, TokenSides, load_token_sides
 from helix_jax.errors import RunError
 from helix_jax.generation import native, stitch
@@ -32,6 +33,7 @@ from helix_jax.generation.encrypted import (
 from helix_jax.generation.generate import generate
 from helix_jax.generation.stitch import Stitch
 from helix_jax.private import Client, Provider
+from helix_jax.private.profiles import PROFILES
 from helix_jax.reports import Samples, Table, markdown_table, save_blocks
 from helix_jax.runs import (
     finish_run,
@@ -39,6 +41,7 @@ from helix_jax.runs import (
     log_metrics,
     open_run,
     option,
+    prepare_config,
     read_summary,
 )
 from helix_jax.runs.program import start_program
@@ -51,28 +54,30 @@ SIZE_HEADER = ["d", "k", "profile", *(f"{stage}, ms" for stage in STAGES), "up, 
 class EncryptedGenerationConfig(TokenMapOptions):
     """Flags of the experiment."""
 
-    workdir: str = option("", "work directory")
-    profile: str = option("guarded", "guarded, open or compact")
-    pairs: int = option(200_000, "token pairs to fit on")
-    prompts: int = option(8, "texts of the test split whose beginning is the prompt")
-    prompt_words: int = option(12, "words of a prompt")
-    max_new_tokens: int = option(32, "tokens a text")
-    minimise: str = option("time", "time or traffic, what the packing is for")
+    workdir: str = workdir_option()
+    profile: str = option("guarded", "of the parameters", choices=tuple(PROFILES))
+    pairs: int = option(200_000, "token pairs to fit on", least=1)
+    prompts: int = option(
+        8, "texts of the test split whose beginning is the prompt", least=1
+    )
+    prompt_words: int = option(12, "words of a prompt", least=1)
+    max_new_tokens: int = option(32, "tokens a text", least=1)
+    minimise: str = option(
+        "time", "what the packing is for", choices=("time", "traffic")
+    )
     sizes: tuple[str, ...] = option((), "WIDTHxVOCABULARY of made-up heads to time")
-    repeats: int = option(5, "steps of a made-up head")
+    repeats: int = option(5, "steps of a made-up head", least=1)
     tiny: bool = option(False, "300 texts, two prompts, four tokens")
 
 
 def run(config: EncryptedGenerationConfig) -> dict[str, float]:
     """Write texts both ways and compare; see the module docstring."""
-    if config.tiny:
-        config = dataclasses.replace(
-            config, limit=300, pairs=3000, select_pairs=1000, prompts=2,
-            max_new_tokens=4, max_tokens=64, sizes=("32x500",), repeats=1,
-        )  # fmt: skip
-    if not (config.workdir and config.source and config.target):
-        raise RunError("encrypted_generation: --workdir, --source, --target needed.")
+    config = prepare_config(config, tiny={
+        "limit": 300, "pairs": 3000, "select_pairs": 1000, "prompts": 2,
+        "max_new_tokens": 4, "max_tokens": 64, "sizes": ("32x500",), "repeats": 1,
+    })  # fmt: skip
     sizes = [_size(one) for one in config.sizes]
+    check_cuts(config, check_inputs(config)[config.target])
     directory = open_run(config.workdir, config)
     if is_done(directory):
         return read_summary(directory)

@@ -11,6 +11,7 @@ Two cores, a model of 1.3 M parameters: some 50,000 tokens a second.
 
 import dataclasses
 
+from experiments.inputs import check_inputs
 from experiments.states import (
     ExtractionOptions,
     Side,
@@ -18,37 +19,48 @@ from experiments.states import (
     open_corpus,
     states_of,
     with_stores,
+    workdir_option,
 )
-from helix_jax.errors import RunError
+from experiments.token_sides import MODEL
 from helix_jax.models import load_model, load_tokenizer, model_name
 from helix_jax.reports import markdown_table
-from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
+from helix_jax.runs import (
+    finish_run,
+    is_done,
+    open_run,
+    option,
+    prepare_config,
+    read_summary,
+)
 from helix_jax.runs.program import start_program
+from helix_jax.text.corpus import SPLITS
 
 
 @dataclasses.dataclass(frozen=True)
 class ExtractConfig(TextOptions, ExtractionOptions):
     """Flags of the experiment."""
 
-    workdir: str = option("", "work directory")
-    model: str = option("", "model folder or hub id")
+    workdir: str = workdir_option()
+    model: str = option("", MODEL, names="model", required=True, tiny="pebble-llama")
     revision: str = option("", "branch, tag or commit of a hub id")
-    layers: tuple[int, ...] = option((-1,), "0 is the embedding, -1 the last")
-    splits: tuple[str, ...] = option(("fit", "select", "test"), "which splits")
+    layers: tuple[int, ...] = option(
+        (-1,), "0 is the embedding, -1 the last", required=True
+    )
+    splits: tuple[str, ...] = option(
+        SPLITS, "which splits", choices=SPLITS, required=True
+    )
     tiny: bool = option(False, "200 texts, 64 tokens each at most")
 
 
 def run(config: ExtractConfig) -> dict[str, float]:
     """Extract every split; see the module docstring."""
-    if config.tiny:
-        config = dataclasses.replace(config, limit=200, max_tokens=64)
-    if not config.workdir or not config.model:
-        raise RunError("extract: --workdir and --model are required.")
+    config = prepare_config(config, tiny={"limit": 200, "max_tokens": 64})
+    check_inputs(config)
     directory = open_run(config.workdir, config)
     if is_done(directory):
         return read_summary(directory)
     options = with_stores(config)
-    corpus = open_corpus(config)
+    corpus = open_corpus(config, least=dict.fromkeys(config.splits, 1))
     revision = config.revision or None
     side = Side(
         model_name(config.model),

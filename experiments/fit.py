@@ -18,10 +18,12 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments.fits import r2_interval, with_ends
+from experiments.inputs import check_inputs
 from experiments.states import (
     PairOptions,
     open_corpus,
     pair_splits,
+    seed_option,
 )
 from helix_jax.activations import Pair
 from helix_jax.alignment import (
@@ -47,7 +49,14 @@ from helix_jax.reports import (
     markdown_table,
     save_blocks,
 )
-from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
+from helix_jax.runs import (
+    finish_run,
+    is_done,
+    open_run,
+    option,
+    prepare_config,
+    read_summary,
+)
 from helix_jax.runs.program import start_program
 from helix_jax.similarity import linear_cka
 from helix_jax.text.hashing import document_of
@@ -65,16 +74,14 @@ RESAMPLES = 1000  # of documents, for intervals
 class FitConfig(PairOptions):
     """Flags of the experiment."""
 
-    seed: int = option(0, "of the random controls")
+    seed: int = seed_option("of the random controls")
     tiny: bool = option(False, "400 texts, 64 tokens each at most")
 
 
 def run(config: FitConfig) -> dict[str, float]:
     """Fit, score, write the map; see the module docstring."""
-    if config.tiny:
-        config = dataclasses.replace(config, limit=400, max_tokens=64)
-    if not (config.workdir and config.source and config.target):
-        raise RunError("fit: --workdir, --source and --target are required.")
+    config = prepare_config(config, tiny={"limit": 400, "max_tokens": 64})
+    check_inputs(config)
     directory = open_run(config.workdir, config)
     if is_done(directory):
         summary = read_summary(directory)

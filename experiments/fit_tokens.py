@@ -21,9 +21,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.states import open_corpus
+from experiments.inputs import check_inputs
+from experiments.states import open_corpus, workdir_option
 from experiments.token_map_blocks import result_blocks, result_rows
-from experiments.token_maps import TokenMap, fit_token_map
+from experiments.token_maps import TokenMap, check_cuts, fit_token_map
 from experiments.token_sides import (
     TokenMapOptions,
     TokenSides,
@@ -31,14 +32,20 @@ from experiments.token_sides import (
     sample_texts,
 )
 from helix_jax.alignment import save_map
-from helix_jax.errors import RunError
-from helix_jax.generation.gate import fit_gate, gate_rows, gate_summary
+from helix_jax.generation.gate import SIGNALS, fit_gate, gate_rows, gate_summary
 from helix_jax.generation.metrics import native_sums, teacher_forced
 from helix_jax.generation.scores import generation_scores
 from helix_jax.generation.stitch import Stitch, stitch
 from helix_jax.models import Model, resolve_layers
 from helix_jax.reports import markdown_table, save_blocks
-from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
+from helix_jax.runs import (
+    finish_run,
+    is_done,
+    open_run,
+    option,
+    prepare_config,
+    read_summary,
+)
 from helix_jax.runs.program import start_program
 from helix_jax.text.corpus import Corpus
 
@@ -47,10 +54,12 @@ from helix_jax.text.corpus import Corpus
 class FitTokensConfig(TokenMapOptions):
     """Flags of the experiment."""
 
-    workdir: str = option("", "work directory; the map is in WORKDIR/map")
-    gate: str = option("", "also: entropy, max_probability, margin or logistic")
-    gate_quality: float = option(0.8, "agreement wanted of what the gate trusts")
-    resamples: int = option(2000, "bootstrap resamples of documents")
+    workdir: str = workdir_option("work directory; the map is in WORKDIR/map")
+    gate: str = option("", "fitted as well", choices=("", *SIGNALS, "logistic"))
+    gate_quality: float = option(
+        0.8, "agreement wanted of what the gate trusts", above=0, most=1
+    )
+    resamples: int = option(2000, "bootstrap resamples of documents", least=1)
     tiny: bool = option(False, "8,000 token pairs, one epoch")
 
 
@@ -159,13 +168,11 @@ def save_token_map(
 
 def run(config: FitTokensConfig) -> dict[str, float]:
     """Fit, score, write the map; see the module docstring."""
-    if config.tiny:
-        config = dataclasses.replace(
-            config, pairs=8000, select_pairs=2000, test_pairs=2000, epochs=1,
-            hidden=32, batch=64, max_tokens=64, resamples=100,
-        )  # fmt: skip
-    if not (config.workdir and config.source and config.target):
-        raise RunError("fit_tokens: --workdir, --source and --target are required.")
+    config = prepare_config(config, tiny={
+        "pairs": 8000, "select_pairs": 2000, "test_pairs": 2000, "epochs": 1,
+        "hidden": 32, "batch": 64, "max_tokens": 64, "resamples": 100,
+    })  # fmt: skip
+    check_cuts(config, check_inputs(config)[config.target])
     directory = open_run(config.workdir, config)
     done = is_done(directory)
     summary = read_summary(directory) if done else _compute(config, directory.folder)

@@ -43,6 +43,7 @@ from helix_jax.alignment import (
 )
 from helix_jax.errors import RunError
 from helix_jax.probes import Probe, predict_logits
+from helix_jax.runs import option
 from helix_jax.stats import Interval, bootstrap_interval, bootstrap_statistic
 
 Rows = tuple[np.ndarray, np.ndarray]
@@ -50,6 +51,15 @@ PROBES = {
     "target_probe": "target, its own probe and states",
     "source_probe": "source, its own probe and states",
 }
+
+
+def methods_option(default: str) -> Any:
+    """The field of the methods to fit, see `choose_methods`."""
+    groups = ("all", "closed", "gradient")
+    return option(
+        (default,), "names or groups", choices=(*groups, *METHODS, *GRADIENT),
+        required=True,
+    )  # fmt: skip
 
 
 class Start(NamedTuple):

@@ -31,15 +31,18 @@ from typing import Any
 import jax
 from tqdm import tqdm
 
-from experiments.states import open_corpus
-from experiments.token_maps import METHODS
+from experiments.inputs import check_inputs
+from experiments.states import open_corpus, workdir_option
+from experiments.token_maps import METHODS, check_cuts
 from experiments.token_sides import (
+    MODEL,
     TokenMapOptions,
     TokenSides,
     load_token_sides,
     sample_texts,
 )
 from experiments.written import (
+    SHOWN,
     arms_of,
     compare_texts,
     fit_and_score,
@@ -68,56 +71,73 @@ from helix_jax.runs import (
     log_metrics,
     open_run,
     option,
+    prepare_config,
     read_summary,
     truncate_metrics,
 )
 from helix_jax.runs.program import start_program
 from helix_jax.runs.workdir import write_atomically
+from helix_jax.text.corpus import Corpus
 
 
 @dataclasses.dataclass(frozen=True)
 class GenerateConfig(TokenMapOptions):
     """Flags of the experiment."""
 
-    workdir: str = option("", "work directory; texts are in WORKDIR/samples.jsonl")
+    workdir: str = workdir_option("work directory; texts are in WORKDIR/samples.jsonl")
+    target: str = option(
+        "", f"{MODEL}; empty: the source writes by itself", names="model",
+        tiny="pebble-qwen3",
+    )  # fmt: skip
+    map: str = option("ridge", "ridge, kl or mlp, or the folder of a map", names="path")
     prompt: str = option("", "one prompt; empty: those of --data")
-    prompts: int = option(100, "how many texts of --data are continued")
-    prompt_words: int = option(12, "words of each text that make its prompt")
+    prompts: int = option(100, "how many texts of --data are continued", least=1)
+    prompt_words: int = option(12, "words of each text that make its prompt", least=1)
     chat: bool = option(False, "prompts are a user's turn in the chat templates")
-    max_new_tokens: int = option(128, "of each text")
-    rows: int = option(16, "prompts that are continued at a time")
-    temperature: float = option(0.0, "0: greedy")
-    top_k: int = option(0, "0: all")
-    top_p: float = option(1.0, "1: all")
-    repetition_penalty: float = option(1.0, "1: none")
-    stop_strings: tuple[str, ...] = option((), "end a text where one appears")
-    encoder: str = option("", "sentence encoder for cosines; empty: the installed one")
-    resamples: int = option(1000, "bootstrap resamples of prompts")
+    max_new_tokens: int = option(128, "of each text", least=1)
+    rows: int = option(16, "prompts that are continued at a time", least=1)
+    temperature: float = option(0.0, "0: greedy", least=0)
+    top_k: int = option(0, "0: all", least=0)
+    top_p: float = option(1.0, "1: all", above=0, most=1)
+    repetition_penalty: float = option(1.0, "1: none", above=0)
+    stop_strings: tuple[str, ...] = option(
+        (), "end a text where one appears", verbatim=True
+    )
+    encoder: str = option(
+        "", "sentence encoder for cosines; empty: the installed one", names="model"
+    )
+    resamples: int = option(1000, "bootstrap resamples of prompts", least=1)
     tiny: bool = option(False, "8,000 token pairs, 4 prompts, 16 tokens")
 
 
 def run(config: GenerateConfig) -> dict[str, float]:
     """Continue every prompt; see the module docstring."""
-    if config.tiny:
-        config = dataclasses.replace(
-            config, pairs=8000, select_pairs=2000, max_tokens=64, epochs=1, hidden=32,
-            batch=64, prompts=4, max_new_tokens=16, rows=2,
-        )  # fmt: skip
-    if not (config.workdir and config.source):
-        raise RunError("generate: --workdir and --source are required.")
+    config = prepare_config(config, tiny={
+        "pairs": 8000, "select_pairs": 2000, "max_tokens": 64, "epochs": 1,
+        "hidden": 32, "batch": 64, "prompts": 4, "max_new_tokens": 16, "rows": 2,
+    })  # fmt: skip
     alone = not config.target
+    check_map(config)
+    specs = check_inputs(config)
+    if not alone:
+        check_cuts(config, specs[config.target])
     sampling = Sampling(
         config.temperature, config.top_k, config.top_p, config.repetition_penalty
     )
     directory = open_run(config.workdir, config)
     if is_done(directory):
+        show_samples(directory, read_samples(directory))
         return read_summary(directory)
+    fits = not alone and config.map in METHODS
+    corpus = open_corpus(config) if fits or not config.prompt else None
     sides = load_token_sides(
         dataclasses.replace(config, target=config.target or config.source)
     )
-    parts = native(sides.source) if alone else stitched(sides, config, directory)
+    parts = (
+        native(sides.source) if alone else stitched(sides, corpus, config, directory)
+    )
     arms = arms_of(parts, sides, read_controls(directory.folder))
-    prompts = choose_prompts(config)
+    prompts = choose_prompts(config, corpus)
     start = resume_samples(directory, config.rows)
     key = jax.random.key(config.seed)
     settings = {
@@ -160,17 +180,20 @@ def run(config: GenerateConfig) -> dict[str, float]:
     blocks = result_blocks(samples, summary)
     save_blocks(directory.folder, blocks)
     for table in blocks[:-1]:
-        print(markdown_table(table.header, table.rows))
+        print(markdown_table(table.header, table.rows) + "\n")
+    show_samples(directory, samples)
     return finish_run(directory, summary)
 
 
-def stitched(sides: TokenSides, config: GenerateConfig, directory: Run) -> Stitch:
+def stitched(
+    sides: TokenSides, corpus: Corpus | None, config: GenerateConfig, directory: Run
+) -> Stitch:
     """The two models with the map of the flags, fitted first where it is a method."""
     folder = Path(config.map)
     if config.map in METHODS:
         folder = directory.folder / "map"
         if not folder.exists():
-            fit_and_score(directory.folder, sides, open_corpus(config), config)
+            fit_and_score(directory.folder, sides, corpus, config)
     found, made_of = load_map(folder)
     cuts = {}
     for side, model in (("source", sides.source), ("target", sides.target)):
@@ -180,6 +203,26 @@ def stitched(sides: TokenSides, config: GenerateConfig, directory: Run) -> Stitc
             f"{side}_layer": layer, f"{side}_norm": made_of[side]["final_norm"]
         }  # fmt: skip
     return stitch(sides.source, sides.target, found, **cuts)
+
+
+def check_map(config: GenerateConfig) -> None:
+    """Refuse a --map that is neither a method nor a folder, or that nothing reads.
+
+    Raises:
+      RunError: says which.
+    """
+    if config.map in (METHODS if config.target else ("ridge",)):
+        return
+    if config.map not in METHODS and not (Path(config.map) / "config.json").is_file():
+        raise RunError(
+            f"--map={config.map} must be {', '.join(METHODS)}, or the folder of a map "
+            "(with config.json, as experiments.fit_tokens writes to WORKDIR/map)."
+        )
+    if not config.target:
+        raise RunError(
+            f"--map={config.map} is given and --target is not: a map goes to another "
+            "model; name it, or leave --map out to let the source write by itself."
+        )
 
 
 def check_model(folder: Path, side: str, model: Model, made_of: dict[str, Any]) -> None:
@@ -197,13 +240,13 @@ def check_model(folder: Path, side: str, model: Model, made_of: dict[str, Any]) 
     )
 
 
-def choose_prompts(config: GenerateConfig) -> list[tuple[str, str]]:
+def choose_prompts(
+    config: GenerateConfig, corpus: Corpus | None
+) -> list[tuple[str, str]]:
     """(id, prompt) of each text to continue."""
     if config.prompt:
         return [("prompt", config.prompt)]
-    texts = sample_texts(
-        open_corpus(config), "test", 100 * config.prompts, max_tokens=100
-    )
+    texts = sample_texts(corpus, "test", 100 * config.prompts, max_tokens=100)
     prompts = [
         (text.id, " ".join(text.text.split()[: config.prompt_words])) for text in texts
     ]
@@ -227,6 +270,14 @@ def append_samples(run: Run, lines: list[dict[str, Any]]) -> None:
         stream.writelines(json.dumps(line) + "\n" for line in lines)
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def show_samples(run: Run, samples: list[dict[str, Any]]) -> None:
+    """Print the first texts behind their prompts, and the file that has all."""
+    for one in samples[:SHOWN]:
+        print(f"{one['prompt']}{one['text']}\n[{one['reason']}]\n")
+    path = run.folder / "samples.jsonl"
+    print(f"{min(SHOWN, len(samples))} of {len(samples)} texts; all of them: {path}")
 
 
 def read_samples(run: Run) -> list[dict[str, Any]]:

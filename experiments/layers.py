@@ -28,19 +28,27 @@ import jax
 import numpy as np
 
 from experiments.fit import choose_map
+from experiments.inputs import check_inputs
 from experiments.layer_blocks import SHOWN, layer_table, result_blocks
-from experiments.states import TextOptions, open_corpus
-from experiments.token_sides import TokenSides, load_token_sides, sample_texts
+from experiments.states import TextOptions, open_corpus, seed_option, workdir_option
+from experiments.token_sides import MODEL, TokenSides, load_token_sides, sample_texts
 from helix_jax.activations.token_pairs import TokenPairs
 from helix_jax.activations.token_states import layer_side
 from helix_jax.alignment import Moments, accumulate, evaluate_map, mean_map
-from helix_jax.errors import RunError
 from helix_jax.generation.metrics import teacher_forced
 from helix_jax.generation.scores import generation_scores
 from helix_jax.generation.stitch import stitch
 from helix_jax.models import resolve_layers
+from helix_jax.models.checkpoint import DTYPES
 from helix_jax.reports import save_blocks
-from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
+from helix_jax.runs import (
+    finish_run,
+    is_done,
+    open_run,
+    option,
+    prepare_config,
+    read_summary,
+)
 from helix_jax.runs.program import start_program
 from helix_jax.text.corpus import Corpus
 
@@ -49,18 +57,18 @@ from helix_jax.text.corpus import Corpus
 class LayersConfig(TextOptions):
     """Flags of the experiment."""
 
-    workdir: str = option("", "work directory")
-    source: str = option("", "model folder or hub id")
-    target: str = option("", "model folder or hub id")
+    workdir: str = workdir_option()
+    source: str = option("", MODEL, names="model", required=True, tiny="pebble-llama")
+    target: str = option("", MODEL, names="model", required=True, tiny="pebble-qwen3")
     source_layers: tuple[int, ...] = option((), "cuts of the source; empty: all")
     target_layers: tuple[int, ...] = option((), "entries of the target; empty: all")
-    dtype: str = option("float32", "of the weights: float32, bfloat16 or float16")
-    max_tokens: int = option(256, "longer texts lose their end")
-    pairs: int = option(200_000, "token pairs to fit on")
-    select_pairs: int = option(20_000, "token pairs to choose penalties on")
-    test_pairs: int = option(10_000, "token pairs to score on")
-    resamples: int = option(1000, "bootstrap resamples of documents")
-    seed: int = option(0, "of the controls")
+    dtype: str = option("float32", "of the weights", choices=DTYPES)
+    max_tokens: int = option(256, "longer texts lose their end", least=2)
+    pairs: int = option(200_000, "token pairs to fit on", least=1)
+    select_pairs: int = option(20_000, "token pairs to choose penalties on", least=1)
+    test_pairs: int = option(10_000, "token pairs to score on", least=1)
+    resamples: int = option(1000, "bootstrap resamples of documents", least=1)
+    seed: int = seed_option("of the controls")
     tiny: bool = option(False, "4,000 token pairs, first and last layer")
 
 
@@ -73,20 +81,18 @@ class Layers(NamedTuple):
 
 def run(config: LayersConfig) -> dict[str, float]:
     """Sweep; see the module docstring."""
-    if config.tiny:
-        config = dataclasses.replace(
-            config, pairs=4000, select_pairs=1000, test_pairs=1000, max_tokens=64,
-            resamples=50, source_layers=config.source_layers or (0, -1),
-            target_layers=config.target_layers or (0, -1),
-        )  # fmt: skip
-    if not (config.workdir and config.source and config.target):
-        raise RunError("layers: --workdir, --source and --target are required.")
+    config = prepare_config(config, tiny={
+        "pairs": 4000, "select_pairs": 1000, "test_pairs": 1000, "max_tokens": 64,
+        "resamples": 50, "source_layers": (0, -1), "target_layers": (0, -1),
+    })  # fmt: skip
+    check_inputs(config)
     directory = open_run(config.workdir, config)
     done = is_done(directory)
     if done:
         summary = read_summary(directory)
     else:
-        summary = sweep(load_token_sides(config), open_corpus(config), config)
+        corpus = open_corpus(config)
+        summary = sweep(load_token_sides(config), corpus, config)
     save_blocks(directory.folder, result_blocks(summary))
     print(layer_table(summary, "generation/agreement_top1"))
     print(layer_table(summary, "generation/kl_nats"))

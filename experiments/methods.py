@@ -36,13 +36,15 @@ from experiments.fits import (
     fit_closed,
     fit_descents,
     fit_shuffled_closed,
+    methods_option,
     probe_accuracies,
     r2_interval,
     with_ends,
 )
+from experiments.inputs import check_inputs
 from experiments.method_blocks import SCORES, result_blocks, result_rows
 from experiments.public import public_pairs
-from experiments.states import PairOptions, open_corpus
+from experiments.states import PairOptions, open_corpus, seed_option
 from experiments.tasks import SPLITS, OpenTask, Task, open_task
 from helix_jax.alignment import (
     Moments,
@@ -50,9 +52,15 @@ from helix_jax.alignment import (
     prepare,
     save_map,
 )
-from helix_jax.errors import RunError
 from helix_jax.reports import markdown_table, save_blocks
-from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
+from helix_jax.runs import (
+    finish_run,
+    is_done,
+    open_run,
+    option,
+    prepare_config,
+    read_summary,
+)
 from helix_jax.runs.program import start_program
 
 
@@ -60,27 +68,26 @@ from helix_jax.runs.program import start_program
 class MethodsConfig(PairOptions):
     """Flags of the experiment."""
 
-    methods: tuple[str, ...] = option(("all",), "names, or all, closed, gradient")
-    public: str = option("", "corpora of public text to fit on as well; empty: none")
-    public_limit: int = option(20_000, "public texts to use, chosen by hash; 0: all")
-    anchors: int = option(300, "rows that relative representations refer to")
-    epochs: int = option(20, "of gradient fits, at most")
-    repeats: int = option(3, "timed fits of the closed forms")
-    seed: int = option(0, "of the controls and the gradient fits")
-    resamples: int = option(2000, "bootstrap resamples of documents")
+    methods: tuple[str, ...] = methods_option("all")
+    public: str = option(
+        "", "corpora of public text to fit on as well; empty: none", names="corpora"
+    )
+    public_limit: int = option(
+        20_000, "public texts to use, chosen by hash; 0: all", least=0
+    )
+    anchors: int = option(300, "rows that relative representations refer to", least=1)
+    epochs: int = option(20, "of gradient fits, at most", least=1)
+    repeats: int = option(3, "timed fits of the closed forms", least=1)
+    seed: int = seed_option("of the controls and the gradient fits")
+    resamples: int = option(2000, "bootstrap resamples of documents", least=1)
     tiny: bool = option(False, "600 texts, 64 tokens each at most")
 
 
 def run(config: MethodsConfig) -> dict[str, float]:
     """Fit, score, compare; see the module docstring."""
-    if config.tiny:
-        config = dataclasses.replace(
-            config, limit=600, max_tokens=64, public_limit=600, resamples=200,
-            anchors=100, repeats=1,
-        )  # fmt: skip
-    if not (config.workdir and config.source and config.target):
-        raise RunError("methods: --workdir, --source and --target are required.")
-    choose_methods(config.methods)  # refuses unknown names before any work
+    small = {"limit": 600, "max_tokens": 64, "public_limit": 600, "resamples": 200}
+    config = prepare_config(config, tiny=small | {"anchors": 100, "repeats": 1})
+    check_inputs(config)
     directory = open_run(config.workdir, config)
     done = is_done(directory)
     summary = read_summary(directory) if done else _compute(config)
@@ -91,7 +98,7 @@ def run(config: MethodsConfig) -> dict[str, float]:
 
 
 def _compute(config: MethodsConfig) -> dict[str, float]:
-    opened = open_task(config, open_corpus(config), config.resamples)
+    opened = open_task(config, open_corpus(config, labelled=True), config.resamples)
     pairs, task = opened.pairs, opened.task
     started = time.perf_counter()
     moments = {"fit": pair_moments(pairs["fit"])}

@@ -34,8 +34,9 @@ import numpy as np
 
 from experiments.fit import choose_map, control_maps, fit_summary, pair_moments
 from experiments.fits import with_ends
+from experiments.inputs import check_inputs
 from experiments.public import public_pairs, without_texts_of
-from experiments.states import PairOptions, open_corpus, paired_states
+from experiments.states import PairOptions, open_corpus, paired_states, seed_option
 from experiments.tasks import SPLITS, Task, open_task
 from helix_jax.alignment import AffineMap, apply_map
 from helix_jax.errors import RunError
@@ -56,7 +57,14 @@ from helix_jax.reports import (
     read_interval,
     save_blocks,
 )
-from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
+from helix_jax.runs import (
+    finish_run,
+    is_done,
+    open_run,
+    option,
+    prepare_config,
+    read_summary,
+)
 from helix_jax.runs.program import start_program
 from helix_jax.text.hashing import document_of
 
@@ -77,26 +85,27 @@ Roc = dict[str, dict[str, list[list[float]]]]  # detector -> arm -> points
 class OodConfig(PairOptions):
     """Flags of the experiment."""
 
-    ood_data: str = option("", "corpus of strange texts; labels are not used")
-    ood_limit: int = option(0, "its texts to use, chosen by hash; 0: all")
-    public: str = option("", "corpora of public text for one more map; empty: none")
-    public_limit: int = option(20_000, "public texts to use, chosen by hash; 0: all")
-    seed: int = option(0, "of the controls")
-    resamples: int = option(1000, "bootstrap resamples of documents")
+    ood_data: str = option(
+        "", "corpus of strange texts; labels are not used", names="corpora",
+        required=True, tiny="topics",
+    )  # fmt: skip
+    ood_limit: int = option(0, "its texts to use, chosen by hash; 0: all", least=0)
+    public: str = option(
+        "", "corpora of public text for one more map; empty: none", names="corpora"
+    )
+    public_limit: int = option(
+        20_000, "public texts to use, chosen by hash; 0: all", least=0
+    )
+    seed: int = seed_option("of the controls")
+    resamples: int = option(1000, "bootstrap resamples of documents", least=1)
     tiny: bool = option(False, "600 texts a side, 64 tokens each at most")
 
 
 def run(config: OodConfig) -> dict[str, float]:
     """Fit, score, compare; see the module docstring."""
-    if config.tiny:
-        config = dataclasses.replace(
-            config, limit=600, ood_limit=600, public_limit=600, max_tokens=64,
-            resamples=200,
-        )  # fmt: skip
-    if not (config.workdir and config.source and config.target and config.ood_data):
-        raise RunError(
-            "ood: --workdir, --source, --target and --ood_data are required."
-        )
+    small = {"limit": 600, "ood_limit": 600, "public_limit": 600, "max_tokens": 64}
+    config = prepare_config(config, tiny=small | {"resamples": 200})
+    check_inputs(config)
     directory = open_run(config.workdir, config)
     if is_done(directory):
         summary = read_summary(directory)
@@ -109,9 +118,11 @@ def run(config: OodConfig) -> dict[str, float]:
 
 
 def _compute(config: OodConfig) -> tuple[dict[str, float], Roc]:
-    corpus = open_corpus(config)
+    corpus = open_corpus(config, labelled=True)
     strange_corpus = open_corpus(
-        dataclasses.replace(config, limit=config.ood_limit), config.ood_data
+        dataclasses.replace(config, limit=config.ood_limit),
+        config.ood_data,
+        least={"test": 2},
     )
     keep = without_texts_of(corpus, *SPLITS)
     if sum(map(keep, strange_corpus.read("test"))) < 2:

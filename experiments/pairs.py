@@ -12,13 +12,15 @@ from pathlib import Path
 
 from experiments import classify
 from experiments.classify_blocks import ARMS
+from experiments.inputs import check_inputs
 from experiments.states import (
     ExtractionOptions,
     TextOptions,
+    models_option,
     require_distinct,
     with_stores,
+    workdir_option,
 )
-from helix_jax.errors import RunError
 from helix_jax.models import model_name
 from helix_jax.reports import (
     Bars,
@@ -29,7 +31,14 @@ from helix_jax.reports import (
     markdown_table,
     save_blocks,
 )
-from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
+from helix_jax.runs import (
+    finish_run,
+    is_done,
+    open_run,
+    option,
+    prepare_config,
+    read_summary,
+)
 from helix_jax.runs.program import start_program
 
 SHOWN = ("target", "mapped", "source", "shuffled", "random", "majority")
@@ -40,20 +49,22 @@ Results = dict[tuple[str, str], dict[str, float]]  # (source, target) -> summary
 class PairsConfig(TextOptions, ExtractionOptions):
     """Flags of the experiment."""
 
-    workdir: str = option("", "work directory")
-    models: tuple[str, ...] = option((), "two or more: folders, ids, embeddings:FILE")
-    public: str = option("", "corpora of public text to fit maps on; empty: none")
-    seeds: int = option(3, "draws of the few-shot texts and of the controls")
-    resamples: int = option(2000, "bootstrap resamples of documents")
-    max_pairs: int = option(0, "stop after so many pairs; 0: all")
+    workdir: str = workdir_option()
+    models: tuple[str, ...] = models_option()
+    public: str = option(
+        "", "corpora of public text to fit maps on; empty: none", names="corpora"
+    )
+    seeds: int = option(3, "draws of the few-shot texts and of the controls", least=1)
+    resamples: int = option(2000, "bootstrap resamples of documents", least=1)
+    max_pairs: int = option(0, "stop after so many pairs; 0: all", least=0)
     tiny: bool = option(False, "600 texts, 64 tokens each at most")
 
 
 def run(config: PairsConfig) -> dict[str, float]:
     """Classify every pair; see the module docstring."""
-    if not config.workdir or len(config.models) < 2:
-        raise RunError("pairs: --workdir and two or more --models are required.")
+    config = prepare_config(config)
     require_distinct("pairs", "models", list(map(short_name, config.models)))
+    check_inputs(config)
     directory = open_run(config.workdir, config)
     results = run_pairs(config)
     if is_done(directory):

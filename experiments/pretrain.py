@@ -14,6 +14,7 @@ Two cores, the defaults: about 9,000 tokens a second.
 import dataclasses
 import json
 import math
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +24,11 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from experiments.inputs import check_inputs
+from experiments.states import seed_option, workdir_option
 from helix_jax.errors import RunError
-from helix_jax.models import family_of, load_tokenizer, save_model
+from helix_jax.models import FAMILIES, family_of, load_tokenizer, save_model
+from helix_jax.models.checkpoint import DTYPES
 from helix_jax.models.spec import ModelSpec
 from helix_jax.reports import markdown_table
 from helix_jax.runs import (
@@ -33,6 +37,7 @@ from helix_jax.runs import (
     log_metrics,
     open_run,
     option,
+    prepare_config,
     read_summary,
     truncate_metrics,
     write_atomically,
@@ -56,72 +61,103 @@ from helix_jax.training.card import model_card
 from helix_jax.training.hf_config import hf_config
 from helix_jax.training.vocabulary import train_tokenizer
 
+DECODERS = tuple(sorted(set(FAMILIES) - {"bert", "roberta"}))
+
 
 @dataclasses.dataclass(frozen=True)
 class PretrainConfig:
     """Flags of the experiment."""
 
-    workdir: str = option("", "work directory; the model is in WORKDIR/model")
-    family: str = option("llama", "a decoder family, by Hugging Face model_type")
-    data: str = option("docstrings", "corpora by name, file or folder, comma-separated")
-    limit: int = option(0, "texts of the corpus to use, chosen by hash; 0: all")
-    part: int = option(0, "train on this part of the documents")
-    parts: int = option(1, "number of disjoint parts")
-    tokenizer: str = option("", "folder whose tokenizer to use; empty: train one")
-    vocab_size: int = option(4096, "tokens of a newly trained tokenizer")
-    width: int = option(128, "D")
-    num_layers: int = option(4, "L")
-    num_heads: int = option(4, "H")
-    ffn_width: int = option(344, "F")
-    context: int = option(256, "T, tokens a training window")
-    batch: int = option(16, "windows a step")
-    microbatch: int = option(0, "windows a gradient, a divisor of --batch; 0: all")
-    tokens: int = option(20_000_000, "training tokens in all, epochs included")
-    optimizer: str = option("adamw", "adamw or muon")
-    learning_rate: float = option(4e-3, "peak learning rate")
-    warmup_steps: int = option(200, "steps of linear warm-up")
-    weight_decay: float = option(0.1, "decoupled weight decay of matrices")
-    seed: int = option(0, "of the initial weights and the order of the windows")
-    dtype: str = option("bfloat16", "dtype of the written weights")
-    held_out_tokens: int = option(200_000, "held-out tokens to evaluate on, at most")
-    log_every: int = option(50, "steps between lines of metrics.jsonl")
-    snapshot_every: int = option(200, "steps between snapshots")
+    workdir: str = workdir_option("work directory; the model is in WORKDIR/model")
+    family: str = option("llama", "a decoder family", choices=DECODERS)
+    data: str = option(
+        "docstrings", "corpora by name, file or folder, comma-separated",
+        names="corpora", required=True,
+    )  # fmt: skip
+    limit: int = option(
+        0, "texts of the corpus to use, chosen by hash; 0: all", least=0
+    )
+    part: int = option(0, "train on this part of the documents", least=0)
+    parts: int = option(1, "number of disjoint parts", least=1)
+    tokenizer: str = option(
+        "", "model whose tokenizer to use; empty: train one", names="tokenizer"
+    )
+    vocab_size: int = option(4096, "tokens of a newly trained tokenizer", least=260)
+    width: int = option(128, "D", least=2)
+    num_layers: int = option(4, "L", least=1)
+    num_heads: int = option(4, "H", least=1)
+    ffn_width: int = option(344, "F", least=1)
+    context: int = option(256, "T, tokens a training window", least=2)
+    batch: int = option(16, "windows a step", least=1)
+    microbatch: int = option(
+        0, "windows a gradient, a divisor of --batch; 0: all", least=0
+    )
+    tokens: int = option(20_000_000, "training tokens in all, epochs included", least=1)
+    optimizer: str = option("adamw", "of the weights", choices=("adamw", "muon"))
+    learning_rate: float = option(4e-3, "peak learning rate", above=0)
+    warmup_steps: int = option(200, "steps of linear warm-up", least=0)
+    weight_decay: float = option(0.1, "decoupled weight decay of matrices", least=0)
+    seed: int = seed_option("of the initial weights and the order of the windows")
+    dtype: str = option("bfloat16", "of the written weights", choices=DTYPES)
+    held_out_tokens: int = option(
+        200_000, "held-out tokens to evaluate on, at most", least=1
+    )
+    log_every: int = option(50, "steps between lines of metrics.jsonl", least=1)
+    snapshot_every: int = option(200, "steps between snapshots", least=1)
     tiny: bool = option(False, "a model of 2 layers and 20,000 tokens, in seconds")
 
 
-def shrink(config: PretrainConfig) -> PretrainConfig:
-    """The --tiny version of a config."""
-    return dataclasses.replace(
-        config,
-        vocab_size=512,
-        width=32,
-        num_layers=2,
-        num_heads=2,
-        ffn_width=64,
-        context=64,
-        batch=8,
-        tokens=20_480,
-        warmup_steps=5,
-        held_out_tokens=4_096,
-        log_every=10,
-        snapshot_every=10,
-        limit=min(config.limit, 600) or 600,
-    )
+TINY = {
+    "vocab_size": 512,
+    "width": 32,
+    "num_layers": 2,
+    "num_heads": 2,
+    "ffn_width": 64,
+    "context": 64,
+    "batch": 8,
+    "tokens": 20_480,
+    "warmup_steps": 5,
+    "held_out_tokens": 4_096,
+    "log_every": 10,
+    "snapshot_every": 10,
+    "limit": 600,
+}
+
+
+def check_sizes(config: PretrainConfig) -> None:
+    """Raise where numbers of the flags do not go together."""
+    if config.part >= config.parts:
+        raise RunError(
+            f"--part={config.part} counts from 0 and must be below --parts="
+            f"{config.parts}."
+        )
+    if config.microbatch and config.batch % config.microbatch:
+        raise RunError(
+            f"--microbatch={config.microbatch} must divide --batch={config.batch}."
+        )
+    if config.width % config.num_heads or (config.width // config.num_heads) % 2:
+        raise RunError(
+            f"--width={config.width} must be an even multiple of --num_heads="
+            f"{config.num_heads}."
+        )
 
 
 def run(config: PretrainConfig) -> dict[str, float]:
     """Train, evaluate, write the model; see the module docstring."""
-    if config.tiny:
-        config = shrink(config)
-    if not config.workdir:
-        raise RunError("pretrain: --workdir is required.")
+    config = prepare_config(config, tiny=TINY)
+    check_sizes(config)
+    check_inputs(config)
     directory = open_run(config.workdir, config)
     if is_done(directory):
         return read_summary(directory)
     folder = directory.folder
     corpus = load_corpus(config.data, limit=config.limit or None)
     tokenizer = _tokenizer(config, corpus, folder)
-    train = _windows(config, corpus, tokenizer)
+    try:
+        train = _windows(config, corpus, tokenizer)
+    except RunError:  # with flags that must change, and the tokenizer with them
+        shutil.rmtree(folder / "tokenizer", ignore_errors=True)
+        raise
     held_out, characters = _held_out(config, corpus, tokenizer)
     hf = hf_config(
         config.family,

@@ -24,46 +24,91 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments.fit import pair_moments
+from experiments.inputs import check_inputs
 from experiments.private_fit_blocks import result_blocks, result_rows
-from experiments.states import PairOptions, open_corpus
+from experiments.states import (
+    PlantedOptions,
+    open_corpus,
+    require_both_sides,
+    seed_option,
+)
 from experiments.tasks import open_task, read_mapped, score
 from helix_jax.alignment import AffineMap, Moments, accumulate, fit_ridge, select_by_gcv
 from helix_jax.errors import RunError
 from helix_jax.private import Client, FitClient, FitProvider
+from helix_jax.private.packing import MAX_WIDTH
+from helix_jax.private.profiles import PROFILES
 from helix_jax.reports import markdown_table, save_blocks
-from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
+from helix_jax.runs import (
+    finish_run,
+    is_done,
+    open_run,
+    option,
+    prepare_config,
+    read_summary,
+)
 from helix_jax.runs.program import start_program
+from helix_jax.text.corpus import Corpus
 
 
 @dataclasses.dataclass(frozen=True)
-class PrivateFitConfig(PairOptions):
+class PrivateFitConfig(PlantedOptions):
     """Flags of the experiment."""
 
-    profile: str = option("guarded", "guarded, open or compact")
-    rank: int = option(0, "principal directions that the client encrypts; 0: all")
-    rows_per_width: float = option(2.0, "the provider's guard")
-    rows: int = option(4000, "planted rows")
-    source_width: int = option(768, "of planted rows")
-    target_width: int = option(768, "of planted rows")
-    seed: int = option(0, "of planted rows")
+    profile: str = option("guarded", "of the parameters", choices=tuple(PROFILES))
+    rank: int = option(
+        0, "principal directions that the client encrypts; 0: all", least=0
+    )
+    rows_per_width: float = option(2.0, "the provider's guard", above=0)
+    rows: int = option(4000, "planted rows", least=2)
+    source_width: int = option(768, "of planted rows", least=1, most=MAX_WIDTH)
+    target_width: int = option(768, "of planted rows", least=1, most=MAX_WIDTH)
+    seed: int = seed_option("of planted rows")
     tiny: bool = option(False, "300 rows of 24 by 20; 600 texts, 64 tokens at most")
 
 
 def run(config: PrivateFitConfig) -> dict[str, float]:
     """Fit both ways and compare; see the module docstring."""
-    if config.tiny:
-        config = dataclasses.replace(
-            config, rows=300, source_width=24, target_width=20, limit=600, max_tokens=64
-        )
-    if not config.workdir or bool(config.source) != bool(config.target):
-        raise RunError("private_fit: --workdir, and --source with --target or neither.")
+    small = {"rows": 300, "source_width": 24, "target_width": 20}
+    config = prepare_config(config, tiny=small | {"limit": 600, "max_tokens": 64})
+    require_both_sides(config)
+    specs = check_inputs(config)
+    if not config.source:
+        require_rows(config, config.rows, config.source_width)
     directory = open_run(config.workdir, config)
     done = is_done(directory)
-    compute = _real if config.source else _planted
-    summary = read_summary(directory) if done else compute(config)
+    if done:
+        summary = read_summary(directory)
+    elif config.source:
+        corpus = open_corpus(config, labelled=True)
+        if (spec := specs[config.source]) is not None:
+            require_rows(config, corpus.counts["fit"], spec.width)
+        summary = _real(config, corpus)
+    else:
+        summary = _planted(config)
     save_blocks(directory.folder, result_blocks(summary, config.profile))
     print(markdown_table(*result_rows(summary)))
     return summary if done else finish_run(directory, summary)
+
+
+def require_rows(config: PrivateFitConfig, rows: int, width: int) -> None:
+    """Raise where the provider would refuse so few rows of such a width.
+
+    Raises:
+      RunError: says which flags would do.
+    """
+    if config.rank > width:
+        raise RunError(
+            f"--rank={config.rank} is more than the {width} dimensions of the source."
+        )
+    directions = config.rank or width
+    if rows < config.rows_per_width * directions:
+        most = int(rows / config.rows_per_width)
+        raise RunError(
+            f"{rows} rows to fit on, and --rows_per_width={config.rows_per_width:g} "
+            f"allows {most} of them a fit of {most} directions, not {directions}; use "
+            f"more texts or rows (--limit, --rows), or --rank={max(1, most)}."
+        )
 
 
 def encrypted_moments(
@@ -166,8 +211,8 @@ def _planted(config: PrivateFitConfig) -> dict[str, float]:
     return summary | {"private_fit/map_error": _map_error(affine, plain)}
 
 
-def _real(config: PrivateFitConfig) -> dict[str, float]:
-    opened = open_task(config, open_corpus(config))
+def _real(config: PrivateFitConfig, corpus: Corpus) -> dict[str, float]:
+    opened = open_task(config, corpus)
     task, pairs = opened.task, opened.pairs
     fit, private, summary = encrypted_moments(
         task.x["fit"], task.y["fit"], ids=list(pairs["fit"].ids),

@@ -30,7 +30,7 @@ def public_pairs(
       {"fit", "select"} -> Pair.
     """
     limited = dataclasses.replace(options, limit=limit)
-    corpus = open_corpus(limited, public)
+    corpus = open_corpus(limited, public, least={"fit": 2, "select": 2})
     keep = without_texts_of(task, "test")
     return {
         split: paired_states(*sides, corpus, split, limited, keep=keep)

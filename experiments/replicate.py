@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from experiments.claims import all_claims
 from experiments.claims.ledger import VERDICTS, Bench, Claim, Finding
+from experiments.states import workdir_option
 from experiments.written import installed_encoder
 from helix_jax import assets
 from helix_jax.errors import HelixError, RunError
@@ -33,6 +34,7 @@ from helix_jax.runs import (
     is_done,
     open_run,
     option,
+    prepare_config,
     read_summary,
     write_atomically,
 )
@@ -53,27 +55,23 @@ TASKS = ("sst2", "trec", "ag_news", "dbpedia", "mnli", "mrpc", "rte", "imdb")
 class ReplicateConfig:
     """Flags of the experiment."""
 
-    workdir: str = option("", "work directory")
-    preset: str = option("local", "local or paper")
-    shared: str = option("", "folder of data/, models/, tokenizers/; empty: found")
+    workdir: str = workdir_option()
+    preset: str = option("local", "models and data", choices=("local", "paper"))
+    shared: str = option(
+        "", "folder of data/, models/, tokenizers/; empty: found", names="path"
+    )
     claims: tuple[str, ...] = option((), "names of the claims to test; empty: all")
-    limit: int = option(6000, "texts of a corpus to use, chosen by hash")
-    max_tokens: int = option(96, "tokens of a text")
+    limit: int = option(6000, "texts of a corpus to use, chosen by hash", least=1)
+    max_tokens: int = option(96, "tokens of a text", least=1)
     tiny: bool = option(False, "700 texts, 48 tokens, one pair")
 
 
 def run(config: ReplicateConfig) -> dict[str, float]:
     """Test every claim; see the module docstring."""
-    if config.tiny:
-        config = dataclasses.replace(config, limit=700, max_tokens=48)
-    if not config.workdir:
-        raise RunError("replicate: --workdir is required.")
-    if config.preset not in PRESETS:
-        raise RunError(
-            f"replicate: --preset must be one of {', '.join(PRESETS)}, got "
-            f"{config.preset!r}."
-        )
+    config = prepare_config(config, tiny={"limit": 700, "max_tokens": 48})
     chosen = choose_claims(config.claims)
+    if config.shared and not Path(config.shared).is_dir():
+        raise RunError(f"replicate: --shared={config.shared} is no folder.")
     directory = open_run(config.workdir, config)
     ledger = directory.folder / "ledger.md"
     if is_done(directory):
@@ -175,8 +173,6 @@ def ledger_blocks(claims: list[Claim], found: dict[str, Finding]) -> list[Block]
 def local_bench(config: ReplicateConfig) -> Bench:
     """Embedded models, and what the folder of real data and models holds."""
     shared = Path(config.shared or os.environ.get("HELIX_SHARED", "../shared"))
-    if config.shared and not shared.is_dir():
-        raise RunError(f"replicate: --shared={shared} is no folder.")
     own = {name: str(assets.model_path(name)) for name in assets.NAMES}
     pairs = [(own["pebble-neox"], own["pebble-llama"])]
     generators = [(own["pebble-llama"], own["pebble-qwen3"]), *pairs]

@@ -4,14 +4,17 @@ r"""One page from the work directories of some runs.
 
 Writes OUTPUT/report.html (one file, no network), OUTPUT/report.md with its figures, and
 OUTPUT/parts with every table in LaTeX and every figure as SVG and PNG. A folder that is
-itself no work directory stands for the work directories in it. A few seconds.
+itself no work directory stands for the work directories in it. A few seconds. With
+--tiny and no --workdirs it is a page of `experiments.fit --tiny`, run in OUTPUT/fit.
 """
 
 import dataclasses
 import json
 from pathlib import Path
 
+from experiments import fit
 from helix_jax.errors import RunError
+from helix_jax.paths import os_errors
 from helix_jax.reports import (
     Section,
     load_blocks,
@@ -19,32 +22,43 @@ from helix_jax.reports import (
     write_page,
     write_parts,
 )
-from helix_jax.runs import option
+from helix_jax.runs import option, prepare_config
 from helix_jax.runs.program import start_program
+from helix_jax.textfile import read_json
 
 
 @dataclasses.dataclass(frozen=True)
 class ReportConfig:
     """Flags of the program."""
 
-    workdirs: tuple[str, ...] = option((), "work directories, or folders of them")
-    output: str = option("report", "folder to write to")
+    workdirs: tuple[str, ...] = option(
+        (), "work directories, or folders of them", names="path"
+    )
+    output: str = option("report", "folder to write to", names="path", required=True)
     title: str = option("Linear maps between language models", "heading of the page")
+    tiny: bool = option(False, "without --workdirs: make a tiny run and report it")
 
 
 def run(config: ReportConfig) -> Path:
     """Write the page; returns its path."""
-    if not config.workdirs:
-        raise RunError("report: --workdirs is required.")
-    sections = [
-        read_section(folder) for name in config.workdirs for folder in _runs(Path(name))
-    ]
-    output = Path(config.output)
-    output.mkdir(parents=True, exist_ok=True)
-    write_markdown(output / "report.md", config.title, sections)
-    write_parts(output / "parts", sections)
-    page = write_page(output / "report.html", config.title, sections)
-    print(f"{page}: {len(sections)} runs")
+    config = prepare_config(config)
+    workdirs, output = config.workdirs, Path(config.output)
+    if config.tiny and not workdirs:
+        place = output / "fit"
+        fit.run(fit.FitConfig(workdir=str(place), tiny=True))
+        workdirs = (str(place),)
+    if not workdirs:
+        raise RunError(
+            "missing: --workdirs (work directories of runs); or give --tiny alone."
+        )
+    folders = [folder for name in workdirs for folder in _runs(Path(name))]
+    sections = [read_section(folder) for folder in dict.fromkeys(folders)]
+    with os_errors(f"--output={output}", "be written", RunError):
+        output.mkdir(parents=True, exist_ok=True)
+        write_markdown(output / "report.md", config.title, sections)
+        write_parts(output / "parts", sections)
+        page = write_page(output / "report.html", config.title, sections)
+    print(f"results: {page} ({len(sections)} runs)")
     return page
 
 
@@ -54,7 +68,7 @@ def read_section(folder: Path) -> Section:
     for name in ("config.json", "environment.json"):
         path = folder / name
         if path.is_file():
-            facts |= json.loads(path.read_text())
+            facts |= read_json(path, raises=RunError)
     title = f"{facts.pop('experiment', 'run').removesuffix('Config')}: {folder.name}"
     shown = {
         name: json.dumps(value) if isinstance(value, (dict, list)) else value
@@ -65,13 +79,17 @@ def read_section(folder: Path) -> Section:
 
 def _runs(folder: Path) -> list[Path]:
     """The folder itself where it is a run that has ended, else those below it."""
+    if not folder.is_dir():
+        raise RunError(
+            f"--workdirs={folder} is no folder; name work directories that exist."
+        )
     if (folder / "DONE").is_file():
         return [folder]
     found = sorted(path.parent for path in folder.rglob("DONE"))
     if not found:
         raise RunError(
-            f"{folder} holds no DONE: expected the work directory of an experiment "
-            "that has ended, or a folder of such."
+            f"--workdirs={folder} holds no DONE: expected the work directory of an "
+            "experiment that has ended, or a folder of such."
         )
     return found
 

@@ -33,9 +33,11 @@ from experiments.fits import (
     deviations,
     fit_closed,
     fit_descents,
+    methods_option,
     probe_accuracies,
     squared_errors,
 )
+from experiments.inputs import check_inputs
 from experiments.public import public_pairs
 from experiments.samples import (
     Curve,
@@ -62,7 +64,6 @@ from helix_jax.alignment import (
     select_penalty,
     usable_methods,
 )
-from helix_jax.errors import RunError
 from helix_jax.probes import predict_logits
 from helix_jax.reports import markdown_table, save_blocks
 from helix_jax.runs import (
@@ -71,6 +72,7 @@ from helix_jax.runs import (
     log_metrics,
     open_run,
     option,
+    prepare_config,
     read_summary,
     truncate_metrics,
 )
@@ -81,34 +83,33 @@ from helix_jax.runs.program import start_program
 class ScalingConfig(PairOptions):
     """Flags of the experiment."""
 
-    methods: tuple[str, ...] = option(("closed",), "names, or all, closed, gradient")
-    public: str = option("", "corpora of public text to fit on in place of --data")
-    public_limit: int = option(20_000, "public texts to use, chosen by hash; 0: all")
-    least: int = option(100, "texts of the smallest sample")
-    sizes: int = option(8, "sizes from --least to all, evenly by ratio")
-    tolerance: float = option(0.02, "share of the loss that a plateau may be above it")
-    anchors: int = option(300, "rows that relative representations refer to, at most")
-    epochs: int = option(20, "of gradient fits")
-    seeds: int = option(3, "orders of the texts")
-    resamples: int = option(1000, "bootstrap resamples of documents")
+    methods: tuple[str, ...] = methods_option("closed")
+    public: str = option(
+        "", "corpora of public text to fit on in place of --data", names="corpora"
+    )
+    public_limit: int = option(
+        20_000, "public texts to use, chosen by hash; 0: all", least=0
+    )
+    least: int = option(100, "texts of the smallest sample", least=2)
+    sizes: int = option(8, "sizes from --least to all, evenly by ratio", least=2)
+    tolerance: float = option(
+        0.02, "share of the loss that a plateau may be above it", least=0
+    )
+    anchors: int = option(
+        300, "rows that relative representations refer to, at most", least=1
+    )
+    epochs: int = option(20, "of gradient fits", least=1)
+    seeds: int = option(3, "orders of the texts", least=1)
+    resamples: int = option(1000, "bootstrap resamples of documents", least=1)
     tiny: bool = option(False, "600 texts, 64 tokens each at most, one order")
 
 
 def run(config: ScalingConfig) -> dict[str, float]:
     """Fit at every size, score, locate the plateau; see the module docstring."""
-    if config.tiny:
-        config = dataclasses.replace(
-            config, limit=600, max_tokens=64, public_limit=600, seeds=1, sizes=4,
-            resamples=200,
-        )  # fmt: skip
-    if not (config.workdir and config.source and config.target):
-        raise RunError("scaling: --workdir, --source and --target are required.")
-    choose_methods(config.methods)  # refuses unknown names before any work
-    if config.least < 2 or config.sizes < 2:
-        raise RunError(
-            f"scaling: --least and --sizes must be 2 or more, got {config.least} and "
-            f"{config.sizes}."
-        )
+    small = {"limit": 600, "max_tokens": 64, "public_limit": 600}
+    small |= {"seeds": 1, "sizes": 4, "resamples": 200}
+    config = prepare_config(config, tiny=small)
+    check_inputs(config)
     directory = open_run(config.workdir, config)
     done = is_done(directory)
     if not done:
@@ -120,8 +121,11 @@ def run(config: ScalingConfig) -> dict[str, float]:
 
 
 def _compute(config: ScalingConfig, directory: Any) -> dict[str, float]:
+    corpus = open_corpus(config, labelled=True)
+    if not config.public:  # else its own texts are counted
+        sample_sizes(corpus.counts["fit"], config.least, config.sizes)
     options, corpus, sides, fitted_on, task = open_task(
-        config, open_corpus(config), config.resamples
+        config, corpus, config.resamples
     )
     if config.public:
         fitted_on = public_pairs(

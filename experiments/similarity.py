@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.inputs import check_inputs, naming
 from experiments.similarity_scores import (
     DISCOVERY,
     HEADS,
@@ -35,16 +36,26 @@ from experiments.states import (
     ExtractionOptions,
     TextOptions,
     load_side,
+    models_option,
     open_corpus,
     require_distinct,
+    seed_option,
     states_of,
     with_stores,
+    workdir_option,
 )
 from helix_jax.activations import Store, join
 from helix_jax.errors import RunError
 from helix_jax.models import model_name, resolve_layers
 from helix_jax.reports import Block, Matrix, Table, markdown_table, save_blocks
-from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
+from helix_jax.runs import (
+    finish_run,
+    is_done,
+    open_run,
+    option,
+    prepare_config,
+    read_summary,
+)
 from helix_jax.runs.program import start_program
 from helix_jax.text.hashing import document_of, unit_hash
 
@@ -53,39 +64,36 @@ from helix_jax.text.hashing import document_of, unit_hash
 class SimilarityConfig(TextOptions, ExtractionOptions):
     """Flags of the experiment."""
 
-    workdir: str = option("", "work directory")
-    models: tuple[str, ...] = option((), "two or more: folders, ids, embeddings:FILE")
-    layers: tuple[int, ...] = option((-1,), "0 is the embedding, -1 the last")
+    workdir: str = workdir_option()
+    models: tuple[str, ...] = models_option()
+    layers: tuple[int, ...] = option(
+        (-1,), "0 is the embedding, -1 the last", required=True
+    )
     measures: tuple[str, ...] = option(
         ("linear_cka", "unbiased_cka", "mutual_knn", "svcca", "r2_forward",
          "r2_backward"),
-        "all, or among " + ", ".join(MEASURES),
+        "all, or some", choices=("all", *MEASURES), required=True,
     )  # fmt: skip
-    permutations: int = option(100, "shuffles of the nulls")
-    rows: int = option(2000, "test texts to use, chosen by hash; 0: all")
-    fit_rows: int = option(10_000, "fit texts to use, chosen by hash; 0: all")
-    rank: int = option(0, "principal directions of svcca, pwcca, procrustes; 0: found")
-    neighbours: int = option(10, "of mutual_knn and cknna")
-    seed: int = option(0, "of the shuffles and the groups of documents")
+    permutations: int = option(100, "shuffles of the nulls", least=1)
+    rows: int = option(2000, "test texts to use, chosen by hash; 0: all", least=0)
+    fit_rows: int = option(10_000, "fit texts to use, chosen by hash; 0: all", least=0)
+    rank: int = option(
+        0, "principal directions of svcca, pwcca, procrustes; 0: found", least=0
+    )
+    neighbours: int = option(10, "of mutual_knn and cknna", least=1)
+    seed: int = seed_option("of the shuffles and the groups of documents")
     tiny: bool = option(False, "400 texts, 64 tokens each at most, 19 shuffles")
 
 
 def run(config: SimilarityConfig) -> dict[str, float]:
     """Compare every pair; see the module docstring."""
-    if config.tiny:
-        config = dataclasses.replace(
-            config, limit=400, max_tokens=64, permutations=19, neighbours=5
-        )
-    if not config.workdir or len(config.models) < 2:
-        raise RunError("similarity: --workdir and two or more --models are required.")
-    measures = MEASURES if config.measures == ("all",) else config.measures
-    unknown = [name for name in measures if name not in MEASURES]
-    if unknown or not measures:
-        raise RunError(
-            f"similarity: --measures must be all or among {', '.join(MEASURES)}, got "
-            f"{', '.join(unknown) or 'none'}."
-        )
+    config = prepare_config(
+        config,
+        tiny={"limit": 400, "max_tokens": 64, "permutations": 19, "neighbours": 5},
+    )
+    measures = MEASURES if "all" in config.measures else config.measures
     require_distinct("similarity", "models", list(map(model_name, config.models)))
+    check_inputs(config)
     directory = open_run(config.workdir, config)
     if is_done(directory):
         return read_summary(directory)
@@ -119,9 +127,18 @@ def read_views(config: SimilarityConfig) -> tuple[list[View], dict[str, Store]]:
     options = with_stores(config)
     corpus = open_corpus(config)
     limits = {"fit": config.fit_rows, "select": config.rows, "test": config.rows}
+    rows = min(corpus.counts["test"], config.rows or corpus.counts["test"])
+    if {"all", "mutual_knn", "cknna"} & set(config.measures) and (
+        config.neighbours >= rows
+    ):
+        raise RunError(
+            f"--neighbours={config.neighbours} must be below the {rows} texts of the "
+            "test split that are used; lower it, or use more texts."
+        )
     views, first = [], {}
     for name in config.models:
-        side = load_side(name, options)
+        with naming("models"):
+            side = load_side(name, options)
         if side.model is not None:
             layers = resolve_layers(side.model.spec, config.layers)
             side = side._replace(layers=tuple(sorted(set(layers))))

@@ -5,57 +5,107 @@ A side is a model (folder or hub id), whose states are extracted to a store, or
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.inputs import LEAST_TEXTS, naming, require_texts
 from helix_jax.activations import Pair, Store, extract, join, load_embeddings
+from helix_jax.activations.pooling import POOLINGS
 from helix_jax.errors import CorpusError, RunError
 from helix_jax.fingerprint import fingerprint
 from helix_jax.models import Model, load_model, load_tokenizer, model_name
+from helix_jax.models.checkpoint import DTYPES
 from helix_jax.runs import option
+from helix_jax.runs.prepare import IMPORTED
 from helix_jax.text.corpora import load_corpus
-from helix_jax.text.corpus import Corpus
+from helix_jax.text.corpus import Corpus, require_labels
 from helix_jax.types import Text
 
-IMPORTED = "embeddings:"
+TEXT_POOLINGS = tuple(one for one in POOLINGS if one != "token")
+SIDE = "embedded model by name, model folder, hub id, or embeddings:FILE"
+
+
+def workdir_option(help_text: str = "work directory") -> Any:
+    """The field of the folder that a run writes to."""
+    return option("", help_text, names="workdir", required=True)
+
+
+def models_option() -> Any:
+    """The field of models that are compared with each other."""
+    return option(
+        (), "two or more: embedded by name, folders, hub ids, embeddings:FILE",
+        names="side", required=True, tiny=("pebble-llama", "pebble-neox"),
+    )  # fmt: skip
+
+
+def seed_option(help_text: str) -> Any:
+    """The field of a seed, which is a 32-bit number."""
+    return option(0, help_text, least=0, most=2**32 - 1)
 
 
 @dataclasses.dataclass(frozen=True)
 class TextOptions:
     """Flags that name a corpus and its columns."""
 
-    data: str = option("docstrings", "corpus by name, file or folder")
+    data: str = option(
+        "docstrings", "corpus by name, file or folder", names="corpora", required=True
+    )
     text_column: str = option("", "column of the text; empty: a customary name")
     pair_column: str = option("", "column of the second text of a pair")
     label_column: str = option("", "column of the label")
     id_column: str = option("", "column of unique ids")
-    limit: int = option(0, "texts of the corpus to use, chosen by hash; 0: all")
+    limit: int = option(
+        0, "texts of the corpus to use, chosen by hash; 0: all", least=0
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class ExtractionOptions:
     """Flags that say which states of a text are taken."""
 
-    pooling: str = option("mean", "mean, last, cls or weighted_mean over the tokens")
+    pooling: str = option("mean", "over the tokens", choices=TEXT_POOLINGS)
     final_norm: bool = option(True, "take states after the model's final norm")
-    max_tokens: int = option(512, "longer texts lose their end, and are counted")
-    dtype: str = option("float32", "of the weights: float32, bfloat16 or float16")
-    token_budget: int = option(0, "tokens a batch, padding included; 0: found")
-    stores: str = option("", "folder or URL of activation stores; empty: in --workdir")
+    max_tokens: int = option(
+        512, "longer texts lose their end, and are counted", least=1
+    )
+    dtype: str = option("float32", "of the weights", choices=DTYPES)
+    token_budget: int = option(0, "tokens a batch, padding included; 0: found", least=0)
+    stores: str = option(
+        "", "folder or URL of activation stores; empty: in --workdir", names="place"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class PairOptions(TextOptions, ExtractionOptions):
     """Flags of two sides."""
 
-    workdir: str = option("", "work directory")
-    source: str = option("", "model folder, hub id, or embeddings:FILE")
-    target: str = option("", "model folder, hub id, or embeddings:FILE")
+    workdir: str = workdir_option()
+    source: str = option("", SIDE, names="side", required=True, tiny="pebble-llama")
+    target: str = option("", SIDE, names="side", required=True, tiny="pebble-neox")
     source_layer: int = option(-1, "0 is the embedding, -1 the last")
     target_layer: int = option(-1, "0 is the embedding, -1 the last")
+
+
+@dataclasses.dataclass(frozen=True)
+class PlantedOptions(PairOptions):
+    """Flags of two sides for which made-up rows stand where neither is named."""
+
+    source: str = option("", f"{SIDE}; empty: made-up rows", names="side")
+    target: str = option("", f"{SIDE}; empty: made-up rows", names="side")
+
+
+def require_both_sides(config: PairOptions) -> None:
+    """Raise where one side is named and the other is not."""
+    named = [one for one in ("source", "target") if getattr(config, one)]
+    if len(named) == 1:
+        (missing,) = {"source", "target"} - set(named)
+        raise RunError(
+            f"--{named[0]} is given and --{missing} is not; give both, or neither for "
+            "what stands in for them."
+        )
 
 
 class Side(NamedTuple):
@@ -83,17 +133,38 @@ def load_side(name: str, options: ExtractionOptions, *, layer: int = -1) -> Side
 
 
 def require_distinct(who: str, flag: str, names: list[str]) -> None:
-    """Raise unless all names, which results stand under, differ."""
+    """Raise unless there are two names, which results stand under, and all differ."""
+    if len(names) < 2:
+        raise RunError(f"{who}: --{flag} needs two or more names, got {names}.")
     if len(set(names)) < len(names):
         raise RunError(f"{who}: --{flag} must have different names, got {names}.")
 
 
-def open_corpus(options: TextOptions, name: str | None = None) -> Corpus:
-    """The corpus of the flags; columns are for --data only, not for another name."""
+def open_corpus(
+    options: TextOptions,
+    name: str | None = None,
+    *,
+    least: Mapping[str, int] = LEAST_TEXTS,
+    labelled: bool = False,
+) -> Corpus:
+    """The corpus of the flags; columns are for --data only, not for another name.
+
+    Args:
+      options: flags.
+      name: another corpus than --data.
+      least: split -> texts without which what comes later would fail.
+      labelled: whether --data needs classes.
+
+    Raises:
+      CorpusError: no such corpus.
+      RunError: too few texts; says how many would do.
+    """
     limit = options.limit or None
     if name is not None:
-        return load_corpus(name, limit=limit)
-    return load_corpus(
+        corpus = load_corpus(name, limit=limit)
+        require_texts(corpus, name, least)
+        return corpus
+    corpus = load_corpus(
         options.data,
         text_column=options.text_column or None,
         pair_column=options.pair_column or None,
@@ -101,6 +172,10 @@ def open_corpus(options: TextOptions, name: str | None = None) -> Corpus:
         id_column=options.id_column or None,
         limit=limit,
     )
+    if labelled:
+        require_labels(corpus)
+    require_texts(corpus, f"--data={options.data}", least)
+    return corpus
 
 
 def states_of(
@@ -173,10 +248,12 @@ def paired_states(
 
 def load_sides(config: PairOptions) -> tuple[Side, Side]:
     """Source and target of the flags."""
-    return (
-        load_side(config.source, config, layer=config.source_layer),
-        load_side(config.target, config, layer=config.target_layer),
-    )
+    sides = []
+    for flag in ("source", "target"):
+        with naming(flag):
+            layer = getattr(config, f"{flag}_layer")
+            sides.append(load_side(getattr(config, flag), config, layer=layer))
+    return tuple(sides)
 
 
 def pair_splits(

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from experiments.fit import choose_map
-from experiments.token_sides import TokenMapOptions, TokenSides, token_pairs
+from experiments.token_sides import METHODS, TokenMapOptions, TokenSides, token_pairs
 from helix_jax.alignment import (
     AffineMap,
     Descent,
@@ -36,11 +36,10 @@ from helix_jax.alignment import (
 from helix_jax.errors import RunError
 from helix_jax.generation.heads import head_of
 from helix_jax.generation.stitch import Part
-from helix_jax.models import resolve_layers
+from helix_jax.models import ModelSpec, resolve_layers
+from helix_jax.runs.prepare import must_be_among
 from helix_jax.text.corpus import Corpus
 from helix_jax.training.snapshot import load_snapshot, save_snapshot
-
-METHODS = ("ridge", "kl", "mlp")
 
 
 class TokenMap(NamedTuple):
@@ -59,6 +58,29 @@ class TokenMap(NamedTuple):
     controls: dict[str, AffineMap]
     moments: Moments
     numbers: dict[str, float]
+
+
+def check_cuts(options: TokenMapOptions, target: ModelSpec) -> None:
+    """Refuse a map that the target's blocks or its head could not go on from.
+
+    Args:
+      options: flags; a --map that is no method is one that was fitted before.
+      target: architecture of the target.
+
+    Raises:
+      RunError: kl or mlp before the last layer, or a final norm in the middle.
+    """
+    (layer,) = resolve_layers(target, (options.target_layer,))
+    if options.map in ("kl", "mlp") and layer < target.num_layers:
+        raise RunError(
+            f"--map={options.map} reads the target's head, so it must give the states "
+            f"of its last layer: --target_layer={options.target_layer} is none."
+        )
+    if options.map in METHODS and options.target_norm and layer < target.num_layers:
+        raise RunError(
+            f"--target_layer={options.target_layer} is before the target's last block, "
+            "which reads the raw stream: add --notarget_norm."
+        )
 
 
 def fit_token_map(
@@ -87,19 +109,8 @@ def fit_token_map(
     """
     method = method or options.map
     if method not in METHODS:
-        raise RunError(f"--map must be one of {', '.join(METHODS)}, got {method!r}.")
-    spec = sides.target.spec
-    (layer,) = resolve_layers(spec, (options.target_layer,))
-    if method != "ridge" and layer < spec.num_layers:
-        raise RunError(
-            f"--map={method} reads the target's head, so it must give the states of "
-            f"its last layer: --target_layer={options.target_layer} is none."
-        )
-    if options.target_norm and layer < spec.num_layers:
-        raise RunError(
-            f"--target_layer={options.target_layer} is before the target's last block, "
-            "which reads the raw stream: add --notarget_norm."
-        )
+        raise RunError(f"--map{must_be_among(method, METHODS)}")
+    check_cuts(dataclasses.replace(options, map=method), sides.target.spec)
     keys = jax.random.split(jax.random.key(options.seed), 4)
     rows, moments, deranged = {}, {}, {}
     for split, limit in (("fit", options.pairs), ("select", options.select_pairs)):
@@ -125,7 +136,9 @@ def fit_token_map(
     }
     fitted = chosen.fit.map
     if method != "ridge":
-        head = head_of(Part(sides.target.params, spec, layer, options.target_norm))
+        spec = sides.target.spec
+        last = Part(sides.target.params, spec, spec.num_layers, options.target_norm)
+        head = head_of(last)
         start = (
             residual_affine(fitted)
             if method == "kl"

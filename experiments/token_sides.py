@@ -4,38 +4,44 @@ import dataclasses
 import heapq
 from typing import Any, NamedTuple
 
-from experiments.states import TextOptions
+from experiments.states import TextOptions, seed_option
 from helix_jax.activations.token_pairs import TokenPairs
 from helix_jax.activations.token_states import layer_side
 from helix_jax.models import Model, load_model, load_tokenizer
+from helix_jax.models.checkpoint import DTYPES
 from helix_jax.runs import option
 from helix_jax.text.corpus import Corpus
 from helix_jax.text.hashing import unit_hash
 from helix_jax.types import Text
+
+METHODS = ("ridge", "kl", "mlp")
+MODEL = "embedded model by name, model folder or hub id"
 
 
 @dataclasses.dataclass(frozen=True)
 class TokenMapOptions(TextOptions):
     """Flags of a map between token states."""
 
-    source: str = option("", "model folder or hub id")
-    target: str = option("", "model folder or hub id")
+    source: str = option("", MODEL, names="model", required=True, tiny="pebble-llama")
+    target: str = option("", MODEL, names="model", required=True, tiny="pebble-qwen3")
     source_layer: int = option(-1, "0 is the embedding, -1 the last")
     target_layer: int = option(-1, "0 is the embedding, -1 the last")
     source_norm: bool = option(True, "take states after the source's final norm")
     target_norm: bool = option(True, "give states after the target's final norm")
-    dtype: str = option("float32", "of the weights: float32, bfloat16 or float16")
-    max_tokens: int = option(256, "longer texts lose their end")
-    map: str = option("ridge", "ridge, kl or mlp")
-    pairs: int = option(400_000, "token pairs to fit on")
-    select_pairs: int = option(50_000, "token pairs to choose on")
-    test_pairs: int = option(100_000, "token pairs to score on")
-    loop: str = option("target", "which side's tokens are looped over: target, source")
-    hidden: int = option(1024, "width of the network of --map=mlp")
-    epochs: int = option(2, "of kl and mlp, at most")
-    learning_rate: float = option(4e-3, "of kl and mlp, at its peak")
-    batch: int = option(512, "token pairs a step of kl and mlp")
-    seed: int = option(0, "of the fit and of the controls")
+    dtype: str = option("float32", "of the weights", choices=DTYPES)
+    max_tokens: int = option(256, "longer texts lose their end", least=2)
+    map: str = option("ridge", "how it is fitted", choices=METHODS)
+    pairs: int = option(400_000, "token pairs to fit on", least=1)
+    select_pairs: int = option(50_000, "token pairs to choose on", least=1)
+    test_pairs: int = option(100_000, "token pairs to score on", least=1)
+    loop: str = option(
+        "target", "which side's tokens are looped over", choices=("target", "source")
+    )
+    hidden: int = option(1024, "width of the network of --map=mlp", least=1)
+    epochs: int = option(2, "of kl and mlp, at most", least=1)
+    learning_rate: float = option(4e-3, "of kl and mlp, at its peak", above=0)
+    batch: int = option(512, "token pairs a step of kl and mlp", least=1)
+    seed: int = seed_option("of the fit and of the controls")
 
 
 class TokenSides(NamedTuple):

@@ -34,12 +34,25 @@ import itertools
 
 import numpy as np
 
-from experiments.states import TextOptions, open_corpus, require_distinct
+from experiments.inputs import check_inputs
+from experiments.states import (
+    TextOptions,
+    open_corpus,
+    require_distinct,
+    workdir_option,
+)
 from helix_jax.activations.tokens import encode_texts, private_tokenizer
-from helix_jax.errors import CorpusError, RunError
+from helix_jax.errors import CorpusError
 from helix_jax.models import load_tokenizer, model_name
 from helix_jax.reports import Matrix, Table, markdown_table, save_blocks
-from helix_jax.runs import finish_run, is_done, open_run, option, read_summary
+from helix_jax.runs import (
+    finish_run,
+    is_done,
+    open_run,
+    option,
+    prepare_config,
+    read_summary,
+)
 from helix_jax.runs.program import start_program
 from helix_jax.stats import bootstrap_statistic, mean_of_sums
 from helix_jax.text.compatibility import (
@@ -60,29 +73,31 @@ _WHOLE = 2**31 - 1  # tokens: texts are not cut
 class TokenizersConfig(TextOptions):
     """Flags of the experiment."""
 
-    workdir: str = option("", "work directory")
-    tokenizers: tuple[str, ...] = option((), "two or more: folders, files or hub ids")
-    limit: int = option(2000, "texts of the corpus to use, chosen by hash; 0: all")
-    resamples: int = option(2000, "bootstrap resamples of documents")
+    workdir: str = workdir_option()
+    tokenizers: tuple[str, ...] = option(
+        (), "two or more: embedded models by name, folders, files or hub ids",
+        names="tokenizer", required=True, tiny=("pebble-llama", "pebble-neox"),
+    )  # fmt: skip
+    limit: int = option(
+        2000, "texts of the corpus to use, chosen by hash; 0: all", least=0
+    )
+    resamples: int = option(2000, "bootstrap resamples of documents", least=1)
     tiny: bool = option(False, "100 texts, 100 resamples")
 
 
 def run(config: TokenizersConfig) -> dict[str, float]:
     """Compare every pair; see the module docstring."""
-    if config.tiny:
-        config = dataclasses.replace(config, limit=100, resamples=100)
-    if not config.workdir or len(config.tokenizers) < 2:
-        raise RunError(
-            "tokenizers: --workdir and two or more --tokenizers are required."
-        )
+    config = prepare_config(config, tiny={"limit": 100, "resamples": 100})
     names = [short_name(name) for name in config.tokenizers]
     require_distinct("tokenizers", "tokenizers", names)
+    check_inputs(config)
     directory = open_run(config.workdir, config)
     if is_done(directory):
         summary = read_summary(directory)
     else:
+        corpus = open_corpus(config, least={})
         loaded = dict(zip(names, map(load_tokenizer, config.tokenizers)))
-        summary = compare(loaded, open_corpus(config), resamples=config.resamples)
+        summary = compare(loaded, corpus, resamples=config.resamples)
         save_blocks(directory.folder, result_blocks(summary, names))
         summary = finish_run(directory, summary)
     print(markdown_table(*result_rows(summary, names)))

@@ -38,6 +38,7 @@ from experiments.fits import (
     squared_errors,
     with_ends,
 )
+from experiments.inputs import check_inputs
 from experiments.states import (
     PairOptions,
     load_sides,
@@ -69,6 +70,7 @@ from helix_jax.runs import (
     is_done,
     open_run,
     option,
+    prepare_config,
     read_summary,
     write_arrays,
 )
@@ -82,10 +84,12 @@ from helix_jax.text.hashing import document_of, unit_hash
 class UnpairedConfig(PairOptions):
     """Flags of the experiment."""
 
-    target_data: str = option("", "corpus of the target's side; empty: half of --data")
-    starts: int = option(3, "starts of each half of the rows")
-    seeds: int = option(3, "ways to deal the documents")
-    resamples: int = option(2000, "bootstrap resamples of documents")
+    target_data: str = option(
+        "", "corpus of the target's side; empty: half of --data", names="corpora"
+    )
+    starts: int = option(3, "starts of each half of the rows", least=1)
+    seeds: int = option(3, "ways to deal the documents", least=1)
+    resamples: int = option(2000, "bootstrap resamples of documents", least=1)
     tiny: bool = option(False, "800 texts, 64 tokens each at most, one seed and start")
 
 
@@ -105,14 +109,9 @@ class Dealt(NamedTuple):
 
 def run(config: UnpairedConfig) -> dict[str, float]:
     """Deal, fit, score; see the module docstring."""
-    if config.tiny:
-        config = dataclasses.replace(
-            config, limit=800, max_tokens=64, starts=1, seeds=1, resamples=200
-        )
-    if not (config.workdir and config.source and config.target):
-        raise RunError("unpaired: --workdir, --source and --target are required.")
-    if config.seeds < 1:
-        raise RunError(f"unpaired: --seeds must be 1 or more, got {config.seeds}.")
+    small = {"limit": 800, "max_tokens": 64, "starts": 1, "seeds": 1}
+    config = prepare_config(config, tiny=small | {"resamples": 200})
+    check_inputs(config)
     directory = open_run(config.workdir, config)
     done = is_done(directory)
     summary = read_summary(directory) if done else _compute(config)
@@ -156,12 +155,13 @@ def gaussian_like(y: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _compute(config: UnpairedConfig) -> dict[str, float]:
-    corpus, sides = open_corpus(config), load_sides(config)
-    options = with_stores(config)
+    corpus, strange = open_corpus(config), None
+    if config.target_data:
+        strange = open_corpus(config, config.target_data, least={"fit": 2})
+    options, sides = with_stores(config), load_sides(config)
     pairs = {split: paired_states(*sides, corpus, split, options) for split in SPLITS}
     other = None
-    if config.target_data:
-        strange = open_corpus(config, config.target_data)
+    if strange is not None:
         other = states_of(sides[1], strange, "fit", options)
     task = None if corpus.classes is None else make_task(pairs, corpus.classes)
     rows = pairs["fit"].read()

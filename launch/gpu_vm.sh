@@ -2,8 +2,14 @@
 # Install on a GPU machine reached by ssh and run one experiment there:
 #   launch/gpu_vm.sh USER@HOST classify --workdir=runs/trec --source=A --target=B ...
 set -euo pipefail
-host=$1 experiment=$2
-shift 2
+source "$(dirname "$0")/words.sh"
+[[ $# -ge 1 && $1 != -* ]] || fail "usage: launch/gpu_vm.sh USER@HOST EXPERIMENT --FLAG=VALUE ..."
+host=$1
+shift
+check_experiment "$@"
+experiment=$1
+shift
+cd "$(dirname "$0")/.."
 tar --exclude=.venv --exclude=.git --exclude=runs -cz . |
   ssh "$host" 'mkdir -p helix_jax && tar xz -C helix_jax'
 ssh "$host" "cd helix_jax && python3 -m venv .venv &&

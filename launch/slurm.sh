@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # One experiment as a SLURM job that resumes when it is preempted or runs out of time:
 #   sbatch launch/slurm.sh classify --workdir=$SCRATCH/trec --source=A --target=B ...
+# Submitted from the folder of helix_jax.
 #SBATCH --job-name=helix_jax
 #SBATCH --nodes=1
 #SBATCH --gpus-per-node=1
@@ -10,6 +11,8 @@
 #SBATCH --signal=B:TERM@60
 #SBATCH --open-mode=append
 set -euo pipefail
+source launch/words.sh # SLURM runs a copy of this file from elsewhere
+check_experiment "$@"
 experiment=$1
 shift
 # Any experiment can be killed at any moment: the same command goes on.

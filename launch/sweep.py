@@ -4,26 +4,40 @@ r"""Run one experiment for every combination of some flags, one after another.
       --grid=source_layer=-1,-2 --grid=pooling=mean,last \
       -- --source=A --target=B --data=sst2
 
-Each combination has a work directory of its own, named by its flags, so that a killed
-sweep started again takes up where it was. At the end, WORKDIR/sweep.jsonl holds one
-line a run: the flags and the summary. --dry_run prints the commands, one a line, for
-any other scheduler.
+Words behind -- are flags of the experiment. All command lines are checked before the
+first run. Each combination has a work directory of its own, named by its flags, so that
+a killed sweep started again takes up where it was. At the end, WORKDIR/sweep.jsonl
+holds one line a run: the flags and the summary. --dry_run prints the commands, one a
+line, for any other scheduler.
 """
 
+import importlib
 import itertools
 import json
 import shlex
 import subprocess
 import sys
+import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 
-from helix_jax.runs import write_atomically
+import experiments
+from helix_jax.errors import RunError
+from helix_jax.paths import local_path
+from helix_jax.runs import (
+    config_from_flags,
+    define_flags,
+    prepare_config,
+    write_atomically,
+)
+from helix_jax.runs.command_line import parse_flags
+from helix_jax.runs.prepare import must_be_among
+from helix_jax.runs.program import start_main
 
-EXPERIMENT = flags.DEFINE_string("experiment", None, "a module of experiments/")
-WORKDIR = flags.DEFINE_string("workdir", None, "folder of the runs")
+EXPERIMENT = flags.DEFINE_string("experiment", "", "a module of experiments/")
+WORKDIR = flags.DEFINE_string("workdir", "", "folder of the runs")
 GRID = flags.DEFINE_multi_string("grid", [], "flag=value,value,...; may be repeated")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "print the commands only")
 
@@ -38,50 +52,93 @@ def combinations(grid: Sequence[str]) -> Iterator[dict[str, str]]:
       flag -> value.
 
     Raises:
-      ValueError: an entry without "=" or without values, or a repeated flag.
+      RunError: an entry without "=" or without values, a value twice, or a repeated
+        flag.
     """
     axes: dict[str, list[str]] = {}
     for entry in grid:
-        name, _, values = entry.partition("=")
-        if not name or not values or name in axes:
-            raise ValueError(
-                f"--grid needs flag=value,value with each flag once, got {entry!r}."
+        name, _, joined = entry.partition("=")
+        name, values = name.strip().lstrip("-"), [v.strip() for v in joined.split(",")]
+        if not name or not joined or name in axes or len(set(values)) < len(values):
+            raise RunError(
+                "--grid needs flag=value,value with each flag and each of its values "
+                f"once, got {entry!r}."
             )
-        axes[name] = values.split(",")
+        axes[name] = values
     for chosen in itertools.product(*axes.values()):
         yield dict(zip(axes, chosen))
 
 
-def command(
-    experiment: str, folder: Path, chosen: dict[str, str], fixed: Sequence[str]
-) -> list[str]:
-    """The command line of one run."""
+def programs() -> list[str]:
+    """Names of the modules of experiments/ that are programs."""
+    files = sorted(Path(experiments.__file__).parent.glob("*.py"))
+    return [path.stem for path in files if "start_program(" in path.read_text()]
+
+
+def command(folder: Path, chosen: dict[str, str], fixed: Sequence[str]) -> list[str]:
+    """The flags of one run."""
     swept = [f"--{name}={value}" for name, value in chosen.items()]
-    start = [sys.executable, "-m", f"experiments.{experiment}", f"--workdir={folder}"]
-    return [*start, *swept, *fixed]
+    return [f"--workdir={folder}", *swept, *fixed]
+
+
+def check_command(experiment: str, words: Sequence[str]) -> None:
+    """Raise where an experiment would refuse its flags before it begins.
+
+    Raises:
+      RunError: as the experiment says it.
+    """
+    run = importlib.import_module(f"experiments.{experiment}").run
+    config_class = typing.get_type_hints(run)["config"]
+    known = flags.FlagValues()
+    define_flags(config_class, known)
+    parse_flags(words, known)
+    prepare_config(config_from_flags(config_class, known))
+
+
+def planned(fixed: Sequence[str]) -> dict[Path, tuple[dict[str, str], list[str]]]:
+    """Folder of each run -> what was chosen, and the words of its command line.
+
+    Raises:
+      RunError: flags that are missing, wrong, or that the experiment would refuse.
+    """
+    if missing := [one.name for one in (EXPERIMENT, WORKDIR) if not one.value.strip()]:
+        raise RunError(f"missing: {' and '.join(f'--{name}' for name in missing)}.")
+    if EXPERIMENT.value not in programs():
+        raise RunError(f"--experiment{must_be_among(EXPERIMENT.value, programs())}")
+    root, plan = local_path(WORKDIR.value, "--workdir"), {}
+    for chosen in combinations(GRID.value):
+        name = "-".join(f"{k}={v}" for k, v in chosen.items()).replace("/", "_")
+        folder = root / (name or "run")
+        if folder in plan:
+            raise RunError(f"two combinations of --grid would both write to {folder}.")
+        words = command(folder, chosen, fixed)
+        check_command(EXPERIMENT.value, words)
+        plan[folder] = chosen, words
+    return plan
 
 
 def main(argv: list[str]) -> None:
     """Run or print every combination."""
-    root = Path(WORKDIR.value)
     lines, failed = [], []
-    for chosen in combinations(GRID.value):
-        name = "-".join(f"{k}={v}" for k, v in chosen.items()).replace("/", "_")
-        folder = root / (name or "run")
-        line = command(EXPERIMENT.value, folder, chosen, argv[1:])
+    for folder, (chosen, words) in planned(argv[1:]).items():
+        line = [sys.executable, "-m", f"experiments.{EXPERIMENT.value}", *words]
         print(shlex.join(line), flush=True)
         if DRY_RUN.value:
             continue
         if subprocess.run(line, check=False).returncode:
-            failed.append(name)
+            failed.append(folder.name)
             continue
         summary = json.loads((folder / "summary.json").read_text())
         lines.append(json.dumps({"flags": chosen, **summary}) + "\n")
-        write_atomically(root / "sweep.jsonl", "".join(lines))
+        write_atomically(folder.parent / "sweep.jsonl", "".join(lines))
     if failed:
-        sys.exit(f"{len(failed)} runs failed: {', '.join(failed)}")
+        raise RunError(
+            f"{len(failed)} of {len(failed) + len(lines)} runs failed, what each said "
+            f"is above: {', '.join(failed)}; the same command tries them again."
+        )
+    if not DRY_RUN.value:
+        print(f"results: {folder.parent / 'sweep.jsonl'}")
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["experiment", "workdir"])
-    app.run(main)
+    start_main(main, own_words=True)

@@ -1,7 +1,7 @@
 """Hugging Face checkpoints as pure functions over parameter pytrees."""
 
 from helix_jax.models.cache import KeyValueCache, empty_cache, rewind
-from helix_jax.models.checkpoint import Model, load_model, save_model
+from helix_jax.models.checkpoint import Model, load_model, read_spec, save_model
 from helix_jax.models.families import FAMILIES, family_of
 from helix_jax.models.hub import model_folder, model_name
 from helix_jax.models.params import flatten, init_params, nest, parameter_shapes
@@ -37,6 +37,7 @@ __all__ = [
     "nest",
     "parameter_shapes",
     "project_to_vocabulary",
+    "read_spec",
     "resolve_layers",
     "rewind",
     "run_layers",

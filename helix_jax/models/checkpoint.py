@@ -81,6 +81,16 @@ def load_model(
     return Model(spec, params, record, folder)
 
 
+def read_spec(name_or_path: str, *, revision: str | None = None) -> ModelSpec:
+    """The architecture of a Hugging Face folder or hub id, read without its weights.
+
+    Raises:
+      CheckpointError: no such folder, or an architecture that is not supported.
+    """
+    config = read_config(model_folder(name_or_path, revision=revision, weights=False))
+    return family_of(config["model_type"]).spec_from_hf(config)
+
+
 def save_model(
     folder: str | os.PathLike, params: dict, spec: ModelSpec, config: Any, *, dtype: str
 ) -> Path:

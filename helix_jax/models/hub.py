@@ -1,9 +1,14 @@
-"""Where a model's files are: a local folder, or fetched from the hub."""
+"""Where a model's files are: embedded, a local folder, or fetched from the hub.
+
+Names of embedded models go before paths, and paths before hub ids: a folder that is
+called pebble-llama is ./pebble-llama.
+"""
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from helix_jax import assets
 from helix_jax.errors import CheckpointError
 from helix_jax.models.weights import LAYOUTS, index_shards
 
@@ -12,6 +17,8 @@ SMALL_FILES = ["*.json", "tokenizer*", "*.model", "*.txt", "*.jinja"]
 
 def model_name(name_or_path: str) -> str:
     """A hub id as it is, a folder by its last part: not where it lies, what it is."""
+    if name_or_path in assets.NAMES:
+        return name_or_path
     path = Path(name_or_path).expanduser()
     return path.resolve().name if path.is_dir() else name_or_path
 
@@ -22,16 +29,23 @@ def model_folder(
     """The local folder of a model, fetched from the hub where it is not a folder.
 
     Args:
-      name_or_path: a folder, or a hub id such as "Qwen/Qwen2.5-0.5B".
+      name_or_path: an embedded model such as "pebble-llama", a folder, or a hub id
+        such as "Qwen/Qwen2.5-0.5B".
       revision: branch, tag or commit of a hub id.
       weights: fetch the weights too; False for config and tokenizer alone.
 
     Raises:
-      CheckpointError: neither a folder here nor a hub id that can be had.
+      CheckpointError: neither a folder here nor a hub id that can be had, or a
+        revision of what has none.
     """
+    embedded = name_or_path in assets.NAMES
     path = Path(name_or_path).expanduser()
-    if path.is_dir():
-        return path
+    if embedded or path.is_dir():
+        if revision is not None:
+            raise CheckpointError(
+                f"revision={revision!r} is for hub ids; {name_or_path} has none."
+            )
+        return assets.model_path(name_or_path) if embedded else path
     is_id = re.fullmatch(r"[\w][\w.-]*(/[\w.-]+)?", name_or_path) is not None
     if not is_id or path.suffix in (".safetensors", ".bin", ".json"):
         raise CheckpointError(

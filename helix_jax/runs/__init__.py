@@ -1,6 +1,7 @@
 """Flags, work directories and metrics of experiments."""
 
 from helix_jax.runs.flags import config_from_flags, define_flags, option
+from helix_jax.runs.prepare import prepare_config
 from helix_jax.runs.workdir import (
     Run,
     finish_run,
@@ -22,6 +23,7 @@ __all__ = [
     "log_metrics",
     "open_run",
     "option",
+    "prepare_config",
     "read_summary",
     "truncate_metrics",
     "write_arrays",

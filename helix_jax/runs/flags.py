@@ -1,8 +1,10 @@
 """absl flags from frozen config dataclasses: one field, one flag."""
 
+import csv
 import dataclasses
 import sys
 import typing
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
@@ -15,46 +17,161 @@ _DEFINE = {
 }
 
 
-class _IntegersParser(flags.ListParser):
-    """Whole numbers separated by commas."""
+class _NamesParser(flags.BaseListParser):
+    """Names separated by commas; one that holds a comma stands in double quotes."""
+
+    def __init__(self) -> None:
+        super().__init__(",", "comma")
+
+    def parse(self, argument: Any) -> list[str]:
+        if not isinstance(argument, str):
+            return list(argument)
+        if not argument.strip():
+            return []
+        try:
+            (parts,) = csv.reader([argument], strict=True)
+        except (csv.Error, ValueError):
+            raise ValueError(
+                "expected names separated by commas, one that holds a comma or a "
+                f"quote in double quotes, got {argument!r}"
+            ) from None
+        if not all(part.strip() for part in parts):
+            raise ValueError(f"an item is empty, got {argument!r}; write A,B without")
+        return [part.strip() for part in parts]
+
+
+class _TextsParser(_NamesParser):
+    """Texts separated by commas, white space kept as it is."""
+
+    def parse(self, argument: Any) -> list[str]:
+        if not isinstance(argument, str):
+            return list(argument)
+        parts = argument.split(",") if argument else []
+        if not all(parts):
+            raise ValueError(f"an item is empty, got {argument!r}; write A,B without")
+        return parts
+
+
+class _ChoicesParser(_NamesParser):
+    """Names separated by commas, each one of some."""
+
+    def __init__(self, choices: Sequence[str]) -> None:
+        super().__init__()
+        self._choices = choices
+
+    def parse(self, argument: Any) -> list[str]:
+        parts = super().parse(argument)
+        for part in parts:
+            if part not in self._choices:
+                raise ValueError(
+                    f"expected some of {', '.join(self._choices)}, got {part!r}"
+                )
+        return parts
+
+
+class _IntegersParser(flags.BaseListParser):
+    """Whole numbers separated by commas, none of them below a bound."""
+
+    def __init__(self, least: int | None = None) -> None:
+        super().__init__(",", "comma")
+        self._least = least
 
     def parse(self, argument: Any) -> list[int]:
-        parts = super().parse(argument)
+        if not isinstance(argument, str):
+            return list(argument)
         try:
-            return [int(part) for part in parts]
+            found = [int(part) for part in argument.split(",") if argument.strip()]
         except ValueError:
             raise ValueError(
                 f"expected whole numbers separated by commas, got {argument!r}"
             ) from None
+        if self._least is not None and found and min(found) < self._least:
+            raise ValueError(f"expected numbers of {self._least} or more")
+        return found
 
 
-def option(default: Any, help_text: str) -> Any:
-    """A dataclass field with the help text of its flag."""
-    return dataclasses.field(default=default, metadata={"help": help_text})
+def integers_flag(name: str, default: Sequence[int], help_text: str) -> Any:
+    """A flag of this module's program: positive whole numbers, such as 1,16."""
+    return flags.DEFINE(
+        _IntegersParser(1), name, list(default), help_text,
+        serializer=flags.ListSerializer(","), module_name=sys.argv[0],
+    )  # fmt: skip
 
 
-def define_flags(config_class: type) -> None:
-    """One flag for each field of a config dataclass; fields without default required.
+def choices_flag(
+    name: str, default: Sequence[str], help_text: str, choices: Sequence[str]
+) -> Any:
+    """A flag of this module's program: some of the choices, such as a,b."""
+    return flags.DEFINE(
+        _ChoicesParser(choices), name, list(default),
+        f"{help_text}: {', '.join(choices)}",
+        serializer=flags.ListSerializer(","), module_name=sys.argv[0],
+    )  # fmt: skip
+
+
+def option(
+    default: Any,
+    help_text: str,
+    *,
+    choices: Sequence[str] = (),
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    names: str = "",
+    required: bool = False,
+    tiny: Any = None,
+    verbatim: bool = False,
+) -> Any:
+    """A dataclass field with what its flag may be; `prepare_config` sees to it.
+
+    Args:
+      default: of the flag.
+      help_text: of the flag.
+      choices: the values that it can have, each item of a list.
+      least, most: bounds of a number, themselves allowed; of each item of a list.
+      above: a lower bound that is not allowed itself.
+      names: what it names: "workdir", "path" (local), "place" (local or a URL),
+        "model", "side" (a model or embeddings:FILE), "tokenizer" or "corpora"; a
+        leading `~` is expanded in all of them.
+      required: whether an empty value is refused.
+      tiny: stands in for an empty value under --tiny.
+      verbatim: the items of a list keep their white space.
+    """
+    what = {
+        "choices": tuple(choices), "least": least, "above": above, "most": most,
+        "names": names, "required": required, "tiny": tiny, "verbatim": verbatim,
+    }  # fmt: skip
+    if choices:
+        help_text = f"{help_text}: {', '.join(one or repr(one) for one in choices)}"
+    return dataclasses.field(default=default, metadata={"help": help_text, **what})
+
+
+def define_flags(
+    config_class: type, known: flags.FlagValues, *, program: str = ""
+) -> None:
+    """One flag for each field of a config dataclass.
 
     Args:
       config_class: frozen dataclass with fields of type bool, int, float, str,
         tuple[str, ...] or tuple[int, ...] (comma-separated lists).
+      known: where they are defined.
+      program: whose they are said to be.
 
     Raises:
       TypeError: a field of another type.
     """
     hints = typing.get_type_hints(config_class)
-    place = {"module_name": sys.argv[0]}  # the program's own, so that --help lists them
+    place = {"flag_values": known, "module_name": program}
     for field in dataclasses.fields(config_class):
-        required = field.default is dataclasses.MISSING
-        default = None if required else field.default
+        default = None if field.default is dataclasses.MISSING else field.default
         help_text = field.metadata.get("help", field.name)
-        if hints[field.name] == tuple[str, ...]:
-            flags.DEFINE_list(field.name, list(default or ()), help_text, **place)
-        elif hints[field.name] == tuple[int, ...]:
+        if hints[field.name] in (tuple[str, ...], tuple[int, ...]):
+            numbers = hints[field.name] == tuple[int, ...]
+            texts = _TextsParser if field.metadata.get("verbatim") else _NamesParser
             flags.DEFINE(
-                _IntegersParser(), field.name, list(default or ()), help_text,
-                serializer=flags.ListSerializer(","), **place,
+                _IntegersParser() if numbers else texts(), field.name,
+                list(default or ()), help_text, serializer=flags.ListSerializer(","),
+                **place,
             )  # fmt: skip
         elif hints[field.name] in _DEFINE:
             _DEFINE[hints[field.name]](field.name, default, help_text, **place)
@@ -63,14 +180,12 @@ def define_flags(config_class: type) -> None:
                 f"{config_class.__name__}.{field.name} has type {hints[field.name]}, "
                 "expected bool, int, float, str, tuple[str, ...] or tuple[int, ...]."
             )
-        if required:
-            flags.mark_flag_as_required(field.name)
 
 
-def config_from_flags(config_class: type) -> Any:
-    """The config that the parsed flags describe."""
+def config_from_flags(config_class: type, known: flags.FlagValues) -> Any:
+    """The config that parsed flags describe."""
     values = {}
     for field in dataclasses.fields(config_class):
-        value = flags.FLAGS[field.name].value
+        value = known[field.name].value
         values[field.name] = tuple(value) if isinstance(value, list) else value
     return config_class(**values)

@@ -1,46 +1,189 @@
-"""The absl program around an experiment's `run(config)`."""
+"""The program around an experiment's `run(config)`, or around any `main` with flags.
 
+Words, flags and values are checked before any work. What a person can mend ends in one
+line on the standard error stream and status 2, an interruption in one line and status
+130 (SIGINT) or 143 (SIGTERM); anything else is a fault of the program and keeps its
+traceback, as everything does with HELIX_TRACEBACK=1.
+"""
+
+import contextlib
+import dataclasses
 import logging
 import os
+import secrets
 import sys
-from collections.abc import Callable
-from typing import Any
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
-from absl import app
+from absl import flags
 
 from helix_jax.errors import HelixError
+from helix_jax.paths import explain_os_error
+from helix_jax.runs.command_line import parse_flags
 from helix_jax.runs.flags import config_from_flags, define_flags
-from helix_jax.runs.workdir import forget_run
+from helix_jax.runs.prepare import prepare_config
+from helix_jax.runs.signals import Interrupted, catch_signals
+from helix_jax.runs.workdir import unclaimed_on_failure
+
+WRONG_INPUT = 2
+_HELP = ("-h", "-?", "-help", "--help", "--helpshort", "--helpfull")
+_HELP_END = (
+    "Flags of a file, one a line: --flagfile=FILE; the same flag beside it goes before."
+    "\nHELIX_TRACEBACK=1 shows where an error comes from.\n"
+)
 
 
-def start_program(config_class: type, run: Callable[[Any], Any]) -> None:
-    """Define the flags of a config dataclass, parse, run; errors in one clear line.
-
-    A run that fails before it has written anything leaves no work directory, so that
-    flags can be corrected.
+def start_program(config_class: type, run: Callable[[Any], Any]) -> NoReturn:
+    """Run an experiment with the flags of this process, and end the process.
 
     Args:
       config_class: frozen dataclass, one field a flag.
       run: takes the config.
     """
+    _leave(run_program(config_class, run, sys.argv))
+
+
+def start_main(main: Callable[[list[str]], Any], *, own_words: bool = False) -> None:
+    """Run a function with the absl flags of its module, and end the process.
+
+    Args:
+      main: takes [program, *words behind `--`].
+      own_words: whether the program takes words behind `--`.
+    """
+
+    def work() -> None:
+        rest = parse_flags(sys.argv[1:], flags.FLAGS, own_words=own_words)
+        main([sys.argv[0], *rest])
+
+    doc = sys.modules[main.__module__].__doc__
+    _leave(0 if _help(sys.argv, flags.FLAGS, doc) else run_guarded(work))
+
+
+def run_program(
+    config_class: type, run: Callable[[Any], Any], argv: Sequence[str]
+) -> int:
+    """What `start_program` does, in a process that goes on: the exit status.
+
+    A run that fails, or is interrupted, before it has written anything of worth leaves
+    no work directory, so that flags can be corrected.
+
+    Args:
+      config_class, run: as there.
+      argv: the program's name and its words.
+    """
+    known = flags.FlagValues()
+    define_flags(config_class, known, program=argv[0])
+    if _help(argv, known, sys.modules[run.__module__].__doc__):
+        return 0
+    place = [
+        field.name for field in dataclasses.fields(config_class)
+        if field.metadata.get("names") == "workdir" or field.name == "workdir"
+    ]  # fmt: skip
+    again = [""]  # what an interrupted run needs in order to go on
+
+    def work() -> None:
+        parse_flags(argv[1:], known)
+        config = config_from_flags(config_class, known)
+        if place and not getattr(config, place[0]) and getattr(config, "tiny", False):
+            folder = temporary_name(config_class.__name__.removesuffix("Config"))
+            config = dataclasses.replace(config, **{place[0]: folder})
+            again[0] = f" with --{place[0]}={folder}"
+            prepare_config(config)
+            print(f"no --{place[0]} is given: results go to {folder}", flush=True)
+        config = prepare_config(config)
+        folder = getattr(config, place[0]) if place else ""
+        with unclaimed_on_failure(folder) if folder else contextlib.nullcontext():
+            run(config)
+        if folder:
+            print(f"results: {folder}")
+
+    return run_guarded(
+        work, lambda: f"; run the same command again{again[0]} to resume"
+    )
+
+
+def temporary_name(program: str) -> str:
+    """The path of a folder for temporary results, not made yet."""
+    name = f"helix_jax-{program.lower()}-{secrets.token_hex(4)}"
+    return os.path.join(tempfile.gettempdir(), name)
+
+
+def run_guarded(work: Callable[[], Any], resume: Callable[[], str] = str) -> int:
+    """Do some work; what ends it becomes one line and an exit status.
+
+    Args:
+      work: takes nothing.
+      resume: gives the end of the line on an interruption.
+
+    Raises:
+      Exception: a fault of the program; or any with HELIX_TRACEBACK set.
+    """
     # One line a device platform that is not here is no news.
     logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    try:
+        with catch_signals():
+            work()
+            sys.stdout.flush()
+        return 0
+    except Interrupted as stop:
+        _say(f"interrupted{resume()}.")
+        return 128 + stop.signal
+    except BrokenPipeError:  # the reader has what it wanted, as in `| head`
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        said = _explained(error)
+        if said is None or os.environ.get("HELIX_TRACEBACK"):
+            raise
+        _say(f"error: {said}")
+        return WRONG_INPUT
 
-    def main(_: list[str]) -> None:
-        config = config_from_flags(config_class)
-        workdir = getattr(config, "workdir", "")
-        fresh = bool(workdir) and not os.path.exists(workdir)
-        try:
-            run(config)
-        except (HelixError, ValueError) as error:
-            if fresh:
-                forget_run(workdir)
-            if os.environ.get("HELIX_TRACEBACK"):
-                raise
-            print(f"error: {error}", file=sys.stderr)
-            print("(HELIX_TRACEBACK=1 shows where)", file=sys.stderr)
-            sys.exit(1)
 
-    define_flags(config_class)
-    app.run(main)
+def _explained(error: Exception) -> str | None:
+    """What a person can do about an error; None for a fault of the program."""
+    if isinstance(error, (HelixError, ValueError)):
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return explain_os_error(error, os.fsdecode(error.filename))
+    if isinstance(error, OSError):
+        return f"the system says: {error.strerror or error}."
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        return (
+            f"out of memory ({str(error).strip() or 'no more can be had'}); use fewer "
+            "or shorter texts (--limit, --max_tokens), smaller batches "
+            "(--token_budget, --batch) or smaller models, where there are such flags."
+        )
+    return None
+
+
+def _say(line: str) -> None:
+    """One line on the standard error stream, below bars that are still shown."""
+    from tqdm import tqdm
+
+    for bar in list(getattr(tqdm, "_instances", ())):
+        bar.leave = False
+        bar.close()
+    parts = (part.strip() for part in line.splitlines())
+    print(" ".join(part for part in parts if part), file=sys.stderr, flush=True)
+
+
+def _help(argv: Sequence[str], known: flags.FlagValues, doc: str | None) -> bool:
+    """Print the help if it is asked for; whether it is."""
+    words = list(argv[1:])
+    words = words[: words.index("--")] if "--" in words else words
+    if not set(_HELP) & set(words):
+        return False
+    print(f"{(doc or '').strip()}\n{known.module_help(argv[0])}\n\n{_HELP_END}")
+    return True
+
+
+def _leave(status: int) -> NoReturn:
+    """End the process; at once if it was interrupted, whatever its threads do."""
+    if status > 128:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)

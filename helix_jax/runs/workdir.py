@@ -1,7 +1,7 @@
 """Work directories: config, environment, metrics, summary, DONE.
 
     config.json       the flags; another run with other flags is refused
-    environment.json  versions, devices, machine
+    environment.json  versions, commit, devices, machine
     metrics.jsonl     one JSON object a line, as the run goes
     summary.json      flat: name -> number
     DONE              the last thing written
@@ -10,15 +10,13 @@ Only process 0 of a multi-process run writes. Names are `split/name`; a unit sta
 the name.
 """
 
+import contextlib
 import dataclasses
-import importlib.metadata
 import io
 import json
 import math
 import os
-import platform
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,9 +24,9 @@ import jax
 import numpy as np
 
 from helix_jax.errors import RunError
-
-_RECORDED = ("jax", "jaxlib", "flax", "optax", "numpy", "transformers", "tokenizers",
-             "datasets", "tensorstore", "safetensors")  # fmt: skip
+from helix_jax.paths import local_path, os_errors
+from helix_jax.runs.environment import environment
+from helix_jax.textfile import read_json
 
 
 class Run(NamedTuple):
@@ -41,58 +39,106 @@ def open_run(workdir: str | os.PathLike, config: Any) -> Run:
     """Create a work directory, or take up the one that these flags made.
 
     Args:
-      workdir: the folder.
+      workdir: the folder, on this machine.
       config: a dataclass of JSON-able fields; `workdir` itself is not compared.
 
     Returns:
       The run.
 
     Raises:
-      RunError: the folder belongs to other flags (named), or is no work directory.
+      RunError: the folder belongs to other flags (named), is no work directory, or
+        cannot be made or read.
+      PathError: a URL.
     """
-    folder = Path(workdir)
+    folder = local_path(workdir, "--workdir")
     record = json.loads(json.dumps(dataclasses.asdict(config)))
     record = {"experiment": type(config).__name__, **record}
     record.pop("workdir", None)
     path = folder / "config.json"
-    if path.exists():
-        try:
-            before = json.loads(path.read_text())
-        except ValueError as error:
+    with os_errors(f"--workdir={folder}", "be used as a work directory", RunError):
+        if path.exists():
+            _require_same(folder, _read_flags(path), record)
+        elif folder.exists() and (own := _others(folder)):
             raise RunError(
-                f"{path} is damaged: {error}; use another folder."
-            ) from error
-        differing = [
-            f"  --{name}: {before.get(name)!r} there, {record.get(name)!r} now"
-            for name in sorted(before.keys() | record.keys())
-            if before.get(name) != record.get(name)
-        ]
-        if differing:
-            raise RunError(
-                f"--workdir={folder} was made with other flags:\n"
-                + "\n".join(differing)
-                + "\nUse another --workdir, or the same flags to resume."
+                f"--workdir={folder} holds {own[0].name} and is no work directory (it "
+                "has no config.json); use another folder."
             )
-    elif folder.exists() and any(folder.iterdir()):
-        raise RunError(
-            f"--workdir={folder} is not empty and is no work directory (it has no "
-            "config.json); use another folder."
-        )
-    elif jax.process_index() == 0:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "environment.json", _json(environment()))
-        write_atomically(path, _json(record))
+        elif jax.process_index() == 0:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(folder / "environment.json", _json(environment()))
+            write_atomically(path, _json(record))
     return Run(folder)
 
 
+def _read_flags(path: Path) -> dict[str, Any]:
+    """The flags that a work directory was made with."""
+    try:
+        found = read_json(path, raises=RunError)
+        if not isinstance(found, dict):
+            raise RunError(f"{path}: expected a JSON object, got {found!r}.")
+    except RunError as error:
+        raise RunError(
+            f"--workdir={path.parent} is damaged, use another folder: {error}"
+        ) from error
+    return found
+
+
+def _require_same(folder: Path, before: dict[str, Any], record: dict[str, Any]) -> None:
+    """Raise unless a work directory was made with these flags."""
+    differing = [
+        f"--{name}: {before.get(name)!r} there, {record.get(name)!r} now"
+        for name in sorted(before.keys() | record.keys())
+        if before.get(name) != record.get(name)
+    ]
+    if differing:
+        raise RunError(
+            f"--workdir={folder} was made with other flags ({'; '.join(differing)}); "
+            "use another --workdir, or the same flags to resume."
+        )
+
+
+def _others(folder: Path) -> list[Path]:
+    """What a folder holds beside flags, and stores, which name what they are of."""
+    kept = {"config.json", "environment.json", "stores"}
+    return sorted(path for path in folder.iterdir() if path.name not in kept)
+
+
 def forget_run(workdir: str | os.PathLike) -> None:
-    """Remove a work directory that holds its flags and nothing else."""
+    """Remove the flags of a work directory that holds nothing made with them.
+
+    Stores stay, which any flags may use; runs inside it are treated alike.
+    """
     folder = Path(workdir)
-    flags = [folder / "config.json", folder / "environment.json"]
-    if folder.is_dir() and not set(folder.iterdir()) - set(flags):
-        for path in flags:
-            path.unlink(missing_ok=True)
-        folder.rmdir()
+    for path in _others(folder):
+        if (path / "config.json").is_file():
+            forget_run(path)
+            with contextlib.suppress(OSError):  # not empty
+                path.rmdir()
+    if not _others(folder):
+        for name in ("config.json", "environment.json"):
+            (folder / name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def unclaimed_on_failure(workdir: str | os.PathLike) -> Iterator[None]:
+    """Leave a work directory as it was if the block fails before it made anything.
+
+    Args:
+      workdir: the folder, new or not; one that other flags or earlier runs have made
+        something in is never touched.
+    """
+    folder = Path(workdir)
+    missing = [one for one in (folder, *folder.parents) if not os.path.lexists(one)]
+    fresh = not os.path.lexists(folder / "config.json")
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            if fresh:
+                forget_run(folder)
+            for path in missing:
+                path.rmdir()
+        raise
 
 
 def is_done(run: Run) -> bool:
@@ -156,25 +202,6 @@ def write_arrays(path: Path, **arrays: np.ndarray) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     write_atomically(path, buffer.getvalue())
-
-
-def environment() -> dict[str, Any]:
-    """Versions, devices and machine, for environment.json."""
-    versions = {}
-    for name in _RECORDED:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = None
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpu_count": os.cpu_count(),
-        "devices": [str(device) for device in jax.devices()],
-        "processes": jax.process_count(),
-        "versions": versions,
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-    }
 
 
 def _numbers(metrics: Mapping[str, float]) -> dict[str, float | None]:

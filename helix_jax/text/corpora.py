@@ -2,6 +2,7 @@
 
     load_corpus("sst2")                          the hub, pinned to a commit
     load_corpus("docstrings")                    the embedded corpus, no download
+    load_corpus("topics")                        Python's own language reference
     load_corpus("owner/name:config")             any data set of the hub
     load_corpus("texts.csv")                     a CSV, TSV, JSONL, Parquet or .txt file
     load_corpus("data/trec")                     a folder of SPLIT.jsonl|csv|tsv|parquet
@@ -11,9 +12,11 @@ Splits are "fit", "select" and "test", by a hash of the document's id, or offici
 where the source has official ones (see `role_fractions`).
 """
 
+import contextlib
 import functools
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from helix_jax.errors import CorpusError
@@ -39,9 +42,11 @@ from helix_jax.text.rows import (
     role_fractions,
     role_of,
 )
+from helix_jax.text.topics import read_topics, topics_origin
 from helix_jax.textfile import read_entries
 
-NAMES = ("docstrings", *REGISTRY)
+EMBEDDED = ("docstrings", "topics")
+NAMES = (*EMBEDDED, *REGISTRY)
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:[^/:]+)?")
 
 
@@ -81,15 +86,44 @@ def load_corpus(
         "label_column": label_column,
         "id_column": id_column,
     }
-    try:
-        names = _split_names(os.fspath(name))
-        if not names:
-            raise CorpusError(f"load_corpus: no corpus named; {_choices()}")
-        parts = [_open(one, flags, revision, limit) for one in names]
-    except PathError as error:
-        raise CorpusError(str(error)) from error
+    with _as_corpus_errors():
+        parts = [_open(one, flags, revision, limit) for one in _names_of(name)]
     label = "+".join(part.name for part in parts)
     return build_corpus(label, parts, limit=limit, labelled=len(parts) == 1)
+
+
+def check_corpus(name: str | os.PathLike, **flags: str | None) -> None:
+    """Look for what `load_corpus` would open, without reading texts or the hub.
+
+    Args:
+      name: as there.
+      **flags: text_column, pair_column, label_column and id_column.
+
+    Raises:
+      CorpusError: there is no such corpus, or a file lacks a column.
+    """
+    columns = ("text_column", "pair_column", "label_column", "id_column")
+    flags = dict.fromkeys(columns) | flags
+    with _as_corpus_errors():
+        for one in _names_of(name):
+            if one not in REGISTRY and (_exists(one) or not _is_hub_id(one)):
+                _open(one, flags, None, None)
+
+
+def _names_of(name: str | os.PathLike) -> list[str]:
+    """The corpora that are named, one or more."""
+    names = _split_names(os.fspath(name))
+    if not names:
+        raise CorpusError(f"load_corpus: no corpus named; {_choices()}")
+    return names
+
+
+@contextlib.contextmanager
+def _as_corpus_errors() -> Iterator[None]:
+    try:
+        yield
+    except PathError as error:
+        raise CorpusError(str(error)) from error
 
 
 def _split_names(joined: str) -> list[str]:
@@ -111,13 +145,13 @@ def _open(
     if revision is not None and not on_hub:
         raise CorpusError(
             f"{name}: revision={revision!r} is for data sets of the hub; files and "
-            f"docstrings have no revisions."
+            f"embedded corpora have no revisions."
         )
-    if name == "docstrings":
+    if name in EMBEDDED:
         asked = [flag for flag, column in flags.items() if column is not None]
         if asked:
-            raise CorpusError(f"docstrings: has no columns; leave out {asked}.")
-        return _docstrings_part()
+            raise CorpusError(f"{name}: has no columns; leave out {asked}.")
+        return _docstrings_part() if name == "docstrings" else _topics_part()
     if name in REGISTRY:
         return hub_part(name, REGISTRY[name], revision=revision, limit=limit, **flags)
     if path.is_dir():
@@ -159,6 +193,11 @@ def _docstrings_part() -> Part:
 
     origin = {"versions": package_versions()}
     return Part("docstrings", (Source("docstrings", rows),), CLASSES, origin)
+
+
+def _topics_part() -> Part:
+    rows = functools.partial(map, lambda text: Row(*text), read_topics())
+    return Part("topics", (Source("topics", rows),), origin=topics_origin())
 
 
 def _file_part(path: Path, flags: dict[str, str | None]) -> Part:

@@ -59,5 +59,5 @@ def test_one_model_alone_and_one_prompt(models, tmp_path):
     summary = generate.run(config)
     assert summary["generation/prompts"] == 1
     assert samples(tmp_path / "w")[0]["repairs"] == 0
-    with pytest.raises(RunError, match="--workdir and --source"):
+    with pytest.raises(RunError, match=r"missing: --source .* and --workdir"):
         generate.run(generate.GenerateConfig())

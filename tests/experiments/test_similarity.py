@@ -102,9 +102,11 @@ def test_rows_are_chosen_by_hash():
 
 
 def test_bad_flags_are_refused(planted, tmp_path):
-    with pytest.raises(RunError, match=r"must be all or among linear_cka, .* got ckaa"):
+    with pytest.raises(
+        RunError, match=r"must be all, linear_cka, .* got 'ckaa'; did you mean"
+    ):
         similarity.run(_config(planted, tmp_path / "a", measures=("ckaa",)))
-    with pytest.raises(RunError, match="two or more --models"):
+    with pytest.raises(RunError, match=r"missing: --models .two or more"):
         similarity.run(similarity.SimilarityConfig(workdir=str(tmp_path / "b")))
     with pytest.raises(ValueError, match="too few for 12 directions"):
         similarity.run(

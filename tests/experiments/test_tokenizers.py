@@ -65,7 +65,7 @@ def test_files_and_folders_of_every_kind(texts, shared, tmp_path):
 
 def test_bad_flags(texts, tmp_path):
     path = assets.model_path("pebble-llama")
-    with pytest.raises(RunError, match="two or more --tokenizers are required"):
+    with pytest.raises(RunError, match="--tokenizers needs two or more"):
         tokenizers.run(config(tmp_path, [path], texts))
     with pytest.raises(RunError, match="must have different names"):
         tokenizers.run(config(tmp_path, [path, path], texts))

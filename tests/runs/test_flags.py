@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from absl import flags
 
 from helix_jax.runs import define_flags
 
@@ -60,16 +61,16 @@ def test_help_lists_every_flag():
 
 def test_an_error_is_one_clear_line_and_a_status():
     done = launch("--rate=-1")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("error: rate must not be negative, got -1.0.")
     assert "Traceback" not in done.stderr
 
 
 def test_a_failed_start_claims_no_folder_and_a_half_run_keeps_its(tmp_path):
     folder = tmp_path / "w"
-    assert launch(f"--workdir={folder}", "--rate=-1").returncode == 1
+    assert launch(f"--workdir={folder}", "--rate=-1").returncode == 2
     assert not folder.exists()
-    assert launch(f"--workdir={folder}", "--rate=-1", "--fast").returncode == 1
+    assert launch(f"--workdir={folder}", "--rate=-1", "--fast").returncode == 2
     assert (folder / "half").exists()
     assert "made with other flags" in launch(f"--workdir={folder}").stderr
     assert (folder / "config.json").exists()
@@ -77,8 +78,8 @@ def test_a_failed_start_claims_no_folder_and_a_half_run_keeps_its(tmp_path):
 
 def test_a_list_of_numbers_takes_numbers_only():
     done = launch("--layers=0,last")
-    assert done.returncode == 1
-    assert "flag --layers=0,last: expected whole numbers" in done.stderr
+    assert done.returncode == 2
+    assert "--layers=0,last: expected whole numbers" in done.stderr
 
 
 def test_a_field_of_another_type_is_refused():
@@ -89,4 +90,4 @@ def test_a_field_of_another_type_is_refused():
         table: dict
 
     with pytest.raises(TypeError, match=r"Config\.table"):
-        define_flags(Config)
+        define_flags(Config, flags.FlagValues())

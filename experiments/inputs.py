@@ -1,0 +1,105 @@
+"""What flags name, looked at before any work: models, layers, embeddings, corpora."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from helix_jax.activations import load_embeddings
+from helix_jax.errors import CheckpointError, CorpusError, RunError, StoreError
+from helix_jax.models import ModelSpec, model_folder, read_spec, resolve_layers
+from helix_jax.runs.prepare import IMPORTED
+from helix_jax.text.corpora import check_corpus
+from helix_jax.text.corpus import SPLITS, Corpus
+
+LEAST_TEXTS = {"fit": 2, "select": 2, "test": 2}  # without which there is no spread
+_COLUMNS = ("text_column", "pair_column", "label_column", "id_column")
+
+
+def check_inputs(config: Any) -> dict[str, ModelSpec | None]:
+    """Look for what a config names; no weights and no texts are read.
+
+    Args:
+      config: a prepared config; what its fields name counts, see `option`, and of a
+        model NAME the layers in NAME_layer, NAME_layers or layers.
+
+    Returns:
+      Model as it is named -> its architecture, None for embeddings made elsewhere.
+
+    Raises:
+      RunError: names the flag, and says what is wrong with its value.
+    """
+    specs: dict[str, ModelSpec | None] = {}
+    for field in dataclasses.fields(config):
+        value, names = getattr(config, field.name), field.metadata.get("names")
+        if names == "corpora" and value:
+            own = field.name == "data"
+            columns = {name: getattr(config, name, "") for name in _COLUMNS if own}
+            with naming(field.name):
+                check_corpus(value, **{k: v for k, v in columns.items() if v})
+        for one in value if isinstance(value, tuple) else (value,):
+            if not one:
+                continue
+            if names == "tokenizer" and not Path(one).is_file():
+                with naming(field.name):
+                    model_folder(one, weights=False)
+            if names == "side" and one.startswith(IMPORTED):
+                specs[one] = None
+                with naming(field.name):
+                    load_embeddings(one.removeprefix(IMPORTED))
+            elif names in ("side", "model"):
+                specs[one] = _check_model(config, field.name, one)
+    return specs
+
+
+@contextlib.contextmanager
+def naming(flag: str) -> Iterator[None]:
+    """Let what is wrong with the value of a flag begin with the flag's name."""
+    try:
+        yield
+    except (CheckpointError, CorpusError, StoreError) as error:
+        raise RunError(f"--{flag}: {error}") from error
+
+
+def _check_model(config: Any, flag: str, name: str) -> ModelSpec:
+    """The architecture of a model of a flag, which has the layers of the flags."""
+    if name.startswith(IMPORTED):
+        raise RunError(
+            f"--{flag}={name}: the model itself is run here, so that embeddings made "
+            "elsewhere cannot stand for it; name a model."
+        )
+    with naming(flag):
+        spec = read_spec(name, revision=getattr(config, "revision", "") or None)
+    for flag_of_layers in (f"{flag}_layer", f"{flag}_layers", "layers"):
+        layers = getattr(config, flag_of_layers, ())
+        layers = layers if isinstance(layers, Sequence) else (layers,)
+        if layers:
+            try:
+                resolve_layers(spec, layers)
+            except ValueError as error:
+                raise RunError(f"--{flag_of_layers} of {name}: {error}") from error
+    return spec
+
+
+def require_texts(corpus: Corpus, name: str, least: Mapping[str, int]) -> None:
+    """Raise unless the splits of a corpus hold enough texts for what comes later.
+
+    Args:
+      corpus: as opened.
+      name: what the person called it, for the message.
+      least: split -> texts that are needed.
+
+    Raises:
+      RunError: names the split, and says how many texts would do.
+    """
+    total = sum(corpus.counts[split] for split in SPLITS)
+    for split, wanted in least.items():
+        held = corpus.counts[split]
+        if held < wanted:
+            more = -(-total * wanted // max(held, 1)) * 11 // 10 + 10
+            raise RunError(
+                f"{name}: {held} of its {total} texts are in the {split} split, "
+                f"{wanted} are needed; use a larger corpus, or raise the limit where "
+                f"one is set, to {more:,} or so."
+            )

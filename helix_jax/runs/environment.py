@@ -1,0 +1,69 @@
+"""What a run ran on: versions, commit, devices, machine, command."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import helix_jax
+
+_RECORDED = ("jax", "jaxlib", "flax", "optax", "numpy", "transformers", "tokenizers",
+             "datasets", "tensorstore", "safetensors")  # fmt: skip
+
+
+def environment() -> dict[str, Any]:
+    """The record of environment.json."""
+    versions: dict[str, str | None] = {"helix_jax": helix_jax.__version__}
+    for name in _RECORDED:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = None
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "devices": [str(device) for device in jax.devices()],
+        "processes": jax.process_count(),
+        "versions": versions,
+        **commit_of(Path(helix_jax.__file__).parent),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }
+
+
+def commit_of(package: Path) -> dict[str, Any]:
+    """{commit, changed} of a package that runs from its git checkout.
+
+    Args:
+      package: its folder.
+
+    Returns:
+      The commit, and whether files that git knows differ from it; None for both where
+      the package is installed, or git is not. A checkout that merely holds the
+      environment in which the package is installed is none of it.
+    """
+    none = {"commit": None, "changed": None}
+    if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
+        return none
+    commit = _git(package, "rev-parse", "HEAD")
+    changes = _git(package, "status", "--porcelain", "--untracked-files=no")
+    if commit is None or changes is None:
+        return none
+    return {"commit": commit.strip(), "changed": bool(changes.strip())}
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    """What git prints; None where it fails or is not there."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *words],
+            capture_output=True, text=True, check=False, timeout=10,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None

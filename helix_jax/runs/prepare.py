@@ -1,0 +1,154 @@
+"""What a config must be before any work: complete, in range, its paths expanded."""
+
+import dataclasses
+import difflib
+import math
+import os
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+from helix_jax.errors import RunError
+from helix_jax.paths import expand_path, local_path
+
+Config = TypeVar("Config")
+IMPORTED = "embeddings:"  # before the file of embeddings that stands for a model
+
+
+def prepare_config(config: Config, *, tiny: Mapping[str, Any] | None = None) -> Config:
+    """Check a config by what its fields say of themselves, see `option`.
+
+    Args:
+      config: a frozen dataclass of `option` fields.
+      tiny: values of the fields under --tiny, where they still have their defaults.
+
+    Returns:
+      The config with embedded models in place of missing ones under --tiny, and `~`
+      expanded; preparing it again changes nothing.
+
+    Raises:
+      RunError: values are missing (all are named), of another type, out of range, no
+        choice, or no path.
+    """
+    fields = dataclasses.fields(config)
+    if getattr(config, "tiny", False):
+        config = _with_stand_ins(config)
+        config = shrink(config, **(tiny or {}))
+    missing = [
+        field for field in fields
+        if field.metadata.get("required") and not _given(getattr(config, field.name))
+    ]  # fmt: skip
+    if missing:
+        said = " and ".join(f"--{one.name} ({one.metadata['help']})" for one in missing)
+        hint = "" if getattr(config, "tiny", True) else "; or give --tiny alone"
+        raise RunError(f"missing: {said}{hint}.")
+    hints = typing.get_type_hints(type(config))
+    changed = {}
+    for field in fields:
+        value = getattr(config, field.name)
+        value = list_as_tuple(value)
+        _require_type(field.name, value, hints[field.name])
+        for item in value if isinstance(value, tuple) else (value,):
+            _require_value(field, item)
+        changed[field.name] = _expanded(field, value)
+    return dataclasses.replace(config, **changed)
+
+
+def shrink(config: Config, **values: Any) -> Config:
+    """The config with other values in fields that still have their defaults."""
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    held = {k: v for k, v in values.items() if getattr(config, k) == defaults[k]}
+    return dataclasses.replace(config, **held)
+
+
+def list_as_tuple(value: Any) -> Any:
+    """A list as the tuple that configs hold; anything else as it is."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _with_stand_ins(config: Config) -> Config:
+    """Embedded models and texts for those that are not given.
+
+    A field that may be empty is filled only where none of its kind is given, as with
+    --source given and --target not.
+    """
+    own = [f for f in dataclasses.fields(config) if f.metadata.get("tiny") is not None]
+    none_given = not any(_given(getattr(config, field.name)) for field in own)
+    return dataclasses.replace(
+        config,
+        **{
+            field.name: field.metadata["tiny"]
+            for field in own
+            if not _given(getattr(config, field.name))
+            and (none_given or field.metadata["required"])
+        },
+    )
+
+
+def _given(value: Any) -> bool:
+    return bool(value.strip()) if isinstance(value, str) else bool(value)
+
+
+def _require_type(name: str, value: Any, wanted: Any) -> None:
+    item = typing.get_args(wanted)[0] if typing.get_args(wanted) else wanted
+    if (item is not wanted) != isinstance(value, tuple):
+        raise RunError(f"--{name} must be {_said(wanted)}, got {value!r}.")
+    for one in value if isinstance(value, tuple) else (value,):
+        right = isinstance(one, (int, float) if item is float else item)
+        if not right or (isinstance(one, bool) and item is not bool):
+            raise RunError(f"--{name} must be {_said(wanted)}, got {value!r}.")
+
+
+def _said(wanted: Any) -> str:
+    words = {bool: "True or False", int: "a whole number", float: "a number",
+             str: "a string", tuple[str, ...]: "a tuple of strings",
+             tuple[int, ...]: "a tuple of whole numbers"}  # fmt: skip
+    return words[wanted]
+
+
+def _require_value(field: dataclasses.Field, value: Any) -> None:
+    name, what = field.name, field.metadata
+    blank = isinstance(value, str) and value and not value.strip()
+    if blank and not what.get("verbatim"):
+        raise RunError(f"--{name} is blank; leave it out, or give it a value.")
+    if what.get("choices") and value not in what["choices"]:
+        raise RunError(f"--{name}{must_be_among(value, what['choices'])}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise RunError(f"--{name} must be a finite number, got {value}.")
+    least, above, most = (what.get(bound) for bound in ("least", "above", "most"))
+    if least is not None and value < least:
+        raise RunError(f"--{name} must be {least} or more, got {value}.")
+    if above is not None and value <= above:
+        raise RunError(f"--{name} must be above {above}, got {value}.")
+    if most is not None and value > most:
+        raise RunError(f"--{name} must be {most} or less, got {value}.")
+
+
+def must_be_among(value: Any, choices: typing.Iterable[str]) -> str:
+    """The end of a message on a value that is none of the choices."""
+    choices = [one for one in choices if one]
+    near = difflib.get_close_matches(str(value), choices, 1, 0.5)
+    hint = f"; did you mean {near[0]}?" if near else "."
+    return f" must be {' or '.join(_listed(choices))}, got {value!r}{hint}"
+
+
+def _listed(choices: list[str]) -> Iterator[str]:
+    """ "a, b" and "c", to be joined by "or"."""
+    if len(choices) > 1:
+        yield ", ".join(choices[:-1])
+    yield choices[-1]
+
+
+def _expanded(field: dataclasses.Field, value: Any) -> Any:
+    """A value with the paths in it expanded."""
+    if isinstance(value, tuple):
+        return tuple(_expanded(field, one) for one in value)
+    names = field.metadata.get("names")
+    if not names or not value:
+        return value
+    if names in ("workdir", "path"):
+        return str(local_path(value, f"--{field.name}"))
+    if names == "corpora" and not os.path.exists(os.path.expanduser(value)):
+        return ",".join(expand_path(one) for one in value.split(",") if one)
+    start = IMPORTED if names == "side" and value.startswith(IMPORTED) else ""
+    return start + expand_path(value.removeprefix(start))

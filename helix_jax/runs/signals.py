@@ -1,0 +1,51 @@
+"""SIGINT and SIGTERM as one exception, whatever becomes of it on its way up."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+_CAUGHT = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(KeyboardInterrupt):
+    """The process was asked to end.
+
+    Attributes:
+      signal: the number of the signal.
+    """
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__()
+        self.signal = signal_number
+
+
+@contextlib.contextmanager
+def catch_signals() -> Iterator[None]:
+    """Raise `Interrupted` from the block on SIGINT or SIGTERM.
+
+    Also where the exception that the signal raises is turned into another one, as
+    libraries below Python do. A second signal ends the process at once. Outside the
+    main thread, which alone gets signals, a KeyboardInterrupt is all that is caught.
+    """
+    got: list[int] = []
+
+    def raise_once(number: int, _: object) -> None:
+        if got:
+            os._exit(128 + number)
+        got.append(number)
+        raise Interrupted(number)
+
+    own = threading.current_thread() is threading.main_thread()
+    before = {one: signal.signal(one, raise_once) for one in _CAUGHT} if own else {}
+    try:
+        yield
+    except BaseException as error:
+        if got or isinstance(error, KeyboardInterrupt):
+            number = got[0] if got else int(signal.SIGINT)
+            raise Interrupted(number) from error
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,411 @@
+"""Every program with every kind of wrong input: one line, status 2, nothing written."""
+
+import dataclasses
+import importlib
+import json
+import typing
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helix_jax import assets
+from helix_jax.runs.program import run_program
+from launch.sweep import programs
+
+
+class Program(typing.NamedTuple):
+    """A module of experiments/ that can be started."""
+
+    name: str
+    config_class: type
+    run: Callable
+
+    def fields(self, *, kind: str = "", of: object = None, **what: object):
+        """Names of fields that name a kind of thing, are of a type, or say `what`."""
+        hints = typing.get_type_hints(self.config_class)
+        return [
+            field.name
+            for field in dataclasses.fields(self.config_class)
+            if (not kind or field.metadata.get("names") == kind)
+            and (of is None or hints[field.name] == of)
+            and all(field.metadata.get(k) == v for k, v in what.items())
+        ]
+
+    @property
+    def place(self) -> str:
+        """The flag of the folder that it writes to."""
+        return (self.fields(kind="workdir") or ["output"])[0]
+
+
+def find(name: str) -> Program:
+    """A program by its name."""
+    module = importlib.import_module(f"experiments.{name}")
+    return Program(name, typing.get_type_hints(module.run)["config"], module.run)
+
+
+PROGRAMS = programs()
+
+
+def words_of(program: Program, place: Path, *words: str) -> list[str]:
+    """Flags with which a program runs, and some more; what they replace is left out."""
+    given = {word.lstrip("-").partition("=")[0] for word in words}
+    flags = {program.place: str(place), "tiny": "true"}
+    for name in program.fields(kind="model", of=str):
+        if name in ("source", "target", "model") and not {"map", name} & given:
+            flags[name] = "pebble-llama"
+    if program.name == "embedding_migration":
+        flags["target"] = "pebble-neox"
+    return [*words, *(f"--{k}={v}" for k, v in flags.items() if k not in given)]
+
+
+# Wrong command lines. Each takes a program and a scratch folder, and gives words with
+# what the one line must name; None where the program has no such flag.
+
+
+def word_after_a_switch(program, folder):
+    return ["--tiny", "False"], ["'False'", "--notiny or --tiny=false"]
+
+
+def word_after_a_list(program, folder):
+    for name in program.fields(of=tuple[int, ...]):
+        return [f"--{name}", "5", "1"], ["'1'", f"--{name}=5,1"]
+
+
+def list_with_blanks(program, folder):
+    for name in program.fields(of=tuple[str, ...], verbatim=False):
+        return [f"--{name}=a,", "b"], ["'b'", f"--{name}=a,b"]
+
+
+def word_at_the_start(program, folder):
+    return ["run"], ["'run'", "--FLAG=VALUE"]
+
+
+def words_behind_dashes(program, folder):
+    return ["--notiny", "--", "--seed=1"], ["'--seed=1'"]
+
+
+def unknown_flag(program, folder):
+    return ["--tinny"], ["--tinny", "did you mean --tiny?"]
+
+
+def switch_with_a_value(program, folder):
+    return ["--notiny=true"], ["--notiny=true", "--tiny=false"]
+
+
+def no_value(program, folder):
+    return [f"--{program.place}"], [f"--{program.place} needs a value"]
+
+
+def flag_as_value(program, folder):
+    words = [f"--{program.place}", "--tiny"]
+    return words, [f"--{program.place} needs a value", "--tiny follows"]
+
+
+def twice(program, folder):
+    name = program.place
+    return [f"--{name}=a", f"--{name}=b"], [f"--{name} is given twice", "'a' and 'b'"]
+
+
+def blank(program, folder):
+    return [f"--{program.place}= "], [f"--{program.place}"]
+
+
+def empty_required(program, folder):
+    if "data" in program.fields(kind="corpora"):
+        return ["--data="], ["missing: --data"]
+
+
+def number_that_is_a_word(program, folder):
+    for name in program.fields(of=int):
+        return [f"--{name}=many"], [f"--{name}=many", "whole number"]
+
+
+def number_with_exponent(program, folder):
+    for name in program.fields(of=int):
+        return [f"--{name}=1e3"], [f"--{name}=1e3", f"--{name}=1000"]
+
+
+def number_too_large(program, folder):
+    for name in program.fields(of=int):
+        return [f"--{name}=1{'0' * 30}"], [f"--{name}", "2^63"]
+
+
+def negative_count(program, folder):
+    for name in program.fields(of=int):
+        if not name.endswith("_layer"):
+            return [f"--{name}=-3"], [f"--{name}", "or more, got -3"]
+
+
+def not_a_number(program, folder):
+    for name in program.fields(of=float):
+        return [f"--{name}=nan"], [f"--{name}=nan", "finite number"]
+
+
+def infinite(program, folder):
+    for name in program.fields(of=float):
+        return [f"--{name}=-inf"], [f"--{name}=-inf", "finite number"]
+
+
+def no_switch(program, folder):
+    return ["--tiny=maybe"], ["--tiny=maybe", "true or false"]
+
+
+def wrong_choice(program, folder):
+    for field in dataclasses.fields(program.config_class):
+        choices = [one for one in field.metadata.get("choices", ()) if one]
+        if choices:
+            near = choices[-1][:-1] + "_"
+            return [f"--{field.name}={near}"], [f"--{field.name}", near, choices[-1]]
+
+
+def list_with_a_gap(program, folder):
+    for name in program.fields(of=tuple[str, ...]):
+        return [f"--{name}=a,,b"], [f"--{name}", "an item is empty"]
+
+
+def place_is_a_file(program, folder):
+    (folder / "file").touch()
+    return [f"--{program.place}={folder / 'file'}"], [str(folder / "file"), "a file"]
+
+
+def place_below_a_file(program, folder):
+    (folder / "file").touch()
+    place = folder / "file" / "below"
+    return [f"--{program.place}={place}"], [str(place), "a file, not a folder"]
+
+
+def place_is_a_url(program, folder):
+    words = [f"--{program.place}=gs://bucket/run"]
+    return words, [f"--{program.place} must be a local", "gs://bucket/run"]
+
+
+def place_with_a_long_name(program, folder):
+    place = folder / ("x" * 300)
+    return [f"--{program.place}={place}"], ["xxxx", "name is too long"]
+
+
+def place_that_cannot_be_made(program, folder):
+    return [f"--{program.place}=/proc/no/run"], ["/proc/no/run", "cannot be"]
+
+
+def place_of_nobody(program, folder):
+    return [f"--{program.place}=~no-such-user/x"], ["~no-such-user"]
+
+
+def place_of_something_else(program, folder):
+    (folder / "thesis").mkdir()
+    (folder / "thesis" / "thesis.tex").write_text("\\begin")
+    if program.name != "report":  # its page may lie beside other files
+        words = [f"--{program.place}={folder / 'thesis'}"]
+        return words, ["thesis.tex", "no work directory"]
+
+
+def place_of_other_flags(program, folder):
+    (folder / "old").mkdir()
+    (folder / "old" / "config.json").write_text('{"experiment": "Other"}')
+    if program.name != "report":
+        words = [f"--{program.place}={folder / 'old'}"]
+        return words, ["made with other flags", "--experiment: 'Other' there"]
+
+
+def place_with_damaged_flags(program, folder):
+    (folder / "old").mkdir()
+    (folder / "old" / "config.json").write_bytes(b"\xff\xfe{")
+    if program.name != "report":
+        return [f"--{program.place}={folder / 'old'}"], ["damaged", "config.json"]
+
+
+def no_flag_file(program, folder):
+    path = folder / "no.flags"
+    return [f"--flagfile={path}"], [str(path), "no such file"]
+
+
+def flag_file_is_a_folder(program, folder):
+    return [f"--flagfile={folder}"], [str(folder), "a folder, expected a file"]
+
+
+def flag_file_of_other_text(program, folder):
+    (folder / "flags").write_bytes(b"--title=caf\xe9\n")
+    return [f"--flagfile={folder / 'flags'}"], ["flags, line 1", "iconv"]
+
+
+def model_kind(value, *said):
+    """A kind of wrong model, given to every flag that names one."""
+
+    def kind(program, folder):
+        for name in [*program.fields(kind="model"), *program.fields(kind="side")]:
+            if name == "encoder":
+                continue
+            given = value(folder)
+            if name in program.fields(of=tuple[str, ...]):
+                given = f"pebble-llama,{given}"
+            words = [f"--{name}={given}"]
+            if name in ("source", "target"):
+                other = {"source": "target", "target": "source"}[name]
+                words.append(f"--{other}=pebble-llama")
+            return words, [f"--{name}", *said]
+
+    return kind
+
+
+def made(name: str, content: bytes | None) -> Callable[[Path], Path]:
+    """A file, or a folder, of that name in the scratch folder."""
+
+    def make(folder):
+        path = folder / name
+        path.mkdir() if content is None else path.write_bytes(content)
+        return path
+
+    return make
+
+
+def broken_model(**changes: object) -> Callable[[Path], Path]:
+    """An embedded model with another config.json."""
+
+    def make(folder):
+        place = folder / "model"
+        place.mkdir()
+        for path in assets.model_path("pebble-llama").iterdir():
+            if path.name != "config.json":
+                (place / path.name).symlink_to(path)
+        text = (assets.model_path("pebble-llama") / "config.json").read_text()
+        changed = json.loads(text) | changes
+        (place / "config.json").write_text(json.dumps(changed))
+        return place
+
+    return make
+
+
+def embeddings(name: str, rows: object) -> Callable[[Path], str]:
+    """A file of embeddings with the ids of no corpus."""
+
+    def make(folder):
+        np.save(folder / name, rows)
+        (folder / name).with_suffix(".ids.txt").write_text("a\nb\n")
+        return f"embeddings:{folder / name}"
+
+    return make
+
+
+def layer_out_of_range(program, folder):
+    for name in ("source_layer", "source_layers", "layers"):
+        if name in program.fields():
+            source = ["--source=pebble-llama", "--target=pebble-neox"]
+            words = source if name.startswith("source") else []
+            return [f"--{name}=99", *words], [f"--{name}", "99", "layers"]
+
+
+def corpus_kind(value, *said, allowed=()):
+    """A kind of wrong corpus, given to --data."""
+
+    def kind(program, folder):
+        if program.name in allowed or "data" not in program.fields(kind="corpora"):
+            return None
+        words = [f"--data={value(folder)}"]
+        if program.name == "attack":
+            words += ["--source=pebble-llama", "--target=pebble-neox"]
+        if program.name in ("encrypted", "private_fit", "aggregate"):
+            words += ["--source=pebble-llama", "--target=pebble-neox"]
+        return words, said
+
+    return kind
+
+
+def table(text: str) -> bytes:
+    return ("text,label\n" + text).encode()
+
+
+def missing_column(program, folder):
+    if "label_column" not in program.fields():
+        return None
+    (folder / "a.csv").write_bytes(table("one,1\ntwo,2\n"))
+    words = [f"--data={folder / 'a.csv'}", "--label_column=topic"]
+    words += ["--source=pebble-llama"] * ("source" in program.fields())
+    words += ["--target=pebble-neox"] * ("target" in program.fields())
+    return words, ["--data", "a.csv", "topic"]
+
+
+KINDS = {
+    kind.__name__: kind
+    for kind in (
+        word_after_a_switch, word_after_a_list, list_with_blanks, word_at_the_start,
+        words_behind_dashes, unknown_flag, switch_with_a_value, no_value, flag_as_value,
+        twice, blank, empty_required, number_that_is_a_word, number_with_exponent,
+        number_too_large, negative_count, not_a_number, infinite, no_switch,
+        wrong_choice, list_with_a_gap, place_is_a_file, place_below_a_file,
+        place_is_a_url, place_with_a_long_name, place_that_cannot_be_made,
+        place_of_nobody, place_of_something_else, place_of_other_flags,
+        place_with_damaged_flags, no_flag_file, flag_file_is_a_folder,
+        flag_file_of_other_text, layer_out_of_range, missing_column,
+    )
+} | {
+    "no_model": model_kind(lambda folder: folder / "none", "none"),
+    "model_is_an_empty_folder": model_kind(made("hollow", None), "hollow"),
+    "model_is_a_file": model_kind(made("model.safetensors", b"x"), "model.safetensors"),
+    "model_of_another_kind": model_kind(
+        broken_model(model_type="t5"), "t5"
+    ),
+    "model_with_wrong_types": model_kind(
+        broken_model(num_hidden_layers="four"), "num_hidden_layers"
+    ),
+    "no_embeddings": model_kind(lambda folder: f"embeddings:{folder}/no.npy", "no.npy"),
+    "embeddings_are_a_folder": model_kind(
+        lambda folder: f"embeddings:{made('a.npy', None)(folder)}", "a.npy"
+    ),
+    "embeddings_of_another_kind": model_kind(
+        lambda folder: f"embeddings:{made('a.csv', b'1,2')(folder)}", "a.csv"
+    ),
+    "embeddings_with_nan": model_kind(
+        embeddings("nan.npy", np.full((2, 3), np.nan, np.float32)), "nan.npy"
+    ),
+    "embeddings_of_one_axis": model_kind(
+        embeddings("flat.npy", np.zeros(2, np.float32)), "flat.npy"
+    ),
+    "no_corpus": corpus_kind(lambda folder: folder / "no.csv", "--data", "no.csv"),
+    "corpus_is_an_empty_folder": corpus_kind(made("hollow", None), "--data", "hollow"),
+    "corpus_of_another_kind": corpus_kind(made("a.pdf", b"%PDF"), "--data", "a.pdf"),
+    "empty_corpus": corpus_kind(made("a.jsonl", b""), "a.jsonl"),
+    "corpus_in_latin1": corpus_kind(
+        made("a.csv", table("caf\xe9,1\n").decode().encode("latin1")), "a.csv", "iconv"
+    ),
+    "corpus_with_damaged_lines": corpus_kind(
+        made("a.jsonl", b'{"text": "a", "label": 1}\n{"text"\n'), "a.jsonl, line 2"
+    ),
+    "corpus_of_three_texts": corpus_kind(
+        made("a.csv", table("one,0\ntwo,1\nthree,0\n")), "a.csv",
+        allowed=("tokenizers",),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_wrong_input_ends_in_one_line(name, kind, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
+    program, place, scratch = find(name), tmp_path / "place", tmp_path / "scratch"
+    scratch.mkdir()
+    made = KINDS[kind](program, scratch)
+    if made is None:
+        pytest.skip(f"{name} has no such flag")
+    before = contents(tmp_path)
+    argv = [f"{name}.py", *words_of(program, place, *made[0])]
+    status = run_program(program.config_class, program.run, argv)
+    printed = capsys.readouterr()
+    assert status == 2, printed
+    lines = printed.err.splitlines()
+    assert len(lines) == 1, printed.err
+    assert lines[0].startswith("error: ")
+    for said in made[1]:
+        assert said in lines[0]
+    assert contents(tmp_path) == before
+
+
+def contents(folder: Path) -> dict[Path, bytes | None]:
+    """Every file below a folder, with what it holds; None for a folder."""
+    return {
+        path: path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
