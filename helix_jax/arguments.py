@@ -16,7 +16,6 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -40,6 +39,10 @@ class Kind(NamedTuple):
     source: str
     instead: Mapping[str, str] = {}
 
+    def but(self, **instead: str) -> "Kind":
+        """The same with more ways, or other ones."""
+        return self._replace(instead={**self.instead, **instead})
+
 
 def takes(**kinds: Kind) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
     """Decorate a function to refuse arguments of another kind with one clear line.
@@ -54,16 +57,22 @@ def takes(**kinds: Kind) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
 
     def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
         signature = inspect.signature(function)
+        who = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+        parameters = signature.parameters.values()
+        several = any(one.kind is one.VAR_POSITIONAL for one in parameters)
+        # Of too many arguments the first are looked at: a third array is a sign that
+        # the second is no record.
+        places = None if several else sum(map(_has_place, parameters))
         for name in kinds.keys() - signature.parameters.keys():
-            raise TypeError(f"{function.__name__} has no parameter {name}.")
+            raise TypeError(f"{who} has no parameter {name}.")
 
         @functools.wraps(function)
         def run(*args: _P.args, **kwargs: _P.kwargs) -> _R:
             try:
-                given = signature.bind_partial(*args, **kwargs).arguments
-            except TypeError:  # too many, or unknown ones: Python says which
+                given = signature.bind_partial(*args[:places], **kwargs).arguments
+            except TypeError:  # unknown ones, or one given twice: Python says which
                 return function(*args, **kwargs)
-            _require(function.__name__, signature, kinds, given)
+            _require(who, signature, kinds, given)
             return function(*args, **kwargs)
 
         return run
@@ -107,16 +116,26 @@ def _order(signature: inspect.Signature) -> str:
     plain = [
         one.replace(annotation=empty, default=empty)
         for one in signature.parameters.values()
-        if one.kind is not one.KEYWORD_ONLY and one.kind is not one.VAR_KEYWORD
+        if _has_place(one) and one.name != "self"
     ]
     return str(inspect.Signature(plain))
 
 
+def _has_place(parameter: inspect.Parameter) -> bool:
+    return parameter.kind in (
+        parameter.POSITIONAL_ONLY,
+        parameter.POSITIONAL_OR_KEYWORD,
+    )
+
+
 def _remedy(kind: Kind, name: str, value: Any) -> str:
     for ancestor in type(value).__mro__:
-        if ancestor.__name__ in kind.instead:
+        plain = ancestor.__module__ == "builtins" and ancestor is not type(value)
+        if ancestor.__name__ in kind.instead and not plain:
             return "use " + kind.instead[ancestor.__name__].replace("{}", name)
-    return array_remedy(name, value) or f"use {kind.source}"
+    if kind.fits is is_array and (remedy := array_remedy(name, value)):
+        return remedy
+    return f"use {kind.source}".replace("{}", name)
 
 
 def is_array(value: Any) -> bool:
@@ -180,26 +199,3 @@ def require_array(who: str, name: str, value: Any) -> None:
             f"{who}: {name} needs a numpy or JAX array, got {described(value)}: "
             f"{remedy}."
         )
-
-
-def of_types(*types: type) -> Callable[[Any], bool]:
-    """The `fits` of records: whether a value is of one of these types."""
-    return lambda value: isinstance(value, types)
-
-
-def _is_key(value: Any) -> bool:
-    if not isinstance(value, jax.Array):
-        return False
-    typed = jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
-    return typed or (value.dtype == jnp.uint32 and value.ndim >= 1)
-
-
-ARRAY = Kind(
-    "a numpy or JAX array", is_array, "np.asarray({}, 'float32')",
-    {"Moments": "the rows themselves", "Store": "{}.read()", "Pair": "{}.read()"},
-)  # fmt: skip
-
-KEY = Kind(
-    "a jax.random key", _is_key, "jax.random.key(0)",
-    {"int": "jax.random.key({})", "Generator": "jax.random.key(seed)"},
-)  # fmt: skip

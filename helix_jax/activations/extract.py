@@ -19,6 +19,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from helix_jax import kinds
 from helix_jax.activations.budget import choose_token_budget
 from helix_jax.activations.forward import DeviceGroup
 from helix_jax.activations.layout import choose_layout
@@ -29,6 +30,7 @@ from helix_jax.activations.store import Store, open_store
 from helix_jax.activations.tokens import private_tokenizer, tokenizer_fingerprint
 from helix_jax.activations.windows import TextWindow, read_windows
 from helix_jax.activations.writer import DTYPES, StoreWriter, Window, begin_store
+from helix_jax.arguments import takes
 from helix_jax.models import Model, check_vocabulary, resolve_layers
 from helix_jax.types import Text
 
@@ -66,6 +68,7 @@ def store_fingerprint(
     }
 
 
+@takes(texts=kinds.TEXTS)
 def extract(
     model: Model,
     tokenizer: Any,

@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from helix_jax import kinds
 from helix_jax.activations.store import Store
+from helix_jax.arguments import takes
 from helix_jax.errors import StoreError
 
 
@@ -55,6 +57,7 @@ class Pair(NamedTuple):
         return Pair(self.x.select(rows), self.y.select(rows))
 
 
+@takes(store_x=kinds.STORE, store_y=kinds.STORE)
 def join(store_x: Store, store_y: Store, *, align: str = "strict") -> Pair:
     """Pair two stores.
 

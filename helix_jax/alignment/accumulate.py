@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from helix_jax import checks
+from helix_jax import checks, kinds
 from helix_jax.alignment.moments import Moments, empty, from_batch, merge, translate
+from helix_jax.arguments import described, takes
 from helix_jax.linalg import drawn_outside, wide
 from helix_jax.types import Array
 
@@ -30,6 +31,7 @@ class _Progress(NamedTuple):
     bad_y: Array
 
 
+@takes(batches=kinds.STREAM)
 @wide
 def fold_rows(
     update: Callable[[_S, Array, Array, Array], _S],
@@ -104,7 +106,13 @@ def _blocks(
 ) -> Iterator[tuple[Array, Array, Array]]:
     """Batches as device blocks of the first batch's rows, with weights for padding."""
     size = None
-    for x, y in drawn_outside(batches):
+    for number, item in enumerate(drawn_outside(batches)):
+        if not isinstance(item, (tuple, list)) or len(item) != 2:
+            raise TypeError(
+                f"fold_rows: batches need pairs (x, y), item {number} is "
+                f"{described(item)}: of two arrays, use [(x, y)]."
+            )
+        x, y = item
         checks.require_pair("fold_rows", x, y)
         if x.shape[0] == 0:
             continue
@@ -132,6 +140,7 @@ def _block(z: Any, missing: int) -> Array:
     return jnp.asarray(np.array(z) if kind is np and not missing else z)
 
 
+@takes(batches=kinds.STREAM)
 def accumulate(
     batches: Iterable[tuple[Any, Any]],
     *,

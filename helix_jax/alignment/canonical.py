@@ -16,11 +16,12 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from helix_jax import checks
+from helix_jax import checks, kinds
 from helix_jax.alignment.moments import Moments
 from helix_jax.alignment.path import MapPath, solvable
 from helix_jax.alignment.procrustes import CrossFactors, cross_factors, cross_rank
 from helix_jax.alignment.ranks import kept_directions, rank_grid
+from helix_jax.arguments import takes
 from helix_jax.linalg import (
     Spectrum,
     product,
@@ -32,6 +33,7 @@ from helix_jax.linalg import (
 from helix_jax.types import Array
 
 
+@takes(moments=kinds.MOMENTS)
 @wide
 def canonical_factors(
     moments: Moments,
@@ -91,6 +93,7 @@ def _canonical_factors(
     )
 
 
+@takes(moments=kinds.MOMENTS)
 @wide
 def fit_canonical(
     moments: Moments,

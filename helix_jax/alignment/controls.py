@@ -11,16 +11,18 @@
 import jax
 import jax.numpy as jnp
 
-from helix_jax import checks
+from helix_jax import checks, kinds
 from helix_jax.alignment.accumulate import accumulate
 from helix_jax.alignment.maps import AffineMap
 from helix_jax.alignment.moments import Moments
 from helix_jax.alignment.path import solvable
 from helix_jax.alignment.ridge import fit_ridge, ridge_at
+from helix_jax.arguments import takes
 from helix_jax.linalg import product, random_orthogonal, wide, wide_dtype
 from helix_jax.types import Array
 
 
+@takes(moments=kinds.MOMENTS)
 @wide
 def mean_map(moments: Moments) -> AffineMap:
     """The zero map with the best constant, y_hat = mean_y."""
@@ -33,6 +35,7 @@ def identity_map(dx: int, dy: int) -> AffineMap:
     return AffineMap(jnp.eye(dx, dy, dtype=wide_dtype()), jnp.zeros(dy, wide_dtype()))
 
 
+@takes(moments=kinds.MOMENTS, key=kinds.KEY)
 @wide
 def random_orthogonal_map(moments: Moments, *, key: Array) -> AffineMap:
     """A random rotation of the source with the target's mean and total variance.
@@ -59,6 +62,7 @@ def random_orthogonal_map(moments: Moments, *, key: Array) -> AffineMap:
     return AffineMap(kernel, moments.mean_y - product(moments.mean_x, kernel))
 
 
+@takes(key=kinds.KEY)
 def derangement(key: Array, rows: int) -> Array:
     """A random permutation without fixed points: one cycle through all rows.
 
@@ -79,6 +83,7 @@ def derangement(key: Array, rows: int) -> Array:
     return jnp.zeros(rows, order.dtype).at[order].set(jnp.roll(order, -1))
 
 
+@takes(x=kinds.ARRAY, y=kinds.ARRAY, key=kinds.KEY)
 def fit_shuffled(
     x: Array,
     y: Array,

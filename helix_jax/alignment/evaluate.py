@@ -13,9 +13,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from helix_jax import kinds
 from helix_jax.alignment.maps import AffineMap
 from helix_jax.alignment.moments import Moments
-from helix_jax.alignment.path import solvable
+from helix_jax.alignment.path import other_widths, solvable
+from helix_jax.arguments import takes
 from helix_jax.linalg import product, rounding_variance, spectrum_of, wide
 from helix_jax.types import Array
 
@@ -46,6 +48,7 @@ class Evaluation(NamedTuple):
     condition: Array
 
 
+@takes(affine=kinds.AFFINE, moments=kinds.MOMENTS)
 @wide
 def evaluate_map(affine: AffineMap, moments: Moments) -> Evaluation:
     """Score a map on held-out rows, given as their moments.
@@ -62,10 +65,10 @@ def evaluate_map(affine: AffineMap, moments: Moments) -> Evaluation:
       ValueError: the widths differ, fewer than 2 rows, or NaN in the moments.
     """
     moments = solvable("evaluate_map", moments)
-    if affine.kernel.shape != moments.cov_xy.shape:
+    if affine.widths != moments.cov_xy.shape:
         raise ValueError(
-            f"evaluate_map: the map is {list(affine.kernel.shape)}, the moments are of "
-            f"{list(moments.cov_xy.shape)}. Use the test split of the same stores."
+            f"evaluate_map: the map is {list(affine.widths)}, the moments are of "
+            f"{list(moments.cov_xy.shape)}. {other_widths(*affine.widths, moments)}"
         )
     return _evaluate(affine, moments)
 

@@ -19,9 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from helix_jax import checks
+from helix_jax import checks, kinds
 from helix_jax.alignment.losses import Loss
 from helix_jax.alignment.maps import ResidualMap, StateMap, apply_map
+from helix_jax.arguments import takes
 from helix_jax.types import Array
 
 
@@ -131,6 +132,7 @@ def step(
     return GradientState(rebuild(trained), inner, state.step + 1), info
 
 
+@takes(start=kinds.MAP, key=kinds.KEY)
 def fit_gradient(
     start: StateMap,
     fit: tuple[Any, Any],

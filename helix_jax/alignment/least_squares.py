@@ -2,13 +2,15 @@
 
 import jax.numpy as jnp
 
-from helix_jax import checks
+from helix_jax import checks, kinds
 from helix_jax.alignment.moments import Moments
 from helix_jax.alignment.path import FitResult, MapPath, map_at, solvable
 from helix_jax.alignment.ridge import RidgePath, ridge_factors
+from helix_jax.arguments import takes
 from helix_jax.linalg import Spectrum, product, rank_threshold, spectrum_of, wide
 
 
+@takes(moments=kinds.MOMENTS)
 @wide
 def fit_least_squares(
     moments: Moments,

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from helix_jax import checks
+from helix_jax import checks, kinds
 from helix_jax.alignment.maps import (
     AffineMap,
     LowRankMap,
@@ -18,6 +18,7 @@ from helix_jax.alignment.maps import (
     ResidualMap,
     StateMap,
 )
+from helix_jax.arguments import takes
 from helix_jax.artefacts import load_artefact, save_artefact
 from helix_jax.fingerprint import check_same
 from helix_jax.linalg import wide
@@ -31,6 +32,7 @@ KINDS = {
 }
 
 
+@takes(map=kinds.MAP)
 def save_map(
     folder: str | os.PathLike,
     map: StateMap,

@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from helix_jax import checks
+from helix_jax import checks, kinds, numeric
+from helix_jax.arguments import takes
 from helix_jax.linalg import product, wide
 from helix_jax.types import Array
 
@@ -116,6 +117,7 @@ class ResidualMap:
         return self.base(x) + self.delta(x)
 
 
+@takes(map=kinds.MAP, x=kinds.ARRAY)
 @wide
 def apply_map(map: StateMap, x: Array) -> Array:
     """Map source states to target states.
@@ -130,12 +132,16 @@ def apply_map(map: StateMap, x: Array) -> Array:
     Raises:
       ValueError: the last axis of x is not dx.
     """
-    checks.require_width("apply_map", "x", x.shape[-1], map.widths[0])
-    x = jnp.asarray(checks.numbers("apply_map", "x", x))
+    dx, dy = map.widths
+    if not x.shape:
+        raise ValueError("apply_map: x needs shape [..., dx], got one number.")
+    checks.require_width("apply_map", "x", x.shape[-1], dx, shape=x.shape, target=dy)
+    x = jnp.asarray(numeric.numbers("apply_map", "x", x))
     cast = jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(x.dtype), map)
     return cast(x)
 
 
+@takes(first=kinds.AFFINE, second=kinds.AFFINE)
 @wide
 def compose_map(first: AffineMap, second: AffineMap) -> AffineMap:
     """The map that applies `first` and then `second`.
@@ -152,6 +158,7 @@ def compose_map(first: AffineMap, second: AffineMap) -> AffineMap:
     )
 
 
+@takes(map=kinds.MAP)
 @wide
 def to_affine(map: StateMap) -> AffineMap:
     """The same map as one AffineMap.

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from helix_jax import kinds
 from helix_jax.alignment.canonical import canonical_factors, fit_canonical
 from helix_jax.alignment.evaluate import evaluate_map
 from helix_jax.alignment.least_squares import least_squares_path
@@ -34,6 +35,7 @@ from helix_jax.alignment.ranks import rank_grid
 from helix_jax.alignment.reduced_rank import fit_reduced_rank
 from helix_jax.alignment.relative import fit_relative
 from helix_jax.alignment.ridge import RELATIVE_PENALTIES, fit_ridge, select_penalty
+from helix_jax.arguments import takes
 from helix_jax.linalg import Spectrum, spectrum_of, wide
 from helix_jax.types import Array
 
@@ -64,6 +66,7 @@ class Problem(NamedTuple):
     count: int
 
 
+@takes(fit=kinds.MOMENTS, select=kinds.MOMENTS)
 @wide
 def prepare(
     fit: Moments,
@@ -185,6 +188,7 @@ def usable_methods(rows: int | float, dx: int, *, anchors: bool) -> tuple[str, .
     return tuple(name for name in METHODS if not left_out.get(name, False))
 
 
+@takes(fit=kinds.MOMENTS, select=kinds.MOMENTS)
 def fit_all(
     fit: Moments,
     select: Moments,
@@ -226,6 +230,7 @@ def fit_all(
     return found
 
 
+@takes(test=kinds.MOMENTS)
 def method_table(
     fitted: Mapping[str, Fitted], test: Moments
 ) -> tuple[list[str], list[list[object]]]:

@@ -22,7 +22,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from helix_jax import checks
+from helix_jax import checks, kinds, numeric
+from helix_jax.arguments import takes
 from helix_jax.linalg import laid_out_transpose, product, wide, wide_dtype
 from helix_jax.types import Array
 
@@ -57,6 +58,7 @@ def empty(dx: int, dy: int, *, dtype: Any = None) -> Moments:
     return Moments(count, *(jnp.zeros(shape, dtype) for shape in shapes))
 
 
+@takes(x=kinds.ARRAY, y=kinds.ARRAY)
 @wide
 def from_batch(
     x: Array,
@@ -109,7 +111,7 @@ def usable_weights(who: str, weights: Any, rows: int) -> Array:
             f"{who}: weights need shape [{rows}], one for each row, got "
             f"{list(np.shape(weights))}."
         )
-    weights = checks.numbers(who, "weights", weights)
+    weights = numeric.numbers(who, "weights", weights)
     if checks.is_concrete(weights):
         values = np.asarray(weights)
         good = (values >= 0) & (values < np.inf)
@@ -158,6 +160,7 @@ def _centre(x: Array, share: Array, dtype: Any) -> tuple[Array, Array, Array]:
     return u, anchor + rest, rest
 
 
+@takes(a=kinds.MOMENTS, b=kinds.MOMENTS)
 @wide
 @jax.jit
 def merge(a: Moments, b: Moments) -> Moments:
@@ -200,6 +203,7 @@ def merge(a: Moments, b: Moments) -> Moments:
     )
 
 
+@takes(parts=kinds.SEVERAL_MOMENTS)
 def merge_all(parts: Iterable[Moments]) -> Moments:
     """Merge any number of records, as a balanced tree so that rounding grows as log n.
 
@@ -215,6 +219,7 @@ def merge_all(parts: Iterable[Moments]) -> Moments:
     return parts[0]
 
 
+@takes(moments=kinds.MOMENTS)
 @wide
 def translate(moments: Moments, by_x: Array, by_y: Array) -> Moments:
     """Moments of the rows x + by_x, y + by_y: only the means move."""
@@ -227,6 +232,7 @@ def translate(moments: Moments, by_x: Array, by_y: Array) -> Moments:
     return moments._replace(mean_x=moments.mean_x + by_x, mean_y=moments.mean_y + by_y)
 
 
+@takes(moments=kinds.MOMENTS)
 @wide
 def all_merge(moments: Moments, axis_name: str | tuple[str, ...]) -> Moments:
     """Merge one record per device over a mapped axis; every device gets the result.

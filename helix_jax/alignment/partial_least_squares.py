@@ -18,9 +18,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from helix_jax import kinds
 from helix_jax.alignment.moments import Moments
 from helix_jax.alignment.path import MapPath, solvable
 from helix_jax.alignment.ranks import kept_directions, rank_grid
+from helix_jax.arguments import takes
 from helix_jax.linalg import product, rounding_variance, wide
 from helix_jax.types import Array
 
@@ -30,6 +32,7 @@ COMPONENTS = 64
 _KRYLOV, _SWEEPS, _TOLERANCE = 12, 30, 1e-8
 
 
+@takes(moments=kinds.MOMENTS)
 @wide
 def fit_pls(moments: Moments, *, ranks: Sequence[int] | None = None) -> MapPath:
     """Partial least squares for many numbers of components at once.

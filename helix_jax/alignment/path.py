@@ -19,9 +19,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from helix_jax import checks
+from helix_jax import checks, kinds
 from helix_jax.alignment.maps import AffineMap
 from helix_jax.alignment.moments import Moments
+from helix_jax.arguments import takes
 from helix_jax.linalg import first_argmax, product, wide, wide_dtype
 from helix_jax.types import Array
 
@@ -87,6 +88,7 @@ class Selection(NamedTuple):
     at_edge: Array
 
 
+@takes(path=kinds.MAP_PATH.but(RidgePath="ridge_at({}, index)"))
 @wide
 @jax.jit
 def map_at(path: MapPath, index: int | Array) -> FitResult:
@@ -103,6 +105,7 @@ def map_at(path: MapPath, index: int | Array) -> FitResult:
     )
 
 
+@takes(path=kinds.MAP_PATH.but(RidgePath="ridge_maps({})"))
 @wide
 @jax.jit
 def path_maps(path: MapPath) -> FitResult:
@@ -112,6 +115,10 @@ def path_maps(path: MapPath) -> FitResult:
     )
 
 
+@takes(
+    path=kinds.MAP_PATH.but(RidgePath="select_penalty({}, moments).r2"),
+    moments=kinds.MOMENTS,
+)
 @wide
 def path_r2(path: MapPath, moments: Moments) -> Array:
     """Variance-weighted R2 of every map of a path on the rows of some moments.
@@ -147,6 +154,10 @@ def _path_r2(path: MapPath, moments: Moments) -> Array:
     return 1 - (spread + jnp.sum(offset**2, axis=1)) / total
 
 
+@takes(
+    path=kinds.MAP_PATH.but(RidgePath="select_penalty({}, moments)"),
+    moments=kinds.MOMENTS,
+)
 @wide
 def select_map(path: MapPath, moments: Moments) -> Selection:
     """Choose the map with the largest R2 on a select split, from its moments alone.
@@ -184,5 +195,12 @@ def require_widths(who: str, dx: int, dy: int, moments: Moments) -> None:
     if moments.cov_xy.shape != (dx, dy):
         raise ValueError(
             f"{who}: the path maps [{dx}, {dy}], the moments are of "
-            f"{list(moments.cov_xy.shape)}. Use splits of the same stores."
+            f"{list(moments.cov_xy.shape)}. {other_widths(dx, dy, moments)}"
         )
+
+
+def other_widths(dx: int, dy: int, moments: Moments) -> str:
+    """What to do where a map's widths are not those of some moments."""
+    if moments.cov_xy.shape == (dy, dx):
+        return "x and y are exchanged: use similarity.swapped(moments)."
+    return "Use splits of the same stores."

@@ -16,8 +16,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from helix_jax import kinds
 from helix_jax.alignment.moments import Moments
 from helix_jax.alignment.path import FitResult, MapPath, map_at, solvable
+from helix_jax.arguments import takes
 from helix_jax.linalg import product, rounding_variance, wide
 from helix_jax.types import Array
 
@@ -49,6 +51,7 @@ def cross_rank(values: Array, dx: int, dy: int) -> Array:
     return jnp.sum(values > level, dtype=jnp.int32)
 
 
+@takes(moments=kinds.MOMENTS)
 @wide
 def fit_procrustes(
     moments: Moments, *, scaled: bool = False, factors: CrossFactors | None = None

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from helix_jax import kinds
 from helix_jax.alignment.canonical import (
     damped_roots,
     inverse_quality,
@@ -20,10 +21,12 @@ from helix_jax.alignment.canonical import (
 from helix_jax.alignment.moments import Moments
 from helix_jax.alignment.path import MapPath, solvable
 from helix_jax.alignment.ranks import kept_directions, rank_grid
+from helix_jax.arguments import takes
 from helix_jax.linalg import Spectrum, product, rank_of, spectrum_of, wide
 from helix_jax.types import Array
 
 
+@takes(moments=kinds.MOMENTS)
 @wide
 def fit_reduced_rank(
     moments: Moments,

@@ -21,15 +21,17 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from helix_jax import checks
+from helix_jax import checks, kinds
 from helix_jax.alignment.moments import Moments
 from helix_jax.alignment.path import MapPath, solvable
 from helix_jax.alignment.procrustes import cross_factors, cross_rank
 from helix_jax.alignment.ridge import RELATIVE_PENALTIES
+from helix_jax.arguments import takes
 from helix_jax.linalg import product, rounding_variance, unit_rows, wide, wide_dtype
 from helix_jax.types import Array
 
 
+@takes(x=kinds.ARRAY, anchors=kinds.ARRAY)
 @wide
 def relative_representation(x: Array, anchors: Array, *, mean: Array) -> Array:
     """Cosines of states to anchors about a mean.
@@ -59,6 +61,7 @@ def relative_representation(x: Array, anchors: Array, *, mean: Array) -> Array:
     return product(rows, directions.T).astype(dtype)
 
 
+@takes(moments=kinds.MOMENTS, anchors_x=kinds.ARRAY, anchors_y=kinds.ARRAY)
 @wide
 def fit_relative(
     moments: Moments,

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from helix_jax import kinds
 from helix_jax.alignment.maps import (
     AffineMap,
     LowRankMap,
@@ -15,14 +16,17 @@ from helix_jax.alignment.maps import (
     StateMap,
 )
 from helix_jax.alignment.moments import Moments
+from helix_jax.arguments import takes
 from helix_jax.types import Array
 
 
+@takes(base=kinds.AFFINE)
 def residual_affine(base: AffineMap) -> ResidualMap:
     """A base map and an affine correction that begins at zero."""
     return ResidualMap(base, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), base))
 
 
+@takes(key=kinds.KEY, base=kinds.MAP)
 def residual_low_rank(key: Array, base: StateMap, *, rank: int) -> ResidualMap:
     """A base map and a correction of low rank that begins at zero.
 
@@ -33,6 +37,7 @@ def residual_low_rank(key: Array, base: StateMap, *, rank: int) -> ResidualMap:
     return ResidualMap(base, LowRankMap(left, jnp.zeros((rank, dy)), jnp.zeros((dy,))))
 
 
+@takes(key=kinds.KEY, moments=kinds.MOMENTS, base=kinds.MAP)
 def residual_mlp(
     key: Array, moments: Moments, base: StateMap, *, hidden: int
 ) -> ResidualMap:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from helix_jax import checks
+from helix_jax import checks, kinds
 from helix_jax.alignment.moments import Moments
 from helix_jax.alignment.path import (
     FitResult,
@@ -26,6 +26,7 @@ from helix_jax.alignment.path import (
     select_map,
     solvable,
 )
+from helix_jax.arguments import takes
 from helix_jax.linalg import (
     Spectrum,
     first_argmax,
@@ -62,6 +63,7 @@ class RidgePath(NamedTuple):
     mean_y: Array
 
 
+@takes(moments=kinds.MOMENTS)
 @wide
 def fit_ridge(
     moments: Moments,
@@ -143,18 +145,23 @@ def ridge_factors(path: RidgePath, *, threshold: Array | None = None) -> MapPath
     )
 
 
+@takes(path=kinds.RIDGE_PATH.but(MapPath="map_at({}, index)"))
 @wide
 def ridge_at(path: RidgePath, index: int | Array) -> FitResult:
     """The map for one penalty of a path, by its place in the path."""
     return map_at(ridge_factors(path), index)
 
 
+@takes(path=kinds.RIDGE_PATH.but(MapPath="path_maps({})"))
 @wide
 def ridge_maps(path: RidgePath) -> FitResult:
     """The maps for all penalties: a FitResult whose arrays have a leading axis P."""
     return path_maps(ridge_factors(path))
 
 
+@takes(
+    path=kinds.RIDGE_PATH.but(MapPath="select_map({}, moments)"), moments=kinds.MOMENTS
+)
 @wide
 def select_penalty(path: RidgePath, moments: Moments) -> Selection:
     """Choose the penalty with the largest R2 on a select split, from its moments alone.
@@ -176,6 +183,7 @@ def select_penalty(path: RidgePath, moments: Moments) -> Selection:
     return select_map(ridge_factors(path), moments)
 
 
+@takes(path=kinds.RIDGE_PATH, moments=kinds.MOMENTS)
 @wide
 def select_by_gcv(path: RidgePath, moments: Moments) -> Selection:
     """Choose the penalty by generalised cross-validation, on the fit split's moments.

@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from helix_jax import checks
+from helix_jax import checks, kinds, numeric
 from helix_jax.alignment.accumulate import fold_rows
 from helix_jax.alignment.maps import AffineMap, apply_map
+from helix_jax.arguments import takes
 from helix_jax.linalg import wide, wide_dtype
 from helix_jax.types import Array
 
@@ -47,7 +48,7 @@ def both_rows(who: str, a: Array, b: Array) -> tuple[Array, Array]:
     Raises:
       TypeError, ValueError: not numbers, or of two shapes.
     """
-    a, b = (jnp.asarray(checks.numbers(who, name, z)) for name, z in
+    a, b = (jnp.asarray(numeric.numbers(who, name, z)) for name, z in
             (("the first", a), ("the second", b)))  # fmt: skip
     checks.require_shape(who, "the second", b, a.shape)
     return a, b
@@ -59,6 +60,7 @@ class _State(NamedTuple):
     sums: RowScores
 
 
+@takes(affine=kinds.MAP, batches=kinds.STREAM, centre=kinds.ARRAY)
 @wide
 def score_rows(
     affine: AffineMap, batches: Iterable[tuple[Any, Any]], *, centre: Array

@@ -31,12 +31,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from helix_jax import checks
+from helix_jax import checks, kinds
 from helix_jax.alignment.maps import AffineMap, apply_map
 from helix_jax.alignment.moments import Moments, from_batch, merge_all
 from helix_jax.alignment.procrustes import cross_factors
 from helix_jax.alignment.ridge import fit_ridge, ridge_at
 from helix_jax.alignment.rows import row_cosine
+from helix_jax.arguments import takes
 from helix_jax.linalg import product, spectrum_of, unit_rows
 from helix_jax.types import Array
 
@@ -67,6 +68,7 @@ class UnpairedFit(NamedTuple):
     found: Array
 
 
+@takes(x=kinds.ARRAY, y=kinds.ARRAY, key=kinds.KEY)
 def fit_unpaired(
     x: Array,
     y: Array,

@@ -29,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from helix_jax import checks
+from helix_jax import checks, numeric
 from helix_jax.alignment import fit_ridge, from_batch, ridge_at
 from helix_jax.attacks.chance import Rate
 
@@ -129,7 +129,7 @@ def roc(
     Returns:
       Roc.
     """
-    scores = np.asarray(checks.numbers("roc", "scores", scores, rank=2))
+    scores = np.asarray(numeric.numbers("roc", "scores", scores, rank=2))
     checks.require_not_nan("roc", "scores", scores)
     members = _truths("roc", members, scores.shape)
     order = np.argsort(-scores, axis=None, kind="stable")
@@ -159,7 +159,7 @@ def _truths(who: str, members: np.ndarray, shape: tuple[int, ...]) -> np.ndarray
     """[S, M] bool: integers would index rows, and their `~` is no negation."""
     checks.require_shape(who, "members", members, shape)
     flat = np.asarray(members).reshape(-1)
-    return checks.whole_numbers(who, "members", flat, below=2).reshape(shape) > 0
+    return numeric.whole_numbers(who, "members", flat, below=2).reshape(shape) > 0
 
 
 def expected_auc(x_width: int, y_width: int, rows: int) -> float:

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from helix_jax import checks
+from helix_jax import checks, numeric
 from helix_jax.activations.token_pairs import TokenPairs
 from helix_jax.errors import CorpusError
 from helix_jax.generation.heads import Head, arm_side, head_of, native_side
@@ -215,9 +215,9 @@ def _ranking(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scores [N] float32 and which of them are good [N] bool."""
     rows = checks.same_rows(who, scores=scores, good=good)
-    scores = np.asarray(checks.numbers(who, "scores", scores, rank=1), np.float32)
+    scores = np.asarray(numeric.numbers(who, "scores", scores, rank=1), np.float32)
     checks.require_not_nan(who, "scores", scores)
-    return scores, checks.whole_numbers(who, "good", good, rows=rows, below=2) > 0
+    return scores, numeric.whole_numbers(who, "good", good, rows=rows, below=2) > 0
 
 
 def gate_summary(

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from helix_jax import kinds
 from helix_jax.activations.tokens import tokenizer_fingerprint
+from helix_jax.arguments import takes
 from helix_jax.generation.guesses import (
     Guesses,
     make_guesses,
@@ -55,6 +57,7 @@ class Generated(NamedTuple):
     source_tokens: int
 
 
+@takes(parts=kinds.STITCH, prompts=kinds.PROMPTS, key=kinds.KEY)
 def generate(
     parts: Stitch,
     source_tokenizer: Any,

@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from helix_jax import checks
+from helix_jax import checks, numeric
 from helix_jax.activations.token_pairs import TokenBlock, TokenPairs
 from helix_jax.alignment import StateMap, kl_of_logits
 from helix_jax.errors import CorpusError
@@ -174,7 +174,7 @@ def negative_log_p(logits: Array, tokens: Array) -> Array:
 
     In float32 at least; a token that is not in the vocabulary gives NaN.
     """
-    logits = jnp.asarray(checks.numbers("negative_log_p", "logits", logits, rank=2))
+    logits = jnp.asarray(numeric.numbers("negative_log_p", "logits", logits, rank=2))
     checks.require_shape("negative_log_p", "tokens", tokens, logits.shape[:1])
     rows = jnp.maximum(tokens, 0)[:, None]
     found = jnp.take_along_axis(

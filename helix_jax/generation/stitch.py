@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from flax import struct
 
-from helix_jax import checks
+from helix_jax import checks, kinds
 from helix_jax.alignment import apply_map
+from helix_jax.arguments import takes
 from helix_jax.models import (
     KeyValueCache,
     Model,
@@ -72,6 +73,7 @@ class StitchCache(NamedTuple):
     target: KeyValueCache | None
 
 
+@takes(source=kinds.MODEL, target=kinds.MODEL, map=kinds.MAP)
 def stitch(
     source: Model,
     target: Model,
@@ -130,6 +132,7 @@ def stitch(
     return Stitch(source_part, target_part, map)
 
 
+@takes(model=kinds.MODEL)
 def native(model: Model) -> Stitch:
     """A model with its own head.
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from helix_jax import checks
+from helix_jax import checks, kinds, numeric
+from helix_jax.arguments import takes
 from helix_jax.linalg import product, rounding_variance, unit_rows, wide, wide_dtype
 from helix_jax.types import Array
 
@@ -45,7 +46,7 @@ def class_means(
     """
     checks.require_matrix(who, "x", x)
     checks.require_finite(who, "x", x)
-    labels = checks.require_labels(who, labels, num_classes, x.shape[0])
+    labels = numeric.require_labels(who, labels, num_classes, x.shape[0])
     x = jnp.asarray(x).astype(wide_dtype())
     is_label = jnp.arange(num_classes)[:, None] == jnp.asarray(labels)[None, :]
     is_label = is_label.astype(x.dtype)
@@ -79,6 +80,14 @@ def fit_class_means(x: Array, labels: Array, *, num_classes: int) -> ClassMeans:
     return ClassMeans(mean, unit_rows(offsets))
 
 
+@takes(
+    fitted=kinds.record(
+        "ClassMeans",
+        "fit_class_means(x, labels, num_classes=C)",
+        FittedDetectors="{}.classes",
+    ),
+    x=kinds.ARRAY,
+)
 @wide
 def cosine_score(fitted: ClassMeans, x: Array) -> Array:
     """One minus the cosine to the nearest class direction.

@@ -23,6 +23,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from helix_jax import kinds
+from helix_jax.arguments import takes
 from helix_jax.ood.classes import ClassMeans, cosine_score, fit_class_means
 from helix_jax.ood.energy import energy_score
 from helix_jax.ood.logits import entropy_score, max_logit_score, max_softmax_score
@@ -50,6 +52,7 @@ class FittedDetectors(NamedTuple):
     one_class: OneClass
 
 
+@takes(probe=kinds.PROBE, x=kinds.ARRAY)
 def fit_detectors(
     probe: Probe, x: Array, labels: Array, *, k: int | None = None
 ) -> FittedDetectors:

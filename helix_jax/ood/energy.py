@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from helix_jax import checks
+from helix_jax import numeric
 from helix_jax.linalg import wide
 from helix_jax.types import Array
 
@@ -31,5 +31,5 @@ def energy_score(logits: Array, *, temperature: float = 1.0) -> Array:
         raise ValueError(
             f"energy_score: temperature must be positive, got {temperature}."
         )
-    logits = jnp.asarray(checks.numbers("energy_score", "logits", logits))
+    logits = jnp.asarray(numeric.class_logits("energy_score", logits))
     return -temperature * jax.nn.logsumexp(logits / temperature, axis=-1)

@@ -11,7 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from helix_jax import checks
+from helix_jax import kinds, numeric
+from helix_jax.arguments import takes
 from helix_jax.ood.metrics import (
     DetectionMetrics,
     count_scores,
@@ -25,6 +26,7 @@ from helix_jax.types import Array
 _CELLS_AT_ONCE = 2_000_000
 
 
+@takes(key=kinds.KEY)
 def detection_intervals(
     known: Any,
     strange: Any,
@@ -62,7 +64,7 @@ def detection_intervals(
             f"got {level} and {resamples}."
         )
     known, strange = (
-        checks.numbers("detection_intervals", name, side)
+        numeric.numbers("detection_intervals", name, side)
         for name, side in (("known", known), ("strange", strange))
     )
     values = detection_metrics(known, strange)
@@ -111,7 +113,7 @@ def auroc_standard_error(known: Any, strange: Any) -> float:
     Reference: DeLong, DeLong, Clarke-Pearson 1988; by sorting: Sun and Xu 2014.
     """
     known, strange = (
-        np.asarray(checks.numbers("auroc_standard_error", name, side))
+        np.asarray(numeric.numbers("auroc_standard_error", name, side))
         for name, side in (("known", known), ("strange", strange))
     )
     detection_metrics(known, strange)

@@ -6,7 +6,7 @@ As everywhere in this package, higher is stranger.
 import jax
 import jax.numpy as jnp
 
-from helix_jax import checks
+from helix_jax import numeric
 from helix_jax.linalg import wide
 from helix_jax.types import Array
 
@@ -60,4 +60,4 @@ def entropy_score(logits: Array) -> Array:
 
 
 def _numbers(who: str, logits: Array) -> Array:
-    return jnp.asarray(checks.numbers(who, "logits", logits))
+    return jnp.asarray(numeric.class_logits(who, logits))

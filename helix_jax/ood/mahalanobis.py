@@ -13,10 +13,18 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from helix_jax import kinds
+from helix_jax.arguments import takes
 from helix_jax.linalg import Spectrum, product, rank_threshold, wide
 from helix_jax.ood.classes import class_means
 from helix_jax.ood.rows import row_spectrum, wide_rows
 from helix_jax.types import Array
+
+FITTED = kinds.record(
+    "Mahalanobis",
+    "fit_mahalanobis(x, labels, num_classes=C)",
+    FittedDetectors="{}.mahalanobis",
+)
 
 
 class Mahalanobis(NamedTuple):
@@ -77,6 +85,7 @@ def _whitening(spectrum: Spectrum, penalty: float) -> Array:
     return basis * jnp.where(keep, 1 / jnp.sqrt(jnp.where(keep, damped, 1)), 0)
 
 
+@takes(fitted=FITTED, x=kinds.ARRAY)
 @wide
 def mahalanobis_score(fitted: Mahalanobis, x: Array) -> Array:
     """Squared distance to the nearest class.
@@ -94,6 +103,7 @@ def mahalanobis_score(fitted: Mahalanobis, x: Array) -> Array:
     return _nearest(fitted, _centred("mahalanobis_score", fitted, x))
 
 
+@takes(fitted=FITTED, x=kinds.ARRAY)
 @wide
 def relative_mahalanobis_score(fitted: Mahalanobis, x: Array) -> Array:
     """Squared distance to the nearest class minus that to all rows; as above."""

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from helix_jax import checks
+from helix_jax import checks, numeric
 
 
 class Counts(NamedTuple):
@@ -196,7 +196,7 @@ def _rate_at(true_rate: np.ndarray, false_rate: np.ndarray, rate: float) -> np.n
 
 
 def _scores(name: str, values: Any) -> np.ndarray:
-    values = np.asarray(checks.numbers("detection_metrics", name, values))
+    values = np.asarray(numeric.numbers("detection_metrics", name, values))
     if values.ndim != 1 or not values.size:
         raise ValueError(
             f"detection_metrics: {name} needs one score for each of one or more rows, "
@@ -207,7 +207,7 @@ def _scores(name: str, values: Any) -> np.ndarray:
 
 
 def _weights(name: str, values: Any) -> np.ndarray:
-    values = checks.numbers("metrics_of_counts", name, values)
+    values = numeric.numbers("metrics_of_counts", name, values)
     values = np.asarray(values, np.float64)
     if not (values.min(initial=0) >= 0 and values.sum(-1).all() and values.ndim):
         raise ValueError(

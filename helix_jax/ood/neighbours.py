@@ -9,7 +9,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from helix_jax import checks
+from helix_jax import checks, kinds
+from helix_jax.arguments import takes
 from helix_jax.linalg import product, unit_rows
 from helix_jax.types import Array
 
@@ -50,6 +51,12 @@ def fit_neighbours(x: Array, *, k: int = 50) -> NeighbourBank:
     return NeighbourBank(unit_rows(jnp.asarray(x).astype(jnp.float32)), k)
 
 
+@takes(
+    bank=kinds.record(
+        "NeighbourBank", "fit_neighbours(x)", FittedDetectors="{}.neighbours"
+    ),
+    x=kinds.ARRAY,
+)
 def neighbour_score(
     bank: NeighbourBank, x: Array, *, block_rows: int = 1024, bank_rows: int = 8192
 ) -> Array:

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from helix_jax import checks
+from helix_jax import checks, kinds
+from helix_jax.arguments import takes
 from helix_jax.linalg import product, spectrum_of, wide, wide_dtype
 from helix_jax.types import Array
 
@@ -21,6 +22,7 @@ class OneClass(NamedTuple):
     weights: Array
 
 
+@takes(mean=kinds.ARRAY.but(Moments="{}.mean_y, {}.cov_yy"), covariance=kinds.ARRAY)
 @wide
 def fit_one_class(mean: Array, covariance: Array, *, penalty: float = 1e-3) -> OneClass:
     """Fit from the first two moments of the known rows.
@@ -60,6 +62,12 @@ def fit_one_class(mean: Array, covariance: Array, *, penalty: float = 1e-3) -> O
     return OneClass(product(basis, product(mean, basis) / damped))
 
 
+@takes(
+    fitted=kinds.record(
+        "OneClass", "fit_one_class(mean, covariance)", FittedDetectors="{}.one_class"
+    ),
+    x=kinds.ARRAY,
+)
 @wide
 def one_class_score(fitted: OneClass, x: Array) -> Array:
     """|1 - x'w| for each row, the distance from the plane.

@@ -19,7 +19,7 @@ def wide_rows(who: str, x: Array, *, width: int) -> Array:
       ValueError: another width, or NaN.
     """
     checks.require_matrix(who, "x", x)
-    checks.require_width(who, "x", x.shape[1], width)
+    checks.require_width(who, "x", x.shape[1], width, shape=x.shape)
     checks.require_finite(who, "x", x)
     return jnp.asarray(x).astype(wide_dtype())
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from helix_jax import checks
+from helix_jax import checks, kinds
+from helix_jax.arguments import takes
 from helix_jax.linalg import product, wide, wide_dtype
 from helix_jax.ood.rows import row_spectrum, wide_rows
 from helix_jax.probes import Probe, predict_logits
@@ -36,6 +37,7 @@ class Vim(NamedTuple):
     alpha: Array
 
 
+@takes(probe=kinds.PROBE, x=kinds.ARRAY)
 @wide
 def fit_vim(probe: Probe, x: Array, *, dimension: int | None = None) -> Vim:
     """Find the residual subspace of the rows that a classifier knows.
@@ -76,6 +78,10 @@ def fit_vim(probe: Probe, x: Array, *, dimension: int | None = None) -> Vim:
     return Vim(probe, origin, residual, alpha)
 
 
+@takes(
+    fitted=kinds.record("Vim", "fit_vim(probe, x)", FittedDetectors="{}.vim"),
+    x=kinds.ARRAY,
+)
 @wide
 def vim_score(fitted: Vim, x: Array) -> Array:
     """Virtual logit minus the free energy of the real ones.

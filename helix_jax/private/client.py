@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from helix_jax import kinds
+from helix_jax.arguments import takes
 from helix_jax.errors import KeyRoleError, ProtocolError
 from helix_jax.private import answers, encryption, packing, wire
 from helix_jax.private.layer import Layer, norm_margin
@@ -59,6 +61,7 @@ class Client:
         """
         return Layer.from_bytes(offer, self.profile)
 
+    @takes(layer=kinds.LAYER)
     def encrypt(self, layer: Layer, x: Array) -> bytes:
         """Encrypt one query, or several in one message.
 

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from helix_jax import checks
+from helix_jax import numeric
 from helix_jax.errors import KeyRoleError, ProtocolError
 from helix_jax.private import flooding, residues, sampling, wire, words
 from helix_jax.private.accounts import PublicKey
@@ -65,7 +65,7 @@ class FitProvider:
         Raises:
           ValueError: shapes or values that cannot be.
         """
-        y = np.asarray(checks.numbers("FitProvider", "y", y), np.float64)
+        y = np.asarray(numeric.numbers("FitProvider", "y", y), np.float64)
         if y.ndim != 2 or len(y) < 2:
             raise ValueError(f"FitProvider: y needs shape [n, d_y], got {y.shape}.")
         y = y.copy()

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from helix_jax import kinds
+from helix_jax.arguments import takes
 from helix_jax.errors import KeyRoleError, ProtocolError
 from helix_jax.private import (
     answers,
@@ -50,6 +52,7 @@ class Provider:
       layer: what clients may know.
     """
 
+    @takes(kernel=kinds.KERNEL)
     def __init__(
         self, kernel: Array, bias: Array | None = None, *, input_norm: float,
         profile: str = "guarded", policy: str = "logits", minimise: str = "time",

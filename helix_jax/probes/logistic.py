@@ -19,7 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from helix_jax import checks
+from helix_jax import checks, kinds, numeric
+from helix_jax.arguments import takes
 from helix_jax.linalg import first_argmax, product, spectrum_of, wide, wide_dtype
 from helix_jax.probes.newton import Problem, certify, newton
 from helix_jax.probes.objective import margins
@@ -90,6 +91,7 @@ def sklearn_c(ridge: float, rows: int, classes: int) -> float:
     return (2 if classes == 2 else 1) / (rows * ridge)
 
 
+@takes(x=kinds.ARRAY)
 @wide
 def fit_probes(
     x: Array,
@@ -127,7 +129,7 @@ def fit_probes(
     """
     checks.require_matrix("fit_probes", "x", x)
     checks.require_finite("fit_probes", "x", x)
-    labels = checks.require_labels("fit_probes", labels, num_classes, x.shape[0])
+    labels = numeric.require_labels("fit_probes", labels, num_classes, x.shape[0])
     penalties = np.atleast_1d(np.asarray(penalties, np.float64))
     if penalties.ndim != 1 or not penalties.size or not (penalties > 0).all():
         raise ValueError(
@@ -211,6 +213,7 @@ def _fit_path(
     )
 
 
+@takes(path=kinds.PROBE_PATH, x=kinds.ARRAY)
 @wide
 def select_probe(path: ProbePath, x: Array, labels: Array) -> ProbeSelection:
     """Choose the penalty with the least negative log-likelihood on a select split.
@@ -228,9 +231,11 @@ def select_probe(path: ProbePath, x: Array, labels: Array) -> ProbeSelection:
     """
     width, classes = path.probe.kernel.shape[1:]
     checks.require_matrix("select_probe", "x", x)
-    checks.require_width("select_probe", "x", x.shape[1], width)
+    checks.require_width("select_probe", "x", x.shape[1], width, shape=x.shape)
     checks.require_finite("select_probe", "x", x)
-    labels = checks.require_labels("select_probe", labels, classes, x.shape[0], kinds=1)
+    labels = numeric.require_labels(
+        "select_probe", labels, classes, x.shape[0], kinds=1
+    )
     nll, accuracy = _score_path(path.probe, jnp.asarray(x), jnp.asarray(labels))
     index = first_argmax(jnp.where(jnp.isfinite(nll), -nll, -jnp.inf))
     return ProbeSelection(
@@ -259,6 +264,7 @@ def _score_path(probes: Probe, x: Array, labels: Array) -> tuple[Array, Array]:
     return jax.lax.map(one, probes)
 
 
+@takes(x=kinds.ARRAY, x_select=kinds.ARRAY)
 def train_probe(
     x: Array,
     labels: Array,

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from helix_jax import checks
+from helix_jax import checks, numeric
 from helix_jax.linalg import first_argmax, wide, wide_dtype
 from helix_jax.probes.objective import margins
 from helix_jax.types import Array
@@ -46,7 +46,7 @@ def f1_of_confusion(confusion: Array) -> Array:
     Raises:
       TypeError, ValueError: not a square matrix of numbers.
     """
-    confusion = checks.numbers("f1_of_confusion", "confusion", confusion, rank=2)
+    confusion = numeric.numbers("f1_of_confusion", "confusion", confusion, rank=2)
     checks.require_shape(
         "f1_of_confusion", "confusion", confusion, (len(confusion),) * 2
     )
@@ -128,7 +128,7 @@ def _classes(
     """Both as the widest integers, of the same rows."""
     rows = checks.same_rows(who, predicted=predicted, labels=labels)
     return tuple(
-        jnp.asarray(checks.whole_numbers(who, name, values, rows=rows, below=below))
+        jnp.asarray(numeric.whole_numbers(who, name, values, rows=rows, below=below))
         for name, values in (("predicted", predicted), ("labels", labels))
     )
 
@@ -136,9 +136,9 @@ def _classes(
 def _logits(who: str, logits: Any, labels: Any) -> tuple[Array, Array]:
     """Logits [N, C] in the widest float, labels [N] in the widest integer."""
     rows = checks.same_rows(who, logits=logits, labels=labels)
-    logits = checks.numbers(who, "logits", logits, rank=2)
+    logits = numeric.numbers(who, "logits", logits, rank=2)
     checks.require_not_nan(who, "logits", logits)
-    labels = checks.whole_numbers(
+    labels = numeric.whole_numbers(
         who, "labels", labels, rows=rows, below=logits.shape[1]
     )
     return jnp.asarray(logits, wide_dtype()), jnp.asarray(labels)

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from helix_jax import checks
+from helix_jax import checks, kinds, numeric
+from helix_jax.arguments import takes
 from helix_jax.artefacts import load_artefact, save_artefact
 from helix_jax.fingerprint import check_same
 from helix_jax.linalg import product
@@ -31,6 +32,7 @@ class Probe:
     bias: Array
 
 
+@takes(probe=kinds.PROBE, x=kinds.ARRAY)
 def predict_logits(probe: Probe, x: Array) -> Array:
     """Logits of states.
 
@@ -44,12 +46,17 @@ def predict_logits(probe: Probe, x: Array) -> Array:
     Raises:
       ValueError: the last axis of x is not D.
     """
-    checks.require_width("predict_logits", "x", x.shape[-1], probe.kernel.shape[0])
-    x = jnp.asarray(checks.numbers("predict_logits", "x", x))
+    if not x.shape:
+        raise ValueError("predict_logits: x needs shape [..., D], got one number.")
+    checks.require_width(
+        "predict_logits", "x", x.shape[-1], probe.kernel.shape[0], shape=x.shape
+    )
+    x = jnp.asarray(numeric.numbers("predict_logits", "x", x))
     kernel, bias = (jnp.asarray(z).astype(x.dtype) for z in (probe.kernel, probe.bias))
     return product(x, kernel) + bias
 
 
+@takes(probe=kinds.PROBE)
 def save_probe(
     folder: str | os.PathLike,
     probe: Probe,

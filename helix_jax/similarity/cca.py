@@ -25,8 +25,10 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
+from helix_jax import kinds
 from helix_jax.alignment.moments import Moments
 from helix_jax.alignment.ridge import solvable
+from helix_jax.arguments import takes
 from helix_jax.linalg import (
     product,
     rank_threshold,
@@ -56,6 +58,7 @@ class CanonicalDirections(NamedTuple):
     kept: Array
 
 
+@takes(moments=kinds.MOMENTS)
 @wide
 def canonical_directions(
     moments: Moments,
@@ -125,6 +128,7 @@ def _whitening(
     return (basis * scale)[:, :limit], jnp.sum(keep)
 
 
+@takes(directions=kinds.DIRECTIONS, moments=kinds.MOMENTS)
 @wide
 def score_directions(directions: CanonicalDirections, moments: Moments) -> Array:
     """Correlation of each pair of variates on other rows.
@@ -150,6 +154,7 @@ def score_directions(directions: CanonicalDirections, moments: Moments) -> Array
     return jnp.where(scale > 0, shared / jnp.where(scale > 0, scale, 1), 0)
 
 
+@takes(fit=kinds.MOMENTS, test=kinds.MOMENTS)
 @wide
 def mean_cca(fit: Moments, test: Moments | None = None, **settings: Any) -> Array:
     """Mean canonical correlation; with `rank` or `variance` set, SVCCA.
@@ -171,6 +176,7 @@ def mean_cca(fit: Moments, test: Moments | None = None, **settings: Any) -> Arra
     return total / jnp.where(kept > 0, kept, jnp.nan)
 
 
+@takes(fit=kinds.MOMENTS, test=kinds.MOMENTS)
 @wide
 def svcca(
     fit: Moments, test: Moments | None = None, *, rank: int = 64, **settings: Any
@@ -194,6 +200,7 @@ def svcca(
     return mean_cca(fit, test, rank=rank, **settings)
 
 
+@takes(fit=kinds.MOMENTS, test=kinds.MOMENTS)
 @wide
 def pwcca(fit: Moments, test: Moments | None = None, **settings: Any) -> Array:
     """Canonical correlations weighted by how much of x their variates account for.

@@ -8,14 +8,16 @@ spaces much wider than there are rows score near 1. The unbiased one scores abou
 
 import jax.numpy as jnp
 
-from helix_jax import checks
+from helix_jax import checks, kinds
 from helix_jax.alignment.moments import Moments
 from helix_jax.alignment.ridge import solvable
+from helix_jax.arguments import takes
 from helix_jax.linalg import rounding_variance, wide
 from helix_jax.similarity.norm_moments import NormMoments
 from helix_jax.types import Array
 
 
+@takes(moments=kinds.MOMENTS)
 @wide
 def linear_cka(moments: Moments) -> Array:
     """Linear CKA, |cov_xy|^2 / (|cov_xx| |cov_yy|) in Frobenius norms.
@@ -36,6 +38,7 @@ def linear_cka(moments: Moments) -> Array:
     return jnp.where(_both_vary(m), ratio, jnp.nan)
 
 
+@takes(record=kinds.NORM_MOMENTS)
 @wide
 def unbiased_linear_cka(record: NormMoments) -> Array:
     """Linear CKA with the unbiased estimate of each HSIC.

@@ -16,12 +16,14 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from helix_jax import checks
+from helix_jax import checks, kinds
+from helix_jax.arguments import takes
 from helix_jax.linalg import drawn_outside, product, wide
 from helix_jax.similarity.gram_sums import GramSums, gram_sums
 from helix_jax.types import Array
 
 
+@takes(sums=kinds.GRAM_SUMS)
 @wide
 def gram_cka(sums: GramSums) -> Array:
     """CKA, tr(K H L H) / sqrt(tr(K H K H) tr(L H L H)), of every pair.
@@ -41,6 +43,7 @@ def gram_cka(sums: GramSums) -> Array:
     return _cosines(centred_inner(sums), _scale(sums))
 
 
+@takes(sums=kinds.GRAM_SUMS)
 @wide
 def gram_unbiased_cka(sums: GramSums) -> Array:
     """CKA of every pair with the unbiased estimate of each HSIC.
@@ -63,6 +66,7 @@ def gram_unbiased_cka(sums: GramSums) -> Array:
     return _cosines(unbiased_hsic(sums), _scale(sums) / (n * (n - 3)))
 
 
+@takes(sums=kinds.GRAM_SUMS)
 @wide
 def gram_correlation(sums: GramSums) -> Array:
     """Pearson correlation of the off-diagonal values, of every pair: RSA.
@@ -86,6 +90,7 @@ def gram_correlation(sums: GramSums) -> Array:
     return _cosines(spread, jnp.diagonal(sums.inner))
 
 
+@takes(x=kinds.ARRAY, y=kinds.ARRAY)
 @wide
 def rbf_cka(x: Array, y: Array, *, unbiased: bool = False, **settings: Any) -> Array:
     """CKA with Gaussian kernels.
@@ -110,6 +115,7 @@ def rbf_cka(x: Array, y: Array, *, unbiased: bool = False, **settings: Any) -> A
     return (gram_unbiased_cka if unbiased else gram_cka)(sums)[0, 1]
 
 
+@takes(x=kinds.ARRAY, y=kinds.ARRAY)
 @wide
 def rsa(
     x: Array,
@@ -142,6 +148,7 @@ def rsa(
     return gram_correlation(sums)[0, 1]
 
 
+@takes(batches=kinds.STREAM)
 @wide
 def minibatch_cka(batches: Sequence[tuple[Array, Array]], **settings: Any) -> Array:
     """CKA from mini-batches: each HSIC is averaged over them before the ratio.

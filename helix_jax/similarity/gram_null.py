@@ -11,7 +11,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from helix_jax import checks
+from helix_jax import checks, kinds
+from helix_jax.arguments import takes
 from helix_jax.linalg import product, spectrum_of, wide, wide_dtype
 from helix_jax.similarity.kernels import kernel_block, prepare_all
 from helix_jax.stats.permutation import permutation_null
@@ -23,6 +24,7 @@ CENTRINGS = ("cka", "unbiased", "correlation")
 _FLOPS_A_GATHER = 500
 
 
+@takes(representations=kinds.SEVERAL_ROWS)
 @wide
 def centred_matrices(
     representations: Sequence[Any],
@@ -133,6 +135,7 @@ def _shuffled_inner(order: Array, left: Array, right: Array) -> Array:
     return product(left.reshape(left.shape[0], -1), shuffled.T)
 
 
+@takes(x=kinds.ARRAY, y=kinds.ARRAY, key=kinds.KEY)
 @wide
 def linear_cka_null(
     x: Array,

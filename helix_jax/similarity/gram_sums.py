@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from helix_jax import kinds
+from helix_jax.arguments import takes
 from helix_jax.linalg import product, wide, wide_dtype
 from helix_jax.similarity.kernels import kernel_block, prepare_all, tile_starts
 from helix_jax.similarity.ranks import RankTable, rank_of_values, rank_tables
@@ -38,6 +40,7 @@ class GramSums(NamedTuple):
     diagonal: Array
 
 
+@takes(representations=kinds.SEVERAL_ROWS)
 @wide
 def gram_sums(
     representations: Sequence[Any],

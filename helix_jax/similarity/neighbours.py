@@ -21,7 +21,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from helix_jax import checks
+from helix_jax import checks, kinds, numeric
+from helix_jax.arguments import takes
 from helix_jax.linalg import product, wide, wide_dtype
 from helix_jax.types import Array
 
@@ -40,6 +41,7 @@ class Neighbours(NamedTuple):
     similarity: Array
 
 
+@takes(x=kinds.ARRAY)
 @wide
 def nearest_neighbours(
     x: Array,
@@ -121,6 +123,7 @@ def _nearest(z: Array, *, k: int, block: int, columns: int) -> Neighbours:
     return jax.tree.map(lambda leaf: leaf.reshape(-1, k)[:rows], found)
 
 
+@takes(x=kinds.NEIGHBOURS, y=kinds.NEIGHBOURS)
 @wide
 def mutual_neighbours(x: Neighbours, y: Neighbours) -> Array:
     """Mean share of neighbours that both sides agree on; k / (N - 1) by chance.
@@ -139,6 +142,7 @@ def mutual_neighbours(x: Neighbours, y: Neighbours) -> Array:
     return jnp.mean(jnp.any(_matches(x, y), axis=2), dtype=wide_dtype())
 
 
+@takes(x=kinds.NEIGHBOURS, y=kinds.NEIGHBOURS)
 @wide
 def cknna(x: Neighbours, y: Neighbours) -> Array:
     """Unbiased linear CKA of the similarities of mutual neighbours only.
@@ -203,4 +207,4 @@ def _require_alike(who: str, x: Neighbours, y: Neighbours) -> None:
         )
     for side in (x, y):
         flat = side.rows.reshape(-1)
-        checks.whole_numbers(who, "neighbours", flat, below=side.rows.shape[0])
+        numeric.whole_numbers(who, "neighbours", flat, below=side.rows.shape[0])

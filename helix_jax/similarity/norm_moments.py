@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from helix_jax import checks
+from helix_jax import checks, kinds
 from helix_jax.alignment.accumulate import fold_rows
 from helix_jax.alignment.moments import Moments, empty, from_batch, merge
+from helix_jax.arguments import takes
 from helix_jax.linalg import product, wide
 from helix_jax.types import Array
 
@@ -45,6 +46,7 @@ class NormMoments(NamedTuple):
     lv: Array
 
 
+@takes(x=kinds.ARRAY, y=kinds.ARRAY)
 @wide
 def norms_from_batch(
     x: Array, y: Array, *, weights: Array | None = None
@@ -89,6 +91,7 @@ def norms_from_batch(
     )
 
 
+@takes(a=kinds.NORM_MOMENTS, b=kinds.NORM_MOMENTS)
 @wide
 def merge_norms(a: NormMoments, b: NormMoments) -> NormMoments:
     """NormMoments of the rows of both records together.
@@ -132,6 +135,7 @@ def _about(record: NormMoments, joint: Moments) -> NormMoments:
     )
 
 
+@takes(batches=kinds.STREAM)
 @wide
 def accumulate_norms(batches: Iterable[tuple[Any, Any]]) -> NormMoments:
     """NormMoments of a stream of paired row batches, in one pass.

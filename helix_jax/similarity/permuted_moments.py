@@ -22,8 +22,9 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from helix_jax import checks
+from helix_jax import checks, kinds
 from helix_jax.alignment.ridge import solvable
+from helix_jax.arguments import takes
 from helix_jax.linalg import wide
 from helix_jax.similarity.gram import centred_inner
 from helix_jax.similarity.gram_sums import GramSums
@@ -88,6 +89,7 @@ def permuted_inner(a: MatrixSums, b: MatrixSums, n: Array) -> NullMoments:
     return NullMoments(mean, jnp.sqrt(jnp.maximum(second - mean**2, 0)))
 
 
+@takes(record=kinds.NORM_MOMENTS)
 @wide
 def linear_cka_null_moments(record: NormMoments) -> NullMoments:
     """Mean and deviation of `linear_cka` over all pairings of the rows.
@@ -114,6 +116,7 @@ def linear_cka_null_moments(record: NormMoments) -> NullMoments:
     return permuted_inner(*sides, m.count)
 
 
+@takes(sums=kinds.GRAM_SUMS)
 @wide
 def cka_null_moments(sums: GramSums) -> NullMoments:
     """Mean and deviation of `gram_cka` over all pairings of the rows.
@@ -159,6 +162,7 @@ def unbiased_cka_null_moments(rows: Array) -> NullMoments:
     return NullMoments(jnp.zeros_like(n), jnp.sqrt(2 / (n * (n - 3))))
 
 
+@takes(sums=kinds.GRAM_SUMS)
 @wide
 def correlation_null_moments(sums: GramSums) -> NullMoments:
     """Mean 0 and deviation of `gram_correlation` over all pairings of the rows.

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from helix_jax import kinds
 from helix_jax.alignment.evaluate import evaluate_map
 from helix_jax.alignment.moments import Moments
 from helix_jax.alignment.ridge import (
@@ -10,10 +11,12 @@ from helix_jax.alignment.ridge import (
     ridge_at,
     select_penalty,
 )
+from helix_jax.arguments import takes
 from helix_jax.linalg import wide
 from helix_jax.types import Array
 
 
+@takes(fit=kinds.MOMENTS, test=kinds.MOMENTS, select=kinds.MOMENTS)
 @wide
 def linear_predictivity(
     fit: Moments,
@@ -51,6 +54,7 @@ def linear_predictivity(
     return evaluate_map(select_penalty(path, select).fit.map, test).r2
 
 
+@takes(moments=kinds.MOMENTS)
 def swapped(moments: Moments) -> Moments:
     """The moments with x and y exchanged: the other direction of any measure."""
     count, mean_x, mean_y, cov_xx, cov_xy, cov_yy = moments

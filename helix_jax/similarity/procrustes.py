@@ -10,13 +10,16 @@ tr(Q' cov_xy) / sqrt(tr(cov_xx) tr(cov_yy)); unequal widths are filled up with z
 
 import jax.numpy as jnp
 
+from helix_jax import kinds
 from helix_jax.alignment.moments import Moments
 from helix_jax.alignment.ridge import solvable
+from helix_jax.arguments import takes
 from helix_jax.linalg import product, rank_of, rounding_variance, spectrum_of, wide
 from helix_jax.similarity.guards import require_rows_for_rank, require_same_widths
 from helix_jax.types import Array
 
 
+@takes(fit=kinds.MOMENTS, test=kinds.MOMENTS)
 @wide
 def procrustes_distance(
     fit: Moments, test: Moments | None = None, *, allow_few_rows: bool = False

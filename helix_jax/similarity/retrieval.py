@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from helix_jax import checks
+from helix_jax import checks, numeric
 from helix_jax.linalg import product
 from helix_jax.types import Array
 
@@ -31,10 +31,10 @@ def relevant_ranks(queries: Array, index: Array, relevant: Array) -> np.ndarray:
       ValueError: widths that differ, a relevant row that does not exist, NaN.
     """
     queries, index = (
-        np.asarray(checks.numbers("relevant_ranks", name, z, rank=2), np.float32)
+        np.asarray(numeric.numbers("relevant_ranks", name, z, rank=2), np.float32)
         for name, z in (("queries", queries), ("index", index))
     )
-    relevant = checks.whole_numbers(
+    relevant = numeric.whole_numbers(
         "relevant_ranks", "relevant", relevant, rows=len(queries), below=len(index)
     )
     checks.require_width("relevant_ranks", "index", index.shape[1], queries.shape[1])

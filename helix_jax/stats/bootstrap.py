@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from helix_jax import checks
+from helix_jax import checks, kinds, numeric
+from helix_jax.arguments import takes
 from helix_jax.linalg import product, wide, wide_dtype
 from helix_jax.stats.documents import document_codes
 from helix_jax.types import Array
@@ -42,6 +43,7 @@ def mean_of_sums(sums: Array) -> Array:
     return sums[0] / sums[1]
 
 
+@takes(key=kinds.KEY)
 def bootstrap_interval(
     values: Array,
     documents: Sequence[str] | Array,
@@ -106,6 +108,7 @@ def paired_interval(
     return bootstrap_interval(values - others, documents, **settings)
 
 
+@takes(key=kinds.KEY)
 @wide
 def bootstrap_statistic(
     rows: Array,
@@ -159,7 +162,7 @@ def bootstrap_statistic(
 
 
 def _numbers(who: str, name: str, values: Array, rank: int) -> np.ndarray:
-    return np.asarray(checks.numbers(who, name, values, rank=rank), np.float64)
+    return np.asarray(numeric.numbers(who, name, values, rank=rank), np.float64)
 
 
 @functools.partial(jax.jit, static_argnames=("statistic", "resamples"))

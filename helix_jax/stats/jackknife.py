@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from helix_jax import checks
+from helix_jax import checks, kinds, numeric
+from helix_jax.arguments import takes
 from helix_jax.linalg import wide, wide_dtype
 from helix_jax.stats.bootstrap import Interval
 from helix_jax.stats.documents import document_codes
@@ -24,6 +25,7 @@ from helix_jax.stats.seeds import t_quantile
 from helix_jax.types import Array
 
 
+@takes(key=kinds.KEY)
 def document_groups(
     documents: Sequence[str] | Array, *, groups: int = 20, key: Array | None = None
 ) -> np.ndarray:
@@ -78,7 +80,7 @@ def jackknife_interval(
         )
     checks.require_rows("jackknife_interval", shape[0], 2, "one a group")
     value, left_out = (
-        jnp.asarray(checks.numbers("jackknife_interval", name, z), wide_dtype())
+        jnp.asarray(numeric.numbers("jackknife_interval", name, z), wide_dtype())
         for name, z in (("value", value), ("left_out", left_out))
     )
     spread = jnp.sum((left_out - jnp.mean(left_out, axis=0)) ** 2, axis=0)

@@ -13,12 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from helix_jax import checks
+from helix_jax import checks, kinds, numeric
+from helix_jax.arguments import takes
 from helix_jax.linalg import product, wide, wide_dtype
 from helix_jax.stats.documents import document_codes
 from helix_jax.types import Array
 
 
+@takes(key=kinds.KEY)
 @wide
 def permutation_null(
     statistic: Callable[..., Any],
@@ -96,7 +98,7 @@ def permutation_p(score: Array, null: Array, *, smaller: bool = False) -> Array:
             f"{list(np.shape(score))}, got {list(np.shape(null))}."
         )
     score, null = (
-        jnp.asarray(checks.numbers("permutation_p", name, z), wide_dtype())
+        jnp.asarray(numeric.numbers("permutation_p", name, z), wide_dtype())
         for name, z in (("score", score), ("null", null))
     )
     less = (null > score) if smaller else (null < score)
@@ -104,6 +106,7 @@ def permutation_p(score: Array, null: Array, *, smaller: bool = False) -> Array:
     return jnp.where(jnp.isnan(score), jnp.nan, p)
 
 
+@takes(key=kinds.KEY)
 @wide
 def sign_flip_p(
     differences: Array,
@@ -131,7 +134,7 @@ def sign_flip_p(
 
     Reference: Fisher 1935, "The design of experiments", section 21.
     """
-    differences = checks.numbers("sign_flip_p", "differences", differences)
+    differences = numeric.numbers("sign_flip_p", "differences", differences)
     differences = np.asarray(differences, np.float64)
     checks.require_finite("sign_flip_p", "differences", differences)
     if differences.ndim != 1 or np.shape(documents) != differences.shape:

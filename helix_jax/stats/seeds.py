@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import stdtrit
 
-from helix_jax import checks
+from helix_jax import checks, numeric
 from helix_jax.linalg import wide, wide_dtype
 from helix_jax.stats.bootstrap import Interval
 from helix_jax.types import Array
@@ -35,7 +35,7 @@ def seed_interval(values: Array, *, level: float = 0.95) -> Interval:
     """
     seeds = np.shape(values)[0] if np.ndim(values) else 1
     checks.require_rows("seed_interval", seeds, 2, "one seed says nothing of the rest")
-    values = checks.numbers("seed_interval", "values", values)
+    values = numeric.numbers("seed_interval", "values", values)
     checks.require_finite("seed_interval", "values", values)
     values = jnp.asarray(values, wide_dtype())
     mean = jnp.mean(values, axis=0)

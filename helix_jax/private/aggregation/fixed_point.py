@@ -29,7 +29,9 @@ import json
 import jax.numpy as jnp
 import numpy as np
 
+from helix_jax import kinds
 from helix_jax.alignment.moments import Moments
+from helix_jax.arguments import takes
 from helix_jax.errors import ProtocolError
 from helix_jax.linalg import wide, wide_dtype
 from helix_jax.private.aggregation.words import (
@@ -94,6 +96,7 @@ class MomentsFormat:
         return json.dumps(record, sort_keys=True).encode()
 
 
+@takes(moments=kinds.MOMENTS)
 def encode(moments: Moments, layout: MomentsFormat) -> np.ndarray:
     """A silo's moments as integers.
 
