@@ -43,6 +43,10 @@ class Kind(NamedTuple):
         """The same with more ways, or other ones."""
         return self._replace(instead={**self.instead, **instead})
 
+    def or_none(self) -> "Kind":
+        """The same, or None."""
+        return self._replace(fits=lambda value: value is None or self.fits(value))
+
 
 def takes(**kinds: Kind) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
     """Decorate a function to refuse arguments of another kind with one clear line.

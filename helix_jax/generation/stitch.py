@@ -73,7 +73,7 @@ class StitchCache(NamedTuple):
     target: KeyValueCache | None
 
 
-@takes(source=kinds.MODEL, target=kinds.MODEL, map=kinds.MAP)
+@takes(source=kinds.MODEL, target=kinds.MODEL, map=kinds.MAP.or_none())
 def stitch(
     source: Model,
     target: Model,
