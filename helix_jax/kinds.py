@@ -3,11 +3,13 @@
 Records are told by the names of their types, so that this file imports none of them.
 """
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from helix_jax.arguments import Kind, is_array
 
@@ -214,3 +216,23 @@ KERNEL = Kind(
     "an array",
     {"AffineMap": "{}.kernel, {}.bias", "Probe": "{}.kernel, {}.bias"},
 )
+
+PATH = Kind(
+    "a path",
+    lambda value: isinstance(value, (str, os.PathLike)),
+    "the folder's name",
+)
+COUNT = Kind(
+    "a whole number",
+    lambda value: isinstance(value, (int, np.integer)) and not isinstance(value, bool),
+    "int({})",
+)
+FUNCTION = Kind("a function", callable, "a function")
+TWO_SIDES = Kind(
+    "a pair (x, y) of arrays",
+    lambda value: isinstance(value, (tuple, list)) and len(value) == 2,
+    "({}, y)",
+    {"Pair": "{}.read()", "Moments": "the rows, which moments do not have"},
+)
+METHODS = Kind("a list of methods", _is_list, "[{}]")
+CLIENT = record("Client", "Client()")

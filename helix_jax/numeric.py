@@ -59,6 +59,8 @@ def _plain(who: str, name: str, values: Any) -> np.ndarray:
     """What is no JAX array as a plain numpy one."""
     if isinstance(values, np.ma.MaskedArray) or "sparse" in type(values).__module__:
         require_array(who, name, values)
+    if hasattr(values, "_fields"):  # a record of several arrays
+        require_array(who, name, values)
     try:
         return np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as wrong:

@@ -132,7 +132,13 @@ def step(
     return GradientState(rebuild(trained), inner, state.step + 1), info
 
 
-@takes(start=kinds.MAP, key=kinds.KEY)
+@takes(
+    start=kinds.MAP,
+    fit=kinds.TWO_SIDES,
+    select=kinds.TWO_SIDES,
+    loss=kinds.FUNCTION,
+    key=kinds.KEY,
+)
 def fit_gradient(
     start: StateMap,
     fit: tuple[Any, Any],

@@ -32,7 +32,7 @@ KINDS = {
 }
 
 
-@takes(map=kinds.MAP)
+@takes(folder=kinds.PATH, map=kinds.MAP)
 def save_map(
     folder: str | os.PathLike,
     map: StateMap,
@@ -75,6 +75,7 @@ def save_map(
     return save_artefact(folder, form["kind"], config, arrays)
 
 
+@takes(folder=kinds.PATH)
 @wide
 def load_map(
     folder: str | os.PathLike,

@@ -35,7 +35,7 @@ from helix_jax.alignment.ranks import rank_grid
 from helix_jax.alignment.reduced_rank import fit_reduced_rank
 from helix_jax.alignment.relative import fit_relative
 from helix_jax.alignment.ridge import RELATIVE_PENALTIES, fit_ridge, select_penalty
-from helix_jax.arguments import takes
+from helix_jax.arguments import Kind, takes
 from helix_jax.linalg import Spectrum, spectrum_of, wide
 from helix_jax.types import Array
 
@@ -167,6 +167,14 @@ METHODS: Mapping[str, Callable[[Problem], Selection]] = {
 }
 
 
+FITTED = Kind(
+    "all fitted methods by name",
+    lambda value: hasattr(value, "items"),
+    "fit_all(fit, select)",
+    {"Fitted": "{'method': {}}"},
+)
+
+
 class Fitted(NamedTuple):
     """A method's map and what it took.
 
@@ -188,7 +196,7 @@ def usable_methods(rows: int | float, dx: int, *, anchors: bool) -> tuple[str, .
     return tuple(name for name in METHODS if not left_out.get(name, False))
 
 
-@takes(fit=kinds.MOMENTS, select=kinds.MOMENTS)
+@takes(fit=kinds.MOMENTS, select=kinds.MOMENTS, methods=kinds.METHODS)
 def fit_all(
     fit: Moments,
     select: Moments,
@@ -230,7 +238,7 @@ def fit_all(
     return found
 
 
-@takes(test=kinds.MOMENTS)
+@takes(fitted=FITTED, test=kinds.MOMENTS)
 def method_table(
     fitted: Mapping[str, Fitted], test: Moments
 ) -> tuple[list[str], list[list[object]]]:

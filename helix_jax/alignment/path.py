@@ -90,9 +90,18 @@ class Selection(NamedTuple):
 
 @takes(path=kinds.MAP_PATH.but(RidgePath="ridge_at({}, index)"))
 @wide
-@jax.jit
 def map_at(path: MapPath, index: int | Array) -> FitResult:
-    """The map at one place of a path."""
+    """The map at one place of a path.
+
+    Raises:
+      ValueError, TypeError: there is no such place. In a jit the last one is taken.
+    """
+    require_place("map_at", index, path.penalties.shape[0])
+    return _map_at(path, index)
+
+
+@jax.jit
+def _map_at(path: MapPath, index: int | Array) -> FitResult:
     kernel = product(path.left * path.gains[index], path.right.T)
     bias = path.mean_y - product(path.mean_x, kernel)
     finite = jnp.all(jnp.isfinite(kernel)) & jnp.all(jnp.isfinite(bias))
@@ -188,6 +197,17 @@ def solvable(who: str, moments: Moments) -> Moments:
                 "Some activations do: accumulate() names the row."
             )
     return jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(wide_dtype()), moments)
+
+
+def require_place(who: str, index: int | Array, count: int) -> None:
+    """Raise unless a concrete index is one of `count` places; JAX would clamp it."""
+    if not checks.is_concrete(index):
+        return
+    place = np.asarray(index)
+    if place.ndim or place.dtype.kind not in "iu":
+        raise TypeError(f"{who}: index needs one whole number, got {index!r}.")
+    if not -count <= place < count:
+        raise ValueError(f"{who}: index needs {-count} to {count - 1}, got {index}.")
 
 
 def require_widths(who: str, dx: int, dy: int, moments: Moments) -> None:

@@ -22,6 +22,7 @@ from helix_jax.alignment.path import (
     Selection,
     map_at,
     path_maps,
+    require_place,
     require_widths,
     select_map,
     solvable,
@@ -148,7 +149,12 @@ def ridge_factors(path: RidgePath, *, threshold: Array | None = None) -> MapPath
 @takes(path=kinds.RIDGE_PATH.but(MapPath="map_at({}, index)"))
 @wide
 def ridge_at(path: RidgePath, index: int | Array) -> FitResult:
-    """The map for one penalty of a path, by its place in the path."""
+    """The map for one penalty of a path, by its place in the path.
+
+    Raises:
+      ValueError, TypeError: there is no such place.
+    """
+    require_place("ridge_at", index, path.penalties.shape[0])
     return map_at(ridge_factors(path), index)
 
 

@@ -156,7 +156,7 @@ def fit_gate(
         raise ValueError(
             f"fit_gate: kind must be one of {(*SIGNALS, 'logistic')}, got {kind!r}."
         )
-    if not 0 < quality <= 1:
+    if not 0 < quality <= 1 + 1e-12:
         raise ValueError(f"fit_gate: quality must be in (0, 1], got {quality}.")
     if kind == "logistic":
         labels = [rows.agrees.astype(np.int32) for rows in (fit, select)]

@@ -60,6 +60,7 @@ def class_means(
     return x, jnp.where(counts > 0, means, jnp.inf), mean
 
 
+@takes(x=kinds.ARRAY, num_classes=kinds.COUNT)
 @wide
 def fit_class_means(x: Array, labels: Array, *, num_classes: int) -> ClassMeans:
     """Directions of the classes from the rows that a classifier knows.

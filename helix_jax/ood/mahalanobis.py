@@ -43,6 +43,7 @@ class Mahalanobis(NamedTuple):
     centres: Array
 
 
+@takes(x=kinds.ARRAY, num_classes=kinds.COUNT)
 @wide
 def fit_mahalanobis(
     x: Array, labels: Array, *, num_classes: int, penalty: float = 1e-6

@@ -15,7 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from helix_jax import kinds
 from helix_jax.alignment import AffineMap, Moments
+from helix_jax.arguments import takes
 from helix_jax.errors import ProtocolError
 from helix_jax.private import encryption, packing, wire, words
 from helix_jax.private.client import Client
@@ -31,6 +33,7 @@ class FitClient:
       plan: where rows lie.
     """
 
+    @takes(client=kinds.CLIENT)
     def __init__(
         self, client: Client, offer: bytes, x: Array, *,
         ids: Iterable[str] | None = None, rank: int | None = None,

@@ -91,7 +91,7 @@ def sklearn_c(ridge: float, rows: int, classes: int) -> float:
     return (2 if classes == 2 else 1) / (rows * ridge)
 
 
-@takes(x=kinds.ARRAY)
+@takes(x=kinds.ARRAY, num_classes=kinds.COUNT)
 @wide
 def fit_probes(
     x: Array,
@@ -264,7 +264,7 @@ def _score_path(probes: Probe, x: Array, labels: Array) -> tuple[Array, Array]:
     return jax.lax.map(one, probes)
 
 
-@takes(x=kinds.ARRAY, x_select=kinds.ARRAY)
+@takes(x=kinds.ARRAY, x_select=kinds.ARRAY, num_classes=kinds.COUNT)
 def train_probe(
     x: Array,
     labels: Array,

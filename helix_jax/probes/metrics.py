@@ -8,8 +8,10 @@ jit a label out of range gives NaN where its class is needed.
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
-from helix_jax import checks, numeric
+from helix_jax import checks, kinds, numeric
+from helix_jax.arguments import takes
 from helix_jax.linalg import first_argmax, wide, wide_dtype
 from helix_jax.probes.objective import margins
 from helix_jax.types import Array
@@ -26,6 +28,7 @@ def accuracy(predicted: Array, labels: Array) -> Array:
     return jnp.mean(predicted == labels, dtype=wide_dtype())
 
 
+@takes(num_classes=kinds.COUNT)
 @wide
 def confusion_matrix(predicted: Array, labels: Array, num_classes: int) -> Array:
     """[C, C] counts: rows are labels, columns predicted classes.
@@ -34,7 +37,10 @@ def confusion_matrix(predicted: Array, labels: Array, num_classes: int) -> Array
       TypeError, ValueError: as `accuracy`, or a class that is not below `num_classes`.
     """
     predicted, labels = _classes("confusion_matrix", predicted, labels, num_classes)
-    cells = labels * num_classes + predicted
+    known = (jnp.minimum(labels, predicted) >= 0) & (
+        jnp.maximum(labels, predicted) < num_classes
+    )
+    cells = jnp.where(known, labels * num_classes + predicted, num_classes**2)
     counts = jnp.bincount(cells, length=num_classes**2)
     return counts.reshape(num_classes, num_classes)
 
@@ -57,6 +63,8 @@ def f1_of_confusion(confusion: Array) -> Array:
     return jnp.sum(jnp.where(seen, f1, 0)) / jnp.maximum(jnp.sum(seen), 1)
 
 
+@takes(num_classes=kinds.COUNT)
+@wide
 def macro_f1(predicted: Array, labels: Array, num_classes: int) -> Array:
     """Unweighted mean over classes of F1 = 2 tp / (2 tp + fp + fn).
 
@@ -71,7 +79,9 @@ def macro_f1(predicted: Array, labels: Array, num_classes: int) -> Array:
     Raises:
       TypeError, ValueError: as `confusion_matrix`.
     """
-    return f1_of_confusion(confusion_matrix(predicted, labels, num_classes))
+    confusion = confusion_matrix(predicted, labels, num_classes)
+    complete = jnp.sum(confusion) == np.shape(labels)[0]
+    return jnp.where(complete, f1_of_confusion(confusion), jnp.nan)
 
 
 @wide

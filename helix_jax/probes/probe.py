@@ -56,7 +56,7 @@ def predict_logits(probe: Probe, x: Array) -> Array:
     return product(x, kernel) + bias
 
 
-@takes(probe=kinds.PROBE)
+@takes(folder=kinds.PATH, probe=kinds.PROBE)
 def save_probe(
     folder: str | os.PathLike,
     probe: Probe,
@@ -90,6 +90,7 @@ def save_probe(
     return save_artefact(folder, KIND, config, arrays)
 
 
+@takes(folder=kinds.PATH)
 def load_probe(
     folder: str | os.PathLike, *, expect: Mapping[str, Any] | None = None
 ) -> tuple[Probe, dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from helix_jax import numeric
 from helix_jax.linalg import wide, wide_dtype
 from helix_jax.stats.permutation import permutation_p
 from helix_jax.types import Array
@@ -53,7 +54,10 @@ def calibrate(score: Array, null: Array, *, best: float = 1.0) -> Calibrated:
 
     Reference: ours, after the adjusted Rand index of Hubert and Arabie 1985.
     """
-    score, null = (jnp.asarray(z).astype(wide_dtype()) for z in (score, null))
+    score, null = (
+        jnp.asarray(numeric.numbers("calibrate", name, z), wide_dtype())
+        for name, z in (("score", score), ("null", null))
+    )
     smaller = permutation_p(score, null, smaller=True)
     larger = permutation_p(score, null)
     mean, spread = jnp.mean(null, axis=0), jnp.std(null, axis=0)

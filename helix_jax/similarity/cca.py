@@ -88,7 +88,7 @@ def canonical_directions(
     who = "canonical_directions"
     m = solvable(who, moments)
     dx, dy = m.cov_xy.shape
-    if not 0 < variance <= 1 or (rank is not None and rank < 1):
+    if not 0 < variance <= 1 + 1e-12 or (rank is not None and rank < 1):
         raise ValueError(
             f"{who}: rank needs to be 1 or more and variance in (0, 1], got {rank} and "
             f"{variance}."

@@ -20,7 +20,7 @@ from helix_jax.stats.documents import document_codes
 from helix_jax.types import Array
 
 
-@takes(key=kinds.KEY)
+@takes(statistic=kinds.FUNCTION, rows=kinds.COUNT, key=kinds.KEY)
 @wide
 def permutation_null(
     statistic: Callable[..., Any],

@@ -131,6 +131,10 @@ def test_labels_out_of_range_give_nan_where_they_cannot_be_looked_at():
     jitted = jax.jit(lambda y: probes.negative_log_likelihood(LOGITS / 9, y))
     assert np.isnan(jitted(bad))
     assert np.isfinite(jitted(jnp.asarray(NINE)))
+    score = jax.jit(lambda y: probes.macro_f1(NINE, y, 9))
+    assert np.isnan(score(bad))
+    assert np.isnan(score(bad - 9))
+    assert float(score(jnp.asarray(NINE))) == 1
 
 
 def test_probes_of_every_dtype():

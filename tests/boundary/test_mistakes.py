@@ -18,7 +18,7 @@ from helix_jax.activations import Pair, extract, join, load_embeddings
 from helix_jax.assets import model_path
 from helix_jax.generation import generate, native, stitch
 from helix_jax.models import load_model, load_tokenizer
-from helix_jax.private import Client, FitProvider, Provider
+from helix_jax.private import Client, FitClient, FitProvider, Provider
 from helix_jax.private.aggregation import MomentsFormat, encode
 from helix_jax.similarity.retrieval import relevant_ranks
 
@@ -139,6 +139,46 @@ CASES = {
     ),
     "merge(x, y)": (lambda: al.merge(X, Y), ["a needs the Moments", "from_batch"]),
     "merge_all(m)": (lambda: al.merge_all(M), ["a Moments", "[parts]"]),
+    "ridge_at(path, 99)": (
+        lambda: al.ridge_at(RIDGE, 99), ["index needs -20 to 19, got 99"],
+    ),
+    "map_at(path, 99)": (lambda: al.map_at(PATH, 99), ["index needs -4 to 3, got 99"]),
+    "ridge_at(path, penalty)": (
+        lambda: al.ridge_at(RIDGE, 0.1), ["index needs one whole number, got 0.1"],
+    ),
+    "load_map(map)": (lambda: al.load_map(MAP), ["folder needs a path", "an AffineM"]),
+    "save_map(map, folder)": (
+        lambda: al.save_map(MAP, "a", source={}, target={}, penalty=None, split="fit"),
+        ["folder and map are in each other's place"],
+    ),
+    "load_probe(probe)": (lambda: probes.load_probe(PROBE), ["folder needs a path"]),
+    "fit_all(methods='ridge')": (
+        lambda: al.fit_all(M, M, methods="ridge"), ["'ridge'", "[methods]"],
+    ),
+    "method_table(selection, m)": (
+        lambda: al.method_table(CHOSEN, M), ["a Selection", "fit_all(fit, select)"],
+    ),
+    "fit_gradient(map, x, y)": (
+        lambda: al.fit_gradient(MAP, X, Y, loss=al.mse_rows, key=KEY),
+        ["fit needs a pair (x, y)", "(fit, y)"],
+    ),
+    "fit_gradient(loss='mse')": (
+        lambda: al.fit_gradient(MAP, (X, Y), (X, Y), loss="mse", key=KEY),
+        ["loss needs a function, got 'mse'"],
+    ),
+    "permutation_null(x, 60)": (
+        lambda: stats.permutation_null(X, 60), ["statistic needs a function"],
+    ),
+    "macro_f1(a, b, 3.0)": (
+        lambda: probes.macro_f1(LABELS, LABELS, 3.0), ["num_classes", "got 3.0"],
+    ),
+    "macro_f1(a, b)": (
+        lambda: probes.macro_f1(LABELS, LABELS), ["num_classes is missing"],
+    ),
+    "calibrate(m, null)": (lambda: si.calibrate(M, X), ["score needs", "a Moments"]),
+    "FitClient(x, offer, x)": (
+        lambda: FitClient(X, b"", X), ["client needs a Client", "use Client()"],
+    ),
     # streams
     "accumulate((x, y))": (
         lambda: al.accumulate((X, Y)), ["batches needs pairs", "a tuple", "[batches]"],
