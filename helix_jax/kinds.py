@@ -221,6 +221,7 @@ PATH = Kind(
     "a path",
     lambda value: isinstance(value, (str, os.PathLike)),
     "the folder's name",
+    {"Store": "{} itself, which is open", "Model": "{} itself, which is loaded"},
 )
 COUNT = Kind(
     "a whole number",

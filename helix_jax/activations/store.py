@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from helix_jax import kinds
 from helix_jax.activations.storage import open_array, open_folder, read_rows
 from helix_jax.activations.writer import read_metadata, texts_key
+from helix_jax.arguments import takes
 from helix_jax.errors import StoreError
 from helix_jax.fingerprint import check_same
 
@@ -164,6 +166,7 @@ class Store:
         return layer
 
 
+@takes(path=kinds.PATH)
 def open_store(
     path: str | os.PathLike, *, expect: Mapping[str, Any] | None = None
 ) -> Store:

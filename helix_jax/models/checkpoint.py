@@ -12,6 +12,8 @@ import ml_dtypes
 import numpy as np
 from safetensors.numpy import save_file
 
+from helix_jax import kinds
+from helix_jax.arguments import takes
 from helix_jax.errors import CheckpointError
 from helix_jax.models.config_file import read_config
 from helix_jax.models.convert import from_params, to_params, without_absent_head
@@ -41,6 +43,7 @@ class Model(NamedTuple):
     folder: Path
 
 
+@takes(name_or_path=kinds.PATH)
 def load_model(
     name_or_path: str, *, dtype: str = "float32", revision: str | None = None
 ) -> Model:

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 from tokenizers import AddedToken, Tokenizer
 
+from helix_jax import kinds
+from helix_jax.arguments import takes
 from helix_jax.errors import CheckpointError
 from helix_jax.models.hub import model_folder
 from helix_jax.models.sentencepiece import read_sentencepiece
@@ -36,6 +38,7 @@ _PLAIN_PIECES = (
 )  # fmt: skip
 
 
+@takes(name_or_path=kinds.PATH.but(Model="{}.folder"))
 def load_tokenizer(name_or_path: str, *, revision: str | None = None) -> Any:
     """The fast tokenizer of a model folder or hub id.
 

@@ -80,10 +80,10 @@ def save_probe(
     """
     for name, part in (("kernel", probe.kernel), ("bias", probe.bias)):
         checks.require_finite("save_probe", name, part)
-    if len(classes) != probe.kernel.shape[1]:
+    if isinstance(classes, str) or len(classes) != probe.kernel.shape[1]:
         raise ValueError(
             f"save_probe: needs {probe.kernel.shape[1]} class names, one for each "
-            f"column of the probe, got {len(classes)}."
+            f"column of the probe, got {len(classes)}: {classes!r:.60}."
         )
     config = {"classes": list(classes), "fingerprints": dict(fingerprints)}
     arrays = {"kernel": np.asarray(probe.kernel), "bias": np.asarray(probe.bias)}

@@ -14,7 +14,7 @@ import scipy.sparse
 from helix_jax import alignment as al
 from helix_jax import ood, probes, stats
 from helix_jax import similarity as si
-from helix_jax.activations import Pair, extract, join, load_embeddings
+from helix_jax.activations import Pair, extract, join, load_embeddings, open_store
 from helix_jax.assets import model_path
 from helix_jax.generation import generate, native, stitch
 from helix_jax.models import load_model, load_tokenizer
@@ -390,6 +390,7 @@ def test_stores_and_pairs(tmp_path):
         (lambda: al.fit_ridge(x), ["a Store", "accumulate(join("]),
         (lambda: al.from_batch(x, y), ["a Store", "x.read()"]),
         (lambda: al.apply_map(MAP, x), ["a Store", "x.read()"]),
+        (lambda: open_store(x), ["path needs a path", "a Store", "which is open"]),
     ):
         with pytest.raises(TypeError) as caught:
             call()
@@ -409,6 +410,8 @@ def test_models_and_stitches(tmp_path):
 
     for call, said in (
         (lambda: stitch(model, own, model), ["target and map are in each other's pl"]),
+        (lambda: load_model(model), ["a Model", "which is loaded"]),
+        (lambda: load_tokenizer(model), ["a Model", "name_or_path.folder"]),
         (lambda: stitch(str(folder), model, own), ["a Model", "load_model(source)"]),
         (lambda: stitch(model, model, CHOSEN), ["a Selection", "map.fit.map"]),
         (
