@@ -5,6 +5,7 @@ A side is a model (folder or hub id), whose states are extracted to a store, or
 """
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -216,7 +217,7 @@ def states_of(
         "text": record,
         "weights": side.model.fingerprint["weights"],
     }
-    place = f"{side.name.replace('/', '--')}-{corpus.name}-{split}"
+    place = folder_name(f"{side.name.replace('/', '--')}-{corpus.name}-{split}")
     store = extract(
         side.model,
         side.tokenizer,
@@ -234,6 +235,16 @@ def states_of(
         return store
     kept = {one.id for one in corpus.read(split) if keep(one)}
     return store.select(np.array([index in kept for index in store.ids], bool))
+
+
+def folder_name(name: str) -> str:
+    """A name as the beginning of a folder's, here or in a URL; ordinary ones stay.
+
+    What tells two of one name apart, a fingerprint, is written behind it.
+    """
+    # These have a meaning in a URL; a folder's name has 255 bytes at most.
+    safe = re.sub(r"[%#?|]", "_", name)
+    return safe.encode()[:200].decode(errors="ignore")
 
 
 def paired_states(

@@ -9,6 +9,7 @@ keys are columns, a key that stands twice is refused whatever its values.
 
 import codecs
 import json
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,12 @@ def read_lines(
       HelixError: of class `raises`; not there, unreadable, or not text (which line).
     """
     with os_errors(path, "be read", raises):
+        kind = path.stat().st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+            raise raises(
+                f"{path} is a pipe or a device, expected a file, which can be read "
+                "again; save the text to a file."
+            )
         with path.open("rb") as stream:
             encoding = _encoding(stream.read(4))
         with path.open(encoding=encoding, newline="" if keep_ends else None) as stream:

@@ -16,6 +16,7 @@ from helix_jax.reports.tables import (
     text_columns,
 )
 from helix_jax.runs import write_atomically
+from helix_jax.textfile import split_lines
 
 _STYLE = """
 body { font: 16px/1.5 Georgia, serif; color: #111; background: #fff;
@@ -182,7 +183,7 @@ def _markdown_samples(block: Samples) -> str:
     lines = []
     for item in block.items:
         for name, text in item.items():
-            quoted = "\n".join(f"> {line}" for line in _visible(text).splitlines())
+            quoted = "\n".join(f"> {line}" for line in split_lines(_visible(text)))
             lines.append(f"**{name}**\n\n{quoted}\n")
         lines.append("---\n")
     return "\n".join(lines)

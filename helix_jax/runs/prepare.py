@@ -149,6 +149,6 @@ def _expanded(field: dataclasses.Field, value: Any) -> Any:
     if names in ("workdir", "path"):
         return str(local_path(value, f"--{field.name}"))
     if names == "corpora" and not os.path.exists(os.path.expanduser(value)):
-        return ",".join(expand_path(one) for one in value.split(",") if one)
+        return ",".join(one and expand_path(one) for one in value.split(","))
     start = IMPORTED if names == "side" and value.startswith(IMPORTED) else ""
     return start + expand_path(value.removeprefix(start))

@@ -151,15 +151,17 @@ def rows_from_records(
     name: str,
     part: str,
     place: str,
+    unit: str = "row",
 ) -> Iterator[Row]:
     """Turn records into rows.
 
     Args:
-      records: (line number, column -> value), in a fixed order.
+      records: (number, column -> value), in a fixed order.
       columns: which columns to use.
       name: name of the corpus, the beginning of the ids.
       part: official split or file, the next piece of the ids; may be "".
       place: file or data set, for messages.
+      unit: what the numbers count, "line" or "row".
 
     Returns:
       An iterator over rows; a row without text has text "".
@@ -170,8 +172,8 @@ def rows_from_records(
     """
     prefix = f"{name_in_id(part)}/" if part else ""
     name = name_in_id(name)
-    for count, (line, record) in enumerate(records):
-        where = f"{place}, line {line}"
+    for count, (number, record) in enumerate(records):
+        where = f"{place}, {unit} {number}"
         first = ""
         if columns.template is not None:
             text = columns.template.format(**record).strip()

@@ -20,30 +20,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from helix_jax.errors import CorpusError
-from helix_jax.paths import PathError, is_url, local_path, os_errors, printable
-from helix_jax.text.columns import Columns, choose_columns, rows_from_records
+from helix_jax.paths import PathError, is_url, local_path
 from helix_jax.text.corpus import Corpus, build_corpus
 from helix_jax.text.docstrings import CLASSES, package_versions, read_docstrings
-from helix_jax.text.files import (
-    SUFFIXES,
-    TABLES,
-    column_names,
-    read_paragraphs,
-    read_records,
-)
+from helix_jax.text.files import SUFFIXES
 from helix_jax.text.hub import hub_part
-from helix_jax.text.ids import name_in_id
+from helix_jax.text.local import file_part, folder_part
 from helix_jax.text.registry import REGISTRY, HubSpec
-from helix_jax.text.rows import (
-    SPLIT_NAMES,
-    Part,
-    Row,
-    Source,
-    role_fractions,
-    role_of,
-)
+from helix_jax.text.rows import SPLIT_NAMES, Part, Row, Source
 from helix_jax.text.topics import read_topics, topics_origin
-from helix_jax.textfile import read_entries
 
 EMBEDDED = ("docstrings", "topics")
 NAMES = (*EMBEDDED, *REGISTRY)
@@ -155,9 +140,9 @@ def _open(
     if name in REGISTRY:
         return hub_part(name, REGISTRY[name], revision=revision, limit=limit, **flags)
     if path.is_dir():
-        return _folder_part(path, flags)
+        return folder_part(path, flags)
     if _exists(name):
-        return _file_part(path, flags)
+        return file_part(path, flags)
     if on_hub:
         repository, _, config = name.partition(":")
         spec = HubSpec(repository, config or None, splits=())
@@ -198,89 +183,3 @@ def _docstrings_part() -> Part:
 def _topics_part() -> Part:
     rows = functools.partial(map, lambda text: Row(*text), read_topics())
     return Part("topics", (Source("topics", rows),), origin=topics_origin())
-
-
-def _file_part(path: Path, flags: dict[str, str | None]) -> Part:
-    name = path.stem
-    return Part(name, (_file_source(path, name, "", flags),))
-
-
-def _folder_part(folder: Path, flags: dict[str, str | None]) -> Part:
-    with os_errors(folder, "be read", CorpusError):
-        everything = sorted(folder.iterdir())
-    files = [
-        local_path(path)
-        for path in everything
-        if path.suffix.lower() in TABLES and not path.name.startswith(".")
-    ]
-    listed = ", ".join(printable(path.name) for path in everything) or "nothing"
-    unknown = [path.name for path in files if role_of(path.stem) is None]
-    if not files or unknown:
-        raise CorpusError(
-            f"{folder}: expected files named after their split "
-            f"({', '.join(SPLIT_NAMES)}) ending in {', '.join(TABLES)}, found {listed}."
-            + (f" Not a split: {printable(', '.join(unknown))}." if unknown else "")
-        )
-    stems = [path.stem for path in files]
-    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
-        raise CorpusError(
-            f"{folder}: split {twice[0]!r} is there in several formats: {listed}. "
-            f"Leave one."
-        )
-    classes = None
-    if (folder / "labels.txt").exists():
-        classes = _read_class_names(folder / "labels.txt")
-    fractions = role_fractions({role_of(path.stem) for path in files})
-    name = local_path(folder.resolve()).name
-    sources = tuple(
-        _file_source(path, name, path.stem, flags, fractions[role_of(path.stem)])
-        for path in files
-    )
-    return Part(name, sources, classes)
-
-
-def _read_class_names(path: Path) -> tuple[str, ...]:
-    """The lines of a file, each a class name as it stands; its number is its place."""
-    names = read_entries(path, raises=CorpusError)
-    while names and not names[-1]:
-        names.pop()
-    if not names or "" in names:
-        line = names.index("") + 1 if names else 1
-        raise CorpusError(
-            f"{path}, line {line}: no class name; expected one on every line, in the "
-            "order of the class numbers."
-        )
-    for line, name in enumerate(names, start=1):
-        if (first := names.index(name) + 1) < line:
-            raise CorpusError(
-                f"{path}, line {line}: the class {name!r} is on line {first} already; "
-                "every class needs its own name."
-            )
-    return tuple(names)
-
-
-def _file_source(
-    path: Path,
-    name: str,
-    part: str,
-    flags: dict[str, str | None],
-    fractions: tuple[float, float, float] | None = None,
-) -> Source:
-    if path.suffix.lower() == ".txt":
-        if any(flags.values()):
-            raise CorpusError(f"{path}: a .txt file has no columns to name.")
-        rows = functools.partial(_running_rows, path, name)
-    else:
-        columns = choose_columns(column_names(path), str(path), **flags)
-        rows = functools.partial(_table_rows, path, columns, name, part)
-    return Source(str(path), rows, *([] if fractions is None else [fractions]))
-
-
-def _table_rows(path: Path, columns: Columns, name: str, part: str):
-    records = read_records(path)
-    return rows_from_records(records, columns, name=name, part=part, place=str(path))
-
-
-def _running_rows(path: Path, name: str):
-    for document, number, text in read_paragraphs(path):
-        yield Row(f"{name_in_id(name)}/{document}#{number}", text.strip())

@@ -139,7 +139,7 @@ def test_labels_that_a_type_confuses_are_refused(tmp_path, labels, message):
 )
 def test_other_types_of_label_are_named(tmp_path, labels):
     path = _parquet(tmp_path / "it.parquet", labels)
-    with pytest.raises(CorpusError, match=r"line 1: label column .* found .* \(\w+\)"):
+    with pytest.raises(CorpusError, match=r"row 1: label column .* found .* \(\w+\)"):
         load_corpus(path)
 
 
