@@ -38,7 +38,7 @@ def rows(table: Array, numbers: Array) -> Array:
     """Rows of a table, [N, D] and [...] int -> [..., D]; NaN where it has none."""
     # A negative number would count from the end.
     numbers = jnp.where(numbers < 0, table.shape[0], numbers)
-    return table.at[numbers].get(mode="fill", fill_value=jnp.nan)
+    return jnp.asarray(table).at[numbers].get(mode="fill", fill_value=jnp.nan)
 
 
 def apply_head(params: Mapping, spec: ModelSpec, h: Array) -> Array:

@@ -111,3 +111,11 @@ def test_a_padding_token_within_a_roberta_text(twin, side):
     # The count matters: with one position for each token the states are others.
     other, _ = twin_states(theirs, tokens, mask)
     assert np.abs(other[-1] - last)[mask].max() > 0.1
+
+
+def test_parameters_may_be_numpy_arrays(twin):
+    _, model = twin("gpt2")
+    plain = jax.tree.map(np.asarray, model.params)
+    out = apply_model(plain, model.spec, GOOD).hidden
+    wanted = apply_model(model.params, model.spec, jnp.asarray(GOOD)).hidden
+    np.testing.assert_allclose(out, wanted, atol=1e-6)
