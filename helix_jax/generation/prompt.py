@@ -1,6 +1,5 @@
 """Prompts and chats as the source reads them; the tokens at which the target stops."""
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -8,7 +7,9 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from helix_jax.errors import CheckpointError
 from helix_jax.generation.reading import Reader, Reading, open_reading
+from helix_jax.textfile import read_json
 
 Prompt = str | Sequence[Mapping[str, str]]
 
@@ -169,13 +170,23 @@ def stop_ids(
 
 
 def declared_stops(folder: Path) -> tuple[int, ...]:
-    """The eos_token_id of a folder's generation_config.json; empty without one."""
+    """The eos_token_id of a folder's generation_config.json; empty without one.
+
+    Raises:
+      CheckpointError: the file is damaged, or names no token ids.
+    """
     file = Path(folder) / "generation_config.json"
-    record = json.loads(file.read_text()) if file.is_file() else {}
-    declared = record.get("eos_token_id")
+    record = read_json(file, raises=CheckpointError) if file.is_file() else {}
+    declared = record.get("eos_token_id") if isinstance(record, dict) else "a list"
     if declared is None:
         return ()
-    return tuple(declared) if isinstance(declared, list) else (declared,)
+    stops = declared if isinstance(declared, list) else [declared]
+    if not all(type(one) is int and one >= 0 for one in stops):
+        raise CheckpointError(
+            f"{file}: eos_token_id must be a token id or a list of them, got "
+            f"{declared!r}; correct it, or remove the file."
+        )
+    return tuple(stops)
 
 
 def _open_parsed(reader, tokenizer, prefix, text, where) -> Reading:

@@ -174,6 +174,26 @@ def test_declared_stops(pretrained, tmp_path):
     assert declared_stops(tmp_path) == ()
     (tmp_path / "generation_config.json").write_text('{"eos_token_id": [4, 5]}')
     assert declared_stops(tmp_path) == (4, 5)
+    marked = '{"eos_token_id": 7}'.encode("utf-8-sig")
+    (tmp_path / "generation_config.json").write_bytes(marked)
+    assert declared_stops(tmp_path) == (7,)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"eos_token_id": "</s>"}', r"eos_token_id must be a token id or .* '</s>'"),
+        ('{"eos_token_id": [2, true]}', r"eos_token_id must be .* got \[2, True\]"),
+        ('{"eos_token_id": -1}', r"eos_token_id must be .* got -1"),
+        ("[2]", r"eos_token_id must be a token id"),
+        ('{"eos_token_id": 2, "eos_token_id": 3}', r"'eos_token_id' stands twice"),
+        ("{", r"generation_config.json: malformed JSON"),
+    ],
+)
+def test_declared_stops_that_are_none_are_refused(tmp_path, content, message):
+    (tmp_path / "generation_config.json").write_text(content)
+    with pytest.raises(CheckpointError, match=message):
+        declared_stops(tmp_path)
 
 
 def test_maps_of_another_width_are_refused(llama, pebble):
