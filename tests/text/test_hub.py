@@ -5,6 +5,8 @@ import re
 import pytest
 
 from helix_jax.text.columns import Columns
+from helix_jax.text.hashing import document_of
+from helix_jax.text.hub import _read
 from helix_jax.text.registry import REGISTRY
 from helix_jax.text.rows import role_fractions
 
@@ -253,3 +255,29 @@ def test_the_registry_is_pinned_and_well_formed():
         assert re.fullmatch(r"[\w-]+/[\w-]+", spec.repository)
         assert isinstance(spec.columns, Columns)
         role_fractions({role for _, role in spec.splits})
+
+
+def test_odd_characters_of_an_article_stay_where_they_are():
+    """U+2028 ends no line of a text, nor a mark in an article's id its document."""
+    import datasets
+
+    articles = {
+        "one#1": "first\u2028half\x0bof a line\r\nsecond\rthird " + "word " * 50,
+        "one#2": "another\x85article\x0c" + "word " * 50,
+        "%23": "the last",
+    }
+    table = datasets.Dataset.from_dict(
+        {"id": list(articles), "text": list(articles.values())}
+    )
+    rows = list(_read(table, "wikipedia", "train", REGISTRY["wikipedia"], None))
+    expected = [
+        text.replace("\r\n", "\n").replace("\r", "\n").strip()
+        for text in articles.values()
+    ]
+    assert [row.text for row in rows] == expected
+    assert [row.id for row in rows] == [
+        "wikipedia/one%231#0.0",
+        "wikipedia/one%232#0.0",
+        "wikipedia/%2523#0.0",
+    ]
+    assert len({document_of(row.id) for row in rows}) == len(articles)
