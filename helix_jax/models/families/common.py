@@ -75,17 +75,27 @@ def read_rope(
       partial: whether the family can rotate a part of each head only.
     """
     parameters = config.take("rope_parameters")
-    factor = parameters.get("partial_rotary_factor")
-    if not partial and factor not in (None, 1.0):
-        raise CheckpointError(
-            f"{config.family} rotates whole heads, its config has "
-            f"partial_rotary_factor {factor}."
-        )
+    if not partial:
+        check_whole_heads(config.family, parameters)
     return rope_from_hf(
         parameters,
         head_width=head_width,
         max_tokens=config.take("max_position_embeddings"),
     )
+
+
+def check_whole_heads(family: str, parameters: Mapping[str, Any]) -> None:
+    """Refuse rope_parameters that rotate a part of each head.
+
+    Raises:
+      CheckpointError: partial_rotary_factor is not 1.
+    """
+    factor = parameters.get("partial_rotary_factor")
+    if factor not in (None, 1.0):
+        raise CheckpointError(
+            f"{family} rotates whole heads, its config has partial_rotary_factor "
+            f"{factor} in rope_parameters."
+        )
 
 
 def read_windows(

@@ -9,6 +9,7 @@ from helix_jax.models.families.common import (
     ROTARY_BUFFERS,
     SANDWICH_NORMS,
     Family,
+    check_whole_heads,
     gated_rules,
     gated_sizes,
     read_activation,
@@ -67,6 +68,13 @@ def gemma3_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
         if not isinstance(ropes.get(kind), Mapping):
             raise CheckpointError(
                 f"gemma3_text: rope_parameters must have {kind!r}, got {sorted(ropes)}."
+            )
+        check_whole_heads(config.family, ropes[kind])
+        if not ropes[kind].get("truncate", True):
+            # transformers looks for it one level higher, where none of them is.
+            raise CheckpointError(
+                "gemma3_text: rope_parameters have truncate False, which is honoured "
+                "for one kind of layers only where there are no others."
             )
         return rope_from_hf(
             ropes[kind],
