@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import numpy as np
 from absl import flags
-from tqdm import tqdm
 
 from benchmarks.timing import write_results
 from helix_jax.errors import KeyRoleError, ProtocolError
@@ -33,6 +32,7 @@ from helix_jax.private import (
 )
 from helix_jax.private.provider import PublicKey
 from helix_jax.private.sampling import SEED_BYTES
+from helix_jax.progress import bar
 from helix_jax.runs.program import start_main
 
 MESSAGES = flags.DEFINE_integer("messages", 500_000, "mutated messages", lower_bound=1)
@@ -301,7 +301,7 @@ def main(_: list[str]) -> None:
     )
     wrong = collections.Counter()
     pairs = [pair for name in PROFILES for pair in streams(name, generator)]
-    for number in tqdm(range(total), desc="messages", mininterval=5):
+    for number in bar(range(total), "messages"):
         target, stream = pairs[number % len(pairs)]
         found = outcome(target, next(stream))
         if found not in ("read", "ProtocolError", "KeyRoleError"):

@@ -48,6 +48,7 @@ from helix_jax.private import Client, Provider, shared_scales, sum_answers
 from helix_jax.private.aggregation import MomentsFormat, decode, encode, rehearse
 from helix_jax.private.aggregation.session import MAX_SILOS, default_threshold
 from helix_jax.private.aggregation.words import add, zeros
+from helix_jax.progress import stage
 from helix_jax.reports import markdown_table, save_blocks
 from helix_jax.runs import (
     finish_run,
@@ -128,18 +129,23 @@ def require_enough_silos(config: AggregateConfig) -> None:
 
 
 def _compute(config: AggregateConfig) -> dict[str, float]:
-    data = stored_rows(config) if config.source else planted_rows(config)
+    if config.source:
+        data = stored_rows(config)
+    else:
+        with stage("planting rows"):
+            data = planted_rows(config)
     layout = MomentsFormat(
         *data.pooled.cov_xy.shape, config.silos, value_bits=config.value_bits
     )
     vectors = [encode(moments, layout) for moments in data.silos]
     kept = config.silos - config.dropped
-    result = rehearse(
-        vectors,
-        content=layout.content,
-        threshold=config.threshold or None,
-        leaves={k: "mask" for k in range(kept + 1, config.silos + 1)},
-    )
+    with stage("summing under masks"):
+        result = rehearse(
+            vectors,
+            content=layout.content,
+            threshold=config.threshold or None,
+            leaves={k: "mask" for k in range(kept + 1, config.silos + 1)},
+        )
     clear = zeros(layout.length)
     for k in result.survivors:
         add(clear, vectors[k - 1])
@@ -155,7 +161,10 @@ def _compute(config: AggregateConfig) -> dict[str, float]:
         "aggregate/silo_seconds": float(np.mean(seconds)),
         "aggregate/aggregator_seconds": result.aggregator_seconds,
     }
-    return summary | map_errors(moments, data, kept) | predictions(data, kept, config)
+    with stage("the map of the sum beside those of single silos"):
+        summary |= map_errors(moments, data, kept)
+    with stage("predictions summed under encryption"):
+        return summary | predictions(data, kept, config)
 
 
 def map_errors(moments: Moments, data: SiloRows, kept: int) -> dict[str, float]:

@@ -21,7 +21,6 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-from tqdm import tqdm
 
 from experiments.conversation import check_policies
 from experiments.fit import choose_map, pair_moments
@@ -43,6 +42,7 @@ from helix_jax.attacks import (
 from helix_jax.attacks.setting import HEADER, Finding, Setting
 from helix_jax.errors import RunError
 from helix_jax.private.profiles import PROFILES
+from helix_jax.progress import bar
 from helix_jax.reports import Table, markdown_table, save_blocks
 from helix_jax.runs import (
     finish_run,
@@ -106,7 +106,7 @@ def run(config: AttackConfig) -> dict[str, float]:
     made_up = config.tiny and not config.source
     setting = planted(config) if made_up else real(config)
     summary, rows = {}, []
-    for name, attack in tqdm(attacks(config).items(), desc="attacks", leave=False):
+    for name, attack in bar(attacks(config).items(), "attacks"):
         began = time.perf_counter()
         found = attack(setting)
         summary |= found.summary | {f"{name}_seconds": time.perf_counter() - began}

@@ -53,6 +53,7 @@ from helix_jax.alignment import (
 )
 from helix_jax.errors import RunError
 from helix_jax.probes import predict_logits, save_probe
+from helix_jax.progress import bar
 from helix_jax.reports import markdown_table, save_blocks
 from helix_jax.runs import (
     finish_run,
@@ -136,7 +137,7 @@ def _compute(config: ClassifyConfig) -> dict[str, float]:
             ).items()
         }
         arms |= public_arms(task, public, config) | few_shot_arms(task, config)
-    for name, logits in arms.items():
+    for name, logits in bar(arms.items(), "arms scored"):
         summary |= score(task, name, logits)
     save_right(Path(config.workdir), task, arms)
     return summary
@@ -151,7 +152,7 @@ def public_arms(
     arms = {"public": [read_mapped(task, affine)]}
     for count in config.few_shot:
         logits = []
-        for seed in range(config.seeds):
+        for seed in bar(range(config.seeds), f"maps of public text and {count}"):
             rows = draw(task.ids["fit"], count, seed)
             own = accumulate([(task.x["fit"][rows], task.y["fit"][rows])])
             share = config.few_shot_share
@@ -168,7 +169,7 @@ def few_shot_arms(task: Task, config: ClassifyConfig) -> dict[str, list[Any]]:
     arms = {}
     for count in config.few_shot:
         logits = []
-        for seed in range(config.seeds):
+        for seed in bar(range(config.seeds), f"probes of {count} texts"):
             rows = draw(task.ids["fit"], count, seed)
             x, labels = task.x["fit"][rows], task.labels["fit"][rows]
             held = max(1, count // 4)

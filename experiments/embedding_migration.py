@@ -51,6 +51,7 @@ from helix_jax.alignment import (
 )
 from helix_jax.errors import CorpusError
 from helix_jax.linalg import unit_rows
+from helix_jax.progress import bar
 from helix_jax.reports import (
     Block,
     Curves,
@@ -159,14 +160,18 @@ def _compute(config: MigrationConfig) -> dict[str, float]:
         asked = unit_rows(asked_new - centre_new)
         return relevant_ranks(asked, unit_rows(rows - centre_new), relevant)
 
+    mapped_index = apply_map(choose_map(backward).fit.map, old)
+    asked = {
+        "native": (in_old, asked_old),
+        "reindexed": (in_new, new),
+        "mapped": (in_old, apply_map(chosen.fit.map, asked_new)),
+        "backward": (in_new, mapped_index),
+        "unmapped": (in_old, _resized(asked_new, old.shape[1])),
+        "shuffled": (in_old, apply_map(controls["shuffled"], asked_new)),
+        "random": (in_old, apply_map(controls["random"], asked_new)),
+    }
     ranks = {
-        "native": in_old(asked_old),
-        "reindexed": in_new(new),
-        "mapped": in_old(apply_map(chosen.fit.map, asked_new)),
-        "backward": in_new(apply_map(choose_map(backward).fit.map, old)),
-        "unmapped": in_old(_resized(asked_new, old.shape[1])),
-        "shuffled": in_old(apply_map(controls["shuffled"], asked_new)),
-        "random": in_old(apply_map(controls["random"], asked_new)),
+        arm: search(rows) for arm, (search, rows) in bar(asked.items(), "arms asked")
     }
     documents = [document_of(one) for one in queries.ids]
     summary = {
@@ -174,9 +179,10 @@ def _compute(config: MigrationConfig) -> dict[str, float]:
         "migration/queries": len(relevant),
         "migration/fit_rows": len(pairs["fit"].x),
     }
-    for arm, found in ranks.items():
+    for arm, found in bar(ranks.items(), "arms scored"):
         summary |= _recalls(arm, found, documents, config)
-    for count in _counts(config, len(pairs["fit"].x)):
+    counts = _counts(config, len(pairs["fit"].x))
+    for count in bar(counts, "maps of fewer texts"):
         affine = _map_of_rows(pairs["fit"], moments["select"], count, config.seed)
         found = in_old(apply_map(affine, asked_new))
         summary |= _recalls(f"mapped_of_{count}", found, documents, config)

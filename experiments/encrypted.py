@@ -20,7 +20,6 @@ import dataclasses
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from experiments.conversation import WARMUPS, Conversation, check_policies
 from experiments.encrypted_blocks import result_blocks, result_rows
@@ -39,6 +38,7 @@ from helix_jax.ood import energy_score
 from helix_jax.private import Client, Provider
 from helix_jax.private.packing import MAX_WIDTH
 from helix_jax.private.profiles import PROFILES
+from helix_jax.progress import bar, stage
 from helix_jax.reports import markdown_table, save_blocks
 from helix_jax.runs import (
     finish_run,
@@ -157,10 +157,11 @@ def real_problem(config: EncryptedConfig) -> Problem:
 def ask(client: Client, provider: Provider, x: np.ndarray) -> Queries:
     """Send every row through the encrypted layer, and time each stage."""
     talk = Conversation(client, provider)
-    for row in x[:WARMUPS]:
-        talk.ask(row)
+    with stage("first queries, which compile"):
+        for row in x[:WARMUPS]:
+            talk.ask(row)
     talk.forget_times()
-    logits = [talk.ask(row) for row in tqdm(x, desc="queries", leave=False)]
+    logits = [talk.ask(row) for row in bar(x, "queries")]
     return Queries(
         np.stack(logits), talk.seconds, talk.query_bytes, talk.answer_bytes,
         talk.key_bytes,
@@ -169,10 +170,11 @@ def ask(client: Client, provider: Provider, x: np.ndarray) -> Queries:
 
 def _measure(problem: Problem, config: EncryptedConfig) -> dict[str, float]:
     x = problem.x
-    provider = Provider(
-        problem.kernel, problem.bias, profile=config.profile, policy=config.policy,
-        minimise=config.minimise, input_norm=float(np.linalg.norm(x, axis=1).max()),
-    )  # fmt: skip
+    with stage("encoding the layer"):
+        provider = Provider(
+            problem.kernel, problem.bias, profile=config.profile, policy=config.policy,
+            minimise=config.minimise, input_norm=float(np.linalg.norm(x, axis=1).max()),
+        )  # fmt: skip
     found = ask(Client(config.profile), provider, x)
     plain = x @ problem.kernel + problem.bias
     same = found.logits.argmax(1) == plain.argmax(1)

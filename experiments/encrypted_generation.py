@@ -16,7 +16,6 @@ import dataclasses
 import time
 
 import numpy as np
-from tqdm import tqdm
 
 from experiments.conversation import STAGES, WARMUPS, Conversation
 from experiments.inputs import check_inputs
@@ -34,6 +33,7 @@ from helix_jax.generation.generate import generate
 from helix_jax.generation.stitch import Stitch
 from helix_jax.private import Client, Provider
 from helix_jax.private.profiles import PROFILES
+from helix_jax.progress import bar, stage
 from helix_jax.reports import Samples, Table, markdown_table, save_blocks
 from helix_jax.runs import (
     finish_run,
@@ -110,11 +110,12 @@ def converse(
     weights: HeadWeights, norm: float, config: EncryptedGenerationConfig
 ) -> Conversation:
     """Both parties of an encrypted head; states of norm at most `norm`."""
-    provider = Provider(
-        weights.kernel, weights.bias, input_norm=norm, profile=config.profile,
-        minimise=config.minimise,
-    )  # fmt: skip
-    return Conversation(Client(config.profile), provider)
+    with stage("encoding the head"):
+        provider = Provider(
+            weights.kernel, weights.bias, input_norm=norm, profile=config.profile,
+            minimise=config.minimise,
+        )  # fmt: skip
+        return Conversation(Client(config.profile), provider)
 
 
 def _texts(parts: Stitch, sides: TokenSides, prompts, config):
@@ -124,15 +125,16 @@ def _texts(parts: Stitch, sides: TokenSides, prompts, config):
     kernel = weights.kernel.astype(np.float64)
     bias = 0.0 if weights.bias is None else weights.bias.astype(np.float64)
     settings = {"max_new_tokens": config.max_new_tokens}
-    clear = generate(parts, *tokenizers, prompts, **settings)
-    own = generate(native(sides.target), *tokenizers[1:] * 2, prompts, **settings)
+    with stage("the same texts in the clear"):
+        clear = generate(parts, *tokenizers, prompts, **settings)
+        own = generate(native(sides.target), *tokenizers[1:] * 2, prompts, **settings)
     states: list[np.ndarray] = []
 
     def remember(state):
         states.append(state)
         return state @ kernel + bias
 
-    for prompt in prompts[:2]:  # how large states become
+    for prompt in bar(prompts[:2], "texts that show how large states become"):
         generate_encrypted(
             parts.source, parts.map, offer, remember, *tokenizers, prompt, **settings
         )
@@ -145,11 +147,12 @@ def _texts(parts: Stitch, sides: TokenSides, prompts, config):
         errors.append(float(np.abs(logits - (state @ kernel + bias)).max()))
         return logits
 
-    for _ in range(WARMUPS):
-        talk.ask(states[0])
+    with stage("first tokens, which compile"):
+        for _ in range(WARMUPS):
+            talk.ask(states[0])
     talk.forget_times()
     began, written = time.perf_counter(), []
-    for prompt in tqdm(prompts, desc="texts", leave=False):
+    for prompt in bar(prompts, "texts on ciphertexts"):
         written.append(
             generate_encrypted(
                 parts.source, parts.map, offer, checked, *tokenizers, prompt, **settings
@@ -190,7 +193,9 @@ def time_steps(
     talk = converse(weights, norm, config)
     error = 0.0
     checked = generator.choice(vocabulary, min(vocabulary, 512), replace=False)
-    for number, state in enumerate(tqdm(states, desc=f"{width}x{vocabulary}")):
+    for number, state in enumerate(
+        bar(states, f"steps of a head {width}x{vocabulary}")
+    ):
         if number == WARMUPS:
             talk.forget_times()
         logits = talk.ask(state)

@@ -23,6 +23,7 @@ from experiments.states import (
 )
 from experiments.token_sides import MODEL
 from helix_jax.models import load_model, load_tokenizer, model_name
+from helix_jax.progress import stage
 from helix_jax.reports import markdown_table
 from helix_jax.runs import (
     finish_run,
@@ -62,13 +63,10 @@ def run(config: ExtractConfig) -> dict[str, float]:
     options = with_stores(config)
     corpus = open_corpus(config, least=dict.fromkeys(config.splits, 1))
     revision = config.revision or None
-    side = Side(
-        model_name(config.model),
-        config.layers,
-        load_model(config.model, dtype=config.dtype, revision=revision),
-        load_tokenizer(config.model, revision=revision),
-        None,
-    )
+    with stage(f"loading {model_name(config.model)}"):
+        model = load_model(config.model, dtype=config.dtype, revision=revision)
+        tokenizer = load_tokenizer(config.model, revision=revision)
+    side = Side(model_name(config.model), config.layers, model, tokenizer, None)
     summary: dict[str, float] = {}
     rows = []
     for split in config.splits:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from experiments.fits import r2_interval, with_ends
 from experiments.inputs import check_inputs
@@ -41,6 +40,7 @@ from helix_jax.alignment import (
 )
 from helix_jax.errors import RunError
 from helix_jax.linalg import spectrum_of
+from helix_jax.progress import bar, stage
 from helix_jax.reports import (
     Block,
     Curves,
@@ -106,7 +106,7 @@ def _compute(config: FitConfig) -> tuple[dict[str, float], dict[str, np.ndarray]
     rank = min(len(spectra["target"]), int(moments["test"].count) - 1)
     test = pairs["test"].read()
     documents = [document_of(one) for one in pairs["test"].ids]
-    for name, affine in maps.items():
+    for name, affine in bar(maps.items(), "maps scored"):
         scores = evaluate_map(affine, moments["test"])
         interval = r2_interval(affine, test, documents, RESAMPLES)
         summary |= with_ends(f"test/{name}r2", interval._replace(value=scores.r2))
@@ -126,7 +126,7 @@ def _compute(config: FitConfig) -> tuple[dict[str, float], dict[str, np.ndarray]
 def pair_moments(pair: Pair) -> Moments:
     """Moments of a pair of stores, streamed."""
     total = -(-len(pair.x) // 8192)
-    return accumulate(tqdm(pair.rows(), total=total, desc="moments", leave=False))
+    return accumulate(bar(pair.rows(), "moments", total=total, unit="blocks"))
 
 
 def choose_map(moments: dict[str, Moments]) -> Selection:
@@ -135,7 +135,9 @@ def choose_map(moments: dict[str, Moments]) -> Selection:
     Raises:
       RunError: the map is not to be trusted.
     """
-    chosen = select_penalty(fit_ridge(moments["fit"]), moments["select"])
+    with stage("fitting ridge, every penalty"):
+        chosen = select_penalty(fit_ridge(moments["fit"]), moments["select"])
+        chosen = jax.block_until_ready(chosen)
     if not bool(chosen.fit.ok):
         raise RunError(
             "fit: the system could not be solved: the source states of the fit split "
@@ -148,14 +150,15 @@ def control_maps(
     pair: Pair, moments: Moments, chosen: Selection, key: jax.Array
 ) -> dict[str, AffineMap]:
     """Maps that know nothing of the pairing."""
-    x, y = pair.read()
     rotation, shuffle = jax.random.split(key)
     penalty = float(chosen.fit.penalty)
-    return {
-        "shuffled": fit_shuffled(x, y, key=shuffle, penalty=penalty),
-        "random": random_orthogonal_map(moments, key=rotation),
-        "mean": mean_map(moments),
-    }
+    with stage("fitting the controls"):
+        x, y = pair.read()
+        return {
+            "shuffled": fit_shuffled(x, y, key=shuffle, penalty=penalty),
+            "random": random_orthogonal_map(moments, key=rotation),
+            "mean": mean_map(moments),
+        }
 
 
 def fit_summary(chosen: Selection, moments: dict[str, Moments]) -> dict[str, float]:

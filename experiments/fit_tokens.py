@@ -37,6 +37,7 @@ from helix_jax.generation.metrics import native_sums, teacher_forced
 from helix_jax.generation.scores import generation_scores
 from helix_jax.generation.stitch import Stitch, stitch
 from helix_jax.models import Model, resolve_layers
+from helix_jax.progress import bar, stage
 from helix_jax.reports import markdown_table, save_blocks
 from helix_jax.runs import (
     finish_run,
@@ -84,14 +85,16 @@ def score_token_map(
         arms = {"ridge": fitted.ridge.fit.map, **arms}
     scored = teacher_forced(
         parts, sides.target, sides.source_tokenizer, sides.target_tokenizer,
-        lambda: iter(texts), controls=arms, key=jax.random.key(options.seed),
-        max_tokens=options.max_tokens,
+        lambda: bar(texts, "scoring, test texts"), controls=arms,
+        key=jax.random.key(options.seed), max_tokens=options.max_tokens,
     )  # fmt: skip
     own = native_sums(
-        sides.source, sides.source_tokenizer, lambda: iter(texts),
+        sides.source, sides.source_tokenizer,
+        lambda: bar(texts, "the source alone, test texts"),
         max_tokens=options.max_tokens,
     )  # fmt: skip
-    found = generation_scores(scored, own, resamples=resamples)
+    with stage("intervals over documents"):
+        found = generation_scores(scored, own, resamples=resamples)
     if "ridge" in arms:
         native, ridge, mapped = (
             found[f"generation/perplexity_{name}"]
@@ -123,18 +126,20 @@ def score_gate(
         texts = sample_texts(corpus, split, limit, max_tokens=config.max_tokens)
         rows[split] = gate_rows(
             stitch_of(sides, fitted, config), sides.target, sides.source_tokenizer,
-            sides.target_tokenizer, lambda texts=texts: iter(texts), limit=limit,
-            max_tokens=config.max_tokens,
+            sides.target_tokenizer,
+            lambda texts=texts, split=split: bar(texts, f"gate, {split} texts"),
+            limit=limit, max_tokens=config.max_tokens,
         )  # fmt: skip
     summary = {}
     for suffix, by_text in (("", False), ("_by_text", True)):
-        gate = fit_gate(
-            rows["fit"], rows["select"], kind=config.gate,
-            quality=config.gate_quality, by_text=by_text,
-        )  # fmt: skip
-        found = gate_summary(
-            gate, rows["test"], by_text=by_text, resamples=config.resamples
-        )
+        with stage("fitting and scoring the gate"):
+            gate = fit_gate(
+                rows["fit"], rows["select"], kind=config.gate,
+                quality=config.gate_quality, by_text=by_text,
+            )  # fmt: skip
+            found = gate_summary(
+                gate, rows["test"], by_text=by_text, resamples=config.resamples
+            )
         summary |= {f"{name}{suffix}": value for name, value in found.items()}
     return summary
 

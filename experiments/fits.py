@@ -43,6 +43,7 @@ from helix_jax.alignment import (
 )
 from helix_jax.errors import RunError
 from helix_jax.probes import Probe, predict_logits
+from helix_jax.progress import Progress, stage
 from helix_jax.runs import option
 from helix_jax.stats import Interval, bootstrap_interval, bootstrap_statistic
 
@@ -129,7 +130,10 @@ def fit_closed(
       RunError: a map is not to be trusted.
     """
     wanted = [name for name in methods if name in METHODS]
-    fitted = fit_all(moments["fit"], moments["select"], methods=wanted, anchors=anchors)
+    with stage("fitting " + ", ".join(wanted)):
+        fitted = fit_all(
+            moments["fit"], moments["select"], methods=wanted, anchors=anchors
+        )
     for name, one in fitted.items():
         fit = one.selection.fit
         if not bool(fit.ok):
@@ -177,9 +181,11 @@ def fit_descents(
             continue
         begin, loss = GRADIENT[name]
         began = time.perf_counter()
-        fit = fit_gradient(
-            begin(start), rows, select, loss=loss, key=key, settings=settings
-        )
+        with Progress(f"training {name}", unit="steps") as shown:
+            fit = fit_gradient(
+                begin(start), rows, select, loss=loss, key=key, settings=settings,
+                on_step=shown.at,
+            )  # fmt: skip
         found[name] = (
             jax.block_until_ready(fit.map),
             time.perf_counter() - began,

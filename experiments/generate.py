@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from tqdm import tqdm
 
 from experiments.inputs import check_inputs
 from experiments.states import open_corpus, workdir_option
@@ -63,6 +62,7 @@ from helix_jax.generation import (
     stitch,
 )
 from helix_jax.models import Model
+from helix_jax.progress import bar
 from helix_jax.reports import markdown_table, save_blocks
 from helix_jax.runs import (
     Run,
@@ -146,7 +146,7 @@ def run(config: GenerateConfig) -> dict[str, float]:
         "stop_tokens": declared_stops(sides.target.folder),
     }  # fmt: skip
     batches = range(start, len(prompts), config.rows)
-    for first in tqdm(batches, desc="prompts", leave=False):
+    for first in bar(batches, "batches of prompts continued"):
         chosen = prompts[first : first + config.rows]
         texts = [text for _, text in chosen]
         if config.chat:

@@ -1,31 +1,9 @@
 """What `layers` shows: measures by cut of the source and entry of the target."""
 
 import itertools
+from collections.abc import Mapping
 
-from helix_jax.reports import Block, Matrix, Table, format_interval, markdown_table
-
-SHOWN = ("test/r2", "generation/agreement_top1", "generation/kl_nats")
-
-
-def layer_map(
-    summary: dict[str, float], measure: str
-) -> tuple[list[int], list[int], list[list[float]]]:
-    """Source layers, target layers, and a measure by both."""
-    cells = {
-        tuple(map(int, name.partition("/")[0].split("-"))): value
-        for name, value in summary.items()
-        if name.partition("/")[2] == measure
-    }
-    rows, columns = (sorted({place[side] for place in cells}) for side in (0, 1))
-    return rows, columns, [[cells[i, j] for j in columns] for i in rows]
-
-
-def layer_table(summary: dict[str, float], measure: str) -> str:
-    """A measure by source layer (rows) and target layer (columns)."""
-    rows, columns, values = layer_map(summary, measure)
-    table = [[f"source {i}", *own] for i, own in zip(rows, values)]
-    return markdown_table([measure, *(f"target {j}" for j in columns)], table)
-
+from helix_jax.reports import Block, Matrix, Table, format_interval
 
 MAPS = {  # measure -> title, unit
     "test/r2": ("R2 of the map", "R2"),
@@ -42,6 +20,43 @@ CELLS = {  # of a pair of layers -> title, digits
 }
 
 
+def pair_line(source_layer: int, target_layer: int, found: Mapping[str, float]) -> str:
+    """A pair of layers in a line, as soon as it is scored."""
+    said = ", ".join(
+        f"{CELLS[name][0]} {found[name]:.{CELLS[name][1]}f}" for name in MAPS
+    )
+    return f"source layer {source_layer}, target layer {target_layer}: {said}"
+
+
+def layer_map(
+    summary: dict[str, float], measure: str
+) -> tuple[list[int], list[int], list[list[float]]]:
+    """Source layers, target layers, and a measure by both."""
+    cells = {
+        tuple(map(int, name.partition("/")[0].split("-"))): value
+        for name, value in summary.items()
+        if name.partition("/")[2] == measure
+    }
+    rows, columns = (sorted({place[side] for place in cells}) for side in (0, 1))
+    return rows, columns, [[cells[i, j] for j in columns] for i in rows]
+
+
+def result_rows(
+    summary: dict[str, float],
+) -> tuple[list[str], list[list[object]]]:
+    """Header and rows of the table of all pairs of layers, beside their controls."""
+    rows, columns, _ = layer_map(summary, "test/r2")
+    cells = []
+    for i, j in itertools.product(rows, columns):
+        found = (
+            format_interval(summary, f"{i}-{j}/{name}", scale=1, digits=digits)
+            for name, (_, digits) in CELLS.items()
+        )
+        cells.append([i, j, *found])
+    header = ["source layer", "target layer", *(title for title, _ in CELLS.values())]
+    return header, cells
+
+
 def result_blocks(summary: dict[str, float]) -> list[Block]:
     """A map of layers for each measure, and all pairs beside their controls."""
     blocks: list[Block] = []
@@ -56,18 +71,11 @@ def result_blocks(summary: dict[str, float]) -> list[Block]:
                 column_label="entry of the target, blocks before it",
             )
         )  # fmt: skip
-    cells = []
-    for i, j in itertools.product(rows, columns):
-        found = (
-            format_interval(summary, f"{i}-{j}/{name}", scale=1, digits=digits)
-            for name, (_, digits) in CELLS.items()
-        )
-        cells.append([i, j, *found])
-    header = ["cut", "entry", *(title for title, _ in CELLS.values())]
     alone = f"{rows[-1]}-{columns[-1]}/generation/perplexity_native_target"
     note = (
-        "Teacher-forced on the test split; 95% bootstrap intervals over documents. The "
-        "target alone has perplexity "
-        f"{format_interval(summary, alone, scale=1)}."
+        "A layer is the number of blocks before the cut of the source and the entry of "
+        "the target. Agreement is the share of tokens whose first choice is the "
+        "target's. Teacher-forced. [ ]: 95% bootstrap interval over documents. The "
+        f"target alone has perplexity {format_interval(summary, alone, scale=1)}."
     )
-    return [*blocks, Table("Every pair of layers", header, cells, note=note)]
+    return [*blocks, Table("Every pair of layers", *result_rows(summary), note=note)]

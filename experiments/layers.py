@@ -22,6 +22,7 @@ Reference: arXiv 2603.18908, the layer study; stitching in the middle: Bansal et
 """
 
 import dataclasses
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -29,7 +30,7 @@ import numpy as np
 
 from experiments.fit import choose_map
 from experiments.inputs import check_inputs
-from experiments.layer_blocks import SHOWN, layer_table, result_blocks
+from experiments.layer_blocks import pair_line, result_blocks, result_rows
 from experiments.states import TextOptions, open_corpus, seed_option, workdir_option
 from experiments.token_sides import MODEL, TokenSides, load_token_sides, sample_texts
 from helix_jax.activations.token_pairs import TokenPairs
@@ -40,7 +41,8 @@ from helix_jax.generation.scores import generation_scores
 from helix_jax.generation.stitch import stitch
 from helix_jax.models import resolve_layers
 from helix_jax.models.checkpoint import DTYPES
-from helix_jax.reports import save_blocks
+from helix_jax.progress import bar, stage
+from helix_jax.reports import markdown_table, save_blocks
 from helix_jax.runs import (
     finish_run,
     is_done,
@@ -94,8 +96,7 @@ def run(config: LayersConfig) -> dict[str, float]:
         corpus = open_corpus(config)
         summary = sweep(load_token_sides(config), corpus, config)
     save_blocks(directory.folder, result_blocks(summary))
-    print(layer_table(summary, "generation/agreement_top1"))
-    print(layer_table(summary, "generation/kl_nats"))
+    print(markdown_table(*result_rows(summary)))
     return summary if done else finish_run(directory, summary)
 
 
@@ -121,32 +122,36 @@ def sweep(sides: TokenSides, corpus: Corpus, config: LayersConfig) -> dict[str, 
         corpus, "test", config.test_pairs, max_tokens=config.max_tokens
     )
     summary = {}
-    for i, source_layer in enumerate(layers.source):
-        for j, target_layer in enumerate(layers.target):
-            own = {
-                split: layer_moments(joint, i, j, sides)
-                for split, joint in moments.items()
-            }
-            chosen = choose_map(own)
-            parts = stitch(
-                sides.source, sides.target, chosen.fit.map, source_layer=source_layer,
-                target_layer=target_layer, source_norm=False, target_norm=False,
-            )  # fmt: skip
-            scored = teacher_forced(
-                parts, sides.target, sides.source_tokenizer, sides.target_tokenizer,
-                lambda: iter(texts), controls={"mean": mean_map(own["fit"])},
-                key=jax.random.key(config.seed), max_tokens=config.max_tokens,
-                one_shape=True,
-            )  # fmt: skip
+    cells = itertools.product(enumerate(layers.source), enumerate(layers.target))
+    count = len(layers.source) * len(layers.target)
+    for (i, source_layer), (j, target_layer) in bar(
+        cells, "pairs of layers", total=count
+    ):
+        own = {
+            split: layer_moments(joint, i, j, sides) for split, joint in moments.items()
+        }
+        chosen = choose_map(own)
+        parts = stitch(
+            sides.source, sides.target, chosen.fit.map, source_layer=source_layer,
+            target_layer=target_layer, source_norm=False, target_norm=False,
+        )  # fmt: skip
+        scored = teacher_forced(
+            parts, sides.target, sides.source_tokenizer, sides.target_tokenizer,
+            lambda: bar(texts, "scoring, test texts"),
+            controls={"mean": mean_map(own["fit"])},
+            key=jax.random.key(config.seed), max_tokens=config.max_tokens,
+            one_shape=True,
+        )  # fmt: skip
+        with stage("intervals over documents"):
             found = generation_scores(scored, resamples=config.resamples)
-            found["test/r2"] = float(evaluate_map(chosen.fit.map, own["test"]).r2)
-            found["fit/penalty"] = float(chosen.fit.penalty)
-            place = f"{source_layer}-{target_layer}"
-            summary |= {
-                f"{place}/{name}": value for name, value in found.items()
-                if "_position_" not in name
-            }  # fmt: skip
-            print(place, {n: round(found[n], 3) for n in SHOWN}, flush=True)
+        found["test/r2"] = float(evaluate_map(chosen.fit.map, own["test"]).r2)
+        found["fit/penalty"] = float(chosen.fit.penalty)
+        place = f"{source_layer}-{target_layer}"
+        summary |= {
+            f"{place}/{name}": value for name, value in found.items()
+            if "_position_" not in name
+        }  # fmt: skip
+        print(pair_line(source_layer, target_layer, found), flush=True)
     return summary
 
 
@@ -169,8 +174,8 @@ def joint_moments(
                    normed=False),
         layer_side(sides.target, sides.target_tokenizer, layers=layers.target,
                    normed=False),
-        lambda: iter(texts), max_tokens=config.max_tokens,
-        block_rows=min(8192, limit),
+        lambda: bar(texts, f"token states of all layers, {split} texts"),
+        max_tokens=config.max_tokens, block_rows=min(8192, limit),
     )  # fmt: skip
 
     def rows():

@@ -52,6 +52,7 @@ from helix_jax.alignment import (
     prepare,
     save_map,
 )
+from helix_jax.progress import bar, stage
 from helix_jax.reports import markdown_table, save_blocks
 from helix_jax.runs import (
     finish_run,
@@ -132,7 +133,8 @@ def _all_methods(
     anchors = anchor_rows(rows["fit"], ids, config.anchors, config.seed)
     fitted = fit_closed(moments, methods, anchors)
     times: dict[str, list[float]] = {name: [] for name in ("shared", *fitted)}
-    for _ in range(config.repeats):  # the first fits above have compiled them
+    # The first fits above have compiled them.
+    for _ in bar(range(config.repeats), "timed fits"):
         started = time.perf_counter()
         jax.block_until_ready(prepare(moments["fit"], moments["select"])[:-3])
         times["shared"].append(time.perf_counter() - started)
@@ -155,11 +157,13 @@ def _all_methods(
     for name, (affine, spent) in _descents(config, moments, methods, rows).items():
         maps[name] = affine
         summary |= with_ends(f"methods/{name}_seconds", (spent, spent, spent))
-    for name, affine in maps.items():
+    for name, affine in bar(maps.items(), "maps scored"):
         summary |= _scores(config, task, f"methods/{name}", affine)
-    for name, one in fit_shuffled_closed(
-        moments, methods, rows["fit"], anchors, key=jax.random.key(config.seed)
-    ).items():
+    with stage("fitting the controls"):
+        shuffled = fit_shuffled_closed(
+            moments, methods, rows["fit"], anchors, key=jax.random.key(config.seed)
+        )
+    for name, one in bar(shuffled.items(), "controls scored"):
         start = f"methods/{name}_shuffled"
         summary |= _scores(config, task, start, one.selection.fit.map)
     return summary
@@ -209,7 +213,7 @@ def _on_public_text(config: MethodsConfig, opened: OpenTask) -> dict[str, float]
         for name, (affine, _) in _descents(config, moments, methods, rows).items()
     }
     summary = {}
-    for name, affine in maps.items():
+    for name, affine in bar(maps.items(), "maps of public text scored"):
         summary |= _scores(config, opened.task, f"methods/{name}_public", affine)
     return summary
 

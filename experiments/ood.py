@@ -47,6 +47,7 @@ from helix_jax.ood import (
     fit_detectors,
     roc_points,
 )
+from helix_jax.progress import bar, stage
 from helix_jax.reports import (
     Bars,
     Block,
@@ -125,7 +126,9 @@ def _compute(config: OodConfig) -> tuple[dict[str, float], Roc]:
         least={"test": 2},
     )
     keep = without_texts_of(corpus, *SPLITS)
-    if sum(map(keep, strange_corpus.read("test"))) < 2:
+    with stage("texts that --data does not hold"):
+        strange_texts = sum(map(keep, strange_corpus.read("test")))
+    if strange_texts < 2:
         raise RunError(
             f"ood: the test split of --ood_data={config.ood_data} has no text that "
             "--data does not hold; name another corpus."
@@ -152,7 +155,8 @@ def _compute(config: OodConfig) -> tuple[dict[str, float], Roc]:
     }
     strange_documents = [document_of(one) for one in other.ids]
     roc: Roc = {detector: {} for detector in DRAWN}
-    for name, fitted, known, strange in _arms(task, maps, other.read()):
+    arms = _arms(task, maps, other.read())
+    for name, fitted, known, strange in bar(arms, "arms scored", total=len(maps) + 3):
         for detector, score in DETECTORS.items():
             scores = [np.asarray(score(fitted, rows)) for rows in (known, strange)]
             intervals = detection_intervals(

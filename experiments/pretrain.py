@@ -22,7 +22,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from experiments.inputs import check_inputs
 from experiments.states import seed_option, workdir_option
@@ -30,6 +29,7 @@ from helix_jax.errors import RunError
 from helix_jax.models import FAMILIES, family_of, load_tokenizer, save_model
 from helix_jax.models.checkpoint import DTYPES
 from helix_jax.models.spec import ModelSpec
+from helix_jax.progress import Progress, bar, stage
 from helix_jax.reports import markdown_table
 from helix_jax.runs import (
     finish_run,
@@ -151,14 +151,17 @@ def run(config: PretrainConfig) -> dict[str, float]:
     if is_done(directory):
         return read_summary(directory)
     folder = directory.folder
-    corpus = load_corpus(config.data, limit=config.limit or None)
-    tokenizer = _tokenizer(config, corpus, folder)
-    try:
-        train = _windows(config, corpus, tokenizer)
-    except RunError:  # with flags that must change, and the tokenizer with them
-        shutil.rmtree(folder / "tokenizer", ignore_errors=True)
-        raise
-    held_out, characters = _held_out(config, corpus, tokenizer)
+    with stage(f"reading {config.data}"):
+        corpus = load_corpus(config.data, limit=config.limit or None)
+    with stage("training the tokenizer"):
+        tokenizer = _tokenizer(config, corpus, folder)
+    with stage("text to windows of tokens"):
+        try:
+            train = _windows(config, corpus, tokenizer)
+        except RunError:  # with flags that must change, and the tokenizer with them
+            shutil.rmtree(folder / "tokenizer", ignore_errors=True)
+            raise
+        held_out, characters = _held_out(config, corpus, tokenizer)
     hf = hf_config(
         config.family,
         vocab_size=len(tokenizer),
@@ -175,10 +178,11 @@ def run(config: PretrainConfig) -> dict[str, float]:
         lambda leaf: leaf.astype(config.dtype).astype(leaf.dtype), state.params
     )
     loss = _evaluate(rounded, spec, held_out, config.batch)
-    trigram = fit_trigram(unpack_windows(train), vocab_size=spec.vocab_size)
-    trigram_loss = -float(
-        np.mean(token_log_probabilities(trigram, unpack_windows(held_out))[1:])
-    )
+    with stage("the trigram beside it"):
+        trigram = fit_trigram(unpack_windows(train), vocab_size=spec.vocab_size)
+        trigram_loss = -float(
+            np.mean(token_log_probabilities(trigram, unpack_windows(held_out))[1:])
+        )
     predicted = held_out.shape[0] * (held_out.shape[1] - 1)
     summary = {
         "train/parameters": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
@@ -287,31 +291,34 @@ def _train(config, spec: ModelSpec, windows: np.ndarray, directory):
     truncate_metrics(directory, int(state.step))
     began = time.perf_counter() - seconds
     first = int(state.step)
-    bar = tqdm(total=steps, initial=first, desc=config.family, unit="step")
-    for number in range(first, steps):
-        batch = window_batch(windows, step=number, batch=config.batch, seed=config.seed)
-        state, info = step(state, batch)
-        bar.update()
-        if (number + 1) % config.log_every == 0:
-            loss = float(info["loss_nats"])
-            if not math.isfinite(loss):
-                raise RunError(
-                    f"pretrain: the loss is {loss} at step {number + 1}; lower "
-                    "--learning_rate and start in a new --workdir."
-                )
-            bar.set_postfix(loss=f"{loss:.3f}")
-            log_metrics(
-                directory,
-                number + 1,
-                {
-                    "train/loss_nats": loss,
-                    "train/gradient_norm": float(info["gradient_norm"]),
-                },
+    with Progress(
+        f"training {config.family}", total=steps, done=first, unit="steps"
+    ) as shown:
+        for number in range(first, steps):
+            batch = window_batch(
+                windows, step=number, batch=config.batch, seed=config.seed
             )
-        if (number + 1) % config.snapshot_every == 0:
-            clock = np.asarray(time.perf_counter() - began)
-            save_snapshot(snapshot, (state, clock))
-    bar.close()
+            state, info = step(state, batch)
+            shown.update()
+            if (number + 1) % config.log_every == 0:
+                loss = float(info["loss_nats"])
+                if not math.isfinite(loss):
+                    raise RunError(
+                        f"pretrain: the loss is {loss} at step {number + 1}; lower "
+                        "--learning_rate and start in a new --workdir."
+                    )
+                shown.update(0, note=f"loss {loss:.3f} nats")
+                log_metrics(
+                    directory,
+                    number + 1,
+                    {
+                        "train/loss_nats": loss,
+                        "train/gradient_norm": float(info["gradient_norm"]),
+                    },
+                )
+            if (number + 1) % config.snapshot_every == 0:
+                clock = np.asarray(time.perf_counter() - began)
+                save_snapshot(snapshot, (state, clock))
     return state, time.perf_counter() - began
 
 
@@ -323,7 +330,8 @@ def _evaluate(params, spec: ModelSpec, windows: np.ndarray, batch: int) -> float
         )(rows)
     )
     losses = []
-    for start in range(0, len(windows), batch):
+    starts = range(0, len(windows), batch)
+    for start in bar(starts, "held-out loss", unit="batches"):
         rows = windows[start : start + batch]
         padded = np.concatenate([rows, np.repeat(rows[:1], batch - len(rows), axis=0)])
         losses.append(np.asarray(loss(params, padded))[: len(rows)])

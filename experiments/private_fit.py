@@ -21,7 +21,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from experiments.fit import pair_moments
 from experiments.inputs import check_inputs
@@ -38,6 +37,7 @@ from helix_jax.errors import RunError
 from helix_jax.private import Client, FitClient, FitProvider
 from helix_jax.private.packing import MAX_WIDTH
 from helix_jax.private.profiles import PROFILES
+from helix_jax.progress import bar, stage
 from helix_jax.reports import markdown_table, save_blocks
 from helix_jax.runs import (
     finish_run,
@@ -132,7 +132,10 @@ def encrypted_moments(
       (the client's side, Moments, private_fit/... seconds and bytes).
     """
     began = time.perf_counter()
-    provider = FitProvider(y, ids=ids, profile=profile, rows_per_width=rows_per_width)
+    with stage("the provider prepares"):
+        provider = FitProvider(
+            y, ids=ids, profile=profile, rows_per_width=rows_per_width
+        )
     spent = {"client": 0.0, "provider": time.perf_counter() - began}
     sent = {"upload": 0, "download": 0}
 
@@ -145,9 +148,10 @@ def encrypted_moments(
     client = timed("client", Client, profile)
     provider.register(client.public_bundle())
     offer = provider.offer.to_bytes()
-    fit = timed("client", lambda: FitClient(client, offer, x, ids=ids, rank=rank))
+    with stage("the client prepares"):
+        fit = timed("client", lambda: FitClient(client, offer, x, ids=ids, rank=rank))
     messages = fit.chunks()
-    for _ in tqdm(range(fit.plan.chunks), desc="rows", leave=False):
+    for _ in bar(range(fit.plan.chunks), "rows under encryption", unit="messages"):
         message = timed("client", next, messages)
         sent["upload"] += len(message)
         timed("provider", provider.absorb, message)
@@ -157,12 +161,14 @@ def encrypted_moments(
     timed("client", fit.read_mean, mean)
     sent["download"] += len(mean)
     results = timed("provider", provider.results)
-    while (message := timed("provider", next, results, None)) is not None:
-        sent["download"] += len(message)
-        timed("client", fit.read, message)
+    with stage("the client decrypts"):
+        while (message := timed("provider", next, results, None)) is not None:
+            sent["download"] += len(message)
+            timed("client", fit.read, message)
+        found = timed("client", fit.moments)
     numbers = {f"private_fit/{side}_seconds": value for side, value in spent.items()}
     numbers |= {f"private_fit/{way}_bytes": value for way, value in sent.items()}
-    return fit, timed("client", fit.moments), numbers
+    return fit, found, numbers
 
 
 def gcv_map(moments: Moments) -> AffineMap:
@@ -171,7 +177,8 @@ def gcv_map(moments: Moments) -> AffineMap:
     Raises:
       RunError: the map is not to be trusted.
     """
-    chosen = select_by_gcv(fit_ridge(moments), moments)
+    with stage("fitting ridge, every penalty"):
+        chosen = jax.block_until_ready(select_by_gcv(fit_ridge(moments), moments))
     if not bool(chosen.fit.ok):
         raise RunError("private_fit: the source states vary too little to fit a map.")
     return chosen.fit.map

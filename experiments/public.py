@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from experiments.states import PairOptions, Side, open_corpus, paired_states
 from helix_jax.activations import Pair
+from helix_jax.progress import stage
 from helix_jax.text.corpus import Corpus
 from helix_jax.text.docstrings import content_key
 from helix_jax.types import Text
@@ -40,5 +41,8 @@ def public_pairs(
 
 def without_texts_of(corpus: Corpus, *splits: str) -> Callable[[Text], bool]:
     """A filter for texts that some splits of a corpus do not hold."""
-    held = {content_key(text.text) for split in splits for text in corpus.read(split)}
+    with stage("texts that two corpora share"):
+        held = {
+            content_key(text.text) for split in splits for text in corpus.read(split)
+        }
     return lambda text: content_key(text.text) not in held

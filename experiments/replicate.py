@@ -20,7 +20,6 @@ import time
 from pathlib import Path
 
 import jax
-from tqdm import tqdm
 
 from experiments.claims import all_claims
 from experiments.claims.ledger import VERDICTS, Bench, Claim, Finding
@@ -28,6 +27,7 @@ from experiments.states import workdir_option
 from experiments.written import installed_encoder
 from helix_jax import assets
 from helix_jax.errors import HelixError, RunError
+from helix_jax.progress import bar
 from helix_jax.reports import Block, Table, save_blocks
 from helix_jax.runs import (
     finish_run,
@@ -81,7 +81,7 @@ def run(config: ReplicateConfig) -> dict[str, float]:
     found: dict[str, Finding] = {}
     summary: dict[str, float] = {}
     failed: dict[str, HelixError] = {}
-    for claim in tqdm(chosen, desc="claims"):
+    for claim in bar(chosen, "claims"):
         try:
             finding, seconds = test_claim(claim, bench)
         except HelixError as error:

@@ -8,6 +8,7 @@ import numpy as np
 from experiments.fits import Rows, with_ends
 from helix_jax.alignment import Moments, from_batch, merge
 from helix_jax.errors import RunError
+from helix_jax.stats import at_most, exact_fraction
 from helix_jax.text.hashing import document_of, unit_hash
 
 
@@ -61,7 +62,10 @@ def growing_moments(
 
 def plateau_size(loss: np.ndarray, sizes: Sequence[int], tolerance: float) -> int:
     """The smallest size from which on the loss is within a share of the last one."""
-    above = np.flatnonzero(~(loss <= (1 + tolerance) * loss[-1]))
+    if not np.isfinite(loss[-1]):
+        return sizes[-1]
+    least = exact_fraction(loss[-1]) * (1 + exact_fraction(tolerance))
+    above = np.flatnonzero(~at_most(loss, least))
     return sizes[0] if not len(above) else sizes[min(above[-1] + 1, len(sizes) - 1)]
 
 

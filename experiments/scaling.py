@@ -65,6 +65,7 @@ from helix_jax.alignment import (
     usable_methods,
 )
 from helix_jax.probes import predict_logits
+from helix_jax.progress import bar
 from helix_jax.reports import markdown_table, save_blocks
 from helix_jax.runs import (
     finish_run,
@@ -144,7 +145,7 @@ def _compute(config: ScalingConfig, directory: Any) -> dict[str, float]:
     variance = deviations(task.y["test"])
     summary: dict[str, float] = {"scaling/rows": len(ids)}
     summary |= probe_accuracies(task, "scaling/")
-    for name, orders in found.items():
+    for name, orders in bar(found.items(), "methods summarised"):
         curve = Curve(*(np.mean(every, axis=0) for every in zip(*orders)))
         summary |= summarise(
             name, curve, variance, sizes, task.documents,
@@ -183,7 +184,8 @@ def _one_order(
         growing_moments(rows, order, sizes),
         growing_moments((rows[0], dealt), order, sizes),
     )
-    for place, ((size, moments), (_, shuffled)) in enumerate(grown):
+    steps = bar(grown, "sizes fitted and scored", total=len(sizes))
+    for place, ((size, moments), (_, shuffled)) in enumerate(steps):
         usable = usable_methods(size, dx, anchors=True)
         defined = [n for n in names if n in usable or n not in METHODS]
         both = {"fit": moments, "select": select_moments}

@@ -4,12 +4,12 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from experiments.tasks import SPLITS
 from helix_jax.activations import Store
 from helix_jax.alignment import apply_map
 from helix_jax.probes import predict_logits, train_probe
+from helix_jax.progress import bar, stage
 from helix_jax.similarity import calibrate, row_agreement, row_divergence, rows_null
 from helix_jax.similarity.held_out import (
     HELD_OUT_MEASURES,
@@ -98,19 +98,21 @@ def score_all(
         test = [view.rows["test"] for view in views]
         settings = {"measures": of_rows, "pairs": pairs, "neighbours": neighbours}
         settings |= PRODUCTS
-        scores.value.update(similarity_matrix(test, **settings))
+        with stage("scoring every pair"):
+            scores.value.update(similarity_matrix(test, **settings))
         left_out = [
             similarity_matrix([x[rows] for x in test], **settings)
-            for rows in tqdm(kept, desc="documents left out", leave=False)
+            for rows in bar(kept, "groups of documents left out")
         ]
         scores.left_out.update(
             {name: np.stack([one[name] for one in left_out]) for name in of_rows}
         )
-        scores.null.update(similarity_nulls(test, **settings, **shuffles))
+        with stage(f"{permutations} shuffles of every pair"):
+            scores.null.update(similarity_nulls(test, **settings, **shuffles))
     if not (fitted_ones or heads):
         return scores
     found = []
-    for a, b in tqdm(pairs, desc="pairs", leave=False):
+    for a, b in bar(pairs, "pairs fitted and scored"):
         fit, select, held = (
             (views[a].rows[split], views[b].rows[split]) for split in SPLITS
         )
@@ -177,7 +179,7 @@ def summarise(
 ) -> dict[str, float]:
     """Every pair's numbers, and the means over pairs with intervals."""
     summary: dict[str, float] = {"similarity/pairs": len(names)}
-    for measure, value in scores.value.items():
+    for measure, value in bar(scores.value.items(), "measures summarised"):
         value = np.asarray(value)
         placed = jax.tree.map(
             np.asarray,

@@ -19,6 +19,7 @@ from helix_jax.errors import CorpusError, RunError
 from helix_jax.fingerprint import fingerprint
 from helix_jax.models import Model, load_model, load_tokenizer, model_name
 from helix_jax.models.checkpoint import DTYPES
+from helix_jax.progress import stage
 from helix_jax.runs import option
 from helix_jax.runs.prepare import IMPORTED
 from helix_jax.text.corpora import load_corpus
@@ -122,15 +123,12 @@ class Side(NamedTuple):
 def load_side(name: str, options: ExtractionOptions, *, layer: int = -1) -> Side:
     """Load a model and its tokenizer, or open a file of embeddings."""
     if name.startswith(IMPORTED):
-        store = load_embeddings(name.removeprefix(IMPORTED))
+        with stage(f"reading {name}"):
+            store = load_embeddings(name.removeprefix(IMPORTED))
         return Side(name, (0,), None, None, store)
-    return Side(
-        model_name(name),
-        (layer,),
-        load_model(name, dtype=options.dtype),
-        load_tokenizer(name),
-        None,
-    )
+    with stage(f"loading {model_name(name)}"):
+        model, tokenizer = load_model(name, dtype=options.dtype), load_tokenizer(name)
+    return Side(model_name(name), (layer,), model, tokenizer, None)
 
 
 def require_distinct(who: str, flag: str, names: list[str]) -> None:
@@ -161,22 +159,23 @@ def open_corpus(
       RunError: too few texts; says how many would do.
     """
     limit = options.limit or None
-    if name is not None:
-        corpus = load_corpus(name, limit=limit)
-        require_texts(corpus, name, least)
+    with stage(f"reading {name or options.data}"):
+        if name is not None:
+            corpus = load_corpus(name, limit=limit)
+            require_texts(corpus, name, least)
+            return corpus
+        corpus = load_corpus(
+            options.data,
+            text_column=options.text_column or None,
+            pair_column=options.pair_column or None,
+            label_column=options.label_column or None,
+            id_column=options.id_column or None,
+            limit=limit,
+        )
+        if labelled:
+            require_labels(corpus)
+        require_texts(corpus, f"--data={options.data}", least)
         return corpus
-    corpus = load_corpus(
-        options.data,
-        text_column=options.text_column or None,
-        pair_column=options.pair_column or None,
-        label_column=options.label_column or None,
-        id_column=options.id_column or None,
-        limit=limit,
-    )
-    if labelled:
-        require_labels(corpus)
-    require_texts(corpus, f"--data={options.data}", least)
-    return corpus
 
 
 def states_of(

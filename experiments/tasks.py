@@ -22,6 +22,7 @@ from helix_jax.probes import (
     predict_logits,
     train_probe,
 )
+from helix_jax.progress import stage
 from helix_jax.runs import write_arrays
 from helix_jax.stats import Interval, bootstrap_interval, paired_interval
 from helix_jax.text.corpus import Corpus, require_labels
@@ -84,15 +85,19 @@ def make_task(
     pairs: dict[str, Pair], classes: tuple[str, ...], resamples: int = 2000
 ) -> Task:
     """Read the states and train both sides' probes."""
-    x = {split: pair.x.read() for split, pair in pairs.items()}
-    y = {split: pair.y.read() for split, pair in pairs.items()}
+    with stage("reading the states"):
+        x = {split: pair.x.read() for split, pair in pairs.items()}
+        y = {split: pair.y.read() for split, pair in pairs.items()}
     labels = {split: pair.labels for split, pair in pairs.items()}
-    target_probe, source_probe = (
-        trained_probe(
-            z["fit"], labels["fit"], z["select"], labels["select"], len(classes)
-        )
-        for z in (y, x)
-    )
+    probes = []
+    for side, z in (("target", y), ("source", x)):
+        with stage(f"training the probe of the {side}"):
+            probes.append(
+                trained_probe(
+                    z["fit"], labels["fit"], z["select"], labels["select"], len(classes)
+                )
+            )
+    target_probe, source_probe = probes
     ids = {split: pair.ids for split, pair in pairs.items()}
     documents = [document_of(one) for one in ids["test"]]
     return Task(
@@ -121,9 +126,10 @@ def score(task: Task, name: str, logits: list[Any]) -> dict[str, float]:
     truth = task.labels["test"]
     logits = [np.asarray(one) for one in logits]
     right = _rights(task, logits)
-    interval = bootstrap_interval(
-        right.mean(axis=0), task.documents, resamples=task.resamples
-    )
+    with stage(f"interval of {name}"):
+        interval = bootstrap_interval(
+            right.mean(axis=0), task.documents, resamples=task.resamples
+        )
     start = f"test/{name}"
     scores = {
         f"{start}_accuracy": float(interval.value),

@@ -37,6 +37,7 @@ from helix_jax.errors import RunError
 from helix_jax.generation.heads import head_of
 from helix_jax.generation.stitch import Part
 from helix_jax.models import ModelSpec, resolve_layers
+from helix_jax.progress import Progress, stage
 from helix_jax.runs.prepare import must_be_among
 from helix_jax.text.corpus import Corpus
 from helix_jax.training.snapshot import load_snapshot, save_snapshot
@@ -120,14 +121,16 @@ def fit_token_map(
         else:
             rows[split] = pairs.read(limit)
             blocks = _blocks(*rows[split])
-        moments[split], deranged[split] = _true_and_shuffled(blocks, keys[0])
+        with stage(f"moments of {split} pairs"):
+            moments[split], deranged[split] = _true_and_shuffled(blocks, keys[0])
     chosen = choose_map(moments)
-    path = fit_ridge(deranged["fit"], penalties=float(chosen.fit.penalty))
-    controls = {
-        "mean": mean_map(moments["fit"]),
-        "shuffled": ridge_at(path, 0).map,
-        "random": random_orthogonal_map(moments["fit"], key=keys[1]),
-    }
+    with stage("fitting the controls"):
+        path = fit_ridge(deranged["fit"], penalties=float(chosen.fit.penalty))
+        controls = {
+            "mean": mean_map(moments["fit"]),
+            "shuffled": ridge_at(path, 0).map,
+            "random": random_orthogonal_map(moments["fit"], key=keys[1]),
+        }
     numbers = {
         "fit/pairs": int(moments["fit"].count),
         "fit/penalty": float(chosen.fit.penalty),
@@ -204,12 +207,16 @@ def _descend(start, rows, loss, key, options, snapshots) -> GradientFit:
         resume = load_snapshot(path, like)
 
     def on_epoch(now: GradientFit, numbers: dict[str, float]) -> None:
-        told = ", ".join(f"{name} {value:.4f}" for name, value in numbers.items())
-        print(f"epoch {int(now.epoch)}: {told}", flush=True)
+        print(
+            f"epoch {int(now.epoch)}: KL {numbers['fit_loss']:.4f} nats on fit pairs, "
+            f"{numbers['select_loss']:.4f} on select pairs",
+            flush=True,
+        )
         if path is not None:
             save_snapshot(path, now)
 
-    return fit_gradient(
-        start, rows["fit"], rows["select"], loss=loss, key=key, settings=settings,
-        resume=resume, on_epoch=on_epoch,
-    )  # fmt: skip
+    with Progress(f"training the map ({options.map})", unit="steps") as shown:
+        return fit_gradient(
+            start, rows["fit"], rows["select"], loss=loss, key=key, settings=settings,
+            resume=resume, on_epoch=on_epoch, on_step=shown.at,
+        )  # fmt: skip

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 from experiments.states import TextOptions, seed_option
 from helix_jax.activations.token_pairs import TokenPairs
 from helix_jax.activations.token_states import layer_side
-from helix_jax.models import Model, load_model, load_tokenizer
+from helix_jax.models import Model, load_model, load_tokenizer, model_name
 from helix_jax.models.checkpoint import DTYPES
+from helix_jax.progress import bar, stage
 from helix_jax.runs import option
 from helix_jax.text.corpus import Corpus
 from helix_jax.text.hashing import unit_hash
@@ -55,13 +56,11 @@ class TokenSides(NamedTuple):
 
 def load_token_sides(options: TokenMapOptions) -> TokenSides:
     """Both models of the flags."""
-    return TokenSides(
-        *(
-            part
-            for name in (options.source, options.target)
-            for part in (load_model(name, dtype=options.dtype), load_tokenizer(name))
-        )
-    )
+    parts: list[Any] = []
+    for name in (options.source, options.target):
+        with stage(f"loading {model_name(name)}"):
+            parts += [load_model(name, dtype=options.dtype), load_tokenizer(name)]
+    return TokenSides(*parts)
 
 
 def token_pairs(
@@ -74,7 +73,8 @@ def token_pairs(
                    layers=(options.source_layer,), normed=options.source_norm),
         layer_side(sides.target, sides.target_tokenizer,
                    layers=(options.target_layer,), normed=options.target_norm),
-        lambda: iter(texts), max_tokens=options.max_tokens, loop=options.loop,
+        lambda: bar(texts, f"token states, {split} texts"),
+        max_tokens=options.max_tokens, loop=options.loop,
     )  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def sample_texts(
     def size(text: Text) -> int:
         return min(len(text.text), 4 * max_tokens)
 
-    for text in corpus.read(split):
+    for text in bar(corpus.read(split), f"choosing {split} texts"):
         heapq.heappush(heap, (-unit_hash(text.id, salt="tokens"), text.id, text))
         held += size(text)
         while held - size(heap[0][2]) >= wanted:

@@ -44,6 +44,7 @@ from experiments.states import (
 from helix_jax.activations.tokens import encode_texts, private_tokenizer
 from helix_jax.errors import CorpusError
 from helix_jax.models import load_tokenizer, model_name
+from helix_jax.progress import bar, stage
 from helix_jax.reports import Matrix, Table, markdown_table, save_blocks
 from helix_jax.runs import (
     finish_run,
@@ -96,7 +97,8 @@ def run(config: TokenizersConfig) -> dict[str, float]:
         summary = read_summary(directory)
     else:
         corpus = open_corpus(config, least={})
-        loaded = dict(zip(names, map(load_tokenizer, config.tokenizers)))
+        with stage("loading the tokenizers"):
+            loaded = dict(zip(names, map(load_tokenizer, config.tokenizers)))
         summary = compare(loaded, corpus, resamples=config.resamples)
         save_blocks(directory.folder, result_blocks(summary, names))
         summary = finish_run(directory, summary)
@@ -122,7 +124,8 @@ def compare(
     Returns:
       The summary, and tokens a character of each tokenizer.
     """
-    texts = [text for split in corpus.splits for text in corpus.read(split)]
+    with stage("reading the texts"):
+        texts = [text for split in corpus.splits for text in corpus.read(split)]
     documents = [document_of(text.id) for text in texts]
     if len(set(documents)) < 2:
         raise CorpusError(
@@ -137,7 +140,8 @@ def compare(
     pairs = list(itertools.combinations(tokenizers, 2))
     counts = {(*pair, rate): [] for pair in pairs for rate in RATES}
     tokens = dict.fromkeys(tokenizers, 0)
-    for start in range(0, len(texts), _AT_ONCE):
+    starts = range(0, len(texts), _AT_ONCE)
+    for start in bar(starts, "thousands of texts compared"):
         some = [text.text for text in texts[start : start + _AT_ONCE]]
         encoded = {
             name: encode_texts(backend, some, with_ends=True)
@@ -153,7 +157,7 @@ def compare(
     summary = {"data/texts": len(texts), "data/characters": characters}
     for name, number in tokens.items():
         summary[f"{name}/characters_a_token"] = characters / number
-    for a, b in pairs:
+    for a, b in bar(pairs, "pairs summarised"):
         for spelling in SPELLINGS:
             value = vocabulary_jaccard(spelled[a], spelled[b], spelling=spelling)
             summary[f"{a}/{b}/jaccard_{spelling}"] = value

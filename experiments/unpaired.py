@@ -27,7 +27,6 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from experiments.fit import choose_map, pair_moments
 from experiments.fits import (
@@ -61,6 +60,7 @@ from helix_jax.alignment import (
 from helix_jax.errors import RunError
 from helix_jax.linalg import unit_rows
 from helix_jax.probes import predict_logits
+from helix_jax.progress import bar, stage
 from helix_jax.reports import (
     markdown_table,
     save_blocks,
@@ -166,7 +166,7 @@ def _compute(config: UnpairedConfig) -> dict[str, float]:
     task = None if corpus.classes is None else make_task(pairs, corpus.classes)
     rows = pairs["fit"].read()
     deals = []
-    for seed in tqdm(range(config.seeds), desc="deals", leave=False):
+    for seed in bar(range(config.seeds), "deals"):
         place = Path(config.workdir) / f"deal-{seed}.npz"
         if not place.exists():
             dealt = deal(pairs["fit"].ids, rows, other, seed)
@@ -178,7 +178,7 @@ def _compute(config: UnpairedConfig) -> dict[str, float]:
     for side in ("source", "target"):
         summary[f"unpaired/{side}_rows"] = int(every[f"{side}_rows"].mean())
     documents = [document_of(one) for one in pairs["test"].ids]
-    for arm in ARMS:
+    for arm in bar(ARMS, "arms summarised"):
         summary |= _summarise(config, arm, every, documents)
     return summary | ({} if task is None else probe_accuracies(task, "unpaired/"))
 
@@ -198,7 +198,7 @@ def _score_deal(
         "target_rows": np.asarray(len(dealt.y)),
     }
     test = pairs["test"].read()
-    for arm, affine in maps.items():
+    for arm, affine in bar(maps.items(), "arms scored"):
         rows = _score_rows(affine, test, dealt.y.mean(axis=0), task)
         found |= {f"{arm}/{name}": row for name, row in rows.items()}
     return found
@@ -212,7 +212,9 @@ def _fit_arms(
     maps, trust = {}, {}
     targets = {"unpaired": dealt.y, "gaussian": gaussian_like(dealt.y, seed)}
     for name, y in targets.items():
-        fit = fit_unpaired(dealt.x, y, key=key, starts=config.starts)
+        with stage(f"fitting without pairs ({ARMS[name]})"):
+            fit = fit_unpaired(dealt.x, y, key=key, starts=config.starts)
+            fit = jax.block_until_ready(fit)
         maps[name] = fit.map
         trust[f"{name}_agreement"] = float(fit.agreement)
         trust[f"{name}_found"] = float(fit.found)

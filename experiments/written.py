@@ -13,6 +13,7 @@ from helix_jax.alignment import StateMap, load_map
 from helix_jax.generation import Stitch, native
 from helix_jax.generation.text_metrics import text_scores
 from helix_jax.models import load_model, load_tokenizer
+from helix_jax.progress import bar, stage
 from helix_jax.reports import Block, Samples, Table, format_interval
 from helix_jax.runs import write_atomically
 from helix_jax.text.corpus import Corpus
@@ -100,14 +101,15 @@ def compare_texts(
       encoder: folder or hub id of a sentence encoder.
       resamples: of the bootstrap.
     """
-    model, tokenizer = load_model(encoder), load_tokenizer(encoder)
+    with stage("loading the sentence encoder"):
+        model, tokenizer = load_model(encoder), load_tokenizer(encoder)
     texts = {
         name: [one[name] for one in samples]
         for name in ("text", "native_source", "native_target", *CONTROLS)
         if name in samples[0]
     }
     found = {}
-    for name in texts:
+    for name in bar(texts, "arms' texts compared"):
         found |= text_scores(
             texts[name], native_source=texts["native_source"],
             native_target=texts["native_target"], encoder=model,

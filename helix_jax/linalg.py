@@ -1,4 +1,8 @@
-"""The few numerical tools that everything uses: wide arithmetic, products, spectra."""
+"""The few numerical tools that everything uses: wide arithmetic, products, spectra.
+
+Those that compute are all `wide`: what comes in as float64 is computed and given back
+as float64, whoever calls; float32 stays float32.
+"""
 
 import contextlib
 import contextvars
@@ -77,11 +81,13 @@ def wide_dtype() -> jnp.dtype:
     return jnp.result_type(float)
 
 
+@wide
 def product(a: Array, b: Array) -> Array:
     """Matrix product at the full precision of its dtype on every backend."""
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
+@wide
 @jax.jit
 def first_argmax(values: Array) -> Array:
     """[...] int32 place of the largest of values [..., N], the first among equals.
@@ -93,6 +99,7 @@ def first_argmax(values: Array) -> Array:
     return jnp.min(jnp.where(largest, places, values.shape[-1] - 1), axis=-1)
 
 
+@wide
 @jax.jit
 def unit_rows(rows: Array) -> Array:
     """Rows [N, D] divided by their lengths; a zero row stays zero."""
@@ -100,6 +107,7 @@ def unit_rows(rows: Array) -> Array:
     return jnp.where(norms > 0, rows / jnp.where(norms > 0, norms, 1), 0)
 
 
+@wide
 def laid_out_transpose(a: Array) -> Array:
     """a' as an array of its own, for products that contract over rows.
 
@@ -121,6 +129,7 @@ class Spectrum(NamedTuple):
     basis: Array
 
 
+@wide
 @jax.jit
 def spectrum_of(covariance: Array) -> Spectrum:
     """Eigendecomposition of a positive semi-definite matrix, largest value first.
@@ -135,21 +144,25 @@ def spectrum_of(covariance: Array) -> Spectrum:
     return Spectrum(jnp.maximum(values[::-1], 0.0), basis[:, ::-1])
 
 
+@wide
 def rank_threshold(values: Array) -> Array:
     """Largest eigenvalue that rounding alone explains: eps * D * max(values)."""
     return jnp.finfo(values.dtype).eps * values.shape[-1] * jnp.max(values)
 
 
+@wide
 def rank_of(values: Array) -> Array:
     """Number of eigenvalues above `rank_threshold`, int32."""
     return jnp.sum(values > rank_threshold(values), dtype=jnp.int32)
 
 
+@wide
 def rounding_variance(mean: Array) -> Array:
     """Variance that rounding alone can give to constant numbers of this mean."""
     return (8 * jnp.finfo(mean.dtype).eps * mean) ** 2
 
 
+@wide
 def random_orthogonal(key: Array, rows: int, columns: int) -> Array:
     """A matrix with orthonormal columns (or rows, if fewer), uniform by Haar measure.
 

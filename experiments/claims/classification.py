@@ -17,6 +17,7 @@ from experiments.claims.ledger import (
 )
 from experiments.pairs import short_name
 from experiments.tasks import compare_arms
+from helix_jax.stats import at_most, exact_fraction
 
 # Task -> the paper's range of points lost by a map of the task's own texts.
 LOSSES = {
@@ -102,7 +103,7 @@ def check_own_map(bench: Bench, *, task: str, most: float) -> Finding:
         loss = compare_arms(folder, "target", "mapped")
         return Case(
             f"{names}: {show(loss)}",
-            100 * float(loss.low) <= most,
+            at_most(loss.low, exact_fraction(most) / 100),
             {f"{source}/{target}/loss": float(loss.value)},
         )
 
@@ -129,7 +130,7 @@ def check_sentiment(bench: Bench) -> Finding:
     """A case holds if the interval of what is lost begins at or below 3 points."""
 
     def rule(difference) -> bool:
-        return 100 * float(difference.low) <= 3
+        return at_most(difference.low, 0.03)
 
     why = (
         "mapped less public, points; a case holds if the interval begins at 3 or below"

@@ -17,7 +17,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from helix_jax import kinds
 from helix_jax.activations.budget import choose_token_budget
@@ -32,6 +31,7 @@ from helix_jax.activations.windows import TextWindow, read_windows
 from helix_jax.activations.writer import DTYPES, StoreWriter, Window, begin_store
 from helix_jax.arguments import takes
 from helix_jax.models import Model, check_vocabulary, resolve_layers
+from helix_jax.progress import Progress
 from helix_jax.types import Text
 
 LOG = logging.getLogger(__name__)
@@ -171,11 +171,11 @@ def extract(
         store=writer.folder.name,
     )  # fmt: skip
     start = time.perf_counter()
-    with tqdm(
-        total=total, initial=began.texts_read, disable=not progress, unit=" texts",
-        desc=name,
-    ) as bar:  # fmt: skip
-        padded = _run_windows(source, writer, params, group, forward, bar, name)
+    with Progress(
+        f"states of {name}", total=total, done=began.texts_read, unit="texts",
+        show=progress,
+    ) as shown:  # fmt: skip
+        padded = _run_windows(source, writer, params, group, forward, shown, name)
     seconds = time.perf_counter() - start
     writer.finish()
     done = writer.progress
@@ -201,7 +201,7 @@ def _run_windows(
     params: Any,
     group: DeviceGroup,
     forward: dict[str, Any],
-    bar: tqdm,
+    shown: Progress,
     name: str,
 ) -> int:
     """Read ahead, compute, write behind; the tokens computed, padding included."""
@@ -219,8 +219,10 @@ def _run_windows(
             written = writing.submit(writer.append, finished)
             done = window.progress
             speed = (done.tokens - began) / (time.perf_counter() - start)
-            bar.set_postfix_str(f"{done.rows} rows, {speed:,.0f} tokens/s", False)
-            bar.update(done.texts_read - bar.n)
+            shown.update(
+                done.texts_read - shown.done,
+                note=f"{done.rows:,} rows, {speed:,.0f} tokens/s",
+            )
         if written is not None:
             written.result()
     return padded

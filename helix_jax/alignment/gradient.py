@@ -149,6 +149,7 @@ def fit_gradient(
     settings: Descent = Descent(),
     resume: GradientFit | None = None,
     on_epoch: Callable[[GradientFit, dict[str, float]], None] | None = None,
+    on_step: Callable[[int, int], None] | None = None,
 ) -> GradientFit:
     """Train a map, and keep what is best on the select rows.
 
@@ -162,6 +163,8 @@ def fit_gradient(
       resume: go on from here instead of `start`.
       on_epoch: called after each epoch with the fit and the numbers "fit_loss",
         "select_loss", for a log or a snapshot.
+      on_step: called after each step with the steps done and those of all epochs, for
+        a progress bar.
 
     Returns:
       GradientFit; `map` is the fitted one.
@@ -198,6 +201,11 @@ def fit_gradient(
             rows = order[first : first + batch]
             state, info = step(state, x[rows], y[rows], loss, optimizer=optimizer)
             losses.append(info["loss"])
+            if on_step is not None:
+                # Not far ahead of the device, so that what is told is true.
+                jax.block_until_ready(losses[max(0, len(losses) - 8)])
+                done = int(now.epoch) * (len(x) // batch) + len(losses)
+                on_step(done, settings.epochs * (len(x) // batch))
         found = mean_loss(state.map, select, loss, batch)
         numbers = {
             "fit_loss": float(jnp.mean(jnp.stack(losses))),

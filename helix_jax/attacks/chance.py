@@ -6,6 +6,7 @@ import numpy as np
 from scipy import stats
 
 from helix_jax import checks
+from helix_jax.stats import permutation_p
 
 
 class Correlation(NamedTuple):
@@ -69,8 +70,8 @@ def correlate(
     value = float(a @ b)
     null = np.array([a @ rng.permutation(b) for _ in range(shuffles)])
     low, high = np.quantile(null, [0.025, 0.975])
-    as_far = int((np.abs(null) >= abs(value)).sum())
-    return Correlation(value, float(low), float(high), (1 + as_far) / (1 + shuffles))
+    p_value = float(permutation_p(abs(value), np.abs(null)))
+    return Correlation(value, float(low), float(high), p_value)
 
 
 def _standardised(values: np.ndarray) -> np.ndarray:

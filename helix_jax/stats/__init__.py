@@ -8,17 +8,20 @@ from helix_jax.stats.bootstrap import (
     paired_interval,
 )
 from helix_jax.stats.discovery import benjamini_hochberg, benjamini_yekutieli
+from helix_jax.stats.exact import at_most, exact_fraction
 from helix_jax.stats.jackknife import document_groups, jackknife_interval
 from helix_jax.stats.permutation import permutation_null, permutation_p, sign_flip_p
 from helix_jax.stats.seeds import seed_interval
 
 __all__ = [
     "Interval",
+    "at_most",
     "benjamini_hochberg",
     "benjamini_yekutieli",
     "bootstrap_interval",
     "bootstrap_statistic",
     "document_groups",
+    "exact_fraction",
     "jackknife_interval",
     "mean_of_sums",
     "paired_interval",

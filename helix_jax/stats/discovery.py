@@ -6,13 +6,22 @@ With p_(1) <= .. <= p_(m) the sorted p-values,
 
 and calling all tests with q <= a discoveries keeps the expected share of false ones
 among them at a or below.
+
+Outside jit q is computed from the fractions that the p-values were rounded from, and
+rounded once, so that q <= .05 holds where it holds of the fractions: p = 1/20 three
+times has q = .05 and not .05000000000000001. Under jit q is right to rounding.
 """
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from helix_jax import checks
 from helix_jax.linalg import wide, wide_dtype
+from helix_jax.stats.exact import exact_fraction
 from helix_jax.types import Array
 
 
@@ -25,7 +34,7 @@ def benjamini_hochberg(p_values: Array) -> Array:
         pairs and layers. NaN marks a test that was not made and stays NaN.
 
     Returns:
-      [...] q-values, never below p.
+      [...] float64 q-values, never below p.
 
     Raises:
       ValueError: a p-value outside [0, 1].
@@ -53,29 +62,45 @@ def benjamini_yekutieli(p_values: Array) -> Array:
       in multiple testing under dependency", theorem 1.3.
     """
 
-    def harmonic(tests: Array) -> Array:
+    def harmonic(tests: Any) -> Any:
         places = 1 + jnp.arange(jnp.size(p_values))
         return jnp.sum(jnp.where(places <= tests, 1 / places, 0))
 
     return _adjusted("benjamini_yekutieli", p_values, harmonic)
 
 
-def _adjusted(who: str, p_values: Array, factor) -> Array:
-    if checks.is_concrete(p_values):
-        known = np.asarray(p_values, np.float64)
-        known = known[~np.isnan(known)]
-        if known.size and not (known.min() >= 0 and known.max() <= 1):
-            raise ValueError(
-                f"{who}: p-values need to be in [0, 1], got {known.min():g} to "
-                f"{known.max():g}."
-            )
+def _adjusted(who: str, p_values: Array, factor: Callable[[Any], Any]) -> Array:
+    if not checks.is_concrete(p_values):
+        return _traced(p_values, factor)
+    p = np.asarray(p_values)
+    p = p if np.issubdtype(p.dtype, np.floating) else p.astype(np.float64)
+    made = ~np.isnan(p)
+    known, places = np.unique(p[made], return_inverse=True)
+    if known.size and not (known[0] >= 0 and known[-1] <= 1):
+        raise ValueError(
+            f"{who}: p-values need to be in [0, 1], got {known[0]:g} to {known[-1]:g}."
+        )
+    tests = int(made.sum())
+    scale = exact_fraction(float(factor(tests))) * tests
+    # Of equal p-values the last in order has the least q; all have that one.
+    last = np.cumsum(np.bincount(places.ravel(), minlength=len(known)))
+    least, q = Fraction(1), np.empty(len(known))
+    for i in reversed(range(len(known))):
+        least = min(least, exact_fraction(known[i]) * scale / int(last[i]))
+        q[i] = least
+    found = np.full(p.shape, np.nan)
+    found[made] = q[places.ravel()]
+    return jnp.asarray(found, wide_dtype())
+
+
+def _traced(p_values: Array, factor: Callable[[Any], Any]) -> Array:
     p = jnp.asarray(p_values, wide_dtype())
     flat = jnp.ravel(p)
     made = ~jnp.isnan(flat)
     tests = jnp.sum(made)
     order = jnp.argsort(jnp.where(made, flat, jnp.inf))
-    scaled = jnp.where(made, flat, 1)[order] * factor(tests) * tests
-    scaled = jnp.minimum(scaled / (1 + jnp.arange(flat.size)), 1)
+    weights = factor(tests) * tests / (1 + jnp.arange(flat.size))  # 1 exactly at m
+    scaled = jnp.minimum(jnp.where(made, flat, 1)[order] * weights, 1)
     scaled = jnp.where(made[order], scaled, 1)
     least = jnp.flip(jnp.minimum.accumulate(jnp.flip(scaled)))
     q = jnp.zeros_like(flat).at[order].set(least)

@@ -84,7 +84,8 @@ def permutation_p(score: Array, null: Array, *, smaller: bool = False) -> Array:
 
     Returns:
       [...] (1 + b) / (1 + P), where b counts shuffles that are as remarkable as the
-      score; a NaN among them counts, and a score of NaN has p = NaN.
+      score, equal up to rounding included; a NaN among them counts, and a score of NaN
+      has p = NaN.
 
     Raises:
       ValueError: shapes do not fit.
@@ -98,12 +99,22 @@ def permutation_p(score: Array, null: Array, *, smaller: bool = False) -> Array:
             f"{list(np.shape(score))}, got {list(np.shape(null))}."
         )
     score, null = (
-        jnp.asarray(numeric.numbers("permutation_p", name, z), wide_dtype())
+        jnp.asarray(numeric.numbers("permutation_p", name, z))
         for name, z in (("score", score), ("null", null))
     )
-    less = (null > score) if smaller else (null < score)
+    coarser = max(
+        (jnp.finfo(z.dtype).eps for z in (score, null) if _is_float(z)), default=0
+    )
+    score, null = score.astype(wide_dtype()), null.astype(wide_dtype())
+    # A shuffle that changes nothing gives the same score up to the order of its sums.
+    rounding = 100 * coarser * jnp.abs(score)
+    less = null > score + rounding if smaller else null < score - rounding
     p = (1 + jnp.sum(~less, axis=0)) / (1 + null.shape[0])
     return jnp.where(jnp.isnan(score), jnp.nan, p)
+
+
+def _is_float(values: Array) -> bool:
+    return jnp.issubdtype(values.dtype, jnp.floating)
 
 
 @takes(key=kinds.KEY)

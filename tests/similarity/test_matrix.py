@@ -68,7 +68,7 @@ def test_held_out_scores_equal_the_measures_in_principal_coordinates():
         assert float(jitted[name]) == pytest.approx(float(one), abs=1e-5)
     nulls = pair_nulls(fitted, parts[0], parts[2], permutations=3)
     for name, null in nulls.items():
-        far = np.asarray(null) > got[name]
+        far = np.asarray(null) > np.asarray(got[name])
         assert (far if name == "procrustes" else ~far).all()
 
 

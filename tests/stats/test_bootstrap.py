@@ -40,7 +40,7 @@ def test_intervals_cover_at_their_level_only_with_the_documents():
             got = bootstrap_interval(
                 values, codes, resamples=400, key=jax.random.key(seed)
             )
-            inside[name] += bool(got.low <= 0 <= got.high)
+            inside[name] += float(got.low) <= 0 <= float(got.high)
     # The percentile interval of 40 documents covers about 93.5%; 3 sigma around it.
     assert 0.86 < inside["documents"] / 120 < 0.99
     assert inside["rows"] / 120 < 0.7

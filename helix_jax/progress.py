@@ -1,0 +1,140 @@
+"""Signs of life of long work.
+
+    for x, y in bar(rows, "moments", total=20): ...
+    with stage("fitting ridge"): ...
+
+On a terminal a bar moves and is gone when the work is, so that nothing stands between
+the tables. Elsewhere (a log, a notebook, a pipe) a plain line is written after two
+seconds, one every half minute, and one at the end; work of less than two seconds says
+nothing.
+"""
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+_T = TypeVar("_T")
+LONG_SECONDS = 2.0
+EVERY_SECONDS = 30.0
+
+
+class Progress:
+    """A count of what is done of one piece of work; see the head of this file."""
+
+    def __init__(
+        self, name: str, *, total: int | None = None, done: int = 0, unit: str = "",
+        counted: bool = True, show: bool = True,
+    ):  # fmt: skip
+        """Begin; `stop` ends it."""
+        self.name, self.total, self.done, self.unit = name, total, done, unit
+        self._counted, self._note, self._told = counted, "", False
+        self._began, self._ended = time.monotonic(), threading.Event()
+        self._stream, self._bar = sys.stderr, None
+        self._thread = threading.Thread(target=self._speak, daemon=True)
+        if show:
+            if _is_terminal(self._stream):
+                form = {} if counted else {"bar_format": "{desc}: {elapsed}"}
+                self._bar = tqdm(
+                    desc=name, total=total, initial=done, unit=unit and f" {unit}",
+                    leave=False, delay=LONG_SECONDS, file=self._stream, **form,
+                )  # fmt: skip
+            self._thread.start()
+
+    def update(self, count: int = 1, *, note: str | None = None) -> None:
+        """So much more is done; `note` is shown behind the count."""
+        self.done += count
+        self._note = self._note if note is None else note
+        if self._bar is not None:
+            if note is not None:
+                self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(count)
+
+    def at(self, done: int, total: int) -> None:
+        """So much is done in all, of so much."""
+        self.total = total
+        if self._bar is not None:
+            self._bar.total = total
+        self.update(done - self.done)
+
+    def stop(self) -> None:
+        """The work is over, well or not; clears the bar."""
+        self._ended.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        if self._bar is not None:
+            self._bar.clear()
+            self._bar.close()
+        elif self._told:
+            self._say("")
+
+    def line(self) -> str:
+        """What there is to say now."""
+        seconds = round(time.monotonic() - self._began)
+        parts = []
+        if self._counted:
+            of = "" if self.total is None else f" of {self.total:,}"
+            parts.append(f"{self.done:,}{of}{self.unit and ' '}{self.unit}")
+        parts += [self._note] if self._note else []
+        return f"{self.name}: {', '.join([*parts, f'{seconds} s'])}"
+
+    def _say(self, ending: str) -> None:
+        # The stream may have been closed behind a thread that ends late.
+        with contextlib.suppress(ValueError, OSError):
+            self._stream.write(f"{self.line()}{ending}\n")
+            self._stream.flush()
+
+    def _speak(self) -> None:
+        wait = LONG_SECONDS
+        while not self._ended.wait(wait):
+            if self._bar is not None:
+                self._bar.refresh()
+                wait = 1.0
+            else:
+                self._say(" so far")
+                self._told, wait = True, EVERY_SECONDS
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.stop()
+
+
+def _is_terminal(stream: Any) -> bool:
+    """Whether bars can be drawn: some terminals of containers have no width."""
+    try:
+        return stream.isatty() and os.get_terminal_size(stream.fileno()).columns > 0
+    except (AttributeError, ValueError, OSError):
+        return False
+
+
+def bar(
+    items: Iterable[_T], name: str, *, total: int | None = None, unit: str = "",
+    show: bool = True,
+) -> Iterator[_T]:  # fmt: skip
+    """The items, counted as they are worked on.
+
+    Args:
+      items: any iterable.
+      name: of the work, such as "texts read".
+      total: how many there are; None asks their length, if they have one.
+      unit: what is counted, where the name does not say it.
+      show: False for silence.
+    """
+    if total is None and hasattr(items, "__len__"):
+        total = len(items)
+    with Progress(name, total=total, unit=unit, show=show) as progress:
+        for item in items:
+            yield item
+            progress.update()
+
+
+def stage(name: str) -> Progress:
+    """A context of work that cannot be counted, by name."""
+    return Progress(name, counted=False)
