@@ -14,12 +14,14 @@ import os
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 _T = TypeVar("_T")
+_SHOWN: "weakref.WeakSet[Progress]" = weakref.WeakSet()
 LONG_SECONDS = 2.0
 EVERY_SECONDS = 30.0
 
@@ -44,6 +46,7 @@ class Progress:
                     desc=name, total=total, initial=done, unit=unit and f" {unit}",
                     leave=False, delay=LONG_SECONDS, file=self._stream, **form,
                 )  # fmt: skip
+            _SHOWN.add(self)
             self._thread.start()
 
     def update(self, count: int = 1, *, note: str | None = None) -> None:
@@ -64,6 +67,8 @@ class Progress:
 
     def stop(self) -> None:
         """The work is over, well or not; clears the bar."""
+        if self._ended.is_set():
+            return
         self._ended.set()
         if self._thread.ident is not None:
             self._thread.join()
@@ -112,6 +117,12 @@ def _is_terminal(stream: Any) -> bool:
         return stream.isatty() and os.get_terminal_size(stream.fileno()).columns > 0
     except (AttributeError, ValueError, OSError):
         return False
+
+
+def stop_all() -> None:
+    """Stop whatever is still shown, such as what an error has left in the middle."""
+    for progress in list(_SHOWN):
+        progress.stop()
 
 
 def bar(

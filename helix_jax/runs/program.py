@@ -20,6 +20,7 @@ from absl import flags
 
 from helix_jax.errors import HelixError
 from helix_jax.paths import explain_os_error
+from helix_jax.progress import stop_all
 from helix_jax.runs.command_line import parse_flags
 from helix_jax.runs.flags import config_from_flags, define_flags
 from helix_jax.runs.prepare import prepare_config
@@ -160,12 +161,8 @@ def _explained(error: Exception) -> str | None:
 
 
 def _say(line: str) -> None:
-    """One line on the standard error stream, below bars that are still shown."""
-    from tqdm import tqdm
-
-    for bar in list(getattr(tqdm, "_instances", ())):
-        bar.leave = False
-        bar.close()
+    """One line on the standard error stream, in place of what is still shown."""
+    stop_all()
     parts = (part.strip() for part in line.splitlines())
     print(" ".join(part for part in parts if part), file=sys.stderr, flush=True)
 
