@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 
+from helix_jax.atomic import write_file
 from helix_jax.reports import markdown_table
 
 FOLDER = Path(__file__).parent
@@ -100,7 +101,7 @@ def write_results(
     folder = FOLDER / "results"
     folder.mkdir(exist_ok=True)
     text = json.dumps(record, indent=1, default=float) + "\n"
-    (folder / f"{name}.json").write_text(text)
+    write_file(folder / f"{name}.json", text)
     parts = [
         "# Results\n\nMedians of alternating repetitions in one run; a ratio above 1 "
         "is in our favour. Each section names its machine. Made by `python -m "
@@ -113,5 +114,5 @@ def write_results(
             f"{markdown_table(one['header'], one['rows'])}\n\n"
             f"Machine: {one['machine']}. Command: `python -m benchmarks.{path.stem}`.\n"
         )
-    (FOLDER / "RESULTS.md").write_text("\n".join(parts))
+    write_file(FOLDER / "RESULTS.md", "\n".join(parts))
     return markdown_table(header, rows)

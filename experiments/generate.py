@@ -23,7 +23,6 @@ Controls have their names as suffix.
 
 import dataclasses
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -51,6 +50,8 @@ from experiments.written import (
     result_blocks,
 )
 from helix_jax.alignment import load_map
+from helix_jax.artefacts import holds_artefact
+from helix_jax.atomic import append_lines
 from helix_jax.errors import RunError
 from helix_jax.fingerprint import check_same
 from helix_jax.generation import (
@@ -166,12 +167,12 @@ def run(config: GenerateConfig) -> dict[str, float]:
                 own = {}
             for line, one in zip(lines, generate(*who, texts, **{**settings, **own})):
                 line[arm] = one.text
-        append_samples(directory, lines)
         steps = sum(one.steps for one in found)
         log_metrics(
             directory, first,
             {"generation/tokens": steps, "generation/seconds": seconds},
         )  # fmt: skip
+        append_samples(directory, lines)  # last: metrics without samples are dropped
     samples = read_samples(directory)
     summary = sample_summary(directory, samples) | read_scores(directory.folder)
     encoder = config.encoder or installed_encoder()
@@ -192,7 +193,7 @@ def stitched(
     folder = Path(config.map)
     if config.map in METHODS:
         folder = directory.folder / "map"
-        if not folder.exists():
+        if not holds_artefact(folder):
             fit_and_score(directory.folder, sides, corpus, config)
     found, made_of = load_map(folder)
     cuts = {}
@@ -266,10 +267,8 @@ def resume_samples(run: Run, rows: int) -> int:
 
 def append_samples(run: Run, lines: list[dict[str, Any]]) -> None:
     """Add a batch to samples.jsonl; it is on disk when this returns."""
-    with (run.folder / "samples.jsonl").open("a") as stream:
-        stream.writelines(json.dumps(line) + "\n" for line in lines)
-        stream.flush()
-        os.fsync(stream.fileno())
+    path = run.folder / "samples.jsonl"
+    append_lines(path, map(json.dumps, lines), raises=RunError)
 
 
 def show_samples(run: Run, samples: list[dict[str, Any]]) -> None:

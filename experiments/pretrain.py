@@ -25,6 +25,7 @@ import numpy as np
 
 from experiments.inputs import check_inputs
 from experiments.states import seed_option, workdir_option
+from helix_jax.atomic import replaced_files
 from helix_jax.errors import RunError
 from helix_jax.models import FAMILIES, family_of, load_tokenizer, save_model
 from helix_jax.models.checkpoint import DTYPES
@@ -197,7 +198,8 @@ def run(config: PretrainConfig) -> dict[str, float]:
         "test/trigram_perplexity": math.exp(trigram_loss),
     }
     save_model(folder / "model", state.params, spec, hf, dtype=config.dtype)
-    tokenizer.save_pretrained(folder / "model")
+    with replaced_files(folder / "model", raises=RunError) as new:
+        tokenizer.save_pretrained(new)
     card = model_card(dataclasses.asdict(config), corpus.fingerprint, summary)
     write_atomically(folder / "model" / "README.md", card)
     results = json.dumps(summary, indent=2) + "\n"
@@ -228,7 +230,8 @@ def _tokenizer(config: PretrainConfig, corpus: Any, folder: Path) -> Any:
             vocab_size=config.vocab_size,
             context=config.context,
         )
-        tokenizer.save_pretrained(folder / "tokenizer")
+        with replaced_files(folder / "tokenizer", raises=RunError) as new:
+            tokenizer.save_pretrained(new)
     return load_tokenizer(str(folder / "tokenizer"))
 
 

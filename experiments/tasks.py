@@ -23,7 +23,7 @@ from helix_jax.probes import (
     train_probe,
 )
 from helix_jax.progress import stage
-from helix_jax.runs import write_arrays
+from helix_jax.runs import read_arrays, write_arrays
 from helix_jax.stats import Interval, bootstrap_interval, paired_interval
 from helix_jax.text.corpus import Corpus, require_labels
 from helix_jax.text.hashing import document_of, unit_hash
@@ -178,13 +178,13 @@ def compare_arms(
     Raises:
       RunError: the run has no such arm.
     """
-    with np.load(Path(folder) / "right.npz") as rows:
-        missing = [arm for arm in (name, other) if arm not in rows]
-        if missing:
-            raise RunError(f"{folder} has no arm {missing[0]!r}, only {list(rows)}.")
-        return paired_interval(
-            rows[name], rows[other], rows["documents"], resamples=resamples
-        )
+    rows = read_arrays(Path(folder) / "right.npz")
+    missing = [arm for arm in (name, other) if arm not in rows]
+    if missing:
+        raise RunError(f"{folder} has no arm {missing[0]!r}, only {list(rows)}.")
+    return paired_interval(
+        rows[name], rows[other], rows["documents"], resamples=resamples
+    )
 
 
 def trained_probe(x: Any, labels: Any, x_select: Any, labels_select: Any, classes: int):

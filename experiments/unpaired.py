@@ -71,6 +71,7 @@ from helix_jax.runs import (
     open_run,
     option,
     prepare_config,
+    read_arrays,
     read_summary,
     write_arrays,
 )
@@ -171,8 +172,7 @@ def _compute(config: UnpairedConfig) -> dict[str, float]:
         if not place.exists():
             dealt = deal(pairs["fit"].ids, rows, other, seed)
             write_arrays(place, **_score_deal(config, pairs, dealt, task, seed))
-        with np.load(place) as found:
-            deals.append(dict(found))
+        deals.append(read_arrays(place))
     every = {name: np.stack([found[name] for found in deals]) for name in deals[0]}
     summary: dict[str, float] = {"unpaired/test_rows": len(pairs["test"].ids)}
     for side in ("source", "target"):

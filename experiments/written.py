@@ -10,6 +10,7 @@ from experiments.fit_tokens import save_token_map, score_token_map
 from experiments.token_maps import fit_token_map
 from experiments.token_sides import TokenMapOptions, TokenSides
 from helix_jax.alignment import StateMap, load_map
+from helix_jax.artefacts import holds_artefact
 from helix_jax.generation import Stitch, native
 from helix_jax.generation.text_metrics import text_scores
 from helix_jax.models import load_model, load_tokenizer
@@ -52,7 +53,7 @@ def read_controls(folder: Path) -> dict[str, StateMap]:
     return {
         name: load_map(folder / "controls" / name)[0]
         for name in CONTROLS
-        if (folder / "controls" / name).exists()
+        if holds_artefact(folder / "controls" / name)
     }
 
 

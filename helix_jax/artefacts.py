@@ -1,26 +1,29 @@
 """Artefact folders: config.json with fingerprints, arrays in safetensors.
 
-A map or a probe is a folder of two files. It is written to a temporary folder beside
-its final place and renamed, so that a killed process leaves the old one or the new
-one, never half of either.
+A map or a probe is a folder of two files that change at one instant: a killed process
+leaves the old artefact or the new one. config.json names the SHA-256 of the arrays, so
+that the two never meet files of another version.
 """
 
+import hashlib
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
+from helix_jax.array_files import dump_safetensors, read_safetensors
+from helix_jax.atomic import is_passing, replaced_files
 from helix_jax.errors import HelixError
 from helix_jax.fingerprint import check_same
+from helix_jax.paths import local_path, os_errors
+from helix_jax.textfile import read_json
 
 FORMAT = 1
+CONFIG, ARRAYS, DIGEST = "config.json", "arrays.safetensors", "arrays_sha256"
+_REREADS = 100  # while another process saves
 
 
 class ArtefactError(HelixError, ValueError):
@@ -33,10 +36,10 @@ def save_artefact(
     config: Mapping[str, Any],
     arrays: Mapping[str, Any],
 ) -> Path:
-    """Write an artefact folder atomically, replacing one of the same kind.
+    """Write an artefact folder at one instant, replacing one of the same kind.
 
     Args:
-      folder: where; parents are made.
+      folder: where; parents are made. Other files in it stay.
       kind: what it is, such as "affine_map" or "probe".
       config: JSON-able settings; the key "fingerprints" holds what made it.
       arrays: name -> array.
@@ -45,77 +48,124 @@ def save_artefact(
       The folder.
 
     Raises:
-      ArtefactError: the folder exists and is not an artefact of this kind.
+      ArtefactError: the folder holds something else, or cannot be written.
+      PathError: not a local path.
     """
-    folder = Path(folder)
-    if folder.exists():
-        _read_config(folder, kind)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        save_file(
-            {name: np.asarray(value, order="C") for name, value in arrays.items()},
-            temporary / "arrays.safetensors",
-        )
-        record = {"kind": kind, "format": FORMAT, **config}
+    folder = local_path(folder, f"the folder of a {kind}")
+    _require_replaceable(folder, kind)
+    parts = {name: np.asarray(value, order="C") for name, value in arrays.items()}
+    with replaced_files(folder, raises=ArtefactError) as new:
+        dump_safetensors(new / ARRAYS, parts)
+        record = {"kind": kind, "format": FORMAT, **config, DIGEST: _digest(new)}
         text = json.dumps(record, indent=2, sort_keys=True, allow_nan=False)
-        (temporary / "config.json").write_text(text + "\n")
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        (new / CONFIG).write_text(text + "\n", encoding="utf-8")
     return folder
 
 
 def load_artefact(
-    folder: str | os.PathLike, kind: str, *, expect: Mapping[str, Any] | None = None
+    folder: str | os.PathLike,
+    kind: str | Collection[str],
+    *,
+    expect: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Read an artefact folder.
 
     Args:
       folder: the artefact.
-      kind: the kind that the caller wants.
+      kind: the kind that the caller wants, or several.
       expect: fingerprints it must carry, compared key by key; None compares nothing.
 
     Returns:
-      config (with "fingerprints"), arrays.
+      config (with "kind" and "fingerprints"), arrays.
 
     Raises:
       ArtefactError: missing, damaged or of another kind.
       FingerprintError: made from other inputs than expected; names both.
+      PathError: not a local path.
     """
-    folder = Path(folder)
-    config = _read_config(folder, kind)
+    folder = local_path(folder, "the folder of an artefact")
+    config, arrays = _read_version(folder, [kind] if isinstance(kind, str) else kind)
     if expect is not None:
+        own = config["kind"]
         check_same(
-            f"the {kind} in {folder}",
+            f"the {own} in {folder}",
             config.get("fingerprints", {}),
             "what this run uses",
             expect,
-            remedy=f"Fit a new {kind} for these inputs, or load the one made for them.",
+            remedy=f"Fit a new {own} for these inputs, or load the one made for them.",
         )
-    try:
-        arrays = load_file(folder / "arrays.safetensors")
-    except (OSError, SafetensorError) as error:
-        raise ArtefactError(
-            f"{folder}/arrays.safetensors cannot be read ({error}). "
-            "Delete the folder and fit it again."
-        ) from error
     return config, arrays
 
 
-def _read_config(folder: Path, kind: str) -> dict[str, Any]:
-    path = folder / "config.json"
+def holds_artefact(folder: str | os.PathLike) -> bool:
+    """Whether something was saved there, whole; a save that was killed leaves none."""
+    return (Path(folder) / CONFIG).is_file()
+
+
+def _read_version(
+    folder: Path, kinds: Collection[str]
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """config.json and the arrays that it was saved with."""
+    config = _read_config(folder, kinds)
+    for _ in range(_REREADS):
+        found: Any = None
+        try:
+            arrays = read_safetensors(
+                folder / ARRAYS,
+                remedy="delete the folder and fit it again",
+                raises=ArtefactError,
+            )
+            if config.get(DIGEST) in (None, _digest(folder)):
+                return config, arrays
+            found = ArtefactError(
+                f"{folder}/{ARRAYS} is damaged: it is not the file that {CONFIG} was "
+                "saved with; delete the folder and fit it again."
+            )
+        except ArtefactError as error:
+            found = error
+        # Another process may have saved a new version between the two reads.
+        before, config = config, _read_config(folder, kinds)
+        if config == before:
+            raise found
+    raise found
+
+
+def _read_config(folder: Path, kinds: Collection[str]) -> dict[str, Any]:
+    wanted = ", ".join(repr(kind) for kind in kinds)
     try:
-        config = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        config = read_json(folder / CONFIG, raises=ArtefactError)
+    except ArtefactError as error:
         raise ArtefactError(
-            f"{folder} is not a {kind} folder: {path.name} cannot be read ({error}). "
-            "Name a folder written by save_artefact, or one that does not exist yet."
+            f"{folder} is not a folder of a {wanted}: {error} Name a folder that holds "
+            "one."
         ) from error
-    if config.get("kind") != kind:
-        raise ArtefactError(
-            f"{folder} holds a {config.get('kind')!r}, expected a {kind!r}."
-        )
+    found = config.get("kind") if isinstance(config, dict) else None
+    if found not in kinds:
+        raise ArtefactError(f"{folder} holds a {found!r}, expected a {wanted}.")
     return config
+
+
+def _require_replaceable(folder: Path, kind: str) -> None:
+    """Refuse a folder of something else; a damaged artefact is no obstacle."""
+    if not (folder / CONFIG).exists():  # new, or the rest of what was removed
+        return
+    try:
+        _read_config(folder, [kind])
+    except ArtefactError:
+        names = {path.name for path in folder.iterdir() if not is_passing(path.name)}
+        if not names <= {CONFIG, ARRAYS} or _is_json(folder / CONFIG):
+            raise
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        read_json(path, raises=ArtefactError)
+    except ArtefactError:
+        return False
+    return True
+
+
+def _digest(folder: Path) -> str:
+    path = folder / ARRAYS
+    with os_errors(path, "be read", ArtefactError), path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

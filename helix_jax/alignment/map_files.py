@@ -1,6 +1,5 @@
 """Maps as artefact folders that refuse other models."""
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +18,7 @@ from helix_jax.alignment.maps import (
     StateMap,
 )
 from helix_jax.arguments import takes
-from helix_jax.artefacts import load_artefact, save_artefact
+from helix_jax.artefacts import ArtefactError, load_artefact, save_artefact
 from helix_jax.fingerprint import check_same
 from helix_jax.linalg import wide
 
@@ -97,28 +96,32 @@ def load_map(
       ArtefactError: missing, damaged, or not a map.
       FingerprintError: fitted from another source or target; names both.
     """
-    kind = _kind_of(Path(folder))
-    config, arrays = load_artefact(folder, kind)
-    fingerprints = config["fingerprints"]
+    config, arrays = load_artefact(folder, KINDS)
+    try:
+        fingerprints = config["fingerprints"]
+        sides = {side: fingerprints[side] for side in ("source", "target")}
+        built = _build(config.get("form", {"kind": config["kind"]}), arrays)
+        widths = config["dx"], config["dy"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ArtefactError(
+            f"{folder} is damaged: its config.json and its arrays do not make a map "
+            f"({type(error).__name__}: {error}); fit it again."
+        ) from error
+    if built.widths != widths:
+        raise ArtefactError(
+            f"{folder} is damaged: its arrays map {built.widths}, its config.json says "
+            f"{widths}; fit it again."
+        )
     for side, expected in (("source", source), ("target", target)):
         if expected is not None:
             check_same(
                 f"the {side} of the map in {folder}",
-                fingerprints[side],
+                sides[side],
                 f"the {side} here",
                 expected,
                 remedy="Fit a new map for these states, or load the one made for them.",
             )
-    return _build(config.get("form", {"kind": kind}), arrays), fingerprints
-
-
-def _kind_of(folder: Path) -> str:
-    """The kind of map in a folder; that of affine maps where there is none."""
-    try:
-        kind = json.loads((folder / "config.json").read_text()).get("kind")
-    except (OSError, ValueError):
-        return KIND
-    return kind if kind in KINDS else KIND
+    return built, fingerprints
 
 
 def _form(map: StateMap) -> dict[str, Any]:

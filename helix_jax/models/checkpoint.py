@@ -2,18 +2,17 @@
 
 import copy
 import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
-from safetensors.numpy import save_file
 
 from helix_jax import kinds
 from helix_jax.arguments import takes
+from helix_jax.array_files import dump_safetensors
+from helix_jax.atomic import replaced_files
 from helix_jax.errors import CheckpointError
 from helix_jax.models.config_file import read_config
 from helix_jax.models.convert import from_params, to_params, without_absent_head
@@ -22,6 +21,7 @@ from helix_jax.models.hub import model_folder, model_name, resolved_revision
 from helix_jax.models.params import flatten, nest, parameter_shapes
 from helix_jax.models.spec import ModelSpec
 from helix_jax.models.weights import digest, stored_tensors, weight_files
+from helix_jax.paths import local_path
 
 DTYPES = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
 
@@ -97,10 +97,10 @@ def read_spec(name_or_path: str, *, revision: str | None = None) -> ModelSpec:
 def save_model(
     folder: str | os.PathLike, params: dict, spec: ModelSpec, config: Any, *, dtype: str
 ) -> Path:
-    """Write a model as a Hugging Face folder, each file whole or not at all.
+    """Write a model as a Hugging Face folder; its files change at one instant.
 
     Args:
-      folder: where; must not exist, or be a model folder to be replaced.
+      folder: where; a model there is replaced, its other files (tokenizer, card) stay.
       params: the parameter pytree.
       spec: its architecture.
       config: the transformers config object that gave the spec.
@@ -110,25 +110,20 @@ def save_model(
       The folder, with config.json and model.safetensors.
 
     Raises:
-      CheckpointError: an unknown dtype, or parameters that are not those of the spec.
+      CheckpointError: an unknown dtype, parameters that are not those of the spec, or
+        a folder that cannot be written.
+      PathError: not a local path.
     """
     if dtype not in DTYPES:
         raise CheckpointError(f"dtype must be one of {list(DTYPES)}, got {dtype!r}.")
-    folder = Path(folder)
+    folder = local_path(folder, "the folder of a model")
     flat = {path: np.asarray(value, DTYPES[dtype]) for path, value in flatten(params)}
     if {path: value.shape for path, value in flat.items()} != parameter_shapes(spec):
         raise CheckpointError("save_model: params are not the parameters of the spec.")
     tensors = from_params(flat, spec, family_of(spec.family))
     config = copy.deepcopy(config)
     config.dtype = dtype
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        config.save_pretrained(temporary)
-        save_file(tensors, temporary / "model.safetensors", metadata={"format": "pt"})
-        folder.mkdir(exist_ok=True)
-        for file in temporary.iterdir():
-            os.replace(file, folder / file.name)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with replaced_files(folder, raises=CheckpointError) as new:
+        config.save_pretrained(new)
+        dump_safetensors(new / "model.safetensors", tensors, metadata={"format": "pt"})
     return folder

@@ -12,7 +12,6 @@ rows of width d_x the client learns d_x numbers of the n in each column of Y.
 
 import math
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -21,7 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from helix_jax import numeric
+from helix_jax.array_files import read_npz, write_npz
 from helix_jax.errors import KeyRoleError, ProtocolError
+from helix_jax.locks import hold
+from helix_jax.paths import local_path, os_errors
 from helix_jax.private import flooding, residues, sampling, wire, words
 from helix_jax.private.accounts import PublicKey
 from helix_jax.private.fit_plan import (
@@ -37,6 +39,8 @@ from helix_jax.types import Array
 LIMB_BITS = 28
 _TARGETS = 256  # columns of Y multiplied at once
 _ANSWERS = 32  # columns of the result masked and sent at once
+_STATE = "sums.npz"
+_REMEDY = "remove it to begin the fit again, or name another folder"
 
 
 class FitProvider:
@@ -221,9 +225,15 @@ class FitProvider:
                 )  # fmt: skip
 
     def save(self, folder: str | os.PathLike) -> None:
-        """Keep what was absorbed so far in a folder, whole or not at all."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        """Keep what was absorbed so far in a folder, whole or not at all.
+
+        Raises:
+          ProtocolError: it cannot be written, or another fit is kept there; that and
+            what was kept before is intact.
+        """
+        folder = local_path(folder, "the folder of a provider's state")
+        with os_errors(folder, "be written", ProtocolError):
+            folder.mkdir(parents=True, exist_ok=True)
         plan = self._plan
         state = {
             "done": np.array(self._done),
@@ -232,11 +242,9 @@ class FitProvider:
             "rows": np.frombuffer(self._fingerprint(), np.uint8),
         }
         state |= {f"sums_{i}": np.asarray(part) for i, part in enumerate(self._sums)}
-        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as stream:
-            np.savez(stream, **state)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(stream.name, folder / "sums.npz")
+        with hold(folder, "a provider's save"):
+            self._require_own(folder / _STATE)
+            write_npz(folder / _STATE, state, compressed=False, raises=ProtocolError)
 
     def restore(self, folder: str | os.PathLike) -> int:
         """Take up a saved fit of the same rows and client, if there is one.
@@ -245,30 +253,35 @@ class FitProvider:
           The number of the message of rows that is expected next.
 
         Raises:
-          ProtocolError: it is of other rows or another client.
+          ProtocolError: it is damaged, or of other rows or another client.
         """
-        file = Path(folder) / "sums.npz"
+        file = local_path(folder, "the folder of a provider's state") / _STATE
         if not file.exists():
             return self._done
-        with np.load(file) as state:
-            same = (
-                state["key"].tobytes() == self._registered().key
-                and state["rows"].tobytes() == self._fingerprint()
-            )
-            if not same:
-                raise ProtocolError(
-                    f"{file} holds a fit of other rows or another client key; name "
-                    "another folder or remove it."
-                )
-            width = int(state["width"])
-            self._plan = self._guarded_plan(width) if width else None
-            self._done = int(state["done"])
-            with jax.enable_x64(True):
-                names = [name for name in state.files if name.startswith("sums_")]
-                self._sums = [
-                    jnp.asarray(state[f"sums_{i}"]) for i in range(len(names))
-                ]
+        self._require_own(file)
+        state = read_npz(file, remedy=_REMEDY, raises=ProtocolError)
+        width = int(state["width"])
+        self._plan = self._guarded_plan(width) if width else None
+        self._done = int(state["done"])
+        with jax.enable_x64(True):
+            names = [name for name in state if name.startswith("sums_")]
+            self._sums = [jnp.asarray(state[f"sums_{i}"]) for i in range(len(names))]
         return self._done
+
+    def _require_own(self, file: Path) -> None:
+        """Refuse a state of other rows or another client, or a damaged one."""
+        if not file.exists():
+            return
+        state = read_npz(
+            file, names=("key", "rows"), remedy=_REMEDY, raises=ProtocolError
+        )
+        if (
+            state["key"].tobytes() != self._registered().key
+            or state["rows"].tobytes() != self._fingerprint()
+        ):
+            raise ProtocolError(
+                f"{file} holds a fit of other rows or another client key; {_REMEDY}."
+            )
 
     def _registered(self) -> PublicKey:
         if self._key is None:

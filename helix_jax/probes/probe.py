@@ -11,7 +11,7 @@ from flax import struct
 
 from helix_jax import checks, kinds, numeric
 from helix_jax.arguments import takes
-from helix_jax.artefacts import load_artefact, save_artefact
+from helix_jax.artefacts import ArtefactError, load_artefact, save_artefact
 from helix_jax.fingerprint import check_same
 from helix_jax.linalg import product
 from helix_jax.types import Array
@@ -108,13 +108,26 @@ def load_probe(
       FingerprintError: fitted on other states; names both.
     """
     config, arrays = load_artefact(folder, KIND)
+    try:
+        probe = Probe(jnp.asarray(arrays["kernel"]), jnp.asarray(arrays["bias"]))
+        own = {key: config[key] for key in ("classes", "fingerprints")}
+        fits = probe.kernel.shape == (len(probe.kernel), len(own["classes"]))
+    except (KeyError, TypeError) as error:
+        raise ArtefactError(
+            f"{folder} is damaged: it lacks {error}; train the probe again."
+        ) from error
+    if not fits or probe.bias.shape != probe.kernel.shape[1:]:
+        raise ArtefactError(
+            f"{folder} is damaged: {len(own['classes'])} classes, a kernel of shape "
+            f"{probe.kernel.shape} and a bias of shape {probe.bias.shape}; train the "
+            "probe again."
+        )
     if expect is not None:
         check_same(
             f"the probe in {folder}",
-            {key: config["fingerprints"].get(key) for key in expect},
+            {key: own["fingerprints"].get(key) for key in expect},
             "what is used here",
             expect,
             remedy="Train a new probe on these states, or load the one made for them.",
         )
-    probe = Probe(jnp.asarray(arrays["kernel"]), jnp.asarray(arrays["bias"]))
-    return probe, {key: config[key] for key in ("classes", "fingerprints")}
+    return probe, own

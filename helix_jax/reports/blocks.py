@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from helix_jax.errors import RunError
+from helix_jax.paths import local_path
 from helix_jax.runs import write_atomically
+from helix_jax.textfile import read_json
 
 FILE = "report.json"
 Interval = tuple[float, float, float]  # value, low, high
@@ -112,7 +114,7 @@ def save_blocks(folder: Path, blocks: Sequence[Block]) -> Path:
     records = [
         {"kind": type(block).__name__, **dataclasses.asdict(block)} for block in blocks
     ]
-    path = Path(folder) / FILE
+    path = local_path(folder, "the folder of a report") / FILE
     write_atomically(path, json.dumps(_plain(records), indent=1) + "\n")
     return path
 
@@ -123,19 +125,20 @@ def load_blocks(folder: Path) -> list[Block]:
     Raises:
       RunError: no run that has ended, or blocks that are not of this format.
     """
-    path = Path(folder) / FILE
-    if not (Path(folder) / "DONE").is_file():
+    folder = local_path(folder, "the folder of a report")
+    path = folder / FILE
+    if not (folder / "DONE").is_file():
         raise RunError(
             f"{folder} is not the work directory of an experiment that has ended (it "
             "has no DONE); run it first, or give another folder."
         )
     if not path.is_file():
-        summary = json.loads((Path(folder) / "summary.json").read_text())
+        summary = read_json(folder / "summary.json", raises=RunError)
         return [Table("Summary", ["name", "value"], list(summary.items()))]
     try:
-        records = json.loads(path.read_text())
+        records = read_json(path, raises=RunError)
         return [KINDS[record.pop("kind")](**record) for record in records]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise RunError(
             f"{path} is damaged ({type(error).__name__}: {error}); run the experiment "
             "again in a new work directory."

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from helix_jax.errors import RunError
+from helix_jax.paths import os_errors
 from helix_jax.reports.blocks import Block, Samples, Table
 from helix_jax.reports.plots import draw, save_figure
 from helix_jax.reports.tables import (
@@ -107,7 +109,8 @@ def write_markdown(path: Path, title: str, sections: Sequence[Section]) -> Path:
 
 def write_parts(folder: Path, sections: Sequence[Section]) -> list[Path]:
     """Every table as a .tex file and every figure as .svg and .png, for a paper."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with os_errors(folder, "be made", RunError):
+        folder.mkdir(parents=True, exist_ok=True)
     written = []
     for place, section in enumerate(sections):
         for number, block in enumerate(section.blocks):

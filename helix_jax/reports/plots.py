@@ -4,13 +4,15 @@ Every series has a colour and, for print in black and white, a hatch or a marker
 dash of its own.
 """
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from helix_jax.errors import HelixError
+from helix_jax.atomic import write_file
+from helix_jax.errors import HelixError, RunError
 from helix_jax.reports.blocks import Bars, Block, Curves, Matrix
 
 # Colours that stay apart for colour-blind readers (Okabe and Ito 2008).
@@ -49,7 +51,12 @@ def draw(block: Block, *, titled: bool = True) -> Any:
 
 def save_figure(path: Path, block: Block) -> Path:
     """Write a block's figure as the PNG or SVG that the path names; returns it."""
-    draw(block).savefig(path, bbox_inches="tight", metadata=_dateless(path))
+    kind = Path(path).suffix.removeprefix(".")
+    picture = io.BytesIO()
+    draw(block).savefig(
+        picture, format=kind, bbox_inches="tight", metadata=_dateless(path)
+    )
+    write_file(path, picture.getvalue(), raises=RunError)
     return path
 
 

@@ -12,7 +12,6 @@ the name.
 
 import contextlib
 import dataclasses
-import io
 import json
 import math
 import os
@@ -23,10 +22,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from helix_jax.array_files import read_npz, write_npz
+from helix_jax.atomic import append_lines, is_passing, write_file
 from helix_jax.errors import RunError
 from helix_jax.paths import local_path, os_errors
 from helix_jax.runs.environment import environment
-from helix_jax.textfile import read_json
+from helix_jax.textfile import parse_json, read_json, read_lines
 
 
 class Run(NamedTuple):
@@ -100,7 +101,11 @@ def _require_same(folder: Path, before: dict[str, Any], record: dict[str, Any]) 
 def _others(folder: Path) -> list[Path]:
     """What a folder holds beside flags, and stores, which name what they are of."""
     kept = {"config.json", "environment.json", "stores"}
-    return sorted(path for path in folder.iterdir() if path.name not in kept)
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.name not in kept and not is_passing(path.name)
+    )
 
 
 def forget_run(workdir: str | os.PathLike) -> None:
@@ -151,10 +156,7 @@ def log_metrics(run: Run, step: int, metrics: Mapping[str, float]) -> None:
     if jax.process_index() != 0:
         return
     line = json.dumps({"step": step, **_numbers(metrics)})
-    with (run.folder / "metrics.jsonl").open("a") as stream:
-        stream.write(line + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+    append_lines(run.folder / "metrics.jsonl", [line], raises=RunError)
 
 
 def truncate_metrics(run: Run, step: int) -> None:
@@ -163,12 +165,12 @@ def truncate_metrics(run: Run, step: int) -> None:
     if not path.exists() or jax.process_index() != 0:
         return
     kept = []
-    for line in path.read_text().splitlines():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-        except ValueError:
-            break
+    # What follows a damaged line does not count.
+    with contextlib.suppress(RunError, KeyError, TypeError):
+        for line in read_lines(path, raises=RunError):
+            step_of = parse_json(line, str(path), raises=RunError)["step"]
+            if step_of <= step and line.endswith("\n"):
+                kept.append(line)
     write_atomically(path, "".join(kept))
 
 
@@ -182,26 +184,35 @@ def finish_run(run: Run, summary: Mapping[str, float]) -> dict[str, float]:
 
 
 def read_summary(run: Run) -> dict[str, float]:
-    """The summary of a run that has ended."""
-    return json.loads((run.folder / "summary.json").read_text())
+    """The summary of a run that has ended.
+
+    Raises:
+      RunError: it is missing or damaged.
+    """
+    return read_json(run.folder / "summary.json", raises=RunError)
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    data = content.encode() if isinstance(content, str) else content
-    with temporary.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, path)
+    """Write a file of a run so that a reader sees the old content or the new.
+
+    Raises:
+      RunError: it cannot be written, and the old one is intact.
+    """
+    write_file(path, content, raises=RunError)
 
 
 def write_arrays(path: Path, **arrays: np.ndarray) -> None:
     """Write named arrays as a compressed .npz, whole or not at all."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    write_atomically(path, buffer.getvalue())
+    write_npz(path, arrays, raises=RunError)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """What `write_arrays` wrote.
+
+    Raises:
+      RunError: it is missing or damaged.
+    """
+    return read_npz(path, remedy="delete it and run again", raises=RunError)
 
 
 def _numbers(metrics: Mapping[str, float]) -> dict[str, float | None]:

@@ -1,27 +1,27 @@
 """A pytree of arrays in one safetensors file, replaced atomically."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
+from helix_jax.array_files import read_safetensors, write_safetensors
 from helix_jax.errors import RunError
 
 
 def save_snapshot(path: Path, tree: Any) -> None:
-    """Write the leaves of a pytree under their paths."""
+    """Write the leaves of a pytree under their paths.
+
+    Raises:
+      RunError: it cannot be written, and the old one is intact.
+    """
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     arrays = {
         jax.tree_util.keystr(place): np.asarray(leaf, order="C")
         for place, leaf in leaves
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(arrays, temporary)
-    os.replace(temporary, path)
+    write_safetensors(path, arrays, raises=RunError)
 
 
 def load_snapshot(path: Path, like: Any) -> Any:
@@ -30,12 +30,9 @@ def load_snapshot(path: Path, like: Any) -> Any:
     Raises:
       RunError: the file is damaged or of another structure.
     """
-    try:
-        arrays = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise RunError(
-            f"{path} cannot be read ({error}); delete it to start."
-        ) from error
+    arrays = read_safetensors(
+        path, remedy="delete it to start from the beginning", raises=RunError
+    )
     leaves, structure = jax.tree_util.tree_flatten_with_path(like)
     names = [jax.tree_util.keystr(place) for place, _ in leaves]
     fits = set(names) == set(arrays) and all(
