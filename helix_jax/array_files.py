@@ -1,4 +1,4 @@
-"""Named arrays in one file, safetensors or npz: replaced whole, read whole or refused."""
+"""Named arrays in one file, safetensors or npz, replaced whole and read whole."""
 
 import io
 import json
