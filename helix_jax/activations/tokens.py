@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from tokenizers import Tokenizer
 
+from helix_jax.models.tokenizer_settings import make_post_processor
+
 
 class Encoded(NamedTuple):
     """Token ids of some texts.
@@ -28,7 +30,9 @@ def private_tokenizer(tokenizer: Any, *, max_tokens: int) -> Tokenizer:
     """A copy of the tokenizer's Rust backend that truncates and does not pad.
 
     The copy leaves the caller's settings alone and skips the Python layer, which
-    costs more than the tokenisation of short texts.
+    costs more than the tokenisation of short texts. Its offsets are those of all that
+    a token has read, white space at its ends included, also where the tokenizer's own
+    leave that out (trim_offsets).
 
     Args:
       tokenizer: a transformers fast tokenizer.
@@ -54,7 +58,21 @@ def private_tokenizer(tokenizer: Any, *, max_tokens: int) -> Tokenizer:
     own.encode_special_tokens = backend.encode_special_tokens  # not in the JSON
     own.no_padding()
     own.enable_truncation(max_tokens)
+    if own.post_processor is not None:
+        own.post_processor = _untrimmed(own.post_processor)
     return own
+
+
+def _untrimmed(post_processor: Any) -> Any:
+    """The same post-processor, with offsets as they are."""
+    text = post_processor.__getstate__().decode()
+    if '"trim_offsets":true' not in text:
+        return post_processor
+    record = json.loads(text)
+    for step in [record, *record.get("processors", ())]:
+        if "trim_offsets" in step:
+            step["trim_offsets"] = False
+    return make_post_processor(record)
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:

@@ -3,34 +3,26 @@
     letter   the likeliest of " A", " B", .. behind question and lettered choices
     text     the likeliest choice behind the bare question, in nats a character
 
-The source reads prompt and choice; the target's head is asked for each of its own
-tokens from the last source token that ends where that token begins, or before. So no
-state has seen what it predicts, whatever the tokenizers.
+Likelihoods are those of `continuation_nats`.
 
 Reference: Hendrycks et al. 2021 (MMLU), arXiv 2009.03300, section 4; likelihood of the
   choice by its length: Brown et al. 2020, arXiv 2005.14165, section 2.4.
 """
 
-import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
-from helix_jax.activations.token_states import text_starts, token_states
-from helix_jax.activations.tokens import encode_texts, private_tokenizer
 from helix_jax.errors import CorpusError
-from helix_jax.generation.heads import ArmStates, Head, head_of
-from helix_jax.generation.metrics import ENTRIES_AT_ONCE, negative_log_p
+from helix_jax.generation.likelihood import continuation_nats
 from helix_jax.generation.stitch import Stitch
+from helix_jax.paths import local_path
 from helix_jax.stats import bootstrap_interval
-from helix_jax.types import Array
+from helix_jax.textfile import parse_json, read_lines
 
 LETTERS = "ABCDEFGHIJ"
-UNBOUNDED = 1 << 20
 
 
 class Question(NamedTuple):
@@ -50,23 +42,56 @@ class Question(NamedTuple):
 def read_questions(path: str | os.PathLike) -> list[Question]:
     """Questions of a JSONL file: {"question", "choices", "answer"} a line.
 
-    The answer is a place or a letter, as MMLU's files have it.
+    The answer is a place or a letter, as MMLU's files have it. Empty lines are passed
+    over.
 
     Raises:
-      CorpusError: a line that is no question, by its number.
+      CorpusError: unreadable, without a question, or a line that is none, by its
+        number.
     """
-    found = []
-    for number, line in enumerate(Path(path).read_text().splitlines(), start=1):
-        try:
-            row = json.loads(line)
-            answer = row["answer"]
-            place = LETTERS.index(answer) if isinstance(answer, str) else int(answer)
-            found.append(Question(row["question"], tuple(row["choices"]), place))
-        except (ValueError, KeyError, TypeError) as error:
+    path, found = local_path(path, "the file of questions"), []
+    for number, line in enumerate(read_lines(path, raises=CorpusError), start=1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        row = parse_json(line, where, raises=CorpusError)
+        if not isinstance(row, dict) or not row.keys() >= set(Question._fields):
             raise CorpusError(
-                f"{path}, line {number}: needs question, choices and answer ({error})."
-            ) from error
+                f"{where}: needs question, choices and answer, got {line.strip():.80}"
+            )
+        choices, answer = row["choices"], row["answer"]
+        if isinstance(answer, str) and len(answer) == 1 and answer in LETTERS:
+            answer = LETTERS.index(answer)
+        choices = tuple(choices) if isinstance(choices, list) else choices
+        question = Question(row["question"], choices, answer)
+        if (fault := _fault(question)) is not None:
+            raise CorpusError(f"{where}: {fault}.")
+        found.append(question)
+    if not found:
+        raise CorpusError(f"{path} has no question; expected one a line, as JSON.")
     return found
+
+
+def _fault(one: Question) -> str | None:
+    """What is wrong with a question, and what was expected."""
+    choices, answer = one.choices, one.answer
+    if not isinstance(one.question, str):
+        return f"question must be a string, got {one.question!r}"
+    if not isinstance(choices, tuple) or not all(isinstance(c, str) for c in choices):
+        return f"choices must be a list of strings, got {choices!r}"
+    if not 2 <= len(choices) <= len(LETTERS):
+        return f"needs 2 to {len(LETTERS)} choices, got {len(choices)}"
+    if "" in choices:
+        return f"choice {choices.index('')} is empty"
+    if len(set(choices)) < len(choices):
+        return f"two choices are the same text: {max(choices, key=choices.count)!r}"
+    if type(answer) is not int or not 0 <= answer < len(choices):
+        return (
+            f"answer must be the place of the right choice, 0 to {len(choices) - 1}, "
+            f"or its letter, {LETTERS[0]} to {LETTERS[len(choices) - 1]}, got "
+            f"{answer!r}"
+        )
+    return None
 
 
 def letter_prompt(question: Question) -> str:
@@ -99,12 +124,9 @@ def answer_questions(
     """
     if mode not in ("letter", "text"):
         raise ValueError(f'answer_questions: mode must be "letter" or "text": {mode!r}')
-    for one in questions:
-        if not (2 <= len(one.choices) <= 10 and 0 <= one.answer < len(one.choices)):
-            raise ValueError(
-                f"answer_questions: needs 2 to 10 choices and the place of the right "
-                f"one among them, got {one}."
-            )
+    for number, one in enumerate(questions):
+        if (fault := _fault(one)) is not None:
+            raise ValueError(f"answer_questions: question {number}: {fault}.")
     prompts, endings = [], []
     for one in questions:
         letters = LETTERS[: len(one.choices)]
@@ -147,71 +169,3 @@ def choice_scores(
     found = {f"choices/{name}{end}": float(value) for end, value in ends}
     chance = np.mean([1 / len(one.choices) for one in questions])
     return found | {"choices/chance": float(chance)}
-
-
-def continuation_nats(
-    parts: Stitch,
-    source_tokenizer: Any,
-    target_tokenizer: Any,
-    prompts: Sequence[str],
-    endings: Sequence[str],
-) -> tuple[np.ndarray, np.ndarray]:
-    """-log p of each ending behind its prompt, in the target's tokens.
-
-    Args:
-      parts, source_tokenizer, target_tokenizer: as for `answer_questions`.
-      prompts, endings: N strings each. A prompt that is too long loses its beginning.
-
-    Returns:
-      [N] float64, nats; [N] bool, whether every token of the ending is the likeliest.
-    """
-    texts = [prompt + ending for prompt, ending in zip(prompts, endings)]
-    x, y = (
-        encode_texts(
-            private_tokenizer(own, max_tokens=UNBOUNDED), texts, with_ends=True
-        )
-        for own in (source_tokenizer, target_tokenizer)
-    )
-    room = min(part.spec.max_tokens for part in (parts.source, parts.target))
-    ids, ends = zip(*(_last(*own, room) for own in zip(x.ids, x.ends)))
-    states = token_states(ArmStates(parts, (parts.map,)), ids, 4096)[0]
-    starts = text_starts(ids)
-    rows, labels, owners = [], [], []
-    for number, prompt in enumerate(prompts):
-        own_ends = np.maximum.accumulate(np.maximum(y.ends[number], 0))
-        begins = np.append(0, own_ends[:-1])
-        asked = np.flatnonzero(own_ends > len(prompt))
-        read = np.maximum.accumulate(np.maximum(ends[number], 0))
-        place = np.searchsorted(read, begins[asked], side="right") - 1
-        rows.append(starts[number] + np.maximum(place, 0))
-        labels.append(np.asarray(y.ids[number])[asked])
-        owners.append(np.full(len(asked), number))
-    rows, labels, owners = (np.concatenate(part) for part in (rows, labels, owners))
-    head, found = head_of(parts.target), []
-    at_once = max(1, ENTRIES_AT_ONCE // parts.target.spec.vocab_size)
-    for first in range(0, len(rows), at_once):
-        part = slice(first, first + at_once)
-        short = at_once - len(rows[part])
-        padded = (np.pad(own[part], (0, short)) for own in (rows, labels))
-        taken, following = padded
-        scored = _scored(head, states[taken], following)
-        found.append([np.asarray(one)[: at_once - short] for one in scored])
-    nats, first = (np.concatenate(one) for one in zip(*found))
-    misses = np.bincount(owners, ~first, len(prompts))
-    return np.bincount(owners, nats, len(prompts)), misses == 0
-
-
-def _last(ids: list[int], ends: np.ndarray, room: int) -> tuple[list[int], np.ndarray]:
-    """The last `room` tokens, with the special tokens in front kept."""
-    if len(ids) <= room:
-        return ids, ends
-    front = int(np.argmax(ends >= 0))
-    cut = len(ids) - room + front
-    return ids[:front] + ids[cut:], np.append(ends[:front], ends[cut:])
-
-
-@jax.jit
-def _scored(head: Head, states: Array, following: Array) -> tuple[Array, Array]:
-    """-log p of the following tokens, and whether they are the likeliest."""
-    logits = head(states)
-    return negative_log_p(logits, following), logits.argmax(-1) == following

@@ -4,7 +4,8 @@
     lm_eval.simple_evaluate(model=model, tasks=["arc_easy"])
 
 Needs the package `lm_eval` (pip install lm-eval), tried with 0.4.13. Likelihoods are
-those of `choices.continuation_nats`, texts those of `generate`.
+those of `likelihood`, which on one tokenizer are the harness's own, texts those of
+`generate`.
 
 Reference: Gao et al., "A framework for few-shot language model evaluation",
   https://github.com/EleutherAI/lm-evaluation-harness.
@@ -17,12 +18,10 @@ import jax
 import numpy as np
 from lm_eval.api.model import LM
 
-from helix_jax.generation.choices import continuation_nats
 from helix_jax.generation.generate import generate
+from helix_jax.generation.likelihood import continuation_nats, rolling_nats
 from helix_jax.generation.sampling import Sampling
 from helix_jax.generation.stitch import Stitch
-
-ROLLING = 64  # characters of a piece of text without a prompt
 
 
 class HarnessModel(LM):
@@ -65,17 +64,14 @@ class HarnessModel(LM):
     def loglikelihood_rolling(
         self, requests: Sequence[Any], disable_tqdm: bool = False
     ) -> list[float]:
-        """log p of each text behind its first word, which no model is asked for.
-
-        A text is read in windows of the models' context; every word is predicted once,
-        behind as much text as there is room for.
-        """
+        """log p of each text, every token predicted once."""
+        texts = [request.args[0] for request in requests]
         found = []
-        for request in requests:
-            (text,) = request.args
-            pieces = _pieces(text)
-            nats, _ = self._nats(*zip(*pieces)) if pieces else (np.zeros(0), None)
-            found.append(-float(nats.sum()))
+        for batch in _batches(texts, self.batch):
+            nats = rolling_nats(
+                self.parts, self.source_tokenizer, self.target_tokenizer, batch
+            )
+            found += (-nats).tolist()
         return found
 
     def generate_until(
@@ -106,11 +102,12 @@ class HarnessModel(LM):
     def _fitting(self, context: str, settings: dict[str, Any]) -> str:
         """The context without the beginning for which there is no room."""
         room = self.parts.source.spec.max_tokens - settings["max_new_tokens"]
-        ids = self.source_tokenizer(context, return_offsets_mapping=True)
-        excess = len(ids["input_ids"]) - max(room, 1)
-        if excess <= 0:
-            return context
-        return context[ids["offset_mapping"][excess][1] :]
+        while True:  # what is left may be read in more tokens than before
+            ids = self.source_tokenizer(context, return_offsets_mapping=True)
+            excess = len(ids["input_ids"]) - max(room, 1)
+            if excess <= 0:
+                return context
+            context = context[max(ids["offset_mapping"][excess][1], 1) :]
 
 
 def _settings(asked: dict[str, Any]) -> dict[str, Any]:
@@ -126,21 +123,6 @@ def _settings(asked: dict[str, Any]) -> dict[str, Any]:
             top_k=int(asked.get("top_k") or 0),
         ),
     }
-
-
-def _pieces(text: str) -> list[tuple[str, str]]:
-    """(context, piece) of a text; pieces begin before a space, so at whole words."""
-    pieces, start = [], 0
-    while start < len(text):
-        end = text.find(" ", start + ROLLING)
-        end = len(text) if end < 0 else end
-        if start == 0:
-            end = text.find(" ", 1)
-            end = len(text) if end < 0 else end
-        else:
-            pieces.append((text[:start], text[start:end]))
-        start = end
-    return pieces
 
 
 def _batches(items: Sequence[Any], size: int):

@@ -149,7 +149,9 @@ def _frame_texts(core: Tokenizer, files: TokenizerFiles) -> None:
             adding = [_blank_template()]
             steps = [*steps, *adding]
         _set_frame(adding[0], token.content, core, asked=asked, behind=behind)
-        core.post_processor = _post_processor({"type": "Sequence", "processors": steps})
+        core.post_processor = make_post_processor(
+            {"type": "Sequence", "processors": steps}
+        )
 
 
 def _around(step: dict[str, Any], behind: bool) -> list[str]:
@@ -197,7 +199,8 @@ def _set_frame(
     step["pair"] = [*step["single"], *second]
 
 
-def _post_processor(record: dict[str, Any]) -> Any:
+def make_post_processor(record: dict[str, Any]) -> Any:
+    """The post-processor of the tokenizers library that a JSON record describes."""
     blank = {"type": "BPE", "vocab": {}, "merges": []}
     whole = {"version": "1.0", "model": blank, "post_processor": record}
     return Tokenizer.from_str(json.dumps(whole)).post_processor

@@ -1,0 +1,253 @@
+"""-log p of text behind text: no state has seen what it predicts.
+
+The source reads a text; the target's head is asked for each of its own tokens from the
+last source token that ends where that token begins, or before. On one tokenizer that is
+the token before it, and all is as lm-evaluation-harness does it:
+
+* White space at the end of a prompt is moved to the ending. Prompt + ending is encoded
+  as one text, of whose tokens as many as the prompt alone has are not asked for. They
+  are read as the prompt alone is encoded, which differs where a token spans the two.
+* A text begins with the special tokens that its tokenizer puts there. Where it puts
+  none, the first token asked for stands behind a prefix: the beginning of text, or else
+  the end of text. A tokenizer that names neither is refused there.
+* What is too long loses its beginning, special tokens included.
+* A rolling text is asked for in whole, in windows that share one token of context (the
+  last window is as long as it can be).
+
+Special tokens that a tokenizer puts behind a text are left out. Between two tokenizers
+the source reads prompt + ending as one text, and a source token inside a character
+counts as having read the whole of it.
+
+Reference: Gao et al., lm-evaluation-harness 0.4.13 (`_encode_pair`, `loglikelihood`,
+  `get_rolling_token_windows`), https://github.com/EleutherAI/lm-evaluation-harness.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from helix_jax.activations.token_states import text_starts, token_states
+from helix_jax.activations.tokens import private_tokenizer, tokenizer_fingerprint
+from helix_jax.generation.heads import ArmStates, Head, head_of
+from helix_jax.generation.metrics import ENTRIES_AT_ONCE, negative_log_p
+from helix_jax.generation.prompt import leading_tokens
+from helix_jax.generation.stitch import Stitch
+from helix_jax.types import Array
+
+UNBOUNDED = 1 << 20
+
+
+class Asked(NamedTuple):
+    """Tokens of one text that are asked for.
+
+    Attributes:
+      ids: source tokens of the text, those before it included.
+      places: [M] int, the place in `ids` whose state predicts each of them.
+      labels: [M] int, the target tokens.
+    """
+
+    ids: list[int]
+    places: np.ndarray
+    labels: np.ndarray
+
+
+def continuation_nats(
+    parts: Stitch,
+    source_tokenizer: Any,
+    target_tokenizer: Any,
+    prompts: Sequence[str],
+    endings: Sequence[str],
+) -> tuple[np.ndarray, np.ndarray]:
+    """-log p of each ending behind its prompt; see the head of this file.
+
+    Args:
+      parts: a stitch, or `native(model)` with the model's tokenizer twice.
+      source_tokenizer, target_tokenizer: of its two models.
+      prompts, endings: N strings each; a prompt may be empty.
+
+    Returns:
+      [N] float64, nats; [N] bool, whether every token of the ending is the likeliest.
+
+    Raises:
+      ValueError: an ending without a token of its own, or one that is longer than the
+        models' context; nothing to put before the first token of a text.
+    """
+    moved = [_move_spaces(prompt, end) for prompt, end in zip(prompts, endings)]
+    contexts = _Texts.of(target_tokenizer, [prompt for prompt, _ in moved])
+    whole = ["".join(pair) for pair in moved]
+    room, asked = _room(parts), []
+    for number, one in enumerate(
+        _asked(source_tokenizer, target_tokenizer, whole, contexts.ids)
+    ):
+        end = int(one.places.max(initial=-1)) + 1
+        start = max(0, end - room)
+        if not end or one.places.min() < start:
+            fault = "has no token of its own in the target's tokenizer; give it text, "
+            fault += "and cut the two between words."
+            if end:
+                fault = f"needs {end - one.places.min()} tokens, and the models read "
+                fault += f"{room}; shorten it."
+            raise ValueError(
+                f"the ending {endings[number]!r} behind the prompt "
+                f"{prompts[number][-80:]!r} {fault}"
+            )
+        asked.append(Asked(one.ids[start:end], one.places - start, one.labels))
+    return _score(parts, asked)
+
+
+def rolling_nats(
+    parts: Stitch, source_tokenizer: Any, target_tokenizer: Any, texts: Sequence[str]
+) -> np.ndarray:
+    """-log p of whole texts, each token asked for once; see the head of this file.
+
+    Args:
+      parts, source_tokenizer, target_tokenizer: as for `continuation_nats`.
+      texts: N strings; an empty one has 0 nats.
+
+    Returns:
+      [N] float64, nats.
+
+    Raises:
+      ValueError: nothing to put before the first token of a text.
+    """
+    room, windows, owners = _room(parts), [], []
+    nothing = [[]] * len(texts)
+    for number, one in enumerate(
+        _asked(source_tokenizer, target_tokenizer, texts, nothing)
+    ):
+        total = int(one.places.max(initial=-1)) + 1
+        for start in range(0, total, room):
+            own = (one.places >= start) & (one.places < start + room)
+            end = min(start + room, total)
+            first = max(0, end - room)
+            windows.append(
+                Asked(one.ids[first:end], one.places[own] - first, one.labels[own])
+            )
+            owners.append(number)
+    nats = _score(parts, windows)[0] if windows else np.zeros(0)
+    return np.bincount(np.array(owners, int), nats, len(texts))
+
+
+class _Texts(NamedTuple):
+    """Tokens of some texts, without special tokens around them.
+
+    Attributes:
+      ids: of each text.
+      ends: [tokens] int, of each text, the character up to which it is read by then.
+      begins: [tokens] int, of each text, the character before which the token begins.
+    """
+
+    ids: list[list[int]]
+    ends: list[np.ndarray]
+    begins: list[np.ndarray]
+
+    @classmethod
+    def of(cls, tokenizer: Any, texts: Sequence[str]) -> "_Texts":
+        backend = private_tokenizer(tokenizer, max_tokens=UNBOUNDED)
+        backend.no_truncation()
+        ids, ends, begins = [], [], []
+        for own in backend.encode_batch(list(texts), add_special_tokens=False):
+            spans = np.array(own.offsets, int).reshape(-1, 2)
+            read = np.maximum.accumulate(spans[:, 1])
+            ids.append(own.ids)
+            ends.append(read)
+            # A token inside a character begins before it, not where the last one ended.
+            begins.append(np.minimum(np.append(0, read)[: len(read)], spans[:, 0]))
+        return cls(ids, ends, begins)
+
+
+def _asked(
+    source_tokenizer: Any,
+    target_tokenizer: Any,
+    texts: Sequence[str],
+    contexts: Sequence[list[int]],
+) -> list[Asked]:
+    """What is asked for of each text: all but as many target tokens as its context."""
+    x = _Texts.of(source_tokenizer, texts)
+    y = x
+    fingerprints = map(tokenizer_fingerprint, (source_tokenizer, target_tokenizer))
+    equal = len(set(fingerprints)) == 1
+    if not equal:
+        y = _Texts.of(target_tokenizer, texts)
+    found = []
+    for number, context in enumerate(contexts):
+        ids, labels = x.ids[number], np.array(y.ids[number], int)
+        first = len(context)
+        if equal:
+            ids = [*context, *ids[first:]]
+        front = list(leading_tokens(source_tokenizer))
+        own = [front or _prefix(source_tokenizer), _prefix(target_tokenizer)]
+        # A beginning that the text spells itself is not put there twice, nor asked for.
+        front = [] if own[0] and ids[: len(own[0])] == own[0] else front
+        if not first and own[1] and labels[:1].tolist() == own[1]:
+            first = 1
+        asked = np.arange(first, len(labels))
+        if equal:
+            places = asked - 1
+        else:
+            begins = y.begins[number][asked]
+            places = np.searchsorted(x.ends[number], begins, side="right") - 1
+        if not front and places.min(initial=0) < 0:
+            front = own[0]
+            if not front:
+                raise ValueError(
+                    f"the first token of {texts[number]!r} has nothing before it: the "
+                    "source's tokenizer names neither a beginning nor an end of text. "
+                    "Give a prompt, or set bos_token."
+                )
+        found.append(Asked([*front, *ids], places + len(front), labels[asked]))
+    return found
+
+
+def _prefix(tokenizer: Any) -> list[int]:
+    """The beginning of text, or else the end of text, where one is named."""
+    names = (tokenizer.bos_token, tokenizer.eos_token)
+    name = next((name for name in names if name is not None), None)
+    index = None if name is None else tokenizer.backend_tokenizer.token_to_id(name)
+    return [] if index is None else [index]
+
+
+def _move_spaces(prompt: str, ending: str) -> tuple[str, str]:
+    kept = prompt.rstrip()
+    return kept, prompt[len(kept) :] + ending
+
+
+def _room(parts: Stitch) -> int:
+    return min(part.spec.max_tokens for part in (parts.source, parts.target))
+
+
+def _score(parts: Stitch, asked: Sequence[Asked]) -> tuple[np.ndarray, np.ndarray]:
+    """Nats of each text, and whether all its tokens are the likeliest."""
+    for one in asked:
+        for side, ids in ((parts.source, one.ids), (parts.target, one.labels)):
+            if max(ids, default=0) >= side.spec.vocab_size:
+                raise ValueError(
+                    f"a text holds token {max(ids)} of a model that embeds "
+                    f"{side.spec.vocab_size}; remove it from the text."
+                )
+    ids = [one.ids for one in asked]
+    states = token_states(ArmStates(parts, (parts.map,)), ids, 4096)[0]
+    starts = text_starts(ids)
+    rows = np.concatenate([at + one.places for at, one in zip(starts, asked)])
+    labels = np.concatenate([one.labels for one in asked])
+    owners = np.repeat(np.arange(len(asked)), [len(one.labels) for one in asked])
+    head, found = head_of(parts.target), []
+    at_once = max(1, ENTRIES_AT_ONCE // parts.target.spec.vocab_size)
+    for first in range(0, len(rows), at_once):
+        part = slice(first, first + at_once)
+        short = at_once - len(rows[part])
+        taken, following = (np.pad(own[part], (0, short)) for own in (rows, labels))
+        scored = _scored(head, states[taken], following)
+        found.append([np.asarray(one)[: at_once - short] for one in scored])
+    nats, first = (np.concatenate(one) for one in zip(*found))
+    misses = np.bincount(owners, ~first, len(asked))
+    return np.bincount(owners, nats, len(asked)), misses == 0
+
+
+@jax.jit
+def _scored(head: Head, states: Array, following: Array) -> tuple[Array, Array]:
+    """-log p of the following tokens, and whether they are the likeliest."""
+    logits = head(states)
+    return negative_log_p(logits, following), logits.argmax(-1) == following
