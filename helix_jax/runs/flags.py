@@ -29,7 +29,7 @@ class _NamesParser(flags.BaseListParser):
         if not argument.strip():
             return []
         try:
-            (parts,) = csv.reader([argument], strict=True)
+            (parts,) = csv.reader([argument], strict=True, skipinitialspace=True)
         except (csv.Error, ValueError):
             raise ValueError(
                 "expected names separated by commas, one that holds a comma or a "

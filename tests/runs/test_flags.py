@@ -1,12 +1,17 @@
 """Flags of config dataclasses, parsed in a process of their own."""
 
+import dataclasses
+import re
 import subprocess
 import sys
 
 import pytest
 from absl import flags
 
-from helix_jax.runs import define_flags
+from helix_jax.errors import HelixError, RunError
+from helix_jax.runs import config_from_flags, define_flags, option
+from helix_jax.runs.command_line import parse_flags
+from helix_jax.runs.program import run_guarded
 
 PROGRAM = """
 import dataclasses
@@ -83,11 +88,59 @@ def test_a_list_of_numbers_takes_numbers_only():
 
 
 def test_a_field_of_another_type_is_refused():
-    import dataclasses
-
     @dataclasses.dataclass
     class Config:
         table: dict
 
     with pytest.raises(TypeError, match=r"Config\.table"):
         define_flags(Config, flags.FlagValues())
+
+
+def test_lists_keep_what_is_between_their_commas():
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        names: tuple[str, ...] = option((), "names")
+        stops: tuple[str, ...] = option((), "texts", verbatim=True)
+        layers: tuple[int, ...] = option((), "numbers")
+
+    def parse(*words):
+        known = flags.FlagValues()
+        define_flags(Config, known)
+        parse_flags(words, known)
+        return config_from_flags(Config, known)
+
+    found = parse('--names=a, "b,c"', "--stops=\n, .", "--layers= 0, -1")
+    assert found == Config(("a", "b,c"), ("\n", " ."), (0, -1))
+    assert parse("--names=", "--stops=", "--layers=") == Config()
+    for words in (["--names=a,,b"], ["--names=a,"], ["--stops=a,"], ["--layers=1,,2"]):
+        with pytest.raises(RunError, match=r"item is empty|whole numbers"):
+            parse(*words)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device", "/data/x"), "/data/x .* disk is full"),
+        (PermissionError(13, "Permission denied", "/data"), "/data .* permission"),
+        (MemoryError(), "out of memory .*--max_tokens"),
+        (RuntimeError("RESOURCE_EXHAUSTED: 9 GB"), "out of memory .*9 GB.*--limit"),
+        (HelixError("two\n  lines\nof text"), "error: two lines of text$"),
+    ],
+)
+def test_what_a_person_can_mend_is_one_line(error, said, capsys, monkeypatch):
+    monkeypatch.delenv("HELIX_TRACEBACK", raising=False)
+
+    def work():
+        raise error
+
+    assert run_guarded(work) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(said, line)
+
+
+def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch):
+    with pytest.raises(KeyError):
+        run_guarded(lambda: {}["x"])
+    monkeypatch.setenv("HELIX_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="invalid literal"):
+        run_guarded(lambda: int("x"))
