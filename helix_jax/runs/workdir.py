@@ -2,7 +2,7 @@
 
     config.json       the flags; another run with other flags is refused
     environment.json  versions, commit, devices, machine
-    metrics.jsonl     one JSON object a line, as the run goes
+    metrics.jsonl     one JSON object a line, as the run goes, where it goes in steps
     summary.json      flat: name -> number
     DONE              the last thing written
 

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import json
+import re
 import typing
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.attack import AttackConfig, require_queries
 from helix_jax import assets
 from helix_jax.runs.program import run_program
+from helix_jax.text.corpora import load_corpus
 from launch.sweep import programs
 
 
@@ -409,3 +412,147 @@ def contents(folder: Path) -> dict[Path, bytes | None]:
         path: path.read_bytes() if path.is_file() else None
         for path in folder.rglob("*")
     }
+
+
+def run(name: str, *words: object) -> int:
+    """The exit status of a program with these flags and no others."""
+    program = find(name)
+    argv = [name, *map(str, words)]
+    return run_program(program.config_class, program.run, argv)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_what_is_missing_is_named_and_what_is_given_is_not(name, tmp_path, capsys):
+    program = find(name)
+    needed = [
+        field.name for field in dataclasses.fields(program.config_class)
+        if field.metadata.get("required") and not field.default
+    ]  # fmt: skip
+    words = [f"--{program.place}={tmp_path / 'w'}"] if program.place in needed else []
+    wanted = set(needed) - {program.place}
+    if not wanted and name != "report":
+        pytest.skip(f"{name} needs no more than a folder")
+    status = run(name, *words)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert status == 2
+    for flag in wanted:
+        assert f"--{flag} (" in line
+    assert f"--{program.place}" not in line
+    assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_help_names_every_flag_and_its_choices(name, capsys):
+    program = find(name)
+    assert run(name, "--help") == 0
+    shown = capsys.readouterr().out
+    assert "HELIX_TRACEBACK=1" in shown
+    for field in dataclasses.fields(program.config_class):
+        assert f"--{field.name}:" in shown or f"--[no]{field.name}:" in shown
+    together = " ".join(shown.split())
+    for field in dataclasses.fields(program.config_class):
+        for choice in field.metadata.get("choices", ()):
+            assert choice in together
+
+
+def test_a_path_is_one_path_for_results_and_states(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    words = ["--tiny", "--limit=40", "--model=pebble-llama", "--splits=fit"]
+    assert run("extract", "--workdir=~/run", *words) == 0
+    assert capsys.readouterr().out.endswith(f"results: {tmp_path / 'run'}\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert list((tmp_path / "run" / "stores").iterdir())
+    assert run("extract", "--workdir=~/a", "--stores=~/s", *words) == 0
+    config = json.loads((tmp_path / "a" / "config.json").read_text())
+    assert config["stores"] == str(tmp_path / "s")
+    assert list((tmp_path / "s").iterdir())
+
+
+def test_too_few_texts_are_said_before_work_and_advice_that_is_given_works(
+    tmp_path, capsys
+):
+    """A --limit that is too low is refused at once, and the raised one taken."""
+    words = [f"--workdir={tmp_path / 'w'}", "--repeats=2", "--shadows=2"]
+    assert run("attack", *words, "--limit=2000") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    limit = int(re.search(r"raise --limit to (\d+)", line)[1])
+    assert 4000 < limit < 6000
+    assert not (tmp_path / "w").exists()
+    corpus = load_corpus("docstrings", limit=limit)
+    config = AttackConfig(source="pebble-llama", target="pebble-neox", limit=limit)
+    require_queries(config, corpus)  # does not raise
+
+
+def test_a_prompt_is_answered_on_the_terminal(tmp_path, capsys):
+    words = [f"--workdir={tmp_path / 'w'}", "--source=pebble-llama", "--tiny"]
+    assert run("generate", *words, "--prompt=Return the indices") == 0
+    shown = capsys.readouterr().out
+    path = tmp_path / "w" / "samples.jsonl"
+    (line,) = path.read_text().splitlines()
+    assert f"Return the indices{json.loads(line)['text']}" in shown
+    assert str(path) in shown
+    assert run("generate", *words, "--prompt=Return the indices") == 0
+    assert capsys.readouterr().out.splitlines()[-4:] == shown.splitlines()[-4:]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--map=none"], "--map=none must be ridge, kl, mlp, or the folder of a map"),
+        (["--map=kl"], "--map=kl is given and --target is not"),
+        (["--target=pebble-neox", "--map=kl", "--target_layer=1"], "the target's head"),
+        (["--target=pebble-neox", "--target_layer=1"], "add --notarget_norm"),
+        (["--temperature=-1"], "--temperature must be 0 or more"),
+        (["--top_p=0"], "--top_p must be above 0"),
+        (["--encoder=none/here"], "--encoder: 'none/here'"),
+    ],
+)
+def test_flags_of_generate_that_do_not_go_together(
+    words, said, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    place = f"--workdir={tmp_path / 'w'}"
+    assert run("generate", place, "--source=pebble-llama", "--prompt=a", *words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "said"),
+    [
+        ("aggregate", ["--silos=2"], "--silos must be 3 or more"),
+        ("aggregate", ["--dropped=3"], "leaves 2, but 4 must stay"),
+        ("aggregate", ["--threshold=2"], "--threshold must be 3 to 5"),
+        ("aggregate", ["--source=pebble-llama"], "--target is not"),
+        ("private_fit", ["--rows=20"], "allows 10 of them"),
+        ("private_fit", ["--rank=99"], "more than the 24 dimensions"),
+        ("encrypted", ["--policy=rounded:99"], "--policy=rounded:99"),
+        ("attack", ["--policies=logits,all"], "--policies=all"),
+        ("pretrain", ["--part=1"], "--part=1 counts from 0"),
+        ("pretrain", ["--width=33"], "--width=33 must be an even multiple"),
+        ("pretrain", ["--batch=8", "--microbatch=3"], "--microbatch=3 must divide"),
+        ("classify", ["--few_shot=500"], "501 are needed"),
+        ("scaling", ["--least=500"], "--least=500 needs to be below"),
+        ("similarity", ["--neighbours=4000"], "--neighbours=4000 must be below"),
+        ("similarity", ["--models=pebble-llama"], "two or more"),
+        ("pairs", ["--models=pebble-llama,pebble-llama"], "different names"),
+        ("extract", ["--revision=main"], "revision='main' is for hub ids"),
+        ("embedding_migration", ["--cutoffs="], "missing: --cutoffs"),
+        ("ood", ["--ood_data=docstrings"], "no text that --data does not hold"),
+        ("unpaired", ["--target_data=none"], "--target_data"),
+        ("encrypted_generation", ["--sizes=12"], "WIDTHxVOCABULARY"),
+        ("replicate", ["--claims=gravity"], "gravity"),
+        ("replicate", ["--shared=none"], "--shared=none"),
+        ("report", ["--workdirs=none"], "--workdirs=none is no folder"),
+    ],
+)
+def test_what_does_not_go_together_is_said_before_work(
+    name, words, said, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    place = f"--{find(name).place}={tmp_path / 'w'}"
+    assert run(name, place, "--tiny", *words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert not (tmp_path / "w").exists()

@@ -5,8 +5,13 @@ import subprocess
 import sys
 
 import pytest
+from absl import flags
 
-from launch.sweep import combinations
+from helix_jax.errors import HelixError
+from helix_jax.runs.command_line import parse_flags
+from launch.sweep import combinations, planned
+
+FIT = ("--experiment=fit", "--workdir=w")
 
 
 def test_every_combination_once():
@@ -15,10 +20,36 @@ def test_every_combination_once():
     assert list(combinations([])) == [{}]
 
 
-@pytest.mark.parametrize("grid", [["a"], ["a="], ["a=1", "a=2"]])
+@pytest.mark.parametrize("grid", [["a"], ["a="], ["a=1", "a=2"], ["a=1,1"]])
 def test_a_malformed_grid_is_refused(grid):
     with pytest.raises(ValueError, match="--grid needs flag=value"):
         list(combinations(grid))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "missing: --experiment and --workdir"),
+        (["--experiment=fot", "--workdir=w"], "--experiment must .* did you mean fit"),
+        (["--experiment=fit", "--workdir=gs://b/w"], "--workdir must be a local"),
+        ([*FIT, "--grid=limt=1,2"], "did you mean --limit"),
+        ([*FIT, "--grid=pooling=maen", "--", "--tiny"], "did you mean mean"),
+        ([*FIT, "--", "--source=a"], "missing: --target"),
+        ([*FIT, "--", "--tiny", "x"], "'x'"),
+        ([*FIT, "--", "--workdir=v"], "given twice"),
+        ([*FIT, "--grid=data=a/b,a_b", "--", "--tiny"],
+         "would both write to w/data=a_b"),
+    ],
+)  # fmt: skip
+def test_a_sweep_is_checked_as_a_whole_before_its_first_run(words, said):
+    known = flags.FLAGS
+    rest = parse_flags(words, known, own_words=True)
+    try:
+        with pytest.raises(HelixError, match=said):
+            planned(rest)
+    finally:
+        for name in ("experiment", "workdir", "grid"):
+            known[name].unparse()
 
 
 @pytest.mark.slow

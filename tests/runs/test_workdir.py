@@ -2,10 +2,13 @@
 
 import dataclasses
 import json
+import subprocess
 
 import pytest
 
+import helix_jax
 from helix_jax.errors import RunError
+from helix_jax.paths import PathError
 from helix_jax.runs import (
     finish_run,
     is_done,
@@ -14,6 +17,8 @@ from helix_jax.runs import (
     read_summary,
     truncate_metrics,
 )
+from helix_jax.runs.environment import commit_of
+from helix_jax.runs.workdir import unclaimed_on_failure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,3 +96,86 @@ def test_a_number_that_is_not_finite_becomes_null(tmp_path):
     run = open_run(tmp_path / "w", Config())
     finish_run(run, {"a": float("nan"), "b": float("inf"), "c": 1})
     assert read_summary(run) == {"a": None, "b": None, "c": 1}
+
+
+def test_the_environment_names_version_and_commit(tmp_path):
+    run = open_run(tmp_path / "w", Config())
+    found = json.loads((run.folder / "environment.json").read_text())
+    assert found["versions"]["helix_jax"] == helix_jax.__version__
+    assert {"commit", "changed"} <= found.keys()
+
+
+def test_a_commit_is_that_of_a_checkout_and_of_nothing_else(tmp_path):
+    def git(*words):
+        name = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        done = subprocess.run(
+            ["git", "-C", str(tmp_path), *name, *words],
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        return done.stdout.strip()
+
+    package, installed = tmp_path / "package", tmp_path / ".venv" / "package"
+    for folder in (package, installed):
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").write_text("")
+    assert commit_of(package) == {"commit": None, "changed": None}
+    git("init", "-q")
+    git("add", "package")
+    git("commit", "-qm", "first")
+    assert commit_of(package) == {"commit": git("rev-parse", "HEAD"), "changed": False}
+    (package / "__init__.py").write_text("x = 1")
+    assert commit_of(package)["changed"]
+    assert commit_of(installed) == {"commit": None, "changed": None}
+
+
+def fail_in(folder, *work):
+    """Some work in a folder, and an error."""
+    with pytest.raises(KeyError), unclaimed_on_failure(folder):
+        [step() for step in work] + {}["an error"]
+
+
+def test_a_failed_start_leaves_no_flags_but_its_stores(tmp_path):
+    folder = tmp_path / "a" / "w"
+    fail_in(
+        folder,
+        lambda: open_run(folder, Config()),
+        lambda: open_run(folder / "pair", Config(width=9)),
+        lambda: (folder / "stores" / "x").mkdir(parents=True),
+    )
+    assert [path.name for path in folder.iterdir()] == ["stores"]
+    open_run(folder, Config(width=10))  # whose flags may be others
+    fail_in(folder)
+    assert (folder / "config.json").exists()  # of an earlier run
+    other = tmp_path / "b" / "v"
+    fail_in(
+        other,
+        lambda: open_run(other, Config()),
+        lambda: open_run(other / "pair", Config()),
+        lambda: (other / "pair" / "map").touch(),
+    )
+    assert (other / "config.json").exists()
+    assert (other / "pair" / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("file", "--workdir=.*file cannot .*: a part of this path is a file"),
+        ("file/below", "file/below cannot .* a file, not a folder"),
+        ("x" * 300, "name is too long"),
+        ("/proc/none/w", "/proc/none/w cannot"),
+        ("gs://bucket/w", "--workdir must be a local .* gs://bucket/w"),
+    ],
+)
+def test_a_place_that_cannot_be_a_work_directory(place, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises((RunError, PathError), match=said):
+        open_run(place, Config())
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_home_is_expanded_without_flags_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert open_run("~/run", Config()).folder == tmp_path / "run"
+    assert (tmp_path / "run" / "config.json").exists()
