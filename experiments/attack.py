@@ -167,15 +167,34 @@ def require_queries(config: AttackConfig, corpus: Corpus) -> None:
     spec = check_inputs(config)[config.target]
     if spec is None:  # embeddings: their width is known when they are read
         return
-    held = sum(corpus.counts[split] for split in SPLITS[1:])
-    need, total = 2 * queries_of(spec.width), held + corpus.counts["fit"]
+    held, need = _outside(corpus), 2 * queries_of(spec.width)
     if held < need:
+        limit = _limit_that_does(config, held, need)
         raise RunError(
-            f"attack: {held} of {total} texts are outside the fit split, {need} are "
-            f"needed for queries and agreement with {spec.width} dimensions; raise "
-            f"--limit to {-(-total * need // max(held, 1)) * 11 // 10}, or use a "
-            "larger --data."
+            f"attack: {held} texts of {config.data} are outside the fit split, {need} "
+            f"are needed for queries and agreement with {spec.width} dimensions; "
+            + (f"raise --limit to {limit}." if limit else "use a larger --data.")
         )
+
+
+def _outside(corpus: Corpus) -> int:
+    """How many texts are outside the fit split."""
+    return sum(corpus.counts[split] for split in SPLITS[1:])
+
+
+def _limit_that_does(config: AttackConfig, held: int, need: int) -> int:
+    """A --limit with enough texts outside the fit split; 0 where none has.
+
+    Splits are by document, so that shares vary with the limit: it is tried.
+    """
+    limit = config.limit
+    while limit and held < need:
+        limit = limit * need * 11 // (10 * max(held, 1)) + 1
+        corpus = open_corpus(dataclasses.replace(config, limit=limit), least={})
+        held = _outside(corpus)
+        if held < need and sum(corpus.counts[split] for split in SPLITS) < limit:
+            return 0
+    return limit
 
 
 def real(config: AttackConfig) -> Setting:

@@ -477,7 +477,7 @@ def test_too_few_texts_are_said_before_work_and_advice_that_is_given_works(
     assert run("attack", *words, "--limit=2000") == 2
     (line,) = capsys.readouterr().err.splitlines()
     limit = int(re.search(r"raise --limit to (\d+)", line)[1])
-    assert 4000 < limit < 6000
+    assert 5000 < limit < 8000  # 1,160 of them outside the fit split
     assert not (tmp_path / "w").exists()
     corpus = load_corpus("docstrings", limit=limit)
     config = AttackConfig(source="pebble-llama", target="pebble-neox", limit=limit)

@@ -24,7 +24,7 @@ def test_a_name_is_the_embedded_model(name, tmp_path, monkeypatch):
         load_model(name).spec == read_spec(name) == read_spec(str(model_folder(name)))
     )
     text = "Return the indices."
-    own, again = load_tokenizer(name), load_tokenizer(folder)
+    own, again = load_tokenizer(name), load_tokenizer(str(assets.model_path(name)))
     assert own(text).input_ids == again(text).input_ids
     with pytest.raises(CheckpointError, match=r"config\.json|no"):
         load_model(f"./{name}")
