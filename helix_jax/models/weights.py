@@ -14,6 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from helix_jax.errors import CheckpointError
+from helix_jax.models.folders import explain_weights
 
 # safetensors' names of the floating-point types that weights may have.
 FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
@@ -73,10 +74,7 @@ def weight_files(folder: Path) -> list[Path]:
                     "Fetch them again."
                 )
             return [folder / name for name in names]
-    raise CheckpointError(
-        f"{folder} has no weights: expected model.safetensors, pytorch_model.bin, or "
-        "an index.json with shards."
-    )
+    raise CheckpointError(explain_weights(folder))
 
 
 def stored_tensors(files: Sequence[Path]) -> Iterator[StoredTensor]:

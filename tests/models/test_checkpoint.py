@@ -453,6 +453,107 @@ def test_an_empty_folder(tmp_path):
         load_model(str(tmp_path))
 
 
+def touch(*names):
+    def make(folder):
+        for name in names:
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(b"")
+
+    return make
+
+
+OTHER_FOLDERS = {
+    "gguf": (touch("model-Q4_K_M.gguf", "README.md"),
+             r"holds GGUF weights.*gguf_file='model-Q4_K_M\.gguf'\)\.save_pretrained"),
+    "authors' format": (touch("params.json", "consolidated.00.pth"),
+                        r"but params\.json: weights in the format of the model's auth"),
+    "diffusion": (touch("model_index.json", "unet/config.json"), "a diffusion pipelin"),
+    "runs of a trainer": (touch("checkpoint-50/config.json", "trainer_state.json"),
+                          r"its folders checkpoint-50 have; name one of them"),
+    "weights alone": (touch("model.safetensors"), r"but model\.safetensors; fetch con"),
+    "empty": (touch(), r"is it a model folder\? Name one with config\.json"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHER_FOLDERS)
+def test_folders_that_are_something_else(tmp_path, name):
+    make, message = OTHER_FOLDERS[name]
+    make(tmp_path)
+    with pytest.raises(CheckpointError, match=f"has no config\\.json.*{message}"):
+        load_model(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "name", ["tf_model.h5", "flax_model.msgpack", "model.fp16.safetensors", "x.gguf"]
+)
+def test_weights_under_other_names_are_not_read(folder, name):
+    drop_weights(folder)
+    (folder / name).write_bytes(b"")
+    with pytest.raises(
+        CheckpointError, match=rf"has no weights: expected.*found {name}"
+    ):
+        load_model(str(folder))
+
+
+def test_which_of_several_weight_files_is_read(twin, folder):
+    """One safetensors file before shards, safetensors before .bin, as transformers."""
+    _, model = twin("llama")
+    wrong = {"model.embed_tokens.weight": torch.zeros(61, 32)}
+    torch.save(wrong, folder / "pytorch_model.bin")
+    save_file({"w": ONES}, folder / "model-00001-of-00001.safetensors")
+    index = folder / "model.safetensors.index.json"
+    index.write_text(
+        json.dumps({"weight_map": {"w": "model-00001-of-00001.safetensors"}})
+    )
+    save_file({"w": ONES}, folder / "model.fp16.safetensors")
+    assert equal(load_model(str(folder)).params, model.params)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    embed = theirs.model.embed_tokens.weight.detach().numpy()
+    assert np.array_equal(embed, model.params["embed"])
+
+
+def test_one_tensor_in_two_shards(folder):
+    tensors = load_file(folder / "model.safetensors")
+    drop_weights(folder)
+    for number in (1, 2):
+        part = tensors if number == 1 else {Q: tensors[Q] + 1}
+        save_file(part, folder / f"model-{number}-of-2.safetensors")
+    files = dict.fromkeys(tensors, "model-1-of-2.safetensors")
+    files["other"] = "model-2-of-2.safetensors"
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": files}))
+    with pytest.raises(CheckpointError, match=r"q_proj.* sets 'layers/q/kernel' twice"):
+        load_model(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "said"),
+    [
+        (["Transformer", "Pooling", "Normalize"], None),
+        (["Transformer", "Pooling", "Dense", "Normalize"], "pass through Dense after"),
+        (["Transformer", "Pooling", "LayerNorm"], "pass through LayerNorm after"),
+    ],
+)
+def test_modules_after_the_hidden_states_are_named(folder, caplog, kinds, said):
+    modules = [
+        {
+            "idx": i,
+            "name": str(i),
+            "path": "",
+            "type": f"sentence_transformers.m.{kind}",
+        }
+        for i, kind in enumerate(kinds)
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    load_model(str(folder))
+    assert (said in caplog.text) if said else not caplog.text
+    (folder / "modules.json").write_text("{}")
+    load_model(str(folder))
+    (folder / "modules.json").write_text('["Dense"]')
+    with pytest.raises(CheckpointError, match="must be a list of modules"):
+        load_model(str(folder))
+
+
 def test_unknown_dtype(folder):
     with pytest.raises(CheckpointError, match=r"dtype must be one of.*'int8'"):
         load_model(str(folder), dtype="int8")

@@ -1,8 +1,10 @@
 """Models of the hub, against a hub on loopback that serves real checkpoints."""
 
+import json
 import re
 import shutil
 
+import peft
 import pytest
 import torch
 
@@ -39,7 +41,7 @@ for what, name, revision in json.loads(sys.argv[1]):
 def folders(twin, tmp_path_factory):
     """name -> folder: two commits in shards, a .bin, a missing shard, no weights."""
     root = tmp_path_factory.mktemp("models")
-    names = ("old", "new", "torch", "torn", "bare")
+    names = ("old", "new", "torch", "torn", "bare", "foreign", "adapter")
     made = {name: root / name for name in names}
     for name, seed in (("old", 0), ("new", 1)):
         theirs = build_twin("llama", seed)
@@ -58,6 +60,18 @@ def folders(twin, tmp_path_factory):
 
     shutil.copytree(made["old"], made["torn"])
     next(made["torn"].glob("*-00002-of-*.safetensors")).unlink()
+    # Weights that nobody fetches: the config says already that they are not read.
+    shutil.copytree(made["torch"], made["foreign"])
+    config = json.loads((made["foreign"] / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "gptq", "bits": 4}
+    (made["foreign"] / "config.json").write_text(json.dumps(config))
+    settings = peft.LoraConfig(target_modules=["q_proj"], init_lora_weights=False)
+    adapted = peft.get_peft_model(build_twin("llama", 1), settings)
+    adapted.save_pretrained(made["adapter"])
+    settings = json.loads((made["adapter"] / "adapter_config.json").read_text())
+    settings |= {"base_model_name_or_path": "lab/sharded", "revision": NEW}
+    (made["adapter"] / "adapter_config.json").write_text(json.dumps(settings))
+    (made["adapter"] / "optimizer.bin").write_bytes(b"not needed")
     made["bare"].mkdir()
     shutil.copy(model.folder / "config.json", made["bare"])
     return made
@@ -79,6 +93,8 @@ def hub(folders):
         "lab/torn": one("torn"),
         "lab/bare": one("bare"),
         "lab/gated": one("new", gated=True),
+        "lab/foreign": one("foreign"),
+        "lab/adapter": one("adapter"),
     }
     with serve(repositories) as served:
         yield served
@@ -144,6 +160,34 @@ def test_models_load_from_the_hub_and_from_its_cache(hub, folders, tmp_path):
     assert again == found
     assert re.search("not in the local cache and the hub cannot", unknown["error"])
     assert not requests
+
+
+def test_what_the_config_refuses_is_refused_before_weights_are_fetched(hub, tmp_path):
+    endpoint, requests = hub
+    asked = [("model", "lab/foreign", None)]
+    (record,) = load_in_process(_LOAD, endpoint, tmp_path, asked)
+    assert re.search("'quantization_config'.*weights are quantised", record["error"])
+    assert files_asked(requests, "lab/foreign") == {"config.json"}
+
+
+def test_an_adapter_of_the_hub_and_its_base(hub, folders, tmp_path):
+    endpoint, requests = hub
+    requests.clear()
+    asked = [("model", "lab/adapter", None), ("model", "lab/sharded", None)]
+    adapted, base = load_in_process(_LOAD, endpoint, tmp_path, asked)
+    assert adapted["model"] == "lab/adapter"
+    assert adapted["revision"] == NEW
+    assert adapted["weights"] == base["weights"]
+    assert adapted["digest"] != base["digest"]
+    own = {"adapter_config.json", "adapter_model.safetensors"}
+    assert files_asked(requests, "lab/adapter") - {"README.md"} == own
+    # The same as the two folders here.
+    alone = shutil.copytree(folders["adapter"], tmp_path / "alone")
+    settings = json.loads((alone / "adapter_config.json").read_text())
+    settings |= {"base_model_name_or_path": str(folders["new"]), "revision": None}
+    (alone / "adapter_config.json").write_text(json.dumps(settings))
+    (local,) = load_in_process(_LOAD, endpoint, tmp_path, [("model", str(alone), None)])
+    assert local["digest"] == adapted["digest"]
 
 
 def test_an_unreachable_hub_says_what_to_do(tmp_path):
