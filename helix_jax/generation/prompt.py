@@ -97,9 +97,11 @@ def render_chat(
         return tokenizer.apply_chat_template(
             list(messages), tokenize=False, add_generation_prompt=True
         )
-    except TemplateError as error:
+    except (TemplateError, ValueError, TypeError) as error:
+        # ValueError: several templates, and none of them is the default.
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(
-            f"{where}: the source's chat template refuses the messages: {error}"
+            f"{where}: the source's chat template refuses the messages: {reason}"
         ) from error
 
 
@@ -126,7 +128,9 @@ def end_of_turn(tokenizer: Any) -> int | None:
     ]
     try:
         text = tokenizer.apply_chat_template(messages, tokenize=False)
-    except TemplateError:
+    except (TemplateError, ValueError, TypeError):
+        return None
+    if answer not in text:
         return None
     behind = text[text.rindex(answer) + len(answer) :]
     special = _special(tokenizer)

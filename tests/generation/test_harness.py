@@ -62,13 +62,33 @@ def test_likelihoods_are_those_of_transformers(ours, theirs):
         assert greedy == best
 
 
-def test_a_rolling_text_is_the_sum_of_its_words(ours, theirs):
+def harness_own(theirs, tokenizer):
+    from lm_eval.models.huggingface import HFLM
+
+    return HFLM(pretrained=theirs, tokenizer=tokenizer, max_length=256, batch_size=1)
+
+
+def test_the_harness_itself_scores_the_same(ours, theirs):
     model, tokenizer = ours
-    text = "Return the indices of the elements that are non-zero in this array. " * 3
-    (found,) = model.loglikelihood_rolling(requests("loglikelihood_rolling", [(text,)]))
-    first = text[: text.find(" ", 1)]
-    wanted, _ = twin_nats(theirs, tokenizer, first, text[len(first) :])
-    assert found == pytest.approx(wanted, abs=1e-2)
+    twin = harness_own(theirs, tokenizer)
+    cases = [*CASES, ("", "The array"), ("a ", "b"), ("see numpy.lin", "alg.norm x"),
+             ("word and " * 200, "the values")]  # fmt: skip
+    asked = requests("loglikelihood", cases)
+    found, wanted = model.loglikelihood(asked), twin.loglikelihood(asked)
+    for (value, greedy), (twin_value, twin_greedy) in zip(found, wanted):
+        assert value == pytest.approx(twin_value, abs=2e-3)
+        assert greedy == twin_greedy
+
+
+@pytest.mark.parametrize("repeat", [1, 30])
+def test_a_rolling_text_is_the_harnesss_own(ours, theirs, repeat):
+    model, tokenizer = ours
+    twin = harness_own(theirs, tokenizer)
+    twin.add_bos_token = False  # it would predict that token from itself
+    text = "Return the indices of the elements that are non-zero in this array. "
+    asked = requests("loglikelihood_rolling", [(text * repeat,)])
+    (found,), (wanted,) = (one.loglikelihood_rolling(asked) for one in (model, twin))
+    assert found == pytest.approx(wanted, rel=1e-4)
 
 
 def test_texts_end_at_the_strings_asked_for(ours):

@@ -1,5 +1,7 @@
 """Prompts that cannot be read, chats, and the ends of texts."""
 
+import copy
+
 import jax
 import pytest
 
@@ -200,3 +202,15 @@ def test_maps_of_another_width_are_refused(llama, pebble):
     neox = pebble("neox")[0]
     with pytest.raises(ValueError, match="144"):
         stitch(neox, llama[0], AffineMap(jax.numpy.eye(128), jax.numpy.zeros(128)))
+
+
+def test_templates_that_say_nothing_of_the_messages(llama):
+    """Several without a default, and one that leaves the answer out."""
+    model, tokenizer = llama
+    own = copy.deepcopy(tokenizer)
+    own.chat_template = {"rag": TEMPLATE, "tools": TEMPLATE}
+    assert end_of_turn(own) is None
+    with pytest.raises(ValueError, match=r"prompt 0: .* multiple chat templates"):
+        generate(native(model), own, own, [CHAT], chat=True, max_new_tokens=1)
+    own.chat_template = "fixed"
+    assert end_of_turn(own) is None

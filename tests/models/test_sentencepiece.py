@@ -2,9 +2,11 @@
 
 import itertools
 import json
+import shutil
 import struct
 
 import pytest
+import transformers
 
 from helix_jax.errors import CheckpointError
 from helix_jax.models import load_tokenizer
@@ -149,3 +151,88 @@ def test_published_ids(shared):
     for name, ids in want.items():
         tokenizer = load_tokenizer(str(shared / "tokenizers" / FILES[name]))
         assert tokenizer("Hello world")["input_ids"] == ids
+
+
+def beside(folder, name="tokenizer_config.json", **settings):
+    (folder / name).write_text(json.dumps(settings))
+
+
+@pytest.fixture
+def small(tmp_path):
+    model_file(tmp_path / "tokenizer.model", SMALL, {3: 2}, PLAIN)
+    return tmp_path
+
+
+def test_every_file_beside_the_model_counts(small):
+    beside(small, "added_tokens.json", **{"<pad>": 9})
+    beside(small, "special_tokens_map.json", pad_token="<pad>", mask_token="<mask>")
+    beside(small, add_bos_token=False, add_eos_token=True)
+    tokenizer = load_tokenizer(str(small))
+    assert tokenizer("a")["input_ids"] == [3, 2]
+    assert tokenizer.pad_token_id == 9
+    assert tokenizer("a<pad><mask>")["input_ids"] == [3, 9, 10, 2]
+    beside(small, "added_tokens.json", **{"<pad>": 4})
+    with pytest.raises(
+        CheckpointError, match="'<pad>' has id 4, and the vocabulary is"
+    ):
+        load_tokenizer(str(small))
+
+
+def test_another_beginning_of_text_is_the_one_that_is_named(small):
+    beside(small, bos_token="<sep>")
+    assert load_tokenizer(str(small))("a")["input_ids"] == [8, 3]
+
+
+@pytest.mark.parametrize(
+    ("settings", "text", "want"),
+    [
+        ({}, "b</s>b", ["\u2581", "b", "</s>", "\u2581", "b"]),
+        ({"legacy": True}, "b</s>b", ["\u2581", "b", "</s>", "\u2581", "b"]),
+        ({"legacy": False}, "b</s>b", ["\u2581", "b", "</s>", "b"]),
+        ({"legacy": False}, "a</s> a", ["\u2581a", "</s>", "\u2581a"]),
+        ({"add_prefix_space": False}, "b a", ["b", "\u2581a"]),
+        ({"add_prefix_space": True}, "a a", ["\u2581a", "\u2581a"]),
+    ],
+)
+def test_where_a_space_is_put(small, settings, text, want):
+    beside(small, add_bos_token=False, **settings)
+    assert load_tokenizer(str(small)).tokenize(text) == want
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_spaces_behind_symbols_as_transformers_puts_them(shared, tmp_path, legacy):
+    shutil.copy(shared / "tokenizers" / FILES["llama2"], tmp_path / "tokenizer.model")
+    beside(tmp_path, tokenizer_class="LlamaTokenizer", legacy=legacy)
+    tokenizer = load_tokenizer(str(tmp_path))
+    record = json.loads(tokenizer.backend_tokenizer.to_str())
+    merges = [tuple(pair) for pair in record["model"]["merges"]]
+    twin = transformers.LlamaTokenizer(
+        vocab=record["model"]["vocab"], merges=merges, legacy=legacy,
+        add_bos_token=True,
+    )  # fmt: skip
+    for text in ("Hello world</s>Hello</s>again", "x<s>y\n\nz  9", "caf\u00e9 \u6f22"):
+        assert tokenizer(text)["input_ids"] == twin(text)["input_ids"]
+
+
+@pytest.mark.parametrize("name", ["T5Tokenizer", "XLMRobertaTokenizerFast"])
+def test_classes_with_ids_of_their_own_are_refused(small, name):
+    beside(small, tokenizer_class=name)
+    with pytest.raises(CheckpointError, match=f"class {name}, whose ids are not known"):
+        load_tokenizer(str(small))
+    (small / "tokenizer_config.json").unlink()
+    kind = {"T5Tokenizer": "t5"}.get(name, "xlm-roberta")
+    beside(small, "config.json", model_type=kind)
+    with pytest.raises(CheckpointError, match="whose ids are not known"):
+        load_tokenizer(str(small))
+    beside(small, "config.json", model_type="llama")
+    assert load_tokenizer(str(small))("a")["input_ids"] == [1, 3]
+
+
+def test_which_of_several_models(small):
+    want = load_tokenizer(str(small))("a")["input_ids"]
+    (small / "other.model").write_bytes(b"no model")
+    assert load_tokenizer(str(small))("a")["input_ids"] == want
+    (small / "tokenizer.model").rename(small / "third.model")
+    with pytest.raises(CheckpointError, match=r"has other\.model, third\.model: name"):
+        load_tokenizer(str(small))
+    assert load_tokenizer(str(small / "third.model"))("a")["input_ids"] == want
