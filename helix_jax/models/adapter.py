@@ -66,11 +66,6 @@ class Adapter(NamedTuple):
         return {"weights": digest(self.files), "config": digest([settings])}
 
 
-def has_adapter(folder: Path) -> bool:
-    """Whether a folder holds an adapter of peft."""
-    return (folder / CONFIG).is_file()
-
-
 def read_adapter(folder: Path) -> Adapter:
     """The adapter of a folder, its weights fetched already.
 

@@ -28,6 +28,11 @@ _INERT = frozenset(
 _PLAIN_STARTS = (True, False, None, "gaussian", "eva")
 
 
+def has_adapter(folder: Path) -> bool:
+    """Whether a folder holds an adapter of peft."""
+    return (folder / CONFIG).is_file()
+
+
 def read_settings(folder: Path) -> dict[str, Any]:
     """The adapter_config.json of a folder.
 

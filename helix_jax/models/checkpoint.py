@@ -16,11 +16,10 @@ from helix_jax.atomic import replaced_files
 from helix_jax.errors import CheckpointError
 from helix_jax.models.adapter import (
     WEIGHTS,
-    has_adapter,
     merged_tensors,
     read_adapter,
 )
-from helix_jax.models.adapter_config import read_base
+from helix_jax.models.adapter_config import has_adapter, read_base
 from helix_jax.models.config_file import read_config
 from helix_jax.models.convert import from_params, to_params, without_absent_head
 from helix_jax.models.families import family_of
@@ -34,7 +33,7 @@ from helix_jax.models.hub import (
 )
 from helix_jax.models.params import flatten, nest, parameter_shapes
 from helix_jax.models.spec import ModelSpec
-from helix_jax.models.weights import digest, stored_tensors, weight_files
+from helix_jax.models.weights import digest, has_weights, stored_tensors, weight_files
 from helix_jax.paths import local_path
 
 DTYPES = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
@@ -127,8 +126,8 @@ class Source(NamedTuple):
 def find_source(name_or_path: str, revision: str | None = None) -> Source:
     """The folders of a model: its own, and that of its base where it is an adapter.
 
-    As in transformers, an adapter beside a config.json is one of the weights there;
-    one that lies alone is of the model that it names.
+    As in transformers, an adapter beside the weights of a local folder is one of
+    these; one that lies alone, or on the hub, is of the model that it names.
 
     Raises:
       CheckpointError: no such folder, or a base that cannot be had.
@@ -136,7 +135,8 @@ def find_source(name_or_path: str, revision: str | None = None) -> Source:
     folder = model_folder(name_or_path, revision=revision, weights=False)
     if not has_adapter(folder):
         return Source(folder, name_or_path, None)
-    if (folder / "config.json").is_file():
+    local = resolved_revision(folder) is None
+    if local and (folder / "config.json").is_file() and has_weights(folder):
         return Source(folder, name_or_path, folder)
     name, revision = read_base(folder)
     try:

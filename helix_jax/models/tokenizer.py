@@ -19,6 +19,7 @@ from tokenizers import AddedToken, Tokenizer
 from helix_jax import kinds
 from helix_jax.arguments import takes
 from helix_jax.errors import CheckpointError
+from helix_jax.models.adapter_config import has_adapter, read_base
 from helix_jax.models.hub import model_folder
 from helix_jax.models.sentencepiece import read_sentencepiece
 from helix_jax.models.tokenizer_files import (
@@ -30,6 +31,8 @@ from helix_jax.models.tokenizer_settings import apply_settings
 from helix_jax.models.vocabulary_files import VOCABULARIES, first_line, read_vocabulary
 from helix_jax.textfile import parse_json, read_text
 
+# What a folder with a tokenizer of its own has at least one of.
+_TOKENIZERS = ("tokenizer.json", "vocab.*", "*.model")
 # Classes whose ids are those of their sentencepiece file, and whose texts begin with
 # its <s>; the others shift ids or put tokens of their own around texts.
 _PLAIN_PIECES = (
@@ -60,6 +63,9 @@ def load_tokenizer(name_or_path: str, *, revision: str | None = None) -> Any:
     if path.is_file():
         return _wrap(_read(path, read_tokenizer_files(path.parent)), path)
     folder = model_folder(name_or_path, revision=revision, weights=False)
+    if has_adapter(folder) and not any(map(list, map(folder.glob, _TOKENIZERS))):
+        base, revision = read_base(folder)  # an adapter alone reads as its base does
+        folder = model_folder(base, revision=revision, weights=False)
     return _wrap(_read(folder, read_tokenizer_files(folder)), folder)
 
 

@@ -55,6 +55,15 @@ def index_shards(index: Path) -> list[str]:
     return names
 
 
+def has_weights(folder: Path) -> bool:
+    """Whether a folder has a weight file, or an index of shards, that is read."""
+    return any(
+        (folder / f"{stem}{suffix}{index}").is_file()
+        for stem, suffix in LAYOUTS
+        for index in ("", ".index.json")
+    )
+
+
 def weight_files(folder: Path) -> list[Path]:
     """The weight files of a folder: safetensors before .bin, one file before shards.
 

@@ -13,8 +13,9 @@ import transformers
 from safetensors.numpy import load_file, save_file
 
 from helix_jax.errors import CheckpointError
-from helix_jax.models import apply_model, flatten, load_model
+from helix_jax.models import apply_model, flatten, load_model, load_tokenizer
 
+from ..activations.made import make_tokenizer
 from .twins import VOCABULARY, build_twin, twin_states
 
 TOKENS = np.random.default_rng(6).integers(3, VOCABULARY, (2, 7))
@@ -107,6 +108,8 @@ def test_adapters_are_merged_as_peft_merges_them(twin, tmp_path, name, number):
     for file in folder.glob("adapter_*"):
         shutil.copy(file, alone)
     change(alone, base_model_name_or_path=str(base.folder))
+    np.testing.assert_array_equal(logits_of(alone), logits_of(folder))
+    shutil.copy(base.folder / "config.json", alone)
     np.testing.assert_array_equal(logits_of(alone), logits_of(folder))
 
 
@@ -229,6 +232,20 @@ def test_an_adapter_alone_whose_base_is_not_there(adapted, tmp_path):
         change(adapted, base_model_name_or_path=base)
         with pytest.raises(CheckpointError, match=message):
             load_model(str(adapted))
+
+
+def test_an_adapter_without_a_tokenizer_reads_as_its_base(adapted, tmp_path):
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    for file in adapted.glob("adapter_*"):
+        shutil.copy(file, alone)
+    change(alone, base_model_name_or_path=str(adapted))
+    make_tokenizer(60).save_pretrained(adapted)
+    text = "the old cat sleeps"
+    ids = load_tokenizer(str(adapted))(text)["input_ids"]
+    assert load_tokenizer(str(alone))(text)["input_ids"] == ids
+    make_tokenizer(20).save_pretrained(alone)
+    assert load_tokenizer(str(alone))(text)["input_ids"] != ids
 
 
 def test_an_adapter_of_another_base(twin, adapted):
