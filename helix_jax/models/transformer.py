@@ -93,11 +93,9 @@ def apply_model(
         positions = jnp.where(counted, positions, -1)
     if cache is not None and spec.num_positions:
         _check_ids("positions", positions, spec.max_tokens, mask)
-    # What stands at padding may be any number; it must not become NaN.
-    inside, kinds = jnp.where(mask, tokens, 0), token_types
-    if kinds is not None:
-        kinds = jnp.where(mask, kinds, 0)
-    h = embed(params, spec, inside, positions, kinds)
+    h = embed(params, spec, tokens, positions, token_types)
+    # What stands at padding may be any number, and NaN there would spread.
+    h = jnp.where(mask[..., None], h, 0)
     if cache is not None:
         cache = reserve(cache, mask, positions)
     stop = spec.num_layers if logits or cache is not None else max(wanted)
