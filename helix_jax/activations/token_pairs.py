@@ -38,7 +38,8 @@ class TokenBlock(NamedTuple):
       position_x, position_y: [N] int32, place of the token in its text.
       end_x, end_y: [N] int32, character at which the token ends; a token in front of
         the text ends at 0.
-      next_x, next_y: [N] int32, the token that follows, -1 at the end of the text.
+      next_x, next_y: [N] int32, the token that follows, -1 at the end of the text: a
+        special token that the tokenizer puts there is none of the text.
       next_end_x, next_end_y: [N] int32, character at which that one ends.
     """
 
@@ -193,7 +194,9 @@ def _paired(
     for side, position in zip((x, y), positions):
         row = side.starts[text] + position
         after = np.minimum(row + 1, side.starts[text + 1] - 1)
-        following = np.where(after > row, side.ids[after], -1)
+        following = np.where(
+            (after > row) & (side.ends[after] >= 0), side.ids[after], -1
+        )
         ends = np.maximum(side.ends, 0)
         columns.append((position, ends[row], following, ends[after], row))
     ids = np.array([own.id for own in texts], object)[text]

@@ -6,6 +6,7 @@ from helix_jax.activations.tokens import (
     private_tokenizer,
     tokenizer_fingerprint,
 )
+from helix_jax.models import load_tokenizer
 
 from .made import make_texts, make_tokenizer
 
@@ -77,3 +78,23 @@ def test_no_room_for_text():
 def test_slow_tokenizer():
     with pytest.raises(ValueError, match="has no fast backend"):
         private_tokenizer(object(), max_tokens=8)
+
+
+def test_ends_count_white_space_that_was_read(shared):
+    """This tokenizer leaves white space at the ends of a token out of its offsets."""
+    folder = shared / "tokenizers" / "gpt-neox-20b_pythia"
+    own = private_tokenizer(load_tokenizer(str(folder)), max_tokens=64)
+    encoded = own.encode("aaa \n b")
+    assert encoded.tokens == ["aaa", "\u0120\u010a", "\u0120b"]
+    text = "aaa \n "
+    assert encode_texts(own, [text], with_ends=True).ends[0][-1] == len(text)
+
+
+def test_spelled_special_tokens_as_the_caller_reads_them():
+    tokenizer, plain = make_tokenizer(), make_tokenizer()
+    plain.backend_tokenizer.encode_special_tokens = True
+    text = "a<s>b"
+    for one in (tokenizer, plain):
+        ids = encode_texts(private_tokenizer(one, max_tokens=64), [text]).ids[0]
+        assert ids == one.backend_tokenizer.encode(text).ids
+    assert tokenizer_fingerprint(tokenizer) != tokenizer_fingerprint(plain)

@@ -39,6 +39,22 @@ def test_training_beats_a_uniform_guess_and_is_recorded(models):
         assert "test/perplexity" in card
 
 
+def test_a_given_tokenizer_is_what_its_file_says(models, tmp_path):
+    from tokenizers import pre_tokenizers
+
+    from experiments.pretrain import _tokenizer
+
+    core = load_tokenizer(str(next(iter(models.values())))).backend_tokenizer
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    core.save(str(tmp_path / "tokenizer.json"))
+    declared = {"tokenizer_class": "GPT2Tokenizer"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(declared))
+    tokenizer = _tokenizer(PretrainConfig(tokenizer=str(tmp_path)), None, tmp_path)
+    assert tokenizer.tokenize(" 2024 2024") == ["\u0120", *"2024", "\u0120", *"2024"]
+
+
 def test_parts_are_disjoint_and_cover_the_text(texts):
     from experiments.pretrain import _documents
     from helix_jax.text.corpora import load_corpus

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from transformers import PreTrainedTokenizerFast
 
 from helix_jax import assets
 from helix_jax.alignment import AffineMap, MlpMap, ResidualMap
@@ -197,6 +198,21 @@ def test_embeddings_are_those_of_sentence_transformers(minilm):
     want = theirs.encode([t for t in texts if t], normalize_embeddings=True)
     np.testing.assert_allclose(got[[0, 1, 2, 3, 5]], want, atol=2e-5)
     assert not got[4].any()
+
+
+def test_what_a_tokenizer_puts_behind_a_text_is_not_scored(pebbles):
+    model, tokenizer = pebbles["pebble-llama"]
+    name = tokenizer.eos_token
+    closing = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer.backend_tokenizer, bos_token=name, eos_token=name,
+        add_bos_token=True, add_eos_token=True,
+    )  # fmt: skip
+    assert closing("a")["input_ids"] == [*tokenizer("a")["input_ids"], 0]
+    want, found = (native_sums(model, own, lambda: iter(TEXTS))
+                   for own in (tokenizer, closing))  # fmt: skip
+    np.testing.assert_allclose(found.values, want.values, rtol=1e-5)
+    np.testing.assert_array_equal(found.tokens, want.tokens)
+    np.testing.assert_array_equal(found.characters, want.characters)
 
 
 def test_text_scores_know_the_native_text(minilm):
