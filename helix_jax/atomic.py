@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from helix_jax.errors import HelixError
-from helix_jax.locks import FILE, flock, hold
+from helix_jax.lock_files import FILE, flock
+from helix_jax.locks import hold
 from helix_jax.paths import PathError, os_errors
 
 PARTIAL = ".helix-partial-"

@@ -10,27 +10,18 @@ Who only reads takes no lock.
 
 import atexit
 import contextlib
-import getpass
-import json
 import logging
 import os
-import socket
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
 
 from helix_jax.errors import HelixError
-
-try:
-    import fcntl
-except ImportError:  # not a POSIX system
-    fcntl = None
+from helix_jax.lock_files import LocalPlace, Place, Seen
+from helix_jax.owners import has_ended, this_process
 
 LOG = logging.getLogger(__name__)
 
-FILE = ".helix-lock"
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 60.0  # of watching, so that no clocks are compared
 OLD_SECONDS = 3600.0  # by the clock: more than clocks differ
@@ -39,136 +30,6 @@ TELL_SECONDS = 300.0
 
 class LockError(HelixError, RuntimeError):
     """The lock of a folder was lost: another process has taken it for abandoned."""
-
-
-class Owner(NamedTuple):
-    """Who writes.
-
-    Attributes:
-      what: "an extraction", "a run", ...
-      host, user, pid: of the process.
-      machine: identity of the running kernel; host names may repeat.
-      space: of the process ids; containers have their own.
-      started: when the process began, as the kernel counts; pids come again.
-      since: seconds of the epoch.
-    """
-
-    what: str
-    host: str
-    user: str
-    pid: int
-    machine: str
-    space: str
-    started: str
-    since: float
-
-    def __str__(self) -> str:
-        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self.since))
-        return (
-            f"{self.what} of {self.user} (process {self.pid} on {self.host}, since "
-            f"{since})"
-        )
-
-
-class Seen(NamedTuple):
-    """A lock as it was found.
-
-    Attributes:
-      owner: who holds it; None where its record is empty or damaged.
-      stamp: changes with each heartbeat.
-      beat: of the last one, seconds of the epoch.
-    """
-
-    owner: Owner | None
-    stamp: Any
-    beat: float
-
-
-class Place(Protocol):
-    """Where a lock lies."""
-
-    name: str
-
-    def look(self) -> Seen | None:
-        """The lock there, or None."""
-
-    def ended(self, seen: Seen) -> bool:
-        """Whether its owner may be gone, as far as this machine can tell."""
-
-    def take(self, owner: Owner, seen: Seen | None) -> bool:
-        """Take it, if nothing has changed since `seen`."""
-
-    def beat(self) -> bool:
-        """Show that the owner lives; False when the lock is no longer its own."""
-
-    def drop(self) -> None:
-        """Give it back."""
-
-
-class LocalPlace:
-    """A lock file in a local folder, which must exist."""
-
-    def __init__(self, folder: str | os.PathLike):
-        self.name = os.fspath(folder)
-        self._path = Path(folder) / FILE
-        self._fd: int | None = None
-
-    def look(self) -> Seen | None:
-        try:
-            with self._path.open("rb") as stream:
-                return _seen(stream.fileno())
-        except FileNotFoundError:
-            return None
-
-    def ended(self, seen: Seen) -> bool:
-        # The kernel of one machine knows better than any record: `take` asks it.
-        return seen.owner is None or seen.owner.machine == _machine()
-
-    def take(self, owner: Owner, seen: Seen | None) -> bool:
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            if not flock(fd) or not self._is(fd):  # held, or given back meanwhile
-                return False
-            found = _seen(fd)
-            if found.owner is not None and (seen is None or found != seen):
-                return False
-            with contextlib.suppress(OSError):  # on a full disk it stays empty
-                os.ftruncate(fd, 0)
-                os.pwrite(fd, encode_owner(owner), 0)
-            self._fd, fd = fd, None
-            return True
-        finally:
-            if fd is not None:
-                os.close(fd)
-
-    def beat(self) -> bool:
-        fd = self._fd
-        if fd is None or not self._is(fd):
-            return False
-        with contextlib.suppress(OSError):
-            os.utime(fd if os.utime in os.supports_fd else self._path)
-        return True
-
-    def drop(self) -> None:
-        fd, self._fd = self._fd, None
-        if fd is not None:
-            with contextlib.suppress(OSError):
-                if self._is(fd):
-                    self._path.unlink()
-            os.close(fd)
-
-    def disown(self) -> None:
-        """Let go of the file in a forked child; the parent keeps the lock."""
-        fd, self._fd = self._fd, None
-        if fd is not None:
-            os.close(fd)
-
-    def _is(self, fd: int) -> bool:
-        """Whether an open file is the one that has the lock's name."""
-        try:
-            return os.path.samestat(os.fstat(fd), self._path.stat())
-        except FileNotFoundError:
-            return False
 
 
 class Lock:
@@ -293,67 +154,6 @@ def writer_of(place: Place) -> str:
     return "" if silent or has_ended(seen.owner) else str(seen.owner)
 
 
-def this_process(what: str) -> Owner:
-    """This process as an owner."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # a number without a name, as in containers
-        user = str(os.getuid())
-    pid = os.getpid()
-    return Owner(
-        what, socket.gethostname(), user, pid, _machine(), _space(), _started(pid),
-        time.time(),
-    )  # fmt: skip
-
-
-def has_ended(owner: Owner) -> bool:
-    """Whether an owner is a process of this machine that is no more."""
-    if (owner.machine, owner.space) != (_machine(), _space()):
-        return False
-    try:
-        os.kill(owner.pid, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return _started(owner.pid) != owner.started
-
-
-def encode_owner(owner: Owner) -> bytes:
-    """The record of an owner."""
-    return json.dumps(owner._asdict(), sort_keys=True).encode() + b"\n"
-
-
-def decode_owner(record: bytes) -> Owner | None:
-    """The owner of a record; None where it is empty or damaged."""
-    try:
-        return Owner(**json.loads(record))
-    except (ValueError, TypeError):
-        return None
-
-
-def flock(fd: int) -> bool:
-    """Lock an open file without waiting; False when another holds it.
-
-    True also where the file system has no locks: records and heartbeats remain.
-    """
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-def _seen(fd: int) -> Seen:
-    state = os.fstat(fd)
-    record = os.pread(fd, 4096, 0)
-    return Seen(decode_owner(record), (state.st_ino, state.st_mtime_ns), state.st_mtime)
-
-
 def _who(seen: Seen | None) -> str:
     return "another process" if seen is None or seen.owner is None else str(seen.owner)
 
@@ -363,27 +163,6 @@ def _let_go(name: str) -> None:
         lock, _ = _held.pop(name, (None, 0))
     if lock is not None:
         lock.release()
-
-
-def _machine() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return socket.gethostname()
-
-
-def _space() -> str:
-    try:
-        return os.readlink("/proc/self/ns/pid")
-    except OSError:
-        return ""
-
-
-def _started(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
 
 
 def _let_go_of_all() -> None:

@@ -109,6 +109,12 @@ def explain_os_error(
     return f"{os.fspath(path)} cannot {doing}: {reason}."
 
 
+def os_cause(code: int) -> tuple[str, str]:
+    """The reason and the remedy of an error number of the operating system."""
+    reason, _, remedy = _REASONS.get(code, os.strerror(code)).partition("; ")
+    return reason, remedy or "see what it says"
+
+
 @contextlib.contextmanager
 def os_errors(
     path: str | os.PathLike, doing: str, raises: type[HelixError] = PathError

@@ -25,7 +25,8 @@ from absl import flags
 
 import experiments
 from helix_jax.errors import RunError
-from helix_jax.paths import local_path
+from helix_jax.locks import keep
+from helix_jax.paths import local_path, os_errors
 from helix_jax.runs import (
     config_from_flags,
     define_flags,
@@ -120,7 +121,13 @@ def planned(fixed: Sequence[str]) -> dict[Path, tuple[dict[str, str], list[str]]
 def main(argv: list[str]) -> None:
     """Run or print every combination."""
     lines, failed = [], []
-    for folder, (chosen, words) in planned(argv[1:]).items():
+    plan = planned(argv[1:])
+    if not DRY_RUN.value:  # two sweeps at once would write over each other's lines
+        root = next(iter(plan)).parent
+        with os_errors(root, "be written", RunError):
+            root.mkdir(parents=True, exist_ok=True)
+            keep(root, "a sweep")
+    for folder, (chosen, words) in plan.items():
         line = [sys.executable, "-m", f"experiments.{EXPERIMENT.value}", *words]
         print(shlex.join(line), flush=True)
         if DRY_RUN.value:

@@ -7,6 +7,7 @@ where an earlier run stopped; so a killed extraction that is run again ends with
 same bytes as one that was not killed.
 """
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -26,9 +27,16 @@ from helix_jax.activations.pooling import check_pooling
 from helix_jax.activations.states import require_finite_states, window_states
 from helix_jax.activations.storage import open_folder
 from helix_jax.activations.store import Store, open_store
+from helix_jax.activations.store_lock import writing
 from helix_jax.activations.tokens import private_tokenizer, tokenizer_fingerprint
 from helix_jax.activations.windows import TextWindow, read_windows
-from helix_jax.activations.writer import DTYPES, StoreWriter, Window, begin_store
+from helix_jax.activations.writer import (
+    DTYPES,
+    StoreWriter,
+    Window,
+    begin_store,
+    is_complete,
+)
 from helix_jax.arguments import takes
 from helix_jax.models import Model, check_vocabulary, resolve_layers
 from helix_jax.progress import Progress
@@ -113,7 +121,8 @@ def extract(
 
     Returns:
       The complete store; `throughput` tells what this run did. A store that was
-      complete already is returned as it is.
+      complete already is returned as it is; one that another process writes is waited
+      for.
 
     Raises:
       ValueError: an option that does not fit the model.
@@ -121,6 +130,7 @@ def extract(
       CorpusError: an empty text, a repeated id, or a token without an embedding.
       StoreError: states that are not finite, a full disk, or a store that was begun
         with other settings.
+      LockError: another process has taken this one for dead, and goes on.
       FingerprintError: another store lies at the path.
     """
     spec, name = model.spec, model.fingerprint["model"]
@@ -158,41 +168,34 @@ def extract(
         requested["token_budget"] = token_budget
     if window is not None:
         requested["window_texts"] = window
-    writer = begin_store(
-        open_folder(path), fingerprint=record, new_layout=new_layout,
-        requested=requested,
-    )  # fmt: skip
-    if writer.complete:
-        return open_store(path, expect=record)
-    began = writer.progress
-    source = read_windows(
-        texts, backend, size=writer.layout["window_texts"], start=began,
-        vocab_size=spec.vocab_size, token_rows=pooling == "token", on_empty=on_empty,
-        store=writer.folder.name,
-    )  # fmt: skip
-    start = time.perf_counter()
-    with Progress(
-        f"states of {name}", total=total, done=began.texts_read, unit="texts",
-        show=progress,
-    ) as shown:  # fmt: skip
-        padded = _run_windows(source, writer, params, group, forward, shown, name)
-    seconds = time.perf_counter() - start
-    writer.finish()
-    done = writer.progress
-    if done.truncated:
-        LOG.warning(
-            "%s: %d of %d texts were longer than %d tokens and lost their end.",
-            name, done.truncated, done.texts, max_tokens,
+    folder, throughput = open_folder(path), {}
+    # What is complete is only read, also where nothing can be written.
+    with contextlib.nullcontext() if is_complete(folder) else writing(folder) as lock:
+        writer = begin_store(
+            folder, fingerprint=record, new_layout=new_layout, requested=requested,
+            lock=lock,
         )  # fmt: skip
-    tokens = done.tokens - began.tokens
-    throughput = {
-        "seconds": seconds,
-        "tokens": tokens,
-        "tokens_per_second": tokens / seconds,
-        "padding_fraction": 1 - tokens / padded if padded else 0.0,
-    }
-    store = open_store(path, expect=record)
-    return dataclasses.replace(store, throughput=throughput)
+        if not writer.complete:
+            source = read_windows(
+                texts, backend, size=writer.layout["window_texts"],
+                start=writer.progress, vocab_size=spec.vocab_size,
+                token_rows=pooling == "token", on_empty=on_empty, store=folder.name,
+            )  # fmt: skip
+            with Progress(
+                f"states of {name}", total=total, done=writer.progress.texts_read,
+                unit="texts", show=progress,
+            ) as shown:  # fmt: skip
+                throughput = _run_windows(
+                    source, writer, params, group, forward, shown, name
+                )
+            writer.finish()
+            done = writer.progress
+            if done.truncated:
+                LOG.warning(
+                    "%s: %d of %d texts were longer than %d tokens and lost their end.",
+                    name, done.truncated, done.texts, max_tokens,
+                )  # fmt: skip
+    return dataclasses.replace(open_store(path, expect=record), throughput=throughput)
 
 
 def _run_windows(
@@ -203,8 +206,8 @@ def _run_windows(
     forward: dict[str, Any],
     shown: Progress,
     name: str,
-) -> int:
-    """Read ahead, compute, write behind; the tokens computed, padding included."""
+) -> dict[str, float]:
+    """Read ahead, compute, write behind; seconds, tokens and padding."""
     layers, began = forward["layers"], writer.progress.tokens
     start, padded = time.perf_counter(), 0
     with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as writing:
@@ -225,7 +228,14 @@ def _run_windows(
             )
         if written is not None:
             written.result()
-    return padded
+    seconds = time.perf_counter() - start
+    tokens = writer.progress.tokens - began
+    return {
+        "seconds": seconds,
+        "tokens": tokens,
+        "tokens_per_second": tokens / seconds,
+        "padding_fraction": 1 - tokens / padded if padded else 0.0,
+    }
 
 
 def _ahead(

@@ -3,21 +3,26 @@
 One write of a key is atomic in every one of these; TensorStore does the rest.
 """
 
-import errno
 import functools
 import json
 import os
-import shutil
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorstore as ts
 
+from helix_jax.activations.storage_errors import (
+    STORAGE_ERRORS,
+    brief,
+    read_error,
+    write_error,
+)
 from helix_jax.errors import StoreError
+from helix_jax.paths import expand_path, is_url
 
 CACHE_BYTES = 64 << 20
+_AGAIN = "delete it and extract it again"
 NETWORK_RETRIES = 6  # about a minute, where TensorStore's 32 would take a quarter hour
-STORAGE_ERRORS = (ValueError, OSError, RuntimeError, NotImplementedError)
 
 
 class Folder(NamedTuple):
@@ -59,8 +64,9 @@ def open_folder(path: str | os.PathLike) -> Folder:
 
     Raises:
       StoreError: a URL that TensorStore refuses.
+      PathError: not a path at all.
     """
-    name = os.fspath(path)
+    name = expand_path(path)
     endpoint = os.environ.get("AWS_ENDPOINT_URL")
     local = None
     spec: dict[str, Any] | str
@@ -68,29 +74,31 @@ def open_folder(path: str | os.PathLike) -> Folder:
         bucket, _, prefix = name.removeprefix("s3://").partition("/")
         prefix = prefix.rstrip("/") + "/" if prefix else ""
         spec = {"driver": "s3", "bucket": bucket, "path": prefix, "endpoint": endpoint}
-    elif "://" in name:
+    elif is_url(name):
         spec = name.rstrip("/") + "/"
     else:
-        local = os.path.abspath(os.path.expanduser(name))
+        local = os.path.abspath(name)
         spec = {"driver": "file", "path": local + "/"}
     try:
         kvstore = ts.KvStore.open(spec, context=_context()).result()
     except STORAGE_ERRORS as error:
         raise StoreError(
-            f"{name} cannot be opened ({_brief(error)}). Give a local path, or "
+            f"{name} cannot be opened ({brief(error)}). Give a local path, or "
             "gs://BUCKET/PATH or s3://BUCKET/PATH."
         ) from error
     return Folder(name, spec, kvstore, local)
 
 
 def read_bytes(folder: Folder, key: str) -> bytes | None:
-    """The value of a key, or None when there is none."""
+    """The value of a key, or None when there is none.
+
+    Raises:
+      StoreError: unreadable; why.
+    """
     try:
         found = folder.kvstore.read(key).result()
     except STORAGE_ERRORS as error:
-        raise StoreError(
-            f"{folder.name}/{key} cannot be read ({_brief(error)})."
-        ) from error
+        raise read_error(folder, key, error) from error
     return found.value if found.state == "value" else None
 
 
@@ -98,7 +106,13 @@ def write_json(
     folder: Folder, key: str, record: Any, *, indent: int | None = None
 ) -> None:
     """Write a key atomically, as JSON whose bytes depend on the record alone."""
-    text = json.dumps(record, indent=indent, sort_keys=True, allow_nan=False)
+    try:
+        text = json.dumps(record, indent=indent, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:  # a fingerprint of somebody's own making
+        raise StoreError(
+            f"{folder.name}/{key} cannot be written: {error}; give strings, numbers, "
+            "lists and dictionaries."
+        ) from error
     try:
         folder.kvstore.write(key, text.encode() + b"\n").result()
     except STORAGE_ERRORS as error:
@@ -176,9 +190,12 @@ def open_array(
     except STORAGE_ERRORS as error:
         if create:
             raise write_error(folder, key, 0, error) from error
-        raise StoreError(
-            f"{folder.name}/{key} cannot be opened ({_brief(error)}). Delete the store "
-            "and extract it again."
+        raise read_error(
+            folder,
+            key,
+            error,
+            doing="opened",
+            otherwise=("the store is damaged", _AGAIN),
         ) from error
     return array
 
@@ -190,39 +207,6 @@ def read_rows(
     try:
         return array[rows].read().result()
     except STORAGE_ERRORS as error:
-        raise StoreError(
-            f"{folder.name}/{key} cannot be read ({_brief(error)}). The store is "
-            "damaged: delete it and extract it again."
+        raise read_error(
+            folder, key, error, otherwise=("the store is damaged", _AGAIN)
         ) from error
-
-
-def write_error(
-    folder: Folder, key: str, needed_bytes: int, error: BaseException
-) -> StoreError:
-    """A StoreError that says why a write failed and that running again resumes."""
-    text = _brief(error)
-    full = {errno.ENOSPC: "disk is full", errno.EDQUOT: "disk quota is used up",
-            errno.EFBIG: "file size limit is reached"}  # fmt: skip
-    reason = next(
-        (why for code, why in full.items() if f"os_error_code='{code}'" in str(error)),
-        None,
-    )
-    room = ""
-    if folder.local is not None:
-        left = shutil.disk_usage(_existing(folder.local)).free
-        room = f", {needed_bytes:,} bytes needed and {left:,} bytes left"
-    what = f"the {reason}{room}" if reason else "the write failed"
-    return StoreError(
-        f"{folder.name}: {what} while writing {key} ({text}). What was recorded before "
-        "is intact: make room and run the same command again to resume."
-    )
-
-
-def _existing(path: str) -> str:
-    while not os.path.exists(path):
-        path = os.path.dirname(path)
-    return path
-
-
-def _brief(error: BaseException) -> str:
-    return str(error).split(" [")[0]

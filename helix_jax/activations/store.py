@@ -12,6 +12,7 @@ import numpy as np
 
 from helix_jax import kinds
 from helix_jax.activations.storage import open_array, open_folder, read_rows
+from helix_jax.activations.store_lock import store_writer
 from helix_jax.activations.writer import read_metadata, texts_key
 from helix_jax.arguments import takes
 from helix_jax.errors import StoreError
@@ -200,10 +201,16 @@ def open_store(
         )
     progress = metadata["progress"]
     if not metadata["complete"]:
+        writer = store_writer(folder)
+        state = (
+            f"it is being written by {writer}. Wait for it to end"
+            if writer
+            else "its extraction was interrupted. Run the same extraction again; it "
+            "resumes there"
+        )
         raise StoreError(
             f"the store in {folder.name} is incomplete ({progress['rows']} rows so "
-            "far): its extraction was interrupted. Run the same extraction again; it "
-            "resumes there."
+            f"far): {state}."
         )
     keys = [texts_key(window) for window in range(progress["windows"])]
     reads = [folder.kvstore.read(key) for key in keys]

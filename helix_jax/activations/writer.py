@@ -16,16 +16,11 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from helix_jax.activations.storage import (
-    STORAGE_ERRORS,
-    Folder,
-    open_array,
-    read_json,
-    write_error,
-    write_json,
-)
+from helix_jax.activations.storage import Folder, open_array, read_json, write_json
+from helix_jax.activations.storage_errors import STORAGE_ERRORS, write_error
 from helix_jax.errors import StoreError
 from helix_jax.fingerprint import check_same
+from helix_jax.locks import Lock
 
 FORMAT = 1
 METADATA = "metadata.json"
@@ -87,8 +82,11 @@ class StoreWriter:
       complete: nothing is left to write.
     """
 
-    def __init__(self, folder: Folder, metadata: dict[str, Any]):
+    def __init__(
+        self, folder: Folder, metadata: dict[str, Any], lock: Lock | None = None
+    ):
         self.folder = folder
+        self._lock = lock
         self._metadata = metadata
         self._arrays: dict[str, Any] = {}
 
@@ -172,6 +170,8 @@ class StoreWriter:
         return grown
 
     def _record(self, **changes: Any) -> None:
+        if self._lock is not None:
+            self._lock.check()
         metadata = {**self._metadata, **changes}
         write_json(self.folder, METADATA, metadata, indent=1)
         self._metadata = metadata
@@ -183,6 +183,7 @@ def begin_store(
     fingerprint: Mapping[str, Any],
     new_layout: Callable[[], Mapping[str, Any]],
     requested: Mapping[str, Any],
+    lock: Lock | None = None,
 ) -> StoreWriter:
     """Make a store, or go on with the one that lies there.
 
@@ -191,6 +192,7 @@ def begin_store(
       fingerprint: what makes it; must equal that of a store found there.
       new_layout: gives the settings of a new store; an unfinished one keeps its own.
       requested: the part of the layout that the caller insists on.
+      lock: of the folder, held by the caller; checked before anything counts.
 
     Raises:
       FingerprintError: another store lies there; names both.
@@ -207,7 +209,7 @@ def begin_store(
             "progress": Progress()._asdict(),
         }
         write_json(folder, METADATA, metadata, indent=1)
-        return StoreWriter(folder, metadata)
+        return StoreWriter(folder, metadata, lock)
     check_same(
         f"the store in {folder.name}",
         found["fingerprint"],
@@ -223,7 +225,7 @@ def begin_store(
                 f"has {value!r}, and the last bits of the states depend on it. Resume "
                 f"with the same {key}, give another path, or delete that store."
             )
-    return StoreWriter(folder, found)
+    return StoreWriter(folder, found, lock)
 
 
 def read_metadata(folder: Folder) -> dict[str, Any] | None:
@@ -243,6 +245,11 @@ def read_metadata(folder: Folder) -> dict[str, Any] | None:
             f"{FORMAT}. Extract it again."
         )
     return found
+
+
+def is_complete(folder: Folder) -> bool:
+    """Whether a whole store lies there."""
+    return bool((read_metadata(folder) or {}).get("complete"))
 
 
 def texts_key(window: int) -> str:

@@ -25,6 +25,7 @@ import numpy as np
 from helix_jax.array_files import read_npz, write_npz
 from helix_jax.atomic import append_lines, is_passing, write_file
 from helix_jax.errors import RunError
+from helix_jax.locks import keep, let_go
 from helix_jax.paths import local_path, os_errors
 from helix_jax.runs.environment import environment
 from helix_jax.textfile import parse_json, read_json, read_lines
@@ -38,6 +39,9 @@ class Run(NamedTuple):
 
 def open_run(workdir: str | os.PathLike, config: Any) -> Run:
     """Create a work directory, or take up the one that these flags made.
+
+    A run that goes on there is waited for; until `finish_run` or the end of the
+    process no other is let in.
 
     Args:
       workdir: the folder, on this machine.
@@ -64,10 +68,18 @@ def open_run(workdir: str | os.PathLike, config: Any) -> Run:
                 f"--workdir={folder} holds {own[0].name} and is no work directory (it "
                 "has no config.json); use another folder."
             )
-        elif jax.process_index() == 0:
+        if jax.process_index() == 0 and not is_done(Run(folder)):
             folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(folder / "environment.json", _json(environment()))
-            write_atomically(path, _json(record))
+            keep(folder, "a run")
+            if path.exists():  # perhaps made by the run that was waited for
+                try:
+                    _require_same(folder, _read_flags(path), record)
+                except RunError:
+                    let_go(folder)
+                    raise
+            else:
+                write_atomically(folder / "environment.json", _json(environment()))
+                write_atomically(path, _json(record))
     return Run(folder)
 
 
@@ -117,6 +129,7 @@ def forget_run(workdir: str | os.PathLike) -> None:
     for path in _others(folder):
         if (path / "config.json").is_file():
             forget_run(path)
+            let_go(path)
             with contextlib.suppress(OSError):  # not empty
                 path.rmdir()
     if not _others(folder):
@@ -141,6 +154,8 @@ def unclaimed_on_failure(workdir: str | os.PathLike) -> Iterator[None]:
         with contextlib.suppress(OSError):
             if fresh:
                 forget_run(folder)
+        let_go(folder)  # not before: who waits for it would lose its flags
+        with contextlib.suppress(OSError):
             for path in missing:
                 path.rmdir()
         raise
@@ -180,6 +195,7 @@ def finish_run(run: Run, summary: Mapping[str, float]) -> dict[str, float]:
     if jax.process_index() == 0:
         write_atomically(run.folder / "summary.json", _json(summary))
         write_atomically(run.folder / "DONE", "")
+        let_go(run.folder)
     return summary
 
 

@@ -1,4 +1,7 @@
-"""A bucket on loopback that speaks as much of the GCS and S3 protocols as is needed."""
+"""A bucket on loopback that speaks as much of the GCS and S3 protocols as is needed.
+
+Conditions on writes and deletions are kept, as both clouds keep them.
+"""
 
 import http.server
 import json
@@ -13,6 +16,8 @@ class ObjectServer(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.objects: dict[str, tuple[bytes, int]] = {}
         self.generation = 0
+        self.one = threading.Lock()
+        self.refused = 0  # conditional writes that lost
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def __enter__(self):
@@ -42,10 +47,26 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def _put(self, key: str, body: bytes) -> str:
-        self.server.generation += 1
-        self.server.objects[key] = (body, self.server.generation)
-        return str(self.server.generation)
+    def _put(self, key: str, body: bytes | None, wanted: str | None) -> str | None:
+        """Write or delete an object; None where it has not the wanted generation."""
+        with self.server.one:
+            _, found = self.server.objects.get(key, (b"", 0))
+            if wanted is not None and str(found) != wanted:
+                self.server.refused += 1
+                return None
+            if body is None:
+                self.server.objects.pop(key, None)
+                return ""
+            self.server.generation += 1
+            self.server.objects[key] = (body, self.server.generation)
+            return str(self.server.generation)
+
+    def _condition(self) -> str | None:
+        """S3: the generation that the object must have, 0 for none."""
+        if self.headers.get("If-None-Match") == "*":
+            return "0"
+        match = self.headers.get("If-Match")
+        return None if match is None else match.strip('"')
 
     def _get(self, key: str) -> None:
         if key not in self.server.objects:
@@ -56,15 +77,33 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._answer(200, body, **tag)
 
     def do_POST(self):  # GCS: /upload/storage/v1/b/BUCKET/o?name=KEY
-        query = urllib.parse.urlparse(self.path).query
-        key = urllib.parse.parse_qs(query)["name"][0]
-        generation = self._put(key, self._body())
+        query = urllib.parse.parse_qs(urllib.parse.urlparse(self.path).query)
+        key, wanted = query["name"][0], query.get("ifGenerationMatch", [None])[0]
+        generation = self._put(key, self._body(), wanted)
+        if generation is None:
+            self._answer(412)
+            return
         answer = json.dumps({"name": key, "generation": generation}).encode()
         self._answer(200, answer, Content_Type="application/json")
 
     def do_PUT(self):  # S3: /BUCKET/KEY
         key = urllib.parse.unquote(self.path).split("/", 2)[2]
-        self._answer(200, ETag=f'"{self._put(key, self._body())}"')
+        generation = self._put(key, self._body(), self._condition())
+        if generation is None:
+            self._answer(412)
+        else:
+            self._answer(200, ETag=f'"{generation}"')
+
+    def do_DELETE(self):  # GCS: /storage/v1/b/BUCKET/o/KEY; S3: /BUCKET/KEY
+        parts = urllib.parse.urlparse(self.path)
+        if parts.path.startswith("/storage/v1/"):
+            key = urllib.parse.unquote(parts.path.split("/o/", 1)[1])
+            query = urllib.parse.parse_qs(parts.query)
+            wanted = query.get("ifGenerationMatch", [None])[0]
+        else:
+            key = urllib.parse.unquote(parts.path).split("/", 2)[2]
+            wanted = self._condition()
+        self._answer(412 if self._put(key, None, wanted) is None else 204)
 
     def do_GET(self):  # GCS: /storage/v1/b/BUCKET/o/KEY; S3: /BUCKET/KEY
         path = urllib.parse.urlparse(self.path).path
@@ -73,5 +112,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         else:
             self._get(urllib.parse.unquote(path).split("/", 2)[-1])
 
-    def do_HEAD(self):  # S3 asks for the bucket's region
-        self._answer(200, x_amz_bucket_region="us-east-1")
+    def do_HEAD(self):  # S3 asks for the bucket's region, and checks before deleting
+        key = urllib.parse.unquote(self.path).split("/", 2)[2:]
+        if not key:
+            self._answer(200, x_amz_bucket_region="us-east-1")
+        elif key[0] not in self.server.objects:
+            self._answer(404)
+        else:
+            found = str(self.server.objects[key[0]][1])
+            self._answer(200 if self._condition() in (None, found) else 412)

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from helix_jax.activations import extract, open_store
+from helix_jax.activations.storage import open_folder
+from helix_jax.activations.store_lock import RemotePlace
 from helix_jax.errors import StoreError
+from helix_jax.owners import this_process
 
 from .made import make_model, make_texts, make_tokenizer, store_bytes
 from .object_server import ObjectServer
@@ -45,6 +48,7 @@ def test_remote_objects_are_the_local_files(tmp_path):
             env=environment, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-2000:]
+        assert server.refused  # by the condition on the write itself
         for name in ("gs", "s3"):
             prefix = f"a folder/{name}/"
             found = {
@@ -61,6 +65,24 @@ def test_impossible_bucket(path):
         open_store(path)
 
 
+def contend(place):
+    """A second writer is refused while a first one writes, and is let in after it."""
+    folder = open_folder(place)
+    owner = this_process("a test")
+    first, second = RemotePlace(folder), RemotePlace(folder)
+    seen = second.look()
+    assert seen is None
+    assert first.take(owner, seen)
+    assert not second.take(owner, seen)
+    held = second.look()
+    assert held.owner == owner
+    first.drop()
+    assert not second.take(owner, held)
+    assert second.take(owner, None)
+    second.drop()
+    assert first.look() is None
+
+
 if __name__ == "__main__":
     for scheme in ("gs", "s3"):
         place = f"{scheme}://some-bucket/a folder/{scheme}"
@@ -68,3 +90,4 @@ if __name__ == "__main__":
         again = run(place)
         if str(again.read().sum()) != sys.argv[1]:
             raise SystemExit(f"{place} holds other states")
+        contend(place)
