@@ -23,9 +23,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.aggregate_blocks import result_blocks, result_rows
+from experiments.aggregate_blocks import result_blocks
 from experiments.fit import choose_map, pair_moments
 from experiments.inputs import check_inputs
+from experiments.shown import about, short_data, show, show_saved, sides_of
 from experiments.states import (
     PlantedOptions,
     open_corpus,
@@ -49,7 +50,6 @@ from helix_jax.private.aggregation import MomentsFormat, decode, encode, rehears
 from helix_jax.private.aggregation.session import MAX_SILOS, default_threshold
 from helix_jax.private.aggregation.words import add, zeros
 from helix_jax.progress import stage
-from helix_jax.reports import markdown_table, save_blocks
 from helix_jax.runs import (
     finish_run,
     is_done,
@@ -103,11 +103,20 @@ def run(config: AggregateConfig) -> dict[str, float]:
     require_enough_silos(config)
     check_inputs(config)
     directory = open_run(config.workdir, config)
-    done = is_done(directory)
-    summary = read_summary(directory) if done else _compute(config)
-    save_blocks(directory.folder, result_blocks(summary, config.silos))
-    print(markdown_table(*result_rows(summary)))
-    return summary if done else finish_run(directory, summary)
+    if is_done(directory):
+        show_saved(directory)
+        return read_summary(directory)
+    summary = _compute(config)
+    show(directory, result_blocks(summary, config.silos), _about(config, summary))
+    return finish_run(directory, summary)
+
+
+def _about(config: AggregateConfig, summary: dict[str, float]) -> str:
+    tested = f"{summary['aggregate/test_rows']:,} rows to test on"
+    dealt = f"{summary['aggregate/rows']:,} rows of the silos that stayed to fit on"
+    if not config.source:
+        return about("planted rows", "", dealt, tested)
+    return about(sides_of(config), short_data(config.data), dealt, tested)
 
 
 def require_enough_silos(config: AggregateConfig) -> None:
@@ -155,6 +164,7 @@ def _compute(config: AggregateConfig) -> dict[str, float]:
         "aggregate/equal_to_clear_sum": float(np.array_equal(result.total, clear)),
         "aggregate/survivors": len(result.survivors),
         "aggregate/rows": int(moments.count),
+        "aggregate/test_rows": int(data.test.count),
         "aggregate/vector_length": layout.length,
         "aggregate/fraction_bits": layout.fraction_bits,
         "aggregate/upload_bytes": max(result.upload_bytes.values()),

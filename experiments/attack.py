@@ -25,6 +25,7 @@ import numpy as np
 from experiments.conversation import check_policies
 from experiments.fit import choose_map, pair_moments
 from experiments.inputs import check_inputs
+from experiments.shown import about, short_data, show, show_saved, sides_of
 from experiments.states import (
     PlantedOptions,
     open_corpus,
@@ -43,7 +44,7 @@ from helix_jax.attacks.setting import HEADER, Finding, Setting
 from helix_jax.errors import RunError
 from helix_jax.private.profiles import PROFILES
 from helix_jax.progress import bar
-from helix_jax.reports import Table, markdown_table, save_blocks
+from helix_jax.reports import Table, markdown_table
 from helix_jax.runs import (
     finish_run,
     is_done,
@@ -59,7 +60,7 @@ from helix_jax.text.corpus import Corpus
 NOTE = (
     "Unprotected: the control, where each attack must succeed; guarded: the profile of "
     "the run; chance: correlations with shuffled truth, their middle 95%, or what a "
-    "guess without the answers has. Intervals of rates are 95%."
+    "guess without the answers has. [ ] behind a rate or an AUC: its 95% interval."
 )
 
 
@@ -101,7 +102,7 @@ def run(config: AttackConfig) -> dict[str, float]:
     directory = open_run(config.workdir, config)
     table = directory.folder / "table.md"
     if is_done(directory):
-        print(table.read_text())
+        show_saved(directory)
         return read_summary(directory)
     made_up = config.tiny and not config.source
     setting = planted(config) if made_up else real(config)
@@ -111,11 +112,20 @@ def run(config: AttackConfig) -> dict[str, float]:
         found = attack(setting)
         summary |= found.summary | {f"{name}_seconds": time.perf_counter() - began}
         rows += found.rows
-    text = markdown_table(HEADER, rows)
-    write_atomically(table, text + "\n")
-    save_blocks(directory.folder, [Table("Attacks", HEADER, rows, note=NOTE)])
-    print(text)
+    write_atomically(table, markdown_table(HEADER, rows) + "\n")
+    said = _about(config, setting)
+    show(directory, [Table("Attacks", HEADER, rows, note=NOTE)], said)
     return finish_run(directory, {f"attack/{k}": v for k, v in summary.items()})
+
+
+def _about(config: AttackConfig, setting: Setting) -> str:
+    counts = (
+        f"{len(setting.x):,} paired rows", f"{len(setting.queries):,} queries",
+        f"{len(setting.held):,} other texts to test on", f"profile {config.profile}",
+    )  # fmt: skip
+    if config.tiny and not config.source:
+        return about("planted states", "", *counts)
+    return about(sides_of(with_models(config)), short_data(config.data), *counts)
 
 
 def attacks(config: AttackConfig) -> dict[str, Callable[[Setting], Finding]]:
@@ -197,12 +207,16 @@ def _limit_that_does(config: AttackConfig, held: int, need: int) -> int:
     return limit
 
 
+def with_models(config: AttackConfig) -> AttackConfig:
+    """The flags with the embedded models where none are named."""
+    if config.source:
+        return config
+    return dataclasses.replace(config, source="pebble-llama", target="pebble-neox")
+
+
 def real(config: AttackConfig) -> Setting:
     """The target's probe, the source's mapped states, and both sides' states."""
-    if not config.source:
-        config = dataclasses.replace(
-            config, source="pebble-llama", target="pebble-neox"
-        )
+    config = with_models(config)
     corpus = open_corpus(config, labelled=True)
     require_queries(config, corpus)
     opened = open_task(config, corpus)

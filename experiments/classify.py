@@ -28,10 +28,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.classify_blocks import result_blocks, result_rows
+from experiments.classify_blocks import result_blocks
 from experiments.fit import choose_map, control_maps, fit_summary, pair_moments
 from experiments.inputs import LEAST_TEXTS, check_inputs
 from experiments.public import public_pairs
+from experiments.shown import about_pair, count_texts, show, show_saved
 from experiments.states import PairOptions, open_corpus
 from experiments.tasks import (
     Task,
@@ -54,7 +55,6 @@ from helix_jax.alignment import (
 from helix_jax.errors import RunError
 from helix_jax.probes import predict_logits, save_probe
 from helix_jax.progress import bar
-from helix_jax.reports import markdown_table, save_blocks
 from helix_jax.runs import (
     finish_run,
     is_done,
@@ -92,13 +92,11 @@ def run(config: ClassifyConfig) -> dict[str, float]:
     check_inputs(config)
     directory = open_run(config.workdir, config)
     if is_done(directory):
-        summary = read_summary(directory)
-    else:
-        summary = _compute(config)
-        save_blocks(directory.folder, result_blocks(summary))
-        summary = finish_run(directory, summary)
-    print(markdown_table(*result_rows(summary)))
-    return summary
+        show_saved(directory)
+        return read_summary(directory)
+    summary = _compute(config)
+    show(directory, result_blocks(summary), about_pair(config, summary))
+    return finish_run(directory, summary)
 
 
 def _compute(config: ClassifyConfig) -> dict[str, float]:
@@ -111,7 +109,7 @@ def _compute(config: ClassifyConfig) -> dict[str, float]:
     chosen = choose_map(moments)
     _save(config, pairs["fit"], task, chosen.fit)
     summary = {"data/classes": len(task.classes)}
-    summary |= {f"data/{split}_texts": len(pair.x) for split, pair in pairs.items()}
+    summary |= count_texts(pairs)
     summary |= fit_summary(chosen, moments)
     controls = [
         control_maps(pairs["fit"], moments["fit"], chosen, jax.random.key(seed))

@@ -1,5 +1,6 @@
 """What `classify` shows: the accuracy of every arm and control."""
 
+from experiments.shown import BRACKETS
 from helix_jax.reports import Bars, Block, Table, format_interval
 
 ARMS = {
@@ -13,13 +14,13 @@ ARMS = {
 }
 
 
-def result_rows(summary: dict[str, float]) -> tuple[list[str], list[list[str]]]:
+def result_rows(summary: dict[str, float]) -> tuple[list[str], list[list[object]]]:
     """Header and rows of the table of arms, in percent."""
     rows = [
         [_describe(name), format_interval(summary, f"test/{name}_accuracy")]
         for name in _arms(summary)
     ]
-    return ["arm", "accuracy, % [95%]"], rows
+    return ["arm", "accuracy, %"], rows
 
 
 def result_blocks(summary: dict[str, float]) -> list[Block]:
@@ -30,11 +31,7 @@ def result_blocks(summary: dict[str, float]) -> list[Block]:
         for name in names
     ]
     chance = {ARMS["majority"]: 100 * summary["test/majority_accuracy"]}
-    note = (
-        f"{summary['data/classes']} classes, {summary['data/fit_texts']} texts to fit "
-        f"on, {summary['data/test_texts']} to test on; 95% bootstrap intervals over "
-        "documents."
-    )
+    note = f"{summary['data/classes']} classes. {BRACKETS}"
     return [
         Table("Accuracy of the target's classifier", *result_rows(summary), note=note),
         Bars(

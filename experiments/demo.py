@@ -24,6 +24,7 @@ import numpy as np
 
 from experiments import encrypted, generate, pairs, private_fit, similarity
 from experiments.inputs import check_inputs
+from experiments.shown import BRACKETS, with_about
 from helix_jax import assets
 from helix_jax.reports import (
     Block,
@@ -128,8 +129,10 @@ def run(config: DemoConfig) -> dict[str, float]:
     )  # fmt: skip
     spoken = generate.run(written)
     summary = dict(alike) | hidden | pairs.flatten(results) | spoken
-    blocks = model_blocks(alike) + pairs.result_blocks(results)
-    blocks += load_blocks(Path(written.workdir)) + hidden_blocks(first, hidden)
+    told = pairs.about_pairs(config, results)
+    blocks = with_about(model_blocks(alike) + pairs.result_blocks(results), told)
+    blocks += load_blocks(Path(written.workdir))
+    blocks += with_about(hidden_blocks(first, hidden), told)
     save_blocks(directory.folder, blocks)
     facts = _facts(config, results[first])
     sections = [Section("The embedded models", facts, blocks)]
@@ -160,10 +163,10 @@ def model_blocks(alike: dict[str, float]) -> list[Block]:
 
 def hidden_blocks(pair: tuple[str, str], numbers: dict[str, float]) -> list[Block]:
     """The part of the report on encryption."""
-    title = f"Under encryption, {pair[0]} to {pair[1]}"
+    title = f"Under encryption, {pair[0]} -> {pair[1]}"
     if not numbers:
         note = "Pyfhel is not installed (make crypto), so nothing ran encrypted."
-        return [Table(title, ["", "value"], [], note=note)]
+        return [Table(title, ["measure", "value"], [], note=note)]
     value = {name.split("/")[1]: number for name, number in numbers.items()}
     online = 1e3 * value["online_seconds"]
     plain, private = (
@@ -171,8 +174,8 @@ def hidden_blocks(pair: tuple[str, str], numbers: dict[str, float]) -> list[Bloc
         for name in ("plain_", "")
     )
     rows = [
-        ["map fitted in the clear, accuracy", plain],
-        ["map fitted under encryption, accuracy", private],
+        ["map fitted in the clear, accuracy, %", plain],
+        ["map fitted under encryption, accuracy, %", private],
         ["relative error of the encrypted map", value["map_error"]],
         ["fit: client, provider, s",
          f"{value['client_seconds']:.1f}, {value['provider_seconds']:.1f}"],
@@ -189,9 +192,9 @@ def hidden_blocks(pair: tuple[str, str], numbers: dict[str, float]) -> list[Bloc
         "One party holds the source's states, the other the target's and its "
         "classifier; neither shows them (profile guarded, docs/private.md). The map's "
         "penalty is chosen by generalised cross-validation here, which needs no "
-        "further texts."
+        f"further texts. {BRACKETS}"
     )
-    return [Table(title, ["", "value"], rows, note=note)]
+    return [Table(title, ["measure", "value"], rows, note=note)]
 
 
 def _facts(config: DemoConfig, first: dict[str, float]) -> dict[str, object]:

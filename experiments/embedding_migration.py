@@ -31,6 +31,7 @@ import numpy as np
 
 from experiments.fit import choose_map, control_maps, pair_moments
 from experiments.inputs import check_inputs
+from experiments.shown import BRACKETS, about_pair, count_texts, show, show_saved
 from experiments.states import (
     PairOptions,
     load_sides,
@@ -57,8 +58,6 @@ from helix_jax.reports import (
     Curves,
     Table,
     format_interval,
-    markdown_table,
-    save_blocks,
 )
 from helix_jax.runs import (
     finish_run,
@@ -117,13 +116,11 @@ def run(config: MigrationConfig) -> dict[str, float]:
     check_inputs(config)
     directory = open_run(config.workdir, config)
     if is_done(directory):
-        summary = read_summary(directory)
-    else:
-        summary = _compute(config)
-        save_blocks(directory.folder, result_blocks(summary, config))
-        summary = finish_run(directory, summary)
-    print(markdown_table(*result_rows(summary, config)))
-    return summary
+        show_saved(directory)
+        return read_summary(directory)
+    summary = _compute(config)
+    show(directory, result_blocks(summary, config), about_pair(config, summary))
+    return finish_run(directory, summary)
 
 
 def _compute(config: MigrationConfig) -> dict[str, float]:
@@ -174,7 +171,8 @@ def _compute(config: MigrationConfig) -> dict[str, float]:
         arm: search(rows) for arm, (search, rows) in bar(asked.items(), "arms asked")
     }
     documents = [document_of(one) for one in queries.ids]
-    summary = {
+    summary = count_texts(pairs) | {
+        "data/test_documents": len(set(documents)),  # of the queries
         "migration/index_rows": len(old),
         "migration/queries": len(relevant),
         "migration/fit_rows": len(pairs["fit"].x),
@@ -227,7 +225,7 @@ def result_rows(summary, config: MigrationConfig) -> tuple[list[str], list[list[
         ]
         for arm, said in ARMS.items()
     ]
-    return ["arm", *(f"recall@{k}, % [95%]" for k in config.cutoffs)], rows
+    return ["arm", *(f"recall@{k}, %" for k in config.cutoffs)], rows
 
 
 def result_blocks(summary, config: MigrationConfig) -> list[Block]:
@@ -252,8 +250,7 @@ def result_blocks(summary, config: MigrationConfig) -> list[Block]:
     }
     note = (
         f"{summary['migration/queries']} queries of the test split in an index of "
-        f"{summary['migration/index_rows']} second halves; 95% intervals over "
-        "documents."
+        f"{summary['migration/index_rows']} second halves. {BRACKETS}"
     )
     return [
         Table("Recall of the relevant text", *result_rows(summary, config), note=note),

@@ -22,10 +22,11 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.conversation import WARMUPS, Conversation, check_policies
-from experiments.encrypted_blocks import result_blocks, result_rows
+from experiments.encrypted_blocks import result_blocks
 from experiments.fit import choose_map, pair_moments
 from experiments.fits import with_ends
 from experiments.inputs import check_inputs
+from experiments.shown import about, short_data, show, show_saved, sides_of
 from experiments.states import (
     PlantedOptions,
     open_corpus,
@@ -39,7 +40,6 @@ from helix_jax.private import Client, Provider
 from helix_jax.private.packing import MAX_WIDTH
 from helix_jax.private.profiles import PROFILES
 from helix_jax.progress import bar, stage
-from helix_jax.reports import markdown_table, save_blocks
 from helix_jax.runs import (
     finish_run,
     is_done,
@@ -112,15 +112,25 @@ def run(config: EncryptedConfig) -> dict[str, float]:
     check_policies("policy", config.policy)
     check_inputs(config)
     directory = open_run(config.workdir, config)
-    done = is_done(directory)
-    if done:
-        summary = read_summary(directory)
-    else:
-        problem = real_problem(config) if config.source else made_problem(config)
-        summary = _measure(problem, config)
-    save_blocks(directory.folder, result_blocks(summary, config.profile, config.policy))
-    print(markdown_table(*result_rows(summary)))
-    return summary if done else finish_run(directory, summary)
+    if is_done(directory):
+        show_saved(directory)
+        return read_summary(directory)
+    problem = real_problem(config) if config.source else made_problem(config)
+    summary = _measure(problem, config)
+    blocks = result_blocks(summary, config.profile, config.policy)
+    show(directory, blocks, _about(config, summary))
+    return finish_run(directory, summary)
+
+
+def _about(config: EncryptedConfig, summary: dict[str, float]) -> str:
+    if not config.source:
+        return about("made-up embeddings and weights", "")
+    tested = f"{summary['data/test_texts']:,} test texts among the queries"
+    documents = summary["data/test_documents"]
+    return about(
+        sides_of(config), short_data(config.data),
+        f"{tested} (of {documents:,} documents)", documents=documents,
+    )  # fmt: skip
 
 
 def made_problem(config: EncryptedConfig) -> Problem:
@@ -206,6 +216,10 @@ def _measure(problem: Problem, config: EncryptedConfig) -> dict[str, float]:
             ),
         }
     tested = len(problem.labels)
+    summary |= {
+        "data/test_texts": tested,
+        "data/test_documents": len(set(problem.documents)),
+    }
     if len(set(problem.documents)) > 1:  # of one there is no interval
         for name, logits in (("", found.logits), ("plain_", plain)):
             right = logits[:tested].argmax(1) == problem.labels

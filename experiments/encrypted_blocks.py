@@ -1,41 +1,44 @@
 """What `encrypted` shows: time, bytes, error, agreement."""
 
 from experiments.conversation import STAGES
+from experiments.shown import BRACKETS
 from helix_jax.reports import Bars, Block, Table, format_interval, read_interval
 
 SAID = dict(zip(STAGES, ("masks, ahead", "client encrypts", "provider",
                          "client decrypts")))  # fmt: skip
+SPREAD = "median [2.5th to 97.5th percentile of the queries]"
 
 
 def result_rows(summary: dict[str, float]) -> tuple[list[str], list[list[object]]]:
-    """Header and rows of the table: time, bytes, error, agreement."""
+    """Header and rows of the table; what a bracket is stands in its row."""
     names = {
-        "online_seconds": "client and provider together, ms",
-        **{f"{stage}_seconds": f"{said}, ms" for stage, said in SAID.items()},
-        "query_bytes": "query, kB",
-        "answer_bytes": "answer, kB",
-        "key_bytes": "public key, sent once, kB",
-        "argmax_agreement": "same answer as in the clear, %",
-        "accuracy": "accuracy under encryption, %",
-        "plain_accuracy": "accuracy in the clear, %",
+        "online_seconds": ("client and provider together, ms", 1e3, "sum of medians"),
+        **{
+            f"{stage}_seconds": (f"{said}, ms", 1e3, SPREAD)
+            for stage, said in SAID.items()
+        },
+        "query_bytes": ("query, kB", 1e-3, "one message"),
+        "answer_bytes": ("answer, kB", 1e-3, "one message"),
+        "key_bytes": ("public key, sent once, kB", 1e-3, "one message"),
+        "argmax_agreement": ("same answer as in the clear, %", 100, "share of queries"),
+        "accuracy": ("accuracy under encryption, %", 100, BRACKETS.rstrip(".")),
+        "plain_accuracy": ("accuracy in the clear, %", 100, BRACKETS.rstrip(".")),
     }
-    scales = {"seconds": 1e3, "bytes": 1e-3}
     rows: list[list[object]] = [
-        [said, format_interval(summary, f"encrypted/{name}",
-                               scale=scales.get(name.split("_")[-1], 100))]
-        for name, said in names.items() if f"encrypted/{name}" in summary
+        [said, format_interval(summary, f"encrypted/{name}", scale=scale), what]
+        for name, (said, scale, what) in names.items() if f"encrypted/{name}" in summary
     ]  # fmt: skip
     errors = {
-        "max_error": "largest error of a logit",
-        "stated_error": "its stated bound",
-        "largest_logit": "largest logit",
-        "max_energy_error": "largest error of the energy score",
+        "max_error": ("largest error of a logit", "of all queries"),
+        "stated_error": ("its stated bound", "of the layer"),
+        "largest_logit": ("largest logit", "of all queries"),
+        "max_energy_error": ("largest error of the energy score", "of all queries"),
     }
     rows += [
-        [said, f"{summary[f'encrypted/{name}']:.2g}"]
-        for name, said in errors.items() if f"encrypted/{name}" in summary
+        [said, f"{summary[f'encrypted/{name}']:.2g}", what]
+        for name, (said, what) in errors.items() if f"encrypted/{name}" in summary
     ]  # fmt: skip
-    return ["measure", "value [95%]"], rows
+    return ["measure", "value", "what it is"], rows
 
 
 def result_blocks(summary: dict[str, float], profile: str, policy: str) -> list[Block]:
@@ -43,9 +46,7 @@ def result_blocks(summary: dict[str, float], profile: str, policy: str) -> list[
     width, classes = (summary[f"encrypted/{name}"] for name in ("width", "classes"))
     title = f"Encrypted layer, width {width}, {classes} classes"
     note = (
-        f"Profile {profile}, policy {policy}, "
-        f"{summary['encrypted/queries']} queries. Times are medians with the middle "
-        "95% of the queries; the interval of accuracy is a bootstrap over documents."
+        f"Profile {profile}, policy {policy}, {summary['encrypted/queries']} queries."
     )
     seconds = [
         read_interval(summary, f"encrypted/{stage}_seconds", scale=1e3)
@@ -56,7 +57,7 @@ def result_blocks(summary: dict[str, float], profile: str, policy: str) -> list[
     return [
         Table(title, *result_rows(summary), note=note),
         Bars("Time of one query", "milliseconds", list(SAID.values()),
-             {"median": seconds}, note=note),
+             {"median": seconds}, note=f"{note} Lines: {SPREAD}."),
         Bars(
             "Bytes of one query", "kB", list(names),
             {"encrypted": [[one] * 3 for one in sent]},

@@ -18,7 +18,9 @@ import time
 import numpy as np
 
 from experiments.conversation import STAGES, WARMUPS, Conversation
+from experiments.encrypted_blocks import SAID
 from experiments.inputs import check_inputs
+from experiments.shown import about_tokens, show, show_saved
 from experiments.states import open_corpus, workdir_option
 from experiments.token_maps import check_cuts, fit_token_map
 from experiments.token_sides import TokenMapOptions, TokenSides, load_token_sides
@@ -34,7 +36,7 @@ from helix_jax.generation.stitch import Stitch
 from helix_jax.private import Client, Provider
 from helix_jax.private.profiles import PROFILES
 from helix_jax.progress import bar, stage
-from helix_jax.reports import Samples, Table, markdown_table, save_blocks
+from helix_jax.reports import Samples, Table
 from helix_jax.runs import (
     finish_run,
     is_done,
@@ -46,8 +48,9 @@ from helix_jax.runs import (
 )
 from helix_jax.runs.program import start_program
 
-SIZE_HEADER = ["d", "k", "profile", *(f"{stage}, ms" for stage in STAGES), "up, kB",
-               "down, kB", "tokens/s"]  # fmt: skip
+SIZE_HEADER = ["what", "width", "vocabulary", "profile",
+               *(f"{said}, ms" for said in SAID.values()), "up, kB", "down, kB",
+               "tokens a second"]  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +83,7 @@ def run(config: EncryptedGenerationConfig) -> dict[str, float]:
     check_cuts(config, check_inputs(config)[config.target])
     directory = open_run(config.workdir, config)
     if is_done(directory):
+        show_saved(directory)
         return read_summary(directory)
     corpus = open_corpus(config)
     sides = load_token_sides(config)
@@ -101,9 +105,9 @@ def run(config: EncryptedGenerationConfig) -> dict[str, float]:
         Table("A token on ciphertexts", SIZE_HEADER, rows, note=_note(summary)),
         Samples("Texts written on ciphertexts", samples),
     ]
-    save_blocks(directory.folder, blocks)
-    print(markdown_table(SIZE_HEADER, rows) + "\n\n" + _note(summary))
-    return finish_run(directory, summary | fitted.numbers)
+    summary |= fitted.numbers
+    show(directory, blocks, about_tokens(config, summary, f"{len(prompts):,} prompts"))
+    return finish_run(directory, summary)
 
 
 def converse(
@@ -221,7 +225,8 @@ def _size_row(
 ) -> list[object]:
     medians = [float(np.median(talk.seconds[stage])) for stage in STAGES]
     return [
-        width, vocabulary, profile, *(1e3 * one for one in medians),
+        "one step, made up", width, vocabulary, profile,
+        *(1e3 * one for one in medians),
         talk.query_bytes / 1e3, talk.answer_bytes / 1e3, 1 / sum(medians),
     ]  # fmt: skip
 
@@ -229,7 +234,7 @@ def _size_row(
 def _row(profile: str, spec, summary) -> list[object]:
     value = {name.split("/")[1]: one for name, one in summary.items()}
     return [
-        spec.width, spec.vocab_size, profile,
+        "the texts", spec.width, spec.vocab_size, profile,
         *(1e3 * value[f"{stage}_seconds"] for stage in STAGES),
         value["query_bytes"] / 1e3, value["answer_bytes"] / 1e3,
         value["tokens_per_second"],
@@ -239,10 +244,9 @@ def _row(profile: str, spec, summary) -> list[object]:
 def _note(summary) -> str:
     value = {name.split("/")[1]: one for name, one in summary.items()}
     return (
-        "First row: the texts themselves, source and map included. "
+        "Milliseconds are medians. The texts: source and map included. "
         f"{value['token_agreement']:.1%} of {value['tokens']} tokens equal those in "
-        f"the clear; largest error of a logit {value['max_error']:.1e}. Other rows: "
-        "single steps of made-up heads."
+        f"the clear; largest error of a logit {value['max_error']:.1e}."
     )
 
 

@@ -12,6 +12,7 @@ Two cores, a model of 1.3 M parameters: some 50,000 tokens a second.
 import dataclasses
 
 from experiments.inputs import check_inputs
+from experiments.shown import about, short_data, show, show_saved
 from experiments.states import (
     ExtractionOptions,
     Side,
@@ -24,7 +25,7 @@ from experiments.states import (
 from experiments.token_sides import MODEL
 from helix_jax.models import load_model, load_tokenizer, model_name
 from helix_jax.progress import stage
-from helix_jax.reports import markdown_table
+from helix_jax.reports import Table
 from helix_jax.runs import (
     finish_run,
     is_done,
@@ -59,6 +60,7 @@ def run(config: ExtractConfig) -> dict[str, float]:
     check_inputs(config)
     directory = open_run(config.workdir, config)
     if is_done(directory):
+        show_saved(directory)
         return read_summary(directory)
     options = with_stores(config)
     corpus = open_corpus(config, least=dict.fromkeys(config.splits, 1))
@@ -77,7 +79,9 @@ def run(config: ExtractConfig) -> dict[str, float]:
             summary[f"{split}/tokens_per_second"] = speed
         rows.append([split, store.counts["rows"], store.counts["tokens"],
                      store.counts["truncated"], store.name])  # fmt: skip
-    print(markdown_table(["split", "rows", "tokens", "truncated", "store"], rows))
+    header = ["split", "rows", "tokens", "texts that lost their end", "store"]
+    table = Table("States of texts", header, rows)
+    show(directory, [table], about(side.name, short_data(config.data)))
     return finish_run(directory, summary)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from experiments.fits import r2_interval, with_ends
 from experiments.inputs import check_inputs
+from experiments.shown import BRACKETS, about_pair, count_texts, show, show_saved
 from experiments.states import (
     PairOptions,
     open_corpus,
@@ -46,8 +47,6 @@ from helix_jax.reports import (
     Curves,
     Table,
     format_interval,
-    markdown_table,
-    save_blocks,
 )
 from helix_jax.runs import (
     finish_run,
@@ -84,13 +83,11 @@ def run(config: FitConfig) -> dict[str, float]:
     check_inputs(config)
     directory = open_run(config.workdir, config)
     if is_done(directory):
-        summary = read_summary(directory)
-    else:
-        summary, spectra = _compute(config)
-        save_blocks(directory.folder, result_blocks(summary, spectra))
-        summary = finish_run(directory, summary)
-    print(markdown_table(*result_rows(summary)))
-    return summary
+        show_saved(directory)
+        return read_summary(directory)
+    summary, spectra = _compute(config)
+    show(directory, result_blocks(summary, spectra), about_pair(config, summary))
+    return finish_run(directory, summary)
 
 
 def _compute(config: FitConfig) -> tuple[dict[str, float], dict[str, np.ndarray]]:
@@ -101,7 +98,7 @@ def _compute(config: FitConfig) -> tuple[dict[str, float], dict[str, np.ndarray]
     key = jax.random.key(config.seed)
     controls = control_maps(pairs["fit"], moments["fit"], chosen, key)
     maps = {"": chosen.fit.map} | {f"{k}_": one for k, one in controls.items()}
-    summary = fit_summary(chosen, moments)
+    summary = count_texts(pairs) | fit_summary(chosen, moments)
     spectra = {"target": spectrum_of(moments["test"].cov_yy).values}
     rank = min(len(spectra["target"]), int(moments["test"].count) - 1)
     test = pairs["test"].read()
@@ -186,7 +183,7 @@ def result_rows(summary: dict[str, float]) -> tuple[list[str], list[list[object]
         ]
         for name, said in MAPS.items()
     ]
-    return ["map", "test R2 [95%]", "centred cosine"], rows
+    return ["map", "test R2", "centred cosine"], rows
 
 
 def result_blocks(
@@ -201,10 +198,9 @@ def result_blocks(
     return [
         Table(
             "Maps on the test split", *result_rows(summary),
-            note=f"Fitted on {summary['fit/rows']} texts, relative penalty "
-            f"{summary['fit/penalty']:.2g} chosen on the select split; linear CKA "
-            f"{summary['similarity/linear_cka']:.3f}; 95% bootstrap intervals over "
-            "documents.",
+            note=f"Relative penalty {summary['fit/penalty']:.2g} chosen on the select "
+            f"split; linear CKA {summary['similarity/linear_cka']:.3f} on the test "
+            f"split. {BRACKETS}",
         ),
         Curves(
             "Spectrum of the residual",

@@ -22,8 +22,9 @@ import jax
 import numpy as np
 
 from experiments.inputs import check_inputs
+from experiments.shown import about_tokens, show, show_saved
 from experiments.states import open_corpus, workdir_option
-from experiments.token_map_blocks import result_blocks, result_rows
+from experiments.token_map_blocks import result_blocks
 from experiments.token_maps import TokenMap, check_cuts, fit_token_map
 from experiments.token_sides import (
     TokenMapOptions,
@@ -38,7 +39,6 @@ from helix_jax.generation.scores import generation_scores
 from helix_jax.generation.stitch import Stitch, stitch
 from helix_jax.models import Model, resolve_layers
 from helix_jax.progress import bar, stage
-from helix_jax.reports import markdown_table, save_blocks
 from helix_jax.runs import (
     finish_run,
     is_done,
@@ -179,11 +179,12 @@ def run(config: FitTokensConfig) -> dict[str, float]:
     })  # fmt: skip
     check_cuts(config, check_inputs(config)[config.target])
     directory = open_run(config.workdir, config)
-    done = is_done(directory)
-    summary = read_summary(directory) if done else _compute(config, directory.folder)
-    save_blocks(directory.folder, result_blocks(summary, config.map))
-    print(markdown_table(*result_rows(summary)))
-    return summary if done else finish_run(directory, summary)
+    if is_done(directory):
+        show_saved(directory)
+        return read_summary(directory)
+    summary = _compute(config, directory.folder)
+    show(directory, result_blocks(summary, config.map), about_tokens(config, summary))
+    return finish_run(directory, summary)
 
 
 def _compute(config: FitTokensConfig, folder: Path) -> dict[str, float]:

@@ -30,6 +30,7 @@ from typing import Any
 import jax
 
 from experiments.inputs import check_inputs
+from experiments.shown import about, about_tokens, short_model, show, show_saved
 from experiments.states import open_corpus, workdir_option
 from experiments.token_maps import METHODS, check_cuts
 from experiments.token_sides import (
@@ -64,7 +65,6 @@ from helix_jax.generation import (
 )
 from helix_jax.models import Model
 from helix_jax.progress import bar
-from helix_jax.reports import markdown_table, save_blocks
 from helix_jax.runs import (
     Run,
     finish_run,
@@ -127,6 +127,7 @@ def run(config: GenerateConfig) -> dict[str, float]:
     )
     directory = open_run(config.workdir, config)
     if is_done(directory):
+        show_saved(directory)
         show_samples(directory, read_samples(directory))
         return read_summary(directory)
     fits = not alone and config.map in METHODS
@@ -178,10 +179,11 @@ def run(config: GenerateConfig) -> dict[str, float]:
     encoder = config.encoder or installed_encoder()
     if encoder and not alone and len(samples) > 1:
         summary |= compare_texts(samples, encoder, resamples=config.resamples)
-    blocks = result_blocks(samples, summary)
-    save_blocks(directory.folder, blocks)
-    for table in blocks[:-1]:
-        print(markdown_table(table.header, table.rows) + "\n")
+    if alone:
+        said = about(f"{short_model(config.source)} alone", "", _prompts(samples))
+    else:
+        said = about_tokens(config, summary, _prompts(samples))
+    show(directory, result_blocks(samples, summary), said)
     show_samples(directory, samples)
     return finish_run(directory, summary)
 
@@ -285,6 +287,11 @@ def read_samples(run: Run) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
+def _prompts(samples: list[dict[str, Any]]) -> str:
+    count = len(samples)
+    return f"{count:,} prompts" if count > 1 else "1 prompt"
+
+
 def sample_summary(run: Run, samples: list[dict[str, Any]]) -> dict[str, float]:
     """Numbers of the whole run, from its files."""
     metrics = (run.folder / "metrics.jsonl").read_text().splitlines()
@@ -293,7 +300,7 @@ def sample_summary(run: Run, samples: list[dict[str, Any]]) -> dict[str, float]:
     stopped = sum(one["reason"].startswith("stop") for one in samples)
     return {
         "generation/prompts": len(samples),
-        "generation/tokens": steps,
+        "generation/written_tokens": steps,
         "generation/tokens_per_second": steps / seconds,
         "generation/repairs_per_token": sum(one["repairs"] for one in samples) / steps,
         "generation/stopped_fraction": stopped / len(samples),

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Mapping
 
+from experiments.shown import BRACKETS
 from helix_jax.reports import Block, Matrix, Table, format_interval
 
 MAPS = {  # measure -> title, unit
@@ -75,7 +76,7 @@ def result_blocks(summary: dict[str, float]) -> list[Block]:
     note = (
         "A layer is the number of blocks before the cut of the source and the entry of "
         "the target. Agreement is the share of tokens whose first choice is the "
-        "target's. Teacher-forced. [ ]: 95% bootstrap interval over documents. The "
+        f"target's. Teacher-forced. {BRACKETS} The "
         f"target alone has perplexity {format_interval(summary, alone, scale=1)}."
     )
     return [*blocks, Table("Every pair of layers", *result_rows(summary), note=note)]

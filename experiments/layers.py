@@ -30,7 +30,8 @@ import numpy as np
 
 from experiments.fit import choose_map
 from experiments.inputs import check_inputs
-from experiments.layer_blocks import pair_line, result_blocks, result_rows
+from experiments.layer_blocks import pair_line, result_blocks
+from experiments.shown import about_tokens, show, show_saved
 from experiments.states import TextOptions, open_corpus, seed_option, workdir_option
 from experiments.token_sides import MODEL, TokenSides, load_token_sides, sample_texts
 from helix_jax.activations.token_pairs import TokenPairs
@@ -42,7 +43,6 @@ from helix_jax.generation.stitch import stitch
 from helix_jax.models import resolve_layers
 from helix_jax.models.checkpoint import DTYPES
 from helix_jax.progress import bar, stage
-from helix_jax.reports import markdown_table, save_blocks
 from helix_jax.runs import (
     finish_run,
     is_done,
@@ -89,15 +89,20 @@ def run(config: LayersConfig) -> dict[str, float]:
     })  # fmt: skip
     check_inputs(config)
     directory = open_run(config.workdir, config)
-    done = is_done(directory)
-    if done:
-        summary = read_summary(directory)
-    else:
-        corpus = open_corpus(config)
-        summary = sweep(load_token_sides(config), corpus, config)
-    save_blocks(directory.folder, result_blocks(summary))
-    print(markdown_table(*result_rows(summary)))
-    return summary if done else finish_run(directory, summary)
+    if is_done(directory):
+        show_saved(directory)
+        return read_summary(directory)
+    corpus = open_corpus(config)
+    summary = sweep(load_token_sides(config), corpus, config)
+    show(directory, result_blocks(summary), _about(config, summary))
+    return finish_run(directory, summary)
+
+
+def _about(config: LayersConfig, summary: dict[str, float]) -> str:
+    one = next(name for name in summary if name.endswith("generation/documents"))
+    start = one.removesuffix("generation/documents")
+    names = ("generation/documents", "generation/tokens", "fit/pairs")
+    return about_tokens(config, {name: summary[f"{start}{name}"] for name in names})
 
 
 def sweep(sides: TokenSides, corpus: Corpus, config: LayersConfig) -> dict[str, float]:
@@ -145,6 +150,7 @@ def sweep(sides: TokenSides, corpus: Corpus, config: LayersConfig) -> dict[str, 
         with stage("intervals over documents"):
             found = generation_scores(scored, resamples=config.resamples)
         found["test/r2"] = float(evaluate_map(chosen.fit.map, own["test"]).r2)
+        found["fit/pairs"] = int(own["fit"].count)
         found["fit/penalty"] = float(chosen.fit.penalty)
         place = f"{source_layer}-{target_layer}"
         summary |= {

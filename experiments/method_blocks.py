@@ -3,6 +3,8 @@
 from typing import NamedTuple
 
 from experiments.fits import GRADIENT, PROBES
+from experiments.names import METHOD_NAMES
+from experiments.shown import BRACKETS
 from helix_jax.alignment import METHODS
 from helix_jax.reports import Bars, Block, Table, format_interval, read_interval
 
@@ -37,7 +39,7 @@ def _arms(summary: dict[str, float], score: str) -> dict[str, str]:
     """Methods, best R2 first, and controls of a summary: name -> what it is."""
     names = [one for one in (*METHODS, *GRADIENT) if f"methods/{one}_r2" in summary]
     names.sort(key=lambda one: -summary[f"methods/{one}_r2"])
-    arms = {name: name for name in names} | CONTROLS | PROBES
+    arms = {name: METHOD_NAMES[name] for name in names} | CONTROLS | PROBES
     return {k: v for k, v in arms.items() if f"methods/{k}_{score}" in summary}
 
 
@@ -54,7 +56,7 @@ def result_rows(
 ) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the table of a score, r2 (with seconds) or accuracy."""
     shown, columns = SCORES[score], _fitted_on(summary)
-    header = [f"{shown.label} [95%]", *columns.values()]
+    header = [shown.label, *columns.values()]
     rows = []
     for name, said in _arms(summary, score).items():
         cells = (
@@ -66,7 +68,7 @@ def result_rows(
         )  # fmt: skip
         rows.append([said, *cells])
     if score == "r2":
-        header.append("seconds [least, most]")
+        header.append("seconds, median [least, most]")
         for row, name in zip(rows, _arms(summary, score)):
             start = f"methods/{name}_seconds"
             row.append(format_interval(summary, start, scale=1, digits=3))
@@ -92,12 +94,12 @@ def result_blocks(summary: dict[str, float]) -> list[Block]:
             said: shown.scale * summary[f"methods/{name}_{score}"]
             for name, said in arms.items() if name in ("control_mean", *PROBES)
         }  # fmt: skip
-        note = (
-            f"Fitted on {summary['fit/rows']} texts; 95% bootstrap intervals over "
-            "documents of the test split."
-        )
+        note = BRACKETS
         if score == "r2":
-            note += " Seconds are from moments to map, of gradient fits from rows."
+            note += (
+                " Seconds are from moments to map, of gradient fits from rows; their "
+                "bracket is the range over repeats."
+            )
         title = f"{shown.title}, with controls"
         blocks += [
             Table(shown.title, *result_rows(summary, score), note=note),

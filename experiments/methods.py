@@ -42,8 +42,9 @@ from experiments.fits import (
     with_ends,
 )
 from experiments.inputs import check_inputs
-from experiments.method_blocks import SCORES, result_blocks, result_rows
+from experiments.method_blocks import result_blocks
 from experiments.public import public_pairs
+from experiments.shown import about_pair, count_texts, show, show_saved
 from experiments.states import PairOptions, open_corpus, seed_option
 from experiments.tasks import SPLITS, OpenTask, Task, open_task
 from helix_jax.alignment import (
@@ -53,7 +54,6 @@ from helix_jax.alignment import (
     save_map,
 )
 from helix_jax.progress import bar, stage
-from helix_jax.reports import markdown_table, save_blocks
 from helix_jax.runs import (
     finish_run,
     is_done,
@@ -90,12 +90,12 @@ def run(config: MethodsConfig) -> dict[str, float]:
     config = prepare_config(config, tiny=small | {"anchors": 100, "repeats": 1})
     check_inputs(config)
     directory = open_run(config.workdir, config)
-    done = is_done(directory)
-    summary = read_summary(directory) if done else _compute(config)
-    save_blocks(directory.folder, result_blocks(summary))
-    for score in SCORES:
-        print(markdown_table(*result_rows(summary, score)) + "\n")
-    return summary if done else finish_run(directory, summary)
+    if is_done(directory):
+        show_saved(directory)
+        return read_summary(directory)
+    summary = _compute(config)
+    show(directory, result_blocks(summary), about_pair(config, summary))
+    return finish_run(directory, summary)
 
 
 def _compute(config: MethodsConfig) -> dict[str, float]:
@@ -106,7 +106,8 @@ def _compute(config: MethodsConfig) -> dict[str, float]:
     seconds = time.perf_counter() - started
     moments |= {split: pair_moments(pairs[split]) for split in SPLITS[1:]}
     chosen = choose_map(moments)
-    summary = fit_summary(chosen, moments) | {"methods/moments_seconds": seconds}
+    summary = count_texts(pairs) | fit_summary(chosen, moments)
+    summary["methods/moments_seconds"] = seconds
     rows = {split: (task.x[split], task.y[split]) for split in SPLITS}
     summary |= _all_methods(config, task, moments, rows, task.ids["fit"], pairs["fit"])
     key = jax.random.key(config.seed)

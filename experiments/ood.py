@@ -35,7 +35,16 @@ import numpy as np
 from experiments.fit import choose_map, control_maps, fit_summary, pair_moments
 from experiments.fits import with_ends
 from experiments.inputs import check_inputs
+from experiments.names import DETECTOR_NAMES
 from experiments.public import public_pairs, without_texts_of
+from experiments.shown import (
+    about,
+    count_documents,
+    short_data,
+    show,
+    show_saved,
+    sides_of,
+)
 from experiments.states import PairOptions, open_corpus, paired_states, seed_option
 from experiments.tasks import SPLITS, Task, open_task
 from helix_jax.alignment import AffineMap, apply_map
@@ -54,9 +63,7 @@ from helix_jax.reports import (
     Curves,
     Table,
     format_interval,
-    markdown_table,
     read_interval,
-    save_blocks,
 )
 from helix_jax.runs import (
     finish_run,
@@ -76,7 +83,10 @@ ARMS = {
     "shuffled": "control: shuffled pairs",
     "random": "control: random rotation",
 }
-REFITTED = ("refitted", "source")  # detectors fitted on the states that they read
+REFITTED = {  # detectors fitted on the states that they read
+    "refitted": "mapped states, fitted there",
+    "source": "the source's own, fitted there",
+}
 METRICS = ("auroc", "aupr_in", "aupr_out", "fpr95", "fpr95_in")
 DRAWN = ("energy", "mahalanobis", "knn")  # detectors whose ROC curves are kept
 Roc = dict[str, dict[str, list[list[float]]]]  # detector -> arm -> points
@@ -109,13 +119,29 @@ def run(config: OodConfig) -> dict[str, float]:
     check_inputs(config)
     directory = open_run(config.workdir, config)
     if is_done(directory):
-        summary = read_summary(directory)
-    else:
-        summary, roc = _compute(config)
-        save_blocks(directory.folder, result_blocks(summary, roc))
-        summary = finish_run(directory, summary)
-    print(markdown_table(*result_rows(summary, "auroc", [*ARMS, *REFITTED])))
-    return summary
+        show_saved(directory)
+        return read_summary(directory)
+    summary, roc = _compute(config)
+    show(directory, result_blocks(summary, roc), _about(config, summary))
+    return finish_run(directory, summary)
+
+
+def _about(config: OodConfig, summary: dict[str, float]) -> str:
+    sides = ("known", "strange")
+    texts, documents = (
+        [summary[f"ood/{side}_{what}"] for side in sides]
+        for what in ("texts", "documents")
+    )
+    return about(
+        sides_of(config),
+        f"{short_data(config.data)} against {short_data(config.ood_data)}",
+        f"{summary['fit/rows']:,} texts to fit on",
+        *(
+            f"{n:,} {side} test texts (of {held:,} documents)"
+            for side, n, held in zip(sides, texts, documents)
+        ),
+        documents=min(documents),
+    )
 
 
 def _compute(config: OodConfig) -> tuple[dict[str, float], Roc]:
@@ -152,6 +178,8 @@ def _compute(config: OodConfig) -> tuple[dict[str, float], Roc]:
     summary |= {
         "ood/known_texts": len(pairs["test"].x),
         "ood/strange_texts": len(other.x),
+        "ood/known_documents": count_documents(pairs["test"].ids),
+        "ood/strange_documents": count_documents(other.ids),
     }
     strange_documents = [document_of(one) for one in other.ids]
     roc: Roc = {detector: {} for detector in DRAWN}
@@ -195,18 +223,20 @@ def result_rows(
     rows = []
     for name in DETECTORS:
         starts = (f"ood/{name}_{arm}_{metric}" for arm in held)
-        rows.append([name, *(format_interval(summary, start) for start in starts)])
-    return [f"{metric.upper()}, % [95%]", *held], rows
+        rows.append(
+            [
+                DETECTOR_NAMES[name],
+                *(format_interval(summary, start) for start in starts),
+            ]
+        )
+    titles = [ARMS.get(one) or REFITTED[one] for one in held]
+    return [f"{metric.upper()}, %", *titles], rows
 
 
 def result_blocks(summary: dict[str, float], roc: Roc) -> list[Block]:
     """AUROC and FPR95 of every detector and arm; bars, and ROC curves of some."""
     arms = {k: v for k, v in ARMS.items() if f"ood/energy_{k}_auroc" in summary}
-    known, strange = (summary[f"ood/{side}_texts"] for side in ("known", "strange"))
-    note = (
-        f"{known} known and {strange} strange texts; 95% bootstrap intervals over "
-        "documents of both. "
-    )
+    note = "[ ]: 95% bootstrap interval over documents of both. "
     bars = {
         said: [
             read_interval(summary, f"ood/{name}_{arm}_auroc", scale=100)
@@ -215,16 +245,16 @@ def result_blocks(summary: dict[str, float], roc: Roc) -> list[Block]:
         for arm, said in arms.items()
     }
     flagged = "FPR95: known texts flagged where 95% of the strange ones are."
-    own = "Detectors fitted on mapped states, and on the source's own with its probe."
+    own = note + "The source's own are read by its own probe."
     return [
         Table("AUROC of detectors", *result_rows(summary, "auroc", arms), note=note),
         Bars(
-            "AUROC of detectors, with controls", "AUROC, %", list(DETECTORS), bars,
+            "AUROC of detectors, with controls", "AUROC, %", list(DETECTOR_NAMES.values()), bars,
             {"chance": 50.0},
         ),
         *(
             Curves(
-                f"ROC curve of {detector}",
+                f"ROC curve of {DETECTOR_NAMES[detector]}",
                 "known texts flagged, share",
                 "strange texts flagged, share",
                 {said: curves[arm] for arm, said in arms.items()},

@@ -9,10 +9,12 @@ its own, with all its arms and controls (its flags are taken here too).
 import dataclasses
 import itertools
 from pathlib import Path
+from typing import Any
 
 from experiments import classify
 from experiments.classify_blocks import ARMS
 from experiments.inputs import check_inputs
+from experiments.shown import BRACKETS, about, short_data, show, show_saved
 from experiments.states import (
     ExtractionOptions,
     TextOptions,
@@ -28,8 +30,6 @@ from helix_jax.reports import (
     Matrix,
     Table,
     format_interval,
-    markdown_table,
-    save_blocks,
 )
 from helix_jax.runs import (
     finish_run,
@@ -68,12 +68,23 @@ def run(config: PairsConfig) -> dict[str, float]:
     directory = open_run(config.workdir, config)
     results = run_pairs(config)
     if is_done(directory):
-        summary = read_summary(directory)
-    else:
-        save_blocks(directory.folder, result_blocks(results))
-        summary = finish_run(directory, flatten(results))
-    print(markdown_table(*result_rows(results)))
-    return summary
+        show_saved(directory)
+        return read_summary(directory)
+    show(directory, result_blocks(results), about_pairs(config, results))
+    return finish_run(directory, flatten(results))
+
+
+def about_pairs(config: Any, results: Results) -> str:
+    """About all pairs: the models, and the texts, which are the same for each."""
+    first = next(iter(results.values()))
+    names = sorted({name for pair in results for name in pair})
+    documents = first["data/test_documents"]
+    return about(
+        f"every pair of {', '.join(names)}", short_data(config.data),
+        f"{first['data/fit_texts']:,} texts to fit on",
+        f"{first['data/test_texts']:,} to test on (of {documents:,} documents)",
+        documents=documents,
+    )  # fmt: skip
 
 
 def run_pairs(config: PairsConfig) -> Results:
@@ -118,14 +129,15 @@ def result_rows(results: Results) -> tuple[list[str], list[list[object]]]:
     """Header and rows of the table of pairs, accuracies in percent."""
     rows = [
         [
-            f"{source} to {target}",
+            f"{source} -> {target}",
             one["similarity/linear_cka"],
             one["fit/r2"],
             *(format_interval(one, f"test/{arm}_accuracy") for arm in SHOWN),
         ]
         for (source, target), one in results.items()
     ]
-    return ["pair", "CKA", "map R2", *SHOWN], rows
+    titles = [f"{arm}, %" for arm in SHOWN]
+    return ["source -> target", "linear CKA", "map R2", *titles], rows
 
 
 def result_blocks(results: Results) -> list[Block]:
@@ -137,12 +149,13 @@ def result_blocks(results: Results) -> list[Block]:
     found = [value for row in lost for value in row if value == value]
     return [
         Table(
-            "Accuracy of the target's classifier, % [95% interval over documents]",
+            "Accuracy of the target's classifier",
             *result_rows(results),
             note="target: the classifier on its own model's states, the ceiling of a "
             "map; mapped: on the source's states after the affine map, the result; "
             "source: a classifier trained on the source's own states; shuffled, "
-            "random, majority: controls that know nothing of the pairing.",
+            "random, majority: controls that know nothing of the pairing. CKA and R2 are "
+            f"of the test split. {BRACKETS}",
         ),
         Bars(
             "Accuracy of the target's classifier, with controls",

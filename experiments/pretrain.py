@@ -24,6 +24,7 @@ import jax
 import numpy as np
 
 from experiments.inputs import check_inputs
+from experiments.shown import about, short_data, show, show_saved
 from experiments.states import seed_option, workdir_option
 from helix_jax.atomic import replaced_files
 from helix_jax.errors import RunError
@@ -31,7 +32,7 @@ from helix_jax.models import FAMILIES, family_of, load_tokenizer, save_model
 from helix_jax.models.checkpoint import DTYPES
 from helix_jax.models.spec import ModelSpec
 from helix_jax.progress import Progress, bar, stage
-from helix_jax.reports import markdown_table
+from helix_jax.reports import Table
 from helix_jax.runs import (
     finish_run,
     is_done,
@@ -63,6 +64,20 @@ from helix_jax.training.hf_config import hf_config
 from helix_jax.training.vocabulary import train_tokenizer
 
 DECODERS = tuple(sorted(set(FAMILIES) - {"bert", "roberta"}))
+
+
+SAID = {
+    "train/parameters": "parameters",
+    "train/tokens": "tokens trained on, epochs included",
+    "train/distinct_tokens": "distinct tokens to train on",
+    "train/seconds": "training, s",
+    "test/tokens": "held-out tokens predicted",
+    "test/loss_nats": "held-out loss, nats a token",
+    "test/perplexity": "held-out perplexity",
+    "test/bits_per_character": "held-out bits a character",
+    "test/trigram_loss_nats": "the trigram's loss, nats a token",
+    "test/trigram_perplexity": "the trigram's perplexity",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,6 +165,7 @@ def run(config: PretrainConfig) -> dict[str, float]:
     check_inputs(config)
     directory = open_run(config.workdir, config)
     if is_done(directory):
+        show_saved(directory)
         return read_summary(directory)
     folder = directory.folder
     with stage(f"reading {config.data}"):
@@ -204,9 +220,15 @@ def run(config: PretrainConfig) -> dict[str, float]:
     write_atomically(folder / "model" / "README.md", card)
     results = json.dumps(summary, indent=2) + "\n"
     write_atomically(folder / "model" / "results.json", results)
-    rows = [[name, value] for name, value in summary.items()]
-    print(markdown_table(["measure", "value"], rows))
+    said = about(config.family, short_data(config.data))
+    show(directory, [Table("The trained model", *result_rows(summary))], said)
     return finish_run(directory, summary)
+
+
+def result_rows(summary: dict[str, float]) -> tuple[list[str], list[list[object]]]:
+    """Header and rows of the table of all numbers."""
+    rows = [[said, summary[name]] for name, said in SAID.items() if name in summary]
+    return ["measure", "value"], rows
 
 
 def _steps(config: PretrainConfig) -> int:

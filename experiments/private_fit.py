@@ -24,7 +24,8 @@ import numpy as np
 
 from experiments.fit import pair_moments
 from experiments.inputs import check_inputs
-from experiments.private_fit_blocks import result_blocks, result_rows
+from experiments.private_fit_blocks import result_blocks
+from experiments.shown import about, about_pair, count_texts, show, show_saved
 from experiments.states import (
     PlantedOptions,
     open_corpus,
@@ -38,7 +39,6 @@ from helix_jax.private import Client, FitClient, FitProvider
 from helix_jax.private.packing import MAX_WIDTH
 from helix_jax.private.profiles import PROFILES
 from helix_jax.progress import bar, stage
-from helix_jax.reports import markdown_table, save_blocks
 from helix_jax.runs import (
     finish_run,
     is_done,
@@ -76,19 +76,20 @@ def run(config: PrivateFitConfig) -> dict[str, float]:
     if not config.source:
         require_rows(config, config.rows, config.source_width)
     directory = open_run(config.workdir, config)
-    done = is_done(directory)
-    if done:
-        summary = read_summary(directory)
-    elif config.source:
+    if is_done(directory):
+        show_saved(directory)
+        return read_summary(directory)
+    if config.source:
         corpus = open_corpus(config, labelled=True)
         if (spec := specs[config.source]) is not None:
             require_rows(config, corpus.counts["fit"], spec.width)
         summary = _real(config, corpus)
+        said = about_pair(config, summary)
     else:
         summary = _planted(config)
-    save_blocks(directory.folder, result_blocks(summary, config.profile))
-    print(markdown_table(*result_rows(summary)))
-    return summary if done else finish_run(directory, summary)
+        said = about("planted rows", "", f"{config.rows:,} to fit on")
+    show(directory, result_blocks(summary, config.profile), said)
+    return finish_run(directory, summary)
 
 
 def require_rows(config: PrivateFitConfig, rows: int, width: int) -> None:
@@ -232,6 +233,7 @@ def _real(config: PrivateFitConfig, corpus: Corpus) -> dict[str, float]:
     if not config.rank:
         summary |= compare_moments(private, moments)
     summary["private_fit/map_error"] = _map_error(affine, plain)
+    summary |= count_texts(pairs)
     summary["private_fit/rows"] = len(task.x["fit"])
     for name, one in (("", affine), ("plain_", plain)):
         scores = score(task, "arm", [read_mapped(task, one)])

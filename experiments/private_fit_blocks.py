@@ -1,5 +1,6 @@
 """What `private_fit` shows: accuracy, errors, time and bytes."""
 
+from experiments.shown import BRACKETS
 from helix_jax.reports import Bars, Block, Table, format_interval, read_interval
 
 
@@ -25,7 +26,7 @@ def result_rows(summary: dict[str, float]) -> tuple[list[str], list[list[object]
         [said, f"{scale * summary[f'private_fit/{name}']:.3g}"]
         for name, (said, scale) in others.items() if f"private_fit/{name}" in summary
     ]  # fmt: skip
-    return ["measure", "value [95%]"], rows
+    return ["measure", "value"], rows
 
 
 def result_blocks(summary: dict[str, float], profile: str) -> list[Block]:
@@ -34,6 +35,8 @@ def result_blocks(summary: dict[str, float], profile: str) -> list[Block]:
         f"Profile {profile}. The plain fit sees the same rows and chooses its "
         "penalty in the same way."
     )
+    if "private_fit/test_accuracy" in summary:
+        note += f" {BRACKETS}"
     blocks: list[Block] = [Table("Encrypted fit", *result_rows(summary), note=note)]
     if "private_fit/test_accuracy" in summary:
         both = {"under encryption": "", "in the clear": "plain_"}
@@ -44,7 +47,7 @@ def result_blocks(summary: dict[str, float], profile: str) -> list[Block]:
         blocks.append(
             Bars("Accuracy of the target's probe", "accuracy, %", list(both),
                  {"map fitted": values},
-                 note="95% bootstrap intervals over documents of the test split.")
+                 note=BRACKETS)
         )  # fmt: skip
     for title, label, unit, scale, groups in (
         ("Time of the fit", "seconds", "seconds", 1, ("client", "provider")),

@@ -50,8 +50,8 @@ from experiments.scaling_blocks import (
     CONTROL,
     headline_of,
     result_blocks,
-    result_rows,
 )
+from experiments.shown import about_pair, count_texts, show, show_saved
 from experiments.states import PairOptions, open_corpus
 from experiments.tasks import Task, open_task
 from helix_jax.activations import Pair
@@ -66,7 +66,6 @@ from helix_jax.alignment import (
 )
 from helix_jax.probes import predict_logits
 from helix_jax.progress import bar
-from helix_jax.reports import markdown_table, save_blocks
 from helix_jax.runs import (
     finish_run,
     is_done,
@@ -112,13 +111,13 @@ def run(config: ScalingConfig) -> dict[str, float]:
     config = prepare_config(config, tiny=small)
     check_inputs(config)
     directory = open_run(config.workdir, config)
-    done = is_done(directory)
-    if not done:
-        truncate_metrics(directory, -1)
-    summary = read_summary(directory) if done else _compute(config, directory)
-    save_blocks(directory.folder, result_blocks(summary))
-    print(markdown_table(*result_rows(summary)))
-    return summary if done else finish_run(directory, summary)
+    if is_done(directory):
+        show_saved(directory)
+        return read_summary(directory)
+    truncate_metrics(directory, -1)
+    summary = _compute(config, directory)
+    show(directory, result_blocks(summary), about_pair(config, summary))
+    return finish_run(directory, summary)
 
 
 def _compute(config: ScalingConfig, directory: Any) -> dict[str, float]:
@@ -128,11 +127,14 @@ def _compute(config: ScalingConfig, directory: Any) -> dict[str, float]:
     options, corpus, sides, fitted_on, task = open_task(
         config, corpus, config.resamples
     )
+    counts = count_texts(fitted_on)
     if config.public:
         fitted_on = public_pairs(
             config.public, config.public_limit, options, sides, corpus
         )
     rows, ids = fitted_on["fit"].read(), fitted_on["fit"].ids
+    counts["data/fit_texts"] = len(ids)
+    counts["data/select_texts"] = len(fitted_on["select"].ids)
     sizes = sample_sizes(len(ids), config.least, config.sizes)
     select = fitted_on["select"]
     found: dict[str, list[Curve]] = {}
@@ -143,7 +145,7 @@ def _compute(config: ScalingConfig, directory: Any) -> dict[str, float]:
         for name, curve in curves.items():
             found.setdefault(name, []).append(curve)
     variance = deviations(task.y["test"])
-    summary: dict[str, float] = {"scaling/rows": len(ids)}
+    summary: dict[str, float] = {"scaling/rows": len(ids), **counts}
     summary |= probe_accuracies(task, "scaling/")
     for name, orders in bar(found.items(), "methods summarised"):
         curve = Curve(*(np.mean(every, axis=0) for every in zip(*orders)))

@@ -3,15 +3,18 @@
 from collections.abc import Iterable
 
 from experiments.fits import GRADIENT, PROBES
+from experiments.names import METHOD_NAMES
+from experiments.shown import BRACKETS
 from helix_jax.alignment import METHODS
 from helix_jax.reports import Block, Curves, Table, format_interval, read_interval
 
 CONTROL = "control_shuffled"
+HEADER = "R2; accuracy, % by texts to fit on"
 
 
 def _names(summary: dict[str, float]) -> dict[str, str]:
     """Methods and the control of a summary: name -> what it is."""
-    names = {name: name for name in (*METHODS, *GRADIENT)}
+    names = {name: METHOD_NAMES[name] for name in (*METHODS, *GRADIENT)}
     names[CONTROL] = "control: ridge, shuffled pairs"
     return {k: v for k, v in names.items() if f"scaling/{k}_plateau_rows" in summary}
 
@@ -25,7 +28,7 @@ def _sizes(summary: dict[str, float]) -> list[int]:
     return sorted({int(key.split("_")[-2]) for key in summary if key.endswith("_loss")})
 
 
-def result_rows(summary: dict[str, float]) -> tuple[list[str], list[list[str]]]:
+def result_rows(summary: dict[str, float]) -> tuple[list[str], list[list[str | None]]]:
     """R2 and accuracy of each method at each size, and its plateau."""
     sizes, rows = _sizes(summary), []
     for name, said in _names(summary).items():
@@ -34,17 +37,22 @@ def result_rows(summary: dict[str, float]) -> tuple[list[str], list[list[str]]]:
             start = f"scaling/{name}_{size}"
             if f"{start}_r2" in summary:
                 r2, accuracy = summary[f"{start}_r2"], summary[f"{start}_accuracy"]
-                cells.append(f"{r2:.2f} {100 * accuracy:.1f}")
+                cells.append(f"{r2:.2f}; {100 * accuracy:.1f}")
             else:
-                cells.append("-")
-        plateau = format_interval(
-            summary, f"scaling/{name}_plateau_rows", scale=1, digits=0
-        )
-        rows.append([said, *cells, plateau])
-    return ["R2, accuracy %", *map(str, sizes), "plateau"], rows
+                cells.append(None)
+        rows.append([said, *cells, plateau_cell(summary, name)])
+    return [HEADER, *(f"{size:,}" for size in sizes), "plateau, texts"], rows
 
 
-def _last_rows(summary: dict[str, float]) -> tuple[list[str], list[list[str]]]:
+def plateau_cell(summary: dict[str, float], name: str) -> str | None:
+    """Where the loss stops falling, in texts; or that it does not."""
+    start = f"scaling/{name}_plateau"
+    if not summary[f"{start}_found"]:
+        return "none: still falling"
+    return format_interval(summary, f"{start}_rows", scale=1, digits=0)
+
+
+def _last_rows(summary: dict[str, float]) -> tuple[list[str], list[list[str | None]]]:
     """Header and rows of the scores of the largest sample, and the plateau."""
     last, rows = _sizes(summary)[-1], []
     for name, said in _names(summary).items():
@@ -54,14 +62,14 @@ def _last_rows(summary: dict[str, float]) -> tuple[list[str], list[list[str]]]:
                 said,
                 format_interval(summary, f"{start}_{last}_r2", scale=1, digits=3),
                 format_interval(summary, f"{start}_{last}_accuracy"),
-                format_interval(summary, f"{start}_plateau_rows", scale=1, digits=0),
+                plateau_cell(summary, name),
             ]
         )
     for name, said in PROBES.items():
         rows.append(
-            [said, "", format_interval(summary, f"scaling/{name}_accuracy"), ""]
+            [said, None, format_interval(summary, f"scaling/{name}_accuracy"), None]
         )
-    return ["method [95%]", "test R2", "accuracy, %", "plateau, texts"], rows
+    return ["method", "test R2", "accuracy, %", "plateau, texts"], rows
 
 
 def _curve(
@@ -81,13 +89,13 @@ def result_blocks(summary: dict[str, float]) -> list[Block]:
     headline = headline_of(names)
     start = f"scaling/{headline}_plateau"
     found = summary[f"{start}_found"]
-    marks = {f"plateau of {headline}": summary[f"{start}_rows"]} if found else {}
-    note = "95% intervals over documents of the test split." + (
-        "" if found else f" {headline} has no plateau: its loss falls to the end."
+    marks = {f"plateau of {names[headline]}": summary[f"{start}_rows"]} if found else {}
+    note = BRACKETS + (
+        "" if found else f" {names[headline]}: no plateau, its loss falls to the end."
     )
     blocks: list[Block] = [
         Table(f"Maps fitted on {sizes[-1]} texts", *_last_rows(summary), note=note),
-        Table("R2 and accuracy by texts to fit on", *result_rows(summary)),
+        Table("R2 and accuracy by texts to fit on", *result_rows(summary), note=note),
     ]
     native = {
         said: [

@@ -23,6 +23,8 @@ from typing import Any
 import numpy as np
 
 from experiments.inputs import check_inputs, naming
+from experiments.names import MEASURE_NAMES
+from experiments.shown import about, short_data, show, show_saved
 from experiments.similarity_scores import (
     DISCOVERY,
     HEADS,
@@ -47,7 +49,7 @@ from experiments.states import (
 from helix_jax.activations import Store, join
 from helix_jax.errors import RunError
 from helix_jax.models import model_name, resolve_layers
-from helix_jax.reports import Block, Matrix, Table, markdown_table, save_blocks
+from helix_jax.reports import Block, Matrix, Table
 from helix_jax.runs import (
     finish_run,
     is_done,
@@ -57,6 +59,7 @@ from helix_jax.runs import (
     read_summary,
 )
 from helix_jax.runs.program import start_program
+from helix_jax.stats import exact_fraction
 from helix_jax.text.hashing import document_of, unit_hash
 
 
@@ -82,20 +85,21 @@ class SimilarityConfig(TextOptions, ExtractionOptions):
     )
     neighbours: int = option(10, "of mutual_knn and cknna", least=1)
     seed: int = seed_option("of the shuffles and the groups of documents")
-    tiny: bool = option(False, "400 texts, 64 tokens each at most, 19 shuffles")
+    tiny: bool = option(False, "400 texts, 64 tokens each at most, 59 shuffles")
 
 
 def run(config: SimilarityConfig) -> dict[str, float]:
     """Compare every pair; see the module docstring."""
     config = prepare_config(
         config,
-        tiny={"limit": 400, "max_tokens": 64, "permutations": 19, "neighbours": 5},
+        tiny={"limit": 400, "max_tokens": 64, "permutations": 59, "neighbours": 5},
     )
     measures = MEASURES if "all" in config.measures else config.measures
     require_distinct("similarity", "models", list(map(model_name, config.models)))
     check_inputs(config)
     directory = open_run(config.workdir, config)
     if is_done(directory):
+        show_saved(directory)
         return read_summary(directory)
     views, store = read_views(config)
     pairs = [
@@ -117,9 +121,26 @@ def run(config: SimilarityConfig) -> dict[str, float]:
     )  # fmt: skip
     names = [f"{views[a].name}/{views[b].name}" for a, b in pairs]
     summary = summarise(scores, names, documents)
-    save_blocks(directory.folder, result_blocks(summary, views, measures, names))
-    print(mean_table(summary, measures))
+    summary |= {f"data/{split}_texts": len(store[split].ids) for split in SPLITS}
+    summary |= {
+        "data/test_documents": len(set(documents)),
+        "similarity/permutations": config.permutations,
+    }
+    blocks = result_blocks(summary, views, measures, names)
+    show(directory, blocks, _about(config, views, summary))
     return finish_run(directory, summary)
+
+
+def _about(
+    config: SimilarityConfig, views: list[View], summary: dict[str, float]
+) -> str:
+    documents = summary["data/test_documents"]
+    return about(
+        ", ".join(view.name for view in views), short_data(config.data),
+        f"{summary['data/fit_texts']:,} texts to fit on",
+        f"{summary['data/test_texts']:,} to test on (of {documents:,} documents)",
+        documents=documents,
+    )  # fmt: skip
 
 
 def read_views(config: SimilarityConfig) -> tuple[list[View], dict[str, Store]]:
@@ -182,15 +203,42 @@ def mean_rows(summary: dict[str, float], measures: Any) -> list[list[object]]:
         start = f"similarity/{measure}"
         low, high = (summary[f"{start}_mean_{end}"] for end in ("low", "high"))
         found = f"{summary[f'{start}_discoveries']} of {summary['similarity/pairs']}"
+        if least_discoveries(summary) is None:
+            found = "none possible"
         others = [summary[f"{start}_{end}"] for end in ("shuffled", "calibrated")]
-        interval = f"[{low:.3f}, {high:.3f}]"
-        rows.append([measure, summary[f"{start}_mean"], interval, *others, found])
+        known = low == low and high == high  # of NaN there is no interval
+        interval = f"[{low:.3f}, {high:.3f}]" if known else None
+        mean = summary[f"{start}_mean"]
+        rows.append([MEASURE_NAMES[measure], mean, interval, *others, found])
     return rows
 
 
-def mean_table(summary: dict[str, float], measures: Any) -> str:
-    """The means as a Markdown table."""
-    return markdown_table(MEAN_HEADER, mean_rows(summary, measures))
+def least_discoveries(summary: dict[str, float]) -> int | None:
+    """How many pairs at the least p-value, 1 / (1 + shuffles), are discoveries.
+
+    m pairs, of which k have it: q = m / (k (1 + shuffles)). None where m are too few.
+    """
+    pairs, shuffles = (
+        int(summary[f"similarity/{name}"]) for name in ("pairs", "permutations")
+    )
+    least = -(-pairs // (exact_fraction(DISCOVERY) * (1 + shuffles)))
+    return int(least) if least <= pairs else None
+
+
+def _discovery_note(summary: dict[str, float]) -> str:
+    least, shuffles = least_discoveries(summary), summary["similarity/permutations"]
+    if least is None:
+        needed = -(-1 // exact_fraction(DISCOVERY)) - 1
+        return (
+            f"WARNING: {shuffles} shuffles cannot give q <= {DISCOVERY} whatever the "
+            f"states; --permutations={needed} is the least."
+        )
+    if least == 1:
+        return ""
+    return (
+        f"With {shuffles} shuffles q <= {DISCOVERY} takes {least} pairs or more above "
+        "all of them; raise --permutations to find fewer."
+    )
 
 
 def result_blocks(
@@ -198,19 +246,27 @@ def result_blocks(
 ) -> list[Block]:
     """The means, every pair, and a matrix of views for each measure."""
     note = (
-        "Shuffled: the mean over shuffled pairs. Calibrated: 0 is chance, 1 the best."
+        "Shuffled: the mean over shuffled pairs. Calibrated: 0 is chance, 1 the best. "
+        "q: false discovery rate over all pairs. Intervals: 95%, from leaving out "
+        "documents in 20 groups; of means over rows (cosine, agreement, divergence) "
+        f"from the document bootstrap. {_discovery_note(summary)}"
     )
     blocks: list[Block] = [
         Table("Similarity", MEAN_HEADER, mean_rows(summary, measures), note=note)
     ]
     endings = ("", "_low", "_high", "_shuffled", "_calibrated", "_z", "_p", "_q")
     rows = [
-        [name, measure, *(summary[f"similarity/{name}/{measure}{e}"] for e in endings)]
+        [
+            name.replace("/", " - "),
+            MEASURE_NAMES[measure],
+            *(summary[f"similarity/{name}/{measure}{e}"] for e in endings),
+        ]
         for measure in measures
         for name in names
     ]
-    header = ["pair", "measure", "score", *(e[1:] for e in endings[1:])]
-    blocks.append(Table("Similarity of every pair", header, rows))
+    header = ["pair", "measure", "score", "95% from", "95% to", "shuffled pairs",
+              "calibrated", "z", "p", "q"]  # fmt: skip
+    blocks.append(Table("Similarity of every pair", header, rows, note=note))
     own = [view.name for view in views]
     for measure in measures:
         values = np.full((len(own), len(own)), np.nan)
@@ -222,7 +278,7 @@ def result_blocks(
             marks[i, j] = "*" if q <= DISCOVERY else ""
         blocks.append(
             Matrix(
-                f"Similarity: {measure}", measure, own, own, values.tolist(),
+                f"Similarity: {MEASURE_NAMES[measure]}", MEASURE_NAMES[measure], own, own, values.tolist(),
                 marks=marks.tolist(), limits=(0.0, 1.0),
                 note=f"* false discovery rate of {DISCOVERY} over all pairs.",
             )

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from experiments.names import GATE_NAMES
+from experiments.shown import BRACKETS
 from helix_jax.reports import Bars, Block, Table, format_interval, read_interval
 
 ARMS = {
@@ -43,15 +45,14 @@ def result_rows(summary: dict[str, float]) -> tuple[list[str], list[list[str]]]:
     rows += [
         row(said, [f"{one}{arm}" for one in MEASURES]) for arm, said in NATIVE.items()
     ]
-    return ["map [95%]", *(title for title, _, _ in MEASURES.values())], rows
+    return ["map", *(title for title, _, _ in MEASURES.values())], rows
 
 
 def result_blocks(summary: dict[str, float], method: str) -> list[Block]:
     """Maps and controls as a table, agreement and divergence as bars, the gate."""
     note = (
-        f"Map: {method}. Teacher-forced on {summary['generation/tokens']} tokens of "
-        "the test split: KL and agreement are with the target's own distribution of "
-        "the next token. 95% bootstrap intervals over documents."
+        f"Map: {method}. Teacher-forced on the test split: KL and agreement are with "
+        f"the target's own distribution of the next token. {BRACKETS}"
     )
     arms = _arms(summary)
     groups = [said.replace(": ", ":\n") for said in arms.values()]
@@ -73,19 +74,16 @@ def result_blocks(summary: dict[str, float], method: str) -> list[Block]:
              {"KL": bars("kl_nats")}),
     ]  # fmt: skip
     if "gate/coverage" in summary:
-        names = [
-            name for name in sorted(summary)
-            if name.startswith("gate/") and f"{name}_low" in summary
-        ]  # fmt: skip
-        rows = [
-            [name.removeprefix("gate/"),
-             format_interval(summary, name, scale=1, digits=3)]
-            for name in names
-        ]  # fmt: skip
-        note = (
-            "coverage: share of tokens trusted; agreement: with the target's first "
-            "choice, of those; _all: of all; _mixed: where the target answers the "
-            "rest; _by_text: whole texts are trusted."
-        )
-        blocks.append(Table("The gate", ["measure", "value [95%]"], rows, note=note))
+        blocks.append(_gate_table(summary))
     return blocks
+
+
+def _gate_table(summary: dict[str, float]) -> Table:
+    """What the gate is worth, by token and by text."""
+    rows: list[list[object]] = [
+        [said, *(format_interval(summary, f"gate/{name}{by}", scale=1, digits=3)
+                 for by in ("", "_by_text"))]
+        for name, said in GATE_NAMES.items()
+    ]  # fmt: skip
+    note = f"Trusted token by token, or whole texts. {BRACKETS}"
+    return Table("The gate", ["measure", "by token", "by text"], rows, note=note)

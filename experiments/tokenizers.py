@@ -35,6 +35,8 @@ import itertools
 import numpy as np
 
 from experiments.inputs import check_inputs
+from experiments.names import COUNTED_NAMES, SPELLING_NAMES
+from experiments.shown import BRACKETS, about, short_data, show, show_saved
 from experiments.states import (
     TextOptions,
     open_corpus,
@@ -45,7 +47,7 @@ from helix_jax.activations.tokens import encode_texts, private_tokenizer
 from helix_jax.errors import CorpusError
 from helix_jax.models import load_tokenizer, model_name
 from helix_jax.progress import bar, stage
-from helix_jax.reports import Matrix, Table, markdown_table, save_blocks
+from helix_jax.reports import Matrix, Table
 from helix_jax.runs import (
     finish_run,
     is_done,
@@ -94,16 +96,20 @@ def run(config: TokenizersConfig) -> dict[str, float]:
     check_inputs(config)
     directory = open_run(config.workdir, config)
     if is_done(directory):
-        summary = read_summary(directory)
-    else:
-        corpus = open_corpus(config, least={})
-        with stage("loading the tokenizers"):
-            loaded = dict(zip(names, map(load_tokenizer, config.tokenizers)))
-        summary = compare(loaded, corpus, resamples=config.resamples)
-        save_blocks(directory.folder, result_blocks(summary, names))
-        summary = finish_run(directory, summary)
-    print(markdown_table(*result_rows(summary, names)))
-    return summary
+        show_saved(directory)
+        return read_summary(directory)
+    corpus = open_corpus(config, least={})
+    with stage("loading the tokenizers"):
+        loaded = dict(zip(names, map(load_tokenizer, config.tokenizers)))
+    summary = compare(loaded, corpus, resamples=config.resamples)
+    documents = summary["data/documents"]
+    said = about(
+        ", ".join(names), short_data(config.data),
+        f"{summary['data/texts']:,} texts (of {documents:,} documents)",
+        documents=documents,
+    )  # fmt: skip
+    show(directory, result_blocks(summary, names), said)
+    return finish_run(directory, summary)
 
 
 def short_name(name: str) -> str:
@@ -154,7 +160,11 @@ def compare(
             for rate, rows in found.items():
                 counts[a, b, rate].append(rows)
     characters = sum(len(text.text) for text in texts)
-    summary = {"data/texts": len(texts), "data/characters": characters}
+    summary = {
+        "data/texts": len(texts),
+        "data/documents": len(set(documents)),
+        "data/characters": characters,
+    }
     for name, number in tokens.items():
         summary[f"{name}/characters_a_token"] = characters / number
     for a, b in bar(pairs, "pairs summarised"):
@@ -177,26 +187,33 @@ def result_rows(
     """Header and rows of the table: a row a quantity, a column a pair."""
     pairs = list(itertools.combinations(names, 2))
     rows = [
-        [f"Jaccard, {spelling}"]
+        [f"vocabulary Jaccard: {SPELLING_NAMES[spelling]}"]
         + [f"{summary[f'{a}/{b}/jaccard_{spelling}']:.3f}" for a, b in pairs]
         for spelling in SPELLINGS
     ]
     rows += [
-        [f"match, {rate}"]
+        [f"tokens that match: {rate_name(rate)}"]
         + [_interval(summary, f"{a}/{b}/match_{rate}") for a, b in pairs]
         for rate in RATES
     ]
     return ["quantity", *(f"{a} - {b}" for a, b in pairs)], rows
 
 
+def rate_name(rate: str) -> str:
+    """A match rate in words."""
+    counted, _, spelling = rate.partition("_")
+    said = SPELLING_NAMES.get(spelling)
+    return ", ".join(one for one in (COUNTED_NAMES[counted], said) if one)
+
+
 def result_blocks(summary: dict[str, float], names: list[str]) -> list[Table | Matrix]:
     """The table, and as matrices the two numbers that say most."""
     table = Table(
-        "Tokenizers: vocabulary Jaccard and exact token match rate [95% interval]",
+        "Tokenizers: vocabulary Jaccard and exact token match rate",
         *result_rows(summary, names),
-        note="raw: the vocabularies' own strings, whose alphabets differ between "
-        "families; bytes: what the tokens stand for. position: token k against token "
-        "k; pair: paired by where they end, the second tokenizer as the target.",
+        note="Vocabulary strings have alphabets that differ between families; bytes "
+        "are what the tokens stand for. Same position: token k against token k; paired "
+        f"by ends: the second tokenizer as the target. {BRACKETS}",
     )
     matrices = [
         Matrix(title, title, names, names, _matrix(summary, names, key))

@@ -38,6 +38,14 @@ from experiments.fits import (
     with_ends,
 )
 from experiments.inputs import check_inputs
+from experiments.shown import (
+    about,
+    count_documents,
+    short_data,
+    show,
+    show_saved,
+    sides_of,
+)
 from experiments.states import (
     PairOptions,
     load_sides,
@@ -47,7 +55,7 @@ from experiments.states import (
     with_stores,
 )
 from experiments.tasks import SPLITS, Task, make_task
-from experiments.unpaired_blocks import ARMS, MEASURES, result_blocks, result_rows
+from experiments.unpaired_blocks import ARMS, MEASURES, result_blocks
 from helix_jax.activations import Pair, Store
 from helix_jax.alignment import (
     AffineMap,
@@ -61,10 +69,6 @@ from helix_jax.errors import RunError
 from helix_jax.linalg import unit_rows
 from helix_jax.probes import predict_logits
 from helix_jax.progress import bar, stage
-from helix_jax.reports import (
-    markdown_table,
-    save_blocks,
-)
 from helix_jax.runs import (
     finish_run,
     is_done,
@@ -114,11 +118,24 @@ def run(config: UnpairedConfig) -> dict[str, float]:
     config = prepare_config(config, tiny=small | {"resamples": 200})
     check_inputs(config)
     directory = open_run(config.workdir, config)
-    done = is_done(directory)
-    summary = read_summary(directory) if done else _compute(config)
-    save_blocks(directory.folder, result_blocks(summary))
-    print(markdown_table(*result_rows(summary)))
-    return summary if done else finish_run(directory, summary)
+    if is_done(directory):
+        show_saved(directory)
+        return read_summary(directory)
+    summary = _compute(config)
+    show(directory, result_blocks(summary), _about(config, summary))
+    return finish_run(directory, summary)
+
+
+def _about(config: UnpairedConfig, summary: dict[str, float]) -> str:
+    documents = summary["data/test_documents"]
+    data = [config.data, config.target_data] if config.target_data else [config.data]
+    return about(
+        sides_of(config), short_data(",".join(data)),
+        f"{summary['unpaired/source_rows']:,} texts of the source",
+        f"{summary['unpaired/target_rows']:,} others of the target to fit on",
+        f"{summary['unpaired/test_rows']:,} texts to test on (of {documents:,} "
+        "documents)", documents=documents,
+    )  # fmt: skip
 
 
 def deal(ids: list[str], rows: Rows, other: Store | None, seed: int) -> Dealt:
@@ -174,7 +191,11 @@ def _compute(config: UnpairedConfig) -> dict[str, float]:
             write_arrays(place, **_score_deal(config, pairs, dealt, task, seed))
         deals.append(read_arrays(place))
     every = {name: np.stack([found[name] for found in deals]) for name in deals[0]}
-    summary: dict[str, float] = {"unpaired/test_rows": len(pairs["test"].ids)}
+    summary: dict[str, float] = {
+        "unpaired/test_rows": len(pairs["test"].ids),
+        "unpaired/seeds": config.seeds,
+        "data/test_documents": count_documents(pairs["test"].ids),
+    }
     for side in ("source", "target"):
         summary[f"unpaired/{side}_rows"] = int(every[f"{side}_rows"].mean())
     documents = [document_of(one) for one in pairs["test"].ids]

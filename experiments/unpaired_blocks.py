@@ -1,6 +1,7 @@
 """What `unpaired` shows: maps without pairs, their ceiling and controls."""
 
 from experiments.fits import PROBES
+from experiments.shown import BRACKETS
 from helix_jax.reports import Bars, Block, Table, format_interval, read_interval
 
 ARMS = {
@@ -22,11 +23,11 @@ def _measures(summary: dict[str, float]) -> dict[str, tuple[str, float, int]]:
     return {k: v for k, v in MEASURES.items() if f"unpaired/unpaired_{k}" in summary}
 
 
-def result_rows(summary: dict[str, float]) -> tuple[list[str], list[list[str]]]:
+def result_rows(summary: dict[str, float]) -> tuple[list[str], list[list[str | None]]]:
     """Header and rows of the table of arms."""
     measures = _measures(summary)
 
-    def cell(name: str, scale: float, digits: int) -> str:
+    def cell(name: str, scale: float, digits: int) -> str | None:
         return format_interval(summary, f"unpaired/{name}", scale=scale, digits=digits)
 
     rows = [
@@ -34,26 +35,41 @@ def result_rows(summary: dict[str, float]) -> tuple[list[str], list[list[str]]]:
             said,
             *(cell(f"{arm}_{one}", *how[1:]) for one, how in measures.items()),
             cell(f"{arm}_agreement", 1, 2),
-            cell(f"{arm}_found", 1, 2),
+            found_cell(summary, arm),
         ]
         for arm, said in ARMS.items()
     ]
     if "accuracy" in measures:
         rows += [
-            [said, "", "", cell(f"{probe}_accuracy", 100, 1), "", ""]
+            [said, None, None, cell(f"{probe}_accuracy", 100, 1), None, None]
             for probe, said in PROBES.items()
         ]
-    titles = [f"{title} [95%]" for title, _, _ in measures.values()]
-    return ["map", *titles, "agreement [least, most]", "found [least, most]"], rows
+    titles = [title for title, _, _ in measures.values()]
+    return [
+        "map",
+        *titles,
+        "agreement of starts [least, most]",
+        "taken for right",
+    ], rows
+
+
+def found_cell(summary: dict[str, float], arm: str) -> str | None:
+    """Whether the fit takes its own map for right, in words."""
+    share, deals = summary.get(f"unpaired/{arm}_found"), summary["unpaired/seeds"]
+    if share is None:
+        return None
+    found = round(share * deals)
+    if deals == 1:
+        return "yes" if found else "no map found"
+    return f"in {found} of {deals} deals" if found else f"no map found in {deals} deals"
 
 
 def result_blocks(summary: dict[str, float]) -> list[Block]:
     """The arms as a table and as bars."""
     note = (
-        f"{summary['unpaired/source_rows']} texts of the source, "
-        f"{summary['unpaired/target_rows']} others of the target; scored on "
-        f"{summary['unpaired/test_rows']} texts of the test split. 95% bootstrap "
-        "intervals over documents."
+        f"Means over {summary['unpaired/seeds']} deals. {BRACKETS} Of agreement: the "
+        "range over deals; of paired maps there is none. Taken for right: whether the "
+        "fit without pairs takes its own map for right."
     )
     groups = [said.replace(": ", ":\n") for said in ARMS.values()]
     bars = [

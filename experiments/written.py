@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.fit_tokens import save_token_map, score_token_map
+from experiments.shown import BRACKETS
 from experiments.token_maps import fit_token_map
 from experiments.token_sides import TokenMapOptions, TokenSides
 from helix_jax.alignment import StateMap, load_map
@@ -141,7 +142,7 @@ def result_blocks(
         note = (
             "Perplexity, KL and agreement are teacher-forced on held-out text, cosines "
             "those of a sentence encoder between what both write to the same prompts. "
-            "95% bootstrap intervals over documents."
+            f"{BRACKETS} Of cosines and repetition over prompts."
         )
         blocks.insert(0, Table("Text by the mapped head", header, rows, note=note))
     return blocks
@@ -166,6 +167,6 @@ def result_rows(
         for said, suffix in arms.items()
     ]
     rows = [row for row in rows if any(row[1:])]
-    titles = ["map [95%]", *(title for title, *_ in MEASURES.values())]
+    titles = ["map", *(title for title, *_ in MEASURES.values())]
     held = [0, *(i for i in range(1, len(titles)) if any(row[i] for row in rows))]
     return [titles[i] for i in held], [[row[i] for i in held] for row in rows]

@@ -55,7 +55,10 @@ def generation_scores(
     Returns:
       Flat name -> number; see the head of this file.
     """
-    found: dict[str, float] = {"generation/tokens": int(scored.tokens.sum())}
+    found: dict[str, float] = {
+        "generation/tokens": int(scored.tokens.sum()),
+        "generation/documents": len(scored.documents),
+    }
 
     def add(name, statistic, *sums):
         rows = np.stack(sums, axis=1)

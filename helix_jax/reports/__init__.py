@@ -14,6 +14,7 @@ from helix_jax.reports.page import Section, write_markdown, write_page, write_pa
 from helix_jax.reports.plots import save_figure
 from helix_jax.reports.tables import (
     format_interval,
+    format_number,
     latex_table,
     markdown_table,
     read_interval,
@@ -28,6 +29,7 @@ __all__ = [
     "Section",
     "Table",
     "format_interval",
+    "format_number",
     "latex_table",
     "load_blocks",
     "markdown_table",

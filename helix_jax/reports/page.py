@@ -76,7 +76,7 @@ def write_page(path: Path, title: str, sections: Sequence[Section]) -> Path:
     for number, section in enumerate(sections):
         parts.append(f'<section id="s{number}"><h2>{_text(section.title)}</h2>')
         parts += [_html_block(block) for block in section.blocks]
-        facts = [[name, show_cell(value)] for name, value in section.facts.items()]
+        facts = [[name, str(value)] for name, value in section.facts.items()]
         if facts:
             table = _html_table(["flag", "value"], facts)
             parts.append(f"<details><summary>how</summary>{table}</details>")

@@ -1,7 +1,12 @@
-"""Tables as Markdown and LaTeX."""
+"""Tables as Markdown and LaTeX; numbers have one format, and what is missing is "-"."""
 
 import math
+import numbers
 from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+MISSING = "-"
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -9,7 +14,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> s
 
     Args:
       header: column names.
-      rows: cells; a float is shown with four significant digits, an upright bar as \\|.
+      rows: cells, see `show_cell`; an upright bar is written as \\|.
 
     Returns:
       The table, without a final newline.
@@ -93,28 +98,49 @@ def read_interval(
 
 def format_interval(
     summary: Mapping[str, float], name: str, *, scale: float = 100, digits: int = 1
-) -> str:
+) -> str | None:
     """ "91.2 [90.1, 92.3]" from a summary's name, name_low and name_high.
 
-    The value alone where it has no interval, nothing where the name is absent.
+    The value alone where it has no interval, None where there is no value.
     """
     value, low, high = read_interval(summary, name, scale=scale)
     if math.isnan(value):
-        return ""
-    interval = "" if math.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
-    return f"{value:.{digits}f}{interval}"
+        return None
+    if math.isnan(low) or math.isnan(high):
+        return f"{value:,.{digits}f}"
+    return f"{value:,.{digits}f} [{low:,.{digits}f}, {high:,.{digits}f}]"
+
+
+def format_number(value: float) -> str:
+    """A number as text: whole ones in full, others with four significant digits.
+
+    An exponent below 1e-4 only; NaN is missing, infinity is said.
+    """
+    if isinstance(value, numbers.Integral):
+        return f"{int(value):,}"
+    value = float(value)
+    if math.isnan(value):
+        return MISSING
+    if math.isinf(value):
+        return "infinite" if value > 0 else "-infinite"
+    text = f"{value:.4g}"
+    return f"{value:,.0f}" if "e+" in text else text
 
 
 def show_cell(value: object) -> str:
-    """A cell as text: four digits of a float, nothing for None."""
+    """A cell as text: a number by `format_number`, yes or no, "-" for what is not."""
     if value is None:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+        return MISSING
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    return format_number(value) if isinstance(value, numbers.Real) else str(value)
 
 
 def text_columns(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[bool]:
     """Of each column, whether it holds text only and is set to the left."""
-    return [all(isinstance(row[i], str) for row in rows) for i in range(len(header))]
+    kinds = [[type(row[i]) for row in rows if row[i] is not None]
+             for i in range(len(header))]  # fmt: skip
+    return [all(issubclass(kind, str) for kind in column) for column in kinds]
 
 
 def require_rectangle(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -1,0 +1,151 @@
+"""How programs show what they found: each table says of what, on which texts, how many.
+
+    show(directory, blocks, about_pair(config, summary))
+
+puts the sentence before the note of every block, writes the blocks to the work
+directory and prints the tables.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from helix_jax.activations import Pair
+from helix_jax.models import model_name
+from helix_jax.reports import Block, Table, load_blocks, markdown_table, save_blocks
+from helix_jax.reports.tables import MISSING, show_cell
+from helix_jax.runs import Run
+from helix_jax.text.hashing import document_of
+
+IMPORTED = "embeddings:"
+BRACKETS = "[ ]: 95% bootstrap interval over documents."
+# Of fewer documents than this, all may be read right more than once in twenty times by
+# a classifier that is right on 90% (.9^28 = .052): a bootstrap then says [100, 100].
+LEAST_DOCUMENTS = 30
+MOST_ROWS = 60  # of a table on the terminal
+
+
+def show(run: Run, blocks: Sequence[Block], about: str) -> list[Block]:
+    """Write the blocks of a run, told what they are about, and print the tables."""
+    told = with_about(blocks, about)
+    save_blocks(run.folder, told)
+    print_tables(told)
+    return told
+
+
+def show_saved(run: Run) -> None:
+    """Print the tables of a run that has ended."""
+    print_tables(load_blocks(run.folder))
+
+
+def with_about(blocks: Sequence[Block], about: str) -> list[Block]:
+    """The blocks with a sentence before their notes."""
+
+    def note(block: Block) -> str:
+        empty = isinstance(block, Table) and any(
+            show_cell(cell) == MISSING for row in block.rows for cell in row
+        )
+        parts = [about, block.note, f"{MISSING}: no such value." if empty else ""]
+        return " ".join(part.strip() for part in parts if part)
+
+    return [dataclasses.replace(block, note=note(block)) for block in blocks]
+
+
+def print_tables(blocks: Sequence[Block]) -> None:
+    """Title, rows and note of every table, with a line between."""
+    for block in blocks:
+        if isinstance(block, Table):
+            print(f"\n{block.title}\n")
+            print(markdown_table(block.header, block.rows[:MOST_ROWS]))
+            more = len(block.rows) - MOST_ROWS
+            if more > 0:
+                print(f"and {more:,} rows more in report.json")
+            if block.note:
+                print(f"\n{block.note}")
+    print(flush=True)
+
+
+def short_model(name: str) -> str:
+    """A model, or a file of embeddings, as a reader knows it."""
+    if name.startswith(IMPORTED):
+        return f"embeddings of {Path(name.removeprefix(IMPORTED)).name}"
+    return model_name(name)
+
+
+def short_data(names: str) -> str:
+    """Corpora of a flag: a hub's name as it is, a file or folder by its last part."""
+    parts = [one.strip() for one in names.split(",")]
+    return " and ".join(
+        Path(one).resolve().name if Path(one).exists() else one for one in parts
+    )
+
+
+def count_texts(pairs: Mapping[str, Pair]) -> dict[str, int]:
+    """data/SPLIT_texts of every split, and data/test_documents."""
+    counts = {f"data/{split}_texts": len(pair.ids) for split, pair in pairs.items()}
+    return counts | {"data/test_documents": count_documents(pairs["test"].ids)}
+
+
+def count_documents(ids: Sequence[str]) -> int:
+    """How many documents some texts are of."""
+    return len(set(map(document_of, ids)))
+
+
+def about(who: str, data: str, *facts: str, documents: int | None = None) -> str:
+    """Who, on which texts, how many; a warning where documents are too few.
+
+    Args:
+      who: models or what stands for them.
+      data: corpora.
+      *facts: numbers of texts.
+      documents: that the intervals are over; None for no intervals.
+    """
+    said = ", ".join(part for part in (who, data, *facts) if part) + "."
+    if documents is not None and documents < LEAST_DOCUMENTS:
+        said += (
+            f" WARNING: the test texts are of {documents} documents; an interval over "
+            f"fewer than {LEAST_DOCUMENTS} says little. Use more texts (--limit, "
+            "--data)."
+        )
+    return said
+
+
+def sides_of(config: Any) -> str:
+    """ "A -> B" of the source and the target."""
+    return f"{short_model(config.source)} -> {short_model(config.target)}"
+
+
+def about_pair(
+    config: Any, summary: Mapping[str, float], *facts: str, intervals: bool = True
+) -> str:
+    """About a source, a target and the texts that `count_texts` counted."""
+    purposes = {"fit": "to fit on", "select": "to choose on", "test": "to test on"}
+    counts = [
+        f"{summary[f'data/{split}_texts']:,} texts {purpose}"
+        for split, purpose in purposes.items()
+        if f"data/{split}_texts" in summary
+    ]
+    documents = summary.get("data/test_documents")
+    if documents is not None:
+        counts[-1] += f" (of {documents:,} documents)"
+    return about(
+        sides_of(config), short_data(config.data), *counts, *facts,
+        documents=documents if intervals else None,
+    )  # fmt: skip
+
+
+def about_tokens(config: Any, summary: Mapping[str, float], *facts: str) -> str:
+    """About a source, a target and the token pairs that a map was fitted on."""
+    counts = []
+    if "fit/pairs" in summary:
+        counts.append(f"{summary['fit/pairs']:,} token pairs to fit on")
+    documents = summary.get("generation/documents")
+    if documents is not None:
+        counts.append(
+            f"{summary['generation/tokens']:,} tokens of {documents:,} "
+            "documents to test on"
+        )
+    return about(
+        sides_of(config), short_data(config.data), *counts, *facts, documents=documents
+    )
