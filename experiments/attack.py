@@ -112,6 +112,9 @@ def run(config: AttackConfig) -> dict[str, float]:
         found = attack(setting)
         summary |= found.summary | {f"{name}_seconds": time.perf_counter() - began}
         rows += found.rows
+    named = [row[0] for row in rows]
+    for i, row in enumerate(rows):  # each row is complete in itself
+        named[i] = row[0] = row[0] or named[i - 1]
     write_atomically(table, markdown_table(HEADER, rows) + "\n")
     said = _about(config, setting)
     show(directory, [Table("Attacks", HEADER, rows, note=NOTE)], said)

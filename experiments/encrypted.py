@@ -123,12 +123,13 @@ def run(config: EncryptedConfig) -> dict[str, float]:
 
 
 def _about(config: EncryptedConfig, summary: dict[str, float]) -> str:
+    queries = f"{summary['encrypted/queries']:,} queries"
     if not config.source:
-        return about("made-up embeddings and weights", "")
+        return about("made-up embeddings and weights", "", queries)
     tested = f"{summary['data/test_texts']:,} test texts among the queries"
     documents = summary["data/test_documents"]
     return about(
-        sides_of(config), short_data(config.data),
+        sides_of(config), short_data(config.data), queries,
         f"{tested} (of {documents:,} documents)", documents=documents,
     )  # fmt: skip
 

@@ -45,9 +45,7 @@ def result_blocks(summary: dict[str, float], profile: str, policy: str) -> list[
     """The table, the time of each stage, and the bytes of a query both ways."""
     width, classes = (summary[f"encrypted/{name}"] for name in ("width", "classes"))
     title = f"Encrypted layer, width {width}, {classes} classes"
-    note = (
-        f"Profile {profile}, policy {policy}, {summary['encrypted/queries']} queries."
-    )
+    note = f"Profile {profile}, policy {policy}."
     seconds = [
         read_interval(summary, f"encrypted/{stage}_seconds", scale=1e3)
         for stage in SAID

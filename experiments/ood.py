@@ -249,8 +249,8 @@ def result_blocks(summary: dict[str, float], roc: Roc) -> list[Block]:
     return [
         Table("AUROC of detectors", *result_rows(summary, "auroc", arms), note=note),
         Bars(
-            "AUROC of detectors, with controls", "AUROC, %", list(DETECTOR_NAMES.values()), bars,
-            {"chance": 50.0},
+            "AUROC of detectors, with controls", "AUROC, %",
+            [DETECTOR_NAMES[one] for one in DETECTORS], bars, {"chance": 50.0},
         ),
         *(
             Curves(

@@ -220,7 +220,11 @@ def run(config: PretrainConfig) -> dict[str, float]:
     write_atomically(folder / "model" / "README.md", card)
     results = json.dumps(summary, indent=2) + "\n"
     write_atomically(folder / "model" / "results.json", results)
-    said = about(config.family, short_data(config.data))
+    said = about(
+        config.family, short_data(config.data),
+        f"{summary['train/tokens']:,} tokens to train on",
+        f"{summary['test/tokens']:,} held-out tokens to test on",
+    )  # fmt: skip
     show(directory, [Table("The trained model", *result_rows(summary))], said)
     return finish_run(directory, summary)
 

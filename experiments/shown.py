@@ -112,8 +112,12 @@ def about(who: str, data: str, *facts: str, documents: int | None = None) -> str
 
 
 def sides_of(config: Any) -> str:
-    """ "A -> B" of the source and the target."""
-    return f"{short_model(config.source)} -> {short_model(config.target)}"
+    """ "A -> B" of the source and the target; of equal names with their folders."""
+    sides = config.source, config.target
+    names = [short_model(one) for one in sides]
+    if names[0] == names[1] and sides[0] != sides[1]:
+        names = ["/".join(Path(one).parts[-2:]) for one in sides]
+    return " -> ".join(names)
 
 
 def about_pair(

@@ -62,6 +62,8 @@ from helix_jax.runs.program import start_program
 from helix_jax.stats import exact_fraction
 from helix_jax.text.hashing import document_of, unit_hash
 
+TINY_SHUFFLES = 59  # the least by which one of three pairs can be a discovery
+
 
 @dataclasses.dataclass(frozen=True)
 class SimilarityConfig(TextOptions, ExtractionOptions):
@@ -85,14 +87,21 @@ class SimilarityConfig(TextOptions, ExtractionOptions):
     )
     neighbours: int = option(10, "of mutual_knn and cknna", least=1)
     seed: int = seed_option("of the shuffles and the groups of documents")
-    tiny: bool = option(False, "400 texts, 64 tokens each at most, 59 shuffles")
+    tiny: bool = option(
+        False, f"400 texts, 64 tokens each at most, {TINY_SHUFFLES} shuffles"
+    )
 
 
 def run(config: SimilarityConfig) -> dict[str, float]:
     """Compare every pair; see the module docstring."""
     config = prepare_config(
         config,
-        tiny={"limit": 400, "max_tokens": 64, "permutations": 59, "neighbours": 5},
+        tiny={
+            "limit": 400,
+            "max_tokens": 64,
+            "permutations": TINY_SHUFFLES,
+            "neighbours": 5,
+        },
     )
     measures = MEASURES if "all" in config.measures else config.measures
     require_distinct("similarity", "models", list(map(model_name, config.models)))
@@ -278,7 +287,8 @@ def result_blocks(
             marks[i, j] = "*" if q <= DISCOVERY else ""
         blocks.append(
             Matrix(
-                f"Similarity: {MEASURE_NAMES[measure]}", MEASURE_NAMES[measure], own, own, values.tolist(),
+                f"Similarity: {MEASURE_NAMES[measure]}", MEASURE_NAMES[measure],
+                own, own, values.tolist(),
                 marks=marks.tolist(), limits=(0.0, 1.0),
                 note=f"* false discovery rate of {DISCOVERY} over all pairs.",
             )

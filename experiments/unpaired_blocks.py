@@ -66,8 +66,10 @@ def found_cell(summary: dict[str, float], arm: str) -> str | None:
 
 def result_blocks(summary: dict[str, float]) -> list[Block]:
     """The arms as a table and as bars."""
+    count = summary["unpaired/seeds"]
+    deals = "One deal." if count == 1 else f"Means over {count} deals."
     note = (
-        f"Means over {summary['unpaired/seeds']} deals. {BRACKETS} Of agreement: the "
+        f"{deals} {BRACKETS} Of agreement: the "
         "range over deals; of paired maps there is none. Taken for right: whether the "
         "fit without pairs takes its own map for right."
     )

@@ -117,7 +117,7 @@ def measure_unused(
     cells = correlation_cells(found)
     cells[0] += f"; uniform: p = {p_value:.2f}"
     control = _exact_cell(share, layer.plan.tiles, "query")
-    against = f"query e_0, mean of {repeats} answers"
+    against = f"query of one coordinate, mean of {repeats} answers"
     return Finding(
         summary, [["weights from unused coefficients", against, control, *cells]]
     )

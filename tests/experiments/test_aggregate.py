@@ -8,6 +8,7 @@ pytest.importorskip("cryptography")
 from experiments import aggregate
 from helix_jax.errors import RunError
 from helix_jax.reports import Bars, Table, load_blocks
+from tests.experiments.told import require_told
 
 
 def test_planted_silos(tmp_path):
@@ -33,7 +34,11 @@ def test_planted_silos(tmp_path):
     table, bars = blocks = load_blocks(tmp_path / "w")
     assert blocks == before
     assert (type(table), type(bars)) == (Table, Bars)
-    assert dict(table.rows)["relative error"] == summary["aggregate/relative_error"]
+    found = dict(table.rows)
+    error = found["relative error of the map, against pooled rows"]
+    assert error == summary["aggregate/relative_error"]
+    assert found["total equal to the silos' integers, bit for bit"] is True
+    require_told(tmp_path / "w", "planted", "402 rows to test on")
     assert bars.series["map"][0][0] == 100 * summary["aggregate/all_silos_error"]
 
 

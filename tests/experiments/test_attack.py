@@ -7,6 +7,7 @@ import pytest
 from experiments import attack
 from helix_jax.errors import RunError
 from helix_jax.reports import Table, load_blocks, markdown_table
+from tests.experiments.told import require_told
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,7 @@ def test_a_finished_run_is_not_run_again(finished):
     table = (folder / "table.md").read_text()
     assert "weights by dividing c1" in table
     (block,) = load_blocks(folder)
+    require_told(folder, "planted states", "1,600 paired rows")
     assert isinstance(block, Table)
     assert markdown_table(block.header, block.rows) + "\n" == table
 

@@ -10,6 +10,7 @@ from experiments.classify import ClassifyConfig, run
 from experiments.states import load_side, open_corpus, states_of, with_stores
 from experiments.tasks import compare_arms, draw
 from helix_jax.errors import RunError
+from tests.experiments.told import require_told
 
 REQUIRED = {
     f"test/{arm}_accuracy{end}"
@@ -60,6 +61,7 @@ def test_the_map_carries_the_classifier_and_the_controls_do_not(done):
 def test_it_is_not_computed_again_and_refuses_other_flags(done, models, texts):
     config, summary = done
     assert run(config) == summary
+    require_told(config.workdir, "llama", "gpt_neox", "texts.jsonl", "to test on")
     with pytest.raises(ValueError, match="--pooling: 'mean' there, 'last' now"):
         run(config_of(models, texts, config.workdir, pooling="last"))
 

@@ -8,6 +8,7 @@ from helix_jax.reports import load_blocks
 
 pytest.importorskip("Pyfhel")
 from experiments.encrypted_generation import EncryptedGenerationConfig, run
+from tests.experiments.told import require_told
 
 
 def test_the_text_is_that_in_the_clear_and_its_cost_is_counted(tmp_path):
@@ -26,6 +27,7 @@ def test_the_text_is_that_in_the_clear_and_its_cost_is_counted(tmp_path):
     samples = load_blocks(tmp_path)[1]
     assert samples.items[0]["on ciphertexts"] == samples.items[0]["in the clear"]
     assert run(config) == summary
+    require_told(tmp_path, "pebble-neox -> pebble-llama", "docstrings", "2 prompts")
 
 
 def test_a_size_that_is_none_is_refused(tmp_path):

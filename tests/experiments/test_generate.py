@@ -8,6 +8,7 @@ import pytest
 from experiments import generate, written
 from helix_jax.errors import FingerprintError, RunError
 from helix_jax.reports import load_blocks
+from tests.experiments.told import require_told
 
 
 def samples(folder):
@@ -34,6 +35,7 @@ def test_a_map_is_fitted_and_used_and_a_killed_run_goes_on(models, texts, tmp_pa
         assert -1 <= summary["generation/cosine_target"] <= 1
         assert summary["generation/cosine_target_native_target"] > 0.999
     table, texts_side_by_side = load_blocks(tmp_path / "w")
+    require_told(tmp_path / "w", "llama", "gpt_neox", "texts.jsonl", "4 prompts")
     assert table.rows[0][0] == "mapped"
     assert texts_side_by_side.items[0]["source alone"] == found[0]["native_source"]
     (tmp_path / "w" / "DONE").unlink()

@@ -8,6 +8,7 @@ from helix_jax import assets
 from helix_jax.alignment import load_map
 from helix_jax.errors import RunError
 from helix_jax.reports import Bars, Matrix, Table, load_blocks
+from tests.experiments.told import require_told
 
 
 def test_layers_of_a_model_with_another(models, texts, tmp_path):
@@ -26,6 +27,7 @@ def test_layers_of_a_model_with_another(models, texts, tmp_path):
     before = load_blocks(tmp_path / "w")
     assert layers.run(config) == summary
     blocks = load_blocks(tmp_path / "w")
+    require_told(tmp_path / "w", "llama", "gpt_neox", "texts.jsonl", "to test on")
     assert blocks == before
     *maps, table = blocks
     for one, measure in zip(maps, layer_blocks.MAPS, strict=True):
@@ -62,6 +64,7 @@ def test_token_maps_gain_on_ridge(texts, tmp_path, method):
     assert [type(one) for one in gate] == [Table] * (method == "kl")
     assert fit_tokens.run(config) == summary
     assert load_blocks(tmp_path / "w") == before
+    require_told(tmp_path / "w", "pebble-llama -> ", "documents to test on")
     fitted, made_of = load_map(tmp_path / "w" / "map")
     assert fitted.widths == (128, 144)
     assert made_of["source"]["pooling"] == "token"

@@ -10,6 +10,7 @@ from helix_jax.reports import load_blocks
 from helix_jax.similarity.retrieval import relevant_ranks
 from helix_jax.text.corpora import load_corpus
 from helix_jax.text.views import halves
+from tests.experiments.told import require_told
 
 
 def brute_ranks(queries, index, relevant):
@@ -75,3 +76,4 @@ def test_the_map_finds_what_its_controls_do_not(tmp_path):
     assert summary["migration/recall_at_10_mapped_low"] <= recall["mapped"]
     assert run(config) == summary
     assert len(load_blocks(tmp_path)) == 2
+    require_told(tmp_path, "pebble-llama -> pebble-qwen3, docstrings", "to test on")

@@ -9,6 +9,7 @@ from helix_jax.activations import open_store
 from helix_jax.alignment import load_map
 from helix_jax.errors import FingerprintError
 from helix_jax.reports import Curves, Table, load_blocks
+from tests.experiments.told import require_told
 
 
 def test_fit_writes_a_map_for_these_models_only(models, texts, tmp_path):
@@ -35,6 +36,7 @@ def test_fit_writes_a_map_for_these_models_only(models, texts, tmp_path):
     assert unexplained - 0.05 < shares["residual, ridge"] <= unexplained + 1e-6
     assert shares["residual, control: shuffled pairs"] > 0.9
     assert fit.run(config) == summary
+    require_told(tmp_path / "w", "llama", "gpt_neox", "texts.jsonl", "to test on")
     affine, made_of = load_map(tmp_path / "w" / "map")
     assert affine.kernel.shape == (32, 32)
     assert made_of["source"]["model"] == made_of["target"]["model"] == "model"

@@ -11,6 +11,7 @@ import pytest
 
 from experiments.pretrain import PretrainConfig, run
 from helix_jax.models import apply_model, load_model, load_tokenizer
+from tests.experiments.told import require_told
 
 
 def test_the_model_has_transformers_logits(models):
@@ -37,6 +38,7 @@ def test_training_beats_a_uniform_guess_and_is_recorded(models):
         card = (folder / "README.md").read_text()
         assert '"seed"' in card
         assert "test/perplexity" in card
+        require_told(folder.parent, "texts.jsonl")
 
 
 def test_a_given_tokenizer_is_what_its_file_says(models, tmp_path):

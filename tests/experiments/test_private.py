@@ -7,6 +7,7 @@ pytest.importorskip("Pyfhel")
 
 from experiments import encrypted, private_fit
 from helix_jax.reports import Bars, Table, load_blocks
+from tests.experiments.told import require_told
 
 
 def test_encrypted_made_up(tmp_path):
@@ -22,6 +23,9 @@ def test_encrypted_made_up(tmp_path):
     assert blocks == before
     assert (type(table), type(seconds), type(sent)) == (Table, Bars, Bars)
     assert "same answer as in the clear, %" in [row[0] for row in table.rows]
+    require_told(tmp_path / "w", "made-up embeddings", "8 queries")
+    said = {row[0]: row[2] for row in table.rows}
+    assert "percentile of the queries" in said["provider, ms"]
     low, middle, high = (
         1e3 * summary[f"encrypted/provider_seconds{end}"]
         for end in ("_low", "", "_high")
@@ -64,6 +68,12 @@ def test_a_real_classifier_and_a_real_fit(models, texts, tmp_path):
     )
     assert abs(difference) < 0.02  # of a hundred texts: at most two
     assert summary["private_fit/map_error"] < 1e-2
+    for folder, said in (("e", "test texts among"), ("f", "to test on")):
+        require_told(tmp_path / folder, "llama", "gpt_neox", "texts.jsonl", said)
+    (table,) = require_told(tmp_path / "e")
+    said = {row[0]: row[2] for row in table.rows}
+    assert "bootstrap" in said["accuracy in the clear, %"]
+    assert "percentile" in said["client encrypts, ms"]
     table, accuracy, seconds, sent = load_blocks(tmp_path / "f")
     assert isinstance(table, Table)
     assert accuracy.series["map fitted"][0] == [

@@ -9,6 +9,7 @@ import pytest
 
 from experiments import methods, ood, scaling
 from experiments.fits import PROBES, choose_methods, r2_interval
+from experiments.names import DETECTOR_NAMES, METHOD_NAMES
 from experiments.samples import (
     document_order,
     growing_moments,
@@ -20,6 +21,7 @@ from helix_jax.errors import RunError
 from helix_jax.ood import DETECTORS
 from helix_jax.reports import Bars, Curves, Table, load_blocks
 from helix_jax.text.hashing import document_of
+from tests.experiments.told import require_told
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +84,7 @@ def test_every_method_has_its_scores_intervals_and_control(common, tmp_path):
     names = [row[0] for row in blocks[0].rows]
     assert len(names) == len(METHODS) + 1 + 3
     assert names[: len(r2.groups)] == r2.groups == accuracy.groups
+    require_told(config.workdir, "llama", "gpt_neox", "texts.jsonl", "to test on")
 
 
 def test_detectors_on_native_and_mapped_states(common, news, tmp_path):
@@ -103,8 +106,9 @@ def test_detectors_on_native_and_mapped_states(common, news, tmp_path):
     table, bars, *curves, fpr, own = load_blocks(Path(config.workdir))
     kinds = [type(one) for one in (table, bars, fpr, own)]
     assert kinds == [Table, Bars, Table, Table]
-    assert own.header[1:] == ["refitted", "source"]
-    assert bars.groups == list(DETECTORS)
+    assert own.header[1:] == list(ood.REFITTED.values())
+    assert bars.groups == [DETECTOR_NAMES[one] for one in DETECTORS]
+    require_told(config.workdir, "llama", "gpt_neox", "texts.jsonl against", "strange")
     place = bars.groups.index("energy")
     assert bars.series["mapped states"][place] == [
         100 * summary[f"ood/energy_mapped_auroc{end}"] for end in ("", "_low", "_high")
@@ -114,7 +118,7 @@ def test_detectors_on_native_and_mapped_states(common, news, tmp_path):
     for detector, one in zip(ood.DRAWN, curves, strict=True):
         assert isinstance(one, Curves)
         assert one.diagonal
-        assert detector in one.title
+        assert DETECTOR_NAMES[detector] in one.title
         false, true = np.array(one.series["native states"]).T
         assert len(false) <= 200
         area = np.trapezoid(true, false)
@@ -155,6 +159,7 @@ def test_scaling_has_a_curve_for_every_method_and_a_plateau(common, tmp_path):
     blocks = load_blocks(tmp_path / "w")
     assert blocks == before
     assert [type(one) for one in blocks] == [Table] * 2 + [Curves] * 4
+    require_told(config.workdir, "llama", "gpt_neox", "texts.jsonl", "to test on")
     loss, accuracy, descents, _ = blocks[2:]
     assert loss.series["ridge"] == [
         [size, *(summary[f"scaling/ridge_{size}_loss{end}"]
@@ -162,7 +167,10 @@ def test_scaling_has_a_curve_for_every_method_and_a_plateau(common, tmp_path):
         for size in sizes
     ]  # fmt: skip
     assert loss.log_x
-    assert set(descents.series) == {"mlp", "control: ridge, shuffled pairs"}
+    assert set(descents.series) == {
+        METHOD_NAMES["mlp"],
+        "control: ridge, shuffled pairs",
+    }
     assert "control: ridge, shuffled pairs" in loss.series
     assert set(PROBES.values()) < set(accuracy.series)
     plateau = {"plateau of ridge": summary["scaling/plateau_rows"]}

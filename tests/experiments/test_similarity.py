@@ -10,6 +10,7 @@ from experiments.similarity_scores import MEASURES, left_out_rows
 from helix_jax.errors import RunError
 from helix_jax.reports import load_blocks
 from helix_jax.text.hashing import unit_hash
+from tests.experiments.told import require_told
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,7 @@ def test_layers_of_a_model_are_extracted_once(models, texts, tmp_path):
     )  # fmt: skip
     summary = similarity.run(config)
     assert summary["similarity/pairs"] == 4
+    require_told(tmp_path / "w", "llama@0", "gpt_neox", "texts.jsonl", "to test on")
     assert "similarity/llama@0/gpt_neox@2/unbiased_cka" in summary
     assert len(list((tmp_path / "w" / "stores").iterdir())) == 6
     wrong = dataclasses.replace(config, workdir=str(tmp_path / "x"), layers=(0, 9))

@@ -11,6 +11,7 @@ from helix_jax import assets
 from helix_jax.errors import RunError
 from helix_jax.reports import load_blocks
 from helix_jax.text.compatibility import RATES, SPELLINGS
+from tests.experiments.told import require_told
 
 
 def config(workdir, names, texts, **kwargs):
@@ -43,6 +44,7 @@ def test_embedded_tokenizers(texts, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "pebble-llama - pebble-neox" in printed
     assert len(load_blocks(tmp_path / "w")) == 3
+    require_told(tmp_path / "w", "pebble-llama", "texts.jsonl", "100 texts (of")
     again = tokenizers.run(config(tmp_path / "w", names, texts))
     assert again == summary
     assert capsys.readouterr().out == printed

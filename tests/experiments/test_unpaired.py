@@ -9,6 +9,7 @@ from experiments.unpaired import UnpairedConfig, deal, gaussian_like, run
 from experiments.unpaired_blocks import ARMS
 from helix_jax.errors import RunError
 from helix_jax.reports import Bars, Table, load_blocks
+from tests.experiments.told import require_told
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,10 @@ def test_arms_stand_beside_their_ceiling_and_controls(common, tmp_path):
     assert isinstance(table, Table)
     assert [type(one) for one in bars] == [Bars] * 3
     assert len(table.rows) == len(ARMS) + 2
+    require_told(config.workdir, "model -> model, texts.jsonl", "texts to test on")
+    found = {row[0]: row[-1] for row in table.rows}
+    assert found["without pairs"] in ("yes", "no map found")
+    assert found["ridge on pairs"] is None
 
 
 def test_a_corpus_of_the_targets_own_may_not_hold_the_sources_texts(common, tmp_path):

@@ -41,7 +41,7 @@ def test_an_interval_is_shown_in_percent():
     assert format_interval(summary, "x") == "91.2 [90.0, 93.0]"
     assert format_interval(summary, "x", scale=1, digits=2) == "0.91 [0.90, 0.93]"
     assert format_interval({"x": 0.5, "x_low": None}, "x") == "50.0"
-    assert format_interval(summary, "y") == ""
+    assert format_interval(summary, "y") is None
     assert read_interval(summary, "x", scale=2) == [1.824, 1.8, 1.86]
     assert all(map(math.isnan, read_interval(summary, "y")))
 

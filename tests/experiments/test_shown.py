@@ -1,0 +1,149 @@
+"""What tables say in words: planted summaries, without a run."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from experiments import names, similarity, unpaired_blocks
+from experiments.fits import GRADIENT
+from experiments.scaling_blocks import plateau_cell
+from experiments.shown import (
+    LEAST_DOCUMENTS,
+    about,
+    about_pair,
+    short_data,
+    show,
+    show_saved,
+    with_about,
+)
+from experiments.similarity_scores import MEASURES, Scores, summarise
+from experiments.tokenizers import rate_name
+from helix_jax.alignment import METHODS
+from helix_jax.ood import DETECTORS
+from helix_jax.reports import Table, load_blocks
+from helix_jax.runs import Run
+from helix_jax.stats import bootstrap_interval
+from helix_jax.text.compatibility import RATES
+
+
+@dataclasses.dataclass(frozen=True)
+class Sides:
+    source: str = "pebble-llama"
+    target: str = "org/other"
+    data: str = "docstrings"
+
+
+def test_everything_that_is_named_has_words():
+    assert set(names.METHOD_NAMES) == {*METHODS, *GRADIENT}
+    assert set(names.MEASURE_NAMES) == set(MEASURES)
+    assert set(names.DETECTOR_NAMES) == set(DETECTORS)
+    words = [*names.METHOD_NAMES.values(), *map(rate_name, RATES)]
+    assert not [one for one in words if "_" in one]
+    assert len(set(map(rate_name, RATES))) == len(RATES)
+
+
+def test_a_pair_its_corpus_and_its_texts_are_said():
+    counts = {"data/fit_texts": 1200, "data/test_texts": 90, "data/test_documents": 41}
+    assert about_pair(Sides(), counts) == (
+        "pebble-llama -> org/other, docstrings, 1,200 texts to fit on, 90 texts to "
+        "test on (of 41 documents)."
+    )
+
+
+@pytest.mark.parametrize("documents", [2, LEAST_DOCUMENTS - 1, LEAST_DOCUMENTS])
+def test_few_documents_are_warned_of(documents):
+    said = about("A -> B", "trec", documents=documents)
+    assert ("WARNING" in said) == (documents < LEAST_DOCUMENTS)
+    assert (f"of {documents} documents" in said) == (documents < LEAST_DOCUMENTS)
+
+
+def test_the_rule_of_few_documents():
+    # Right on 90%: at the least number all are right less than once in twenty times.
+    assert 0.9 ** (LEAST_DOCUMENTS - 1) < 0.05
+    interval = bootstrap_interval(np.ones(12), np.arange(12), resamples=50)
+    assert float(interval.low) == float(interval.high) == 1  # says nothing of .9
+
+
+def test_names_of_files(tmp_path):
+    (tmp_path / "my.csv").write_text("text\na\n")
+    assert short_data(f"{tmp_path}/my.csv,ag_news") == "my.csv and ag_news"
+
+
+def test_shown_and_shown_again_alike(tmp_path, capsys):
+    rows = [["mapped", 0.25, None], ["mean", float("nan"), True]]
+    block = Table("Maps", ["map", "R2", "found"], rows, note="Of the test split.")
+    (tmp_path / "DONE").touch()
+    show(Run(tmp_path), [block], "A -> B, trec, 40 texts.")
+    first = capsys.readouterr().out
+    show_saved(Run(tmp_path))
+    assert capsys.readouterr().out == first
+    assert "Maps" in first
+    assert "nan" not in first
+    assert "A -> B, trec, 40 texts. Of the test split. -: no such value." in first
+    assert "| mean   |    - |   yes |" in first
+    (saved,) = load_blocks(tmp_path)
+    assert saved.note.startswith("A -> B, trec")
+
+
+def test_a_full_table_has_no_word_of_missing_values():
+    (told,) = with_about([Table("T", ["a"], [["x"]])], "A -> B.")
+    assert told.note == "A -> B."
+
+
+@pytest.mark.parametrize(
+    ("share", "deals", "said"),
+    [(0.0, 1, "no map found"), (1.0, 1, "yes"), (0.0, 3, "no map found in 3 deals"),
+     (2 / 3, 3, "in 2 of 3 deals"), (None, 3, None)],
+)  # fmt: skip
+def test_found_is_said_in_words(share, deals, said):
+    summary = {"unpaired/seeds": deals, "unpaired/unpaired_found": share}
+    assert unpaired_blocks.found_cell(summary, "unpaired") == said
+
+
+def test_a_plateau_that_is_none_is_no_number():
+    start = "scaling/ridge_plateau"
+    summary = {
+        f"{start}_rows": 500,
+        f"{start}_rows_low": 300,
+        f"{start}_rows_high": 900,
+    }
+    assert plateau_cell({**summary, f"{start}_found": 1}, "ridge") == "500 [300, 900]"
+    assert "none" in plateau_cell({**summary, f"{start}_found": 0}, "ridge")
+
+
+def planted_summary(permutations, pairs=3):
+    """Scores that no shuffle reaches."""
+    rng = np.random.default_rng(0)
+    null = rng.uniform(0.1, 0.3, (permutations, pairs))
+    scores = Scores(
+        {"linear_cka": np.full(pairs, 0.87)},
+        {"linear_cka": rng.uniform(0.85, 0.89, (20, pairs))},
+        {"linear_cka": null}, {},
+    )  # fmt: skip
+    documents = [str(i) for i in range(40)]
+    summary = summarise(scores, [f"a/{i}" for i in range(pairs)], documents)
+    return summary | {"similarity/permutations": permutations}
+
+
+@pytest.mark.parametrize(
+    ("permutations", "found", "least"),
+    [(19, "3 of 3", 3), (18, "none possible", None), (59, "3 of 3", 1),
+     (39, "3 of 3", 2)],
+)  # fmt: skip
+def test_discoveries_at_a_high_similarity(permutations, found, least):
+    summary = planted_summary(permutations)
+    assert similarity.least_discoveries(summary) == least
+    (row,) = similarity.mean_rows(summary, ["linear_cka"])
+    assert row[0] == "linear CKA"
+    assert row[-1] == found
+
+
+def test_the_tiny_run_can_discover_one_pair_of_three():
+    least = [
+        similarity.least_discoveries(
+            {"similarity/pairs": 3, "similarity/permutations": shuffles}
+        )
+        for shuffles in (similarity.TINY_SHUFFLES, similarity.TINY_SHUFFLES - 1)
+    ]
+    assert least == [1, 2]
