@@ -61,7 +61,7 @@ def measure_membership(
             [
                 "" if rows else "membership in a map",
                 f"{score}, {count} rows" + (", no ridge" if control else ""),
-                cell if control else "", "" if control else cell, "AUC 0.5",
+                cell if control else None, None if control else cell, "AUC 0.5",
             ]
         )  # fmt: skip
     return Finding(summary, rows)

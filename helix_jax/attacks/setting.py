@@ -33,11 +33,11 @@ class Finding(NamedTuple):
 
     Attributes:
       summary: name -> number.
-      rows: of the table, cells of HEADER.
+      rows: of the table, cells of HEADER; None where an attack was not made.
     """
 
     summary: dict[str, float]
-    rows: list[list[str]]
+    rows: list[list[str | None]]
 
 
 HEADER = ("attack", "against", "unprotected", "guarded", "chance")

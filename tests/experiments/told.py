@@ -33,7 +33,7 @@ def require_told(folder: Path | str, *words: str) -> list[Table]:
         for name in (table.title, *table.header):
             assert not KEY.search(name), (table.title, name)
         for row in table.rows:
-            assert row[0], (table.title, row)
+            assert row[0] not in (None, ""), (table.title, row)
             for name, cell in zip(table.header, row):
                 text = show_cell(cell)
                 for word in words:  # a model's name is no key

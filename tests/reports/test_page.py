@@ -179,7 +179,7 @@ def test_markdown_and_parts_for_a_paper(workdir, tmp_path):
 
 
 def test_what_is_no_work_directory_is_refused(tmp_path):
-    with pytest.raises(RunError, match="--workdirs is required"):
+    with pytest.raises(RunError, match="missing: --workdirs"):
         run(ReportConfig())
     with pytest.raises(RunError, match="holds no DONE"):
         run(ReportConfig(workdirs=(str(tmp_path),)))
