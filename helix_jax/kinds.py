@@ -203,7 +203,6 @@ TEXTS = Kind(
     {"Corpus": "{}.read(split)", "str": "[Text('name', {})]"},
 )
 STITCH = record("Stitch", "stitch(source, target, map)", Model="native({})")
-PROMPTS = Kind("a list of prompts", lambda value: not isinstance(value, str), "[{}]")
 LAYER = record(
     "Layer",
     "client.read_layer(offer)",

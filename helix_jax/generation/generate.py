@@ -57,7 +57,7 @@ class Generated(NamedTuple):
     source_tokens: int
 
 
-@takes(parts=kinds.STITCH, prompts=kinds.PROMPTS, key=kinds.KEY)
+@takes(parts=kinds.STITCH, key=kinds.KEY)
 def generate(
     parts: Stitch,
     source_tokenizer: Any,
@@ -210,7 +210,12 @@ def reader_tables(
 
 def _check_settings(prompts, max_new_tokens, sampling, key, stop_strings) -> Array:
     """The key, or any for greedy."""
-    if isinstance(prompts, str) or not len(prompts):
+    if isinstance(prompts, str):
+        raise ValueError(
+            f"generate: prompts must be a list of prompts, got {prompts[:40]!r}: use "
+            "[prompts]."
+        )
+    if not len(prompts):
         raise ValueError("generate: prompts must be a list with one prompt or more.")
     if max_new_tokens < 1:
         raise ValueError(f"max_new_tokens must be 1 or more, got {max_new_tokens}.")

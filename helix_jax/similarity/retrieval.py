@@ -35,8 +35,9 @@ def relevant_ranks(queries: Array, index: Array, relevant: Array) -> np.ndarray:
         for name, z in (("queries", queries), ("index", index))
     )
     relevant = numeric.whole_numbers(
-        "relevant_ranks", "relevant", relevant, rows=len(queries), below=len(index)
-    )
+        "relevant_ranks", "relevant", relevant, rows=len(queries), below=len(index),
+        remedy=f"Name a row from 0 to {len(index) - 1} of the index for each query.",
+    )  # fmt: skip
     checks.require_width("relevant_ranks", "index", index.shape[1], queries.shape[1])
     for name, rows in (("queries", queries), ("index", index)):
         checks.require_finite("relevant_ranks", name, rows)

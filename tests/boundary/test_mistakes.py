@@ -419,10 +419,6 @@ def test_models_and_stitches(tmp_path):
             ["a Stitch", "a Model", "native(parts)"],
         ),
         (
-            lambda: generate(native(model), tokenizer, tokenizer, "a text"),
-            ["prompts needs a list", "[prompts]"],
-        ),
-        (
             lambda: generate(native(model), tokenizer, tokenizer, ["a"], key=0),
             ["jax.random.key(key)"],
         ),
@@ -436,6 +432,8 @@ def test_models_and_stitches(tmp_path):
         with pytest.raises(TypeError) as caught:
             call()
         one_line(caught, *said)
+    with pytest.raises(ValueError, match=r"must be a list .*'a text': use \[prompts\]"):
+        generate(native(model), tokenizer, tokenizer, "a text")
 
 
 def test_queries_of_any_array_are_taken_and_others_refused():

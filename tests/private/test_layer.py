@@ -335,7 +335,8 @@ def test_vectors_scaled_to_the_norm_are_taken(parties, made, norm):
     x = np.random.default_rng(0).standard_normal((200, 64)).astype(made)
     lengths = np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
     rounded = (norm * x.astype(np.float64) / lengths).astype(made)
-    inside = x * (made(norm) / np.sqrt(np.sum(x * x, axis=1, keepdims=True)))
+    scale = np.asarray(norm, made) / np.sqrt(np.sum(x * x, axis=1, keepdims=True))
+    inside = x * scale
     above = [
         np.sum(np.linalg.norm(one.astype(np.float64), axis=1) > norm)
         for one in (rounded, inside)

@@ -197,7 +197,7 @@ def test_states_at_the_bounds_are_taken(dtype):
     for _ in range(2):
         w.add(total, words)
     found = decode(total, layout)
-    assert found.count == 3 * 999
+    assert float(found.count) == 3 * 999
     np.testing.assert_allclose(found.mean_x, above[:3], rtol=1e-7)
     np.testing.assert_allclose(found.cov_yy, covariance[3:, 3:], rtol=1e-6)
     with pytest.raises(ValueError, match=r"mean of this silo is 1\.0001, .* 2\^0"):
