@@ -8,6 +8,7 @@ that the two never meet files of another version.
 import hashlib
 import json
 import os
+import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from helix_jax.textfile import read_json
 
 FORMAT = 1
 CONFIG, ARRAYS, DIGEST = "config.json", "arrays.safetensors", "arrays_sha256"
-_REREADS = 100  # while another process saves
+_REREADS = 10
 
 
 class ArtefactError(HelixError, ValueError):
@@ -48,17 +49,19 @@ def save_artefact(
       The folder.
 
     Raises:
-      ArtefactError: the folder holds something else, or cannot be written.
+      ArtefactError: the folder holds something else, or cannot be written; settings
+        that JSON cannot hold.
       PathError: not a local path.
     """
     folder = local_path(folder, f"the folder of a {kind}")
-    _require_replaceable(folder, kind)
+    with os_errors(folder, "be written", ArtefactError):
+        _require_replaceable(folder, kind)
     parts = {name: np.asarray(value, order="C") for name, value in arrays.items()}
+    _as_json(kind, config)  # before anything changes
     with replaced_files(folder, raises=ArtefactError) as new:
         dump_safetensors(new / ARRAYS, parts)
         record = {"kind": kind, "format": FORMAT, **config, DIGEST: _digest(new)}
-        text = json.dumps(record, indent=2, sort_keys=True, allow_nan=False)
-        (new / CONFIG).write_text(text + "\n", encoding="utf-8")
+        (new / CONFIG).write_text(_as_json(kind, record), encoding="utf-8")
     return folder
 
 
@@ -105,29 +108,35 @@ def holds_artefact(folder: str | os.PathLike) -> bool:
 def _read_version(
     folder: Path, kinds: Collection[str]
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """config.json and the arrays that it was saved with."""
-    config = _read_config(folder, kinds)
-    for _ in range(_REREADS):
-        found: Any = None
+    """config.json and the arrays that it was saved with.
+
+    Another process may save a new version between the two reads, or while the system
+    follows a link: what fails is read again, and is damaged when it fails unchanged.
+    """
+    before, failures = None, 0
+    while True:
+        config = None
         try:
-            arrays = read_safetensors(
-                folder / ARRAYS,
-                remedy="delete the folder and fit it again",
-                raises=ArtefactError,
-            )
-            if config.get(DIGEST) in (None, _digest(folder)):
-                return config, arrays
-            found = ArtefactError(
-                f"{folder}/{ARRAYS} is damaged: it is not the file that {CONFIG} was "
-                "saved with; delete the folder and fit it again."
-            )
-        except ArtefactError as error:
-            found = error
-        # Another process may have saved a new version between the two reads.
-        before, config = config, _read_config(folder, kinds)
-        if config == before:
-            raise found
-    raise found
+            config = _read_config(folder, kinds)
+            return config, _read_arrays(folder, config)
+        except ArtefactError:
+            failures = failures + 1 if config == before else 0
+            if failures == _REREADS or not folder.is_dir():
+                raise
+        before = config
+        time.sleep(0.01)
+
+
+def _read_arrays(folder: Path, config: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    remedy = "delete the folder and fit it again"
+    path = folder / ARRAYS
+    arrays = read_safetensors(path, remedy=remedy, raises=ArtefactError)
+    if config.get(DIGEST) not in (None, _digest(folder)):
+        raise ArtefactError(
+            f"{path} is damaged: it is not the file that {CONFIG} was saved with; "
+            f"{remedy}."
+        )
+    return arrays
 
 
 def _read_config(folder: Path, kinds: Collection[str]) -> dict[str, Any]:
@@ -155,6 +164,16 @@ def _require_replaceable(folder: Path, kind: str) -> None:
         names = {path.name for path in folder.iterdir() if not is_passing(path.name)}
         if not names <= {CONFIG, ARRAYS} or _is_json(folder / CONFIG):
             raise
+
+
+def _as_json(kind: str, record: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise ArtefactError(
+            f"the settings of this {kind} cannot be written as JSON: {error}; give "
+            "strings, finite numbers, lists and dictionaries."
+        ) from error
 
 
 def _is_json(path: Path) -> bool:

@@ -95,12 +95,13 @@ def append_lines(
     data = "".join(f"{line}\n" for line in lines).encode()
     with os_errors(path, "be written", raises):
         new = not os.path.exists(path)
-        with open(path, "ab+") as stream:
+        with open(path, "ab+", buffering=0) as stream:
             whole = _end_of_lines(stream)
             try:
                 stream.truncate(whole)
-                stream.write(data)
-                stream.flush()
+                left = memoryview(data)
+                while left:
+                    left = left[stream.write(left) :]
                 os.fsync(stream.fileno())
             except BaseException:
                 os.ftruncate(stream.fileno(), whole)
