@@ -33,6 +33,7 @@ class RemotePlace:
         self._owner: Owner | None = None
         self._generation: Any = None
         self._last = 0.0
+        self._refused = 0
         self._one = threading.Lock()
 
     def look(self) -> Seen | None:
@@ -50,16 +51,21 @@ class RemotePlace:
         return seen.owner is None or has_ended(seen.owner)
 
     def take(self, owner: Owner, seen: Seen | None) -> bool:
-        if seen is None:
+        generation = None
+        if seen is not None:
+            generation = seen.stamp
+        elif self._refused < 3:
             found = self._read()
             if found.state != "missing":
                 return False
             generation = found.stamp.generation
-        else:
-            generation = seen.stamp
         with self._one:
             self._owner = owner
-            return self._write(generation)
+            # Without a bucket there is nothing, and yet the condition fails: after
+            # some turns a write without one says why, or shows that there is none.
+            taken = self._write(generation)
+            self._refused = 0 if taken or seen is not None else self._refused + 1
+            return taken
 
     def beat(self) -> bool:
         with self._one:

@@ -35,6 +35,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *args):
         pass
 
+    def parse_request(self):  # buckets of these names cannot be used
+        if not super().parse_request():
+            return False
+        for name, code in (("forbidden-bucket", 403), ("missing-bucket", 404)):
+            if name in self.path:
+                self._body()
+                self._answer(code, b"<Error><Code>NoSuchBucket</Code></Error>")
+                return False
+        return True
+
     def _body(self) -> bytes:
         return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
