@@ -79,6 +79,7 @@ from helix_jax.runs import (
 from helix_jax.runs.program import start_program
 from helix_jax.runs.workdir import write_atomically
 from helix_jax.text.corpus import Corpus
+from helix_jax.textfile import parse_json, read_lines
 
 
 @dataclasses.dataclass(frozen=True)
@@ -283,8 +284,7 @@ def show_samples(run: Run, samples: list[dict[str, Any]]) -> None:
 
 def read_samples(run: Run) -> list[dict[str, Any]]:
     """All lines of samples.jsonl."""
-    lines = (run.folder / "samples.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
+    return _records(run.folder / "samples.jsonl")
 
 
 def _prompts(samples: list[dict[str, Any]]) -> str:
@@ -292,10 +292,18 @@ def _prompts(samples: list[dict[str, Any]]) -> str:
     return f"{count:,} prompts" if count > 1 else "1 prompt"
 
 
+def _records(path: Path) -> list[dict[str, Any]]:
+    lines = enumerate(read_lines(path, raises=RunError), start=1)
+    return [
+        parse_json(line, f"{path}, line {number}", raises=RunError)
+        for number, line in lines
+    ]
+
+
 def sample_summary(run: Run, samples: list[dict[str, Any]]) -> dict[str, float]:
     """Numbers of the whole run, from its files."""
-    metrics = (run.folder / "metrics.jsonl").read_text().splitlines()
-    seconds = sum(json.loads(line)["generation/seconds"] for line in metrics)
+    metrics = _records(run.folder / "metrics.jsonl")
+    seconds = sum(one["generation/seconds"] for one in metrics)
     steps = sum(one["steps"] for one in samples)
     stopped = sum(one["reason"].startswith("stop") for one in samples)
     return {

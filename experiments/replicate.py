@@ -39,6 +39,7 @@ from helix_jax.runs import (
     write_atomically,
 )
 from helix_jax.runs.program import start_program
+from helix_jax.textfile import read_json
 
 HEADER = ["claim", "paper", "found here", "verdict", "rule"]
 TOKENIZERS = {
@@ -124,7 +125,7 @@ def test_claim(claim: Claim, bench: Bench) -> tuple[Finding, float]:
     """The finding of a claim and its seconds, from disk where it was tested before."""
     path = bench.folder / "findings" / f"{claim.name}.json"
     if path.is_file():
-        record = json.loads(path.read_text())
+        record = read_json(path, raises=RunError)
         return Finding(**record["finding"]), record["seconds"]
     began = time.perf_counter()
     finding = claim.check(bench)

@@ -12,6 +12,7 @@ from experiments.token_maps import fit_token_map
 from experiments.token_sides import TokenMapOptions, TokenSides
 from helix_jax.alignment import StateMap, load_map
 from helix_jax.artefacts import holds_artefact
+from helix_jax.errors import RunError
 from helix_jax.generation import Stitch, native
 from helix_jax.generation.text_metrics import text_scores
 from helix_jax.models import load_model, load_tokenizer
@@ -19,6 +20,7 @@ from helix_jax.progress import bar, stage
 from helix_jax.reports import Block, Samples, Table, format_interval
 from helix_jax.runs import write_atomically
 from helix_jax.text.corpus import Corpus
+from helix_jax.textfile import read_json
 
 CONTROLS = ("shuffled", "random")
 SHOWN = 8  # prompts in a report
@@ -61,7 +63,7 @@ def read_controls(folder: Path) -> dict[str, StateMap]:
 def read_scores(folder: Path) -> dict[str, float]:
     """The scores that `fit_and_score` wrote; none for a map from elsewhere."""
     path = folder / "scores.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
+    return read_json(path, raises=RunError) if path.is_file() else {}
 
 
 def arms_of(

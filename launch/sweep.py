@@ -36,6 +36,7 @@ from helix_jax.runs import (
 from helix_jax.runs.command_line import parse_flags
 from helix_jax.runs.prepare import must_be_among
 from helix_jax.runs.program import start_main
+from helix_jax.textfile import read_json
 
 EXPERIMENT = flags.DEFINE_string("experiment", "", "a module of experiments/")
 WORKDIR = flags.DEFINE_string("workdir", "", "folder of the runs")
@@ -135,7 +136,7 @@ def main(argv: list[str]) -> None:
         if subprocess.run(line, check=False).returncode:
             failed.append(folder.name)
             continue
-        summary = json.loads((folder / "summary.json").read_text())
+        summary = read_json(folder / "summary.json", raises=RunError)
         lines.append(json.dumps({"flags": chosen, **summary}) + "\n")
         write_atomically(folder.parent / "sweep.jsonl", "".join(lines))
     if failed:
