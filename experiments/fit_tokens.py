@@ -15,6 +15,7 @@ gap, mlp 87 %.
 """
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from helix_jax.generation.metrics import native_sums, teacher_forced
 from helix_jax.generation.scores import generation_scores
 from helix_jax.generation.stitch import Stitch, stitch
 from helix_jax.models import Model, resolve_layers
-from helix_jax.progress import bar, stage
+from helix_jax.progress import Progress, stage
 from helix_jax.runs import (
     finish_run,
     is_done,
@@ -83,16 +84,17 @@ def score_token_map(
     arms = dict(fitted.controls)
     if fitted.map is not fitted.ridge.fit.map:
         arms = {"ridge": fitted.ridge.fit.map, **arms}
-    scored = teacher_forced(
-        parts, sides.target, sides.source_tokenizer, sides.target_tokenizer,
-        lambda: bar(texts, "scoring, test texts"), controls=arms,
-        key=jax.random.key(options.seed), max_tokens=options.max_tokens,
-    )  # fmt: skip
-    own = native_sums(
-        sides.source, sides.source_tokenizer,
-        lambda: bar(texts, "the source alone, test texts"),
-        max_tokens=options.max_tokens,
-    )  # fmt: skip
+    with Progress("scoring the maps", unit="texts read") as shown:
+        scored = teacher_forced(
+            parts, sides.target, sides.source_tokenizer, sides.target_tokenizer,
+            lambda: shown.over(texts), controls=arms,
+            key=jax.random.key(options.seed), max_tokens=options.max_tokens,
+        )  # fmt: skip
+    with Progress("scoring the source alone", unit="texts read") as shown:
+        own = native_sums(
+            sides.source, sides.source_tokenizer, lambda: shown.over(texts),
+            max_tokens=options.max_tokens,
+        )  # fmt: skip
     with stage("intervals over documents"):
         found = generation_scores(scored, own, resamples=resamples)
     if "ridge" in arms:
@@ -124,12 +126,12 @@ def score_gate(
     limits = (config.select_pairs, config.select_pairs, config.test_pairs)
     for split, limit in zip(("fit", "select", "test"), limits):
         texts = sample_texts(corpus, split, limit, max_tokens=config.max_tokens)
-        rows[split] = gate_rows(
-            stitch_of(sides, fitted, config), sides.target, sides.source_tokenizer,
-            sides.target_tokenizer,
-            lambda texts=texts, split=split: bar(texts, f"gate, {split} texts"),
-            limit=limit, max_tokens=config.max_tokens,
-        )  # fmt: skip
+        with Progress(f"the gate, {split} split", unit="texts read") as shown:
+            rows[split] = gate_rows(
+                stitch_of(sides, fitted, config), sides.target, sides.source_tokenizer,
+                sides.target_tokenizer, partial(shown.over, texts), limit=limit,
+                max_tokens=config.max_tokens,
+            )  # fmt: skip
     summary = {}
     for suffix, by_text in (("", False), ("_by_text", True)):
         with stage("fitting and scoring the gate"):

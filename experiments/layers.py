@@ -23,6 +23,7 @@ Reference: arXiv 2603.18908, the layer study; stitching in the middle: Bansal et
 
 import dataclasses
 import itertools
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -42,7 +43,7 @@ from helix_jax.generation.scores import generation_scores
 from helix_jax.generation.stitch import stitch
 from helix_jax.models import resolve_layers
 from helix_jax.models.checkpoint import DTYPES
-from helix_jax.progress import bar, stage
+from helix_jax.progress import Progress, bar, stage
 from helix_jax.runs import (
     finish_run,
     is_done,
@@ -140,13 +141,13 @@ def sweep(sides: TokenSides, corpus: Corpus, config: LayersConfig) -> dict[str, 
             sides.source, sides.target, chosen.fit.map, source_layer=source_layer,
             target_layer=target_layer, source_norm=False, target_norm=False,
         )  # fmt: skip
-        scored = teacher_forced(
-            parts, sides.target, sides.source_tokenizer, sides.target_tokenizer,
-            lambda: bar(texts, "scoring, test texts"),
-            controls={"mean": mean_map(own["fit"])},
-            key=jax.random.key(config.seed), max_tokens=config.max_tokens,
-            one_shape=True,
-        )  # fmt: skip
+        with Progress("scoring a pair of layers", unit="texts read") as shown:
+            scored = teacher_forced(
+                parts, sides.target, sides.source_tokenizer, sides.target_tokenizer,
+                partial(shown.over, texts), controls={"mean": mean_map(own["fit"])},
+                key=jax.random.key(config.seed), max_tokens=config.max_tokens,
+                one_shape=True,
+            )  # fmt: skip
         with stage("intervals over documents"):
             found = generation_scores(scored, resamples=config.resamples)
         found["test/r2"] = float(evaluate_map(chosen.fit.map, own["test"]).r2)
@@ -175,13 +176,14 @@ def joint_moments(
     large model, not all.
     """
     texts = sample_texts(corpus, split, limit, max_tokens=config.max_tokens)
+    shown = Progress(f"token states of all layers, {split} split", unit="texts read")
     pairs = TokenPairs(
         layer_side(sides.source, sides.source_tokenizer, layers=layers.source,
                    normed=False),
         layer_side(sides.target, sides.target_tokenizer, layers=layers.target,
                    normed=False),
-        lambda: bar(texts, f"token states of all layers, {split} texts"),
-        max_tokens=config.max_tokens, block_rows=min(8192, limit),
+        lambda: shown.over(texts), max_tokens=config.max_tokens,
+        block_rows=min(8192, limit),
     )  # fmt: skip
 
     def rows():
@@ -190,7 +192,8 @@ def joint_moments(
                 return
             yield np.concatenate(block.x, axis=1), np.concatenate(block.y, axis=1)
 
-    return accumulate(rows())
+    with shown:
+        return accumulate(rows())
 
 
 def layer_moments(joint: Moments, i: int, j: int, sides: TokenSides) -> Moments:

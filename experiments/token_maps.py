@@ -115,13 +115,13 @@ def fit_token_map(
     keys = jax.random.split(jax.random.key(options.seed), 4)
     rows, moments, deranged = {}, {}, {}
     for split, limit in (("fit", options.pairs), ("select", options.select_pairs)):
-        pairs = token_pairs(sides, corpus, split, options, limit)
-        if method == "ridge":  # needs no row twice: any number of them
-            blocks = _first(pairs.rows(), limit)
-        else:
-            rows[split] = pairs.read(limit)
-            blocks = _blocks(*rows[split])
-        with stage(f"moments of {split} pairs"):
+        with Progress(f"token states, {split} split", unit="texts read") as shown:
+            pairs = token_pairs(sides, corpus, split, options, limit, shown)
+            if method == "ridge":  # needs no row twice: any number of them
+                blocks = _first(pairs.rows(), limit)
+            else:
+                rows[split] = pairs.read(limit)
+                blocks = _blocks(*rows[split])
             moments[split], deranged[split] = _true_and_shuffled(blocks, keys[0])
     chosen = choose_map(moments)
     with stage("fitting the controls"):

@@ -9,7 +9,7 @@ from helix_jax.activations.token_pairs import TokenPairs
 from helix_jax.activations.token_states import layer_side
 from helix_jax.models import Model, load_model, load_tokenizer, model_name
 from helix_jax.models.checkpoint import DTYPES
-from helix_jax.progress import bar, stage
+from helix_jax.progress import Progress, bar, stage
 from helix_jax.runs import option
 from helix_jax.text.corpus import Corpus
 from helix_jax.text.hashing import unit_hash
@@ -64,7 +64,12 @@ def load_token_sides(options: TokenMapOptions) -> TokenSides:
 
 
 def token_pairs(
-    sides: TokenSides, corpus: Corpus, split: str, options: TokenMapOptions, limit: int
+    sides: TokenSides,
+    corpus: Corpus,
+    split: str,
+    options: TokenMapOptions,
+    limit: int,
+    shown: Progress,
 ) -> TokenPairs:
     """The pairs of a split, of texts chosen by hash, about `limit`."""
     texts = sample_texts(corpus, split, limit, max_tokens=options.max_tokens)
@@ -73,8 +78,7 @@ def token_pairs(
                    layers=(options.source_layer,), normed=options.source_norm),
         layer_side(sides.target, sides.target_tokenizer,
                    layers=(options.target_layer,), normed=options.target_norm),
-        lambda: bar(texts, f"token states, {split} texts"),
-        max_tokens=options.max_tokens, loop=options.loop,
+        lambda: shown.over(texts), max_tokens=options.max_tokens, loop=options.loop,
     )  # fmt: skip
 
 

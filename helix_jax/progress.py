@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -64,6 +64,16 @@ class Progress:
         if self._bar is not None:
             self._bar.total = total
         self.update(done - self.done)
+
+    def over(self, items: Sequence[_T]) -> Iterator[_T]:
+        """The items from the first, counted as they are read; does not end the work.
+
+        For what reads ahead and then works: `bar` would have ended with the reading.
+        """
+        self.at(0, len(items))
+        for item in items:
+            yield item
+            self.update()
 
     def stop(self) -> None:
         """The work is over, well or not; clears the bar."""

@@ -131,3 +131,13 @@ def test_what_an_error_left_is_stopped(quick, capsys):
     progress.stop_all()
     time.sleep(0.2)
     assert capsys.readouterr().err == ""
+
+
+def test_reading_ahead_does_not_end_the_work(quick, capsys):
+    with Progress("scoring", unit="texts read") as shown:
+        assert list(shown.over([1, 2, 3])) == [1, 2, 3]
+        assert list(shown.over([1, 2, 3])) == [1, 2, 3]  # a stream is read again
+        time.sleep(0.15)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "scoring: 3 of 3 texts read, 0 s so far"
+    assert lines[-1] == "scoring: 3 of 3 texts read, 0 s"

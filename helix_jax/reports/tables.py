@@ -106,9 +106,17 @@ def format_interval(
     value, low, high = read_interval(summary, name, scale=scale)
     if math.isnan(value):
         return None
+    shown = [_fixed(one, digits) for one in (value, low, high)]
     if math.isnan(low) or math.isnan(high):
-        return f"{value:,.{digits}f}"
-    return f"{value:,.{digits}f} [{low:,.{digits}f}, {high:,.{digits}f}]"
+        return shown[0]
+    return f"{shown[0]} [{shown[1]}, {shown[2]}]"
+
+
+def _fixed(value: float, digits: int) -> str:
+    """So many digits behind the point, none that say nothing of a large number."""
+    if abs(value) >= 1e6:
+        return f"{value:.3g}"
+    return f"{value:,.{digits if abs(value) < 1e4 else 0}f}"
 
 
 def format_number(value: float) -> str:

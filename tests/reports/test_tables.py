@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from helix_jax.reports import (
@@ -50,3 +51,30 @@ def test_an_upright_bar_in_a_cell_is_not_a_column():
     rows = markdown_table(["a|b", "c"], [["x | y", 1]]).splitlines()
     assert rows[0] == r"| a\|b   |   c |"
     assert rows[2] == r"| x \| y |   1 |"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1234567, "1,234,567"), (np.int64(12), "12"), (0.5, "0.5"),
+        (0.123456, "0.1235"),
+        (12345.6, "12,346"), (9999.99, "10,000"), (3.2e-5, "3.2e-05"), (0.0, "0"),
+        (math.nan, "-"), (None, "-"), (np.float32("nan"), "-"), (math.inf, "infinite"),
+        (-math.inf, "-infinite"), (True, "yes"), (np.False_, "no"), ("text", "text"),
+        (np.float32(0.25), "0.25"),
+    ],
+)  # fmt: skip
+def test_numbers_have_one_format_and_missing_ones_are_said(value, text):
+    assert markdown_table(["x"], [[value]]).splitlines()[2].strip("| ") == text
+
+
+def test_missing_cells_leave_text_to_the_left():
+    table = markdown_table(["a", "b"], [["x", None], [None, 2.0]]).splitlines()
+    assert table[1] == "| :-- | --: |"
+
+
+def test_large_numbers_have_no_digits_that_say_nothing():
+    summary = {"x": 766479600.9, "x_low": 23456.78, "x_high": 1524.96}
+    assert format_interval(summary, "x", scale=1) == "7.66e+08 [23,457, 1,525.0]"
+    summary = {"x": 1.0, "x_low": 0.5, "x_high": math.nan}
+    assert format_interval(summary, "x", scale=1) == "1.0"
