@@ -30,7 +30,14 @@ from typing import Any
 import jax
 
 from experiments.inputs import check_inputs
-from experiments.shown import about, about_tokens, short_model, show, show_saved
+from experiments.shown import (
+    LEAST_DOCUMENTS,
+    about,
+    about_tokens,
+    short_model,
+    show,
+    show_saved,
+)
 from experiments.states import open_corpus, workdir_option
 from experiments.token_maps import METHODS, check_cuts
 from experiments.token_sides import (
@@ -289,7 +296,9 @@ def read_samples(run: Run) -> list[dict[str, Any]]:
 
 def _prompts(samples: list[dict[str, Any]]) -> str:
     count = len(samples)
-    return f"{count:,} prompts" if count > 1 else "1 prompt"
+    few = " (WARNING: too few for intervals over prompts to say much)"
+    said = f"{count:,} prompts" if count > 1 else "1 prompt"
+    return said + (few if count < LEAST_DOCUMENTS else "")
 
 
 def _records(path: Path) -> list[dict[str, Any]]:

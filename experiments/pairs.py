@@ -80,7 +80,7 @@ def about_pairs(config: Any, results: Results) -> str:
     names = sorted({name for pair in results for name in pair})
     documents = first["data/test_documents"]
     return about(
-        f"every pair of {', '.join(names)}", short_data(config.data),
+        f"pairs of {', '.join(names)}", short_data(config.data),
         f"{first['data/fit_texts']:,} texts to fit on",
         f"{first['data/test_texts']:,} to test on (of {documents:,} documents)",
         documents=documents,

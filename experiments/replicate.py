@@ -41,6 +41,10 @@ from helix_jax.runs import (
 from helix_jax.runs.program import start_program
 from helix_jax.textfile import read_json
 
+NOTE = (
+    "[ ]: 95% bootstrap intervals over documents; of CKA by leaving documents out, of "
+    "the check on random pairs over draws."
+)
 HEADER = ["claim", "paper", "found here", "verdict", "rule"]
 TOKENIZERS = {
     "qwen2.5": "qwen2.5",
@@ -147,7 +151,7 @@ def ledger_rows(claims: list[Claim], found: dict[str, Finding]) -> list[list[str
 
 def ledger_text(claims: list[Claim], found: dict[str, Finding]) -> str:
     """The tested claims as Markdown that reads well as plain text too."""
-    parts = ["# Ledger of the paper's claims"]
+    parts = ["# Ledger of the paper's claims", NOTE]
     parts.append("; ".join(f"{one}: {count}" for one, count in verdict_counts(found)))
     for statement, paper, ours, verdict, rule in ledger_rows(claims, found):
         cases = "".join(f"\n  - {case}" for case in ours.split("; ") if case) or " -"
@@ -167,7 +171,12 @@ def ledger_blocks(claims: list[Claim], found: dict[str, Finding]) -> list[Block]
     counts = list(map(list, verdict_counts(found)))
     return [
         Table("Verdicts", ["verdict", "claims"], counts),
-        Table("Ledger of the paper's claims", HEADER, ledger_rows(claims, found)),
+        Table(
+            "Ledger of the paper's claims",
+            HEADER,
+            ledger_rows(claims, found),
+            note=NOTE,
+        ),
     ]
 
 

@@ -7,6 +7,7 @@ directory and prints the tables.
 """
 
 import dataclasses
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def print_tables(blocks: Sequence[Block]) -> None:
             if more > 0:
                 print(f"and {more:,} rows more in report.json")
             if block.note:
-                print(f"\n{block.note}")
+                print("\n" + textwrap.fill(block.note, 88))
     print(flush=True)
 
 

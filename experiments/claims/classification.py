@@ -96,13 +96,13 @@ def check_own_map(bench: Bench, *, task: str, most: float) -> Finding:
     if task not in bench.corpora:
         return missing(task)
 
-    def case(source: str, target: str, folder: Path, learned: bool) -> Case:
+    def case(source: str, target: str, folder: Path, n: int, learned: bool) -> Case:
         names = f"{source} to {target}"
         if not learned:
             return Case(f"{names}: the target has not learned the task", None)
         loss = compare_arms(folder, "target", "mapped")
         return Case(
-            f"{names}: {show(loss)}",
+            f"{names}: {show(loss)} ({n:,} test texts)",
             at_most(loss.low, exact_fraction(most) / 100),
             {f"{source}/{target}/loss": float(loss.value)},
         )
@@ -150,10 +150,10 @@ def _differences(
     if not found:
         return missing(" or ".join(tasks))
 
-    def case(task: str, source: str, target: str, folder: Path) -> Case:
+    def case(task: str, source: str, target: str, folder: Path, n: int) -> Case:
         difference = compare_arms(folder, better, worse)
         return Case(
-            f"{task}, {source} to {target}: {show(difference)}",
+            f"{task}, {source} to {target}: {show(difference)} ({n:,} test texts)",
             rule(difference),
             {f"{task}/{source}/{target}": float(difference.value)},
         )
@@ -166,8 +166,8 @@ def _differences(
     )
 
 
-def _runs(bench: Bench, task: str) -> Iterator[tuple[str, str, Path, bool]]:
-    """(source, target, folder, learned) of every pair on a task; each runs once.
+def _runs(bench: Bench, task: str) -> Iterator[tuple[str, str, Path, int, bool]]:
+    """(source, target, folder, test texts, learned) of every pair; each runs once.
 
     A target has learned a task if its accuracy's interval is above the largest class.
     """
@@ -182,4 +182,4 @@ def _runs(bench: Bench, task: str) -> Iterator[tuple[str, str, Path, bool]]:
         learned = (
             summary["test/target_accuracy_low"] > summary["test/majority_accuracy"]
         )
-        yield *names, Path(config.workdir), learned
+        yield *names, Path(config.workdir), summary["data/test_texts"], learned

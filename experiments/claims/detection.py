@@ -14,6 +14,7 @@ from experiments.claims.ledger import (
     tally,
     verdict_of,
 )
+from experiments.names import DETECTOR_NAMES
 from experiments.pairs import short_name
 
 # Known task and strange texts -> the paper's AUROC of energy, baseline and mapped.
@@ -69,7 +70,7 @@ def check_mapped(bench: Bench) -> Finding:
         native = interval_of(summary, "ood/energy_native_auroc")
         mapped = interval_of(summary, "ood/energy_public_auroc")
         return Case(
-            f"{name}: {show(native)} to {show(mapped)}",
+            f"{name}: {show(native)} to {show(mapped)} ({_texts(summary)})",
             0.5 < float(mapped.low) <= float(native.high),
             {
                 f"{name}/native": float(native.value),
@@ -116,9 +117,10 @@ def check_others(bench: Bench) -> Finding:
             interval_of(summary, f"ood/{one}_mapped_auroc") for one in (best, "energy")
         )
         control = interval_of(summary, f"ood/{best}_shuffled_auroc")
+        said = DETECTOR_NAMES[best]
         return Case(
-            f"{name}: {best} {show(found)}, energy {show(energy)}, {best} by a map of "
-            f"shuffled pairs {show(control)}",
+            f"{name} ({_texts(summary)}): {said} {show(found)}, energy {show(energy)}, "
+            f"{said} by a map of shuffled pairs {show(control)}",
             float(found.low) > max(float(energy.high), float(control.high)),
             {f"{name}/best": float(found.value)},
         )
@@ -130,6 +132,11 @@ def check_others(bench: Bench) -> Finding:
         "its control, which is not at 50: a wrong map keeps texts apart as well",
         none=missing(NO_DATA),
     )
+
+
+def _texts(summary: Mapping[str, float]) -> str:
+    known, strange = (summary[f"ood/{one}_texts"] for one in ("known", "strange"))
+    return f"{known:,} known, {strange:,} strange texts"
 
 
 def _runs(bench: Bench) -> Iterator[tuple[str, Mapping[str, float]]]:

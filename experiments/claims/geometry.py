@@ -67,7 +67,8 @@ def check_cka(bench: Bench) -> Finding:
     def case(pair: str, name: str) -> Case:
         cka = interval_of(summary, name)
         return Case(
-            f"{pair}: {show(cka, scale=1, digits=3)}",
+            f"{pair}: {show(cka, scale=1, digits=3)} "
+            f"({summary['data/test_texts']:,} test texts)",
             float(cka.high) > 0.5 and float(cka.low) > 2 * shuffled[name],
             {pair: float(cka.value)},
         )
@@ -100,7 +101,7 @@ def check_intercept(bench: Bench) -> Finding:
         names = f"{short_name(source)} to {short_name(target)}"
         return Case(
             f"{names}: {show(ratio, scale=1, digits=3)} times ({without:.4f} without, "
-            f"{with_ones:.4f} with)",
+            f"{with_ones:.4f} with, {len(documents):,} test texts)",
             float(ratio.high) > 1.1,
             {f"{names}/without": without, f"{names}/with": with_ones},
         )

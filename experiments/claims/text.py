@@ -126,7 +126,7 @@ def check_match(bench: Bench) -> Finding:
         paired = interval_of(summary, f"{names}/match_pair_bytes")
         return Case(
             f"{pair}: {show(found)}% (paper {100 * paper[1]:.1f}%), paired by ends "
-            f"{show(paired)}%",
+            f"{show(paired)}% ({summary['data/texts']:,} texts)",
             float(found.low) <= paper[1] <= float(found.high),
             {f"{names}/position": float(found.value)},
         )
@@ -231,7 +231,7 @@ def check_perplexity(bench: Bench) -> Finding:
         )
         return Case(
             f"{names}: {show(ratio, scale=1, digits=2)} times ({mapped:.1f} against "
-            f"{native:.1f})",
+            f"{native:.1f}, {summary['generation/tokens']:,} tokens)",
             float(ratio.low) <= 1.26,
             {f"{names}/ratio": float(ratio.value)},
         )
@@ -255,7 +255,7 @@ def check_no_gain(bench: Bench) -> Finding:
         )
         return Case(
             f"{names}: {show(more, scale=1, digits=2)} bits more ({mapped:.2f} mapped, "
-            f"{native:.2f} source alone)",
+            f"{native:.2f} source alone, {summary['generation/tokens']:,} tokens)",
             float(more.high) >= 0,
             {f"{names}/difference": float(more.value)},
         )

@@ -116,7 +116,8 @@ def _fixed(value: float, digits: int) -> str:
     """So many digits behind the point, none that say nothing of a large number."""
     if abs(value) >= 1e6:
         return f"{value:.3g}"
-    return f"{value:,.{digits if abs(value) < 1e4 else 0}f}"
+    text = f"{value:,.{digits if abs(value) < 1e4 else 0}f}"
+    return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text
 
 
 def format_number(value: float) -> str:
