@@ -72,6 +72,8 @@ def takes(**kinds: Kind) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
 
         @functools.wraps(function)
         def run(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            args = tuple(map(native, args))
+            kwargs = {name: native(value) for name, value in kwargs.items()}
             try:
                 given = signature.bind_partial(*args[:places], **kwargs).arguments
             except TypeError:  # unknown ones, or one given twice: Python says which
@@ -108,19 +110,21 @@ def _require(
     for name, kind in kinds.items():
         required = signature.parameters[name].default is inspect.Parameter.empty
         if required and name not in given:
+            source = "" if "{}" in kind.source else f": use {kind.source}"
             raise TypeError(
-                f"{who}: {name} is missing, {kind.noun}: use {kind.source}. It is "
+                f"{who}: {name} is missing, {kind.noun}{source}. It is "
                 f"{who}{_order(signature)}."
             )
 
 
 def _order(signature: inspect.Signature) -> str:
-    """The parameters in their places, without types and defaults."""
+    """The parameters in their places and those that must be named, without types."""
     empty = inspect.Parameter.empty
     plain = [
         one.replace(annotation=empty, default=empty)
         for one in signature.parameters.values()
-        if _has_place(one) and one.name != "self"
+        if (_has_place(one) and one.name != "self")
+        or (one.kind is one.KEYWORD_ONLY and one.default is empty)
     ]
     return str(inspect.Signature(plain))
 
@@ -146,9 +150,12 @@ def is_array(value: Any) -> bool:
     """Whether a value is a numpy or JAX array, or as good as one.
 
     Masked, sparse and labelled arrays are not: what they hold beside their numbers
-    would be lost.
+    would be lost. Those of another byte order are not, whose bytes a compiled function
+    may read in its own order.
     """
     if _library(value) in _REMEDIES or isinstance(value, np.ma.MaskedArray):
+        return False
+    if _is_swapped(value):
         return False
     try:
         return hasattr(value, "shape") and jnp.dtype(value.dtype) is not None
@@ -165,6 +172,17 @@ _REMEDIES = {
 }
 
 
+def native(value: Any) -> Any:
+    """An array in this machine's byte order; anything else as it is."""
+    if _is_swapped(value):
+        return value.astype(value.dtype.newbyteorder("="))
+    return value
+
+
+def _is_swapped(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and not value.dtype.isnative
+
+
 def _library(value: Any) -> str:
     return type(value).__module__.partition(".")[0]
 
@@ -173,6 +191,8 @@ def array_remedy(name: str, value: Any) -> str | None:
     """How to make an array of a value of another library, or of numbers in a list."""
     if isinstance(value, np.ma.MaskedArray):
         return f"use {name}.filled(), or leave the masked rows out"
+    if _is_swapped(value):
+        return f"use {name}.astype({name}.dtype.newbyteorder('='))"
     if _library(value) in _REMEDIES:
         return "use " + _REMEDIES[_library(value)].replace("{}", name)
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
@@ -184,7 +204,7 @@ def described(value: Any) -> str:
     """What a value is, in a few words."""
     if isinstance(value, np.generic):
         return described(value.item())
-    if is_array(value):
+    if is_array(value) or _is_swapped(value):
         return f"an array {list(value.shape)} of {value.dtype}"
     if value is None or isinstance(value, (bool, int, float, str)):
         text = repr(value)

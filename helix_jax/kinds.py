@@ -59,6 +59,7 @@ MAP = Kind(
     _is_map,
     "AffineMap(kernel, bias)",
     {
+        "AffineMap": "an AffineMap of arrays: np.asarray(kernel), np.asarray(bias)",
         "Selection": "{}.fit.map",
         "FitResult": "{}.map",
         "UnpairedFit": "{}.map",
@@ -219,7 +220,7 @@ KERNEL = Kind(
 PATH = Kind(
     "a path",
     lambda value: isinstance(value, (str, os.PathLike)),
-    "the folder's name",
+    "the name of the file or folder",
     {"Store": "{} itself, which is open", "Model": "{} itself, which is loaded"},
 )
 COUNT = Kind(

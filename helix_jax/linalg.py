@@ -13,6 +13,7 @@ from typing import NamedTuple, ParamSpec, TypeVar
 import jax
 import jax.numpy as jnp
 
+from helix_jax.arguments import native
 from helix_jax.types import Array
 
 _P = ParamSpec("_P")
@@ -30,11 +31,14 @@ def wide(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
     The switch holds inside the function only: importing or calling helix_jax leaves
     the process-wide default at float32. Works on tracers too, under jit, vmap and
-    shard_map. Inside, `wide_dtype()` is the dtype to cast to.
+    shard_map. Inside, `wide_dtype()` is the dtype to cast to. Arrays come in in this
+    machine's byte order, without which jit would read their bytes as they lie.
     """
 
     @functools.wraps(function)
     def run(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        args = tuple(map(native, args))
+        kwargs = {name: native(value) for name, value in kwargs.items()}
         if not has_float64():
             return function(*args, **kwargs)
         outside = _outside_x64.get()

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from helix_jax.arguments import array_remedy, described, require_array
+from helix_jax.arguments import array_remedy, described, native, require_array
 from helix_jax.checks import is_concrete
 
 
@@ -62,7 +62,7 @@ def _plain(who: str, name: str, values: Any) -> np.ndarray:
     if hasattr(values, "_fields"):  # a record of several arrays
         require_array(who, name, values)
     try:
-        return np.asarray(values)
+        return native(np.asarray(values))
     except (TypeError, ValueError, RuntimeError) as wrong:
         raise TypeError(
             f"{who}: {name} needs an array of numbers, got {described(values)}: "

@@ -227,9 +227,12 @@ def _remedy(path: Path) -> str:
             "convert it from the encoding that it was written in, for example with: "
             "iconv -f latin1 -t utf-8 OLD > NEW"
         )
-    if min(upper, lower) * 10 > max(upper, lower):
-        return "the file is binary, or damaged: write it again as UTF-8"
     name = "utf-16be" if upper > lower else "utf-16le"
+    text = start[: len(start) // 2 * 2].decode(name, "replace")
+    # A lone NUL makes no line end of its neighbours, and no text of Latin letters.
+    latin = "\n" in text or 2 * sum(one.isascii() for one in text) > len(text)
+    if not latin or min(upper, lower) * 10 > max(upper, lower):
+        return "the file is binary, or damaged: write it again as UTF-8"
     return (
         "it seems to be UTF-16 without a byte order mark; convert it with: "
         f"iconv -f {name} -t utf-8 OLD > NEW"

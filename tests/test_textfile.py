@@ -44,6 +44,10 @@ def test_other_encodings_name_file_line_and_remedy(tmp_path):
     path.write_bytes("one\ntwo\n".encode("utf-16-le"))
     with pytest.raises(PathError, match=r"line 1: holds a NUL .* UTF-16 without"):
         read_text(path)
+    for damaged in (b"text,label\na\0b,1\n", b"text\n\0\0\0\0two\n"):
+        path.write_bytes(damaged)
+        with pytest.raises(PathError, match=r"NUL .* damaged: write it again as UTF-8"):
+            read_text(path)
     path.write_bytes("one\ntwo\n".encode("utf-16")[:-1])
     with pytest.raises(PathError, match=r"line 2: not UTF-16"):
         read_text(path)

@@ -181,17 +181,18 @@ def _read_ids(path: Path, values: Iterable[Any]) -> list[str]:
 
 
 def _check_names(path: Path, what: str, names: Sequence[str], *, plural: bool) -> None:
-    """Refuse two parts of one name, and a name that would be passed over by one s."""
+    """Refuse two parts of one name, and a name that an s or a capital would hide."""
     twice = [name for name, times in collections.Counter(names).items() if times > 1]
     if twice:
         raise StoreError(
             f"{path} holds two {what} called {twice[0]!r}. Write it again with one."
         )
     for one in ("id", "label", "embedding"):
-        wrong, right = (one, f"{one}s") if plural else (f"{one}s", one)
-        if wrong in names and right not in names:
+        right = f"{one}s" if plural else one
+        near = [name for name in names if name.strip().lower() in (one, f"{one}s")]
+        if near and right not in names:
             raise StoreError(
-                f"{path} holds the {what} {sorted(names)}; {wrong!r} must be called "
+                f"{path} holds the {what} {sorted(names)}; {near[0]!r} must be called "
                 f"{right!r} here."
             )
 

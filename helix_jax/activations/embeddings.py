@@ -20,9 +20,11 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from helix_jax import kinds
 from helix_jax.activations.embedding_files import read_content
 from helix_jax.activations.join import first_repeated
 from helix_jax.activations.store import Store
+from helix_jax.arguments import takes
 from helix_jax.errors import StoreError
 from helix_jax.paths import PathError, local_path, os_errors
 from helix_jax.textfile import read_entries
@@ -30,6 +32,7 @@ from helix_jax.textfile import read_entries
 SCAN_ROWS = 65536
 
 
+@takes(file=kinds.PATH, ids=kinds.PATH)
 def load_embeddings(
     file: str | os.PathLike, *, ids: str | os.PathLike | None = None
 ) -> Store:

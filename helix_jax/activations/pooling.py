@@ -9,6 +9,7 @@ token          every state, unpooled
 
 import jax.numpy as jnp
 
+from helix_jax.arguments import native
 from helix_jax.types import Array
 
 POOLINGS = ("mean", "last", "cls", "weighted_mean", "token")
@@ -27,12 +28,18 @@ def pool(states: Array, mask: Array, *, method: str) -> Array:
       A row without any token is zero.
 
     Raises:
-      ValueError: unknown method.
+      ValueError: unknown method, or shapes that do not fit.
 
     Reference: position-weighted mean: Muennighoff 2022 (SGPT), arXiv 2202.08904,
       equation 2; the others are as in Reimers and Gurevych 2019, arXiv 1908.10084.
     """
     check_pooling(method)
+    states, mask = native(states), native(mask)
+    if mask.shape != states.shape[:-1][-mask.ndim :]:
+        raise ValueError(
+            "pool: needs states [..., B, T, D] and a mask [B, T], got "
+            f"{list(states.shape)} and {list(mask.shape)}."
+        )
     valid = mask.astype(bool)
     if method in ("last", "cls"):
         index = jnp.argmax(valid, axis=-1)

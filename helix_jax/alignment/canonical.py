@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from helix_jax import checks, kinds
+from helix_jax import checks, kinds, numeric
 from helix_jax.alignment.moments import Moments
 from helix_jax.alignment.path import MapPath, solvable
 from helix_jax.alignment.procrustes import CrossFactors, cross_factors, cross_rank
@@ -189,6 +189,7 @@ def require_penalty(
     """Raise unless a penalty is positive, or zero with more rows than dimensions."""
     if not checks.is_concrete(penalty, moments.count):
         return
+    penalty = numeric.numbers(who, "penalty", penalty, rank=0)
     if not 0 <= float(penalty) < float("inf"):
         raise ValueError(f"{who}: penalty must not be negative, got {penalty}.")
     if float(penalty) == 0 and float(moments.count) <= width + 1:

@@ -29,9 +29,14 @@ def mean_map(moments: Moments) -> AffineMap:
     return AffineMap(jnp.zeros_like(moments.cov_xy), jnp.asarray(moments.mean_y))
 
 
+@takes(dx=kinds.COUNT, dy=kinds.COUNT)
 @wide
 def identity_map(dx: int, dy: int) -> AffineMap:
     """y_hat = x; with unequal widths, x cut off or filled up with zeros."""
+    if min(dx, dy) < 1:
+        raise ValueError(
+            f"identity_map: widths need to be 1 or more, got {dx} and {dy}."
+        )
     return AffineMap(jnp.eye(dx, dy, dtype=wide_dtype()), jnp.zeros(dy, wide_dtype()))
 
 
@@ -62,7 +67,7 @@ def random_orthogonal_map(moments: Moments, *, key: Array) -> AffineMap:
     return AffineMap(kernel, moments.mean_y - product(moments.mean_x, kernel))
 
 
-@takes(key=kinds.KEY)
+@takes(key=kinds.KEY, rows=kinds.COUNT)
 def derangement(key: Array, rows: int) -> Array:
     """A random permutation without fixed points: one cycle through all rows.
 

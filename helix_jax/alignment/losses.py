@@ -21,7 +21,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from helix_jax import kinds
 from helix_jax.alignment.rows import both_rows, row_cosine
+from helix_jax.arguments import takes
 from helix_jax.types import Array
 
 ENTRIES_AT_ONCE = 2**25
@@ -48,6 +50,7 @@ def huber_rows(y_hat: Array, y: Array) -> Array:
     return jnp.mean(optax.huber_loss(y_hat, y), axis=-1)
 
 
+@takes(head=kinds.FUNCTION)
 def kl_loss(head: Head) -> Loss:
     """The loss KL(head(y) || head(y_hat)) in nats.
 

@@ -44,6 +44,11 @@ class AffineMap:
 
     @property
     def widths(self) -> tuple[int, int]:
+        if len(self.kernel.shape) != 2 or self.bias.shape != self.kernel.shape[1:]:
+            raise ValueError(
+                "AffineMap: kernel needs shape [dx, dy] and bias [dy], got "
+                f"{list(self.kernel.shape)} and {list(self.bias.shape)}."
+            )
         return self.kernel.shape
 
     def __call__(self, x: Array) -> Array:

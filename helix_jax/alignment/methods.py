@@ -66,7 +66,7 @@ class Problem(NamedTuple):
     count: int
 
 
-@takes(fit=kinds.MOMENTS, select=kinds.MOMENTS)
+@takes(fit=kinds.MOMENTS, select=kinds.MOMENTS, anchors=kinds.TWO_SIDES)
 @wide
 def prepare(
     fit: Moments,
@@ -169,7 +169,10 @@ METHODS: Mapping[str, Callable[[Problem], Selection]] = {
 
 FITTED = Kind(
     "all fitted methods by name",
-    lambda value: hasattr(value, "items"),
+    lambda value: (
+        hasattr(value, "items")
+        and all(isinstance(one, Fitted) for one in value.values())
+    ),
     "fit_all(fit, select)",
     {"Fitted": "{'method': {}}"},
 )
@@ -196,7 +199,12 @@ def usable_methods(rows: int | float, dx: int, *, anchors: bool) -> tuple[str, .
     return tuple(name for name in METHODS if not left_out.get(name, False))
 
 
-@takes(fit=kinds.MOMENTS, select=kinds.MOMENTS, methods=kinds.METHODS)
+@takes(
+    fit=kinds.MOMENTS,
+    select=kinds.MOMENTS,
+    methods=kinds.METHODS,
+    anchors=kinds.TWO_SIDES,
+)
 def fit_all(
     fit: Moments,
     select: Moments,

@@ -49,10 +49,13 @@ class Moments(NamedTuple):
     cov_yy: Array
 
 
+@takes(dx=kinds.COUNT, dy=kinds.COUNT)
 @wide
 def empty(dx: int, dy: int, *, dtype: Any = None) -> Moments:
     """Moments of no rows, the neutral element of `merge`."""
-    dtype = dtype or wide_dtype()
+    if min(dx, dy) < 0:
+        raise ValueError(f"empty: widths must not be negative, got {dx} and {dy}.")
+    dtype = _float_dtype("empty", "dtype", dtype or wide_dtype())
     shapes = ((dx,), (dy,), (dx, dx), (dx, dy), (dy, dy))
     count = jnp.zeros((), wide_dtype())
     return Moments(count, *(jnp.zeros(shape, dtype) for shape in shapes))
@@ -91,17 +94,26 @@ def from_batch(
     Raises:
       ValueError: x and y differ in rows, or are not matrices; a weight is negative or
         not finite.
-      TypeError: x or y is not floating-point.
+      TypeError: x, y or a dtype is not floating-point.
 
     Reference: Chan, Golub, LeVeque 1983, equation 1.7.
     """
     checks.require_pair("from_batch", x, y)
-    dtype = jnp.dtype(dtype or wide_dtype())
+    dtype = _float_dtype("from_batch", "dtype", dtype or wide_dtype())
+    products = _float_dtype("from_batch", "product_dtype", product_dtype or dtype)
     if weights is None:
         weights = jnp.ones(x.shape[0], dtype)
     else:
         weights = usable_weights("from_batch", weights, x.shape[0])
-    return _from_batch(x, y, weights, dtype, jnp.dtype(product_dtype or dtype))
+    return _from_batch(x, y, weights, dtype, products)
+
+
+def _float_dtype(who: str, name: str, given: Any) -> Any:
+    """A dtype by its name, refused if it cannot hold fractions."""
+    dtype = jnp.dtype(given)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"{who}: {name} needs a floating-point dtype, got {dtype}.")
+    return dtype
 
 
 def usable_weights(who: str, weights: Any, rows: int) -> Array:

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from helix_jax import checks, kinds
+from helix_jax import checks, kinds, numeric
 from helix_jax.alignment.moments import Moments
 from helix_jax.alignment.path import MapPath, solvable
 from helix_jax.alignment.procrustes import cross_factors, cross_rank
@@ -50,6 +50,7 @@ def relative_representation(x: Array, anchors: Array, *, mean: Array) -> Array:
     Reference: Moschella et al. 2022, arXiv 2209.15430, equation 1.
     """
     who = "relative_representation"
+    mean = numeric.numbers(who, "mean", mean, rank=1)
     for name, z in (("x", x), ("anchors", anchors)):
         checks.require_matrix(who, name, z)
         checks.require_finite(who, name, z)

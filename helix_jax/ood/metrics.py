@@ -85,6 +85,7 @@ def count_scores(known: Any, strange: Any) -> Counts:
     Raises:
       ValueError: as `detection_metrics`.
     """
+    _require_no_labels(known, strange)
     known = np.sort(_scores("known", known))
     strange = np.sort(_scores("strange", strange))
     both = np.concatenate([known, strange])
@@ -148,6 +149,10 @@ def metrics_of_counts(
     Raises:
       TypeError, ValueError: not numbers of one shape, negative, NaN, or all zero.
     """
+    if not 0 < rate <= 1 + 1e-12:
+        raise ValueError(
+            f"metrics_of_counts: rate needs to be a share in (0, 1], got {rate}."
+        )
     known, strange = (
         _weights(name, z) for name, z in (("known", known), ("strange", strange))
     )
@@ -204,6 +209,20 @@ def _scores(name: str, values: Any) -> np.ndarray:
         )
     checks.require_not_nan("detection_metrics", name, values)
     return values
+
+
+def _require_no_labels(known: Any, strange: Any) -> None:
+    """Refuse truths and scores of the same rows, as other libraries take them."""
+    first, second = np.asarray(known), np.asarray(strange)
+    if first.shape != second.shape or second.dtype.kind != "f":
+        return
+    truths = first.dtype.kind in "iu" and np.array_equal(np.unique(first), [0, 1])
+    if first.dtype.kind == "b" or truths:
+        raise ValueError(
+            "detection_metrics: known are zeros and ones, like labels; needs the "
+            "scores of known rows and those of strange rows. Of labels and scores: "
+            "scores[labels == 0], scores[labels == 1]."
+        )
 
 
 def _weights(name: str, values: Any) -> np.ndarray:

@@ -9,8 +9,9 @@ distances, one inner product a row: also what an encrypted linear layer can comp
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
-from helix_jax import checks, kinds
+from helix_jax import checks, kinds, numeric
 from helix_jax.arguments import takes
 from helix_jax.linalg import product, spectrum_of, wide, wide_dtype
 from helix_jax.types import Array
@@ -43,6 +44,7 @@ def fit_one_class(mean: Array, covariance: Array, *, penalty: float = 1e-3) -> O
       with a linear kernel and the plane at 1.
     """
     mean, covariance = (jnp.asarray(z).astype(wide_dtype()) for z in (mean, covariance))
+    mean = numeric.numbers("fit_one_class", "mean", mean, rank=1)
     if covariance.shape != mean.shape * 2:
         raise ValueError(
             f"fit_one_class: covariance needs shape {list(mean.shape * 2)}, got "
@@ -50,6 +52,14 @@ def fit_one_class(mean: Array, covariance: Array, *, penalty: float = 1e-3) -> O
         )
     checks.require_finite("fit_one_class", "mean", mean)
     checks.require_finite("fit_one_class", "covariance", covariance)
+    if checks.is_concrete(covariance):
+        found = np.asarray(covariance)
+        near = 1e-4 * np.abs(found).max(initial=0)  # rounding of half precision
+        if np.abs(found - found.T).max() > near or found.diagonal().min() < -near:
+            raise ValueError(
+                "fit_one_class: covariance needs to be symmetric, without negative "
+                "variances. Use moments.cov_yy, or np.cov(rows.T)."
+            )
     if not penalty > 0:
         raise ValueError(f"fit_one_class: penalty must be positive, got {penalty}.")
     if checks.is_concrete(mean) and not bool(jnp.any(mean != 0)):

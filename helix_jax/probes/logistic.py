@@ -88,6 +88,11 @@ def sklearn_c(ridge: float, rows: int, classes: int) -> float:
     For two classes it fits one vector, the difference of our two columns, and that has
     twice our penalty: 2 / (N ridge).
     """
+    if not (ridge > 0 and rows >= 1 and classes >= 2):
+        raise ValueError(
+            "sklearn_c: needs a ridge above zero, rows, and two classes or more, got "
+            f"{ridge}, {rows} and {classes}."
+        )
     return (2 if classes == 2 else 1) / (rows * ridge)
 
 

@@ -56,6 +56,10 @@ def f1_of_confusion(confusion: Array) -> Array:
     checks.require_shape(
         "f1_of_confusion", "confusion", confusion, (len(confusion),) * 2
     )
+    if checks.is_concrete(confusion) and not np.all(np.asarray(confusion) >= 0):
+        raise ValueError(
+            "f1_of_confusion: confusion needs counts, got negative numbers or NaN."
+        )
     confusion = jnp.asarray(confusion, wide_dtype())
     both = jnp.sum(confusion, axis=0) + jnp.sum(confusion, axis=1)
     seen = both > 0

@@ -11,10 +11,11 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from helix_jax import checks
+from helix_jax import checks, kinds
 from helix_jax.alignment.evaluate import evaluate_map
 from helix_jax.alignment.maps import AffineMap
 from helix_jax.alignment.moments import Moments, from_batch
+from helix_jax.arguments import takes
 from helix_jax.linalg import (
     laid_out_transpose,
     product,
@@ -30,6 +31,9 @@ from helix_jax.types import Array
 Rows = tuple[Array, Array]
 
 
+@takes(
+    statistic=kinds.FUNCTION, fit=kinds.TWO_SIDES, test=kinds.TWO_SIDES, key=kinds.KEY
+)
 @wide
 def moments_null(
     statistic: Callable[..., Array],
@@ -97,6 +101,7 @@ def _of_moments(statistic: Callable) -> Callable:
     return one
 
 
+@takes(fit=kinds.TWO_SIDES, test=kinds.TWO_SIDES, rank=kinds.COUNT)
 @wide
 def cca_null(
     fit: Rows,
@@ -146,6 +151,7 @@ def _weighted_cca(fit: Moments, test: Moments | None, loadings: Array) -> Array:
     return jnp.sum(found.weights * scores)
 
 
+@takes(fit=kinds.TWO_SIDES, test=kinds.TWO_SIDES)
 @wide
 def predictivity_null(
     fit: Rows, test: Rows, *, penalty: float, **settings: Any

@@ -19,7 +19,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from helix_jax import checks
+from helix_jax import checks, numeric
 from helix_jax.linalg import wide, wide_dtype
 from helix_jax.stats.exact import exact_fraction
 from helix_jax.types import Array
@@ -72,7 +72,7 @@ def benjamini_yekutieli(p_values: Array) -> Array:
 def _adjusted(who: str, p_values: Array, factor: Callable[[Any], Any]) -> Array:
     if not checks.is_concrete(p_values):
         return _traced(p_values, factor)
-    p = np.asarray(p_values)
+    p = np.asarray(numeric.numbers(who, "p_values", p_values))
     p = p if np.issubdtype(p.dtype, np.floating) else p.astype(np.float64)
     made = ~np.isnan(p)
     known, places = np.unique(p[made], return_inverse=True)

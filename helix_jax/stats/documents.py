@@ -1,6 +1,7 @@
 """The documents of rows, numbered: what differs as it was given stays different."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ def document_codes(
       [N] int64 in [0, G), and G.
 
     Raises:
-      ValueError: another number of documents than rows, or NaN for one.
+      ValueError: another number of documents than rows, or a fraction or NaN for
+        one.
     """
     # A list is not made an array first: numpy would take 1 and "1" for the same, and
     # drop zero bytes at the end of a name.
@@ -36,10 +38,10 @@ def document_codes(
         )
     if array and values.dtype != object:
         names, codes = np.unique(values, return_inverse=True)
-        if values.dtype.kind == "f" and np.isnan(names).any():
-            raise ValueError(f"{who}: a document is NaN, which names none.")
+        _require_names(who, names)
         return codes.astype(np.int64), len(names)
     names = set(values)
+    _require_names(who, names)
     try:
         names = sorted(names)
     except TypeError:  # of several types
@@ -47,3 +49,14 @@ def document_codes(
     places = {name: place for place, name in enumerate(names)}
     codes = np.fromiter((places[name] for name in values), np.int64, rows)
     return codes, len(names)
+
+
+def _require_names(who: str, names: Iterable[Any]) -> None:
+    """Raise ValueError for numbers with fractions, which are values and no names."""
+    for name in names:
+        if isinstance(name, (float, np.floating)) and not float(name).is_integer():
+            shown = "NaN" if math.isnan(name) else f"{name:g}"
+            raise ValueError(
+                f"{who}: a document is {shown}, which names none; needs strings or "
+                "whole numbers, such as document_of(id)."
+            )

@@ -102,6 +102,7 @@ def permutation_p(score: Array, null: Array, *, smaller: bool = False) -> Array:
         jnp.asarray(numeric.numbers("permutation_p", name, z))
         for name, z in (("score", score), ("null", null))
     )
+    checks.require_rows("permutation_p", len(null), 1, "shuffles to compare with")
     coarser = max(
         (jnp.finfo(z.dtype).eps for z in (score, null) if _is_float(z)), default=0
     )

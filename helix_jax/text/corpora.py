@@ -19,6 +19,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from helix_jax import kinds
+from helix_jax.arguments import takes
 from helix_jax.errors import CorpusError
 from helix_jax.paths import PathError, is_url, local_path
 from helix_jax.text.corpus import Corpus, build_corpus
@@ -32,9 +34,15 @@ from helix_jax.text.topics import read_topics, topics_origin
 
 EMBEDDED = ("docstrings", "topics")
 NAMES = (*EMBEDDED, *REGISTRY)
+_CORPUS = kinds.PATH.but(
+    list="','.join({})",
+    tuple="','.join({})",
+    DataFrame="a file, from {}.to_csv('FILE.csv', index=False)",
+)
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:[^/:]+)?")
 
 
+@takes(name=_CORPUS, limit=kinds.COUNT)
 def load_corpus(
     name: str | os.PathLike,
     *,

@@ -97,6 +97,11 @@ def _read_csv(path: Path) -> Iterator[Record]:
                     f"{len(header)} ({', '.join(header)}). Write as many; a field that "
                     f"holds the separator needs quotes{' (CSV)' if tabs else ''}."
                 )
+            if len(header) > 1 and [fields[0].lstrip("\ufeff"), *fields[1:]] == header:
+                raise CorpusError(
+                    f"{path}, line {line}: the header stands here again, as in files "
+                    "that were joined. Leave this line out."
+                )
             yield line, dict(zip(header, fields))
     except csv.Error as error:
         raise CorpusError(

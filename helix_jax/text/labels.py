@@ -94,6 +94,13 @@ def resolve_labels(
             "label_column. Decimals in a text file are scores only if no two of them "
             "are one number, as 3.1 and 3.10 are."
         )
+    for label, where in zip(distinct, first_seen):
+        if isinstance(label, float) and abs(label) >= 2**53:
+            raise CorpusError(
+                f"{where}: the class number {label!r} is a float beyond 2**53, where "
+                "floats no longer tell integers apart. Write it as an integer, or as "
+                "a name."
+            )
     whole = [_whole(label) for label in distinct]
     values = list(distinct) if None in whole else whole
     ordered = sorted(set(values))

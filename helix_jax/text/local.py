@@ -60,6 +60,18 @@ def folder_part(folder: Path, flags: dict[str, str | None]) -> Part:
             f"({', '.join(SPLIT_NAMES)}) ending in {', '.join(TABLES)}, found {listed}."
             + (f" Not a split: {printable(', '.join(unknown))}." if unknown else "")
         )
+    left = [path for path in everything if path not in files and _may_be_split(path)]
+    if left:
+        raise CorpusError(
+            f"{folder}: {printable(left[0].name)} is called as a split but cannot be "
+            f"read here, where a split is a file that ends in {', '.join(TABLES)}. "
+            "Unpack or convert it, give it another name, or move it out."
+        )
+    for path in everything:
+        if path.name != "labels.txt" and path.name.lower() == "labels.txt":
+            raise CorpusError(
+                f"{folder}: {path.name} must be called labels.txt to be read."
+            )
     stems = [path.stem for path in files]
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise CorpusError(
@@ -76,6 +88,13 @@ def folder_part(folder: Path, flags: dict[str, str | None]) -> Part:
         for path in files
     )
     return Part(name, sources, classes)
+
+
+def _may_be_split(path: Path) -> bool:
+    """Whether an entry that is no table is called as if it held texts of a split."""
+    name = path.name.partition(".")[0]
+    beside = path.suffix.lower() in (".md", ".py", ".sh", ".log", ".lock", ".yaml")
+    return role_of(name) is not None and not beside
 
 
 def _read_class_names(path: Path) -> tuple[str, ...]:

@@ -224,6 +224,10 @@ def test_names_that_would_be_passed_over(tmp_path):
         load_embeddings(path)
     with pytest.raises(StoreError, match=r"'labels' must be called 'label' here"):
         load_embeddings(_parquet(tmp_path, labels=[0, 1, 2]))
+    with pytest.raises(StoreError, match=r"'Label ' must be called 'label' here"):
+        load_embeddings(_parquet(tmp_path, **{"Label ": [0, 1, 2]}))
+    with pytest.raises(StoreError, match=r"'Labels' must be called 'labels' here"):
+        load_embeddings(_npz(tmp_path, Labels=np.arange(3)))
 
 
 @pytest.mark.parametrize("value", [1e39, -1e300, 1e-46])

@@ -21,6 +21,7 @@ from helix_jax.models import load_model, load_tokenizer
 from helix_jax.private import Client, FitClient, FitProvider, Provider
 from helix_jax.private.aggregation import MomentsFormat, encode
 from helix_jax.similarity.retrieval import relevant_ranks
+from helix_jax.text.corpora import load_corpus
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 6)).astype("float32")
@@ -178,6 +179,81 @@ CASES = {
     "calibrate(m, null)": (lambda: si.calibrate(M, X), ["score needs", "a Moments"]),
     "FitClient(x, offer, x)": (
         lambda: FitClient(X, b"", X), ["client needs a Client", "use Client()"],
+    ),
+    "fit_probes(x, labels)": (
+        lambda: probes.fit_probes(X, LABELS), ["missing", "labels, *, num_classes)"],
+    ),
+    "fit_all(anchors=x)": (
+        lambda: al.fit_all(M, M, anchors=X), ["anchors needs a pair", "[60, 6]"],
+    ),
+    "method_table({name: map})": (
+        lambda: al.method_table({"a": MAP}, M), ["fitted needs all", "fit_all(fit, s"],
+    ),
+    "cca_null(x, y)": (
+        lambda: si.cca_null(X, Y, rank=2), ["fit needs a pair (x, y)", "(fit, y)"],
+    ),
+    "moments_null(rows, statistic)": (
+        lambda: si.moments_null((X, Y), si.mean_cca), ["in each other's place"],
+    ),
+    "fit_pls(ranks=[2.5])": (
+        lambda: al.fit_pls(M, ranks=[2.5]), ["ranks need whole numbers, got [2.5]"],
+    ),
+    "fit_pls(ranks='all')": (
+        lambda: al.fit_pls(M, ranks="all"), ["ranks need real numbers", "'all'"],
+    ),
+    "rank_grid(5.5)": (lambda: al.rank_grid(5.5), ["limit needs a whole number"]),
+    "identity_map(x, y)": (
+        lambda: al.identity_map(X, Y), ["dx needs a whole number", "[60, 6]"],
+    ),
+    "from_batch(dtype='int32')": (
+        lambda: al.from_batch(X, Y, dtype="int32"), ["floating-point dtype, got int32"],
+    ),
+    "AffineMap(kernel, [b])": (
+        lambda: al.apply_map(al.AffineMap(MAP.kernel, np.ones(1)), X),
+        ["bias [dy], got [6, 4] and [1]"],
+    ),
+    "AffineMap(lists)": (
+        lambda: al.apply_map(al.AffineMap([[1.0]], [0.0]), X[:, :1]),
+        ["an AffineMap of arrays"],
+    ),
+    "relative_representation(mean=0)": (
+        lambda: al.relative_representation(X, X[:5], mean=0.0), ["mean needs", "[]"],
+    ),
+    "sign_flip_p(a, b)": (
+        lambda: stats.sign_flip_p(X[:, 0], Y[:, 0]), ["a document is", "names none"],
+    ),
+    "bootstrap(values, values)": (
+        lambda: stats.bootstrap_interval(X[:, 0], X[:, 1].tolist()), ["names none"],
+    ),
+    "permutation_p(score, [])": (
+        lambda: stats.permutation_p(0.5, []), ["at least 1", "shuffles"],
+    ),
+    "benjamini_hochberg(dict)": (
+        lambda: stats.benjamini_hochberg({"a": 0.1}), ["p_values need real numbers"],
+    ),
+    "f1_of_confusion(negative)": (
+        lambda: probes.f1_of_confusion(-np.eye(3)), ["needs counts, got negative"],
+    ),
+    "detection_metrics(truths, scores)": (
+        lambda: ood.detection_metrics(LABELS == 0, X[:, 0]), ["scores[labels == 0]"],
+    ),
+    "detection_metrics(0 and 1, scores)": (
+        lambda: ood.detection_metrics(LABELS % 2, X[:, 0]), ["zeros and ones"],
+    ),
+    "detection_metrics(rate=95)": (
+        lambda: ood.detection_metrics(X[:, 0], Y[:, 0], rate=95), ["share", "got 95"],
+    ),
+    "fit_one_class(rows)": (
+        lambda: ood.fit_one_class(X[0], X[:6]), ["covariance needs to be symmetric"],
+    ),
+    "load_embeddings(x)": (
+        lambda: load_embeddings(X), ["file needs a path", "[60, 6]"],
+    ),
+    "load_corpus(list)": (
+        lambda: load_corpus(["a.csv", "b.csv"]), ["a list", "','.join(name)"],
+    ),
+    "load_corpus(limit=1e3)": (
+        lambda: load_corpus("topics", limit=1e3), ["limit needs a whole number"],
     ),
     # streams
     "accumulate((x, y))": (

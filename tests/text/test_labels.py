@@ -119,6 +119,10 @@ def test_decimals_of_a_text_file_are_scores_while_they_can_be_told_apart(tmp_pat
         ),
         (["0", "1e999"], r"line 2: label column 'label' .* found inf \(float\)"),
         (['"a"', '"\\ud800"'], r"line 2: label column .* found '\\ud800' \(str\)"),
+        (
+            ["9007199254740992.0", "9007199254740993.0"],  # one float64
+            r"row 1: the class number 9007199254740992\.0 is a float beyond 2\*\*53",
+        ),
         (["1", "-1"], r"row 2 has no label .* a class or score of -1 must be written"),
     ],
 )

@@ -121,6 +121,16 @@ def test_line_breaks_inside_quotes_stay_what_they_are(tmp_path):
             b"text\tlabel\tlabel\na\tb\tc\n",
             r"it.tsv, line 1: the header repe",
         ),
+        (
+            "it.csv",
+            b"text,label\na,0\ntext,label\nb,1\n",
+            r"it.csv, line 3: the header stands here again",
+        ),
+        (
+            "it.tsv",
+            b"text\tlabel\na\t0\n\xef\xbb\xbftext\tlabel\nb\t1\n",
+            r"it.tsv, line 3: the header stands here again",
+        ),
         ("it.csv", b"text,b\na\0b,c\n", r"it.csv, line 2: holds a NUL character"),
         ("it.csv", b"\x1f\x8b\x08\x00\xff", r"line 1: .*the file is gzip; unpack it"),
         ("it.csv", b"PK\x03\x04\x14\x00\x06", r"line 1: .* a spreadsheet; .* as CSV"),
@@ -259,3 +269,34 @@ def test_what_is_no_file_here(tmp_path):
     (tmp_path / "it.parquet").write_bytes(b"")
     with pytest.raises(CorpusError, match=r"it\.parquet: not a readable Parquet file"):
         load_corpus(tmp_path / "it.parquet")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "train.jsonl.gz",
+        "train.json",
+        "TRAIN.txt",
+        "dev-0.arrow",
+        "validation",
+        "train/",
+    ],
+)
+def test_splits_of_a_folder_that_cannot_be_read_are_not_passed_over(tmp_path, name):
+    """Or the test split, alone then, would be divided and fitted on."""
+    rows = "".join(f'{{"text": "text {i}", "label": {i % 2}}}\n' for i in range(60))
+    (tmp_path / "test.jsonl").write_text(rows)
+    for beside in ("README.md", "test.py", "train.log", ".train.json", "info.json"):
+        (tmp_path / beside).write_text("{}")
+    assert load_corpus(tmp_path).counts["fit"]
+    other = tmp_path / name.rstrip("/")
+    other.mkdir() if name.endswith("/") else other.write_bytes(b"")
+    with pytest.raises(CorpusError, match=rf"{other.name} is called as a split but"):
+        load_corpus(tmp_path)
+
+
+def test_a_list_of_labels_under_another_case_is_not_passed_over(tmp_path):
+    (tmp_path / "test.csv").write_text("text,label\na,0\n")
+    (tmp_path / "Labels.TXT").write_text("no\nyes\n")
+    with pytest.raises(CorpusError, match=r"Labels\.TXT must be called labels\.txt"):
+        load_corpus(tmp_path)
