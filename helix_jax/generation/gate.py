@@ -29,7 +29,7 @@ from helix_jax.generation.metrics import ENTRIES_AT_ONCE, negative_log_p, padded
 from helix_jax.generation.stitch import Stitch, native
 from helix_jax.models import Model
 from helix_jax.probes import train_probe
-from helix_jax.stats import bootstrap_statistic, mean_of_sums
+from helix_jax.stats import bootstrap_statistic, exact_fraction, mean_of_sums
 from helix_jax.text.hashing import document_of
 from helix_jax.types import Array, Text
 
@@ -188,7 +188,8 @@ def threshold_for(scores: np.ndarray, good: np.ndarray, quality: float) -> np.fl
     ranked = scores[order]
     share = np.cumsum(good[order]) / np.arange(1, len(order) + 1)
     last_of_ties = np.append(ranked[1:] != ranked[:-1], True)
-    reached = np.flatnonzero((share >= quality * (1 - 1e-12)) & last_of_ties)
+    least = float(exact_fraction(quality)) * (1 - 1e-12)
+    reached = np.flatnonzero((share >= least) & last_of_ties)
     return np.float32(ranked[reached[-1]] if len(reached) else np.inf)
 
 

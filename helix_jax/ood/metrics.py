@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from helix_jax import checks, numeric
+from helix_jax.stats.exact import exact_fraction
 
 
 class Counts(NamedTuple):
@@ -194,9 +195,10 @@ def _precision(
 def _rate_at(true_rate: np.ndarray, false_rate: np.ndarray, rate: float) -> np.ndarray:
     """The false rate at the first threshold whose true rate is `rate` or more.
 
-    A rate that was computed, such as 3 * 0.3, may be off by rounding.
+    A rate that was computed, such as 3 * 0.3, or float32, may be off by rounding.
     """
-    place = np.argmax(true_rate >= rate * (1 - 1e-12), axis=-1)
+    least = float(exact_fraction(rate)) * (1 - 1e-12)
+    place = np.argmax(true_rate >= least, axis=-1)
     return np.take_along_axis(false_rate, place[..., None], axis=-1)[..., 0]
 
 

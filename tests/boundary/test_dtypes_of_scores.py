@@ -84,13 +84,15 @@ def test_ties_of_half_precision_stay_ties_against_single():
 
 
 def test_a_rate_that_was_computed_is_met():
-    """3 * 0.3 is .8999999999999999 and 0.1 * 3 is .30000000000000004."""
+    """0.1 * 3 is .30000000000000004, and 0.6 in float32 is .60000002."""
     known, strange = np.arange(10.0), np.arange(10.0)
-    for rate, same in ((0.1 * 3, 0.3), (0.1 * 6, 0.6), (0.7 + 0.1, 0.8)):
+    for rate, same in ((0.1 * 3, 0.3), (0.1 * 6, 0.6), (0.7 + 0.1, 0.8),
+                       (np.float32(0.3), 0.3), (np.float32(0.6), 0.6)):  # fmt: skip
         a = ood.detection_metrics(known, strange, rate=rate)
         assert a == ood.detection_metrics(known, strange, rate=same)
     scores, good = np.arange(10.0)[::-1], np.arange(10) < 3
-    assert gate.threshold_for(scores, good, 0.1 * 3) == 0
+    for quality in (0.1 * 3, np.float32(0.3)):
+        assert gate.threshold_for(scores, good, quality) == 0
 
 
 def test_detectors_of_rows():
