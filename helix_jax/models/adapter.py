@@ -87,8 +87,14 @@ def read_adapter(folder: Path) -> Adapter:
         name = stored.name.removeprefix("base_model.model.")
         if stored.kind not in FLOATS.values():
             raise CheckpointError(f"{file}: {stored.name} is {stored.kind}, no float.")
+        values = np.array(stored.read(), np.float32)
+        if not np.isfinite(values).all():
+            raise CheckpointError(
+                f"{file}: {stored.name} holds NaN or infinity, so every state would be "
+                "NaN. The file is damaged, or the training had diverged."
+            )
         # Read at once: adapters are small, and merging asks for them in any order.
-        kept = stored._replace(read=partial(_same, np.array(stored.read(), np.float32)))
+        kept = stored._replace(read=partial(_same, values))
         if match := _FACTOR.fullmatch(name):
             side = match["side"] or match["table"]
             factors.setdefault(match["module"], {})[side] = kept

@@ -24,6 +24,11 @@ _INERT = frozenset(
     runtime_config qalora_group_size
     """.split()
 )
+# Settings with regular expressions, or names that are looked for as such.
+_PATTERNS = (
+    "target_modules", "exclude_modules", "modules_to_save", "layers_pattern",
+    "rank_pattern", "alpha_pattern",
+)  # fmt: skip
 # Initial values that leave the base as it was; the others take a part out of it first.
 _PLAIN_STARTS = (True, False, None, "gaussian", "eva")
 
@@ -57,16 +62,37 @@ def read_settings(folder: Path) -> dict[str, Any]:
         unknown["init_lora_weights"] = config["init_lora_weights"]
     if config.get("bias") not in (None, "none", "all", "lora_only"):
         unknown["bias"] = config["bias"]
-    if not isinstance(config.get("r", 8), int):
+    if type(config.get("r", 8)) is not int:
         unknown["r"] = config["r"]
-    if not isinstance(config.get("lora_alpha", 8), int | float):
+    if type(config.get("lora_alpha", 8)) not in (int, float):
         unknown["lora_alpha"] = config["lora_alpha"]
+    if config.get("use_rslora") not in (None, True, False):
+        unknown["use_rslora"] = config["use_rslora"]
+    for name in ("rank_pattern", "alpha_pattern"):
+        patterns = config.get(name) or {}
+        if not isinstance(patterns, dict) or not all(
+            type(value) in (int, float) for value in patterns.values()
+        ):
+            unknown[name] = config[name]
+    for name in _PATTERNS:
+        if not _are_patterns(config.get(name)):
+            unknown[name] = config[name]
     if unknown:
         raise CheckpointError(
             f"{file}: {unknown} are not honoured, so the merged weights would be "
             "wrong; merge it with merge_and_unload() of peft and save the result."
         )
     return config
+
+
+def _are_patterns(value: Any) -> bool:
+    """Whether all strings in a setting can be looked for, as regular expressions."""
+    try:
+        for one in [value] if isinstance(value, str) else value or ():
+            re.compile(one)
+    except (re.error, TypeError):
+        return False
+    return True
 
 
 def read_base(folder: Path) -> tuple[str, str | None]:

@@ -8,6 +8,7 @@ passed over, but for those that transformers reads of any config (READ_ANYWAY).
 
 import functools
 import logging
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,6 +55,17 @@ READ_ANYWAY: dict[str, tuple[Any, ...]] = {
     "transformers_weights": ("model.safetensors", "pytorch_model.bin"),
     "use_bidirectional_attention": (False,),
 }
+# Counts, and from where on they mean something; a window of 0 is none.
+LEAST = dict.fromkeys(
+    """
+    vocab_size hidden_size n_embd num_hidden_layers n_layer num_layers n_head num_heads
+    num_attention_heads num_key_value_heads head_dim intermediate_size n_inner ffn_dim
+    max_position_embeddings n_positions original_max_position_embeddings
+    query_pre_attn_scalar type_vocab_size word_embed_proj_dim
+    """.split(),
+    1,
+) | {"sliding_window": 0, "window_size": 0}
+MOST = 2**31 - 1
 # Code of these is not the model's.
 OTHER_CODE = frozenset({"AutoTokenizer", "AutoProcessor", "AutoImageProcessor"})
 ADVICE = {
@@ -101,10 +113,23 @@ class ConfigReader:
         """The value of an attribute that the family honours.
 
         Raises:
-          CheckpointError: it is absent and has no default.
+          CheckpointError: it is absent and has no default, or a number that no model
+            can have there.
         """
         self._unread.discard(name)
         value = self._config.get(name)
+        least = LEAST.get(name)
+        counts = type(value) is int and least is not None and least <= value <= MOST
+        if least is not None and value is not None and not counts:
+            raise CheckpointError(
+                f"{self.family}: config attribute {name!r} is {value!r}; expected an "
+                f"integer from {least} to {MOST}."
+            )
+        if isinstance(value, float) and not math.isfinite(value):
+            raise CheckpointError(
+                f"{self.family}: config attribute {name!r} is {value!r}; expected a "
+                "finite number."
+            )
         if value is None and default is _REQUIRED:
             raise CheckpointError(
                 f"the {self.family} config lacks {name!r}; is this its config.json?"

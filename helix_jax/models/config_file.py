@@ -50,10 +50,11 @@ def read_config(folder: Path) -> dict[str, Any]:
         config = CONFIG_MAPPING[kind].from_dict(copy.deepcopy(raw))
         full = config.to_dict()
     except (
-        StrictDataclassError, ValueError, TypeError, KeyError, AttributeError,
+        StrictDataclassError, ValueError, TypeError, LookupError, AttributeError,
+        ArithmeticError,
     ) as error:  # fmt: skip
         raise CheckpointError(
-            f"{file} is not a valid {kind} config: {error}"
+            f"{file} is not a valid {kind} config: {' '.join(str(error).split())}"
         ) from error
     # Generation settings are moved to a file of their own, aliases to one name.
     moved = set(GenerationConfig().to_dict()) | set(config.attribute_map)
@@ -121,6 +122,13 @@ def _with_dropped(
         raise CheckpointError(
             f"{file} gives rope_theta as {theta} and as {rope['rope_theta']}; remove "
             "the wrong one."
+        )
+    part = raw.get("partial_rotary_factor")
+    if rope and part not in (None, 1) and "partial_rotary_factor" not in str(rope):
+        raise CheckpointError(
+            f"{file}: partial_rotary_factor {part} stands beside rope_parameters that "
+            "do not take it up; give it in them, or remove it if the whole of each "
+            "head is rotated."
         )
     kept = {name: value for name, value in full.items() if name not in spellings}
     gone = moved | spellings | set(full)

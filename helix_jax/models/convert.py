@@ -146,7 +146,7 @@ def to_params(
                 raise CheckpointError(f"{about} sets {path!r} twice.")
             filled.add((path, layer))
             if path not in flat:
-                flat[path] = np.empty(shapes[path], dtype)
+                flat[path] = _allocate(path, shapes[path], dtype, where)
             target = flat[path] if layer is None else flat[path][layer]
             if not np.isfinite(part).all():
                 raise CheckpointError(
@@ -207,6 +207,16 @@ def _unused(rule: Rule, spec: ModelSpec) -> bool:
     if spec.head is None and rule.paths[0].startswith("head"):
         return True
     return rule.paths[0] == SHARED_BIAS and not spec.tied
+
+
+def _allocate(path: str, shape: tuple[int, ...], dtype, where: str) -> np.ndarray:
+    try:
+        return np.empty(shape, dtype)
+    except (MemoryError, ValueError, OverflowError) as error:
+        raise CheckpointError(
+            f"{where}: {path!r} of the config's shape {list(shape)} does not fit into "
+            "memory; check the sizes in config.json, or take a larger machine."
+        ) from error
 
 
 def _pattern(name: str) -> re.Pattern:

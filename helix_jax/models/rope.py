@@ -1,6 +1,7 @@
 """Rotary position embeddings: frequencies from a config, and their application."""
 
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,21 @@ import numpy as np
 from helix_jax.errors import CheckpointError
 from helix_jax.models.spec import RopeSpec
 from helix_jax.types import Array
+
+_POSITIVE = (math.ulp(0.0), sys.float_info.max)
+# Values of rope_parameters from which frequencies are made, and their ranges.
+_RANGES = dict.fromkeys(
+    """
+    rope_theta factor low_freq_factor high_freq_factor beta_fast beta_slow
+    attention_factor original_max_position_embeddings short_factor long_factor
+    """.split(),
+    _POSITIVE,
+) | {
+    "partial_rotary_factor": (0, 1),
+    "mscale": (0, _POSITIVE[1]),
+    "mscale_all_dim": (0, _POSITIVE[1]),
+}
+_LISTS = frozenset(("short_factor", "long_factor"))
 
 
 def rope_from_hf(
@@ -27,7 +43,7 @@ def rope_from_hf(
 
     Raises:
       CheckpointError: a type other than default, linear, dynamic, llama3, yarn,
-        longrope, or a key that the type does not honour.
+        longrope, a key that the type does not honour, or a value out of its range.
 
     Reference: Su et al. 2021, arXiv 2104.09864; llama3: Dubey et al. 2024, arXiv
       2407.21783; yarn: Peng et al. 2023, arXiv 2309.00071, section 3.4; longrope:
@@ -36,6 +52,7 @@ def rope_from_hf(
     given = {key: value for key, value in parameters.items() if value is not None}
     kind = given.pop("rope_type", given.pop("type", "default"))
     given.pop("type", None)
+    _check_ranges(given, kind)
     theta = float(given.pop("rope_theta", 10000.0))
     dim = int(head_width * given.pop("partial_rotary_factor", 1.0))
     exponents = np.arange(0, dim, 2, dtype=np.float32) / np.float32(dim)
@@ -63,6 +80,12 @@ def rope_from_hf(
     except KeyError as error:
         raise CheckpointError(
             f"rope_parameters of type {kind!r} lack {error}, got {sorted(parameters)}."
+        ) from error
+    except (ArithmeticError, ValueError) as error:  # each in range, not all together
+        raise CheckpointError(
+            f"rope_parameters of type {kind!r} cannot be used for heads of "
+            f"{head_width} features and {max_tokens} positions ({error}), got "
+            f"{dict(parameters)}; take config.json from the model's page again."
         ) from error
     given.pop("original_max_position_embeddings", None)
     if given:
@@ -116,6 +139,22 @@ def rotate(x: Array, cos: Array, sin: Array) -> Array:
     return jnp.concatenate(
         [first * cos - second * sin, second * cos + first * sin, rest], axis=-1
     )
+
+
+def _check_ranges(given: Mapping[str, Any], kind: str) -> None:
+    """Refuse what is no number, or none that a frequency can be made with."""
+    for name in sorted(given.keys() & _RANGES.keys()):
+        value, (least, most) = given[name], _RANGES[name]
+        listed = name in _LISTS
+        numbers = value if listed and isinstance(value, list) else [value]
+        if listed != isinstance(value, list) or not all(
+            type(one) in (int, float) and least <= one <= most for one in numbers
+        ):
+            raise CheckpointError(
+                f"rope_parameters of type {kind!r} have {name} {value!r}; expected "
+                f"{'a list of numbers' if listed else 'a number'} from {least:g} to "
+                f"{most:g}."
+            )
 
 
 def _floats(values: np.ndarray) -> tuple[float, ...]:

@@ -14,11 +14,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import AddedToken, Tokenizer, models
 
 from helix_jax.errors import CheckpointError
 from helix_jax.models.tokenizer_files import CONFIG, Declared, TokenizerFiles
 
+_TEXT = 2**32 - 1  # an id that no vocabulary has
 # Settings beside a text, and what a normalizer that honours them makes of it.
 _NORMALISED = {
     "do_lower_case": ("A", "a"),
@@ -70,7 +71,8 @@ def _check_prefix_space(core: Tokenizer, files: TokenizerFiles) -> None:
     asked = files.settings.get("add_prefix_space")
     steps = [*_steps(core.normalizer), *_steps(core.pre_tokenizer)]
     spaced = [step for step in steps if step["type"] in ("Prepend", "Metaspace")]
-    levels = [step for step in steps if step["type"] == "ByteLevel"]
+    # The normalizer of this name puts no space anywhere.
+    levels = [step for step in steps if "add_prefix_space" in step]
     done = any(step.get("prepend_scheme") != "never" for step in spaced) or any(
         step["add_prefix_space"] for step in levels
     )
@@ -124,6 +126,7 @@ def _add_declared(core: Tokenizer, token: Declared, files: TokenizerFiles) -> No
 def _frame_texts(core: Tokenizer, files: TokenizerFiles) -> None:
     """Let texts begin with BOS and end with EOS where the settings say whether."""
     steps = list(_steps(core.post_processor))
+    _check_templates(core, files)
     adding = [step for step in steps if step["type"] != "ByteLevel"]
     for role, behind in (("bos", False), ("eos", True)):
         asked = files.settings.get(f"add_{role}_token")
@@ -135,33 +138,56 @@ def _frame_texts(core: Tokenizer, files: TokenizerFiles) -> None:
                 f"{files.folder / CONFIG}: add_{role}_token is true, but no "
                 f"{role}_token is named; name it, or set add_{role}_token to false."
             )
-        around = [name for step in adding for name in _around(step, behind)]
+        around = _around(core, behind)
         if token is None or asked == (token.content in around):
             continue
         templates = [step for step in adding if step["type"] == "TemplateProcessing"]
-        if len(templates) != len(adding) or len(adding) > 1 or (asked and around):
+        able = len(templates) == len(adding) <= 1 and not (asked and around)
+        if able:
+            if not adding:
+                adding = [_blank_template()]
+                steps = [*steps, *adding]
+            _set_frame(adding[0], token.content, core, asked=asked, behind=behind)
+            core.post_processor = make_post_processor(
+                {"type": "Sequence", "processors": steps}
+            )
+        if not able or asked != (token.content in _around(core, behind)):
             raise CheckpointError(
                 f"{files.folder / CONFIG}: add_{role}_token is {str(asked).lower()}, "
                 f"and the tokenizer's own file puts {', '.join(around) or 'nothing'} "
                 f"{'behind' if behind else 'before'} texts. Make them agree."
             )
-        if not adding:
-            adding = [_blank_template()]
-            steps = [*steps, *adding]
-        _set_frame(adding[0], token.content, core, asked=asked, behind=behind)
-        core.post_processor = make_post_processor(
-            {"type": "Sequence", "processors": steps}
+
+
+def _check_templates(core: Tokenizer, files: TokenizerFiles) -> None:
+    """Refuse post-processors that lose a text, or repeat it."""
+    texts = [
+        [part["Sequence"]["id"] for part in step["single"] if "Sequence" in part]
+        for step in _steps(core.post_processor)
+        if "single" in step
+    ]
+    if any(one != ["A"] for one in texts) or _framed(core).count(_TEXT) != 1:
+        raise CheckpointError(
+            f"{files.folder}: the templates of the tokenizer's post-processor hold the "
+            f"sequences {texts} of a text, expected it once, as sequence A; take "
+            "tokenizer.json from the model's page again."
         )
 
 
-def _around(step: dict[str, Any], behind: bool) -> list[str]:
-    """Names of the tokens that a step puts before a text, or behind it."""
-    if step["type"] in ("BertProcessing", "RobertaProcessing"):
-        return [step["sep" if behind else "cls"][0]]
-    single = step["single"]
-    place = next(i for i, part in enumerate(single) if "Sequence" in part)
-    parts = single[place + 1 :] if behind else single[:place]
-    return [part["SpecialToken"]["id"] for part in parts if "SpecialToken" in part]
+def _framed(core: Tokenizer) -> list[int]:
+    """Ids of a text of one token, _TEXT, with what is put around it."""
+    text = Tokenizer(models.WordLevel({"a": _TEXT}, "a")).encode("a")
+    return core.post_process(text).ids
+
+
+def _around(core: Tokenizer, behind: bool) -> list[str]:
+    """Names of the tokens that are put before a text, or behind it."""
+    ids = _framed(core)
+    place = ids.index(_TEXT)
+    return [
+        core.id_to_token(one) or str(one)
+        for one in (ids[place + 1 :] if behind else ids[:place])
+    ]
 
 
 def _blank_template() -> dict[str, Any]:
@@ -184,10 +210,15 @@ def _set_frame(
         index = core.token_to_id(name)
         step["special_tokens"][name] = {"id": name, "ids": [index], "tokens": [name]}
     else:
+        own = [
+            key
+            for key, record in step["special_tokens"].items()
+            if record["ids"] == [core.token_to_id(name)]
+        ]
         kept = [
             part
             for part in (back if behind else front)
-            if part.get("SpecialToken", {}).get("id") != name
+            if part.get("SpecialToken", {}).get("id") not in own
         ]
         front, back = (front, kept) if behind else (kept, back)
     step["single"] = [*front, *text, *back]

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from helix_jax.checks import is_concrete
 from helix_jax.models.attention import allowed_keys, score_bias
 from helix_jax.models.block import block
 from helix_jax.models.cache import (
@@ -22,6 +21,7 @@ from helix_jax.models.cache import (
     write_apart,
     write_layer,
 )
+from helix_jax.models.inputs import check_ids, check_inputs
 from helix_jax.models.layers import normalise
 from helix_jax.models.rope import rotation
 from helix_jax.models.spec import ModelSpec
@@ -80,11 +80,11 @@ def apply_model(
       ValueError: shapes that do not fit, ids that the model does not have, a layer
         that does not exist, logits of a model without a head, a cache for an encoder.
     """
-    _check_inputs(spec, tokens, mask, logits, cache, token_types)
+    check_inputs(spec, tokens, mask, logits, cache, token_types)
     wanted = resolve_layers(spec, layers)
     mask = jnp.ones(tokens.shape, bool) if mask is None else mask.astype(bool)
-    _check_ids("tokens", tokens, spec.vocab_size, mask)
-    _check_ids("token_types", token_types, spec.token_types, mask)
+    check_ids("tokens", tokens, spec.vocab_size, mask)
+    check_ids("token_types", token_types, spec.token_types, mask)
     counted = mask
     if spec.uncounted_token is not None:
         counted = mask & (tokens != spec.uncounted_token)
@@ -92,7 +92,7 @@ def apply_model(
     if spec.uncounted_token is not None:
         positions = jnp.where(counted, positions, -1)
     if cache is not None and spec.num_positions:
-        _check_ids("positions", positions, spec.max_tokens, mask)
+        check_ids("positions", positions, spec.max_tokens, mask)
     h = embed(params, spec, tokens, positions, token_types)
     # What stands at padding may be any number, and NaN there would spread.
     h = jnp.where(mask[..., None], h, 0)
@@ -218,45 +218,3 @@ def run_layers(
     found |= {layer: kept[slot] for slot, layer in enumerate(inner)}
     collected = [found[layer] for layer in collect]
     return h, jnp.stack(collected) if collected else h[None][:0], cache
-
-
-def _check_ids(name, ids, count, mask) -> None:
-    """Refuse numbers that their table does not have, where they can be looked at."""
-    if ids is None or not is_concrete(ids, mask):
-        return
-    wrong = np.asarray(mask) & ~((np.asarray(ids) >= 0) & (np.asarray(ids) < count))
-    if wrong.any():
-        row, column = np.argwhere(wrong)[0]
-        raise ValueError(
-            f"{name} must be from 0 to {count - 1} for this model, got "
-            f"{int(np.asarray(ids)[row, column])} in row {row}, column {column}"
-            f"{'; is the tokenizer its own?' if name == 'tokens' else '.'}"
-        )
-
-
-def _check_inputs(spec, tokens, mask, logits, cache, token_types) -> None:
-    if tokens.ndim != 2 or not jnp.issubdtype(tokens.dtype, jnp.integer):
-        raise ValueError(
-            f"tokens must be [B, T] integers, got {tokens.dtype}{list(tokens.shape)}."
-        )
-    if mask is not None and mask.shape != tokens.shape:
-        raise ValueError(
-            f"mask must have the shape of tokens {list(tokens.shape)}, got "
-            f"{list(mask.shape)}."
-        )
-    if spec.num_positions and tokens.shape[1] > spec.max_tokens:
-        raise ValueError(
-            f"{spec.family} has {spec.max_tokens} learned positions, got "
-            f"{tokens.shape[1]} tokens; truncate the text."
-        )
-    if token_types is not None and not spec.token_types:
-        raise ValueError(f"{spec.family} has no token types; leave token_types out.")
-    if token_types is not None and token_types.shape != tokens.shape:
-        raise ValueError(
-            f"token_types must have the shape of tokens {list(tokens.shape)}, got "
-            f"{list(token_types.shape)}."
-        )
-    if logits and spec.head is None:
-        raise ValueError(f"this {spec.family} checkpoint has no output head.")
-    if cache is not None and not spec.causal:
-        raise ValueError(f"{spec.family} is an encoder; it has no use for a cache.")

@@ -180,6 +180,12 @@ SETTINGS = [
     ({"r": 3}, r"_proj has factors \[4, 32\] and \[48, 4\], its config says rank 3"),
     ({"r": "4"}, r"'r': '4'"),
     ({"lora_alpha": None}, r"'lora_alpha': None"),
+    ({"r": True}, r"'r': True"),
+    ({"use_rslora": "false"}, r"'use_rslora': 'false'"),
+    ({"alpha_pattern": {"q_proj": "x"}}, r"'alpha_pattern': \{'q_proj': 'x'\}"),
+    ({"rank_pattern": {"(": 4}}, r"'rank_pattern': \{'\(': 4\}"),
+    ({"target_modules": "(q_proj"}, r"'target_modules': '\(q_proj'"),
+    ({"exclude_modules": "*"}, r"'exclude_modules': '\*'"),
     ({"rank_pattern": {"up_proj": 2}}, r"up_proj has factors .* says rank 2"),
     ({"target_modules": ["q_proj", "up_proj", "v_proj"]},
      r"target_modules name model\.layers\.0\.self_attn\.v_proj\.weight, of which"),
@@ -194,7 +200,8 @@ FILES = [
      r"Wqkv.*', which this model does not have"),
     (lambda t: t | {A.replace("A.weight", "magnitude_vector"): SMALL[:, 0]},
      r"lora_magnitude_vector' belongs to a variant of LoRA"),
-    (lambda t: {k: v * np.float32(np.nan) for k, v in t.items()}, r"NaN or infinity"),
+    (lambda t: {k: v * np.float32(np.nan) for k, v in t.items()},
+     r"adapter_model\.safetensors: .* holds NaN or infinity"),
     (lambda t: {}, r"holds no tensors"),
 ]  # fmt: skip
 

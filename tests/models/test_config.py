@@ -339,3 +339,57 @@ def test_unknown_kinds_of_rotary_embedding(tmp_path, kind):
     }
     with pytest.raises(CheckpointError, match=f"rope_type '{kind}' is not supported"):
         spec_of(tmp_path, config)
+
+
+def rope(kind, **others):
+    return {"rope_parameters": {"rope_type": kind, "rope_theta": 100.0} | others}
+
+
+LONG = {"original_max_position_embeddings": 8, "short_factor": [1.0] * 4}
+UNFIT = [
+    ("llama", rope("linear", factor="x"), "factor 'x'; expected a number from"),
+    ("llama", rope("linear", factor=True), "factor True; expected a number"),
+    ("llama", rope("linear", factor=-1.0), r"factor -1\.0; expected a number"),
+    ("llama", rope("default", rope_theta=[1]), r"rope_theta \[1\]; expected a number"),
+    ("llama", rope("default", rope_theta=math.nan), "rope_theta nan"),
+    ("llama", rope("yarn", factor=4.0, original_max_position_embeddings=0),
+     "division by zero"),
+    ("llama", rope("yarn", factor=4.0, rope_theta=1.0,
+                   original_max_position_embeddings=8), "cannot be used for heads of"),
+    ("llama", rope("longrope", long_factor=[1.0] * 3, **LONG), "cannot be used for"),
+    ("llama", rope("longrope", long_factor=["a"] * 4, **LONG), "long_factor .*list of"),
+    ("llama", rope("longrope", long_factor=[1.0] * 4,
+                   **LONG | {"original_max_position_embeddings": -1}), "ngs -1; expe"),
+    ("gpt_neox", rope("default", partial_rotary_factor=2.0), "from 0 to 1"),
+    ("gpt_neox", {"hidden_size": 0}, "'hidden_size' is 0; expected an integer from 1"),
+    ("gpt2", {"n_head": -1}, "'n_head' is -1; expected an integer"),
+    ("gpt2", {"n_embd": 3}, "4 attention heads cannot share a hidden size of 3"),
+    ("gpt2", {"layer_norm_epsilon": math.nan}, "'layer_norm_epsilon' is nan"),
+    ("gpt_neo", {"window_size": 10**30}, "'window_size' is 1000"),
+    ("gpt_neo", {"attention_types": ["x", None]}, "not a valid gpt_neo config"),
+    ("mistral", {"sliding_window": -5}, "'sliding_window' is -5"),
+    ("llama", {"head_dim": 0}, "'head_dim' is 0"),
+    ("llama", {"num_key_value_heads": 3}, "4 num_attention_heads cannot share 3"),
+    ("llama", {"dtype": ["x", None]}, "not a valid llama config"),
+    ("gemma2", {"query_pre_attn_scalar": 0}, "'query_pre_attn_scalar' is 0"),
+    ("roberta", {"pad_token_id": 10**30}, "'pad_token_id' is 1000"),
+    ("roberta", {"pad_token_id": 63}, "'pad_token_id' is 63"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("family", "changes", "message"), UNFIT)
+def test_numbers_that_no_model_can_have(tmp_path, family, changes, message):
+    with pytest.raises(CheckpointError, match=message) as caught:
+        spec_of(tmp_path, config_of(family) | changes)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_partial_rotation_beside_parameters_that_do_not_take_it_up(tmp_path):
+    """transformers takes it up later, for some types alone."""
+    config = config_of("gemma3_text")
+    one = rope("longrope", long_factor=[1.0] * 8, **LONG | {"short_factor": [1.0] * 8})
+    one = one["rope_parameters"]
+    config["rope_parameters"] = {"full_attention": one, "sliding_attention": one}
+    spec_of(tmp_path, config | {"partial_rotary_factor": 1.0})
+    with pytest.raises(CheckpointError, match=r"partial_rotary_factor 0\.5 "):
+        spec_of(tmp_path, config | {"partial_rotary_factor": 0.5})

@@ -51,6 +51,35 @@ def test_any_number_may_stand_at_padding(twin, bad):
     np.testing.assert_array_equal(np.asarray(out)[0][mask], same.hidden[0][mask])
 
 
+ROW = jnp.ones((1, 3), jnp.int32)
+INPUTS = [
+    (([[3, 4]],), {}, "tokens must be a .* got list; make one with jnp.asarray"),
+    ((ROW[:0],), {}, r"at least one row of one token, got \[0, 3\]"),
+    ((ROW[:, :0],), {}, r"at least one row of one token, got \[1, 0\]"),
+    ((ROW, [[1, 1, 0]]), {}, "mask must be a .* got list"),
+    ((ROW, ROW * 0.5), {}, "mask must be 1 for tokens and 0 for padding, got float32"),
+    ((ROW, ROW * jnp.nan), {}, "mask must be 1 for tokens"),
+    ((ROW, ROW * -1e9), {}, "a bias that is added to scores is no mask"),
+    ((ROW,), {"token_types": ROW * 0.5}, "token_types must be .* integers, got float"),
+    ((ROW,), {"token_types": ROW[0]}, r"token_types must be .* got int32\[3\]"),
+]
+
+
+@pytest.mark.parametrize(("inputs", "others", "message"), INPUTS)
+def test_inputs_that_are_none(twin, inputs, others, message):
+    _, model = twin("bert")
+    with pytest.raises(ValueError, match=message):
+        apply_model(model.params, model.spec, *inputs, **others)
+
+
+def test_a_mask_of_floating_point_ones_and_zeros(twin):
+    _, model = twin("bert")
+    mask = jnp.asarray(replaced(np.ones(GOOD.shape, np.float32), 0, (1, 5)))
+    inputs = model.params, model.spec, jnp.asarray(GOOD)
+    want = apply_model(*inputs, mask.astype(bool)).hidden
+    np.testing.assert_array_equal(apply_model(*inputs, mask).hidden, want)
+
+
 @pytest.mark.parametrize("bad", [2, -1])
 def test_token_types_that_there_are_not(twin, bad):
     _, model = twin("bert")

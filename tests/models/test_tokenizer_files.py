@@ -180,6 +180,63 @@ def test_flags_for_begin_and_end_of_text(folder, frame, begin, end):
     assert tokenizer("a b")["input_ids"] == [1] * begin + plain + [2] * end
 
 
+TEXT, BEGIN = {"Sequence": {"id": "A", "type_id": 0}}, "<s>"
+OTHER = {"Sequence": {"id": "B", "type_id": 0}}
+
+
+def template(*single, begin=BEGIN):
+    """A template as tokenizer.json has it, "<s>" in it under the name `begin`."""
+    named = {"SpecialToken": {"id": begin, "type_id": 0}}
+    return {
+        "type": "TemplateProcessing", "pair": [],
+        "single": [named if part == BEGIN else part for part in single],
+        "special_tokens": {begin: {"id": begin, "ids": [1], "tokens": ["<s>"]}},
+    }  # fmt: skip
+
+
+def frame(folder, *steps, **settings):
+    record = json.loads((folder / "tokenizer.json").read_text())
+    record["post_processor"] = {"type": "Sequence", "processors": list(steps)}
+    (folder / "tokenizer.json").write_text(json.dumps(record))
+    return configure(folder, bos_token="<s>", eos_token="</s>", **settings)
+
+
+@pytest.mark.parametrize("single", [[BEGIN], [TEXT, TEXT], [BEGIN, OTHER]])
+def test_templates_that_leave_a_text_out_or_repeat_it(folder, single):
+    with pytest.raises(CheckpointError, match="expected it once, as sequence A"):
+        load_tokenizer(frame(folder, template(*single)))
+
+
+def test_what_is_put_around_texts_is_measured(folder):
+    """Whatever a template calls its tokens, and where it is not applied at all."""
+    named = template(BEGIN, TEXT, begin="start")
+    for begin in (True, False, None):
+        tokenizer = load_tokenizer(frame(folder, named, add_bos_token=begin))
+        assert tokenizer("ab")["input_ids"] == [1] * (begin is not False) + [67, 68]
+    # Of several templates the second reads the first one's result as a pair.
+    lost = template(BEGIN, TEXT), template(TEXT, BEGIN)
+    assert (
+        Tokenizer.from_file(f"{frame(folder, *lost)}/tokenizer.json").encode("ab").ids
+        == []
+    )
+    with pytest.raises(CheckpointError, match="expected it once, as sequence A"):
+        load_tokenizer(str(folder))
+    kept = template(BEGIN, TEXT), template(TEXT, BEGIN) | {"pair": [TEXT, OTHER]}
+    path = frame(folder, *kept)
+    assert load_tokenizer(path)("ab")["input_ids"] == [1, 67, 68]
+    configure(folder, bos_token="<s>", eos_token="<s>", add_eos_token=True)
+    with pytest.raises(CheckpointError, match=r"add_eos_token is true, .*puts nothing"):
+        load_tokenizer(path)
+
+
+@pytest.mark.parametrize("asked", [False, None])
+def test_bytes_as_a_normalizer_put_no_space_anywhere(folder, asked):
+    core = small_tokenizer()
+    core.normalizer, core.pre_tokenizer = normalizers.ByteLevel(), None
+    core.save(str(folder / "tokenizer.json"))
+    assert_same_ids(load_tokenizer(configure(folder, add_prefix_space=asked)), core)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -57,7 +57,8 @@ def roberta_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
       CheckpointError: also for a config without a padding id.
     """
     padding = raw.get("pad_token_id")
-    if not isinstance(padding, int) or padding < 0:
+    positions = raw.get("max_position_embeddings") or 0
+    if type(padding) is not int or not 0 <= padding < max(positions - 1, 1):
         raise CheckpointError(
             f"roberta: config attribute 'pad_token_id' is {padding!r}; expected the "
             "padding token's id (1 in roberta-base): positions are counted from it."

@@ -123,14 +123,21 @@ def read_windows(
 def gated_sizes(config: ConfigReader, raw: Mapping[str, Any]) -> dict[str, Any]:
     """Sizes that llama and its kin spell alike."""
     width, heads = config.take("hidden_size"), config.take("num_attention_heads")
+    groups = config.take("num_key_value_heads", heads)
+    if heads % groups:
+        raise CheckpointError(
+            f"{config.family}: {heads} num_attention_heads cannot share {groups} "
+            "num_key_value_heads evenly; take config.json from the model's page again."
+        )
     return {
         "family": config.family,
         "vocab_size": config.take("vocab_size"),
         "width": width,
         "num_layers": config.take("num_hidden_layers"),
         "num_heads": heads,
-        "num_kv_heads": config.take("num_key_value_heads", heads),
-        "head_width": config.take("head_dim", width // heads),
+        "num_kv_heads": groups,
+        "head_width": config.take("head_dim", None)
+        or _head_width(config, width, heads),
         "ffn_width": config.take("intermediate_size"),
         "max_tokens": config.take("max_position_embeddings"),
         "norm_epsilon": config.take("rms_norm_eps"),
@@ -154,6 +161,15 @@ def gated_parts(
         "rope": read_rope(config, sizes["head_width"], partial=partial),
         "attention_scale": sizes["head_width"] ** -0.5,
     }
+
+
+def _head_width(config: ConfigReader, width: int, heads: int) -> int:
+    if width < heads:
+        raise CheckpointError(
+            f"{config.family}: {heads} attention heads cannot share a hidden size of "
+            f"{width}; take config.json from the model's page again."
+        )
+    return width // heads
 
 
 def switched_windows(config: ConfigReader) -> tuple[int, ...] | None:
@@ -188,12 +204,12 @@ def plain_parts(
         "num_layers": config.take(layers),
         "num_heads": count,
         "num_kv_heads": count,
-        "head_width": size // count,
+        "head_width": _head_width(config, size, count),
         "norm": "layer",
         "norm_bias": True,
         "activation": read_activation(config, activation),
         "gated": False,
-        "attention_scale": (size // count) ** -0.5,
+        "attention_scale": _head_width(config, size, count) ** -0.5,
         "head": read_head(raw),
     }
 
