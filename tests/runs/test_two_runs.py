@@ -64,6 +64,7 @@ def test_the_second_waits_and_reads(start, tmp_path):
     first.stdin.flush()
     assert first.stdout.readline() == "made 1\n"
     assert second.stdout.readline() == "read 1\n"
+    assert second.wait(timeout=60) == 0  # it may hold the lock until it ends
     assert not (tmp_path / "w" / FILE).exists()
 
 
