@@ -12,10 +12,16 @@ import numpy as np
 import pytest
 
 from experiments.attack import AttackConfig, require_queries
-from helix_jax import assets
+from helix_jax import assets, progress
 from helix_jax.runs.program import run_program
 from helix_jax.text.corpora import load_corpus
 from launch.sweep import programs
+
+
+@pytest.fixture(autouse=True)
+def no_signs_of_life(monkeypatch):
+    """Reading a corpus takes more than two seconds on a busy machine, and says so."""
+    monkeypatch.setattr(progress, "LONG_SECONDS", 3600.0)
 
 
 class Program(typing.NamedTuple):
