@@ -133,9 +133,9 @@ def replaced_files(
     """
     place = Path(os.path.realpath(folder))
     with os_errors(folder, "be written", raises):
-        new = not place.exists()
-        place.mkdir(parents=True, exist_ok=True)
+        missing = [one for one in (place, *place.parents) if not one.exists()]
         try:
+            place.mkdir(parents=True, exist_ok=True)
             with hold(place, "a save"):
                 _settle(place)
                 stage = place / f"{PARTIAL}{secrets.token_hex(8)}"
@@ -146,9 +146,9 @@ def replaced_files(
                 finally:
                     _settle(place)
         except BaseException:
-            if new:
-                with contextlib.suppress(OSError):
-                    place.rmdir()
+            with contextlib.suppress(OSError):
+                for one in missing:
+                    one.rmdir()
             raise
 
 

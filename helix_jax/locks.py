@@ -15,6 +15,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from helix_jax.errors import HelixError
 from helix_jax.lock_files import LocalPlace, Place, Seen
@@ -102,7 +103,13 @@ class Lock:
                 return
 
 
-_held: dict[str, tuple[Lock, int]] = {}  # folder -> its lock, the thread or 0 for all
+class _Held(NamedTuple):
+    lock: Lock
+    thread: threading.Thread  # that took it
+    shared: bool  # by all threads of the process
+
+
+_held: dict[str, _Held] = {}
 _guard = threading.RLock()
 
 
@@ -112,16 +119,16 @@ def hold(folder: str | os.PathLike, what: str) -> Iterator[None]:
 
     A thread that holds it already goes on, as does any where the process keeps it.
     """
-    name, thread = os.path.realpath(folder), threading.get_ident()
+    name, thread = os.path.realpath(folder), threading.current_thread()
     with _guard:
-        mine = _held.get(name, (None, -1))[1] in (0, thread)
-    if mine:
+        held = _held.get(name)
+    if held is not None and (held.shared or held.thread is thread):
         yield
         return
     lock = Lock(LocalPlace(name), what)
     lock.acquire()
     with _guard:
-        _held[name] = lock, thread
+        _held[name] = _Held(lock, thread, shared=False)
     try:
         yield
     finally:
@@ -129,15 +136,21 @@ def hold(folder: str | os.PathLike, what: str) -> Iterator[None]:
 
 
 def keep(folder: str | os.PathLike, what: str) -> None:
-    """Take the lock of a local folder for this process, until `let_go` or its end."""
-    name = os.path.realpath(folder)
+    """Take the lock of a local folder for this process, until `let_go` or its end.
+
+    A thread that keeps it already goes on, as does any once that thread has ended;
+    until then it waits, as another process would.
+    """
+    name, thread = os.path.realpath(folder), threading.current_thread()
     with _guard:
-        if name in _held:
+        held = _held.get(name)
+        if held is not None and (held.thread is thread or not held.thread.is_alive()):
+            _held[name] = held._replace(thread=thread, shared=True)
             return
     lock = Lock(LocalPlace(name), what)
     lock.acquire()
     with _guard:
-        _held[name] = lock, 0
+        _held[name] = _Held(lock, thread, shared=True)
 
 
 def let_go(folder: str | os.PathLike) -> None:
@@ -160,9 +173,9 @@ def _who(seen: Seen | None) -> str:
 
 def _let_go(name: str) -> None:
     with _guard:
-        lock, _ = _held.pop(name, (None, 0))
-    if lock is not None:
-        lock.release()
+        held = _held.pop(name, None)
+    if held is not None:
+        held.lock.release()
 
 
 def _let_go_of_all() -> None:
@@ -173,8 +186,8 @@ def _let_go_of_all() -> None:
 def _disown_all() -> None:
     global _guard
     _guard = threading.RLock()
-    for lock, _ in _held.values():
-        lock.disown()
+    for held in _held.values():
+        held.lock.disown()
     _held.clear()
 
 

@@ -210,6 +210,33 @@ def test_a_thread_and_a_process_hold_what_they_hold(tmp_path):
     assert not (tmp_path / FILE).exists()
 
 
+def test_a_thread_waits_for_another_that_keeps(tmp_path):
+    kept, leave = threading.Event(), threading.Event()
+
+    def work():
+        keep(tmp_path, "one")
+        kept.set()
+        leave.wait()
+
+    first = threading.Thread(target=work)
+    first.start()
+    assert kept.wait(5)
+    with hold(tmp_path, "a part of it"):  # workers of the one that keeps it
+        pass
+    second = threading.Thread(target=keep, args=(tmp_path, "two"))
+    second.start()
+    second.join(0.3)
+    assert second.is_alive()
+    let_go(tmp_path)
+    second.join(5)
+    assert not second.is_alive()
+    leave.set()
+    first.join()
+    keep(tmp_path, "three")  # of a thread that has ended
+    let_go(tmp_path)
+    assert not (tmp_path / FILE).exists()
+
+
 def test_a_forked_child_does_not_hold_what_its_parent_holds(tmp_path):
     script = f"""
 import os, time

@@ -77,6 +77,8 @@ def open_run(workdir: str | os.PathLike, config: Any) -> Run:
                 except RunError:
                     let_go(folder)
                     raise
+                if is_done(Run(folder)):
+                    let_go(folder)
             else:
                 write_atomically(folder / "environment.json", _json(environment()))
                 write_atomically(path, _json(record))
@@ -93,6 +95,11 @@ def _read_flags(path: Path) -> dict[str, Any]:
         raise RunError(
             f"--workdir={path.parent} is damaged, use another folder: {error}"
         ) from error
+    if "experiment" not in found:
+        raise RunError(
+            f"--workdir={path.parent} is no work directory (its config.json is of "
+            "something else); use another folder."
+        )
     return found
 
 

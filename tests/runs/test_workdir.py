@@ -74,6 +74,14 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
         open_run(tmp_path, Config())
 
 
+@pytest.mark.parametrize("config", ['{"kind": "affine_map"}', "{}"])
+def test_the_config_of_something_else_is_refused(tmp_path, config):
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(RunError, match="no work directory"):
+        open_run(tmp_path, Config())
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
 def test_a_damaged_config_is_an_error(tmp_path):
     open_run(tmp_path / "w", Config())
     (tmp_path / "w" / "config.json").write_text("{")
