@@ -63,7 +63,7 @@ def print_tables(blocks: Sequence[Block]) -> None:
             if more > 0:
                 print(f"and {more:,} rows more in report.json")
             if block.note:
-                print("\n" + textwrap.fill(block.note, 88))
+                print("\n" + _filled(block.note))
     print(flush=True)
 
 
@@ -154,3 +154,9 @@ def about_tokens(config: Any, summary: Mapping[str, float], *facts: str) -> str:
     return about(
         sides_of(config), short_data(config.data), *counts, *facts, documents=documents
     )
+
+
+def _filled(note: str) -> str:
+    """A note in lines of 88 columns; the brackets that it explains are one word."""
+    held = note.replace("[ ]", "[\N{NO-BREAK SPACE}]")
+    return textwrap.fill(held, 88).replace("[\N{NO-BREAK SPACE}]", "[ ]")

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from helix_jax.errors import CheckpointError
+from helix_jax.transformers_names import transformers_names
 
 LOG = logging.getLogger(__name__)
 _REQUIRED = object()
@@ -90,7 +91,7 @@ ADVICE = {
 
 @functools.cache
 def _config_class(family: str) -> type:
-    from transformers import CONFIG_MAPPING
+    (CONFIG_MAPPING,) = transformers_names("CONFIG_MAPPING")
 
     return CONFIG_MAPPING[family]
 

@@ -11,6 +11,7 @@ from helix_jax.models.config import ConfigReader
 from helix_jax.models.families import family_of
 from helix_jax.models.folders import explain_folder
 from helix_jax.textfile import read_json
+from helix_jax.transformers_names import transformers_names
 
 # Older spellings that transformers turns into `rope_parameters`.
 ROPE_SPELLINGS = frozenset(
@@ -38,7 +39,10 @@ def read_config(folder: Path) -> dict[str, Any]:
         model_type, or of an architecture that is none of it.
     """
     from huggingface_hub.errors import StrictDataclassError
-    from transformers import CONFIG_MAPPING, GenerationConfig
+
+    CONFIG_MAPPING, GenerationConfig = transformers_names(
+        "CONFIG_MAPPING", "GenerationConfig"
+    )
 
     file = folder / "config.json"
     raw = _read_json(file)

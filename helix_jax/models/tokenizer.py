@@ -30,6 +30,7 @@ from helix_jax.models.tokenizer_files import (
 from helix_jax.models.tokenizer_settings import apply_settings
 from helix_jax.models.vocabulary_files import VOCABULARIES, first_line, read_vocabulary
 from helix_jax.textfile import parse_json, read_text
+from helix_jax.transformers_names import transformers_names
 
 # What a folder with a tokenizer of its own has at least one of.
 _TOKENIZERS = ("tokenizer.json", "vocab.*", "*.model")
@@ -77,7 +78,7 @@ class _Found(NamedTuple):
 
 
 def _wrap(found: _Found, path: Path) -> Any:
-    from transformers import PreTrainedTokenizerFast
+    (PreTrainedTokenizerFast,) = transformers_names("PreTrainedTokenizerFast")
 
     core, files = found
     padding = core.padding or {}

@@ -10,6 +10,7 @@ from typing import Any
 from helix_jax.errors import CheckpointError
 from helix_jax.models.tokenizer_files import read_object
 from helix_jax.textfile import read_text
+from helix_jax.transformers_names import transformers_names
 
 VOCABULARIES = ("vocab.json", "vocab.txt")
 
@@ -27,7 +28,9 @@ def read_vocabulary(folder: Path, declared: str | None) -> Any:
     Raises:
       CheckpointError: malformed files, or a class that does not split text.
     """
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    AutoTokenizer, PreTrainedTokenizerFast = transformers_names(
+        "AutoTokenizer", "PreTrainedTokenizerFast"
+    )
 
     _check_vocabulary_files(folder)
     try:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from helix_jax.models.families import FAMILIES
+from helix_jax.transformers_names import transformers_names
 
 _ENCODERS = ("bert", "roberta")
 
@@ -30,7 +31,7 @@ def hf_config(
     Raises:
       ValueError: no supported decoder, or a width that its heads do not divide.
     """
-    from transformers import CONFIG_MAPPING
+    (CONFIG_MAPPING,) = transformers_names("CONFIG_MAPPING")
 
     decoders = sorted(set(FAMILIES) - set(_ENCODERS))
     if family not in decoders:

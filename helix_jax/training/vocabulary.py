@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from helix_jax.transformers_names import transformers_names
+
 END_OF_TEXT = "<|endoftext|>"
 
 
@@ -22,7 +24,8 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int, context: int) -> A
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
     from tokenizers.trainers import BpeTrainer
-    from transformers import PreTrainedTokenizerFast
+
+    (PreTrainedTokenizerFast,) = transformers_names("PreTrainedTokenizerFast")
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

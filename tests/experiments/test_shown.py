@@ -12,6 +12,7 @@ from experiments.shown import (
     LEAST_DOCUMENTS,
     about,
     about_pair,
+    print_tables,
     short_data,
     show,
     show_saved,
@@ -147,3 +148,12 @@ def test_the_tiny_run_can_discover_one_pair_of_three():
         for shuffles in (similarity.TINY_SHUFFLES, similarity.TINY_SHUFFLES - 1)
     ]
     assert least == [1, 2]
+
+
+@pytest.mark.parametrize("before", range(70, 92))
+def test_the_brackets_of_a_note_are_not_broken(before, capsys):
+    note = "word " * (before // 5) + "w" * (before % 5) + " [ ]: 95% interval."
+    print_tables([Table("T", ("a",), ((1,),), note=note)])
+    said = capsys.readouterr().out
+    assert "[ ]:" in said
+    assert max(map(len, said.splitlines())) <= 88
