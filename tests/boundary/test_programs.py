@@ -531,6 +531,8 @@ def test_flags_of_generate_that_do_not_go_together(
         ("aggregate", ["--dropped=3"], "leaves 2, but 4 must stay"),
         ("aggregate", ["--threshold=2"], "--threshold must be 3 to 5"),
         ("aggregate", ["--source=pebble-llama"], "--target is not"),
+        ("aggregate", ["--data=other"], "--data=other is given without --source"),
+        ("encrypted", ["--data=trec"], "--data=trec is given without --source"),
         ("private_fit", ["--rows=20"], "allows 10 of them"),
         ("private_fit", ["--rank=99"], "more than the 24 dimensions"),
         ("encrypted", ["--policy=rounded:99"], "--policy=rounded:99"),
