@@ -37,7 +37,7 @@ from experiments.tasks import open_task
 from helix_jax.alignment import apply_map
 from helix_jax.ood import energy_score
 from helix_jax.private import Client, Provider
-from helix_jax.private.packing import MAX_WIDTH
+from helix_jax.private.packing import MAX_CLASSES, MAX_WIDTH
 from helix_jax.private.profiles import PROFILES
 from helix_jax.progress import bar, stage
 from helix_jax.runs import (
@@ -64,7 +64,7 @@ class EncryptedConfig(PlantedOptions):
         "time", "what the tiling is for", choices=("time", "traffic")
     )
     width: int = option(768, "of made-up embeddings", least=1, most=MAX_WIDTH)
-    classes: int = option(5, "of a made-up classifier", least=1)
+    classes: int = option(5, "of a made-up classifier", least=1, most=MAX_CLASSES)
     queries: int = option(200, "how many; 0: all texts of the test split", least=0)
     seed: int = seed_option("of made-up embeddings and weights")
     tiny: bool = option(False, "8 queries of width 64; 600 texts, 64 tokens at most")

@@ -34,6 +34,7 @@ from helix_jax.generation.encrypted import (
 from helix_jax.generation.generate import generate
 from helix_jax.generation.stitch import Stitch
 from helix_jax.private import Client, Provider
+from helix_jax.private.packing import MAX_CLASSES, MAX_WIDTH
 from helix_jax.private.profiles import PROFILES
 from helix_jax.progress import bar, stage
 from helix_jax.reports import Samples, Table
@@ -257,6 +258,11 @@ def _size(text: str) -> tuple[int, int]:
         raise RunError(
             f"encrypted_generation: --sizes takes WIDTHxVOCABULARY, got {text!r}."
         ) from error
+    if not (1 <= width <= MAX_WIDTH and 1 <= vocabulary <= MAX_CLASSES):
+        raise RunError(
+            f"encrypted_generation: --sizes takes widths of 1 to {MAX_WIDTH:,} and "
+            f"vocabularies of 1 to {MAX_CLASSES:,}, got {text!r}."
+        )
     return width, vocabulary
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from helix_jax.activations import load_embeddings
+from helix_jax.activations.embedding_files import READERS
 from helix_jax.errors import CheckpointError, CorpusError, RunError, StoreError
 from helix_jax.models import ModelSpec, model_folder, read_spec, resolve_layers
 from helix_jax.runs.prepare import IMPORTED
@@ -44,6 +45,8 @@ def check_inputs(config: Any) -> dict[str, ModelSpec | None]:
             if names == "tokenizer" and not Path(one).is_file():
                 with naming(field.name):
                     model_folder(one, weights=False)
+            if names == "side":
+                _require_prefix(field.name, one)
             if names == "side" and one.startswith(IMPORTED):
                 specs[one] = None
                 with naming(field.name):
@@ -71,6 +74,7 @@ def _check_model(config: Any, flag: str, name: str) -> ModelSpec:
         )
     with naming(flag):
         spec = read_spec(name, revision=getattr(config, "revision", "") or None)
+    _require_budget(config, name, spec)
     for flag_of_layers in (f"{flag}_layer", f"{flag}_layers", "layers"):
         layers = getattr(config, flag_of_layers, ())
         layers = layers if isinstance(layers, Sequence) else (layers,)
@@ -80,6 +84,26 @@ def _check_model(config: Any, flag: str, name: str) -> ModelSpec:
             except ValueError as error:
                 raise RunError(f"--{flag_of_layers} of {name}: {error}") from error
     return spec
+
+
+def _require_prefix(flag: str, name: str) -> None:
+    """Raise where a file of embeddings is named as models are."""
+    if not name.startswith(IMPORTED) and Path(name).suffix.lower() in READERS:
+        raise RunError(
+            f"--{flag}={name} is no model; for a file of embeddings write "
+            f"{IMPORTED}{name}."
+        )
+
+
+def _require_budget(config: Any, name: str, spec: ModelSpec) -> None:
+    """Raise where a batch of the flags has no room for the longest text."""
+    budget = getattr(config, "token_budget", 0)
+    longest = min(getattr(config, "max_tokens", 0), spec.max_tokens)
+    if 0 < budget < longest:
+        raise RunError(
+            f"--token_budget={budget} has no room for a text of {longest} tokens, "
+            f"which --max_tokens allows with {name}; raise the one or lower the other."
+        )
 
 
 def require_texts(corpus: Corpus, name: str, least: Mapping[str, int]) -> None:

@@ -82,6 +82,7 @@ from helix_jax.runs import (
 from helix_jax.runs.program import start_program
 from helix_jax.similarity.retrieval import relevant_ranks
 from helix_jax.stats import bootstrap_interval, bootstrap_statistic
+from helix_jax.text.corpus import Corpus
 from helix_jax.text.hashing import document_of, unit_hash
 
 
@@ -146,22 +147,36 @@ def deal(ids: list[str], rows: Rows, other: Store | None, seed: int) -> Dealt:
       rows: their source and target states.
       other: target states of other texts.
       seed: of the deal.
-
-    Raises:
-      RunError: a text of `other` is among those of `ids`.
     """
     documents = [document_of(one) for one in ids]
     own = np.array([unit_hash(one, salt=f"deal {seed}") < 0.5 for one in documents])
     x, y = rows
     if other is None:
         return Dealt(x[own], y[~own], y[own])
-    shared = set(other.ids) & set(ids)
-    if shared:
-        raise RunError(
-            f"unpaired: --target_data has {len(shared)} texts of --data, first "
-            f"{min(shared)!r}; the two sides are to have none in common."
-        )
     return Dealt(x[own], other.read(), y[own])
+
+
+def require_others(corpus: Corpus, strange: Corpus) -> frozenset[str]:
+    """The texts of the first corpus, which are left out of the second.
+
+    Raises:
+      RunError: fewer than two of the fit split of the second are left.
+    """
+    own = frozenset(one.text for split in SPLITS for one in corpus.read(split))
+    shared = [one.id for one in strange.read("fit") if one.text in own]
+    total = strange.counts["fit"]
+    if total - len(shared) < 2:
+        raise RunError(
+            f"unpaired: --target_data has {len(shared)} of its {total} texts from "
+            f"--data, first {shared[0]!r}; the two sides are to have none in common."
+        )
+    if shared:
+        print(
+            f"{len(shared)} of {total} texts of --target_data are also in --data "
+            f"(first {shared[0]!r}) and are left out.",
+            flush=True,
+        )
+    return own
 
 
 def gaussian_like(y: np.ndarray, seed: int) -> np.ndarray:
@@ -173,14 +188,17 @@ def gaussian_like(y: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _compute(config: UnpairedConfig) -> dict[str, float]:
-    corpus, strange = open_corpus(config), None
+    corpus, strange, own = open_corpus(config), None, frozenset()
     if config.target_data:
         strange = open_corpus(config, config.target_data, least={"fit": 2})
+        own = require_others(corpus, strange)
     options, sides = with_stores(config), load_sides(config)
     pairs = {split: paired_states(*sides, corpus, split, options) for split in SPLITS}
     other = None
     if strange is not None:
-        other = states_of(sides[1], strange, "fit", options)
+        other = states_of(
+            sides[1], strange, "fit", options, keep=lambda one: one.text not in own
+        )
     task = None if corpus.classes is None else make_task(pairs, corpus.classes)
     rows = pairs["fit"].read()
     deals = []

@@ -15,6 +15,7 @@ from pathlib import Path
 from helix_jax.errors import HelixError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_SLASH_LOST = re.compile(r"(gs|s3|file|https?|memory|hdfs|hf):/?(?!/)")
 
 _REASONS = {
     errno.ENOSPC: "the disk is full; make room and run the same command again",
@@ -53,8 +54,8 @@ def expand_path(given: str | os.PathLike) -> str:
       given: a local path or a URL.
 
     Raises:
-      PathError: empty, holds a NUL character, is no text in UTF-8, or names a user
-        that does not exist.
+      PathError: empty, holds a NUL character, is no text in UTF-8, names a user that
+        does not exist, or is a URL with a slash missing.
     """
     name = os.fspath(given)
     if not name:
@@ -68,6 +69,13 @@ def expand_path(given: str | os.PathLike) -> str:
         )
     if is_url(name):
         return name
+    if mistyped := _SLASH_LOST.match(name):
+        slashes = ":///" if mistyped[1] == "file" else "://"
+        raise PathError(
+            f"{name} begins like a URL, which has two slashes; write "
+            f"{mistyped[1]}{slashes}{name[mistyped.end() :]}, or ./{name} for a folder "
+            "or file that is called so."
+        )
     expanded = os.path.expanduser(name)
     if name.startswith("~") and expanded == name:
         raise PathError(

@@ -11,6 +11,10 @@
 #SBATCH --signal=B:TERM@60
 #SBATCH --open-mode=append
 set -euo pipefail
+[[ -f launch/words.sh ]] || {
+  echo "error: $PWD has no launch/words.sh; submit from the folder of helix_jax" >&2
+  exit 2
+}
 source launch/words.sh # SLURM runs a copy of this file from elsewhere
 check_experiment "$@"
 experiment=$1

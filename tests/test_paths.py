@@ -39,6 +39,18 @@ def test_windows_drives_and_embedded_colons_are_no_urls():
     assert not is_url("dir/gs://b")
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("gs:/b/x", "gs://b/x"), ("s3:b/x", "s3://b/x"), ("file:/x", "file:///x")],
+)
+def test_a_url_with_a_slash_missing_is_no_local_folder(given, meant):
+    with pytest.raises(PathError, match=f"write {meant}, or ./{given}"):
+        local_path(given, "--workdir")
+    assert expand_path(f"./{given}") == f"./{given}"
+    assert expand_path("gsx:/b") == "gsx:/b"
+    assert expand_path("data:v2/x") == "data:v2/x"
+
+
 def test_unusable_paths_are_named():
     with pytest.raises(PathError, match="empty"):
         expand_path("")

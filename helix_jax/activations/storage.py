@@ -49,6 +49,7 @@ def _context() -> ts.Context:
         {
             "cache_pool": {"total_bytes_limit": CACHE_BYTES},
             "gcs_request_retries": retries,
+            "http_request_retries": retries,
             "s3_request_retries": retries,
         }
     )

@@ -4,6 +4,7 @@ Names of embedded models go before paths, and paths before hub ids: a folder tha
 called pebble-llama is ./pebble-llama.
 """
 
+import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -110,6 +111,8 @@ def _fetch(name: str, revision: str | None, patterns: Sequence[str]) -> Path:
     )
 
     asked = f"{name!r} (revision {revision or 'main'})"
+    near = difflib.get_close_matches(name, assets.NAMES, 1, 0.75)
+    hint = f"; did you mean {near[0]}?" if near else "."
     try:
         folder = snapshot_download(
             name,
@@ -129,12 +132,12 @@ def _fetch(name: str, revision: str | None, patterns: Sequence[str]) -> Path:
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise CheckpointError(
             f"{asked} is neither a folder here nor on the hub; check the name, or set "
-            "HF_TOKEN where it is private."
+            f"HF_TOKEN where it is private{hint}"
         ) from error
     except LocalEntryNotFoundError as error:
         raise CheckpointError(
             f"{asked} is not in the local cache and the hub cannot be reached; connect "
-            "once (and unset HF_HUB_OFFLINE), or name a local folder."
+            f"once (and unset HF_HUB_OFFLINE), or name a local folder{hint}"
         ) from error
     except (HTTPError, OSError) as error:
         raise CheckpointError(

@@ -75,7 +75,10 @@ def read_sentencepiece(
         trainer = dict(_fields(b"".join(v for number, v in fields if number == 2)))
         cleaner = dict(_fields(b"".join(v for number, v in fields if number == 3)))
     except (IndexError, KeyError, TypeError, ValueError, struct.error) as error:
-        raise CheckpointError(f"{path} is no sentencepiece model.") from error
+        raise CheckpointError(
+            f"{path} is no sentencepiece model; expected the tokenizer.model of a "
+            "model's folder, or name the folder."
+        ) from error
     names = [name for name, _, _ in pieces]
     kind = trainer.get(3, _UNIGRAM)
     unknown = [name for name, _, kind in pieces if kind == _UNKNOWN]

@@ -1,17 +1,20 @@
 """What a config must be before any work: complete, in range, its paths expanded."""
 
+import contextlib
 import dataclasses
 import difflib
 import math
 import os
 import typing
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from helix_jax.errors import RunError
-from helix_jax.paths import expand_path, local_path
+from helix_jax.paths import PathError, expand_path, is_url, local_path
 
 Config = TypeVar("Config")
+STORAGE = ("gs", "s3", "file", "memory", "http", "https")  # where stores can lie
 IMPORTED = "embeddings:"  # before the file of embeddings that stands for a model
 
 
@@ -28,7 +31,7 @@ def prepare_config(config: Config, *, tiny: Mapping[str, Any] | None = None) -> 
 
     Raises:
       RunError: values are missing (all are named), of another type, out of range, no
-        choice, or no path.
+        choice, given twice in a list, or no path.
     """
     fields = dataclasses.fields(config)
     if getattr(config, "tiny", False):
@@ -50,7 +53,9 @@ def prepare_config(config: Config, *, tiny: Mapping[str, Any] | None = None) -> 
         _require_type(field.name, value, hints[field.name])
         for item in value if isinstance(value, tuple) else (value,):
             _require_value(field, item)
-        changed[field.name] = _expanded(field, value)
+        _require_different(field, value)
+        with _naming(field.name):
+            changed[field.name] = _expanded(field, value)
     return dataclasses.replace(config, **changed)
 
 
@@ -124,6 +129,18 @@ def _require_value(field: dataclasses.Field, value: Any) -> None:
         raise RunError(f"--{name} must be {most} or less, got {value}.")
 
 
+def _require_different(field: dataclasses.Field, value: Any) -> None:
+    """Raise where a list holds an item twice; of folders, they may be alike."""
+    if not isinstance(value, tuple) or field.metadata.get("names") == "path":
+        return
+    for place, item in enumerate(value):
+        if item in value[:place]:
+            kind = "names" if isinstance(item, str) else "numbers"
+            raise RunError(
+                f"--{field.name} must have different {kind}, got {item!r} twice."
+            )
+
+
 def must_be_among(value: Any, choices: typing.Iterable[str]) -> str:
     """The end of a message on a value that is none of the choices."""
     choices = [one for one in choices if one]
@@ -139,6 +156,33 @@ def _listed(choices: list[str]) -> Iterator[str]:
     yield choices[-1]
 
 
+def _storage(flag: str, place: str) -> str:
+    """A place where stores can lie; whether it lets us write is seen later."""
+    scheme = place.partition("://")[0]
+    if is_url(place) and scheme not in STORAGE:
+        known = " or ".join(f"{one}://" for one in STORAGE[:2])
+        raise RunError(
+            f"--{flag}={place}: stores cannot lie at {scheme}://; give a local "
+            f"folder, or {known}BUCKET/PATH."
+        )
+    if not is_url(place):
+        made = next(p for p in (Path(place), *Path(place).parents) if p.exists())
+        if not made.is_dir():
+            raise RunError(f"--{flag}={place}: {made} is a file, expected a folder.")
+    return place
+
+
+@contextlib.contextmanager
+def _naming(flag: str) -> Iterator[None]:
+    """Let what is wrong with a path begin with the name of its flag."""
+    try:
+        yield
+    except PathError as error:
+        if str(error).startswith(f"--{flag}"):
+            raise
+        raise PathError(f"--{flag}: {error}") from error
+
+
 def _expanded(field: dataclasses.Field, value: Any) -> Any:
     """A value with the paths in it expanded."""
     if isinstance(value, tuple):
@@ -148,6 +192,8 @@ def _expanded(field: dataclasses.Field, value: Any) -> Any:
         return value
     if names in ("workdir", "path"):
         return str(local_path(value, f"--{field.name}"))
+    if names == "place":
+        return _storage(field.name, expand_path(value))
     if names == "corpora" and not os.path.exists(os.path.expanduser(value)):
         return ",".join(one and expand_path(one) for one in value.split(","))
     start = IMPORTED if names == "side" and value.startswith(IMPORTED) else ""

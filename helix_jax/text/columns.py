@@ -95,7 +95,14 @@ def choose_columns(
             raise CorpusError(
                 f"{place}: {flag}={column!r} is not a column; columns found: {listed}."
             )
-    label = label_column or _customary(LABEL_COLUMNS, found, place, "label_column")
+    texts = [one for one in (text_column, pair_column) if one is not None]
+    if len(set(texts)) < len(texts) or label_column in texts:
+        raise CorpusError(
+            f"{place}: text_column, pair_column and label_column must be different "
+            f"columns, got {', '.join(f'{k}={v!r}' for k, v in asked.items() if v)}."
+        )
+    others = [one for one in found if one not in texts]
+    label = label_column or _customary(LABEL_COLUMNS, others, place, "label_column")
     if text_column is None and pair_column is not None:
         raise CorpusError(
             f"{place}: pair_column={pair_column!r} needs text_column too; columns "
@@ -193,16 +200,19 @@ def rows_from_records(
         else:
             row_id = f"{name}/{prefix}{count}"
         if columns.label is None:
-            _require_no_label(record, where)
+            _require_no_label(record, columns.text, where)
             yield Row(row_id, text)
         else:
             label = read_label(record.get(columns.label), columns.label, where)
             yield Row(row_id, text, label)
 
 
-def _require_no_label(record: Mapping[str, Any], where: str) -> None:
+def _require_no_label(
+    record: Mapping[str, Any], texts: tuple[str, ...], where: str
+) -> None:
     """Records may have different keys; the columns were chosen by the first."""
-    late = next((column for column in LABEL_COLUMNS if column in record), None)
+    others = (one for one in LABEL_COLUMNS if one not in texts)
+    late = next((column for column in others if column in record), None)
     if late is not None:
         raise CorpusError(
             f"{where}: has a column {late!r} that the first record lacks. Write it in "

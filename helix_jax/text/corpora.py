@@ -105,10 +105,10 @@ def check_corpus(name: str | os.PathLike, **flags: str | None) -> None:
 
 def _names_of(name: str | os.PathLike) -> list[str]:
     """The corpora that are named, one or more."""
-    names = _split_names(os.fspath(name))
-    if not names:
+    joined = os.fspath(name)
+    if not joined.strip(", "):
         raise CorpusError(f"load_corpus: no corpus named; {_choices()}")
-    return names
+    return _split_names(joined)
 
 
 @contextlib.contextmanager
@@ -127,7 +127,9 @@ def _split_names(joined: str) -> list[str]:
         end = next((i for i in ends if _exists(",".join(pieces[:i]))), 1)
         names.append(",".join(pieces[:end]))
         pieces = pieces[end:]
-    return [name for name in names if name]
+    if not all(name.strip() for name in names):
+        raise CorpusError(f"{joined!r}: a name is empty; write A,B for two corpora.")
+    return names
 
 
 def _open(

@@ -1,14 +1,22 @@
 """Maps without pairs, end to end."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from experiments.unpaired import UnpairedConfig, deal, gaussian_like, run
+from experiments.unpaired import (
+    UnpairedConfig,
+    deal,
+    gaussian_like,
+    require_others,
+    run,
+)
 from experiments.unpaired_blocks import ARMS
 from helix_jax.errors import RunError
 from helix_jax.reports import Bars, Table, load_blocks
+from helix_jax.text.corpora import load_corpus
 from tests.experiments.told import require_told
 
 
@@ -78,3 +86,20 @@ def test_the_gaussian_control_spreads_like_the_target():
     np.testing.assert_allclose(np.cov(drawn.T), np.cov(y.T), atol=0.2)
     third = ((y - y.mean(0)) ** 3).mean(0)
     assert np.abs(((drawn - drawn.mean(0)) ** 3).mean(0)).max() < np.abs(third).max()
+
+
+def test_texts_of_both_corpora_are_seen_by_one_side_alone(tmp_path, capsys):
+    def corpus(name, texts):
+        lines = (json.dumps({"text": text}) + "\n" for text in texts)
+        (tmp_path / name).write_text("".join(lines))
+        return load_corpus(tmp_path / name)
+
+    texts = [f"text {number}" for number in range(60)]
+    own = corpus("a.jsonl", texts)
+    with pytest.raises(RunError, match=r"--target_data has .* from --data"):
+        require_others(own, corpus("copy.jsonl", texts))
+    more = corpus("more.jsonl", [*texts, *map(str, range(60))])
+    assert require_others(own, more) == set(texts)
+    assert "are also in --data" in capsys.readouterr().out
+    assert require_others(own, corpus("other.jsonl", map(str, range(60))))
+    assert not capsys.readouterr().out

@@ -1,6 +1,8 @@
 """Shell launchers: what they cannot use is refused before anything is sent."""
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,8 @@ def launch(script, *words, path=""):
         (["states", "--workdir=x"], "no experiment states"),
         (["classify", "--workdir=x", "--final_norm", "False"], "'False' is no flag"),
         (["classify", "--workdir=gs://b/x"], "--workdir=gs://b/x is a URL"),
+        (["classify", "--workdir=gs:/b/x"], "--workdir=gs:/b/x is a URL"),
+        (["../launch/sweep", "--workdir=x"], "no experiment ../launch/sweep"),
         (["classify", "--source=a"], "--workdir=FOLDER is missing"),
     ],
 )
@@ -57,3 +61,24 @@ def test_flags_arrive_as_they_were_given(tmp_path):
     assert (
         r"-m experiments.classify --workdir=runs/x --tiny --prompt=two\ words" in sent
     )
+
+
+def test_a_job_submitted_from_elsewhere_says_from_where(tmp_path):
+    done = subprocess.run(
+        ["bash", ROOT / "launch" / "slurm.sh", *GOOD], cwd=tmp_path, text=True,
+        capture_output=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "submit from the folder of helix_jax" in line
+
+
+def test_a_program_started_by_its_path_is_the_same(tmp_path):
+    done = subprocess.run(
+        [sys.executable, ROOT / "experiments" / "tokenizers.py", "--tinny"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line == "error: there is no flag --tinny (did you mean --tiny?)."

@@ -1,6 +1,7 @@
 """What a config must be, and what its paths become."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ class Config:
     stores: str = option("", "states", names="place")
     pooling: str = option("mean", "how", choices=("mean", "last"))
     splits: tuple[str, ...] = option(("fit",), "which", choices=("fit", "test"))
+    layers: tuple[int, ...] = option((), "some")
     limit: int = option(0, "texts", least=0)
     rate: float = option(0.5, "speed", above=0, most=1)
     tiny: bool = option(False, "small")
@@ -84,9 +86,14 @@ def test_tiny_fills_in_what_is_not_given_and_shrinks_what_is_not_said():
         ({"limit": 4.0}, "--limit must be a whole number"),
         ({"models": "a"}, "--models must be a tuple of strings, got 'a'"),
         ({"stores": "  "}, "--stores is blank"),
+        ({"stores": "gcs://b/x"}, "--stores=gcs://b/x: .* give a local .* or gs://"),
+        ({"stores": "setup.py/x"}, "--stores=setup.py/x: setup.py is a file"),
+        ({"models": ("a", "b", "a")}, "--models must have different names, got 'a' tw"),
+        ({"layers": (-1, 2, -1)}, "--layers must have different numbers, got -1 twic"),
     ],
 )
-def test_values_that_a_field_cannot_have(values, said):
+def test_values_that_a_field_cannot_have(values, said, monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[2])
     with pytest.raises(RunError, match=said):
         prepared(**values)
 
@@ -94,3 +101,17 @@ def test_values_that_a_field_cannot_have(values, said):
 def test_a_url_is_no_work_directory():
     with pytest.raises(PathError, match=r"--workdir must be a local .* gs://b/w"):
         prepared(workdir="gs://b/w")
+
+
+@pytest.mark.parametrize("source", ["embeddings:", "~nobody-is-called-so/x", "a\0b"])
+def test_a_path_that_is_none_names_its_flag(source):
+    with pytest.raises(PathError, match=r"^--source: "):
+        prepared(source=source)
+
+
+def test_folders_of_a_list_may_be_alike():
+    @dataclasses.dataclass(frozen=True)
+    class Folders:
+        workdirs: tuple[str, ...] = option((), "some", names="path")
+
+    assert prepare_config(Folders(("a", "a"))).workdirs == ("a", "a")

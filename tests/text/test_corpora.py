@@ -471,3 +471,11 @@ def test_joining_files_of_equal_name_is_refused(tmp_path):
     two = _write(tmp_path / "b" / "it.jsonl", RECORDS)
     with pytest.raises(CorpusError, match=r"id 'it/0' occurs twice.*equal name cannot"):
         load_corpus(f"{one},{two}")
+
+
+@pytest.mark.parametrize(
+    "joined", ["docstrings,", ",docstrings", "docstrings, ,topics"]
+)
+def test_a_name_that_is_empty_is_not_passed_over(joined):
+    with pytest.raises(CorpusError, match="a name is empty"):
+        load_corpus(joined, limit=10)

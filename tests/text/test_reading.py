@@ -300,3 +300,25 @@ def test_a_list_of_labels_under_another_case_is_not_passed_over(tmp_path):
     (tmp_path / "Labels.TXT").write_text("no\nyes\n")
     with pytest.raises(CorpusError, match=r"Labels\.TXT must be called labels\.txt"):
         load_corpus(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"text_column": "text", "label_column": "text"},
+        {"text_column": "text", "pair_column": "text"},
+        {"text_column": "text", "pair_column": "label", "label_column": "label"},
+    ],
+)
+def test_one_column_is_not_two_things(tmp_path, flags):
+    path = tmp_path / "it.csv"
+    path.write_text("text,label\na,x\nb,y\n")
+    with pytest.raises(CorpusError, match=r"it\.csv: text_column, .* be different"):
+        load_corpus(path, **flags)
+
+
+def test_a_column_that_is_the_text_is_not_the_label_too(tmp_path):
+    path = tmp_path / "it.csv"
+    path.write_text("body,label\na,x\nb,y\n")
+    assert load_corpus(path, text_column="label").classes is None
+    assert load_corpus(path, text_column="body").classes == ("x", "y")
