@@ -1,8 +1,13 @@
-"""Ctrl-C while a program is still importing: one line in place of a traceback."""
+"""Interruptions that Python would lose, or show as a traceback."""
 
 import signal
 import sys
+import threading
 import types
+from collections.abc import Callable
+from typing import Any
+
+_AGAIN_SECONDS = 0.05
 
 
 def quiet_interrupts() -> None:
@@ -12,6 +17,7 @@ def quiet_interrupts() -> None:
     the programs do once they run.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.unraisablehook = send_lost_interrupts(sys.unraisablehook)
     before = sys.excepthook
 
     def hook(
@@ -25,3 +31,32 @@ def quiet_interrupts() -> None:
             before(kind, value, trace)
 
     sys.excepthook = hook
+
+
+def send_lost_interrupts(
+    before: Callable[[Any], object],
+    lost: Callable[[], object] = lambda: None,
+) -> Callable[[Any], None]:
+    """A `sys.unraisablehook` that sends a signal again whose exception was dropped.
+
+    Where a signal arrives while a finalizer or a callback of the garbage collector runs
+    (JAX has one), Python prints the exception of its handler and goes on.
+
+    Args:
+      before: the hook for everything else.
+      lost: called before the signal is sent again.
+    """
+
+    def hook(dropped: Any) -> None:
+        if not isinstance(dropped.exc_value, KeyboardInterrupt):
+            before(dropped)
+            return
+        lost()
+        number = getattr(dropped.exc_value, "signal", signal.SIGINT)
+        # From a thread and later: here, its exception would be dropped as well.
+        main = threading.main_thread().ident
+        timer = threading.Timer(_AGAIN_SECONDS, signal.pthread_kill, (main, number))
+        timer.daemon = True
+        timer.start()
+
+    return hook

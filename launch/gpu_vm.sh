@@ -10,7 +10,10 @@ check_experiment "$@"
 experiment=$1
 shift
 cd "$(dirname "$0")/.."
-tar --exclude=.venv --exclude=.git --exclude=runs -cz . |
+# What is made here stays here; caches may also change while they are read.
+tar --exclude=.venv --exclude=.git --exclude=./runs --exclude='./workdir*' \
+  --exclude='.*_cache' --exclude=.hypothesis --exclude=__pycache__ \
+  --exclude='*.egg-info' --exclude=./build --exclude=./dist -cz . |
   ssh "$host" 'mkdir -p helix_jax && tar xz -C helix_jax'
 ssh "$host" "cd helix_jax && python3 -m venv .venv &&
   .venv/bin/pip install -q -c constraints.txt -e '.[cuda]' &&

@@ -3,8 +3,11 @@
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
+
+from helix_jax.interrupts import send_lost_interrupts
 
 _CAUGHT = (signal.SIGINT, signal.SIGTERM)
 
@@ -26,8 +29,9 @@ def catch_signals() -> Iterator[None]:
     """Raise `Interrupted` from the block on SIGINT or SIGTERM.
 
     Also where the exception that the signal raises is turned into another one, as
-    libraries below Python do. A second signal ends the process at once. Outside the
-    main thread, which alone gets signals, a KeyboardInterrupt is all that is caught.
+    libraries below Python do, or dropped, as Python does in finalizers. A second signal
+    ends the process at once. Outside the main thread, which alone gets signals, a
+    KeyboardInterrupt is all that is caught.
     """
     got: list[int] = []
 
@@ -39,6 +43,9 @@ def catch_signals() -> Iterator[None]:
 
     own = threading.current_thread() is threading.main_thread()
     before = {one: signal.signal(one, raise_once) for one in _CAUGHT} if own else {}
+    hook = sys.unraisablehook
+    if own:
+        sys.unraisablehook = send_lost_interrupts(hook, got.clear)
     try:
         yield
     except BaseException as error:
@@ -47,5 +54,6 @@ def catch_signals() -> Iterator[None]:
             raise Interrupted(number) from error
         raise
     finally:
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -101,6 +101,38 @@ import time; time.sleep(30)
     assert said == "interrupted before any work.\n"
 
 
+@pytest.mark.parametrize("moment", ["importing", "working"])
+def test_an_interruption_in_a_finalizer_is_not_lost(tmp_path, moment):
+    """Python drops what is raised there; the signal is sent again."""
+    code = """
+import os, signal, time
+class Dropped:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+def run(config):
+    if config:
+        open_run(config.workdir, config)
+    Dropped()
+    print("dropped", flush=True)
+    for _ in range(600):
+        time.sleep(0.1)
+"""
+    end = "import sys; sys.argv[0] = '-m'; import experiments; run(None)"
+    if moment == "working":
+        head = PROGRAM.partition("def run(config)")[0]
+        code, end = head + code, "start_program(WaitConfig, run)"
+    process = start(f"--workdir={tmp_path / 'w'}", code=code + end)
+    said, shown = process.communicate(timeout=30)
+    assert said == "dropped\n"
+    assert (
+        shown
+        == {
+            "importing": "interrupted before any work.\n",
+            "working": "interrupted; run the same command again to resume.\n",
+        }[moment]
+    )
+
+
 @pytest.mark.parametrize(
     ("program", "words", "said"),
     [

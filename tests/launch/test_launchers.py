@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def test_the_machine_is_named_first(script):
 def test_flags_arrive_as_they_were_given(tmp_path):
     """With a program in the place of ssh that notes what it is to run."""
     (tmp_path / "ssh").write_text(
-        f'#!/bin/bash\necho "$2" >> {tmp_path}/sent; cat > /dev/null\n'
+        f'#!/bin/bash\necho "$2" >> {tmp_path}/sent; cat >> {tmp_path}/files\n'
     )
     (tmp_path / "ssh").chmod(0o755)
     done = launch("gpu_vm.sh", "u@h", *GOOD, "--prompt=two words", path=tmp_path)
@@ -61,6 +62,11 @@ def test_flags_arrive_as_they_were_given(tmp_path):
     assert (
         r"-m experiments.classify --workdir=runs/x --tiny --prompt=two\ words" in sent
     )
+    with tarfile.open(tmp_path / "files") as files:
+        names = files.getnames()
+    assert "./experiments/classify.py" in names
+    left = {".git", ".venv", ".pytest_cache", ".ruff_cache", "__pycache__"}
+    assert not left & {part for name in names for part in name.split("/")}
 
 
 def test_a_job_submitted_from_elsewhere_says_from_where(tmp_path):
