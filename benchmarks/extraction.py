@@ -89,9 +89,15 @@ def default_models(preset: str) -> list[str]:
 
 
 def compare(
-    folder: str, texts: Sequence[Text], *, dtype: str, max_tokens: int,
-    token_budget: int | str, batches: Sequence[int], repeats: int,
-) -> Outcome:  # fmt: skip
+    folder: str,
+    texts: Sequence[Text],
+    *,
+    dtype: str,
+    max_tokens: int,
+    token_budget: int | str,
+    batches: Sequence[int],
+    repeats: int,
+) -> Outcome:
     """Time both sides on one model and one list of texts.
 
     Raises:
@@ -107,9 +113,15 @@ def compare(
         def ours() -> Any:
             place = tempfile.mkdtemp(dir=parent) + "/store"
             return extract(
-                model, tokenizer, texts, place, max_tokens=max_tokens,
-                token_budget=token_budget, text_fingerprint="benchmark", progress=False,
-            )  # fmt: skip
+                model,
+                tokenizer,
+                texts,
+                place,
+                max_tokens=max_tokens,
+                token_budget=token_budget,
+                text_fingerprint="benchmark",
+                progress=False,
+            )
 
         start = time.perf_counter()
         store = ours()
@@ -167,28 +179,47 @@ def main(_: list[str]) -> None:
                 if TINY.value:
                     texts = texts[:40]
                 outcome = compare(
-                    folder, texts, dtype=dtype, max_tokens=MAX_TOKENS.value,
-                    token_budget=budget, batches=batches[:1] if TINY.value else batches,
+                    folder,
+                    texts,
+                    dtype=dtype,
+                    max_tokens=MAX_TOKENS.value,
+                    token_budget=budget,
+                    batches=batches[:1] if TINY.value else batches,
                     repeats=1 if TINY.value else REPEATS.value,
-                )  # fmt: skip
+                )
                 ours, peer = outcome.seconds["ours"], outcome.seconds["peer"]
                 ratios.append(peer / ours)
                 short = Path(name).parent.name if Path(name).name == "model" else name
                 row = [
-                    Path(short).name, round(outcome.parameters / 1e6, 2), loaded.name,
-                    len(texts), round(outcome.tokens / len(texts)),
-                    round(outcome.tokens / ours), round(outcome.tokens / peer),
-                    round(peer / ours, 2), outcome.batch, f"{outcome.difference:.0e}",
+                    Path(short).name,
+                    round(outcome.parameters / 1e6, 2),
+                    loaded.name,
+                    len(texts),
+                    round(outcome.tokens / len(texts)),
+                    round(outcome.tokens / ours),
+                    round(outcome.tokens / peer),
+                    round(peer / ours, 2),
+                    outcome.batch,
+                    f"{outcome.difference:.0e}",
                     round(max(outcome.spread.values()), 2),
                     round(outcome.first_seconds, 1),
-                ]  # fmt: skip
+                ]
                 print(*row, flush=True)
                 table.append(row)
     header = [
-        "model", "parameters, M", "corpus", "texts", "tokens a text",
-        "ours, tokens/s", "torch, tokens/s", "ratio", "torch's best batch",
-        "largest difference", "slowest / fastest", "our first run, s",
-    ]  # fmt: skip
+        "model",
+        "parameters, M",
+        "corpus",
+        "texts",
+        "tokens a text",
+        "ours, tokens/s",
+        "torch, tokens/s",
+        "ratio",
+        "torch's best batch",
+        "largest difference",
+        "slowest / fastest",
+        "our first run, s",
+    ]
     mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
     notes = (
         f"Mean-pooled last states in {dtype}, at most {MAX_TOKENS.value} tokens, from "

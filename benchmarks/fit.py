@@ -17,12 +17,7 @@ import sys
 import numpy as np
 from absl import flags
 
-from benchmarks.timing import (
-    alternate,
-    medians,
-    peak_memory_bytes,
-    write_results,
-)
+from benchmarks.timing import alternate, medians, peak_memory_bytes, write_results
 from helix_jax.alignment import accumulate, fit_ridge, ridge_maps
 from helix_jax.runs.program import start_main
 

@@ -135,29 +135,75 @@ def make_targets(profile: str, seed: int = 0) -> list[Target]:
     fit.absorb(rows)
     (results,), mean = list(fit.results()), fit.mean_message()
     return [
-        Target("key", lambda: bundle, lambda m: PublicKey(m, client.profile),
-               seeds=1),
-        Target("layer", lambda: offer, read_layer,
-               floats=(wire.HEADER_BYTES + 4, wire.HEADER_BYTES + 12)),
-        Target("query", lambda: _renumbered(query), provider.answer, spent=old_query,
-               foreign=stranger.encrypt(layer, x), seeds=1),
-        Target("queries", lambda: _renumbered(batch), provider.answer,
-               spent=old_query, seeds=2),
-        Target("answer", lambda: answer, read_answer, spent=old_answer,
-               foreign=_addressed(answer, stranger.key)),
-        Target("answers", lambda: answers, read_answer, spent=old_answer,
-               foreign=_addressed(answers, stranger.key)),
-        Target("sum", lambda: parts[0], lambda m: sum_answers([m, parts[1]], layer),
-               spent=old_answer, foreign=_addressed(parts[0], stranger.key)),
-        Target("fit", lambda: fit_offer, lambda m: FitClient(client, m, wide[:, :3]),
-               floats=(wire.HEADER_BYTES + 36,)),
-        Target("rows", lambda: rows, lambda m: make_fit().absorb(m),
-               foreign=foreign_rows, seeds=1),
-        Target("mean", lambda: mean, sides[0].read_mean,
-               foreign=_addressed(mean, stranger.key)),
-        Target("covariance", lambda: results, sides[0].read,
-               foreign=_addressed(results, stranger.key)),
-    ]  # fmt: skip
+        Target("key", lambda: bundle, lambda m: PublicKey(m, client.profile), seeds=1),
+        Target(
+            "layer",
+            lambda: offer,
+            read_layer,
+            floats=(wire.HEADER_BYTES + 4, wire.HEADER_BYTES + 12),
+        ),
+        Target(
+            "query",
+            lambda: _renumbered(query),
+            provider.answer,
+            spent=old_query,
+            foreign=stranger.encrypt(layer, x),
+            seeds=1,
+        ),
+        Target(
+            "queries",
+            lambda: _renumbered(batch),
+            provider.answer,
+            spent=old_query,
+            seeds=2,
+        ),
+        Target(
+            "answer",
+            lambda: answer,
+            read_answer,
+            spent=old_answer,
+            foreign=_addressed(answer, stranger.key),
+        ),
+        Target(
+            "answers",
+            lambda: answers,
+            read_answer,
+            spent=old_answer,
+            foreign=_addressed(answers, stranger.key),
+        ),
+        Target(
+            "sum",
+            lambda: parts[0],
+            lambda m: sum_answers([m, parts[1]], layer),
+            spent=old_answer,
+            foreign=_addressed(parts[0], stranger.key),
+        ),
+        Target(
+            "fit",
+            lambda: fit_offer,
+            lambda m: FitClient(client, m, wide[:, :3]),
+            floats=(wire.HEADER_BYTES + 36,),
+        ),
+        Target(
+            "rows",
+            lambda: rows,
+            lambda m: make_fit().absorb(m),
+            foreign=foreign_rows,
+            seeds=1,
+        ),
+        Target(
+            "mean",
+            lambda: mean,
+            sides[0].read_mean,
+            foreign=_addressed(mean, stranger.key),
+        ),
+        Target(
+            "covariance",
+            lambda: results,
+            sides[0].read,
+            foreign=_addressed(results, stranger.key),
+        ),
+    ]
 
 
 def mutants(
@@ -221,9 +267,18 @@ def mutants(
             unsound = not 0 <= value < np.inf
             yield Mutant("float out of range", changed, unsound)
         if target.name == "key":  # under the name of its new content
-            yield Mutant("renamed key", _named(_flip(
-                sound, generator, wire.HEADER_BYTES, wire.HEADER_BYTES + SEED_BYTES
-            )), False)  # fmt: skip
+            yield Mutant(
+                "renamed key",
+                _named(
+                    _flip(
+                        sound,
+                        generator,
+                        wire.HEADER_BYTES,
+                        wire.HEADER_BYTES + SEED_BYTES,
+                    )
+                ),
+                False,
+            )
 
 
 def outcome(target: Target, mutant: Mutant) -> str:

@@ -74,9 +74,14 @@ def peer(folder: str, prompts: np.ndarray, tokens: int) -> dict[str, Callable]:
     def run(**options) -> np.ndarray:
         with torch.inference_mode():
             out = model.generate(
-                ids, attention_mask=torch.ones_like(ids), do_sample=False,
-                max_new_tokens=tokens, eos_token_id=None, pad_token_id=0, **options,
-            )  # fmt: skip
+                ids,
+                attention_mask=torch.ones_like(ids),
+                do_sample=False,
+                max_new_tokens=tokens,
+                eos_token_id=None,
+                pad_token_id=0,
+                **options,
+            )
         return out[:, ids.shape[1] :].numpy()
 
     return {"dynamic": run, "static": lambda: run(cache_implementation="static")}
@@ -171,10 +176,11 @@ def hybrid(pair: tuple[str, str], batch: int, tokens: int, tiny: bool) -> list[A
                 read = sum(len(readers[0](prompt)["input_ids"]) for prompt in prompts)
                 if number:  # the first makes tables
                     done[name] += (
-                        taken, sum(one.steps for one in texts),
+                        taken,
+                        sum(one.steps for one in texts),
                         sum(one.source_tokens for one in texts) - read,
                         sum(one.repairs for one in texts),
-                    )  # fmt: skip
+                    )
         return done
 
     write()
@@ -190,12 +196,15 @@ def hybrid(pair: tuple[str, str], batch: int, tokens: int, tiny: bool) -> list[A
     ]
     last = runs[-1]["hybrid"]
     return [
-        " -> ".join(pair), batch, round(np.median(speeds["hybrid"])),
+        " -> ".join(pair),
+        batch,
+        round(np.median(speeds["hybrid"])),
         f"{round(np.median(speeds['native']))} (own native source)",
         round(float(np.median(ratios)), 2),
         f"{np.median(in_source):.2f} in source tokens",
-        f"{last[3]:.0f} repairs in {last[1]:.0f} tokens", "-",
-    ]  # fmt: skip
+        f"{last[3]:.0f} repairs in {last[1]:.0f} tokens",
+        "-",
+    ]
 
 
 def main(_: list[str]) -> None:
@@ -210,21 +219,33 @@ def main(_: list[str]) -> None:
             found = compare(name, batch, tokens, repeats)
             steps = batch * tokens
             ceiling = speed / found["bytes"] * batch
-            table.append([
-                Path(name).name, batch, round(steps / found["ours"]),
-                round(steps / found["peer"]), round(found["peer"] / found["ours"], 2),
-                found["best"], f"{steps / found['ours'] / ceiling:.1%}",
-                round(found["first"], 1),
-            ])  # fmt: skip
+            table.append(
+                [
+                    Path(name).name,
+                    batch,
+                    round(steps / found["ours"]),
+                    round(steps / found["peer"]),
+                    round(found["peer"] / found["ours"], 2),
+                    found["best"],
+                    f"{steps / found['ours'] / ceiling:.1%}",
+                    round(found["first"], 1),
+                ]
+            )
             print(*table[-1], flush=True)
         for pair in HYBRIDS[: 1 if tiny else 2] if ONLY.value != "native" else ():
             table.append(hybrid(pair, batch, tokens, tiny))
             print(*table[-1], flush=True)
     keep = not tiny and ONLY.value == "all"
     header = [
-        "model", "rows", "ours, tokens/s", "peer, tokens/s", "ratio", "peer's cache",
-        "of the roofline", "our first run, s",
-    ]  # fmt: skip
+        "model",
+        "rows",
+        "ours, tokens/s",
+        "peer, tokens/s",
+        "ratio",
+        "peer's cache",
+        "of the roofline",
+        "our first run, s",
+    ]
     notes = (
         f"Greedy, prompts of {PROMPT.value} tokens, {tokens} new tokens a row, in "
         "float32. Peer: transformers.generate on torch, inference_mode, all cores, the "

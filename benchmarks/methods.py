@@ -58,9 +58,13 @@ def measure(x: np.ndarray, y: np.ndarray, select: tuple, peer: bool) -> dict:
 
     moments = accumulate(blocks())
     fit = functools.partial(
-        fit_all, moments, from_batch(*select), anchors=(x[:300], y[:300]),
-        penalties=np.logspace(-8, 1.5, COUNT.value), count=COUNT.value,
-    )  # fmt: skip
+        fit_all,
+        moments,
+        from_batch(*select),
+        anchors=(x[:300], y[:300]),
+        penalties=np.logspace(-8, 1.5, COUNT.value),
+        count=COUNT.value,
+    )
     contenders = {
         "pass": lambda: accumulate(blocks()),
         "methods": lambda: [one.selection for one in fit().values()],
@@ -79,13 +83,25 @@ def main(_: list[str]) -> None:
         peer = PEER.value and place == 0
         seconds = measure(x[:rows], y[:rows], (x[rows:], y[rows:]), peer)
         one_pass, methods = seconds["pass"], seconds["methods"]
-        table.append([f"{rows:,}", one_pass, methods, methods / one_pass,
-                      (one_pass + methods) / one_pass])  # fmt: skip
+        table.append(
+            [
+                f"{rows:,}",
+                one_pass,
+                methods,
+                methods / one_pass,
+                (one_pass + methods) / one_pass,
+            ]
+        )
         for name, value in seconds.items():
             if name.startswith("scikit-learn"):
                 notes += f" {name} of {rows:,} rows: {value:.2f} s."
-    header = ["rows", "pass, seconds", "all methods, seconds", "methods / pass",
-              "(pass + methods) / pass"]  # fmt: skip
+    header = [
+        "rows",
+        "pass, seconds",
+        "all methods, seconds",
+        "methods / pass",
+        "(pass + methods) / pass",
+    ]
     text = (
         f"{width} dimensions a side; nine closed-form methods, {COUNT.value} penalties "
         f"or ranks each (PLS up to 64 components), chosen on select moments; "

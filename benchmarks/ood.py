@@ -63,8 +63,13 @@ def main(_: list[str]) -> None:
             raise SystemExit(f"{kind}: metrics differ by {worst}, no time counts")
         ours, theirs = seconds["ours"], seconds["peer"]
         table.append([kind, ours, theirs, theirs / ours, float(worst)])
-    header = ["scores", "ours, seconds", "scikit-learn, seconds", "ratio",
-              "largest difference"]  # fmt: skip
+    header = [
+        "scores",
+        "ours, seconds",
+        "scikit-learn, seconds",
+        "ratio",
+        "largest difference",
+    ]
     notes = (
         f"{rows:,} scores, half of them strange. Ours: all seven metrics from one sort "
         "of each side. scikit-learn: AUROC and both average precisions. "

@@ -84,11 +84,26 @@ def main(_: list[str]) -> None:
         )
     )
     million = {name: tokens / 1e6 / one for name, one in seconds.items()}
-    header = ["source - target", "corpus", "texts", "tokens of both, M", "pairs, M",
-              "ours, M tokens/s", "loop, M tokens/s", "ratio"]  # fmt: skip
-    row = [" - ".join(map(model_name, names)), corpus.name, len(texts), tokens / 1e6,
-           len(loop) / 1e6, million["ours"], million["loop"],
-           million["ours"] / million["loop"]]  # fmt: skip
+    header = [
+        "source - target",
+        "corpus",
+        "texts",
+        "tokens of both, M",
+        "pairs, M",
+        "ours, M tokens/s",
+        "loop, M tokens/s",
+        "ratio",
+    ]
+    row = [
+        " - ".join(map(model_name, names)),
+        corpus.name,
+        len(texts),
+        tokens / 1e6,
+        len(loop) / 1e6,
+        million["ours"],
+        million["loop"],
+        million["ours"] / million["loop"],
+    ]
     notes = (
         "Pairs of tokens by their ends, one for each token of the target; median of "
         f"{REPEATS.value} runs in turns; tokenising is not counted. The loop is plain "

@@ -37,8 +37,14 @@ ONLY = choices_flag("only", PARTS, "parts to run", PARTS)
 TINY = flags.DEFINE_bool("tiny", False, "small sizes")
 
 LAYERS = (
-    (768, 5), (768, 14), (4096, 14), (768, 77), (768, 1000), (128, 2048), (144, 4096),
-)  # fmt: skip
+    (768, 5),
+    (768, 14),
+    (4096, 14),
+    (768, 77),
+    (768, 1000),
+    (128, 2048),
+    (144, 4096),
+)
 PROFILES = ("guarded", "open", "swift", "compact")
 
 
@@ -48,9 +54,11 @@ def layer_numbers(width: int, classes: int, profile: str, queries: int) -> dict:
         EncryptedConfig(width=width, classes=classes, queries=queries)
     )
     provider = Provider(
-        problem.kernel, problem.bias, profile=profile,
+        problem.kernel,
+        problem.bias,
+        profile=profile,
         input_norm=float(np.linalg.norm(problem.x, axis=1).max()),
-    )  # fmt: skip
+    )
     found = ask(Client(profile), provider, problem.x)
     plain = problem.x @ problem.kernel + problem.bias
     numbers = {
@@ -68,8 +76,10 @@ def layer_numbers(width: int, classes: int, profile: str, queries: int) -> dict:
 def peer_numbers(library: str, task: str, *sizes: int) -> dict | None:
     """A peer's numbers from its own process; None where it is not installed."""
     interpreters = {
-        "openfhe": OPENFHE.value, "tenseal": TENSEAL.value, "pyfhel": sys.executable
-    }  # fmt: skip
+        "openfhe": OPENFHE.value,
+        "tenseal": TENSEAL.value,
+        "pyfhel": sys.executable,
+    }
     if not interpreters[library]:
         return None
     script = Path(__file__).with_name("private_peers.py")
@@ -95,11 +105,22 @@ def layers() -> None:
             if profile == "guarded":
                 guarded = own["provider"], own["provider"] + own["prepare"]
             table.append(
-                [width, classes, profile, own["client_encrypt"], own["provider"],
-                 own["prepare"] if profile == "guarded" else None,
-                 own["client_decrypt"], online, own["query_bytes"] / 1e3,
-                 own["answer_bytes"] / 1e3, own["error"], None, None]
-            )  # fmt: skip
+                [
+                    width,
+                    classes,
+                    profile,
+                    own["client_encrypt"],
+                    own["provider"],
+                    own["prepare"] if profile == "guarded" else None,
+                    own["client_decrypt"],
+                    online,
+                    own["query_bytes"] / 1e3,
+                    own["answer_bytes"] / 1e3,
+                    own["error"],
+                    None,
+                    None,
+                ]
+            )
             print(*table[-1], flush=True)
         repeats = PEER_REPEATS.value if classes < 500 else 2
         for library in ("openfhe", "tenseal", "pyfhel"):
@@ -110,16 +131,38 @@ def layers() -> None:
                 continue
             stages = [1e3 * peer[name] for name in ("encrypt", "provider", "decrypt")]
             table.append(
-                [width, classes, library, stages[0], stages[1], None, stages[2],
-                 sum(stages), None, None, peer["error"], stages[1] / guarded[0],
-                 stages[1] / guarded[1]]
-            )  # fmt: skip
+                [
+                    width,
+                    classes,
+                    library,
+                    stages[0],
+                    stages[1],
+                    None,
+                    stages[2],
+                    sum(stages),
+                    None,
+                    None,
+                    peer["error"],
+                    stages[1] / guarded[0],
+                    stages[1] / guarded[1],
+                ]
+            )
             print(*table[-1], flush=True)
     header = [
-        "d", "k", "", "encrypt, ms", "provider, ms", "prepared, ms", "decrypt, ms",
-        "online total, ms", "up, kB", "down, kB", "largest error",
-        "provider / guarded", "provider / guarded, prepared counted",
-    ]  # fmt: skip
+        "d",
+        "k",
+        "",
+        "encrypt, ms",
+        "provider, ms",
+        "prepared, ms",
+        "decrypt, ms",
+        "online total, ms",
+        "up, kB",
+        "down, kB",
+        "largest error",
+        "provider / guarded",
+        "provider / guarded, prepared counted",
+    ]
     notes = (
         f"Medians of {queries} queries (a fifth for 1,000 classes and more), logits of "
         "order 10, one after the other. Prepared: the mask of `guarded`, made ahead. "
@@ -149,24 +192,42 @@ def fits() -> None:
         own = {name.removeprefix("private_fit/"): value for name, value in own.items()}
         guarded = guarded or own["provider_seconds"]
         table.append(
-            [profile, own["client_seconds"], own["provider_seconds"],
-             own["upload_bytes"] / 1e6, own["download_bytes"] / 1e6,
-             own["relative_error"], None]
-        )  # fmt: skip
+            [
+                profile,
+                own["client_seconds"],
+                own["provider_seconds"],
+                own["upload_bytes"] / 1e6,
+                own["download_bytes"] / 1e6,
+                own["relative_error"],
+                None,
+            ]
+        )
         print(*table[-1], flush=True)
     columns = 2 if TINY.value else 4
     for library in ("openfhe", "tenseal"):
         peer = peer_numbers(library, "covariance", rows, width, width, columns)
         if peer is not None:
             table.append(
-                [library, peer["encrypt"], peer["provider"], None, None, None,
-                 peer["provider"] / guarded]
-            )  # fmt: skip
+                [
+                    library,
+                    peer["encrypt"],
+                    peer["provider"],
+                    None,
+                    None,
+                    None,
+                    peer["provider"] / guarded,
+                ]
+            )
             print(*table[-1], flush=True)
     header = [
-        "", "client, s", "provider, s", "up, MB", "down, MB", "relative error",
+        "",
+        "client, s",
+        "provider, s",
+        "up, MB",
+        "down, MB",
+        "relative error",
         "provider / guarded",
-    ]  # fmt: skip
+    ]
     notes = (
         f"{rows:,} rows, {width} by {width} dimensions. Ours: median of "
         f"{FIT_REPEATS.value} whole fits, keys, masks and decryption included. Peers: "
@@ -179,21 +240,46 @@ def fits() -> None:
 def growth() -> None:
     """How time and bytes grow with d, k and n."""
     table = []
-    sizes = [(64, 4), (64, 8)] if TINY.value else [
-        (256, 16), (1024, 16), (4096, 16), (16_384, 16), (1024, 256), (1024, 4096),
-    ]  # fmt: skip
+    sizes = (
+        [(64, 4), (64, 8)]
+        if TINY.value
+        else [
+            (256, 16),
+            (1024, 16),
+            (4096, 16),
+            (16_384, 16),
+            (1024, 256),
+            (1024, 4096),
+        ]
+    )
     for width, classes in sizes:
         own = layer_numbers(width, classes, "guarded", 5 if TINY.value else 11)
         online = sum(own[n] for n in ("client_encrypt", "provider", "client_decrypt"))
         table.append(
-            ["query", width, classes, None, online / 1e3, own["prepare"] / 1e3,
-             own["query_bytes"] / 1e6, own["answer_bytes"] / 1e6, own["error"]]
-        )  # fmt: skip
+            [
+                "query",
+                width,
+                classes,
+                None,
+                online / 1e3,
+                own["prepare"] / 1e3,
+                own["query_bytes"] / 1e6,
+                own["answer_bytes"] / 1e6,
+                own["error"],
+            ]
+        )
         print(*table[-1], flush=True)
-    shapes = [(200, 16, 16)] if TINY.value else [
-        (2000, 256, 256), (8000, 256, 256), (32_000, 256, 256), (8000, 1024, 256),
-        (8000, 256, 1024),
-    ]  # fmt: skip
+    shapes = (
+        [(200, 16, 16)]
+        if TINY.value
+        else [
+            (2000, 256, 256),
+            (8000, 256, 256),
+            (32_000, 256, 256),
+            (8000, 1024, 256),
+            (8000, 256, 1024),
+        ]
+    )
     generator = np.random.default_rng(0)
     for rows, dx, dy in shapes:
         x, y = (
@@ -205,16 +291,30 @@ def growth() -> None:
         encrypted_moments(x[: 2 * dx + 700], y[: 2 * dx + 700])  # compiles
         _, moments, own = encrypted_moments(x, y)
         table.append(
-            ["fit", dx, dy, rows, own["private_fit/provider_seconds"],
-             own["private_fit/client_seconds"], own["private_fit/upload_bytes"] / 1e6,
-             own["private_fit/download_bytes"] / 1e6,
-             compare_moments(moments, plain)["private_fit/relative_error"]]
-        )  # fmt: skip
+            [
+                "fit",
+                dx,
+                dy,
+                rows,
+                own["private_fit/provider_seconds"],
+                own["private_fit/client_seconds"],
+                own["private_fit/upload_bytes"] / 1e6,
+                own["private_fit/download_bytes"] / 1e6,
+                compare_moments(moments, plain)["private_fit/relative_error"],
+            ]
+        )
         print(*table[-1], flush=True)
     header = [
-        "", "d, or source", "k, or target", "rows", "online total, or provider, s",
-        "prepared, or client, s", "up, MB", "down, MB", "error",
-    ]  # fmt: skip
+        "",
+        "d, or source",
+        "k, or target",
+        "rows",
+        "online total, or provider, s",
+        "prepared, or client, s",
+        "up, MB",
+        "down, MB",
+        "error",
+    ]
     notes = (
         "Profile `guarded`. Rows of a query: median online time and the mask made "
         "ahead, largest error of logits of order 10. Rows of a fit: one run after one "

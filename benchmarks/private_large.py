@@ -89,10 +89,19 @@ def layer_row(kernel: np.ndarray, profile: str, weights_bytes: int) -> list:
         error = float(np.abs(found[columns] - row @ few).max())
     encrypt, both = np.diff(times)
     return [
-        width, classes, profile, setup, encrypt, record["seconds"],
-        both - record["seconds"], len(query) / 1e6, record["bytes"] / 1e6,
-        record["peak"] / 1e9, error, layer.error,
-    ]  # fmt: skip
+        width,
+        classes,
+        profile,
+        setup,
+        encrypt,
+        record["seconds"],
+        both - record["seconds"],
+        len(query) / 1e6,
+        record["bytes"] / 1e6,
+        record["peak"] / 1e9,
+        error,
+        layer.error,
+    ]
 
 
 def main(_: list[str]) -> None:
@@ -106,9 +115,19 @@ def main(_: list[str]) -> None:
                 table.append(layer_row(kernel, profile, 0 if TINY.value else 2**31))
                 print(*table[-1], flush=True)
     header = [
-        "d", "k", "", "set-up, s", "encrypt, s", "provider, s", "decrypt, s", "up, MB",
-        "down, MB", "memory, GB", "largest error", "stated error",
-    ]  # fmt: skip
+        "d",
+        "k",
+        "",
+        "set-up, s",
+        "encrypt, s",
+        "provider, s",
+        "decrypt, s",
+        "up, MB",
+        "down, MB",
+        "memory, GB",
+        "largest error",
+        "stated error",
+    ]
     notes = (
         f"Query {QUERIES.value} of each layer, logits of order 10, float16 weights in "
         "a memory-mapped file, 2 GiB of them kept transformed. Provider: masks "
@@ -116,10 +135,14 @@ def main(_: list[str]) -> None:
     )
     print(
         write_results(
-            "private_large", "Encrypted layers of the largest sizes", header, table,
-            notes, not TINY.value,
+            "private_large",
+            "Encrypted layers of the largest sizes",
+            header,
+            table,
+            notes,
+            not TINY.value,
         )
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

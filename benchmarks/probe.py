@@ -108,11 +108,15 @@ def _write(path, size, penalties, found, seconds, tolerances) -> None:
     """Keep the table as far as it goes."""
     least = np.min(list(found.values()), axis=0)
     table = [
-        [name if name == "ours" else f"scikit-learn, {name}", seconds[name],
-         seconds[name] / seconds["ours"], float((found[name] / least - 1).max()),
-         f"{tolerances[name]:.0e}" if name in tolerances else "1e-6 of the loss"]
+        [
+            name if name == "ours" else f"scikit-learn, {name}",
+            seconds[name],
+            seconds[name] / seconds["ours"],
+            float((found[name] / least - 1).max()),
+            f"{tolerances[name]:.0e}" if name in tolerances else "1e-6 of the loss",
+        ]
         for name in seconds
-    ]  # fmt: skip
+    ]
     header = ["", "seconds", "times ours", "loss above the least, worst", "tolerance"]
     notes = (
         f"{size[0]:,} rows, {size[1]} dimensions, {size[2]} classes, "

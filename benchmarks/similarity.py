@@ -57,9 +57,14 @@ MEMORY = flags.DEFINE_enum(
     "memory", None, ["ours", "peer"], "only do the work once and print the peak, bytes"
 )
 MEASURES = (
-    "linear_cka", "unbiased_cka", "rbf_cka", "unbiased_rbf_cka", "rsa_spearman",
-    "mutual_knn", "cknna",
-)  # fmt: skip
+    "linear_cka",
+    "unbiased_cka",
+    "rbf_cka",
+    "unbiased_rbf_cka",
+    "rsa_spearman",
+    "mutual_knn",
+    "cknna",
+)
 ROOM = 5e-3  # what sums of N^2 float32 numbers lose in the peers
 
 
@@ -145,9 +150,13 @@ def null_row(rows: int, width: int, permutations: int) -> list[object]:
     plain_seconds, _ = timed(lambda: np.linalg.norm(u.T @ v[order]))
     away = (np.mean(null) - exact.mean) / exact.deviation * permutations**0.5
     return [
-        f"null of linear_cka, {permutations} shuffles", seconds,
-        1e3 * seconds / permutations, 1e3 * plain_seconds, exact_seconds, float(away),
-    ]  # fmt: skip
+        f"null of linear_cka, {permutations} shuffles",
+        seconds,
+        1e3 * seconds / permutations,
+        1e3 * plain_seconds,
+        exact_seconds,
+        float(away),
+    ]
 
 
 def work_for_memory(who: str, rows: int, width: int) -> None:
@@ -201,16 +210,25 @@ def main(_: list[str]) -> None:
             f"({PEER_PAIRS.value}) times the number of pairs."
         )
         header = [
-            "measure", "ours, s", "platonic-rep style (torch), s", "ratio",
-            "numpy and scikit-learn, s", "ratio", "largest difference",
-        ]  # fmt: skip
+            "measure",
+            "ours, s",
+            "platonic-rep style (torch), s",
+            "ratio",
+            "numpy and scikit-learn, s",
+            "ratio",
+            "largest difference",
+        ]
         title = "Similarity matrix of 8 models and 4 layers"
         print(write_results("similarity", title, header, table, notes, keep))
     if "null" in PARTS.value:
         header = [
-            "", "seconds", "ours, ms a shuffle", "numpy, ms a shuffle",
-            "exact mean and deviation, s", "null's mean, standard errors from exact",
-        ]  # fmt: skip
+            "",
+            "seconds",
+            "ours, ms a shuffle",
+            "numpy, ms a shuffle",
+            "exact mean and deviation, s",
+            "null's mean, standard errors from exact",
+        ]
         notes = (
             f"{null_rows:,} rows, {width} dimensions on both sides, float32 products."
         )

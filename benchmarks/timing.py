@@ -74,9 +74,13 @@ def machine() -> str:
 
 
 def write_results(
-    name: str, title: str, header: Sequence[str], rows: Sequence[Sequence[Any]],
-    notes: str, keep: bool = True,
-) -> str:  # fmt: skip
+    name: str,
+    title: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    notes: str,
+    keep: bool = True,
+) -> str:
     """Keep a benchmark's table and render RESULTS.md anew.
 
     Args:

@@ -9,15 +9,28 @@ import jax
 import numpy as np
 
 RANDOM = {
-    "random:tiny": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
-                    "num_key_value_heads": 2, "intermediate_size": 64},
-    "random:100m": {"hidden_size": 768, "num_hidden_layers": 14,
-                    "num_attention_heads": 12, "num_key_value_heads": 12,
-                    "intermediate_size": 2048},
-    "random:1b": {"hidden_size": 2048, "num_hidden_layers": 16,
-                  "num_attention_heads": 32, "num_key_value_heads": 8,
-                  "intermediate_size": 8192},
-}  # fmt: skip
+    "random:tiny": {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "intermediate_size": 64,
+    },
+    "random:100m": {
+        "hidden_size": 768,
+        "num_hidden_layers": 14,
+        "num_attention_heads": 12,
+        "num_key_value_heads": 12,
+        "intermediate_size": 2048,
+    },
+    "random:1b": {
+        "hidden_size": 2048,
+        "num_hidden_layers": 16,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "intermediate_size": 8192,
+    },
+}
 RANDOM_VOCABULARY = 8192
 
 
@@ -43,9 +56,11 @@ def make_random_model(name: str, folder: Path, texts: Sequence[str]) -> str:
     torch.manual_seed(0)
     vocabulary = -(-core.get_vocab_size() // 128) * 128
     config = LlamaConfig(
-        vocab_size=vocabulary, tie_word_embeddings=True, max_position_embeddings=2048,
+        vocab_size=vocabulary,
+        tie_word_embeddings=True,
+        max_position_embeddings=2048,
         **RANDOM[name],
-    )  # fmt: skip
+    )
     dtype = torch.bfloat16 if name == "random:1b" else torch.float32
     LlamaForCausalLM(config).to(dtype).save_pretrained(folder)
     return str(folder)

@@ -48,7 +48,8 @@ def result_blocks(summary: dict[str, float], silos: int) -> list[Block]:
         Table("Moments summed under masks", *result_rows(summary), note=note),
         Bars(
             "What the map leaves unexplained on rows of all silos",
-            "squared error, % of variance", list(errors),
+            "squared error, % of variance",
+            list(errors),
             {"map": [[value] * 3 for value in values]},
         ),
-    ]  # fmt: skip
+    ]

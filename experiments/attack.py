@@ -123,9 +123,11 @@ def run(config: AttackConfig) -> dict[str, float]:
 
 def _about(config: AttackConfig, setting: Setting) -> str:
     counts = (
-        f"{len(setting.x):,} paired rows", f"{len(setting.queries):,} queries",
-        f"{len(setting.held):,} other texts to test on", f"profile {config.profile}",
-    )  # fmt: skip
+        f"{len(setting.x):,} paired rows",
+        f"{len(setting.queries):,} queries",
+        f"{len(setting.held):,} other texts to test on",
+        f"profile {config.profile}",
+    )
     if config.tiny and not config.source:
         return about("planted states", "", *counts)
     return about(sides_of(with_models(config)), short_data(config.data), *counts)
@@ -151,10 +153,12 @@ def attacks(config: AttackConfig) -> dict[str, Callable[[Setting], Finding]]:
         "projection": partial(rows.measure_projection, **some),
         "chosen_rows": partial(rows.measure_chosen_rows, **some),
         "membership": partial(
-            membership_findings.measure_membership, shadows=config.shadows,
-            resamples=config.resamples, rng=rng,
+            membership_findings.measure_membership,
+            shadows=config.shadows,
+            resamples=config.resamples,
+            rng=rng,
         ),
-    }  # fmt: skip
+    }
 
 
 def planted(config: AttackConfig) -> Setting:

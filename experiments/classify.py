@@ -194,17 +194,23 @@ def _constant(task: Task) -> np.ndarray:
 def _save(config: ClassifyConfig, pair: Pair, task: Task, fit: Any) -> None:
     folder = Path(config.workdir)
     save_map(
-        folder / "map", fit.map, source=pair.x.fingerprint,
-        target=pair.y.fingerprint, penalty=float(fit.penalty), split="fit",
-    )  # fmt: skip
+        folder / "map",
+        fit.map,
+        source=pair.x.fingerprint,
+        target=pair.y.fingerprint,
+        penalty=float(fit.penalty),
+        split="fit",
+    )
     for name, probe, store in (
         ("source", task.source_probe, pair.x),
         ("target", task.target_probe, pair.y),
     ):
         save_probe(
-            folder / f"{name}_probe", probe, classes=task.classes,
+            folder / f"{name}_probe",
+            probe,
+            classes=task.classes,
             fingerprints={"states": store.fingerprint, "split": "fit"},
-        )  # fmt: skip
+        )
 
 
 if __name__ == "__main__":

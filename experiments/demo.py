@@ -121,12 +121,16 @@ def run(config: DemoConfig) -> dict[str, float]:
         workdir=str(directory.folder / "generate"),
         source=str(assets.model_path("pebble-llama")),
         target=str(assets.model_path("pebble-qwen3")),
-        data=config.data, map="kl", max_tokens=config.max_tokens,
-        pairs=5000 if config.tiny else 60_000, epochs=1,
+        data=config.data,
+        map="kl",
+        max_tokens=config.max_tokens,
+        pairs=5000 if config.tiny else 60_000,
+        epochs=1,
         select_pairs=2000 if config.tiny else 8000,
         test_pairs=2000 if config.tiny else 20_000,
-        prompts=2 if config.tiny else 16, max_new_tokens=32,
-    )  # fmt: skip
+        prompts=2 if config.tiny else 16,
+        max_new_tokens=32,
+    )
     spoken = generate.run(written)
     summary = dict(alike) | hidden | pairs.flatten(results) | spoken
     told = pairs.about_pairs(config, results)
@@ -177,17 +181,25 @@ def hidden_blocks(pair: tuple[str, str], numbers: dict[str, float]) -> list[Bloc
         ["map fitted in the clear, accuracy, %", plain],
         ["map fitted under encryption, accuracy, %", private],
         ["relative error of the encrypted map", value["map_error"]],
-        ["fit: client, provider, s",
-         f"{value['client_seconds']:.1f}, {value['provider_seconds']:.1f}"],
-        ["fit: up, down, MB", f"{value['upload_bytes'] / 1e6:.1f}, "
-         f"{value['download_bytes'] / 1e6:.1f}"],
+        [
+            "fit: client, provider, s",
+            f"{value['client_seconds']:.1f}, {value['provider_seconds']:.1f}",
+        ],
+        [
+            "fit: up, down, MB",
+            f"{value['upload_bytes'] / 1e6:.1f}, {value['download_bytes'] / 1e6:.1f}",
+        ],
         ["one encrypted query, online, ms", f"{online:.1f}"],
-        ["query, answer, kB", f"{value['query_bytes'] / 1e3:.0f}, "
-         f"{value['answer_bytes'] / 1e3:.0f}"],
+        [
+            "query, answer, kB",
+            f"{value['query_bytes'] / 1e3:.0f}, {value['answer_bytes'] / 1e3:.0f}",
+        ],
         ["largest error of a logit", value["max_error"]],
-        ["same answer as in the clear", f"{value['argmax_agreement']:.1%} of "
-         f"{value['queries']:.0f}"],
-    ]  # fmt: skip
+        [
+            "same answer as in the clear",
+            f"{value['argmax_agreement']:.1%} of {value['queries']:.0f}",
+        ],
+    ]
     note = (
         "One party holds the source's states, the other the target's and its "
         "classifier; neither shows them (profile guarded, docs/private.md). The map's "

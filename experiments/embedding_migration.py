@@ -53,12 +53,7 @@ from helix_jax.alignment import (
 from helix_jax.errors import CorpusError
 from helix_jax.linalg import unit_rows
 from helix_jax.progress import bar
-from helix_jax.reports import (
-    Block,
-    Curves,
-    Table,
-    format_interval,
-)
+from helix_jax.reports import Block, Curves, Table, format_interval
 from helix_jax.runs import (
     finish_run,
     is_done,

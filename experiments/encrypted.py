@@ -129,9 +129,12 @@ def _about(config: EncryptedConfig, summary: dict[str, float]) -> str:
     tested = f"{summary['data/test_texts']:,} test texts among the queries"
     documents = summary["data/test_documents"]
     return about(
-        sides_of(config), short_data(config.data), queries,
-        f"{tested} (of {documents:,} documents)", documents=documents,
-    )  # fmt: skip
+        sides_of(config),
+        short_data(config.data),
+        queries,
+        f"{tested} (of {documents:,} documents)",
+        documents=documents,
+    )
 
 
 def made_problem(config: EncryptedConfig) -> Problem:
@@ -174,18 +177,25 @@ def ask(client: Client, provider: Provider, x: np.ndarray) -> Queries:
     talk.forget_times()
     logits = [talk.ask(row) for row in bar(x, "queries")]
     return Queries(
-        np.stack(logits), talk.seconds, talk.query_bytes, talk.answer_bytes,
+        np.stack(logits),
+        talk.seconds,
+        talk.query_bytes,
+        talk.answer_bytes,
         talk.key_bytes,
-    )  # fmt: skip
+    )
 
 
 def _measure(problem: Problem, config: EncryptedConfig) -> dict[str, float]:
     x = problem.x
     with stage("encoding the layer"):
         provider = Provider(
-            problem.kernel, problem.bias, profile=config.profile, policy=config.policy,
-            minimise=config.minimise, input_norm=float(np.linalg.norm(x, axis=1).max()),
-        )  # fmt: skip
+            problem.kernel,
+            problem.bias,
+            profile=config.profile,
+            policy=config.policy,
+            minimise=config.minimise,
+            input_norm=float(np.linalg.norm(x, axis=1).max()),
+        )
     found = ask(Client(config.profile), provider, x)
     plain = x @ problem.kernel + problem.bias
     same = found.logits.argmax(1) == plain.argmax(1)

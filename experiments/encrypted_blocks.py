@@ -4,8 +4,9 @@ from experiments.conversation import STAGES
 from experiments.shown import BRACKETS
 from helix_jax.reports import Bars, Block, Table, format_interval, read_interval
 
-SAID = dict(zip(STAGES, ("masks, ahead", "client encrypts", "provider",
-                         "client decrypts")))  # fmt: skip
+SAID = dict(
+    zip(STAGES, ("masks, ahead", "client encrypts", "provider", "client decrypts"))
+)
 SPREAD = "median [2.5th to 97.5th percentile of the queries]"
 
 
@@ -26,8 +27,9 @@ def result_rows(summary: dict[str, float]) -> tuple[list[str], list[list[object]
     }
     rows: list[list[object]] = [
         [said, format_interval(summary, f"encrypted/{name}", scale=scale), what]
-        for name, (said, scale, what) in names.items() if f"encrypted/{name}" in summary
-    ]  # fmt: skip
+        for name, (said, scale, what) in names.items()
+        if f"encrypted/{name}" in summary
+    ]
     errors = {
         "max_error": ("largest error of a logit", "of all queries"),
         "stated_error": ("its stated bound", "of the layer"),
@@ -36,8 +38,9 @@ def result_rows(summary: dict[str, float]) -> tuple[list[str], list[list[object]
     }
     rows += [
         [said, f"{summary[f'encrypted/{name}']:.2g}", what]
-        for name, (said, what) in errors.items() if f"encrypted/{name}" in summary
-    ]  # fmt: skip
+        for name, (said, what) in errors.items()
+        if f"encrypted/{name}" in summary
+    ]
     return ["measure", "value", "what it is"], rows
 
 
@@ -54,12 +57,19 @@ def result_blocks(summary: dict[str, float], profile: str, policy: str) -> list[
     sent = [summary[f"encrypted/{name}_bytes"] / 1e3 for name in names.values()]
     return [
         Table(title, *result_rows(summary), note=note),
-        Bars("Time of one query", "milliseconds", list(SAID.values()),
-             {"median": seconds}, note=f"{note} Lines: {SPREAD}."),
         Bars(
-            "Bytes of one query", "kB", list(names),
+            "Time of one query",
+            "milliseconds",
+            list(SAID.values()),
+            {"median": seconds},
+            note=f"{note} Lines: {SPREAD}.",
+        ),
+        Bars(
+            "Bytes of one query",
+            "kB",
+            list(names),
             {"encrypted": [[one] * 3 for one in sent]},
             note=f"In the clear, float32: {4 * width / 1e3:.2g} kB up, "
             f"{4 * classes / 1e3:.2g} kB down.",
         ),
-    ]  # fmt: skip
+    ]

@@ -26,11 +26,7 @@ from experiments.token_maps import check_cuts, fit_token_map
 from experiments.token_sides import TokenMapOptions, TokenSides, load_token_sides
 from helix_jax.errors import RunError
 from helix_jax.generation import native, stitch
-from helix_jax.generation.encrypted import (
-    HeadWeights,
-    generate_encrypted,
-    head_weights,
-)
+from helix_jax.generation.encrypted import HeadWeights, generate_encrypted, head_weights
 from helix_jax.generation.generate import generate
 from helix_jax.generation.stitch import Stitch
 from helix_jax.private import Client, Provider
@@ -49,9 +45,16 @@ from helix_jax.runs import (
 )
 from helix_jax.runs.program import start_program
 
-SIZE_HEADER = ["what", "width", "vocabulary", "profile",
-               *(f"{said}, ms" for said in SAID.values()), "up, kB", "down, kB",
-               "tokens a second"]  # fmt: skip
+SIZE_HEADER = [
+    "what",
+    "width",
+    "vocabulary",
+    "profile",
+    *(f"{said}, ms" for said in SAID.values()),
+    "up, kB",
+    "down, kB",
+    "tokens a second",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,10 +79,19 @@ class EncryptedGenerationConfig(TokenMapOptions):
 
 def run(config: EncryptedGenerationConfig) -> dict[str, float]:
     """Write texts both ways and compare; see the module docstring."""
-    config = prepare_config(config, tiny={
-        "limit": 300, "pairs": 3000, "select_pairs": 1000, "prompts": 2,
-        "max_new_tokens": 4, "max_tokens": 64, "sizes": ("32x500",), "repeats": 1,
-    })  # fmt: skip
+    config = prepare_config(
+        config,
+        tiny={
+            "limit": 300,
+            "pairs": 3000,
+            "select_pairs": 1000,
+            "prompts": 2,
+            "max_new_tokens": 4,
+            "max_tokens": 64,
+            "sizes": ("32x500",),
+            "repeats": 1,
+        },
+    )
     sizes = [_size(one) for one in config.sizes]
     check_cuts(config, check_inputs(config)[config.target])
     directory = open_run(config.workdir, config)
@@ -117,9 +129,12 @@ def converse(
     """Both parties of an encrypted head; states of norm at most `norm`."""
     with stage("encoding the head"):
         provider = Provider(
-            weights.kernel, weights.bias, input_norm=norm, profile=config.profile,
+            weights.kernel,
+            weights.bias,
+            input_norm=norm,
+            profile=config.profile,
             minimise=config.minimise,
-        )  # fmt: skip
+        )
         return Conversation(Client(config.profile), provider)
 
 
@@ -178,10 +193,14 @@ def _texts(parts: Stitch, sides: TokenSides, prompts, config):
         ),
     }
     samples = [
-        {"prompt": prompt, "on ciphertexts": x.text, "in the clear": y.text,
-         "target alone": z.text}
+        {
+            "prompt": prompt,
+            "on ciphertexts": x.text,
+            "in the clear": y.text,
+            "target alone": z.text,
+        }
         for prompt, x, y, z in zip(prompts, written, clear, own)
-    ]  # fmt: skip
+    ]
     return numbers, samples
 
 
@@ -226,20 +245,29 @@ def _size_row(
 ) -> list[object]:
     medians = [float(np.median(talk.seconds[stage])) for stage in STAGES]
     return [
-        "one step, made up", width, vocabulary, profile,
+        "one step, made up",
+        width,
+        vocabulary,
+        profile,
         *(1e3 * one for one in medians),
-        talk.query_bytes / 1e3, talk.answer_bytes / 1e3, 1 / sum(medians),
-    ]  # fmt: skip
+        talk.query_bytes / 1e3,
+        talk.answer_bytes / 1e3,
+        1 / sum(medians),
+    ]
 
 
 def _row(profile: str, spec, summary) -> list[object]:
     value = {name.split("/")[1]: one for name, one in summary.items()}
     return [
-        "the texts", spec.width, spec.vocab_size, profile,
+        "the texts",
+        spec.width,
+        spec.vocab_size,
+        profile,
         *(1e3 * value[f"{stage}_seconds"] for stage in STAGES),
-        value["query_bytes"] / 1e3, value["answer_bytes"] / 1e3,
+        value["query_bytes"] / 1e3,
+        value["answer_bytes"] / 1e3,
         value["tokens_per_second"],
-    ]  # fmt: skip
+    ]
 
 
 def _note(summary) -> str:

@@ -77,8 +77,15 @@ def run(config: ExtractConfig) -> dict[str, float]:
         speed = store.throughput.get("tokens_per_second")
         if speed is not None:
             summary[f"{split}/tokens_per_second"] = speed
-        rows.append([split, store.counts["rows"], store.counts["tokens"],
-                     store.counts["truncated"], store.name])  # fmt: skip
+        rows.append(
+            [
+                split,
+                store.counts["rows"],
+                store.counts["tokens"],
+                store.counts["truncated"],
+                store.name,
+            ]
+        )
     header = ["split", "rows", "tokens", "texts that lost their end", "store"]
     table = Table("States of texts", header, rows)
     show(directory, [table], about(side.name, short_data(config.data)))

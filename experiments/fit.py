@@ -19,12 +19,7 @@ import numpy as np
 from experiments.fits import r2_interval, with_ends
 from experiments.inputs import check_inputs
 from experiments.shown import BRACKETS, about_pair, count_texts, show, show_saved
-from experiments.states import (
-    PairOptions,
-    open_corpus,
-    pair_splits,
-    seed_option,
-)
+from experiments.states import PairOptions, open_corpus, pair_splits, seed_option
 from helix_jax.activations import Pair
 from helix_jax.alignment import (
     AffineMap,
@@ -42,12 +37,7 @@ from helix_jax.alignment import (
 from helix_jax.errors import RunError
 from helix_jax.linalg import spectrum_of
 from helix_jax.progress import bar, stage
-from helix_jax.reports import (
-    Block,
-    Curves,
-    Table,
-    format_interval,
-)
+from helix_jax.reports import Block, Curves, Table, format_interval
 from helix_jax.runs import (
     finish_run,
     is_done,
@@ -197,7 +187,8 @@ def result_blocks(
     }
     return [
         Table(
-            "Maps on the test split", *result_rows(summary),
+            "Maps on the test split",
+            *result_rows(summary),
             note=f"Relative penalty {summary['fit/penalty']:.2g} chosen on the select "
             f"split; linear CKA {summary['similarity/linear_cka']:.3f} on the test "
             f"split. {BRACKETS}",
@@ -212,7 +203,7 @@ def result_blocks(
             "its own order. Those of a residual add up to the unexplained share, "
             "1 - R2, less what its mean adds.",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _places(values: np.ndarray, most: int = 200) -> list[list[float]]:

@@ -86,15 +86,22 @@ def score_token_map(
         arms = {"ridge": fitted.ridge.fit.map, **arms}
     with Progress("scoring the maps", unit="texts read") as shown:
         scored = teacher_forced(
-            parts, sides.target, sides.source_tokenizer, sides.target_tokenizer,
-            lambda: shown.over(texts), controls=arms,
-            key=jax.random.key(options.seed), max_tokens=options.max_tokens,
-        )  # fmt: skip
+            parts,
+            sides.target,
+            sides.source_tokenizer,
+            sides.target_tokenizer,
+            lambda: shown.over(texts),
+            controls=arms,
+            key=jax.random.key(options.seed),
+            max_tokens=options.max_tokens,
+        )
     with Progress("scoring the source alone", unit="texts read") as shown:
         own = native_sums(
-            sides.source, sides.source_tokenizer, lambda: shown.over(texts),
+            sides.source,
+            sides.source_tokenizer,
+            lambda: shown.over(texts),
             max_tokens=options.max_tokens,
-        )  # fmt: skip
+        )
     with stage("intervals over documents"):
         found = generation_scores(scored, own, resamples=resamples)
     if "ridge" in arms:
@@ -112,10 +119,14 @@ def score_token_map(
 def stitch_of(sides: TokenSides, fitted: TokenMap, options: TokenMapOptions) -> Stitch:
     """The stitch at the cuts of the flags."""
     return stitch(
-        sides.source, sides.target, fitted.map, source_layer=options.source_layer,
-        target_layer=options.target_layer, source_norm=options.source_norm,
+        sides.source,
+        sides.target,
+        fitted.map,
+        source_layer=options.source_layer,
+        target_layer=options.target_layer,
+        source_norm=options.source_norm,
         target_norm=options.target_norm,
-    )  # fmt: skip
+    )
 
 
 def score_gate(
@@ -128,17 +139,24 @@ def score_gate(
         texts = sample_texts(corpus, split, limit, max_tokens=config.max_tokens)
         with Progress(f"the gate, {split} split", unit="texts read") as shown:
             rows[split] = gate_rows(
-                stitch_of(sides, fitted, config), sides.target, sides.source_tokenizer,
-                sides.target_tokenizer, partial(shown.over, texts), limit=limit,
+                stitch_of(sides, fitted, config),
+                sides.target,
+                sides.source_tokenizer,
+                sides.target_tokenizer,
+                partial(shown.over, texts),
+                limit=limit,
                 max_tokens=config.max_tokens,
-            )  # fmt: skip
+            )
     summary = {}
     for suffix, by_text in (("", False), ("_by_text", True)):
         with stage("fitting and scoring the gate"):
             gate = fit_gate(
-                rows["fit"], rows["select"], kind=config.gate,
-                quality=config.gate_quality, by_text=by_text,
-            )  # fmt: skip
+                rows["fit"],
+                rows["select"],
+                kind=config.gate,
+                quality=config.gate_quality,
+                by_text=by_text,
+            )
             found = gate_summary(
                 gate, rows["test"], by_text=by_text, resamples=config.resamples
             )
@@ -158,10 +176,13 @@ def save_token_map(
     def record(model: Model, layer: int, normed: bool) -> dict[str, Any]:
         layers = list(resolve_layers(model.spec, (layer,)))
         return {
-            **model.fingerprint, "layers": layers, "final_norm": normed,
-            "pooling": "token", "max_tokens": options.max_tokens,
+            **model.fingerprint,
+            "layers": layers,
+            "final_norm": normed,
+            "pooling": "token",
+            "max_tokens": options.max_tokens,
             "text": {**corpus.fingerprint, "split": "fit"},
-        }  # fmt: skip
+        }
 
     save_map(
         folder,
@@ -175,10 +196,19 @@ def save_token_map(
 
 def run(config: FitTokensConfig) -> dict[str, float]:
     """Fit, score, write the map; see the module docstring."""
-    config = prepare_config(config, tiny={
-        "pairs": 8000, "select_pairs": 2000, "test_pairs": 2000, "epochs": 1,
-        "hidden": 32, "batch": 64, "max_tokens": 64, "resamples": 100,
-    })  # fmt: skip
+    config = prepare_config(
+        config,
+        tiny={
+            "pairs": 8000,
+            "select_pairs": 2000,
+            "test_pairs": 2000,
+            "epochs": 1,
+            "hidden": 32,
+            "batch": 64,
+            "max_tokens": 64,
+            "resamples": 100,
+        },
+    )
     check_cuts(config, check_inputs(config)[config.target])
     directory = open_run(config.workdir, config)
     if is_done(directory):

@@ -58,9 +58,11 @@ def methods_option(default: str) -> Any:
     """The field of the methods to fit, see `choose_methods`."""
     groups = ("all", "closed", "gradient")
     return option(
-        (default,), "names or groups", choices=(*groups, *METHODS, *GRADIENT),
+        (default,),
+        "names or groups",
+        choices=(*groups, *METHODS, *GRADIENT),
         required=True,
-    )  # fmt: skip
+    )
 
 
 class Start(NamedTuple):
@@ -82,10 +84,7 @@ GRADIENT: Mapping[str, tuple[Callable[[Start], StateMap], Callable]] = {
     ),
     "gradient_cosine": (lambda s: residual_affine(s.ridge), cosine_rows),
     "gradient_huber": (lambda s: residual_affine(s.ridge), huber_rows),
-    "mlp": (
-        lambda s: residual_mlp(s.key, s.moments, s.ridge, hidden=256),
-        mse_rows,
-    ),
+    "mlp": (lambda s: residual_mlp(s.key, s.moments, s.ridge, hidden=256), mse_rows),
 }
 
 
@@ -183,13 +182,15 @@ def fit_descents(
         began = time.perf_counter()
         with Progress(f"training {name}", unit="steps") as shown:
             fit = fit_gradient(
-                begin(start), rows, select, loss=loss, key=key, settings=settings,
+                begin(start),
+                rows,
+                select,
+                loss=loss,
+                key=key,
+                settings=settings,
                 on_step=shown.at,
-            )  # fmt: skip
-        found[name] = (
-            jax.block_until_ready(fit.map),
-            time.perf_counter() - began,
-        )
+            )
+        found[name] = (jax.block_until_ready(fit.map), time.perf_counter() - began)
     return found
 
 

@@ -95,9 +95,11 @@ class GenerateConfig(TokenMapOptions):
 
     workdir: str = workdir_option("work directory; texts are in WORKDIR/samples.jsonl")
     target: str = option(
-        "", f"{MODEL}; empty: the source writes by itself", names="model",
+        "",
+        f"{MODEL}; empty: the source writes by itself",
+        names="model",
         tiny="pebble-qwen3",
-    )  # fmt: skip
+    )
     map: str = option("ridge", "ridge, kl or mlp, or the folder of a map", names="path")
     prompt: str = option("", "one prompt; empty: those of --data")
     prompts: int = option(100, "how many texts of --data are continued", least=1)
@@ -121,10 +123,20 @@ class GenerateConfig(TokenMapOptions):
 
 def run(config: GenerateConfig) -> dict[str, float]:
     """Continue every prompt; see the module docstring."""
-    config = prepare_config(config, tiny={
-        "pairs": 8000, "select_pairs": 2000, "max_tokens": 64, "epochs": 1,
-        "hidden": 32, "batch": 64, "prompts": 4, "max_new_tokens": 16, "rows": 2,
-    })  # fmt: skip
+    config = prepare_config(
+        config,
+        tiny={
+            "pairs": 8000,
+            "select_pairs": 2000,
+            "max_tokens": 64,
+            "epochs": 1,
+            "hidden": 32,
+            "batch": 64,
+            "prompts": 4,
+            "max_new_tokens": 16,
+            "rows": 2,
+        },
+    )
     alone = not config.target
     check_map(config)
     specs = check_inputs(config)
@@ -151,10 +163,12 @@ def run(config: GenerateConfig) -> dict[str, float]:
     start = resume_samples(directory, config.rows)
     key = jax.random.key(config.seed)
     settings = {
-        "max_new_tokens": config.max_new_tokens, "sampling": sampling,
-        "chat": config.chat, "stop_strings": config.stop_strings,
+        "max_new_tokens": config.max_new_tokens,
+        "sampling": sampling,
+        "chat": config.chat,
+        "stop_strings": config.stop_strings,
         "stop_tokens": declared_stops(sides.target.folder),
-    }  # fmt: skip
+    }
     batches = range(start, len(prompts), config.rows)
     for first in bar(batches, "batches of prompts continued"):
         chosen = prompts[first : first + config.rows]
@@ -178,9 +192,10 @@ def run(config: GenerateConfig) -> dict[str, float]:
                 line[arm] = one.text
         steps = sum(one.steps for one in found)
         log_metrics(
-            directory, first,
+            directory,
+            first,
             {"generation/tokens": steps, "generation/seconds": seconds},
-        )  # fmt: skip
+        )
         append_samples(directory, lines)  # last: metrics without samples are dropped
     samples = read_samples(directory)
     summary = sample_summary(directory, samples) | read_scores(directory.folder)
@@ -210,9 +225,7 @@ def stitched(
     for side, model in (("source", sides.source), ("target", sides.target)):
         check_model(folder, side, model, made_of[side])
         (layer,) = made_of[side]["layers"]
-        cuts |= {
-            f"{side}_layer": layer, f"{side}_norm": made_of[side]["final_norm"]
-        }  # fmt: skip
+        cuts |= {f"{side}_layer": layer, f"{side}_norm": made_of[side]["final_norm"]}
     return stitch(sides.source, sides.target, found, **cuts)
 
 

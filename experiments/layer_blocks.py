@@ -42,9 +42,7 @@ def layer_map(
     return rows, columns, [[cells[i, j] for j in columns] for i in rows]
 
 
-def result_rows(
-    summary: dict[str, float],
-) -> tuple[list[str], list[list[object]]]:
+def result_rows(summary: dict[str, float]) -> tuple[list[str], list[list[object]]]:
     """Header and rows of the table of all pairs of layers, beside their controls."""
     rows, columns, _ = layer_map(summary, "test/r2")
     cells = []
@@ -66,12 +64,16 @@ def result_blocks(summary: dict[str, float]) -> list[Block]:
         worst = max(map(max, values)) if measure == "generation/kl_nats" else 1.0
         blocks.append(
             Matrix(
-                f"{title}, by layers", label, [str(i) for i in rows],
-                [str(j) for j in columns], values, limits=(0.0, worst),
+                f"{title}, by layers",
+                label,
+                [str(i) for i in rows],
+                [str(j) for j in columns],
+                values,
+                limits=(0.0, worst),
                 row_label="cut of the source, blocks before it",
                 column_label="entry of the target, blocks before it",
             )
-        )  # fmt: skip
+        )
     alone = f"{rows[-1]}-{columns[-1]}/generation/perplexity_native_target"
     note = (
         "A layer is the number of blocks before the cut of the source and the entry of "

@@ -84,10 +84,18 @@ class Layers(NamedTuple):
 
 def run(config: LayersConfig) -> dict[str, float]:
     """Sweep; see the module docstring."""
-    config = prepare_config(config, tiny={
-        "pairs": 4000, "select_pairs": 1000, "test_pairs": 1000, "max_tokens": 64,
-        "resamples": 50, "source_layers": (0, -1), "target_layers": (0, -1),
-    })  # fmt: skip
+    config = prepare_config(
+        config,
+        tiny={
+            "pairs": 4000,
+            "select_pairs": 1000,
+            "test_pairs": 1000,
+            "max_tokens": 64,
+            "resamples": 50,
+            "source_layers": (0, -1),
+            "target_layers": (0, -1),
+        },
+    )
     check_inputs(config)
     directory = open_run(config.workdir, config)
     if is_done(directory):
@@ -110,12 +118,13 @@ def sweep(sides: TokenSides, corpus: Corpus, config: LayersConfig) -> dict[str, 
     """All measures of every pair of layers, under SOURCE-TARGET/measure."""
     layers = Layers(
         *(
-            resolve_layers(model.spec, wanted or
-                           range(model.spec.num_layers + 1))
-            for model, wanted in ((sides.source, config.source_layers),
-                                  (sides.target, config.target_layers))
+            resolve_layers(model.spec, wanted or range(model.spec.num_layers + 1))
+            for model, wanted in (
+                (sides.source, config.source_layers),
+                (sides.target, config.target_layers),
+            )
         )
-    )  # fmt: skip
+    )
     moments = {
         split: joint_moments(sides, corpus, split, layers, config, limit)
         for split, limit in (
@@ -138,16 +147,26 @@ def sweep(sides: TokenSides, corpus: Corpus, config: LayersConfig) -> dict[str, 
         }
         chosen = choose_map(own)
         parts = stitch(
-            sides.source, sides.target, chosen.fit.map, source_layer=source_layer,
-            target_layer=target_layer, source_norm=False, target_norm=False,
-        )  # fmt: skip
+            sides.source,
+            sides.target,
+            chosen.fit.map,
+            source_layer=source_layer,
+            target_layer=target_layer,
+            source_norm=False,
+            target_norm=False,
+        )
         with Progress("scoring a pair of layers", unit="texts read") as shown:
             scored = teacher_forced(
-                parts, sides.target, sides.source_tokenizer, sides.target_tokenizer,
-                partial(shown.over, texts), controls={"mean": mean_map(own["fit"])},
-                key=jax.random.key(config.seed), max_tokens=config.max_tokens,
+                parts,
+                sides.target,
+                sides.source_tokenizer,
+                sides.target_tokenizer,
+                partial(shown.over, texts),
+                controls={"mean": mean_map(own["fit"])},
+                key=jax.random.key(config.seed),
+                max_tokens=config.max_tokens,
                 one_shape=True,
-            )  # fmt: skip
+            )
         with stage("intervals over documents"):
             found = generation_scores(scored, resamples=config.resamples)
         found["test/r2"] = float(evaluate_map(chosen.fit.map, own["test"]).r2)
@@ -155,9 +174,10 @@ def sweep(sides: TokenSides, corpus: Corpus, config: LayersConfig) -> dict[str, 
         found["fit/penalty"] = float(chosen.fit.penalty)
         place = f"{source_layer}-{target_layer}"
         summary |= {
-            f"{place}/{name}": value for name, value in found.items()
+            f"{place}/{name}": value
+            for name, value in found.items()
             if "_position_" not in name
-        }  # fmt: skip
+        }
         print(pair_line(source_layer, target_layer, found), flush=True)
     return summary
 
@@ -178,13 +198,16 @@ def joint_moments(
     texts = sample_texts(corpus, split, limit, max_tokens=config.max_tokens)
     shown = Progress(f"token states of all layers, {split} split", unit="texts read")
     pairs = TokenPairs(
-        layer_side(sides.source, sides.source_tokenizer, layers=layers.source,
-                   normed=False),
-        layer_side(sides.target, sides.target_tokenizer, layers=layers.target,
-                   normed=False),
-        lambda: shown.over(texts), max_tokens=config.max_tokens,
+        layer_side(
+            sides.source, sides.source_tokenizer, layers=layers.source, normed=False
+        ),
+        layer_side(
+            sides.target, sides.target_tokenizer, layers=layers.target, normed=False
+        ),
+        lambda: shown.over(texts),
+        max_tokens=config.max_tokens,
         block_rows=min(8192, limit),
-    )  # fmt: skip
+    )
 
     def rows():
         for number, block in enumerate(pairs):
@@ -201,11 +224,18 @@ def layer_moments(joint: Moments, i: int, j: int, sides: TokenSides) -> Moments:
     dx, dy = sides.source.spec.width, sides.target.spec.width
     x, y = slice(i * dx, (i + 1) * dx), slice(j * dy, (j + 1) * dy)
     return Moments(
-        joint.count, *(np.asarray(part) for part in (
-            joint.mean_x[x], joint.mean_y[y], joint.cov_xx[x, x],
-            joint.cov_xy[x, y], joint.cov_yy[y, y],
-        ))
-    )  # fmt: skip
+        joint.count,
+        *(
+            np.asarray(part)
+            for part in (
+                joint.mean_x[x],
+                joint.mean_y[y],
+                joint.cov_xx[x, x],
+                joint.cov_xy[x, y],
+                joint.cov_yy[y, y],
+            )
+        ),
+    )
 
 
 if __name__ == "__main__":

@@ -46,9 +46,10 @@ def _arms(summary: dict[str, float], score: str) -> dict[str, str]:
 def _fitted_on(summary: dict[str, float]) -> dict[str, str]:
     """The suffixes of FITTED_ON that a summary holds."""
     return {
-        suffix: said for suffix, said in FITTED_ON.items()
+        suffix: said
+        for suffix, said in FITTED_ON.items()
         if any(key.endswith(f"{suffix}_r2") for key in summary)
-    }  # fmt: skip
+    }
 
 
 def result_rows(
@@ -61,11 +62,13 @@ def result_rows(
     for name, said in _arms(summary, score).items():
         cells = (
             format_interval(
-                summary, f"methods/{name}{suffix}_{score}", scale=shown.scale,
+                summary,
+                f"methods/{name}{suffix}_{score}",
+                scale=shown.scale,
                 digits=shown.digits,
             )
             for suffix in columns
-        )  # fmt: skip
+        )
         rows.append([said, *cells])
     if score == "r2":
         header.append("seconds, median [least, most]")
@@ -92,8 +95,9 @@ def result_blocks(summary: dict[str, float]) -> list[Block]:
         }
         lines = {
             said: shown.scale * summary[f"methods/{name}_{score}"]
-            for name, said in arms.items() if name in ("control_mean", *PROBES)
-        }  # fmt: skip
+            for name, said in arms.items()
+            if name in ("control_mean", *PROBES)
+        }
         note = BRACKETS
         if score == "r2":
             note += (

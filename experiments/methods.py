@@ -47,12 +47,7 @@ from experiments.public import public_pairs
 from experiments.shown import about_pair, count_texts, show, show_saved
 from experiments.states import PairOptions, open_corpus, seed_option
 from experiments.tasks import SPLITS, OpenTask, Task, open_task
-from helix_jax.alignment import (
-    Moments,
-    StateMap,
-    prepare,
-    save_map,
-)
+from helix_jax.alignment import Moments, StateMap, prepare, save_map
 from helix_jax.progress import bar, stage
 from helix_jax.runs import (
     finish_run,
@@ -151,10 +146,13 @@ def _all_methods(
         maps[name] = one.selection.fit.map
         if name == "ridge":
             save_map(
-                Path(config.workdir) / "map", maps[name], source=pair.x.fingerprint,
-                target=pair.y.fingerprint, penalty=float(one.selection.fit.penalty),
+                Path(config.workdir) / "map",
+                maps[name],
+                source=pair.x.fingerprint,
+                target=pair.y.fingerprint,
+                penalty=float(one.selection.fit.penalty),
                 split="fit",
-            )  # fmt: skip
+            )
     for name, (affine, spent) in _descents(config, moments, methods, rows).items():
         maps[name] = affine
         summary |= with_ends(f"methods/{name}_seconds", (spent, spent, spent))
@@ -177,9 +175,14 @@ def _descents(
     rows: dict[str, Rows],
 ) -> dict[str, tuple[StateMap, float]]:
     return fit_descents(
-        moments, methods, choose_map(moments).fit.map, rows["fit"], rows["select"],
-        key=jax.random.key(config.seed), epochs=config.epochs,
-    )  # fmt: skip
+        moments,
+        methods,
+        choose_map(moments).fit.map,
+        rows["fit"],
+        rows["select"],
+        key=jax.random.key(config.seed),
+        epochs=config.epochs,
+    )
 
 
 def _scores(
@@ -189,9 +192,13 @@ def _scores(
     test = task.x["test"], task.y["test"]
     r2 = r2_interval(affine, test, task.documents, config.resamples)
     accuracy = accuracy_interval(
-        affine, task.target_probe, test[0], task.labels["test"], task.documents,
+        affine,
+        task.target_probe,
+        test[0],
+        task.labels["test"],
+        task.documents,
         config.resamples,
-    )  # fmt: skip
+    )
     return with_ends(f"{name}_r2", r2) | with_ends(f"{name}_accuracy", accuracy)
 
 

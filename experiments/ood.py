@@ -57,14 +57,7 @@ from helix_jax.ood import (
     roc_points,
 )
 from helix_jax.progress import bar, stage
-from helix_jax.reports import (
-    Bars,
-    Block,
-    Curves,
-    Table,
-    format_interval,
-    read_interval,
-)
+from helix_jax.reports import Bars, Block, Curves, Table, format_interval, read_interval
 from helix_jax.runs import (
     finish_run,
     is_done,
@@ -97,9 +90,12 @@ class OodConfig(PairOptions):
     """Flags of the experiment."""
 
     ood_data: str = option(
-        "", "corpus of strange texts; labels are not used", names="corpora",
-        required=True, tiny="topics",
-    )  # fmt: skip
+        "",
+        "corpus of strange texts; labels are not used",
+        names="corpora",
+        required=True,
+        tiny="topics",
+    )
     ood_limit: int = option(0, "its texts to use, chosen by hash; 0: all", least=0)
     public: str = option(
         "", "corpora of public text for one more map; empty: none", names="corpora"
@@ -249,8 +245,11 @@ def result_blocks(summary: dict[str, float], roc: Roc) -> list[Block]:
     return [
         Table("AUROC of detectors", *result_rows(summary, "auroc", arms), note=note),
         Bars(
-            "AUROC of detectors, with controls", "AUROC, %",
-            [DETECTOR_NAMES[one] for one in DETECTORS], bars, {"chance": 50.0},
+            "AUROC of detectors, with controls",
+            "AUROC, %",
+            [DETECTOR_NAMES[one] for one in DETECTORS],
+            bars,
+            {"chance": 50.0},
         ),
         *(
             Curves(
@@ -262,11 +261,17 @@ def result_blocks(summary: dict[str, float], roc: Roc) -> list[Block]:
             )
             for detector, curves in roc.items()
         ),
-        Table("FPR95 of detectors", *result_rows(summary, "fpr95", arms),
-              note=note + flagged),
-        Table("AUROC of detectors fitted anew",
-              *result_rows(summary, "auroc", REFITTED), note=own),
-    ]  # fmt: skip
+        Table(
+            "FPR95 of detectors",
+            *result_rows(summary, "fpr95", arms),
+            note=note + flagged,
+        ),
+        Table(
+            "AUROC of detectors fitted anew",
+            *result_rows(summary, "auroc", REFITTED),
+            note=own,
+        ),
+    ]
 
 
 if __name__ == "__main__":

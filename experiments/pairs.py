@@ -24,13 +24,7 @@ from experiments.states import (
     workdir_option,
 )
 from helix_jax.models import model_name
-from helix_jax.reports import (
-    Bars,
-    Block,
-    Matrix,
-    Table,
-    format_interval,
-)
+from helix_jax.reports import Bars, Block, Matrix, Table, format_interval
 from helix_jax.runs import (
     finish_run,
     is_done,
@@ -80,11 +74,12 @@ def about_pairs(config: Any, results: Results) -> str:
     names = sorted({name for pair in results for name in pair})
     documents = first["data/test_documents"]
     return about(
-        f"pairs of {', '.join(names)}", short_data(config.data),
+        f"pairs of {', '.join(names)}",
+        short_data(config.data),
         f"{first['data/fit_texts']:,} texts to fit on",
         f"{first['data/test_texts']:,} to test on (of {documents:,} documents)",
         documents=documents,
-    )  # fmt: skip
+    )
 
 
 def run_pairs(config: PairsConfig) -> Results:
@@ -144,8 +139,9 @@ def result_blocks(results: Results) -> list[Block]:
     """The pairs as a table, as bars, and what is lost as a matrix."""
     ends = ("", "_low", "_high")
     names = sorted({name for pair in results for name in pair})
-    lost = [[_lost(results.get((source, target))) for target in names]
-            for source in names]  # fmt: skip
+    lost = [
+        [_lost(results.get((source, target))) for target in names] for source in names
+    ]
     found = [value for row in lost for value in row if value == value]
     return [
         Table(

@@ -87,9 +87,11 @@ class PretrainConfig:
     workdir: str = workdir_option("work directory; the model is in WORKDIR/model")
     family: str = option("llama", "a decoder family", choices=DECODERS)
     data: str = option(
-        "docstrings", "corpora by name, file or folder, comma-separated",
-        names="corpora", required=True,
-    )  # fmt: skip
+        "docstrings",
+        "corpora by name, file or folder, comma-separated",
+        names="corpora",
+        required=True,
+    )
     limit: int = option(
         0, "texts of the corpus to use, chosen by hash; 0: all", least=0
     )
@@ -221,10 +223,11 @@ def run(config: PretrainConfig) -> dict[str, float]:
     results = json.dumps(summary, indent=2) + "\n"
     write_atomically(folder / "model" / "results.json", results)
     said = about(
-        config.family, short_data(config.data),
+        config.family,
+        short_data(config.data),
         f"{summary['train/tokens']:,} tokens to train on",
         f"{summary['test/tokens']:,} held-out tokens to test on",
-    )  # fmt: skip
+    )
     show(directory, [Table("The trained model", *result_rows(summary))], said)
     return finish_run(directory, summary)
 

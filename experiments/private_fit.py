@@ -113,10 +113,15 @@ def require_rows(config: PrivateFitConfig, rows: int, width: int) -> None:
 
 
 def encrypted_moments(
-    x: np.ndarray, y: np.ndarray, *, ids: list[str] | None = None,
-    profile: str = "guarded", rank: int | None = None, rows_per_width: float = 2.0,
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    ids: list[str] | None = None,
+    profile: str = "guarded",
+    rank: int | None = None,
+    rows_per_width: float = 2.0,
     state: Path | None = None,
-) -> tuple[FitClient, Moments, dict[str, float]]:  # fmt: skip
+) -> tuple[FitClient, Moments, dict[str, float]]:
     """Play both sides of an encrypted fit, and time them.
 
     Args:
@@ -207,9 +212,12 @@ def _planted(config: PrivateFitConfig) -> dict[str, float]:
     x = generator.standard_normal((config.rows, shape[0])) + 1
     y = x @ planted + generator.standard_normal((config.rows, shape[1])) - 2
     fit, private, summary = encrypted_moments(
-        x, y, profile=config.profile, rank=config.rank or None,
+        x,
+        y,
+        profile=config.profile,
+        rank=config.rank or None,
         rows_per_width=config.rows_per_width,
-    )  # fmt: skip
+    )
     if config.rank:
         affine = fit.expand(gcv_map(private))
         plain = gcv_map(_moments(x, y))
@@ -223,11 +231,14 @@ def _real(config: PrivateFitConfig, corpus: Corpus) -> dict[str, float]:
     opened = open_task(config, corpus)
     task, pairs = opened.task, opened.pairs
     fit, private, summary = encrypted_moments(
-        task.x["fit"], task.y["fit"], ids=list(pairs["fit"].ids),
-        profile=config.profile, rank=config.rank or None,
+        task.x["fit"],
+        task.y["fit"],
+        ids=list(pairs["fit"].ids),
+        profile=config.profile,
+        rank=config.rank or None,
         rows_per_width=config.rows_per_width,
         state=Path(config.workdir) / "provider",
-    )  # fmt: skip
+    )
     moments = pair_moments(pairs["fit"])
     affine, plain = fit.expand(gcv_map(private)), gcv_map(moments)
     if not config.rank:

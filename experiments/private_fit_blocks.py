@@ -12,8 +12,9 @@ def result_rows(summary: dict[str, float]) -> tuple[list[str], list[list[object]
     }
     rows: list[list[object]] = [
         [said, format_interval(summary, f"private_fit/{name}")]
-        for name, said in accuracies.items() if f"private_fit/{name}" in summary
-    ]  # fmt: skip
+        for name, said in accuracies.items()
+        if f"private_fit/{name}" in summary
+    ]
     others = {
         "map_error": ("relative error of the map", 1),
         "relative_error": ("relative error of the cross-covariance", 1),
@@ -24,8 +25,9 @@ def result_rows(summary: dict[str, float]) -> tuple[list[str], list[list[object]
     }
     rows += [
         [said, f"{scale * summary[f'private_fit/{name}']:.3g}"]
-        for name, (said, scale) in others.items() if f"private_fit/{name}" in summary
-    ]  # fmt: skip
+        for name, (said, scale) in others.items()
+        if f"private_fit/{name}" in summary
+    ]
     return ["measure", "value"], rows
 
 
@@ -45,10 +47,14 @@ def result_blocks(summary: dict[str, float], profile: str) -> list[Block]:
             for name in both.values()
         ]
         blocks.append(
-            Bars("Accuracy of the target's probe", "accuracy, %", list(both),
-                 {"map fitted": values},
-                 note=BRACKETS)
-        )  # fmt: skip
+            Bars(
+                "Accuracy of the target's probe",
+                "accuracy, %",
+                list(both),
+                {"map fitted": values},
+                note=BRACKETS,
+            )
+        )
     for title, label, unit, scale, groups in (
         ("Time of the fit", "seconds", "seconds", 1, ("client", "provider")),
         ("Bytes of the fit", "MB", "bytes", 1e-6, ("upload", "download")),

@@ -200,9 +200,16 @@ def local_bench(config: ReplicateConfig) -> Bench:
         if (shared / "tokenizers" / place).exists()
     }
     return Bench(
-        Path(config.workdir), tuple(pairs), tuple(generators), corpora, "docstrings",
-        tokenizers, _options(config), 32 if config.tiny else 128, config.tiny,
-    )  # fmt: skip
+        Path(config.workdir),
+        tuple(pairs),
+        tuple(generators),
+        corpora,
+        "docstrings",
+        tokenizers,
+        _options(config),
+        32 if config.tiny else 128,
+        config.tiny,
+    )
 
 
 def _others(shared: Path) -> list[tuple[str, str]]:

@@ -46,11 +46,7 @@ from experiments.samples import (
     sample_sizes,
     summarise,
 )
-from experiments.scaling_blocks import (
-    CONTROL,
-    headline_of,
-    result_blocks,
-)
+from experiments.scaling_blocks import CONTROL, headline_of, result_blocks
 from experiments.shown import about_pair, count_texts, show, show_saved
 from experiments.states import PairOptions, open_corpus
 from experiments.tasks import Task, open_task
@@ -150,9 +146,14 @@ def _compute(config: ScalingConfig, directory: Any) -> dict[str, float]:
     for name, orders in bar(found.items(), "methods summarised"):
         curve = Curve(*(np.mean(every, axis=0) for every in zip(*orders)))
         summary |= summarise(
-            name, curve, variance, sizes, task.documents,
-            tolerance=config.tolerance, resamples=config.resamples,
-        )  # fmt: skip
+            name,
+            curve,
+            variance,
+            sizes,
+            task.documents,
+            tolerance=config.tolerance,
+            resamples=config.resamples,
+        )
     for end in ("", "_low", "_high"):
         place = f"scaling/{headline_of(found)}_plateau_rows{end}"
         summary[f"scaling/plateau_rows{end}"] = summary[place]
@@ -201,9 +202,14 @@ def _one_order(
             ridge = select_penalty(fit_ridge(moments), select_moments).fit.map
             part = rows[0][order[:size]], rows[1][order[:size]]
             descents = fit_descents(
-                both, defined, ridge, part, select_rows, key=jax.random.key(0),
+                both,
+                defined,
+                ridge,
+                part,
+                select_rows,
+                key=jax.random.key(0),
                 epochs=config.epochs,
-            )  # fmt: skip
+            )
             maps |= {name: affine for name, (affine, _) in descents.items()}
         maps[CONTROL] = select_penalty(fit_ridge(shuffled), select_moments).fit.map
         for name, affine in maps.items():

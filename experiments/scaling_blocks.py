@@ -79,8 +79,9 @@ def _curve(
     starts = {size: f"scaling/{name}_{size}_{score}" for size in _sizes(summary)}
     return [
         [size, *read_interval(summary, start, scale=scale)]
-        for size, start in starts.items() if start in summary
-    ]  # fmt: skip
+        for size, start in starts.items()
+        if start in summary
+    ]
 
 
 def result_blocks(summary: dict[str, float]) -> list[Block]:
@@ -102,8 +103,9 @@ def result_blocks(summary: dict[str, float]) -> list[Block]:
             [size, *read_interval(summary, f"scaling/{name}_accuracy", scale=100)]
             for size in (sizes[0], sizes[-1])
         ]
-        for name, said in PROBES.items() if f"scaling/{name}_accuracy" in summary
-    }  # fmt: skip
+        for name, said in PROBES.items()
+        if f"scaling/{name}_accuracy" in summary
+    }
     for group, members in (("closed forms", METHODS), ("gradient fits", GRADIENT)):
         shown = [name for name in names if name in members]
         if not shown:
@@ -114,12 +116,19 @@ def result_blocks(summary: dict[str, float]) -> list[Block]:
         ):
             series = {
                 names[name]: _curve(summary, name, score, scale)
-                for name in (*shown, CONTROL) if name in names
-            }  # fmt: skip
+                for name in (*shown, CONTROL)
+                if name in names
+            }
             blocks.append(
                 Curves(
-                    f"{title}, {group}", "texts to fit on", label, series | more,
-                    log_x=True, log_y=score == "loss", marks=marks, note=note,
+                    f"{title}, {group}",
+                    "texts to fit on",
+                    label,
+                    series | more,
+                    log_x=True,
+                    log_y=score == "loss",
+                    marks=marks,
+                    note=note,
                 )
-            )  # fmt: skip
+            )
     return blocks

@@ -135,9 +135,12 @@ def about_pair(
     if documents is not None:
         counts[-1] += f" (of {documents:,} documents)"
     return about(
-        sides_of(config), short_data(config.data), *counts, *facts,
+        sides_of(config),
+        short_data(config.data),
+        *counts,
+        *facts,
         documents=documents if intervals else None,
-    )  # fmt: skip
+    )
 
 
 def about_tokens(config: Any, summary: Mapping[str, float], *facts: str) -> str:

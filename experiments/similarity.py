@@ -75,10 +75,18 @@ class SimilarityConfig(TextOptions, ExtractionOptions):
         (-1,), "0 is the embedding, -1 the last", required=True
     )
     measures: tuple[str, ...] = option(
-        ("linear_cka", "unbiased_cka", "mutual_knn", "svcca", "r2_forward",
-         "r2_backward"),
-        "all, or some", choices=("all", *MEASURES), required=True,
-    )  # fmt: skip
+        (
+            "linear_cka",
+            "unbiased_cka",
+            "mutual_knn",
+            "svcca",
+            "r2_forward",
+            "r2_backward",
+        ),
+        "all, or some",
+        choices=("all", *MEASURES),
+        required=True,
+    )
     permutations: int = option(100, "shuffles of the nulls", least=1)
     rows: int = option(2000, "test texts to use, chosen by hash; 0: all", least=0)
     fit_rows: int = option(10_000, "fit texts to use, chosen by hash; 0: all", least=0)
@@ -112,9 +120,10 @@ def run(config: SimilarityConfig) -> dict[str, float]:
         return read_summary(directory)
     views, store = read_views(config)
     pairs = [
-        (i, j) for (i, a), (j, b) in itertools.combinations(enumerate(views), 2)
+        (i, j)
+        for (i, a), (j, b) in itertools.combinations(enumerate(views), 2)
         if a.model != b.model
-    ]  # fmt: skip
+    ]
     if not all((store[split].labels >= 0).all() for split in SPLITS):
         if set(HEADS) & set(config.measures):
             raise RunError(
@@ -124,10 +133,16 @@ def run(config: SimilarityConfig) -> dict[str, float]:
         measures = [name for name in measures if name not in HEADS]
     documents = [document_of(one) for one in store["test"].ids]
     scores = score_all(
-        views, pairs, measures, store, documents, rank=config.rank,
-        neighbours=config.neighbours, permutations=config.permutations,
+        views,
+        pairs,
+        measures,
+        store,
+        documents,
+        rank=config.rank,
+        neighbours=config.neighbours,
+        permutations=config.permutations,
         seed=config.seed,
-    )  # fmt: skip
+    )
     names = [f"{views[a].name}/{views[b].name}" for a, b in pairs]
     summary = summarise(scores, names, documents)
     summary |= {f"data/{split}_texts": len(store[split].ids) for split in SPLITS}
@@ -145,11 +160,12 @@ def _about(
 ) -> str:
     documents = summary["data/test_documents"]
     return about(
-        ", ".join(view.name for view in views), short_data(config.data),
+        ", ".join(view.name for view in views),
+        short_data(config.data),
         f"{summary['data/fit_texts']:,} texts to fit on",
         f"{summary['data/test_texts']:,} to test on (of {documents:,} documents)",
         documents=documents,
-    )  # fmt: skip
+    )
 
 
 def read_views(config: SimilarityConfig) -> tuple[list[View], dict[str, Store]]:
@@ -200,9 +216,13 @@ def chosen_rows(ids: list[str], limit: int) -> np.ndarray:
 
 
 MEAN_HEADER = (
-    "measure", "mean over pairs", "95% interval", "shuffled pairs", "calibrated",
+    "measure",
+    "mean over pairs",
+    "95% interval",
+    "shuffled pairs",
+    "calibrated",
     f"pairs with q <= {DISCOVERY}",
-)  # fmt: skip
+)
 
 
 def mean_rows(summary: dict[str, float], measures: Any) -> list[list[object]]:
@@ -273,8 +293,18 @@ def result_blocks(
         for measure in measures
         for name in names
     ]
-    header = ["pair", "measure", "score", "95% from", "95% to", "shuffled pairs",
-              "calibrated", "z", "p", "q"]  # fmt: skip
+    header = [
+        "pair",
+        "measure",
+        "score",
+        "95% from",
+        "95% to",
+        "shuffled pairs",
+        "calibrated",
+        "z",
+        "p",
+        "q",
+    ]
     blocks.append(Table("Similarity of every pair", header, rows, note=note))
     own = [view.name for view in views]
     for measure in measures:
@@ -287,12 +317,16 @@ def result_blocks(
             marks[i, j] = "*" if q <= DISCOVERY else ""
         blocks.append(
             Matrix(
-                f"Similarity: {MEASURE_NAMES[measure]}", MEASURE_NAMES[measure],
-                own, own, values.tolist(),
-                marks=marks.tolist(), limits=(0.0, 1.0),
+                f"Similarity: {MEASURE_NAMES[measure]}",
+                MEASURE_NAMES[measure],
+                own,
+                own,
+                values.tolist(),
+                marks=marks.tolist(),
+                limits=(0.0, 1.0),
                 note=f"* false discovery rate of {DISCOVERY} over all pairs.",
             )
-        )  # fmt: skip
+        )
     return blocks
 
 

@@ -205,9 +205,15 @@ def summarise(
         summary[f"similarity/{measure}_calibrated"] = float(placed.calibrated.mean())
         summary[f"similarity/{measure}_discoveries"] = int((q <= DISCOVERY).sum())
         columns = {
-            "": value, "_low": low, "_high": high, "_shuffled": placed.null_mean,
-            "_calibrated": placed.calibrated, "_z": placed.z, "_p": placed.p, "_q": q,
-        }  # fmt: skip
+            "": value,
+            "_low": low,
+            "_high": high,
+            "_shuffled": placed.null_mean,
+            "_calibrated": placed.calibrated,
+            "_z": placed.z,
+            "_p": placed.p,
+            "_q": q,
+        }
         for ending, numbers in columns.items():
             for name, number in zip(names, np.asarray(numbers)):
                 summary[f"similarity/{name}/{measure}{ending}"] = float(number)

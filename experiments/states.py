@@ -38,9 +38,12 @@ def workdir_option(help_text: str = "work directory") -> Any:
 def models_option() -> Any:
     """The field of models that are compared with each other."""
     return option(
-        (), "two or more: embedded by name, folders, hub ids, embeddings:FILE",
-        names="side", required=True, tiny=("pebble-llama", "pebble-neox"),
-    )  # fmt: skip
+        (),
+        "two or more: embedded by name, folders, hub ids, embeddings:FILE",
+        names="side",
+        required=True,
+        tiny=("pebble-llama", "pebble-neox"),
+    )
 
 
 def seed_option(help_text: str) -> Any:

@@ -5,13 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.states import (
-    PairOptions,
-    Side,
-    load_sides,
-    paired_states,
-    with_stores,
-)
+from experiments.states import PairOptions, Side, load_sides, paired_states, with_stores
 from helix_jax.activations import Pair
 from helix_jax.alignment import AffineMap, apply_map
 from helix_jax.errors import RunError
@@ -101,9 +95,8 @@ def make_task(
     ids = {split: pair.ids for split, pair in pairs.items()}
     documents = [document_of(one) for one in ids["test"]]
     return Task(
-        x, y, labels, ids, classes, target_probe, source_probe, documents,
-        resamples,
-    )  # fmt: skip
+        x, y, labels, ids, classes, target_probe, source_probe, documents, resamples
+    )
 
 
 def read_mapped(task: Task, affine: AffineMap) -> np.ndarray:

@@ -38,10 +38,12 @@ def result_rows(summary: dict[str, float]) -> tuple[list[str], list[list[str]]]:
         ]
 
     rows = [
-        row(said, [f"perplexity_mapped{arm}", *(f"{one}{arm}" for one in
-                                                list(MEASURES)[1:])])
+        row(
+            said,
+            [f"perplexity_mapped{arm}", *(f"{one}{arm}" for one in list(MEASURES)[1:])],
+        )
         for arm, said in _arms(summary).items()
-    ]  # fmt: skip
+    ]
     rows += [
         row(said, [f"{one}{arm}" for one in MEASURES]) for arm, said in NATIVE.items()
     ]
@@ -70,9 +72,8 @@ def result_blocks(summary: dict[str, float], method: str) -> list[Block]:
     blocks: list[Block] = [
         Table("Token maps", *result_rows(summary), note=note),
         Bars("Agreement with the target", "agreement, %", groups, agreement),
-        Bars("Divergence from the target", "KL, nats", groups,
-             {"KL": bars("kl_nats")}),
-    ]  # fmt: skip
+        Bars("Divergence from the target", "KL, nats", groups, {"KL": bars("kl_nats")}),
+    ]
     if "gate/coverage" in summary:
         blocks.append(_gate_table(summary))
     return blocks
@@ -81,9 +82,14 @@ def result_blocks(summary: dict[str, float], method: str) -> list[Block]:
 def _gate_table(summary: dict[str, float]) -> Table:
     """What the gate is worth, by token and by text."""
     rows: list[list[object]] = [
-        [said, *(format_interval(summary, f"gate/{name}{by}", scale=1, digits=3)
-                 for by in ("", "_by_text"))]
+        [
+            said,
+            *(
+                format_interval(summary, f"gate/{name}{by}", scale=1, digits=3)
+                for by in ("", "_by_text")
+            ),
+        ]
         for name, said in GATE_NAMES.items()
-    ]  # fmt: skip
+    ]
     note = f"Trusted token by token, or whole texts. {BRACKETS}"
     return Table("The gate", ["measure", "by token", "by text"], rows, note=note)

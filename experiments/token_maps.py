@@ -186,11 +186,15 @@ def _true_and_shuffled(blocks, key) -> tuple[Moments, Moments]:
     width = both.mean_y.shape[0] // 2
     return tuple(
         Moments(
-            both.count, both.mean_x, np.asarray(both.mean_y)[own], both.cov_xx,
-            np.asarray(both.cov_xy)[:, own], np.asarray(both.cov_yy)[own, own],
+            both.count,
+            both.mean_x,
+            np.asarray(both.mean_y)[own],
+            both.cov_xx,
+            np.asarray(both.cov_xy)[:, own],
+            np.asarray(both.cov_yy)[own, own],
         )
         for own in (slice(0, width), slice(width, 2 * width))
-    )  # fmt: skip
+    )
 
 
 def _descend(start, rows, loss, key, options, snapshots) -> GradientFit:
@@ -217,6 +221,13 @@ def _descend(start, rows, loss, key, options, snapshots) -> GradientFit:
 
     with Progress(f"training the map ({options.map})", unit="steps") as shown:
         return fit_gradient(
-            start, rows["fit"], rows["select"], loss=loss, key=key, settings=settings,
-            resume=resume, on_epoch=on_epoch, on_step=shown.at,
-        )  # fmt: skip
+            start,
+            rows["fit"],
+            rows["select"],
+            loss=loss,
+            key=key,
+            settings=settings,
+            resume=resume,
+            on_epoch=on_epoch,
+            on_step=shown.at,
+        )

@@ -74,12 +74,22 @@ def token_pairs(
     """The pairs of a split, of texts chosen by hash, about `limit`."""
     texts = sample_texts(corpus, split, limit, max_tokens=options.max_tokens)
     return TokenPairs(
-        layer_side(sides.source, sides.source_tokenizer,
-                   layers=(options.source_layer,), normed=options.source_norm),
-        layer_side(sides.target, sides.target_tokenizer,
-                   layers=(options.target_layer,), normed=options.target_norm),
-        lambda: shown.over(texts), max_tokens=options.max_tokens, loop=options.loop,
-    )  # fmt: skip
+        layer_side(
+            sides.source,
+            sides.source_tokenizer,
+            layers=(options.source_layer,),
+            normed=options.source_norm,
+        ),
+        layer_side(
+            sides.target,
+            sides.target_tokenizer,
+            layers=(options.target_layer,),
+            normed=options.target_norm,
+        ),
+        lambda: shown.over(texts),
+        max_tokens=options.max_tokens,
+        loop=options.loop,
+    )
 
 
 def sample_texts(

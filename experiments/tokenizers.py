@@ -78,9 +78,12 @@ class TokenizersConfig(TextOptions):
 
     workdir: str = workdir_option()
     tokenizers: tuple[str, ...] = option(
-        (), "two or more: embedded models by name, folders, files or hub ids",
-        names="tokenizer", required=True, tiny=("pebble-llama", "pebble-neox"),
-    )  # fmt: skip
+        (),
+        "two or more: embedded models by name, folders, files or hub ids",
+        names="tokenizer",
+        required=True,
+        tiny=("pebble-llama", "pebble-neox"),
+    )
     limit: int = option(
         2000, "texts of the corpus to use, chosen by hash; 0: all", least=0
     )
@@ -104,10 +107,11 @@ def run(config: TokenizersConfig) -> dict[str, float]:
     summary = compare(loaded, corpus, resamples=config.resamples)
     documents = summary["data/documents"]
     said = about(
-        ", ".join(names), short_data(config.data),
+        ", ".join(names),
+        short_data(config.data),
         f"{summary['data/texts']:,} texts (of {documents:,} documents)",
         documents=documents,
-    )  # fmt: skip
+    )
     show(directory, result_blocks(summary, names), said)
     return finish_run(directory, summary)
 
@@ -173,9 +177,11 @@ def compare(
             summary[f"{a}/{b}/jaccard_{spelling}"] = value
         for rate in RATES:
             interval = bootstrap_statistic(
-                np.concatenate(counts[a, b, rate]), documents, mean_of_sums,
+                np.concatenate(counts[a, b, rate]),
+                documents,
+                mean_of_sums,
                 resamples=resamples,
-            )  # fmt: skip
+            )
             for end, value in zip(("", "_low", "_high"), interval):
                 summary[f"{a}/{b}/match_{rate}{end}"] = float(value)
     return summary

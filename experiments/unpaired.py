@@ -131,12 +131,14 @@ def _about(config: UnpairedConfig, summary: dict[str, float]) -> str:
     documents = summary["data/test_documents"]
     data = [config.data, config.target_data] if config.target_data else [config.data]
     return about(
-        sides_of(config), short_data(",".join(data)),
+        sides_of(config),
+        short_data(",".join(data)),
         f"{summary['unpaired/source_rows']:,} texts of the source",
         f"{summary['unpaired/target_rows']:,} others of the target to fit on",
         f"{summary['unpaired/test_rows']:,} texts to test on (of {documents:,} "
-        "documents)", documents=documents,
-    )  # fmt: skip
+        "documents)",
+        documents=documents,
+    )
 
 
 def deal(ids: list[str], rows: Rows, other: Store | None, seed: int) -> Dealt:

@@ -115,11 +115,14 @@ def compare_texts(
     found = {}
     for name in bar(texts, "arms' texts compared"):
         found |= text_scores(
-            texts[name], native_source=texts["native_source"],
-            native_target=texts["native_target"], encoder=model,
+            texts[name],
+            native_source=texts["native_source"],
+            native_target=texts["native_target"],
+            encoder=model,
             encoder_tokenizer=tokenizer,
-            suffix="" if name == "text" else f"_{name}", resamples=resamples,
-        )  # fmt: skip
+            suffix="" if name == "text" else f"_{name}",
+            resamples=resamples,
+        )
     return found
 
 

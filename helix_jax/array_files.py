@@ -19,11 +19,23 @@ from helix_jax.paths import PathError, os_errors
 
 # numpy's names -> those of the file format
 _TYPES = {
-    "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16",
-    "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2", "complex64": "C64",
-    "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8", "uint64": "U64",
-    "uint32": "U32", "uint16": "U16", "uint8": "U8", "bool": "BOOL",
-}  # fmt: skip
+    "float64": "F64",
+    "float32": "F32",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "float8_e4m3fn": "F8_E4M3",
+    "float8_e5m2": "F8_E5M2",
+    "complex64": "C64",
+    "int64": "I64",
+    "int32": "I32",
+    "int16": "I16",
+    "int8": "I8",
+    "uint64": "U64",
+    "uint32": "U32",
+    "uint16": "U16",
+    "uint8": "U8",
+    "bool": "BOOL",
+}
 
 
 def write_safetensors(
@@ -139,8 +151,14 @@ def read_npz(
                     raise raises(f"{path} is no .npz file of arrays; {remedy}.")
                 chosen = found.files if names is None else names
                 return {name: found[name] for name in chosen}
-        except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error,
-                NotImplementedError) as error:  # fmt: skip
+        except (
+            ValueError,
+            EOFError,
+            KeyError,
+            zipfile.BadZipFile,
+            zlib.error,
+            NotImplementedError,
+        ) as error:
             if isinstance(error, HelixError):
                 raise
             raise raises(f"{path} is damaged ({error}); {remedy}.") from error

@@ -20,8 +20,15 @@ from helix_jax.locks import hold
 from helix_jax.paths import PathError, os_errors
 
 PARTIAL = ".helix-partial-"
-_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK,
-             errno.EXDEV, errno.EACCES}  # fmt: skip
+_NO_LINKS = {
+    errno.EPERM,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.ENOSYS,
+    errno.EMLINK,
+    errno.EXDEV,
+    errno.EACCES,
+}
 
 
 def is_passing(name: str) -> bool:

@@ -34,8 +34,7 @@ def quiet_interrupts() -> None:
 
 
 def send_lost_interrupts(
-    before: Callable[[Any], object],
-    lost: Callable[[], object] = lambda: None,
+    before: Callable[[Any], object], lost: Callable[[], object] = lambda: None
 ) -> Callable[[Any], None]:
     """A `sys.unraisablehook` that sends a signal again whose exception was dropped.
 

@@ -66,8 +66,10 @@ class Lock:
                 told = now
                 LOG.warning(
                     "%s is being written by %s; waiting for it to end (Ctrl-C gives "
-                    "up).", self._place.name, _who(found),
-                )  # fmt: skip
+                    "up).",
+                    self._place.name,
+                    _who(found),
+                )
             time.sleep(pause)
             pause = min(1.5 * pause, 1.0)
         threading.Thread(target=self._keep_beating, daemon=True).start()

@@ -46,9 +46,15 @@ def this_process(what: str) -> Owner:
         user = str(os.getuid())
     pid = os.getpid()
     return Owner(
-        what, socket.gethostname(), user, pid, this_machine(), _space(), _started(pid),
+        what,
+        socket.gethostname(),
+        user,
+        pid,
+        this_machine(),
+        _space(),
+        _started(pid),
         time.time(),
-    )  # fmt: skip
+    )
 
 
 def has_ended(owner: Owner) -> bool:

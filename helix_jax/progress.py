@@ -30,9 +30,15 @@ class Progress:
     """A count of what is done of one piece of work; see the head of this file."""
 
     def __init__(
-        self, name: str, *, total: int | None = None, done: int = 0, unit: str = "",
-        counted: bool = True, show: bool = True,
-    ):  # fmt: skip
+        self,
+        name: str,
+        *,
+        total: int | None = None,
+        done: int = 0,
+        unit: str = "",
+        counted: bool = True,
+        show: bool = True,
+    ):
         """Begin; `stop` ends it."""
         self.name, self.total, self.done, self.unit = name, total, done, unit
         self._counted, self._note, self._told = counted, "", False
@@ -43,9 +49,15 @@ class Progress:
             if _is_terminal(self._stream):
                 form = {} if counted else {"bar_format": "{desc}: {elapsed}"}
                 self._bar = tqdm(
-                    desc=name, total=total, initial=done, unit=unit and f" {unit}",
-                    leave=False, delay=LONG_SECONDS, file=self._stream, **form,
-                )  # fmt: skip
+                    desc=name,
+                    total=total,
+                    initial=done,
+                    unit=unit and f" {unit}",
+                    leave=False,
+                    delay=LONG_SECONDS,
+                    file=self._stream,
+                    **form,
+                )
             _SHOWN.add(self)
             self._thread.start()
 
@@ -136,9 +148,13 @@ def stop_all() -> None:
 
 
 def bar(
-    items: Iterable[_T], name: str, *, total: int | None = None, unit: str = "",
+    items: Iterable[_T],
+    name: str,
+    *,
+    total: int | None = None,
+    unit: str = "",
     show: bool = True,
-) -> Iterator[_T]:  # fmt: skip
+) -> Iterator[_T]:
     """The items, counted as they are worked on.
 
     Args:

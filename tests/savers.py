@@ -56,9 +56,13 @@ class Saver(NamedTuple):
 def _save_map(folder: Path, version: int) -> None:
     parts = np.full((4, version), version, np.float32), np.zeros(version, np.float32)
     save_map(
-        folder / "map", AffineMap(*parts), source={}, target={}, penalty=version,
+        folder / "map",
+        AffineMap(*parts),
+        source={},
+        target={},
+        penalty=version,
         split="fit",
-    )  # fmt: skip
+    )
 
 
 def _load_map(folder: Path) -> int | None:
@@ -73,9 +77,11 @@ def _save_probe(folder: Path, version: int) -> None:
     kernel = np.full((4, version), version, np.float32)
     classes = [f"c{number}" for number in range(version)]
     save_probe(
-        folder / "probe", Probe(kernel, kernel[0]), classes=classes,
+        folder / "probe",
+        Probe(kernel, kernel[0]),
+        classes=classes,
         fingerprints={"version": version},
-    )  # fmt: skip
+    )
 
 
 def _prepare_probe(folder: Path) -> None:
@@ -98,10 +104,12 @@ def _load_probe(folder: Path) -> int | None:
 def _save_model(folder: Path, version: int) -> None:
     """Versions of one shape: only the rotation tells their configs apart."""
     config, spec = _config(version)
-    params = nest({
-        path: np.full(shape, version, np.float32)
-        for path, shape in parameter_shapes(spec).items()
-    })  # fmt: skip
+    params = nest(
+        {
+            path: np.full(shape, version, np.float32)
+            for path, shape in parameter_shapes(spec).items()
+        }
+    )
     save_model(folder / "model", params, spec, config, dtype="float32")
     (folder / "model" / "tokenizer.json").touch()
 
@@ -117,9 +125,14 @@ def _load_model(folder: Path) -> int | None:
 
 def _config(version: int) -> tuple[Any, Any]:
     config = hf_config(
-        "llama", vocab_size=16, width=8, num_layers=1, num_heads=2, ffn_width=8,
+        "llama",
+        vocab_size=16,
+        width=8,
+        num_layers=1,
+        num_heads=2,
+        ffn_width=8,
         context=8,
-    )  # fmt: skip
+    )
     config.rope_parameters["rope_theta"] = 1000.0 * version
     return config, family_of("llama").spec_from_hf(config.to_dict())
 
@@ -213,9 +226,16 @@ SAVERS = {
 }
 
 _STEPS = {
-    "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink",
-    "os.truncate", "os.chmod", "test.fsync",
-}  # fmt: skip
+    "os.rename",
+    "os.remove",
+    "os.mkdir",
+    "os.rmdir",
+    "os.link",
+    "os.symlink",
+    "os.truncate",
+    "os.chmod",
+    "test.fsync",
+}
 _left: list[int] = []  # steps to do before the kill; empty: none is counted
 _counted = [0]
 

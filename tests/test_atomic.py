@@ -224,11 +224,15 @@ def test_what_json_cannot_hold_is_refused_before_anything_changes(tmp_path):
 
 def test_safetensors_bytes_are_those_of_the_library(tmp_path):
     arrays = {
-        "b": np.ones((3, 2), np.float32), "a": np.arange(5), 'é"': np.zeros((0, 3)),
-        "half": np.ones((2, 3), ml_dtypes.bfloat16).T, "scalar": np.float16(3),
-        "t": np.array([True]), "f": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        "b": np.ones((3, 2), np.float32),
+        "a": np.arange(5),
+        'é"': np.zeros((0, 3)),
+        "half": np.ones((2, 3), ml_dtypes.bfloat16).T,
+        "scalar": np.float16(3),
+        "t": np.array([True]),
+        "f": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
         "big": np.arange(4, dtype=">i4"),
-    }  # fmt: skip
+    }
     plain = {
         name: np.ascontiguousarray(value).reshape(np.shape(value))
         for name, value in arrays.items()
@@ -299,9 +303,12 @@ except ValueError as error:
     print(error)
 """
     done = subprocess.run(
-        [sys.executable, "-c", script, str(path)], capture_output=True, text=True,
-        cwd=ROOT, check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", script, str(path)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    )
     line = f"{path} cannot be written: the file size limit is reached; raise it (ulimit"
     assert [one.startswith(line) for one in done.stdout.splitlines()] == [True, True]
     assert path.read_text() == "1\n"
@@ -356,9 +363,12 @@ def test_no_permission_is_no_full_disk(tmp_path):
     for parent in (tmp_path, *tmp_path.parents[:3]):
         os.chmod(parent, 0o755)
     done = subprocess.run(
-        [sys.executable, "-c", NOBODY, str(folder)], capture_output=True, text=True,
-        cwd=ROOT, check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", NOBODY, str(folder)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    )
     reason = "cannot be written: permission denied; choose a place that you may use."
     assert done.stdout.splitlines() == [
         f"ArtefactError: {folder / 'map'} {reason}",

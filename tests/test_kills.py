@@ -23,9 +23,12 @@ def killed(tmp_path_factory):
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     done = subprocess.run(
         [sys.executable, "-m", "savers", str(out)],
-        env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
-        timeout=600, check=False,
-    )  # fmt: skip
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return out
 

@@ -14,22 +14,39 @@ COVARIANCE = DRAWN @ DRAWN.T
 @pytest.mark.parametrize(
     ("call", "want"),
     [
-        (lambda: linalg.spectrum_of(COVARIANCE).values,
-         np.linalg.eigvalsh(COVARIANCE)[::-1]),
+        (
+            lambda: linalg.spectrum_of(COVARIANCE).values,
+            np.linalg.eigvalsh(COVARIANCE)[::-1],
+        ),
         (lambda: linalg.product(DRAWN, DRAWN), DRAWN @ DRAWN),
-        (lambda: linalg.unit_rows(DRAWN),
-         DRAWN / np.linalg.norm(DRAWN, axis=1, keepdims=True)),
+        (
+            lambda: linalg.unit_rows(DRAWN),
+            DRAWN / np.linalg.norm(DRAWN, axis=1, keepdims=True),
+        ),
         (lambda: linalg.laid_out_transpose(DRAWN), DRAWN.T),
-        (lambda: linalg.rank_threshold(np.abs(DRAWN[0])),
-         np.finfo(float).eps * 6 * np.abs(DRAWN[0]).max()),
-        (lambda: linalg.rounding_variance(DRAWN[0]),
-         (8 * np.finfo(float).eps * DRAWN[0]) ** 2),
-        (lambda: np.linalg.inv(linalg.random_orthogonal(jax.random.key(0), 5, 5)),
-         np.asarray(linalg.random_orthogonal(jax.random.key(0), 5, 5)).T),
+        (
+            lambda: linalg.rank_threshold(np.abs(DRAWN[0])),
+            np.finfo(float).eps * 6 * np.abs(DRAWN[0]).max(),
+        ),
+        (
+            lambda: linalg.rounding_variance(DRAWN[0]),
+            (8 * np.finfo(float).eps * DRAWN[0]) ** 2,
+        ),
+        (
+            lambda: np.linalg.inv(linalg.random_orthogonal(jax.random.key(0), 5, 5)),
+            np.asarray(linalg.random_orthogonal(jax.random.key(0), 5, 5)).T,
+        ),
     ],
-    ids=["spectrum_of", "product", "unit_rows", "laid_out_transpose", "rank_threshold",
-         "rounding_variance", "random_orthogonal"],
-)  # fmt: skip
+    ids=[
+        "spectrum_of",
+        "product",
+        "unit_rows",
+        "laid_out_transpose",
+        "rank_threshold",
+        "rounding_variance",
+        "random_orthogonal",
+    ],
+)
 def test_float64_stays_outside_a_wide_function(call, want):
     assert not jax.config.jax_enable_x64
     got = np.asarray(call())

@@ -31,9 +31,12 @@ with hold(sys.argv[1], "a test"):
 def holder(tmp_path):
     """A process that holds the lock of a folder until it is told to end."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE, text=True, cwd=ROOT,
-    )  # fmt: skip
+        [sys.executable, "-c", HOLD, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
     assert process.stdout.readline() == "held\n"
     yield process
     process.kill()
@@ -248,9 +251,12 @@ print("forked", flush=True)
 os._exit(0)
 """
     done = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT,
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
         start_new_session=True,
-    )  # fmt: skip
+    )
     assert done.stdout.readline() == "forked\n"
     done.wait()
     lock = Lock(LocalPlace(tmp_path), "a test")

@@ -18,8 +18,7 @@ TEXT = "first é\nsecond\u2028still second\x0b\x0c\x85\nthird\n"
 
 
 @pytest.mark.parametrize(
-    "encoding",
-    ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"],
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
 )
 def test_marks_are_recognised_and_never_part_of_the_text(tmp_path, encoding):
     mark = {"utf-16-le": codecs.BOM_UTF16_LE, "utf-16-be": codecs.BOM_UTF16_BE}

@@ -19,7 +19,10 @@ print(all(one[0] is transformers.CONFIG_MAPPING for one in found))
 
 def test_all_threads_find_the_names():
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False,
+        [sys.executable, "-c", SCRIPT],
+        capture_output=True,
+        text=True,
+        check=False,
         cwd=Path(__file__).parents[1],
-    )  # fmt: skip
+    )
     assert done.stdout == "True\n", done.stderr

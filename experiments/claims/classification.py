@@ -174,10 +174,16 @@ def _runs(bench: Bench, task: str) -> Iterator[tuple[str, str, Path, int, bool]]
     for source, target in bench.pairs:
         names = short_name(source), short_name(target)
         config = bench.config(
-            classify.ClassifyConfig, "classify", task, "-to-".join(names),
-            source=source, target=target, data=bench.corpora[task],
-            public=bench.public, few_shot=(bench.few,),
-        )  # fmt: skip
+            classify.ClassifyConfig,
+            "classify",
+            task,
+            "-to-".join(names),
+            source=source,
+            target=target,
+            data=bench.corpora[task],
+            public=bench.public,
+            few_shot=(bench.few,),
+        )
         summary = classify.run(config)
         learned = (
             summary["test/target_accuracy_low"] > summary["test/majority_accuracy"]

@@ -147,9 +147,15 @@ def _runs(bench: Bench) -> Iterator[tuple[str, Mapping[str, float]]]:
             if not {known, strange} <= bench.corpora.keys():
                 continue
             config = bench.config(
-                ood.OodConfig, "ood", f"{known}-{strange}", names.replace(" ", "-"),
-                source=source, target=target, data=bench.corpora[known],
-                ood_data=bench.corpora[strange], ood_limit=bench.options["limit"],
+                ood.OodConfig,
+                "ood",
+                f"{known}-{strange}",
+                names.replace(" ", "-"),
+                source=source,
+                target=target,
+                data=bench.corpora[known],
+                ood_data=bench.corpora[strange],
+                ood_limit=bench.options["limit"],
                 public=bench.public,
-            )  # fmt: skip
+            )
             yield f"{known} against {strange}, {names}", ood.run(config)

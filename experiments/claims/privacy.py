@@ -65,10 +65,13 @@ def check_fit(bench: Bench) -> Finding:
         return missing("Pyfhel (make crypto)")
     summary = private_fit.run(
         private_fit.PrivateFitConfig(
-            workdir=bench.place("private_fit"), rows=1000, source_width=96,
-            target_width=96, tiny=bench.tiny,
+            workdir=bench.place("private_fit"),
+            rows=1000,
+            source_width=96,
+            target_width=96,
+            tiny=bench.tiny,
         )
-    )  # fmt: skip
+    )
     error = summary["private_fit/relative_error"]
     seconds = summary["private_fit/provider_seconds"]
     return Finding(

@@ -86,10 +86,12 @@ def _tokenizer_runs(
         return
     folders = [bench.tokenizers[name] for name in names]
     config = bench.config(
-        tokenizers.TokenizersConfig, "tokenizers", tokenizers=tuple(folders),
+        tokenizers.TokenizersConfig,
+        "tokenizers",
+        tokenizers=tuple(folders),
         data=bench.corpora.get("mnli", "docstrings"),
         limit=min(1000, bench.options["limit"]),
-    )  # fmt: skip
+    )
     summary = tokenizers.run(config)
     for a, b in itertools.combinations(names, 2):
         paper = TOKENIZERS.get((a, b)) or TOKENIZERS.get((b, a))
@@ -154,11 +156,18 @@ def check_layers(bench: Bench) -> Finding:
     source, target = bench.generators[0]
     small = bench.options["limit"] < 1000
     config = bench.config(
-        layers.LayersConfig, "layers", source=source, target=target,
-        source_layers=_cuts(source), target_layers=(-1,), data=bench.public,
-        pairs=4000 if small else 60_000, select_pairs=1000 if small else 8000,
-        test_pairs=1000 if small else 4000, resamples=200,
-    )  # fmt: skip
+        layers.LayersConfig,
+        "layers",
+        source=source,
+        target=target,
+        source_layers=_cuts(source),
+        target_layers=(-1,),
+        data=bench.public,
+        pairs=4000 if small else 60_000,
+        select_pairs=1000 if small else 8000,
+        test_pairs=1000 if small else 4000,
+        resamples=200,
+    )
     summary = layers.run(config)
     found = {
         name.split("/")[0]: interval_of(summary, name)
@@ -183,11 +192,18 @@ def check_plateau(bench: Bench) -> Finding:
     def case(source: str, target: str) -> Case:
         names = f"{short_name(source)}-to-{short_name(target)}"
         config = bench.config(
-            scaling.ScalingConfig, "scaling", names, source=source, target=target,
-            data="docstrings", methods=("ridge",), seeds=1,
-            limit=700 if bench.tiny else 20_000, resamples=200,
+            scaling.ScalingConfig,
+            "scaling",
+            names,
+            source=source,
+            target=target,
+            data="docstrings",
+            methods=("ridge",),
+            seeds=1,
+            limit=700 if bench.tiny else 20_000,
+            resamples=200,
             sizes=4 if bench.tiny else 8,
-        )  # fmt: skip
+        )
         summary = scaling.run(config)
         rows = interval_of(summary, "scaling/plateau_rows")
         found = bool(summary["scaling/ridge_plateau_found"])
@@ -212,11 +228,18 @@ def _generations(bench: Bench) -> Iterator[tuple[str, Mapping[str, float]]]:
     for source, target in bench.generators:
         names = f"{short_name(source)} to {short_name(target)}"
         config = bench.config(
-            fit_tokens.FitTokensConfig, "tokens", names.replace(" ", "-"),
-            source=source, target=target, data=bench.public, map="ridge",
-            pairs=4000 if small else 150_000, select_pairs=1000 if small else 15_000,
-            test_pairs=1000 if small else 20_000, resamples=200 if small else 1000,
-        )  # fmt: skip
+            fit_tokens.FitTokensConfig,
+            "tokens",
+            names.replace(" ", "-"),
+            source=source,
+            target=target,
+            data=bench.public,
+            map="ridge",
+            pairs=4000 if small else 150_000,
+            select_pairs=1000 if small else 15_000,
+            test_pairs=1000 if small else 20_000,
+            resamples=200 if small else 1000,
+        )
         yield names, fit_tokens.run(config)
 
 

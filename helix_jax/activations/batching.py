@@ -67,11 +67,7 @@ def batch_capacity(length: int, token_budget: int, *, multiple: int = 1) -> int:
 
 
 def plan_batches(
-    lengths: np.ndarray,
-    *,
-    ladder: Sequence[int],
-    token_budget: int,
-    multiple: int = 1,
+    lengths: np.ndarray, *, ladder: Sequence[int], token_budget: int, multiple: int = 1
 ) -> list[Batch]:
     """Batches that cover every text of a window once.
 

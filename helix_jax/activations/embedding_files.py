@@ -20,9 +20,17 @@ from helix_jax.text.ids import read_id
 from helix_jax.textfile import parse_json
 
 _DAMAGED = (
-    OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError,
-    zipfile.BadZipFile, zlib.error, SafetensorError, pyarrow.ArrowException,
-)  # fmt: skip
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+    SafetensorError,
+    pyarrow.ArrowException,
+)
 
 
 class Content(NamedTuple):

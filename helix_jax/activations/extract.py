@@ -144,24 +144,37 @@ def extract(
     backend = private_tokenizer(tokenizer, max_tokens=max_tokens)
     check_vocabulary(tokenizer, spec.vocab_size, model=name)
     record = store_fingerprint(
-        model, tokenizer, layers=layers, final_norm=final_norm, pooling=pooling,
-        max_tokens=max_tokens, dtype=dtype, text_fingerprint=text_fingerprint,
-    )  # fmt: skip
+        model,
+        tokenizer,
+        layers=layers,
+        final_norm=final_norm,
+        pooling=pooling,
+        max_tokens=max_tokens,
+        dtype=dtype,
+        text_fingerprint=text_fingerprint,
+    )
     group = DeviceGroup(devices)
     params = group.place_params(model.params)
     forward = {
-        "spec": spec, "layers": chosen_layers, "final_norm": final_norm,
-        "pooling": pooling, "dtype": DTYPES[dtype],
-    }  # fmt: skip
+        "spec": spec,
+        "layers": chosen_layers,
+        "final_norm": final_norm,
+        "pooling": pooling,
+        "dtype": DTYPES[dtype],
+    }
 
     def new_layout() -> dict[str, Any]:
         budget = choose_token_budget(
             token_budget, params, group, max_tokens=max_tokens, forward=forward
         )
         return choose_layout(
-            forward, group, max_tokens=max_tokens, token_budget=budget,
-            window=window, texts=total,
-        )  # fmt: skip
+            forward,
+            group,
+            max_tokens=max_tokens,
+            token_budget=budget,
+            window=window,
+            texts=total,
+        )
 
     requested = {"devices": group.size, "platform": group.platform}
     if isinstance(token_budget, int):
@@ -172,19 +185,30 @@ def extract(
     # What is complete is only read, also where nothing can be written.
     with contextlib.nullcontext() if is_complete(folder) else writing(folder) as lock:
         writer = begin_store(
-            folder, fingerprint=record, new_layout=new_layout, requested=requested,
+            folder,
+            fingerprint=record,
+            new_layout=new_layout,
+            requested=requested,
             lock=lock,
-        )  # fmt: skip
+        )
         if not writer.complete:
             source = read_windows(
-                texts, backend, size=writer.layout["window_texts"],
-                start=writer.progress, vocab_size=spec.vocab_size,
-                token_rows=pooling == "token", on_empty=on_empty, store=folder.name,
-            )  # fmt: skip
+                texts,
+                backend,
+                size=writer.layout["window_texts"],
+                start=writer.progress,
+                vocab_size=spec.vocab_size,
+                token_rows=pooling == "token",
+                on_empty=on_empty,
+                store=folder.name,
+            )
             with Progress(
-                f"states of {name}", total=total, done=writer.progress.texts_read,
-                unit="texts", show=progress,
-            ) as shown:  # fmt: skip
+                f"states of {name}",
+                total=total,
+                done=writer.progress.texts_read,
+                unit="texts",
+                show=progress,
+            ) as shown:
                 throughput = _run_windows(
                     source, writer, params, group, forward, shown, name
                 )
@@ -193,8 +217,11 @@ def extract(
             if done.truncated:
                 LOG.warning(
                     "%s: %d of %d texts were longer than %d tokens and lost their end.",
-                    name, done.truncated, done.texts, max_tokens,
-                )  # fmt: skip
+                    name,
+                    done.truncated,
+                    done.texts,
+                    max_tokens,
+                )
     return dataclasses.replace(open_store(path, expect=record), throughput=throughput)
 
 

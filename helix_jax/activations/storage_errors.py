@@ -21,10 +21,13 @@ _UNREACHED = ("the server cannot be reached", "check the network")
 _NO_BUCKET = ("there is no such bucket", "make it, or correct its name")
 # What TensorStore's errors begin with, where the operating system has no say.
 _REMOTE = {
-    "PERMISSION_DENIED": _DENIED, "UNAUTHENTICATED": _DENIED,
-    "UNAVAILABLE": _UNREACHED, "DEADLINE_EXCEEDED": _UNREACHED,
-    "ABORTED": _UNREACHED, "RESOURCE_EXHAUSTED": _UNREACHED,
-}  # fmt: skip
+    "PERMISSION_DENIED": _DENIED,
+    "UNAUTHENTICATED": _DENIED,
+    "UNAVAILABLE": _UNREACHED,
+    "DEADLINE_EXCEEDED": _UNREACHED,
+    "ABORTED": _UNREACHED,
+    "RESOURCE_EXHAUSTED": _UNREACHED,
+}
 
 
 class Named(Protocol):

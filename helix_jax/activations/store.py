@@ -214,8 +214,9 @@ def open_store(
         )
     keys = [texts_key(window) for window in range(progress["windows"])]
     reads = [folder.kvstore.read(key) for key in keys]
-    windows = [_parse(folder.name, key, read.result().value) for key, read in
-               zip(keys, reads)]  # fmt: skip
+    windows = [
+        _parse(folder.name, key, read.result().value) for key, read in zip(keys, reads)
+    ]
     ids = [own for window in windows for own in window["ids"]]
     labels = [-1 if own is None else own for w in windows for own in w["labels"]]
     lengths = [own for window in windows for own in window["lengths"]]

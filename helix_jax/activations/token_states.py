@@ -41,9 +41,13 @@ class LayerStates:
 
     def __call__(self, tokens: Array, mask: Array) -> Array:
         return apply_model(
-            self.params, self.spec, tokens, mask, layers=self.layers,
+            self.params,
+            self.spec,
+            tokens,
+            mask,
+            layers=self.layers,
             final_norm=self.normed,
-        ).hidden.astype(jnp.float32)  # fmt: skip
+        ).hidden.astype(jnp.float32)
 
 
 def layer_side(

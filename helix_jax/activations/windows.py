@@ -70,9 +70,12 @@ def read_windows(
         encoded = _encode(backend, window, token_rows)
         _check_embedded(backend, window, encoded, vocab_size)
         has_tokens = np.array(
-            [bool(ids) and bool(text.text.strip()) for text, ids in
-             zip(window, encoded.ids)], bool
-        )  # fmt: skip
+            [
+                bool(ids) and bool(text.text.strip())
+                for text, ids in zip(window, encoded.ids)
+            ],
+            bool,
+        )
         if not has_tokens.all():
             if on_empty == "error":
                 text = window[int(np.argmin(has_tokens))]

@@ -1,10 +1,7 @@
 """Linear maps between two representation spaces, from their joint second moments."""
 
 from helix_jax.alignment.accumulate import accumulate, fold_rows
-from helix_jax.alignment.canonical import (
-    canonical_factors,
-    fit_canonical,
-)
+from helix_jax.alignment.canonical import canonical_factors, fit_canonical
 from helix_jax.alignment.controls import (
     derangement,
     fit_shuffled,
@@ -60,16 +57,10 @@ from helix_jax.alignment.path import (
     path_r2,
     select_map,
 )
-from helix_jax.alignment.procrustes import (
-    CrossFactors,
-    fit_procrustes,
-)
+from helix_jax.alignment.procrustes import CrossFactors, fit_procrustes
 from helix_jax.alignment.ranks import rank_grid
 from helix_jax.alignment.reduced_rank import fit_reduced_rank
-from helix_jax.alignment.relative import (
-    fit_relative,
-    relative_representation,
-)
+from helix_jax.alignment.relative import fit_relative, relative_representation
 from helix_jax.alignment.residual import (
     residual_affine,
     residual_low_rank,

@@ -101,9 +101,7 @@ def _first_bad(known: Array, start: Array, x: Array) -> Array:
     return jnp.where(known >= 0, known, here)
 
 
-def _blocks(
-    batches: Iterable[tuple[Any, Any]],
-) -> Iterator[tuple[Array, Array, Array]]:
+def _blocks(batches: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Array, Array, Array]]:
     """Batches as device blocks of the first batch's rows, with weights for padding."""
     size = None
     for number, item in enumerate(drawn_outside(batches)):
@@ -142,10 +140,7 @@ def _block(z: Any, missing: int) -> Array:
 
 @takes(batches=kinds.STREAM)
 def accumulate(
-    batches: Iterable[tuple[Any, Any]],
-    *,
-    dtype: Any = None,
-    product_dtype: Any = None,
+    batches: Iterable[tuple[Any, Any]], *, dtype: Any = None, product_dtype: Any = None
 ) -> Moments:
     """Moments of a stream of paired row batches, in one pass.
 

@@ -85,9 +85,12 @@ class Descent:
         """The optax optimizer for this many rows an epoch."""
         steps = max(2, self.epochs * (rows // self.batch))
         schedule = optax.warmup_cosine_decay_schedule(
-            0.0, self.learning_rate, max(1, min(self.warmup_steps, steps // 10)), steps,
+            0.0,
+            self.learning_rate,
+            max(1, min(self.warmup_steps, steps // 10)),
+            steps,
             self.final_fraction * self.learning_rate,
-        )  # fmt: skip
+        )
         return optax.adamw(schedule, weight_decay=self.weight_decay)
 
 

@@ -13,10 +13,7 @@ from helix_jax.linalg import Spectrum, product, rank_threshold, spectrum_of, wid
 @takes(moments=kinds.MOMENTS)
 @wide
 def fit_least_squares(
-    moments: Moments,
-    *,
-    rcond: float | None = None,
-    spectrum: Spectrum | None = None,
+    moments: Moments, *, rcond: float | None = None, spectrum: Spectrum | None = None
 ) -> FitResult:
     """Minimum-norm least squares, kernel = pinv(cov_xx) cov_xy.
 
@@ -40,10 +37,7 @@ def fit_least_squares(
 
 @wide
 def least_squares_path(
-    moments: Moments,
-    *,
-    rcond: float | None = None,
-    spectrum: Spectrum | None = None,
+    moments: Moments, *, rcond: float | None = None, spectrum: Spectrum | None = None
 ) -> MapPath:
     """`fit_least_squares` as a path of one map."""
     dx = moments.cov_xx.shape[0]

@@ -100,9 +100,17 @@ def prepare(
     )
     cross = cross_factors(fit.cov_xy)
     return Problem(
-        fit, select, spectrum_x, spectrum_y, cross, ridge, canonical, anchors,
-        path.penalties, count,
-    )  # fmt: skip
+        fit,
+        select,
+        spectrum_x,
+        spectrum_y,
+        cross,
+        ridge,
+        canonical,
+        anchors,
+        path.penalties,
+        count,
+    )
 
 
 def _ranks(problem: Problem, limit: int | None = None) -> tuple[int, ...]:
@@ -121,17 +129,23 @@ def _ridge(problem: Problem) -> Selection:
 
 def _reduced_rank(problem: Problem) -> Selection:
     path = fit_reduced_rank(
-        problem.fit, ranks=_ranks(problem), penalty=problem.ridge.fit.penalty,
+        problem.fit,
+        ranks=_ranks(problem),
+        penalty=problem.ridge.fit.penalty,
         spectrum_x=problem.spectrum_x,
-    )  # fmt: skip
+    )
     return select_map(path, problem.select)
 
 
 def _canonical(problem: Problem, shrink: bool) -> Selection:
     path = fit_canonical(
-        problem.fit, ranks=_ranks(problem), penalty=problem.ridge.fit.penalty,
-        shrink=shrink, spectrum_x=problem.spectrum_x, factors=problem.canonical,
-    )  # fmt: skip
+        problem.fit,
+        ranks=_ranks(problem),
+        penalty=problem.ridge.fit.penalty,
+        shrink=shrink,
+        spectrum_x=problem.spectrum_x,
+        factors=problem.canonical,
+    )
     return select_map(path, problem.select)
 
 
@@ -259,8 +273,17 @@ def method_table(
     Returns:
       header, rows, for `reports.markdown_table`.
     """
-    header = ["method", "test R2", "select R2", "penalty", "rank", "condition", "ok",
-              "at edge", "seconds"]  # fmt: skip
+    header = [
+        "method",
+        "test R2",
+        "select R2",
+        "penalty",
+        "rank",
+        "condition",
+        "ok",
+        "at edge",
+        "seconds",
+    ]
     rows = []
     for name, (selection, seconds) in fitted.items():
         fit = selection.fit

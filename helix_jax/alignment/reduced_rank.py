@@ -13,11 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from helix_jax import kinds
-from helix_jax.alignment.canonical import (
-    damped_roots,
-    inverse_quality,
-    require_penalty,
-)
+from helix_jax.alignment.canonical import damped_roots, inverse_quality, require_penalty
 from helix_jax.alignment.moments import Moments
 from helix_jax.alignment.path import MapPath, solvable
 from helix_jax.alignment.ranks import kept_directions, rank_grid

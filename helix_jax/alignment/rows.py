@@ -48,8 +48,10 @@ def both_rows(who: str, a: Array, b: Array) -> tuple[Array, Array]:
     Raises:
       TypeError, ValueError: not numbers, or of two shapes.
     """
-    a, b = (jnp.asarray(numeric.numbers(who, name, z)) for name, z in
-            (("the first", a), ("the second", b)))  # fmt: skip
+    a, b = (
+        jnp.asarray(numeric.numbers(who, name, z))
+        for name, z in (("the first", a), ("the second", b))
+    )
     checks.require_shape(who, "the second", b, a.shape)
     return a, b
 

@@ -71,12 +71,20 @@ def measure_division(
         return correlation_cells(found)
 
     rows = [
-        ["weights by dividing c1", "one answer", control,
-         *protected(own, "guarded", 1)],
-        ["", f"{repeats} answers to one ciphertext", control,
-         *protected(own, "guarded_averaged", repeats)],
+        [
+            "weights by dividing c1",
+            "one answer",
+            control,
+            *protected(own, "guarded", 1),
+        ],
+        [
+            "",
+            f"{repeats} answers to one ciphertext",
+            control,
+            *protected(own, "guarded_averaged", repeats),
+        ],
         ["", _OPEN, control, *protected(serve(setting, "open"), "open", 1)],
-    ]  # fmt: skip
+    ]
     return Finding(summary, rows)
 
 

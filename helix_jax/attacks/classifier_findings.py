@@ -22,9 +22,12 @@ SHOWN = ("quarter", "d_plus_1", "2d", "4d")
 def budgets_of(width: int) -> dict[str, int]:
     """Numbers of queries, by name."""
     return {
-        "quarter": width // 4, "half": width // 2, "d_plus_1": width + 1,
-        "2d": 2 * width, "4d": 4 * width,
-    }  # fmt: skip
+        "quarter": width // 4,
+        "half": width // 2,
+        "d_plus_1": width + 1,
+        "2d": 2 * width,
+        "4d": 4 * width,
+    }
 
 
 def measure_extraction(
@@ -84,10 +87,12 @@ def measure_extraction(
             rows.append(
                 [
                     "" if rows else "classifier from answers",
-                    _against(policy, budgets[budget], summary), control[budget],
-                    cells[budget], f"{100 * largest:.1f}% agree; error 1",
+                    _against(policy, budgets[budget], summary),
+                    control[budget],
+                    cells[budget],
+                    f"{100 * largest:.1f}% agree; error 1",
                 ]
-            )  # fmt: skip
+            )
     return Finding(summary, rows)
 
 
@@ -144,10 +149,14 @@ def measure_offsets(
         summary |= correlation_numbers(result, f"offsets_{name}")
     names = {"shifted": "query one tile further", "honest": "honest query"}
     rows = [
-        ["" if i else "a logit itself, under order", names[name], "known",
-         *correlation_cells(result)]
+        [
+            "" if i else "a logit itself, under order",
+            names[name],
+            "known",
+            *correlation_cells(result),
+        ]
         for i, (name, result) in enumerate(results.items())
-    ]  # fmt: skip
+    ]
     return Finding(summary, rows)
 
 

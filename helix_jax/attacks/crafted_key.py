@@ -71,9 +71,13 @@ def craft_key(layer: Layer) -> CraftedKey:
     seed = os.urandom(SEED_BYTES)
     payload = seed + wire.pack_residues(b, profile)
     bundle = wire.write(
-        "key", profile, key=wire.key_name(payload), number=bytes(16),
-        sizes=(plan.degree, len(profile.primes)), payload=payload,
-    )  # fmt: skip
+        "key",
+        profile,
+        key=wire.key_name(payload),
+        number=bytes(16),
+        sizes=(plan.degree, len(profile.primes)),
+        payload=payload,
+    )
     return CraftedKey(bundle, seed, step_bits, digits)
 
 
@@ -83,10 +87,13 @@ def empty_query(layer: Layer, key: CraftedKey) -> bytes:
     name = wire.read(key.bundle, "key", profile).key
     zeros = np.zeros((plan.tiles, len(profile.primes), plan.degree), np.int64)
     return wire.write(
-        "query", profile, key=name, number=os.urandom(16),
+        "query",
+        profile,
+        key=name,
+        number=os.urandom(16),
         sizes=(plan.width, plan.classes, plan.tiles, 1),
         payload=os.urandom(SEED_BYTES) + wire.pack_residues(zeros, profile),
-    )  # fmt: skip
+    )
 
 
 def read_secret(

@@ -96,9 +96,13 @@ def resend(query: bytes, layer: Layer) -> bytes:
     """The same ciphertexts as a query of its own: a new number, so no replay."""
     message = wire.read(query, "query", layer.profile)
     return wire.write(
-        "query", layer.profile, key=message.key, number=os.urandom(16),
-        sizes=message.sizes, payload=bytes(message.payload),
-    )  # fmt: skip
+        "query",
+        layer.profile,
+        key=message.key,
+        number=os.urandom(16),
+        sizes=message.sizes,
+        payload=bytes(message.payload),
+    )
 
 
 def average_words(seconds: Sequence[np.ndarray]) -> np.ndarray:

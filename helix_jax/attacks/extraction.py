@@ -140,9 +140,11 @@ def _one_difference(x: np.ndarray, known: np.ndarray) -> np.ndarray:
     objective = np.zeros(x.shape[1] + 1)
     objective[-1] = -1.0
     found = linprog(
-        objective, A_ub=np.concatenate([upper, lower]), b_ub=bounds,
+        objective,
+        A_ub=np.concatenate([upper, lower]),
+        b_ub=bounds,
         bounds=[(None, None)] * (len(objective) - 1) + [(None, None)],
-    )  # fmt: skip
+    )
     if found.x is None:  # noise has emptied the polytope
         return np.linalg.lstsq(x, known / np.sqrt(_LOW * _HIGH), rcond=None)[0]
     return found.x[:-1] * scale

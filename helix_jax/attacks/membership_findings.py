@@ -26,9 +26,11 @@ def measure_membership(
         control = name == "control"
         members = membership.draw_members(len(own), shadows, rng=rng)
         residuals = membership.shadow_residuals(
-            setting.x[own], setting.y[own], members,
+            setting.x[own],
+            setting.y[own],
+            members,
             penalty=1e-8 if control else setting.penalty,
-        )  # fmt: skip
+        )
         scores = {
             "loss": membership.loss_scores(residuals, members),
             "likelihood": membership.likelihood_scores(residuals),
@@ -61,7 +63,9 @@ def measure_membership(
             [
                 "" if rows else "membership in a map",
                 f"{score}, {count} rows" + (", no ridge" if control else ""),
-                cell if control else None, None if control else cell, "AUC 0.5",
+                cell if control else None,
+                None if control else cell,
+                "AUC 0.5",
             ]
-        )  # fmt: skip
+        )
     return Finding(summary, rows)

@@ -66,10 +66,7 @@ def solve_weights(errors: np.ndarray, noise: np.ndarray, layer: Layer) -> np.nda
         )
     full, rest = divmod(plan.classes, plan.rows)
     parts = []
-    for start, answers, results in (
-        (0, full, plan.rows),
-        (full * plan.rows, 1, rest),
-    ):
+    for start, answers, results in ((0, full, plan.rows), (full * plan.rows, 1, rest)):
         if not answers or not results:
             continue
         matrix = noise_matrix(errors, plan, results)

@@ -164,9 +164,13 @@ def rewrite_query(client: Client, layer: Layer, packed: np.ndarray) -> bytes:
     seeded = encryption.encrypt(message, client._secret.residues, profile)
     header = wire.read(honest, "query", profile)
     return wire.write(
-        "query", profile, key=header.key, number=header.number, sizes=header.sizes,
+        "query",
+        profile,
+        key=header.key,
+        number=header.number,
+        sizes=header.sizes,
         payload=seeded.seed + wire.pack_residues(seeded.first, profile),
-    )  # fmt: skip
+    )
 
 
 def unpack_kernel(packed: np.ndarray, plan: Plan) -> np.ndarray:

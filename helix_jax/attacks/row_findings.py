@@ -57,9 +57,8 @@ def fit_encrypted(
 
 
 def measure_row_division(
-    setting: Setting, *, profile: str, rows: int, columns: int,
-    rng: np.random.Generator,
-) -> Finding:  # fmt: skip
+    setting: Setting, *, profile: str, rows: int, columns: int, rng: np.random.Generator
+) -> Finding:
     """The provider's rows by dividing second parts.
 
     Args:
@@ -106,15 +105,20 @@ def measure_projection(
         refused = True
     summary["projection_few_rows_refused"] = int(refused)
     sizes = {
-        "half_d": width // 2, "d": width, "2d": 2 * width, "8d": 8 * width,
+        "half_d": width // 2,
+        "d": width,
+        "2d": 2 * width,
+        "8d": 8 * width,
         "half_pool": half,
-    }  # fmt: skip
+    }
     for name, count in sizes.items():
         if count > half:
             continue
         own, other = order[:count], order[half : half + count]
-        x, y = (z[own][:, :c].astype(np.float64) for z, c in
-                ((setting.x, None), (setting.y, columns)))  # fmt: skip
+        x, y = (
+            z[own][:, :c].astype(np.float64)
+            for z, c in ((setting.x, None), (setting.y, columns))
+        )
         encrypted = name == "half_d"
         fit = fit_encrypted(x, y, profile, rows_per_width=0.0) if encrypted else None
         x, y = x - x.mean(axis=0), y - y.mean(axis=0)
@@ -136,11 +140,12 @@ def measure_projection(
         rows.append(
             [
                 "" if rows else "rows from the cross-covariance",
-                f"{count} rows, {width} dimensions", cell,
+                f"{count} rows, {width} dimensions",
+                cell,
                 "refused" if refused and count < 2 * width else cell,
                 f"error {errors[1]:.3g}: a map of others",
             ]
-        )  # fmt: skip
+        )
     return Finding(summary, rows)
 
 

@@ -55,9 +55,12 @@ def serve(setting: Setting, profile: str, *, policy: str = "logits") -> Service:
     """Start both sides of a setting's classifier."""
     norm = float(np.linalg.norm(setting.queries, axis=1).max())
     provider = Provider(
-        setting.classifier.kernel, setting.classifier.bias, input_norm=norm,
-        profile=profile, policy=policy,
-    )  # fmt: skip
+        setting.classifier.kernel,
+        setting.classifier.bias,
+        input_norm=norm,
+        profile=profile,
+        policy=policy,
+    )
     client = Client(profile)
     provider.register(client.public_bundle())
     return Service(client, provider, client.read_layer(provider.layer.to_bytes()))

@@ -125,18 +125,24 @@ def generate_encrypted(
     tokenizers = source_tokenizer, target_tokenizer
     reader, guesses = reader_tables(*tokenizers, sizes, native=False)
     reading = read_prompt(
-        reader, source_tokenizer, prompt, chat=False, special_tokens=False,
+        reader,
+        source_tokenizer,
+        prompt,
+        chat=False,
+        special_tokens=False,
         where="prompt",
-    )  # fmt: skip
+    )
     row = Row(reading, begin=len(reading.text))
     bounds = bounds_of(Stitch(source, source, None), max_new_tokens, stop_strings)
     check_lengths([row], bounds)
     stops = stop_ids(*tokenizers, size, extra=stop_tokens, chat=False)
     rules = make_rules(guesses, stops=stops)
     cache = empty_cache(
-        source.spec, 1, _slots(len(reading.ids), max_new_tokens, bounds.context),
+        source.spec,
+        1,
+        _slots(len(reading.ids), max_new_tokens, bounds.context),
         source.params["embed"].dtype,
-    )  # fmt: skip
+    )
     fed: list[int] = []
     while row.reason is None:
         keep = kept_tokens(fed, row.reading.ids, bounds)
@@ -155,9 +161,13 @@ def generate_encrypted(
         token = _choose(logits, rules.suppressed, draws, sampling)
         absorb(row, token, reader, rules.stops[token], bounds)
     return Generated(
-        row.answer, row.tokens, row.reason, len(row.tokens), row.repairs,
+        row.answer,
+        row.tokens,
+        row.reason,
+        len(row.tokens),
+        row.repairs,
         len(row.reading.ids),
-    )  # fmt: skip
+    )
 
 
 def _slots(prompt: int, new: int, context: int) -> int:

@@ -103,8 +103,11 @@ def gate_rows(
     pairs = TokenPairs(
         arm_side(parts, (parts.map,), source_tokenizer),
         native_side(target, target_tokenizer),
-        texts, max_tokens=max_tokens, block_rows=size, exact=True,
-    )  # fmt: skip
+        texts,
+        max_tokens=max_tokens,
+        block_rows=size,
+        exact=True,
+    )
     heads = head_of(parts.target), head_of(native(target).target)
     kept, count = [], 0
     for block in pairs:

@@ -117,9 +117,13 @@ def generate(
     rows = []
     for number, prompt in enumerate(prompts):
         reading = read_prompt(
-            reader, source_tokenizer, prompt, chat=chat, special_tokens=special_tokens,
+            reader,
+            source_tokenizer,
+            prompt,
+            chat=chat,
+            special_tokens=special_tokens,
             where=f"prompt {number}",
-        )  # fmt: skip
+        )
         seen = reading.ids
         if not native and sampling.repetition_penalty != 1:
             seen = _as_target(target_tokenizer, reading)
@@ -131,9 +135,16 @@ def generate(
     )
     rules = make_rules(guesses, stops=stops)
     run_rows(
-        parts, reader, rows, guesses, rules, bounds, sampling=sampling, key=key,
+        parts,
+        reader,
+        rows,
+        guesses,
+        rules,
+        bounds,
+        sampling=sampling,
+        key=key,
         on_text=on_text,
-    )  # fmt: skip
+    )
     return [_generated(row) for row in rows]
 
 
@@ -234,6 +245,10 @@ def _as_target(tokenizer: Any, reading: Reading) -> list[int]:
 
 def _generated(row: Row) -> Generated:
     return Generated(
-        row.answer, row.tokens, row.reason, len(row.tokens), row.repairs,
+        row.answer,
+        row.tokens,
+        row.reason,
+        len(row.tokens),
+        row.repairs,
         len(row.reading.ids),
-    )  # fmt: skip
+    )

@@ -86,10 +86,13 @@ class HarnessModel(LM):
             settings = _settings(requests[numbers[0]].args[1])
             for batch in _batches(numbers, self.batch):
                 texts = generate(
-                    self.parts, self.source_tokenizer, self.target_tokenizer,
+                    self.parts,
+                    self.source_tokenizer,
+                    self.target_tokenizer,
                     [self._fitting(requests[one].args[0], settings) for one in batch],
-                    key=jax.random.key(self.seed), **settings,
-                )  # fmt: skip
+                    key=jax.random.key(self.seed),
+                    **settings,
+                )
                 for number, text in zip(batch, texts):
                     found[number] = text.text
         return found

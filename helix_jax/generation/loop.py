@@ -34,14 +34,7 @@ from helix_jax.generation.guesses import (
     no_merges,
 )
 from helix_jax.generation.reading import Reader, read_whole
-from helix_jax.generation.rows import (
-    Bounds,
-    Row,
-    absorb,
-    begin_anew,
-    kept_tokens,
-    show,
-)
+from helix_jax.generation.rows import Bounds, Row, absorb, begin_anew, kept_tokens, show
 from helix_jax.generation.sampling import Sampling
 from helix_jax.generation.state import (
     DecodeState,
@@ -158,12 +151,17 @@ def _run(parts, reader, rows, guesses, rules, bounds, sampling, key, on_text) ->
                 orders = _orders(rows, lines, keep, chunks, slots, bounds)
                 count = _ahead(guesses, len(rows), on_text)
                 state, block = _block(
-                    parts, state, rules, lessons, key,
+                    parts,
+                    state,
+                    rules,
+                    lessons,
+                    key,
                     pack_orders(
                         orders, total=bounds.total, count=count, unseen=bool(flights)
                     ),
-                    sampling=sampling, most=MOST,
-                )  # fmt: skip
+                    sampling=sampling,
+                    most=MOST,
+                )
                 follow = feeder(guesses, taught, merged)
                 flights.append(_Flight(number, orders, count, follow, block))
                 for line in lines:
@@ -176,9 +174,16 @@ def _run(parts, reader, rows, guesses, rules, bounds, sampling, key, on_text) ->
                     line.cached = list(row.reading.ids)
                 continue
         _check(
-            flights.popleft(), lines, rows, reader, stops, guesses, learns, bounds,
+            flights.popleft(),
+            lines,
+            rows,
+            reader,
+            stops,
+            guesses,
+            learns,
+            bounds,
             on_text,
-        )  # fmt: skip
+        )
 
 
 def _worth_a_block(rows, lines, flights, bounds) -> bool:

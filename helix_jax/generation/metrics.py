@@ -104,8 +104,12 @@ def teacher_forced(
     pairs = TokenPairs(
         arm_side(parts, tuple(maps.values()), source_tokenizer),
         native_side(target, target_tokenizer),
-        texts, max_tokens=max_tokens, block_rows=rows, one_shape=one_shape, exact=True,
-    )  # fmt: skip
+        texts,
+        max_tokens=max_tokens,
+        block_rows=rows,
+        one_shape=one_shape,
+        exact=True,
+    )
 
     def score(block: TokenBlock) -> np.ndarray:
         x = np.concatenate([block.x, block.x[:1]])

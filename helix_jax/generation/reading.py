@@ -35,8 +35,10 @@ from helix_jax.text.token_bytes import TokenBytes, token_bytes
 
 _BEFORE_WORD = r"[!-~](?= [A-Za-z])"
 _WORD_PROBES = (
-    ("The cat", " sat"), ("Is it 3.5%", " x"), ("\n\t we're", " Done, é 12\n")
-)  # fmt: skip
+    ("The cat", " sat"),
+    ("Is it 3.5%", " x"),
+    ("\n\t we're", " Done, é 12\n"),
+)
 _PUNCTUATION = string.punctuation.replace("'", "")
 _BEHIND = ("", "x", "X 1", " x", "  ", "1", "\n", ".", "'s")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -98,18 +100,21 @@ def make_reader(source: Any, target: Any, *, native: bool) -> Reader:
     first = _encoder(source.backend_tokenizer.to_str())
     inside = _encoder(_without_dummy_space(source.backend_tokenizer.to_str()))
     return Reader(
-        chosen.pieces, table.pieces, first, inside, table.byte_ids,
-        _splits(table, first, inside), native,
-    )  # fmt: skip
+        chosen.pieces,
+        table.pieces,
+        first,
+        inside,
+        table.byte_ids,
+        _splits(table, first, inside),
+        native,
+    )
 
 
 def open_reading(
     reader: Reader, prefix: Sequence[int], text: str, *, behind: bool
 ) -> Reading:
     """The reading of a prompt; arguments as in `Reading`."""
-    blank = Reading(
-        list(prefix), tuple(prefix), behind, text, b"", 0, len(prefix)
-    )  # fmt: skip
+    blank = Reading(list(prefix), tuple(prefix), behind, text, b"", 0, len(prefix))
     return _read_tail(reader, blank)
 
 
@@ -118,9 +123,7 @@ def extend(reader: Reader, reading: Reading, token: int) -> Reading:
     piece = reader.pieces[token] if token < len(reader.pieces) else None
     text, pending = append_bytes(reading.pending, piece or b"")
     _, prefix, behind, before, _, start, fixed = reading
-    longer = Reading(
-        reading.ids, prefix, behind, before + text, pending, start, fixed
-    )  # fmt: skip
+    longer = Reading(reading.ids, prefix, behind, before + text, pending, start, fixed)
     if reader.native:
         return longer._replace(ids=[*reading.ids, token])
     return _read_tail(reader, longer, len(before))

@@ -124,9 +124,11 @@ def show(number: int, row: Row, bounds: Bounds, on_text: Callable) -> None:
     if answer is None:
         answer = row.reading.text[row.begin :]
         held = (
-            size for stop in bounds.stop_strings for size in range(1, len(stop))
+            size
+            for stop in bounds.stop_strings
+            for size in range(1, len(stop))
             if answer.endswith(stop[:size])
-        )  # fmt: skip
+        )
         answer = answer[: len(answer) - max(held, default=0)]
     if piece := answer[row.shown :]:
         row.shown = len(answer)

@@ -101,7 +101,11 @@ def generation_scores(
         both = [i for i, name in enumerate(scored.documents) if name in places]
         there = [places[scored.documents[i]] for i in both]
         add(
-            "bits_over_source", bits_difference_of_sums, mapped[both],
-            characters[both], nats[there], letters[there],
-        )  # fmt: skip
+            "bits_over_source",
+            bits_difference_of_sums,
+            mapped[both],
+            characters[both],
+            nats[there],
+            letters[there],
+        )
     return found

@@ -58,10 +58,15 @@ def embed_texts(
     for batch in batches:
         tokens, lengths = pad_batch([ids[row] for row in held], batch)
         states = pooled_states(
-            model.params, tokens, lengths, spec=model.spec,
-            layers=(model.spec.num_layers,), final_norm=True, pooling="mean",
+            model.params,
+            tokens,
+            lengths,
+            spec=model.spec,
+            layers=(model.spec.num_layers,),
+            final_norm=True,
+            pooling="mean",
             dtype=np.dtype(np.float32),
-        )  # fmt: skip
+        )
         rows = [held[row] for row in batch.rows]
         found[rows] = np.asarray(states)[0, : len(rows)]
     norms = np.linalg.norm(found, axis=1, keepdims=True)

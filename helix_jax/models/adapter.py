@@ -19,12 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from helix_jax.errors import CheckpointError
-from helix_jax.models.adapter_config import (
-    CONFIG,
-    by_pattern,
-    is_target,
-    read_settings,
-)
+from helix_jax.models.adapter_config import CONFIG, by_pattern, is_target, read_settings
 from helix_jax.models.convert import Match, match_name
 from helix_jax.models.families.common import Family
 from helix_jax.models.rules import KEEP, QKV_COLUMNS
@@ -118,10 +113,7 @@ def read_adapter(folder: Path) -> Adapter:
 
 
 def merged_tensors(
-    tensors: Iterable[StoredTensor],
-    adapter: Adapter,
-    family: Family,
-    spec: ModelSpec,
+    tensors: Iterable[StoredTensor], adapter: Adapter, family: Family, spec: ModelSpec
 ) -> Iterator[StoredTensor]:
     """The tensors of the base with the adapter merged into them, in float32.
 

@@ -26,9 +26,13 @@ _INERT = frozenset(
 )
 # Settings with regular expressions, or names that are looked for as such.
 _PATTERNS = (
-    "target_modules", "exclude_modules", "modules_to_save", "layers_pattern",
-    "rank_pattern", "alpha_pattern",
-)  # fmt: skip
+    "target_modules",
+    "exclude_modules",
+    "modules_to_save",
+    "layers_pattern",
+    "rank_pattern",
+    "alpha_pattern",
+)
 # Initial values that leave the base as it was; the others take a part out of it first.
 _PLAIN_STARTS = (True, False, None, "gaussian", "eva")
 

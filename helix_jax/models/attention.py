@@ -135,14 +135,19 @@ def _mix(q: Array, k: Array, v: Array, bias: Array, spec: ModelSpec) -> Array:
     # matrices and nothing of the size of the scores is ever transposed.
     lined = q.reshape(batch, groups, -1, width)
     scores = jnp.einsum(
-        "bkqd,bksd->bkqs", lined, k,
-        precision=precision_of(q), preferred_element_type=jnp.float32,
-    )  # fmt: skip
+        "bkqd,bksd->bkqs",
+        lined,
+        k,
+        precision=precision_of(q),
+        preferred_element_type=jnp.float32,
+    )
     scores = softcap(scores * spec.attention_scale, spec.attention_softcap)
     scores = scores.reshape(batch, groups, heads // groups, time, slots)
     weights = jax.nn.softmax(scores + bias[:, None, None], axis=-1).astype(v.dtype)
     mixed = jnp.einsum(
-        "bkqs,bksd->bkqd", weights.reshape(batch, groups, -1, slots), v,
+        "bkqs,bksd->bkqd",
+        weights.reshape(batch, groups, -1, slots),
+        v,
         precision=precision_of(v),
-    )  # fmt: skip
+    )
     return mixed.reshape(batch, heads, time, width)

@@ -14,11 +14,7 @@ from helix_jax.arguments import takes
 from helix_jax.array_files import dump_safetensors
 from helix_jax.atomic import replaced_files
 from helix_jax.errors import CheckpointError
-from helix_jax.models.adapter import (
-    WEIGHTS,
-    merged_tensors,
-    read_adapter,
-)
+from helix_jax.models.adapter import WEIGHTS, merged_tensors, read_adapter
 from helix_jax.models.adapter_config import has_adapter, read_base
 from helix_jax.models.config_file import read_config
 from helix_jax.models.convert import from_params, to_params, without_absent_head

@@ -172,8 +172,10 @@ class ConfigReader:
             LOG.debug(
                 "%s: passed over config attributes that transformers' %s does not "
                 "define, so that they have no effect: %s",
-                self.family, _config_class(self.family).__name__, ", ".join(foreign),
-            )  # fmt: skip
+                self.family,
+                _config_class(self.family).__name__,
+                ", ".join(foreign),
+            )
         wrong = {
             name: value
             for name, value in left.items()

@@ -54,9 +54,13 @@ def read_config(folder: Path) -> dict[str, Any]:
         config = CONFIG_MAPPING[kind].from_dict(copy.deepcopy(raw))
         full = config.to_dict()
     except (
-        StrictDataclassError, ValueError, TypeError, LookupError, AttributeError,
+        StrictDataclassError,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
         ArithmeticError,
-    ) as error:  # fmt: skip
+    ) as error:
         raise CheckpointError(
             f"{file} is not a valid {kind} config: {' '.join(str(error).split())}"
         ) from error

@@ -85,5 +85,6 @@ def note_modules(folder: Path) -> None:
         LOG.warning(
             "%s: its sentence embeddings pass through %s after pooling, which are no "
             "part of the hidden states that are read here.",
-            folder, ", ".join(trained),
-        )  # fmt: skip
+            folder,
+            ", ".join(trained),
+        )

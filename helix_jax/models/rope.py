@@ -224,6 +224,8 @@ def _longrope(powers, max_tokens, given) -> RopeSpec:
     short = np.asarray(given.pop("short_factor"), np.float32)
     long = np.asarray(given.pop("long_factor"), np.float32)
     return RopeSpec(
-        _floats(1 / (short * powers)), float(scale), _floats(1 / (long * powers)),
+        _floats(1 / (short * powers)),
+        float(scale),
+        _floats(1 / (long * powers)),
         int(original),
-    )  # fmt: skip
+    )

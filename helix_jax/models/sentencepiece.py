@@ -97,9 +97,12 @@ def read_sentencepiece(
     if kind == _BPE:
         scores = {name: score for name, score, kind in pieces if kind == _NORMAL}
         model = models.BPE(
-            vocabulary, _merges(scores), unk_token=unknown[0], fuse_unk=True,
+            vocabulary,
+            _merges(scores),
+            unk_token=unknown[0],
+            fuse_unk=True,
             byte_fallback=fallback,
-        )  # fmt: skip
+        )
     else:
         scored = [(name, score) for name, (_, score, _) in zip(names, pieces)]
         model = models.Unigram(scored, vocabulary[unknown[0]], fallback)
@@ -127,9 +130,10 @@ def read_sentencepiece(
     bos, eos, pad = (names[index] if index in control else None for index in named)
     if begin and bos is not None:
         core.post_processor = processors.TemplateProcessing(
-            single=f"{bos} $A", pair=f"{bos} $A {bos} $B",
+            single=f"{bos} $A",
+            pair=f"{bos} $A {bos} $B",
             special_tokens=[(bos, vocabulary[bos])],
-        )  # fmt: skip
+        )
     return SentencePiece(core, unknown[0], bos, eos, pad)
 
 

@@ -37,9 +37,12 @@ _TOKENIZERS = ("tokenizer.json", "vocab.*", "*.model")
 # Classes whose ids are those of their sentencepiece file, and whose texts begin with
 # its <s>; the others shift ids or put tokens of their own around texts.
 _PLAIN_PIECES = (
-    "LlamaTokenizer", "GemmaTokenizer", "MistralCommonBackend", "TokenizersBackend",
+    "LlamaTokenizer",
+    "GemmaTokenizer",
+    "MistralCommonBackend",
+    "TokenizersBackend",
     "PreTrainedTokenizer",
-)  # fmt: skip
+)
 
 
 @takes(name_or_path=kinds.PATH.but(Model="{}.folder"))
@@ -87,8 +90,13 @@ def _wrap(found: _Found, path: Path) -> Any:
         special.setdefault("pad_token", padding["pad_token"])
     apply_settings(core, files)
     pad = special.get("eos_token") or special.get("unk_token")
-    taken = ("model_max_length", "clean_up_tokenization_spaces", "padding_side",
-             "truncation_side", "model_input_names")  # fmt: skip
+    taken = (
+        "model_max_length",
+        "clean_up_tokenization_spaces",
+        "padding_side",
+        "truncation_side",
+        "model_input_names",
+    )
     settings = {
         name: files.settings[name]
         for name in taken

@@ -25,10 +25,17 @@ NAMES = tuple(
 )
 FLAGS = ("lstrip", "rstrip", "single_word", "normalized", "special")
 _SWITCHES = (
-    "add_bos_token", "add_eos_token", "add_prefix_space", "do_lower_case",
-    "strip_accents", "tokenize_chinese_chars", "legacy", "split_special_tokens",
-    "fix_mistral_regex", "clean_up_tokenization_spaces",
-)  # fmt: skip
+    "add_bos_token",
+    "add_eos_token",
+    "add_prefix_space",
+    "do_lower_case",
+    "strip_accents",
+    "tokenize_chinese_chars",
+    "legacy",
+    "split_special_tokens",
+    "fix_mistral_regex",
+    "clean_up_tokenization_spaces",
+)
 
 
 class Declared(NamedTuple):
@@ -95,9 +102,13 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
     ]
     extra = [_token(value, where) for value in _extra(settings, beside, where)]
     return TokenizerFiles(
-        folder, settings, special, tuple(extra), tuple(declared),
+        folder,
+        settings,
+        special,
+        tuple(extra),
+        tuple(declared),
         _chat_template(settings.get("chat_template"), folder),
-    )  # fmt: skip
+    )
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -193,8 +193,11 @@ def _around(core: Tokenizer, behind: bool) -> list[str]:
 def _blank_template() -> dict[str, Any]:
     text = {"Sequence": {"id": "A", "type_id": 0}}
     return {
-        "type": "TemplateProcessing", "single": [text], "pair": [], "special_tokens": {}
-    }  # fmt: skip
+        "type": "TemplateProcessing",
+        "single": [text],
+        "pair": [],
+        "special_tokens": {},
+    }
 
 
 def _set_frame(

@@ -65,8 +65,9 @@ def fit_vim(probe: Probe, x: Array, *, dimension: int | None = None) -> Vim:
         raise ValueError(
             f"fit_vim: dimension needs to be from 1 to {width - 1}, got {dimension}."
         )
-    kernel, bias = (jnp.asarray(z).astype(wide_dtype()) for z in
-                    (probe.kernel, probe.bias))  # fmt: skip
+    kernel, bias = (
+        jnp.asarray(z).astype(wide_dtype()) for z in (probe.kernel, probe.bias)
+    )
     origin = -product(jnp.linalg.pinv(kernel.T), bias)
     z = x - origin
     spectrum = row_spectrum(z)

@@ -47,9 +47,13 @@ def pack_products(products: Array, answers: int, profile: Profile) -> bytes:
 
 
 def open_part(
-    secret: SecretKey, data: memoryview, plan: Plan, answers: int, results: int,
+    secret: SecretKey,
+    data: memoryview,
+    plan: Plan,
+    answers: int,
+    results: int,
     queries: int,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """Phases [B, results] of a part, in (-q / 2, q / 2].
 
     Raises:

@@ -49,9 +49,13 @@ class Client:
         """What a provider needs to mask its answers: a public key."""
         sizes = (self.profile.degree, len(self.profile.primes))
         return wire.write(
-            "key", self.profile, key=self.key, number=bytes(16), sizes=sizes,
+            "key",
+            self.profile,
+            key=self.key,
+            number=bytes(16),
+            sizes=sizes,
             payload=self._bundle,
-        )  # fmt: skip
+        )
 
     def read_layer(self, offer: bytes) -> Layer:
         """Read what a provider says of its layer.
@@ -103,18 +107,23 @@ class Client:
                 [packing.pack_query(one, plan) for one in rows[group]]
             )
             seeded = encryption.encrypt_numbers(
-                packed[:, : plan.tile], layer.query_bits, self._secret.residues,
+                packed[:, : plan.tile],
+                layer.query_bits,
+                self._secret.residues,
                 self.profile,
-            )  # fmt: skip
+            )
             seeds.append(seeded.seed)
             firsts.append(wire.pack_residues(seeded.first, self.profile))
         number = os.urandom(16)
         self._pending[number] = _Pending(layer, x.shape[:-1])
         return wire.write(
-            "query", self.profile, key=self.key, number=number,
+            "query",
+            self.profile,
+            key=self.key,
+            number=number,
             sizes=(plan.width, plan.classes, plan.tiles, len(rows)),
             payload=b"".join([*seeds, *firsts]),
-        )  # fmt: skip
+        )
 
     def decrypt(self, answer: bytes | Iterator[bytes]) -> np.ndarray:
         """Read the answer to a message of this client.

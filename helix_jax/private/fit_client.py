@@ -35,9 +35,14 @@ class FitClient:
 
     @takes(client=kinds.CLIENT)
     def __init__(
-        self, client: Client, offer: bytes, x: Array, *,
-        ids: Iterable[str] | None = None, rank: int | None = None,
-    ):  # fmt: skip
+        self,
+        client: Client,
+        offer: bytes,
+        x: Array,
+        *,
+        ids: Iterable[str] | None = None,
+        rank: int | None = None,
+    ):
         """Prepare the rows.
 
         Args:
@@ -101,10 +106,13 @@ class FitClient:
                 packed, self._bits, client._secret.residues, profile
             )
             yield wire.write(
-                "rows", profile, key=client.key, number=bytes(16),
+                "rows",
+                profile,
+                key=client.key,
+                number=bytes(16),
                 sizes=(number, plan.width, plan.rows),
                 payload=seeded.seed + wire.pack_residues(seeded.first, profile),
-            )  # fmt: skip
+            )
 
     def read_mean(self, data: bytes) -> None:
         """Read the provider's means.

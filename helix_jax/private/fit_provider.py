@@ -51,9 +51,13 @@ class FitProvider:
     """
 
     def __init__(
-        self, y: Array, *, ids: Iterable[str] | None = None, profile: str = "guarded",
+        self,
+        y: Array,
+        *,
+        ids: Iterable[str] | None = None,
+        profile: str = "guarded",
         rows_per_width: float = 2.0,
-    ):  # fmt: skip
+    ):
         """Prepare the rows.
 
         Args:
@@ -176,9 +180,13 @@ class FitProvider:
         first, second = key.encrypt_zeros(count)
         parts = _add_words(first, scaled, second, profile=profile)
         return wire.write(
-            "mean", profile, key=key.key, number=bytes(16), sizes=(count,),
+            "mean",
+            profile,
+            key=key.key,
+            number=bytes(16),
+            sizes=(count,),
             payload=_pack_words(parts),
-        )  # fmt: skip
+        )
 
     def results(self) -> Iterator[bytes]:
         """Messages with the cross-covariance, once, when all rows were absorbed.
@@ -220,9 +228,13 @@ class FitProvider:
                 )
                 sizes = (number * _TARGETS + start, shape[0], plan.width, plan.rows)
                 yield wire.write(
-                    "covariance", profile, key=key.key, number=bytes(16), sizes=sizes,
+                    "covariance",
+                    profile,
+                    key=key.key,
+                    number=bytes(16),
+                    sizes=sizes,
                     payload=_pack_words(parts),
-                )  # fmt: skip
+                )
 
     def save(self, folder: str | os.PathLike) -> None:
         """Keep what was absorbed so far in a folder, whole or not at all.

@@ -74,9 +74,13 @@ class Layer:
     def to_bytes(self) -> bytes:
         """The message that a client reads."""
         payload = _PAYLOAD.pack(
-            self.result_bits, self.query_bits, self.input_norm, self.error,
-            self.policy.code, self.policy.bits,
-        )  # fmt: skip
+            self.result_bits,
+            self.query_bits,
+            self.input_norm,
+            self.error,
+            self.policy.code,
+            self.policy.bits,
+        )
         sizes = (self.plan.width, self.plan.classes, self.plan.tiles)
         none = bytes(16)
         return wire.write(
@@ -135,9 +139,15 @@ class Scales:
 
 
 def choose_scales(
-    kernel: Array, bias: np.ndarray, *, input_norm: float, plan: Plan,
-    profile: Profile, policy: Policy, shared: tuple[int, int] | None = None,
-) -> Scales:  # fmt: skip
+    kernel: Array,
+    bias: np.ndarray,
+    *,
+    input_norm: float,
+    plan: Plan,
+    profile: Profile,
+    policy: Policy,
+    shared: tuple[int, int] | None = None,
+) -> Scales:
     """The scales of least error, or those that several providers share.
 
     Args:

@@ -54,11 +54,19 @@ class Provider:
 
     @takes(kernel=kinds.KERNEL)
     def __init__(
-        self, kernel: Array, bias: Array | None = None, *, input_norm: float,
-        profile: str = "guarded", policy: str = "logits", minimise: str = "time",
-        tiles: int | None = None, budget: int | None = None,
-        shared: tuple[int, int] | None = None, weights_bytes: int = 2**31,
-    ):  # fmt: skip
+        self,
+        kernel: Array,
+        bias: Array | None = None,
+        *,
+        input_norm: float,
+        profile: str = "guarded",
+        policy: str = "logits",
+        minimise: str = "time",
+        tiles: int | None = None,
+        budget: int | None = None,
+        shared: tuple[int, int] | None = None,
+        weights_bytes: int = 2**31,
+    ):
         """Prepare a layer.
 
         Args:
@@ -115,9 +123,14 @@ class Provider:
             shared=shared,
         )
         self.layer = Layer(
-            own, plan, self._scales.result_bits, self._scales.query_bits,
-            float(input_norm), self._scales.error, parsed,
-        )  # fmt: skip
+            own,
+            plan,
+            self._scales.result_bits,
+            self._scales.query_bits,
+            float(input_norm),
+            self._scales.error,
+            parsed,
+        )
         self._budget = budget
         self._weights = Weights(
             kernel, self._scales.kernel_bits, plan, own, weights_bytes
@@ -205,9 +218,13 @@ class Provider:
             pairs.append(pair.reshape(-1, plan.tiles, *pair.shape[1:]))
         account.charge(message.number, queries)
         header = wire.write_header(
-            "answer", profile, message.key, message.number, message.sizes,
+            "answer",
+            profile,
+            message.key,
+            message.number,
+            message.sizes,
             answers.payload_length(plan, profile, queries),
-        )  # fmt: skip
+        )
         return self._pieces(header, pairs, account)
 
     def _pieces(

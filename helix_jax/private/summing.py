@@ -56,6 +56,10 @@ def sum_answers(answers: Sequence[bytes], layer: Layer) -> bytes:
         seen.add(content)
         payloads.append(message.payload)
     return wire.write(
-        "answer", layer.profile, key=first.key, number=first.number, sizes=sizes,
+        "answer",
+        layer.profile,
+        key=first.key,
+        number=first.number,
+        sizes=sizes,
         payload=add(payloads, plan, layer.profile, queries),
-    )  # fmt: skip
+    )

@@ -75,9 +75,13 @@ def write_header(
 
 
 def read(
-    data: bytes, kind: str, profile: Profile, key: bytes | None = None, *,
+    data: bytes,
+    kind: str,
+    profile: Profile,
+    key: bytes | None = None,
+    *,
     whole: bool = True,
-) -> Message:  # fmt: skip
+) -> Message:
     """Check a message's header.
 
     Args:

@@ -16,8 +16,16 @@ from helix_jax.errors import HelixError, RunError
 from helix_jax.reports.blocks import Bars, Block, Curves, Matrix
 
 # Colours that stay apart for colour-blind readers (Okabe and Ito 2008).
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#999999", "#56B4E9", "#E69F00",
-           "#000000")  # fmt: skip
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#999999",
+    "#56B4E9",
+    "#E69F00",
+    "#000000",
+)
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "---", "ooo", "+++")
 MARKERS = "osD^vP*X<>hp"
 DASHES = ("-", "--", "-.", ":")
@@ -90,8 +98,13 @@ def _bars(block: Bars) -> Any:
         _edge_white(drawn.errorbar[2])
     across = axes.axvline if lying else axes.axhline
     for number, (name, value) in enumerate(block.references.items()):
-        across(value, color="black", linewidth=1, linestyle=REFERENCES[number % 4],
-               label=name)  # fmt: skip
+        across(
+            value,
+            color="black",
+            linewidth=1,
+            linestyle=REFERENCES[number % 4],
+            label=name,
+        )
     if lying:
         axes.set_yticks(places, block.groups)
         axes.set_ylim(groups - 0.5, -0.5)
@@ -116,9 +129,13 @@ def _matrix(block: Matrix) -> Any:
         mark = block.marks[row][column] if block.marks else ""
         dark = (number - low) / ((high - low) or 1) > 0.6
         axes.text(
-            column, row, f"{number:.2f}{mark}", ha="center", va="center",
+            column,
+            row,
+            f"{number:.2f}{mark}",
+            ha="center",
+            va="center",
             color="white" if dark else "black",
-        )  # fmt: skip
+        )
     turned = {"rotation": 20, "ha": "right"} if max(map(len, block.columns)) > 9 else {}
     axes.set_xticks(range(width), block.columns, **turned)
     axes.set_yticks(range(height), block.rows)
@@ -154,11 +171,13 @@ def _curves(block: Curves) -> Any:
     axes.autoscale_view()
     if block.diagonal:
         axes.set_aspect("equal")
-        axes.plot([0, 1], [0, 1], color="black", linestyle=":", linewidth=1,
-                  label="chance")  # fmt: skip
+        axes.plot(
+            [0, 1], [0, 1], color="black", linestyle=":", linewidth=1, label="chance"
+        )
     for number, (name, x) in enumerate(block.marks.items()):
-        axes.axvline(x, color="black", linewidth=1, linestyle=REFERENCES[number % 4],
-                     label=name)  # fmt: skip
+        axes.axvline(
+            x, color="black", linewidth=1, linestyle=REFERENCES[number % 4], label=name
+        )
     if block.log_x:
         _plain_ticks(axes.xaxis, *axes.get_xlim())
     if block.log_y:

@@ -147,8 +147,9 @@ def show_cell(value: object) -> str:
 
 def text_columns(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[bool]:
     """Of each column, whether it holds text only and is set to the left."""
-    kinds = [[type(row[i]) for row in rows if row[i] is not None]
-             for i in range(len(header))]  # fmt: skip
+    kinds = [
+        [type(row[i]) for row in rows if row[i] is not None] for i in range(len(header))
+    ]
     return [all(issubclass(kind, str) for kind in column) for column in kinds]
 
 

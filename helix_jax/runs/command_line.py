@@ -113,9 +113,15 @@ def _split(
 def _next_value(word: str, words: list[str], known: flags.FlagValues) -> str:
     """The word after a flag, which must not be a flag itself."""
     following = words[0].lstrip("-").partition("=")[0] if words else ""
-    is_flag = words and words[0].startswith("-") and (
-        following in known or following.removeprefix("no") in known or words[0] == "--"
-    )  # fmt: skip
+    is_flag = (
+        words
+        and words[0].startswith("-")
+        and (
+            following in known
+            or following.removeprefix("no") in known
+            or words[0] == "--"
+        )
+    )
     if not words or is_flag:
         found = f"{words[0]} follows it" if words else "it is the last word"
         raise RunError(f"{word} needs a value, but {found}; write {word}=VALUE.")
@@ -152,8 +158,10 @@ def _left_over(
             groups[-1][1].append(word)
         else:
             groups.append((flag, [word]))
-    said = [f"{', '.join(map(repr, own))} {_remedy(flag, own, known)}"
-            for flag, own in groups]  # fmt: skip
+    said = [
+        f"{', '.join(map(repr, own))} {_remedy(flag, own, known)}"
+        for flag, own in groups
+    ]
     ending = " (words for the experiment come after --)" if own_words else ""
     many = "words are" if len(words) > 1 else "word is"
     return f"{len(words)} {many} no part of a flag: {'; '.join(said)}{ending}."

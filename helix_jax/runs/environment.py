@@ -12,8 +12,18 @@ import jax
 
 import helix_jax
 
-_RECORDED = ("jax", "jaxlib", "flax", "optax", "numpy", "transformers", "tokenizers",
-             "datasets", "tensorstore", "safetensors")  # fmt: skip
+_RECORDED = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "numpy",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "tensorstore",
+    "safetensors",
+)
 
 
 def environment() -> dict[str, Any]:
@@ -62,8 +72,11 @@ def _git(folder: Path, *words: str) -> str | None:
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *words],
-            capture_output=True, text=True, check=False, timeout=10,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=10,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None

@@ -93,9 +93,13 @@ class _IntegersParser(flags.BaseListParser):
 def integers_flag(name: str, default: Sequence[int], help_text: str) -> Any:
     """A flag of this module's program: positive whole numbers, such as 1,16."""
     return flags.DEFINE(
-        _IntegersParser(1), name, list(default), help_text,
-        serializer=flags.ListSerializer(","), module_name=sys.argv[0],
-    )  # fmt: skip
+        _IntegersParser(1),
+        name,
+        list(default),
+        help_text,
+        serializer=flags.ListSerializer(","),
+        module_name=sys.argv[0],
+    )
 
 
 def choices_flag(
@@ -103,10 +107,13 @@ def choices_flag(
 ) -> Any:
     """A flag of this module's program: some of the choices, such as a,b."""
     return flags.DEFINE(
-        _ChoicesParser(choices), name, list(default),
+        _ChoicesParser(choices),
+        name,
+        list(default),
         f"{help_text}: {', '.join(choices)}",
-        serializer=flags.ListSerializer(","), module_name=sys.argv[0],
-    )  # fmt: skip
+        serializer=flags.ListSerializer(","),
+        module_name=sys.argv[0],
+    )
 
 
 def option(
@@ -138,9 +145,15 @@ def option(
       verbatim: the items of a list keep their white space.
     """
     what = {
-        "choices": tuple(choices), "least": least, "above": above, "most": most,
-        "names": names, "required": required, "tiny": tiny, "verbatim": verbatim,
-    }  # fmt: skip
+        "choices": tuple(choices),
+        "least": least,
+        "above": above,
+        "most": most,
+        "names": names,
+        "required": required,
+        "tiny": tiny,
+        "verbatim": verbatim,
+    }
     if choices:
         help_text = f"{help_text}: {', '.join(one or repr(one) for one in choices)}"
     return dataclasses.field(default=default, metadata={"help": help_text, **what})
@@ -169,10 +182,13 @@ def define_flags(
             numbers = hints[field.name] == tuple[int, ...]
             texts = _TextsParser if field.metadata.get("verbatim") else _NamesParser
             flags.DEFINE(
-                _IntegersParser() if numbers else texts(), field.name,
-                list(default or ()), help_text, serializer=flags.ListSerializer(","),
+                _IntegersParser() if numbers else texts(),
+                field.name,
+                list(default or ()),
+                help_text,
+                serializer=flags.ListSerializer(","),
                 **place,
-            )  # fmt: skip
+            )
         elif hints[field.name] in _DEFINE:
             _DEFINE[hints[field.name]](field.name, default, help_text, **place)
         else:

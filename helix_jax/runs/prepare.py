@@ -38,9 +38,10 @@ def prepare_config(config: Config, *, tiny: Mapping[str, Any] | None = None) -> 
         config = _with_stand_ins(config)
         config = shrink(config, **(tiny or {}))
     missing = [
-        field for field in fields
+        field
+        for field in fields
         if field.metadata.get("required") and not _given(getattr(config, field.name))
-    ]  # fmt: skip
+    ]
     if missing:
         said = " and ".join(f"--{one.name} ({one.metadata['help']})" for one in missing)
         hint = "" if getattr(config, "tiny", True) else "; or give --tiny alone"
@@ -105,9 +106,14 @@ def _require_type(name: str, value: Any, wanted: Any) -> None:
 
 
 def _said(wanted: Any) -> str:
-    words = {bool: "True or False", int: "a whole number", float: "a number",
-             str: "a string", tuple[str, ...]: "a tuple of strings",
-             tuple[int, ...]: "a tuple of whole numbers"}  # fmt: skip
+    words = {
+        bool: "True or False",
+        int: "a whole number",
+        float: "a number",
+        str: "a string",
+        tuple[str, ...]: "a tuple of strings",
+        tuple[int, ...]: "a tuple of whole numbers",
+    }
     return words[wanted]
 
 

@@ -78,9 +78,10 @@ def run_program(
     if _help(argv, known, sys.modules[run.__module__].__doc__):
         return 0
     place = [
-        field.name for field in dataclasses.fields(config_class)
+        field.name
+        for field in dataclasses.fields(config_class)
         if field.metadata.get("names") == "workdir" or field.name == "workdir"
-    ]  # fmt: skip
+    ]
     again = [""]  # what an interrupted run needs in order to go on
 
     def work() -> None:

@@ -23,11 +23,7 @@ from helix_jax.similarity.gram import (
     rbf_cka,
     rsa,
 )
-from helix_jax.similarity.gram_null import (
-    centred_matrices,
-    gram_null,
-    linear_cka_null,
-)
+from helix_jax.similarity.gram_null import centred_matrices, gram_null, linear_cka_null
 from helix_jax.similarity.gram_sums import GramSums, gram_sums
 from helix_jax.similarity.neighbours import (
     Neighbours,

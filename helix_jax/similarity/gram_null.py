@@ -58,9 +58,13 @@ def centred_matrices(
             f"{centring!r}."
         )
     sides = prepare_all(
-        who, representations, kernel, 4, bandwidth=bandwidth,
+        who,
+        representations,
+        kernel,
+        4,
+        bandwidth=bandwidth,
         product_dtype=product_dtype,
-    )  # fmt: skip
+    )
     return jnp.stack([_centred(z, kernel, centring, ranks) for z in sides])
 
 
@@ -125,9 +129,8 @@ def gram_null(
             f"{list(left.shape)} and {list(right.shape)}."
         )
     return permutation_null(
-        _shuffled_inner, left.shape[1], left, right,
-        permutations=permutations, key=key,
-    )  # fmt: skip
+        _shuffled_inner, left.shape[1], left, right, permutations=permutations, key=key
+    )
 
 
 def _shuffled_inner(order: Array, left: Array, right: Array) -> Array:

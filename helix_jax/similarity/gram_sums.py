@@ -69,9 +69,13 @@ def gram_sums(
       ValueError: rows differ, are fewer than 2, hold NaN, or the kernel is unknown.
     """
     sides = prepare_all(
-        "gram_sums", representations, kernel, 2,
-        bandwidth=bandwidth, product_dtype=product_dtype,
-    )  # fmt: skip
+        "gram_sums",
+        representations,
+        kernel,
+        2,
+        bandwidth=bandwidth,
+        product_dtype=product_dtype,
+    )
     rows = sides[0].shape[0]
     block = min(block_rows, rows)
     padded = tuple(jnp.pad(z, ((0, -rows % block), (0, 0))) for z in sides)

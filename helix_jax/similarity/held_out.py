@@ -35,8 +35,13 @@ from helix_jax.similarity.procrustes import procrustes_distance
 from helix_jax.types import Array
 
 HELD_OUT_MEASURES = (
-    "svcca", "pwcca", "procrustes", "r2_forward", "r2_backward", "cosine",
-)  # fmt: skip
+    "svcca",
+    "pwcca",
+    "procrustes",
+    "r2_forward",
+    "r2_backward",
+    "cosine",
+)
 
 
 class FittedPair(NamedTuple):
@@ -170,10 +175,13 @@ def pair_nulls(
             turned(fit), turned(test), penalty=penalties[1], **narrow
         ),
         "cosine": lambda: rows_null(
-            centred_row_cosine, apply_map(fitted.forward, test[0]), test[1],
-            fitted.fit.mean_y, **settings,
+            centred_row_cosine,
+            apply_map(fitted.forward, test[0]),
+            test[1],
+            fitted.fit.mean_y,
+            **settings,
         ),
-    }  # fmt: skip
+    }
     return {name: made[name]() for name in measures}
 
 

@@ -28,12 +28,7 @@ _MEDIAN_ROWS = 500
 
 
 def prepare_rows(
-    who: str,
-    x: Any,
-    kernel: str,
-    *,
-    bandwidth: float = 1.0,
-    product_dtype: Any = None,
+    who: str, x: Any, kernel: str, *, bandwidth: float = 1.0, product_dtype: Any = None
 ) -> Array:
     """Rows such that `kernel_block` needs nothing but their inner products.
 

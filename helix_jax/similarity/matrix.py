@@ -16,11 +16,7 @@ from helix_jax.linalg import wide
 from helix_jax.similarity.gram import gram_cka, gram_correlation, gram_unbiased_cka
 from helix_jax.similarity.gram_null import centred_matrices, gram_null
 from helix_jax.similarity.gram_sums import gram_sums
-from helix_jax.similarity.neighbours import (
-    cknna,
-    mutual_neighbours,
-    nearest_neighbours,
-)
+from helix_jax.similarity.neighbours import cknna, mutual_neighbours, nearest_neighbours
 from helix_jax.similarity.nulls import neighbours_null
 from helix_jax.types import Array
 
@@ -133,9 +129,10 @@ def similarity_nulls(
             continue
         sides = [sorted({pair[side] for pair in pairs}) for side in (0, 1)]
         stack = centred_matrices(
-            representations, **KERNEL_MEASURES[name]._asdict(),
+            representations,
+            **KERNEL_MEASURES[name]._asdict(),
             product_dtype=product_dtype,
-        )  # fmt: skip
+        )
         null = gram_null(*(stack[jnp.array(own)] for own in sides), **settings)
         places = [(sides[0].index(a), sides[1].index(b)) for a, b in pairs]
         nulls[name] = jnp.stack([null[:, i, j] for i, j in places], axis=1)

@@ -66,9 +66,13 @@ def moments_null(
     splits = [_centred(pair, product_dtype) for pair in (fit, test)]
     rows = max(v.shape[0] for _, _, v in filter(None, splits))
     return permutation_null(
-        _of_moments(statistic), rows, splits, arguments,
-        permutations=permutations, key=key,
-    )  # fmt: skip
+        _of_moments(statistic),
+        rows,
+        splits,
+        arguments,
+        permutations=permutations,
+        key=key,
+    )
 
 
 def _centred(pair: Rows | None, dtype: Any) -> tuple[Moments, Array, Array] | None:
@@ -135,8 +139,11 @@ def cca_null(
 
     return moments_null(
         _weighted_cca if weighted else _mean_cca,
-        reduced(fit), bases[0][0].T, test=reduced(test), **settings,
-    )  # fmt: skip
+        reduced(fit),
+        bases[0][0].T,
+        test=reduced(test),
+        **settings,
+    )
 
 
 def _mean_cca(fit: Moments, test: Moments | None, loadings: Array) -> Array:
@@ -205,9 +212,13 @@ def neighbours_null(
       [P].
     """
     return permutation_null(
-        _of_neighbours(statistic), x.rows.shape[0], x, y,
-        permutations=permutations, key=key,
-    )  # fmt: skip
+        _of_neighbours(statistic),
+        x.rows.shape[0],
+        x,
+        y,
+        permutations=permutations,
+        key=key,
+    )
 
 
 @functools.cache
@@ -245,9 +256,14 @@ def rows_null(
     checks.require_finite("rows_null", "the first", a)
     checks.require_finite("rows_null", "the second", b)
     return permutation_null(
-        _mean_of(score), a.shape[0], jnp.asarray(a), jnp.asarray(b), *arguments,
-        permutations=permutations, key=key,
-    )  # fmt: skip
+        _mean_of(score),
+        a.shape[0],
+        jnp.asarray(a),
+        jnp.asarray(b),
+        *arguments,
+        permutations=permutations,
+        key=key,
+    )
 
 
 @functools.cache

@@ -35,9 +35,13 @@ def relevant_ranks(queries: Array, index: Array, relevant: Array) -> np.ndarray:
         for name, z in (("queries", queries), ("index", index))
     )
     relevant = numeric.whole_numbers(
-        "relevant_ranks", "relevant", relevant, rows=len(queries), below=len(index),
+        "relevant_ranks",
+        "relevant",
+        relevant,
+        rows=len(queries),
+        below=len(index),
         remedy=f"Name a row from 0 to {len(index) - 1} of the index for each query.",
-    )  # fmt: skip
+    )
     checks.require_width("relevant_ranks", "index", index.shape[1], queries.shape[1])
     for name, rows in (("queries", queries), ("index", index)):
         checks.require_finite("relevant_ranks", name, rows)
@@ -51,9 +55,15 @@ def relevant_ranks(queries: Array, index: Array, relevant: Array) -> np.ndarray:
         for first in range(0, len(index), INDEX_BLOCK):
             part = index[first : first + INDEX_BLOCK]
             counts += np.asarray(
-                _better(block, wanted, own, _padded(part, INDEX_BLOCK), first,
-                        first + len(part))
-            )  # fmt: skip
+                _better(
+                    block,
+                    wanted,
+                    own,
+                    _padded(part, INDEX_BLOCK),
+                    first,
+                    first + len(part),
+                )
+            )
         ranks[rows] = 1 + counts[: len(ranks[rows])]
     return ranks
 

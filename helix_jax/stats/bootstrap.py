@@ -75,10 +75,7 @@ def bootstrap_interval(
 
 
 def paired_interval(
-    values: Array,
-    others: Array,
-    documents: Sequence[str] | Array,
-    **settings,
+    values: Array, others: Array, documents: Sequence[str] | Array, **settings
 ) -> Interval:
     """Interval of mean(values) - mean(others) on the same rows.
 

@@ -57,9 +57,13 @@ def permutation_null(
         )
     key = jax.random.key(0) if key is None else key
     return _null(
-        key, arguments, statistic=statistic, rows=rows, permutations=permutations,
+        key,
+        arguments,
+        statistic=statistic,
+        rows=rows,
+        permutations=permutations,
         at_once=min(at_once, permutations),
-    )  # fmt: skip
+    )
 
 
 @functools.partial(

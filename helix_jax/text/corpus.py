@@ -130,11 +130,7 @@ class Corpus:
 
 
 def build_corpus(
-    name: str,
-    parts: Sequence[Part],
-    *,
-    limit: int | None = None,
-    labelled: bool = True,
+    name: str, parts: Sequence[Part], *, limit: int | None = None, labelled: bool = True
 ) -> Corpus:
     """Read all rows once and decide the split of each.
 
@@ -200,9 +196,16 @@ def build_corpus(
         if len(record["origin"]) < len(origins):  # two parts of one name
             record["origin"] = origins
     return Corpus(
-        name, labels.classes, record, counts, tuple(parts), split, scan.digest, label,
+        name,
+        labels.classes,
+        record,
+        counts,
+        tuple(parts),
+        split,
+        scan.digest,
+        label,
         score,
-    )  # fmt: skip
+    )
 
 
 def require_labels(corpus: Corpus) -> tuple[str, ...]:

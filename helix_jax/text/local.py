@@ -9,14 +9,7 @@ from helix_jax.paths import local_path, os_errors, printable
 from helix_jax.text.columns import Columns, choose_columns, rows_from_records
 from helix_jax.text.files import TABLES, column_names, read_paragraphs, read_records
 from helix_jax.text.ids import name_in_id
-from helix_jax.text.rows import (
-    SPLIT_NAMES,
-    Part,
-    Row,
-    Source,
-    role_fractions,
-    role_of,
-)
+from helix_jax.text.rows import SPLIT_NAMES, Part, Row, Source, role_fractions, role_of
 from helix_jax.textfile import read_entries
 
 

@@ -38,8 +38,18 @@ _LOSSES = {
     "WhitespaceSplit": "white space",
     "CharDelimiterSplit": "delimiters",
 }
-_KEPT = {"Sequence", "Prepend", "Replace", "ByteLevel", "Metaspace", "Split", "Digits",
-         "Punctuation", "UnicodeScripts", "FixedLength"}  # fmt: skip
+_KEPT = {
+    "Sequence",
+    "Prepend",
+    "Replace",
+    "ByteLevel",
+    "Metaspace",
+    "Split",
+    "Digits",
+    "Punctuation",
+    "UnicodeScripts",
+    "FixedLength",
+}
 _BYTE = re.compile("<0x([0-9A-Fa-f]{2})>")
 _UTF8 = [byte for byte in range(0xF5) if byte not in (0xC0, 0xC1)]  # the rest is unused
 
@@ -177,8 +187,12 @@ def _check_steps(steps: Sequence[dict[str, Any]]) -> None:
     kinds = [step["type"] for step in steps]
     for place, step in enumerate(steps):
         known = step["type"] in (
-            "ByteLevel", "ByteFallback", "Fuse", "Metaspace", "WordPiece"
-        )  # fmt: skip
+            "ByteLevel",
+            "ByteFallback",
+            "Fuse",
+            "Metaspace",
+            "WordPiece",
+        )
         if step["type"] == "Replace":
             known = "String" in step["pattern"]
         if step["type"] == "Strip":  # of the whole text: the dummy space

@@ -30,9 +30,15 @@ def run(model: str, path: Path) -> None:
     else:
         pair = load_model(model), load_tokenizer(model)
     extract(
-        *pair, make_texts(TEXTS), path, layers=(1, -1), max_tokens=12, window=WINDOW,
-        text_fingerprint="made", progress=False,
-    )  # fmt: skip
+        *pair,
+        make_texts(TEXTS),
+        path,
+        layers=(1, -1),
+        max_tokens=12,
+        window=WINDOW,
+        text_fingerprint="made",
+        progress=False,
+    )
 
 
 def windows_done(path: Path) -> int:
@@ -79,11 +85,16 @@ def main(model: str, out: Path, kills: int, seed: int) -> None:
         time.sleep(chance.random() * 0.02)
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
-        left.append({
-            "killed": os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL,
-            "windows": windows_done(out / "killed"),
-            "files": sum(1 for path in (out / "killed").rglob("*") if path.is_file()),
-        })  # fmt: skip
+        left.append(
+            {
+                "killed": os.WIFSIGNALED(status)
+                and os.WTERMSIG(status) == signal.SIGKILL,
+                "windows": windows_done(out / "killed"),
+                "files": sum(
+                    1 for path in (out / "killed").rglob("*") if path.is_file()
+                ),
+            }
+        )
     last = start(model, out / "killed")
     _, status = os.waitpid(last, 0)
     print(json.dumps({"left": left, "status": status}))

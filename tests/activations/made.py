@@ -7,13 +7,7 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from helix_jax.models import (
-    Model,
-    ModelSpec,
-    RopeSpec,
-    nest,
-    parameter_shapes,
-)
+from helix_jax.models import Model, ModelSpec, RopeSpec, nest, parameter_shapes
 from helix_jax.types import Text
 
 WORDS = (
@@ -42,9 +36,7 @@ def make_tokenizer(vocab_size: int = 96) -> PreTrainedTokenizerFast:
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=["<unk>", "<s>"],
-        show_progress=False,
+        vocab_size=vocab_size, special_tokens=["<unk>", "<s>"], show_progress=False
     )
     core.train_from_iterator([" ".join(WORDS)], trainer)
     core.post_processor = processors.TemplateProcessing(
@@ -58,10 +50,19 @@ def make_tokenizer(vocab_size: int = 96) -> PreTrainedTokenizerFast:
 def make_model(vocab_size: int = 96, *, seed: int = 0, max_tokens: int = 64) -> Model:
     """A random llama of width 16 and two layers."""
     spec = ModelSpec(
-        family="llama", vocab_size=vocab_size, width=16, num_layers=2, num_heads=4,
-        num_kv_heads=2, head_width=4, ffn_width=24, max_tokens=max_tokens,
-        rope=RopeSpec((1.0, 0.01)), attention_scale=0.5, tied=True,
-    )  # fmt: skip
+        family="llama",
+        vocab_size=vocab_size,
+        width=16,
+        num_layers=2,
+        num_heads=4,
+        num_kv_heads=2,
+        head_width=4,
+        ffn_width=24,
+        max_tokens=max_tokens,
+        rope=RopeSpec((1.0, 0.01)),
+        attention_scale=0.5,
+        tied=True,
+    )
     random = np.random.default_rng(seed)  # numpy compiles nothing
     flat = {
         path: jnp.asarray(
@@ -72,8 +73,12 @@ def make_model(vocab_size: int = 96, *, seed: int = 0, max_tokens: int = 64) -> 
         )
         for path, shape in parameter_shapes(spec).items()
     }
-    record = {"model": f"tiny-{seed}", "revision": None, "dtype": "float32",
-              "weights": f"seed {seed}"}  # fmt: skip
+    record = {
+        "model": f"tiny-{seed}",
+        "revision": None,
+        "dtype": "float32",
+        "weights": f"seed {seed}",
+    }
     return Model(spec, nest(flat), record, Path("nowhere"))
 
 

@@ -20,9 +20,12 @@ def setting(tiny):
     model, _ = tiny
     group = DeviceGroup()
     forward = {
-        "spec": model.spec, "layers": (2,), "final_norm": True, "pooling": "mean",
+        "spec": model.spec,
+        "layers": (2,),
+        "final_norm": True,
+        "pooling": "mean",
         "dtype": np.dtype(np.float32),
-    }  # fmt: skip
+    }
     return model.params, group, {"max_tokens": 12, "forward": forward}
 
 

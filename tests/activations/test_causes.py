@@ -19,9 +19,15 @@ ROOT = Path(__file__).parents[2]
 
 def run(path, *, fingerprint="made"):
     return extract(
-        make_model(), make_tokenizer(), make_texts(20), path, max_tokens=12, window=8,
-        text_fingerprint=fingerprint, progress=False,
-    )  # fmt: skip
+        make_model(),
+        make_tokenizer(),
+        make_texts(20),
+        path,
+        max_tokens=12,
+        window=8,
+        text_fingerprint=fingerprint,
+        progress=False,
+    )
 
 
 CAUSES = {
@@ -88,8 +94,11 @@ def test_users_without_rights_and_buckets_without_them(tmp_path):
                 "AWS_SECRET_ACCESS_KEY": "nothing",
                 "AWS_EC2_METADATA_DISABLED": "true",
             },
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
     assert done.returncode == 0, done.stderr[-2000:]
     said = done.stdout.splitlines()
     for line, words in zip(

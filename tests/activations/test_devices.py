@@ -18,9 +18,16 @@ ROOT = Path(__file__).parents[2]
 
 def run(path, count=30):
     return extract(
-        make_model(), make_tokenizer(), make_texts(count), path, max_tokens=12,
-        window=16, token_budget=64, text_fingerprint="made", progress=False,
-    )  # fmt: skip
+        make_model(),
+        make_tokenizer(),
+        make_texts(count),
+        path,
+        max_tokens=12,
+        window=16,
+        token_budget=64,
+        text_fingerprint="made",
+        progress=False,
+    )
 
 
 def test_four_devices_equal_one(tmp_path):
@@ -29,8 +36,11 @@ def test_four_devices_equal_one(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "activations.test_devices", str(tmp_path / "four")],
         env={**os.environ, "PYTHONPATH": path, "XLA_FLAGS": flags},
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "4 devices" in done.stdout
     four = open_store(tmp_path / "four")
@@ -55,8 +65,13 @@ if __name__ == "__main__":
     group, model = DeviceGroup(), make_model()
     batch = group.place_batch(np.ones((8, 4), np.int32), np.full(8, 4, np.int32))
     states = pooled_states(
-        group.place_params(model.params), *batch, spec=model.spec, layers=(2,),
-        final_norm=True, pooling="mean", dtype=np.dtype(np.float32),
-    )  # fmt: skip
+        group.place_params(model.params),
+        *batch,
+        spec=model.spec,
+        layers=(2,),
+        final_norm=True,
+        pooling="mean",
+        dtype=np.dtype(np.float32),
+    )
     assert states.sharding.num_devices == jax.local_device_count() == 4
     print(f"{len(states.sharding.device_set)} devices")

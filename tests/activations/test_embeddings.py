@@ -104,8 +104,11 @@ def test_ids_by_name(tmp_path):
 
 @pytest.mark.parametrize("save", SAVERS[:3])
 def test_missing_ids(tmp_path, save):
-    with pytest.raises(StoreError, match=r"without ids: expected one id a line in .*"
-                                         r"v\.ids\.txt"):  # fmt: skip
+    with pytest.raises(
+        StoreError,
+        match=r"without ids: expected one id a line in .*"
+        r"v\.ids\.txt",
+    ):
         load_embeddings(save(tmp_path, ids=None))
 
 

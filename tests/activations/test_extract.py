@@ -58,8 +58,15 @@ REDUCE = {
 
 @pytest.mark.parametrize("method", list(REDUCE))
 def test_equals_each_text_alone(tmp_path, tiny, tiny_alone, method):
-    store = run(tiny, TEXTS, tmp_path / "s", layers=(0, -1), pooling=method,
-                window=64, token_budget=4096)  # fmt: skip
+    store = run(
+        tiny,
+        TEXTS,
+        tmp_path / "s",
+        layers=(0, -1),
+        pooling=method,
+        window=64,
+        token_budget=4096,
+    )
     assert store.layers == (0, 2)
     for layer in store.layers:
         rows, states = tiny_alone
@@ -105,10 +112,15 @@ def test_encoder(tmp_path, minilm, real_texts):
 
 def test_windows_and_budget_do_not_change_the_states(tmp_path, tiny):
     stores = [
-        run(tiny, TEXTS, tmp_path / f"{window}-{budget}", window=window,
-            token_budget=budget)
+        run(
+            tiny,
+            TEXTS,
+            tmp_path / f"{window}-{budget}",
+            window=window,
+            token_budget=budget,
+        )
         for window, budget in [(7, 24), (16, 64), (64, 4096)]
-    ]  # fmt: skip
+    ]
     for store in stores[1:]:
         assert store.ids == stores[0].ids
         np.testing.assert_allclose(store.read(), stores[0].read(), atol=2e-5)

@@ -17,9 +17,15 @@ ROOT = Path(__file__).parents[2]
 
 def run(pair, path):
     return extract(
-        *pair, make_texts(200), path, max_tokens=12, window=16, token_budget=64,
-        text_fingerprint="made", progress=False,
-    )  # fmt: skip
+        *pair,
+        make_texts(200),
+        path,
+        max_tokens=12,
+        window=16,
+        token_budget=64,
+        text_fingerprint="made",
+        progress=False,
+    )
 
 
 @pytest.fixture
@@ -63,9 +69,12 @@ def test_file_size_limit(tmp_path, tiny):
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     done = subprocess.run(
         [sys.executable, "-m", "activations.test_full_disk", str(tmp_path / "s")],
-        env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
-        timeout=300, check=False,
-    )  # fmt: skip
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert "StoreError" in done.stderr
     assert "the file size limit is reached" in done.stderr
     assert "run the same command again to resume" in done.stderr

@@ -10,10 +10,15 @@ TABLE = np.arange(12, dtype=np.float32).reshape(6, 2)
 def make(name, ids, labels=None, scale=1.0):
     rows = scale * np.stack([TABLE[int(own[1:])] for own in ids])
     return Store(
-        name=name, layers=(0,), width=2, fingerprint={}, counts={}, text_ids=ids,
+        name=name,
+        layers=(0,),
+        width=2,
+        fingerprint={},
+        counts={},
+        text_ids=ids,
         text_labels=np.array(labels or [-1] * len(ids), np.int32),
         reader=lambda layer, chosen: rows[chosen],
-    )  # fmt: skip
+    )
 
 
 def test_same_ids():
@@ -35,13 +40,16 @@ def test_same_ids():
 @pytest.mark.parametrize(
     ("right", "message"),
     [
-        (["a0", "a2"], r"left \(3 rows\) and right \(2 rows\).*row 1 is 'a1' against "
-                       r"'a2'; 1 ids are only in the first and 0 only in the second"),
+        (
+            ["a0", "a2"],
+            r"left \(3 rows\) and right \(2 rows\).*row 1 is 'a1' against "
+            r"'a2'; 1 ids are only in the first and 0 only in the second",
+        ),
         (["a0", "a2", "a1"], r"row 1 is 'a1' against 'a2'; 0 ids .* and 0 only"),
         (["a0", "a1"], r"row 2 is 'a2' against no row; 1 ids"),
         (["a0", "a1", "a2", "a3"], r"row 3 is no row against 'a3'; 0 ids .* and 1"),
     ],
-)  # fmt: skip
+)
 def test_other_ids_name_both_stores(right, message):
     with pytest.raises(StoreError, match=message):
         join(make("left", ["a0", "a1", "a2"]), make("right", right))
@@ -68,8 +76,11 @@ def test_nothing_shared():
 
 
 def test_labels_must_agree():
-    with pytest.raises(StoreError, match=r"left and right disagree about 1 labels; .*"
-                                         r"'a1': 1 against 0"):  # fmt: skip
+    with pytest.raises(
+        StoreError,
+        match=r"left and right disagree about 1 labels; .*"
+        r"'a1': 1 against 0",
+    ):
         join(make("left", ["a0", "a1"], [0, 1]), make("right", ["a0", "a1"], [0, 0]))
 
 

@@ -30,11 +30,21 @@ def test_same_bytes(tmp_path, model):
     seed = int.from_bytes(os.urandom(4), "little")
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     done = subprocess.run(
-        [sys.executable, "-m", "activations.kill_runner", model, str(tmp_path),
-         str(KILLS), str(seed)],
-        env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
-        timeout=600, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "activations.kill_runner",
+            model,
+            str(tmp_path),
+            str(KILLS),
+            str(seed),
+        ],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
     assert done.returncode == 0, f"seed {seed}: {done.stderr[-2000:]}"
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["status"] == 0

@@ -24,9 +24,15 @@ ROOT = Path(__file__).parents[2]
 
 def run(path):
     return extract(
-        make_model(), make_tokenizer(), make_texts(20), path, max_tokens=12, window=8,
-        text_fingerprint="made", progress=False,
-    )  # fmt: skip
+        make_model(),
+        make_tokenizer(),
+        make_texts(20),
+        path,
+        max_tokens=12,
+        window=8,
+        text_fingerprint="made",
+        progress=False,
+    )
 
 
 def test_remote_objects_are_the_local_files(tmp_path):
@@ -45,8 +51,12 @@ def test_remote_objects_are_the_local_files(tmp_path):
         }
         done = subprocess.run(
             [sys.executable, "-m", "activations.test_remote", str(local.read().sum())],
-            env=environment, capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr[-2000:]
         assert server.refused  # by the condition on the write itself
         for name in ("gs", "s3"):

@@ -5,12 +5,7 @@ import pytest
 
 from helix_jax.activations import extract, open_store
 from helix_jax.activations.storage import open_folder
-from helix_jax.activations.writer import (
-    DTYPES,
-    Progress,
-    Window,
-    begin_store,
-)
+from helix_jax.activations.writer import DTYPES, Progress, Window, begin_store
 from helix_jax.errors import FingerprintError, StoreError
 
 from .made import make_texts, store_bytes
@@ -32,9 +27,15 @@ def write(path, dtype="float32", *, finish=True, windows=3):
         ids = [f"t{row}" for row in range(19)[rows]]
         progress = Progress(number + 1, rows.stop, rows.stop, rows.stop, 3 * rows.stop)
         writer.append(
-            Window(ids, [None, *[7] * (len(ids) - 1)], np.full(len(ids), 3),
-                   dict(zip((1, 4), part)), None, progress)
-        )  # fmt: skip
+            Window(
+                ids,
+                [None, *[7] * (len(ids) - 1)],
+                np.full(len(ids), 3),
+                dict(zip((1, 4), part)),
+                None,
+                progress,
+            )
+        )
     if finish:
         writer.finish()
 
@@ -48,8 +49,12 @@ def test_round_trip(tmp_path, dtype):
     assert store.ids == [f"t{row}" for row in range(19)]
     assert store.labels.tolist() == [-1 if i % 8 == 0 else 7 for i in range(19)]
     assert store.counts == {
-        "texts": 19, "rows": 19, "tokens": 57, "truncated": 0, "empty": 0,
-    }  # fmt: skip
+        "texts": 19,
+        "rows": 19,
+        "tokens": 57,
+        "truncated": 0,
+        "empty": 0,
+    }
     want = STATES.astype(DTYPES[dtype]).astype(np.float32)
     for place, layer in enumerate((1, 4)):
         got = store.read(layer)
@@ -181,9 +186,15 @@ def test_newer_format(tmp_path):
 def test_token_rows(tmp_path, tiny):
     texts = make_texts(20)
     store = extract(
-        *tiny, texts, tmp_path / "s", pooling="token", max_tokens=16, window=8,
-        text_fingerprint="made", progress=False,
-    )  # fmt: skip
+        *tiny,
+        texts,
+        tmp_path / "s",
+        pooling="token",
+        max_tokens=16,
+        window=8,
+        text_fingerprint="made",
+        progress=False,
+    )
     assert len(store) == store.counts["tokens"] == store.lengths.sum()
     assert store.row_starts[-1] == len(store)
     row = store.row_starts[3]

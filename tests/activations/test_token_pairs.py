@@ -36,9 +36,14 @@ def test_blocks_are_the_states_of_each_text(sides):
     first, second, tokenizer, x, y = sides
     texts = make_texts(40, longest=12)
     pairs = TokenPairs(
-        x, y, lambda: iter(texts), max_tokens=10, block_rows=32, window_tokens=50,
+        x,
+        y,
+        lambda: iter(texts),
+        max_tokens=10,
+        block_rows=32,
+        window_tokens=50,
         token_budget=16,
-    )  # fmt: skip
+    )
     blocks = list(pairs)
     assert {len(block.text_ids) for block in blocks[:-1]} == {32}
     ids = np.concatenate([block.text_ids for block in blocks])
@@ -99,8 +104,9 @@ def test_two_tokenizers_are_paired_by_ends():
     model, tokenizer = models["pebble-neox"], sides[0].tokenizer
     want, _ = by_hand(model, tokenizer, texts[1].text, (-1,), True, 256)
     own = block.text_ids == "b"
-    np.testing.assert_allclose(block.x[0, own], want[0, block.position_x[own]],
-                               atol=1e-3)  # fmt: skip
+    np.testing.assert_allclose(
+        block.x[0, own], want[0, block.position_x[own]], atol=1e-3
+    )
 
 
 def test_what_does_not_fit_is_refused(sides):

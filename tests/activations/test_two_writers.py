@@ -28,9 +28,11 @@ def test_two_processes(tmp_path, kill):
     words = [str(tmp_path), *(["kill"] if kill else [])]
     process = subprocess.Popen(
         [sys.executable, "-m", "activations.write_runner", *words],
-        env={**os.environ, "PYTHONPATH": path}, text=True, stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": path},
+        text=True,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-    )  # fmt: skip
+    )
     assert process.stdout.readline() == "begun\n"
     said = set()
     while process.poll() is None:  # who reads meanwhile is told what is
@@ -55,10 +57,15 @@ def test_two_threads_and_a_store_in_memory(tiny):
     def work():
         found.append(
             extract(
-                *tiny, make_texts(40), path, max_tokens=12, window=8,
-                text_fingerprint="made", progress=False,
+                *tiny,
+                make_texts(40),
+                path,
+                max_tokens=12,
+                window=8,
+                text_fingerprint="made",
+                progress=False,
             )
-        )  # fmt: skip
+        )
 
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
@@ -76,9 +83,13 @@ def test_two_threads_and_a_store_in_memory(tiny):
 def test_a_complete_store_is_read_where_nothing_can_be_written(tmp_path, tiny):
     def run():
         return extract(
-            *tiny, make_texts(20), tmp_path / "s", max_tokens=12,
-            text_fingerprint="made", progress=False,
-        )  # fmt: skip
+            *tiny,
+            make_texts(20),
+            tmp_path / "s",
+            max_tokens=12,
+            text_fingerprint="made",
+            progress=False,
+        )
 
     made = run()
     with writing(open_folder(tmp_path / "s")):  # it needs no lock
@@ -88,7 +99,12 @@ def test_a_complete_store_is_read_where_nothing_can_be_written(tmp_path, tiny):
 def test_what_fails_before_its_first_window_leaves_no_folder(tmp_path, tiny):
     with pytest.raises(ValueError, match="token_budget"):
         extract(
-            *tiny, make_texts(20), tmp_path / "s", max_tokens=12, token_budget="all",
-            text_fingerprint="made", progress=False,
-        )  # fmt: skip
+            *tiny,
+            make_texts(20),
+            tmp_path / "s",
+            max_tokens=12,
+            token_budget="all",
+            text_fingerprint="made",
+            progress=False,
+        )
     assert list(tmp_path.iterdir()) == []

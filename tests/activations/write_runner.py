@@ -31,9 +31,7 @@ def main(out: Path, kill: bool) -> None:
     if kill:
         os.kill(holder, signal.SIGKILL)
     ended = {pid: os.waitpid(pid, 0)[1] for pid in both}
-    print(json.dumps({
-        "holder": ended.pop(holder), "other": list(ended.values()),
-    }))  # fmt: skip
+    print(json.dumps({"holder": ended.pop(holder), "other": list(ended.values())}))
 
 
 if __name__ == "__main__":

@@ -122,8 +122,9 @@ def test_kl_of_logits_is_zero_at_itself_and_ignores_shifts():
 def test_it_is_the_same_stopped_and_resumed(rows):
     settings = Descent(learning_rate=0.05, batch=100, epochs=4, patience=9)
     kept = []
-    whole = train(zero(), rows, settings=settings,
-                  on_epoch=lambda now, numbers: kept.append(now))  # fmt: skip
+    whole = train(
+        zero(), rows, settings=settings, on_epoch=lambda now, numbers: kept.append(now)
+    )
     assert [int(now.epoch) for now in kept] == [1, 2, 3, 4]
     again = train(zero(), rows, settings=settings, resume=kept[1])
     jax.tree.map(np.testing.assert_array_equal, whole, again)
@@ -179,8 +180,14 @@ def every_map():
 @pytest.mark.parametrize("number", range(5))
 def test_maps_of_every_kind_round_trip_and_refuse_other_models(number, tmp_path):
     made = every_map()[number]
-    save_map(tmp_path / "map", made, source={"model": "a"}, target={"model": "b"},
-             penalty=None, split="fit")  # fmt: skip
+    save_map(
+        tmp_path / "map",
+        made,
+        source={"model": "a"},
+        target={"model": "b"},
+        penalty=None,
+        split="fit",
+    )
     back, made_of = load_map(tmp_path / "map", target={"model": "b"})
     assert type(back) is type(made)
     assert made_of["source"] == {"model": "a"}

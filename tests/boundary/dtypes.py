@@ -41,9 +41,12 @@ def check(function, expected, *values, dtypes=WHOLE + FLOATS, rtol=1e-6, atol=1e
         found = function(*(array for _, array in made))
         for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected)):
             np.testing.assert_allclose(
-                np.asarray(one, np.float64), np.asarray(other, np.float64),
-                rtol=rtol, atol=atol, err_msg=made[0][0],
-            )  # fmt: skip
+                np.asarray(one, np.float64),
+                np.asarray(other, np.float64),
+                rtol=rtol,
+                atol=atol,
+                err_msg=made[0][0],
+            )
         seen += 1
     assert seen >= 4  # not every dtype holds these numbers
     return seen

@@ -51,12 +51,18 @@ def test_classes():
     check(probes.accuracy, np.mean(LABELS == GUESSES), GUESSES, LABELS, dtypes=WHOLE)
     check(
         lambda a, b: probes.confusion_matrix(a, b, CLASSES),
-        matrix, GUESSES, LABELS, dtypes=WHOLE,
-    )  # fmt: skip
-    check(
-        lambda a, b: probes.macro_f1(a, b, CLASSES), score, GUESSES, LABELS,
+        matrix,
+        GUESSES,
+        LABELS,
         dtypes=WHOLE,
-    )  # fmt: skip
+    )
+    check(
+        lambda a, b: probes.macro_f1(a, b, CLASSES),
+        score,
+        GUESSES,
+        LABELS,
+        dtypes=WHOLE,
+    )
     check(probes.f1_of_confusion, score, matrix)
     large = 30 * matrix  # sums beyond 127 and 255, and 2 * 120 too
     expected = probes.f1_of_confusion(large.astype(np.int64))
@@ -79,7 +85,9 @@ BAD_LABELS = {
     "negative": (lambda: LABELS - 1, ValueError, r"lie in \[0, 77\), got -1 to 75"),
     "too large": (lambda: LABELS + 1, ValueError, r"lie in \[0, 77\), got 1 to 77"),
     "wrapped": (
-        lambda: (LABELS - 1).astype(np.uint8), ValueError, r"\[0, 77\), got 0 to 255",
+        lambda: (LABELS - 1).astype(np.uint8),
+        ValueError,
+        r"\[0, 77\), got 0 to 255",
     ),
     "huge": (lambda: np.full(N, 2**63, np.uint64), ValueError, r"\[0, 77\), got 9223"),
     "a column": (lambda: LABELS[:, None], ValueError, r"shape \[300\].*\[300, 1\]"),
@@ -91,7 +99,7 @@ BAD_LABELS = {
     "objects": (lambda: LABELS.astype(object), TypeError, "integer dtype, got object"),
     "fewer": (lambda: LABELS[1:], ValueError, "rows|shape"),
     "none": (lambda: LABELS[:0], ValueError, "rows|shape"),
-}  # fmt: skip
+}
 USES_OF_LABELS = {
     "confusion": lambda y: probes.confusion_matrix(GUESSES, y, CLASSES),
     "predicted": lambda y: probes.confusion_matrix(y, LABELS, CLASSES),
@@ -144,24 +152,29 @@ def test_probes_of_every_dtype():
         )
         chosen = probes.select_probe(path, x, y)
         return (
-            chosen.probe, chosen.nll_nats, chosen.accuracy,
+            chosen.probe,
+            chosen.nll_nats,
+            chosen.accuracy,
             probes.predict_logits(chosen.probe, x),
-        )  # fmt: skip
+        )
 
     x = ROWS[:100, :4]
     expected = fitted(x.astype(np.float64), NINE[:100] % 3)
     for (name, rows), (_, labels) in zip(
         arrays(x, FLOATS), arrays(NINE[:100] % 3, UNSIGNED + SIGNED)
     ):
-        for one, other in zip(jax.tree.leaves(fitted(rows, labels)), expected_of(
-            expected)):  # fmt: skip
+        for one, other in zip(
+            jax.tree.leaves(fitted(rows, labels)), expected_of(expected)
+        ):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4, err_msg=name)
     check(
         lambda z: probes.predict_logits(expected[0], z),
         np.asarray(x) @ np.asarray(expected[0].kernel, np.float64)
         + np.asarray(expected[0].bias),
-        x, rtol=1e-5, atol=1e-5,
-    )  # fmt: skip
+        x,
+        rtol=1e-5,
+        atol=1e-5,
+    )
 
 
 def expected_of(tree):

@@ -35,8 +35,12 @@ def test_moments_of_every_float():
     check(al.from_batch, expected, ROWS, OTHERS, dtypes=FLOATS, **both)
     check(
         lambda x, y: al.accumulate([(x[:128], y[:128]), (x[128:], y[128:])]),
-        expected, ROWS, OTHERS, dtypes=FLOATS, **both,
-    )  # fmt: skip
+        expected,
+        ROWS,
+        OTHERS,
+        dtypes=FLOATS,
+        **both,
+    )
     norms = si.norms_from_batch(ROWS.astype(np.float64), OTHERS.astype(np.float64))
     check(si.norms_from_batch, norms, ROWS, OTHERS, dtypes=FLOATS, **both)
     for x in (ROWS, ROWS.astype(np.uint8), ROWS > 0):
@@ -74,9 +78,12 @@ def test_float32_moments_count_beyond_16_777_216():
 def test_maps_of_every_dtype():
     affine = al.AffineMap(RNG.normal(size=(8, 5)), RNG.normal(size=5))
     check(
-        lambda x: al.apply_map(affine, x), ROWS @ affine.kernel + affine.bias, ROWS,
-        rtol=1e-5, atol=1e-4,
-    )  # fmt: skip
+        lambda x: al.apply_map(affine, x),
+        ROWS @ affine.kernel + affine.bias,
+        ROWS,
+        rtol=1e-5,
+        atol=1e-4,
+    )
     big = np.full((1, 8), 2**30 + 1)
     np.testing.assert_allclose(
         al.apply_map(affine, big), big @ affine.kernel + affine.bias, rtol=1e-12
@@ -96,9 +103,7 @@ def test_row_scores():
     kl = np.sum(p * np.log(p / q), axis=1)
     found = al.kl_of_logits(LOGITS / 10, LOGITS[::-1] / 10)
     np.testing.assert_allclose(found, kl, rtol=1e-5, atol=1e-6)
-    check(
-        lambda z: al.kl_of_logits(z, z), np.zeros(N), LOGITS, atol=1e-6
-    )  # fmt: skip
+    check(lambda z: al.kl_of_logits(z, z), np.zeros(N), LOGITS, atol=1e-6)
     masked = np.array([[0.0, 1.0, -np.inf]])
     np.testing.assert_allclose(al.kl_of_logits(masked, masked), [0.0], atol=1e-7)
     for score in (al.row_cosine, al.mse_rows, al.huber_rows, al.kl_of_logits):
@@ -152,9 +157,7 @@ def test_retrieval():
     own = scores[np.arange(40), relevant][:, None]
     expected = np.sum(scores >= own, axis=1)
     check(lambda q, z: relevant_ranks(q, z, relevant), expected, queries, index)
-    check(
-        lambda r: relevant_ranks(queries, index, r), expected, relevant, dtypes=WHOLE
-    )  # fmt: skip
+    check(lambda r: relevant_ranks(queries, index, r), expected, relevant, dtypes=WHOLE)
 
 
 def test_neighbours_that_do_not_fit_their_dtype_are_refused():
@@ -178,14 +181,16 @@ def test_pooling():
     for method in ("mean", "last", "cls", "weighted_mean"):
         check(
             lambda z, method=method: pool(jnp.asarray(z), mask, method=method),
-            np.full((2, 3), 2.0), states,
-        )  # fmt: skip
+            np.full((2, 3), 2.0),
+            states,
+        )
         check(
             lambda m, method=method: pool(
                 jnp.asarray(states, jnp.bfloat16), jnp.asarray(m), method=method
             ),
-            np.full((2, 3), 2.0), mask.astype(int),
-        )  # fmt: skip
+            np.full((2, 3), 2.0),
+            mask.astype(int),
+        )
 
 
 def test_lengths_and_ends():

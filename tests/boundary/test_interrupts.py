@@ -41,9 +41,11 @@ if __name__ == "__main__":
 
 def start(*words, code=PROGRAM):
     return subprocess.Popen(
-        [sys.executable, "-c", code, *words], stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [sys.executable, "-c", code, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -149,9 +151,12 @@ def run(config):
 def test_programs_refuse_words_before_any_work(program, words, said, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", program, *words],
-        capture_output=True, text=True, check=False, timeout=120,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
         env={**os.environ, "PYTHONWARNINGS": "default"},
-    )  # fmt: skip
+    )
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")

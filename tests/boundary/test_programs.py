@@ -339,23 +339,47 @@ def missing_column(program, folder):
 KINDS = {
     kind.__name__: kind
     for kind in (
-        word_after_a_switch, word_after_a_list, list_with_blanks, word_at_the_start,
-        words_behind_dashes, unknown_flag, switch_with_a_value, no_value, flag_as_value,
-        twice, blank, empty_required, number_that_is_a_word, number_with_exponent,
-        number_too_large, negative_count, not_a_number, infinite, no_switch,
-        wrong_choice, list_with_a_gap, place_is_a_file, place_below_a_file,
-        place_is_a_url, place_with_a_long_name, place_that_cannot_be_made,
-        place_of_nobody, place_of_something_else, place_of_other_flags,
-        place_with_damaged_flags, no_flag_file, flag_file_is_a_folder,
-        flag_file_of_other_text, layer_out_of_range, missing_column,
+        word_after_a_switch,
+        word_after_a_list,
+        list_with_blanks,
+        word_at_the_start,
+        words_behind_dashes,
+        unknown_flag,
+        switch_with_a_value,
+        no_value,
+        flag_as_value,
+        twice,
+        blank,
+        empty_required,
+        number_that_is_a_word,
+        number_with_exponent,
+        number_too_large,
+        negative_count,
+        not_a_number,
+        infinite,
+        no_switch,
+        wrong_choice,
+        list_with_a_gap,
+        place_is_a_file,
+        place_below_a_file,
+        place_is_a_url,
+        place_with_a_long_name,
+        place_that_cannot_be_made,
+        place_of_nobody,
+        place_of_something_else,
+        place_of_other_flags,
+        place_with_damaged_flags,
+        no_flag_file,
+        flag_file_is_a_folder,
+        flag_file_of_other_text,
+        layer_out_of_range,
+        missing_column,
     )
 } | {
     "no_model": model_kind(lambda folder: folder / "none", "none"),
     "model_is_an_empty_folder": model_kind(made("hollow", None), "hollow"),
     "model_is_a_file": model_kind(made("model.safetensors", b"x"), "model.safetensors"),
-    "model_of_another_kind": model_kind(
-        broken_model(model_type="t5"), "t5"
-    ),
+    "model_of_another_kind": model_kind(broken_model(model_type="t5"), "t5"),
     "model_with_wrong_types": model_kind(
         broken_model(num_hidden_layers="four"), "num_hidden_layers"
     ),
@@ -383,10 +407,11 @@ KINDS = {
         made("a.jsonl", b'{"text": "a", "label": 1}\n{"text"\n'), "a.jsonl, line 2"
     ),
     "corpus_of_three_texts": corpus_kind(
-        made("a.csv", table("one,0\ntwo,1\nthree,0\n")), "a.csv",
+        made("a.csv", table("one,0\ntwo,1\nthree,0\n")),
+        "a.csv",
         allowed=("tokenizers",),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -431,9 +456,10 @@ def run(name: str, *words: object) -> int:
 def test_what_is_missing_is_named_and_what_is_given_is_not(name, tmp_path, capsys):
     program = find(name)
     needed = [
-        field.name for field in dataclasses.fields(program.config_class)
+        field.name
+        for field in dataclasses.fields(program.config_class)
         if field.metadata.get("required") and not field.default
-    ]  # fmt: skip
+    ]
     words = [f"--{program.place}={tmp_path / 'w'}"] if program.place in needed else []
     wanted = set(needed) - {program.place}
     if not wanted and name != "report":

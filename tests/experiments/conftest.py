@@ -13,9 +13,10 @@ def texts(tmp_path_factory):
     path = tmp_path_factory.mktemp("corpus") / "texts.jsonl"
     wanted = [CLASSES.index(name) for name in ("jax", "pandas", "scipy", "optax")]
     chosen = [
-        text for label in wanted for text in
-        [one for one in read_docstrings() if one.label == label][:300]
-    ]  # fmt: skip
+        text
+        for label in wanted
+        for text in [one for one in read_docstrings() if one.label == label][:300]
+    ]
     path.write_text(
         "".join(
             json.dumps({"id": t.id, "text": t.text, "label": CLASSES[t.label]}) + "\n"
@@ -34,9 +35,14 @@ def models(texts, tmp_path_factory):
     made = {}
     for seed, family in enumerate(("llama", "gpt_neox")):
         config = PretrainConfig(
-            workdir=str(folder / family), family=family, data=str(texts), tiny=True,
-            part=seed, parts=2, seed=seed,
-        )  # fmt: skip
+            workdir=str(folder / family),
+            family=family,
+            data=str(texts),
+            tiny=True,
+            part=seed,
+            parts=2,
+            seed=seed,
+        )
         run(config)
         made[family] = folder / family / "model"
     return made

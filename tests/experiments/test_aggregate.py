@@ -44,9 +44,15 @@ def test_planted_silos(tmp_path):
 
 def test_stored_silos(models, texts, tmp_path):
     config = aggregate.AggregateConfig(
-        workdir=str(tmp_path / "w"), source=str(models["llama"]), silos=4, dropped=1,
-        target=str(models["gpt_neox"]), data=str(texts), split_by="label", tiny=True,
-    )  # fmt: skip
+        workdir=str(tmp_path / "w"),
+        source=str(models["llama"]),
+        silos=4,
+        dropped=1,
+        target=str(models["gpt_neox"]),
+        data=str(texts),
+        split_by="label",
+        tiny=True,
+    )
     summary = aggregate.run(config)
     assert summary["aggregate/equal_to_clear_sum"] == 1.0
     assert summary["aggregate/relative_error"] < 1e-9

@@ -21,19 +21,28 @@ REQUIRED = {
 
 def config_of(models, texts, workdir, **flags):
     return ClassifyConfig(
-        workdir=str(workdir), source=str(models["llama"]),
-        target=str(models["gpt_neox"]), data=str(texts), max_tokens=64,
-        resamples=200, seeds=2, **flags,
-    )  # fmt: skip
+        workdir=str(workdir),
+        source=str(models["llama"]),
+        target=str(models["gpt_neox"]),
+        data=str(texts),
+        max_tokens=64,
+        resamples=200,
+        seeds=2,
+        **flags,
+    )
 
 
 @pytest.fixture(scope="module")
 def done(models, texts, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("classify") / "w"
     config = config_of(
-        models, texts, workdir, public="docstrings", public_limit=1500,
+        models,
+        texts,
+        workdir,
+        public="docstrings",
+        public_limit=1500,
         few_shot=(32, 64),
-    )  # fmt: skip
+    )
     return config, run(config)
 
 
@@ -45,8 +54,11 @@ def test_the_summary_has_every_arm_with_its_interval(done):
     for name, value in summary.items():
         if name.endswith("_accuracy"):
             assert summary[f"{name}_low"] <= value <= summary[f"{name}_high"], name
-    assert {"test/public_accuracy", "test/public_64_accuracy",
-            "test/few_shot_32_accuracy"} <= summary.keys()  # fmt: skip
+    assert {
+        "test/public_accuracy",
+        "test/public_64_accuracy",
+        "test/few_shot_32_accuracy",
+    } <= summary.keys()
 
 
 def test_the_map_carries_the_classifier_and_the_controls_do_not(done):
@@ -80,11 +92,16 @@ def test_imported_embeddings_give_the_same_numbers(done, models, texts, tmp_path
     )
     again = run(
         ClassifyConfig(
-            workdir=str(tmp_path / "w"), source=f"embeddings:{tmp_path}/source.npz",
-            target=config.target, data=config.data, max_tokens=64, resamples=200,
-            seeds=2, stores=options.stores,
+            workdir=str(tmp_path / "w"),
+            source=f"embeddings:{tmp_path}/source.npz",
+            target=config.target,
+            data=config.data,
+            max_tokens=64,
+            resamples=200,
+            seeds=2,
+            stores=options.stores,
         )
-    )  # fmt: skip
+    )
     for name in sorted(REQUIRED):
         assert again[name] == pytest.approx(summary[name], abs=1e-6), name
 
@@ -94,9 +111,11 @@ def test_embeddings_that_lack_a_text_are_refused(models, texts, tmp_path):
         tmp_path / "few.npz", embeddings=np.ones((2, 3), np.float32), ids=["a", "b"]
     )
     config = ClassifyConfig(
-        workdir=str(tmp_path / "w"), source=f"embeddings:{tmp_path}/few.npz",
-        target=str(models["llama"]), data=str(texts),
-    )  # fmt: skip
+        workdir=str(tmp_path / "w"),
+        source=f"embeddings:{tmp_path}/few.npz",
+        target=str(models["llama"]),
+        data=str(texts),
+    )
     with pytest.raises(ValueError, match=r"lacks \d+ of \d+ texts"):
         run(config)
 

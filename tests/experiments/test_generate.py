@@ -18,9 +18,13 @@ def samples(folder):
 
 def test_a_map_is_fitted_and_used_and_a_killed_run_goes_on(models, texts, tmp_path):
     config = generate.GenerateConfig(
-        workdir=str(tmp_path / "w"), source=str(models["llama"]),
-        target=str(models["gpt_neox"]), data=str(texts), temperature=0.8, tiny=True,
-    )  # fmt: skip
+        workdir=str(tmp_path / "w"),
+        source=str(models["llama"]),
+        target=str(models["gpt_neox"]),
+        data=str(texts),
+        temperature=0.8,
+        tiny=True,
+    )
     summary = generate.run(config)
     found = samples(tmp_path / "w")
     assert summary["generation/prompts"] == len(found) == 4
@@ -46,18 +50,23 @@ def test_a_map_is_fitted_and_used_and_a_killed_run_goes_on(models, texts, tmp_pa
     assert samples(tmp_path / "w") == found
     assert again["generation/tokens"] == summary["generation/tokens"]
     other = dataclasses.replace(
-        config, workdir=str(tmp_path / "o"), map=str(tmp_path / "w" / "map"),
-        source=str(models["gpt_neox"]), target=str(models["llama"]),
-    )  # fmt: skip
+        config,
+        workdir=str(tmp_path / "o"),
+        map=str(tmp_path / "w" / "map"),
+        source=str(models["gpt_neox"]),
+        target=str(models["llama"]),
+    )
     with pytest.raises(FingerprintError, match="the source of the map"):
         generate.run(other)
 
 
 def test_one_model_alone_and_one_prompt(models, tmp_path):
     config = generate.GenerateConfig(
-        workdir=str(tmp_path / "w"), source=str(models["llama"]), prompt="The array",
+        workdir=str(tmp_path / "w"),
+        source=str(models["llama"]),
+        prompt="The array",
         tiny=True,
-    )  # fmt: skip
+    )
     summary = generate.run(config)
     assert summary["generation/prompts"] == 1
     assert samples(tmp_path / "w")[0]["repairs"] == 0

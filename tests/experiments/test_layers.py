@@ -13,9 +13,12 @@ from tests.experiments.told import require_told
 
 def test_layers_of_a_model_with_another(models, texts, tmp_path):
     config = layers.LayersConfig(
-        workdir=str(tmp_path / "w"), source=str(models["llama"]),
-        target=str(models["gpt_neox"]), data=str(texts), tiny=True,
-    )  # fmt: skip
+        workdir=str(tmp_path / "w"),
+        source=str(models["llama"]),
+        target=str(models["gpt_neox"]),
+        data=str(texts),
+        tiny=True,
+    )
     summary = layers.run(config)
     places = {name.partition("/")[0] for name in summary}
     assert places == {"0-0", "0-2", "2-0", "2-2"}
@@ -42,10 +45,15 @@ def test_layers_of_a_model_with_another(models, texts, tmp_path):
 @pytest.mark.parametrize("method", ["kl", "mlp"])
 def test_token_maps_gain_on_ridge(texts, tmp_path, method):
     config = fit_tokens.FitTokensConfig(
-        workdir=str(tmp_path / "w"), source=str(assets.model_path("pebble-llama")),
-        target=str(assets.model_path("pebble-qwen3")), data=str(texts), map=method,
-        gate="margin" if method == "kl" else "", gate_quality=0.6, tiny=True,
-    )  # fmt: skip
+        workdir=str(tmp_path / "w"),
+        source=str(assets.model_path("pebble-llama")),
+        target=str(assets.model_path("pebble-qwen3")),
+        data=str(texts),
+        map=method,
+        gate="margin" if method == "kl" else "",
+        gate_quality=0.6,
+        tiny=True,
+    )
     summary = fit_tokens.run(config)
     assert summary["generation/kl_nats_high"] < summary["generation/kl_nats_ridge_low"]
     assert summary["generation/gap_closed"] > 0.15
@@ -56,8 +64,9 @@ def test_token_maps_gain_on_ridge(texts, tmp_path, method):
     table, agreement, divergence, *gate = before = load_blocks(tmp_path / "w")
     assert (type(table), type(agreement), type(divergence)) == (Table, Bars, Bars)
     assert [row[0] for row in table.rows] == [
-        *token_map_blocks.ARMS.values(), *token_map_blocks.NATIVE.values()
-    ]  # fmt: skip
+        *token_map_blocks.ARMS.values(),
+        *token_map_blocks.NATIVE.values(),
+    ]
     assert divergence.series["KL"][0] == [
         summary[f"generation/kl_nats{end}"] for end in ("", "_low", "_high")
     ]
@@ -72,9 +81,14 @@ def test_token_maps_gain_on_ridge(texts, tmp_path, method):
 
 def test_kl_before_the_last_layer_is_refused(models, texts, tmp_path):
     config = fit_tokens.FitTokensConfig(
-        workdir=str(tmp_path / "w"), source=str(models["llama"]),
-        target=str(models["gpt_neox"]), data=str(texts), map="kl", tiny=True,
-        target_layer=1, target_norm=False,
-    )  # fmt: skip
+        workdir=str(tmp_path / "w"),
+        source=str(models["llama"]),
+        target=str(models["gpt_neox"]),
+        data=str(texts),
+        map="kl",
+        tiny=True,
+        target_layer=1,
+        target_norm=False,
+    )
     with pytest.raises(RunError, match="reads the target's head"):
         fit_tokens.run(config)

@@ -14,9 +14,12 @@ from tests.experiments.told import require_told
 
 def test_fit_writes_a_map_for_these_models_only(models, texts, tmp_path):
     config = fit.FitConfig(
-        workdir=str(tmp_path / "w"), source=str(models["llama"]),
-        target=str(models["gpt_neox"]), data=str(texts), max_tokens=64,
-    )  # fmt: skip
+        workdir=str(tmp_path / "w"),
+        source=str(models["llama"]),
+        target=str(models["gpt_neox"]),
+        data=str(texts),
+        max_tokens=64,
+    )
     summary = fit.run(config)
     for control in ("shuffled", "random", "mean"):
         assert summary["test/r2"] > summary[f"test/{control}_r2"] + 0.2
@@ -52,9 +55,11 @@ def test_similarity_of_a_model_with_another(models, texts, tmp_path):
         for file in model.iterdir():
             (copies[name] / file.name).write_bytes(file.read_bytes())
     config = similarity.SimilarityConfig(
-        workdir=str(tmp_path / "w"), models=tuple(map(str, copies.values())),
-        data=str(texts), max_tokens=64,
-    )  # fmt: skip
+        workdir=str(tmp_path / "w"),
+        models=tuple(map(str, copies.values())),
+        data=str(texts),
+        max_tokens=64,
+    )
     summary = similarity.run(config)
     start = "similarity/llama/gpt_neox"
     chance = abs(summary[f"{start}/unbiased_cka_shuffled"])
@@ -65,9 +70,12 @@ def test_similarity_of_a_model_with_another(models, texts, tmp_path):
 
 def test_extract_makes_one_store_a_split(models, texts, tmp_path):
     config = extract.ExtractConfig(
-        workdir=str(tmp_path / "w"), model=str(models["llama"]), data=str(texts),
-        layers=(0, -1), tiny=True,
-    )  # fmt: skip
+        workdir=str(tmp_path / "w"),
+        model=str(models["llama"]),
+        data=str(texts),
+        layers=(0, -1),
+        tiny=True,
+    )
     summary = extract.run(config)
     stores = sorted((tmp_path / "w" / "stores").iterdir())
     assert len(stores) == 3

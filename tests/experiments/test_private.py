@@ -47,9 +47,12 @@ def test_encrypted_order_keeps_the_label_only(tmp_path):
 
 def test_a_real_classifier_and_a_real_fit(models, texts, tmp_path):
     sides = {
-        "source": str(models["llama"]), "target": str(models["gpt_neox"]),
-        "data": str(texts), "stores": str(tmp_path / "stores"), "tiny": True,
-    }  # fmt: skip
+        "source": str(models["llama"]),
+        "target": str(models["gpt_neox"]),
+        "data": str(texts),
+        "stores": str(tmp_path / "stores"),
+        "tiny": True,
+    }
     summary = encrypted.run(
         encrypted.EncryptedConfig(workdir=str(tmp_path / "e"), **sides)
     )

@@ -53,9 +53,11 @@ def test_claims_have_names_of_their_own():
 
 def test_a_ledger_is_written_and_resumes(tmp_path):
     config = ReplicateConfig(
-        workdir=str(tmp_path / "w"), tiny=True, shared=str(tmp_path),
+        workdir=str(tmp_path / "w"),
+        tiny=True,
+        shared=str(tmp_path),
         claims=("few_rows", "stsb", "own_map_trec", "jaccard"),
-    )  # fmt: skip
+    )
     summary = run(config)
     assert summary["few_rows/outside"] < 0 < summary["few_rows/inside"]
     counts, ledger = load_blocks(tmp_path / "w")
@@ -79,9 +81,11 @@ def test_a_real_claim_on_real_data(tmp_path, shared):
     data.mkdir(parents=True)
     (data / "trec").symlink_to(shared / "data" / "trec")
     config = ReplicateConfig(
-        workdir=str(tmp_path / "w"), tiny=True, shared=str(tmp_path / "shared"),
+        workdir=str(tmp_path / "w"),
+        tiny=True,
+        shared=str(tmp_path / "shared"),
         claims=("own_map_trec", "public_and_few", "intercept", "cka"),
-    )  # fmt: skip
+    )
     summary = run(config)
     losses = [v for k, v in summary.items() if k.endswith("/loss")]
     assert len(losses) == 1
@@ -108,9 +112,11 @@ def test_a_claim_that_fails_does_not_stop_the_others(tmp_path):
     for folder in broken:
         folder.mkdir(parents=True)
     config = ReplicateConfig(
-        workdir=str(tmp_path / "w"), tiny=True, shared=str(tmp_path),
+        workdir=str(tmp_path / "w"),
+        tiny=True,
+        shared=str(tmp_path),
         claims=("jaccard", "stsb"),
-    )  # fmt: skip
+    )
     with pytest.raises(RunError, match=r"1 of 2 claims .*first jaccard: .*qwen2\.5"):
         run(config)
     assert "STS-B" in (tmp_path / "w" / "ledger.md").read_text()

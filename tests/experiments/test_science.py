@@ -27,10 +27,13 @@ from tests.experiments.told import require_told
 @pytest.fixture(scope="module")
 def common(models, texts, tmp_path_factory):
     return {
-        "source": str(models["llama"]), "target": str(models["gpt_neox"]),
-        "data": str(texts), "max_tokens": 64, "resamples": 200,
+        "source": str(models["llama"]),
+        "target": str(models["gpt_neox"]),
+        "data": str(texts),
+        "max_tokens": 64,
+        "resamples": 200,
         "stores": str(tmp_path_factory.mktemp("stores")),
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +52,13 @@ def news(tmp_path_factory):
 
 def test_every_method_has_its_scores_intervals_and_control(common, tmp_path):
     config = methods.MethodsConfig(
-        workdir=str(tmp_path / "w"), methods=("closed", "gradient_cosine"), epochs=2,
-        repeats=1, anchors=40, **common,
-    )  # fmt: skip
+        workdir=str(tmp_path / "w"),
+        methods=("closed", "gradient_cosine"),
+        epochs=2,
+        repeats=1,
+        anchors=40,
+        **common,
+    )
     summary = methods.run(config)
     for name in (*METHODS, "gradient_cosine"):
         for score in ("r2", "accuracy", "seconds"):
@@ -89,9 +96,12 @@ def test_every_method_has_its_scores_intervals_and_control(common, tmp_path):
 
 def test_detectors_on_native_and_mapped_states(common, news, tmp_path):
     config = ood.OodConfig(
-        workdir=str(tmp_path / "w"), ood_data=str(news), public="docstrings",
-        public_limit=600, **common,
-    )  # fmt: skip
+        workdir=str(tmp_path / "w"),
+        ood_data=str(news),
+        public="docstrings",
+        public_limit=600,
+        **common,
+    )
     summary = ood.run(config)
     for name in DETECTORS:
         for arm in ("native", "mapped", "public", "refitted", "source", "shuffled"):
@@ -135,10 +145,15 @@ def test_texts_that_are_not_strange_are_refused(common, tmp_path):
 
 def test_scaling_has_a_curve_for_every_method_and_a_plateau(common, tmp_path):
     config = scaling.ScalingConfig(
-        workdir=str(tmp_path / "w"), sizes=4, seeds=2, anchors=40, least=60,
-        methods=("ridge", "procrustes", "least_squares", "relative", "mlp"), epochs=2,
+        workdir=str(tmp_path / "w"),
+        sizes=4,
+        seeds=2,
+        anchors=40,
+        least=60,
+        methods=("ridge", "procrustes", "least_squares", "relative", "mlp"),
+        epochs=2,
         **common,
-    )  # fmt: skip
+    )
     summary = scaling.run(config)
     sizes = sample_sizes(summary["scaling/rows"], 60, 4)
     losses = [summary[f"scaling/ridge_{size}_loss"] for size in sizes]
@@ -162,10 +177,15 @@ def test_scaling_has_a_curve_for_every_method_and_a_plateau(common, tmp_path):
     require_told(config.workdir, "llama", "gpt_neox", "texts.jsonl", "to test on")
     loss, accuracy, descents, _ = blocks[2:]
     assert loss.series["ridge"] == [
-        [size, *(summary[f"scaling/ridge_{size}_loss{end}"]
-                 for end in ("", "_low", "_high"))]
+        [
+            size,
+            *(
+                summary[f"scaling/ridge_{size}_loss{end}"]
+                for end in ("", "_low", "_high")
+            ),
+        ]
         for size in sizes
-    ]  # fmt: skip
+    ]
     assert loss.log_x
     assert set(descents.series) == {
         METHOD_NAMES["mlp"],

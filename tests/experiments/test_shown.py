@@ -94,9 +94,14 @@ def test_a_full_table_has_no_word_of_missing_values():
 
 @pytest.mark.parametrize(
     ("share", "deals", "said"),
-    [(0.0, 1, "no map found"), (1.0, 1, "yes"), (0.0, 3, "no map found in 3 deals"),
-     (2 / 3, 3, "in 2 of 3 deals"), (None, 3, None)],
-)  # fmt: skip
+    [
+        (0.0, 1, "no map found"),
+        (1.0, 1, "yes"),
+        (0.0, 3, "no map found in 3 deals"),
+        (2 / 3, 3, "in 2 of 3 deals"),
+        (None, 3, None),
+    ],
+)
 def test_found_is_said_in_words(share, deals, said):
     summary = {"unpaired/seeds": deals, "unpaired/unpaired_found": share}
     assert unpaired_blocks.found_cell(summary, "unpaired") == said
@@ -120,8 +125,9 @@ def planted_summary(permutations, pairs=3):
     scores = Scores(
         {"linear_cka": np.full(pairs, 0.87)},
         {"linear_cka": rng.uniform(0.85, 0.89, (20, pairs))},
-        {"linear_cka": null}, {},
-    )  # fmt: skip
+        {"linear_cka": null},
+        {},
+    )
     documents = [str(i) for i in range(40)]
     summary = summarise(scores, [f"a/{i}" for i in range(pairs)], documents)
     return summary | {"similarity/permutations": permutations}
@@ -129,9 +135,13 @@ def planted_summary(permutations, pairs=3):
 
 @pytest.mark.parametrize(
     ("permutations", "found", "least"),
-    [(19, "3 of 3", 3), (18, "none possible", None), (59, "3 of 3", 1),
-     (39, "3 of 3", 2)],
-)  # fmt: skip
+    [
+        (19, "3 of 3", 3),
+        (18, "none possible", None),
+        (59, "3 of 3", 1),
+        (39, "3 of 3", 2),
+    ],
+)
 def test_discoveries_at_a_high_similarity(permutations, found, least):
     summary = planted_summary(permutations)
     assert similarity.least_discoveries(summary) == least

@@ -24,18 +24,23 @@ def planted(tmp_path_factory):
     for name, width in (("a", 7), ("b", 5)):
         rows = shared @ rng.normal(size=(4, width)) + rng.normal(size=(900, width))
         np.savez(folder / f"{name}.npz", ids=np.array(ids), embeddings=rows)
-    lines = [f'{{"id": "{i}", "text": "text {i}", "label": "{c}"}}\n'
-             for i, c in zip(ids, labels)]  # fmt: skip
+    lines = [
+        f'{{"id": "{i}", "text": "text {i}", "label": "{c}"}}\n'
+        for i, c in zip(ids, labels)
+    ]
     (folder / "texts.jsonl").write_text("".join(lines))
     return folder
 
 
 def _config(folder, workdir, **settings):
     return similarity.SimilarityConfig(
-        workdir=str(workdir), data=str(folder / "texts.jsonl"),
+        workdir=str(workdir),
+        data=str(folder / "texts.jsonl"),
         models=tuple(f"embeddings:{folder / name}.npz" for name in "ab"),
-        id_column="id", permutations=19, **settings,
-    )  # fmt: skip
+        id_column="id",
+        permutations=19,
+        **settings,
+    )
 
 
 @pytest.mark.slow
@@ -65,9 +70,13 @@ def test_layers_of_a_model_are_extracted_once(models, texts, tmp_path):
         for file in model.iterdir():
             (folders[name] / file.name).write_bytes(file.read_bytes())
     config = similarity.SimilarityConfig(
-        workdir=str(tmp_path / "w"), models=tuple(map(str, folders.values())),
-        data=str(texts), layers=(0, -1, 2), measures=("unbiased_cka",), tiny=True,
-    )  # fmt: skip
+        workdir=str(tmp_path / "w"),
+        models=tuple(map(str, folders.values())),
+        data=str(texts),
+        layers=(0, -1, 2),
+        measures=("unbiased_cka",),
+        tiny=True,
+    )
     summary = similarity.run(config)
     assert summary["similarity/pairs"] == 4
     require_told(tmp_path / "w", "llama@0", "gpt_neox", "texts.jsonl", "to test on")

@@ -16,9 +16,12 @@ from tests.experiments.told import require_told
 
 def config(workdir, names, texts, **kwargs):
     return TokenizersConfig(
-        workdir=str(workdir), tokenizers=tuple(map(str, names)), data=str(texts),
-        tiny=True, **kwargs,
-    )  # fmt: skip
+        workdir=str(workdir),
+        tokenizers=tuple(map(str, names)),
+        data=str(texts),
+        tiny=True,
+        **kwargs,
+    )
 
 
 def test_embedded_tokenizers(texts, tmp_path, capsys):

@@ -23,10 +23,15 @@ from tests.experiments.told import require_told
 @pytest.fixture(scope="module")
 def common(models, texts, tmp_path_factory):
     return {
-        "source": str(models["llama"]), "target": str(models["llama"]),
-        "data": str(texts), "max_tokens": 64, "seeds": 1, "starts": 1,
-        "resamples": 200, "stores": str(tmp_path_factory.mktemp("stores")),
-    }  # fmt: skip
+        "source": str(models["llama"]),
+        "target": str(models["llama"]),
+        "data": str(texts),
+        "max_tokens": 64,
+        "seeds": 1,
+        "starts": 1,
+        "resamples": 200,
+        "stores": str(tmp_path_factory.mktemp("stores")),
+    }
 
 
 def test_arms_stand_beside_their_ceiling_and_controls(common, tmp_path):

@@ -50,9 +50,17 @@ def _pick(parts, tokens, length, suppressed, seen, draw, *, sampling):
 
 
 def slow_generate(
-    parts, source, target, prompt, *, row=0, max_new_tokens=20, sampling=None, key=None,
+    parts,
+    source,
+    target,
+    prompt,
+    *,
+    row=0,
+    max_new_tokens=20,
+    sampling=None,
+    key=None,
     slots=128,
-):  # fmt: skip
+):
     """Target ids, as `generate` gives them for prompt number `row`."""
     sampling, key = sampling or Sampling(), jax.random.key(0) if key is None else key
     pieces = token_bytes(target).pieces

@@ -14,8 +14,11 @@ def test_letters_places_marks_and_empty_lines(tmp_path):
     path = tmp_path / "questions.jsonl"
     rows = [GOOD, GOOD | {"answer": "C"}, GOOD | {"question": "x\u2028y"}]
     lines = "\r\n\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
-    want = [Question("q", ("a", "b", "c"), 1), Question("q", ("a", "b", "c"), 2),
-            Question("x\u2028y", ("a", "b", "c"), 1)]  # fmt: skip
+    want = [
+        Question("q", ("a", "b", "c"), 1),
+        Question("q", ("a", "b", "c"), 2),
+        Question("x\u2028y", ("a", "b", "c"), 1),
+    ]
     for encoding in ("utf-8", "utf-8-sig", "utf-16"):
         path.write_bytes(lines.encode(encoding))
         assert read_questions(path) == want
@@ -44,7 +47,7 @@ def test_letters_places_marks_and_empty_lines(tmp_path):
         (GOOD | {"choices": ["a", "b", "a"]}, "two choices are the same text: 'a'"),
         (GOOD | {"question": 7}, "question must be a string, got 7"),
     ],
-)  # fmt: skip
+)
 def test_a_line_that_is_no_question(tmp_path, row, message):
     path = tmp_path / "questions.jsonl"
     line = row if isinstance(row, str) else json.dumps(row)

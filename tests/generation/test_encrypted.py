@@ -49,9 +49,15 @@ def test_the_loop_equals_the_plain_one(sides, pair, sampling):
     key = jax.random.key(3)
     settings = {"max_new_tokens": 24, "sampling": sampling, "key": key}
     found = generate_encrypted(
-        source, parts.map, offer, ask_in_the_clear(target), mine, theirs, PROMPT,
+        source,
+        parts.map,
+        offer,
+        ask_in_the_clear(target),
+        mine,
+        theirs,
+        PROMPT,
         **settings,
-    )  # fmt: skip
+    )
     (wanted,) = generate(parts, mine, theirs, [PROMPT], **settings)
     assert found.tokens == wanted.tokens
     assert found.text == wanted.text

@@ -95,8 +95,14 @@ def test_rows_of_a_real_stitch():
     assert rows.agrees.all()
     np.testing.assert_allclose(rows.mapped_nats, rows.native_nats, atol=1e-4)
     assert set(rows.text_ids) == {"a", "b"}
-    assert len(gate_rows(parts, model, tokenizer, tokenizer, lambda: iter(texts),
-                         limit=3).agrees) == 3  # fmt: skip
+    assert (
+        len(
+            gate_rows(
+                parts, model, tokenizer, tokenizer, lambda: iter(texts), limit=3
+            ).agrees
+        )
+        == 3
+    )
 
 
 def test_what_does_not_fit_is_refused():

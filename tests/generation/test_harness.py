@@ -71,8 +71,13 @@ def harness_own(theirs, tokenizer):
 def test_the_harness_itself_scores_the_same(ours, theirs):
     model, tokenizer = ours
     twin = harness_own(theirs, tokenizer)
-    cases = [*CASES, ("", "The array"), ("a ", "b"), ("see numpy.lin", "alg.norm x"),
-             ("word and " * 200, "the values")]  # fmt: skip
+    cases = [
+        *CASES,
+        ("", "The array"),
+        ("a ", "b"),
+        ("see numpy.lin", "alg.norm x"),
+        ("word and " * 200, "the values"),
+    ]
     asked = requests("loglikelihood", cases)
     found, wanted = model.loglikelihood(asked), twin.loglikelihood(asked)
     for (value, greedy), (twin_value, twin_greedy) in zip(found, wanted):
@@ -98,9 +103,13 @@ def test_texts_end_at_the_strings_asked_for(ours):
         requests("generate_until", [("The function returns", settings)])
     )
     (wanted,) = generate(
-        model.parts, tokenizer, tokenizer, ["The function returns"],
-        max_new_tokens=24, stop_strings=["."],
-    )  # fmt: skip
+        model.parts,
+        tokenizer,
+        tokenizer,
+        ["The function returns"],
+        max_new_tokens=24,
+        stop_strings=["."],
+    )
     assert found == wanted.text
     assert "." not in found
 
@@ -139,11 +148,17 @@ def test_the_harness_itself_scores_a_task(ours, tmp_path):
     from lm_eval.tasks import TaskManager
 
     rows = [
-        {"question": "The function returns a new", "choices": ["array", "zebra"],
-         "answer": 0},
-        {"question": "The random number", "choices": ["zebra", "generator"],
-         "answer": 1},
-    ]  # fmt: skip
+        {
+            "question": "The function returns a new",
+            "choices": ["array", "zebra"],
+            "answer": 0,
+        },
+        {
+            "question": "The random number",
+            "choices": ["zebra", "generator"],
+            "answer": 1,
+        },
+    ]
     file = tmp_path / "cloze.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "tiny_cloze.yaml").write_text(TASK.format(file=file))

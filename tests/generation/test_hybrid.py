@@ -32,9 +32,15 @@ def check(parts, source, target, *, tokens=24, prompts=PROMPTS, sampling=None, k
     pieces = token_bytes(target).pieces
     for row, (prompt, one) in enumerate(zip(prompts, found)):
         expected = slow_generate(
-            parts, source, target, prompt, row=row, max_new_tokens=tokens,
-            sampling=sampling, key=key,
-        )  # fmt: skip
+            parts,
+            source,
+            target,
+            prompt,
+            row=row,
+            max_new_tokens=tokens,
+            sampling=sampling,
+            key=key,
+        )
         assert one.tokens == expected, f"row {row}: {one}"
         written = b"".join(pieces[token] or b"" for token in one.tokens)
         assert one.text == written.decode("utf-8", "replace")
@@ -66,9 +72,13 @@ def test_a_middle_layer_of_the_target(pebble):
 
 
 @pytest.mark.parametrize(
-    "names", [("babyllama-tok361", "stories260K"), ("stories260K", "babyllama-tok361"),
-              ("babyllama-tok105", "stories260K")],
-)  # fmt: skip
+    "names",
+    [
+        ("babyllama-tok361", "stories260K"),
+        ("stories260K", "babyllama-tok361"),
+        ("babyllama-tok105", "stories260K"),
+    ],
+)
 @pytest.mark.parametrize("temperature", [0.0, 2.0])
 def test_pretrained_pairs(pretrained, names, temperature):
     (a, source), (b, target) = map(pretrained, names)
@@ -84,9 +94,13 @@ def test_batch_and_block_change_nothing(pebble):
     alone = generate(parts, source, target, PROMPTS[:1], **options)[0]
     pieces = {}
     watched = generate(
-        parts, source, target, PROMPTS, **options,
+        parts,
+        source,
+        target,
+        PROMPTS,
+        **options,
         on_text=lambda row, piece: pieces.setdefault(row, []).append(piece),
-    )  # fmt: skip
+    )
     assert alone.tokens == together[0].tokens
     assert [one.tokens for one in watched] == [one.tokens for one in together]
     assert ["".join(pieces[row]) for row in range(4)] == [one.text for one in watched]

@@ -14,13 +14,21 @@ from helix_jax.models import load_model, load_tokenizer
 from helix_jax.text.token_bytes import join_pieces, token_bytes
 
 PAIRS = [
-    ("", " The array"), ("", "The"), ("  ", " The array"), ("\n", "x"),
-    ("The function returns", " a new array."), ("The function returns ", "a new"),
-    ("Return the arr", "ay of values"), ("see numpy.lin", "alg.norm here"),
-    ("a \U0001f600", "\U0001f680 \u00e9t\u00e9"), ("", "\U0001f600\U0001f680"),
-    ("one\n\n", "  two\n"), ("word and " * 200, "the values"),
-    ("<|endoftext|>The", " array"), ("", "<|endoftext|>The array"),
-]  # fmt: skip
+    ("", " The array"),
+    ("", "The"),
+    ("  ", " The array"),
+    ("\n", "x"),
+    ("The function returns", " a new array."),
+    ("The function returns ", "a new"),
+    ("Return the arr", "ay of values"),
+    ("see numpy.lin", "alg.norm here"),
+    ("a \U0001f600", "\U0001f680 \u00e9t\u00e9"),
+    ("", "\U0001f600\U0001f680"),
+    ("one\n\n", "  two\n"),
+    ("word and " * 200, "the values"),
+    ("<|endoftext|>The", " array"),
+    ("", "<|endoftext|>The array"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -129,9 +137,12 @@ def test_a_closing_special_token_is_no_part_of_an_ending(pebble):
     )
     name = "<|endoftext|>"
     closing = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=core, bos_token=name, eos_token=name, add_bos_token=True,
+        tokenizer_object=core,
+        bos_token=name,
+        eos_token=name,
+        add_bos_token=True,
         add_eos_token=True,
-    )  # fmt: skip
+    )
     want = continuation_nats(native(model), tokenizer, tokenizer, ["A"], [" new array"])
     found = continuation_nats(native(model), closing, closing, ["A"], [" new array"])
     assert found == want
@@ -158,9 +169,14 @@ def test_rolling_texts_as_the_harness_windows_them(pebble, repeat):
 
 
 TEXTS = [
-    "a\U0001f600\U0001f680b \u00e9t\u00e9 \u6f22\u5b57", " x\n \n\ty  \n ", "it's 3.14",
-    "Hello world", "\U0001f600", "\u2581a", "tokenization's  end. ",
-]  # fmt: skip
+    "a\U0001f600\U0001f680b \u00e9t\u00e9 \u6f22\u5b57",
+    " x\n \n\ty  \n ",
+    "it's 3.14",
+    "Hello world",
+    "\U0001f600",
+    "\u2581a",
+    "tokenization's  end. ",
+]
 
 
 @pytest.fixture(scope="module")

@@ -88,12 +88,18 @@ def test_every_number_by_hand(pebbles):
     target, _ = pebbles["pebble-llama"]
     mapped = random_map(144, 128)
     parts = stitch(source, target, mapped)
-    control = ResidualMap(mapped, MlpMap(
-        np.ones((144, 3)), np.ones(3), np.ones((3, 128)), np.ones(128)))  # fmt: skip
+    control = ResidualMap(
+        mapped, MlpMap(np.ones((144, 3)), np.ones(3), np.ones((3, 128)), np.ones(128))
+    )
     scored = teacher_forced(
-        parts, target, tokenizer, tokenizer, lambda: iter(TEXTS),
-        controls={"other": control}, key=KEY,
-    )  # fmt: skip
+        parts,
+        target,
+        tokenizer,
+        tokenizer,
+        lambda: iter(TEXTS),
+        controls={"other": control},
+        key=KEY,
+    )
     assert scored.arms == ("mapped", "other", "random_head")
     assert scored.documents == ["a", "b", "c"]
     sums = np.zeros(len(COLUMNS))
@@ -152,25 +158,34 @@ def test_every_number_by_hand(pebbles):
 def test_two_tokenizers_meet_where_both_end(pebbles):
     source, source_tokenizer = pebbles["pebble-neox"]
     target, target_tokenizer = pebbles["pebble-llama"]
-    parts = stitch(source, target, random_map(144, 128), target_layer=2,
-                   target_norm=False)  # fmt: skip
+    parts = stitch(
+        source, target, random_map(144, 128), target_layer=2, target_norm=False
+    )
     scored = teacher_forced(
         parts, target, source_tokenizer, target_tokenizer, lambda: iter(TEXTS), key=KEY
     )
     ends = [
         {
             end
-            for _, end in tokenizer(
-                text.text, return_offsets_mapping=True)["offset_mapping"]
+            for _, end in tokenizer(text.text, return_offsets_mapping=True)[
+                "offset_mapping"
+            ]
             if 0 < end < len(text.text)
         }
-        for tokenizer in (source_tokenizer, target_tokenizer) for text in TEXTS
-    ]  # fmt: skip
+        for tokenizer in (source_tokenizer, target_tokenizer)
+        for text in TEXTS
+    ]
     shared = sum(len(a & b) for a, b in zip(ends[: len(TEXTS)], ends[len(TEXTS) :]))
     assert scored.tokens.sum() == shared
     with pytest.raises(CorpusError, match="longer texts"):
-        teacher_forced(parts, target, source_tokenizer, target_tokenizer,
-                       lambda: iter([Text("a", "I")]), key=KEY)  # fmt: skip
+        teacher_forced(
+            parts,
+            target,
+            source_tokenizer,
+            target_tokenizer,
+            lambda: iter([Text("a", "I")]),
+            key=KEY,
+        )
 
 
 def test_repetition_and_variety_by_hand():
@@ -204,12 +219,16 @@ def test_what_a_tokenizer_puts_behind_a_text_is_not_scored(pebbles):
     model, tokenizer = pebbles["pebble-llama"]
     name = tokenizer.eos_token
     closing = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer.backend_tokenizer, bos_token=name, eos_token=name,
-        add_bos_token=True, add_eos_token=True,
-    )  # fmt: skip
+        tokenizer_object=tokenizer.backend_tokenizer,
+        bos_token=name,
+        eos_token=name,
+        add_bos_token=True,
+        add_eos_token=True,
+    )
     assert closing("a")["input_ids"] == [*tokenizer("a")["input_ids"], 0]
-    want, found = (native_sums(model, own, lambda: iter(TEXTS))
-                   for own in (tokenizer, closing))  # fmt: skip
+    want, found = (
+        native_sums(model, own, lambda: iter(TEXTS)) for own in (tokenizer, closing)
+    )
     np.testing.assert_allclose(found.values, want.values, rtol=1e-5)
     np.testing.assert_array_equal(found.tokens, want.tokens)
     np.testing.assert_array_equal(found.characters, want.characters)
@@ -219,15 +238,25 @@ def test_text_scores_know_the_native_text(minilm):
     written = [text.text for text in TEXTS]
     other = [*written[1:], written[0]]
     found = text_scores(
-        written, native_source=other, native_target=written, encoder=minilm[0],
-        encoder_tokenizer=minilm[1], suffix="_shuffled", resamples=50,
-    )  # fmt: skip
+        written,
+        native_source=other,
+        native_target=written,
+        encoder=minilm[0],
+        encoder_tokenizer=minilm[1],
+        suffix="_shuffled",
+        resamples=50,
+    )
     assert found["generation/cosine_target_shuffled"] == pytest.approx(1, abs=1e-5)
     assert found["generation/cosine_source_shuffled"] < 0.6
     assert found["generation/words_shuffled"] == pytest.approx(11.25)
     with pytest.raises(ValueError, match="one text of each kind"):
-        text_scores(written, native_source=other[:2], native_target=written,
-                    encoder=minilm[0], encoder_tokenizer=minilm[1])  # fmt: skip
+        text_scores(
+            written,
+            native_source=other[:2],
+            native_target=written,
+            encoder=minilm[0],
+            encoder_tokenizer=minilm[1],
+        )
 
 
 def test_nats_of_an_ending_are_those_of_the_model(pebbles):
@@ -276,8 +305,9 @@ def test_questions_are_read_from_a_file(tmp_path):
     path = tmp_path / "questions.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)))
     assert read_questions(path) == [
-        Question("q", ("a", "b"), 1), Question("r", ("a", "b", "c"), 2)
-    ]  # fmt: skip
+        Question("q", ("a", "b"), 1),
+        Question("r", ("a", "b", "c"), 2),
+    ]
     assert letter_prompt(read_questions(path)[0]) == "q\nA. a\nB. b\nAnswer:"
     path.write_text('{"question": "q"}')
     with pytest.raises(CorpusError, match="line 1: needs question, choices"):

@@ -21,9 +21,13 @@ def greedy(model, ids, count, **options):
     tokens = torch.tensor([ids])
     with torch.inference_mode():
         out = model.generate(
-            tokens, attention_mask=torch.ones_like(tokens), do_sample=False,
-            max_new_tokens=count, pad_token_id=0, **options,
-        )  # fmt: skip
+            tokens,
+            attention_mask=torch.ones_like(tokens),
+            do_sample=False,
+            max_new_tokens=count,
+            pad_token_id=0,
+            **options,
+        )
     return out[0, len(ids) :].tolist()
 
 

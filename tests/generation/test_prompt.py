@@ -41,7 +41,8 @@ def write(llama, prompts, **options):
 
 
 @pytest.mark.parametrize(
-    ("prompts", "message"), [
+    ("prompts", "message"),
+    [
         ([], "one prompt or more"),
         ("text", "must be a list"),
         ([3], "prompt 0 must be a string, got int"),
@@ -49,14 +50,15 @@ def write(llama, prompts, **options):
         (["word " * 300], "prompt 0 has .* tokens, the models read 1 to 256"),
         ([[{"role": "user", "content": "a"}]], "lists of messages need chat=True"),
     ],
-)  # fmt: skip
+)
 def test_prompts_that_cannot_be_read(llama, prompts, message):
     with pytest.raises(ValueError, match=message):
         write(llama, prompts)
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [
+    ("options", "message"),
+    [
         ({"max_new_tokens": 0}, "max_new_tokens must be 1 or more"),
         ({"sampling": Sampling(temperature=1.0)}, "needs a key"),
         ({"stop_tokens": ["<|none|>"]}, "no token '<|none|>' to stop at"),
@@ -65,7 +67,7 @@ def test_prompts_that_cannot_be_read(llama, prompts, message):
         ({"stop_strings": [""]}, "not empty"),
         ({"chat": True}, "chat template, and the source's tokenizer has none"),
     ],
-)  # fmt: skip
+)
 def test_settings_that_cannot_be_met(llama, options, message):
     with pytest.raises(ValueError, match=message):
         write(llama, ["a"], **options)
@@ -138,9 +140,12 @@ def test_stop_tokens_and_strings(llama):
     word = free.text[12:17]
     heard = []
     (two,) = write(
-        llama, ["The array"], max_new_tokens=30, stop_strings=[word, "zzz"],
+        llama,
+        ["The array"],
+        max_new_tokens=30,
+        stop_strings=[word, "zzz"],
         on_text=lambda row, piece: heard.append(piece),
-    )  # fmt: skip
+    )
     assert two.text == free.text[: free.text.index(word)] == "".join(heard)
     assert two.reason == "stop_string"
     assert free.reason == "length"
@@ -155,9 +160,14 @@ def test_the_context_ends_a_text(llama, pebble):
     neox, source = pebble("neox")
     prompts = ["word " * 100, "x"]
     found = generate(
-        wild(neox, model), source, target, prompts, max_new_tokens=200,
-        sampling=Sampling(temperature=2.0), key=jax.random.key(0),
-    )  # fmt: skip
+        wild(neox, model),
+        source,
+        target,
+        prompts,
+        max_new_tokens=200,
+        sampling=Sampling(temperature=2.0),
+        key=jax.random.key(0),
+    )
     assert {one.reason for one in found} <= {"context", "stop"}
     assert all(one.source_tokens > 256 for one in found if one.reason == "context")
 
@@ -165,9 +175,14 @@ def test_the_context_ends_a_text(llama, pebble):
 def test_special_tokens_that_do_not_stop_are_never_written(pretrained):
     model, tokenizer = pretrained("stories260K")
     (one,) = generate(
-        native(model), tokenizer, tokenizer, ["Once"], max_new_tokens=100,
-        sampling=Sampling(temperature=50.0), key=jax.random.key(0),
-    )  # fmt: skip
+        native(model),
+        tokenizer,
+        tokenizer,
+        ["Once"],
+        max_new_tokens=100,
+        sampling=Sampling(temperature=50.0),
+        key=jax.random.key(0),
+    )
     assert 0 not in one.tokens
 
 

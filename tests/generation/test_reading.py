@@ -21,8 +21,15 @@ TEXT = (
     "Hello there, it's 3 o'clock — the naïve 日本 🙂 said:  \n\n  go. \t<|endoftext|> x"
 )
 PROMPTS = ["Once upon", "  it's", "é\n\n", " x", "</s> a"]
-NAMES = ["stories260K", "babyllama-tok361", "babyllama-tok105", "pebble-llama",
-         "pebble-neox", "gpt2", "gpt-neox-20b_pythia"]  # fmt: skip
+NAMES = [
+    "stories260K",
+    "babyllama-tok361",
+    "babyllama-tok105",
+    "pebble-llama",
+    "pebble-neox",
+    "gpt2",
+    "gpt-neox-20b_pythia",
+]
 
 
 @pytest.fixture(scope="module")

@@ -78,10 +78,16 @@ def test_greedy_takes_the_first_of_equals():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("temperature", -1), ("temperature", float("nan")), ("top_k", -1),
-                    ("top_k", 1.5), ("top_p", 0.0), ("top_p", 1.1),
-                    ("repetition_penalty", 0)],
-)  # fmt: skip
+    [
+        ("temperature", -1),
+        ("temperature", float("nan")),
+        ("top_k", -1),
+        ("top_k", 1.5),
+        ("top_p", 0.0),
+        ("top_p", 1.1),
+        ("repetition_penalty", 0),
+    ],
+)
 def test_settings_out_of_range_are_refused(name, value):
     with pytest.raises(ValueError, match=f"{name} must be"):
         Sampling(**{name: value})

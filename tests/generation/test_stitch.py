@@ -54,9 +54,14 @@ def test_native_is_the_model(llama):
 )
 def test_a_model_stitched_to_itself_by_the_identity_is_the_model(llama, layer, norm):
     parts = stitch(
-        llama, llama, identity(llama.spec.width), source_layer=layer,
-        target_layer=layer, source_norm=norm, target_norm=norm,
-    )  # fmt: skip
+        llama,
+        llama,
+        identity(llama.spec.width),
+        source_layer=layer,
+        target_layer=layer,
+        source_norm=norm,
+        target_norm=norm,
+    )
     np.testing.assert_allclose(logits_of(parts), own_logits(llama), atol=1e-4)
 
 
@@ -65,9 +70,14 @@ def test_two_models_by_hand(llama, neox):
     kernel = rng.normal(size=(144, 128)).astype(np.float32) / 12
     bias = rng.normal(size=128).astype(np.float32)
     parts = stitch(
-        neox, llama, AffineMap(kernel, bias), source_layer=3, target_layer=1,
-        source_norm=True, target_norm=False,
-    )  # fmt: skip
+        neox,
+        llama,
+        AffineMap(kernel, bias),
+        source_layer=3,
+        target_layer=1,
+        source_norm=True,
+        target_norm=False,
+    )
     taken = apply_model(neox.params, neox.spec, TOKENS, MASK, layers=(3,)).hidden[0]
     positions = jnp.maximum(jnp.cumsum(MASK, 1) - 1, 0)
     h, _, _ = run_layers(
@@ -79,9 +89,12 @@ def test_two_models_by_hand(llama, neox):
 
 def test_the_cache_changes_nothing(llama, neox):
     parts = stitch(
-        neox, llama, AffineMap(jnp.ones((144, 128)) / 144, jnp.zeros(128)),
-        target_layer=2, target_norm=False,
-    )  # fmt: skip
+        neox,
+        llama,
+        AffineMap(jnp.ones((144, 128)) / 144, jnp.zeros(128)),
+        target_layer=2,
+        target_norm=False,
+    )
     whole, _ = run_stitch(parts, TOKENS, MASK)
     cache = empty_stitch_cache(parts, 2, 16)
     run = jax.jit(run_stitch)
@@ -100,14 +113,20 @@ def test_what_does_not_fit_is_refused(llama, neox):
     with pytest.raises(ValueError, match="144"):
         stitch(neox, llama, identity(128))
     with pytest.raises(ValueError, match="target_norm=False"):
-        stitch(neox, llama, AffineMap(jnp.ones((144, 128)), jnp.zeros(128)),
-               target_layer=1)  # fmt: skip
+        stitch(
+            neox, llama, AffineMap(jnp.ones((144, 128)), jnp.zeros(128)), target_layer=1
+        )
 
 
 @pytest.mark.parametrize(("layer", "norm"), [(-1, True), (2, False)])
 def test_a_model_cut_without_a_map_is_the_model(llama, layer, norm):
     parts = stitch(
-        llama, llama, None, source_layer=layer, target_layer=layer,
-        source_norm=norm, target_norm=norm,
-    )  # fmt: skip
+        llama,
+        llama,
+        None,
+        source_layer=layer,
+        target_layer=layer,
+        source_norm=norm,
+        target_norm=norm,
+    )
     np.testing.assert_allclose(logits_of(parts), own_logits(llama), atol=1e-4)

@@ -14,9 +14,14 @@ GOOD = ["classify", "--workdir=runs/x", "--tiny"]
 
 def launch(script, *words, path=""):
     return subprocess.run(
-        ["bash", f"launch/{script}", *words], cwd=ROOT, capture_output=True, text=True,
-        check=False, timeout=60, env={"PATH": f"{path}:/usr/bin:/bin"},
-    )  # fmt: skip
+        ["bash", f"launch/{script}", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={"PATH": f"{path}:/usr/bin:/bin"},
+    )
 
 
 @pytest.mark.parametrize("script", ["gpu_vm.sh", "tpu_vm.sh", "slurm.sh"])
@@ -71,9 +76,13 @@ def test_flags_arrive_as_they_were_given(tmp_path):
 
 def test_a_job_submitted_from_elsewhere_says_from_where(tmp_path):
     done = subprocess.run(
-        ["bash", ROOT / "launch" / "slurm.sh", *GOOD], cwd=tmp_path, text=True,
-        capture_output=True, check=False, timeout=60,
-    )  # fmt: skip
+        ["bash", ROOT / "launch" / "slurm.sh", *GOOD],
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "submit from the folder of helix_jax" in line
@@ -82,9 +91,13 @@ def test_a_job_submitted_from_elsewhere_says_from_where(tmp_path):
 def test_a_program_started_by_its_path_is_the_same(tmp_path):
     done = subprocess.run(
         [sys.executable, ROOT / "experiments" / "tokenizers.py", "--tinny"],
-        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    )
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line == "error: there is no flag --tinny (did you mean --tiny?)."

@@ -37,10 +37,12 @@ def test_a_malformed_grid_is_refused(grid):
         ([*FIT, "--", "--source=a"], "missing: --target"),
         ([*FIT, "--", "--tiny", "x"], "'x'"),
         ([*FIT, "--", "--workdir=v"], "given twice"),
-        ([*FIT, "--grid=data=a/b,a_b", "--", "--tiny"],
-         "would both write to w/data=a_b"),
+        (
+            [*FIT, "--grid=data=a/b,a_b", "--", "--tiny"],
+            "would both write to w/data=a_b",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_sweep_is_checked_as_a_whole_before_its_first_run(words, said):
     known = flags.FLAGS
     rest = parse_flags(words, known, own_words=True)

@@ -187,23 +187,38 @@ SETTINGS = [
     ({"target_modules": "(q_proj"}, r"'target_modules': '\(q_proj'"),
     ({"exclude_modules": "*"}, r"'exclude_modules': '\*'"),
     ({"rank_pattern": {"up_proj": 2}}, r"up_proj has factors .* says rank 2"),
-    ({"target_modules": ["q_proj", "up_proj", "v_proj"]},
-     r"target_modules name model\.layers\.0\.self_attn\.v_proj\.weight, of which"),
-]  # fmt: skip
+    (
+        {"target_modules": ["q_proj", "up_proj", "v_proj"]},
+        r"target_modules name model\.layers\.0\.self_attn\.v_proj\.weight, of which",
+    ),
+]
 FILES = [
     (lambda t: {k: v for k, v in t.items() if k != A}, r"q_proj there is only \['B'\]"),
     (lambda t: t | {A: SMALL}, r"for a tensor of \[48, 30\], the base has \[48, 32\]"),
-    (lambda t: t | {A.replace("0.self", "7.self"): t[A],
-                    A.replace("0.self", "7.self").replace("A.w", "B.w"): SMALL.T},
-     r"changes \['model\.layers\.7\.self_attn\.q_proj'\], which the base has no"),
-    (lambda t: {k.replace("q_proj", "Wqkv"): v for k, v in t.items()},
-     r"Wqkv.*', which this model does not have"),
-    (lambda t: t | {A.replace("A.weight", "magnitude_vector"): SMALL[:, 0]},
-     r"lora_magnitude_vector' belongs to a variant of LoRA"),
-    (lambda t: {k: v * np.float32(np.nan) for k, v in t.items()},
-     r"adapter_model\.safetensors: .* holds NaN or infinity"),
+    (
+        lambda t: (
+            t
+            | {
+                A.replace("0.self", "7.self"): t[A],
+                A.replace("0.self", "7.self").replace("A.w", "B.w"): SMALL.T,
+            }
+        ),
+        r"changes \['model\.layers\.7\.self_attn\.q_proj'\], which the base has no",
+    ),
+    (
+        lambda t: {k.replace("q_proj", "Wqkv"): v for k, v in t.items()},
+        r"Wqkv.*', which this model does not have",
+    ),
+    (
+        lambda t: t | {A.replace("A.weight", "magnitude_vector"): SMALL[:, 0]},
+        r"lora_magnitude_vector' belongs to a variant of LoRA",
+    ),
+    (
+        lambda t: {k: v * np.float32(np.nan) for k, v in t.items()},
+        r"adapter_model\.safetensors: .* holds NaN or infinity",
+    ),
     (lambda t: {}, r"holds no tensors"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("settings", "message"), SETTINGS)

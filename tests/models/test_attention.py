@@ -25,10 +25,18 @@ SHAPES = {
 
 def make_spec(heads, groups, width, **changes) -> ModelSpec:
     return ModelSpec(
-        "llama", vocab_size=8, width=8, num_layers=1, num_heads=heads,
-        num_kv_heads=groups, head_width=width, ffn_width=8, max_tokens=8,
-        attention_scale=0.3, **changes,
-    )  # fmt: skip
+        "llama",
+        vocab_size=8,
+        width=8,
+        num_layers=1,
+        num_heads=heads,
+        num_kv_heads=groups,
+        head_width=width,
+        ffn_width=8,
+        max_tokens=8,
+        attention_scale=0.3,
+        **changes,
+    )
 
 
 def brute_force(q, k, v, allowed, spec) -> np.ndarray:
@@ -70,8 +78,9 @@ def test_equals_brute_force(name, softcap, jitted):
     function = jax.jit(attend, static_argnames="spec") if jitted else attend
     ours = function(
         *(jnp.asarray(x, jnp.float32) for x in (q, k, v)),
-        score_bias(jnp.asarray(allowed)), spec=spec,
-    )  # fmt: skip
+        score_bias(jnp.asarray(allowed)),
+        spec=spec,
+    )
     np.testing.assert_allclose(
         ours, brute_force(q, k, v, allowed, spec), atol=5e-6, rtol=0
     )
@@ -88,8 +97,10 @@ def test_a_layer_of_a_cache_equals_that_layer_alone(slots):
     spec = make_spec(heads, groups, width)
     ours = jax.jit(attend, static_argnames="spec")(
         *(jnp.asarray(x, jnp.float32) for x in (q, keys, values)),
-        score_bias(jnp.asarray(allowed)), spec=spec, layer=jnp.asarray(layer),
-    )  # fmt: skip
+        score_bias(jnp.asarray(allowed)),
+        spec=spec,
+        layer=jnp.asarray(layer),
+    )
     twin = brute_force(q, keys[layer], values[layer], allowed, spec)
     np.testing.assert_allclose(ours, twin, atol=5e-6, rtol=0)
 
@@ -125,8 +136,7 @@ def test_allowed_keys():
     positions = jnp.asarray([[0, 0, 1, 2]])
     causal = allowed_keys(positions, positions, mask, causal=True)
     np.testing.assert_array_equal(
-        causal[0],
-        [[0, 1, 0, 0], [0, 1, 0, 0], [0, 1, 1, 0], [0, 1, 1, 1]],
+        causal[0], [[0, 1, 0, 0], [0, 1, 0, 0], [0, 1, 1, 0], [0, 1, 1, 1]]
     )
     both_ways = allowed_keys(positions, positions, mask, causal=False)
     np.testing.assert_array_equal(both_ways[0], [[0, 1, 1, 1]] * 4)

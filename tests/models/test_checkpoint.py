@@ -203,18 +203,24 @@ def test_tied_heads_may_be_stored_but_must_be_equal(twin, tmp_path):
 def test_multimodal_gemma3_gives_its_text_part(tmp_path):
     """Under the names of either generation of checkpoints; vision is left out."""
     text = transformers.Gemma3TextConfig(
-        **TWINS["gemma3"][1],
-        rope_scaling={"rope_type": "linear", "factor": 8.0},
+        **TWINS["gemma3"][1], rope_scaling={"rope_type": "linear", "factor": 8.0}
     )
     vision = transformers.SiglipVisionConfig(
-        hidden_size=16, intermediate_size=24, num_hidden_layers=1,
-        num_attention_heads=2, image_size=28, patch_size=14,
-    )  # fmt: skip
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        image_size=28,
+        patch_size=14,
+    )
     config = transformers.Gemma3Config(
-        text_config=text.to_dict(), vision_config=vision.to_dict(),
-        mm_tokens_per_image=4, image_token_index=VOCABULARY - 1,
-        boi_token_index=VOCABULARY - 2, eoi_token_index=VOCABULARY - 3,
-    )  # fmt: skip
+        text_config=text.to_dict(),
+        vision_config=vision.to_dict(),
+        mm_tokens_per_image=4,
+        image_token_index=VOCABULARY - 1,
+        boi_token_index=VOCABULARY - 2,
+        eoi_token_index=VOCABULARY - 3,
+    )
     torch.manual_seed(0)
     config._attn_implementation = "eager"
     theirs = transformers.Gemma3ForConditionalGeneration(config).eval()
@@ -350,26 +356,36 @@ DAMAGES = {
     "missing shard": (missing_shard, r"shards that are missing.*model-2-of-2"),
     "index elsewhere": (index_elsewhere, r"must name files beside it"),
     "damaged index": (damaged_index, r"index\.json is damaged"),
-    "extra tensor": (tensor("model.layers.0.extra", ONES), r"'model\.layers\.0\.extra'"
-                     r" \[48, 32\] matches no rule of family 'llama'"),
+    "extra tensor": (
+        tensor("model.layers.0.extra", ONES),
+        r"'model\.layers\.0\.extra'"
+        r" \[48, 32\] matches no rule of family 'llama'",
+    ),
     "extra layer": (tensor(Q.replace("1", "7"), ONES), r"is layer 7, the config has 3"),
-    "bias not in config": (tensor(Q.replace("weight", "bias"), ONES[:, 0]),
-                           r"config says this model does not have"),
+    "bias not in config": (
+        tensor(Q.replace("weight", "bias"), ONES[:, 0]),
+        r"config says this model does not have",
+    ),
     "set twice": (tensor(Q.removeprefix("model."), ONES), r"sets 'layers/q/kernel' tw"),
     "missing tensor": (without(Q), r"1 parameters .* no tensor: layers/q/kernel\[1\]"),
     "missing head": (without("lm_head.weight"), r"no tensor: head/kernel"),
-    "wrong shape": (tensor(Q, ONES[:40]), r"q_proj.*\[40, 32\] has the wrong shape: "
-                    r"it gives \[\(32, 40\)\], the config wants \[\(32, 48\)\]"),
+    "wrong shape": (
+        tensor(Q, ONES[:40]),
+        r"q_proj.*\[40, 32\] has the wrong shape: "
+        r"it gives \[\(32, 40\)\], the config wants \[\(32, 48\)\]",
+    ),
     "integers": (retyped(Q, np.int8), r"is I8, expected float32.*Quantised"),
     "other model": (config(num_hidden_layers=4), r"9 parameters of the config have no"),
     "other family": (config(model_type="olmo2"), r"names the architecture LlamaForCau"),
-    "other family, unnamed": (config(model_type="olmo2", architectures=None),
-                              r"input_layernorm.* matches no rule of family 'olmo2'"),
+    "other family, unnamed": (
+        config(model_type="olmo2", architectures=None),
+        r"input_layernorm.* matches no rule of family 'olmo2'",
+    ),
     "unknown family": (config(model_type="mamba"), r"'mamba' is not supported; supp"),
     "no family": (config(model_type=None), r"names no model_type"),
     "bad value": (config(hidden_size="wide"), r"not a valid llama config"),
     "bad rope": (config(rope_parameters={"rope_type": "llama3"}), r"not a valid llama"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", DAMAGES)
@@ -463,16 +479,22 @@ def touch(*names):
 
 
 OTHER_FOLDERS = {
-    "gguf": (touch("model-Q4_K_M.gguf", "README.md"),
-             r"holds GGUF weights.*gguf_file='model-Q4_K_M\.gguf'\)\.save_pretrained"),
-    "authors' format": (touch("params.json", "consolidated.00.pth"),
-                        r"but params\.json: weights in the format of the model's auth"),
+    "gguf": (
+        touch("model-Q4_K_M.gguf", "README.md"),
+        r"holds GGUF weights.*gguf_file='model-Q4_K_M\.gguf'\)\.save_pretrained",
+    ),
+    "authors' format": (
+        touch("params.json", "consolidated.00.pth"),
+        r"but params\.json: weights in the format of the model's auth",
+    ),
     "diffusion": (touch("model_index.json", "unet/config.json"), "a diffusion pipelin"),
-    "runs of a trainer": (touch("checkpoint-50/config.json", "trainer_state.json"),
-                          r"its folders checkpoint-50 have; name one of them"),
+    "runs of a trainer": (
+        touch("checkpoint-50/config.json", "trainer_state.json"),
+        r"its folders checkpoint-50 have; name one of them",
+    ),
     "weights alone": (touch("model.safetensors"), r"but model\.safetensors; fetch con"),
     "empty": (touch(), r"is it a model folder\? Name one with config\.json"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", OTHER_FOLDERS)

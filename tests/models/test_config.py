@@ -352,14 +352,27 @@ UNFIT = [
     ("llama", rope("linear", factor=-1.0), r"factor -1\.0; expected a number"),
     ("llama", rope("default", rope_theta=[1]), r"rope_theta \[1\]; expected a number"),
     ("llama", rope("default", rope_theta=math.nan), "rope_theta nan"),
-    ("llama", rope("yarn", factor=4.0, original_max_position_embeddings=0),
-     "division by zero"),
-    ("llama", rope("yarn", factor=4.0, rope_theta=1.0,
-                   original_max_position_embeddings=8), "cannot be used for heads of"),
+    (
+        "llama",
+        rope("yarn", factor=4.0, original_max_position_embeddings=0),
+        "division by zero",
+    ),
+    (
+        "llama",
+        rope("yarn", factor=4.0, rope_theta=1.0, original_max_position_embeddings=8),
+        "cannot be used for heads of",
+    ),
     ("llama", rope("longrope", long_factor=[1.0] * 3, **LONG), "cannot be used for"),
     ("llama", rope("longrope", long_factor=["a"] * 4, **LONG), "long_factor .*list of"),
-    ("llama", rope("longrope", long_factor=[1.0] * 4,
-                   **LONG | {"original_max_position_embeddings": -1}), "ngs -1; expe"),
+    (
+        "llama",
+        rope(
+            "longrope",
+            long_factor=[1.0] * 4,
+            **LONG | {"original_max_position_embeddings": -1},
+        ),
+        "ngs -1; expe",
+    ),
     ("gpt_neox", rope("default", partial_rotary_factor=2.0), "from 0 to 1"),
     ("gpt_neox", {"hidden_size": 0}, "'hidden_size' is 0; expected an integer from 1"),
     ("gpt2", {"n_head": -1}, "'n_head' is -1; expected an integer"),
@@ -374,7 +387,7 @@ UNFIT = [
     ("gemma2", {"query_pre_attn_scalar": 0}, "'query_pre_attn_scalar' is 0"),
     ("roberta", {"pad_token_id": 10**30}, "'pad_token_id' is 1000"),
     ("roberta", {"pad_token_id": 63}, "'pad_token_id' is 63"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("family", "changes", "message"), UNFIT)

@@ -15,9 +15,21 @@ from .twins import VOCABULARY
 
 ROUNDOFF = {"bfloat16": 2.0**-9, "float16": 2.0**-12}
 FAMILIES = [
-    "llama3", "mistral", "qwen2", "qwen3", "gemma2", "gemma3", "phi3_partial", "gpt2",
-    "gpt_neo", "gpt_neox", "olmo2", "opt_350m", "bert", "roberta",
-]  # fmt: skip
+    "llama3",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gemma2",
+    "gemma3",
+    "phi3_partial",
+    "gpt2",
+    "gpt_neo",
+    "gpt_neox",
+    "olmo2",
+    "opt_350m",
+    "bert",
+    "roberta",
+]
 CASES = [(name, "bfloat16") for name in FAMILIES]
 CASES += [(name, "float16") for name in ("llama3", "gemma2", "bert")]
 forward = jax.jit(
@@ -36,12 +48,16 @@ def test_half_precision(twin, name, dtype):
     tokens = np.random.default_rng(0).integers(3, VOCABULARY, mask.shape)
     outs = [
         forward(
-            model.params, model.spec, jnp.asarray(tokens), jnp.asarray(mask),
-            layers=tuple(range(model.spec.num_layers + 1)), final_norm=False,
+            model.params,
+            model.spec,
+            jnp.asarray(tokens),
+            jnp.asarray(mask),
+            layers=tuple(range(model.spec.num_layers + 1)),
+            final_norm=False,
             logits=True,
         )
         for model in (wide, narrow)
-    ]  # fmt: skip
+    ]
     assert outs[1].hidden.dtype == dtype
     assert outs[1].logits.dtype == jnp.float32
     for out in outs:

@@ -41,9 +41,15 @@ def all_states(model, tokens, mask, cache=None):
     """Raw states of every layer but the last, the normed last one, logits, cache."""
     layers = tuple(range(model.spec.num_layers + 1))
     raw = forward(
-        model.params, model.spec, jnp.asarray(tokens), jnp.asarray(mask),
-        layers=layers, final_norm=False, logits=True, cache=cache,
-    )  # fmt: skip
+        model.params,
+        model.spec,
+        jnp.asarray(tokens),
+        jnp.asarray(mask),
+        layers=layers,
+        final_norm=False,
+        logits=True,
+        cache=cache,
+    )
     return raw
 
 

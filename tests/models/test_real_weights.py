@@ -46,9 +46,11 @@ def their_states(theirs, tokens, mask, *, logits):
     positions = np.maximum(np.cumsum(mask, axis=1) - 1, 0)
     with torch.inference_mode():
         out = theirs(
-            torch.tensor(tokens), attention_mask=torch.tensor(mask),
-            position_ids=torch.tensor(positions), output_hidden_states=True,
-        )  # fmt: skip
+            torch.tensor(tokens),
+            attention_mask=torch.tensor(mask),
+            position_ids=torch.tensor(positions),
+            output_hidden_states=True,
+        )
     states = [state.numpy() for state in out.hidden_states]
     return states + ([out.logits.numpy()] if logits else [])
 

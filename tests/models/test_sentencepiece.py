@@ -49,8 +49,15 @@ def model_file(path, pieces, trainer, cleaner=()):
 
 
 SPECIAL = [("<unk>", 0, 2), ("<s>", 0, 3), ("</s>", 0, 3)]
-SMALL = [*SPECIAL, ("\u2581a", -1, 1), ("ba", -2, 1), ("\u2581", -3, 1), ("a", -4, 1),
-         ("b", -5, 1), ("<sep>", 0, 4)]  # fmt: skip
+SMALL = [
+    *SPECIAL,
+    ("\u2581a", -1, 1),
+    ("ba", -2, 1),
+    ("\u2581", -3, 1),
+    ("a", -4, 1),
+    ("b", -5, 1),
+    ("<sep>", 0, 4),
+]
 PLAIN = {3: 1, 4: 0}  # a space before the text, white space as it is
 
 
@@ -207,9 +214,8 @@ def test_spaces_behind_symbols_as_transformers_puts_them(shared, tmp_path, legac
     record = json.loads(tokenizer.backend_tokenizer.to_str())
     merges = [tuple(pair) for pair in record["model"]["merges"]]
     twin = transformers.LlamaTokenizer(
-        vocab=record["model"]["vocab"], merges=merges, legacy=legacy,
-        add_bos_token=True,
-    )  # fmt: skip
+        vocab=record["model"]["vocab"], merges=merges, legacy=legacy, add_bos_token=True
+    )
     for text in ("Hello world</s>Hello</s>again", "x<s>y\n\nz  9", "caf\u00e9 \u6f22"):
         assert tokenizer(text)["input_ids"] == twin(text)["input_ids"]
 

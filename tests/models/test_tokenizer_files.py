@@ -18,9 +18,14 @@ from helix_jax.models import load_tokenizer
 REAL = Path(os.environ.get("HELIX_REAL", Path.home() / ".cache" / "helix_real"))
 TEXTS = [
     "Hello World! It's  2024, \u00e9t\u00e9 na\u00efve 3.14 \n\t x",
-    " leading", "trailing ", "", "\u6f22\u5b57 \U0001f600", "def f(x):\n    return x",
-    "<s> a <|endoftext|> [MASK] <mask>  </s>", "!" * 9,
-]  # fmt: skip
+    " leading",
+    "trailing ",
+    "",
+    "\u6f22\u5b57 \U0001f600",
+    "def f(x):\n    return x",
+    "<s> a <|endoftext|> [MASK] <mask>  </s>",
+    "!" * 9,
+]
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +71,14 @@ def test_digits_split_as_the_file_says(tmp_path, gpt2):
         "type": "Sequence",
         "pretokenizers": [
             {"type": "Digits", "individual_digits": True},
-            {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
-             "use_regex": True},
+            {
+                "type": "ByteLevel",
+                "add_prefix_space": False,
+                "trim_offsets": True,
+                "use_regex": True,
+            },
         ],
-    }  # fmt: skip
+    }
     (tmp_path / "tokenizer.json").write_text(json.dumps(record))
     configure(tmp_path, tokenizer_class="GPT2Tokenizer")
     tokenizer = load_tokenizer(str(tmp_path))
@@ -92,12 +101,19 @@ def test_no_declared_class_rebuilds_a_tokenizer(folder, name):
 def real_folders():
     names = ("smollm2-135m", "mpnet-base", "minilm-l6")
     return [
-        *(f"shared:models/{name}" for name in
-          ("stories260K", "llama2xs-280K", "babyllama-tok105", "babyllama-tok361")),
+        *(
+            f"shared:models/{name}"
+            for name in (
+                "stories260K",
+                "llama2xs-280K",
+                "babyllama-tok105",
+                "babyllama-tok361",
+            )
+        ),
         *(f"shared:tokenizers/{name}" for name in ("gpt2", "gpt-neox-20b_pythia")),
         *(f"asset:{name}" for name in ("pebble-llama", "pebble-neox", "pebble-qwen3")),
         *(f"real:{name}" for name in names),
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("name", real_folders())
@@ -145,14 +161,17 @@ FRAMES = {
     "begin": processors.TemplateProcessing(
         single="<s> $A", pair="<s> $A <s>:1 $B:1", special_tokens=[("<s>", 1)]
     ),
-    "bytes, begin, end": processors.Sequence([
-        processors.ByteLevel(trim_offsets=False),
-        processors.TemplateProcessing(
-            single="<s> $A </s>", pair="<s> $A </s> <s>:1 $B:1 </s>:1",
-            special_tokens=[("<s>", 1), ("</s>", 2)],
-        ),
-    ]),
-}  # fmt: skip
+    "bytes, begin, end": processors.Sequence(
+        [
+            processors.ByteLevel(trim_offsets=False),
+            processors.TemplateProcessing(
+                single="<s> $A </s>",
+                pair="<s> $A </s> <s>:1 $B:1 </s>:1",
+                special_tokens=[("<s>", 1), ("</s>", 2)],
+            ),
+        ]
+    ),
+}
 
 
 @pytest.mark.parametrize("frame", FRAMES)
@@ -164,16 +183,23 @@ def test_flags_for_begin_and_end_of_text(folder, frame, begin, end):
         core.post_processor = FRAMES[frame]
     core.save(str(folder / "tokenizer.json"))
     configure(
-        folder, bos_token="<s>", eos_token="</s>", add_bos_token=begin,
-        add_eos_token=end, tokenizer_class="LlamaTokenizer",
-    )  # fmt: skip
+        folder,
+        bos_token="<s>",
+        eos_token="</s>",
+        add_bos_token=begin,
+        add_eos_token=end,
+        tokenizer_class="LlamaTokenizer",
+    )
     tokenizer = load_tokenizer(str(folder))
     begin = "begin" in frame if begin is None else begin
     end = "end" in frame if end is None else end
     twin = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=core, bos_token="<s>", eos_token="</s>", add_bos_token=begin,
+        tokenizer_object=core,
+        bos_token="<s>",
+        eos_token="</s>",
+        add_bos_token=begin,
         add_eos_token=end,
-    )  # fmt: skip
+    )
     for args in (("ab",), ("",), ("a", "b")):
         assert tokenizer(*args)["input_ids"] == twin(*args)["input_ids"]
     plain = core.encode("a b", add_special_tokens=False).ids
@@ -188,10 +214,11 @@ def template(*single, begin=BEGIN):
     """A template as tokenizer.json has it, "<s>" in it under the name `begin`."""
     named = {"SpecialToken": {"id": begin, "type_id": 0}}
     return {
-        "type": "TemplateProcessing", "pair": [],
+        "type": "TemplateProcessing",
+        "pair": [],
         "single": [named if part == BEGIN else part for part in single],
         "special_tokens": {begin: {"id": begin, "ids": [1], "tokens": ["<s>"]}},
-    }  # fmt: skip
+    }
 
 
 def frame(folder, *steps, **settings):
@@ -263,10 +290,12 @@ def test_bytes_as_a_normalizer_put_no_space_anywhere(folder, asked):
         ({"added_tokens_decoder": {"1": {"content": "</s>"}}}, "'</s>' has id 1"),
         ({"added_tokens_decoder": {"1": {"content": "new"}}}, "'<s>' at that id"),
         ({"added_tokens_decoder": {"900": {"content": "new"}}}, "next free id is 259"),
-        ({"added_tokens_decoder": {"1": {"content": "<s>", "lstrip": True}}},
-         "has lstrip true, and the tokenizer's own file false"),
+        (
+            {"added_tokens_decoder": {"1": {"content": "<s>", "lstrip": True}}},
+            "has lstrip true, and the tokenizer's own file false",
+        ),
     ],
-)  # fmt: skip
+)
 def test_contradictions_are_refused_by_name(folder, settings, message):
     with pytest.raises(CheckpointError, match=message) as raised:
         load_tokenizer(configure(folder, **settings))
@@ -278,8 +307,12 @@ def test_settings_that_agree_with_the_file_pass(folder):
     core.normalizer = normalizers.BertNormalizer(lowercase=True)
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     core.save(str(folder / "tokenizer.json"))
-    agreed = {"do_lower_case": True, "strip_accents": True,
-              "tokenize_chinese_chars": True, "add_prefix_space": True}  # fmt: skip
+    agreed = {
+        "do_lower_case": True,
+        "strip_accents": True,
+        "tokenize_chinese_chars": True,
+        "add_prefix_space": True,
+    }
     assert_same_ids(load_tokenizer(configure(folder, **agreed)), core)
     for name in agreed:
         with pytest.raises(CheckpointError, match=f"{name} is false"):
@@ -357,8 +390,8 @@ def test_chat_templates(folder):
     ],
 )
 @pytest.mark.parametrize(
-    "data", [b"", b"[]", b"no", b'{"a": 1, "a": 2}', b"\xff\xfe\x00", b"7", b'{"a":'],
-)  # fmt: skip
+    "data", [b"", b"[]", b"no", b'{"a": 1, "a": 2}', b"\xff\xfe\x00", b"7", b'{"a":']
+)
 def test_malformed_files_are_named(folder, name, data):
     (folder / name).write_bytes(data)
     with pytest.raises(CheckpointError, match=name.replace(".", r"\.")) as raised:

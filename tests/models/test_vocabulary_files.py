@@ -15,8 +15,21 @@ TEXTS = [
     "\u00c9t\u00e9 \u6f22\U0001f600",
     "",
 ]
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "Hello", "world",
-         "##ly", "\u00e9t\u00e9", "ete", "!", "\u6f22"]  # fmt: skip
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "hello",
+    "Hello",
+    "world",
+    "##ly",
+    "\u00e9t\u00e9",
+    "ete",
+    "!",
+    "\u6f22",
+]
 
 
 def beside(folder, name="tokenizer_config.json", **settings):
@@ -109,7 +122,7 @@ def test_no_class_says_how_text_is_split(folder, settings):
         ("merges.txt", b"#version\nabc\n", "no readable tokenizer"),
         ("merges.txt", None, "has vocab.json without merges.txt"),
     ],
-)  # fmt: skip
+)
 def test_malformed_vocabularies(folder, name, data, message):
     beside(folder, tokenizer_class="GPT2Tokenizer")
     if data is None:

@@ -53,15 +53,27 @@ def longrope(original: int) -> dict:
 
 SLIDING_LAST = ["full_attention", "full_attention", "sliding_attention"]
 GPT = {
-    "vocab_size": VOCABULARY, "n_positions": 64, "n_embd": 32, "n_layer": 3,
-    "n_head": 4, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
-}  # fmt: skip
-NEO = {
-    "vocab_size": VOCABULARY, "max_position_embeddings": 64, "hidden_size": 32,
-    "num_layers": 3, "num_heads": 4, "attention_types": [[["global", "local"], 1],
-    [["local"], 1]], "window_size": 4, "pad_token_id": 0, "bos_token_id": 1,
+    "vocab_size": VOCABULARY,
+    "n_positions": 64,
+    "n_embd": 32,
+    "n_layer": 3,
+    "n_head": 4,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
     "eos_token_id": 2,
-}  # fmt: skip
+}
+NEO = {
+    "vocab_size": VOCABULARY,
+    "max_position_embeddings": 64,
+    "hidden_size": 32,
+    "num_layers": 3,
+    "num_heads": 4,
+    "attention_types": [[["global", "local"], 1], [["local"], 1]],
+    "window_size": 4,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 OPT = {key: value for key, value in SIZES.items() if key != "intermediate_size"}
 OPT = OPT | {"ffn_dim": 48, "word_embed_proj_dim": 32}
 # The library keeps one table for both lengths of phi3; the rest of its config.
@@ -79,8 +91,14 @@ TWINS = {
     "llama3": ("llama", GROUPED | {"rope_parameters": LLAMA3}),
     "llama_linear": (
         "llama",
-        GROUPED | {"rope_parameters": {"rope_type": "linear", "rope_theta": 500.0,
-                                       "factor": 4.0}},
+        GROUPED
+        | {
+            "rope_parameters": {
+                "rope_type": "linear",
+                "rope_theta": 500.0,
+                "factor": 4.0,
+            }
+        },
     ),
     "llama_yarn": ("llama", GROUPED | {"rope_parameters": YARN}),
     "mistral": ("mistral", GROUPED | {"sliding_window": 4}),
@@ -97,15 +115,18 @@ TWINS = {
     ),
     "gemma3": (
         "gemma3_text",
-        GEMMA | {"layer_types": ["sliding_attention", "full_attention"] * 1
-                 + ["sliding_attention"]},
+        GEMMA
+        | {
+            "layer_types": ["sliding_attention", "full_attention"] * 1
+            + ["sliding_attention"]
+        },
     ),
     "phi3": ("phi3", PHI3 | {"sliding_window": 5}),
     "phi3_partial": ("phi3", PHI3 | {"partial_rotary_factor": 0.5}),
     "phi3_short": (
         "phi3",
-        PHI3 | {"rope_parameters": longrope(32),
-                "original_max_position_embeddings": 32},
+        PHI3
+        | {"rope_parameters": longrope(32), "original_max_position_embeddings": 32},
     ),
     "phi3_long": (
         "phi3",
@@ -121,11 +142,12 @@ TWINS = {
     "olmo2": ("olmo2", GROUPED),
     "opt": ("opt", OPT),
     "opt_350m": (
-        "opt", OPT | {"do_layer_norm_before": False, "word_embed_proj_dim": 20}
+        "opt",
+        OPT | {"do_layer_norm_before": False, "word_embed_proj_dim": 20},
     ),
     "bert": ("bert", SIZES),
     "roberta": ("roberta", SIZES | {"pad_token_id": 1, "type_vocab_size": 1}),
-}  # fmt: skip
+}
 ENCODERS = ("bert", "roberta")
 
 

@@ -27,31 +27,57 @@ from .twins import randomise
 
 VOCABULARY = 23
 TINY = {
-    "vocab_size": VOCABULARY, "hidden_size": 16, "num_hidden_layers": 2,
-    "num_attention_heads": 4, "intermediate_size": 20, "max_position_embeddings": 24,
-    "num_key_value_heads": 2, "head_dim": 4, "pad_token_id": 1, "bos_token_id": 2,
-    "eos_token_id": 3, "sliding_window": 3, "query_pre_attn_scalar": 6,
-    "n_positions": 24, "n_embd": 16, "n_layer": 2, "n_head": 4, "num_layers": 2,
-    "num_heads": 4, "attention_types": [[["global", "local"], 1]], "window_size": 3,
-    "ffn_dim": 20, "original_max_position_embeddings": 24,
-}  # fmt: skip
+    "vocab_size": VOCABULARY,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 20,
+    "max_position_embeddings": 24,
+    "num_key_value_heads": 2,
+    "head_dim": 4,
+    "pad_token_id": 1,
+    "bos_token_id": 2,
+    "eos_token_id": 3,
+    "sliding_window": 3,
+    "query_pre_attn_scalar": 6,
+    "n_positions": 24,
+    "n_embd": 16,
+    "n_layer": 2,
+    "n_head": 4,
+    "num_layers": 2,
+    "num_heads": 4,
+    "attention_types": [[["global", "local"], 1]],
+    "window_size": 3,
+    "ffn_dim": 20,
+    "original_max_position_embeddings": 24,
+}
 ACTIVATIONS = """
     relu silu swish gelu gelu_new gelu_fast gelu_pytorch_tanh gelu_python quick_gelu
     gelu_10 gelu_accurate tanh sigmoid mish linear leaky_relu relu2 relu6 laplace
 """.split()
 LINEAR = {"rope_type": "linear", "factor": 3.0, "rope_theta": 500.0}
 YARN = {
-    "rope_type": "yarn", "factor": 4.0, "rope_theta": 500.0, "beta_fast": 4.0,
+    "rope_type": "yarn",
+    "factor": 4.0,
+    "rope_theta": 500.0,
+    "beta_fast": 4.0,
     "original_max_position_embeddings": 6,
-}  # fmt: skip
+}
 LONG = {
-    "rope_type": "longrope", "rope_theta": 500.0, "short_factor": [1.0, 1.3],
-    "long_factor": [2.0, 5.0], "original_max_position_embeddings": 2,
-}  # fmt: skip
+    "rope_type": "longrope",
+    "rope_theta": 500.0,
+    "short_factor": [1.0, 1.3],
+    "long_factor": [2.0, 5.0],
+    "original_max_position_embeddings": 2,
+}
 LLAMA3 = {
-    "rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0, "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0, "original_max_position_embeddings": 12,
-}  # fmt: skip
+    "rope_type": "llama3",
+    "rope_theta": 500.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 12,
+}
 ROPES = [
     {"rope_type": "default", "rope_theta": 77.0},
     {"rope_theta": 77.0, "partial_rotary_factor": 0.5},
@@ -264,9 +290,12 @@ class Walk:
             # Operation by operation: compiling each of these once takes longer.
             with jax.disable_jit():
                 out = apply_model(
-                    nest(flat), spec, jnp.asarray(self.tokens), jnp.asarray(self.mask),
+                    nest(flat),
+                    spec,
+                    jnp.asarray(self.tokens),
+                    jnp.asarray(self.mask),
                     logits=spec.head is not None,
-                )  # fmt: skip
+                )
             found = [out.hidden[0], *([] if out.logits is None else [out.logits])]
             self._known[key] = [np.asarray(one) for one in found]
         return self._known[key]

@@ -75,9 +75,11 @@ def test_mahalanobis_equals_scikit_learn(known):
     np.testing.assert_allclose(mahalanobis_score(fitted, test), wanted, rtol=1e-6)
     background = EmpiricalCovariance().fit(x).mahalanobis(test)
     np.testing.assert_allclose(
-        relative_mahalanobis_score(fitted, test), wanted - background, rtol=1e-5,
+        relative_mahalanobis_score(fitted, test),
+        wanted - background,
+        rtol=1e-5,
         atol=1e-5,
-    )  # fmt: skip
+    )
 
 
 def test_mahalanobis_does_not_change_under_a_linear_map(known):
@@ -140,8 +142,9 @@ def test_one_class_is_least_squares_of_one(known):
     ridge = 1e-3 * (x**2).mean() * np.eye(WIDTH)
     weights = np.linalg.solve(x.T @ x / len(x) + ridge, x.mean(0))
     np.testing.assert_allclose(fitted.weights, weights, rtol=1e-5)
-    np.testing.assert_allclose(one_class_score(fitted, test), abs(1 - test @ weights),
-                               atol=1e-5)  # fmt: skip
+    np.testing.assert_allclose(
+        one_class_score(fitted, test), abs(1 - test @ weights), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("name", DETECTORS)
@@ -167,9 +170,10 @@ def test_few_rows_constants_and_absent_classes():
     left_out = fit_mahalanobis(x, labels, num_classes=5, penalty=0.0)
     moved = x[:5] + 100 * np.eye(30)[3]
     np.testing.assert_allclose(
-        mahalanobis_score(left_out, moved), mahalanobis_score(left_out, x[:5]),
+        mahalanobis_score(left_out, moved),
+        mahalanobis_score(left_out, x[:5]),
         atol=1e-6,
-    )  # fmt: skip
+    )
 
 
 def test_bad_input_is_refused(known):

@@ -268,7 +268,9 @@ def test_constant_columns_and_float32(clients):
     assert np.abs(np.asarray(moments.cov_xy)[3]).max() < 1e-6
     keep = np.ix_(np.arange(WIDTH) != 3, np.arange(TARGET) != 2)
     error = scaled_error(
-        np.asarray(moments.cov_xy)[keep], np.asarray(plain.cov_xy)[keep],
-        x[:, keep[0].ravel()], y[:, keep[1].ravel()],
-    )  # fmt: skip
+        np.asarray(moments.cov_xy)[keep],
+        np.asarray(plain.cov_xy)[keep],
+        x[:, keep[0].ravel()],
+        y[:, keep[1].ravel()],
+    )
     assert error < 2e-5

@@ -14,15 +14,32 @@ from helix_jax.private import wire
 
 pytest.importorskip("Pyfhel")
 KINDS = [
-    "key", "layer", "query", "queries", "answer", "answers", "sum", "fit", "rows",
-    "mean", "covariance",
-]  # fmt: skip
+    "key",
+    "layer",
+    "query",
+    "queries",
+    "answer",
+    "answers",
+    "sum",
+    "fit",
+    "rows",
+    "mean",
+    "covariance",
+]
 FINE = {"read", "ProtocolError", "KeyRoleError"}
 PROFILE = "compact"
 ABSURD = {
-    "truncated", "extended", "truncated, length right", "extended, length right",
-    "random", "sizes", "length", "kind", "other kind", "version",
-}  # fmt: skip
+    "truncated",
+    "extended",
+    "truncated, length right",
+    "extended, length right",
+    "random",
+    "sizes",
+    "length",
+    "kind",
+    "other kind",
+    "version",
+}
 
 
 @functools.cache

@@ -112,9 +112,13 @@ def test_views(parties, ask):
     frozen = whole[0, :12].copy()
     frozen.flags.writeable = False
     views = (
-        whole[:, 1], whole[3, ::2], whole[2, 11::-1], frozen,
-        whole[5, :12].astype(">f8"), np.asfortranarray(whole)[:, 7],
-    )  # fmt: skip
+        whole[:, 1],
+        whole[3, ::2],
+        whole[2, 11::-1],
+        frozen,
+        whole[5, :12].astype(">f8"),
+        np.asfortranarray(whole)[:, 7],
+    )
     for x in views:
         expected = x.astype(float) @ kernel + bias
         assert np.abs(ask(client, provider, layer, x) - expected).max() <= layer.error
@@ -157,13 +161,22 @@ def test_weights_and_inputs_of_every_size(client, name, scale):
         for bias in (np.zeros(6), np.full(6, 3 * scale)):
             plan = packing.plan_layer(64, 6, profile)
             scales = choose_scales(
-                kernel, bias, input_norm=norm, plan=plan, profile=profile,
+                kernel,
+                bias,
+                input_norm=norm,
+                plan=plan,
+                profile=profile,
                 policy=Policy(),
-            )  # fmt: skip
+            )
             layer = Layer(
-                profile, plan, scales.result_bits, scales.query_bits, norm,
-                scales.error, Policy(),
-            )  # fmt: skip
+                profile,
+                plan,
+                scales.result_bits,
+                scales.query_bits,
+                norm,
+                scales.error,
+                Policy(),
+            )
             assert Layer.from_bytes(layer.to_bytes(), profile) == layer
             reach = norm * np.linalg.norm(kernel, axis=0).max() + np.abs(bias).max()
             assert layer.error < 1e-3 * reach
@@ -279,11 +292,17 @@ def test_layer_messages(parties):
     assert Layer.from_bytes(layer.to_bytes(), layer.profile) == layer
     assert layer.policy == Policy("rounded", 8)
     for change in (
-        {"input_norm": np.nan}, {"input_norm": -1.0}, {"input_norm": 1e300},
-        {"error": np.nan}, {"error": -1.0}, {"error": np.inf},
-        {"query_bits": 0}, {"query_bits": layer.result_bits + 1},
-        {"result_bits": 2000}, {"query_bits": 109, "result_bits": 109},
-    ):  # fmt: skip
+        {"input_norm": np.nan},
+        {"input_norm": -1.0},
+        {"input_norm": 1e300},
+        {"error": np.nan},
+        {"error": -1.0},
+        {"error": np.inf},
+        {"query_bits": 0},
+        {"query_bits": layer.result_bits + 1},
+        {"result_bits": 2000},
+        {"query_bits": 109, "result_bits": 109},
+    ):
         bad = dataclasses.replace(layer, **change).to_bytes()
         with pytest.raises(ProtocolError, match="do not fit a modulus of 109 bits"):
             Layer.from_bytes(bad, layer.profile)

@@ -202,8 +202,11 @@ print("sound")
 def test_a_forked_child_has_no_masks():
     run = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", FORK],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert run.stdout == "sound\n", run.stderr
 
 

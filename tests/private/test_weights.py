@@ -32,9 +32,13 @@ def problem():
 
 def make(client, kernel, bias, **settings):
     provider = Provider(
-        kernel, bias, input_norm=8.0, profile=client.profile.name, tiles=TILES,
+        kernel,
+        bias,
+        input_norm=8.0,
+        profile=client.profile.name,
+        tiles=TILES,
         **settings,
-    )  # fmt: skip
+    )
     provider.register(client.public_bundle())
     return provider, client.read_layer(provider.layer.to_bytes())
 

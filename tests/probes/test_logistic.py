@@ -45,8 +45,9 @@ def test_equal_to_the_optimum_of_scikit_learn(digits):
         ).fit(x.astype(np.float64) - 100, labels)
         bias = twin.intercept_ - 100 * twin.coef_.sum(1)
         want = _objective(twin.coef_.T, bias, ridge, x, labels)
-        kernel, bias = (np.asarray(part)[index] for part in
-                        (path.probe.kernel, path.probe.bias))  # fmt: skip
+        kernel, bias = (
+            np.asarray(part)[index] for part in (path.probe.kernel, path.probe.bias)
+        )
         got = _objective(kernel, bias, ridge, x, labels)
         assert got == pytest.approx(want, rel=1e-6)
         assert float(path.objective[index]) == pytest.approx(got, rel=1e-6)

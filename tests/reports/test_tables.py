@@ -56,14 +56,25 @@ def test_an_upright_bar_in_a_cell_is_not_a_column():
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (1234567, "1,234,567"), (np.int64(12), "12"), (0.5, "0.5"),
+        (1234567, "1,234,567"),
+        (np.int64(12), "12"),
+        (0.5, "0.5"),
         (0.123456, "0.1235"),
-        (12345.6, "12,346"), (9999.99, "10,000"), (3.2e-5, "3.2e-05"), (0.0, "0"),
-        (math.nan, "-"), (None, "-"), (np.float32("nan"), "-"), (math.inf, "infinite"),
-        (-math.inf, "-infinite"), (True, "yes"), (np.False_, "no"), ("text", "text"),
+        (12345.6, "12,346"),
+        (9999.99, "10,000"),
+        (3.2e-5, "3.2e-05"),
+        (0.0, "0"),
+        (math.nan, "-"),
+        (None, "-"),
+        (np.float32("nan"), "-"),
+        (math.inf, "infinite"),
+        (-math.inf, "-infinite"),
+        (True, "yes"),
+        (np.False_, "no"),
+        ("text", "text"),
         (np.float32(0.25), "0.25"),
     ],
-)  # fmt: skip
+)
 def test_numbers_have_one_format_and_missing_ones_are_said(value, text):
     assert markdown_table(["x"], [[value]]).splitlines()[2].strip("| ") == text
 

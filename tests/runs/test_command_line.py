@@ -28,14 +28,26 @@ def parse(*words, **kwargs):
 
 def test_every_spelling_of_a_flag():
     found, rest = parse(
-        "--nofinal_norm", "-limit=3", "--rate", "-2", "--prompt=a=b --c", "--names=a,b",
-        "--grid=a=1", "--grid=b=2", "--nothing",
-    )  # fmt: skip
+        "--nofinal_norm",
+        "-limit=3",
+        "--rate",
+        "-2",
+        "--prompt=a=b --c",
+        "--names=a,b",
+        "--grid=a=1",
+        "--grid=b=2",
+        "--nothing",
+    )
     assert rest == []
     assert found == {
-        "final_norm": False, "nothing": True, "limit": 3, "rate": -2.0,
-        "prompt": "a=b --c", "names": ["a", "b"], "grid": ["a=1", "b=2"],
-    }  # fmt: skip
+        "final_norm": False,
+        "nothing": True,
+        "limit": 3,
+        "rate": -2.0,
+        "prompt": "a=b --c",
+        "names": ["a", "b"],
+        "grid": ["a=1", "b=2"],
+    }
     assert parse("--final_norm=0")[0]["final_norm"] is False
     assert parse("--final_norm=yes")[0]["final_norm"] is True
     assert parse("--limit=3", "--limit", "3")[0]["limit"] == 3

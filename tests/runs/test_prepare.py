@@ -33,9 +33,13 @@ def prepared(tiny=None, **values):
 def test_paths_are_expanded_once_in_every_kind_of_field(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     config = prepared(
-        workdir="~/w", source="embeddings:~/x.npy", target="~/model",
-        models=["owner/id", "~/a"], data="docs,~/books.txt", stores="gs://b/~/s",
-    )  # fmt: skip
+        workdir="~/w",
+        source="embeddings:~/x.npy",
+        target="~/model",
+        models=["owner/id", "~/a"],
+        data="docs,~/books.txt",
+        stores="gs://b/~/s",
+    )
     assert config.workdir == f"{tmp_path}/w"
     assert config.source == f"embeddings:{tmp_path}/x.npy"
     assert config.target == f"{tmp_path}/model"

@@ -37,10 +37,14 @@ def start(tmp_path):
     def begin(number, width=8):
         words = [str(tmp_path / "w"), str(number), str(width)]
         process = subprocess.Popen(
-            [sys.executable, "-c", RUN, *words], stdin=subprocess.PIPE, cwd=ROOT,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [sys.executable, "-c", RUN, *words],
+            stdin=subprocess.PIPE,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
             env={**os.environ, "JAX_PLATFORMS": "cpu"},
-        )  # fmt: skip
+        )
         started.append(process)
         return process
 
@@ -79,8 +83,11 @@ def test_a_killed_run_is_taken_up_at_once(start, tmp_path):
     finish_run(run, {"who": 2})
     assert read_summary(run) == {"who": 2}
     assert sorted(path.name for path in (tmp_path / "w").iterdir()) == [
-        "DONE", "config.json", "environment.json", "summary.json",
-    ]  # fmt: skip
+        "DONE",
+        "config.json",
+        "environment.json",
+        "summary.json",
+    ]
 
 
 def test_a_failed_start_leaves_no_lock(tmp_path):

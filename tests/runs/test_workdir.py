@@ -118,8 +118,10 @@ def test_a_commit_is_that_of_a_checkout_and_of_nothing_else(tmp_path):
         name = ["-c", "user.name=a", "-c", "user.email=a@b"]
         done = subprocess.run(
             ["git", "-C", str(tmp_path), *name, *words],
-            check=True, capture_output=True, text=True,
-        )  # fmt: skip
+            check=True,
+            capture_output=True,
+            text=True,
+        )
         return done.stdout.strip()
 
     package, installed = tmp_path / "package", tmp_path / ".venv" / "package"

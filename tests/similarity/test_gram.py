@@ -67,10 +67,7 @@ def test_linear_form_equals_the_streamed_one():
 def test_rsa_equals_scipy(distance):
     x, y = twins.planted()
     left, right = (_condensed(twins.kernel(z, distance)) for z in (x, y))
-    for ranks, twin in (
-        (False, scipy.stats.pearsonr),
-        (True, scipy.stats.spearmanr),
-    ):
+    for ranks, twin in ((False, scipy.stats.pearsonr), (True, scipy.stats.spearmanr)):
         got = float(rsa(x, y, distance=distance, ranks=ranks, block_rows=17))
         # Ranks tell distances apart to a millionth of their range.
         tolerance = 1e-5 if ranks else 1e-9
@@ -119,11 +116,7 @@ def test_minibatches_average_to_the_whole():
     assert one == pytest.approx(float(whole), rel=1e-9)
     hsic = [
         sum(twins.hsic_1(a @ a.T, b @ b.T) for a, b in pairs)
-        for pairs in (
-            parts,
-            [(a, a) for a, _ in parts],
-            [(b, b) for _, b in parts],
-        )
+        for pairs in (parts, [(a, a) for a, _ in parts], [(b, b) for _, b in parts])
     ]
     want = hsic[0] / np.sqrt(hsic[1] * hsic[2])
     assert float(minibatch_cka(parts)) == pytest.approx(want, rel=1e-8)
@@ -184,18 +177,23 @@ def test_linear_null_equals_recomputing_in_both_forms(rows, dx):
     np.testing.assert_allclose(got, want, rtol=1e-9)
 
 
-@pytest.mark.parametrize("settings", [
-    {"kernel": "rbf", "centring": "cka"},
-    {"kernel": "rbf", "centring": "unbiased"},
-    {"kernel": "correlation", "centring": "correlation"},
-    {"kernel": "euclidean", "centring": "correlation", "ranks": True},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kernel": "rbf", "centring": "cka"},
+        {"kernel": "rbf", "centring": "unbiased"},
+        {"kernel": "correlation", "centring": "correlation"},
+        {"kernel": "euclidean", "centring": "correlation", "ranks": True},
+    ],
+)
 def test_centred_matrices_give_the_scores(settings):
     x, y = twins.planted()
     matrices = np.asarray(centred_matrices((x, y), **settings))
     measure = {
-        "cka": gram_cka, "unbiased": gram_unbiased_cka, "correlation": gram_correlation
-    }[settings.pop("centring")]  # fmt: skip
+        "cka": gram_cka,
+        "unbiased": gram_unbiased_cka,
+        "correlation": gram_correlation,
+    }[settings.pop("centring")]
     want = float(measure(gram_sums((x, y), **settings))[0, 1])
     assert np.vdot(matrices[0], matrices[1]) == pytest.approx(want, abs=1e-5)
 

@@ -61,10 +61,7 @@ def test_null_equals_recomputing():
     x, y = twins.planted(50)
     a, b = _both(x, y)
     key = jax.random.key(7)
-    for measure, twin in (
-        (mutual_neighbours, twins.mutual_knn),
-        (cknna, twins.cknna),
-    ):
+    for measure, twin in ((mutual_neighbours, twins.mutual_knn), (cknna, twins.cknna)):
         null = neighbours_null(measure, a, b, permutations=4, key=key)
         for number in range(4):
             order = jax.random.permutation(jax.random.fold_in(key, number), 50)
@@ -79,9 +76,18 @@ def test_among_duplicates_the_lower_row_is_first():
     got = nearest_neighbours(x, neighbours=3, block_rows=4)
     np.testing.assert_array_equal(
         got.rows,
-        [[1, 2, 3], [0, 2, 3], [0, 1, 3], [4, 5, 0], [3, 5, 0], [3, 4, 0],
-         [7, 8, 0], [6, 8, 0], [6, 7, 0]],
-    )  # fmt: skip
+        [
+            [1, 2, 3],
+            [0, 2, 3],
+            [0, 1, 3],
+            [4, 5, 0],
+            [3, 5, 0],
+            [3, 4, 0],
+            [7, 8, 0],
+            [6, 8, 0],
+            [6, 7, 0],
+        ],
+    )
 
 
 def test_bad_input_is_refused():

@@ -16,13 +16,7 @@ from helix_jax.text.compatibility import (
 )
 from helix_jax.text.token_bytes import token_bytes
 
-from .tokenizers import (
-    EMBEDDED,
-    gemma_like,
-    get_tokenizer,
-    metaspace,
-    prefixed_bytes,
-)
+from .tokenizers import EMBEDDED, gemma_like, get_tokenizer, metaspace, prefixed_bytes
 
 TEXTS = ["a ab  b", " ab", "", "é a漢ab\n", "ab ab ab"]
 

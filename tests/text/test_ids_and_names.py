@@ -93,10 +93,7 @@ def test_ids_that_differ_stay_apart(tmp_path, ids):
     path = tmp_path / "it.parquet"
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows[:1]), path)
     kind = pyarrow.uint64() if ids[-1] == 2**63 else None
-    columns = {
-        "text": [row["text"] for row in rows],
-        "key": pyarrow.array(ids, kind),
-    }
+    columns = {"text": [row["text"] for row in rows], "key": pyarrow.array(ids, kind)}
     pyarrow.parquet.write_table(pyarrow.table(columns), path)
     for one in (_jsonl(tmp_path / "it.jsonl", rows), path):
         assert _ids(load_corpus(one, id_column="key")) == set(map(str, ids))

@@ -1,8 +1,4 @@
-from helix_jax.text.paragraphs import (
-    DOCUMENT_TEXTS,
-    LEAST_CHARACTERS,
-    paragraph_texts,
-)
+from helix_jax.text.paragraphs import DOCUMENT_TEXTS, LEAST_CHARACTERS, paragraph_texts
 
 LONG = "A sentence that goes on for a while, word after word. " * 5
 

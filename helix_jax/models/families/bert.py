@@ -112,9 +112,11 @@ BERT = Family(
         *OTHER_HEADS,
     ),
     # Checkpoints converted from TensorFlow.
-    renamed=((r"LayerNorm\.gamma$", "LayerNorm.weight"),
-             (r"LayerNorm\.beta$", "LayerNorm.bias")),
-)  # fmt: skip
+    renamed=(
+        (r"LayerNorm\.gamma$", "LayerNorm.weight"),
+        (r"LayerNorm\.beta$", "LayerNorm.bias"),
+    ),
+)
 ROBERTA = Family(
     "roberta",
     roberta_from_hf,

@@ -99,10 +99,7 @@ GEMMA3 = Family(
     gemma3_from_hf,
     RULES,
     # The vision half of multimodal checkpoints, whose text states it does not touch.
-    ignored=(
-        *ROTARY_BUFFERS,
-        r"(model\.)?(vision_tower|multi_modal_projector)\..*",
-    ),
+    ignored=(*ROTARY_BUFFERS, r"(model\.)?(vision_tower|multi_modal_projector)\..*"),
     renamed=(
         (r"^(model\.language_model|language_model\.model)\.", "model."),
         (r"^language_model\.lm_head\.", "lm_head."),

@@ -244,6 +244,10 @@ class Aggregator:
 
     def _write(self, kind: Kind, recipient: int, *parts: bytes) -> bytes:
         return messages.write(
-            self._session, self._signing_key, kind, *parts,
-            sender=AGGREGATOR, recipient=recipient,
-        )  # fmt: skip
+            self._session,
+            self._signing_key,
+            kind,
+            *parts,
+            sender=AGGREGATOR,
+            recipient=recipient,
+        )

@@ -199,8 +199,14 @@ def decode(words: np.ndarray, layout: MomentsFormat) -> Moments:
         )
     mean = np.ldexp((sums / rows).astype(np.float64), -2 * bits)
     dx = layout.dx
-    parts = (rows, mean[:dx], mean[dx:], joint[:dx, :dx], joint[:dx, dx:],
-             joint[dx:, dx:])  # fmt: skip
+    parts = (
+        rows,
+        mean[:dx],
+        mean[dx:],
+        joint[:dx, :dx],
+        joint[:dx, dx:],
+        joint[dx:, dx:],
+    )
     return Moments(*(jnp.asarray(part, wide_dtype()) for part in parts))
 
 

@@ -125,9 +125,13 @@ def test_the_public_bounds_cannot_overflow():
     for sign in (1.0, -1.0):
         mean = sign * np.full(3, bound)
         worst = Moments(
-            np.float64(rows), mean[:2], mean[2:], np.full((2, 2), bound**2),
-            np.full((2, 1), bound**2), np.full((1, 1), bound**2),
-        )  # fmt: skip
+            np.float64(rows),
+            mean[:2],
+            mean[2:],
+            np.full((2, 2), bound**2),
+            np.full((2, 1), bound**2),
+            np.full((1, 1), bound**2),
+        )
         total = w.zeros(layout.length)
         for _ in range(64):
             w.add(total, encode(worst, layout))
@@ -189,8 +193,14 @@ def test_states_at_the_bounds_are_taken(dtype):
     signs[:, 0] = 1
     covariance = (signs.T @ signs / len(signs)).astype(dtype) * dtype(1 + 1e-7)
     above = np.nextafter(signs.mean(axis=0), dtype(2))
-    moments = Moments(np.float64(999), above[:3], above[3:], covariance[:3, :3],
-                      covariance[:3, 3:], covariance[3:, 3:])  # fmt: skip
+    moments = Moments(
+        np.float64(999),
+        above[:3],
+        above[3:],
+        covariance[:3, :3],
+        covariance[:3, 3:],
+        covariance[3:, 3:],
+    )
     assert max(above.max(), covariance.max()) > 1
     words = encode(moments, layout)
     total = words.copy()
@@ -242,8 +252,6 @@ def test_a_total_that_cannot_be_is_refused():
 def test_content_names_every_public_bound():
     contents = {
         MomentsFormat(*args).content
-        for args in [
-            (5, 4, 3), (4, 5, 3), (5, 4, 4), (5, 4, 3, 20), (5, 4, 3, 24, 9)
-        ]
-    }  # fmt: skip
+        for args in [(5, 4, 3), (4, 5, 3), (5, 4, 4), (5, 4, 3, 20), (5, 4, 3, 24, 9)]
+    }
     assert len(contents) == 5

@@ -94,9 +94,10 @@ def test_every_length_but_the_true_one_is_refused(paused):
 def test_bit_flips_are_refused(paused, data):
     message = bytearray(paused.message)
     for place in data.draw(
-        st.lists(st.integers(0, 8 * len(message) - 1), min_size=1, max_size=4,
-                 unique=True)
-    ):  # fmt: skip
+        st.lists(
+            st.integers(0, 8 * len(message) - 1), min_size=1, max_size=4, unique=True
+        )
+    ):
         message[place // 8] ^= 1 << (place % 8)
     paused.refuses(bytes(message))
 

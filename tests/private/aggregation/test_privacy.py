@@ -12,13 +12,7 @@ from scipy.stats import binomtest, chisquare
 from helix_jax.errors import ProtocolError
 from helix_jax.private.aggregation import bodies, messages, primitives, shamir
 from helix_jax.private.aggregation.masking import add_pair_mask, add_self_mask
-from tests.private.aggregation.stage import (
-    MODULUS,
-    Stage,
-    seeded,
-    to_ints,
-    to_words,
-)
+from tests.private.aggregation.stage import MODULUS, Stage, seeded, to_ints, to_words
 
 TARGET = 1
 
@@ -184,9 +178,14 @@ def test_a_vector_that_came_too_late_stays_masked():
     words = masked_vector(stage, TARGET)
     for other in (2, 3, 4, 5):
         add_pair_mask(
-            words, TARGET, key, other, public_mask_key(stage, other),
-            session=stage.session.digest, negative=True,
-        )  # fmt: skip
+            words,
+            TARGET,
+            key,
+            other,
+            public_mask_key(stage, other),
+            session=stage.session.digest,
+            negative=True,
+        )
     assert to_ints(words) != vectors[0]
     # Nor can it be opened later: the silos have thrown their shares away.
     assert not any(silo._shares for k, silo in stage.silos.items() if k != TARGET)

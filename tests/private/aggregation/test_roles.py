@@ -188,8 +188,11 @@ def test_no_silo_gives_both_shares_of_another():
     with pytest.raises(KeyRoleError, match=r"of silos \[5\] both"):
         silo.reveal(request(stage, everyone, {5}, signed))
     for seeds, keys in (
-        ({1, 3, 4}, {2, 5}), (everyone, set()), ({1, 2, 3, 4}, set()), (set(), everyone)
-    ):  # fmt: skip
+        ({1, 3, 4}, {2, 5}),
+        (everyone, set()),
+        ({1, 2, 3, 4}, set()),
+        (set(), everyone),
+    ):
         with pytest.raises(KeyRoleError, match=r"gives the seeds of \[1, 2, 3, 4\]"):
             silo.reveal(request(stage, seeds, keys, signed))
     few = {k: signed[k] for k in (1, 2, 3)}
@@ -217,9 +220,13 @@ def test_silos_that_are_told_different_survivors_reveal_nothing():
     signed = {}
     for k, survivors in told.items():
         data = messages.write(
-            session, stage.signing_keys[0], Kind.SURVIVORS,
-            bodies.pack_set(session, survivors), sender=0, recipient=k,
-        )  # fmt: skip
+            session,
+            stage.signing_keys[0],
+            Kind.SURVIVORS,
+            bodies.pack_set(session, survivors),
+            sender=0,
+            recipient=k,
+        )
         signed[k] = stage.silos[k].confirm(data)
     for k, survivors in told.items():
         body = bodies.pack_request(
@@ -236,9 +243,13 @@ def test_silos_that_are_told_different_survivors_reveal_nothing():
 def test_survivors_that_cannot_be_are_refused(survivors):
     stage = Stage(vectors_of(5)).play(until="confirm", leaves={5: "share"})
     data = messages.write(
-        stage.session, stage.signing_keys[0], Kind.SURVIVORS,
-        bodies.pack_set(stage.session, survivors), sender=0, recipient=1,
-    )  # fmt: skip
+        stage.session,
+        stage.signing_keys[0],
+        Kind.SURVIVORS,
+        bodies.pack_set(stage.session, survivors),
+        sender=0,
+        recipient=1,
+    )
     with pytest.raises(ProtocolError, match=r"need to include|needs 4"):
         stage.silos[1].confirm(data)
 
@@ -254,9 +265,12 @@ def test_a_silo_that_was_left_out_stays_out():
     with pytest.raises(ProtocolError, match="waiting for CONFIRM, got kind MASKED"):
         stage.aggregator.receive(sent[5])
     late = messages.write(
-        stage.session, stage.signing_keys[5], Kind.CONFIRM,
-        bodies.pack_set(stage.session, {1, 2, 3, 4}), sender=5,
-    )  # fmt: skip
+        stage.session,
+        stage.signing_keys[5],
+        Kind.CONFIRM,
+        bodies.pack_set(stage.session, {1, 2, 3, 4}),
+        sender=5,
+    )
     with pytest.raises(ProtocolError, match="silo 5 was left out"):
         stage.aggregator.receive(late)
 
@@ -319,9 +333,13 @@ def test_altered_sealed_shares_are_refused():
     body = bytearray(messages.body_of(stage.answers["share"][1]))
     body[-1] ^= 1
     data = messages.write(
-        stage.session, stage.signing_keys[0], Kind.SHARES_FOR, bytes(body),
-        sender=0, recipient=1,
-    )  # fmt: skip
+        stage.session,
+        stage.signing_keys[0],
+        Kind.SHARES_FOR,
+        bytes(body),
+        sender=0,
+        recipient=1,
+    )
     with pytest.raises(ProtocolError, match="the shares of silo 3 were altered"):
         stage.silos[1].mask(data)
     stage.play()  # and the true one is still taken
