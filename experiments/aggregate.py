@@ -24,16 +24,10 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.aggregate_blocks import result_blocks
-from experiments.fit import choose_map, pair_moments
-from experiments.inputs import check_inputs
-from experiments.shown import about, short_data, show, show_saved, sides_of
-from experiments.states import (
-    PlantedOptions,
-    open_corpus,
-    pair_splits,
-    require_both_sides,
-    seed_option,
-)
+from experiments.shared.about import about, short_data, show, show_saved, sides_of
+from experiments.shared.maps import choose_map, pair_moments
+from experiments.shared.options import PlantedOptions, require_both_sides, seed_option
+from experiments.shared.sides import open_corpus, pair_splits
 from helix_jax.activations import Pair
 from helix_jax.alignment import (
     Moments,
@@ -58,6 +52,7 @@ from helix_jax.runs import (
     prepare_config,
     read_summary,
 )
+from helix_jax.runs.inputs import check_inputs
 from helix_jax.runs.program import start_program
 from helix_jax.text.hashing import document_of, unit_hash
 

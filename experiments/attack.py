@@ -22,17 +22,12 @@ from functools import partial
 
 import numpy as np
 
-from experiments.conversation import check_policies
-from experiments.fit import choose_map, pair_moments
-from experiments.inputs import check_inputs
-from experiments.shown import about, short_data, show, show_saved, sides_of
-from experiments.states import (
-    PlantedOptions,
-    open_corpus,
-    require_both_sides,
-    seed_option,
-)
-from experiments.tasks import SPLITS, open_task
+from experiments.shared.about import about, short_data, show, show_saved, sides_of
+from experiments.shared.conversation import check_policies
+from experiments.shared.maps import choose_map, pair_moments
+from experiments.shared.options import PlantedOptions, require_both_sides, seed_option
+from experiments.shared.sides import open_corpus
+from experiments.shared.task import SPLITS, open_task
 from helix_jax.alignment import AffineMap, apply_map
 from helix_jax.attacks import (
     answer_findings,
@@ -54,6 +49,7 @@ from helix_jax.runs import (
     read_summary,
     write_atomically,
 )
+from helix_jax.runs.inputs import check_inputs
 from helix_jax.runs.program import start_program
 from helix_jax.text.corpus import Corpus
 

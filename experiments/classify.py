@@ -22,19 +22,25 @@ Reference: arXiv 2603.18908, the tables of classification.
 """
 
 import dataclasses
-from pathlib import Path
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 
-from experiments.classify_blocks import result_blocks
-from experiments.fit import choose_map, control_maps, fit_summary, pair_moments
-from experiments.inputs import LEAST_TEXTS, check_inputs
-from experiments.public import public_pairs
-from experiments.shown import about_pair, count_texts, show, show_saved
-from experiments.states import PairOptions, open_corpus
-from experiments.tasks import (
+from experiments.shared.about import BRACKETS, about_pair, count_texts
+from experiments.shared.maps import (
+    choose_map,
+    control_maps,
+    fit_numbers,
+    map_file,
+    pair_moments,
+)
+from experiments.shared.options import PairOptions
+from experiments.shared.sides import open_corpus
+from experiments.shared.task import (
+    ArmScores,
     Task,
     draw,
     open_task,
@@ -43,27 +49,24 @@ from experiments.tasks import (
     score,
     trained_probe,
 )
-from helix_jax.activations import Pair
-from helix_jax.alignment import (
-    Moments,
-    accumulate,
-    fit_ridge,
-    merge,
-    save_map,
-    select_penalty,
-)
+from helix_jax.alignment import Moments, accumulate, fit_ridge, merge, select_penalty
 from helix_jax.errors import RunError
 from helix_jax.probes import predict_logits, save_probe
 from helix_jax.progress import bar
-from helix_jax.runs import (
-    finish_run,
-    is_done,
-    open_run,
-    option,
-    prepare_config,
-    read_summary,
-)
-from helix_jax.runs.program import start_program
+from helix_jax.reports import Bars, Block, Table, format_interval, read_interval
+from helix_jax.runs import Run, option
+from helix_jax.runs.experiment import Report, experiment
+from helix_jax.text.corpus import LEAST_TEXTS
+
+ARMS = {
+    "target": "target, its own states",
+    "mapped": "source, mapped to the target's probe",
+    "source": "source, its own probe",
+    "shuffled": "control: map of shuffled pairs",
+    "random": "control: random rotation",
+    "majority": "control: largest class",
+    "public": "map of public text",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,60 +88,62 @@ class ClassifyConfig(PairOptions):
     tiny: bool = option(False, "600 texts, 64 tokens each at most")
 
 
-def run(config: ClassifyConfig) -> dict[str, float]:
+@experiment(
+    tiny={
+        "limit": 600,
+        "max_tokens": 64,
+        "public_limit": 600,
+        "seeds": 1,
+        "resamples": 200,
+    }
+)
+def compute(config: ClassifyConfig, _: Run) -> Report:
     """Fit, classify, compare; see the module docstring."""
-    small = {"limit": 600, "max_tokens": 64, "public_limit": 600}
-    config = prepare_config(config, tiny=small | {"seeds": 1, "resamples": 200})
-    check_inputs(config)
-    directory = open_run(config.workdir, config)
-    if is_done(directory):
-        show_saved(directory)
-        return read_summary(directory)
-    summary = _compute(config)
-    show(directory, result_blocks(summary), about_pair(config, summary))
-    return finish_run(directory, summary)
-
-
-def _compute(config: ClassifyConfig) -> dict[str, float]:
     few = 1 + max(config.few_shot, default=0)  # not all texts are few
-    least = LEAST_TEXTS | {"fit": max(few, 2)}
-    corpus = open_corpus(config, least=least, labelled=True)
+    corpus = open_corpus(
+        config, least=LEAST_TEXTS | {"fit": max(few, 2)}, labelled=True
+    )
     opened = open_task(config, corpus, config.resamples)
     pairs, task = opened.pairs, opened.task
     moments = {split: pair_moments(pair) for split, pair in pairs.items()}
     chosen = choose_map(moments)
-    _save(config, pairs["fit"], task, chosen.fit)
-    summary = {"data/classes": len(task.classes)}
-    summary |= count_texts(pairs)
-    summary |= fit_summary(chosen, moments)
     controls = [
         control_maps(pairs["fit"], moments["fit"], chosen, jax.random.key(seed))
         for seed in range(config.seeds)
     ]
     arms = {
         "target": [predict_logits(task.target_probe, task.y["test"])],
-        "source": [predict_logits(task.source_probe, task.x["test"])],
         "mapped": [read_mapped(task, chosen.fit.map)],
+        "source": [predict_logits(task.source_probe, task.x["test"])],
         "shuffled": [read_mapped(task, maps["shuffled"]) for maps in controls],
         "random": [read_mapped(task, maps["random"]) for maps in controls],
         "majority": [_constant(task)],
     }
     if config.public:
-        public = {
-            split: pair_moments(pair)
-            for split, pair in public_pairs(
-                config.public,
-                config.public_limit,
-                opened.options,
-                opened.sides,
-                opened.corpus,
-            ).items()
-        }
-        arms |= public_arms(task, public, config) | few_shot_arms(task, config)
-    for name, logits in bar(arms.items(), "arms scored"):
-        summary |= score(task, name, logits)
-    save_right(Path(config.workdir), task, arms)
-    return summary
+        arms |= public_arms(task, opened.public_moments(config), config)
+        arms |= few_shot_arms(task, config)
+    scores = {
+        name: score(task, name, logits)
+        for name, logits in bar(arms.items(), "arms scored")
+    }
+    numbers = {"data/classes": len(task.classes), **count_texts(pairs)}
+    numbers |= fit_numbers(chosen, moments)
+    for name, one in scores.items():
+        numbers |= one.numbers(f"test/{name}")
+    files = {"right.npz": partial(save_right, task=task, arms=arms)}
+    files["map"] = map_file(pairs["fit"], chosen.fit)
+    for name, probe, store in (
+        ("source", task.source_probe, pairs["fit"].x),
+        ("target", task.target_probe, pairs["fit"].y),
+    ):
+        files[f"{name}_probe"] = partial(
+            save_probe,
+            probe=probe,
+            classes=task.classes,
+            fingerprints={"states": store.fingerprint, "split": "fit"},
+        )
+    blocks = accuracy_blocks(scores, len(task.classes))
+    return Report(numbers, blocks, about_pair(config, numbers), files)
 
 
 def public_arms(
@@ -173,7 +178,7 @@ def few_shot_arms(task: Task, config: ClassifyConfig) -> dict[str, list[Any]]:
             held = max(1, count // 4)
             if len(np.unique(labels[held:])) < 2:
                 raise RunError(
-                    f"classify: the {count} texts of --few_shot drawn with seed {seed} "
+                    f"the {count} texts of --few_shot drawn with seed {seed} "
                     "are of one class; ask for more."
                 )
             probe = trained_probe(
@@ -191,27 +196,42 @@ def _constant(task: Task) -> np.ndarray:
     return np.tile(np.eye(count)[largest], (len(task.documents), 1))
 
 
-def _save(config: ClassifyConfig, pair: Pair, task: Task, fit: Any) -> None:
-    folder = Path(config.workdir)
-    save_map(
-        folder / "map",
-        fit.map,
-        source=pair.x.fingerprint,
-        target=pair.y.fingerprint,
-        penalty=float(fit.penalty),
-        split="fit",
+def accuracy_blocks(scores: Mapping[str, ArmScores], classes: int) -> list[Block]:
+    """The arms as a table and as bars."""
+    found = {name: one.accuracy for name, one in scores.items()}
+    rows = [[arm_title(name), format_interval(found, name)] for name in found]
+    shown = [name for name in found if name != "majority"]
+    title, note = (
+        "Accuracy of the target's classifier",
+        f"{classes} classes. {BRACKETS}",
     )
-    for name, probe, store in (
-        ("source", task.source_probe, pair.x),
-        ("target", task.target_probe, pair.y),
-    ):
-        save_probe(
-            folder / f"{name}_probe",
-            probe,
-            classes=task.classes,
-            fingerprints={"states": store.fingerprint, "split": "fit"},
-        )
+    return [
+        Table(title, ["arm", "accuracy, %"], rows, note=note),
+        Bars(
+            "Accuracy of the arms",
+            "accuracy, %",
+            list(map(arm_title, shown)),
+            {
+                "accuracy, 95% interval": [
+                    read_interval(found, name, scale=100) for name in shown
+                ]
+            },
+            {ARMS["majority"]: 100 * found["majority"].value},
+        ),
+    ]
 
+
+def arm_title(name: str) -> str:
+    """What an arm is, as tables say it."""
+    if name in ARMS:
+        return ARMS[name]
+    kind, _, count = name.rpartition("_")
+    if kind == "public":
+        return f"map of public text and {count} of the task"
+    return f"source, probe of {count} labelled texts"
+
+
+run = compute.run
 
 if __name__ == "__main__":
-    start_program(ClassifyConfig, run)
+    compute.main()

@@ -23,8 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments import encrypted, generate, pairs, private_fit, similarity
-from experiments.inputs import check_inputs
-from experiments.shown import BRACKETS, with_about
+from experiments.shared.about import BRACKETS
 from helix_jax import assets
 from helix_jax.reports import (
     Block,
@@ -37,6 +36,7 @@ from helix_jax.reports import (
     write_markdown,
     write_page,
 )
+from helix_jax.reports.terminal import with_about
 from helix_jax.runs import (
     finish_run,
     is_done,
@@ -45,6 +45,7 @@ from helix_jax.runs import (
     prepare_config,
     read_summary,
 )
+from helix_jax.runs.inputs import check_inputs
 from helix_jax.runs.program import start_program
 
 TITLE = "One affine map between independently trained language models"

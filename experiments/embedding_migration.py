@@ -29,18 +29,11 @@ import dataclasses
 import jax
 import numpy as np
 
-from experiments.fit import choose_map, control_maps, pair_moments
-from experiments.inputs import check_inputs
-from experiments.shown import BRACKETS, about_pair, count_texts, show, show_saved
-from experiments.states import (
-    PairOptions,
-    load_sides,
-    open_corpus,
-    seed_option,
-    states_of,
-    with_stores,
-)
-from experiments.tasks import SPLITS, draw
+from experiments.shared.about import BRACKETS, about_pair, count_texts, show, show_saved
+from experiments.shared.maps import choose_map, control_maps, pair_moments
+from experiments.shared.options import PairOptions, seed_option
+from experiments.shared.sides import load_sides, open_corpus, states_of, with_stores
+from experiments.shared.task import SPLITS, draw
 from helix_jax.activations import Pair, join
 from helix_jax.alignment import (
     AffineMap,
@@ -62,6 +55,7 @@ from helix_jax.runs import (
     prepare_config,
     read_summary,
 )
+from helix_jax.runs.inputs import check_inputs
 from helix_jax.runs.prepare import IMPORTED
 from helix_jax.runs.program import start_program
 from helix_jax.similarity import swapped

@@ -21,19 +21,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.conversation import WARMUPS, Conversation, check_policies
 from experiments.encrypted_blocks import result_blocks
-from experiments.fit import choose_map, pair_moments
-from experiments.fits import with_ends
-from experiments.inputs import check_inputs
-from experiments.shown import about, short_data, show, show_saved, sides_of
-from experiments.states import (
-    PlantedOptions,
-    open_corpus,
-    require_both_sides,
-    seed_option,
-)
-from experiments.tasks import open_task
+from experiments.shared.about import about, short_data, show, show_saved, sides_of
+from experiments.shared.conversation import WARMUPS, Conversation, check_policies
+from experiments.shared.maps import choose_map, pair_moments
+from experiments.shared.method_maps import with_ends
+from experiments.shared.options import PlantedOptions, require_both_sides, seed_option
+from experiments.shared.sides import open_corpus
+from experiments.shared.task import open_task
 from helix_jax.alignment import apply_map
 from helix_jax.ood import energy_score
 from helix_jax.private import Client, Provider
@@ -48,6 +43,7 @@ from helix_jax.runs import (
     prepare_config,
     read_summary,
 )
+from helix_jax.runs.inputs import check_inputs
 from helix_jax.runs.program import start_program
 from helix_jax.stats import bootstrap_interval
 

@@ -1,7 +1,7 @@
 """What `encrypted` shows: time, bytes, error, agreement."""
 
-from experiments.conversation import STAGES
-from experiments.shown import BRACKETS
+from experiments.shared.about import BRACKETS
+from experiments.shared.conversation import STAGES
 from helix_jax.reports import Bars, Block, Table, format_interval, read_interval
 
 SAID = dict(

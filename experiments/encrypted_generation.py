@@ -17,13 +17,13 @@ import time
 
 import numpy as np
 
-from experiments.conversation import STAGES, WARMUPS, Conversation
 from experiments.encrypted_blocks import SAID
-from experiments.inputs import check_inputs
-from experiments.shown import about_tokens, show, show_saved
-from experiments.states import open_corpus, workdir_option
-from experiments.token_maps import check_cuts, fit_token_map
-from experiments.token_sides import TokenMapOptions, TokenSides, load_token_sides
+from experiments.shared.about import about_tokens, show, show_saved
+from experiments.shared.conversation import STAGES, WARMUPS, Conversation
+from experiments.shared.options import workdir_option
+from experiments.shared.sides import open_corpus
+from experiments.shared.token_maps import check_cuts, fit_token_map
+from experiments.shared.token_sides import TokenMapOptions, TokenSides, load_token_sides
 from helix_jax.errors import RunError
 from helix_jax.generation import native, stitch
 from helix_jax.generation.encrypted import HeadWeights, generate_encrypted, head_weights
@@ -43,6 +43,7 @@ from helix_jax.runs import (
     prepare_config,
     read_summary,
 )
+from helix_jax.runs.inputs import check_inputs
 from helix_jax.runs.program import start_program
 
 SIZE_HEADER = [

@@ -11,18 +11,10 @@ Two cores, a model of 1.3 M parameters: some 50,000 tokens a second.
 
 import dataclasses
 
-from experiments.inputs import check_inputs
-from experiments.shown import about, short_data, show, show_saved
-from experiments.states import (
-    ExtractionOptions,
-    Side,
-    TextOptions,
-    open_corpus,
-    states_of,
-    with_stores,
-    workdir_option,
-)
-from experiments.token_sides import MODEL
+from experiments.shared.about import about, short_data, show, show_saved
+from experiments.shared.options import ExtractionOptions, TextOptions, workdir_option
+from experiments.shared.sides import Side, open_corpus, states_of, with_stores
+from experiments.shared.token_sides import MODEL
 from helix_jax.models import load_model, load_tokenizer, model_name
 from helix_jax.progress import stage
 from helix_jax.reports import Table
@@ -34,6 +26,7 @@ from helix_jax.runs import (
     prepare_config,
     read_summary,
 )
+from helix_jax.runs.inputs import check_inputs
 from helix_jax.runs.program import start_program
 from helix_jax.text.corpus import SPLITS
 

@@ -17,28 +17,26 @@ gap, mlp 87 %.
 import dataclasses
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import jax
-import numpy as np
-
-from experiments.inputs import check_inputs
-from experiments.shown import about_tokens, show, show_saved
-from experiments.states import open_corpus, workdir_option
-from experiments.token_map_blocks import result_blocks
-from experiments.token_maps import TokenMap, check_cuts, fit_token_map
-from experiments.token_sides import (
+from experiments.shared.about import about_tokens, show, show_saved
+from experiments.shared.options import workdir_option
+from experiments.shared.sides import open_corpus
+from experiments.shared.token_maps import (
+    TokenMap,
+    check_cuts,
+    fit_token_map,
+    save_token_map,
+    score_token_map,
+    stitch_of,
+)
+from experiments.shared.token_sides import (
     TokenMapOptions,
     TokenSides,
     load_token_sides,
     sample_texts,
 )
-from helix_jax.alignment import save_map
+from experiments.token_map_blocks import result_blocks
 from helix_jax.generation.gate import SIGNALS, fit_gate, gate_rows, gate_summary
-from helix_jax.generation.metrics import native_sums, teacher_forced
-from helix_jax.generation.scores import generation_scores
-from helix_jax.generation.stitch import Stitch, stitch
-from helix_jax.models import Model, resolve_layers
 from helix_jax.progress import Progress, stage
 from helix_jax.runs import (
     finish_run,
@@ -48,6 +46,7 @@ from helix_jax.runs import (
     prepare_config,
     read_summary,
 )
+from helix_jax.runs.inputs import check_inputs
 from helix_jax.runs.program import start_program
 from helix_jax.text.corpus import Corpus
 
@@ -63,70 +62,6 @@ class FitTokensConfig(TokenMapOptions):
     )
     resamples: int = option(2000, "bootstrap resamples of documents", least=1)
     tiny: bool = option(False, "8,000 token pairs, one epoch")
-
-
-def score_token_map(
-    sides: TokenSides,
-    fitted: TokenMap,
-    corpus: Corpus,
-    options: TokenMapOptions,
-    *,
-    resamples: int = 2000,
-) -> dict[str, float]:
-    """Teacher-forced measures on the test split, as in `generation.scores`.
-
-    The ridge map is an arm of its own where another map was fitted.
-    """
-    parts = stitch_of(sides, fitted, options)
-    texts = sample_texts(
-        corpus, "test", options.test_pairs, max_tokens=options.max_tokens
-    )
-    arms = dict(fitted.controls)
-    if fitted.map is not fitted.ridge.fit.map:
-        arms = {"ridge": fitted.ridge.fit.map, **arms}
-    with Progress("scoring the maps", unit="texts read") as shown:
-        scored = teacher_forced(
-            parts,
-            sides.target,
-            sides.source_tokenizer,
-            sides.target_tokenizer,
-            lambda: shown.over(texts),
-            controls=arms,
-            key=jax.random.key(options.seed),
-            max_tokens=options.max_tokens,
-        )
-    with Progress("scoring the source alone", unit="texts read") as shown:
-        own = native_sums(
-            sides.source,
-            sides.source_tokenizer,
-            lambda: shown.over(texts),
-            max_tokens=options.max_tokens,
-        )
-    with stage("intervals over documents"):
-        found = generation_scores(scored, own, resamples=resamples)
-    if "ridge" in arms:
-        native, ridge, mapped = (
-            found[f"generation/perplexity_{name}"]
-            for name in ("native_target", "mapped_ridge", "mapped")
-        )
-        found["generation/gap_closed"] = (ridge - mapped) / (ridge - native)
-        found["generation/log_gap_closed"] = np.log(ridge / mapped) / np.log(
-            ridge / native
-        )
-    return found
-
-
-def stitch_of(sides: TokenSides, fitted: TokenMap, options: TokenMapOptions) -> Stitch:
-    """The stitch at the cuts of the flags."""
-    return stitch(
-        sides.source,
-        sides.target,
-        fitted.map,
-        source_layer=options.source_layer,
-        target_layer=options.target_layer,
-        source_norm=options.source_norm,
-        target_norm=options.target_norm,
-    )
 
 
 def score_gate(
@@ -162,36 +97,6 @@ def score_gate(
             )
         summary |= {f"{name}{suffix}": value for name, value in found.items()}
     return summary
-
-
-def save_token_map(
-    folder: Path,
-    fitted: TokenMap,
-    sides: TokenSides,
-    corpus: Corpus,
-    options: TokenMapOptions,
-) -> None:
-    """Write the map with what it was made of."""
-
-    def record(model: Model, layer: int, normed: bool) -> dict[str, Any]:
-        layers = list(resolve_layers(model.spec, (layer,)))
-        return {
-            **model.fingerprint,
-            "layers": layers,
-            "final_norm": normed,
-            "pooling": "token",
-            "max_tokens": options.max_tokens,
-            "text": {**corpus.fingerprint, "split": "fit"},
-        }
-
-    save_map(
-        folder,
-        fitted.map,
-        source=record(sides.source, options.source_layer, options.source_norm),
-        target=record(sides.target, options.target_layer, options.target_norm),
-        penalty=float(fitted.ridge.fit.penalty),
-        split="fit",
-    )
 
 
 def run(config: FitTokensConfig) -> dict[str, float]:

@@ -29,8 +29,7 @@ from typing import Any
 
 import jax
 
-from experiments.inputs import check_inputs
-from experiments.shown import (
+from experiments.shared.about import (
     LEAST_DOCUMENTS,
     about,
     about_tokens,
@@ -38,16 +37,18 @@ from experiments.shown import (
     show,
     show_saved,
 )
-from experiments.states import open_corpus, workdir_option
-from experiments.token_maps import METHODS, check_cuts
-from experiments.token_sides import (
+from experiments.shared.options import workdir_option
+from experiments.shared.sides import open_corpus
+from experiments.shared.token_maps import check_cuts
+from experiments.shared.token_sides import (
+    METHODS,
     MODEL,
     TokenMapOptions,
     TokenSides,
     load_token_sides,
     sample_texts,
 )
-from experiments.written import (
+from experiments.shared.written import (
     SHOWN,
     arms_of,
     compare_texts,
@@ -83,6 +84,7 @@ from helix_jax.runs import (
     read_summary,
     truncate_metrics,
 )
+from helix_jax.runs.inputs import check_inputs
 from helix_jax.runs.program import start_program
 from helix_jax.runs.workdir import write_atomically
 from helix_jax.text.corpus import Corpus

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Mapping
 
-from experiments.shown import BRACKETS
+from experiments.shared.about import BRACKETS
 from helix_jax.reports import Block, Matrix, Table, format_interval
 
 MAPS = {  # measure -> title, unit

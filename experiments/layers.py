@@ -29,12 +29,17 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from experiments.fit import choose_map
-from experiments.inputs import check_inputs
 from experiments.layer_blocks import pair_line, result_blocks
-from experiments.shown import about_tokens, show, show_saved
-from experiments.states import TextOptions, open_corpus, seed_option, workdir_option
-from experiments.token_sides import MODEL, TokenSides, load_token_sides, sample_texts
+from experiments.shared.about import about_tokens, show, show_saved
+from experiments.shared.maps import choose_map
+from experiments.shared.options import TextOptions, seed_option, workdir_option
+from experiments.shared.sides import open_corpus
+from experiments.shared.token_sides import (
+    MODEL,
+    TokenSides,
+    load_token_sides,
+    sample_texts,
+)
 from helix_jax.activations.token_pairs import TokenPairs
 from helix_jax.activations.token_states import layer_side
 from helix_jax.alignment import Moments, accumulate, evaluate_map, mean_map
@@ -52,6 +57,7 @@ from helix_jax.runs import (
     prepare_config,
     read_summary,
 )
+from helix_jax.runs.inputs import check_inputs
 from helix_jax.runs.program import start_program
 from helix_jax.text.corpus import Corpus
 

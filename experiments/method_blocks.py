@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-from experiments.fits import GRADIENT, PROBES
-from experiments.names import METHOD_NAMES
-from experiments.shown import BRACKETS
+from experiments.shared.about import BRACKETS
+from experiments.shared.method_maps import GRADIENT, PROBES
+from experiments.shared.names import METHOD_NAMES
 from helix_jax.alignment import METHODS
 from helix_jax.reports import Bars, Block, Table, format_interval, read_interval
 

@@ -26,8 +26,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.fit import choose_map, control_maps, fit_summary, pair_moments
-from experiments.fits import (
+from experiments.method_blocks import result_blocks
+from experiments.shared.about import about_pair, count_texts, show, show_saved
+from experiments.shared.maps import (
+    choose_map,
+    control_maps,
+    fit_numbers,
+    pair_moments,
+    r2_interval,
+)
+from experiments.shared.method_maps import (
     Rows,
     accuracy_interval,
     anchor_rows,
@@ -38,15 +46,11 @@ from experiments.fits import (
     fit_shuffled_closed,
     methods_option,
     probe_accuracies,
-    r2_interval,
     with_ends,
 )
-from experiments.inputs import check_inputs
-from experiments.method_blocks import result_blocks
-from experiments.public import public_pairs
-from experiments.shown import about_pair, count_texts, show, show_saved
-from experiments.states import PairOptions, open_corpus, seed_option
-from experiments.tasks import SPLITS, OpenTask, Task, open_task
+from experiments.shared.options import PairOptions, seed_option
+from experiments.shared.sides import open_corpus, public_pairs
+from experiments.shared.task import SPLITS, OpenTask, Task, open_task
 from helix_jax.alignment import Moments, StateMap, prepare, save_map
 from helix_jax.progress import bar, stage
 from helix_jax.runs import (
@@ -57,6 +61,7 @@ from helix_jax.runs import (
     prepare_config,
     read_summary,
 )
+from helix_jax.runs.inputs import check_inputs
 from helix_jax.runs.program import start_program
 
 
@@ -101,7 +106,7 @@ def _compute(config: MethodsConfig) -> dict[str, float]:
     seconds = time.perf_counter() - started
     moments |= {split: pair_moments(pairs[split]) for split in SPLITS[1:]}
     chosen = choose_map(moments)
-    summary = count_texts(pairs) | fit_summary(chosen, moments)
+    summary = count_texts(pairs) | fit_numbers(chosen, moments)
     summary["methods/moments_seconds"] = seconds
     rows = {split: (task.x[split], task.y[split]) for split in SPLITS}
     summary |= _all_methods(config, task, moments, rows, task.ids["fit"], pairs["fit"])

@@ -32,12 +32,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.fit import choose_map, control_maps, fit_summary, pair_moments
-from experiments.fits import with_ends
-from experiments.inputs import check_inputs
-from experiments.names import DETECTOR_NAMES
-from experiments.public import public_pairs, without_texts_of
-from experiments.shown import (
+from experiments.shared.about import (
     about,
     count_documents,
     short_data,
@@ -45,8 +40,17 @@ from experiments.shown import (
     show_saved,
     sides_of,
 )
-from experiments.states import PairOptions, open_corpus, paired_states, seed_option
-from experiments.tasks import SPLITS, Task, open_task
+from experiments.shared.maps import choose_map, control_maps, fit_numbers, pair_moments
+from experiments.shared.method_maps import with_ends
+from experiments.shared.names import DETECTOR_NAMES
+from experiments.shared.options import PairOptions, seed_option
+from experiments.shared.sides import (
+    open_corpus,
+    paired_states,
+    public_pairs,
+    without_texts_of,
+)
+from experiments.shared.task import SPLITS, Task, open_task
 from helix_jax.alignment import AffineMap, apply_map
 from helix_jax.errors import RunError
 from helix_jax.ood import (
@@ -66,6 +70,7 @@ from helix_jax.runs import (
     prepare_config,
     read_summary,
 )
+from helix_jax.runs.inputs import check_inputs
 from helix_jax.runs.program import start_program
 from helix_jax.text.hashing import document_of
 
@@ -170,7 +175,7 @@ def _compute(config: OodConfig) -> tuple[dict[str, float], Roc]:
     key = jax.random.key(config.seed)
     controls = control_maps(pairs["fit"], moments["fit"], chosen, key)
     maps |= {name: controls[name] for name in ("shuffled", "random")}
-    summary = fit_summary(chosen, moments)
+    summary = fit_numbers(chosen, moments)
     summary |= {
         "ood/known_texts": len(pairs["test"].x),
         "ood/strange_texts": len(other.x),

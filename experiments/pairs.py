@@ -12,17 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from experiments import classify
-from experiments.classify_blocks import ARMS
-from experiments.inputs import check_inputs
-from experiments.shown import BRACKETS, about, short_data, show, show_saved
-from experiments.states import (
+from experiments.classify import ARMS
+from experiments.shared.about import BRACKETS, about, short_data, show, show_saved
+from experiments.shared.options import (
     ExtractionOptions,
     TextOptions,
     models_option,
     require_distinct,
-    with_stores,
     workdir_option,
 )
+from experiments.shared.sides import with_stores
 from helix_jax.models import model_name
 from helix_jax.reports import Bars, Block, Matrix, Table, format_interval
 from helix_jax.runs import (
@@ -33,6 +32,7 @@ from helix_jax.runs import (
     prepare_config,
     read_summary,
 )
+from helix_jax.runs.inputs import check_inputs
 from helix_jax.runs.program import start_program
 
 SHOWN = ("target", "mapped", "source", "shuffled", "random", "majority")

@@ -23,9 +23,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.inputs import check_inputs
-from experiments.shown import about, short_data, show, show_saved
-from experiments.states import seed_option, workdir_option
+from experiments.shared.about import about, short_data, show, show_saved
+from experiments.shared.options import seed_option, workdir_option
 from helix_jax.atomic import replaced_files
 from helix_jax.errors import RunError
 from helix_jax.models import FAMILIES, family_of, load_tokenizer, save_model
@@ -44,6 +43,7 @@ from helix_jax.runs import (
     truncate_metrics,
     write_atomically,
 )
+from helix_jax.runs.inputs import check_inputs
 from helix_jax.runs.program import start_program
 from helix_jax.text.corpora import load_corpus
 from helix_jax.text.hashing import document_of, unit_hash

@@ -22,17 +22,12 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from experiments.fit import pair_moments
-from experiments.inputs import check_inputs
 from experiments.private_fit_blocks import result_blocks
-from experiments.shown import about, about_pair, count_texts, show, show_saved
-from experiments.states import (
-    PlantedOptions,
-    open_corpus,
-    require_both_sides,
-    seed_option,
-)
-from experiments.tasks import open_task, read_mapped, score
+from experiments.shared.about import about, about_pair, count_texts, show, show_saved
+from experiments.shared.maps import pair_moments
+from experiments.shared.options import PlantedOptions, require_both_sides, seed_option
+from experiments.shared.sides import open_corpus
+from experiments.shared.task import open_task, read_mapped, score
 from helix_jax.alignment import AffineMap, Moments, accumulate, fit_ridge, select_by_gcv
 from helix_jax.errors import RunError
 from helix_jax.private import Client, FitClient, FitProvider
@@ -47,6 +42,7 @@ from helix_jax.runs import (
     prepare_config,
     read_summary,
 )
+from helix_jax.runs.inputs import check_inputs
 from helix_jax.runs.program import start_program
 from helix_jax.text.corpus import Corpus
 
@@ -247,10 +243,8 @@ def _real(config: PrivateFitConfig, corpus: Corpus) -> dict[str, float]:
     summary |= count_texts(pairs)
     summary["private_fit/rows"] = len(task.x["fit"])
     for name, one in (("", affine), ("plain_", plain)):
-        scores = score(task, "arm", [read_mapped(task, one)])
-        for end in ("", "_low", "_high"):
-            key = f"private_fit/{name}test_accuracy{end}"
-            summary[key] = scores[f"test/arm_accuracy{end}"]
+        accuracy = score(task, "arm", [read_mapped(task, one)]).accuracy
+        summary[f"private_fit/{name}test_accuracy"] = accuracy
     return summary
 
 

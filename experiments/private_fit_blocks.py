@@ -1,6 +1,6 @@
 """What `private_fit` shows: accuracy, errors, time and bytes."""
 
-from experiments.shown import BRACKETS
+from experiments.shared.about import BRACKETS
 from helix_jax.reports import Bars, Block, Table, format_interval, read_interval
 
 

@@ -23,8 +23,8 @@ import jax
 
 from experiments.claims import all_claims
 from experiments.claims.ledger import VERDICTS, Bench, Claim, Finding
-from experiments.states import workdir_option
-from experiments.written import installed_encoder
+from experiments.shared.options import workdir_option
+from experiments.shared.written import installed_encoder
 from helix_jax import assets
 from helix_jax.errors import HelixError, RunError
 from helix_jax.progress import bar

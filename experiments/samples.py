@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.fits import Rows, with_ends
+from experiments.shared.method_maps import Rows, with_ends
 from helix_jax.alignment import Moments, from_batch, merge
 from helix_jax.errors import RunError
 from helix_jax.stats import at_most, exact_fraction

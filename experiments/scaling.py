@@ -26,19 +26,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.fit import pair_moments
-from experiments.fits import (
-    Rows,
-    choose_methods,
-    deviations,
-    fit_closed,
-    fit_descents,
-    methods_option,
-    probe_accuracies,
-    squared_errors,
-)
-from experiments.inputs import check_inputs
-from experiments.public import public_pairs
 from experiments.samples import (
     Curve,
     document_order,
@@ -47,9 +34,19 @@ from experiments.samples import (
     summarise,
 )
 from experiments.scaling_blocks import CONTROL, headline_of, result_blocks
-from experiments.shown import about_pair, count_texts, show, show_saved
-from experiments.states import PairOptions, open_corpus
-from experiments.tasks import Task, open_task
+from experiments.shared.about import about_pair, count_texts, show, show_saved
+from experiments.shared.maps import deviations, pair_moments, squared_errors
+from experiments.shared.method_maps import (
+    Rows,
+    choose_methods,
+    fit_closed,
+    fit_descents,
+    methods_option,
+    probe_accuracies,
+)
+from experiments.shared.options import PairOptions
+from experiments.shared.sides import open_corpus, public_pairs
+from experiments.shared.task import Task, open_task
 from helix_jax.activations import Pair
 from helix_jax.alignment import (
     METHODS,
@@ -72,6 +69,7 @@ from helix_jax.runs import (
     read_summary,
     truncate_metrics,
 )
+from helix_jax.runs.inputs import check_inputs
 from helix_jax.runs.program import start_program
 
 

@@ -22,9 +22,17 @@ from typing import Any
 
 import numpy as np
 
-from experiments.inputs import check_inputs, naming
-from experiments.names import MEASURE_NAMES
-from experiments.shown import about, short_data, show, show_saved
+from experiments.shared.about import about, short_data, show, show_saved
+from experiments.shared.names import MEASURE_NAMES
+from experiments.shared.options import (
+    ExtractionOptions,
+    TextOptions,
+    models_option,
+    require_distinct,
+    seed_option,
+    workdir_option,
+)
+from experiments.shared.sides import load_side, open_corpus, states_of, with_stores
 from experiments.similarity_scores import (
     DISCOVERY,
     HEADS,
@@ -33,18 +41,6 @@ from experiments.similarity_scores import (
     View,
     score_all,
     summarise,
-)
-from experiments.states import (
-    ExtractionOptions,
-    TextOptions,
-    load_side,
-    models_option,
-    open_corpus,
-    require_distinct,
-    seed_option,
-    states_of,
-    with_stores,
-    workdir_option,
 )
 from helix_jax.activations import Store, join
 from helix_jax.errors import RunError
@@ -58,6 +54,7 @@ from helix_jax.runs import (
     prepare_config,
     read_summary,
 )
+from helix_jax.runs.inputs import check_inputs, naming
 from helix_jax.runs.program import start_program
 from helix_jax.stats import exact_fraction
 from helix_jax.text.hashing import document_of, unit_hash

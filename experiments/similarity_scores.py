@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.tasks import SPLITS
+from experiments.shared.task import SPLITS
 from helix_jax.activations import Store
 from helix_jax.alignment import apply_map
 from helix_jax.probes import predict_logits, train_probe

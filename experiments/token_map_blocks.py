@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from experiments.names import GATE_NAMES
-from experiments.shown import BRACKETS
+from experiments.shared.about import BRACKETS
+from experiments.shared.names import GATE_NAMES
 from helix_jax.reports import Bars, Block, Table, format_interval, read_interval
 
 ARMS = {

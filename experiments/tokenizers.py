@@ -34,15 +34,10 @@ import itertools
 
 import numpy as np
 
-from experiments.inputs import check_inputs
-from experiments.names import COUNTED_NAMES, SPELLING_NAMES
-from experiments.shown import BRACKETS, about, short_data, show, show_saved
-from experiments.states import (
-    TextOptions,
-    open_corpus,
-    require_distinct,
-    workdir_option,
-)
+from experiments.shared.about import BRACKETS, about, short_data, show, show_saved
+from experiments.shared.names import COUNTED_NAMES, SPELLING_NAMES
+from experiments.shared.options import TextOptions, require_distinct, workdir_option
+from experiments.shared.sides import open_corpus
 from helix_jax.activations.tokens import encode_texts, private_tokenizer
 from helix_jax.errors import CorpusError
 from helix_jax.models import load_tokenizer, model_name
@@ -56,6 +51,7 @@ from helix_jax.runs import (
     prepare_config,
     read_summary,
 )
+from helix_jax.runs.inputs import check_inputs
 from helix_jax.runs.program import start_program
 from helix_jax.stats import bootstrap_statistic, mean_of_sums
 from helix_jax.text.compatibility import (

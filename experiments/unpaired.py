@@ -28,17 +28,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from experiments.fit import choose_map, pair_moments
-from experiments.fits import (
-    Rows,
-    deviations,
-    probe_accuracies,
-    r2_of_sums,
-    squared_errors,
-    with_ends,
-)
-from experiments.inputs import check_inputs
-from experiments.shown import (
+from experiments.shared.about import (
     about,
     count_documents,
     short_data,
@@ -46,15 +36,23 @@ from experiments.shown import (
     show_saved,
     sides_of,
 )
-from experiments.states import (
-    PairOptions,
+from experiments.shared.maps import (
+    choose_map,
+    deviations,
+    pair_moments,
+    r2_of_sums,
+    squared_errors,
+)
+from experiments.shared.method_maps import Rows, probe_accuracies, with_ends
+from experiments.shared.options import PairOptions
+from experiments.shared.sides import (
     load_sides,
     open_corpus,
     paired_states,
     states_of,
     with_stores,
 )
-from experiments.tasks import SPLITS, Task, make_task
+from experiments.shared.task import SPLITS, Task, make_task
 from experiments.unpaired_blocks import ARMS, MEASURES, result_blocks
 from helix_jax.activations import Pair, Store
 from helix_jax.alignment import (
@@ -79,6 +77,7 @@ from helix_jax.runs import (
     read_summary,
     write_arrays,
 )
+from helix_jax.runs.inputs import check_inputs
 from helix_jax.runs.program import start_program
 from helix_jax.similarity.retrieval import relevant_ranks
 from helix_jax.stats import bootstrap_interval, bootstrap_statistic

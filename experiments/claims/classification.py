@@ -16,7 +16,7 @@ from experiments.claims.ledger import (
     untestable,
 )
 from experiments.pairs import short_name
-from experiments.tasks import compare_arms
+from experiments.shared.task import compare_arms
 from helix_jax.stats import at_most, exact_fraction
 
 # Task -> the paper's range of points lost by a map of the task's own texts.

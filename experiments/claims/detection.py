@@ -14,8 +14,8 @@ from experiments.claims.ledger import (
     tally,
     verdict_of,
 )
-from experiments.names import DETECTOR_NAMES
 from experiments.pairs import short_name
+from experiments.shared.names import DETECTOR_NAMES
 
 # Known task and strange texts -> the paper's AUROC of energy, baseline and mapped.
 CASES = {

@@ -16,7 +16,7 @@ from experiments.claims.ledger import (
 )
 from experiments.fit import FitConfig
 from experiments.pairs import short_name
-from experiments.states import open_corpus, pair_splits
+from experiments.shared.sides import open_corpus, pair_splits
 from helix_jax.alignment import evaluate_map, fit_ridge, from_batch, ridge_at
 from helix_jax.stats import bootstrap_statistic, mean_of_sums, seed_interval
 from helix_jax.text.hashing import document_of

@@ -19,6 +19,7 @@ from helix_jax.reports.tables import (
     markdown_table,
     read_interval,
 )
+from helix_jax.reports.terminal import print_tables, with_about
 
 __all__ = [
     "Bars",
@@ -33,9 +34,11 @@ __all__ = [
     "latex_table",
     "load_blocks",
     "markdown_table",
+    "print_tables",
     "read_interval",
     "save_blocks",
     "save_figure",
+    "with_about",
     "write_markdown",
     "write_page",
     "write_parts",

@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from helix_jax.atomic import write_file
 from helix_jax.errors import RunError
 from helix_jax.paths import local_path
-from helix_jax.runs import write_atomically
+from helix_jax.stats import Interval
 from helix_jax.textfile import read_json
 
 FILE = "report.json"
-Interval = tuple[float, float, float]  # value, low, high
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +115,7 @@ def save_blocks(folder: Path, blocks: Sequence[Block]) -> Path:
         {"kind": type(block).__name__, **dataclasses.asdict(block)} for block in blocks
     ]
     path = local_path(folder, "the folder of a report") / FILE
-    write_atomically(path, json.dumps(_plain(records), indent=1) + "\n")
+    write_file(path, json.dumps(_plain(records), indent=1) + "\n", raises=RunError)
     return path
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from helix_jax.atomic import write_file
 from helix_jax.errors import RunError
 from helix_jax.paths import os_errors
 from helix_jax.reports.blocks import Block, Samples, Table
@@ -17,7 +18,6 @@ from helix_jax.reports.tables import (
     show_cell,
     text_columns,
 )
-from helix_jax.runs import write_atomically
 from helix_jax.textfile import split_lines
 
 _STYLE = """
@@ -82,7 +82,7 @@ def write_page(path: Path, title: str, sections: Sequence[Section]) -> Path:
             parts.append(f"<details><summary>how</summary>{table}</details>")
         parts.append("</section>")
     parts.append("</body></html>\n")
-    write_atomically(path, "\n".join(parts))
+    write_file(path, "\n".join(parts), raises=RunError)
     return path
 
 
@@ -103,7 +103,7 @@ def write_markdown(path: Path, title: str, sections: Sequence[Section]) -> Path:
                 lines += [f"![{block.title}]({name})", ""]
             if block.note:
                 lines += [block.note, ""]
-    write_atomically(path, "\n".join(lines))
+    write_file(path, "\n".join(lines), raises=RunError)
     return path
 
 
@@ -118,7 +118,7 @@ def write_parts(folder: Path, sections: Sequence[Section]) -> list[Path]:
             if isinstance(block, Table):
                 text = latex_table(block.header, block.rows, caption=block.title)
                 path = path.with_suffix(".tex")
-                write_atomically(path, text + "\n")
+                write_file(path, text + "\n", raises=RunError)
                 written.append(path)
             elif not isinstance(block, Samples):
                 for suffix in (".svg", ".png"):

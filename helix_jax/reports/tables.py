@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from helix_jax.stats import Interval
+
 MISSING = "-"
 
 
@@ -89,21 +91,34 @@ def latex_table(
 
 
 def read_interval(
-    summary: Mapping[str, float], name: str, *, scale: float = 1
+    numbers: Mapping[str, float | Interval], name: str, *, scale: float = 1
 ) -> list[float]:
-    """[value, low, high] of a summary's name, name_low, name_high; NaN where absent."""
-    ends = (summary.get(f"{name}{end}") for end in ("", "_low", "_high"))
-    return [math.nan if end is None else scale * end for end in ends]
+    """[value, low, high] of a number by its name; NaN where there is none.
+
+    Args:
+      numbers: of a report, or of a summary, where an interval is three numbers: name,
+        name_low, name_high.
+      name: of the number.
+      scale: multiplies all three.
+    """
+    found = numbers.get(name)
+    if not isinstance(found, tuple):
+        found = (numbers.get(f"{name}{end}") for end in Interval.ENDS)
+    return [math.nan if end is None else scale * float(end) for end in found]
 
 
 def format_interval(
-    summary: Mapping[str, float], name: str, *, scale: float = 100, digits: int = 1
+    numbers: Mapping[str, float | Interval],
+    name: str,
+    *,
+    scale: float = 100,
+    digits: int = 1,
 ) -> str | None:
-    """ "91.2 [90.1, 92.3]" from a summary's name, name_low and name_high.
+    """ "91.2 [90.1, 92.3]" from a number by its name, see `read_interval`.
 
     The value alone where it has no interval, None where there is no value.
     """
-    value, low, high = read_interval(summary, name, scale=scale)
+    value, low, high = read_interval(numbers, name, scale=scale)
     if math.isnan(value):
         return None
     shown = [_fixed(one, digits) for one in (value, low, high)]

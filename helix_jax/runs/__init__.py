@@ -5,6 +5,7 @@ from helix_jax.runs.prepare import prepare_config
 from helix_jax.runs.workdir import (
     Run,
     finish_run,
+    flat_numbers,
     is_done,
     log_metrics,
     open_run,
@@ -20,6 +21,7 @@ __all__ = [
     "config_from_flags",
     "define_flags",
     "finish_run",
+    "flat_numbers",
     "is_done",
     "log_metrics",
     "open_run",

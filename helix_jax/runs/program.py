@@ -35,14 +35,17 @@ _HELP_END = (
 )
 
 
-def start_program(config_class: type, run: Callable[[Any], Any]) -> NoReturn:
+def start_program(
+    config_class: type, run: Callable[[Any], Any], *, doc: str | None = None
+) -> NoReturn:
     """Run an experiment with the flags of this process, and end the process.
 
     Args:
       config_class: frozen dataclass, one field a flag.
       run: takes the config.
+      doc: what --help begins with; None for the head of the module of `run`.
     """
-    _leave(run_program(config_class, run, sys.argv))
+    _leave(run_program(config_class, run, sys.argv, doc=doc))
 
 
 def start_main(main: Callable[[list[str]], Any], *, own_words: bool = False) -> None:
@@ -62,7 +65,11 @@ def start_main(main: Callable[[list[str]], Any], *, own_words: bool = False) -> 
 
 
 def run_program(
-    config_class: type, run: Callable[[Any], Any], argv: Sequence[str]
+    config_class: type,
+    run: Callable[[Any], Any],
+    argv: Sequence[str],
+    *,
+    doc: str | None = None,
 ) -> int:
     """What `start_program` does, in a process that goes on: the exit status.
 
@@ -70,12 +77,12 @@ def run_program(
     no work directory, so that flags can be corrected.
 
     Args:
-      config_class, run: as there.
+      config_class, run, doc: as there.
       argv: the program's name and its words.
     """
     known = flags.FlagValues()
     define_flags(config_class, known, program=argv[0])
-    if _help(argv, known, sys.modules[run.__module__].__doc__):
+    if _help(argv, known, doc or sys.modules[run.__module__].__doc__):
         return 0
     place = [
         field.name

@@ -3,7 +3,8 @@
     config.json       the flags; another run with other flags is refused
     environment.json  versions, commit, devices, machine
     metrics.jsonl     one JSON object a line, as the run goes, where it goes in steps
-    summary.json      flat: name -> number
+    report.json       tables and figures
+    summary.json      flat: name -> number, of an interval also name_low, name_high
     DONE              the last thing written
 
 Only process 0 of a multi-process run writes. Names are `split/name`; a unit stands in
@@ -28,6 +29,7 @@ from helix_jax.errors import RunError
 from helix_jax.locks import keep, let_go
 from helix_jax.paths import local_path, os_errors
 from helix_jax.runs.environment import environment
+from helix_jax.stats import Interval
 from helix_jax.textfile import parse_json, read_json, read_lines
 
 
@@ -196,14 +198,32 @@ def truncate_metrics(run: Run, step: int) -> None:
     write_atomically(path, "".join(kept))
 
 
-def finish_run(run: Run, summary: Mapping[str, float]) -> dict[str, float]:
-    """Write summary.json and then DONE; returns the summary."""
-    summary = _numbers(summary)
+def finish_run(
+    run: Run, numbers: Mapping[str, float | Interval]
+) -> dict[str, float | None]:
+    """Write summary.json and then DONE; returns the summary.
+
+    Args:
+      run: an open work directory.
+      numbers: name -> number; an Interval becomes name, name_low and name_high.
+    """
+    summary = _numbers(flat_numbers(numbers))
     if jax.process_index() == 0:
         write_atomically(run.folder / "summary.json", _json(summary))
         write_atomically(run.folder / "DONE", "")
         let_go(run.folder)
     return summary
+
+
+def flat_numbers(numbers: Mapping[str, float | Interval]) -> dict[str, float]:
+    """The numbers with three in place of each Interval, as in summary.json."""
+    flat: dict[str, float] = {}
+    for name, value in numbers.items():
+        if isinstance(value, Interval):
+            flat |= {f"{name}{end}": one for end, one in zip(Interval.ENDS, value)}
+        else:
+            flat[name] = value
+    return flat
 
 
 def read_summary(run: Run) -> dict[str, float]:

@@ -37,6 +37,8 @@ class Interval(NamedTuple):
     low: Array
     high: Array
 
+    ENDS = ("", "_low", "_high")  # behind a name, where the three stand apart
+
 
 def mean_of_sums(sums: Array) -> Array:
     """The mean, from (sum of values, number of rows)."""

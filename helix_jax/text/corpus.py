@@ -7,11 +7,11 @@ text against its hash.
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from helix_jax.errors import CorpusError
+from helix_jax.errors import CorpusError, RunError
 from helix_jax.text.hashing import SPLITS
 from helix_jax.text.labels import Labels, resolve_labels
 from helix_jax.text.rows import Part
@@ -241,3 +241,29 @@ def _labels(name: str, parts: Sequence[Part], scan: Scan) -> Labels:
     return resolve_labels(
         scan.distinct, scan.first_seen, classes, name, numbered=parts[0].numbered
     )
+
+
+LEAST_TEXTS = {"fit": 2, "select": 2, "test": 2}  # without which there is no spread
+
+
+def require_texts(corpus: Corpus, name: str, least: Mapping[str, int]) -> None:
+    """Raise unless the splits of a corpus hold enough texts for what comes later.
+
+    Args:
+      corpus: as opened.
+      name: what the person called it, for the message.
+      least: split -> texts that are needed.
+
+    Raises:
+      RunError: names the split, and says how many texts would do.
+    """
+    total = sum(corpus.counts[split] for split in SPLITS)
+    for split, wanted in least.items():
+        held = corpus.counts[split]
+        if held < wanted:
+            more = -(-total * wanted // max(held, 1)) * 11 // 10 + 10
+            raise RunError(
+                f"{name}: {held} of its {total} texts are in the {split} split, "
+                f"{wanted} are needed; use a larger corpus, or raise the limit where "
+                f"one is set, to {more:,} or so."
+            )

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.states import TextOptions, folder_name
+from experiments.shared.options import TextOptions
+from experiments.shared.sides import folder_name
 from helix_jax.activations.storage import open_folder, read_json, write_json
 from helix_jax.errors import CorpusError
 from helix_jax.reports.blocks import Samples

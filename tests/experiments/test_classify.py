@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from experiments.classify import ClassifyConfig, run
-from experiments.states import load_side, open_corpus, states_of, with_stores
-from experiments.tasks import compare_arms, draw
+from experiments.shared.sides import load_side, open_corpus, states_of, with_stores
+from experiments.shared.task import compare_arms, draw
 from helix_jax.errors import RunError
 from tests.experiments.told import require_told
 

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from experiments import generate, written
+from experiments import generate
+from experiments.shared import written
 from helix_jax.errors import FingerprintError, RunError
 from helix_jax.reports import load_blocks
 from tests.experiments.told import require_told

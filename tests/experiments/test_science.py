@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from experiments import methods, ood, scaling
-from experiments.fits import PROBES, choose_methods, r2_interval
-from experiments.names import DETECTOR_NAMES, METHOD_NAMES
 from experiments.samples import (
     document_order,
     growing_moments,
     plateau_size,
     sample_sizes,
 )
+from experiments.shared.maps import r2_interval
+from experiments.shared.method_maps import PROBES, choose_methods
+from experiments.shared.names import DETECTOR_NAMES, METHOD_NAMES
 from helix_jax.alignment import METHODS, AffineMap, from_batch
 from helix_jax.errors import RunError
 from helix_jax.ood import DETECTORS

@@ -5,24 +5,24 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments import names, similarity, unpaired_blocks
-from experiments.fits import GRADIENT
+from experiments import similarity, unpaired_blocks
+from experiments.claims.ledger import show
 from experiments.scaling_blocks import plateau_cell
-from experiments.shown import (
+from experiments.shared import names
+from experiments.shared.about import (
     LEAST_DOCUMENTS,
     about,
     about_pair,
-    print_tables,
     short_data,
-    show,
     show_saved,
-    with_about,
 )
+from experiments.shared.method_maps import GRADIENT
 from experiments.similarity_scores import MEASURES, Scores, summarise
 from experiments.tokenizers import rate_name
 from helix_jax.alignment import METHODS
 from helix_jax.ood import DETECTORS
 from helix_jax.reports import Table, load_blocks
+from helix_jax.reports.terminal import print_tables, with_about
 from helix_jax.runs import Run
 from helix_jax.stats import bootstrap_interval
 from helix_jax.text.compatibility import RATES

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.fit_tokens import save_token_map, score_token_map
-from experiments.shown import BRACKETS
-from experiments.token_maps import fit_token_map
-from experiments.token_sides import TokenMapOptions, TokenSides
+from experiments.shared.about import BRACKETS
+from experiments.shared.token_maps import fit_token_map, save_token_map, score_token_map
+from experiments.shared.token_sides import TokenMapOptions, TokenSides
 from helix_jax.alignment import StateMap, load_map
 from helix_jax.artefacts import holds_artefact
 from helix_jax.errors import RunError

@@ -5,9 +5,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.states import PairOptions, Side, load_sides, paired_states, with_stores
+from experiments.shared.maps import pair_moments
+from experiments.shared.options import PairOptions
+from experiments.shared.sides import (
+    Side,
+    load_sides,
+    paired_states,
+    public_pairs,
+    with_stores,
+)
 from helix_jax.activations import Pair
-from helix_jax.alignment import AffineMap, apply_map
+from helix_jax.alignment import AffineMap, Moments, apply_map
 from helix_jax.errors import RunError
 from helix_jax.probes import (
     Probe,
@@ -66,6 +74,19 @@ class OpenTask(NamedTuple):
     pairs: dict[str, Pair]
     task: Task
 
+    def public_moments(self, config: Any) -> dict[str, Moments]:
+        """Moments of --public, fit and select splits, without the task's test texts."""
+        return {
+            split: pair_moments(pair)
+            for split, pair in public_pairs(
+                config.public,
+                config.public_limit,
+                self.options,
+                self.sides,
+                self.corpus,
+            ).items()
+        }
+
 
 def open_task(config: PairOptions, corpus: Corpus, resamples: int = 2000) -> OpenTask:
     """Extract the states of a labelled corpus where they are missing; train probes."""
@@ -104,17 +125,37 @@ def read_mapped(task: Task, affine: AffineMap) -> np.ndarray:
     return predict_logits(task.target_probe, apply_map(affine, task.x["test"]))
 
 
-def score(task: Task, name: str, logits: list[Any]) -> dict[str, float]:
+class ArmScores(NamedTuple):
+    """How well an arm classifies the test split; means over seeds.
+
+    Attributes:
+      accuracy: with its interval over documents.
+      macro_f1: []
+      calibration_error: []
+      accuracy_std: over seeds; None of one seed.
+    """
+
+    accuracy: Interval
+    macro_f1: float
+    calibration_error: float
+    accuracy_std: float | None
+
+    def numbers(self, name: str) -> dict[str, float | Interval]:
+        """NAME_accuracy and the others."""
+        return {
+            f"{name}_{field}": value
+            for field, value in self._asdict().items()
+            if value is not None
+        }
+
+
+def score(task: Task, name: str, logits: list[Any]) -> ArmScores:
     """Accuracy with its interval, macro-F1 and calibration of one arm.
 
     Args:
       task: labels and documents of the test split.
-      name: of the arm.
+      name: of the arm, for the sign of life.
       logits: one [N, C] for each seed; scores are means over seeds.
-
-    Returns:
-      test/NAME_accuracy with _low and _high (and _std over seeds where several), the
-      others beside it.
     """
     truth = task.labels["test"]
     logits = [np.asarray(one) for one in logits]
@@ -123,24 +164,12 @@ def score(task: Task, name: str, logits: list[Any]) -> dict[str, float]:
         interval = bootstrap_interval(
             right.mean(axis=0), task.documents, resamples=task.resamples
         )
-    start = f"test/{name}"
-    scores = {
-        f"{start}_accuracy": float(interval.value),
-        f"{start}_accuracy_low": float(interval.low),
-        f"{start}_accuracy_high": float(interval.high),
-        f"{start}_macro_f1": np.mean(
-            [
-                float(macro_f1(one.argmax(-1), truth, len(task.classes)))
-                for one in logits
-            ]
-        ),
-        f"{start}_calibration_error": np.mean(
-            [float(calibration_error(one, truth)) for one in logits]
-        ),
-    }
-    if len(logits) > 1:
-        scores[f"{start}_accuracy_std"] = float(np.std(right.mean(axis=1)))
-    return scores
+    macro = [
+        float(macro_f1(one.argmax(-1), truth, len(task.classes))) for one in logits
+    ]
+    errors = [float(calibration_error(one, truth)) for one in logits]
+    spread = float(np.std(right.mean(axis=1))) if len(logits) > 1 else None
+    return ArmScores(interval, np.mean(macro), np.mean(errors), spread)
 
 
 def _rights(task: Task, logits: list[Any]) -> np.ndarray:
@@ -149,10 +178,10 @@ def _rights(task: Task, logits: list[Any]) -> np.ndarray:
     return np.array([np.asarray(one).argmax(-1) == truth for one in logits], float)
 
 
-def save_right(folder: Path, task: Task, arms: dict[str, list[Any]]) -> None:
-    """WORKDIR/right.npz: documents of test texts, and which arms are right."""
+def save_right(path: Path, task: Task, arms: dict[str, list[Any]]) -> None:
+    """Documents of test texts, and which arms are right, for `compare_arms`."""
     rows = {name: _rights(task, logits).mean(0) for name, logits in arms.items()}
-    write_arrays(folder / "right.npz", documents=np.array(task.documents), **rows)
+    write_arrays(path, documents=np.array(task.documents), **rows)
 
 
 def compare_arms(
@@ -185,7 +214,7 @@ def trained_probe(x: Any, labels: Any, x_select: Any, labels_select: Any, classe
     chosen = train_probe(x, labels, x_select, labels_select, classes)
     if not bool(chosen.ok):
         raise RunError(
-            f"classify: the probe of penalty {float(chosen.penalty):g} has not "
+            f"the probe of penalty {float(chosen.penalty):g} has not "
             "converged; are there NaN or constant states?"
         )
     return chosen.probe
@@ -195,8 +224,7 @@ def draw(ids: list[str], count: int, seed: int) -> np.ndarray:
     """Rows of `count` texts, by a hash of their ids."""
     if count >= len(ids):
         raise RunError(
-            f"classify: --few_shot asks for {count} texts, the fit split has "
-            f"{len(ids)}."
+            f"--few_shot asks for {count} texts, the fit split has {len(ids)}."
         )
     order = [unit_hash(one, salt=f"few-shot {seed}") for one in ids]
     return np.argsort(order)[:count]

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,7 @@ from helix_jax.errors import CheckpointError, CorpusError, RunError, StoreError
 from helix_jax.models import ModelSpec, model_folder, read_spec, resolve_layers
 from helix_jax.runs.prepare import IMPORTED
 from helix_jax.text.corpora import check_corpus
-from helix_jax.text.corpus import SPLITS, Corpus
 
-LEAST_TEXTS = {"fit": 2, "select": 2, "test": 2}  # without which there is no spread
 _COLUMNS = ("text_column", "pair_column", "label_column", "id_column")
 
 
@@ -104,26 +102,3 @@ def _require_budget(config: Any, name: str, spec: ModelSpec) -> None:
             f"--token_budget={budget} has no room for a text of {longest} tokens, "
             f"which --max_tokens allows with {name}; raise the one or lower the other."
         )
-
-
-def require_texts(corpus: Corpus, name: str, least: Mapping[str, int]) -> None:
-    """Raise unless the splits of a corpus hold enough texts for what comes later.
-
-    Args:
-      corpus: as opened.
-      name: what the person called it, for the message.
-      least: split -> texts that are needed.
-
-    Raises:
-      RunError: names the split, and says how many texts would do.
-    """
-    total = sum(corpus.counts[split] for split in SPLITS)
-    for split, wanted in least.items():
-        held = corpus.counts[split]
-        if held < wanted:
-            more = -(-total * wanted // max(held, 1)) * 11 // 10 + 10
-            raise RunError(
-                f"{name}: {held} of its {total} texts are in the {split} split, "
-                f"{wanted} are needed; use a larger corpus, or raise the limit where "
-                f"one is set, to {more:,} or so."
-            )

@@ -4,7 +4,7 @@ import dataclasses
 import heapq
 from typing import Any, NamedTuple
 
-from experiments.states import TextOptions, seed_option
+from experiments.shared.options import TextOptions, seed_option
 from helix_jax.activations.token_pairs import TokenPairs
 from helix_jax.activations.token_states import layer_side
 from helix_jax.models import Model, load_model, load_tokenizer, model_name

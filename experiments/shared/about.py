@@ -6,16 +6,13 @@ puts the sentence before the note of every block, writes the blocks to the work
 directory and prints the tables.
 """
 
-import dataclasses
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from helix_jax.activations import Pair
 from helix_jax.models import model_name
-from helix_jax.reports import Block, Table, load_blocks, markdown_table, save_blocks
-from helix_jax.reports.tables import MISSING, show_cell
+from helix_jax.reports import Block, load_blocks, print_tables, save_blocks, with_about
 from helix_jax.runs import Run
 from helix_jax.text.hashing import document_of
 
@@ -24,47 +21,6 @@ BRACKETS = "[ ]: 95% bootstrap interval over documents."
 # Of fewer documents than this, all may be read right more than once in twenty times by
 # a classifier that is right on 90% (.9^28 = .052): a bootstrap then says [100, 100].
 LEAST_DOCUMENTS = 30
-MOST_ROWS = 60  # of a table on the terminal
-
-
-def show(run: Run, blocks: Sequence[Block], about: str) -> list[Block]:
-    """Write the blocks of a run, told what they are about, and print the tables."""
-    told = with_about(blocks, about)
-    save_blocks(run.folder, told)
-    print_tables(told)
-    return told
-
-
-def show_saved(run: Run) -> None:
-    """Print the tables of a run that has ended."""
-    print_tables(load_blocks(run.folder))
-
-
-def with_about(blocks: Sequence[Block], about: str) -> list[Block]:
-    """The blocks with a sentence before their notes."""
-
-    def note(block: Block) -> str:
-        empty = isinstance(block, Table) and any(
-            show_cell(cell) == MISSING for row in block.rows for cell in row
-        )
-        parts = [about, block.note, f"{MISSING}: no such value." if empty else ""]
-        return " ".join(part.strip() for part in parts if part)
-
-    return [dataclasses.replace(block, note=note(block)) for block in blocks]
-
-
-def print_tables(blocks: Sequence[Block]) -> None:
-    """Title, rows and note of every table, with a line between."""
-    for block in blocks:
-        if isinstance(block, Table):
-            print(f"\n{block.title}\n")
-            print(markdown_table(block.header, block.rows[:MOST_ROWS]))
-            more = len(block.rows) - MOST_ROWS
-            if more > 0:
-                print(f"and {more:,} rows more in report.json")
-            if block.note:
-                print("\n" + _filled(block.note))
-    print(flush=True)
 
 
 def short_model(name: str) -> str:
@@ -159,7 +115,14 @@ def about_tokens(config: Any, summary: Mapping[str, float], *facts: str) -> str:
     )
 
 
-def _filled(note: str) -> str:
-    """A note in lines of 88 columns; the brackets that it explains are one word."""
-    held = note.replace("[ ]", "[\N{NO-BREAK SPACE}]")
-    return textwrap.fill(held, 88).replace("[\N{NO-BREAK SPACE}]", "[ ]")
+def show(run: Run, blocks: Sequence[Block], about: str) -> list[Block]:
+    """Write the blocks of a run, told what they are about, and print the tables."""
+    told = with_about(blocks, about)
+    save_blocks(run.folder, told)
+    print_tables(told)
+    return told
+
+
+def show_saved(run: Run) -> None:
+    """Print the first table of a run that has ended."""
+    print_tables(load_blocks(run.folder), most=1)

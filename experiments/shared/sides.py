@@ -12,110 +12,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.inputs import LEAST_TEXTS, naming, require_texts
+from experiments.shared.options import ExtractionOptions, PairOptions, TextOptions
 from helix_jax.activations import Pair, Store, extract, join, load_embeddings
-from helix_jax.activations.pooling import POOLINGS
-from helix_jax.errors import CorpusError, RunError
+from helix_jax.errors import CorpusError
 from helix_jax.fingerprint import fingerprint
 from helix_jax.models import Model, load_model, load_tokenizer, model_name
-from helix_jax.models.checkpoint import DTYPES
 from helix_jax.progress import stage
-from helix_jax.runs import option
+from helix_jax.runs.inputs import naming
 from helix_jax.runs.prepare import IMPORTED
 from helix_jax.text.corpora import load_corpus
-from helix_jax.text.corpus import Corpus, require_labels
+from helix_jax.text.corpus import LEAST_TEXTS, Corpus, require_labels, require_texts
+from helix_jax.text.docstrings import content_key
 from helix_jax.types import Text
-
-TEXT_POOLINGS = tuple(one for one in POOLINGS if one != "token")
-SIDE = "embedded model by name, model folder, hub id, or embeddings:FILE"
-
-
-def workdir_option(help_text: str = "work directory") -> Any:
-    """The field of the folder that a run writes to."""
-    return option("", help_text, names="workdir", required=True)
-
-
-def models_option() -> Any:
-    """The field of models that are compared with each other."""
-    return option(
-        (),
-        "two or more: embedded by name, folders, hub ids, embeddings:FILE",
-        names="side",
-        required=True,
-        tiny=("pebble-llama", "pebble-neox"),
-    )
-
-
-def seed_option(help_text: str) -> Any:
-    """The field of a seed, which is a 32-bit number."""
-    return option(0, help_text, least=0, most=2**32 - 1)
-
-
-@dataclasses.dataclass(frozen=True)
-class TextOptions:
-    """Flags that name a corpus and its columns."""
-
-    data: str = option(
-        "docstrings", "corpus by name, file or folder", names="corpora", required=True
-    )
-    text_column: str = option("", "column of the text; empty: a customary name")
-    pair_column: str = option("", "column of the second text of a pair")
-    label_column: str = option("", "column of the label")
-    id_column: str = option("", "column of unique ids")
-    limit: int = option(
-        0, "texts of the corpus to use, chosen by hash; 0: all", least=0
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class ExtractionOptions:
-    """Flags that say which states of a text are taken."""
-
-    pooling: str = option("mean", "over the tokens", choices=TEXT_POOLINGS)
-    final_norm: bool = option(True, "take states after the model's final norm")
-    max_tokens: int = option(
-        512, "longer texts lose their end, and are counted", least=1
-    )
-    dtype: str = option("float32", "of the weights", choices=DTYPES)
-    token_budget: int = option(0, "tokens a batch, padding included; 0: found", least=0)
-    stores: str = option(
-        "", "folder or URL of activation stores; empty: in --workdir", names="place"
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class PairOptions(TextOptions, ExtractionOptions):
-    """Flags of two sides."""
-
-    workdir: str = workdir_option()
-    source: str = option("", SIDE, names="side", required=True, tiny="pebble-llama")
-    target: str = option("", SIDE, names="side", required=True, tiny="pebble-neox")
-    source_layer: int = option(-1, "0 is the embedding, -1 the last")
-    target_layer: int = option(-1, "0 is the embedding, -1 the last")
-
-
-@dataclasses.dataclass(frozen=True)
-class PlantedOptions(PairOptions):
-    """Flags of two sides for which made-up rows stand where neither is named."""
-
-    source: str = option("", f"{SIDE}; empty: made-up rows", names="side")
-    target: str = option("", f"{SIDE}; empty: made-up rows", names="side")
-
-
-def require_both_sides(config: PairOptions) -> None:
-    """Raise where one side is named and the other is not, or a corpus without them."""
-    named = [one for one in ("source", "target") if getattr(config, one)]
-    if len(named) == 1:
-        (missing,) = {"source", "target"} - set(named)
-        raise RunError(
-            f"--{named[0]} is given and --{missing} is not; give both, or neither for "
-            "what stands in for them."
-        )
-    if not named and config.data != type(config).data:
-        raise RunError(
-            f"--data={config.data} is given without --source and --target, and what "
-            "stands in for them is no states of texts; give both, or no --data."
-        )
 
 
 class Side(NamedTuple):
@@ -137,14 +45,6 @@ def load_side(name: str, options: ExtractionOptions, *, layer: int = -1) -> Side
     with stage(f"loading {model_name(name)}"):
         model, tokenizer = load_model(name, dtype=options.dtype), load_tokenizer(name)
     return Side(model_name(name), (layer,), model, tokenizer, None)
-
-
-def require_distinct(who: str, flag: str, names: list[str]) -> None:
-    """Raise unless there are two names, which results stand under, and all differ."""
-    if len(names) < 2:
-        raise RunError(f"{who}: --{flag} needs two or more names, got {names}.")
-    if len(set(names)) < len(names):
-        raise RunError(f"{who}: --{flag} must have different names, got {names}.")
 
 
 def open_corpus(
@@ -287,6 +187,43 @@ def with_stores(options: Any) -> Any:
     if options.stores:
         return options
     return dataclasses.replace(options, stores=str(Path(options.workdir) / "stores"))
+
+
+def public_pairs(
+    public: str,
+    limit: int,
+    options: PairOptions,
+    sides: tuple[Side, Side],
+    task: Corpus,
+) -> dict[str, Pair]:
+    """Both sides' states of public text, fit and select splits.
+
+    Args:
+      public: corpora by name, file or folder.
+      limit: texts to use, chosen by hash; 0 for all.
+      options: flags of the extraction, `stores` set.
+      sides: source and target.
+      task: a corpus whose test texts are left out, by content.
+
+    Returns:
+      {"fit", "select"} -> Pair.
+    """
+    limited = dataclasses.replace(options, limit=limit)
+    corpus = open_corpus(limited, public, least={"fit": 2, "select": 2})
+    keep = without_texts_of(task, "test")
+    return {
+        split: paired_states(*sides, corpus, split, limited, keep=keep)
+        for split in ("fit", "select")
+    }
+
+
+def without_texts_of(corpus: Corpus, *splits: str) -> Callable[[Text], bool]:
+    """A filter for texts that some splits of a corpus do not hold."""
+    with stage("texts that two corpora share"):
+        held = {
+            content_key(text.text) for split in splits for text in corpus.read(split)
+        }
+    return lambda text: content_key(text.text) not in held
 
 
 def _rows_of_import(store: Store, texts: list[Text], corpus: str, split: str) -> Store:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.tasks import Task, draw
+from experiments.shared.task import Task, draw
 from helix_jax.alignment import (
     METHODS,
     Descent,
@@ -45,7 +45,7 @@ from helix_jax.errors import RunError
 from helix_jax.probes import Probe, predict_logits
 from helix_jax.progress import Progress, stage
 from helix_jax.runs import option
-from helix_jax.stats import Interval, bootstrap_interval, bootstrap_statistic
+from helix_jax.stats import Interval, bootstrap_interval
 
 Rows = tuple[np.ndarray, np.ndarray]
 PROBES = {
@@ -203,31 +203,6 @@ def choice_of(name: str, fitted: Fitted) -> dict[str, float]:
         f"{name}_condition": float(selection.fit.condition),
         f"{name}_at_edge": int(selection.at_edge),
     }
-
-
-def squared_errors(affine: StateMap, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """[N] float64 squared error of each row, summed over dimensions."""
-    mapped = np.asarray(apply_map(affine, x), np.float64)
-    return np.sum((mapped - y) ** 2, axis=1)
-
-
-def deviations(y: np.ndarray) -> np.ndarray:
-    """[N] float64 squared distance of each row from the mean of all."""
-    y = np.asarray(y, np.float64)
-    return np.sum((y - y.mean(0)) ** 2, axis=1)
-
-
-def r2_of_sums(sums: jax.Array) -> jax.Array:
-    """1 - squared error / squared deviation, from their sums."""
-    return 1 - sums[0] / sums[1]
-
-
-def r2_interval(
-    affine: StateMap, test: Rows, documents: Sequence[str], resamples: int
-) -> Interval:
-    """Test R2 with its interval; the deviations are from the mean of all test rows."""
-    rows = np.stack([squared_errors(affine, *test), deviations(test[1])], axis=1)
-    return bootstrap_statistic(rows, documents, r2_of_sums, resamples=resamples)
 
 
 def accuracy_interval(

@@ -7,13 +7,19 @@ network added to ridge.
 
 import dataclasses
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from experiments.fit import choose_map
-from experiments.token_sides import METHODS, TokenMapOptions, TokenSides, token_pairs
+from experiments.shared.maps import choose_map
+from experiments.shared.token_sides import (
+    METHODS,
+    TokenMapOptions,
+    TokenSides,
+    sample_texts,
+    token_pairs,
+)
 from helix_jax.alignment import (
     AffineMap,
     Descent,
@@ -31,12 +37,16 @@ from helix_jax.alignment import (
     residual_affine,
     residual_mlp,
     ridge_at,
+    save_map,
     to_affine,
 )
 from helix_jax.errors import RunError
+from helix_jax.generation import Stitch, stitch
 from helix_jax.generation.heads import head_of
+from helix_jax.generation.metrics import native_sums, teacher_forced
+from helix_jax.generation.scores import generation_scores
 from helix_jax.generation.stitch import Part
-from helix_jax.models import ModelSpec, resolve_layers
+from helix_jax.models import Model, ModelSpec, resolve_layers
 from helix_jax.progress import Progress, stage
 from helix_jax.runs.prepare import must_be_among
 from helix_jax.text.corpus import Corpus
@@ -231,3 +241,97 @@ def _descend(start, rows, loss, key, options, snapshots) -> GradientFit:
             on_epoch=on_epoch,
             on_step=shown.at,
         )
+
+
+def score_token_map(
+    sides: TokenSides,
+    fitted: TokenMap,
+    corpus: Corpus,
+    options: TokenMapOptions,
+    *,
+    resamples: int = 2000,
+) -> dict[str, float]:
+    """Teacher-forced measures on the test split, as in `generation.scores`.
+
+    The ridge map is an arm of its own where another map was fitted.
+    """
+    parts = stitch_of(sides, fitted, options)
+    texts = sample_texts(
+        corpus, "test", options.test_pairs, max_tokens=options.max_tokens
+    )
+    arms = dict(fitted.controls)
+    if fitted.map is not fitted.ridge.fit.map:
+        arms = {"ridge": fitted.ridge.fit.map, **arms}
+    with Progress("scoring the maps", unit="texts read") as shown:
+        scored = teacher_forced(
+            parts,
+            sides.target,
+            sides.source_tokenizer,
+            sides.target_tokenizer,
+            lambda: shown.over(texts),
+            controls=arms,
+            key=jax.random.key(options.seed),
+            max_tokens=options.max_tokens,
+        )
+    with Progress("scoring the source alone", unit="texts read") as shown:
+        own = native_sums(
+            sides.source,
+            sides.source_tokenizer,
+            lambda: shown.over(texts),
+            max_tokens=options.max_tokens,
+        )
+    with stage("intervals over documents"):
+        found = generation_scores(scored, own, resamples=resamples)
+    if "ridge" in arms:
+        native, ridge, mapped = (
+            found[f"generation/perplexity_{name}"]
+            for name in ("native_target", "mapped_ridge", "mapped")
+        )
+        found["generation/gap_closed"] = (ridge - mapped) / (ridge - native)
+        found["generation/log_gap_closed"] = np.log(ridge / mapped) / np.log(
+            ridge / native
+        )
+    return found
+
+
+def stitch_of(sides: TokenSides, fitted: TokenMap, options: TokenMapOptions) -> Stitch:
+    """The stitch at the cuts of the flags."""
+    return stitch(
+        sides.source,
+        sides.target,
+        fitted.map,
+        source_layer=options.source_layer,
+        target_layer=options.target_layer,
+        source_norm=options.source_norm,
+        target_norm=options.target_norm,
+    )
+
+
+def save_token_map(
+    folder: Path,
+    fitted: TokenMap,
+    sides: TokenSides,
+    corpus: Corpus,
+    options: TokenMapOptions,
+) -> None:
+    """Write the map with what it was made of."""
+
+    def record(model: Model, layer: int, normed: bool) -> dict[str, Any]:
+        layers = list(resolve_layers(model.spec, (layer,)))
+        return {
+            **model.fingerprint,
+            "layers": layers,
+            "final_norm": normed,
+            "pooling": "token",
+            "max_tokens": options.max_tokens,
+            "text": {**corpus.fingerprint, "split": "fit"},
+        }
+
+    save_map(
+        folder,
+        fitted.map,
+        source=record(sides.source, options.source_layer, options.source_norm),
+        target=record(sides.target, options.target_layer, options.target_norm),
+        penalty=float(fitted.ridge.fit.penalty),
+        split="fit",
+    )

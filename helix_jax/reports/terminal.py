@@ -1,0 +1,49 @@
+"""Tables on a terminal, each told what it is about."""
+
+import dataclasses
+import textwrap
+from collections.abc import Sequence
+
+from helix_jax.reports.blocks import Block, Table
+from helix_jax.reports.tables import MISSING, markdown_table, show_cell
+
+MOST_ROWS = 60
+
+
+def with_about(blocks: Sequence[Block], about: str) -> list[Block]:
+    """The blocks with a sentence before their notes, and what "-" means behind them."""
+
+    def note(block: Block) -> str:
+        empty = isinstance(block, Table) and any(
+            show_cell(cell) == MISSING for row in block.rows for cell in row
+        )
+        missing = f"{MISSING}: no such value."
+        parts = [about, block.note]
+        parts += [missing] if empty and missing not in block.note else []
+        return " ".join(part.strip() for part in parts if part)
+
+    return [dataclasses.replace(block, note=note(block)) for block in blocks]
+
+
+def print_tables(blocks: Sequence[Block], *, most: int | None = None) -> None:
+    """Title, rows and note of the tables, with a line between.
+
+    Args:
+      blocks: what is no table is left out.
+      most: how many tables; None for all.
+    """
+    for block in [one for one in blocks if isinstance(one, Table)][:most]:
+        print(f"\n{block.title}\n")
+        print(markdown_table(block.header, block.rows[:MOST_ROWS]))
+        more = len(block.rows) - MOST_ROWS
+        if more > 0:
+            print(f"and {more:,} rows more in report.json")
+        if block.note:
+            print("\n" + _filled(block.note))
+    print(flush=True)
+
+
+def _filled(note: str) -> str:
+    """A note in lines of 88 columns; the brackets that it explains are one word."""
+    held = note.replace("[ ]", "[\N{NO-BREAK SPACE}]")
+    return textwrap.fill(held, 88).replace("[\N{NO-BREAK SPACE}]", "[ ]")

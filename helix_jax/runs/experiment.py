@@ -1,0 +1,146 @@
+"""One harness for every program: a config, `compute(config, run) -> Report`, blocks.
+
+    @dataclasses.dataclass(frozen=True)
+    class FitConfig(PairOptions): ...
+
+    @experiment(tiny={"limit": 400, "max_tokens": 64})
+    def compute(config: FitConfig, run: Run) -> Report: ...
+
+    run = compute.run  # run(config) -> summary
+
+    if __name__ == "__main__":
+        compute.main()
+
+`run` looks for what the flags name, opens or resumes the work directory, computes,
+writes and prints; of a run that has ended it prints the first table. `compute` is an
+ordinary function, which writes nothing but what a long run resumes from.
+"""
+
+import dataclasses
+import functools
+import sys
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jax
+
+from helix_jax.errors import RunError
+from helix_jax.models import ModelSpec
+from helix_jax.reports import Block, load_blocks, print_tables, save_blocks, with_about
+from helix_jax.runs.inputs import check_inputs
+from helix_jax.runs.prepare import prepare_config
+from helix_jax.runs.program import start_program
+from helix_jax.runs.workdir import Run, finish_run, is_done, open_run, read_summary
+from helix_jax.stats import Interval
+
+Specs = Mapping[str, ModelSpec | None]  # model as it is named -> its architecture
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What a program found.
+
+    Attributes:
+      numbers: name -> number, or Interval; those of summary.json.
+      blocks: tables and figures, those of report.json.
+      about: who, on which texts, how many; stands before the note of every block.
+      files: name in the work directory -> what writes it, given its path.
+      text: printed in place of the tables.
+    """
+
+    numbers: Mapping[str, float | Interval]
+    blocks: Sequence[Block] = ()
+    about: str = ""
+    files: Mapping[str, Callable[[Path], object]] = dataclasses.field(
+        default_factory=dict
+    )
+    text: str = ""
+
+
+class Experiment:
+    """A program; see the head of this file. Called, it computes and nothing more."""
+
+    def __init__(
+        self,
+        compute: Callable[[Any, Run], Report],
+        tiny: Mapping[str, Any],
+        check: Callable[[Any, Specs], object] | None,
+    ):
+        """`experiment` makes it."""
+        functools.update_wrapper(self, compute)
+        self.config_class: type = typing.get_type_hints(compute)["config"]
+        self._compute, self._tiny, self._check = compute, tiny, check
+
+    def __call__(self, config: Any, run: Run) -> Report:
+        """What the program finds with a prepared config."""
+        return self._compute(config, run)
+
+    def prepare(self, config: Any) -> Any:
+        """The config with everything filled in, after all that can be refused early.
+
+        Raises:
+          RunError: says which flag, what it has and what it should.
+        """
+        config = prepare_config(config, tiny=self._tiny)
+        specs = check_inputs(config)
+        if self._check is not None:
+            self._check(config, specs)
+        return config
+
+    def run(self, config: Any) -> dict[str, float]:
+        """The summary of the config's work directory, computed where it is missing.
+
+        Raises:
+          RunError: the config cannot be run, or its directory belongs to another.
+        """
+        config = self.prepare(config)
+        run = open_run(config.workdir, config)
+        if is_done(run):
+            print_tables(load_blocks(run.folder), most=1)
+            return read_summary(run)
+        try:
+            report = self._compute(config, run)
+        except RunError as error:
+            name = self.config_class.__name__.removesuffix("Config").lower()
+            said = str(error)
+            if said.startswith((f"{name}: ", "--")):
+                raise
+            raise RunError(f"{name}: {said}") from error
+        return _finish(run, report)
+
+    def main(self) -> NoReturn:
+        """Run with the flags of this process, and end it."""
+        doc = sys.modules[self.__module__].__doc__
+        start_program(self.config_class, self.run, doc=doc)
+
+
+def experiment(
+    *,
+    tiny: Mapping[str, Any] | None = None,
+    check: Callable[[Any, Specs], object] | None = None,
+) -> Callable[[Callable[[Any, Run], Report]], Experiment]:
+    """Make a program of `compute(config, run) -> Report`.
+
+    Args:
+      tiny: values of the flags under --tiny, where they are not given.
+      check: refuses what flags cannot mean together, before the work directory is
+        touched; takes the prepared config, and the architecture of every model that it
+        names (None for embeddings made elsewhere).
+    """
+    return lambda compute: Experiment(compute, tiny or {}, check)
+
+
+def _finish(run: Run, report: Report) -> dict[str, float]:
+    """Write the files, the blocks, the summary and DONE; print the tables."""
+    blocks = with_about(report.blocks, report.about)
+    if jax.process_index() == 0:
+        for name, write in report.files.items():
+            write(run.folder / name)
+        save_blocks(run.folder, blocks)
+        if report.text:
+            print(report.text, flush=True)
+        else:
+            print_tables(blocks)
+    return finish_run(run, report.numbers)
