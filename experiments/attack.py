@@ -25,7 +25,12 @@ import numpy as np
 from experiments.shared.about import about, short_data, show, show_saved, sides_of
 from experiments.shared.conversation import check_policies
 from experiments.shared.maps import choose_map, pair_moments
-from experiments.shared.options import PlantedOptions, require_both_sides, seed_option
+from experiments.shared.options import (
+    PlantedOptions,
+    limit_option,
+    require_both_sides,
+    seed_option,
+)
 from experiments.shared.sides import open_corpus
 from experiments.shared.task import SPLITS, open_task
 from helix_jax.alignment import AffineMap, apply_map
@@ -64,9 +69,7 @@ NOTE = (
 class AttackConfig(PlantedOptions):
     """Flags of the experiment."""
 
-    limit: int = option(
-        20_000, "texts of the corpus to use, chosen by hash; 0: all", least=0
-    )
+    limit: int = limit_option(20_000)
     max_tokens: int = option(
         128, "longer texts lose their end, and are counted", least=1
     )

@@ -37,7 +37,13 @@ from experiments.shared.maps import (
     map_file,
     pair_moments,
 )
-from experiments.shared.options import PairOptions
+from experiments.shared.options import (
+    PairOptions,
+    public_limit_option,
+    public_option,
+    resamples_option,
+    seeds_option,
+)
 from experiments.shared.sides import open_corpus
 from experiments.shared.task import (
     ArmScores,
@@ -73,18 +79,14 @@ ARMS = {
 class ClassifyConfig(PairOptions):
     """Flags of the experiment."""
 
-    public: str = option(
-        "", "corpora of public text to fit maps on; empty: none", names="corpora"
-    )
-    public_limit: int = option(
-        20_000, "public texts to use, chosen by hash; 0: all", least=0
-    )
+    public: str = public_option()
+    public_limit: int = public_limit_option()
     few_shot: tuple[int, ...] = option((32, 64, 128), "in-distribution texts", least=1)
     few_shot_share: float = option(
         0.5, "their share of the weight beside public text", above=0, most=1
     )
-    seeds: int = option(3, "draws of the few-shot texts and of the controls", least=1)
-    resamples: int = option(2000, "bootstrap resamples of documents", least=1)
+    seeds: int = seeds_option()
+    resamples: int = resamples_option()
     tiny: bool = option(False, "600 texts, 64 tokens each at most")
 
 

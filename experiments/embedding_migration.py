@@ -31,7 +31,7 @@ import numpy as np
 
 from experiments.shared.about import BRACKETS, about_pair, count_texts, show, show_saved
 from experiments.shared.maps import choose_map, control_maps, pair_moments
-from experiments.shared.options import PairOptions, seed_option
+from experiments.shared.options import PairOptions, resamples_option, seed_option
 from experiments.shared.sides import load_sides, open_corpus, states_of, with_stores
 from experiments.shared.task import SPLITS, draw
 from helix_jax.activations import Pair, join
@@ -86,7 +86,7 @@ class MigrationConfig(PairOptions):
         (100, 300, 1000, 3000, 10_000), "texts embedded again, for the curve", least=2
     )
     words: int = option(8, "a half with fewer words is left out", least=1)
-    resamples: int = option(2000, "bootstrap resamples of documents", least=1)
+    resamples: int = resamples_option()
     seed: int = seed_option("of the random controls")
     tiny: bool = option(False, "600 texts, 64 tokens each at most")
 

@@ -12,7 +12,12 @@ Two cores, a model of 1.3 M parameters: some 50,000 tokens a second.
 import dataclasses
 
 from experiments.shared.about import about, short_data, show, show_saved
-from experiments.shared.options import ExtractionOptions, TextOptions, workdir_option
+from experiments.shared.options import (
+    ExtractionOptions,
+    TextOptions,
+    layers_option,
+    workdir_option,
+)
 from experiments.shared.sides import Side, open_corpus, states_of, with_stores
 from experiments.shared.token_sides import MODEL
 from helix_jax.models import load_model, load_tokenizer, model_name
@@ -38,9 +43,7 @@ class ExtractConfig(TextOptions, ExtractionOptions):
     workdir: str = workdir_option()
     model: str = option("", MODEL, names="model", required=True, tiny="pebble-llama")
     revision: str = option("", "branch, tag or commit of a hub id")
-    layers: tuple[int, ...] = option(
-        (-1,), "0 is the embedding, -1 the last", required=True
-    )
+    layers: tuple[int, ...] = layers_option()
     splits: tuple[str, ...] = option(
         SPLITS, "which splits", choices=SPLITS, required=True
     )

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from experiments.shared.about import about_tokens, show, show_saved
-from experiments.shared.options import workdir_option
+from experiments.shared.options import resamples_option, workdir_option
 from experiments.shared.sides import open_corpus
 from experiments.shared.token_maps import (
     TokenMap,
@@ -60,7 +60,7 @@ class FitTokensConfig(TokenMapOptions):
     gate_quality: float = option(
         0.8, "agreement wanted of what the gate trusts", above=0, most=1
     )
-    resamples: int = option(2000, "bootstrap resamples of documents", least=1)
+    resamples: int = resamples_option()
     tiny: bool = option(False, "8,000 token pairs, one epoch")
 
 

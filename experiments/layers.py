@@ -32,7 +32,13 @@ import numpy as np
 from experiments.layer_blocks import pair_line, result_blocks
 from experiments.shared.about import about_tokens, show, show_saved
 from experiments.shared.maps import choose_map
-from experiments.shared.options import TextOptions, seed_option, workdir_option
+from experiments.shared.options import (
+    TextOptions,
+    dtype_option,
+    resamples_option,
+    seed_option,
+    workdir_option,
+)
 from experiments.shared.sides import open_corpus
 from experiments.shared.token_sides import (
     MODEL,
@@ -47,7 +53,6 @@ from helix_jax.generation.metrics import teacher_forced
 from helix_jax.generation.scores import generation_scores
 from helix_jax.generation.stitch import stitch
 from helix_jax.models import resolve_layers
-from helix_jax.models.checkpoint import DTYPES
 from helix_jax.progress import Progress, bar, stage
 from helix_jax.runs import (
     finish_run,
@@ -71,12 +76,12 @@ class LayersConfig(TextOptions):
     target: str = option("", MODEL, names="model", required=True, tiny="pebble-qwen3")
     source_layers: tuple[int, ...] = option((), "cuts of the source; empty: all")
     target_layers: tuple[int, ...] = option((), "entries of the target; empty: all")
-    dtype: str = option("float32", "of the weights", choices=DTYPES)
+    dtype: str = dtype_option()
     max_tokens: int = option(256, "longer texts lose their end", least=2)
     pairs: int = option(200_000, "token pairs to fit on", least=1)
     select_pairs: int = option(20_000, "token pairs to choose penalties on", least=1)
     test_pairs: int = option(10_000, "token pairs to score on", least=1)
-    resamples: int = option(1000, "bootstrap resamples of documents", least=1)
+    resamples: int = resamples_option(1000)
     seed: int = seed_option("of the controls")
     tiny: bool = option(False, "4,000 token pairs, first and last layer")
 

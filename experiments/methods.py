@@ -48,7 +48,13 @@ from experiments.shared.method_maps import (
     probe_accuracies,
     with_ends,
 )
-from experiments.shared.options import PairOptions, seed_option
+from experiments.shared.options import (
+    PairOptions,
+    public_limit_option,
+    public_option,
+    resamples_option,
+    seed_option,
+)
 from experiments.shared.sides import open_corpus, public_pairs
 from experiments.shared.task import SPLITS, OpenTask, Task, open_task
 from helix_jax.alignment import Moments, StateMap, prepare, save_map
@@ -70,17 +76,13 @@ class MethodsConfig(PairOptions):
     """Flags of the experiment."""
 
     methods: tuple[str, ...] = methods_option("all")
-    public: str = option(
-        "", "corpora of public text to fit on as well; empty: none", names="corpora"
-    )
-    public_limit: int = option(
-        20_000, "public texts to use, chosen by hash; 0: all", least=0
-    )
+    public: str = public_option("to fit on as well; empty: none")
+    public_limit: int = public_limit_option()
     anchors: int = option(300, "rows that relative representations refer to", least=1)
     epochs: int = option(20, "of gradient fits, at most", least=1)
     repeats: int = option(3, "timed fits of the closed forms", least=1)
     seed: int = seed_option("of the controls and the gradient fits")
-    resamples: int = option(2000, "bootstrap resamples of documents", least=1)
+    resamples: int = resamples_option()
     tiny: bool = option(False, "600 texts, 64 tokens each at most")
 
 

@@ -43,7 +43,13 @@ from experiments.shared.about import (
 from experiments.shared.maps import choose_map, control_maps, fit_numbers, pair_moments
 from experiments.shared.method_maps import with_ends
 from experiments.shared.names import DETECTOR_NAMES
-from experiments.shared.options import PairOptions, seed_option
+from experiments.shared.options import (
+    PairOptions,
+    public_limit_option,
+    public_option,
+    resamples_option,
+    seed_option,
+)
 from experiments.shared.sides import (
     open_corpus,
     paired_states,
@@ -102,14 +108,10 @@ class OodConfig(PairOptions):
         tiny="topics",
     )
     ood_limit: int = option(0, "its texts to use, chosen by hash; 0: all", least=0)
-    public: str = option(
-        "", "corpora of public text for one more map; empty: none", names="corpora"
-    )
-    public_limit: int = option(
-        20_000, "public texts to use, chosen by hash; 0: all", least=0
-    )
+    public: str = public_option("for one more map; empty: none")
+    public_limit: int = public_limit_option()
     seed: int = seed_option("of the controls")
-    resamples: int = option(1000, "bootstrap resamples of documents", least=1)
+    resamples: int = resamples_option(1000)
     tiny: bool = option(False, "600 texts a side, 64 tokens each at most")
 
 

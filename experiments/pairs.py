@@ -18,7 +18,10 @@ from experiments.shared.options import (
     ExtractionOptions,
     TextOptions,
     models_option,
+    public_option,
     require_distinct,
+    resamples_option,
+    seeds_option,
     workdir_option,
 )
 from experiments.shared.sides import with_stores
@@ -45,11 +48,9 @@ class PairsConfig(TextOptions, ExtractionOptions):
 
     workdir: str = workdir_option()
     models: tuple[str, ...] = models_option()
-    public: str = option(
-        "", "corpora of public text to fit maps on; empty: none", names="corpora"
-    )
-    seeds: int = option(3, "draws of the few-shot texts and of the controls", least=1)
-    resamples: int = option(2000, "bootstrap resamples of documents", least=1)
+    public: str = public_option()
+    seeds: int = seeds_option()
+    resamples: int = resamples_option()
     max_pairs: int = option(0, "stop after so many pairs; 0: all", least=0)
     tiny: bool = option(False, "600 texts, 64 tokens each at most")
 

@@ -24,7 +24,7 @@ import jax
 import numpy as np
 
 from experiments.shared.about import about, short_data, show, show_saved
-from experiments.shared.options import seed_option, workdir_option
+from experiments.shared.options import limit_option, seed_option, workdir_option
 from helix_jax.atomic import replaced_files
 from helix_jax.errors import RunError
 from helix_jax.models import FAMILIES, family_of, load_tokenizer, save_model
@@ -92,9 +92,7 @@ class PretrainConfig:
         names="corpora",
         required=True,
     )
-    limit: int = option(
-        0, "texts of the corpus to use, chosen by hash; 0: all", least=0
-    )
+    limit: int = limit_option()
     part: int = option(0, "train on this part of the documents", least=0)
     parts: int = option(1, "number of disjoint parts", least=1)
     tokenizer: str = option(

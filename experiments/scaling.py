@@ -44,7 +44,13 @@ from experiments.shared.method_maps import (
     methods_option,
     probe_accuracies,
 )
-from experiments.shared.options import PairOptions
+from experiments.shared.options import (
+    PairOptions,
+    public_limit_option,
+    public_option,
+    resamples_option,
+    seeds_option,
+)
 from experiments.shared.sides import open_corpus, public_pairs
 from experiments.shared.task import Task, open_task
 from helix_jax.activations import Pair
@@ -78,12 +84,8 @@ class ScalingConfig(PairOptions):
     """Flags of the experiment."""
 
     methods: tuple[str, ...] = methods_option("closed")
-    public: str = option(
-        "", "corpora of public text to fit on in place of --data", names="corpora"
-    )
-    public_limit: int = option(
-        20_000, "public texts to use, chosen by hash; 0: all", least=0
-    )
+    public: str = public_option("to fit on in place of --data")
+    public_limit: int = public_limit_option()
     least: int = option(100, "texts of the smallest sample", least=2)
     sizes: int = option(8, "sizes from --least to all, evenly by ratio", least=2)
     tolerance: float = option(
@@ -93,8 +95,8 @@ class ScalingConfig(PairOptions):
         300, "rows that relative representations refer to, at most", least=1
     )
     epochs: int = option(20, "of gradient fits", least=1)
-    seeds: int = option(3, "orders of the texts", least=1)
-    resamples: int = option(1000, "bootstrap resamples of documents", least=1)
+    seeds: int = seeds_option("orders of the texts")
+    resamples: int = resamples_option(1000)
     tiny: bool = option(False, "600 texts, 64 tokens each at most, one order")
 
 

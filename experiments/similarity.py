@@ -27,6 +27,7 @@ from experiments.shared.names import MEASURE_NAMES
 from experiments.shared.options import (
     ExtractionOptions,
     TextOptions,
+    layers_option,
     models_option,
     require_distinct,
     seed_option,
@@ -68,9 +69,7 @@ class SimilarityConfig(TextOptions, ExtractionOptions):
 
     workdir: str = workdir_option()
     models: tuple[str, ...] = models_option()
-    layers: tuple[int, ...] = option(
-        (-1,), "0 is the embedding, -1 the last", required=True
-    )
+    layers: tuple[int, ...] = layers_option()
     measures: tuple[str, ...] = option(
         (
             "linear_cka",

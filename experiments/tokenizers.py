@@ -36,7 +36,13 @@ import numpy as np
 
 from experiments.shared.about import BRACKETS, about, short_data, show, show_saved
 from experiments.shared.names import COUNTED_NAMES, SPELLING_NAMES
-from experiments.shared.options import TextOptions, require_distinct, workdir_option
+from experiments.shared.options import (
+    TextOptions,
+    limit_option,
+    require_distinct,
+    resamples_option,
+    workdir_option,
+)
 from experiments.shared.sides import open_corpus
 from helix_jax.activations.tokens import encode_texts, private_tokenizer
 from helix_jax.errors import CorpusError
@@ -80,10 +86,8 @@ class TokenizersConfig(TextOptions):
         required=True,
         tiny=("pebble-llama", "pebble-neox"),
     )
-    limit: int = option(
-        2000, "texts of the corpus to use, chosen by hash; 0: all", least=0
-    )
-    resamples: int = option(2000, "bootstrap resamples of documents", least=1)
+    limit: int = limit_option(2000)
+    resamples: int = resamples_option()
     tiny: bool = option(False, "100 texts, 100 resamples")
 
 

@@ -44,7 +44,7 @@ from experiments.shared.maps import (
     squared_errors,
 )
 from experiments.shared.method_maps import Rows, probe_accuracies, with_ends
-from experiments.shared.options import PairOptions
+from experiments.shared.options import PairOptions, resamples_option, seeds_option
 from experiments.shared.sides import (
     load_sides,
     open_corpus,
@@ -93,8 +93,8 @@ class UnpairedConfig(PairOptions):
         "", "corpus of the target's side; empty: half of --data", names="corpora"
     )
     starts: int = option(3, "starts of each half of the rows", least=1)
-    seeds: int = option(3, "ways to deal the documents", least=1)
-    resamples: int = option(2000, "bootstrap resamples of documents", least=1)
+    seeds: int = seeds_option("ways to deal the documents")
+    resamples: int = resamples_option()
     tiny: bool = option(False, "800 texts, 64 tokens each at most, one seed and start")
 
 

@@ -33,6 +33,45 @@ def seed_option(help_text: str) -> Any:
     return option(0, help_text, least=0, most=2**32 - 1)
 
 
+def seeds_option(
+    help_text: str = "draws of the few-shot texts and of the controls",
+) -> Any:
+    """The field of how often a draw is repeated; scores are means over the draws."""
+    return option(3, help_text, least=1)
+
+
+def resamples_option(default: int = 2000) -> Any:
+    """The field of the resamples behind intervals over documents."""
+    return option(default, "bootstrap resamples of documents", least=1)
+
+
+def limit_option(default: int = 0) -> Any:
+    """The field of how much of --data is used."""
+    return option(
+        default, "texts of the corpus to use, chosen by hash; 0: all", least=0
+    )
+
+
+def public_option(use: str = "to fit maps on; empty: none") -> Any:
+    """The field of public text, which is not of the task."""
+    return option("", f"corpora of public text {use}", names="corpora")
+
+
+def public_limit_option() -> Any:
+    """The field of how much of --public is used."""
+    return option(20_000, "public texts to use, chosen by hash; 0: all", least=0)
+
+
+def layers_option() -> Any:
+    """The field of the layers whose states are taken."""
+    return option((-1,), "0 is the embedding, -1 the last", required=True)
+
+
+def dtype_option() -> Any:
+    """The field of the floats that models are loaded in."""
+    return option("float32", "of the weights", choices=DTYPES)
+
+
 @dataclasses.dataclass(frozen=True)
 class TextOptions:
     """Flags that name a corpus and its columns."""
@@ -44,9 +83,7 @@ class TextOptions:
     pair_column: str = option("", "column of the second text of a pair")
     label_column: str = option("", "column of the label")
     id_column: str = option("", "column of unique ids")
-    limit: int = option(
-        0, "texts of the corpus to use, chosen by hash; 0: all", least=0
-    )
+    limit: int = limit_option()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +95,7 @@ class ExtractionOptions:
     max_tokens: int = option(
         512, "longer texts lose their end, and are counted", least=1
     )
-    dtype: str = option("float32", "of the weights", choices=DTYPES)
+    dtype: str = dtype_option()
     token_budget: int = option(0, "tokens a batch, padding included; 0: found", least=0)
     stores: str = option(
         "", "folder or URL of activation stores; empty: in --workdir", names="place"

@@ -4,11 +4,10 @@ import dataclasses
 import heapq
 from typing import Any, NamedTuple
 
-from experiments.shared.options import TextOptions, seed_option
+from experiments.shared.options import TextOptions, dtype_option, seed_option
 from helix_jax.activations.token_pairs import TokenPairs
 from helix_jax.activations.token_states import layer_side
 from helix_jax.models import Model, load_model, load_tokenizer, model_name
-from helix_jax.models.checkpoint import DTYPES
 from helix_jax.progress import Progress, bar, stage
 from helix_jax.runs import option
 from helix_jax.text.corpus import Corpus
@@ -29,7 +28,7 @@ class TokenMapOptions(TextOptions):
     target_layer: int = option(-1, "0 is the embedding, -1 the last")
     source_norm: bool = option(True, "take states after the source's final norm")
     target_norm: bool = option(True, "give states after the target's final norm")
-    dtype: str = option("float32", "of the weights", choices=DTYPES)
+    dtype: str = dtype_option()
     max_tokens: int = option(256, "longer texts lose their end", least=2)
     map: str = option("ridge", "how it is fitted", choices=METHODS)
     pairs: int = option(400_000, "token pairs to fit on", least=1)
