@@ -54,7 +54,7 @@ from helix_jax.runs import (
 )
 from helix_jax.runs.inputs import check_inputs
 from helix_jax.runs.program import start_program
-from helix_jax.text.hashing import document_of, unit_hash
+from helix_jax.text.hashing import document_of, part_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -285,8 +285,8 @@ def stored_rows(config: AggregateConfig) -> SiloRows:
 def owners(pair: Pair, config: AggregateConfig) -> np.ndarray:
     """[N] the silo of each row, from 0; no document is dealt to two silos."""
     if config.split_by == "document":
-        place = [unit_hash(document_of(one), salt="silo") for one in pair.ids]
-        return (np.array(place) * config.silos).astype(int)
+        documents = map(document_of, pair.ids)
+        return np.array([part_of(one, config.silos, salt="silo") for one in documents])
     if config.split_by != "label" or (pair.labels < 0).any():
         raise RunError(
             f"aggregate: --split_by={config.split_by}: needs document, or label on a "

@@ -46,7 +46,7 @@ from helix_jax.runs import (
 from helix_jax.runs.inputs import check_inputs
 from helix_jax.runs.program import start_program
 from helix_jax.text.corpora import load_corpus
-from helix_jax.text.hashing import document_of, unit_hash
+from helix_jax.text.hashing import document_of, part_of
 from helix_jax.text.ngram import fit_trigram, token_log_probabilities
 from helix_jax.training import (
     cross_entropy,
@@ -243,8 +243,8 @@ def _steps(config: PretrainConfig) -> int:
 def _documents(config: PretrainConfig, corpus: Any, split: str) -> Iterator[str]:
     """Texts of a split; those to train on are cut into disjoint parts by document."""
     for text in corpus.read(split):
-        place = unit_hash(document_of(text.id), salt="part")
-        if split != "fit" or int(place * config.parts) == config.part:
+        part = part_of(document_of(text.id), config.parts, salt="part")
+        if split != "fit" or part == config.part:
             yield text.text
 
 

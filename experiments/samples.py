@@ -9,7 +9,7 @@ from experiments.shared.method_maps import Rows, with_ends
 from helix_jax.alignment import Moments, from_batch, merge
 from helix_jax.errors import RunError
 from helix_jax.stats import at_most, exact_fraction
-from helix_jax.text.hashing import document_of, unit_hash
+from helix_jax.text.hashing import hashed_order
 
 
 class Curve(NamedTuple):
@@ -41,9 +41,7 @@ def sample_sizes(rows: int, least: int, count: int) -> tuple[int, ...]:
 
 def document_order(ids: Sequence[str], seed: int) -> np.ndarray:
     """Rows by a hash of their documents: those of one stay together."""
-    salt = f"scaling {seed}"
-    keys = [(unit_hash(document_of(one), salt=salt), one) for one in ids]
-    return np.array(sorted(range(len(ids)), key=keys.__getitem__))
+    return hashed_order(ids, salt=f"scaling {seed}", by_document=True)
 
 
 def growing_moments(

@@ -58,7 +58,7 @@ from helix_jax.runs import (
 from helix_jax.runs.inputs import check_inputs, naming
 from helix_jax.runs.program import start_program
 from helix_jax.stats import exact_fraction
-from helix_jax.text.hashing import document_of, unit_hash
+from helix_jax.text.hashing import document_of, hashed_order
 
 TINY_SHUFFLES = 59  # the least by which one of three pairs can be a discovery
 
@@ -206,9 +206,7 @@ def chosen_rows(ids: list[str], limit: int) -> np.ndarray:
     """Rows of the `limit` ids of smallest hash, in order; all for 0."""
     if not limit or limit >= len(ids):
         return np.arange(len(ids))
-    return np.sort(
-        np.argsort([unit_hash(one, salt="similarity") for one in ids])[:limit]
-    )
+    return np.sort(hashed_order(ids, salt="similarity")[:limit])
 
 
 MEAN_HEADER = (

@@ -82,7 +82,7 @@ from helix_jax.runs.program import start_program
 from helix_jax.similarity.retrieval import relevant_ranks
 from helix_jax.stats import bootstrap_interval, bootstrap_statistic
 from helix_jax.text.corpus import Corpus
-from helix_jax.text.hashing import document_of, unit_hash
+from helix_jax.text.hashing import document_of, part_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +150,7 @@ def deal(ids: list[str], rows: Rows, other: Store | None, seed: int) -> Dealt:
       seed: of the deal.
     """
     documents = [document_of(one) for one in ids]
-    own = np.array([unit_hash(one, salt=f"deal {seed}") < 0.5 for one in documents])
+    own = np.array([part_of(one, 2, salt=f"deal {seed}") == 0 for one in documents])
     x, y = rows
     if other is None:
         return Dealt(x[own], y[~own], y[own])

@@ -22,7 +22,7 @@ from helix_jax.runs.inputs import naming
 from helix_jax.runs.prepare import IMPORTED
 from helix_jax.text.corpora import load_corpus
 from helix_jax.text.corpus import LEAST_TEXTS, Corpus, require_labels, require_texts
-from helix_jax.text.docstrings import content_key
+from helix_jax.text.hashing import content_key
 from helix_jax.types import Text
 
 

@@ -28,7 +28,7 @@ from helix_jax.progress import stage
 from helix_jax.runs import read_arrays, write_arrays
 from helix_jax.stats import Interval, bootstrap_interval, paired_interval
 from helix_jax.text.corpus import Corpus, require_labels
-from helix_jax.text.hashing import document_of, unit_hash
+from helix_jax.text.hashing import document_of, hashed_order
 
 SPLITS = ("fit", "select", "test")
 
@@ -226,5 +226,4 @@ def draw(ids: list[str], count: int, seed: int) -> np.ndarray:
         raise RunError(
             f"--few_shot asks for {count} texts, the fit split has {len(ids)}."
         )
-    order = [unit_hash(one, salt=f"few-shot {seed}") for one in ids]
-    return np.argsort(order)[:count]
+    return hashed_order(ids, salt=f"few-shot {seed}")[:count]

@@ -1,7 +1,6 @@
 """Two models and the pairs of their tokens: flags and data of the token experiments."""
 
 import dataclasses
-import heapq
 from typing import Any, NamedTuple
 
 from experiments.shared.options import TextOptions, dtype_option, seed_option
@@ -11,7 +10,7 @@ from helix_jax.models import Model, load_model, load_tokenizer, model_name
 from helix_jax.progress import Progress, bar, stage
 from helix_jax.runs import option
 from helix_jax.text.corpus import Corpus
-from helix_jax.text.hashing import unit_hash
+from helix_jax.text.hashing import hashed_sample
 from helix_jax.types import Text
 
 METHODS = ("ridge", "kl", "mlp")
@@ -98,15 +97,9 @@ def sample_texts(
 
     Four characters are reckoned for a token, of those that are not cut off.
     """
-    heap: list[tuple[float, str, Text]] = []
-    held, wanted = 0, 4 * tokens
 
     def size(text: Text) -> int:
         return min(len(text.text), 4 * max_tokens)
 
-    for text in bar(corpus.read(split), f"choosing {split} texts"):
-        heapq.heappush(heap, (-unit_hash(text.id, salt="tokens"), text.id, text))
-        held += size(text)
-        while held - size(heap[0][2]) >= wanted:
-            held -= size(heapq.heappop(heap)[2])
-    return [text for _, _, text in sorted(heap, reverse=True)]
+    texts = bar(corpus.read(split), f"choosing {split} texts")
+    return hashed_sample(texts, 4 * tokens, size=size, salt="tokens")

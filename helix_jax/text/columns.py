@@ -10,12 +10,12 @@ pair before a single text.
 """
 
 import dataclasses
-import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from helix_jax.errors import CorpusError
+from helix_jax.text.hashing import content_key
 from helix_jax.text.ids import is_text, name_in_id, read_id, show_value
 from helix_jax.text.rows import Label, Row
 
@@ -194,8 +194,7 @@ def rows_from_records(
                 raise CorpusError(f"{where}: no value in id column {columns.id!r}.")
             row_id = read_id(row_id, where, raises=CorpusError)
         elif columns.pair:
-            folded = " ".join(first.lower().split()).encode()
-            document = hashlib.sha256(folded).hexdigest()[:16]
+            document = content_key(first)[:8].hex()
             row_id = f"{name}/{document}#{prefix}{count}"
         else:
             row_id = f"{name}/{prefix}{count}"

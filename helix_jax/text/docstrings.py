@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from helix_jax.errors import CorpusError
+from helix_jax.text.hashing import content_key
 from helix_jax.text.ids import name_in_id
 from helix_jax.types import Text
 
@@ -45,11 +46,6 @@ CLASSES = tuple(sorted(PACKAGES))
 
 _NAMED = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _BLOCKS = (ast.If, ast.Try, ast.With)
-
-
-def content_key(text: str) -> bytes:
-    """Hash of a text up to case and whitespace; equal keys are duplicates."""
-    return hashlib.sha256(" ".join(text.lower().split()).encode()).digest()[:16]
 
 
 @functools.cache

@@ -1,13 +1,19 @@
-"""Splits by document, from a hash of the document's id; no state, no seed.
+"""Splits, samples and orders of texts from a hash of their ids; no state, no seed.
 
 A text's document is the part of its id before the first '#'. All texts of a document
 fall into one split, whatever else the corpus holds and in whatever order it is read,
-so that texts added later never move the others.
+so that texts added later never move the others. The same holds of samples: each use
+has a salt of its own, which keeps it independent of the splits and of other uses.
 """
 
 import hashlib
+import heapq
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
 
 from helix_jax.errors import CorpusError
+from helix_jax.types import Text
 
 SPLITS = ("fit", "select", "test")
 FRACTIONS = (0.8, 0.1, 0.1)
@@ -31,6 +37,62 @@ def unit_hash(name: str, *, salt: str = "split") -> float:
     digest = hashlib.sha256(f"{salt}\0{name}".encode()).digest()
     # 53 bits, so that the quotient is exact and never rounds up to 1.0.
     return (int.from_bytes(digest[:8], "big") >> 11) / 2.0**53
+
+
+def content_key(text: str) -> bytes:
+    """16 bytes of the SHA-256 of a text up to case and white space.
+
+    Texts of one key are duplicates.
+    """
+    folded = " ".join(text.lower().split())
+    return hashlib.sha256(folded.encode("utf-8", "surrogatepass")).digest()[:16]
+
+
+def part_of(name: str, parts: int, *, salt: str) -> int:
+    """Which of so many parts of equal share a name falls into: 0 to parts - 1."""
+    return int(unit_hash(name, salt=salt) * parts)
+
+
+def hashed_order(
+    ids: Sequence[str], *, salt: str, by_document: bool = False
+) -> np.ndarray:
+    """Rows in the order of a hash of their ids; the first n are a sample of n.
+
+    Args:
+      ids: [N] text ids.
+      salt: of this use.
+      by_document: hash the documents instead, so that the texts of one, in the order
+        of their ids, stand together.
+
+    Returns:
+      [N] int64, a permutation of the rows.
+    """
+    hashed = map(document_of, ids) if by_document else ids
+    keys = [(unit_hash(name, salt=salt), text_id) for name, text_id in zip(hashed, ids)]
+    return np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)
+
+
+def hashed_sample(
+    texts: Iterable[Text], total: int, *, size: Callable[[Text], int], salt: str
+) -> list[Text]:
+    """The texts of smallest hash whose sizes first reach a total, in hash order.
+
+    One pass; no more texts are in memory than are returned, and one.
+
+    Args:
+      texts: a stream with unique ids.
+      total: of the sizes; all texts where they do not reach it.
+      size: what a text counts for.
+      salt: of this use.
+    """
+    heap: list[tuple[float, str, Text]] = []  # the largest hash first
+    held = 0
+    for text in texts:
+        heapq.heappush(heap, (-unit_hash(text.id, salt=salt), text.id, text))
+        held += size(text)
+        while heap and held - size(heap[0][2]) >= total:
+            held -= size(heapq.heappop(heap)[2])
+    return [text for _, _, text in sorted(heap, reverse=True)]
 
 
 def split_of(text_id: str, fractions: tuple[float, ...] = FRACTIONS) -> str:

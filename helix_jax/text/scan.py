@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from helix_jax.errors import CorpusError
-from helix_jax.text.hashing import SPLITS, document_of, split_of
+from helix_jax.text.hashing import SPLITS, content_key, document_of, split_of
 from helix_jax.text.rows import Label, Part, Row
 
 DROPPED = len(SPLITS)  # the split code of a row that belongs to no split
@@ -63,7 +63,7 @@ def scan_rows(parts: Sequence[Part], labelled: bool) -> Scan:
                 )
                 hashes["id"].append(_hash(row.id))
                 hashes["document"].append(_hash(document))
-                hashes["content"].append(_hash(" ".join(row.text.lower().split())))
+                hashes["content"].append(_content_hash(row.text))
                 hashes["digest"].append(row_digest(row))
                 if not labelled or row.label is None:
                     code.append(-1)
@@ -90,6 +90,10 @@ def scan_rows(parts: Sequence[Part], labelled: bool) -> Scan:
 def _hash(text: str) -> int:
     raw = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8)
     return int.from_bytes(raw.digest(), "little")
+
+
+def _content_hash(text: str) -> int:
+    return int.from_bytes(content_key(text)[:8], "little")
 
 
 def row_digest(row: Row) -> int:
