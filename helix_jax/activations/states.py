@@ -1,18 +1,16 @@
-"""One window on the device: batches dispatched ahead, states gathered in text order."""
+"""States of one window of a corpus, computed on the devices."""
 
-import collections
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from helix_jax.activations.batching import pad_batch, plan_batches
+from helix_jax.activations.batching import plan_batches
 from helix_jax.activations.forward import DeviceGroup, pooled_states
+from helix_jax.activations.gather import gather_states
 from helix_jax.activations.windows import TextWindow
 from helix_jax.errors import StoreError
-
-IN_FLIGHT = 3  # batches that the device may be ahead of the host
 
 
 def window_states(
@@ -38,23 +36,12 @@ def window_states(
     Raises:
       StoreError: the device has no memory for a batch.
     """
-    token_rows = forward["pooling"] == "token"
-    starts = np.concatenate([[0], np.cumsum(window.lengths)])
-    rows = int(starts[-1]) if token_rows else len(window.ids)
-    shape = (len(forward["layers"]), rows, forward["spec"].width)
-    states = np.empty(shape, forward["dtype"])
-    pending: collections.deque = collections.deque()
-    padded = 0
+    layers, spec = forward["layers"], forward["spec"]
+    if not len(window.ids):
+        return np.empty((len(layers), 0, spec.width), forward["dtype"]), 0
 
-    def collect() -> None:
-        batch, result = pending.popleft()
-        result = np.asarray(result)
-        if not token_rows:
-            states[:, batch.rows] = result[:, : len(batch.rows)]
-            return
-        for place, row in enumerate(batch.rows):
-            length = window.lengths[row]
-            states[:, starts[row] : starts[row + 1]] = result[:, place, :length]
+    def run(tokens: np.ndarray, lengths: np.ndarray) -> jax.Array:
+        return pooled_states(params, *group.place_batch(tokens, lengths), **forward)
 
     batches = plan_batches(
         window.lengths,
@@ -62,15 +49,9 @@ def window_states(
         token_budget=layout["token_budget"],
         multiple=layout["devices"],
     )
+    token_rows = forward["pooling"] == "token"
     try:
-        for batch in batches:
-            placed = group.place_batch(*pad_batch(window.encoded.ids, batch))
-            pending.append((batch, pooled_states(params, *placed, **forward)))
-            padded += batch.capacity * batch.length
-            if len(pending) > IN_FLIGHT:
-                collect()
-        while pending:
-            collect()
+        states = gather_states(run, window.encoded.ids, batches, token_rows=token_rows)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
@@ -80,7 +61,7 @@ def window_states(
             "the device's memory and run again to resume, or delete the store and "
             "give a smaller token_budget."
         ) from error
-    return states, padded
+    return states, sum(batch.capacity * batch.length for batch in batches)
 
 
 def require_finite_states(

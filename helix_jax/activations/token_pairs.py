@@ -12,12 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from helix_jax.activations.token_states import (
-    TokenSide,
-    require_embedded,
-    text_starts,
-    token_states,
-)
+from helix_jax.activations.gather import text_starts
+from helix_jax.activations.token_states import TokenSide, require_embedded, token_states
 from helix_jax.activations.tokens import (
     Encoded,
     encode_texts,

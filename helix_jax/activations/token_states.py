@@ -1,6 +1,7 @@
 """States of every token of some texts, by a model or anything that reads tokens."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -8,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from helix_jax.activations.batching import length_ladder, pad_batch, plan_batches
+from helix_jax.activations.batching import length_ladder, plan_batches
+from helix_jax.activations.gather import gather_states
 from helix_jax.activations.tokens import Encoded
 from helix_jax.errors import CorpusError
 from helix_jax.models import Model, ModelSpec, apply_model, resolve_layers
@@ -78,36 +80,20 @@ def token_states(
       [n, tokens, D] float32.
     """
     lengths = np.array([len(own) for own in ids])
-    starts, found = text_starts(ids), None
     longest = -(-int(lengths.max()) // 64) * 64
     few = int(lengths.sum()) < 2 * token_budget  # padding costs less than compiling
     shortest = longest if one_shape or few else 8
     ladder = length_ladder(longest, shortest=shortest, growth=1.6)
     batches = plan_batches(lengths, ladder=ladder, token_budget=token_budget)
-    running = []
-    for batch in batches:
-        tokens, valid = pad_batch(ids, batch)
-        mask = np.arange(batch.length)[None, :] < valid[:, None]
-        running.append((batch, _run(states, tokens, mask)))
-    for batch, result in running:
-        result = np.asarray(result)
-        if found is None:
-            shape = (result.shape[0], int(lengths.sum()), result.shape[-1])
-            found = np.empty(shape, np.float32)
-        for place, row in enumerate(batch.rows):
-            first, length = starts[row], lengths[row]
-            found[:, first : first + length] = result[:, place, :length]
-    return found
+    return gather_states(partial(_run, states), ids, batches, token_rows=True)
 
 
 @jax.jit
-def _run(states: Callable[[Array, Array], Array], tokens: Array, mask: Array) -> Array:
-    return states(tokens, mask)
-
-
-def text_starts(ids: Sequence[Sequence[int]]) -> np.ndarray:
-    """[texts + 1] int64, the first token of each text in all of them."""
-    return np.concatenate([[0], np.cumsum([len(own) for own in ids])]).astype(np.int64)
+def _run(
+    states: Callable[[Array, Array], Array], tokens: Array, lengths: Array
+) -> Array:
+    mask = jnp.arange(tokens.shape[1])[None, :] < lengths[:, None]
+    return states(tokens, mask).astype(jnp.float32)
 
 
 def require_embedded(side: TokenSide, texts: list[Text], encoded: Encoded) -> None:

@@ -28,7 +28,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from helix_jax.activations.token_states import text_starts, token_states
+from helix_jax.activations.gather import text_starts
+from helix_jax.activations.token_states import token_states
 from helix_jax.activations.tokens import private_tokenizer, tokenizer_fingerprint
 from helix_jax.generation.heads import ArmStates, Head, head_of
 from helix_jax.generation.metrics import ENTRIES_AT_ONCE, negative_log_p

@@ -14,12 +14,14 @@ Reference: Reimers and Gurevych 2019, arXiv 1908.10084 (mean pooling); Li et al.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from helix_jax.activations.batching import length_ladder, pad_batch, plan_batches
+from helix_jax.activations.batching import length_ladder, plan_batches
 from helix_jax.activations.forward import pooled_states
+from helix_jax.activations.gather import gather_states
 from helix_jax.activations.tokens import encode_texts, private_tokenizer
 from helix_jax.models import Model
 from helix_jax.stats import bootstrap_interval
@@ -50,25 +52,23 @@ def embed_texts(
     ids = encode_texts(backend, list(texts)).ids
     held = [row for row, text in enumerate(texts) if text.strip() and ids[row]]
     found = np.zeros((len(texts), model.spec.width), np.float32)
-    batches = plan_batches(
-        np.array([len(ids[row]) for row in held], int),
-        ladder=length_ladder(max_tokens, growth=1.6),
-        token_budget=token_budget,
-    )
-    for batch in batches:
-        tokens, lengths = pad_batch([ids[row] for row in held], batch)
-        states = pooled_states(
+    if held:
+        ids = [ids[row] for row in held]
+        batches = plan_batches(
+            np.array(list(map(len, ids))),
+            ladder=length_ladder(max_tokens, growth=1.6),
+            token_budget=token_budget,
+        )
+        mean_states = partial(
+            pooled_states,
             model.params,
-            tokens,
-            lengths,
             spec=model.spec,
             layers=(model.spec.num_layers,),
             final_norm=True,
             pooling="mean",
             dtype=np.dtype(np.float32),
         )
-        rows = [held[row] for row in batch.rows]
-        found[rows] = np.asarray(states)[0, : len(rows)]
+        found[held] = gather_states(mean_states, ids, batches)[0]
     norms = np.linalg.norm(found, axis=1, keepdims=True)
     return found / np.where(norms > 0, norms, 1)
 

@@ -1,0 +1,66 @@
+"""Batches dispatched ahead of the host, states gathered in the order of the texts."""
+
+import collections
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+
+from helix_jax.activations.batching import Batch, pad_batch
+from helix_jax.types import Array
+
+IN_FLIGHT = 3  # batches that the device may be ahead of the host
+
+Forward = Callable[[np.ndarray, np.ndarray], Array]
+
+
+def gather_states(
+    forward: Forward,
+    ids: Sequence[Sequence[int]],
+    batches: Iterable[Batch],
+    *,
+    token_rows: bool = False,
+) -> np.ndarray:
+    """States of some texts, computed batch by batch.
+
+    Args:
+      forward: tokens [B, T] int32, padded on the right, and lengths [B] int32 -> states
+        [n, B, D], or [n, B, T, D] with `token_rows`; dispatched without waiting.
+      ids: tokens of each text.
+      batches: one or more that hold every text once, from `plan_batches`.
+      token_rows: a row of the result is a token, not a text.
+
+    Returns:
+      [n, texts, D], or [n, tokens, D], in the dtype of the states.
+    """
+    starts = text_starts(ids) if token_rows else np.arange(len(ids) + 1)
+    states = None
+    for batch, result in _results(forward, ids, batches):
+        if states is None:
+            shape = (result.shape[0], int(starts[-1]), result.shape[-1])
+            states = np.empty(shape, result.dtype)
+        if not token_rows:
+            states[:, batch.rows] = result[:, : len(batch.rows)]
+            continue
+        for place, row in enumerate(batch.rows):
+            length = starts[row + 1] - starts[row]
+            states[:, starts[row] : starts[row + 1]] = result[:, place, :length]
+    return states
+
+
+def text_starts(ids: Sequence[Sequence[int]]) -> np.ndarray:
+    """[texts + 1] int64, the first token of each text in all of them."""
+    return np.cumsum([0, *map(len, ids)], dtype=np.int64)
+
+
+def _results(
+    forward: Forward, ids: Sequence[Sequence[int]], batches: Iterable[Batch]
+) -> Iterator[tuple[Batch, np.ndarray]]:
+    """Every batch with its states, the device some batches ahead."""
+    pending: collections.deque = collections.deque()
+    for batch in batches:
+        pending.append((batch, forward(*pad_batch(ids, batch))))
+        if len(pending) > IN_FLIGHT:
+            batch, result = pending.popleft()
+            yield batch, np.asarray(result)
+    for batch, result in pending:
+        yield batch, np.asarray(result)
