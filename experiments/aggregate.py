@@ -8,7 +8,8 @@ Each silo sums its own rows to moments; the moments are summed under masks, with
 silos gone before theirs has come; ridge is fitted to the total. Without --source the
 rows are planted: every silo sees its own directions strongly and others weakly.
 
-On two cores, 10 s planted; 3 minutes for 6,000 docstrings and two models of assets/.
+Cost: two cores, 10 s planted; 6,000 docstrings and two embedded models, 3 minutes.
+
 `aggregate/equal_to_clear_sum` has to be 1: the total is the sum of the silos' integers
 bit for bit. `aggregate/relative_error`, of the map against the one from pooled rows,
 has to be below 1e-9. The reason to do it at all: `aggregate/single_silo_error`, the

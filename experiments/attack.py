@@ -10,9 +10,11 @@ planted with --tiny. Each attack runs first on a provider without protection, wh
 it must succeed, then on --profile. Correlations stand beside the middle 95% of those
 with shuffled truth, rates beside their 95% interval.
 
-Two cores, 20,000 docstrings: about 5 minutes. To expect: all weights and rows exactly
-from raw answers, correlations within chance under "guarded"; extraction of the
-classifier from d + 1 logits, and membership at small n, stay. See docs/attacks.md.
+Cost: two cores, 20,000 docstrings: about 5 minutes.
+
+To expect: all weights and rows exactly from raw answers, correlations within chance
+under "guarded"; extraction of the classifier from d + 1 logits, and membership at small
+n, stay. See docs/attacks.md.
 """
 
 import dataclasses

@@ -11,7 +11,7 @@ For the first pair, where Pyfhel is installed, the classification under encrypti
 map fitted between two parties, the classifier asked on ciphertexts.
 Writes WORKDIR/report.html (one file) and WORKDIR/report.md with plots.
 
-Two cores: about four minutes.
+Cost: two cores, about four minutes.
 """
 
 import dataclasses

@@ -21,7 +21,9 @@ the queries are of the test split.
 | random     | new model, rotated       | old model: control                        |
 
 Cosines are about the mean of the index's fit rows; every recall has a bootstrap
-interval over documents. Two cores, embedded models, docstrings: about two minutes.
+interval over documents.
+
+Cost: two cores, embedded models, docstrings: about two minutes.
 """
 
 import dataclasses

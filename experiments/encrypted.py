@@ -12,8 +12,9 @@ client the source's states, which it maps to the target's space by a ridge map; 
 are the texts of the test split, and of the others where --queries asks for more;
 accuracy is that on the test split.
 
-Seconds are medians over queries, with the middle 95% of them. Two cores, width 768, 5
-classes: a query in about 2 milliseconds, 57 kB up, 21 kB down.
+Seconds are medians over queries, with the middle 95% of them.
+
+Cost: two cores, width 768, 5 classes: a query in 2 milliseconds, 57 kB up, 21 kB down.
 """
 
 import dataclasses

@@ -9,7 +9,7 @@ token. Beside it the same texts in the clear: tokens that differ, error of the l
 --sizes adds single steps of made-up heads, so that one sees what a model of that width
 and vocabulary would take; they are measured, not extrapolated.
 
-Two cores, embedded models, guarded: about 20 ms a token; see the table for the rest.
+Cost: two cores, embedded models, guarded: about 20 ms a token; more in the table.
 """
 
 import dataclasses

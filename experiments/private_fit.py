@@ -12,7 +12,7 @@ cross-validation, which needs no more pairs. Without models the rows are planted
 linear map plus noise. With them both maps are read by the target's probe on the test
 split.
 
-Two cores, 4,000 rows of 768 by 768 dimensions: about 10 seconds in all.
+Cost: two cores, 4,000 rows of 768 by 768 dimensions: about 10 seconds in all.
 """
 
 import dataclasses

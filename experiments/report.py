@@ -4,8 +4,10 @@ r"""One page from the work directories of some runs.
 
 Writes OUTPUT/report.html (one file, no network), OUTPUT/report.md with its figures, and
 OUTPUT/parts with every table in LaTeX and every figure as SVG and PNG. A folder that is
-itself no work directory stands for the work directories in it. A few seconds. With
---tiny and no --workdirs it is a page of `experiments.fit --tiny`, run in OUTPUT/fit.
+itself no work directory stands for the work directories in it. With --tiny and no
+--workdirs it is a page of `experiments.fit --tiny`, run in OUTPUT/fit.
+
+Cost: a few seconds.
 """
 
 import dataclasses

@@ -5,7 +5,9 @@ r"""How alike some tokenizers are: shared vocabulary, and tokens that match on o
 
 Any folders with tokenizer files, sentencepiece files and hub ids. Every number is
 defined in `helix_jax.text.compatibility` and has its spelling in its name; rates have
-95% bootstrap intervals over documents. 2,000 texts take 20 seconds a pair on two cores.
+95% bootstrap intervals over documents.
+
+Cost: two cores, 2,000 texts: 20 seconds a pair.
 
 The paper (arXiv 2603.18908) gives Jaccard / match: Qwen2.5 - Mistral-Nemo .316 / .672,
 Qwen2.5 - Mistral-7B-v0.2 .061 / .151, Nemo - Mistral-7B .067 / .151. Measured:

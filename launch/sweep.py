@@ -11,19 +11,17 @@ holds one line a run: the flags and the summary. --dry_run prints the commands, 
 line, for any other scheduler.
 """
 
-import importlib
 import itertools
 import json
 import shlex
 import subprocess
 import sys
-import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from absl import flags
 
-import experiments
+from experiments.list import config_class, programs
 from helix_jax.errors import RunError
 from helix_jax.locks import keep
 from helix_jax.paths import local_path, os_errors
@@ -71,12 +69,6 @@ def combinations(grid: Sequence[str]) -> Iterator[dict[str, str]]:
         yield dict(zip(axes, chosen))
 
 
-def programs() -> list[str]:
-    """Names of the modules of experiments/ that are programs."""
-    files = sorted(Path(experiments.__file__).parent.glob("*.py"))
-    return [path.stem for path in files if "start_program(" in path.read_text()]
-
-
 def command(folder: Path, chosen: dict[str, str], fixed: Sequence[str]) -> list[str]:
     """The flags of one run."""
     swept = [f"--{name}={value}" for name, value in chosen.items()]
@@ -89,12 +81,10 @@ def check_command(experiment: str, words: Sequence[str]) -> None:
     Raises:
       RunError: as the experiment says it.
     """
-    run = importlib.import_module(f"experiments.{experiment}").run
-    config_class = typing.get_type_hints(run)["config"]
-    known = flags.FlagValues()
-    define_flags(config_class, known)
+    known, flags_of = flags.FlagValues(), config_class(experiment)
+    define_flags(flags_of, known)
     parse_flags(words, known)
-    prepare_config(config_from_flags(config_class, known))
+    prepare_config(config_from_flags(flags_of, known))
 
 
 def planned(fixed: Sequence[str]) -> dict[Path, tuple[dict[str, str], list[str]]]:

@@ -32,7 +32,14 @@ from helix_jax.reports import Block, load_blocks, print_tables, save_blocks, wit
 from helix_jax.runs.inputs import check_inputs
 from helix_jax.runs.prepare import prepare_config
 from helix_jax.runs.program import start_program
-from helix_jax.runs.workdir import Run, finish_run, is_done, open_run, read_summary
+from helix_jax.runs.workdir import (
+    Run,
+    finish_run,
+    flat_numbers,
+    is_done,
+    open_run,
+    read_summary,
+)
 from helix_jax.stats import Interval
 
 Specs = Mapping[str, ModelSpec | None]  # model as it is named -> its architecture
@@ -64,7 +71,7 @@ class Experiment:
 
     def __init__(
         self,
-        compute: Callable[[Any, Run], Report],
+        compute: Callable[[Any, Any], Report],
         tiny: Mapping[str, Any],
         check: Callable[[Any, Specs], object] | None,
     ):
@@ -92,10 +99,16 @@ class Experiment:
     def run(self, config: Any) -> dict[str, float]:
         """The summary of the config's work directory, computed where it is missing.
 
+        Without a field `workdir` there is none: the tables are printed, no more.
+
         Raises:
           RunError: the config cannot be run, or its directory belongs to another.
         """
         config = self.prepare(config)
+        if not hasattr(config, "workdir"):
+            report = self._compute(config, None)
+            print_tables(with_about(report.blocks, report.about))
+            return flat_numbers(report.numbers)
         run = open_run(config.workdir, config)
         if is_done(run):
             print_tables(load_blocks(run.folder), most=1)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from experiments.attack import AttackConfig, require_queries
+from experiments.list import config_class, programs
 from helix_jax import assets, progress
 from helix_jax.runs.program import run_program
 from helix_jax.text.corpora import load_corpus
-from launch.sweep import programs
 
 
 @pytest.fixture(autouse=True)
@@ -51,10 +51,10 @@ class Program(typing.NamedTuple):
 def find(name: str) -> Program:
     """A program by its name."""
     module = importlib.import_module(f"experiments.{name}")
-    return Program(name, typing.get_type_hints(module.run)["config"], module.run)
+    return Program(name, config_class(name), module.run)
 
 
-PROGRAMS = programs()
+PROGRAMS = [name for name in programs() if name != "list"]  # which writes nothing
 
 
 def words_of(program: Program, place: Path, *words: str) -> list[str]:
