@@ -46,7 +46,6 @@ from experiments.shared.options import (
     workdir_option,
 )
 from experiments.shared.sides import open_corpus
-from helix_jax.activations.tokens import encode_texts, private_tokenizer
 from helix_jax.errors import CorpusError
 from helix_jax.models import load_tokenizer, model_name
 from helix_jax.progress import bar, stage
@@ -71,6 +70,7 @@ from helix_jax.text.compatibility import (
 )
 from helix_jax.text.corpus import Corpus
 from helix_jax.text.hashing import document_of
+from helix_jax.text.tokens import encode_texts, private_tokenizer
 
 _AT_ONCE = 1000  # texts
 _WHOLE = 2**31 - 1  # tokens: texts are not cut

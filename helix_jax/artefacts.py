@@ -17,7 +17,7 @@ import numpy as np
 
 from helix_jax.array_files import dump_safetensors, read_safetensors
 from helix_jax.atomic import is_passing, replaced_files
-from helix_jax.errors import HelixError
+from helix_jax.errors import ArtefactError
 from helix_jax.fingerprint import check_same
 from helix_jax.paths import local_path, os_errors
 from helix_jax.textfile import read_json
@@ -25,10 +25,6 @@ from helix_jax.textfile import read_json
 FORMAT = 1
 CONFIG, ARRAYS, DIGEST = "config.json", "arrays.safetensors", "arrays_sha256"
 _REREADS = 10
-
-
-class ArtefactError(HelixError, ValueError):
-    """An artefact folder is missing, damaged, or of another kind."""
 
 
 def save_artefact(

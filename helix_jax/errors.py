@@ -13,6 +13,10 @@ class StoreError(HelixError, ValueError):
     """An activation store is missing, damaged, incomplete or does not match."""
 
 
+class ArtefactError(HelixError, ValueError):
+    """An artefact folder is missing, damaged, or of another kind."""
+
+
 class CheckpointError(HelixError, ValueError):
     """A model folder is missing files, damaged, or not what its config says."""
 

@@ -22,9 +22,9 @@ from helix_jax.array_files import (
     write_npz,
     write_safetensors,
 )
-from helix_jax.artefacts import ArtefactError, load_artefact, save_artefact
+from helix_jax.artefacts import load_artefact, save_artefact
 from helix_jax.atomic import append_lines, is_passing, replaced_files, write_file
-from helix_jax.errors import ProtocolError
+from helix_jax.errors import ArtefactError, ProtocolError
 from helix_jax.paths import PathError
 
 ROOT = Path(__file__).parents[1]

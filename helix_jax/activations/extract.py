@@ -28,7 +28,6 @@ from helix_jax.activations.states import require_finite_states, window_states
 from helix_jax.activations.storage import open_folder
 from helix_jax.activations.store import Store, open_store
 from helix_jax.activations.store_lock import writing
-from helix_jax.activations.tokens import private_tokenizer, tokenizer_fingerprint
 from helix_jax.activations.windows import TextWindow, read_windows
 from helix_jax.activations.writer import (
     DTYPES,
@@ -40,6 +39,7 @@ from helix_jax.activations.writer import (
 from helix_jax.arguments import takes
 from helix_jax.models import Model, check_vocabulary, resolve_layers
 from helix_jax.progress import Progress
+from helix_jax.text.tokens import private_tokenizer, tokenizer_fingerprint
 from helix_jax.types import Text
 
 LOG = logging.getLogger(__name__)

@@ -14,14 +14,14 @@ import numpy as np
 
 from helix_jax.activations.gather import text_starts
 from helix_jax.activations.token_states import TokenSide, require_embedded, token_states
-from helix_jax.activations.tokens import (
+from helix_jax.errors import CorpusError
+from helix_jax.text.pairing import pair_tokens
+from helix_jax.text.tokens import (
     Encoded,
     encode_texts,
     private_tokenizer,
     tokenizer_fingerprint,
 )
-from helix_jax.errors import CorpusError
-from helix_jax.text.pairing import pair_tokens
 from helix_jax.types import Text
 
 

@@ -11,9 +11,9 @@ from flax import struct
 
 from helix_jax.activations.batching import length_ladder, plan_batches
 from helix_jax.activations.gather import gather_states
-from helix_jax.activations.tokens import Encoded
 from helix_jax.errors import CorpusError
 from helix_jax.models import Model, ModelSpec, apply_model, resolve_layers
+from helix_jax.text.tokens import Encoded
 from helix_jax.types import Array, Text
 
 

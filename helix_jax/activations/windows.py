@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from tokenizers import Tokenizer
 
-from helix_jax.activations.tokens import Encoded, encode_texts
 from helix_jax.activations.writer import Progress
 from helix_jax.errors import CorpusError, StoreError
+from helix_jax.text.tokens import Encoded, encode_texts
 from helix_jax.types import Text
 
 

@@ -18,7 +18,8 @@ from helix_jax.alignment.maps import (
     StateMap,
 )
 from helix_jax.arguments import takes
-from helix_jax.artefacts import ArtefactError, load_artefact, save_artefact
+from helix_jax.artefacts import load_artefact, save_artefact
+from helix_jax.errors import ArtefactError
 from helix_jax.fingerprint import check_same
 from helix_jax.linalg import wide
 

@@ -15,7 +15,6 @@ import jax
 import numpy as np
 
 from helix_jax import kinds
-from helix_jax.activations.tokens import tokenizer_fingerprint
 from helix_jax.arguments import takes
 from helix_jax.generation.guesses import (
     Guesses,
@@ -30,6 +29,7 @@ from helix_jax.generation.rows import Row, bounds_of, check_lengths
 from helix_jax.generation.sampling import Sampling
 from helix_jax.generation.stitch import Stitch
 from helix_jax.models import check_vocabulary
+from helix_jax.text.tokens import tokenizer_fingerprint
 from helix_jax.types import Array
 
 GREEDY = Sampling()

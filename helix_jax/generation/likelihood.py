@@ -30,11 +30,11 @@ import numpy as np
 
 from helix_jax.activations.gather import text_starts
 from helix_jax.activations.token_states import token_states
-from helix_jax.activations.tokens import private_tokenizer, tokenizer_fingerprint
 from helix_jax.generation.heads import ArmStates, Head, head_of
 from helix_jax.generation.metrics import ENTRIES_AT_ONCE, negative_log_p
 from helix_jax.generation.prompt import leading_tokens
 from helix_jax.generation.stitch import Stitch
+from helix_jax.text.tokens import private_tokenizer, tokenizer_fingerprint
 from helix_jax.types import Array
 
 UNBOUNDED = 1 << 20

@@ -22,9 +22,9 @@ import numpy as np
 from helix_jax.activations.batching import length_ladder, plan_batches
 from helix_jax.activations.forward import pooled_states
 from helix_jax.activations.gather import gather_states
-from helix_jax.activations.tokens import encode_texts, private_tokenizer
 from helix_jax.models import Model
 from helix_jax.stats import bootstrap_interval
+from helix_jax.text.tokens import encode_texts, private_tokenizer
 
 
 def embed_texts(

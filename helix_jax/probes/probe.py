@@ -11,7 +11,8 @@ from flax import struct
 
 from helix_jax import checks, kinds, numeric
 from helix_jax.arguments import takes
-from helix_jax.artefacts import ArtefactError, load_artefact, save_artefact
+from helix_jax.artefacts import load_artefact, save_artefact
+from helix_jax.errors import ArtefactError
 from helix_jax.fingerprint import check_same
 from helix_jax.linalg import product
 from helix_jax.types import Array

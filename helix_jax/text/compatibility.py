@@ -28,15 +28,13 @@ Reference: Gorbett and Jana 2026, arXiv 2603.18908, section on tokenizers, which
 """
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from helix_jax.text.pairing import Pairing, pair_tokens
 from helix_jax.text.token_bytes import token_bytes
-
-if TYPE_CHECKING:  # activations are made from texts, not the other way round
-    from helix_jax.activations.tokens import Encoded
+from helix_jax.text.tokens import Encoded
 
 SPELLINGS = ("raw_special", "raw", "decoded", "bytes", "bare")
 PAIRED = ("raw", "bytes", "bare")
@@ -101,7 +99,7 @@ def vocabulary_jaccard(x: Spelled, y: Spelled, *, spelling: str) -> float:
 
 
 def match_counts(
-    x: Spelled, y: Spelled, x_encoded: "Encoded", y_encoded: "Encoded"
+    x: Spelled, y: Spelled, x_encoded: Encoded, y_encoded: Encoded
 ) -> dict[str, np.ndarray]:
     """Matches and what is counted, text by text, for every rate of RATES.
 
@@ -149,7 +147,7 @@ def match_counts(
 
 
 def _codes(
-    x: Spelled, y: Spelled, x_encoded: "Encoded", y_encoded: "Encoded", name: str
+    x: Spelled, y: Spelled, x_encoded: Encoded, y_encoded: Encoded, name: str
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Of each text [tokens] int64 on both sides: equal codes for equal spellings."""
     numbers: dict[Hashable, int] = {}

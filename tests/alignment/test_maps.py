@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from helix_jax.alignment import AffineMap, apply_map, compose_map, load_map, save_map
-from helix_jax.artefacts import ArtefactError, save_artefact
-from helix_jax.errors import FingerprintError
+from helix_jax.artefacts import save_artefact
+from helix_jax.errors import ArtefactError, FingerprintError
 
 SOURCE = {"model": "a", "layer": -1}
 TARGET = {"model": "b", "layer": -1}

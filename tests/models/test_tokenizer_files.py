@@ -11,9 +11,9 @@ import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from helix_jax import assets
-from helix_jax.activations.tokens import tokenizer_fingerprint
 from helix_jax.errors import CheckpointError
 from helix_jax.models import load_tokenizer
+from helix_jax.text.tokens import tokenizer_fingerprint
 
 REAL = Path(os.environ.get("HELIX_REAL", Path.home() / ".cache" / "helix_real"))
 TEXTS = [

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from helix_jax.artefacts import ArtefactError, save_artefact
-from helix_jax.errors import FingerprintError
+from helix_jax.artefacts import save_artefact
+from helix_jax.errors import ArtefactError, FingerprintError
 from helix_jax.probes import Probe, load_probe, predict_logits, save_probe
 
 MADE_OF = {"states": {"model": "a", "layer": -1}, "split": "fit"}

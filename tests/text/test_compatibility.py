@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from helix_jax.activations.tokens import encode_texts, private_tokenizer
 from helix_jax.text.compatibility import (
     RATES,
     SPELLINGS,
@@ -15,6 +14,7 @@ from helix_jax.text.compatibility import (
     vocabulary_jaccard,
 )
 from helix_jax.text.token_bytes import token_bytes
+from helix_jax.text.tokens import encode_texts, private_tokenizer
 
 from .tokenizers import EMBEDDED, gemma_like, get_tokenizer, metaspace, prefixed_bytes
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helix_jax.activations.tokens import encode_texts, private_tokenizer
 from helix_jax.text.pairing import pair_tokens
 from helix_jax.text.token_bytes import token_bytes
+from helix_jax.text.tokens import encode_texts, private_tokenizer
 
 from .tokenizers import EMBEDDED, REAL, get_tokenizer
 

@@ -1,14 +1,10 @@
 import numpy as np
 import pytest
 
-from helix_jax.activations.tokens import (
-    encode_texts,
-    private_tokenizer,
-    tokenizer_fingerprint,
-)
 from helix_jax.models import load_tokenizer
+from helix_jax.text.tokens import encode_texts, private_tokenizer, tokenizer_fingerprint
 
-from .made import make_texts, make_tokenizer
+from ..activations.made import make_texts, make_tokenizer
 
 TEXTS = [text.text for text in make_texts(40)] + ["", " ", "é漢 cat", "cat " * 300]
 
