@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from helix_jax.atomic import replaced_file, write_file
-from helix_jax.errors import HelixError
-from helix_jax.paths import PathError, os_errors
+from helix_jax.errors import HelixError, PathError
+from helix_jax.paths import os_errors
 
 # numpy's names -> those of the file format
 _TYPES = {

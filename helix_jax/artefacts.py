@@ -1,8 +1,9 @@
 """Artefact folders: config.json with fingerprints, arrays in safetensors.
 
 A map or a probe is a folder of two files that change at one instant: a killed process
-leaves the old artefact or the new one. config.json names the SHA-256 of the arrays, so
-that the two never meet files of another version.
+leaves the old artefact or the new one. A file system without symbolic links has no such
+instant: killed between the two files, the process leaves a folder that is refused as
+damaged, since config.json names the SHA-256 of the arrays that it was saved with.
 """
 
 import hashlib
@@ -97,7 +98,7 @@ def load_artefact(
 
 
 def holds_artefact(folder: str | os.PathLike) -> bool:
-    """Whether something was saved there, whole; a save that was killed leaves none."""
+    """Whether one was saved there; a first save that was killed leaves none."""
     return (Path(folder) / CONFIG).is_file()
 
 

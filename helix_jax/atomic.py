@@ -1,8 +1,9 @@
 """Files and groups of files that change at one instant, however a process ends.
 
-A reader sees the old version or the new one, whole. What a killed writer leaves behind
-bears the name `.helix-partial-...`; the next writer of the same folder removes it, and
-nothing else that is not its own.
+A reader of one file sees the old version or the new one, whole; so does, of a group,
+whoever opens its files after the instant or before it, where the file system has
+symbolic links. What a killed writer leaves behind bears the name `.helix-partial-...`;
+the next writer of the same folder removes it, and nothing else that is not its own.
 """
 
 import contextlib
@@ -14,10 +15,10 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from helix_jax.errors import HelixError
+from helix_jax.errors import HelixError, PathError
 from helix_jax.lock_files import FILE, flock
 from helix_jax.locks import hold
-from helix_jax.paths import PathError, os_errors
+from helix_jax.paths import os_errors
 
 PARTIAL = ".helix-partial-"
 _NO_LINKS = {

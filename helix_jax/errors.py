@@ -2,7 +2,15 @@
 
 
 class HelixError(Exception):
-    """Base of the errors raised by helix_jax."""
+    """Base of these errors; wrong arguments are ValueError or TypeError."""
+
+
+class PathError(HelixError, ValueError):
+    """A path cannot be used: which one, why, and what to do."""
+
+
+class LockError(HelixError, RuntimeError):
+    """The lock of a folder was lost: another process has taken it for abandoned."""
 
 
 class FingerprintError(HelixError, ValueError):
@@ -26,11 +34,11 @@ class CorpusError(HelixError, ValueError):
 
 
 class RunError(HelixError, ValueError):
-    """A work directory cannot be used with these flags."""
+    """A program cannot run, or go on, with these flags and what they name."""
 
 
 class ProtocolError(HelixError, ValueError):
-    """A message of the other party is malformed, out of place or out of bounds."""
+    """A message of the other party, or a party's saved state, cannot be taken."""
 
 
 class KeyRoleError(HelixError, ValueError):

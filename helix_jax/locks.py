@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from helix_jax.errors import HelixError
+from helix_jax.errors import LockError
 from helix_jax.lock_files import LocalPlace, Place, Seen
 from helix_jax.owners import has_ended, this_process
 
@@ -27,10 +27,6 @@ BEAT_SECONDS = 10.0
 STALE_SECONDS = 60.0  # of watching, so that no clocks are compared
 OLD_SECONDS = 3600.0  # by the clock: more than clocks differ
 TELL_SECONDS = 300.0
-
-
-class LockError(HelixError, RuntimeError):
-    """The lock of a folder was lost: another process has taken it for abandoned."""
 
 
 class Lock:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from helix_jax.errors import HelixError
+from helix_jax.errors import HelixError, PathError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SLASH_LOST = re.compile(r"(gs|s3|file|https?|memory|hdfs|hf):/?(?!/)")
@@ -31,10 +31,6 @@ _REASONS = {
     errno.ENOENT: "there is no such file or folder; check the path",
     errno.ELOOP: "its symbolic links go in a circle; check the path",
 }
-
-
-class PathError(HelixError, ValueError):
-    """A path cannot be used: which one, why, and what to do."""
 
 
 def printable(name: str | os.PathLike) -> str:

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from helix_jax.errors import HelixError
-from helix_jax.paths import PathError, os_errors
+from helix_jax.errors import HelixError, PathError
+from helix_jax.paths import os_errors
 
 # UTF-32 first: its little-endian mark begins with that of UTF-16.
 _MARKS = (

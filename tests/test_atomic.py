@@ -24,8 +24,7 @@ from helix_jax.array_files import (
 )
 from helix_jax.artefacts import load_artefact, save_artefact
 from helix_jax.atomic import append_lines, is_passing, replaced_files, write_file
-from helix_jax.errors import ArtefactError, ProtocolError
-from helix_jax.paths import PathError
+from helix_jax.errors import ArtefactError, PathError, ProtocolError
 
 ROOT = Path(__file__).parents[1]
 

@@ -13,8 +13,9 @@ import pytest
 
 from helix_jax.activations.storage import open_folder
 from helix_jax.activations.store_lock import RemotePlace
+from helix_jax.errors import LockError
 from helix_jax.lock_files import FILE, LocalPlace
-from helix_jax.locks import Lock, LockError, hold, keep, let_go, writer_of
+from helix_jax.locks import Lock, hold, keep, let_go, writer_of
 from helix_jax.owners import encode_owner, has_ended, this_process
 
 ROOT = Path(__file__).parents[1]

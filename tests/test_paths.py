@@ -5,15 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from helix_jax.errors import StoreError
-from helix_jax.paths import (
-    PathError,
-    expand_path,
-    explain_os_error,
-    is_url,
-    local_path,
-    os_errors,
-)
+from helix_jax.errors import PathError, StoreError
+from helix_jax.paths import expand_path, explain_os_error, is_url, local_path, os_errors
 
 
 def test_home_is_expanded_and_nothing_else(monkeypatch, tmp_path):

@@ -4,8 +4,7 @@ import codecs
 
 import pytest
 
-from helix_jax.errors import CorpusError
-from helix_jax.paths import PathError
+from helix_jax.errors import CorpusError, PathError
 from helix_jax.textfile import (
     parse_json,
     read_entries,

@@ -25,8 +25,8 @@ from helix_jax.activations.embedding_files import read_content
 from helix_jax.activations.join import first_repeated
 from helix_jax.activations.store import Store
 from helix_jax.arguments import takes
-from helix_jax.errors import StoreError
-from helix_jax.paths import PathError, local_path, os_errors
+from helix_jax.errors import PathError, StoreError
+from helix_jax.paths import local_path, os_errors
 from helix_jax.textfile import read_entries
 
 SCAN_ROWS = 65536

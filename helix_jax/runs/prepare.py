@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from helix_jax.errors import RunError
-from helix_jax.paths import PathError, expand_path, is_url, local_path
+from helix_jax.errors import PathError, RunError
+from helix_jax.paths import expand_path, is_url, local_path
 
 Config = TypeVar("Config")
 STORAGE = ("gs", "s3", "file", "memory", "http", "https")  # where stores can lie

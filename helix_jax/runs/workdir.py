@@ -7,8 +7,9 @@
     summary.json      flat: name -> number, of an interval also name_low, name_high
     DONE              the last thing written
 
-Only process 0 of a multi-process run writes. Names are `split/name`; a unit stands in
-the name.
+Of a run of several processes, process 0 alone writes these; other files are written by
+whoever calls `write_atomically` or `write_arrays`. Names are `split/name`; a unit
+stands in the name.
 """
 
 import contextlib

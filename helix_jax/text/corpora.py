@@ -21,8 +21,8 @@ from pathlib import Path
 
 from helix_jax import kinds
 from helix_jax.arguments import takes
-from helix_jax.errors import CorpusError
-from helix_jax.paths import PathError, is_url, local_path
+from helix_jax.errors import CorpusError, PathError
+from helix_jax.paths import is_url, local_path
 from helix_jax.text.corpus import Corpus, build_corpus
 from helix_jax.text.docstrings import CLASSES, package_versions, read_docstrings
 from helix_jax.text.files import SUFFIXES

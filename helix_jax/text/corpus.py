@@ -1,8 +1,8 @@
 """A corpus: its splits, without duplicates, read as a stream.
 
-Loading reads every row once and keeps some thirty bytes of each (hashes, split,
-label), never the texts. Reading a split goes through the sources again and checks each
-text against its hash.
+Loading reads every row once and keeps 37 bytes of each (hashes, split, label) until the
+splits are decided, then 13, or 21 with scores, and never the texts. Reading a split
+goes through the sources again and checks each text against its hash.
 """
 
 import dataclasses

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from helix_jax.activations import extract, open_store
-from helix_jax.errors import StoreError
-from helix_jax.paths import PathError
+from helix_jax.errors import PathError, StoreError
 
 from .made import make_model, make_texts, make_tokenizer
 from .object_server import ObjectServer

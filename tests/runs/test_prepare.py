@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from helix_jax.errors import RunError
-from helix_jax.paths import PathError
+from helix_jax.errors import PathError, RunError
 from helix_jax.runs import option, prepare_config
 
 

@@ -7,8 +7,7 @@ import subprocess
 import pytest
 
 import helix_jax
-from helix_jax.errors import RunError
-from helix_jax.paths import PathError
+from helix_jax.errors import PathError, RunError
 from helix_jax.runs import (
     finish_run,
     is_done,
