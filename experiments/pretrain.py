@@ -12,59 +12,45 @@ Cost: two cores, the defaults: about 9,000 tokens a second.
 """
 
 import dataclasses
-import json
 import math
 import shutil
 import time
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from experiments.shared.about import about, short_data, show, show_saved
+from experiments.shared.about import about, short_data
 from experiments.shared.options import limit_option, seed_option, workdir_option
 from helix_jax.atomic import replaced_files
 from helix_jax.errors import RunError
-from helix_jax.models import FAMILIES, family_of, load_tokenizer, save_model
+from helix_jax.models import ModelSpec, family_of, load_tokenizer
 from helix_jax.models.checkpoint import DTYPES
-from helix_jax.models.spec import ModelSpec
-from helix_jax.progress import Progress, bar, stage
+from helix_jax.progress import Progress, stage
 from helix_jax.reports import Table
-from helix_jax.runs import (
-    finish_run,
-    is_done,
-    log_metrics,
-    open_run,
-    option,
-    prepare_config,
-    read_summary,
-    truncate_metrics,
-    write_atomically,
-)
-from helix_jax.runs.inputs import check_inputs
-from helix_jax.runs.program import start_program
+from helix_jax.runs import Run, log_metrics, option, truncate_metrics
+from helix_jax.runs.experiment import Report, Specs, experiment
 from helix_jax.text.corpora import load_corpus
-from helix_jax.text.hashing import document_of, part_of
-from helix_jax.text.ngram import fit_trigram, token_log_probabilities
 from helix_jax.training import (
-    cross_entropy,
+    TrainState,
+    encode_documents,
+    held_out_loss,
+    held_out_windows,
     init_state,
     load_snapshot,
     make_optimizer,
     make_step,
     pack_documents,
+    read_documents,
+    run_steps,
     save_snapshot,
-    unpack_windows,
-    window_batch,
+    trigram_loss,
 )
-from helix_jax.training.card import model_card
-from helix_jax.training.hf_config import hf_config
+from helix_jax.training.card import model_card, save_trained
+from helix_jax.training.hf_config import DECODERS, hf_config
 from helix_jax.training.vocabulary import train_tokenizer
-
-DECODERS = tuple(sorted(set(FAMILIES) - {"bert", "roberta"}))
-
 
 SAID = {
     "train/parameters": "parameters",
@@ -122,25 +108,13 @@ class PretrainConfig:
     snapshot_every: int = option(200, "steps between snapshots", least=1)
     tiny: bool = option(False, "a model of 2 layers and 20,000 tokens, in seconds")
 
-
-TINY = {
-    "vocab_size": 512,
-    "width": 32,
-    "num_layers": 2,
-    "num_heads": 2,
-    "ffn_width": 64,
-    "context": 64,
-    "batch": 8,
-    "tokens": 20_480,
-    "warmup_steps": 5,
-    "held_out_tokens": 4_096,
-    "log_every": 10,
-    "snapshot_every": 10,
-    "limit": 600,
-}
+    @property
+    def steps(self) -> int:
+        """Optimizer steps in all."""
+        return max(1, self.tokens // (self.batch * self.context))
 
 
-def check_sizes(config: PretrainConfig) -> None:
+def check_sizes(config: PretrainConfig, _: Specs) -> None:
     """Raise where numbers of the flags do not go together."""
     if config.part >= config.parts:
         raise RunError(
@@ -158,102 +132,99 @@ def check_sizes(config: PretrainConfig) -> None:
         )
 
 
-def run(config: PretrainConfig) -> dict[str, float]:
+@experiment(
+    tiny={
+        "vocab_size": 512,
+        "width": 32,
+        "num_layers": 2,
+        "num_heads": 2,
+        "ffn_width": 64,
+        "context": 64,
+        "batch": 8,
+        "tokens": 20_480,
+        "warmup_steps": 5,
+        "held_out_tokens": 4_096,
+        "log_every": 10,
+        "snapshot_every": 10,
+        "limit": 600,
+    },
+    check=check_sizes,
+)
+def compute(config: PretrainConfig, run: Run) -> Report:
     """Train, evaluate, write the model; see the module docstring."""
-    config = prepare_config(config, tiny=TINY)
-    check_sizes(config)
-    check_inputs(config)
-    directory = open_run(config.workdir, config)
-    if is_done(directory):
-        show_saved(directory)
-        return read_summary(directory)
-    folder = directory.folder
     with stage(f"reading {config.data}"):
         corpus = load_corpus(config.data, limit=config.limit or None)
     with stage("training the tokenizer"):
-        tokenizer = _tokenizer(config, corpus, folder)
+        tokenizer = open_tokenizer(config, corpus, run.folder)
     with stage("text to windows of tokens"):
         try:
-            train = _windows(config, corpus, tokenizer)
+            windows = training_windows(config, corpus, tokenizer)
         except RunError:  # with flags that must change, and the tokenizer with them
-            shutil.rmtree(folder / "tokenizer", ignore_errors=True)
+            shutil.rmtree(run.folder / "tokenizer", ignore_errors=True)
             raise
-        held_out, characters = _held_out(config, corpus, tokenizer)
+        held_out, characters = held_out_windows(
+            tokenizer,
+            list(read_documents(corpus, "test")),
+            context=config.context,
+            tokens=config.held_out_tokens,
+        )
+    sizes = ("width", "num_layers", "num_heads", "ffn_width", "context")
     hf = hf_config(
         config.family,
         vocab_size=len(tokenizer),
-        width=config.width,
-        num_layers=config.num_layers,
-        num_heads=config.num_heads,
-        ffn_width=config.ffn_width,
-        context=config.context,
+        **{name: getattr(config, name) for name in sizes},
     )
     spec = family_of(config.family).spec_from_hf(hf.to_dict())
-    state, seconds = _train(config, spec, train, directory)
+    state, seconds = train(config, spec, windows, run)
     # What is written is what is measured: weights rounded to the stored dtype.
     rounded = jax.tree.map(
         lambda leaf: leaf.astype(config.dtype).astype(leaf.dtype), state.params
     )
-    loss = _evaluate(rounded, spec, held_out, config.batch)
+    with stage("held-out loss"):
+        loss = held_out_loss(rounded, spec, held_out, batch=config.batch)
     with stage("the trigram beside it"):
-        trigram = fit_trigram(unpack_windows(train), vocab_size=spec.vocab_size)
-        trigram_loss = -float(
-            np.mean(token_log_probabilities(trigram, unpack_windows(held_out))[1:])
-        )
-    predicted = held_out.shape[0] * (held_out.shape[1] - 1)
-    summary = {
+        of_trigram = trigram_loss(windows, held_out, vocab_size=spec.vocab_size)
+    predicted = held_out[:, 1:].size
+    numbers = {
         "train/parameters": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
-        "train/tokens": config.batch * config.context * _steps(config),
-        "train/distinct_tokens": train.shape[0] * config.context,
+        "train/tokens": config.batch * config.context * config.steps,
+        "train/distinct_tokens": windows[:, 1:].size,
         "train/seconds": seconds,
         "test/tokens": predicted,
         "test/loss_nats": loss,
         "test/perplexity": math.exp(loss),
         "test/bits_per_character": loss * predicted / characters / math.log(2),
-        "test/trigram_loss_nats": trigram_loss,
-        "test/trigram_perplexity": math.exp(trigram_loss),
+        "test/trigram_loss_nats": of_trigram,
+        "test/trigram_perplexity": math.exp(of_trigram),
     }
-    save_model(folder / "model", state.params, spec, hf, dtype=config.dtype)
-    with replaced_files(folder / "model", raises=RunError) as new:
-        tokenizer.save_pretrained(new)
-    card = model_card(dataclasses.asdict(config), corpus.fingerprint, summary)
-    write_atomically(folder / "model" / "README.md", card)
-    results = json.dumps(summary, indent=2) + "\n"
-    write_atomically(folder / "model" / "results.json", results)
-    said = about(
+    model = partial(
+        save_trained,
+        params=state.params,
+        spec=spec,
+        config=hf,
+        dtype=config.dtype,
+        tokenizer=tokenizer,
+        card=model_card(dataclasses.asdict(config), corpus.fingerprint, numbers),
+        results=numbers,
+    )
+    rows = [[said, numbers[name]] for name, said in SAID.items()]
+    told = about(
         config.family,
         short_data(config.data),
-        f"{summary['train/tokens']:,} tokens to train on",
-        f"{summary['test/tokens']:,} held-out tokens to test on",
+        f"{numbers['train/tokens']:,} tokens to train on",
+        f"{numbers['test/tokens']:,} held-out tokens to test on",
     )
-    show(directory, [Table("The trained model", *result_rows(summary))], said)
-    return finish_run(directory, summary)
+    table = Table("The trained model", ["measure", "value"], rows)
+    return Report(numbers, [table], told, files={"model": model})
 
 
-def result_rows(summary: dict[str, float]) -> tuple[list[str], list[list[object]]]:
-    """Header and rows of the table of all numbers."""
-    rows = [[said, summary[name]] for name, said in SAID.items() if name in summary]
-    return ["measure", "value"], rows
-
-
-def _steps(config: PretrainConfig) -> int:
-    return max(1, config.tokens // (config.batch * config.context))
-
-
-def _documents(config: PretrainConfig, corpus: Any, split: str) -> Iterator[str]:
-    """Texts of a split; those to train on are cut into disjoint parts by document."""
-    for text in corpus.read(split):
-        part = part_of(document_of(text.id), config.parts, salt="part")
-        if split != "fit" or part == config.part:
-            yield text.text
-
-
-def _tokenizer(config: PretrainConfig, corpus: Any, folder: Path) -> Any:
+def open_tokenizer(config: PretrainConfig, corpus: Any, folder: Path) -> Any:
+    """The tokenizer of the flags, or one trained to FOLDER/tokenizer, once."""
     if config.tokenizer:
         return load_tokenizer(config.tokenizer)
     if not (folder / "tokenizer" / "tokenizer.json").exists():
         tokenizer = train_tokenizer(
-            _documents(config, corpus, "fit"),
+            read_documents(corpus, "fit", part=config.part, parts=config.parts),
             vocab_size=config.vocab_size,
             context=config.context,
         )
@@ -262,111 +233,67 @@ def _tokenizer(config: PretrainConfig, corpus: Any, folder: Path) -> Any:
     return load_tokenizer(str(folder / "tokenizer"))
 
 
-def _windows(config: PretrainConfig, corpus: Any, tokenizer: Any) -> np.ndarray:
-    ids = _encode(tokenizer, _documents(config, corpus, "fit"))
-    windows = pack_documents(ids, context=config.context)
+def training_windows(config: PretrainConfig, corpus: Any, tokenizer: Any) -> np.ndarray:
+    """[N, T + 1] of the part of the text that the flags name.
+
+    Raises:
+      RunError: fewer windows than one step needs.
+    """
+    texts = read_documents(corpus, "fit", part=config.part, parts=config.parts)
+    windows = pack_documents(encode_documents(tokenizer, texts), context=config.context)
     if len(windows) < config.batch:
         raise RunError(
-            f"pretrain: --data={config.data} (part {config.part} of {config.parts}) "
-            f"gives {len(windows)} windows of {config.context} tokens, one step needs "
+            f"--data={config.data} (part {config.part} of {config.parts}) gives "
+            f"{len(windows)} windows of {config.context} tokens, one step needs "
             f"{config.batch}; use more text, a shorter --context or a smaller --batch."
         )
     return windows
 
 
-def _held_out(config, corpus, tokenizer) -> tuple[np.ndarray, int]:
-    """Windows of held-out documents, and the characters that they predict."""
-    texts = list(_documents(config, corpus, "test"))
-    order = np.random.default_rng(0).permutation(len(texts))
-    documents, total = [], 0
-    for i in order:
-        documents += _encode(tokenizer, [texts[i]])
-        total += len(documents[-1])
-        if total > config.held_out_tokens:
-            break
-    windows = pack_documents(documents, context=config.context)
-    text = tokenizer.batch_decode(
-        windows[:, 1:], skip_special_tokens=True, clean_up_tokenization_spaces=False
-    )
-    return windows, sum(map(len, text))
-
-
-def _encode(tokenizer: Any, texts: Iterator[str]) -> list[list[int]]:
-    ids: list[list[int]] = []
-    chunk: list[str] = []
-    for text in [*texts, None]:
-        if text is not None:
-            chunk.append(text)
-        if chunk and (text is None or len(chunk) == 1024):
-            ids += tokenizer(chunk, truncation=False, verbose=False)["input_ids"]
-            chunk = []
-    return ids
-
-
-def _train(config, spec: ModelSpec, windows: np.ndarray, directory):
-    steps = _steps(config)
+def train(
+    config: PretrainConfig, spec: ModelSpec, windows: np.ndarray, run: Run
+) -> tuple[TrainState, float]:
+    """The state after all steps, from the last snapshot on; seconds in all."""
     optimizer = make_optimizer(
         kind=config.optimizer,
         learning_rate=config.learning_rate,
-        steps=steps,
-        warmup_steps=min(config.warmup_steps, steps // 2),
+        steps=config.steps,
+        warmup_steps=min(config.warmup_steps, config.steps // 2),
         weight_decay=config.weight_decay,
     )
     step = make_step(spec, optimizer, microbatch=config.microbatch or None)
     state = init_state(jax.random.key(config.seed), spec, optimizer)
-    snapshot, seconds = directory.folder / "snapshot.safetensors", 0.0
+    snapshot, clock = run.folder / "snapshot.safetensors", np.zeros((), np.float64)
     if snapshot.exists():
-        state, clock = load_snapshot(snapshot, (state, np.zeros((), np.float64)))
-        seconds = float(clock)
-    truncate_metrics(directory, int(state.step))
-    began = time.perf_counter() - seconds
+        state, clock = load_snapshot(snapshot, (state, clock))
     first = int(state.step)
+    truncate_metrics(run, first)
+    began = time.perf_counter() - float(clock)
+    states = run_steps(
+        step, state, windows, steps=config.steps, batch=config.batch, seed=config.seed
+    )
     with Progress(
-        f"training {config.family}", total=steps, done=first, unit="steps"
+        f"training {config.family}", total=config.steps, done=first, unit="steps"
     ) as shown:
-        for number in range(first, steps):
-            batch = window_batch(
-                windows, step=number, batch=config.batch, seed=config.seed
-            )
-            state, info = step(state, batch)
+        for done, state, info in states:
             shown.update()
-            if (number + 1) % config.log_every == 0:
-                loss = float(info["loss_nats"])
+            if done % config.log_every == 0:
+                metrics = {f"train/{name}": float(x) for name, x in info.items()}
+                loss = metrics["train/loss_nats"]
                 if not math.isfinite(loss):
                     raise RunError(
-                        f"pretrain: the loss is {loss} at step {number + 1}; lower "
-                        "--learning_rate and start in a new --workdir."
+                        f"the loss is {loss} at step {done}; lower --learning_rate and "
+                        "start in a new --workdir."
                     )
                 shown.update(0, note=f"loss {loss:.3f} nats")
-                log_metrics(
-                    directory,
-                    number + 1,
-                    {
-                        "train/loss_nats": loss,
-                        "train/gradient_norm": float(info["gradient_norm"]),
-                    },
-                )
-            if (number + 1) % config.snapshot_every == 0:
+                log_metrics(run, done, metrics)
+            if done % config.snapshot_every == 0:
                 clock = np.asarray(time.perf_counter() - began)
                 save_snapshot(snapshot, (state, clock))
     return state, time.perf_counter() - began
 
 
-def _evaluate(params, spec: ModelSpec, windows: np.ndarray, batch: int) -> float:
-    """Mean loss in nats over all windows; the last batch repeats a window unused."""
-    loss = jax.jit(
-        lambda params, rows: jax.vmap(
-            lambda row: cross_entropy(params, spec, row[None])
-        )(rows)
-    )
-    losses = []
-    starts = range(0, len(windows), batch)
-    for start in bar(starts, "held-out loss", unit="batches"):
-        rows = windows[start : start + batch]
-        padded = np.concatenate([rows, np.repeat(rows[:1], batch - len(rows), axis=0)])
-        losses.append(np.asarray(loss(params, padded))[: len(rows)])
-    return float(np.mean(np.concatenate(losses), dtype=np.float64))
-
+run = compute.run
 
 if __name__ == "__main__":
-    start_program(PretrainConfig, run)
+    compute.main()

@@ -1,9 +1,47 @@
-"""The model card of a trained model: recipe, data, results."""
+"""A trained model as a folder, with its card: recipe, data, results."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from helix_jax.atomic import replaced_files, write_file
+from helix_jax.errors import RunError
+from helix_jax.models.checkpoint import save_model
+from helix_jax.models.spec import ModelSpec
+
+
+def save_trained(
+    folder: Path,
+    *,
+    params: dict,
+    spec: ModelSpec,
+    config: Any,
+    dtype: str,
+    tokenizer: Any,
+    card: str,
+    results: Mapping[str, float],
+) -> None:
+    """Write a folder that transformers loads, with README.md and results.json.
+
+    Args:
+      folder: where.
+      params, spec, config, dtype: as for `save_model`.
+      tokenizer: a transformers tokenizer.
+      card: from `model_card`.
+      results: name -> number.
+
+    Raises:
+      CheckpointError: as `save_model`.
+      RunError: the folder cannot be written.
+    """
+    save_model(folder, params, spec, config, dtype=dtype)
+    with replaced_files(folder, raises=RunError) as new:
+        tokenizer.save_pretrained(new)
+    write_file(folder / "README.md", card, raises=RunError)
+    write_file(
+        folder / "results.json", json.dumps(results, indent=2) + "\n", raises=RunError
+    )
 
 
 def model_card(

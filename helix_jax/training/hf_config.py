@@ -5,7 +5,7 @@ from typing import Any
 from helix_jax.models.families import FAMILIES
 from helix_jax.transformers_names import transformers_names
 
-_ENCODERS = ("bert", "roberta")
+DECODERS = tuple(sorted(set(FAMILIES) - {"bert", "roberta"}))
 
 
 def hf_config(
@@ -33,9 +33,8 @@ def hf_config(
     """
     (CONFIG_MAPPING,) = transformers_names("CONFIG_MAPPING")
 
-    decoders = sorted(set(FAMILIES) - set(_ENCODERS))
-    if family not in decoders:
-        raise ValueError(f"family must be one of {decoders}, got {family!r}.")
+    if family not in DECODERS:
+        raise ValueError(f"family must be one of {list(DECODERS)}, got {family!r}.")
     if width % num_heads or (width // num_heads) % 2:
         raise ValueError(
             f"width must be an even multiple of num_heads, got {width} and {num_heads}."

@@ -1,16 +1,19 @@
 """Next-token training with optax: cosine schedule, clipping, decoupled weight decay."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from helix_jax.models.params import init_params
 from helix_jax.models.spec import ModelSpec
 from helix_jax.models.transformer import apply_model
+from helix_jax.text.ngram import fit_trigram, token_log_probabilities
+from helix_jax.training.packing import unpack_windows, window_batch
 from helix_jax.types import Array
 
 
@@ -145,6 +148,72 @@ def make_step(
         return TrainState(state.step + 1, params, inner), info
 
     return step
+
+
+def run_steps(
+    step: Callable[[TrainState, Array], tuple[TrainState, dict[str, Array]]],
+    state: TrainState,
+    windows: np.ndarray,
+    *,
+    steps: int,
+    batch: int,
+    seed: int,
+) -> Iterator[tuple[int, TrainState, dict[str, Array]]]:
+    """Step from where a state stands to the last step; see `window_batch`.
+
+    Args:
+      step: from `make_step`, which reuses the buffers of the state before it.
+      state: the first, or one of a snapshot; the steps that follow are the same.
+      windows: [N, T + 1] int32.
+      steps: in all, those of the state included.
+      batch: B, windows a step.
+      seed: of the order of the windows.
+
+    Yields:
+      (steps done, state, info) after every step; a state is good until the next.
+    """
+    for number in range(int(state.step), steps):
+        rows = window_batch(windows, step=number, batch=batch, seed=seed)
+        state, info = step(state, rows)
+        yield number + 1, state, info
+
+
+def held_out_loss(
+    params: Any, spec: ModelSpec, windows: np.ndarray, *, batch: int = 16
+) -> float:
+    """Mean next-token loss over windows, in nats; the sum is taken in float64.
+
+    Args:
+      params, spec: the model.
+      windows: [N, T + 1] int32.
+      batch: windows at a time; the last batch repeats a window, which does not count.
+    """
+
+    @jax.jit
+    def losses_of(params, rows):
+        return jax.vmap(lambda row: cross_entropy(params, spec, row[None]))(rows)
+
+    losses = []
+    for start in range(0, len(windows), batch):
+        rows = windows[start : start + batch]
+        padded = np.concatenate([rows, np.repeat(rows[:1], batch - len(rows), axis=0)])
+        losses.append(np.asarray(losses_of(params, padded))[: len(rows)])
+    return float(np.mean(np.concatenate(losses), dtype=np.float64))
+
+
+def trigram_loss(
+    windows: np.ndarray, held_out: np.ndarray, *, vocab_size: int
+) -> float:
+    """The loss of a trigram of the training tokens, in nats, beside `held_out_loss`.
+
+    Args:
+      windows: [N, T + 1] int32, what was trained on.
+      held_out: [M, T + 1] int32.
+      vocab_size: V.
+    """
+    trigram = fit_trigram(unpack_windows(windows), vocab_size=vocab_size)
+    values = token_log_probabilities(trigram, unpack_windows(held_out))
+    return -float(np.mean(values[1:]))
 
 
 def _is_matrix(path) -> bool:

@@ -9,12 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.pretrain import PretrainConfig, _documents, _encode, _evaluate
+from experiments.pretrain import PretrainConfig
 from helix_jax import assets
 from helix_jax.models import apply_model, load_model, load_tokenizer
 from helix_jax.text.corpora import load_corpus
-from helix_jax.text.ngram import fit_trigram, token_log_probabilities
-from helix_jax.training import pack_documents, unpack_windows
+from helix_jax.training import (
+    encode_documents,
+    held_out_loss,
+    pack_documents,
+    read_documents,
+    trigram_loss,
+)
 
 MARGIN_NATS = 0.1  # a token; what "clearly better than a trigram" means here
 
@@ -44,19 +49,19 @@ def embedded(request, corpus):
     tokenizer = load_tokenizer(str(assets.model_path(name)))
     windows = {}
     for split in ("fit", "test"):
-        texts = list(_documents(config, corpus, split))
+        own = {"part": config.part, "parts": config.parts}
+        texts = list(read_documents(corpus, split, **own))
         texts = texts[:: 1 if split == "fit" else 10]
-        ids = _encode(tokenizer, texts)
+        ids = encode_documents(tokenizer, texts)
         windows[split] = pack_documents(ids, context=config.context)
-    trigram = fit_trigram(
-        unpack_windows(windows["fit"]), vocab_size=model.spec.vocab_size
+    trigram = trigram_loss(
+        windows["fit"], windows["test"], vocab_size=model.spec.vocab_size
     )
-    held_out = token_log_probabilities(trigram, unpack_windows(windows["test"]))
-    return name, model, windows["test"], -float(held_out[1:].mean())
+    return name, model, windows["test"], trigram
 
 
 def loss(model, params, windows):
-    return _evaluate(params, model.spec, windows, 16)
+    return held_out_loss(params, model.spec, windows)
 
 
 @pytest.mark.slow

@@ -9,8 +9,10 @@ import time
 import numpy as np
 import pytest
 
-from experiments.pretrain import PretrainConfig, run
+from experiments.pretrain import PretrainConfig, compute, run
 from helix_jax.models import apply_model, load_model, load_tokenizer
+from helix_jax.runs import Run
+from helix_jax.text.corpora import load_corpus
 from tests.experiments.told import require_told
 
 
@@ -30,6 +32,47 @@ def test_the_model_has_transformers_logits(models):
         np.testing.assert_allclose(logits, expected, atol=1e-4)
 
 
+def test_the_measures_are_those_of_transformers_on_the_written_model(texts, tmp_path):
+    torch = pytest.importorskip("torch")
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    config = PretrainConfig(str(tmp_path), "gpt2", str(texts), tiny=True, tokens=2048)
+    config = compute.prepare(config)
+    report = compute(config, Run(tmp_path))
+    report.files["model"](tmp_path / "model")
+    twin = AutoModelForCausalLM.from_pretrained(tmp_path / "model", dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    held = [t.text for t in load_corpus(str(texts), limit=600).read("test")]
+    stream = []
+    for place in np.random.default_rng(0).permutation(len(held)):
+        stream += tokenizer(held[place])["input_ids"]
+        if len(stream) > config.held_out_tokens:
+            break
+    count = (len(stream) - 1) // config.context
+    losses = []
+    for start in range(0, count * config.context, config.context):
+        window = torch.tensor([stream[start : start + config.context + 1]])
+        with torch.no_grad():
+            logits = twin.eval()(window[:, :-1]).logits[0]
+        losses.append(torch.nn.functional.cross_entropy(logits, window[0, 1:]).item())
+    numbers = report.numbers
+    loss, predicted = np.mean(losses), count * config.context
+    assert numbers["test/tokens"] == predicted
+    assert numbers["test/loss_nats"] == pytest.approx(loss, abs=2e-5)
+    assert numbers["test/perplexity"] == pytest.approx(np.exp(loss), rel=2e-5)
+    text = "".join(
+        tokenizer.decode(
+            stream[start + 1 : start + config.context + 1], skip_special_tokens=True
+        )
+        for start in range(0, predicted, config.context)
+    )
+    bits = loss / np.log(2) * predicted / len(text)
+    assert numbers["test/bits_per_character"] == pytest.approx(bits, rel=2e-5)
+    assert numbers["train/tokens"] == 2048
+    weights = sum(leaf.numel() for leaf in twin.parameters())
+    assert numbers["train/parameters"] == weights
+
+
 def test_training_beats_a_uniform_guess_and_is_recorded(models):
     for folder in models.values():
         results = json.loads((folder / "results.json").read_text())
@@ -44,7 +87,7 @@ def test_training_beats_a_uniform_guess_and_is_recorded(models):
 def test_a_given_tokenizer_is_what_its_file_says(models, tmp_path):
     from tokenizers import pre_tokenizers
 
-    from experiments.pretrain import _tokenizer
+    from experiments.pretrain import open_tokenizer
 
     core = load_tokenizer(str(next(iter(models.values())))).backend_tokenizer
     core.pre_tokenizer = pre_tokenizers.Sequence(
@@ -53,22 +96,8 @@ def test_a_given_tokenizer_is_what_its_file_says(models, tmp_path):
     core.save(str(tmp_path / "tokenizer.json"))
     declared = {"tokenizer_class": "GPT2Tokenizer"}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(declared))
-    tokenizer = _tokenizer(PretrainConfig(tokenizer=str(tmp_path)), None, tmp_path)
+    tokenizer = open_tokenizer(PretrainConfig(tokenizer=str(tmp_path)), None, tmp_path)
     assert tokenizer.tokenize(" 2024 2024") == ["\u0120", *"2024", "\u0120", *"2024"]
-
-
-def test_parts_are_disjoint_and_cover_the_text(texts):
-    from experiments.pretrain import _documents
-    from helix_jax.text.corpora import load_corpus
-
-    corpus = load_corpus(str(texts))
-    parts = [
-        list(_documents(PretrainConfig(part=part, parts=3), corpus, "fit"))
-        for part in range(3)
-    ]
-    whole = [text.text for text in corpus.read("fit")]
-    assert sorted(text for part in parts for text in part) == sorted(whole)
-    assert min(map(len, parts)) > len(whole) / 6
 
 
 @pytest.mark.slow
