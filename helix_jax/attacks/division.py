@@ -12,8 +12,8 @@ Under a guarded profile c1_out carries a fresh uniform-looking mask and loses al
 bits. The strongest thing left is to resend one ciphertext under new numbers, so that
 the products are equal and only masks differ, and to average.
 
-Reference: CRYPTO.md, "raw answers leak everything", 1; circuit privacy: Gentry 2009,
-  "A fully homomorphic encryption scheme", section 2.
+Reference: docs/threats.md, "Raw answers leak everything", 1; circuit privacy: Gentry
+  2009, "A fully homomorphic encryption scheme", section 2.
 """
 
 import os

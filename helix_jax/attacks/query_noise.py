@@ -13,8 +13,8 @@ rounding makes the answer exact.
 Under a guarded profile the flood is 2^40 times larger than this noise, for any one
 query. Q queries gain a factor sqrt(Q).
 
-Reference: CRYPTO.md; Li and Micciancio 2020, eprint 2020/1533, for what decrypted noise
-  tells; the equations: ours.
+Reference: docs/threats.md, "Raw answers leak everything", 4; Li and Micciancio 2020,
+  eprint 2020/1533, for what decrypted noise tells; the equations: ours.
 """
 
 import numpy as np

@@ -9,7 +9,7 @@ client knows. For n <= N rows elimination finds all of Y exactly. The first part
 equations more, and other primes of q carry the same small integers, so that lattice
 reduction would reach beyond; the control here stops at N.
 
-Reference: CRYPTO.md, "raw answers leak everything", 2.
+Reference: docs/threats.md, "Raw answers leak everything", 2.
 """
 
 from collections.abc import Sequence

@@ -12,7 +12,7 @@ Rows may also be chosen. With x_i = e_i for d_x of the rows and zero for the oth
 is those d_x rows of Y (centred). A guard on the number of rows does not see this, for
 the provider sees ciphertexts.
 
-Reference: PAPER.md, known traps; ours.
+Reference: docs/threats.md, "What honest results tell", 2 and 3; ours.
 """
 
 import numpy as np

@@ -9,7 +9,7 @@ Under a guarded profile those coefficients are not sent. What a client can still
 is the phase of the answer with zeros in their place, the second part times its secret:
 uniform, if the mask is.
 
-Reference: CRYPTO.md, "raw answers leak everything", 3.
+Reference: docs/threats.md, "Raw answers leak everything", 3.
 """
 
 from collections.abc import Sequence
