@@ -18,19 +18,19 @@ rows of all, against `aggregate/all_silos_error`: 0.64 against 0.016 planted.
 """
 
 import dataclasses
-import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
-from experiments.aggregate_blocks import result_blocks
-from experiments.shared.about import about, short_data, show, show_saved, sides_of
+from experiments.shared.about import about, short_data, sides_of
 from experiments.shared.maps import choose_map, pair_moments
 from experiments.shared.options import PlantedOptions, require_both_sides, seed_option
 from experiments.shared.sides import open_corpus, pair_splits
 from helix_jax.activations import Pair
 from helix_jax.alignment import (
+    AffineMap,
     Moments,
     accumulate,
     evaluate_map,
@@ -40,22 +40,35 @@ from helix_jax.alignment import (
     select_penalty,
 )
 from helix_jax.errors import RunError
-from helix_jax.private import Client, Provider, shared_scales, sum_answers
-from helix_jax.private.aggregation import MomentsFormat, decode, encode, rehearse
+from helix_jax.private.aggregation import MomentsFormat, rehearse_moments
 from helix_jax.private.aggregation.session import MAX_SILOS, default_threshold
-from helix_jax.private.aggregation.words import add, zeros
+from helix_jax.private.rehearsal import rehearse_sum
 from helix_jax.progress import stage
-from helix_jax.runs import (
-    finish_run,
-    is_done,
-    open_run,
-    option,
-    prepare_config,
-    read_summary,
-)
-from helix_jax.runs.inputs import check_inputs
-from helix_jax.runs.program import start_program
+from helix_jax.reports import Bars, Table
+from helix_jax.runs import Run, option
+from helix_jax.runs.experiment import Report, Specs, experiment
+from helix_jax.stats import relative_error
 from helix_jax.text.hashing import document_of, part_of
+
+QUANTITIES = {  # name -> words, scale
+    "equal_to_clear_sum": ("total equal to the silos' integers, bit for bit", 1),
+    "survivors": ("silos that stayed", 1),
+    "rows": ("rows of those silos", 1),
+    "vector_length": ("numbers that a silo sends", 1),
+    "fraction_bits": ("bits behind the point of each", 1),
+    "upload_bytes": ("a silo's messages, MB", 1e-6),
+    "silo_seconds": ("a silo's time, mean, s", 1),
+    "aggregator_seconds": ("the aggregator's time, s", 1),
+    "moments_relative_error": ("largest relative error of the moments", 1),
+    "relative_error": ("relative error of the map, against pooled rows", 1),
+    "all_silos_error": ("unexplained by the map of all silos, % of variance", 100),
+    "single_silo_error_least": ("unexplained by the best map of one silo, %", 100),
+    "single_silo_error": ("unexplained by a map of one silo, mean, %", 100),
+    "predictions_relative_error": ("predictions summed under encryption, error", 1),
+    "predictions_single_silo_gap": ("one silo's prediction against the mean's, gap", 1),
+    "predictions_upload_bytes": ("an encrypted answer, kB", 1e-3),
+    "predictions_aggregator_seconds": ("the aggregator's sum of answers, s", 1),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,9 +92,14 @@ class AggregateConfig(PlantedOptions):
     seed: int = seed_option("of the planted rows")
     tiny: bool = option(False, "400 rows of width 12 and 10, or 400 texts of 64 tokens")
 
+    @property
+    def kept(self) -> int:
+        """How many silos stay."""
+        return self.silos - self.dropped
+
 
 class SiloRows(NamedTuple):
-    """Moments of every silo, of the pooled rows of some silos, and of held-out rows."""
+    """Moments of every silo, of the pooled rows of those that stay, of others."""
 
     silos: list[Moments]
     pooled: Moments
@@ -89,151 +107,129 @@ class SiloRows(NamedTuple):
     test: Moments
 
 
-def run(config: AggregateConfig) -> dict[str, float]:
-    """Aggregate, fit, compare; see the module docstring."""
-    small = {"limit": 400, "max_tokens": 64, "rows": 400}
-    config = prepare_config(
-        config, tiny=small | {"source_width": 12, "target_width": 10}
-    )
-    require_both_sides(config)
-    require_enough_silos(config)
-    check_inputs(config)
-    directory = open_run(config.workdir, config)
-    if is_done(directory):
-        show_saved(directory)
-        return read_summary(directory)
-    summary = _compute(config)
-    show(directory, result_blocks(summary, config.silos), _about(config, summary))
-    return finish_run(directory, summary)
-
-
-def _about(config: AggregateConfig, summary: dict[str, float]) -> str:
-    tested = f"{summary['aggregate/test_rows']:,} rows to test on"
-    dealt = f"{summary['aggregate/rows']:,} rows of the silos that stayed to fit on"
-    if not config.source:
-        return about("planted rows", "", dealt, tested)
-    return about(sides_of(config), short_data(config.data), dealt, tested)
-
-
-def require_enough_silos(config: AggregateConfig) -> None:
+def check(config: AggregateConfig, _: Specs) -> None:
     """Raise unless enough silos stay for the threshold, and the threshold is sound."""
+    require_both_sides(config)
     least = max(3, config.silos // 2 + 1)
     threshold = config.threshold or default_threshold(config.silos)
-    stay = config.silos - config.dropped
     if not least <= threshold <= config.silos:
         raise RunError(
             f"--threshold must be {least} to {config.silos} for --silos="
             f"{config.silos}, got {config.threshold}."
         )
-    if stay < threshold:
+    if config.kept < threshold:
         raise RunError(
-            f"--dropped={config.dropped} of --silos={config.silos} leaves {stay}, but "
-            f"{threshold} must stay; drop fewer, or lower --threshold (to {least} at "
-            "least)."
+            f"--dropped={config.dropped} of --silos={config.silos} leaves "
+            f"{config.kept}, but {threshold} must stay; drop fewer, or lower "
+            f"--threshold (to {least} at least)."
         )
 
 
-def _compute(config: AggregateConfig) -> dict[str, float]:
-    if config.source:
-        data = stored_rows(config)
-    else:
-        with stage("planting rows"):
-            data = planted_rows(config)
-    layout = MomentsFormat(
-        *data.pooled.cov_xy.shape, config.silos, value_bits=config.value_bits
-    )
-    vectors = [encode(moments, layout) for moments in data.silos]
-    kept = config.silos - config.dropped
-    with stage("summing under masks"):
-        result = rehearse(
-            vectors,
-            content=layout.content,
-            threshold=config.threshold or None,
-            leaves={k: "mask" for k in range(kept + 1, config.silos + 1)},
-        )
-    clear = zeros(layout.length)
-    for k in result.survivors:
-        add(clear, vectors[k - 1])
-    moments = decode(result.total, layout)
-    seconds = [result.silo_seconds[k] for k in sorted(result.survivors)]
-    summary = {
-        "aggregate/equal_to_clear_sum": float(np.array_equal(result.total, clear)),
-        "aggregate/survivors": len(result.survivors),
-        "aggregate/rows": int(moments.count),
-        "aggregate/test_rows": int(data.test.count),
-        "aggregate/vector_length": layout.length,
-        "aggregate/fraction_bits": layout.fraction_bits,
-        "aggregate/upload_bytes": max(result.upload_bytes.values()),
-        "aggregate/silo_seconds": float(np.mean(seconds)),
-        "aggregate/aggregator_seconds": result.aggregator_seconds,
-    }
+@experiment(
+    tiny={
+        "limit": 400,
+        "max_tokens": 64,
+        "rows": 400,
+        "source_width": 12,
+        "target_width": 10,
+    },
+    check=check,
+)
+def compute(config: AggregateConfig, _: Run) -> Report:
+    """Aggregate, fit, compare; see the module docstring."""
+    data = stored_rows(config) if config.source else planted_rows(config)
+    total, numbers = sum_moments(data, config)
     with stage("the map of the sum beside those of single silos"):
-        summary |= map_errors(moments, data, kept)
+        alone = [
+            select_penalty(fit_ridge(moments), data.select).fit.map
+            for moments in data.silos[: config.kept]
+        ]
+        numbers |= map_errors(total, alone, data)
     with stage("predictions summed under encryption"):
-        return summary | predictions(data, kept, config)
+        numbers |= prediction_errors(alone, data.test, config.seed)
+    sides = (sides_of(config), short_data(config.data))
+    said = about(
+        *(sides if config.source else ("planted rows", "")),
+        f"{numbers['rows']:,} rows of the silos that stayed to fit on",
+        f"{numbers['test_rows']:,} rows to test on",
+    )
+    note = f"{numbers['survivors']} of {config.silos} silos stayed."
+    return Report(
+        {f"aggregate/{name}": value for name, value in numbers.items()},
+        [quantities_table(numbers, note), error_bars(numbers)],
+        said,
+    )
 
 
-def map_errors(moments: Moments, data: SiloRows, kept: int) -> dict[str, float]:
-    """The map of the total against the pooled map and against maps of one silo."""
-    chosen = choose_map({"fit": moments, "select": data.select}).fit
-    penalty = [float(chosen.penalty)]
-    pooled = ridge_at(fit_ridge(data.pooled, penalties=penalty), 0).map
-    gap = np.linalg.norm(chosen.map.kernel - pooled.kernel)
-    alone = [
-        select_penalty(fit_ridge(one), data.select).fit.map for one in data.silos[:kept]
-    ]
-    errors = [1 - float(evaluate_map(one, data.test).r2) for one in alone]
-    kept_moments = merge_all(data.silos[:kept])
-    return {
-        "aggregate/moments_relative_error": max(
-            float(np.linalg.norm(got - own) / np.linalg.norm(own))
-            for got, own in zip(moments, kept_moments)
-        ),
-        "aggregate/relative_error": float(gap / np.linalg.norm(pooled.kernel)),
-        "aggregate/all_silos_error": 1 - float(evaluate_map(chosen.map, data.test).r2),
-        "aggregate/single_silo_error": float(np.mean(errors)),
-        "aggregate/single_silo_error_least": min(errors),
+def sum_moments(
+    data: SiloRows, config: AggregateConfig
+) -> tuple[Moments, dict[str, float]]:
+    """The sum under masks of the moments of the silos that stay, and what it cost."""
+    shape = data.pooled.cov_xy.shape
+    layout = MomentsFormat(*shape, config.silos, value_bits=config.value_bits)
+    with stage("summing under masks"):
+        result = rehearse_moments(
+            data.silos,
+            layout,
+            threshold=config.threshold or None,
+            leaves={k: "mask" for k in range(config.kept + 1, config.silos + 1)},
+        )
+    clear = merge_all(data.silos[: config.kept])
+    return result.moments, {
+        "equal_to_clear_sum": float(result.equal_to_clear_sum),
+        "survivors": len(result.cost.survivors),
+        "rows": int(result.moments.count),
+        "test_rows": int(data.test.count),
+        "vector_length": layout.length,
+        "fraction_bits": layout.fraction_bits,
+        "upload_bytes": max(result.cost.upload_bytes.values()),
+        "silo_seconds": result.silo_seconds,
+        "aggregator_seconds": result.cost.aggregator_seconds,
+        "moments_relative_error": max(map(relative_error, result.moments, clear)),
     }
 
 
-def predictions(data: SiloRows, kept: int, config: AggregateConfig) -> dict[str, float]:
+def map_errors(
+    total: Moments, alone: list[AffineMap], data: SiloRows
+) -> dict[str, float]:
+    """The map of the total against the pooled map and against maps of one silo."""
+    chosen = choose_map({"fit": total, "select": data.select}).fit
+    path = fit_ridge(data.pooled, penalties=[float(chosen.penalty)])
+    pooled = ridge_at(path, 0).map
+    errors = [1 - float(evaluate_map(own, data.test).r2) for own in alone]
+    return {
+        "relative_error": relative_error(chosen.map.kernel, pooled.kernel),
+        "all_silos_error": 1 - float(evaluate_map(chosen.map, data.test).r2),
+        "single_silo_error": float(np.mean(errors)),
+        "single_silo_error_least": min(errors),
+    }
+
+
+def prediction_errors(
+    maps: list[AffineMap], test: Moments, seed: int
+) -> dict[str, float]:
     """The mean of the silos' maps of a client's queries, which sees no single one.
 
     Each silo answers under encryption with its own map, scaled by one over their
     number, and sends its answer to the aggregator, who adds them.
     """
-    maps = [
-        select_penalty(fit_ridge(one), data.select).fit.map for one in data.silos[:kept]
-    ]
-    both = [(np.asarray(m.kernel) / kept, np.asarray(m.bias) / kept) for m in maps]
-    rng = np.random.default_rng(config.seed)
-    spread = np.sqrt(np.diag(np.asarray(data.test.cov_xx, np.float64)))
-    x = np.asarray(data.test.mean_x) + spread * rng.normal(size=(8, len(spread)))
-    norm = float(np.linalg.norm(x, axis=1).max())
-    shared = shared_scales([Provider(*own, input_norm=norm).layer for own in both])
-    providers = [Provider(*own, input_norm=norm, shared=shared) for own in both]
-    client = Client()
-    for provider in providers:
-        provider.register(client.public_bundle())
-    layer = client.read_layer(providers[0].layer.to_bytes())
-    query = client.encrypt(layer, x)
-    answers = [provider.answer(query) for provider in providers]
-    began = time.perf_counter()
-    total = sum_answers(answers, layer)
-    seconds = time.perf_counter() - began
-    found = client.decrypt(total)
-    clear = [x @ kernel + bias for kernel, bias in both]
-    largest = np.abs(sum(clear)).max()
+    count = len(maps)
+    shares = jax.tree.map(lambda part: np.asarray(part) / count, maps)
+    spread = np.sqrt(np.diag(np.asarray(test.cov_xx, np.float64)))
+    noise = np.random.default_rng(seed).normal(size=(8, len(spread)))
+    x = np.asarray(test.mean_x) + spread * noise
+    summed = rehearse_sum(shares, x)
+    clear = [x @ share.kernel + share.bias for share in shares]
+    mean = sum(clear)
+    error, gap = (
+        np.abs(results - mean).max() / np.abs(mean).max()
+        for results in (summed.results, count * clear[0])
+    )
     return {
-        "aggregate/predictions_relative_error": float(
-            np.abs(found - sum(clear)).max() / largest
-        ),
-        # How far one silo's prediction is from the mean that the client sees.
-        "aggregate/predictions_single_silo_gap": float(
-            np.abs(kept * clear[0] - sum(clear)).max() / largest
-        ),
-        "aggregate/predictions_upload_bytes": len(answers[0]),
-        "aggregate/predictions_aggregator_seconds": seconds,
+        "predictions_relative_error": error,
+        "predictions_single_silo_gap": gap,  # of one silo's predictions to the mean
+        "predictions_upload_bytes": summed.answer_bytes,
+        "predictions_aggregator_seconds": summed.seconds,
     }
 
 
@@ -251,33 +247,27 @@ def planted_rows(config: AggregateConfig) -> SiloRows:
 
     fit = [draw(silo, config.rows) for silo in range(config.silos)]
     held_out = -(-config.rows // config.silos)
-
-    def mixture() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        return (draw(silo, held_out) for silo in range(config.silos))
-
-    return SiloRows(
-        [accumulate([pair]) for pair in fit],
-        accumulate(fit[: config.silos - config.dropped]),
-        accumulate(mixture()),
-        accumulate(mixture()),
+    select, test = (
+        accumulate(draw(silo, held_out) for silo in range(config.silos))
+        for _ in range(2)
     )
+    silos = [accumulate([pair]) for pair in fit]
+    return SiloRows(silos, accumulate(fit[: config.kept]), select, test)
 
 
 def stored_rows(config: AggregateConfig) -> SiloRows:
     """The states of two models on a corpus, its fit split dealt out to the silos."""
-    corpus = open_corpus(config)
-    pairs = pair_splits(config, corpus, ("fit", "select", "test"))
+    pairs = pair_splits(config, open_corpus(config), ("fit", "select", "test"))
     owner = owners(pairs["fit"], config)
     parts = [np.flatnonzero(owner == silo) for silo in range(config.silos)]
     if min(map(len, parts)) < 2:
         raise RunError(
-            f"aggregate: {config.silos} silos get {[len(part) for part in parts]} rows "
-            f"by {config.split_by}; each needs 2. Use fewer --silos or more texts."
+            f"{config.silos} silos get {[len(part) for part in parts]} rows by "
+            f"{config.split_by}; each needs 2. Use fewer --silos or more texts."
         )
-    kept = np.flatnonzero(owner < config.silos - config.dropped)
     return SiloRows(
         [pair_moments(pairs["fit"].select(part)) for part in parts],
-        pair_moments(pairs["fit"].select(kept)),
+        pair_moments(pairs["fit"].select(np.flatnonzero(owner < config.kept))),
         pair_moments(pairs["select"]),
         pair_moments(pairs["test"]),
     )
@@ -287,14 +277,43 @@ def owners(pair: Pair, config: AggregateConfig) -> np.ndarray:
     """[N] the silo of each row, from 0; no document is dealt to two silos."""
     if config.split_by == "document":
         documents = map(document_of, pair.ids)
-        return np.array([part_of(one, config.silos, salt="silo") for one in documents])
-    if config.split_by != "label" or (pair.labels < 0).any():
+        return np.array(
+            [part_of(document, config.silos, salt="silo") for document in documents]
+        )
+    if (pair.labels < 0).any():
         raise RunError(
-            f"aggregate: --split_by={config.split_by}: needs document, or label on a "
-            "corpus whose texts all have one."
+            f"--split_by={config.split_by}: needs document, or label on a corpus whose "
+            "texts all have one."
         )
     return pair.labels % config.silos
 
 
+def quantities_table(numbers: Mapping[str, float], note: str) -> Table:
+    """All numbers."""
+    rows: list[list[object]] = [
+        [said, numbers[name] if scale == 1 else scale * numbers[name]]
+        for name, (said, scale) in QUANTITIES.items()
+    ]
+    rows[0][1] = bool(rows[0][1])
+    return Table("Moments summed under masks", ["quantity", "value"], rows, note=note)
+
+
+def error_bars(numbers: Mapping[str, float]) -> Bars:
+    """What the sum of silos gains."""
+    errors = {
+        "all silos, summed": "all_silos_error",
+        "best single silo": "single_silo_error_least",
+        "mean single silo": "single_silo_error",
+    }
+    return Bars(
+        "What the map leaves unexplained on rows of all silos",
+        "squared error, % of variance",
+        list(errors),
+        {"map": [[100 * numbers[name]] * 3 for name in errors.values()]},
+    )
+
+
+run = compute.run
+
 if __name__ == "__main__":
-    start_program(AggregateConfig, run)
+    compute.main()

@@ -25,7 +25,6 @@ from functools import partial
 import numpy as np
 
 from experiments.shared.about import about, short_data, show, show_saved, sides_of
-from experiments.shared.conversation import check_policies
 from experiments.shared.maps import choose_map, pair_moments
 from experiments.shared.options import (
     PlantedOptions,
@@ -33,6 +32,7 @@ from experiments.shared.options import (
     require_both_sides,
     seed_option,
 )
+from experiments.shared.policies import check_policies
 from experiments.shared.sides import open_corpus
 from experiments.shared.task import SPLITS, open_task
 from helix_jax.alignment import AffineMap, apply_map

@@ -18,16 +18,15 @@ Cost: two cores, width 768, 5 classes: a query in 2 milliseconds, 57 kB up, 21 k
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from experiments.encrypted_blocks import result_blocks
-from experiments.shared.about import about, short_data, show, show_saved, sides_of
-from experiments.shared.conversation import WARMUPS, Conversation, check_policies
+from experiments.shared.about import BRACKETS, about, short_data, sides_of
 from experiments.shared.maps import choose_map, pair_moments
-from experiments.shared.method_maps import with_ends
 from experiments.shared.options import PlantedOptions, require_both_sides, seed_option
+from experiments.shared.policies import check_policies
 from experiments.shared.sides import open_corpus
 from experiments.shared.task import open_task
 from helix_jax.alignment import apply_map
@@ -35,20 +34,33 @@ from helix_jax.ood import energy_score
 from helix_jax.private import Client, Provider
 from helix_jax.private.packing import MAX_CLASSES, MAX_WIDTH
 from helix_jax.private.profiles import PROFILES
-from helix_jax.progress import bar, stage
-from helix_jax.runs import (
-    finish_run,
-    is_done,
-    open_run,
-    option,
-    prepare_config,
-    read_summary,
-)
-from helix_jax.runs.inputs import check_inputs
-from helix_jax.runs.program import start_program
-from helix_jax.stats import bootstrap_interval
+from helix_jax.private.rehearsal import STAGES, Conversation
+from helix_jax.progress import stage
+from helix_jax.reports import Bars, Block, Table, format_interval, read_interval
+from helix_jax.runs import Run, option
+from helix_jax.runs.experiment import Report, Specs, experiment
+from helix_jax.stats import Interval, bootstrap_interval
 
 SPLITS = ("test", "select", "fit")
+SPREAD = "median [2.5th to 97.5th percentile of the queries]"
+MESSAGES = {  # number -> words in the table, words in the figure
+    "query_bytes": ("query", "query"),
+    "answer_bytes": ("answer", "answer"),
+    "key_bytes": ("public key, sent once", "public key, once"),
+}
+SHARES = {  # number -> words, what it is
+    "argmax_agreement": ("same answer as in the clear, %", "share of queries"),
+    "accuracy": ("accuracy under encryption, %", BRACKETS.rstrip(".")),
+    "plain_accuracy": ("accuracy in the clear, %", BRACKETS.rstrip(".")),
+}
+ERRORS = {  # number -> words, what it is
+    "max_error": ("largest error of a logit", "of all queries"),
+    "stated_error": ("its stated bound", "of the layer"),
+    "largest_logit": ("largest logit", "of all queries"),
+    "max_energy_error": ("largest error of the energy score", "of all queries"),
+}
+
+Numbers = dict[str, float | Interval]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,52 +97,71 @@ class Problem(NamedTuple):
     documents: list[str]
 
 
-class Queries(NamedTuple):
-    """What came of a series of queries.
-
-    Attributes:
-      logits: [N, C] as decrypted.
-      seconds: stage -> [N], without the first ones, which compile.
-      query_bytes, answer_bytes, key_bytes: of one message.
-    """
-
-    logits: np.ndarray
-    seconds: dict[str, list[float]]
-    query_bytes: int
-    answer_bytes: int
-    key_bytes: int
-
-
-def run(config: EncryptedConfig) -> dict[str, float]:
-    """Ask, time, compare; see the module docstring."""
-    small = {"queries": 8, "width": 64, "limit": 600, "max_tokens": 64}
-    config = prepare_config(config, tiny=small)
+def check(config: EncryptedConfig, _: Specs) -> None:
+    """Refuse half a pair of sides, and a policy that is none."""
     require_both_sides(config)
     check_policies("policy", config.policy)
-    check_inputs(config)
-    directory = open_run(config.workdir, config)
-    if is_done(directory):
-        show_saved(directory)
-        return read_summary(directory)
+
+
+@experiment(
+    tiny={"queries": 8, "width": 64, "limit": 600, "max_tokens": 64}, check=check
+)
+def compute(config: EncryptedConfig, _: Run) -> Report:
+    """Ask, time, compare; see the module docstring."""
     problem = real_problem(config) if config.source else made_problem(config)
-    summary = _measure(problem, config)
-    blocks = result_blocks(summary, config.profile, config.policy)
-    show(directory, blocks, _about(config, summary))
-    return finish_run(directory, summary)
+    with stage("encoding the layer"):
+        provider = Provider(
+            problem.kernel,
+            problem.bias,
+            profile=config.profile,
+            policy=config.policy,
+            minimise=config.minimise,
+            input_norm=float(np.linalg.norm(problem.x, axis=1).max()),
+        )
+    conversation = Conversation(Client(config.profile), provider)
+    logits = conversation.ask_all(problem.x)
+    plain = problem.x @ problem.kernel + problem.bias
+    numbers = cost_numbers(conversation) | {
+        "queries": len(problem.x),
+        "width": problem.x.shape[1],
+        "classes": plain.shape[1],
+        "largest_logit": np.abs(plain).max(),
+        "argmax_agreement": np.mean(logits.argmax(1) == plain.argmax(1)),
+    }
+    if config.policy != "order":  # whose numbers have another scale
+        energies = [np.asarray(energy_score(some)) for some in (logits, plain)]
+        numbers |= {
+            "max_error": np.abs(logits - plain).max(),
+            "stated_error": provider.layer.error,
+            "max_energy_error": np.abs(energies[0] - energies[1]).max(),
+        }
+    documents = len(set(problem.documents))
+    if documents > 1:  # of one there is no interval
+        for name, some in (("accuracy", logits), ("plain_accuracy", plain)):
+            right = some[: len(problem.labels)].argmax(1) == problem.labels
+            numbers[name] = bootstrap_interval(right, problem.documents)
+    counts = {"test_texts": len(problem.labels), "test_documents": documents}
+    return Report(
+        {f"encrypted/{name}": value for name, value in numbers.items()}
+        | {f"data/{name}": value for name, value in counts.items()},
+        result_blocks(numbers, f"Profile {config.profile}, policy {config.policy}."),
+        _about(config, len(problem.x), **counts),
+    )
 
 
-def _about(config: EncryptedConfig, summary: dict[str, float]) -> str:
-    queries = f"{summary['encrypted/queries']:,} queries"
+def _about(
+    config: EncryptedConfig, queries: int, test_texts: int, test_documents: int
+) -> str:
+    asked = f"{queries:,} queries"
     if not config.source:
-        return about("made-up embeddings and weights", "", queries)
-    tested = f"{summary['data/test_texts']:,} test texts among the queries"
-    documents = summary["data/test_documents"]
+        return about("made-up embeddings and weights", "", asked)
     return about(
         sides_of(config),
         short_data(config.data),
-        queries,
-        f"{tested} (of {documents:,} documents)",
-        documents=documents,
+        asked,
+        f"{test_texts:,} test texts among the queries (of {test_documents:,} "
+        "documents)",
+        documents=test_documents,
     )
 
 
@@ -165,76 +196,73 @@ def real_problem(config: EncryptedConfig) -> Problem:
     )
 
 
-def ask(client: Client, provider: Provider, x: np.ndarray) -> Queries:
-    """Send every row through the encrypted layer, and time each stage."""
-    talk = Conversation(client, provider)
-    with stage("first queries, which compile"):
-        for row in x[:WARMUPS]:
-            talk.ask(row)
-    talk.forget_times()
-    logits = [talk.ask(row) for row in bar(x, "queries")]
-    return Queries(
-        np.stack(logits),
-        talk.seconds,
-        talk.query_bytes,
-        talk.answer_bytes,
-        talk.key_bytes,
-    )
-
-
-def _measure(problem: Problem, config: EncryptedConfig) -> dict[str, float]:
-    x = problem.x
-    with stage("encoding the layer"):
-        provider = Provider(
-            problem.kernel,
-            problem.bias,
-            profile=config.profile,
-            policy=config.policy,
-            minimise=config.minimise,
-            input_norm=float(np.linalg.norm(x, axis=1).max()),
-        )
-    found = ask(Client(config.profile), provider, x)
-    plain = x @ problem.kernel + problem.bias
-    same = found.logits.argmax(1) == plain.argmax(1)
-    summary = {}
-    for name, values in found.seconds.items():
-        middle = np.quantile(values, [0.5, 0.025, 0.975])
-        summary |= with_ends(f"encrypted/{name}_seconds", middle)
-    summary["encrypted/online_seconds"] = sum(
-        summary[f"encrypted/{name}_seconds"]
-        for name in ("client_encrypt", "provider", "client_decrypt")
-    )
-    energies = [np.asarray(energy_score(one)) for one in (found.logits, plain)]
-    summary |= {
-        "encrypted/query_bytes": found.query_bytes,
-        "encrypted/answer_bytes": found.answer_bytes,
-        "encrypted/key_bytes": found.key_bytes,
-        "encrypted/queries": len(x),
-        "encrypted/width": x.shape[1],
-        "encrypted/classes": plain.shape[1],
-        "encrypted/largest_logit": float(np.abs(plain).max()),
-        "encrypted/argmax_agreement": float(same.mean()),
+def cost_numbers(conversation: Conversation) -> Numbers:
+    """Seconds of each stage, median and middle 95%, and bytes of each message."""
+    seconds = {
+        name: Interval(*np.quantile(values, [0.5, 0.025, 0.975]))
+        for name, values in conversation.seconds.items()
     }
-    if config.policy != "order":  # whose numbers have another scale
-        summary |= {
-            "encrypted/max_error": float(np.abs(found.logits - plain).max()),
-            "encrypted/stated_error": provider.layer.error,
-            "encrypted/max_energy_error": float(
-                np.abs(energies[0] - energies[1]).max()
-            ),
-        }
-    tested = len(problem.labels)
-    summary |= {
-        "data/test_texts": tested,
-        "data/test_documents": len(set(problem.documents)),
+    online = sum(spent.value for name, spent in seconds.items() if name != "prepare")
+    return {
+        **{f"{name}_seconds": spent for name, spent in seconds.items()},
+        "online_seconds": online,
+        "query_bytes": conversation.query_bytes,
+        "answer_bytes": conversation.answer_bytes,
+        "key_bytes": conversation.key_bytes,
     }
-    if len(set(problem.documents)) > 1:  # of one there is no interval
-        for name, logits in (("", found.logits), ("plain_", plain)):
-            right = logits[:tested].argmax(1) == problem.labels
-            interval = bootstrap_interval(right, problem.documents)
-            summary |= with_ends(f"encrypted/{name}accuracy", interval)
-    return summary
 
+
+def result_rows(numbers: Mapping[str, float | Interval]) -> list[list[object]]:
+    """Rows of the table; what a bracket is stands in its row."""
+    intervals = {
+        "online_seconds": ("client and provider together, ms", 1e3, "sum of medians"),
+        **{f"{k}_seconds": (f"{said}, ms", 1e3, SPREAD) for k, said in STAGES.items()},
+        **{
+            k: (f"{said}, kB", 1e-3, "one message") for k, (said, _) in MESSAGES.items()
+        },
+        **{name: (said, 100, what) for name, (said, what) in SHARES.items()},
+    }
+    return [
+        [said, format_interval(numbers, name, scale=scale), what]
+        for name, (said, scale, what) in intervals.items()
+        if name in numbers
+    ] + [
+        [said, f"{numbers[name]:.2g}", what]
+        for name, (said, what) in ERRORS.items()
+        if name in numbers
+    ]
+
+
+def result_blocks(numbers: Mapping[str, float | Interval], note: str) -> list[Block]:
+    """The table, the time of each stage, and the bytes of a query both ways."""
+    width, classes = numbers["width"], numbers["classes"]
+    seconds = [read_interval(numbers, f"{name}_seconds", scale=1e3) for name in STAGES]
+    return [
+        Table(
+            f"Encrypted layer, width {width}, {classes} classes",
+            ["measure", "value", "what it is"],
+            result_rows(numbers),
+            note=note,
+        ),
+        Bars(
+            "Time of one query",
+            "milliseconds",
+            list(STAGES.values()),
+            {"median": seconds},
+            note=f"{note} Lines: {SPREAD}.",
+        ),
+        Bars(
+            "Bytes of one query",
+            "kB",
+            [said for _, said in MESSAGES.values()],
+            {"encrypted": [[numbers[name] / 1e3] * 3 for name in MESSAGES]},
+            note=f"In the clear, float32: {4 * width / 1e3:.2g} kB up, "
+            f"{4 * classes / 1e3:.2g} kB down.",
+        ),
+    ]
+
+
+run = compute.run
 
 if __name__ == "__main__":
-    start_program(EncryptedConfig, run)
+    compute.main()

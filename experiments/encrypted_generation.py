@@ -17,9 +17,7 @@ import time
 
 import numpy as np
 
-from experiments.encrypted_blocks import SAID
 from experiments.shared.about import about_tokens, show, show_saved
-from experiments.shared.conversation import STAGES, WARMUPS, Conversation
 from experiments.shared.options import workdir_option
 from experiments.shared.sides import open_corpus
 from experiments.shared.token_maps import check_cuts, fit_token_map
@@ -32,6 +30,7 @@ from helix_jax.generation.stitch import Stitch
 from helix_jax.private import Client, Provider
 from helix_jax.private.packing import MAX_CLASSES, MAX_WIDTH
 from helix_jax.private.profiles import PROFILES
+from helix_jax.private.rehearsal import STAGES, WARMUPS, Conversation
 from helix_jax.progress import bar, stage
 from helix_jax.reports import Samples, Table
 from helix_jax.runs import (
@@ -51,7 +50,7 @@ SIZE_HEADER = [
     "width",
     "vocabulary",
     "profile",
-    *(f"{said}, ms" for said in SAID.values()),
+    *(f"{said}, ms" for said in STAGES.values()),
     "up, kB",
     "down, kB",
     "tokens a second",

@@ -16,35 +16,41 @@ Cost: two cores, 4,000 rows of 768 by 768 dimensions: about 10 seconds in all.
 """
 
 import dataclasses
-import time
-from pathlib import Path
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from experiments.private_fit_blocks import result_blocks
-from experiments.shared.about import about, about_pair, count_texts, show, show_saved
+from experiments.shared.about import BRACKETS, about, about_pair, count_texts
 from experiments.shared.maps import pair_moments
 from experiments.shared.options import PlantedOptions, require_both_sides, seed_option
 from experiments.shared.sides import open_corpus
-from experiments.shared.task import open_task, read_mapped, score
+from experiments.shared.task import Task, open_task, read_mapped, score
 from helix_jax.alignment import AffineMap, Moments, accumulate, fit_ridge, select_by_gcv
 from helix_jax.errors import RunError
-from helix_jax.private import Client, FitClient, FitProvider
 from helix_jax.private.packing import MAX_WIDTH
 from helix_jax.private.profiles import PROFILES
-from helix_jax.progress import bar, stage
-from helix_jax.runs import (
-    finish_run,
-    is_done,
-    open_run,
-    option,
-    prepare_config,
-    read_summary,
-)
+from helix_jax.private.rehearsal import FitRehearsal, rehearse_fit
+from helix_jax.progress import stage
+from helix_jax.reports import Bars, Block, Table, format_interval, read_interval
+from helix_jax.runs import Run, option
+from helix_jax.runs.experiment import Report, Specs, experiment
 from helix_jax.runs.inputs import check_inputs
-from helix_jax.runs.program import start_program
-from helix_jax.text.corpus import Corpus
+from helix_jax.stats import Interval, relative_error
+
+ACCURACIES = {  # number -> words in the table, words in the figure
+    "test_accuracy": ("accuracy, map fitted under encryption, %", "under encryption"),
+    "plain_test_accuracy": ("accuracy, map fitted in the clear, %", "in the clear"),
+}
+OTHERS = {  # number -> words, scale
+    "map_error": ("relative error of the map", 1),
+    "relative_error": ("relative error of the cross-covariance", 1),
+    "client_seconds": ("client, s", 1),
+    "provider_seconds": ("provider, s", 1),
+    "upload_bytes": ("client to provider, MB", 1e-6),
+    "download_bytes": ("provider to client, MB", 1e-6),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,29 +69,77 @@ class PrivateFitConfig(PlantedOptions):
     tiny: bool = option(False, "300 rows of 24 by 20; 600 texts, 64 tokens at most")
 
 
-def run(config: PrivateFitConfig) -> dict[str, float]:
-    """Fit both ways and compare; see the module docstring."""
-    small = {"rows": 300, "source_width": 24, "target_width": 20}
-    config = prepare_config(config, tiny=small | {"limit": 600, "max_tokens": 64})
+class Problem(NamedTuple):
+    """The rows of a fit.
+
+    Attributes:
+      x: [N, D] the client's.
+      y: [N, E] the provider's.
+      ids: [N] names of the rows; None of planted ones.
+      moments: of both in the clear.
+      task: whose probe reads the maps; None for planted rows.
+      counts: of texts.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    ids: list[str] | None
+    moments: Moments
+    task: Task | None
+    counts: dict[str, int]
+
+
+def check(config: PrivateFitConfig, _: Specs) -> None:
+    """Refuse half a pair of sides, and too few planted rows."""
     require_both_sides(config)
-    specs = check_inputs(config)
     if not config.source:
         require_rows(config, config.rows, config.source_width)
-    directory = open_run(config.workdir, config)
-    if is_done(directory):
-        show_saved(directory)
-        return read_summary(directory)
-    if config.source:
-        corpus = open_corpus(config, labelled=True)
-        if (spec := specs[config.source]) is not None:
-            require_rows(config, corpus.counts["fit"], spec.width)
-        summary = _real(config, corpus)
-        said = about_pair(config, summary)
-    else:
-        summary = _planted(config)
+
+
+@experiment(
+    tiny={
+        "rows": 300,
+        "source_width": 24,
+        "target_width": 20,
+        "limit": 600,
+        "max_tokens": 64,
+    },
+    check=check,
+)
+def compute(config: PrivateFitConfig, run: Run) -> Report:
+    """Fit both ways and compare; see the module docstring."""
+    problem = stored_rows(config) if config.source else planted_rows(config)
+    fit = rehearse_fit(
+        problem.x,
+        problem.y,
+        ids=problem.ids,
+        profile=config.profile,
+        rank=config.rank or None,
+        rows_per_width=config.rows_per_width,
+        state=run.folder / "provider" if config.source else None,
+    )
+    maps = {
+        "test_accuracy": fit.client.expand(gcv_map(fit.moments)),
+        "plain_test_accuracy": gcv_map(problem.moments),
+    }
+    private, plain = (np.asarray(affine.kernel) for affine in maps.values())
+    numbers = cost_numbers(fit) | {"map_error": relative_error(private, plain)}
+    if not config.rank:
+        numbers |= moment_errors(fit.moments, problem.moments)
+    if problem.task is None:
         said = about("planted rows", "", f"{config.rows:,} to fit on")
-    show(directory, result_blocks(summary, config.profile), said)
-    return finish_run(directory, summary)
+    else:
+        said = about_pair(config, problem.counts)
+        numbers["rows"] = len(problem.x)
+        for name, affine in maps.items():
+            logits = read_mapped(problem.task, affine)
+            numbers[name] = score(problem.task, "arm", [logits]).accuracy
+    return Report(
+        {f"private_fit/{name}": value for name, value in numbers.items()}
+        | problem.counts,
+        result_blocks(numbers, config.profile),
+        said,
+    )
 
 
 def require_rows(config: PrivateFitConfig, rows: int, width: int) -> None:
@@ -108,69 +162,34 @@ def require_rows(config: PrivateFitConfig, rows: int, width: int) -> None:
         )
 
 
-def encrypted_moments(
-    x: np.ndarray,
-    y: np.ndarray,
-    *,
-    ids: list[str] | None = None,
-    profile: str = "guarded",
-    rank: int | None = None,
-    rows_per_width: float = 2.0,
-    state: Path | None = None,
-) -> tuple[FitClient, Moments, dict[str, float]]:
-    """Play both sides of an encrypted fit, and time them.
+def planted_rows(config: PrivateFitConfig) -> Problem:
+    """A linear map plus noise, both sides far from zero."""
+    generator = np.random.default_rng(config.seed)
+    shape = (config.source_width, config.target_width)
+    planted = generator.standard_normal(shape) / np.sqrt(shape[0])
+    x = generator.standard_normal((config.rows, shape[0])) + 1
+    y = x @ planted + generator.standard_normal((config.rows, shape[1])) - 2
+    with jax.enable_x64(True):
+        moments = accumulate([(x, y)])
+    return Problem(x, y, None, moments, None, {})
 
-    Args:
-      x: [n, d_x] the client's rows.
-      y: [n, d_y] the provider's rows.
-      ids: [n] names of the rows, which both sides compare.
-      profile: name of the parameters.
-      rank: of the client's projection; None for all directions.
-      rows_per_width: the provider's guard.
-      state: folder where the provider keeps its sums after each message; None keeps
-        them in memory.
 
-    Returns:
-      (the client's side, Moments, private_fit/... seconds and bytes).
-    """
-    began = time.perf_counter()
-    with stage("the provider prepares"):
-        provider = FitProvider(
-            y, ids=ids, profile=profile, rows_per_width=rows_per_width
-        )
-    spent = {"client": 0.0, "provider": time.perf_counter() - began}
-    sent = {"upload": 0, "download": 0}
-
-    def timed(side: str, function, *args):
-        start = time.perf_counter()
-        result = function(*args)
-        spent[side] += time.perf_counter() - start
-        return result
-
-    client = timed("client", Client, profile)
-    provider.register(client.public_bundle())
-    offer = provider.offer.to_bytes()
-    with stage("the client prepares"):
-        fit = timed("client", lambda: FitClient(client, offer, x, ids=ids, rank=rank))
-    messages = fit.chunks()
-    for _ in bar(range(fit.plan.chunks), "rows under encryption", unit="messages"):
-        message = timed("client", next, messages)
-        sent["upload"] += len(message)
-        timed("provider", provider.absorb, message)
-        if state is not None:
-            provider.save(state)
-    mean = timed("provider", provider.mean_message)
-    timed("client", fit.read_mean, mean)
-    sent["download"] += len(mean)
-    results = timed("provider", provider.results)
-    with stage("the client decrypts"):
-        while (message := timed("provider", next, results, None)) is not None:
-            sent["download"] += len(message)
-            timed("client", fit.read, message)
-        found = timed("client", fit.moments)
-    numbers = {f"private_fit/{side}_seconds": value for side, value in spent.items()}
-    numbers |= {f"private_fit/{way}_bytes": value for way, value in sent.items()}
-    return fit, found, numbers
+def stored_rows(config: PrivateFitConfig) -> Problem:
+    """The states of two models on the fit split."""
+    corpus = open_corpus(config, labelled=True)
+    spec = check_inputs(config)[config.source]
+    if spec is not None:  # embeddings: their width is known when they are read
+        require_rows(config, corpus.counts["fit"], spec.width)
+    opened = open_task(config, corpus)
+    task, fit = opened.task, opened.pairs["fit"]
+    return Problem(
+        task.x["fit"],
+        task.y["fit"],
+        list(fit.ids),
+        pair_moments(fit),
+        task,
+        count_texts(opened.pairs),
+    )
 
 
 def gcv_map(moments: Moments) -> AffineMap:
@@ -182,81 +201,70 @@ def gcv_map(moments: Moments) -> AffineMap:
     with stage("fitting ridge, every penalty"):
         chosen = jax.block_until_ready(select_by_gcv(fit_ridge(moments), moments))
     if not bool(chosen.fit.ok):
-        raise RunError("private_fit: the source states vary too little to fit a map.")
+        raise RunError("the source states vary too little to fit a map.")
     return chosen.fit.map
 
 
-def compare_moments(private: Moments, plain: Moments) -> dict[str, float]:
-    """How far the encrypted cross-covariance is from the plain one."""
-    a, b = (np.asarray(one.cov_xy, np.float64) for one in (private, plain))
-    scales = np.sqrt(np.diag(np.asarray(plain.cov_xx, np.float64)))[:, None]
-    largest = np.abs(np.asarray(private.mean_y) - np.asarray(plain.mean_y)).max()
+def cost_numbers(fit: FitRehearsal) -> dict[str, float | Interval]:
+    """Seconds of each party, bytes each way."""
     return {
-        "private_fit/relative_error": float(np.linalg.norm(a - b) / np.linalg.norm(b)),
-        # Every source dimension counting alike, whatever its size.
-        "private_fit/scaled_error": float(
-            np.linalg.norm((a - b) / scales) / np.linalg.norm(b / scales)
-        ),
-        "private_fit/mean_error": float(largest),
+        **{f"{party}_seconds": spent for party, spent in fit.seconds.items()},
+        "upload_bytes": fit.sizes["rows"],
+        "download_bytes": fit.sizes["mean"] + fit.sizes["covariance"],
     }
 
 
-def _planted(config: PrivateFitConfig) -> dict[str, float]:
-    generator = np.random.default_rng(config.seed)
-    shape = (config.source_width, config.target_width)
-    planted = generator.standard_normal(shape) / np.sqrt(shape[0])
-    x = generator.standard_normal((config.rows, shape[0])) + 1
-    y = x @ planted + generator.standard_normal((config.rows, shape[1])) - 2
-    fit, private, summary = encrypted_moments(
-        x,
-        y,
-        profile=config.profile,
-        rank=config.rank or None,
-        rows_per_width=config.rows_per_width,
+def moment_errors(private: Moments, plain: Moments) -> dict[str, float]:
+    """How far the encrypted cross-covariance and means are from the plain ones."""
+    cross, truth = (np.asarray(some.cov_xy, np.float64) for some in (private, plain))
+    scales = np.sqrt(np.diag(np.asarray(plain.cov_xx, np.float64)))[:, None]
+    mean_gaps = np.asarray(private.mean_y) - np.asarray(plain.mean_y)
+    return {
+        "relative_error": relative_error(cross, truth),
+        # Every source dimension counting alike, whatever its size.
+        "scaled_error": relative_error(cross / scales, truth / scales),
+        "mean_error": np.abs(mean_gaps).max(),
+    }
+
+
+def result_blocks(numbers: Mapping[str, float | Interval], profile: str) -> list[Block]:
+    """The table, accuracy beside the plain map's, time and bytes by party."""
+    note = (
+        f"Profile {profile}. The plain fit sees the same rows and chooses its "
+        "penalty in the same way."
     )
-    if config.rank:
-        affine = fit.expand(gcv_map(private))
-        plain = gcv_map(_moments(x, y))
-    else:
-        summary |= compare_moments(private, _moments(x, y))
-        affine, plain = gcv_map(private), gcv_map(_moments(x, y))
-    return summary | {"private_fit/map_error": _map_error(affine, plain)}
-
-
-def _real(config: PrivateFitConfig, corpus: Corpus) -> dict[str, float]:
-    opened = open_task(config, corpus)
-    task, pairs = opened.task, opened.pairs
-    fit, private, summary = encrypted_moments(
-        task.x["fit"],
-        task.y["fit"],
-        ids=list(pairs["fit"].ids),
-        profile=config.profile,
-        rank=config.rank or None,
-        rows_per_width=config.rows_per_width,
-        state=Path(config.workdir) / "provider",
+    scored = {name: words for name, words in ACCURACIES.items() if name in numbers}
+    rows = [[said, format_interval(numbers, k)] for k, (said, _) in scored.items()]
+    rows += [
+        [said, f"{scale * numbers[name]:.3g}"]
+        for name, (said, scale) in OTHERS.items()
+        if name in numbers
+    ]
+    accuracy = Bars(
+        "Accuracy of the target's probe",
+        "accuracy, %",
+        [short for _, short in scored.values()],
+        {"map fitted": [read_interval(numbers, name, scale=100) for name in scored]},
+        note=BRACKETS,
     )
-    moments = pair_moments(pairs["fit"])
-    affine, plain = fit.expand(gcv_map(private)), gcv_map(moments)
-    if not config.rank:
-        summary |= compare_moments(private, moments)
-    summary["private_fit/map_error"] = _map_error(affine, plain)
-    summary |= count_texts(pairs)
-    summary["private_fit/rows"] = len(task.x["fit"])
-    for name, one in (("", affine), ("plain_", plain)):
-        accuracy = score(task, "arm", [read_mapped(task, one)]).accuracy
-        summary[f"private_fit/{name}test_accuracy"] = accuracy
-    return summary
+    if scored:
+        note += f" {BRACKETS}"
+    seconds = {k: numbers[f"{k}_seconds"] for k in ("client", "provider")}
+    sent = {k: 1e-6 * numbers[f"{k}_bytes"] for k in ("upload", "download")}
+    return [
+        Table("Encrypted fit", ["measure", "value"], rows, note=note),
+        *([accuracy] if scored else []),
+        *(
+            Bars(title, unit, list(values), {"fit": [[v] * 3 for v in values.values()]})
+            for title, unit, values in (
+                ("Time of the fit", "seconds", seconds),
+                ("Bytes of the fit", "MB", sent),
+            )
+        ),
+    ]
 
 
-def _moments(x: np.ndarray, y: np.ndarray) -> Moments:
-    with jax.enable_x64(True):
-        return accumulate([(x, y)])
-
-
-def _map_error(affine: AffineMap, other: AffineMap) -> float:
-    a, b = (np.asarray(one.kernel, np.float64) for one in (affine, other))
-    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
-
+run = compute.run
 
 if __name__ == "__main__":
-    start_program(PrivateFitConfig, run)
+    compute.main()

@@ -23,6 +23,7 @@ from helix_jax.attacks.setting import (
     correlation_numbers,
     serve,
 )
+from helix_jax.stats import relative_error
 
 _OPEN = "profile open: rounded, not masked"
 
@@ -48,7 +49,7 @@ def measure_division(
     summary["division_raw_seconds"] = time.perf_counter() - began
     exact = guess.integers == raw_answers.integer_kernel(kernel, own.layer)
     summary["division_raw_exact_share"] = float(exact.mean())
-    error = chance.relative_error(guess.kernel, kernel)
+    error = relative_error(guess.kernel, kernel)
     summary["division_raw_relative_error"] = error
     control = _exact_cell(float(exact.mean()), len(queries), "query")
 
@@ -66,7 +67,7 @@ def measure_division(
         guess = division.divide(seconds, answers, one.layer)
         found = chance.correlate(guess.integers, kernel, rng=rng)
         summary.update(correlation_numbers(found, f"division_{name}"))
-        error = chance.relative_error(guess.kernel, kernel)
+        error = relative_error(guess.kernel, kernel)
         summary[f"division_{name}_relative_error"] = error
         return correlation_cells(found)
 
@@ -158,7 +159,7 @@ def measure_noise(
         found = chance.correlate(weights, kernel, rng=rng)
         summary.update(correlation_numbers(found, f"noise_{name}"))
         bits = one.layer.result_bits - one.layer.query_bits
-        error = chance.relative_error(np.ldexp(weights, -bits), kernel)
+        error = relative_error(np.ldexp(weights, -bits), kernel)
         summary[f"noise_{name}_relative_error"] = error
         return correlation_cells(found)
 

@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from helix_jax import checks
 from helix_jax.stats import permutation_p
 
 
@@ -109,14 +108,3 @@ def uniformity(values: np.ndarray, *, bins: int = 64) -> float:
         )
     counts = np.histogram(values % 1.0, bins, (0.0, 1.0))[0]
     return float(stats.chisquare(counts).pvalue)
-
-
-def relative_error(estimate: np.ndarray, truth: np.ndarray) -> float:
-    """|estimate - truth| / |truth|, Frobenius norms; 1 is what a guess of zero has.
-
-    Raises:
-      ValueError: the shapes differ.
-    """
-    estimate, truth = np.asarray(estimate, float), np.asarray(truth, float)
-    checks.require_shape("relative_error", "estimate", estimate, truth.shape)
-    return float(np.linalg.norm(estimate - truth) / np.linalg.norm(truth))

@@ -15,6 +15,7 @@ from helix_jax.attacks.setting import (
     rate_numbers,
     serve,
 )
+from helix_jax.stats import relative_error
 
 SHOWN = ("quarter", "d_plus_1", "2d", "4d")
 
@@ -168,7 +169,7 @@ def _against(policy: str, count: int, summary: dict[str, float]) -> str:
 def _scaled_error(guess: np.ndarray, truth: np.ndarray) -> float:
     """Relative error at the factor that is best."""
     factor = np.sum(guess * truth) / max(np.sum(guess**2), 1e-300)
-    return chance.relative_error(factor * guess, truth)
+    return relative_error(factor * guess, truth)
 
 
 def _answers(one: Service, x: np.ndarray) -> np.ndarray:

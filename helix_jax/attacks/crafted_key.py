@@ -25,7 +25,7 @@ import numpy as np
 
 from helix_jax.attacks import raw_answers
 from helix_jax.attacks.division import _transform
-from helix_jax.private import Layer, residues, wire, words
+from helix_jax.private import Layer, answer_words, residues, wire
 from helix_jax.private.sampling import SEED_BYTES, uniform_residues
 
 
@@ -119,7 +119,7 @@ def read_secret(
     )
     values = np.zeros((plan.answers, plan.degree), np.int64)
     known = np.zeros((plan.answers, plan.degree), bool)
-    phases = parts.results.astype(object) * profile.modulus // words.WORD
+    phases = parts.results.astype(object) * profile.modulus // answer_words.WORD
     phases = (phases - raw_answers.lift(scaled, profile)) % profile.modulus
     half, step = profile.modulus // 2, 1 << key.step_bits
     phases = np.where(phases > half, phases - profile.modulus, phases)
@@ -144,10 +144,10 @@ def unmask(
     product = _mask_of(secret.values, a, profile=profile)
     whole = raw_answers.lift(np.asarray(product), profile) % profile.modulus
     second = raw_answers.read_answer(answer, layer).second.astype(object)
-    left = (second * profile.modulus - whole * words.WORD) % (
-        profile.modulus * words.WORD
+    left = (second * profile.modulus - whole * answer_words.WORD) % (
+        profile.modulus * answer_words.WORD
     )
-    return (left / (profile.modulus * words.WORD)).astype(np.float64)
+    return (left / (profile.modulus * answer_words.WORD)).astype(np.float64)
 
 
 @residues.exact("profile")

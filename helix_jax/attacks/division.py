@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from helix_jax.attacks import modular, raw_answers
-from helix_jax.private import Layer, residues, wire, words
+from helix_jax.private import Layer, answer_words, residues, wire
 from helix_jax.private.profiles import Profile
 
 
@@ -110,9 +110,9 @@ def average_words(seconds: Sequence[np.ndarray]) -> np.ndarray:
 
     Reference: Mardia and Jupp 2000, "Directional Statistics", equation 2.2.4.
     """
-    total = sum(np.exp(2j * np.pi * (one / words.WORD)) for one in seconds)
+    total = sum(np.exp(2j * np.pi * (one / answer_words.WORD)) for one in seconds)
     turns = np.angle(total) / (2 * np.pi) % 1.0
-    return np.rint(turns * words.WORD).astype(np.int64) % words.WORD
+    return np.rint(turns * answer_words.WORD).astype(np.int64) % answer_words.WORD
 
 
 _transform = residues.exact("profile")(residues.transform)

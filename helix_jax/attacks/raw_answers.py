@@ -17,11 +17,11 @@ from helix_jax.private import (
     Client,
     Layer,
     Provider,
+    answer_words,
     encryption,
     packing,
     residues,
     wire,
-    words,
 )
 from helix_jax.private.packing import Plan
 from helix_jax.private.profiles import Profile
@@ -104,7 +104,7 @@ def read_answer(answer: bytes, layer: Layer) -> AnswerWords:
     plan = layer.plan
     payload = wire.read(answer, "answer", layer.profile).payload
     count = plan.classes + plan.answers * plan.degree
-    content = wire.unpack_integers(payload, (count,), words.WORD_BYTES)
+    content = wire.unpack_integers(payload, (count,), answer_words.WORD_BYTES)
     results = np.zeros(plan.answers * plan.rows, np.int64)
     results[: plan.classes] = content[: plan.classes]
     return AnswerWords(
@@ -116,7 +116,7 @@ def read_answer(answer: bytes, layer: Layer) -> AnswerWords:
 def words_to_residues(values: np.ndarray, profile: Profile) -> np.ndarray:
     """Words [..., n] scaled back: residues [..., L, n] of round(word q / 2^40)."""
     whole = np.asarray(values).astype(object)
-    whole = (whole * profile.modulus + words.WORD // 2) // words.WORD
+    whole = (whole * profile.modulus + answer_words.WORD // 2) // answer_words.WORD
     parts = [(whole % prime).astype(np.int64) for prime in profile.primes]
     return np.stack(parts, axis=-2)
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from helix_jax.attacks import modular, raw_answers
 from helix_jax.attacks.division import _transform
-from helix_jax.private import FitProvider, fit_provider, residues, wire, words
+from helix_jax.private import FitProvider, answer_words, fit_provider, residues, wire
 from helix_jax.private.fit_plan import FitPlan
 from helix_jax.private.sampling import SEED_BYTES, uniform_residues
 
@@ -59,9 +59,9 @@ def masked_covariance(
     for message in messages:
         read = wire.read(message, "covariance", profile)
         count = read.sizes[1] * plan.tiles
-        own = count * plan.tile * words.WORD_BYTES
+        own = count * plan.tile * answer_words.WORD_BYTES
         second = wire.unpack_integers(
-            read.payload[own:], (count, plan.degree), words.WORD_BYTES
+            read.payload[own:], (count, plan.degree), answer_words.WORD_BYTES
         )
         values = raw_answers.words_to_residues(second, profile)
         values = np.asarray(_transform(values, profile=profile))

@@ -14,6 +14,7 @@ from helix_jax.attacks.setting import (
 )
 from helix_jax.errors import ProtocolError
 from helix_jax.private import Client, FitClient, FitProvider
+from helix_jax.stats import relative_error
 
 
 class EncryptedFit(NamedTuple):
@@ -129,7 +130,7 @@ def measure_projection(
         )
         known = np.asarray(apply_map(ridge_at(path, 0).map, setting.x[own]))
         known = known[:, :columns] - known[:, :columns].mean(axis=0)
-        errors = [chance.relative_error(one, y) for one in (guess, known)]
+        errors = [relative_error(one, y) for one in (guess, known)]
         start = f"projection_{name}"
         summary |= {
             f"{start}_rows": count,
@@ -158,7 +159,7 @@ def measure_chosen_rows(
     y = setting.y[own][:, :columns].astype(np.float64)
     targets = np.arange(width)
     fit = fit_encrypted(row_projection.chosen_rows(len(y), width, targets), y, profile)
-    error = chance.relative_error(fit.cross, (y - y.mean(axis=0))[targets])
+    error = relative_error(fit.cross, (y - y.mean(axis=0))[targets])
     cell = f"error {error:.1g}"
     row = ["chosen rows", f"{width} of {len(y)} rows", cell, cell, "error 1"]
     return Finding({"chosen_rows_relative_error": error}, [row])

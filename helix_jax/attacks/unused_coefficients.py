@@ -18,7 +18,7 @@ import numpy as np
 
 from helix_jax.attacks import raw_answers
 from helix_jax.attacks.division import KernelGuess
-from helix_jax.private import Client, Layer, words
+from helix_jax.private import Client, Layer, answer_words
 
 
 def unit_query(layer: Layer, tile: int) -> np.ndarray:
@@ -59,7 +59,7 @@ def filled_phases(client: Client, layer: Layer, answer: bytes) -> np.ndarray:
     first = np.zeros((plan.answers, plan.degree), np.int64)
     first[:, plan.positions] = parts.results
     everywhere = np.arange(plan.degree)
-    return words.open_words(client._secret, first, parts.second, everywhere)
+    return answer_words.open_words(client._secret, first, parts.second, everywhere)
 
 
 def unsent_fractions(phases: np.ndarray, layer: Layer) -> np.ndarray:

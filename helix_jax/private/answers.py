@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from helix_jax.private import packing, residues, wire, words
+from helix_jax.private import answer_words, packing, residues, wire
 from helix_jax.private.packing import Plan
 from helix_jax.private.profiles import Profile
 from helix_jax.private.seal import SecretKey
@@ -22,7 +22,7 @@ def part_length(
 ) -> int:
     """Bytes of a part."""
     if profile.rounded:
-        return queries * (results + answers * plan.degree) * words.WORD_BYTES
+        return queries * (results + answers * plan.degree) * answer_words.WORD_BYTES
     return wire.residues_length(2 * answers * queries, profile)
 
 
@@ -37,7 +37,7 @@ def pack_words(first: Array, second: Array, answers: int, results: int) -> bytes
     first = first.reshape(len(first), -1)[:, :results]
     second = second[:, :answers].reshape(len(second), -1)
     both = np.concatenate([first, second], axis=1)
-    return wire.pack_integers(both, words.WORD_BYTES)
+    return wire.pack_integers(both, answer_words.WORD_BYTES)
 
 
 def pack_products(products: Array, answers: int, profile: Profile) -> bytes:
@@ -63,13 +63,15 @@ def open_part(
     # The last part is filled up, so that all share one compiled function.
     if profile.rounded:
         numbers = results + answers * plan.degree
-        content = wire.unpack_integers(data, (queries, numbers), words.WORD_BYTES)
+        content = wire.unpack_integers(
+            data, (queries, numbers), answer_words.WORD_BYTES
+        )
         padding = (0, plan.part * plan.rows - results), (0, missing * plan.degree)
         first, second = (
             np.pad(part, ((0, 0), own))
             for part, own in zip(np.split(content, [results], axis=1), padding)
         )
-        phases = words.open_words(
+        phases = answer_words.open_words(
             secret,
             first.reshape(-1, plan.rows),
             second.reshape(-1, plan.degree),
@@ -95,9 +97,9 @@ def add(
     """
     if profile.rounded:
         shape = (queries * (plan.classes + plan.answers * plan.degree),)
-        size = words.WORD_BYTES
+        size = answer_words.WORD_BYTES
         total = sum(wire.unpack_integers(data, shape, size) for data in payloads)
-        return wire.pack_integers(total % words.WORD, size)
+        return wire.pack_integers(total % answer_words.WORD, size)
     parts, start = [], 0
     for answers, _ in plan.parts:
         for group in packing.groups(queries):

@@ -14,7 +14,7 @@ Reference: Paillier-style re-randomisation for CKKS: ours, see `flooding`. Modul
 import jax
 import jax.numpy as jnp
 
-from helix_jax.private import residues, words
+from helix_jax.private import answer_words, residues
 from helix_jax.private.packing import Plan
 from helix_jax.private.profiles import Profile
 from helix_jax.types import Array
@@ -76,4 +76,4 @@ def words_of(weights, queries, scales, mask_firsts, mask_seconds, *, plan, profi
         total = residues.multiply(total, scales[:, None, None, None, None], primes)
     first = residues.add(total[:, :, 0][..., plan.positions], mask_firsts, primes)
     second = residues.add(total[:, :, 1], mask_seconds, primes)
-    return tuple(words.to_words(part, profile) for part in (first, second))
+    return tuple(answer_words.to_words(part, profile) for part in (first, second))

@@ -19,7 +19,7 @@ from helix_jax import kinds
 from helix_jax.alignment import AffineMap, Moments
 from helix_jax.arguments import takes
 from helix_jax.errors import ProtocolError
-from helix_jax.private import encryption, packing, wire, words
+from helix_jax.private import answer_words, encryption, packing, wire
 from helix_jax.private.client import Client
 from helix_jax.private.fit_plan import FitOffer, pack_rows, plan_fit, rows_digest
 from helix_jax.types import Array
@@ -124,10 +124,10 @@ class FitClient:
         message = wire.read(data, "mean", client.profile, client.key)
         count = -(-self.offer.width // degree)
         numbers = (2, count, degree)
-        length = 2 * count * degree * words.WORD_BYTES
+        length = 2 * count * degree * answer_words.WORD_BYTES
         wire.expect_sizes(message, (count,), length)
-        parts = wire.unpack_integers(message.payload, numbers, words.WORD_BYTES)
-        phases = words.open_words(client._secret, *parts, np.arange(degree))
+        parts = wire.unpack_integers(message.payload, numbers, answer_words.WORD_BYTES)
+        phases = answer_words.open_words(client._secret, *parts, np.arange(degree))
         scaled = phases.reshape(-1)[: self.offer.width]
         self._mean_y = np.ldexp(scaled, self.offer.exponents - self.offer.mean_bits)
 
@@ -146,12 +146,12 @@ class FitClient:
                 f"{self.offer.width}."
             )
         own, other = count * plan.tiles * plan.tile, count * plan.tiles * plan.degree
-        length = (own + other) * words.WORD_BYTES
+        length = (own + other) * answer_words.WORD_BYTES
         wire.expect_sizes(message, (start, count, plan.width, plan.rows), length)
         numbers = wire.unpack_integers(
-            message.payload, (own + other,), words.WORD_BYTES
+            message.payload, (own + other,), answer_words.WORD_BYTES
         )
-        phases = words.open_words(
+        phases = answer_words.open_words(
             client._secret,
             numbers[:own].reshape(count * plan.tiles, plan.tile),
             numbers[own:].reshape(count * plan.tiles, plan.degree),

@@ -24,7 +24,7 @@ from helix_jax.array_files import read_npz, write_npz
 from helix_jax.errors import KeyRoleError, ProtocolError
 from helix_jax.locks import hold
 from helix_jax.paths import local_path, os_errors
-from helix_jax.private import flooding, residues, sampling, wire, words
+from helix_jax.private import answer_words, flooding, residues, sampling, wire
 from helix_jax.private.accounts import PublicKey
 from helix_jax.private.fit_plan import (
     KERNEL_BITS,
@@ -400,16 +400,16 @@ def _mask_sums(sums, first, second, flood, *, plan: FitPlan, profile: Profile):
     zero = first.reshape(shape)[..., : plan.tile]
     own = residues.add(residues.add(own, zero, primes), flood, primes)
     other = residues.add(total[:, :, 1], second.reshape(shape), primes)
-    return tuple(words.to_words(part, profile) for part in (own, other))
+    return tuple(answer_words.to_words(part, profile) for part in (own, other))
 
 
 @residues.exact("profile")
 def _add_words(first, message, second, *, profile: Profile):
     own = residues.add(first, message, residues.column(profile))
-    return tuple(words.to_words(part, profile) for part in (own, second))
+    return tuple(answer_words.to_words(part, profile) for part in (own, second))
 
 
 def _pack_words(parts: tuple[Array, ...]) -> bytes:
     return b"".join(
-        wire.pack_integers(np.asarray(part), words.WORD_BYTES) for part in parts
+        wire.pack_integers(np.asarray(part), answer_words.WORD_BYTES) for part in parts
     )

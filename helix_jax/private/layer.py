@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from helix_jax.errors import ProtocolError
-from helix_jax.private import flooding, packing, sampling, wire, words
+from helix_jax.private import answer_words, flooding, packing, sampling, wire
 from helix_jax.private.packing import Plan
 from helix_jax.private.policies import Policy
 from helix_jax.private.profiles import Profile
@@ -229,7 +229,7 @@ def choose_scales(
     # c1 against a ternary secret: sub-Gaussian of variance proxy (1/4)(2/3) N.
     noise += profile.modulus * 2.0**-50  # phases are opened as float64
     if profile.rounded:
-        word = profile.modulus / words.WORD
+        word = profile.modulus / answer_words.WORD
         noise += word * (0.5 + _tail(plan) * math.sqrt(degree / 6))
     error = float(rounding + noise * 2.0**-result_bits)
     return Scales(query_bits, kernel_bits, bits, error)

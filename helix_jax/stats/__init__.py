@@ -11,6 +11,7 @@ from helix_jax.stats.discovery import benjamini_hochberg, benjamini_yekutieli
 from helix_jax.stats.exact import at_most, exact_fraction
 from helix_jax.stats.jackknife import document_groups, jackknife_interval
 from helix_jax.stats.permutation import permutation_null, permutation_p, sign_flip_p
+from helix_jax.stats.relative import relative_error
 from helix_jax.stats.seeds import seed_interval
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "paired_interval",
     "permutation_null",
     "permutation_p",
+    "relative_error",
     "seed_interval",
     "sign_flip_p",
 ]

@@ -65,7 +65,7 @@ def test_what_cannot_be_run_is_refused(tmp_path):
     with pytest.raises(RunError, match="missing: --workdir"):
         run()
     with pytest.raises(RunError, match="--source is given and --target is not"):
-        run(workdir=str(tmp_path / "a"), source="model")
+        run(workdir=str(tmp_path / "a"), source="pebble-llama")
     with pytest.raises(RunError, match="--dropped=5 of --silos=5 leaves 0"):
         run(workdir=str(tmp_path / "b"), dropped=5)
     with pytest.raises(RunError, match="leaves 3, but 4 must stay"):

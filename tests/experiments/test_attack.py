@@ -71,4 +71,4 @@ def test_a_finished_run_is_not_run_again(finished):
 
 def test_one_model_is_refused(tmp_path):
     with pytest.raises(RunError, match="--source is given and --target is not"):
-        attack.run(attack.AttackConfig(workdir=str(tmp_path), source="a"))
+        attack.run(attack.AttackConfig(workdir=str(tmp_path), source="pebble-llama"))

@@ -2,7 +2,11 @@
 
 from helix_jax.private.aggregation.aggregator import Aggregator
 from helix_jax.private.aggregation.fixed_point import MomentsFormat, decode, encode
-from helix_jax.private.aggregation.rehearsal import Rehearsal, rehearse
+from helix_jax.private.aggregation.rehearsal import (
+    Rehearsal,
+    rehearse,
+    rehearse_moments,
+)
 from helix_jax.private.aggregation.session import (
     Session,
     default_threshold,
@@ -23,4 +27,5 @@ __all__ = [
     "new_identity",
     "new_session",
     "rehearse",
+    "rehearse_moments",
 ]

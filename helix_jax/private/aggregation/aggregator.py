@@ -14,6 +14,7 @@ import numpy as np
 
 from helix_jax.errors import KeyRoleError, ProtocolError
 from helix_jax.private.aggregation import bodies, messages, primitives, shamir
+from helix_jax.private.aggregation.int128 import add, zeros
 from helix_jax.private.aggregation.masking import (
     add_pair_mask,
     add_self_mask,
@@ -21,7 +22,6 @@ from helix_jax.private.aggregation.masking import (
 )
 from helix_jax.private.aggregation.messages import AGGREGATOR, Kind, Message
 from helix_jax.private.aggregation.session import Session
-from helix_jax.private.aggregation.words import add, zeros
 
 ROUNDS = (Kind.KEYS, Kind.SHARES, Kind.MASKED, Kind.CONFIRM, Kind.REVEAL)
 

@@ -34,7 +34,7 @@ from helix_jax.alignment.moments import Moments
 from helix_jax.arguments import takes
 from helix_jax.errors import ProtocolError
 from helix_jax.linalg import wide, wide_dtype
-from helix_jax.private.aggregation.words import (
+from helix_jax.private.aggregation.int128 import (
     add,
     from_float,
     multiply,

@@ -15,7 +15,7 @@ Reference: Bonawitz et al. 2017, "Practical secure aggregation for privacy-prese
 import numpy as np
 
 from helix_jax.private.aggregation import primitives
-from helix_jax.private.aggregation.words import BLOCK, add, blocks, subtract
+from helix_jax.private.aggregation.int128 import BLOCK, add, blocks, subtract
 
 _ZEROS = bytes(8 * BLOCK)
 

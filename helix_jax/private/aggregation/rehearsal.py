@@ -6,7 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from helix_jax.alignment import Moments
 from helix_jax.private.aggregation.aggregator import Aggregator
+from helix_jax.private.aggregation.fixed_point import MomentsFormat, decode, encode
+from helix_jax.private.aggregation.int128 import add, zeros
 from helix_jax.private.aggregation.session import new_identity, new_session
 from helix_jax.private.aggregation.silo import STEPS, Silo
 
@@ -87,3 +90,46 @@ def rehearse(
         own += spent
         inbox = {k: (data,) for k, data in answers.items()}
     return Rehearsal(aggregator.total(), aggregator.survivors, seconds, own, sizes)
+
+
+class MomentsRehearsal(NamedTuple):
+    """The sum of some silos' moments, and what it cost.
+
+    Attributes:
+      moments: of all rows of the silos that stayed.
+      equal_to_clear_sum: the total is the sum of their integers, bit for bit.
+      silo_seconds: mean over the silos that stayed.
+      cost: Rehearsal of the sum.
+    """
+
+    moments: Moments
+    equal_to_clear_sum: bool
+    silo_seconds: float
+    cost: Rehearsal
+
+
+def rehearse_moments(
+    silos: Sequence[Moments],
+    layout: MomentsFormat,
+    *,
+    threshold: int | None = None,
+    leaves: Mapping[int, str] | None = None,
+) -> MomentsRehearsal:
+    """Sum moments as their silos and an aggregator would; arguments as `rehearse`.
+
+    Raises:
+      ProtocolError: too few silos stayed.
+      ValueError: moments beyond the bounds of the layout.
+    """
+    vectors = [encode(moments, layout) for moments in silos]
+    cost = rehearse(vectors, content=layout.content, threshold=threshold, leaves=leaves)
+    clear = zeros(layout.length)
+    for k in cost.survivors:
+        add(clear, vectors[k - 1])
+    seconds = [cost.silo_seconds[k] for k in sorted(cost.survivors)]
+    return MomentsRehearsal(
+        decode(cost.total, layout),
+        np.array_equal(cost.total, clear),
+        float(np.mean(seconds)),
+        cost,
+    )

@@ -16,6 +16,7 @@ import numpy as np
 
 from helix_jax.errors import KeyRoleError, ProtocolError
 from helix_jax.private.aggregation import bodies, messages, primitives, shamir
+from helix_jax.private.aggregation.int128 import require_words
 from helix_jax.private.aggregation.masking import (
     add_pair_mask,
     add_self_mask,
@@ -24,7 +25,6 @@ from helix_jax.private.aggregation.masking import (
 )
 from helix_jax.private.aggregation.messages import AGGREGATOR, Kind
 from helix_jax.private.aggregation.session import Session
-from helix_jax.private.aggregation.words import require_words
 
 STEPS = ("advertise", "share", "mask", "confirm", "reveal")
 

@@ -8,7 +8,7 @@ import pytest
 from helix_jax.alignment import Moments, empty, from_batch, merge_all
 from helix_jax.errors import ProtocolError
 from helix_jax.private.aggregation import MomentsFormat, decode, encode
-from helix_jax.private.aggregation import words as w
+from helix_jax.private.aggregation import int128 as w
 from tests.private.aggregation.stage import MODULUS, to_ints, to_words
 
 

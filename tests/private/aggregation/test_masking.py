@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from scipy.stats import chisquare
 
 from helix_jax.errors import ProtocolError
+from helix_jax.private.aggregation import int128 as w
 from helix_jax.private.aggregation import primitives
-from helix_jax.private.aggregation import words as w
 from helix_jax.private.aggregation.masking import (
     add_mask,
     add_pair_mask,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helix_jax.private.aggregation import words as w
+from helix_jax.private.aggregation import int128 as w
 from tests.private.aggregation.stage import MODULUS, to_ints, to_words
 
 EDGES = [0, 1, -1, 2**63, 2**64 - 1, 2**64, -(2**64), 2**127 - 1, -(2**127)]

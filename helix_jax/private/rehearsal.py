@@ -1,0 +1,215 @@
+"""Both parties in one process, to see what a protocol costs and what is sent.
+
+    Conversation   one client asks one provider of a layer, each stage timed
+    rehearse_sum   one client asks several providers, whose answers are added unopened
+    rehearse_fit   an encrypted fit from the first message to the moments
+
+`aggregation.rehearsal` is the same for sums over silos.
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from helix_jax.alignment import AffineMap, Moments
+from helix_jax.private.client import Client
+from helix_jax.private.fit_client import FitClient
+from helix_jax.private.fit_provider import FitProvider
+from helix_jax.private.layer import shared_scales
+from helix_jax.private.provider import PREPARED, Provider
+from helix_jax.private.summing import sum_answers
+from helix_jax.progress import bar, stage
+
+STAGES = {  # of one query -> words
+    "prepare": "masks, ahead",
+    "client_encrypt": "client encrypts",
+    "provider": "provider",
+    "client_decrypt": "client decrypts",
+}
+WARMUPS = 3  # queries that compile
+
+
+class Conversation:
+    """A client and a provider that have agreed on a layer.
+
+    Attributes:
+      seconds: stage -> seconds of each query since `forget_times`.
+      key_bytes: of the client's public key.
+      query_bytes, answer_bytes: of the last query.
+    """
+
+    def __init__(self, client: Client, provider: Provider):
+        """Register the client's key and read the provider's layer."""
+        bundle = client.public_bundle()
+        self._client, self._provider = client, provider
+        self._key = provider.register(bundle)
+        self._layer = client.read_layer(provider.layer.to_bytes())
+        # Masks of the largest answers are made with them and not ahead.
+        self._ahead = self._layer.profile.guarded and (
+            self._layer.plan.answers <= PREPARED
+        )
+        self.key_bytes, self.query_bytes, self.answer_bytes = len(bundle), 0, 0
+        self.forget_times()
+
+    def forget_times(self) -> None:
+        """Begin to count anew, after queries that compiled."""
+        self.seconds: dict[str, list[float]] = {stage: [] for stage in STAGES}
+
+    def ask(self, row: np.ndarray) -> np.ndarray:
+        """The logits [C] of a row [D], through encryption and the provider."""
+        times = [time.perf_counter()]
+        if self._ahead:
+            self._provider.masks(self._key).prepare(1)
+        times.append(time.perf_counter())
+        query = self._client.encrypt(self._layer, row)
+        times.append(time.perf_counter())
+        answer = self._provider.answer(query)
+        times.append(time.perf_counter())
+        logits = self._client.decrypt(answer)
+        times.append(time.perf_counter())
+        for name, start, stop in zip(STAGES, times, times[1:]):
+            self.seconds[name].append(stop - start)
+        self.query_bytes, self.answer_bytes = len(query), len(answer)
+        return logits
+
+    def ask_all(self, rows: np.ndarray) -> np.ndarray:
+        """The logits [N, C] of rows [N, D], timed after queries that compile."""
+        with stage("first queries, which compile"):
+            for row in rows[:WARMUPS]:
+                self.ask(row)
+        self.forget_times()
+        return np.stack([self.ask(row) for row in bar(rows, "queries")])
+
+
+class SummedAnswers(NamedTuple):
+    """The sum of several providers' answers to one message.
+
+    Attributes:
+      results: [B, k] float64, as the client opens the sum.
+      answer_bytes: of one provider's message.
+      seconds: that the aggregator took to add them.
+    """
+
+    results: np.ndarray
+    answer_bytes: int
+    seconds: float
+
+
+def rehearse_sum(maps: Sequence[AffineMap], x: np.ndarray) -> SummedAnswers:
+    """Let each provider answer the same rows with its map, and add the answers.
+
+    Args:
+      maps: one a provider, kernel [d, k] and bias [k].
+      x: [B, d] float, the client's rows.
+
+    Returns:
+      SummedAnswers, whose results are those of the sum of the maps.
+    """
+    norm = float(np.linalg.norm(x, axis=1).max())
+    weights = [(np.asarray(own.kernel), np.asarray(own.bias)) for own in maps]
+    scales = shared_scales([Provider(*own, input_norm=norm).layer for own in weights])
+    providers = [Provider(*own, input_norm=norm, shared=scales) for own in weights]
+    client = Client()
+    for provider in providers:
+        provider.register(client.public_bundle())
+    layer = client.read_layer(providers[0].layer.to_bytes())
+    query = client.encrypt(layer, x)
+    answers = [provider.answer(query) for provider in providers]
+    began = time.perf_counter()
+    total = sum_answers(answers, layer)
+    seconds = time.perf_counter() - began
+    return SummedAnswers(client.decrypt(total), len(answers[0]), seconds)
+
+
+class FitRehearsal(NamedTuple):
+    """Both sides of an encrypted fit that has ended, and what it cost.
+
+    Attributes:
+      client: FitClient.
+      provider: FitProvider.
+      moments: as the client has them, of its projection where there is a rank.
+      seconds: "client" and "provider" -> seconds.
+      sizes: "rows", "mean" and "covariance" -> bytes of all messages of that kind.
+    """
+
+    client: FitClient
+    provider: FitProvider
+    moments: Moments
+    seconds: dict[str, float]
+    sizes: dict[str, int]
+
+
+def rehearse_fit(
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    ids: Sequence[str] | None = None,
+    profile: str = "guarded",
+    rank: int | None = None,
+    rows_per_width: float = 2.0,
+    state: str | os.PathLike | None = None,
+    on_message: Callable[[str, bytes], object] = lambda kind, message: None,
+) -> FitRehearsal:
+    """Play both sides of an encrypted fit.
+
+    Args:
+      x: [n, d_x] float, the client's rows.
+      y: [n, d_y] float, the provider's rows.
+      ids: [n] names of the rows, which both sides compare.
+      profile: name of the parameters.
+      rank: of the client's projection; None for all directions.
+      rows_per_width: the provider's guard.
+      state: folder where the provider keeps its sums after each message; None keeps
+        them in memory.
+      on_message: sees every message on its way, with its kind as in
+        `FitRehearsal.sizes`.
+
+    Returns:
+      FitRehearsal.
+
+    Raises:
+      ProtocolError: the provider's guard refuses the fit.
+      ValueError: shapes or values that cannot be.
+    """
+    seconds = dict.fromkeys(("client", "provider"), 0.0)
+    sizes = dict.fromkeys(("rows", "mean", "covariance"), 0)
+
+    def timed(party: str, function: Callable[..., Any], *args: Any) -> Any:
+        began = time.perf_counter()
+        result = function(*args)
+        seconds[party] += time.perf_counter() - began
+        return result
+
+    def send(kind: str, message: bytes) -> None:
+        sizes[kind] += len(message)
+        on_message(kind, message)
+
+    with stage("the provider prepares"):
+        prepare = partial(FitProvider, ids=ids, profile=profile)
+        provider = timed("provider", partial(prepare, y, rows_per_width=rows_per_width))
+    client = timed("client", Client, profile)
+    provider.register(client.public_bundle())
+    offer = provider.offer.to_bytes()
+    with stage("the client prepares"):
+        side = timed("client", partial(FitClient, client, offer, x, ids=ids, rank=rank))
+    rows = side.chunks()
+    for _ in bar(range(side.plan.chunks), "rows under encryption", unit="messages"):
+        message = timed("client", next, rows)
+        send("rows", message)
+        timed("provider", provider.absorb, message)
+        if state is not None:
+            provider.save(state)
+    mean = timed("provider", provider.mean_message)
+    send("mean", mean)
+    timed("client", side.read_mean, mean)
+    results = timed("provider", provider.results)
+    with stage("the client decrypts"):
+        while (message := timed("provider", next, results, None)) is not None:
+            send("covariance", message)
+            timed("client", side.read, message)
+        moments = timed("client", side.moments)
+    return FitRehearsal(side, provider, moments, seconds, sizes)
