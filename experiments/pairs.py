@@ -58,7 +58,7 @@ class PairsConfig(TextOptions, ExtractionOptions):
 def run(config: PairsConfig) -> dict[str, float]:
     """Classify every pair; see the module docstring."""
     config = prepare_config(config)
-    require_distinct("pairs", "models", list(map(short_name, config.models)))
+    require_distinct("models", list(map(short_name, config.models)))
     check_inputs(config)
     directory = open_run(config.workdir, config)
     results = run_pairs(config)

@@ -108,7 +108,7 @@ def run(config: SimilarityConfig) -> dict[str, float]:
         },
     )
     measures = MEASURES if "all" in config.measures else config.measures
-    require_distinct("similarity", "models", list(map(model_name, config.models)))
+    require_distinct("models", list(map(model_name, config.models)))
     check_inputs(config)
     directory = open_run(config.workdir, config)
     if is_done(directory):

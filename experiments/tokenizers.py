@@ -32,11 +32,11 @@ Qwen2.5 - Mistral-7B-v0.2 .061 / .151, Nemo - Mistral-7B .067 / .151. Measured:
 """
 
 import dataclasses
-import itertools
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
-import numpy as np
-
-from experiments.shared.about import BRACKETS, about, short_data, show, show_saved
+from experiments.shared.about import BRACKETS, about, short_data
 from experiments.shared.names import COUNTED_NAMES, SPELLING_NAMES
 from experiments.shared.options import (
     TextOptions,
@@ -49,31 +49,15 @@ from experiments.shared.sides import open_corpus
 from helix_jax.errors import CorpusError
 from helix_jax.models import load_tokenizer, model_name
 from helix_jax.progress import bar, stage
-from helix_jax.reports import Matrix, Table
-from helix_jax.runs import (
-    finish_run,
-    is_done,
-    open_run,
-    option,
-    prepare_config,
-    read_summary,
-)
-from helix_jax.runs.inputs import check_inputs
-from helix_jax.runs.program import start_program
-from helix_jax.stats import bootstrap_statistic, mean_of_sums
-from helix_jax.text.compatibility import (
-    RATES,
-    SPELLINGS,
-    match_counts,
-    spell,
-    vocabulary_jaccard,
-)
-from helix_jax.text.corpus import Corpus
+from helix_jax.reports import Block, Matrix, Table, format_interval
+from helix_jax.runs import Run, option
+from helix_jax.runs.experiment import Report, Specs, experiment
+from helix_jax.stats import Interval, bootstrap_statistic, mean_of_sums
+from helix_jax.text.compatibility import RATES, SPELLINGS, vocabulary_jaccard
 from helix_jax.text.hashing import document_of
-from helix_jax.text.tokens import encode_texts, private_tokenizer
+from helix_jax.text.tokenizer_pairs import count_matches
 
 _AT_ONCE = 1000  # texts
-_WHOLE = 2**31 - 1  # tokens: texts are not cut
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,49 +77,39 @@ class TokenizersConfig(TextOptions):
     tiny: bool = option(False, "100 texts, 100 resamples")
 
 
-def run(config: TokenizersConfig) -> dict[str, float]:
+class Likeness(NamedTuple):
+    """How alike two tokenizers are.
+
+    Attributes:
+      jaccard: spelling of SPELLINGS -> of the vocabularies.
+      match: rate of RATES -> share of tokens that match, with its interval.
+    """
+
+    jaccard: dict[str, float]
+    match: dict[str, Interval]
+
+    def numbers(self, pair: str) -> dict[str, float | Interval]:
+        """PAIR/jaccard_SPELLING and PAIR/match_RATE."""
+        jaccard = {f"{pair}/jaccard_{k}": value for k, value in self.jaccard.items()}
+        return jaccard | {f"{pair}/match_{k}": rate for k, rate in self.match.items()}
+
+
+Pairs = Mapping[tuple[str, str], Likeness]
+
+
+def require_two(config: TokenizersConfig, _: Specs) -> None:
+    """Raise RunError unless there are two tokenizers, of different names."""
+    require_distinct("tokenizers", list(map(short_name, config.tokenizers)))
+
+
+@experiment(tiny={"limit": 100, "resamples": 100}, check=require_two)
+def compute(config: TokenizersConfig, _: Run) -> Report:
     """Compare every pair; see the module docstring."""
-    config = prepare_config(config, tiny={"limit": 100, "resamples": 100})
-    names = [short_name(name) for name in config.tokenizers]
-    require_distinct("tokenizers", "tokenizers", names)
-    check_inputs(config)
-    directory = open_run(config.workdir, config)
-    if is_done(directory):
-        show_saved(directory)
-        return read_summary(directory)
     corpus = open_corpus(config, least={})
     with stage("loading the tokenizers"):
-        loaded = dict(zip(names, map(load_tokenizer, config.tokenizers)))
-    summary = compare(loaded, corpus, resamples=config.resamples)
-    documents = summary["data/documents"]
-    said = about(
-        ", ".join(names),
-        short_data(config.data),
-        f"{summary['data/texts']:,} texts (of {documents:,} documents)",
-        documents=documents,
-    )
-    show(directory, result_blocks(summary, names), said)
-    return finish_run(directory, summary)
-
-
-def short_name(name: str) -> str:
-    """A tokenizer's name: of a folder the last part, of a file or hub id two."""
-    return "--".join(model_name(name).split("/")[-2:])
-
-
-def compare(
-    tokenizers: dict[str, object], corpus: Corpus, *, resamples: int
-) -> dict[str, float]:
-    """A/B/jaccard_SPELLING, A/B/match_RATE and its interval, of every pair A, B.
-
-    Args:
-      tokenizers: name -> fast tokenizer; in a pair the later one is the target.
-      corpus: all its splits are read; nothing is fitted.
-      resamples: of the bootstrap.
-
-    Returns:
-      The summary, and tokens a character of each tokenizer.
-    """
+        tokenizers = {
+            short_name(name): load_tokenizer(name) for name in config.tokenizers
+        }
     with stage("reading the texts"):
         texts = [text for split in corpus.splits for text in corpus.read(split)]
     documents = [document_of(text.id) for text in texts]
@@ -144,105 +118,93 @@ def compare(
             f"{corpus.name}: all {len(texts)} texts are of one document; intervals "
             "need two or more."
         )
-    spelled = {name: spell(one) for name, one in tokenizers.items()}
-    backends = {
-        name: private_tokenizer(one, max_tokens=_WHOLE)
-        for name, one in tokenizers.items()
-    }
-    pairs = list(itertools.combinations(tokenizers, 2))
-    counts = {(*pair, rate): [] for pair in pairs for rate in RATES}
-    tokens = dict.fromkeys(tokenizers, 0)
-    starts = range(0, len(texts), _AT_ONCE)
-    for start in bar(starts, "thousands of texts compared"):
-        some = [text.text for text in texts[start : start + _AT_ONCE]]
-        encoded = {
-            name: encode_texts(backend, some, with_ends=True)
-            for name, backend in backends.items()
-        }
-        for name, one in encoded.items():
-            tokens[name] += sum(int((ends >= 0).sum()) for ends in one.ends)
-        for a, b in pairs:
-            found = match_counts(spelled[a], spelled[b], encoded[a], encoded[b])
-            for rate, rows in found.items():
-                counts[a, b, rate].append(rows)
+    batches = [
+        [text.text for text in texts[start : start + _AT_ONCE]]
+        for start in range(0, len(texts), _AT_ONCE)
+    ]
+    counts = count_matches(tokenizers, bar(batches, "thousands of texts compared"))
     characters = sum(len(text.text) for text in texts)
-    summary = {
+    numbers: dict[str, float | Interval] = {
         "data/texts": len(texts),
         "data/documents": len(set(documents)),
         "data/characters": characters,
     }
-    for name, number in tokens.items():
-        summary[f"{name}/characters_a_token"] = characters / number
-    for a, b in bar(pairs, "pairs summarised"):
-        for spelling in SPELLINGS:
-            value = vocabulary_jaccard(spelled[a], spelled[b], spelling=spelling)
-            summary[f"{a}/{b}/jaccard_{spelling}"] = value
-        for rate in RATES:
-            interval = bootstrap_statistic(
-                np.concatenate(counts[a, b, rate]),
-                documents,
-                mean_of_sums,
-                resamples=resamples,
-            )
-            for end, value in zip(("", "_low", "_high"), interval):
-                summary[f"{a}/{b}/match_{rate}{end}"] = float(value)
-    return summary
+    for name, tokens in counts.tokens.items():
+        numbers[f"{name}/characters_a_token"] = characters / tokens
+    pairs: dict[tuple[str, str], Likeness] = {}
+    for (a, b), matches in bar(counts.matches.items(), "pairs summarised"):
+        x, y = counts.spelled[a], counts.spelled[b]
+        settings = {"resamples": config.resamples}
+        pairs[a, b] = Likeness(
+            {name: vocabulary_jaccard(x, y, spelling=name) for name in SPELLINGS},
+            {
+                rate: bootstrap_statistic(rows, documents, mean_of_sums, **settings)
+                for rate, rows in matches.items()
+            },
+        )
+        numbers |= pairs[a, b].numbers(f"{a}/{b}")
+    told = about(
+        ", ".join(tokenizers),
+        short_data(config.data),
+        f"{len(texts):,} texts (of {numbers['data/documents']:,} documents)",
+        documents=numbers["data/documents"],
+    )
+    return Report(numbers, result_blocks(pairs, list(tokenizers)), told)
 
 
-def result_rows(
-    summary: dict[str, float], names: list[str]
-) -> tuple[list[str], list[list[object]]]:
-    """Header and rows of the table: a row a quantity, a column a pair."""
-    pairs = list(itertools.combinations(names, 2))
-    rows = [
-        [f"vocabulary Jaccard: {SPELLING_NAMES[spelling]}"]
-        + [f"{summary[f'{a}/{b}/jaccard_{spelling}']:.3f}" for a, b in pairs]
-        for spelling in SPELLINGS
-    ]
-    rows += [
-        [f"tokens that match: {rate_name(rate)}"]
-        + [_interval(summary, f"{a}/{b}/match_{rate}") for a, b in pairs]
-        for rate in RATES
-    ]
-    return ["quantity", *(f"{a} - {b}" for a, b in pairs)], rows
+def short_name(name: str) -> str:
+    """A tokenizer's name: of a folder the last part, of a file or hub id two."""
+    return "--".join(model_name(name).split("/")[-2:])
 
 
 def rate_name(rate: str) -> str:
     """A match rate in words."""
     counted, _, spelling = rate.partition("_")
-    said = SPELLING_NAMES.get(spelling)
-    return ", ".join(one for one in (COUNTED_NAMES[counted], said) if one)
+    words = COUNTED_NAMES[counted], SPELLING_NAMES.get(spelling)
+    return ", ".join(filter(None, words))
 
 
-def result_blocks(summary: dict[str, float], names: list[str]) -> list[Table | Matrix]:
-    """The table, and as matrices the two numbers that say most."""
-    table = Table(
-        "Tokenizers: vocabulary Jaccard and exact token match rate",
-        *result_rows(summary, names),
-        note="Vocabulary strings have alphabets that differ between families; bytes "
-        "are what the tokens stand for. Same position: token k against token k; paired "
-        f"by ends: the second tokenizer as the target. {BRACKETS}",
-    )
-    matrices = [
-        Matrix(title, title, names, names, _matrix(summary, names, key))
-        for title, key in (
-            ("Vocabulary Jaccard in bytes", "jaccard_bytes"),
-            ("Tokens with the same bytes, of all paired", "match_pair_bytes"),
-        )
+def result_blocks(pairs: Pairs, names: list[str]) -> list[Block]:
+    """A column a pair, and as matrices the two numbers that say most."""
+    alike = pairs.values()
+    rows = [
+        [f"vocabulary Jaccard: {said}", *(f"{one.jaccard[name]:.3f}" for one in alike)]
+        for name, said in SPELLING_NAMES.items()
     ]
-    return [table, *matrices]
+    shown = {"scale": 1, "digits": 3}
+    rows += [
+        [
+            f"tokens that match: {rate_name(rate)}",
+            *(format_interval(one.match, rate, **shown) for one in alike),
+        ]
+        for rate in RATES
+    ]
+    note = (
+        "Vocabulary strings have alphabets that differ between families; bytes are "
+        "what the tokens stand for. Same position: token k against token k; paired by "
+        f"ends: the second tokenizer as the target. {BRACKETS}"
+    )
+    header = ["quantity", *(f"{a} - {b}" for a, b in pairs)]
+    title = "Tokenizers: vocabulary Jaccard and exact token match rate"
+
+    def matrix(title: str, value: Callable[[Likeness], float]) -> Matrix:
+        cells = [
+            [value(pairs[a, b]) if (a, b) in pairs else math.nan for b in names]
+            for a in names
+        ]
+        return Matrix(title, title, names, names, cells)
+
+    return [
+        Table(title, header, rows, note=note),
+        matrix("Vocabulary Jaccard in bytes", lambda one: one.jaccard["bytes"]),
+        matrix(
+            "Tokens with the same bytes, of all paired",
+            lambda one: one.match["pair_bytes"].value,
+        ),
+    ]
 
 
-def _matrix(summary: dict[str, float], names: list[str], key: str) -> list[list[float]]:
-    """The upper triangle of a quantity; the rest is empty."""
-    empty = float("nan")
-    return [[summary.get(f"{a}/{b}/{key}", empty) for b in names] for a in names]
-
-
-def _interval(summary: dict[str, float], name: str) -> str:
-    value, low, high = (summary[f"{name}{end}"] for end in ("", "_low", "_high"))
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
-
+run = compute.run
 
 if __name__ == "__main__":
-    start_program(TokenizersConfig, run)
+    compute.main()

@@ -137,9 +137,9 @@ def require_both_sides(config: PairOptions) -> None:
         )
 
 
-def require_distinct(who: str, flag: str, names: list[str]) -> None:
+def require_distinct(flag: str, names: list[str]) -> None:
     """Raise unless there are two names, which results stand under, and all differ."""
     if len(names) < 2:
-        raise RunError(f"{who}: --{flag} needs two or more names, got {names}.")
+        raise RunError(f"--{flag} needs two or more names, got {names}.")
     if len(set(names)) < len(names):
-        raise RunError(f"{who}: --{flag} must have different names, got {names}.")
+        raise RunError(f"--{flag} must have different names, got {names}.")

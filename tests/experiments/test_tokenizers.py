@@ -80,3 +80,52 @@ def test_names():
     assert short_name("Qwen/Qwen2.5-7B") == "Qwen--Qwen2.5-7B"
     assert short_name(str(assets.model_path("pebble-neox"))) == "pebble-neox"
     assert short_name("/a/b/mistral/tokenizer.model") == "mistral--tokenizer.model"
+
+
+def letters(folder, *merges):
+    """A byte-level tokenizer of the letters a, b, c, the space and some merges."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    pieces = ["a", "b", "c", "\u0120", *map("".join, merges)]
+    vocabulary = {piece: index for index, piece in enumerate(pieces)}
+    core = Tokenizer(models.BPE(vocabulary, list(merges)))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    folder.mkdir()
+    core.save(str(folder / "tokenizer.json"))
+    declared = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(declared))
+    return folder
+
+
+def test_rates_are_those_counted_by_hand(tmp_path):
+    # ab          x: ab             y: a b
+    # abc a       x: ab c _ a       y: a b c _ a
+    # c b a       x: c _ b _ a      y: c _ b _ a
+    names = [letters(tmp_path / "x", ("a", "b")), letters(tmp_path / "y")]
+    path = tmp_path / "three.jsonl"
+    lines = [{"id": str(i), "text": t} for i, t in enumerate(("ab", "abc a", "c b a"))]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    flags = tokenizers.compute.prepare(config(tmp_path / "w", names, path))
+    report = tokenizers.compute(flags, None)
+    assert (report.numbers["data/texts"], report.numbers["data/characters"]) == (3, 12)
+    assert report.numbers["x/characters_a_token"] == 12 / 10
+    assert report.numbers["y/characters_a_token"] == 12 / 12
+    for spelling in SPELLINGS:
+        assert report.numbers[f"x/y/jaccard_{spelling}"] == 4 / 5
+    expected = {
+        "position_bytes": 5 / 12,  # of the longer side: 0 of 2, 0 of 5, 5 of 5
+        "pair_bytes": 8 / 12,  # of the tokens of y: 0 of 2, 3 of 5, 5 of 5
+        "span": 8 / 14,  # 0 of 3, 3 of 6, 5 of 5
+        "boundary": 10 / 12,  # 1 of 2, 4 of 5, 5 of 5
+    }
+    for rate, value in expected.items():
+        interval = report.numbers[f"x/y/match_{rate}"]
+        assert float(interval.value) == pytest.approx(value, abs=1e-12)
+        assert interval.low < value < interval.high
+    table, jaccard, matches = report.blocks
+    assert table.header == ["quantity", "x - y"]
+    assert ["vocabulary Jaccard: bytes", "0.800"] in table.rows
+    assert jaccard.values[0][1] == 4 / 5
+    assert math.isnan(jaccard.values[1][0])
+    assert float(matches.values[0][1]) == pytest.approx(8 / 12)
