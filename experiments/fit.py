@@ -23,11 +23,10 @@ from experiments.shared.maps import (
     fit_numbers,
     map_file,
     pair_moments,
-    r2_interval,
 )
 from experiments.shared.options import PairOptions, seed_option
 from experiments.shared.sides import open_corpus, pair_splits
-from helix_jax.alignment import evaluate_map
+from helix_jax.alignment import evaluate_map, r2_interval
 from helix_jax.linalg import spectrum_of
 from helix_jax.progress import bar
 from helix_jax.reports import Curves, Table, format_interval
@@ -69,7 +68,7 @@ def compute(config: FitConfig, _: Run) -> Report:
     documents = [document_of(one) for one in pairs["test"].ids]
     for name, affine in bar(maps.items(), "maps scored"):
         scores = evaluate_map(affine, moments["test"])
-        interval = r2_interval(affine, test, documents, RESAMPLES)
+        interval = r2_interval(affine, test, documents, resamples=RESAMPLES)
         numbers[f"test/{name}r2"] = interval._replace(value=scores.r2)
         numbers[f"test/{name}cosine"] = float(scores.centred_cosine)
         if name != "mean_":  # whose residual is the target

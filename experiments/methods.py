@@ -20,34 +20,30 @@ map, with its compilation. `methods/moments_seconds` is the pass over the rows.
 
 import dataclasses
 import time
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from experiments.method_blocks import result_blocks
-from experiments.shared.about import about_pair, count_texts, show, show_saved
+from experiments.shared.about import BRACKETS, about_pair, count_texts
 from experiments.shared.maps import (
     choose_map,
     control_maps,
     fit_numbers,
+    map_file,
     pair_moments,
-    r2_interval,
 )
 from experiments.shared.method_maps import (
     Rows,
-    accuracy_interval,
     anchor_rows,
-    choice_of,
     choose_methods,
     fit_closed,
     fit_descents,
-    fit_shuffled_closed,
+    fit_maps,
     methods_option,
-    probe_accuracies,
-    with_ends,
 )
+from experiments.shared.names import METHOD_NAMES
 from experiments.shared.options import (
     PairOptions,
     public_limit_option,
@@ -55,20 +51,64 @@ from experiments.shared.options import (
     resamples_option,
     seed_option,
 )
-from experiments.shared.sides import open_corpus, public_pairs
-from experiments.shared.task import SPLITS, OpenTask, Task, open_task
-from helix_jax.alignment import Moments, StateMap, prepare, save_map
-from helix_jax.progress import bar, stage
-from helix_jax.runs import (
-    finish_run,
-    is_done,
-    open_run,
-    option,
-    prepare_config,
-    read_summary,
+from experiments.shared.sides import open_corpus
+from experiments.shared.task import (
+    PROBES,
+    Task,
+    accuracy_of,
+    open_task,
+    probe_accuracies,
+    read_mapped,
 )
-from helix_jax.runs.inputs import check_inputs
-from helix_jax.runs.program import start_program
+from helix_jax.alignment import (
+    Fitted,
+    Moments,
+    StateMap,
+    prepare,
+    r2_interval,
+    shuffled_moments,
+)
+from helix_jax.progress import bar, stage
+from helix_jax.reports import Bars, Block, Table, format_interval, read_interval
+from helix_jax.runs import Run, option
+from helix_jax.runs.experiment import Report, experiment
+from helix_jax.stats import Interval
+from helix_jax.text.hashing import SPLITS
+
+FITTED_ON = {
+    "": "pairs of the task",
+    "_public": "pairs of public text",
+    "_shuffled": "control: shuffled pairs",
+}
+CONTROLS = {
+    "control_shuffled": "control: ridge, shuffled, same penalty",
+    "control_random": "control: random rotation",
+    "control_mean": "control: the mean",
+}
+Scores = dict[str, dict[str, Interval]]  # name in SCORES -> arm
+
+
+class Score(NamedTuple):
+    """How a score is shown."""
+
+    title: str
+    label: str
+    scale: float
+    digits: int
+
+    def cell(self, intervals: Mapping[str, Interval], name: str) -> str | None:
+        """In a table."""
+        return format_interval(intervals, name, scale=self.scale, digits=self.digits)
+
+    def bar(self, intervals: Mapping[str, Interval], name: str) -> list[float]:
+        """Its value, low and high in a figure."""
+        return read_interval(intervals, name, scale=self.scale)
+
+
+SCORES = {
+    "r2": Score("Test R2 of alignment methods", "test R2", 1, 3),
+    "accuracy": Score("Accuracy of the target's probe", "accuracy, %", 100, 1),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,152 +126,182 @@ class MethodsConfig(PairOptions):
     tiny: bool = option(False, "600 texts, 64 tokens each at most")
 
 
-def run(config: MethodsConfig) -> dict[str, float]:
+class Material(NamedTuple):
+    """What maps are fitted on; dictionaries are by split, fit and select."""
+
+    moments: Mapping[str, Moments]
+    methods: list[str]
+    rows: Mapping[str, Rows]
+    anchors: Rows
+
+
+@experiment(
+    tiny={
+        "limit": 600,
+        "max_tokens": 64,
+        "public_limit": 600,
+        "resamples": 200,
+        "anchors": 100,
+        "repeats": 1,
+    }
+)
+def compute(config: MethodsConfig, _: Run) -> Report:
     """Fit, score, compare; see the module docstring."""
-    small = {"limit": 600, "max_tokens": 64, "public_limit": 600, "resamples": 200}
-    config = prepare_config(config, tiny=small | {"anchors": 100, "repeats": 1})
-    check_inputs(config)
-    directory = open_run(config.workdir, config)
-    if is_done(directory):
-        show_saved(directory)
-        return read_summary(directory)
-    summary = _compute(config)
-    show(directory, result_blocks(summary), about_pair(config, summary))
-    return finish_run(directory, summary)
-
-
-def _compute(config: MethodsConfig) -> dict[str, float]:
     opened = open_task(config, open_corpus(config, labelled=True), config.resamples)
     pairs, task = opened.pairs, opened.task
+    key = jax.random.key(config.seed)
     started = time.perf_counter()
     moments = {"fit": pair_moments(pairs["fit"])}
-    seconds = time.perf_counter() - started
+    numbers = {"methods/moments_seconds": time.perf_counter() - started}
     moments |= {split: pair_moments(pairs[split]) for split in SPLITS[1:]}
     chosen = choose_map(moments)
-    summary = count_texts(pairs) | fit_numbers(chosen, moments)
-    summary["methods/moments_seconds"] = seconds
+    numbers |= count_texts(pairs) | fit_numbers(chosen, moments)
+
     rows = {split: (task.x[split], task.y[split]) for split in SPLITS}
-    summary |= _all_methods(config, task, moments, rows, task.ids["fit"], pairs["fit"])
-    key = jax.random.key(config.seed)
+    material = material_of(config, moments, rows, task.ids["fit"])
+    closed, seconds = fit_timed(material, config.repeats)
+    maps: dict[str, StateMap] = {}
+    for name, method in closed.items():
+        fit = method.selection.fit
+        maps[name] = fit.map
+        numbers[f"methods/{name}_penalty"] = float(fit.penalty)
+        numbers[f"methods/{name}_rank"] = int(fit.rank)
+        numbers[f"methods/{name}_condition"] = float(fit.condition)
+        numbers[f"methods/{name}_at_edge"] = int(method.selection.at_edge)
+    descents = fit_descents(
+        moments, material.methods, rows, key=key, epochs=config.epochs
+    )
+    for name, method in descents.items():
+        maps[name] = method.map
+        seconds[name] = Interval(*[method.seconds] * 3)
     controls = control_maps(pairs["fit"], moments["fit"], chosen, key)
-    for name, affine in controls.items():
-        summary |= _scores(config, task, f"methods/control_{name}", affine)
-    summary |= probe_accuracies(task, "methods/")
+    maps |= {f"control_{name}": affine for name, affine in controls.items()}
+
+    scores = {"": score_maps(task, maps)}
+    scores[""]["accuracy"] |= probe_accuracies(task)
+    scores["_shuffled"] = score_maps(task, fit_shuffled_closed(material, key))
     if config.public:
-        summary |= _on_public_text(config, opened)
-    return summary
+        public = opened.public_pairs(config)
+        material = material_of(
+            config,
+            {split: pair_moments(pair) for split, pair in public.items()},
+            {split: pair.read() for split, pair in public.items()},
+            public["fit"].ids,
+        )
+        maps = fit_maps(*material, key=key, epochs=config.epochs)
+        scores["_public"] = score_maps(task, maps)
+    numbers |= {f"methods/{name}_seconds": spent for name, spent in seconds.items()}
+    numbers |= {
+        f"methods/{name}{suffix}_{score}": interval
+        for suffix, found in scores.items()
+        for score, arms in found.items()
+        for name, interval in arms.items()
+    }
+    files = {}
+    if "ridge" in closed:
+        files["map"] = map_file(pairs["fit"], closed["ridge"].selection.fit)
+    blocks = result_blocks(scores, seconds)
+    return Report(numbers, blocks, about_pair(config, numbers), files)
 
 
-def _all_methods(
+def material_of(
     config: MethodsConfig,
-    task: Task,
-    moments: dict[str, Moments],
-    rows: dict[str, Rows],
+    moments: Mapping[str, Moments],
+    rows: Mapping[str, Rows],
     ids: list[str],
-    pair: Any,
-) -> dict[str, float]:
-    """Scores of every method of the flags, their times, and their shuffled selves."""
+) -> Material:
+    """The methods and the anchors for some rows; ids are of the fit split."""
     dx = moments["fit"].cov_xx.shape[0]
     methods = choose_methods(config.methods, float(moments["fit"].count), dx)
     anchors = anchor_rows(rows["fit"], ids, config.anchors, config.seed)
-    fitted = fit_closed(moments, methods, anchors)
+    return Material(moments, methods, rows, anchors)
+
+
+def fit_timed(
+    material: Material, repeats: int
+) -> tuple[dict[str, Fitted], dict[str, Interval]]:
+    """The closed forms, and name -> seconds: median, least and most."""
+    moments, methods, _, anchors = material
+    fitted = fit_closed(moments, methods, anchors)  # which compiles them
     times: dict[str, list[float]] = {name: [] for name in ("shared", *fitted)}
-    # The first fits above have compiled them.
-    for _ in bar(range(config.repeats), "timed fits"):
+    for _ in bar(range(repeats), "timed fits"):
         started = time.perf_counter()
         jax.block_until_ready(prepare(moments["fit"], moments["select"])[:-3])
-        times["shared"].append(time.perf_counter() - started)
-        for name, one in fit_closed(moments, methods, anchors).items():
-            times[name].append(times["shared"][-1] + one.seconds)
-    summary = {}
-    for name, values in times.items():
-        ends = (np.median(values), min(values), max(values))
-        summary |= with_ends(f"methods/{name}_seconds", ends)
-    maps: dict[str, StateMap] = {}
-    for name, one in fitted.items():
-        summary |= choice_of(f"methods/{name}", one)
-        maps[name] = one.selection.fit.map
-        if name == "ridge":
-            save_map(
-                Path(config.workdir) / "map",
-                maps[name],
-                source=pair.x.fingerprint,
-                target=pair.y.fingerprint,
-                penalty=float(one.selection.fit.penalty),
-                split="fit",
-            )
-    for name, (affine, spent) in _descents(config, moments, methods, rows).items():
-        maps[name] = affine
-        summary |= with_ends(f"methods/{name}_seconds", (spent, spent, spent))
-    for name, affine in bar(maps.items(), "maps scored"):
-        summary |= _scores(config, task, f"methods/{name}", affine)
+        shared = time.perf_counter() - started
+        times["shared"].append(shared)
+        for name, method in fit_closed(moments, methods, anchors).items():
+            times[name].append(shared + method.seconds)
+    return fitted, {
+        name: Interval(np.median(values), min(values), max(values))
+        for name, values in times.items()
+    }
+
+
+def fit_shuffled_closed(material: Material, key: jax.Array) -> dict[str, StateMap]:
+    """The closed forms of fit rows, and of anchors, that do not belong together."""
+    x, y = material.rows["fit"]
+    anchors = material.anchors[0], np.roll(material.anchors[1], 1, axis=0)
     with stage("fitting the controls"):
-        shuffled = fit_shuffled_closed(
-            moments, methods, rows["fit"], anchors, key=jax.random.key(config.seed)
-        )
-    for name, one in bar(shuffled.items(), "controls scored"):
-        start = f"methods/{name}_shuffled"
-        summary |= _scores(config, task, start, one.selection.fit.map)
-    return summary
+        moments = {**material.moments, "fit": shuffled_moments(x, y, key=key)}
+        fitted = fit_closed(moments, material.methods, anchors)
+    return {name: method.selection.fit.map for name, method in fitted.items()}
 
 
-def _descents(
-    config: MethodsConfig,
-    moments: dict[str, Moments],
-    methods: list[str],
-    rows: dict[str, Rows],
-) -> dict[str, tuple[StateMap, float]]:
-    return fit_descents(
-        moments,
-        methods,
-        choose_map(moments).fit.map,
-        rows["fit"],
-        rows["select"],
-        key=jax.random.key(config.seed),
-        epochs=config.epochs,
-    )
-
-
-def _scores(
-    config: MethodsConfig, task: Task, name: str, affine: StateMap
-) -> dict[str, float]:
-    """NAME_r2 and NAME_accuracy on the test split, with their intervals."""
+def score_maps(task: Task, maps: Mapping[str, StateMap]) -> Scores:
+    """Each score of each map on the test split, with its interval."""
     test = task.x["test"], task.y["test"]
-    r2 = r2_interval(affine, test, task.documents, config.resamples)
-    accuracy = accuracy_interval(
-        affine,
-        task.target_probe,
-        test[0],
-        task.labels["test"],
-        task.documents,
-        config.resamples,
-    )
-    return with_ends(f"{name}_r2", r2) | with_ends(f"{name}_accuracy", accuracy)
+    scores: Scores = {score: {} for score in SCORES}
+    for name, affine in bar(maps.items(), "maps scored"):
+        scores["r2"][name] = r2_interval(
+            affine, test, task.documents, resamples=task.resamples
+        )
+        scores["accuracy"][name] = accuracy_of(task, read_mapped(task, affine))
+    return scores
 
 
-def _on_public_text(config: MethodsConfig, opened: OpenTask) -> dict[str, float]:
-    """Scores of every method fitted on public text alone: methods/NAME_public_..."""
-    pairs = public_pairs(
-        config.public, config.public_limit, opened.options, opened.sides, opened.corpus
-    )
-    moments = {split: pair_moments(pair) for split, pair in pairs.items()}
-    rows = {split: pair.read() for split, pair in pairs.items()}
-    dx = moments["fit"].cov_xx.shape[0]
-    methods = choose_methods(config.methods, float(moments["fit"].count), dx)
-    anchors = anchor_rows(rows["fit"], pairs["fit"].ids, config.anchors, config.seed)
-    maps = {
-        name: one.selection.fit.map
-        for name, one in fit_closed(moments, methods, anchors).items()
-    }
-    maps |= {
-        name: affine
-        for name, (affine, _) in _descents(config, moments, methods, rows).items()
-    }
-    summary = {}
-    for name, affine in bar(maps.items(), "maps of public text scored"):
-        summary |= _scores(config, opened.task, f"methods/{name}_public", affine)
-    return summary
+def result_blocks(
+    scores: Mapping[str, Scores], seconds: Mapping[str, Interval]
+) -> list[Block]:
+    """R2 and accuracy of methods, best R2 first, and controls: tables and bars."""
+    r2 = scores[""]["r2"]
+    methods = {name: said for name, said in METHOD_NAMES.items() if name in r2}
+    methods = dict(sorted(methods.items(), key=lambda item: -r2[item[0]].value))
+    columns = {suffix: said for suffix, said in FITTED_ON.items() if suffix in scores}
+    blocks: list[Block] = []
+    for score, shown in SCORES.items():
+        held = scores[""][score]
+        arms = methods | {k: v for k, v in (CONTROLS | PROBES).items() if k in held}
+        header, note = [shown.label, *columns.values()], BRACKETS
+        rows = [
+            [said, *(shown.cell(scores[suffix][score], name) for suffix in columns)]
+            for name, said in arms.items()
+        ]
+        if score == "r2":
+            header.append("seconds, median [least, most]")
+            note += (
+                " Seconds are from moments to map, of gradient fits from rows; their "
+                "bracket is the range over repeats."
+            )
+            for row, name in zip(rows, arms):
+                row.append(format_interval(seconds, name, scale=1, digits=3))
+        bars = {
+            said: [shown.bar(scores[suffix][score], name) for name in methods]
+            for suffix, said in columns.items()
+        }
+        lines = {
+            said: shown.bar(held, name)[0]
+            for name, said in arms.items()
+            if name in ("control_mean", *PROBES)
+        }
+        title, groups = f"{shown.title}, with controls", list(methods.values())
+        blocks += [
+            Table(shown.title, header, rows, note=note),
+            Bars(title, shown.label, groups, bars, lines),
+        ]
+    return blocks
 
+
+run = compute.run
 
 if __name__ == "__main__":
-    start_program(MethodsConfig, run)
+    compute.main()

@@ -26,22 +26,14 @@ sides' documents.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
-from experiments.shared.about import (
-    about,
-    count_documents,
-    short_data,
-    show,
-    show_saved,
-    sides_of,
-)
+from experiments.shared.about import about, count_documents, short_data, sides_of
 from experiments.shared.maps import choose_map, control_maps, fit_numbers, pair_moments
-from experiments.shared.method_maps import with_ends
 from experiments.shared.names import DETECTOR_NAMES
 from experiments.shared.options import (
     PairOptions,
@@ -50,13 +42,8 @@ from experiments.shared.options import (
     resamples_option,
     seed_option,
 )
-from experiments.shared.sides import (
-    open_corpus,
-    paired_states,
-    public_pairs,
-    without_texts_of,
-)
-from experiments.shared.task import SPLITS, Task, open_task
+from experiments.shared.sides import open_corpus, paired_states, without_texts_of
+from experiments.shared.task import Task, open_task
 from helix_jax.alignment import AffineMap, apply_map
 from helix_jax.errors import RunError
 from helix_jax.ood import (
@@ -68,17 +55,11 @@ from helix_jax.ood import (
 )
 from helix_jax.progress import bar, stage
 from helix_jax.reports import Bars, Block, Curves, Table, format_interval, read_interval
-from helix_jax.runs import (
-    finish_run,
-    is_done,
-    open_run,
-    option,
-    prepare_config,
-    read_summary,
-)
-from helix_jax.runs.inputs import check_inputs
-from helix_jax.runs.program import start_program
-from helix_jax.text.hashing import document_of
+from helix_jax.runs import Run, option
+from helix_jax.runs.experiment import Report, experiment
+from helix_jax.stats import Interval
+from helix_jax.text.corpus import Corpus
+from helix_jax.text.hashing import SPLITS, document_of
 
 ARMS = {
     "native": "native states",
@@ -93,7 +74,8 @@ REFITTED = {  # detectors fitted on the states that they read
 }
 METRICS = ("auroc", "aupr_in", "aupr_out", "fpr95", "fpr95_in")
 DRAWN = ("energy", "mahalanobis", "knn")  # detectors whose ROC curves are kept
-Roc = dict[str, dict[str, list[list[float]]]]  # detector -> arm -> points
+Scores = dict[str, dict[str, dict[str, Interval]]]  # arm -> detector -> metric
+Points = dict[str, dict[str, list[list[float]]]]  # detector -> arm -> ROC curve
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,94 +97,83 @@ class OodConfig(PairOptions):
     tiny: bool = option(False, "600 texts a side, 64 tokens each at most")
 
 
-def run(config: OodConfig) -> dict[str, float]:
+@experiment(
+    tiny={
+        "limit": 600,
+        "ood_limit": 600,
+        "public_limit": 600,
+        "max_tokens": 64,
+        "resamples": 200,
+    }
+)
+def compute(config: OodConfig, _: Run) -> Report:
     """Fit, score, compare; see the module docstring."""
-    small = {"limit": 600, "ood_limit": 600, "public_limit": 600, "max_tokens": 64}
-    config = prepare_config(config, tiny=small | {"resamples": 200})
-    check_inputs(config)
-    directory = open_run(config.workdir, config)
-    if is_done(directory):
-        show_saved(directory)
-        return read_summary(directory)
-    summary, roc = _compute(config)
-    show(directory, result_blocks(summary, roc), _about(config, summary))
-    return finish_run(directory, summary)
-
-
-def _about(config: OodConfig, summary: dict[str, float]) -> str:
-    sides = ("known", "strange")
-    texts, documents = (
-        [summary[f"ood/{side}_{what}"] for side in sides]
-        for what in ("texts", "documents")
-    )
-    return about(
-        sides_of(config),
-        f"{short_data(config.data)} against {short_data(config.ood_data)}",
-        f"{summary['fit/rows']:,} texts to fit on",
-        *(
-            f"{n:,} {side} test texts (of {held:,} documents)"
-            for side, n, held in zip(sides, texts, documents)
-        ),
-        documents=min(documents),
-    )
-
-
-def _compute(config: OodConfig) -> tuple[dict[str, float], Roc]:
     corpus = open_corpus(config, labelled=True)
-    strange_corpus = open_corpus(
+    strange_corpus, keep = open_strange(config, corpus)
+    opened = open_task(config, corpus, config.resamples)
+    pairs, task = opened.pairs, opened.task
+    strange = paired_states(
+        *opened.sides, strange_corpus, "test", opened.options, keep=keep
+    )
+    moments = {split: pair_moments(pair) for split, pair in pairs.items()}
+    chosen = choose_map(moments)
+    maps = {"mapped": chosen.fit.map}
+    if config.public:
+        maps["public"] = choose_map(opened.public_moments(config)).fit.map
+    key = jax.random.key(config.seed)
+    controls = control_maps(pairs["fit"], moments["fit"], chosen, key)
+    maps |= {name: controls[name] for name in ("shuffled", "random")}
+
+    scores: Scores = {}
+    curves: Points = {detector: {} for detector in DRAWN}
+    documents = task.documents, [document_of(text_id) for text_id in strange.ids]
+    arms = read_arms(task, maps, strange.read())
+    for arm, fitted, *sides in bar(arms, "arms scored", total=len(maps) + 3):
+        scores[arm] = {}
+        for detector, score in DETECTORS.items():
+            strangeness = [np.asarray(score(fitted, states)) for states in sides]
+            scores[arm][detector] = detection_intervals(
+                *strangeness, *documents, resamples=config.resamples
+            )
+            if detector in DRAWN and arm in ARMS:
+                curves[detector][arm] = roc_points(*strangeness, most=200).tolist()
+    numbers = fit_numbers(chosen, moments)
+    for side, pair in (("known", pairs["test"]), ("strange", strange)):
+        numbers[f"ood/{side}_texts"] = len(pair.ids)
+        numbers[f"ood/{side}_documents"] = count_documents(pair.ids)
+    numbers |= {
+        f"ood/{detector}_{arm}_{metric}": metrics[metric]
+        for arm, detectors in scores.items()
+        for detector, metrics in detectors.items()
+        for metric in METRICS
+    }
+    return Report(numbers, result_blocks(scores, curves), about_sides(config, numbers))
+
+
+def open_strange(config: OodConfig, corpus: Corpus) -> tuple[Corpus, Callable]:
+    """The corpus of strange texts, and a filter of those that --data does not hold.
+
+    Raises:
+      RunError: --data holds all of them but one, or all.
+    """
+    strange = open_corpus(
         dataclasses.replace(config, limit=config.ood_limit),
         config.ood_data,
         least={"test": 2},
     )
     keep = without_texts_of(corpus, *SPLITS)
     with stage("texts that --data does not hold"):
-        strange_texts = sum(map(keep, strange_corpus.read("test")))
-    if strange_texts < 2:
+        kept = sum(map(keep, strange.read("test")))
+    if kept < 2:
         raise RunError(
-            f"ood: the test split of --ood_data={config.ood_data} has no text that "
+            f"the test split of --ood_data={config.ood_data} has no text that "
             "--data does not hold; name another corpus."
         )
-    options, _, sides, pairs, task = open_task(config, corpus, config.resamples)
-    other = paired_states(*sides, strange_corpus, "test", options, keep=keep)
-    moments = {split: pair_moments(pair) for split, pair in pairs.items()}
-    chosen = choose_map(moments)
-    maps = {"mapped": chosen.fit.map}
-    if config.public:
-        public = public_pairs(
-            config.public, config.public_limit, options, sides, corpus
-        )
-        maps["public"] = choose_map(
-            {split: pair_moments(pair) for split, pair in public.items()}
-        ).fit.map
-    key = jax.random.key(config.seed)
-    controls = control_maps(pairs["fit"], moments["fit"], chosen, key)
-    maps |= {name: controls[name] for name in ("shuffled", "random")}
-    summary = fit_numbers(chosen, moments)
-    summary |= {
-        "ood/known_texts": len(pairs["test"].x),
-        "ood/strange_texts": len(other.x),
-        "ood/known_documents": count_documents(pairs["test"].ids),
-        "ood/strange_documents": count_documents(other.ids),
-    }
-    strange_documents = [document_of(one) for one in other.ids]
-    roc: Roc = {detector: {} for detector in DRAWN}
-    arms = _arms(task, maps, other.read())
-    for name, fitted, known, strange in bar(arms, "arms scored", total=len(maps) + 3):
-        for detector, score in DETECTORS.items():
-            scores = [np.asarray(score(fitted, rows)) for rows in (known, strange)]
-            intervals = detection_intervals(
-                *scores, task.documents, strange_documents, resamples=config.resamples
-            )
-            for metric in METRICS:
-                start = f"ood/{detector}_{name}_{metric}"
-                summary |= with_ends(start, intervals[metric])
-            if detector in DRAWN and name in ARMS:
-                roc[detector][name] = roc_points(*scores, most=200).tolist()
-    return summary, roc
+    return strange, keep
 
 
-def _arms(
-    task: Task, maps: dict[str, AffineMap], strange: tuple[np.ndarray, np.ndarray]
+def read_arms(
+    task: Task, maps: Mapping[str, AffineMap], strange: tuple[np.ndarray, np.ndarray]
 ) -> Iterator[tuple[str, FittedDetectors, Any, Any]]:
     """Name, detectors, states of known texts, states of strange texts, of each arm."""
     labels = task.labels["fit"]
@@ -212,50 +183,47 @@ def _arms(
         mapped = [apply_map(affine, z) for z in (task.x["test"], strange[0])]
         yield name, fitted, *mapped
         if name == "mapped":
-            rows = apply_map(affine, task.x["fit"])
-            yield "refitted", fit_detectors(task.target_probe, rows, labels), *mapped
-    own = fit_detectors(task.source_probe, task.x["fit"], labels)
-    yield "source", own, task.x["test"], strange[0]
+            states = apply_map(affine, task.x["fit"])
+            yield "refitted", fit_detectors(task.target_probe, states, labels), *mapped
+    fitted = fit_detectors(task.source_probe, task.x["fit"], labels)
+    yield "source", fitted, task.x["test"], strange[0]
 
 
-def result_rows(
-    summary: dict[str, float], metric: str, arms: Sequence[str]
-) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a metric of every detector on some arms, in percent."""
-    held = [one for one in arms if f"ood/energy_{one}_auroc" in summary]
-    rows = []
-    for name in DETECTORS:
-        starts = (f"ood/{name}_{arm}_{metric}" for arm in held)
-        rows.append(
-            [
-                DETECTOR_NAMES[name],
-                *(format_interval(summary, start) for start in starts),
-            ]
-        )
-    titles = [ARMS.get(one) or REFITTED[one] for one in held]
-    return [f"{metric.upper()}, %", *titles], rows
+def about_sides(config: OodConfig, numbers: Mapping[str, Any]) -> str:
+    """Who, on which texts, how many of either side."""
+    texts, documents = (
+        {side: numbers[f"ood/{side}_{unit}"] for side in ("known", "strange")}
+        for unit in ("texts", "documents")
+    )
+    return about(
+        sides_of(config),
+        f"{short_data(config.data)} against {short_data(config.ood_data)}",
+        f"{numbers['fit/rows']:,} texts to fit on",
+        *(
+            f"{texts[side]:,} {side} test texts (of {documents[side]:,} documents)"
+            for side in texts
+        ),
+        documents=min(documents.values()),
+    )
 
 
-def result_blocks(summary: dict[str, float], roc: Roc) -> list[Block]:
+def result_blocks(scores: Scores, curves: Points) -> list[Block]:
     """AUROC and FPR95 of every detector and arm; bars, and ROC curves of some."""
-    arms = {k: v for k, v in ARMS.items() if f"ood/energy_{k}_auroc" in summary}
-    note = "[ ]: 95% bootstrap interval over documents of both. "
-    bars = {
-        said: [
-            read_interval(summary, f"ood/{name}_{arm}_auroc", scale=100)
-            for name in DETECTORS
-        ]
-        for arm, said in arms.items()
-    }
-    flagged = "FPR95: known texts flagged where 95% of the strange ones are."
-    own = note + "The source's own are read by its own probe."
+    arms = {name: said for name, said in ARMS.items() if name in scores}
+    flagged = " FPR95: known texts flagged where 95% of the strange ones are."
     return [
-        Table("AUROC of detectors", *result_rows(summary, "auroc", arms), note=note),
+        metric_table("AUROC of detectors", scores, "auroc", arms),
         Bars(
             "AUROC of detectors, with controls",
             "AUROC, %",
-            [DETECTOR_NAMES[one] for one in DETECTORS],
-            bars,
+            [DETECTOR_NAMES[detector] for detector in DETECTORS],
+            {
+                said: [
+                    read_interval(scores[arm][detector], "auroc", scale=100)
+                    for detector in DETECTORS
+                ]
+                for arm, said in arms.items()
+            },
             {"chance": 50.0},
         ),
         *(
@@ -263,23 +231,35 @@ def result_blocks(summary: dict[str, float], roc: Roc) -> list[Block]:
                 f"ROC curve of {DETECTOR_NAMES[detector]}",
                 "known texts flagged, share",
                 "strange texts flagged, share",
-                {said: curves[arm] for arm, said in arms.items()},
+                {said: points[arm] for arm, said in arms.items()},
                 diagonal=True,
             )
-            for detector, curves in roc.items()
+            for detector, points in curves.items()
         ),
-        Table(
-            "FPR95 of detectors",
-            *result_rows(summary, "fpr95", arms),
-            note=note + flagged,
-        ),
-        Table(
+        metric_table("FPR95 of detectors", scores, "fpr95", arms, flagged),
+        metric_table(
             "AUROC of detectors fitted anew",
-            *result_rows(summary, "auroc", REFITTED),
-            note=own,
+            scores,
+            "auroc",
+            REFITTED,
+            " The source's own are read by its own probe.",
         ),
     ]
 
 
+def metric_table(
+    title: str, scores: Scores, metric: str, arms: Mapping[str, str], more: str = ""
+) -> Table:
+    """A metric of every detector on some arms, in percent."""
+    rows = [
+        [name, *(format_interval(scores[arm][detector], metric) for arm in arms)]
+        for detector, name in DETECTOR_NAMES.items()
+    ]
+    note = f"[ ]: 95% bootstrap interval over documents of both.{more}"
+    return Table(title, [f"{metric.upper()}, %", *arms.values()], rows, note=note)
+
+
+run = compute.run
+
 if __name__ == "__main__":
-    start_program(OodConfig, run)
+    compute.main()

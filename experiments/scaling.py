@@ -20,30 +20,22 @@ Least squares is left out below dx + 2 texts, where it is not defined.
 """
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
 
 import jax
 import numpy as np
 
-from experiments.samples import (
-    Curve,
-    document_order,
-    growing_moments,
-    sample_sizes,
-    summarise,
-)
-from experiments.scaling_blocks import CONTROL, headline_of, result_blocks
-from experiments.shared.about import about_pair, count_texts, show, show_saved
-from experiments.shared.maps import deviations, pair_moments, squared_errors
+from experiments.shared.about import BRACKETS, about_pair, count_texts
+from experiments.shared.maps import pair_moments
 from experiments.shared.method_maps import (
     Rows,
     choose_methods,
-    fit_closed,
-    fit_descents,
+    fit_maps,
     methods_option,
-    probe_accuracies,
 )
+from experiments.shared.names import METHOD_NAMES
 from experiments.shared.options import (
     PairOptions,
     public_limit_option,
@@ -51,32 +43,37 @@ from experiments.shared.options import (
     resamples_option,
     seeds_option,
 )
-from experiments.shared.sides import open_corpus, public_pairs
-from experiments.shared.task import Task, open_task
-from helix_jax.activations import Pair
+from experiments.shared.sides import open_corpus
+from experiments.shared.task import (
+    PROBES,
+    Task,
+    open_task,
+    probe_accuracies,
+    read_mapped,
+)
 from helix_jax.alignment import (
+    GRADIENT_METHODS,
     METHODS,
-    StateMap,
-    apply_map,
+    Moments,
     derangement,
+    deviations,
     fit_ridge,
+    growing_moments,
     select_penalty,
+    squared_errors,
     usable_methods,
 )
-from helix_jax.probes import predict_logits
+from helix_jax.errors import RunError
 from helix_jax.progress import bar
-from helix_jax.runs import (
-    finish_run,
-    is_done,
-    log_metrics,
-    open_run,
-    option,
-    prepare_config,
-    read_summary,
-    truncate_metrics,
-)
-from helix_jax.runs.inputs import check_inputs
-from helix_jax.runs.program import start_program
+from helix_jax.reports import Block, Curves, Table, format_interval, read_interval
+from helix_jax.runs import Run, log_metrics, option, truncate_metrics
+from helix_jax.runs.experiment import Report, experiment
+from helix_jax.runs.workdir import flat_numbers
+from helix_jax.stats import Interval, LearningCurve, learning_curve
+from helix_jax.text.hashing import hashed_order
+
+CONTROL = "control_shuffled"
+NAMES = METHOD_NAMES | {CONTROL: "control: ridge, shuffled pairs"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,129 +97,255 @@ class ScalingConfig(PairOptions):
     tiny: bool = option(False, "600 texts, 64 tokens each at most, one order")
 
 
-def run(config: ScalingConfig) -> dict[str, float]:
+@experiment(
+    tiny={
+        "limit": 600,
+        "max_tokens": 64,
+        "public_limit": 600,
+        "seeds": 1,
+        "sizes": 4,
+        "resamples": 200,
+    }
+)
+def compute(config: ScalingConfig, _: Run) -> Report:
     """Fit at every size, score, locate the plateau; see the module docstring."""
-    small = {"limit": 600, "max_tokens": 64, "public_limit": 600}
-    small |= {"seeds": 1, "sizes": 4, "resamples": 200}
-    config = prepare_config(config, tiny=small)
-    check_inputs(config)
-    directory = open_run(config.workdir, config)
-    if is_done(directory):
-        show_saved(directory)
-        return read_summary(directory)
-    truncate_metrics(directory, -1)
-    summary = _compute(config, directory)
-    show(directory, result_blocks(summary), about_pair(config, summary))
-    return finish_run(directory, summary)
-
-
-def _compute(config: ScalingConfig, directory: Any) -> dict[str, float]:
     corpus = open_corpus(config, labelled=True)
     if not config.public:  # else its own texts are counted
         sample_sizes(corpus.counts["fit"], config.least, config.sizes)
-    options, corpus, sides, fitted_on, task = open_task(
-        config, corpus, config.resamples
-    )
-    counts = count_texts(fitted_on)
+    opened = open_task(config, corpus, config.resamples)
+    task, pairs = opened.task, opened.pairs
+    numbers = count_texts(pairs)
     if config.public:
-        fitted_on = public_pairs(
-            config.public, config.public_limit, options, sides, corpus
-        )
-    rows, ids = fitted_on["fit"].read(), fitted_on["fit"].ids
-    counts["data/fit_texts"] = len(ids)
-    counts["data/select_texts"] = len(fitted_on["select"].ids)
+        pairs = opened.public_pairs(config)
+    ids = pairs["fit"].ids
+    numbers |= {
+        f"data/{split}_texts": len(pairs[split].ids) for split in ("fit", "select")
+    }
+    numbers["scaling/rows"] = len(ids)
     sizes = sample_sizes(len(ids), config.least, config.sizes)
-    select = fitted_on["select"]
-    found: dict[str, list[Curve]] = {}
-    for seed in range(config.seeds):
-        curves = _one_order(
-            config, task, rows, document_order(ids, seed), sizes, select
-        )
-        for name, curve in curves.items():
-            found.setdefault(name, []).append(curve)
-    variance = deviations(task.y["test"])
-    summary: dict[str, float] = {"scaling/rows": len(ids), **counts}
-    summary |= probe_accuracies(task, "scaling/")
-    for name, orders in bar(found.items(), "methods summarised"):
-        curve = Curve(*(np.mean(every, axis=0) for every in zip(*orders)))
-        summary |= summarise(
-            name,
-            curve,
-            variance,
+    rows = {split: pairs[split].read() for split in ("fit", "select")}
+    select = pair_moments(pairs["select"])
+    orders = [
+        score_order(
+            config,
+            task,
+            rows,
+            select,
+            hashed_order(ids, salt=f"scaling {seed}", by_document=True),
             sizes,
+        )
+        for seed in range(config.seeds)
+    ]
+    deviation = deviations(task.y["test"])
+    curves = {}
+    for name in bar(orders[0], "methods summarised"):
+        error, right = np.mean([order[name] for order in orders], axis=0)
+        curves[name] = learning_curve(
+            error,
+            right,
+            deviation,
             task.documents,
+            sizes,
             tolerance=config.tolerance,
             resamples=config.resamples,
         )
-    for end in ("", "_low", "_high"):
-        place = f"scaling/{headline_of(found)}_plateau_rows{end}"
-        summary[f"scaling/plateau_rows{end}"] = summary[place]
-    for size in sizes:
-        start = f"_{size}_"
-        log_metrics(directory, size, {k: v for k, v in summary.items() if start in k})
-    return summary
+    probes = probe_accuracies(task)
+    headline = "ridge" if "ridge" in curves else next(iter(curves))
+    numbers["scaling/plateau_rows"] = curves[headline].plateau
+    numbers |= {f"scaling/{name}_accuracy": value for name, value in probes.items()}
+    for name, curve in curves.items():
+        numbers[f"scaling/{name}_plateau_rows"] = curve.plateau
+        numbers[f"scaling/{name}_plateau_found"] = int(curve.found)
+    steps = {
+        size: {
+            f"scaling/{name}_{size}_{score}": interval
+            for name, curve in curves.items()
+            for score, interval in curve.at(size).items()
+        }
+        for size in sizes
+    }
+    for scores in steps.values():
+        numbers |= scores
+    return Report(
+        numbers,
+        result_blocks(curves, probes, headline),
+        about_pair(config, numbers),
+        files={"metrics.jsonl": partial(write_metrics, steps=steps)},
+    )
 
 
-def _one_order(
+def sample_sizes(rows: int, least: int, count: int) -> tuple[int, ...]:
+    """Sizes from `least` to all rows, evenly by ratio.
+
+    Raises:
+      RunError: there are no more rows than `least`.
+    """
+    if least >= rows:
+        raise RunError(
+            f"--least={least} needs to be below the {rows} texts of the fit split."
+        )
+    sizes = np.unique(np.geomspace(least, rows, count).round().astype(int))
+    return tuple(map(int, sizes))
+
+
+def score_order(
     config: ScalingConfig,
     task: Task,
-    rows: Rows,
+    rows: Mapping[str, Rows],
+    select: Moments,
     order: np.ndarray,
     sizes: Sequence[int],
-    select: Pair,
-) -> dict[str, Curve]:
-    """Curves of every method along one order; NaN where a method is not defined.
+) -> dict[str, np.ndarray]:
+    """Every method's test rows along one order of the fit rows.
 
-    The last is the control, ridge on shuffled pairs of the same texts.
+    Returns:
+      name -> [2, S, N]: at each size the squared error of each test text, and whether
+      the target's probe is right; NaN where the method is not defined. The last is the
+      control, ridge on shuffled pairs of the same texts.
     """
-    select_rows, select_moments = select.read(), pair_moments(select)
-    dx, tests = rows[0].shape[1], len(task.documents)
-    names = choose_methods(config.methods, len(order), dx)
-    curves = {
-        name: Curve(*(np.full((len(sizes), tests), np.nan) for _ in Curve._fields))
-        for name in (*names, CONTROL)
-    }
-    dealt = rows[1][np.asarray(derangement(jax.random.key(0), len(order)))]
+    x, y = rows["fit"]
+    dealt = y[np.asarray(derangement(jax.random.key(0), len(y)))]
+    methods = choose_methods(config.methods, len(order), x.shape[1])
+    shape = 2, len(sizes), len(task.documents)
+    scores = {name: np.full(shape, np.nan) for name in (*methods, CONTROL)}
     grown = zip(
-        growing_moments(rows, order, sizes),
-        growing_moments((rows[0], dealt), order, sizes),
+        growing_moments(x, y, order=order, sizes=sizes),
+        growing_moments(x, dealt, order=order, sizes=sizes),
     )
-    steps = bar(grown, "sizes fitted and scored", total=len(sizes))
-    for place, ((size, moments), (_, shuffled)) in enumerate(steps):
-        usable = usable_methods(size, dx, anchors=True)
-        defined = [n for n in names if n in usable or n not in METHODS]
-        both = {"fit": moments, "select": select_moments}
-        first = order[: min(config.anchors, size)]
-        anchors = rows[0][first], rows[1][first]
-        maps: dict[str, StateMap] = {
-            name: one.selection.fit.map
-            for name, one in fit_closed(both, defined, anchors).items()
-        }
-        if set(defined) - set(maps):
-            ridge = select_penalty(fit_ridge(moments), select_moments).fit.map
-            part = rows[0][order[:size]], rows[1][order[:size]]
-            descents = fit_descents(
-                both,
-                defined,
-                ridge,
-                part,
-                select_rows,
-                key=jax.random.key(0),
-                epochs=config.epochs,
-            )
-            maps |= {name: affine for name, (affine, _) in descents.items()}
-        maps[CONTROL] = select_penalty(fit_ridge(shuffled), select_moments).fit.map
+    steps = bar(zip(sizes, grown), "sizes fitted and scored", total=len(sizes))
+    for place, (size, (moments, shuffled)) in enumerate(steps):
+        usable = usable_methods(size, x.shape[1], anchors=True)
+        anchors = order[: min(config.anchors, size)]
+        maps = fit_maps(
+            {"fit": moments, "select": select},
+            [name for name in methods if name in usable or name not in METHODS],
+            rows,
+            (x[anchors], y[anchors]),
+            sample=order[:size],
+            key=jax.random.key(0),
+            epochs=config.epochs,
+        )
+        maps[CONTROL] = select_penalty(fit_ridge(shuffled), select).fit.map
         for name, affine in maps.items():
-            logits = predict_logits(
-                task.target_probe, apply_map(affine, task.x["test"])
+            named = np.asarray(read_mapped(task, affine)).argmax(-1)
+            scores[name][0, place] = squared_errors(
+                affine, task.x["test"], task.y["test"]
             )
-            test = task.x["test"], task.y["test"]
-            curves[name].error[place] = squared_errors(affine, *test)
-            curves[name].right[place] = (
-                np.asarray(logits).argmax(-1) == task.labels["test"]
-            )
-    return curves
+            scores[name][1, place] = named == task.labels["test"]
+    return scores
 
+
+def write_metrics(path: Path, steps: Mapping[int, Mapping[str, Interval]]) -> None:
+    """One line for each size."""
+    run = Run(path.parent)
+    truncate_metrics(run, -1)
+    for size, scores in steps.items():
+        log_metrics(run, size, flat_numbers(scores))
+
+
+def result_blocks(
+    curves: Mapping[str, LearningCurve], probes: Mapping[str, Interval], headline: str
+) -> list[Block]:
+    """Scores at the largest size and at all; curves of loss and accuracy."""
+    sizes = curves[headline].sizes
+    names = {name: said for name, said in NAMES.items() if name in curves}
+    marks, note = {}, BRACKETS
+    if curves[headline].found:
+        marks[f"plateau of {names[headline]}"] = float(curves[headline].plateau.value)
+    else:
+        note += f" {names[headline]}: no plateau, its loss falls to the end."
+    last = [
+        [
+            said,
+            format_interval(curves[name].at(sizes[-1]), "r2", scale=1, digits=3),
+            format_interval(curves[name].at(sizes[-1]), "accuracy"),
+            plateau_cell(curves[name]),
+        ]
+        for name, said in names.items()
+    ]
+    last += [
+        [said, None, format_interval(probes, name), None]
+        for name, said in PROBES.items()
+    ]
+    every = [
+        [
+            said,
+            *(scores_cell(curves[name].at(size)) for size in sizes),
+            plateau_cell(curves[name]),
+        ]
+        for name, said in names.items()
+    ]
+    every_header = [f"{size:,}" for size in sizes]
+    blocks: list[Block] = [
+        Table(
+            f"Maps fitted on {sizes[-1]} texts",
+            ["method", "test R2", "accuracy, %", "plateau, texts"],
+            last,
+            note=note,
+        ),
+        Table(
+            "R2 and accuracy by texts to fit on",
+            ["R2; accuracy, % by texts to fit on", *every_header, "plateau, texts"],
+            every,
+            note=note,
+        ),
+    ]
+    native = {
+        said: [
+            [size, *read_interval(probes, name, scale=100)]
+            for size in (sizes[0], sizes[-1])
+        ]
+        for name, said in PROBES.items()
+    }
+    for group, members in (
+        ("closed forms", METHODS),
+        ("gradient fits", GRADIENT_METHODS),
+    ):
+        shown = {name: curves[name] for name in names if name in (*members, CONTROL)}
+        if len(shown) == 1:  # the control
+            continue
+        for score, title, label, scale, more in (
+            ("loss", "Test loss", "1 - R2, share of the variance", 1, {}),
+            ("accuracy", "Accuracy of the target's probe", "accuracy, %", 100, native),
+        ):
+            series = {
+                names[name]: [
+                    [size, *read_interval(curve.at(size), score, scale=scale)]
+                    for size in sizes
+                    if curve.at(size)
+                ]
+                for name, curve in shown.items()
+            }
+            blocks.append(
+                Curves(
+                    f"{title}, {group}",
+                    "texts to fit on",
+                    label,
+                    series | more,
+                    log_x=True,
+                    log_y=score == "loss",
+                    marks=marks,
+                    note=note,
+                )
+            )
+    return blocks
+
+
+def plateau_cell(curve: LearningCurve) -> str | None:
+    """Where the loss stops falling, in texts; or that it does not."""
+    if not curve.found:
+        return "none: still falling"
+    return format_interval({"plateau": curve.plateau}, "plateau", scale=1, digits=0)
+
+
+def scores_cell(scores: Mapping[str, Interval]) -> str | None:
+    """R2 and accuracy at one size."""
+    if not scores:
+        return None
+    return f"{scores['r2'].value:.2f}; {100 * scores['accuracy'].value:.1f}"
+
+
+run = compute.run
 
 if __name__ == "__main__":
-    start_program(ScalingConfig, run)
+    compute.main()

@@ -45,7 +45,7 @@ from experiments.shared.maps import (
     r2_of_sums,
     squared_errors,
 )
-from experiments.shared.method_maps import Rows, probe_accuracies, with_ends
+from experiments.shared.method_maps import Rows, with_ends
 from experiments.shared.options import PairOptions, resamples_option, seeds_option
 from experiments.shared.sides import (
     load_sides,
@@ -54,7 +54,7 @@ from experiments.shared.sides import (
     states_of,
     with_stores,
 )
-from experiments.shared.task import SPLITS, Task, make_task
+from experiments.shared.task import SPLITS, Task, make_task, probe_accuracies
 from experiments.unpaired_blocks import ARMS, MEASURES, result_blocks
 from helix_jax.activations import Pair, Store
 from helix_jax.alignment import (
@@ -222,7 +222,10 @@ def _compute(config: UnpairedConfig) -> dict[str, float]:
     documents = [document_of(one) for one in pairs["test"].ids]
     for arm in bar(ARMS, "arms summarised"):
         summary |= _summarise(config, arm, every, documents)
-    return summary | ({} if task is None else probe_accuracies(task, "unpaired/"))
+    if task is not None:
+        for name, interval in probe_accuracies(task).items():
+            summary |= with_ends(f"unpaired/{name}_accuracy", interval)
+    return summary
 
 
 def _score_deal(

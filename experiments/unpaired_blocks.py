@@ -1,7 +1,7 @@
 """What `unpaired` shows: maps without pairs, their ceiling and controls."""
 
 from experiments.shared.about import BRACKETS
-from experiments.shared.method_maps import PROBES
+from experiments.shared.task import PROBES
 from helix_jax.reports import Bars, Block, Table, format_interval, read_interval
 
 ARMS = {

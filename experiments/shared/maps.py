@@ -1,6 +1,6 @@
 """One ridge map between two sides, its controls, and how maps are scored."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -13,9 +13,7 @@ from helix_jax.alignment import (
     FitResult,
     Moments,
     Selection,
-    StateMap,
     accumulate,
-    apply_map,
     evaluate_map,
     fit_ridge,
     fit_shuffled,
@@ -27,9 +25,6 @@ from helix_jax.alignment import (
 from helix_jax.errors import RunError
 from helix_jax.progress import bar, stage
 from helix_jax.similarity import linear_cka
-from helix_jax.stats import Interval, bootstrap_statistic
-
-Rows = tuple[np.ndarray, np.ndarray]
 
 
 def pair_moments(pair: Pair) -> Moments:
@@ -95,28 +90,3 @@ def fit_numbers(chosen: Selection, moments: dict[str, Moments]) -> dict[str, flo
         "fit/select_r2": float(np.asarray(chosen.r2)[int(chosen.index)]),
         "similarity/linear_cka": float(linear_cka(moments["test"])),
     }
-
-
-def squared_errors(affine: StateMap, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """[N] float64 squared error of each row, summed over dimensions."""
-    mapped = np.asarray(apply_map(affine, x), np.float64)
-    return np.sum((mapped - y) ** 2, axis=1)
-
-
-def deviations(y: np.ndarray) -> np.ndarray:
-    """[N] float64 squared distance of each row from the mean of all."""
-    y = np.asarray(y, np.float64)
-    return np.sum((y - y.mean(0)) ** 2, axis=1)
-
-
-def r2_of_sums(sums: jax.Array) -> jax.Array:
-    """1 - squared error / squared deviation, from their sums."""
-    return 1 - sums[0] / sums[1]
-
-
-def r2_interval(
-    affine: StateMap, test: Rows, documents: Sequence[str], resamples: int
-) -> Interval:
-    """Test R2 with its interval; the deviations are from the mean of all test rows."""
-    rows = np.stack([squared_errors(affine, *test), deviations(test[1])], axis=1)
-    return bootstrap_statistic(rows, documents, r2_of_sums, resamples=resamples)

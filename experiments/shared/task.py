@@ -15,7 +15,7 @@ from experiments.shared.sides import (
     with_stores,
 )
 from helix_jax.activations import Pair
-from helix_jax.alignment import AffineMap, Moments, apply_map
+from helix_jax.alignment import Moments, StateMap, apply_map
 from helix_jax.errors import RunError
 from helix_jax.probes import (
     Probe,
@@ -28,9 +28,12 @@ from helix_jax.progress import stage
 from helix_jax.runs import read_arrays, write_arrays
 from helix_jax.stats import Interval, bootstrap_interval, paired_interval
 from helix_jax.text.corpus import Corpus, require_labels
-from helix_jax.text.hashing import document_of, hashed_order
+from helix_jax.text.hashing import SPLITS, document_of, hashed_order
 
-SPLITS = ("fit", "select", "test")
+PROBES = {
+    "target_probe": "target, its own probe and states",
+    "source_probe": "source, its own probe and states",
+}
 
 
 class Task(NamedTuple):
@@ -74,18 +77,16 @@ class OpenTask(NamedTuple):
     pairs: dict[str, Pair]
     task: Task
 
+    def public_pairs(self, config: Any) -> dict[str, Pair]:
+        """States of --public, fit and select splits, without the task's test texts."""
+        return public_pairs(
+            config.public, config.public_limit, self.options, self.sides, self.corpus
+        )
+
     def public_moments(self, config: Any) -> dict[str, Moments]:
-        """Moments of --public, fit and select splits, without the task's test texts."""
-        return {
-            split: pair_moments(pair)
-            for split, pair in public_pairs(
-                config.public,
-                config.public_limit,
-                self.options,
-                self.sides,
-                self.corpus,
-            ).items()
-        }
+        """Moments of the pairs of `public_pairs`."""
+        pairs = self.public_pairs(config)
+        return {split: pair_moments(pair) for split, pair in pairs.items()}
 
 
 def open_task(config: PairOptions, corpus: Corpus, resamples: int = 2000) -> OpenTask:
@@ -120,9 +121,27 @@ def make_task(
     )
 
 
-def read_mapped(task: Task, affine: AffineMap) -> np.ndarray:
+def read_mapped(task: Task, affine: StateMap) -> np.ndarray:
     """The target's probe on mapped source states of the test split: [N, C] logits."""
     return predict_logits(task.target_probe, apply_map(affine, task.x["test"]))
+
+
+def accuracy_of(task: Task, logits: Any) -> Interval:
+    """Share of the test split that [N, C] logits name rightly, with its interval."""
+    right = np.asarray(logits).argmax(-1) == task.labels["test"]
+    return bootstrap_interval(right, task.documents, resamples=task.resamples)
+
+
+def probe_accuracies(task: Task) -> dict[str, Interval]:
+    """Name of PROBES -> accuracy of this side's probe on its own states."""
+    return {
+        "target_probe": accuracy_of(
+            task, predict_logits(task.target_probe, task.y["test"])
+        ),
+        "source_probe": accuracy_of(
+            task, predict_logits(task.source_probe, task.x["test"])
+        ),
+    }
 
 
 class ArmScores(NamedTuple):

@@ -27,8 +27,7 @@ from helix_jax.alignment import (
     Moments,
     Selection,
     StateMap,
-    accumulate,
-    derangement,
+    accumulate_with_shuffled,
     fit_gradient,
     fit_ridge,
     kl_loss,
@@ -132,7 +131,9 @@ def fit_token_map(
             else:
                 rows[split] = pairs.read(limit)
                 blocks = _blocks(*rows[split])
-            moments[split], deranged[split] = _true_and_shuffled(blocks, keys[0])
+            moments[split], deranged[split] = accumulate_with_shuffled(
+                blocks, key=keys[0]
+            )
     chosen = choose_map(moments)
     with stage("fitting the controls"):
         path = fit_ridge(deranged["fit"], penalties=float(chosen.fit.penalty))
@@ -177,34 +178,6 @@ def _first(blocks, limit: int):
         limit -= len(x)
         if limit <= 0:
             return
-
-
-def _true_and_shuffled(blocks, key) -> tuple[Moments, Moments]:
-    """Moments of the pairs, and of rows that were dealt anew within each block.
-
-    Both in one pass: the shuffled targets stand beside the true ones.
-    """
-
-    def rows():
-        for number, (x, y) in enumerate(blocks):
-            order = np.arange(len(y))
-            if len(y) > 1:
-                order = np.asarray(derangement(jax.random.fold_in(key, number), len(y)))
-            yield x, np.concatenate([y, y[order]], axis=1)
-
-    both = accumulate(rows())
-    width = both.mean_y.shape[0] // 2
-    return tuple(
-        Moments(
-            both.count,
-            both.mean_x,
-            np.asarray(both.mean_y)[own],
-            both.cov_xx,
-            np.asarray(both.cov_xy)[:, own],
-            np.asarray(both.cov_yy)[own, own],
-        )
-        for own in (slice(0, width), slice(width, 2 * width))
-    )
 
 
 def _descend(start, rows, loss, key, options, snapshots) -> GradientFit:

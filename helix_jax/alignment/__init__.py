@@ -2,15 +2,11 @@
 
 from helix_jax.alignment.accumulate import accumulate, fold_rows
 from helix_jax.alignment.canonical import canonical_factors, fit_canonical
-from helix_jax.alignment.controls import (
-    derangement,
-    fit_shuffled,
-    identity_map,
-    mean_map,
-    random_orthogonal_map,
-)
+from helix_jax.alignment.controls import identity_map, mean_map, random_orthogonal_map
+from helix_jax.alignment.descents import GRADIENT_METHODS, Descended, fit_descent
 from helix_jax.alignment.evaluate import Evaluation, evaluate_map
 from helix_jax.alignment.gradient import Descent, GradientFit, fit_gradient
+from helix_jax.alignment.growing import growing_moments
 from helix_jax.alignment.least_squares import fit_least_squares
 from helix_jax.alignment.losses import (
     cosine_rows,
@@ -75,14 +71,29 @@ from helix_jax.alignment.ridge import (
     select_by_gcv,
     select_penalty,
 )
-from helix_jax.alignment.rows import RowScores, row_cosine, score_rows
+from helix_jax.alignment.rows import (
+    RowScores,
+    deviations,
+    r2_interval,
+    row_cosine,
+    score_rows,
+    squared_errors,
+)
+from helix_jax.alignment.shuffled import (
+    accumulate_with_shuffled,
+    derangement,
+    fit_shuffled,
+    shuffled_moments,
+)
 from helix_jax.alignment.unpaired import UnpairedFit, fit_unpaired
 
 __all__ = [
+    "GRADIENT_METHODS",
     "METHODS",
     "RELATIVE_PENALTIES",
     "AffineMap",
     "CrossFactors",
+    "Descended",
     "Descent",
     "Evaluation",
     "FitResult",
@@ -99,16 +110,19 @@ __all__ = [
     "StateMap",
     "UnpairedFit",
     "accumulate",
+    "accumulate_with_shuffled",
     "all_merge",
     "apply_map",
     "canonical_factors",
     "compose_map",
     "cosine_rows",
     "derangement",
+    "deviations",
     "empty",
     "evaluate_map",
     "fit_all",
     "fit_canonical",
+    "fit_descent",
     "fit_gradient",
     "fit_least_squares",
     "fit_pls",
@@ -120,6 +134,7 @@ __all__ = [
     "fit_unpaired",
     "fold_rows",
     "from_batch",
+    "growing_moments",
     "huber_rows",
     "identity_map",
     "kl_loss",
@@ -134,6 +149,7 @@ __all__ = [
     "path_maps",
     "path_r2",
     "prepare",
+    "r2_interval",
     "random_orthogonal_map",
     "rank_grid",
     "relative_representation",
@@ -148,6 +164,8 @@ __all__ = [
     "select_by_gcv",
     "select_map",
     "select_penalty",
+    "shuffled_moments",
+    "squared_errors",
     "to_affine",
     "translate",
     "usable_methods",

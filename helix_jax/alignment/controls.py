@@ -5,18 +5,16 @@
 | mean       | the target's mean                               |
 | identity   | the source states as they are                   |
 | orthogonal | means and total variance, directions at random  |
-| shuffled   | everything but the pairing of the rows          |
+
+`shuffled.fit_shuffled` keeps everything but the pairing of the rows.
 """
 
-import jax
 import jax.numpy as jnp
 
-from helix_jax import checks, kinds
-from helix_jax.alignment.accumulate import accumulate
+from helix_jax import kinds
 from helix_jax.alignment.maps import AffineMap
 from helix_jax.alignment.moments import Moments
 from helix_jax.alignment.path import solvable
-from helix_jax.alignment.ridge import fit_ridge, ridge_at
 from helix_jax.arguments import takes
 from helix_jax.linalg import product, random_orthogonal, wide, wide_dtype
 from helix_jax.types import Array
@@ -65,59 +63,3 @@ def random_orthogonal_map(moments: Moments, *, key: Array) -> AffineMap:
     )
     kernel = scale * q
     return AffineMap(kernel, moments.mean_y - product(moments.mean_x, kernel))
-
-
-@takes(key=kinds.KEY, rows=kinds.COUNT)
-def derangement(key: Array, rows: int) -> Array:
-    """A random permutation without fixed points: one cycle through all rows.
-
-    Args:
-      key: jax.random key.
-      rows: N, at least 2.
-
-    Returns:
-      [N] int32, uniform among the (N - 1)! cyclic permutations.
-
-    Raises:
-      ValueError: fewer than two rows.
-
-    Reference: Sattolo 1986, "An algorithm to generate a random cyclic permutation".
-    """
-    checks.require_rows("derangement", rows, 2, "one row is always its own pair")
-    order = jax.random.permutation(key, rows)
-    return jnp.zeros(rows, order.dtype).at[order].set(jnp.roll(order, -1))
-
-
-@takes(x=kinds.ARRAY, y=kinds.ARRAY, key=kinds.KEY)
-def fit_shuffled(
-    x: Array,
-    y: Array,
-    *,
-    key: Array,
-    penalty: float,
-    relative: bool = True,
-    block_rows: int = 4096,
-) -> AffineMap:
-    """The ridge map fitted on pairs that do not belong together.
-
-    Args:
-      x: [N, dx] float, source states of the fit split.
-      y: [N, dy] float, target states of the same texts.
-      key: jax.random key of the shuffle.
-      penalty: the one chosen for the true pairs.
-      relative: as in `fit_ridge`.
-      block_rows: rows a step.
-
-    Returns:
-      AffineMap.
-
-    Raises:
-      ValueError: x and y differ in rows, hold NaN, or have one row.
-    """
-    checks.require_pair("fit_shuffled", x, y)
-    order = derangement(key, x.shape[0])
-    moments = accumulate(
-        (x[start : start + block_rows], y[order[start : start + block_rows]])
-        for start in range(0, x.shape[0], block_rows)
-    )
-    return ridge_at(fit_ridge(moments, penalties=penalty, relative=relative), 0).map

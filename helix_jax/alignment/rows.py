@@ -1,15 +1,17 @@
-"""Scores of a map that need the rows themselves: cosines, streamed."""
+"""Scores of a map that need the rows themselves: cosines, streamed; R2 by document."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
 from helix_jax import checks, kinds, numeric
 from helix_jax.alignment.accumulate import fold_rows
-from helix_jax.alignment.maps import AffineMap, apply_map
+from helix_jax.alignment.maps import AffineMap, StateMap, apply_map
 from helix_jax.arguments import takes
 from helix_jax.linalg import wide, wide_dtype
+from helix_jax.stats import Interval, bootstrap_statistic
 from helix_jax.types import Array
 
 
@@ -107,3 +109,63 @@ def _update(state: _State, x: Array, y: Array, weights: Array) -> _State:
         )
     )
     return state._replace(sums=sums)
+
+
+@takes(affine=kinds.MAP, x=kinds.ARRAY, y=kinds.ARRAY)
+def squared_errors(affine: StateMap, x: Array, y: Array) -> np.ndarray:
+    """|y_hat_i - y_i|^2 of each row.
+
+    Args:
+      affine: a map from dx to dy.
+      x: [N, dx] float, source states.
+      y: [N, dy] float, target states.
+
+    Returns:
+      [N] float64.
+    """
+    mapped = np.asarray(apply_map(affine, x), np.float64)
+    return np.sum((mapped - np.asarray(y)) ** 2, axis=1)
+
+
+@takes(y=kinds.ARRAY)
+def deviations(y: Array) -> np.ndarray:
+    """|y_i - mean|^2 of each row of y [N, D] from the mean of all: [N] float64."""
+    y = np.asarray(y, np.float64)
+    return np.sum((y - y.mean(0)) ** 2, axis=1)
+
+
+def _r2_of_sums(sums: Array) -> Array:
+    return 1 - sums[0] / sums[1]
+
+
+@takes(affine=kinds.MAP, test=kinds.TWO_SIDES, key=kinds.KEY)
+def r2_interval(
+    affine: StateMap,
+    test: tuple[Array, Array],
+    documents: Sequence[str] | Array,
+    *,
+    resamples: int = 2000,
+    key: Array | None = None,
+) -> Interval:
+    """R2 of a map with its interval over documents.
+
+    R2 = 1 - sum of `squared_errors` / sum of `deviations`; the deviations are from the
+    mean of all test rows in every resample.
+
+    Args:
+      affine: a map from dx to dy.
+      test: x [N, dx] and y [N, dy] float.
+      documents: [N] document of each row.
+      resamples: R.
+      key: jax.random key; None is jax.random.key(0).
+
+    Returns:
+      Interval.
+
+    Raises:
+      ValueError: as `bootstrap_statistic`.
+    """
+    sums = np.stack([squared_errors(affine, *test), deviations(test[1])], axis=1)
+    return bootstrap_statistic(
+        sums, documents, _r2_of_sums, resamples=resamples, key=key
+    )

@@ -10,12 +10,14 @@ from helix_jax.stats.bootstrap import (
 from helix_jax.stats.discovery import benjamini_hochberg, benjamini_yekutieli
 from helix_jax.stats.exact import at_most, exact_fraction
 from helix_jax.stats.jackknife import document_groups, jackknife_interval
+from helix_jax.stats.learning_curve import LearningCurve, learning_curve, plateau_size
 from helix_jax.stats.permutation import permutation_null, permutation_p, sign_flip_p
 from helix_jax.stats.relative import relative_error
 from helix_jax.stats.seeds import seed_interval
 
 __all__ = [
     "Interval",
+    "LearningCurve",
     "at_most",
     "benjamini_hochberg",
     "benjamini_yekutieli",
@@ -24,10 +26,12 @@ __all__ = [
     "document_groups",
     "exact_fraction",
     "jackknife_interval",
+    "learning_curve",
     "mean_of_sums",
     "paired_interval",
     "permutation_null",
     "permutation_p",
+    "plateau_size",
     "relative_error",
     "seed_interval",
     "sign_flip_p",

@@ -1,6 +1,5 @@
 """methods, ood and scaling end to end on real text and small trained models."""
 
-import itertools
 import json
 from pathlib import Path
 
@@ -8,20 +7,14 @@ import numpy as np
 import pytest
 
 from experiments import methods, ood, scaling
-from experiments.samples import (
-    document_order,
-    growing_moments,
-    plateau_size,
-    sample_sizes,
-)
-from experiments.shared.maps import r2_interval
-from experiments.shared.method_maps import PROBES, choose_methods
+from experiments.scaling import sample_sizes
+from experiments.shared.method_maps import choose_methods
 from experiments.shared.names import DETECTOR_NAMES, METHOD_NAMES
-from helix_jax.alignment import METHODS, AffineMap, from_batch
+from experiments.shared.task import PROBES
+from helix_jax.alignment import METHODS
 from helix_jax.errors import RunError
 from helix_jax.ood import DETECTORS
 from helix_jax.reports import Bars, Curves, Table, load_blocks
-from helix_jax.text.hashing import document_of
 from tests.experiments.told import require_told
 
 
@@ -196,57 +189,6 @@ def test_scaling_has_a_curve_for_every_method_and_a_plateau(common, tmp_path):
     assert set(PROBES.values()) < set(accuracy.series)
     plateau = {"plateau of ridge": summary["scaling/plateau_rows"]}
     assert loss.marks == (plateau if summary["scaling/ridge_plateau_found"] else {})
-
-
-def test_growing_moments_are_those_of_each_sample_and_read_rows_once(monkeypatch):
-    generator = np.random.default_rng(0)
-    rows = generator.normal(size=(90, 5)), generator.normal(size=(90, 3))
-    ids = [f"d{i // 4}#{i}" for i in range(90)]
-    order = document_order(ids, 0)
-    assert sorted(order) == list(range(90))
-    documents = [document_of(ids[i]) for i in order]
-    changes = sum(a != b for a, b in itertools.pairwise(documents))
-    assert changes == len(set(documents)) - 1
-    assert (document_order(ids, 1) != order).any()
-    read = []
-    real = from_batch
-
-    def counted(x, y):
-        read.append(len(x))
-        return real(x, y)
-
-    monkeypatch.setattr("experiments.samples.from_batch", counted)
-    for size, moments in growing_moments(rows, order, (10, 30, 90)):
-        whole = real(rows[0][order[:size]], rows[1][order[:size]])
-        for found, wanted in zip(moments, whole):
-            np.testing.assert_allclose(found, wanted, atol=1e-6)
-    assert sum(read) == 90
-
-
-def test_the_plateau_rule():
-    sizes = (100, 200, 400, 800)
-    for loss, wanted in (
-        ([2.0, 1.01, 1.0, 1.0], 200),
-        ([1.0, 1.0, 1.0, 1.0], 100),
-        ([1.0, 1.5, 1.0, 1.0], 400),
-        ([3.0, 2.0, 1.5, 1.0], 800),
-        ([np.nan, np.nan, 1.0, 1.0], 400),
-        ([0.5, 0.7, 1.0, 1.0], 100),
-    ):
-        assert plateau_size(np.array(loss), sizes, 0.02) == wanted
-
-
-def test_r2_of_rows_is_that_of_scikit_learn():
-    from sklearn.metrics import r2_score
-
-    generator = np.random.default_rng(0)
-    x, y = generator.normal(size=(80, 4)), generator.normal(size=(80, 4))
-    y = y + x
-    affine = AffineMap(0.8 * np.eye(4), np.zeros(4))
-    found = r2_interval(affine, (x, y), np.arange(80), 100)
-    wanted = r2_score(y, 0.8 * x, multioutput="variance_weighted")
-    assert float(found.value) == pytest.approx(wanted, abs=1e-5)
-    assert float(found.low) < wanted < float(found.high)
 
 
 def test_bad_flags_are_refused(common, tmp_path):

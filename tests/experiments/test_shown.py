@@ -6,25 +6,24 @@ import numpy as np
 import pytest
 
 from experiments import similarity, unpaired_blocks
-from experiments.claims.ledger import show
-from experiments.scaling_blocks import plateau_cell
+from experiments.scaling import plateau_cell
 from experiments.shared import names
 from experiments.shared.about import (
     LEAST_DOCUMENTS,
     about,
     about_pair,
     short_data,
+    show,
     show_saved,
 )
-from experiments.shared.method_maps import GRADIENT
 from experiments.similarity_scores import MEASURES, Scores, summarise
 from experiments.tokenizers import rate_name
-from helix_jax.alignment import METHODS
+from helix_jax.alignment import GRADIENT_METHODS, METHODS
 from helix_jax.ood import DETECTORS
 from helix_jax.reports import Table, load_blocks
 from helix_jax.reports.terminal import print_tables, with_about
 from helix_jax.runs import Run
-from helix_jax.stats import bootstrap_interval
+from helix_jax.stats import Interval, LearningCurve, bootstrap_interval
 from helix_jax.text.compatibility import RATES
 
 
@@ -36,7 +35,7 @@ class Sides:
 
 
 def test_everything_that_is_named_has_words():
-    assert set(names.METHOD_NAMES) == {*METHODS, *GRADIENT}
+    assert set(names.METHOD_NAMES) == {*METHODS, *GRADIENT_METHODS}
     assert set(names.MEASURE_NAMES) == set(MEASURES)
     assert set(names.DETECTOR_NAMES) == set(DETECTORS)
     words = [*names.METHOD_NAMES.values(), *map(rate_name, RATES)]
@@ -108,14 +107,10 @@ def test_found_is_said_in_words(share, deals, said):
 
 
 def test_a_plateau_that_is_none_is_no_number():
-    start = "scaling/ridge_plateau"
-    summary = {
-        f"{start}_rows": 500,
-        f"{start}_rows_low": 300,
-        f"{start}_rows_high": 900,
-    }
-    assert plateau_cell({**summary, f"{start}_found": 1}, "ridge") == "500 [300, 900]"
-    assert "none" in plateau_cell({**summary, f"{start}_found": 0}, "ridge")
+    scores = Interval(np.ones(2), np.ones(2), np.ones(2))
+    curve = LearningCurve((500, 900), scores, scores, Interval(500, 300, 900))
+    assert plateau_cell(curve) == "500 [300, 900]"
+    assert "none" in plateau_cell(curve._replace(plateau=Interval(900, 500, 900)))
 
 
 def planted_summary(permutations, pairs=3):

@@ -8,7 +8,6 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.samples import plateau_size
 from helix_jax.stats import (
     at_most,
     benjamini_hochberg,
@@ -94,16 +93,6 @@ def test_at_most():
     assert not at_most(0.3000001, 0.3)
     got = at_most(np.array([0.2, 0.3, 0.4, np.nan, np.inf, -np.inf]), 0.3)
     assert got.tolist() == [True, True, False, False, False, True]
-
-
-@given(st.integers(1, 999), st.sampled_from(["0.01", "0.02", "0.05", "0.1"]))
-def test_a_plateau_includes_its_bound(thousandths, tolerance):
-    last = Fraction(thousandths, 1000)
-    bound = last * (1 + Fraction(tolerance))
-    loss = np.array([float(bound), float(last)])
-    assert plateau_size(loss, (100, 200), float(tolerance)) == 100
-    loss[0] = float(bound + Fraction(1, 10**5))
-    assert plateau_size(loss, (100, 200), float(tolerance)) == 200
 
 
 def test_a_shuffle_that_changes_nothing_counts():
