@@ -11,7 +11,7 @@ Cost: two cores, a model of 1.3 M parameters: some 50,000 tokens a second.
 
 import dataclasses
 
-from experiments.shared.about import about, short_data, show, show_saved
+from experiments.shared.about import about, short_data
 from experiments.shared.options import (
     ExtractionOptions,
     TextOptions,
@@ -23,16 +23,8 @@ from experiments.shared.token_sides import MODEL
 from helix_jax.models import load_model, load_tokenizer, model_name
 from helix_jax.progress import stage
 from helix_jax.reports import Table
-from helix_jax.runs import (
-    finish_run,
-    is_done,
-    open_run,
-    option,
-    prepare_config,
-    read_summary,
-)
-from helix_jax.runs.inputs import check_inputs
-from helix_jax.runs.program import start_program
+from helix_jax.runs import Run, option
+from helix_jax.runs.experiment import Report, experiment
 from helix_jax.text.corpus import SPLITS
 
 
@@ -50,43 +42,30 @@ class ExtractConfig(TextOptions, ExtractionOptions):
     tiny: bool = option(False, "200 texts, 64 tokens each at most")
 
 
-def run(config: ExtractConfig) -> dict[str, float]:
+@experiment(tiny={"limit": 200, "max_tokens": 64})
+def compute(config: ExtractConfig, _: Run) -> Report:
     """Extract every split; see the module docstring."""
-    config = prepare_config(config, tiny={"limit": 200, "max_tokens": 64})
-    check_inputs(config)
-    directory = open_run(config.workdir, config)
-    if is_done(directory):
-        show_saved(directory)
-        return read_summary(directory)
-    options = with_stores(config)
     corpus = open_corpus(config, least=dict.fromkeys(config.splits, 1))
     revision = config.revision or None
     with stage(f"loading {model_name(config.model)}"):
         model = load_model(config.model, dtype=config.dtype, revision=revision)
         tokenizer = load_tokenizer(config.model, revision=revision)
     side = Side(model_name(config.model), config.layers, model, tokenizer, None)
-    summary: dict[str, float] = {}
-    rows = []
+    numbers, rows = {}, []
     for split in config.splits:
-        store = states_of(side, corpus, split, options)
-        summary |= {f"{split}/{name}": value for name, value in store.counts.items()}
+        store = states_of(side, corpus, split, with_stores(config))
+        numbers |= {f"{split}/{name}": count for name, count in store.counts.items()}
         speed = store.throughput.get("tokens_per_second")
         if speed is not None:
-            summary[f"{split}/tokens_per_second"] = speed
-        rows.append(
-            [
-                split,
-                store.counts["rows"],
-                store.counts["tokens"],
-                store.counts["truncated"],
-                store.name,
-            ]
-        )
+            numbers[f"{split}/tokens_per_second"] = speed
+        counts = [store.counts[name] for name in ("rows", "tokens", "truncated")]
+        rows.append([split, *counts, store.name])
     header = ["split", "rows", "tokens", "texts that lost their end", "store"]
     table = Table("States of texts", header, rows)
-    show(directory, [table], about(side.name, short_data(config.data)))
-    return finish_run(directory, summary)
+    return Report(numbers, [table], about(side.name, short_data(config.data)))
 
+
+run = compute.run
 
 if __name__ == "__main__":
-    start_program(ExtractConfig, run)
+    compute.main()

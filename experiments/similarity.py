@@ -18,11 +18,13 @@ and of each pair come from leaving out documents in 20 groups, or for means over
 
 import dataclasses
 import itertools
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+import jax
 import numpy as np
 
-from experiments.shared.about import about, short_data, show, show_saved
+from experiments.shared.about import about_models
 from experiments.shared.names import MEASURE_NAMES
 from experiments.shared.options import (
     ExtractionOptions,
@@ -34,33 +36,42 @@ from experiments.shared.options import (
     workdir_option,
 )
 from experiments.shared.sides import load_side, open_corpus, states_of, with_stores
-from experiments.similarity_scores import (
-    DISCOVERY,
-    HEADS,
-    MEASURES,
-    SPLITS,
-    View,
-    score_all,
-    summarise,
-)
 from helix_jax.activations import Store, join
 from helix_jax.errors import RunError
 from helix_jax.models import model_name, resolve_layers
+from helix_jax.progress import bar, stage
 from helix_jax.reports import Block, Matrix, Table
-from helix_jax.runs import (
-    finish_run,
-    is_done,
-    open_run,
-    option,
-    prepare_config,
-    read_summary,
+from helix_jax.runs import Run, option
+from helix_jax.runs.experiment import Report, experiment
+from helix_jax.runs.inputs import naming
+from helix_jax.similarity.matrix import ROW_MEASURES
+from helix_jax.similarity.scores import (
+    HEAD_MEASURES,
+    MEASURES,
+    Scores,
+    SplitRows,
+    join_scores,
+    left_out_rows,
+    score_fitted,
+    score_rows,
+    stack_scores,
 )
-from helix_jax.runs.inputs import check_inputs, naming
-from helix_jax.runs.program import start_program
-from helix_jax.stats import exact_fraction
-from helix_jax.text.hashing import document_of, hashed_order
+from helix_jax.similarity.summary import MeasureScores, summarise
+from helix_jax.stats import Interval, exact_fraction
+from helix_jax.text.hashing import SPLITS, document_of, hashed_order
 
+DISCOVERY = 0.05
 TINY_SHUFFLES = 59  # the least by which one of three pairs can be a discovery
+
+Results = Mapping[str, MeasureScores]  # measure -> its scores
+
+
+class View(NamedTuple):
+    """One layer of one model: its states of each split."""
+
+    name: str
+    model: str
+    rows: SplitRows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,88 +107,64 @@ class SimilarityConfig(TextOptions, ExtractionOptions):
     )
 
 
-def run(config: SimilarityConfig) -> dict[str, float]:
-    """Compare every pair; see the module docstring."""
-    config = prepare_config(
-        config,
-        tiny={
-            "limit": 400,
-            "max_tokens": 64,
-            "permutations": TINY_SHUFFLES,
-            "neighbours": 5,
-        },
-    )
-    measures = MEASURES if "all" in config.measures else config.measures
+def require_names(config: SimilarityConfig, _: object) -> None:
+    """Refuse models whose results would stand under one name."""
     require_distinct("models", list(map(model_name, config.models)))
-    check_inputs(config)
-    directory = open_run(config.workdir, config)
-    if is_done(directory):
-        show_saved(directory)
-        return read_summary(directory)
-    views, store = read_views(config)
+
+
+@experiment(
+    tiny={
+        "limit": 400,
+        "max_tokens": 64,
+        "permutations": TINY_SHUFFLES,
+        "neighbours": 5,
+    },
+    check=require_names,
+)
+def compute(config: SimilarityConfig, _: Run) -> Report:
+    """Compare every pair; see the module docstring."""
+    views, texts = read_views(config)
     pairs = [
-        (i, j)
-        for (i, a), (j, b) in itertools.combinations(enumerate(views), 2)
-        if a.model != b.model
+        (a, b)
+        for a, b in itertools.combinations(range(len(views)), 2)
+        if views[a].model != views[b].model
     ]
-    if not all((store[split].labels >= 0).all() for split in SPLITS):
-        if set(HEADS) & set(config.measures):
-            raise RunError(
-                f"similarity: --measures={','.join(HEADS)} need labels, and "
-                f"{config.data} has none; --label_column names theirs."
-            )
-        measures = [name for name in measures if name not in HEADS]
-    documents = [document_of(one) for one in store["test"].ids]
-    scores = score_all(
-        views,
-        pairs,
-        measures,
-        store,
-        documents,
-        rank=config.rank,
-        neighbours=config.neighbours,
-        permutations=config.permutations,
-        seed=config.seed,
-    )
-    names = [f"{views[a].name}/{views[b].name}" for a, b in pairs]
-    summary = summarise(scores, names, documents)
-    summary |= {f"data/{split}_texts": len(store[split].ids) for split in SPLITS}
-    summary |= {
-        "data/test_documents": len(set(documents)),
-        "similarity/permutations": config.permutations,
+    documents = [document_of(text_id) for text_id in texts["test"].ids]
+    labels = SplitRows(*(texts[split].labels for split in SPLITS))
+    scores = score_pairs(config, views, pairs, labels, documents)
+    results = {
+        measure: summarise(scores, measure, documents)
+        for measure in bar(scores.value, "measures summarised")
     }
-    blocks = result_blocks(summary, views, measures, names)
-    show(directory, blocks, _about(config, views, summary))
-    return finish_run(directory, summary)
-
-
-def _about(
-    config: SimilarityConfig, views: list[View], summary: dict[str, float]
-) -> str:
-    documents = summary["data/test_documents"]
-    return about(
-        ", ".join(view.name for view in views),
-        short_data(config.data),
-        f"{summary['data/fit_texts']:,} texts to fit on",
-        f"{summary['data/test_texts']:,} to test on (of {documents:,} documents)",
-        documents=documents,
+    numbers: dict[str, float | Interval] = {
+        "similarity/pairs": len(pairs),
+        "similarity/permutations": config.permutations,
+        "data/test_documents": len(set(documents)),
+    }
+    numbers |= {f"data/{split}_texts": len(texts[split].ids) for split in SPLITS}
+    names = [view.name for view in views]
+    numbers |= result_numbers(results, [f"{names[a]}/{names[b]}" for a, b in pairs])
+    return Report(
+        numbers,
+        result_blocks(results, names, pairs, config.permutations),
+        about_models(", ".join(names), config.data, numbers),
     )
 
 
 def read_views(config: SimilarityConfig) -> tuple[list[View], dict[str, Store]]:
-    """The rows of every layer of every model; the stores of the first, for ids."""
+    """The rows of every layer of every model; the stores of the first, for texts."""
     options = with_stores(config)
     corpus = open_corpus(config)
     limits = {"fit": config.fit_rows, "select": config.rows, "test": config.rows}
-    rows = min(corpus.counts["test"], config.rows or corpus.counts["test"])
+    test_rows = min(corpus.counts["test"], config.rows or corpus.counts["test"])
     if {"all", "mutual_knn", "cknna"} & set(config.measures) and (
-        config.neighbours >= rows
+        config.neighbours >= test_rows
     ):
         raise RunError(
-            f"--neighbours={config.neighbours} must be below the {rows} texts of the "
-            "test split that are used; lower it, or use more texts."
+            f"--neighbours={config.neighbours} must be below the {test_rows} texts of "
+            "the test split that are used; lower it, or use more texts."
         )
-    views, first = [], {}
+    views, first, texts = [], {}, {}
     for name in config.models:
         with naming("models"):
             side = load_side(name, options)
@@ -187,19 +174,14 @@ def read_views(config: SimilarityConfig) -> tuple[list[View], dict[str, Store]]:
         stores = {}
         for split in SPLITS:
             store = states_of(side, corpus, split, options)
-            join(first.get(split, store), store)
-            chosen = chosen_rows(store.ids, limits[split])
-            first.setdefault(split, store)
-            stores[split] = store.select(chosen)
+            join(first.setdefault(split, store), store)  # raises if the texts differ
+            stores[split] = store.select(chosen_rows(store.ids, limits[split]))
+            texts.setdefault(split, stores[split])
         for layer in stores["fit"].layers:
-            own = side.name if len(side.layers) == 1 else f"{side.name}@{layer}"
-            rows = {split: stores[split].read(layer) for split in SPLITS}
-            views.append(View(own, side.name, rows))
-    limited = {
-        split: store.select(chosen_rows(store.ids, limits[split]))
-        for split, store in first.items()
-    }
-    return views, limited
+            rows = SplitRows(*(stores[split].read(layer) for split in SPLITS))
+            layer_name = f"{side.name}@{layer}" if len(side.layers) > 1 else side.name
+            views.append(View(layer_name, side.name, rows))
+    return views, texts
 
 
 def chosen_rows(ids: list[str], limit: int) -> np.ndarray:
@@ -209,47 +191,174 @@ def chosen_rows(ids: list[str], limit: int) -> np.ndarray:
     return np.sort(hashed_order(ids, salt="similarity")[:limit])
 
 
-MEAN_HEADER = (
-    "measure",
-    "mean over pairs",
-    "95% interval",
-    "shuffled pairs",
-    "calibrated",
-    f"pairs with q <= {DISCOVERY}",
-)
+def score_pairs(
+    config: SimilarityConfig,
+    views: Sequence[View],
+    pairs: Sequence[tuple[int, int]],
+    labels: SplitRows,
+    documents: Sequence[str],
+) -> Scores:
+    """Every pair by the measures of the flags that the texts allow."""
+    measures = MEASURES if "all" in config.measures else config.measures
+    if not all((split >= 0).all() for split in labels):
+        if set(HEAD_MEASURES) & set(config.measures):
+            raise RunError(
+                f"--measures={','.join(HEAD_MEASURES)} need labels, and {config.data} "
+                "has none; --label_column names theirs."
+            )
+        measures = [name for name in measures if name not in HEAD_MEASURES]
+    key = jax.random.key(config.seed)
+    kept = left_out_rows(documents, key=key)
+    shuffles = {"permutations": config.permutations, "key": key}
+    shuffles["product_dtype"] = "float32"
+    scores = Scores({}, {}, {}, {})
+    of_rows = [name for name in measures if name in ROW_MEASURES]
+    if of_rows:
+        with stage(f"every pair scored, and {config.permutations} shuffles of it"):
+            scores = score_rows(
+                [view.rows.test for view in views],
+                pairs,
+                of_rows,
+                kept,
+                neighbours=config.neighbours,
+                **shuffles,
+            )
+    fitted = [name for name in measures if name not in ROW_MEASURES]
+    if fitted:
+        rank = config.rank or max(1, min(64, len(labels.fit) // 20))
+        each = [
+            score_fitted(
+                views[a].rows,
+                views[b].rows,
+                fitted,
+                kept,
+                rank=rank,
+                labels=labels,
+                **shuffles,
+            )
+            for a, b in bar(pairs, "pairs fitted and scored")
+        ]
+        scores = join_scores(scores, stack_scores(each))
+    return scores
 
 
-def mean_rows(summary: dict[str, float], measures: Any) -> list[list[object]]:
-    """A row for each measure, under MEAN_HEADER."""
-    rows = []
-    for measure in measures:
+def result_numbers(
+    results: Results, names: Sequence[str]
+) -> dict[str, float | Interval]:
+    """Every measure's means over pairs, and its numbers for each pair by name."""
+    numbers: dict[str, float | Interval] = {}
+    for measure, scores in results.items():
         start = f"similarity/{measure}"
-        low, high = (summary[f"{start}_mean_{end}"] for end in ("low", "high"))
-        found = f"{summary[f'{start}_discoveries']} of {summary['similarity/pairs']}"
-        if least_discoveries(summary) is None:
-            found = "none possible"
-        others = [summary[f"{start}_{end}"] for end in ("shuffled", "calibrated")]
-        known = low == low and high == high  # of NaN there is no interval
-        interval = f"[{low:.3f}, {high:.3f}]" if known else None
-        mean = summary[f"{start}_mean"]
-        rows.append([MEASURE_NAMES[measure], mean, interval, *others, found])
-    return rows
+        numbers[f"{start}_mean"] = scores.mean
+        numbers[f"{start}_shuffled"] = mean_over_pairs(scores, "shuffled")
+        numbers[f"{start}_calibrated"] = mean_over_pairs(scores, "calibrated")
+        numbers[f"{start}_discoveries"] = discoveries(scores)
+        for name, pair in zip(names, scores.pairs):
+            chance = pair._asdict()
+            numbers[f"similarity/{name}/{measure}"] = chance.pop("score")
+            for field, value in chance.items():
+                numbers[f"similarity/{name}/{measure}_{field}"] = value
+    return numbers
 
 
-def least_discoveries(summary: dict[str, float]) -> int | None:
+def mean_over_pairs(scores: MeasureScores, field: str) -> float:
+    """The mean over pairs of one of PairScore's fields."""
+    return float(np.mean([getattr(pair, field) for pair in scores.pairs]))
+
+
+def discoveries(scores: MeasureScores) -> int:
+    """How many pairs are more alike than chance."""
+    return sum(pair.q <= DISCOVERY for pair in scores.pairs)
+
+
+def least_discoveries(pairs: int, shuffles: int) -> int | None:
     """How many pairs at the least p-value, 1 / (1 + shuffles), are discoveries.
 
     m pairs, of which k have it: q = m / (k (1 + shuffles)). None where m are too few.
     """
-    pairs, shuffles = (
-        int(summary[f"similarity/{name}"]) for name in ("pairs", "permutations")
-    )
     least = -(-pairs // (exact_fraction(DISCOVERY) * (1 + shuffles)))
     return int(least) if least <= pairs else None
 
 
-def _discovery_note(summary: dict[str, float]) -> str:
-    least, shuffles = least_discoveries(summary), summary["similarity/permutations"]
+def result_blocks(
+    results: Results,
+    names: Sequence[str],
+    pairs: Sequence[tuple[int, int]],
+    shuffles: int,
+) -> list[Block]:
+    """The means, every pair, and a matrix of views for each measure."""
+    note = (
+        "Shuffled: the mean over shuffled pairs. Calibrated: 0 is chance, 1 the best. "
+        "q: false discovery rate over all pairs. Intervals: 95%, from leaving out "
+        "documents in 20 groups; of means over rows (cosine, agreement, divergence) "
+        f"from the document bootstrap. {_discovery_note(len(pairs), shuffles)}"
+    )
+    pair_rows = [
+        [f"{names[a]} - {names[b]}", MEASURE_NAMES[measure], *pair.score, *pair[1:]]
+        for measure, scores in results.items()
+        for (a, b), pair in zip(pairs, scores.pairs)
+    ]
+    pair_header = ["pair", "measure", "score", "95% from", "95% to", "shuffled pairs"]
+    pair_header += ["calibrated", "z", "p", "q"]
+    return [
+        mean_table(results, shuffles, note),
+        Table("Similarity of every pair", pair_header, pair_rows, note=note),
+        *(
+            score_matrix(MEASURE_NAMES[measure], scores, names, pairs)
+            for measure, scores in results.items()
+        ),
+    ]
+
+
+def mean_table(results: Results, shuffles: int, note: str = "") -> Table:
+    """The means over pairs, a row for each measure."""
+    rows = []
+    for measure, scores in results.items():
+        mean, low, high = scores.mean
+        known = low == low and high == high  # of NaN there is no interval
+        found = f"{discoveries(scores)} of {len(scores.pairs)}"
+        if least_discoveries(len(scores.pairs), shuffles) is None:
+            found = "none possible"
+        rows.append(
+            [
+                MEASURE_NAMES[measure],
+                mean,
+                f"[{low:.3f}, {high:.3f}]" if known else None,
+                mean_over_pairs(scores, "shuffled"),
+                mean_over_pairs(scores, "calibrated"),
+                found,
+            ]
+        )
+    header = ["measure", "mean over pairs", "95% interval", "shuffled pairs"]
+    header += ["calibrated", f"pairs with q <= {DISCOVERY}"]
+    return Table("Similarity", header, rows, note=note)
+
+
+def score_matrix(
+    title: str,
+    scores: MeasureScores,
+    names: Sequence[str],
+    pairs: Sequence[tuple[int, int]],
+) -> Matrix:
+    """One measure of every pair of views; discoveries have a star."""
+    values = np.full((len(names), len(names)), np.nan)
+    marks = np.full(values.shape, "", object)
+    for (a, b), pair in zip(pairs, scores.pairs):
+        values[a, b] = values[b, a] = pair.score.value
+        marks[a, b] = marks[b, a] = "*" if pair.q <= DISCOVERY else ""
+    return Matrix(
+        f"Similarity: {title}",
+        title,
+        names,
+        names,
+        values.tolist(),
+        marks=marks.tolist(),
+        note=f"* false discovery rate of {DISCOVERY} over all pairs.",
+    )
+
+
+def _discovery_note(pairs: int, shuffles: int) -> str:
+    least = least_discoveries(pairs, shuffles)
     if least is None:
         needed = -(-1 // exact_fraction(DISCOVERY)) - 1
         return (
@@ -264,65 +373,7 @@ def _discovery_note(summary: dict[str, float]) -> str:
     )
 
 
-def result_blocks(
-    summary: dict[str, float], views: list[View], measures: Any, names: list[str]
-) -> list[Block]:
-    """The means, every pair, and a matrix of views for each measure."""
-    note = (
-        "Shuffled: the mean over shuffled pairs. Calibrated: 0 is chance, 1 the best. "
-        "q: false discovery rate over all pairs. Intervals: 95%, from leaving out "
-        "documents in 20 groups; of means over rows (cosine, agreement, divergence) "
-        f"from the document bootstrap. {_discovery_note(summary)}"
-    )
-    blocks: list[Block] = [
-        Table("Similarity", MEAN_HEADER, mean_rows(summary, measures), note=note)
-    ]
-    endings = ("", "_low", "_high", "_shuffled", "_calibrated", "_z", "_p", "_q")
-    rows = [
-        [
-            name.replace("/", " - "),
-            MEASURE_NAMES[measure],
-            *(summary[f"similarity/{name}/{measure}{e}"] for e in endings),
-        ]
-        for measure in measures
-        for name in names
-    ]
-    header = [
-        "pair",
-        "measure",
-        "score",
-        "95% from",
-        "95% to",
-        "shuffled pairs",
-        "calibrated",
-        "z",
-        "p",
-        "q",
-    ]
-    blocks.append(Table("Similarity of every pair", header, rows, note=note))
-    own = [view.name for view in views]
-    for measure in measures:
-        values = np.full((len(own), len(own)), np.nan)
-        marks = np.full(values.shape, "", object)
-        for (i, a), (j, b) in itertools.permutations(enumerate(own), 2):
-            pair = f"{a}/{b}" if i < j else f"{b}/{a}"
-            values[i, j] = summary.get(f"similarity/{pair}/{measure}", np.nan)
-            q = summary.get(f"similarity/{pair}/{measure}_q", 1.0)
-            marks[i, j] = "*" if q <= DISCOVERY else ""
-        blocks.append(
-            Matrix(
-                f"Similarity: {MEASURE_NAMES[measure]}",
-                MEASURE_NAMES[measure],
-                own,
-                own,
-                values.tolist(),
-                marks=marks.tolist(),
-                limits=(0.0, 1.0),
-                note=f"* false discovery rate of {DISCOVERY} over all pairs.",
-            )
-        )
-    return blocks
-
+run = compute.run
 
 if __name__ == "__main__":
-    start_program(SimilarityConfig, run)
+    compute.main()

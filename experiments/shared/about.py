@@ -99,6 +99,18 @@ def about_pair(
     )
 
 
+def about_models(who: str, data: str, summary: Mapping[str, float]) -> str:
+    """About some models and the texts that all of them read."""
+    documents = summary["data/test_documents"]
+    return about(
+        who,
+        short_data(data),
+        f"{summary['data/fit_texts']:,} texts to fit on",
+        f"{summary['data/test_texts']:,} to test on (of {documents:,} documents)",
+        documents=documents,
+    )
+
+
 def about_tokens(config: Any, summary: Mapping[str, float], *facts: str) -> str:
     """About a source, a target and the token pairs that a map was fitted on."""
     counts = []

@@ -8,21 +8,14 @@ import pytest
 from experiments import similarity, unpaired_blocks
 from experiments.scaling import plateau_cell
 from experiments.shared import names
-from experiments.shared.about import (
-    LEAST_DOCUMENTS,
-    about,
-    about_pair,
-    short_data,
-    show,
-    show_saved,
-)
-from experiments.similarity_scores import MEASURES, Scores, summarise
+from experiments.shared.about import LEAST_DOCUMENTS, about, about_pair, short_data
 from experiments.tokenizers import rate_name
 from helix_jax.alignment import GRADIENT_METHODS, METHODS
 from helix_jax.ood import DETECTORS
-from helix_jax.reports import Table, load_blocks
+from helix_jax.reports import Table, load_blocks, save_blocks
 from helix_jax.reports.terminal import print_tables, with_about
-from helix_jax.runs import Run
+from helix_jax.similarity.scores import MEASURES, Scores
+from helix_jax.similarity.summary import summarise
 from helix_jax.stats import Interval, LearningCurve, bootstrap_interval
 from helix_jax.text.compatibility import RATES
 
@@ -74,9 +67,11 @@ def test_shown_and_shown_again_alike(tmp_path, capsys):
     rows = [["mapped", 0.25, None], ["mean", float("nan"), True]]
     block = Table("Maps", ["map", "R2", "found"], rows, note="Of the test split.")
     (tmp_path / "DONE").touch()
-    show(Run(tmp_path), [block], "A -> B, trec, 40 texts.")
+    told = with_about([block], "A -> B, trec, 40 texts.")
+    save_blocks(tmp_path, told)
+    print_tables(told)
     first = capsys.readouterr().out
-    show_saved(Run(tmp_path))
+    print_tables(load_blocks(tmp_path), most=1)
     assert capsys.readouterr().out == first
     assert "Maps" in first
     assert "nan" not in first
@@ -113,7 +108,7 @@ def test_a_plateau_that_is_none_is_no_number():
     assert "none" in plateau_cell(curve._replace(plateau=Interval(900, 500, 900)))
 
 
-def planted_summary(permutations, pairs=3):
+def planted_scores(permutations, pairs=3):
     """Scores that no shuffle reaches."""
     rng = np.random.default_rng(0)
     null = rng.uniform(0.1, 0.3, (permutations, pairs))
@@ -123,9 +118,7 @@ def planted_summary(permutations, pairs=3):
         {"linear_cka": null},
         {},
     )
-    documents = [str(i) for i in range(40)]
-    summary = summarise(scores, [f"a/{i}" for i in range(pairs)], documents)
-    return summary | {"similarity/permutations": permutations}
+    return summarise(scores, "linear_cka", [str(i) for i in range(40)])
 
 
 @pytest.mark.parametrize(
@@ -138,21 +131,17 @@ def planted_summary(permutations, pairs=3):
     ],
 )
 def test_discoveries_at_a_high_similarity(permutations, found, least):
-    summary = planted_summary(permutations)
-    assert similarity.least_discoveries(summary) == least
-    (row,) = similarity.mean_rows(summary, ["linear_cka"])
+    results = {"linear_cka": planted_scores(permutations)}
+    assert similarity.least_discoveries(3, permutations) == least
+    (row,) = similarity.mean_table(results, permutations).rows
     assert row[0] == "linear CKA"
     assert row[-1] == found
 
 
 def test_the_tiny_run_can_discover_one_pair_of_three():
-    least = [
-        similarity.least_discoveries(
-            {"similarity/pairs": 3, "similarity/permutations": shuffles}
-        )
-        for shuffles in (similarity.TINY_SHUFFLES, similarity.TINY_SHUFFLES - 1)
-    ]
-    assert least == [1, 2]
+    shuffles = similarity.TINY_SHUFFLES
+    assert similarity.least_discoveries(3, shuffles) == 1
+    assert similarity.least_discoveries(3, shuffles - 1) == 2
 
 
 @pytest.mark.parametrize("before", range(70, 92))

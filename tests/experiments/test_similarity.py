@@ -2,15 +2,19 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
 from experiments import similarity
-from experiments.similarity_scores import MEASURES, left_out_rows
 from helix_jax.errors import RunError
 from helix_jax.reports import load_blocks
-from helix_jax.text.hashing import unit_hash
+from helix_jax.runs import Run
+from helix_jax.similarity.scores import MEASURES
+from helix_jax.stats import Interval
+from helix_jax.text.hashing import split_of, unit_hash
 from tests.experiments.told import require_told
+from tests.similarity import twins
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +45,39 @@ def _config(folder, workdir, **settings):
         permutations=19,
         **settings,
     )
+
+
+def test_numbers_equal_plain_numpy_on_the_test_texts(planted, tmp_path):
+    config = _config(planted, tmp_path, measures=("linear_cka", "mutual_knn"))
+    report = similarity.compute(similarity.compute.prepare(config), Run(tmp_path))
+    with np.load(planted / "a.npz") as file:
+        ids = file["ids"].tolist()
+    test = np.array([split_of(text_id) == "test" for text_id in ids])
+    rows = []
+    for name in "ab":
+        with np.load(planted / f"{name}.npz") as file:
+            rows.append(file["embeddings"][test].astype(np.float32).astype(float))
+    a, b = rows
+    key = jax.random.key(0)
+    orders = [
+        np.asarray(jax.random.permutation(jax.random.fold_in(key, i), len(a)))
+        for i in range(19)
+    ]
+    wanted = {
+        "linear_cka": twins.cka(a @ a.T, b @ b.T),
+        "linear_cka_shuffled": np.mean(
+            [twins.cka(a @ a.T, b[order] @ b[order].T) for order in orders]
+        ),
+        "mutual_knn": twins.mutual_knn(twins.unit(a), twins.unit(b), 10),
+    }
+    for name, number in wanted.items():
+        got = report.numbers["/".join(["similarity", *config.models, name])]
+        got = got.value if isinstance(got, Interval) else got
+        assert got == pytest.approx(number, rel=2e-5), name
+        if not name.endswith("_shuffled"):  # of one pair the mean is the pair's
+            assert report.numbers[f"similarity/{name}_mean"].value == got
+    assert report.numbers["data/test_texts"] == len(a)
+    assert not (tmp_path / "summary.json").exists()
 
 
 @pytest.mark.slow
@@ -85,18 +122,6 @@ def test_layers_of_a_model_are_extracted_once(models, texts, tmp_path):
     wrong = dataclasses.replace(config, workdir=str(tmp_path / "x"), layers=(0, 9))
     with pytest.raises(ValueError, match=r"layers must be from -3 to 2 .* \(0, 9\)"):
         similarity.run(wrong)
-
-
-def test_left_out_rows_are_of_whole_documents():
-    import jax
-
-    documents = [str(i // 3) for i in range(120)]
-    kept = left_out_rows(documents, jax.random.key(0))
-    assert len(kept) == 20
-    assert {len(rows) for rows in kept} == {114}
-    for rows in kept:
-        gone = set(documents) - {documents[row] for row in rows}
-        assert len(gone) == 2
 
 
 def test_rows_are_chosen_by_hash():

@@ -1,0 +1,81 @@
+"""What the scores of many pairs come to: each beside chance, and means, with intervals.
+
+Scores of pairs of rows have jackknife intervals over groups of documents, means over
+rows bootstraps over documents; see `stats.jackknife` for why.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from helix_jax.similarity.calibration import calibrate
+from helix_jax.similarity.scores import Scores
+from helix_jax.stats import (
+    Interval,
+    benjamini_hochberg,
+    bootstrap_interval,
+    jackknife_interval,
+)
+
+_BEST = {"procrustes": 0.0, "divergence": 0.0}  # of identical states; of others 1
+
+
+class PairScore(NamedTuple):
+    """What a measure says of one pair.
+
+    Attributes:
+      score: with its 95% interval.
+      shuffled: mean over shuffled pairs.
+      calibrated: 0 by chance, 1 at best.
+      z: standard deviations from chance.
+      p: one-sided, of the shuffles.
+      q: false discovery rate over all pairs (Benjamini and Hochberg).
+    """
+
+    score: Interval
+    shuffled: float
+    calibrated: float
+    z: float
+    p: float
+    q: float
+
+
+class MeasureScores(NamedTuple):
+    """What a measure says of all pairs: their mean with its interval, and each."""
+
+    mean: Interval
+    pairs: list[PairScore]
+
+
+def summarise(scores: Scores, measure: str, documents: Sequence[str]) -> MeasureScores:
+    """A measure's pairs beside chance, and its mean over pairs, with 95% intervals.
+
+    Args:
+      scores: of [pairs].
+      measure: one of those scored.
+      documents: [N] document of each test row.
+
+    Returns:
+      MeasureScores.
+
+    Raises:
+      ValueError: as `calibrate` and `bootstrap_interval`.
+    """
+    value = scores.value[measure]
+    placed = calibrate(value, scores.null[measure], best=_BEST.get(measure, 1.0))
+    if measure in scores.by_row:
+        rows = scores.by_row[measure]
+        mean = bootstrap_interval(rows.mean(axis=1), documents)
+        each = [bootstrap_interval(row, documents) for row in rows.T]
+    else:
+        left_out = scores.left_out[measure]
+        mean = jackknife_interval(np.mean(value), left_out.mean(axis=1))
+        each = zip(*map(np.asarray, jackknife_interval(value, left_out)))
+    p = np.asarray(placed.p)
+    chance = (placed.null_mean, placed.calibrated, placed.z, p, benjamini_hochberg(p))
+    pairs = [
+        PairScore(Interval(*map(float, interval)), *map(float, numbers))
+        for interval, numbers in zip(each, zip(*map(np.asarray, chance)))
+    ]
+    return MeasureScores(Interval(*map(float, mean)), pairs)
