@@ -218,7 +218,7 @@ def accuracy_blocks(scores: Mapping[str, ArmScores], classes: int) -> list[Block
                     read_interval(found, name, scale=100) for name in shown
                 ]
             },
-            {ARMS["majority"]: 100 * found["majority"].value},
+            {ARMS["majority"]: 100 * float(found["majority"].value)},
         ),
     ]
 

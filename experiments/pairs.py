@@ -8,12 +8,12 @@ its own, with all its arms and controls (its flags are taken here too).
 
 import dataclasses
 import itertools
+import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from experiments import classify
-from experiments.classify import ARMS
-from experiments.shared.about import BRACKETS, about, short_data, show, show_saved
+from experiments.shared.about import BRACKETS, about_models
 from experiments.shared.options import (
     ExtractionOptions,
     TextOptions,
@@ -26,20 +26,12 @@ from experiments.shared.options import (
 )
 from experiments.shared.sides import with_stores
 from helix_jax.models import model_name
-from helix_jax.reports import Bars, Block, Matrix, Table, format_interval
-from helix_jax.runs import (
-    finish_run,
-    is_done,
-    open_run,
-    option,
-    prepare_config,
-    read_summary,
-)
-from helix_jax.runs.inputs import check_inputs
-from helix_jax.runs.program import start_program
+from helix_jax.reports import Bars, Block, Matrix, Table, format_interval, read_interval
+from helix_jax.runs import Run, option
+from helix_jax.runs.experiment import Report, experiment
 
 SHOWN = ("target", "mapped", "source", "shuffled", "random", "majority")
-Results = dict[tuple[str, str], dict[str, float]]  # (source, target) -> summary
+Results = Mapping[tuple[str, str], Mapping[str, float]]  # (source, target) -> summary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,32 +47,17 @@ class PairsConfig(TextOptions, ExtractionOptions):
     tiny: bool = option(False, "600 texts, 64 tokens each at most")
 
 
-def run(config: PairsConfig) -> dict[str, float]:
-    """Classify every pair; see the module docstring."""
-    config = prepare_config(config)
+def require_names(config: PairsConfig, _: object) -> None:
+    """Refuse models whose results would stand under one name."""
     require_distinct("models", list(map(short_name, config.models)))
-    check_inputs(config)
-    directory = open_run(config.workdir, config)
+
+
+@experiment(check=require_names)
+def compute(config: PairsConfig, _: Run) -> Report:
+    """Classify every pair; see the module docstring."""
     results = run_pairs(config)
-    if is_done(directory):
-        show_saved(directory)
-        return read_summary(directory)
-    show(directory, result_blocks(results), about_pairs(config, results))
-    return finish_run(directory, flatten(results))
-
-
-def about_pairs(config: Any, results: Results) -> str:
-    """About all pairs: the models, and the texts, which are the same for each."""
-    first = next(iter(results.values()))
-    names = sorted({name for pair in results for name in pair})
-    documents = first["data/test_documents"]
-    return about(
-        f"pairs of {', '.join(names)}",
-        short_data(config.data),
-        f"{first['data/fit_texts']:,} texts to fit on",
-        f"{first['data/test_texts']:,} to test on (of {documents:,} documents)",
-        documents=documents,
-    )
+    about = about_pairs(config.data, results)
+    return Report(pair_numbers(results), result_blocks(results), about)
 
 
 def run_pairs(config: PairsConfig) -> Results:
@@ -91,14 +68,13 @@ def run_pairs(config: PairsConfig) -> Results:
         for field in dataclasses.fields(classify.ClassifyConfig)
         if hasattr(options, field.name) and field.name != "workdir"
     }
+    pairs = list(itertools.permutations(config.models, 2))
     results = {}
-    for source, target in itertools.permutations(config.models, 2):
-        if config.max_pairs and len(results) == config.max_pairs:
-            break
-        pair = short_name(source), short_name(target)
-        results[pair] = classify.run(
+    for source, target in pairs[: config.max_pairs or None]:
+        names = short_name(source), short_name(target)
+        results[names] = classify.run(
             classify.ClassifyConfig(
-                workdir=str(Path(config.workdir) / "-to-".join(pair)),
+                workdir=str(Path(config.workdir) / "-to-".join(names)),
                 source=source,
                 target=target,
                 **shared,
@@ -112,42 +88,43 @@ def short_name(name: str) -> str:
     return model_name(name).replace("/", "--").replace(":", "-")
 
 
-def flatten(results: Results) -> dict[str, float]:
+def about_pairs(data: str, results: Results) -> str:
+    """About all pairs: the models, and the texts, which are the same for each."""
+    names = ", ".join(_names(results))
+    return about_models(f"pairs of {names}", data, next(iter(results.values())))
+
+
+def pair_numbers(results: Results) -> dict[str, float]:
     """SOURCE/TARGET/name -> number."""
     return {
         f"{source}/{target}/{name}": value
-        for (source, target), one in results.items()
-        for name, value in one.items()
+        for (source, target), summary in results.items()
+        for name, value in summary.items()
     }
-
-
-def result_rows(results: Results) -> tuple[list[str], list[list[object]]]:
-    """Header and rows of the table of pairs, accuracies in percent."""
-    rows = [
-        [
-            f"{source} -> {target}",
-            one["similarity/linear_cka"],
-            one["fit/r2"],
-            *(format_interval(one, f"test/{arm}_accuracy") for arm in SHOWN),
-        ]
-        for (source, target), one in results.items()
-    ]
-    titles = [f"{arm}, %" for arm in SHOWN]
-    return ["source -> target", "linear CKA", "map R2", *titles], rows
 
 
 def result_blocks(results: Results) -> list[Block]:
     """The pairs as a table, as bars, and what is lost as a matrix."""
-    ends = ("", "_low", "_high")
-    names = sorted({name for pair in results for name in pair})
+    title = "Accuracy of the target's classifier"
+    names = _names(results)
     lost = [
-        [_lost(results.get((source, target))) for target in names] for source in names
+        [_points_lost(results.get((source, target))) for target in names]
+        for source in names
     ]
-    found = [value for row in lost for value in row if value == value]
+    known = [points for row in lost for points in row if not math.isnan(points)]
     return [
         Table(
-            "Accuracy of the target's classifier",
-            *result_rows(results),
+            title,
+            ["source -> target", "linear CKA", "map R2", *(f"{a}, %" for a in SHOWN)],
+            [
+                [
+                    f"{source} -> {target}",
+                    summary["similarity/linear_cka"],
+                    summary["fit/r2"],
+                    *(format_interval(summary, f"test/{a}_accuracy") for a in SHOWN),
+                ]
+                for (source, target), summary in results.items()
+            ],
             note="target: the classifier on its own model's states, the ceiling of a "
             "map; mapped: on the source's states after the affine map, the result; "
             "source: a classifier trained on the source's own states; shuffled, "
@@ -155,13 +132,13 @@ def result_blocks(results: Results) -> list[Block]:
             f"are of the test split. {BRACKETS}",
         ),
         Bars(
-            "Accuracy of the target's classifier, with controls",
+            f"{title}, with controls",
             "accuracy, %",
             [f"{source}\nto {target}" for source, target in results],
             {
-                ARMS[arm]: [
-                    [100 * one[f"test/{arm}_accuracy{end}"] for end in ends]
-                    for one in results.values()
+                classify.ARMS[arm]: [
+                    read_interval(summary, f"test/{arm}_accuracy", scale=100)
+                    for summary in results.values()
                 ]
                 for arm in SHOWN
             },
@@ -172,17 +149,23 @@ def result_blocks(results: Results) -> list[Block]:
             names,
             names,
             lost,
-            limits=(min(0.0, *found), max(1.0, *found)),
+            limits=(min(0.0, *known), max(1.0, *known)),
         ),
     ]
 
 
-def _lost(one: dict[str, float] | None) -> float:
-    """Points of accuracy between the target's own states and mapped ones."""
-    if one is None:
-        return float("nan")
-    return 100 * (one["test/target_accuracy"] - one["test/mapped_accuracy"])
+def _names(results: Results) -> list[str]:
+    return sorted({name for pair in results for name in pair})
 
+
+def _points_lost(summary: Mapping[str, float] | None) -> float:
+    """Points of accuracy between the target's own states and mapped ones."""
+    if summary is None:
+        return math.nan
+    return 100 * (summary["test/target_accuracy"] - summary["test/mapped_accuracy"])
+
+
+run = compute.run
 
 if __name__ == "__main__":
-    start_program(PairsConfig, run)
+    compute.main()

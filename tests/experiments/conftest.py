@@ -1,7 +1,8 @@
-"""A small real corpus, labelled by package, and tiny models trained on it."""
+"""A small real corpus with tiny models trained on it, and planted embeddings."""
 
 import json
 
+import numpy as np
 import pytest
 
 from helix_jax.text.docstrings import CLASSES, read_docstrings
@@ -46,3 +47,23 @@ def models(texts, tmp_path_factory):
         run(config)
         made[family] = folder / family / "model"
     return made
+
+
+@pytest.fixture(scope="session")
+def planted(tmp_path_factory):
+    """Two files of embeddings with a common part, and their labelled texts."""
+    folder = tmp_path_factory.mktemp("planted")
+    rng = np.random.default_rng(0)
+    ids = [f"doc{i // 2}#{i % 2}" for i in range(900)]
+    labels = rng.integers(3, size=900)
+    shared = rng.normal(size=(900, 4)) + 3 * np.eye(3, 4)[labels]
+    for name, width in (("a", 7), ("b", 5)):
+        rows = shared @ rng.normal(size=(4, width)) + rng.normal(size=(900, width))
+        np.savez(folder / f"{name}.npz", ids=np.array(ids), embeddings=rows)
+    lines = [
+        f'{{"id": "{i}", "text": "text {i}", "label": "{c}"}}\n'
+        for i, c in zip(ids, labels)
+    ]
+    np.save(folder / "labels.npy", labels)
+    (folder / "texts.jsonl").write_text("".join(lines))
+    return folder

@@ -17,25 +17,6 @@ from tests.experiments.told import require_told
 from tests.similarity import twins
 
 
-@pytest.fixture(scope="module")
-def planted(tmp_path_factory):
-    """Two files of embeddings with a common part, and their labelled texts."""
-    folder = tmp_path_factory.mktemp("planted")
-    rng = np.random.default_rng(0)
-    ids = [f"doc{i // 2}#{i % 2}" for i in range(900)]
-    labels = rng.integers(3, size=900)
-    shared = rng.normal(size=(900, 4)) + 3 * np.eye(3, 4)[labels]
-    for name, width in (("a", 7), ("b", 5)):
-        rows = shared @ rng.normal(size=(4, width)) + rng.normal(size=(900, width))
-        np.savez(folder / f"{name}.npz", ids=np.array(ids), embeddings=rows)
-    lines = [
-        f'{{"id": "{i}", "text": "text {i}", "label": "{c}"}}\n'
-        for i, c in zip(ids, labels)
-    ]
-    (folder / "texts.jsonl").write_text("".join(lines))
-    return folder
-
-
 def _config(folder, workdir, **settings):
     return similarity.SimilarityConfig(
         workdir=str(workdir),
