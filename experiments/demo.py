@@ -18,7 +18,10 @@ import dataclasses
 import importlib.util
 import itertools
 import time
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,23 +35,31 @@ from helix_jax.reports import (
     Table,
     format_interval,
     load_blocks,
-    save_blocks,
+    markdown_page,
+    with_about,
     write_markdown,
     write_page,
 )
-from helix_jax.reports.terminal import with_about
-from helix_jax.runs import (
-    finish_run,
-    is_done,
-    open_run,
-    option,
-    prepare_config,
-    read_summary,
-)
-from helix_jax.runs.inputs import check_inputs
-from helix_jax.runs.program import start_program
+from helix_jax.runs import Run, option
+from helix_jax.runs.experiment import Report, experiment
 
 TITLE = "One affine map between independently trained language models"
+COSTS = (  # row of the table, its numbers, their scale and digits
+    (
+        "fit: client, provider, s",
+        ("private_fit/client_seconds", "private_fit/provider_seconds"),
+        1,
+        1,
+    ),
+    (
+        "fit: up, down, MB",
+        ("private_fit/upload_bytes", "private_fit/download_bytes"),
+        1e-6,
+        1,
+    ),
+    ("one encrypted query, online, ms", ("encrypted/online_seconds",), 1e3, 1),
+    ("query, answer, kB", ("encrypted/query_bytes", "encrypted/answer_bytes"), 1e-3, 0),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,36 +75,30 @@ class DemoConfig:
     tiny: bool = option(False, "500 texts and one pair")
 
 
-def run(config: DemoConfig) -> dict[str, float]:
+@experiment(tiny={"limit": 500, "max_tokens": 64})
+def compute(config: DemoConfig, run: Run) -> Report:
     """Compare, map, classify, report; see the module docstring."""
-    config = prepare_config(config, tiny={"limit": 500, "max_tokens": 64})
-    check_inputs(config)
-    directory = open_run(config.workdir, config)
-    report = directory.folder / "report.md"
-    if is_done(directory):
-        summary = read_summary(directory)
-        print(f"{report.read_text()}\nreport: {report.with_suffix('.html')}")
-        return summary
     began = time.perf_counter()
-    names = assets.NAMES
+    place = run.folder
     shared = {
         "data": config.data,
         "limit": config.limit,
         "max_tokens": config.max_tokens,
-        "stores": str(directory.folder / "stores"),
+        "stores": str(place / "stores"),
     }
+    models = tuple(str(assets.model_path(name)) for name in assets.NAMES)
     alike = similarity.run(
         similarity.SimilarityConfig(
-            workdir=str(directory.folder / "similarity"),
-            models=tuple(str(assets.model_path(name)) for name in names),
+            workdir=str(place / "similarity"),
+            models=models,
             measures=("linear_cka", "unbiased_cka"),
             **shared,
         )
     )
     results = pairs.run_pairs(
         pairs.PairsConfig(
-            workdir=str(directory.folder),
-            models=tuple(str(assets.model_path(name)) for name in names),
+            workdir=str(place),
+            models=models,
             resamples=1000,
             seeds=1,
             max_pairs=int(config.tiny),
@@ -101,25 +106,49 @@ def run(config: DemoConfig) -> dict[str, float]:
         )
     )
     first = next(iter(results))
-    hidden = {}
-    if importlib.util.find_spec("Pyfhel"):
-        source, target = first
-        flags = shared | {
-            "source": str(assets.model_path(source)),
-            "target": str(assets.model_path(target)),
-        }
-        place = str(directory.folder / "encrypted")
-        hidden = encrypted.run(
-            encrypted.EncryptedConfig(workdir=place, queries=100, **flags)
-        )
-        place = str(directory.folder / "private_fit")
-        hidden = hidden | private_fit.run(
-            private_fit.PrivateFitConfig(
-                workdir=place, rank=64 if config.tiny else 0, **flags
-            )
-        )
-    written = generate.GenerateConfig(
-        workdir=str(directory.folder / "generate"),
+    hidden = run_encrypted(config, place, first, shared)
+    written = generate.run(generate_config(config, place))
+    numbers = {**alike, **hidden, **pairs.pair_numbers(results), **written}
+    told = pairs.about_pairs(config.data, results)
+    blocks = with_about(model_blocks(alike) + pairs.result_blocks(results), told)
+    blocks += load_blocks(place / "generate")
+    blocks += with_about([hidden_table(first, hidden)], told)
+    numbers["demo/seconds"] = time.perf_counter() - began
+    sections = [Section("The embedded models", _facts(config, results[first]), blocks)]
+    pages = {"report.html": write_page, "report.md": write_markdown}
+    text = markdown_page(TITLE, sections)
+    return Report(
+        numbers,
+        blocks,
+        files={
+            name: partial(write, title=TITLE, sections=sections)
+            for name, write in pages.items()
+        },
+        text=f"\n{text}\nreport: {place / 'report.html'}",
+    )
+
+
+def run_encrypted(
+    config: DemoConfig, place: Path, pair: tuple[str, str], shared: Mapping[str, Any]
+) -> dict[str, float]:
+    """The map fitted and the classifier asked on ciphertexts; {} without Pyfhel."""
+    if not importlib.util.find_spec("Pyfhel"):
+        return {}
+    source, target = (str(assets.model_path(name)) for name in pair)
+    sides = {"source": source, "target": target, **shared}
+    asked = encrypted.EncryptedConfig(
+        workdir=str(place / "encrypted"), queries=100, **sides
+    )
+    fitted = private_fit.PrivateFitConfig(
+        workdir=str(place / "private_fit"), rank=64 if config.tiny else 0, **sides
+    )
+    return encrypted.run(asked) | private_fit.run(fitted)
+
+
+def generate_config(config: DemoConfig, place: Path) -> generate.GenerateConfig:
+    """Text by the first model's blocks and the head of another one."""
+    return generate.GenerateConfig(
+        workdir=str(place / "generate"),
         source=str(assets.model_path("pebble-llama")),
         target=str(assets.model_path("pebble-qwen3")),
         data=config.data,
@@ -132,23 +161,9 @@ def run(config: DemoConfig) -> dict[str, float]:
         prompts=2 if config.tiny else 16,
         max_new_tokens=32,
     )
-    spoken = generate.run(written)
-    summary = dict(alike) | hidden | pairs.flatten(results) | spoken
-    told = pairs.about_pairs(config, results)
-    blocks = with_about(model_blocks(alike) + pairs.result_blocks(results), told)
-    blocks += load_blocks(Path(written.workdir))
-    blocks += with_about(hidden_blocks(first, hidden), told)
-    save_blocks(directory.folder, blocks)
-    facts = _facts(config, results[first])
-    sections = [Section("The embedded models", facts, blocks)]
-    write_page(directory.folder / "report.html", TITLE, sections)
-    write_markdown(report, TITLE, sections)
-    summary["demo/seconds"] = time.perf_counter() - began
-    print(f"\n{report.read_text()}\nreport: {report.with_suffix('.html')}")
-    return finish_run(directory, summary)
 
 
-def model_blocks(alike: dict[str, float]) -> list[Block]:
+def model_blocks(alike: Mapping[str, float]) -> list[Block]:
     """The models, and how alike they are."""
     names = assets.NAMES
     cka = np.eye(len(names))
@@ -166,40 +181,34 @@ def model_blocks(alike: dict[str, float]) -> list[Block]:
     ]
 
 
-def hidden_blocks(pair: tuple[str, str], numbers: dict[str, float]) -> list[Block]:
+def hidden_table(pair: tuple[str, str], numbers: Mapping[str, float]) -> Table:
     """The part of the report on encryption."""
     title = f"Under encryption, {pair[0]} -> {pair[1]}"
+    header = ["measure", "value"]
     if not numbers:
         note = "Pyfhel is not installed (make crypto), so nothing ran encrypted."
-        return [Table(title, ["measure", "value"], [], note=note)]
-    value = {name.split("/")[1]: number for name, number in numbers.items()}
-    online = 1e3 * value["online_seconds"]
-    plain, private = (
-        format_interval(numbers, f"private_fit/{name}test_accuracy")
-        for name in ("plain_", "")
-    )
+        return Table(title, header, [], note=note)
+
     rows = [
-        ["map fitted in the clear, accuracy, %", plain],
-        ["map fitted under encryption, accuracy, %", private],
-        ["relative error of the encrypted map", value["map_error"]],
-        [
-            "fit: client, provider, s",
-            f"{value['client_seconds']:.1f}, {value['provider_seconds']:.1f}",
-        ],
-        [
-            "fit: up, down, MB",
-            f"{value['upload_bytes'] / 1e6:.1f}, {value['download_bytes'] / 1e6:.1f}",
-        ],
-        ["one encrypted query, online, ms", f"{online:.1f}"],
-        [
-            "query, answer, kB",
-            f"{value['query_bytes'] / 1e3:.0f}, {value['answer_bytes'] / 1e3:.0f}",
-        ],
-        ["largest error of a logit", value["max_error"]],
-        [
-            "same answer as in the clear",
-            f"{value['argmax_agreement']:.1%} of {value['queries']:.0f}",
-        ],
+        [label, format_interval(numbers, f"private_fit/{name}test_accuracy")]
+        for label, name in (
+            ("map fitted in the clear, accuracy, %", "plain_"),
+            ("map fitted under encryption, accuracy, %", ""),
+        )
+    ]
+    rows.append(
+        ["relative error of the encrypted map", numbers["private_fit/map_error"]]
+    )
+    rows += [
+        [label, ", ".join(f"{scale * numbers[name]:.{digits}f}" for name in names)]
+        for label, names, scale, digits in COSTS
+    ]
+    same, asked = (
+        numbers[f"encrypted/{name}"] for name in ("argmax_agreement", "queries")
+    )
+    rows += [
+        ["largest error of a logit", numbers["encrypted/max_error"]],
+        ["same answer as in the clear", f"{same:.1%} of {asked:.0f}"],
     ]
     note = (
         "One party holds the source's states, the other the target's and its "
@@ -207,10 +216,10 @@ def hidden_blocks(pair: tuple[str, str], numbers: dict[str, float]) -> list[Bloc
         "penalty is chosen by generalised cross-validation here, which needs no "
         f"further texts. {BRACKETS}"
     )
-    return [Table(title, ["measure", "value"], rows, note=note)]
+    return Table(title, header, rows, note=note)
 
 
-def _facts(config: DemoConfig, first: dict[str, float]) -> dict[str, object]:
+def _facts(config: DemoConfig, first: Mapping[str, float]) -> dict[str, object]:
     """What the numbers were measured on."""
     return {
         "corpus": f"{config.data}, split by document",
@@ -221,5 +230,7 @@ def _facts(config: DemoConfig, first: dict[str, float]) -> dict[str, object]:
     }
 
 
+run = compute.run
+
 if __name__ == "__main__":
-    start_program(DemoConfig, run)
+    compute.main()

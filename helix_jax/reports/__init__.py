@@ -10,7 +10,13 @@ from helix_jax.reports.blocks import (
     load_blocks,
     save_blocks,
 )
-from helix_jax.reports.page import Section, write_markdown, write_page, write_parts
+from helix_jax.reports.page import (
+    Section,
+    markdown_page,
+    write_markdown,
+    write_page,
+    write_parts,
+)
 from helix_jax.reports.plots import save_figure
 from helix_jax.reports.tables import (
     format_interval,
@@ -33,6 +39,7 @@ __all__ = [
     "format_number",
     "latex_table",
     "load_blocks",
+    "markdown_page",
     "markdown_table",
     "print_tables",
     "read_interval",

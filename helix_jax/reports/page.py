@@ -88,6 +88,20 @@ def write_page(path: Path, title: str, sections: Sequence[Section]) -> Path:
 
 def write_markdown(path: Path, title: str, sections: Sequence[Section]) -> Path:
     """Write a Markdown page; its figures are PNG files beside it. Returns its path."""
+    for place, section in enumerate(sections):
+        for number, block in enumerate(section.blocks):
+            if not isinstance(block, (Table, Samples)):
+                name = _figure_name(path.stem, place, number)
+                save_figure(path.with_name(name), block)
+    text = markdown_page(title, sections, figures=path.stem)
+    write_file(path, text, raises=RunError)
+    return path
+
+
+def markdown_page(
+    title: str, sections: Sequence[Section], *, figures: str = "report"
+) -> str:
+    """What `write_markdown` writes, with figures of names that begin with `figures`."""
     lines = [f"# {title}", ""]
     for place, section in enumerate(sections):
         lines += [f"## {section.title}", ""]
@@ -98,13 +112,15 @@ def write_markdown(path: Path, title: str, sections: Sequence[Section]) -> Path:
             elif isinstance(block, Samples):
                 lines += [_markdown_samples(block), ""]
             else:
-                name = f"{path.stem}-{place}-{number}.png"
-                save_figure(path.with_name(name), block)
+                name = _figure_name(figures, place, number)
                 lines += [f"![{block.title}]({name})", ""]
             if block.note:
                 lines += [block.note, ""]
-    write_file(path, "\n".join(lines), raises=RunError)
-    return path
+    return "\n".join(lines)
+
+
+def _figure_name(start: str, section: int, block: int) -> str:
+    return f"{start}-{section}-{block}.png"
 
 
 def write_parts(folder: Path, sections: Sequence[Section]) -> list[Path]:
