@@ -1,0 +1,207 @@
+"""methods, ood and scaling beside scikit-learn and scipy, on planted embeddings."""
+
+import itertools
+import json
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import pytest
+from scipy.linalg import orthogonal_procrustes
+from sklearn.covariance import EmpiricalCovariance
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.metrics import r2_score, roc_auc_score
+
+from experiments import methods, ood, scaling
+from helix_jax.alignment import RELATIVE_PENALTIES, derangement
+from helix_jax.runs import Run
+from helix_jax.text.hashing import SPLITS, split_of, unit_hash
+
+ROWS, CLASSES = 480, 3
+FLIPPED = 5  # every fifth test text has another label than its cluster's
+
+
+class Planted(NamedTuple):
+    """Rows by split, and the flags that name them."""
+
+    x: dict[str, np.ndarray]
+    y: dict[str, np.ndarray]
+    labels: dict[str, np.ndarray]
+    ids: dict[str, list[str]]
+    flags: dict[str, str]
+
+
+def planted(folder, prefix, rows, shift=0.0):
+    """Clusters far apart, y = x kernel + noise; texts whose split their ids say."""
+    generator = np.random.default_rng([ROWS, len(prefix)])
+    centres = 6 * np.random.default_rng(1).normal(size=(CLASSES, 8))
+    kernel = np.random.default_rng(2).normal(size=(8, 6))
+    clusters = generator.integers(CLASSES, size=rows)
+    x = centres[clusters] + generator.normal(size=(rows, 8))
+    x += shift * np.random.default_rng(3).normal(size=8)
+    y = x @ kernel + 1.5 * generator.normal(size=(rows, 6))
+    ids = [f"{prefix}/{row}" for row in range(rows)]  # those of prefix.jsonl
+    splits = [split_of(text_id) for text_id in ids]
+    labels = clusters.copy()
+    test = [row for row in range(rows) if splits[row] == "test"][::FLIPPED]
+    labels[test] = (labels[test] + 1) % CLASSES
+    corpus = folder / f"{prefix}.jsonl"
+    records = (
+        {"text": f"Text {text_id} of a corpus.", "label": f"c{label}"}
+        for text_id, label in zip(ids, labels)
+    )
+    corpus.write_text("".join(json.dumps(record) + "\n" for record in records))
+    sides = {}
+    for side, states in (("source", x), ("target", y)):
+        sides[side] = states.astype(np.float32)
+        np.savez(folder / f"{prefix}-{side}.npz", embeddings=sides[side], ids=ids)
+    by_split = {name: np.flatnonzero(np.array(splits) == name) for name in SPLITS}
+    return Planted(
+        *(
+            {split: values[place] for split, place in by_split.items()}
+            for values in (sides["source"], sides["target"], labels)
+        ),
+        {split: [ids[row] for row in place] for split, place in by_split.items()},
+        {
+            "data": str(corpus),
+            "source": f"embeddings:{folder}/{prefix}-source.npz",
+            "target": f"embeddings:{folder}/{prefix}-target.npz",
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory):
+    return planted(tmp_path_factory.mktemp("known"), "known", ROWS)
+
+
+def r2_of(known, mapped):
+    return r2_score(known.y["test"], mapped, multioutput="variance_weighted")
+
+
+def best_ridge(known, y=None):
+    """scikit-learn's ridge at the relative penalty that is best on select."""
+    x = known.x["fit"].astype(float)
+    y = known.y["fit"].astype(float) if y is None else y
+    fits = {}
+    for penalty in np.asarray(RELATIVE_PENALTIES, float):
+        alpha = penalty * len(x) * x.var(0).sum() / x.shape[1]
+        fit = Ridge(alpha).fit(x, y)
+        mapped = fit.predict(known.x["select"])
+        score = r2_score(known.y["select"], mapped, multioutput="variance_weighted")
+        fits[penalty] = score, fit
+    penalty = max(fits, key=lambda one: fits[one][0])
+    return penalty, fits[penalty][1]
+
+
+def test_methods_equal_those_of_scikit_learn_and_scipy(known, tmp_path):
+    names = ("least_squares", "ridge", "scaled_procrustes")
+    config = methods.MethodsConfig(
+        workdir=str(tmp_path), methods=names, repeats=1, resamples=50, **known.flags
+    )
+    numbers = methods.compute(config, Run(tmp_path)).numbers
+    x, y, test = known.x["fit"], known.y["fit"], known.x["test"]
+    penalty, ridge = best_ridge(known)
+    assert numbers["methods/ridge_penalty"] == pytest.approx(penalty, rel=1e-5)
+    mean_x, mean_y = x.mean(0), y.mean(0)
+    wide_y = np.pad(y - mean_y, ((0, 0), (0, 2)))  # scipy wants equal widths
+    rotation = orthogonal_procrustes(x - mean_x, wide_y)[0][:, :6]
+    turned = (x - mean_x) @ rotation
+    scale = np.sum(turned * (y - mean_y)) / np.sum(turned**2)
+    order = np.asarray(derangement(jax.random.key(0), len(x)))
+    mapped = {
+        "least_squares": LinearRegression().fit(x, y).predict(test),
+        "ridge": ridge.predict(test),
+        "scaled_procrustes": scale * (test - mean_x) @ rotation + mean_y,
+        "least_squares_shuffled": LinearRegression().fit(x, y[order]).predict(test),
+        "control_mean": np.tile(mean_y, (len(test), 1)),
+    }
+    for name, states in mapped.items():
+        found = numbers[f"methods/{name}_r2"]
+        assert float(found.value) == pytest.approx(r2_of(known, states), abs=2e-5), name
+    right = 1 - len(range(0, len(test), FLIPPED)) / len(test)
+    for name in ("ridge_accuracy", "target_probe_accuracy", "source_probe_accuracy"):
+        assert float(numbers[f"methods/{name}"].value) == pytest.approx(right), name
+
+
+def mahalanobis(fit, labels, rows):
+    """scikit-learn's distance to the nearest class, one covariance within classes."""
+    centres = np.stack([fit[labels == label].mean(0) for label in range(CLASSES)])
+    within = EmpiricalCovariance(assume_centered=True).fit(fit - centres[labels])
+    spread = np.linalg.inv(within.covariance_)
+    away = rows[:, None] - centres
+    return np.einsum("ncd,de,nce->nc", away, spread, away).min(1)
+
+
+def test_auroc_equals_that_of_scikit_learn(known, tmp_path):
+    strange = planted(tmp_path, "strange", ROWS, shift=1.5)
+    flags = dict(known.flags)
+    for side in ("source", "target"):  # one file has the rows of both corpora
+        parts = [
+            np.load(one.flags[side].removeprefix("embeddings:"))
+            for one in (known, strange)
+        ]
+        path = tmp_path / f"both-{side}.npz"
+        names = "embeddings", "ids"
+        np.savez(
+            path, **{n: np.concatenate([part[n] for part in parts]) for n in names}
+        )
+        flags[side] = f"embeddings:{path}"
+    config = ood.OodConfig(
+        workdir=str(tmp_path), ood_data=strange.flags["data"], resamples=20, **flags
+    )
+    numbers = ood.compute(config, Run(tmp_path)).numbers
+    _, ridge = best_ridge(known)
+    sides = [known.y["test"], strange.y["test"]]
+    mapped = [ridge.predict(one.x["test"]) for one in (known, strange)]
+    truth = np.repeat([0, 1], [len(side) for side in sides])
+    assert numbers["ood/strange_texts"] == len(strange.ids["test"])
+    for arm, rows, fit in (
+        ("native", sides, known.y["fit"]),
+        ("mapped", mapped, known.y["fit"]),
+        ("refitted", mapped, ridge.predict(known.x["fit"])),
+        ("source", [one.x["test"] for one in (known, strange)], known.x["fit"]),
+    ):
+        scores = mahalanobis(fit, known.labels["fit"], np.concatenate(rows))
+        found = numbers[f"ood/mahalanobis_{arm}_auroc"].value
+        assert found == pytest.approx(roc_auc_score(truth, scores), abs=1e-9), arm
+        assert 0.5 < found < 1, arm
+
+
+def test_losses_and_plateau_equal_those_of_scikit_learn(known, tmp_path):
+    config = scaling.ScalingConfig(
+        workdir=str(tmp_path),
+        methods=("least_squares",),
+        least=12,
+        sizes=5,
+        seeds=2,
+        tolerance=0.2,
+        resamples=20,
+        **known.flags,
+    )
+    report = scaling.compute(config, Run(tmp_path))
+    x, y, ids = known.x["fit"], known.y["fit"], known.ids["fit"]
+    sizes = [round(12 * (len(ids) / 12) ** (place / 4)) for place in range(5)]
+    dealt = y[np.asarray(derangement(jax.random.key(0), len(y)))]
+    losses = []
+    for seed, size in itertools.product(range(2), sizes):
+        order = sorted(
+            range(len(ids)), key=lambda row: unit_hash(ids[row], salt=f"scaling {seed}")
+        )[:size]
+        fit = LinearRegression().fit(x[order], y[order])
+        losses.append(1 - r2_of(known, fit.predict(known.x["test"])))
+    loss = np.mean(np.reshape(losses, (2, 5)), axis=0)
+    for size, wanted in zip(sizes, loss):
+        found = float(report.numbers[f"scaling/least_squares_{size}_loss"].value)
+        assert found == pytest.approx(wanted, rel=1e-4), size
+    within = [all(loss[place:] <= 1.2 * loss[-1]) for place in range(5)]
+    plateau = sizes[within.index(True)]
+    assert sizes[0] < plateau < sizes[-1]
+    assert report.numbers["scaling/plateau_rows"].value == plateau
+    assert report.numbers["scaling/rows"] == len(ids)
+    report.files["metrics.jsonl"](tmp_path / "metrics.jsonl")
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == sizes
+    last = report.numbers[f"scaling/control_shuffled_{sizes[-1]}_r2"]
+    control = best_ridge(known, dealt)[1].predict(known.x["test"])
+    assert float(last.value) == pytest.approx(r2_of(known, control), abs=2e-5)
