@@ -69,7 +69,7 @@ def compute(config: FitConfig, _: Run) -> Report:
     for name, affine in bar(maps.items(), "maps scored"):
         scores = evaluate_map(affine, moments["test"])
         interval = r2_interval(affine, test, documents, resamples=RESAMPLES)
-        numbers[f"test/{name}r2"] = interval._replace(value=scores.r2)
+        numbers[f"test/{name}r2"] = interval._replace(value=float(scores.r2))
         numbers[f"test/{name}cosine"] = float(scores.centred_cosine)
         if name != "mean_":  # whose residual is the target
             spectra[f"residual, {MAPS[name]}"] = scores.residual_spectrum

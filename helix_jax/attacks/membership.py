@@ -32,6 +32,7 @@ from scipy import stats
 from helix_jax import checks, numeric
 from helix_jax.alignment import fit_ridge, from_batch, ridge_at
 from helix_jax.attacks.chance import Rate
+from helix_jax.stats import bootstrap_counts
 
 
 class Roc(NamedTuple):
@@ -135,24 +136,26 @@ def roc(
     order = np.argsort(-scores, axis=None, kind="stable")
     row = np.broadcast_to(np.arange(scores.shape[1]), scores.shape).reshape(-1)[order]
     inside = members.reshape(-1)[order].astype(np.float64)
-    count = scores.shape[1]
-    weights = [np.ones(count)]
-    weights += [
-        np.bincount(rng.integers(count, size=count), minlength=count)
-        for _ in range(resamples)
-    ]
-    found = []
-    for weight in weights:
-        weight = weight[row].astype(np.float64)
-        hits, alarms = np.cumsum(weight * inside), np.cumsum(weight * (1 - inside))
-        hits, alarms = hits / hits[-1], alarms / alarms[-1]
-        area = float(np.sum(np.diff(alarms, prepend=0.0) * hits))
-        places = [np.searchsorted(alarms, rate, side="right") - 1 for rate in rates]
-        found.append([area, *(hits[p] if p >= 0 else 0.0 for p in places)])
-    found = np.array(found)
-    ends = np.quantile(found[1:], [0.025, 0.975], axis=0)
-    intervals = [Rate(*map(float, one)) for one in zip(found[0], *ends)]
-    return Roc(intervals[0], dict(zip(rates, intervals[1:])), scores.size)
+
+    def areas_and_rates(counts: np.ndarray) -> np.ndarray:
+        return np.transpose([_roc_of(weight[row], inside, rates) for weight in counts])
+
+    intervals = bootstrap_counts(
+        areas_and_rates, [scores.shape[1]], chance=rng, resamples=resamples
+    )
+    area, *tpr = (Rate(*interval) for interval in intervals)
+    return Roc(area, dict(zip(rates, tpr)), scores.size)
+
+
+def _roc_of(
+    weight: np.ndarray, inside: np.ndarray, rates: tuple[float, ...]
+) -> list[float]:
+    """Area, and true positive rates, of decisions [T] from the highest score down."""
+    hits, alarms = np.cumsum(weight * inside), np.cumsum(weight * (1 - inside))
+    hits, alarms = hits / hits[-1], alarms / alarms[-1]
+    area = np.sum(np.diff(alarms, prepend=0.0) * hits)
+    places = [np.searchsorted(alarms, rate, side="right") - 1 for rate in rates]
+    return [area, *(hits[place] if place >= 0 else 0.0 for place in places)]
 
 
 def _truths(who: str, members: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -19,7 +19,8 @@ from helix_jax.ood.metrics import (
     detection_metrics,
     metrics_of_counts,
 )
-from helix_jax.stats import Interval
+from helix_jax.stats import Interval, bootstrap_counts
+from helix_jax.stats.bootstrap import require_resamples
 from helix_jax.stats.documents import document_codes
 from helix_jax.types import Array
 
@@ -58,40 +59,39 @@ def detection_intervals(
     Reference: Efron and Tibshirani 1993, section 13.3; documents as units: Davison and
       Hinkley 1997, section 3.8.
     """
-    if not 0 < level < 1 or resamples < 1:
-        raise ValueError(
-            "detection_intervals: level needs to be in (0, 1) and resamples 1 or more, "
-            f"got {level} and {resamples}."
-        )
+    require_resamples("detection_intervals", resamples, level)
     known, strange = (
         numeric.numbers("detection_intervals", name, side)
         for name, side in (("known", known), ("strange", strange))
     )
-    values = detection_metrics(known, strange)
-    scores = count_scores(known, strange).scores[::-1]
-    sides = [
-        (_codes(name, side, documents), np.searchsorted(scores, np.asarray(side)))
+    scores = count_scores(known, strange).scores
+    (known_codes, known_count), (strange_codes, strange_count) = (
+        _codes(name, side, documents)
         for name, side, documents in (
             ("known", known, known_documents),
             ("strange", strange, strange_documents),
         )
-    ]
+    )
+    known_places, strange_places = (
+        np.searchsorted(-scores, -np.asarray(side)) for side in (known, strange)
+    )
+
+    def metrics(known_counts: np.ndarray, strange_counts: np.ndarray):
+        return metrics_of_counts(
+            _at_scores(known_counts[:, known_codes], known_places, len(scores)),
+            _at_scores(strange_counts[:, strange_codes], strange_places, len(scores)),
+        )
+
     key = jax.random.key(0) if key is None else key
-    generator = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    found = []
-    at_once = max(1, min(resamples, _CELLS_AT_ONCE // len(scores)))
-    for start in range(0, resamples, at_once):
-        number = min(at_once, resamples - start)
-        counts = [
-            np.stack([_resampled(generator, *side, len(scores)) for _ in range(number)])
-            for side in sides
-        ]
-        found.append(metrics_of_counts(*counts))
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    return {
-        name: Interval(value, *map(float, np.quantile(np.concatenate(every), tails)))
-        for name, value, every in zip(DetectionMetrics._fields, values, zip(*found))
-    }
+    intervals = bootstrap_counts(
+        metrics,
+        (known_count, strange_count),
+        chance=np.random.default_rng(np.asarray(jax.random.key_data(key))),
+        resamples=resamples,
+        level=level,
+        at_once=max(1, _CELLS_AT_ONCE // len(scores)),
+    )
+    return dict(zip(DetectionMetrics._fields, intervals, strict=True))
 
 
 def auroc_standard_error(known: Any, strange: Any) -> float:
@@ -136,7 +136,7 @@ def auroc_standard_error(known: Any, strange: Any) -> float:
     )
 
 
-def _codes(name: str, side: Any, documents: Any) -> np.ndarray:
+def _codes(name: str, side: Any, documents: Any) -> tuple[np.ndarray, int]:
     codes, count = document_codes(
         "detection_intervals", documents, len(side), of=f"{name} rows"
     )
@@ -145,13 +145,9 @@ def _codes(name: str, side: Any, documents: Any) -> np.ndarray:
             f"detection_intervals: the {name} rows are of {count} document; needs "
             "two or more. Check the ids, or the split."
         )
-    return codes
+    return codes, count
 
 
-def _resampled(
-    generator: np.random.Generator, codes: np.ndarray, places: np.ndarray, length: int
-) -> np.ndarray:
-    """[T] weights at each score, descending, of one draw of documents."""
-    documents = codes.max() + 1
-    drawn = np.bincount(generator.integers(documents, size=documents), None, documents)
-    return np.bincount(places, drawn[codes], length)[::-1]
+def _at_scores(weights: np.ndarray, places: np.ndarray, count: int) -> np.ndarray:
+    """[R, T] sums of weights [R, N] over the rows [N] at each of T scores."""
+    return np.stack([np.bincount(places, row, count) for row in weights])

@@ -2,6 +2,7 @@
 
 from helix_jax.stats.bootstrap import (
     Interval,
+    bootstrap_counts,
     bootstrap_interval,
     bootstrap_statistic,
     mean_of_sums,
@@ -21,6 +22,7 @@ __all__ = [
     "at_most",
     "benjamini_hochberg",
     "benjamini_yekutieli",
+    "bootstrap_counts",
     "bootstrap_interval",
     "bootstrap_statistic",
     "document_groups",

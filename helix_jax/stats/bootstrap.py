@@ -1,10 +1,10 @@
 """Percentile intervals from resampling whole documents.
 
 Rows of one document are not independent; documents are. A resample draws as many
-documents as there are, with replacement, and each counts as often as it was drawn. Any
-statistic of sums over rows (a mean, an F1 from a confusion matrix) needs of each
-document its sums only, so that all resamples are one product, counts [R, G] times sums
-[G, K].
+documents as there are, with replacement, and each counts as often as it was drawn:
+`bootstrap_counts`, through which every bootstrap of this project goes. Any statistic of
+sums over rows (a mean, an F1 from a confusion matrix) needs of each document its sums
+only, so that all resamples are one product, counts [R, G] times sums [G, K].
 """
 
 import functools
@@ -25,17 +25,17 @@ _RESAMPLES_AT_ONCE = 64
 
 
 class Interval(NamedTuple):
-    """An estimate and its interval.
+    """An estimate and its interval: floats of a bootstrap, arrays [...] of seeds.
 
     Attributes:
-      value: [] of all rows.
-      low: [] lower end.
-      high: [] upper end.
+      value: of all rows.
+      low: lower end.
+      high: upper end.
     """
 
-    value: Array
-    low: Array
-    high: Array
+    value: float | Array
+    low: float | Array
+    high: float | Array
 
     ENDS = ("", "_low", "_high")  # behind a name, where the three stand apart
 
@@ -64,7 +64,7 @@ def bootstrap_interval(
       key: jax.random key; None is jax.random.key(0).
 
     Returns:
-      Interval of the mean.
+      Interval of the mean, floats.
 
     Raises:
       ValueError: rows differ, NaN, or fewer than two documents.
@@ -90,7 +90,7 @@ def paired_interval(
       **settings: of `bootstrap_interval`.
 
     Returns:
-      Interval of the difference; the two differ at this level if 0 is outside.
+      Interval of the difference, floats; the two differ at this level if 0 is outside.
 
     Raises:
       ValueError: as `bootstrap_interval`.
@@ -130,7 +130,7 @@ def bootstrap_statistic(
       key: jax.random key; None is jax.random.key(0).
 
     Returns:
-      Interval.
+      Interval of floats; resamples whose statistic is NaN are left out.
 
     Raises:
       ValueError: rows differ, NaN, fewer than two documents, or a level outside (0, 1).
@@ -142,11 +142,7 @@ def bootstrap_statistic(
     who = "bootstrap_statistic"
     rows = _numbers(who, "rows", rows, 2)
     checks.require_finite(who, "rows", rows)
-    if not 0 < level < 1 or resamples < 1:
-        raise ValueError(
-            f"{who}: level needs to be in (0, 1) and resamples 1 or more, got {level} "
-            f"and {resamples}."
-        )
+    require_resamples(who, resamples, level)
     codes, count = document_codes(who, documents, len(rows))
     if count < 2:
         raise ValueError(
@@ -154,34 +150,119 @@ def bootstrap_statistic(
             "Check the ids, or the split."
         )
     sums = np.stack([np.bincount(codes, column, count) for column in rows.T], 1)
-    key = jax.random.key(0) if key is None else key
-    return _interval(
-        jnp.asarray(sums, wide_dtype()), key, level, statistic, resamples=resamples
+    sums = jnp.asarray(sums, wide_dtype())
+    (interval,) = bootstrap_counts(
+        lambda counts: [_of_counts(counts, sums, statistic)],
+        [count],
+        chance=jax.random.key(0) if key is None else key,
+        resamples=resamples,
+        level=level,
+        at_once=_RESAMPLES_AT_ONCE,
     )
+    return interval
 
 
 def _numbers(who: str, name: str, values: Array, rank: int) -> np.ndarray:
     return np.asarray(numeric.numbers(who, name, values, rank=rank), np.float64)
 
 
-@functools.partial(jax.jit, static_argnames=("statistic", "resamples"))
-def _interval(
-    sums: Array,
-    key: Array,
-    level: Array,
-    statistic: Callable[[Array], Array],
+@functools.partial(jax.jit, static_argnames="statistic")
+def _of_counts(
+    counts: Array, sums: Array, statistic: Callable[[Array], Array]
+) -> Array:
+    return jax.vmap(statistic)(product(counts.astype(sums.dtype), sums))
+
+
+def bootstrap_counts(
+    statistics: Callable[..., Sequence[Array]],
+    documents: Sequence[int],
     *,
+    chance: np.random.Generator | Array,
     resamples: int,
-) -> Interval:
-    documents = sums.shape[0]
+    level: float = 0.95,
+    at_once: int | None = None,
+) -> list[Interval]:
+    """Intervals of any statistics of how often each document counts.
 
-    def one(key: Array) -> Array:
-        drawn = jax.random.randint(key, (documents,), 0, documents)
-        counts = jnp.zeros(documents, sums.dtype).at[drawn].add(1)
-        return statistic(product(counts, sums))
+    Args:
+      statistics: function of counts [R, G_1], [R, G_2], ..., one array for each group
+        of documents, that gives K arrays [R, ...].
+      documents: G_1, G_2, ...; each group's are drawn from that group.
+      chance: generator of the draws; or a jax.random key, of one group, of which the
+        draws of a resample depend on the key and its number only.
+      resamples: R.
+      level: share of resamples inside.
+      at_once: resamples in one call of `statistics`; None is all.
 
-    keys = jax.random.split(key, resamples)
-    found = jax.lax.map(one, keys, batch_size=min(_RESAMPLES_AT_ONCE, resamples))
-    tail = (1 - level) / 2
-    low, high = jnp.nanquantile(found, jnp.stack([tail, 1 - tail]))
-    return Interval(statistic(jnp.sum(sums, axis=0)), low, high)
+    Returns:
+      K Intervals of floats, or of arrays [...]: the statistic where each document
+      counts once, and percentiles of the resamples, those that are NaN left out.
+
+    Raises:
+      ValueError: a level outside (0, 1), or no resamples.
+
+    Reference: as `bootstrap_statistic`.
+    """
+    require_resamples("bootstrap_counts", resamples, level)
+    values = statistics(*(np.ones((1, count), np.int64) for count in documents))
+    draw = _drawing(chance, resamples)
+    at_once = min(at_once or resamples, resamples)
+    chunks = [
+        statistics(*draw(documents, start, min(start + at_once, resamples)))
+        for start in range(0, resamples, at_once)
+    ]
+    return [
+        _interval(np.asarray(value[0]), np.concatenate(resampled), level)
+        for value, *resampled in zip(values, *chunks)
+    ]
+
+
+def require_resamples(who: str, resamples: int, level: float) -> None:
+    """Raise ValueError for a level outside (0, 1), or no resamples."""
+    if not 0 < level < 1 or resamples < 1:
+        raise ValueError(
+            f"{who}: level needs to be in (0, 1) and resamples 1 or more, got {level} "
+            f"and {resamples}."
+        )
+
+
+def _drawing(chance: np.random.Generator | Array, resamples: int) -> Callable:
+    """(documents, first, last) -> counts [last - first, G] of each group."""
+    if isinstance(chance, np.random.Generator):
+        return lambda documents, first, last: [
+            _count(chance.integers(count, size=(last - first, count)))
+            for count in documents
+        ]
+    keys = jax.random.split(chance, resamples)
+    return lambda documents, first, last: [
+        _key_counts(keys[first:last], count) for count in documents
+    ]
+
+
+def _count(drawn: np.ndarray) -> np.ndarray:
+    """[R, G] int64 how often each of G numbers stands in each row of [R, G]."""
+    resamples, count = drawn.shape
+    flat = (drawn + count * np.arange(resamples)[:, None]).reshape(-1)
+    return np.bincount(flat, minlength=drawn.size).reshape(drawn.shape)
+
+
+@functools.partial(jax.jit, static_argnames="count")
+def _key_counts(keys: Array, count: int) -> Array:
+    def counts(key: Array) -> Array:
+        drawn = jax.random.randint(key, (count,), 0, count)
+        return jnp.zeros(count, wide_dtype()).at[drawn].add(1)
+
+    return jax.vmap(counts)(keys)
+
+
+def _interval(value: np.ndarray, resampled: np.ndarray, level: float) -> Interval:
+    """A value [...], with percentiles of [R, ...]; floats where it is one number."""
+    columns = resampled.reshape(len(resampled), -1).T
+    tails = (1 - level) / 2, (1 + level) / 2
+    ends = [_quantiles(column[~np.isnan(column)], tails) for column in columns]
+    low, high = np.transpose(ends).reshape(2, *value.shape)
+    return Interval(*(end if end.ndim else float(end) for end in (value, low, high)))
+
+
+def _quantiles(values: np.ndarray, shares: Sequence[float]) -> np.ndarray:
+    return np.quantile(values, shares) if len(values) else np.full(len(shares), np.nan)

@@ -60,16 +60,3 @@ def _require_names(who: str, names: Iterable[Any]) -> None:
                 f"{who}: a document is {shown}, which names none; needs strings or "
                 "whole numbers, such as document_of(id)."
             )
-
-
-def draw_documents(count: int, *, rng: np.random.Generator) -> np.ndarray:
-    """How often each of some documents is in a resample of as many.
-
-    Args:
-      count: G.
-      rng: drawn from G times.
-
-    Returns:
-      [G] int64, whose sum is G.
-    """
-    return np.bincount(rng.integers(count, size=count), minlength=count)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from helix_jax import checks
-from helix_jax.stats.bootstrap import Interval
-from helix_jax.stats.documents import document_codes, draw_documents
+from helix_jax.stats.bootstrap import Interval, bootstrap_counts
+from helix_jax.stats.documents import document_codes
 from helix_jax.stats.exact import at_most, exact_fraction
 
 
@@ -101,15 +101,15 @@ def learning_curve(
     codes, groups = document_codes(who, documents, rows)
     columns = [*error, *right, deviation, np.ones(rows)]
     sums = np.stack([np.bincount(codes, column, groups) for column in columns], axis=1)
-    generator = np.random.default_rng(0)
-    drawn = [draw_documents(groups, rng=generator) for _ in range(resamples)]
-    every = np.stack([np.ones(groups), *drawn]) @ sums  # the first is of all rows
-    loss = every[:, :count] / every[:, -2:-1]
-    accuracy = every[:, count : 2 * count] / every[:, -1:]
-    plateau = np.array([plateau_size(one, sizes, tolerance=tolerance) for one in loss])
-    return LearningCurve(tuple(sizes), *map(_percentiles, (loss, accuracy, plateau)))
 
+    def scores(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        total = counts @ sums
+        loss = total[:, :count] / total[:, -2:-1]
+        accuracy = total[:, count : 2 * count] / total[:, -1:]
+        plateau = [plateau_size(one, sizes, tolerance=tolerance) for one in loss]
+        return loss, accuracy, np.array(plateau)
 
-def _percentiles(values: np.ndarray) -> Interval:
-    """The first of [1 + R, ...], and percentiles of the others."""
-    return Interval(values[0], *np.quantile(values[1:], [0.025, 0.975], axis=0))
+    intervals = bootstrap_counts(
+        scores, [groups], chance=np.random.default_rng(0), resamples=resamples
+    )
+    return LearningCurve(tuple(sizes), *intervals)
