@@ -4,10 +4,8 @@ Those that compute are all `wide`: what comes in as float64 is computed and give
 as float64, whoever calls; float32 stays float32.
 """
 
-import contextlib
-import contextvars
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple, ParamSpec, TypeVar
 
 import jax
@@ -18,7 +16,6 @@ from helix_jax.types import Array
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-_T = TypeVar("_T")
 
 
 def has_float64() -> bool:
@@ -33,6 +30,10 @@ def wide(function: Callable[_P, _R]) -> Callable[_P, _R]:
     the process-wide default at float32. Works on tracers too, under jit, vmap and
     shard_map. Inside, `wide_dtype()` is the dtype to cast to. Arrays come in in this
     machine's byte order, without which jit would read their bytes as they lie.
+
+    A function that reads a caller's stream is not wide itself, only what it does with
+    each item: the code that makes the items, such as a model's forward pass, keeps the
+    caller's own setting.
     """
 
     @functools.wraps(function)
@@ -41,43 +42,10 @@ def wide(function: Callable[_P, _R]) -> Callable[_P, _R]:
         kwargs = {name: native(value) for name, value in kwargs.items()}
         if not has_float64():
             return function(*args, **kwargs)
-        outside = _outside_x64.get()
-        token = _outside_x64.set(
-            jax.config.jax_enable_x64 if outside is None else outside
-        )
-        try:
-            with jax.enable_x64(True):
-                return function(*args, **kwargs)
-        finally:
-            _outside_x64.reset(token)
+        with jax.enable_x64(True):
+            return function(*args, **kwargs)
 
     return run
-
-
-# The setting around the outermost `wide` function that is running; None: none is.
-_outside_x64: contextvars.ContextVar[bool | None] = contextvars.ContextVar(
-    "outside_x64", default=None
-)
-
-
-def drawn_outside(items: Iterable[_T]) -> Iterator[_T]:
-    """The items of a stream, each made under the caller's own x64 setting.
-
-    A `wide` function that reads a stream must not switch float64 on in the code that
-    makes it, such as a model's forward pass.
-    """
-    iterator = iter(items)
-    outside = _outside_x64.get()
-    while True:
-        setting = (
-            contextlib.nullcontext() if outside is None else jax.enable_x64(outside)
-        )
-        with setting:
-            try:
-                item = next(iterator)
-            except StopIteration:
-                return
-        yield item
 
 
 def wide_dtype() -> jnp.dtype:

@@ -17,7 +17,7 @@ import numpy as np
 from helix_jax import checks, kinds
 from helix_jax.alignment.moments import Moments, empty, from_batch, merge, translate
 from helix_jax.arguments import described, takes
-from helix_jax.linalg import drawn_outside, wide
+from helix_jax.linalg import wide
 from helix_jax.types import Array
 
 _S = TypeVar("_S")
@@ -32,7 +32,6 @@ class _Progress(NamedTuple):
 
 
 @takes(batches=kinds.STREAM)
-@wide
 def fold_rows(
     update: Callable[[_S, Array, Array, Array], _S],
     state: _S | Callable[[Array, Array], _S],
@@ -53,19 +52,16 @@ def fold_rows(
     Raises:
       ValueError: no batch came, shapes differ, or a row holds NaN or infinity.
     """
-    progress = _Progress(*(jnp.full((), n, int) for n in (0, -1, -1)))
+    progress = None
     waiting: list[Array] = []
-    started = False
     for x, y, weights in _blocks(batches):
-        if not started:
-            state = state(x, y) if callable(state) else state
-            state = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), state)
-            started = True
+        if progress is None:
+            state, progress = _begin(state, x, y)
         state, progress, tick = _step(update)(state, progress, x, y, weights)
         waiting.append(tick)
         if len(waiting) > 2:
             waiting.pop(0).block_until_ready()
-    if not started:
+    if progress is None:
         raise ValueError(
             "fold_rows: needs at least one batch of rows, got none. "
             "Check that the store, or the split, is not empty."
@@ -80,6 +76,14 @@ def fold_rows(
     return state
 
 
+@wide
+def _begin(state: Any, x: Array, y: Array) -> tuple[Any, _Progress]:
+    """The record to start from, in arrays of its own, and nothing read so far."""
+    state = state(x, y) if callable(state) else state
+    state = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), state)
+    return state, _Progress(*(jnp.full((), n, int) for n in (0, -1, -1)))
+
+
 @functools.cache
 def _step(update: Callable) -> Callable:
     def step(state, progress, x, y, weights):
@@ -92,7 +96,7 @@ def _step(update: Callable) -> Callable:
         )
         return state, progress, progress.rows + 0
 
-    return jax.jit(step, donate_argnums=(0, 1))
+    return wide(jax.jit(step, donate_argnums=(0, 1)))
 
 
 def _first_bad(known: Array, start: Array, x: Array) -> Array:
@@ -104,7 +108,7 @@ def _first_bad(known: Array, start: Array, x: Array) -> Array:
 def _blocks(batches: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Array, Array, Array]]:
     """Batches as device blocks of the first batch's rows, with weights for padding."""
     size = None
-    for number, item in enumerate(drawn_outside(batches)):
+    for number, item in enumerate(batches):
         if not isinstance(item, (tuple, list)) or len(item) != 2:
             raise TypeError(
                 f"fold_rows: batches need pairs (x, y), item {number} is "
@@ -121,18 +125,19 @@ def _blocks(batches: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Array, Array, 
         for start in range(0, x.shape[0], size):
             rows = min(size, x.shape[0] - start)
             weights = (np.arange(size) < rows).astype(np.float32)
-            x_block, y_block = (
-                _block(z[start : start + size], size - rows) for z in (x, y)
-            )
+            x_block, y_block = (_block(z, start, size) for z in (x, y))
             yield x_block, y_block, jnp.asarray(weights)
 
 
-def _block(z: Any, missing: int) -> Array:
-    """z on the device, padded with `missing` zero rows.
+@wide
+def _block(z: Any, start: int, size: int) -> Array:
+    """`size` rows of z from `start` on, on the device; rows beyond the end are zero.
 
     Host memory is copied first: steps and transfers run asynchronously, and the caller
     may fill the same buffer again.
     """
+    z = z[start : start + size]
+    missing = size - z.shape[0]
     kind = np if isinstance(z, np.ndarray) else jnp
     z = kind.pad(z, ((0, missing), (0, 0))) if missing else z
     return jnp.asarray(np.array(z) if kind is np and not missing else z)

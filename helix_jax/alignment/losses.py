@@ -5,7 +5,8 @@
     huber_rows    mean_d huber(y_hat - y), quadratic up to 1
     kl_loss       KL(softmax head(y) || softmax head(y_hat)), in nats
 
-A loss is called with y_hat [N, dy] and y [N, dy] and gives [N] float32. `kl_loss` asks
+A loss is called with y_hat [N, dy] and y [N, dy] and gives [N] in
+their dtype, float32 at least; that of logits is float32. `kl_loss` asks
 that the mapped state names the next token as the target's own state does, through the
 target's frozen head: where ridge spends its rank on directions of large variance, this
 one spends it on those that the head reads.
@@ -24,6 +25,7 @@ import optax
 from helix_jax import kinds
 from helix_jax.alignment.rows import both_rows, row_cosine
 from helix_jax.arguments import takes
+from helix_jax.linalg import wide
 from helix_jax.types import Array
 
 ENTRIES_AT_ONCE = 2**25
@@ -33,17 +35,20 @@ Head = Callable[[Array], Array]
 Loss = Callable[[Array, Array], Array]
 
 
+@wide
 def mse_rows(y_hat: Array, y: Array) -> Array:
     """Mean over dimensions of the squared error, [N]."""
     y_hat, y = both_rows("mse_rows", y_hat, y)
     return jnp.mean((y_hat - y) ** 2, axis=-1)
 
 
+@wide
 def cosine_rows(y_hat: Array, y: Array) -> Array:
     """One minus the cosine, [N]."""
     return 1 - row_cosine(y_hat, y)
 
 
+@wide
 def huber_rows(y_hat: Array, y: Array) -> Array:
     """Mean over dimensions of Huber's loss with threshold 1, [N]."""
     y_hat, y = both_rows("huber_rows", y_hat, y)

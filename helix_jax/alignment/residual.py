@@ -1,6 +1,7 @@
 """Where gradient fits begin: a fitted map, and a correction that is zero.
 
-The correction is affine, of low rank, or a small network.
+The correction is affine, of low rank, or a small network; it is float32, as it is
+trained.
 """
 
 import jax
@@ -23,7 +24,7 @@ from helix_jax.types import Array
 @takes(base=kinds.AFFINE)
 def residual_affine(base: AffineMap) -> ResidualMap:
     """A base map and an affine correction that begins at zero."""
-    return ResidualMap(base, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), base))
+    return ResidualMap(base, jax.tree.map(lambda leaf: _zeros(*leaf.shape), base))
 
 
 @takes(key=kinds.KEY, base=kinds.MAP)
@@ -33,8 +34,8 @@ def residual_low_rank(key: Array, base: StateMap, *, rank: int) -> ResidualMap:
     Reference: Hu et al. 2021 (LoRA), arXiv 2106.09685, section 4.1.
     """
     dx, dy = base.widths
-    left = jax.random.normal(key, (dx, rank)) / jnp.sqrt(dx)
-    return ResidualMap(base, LowRankMap(left, jnp.zeros((rank, dy)), jnp.zeros((dy,))))
+    left = jax.random.normal(key, (dx, rank), jnp.float32) / jnp.sqrt(dx)
+    return ResidualMap(base, LowRankMap(left, _zeros(rank, dy), _zeros(dy)))
 
 
 @takes(key=kinds.KEY, moments=kinds.MOMENTS, base=kinds.MAP)
@@ -55,8 +56,11 @@ def residual_mlp(
     dx, dy = base.widths
     variance = np.diagonal(moments.cov_xx).astype(np.float32)
     scale = jnp.where(variance > 0, jax.lax.rsqrt(jnp.maximum(variance, 1e-30)), 0)
-    first = scale[:, None] * jax.random.normal(key, (dx, hidden)) / jnp.sqrt(dx)
+    drawn = jax.random.normal(key, (dx, hidden), jnp.float32)
+    first = scale[:, None] * drawn / jnp.sqrt(dx)
     inner = -np.asarray(moments.mean_x, np.float32) @ first
-    return ResidualMap(
-        base, MlpMap(first, inner, jnp.zeros((hidden, dy)), jnp.zeros((dy,)))
-    )
+    return ResidualMap(base, MlpMap(first, inner, _zeros(hidden, dy), _zeros(dy)))
+
+
+def _zeros(*shape: int) -> Array:
+    return jnp.zeros(shape, jnp.float32)

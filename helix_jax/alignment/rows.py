@@ -1,5 +1,6 @@
 """Scores of a map that need the rows themselves: cosines, streamed; R2 by document."""
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -32,6 +33,7 @@ class RowScores(NamedTuple):
     squared_error: Array
 
 
+@wide
 def row_cosine(a: Array, b: Array) -> Array:
     """Cosine of each row of a [..., D] with its row of b; zero where one is zero.
 
@@ -65,7 +67,6 @@ class _State(NamedTuple):
 
 
 @takes(affine=kinds.MAP, batches=kinds.STREAM, centre=kinds.ARRAY)
-@wide
 def score_rows(
     affine: AffineMap, batches: Iterable[tuple[Any, Any]], *, centre: Array
 ) -> RowScores:
@@ -86,9 +87,17 @@ def score_rows(
     checks.require_width(
         "score_rows", "centre", jnp.shape(centre)[0], affine.kernel.shape[1]
     )
+    start = functools.partial(_start, affine, centre)
+    return _means(fold_rows(_update, start, batches).sums)
+
+
+def _start(affine: AffineMap, centre: Array, _x: Array, _y: Array) -> _State:
     zero = jnp.zeros((), wide_dtype())
-    state = _State(affine, jnp.asarray(centre), RowScores(zero, zero, zero, zero))
-    sums = fold_rows(_update, state, batches).sums
+    return _State(affine, jnp.asarray(centre), RowScores(zero, zero, zero, zero))
+
+
+@wide
+def _means(sums: RowScores) -> RowScores:
     return RowScores(sums.count, *(value / sums.count for value in sums[1:]))
 
 

@@ -56,9 +56,10 @@ class UnpairedFit(NamedTuple):
 
     Attributes:
       map: AffineMap.
-      agreement: [] mean cosine of whitened source rows under both halves' rotations.
-      similarity: [2, starts] mean cosine of coupled rows at the end of every start; the
-        map begins with the largest.
+      agreement: [] float32, mean cosine of whitened source rows under both halves'
+        rotations.
+      similarity: [2, starts] float32, mean cosine of coupled rows at the end of every
+        start; the map begins with the largest.
       found: [] bool, the agreement is above `AGREEMENT`.
     """
 

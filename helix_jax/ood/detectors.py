@@ -20,7 +20,6 @@ of that space: the target's own, or the source's through a map.
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from helix_jax import kinds
@@ -85,7 +84,7 @@ def fit_detectors(
 
 
 def _of_logits(score: Callable) -> Callable[[FittedDetectors, Any], Array]:
-    return lambda fitted, x: score(predict_logits(fitted.probe, jnp.asarray(x)))
+    return lambda fitted, x: score(predict_logits(fitted.probe, x))
 
 
 DETECTORS: Mapping[str, Callable[[FittedDetectors, Any], Array]] = {

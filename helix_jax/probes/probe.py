@@ -14,7 +14,7 @@ from helix_jax.arguments import takes
 from helix_jax.artefacts import load_artefact, save_artefact
 from helix_jax.errors import ArtefactError
 from helix_jax.fingerprint import check_same
-from helix_jax.linalg import product
+from helix_jax.linalg import product, wide
 from helix_jax.types import Array
 
 KIND = "probe"
@@ -34,6 +34,7 @@ class Probe:
 
 
 @takes(probe=kinds.PROBE, x=kinds.ARRAY)
+@wide
 def predict_logits(probe: Probe, x: Array) -> Array:
     """Logits of states.
 

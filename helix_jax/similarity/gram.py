@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from helix_jax import checks, kinds
 from helix_jax.arguments import takes
-from helix_jax.linalg import drawn_outside, product, wide
+from helix_jax.linalg import product, wide
 from helix_jax.similarity.gram_sums import GramSums, gram_sums
 from helix_jax.types import Array
 
@@ -149,7 +149,6 @@ def rsa(
 
 
 @takes(batches=kinds.STREAM)
-@wide
 def minibatch_cka(batches: Sequence[tuple[Array, Array]], **settings: Any) -> Array:
     """CKA from mini-batches: each HSIC is averaged over them before the ratio.
 
@@ -169,14 +168,25 @@ def minibatch_cka(batches: Sequence[tuple[Array, Array]], **settings: Any) -> Ar
     Reference: Nguyen, Raghu, Kornblith 2021, arXiv 2010.15327, equation 2.
     """
     total, rows = 0, 0
-    for x, y in drawn_outside(batches):
+    for x, y in batches:
         checks.require_pair("minibatch_cka", x, y)
         n = x.shape[0]
         checks.require_rows("minibatch_cka", n, 4, "in every batch; HSIC_1")
-        total = total + n * unbiased_hsic(gram_sums((x, y), **settings))
+        total = _with_batch(total, x, y, **settings)
         rows += n
     if not rows:
         raise ValueError("minibatch_cka: needs at least one batch of rows, got none.")
+    return _ratio(total, rows)
+
+
+@wide
+def _with_batch(total: Array | int, x: Array, y: Array, **settings: Any) -> Array:
+    """The sum of batches' HSICs, each times its rows, with one more batch."""
+    return total + x.shape[0] * unbiased_hsic(gram_sums((x, y), **settings))
+
+
+@wide
+def _ratio(total: Array, rows: int) -> Array:
     return _cosines(total / rows, jnp.diagonal(total) / rows)[0, 1]
 
 

@@ -136,7 +136,6 @@ def _about(record: NormMoments, joint: Moments) -> NormMoments:
 
 
 @takes(batches=kinds.STREAM)
-@wide
 def accumulate_norms(batches: Iterable[tuple[Any, Any]]) -> NormMoments:
     """NormMoments of a stream of paired row batches, in one pass.
 
