@@ -30,7 +30,6 @@ from helix_jax.alignment.methods import (
     METHODS,
     Fitted,
     fit_all,
-    method_table,
     prepare,
     usable_methods,
 )
@@ -144,7 +143,6 @@ __all__ = [
     "mean_map",
     "merge",
     "merge_all",
-    "method_table",
     "mse_rows",
     "path_maps",
     "path_r2",

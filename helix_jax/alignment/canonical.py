@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 
 from helix_jax import checks, kinds, numeric
-from helix_jax.alignment.moments import Moments
-from helix_jax.alignment.path import MapPath, solvable
+from helix_jax.alignment.moments import Moments, usable_moments
+from helix_jax.alignment.path import MapPath
 from helix_jax.alignment.procrustes import CrossFactors, cross_factors, cross_rank
 from helix_jax.alignment.ranks import kept_directions, rank_grid
 from helix_jax.arguments import takes
@@ -62,7 +62,7 @@ def canonical_factors(
     Reference: Hotelling 1936, "Relations between two sets of variates"; Vinod 1976,
       "Canonical ridge and econometrics of joint production", equation 2.3.
     """
-    moments = solvable("canonical_factors", moments)
+    moments = usable_moments("canonical_factors", moments)
     dx, dy = moments.cov_xy.shape
     require_penalty("canonical_factors", penalty, moments, max(dx, dy))
     sides = [
@@ -123,7 +123,7 @@ def fit_canonical(
     Reference: Izenman 1975, "Reduced-rank regression for the multivariate linear
       model", section 3 (cca); Kessy, Lewin, Strimmer 2018, arXiv 1512.00809 (whitened).
     """
-    moments = solvable("fit_canonical", moments)
+    moments = usable_moments("fit_canonical", moments)
     dx, dy = moments.cov_xy.shape
     ranks = rank_grid(min(dx, dy)) if ranks is None else ranks
     keep = kept_directions("fit_canonical", ranks, min(dx, dy))

@@ -13,8 +13,7 @@ import jax.numpy as jnp
 
 from helix_jax import kinds
 from helix_jax.alignment.maps import AffineMap
-from helix_jax.alignment.moments import Moments
-from helix_jax.alignment.path import solvable
+from helix_jax.alignment.moments import Moments, usable_moments
 from helix_jax.arguments import takes
 from helix_jax.linalg import product, random_orthogonal, wide, wide_dtype
 from helix_jax.types import Array
@@ -55,7 +54,7 @@ def random_orthogonal_map(moments: Moments, *, key: Array) -> AffineMap:
 
     Reference: ours.
     """
-    moments = solvable("random_orthogonal_map", moments)
+    moments = usable_moments("random_orthogonal_map", moments)
     q = random_orthogonal(key, *moments.cov_xy.shape)
     variance = jnp.sum(q * product(moments.cov_xx, q))
     scale = jnp.sqrt(

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 
 from helix_jax import kinds
 from helix_jax.alignment.maps import AffineMap
-from helix_jax.alignment.moments import Moments
-from helix_jax.alignment.path import other_widths, solvable
+from helix_jax.alignment.moments import Moments, usable_moments
+from helix_jax.alignment.path import other_widths
 from helix_jax.arguments import takes
 from helix_jax.linalg import product, rounding_variance, spectrum_of, wide
 from helix_jax.types import Array
@@ -64,7 +64,7 @@ def evaluate_map(affine: AffineMap, moments: Moments) -> Evaluation:
     Raises:
       ValueError: the widths differ, fewer than 2 rows, or NaN in the moments.
     """
-    moments = solvable("evaluate_map", moments)
+    moments = usable_moments("evaluate_map", moments)
     if affine.widths != moments.cov_xy.shape:
         raise ValueError(
             f"evaluate_map: the map is {list(affine.widths)}, the moments are of "

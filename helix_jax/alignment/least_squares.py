@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 
 from helix_jax import checks, kinds
-from helix_jax.alignment.moments import Moments
-from helix_jax.alignment.path import FitResult, MapPath, map_at, solvable
+from helix_jax.alignment.moments import Moments, usable_moments
+from helix_jax.alignment.path import FitResult, MapPath, map_at
 from helix_jax.alignment.ridge import RidgePath, ridge_factors
 from helix_jax.arguments import takes
 from helix_jax.linalg import Spectrum, product, rank_threshold, spectrum_of, wide
@@ -52,7 +52,7 @@ def least_squares_path(
         raise ValueError(
             f"fit_least_squares: rcond needs to be in [0, 1), got {rcond}."
         )
-    moments = solvable("fit_least_squares", moments)
+    moments = usable_moments("fit_least_squares", moments)
     spectrum = spectrum_of(moments.cov_xx) if spectrum is None else spectrum
     nothing = jnp.zeros((), moments.cov_xx.dtype)
     path = RidgePath(

@@ -21,21 +21,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
-import numpy as np
 
 from helix_jax import kinds
 from helix_jax.alignment.canonical import canonical_factors, fit_canonical
-from helix_jax.alignment.evaluate import evaluate_map
 from helix_jax.alignment.least_squares import least_squares_path
-from helix_jax.alignment.moments import Moments
+from helix_jax.alignment.moments import Moments, usable_moments
 from helix_jax.alignment.partial_least_squares import COMPONENTS, fit_pls
-from helix_jax.alignment.path import Selection, select_map, solvable
+from helix_jax.alignment.path import Selection, select_map
 from helix_jax.alignment.procrustes import CrossFactors, cross_factors, procrustes_path
 from helix_jax.alignment.ranks import rank_grid
 from helix_jax.alignment.reduced_rank import fit_reduced_rank
 from helix_jax.alignment.relative import fit_relative
 from helix_jax.alignment.ridge import RELATIVE_PENALTIES, fit_ridge, select_penalty
-from helix_jax.arguments import Kind, takes
+from helix_jax.arguments import takes
 from helix_jax.linalg import Spectrum, spectrum_of, wide
 from helix_jax.types import Array
 
@@ -91,7 +89,7 @@ def prepare(
     Raises:
       ValueError: fewer than 2 rows, NaN, widths that differ.
     """
-    fit, select = solvable("prepare", fit), solvable("prepare", select)
+    fit, select = usable_moments("prepare", fit), usable_moments("prepare", select)
     spectrum_x, spectrum_y = spectrum_of(fit.cov_xx), spectrum_of(fit.cov_yy)
     path = fit_ridge(fit, penalties=penalties, spectrum=spectrum_x)
     ridge = select_penalty(path, select)
@@ -181,17 +179,6 @@ METHODS: Mapping[str, Callable[[Problem], Selection]] = {
 }
 
 
-FITTED = Kind(
-    "all fitted methods by name",
-    lambda value: (
-        hasattr(value, "items")
-        and all(isinstance(one, Fitted) for one in value.values())
-    ),
-    "fit_all(fit, select)",
-    {"Fitted": "{'method': {}}"},
-)
-
-
 class Fitted(NamedTuple):
     """A method's map and what it took.
 
@@ -258,46 +245,3 @@ def fit_all(
         selection = jax.block_until_ready(METHODS[name](problem))
         found[name] = Fitted(selection, time.perf_counter() - start)
     return found
-
-
-@takes(fitted=FITTED, test=kinds.MOMENTS)
-def method_table(
-    fitted: Mapping[str, Fitted], test: Moments
-) -> tuple[list[str], list[list[object]]]:
-    """Header and rows of all methods: test R2, what was chosen, quality, seconds.
-
-    Args:
-      fitted: from `fit_all`.
-      test: moments of the test split.
-
-    Returns:
-      header, rows, for `reports.markdown_table`.
-    """
-    header = [
-        "method",
-        "test R2",
-        "select R2",
-        "penalty",
-        "rank",
-        "condition",
-        "ok",
-        "at edge",
-        "seconds",
-    ]
-    rows = []
-    for name, (selection, seconds) in fitted.items():
-        fit = selection.fit
-        rows.append(
-            [
-                name,
-                float(evaluate_map(fit.map, test).r2),
-                float(np.asarray(selection.r2)[int(selection.index)]),
-                float(fit.penalty),
-                int(fit.rank),
-                float(fit.condition),
-                bool(fit.ok),
-                bool(selection.at_edge),
-                float(seconds),
-            ]
-        )
-    return header, rows

@@ -136,6 +136,18 @@ def usable_weights(who: str, weights: Any, rows: int) -> Array:
     return weights
 
 
+def usable_moments(who: str, moments: Moments) -> Moments:
+    """The moments in the widest dtype, refused if of one row or not finite."""
+    checks.require_rows(who, moments.count, 2, "a covariance needs two")
+    for name, value in moments._asdict().items():
+        if checks.is_concrete(value) and not np.isfinite(np.asarray(value)).all():
+            raise ValueError(
+                f"{who}: {name} of the moments holds NaN or infinity. "
+                "Some activations do: accumulate() names the row."
+            )
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(wide_dtype()), moments)
+
+
 @functools.partial(jax.jit, static_argnames=("dtype", "product_dtype"))
 def _from_batch(
     x: Array, y: Array, weights: Array, dtype: Any, product_dtype: Any

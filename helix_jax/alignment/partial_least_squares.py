@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 
 from helix_jax import kinds
-from helix_jax.alignment.moments import Moments
-from helix_jax.alignment.path import MapPath, solvable
+from helix_jax.alignment.moments import Moments, usable_moments
+from helix_jax.alignment.path import MapPath
 from helix_jax.alignment.ranks import kept_directions, rank_grid
 from helix_jax.arguments import takes
 from helix_jax.linalg import product, rounding_variance, wide
@@ -53,7 +53,7 @@ def fit_pls(moments: Moments, *, ranks: Sequence[int] | None = None) -> MapPath:
     Reference: Dayal and MacGregor 1997, "Improved PLS algorithms", algorithm 2; Wold,
       Ruhe, Wold, Dunn 1984 (NIPALS).
     """
-    moments = solvable("fit_pls", moments)
+    moments = usable_moments("fit_pls", moments)
     limit = min(moments.cov_xy.shape)
     ranks = rank_grid(min(limit, COMPONENTS)) if ranks is None else ranks
     keep = kept_directions("fit_pls", ranks, limit)

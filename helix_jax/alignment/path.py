@@ -21,9 +21,9 @@ import numpy as np
 
 from helix_jax import checks, kinds
 from helix_jax.alignment.maps import AffineMap
-from helix_jax.alignment.moments import Moments
+from helix_jax.alignment.moments import Moments, usable_moments
 from helix_jax.arguments import takes
-from helix_jax.linalg import first_argmax, product, wide, wide_dtype
+from helix_jax.linalg import first_argmax, product, wide
 from helix_jax.types import Array
 
 
@@ -144,7 +144,7 @@ def path_r2(path: MapPath, moments: Moments) -> Array:
 
     Reference: ours.
     """
-    moments = solvable("path_r2", moments)
+    moments = usable_moments("path_r2", moments)
     require_widths("path_r2", path.left.shape[0], path.right.shape[0], moments)
     return _path_r2(path, moments)
 
@@ -185,18 +185,6 @@ def select_map(path: MapPath, moments: Moments) -> Selection:
     index = first_argmax(jnp.where(jnp.isfinite(r2), r2, -jnp.inf))
     at_edge = (r2.shape[0] > 1) & ((index == 0) | (index == r2.shape[0] - 1))
     return Selection(map_at(path, index), index, r2, at_edge)
-
-
-def solvable(who: str, moments: Moments) -> Moments:
-    """The moments in the widest dtype, refused if of one row or not finite."""
-    checks.require_rows(who, moments.count, 2, "a covariance needs two")
-    for name, value in moments._asdict().items():
-        if checks.is_concrete(value) and not np.isfinite(np.asarray(value)).all():
-            raise ValueError(
-                f"{who}: {name} of the moments holds NaN or infinity. "
-                "Some activations do: accumulate() names the row."
-            )
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(wide_dtype()), moments)
 
 
 def require_place(who: str, index: int | Array, count: int) -> None:

@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 
 from helix_jax import kinds
-from helix_jax.alignment.moments import Moments
-from helix_jax.alignment.path import FitResult, MapPath, map_at, solvable
+from helix_jax.alignment.moments import Moments, usable_moments
+from helix_jax.alignment.path import FitResult, MapPath, map_at
 from helix_jax.arguments import takes
 from helix_jax.linalg import product, rounding_variance, wide
 from helix_jax.types import Array
@@ -87,7 +87,7 @@ def procrustes_path(
       problem", equation 1.7; Gower and Dijksterhuis 2004, "Procrustes problems",
       sections 4.2 (scale) and 8.3 (unequal widths).
     """
-    moments = solvable("fit_procrustes", moments)
+    moments = usable_moments("fit_procrustes", moments)
     factors = cross_factors(moments.cov_xy) if factors is None else factors
     return _procrustes_path(moments, factors, scaled)
 

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 
 from helix_jax import kinds
 from helix_jax.alignment.canonical import damped_roots, inverse_quality, require_penalty
-from helix_jax.alignment.moments import Moments
-from helix_jax.alignment.path import MapPath, solvable
+from helix_jax.alignment.moments import Moments, usable_moments
+from helix_jax.alignment.path import MapPath
 from helix_jax.alignment.ranks import kept_directions, rank_grid
 from helix_jax.arguments import takes
 from helix_jax.linalg import Spectrum, product, rank_of, spectrum_of, wide
@@ -50,7 +50,7 @@ def fit_reduced_rank(
       2011, "Reduced rank ridge regression and its kernel extensions", section 2.
     """
     who = "fit_reduced_rank"
-    moments = solvable(who, moments)
+    moments = usable_moments(who, moments)
     dx, dy = moments.cov_xy.shape
     ranks = rank_grid(min(dx, dy)) if ranks is None else ranks
     keep = kept_directions(who, ranks, min(dx, dy))

@@ -22,8 +22,8 @@ import jax
 import jax.numpy as jnp
 
 from helix_jax import checks, kinds, numeric
-from helix_jax.alignment.moments import Moments
-from helix_jax.alignment.path import MapPath, solvable
+from helix_jax.alignment.moments import Moments, usable_moments
+from helix_jax.alignment.path import MapPath
 from helix_jax.alignment.procrustes import cross_factors, cross_rank
 from helix_jax.alignment.ridge import RELATIVE_PENALTIES
 from helix_jax.arguments import takes
@@ -90,7 +90,7 @@ def fit_relative(
       pseudo-inverse: Maiorca et al. 2024, arXiv 2406.15057; with lengths kept: ours.
     """
     who = "fit_relative"
-    moments = solvable(who, moments)
+    moments = usable_moments(who, moments)
     checks.require_pair(who, anchors_x, anchors_y)
     for name, z, width in zip(
         ("anchors_x", "anchors_y"), (anchors_x, anchors_y), moments.cov_xy.shape

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from helix_jax import checks, kinds
-from helix_jax.alignment.moments import Moments
+from helix_jax.alignment.moments import Moments, usable_moments
 from helix_jax.alignment.path import (
     FitResult,
     MapPath,
@@ -25,7 +25,6 @@ from helix_jax.alignment.path import (
     require_place,
     require_widths,
     select_map,
-    solvable,
 )
 from helix_jax.arguments import takes
 from helix_jax.linalg import (
@@ -96,7 +95,7 @@ def fit_ridge(
     Reference: Hastie, Tibshirani, Friedman 2009, equation 3.47; PAPER equation of W
       (arXiv 2603.18908), on centred moments.
     """
-    moments = solvable("fit_ridge", moments)
+    moments = usable_moments("fit_ridge", moments)
     penalties = jnp.atleast_1d(jnp.asarray(penalties, moments.cov_xx.dtype))
     _require_penalties("fit_ridge", penalties, moments)
     dx = moments.cov_xx.shape[0]
@@ -184,7 +183,7 @@ def select_penalty(path: RidgePath, moments: Moments) -> Selection:
 
     Reference: ours; see path.py.
     """
-    moments = solvable("select_penalty", moments)
+    moments = usable_moments("select_penalty", moments)
     require_widths("select_penalty", *path.cross.shape, moments)
     return select_map(ridge_factors(path), moments)
 
@@ -211,7 +210,7 @@ def select_by_gcv(path: RidgePath, moments: Moments) -> Selection:
     Reference: Golub, Heath, Wahba 1979, "Generalized cross-validation as a method for
       choosing a good ridge parameter", equation 1.4.
     """
-    moments = solvable("select_by_gcv", moments)
+    moments = usable_moments("select_by_gcv", moments)
     require_widths("select_by_gcv", *path.cross.shape, moments)
     values = path.spectrum.values
     shrink = _shrink(values + path.ridge[:, None], rank_threshold(values))

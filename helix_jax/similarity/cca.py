@@ -26,8 +26,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from helix_jax import kinds
-from helix_jax.alignment.moments import Moments
-from helix_jax.alignment.ridge import solvable
+from helix_jax.alignment.moments import Moments, usable_moments
 from helix_jax.arguments import takes
 from helix_jax.linalg import (
     product,
@@ -86,7 +85,7 @@ def canonical_directions(
       ValueError: fewer than 5 (rank_x + rank_y) rows, NaN, or options out of range.
     """
     who = "canonical_directions"
-    m = solvable(who, moments)
+    m = usable_moments(who, moments)
     dx, dy = m.cov_xy.shape
     if not 0 < variance <= 1 + 1e-12 or (rank is not None and rank < 1):
         raise ValueError(
@@ -143,7 +142,7 @@ def score_directions(directions: CanonicalDirections, moments: Moments) -> Array
     Raises:
       ValueError: the widths differ, or NaN in the moments.
     """
-    m = solvable("score_directions", moments)
+    m = usable_moments("score_directions", moments)
     require_same_widths("score_directions", directions.x.shape[0], directions.y, m)
     x, y = directions.x, directions.y
     shared = jnp.sum(x * product(m.cov_xy, y), axis=0)

@@ -9,8 +9,7 @@ spaces much wider than there are rows score near 1. The unbiased one scores abou
 import jax.numpy as jnp
 
 from helix_jax import checks, kinds
-from helix_jax.alignment.moments import Moments
-from helix_jax.alignment.ridge import solvable
+from helix_jax.alignment.moments import Moments, usable_moments
 from helix_jax.arguments import takes
 from helix_jax.linalg import rounding_variance, wide
 from helix_jax.similarity.norm_moments import NormMoments
@@ -33,7 +32,7 @@ def linear_cka(moments: Moments) -> Array:
 
     Reference: Kornblith et al. 2019, arXiv 1905.00414, section 3 and table 1.
     """
-    m = solvable("linear_cka", moments)
+    m = usable_moments("linear_cka", moments)
     ratio = _ratio(jnp.sum(m.cov_xy**2), jnp.sum(m.cov_xx**2), jnp.sum(m.cov_yy**2))
     return jnp.where(_both_vary(m), ratio, jnp.nan)
 
@@ -59,7 +58,7 @@ def unbiased_linear_cka(record: NormMoments) -> Array:
     checks.require_rows(
         "unbiased_linear_cka", record.moments.count, 4, "HSIC_1 divides by n - 3"
     )
-    m = solvable("unbiased_linear_cka", record.moments)
+    m = usable_moments("unbiased_linear_cka", record.moments)
     k, l = jnp.trace(m.cov_xx), jnp.trace(m.cov_yy)  # noqa: E741 - the equation's
     ratio = _ratio(
         _hsic(m.count, m.cov_xy, record.kl, k, l),

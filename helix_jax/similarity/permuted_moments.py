@@ -23,7 +23,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from helix_jax import checks, kinds
-from helix_jax.alignment.ridge import solvable
+from helix_jax.alignment.moments import usable_moments
 from helix_jax.arguments import takes
 from helix_jax.linalg import wide
 from helix_jax.similarity.gram import centred_inner
@@ -106,7 +106,7 @@ def linear_cka_null_moments(record: NormMoments) -> NullMoments:
       ValueError: fewer than 4 rows, or NaN in the moments.
     """
     checks.require_rows("linear_cka_null_moments", record.moments.count, 4, "variance")
-    m = solvable("linear_cka_null_moments", record.moments)
+    m = usable_moments("linear_cka_null_moments", record.moments)
     sides = []
     for cov, squares in ((m.cov_xx, record.kk), (m.cov_yy, record.ll)):
         norm = jnp.sqrt(jnp.sum(cov**2))

@@ -11,8 +11,7 @@ tr(Q' cov_xy) / sqrt(tr(cov_xx) tr(cov_yy)); unequal widths are filled up with z
 import jax.numpy as jnp
 
 from helix_jax import kinds
-from helix_jax.alignment.moments import Moments
-from helix_jax.alignment.ridge import solvable
+from helix_jax.alignment.moments import Moments, usable_moments
 from helix_jax.arguments import takes
 from helix_jax.linalg import product, rank_of, rounding_variance, spectrum_of, wide
 from helix_jax.similarity.guards import require_rows_for_rank, require_same_widths
@@ -43,14 +42,14 @@ def procrustes_distance(
       arXiv 2110.14739, section 2; Ding, Denain, Steinhardt 2021, arXiv 2108.01661.
     """
     who = "procrustes_distance"
-    fit = solvable(who, fit)
+    fit = usable_moments(who, fit)
     if not allow_few_rows:
         ranks = [rank_of(spectrum_of(cov).values) for cov in (fit.cov_xx, fit.cov_yy)]
         require_rows_for_rank(who, fit.count, jnp.maximum(*ranks))
     if test is None:
         shared = jnp.sum(jnp.linalg.svd(fit.cov_xy, compute_uv=False))
         return _distance(shared, fit)
-    test = solvable(who, test)
+    test = usable_moments(who, test)
     require_same_widths(who, fit.cov_xy.shape[0], fit.cov_yy, test)
     left, _, right = jnp.linalg.svd(fit.cov_xy, full_matrices=False)
     return _distance(jnp.sum(product(left, right) * test.cov_xy), test)

@@ -11,11 +11,9 @@ from helix_jax.alignment import (
     fit_procrustes,
     fit_ridge,
     from_batch,
-    method_table,
     select_penalty,
     usable_methods,
 )
-from helix_jax.reports import markdown_table
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +32,13 @@ def fitted(splits):
 def test_all_methods_are_there_and_the_planted_map_is_found(splits, fitted):
     (_, _, test), _ = splits
     assert list(fitted) == list(METHODS)
-    header, rows = method_table(fitted, test)
-    scores = {row[0]: row[1] for row in rows}
-    assert all(row[header.index("ok")] for row in rows)
+    fits = {name: one.selection.fit for name, one in fitted.items()}
+    scores = {name: float(evaluate_map(fit.map, test).r2) for name, fit in fits.items()}
+    assert all(bool(fit.ok) for fit in fits.values())
     best = max(scores.values())
     for name in ("ridge", "least_squares", "reduced_rank", "cca"):
         assert scores[name] > best - 0.02, name
     assert scores["scaled_procrustes"] >= scores["procrustes"] - 0.02
-    assert markdown_table(header, rows).count("\n") == len(METHODS) + 1
 
 
 def test_each_is_the_same_as_alone(splits, fitted):
@@ -92,9 +89,8 @@ def test_bad_input_is_refused(splits):
         fit_all(fit, turned)
 
 
-def test_constant_sources_are_marked_in_the_table():
+def test_constant_sources_are_marked():
     x, y = np.ones((50, 3)), np.random.default_rng(0).normal(size=(50, 2))
     moments = from_batch(x, y)
     fitted = fit_all(moments, moments)
-    header, rows = method_table(fitted, moments)
-    assert not any(row[header.index("ok")] for row in rows)
+    assert not any(bool(one.selection.fit.ok) for one in fitted.values())

@@ -172,10 +172,6 @@ CASES = {
         lambda: al.fit_all(M, M, methods="ridge"),
         ["'ridge'", "[methods]"],
     ),
-    "method_table(selection, m)": (
-        lambda: al.method_table(CHOSEN, M),
-        ["a Selection", "fit_all(fit, select)"],
-    ),
     "fit_gradient(map, x, y)": (
         lambda: al.fit_gradient(MAP, X, Y, loss=al.mse_rows, key=KEY),
         ["fit needs a pair (x, y)", "(fit, y)"],
@@ -208,10 +204,6 @@ CASES = {
     "fit_all(anchors=x)": (
         lambda: al.fit_all(M, M, anchors=X),
         ["anchors needs a pair", "[60, 6]"],
-    ),
-    "method_table({name: map})": (
-        lambda: al.method_table({"a": MAP}, M),
-        ["fitted needs all", "fit_all(fit, s"],
     ),
     "cca_null(x, y)": (
         lambda: si.cca_null(X, Y, rank=2),
