@@ -278,7 +278,8 @@ def train(
         for done, state, info in states:
             shown.update()
             if done % config.log_every == 0:
-                metrics = {f"train/{name}": float(x) for name, x in info.items()}
+                names = ("loss_nats", "gradient_norm")
+                metrics = {f"train/{name}": float(info[name]) for name in names}
                 loss = metrics["train/loss_nats"]
                 if not math.isfinite(loss):
                     raise RunError(
