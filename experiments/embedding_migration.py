@@ -27,16 +27,16 @@ Cost: two cores, embedded models, docstrings: about two minutes.
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 import jax
 import numpy as np
 
-from experiments.shared.about import BRACKETS, about_pair, count_texts, show, show_saved
+from experiments.shared.about import BRACKETS, about_pair, count_texts
 from experiments.shared.maps import choose_map, control_maps, pair_moments
 from experiments.shared.options import PairOptions, resamples_option, seed_option
-from experiments.shared.sides import load_sides, open_corpus, states_of, with_stores
-from experiments.shared.task import SPLITS, draw
-from helix_jax.activations import Pair, join
+from experiments.shared.sides import load_sides, open_corpus, paired_states, with_stores
+from helix_jax.activations import Pair
 from helix_jax.alignment import (
     AffineMap,
     Moments,
@@ -46,24 +46,19 @@ from helix_jax.alignment import (
     select_penalty,
 )
 from helix_jax.errors import CorpusError
-from helix_jax.linalg import unit_rows
 from helix_jax.progress import bar
-from helix_jax.reports import Block, Curves, Table, format_interval
-from helix_jax.runs import (
-    finish_run,
-    is_done,
-    open_run,
-    option,
-    prepare_config,
-    read_summary,
-)
-from helix_jax.runs.inputs import check_inputs
-from helix_jax.runs.prepare import IMPORTED
-from helix_jax.runs.program import start_program
+from helix_jax.reports import Curves, Table, format_interval
+from helix_jax.runs import Run, option
+from helix_jax.runs.experiment import Report, Specs, experiment
 from helix_jax.similarity import swapped
-from helix_jax.similarity.retrieval import relevant_ranks
-from helix_jax.stats import bootstrap_interval
-from helix_jax.text.hashing import document_of
+from helix_jax.similarity.retrieval import (
+    RetrievalScores,
+    centred_ranks,
+    score_ranks,
+    with_width,
+)
+from helix_jax.stats import Interval
+from helix_jax.text.hashing import SPLITS, document_of, hashed_order
 from helix_jax.text.views import halves
 
 ARMS = {
@@ -93,167 +88,132 @@ class MigrationConfig(PairOptions):
     tiny: bool = option(False, "600 texts, 64 tokens each at most")
 
 
-def run(config: MigrationConfig) -> dict[str, float]:
-    """Index, map, ask; see the module docstring."""
-    small = {"limit": 600, "max_tokens": 64, "resamples": 200, "rows": (100, 200)}
-    config = prepare_config(config, tiny=small)
-    for side in ("source", "target"):
-        if getattr(config, side).startswith(IMPORTED):
+def require_models(config: MigrationConfig, specs: Specs) -> None:
+    """Raise CorpusError where embeddings stand for a model."""
+    for flag, name in (("source", config.source), ("target", config.target)):
+        if specs[name] is None:
             raise CorpusError(
-                f"embedding_migration: --{side}={getattr(config, side)}: halves of "
-                "texts are to be embedded, so both sides must be models and not "
-                "embeddings:FILE."
+                f"--{flag}={name}: halves of texts are to be embedded, so both sides "
+                "must be models and not embeddings:FILE."
             )
-    check_inputs(config)
-    directory = open_run(config.workdir, config)
-    if is_done(directory):
-        show_saved(directory)
-        return read_summary(directory)
-    summary = _compute(config)
-    show(directory, result_blocks(summary, config), about_pair(config, summary))
-    return finish_run(directory, summary)
 
 
-def _compute(config: MigrationConfig) -> dict[str, float]:
-    options = with_stores(config)
+@experiment(
+    tiny={"limit": 600, "max_tokens": 64, "resamples": 200, "rows": (100, 200)},
+    check=require_models,
+)
+def compute(config: MigrationConfig, _: Run) -> Report:
+    """Index, map, ask; see the module docstring."""
+    options, sides = with_stores(config), load_sides(config)
     asking, held = halves(open_corpus(config), words=config.words)
-    sides = load_sides(config)
-    pairs = {
-        split: join(*(states_of(side, held, split, options) for side in sides))
-        for split in SPLITS
-    }
-    queries = join(*(states_of(side, asking, "test", options) for side in sides))
+    pairs = {split: paired_states(*sides, held, split, options) for split in SPLITS}
+    queries = paired_states(*sides, asking, "test", options)
     moments = {split: pair_moments(pair) for split, pair in pairs.items()}
     chosen = choose_map(moments)
-    backward = {split: swapped(one) for split, one in moments.items()}
+    backward = choose_map({split: swapped(one) for split, one in moments.items()})
     controls = control_maps(
         pairs["fit"], moments["fit"], chosen, jax.random.key(config.seed)
     )
-    new, old = (
-        np.concatenate([side(pair).read() for pair in pairs.values()])
-        for side in (lambda pair: pair.x, lambda pair: pair.y)
-    )
+    new, old = map(np.concatenate, zip(*(pair.read() for pair in pairs.values())))
     asked_new, asked_old = queries.read()
-    relevant = np.arange(len(old) - len(asked_old), len(old))
-    fit = moments["fit"]
-    centre_new, centre_old = (
-        np.asarray(mean, np.float32) for mean in (fit.mean_x, fit.mean_y)
-    )
-    index = unit_rows(old - centre_old)
+    fit, every = moments["fit"], len(pairs["fit"].x)
+    in_new = new, np.asarray(fit.mean_x, np.float32)
+    in_old = old, np.asarray(fit.mean_y, np.float32)
+    documents = [document_of(name) for name in queries.ids]
+    relevant = np.arange(len(old) - len(documents), len(old))  # the test split is last
 
-    def in_old(asked):
-        return relevant_ranks(unit_rows(asked - centre_old), index, relevant)
+    def ask(asked, index, centre) -> RetrievalScores:
+        ranks = centred_ranks(asked, index, relevant, centre=centre)
+        settings = {"cutoffs": config.cutoffs, "resamples": config.resamples}
+        return score_ranks(ranks, documents, **settings)
 
-    def in_new(rows):
-        asked = unit_rows(asked_new - centre_new)
-        return relevant_ranks(asked, unit_rows(rows - centre_new), relevant)
-
-    mapped_index = apply_map(choose_map(backward).fit.map, old)
     asked = {
-        "native": (in_old, asked_old),
-        "reindexed": (in_new, new),
-        "mapped": (in_old, apply_map(chosen.fit.map, asked_new)),
-        "backward": (in_new, mapped_index),
-        "unmapped": (in_old, _resized(asked_new, old.shape[1])),
-        "shuffled": (in_old, apply_map(controls["shuffled"], asked_new)),
-        "random": (in_old, apply_map(controls["random"], asked_new)),
+        "native": (asked_old, *in_old),
+        "reindexed": (asked_new, *in_new),
+        "mapped": (apply_map(chosen.fit.map, asked_new), *in_old),
+        "backward": (asked_new, apply_map(backward.fit.map, old), in_new[1]),
+        "unmapped": (with_width(asked_new, old.shape[1]), *in_old),
+        "shuffled": (apply_map(controls["shuffled"], asked_new), *in_old),
+        "random": (apply_map(controls["random"], asked_new), *in_old),
     }
-    ranks = {
-        arm: search(rows) for arm, (search, rows) in bar(asked.items(), "arms asked")
-    }
-    documents = [document_of(one) for one in queries.ids]
-    summary = count_texts(pairs) | {
+    arms = {arm: ask(*rows) for arm, rows in bar(asked.items(), "arms asked")}
+    curve = {}
+    for count in bar([n for n in config.rows if n < every], "maps of fewer texts"):
+        few = map_of_rows(pairs["fit"], moments["select"], count, config.seed)
+        curve[count] = ask(apply_map(few, asked_new), *in_old)
+    numbers = count_texts(pairs) | {
         "data/test_documents": len(set(documents)),  # of the queries
         "migration/index_rows": len(old),
         "migration/queries": len(relevant),
-        "migration/fit_rows": len(pairs["fit"].x),
+        "migration/fit_rows": every,
     }
-    for arm, found in bar(ranks.items(), "arms scored"):
-        summary |= _recalls(arm, found, documents, config)
-    counts = _counts(config, len(pairs["fit"].x))
-    for count in bar(counts, "maps of fewer texts"):
-        affine = _map_of_rows(pairs["fit"], moments["select"], count, config.seed)
-        found = in_old(apply_map(affine, asked_new))
-        summary |= _recalls(f"mapped_of_{count}", found, documents, config)
-    return summary
+    named = arms | {f"mapped_of_{count}": scores for count, scores in curve.items()}
+    for arm, scores in named.items():
+        numbers |= scores_of(arm, scores)
+    note = (
+        f"{len(relevant)} queries of the test split in an index of {len(old)} second "
+        f"halves. {BRACKETS}"
+    )
+    k = config.cutoffs[min(1, len(config.cutoffs) - 1)]
+    blocks = [
+        recall_table(arms, config.cutoffs, note),
+        recall_curves(arms, curve | {every: arms["mapped"]}, k),
+    ]
+    return Report(numbers, blocks, about_pair(config, numbers))
 
 
-def _map_of_rows(pair: Pair, select: Moments, count: int, seed: int) -> AffineMap:
-    """The ridge map of some rows of a pair."""
-    moments = accumulate(pair.select(np.sort(draw(pair.ids, count, seed))).rows())
+def map_of_rows(pair: Pair, select: Moments, count: int, seed: int) -> AffineMap:
+    """The ridge map of some rows of a pair, chosen by a hash of their ids."""
+    rows = hashed_order(pair.ids, salt=f"few-shot {seed}")[:count]
+    moments = accumulate(pair.select(np.sort(rows)).rows())
     return select_penalty(fit_ridge(moments), select).fit.map
 
 
-def _recalls(arm: str, ranks: np.ndarray, documents, config) -> dict[str, float]:
-    """Recall at every cutoff, with its interval, and the mean reciprocal rank."""
-    numbers = {f"migration/mean_reciprocal_rank_{arm}": float(np.mean(1 / ranks))}
-    for k in config.cutoffs:
-        interval = bootstrap_interval(ranks <= k, documents, resamples=config.resamples)
-        for end, value in zip(("", "_low", "_high"), interval):
-            numbers[f"migration/recall_at_{k}_{arm}{end}"] = float(value)
-    return numbers
+def scores_of(arm: str, scores: RetrievalScores) -> dict[str, float | Interval]:
+    """The numbers of an arm under their names."""
+    start = "migration/recall_at"
+    recalls = {f"{start}_{k}_{arm}": recall for k, recall in scores.recall.items()}
+    name = f"migration/mean_reciprocal_rank_{arm}"
+    return {name: scores.mean_reciprocal_rank} | recalls
 
 
-def _counts(config: MigrationConfig, rows: int) -> list[int]:
-    return [count for count in config.rows if count < rows]
-
-
-def _resized(rows: np.ndarray, width: int) -> np.ndarray:
-    """Rows cut, or padded with zeros, to a width: what happens without a map."""
-    padded = np.zeros((len(rows), width), rows.dtype)
-    shared = min(width, rows.shape[1])
-    padded[:, :shared] = rows[:, :shared]
-    return padded
-
-
-def result_rows(summary, config: MigrationConfig) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the table of arms, in percent."""
+def recall_table(
+    arms: Mapping[str, RetrievalScores], cutoffs: tuple[int, ...], note: str
+) -> Table:
+    """Recall of every arm at every cutoff."""
     rows = [
-        [said]
-        + [
-            format_interval(summary, f"migration/recall_at_{k}_{arm}")
-            for k in config.cutoffs
-        ]
+        [said, *(format_interval(arms[arm].recall, k) for k in cutoffs)]
         for arm, said in ARMS.items()
     ]
-    return ["arm", *(f"recall@{k}, %" for k in config.cutoffs)], rows
+    header = ["arm", *(f"recall@{k}, %" for k in cutoffs)]
+    return Table("Recall of the relevant text", header, rows, note=note)
 
 
-def result_blocks(summary, config: MigrationConfig) -> list[Block]:
-    """The arms as a table, and recall against texts embedded again."""
-    k = config.cutoffs[min(1, len(config.cutoffs) - 1)]
-    ends = ("", "_low", "_high")
+def recall_curves(
+    arms: Mapping[str, RetrievalScores], mapped: Mapping[int, RetrievalScores], k: int
+) -> Curves:
+    """Recall at one cutoff of maps of so many texts, and of arms without a map."""
 
-    def point(count: int, arm: str) -> list[float]:
-        name = f"migration/recall_at_{k}_{arm}"
-        return [count, *(100 * summary[f"{name}{end}"] for end in ends)]
+    def points(scores: Mapping[int, RetrievalScores]) -> list[list[float]]:
+        return [
+            [count, *(100 * float(end) for end in one.recall[k])]
+            for count, one in scores.items()
+        ]
 
-    every = int(summary["migration/fit_rows"])
-    counts = _counts(config, every)
-    places = [*counts, every]
-    series = {
-        "mapped": [point(count, f"mapped_of_{count}") for count in counts]
-        + [point(every, "mapped")],
-        **{
-            arm: [point(count, arm) for count in places]
-            for arm in ("native", "reindexed", "unmapped")
-        },
+    level = {
+        arm: dict.fromkeys(mapped, arms[arm])
+        for arm in ("native", "reindexed", "unmapped")
     }
-    note = (
-        f"{summary['migration/queries']} queries of the test split in an index of "
-        f"{summary['migration/index_rows']} second halves. {BRACKETS}"
+    return Curves(
+        f"Recall at {k} against texts embedded again",
+        "texts embedded by both models",
+        f"recall at {k}, %",
+        {"mapped": points(mapped)} | {arm: points(one) for arm, one in level.items()},
+        log_x=True,
     )
-    return [
-        Table("Recall of the relevant text", *result_rows(summary, config), note=note),
-        Curves(
-            f"Recall at {k} against texts embedded again",
-            "texts embedded by both models",
-            f"recall at {k}, %",
-            series,
-            log_x=True,
-        ),
-    ]
 
+
+run = compute.run
 
 if __name__ == "__main__":
-    start_program(MigrationConfig, run)
+    compute.main()

@@ -5,12 +5,16 @@
 A tie counts against the relevant row, so that equal rows are no success.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from helix_jax import checks, numeric
-from helix_jax.linalg import product
+from helix_jax.linalg import product, unit_rows
+from helix_jax.stats import Interval, bootstrap_interval
 from helix_jax.types import Array
 
 QUERY_BLOCK, INDEX_BLOCK = 256, 8192
@@ -66,6 +70,73 @@ def relevant_ranks(queries: Array, index: Array, relevant: Array) -> np.ndarray:
             )
         ranks[rows] = 1 + counts[: len(ranks[rows])]
     return ranks
+
+
+def centred_ranks(
+    queries: Array, index: Array, relevant: Array, *, centre: Array
+) -> np.ndarray:
+    """`relevant_ranks` by cosine about a centre.
+
+    Args:
+      queries: [Q, D] float.
+      index: [N, D] float.
+      relevant: [Q] int.
+      centre: [D], such as the mean of other rows of the index's space.
+
+    Returns:
+      [Q] int, from 1 (best) to N.
+
+    Raises:
+      ValueError: as `relevant_ranks`.
+    """
+    return relevant_ranks(
+        unit_rows(queries - centre), unit_rows(index - centre), relevant
+    )
+
+
+class RetrievalScores(NamedTuple):
+    """How well queries find their one relevant row.
+
+    Attributes:
+      recall: k -> recall@k, with its interval over documents.
+      mean_reciprocal_rank: [] of all queries.
+    """
+
+    recall: dict[int, Interval]
+    mean_reciprocal_rank: float
+
+
+def score_ranks(
+    ranks: np.ndarray,
+    documents: Sequence[str],
+    *,
+    cutoffs: Sequence[int],
+    resamples: int = 2000,
+) -> RetrievalScores:
+    """Recall at every cutoff and the mean reciprocal rank.
+
+    Args:
+      ranks: [Q] int, from `relevant_ranks`.
+      documents: [Q] document of each query.
+      cutoffs: every k.
+      resamples: of the bootstrap.
+
+    Raises:
+      ValueError: as `bootstrap_interval`.
+    """
+    return RetrievalScores(
+        {
+            k: bootstrap_interval(ranks <= k, documents, resamples=resamples)
+            for k in cutoffs
+        },
+        float(np.mean(1 / ranks)),
+    )
+
+
+def with_width(rows: np.ndarray, width: int) -> np.ndarray:
+    """Rows [N, D] cut, or padded with zeros, to [N, width]: what needs no map."""
+    rows = rows[:, :width]
+    return np.pad(rows, [(0, 0), (0, width - rows.shape[1])])
 
 
 @jax.jit

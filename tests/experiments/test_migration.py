@@ -3,11 +3,15 @@
 import numpy as np
 import pytest
 
-from experiments.embedding_migration import MigrationConfig, run
+from experiments.embedding_migration import MigrationConfig, compute, run
 from helix_jax import assets
+from helix_jax.activations import open_store
+from helix_jax.alignment.ridge import RELATIVE_PENALTIES
+from helix_jax.errors import CorpusError
 from helix_jax.linalg import unit_rows
 from helix_jax.reports import load_blocks
-from helix_jax.similarity.retrieval import relevant_ranks
+from helix_jax.runs import Run
+from helix_jax.similarity.retrieval import relevant_ranks, score_ranks, with_width
 from helix_jax.text.corpora import load_corpus
 from helix_jax.text.views import halves
 from tests.experiments.told import require_told
@@ -77,3 +81,107 @@ def test_the_map_finds_what_its_controls_do_not(tmp_path):
     assert run(config) == summary
     assert len(load_blocks(tmp_path)) == 2
     require_told(tmp_path, "pebble-llama -> pebble-qwen3, docstrings", "to test on")
+
+
+def states(folder, model, half, *splits):
+    """split -> {id: row} of what a run has extracted, in float64."""
+    rows = {}
+    for split in splits:
+        (place,) = folder.glob(f"{model}-docstrings-{half}-{split}-*")
+        store = open_store(place)
+        rows[split] = dict(zip(store.ids, store.read().astype(float)))
+    return rows
+
+
+def chosen_ridge(x, y):
+    """The penalty by R2 on the select split, in float64; returns the map."""
+    (x, x_select), (y, y_select) = x, y
+    a, b = x - x.mean(0), y - y.mean(0)
+    best = (-np.inf, None)
+    for penalty in RELATIVE_PENALTIES:
+        ridge = penalty * np.trace(a.T @ a) / a.shape[1] * np.eye(a.shape[1])
+        kernel = np.linalg.solve(a.T @ a + ridge, a.T @ b)
+        missed = (x_select - x.mean(0)) @ kernel + y.mean(0) - y_select
+        best = max(best, (-np.sum(missed**2), kernel.tolist()))
+    kernel = np.array(best[1])
+    return lambda z: (z - x.mean(0)) @ kernel + y.mean(0)
+
+
+def test_recalls_are_those_counted_plainly_on_the_stored_states(tmp_path):
+    config = MigrationConfig(
+        workdir=str(tmp_path),
+        source="pebble-llama",
+        target="pebble-neox",
+        limit=300,
+        max_tokens=48,
+        cutoffs=(1, 5),
+        rows=(40,),
+        resamples=20,
+    )
+    numbers = compute(compute.prepare(config), Run(tmp_path)).numbers
+    stores, models = tmp_path / "stores", ("pebble-llama", "pebble-neox")
+    new, old = (
+        states(stores, model, "second", "fit", "select", "test") for model in models
+    )
+    asked_new, asked_old = (
+        np.stack(list(states(stores, model, "first", "test")["test"].values()))
+        for model in models
+    )
+    ids = [name for rows in old.values() for name in rows]
+    wanted = [ids.index(name) for name in old["test"]]
+    x, y = (
+        {split: np.stack(list(rows.values())) for split, rows in side.items()}
+        for side in (new, old)
+    )
+    index_new, index_old = (np.concatenate(list(z.values())) for z in (x, y))
+    parts = [(z["fit"], z["select"]) for z in (x, y)]
+    forward, backward = chosen_ridge(*parts), chosen_ridge(*reversed(parts))
+    cut = asked_new[:, : y["fit"].shape[1]]
+    missing = y["fit"].shape[1] - cut.shape[1]
+    searches = {
+        "native": (asked_old, index_old, y),
+        "reindexed": (asked_new, index_new, x),
+        "mapped": (forward(asked_new), index_old, y),
+        "backward": (asked_new, backward(index_old), x),
+        "unmapped": (np.pad(cut, [(0, 0), (0, missing)]), index_old, y),
+    }
+    for arm, (asked, index, side) in searches.items():
+        centre = side["fit"].mean(0)
+        a, b = asked - centre, index - centre
+        cosines = a @ b.T / np.linalg.norm(a, axis=1)[:, None]
+        cosines /= np.linalg.norm(b, axis=1)
+        ranks = [1 + np.sum(row > row[w] + 1e-7) for row, w in zip(cosines, wanted)]
+        start = f"migration/mean_reciprocal_rank_{arm}"
+        assert numbers[start] == pytest.approx(np.mean(1 / np.array(ranks)), abs=1e-6)
+        for k in (1, 5):
+            recall = np.mean(np.array(ranks) <= k)
+            name = f"migration/recall_at_{k}_{arm}"
+            assert float(numbers[name].value) == pytest.approx(recall, abs=1e-7), name
+    assert numbers["migration/queries"] == len(wanted)
+    assert numbers["migration/index_rows"] == len(ids)
+
+
+def test_scores_of_ranks():
+    scores = score_ranks(np.array([1, 2, 4, 1]), list("abcd"), cutoffs=(1, 3))
+    assert {k: float(one.value) for k, one in scores.recall.items()} == {
+        1: 0.5,
+        3: 0.75,
+    }
+    assert scores.mean_reciprocal_rank == (1 + 1 / 2 + 1 / 4 + 1) / 4
+    rows = np.arange(6.0).reshape(2, 3)
+    np.testing.assert_array_equal(with_width(rows, 2), rows[:, :2])
+    np.testing.assert_array_equal(with_width(rows, 4), [[0, 1, 2, 0], [3, 4, 5, 0]])
+
+
+def test_embeddings_cannot_be_cut_in_two(tmp_path):
+    np.savez(
+        tmp_path / "x.npz", embeddings=np.eye(3, dtype=np.float32), ids=list("abc")
+    )
+    config = MigrationConfig(
+        workdir=str(tmp_path / "w"),
+        source=f"embeddings:{tmp_path / 'x.npz'}",
+        target="pebble-neox",
+    )
+    with pytest.raises(CorpusError, match="must be models and not embeddings:FILE"):
+        run(config)
+    assert not (tmp_path / "w").exists()
