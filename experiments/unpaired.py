@@ -24,28 +24,20 @@ accuracy 58.1 % (62.2); agreement .43, .01 against the Gaussian.
 """
 
 import dataclasses
-from pathlib import Path
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from experiments.shared.about import (
+    BRACKETS,
     about,
     count_documents,
     short_data,
-    show,
-    show_saved,
     sides_of,
 )
-from experiments.shared.maps import (
-    choose_map,
-    deviations,
-    pair_moments,
-    r2_of_sums,
-    squared_errors,
-)
-from experiments.shared.method_maps import Rows, with_ends
+from experiments.shared.maps import choose_map, pair_moments
 from experiments.shared.options import PairOptions, resamples_option, seeds_option
 from experiments.shared.sides import (
     load_sides,
@@ -54,37 +46,44 @@ from experiments.shared.sides import (
     states_of,
     with_stores,
 )
-from experiments.shared.task import SPLITS, Task, make_task, probe_accuracies
-from experiments.unpaired_blocks import ARMS, MEASURES, result_blocks
+from experiments.shared.task import PROBES, Task, make_task, probe_accuracies
 from helix_jax.activations import Pair, Store
 from helix_jax.alignment import (
     AffineMap,
     apply_map,
+    deviations,
     fit_unpaired,
     from_batch,
+    gaussian_like,
     mean_map,
+    r2_of_rows,
     random_orthogonal_map,
+    squared_errors,
 )
 from helix_jax.errors import RunError
-from helix_jax.linalg import unit_rows
 from helix_jax.probes import predict_logits
 from helix_jax.progress import bar, stage
-from helix_jax.runs import (
-    finish_run,
-    is_done,
-    open_run,
-    option,
-    prepare_config,
-    read_arrays,
-    read_summary,
-    write_arrays,
-)
-from helix_jax.runs.inputs import check_inputs
-from helix_jax.runs.program import start_program
-from helix_jax.similarity.retrieval import relevant_ranks
-from helix_jax.stats import bootstrap_interval, bootstrap_statistic
+from helix_jax.reports import Bars, Block, Table, format_interval, read_interval
+from helix_jax.runs import Run, option, read_arrays, write_arrays
+from helix_jax.runs.experiment import Report, experiment
+from helix_jax.similarity.retrieval import centred_ranks
+from helix_jax.stats import Interval, bootstrap_interval
 from helix_jax.text.corpus import Corpus
-from helix_jax.text.hashing import document_of, part_of
+from helix_jax.text.hashing import SPLITS, document_of, part_of
+
+ARMS = {
+    "unpaired": "without pairs",
+    "paired": "ridge on pairs",
+    "gaussian": "control: target without shape",
+    "random": "control: random rotation",
+    "mean": "control: the mean",
+}
+MEASURES = {  # name -> label, scale, digits
+    "r2": ("test R2", 1, 3),
+    "recall": ("recall@1, %", 100, 1),
+    "accuracy": ("accuracy, %", 100, 1),
+}
+TRUST = ("agreement", "found")  # what a fit without pairs says of itself
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +97,9 @@ class UnpairedConfig(PairOptions):
     seeds: int = seeds_option("ways to deal the documents")
     resamples: int = resamples_option()
     tiny: bool = option(False, "800 texts, 64 tokens each at most, one seed and start")
+
+
+Rows = tuple[np.ndarray, np.ndarray]  # source states [N, dx], target states [N, dy]
 
 
 class Dealt(NamedTuple):
@@ -114,32 +116,61 @@ class Dealt(NamedTuple):
     paired: np.ndarray
 
 
-def run(config: UnpairedConfig) -> dict[str, float]:
+@experiment(
+    tiny={"limit": 800, "max_tokens": 64, "starts": 1, "seeds": 1, "resamples": 200}
+)
+def compute(config: UnpairedConfig, run: Run) -> Report:
     """Deal, fit, score; see the module docstring."""
-    small = {"limit": 800, "max_tokens": 64, "starts": 1, "seeds": 1}
-    config = prepare_config(config, tiny=small | {"resamples": 200})
-    check_inputs(config)
-    directory = open_run(config.workdir, config)
-    if is_done(directory):
-        show_saved(directory)
-        return read_summary(directory)
-    summary = _compute(config)
-    show(directory, result_blocks(summary), _about(config, summary))
-    return finish_run(directory, summary)
-
-
-def _about(config: UnpairedConfig, summary: dict[str, float]) -> str:
-    documents = summary["data/test_documents"]
-    data = [config.data, config.target_data] if config.target_data else [config.data]
-    return about(
+    corpus, strange, shared = open_corpus(config), None, frozenset()
+    if config.target_data:
+        strange = open_corpus(config, config.target_data, least={"fit": 2})
+        shared = require_others(corpus, strange)
+    options, sides = with_stores(config), load_sides(config)
+    pairs = {split: paired_states(*sides, corpus, split, options) for split in SPLITS}
+    other = None
+    if strange is not None:
+        other = states_of(
+            sides[1], strange, "fit", options, keep=lambda one: one.text not in shared
+        )
+    task = None if corpus.classes is None else make_task(pairs, corpus.classes)
+    rows, deals = pairs["fit"].read(), []
+    for seed in bar(range(config.seeds), "deals"):
+        place = run.folder / f"deal-{seed}.npz"
+        if not place.exists():
+            dealt = deal(pairs["fit"].ids, rows, other, seed)
+            write_arrays(place, **score_deal(config, pairs, dealt, task, seed))
+        deals.append(read_arrays(place))
+    every = {name: np.stack([scores[name] for scores in deals]) for name in deals[0]}
+    test, settings = pairs["test"].ids, {"resamples": config.resamples}
+    arms = {
+        arm: summarise(arm, every, list(map(document_of, test)), **settings)
+        for arm in bar(ARMS, "arms summarised")
+    }
+    probes = {} if task is None else probe_accuracies(task)
+    source, target = (
+        int(every[f"{side}_rows"].mean()) for side in ("source", "target")
+    )
+    documents = count_documents(test)
+    numbers: dict[str, float | Interval] = {
+        "unpaired/test_rows": len(test),
+        "unpaired/seeds": config.seeds,
+        "unpaired/source_rows": source,
+        "unpaired/target_rows": target,
+        "data/test_documents": documents,
+    }
+    for arm, scores in arms.items():
+        numbers |= {f"unpaired/{arm}_{name}": value for name, value in scores.items()}
+    for probe, accuracy in probes.items():
+        numbers[f"unpaired/{probe}_accuracy"] = accuracy
+    told = about(
         sides_of(config),
-        short_data(",".join(data)),
-        f"{summary['unpaired/source_rows']:,} texts of the source",
-        f"{summary['unpaired/target_rows']:,} others of the target to fit on",
-        f"{summary['unpaired/test_rows']:,} texts to test on (of {documents:,} "
-        "documents)",
+        short_data(",".join(filter(None, [config.data, config.target_data]))),
+        f"{source:,} texts of the source",
+        f"{target:,} others of the target to fit on",
+        f"{len(test):,} texts to test on (of {documents:,} documents)",
         documents=documents,
     )
+    return Report(numbers, result_blocks(arms, probes, config.seeds), told)
 
 
 def deal(ids: list[str], rows: Rows, other: Store | None, seed: int) -> Dealt:
@@ -170,7 +201,7 @@ def require_others(corpus: Corpus, strange: Corpus) -> frozenset[str]:
     total = strange.counts["fit"]
     if total - len(shared) < 2:
         raise RunError(
-            f"unpaired: --target_data has {len(shared)} of its {total} texts from "
+            f"--target_data has {len(shared)} of its {total} texts from "
             f"--data, first {shared[0]!r}; the two sides are to have none in common."
         )
     if shared:
@@ -182,87 +213,38 @@ def require_others(corpus: Corpus, strange: Corpus) -> frozenset[str]:
     return own
 
 
-def gaussian_like(y: np.ndarray, seed: int) -> np.ndarray:
-    """As many rows [N, D], normal, of the mean and the covariance of y."""
-    drawn = np.random.default_rng(seed).standard_normal(y.shape, np.float32)
-    values, basis = np.linalg.eigh(np.cov(y.T))
-    root = basis * np.sqrt(np.maximum(values, 0))
-    return (y.mean(axis=0) + drawn @ root.T).astype(np.float32)
-
-
-def _compute(config: UnpairedConfig) -> dict[str, float]:
-    corpus, strange, own = open_corpus(config), None, frozenset()
-    if config.target_data:
-        strange = open_corpus(config, config.target_data, least={"fit": 2})
-        own = require_others(corpus, strange)
-    options, sides = with_stores(config), load_sides(config)
-    pairs = {split: paired_states(*sides, corpus, split, options) for split in SPLITS}
-    other = None
-    if strange is not None:
-        other = states_of(
-            sides[1], strange, "fit", options, keep=lambda one: one.text not in own
-        )
-    task = None if corpus.classes is None else make_task(pairs, corpus.classes)
-    rows = pairs["fit"].read()
-    deals = []
-    for seed in bar(range(config.seeds), "deals"):
-        place = Path(config.workdir) / f"deal-{seed}.npz"
-        if not place.exists():
-            dealt = deal(pairs["fit"].ids, rows, other, seed)
-            write_arrays(place, **_score_deal(config, pairs, dealt, task, seed))
-        deals.append(read_arrays(place))
-    every = {name: np.stack([found[name] for found in deals]) for name in deals[0]}
-    summary: dict[str, float] = {
-        "unpaired/test_rows": len(pairs["test"].ids),
-        "unpaired/seeds": config.seeds,
-        "data/test_documents": count_documents(pairs["test"].ids),
-    }
-    for side in ("source", "target"):
-        summary[f"unpaired/{side}_rows"] = int(every[f"{side}_rows"].mean())
-    documents = [document_of(one) for one in pairs["test"].ids]
-    for arm in bar(ARMS, "arms summarised"):
-        summary |= _summarise(config, arm, every, documents)
-    if task is not None:
-        for name, interval in probe_accuracies(task).items():
-            summary |= with_ends(f"unpaired/{name}_accuracy", interval)
-    return summary
-
-
-def _score_deal(
+def score_deal(
     config: UnpairedConfig,
-    pairs: dict[str, Pair],
+    pairs: Mapping[str, Pair],
     dealt: Dealt,
     task: Task | None,
     seed: int,
 ) -> dict[str, np.ndarray]:
     """Every arm's scores of the test rows under ARM/score, and the rest as scalars."""
-    maps, numbers = _fit_arms(config, pairs["select"], dealt, seed)
-    found = {name: np.asarray(value) for name, value in numbers.items()}
-    found |= {
-        "source_rows": np.asarray(len(dealt.x)),
-        "target_rows": np.asarray(len(dealt.y)),
-    }
-    test = pairs["test"].read()
+    maps, trust = fit_arms(config, pairs["select"], dealt, seed)
+    scores = {name: np.asarray(value) for name, value in trust.items()}
+    scores["source_rows"] = np.asarray(len(dealt.x))
+    scores["target_rows"] = np.asarray(len(dealt.y))
+    test, centre = pairs["test"].read(), dealt.y.mean(axis=0)
     for arm, affine in bar(maps.items(), "arms scored"):
-        rows = _score_rows(affine, test, dealt.y.mean(axis=0), task)
-        found |= {f"{arm}/{name}": row for name, row in rows.items()}
-    return found
+        rows = score_rows(affine, test, centre, task)
+        scores |= {f"{arm}/{name}": values for name, values in rows.items()}
+    return scores
 
 
-def _fit_arms(
+def fit_arms(
     config: UnpairedConfig, select: Pair, dealt: Dealt, seed: int
 ) -> tuple[dict[str, AffineMap], dict[str, float]]:
     """Every arm's map, and whether those without pairs take themselves for right."""
     key, rotation = jax.random.split(jax.random.key(seed))
     maps, trust = {}, {}
-    targets = {"unpaired": dealt.y, "gaussian": gaussian_like(dealt.y, seed)}
+    targets = {"unpaired": dealt.y, "gaussian": gaussian_like(dealt.y, seed=seed)}
     for name, y in targets.items():
         with stage(f"fitting without pairs ({ARMS[name]})"):
             fit = fit_unpaired(dealt.x, y, key=key, starts=config.starts)
             fit = jax.block_until_ready(fit)
         maps[name] = fit.map
-        trust[f"{name}_agreement"] = float(fit.agreement)
-        trust[f"{name}_found"] = float(fit.found)
+        trust |= {f"{name}_{kind}": float(getattr(fit, kind)) for kind in TRUST}
     moments = {"fit": from_batch(dealt.x, dealt.paired), "select": pair_moments(select)}
     maps["paired"] = choose_map(moments).fit.map
     maps["random"] = random_orthogonal_map(moments["fit"], key=rotation)
@@ -270,15 +252,13 @@ def _fit_arms(
     return maps, trust
 
 
-def _score_rows(
+def score_rows(
     affine: AffineMap, test: Rows, centre: np.ndarray, task: Task | None
 ) -> dict[str, np.ndarray]:
     """Squared error, deviation, whether found and whether read right, a test row."""
     x, y = test
     mapped = np.asarray(apply_map(affine, x))
-    ranks = relevant_ranks(
-        unit_rows(mapped - centre), unit_rows(y - centre), np.arange(len(y))
-    )
+    ranks = centred_ranks(mapped, y, np.arange(len(y)), centre=centre)
     rows = {
         "error": squared_errors(affine, x, y),
         "deviation": deviations(y),
@@ -290,28 +270,98 @@ def _score_rows(
     return rows
 
 
-def _summarise(
-    config: UnpairedConfig, arm: str, every: dict[str, np.ndarray], documents: list[str]
-) -> dict[str, float]:
-    """Scores of an arm, means over seeds [S, N] with intervals over documents."""
-    start, settings = f"unpaired/{arm}", {"resamples": config.resamples}
-    errors = [every[f"{arm}/{name}"].mean(axis=0) for name in ("error", "deviation")]
-    found = with_ends(
-        f"{start}_r2",
-        bootstrap_statistic(np.stack(errors, 1), documents, r2_of_sums, **settings),
-    )
-    for measure in MEASURES:
-        if f"{arm}/{measure}" in every:
-            right = every[f"{arm}/{measure}"].mean(axis=0)
-            interval = bootstrap_interval(right, documents, **settings)
-            found |= with_ends(f"{start}_{measure}", interval)
-    for name in ("agreement", "found"):
+def summarise(
+    arm: str, every: Mapping[str, np.ndarray], documents: list[str], *, resamples: int
+) -> dict[str, Interval]:
+    """Measures and trust of an arm, from the scores of every deal.
+
+    Args:
+      arm: of ARMS.
+      every: what `score_deal` gives, deals stacked: [S, N] and [S].
+      documents: [N] of the test texts.
+      resamples: of the bootstrap.
+
+    Returns:
+      Name of MEASURES -> mean over deals, with its interval over documents; name of
+      TRUST, of fits without pairs -> mean, least and most of all deals.
+    """
+
+    def of_rows(name: str) -> np.ndarray:
+        return every[f"{arm}/{name}"].mean(axis=0)
+
+    settings = {"documents": documents, "resamples": resamples}
+    scores = {"r2": r2_of_rows(of_rows("error"), of_rows("deviation"), **settings)}
+    for name in ("recall", "accuracy"):
+        if f"{arm}/{name}" in every:
+            scores[name] = bootstrap_interval(of_rows(name), **settings)
+    for name in TRUST:
         if f"{arm}_{name}" in every:
             values = every[f"{arm}_{name}"]
-            ends = values.mean(), values.min(), values.max()
-            found |= with_ends(f"{start}_{name}", ends)
-    return found
+            scores[name] = Interval(values.mean(), values.min(), values.max())
+    return scores
 
+
+def found_cell(share: Interval | None, deals: int) -> str | None:
+    """Whether the fit takes its own map for right, in words."""
+    if share is None:
+        return None
+    times = round(share.value * deals)
+    if deals == 1:
+        return "yes" if times else "no map found"
+    return f"in {times} of {deals} deals" if times else f"no map found in {deals} deals"
+
+
+def result_blocks(
+    arms: Mapping[str, Mapping[str, Interval]],
+    probes: Mapping[str, Interval],
+    deals: int,
+) -> list[Block]:
+    """The arms as a table and as bars.
+
+    Args:
+      arms: of every name of ARMS, from `summarise`.
+      probes: of every name of PROBES its accuracy; empty for texts without labels.
+      deals: how many.
+    """
+    measures = {k: how for k, how in MEASURES.items() if k in arms["unpaired"]}
+    rows = [
+        [
+            said,
+            *(
+                format_interval(arms[arm], name, scale=scale, digits=digits)
+                for name, (_, scale, digits) in measures.items()
+            ),
+            format_interval(arms[arm], "agreement", scale=1, digits=2),
+            found_cell(arms[arm].get("found"), deals),
+        ]
+        for arm, said in ARMS.items()
+    ]
+    rows += [
+        [PROBES[probe], None, None, format_interval(probes, probe), None, None]
+        for probe in probes
+    ]
+    titles = [title for title, _, _ in measures.values()]
+    header = ["map", *titles, "agreement of starts [least, most]", "taken for right"]
+    means = "One deal." if deals == 1 else f"Means over {deals} deals."
+    note = (
+        f"{means} {BRACKETS} Of agreement: the range over deals; of paired maps there "
+        "is none. Taken for right: whether the fit without pairs takes its own map for "
+        "right."
+    )
+    groups = [said.replace(": ", ":\n") for said in ARMS.values()]
+    bars = [
+        Bars(
+            f"With and without pairs: {label.partition(',')[0]}",
+            label,
+            groups,
+            {label: [read_interval(arms[arm], name, scale=scale) for arm in ARMS]},
+        )
+        for name, (label, scale, _) in measures.items()
+    ]
+    return [Table("Maps without pairs", header, rows, note=note), *bars]
+
+
+run = compute.run
 
 if __name__ == "__main__":
-    start_program(UnpairedConfig, run)
+    compute.main()

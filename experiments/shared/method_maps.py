@@ -23,7 +23,6 @@ from helix_jax.alignment import (
 from helix_jax.errors import RunError
 from helix_jax.progress import Progress, stage
 from helix_jax.runs import option
-from helix_jax.stats import Interval
 
 Rows = tuple[np.ndarray, np.ndarray]  # source states [N, dx], target states [N, dy]
 
@@ -147,9 +146,3 @@ def fit_maps(
     descents = fit_descents(moments, methods, rows, **settings)
     maps = {name: method.selection.fit.map for name, method in closed.items()}
     return maps | {name: method.map for name, method in descents.items()}
-
-
-def with_ends(name: str, interval: Any) -> dict[str, float]:
-    """{name, name_low, name_high} of an interval; goes with the last that calls it."""
-    ends = zip(Interval.ENDS, interval)
-    return {f"{name}{end}": float(value) for end, value in ends}

@@ -2,7 +2,12 @@
 
 from helix_jax.alignment.accumulate import accumulate, fold_rows
 from helix_jax.alignment.canonical import canonical_factors, fit_canonical
-from helix_jax.alignment.controls import identity_map, mean_map, random_orthogonal_map
+from helix_jax.alignment.controls import (
+    gaussian_like,
+    identity_map,
+    mean_map,
+    random_orthogonal_map,
+)
 from helix_jax.alignment.descents import GRADIENT_METHODS, Descended, fit_descent
 from helix_jax.alignment.evaluate import Evaluation, evaluate_map
 from helix_jax.alignment.gradient import Descent, GradientFit, fit_gradient
@@ -74,6 +79,7 @@ from helix_jax.alignment.rows import (
     RowScores,
     deviations,
     r2_interval,
+    r2_of_rows,
     row_cosine,
     score_rows,
     squared_errors,
@@ -133,6 +139,7 @@ __all__ = [
     "fit_unpaired",
     "fold_rows",
     "from_batch",
+    "gaussian_like",
     "growing_moments",
     "huber_rows",
     "identity_map",
@@ -148,6 +155,7 @@ __all__ = [
     "path_r2",
     "prepare",
     "r2_interval",
+    "r2_of_rows",
     "random_orthogonal_map",
     "rank_grid",
     "relative_representation",

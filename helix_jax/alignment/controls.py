@@ -10,6 +10,7 @@
 """
 
 import jax.numpy as jnp
+import numpy as np
 
 from helix_jax import kinds
 from helix_jax.alignment.maps import AffineMap
@@ -62,3 +63,23 @@ def random_orthogonal_map(moments: Moments, *, key: Array) -> AffineMap:
     )
     kernel = scale * q
     return AffineMap(kernel, moments.mean_y - product(moments.mean_x, kernel))
+
+
+@takes(y=kinds.ARRAY)
+def gaussian_like(y: Array, *, seed: int) -> np.ndarray:
+    """Normal rows of the mean and the covariance of y, which have no other shape.
+
+    Args:
+      y: [N, D] float, target states.
+      seed: of the draw.
+
+    Returns:
+      [N, D] float32.
+
+    Reference: ours; the control of maps without pairs.
+    """
+    y = np.asarray(y)
+    drawn = np.random.default_rng(seed).standard_normal(y.shape, np.float32)
+    values, basis = np.linalg.eigh(np.cov(y.T))
+    root = basis * np.sqrt(np.maximum(values, 0))
+    return (y.mean(axis=0) + drawn @ root.T).astype(np.float32)

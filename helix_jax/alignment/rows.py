@@ -156,10 +156,7 @@ def r2_interval(
     resamples: int = 2000,
     key: Array | None = None,
 ) -> Interval:
-    """R2 of a map with its interval over documents.
-
-    R2 = 1 - sum of `squared_errors` / sum of `deviations`; the deviations are from the
-    mean of all test rows in every resample.
+    """R2 of a map with its interval over documents, see `r2_of_rows`.
 
     Args:
       affine: a map from dx to dy.
@@ -174,7 +171,34 @@ def r2_interval(
     Raises:
       ValueError: as `bootstrap_statistic`.
     """
-    sums = np.stack([squared_errors(affine, *test), deviations(test[1])], axis=1)
+    errors, spread = squared_errors(affine, *test), deviations(test[1])
+    return r2_of_rows(errors, spread, documents, resamples=resamples, key=key)
+
+
+def r2_of_rows(
+    errors: Array,
+    deviations: Array,
+    documents: Sequence[str] | Array,
+    *,
+    resamples: int = 2000,
+    key: Array | None = None,
+) -> Interval:
+    """R2 = 1 - sum of errors / sum of deviations, with its interval over documents.
+
+    The deviations are from the mean of all test rows in every resample.
+
+    Args:
+      errors: [N] from `squared_errors`, or means of some maps' errors.
+      deviations: [N] from `deviations`.
+      documents, resamples, key: as for `r2_interval`.
+
+    Returns:
+      Interval.
+
+    Raises:
+      ValueError: as `bootstrap_statistic`.
+    """
+    sums = np.stack([errors, deviations], axis=1)
     return bootstrap_statistic(
         sums, documents, _r2_of_sums, resamples=resamples, key=key
     )

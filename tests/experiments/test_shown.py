@@ -5,11 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments import similarity, unpaired_blocks
+from experiments import similarity
 from experiments.scaling import plateau_cell
 from experiments.shared import names
 from experiments.shared.about import LEAST_DOCUMENTS, about, about_pair, short_data
 from experiments.tokenizers import rate_name
+from experiments.unpaired import found_cell
 from helix_jax.alignment import GRADIENT_METHODS, METHODS
 from helix_jax.ood import DETECTORS
 from helix_jax.reports import Table, load_blocks, save_blocks
@@ -97,8 +98,8 @@ def test_a_full_table_has_no_word_of_missing_values():
     ],
 )
 def test_found_is_said_in_words(share, deals, said):
-    summary = {"unpaired/seeds": deals, "unpaired/unpaired_found": share}
-    assert unpaired_blocks.found_cell(summary, "unpaired") == said
+    interval = None if share is None else Interval(share, 0, 1)
+    assert found_cell(interval, deals) == said
 
 
 def test_a_plateau_that_is_none_is_no_number():

@@ -6,14 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.unpaired import (
-    UnpairedConfig,
-    deal,
-    gaussian_like,
-    require_others,
-    run,
-)
-from experiments.unpaired_blocks import ARMS
+from experiments.unpaired import ARMS, UnpairedConfig, deal, require_others, run
+from helix_jax.alignment import gaussian_like
 from helix_jax.errors import RunError
 from helix_jax.reports import Bars, Table, load_blocks
 from helix_jax.text.corpora import load_corpus
@@ -86,7 +80,7 @@ def test_no_text_is_dealt_to_both_sides():
 def test_the_gaussian_control_spreads_like_the_target():
     rng = np.random.default_rng(0)
     y = (rng.exponential(size=(20_000, 4)) @ rng.normal(size=(4, 4))).astype("float32")
-    drawn = gaussian_like(y, 0)
+    drawn = gaussian_like(y, seed=0)
     np.testing.assert_allclose(drawn.mean(0), y.mean(0), atol=0.1)
     np.testing.assert_allclose(np.cov(drawn.T), np.cov(y.T), atol=0.2)
     third = ((y - y.mean(0)) ** 3).mean(0)
