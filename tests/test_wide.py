@@ -135,6 +135,7 @@ CALLS = {
         al.growing_moments(X, Y, order=np.arange(400), sizes=[40, 400])
     ),
     al.huber_rows: lambda: al.huber_rows(Y, Z),
+    al.gaussian_like: lambda: al.gaussian_like(Y, seed=0),
     al.identity_map: lambda: al.identity_map(3, 3),
     al.kl_of_logits: lambda: al.kl_of_logits(LOGITS, LOGITS[::-1]),
     al.map_at: lambda: al.map_at(al.fit_pls(moments()), 0),
@@ -145,6 +146,9 @@ CALLS = {
     al.path_maps: lambda: al.path_maps(al.fit_pls(moments())),
     al.path_r2: lambda: al.path_r2(al.fit_pls(moments()), held_out()),
     al.prepare: lambda: al.prepare(moments(), held_out(), count=3),
+    al.r2_of_rows: lambda: al.r2_of_rows(
+        al.squared_errors(affine(), X, Y), al.deviations(Y), DOCUMENTS, resamples=20
+    ),
     al.r2_interval: lambda: al.r2_interval(affine(), (X, Y), DOCUMENTS, resamples=20),
     al.random_orthogonal_map: lambda: al.random_orthogonal_map(moments(), key=KEY),
     al.relative_representation: lambda: al.relative_representation(

@@ -5,6 +5,7 @@
 | mean       | the target's mean                               |
 | identity   | the source states as they are                   |
 | orthogonal | means and total variance, directions at random  |
+| gaussian   | of the target's rows their mean and covariance  |
 
 `shuffled.fit_shuffled` keeps everything but the pairing of the rows.
 """
@@ -74,7 +75,7 @@ def gaussian_like(y: Array, *, seed: int) -> np.ndarray:
       seed: of the draw.
 
     Returns:
-      [N, D] float32.
+      [N, D] of the dtype of y.
 
     Reference: ours; the control of maps without pairs.
     """
@@ -82,4 +83,5 @@ def gaussian_like(y: Array, *, seed: int) -> np.ndarray:
     drawn = np.random.default_rng(seed).standard_normal(y.shape, np.float32)
     values, basis = np.linalg.eigh(np.cov(y.T))
     root = basis * np.sqrt(np.maximum(values, 0))
-    return (y.mean(axis=0) + drawn @ root.T).astype(np.float32)
+    rows = y.mean(axis=0) + drawn @ root.T
+    return rows.astype(np.result_type(y, np.float32))
