@@ -37,27 +37,19 @@ from experiments.shared.maps import (
     map_file,
     pair_moments,
 )
-from experiments.shared.options import (
-    PairOptions,
-    public_limit_option,
-    public_option,
-    resamples_option,
-    seeds_option,
-)
+from experiments.shared.options import TINY_TASK, TaskOptions, seeds_option
 from experiments.shared.sides import open_corpus
 from experiments.shared.task import (
-    ArmScores,
     Task,
     draw,
     open_task,
     read_mapped,
     save_right,
-    score,
     trained_probe,
 )
 from helix_jax.alignment import Moments, accumulate, fit_ridge, merge, select_penalty
 from helix_jax.errors import RunError
-from helix_jax.probes import predict_logits, save_probe
+from helix_jax.probes import ArmScores, arm_scores, predict_logits, save_probe
 from helix_jax.progress import bar
 from helix_jax.reports import Bars, Block, Table, format_interval, read_interval
 from helix_jax.runs import Run, option
@@ -76,29 +68,18 @@ ARMS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassifyConfig(PairOptions):
+class ClassifyConfig(TaskOptions):
     """Flags of the experiment."""
 
-    public: str = public_option()
-    public_limit: int = public_limit_option()
     few_shot: tuple[int, ...] = option((32, 64, 128), "in-distribution texts", least=1)
     few_shot_share: float = option(
         0.5, "their share of the weight beside public text", above=0, most=1
     )
     seeds: int = seeds_option()
-    resamples: int = resamples_option()
     tiny: bool = option(False, "600 texts, 64 tokens each at most")
 
 
-@experiment(
-    tiny={
-        "limit": 600,
-        "max_tokens": 64,
-        "public_limit": 600,
-        "seeds": 1,
-        "resamples": 200,
-    }
-)
+@experiment(tiny=TINY_TASK | {"seeds": 1})
 def compute(config: ClassifyConfig, _: Run) -> Report:
     """Fit, classify, compare; see the module docstring."""
     few = 1 + max(config.few_shot, default=0)  # not all texts are few
@@ -125,7 +106,9 @@ def compute(config: ClassifyConfig, _: Run) -> Report:
         arms |= public_arms(task, opened.public_moments(config), config)
         arms |= few_shot_arms(task, config)
     scores = {
-        name: score(task, name, logits)
+        name: arm_scores(
+            logits, task.labels["test"], task.documents, resamples=config.resamples
+        )
         for name, logits in bar(arms.items(), "arms scored")
     }
     numbers = {"data/classes": len(task.classes), **count_texts(pairs)}

@@ -35,9 +35,10 @@ from experiments.shared.maps import (
     pair_moments,
 )
 from experiments.shared.method_maps import (
+    Material,
     Rows,
-    anchor_rows,
     choose_methods,
+    closed_maps,
     fit_closed,
     fit_descents,
     fit_maps,
@@ -45,10 +46,9 @@ from experiments.shared.method_maps import (
 )
 from experiments.shared.names import METHOD_NAMES
 from experiments.shared.options import (
-    PairOptions,
-    public_limit_option,
+    TINY_TASK,
+    TaskOptions,
     public_option,
-    resamples_option,
     seed_option,
 )
 from experiments.shared.sides import open_corpus
@@ -56,6 +56,7 @@ from experiments.shared.task import (
     PROBES,
     Task,
     accuracy_of,
+    draw,
     open_task,
     probe_accuracies,
     read_mapped,
@@ -112,39 +113,19 @@ SCORES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class MethodsConfig(PairOptions):
+class MethodsConfig(TaskOptions):
     """Flags of the experiment."""
 
     methods: tuple[str, ...] = methods_option("all")
     public: str = public_option("to fit on as well; empty: none")
-    public_limit: int = public_limit_option()
     anchors: int = option(300, "rows that relative representations refer to", least=1)
     epochs: int = option(20, "of gradient fits, at most", least=1)
     repeats: int = option(3, "timed fits of the closed forms", least=1)
     seed: int = seed_option("of the controls and the gradient fits")
-    resamples: int = resamples_option()
     tiny: bool = option(False, "600 texts, 64 tokens each at most")
 
 
-class Material(NamedTuple):
-    """What maps are fitted on; dictionaries are by split, fit and select."""
-
-    moments: Mapping[str, Moments]
-    methods: list[str]
-    rows: Mapping[str, Rows]
-    anchors: Rows
-
-
-@experiment(
-    tiny={
-        "limit": 600,
-        "max_tokens": 64,
-        "public_limit": 600,
-        "resamples": 200,
-        "anchors": 100,
-        "repeats": 1,
-    }
-)
+@experiment(tiny=TINY_TASK | {"anchors": 100, "repeats": 1})
 def compute(config: MethodsConfig, _: Run) -> Report:
     """Fit, score, compare; see the module docstring."""
     opened = open_task(config, open_corpus(config, labelled=True), config.resamples)
@@ -160,21 +141,18 @@ def compute(config: MethodsConfig, _: Run) -> Report:
     rows = {split: (task.x[split], task.y[split]) for split in SPLITS}
     material = material_of(config, moments, rows, task.ids["fit"])
     closed, seconds = fit_timed(material, config.repeats)
-    maps: dict[str, StateMap] = {}
+    descents = fit_descents(material, key=key, epochs=config.epochs)
     for name, method in closed.items():
         fit = method.selection.fit
-        maps[name] = fit.map
         numbers[f"methods/{name}_penalty"] = float(fit.penalty)
         numbers[f"methods/{name}_rank"] = int(fit.rank)
         numbers[f"methods/{name}_condition"] = float(fit.condition)
         numbers[f"methods/{name}_at_edge"] = int(method.selection.at_edge)
-    descents = fit_descents(
-        moments, material.methods, rows, key=key, epochs=config.epochs
-    )
     for name, method in descents.items():
-        maps[name] = method.map
         seconds[name] = Interval(*[method.seconds] * 3)
     controls = control_maps(pairs["fit"], moments["fit"], chosen, key)
+    maps = closed_maps(closed)
+    maps |= {name: method.map for name, method in descents.items()}
     maps |= {f"control_{name}": affine for name, affine in controls.items()}
 
     scores = {"": score_maps(task, maps)}
@@ -182,19 +160,16 @@ def compute(config: MethodsConfig, _: Run) -> Report:
     scores["_shuffled"] = score_maps(task, fit_shuffled_closed(material, key))
     if config.public:
         public = opened.public_pairs(config)
-        material = material_of(
-            config,
-            {split: pair_moments(pair) for split, pair in public.items()},
-            {split: pair.read() for split, pair in public.items()},
-            public["fit"].ids,
-        )
-        maps = fit_maps(*material, key=key, epochs=config.epochs)
+        moments = {split: pair_moments(pair) for split, pair in public.items()}
+        rows = {split: pair.read() for split, pair in public.items()}
+        material = material_of(config, moments, rows, public["fit"].ids)
+        maps = fit_maps(material, key=key, epochs=config.epochs)
         scores["_public"] = score_maps(task, maps)
     numbers |= {f"methods/{name}_seconds": spent for name, spent in seconds.items()}
     numbers |= {
         f"methods/{name}{suffix}_{score}": interval
-        for suffix, found in scores.items()
-        for score, arms in found.items()
+        for suffix, columns in scores.items()
+        for score, arms in columns.items()
         for name, interval in arms.items()
     }
     files = {}
@@ -210,26 +185,26 @@ def material_of(
     rows: Mapping[str, Rows],
     ids: list[str],
 ) -> Material:
-    """The methods and the anchors for some rows; ids are of the fit split."""
-    dx = moments["fit"].cov_xx.shape[0]
-    methods = choose_methods(config.methods, float(moments["fit"].count), dx)
-    anchors = anchor_rows(rows["fit"], ids, config.anchors, config.seed)
-    return Material(moments, methods, rows, anchors)
+    """What the methods of the flags are fitted on; ids are of the fit split."""
+    x, y = rows["fit"]
+    methods = choose_methods(config.methods, len(x), x.shape[1])
+    places = draw(ids, min(config.anchors, len(ids) - 1), config.seed)
+    return Material(moments, rows, methods, (x[places], y[places]))
 
 
 def fit_timed(
     material: Material, repeats: int
 ) -> tuple[dict[str, Fitted], dict[str, Interval]]:
     """The closed forms, and name -> seconds: median, least and most."""
-    moments, methods, _, anchors = material
-    fitted = fit_closed(moments, methods, anchors)  # which compiles them
+    moments = material.moments
+    fitted = fit_closed(material)  # which compiles them
     times: dict[str, list[float]] = {name: [] for name in ("shared", *fitted)}
     for _ in bar(range(repeats), "timed fits"):
         started = time.perf_counter()
         jax.block_until_ready(prepare(moments["fit"], moments["select"])[:-3])
         shared = time.perf_counter() - started
         times["shared"].append(shared)
-        for name, method in fit_closed(moments, methods, anchors).items():
+        for name, method in fit_closed(material).items():
             times[name].append(shared + method.seconds)
     return fitted, {
         name: Interval(np.median(values), min(values), max(values))
@@ -239,12 +214,13 @@ def fit_timed(
 
 def fit_shuffled_closed(material: Material, key: jax.Array) -> dict[str, StateMap]:
     """The closed forms of fit rows, and of anchors, that do not belong together."""
-    x, y = material.rows["fit"]
-    anchors = material.anchors[0], np.roll(material.anchors[1], 1, axis=0)
     with stage("fitting the controls"):
-        moments = {**material.moments, "fit": shuffled_moments(x, y, key=key)}
-        fitted = fit_closed(moments, material.methods, anchors)
-    return {name: method.selection.fit.map for name, method in fitted.items()}
+        moments = shuffled_moments(*material.rows["fit"], key=key)
+        shuffled = material._replace(
+            moments={**material.moments, "fit": moments},
+            anchors=(material.anchors[0], np.roll(material.anchors[1], 1, axis=0)),
+        )
+        return closed_maps(fit_closed(shuffled))
 
 
 def score_maps(task: Task, maps: Mapping[str, StateMap]) -> Scores:

@@ -36,8 +36,8 @@ from experiments.shared.about import about, count_documents, short_data, sides_o
 from experiments.shared.maps import choose_map, control_maps, fit_numbers, pair_moments
 from experiments.shared.names import DETECTOR_NAMES
 from experiments.shared.options import (
-    PairOptions,
-    public_limit_option,
+    TINY_TASK,
+    TaskOptions,
     public_option,
     resamples_option,
     seed_option,
@@ -79,7 +79,7 @@ Points = dict[str, dict[str, list[list[float]]]]  # detector -> arm -> ROC curve
 
 
 @dataclasses.dataclass(frozen=True)
-class OodConfig(PairOptions):
+class OodConfig(TaskOptions):
     """Flags of the experiment."""
 
     ood_data: str = option(
@@ -91,21 +91,12 @@ class OodConfig(PairOptions):
     )
     ood_limit: int = option(0, "its texts to use, chosen by hash; 0: all", least=0)
     public: str = public_option("for one more map; empty: none")
-    public_limit: int = public_limit_option()
     seed: int = seed_option("of the controls")
     resamples: int = resamples_option(1000)
     tiny: bool = option(False, "600 texts a side, 64 tokens each at most")
 
 
-@experiment(
-    tiny={
-        "limit": 600,
-        "ood_limit": 600,
-        "public_limit": 600,
-        "max_tokens": 64,
-        "resamples": 200,
-    }
-)
+@experiment(tiny=TINY_TASK | {"ood_limit": 600})
 def compute(config: OodConfig, _: Run) -> Report:
     """Fit, score, compare; see the module docstring."""
     corpus = open_corpus(config, labelled=True)

@@ -30,6 +30,7 @@ import numpy as np
 from experiments.shared.about import BRACKETS, about_pair, count_texts
 from experiments.shared.maps import pair_moments
 from experiments.shared.method_maps import (
+    Material,
     Rows,
     choose_methods,
     fit_maps,
@@ -37,8 +38,8 @@ from experiments.shared.method_maps import (
 )
 from experiments.shared.names import METHOD_NAMES
 from experiments.shared.options import (
-    PairOptions,
-    public_limit_option,
+    TINY_TASK,
+    TaskOptions,
     public_option,
     resamples_option,
     seeds_option,
@@ -74,15 +75,19 @@ from helix_jax.text.hashing import hashed_order
 
 CONTROL = "control_shuffled"
 NAMES = METHOD_NAMES | {CONTROL: "control: ridge, shuffled pairs"}
+GROUPS = {"closed forms": METHODS, "gradient fits": GRADIENT_METHODS}
+FIGURES = {  # score -> title, label, scale
+    "loss": ("Test loss", "1 - R2, share of the variance", 1),
+    "accuracy": ("Accuracy of the target's probe", "accuracy, %", 100),
+}
 
 
 @dataclasses.dataclass(frozen=True)
-class ScalingConfig(PairOptions):
+class ScalingConfig(TaskOptions):
     """Flags of the experiment."""
 
     methods: tuple[str, ...] = methods_option("closed")
     public: str = public_option("to fit on in place of --data")
-    public_limit: int = public_limit_option()
     least: int = option(100, "texts of the smallest sample", least=2)
     sizes: int = option(8, "sizes from --least to all, evenly by ratio", least=2)
     tolerance: float = option(
@@ -97,16 +102,7 @@ class ScalingConfig(PairOptions):
     tiny: bool = option(False, "600 texts, 64 tokens each at most, one order")
 
 
-@experiment(
-    tiny={
-        "limit": 600,
-        "max_tokens": 64,
-        "public_limit": 600,
-        "seeds": 1,
-        "sizes": 4,
-        "resamples": 200,
-    }
-)
+@experiment(tiny=TINY_TASK | {"seeds": 1, "sizes": 4})
 def compute(config: ScalingConfig, _: Run) -> Report:
     """Fit at every size, score, locate the plateau; see the module docstring."""
     corpus = open_corpus(config, labelled=True)
@@ -117,60 +113,44 @@ def compute(config: ScalingConfig, _: Run) -> Report:
     numbers = count_texts(pairs)
     if config.public:
         pairs = opened.public_pairs(config)
+    rows = {split: pairs[split].read() for split in ("fit", "select")}
+    numbers |= {f"data/{split}_texts": len(x) for split, (x, _) in rows.items()}
     ids = pairs["fit"].ids
-    numbers |= {
-        f"data/{split}_texts": len(pairs[split].ids) for split in ("fit", "select")
-    }
     numbers["scaling/rows"] = len(ids)
     sizes = sample_sizes(len(ids), config.least, config.sizes)
-    rows = {split: pairs[split].read() for split in ("fit", "select")}
     select = pair_moments(pairs["select"])
-    orders = [
-        score_order(
-            config,
-            task,
-            rows,
-            select,
-            hashed_order(ids, salt=f"scaling {seed}", by_document=True),
-            sizes,
-        )
-        for seed in range(config.seeds)
-    ]
-    deviation = deviations(task.y["test"])
-    curves = {}
-    for name in bar(orders[0], "methods summarised"):
-        error, right = np.mean([order[name] for order in orders], axis=0)
-        curves[name] = learning_curve(
-            error,
-            right,
-            deviation,
+    orders = []
+    for seed in range(config.seeds):
+        order = hashed_order(ids, salt=f"scaling {seed}", by_document=True)
+        orders.append(score_order(config, task, rows, select, order, sizes))
+    curves = {
+        name: learning_curve(
+            *np.mean([scores[name] for scores in orders], axis=0),
+            deviations(task.y["test"]),
             task.documents,
             sizes,
             tolerance=config.tolerance,
             resamples=config.resamples,
         )
-    probes = probe_accuracies(task)
+        for name in bar(orders[0], "methods summarised")
+    }
     headline = "ridge" if "ridge" in curves else next(iter(curves))
     numbers["scaling/plateau_rows"] = curves[headline].plateau
-    numbers |= {f"scaling/{name}_accuracy": value for name, value in probes.items()}
     for name, curve in curves.items():
         numbers[f"scaling/{name}_plateau_rows"] = curve.plateau
         numbers[f"scaling/{name}_plateau_found"] = int(curve.found)
-    steps = {
-        size: {
-            f"scaling/{name}_{size}_{score}": interval
-            for name, curve in curves.items()
-            for score, interval in curve.at(size).items()
-        }
-        for size in sizes
-    }
-    for scores in steps.values():
-        numbers |= scores
+    probes = probe_accuracies(task)
+    numbers |= {f"scaling/{name}_accuracy": value for name, value in probes.items()}
+    points: dict[int, dict[str, Interval]] = {size: {} for size in sizes}
+    for name, curve in curves.items():
+        for size, scores in curve.points().items():
+            for score, interval in scores.items():
+                points[size][f"scaling/{name}_{size}_{score}"] = interval
     return Report(
-        numbers,
+        numbers | {name: value for at in points.values() for name, value in at.items()},
         result_blocks(curves, probes, headline),
         about_pair(config, numbers),
-        files={"metrics.jsonl": partial(write_metrics, steps=steps)},
+        files={"metrics.jsonl": partial(write_metrics, points=points)},
     )
 
 
@@ -216,15 +196,14 @@ def score_order(
     for place, (size, (moments, shuffled)) in enumerate(steps):
         usable = usable_methods(size, x.shape[1], anchors=True)
         anchors = order[: min(config.anchors, size)]
-        maps = fit_maps(
+        material = Material(
             {"fit": moments, "select": select},
-            [name for name in methods if name in usable or name not in METHODS],
             rows,
+            [name for name in methods if name in usable or name not in METHODS],
             (x[anchors], y[anchors]),
             sample=order[:size],
-            key=jax.random.key(0),
-            epochs=config.epochs,
         )
+        maps = fit_maps(material, key=jax.random.key(0), epochs=config.epochs)
         maps[CONTROL] = select_penalty(fit_ridge(shuffled), select).fit.map
         for name, affine in maps.items():
             named = np.asarray(read_mapped(task, affine)).argmax(-1)
@@ -235,11 +214,11 @@ def score_order(
     return scores
 
 
-def write_metrics(path: Path, steps: Mapping[int, Mapping[str, Interval]]) -> None:
+def write_metrics(path: Path, points: Mapping[int, Mapping[str, Interval]]) -> None:
     """One line for each size."""
     run = Run(path.parent)
     truncate_metrics(run, -1)
-    for size, scores in steps.items():
+    for size, scores in points.items():
         log_metrics(run, size, flat_numbers(scores))
 
 
@@ -247,81 +226,39 @@ def result_blocks(
     curves: Mapping[str, LearningCurve], probes: Mapping[str, Interval], headline: str
 ) -> list[Block]:
     """Scores at the largest size and at all; curves of loss and accuracy."""
-    sizes = curves[headline].sizes
-    names = {name: said for name, said in NAMES.items() if name in curves}
+    curves = {name: curves[name] for name in NAMES if name in curves}
     marks, note = {}, BRACKETS
     if curves[headline].found:
-        marks[f"plateau of {names[headline]}"] = float(curves[headline].plateau.value)
+        marks[f"plateau of {NAMES[headline]}"] = float(curves[headline].plateau.value)
     else:
-        note += f" {names[headline]}: no plateau, its loss falls to the end."
-    last = [
-        [
-            said,
-            format_interval(curves[name].at(sizes[-1]), "r2", scale=1, digits=3),
-            format_interval(curves[name].at(sizes[-1]), "accuracy"),
-            plateau_cell(curves[name]),
-        ]
-        for name, said in names.items()
-    ]
-    last += [
-        [said, None, format_interval(probes, name), None]
-        for name, said in PROBES.items()
-    ]
-    every = [
-        [
-            said,
-            *(scores_cell(curves[name].at(size)) for size in sizes),
-            plateau_cell(curves[name]),
-        ]
-        for name, said in names.items()
-    ]
-    every_header = [f"{size:,}" for size in sizes]
-    blocks: list[Block] = [
-        Table(
-            f"Maps fitted on {sizes[-1]} texts",
-            ["method", "test R2", "accuracy, %", "plateau, texts"],
-            last,
-            note=note,
-        ),
-        Table(
-            "R2 and accuracy by texts to fit on",
-            ["R2; accuracy, % by texts to fit on", *every_header, "plateau, texts"],
-            every,
-            note=note,
-        ),
-    ]
-    native = {
-        said: [
-            [size, *read_interval(probes, name, scale=100)]
-            for size in (sizes[0], sizes[-1])
-        ]
+        note += f" {NAMES[headline]}: no plateau, its loss falls to the end."
+    blocks: list[Block] = score_tables(curves, probes, note)
+    ends = curves[headline].sizes[0], curves[headline].sizes[-1]
+    levels = {
+        said: [[size, *read_interval(probes, name, scale=100)] for size in ends]
         for name, said in PROBES.items()
     }
-    for group, members in (
-        ("closed forms", METHODS),
-        ("gradient fits", GRADIENT_METHODS),
-    ):
-        shown = {name: curves[name] for name in names if name in (*members, CONTROL)}
-        if len(shown) == 1:  # the control
+    for group, members in GROUPS.items():
+        shown = {name: curve for name, curve in curves.items() if name in members}
+        if not shown:
             continue
-        for score, title, label, scale, more in (
-            ("loss", "Test loss", "1 - R2, share of the variance", 1, {}),
-            ("accuracy", "Accuracy of the target's probe", "accuracy, %", 100, native),
-        ):
+        shown[CONTROL] = curves[CONTROL]
+        for score, (title, label, scale) in FIGURES.items():
             series = {
-                names[name]: [
-                    [size, *read_interval(curve.at(size), score, scale=scale)]
-                    for size in sizes
-                    if curve.at(size)
+                NAMES[name]: [
+                    [size, *read_interval(scores, score, scale=scale)]
+                    for size, scores in curve.points().items()
                 ]
                 for name, curve in shown.items()
             }
+            if score == "accuracy":
+                series |= levels
             blocks.append(
                 Curves(
                     f"{title}, {group}",
                     "texts to fit on",
                     label,
-                    series | more,
+                    series,
                     log_x=True,
                     log_y=score == "loss",
                     marks=marks,
@@ -329,6 +266,41 @@ def result_blocks(
                 )
             )
     return blocks
+
+
+def score_tables(
+    curves: Mapping[str, LearningCurve], probes: Mapping[str, Interval], note: str
+) -> list[Table]:
+    """R2, accuracy and plateau: with intervals at the largest size, without at all."""
+    sizes = curves[CONTROL].sizes
+    at_largest, at_all = [], []
+    for name, curve in curves.items():
+        last, plateau = curve.at(sizes[-1]), plateau_cell(curve)
+        r2 = format_interval(last, "r2", scale=1, digits=3)
+        accuracy = format_interval(last, "accuracy")
+        at_largest.append([NAMES[name], r2, accuracy, plateau])
+        cells = [scores_cell(curve.at(size)) for size in sizes]
+        at_all.append([NAMES[name], *cells, plateau])
+    for name, said in PROBES.items():
+        at_largest.append([said, None, format_interval(probes, name), None])
+    return [
+        Table(
+            f"Maps fitted on {sizes[-1]} texts",
+            ["method", "test R2", "accuracy, %", "plateau, texts"],
+            at_largest,
+            note=note,
+        ),
+        Table(
+            "R2 and accuracy by texts to fit on",
+            [
+                "R2; accuracy, % by texts to fit on",
+                *(f"{size:,}" for size in sizes),
+                "plateau, texts",
+            ],
+            at_all,
+            note=note,
+        ),
+    ]
 
 
 def plateau_cell(curve: LearningCurve) -> str | None:

@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from experiments.shared.maps import choose_map
-from experiments.shared.task import draw
 from helix_jax.alignment import (
     GRADIENT_METHODS,
     METHODS,
@@ -70,21 +69,32 @@ def choose_methods(
     return list(dict.fromkeys(chosen))
 
 
-def anchor_rows(rows: Rows, ids: list[str], count: int, seed: int) -> Rows:
-    """Paired rows of some texts, by a hash of their ids."""
-    places = draw(ids, min(count, len(ids) - 1), seed)
-    return rows[0][places], rows[1][places]
+class Material(NamedTuple):
+    """What maps are fitted on; dictionaries are by split, fit and select.
+
+    Attributes:
+      moments: those of "fit" are of the sample.
+      rows: source states [N, dx] and target states [N, dy].
+      methods: names.
+      anchors: paired rows that relative representations refer to.
+      sample: rows of the fit split that are used.
+    """
+
+    moments: Mapping[str, Moments]
+    rows: Mapping[str, Rows]
+    methods: Sequence[str]
+    anchors: Rows
+    sample: np.ndarray | slice = slice(None)
 
 
-def fit_closed(
-    moments: Mapping[str, Moments], methods: Sequence[str], anchors: Rows
-) -> dict[str, Fitted]:
-    """The closed forms among some methods, from the fit and select moments.
+def fit_closed(material: Material) -> dict[str, Fitted]:
+    """The closed forms among the methods.
 
     Raises:
       RunError: a map is not to be trusted.
     """
-    wanted = [name for name in methods if name in METHODS]
+    moments, anchors = material.moments, material.anchors
+    wanted = [name for name in material.methods if name in METHODS]
     with stage("fitting " + ", ".join(wanted)):
         fitted = fit_all(
             moments["fit"], moments["select"], methods=wanted, anchors=anchors
@@ -100,32 +110,23 @@ def fit_closed(
 
 
 def fit_descents(
-    moments: Mapping[str, Moments],
-    methods: Sequence[str],
-    rows: Mapping[str, Rows],
-    *,
-    sample: np.ndarray | slice = slice(None),
-    key: jax.Array,
-    epochs: int,
+    material: Material, *, key: jax.Array, epochs: int
 ) -> dict[str, Descended]:
-    """The gradient fits among some methods, from moments and rows of fit and select.
-
-    Of the fit split's rows only those of the sample, whose moments are given, are used.
-    """
-    wanted = [name for name in methods if name in GRADIENT_METHODS]
+    """The gradient fits among the methods."""
+    wanted = [name for name in material.methods if name in GRADIENT_METHODS]
     if not wanted:
         return {}
-    ridge = choose_map(moments).fit.map
-    x, y = rows["fit"]
-    fit = x[sample], y[sample]
+    ridge = choose_map(material.moments).fit.map
+    x, y = material.rows["fit"]
+    fit = x[material.sample], y[material.sample]
     fitted = {}
     for name in wanted:
         with Progress(f"training {name}", unit="steps") as shown:
             fitted[name] = fit_descent(
                 name,
                 fit,
-                rows["select"],
-                moments=moments["fit"],
+                material.rows["select"],
+                moments=material.moments["fit"],
                 ridge=ridge,
                 key=key,
                 epochs=epochs,
@@ -134,15 +135,13 @@ def fit_descents(
     return fitted
 
 
-def fit_maps(
-    moments: Mapping[str, Moments],
-    methods: Sequence[str],
-    rows: Mapping[str, Rows],
-    anchors: Rows,
-    **settings: Any,
-) -> dict[str, StateMap]:
-    """The maps of `fit_closed`, and of `fit_descents` with its settings."""
-    closed = fit_closed(moments, methods, anchors)
-    descents = fit_descents(moments, methods, rows, **settings)
-    maps = {name: method.selection.fit.map for name, method in closed.items()}
+def fit_maps(material: Material, *, key: jax.Array, epochs: int) -> dict[str, StateMap]:
+    """The maps of `fit_closed` and `fit_descents`."""
+    maps = closed_maps(fit_closed(material))
+    descents = fit_descents(material, key=key, epochs=epochs)
     return maps | {name: method.map for name, method in descents.items()}
+
+
+def closed_maps(fitted: Mapping[str, Fitted]) -> dict[str, StateMap]:
+    """The maps of `fit_closed` alone."""
+    return {name: method.selection.fit.map for name, method in fitted.items()}

@@ -114,6 +114,18 @@ class PairOptions(TextOptions, ExtractionOptions):
 
 
 @dataclasses.dataclass(frozen=True)
+class TaskOptions(PairOptions):
+    """Flags of two sides, a task, and public text that maps are fitted on as well."""
+
+    public: str = public_option()
+    public_limit: int = public_limit_option()
+    resamples: int = resamples_option()
+
+
+TINY_TASK = {"limit": 600, "max_tokens": 64, "public_limit": 600, "resamples": 200}
+
+
+@dataclasses.dataclass(frozen=True)
 class PlantedOptions(PairOptions):
     """Flags of two sides for which made-up rows stand where neither is named."""
 

@@ -17,13 +17,7 @@ from experiments.shared.sides import (
 from helix_jax.activations import Pair
 from helix_jax.alignment import Moments, StateMap, apply_map
 from helix_jax.errors import RunError
-from helix_jax.probes import (
-    Probe,
-    calibration_error,
-    macro_f1,
-    predict_logits,
-    train_probe,
-)
+from helix_jax.probes import Probe, predict_logits, right_rows, train_probe
 from helix_jax.progress import stage
 from helix_jax.runs import read_arrays, write_arrays
 from helix_jax.stats import Interval, bootstrap_interval, paired_interval
@@ -105,19 +99,22 @@ def make_task(
         x = {split: pair.x.read() for split, pair in pairs.items()}
         y = {split: pair.y.read() for split, pair in pairs.items()}
     labels = {split: pair.labels for split, pair in pairs.items()}
-    probes = []
-    for side, z in (("target", y), ("source", x)):
+
+    def probe_of(side: str, z: dict[str, np.ndarray]) -> Probe:
+        rows = z["fit"], labels["fit"], z["select"], labels["select"]
         with stage(f"training the probe of the {side}"):
-            probes.append(
-                trained_probe(
-                    z["fit"], labels["fit"], z["select"], labels["select"], len(classes)
-                )
-            )
-    target_probe, source_probe = probes
-    ids = {split: pair.ids for split, pair in pairs.items()}
-    documents = [document_of(one) for one in ids["test"]]
+            return trained_probe(*rows, len(classes))
+
     return Task(
-        x, y, labels, ids, classes, target_probe, source_probe, documents, resamples
+        x,
+        y,
+        labels,
+        {split: pair.ids for split, pair in pairs.items()},
+        classes,
+        probe_of("target", y),
+        probe_of("source", x),
+        [document_of(text_id) for text_id in pairs["test"].ids],
+        resamples,
     )
 
 
@@ -134,72 +131,19 @@ def accuracy_of(task: Task, logits: Any) -> Interval:
 
 def probe_accuracies(task: Task) -> dict[str, Interval]:
     """Name of PROBES -> accuracy of this side's probe on its own states."""
-    return {
-        "target_probe": accuracy_of(
-            task, predict_logits(task.target_probe, task.y["test"])
-        ),
-        "source_probe": accuracy_of(
-            task, predict_logits(task.source_probe, task.x["test"])
-        ),
+    logits = {
+        "target_probe": predict_logits(task.target_probe, task.y["test"]),
+        "source_probe": predict_logits(task.source_probe, task.x["test"]),
     }
-
-
-class ArmScores(NamedTuple):
-    """How well an arm classifies the test split; means over seeds.
-
-    Attributes:
-      accuracy: with its interval over documents.
-      macro_f1: []
-      calibration_error: []
-      accuracy_std: over seeds; None of one seed.
-    """
-
-    accuracy: Interval
-    macro_f1: float
-    calibration_error: float
-    accuracy_std: float | None
-
-    def numbers(self, name: str) -> dict[str, float | Interval]:
-        """NAME_accuracy and the others."""
-        return {
-            f"{name}_{field}": value
-            for field, value in self._asdict().items()
-            if value is not None
-        }
-
-
-def score(task: Task, name: str, logits: list[Any]) -> ArmScores:
-    """Accuracy with its interval, macro-F1 and calibration of one arm.
-
-    Args:
-      task: labels and documents of the test split.
-      name: of the arm, for the sign of life.
-      logits: one [N, C] for each seed; scores are means over seeds.
-    """
-    truth = task.labels["test"]
-    logits = [np.asarray(one) for one in logits]
-    right = _rights(task, logits)
-    with stage(f"interval of {name}"):
-        interval = bootstrap_interval(
-            right.mean(axis=0), task.documents, resamples=task.resamples
-        )
-    macro = [
-        float(macro_f1(one.argmax(-1), truth, len(task.classes))) for one in logits
-    ]
-    errors = [float(calibration_error(one, truth)) for one in logits]
-    spread = float(np.std(right.mean(axis=1))) if len(logits) > 1 else None
-    return ArmScores(interval, np.mean(macro), np.mean(errors), spread)
-
-
-def _rights(task: Task, logits: list[Any]) -> np.ndarray:
-    """[seeds, N] 1.0 where an arm is right."""
-    truth = task.labels["test"]
-    return np.array([np.asarray(one).argmax(-1) == truth for one in logits], float)
+    return {name: accuracy_of(task, value) for name, value in logits.items()}
 
 
 def save_right(path: Path, task: Task, arms: dict[str, list[Any]]) -> None:
     """Documents of test texts, and which arms are right, for `compare_arms`."""
-    rows = {name: _rights(task, logits).mean(0) for name, logits in arms.items()}
+    rows = {
+        name: right_rows(logits, task.labels["test"]).mean(0)
+        for name, logits in arms.items()
+    }
     write_arrays(path, documents=np.array(task.documents), **rows)
 
 

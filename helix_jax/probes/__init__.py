@@ -1,5 +1,6 @@
 """Linear classifiers on states: training, scores, intervals, artefacts."""
 
+from helix_jax.probes.arms import ArmScores, arm_scores, right_rows
 from helix_jax.probes.logistic import (
     PENALTIES,
     ProbePath,
@@ -28,11 +29,13 @@ from helix_jax.stats import (
 
 __all__ = [
     "PENALTIES",
+    "ArmScores",
     "Interval",
     "Probe",
     "ProbePath",
     "ProbeSelection",
     "accuracy",
+    "arm_scores",
     "bootstrap_interval",
     "bootstrap_statistic",
     "calibration_error",
@@ -45,6 +48,7 @@ __all__ = [
     "negative_log_likelihood",
     "paired_interval",
     "predict_logits",
+    "right_rows",
     "save_probe",
     "select_probe",
     "sklearn_c",

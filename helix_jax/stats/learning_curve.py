@@ -48,6 +48,10 @@ class LearningCurve(NamedTuple):
         r2 = Interval(1 - loss.value, 1 - loss.high, 1 - loss.low)
         return {"loss": loss, "r2": r2, "accuracy": accuracy}
 
+    def points(self) -> dict[int, dict[str, Interval]]:
+        """Size -> its scores, wherever the fit is defined."""
+        return {size: scores for size in self.sizes if (scores := self.at(size))}
+
 
 def plateau_size(loss: np.ndarray, sizes: Sequence[int], *, tolerance: float) -> int:
     """The smallest size from which on the loss is within a share of the last one.

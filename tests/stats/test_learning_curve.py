@@ -53,6 +53,7 @@ def test_numbers_and_ends_are_those_of_the_rows_drawn():
         error, right, deviation, documents, sizes, tolerance=0.05, resamples=resamples
     )
     assert curve.at(10) == {}
+    assert curve.points() == {20: curve.at(20), 40: curve.at(40)}
 
     def scores(chosen):
         loss = error[:, chosen].sum(1) / deviation[chosen].sum()
