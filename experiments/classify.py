@@ -26,17 +26,10 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import jax
 import numpy as np
 
 from experiments.shared.about import BRACKETS, about_pair, count_texts
-from experiments.shared.maps import (
-    choose_map,
-    control_maps,
-    fit_numbers,
-    map_file,
-    pair_moments,
-)
+from experiments.shared.maps import fit_pairs
 from experiments.shared.options import TINY_TASK, TaskOptions, seeds_option
 from experiments.shared.sides import open_corpus
 from experiments.shared.task import (
@@ -88,15 +81,11 @@ def compute(config: ClassifyConfig, _: Run) -> Report:
     )
     opened = open_task(config, corpus, config.resamples)
     pairs, task = opened.pairs, opened.task
-    moments = {split: pair_moments(pair) for split, pair in pairs.items()}
-    chosen = choose_map(moments)
-    controls = [
-        control_maps(pairs["fit"], moments["fit"], chosen, jax.random.key(seed))
-        for seed in range(config.seeds)
-    ]
+    fitted = fit_pairs(pairs)
+    controls = [fitted.controls(seed) for seed in range(config.seeds)]
     arms = {
         "target": [predict_logits(task.target_probe, task.y["test"])],
-        "mapped": [read_mapped(task, chosen.fit.map)],
+        "mapped": [read_mapped(task, fitted.map)],
         "source": [predict_logits(task.source_probe, task.x["test"])],
         "shuffled": [read_mapped(task, maps["shuffled"]) for maps in controls],
         "random": [read_mapped(task, maps["random"]) for maps in controls],
@@ -112,11 +101,11 @@ def compute(config: ClassifyConfig, _: Run) -> Report:
         for name, logits in bar(arms.items(), "arms scored")
     }
     numbers = {"data/classes": len(task.classes), **count_texts(pairs)}
-    numbers |= fit_numbers(chosen, moments)
+    numbers |= fitted.numbers()
     for name, one in scores.items():
         numbers |= one.numbers(f"test/{name}")
-    files = {"right.npz": partial(save_right, task=task, arms=arms)}
-    files["map"] = map_file(pairs["fit"], chosen.fit)
+    files = {"map": fitted.save}
+    files["right.npz"] = partial(save_right, task=task, arms=arms)
     for name, probe, store in (
         ("source", task.source_probe, pairs["fit"].x),
         ("target", task.target_probe, pairs["fit"].y),

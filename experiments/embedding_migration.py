@@ -29,11 +29,10 @@ Cost: two cores, embedded models, docstrings: about two minutes.
 import dataclasses
 from collections.abc import Mapping
 
-import jax
 import numpy as np
 
 from experiments.shared.about import BRACKETS, about_pair, count_texts
-from experiments.shared.maps import choose_map, control_maps, pair_moments
+from experiments.shared.maps import choose_map, fit_pairs
 from experiments.shared.options import PairOptions, resamples_option, seed_option
 from experiments.shared.sides import load_sides, open_corpus, paired_states, with_stores
 from helix_jax.activations import Pair
@@ -108,12 +107,9 @@ def compute(config: MigrationConfig, _: Run) -> Report:
     asking, held = halves(open_corpus(config), words=config.words)
     pairs = {split: paired_states(*sides, held, split, options) for split in SPLITS}
     queries = paired_states(*sides, asking, "test", options)
-    moments = {split: pair_moments(pair) for split, pair in pairs.items()}
-    chosen = choose_map(moments)
+    fitted = fit_pairs(pairs)
+    moments, controls = fitted.moments, fitted.controls(config.seed)
     backward = choose_map({split: swapped(one) for split, one in moments.items()})
-    controls = control_maps(
-        pairs["fit"], moments["fit"], chosen, jax.random.key(config.seed)
-    )
     new, old = map(np.concatenate, zip(*(pair.read() for pair in pairs.values())))
     asked_new, asked_old = queries.read()
     fit, every = moments["fit"], len(pairs["fit"].x)
@@ -130,7 +126,7 @@ def compute(config: MigrationConfig, _: Run) -> Report:
     asked = {
         "native": (asked_old, *in_old),
         "reindexed": (asked_new, *in_new),
-        "mapped": (apply_map(chosen.fit.map, asked_new), *in_old),
+        "mapped": (apply_map(fitted.map, asked_new), *in_old),
         "backward": (asked_new, apply_map(backward.fit.map, old), in_new[1]),
         "unmapped": (with_width(asked_new, old.shape[1]), *in_old),
         "shuffled": (apply_map(controls["shuffled"], asked_new), *in_old),

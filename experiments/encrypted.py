@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.shared.about import BRACKETS, about, short_data, sides_of
-from experiments.shared.maps import choose_map, pair_moments
+from experiments.shared.maps import fit_pairs
 from experiments.shared.options import PlantedOptions, require_both_sides, seed_option
 from experiments.shared.policies import check_policies
 from experiments.shared.sides import open_corpus
@@ -182,8 +182,7 @@ def real_problem(config: EncryptedConfig) -> Problem:
     """The target's probe and the source's mapped states."""
     opened = open_task(config, open_corpus(config, labelled=True))
     task, pairs = opened.task, opened.pairs
-    chosen = choose_map({split: pair_moments(pair) for split, pair in pairs.items()})
-    affine = chosen.fit.map
+    affine = fit_pairs(pairs).map
     x = np.concatenate([np.asarray(apply_map(affine, task.x[s])) for s in SPLITS])
     count = config.queries or len(task.x["test"])
     probe = task.target_probe

@@ -13,17 +13,10 @@ documents.
 import dataclasses
 from collections.abc import Mapping
 
-import jax
 import numpy as np
 
 from experiments.shared.about import BRACKETS, about_pair, count_texts
-from experiments.shared.maps import (
-    choose_map,
-    control_maps,
-    fit_numbers,
-    map_file,
-    pair_moments,
-)
+from experiments.shared.maps import fit_pairs
 from experiments.shared.options import PairOptions, seed_option
 from experiments.shared.sides import open_corpus, pair_splits
 from helix_jax.alignment import evaluate_map, r2_interval
@@ -56,13 +49,10 @@ class FitConfig(PairOptions):
 def compute(config: FitConfig, _: Run) -> Report:
     """Fit, score; see the module docstring."""
     pairs = pair_splits(config, open_corpus(config), ("fit", "select", "test"))
-    moments = {split: pair_moments(pair) for split, pair in pairs.items()}
-    chosen = choose_map(moments)
-    controls = control_maps(
-        pairs["fit"], moments["fit"], chosen, jax.random.key(config.seed)
-    )
-    maps = {"": chosen.fit.map} | {f"{k}_": one for k, one in controls.items()}
-    numbers = count_texts(pairs) | fit_numbers(chosen, moments)
+    fitted = fit_pairs(pairs)
+    controls, moments = fitted.controls(config.seed), fitted.moments
+    maps = {"": fitted.map} | {f"{name}_": one for name, one in controls.items()}
+    numbers = count_texts(pairs) | fitted.numbers()
     spectra = {"target, before any map": spectrum_of(moments["test"].cov_yy).values}
     test = pairs["test"].read()
     documents = [document_of(one) for one in pairs["test"].ids]
@@ -79,7 +69,7 @@ def compute(config: FitConfig, _: Run) -> Report:
         numbers,
         [maps_table(numbers), spectrum_curves(shown)],
         about_pair(config, numbers),
-        files={"map": map_file(pairs["fit"], chosen.fit)},
+        files={"map": fitted.save},
     )
 
 

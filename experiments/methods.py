@@ -27,13 +27,7 @@ import jax
 import numpy as np
 
 from experiments.shared.about import BRACKETS, about_pair, count_texts
-from experiments.shared.maps import (
-    choose_map,
-    control_maps,
-    fit_numbers,
-    map_file,
-    pair_moments,
-)
+from experiments.shared.maps import PairFit, choose_map, pair_moments
 from experiments.shared.method_maps import (
     Material,
     Rows,
@@ -135,8 +129,8 @@ def compute(config: MethodsConfig, _: Run) -> Report:
     moments = {"fit": pair_moments(pairs["fit"])}
     numbers = {"methods/moments_seconds": time.perf_counter() - started}
     moments |= {split: pair_moments(pairs[split]) for split in SPLITS[1:]}
-    chosen = choose_map(moments)
-    numbers |= count_texts(pairs) | fit_numbers(chosen, moments)
+    ridge = PairFit(pairs, moments, choose_map(moments))
+    numbers |= count_texts(pairs) | ridge.numbers()
 
     rows = {split: (task.x[split], task.y[split]) for split in SPLITS}
     material = material_of(config, moments, rows, task.ids["fit"])
@@ -150,7 +144,7 @@ def compute(config: MethodsConfig, _: Run) -> Report:
         numbers[f"methods/{name}_at_edge"] = int(method.selection.at_edge)
     for name, method in descents.items():
         seconds[name] = Interval(*[method.seconds] * 3)
-    controls = control_maps(pairs["fit"], moments["fit"], chosen, key)
+    controls = ridge.controls(config.seed)
     maps = closed_maps(closed)
     maps |= {name: method.map for name, method in descents.items()}
     maps |= {f"control_{name}": affine for name, affine in controls.items()}
@@ -172,9 +166,7 @@ def compute(config: MethodsConfig, _: Run) -> Report:
         for score, arms in columns.items()
         for name, interval in arms.items()
     }
-    files = {}
-    if "ridge" in closed:
-        files["map"] = map_file(pairs["fit"], closed["ridge"].selection.fit)
+    files = {"map": ridge.save} if "ridge" in closed else {}
     blocks = result_blocks(scores, seconds)
     return Report(numbers, blocks, about_pair(config, numbers), files)
 

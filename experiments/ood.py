@@ -29,11 +29,10 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
 from experiments.shared.about import about, count_documents, short_data, sides_of
-from experiments.shared.maps import choose_map, control_maps, fit_numbers, pair_moments
+from experiments.shared.maps import choose_map, fit_pairs
 from experiments.shared.names import DETECTOR_NAMES
 from experiments.shared.options import (
     TINY_TASK,
@@ -106,29 +105,27 @@ def compute(config: OodConfig, _: Run) -> Report:
     strange = paired_states(
         *opened.sides, strange_corpus, "test", opened.options, keep=keep
     )
-    moments = {split: pair_moments(pair) for split, pair in pairs.items()}
-    chosen = choose_map(moments)
-    maps = {"mapped": chosen.fit.map}
+    fitted = fit_pairs(pairs)
+    maps = {"mapped": fitted.map}
     if config.public:
         maps["public"] = choose_map(opened.public_moments(config)).fit.map
-    key = jax.random.key(config.seed)
-    controls = control_maps(pairs["fit"], moments["fit"], chosen, key)
+    controls = fitted.controls(config.seed)
     maps |= {name: controls[name] for name in ("shuffled", "random")}
 
     scores: Scores = {}
     curves: Points = {detector: {} for detector in DRAWN}
     documents = task.documents, [document_of(text_id) for text_id in strange.ids]
     arms = read_arms(task, maps, strange.read())
-    for arm, fitted, *sides in bar(arms, "arms scored", total=len(maps) + 3):
+    for arm, detectors, *sides in bar(arms, "arms scored", total=len(maps) + 3):
         scores[arm] = {}
         for detector, score in DETECTORS.items():
-            strangeness = [np.asarray(score(fitted, states)) for states in sides]
+            strangeness = [np.asarray(score(detectors, states)) for states in sides]
             scores[arm][detector] = detection_intervals(
                 *strangeness, *documents, resamples=config.resamples
             )
             if detector in DRAWN and arm in ARMS:
                 curves[detector][arm] = roc_points(*strangeness, most=200).tolist()
-    numbers = fit_numbers(chosen, moments)
+    numbers = fitted.numbers()
     for side, pair in (("known", pairs["test"]), ("strange", strange)):
         numbers[f"ood/{side}_texts"] = len(pair.ids)
         numbers[f"ood/{side}_documents"] = count_documents(pair.ids)

@@ -1,8 +1,8 @@
 """One ridge map between two sides, its controls, and how maps are scored."""
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -10,7 +10,6 @@ import numpy as np
 from helix_jax.activations import Pair
 from helix_jax.alignment import (
     AffineMap,
-    FitResult,
     Moments,
     Selection,
     accumulate,
@@ -27,13 +26,78 @@ from helix_jax.progress import bar, stage
 from helix_jax.similarity import linear_cka
 
 
+class PairFit(NamedTuple):
+    """The ridge map of some pairs; dictionaries are by split.
+
+    Attributes:
+      pairs, moments: of "fit", "select" and "test".
+      chosen: the map whose penalty is best on the select split.
+    """
+
+    pairs: Mapping[str, Pair]
+    moments: Mapping[str, Moments]
+    chosen: Selection
+
+    @property
+    def map(self) -> AffineMap:
+        """The chosen map."""
+        return self.chosen.fit.map
+
+    def controls(self, seed: int) -> dict[str, AffineMap]:
+        """Maps that know nothing of the pairing: shuffled, random, mean."""
+        rotation, shuffle = jax.random.split(jax.random.key(seed))
+        penalty, moments = float(self.chosen.fit.penalty), self.moments["fit"]
+        with stage("fitting the controls"):
+            x, y = self.pairs["fit"].read()
+            return {
+                "shuffled": fit_shuffled(x, y, key=shuffle, penalty=penalty),
+                "random": random_orthogonal_map(moments, key=rotation),
+                "mean": mean_map(moments),
+            }
+
+    def save(self, folder: Path) -> Path:
+        """Write the map to a folder, with what it was made of."""
+        return save_map(
+            folder,
+            self.map,
+            source=self.pairs["fit"].x.fingerprint,
+            target=self.pairs["fit"].y.fingerprint,
+            penalty=float(self.chosen.fit.penalty),
+            split="fit",
+        )
+
+    def numbers(self) -> dict[str, float]:
+        """Numbers of the fit itself."""
+        chosen, test = self.chosen, self.moments["test"]
+        return {
+            "fit/r2": float(evaluate_map(self.map, test).r2),
+            "fit/rows": int(self.moments["fit"].count),
+            "fit/penalty": float(chosen.fit.penalty),
+            "fit/penalty_at_edge": int(chosen.at_edge),
+            "fit/condition": float(chosen.fit.condition),
+            "fit/rank": int(chosen.fit.rank),
+            "fit/select_r2": float(np.asarray(chosen.r2)[int(chosen.index)]),
+            "similarity/linear_cka": float(linear_cka(test)),
+        }
+
+
+def fit_pairs(pairs: Mapping[str, Pair]) -> PairFit:
+    """Take the moments of every split, and fit.
+
+    Raises:
+      RunError: the map is not to be trusted.
+    """
+    moments = {split: pair_moments(pair) for split, pair in pairs.items()}
+    return PairFit(pairs, moments, choose_map(moments))
+
+
 def pair_moments(pair: Pair) -> Moments:
     """Moments of a pair of stores, streamed."""
     total = -(-len(pair.x) // 8192)
     return accumulate(bar(pair.rows(), "moments", total=total, unit="blocks"))
 
 
-def choose_map(moments: dict[str, Moments]) -> Selection:
+def choose_map(moments: Mapping[str, Moments]) -> Selection:
     """The ridge map of the fit split whose penalty is best on the select split.
 
     Raises:
@@ -48,45 +112,3 @@ def choose_map(moments: dict[str, Moments]) -> Selection:
             f"have rank {int(chosen.fit.rank)}. Do they vary from text to text?"
         )
     return chosen
-
-
-def control_maps(
-    pair: Pair, moments: Moments, chosen: Selection, key: jax.Array
-) -> dict[str, AffineMap]:
-    """Maps that know nothing of the pairing."""
-    rotation, shuffle = jax.random.split(key)
-    penalty = float(chosen.fit.penalty)
-    with stage("fitting the controls"):
-        x, y = pair.read()
-        return {
-            "shuffled": fit_shuffled(x, y, key=shuffle, penalty=penalty),
-            "random": random_orthogonal_map(moments, key=rotation),
-            "mean": mean_map(moments),
-        }
-
-
-def map_file(pair: Pair, fit: FitResult) -> Callable[[Path], Path]:
-    """What writes the map of some pairs to a folder, see `Report.files`."""
-    return partial(
-        save_map,
-        map=fit.map,
-        source=pair.x.fingerprint,
-        target=pair.y.fingerprint,
-        penalty=float(fit.penalty),
-        split="fit",
-    )
-
-
-def fit_numbers(chosen: Selection, moments: dict[str, Moments]) -> dict[str, float]:
-    """Numbers of the fit itself."""
-    test = evaluate_map(chosen.fit.map, moments["test"])
-    return {
-        "fit/r2": float(test.r2),
-        "fit/rows": int(moments["fit"].count),
-        "fit/penalty": float(chosen.fit.penalty),
-        "fit/penalty_at_edge": int(chosen.at_edge),
-        "fit/condition": float(chosen.fit.condition),
-        "fit/rank": int(chosen.fit.rank),
-        "fit/select_r2": float(np.asarray(chosen.r2)[int(chosen.index)]),
-        "similarity/linear_cka": float(linear_cka(moments["test"])),
-    }
