@@ -22,7 +22,7 @@ from helix_jax.generation.guesses import (
     make_rules,
     native_guesses,
 )
-from helix_jax.generation.loop import run_rows
+from helix_jax.generation.loop import Decoder, run_rows
 from helix_jax.generation.prompt import Prompt, leading_tokens, read_prompt, stop_ids
 from helix_jax.generation.reading import Reader, Reading, make_reader
 from helix_jax.generation.rows import Row, bounds_of, check_lengths
@@ -134,17 +134,8 @@ def generate(
         source_tokenizer, target_tokenizer, vocabulary, extra=stop_tokens, chat=chat
     )
     rules = make_rules(guesses, stops=stops)
-    run_rows(
-        parts,
-        reader,
-        rows,
-        guesses,
-        rules,
-        bounds,
-        sampling=sampling,
-        key=key,
-        on_text=on_text,
-    )
+    decoder = Decoder(parts, reader, guesses, rules, bounds, sampling, key, on_text)
+    run_rows(decoder, rows)
     return [_generated(row) for row in rows]
 
 
@@ -195,7 +186,7 @@ def generate_ids(
     check_lengths(rows, bounds)
     guesses = native_guesses(sizes[1])
     rules = make_rules(guesses, stops=stop_tokens, suppressed=suppressed)
-    run_rows(parts, reader, rows, guesses, rules, bounds, sampling=sampling, key=key)
+    run_rows(Decoder(parts, reader, guesses, rules, bounds, sampling, key), rows)
     return [_generated(row) for row in rows]
 
 

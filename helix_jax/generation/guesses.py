@@ -16,8 +16,8 @@ from functools import lru_cache
 import jax
 import numpy as np
 
-from helix_jax.generation.decode import Lessons, Merges, Rules, hash_pair
 from helix_jax.generation.reading import Reader
+from helix_jax.generation.rules import Lessons, Merges, Rules, hash_pair
 from helix_jax.types import Array
 
 LONGEST = 16  # source tokens; a target token that needs more waits for the host
@@ -70,16 +70,16 @@ def make_guesses(reader: Reader, vocabulary: int) -> Guesses:
         written[token] = piece is not None
     if reader.native:
         return dataclasses.replace(native_guesses(vocabulary), written=written)
-    found = [_guess(reader, piece) for piece in reader.pieces[:vocabulary]]
-    found += [()] * (vocabulary - len(found))
-    found = [one if len(one) <= LONGEST else () for one in found]
-    width = max((len(one) for one in found), default=0) or 1
+    alone = [_guess(reader, piece) for piece in reader.pieces[:vocabulary]]
+    alone += [()] * (vocabulary - len(alone))
+    alone = [tokens if len(tokens) <= LONGEST else () for tokens in alone]
+    width = max(map(len, alone), default=0) or 1
     ids = np.zeros((vocabulary, width), np.int32)
-    for line, one in zip(ids, found):
-        line[: len(one)] = one
-    lengths = np.array(list(map(len, found)), np.int32)
+    for line, tokens in zip(ids, alone):
+        line[: len(tokens)] = tokens
+    lengths = np.array(list(map(len, alone)), np.int32)
     tables = jax.device_put((ids, lengths))
-    return Guesses(*tables, found, written, *make_merges(reader), True)
+    return Guesses(*tables, alone, written, *make_merges(reader), True)
 
 
 @lru_cache(maxsize=8)
@@ -133,7 +133,7 @@ def _is_read_as(reader: Reader, piece: bytes, index: int) -> bool:
 def make_rules(
     guesses: Guesses, *, stops: Collection[int], suppressed: Collection[int] = ()
 ) -> Rules:
-    """Rules for `decode_block`.
+    """Rules for `decode_block`, without lessons.
 
     Args:
       guesses: of the reader.
@@ -144,7 +144,14 @@ def make_rules(
     ends[list(stops)] = True
     barred &= ~ends
     barred[list(suppressed)] = True
-    return Rules(guesses.ids, guesses.lengths, ends, barred, guesses.merges)
+    return Rules(
+        guesses=guesses.ids,
+        lengths=guesses.lengths,
+        stops=ends,
+        suppressed=barred,
+        merges=guesses.merges,
+        lessons=lesson_table(guesses, {}),
+    )
 
 
 def learn(

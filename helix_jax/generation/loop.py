@@ -17,13 +17,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from helix_jax.generation.decode import (
-    Order,
-    Rules,
-    decode_block,
-    pack_orders,
-    unpack_block,
-)
+from helix_jax.generation.decode import decode_block
 from helix_jax.generation.guesses import (
     MEMORY,
     Guesses,
@@ -33,8 +27,10 @@ from helix_jax.generation.guesses import (
     lesson_table,
     no_merges,
 )
+from helix_jax.generation.orders import Order, pack_orders, unpack_block
 from helix_jax.generation.reading import Reader, read_whole
 from helix_jax.generation.rows import Bounds, Row, absorb, begin_anew, kept_tokens, show
+from helix_jax.generation.rules import Rules
 from helix_jax.generation.sampling import Sampling
 from helix_jax.generation.state import (
     DecodeState,
@@ -52,19 +48,40 @@ CHUNK = 512  # tokens of a prompt that are fed at once
 QUEUE = 8  # source tokens that a row may be fed in a block before it goes on
 OVERHEAD = 0.5  # of a block, in steps
 
+Correction = tuple[int, list[int]]  # source tokens of a row to keep, those to feed then
 
-def run_rows(
-    parts: Stitch,
-    reader: Reader,
-    rows: Sequence[Row],
-    guesses: Guesses,
-    rules: Rules,
-    bounds: Bounds,
-    *,
-    sampling: Sampling,
-    key: Array,
-    on_text: Callable[[int, str], None] | None = None,
-) -> None:
+
+class Decoder(NamedTuple):
+    """All that extends rows, but for the rows.
+
+    Attributes:
+      parts: the stitch.
+      reader: how chosen tokens become source tokens.
+      guesses: of the reader; learns.
+      rules: of the target's vocabulary, with these guesses.
+      bounds: when rows end.
+      sampling: how tokens are chosen.
+      key: PRNG key.
+      on_text: called with the row's number and each new piece of its text, or None.
+    """
+
+    parts: Stitch
+    reader: Reader
+    guesses: Guesses
+    rules: Rules
+    bounds: Bounds
+    sampling: Sampling
+    key: Array
+    on_text: Callable[[int, str], None] | None = None
+
+    @property
+    def learns(self) -> bool:
+        """Whether wrong guesses become lessons, which take fed tokens back."""
+        # What crosses a turn must be read anew, so that the device takes nothing back.
+        return self.guesses.learns and not self.bounds.turns
+
+
+def run_rows(decoder: Decoder, rows: Sequence[Row]) -> None:
     """Extend every row until it ends.
 
     A text that the tokenizer reads otherwise than in parts split before a word is
@@ -72,18 +89,11 @@ def run_rows(
     goes beyond the characters that it has.
 
     Args:
-      parts: the stitch.
-      reader: how chosen tokens become source tokens.
+      decoder: what extends them.
       rows: prompts; changed in place.
-      guesses: of the reader; learns.
-      rules: of the target's vocabulary, with these guesses.
-      bounds: when rows end.
-      sampling: static.
-      key: PRNG key.
-      on_text: called with the row's number and each new piece of its text.
     """
-    rest = guesses, rules, bounds, sampling, key, on_text
-    _run(parts, reader, rows, *rest)
+    _run(decoder, rows)
+    reader = decoder.reader
     if reader.native or not reader.splits:
         return
     whole = reader._replace(splits=None)
@@ -91,7 +101,7 @@ def run_rows(
     for row in wrong:
         begin_anew(row, whole)
     if wrong:
-        _run(parts, whole, rows, *rest)
+        _run(decoder._replace(reader=whole), rows)
 
 
 class _Flight(NamedTuple):
@@ -119,46 +129,41 @@ class _Line:
     since: int = 0
 
 
-def _run(parts, reader, rows, guesses, rules, bounds, sampling, key, on_text) -> None:
-    stops = rules.stops
-    # What crosses a turn must be read anew, so that the device takes nothing back.
-    merged = {} if bounds.turns else guesses.merged
+def _run(decoder: Decoder, rows: Sequence[Row]) -> None:
+    guesses, bounds, sampling = decoder.guesses, decoder.bounds, decoder.sampling
+    rules, merged = decoder.rules, guesses.merged
     if bounds.turns:
-        rules = rules.replace(merges=no_merges())
-    rules = jax.device_put(rules)
+        rules, merged = rules.replace(merges=no_merges()), {}
+    taught = guesses.taught if decoder.learns else {}
+    rules = jax.device_put(rules.replace(lessons=lesson_table(guesses, taught)))
     longest = max(len(row.reading.ids) for row in rows)
-    room = bounds.total if reader.native else bounds.total * 5 // 4
+    room = bounds.total if decoder.reader.native else bounds.total * 5 // 4
     slots = _bucket(min(longest + room, bounds.context), 64, bounds.context)
-    parts = unroll(parts)
+    parts = unroll(decoder.parts)
     state = _begin(parts, slots, *_histories(rows, bounds.total, sampling))
-    learns = guesses.learns and not bounds.turns
-    taught = guesses.taught if learns else {}
-    lessons = lesson_table(guesses, taught)
     lines, flights, number = [_Line([]) for row in rows], deque(), 0
     while any(row.reason is None for row in rows):
         if _worth_a_block(rows, lines, flights, bounds):
-            keep, chunks = zip(
-                *(_correction(*pair, bounds) for pair in zip(rows, lines))
-            )
-            longest = max(map(sum, zip(keep, map(len, chunks))))
+            corrections = [_correction(*pair, bounds) for pair in zip(rows, lines)]
+            longest = max(kept + len(chunk) for kept, chunk in corrections)
             if longest > slots:
                 slots = _bucket(longest, 2 * slots, bounds.context)
                 state = _grow(state, slots)
-            if _fit_a_queue(keep, chunks):
-                if learns and guesses.taught is not taught:
+            if _fit_a_queue(corrections):
+                if decoder.learns and guesses.taught is not taught:
                     taught = guesses.taught
-                    lessons = lesson_table(guesses, taught)
-                orders = _orders(rows, lines, keep, chunks, slots, bounds)
-                count = _ahead(guesses, len(rows), on_text)
+                    rules = rules.replace(lessons=lesson_table(guesses, taught))
+                orders = _orders(rows, lines, corrections, slots, bounds)
+                count = _ahead(decoder, len(rows))
+                packed = pack_orders(
+                    orders, total=bounds.total, count=count, unseen=bool(flights)
+                )
                 state, block = _block(
                     parts,
                     state,
                     rules,
-                    lessons,
-                    key,
-                    pack_orders(
-                        orders, total=bounds.total, count=count, unseen=bool(flights)
-                    ),
+                    packed,
+                    decoder.key,
                     sampling=sampling,
                     most=MOST,
                 )
@@ -169,21 +174,11 @@ def _run(parts, reader, rows, guesses, rules, bounds, sampling, key, on_text) ->
                 number += 1
                 continue
             if not flights:
-                state = _mend(parts, state, keep, chunks, rows, bounds)
+                state = _mend(parts, state, corrections, rows, bounds)
                 for line, row in zip(lines, rows):
                     line.cached = list(row.reading.ids)
                 continue
-        _check(
-            flights.popleft(),
-            lines,
-            rows,
-            reader,
-            stops,
-            guesses,
-            learns,
-            bounds,
-            on_text,
-        )
+        _check(decoder, flights.popleft(), lines, rows)
 
 
 def _worth_a_block(rows, lines, flights, bounds) -> bool:
@@ -197,7 +192,7 @@ def _worth_a_block(rows, lines, flights, bounds) -> bool:
     )
 
 
-def _correction(row: Row, line: _Line, bounds: Bounds) -> tuple[int, list[int]]:
+def _correction(row: Row, line: _Line, bounds: Bounds) -> Correction:
     """How many cached tokens of a row to keep, and what to feed it then."""
     if not line.due or row.reason is not None:
         return len(line.cached), []
@@ -206,13 +201,13 @@ def _correction(row: Row, line: _Line, bounds: Bounds) -> tuple[int, list[int]]:
     return kept, ids[kept:]
 
 
-def _fit_a_queue(keep: Sequence[int], chunks: Sequence[Sequence[int]]) -> bool:
+def _fit_a_queue(corrections: Sequence[Correction]) -> bool:
     return all(
-        len(chunk) <= QUEUE and (kept or not chunk) for kept, chunk in zip(keep, chunks)
+        len(chunk) <= QUEUE and (kept or not chunk) for kept, chunk in corrections
     )
 
 
-def _orders(rows, lines, keep, chunks, slots, bounds) -> list[Order]:
+def _orders(rows, lines, corrections, slots: int, bounds: Bounds) -> list[Order]:
     return [
         Order(
             active=row.reason is None,
@@ -224,15 +219,19 @@ def _orders(rows, lines, keep, chunks, slots, bounds) -> list[Order]:
             queued=len(chunk),
             queue=chunk + [0] * (QUEUE - len(chunk)),
         )
-        for row, line, kept, chunk in zip(rows, lines, keep, chunks)
+        for row, line, (kept, chunk) in zip(rows, lines, corrections)
     ]
 
 
 def _check(
-    flight, lines, rows, reader, stops, guesses, learns, bounds, on_text
+    decoder: Decoder, flight: _Flight, lines: Sequence[_Line], rows: Sequence[Row]
 ) -> None:
     """Take over what a block chose, as far as the text is what was fed."""
-    block, follow = unpack_block(flight.block), flight.follow
+    block, bounds, stops = (
+        unpack_block(flight.block),
+        decoder.bounds,
+        decoder.rules.stops,
+    )
     failed = chosen = 0
     for number, (order, line, row) in enumerate(zip(flight.orders, lines, rows)):
         if row.reason is not None:
@@ -249,13 +248,13 @@ def _check(
         for place, token in enumerate(tokens):
             before = row.reading.ids
             if place < fed:
-                follow(cached, token)
+                flight.follow(cached, token)
             if not right or row.reason is not None:
                 continue
-            absorb(row, token, reader, stops[token], bounds)
+            absorb(row, token, decoder.reader, stops[token], bounds)
             right = row.reading.ids == cached
-            if learns and not right and row.reason is None:
-                learn(guesses, before, token, row.reading.ids)
+            if decoder.learns and not right and row.reason is None:
+                learn(decoder.guesses, before, token, row.reading.ids)
         if not counts:
             continue
         chosen += len(tokens)
@@ -264,21 +263,22 @@ def _check(
             failed += 1
             kept = kept_tokens(cached, row.reading.ids, bounds)
             row.repairs += kept < len(cached)
-        if on_text is not None:
-            show(number, row, bounds, on_text)
-    count_failures(guesses, failed, chosen)
+        if decoder.on_text is not None:
+            show(number, row, bounds, decoder.on_text)
+    count_failures(decoder.guesses, failed, chosen)
 
 
-def _ahead(guesses: Guesses, rows: int, on_text: Callable | None) -> int:
+def _ahead(decoder: Decoder, rows: int) -> int:
     """Steps of a block: those lost behind a wrong guess weigh as much as its start.
 
     They are half of the block on average, and the next one. The row that falls behind
     holds up the batch, so that the risks of all count.
     """
-    most = MOST if on_text is None else STREAMED
-    if not guesses.learns:
+    most = MOST if decoder.on_text is None else STREAMED
+    if not decoder.guesses.learns:
         return most
-    wanted = math.sqrt(OVERHEAD / (1.5 * rows * max(guesses.risk, 1 / MEMORY)))
+    risk = max(decoder.guesses.risk, 1 / MEMORY)
+    wanted = math.sqrt(OVERHEAD / (1.5 * rows * risk))
     return min(most, max(LEAST, round(wanted)))
 
 
@@ -299,19 +299,19 @@ def _histories(rows, total, sampling) -> tuple[np.ndarray, np.ndarray]:
     return history, known
 
 
-def _mend(parts, state, keep, chunks, rows, bounds) -> DecodeState:
-    """Rewind each row to `keep` source tokens and feed it its chunk."""
+def _mend(parts, state, corrections, rows, bounds: Bounds) -> DecodeState:
+    """Rewind each row to the source tokens that it keeps and feed it its chunk."""
     steps = np.array([len(row.tokens) for row in rows], np.int32)
-    longest = max(map(len, chunks))
+    longest = max(len(chunk) for _, chunk in corrections)
     # A long-rope model must see in one piece what it reads with its other table.
     width = _bucket(longest if bounds.turns else min(longest, CHUNK), 4)
     for begin in range(0, longest, width):
-        parted = [chunk[begin : begin + width] for chunk in chunks]
+        parted = [chunk[begin : begin + width] for _, chunk in corrections]
         lengths = np.array(list(map(len, parted)), np.int32)
         tokens = np.zeros((len(rows), width), np.int32)
         for line, part in zip(tokens, parted):
             line[: len(part)] = part
-        fed = [kept + min(begin, len(chunk)) for kept, chunk in zip(keep, chunks)]
+        fed = [kept + min(begin, len(chunk)) for kept, chunk in corrections]
         state = _refeed(parts, state, np.array(fed, np.int32), steps, tokens, lengths)
     return state
 
