@@ -5,30 +5,29 @@ r"""A map between token states of two models, and what the target's head makes o
 
 Fitted on tokens of the fit split, chosen on the select split, scored on documents of
 the test split beside the native models and the controls; the map is in WORKDIR/map.
---map is ridge, kl or mlp, see `token_maps.py`.
+--map is ridge, kl or mlp, see `helix_jax.generation.token_map`.
 
-Cost: two cores that did other work too, --pairs=250000 --hidden=512: 10 minutes.
-
-With these flags, embedded pebble-llama -> pebble-qwen3 on docstrings: perplexity 55.0
-by ridge, 30.7 by kl, 25.1 by mlp, where the target has 20.6 and the source 20.7;
-agreement of first choices 43, 56 and 62 %. The other way: ridge 53.3, kl 30.5, target
-20.7. kl closes 70 % of ridge's gap, mlp 87 %.
+Embedded pebble-llama -> pebble-qwen3 on docstrings, --pairs=250000 --hidden=512, two
+cores that did other work too (10 minutes): perplexity 55.0 by ridge, 30.7 by kl, 25.1
+by mlp, where the target has 20.6 and the source 20.7; agreement of first choices 43,
+56 and 62 %. The other way: ridge 53.3, kl 30.5, target 20.7. kl closes 70 % of ridge's
+gap, mlp 87 %.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 
-from experiments.shared.about import about_tokens, show, show_saved
+from experiments.shared.about import BRACKETS, about_tokens
+from experiments.shared.names import GATE_NAMES
 from experiments.shared.options import resamples_option, workdir_option
 from experiments.shared.sides import open_corpus
 from experiments.shared.token_maps import (
-    TokenMap,
+    arm_cells,
     check_cuts,
     fit_token_map,
-    save_token_map,
+    map_file,
     score_token_map,
-    stitch_of,
 )
 from experiments.shared.token_sides import (
     TokenMapOptions,
@@ -36,20 +35,30 @@ from experiments.shared.token_sides import (
     load_token_sides,
     sample_texts,
 )
-from experiments.token_map_blocks import result_blocks
 from helix_jax.generation.gate import SIGNALS, fit_gate, gate_rows, gate_summary
+from helix_jax.generation.stitch import Stitch, stitch
 from helix_jax.progress import Progress, stage
-from helix_jax.runs import (
-    finish_run,
-    is_done,
-    open_run,
-    option,
-    prepare_config,
-    read_summary,
-)
-from helix_jax.runs.inputs import check_inputs
-from helix_jax.runs.program import start_program
+from helix_jax.reports import Bars, Block, Table, format_interval, read_interval
+from helix_jax.runs import Run, option
+from helix_jax.runs.experiment import Report, experiment
+from helix_jax.stats import Interval
 from helix_jax.text.corpus import Corpus
+
+ARMS = {
+    "": "mapped",
+    "_ridge": "ridge alone",
+    "_mean": "control: the mean",
+    "_shuffled": "control: shuffled pairs",
+    "_random": "control: random rotation",
+    "_random_head": "control: permuted head",
+}
+NATIVE = {"_native_target": "target alone", "_native_source": "source alone"}
+MEASURES = {  # name -> title, scale, digits
+    "perplexity_mapped": ("perplexity", 1, 1),
+    "kl_nats": ("KL, nats", 1, 3),
+    "agreement_top1": ("top-1 agreement, %", 100, 1),
+    "agreement_top5": ("top-5 agreement, %", 100, 1),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,9 +74,38 @@ class FitTokensConfig(TokenMapOptions):
     tiny: bool = option(False, "8,000 token pairs, one epoch")
 
 
+@experiment(
+    tiny={
+        "pairs": 8000,
+        "select_pairs": 2000,
+        "test_pairs": 2000,
+        "epochs": 1,
+        "hidden": 32,
+        "batch": 64,
+        "max_tokens": 64,
+        "resamples": 100,
+    },
+    check=check_cuts,
+)
+def compute(config: FitTokensConfig, run: Run) -> Report:
+    """Fit, score, write the map; see the module docstring."""
+    corpus, sides = open_corpus(config), load_token_sides(config)
+    fitted = fit_token_map(sides, corpus, config, snapshots=run.folder)
+    numbers = fitted.numbers | score_token_map(
+        sides, fitted, corpus, config, resamples=config.resamples
+    )
+    blocks = map_blocks(numbers, config.map)
+    if config.gate:
+        parts = stitch(*sides.models, fitted.map, **config.cuts)
+        numbers |= score_gate(parts, sides, corpus, config)
+        blocks.append(gate_table(numbers))
+    files = {"map": map_file(fitted, sides, corpus, config)}
+    return Report(numbers, blocks, about_tokens(config, numbers), files)
+
+
 def score_gate(
-    sides: TokenSides, fitted: TokenMap, corpus: Corpus, config: FitTokensConfig
-) -> dict[str, float]:
+    parts: Stitch, sides: TokenSides, corpus: Corpus, config: FitTokensConfig
+) -> dict[str, float | Interval]:
     """When to trust the mapped state: fitted, chosen and scored as `gate` says."""
     rows = {}
     limits = (config.select_pairs, config.select_pairs, config.test_pairs)
@@ -75,15 +113,14 @@ def score_gate(
         texts = sample_texts(corpus, split, limit, max_tokens=config.max_tokens)
         with Progress(f"the gate, {split} split", unit="texts read") as shown:
             rows[split] = gate_rows(
-                stitch_of(sides, fitted, config),
-                sides.target,
-                sides.source_tokenizer,
-                sides.target_tokenizer,
+                parts,
+                sides.models[1],
+                *sides.tokenizers,
                 partial(shown.over, texts),
                 limit=limit,
                 max_tokens=config.max_tokens,
             )
-    summary = {}
+    numbers = {}
     for suffix, by_text in (("", False), ("_by_text", True)):
         with stage("fitting and scoring the gate"):
             gate = fit_gate(
@@ -93,49 +130,62 @@ def score_gate(
                 quality=config.gate_quality,
                 by_text=by_text,
             )
-            found = gate_summary(
+            worth = gate_summary(
                 gate, rows["test"], by_text=by_text, resamples=config.resamples
             )
-        summary |= {f"{name}{suffix}": value for name, value in found.items()}
-    return summary
+        numbers |= {f"{name}{suffix}": value for name, value in worth.items()}
+    return numbers
 
 
-def run(config: FitTokensConfig) -> dict[str, float]:
-    """Fit, score, write the map; see the module docstring."""
-    config = prepare_config(
-        config,
-        tiny={
-            "pairs": 8000,
-            "select_pairs": 2000,
-            "test_pairs": 2000,
-            "epochs": 1,
-            "hidden": 32,
-            "batch": 64,
-            "max_tokens": 64,
-            "resamples": 100,
-        },
+def map_blocks(numbers: Mapping[str, float | Interval], method: str) -> list[Block]:
+    """Maps, controls and native models as a table; agreement and KL as bars."""
+    arms = {k: v for k, v in ARMS.items() if f"generation/kl_nats{k}" in numbers}
+    rows = [
+        [title, *arm_cells(numbers, suffix, MEASURES)]
+        for suffix, title in (arms | NATIVE).items()
+    ]
+    note = (
+        f"Map: {method}. Teacher-forced on the test split: KL and agreement are with "
+        f"the target's own distribution of the next token. {BRACKETS}"
     )
-    check_cuts(config, check_inputs(config)[config.target])
-    directory = open_run(config.workdir, config)
-    if is_done(directory):
-        show_saved(directory)
-        return read_summary(directory)
-    summary = _compute(config, directory.folder)
-    show(directory, result_blocks(summary, config.map), about_tokens(config, summary))
-    return finish_run(directory, summary)
+    header = ["map", *(title for title, _, _ in MEASURES.values())]
+    groups = [title.replace(": ", ":\n") for title in arms.values()]
+
+    def bars(name: str) -> list[list[float]]:
+        _, scale, _ = MEASURES[name]
+        return [
+            read_interval(numbers, f"generation/{name}{suffix}", scale=scale)
+            for suffix in arms
+        ]
+
+    agreement = {
+        "first choice": bars("agreement_top1"),
+        "among the five first": bars("agreement_top5"),
+    }
+    return [
+        Table("Token maps", header, rows, note=note),
+        Bars("Agreement with the target", "agreement, %", groups, agreement),
+        Bars("Divergence from the target", "KL, nats", groups, {"KL": bars("kl_nats")}),
+    ]
 
 
-def _compute(config: FitTokensConfig, folder: Path) -> dict[str, float]:
-    corpus, sides = open_corpus(config), load_token_sides(config)
-    fitted = fit_token_map(sides, corpus, config, snapshots=folder)
-    save_token_map(folder / "map", fitted, sides, corpus, config)
-    summary = fitted.numbers | score_token_map(
-        sides, fitted, corpus, config, resamples=config.resamples
-    )
-    if config.gate:
-        summary |= score_gate(sides, fitted, corpus, config)
-    return summary
+def gate_table(numbers: Mapping[str, float | Interval]) -> Table:
+    """What the gate is worth, by token and by text."""
+    rows = [
+        [
+            title,
+            *(
+                format_interval(numbers, f"gate/{name}{suffix}", scale=1, digits=3)
+                for suffix in ("", "_by_text")
+            ),
+        ]
+        for name, title in GATE_NAMES.items()
+    ]
+    note = f"Trusted token by token, or whole texts. {BRACKETS}"
+    return Table("The gate", ["measure", "by token", "by text"], rows, note=note)
 
+
+run = compute.run
 
 if __name__ == "__main__":
-    start_program(FitTokensConfig, run)
+    compute.main()

@@ -24,71 +24,70 @@ Controls have their names as suffix.
 import dataclasses
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from experiments.shared.about import (
+    BRACKETS,
     LEAST_DOCUMENTS,
     about,
     about_tokens,
     short_model,
-    show,
-    show_saved,
 )
 from experiments.shared.options import workdir_option
 from experiments.shared.sides import open_corpus
-from experiments.shared.token_maps import check_cuts
+from experiments.shared.token_maps import (
+    CONTROLS,
+    arm_cells,
+    check_cuts,
+    fit_and_score,
+    read_controls,
+    read_scores,
+)
 from experiments.shared.token_sides import (
     METHODS,
     MODEL,
     TokenMapOptions,
-    TokenSides,
     load_token_sides,
     sample_texts,
 )
-from experiments.shared.written import (
-    SHOWN,
-    arms_of,
-    compare_texts,
-    fit_and_score,
-    installed_encoder,
-    read_controls,
-    read_scores,
-    result_blocks,
-)
-from helix_jax.alignment import load_map
+from helix_jax import assets
 from helix_jax.artefacts import holds_artefact
 from helix_jax.atomic import append_lines
 from helix_jax.errors import RunError
-from helix_jax.fingerprint import check_same
-from helix_jax.generation import (
-    Sampling,
-    Stitch,
-    declared_stops,
-    generate,
-    native,
-    stitch,
-)
-from helix_jax.models import Model
-from helix_jax.progress import bar
-from helix_jax.runs import (
-    Run,
-    finish_run,
-    is_done,
-    log_metrics,
-    open_run,
-    option,
-    prepare_config,
-    read_summary,
-    truncate_metrics,
-)
-from helix_jax.runs.inputs import check_inputs
-from helix_jax.runs.program import start_program
+from helix_jax.generation import Sampling
+from helix_jax.generation.arms import Writer, alone, arms_of
+from helix_jax.generation.stitch_files import load_stitch
+from helix_jax.generation.text_metrics import text_scores
+from helix_jax.models import load_model, load_tokenizer
+from helix_jax.progress import bar, stage
+from helix_jax.reports import Block, Samples, Table
+from helix_jax.runs import Run, log_metrics, option, truncate_metrics
+from helix_jax.runs.experiment import Report, Specs, experiment
 from helix_jax.runs.workdir import write_atomically
+from helix_jax.stats import Interval
 from helix_jax.text.corpus import Corpus
-from helix_jax.textfile import parse_json, read_lines
+from helix_jax.textfile import read_jsonl
+
+SHOWN = 8  # prompts in a report
+TITLES = {  # of texts: in a line of samples.jsonl -> in a report
+    "prompt": "prompt",
+    "text": "mapped",
+    "native_source": "source alone",
+    "native_target": "target alone",
+    "shuffled": "control: shuffled map",
+}
+MEASURES = {  # name -> title, scale, digits
+    "perplexity_mapped": ("perplexity", 1, 1),
+    "kl_nats": ("KL, nats", 1, 3),
+    "agreement_top1": ("top-1 agreement, %", 100, 1),
+    "cosine_source": ("cosine to source", 1, 3),
+    "cosine_target": ("cosine to target", 1, 3),
+    "repetition": ("repetition", 1, 3),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,147 +122,65 @@ class GenerateConfig(TokenMapOptions):
     tiny: bool = option(False, "8,000 token pairs, 4 prompts, 16 tokens")
 
 
-def run(config: GenerateConfig) -> dict[str, float]:
-    """Continue every prompt; see the module docstring."""
-    config = prepare_config(
-        config,
-        tiny={
-            "pairs": 8000,
-            "select_pairs": 2000,
-            "max_tokens": 64,
-            "epochs": 1,
-            "hidden": 32,
-            "batch": 64,
-            "prompts": 4,
-            "max_new_tokens": 16,
-            "rows": 2,
-        },
-    )
-    alone = not config.target
-    check_map(config)
-    specs = check_inputs(config)
-    if not alone:
-        check_cuts(config, specs[config.target])
-    sampling = Sampling(
-        config.temperature, config.top_k, config.top_p, config.repetition_penalty
-    )
-    directory = open_run(config.workdir, config)
-    if is_done(directory):
-        show_saved(directory)
-        show_samples(directory, read_samples(directory))
-        return read_summary(directory)
-    fits = not alone and config.map in METHODS
-    corpus = open_corpus(config) if fits or not config.prompt else None
-    sides = load_token_sides(
-        dataclasses.replace(config, target=config.target or config.source)
-    )
-    parts = (
-        native(sides.source) if alone else stitched(sides, corpus, config, directory)
-    )
-    arms = arms_of(parts, sides, read_controls(directory.folder))
-    prompts = choose_prompts(config, corpus)
-    start = resume_samples(directory, config.rows)
-    key = jax.random.key(config.seed)
-    settings = {
-        "max_new_tokens": config.max_new_tokens,
-        "sampling": sampling,
-        "chat": config.chat,
-        "stop_strings": config.stop_strings,
-        "stop_tokens": declared_stops(sides.target.folder),
-    }
-    batches = range(start, len(prompts), config.rows)
-    for first in bar(batches, "batches of prompts continued"):
-        chosen = prompts[first : first + config.rows]
-        texts = [text for _, text in chosen]
-        if config.chat:
-            texts = [[{"role": "user", "content": text}] for text in texts]
-        settings["key"] = jax.random.fold_in(key, first)
-        begun = time.perf_counter()
-        found = generate(*arms["text"], texts, **settings)
-        seconds = time.perf_counter() - begun
-        lines = [
-            {"id": name, "prompt": text, **one._asdict()}
-            for (name, text), one in zip(chosen, found)
-        ]
-        for arm, who in list(arms.items())[1:]:
-            if arm == "native_source":  # its own vocabulary, its own stops
-                own = {"stop_tokens": declared_stops(sides.source.folder)}
-            else:
-                own = {}
-            for line, one in zip(lines, generate(*who, texts, **{**settings, **own})):
-                line[arm] = one.text
-        steps = sum(one.steps for one in found)
-        log_metrics(
-            directory,
-            first,
-            {"generation/tokens": steps, "generation/seconds": seconds},
-        )
-        append_samples(directory, lines)  # last: metrics without samples are dropped
-    samples = read_samples(directory)
-    summary = sample_summary(directory, samples) | read_scores(directory.folder)
-    encoder = config.encoder or installed_encoder()
-    if encoder and not alone and len(samples) > 1:
-        summary |= compare_texts(samples, encoder, resamples=config.resamples)
-    if alone:
-        said = about(f"{short_model(config.source)} alone", "", _prompts(samples))
-    else:
-        said = about_tokens(config, summary, _prompts(samples))
-    show(directory, result_blocks(samples, summary), said)
-    show_samples(directory, samples)
-    return finish_run(directory, summary)
-
-
-def stitched(
-    sides: TokenSides, corpus: Corpus | None, config: GenerateConfig, directory: Run
-) -> Stitch:
-    """The two models with the map of the flags, fitted first where it is a method."""
-    folder = Path(config.map)
-    if config.map in METHODS:
-        folder = directory.folder / "map"
-        if not holds_artefact(folder):
-            fit_and_score(directory.folder, sides, corpus, config)
-    found, made_of = load_map(folder)
-    cuts = {}
-    for side, model in (("source", sides.source), ("target", sides.target)):
-        check_model(folder, side, model, made_of[side])
-        (layer,) = made_of[side]["layers"]
-        cuts |= {f"{side}_layer": layer, f"{side}_norm": made_of[side]["final_norm"]}
-    return stitch(sides.source, sides.target, found, **cuts)
-
-
-def check_map(config: GenerateConfig) -> None:
+def check(config: GenerateConfig, specs: Specs) -> None:
     """Refuse a --map that is neither a method nor a folder, or that nothing reads.
 
     Raises:
       RunError: says which.
     """
-    if config.map in (METHODS if config.target else ("ridge",)):
-        return
     if config.map not in METHODS and not (Path(config.map) / "config.json").is_file():
         raise RunError(
             f"--map={config.map} must be {', '.join(METHODS)}, or the folder of a map "
             "(with config.json, as experiments.fit_tokens writes to WORKDIR/map)."
         )
-    if not config.target:
+    if config.target:
+        check_cuts(config, specs)
+    elif config.map != "ridge":
         raise RunError(
             f"--map={config.map} is given and --target is not: a map goes to another "
             "model; name it, or leave --map out to let the source write by itself."
         )
 
 
-def check_model(folder: Path, side: str, model: Model, made_of: dict[str, Any]) -> None:
-    """Refuse a map that was fitted for another model.
-
-    Raises:
-      FingerprintError: names both.
-    """
-    check_same(
-        f"the {side} of the map in {folder}",
-        {name: made_of.get(name) for name in model.fingerprint},
-        f"the {side} here",
-        model.fingerprint,
-        remedy="Fit a map for these models with experiments.fit_tokens.",
+@experiment(
+    tiny={
+        "pairs": 8000,
+        "select_pairs": 2000,
+        "max_tokens": 64,
+        "epochs": 1,
+        "hidden": 32,
+        "batch": 64,
+        "prompts": 4,
+        "max_new_tokens": 16,
+        "rows": 2,
+    },
+    check=check,
+)
+def compute(config: GenerateConfig, run: Run) -> Report:
+    """Continue every prompt; see the module docstring."""
+    fits = bool(config.target) and config.map in METHODS
+    corpus = open_corpus(config) if fits or not config.prompt else None
+    sides = load_token_sides(config)
+    source, target = map(alone, *sides)
+    writers = {"text": source}
+    if config.target:
+        folder = run.folder / "map" if fits else Path(config.map)
+        if fits and not holds_artefact(folder):
+            fit_and_score(run.folder, sides, corpus, config)
+        parts = load_stitch(folder, *sides.models)
+        writers = arms_of(parts, source, target, read_controls(run.folder))
+    samples = write_samples(writers, choose_prompts(config, corpus), config, run)
+    numbers = speed_numbers(samples, run) | read_scores(run.folder)
+    encoder = config.encoder or assets.installed_encoder()
+    if encoder and config.target and len(samples) > 1:
+        numbers |= compare_texts(samples, encoder, resamples=config.resamples)
+    print(f"{len(samples)} texts: {run.folder / 'samples.jsonl'}", flush=True)
+    said = (
+        about_tokens(config, numbers, _count(samples))
+        if config.target
+        else about(f"{short_model(config.source)} alone", "", _count(samples))
     )
+    return Report(numbers, text_blocks(samples, numbers), said)
 
 
 def choose_prompts(
@@ -276,7 +193,50 @@ def choose_prompts(
     prompts = [
         (text.id, " ".join(text.text.split()[: config.prompt_words])) for text in texts
     ]
-    return [one for one in prompts if one[1]][: config.prompts]
+    return [(name, prompt) for name, prompt in prompts if prompt][: config.prompts]
+
+
+def write_samples(
+    writers: Mapping[str, Writer],
+    prompts: list[tuple[str, str]],
+    config: GenerateConfig,
+    run: Run,
+) -> list[dict[str, Any]]:
+    """The lines of samples.jsonl, written batch by batch where they are missing."""
+    path = run.folder / "samples.jsonl"
+    key = jax.random.key(config.seed)
+    settings = {
+        "max_new_tokens": config.max_new_tokens,
+        "sampling": Sampling(
+            config.temperature, config.top_k, config.top_p, config.repetition_penalty
+        ),
+        "chat": config.chat,
+        "stop_strings": config.stop_strings,
+    }
+    batches = range(resume_samples(run, config.rows), len(prompts), config.rows)
+    for first in bar(batches, "batches of prompts continued"):
+        batch = prompts[first : first + config.rows]
+        texts = [text for _, text in batch]
+        if config.chat:
+            texts = [[{"role": "user", "content": text}] for text in texts]
+        settings["key"] = jax.random.fold_in(key, first)
+        begun = time.perf_counter()
+        mapped = writers["text"].write(texts, **settings)
+        seconds = time.perf_counter() - begun
+        lines = [
+            {"id": name, "prompt": text, **generated._asdict()}
+            for (name, text), generated in zip(batch, mapped)
+        ]
+        for arm, writer in list(writers.items())[1:]:
+            for line, generated in zip(lines, writer.write(texts, **settings)):
+                line[arm] = generated.text
+        steps = sum(generated.steps for generated in mapped)
+        log_metrics(
+            run, first, {"generation/tokens": steps, "generation/seconds": seconds}
+        )
+        # Last: metrics without samples are dropped.
+        append_lines(path, map(json.dumps, lines), raises=RunError)
+    return _records(path)
 
 
 def resume_samples(run: Run, rows: int) -> int:
@@ -290,26 +250,79 @@ def resume_samples(run: Run, rows: int) -> int:
     return done
 
 
-def append_samples(run: Run, lines: list[dict[str, Any]]) -> None:
-    """Add a batch to samples.jsonl; it is on disk when this returns."""
-    path = run.folder / "samples.jsonl"
-    append_lines(path, map(json.dumps, lines), raises=RunError)
+def speed_numbers(samples: list[dict[str, Any]], run: Run) -> dict[str, float]:
+    """Numbers of the writing itself, from the files of the whole run."""
+    metrics = _records(run.folder / "metrics.jsonl")
+    seconds = sum(batch["generation/seconds"] for batch in metrics)
+    steps = sum(sample["steps"] for sample in samples)
+    repairs = sum(sample["repairs"] for sample in samples)
+    stopped = sum(sample["reason"].startswith("stop") for sample in samples)
+    return {
+        "generation/prompts": len(samples),
+        "generation/written_tokens": steps,
+        "generation/tokens_per_second": steps / seconds,
+        "generation/repairs_per_token": repairs / steps,
+        "generation/stopped_fraction": stopped / len(samples),
+    }
 
 
-def show_samples(run: Run, samples: list[dict[str, Any]]) -> None:
-    """Print the first texts behind their prompts, and the file that has all."""
-    for one in samples[:SHOWN]:
-        print(f"{one['prompt']}{one['text']}\n[{one['reason']}]\n")
-    path = run.folder / "samples.jsonl"
-    print(f"{min(SHOWN, len(samples))} of {len(samples)} texts; all of them: {path}")
+def compare_texts(
+    samples: list[dict[str, Any]], encoder: str, *, resamples: int
+) -> dict[str, float | Interval]:
+    """Every arm's texts against both native ones; see `text_scores`.
+
+    Args:
+      samples: lines of samples.jsonl with all arms.
+      encoder: folder or hub id of a sentence encoder.
+      resamples: of the bootstrap.
+    """
+    with stage("loading the sentence encoder"):
+        model, tokenizer = load_model(encoder), load_tokenizer(encoder)
+    names = {"text": "mapped"} | {
+        name: name for name in ("native_source", "native_target", *CONTROLS)
+    }
+    arms = {
+        arm: [sample[name] for sample in samples]
+        for name, arm in names.items()
+        if name in samples[0]
+    }
+    with stage("comparing the arms' texts"):
+        return text_scores(
+            arms, encoder=model, encoder_tokenizer=tokenizer, resamples=resamples
+        )
 
 
-def read_samples(run: Run) -> list[dict[str, Any]]:
-    """All lines of samples.jsonl."""
-    return _records(run.folder / "samples.jsonl")
+def text_blocks(
+    samples: list[dict[str, Any]], numbers: Mapping[str, float | Interval]
+) -> list[Block]:
+    """A table of what was measured of each arm, if anything was; the first samples."""
+    items = [
+        {title: sample[name] for name, title in TITLES.items() if name in sample}
+        for sample in samples[:SHOWN]
+    ]
+    suffixes = {"mapped": ""}
+    suffixes |= {f"control: {arm}": f"_{arm}" for arm in CONTROLS if arm in samples[0]}
+    suffixes |= {f"native {side}": f"_native_{side}" for side in ("target", "source")}
+    rows = [
+        [title, *arm_cells(numbers, suffix, MEASURES)]
+        for title, suffix in suffixes.items()
+    ]
+    rows = [row for row in rows if any(row[1:])]
+    if not rows:
+        return [Samples("Texts", items)]
+    header = ["map", *(title for title, _, _ in MEASURES.values())]
+    held = [place for place, column in enumerate(zip(*rows)) if any(column)]
+    header, *rows = ([row[place] for place in held] for row in (header, *rows))
+    note = (
+        "Perplexity, KL and agreement are teacher-forced on held-out text, cosines "
+        "those of a sentence encoder between what both write to the same prompts. "
+        f"{BRACKETS} Of cosines and repetition over prompts."
+    )
+    table = Table("Text by the mapped head", header, rows, note=note)
+    return [table, Samples("Texts", items)]
 
 
-def _prompts(samples: list[dict[str, Any]]) -> str:
+def _count(samples: list[dict[str, Any]]) -> str:
     count = len(samples)
     few = " (WARNING: too few for intervals over prompts to say much)"
     said = f"{count:,} prompts" if count > 1 else "1 prompt"
@@ -317,27 +330,10 @@ def _prompts(samples: list[dict[str, Any]]) -> str:
 
 
 def _records(path: Path) -> list[dict[str, Any]]:
-    lines = enumerate(read_lines(path, raises=RunError), start=1)
-    return [
-        parse_json(line, f"{path}, line {number}", raises=RunError)
-        for number, line in lines
-    ]
+    return [record for _, record in read_jsonl(path, raises=RunError)]
 
 
-def sample_summary(run: Run, samples: list[dict[str, Any]]) -> dict[str, float]:
-    """Numbers of the whole run, from its files."""
-    metrics = _records(run.folder / "metrics.jsonl")
-    seconds = sum(one["generation/seconds"] for one in metrics)
-    steps = sum(one["steps"] for one in samples)
-    stopped = sum(one["reason"].startswith("stop") for one in samples)
-    return {
-        "generation/prompts": len(samples),
-        "generation/written_tokens": steps,
-        "generation/tokens_per_second": steps / seconds,
-        "generation/repairs_per_token": sum(one["repairs"] for one in samples) / steps,
-        "generation/stopped_fraction": stopped / len(samples),
-    }
-
+run = compute.run
 
 if __name__ == "__main__":
-    start_program(GenerateConfig, run)
+    compute.main()

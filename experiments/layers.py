@@ -13,11 +13,9 @@ head. States are taken before the final norm.
 | test/r2                        | of the map, on token states of the test split   |
 | generation/agreement_top1, ..  | teacher-forced, as in `helix_jax.generation`    |
 
-Cost: two busy cores, 16 pairs of layers of the embedded models: 8 minutes.
-
-That was pebble-llama -> pebble-qwen3, layers 0,2,3,4 of each, --pairs=60000
---test_pairs=4000 --max_tokens=128. Equal depths work best: agreement .42 to .44 and
-1.3 to 1.5 nats on the diagonal, down to .20 off it.
+Embedded pebble-llama -> pebble-qwen3, layers 0,2,3,4 of each, --pairs=60000
+--test_pairs=4000 --max_tokens=128, two busy cores: 8 minutes. Equal depths work best:
+agreement .42 to .44 and 1.3 to 1.5 nats on the diagonal, down to .20 off it.
 
 Reference: arXiv 2603.18908, the layer study; stitching in the middle: Bansal et al.
   2021, arXiv 2106.07682.
@@ -25,61 +23,65 @@ Reference: arXiv 2603.18908, the layer study; stitching in the middle: Bansal et
 
 import dataclasses
 import itertools
+from collections.abc import Mapping
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from experiments.layer_blocks import pair_line, result_blocks
-from experiments.shared.about import about_tokens, show, show_saved
+from experiments.shared.about import BRACKETS, about_tokens
 from experiments.shared.maps import choose_map
-from experiments.shared.options import (
-    TextOptions,
-    dtype_option,
-    resamples_option,
-    seed_option,
-    workdir_option,
-)
+from experiments.shared.options import resamples_option, seed_option
 from experiments.shared.sides import open_corpus
 from experiments.shared.token_sides import (
-    MODEL,
+    TokenOptions,
     TokenSides,
     load_token_sides,
     sample_texts,
+    token_pairs,
 )
-from helix_jax.activations.token_pairs import TokenPairs
-from helix_jax.activations.token_states import layer_side
-from helix_jax.alignment import Moments, accumulate, evaluate_map, mean_map
+from helix_jax.alignment import (
+    Moments,
+    accumulate,
+    evaluate_map,
+    mean_map,
+    select_columns,
+)
 from helix_jax.generation.metrics import teacher_forced
 from helix_jax.generation.scores import generation_scores
 from helix_jax.generation.stitch import stitch
 from helix_jax.models import resolve_layers
 from helix_jax.progress import Progress, bar, stage
-from helix_jax.runs import (
-    finish_run,
-    is_done,
-    open_run,
-    option,
-    prepare_config,
-    read_summary,
-)
-from helix_jax.runs.inputs import check_inputs
-from helix_jax.runs.program import start_program
-from helix_jax.text.corpus import Corpus
+from helix_jax.reports import Block, Matrix, Table, format_interval, read_interval
+from helix_jax.runs import Run, option
+from helix_jax.runs.experiment import Report, experiment
+from helix_jax.stats import Interval
+from helix_jax.types import Text
+
+MAPS = {  # measure -> title, unit
+    "test/r2": ("R2 of the map", "R2"),
+    "generation/agreement_top1": ("Agreement with the target", "share of tokens"),
+    "generation/kl_nats": ("Divergence from the target", "nats"),
+}
+CELLS = {  # of a pair of layers -> title, digits
+    "test/r2": ("R2", 3),
+    "generation/agreement_top1": ("agreement", 3),
+    "generation/agreement_top1_mean": ("control: the mean", 3),
+    "generation/agreement_top1_random_head": ("control: permuted head", 3),
+    "generation/kl_nats": ("KL, nats", 2),
+    "generation/perplexity_mapped": ("perplexity", 1),
+}
+
+Layers = tuple[tuple[int, ...], tuple[int, ...]]  # of the source, of the target
+Scores = Mapping[str, float | Interval]
 
 
 @dataclasses.dataclass(frozen=True)
-class LayersConfig(TextOptions):
+class LayersConfig(TokenOptions):
     """Flags of the experiment."""
 
-    workdir: str = workdir_option()
-    source: str = option("", MODEL, names="model", required=True, tiny="pebble-llama")
-    target: str = option("", MODEL, names="model", required=True, tiny="pebble-qwen3")
     source_layers: tuple[int, ...] = option((), "cuts of the source; empty: all")
     target_layers: tuple[int, ...] = option((), "entries of the target; empty: all")
-    dtype: str = dtype_option()
-    max_tokens: int = option(256, "longer texts lose their end", least=2)
     pairs: int = option(200_000, "token pairs to fit on", least=1)
     select_pairs: int = option(20_000, "token pairs to choose penalties on", least=1)
     test_pairs: int = option(10_000, "token pairs to score on", least=1)
@@ -88,116 +90,62 @@ class LayersConfig(TextOptions):
     tiny: bool = option(False, "4,000 token pairs, first and last layer")
 
 
-class Layers(NamedTuple):
-    """Layer numbers of both sides, absolute."""
-
-    source: tuple[int, ...]
-    target: tuple[int, ...]
-
-
-def run(config: LayersConfig) -> dict[str, float]:
-    """Sweep; see the module docstring."""
-    config = prepare_config(
-        config,
-        tiny={
-            "pairs": 4000,
-            "select_pairs": 1000,
-            "test_pairs": 1000,
-            "max_tokens": 64,
-            "resamples": 50,
-            "source_layers": (0, -1),
-            "target_layers": (0, -1),
-        },
-    )
-    check_inputs(config)
-    directory = open_run(config.workdir, config)
-    if is_done(directory):
-        show_saved(directory)
-        return read_summary(directory)
-    corpus = open_corpus(config)
-    summary = sweep(load_token_sides(config), corpus, config)
-    show(directory, result_blocks(summary), _about(config, summary))
-    return finish_run(directory, summary)
-
-
-def _about(config: LayersConfig, summary: dict[str, float]) -> str:
-    one = next(name for name in summary if name.endswith("generation/documents"))
-    start = one.removesuffix("generation/documents")
-    names = ("generation/documents", "generation/tokens", "fit/pairs")
-    return about_tokens(config, {name: summary[f"{start}{name}"] for name in names})
-
-
-def sweep(sides: TokenSides, corpus: Corpus, config: LayersConfig) -> dict[str, float]:
-    """All measures of every pair of layers, under SOURCE-TARGET/measure."""
-    layers = Layers(
-        *(
-            resolve_layers(model.spec, wanted or range(model.spec.num_layers + 1))
-            for model, wanted in (
-                (sides.source, config.source_layers),
-                (sides.target, config.target_layers),
-            )
-        )
-    )
-    moments = {
-        split: joint_moments(sides, corpus, split, layers, config, limit)
-        for split, limit in (
-            ("fit", config.pairs),
-            ("select", config.select_pairs),
-            ("test", config.test_pairs),
-        )
+@experiment(
+    tiny={
+        "pairs": 4000,
+        "select_pairs": 1000,
+        "test_pairs": 1000,
+        "max_tokens": 64,
+        "resamples": 50,
+        "source_layers": (0, -1),
+        "target_layers": (0, -1),
     }
-    texts = sample_texts(
-        corpus, "test", config.test_pairs, max_tokens=config.max_tokens
+)
+def compute(config: LayersConfig, _: Run) -> Report:
+    """Sweep; see the module docstring."""
+    corpus, sides = open_corpus(config), load_token_sides(config)
+    specs = [model.spec for model in sides.models]
+    layers = tuple(
+        resolve_layers(spec, wanted or range(spec.num_layers + 1))
+        for spec, wanted in zip(specs, (config.source_layers, config.target_layers))
     )
-    summary = {}
-    cells = itertools.product(enumerate(layers.source), enumerate(layers.target))
-    count = len(layers.source) * len(layers.target)
-    for (i, source_layer), (j, target_layer) in bar(
-        cells, "pairs of layers", total=count
-    ):
-        own = {
-            split: layer_moments(joint, i, j, sides) for split, joint in moments.items()
+    limits = {
+        "fit": config.pairs,
+        "select": config.select_pairs,
+        "test": config.test_pairs,
+    }
+    texts = {
+        split: sample_texts(corpus, split, limit, max_tokens=config.max_tokens)
+        for split, limit in limits.items()
+    }
+    moments = {
+        split: joint_moments(sides, texts[split], split, layers, config, limit)
+        for split, limit in limits.items()
+    }
+    cells: dict[tuple[int, int], Scores] = {}
+    for pair in bar(list(itertools.product(*layers)), "pairs of layers"):
+        places = [of_side.index(layer) for of_side, layer in zip(layers, pair)]
+        columns = [
+            slice(place * spec.width, (place + 1) * spec.width)
+            for place, spec in zip(places, specs)
+        ]
+        of_pair = {
+            split: select_columns(joint, *columns) for split, joint in moments.items()
         }
-        chosen = choose_map(own)
-        parts = stitch(
-            sides.source,
-            sides.target,
-            chosen.fit.map,
-            source_layer=source_layer,
-            target_layer=target_layer,
-            source_norm=False,
-            target_norm=False,
-        )
-        with Progress("scoring a pair of layers", unit="texts read") as shown:
-            scored = teacher_forced(
-                parts,
-                sides.target,
-                sides.source_tokenizer,
-                sides.target_tokenizer,
-                partial(shown.over, texts),
-                controls={"mean": mean_map(own["fit"])},
-                key=jax.random.key(config.seed),
-                max_tokens=config.max_tokens,
-                one_shape=True,
-            )
-        with stage("intervals over documents"):
-            found = generation_scores(scored, resamples=config.resamples)
-        found["test/r2"] = float(evaluate_map(chosen.fit.map, own["test"]).r2)
-        found["fit/pairs"] = int(own["fit"].count)
-        found["fit/penalty"] = float(chosen.fit.penalty)
-        place = f"{source_layer}-{target_layer}"
-        summary |= {
-            f"{place}/{name}": value
-            for name, value in found.items()
-            if "_position_" not in name
-        }
-        print(pair_line(source_layer, target_layer, found), flush=True)
-    return summary
+        cells[pair] = score_pair(sides, pair, of_pair, texts["test"], config)
+        print(pair_line(pair, cells[pair]), flush=True)
+    numbers = {
+        f"{source}-{target}/{name}": value
+        for (source, target), scores in cells.items()
+        for name, value in scores.items()
+    }
+    about = about_tokens(config, next(iter(cells.values())))
+    return Report(numbers, layer_blocks(cells, layers), about)
 
 
 def joint_moments(
     sides: TokenSides,
-    corpus: Corpus,
+    texts: list[Text],
     split: str,
     layers: Layers,
     config: LayersConfig,
@@ -208,48 +156,124 @@ def joint_moments(
     A matrix of (layers x width)^2 float64 is held for each side: name some layers of a
     large model, not all.
     """
-    texts = sample_texts(corpus, split, limit, max_tokens=config.max_tokens)
     shown = Progress(f"token states of all layers, {split} split", unit="texts read")
-    pairs = TokenPairs(
-        layer_side(
-            sides.source, sides.source_tokenizer, layers=layers.source, normed=False
-        ),
-        layer_side(
-            sides.target, sides.target_tokenizer, layers=layers.target, normed=False
-        ),
-        lambda: shown.over(texts),
+    pairs = token_pairs(
+        sides,
+        texts,
+        shown,
+        layers=layers,
+        normed=(False, False),
         max_tokens=config.max_tokens,
         block_rows=min(8192, limit),
     )
-
-    def rows():
-        for number, block in enumerate(pairs):
-            if number * pairs.block_rows >= limit:
-                return
-            yield np.concatenate(block.x, axis=1), np.concatenate(block.y, axis=1)
-
+    blocks = itertools.islice(pairs, -(-limit // pairs.block_rows))
     with shown:
-        return accumulate(rows())
+        return accumulate(
+            (np.concatenate(block.x, axis=1), np.concatenate(block.y, axis=1))
+            for block in blocks
+        )
 
 
-def layer_moments(joint: Moments, i: int, j: int, sides: TokenSides) -> Moments:
-    """The block of layer i of the source and layer j of the target."""
-    dx, dy = sides.source.spec.width, sides.target.spec.width
-    x, y = slice(i * dx, (i + 1) * dx), slice(j * dy, (j + 1) * dy)
-    return Moments(
-        joint.count,
-        *(
-            np.asarray(part)
-            for part in (
-                joint.mean_x[x],
-                joint.mean_y[y],
-                joint.cov_xx[x, x],
-                joint.cov_xy[x, y],
-                joint.cov_yy[y, y],
-            )
-        ),
+def score_pair(
+    sides: TokenSides,
+    pair: tuple[int, int],
+    moments: dict[str, Moments],
+    texts: list[Text],
+    config: LayersConfig,
+) -> dict[str, float | Interval]:
+    """All measures of a pair of layers, whose moments are those of its own states."""
+    ridge = choose_map(moments).fit
+    source_layer, target_layer = pair
+    parts = stitch(
+        *sides.models,
+        ridge.map,
+        source_layer=source_layer,
+        target_layer=target_layer,
+        source_norm=False,
+        target_norm=False,
     )
+    with Progress("scoring a pair of layers", unit="texts read") as shown:
+        scored = teacher_forced(
+            parts,
+            sides.models[1],
+            *sides.tokenizers,
+            partial(shown.over, texts),
+            controls={"mean": mean_map(moments["fit"])},
+            key=jax.random.key(config.seed),
+            max_tokens=config.max_tokens,
+            one_shape=True,
+        )
+    with stage("intervals over documents"):
+        scores = generation_scores(
+            scored, resamples=config.resamples, by_position=False
+        )
+    return scores | {
+        "test/r2": float(evaluate_map(ridge.map, moments["test"]).r2),
+        "fit/pairs": int(moments["fit"].count),
+        "fit/penalty": float(ridge.penalty),
+    }
 
+
+def pair_line(pair: tuple[int, int], scores: Scores) -> str:
+    """A pair of layers in a line, as soon as it is scored."""
+    measures = ", ".join(
+        f"{title} {_value(scores, name):.{digits}f}"
+        for name, (title, digits) in CELLS.items()
+        if name in MAPS
+    )
+    return f"source layer {pair[0]}, target layer {pair[1]}: {measures}"
+
+
+def layer_blocks(
+    cells: Mapping[tuple[int, int], Scores], layers: Layers
+) -> list[Block]:
+    """A map of layers for each measure, and all pairs beside their controls."""
+    source_layers, target_layers = map(sorted, layers)
+    blocks: list[Block] = []
+    for measure, (title, label) in MAPS.items():
+        values = [
+            [_value(cells[source, target], measure) for target in target_layers]
+            for source in source_layers
+        ]
+        worst = max(map(max, values)) if measure == "generation/kl_nats" else 1.0
+        blocks.append(
+            Matrix(
+                f"{title}, by layers",
+                label,
+                list(map(str, source_layers)),
+                list(map(str, target_layers)),
+                values,
+                limits=(0.0, worst),
+                row_label="cut of the source, blocks before it",
+                column_label="entry of the target, blocks before it",
+            )
+        )
+    rows = [
+        [
+            *pair,
+            *(
+                format_interval(cells[pair], name, scale=1, digits=digits)
+                for name, (_, digits) in CELLS.items()
+            ),
+        ]
+        for pair in itertools.product(source_layers, target_layers)
+    ]
+    header = ["source layer", "target layer", *(title for title, _ in CELLS.values())]
+    last = cells[source_layers[-1], target_layers[-1]]
+    alone = format_interval(last, "generation/perplexity_native_target", scale=1)
+    note = (
+        "A layer is the number of blocks before the cut of the source and the entry of "
+        "the target. Agreement is the share of tokens whose first choice is the "
+        f"target's. Teacher-forced. {BRACKETS} The target alone has perplexity {alone}."
+    )
+    return [*blocks, Table("Every pair of layers", header, rows, note=note)]
+
+
+def _value(scores: Scores, name: str) -> float:
+    return read_interval(scores, name)[0]
+
+
+run = compute.run
 
 if __name__ == "__main__":
-    start_program(LayersConfig, run)
+    compute.main()

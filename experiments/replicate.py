@@ -26,7 +26,6 @@ import jax
 from experiments.claims import all_claims
 from experiments.claims.ledger import VERDICTS, Bench, Claim, Finding
 from experiments.shared.options import workdir_option
-from experiments.shared.written import installed_encoder
 from helix_jax import assets
 from helix_jax.errors import HelixError, RunError
 from helix_jax.progress import bar
@@ -221,7 +220,7 @@ def _others(shared: Path) -> list[tuple[str, str]]:
 
 def _encoder(workdir: str, target: str) -> list[tuple[str, str]]:
     """A sentence encoder as the source, where its package is installed."""
-    folder = installed_encoder()
+    folder = assets.installed_encoder()
     if not folder:
         return []
     named = Path(workdir, "models", "all-MiniLM-L6-v2")  # its folder is called "model"

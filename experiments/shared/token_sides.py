@@ -1,11 +1,18 @@
 """Two models and the pairs of their tokens: flags and data of the token experiments."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from experiments.shared.options import TextOptions, dtype_option, seed_option
+from experiments.shared.options import (
+    TextOptions,
+    dtype_option,
+    seed_option,
+    workdir_option,
+)
 from helix_jax.activations.token_pairs import TokenPairs
 from helix_jax.activations.token_states import layer_side
+from helix_jax.generation.token_map import METHODS
 from helix_jax.models import Model, load_model, load_tokenizer, model_name
 from helix_jax.progress import Progress, bar, stage
 from helix_jax.runs import option
@@ -13,22 +20,28 @@ from helix_jax.text.corpus import Corpus
 from helix_jax.text.hashing import hashed_sample
 from helix_jax.types import Text
 
-METHODS = ("ridge", "kl", "mlp")
 MODEL = "embedded model by name, model folder or hub id"
 
 
 @dataclasses.dataclass(frozen=True)
-class TokenMapOptions(TextOptions):
-    """Flags of a map between token states."""
+class TokenOptions(TextOptions):
+    """Flags of two models that read the same texts."""
 
     source: str = option("", MODEL, names="model", required=True, tiny="pebble-llama")
     target: str = option("", MODEL, names="model", required=True, tiny="pebble-qwen3")
+    workdir: str = workdir_option()
+    dtype: str = dtype_option()
+    max_tokens: int = option(256, "longer texts lose their end", least=2)
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenMapOptions(TokenOptions):
+    """Flags of a map between token states."""
+
     source_layer: int = option(-1, "0 is the embedding, -1 the last")
     target_layer: int = option(-1, "0 is the embedding, -1 the last")
     source_norm: bool = option(True, "take states after the source's final norm")
     target_norm: bool = option(True, "give states after the target's final norm")
-    dtype: str = dtype_option()
-    max_tokens: int = option(256, "longer texts lose their end", least=2)
     map: str = option("ridge", "how it is fitted", choices=METHODS)
     pairs: int = option(400_000, "token pairs to fit on", least=1)
     select_pairs: int = option(50_000, "token pairs to choose on", least=1)
@@ -42,52 +55,53 @@ class TokenMapOptions(TextOptions):
     batch: int = option(512, "token pairs a step of kl and mlp", least=1)
     seed: int = seed_option("of the fit and of the controls")
 
+    @property
+    def cuts(self) -> dict[str, Any]:
+        """Where the two models are cut, as arguments of `stitch`."""
+        names = ("source_layer", "target_layer", "source_norm", "target_norm")
+        return {name: getattr(self, name) for name in names}
+
 
 class TokenSides(NamedTuple):
     """Both models with their tokenizers."""
 
-    source: Model
-    source_tokenizer: Any
-    target: Model
-    target_tokenizer: Any
+    models: tuple[Model, Model]
+    tokenizers: tuple[Any, Any]
 
 
-def load_token_sides(options: TokenMapOptions) -> TokenSides:
-    """Both models of the flags."""
-    parts: list[Any] = []
-    for name in (options.source, options.target):
+def load_token_sides(options: TokenOptions) -> TokenSides:
+    """Both models of the flags; without a target the source twice."""
+    models, tokenizers = [], []
+    for name in (options.source, options.target or options.source):
         with stage(f"loading {model_name(name)}"):
-            parts += [load_model(name, dtype=options.dtype), load_tokenizer(name)]
-    return TokenSides(*parts)
+            models.append(load_model(name, dtype=options.dtype))
+            tokenizers.append(load_tokenizer(name))
+    return TokenSides(tuple(models), tuple(tokenizers))
 
 
 def token_pairs(
     sides: TokenSides,
-    corpus: Corpus,
-    split: str,
-    options: TokenMapOptions,
-    limit: int,
+    texts: list[Text],
     shown: Progress,
+    *,
+    layers: tuple[Sequence[int], Sequence[int]],
+    normed: tuple[bool, bool],
+    **settings: Any,
 ) -> TokenPairs:
-    """The pairs of a split, of texts chosen by hash, about `limit`."""
-    texts = sample_texts(corpus, split, limit, max_tokens=options.max_tokens)
-    return TokenPairs(
-        layer_side(
-            sides.source,
-            sides.source_tokenizer,
-            layers=(options.source_layer,),
-            normed=options.source_norm,
-        ),
-        layer_side(
-            sides.target,
-            sides.target_tokenizer,
-            layers=(options.target_layer,),
-            normed=options.target_norm,
-        ),
-        lambda: shown.over(texts),
-        max_tokens=options.max_tokens,
-        loop=options.loop,
+    """The pairs of some texts, counted as they are read.
+
+    Args:
+      sides: source and target.
+      texts: to read.
+      shown: counts them.
+      layers, normed: as for `layer_side`, of each side.
+      **settings: of `TokenPairs`.
+    """
+    source, target = (
+        layer_side(model, tokenizer, layers=of_side, normed=after_norm)
+        for model, tokenizer, of_side, after_norm in zip(*sides, layers, normed)
     )
+    return TokenPairs(source, target, lambda: shown.over(texts), **settings)
 
 
 def sample_texts(

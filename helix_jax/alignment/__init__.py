@@ -45,6 +45,7 @@ from helix_jax.alignment.moments import (
     from_batch,
     merge,
     merge_all,
+    select_columns,
     translate,
 )
 from helix_jax.alignment.partial_least_squares import fit_pls
@@ -168,6 +169,7 @@ __all__ = [
     "save_map",
     "score_rows",
     "select_by_gcv",
+    "select_columns",
     "select_map",
     "select_penalty",
     "shuffled_moments",

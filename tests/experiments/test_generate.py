@@ -6,7 +6,7 @@ import json
 import pytest
 
 from experiments import generate
-from experiments.shared import written
+from helix_jax import assets
 from helix_jax.errors import FingerprintError, RunError
 from helix_jax.reports import load_blocks
 from tests.experiments.told import require_told
@@ -36,7 +36,7 @@ def test_a_map_is_fitted_and_used_and_a_killed_run_goes_on(models, texts, tmp_pa
     for name in ("perplexity_native_target", "perplexity_native_source"):
         assert summary[f"generation/{name}"] > 1
     assert {"text", "native_source", "native_target", "shuffled"} <= found[0].keys()
-    if written.installed_encoder():
+    if assets.installed_encoder():
         assert -1 <= summary["generation/cosine_target"] <= 1
         assert summary["generation/cosine_target_native_target"] > 0.999
     table, texts_side_by_side = load_blocks(tmp_path / "w")

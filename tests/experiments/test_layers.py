@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments import fit_tokens, layer_blocks, layers, token_map_blocks
+from experiments import fit_tokens, layers
 from helix_jax import assets
 from helix_jax.alignment import load_map
 from helix_jax.errors import RunError
@@ -33,7 +33,7 @@ def test_layers_of_a_model_with_another(models, texts, tmp_path):
     require_told(tmp_path / "w", "llama", "gpt_neox", "texts.jsonl", "to test on")
     assert blocks == before
     *maps, table = blocks
-    for one, measure in zip(maps, layer_blocks.MAPS, strict=True):
+    for one, measure in zip(maps, layers.MAPS, strict=True):
         assert isinstance(one, Matrix)
         assert one.rows == one.columns == ["0", "2"]
         assert one.values[1][0] == summary[f"2-0/{measure}"]
@@ -64,8 +64,8 @@ def test_token_maps_gain_on_ridge(texts, tmp_path, method):
     table, agreement, divergence, *gate = before = load_blocks(tmp_path / "w")
     assert (type(table), type(agreement), type(divergence)) == (Table, Bars, Bars)
     assert [row[0] for row in table.rows] == [
-        *token_map_blocks.ARMS.values(),
-        *token_map_blocks.NATIVE.values(),
+        *fit_tokens.ARMS.values(),
+        *fit_tokens.NATIVE.values(),
     ]
     assert divergence.series["KL"][0] == [
         summary[f"generation/kl_nats{end}"] for end in ("", "_low", "_high")

@@ -66,14 +66,14 @@ def test_a_gate_keeps_its_promise_on_new_rows(kind):
     gate = fit_gate(fit, select, kind=kind, quality=0.9)
     found = gate_summary(gate, test, resamples=100)
     if kind == "entropy":  # it says nothing here
-        assert found["gate/coverage"] < 0.02
+        assert found["gate/coverage"].value < 0.02
         assert abs(found["gate/curve_gain"]) < 0.03
         return
-    assert found["gate/agreement"] == pytest.approx(0.9, abs=0.03)
-    assert 0.33 < found["gate/coverage"] < 0.47
+    assert found["gate/agreement"].value == pytest.approx(0.9, abs=0.03)
+    assert 0.33 < found["gate/coverage"].value < 0.47
     assert found["gate/curve_gain"] > 0.15
-    assert found["gate/agreement_mixed"] > found["gate/agreement_all"] + 0.2
-    assert found["gate/perplexity_mixed"] < np.exp(test.mapped_nats.mean())
+    assert found["gate/agreement_mixed"].value > found["gate/agreement_all"].value + 0.2
+    assert found["gate/perplexity_mixed"].value < np.exp(test.mapped_nats.mean())
     by_text = gate_summary(gate, test, by_text=True, resamples=50)
     assert by_text["gate/agreement_at_100"] == found["gate/agreement_at_100"]
     assert by_text["gate/agreement_at_10"] < found["gate/agreement_at_10"]

@@ -1,0 +1,57 @@
+"""All who continue the same prompts: a stitch, its controls, both models alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from helix_jax.alignment import StateMap
+from helix_jax.generation.generate import Generated, generate
+from helix_jax.generation.prompt import Prompt, declared_stops
+from helix_jax.generation.stitch import Stitch, native
+from helix_jax.models import Model
+
+
+class Writer(NamedTuple):
+    """Who continues prompts.
+
+    Attributes:
+      parts: a stitch, or a model alone.
+      source_tokenizer, target_tokenizer: of its two models.
+      stops: what ends a text, beside the tokenizers' own.
+    """
+
+    parts: Stitch
+    source_tokenizer: Any
+    target_tokenizer: Any
+    stops: Sequence[int | str] = ()
+
+    def write(self, prompts: Sequence[Prompt], **settings: Any) -> list[Generated]:
+        """Continue prompts, with the settings of `generate`."""
+        *arm, stops = self
+        return generate(*arm, prompts, stop_tokens=stops, **settings)
+
+
+def alone(model: Model, tokenizer: Any) -> Writer:
+    """A model with its own head and the stops that its folder declares."""
+    return Writer(native(model), tokenizer, tokenizer, declared_stops(model.folder))
+
+
+def arms_of(
+    parts: Stitch, source: Writer, target: Writer, controls: Mapping[str, StateMap]
+) -> dict[str, Writer]:
+    """The stitch, as "text", its native models, and its controls by their names.
+
+    Args:
+      parts: a stitch of the two models.
+      source, target: from `alone`.
+      controls: name -> another map between the same cuts.
+    """
+    mapped = target._replace(parts=parts, source_tokenizer=source.source_tokenizer)
+    return {
+        "text": mapped,
+        "native_source": source,
+        "native_target": target,
+        **{
+            name: mapped._replace(parts=parts.replace(map=control))
+            for name, control in controls.items()
+        },
+    }

@@ -1,0 +1,77 @@
+"""A token map on disk with the models and the cuts that it was fitted for."""
+
+from pathlib import Path
+from typing import Any
+
+from helix_jax.alignment import StateMap, load_map, save_map
+from helix_jax.fingerprint import check_same
+from helix_jax.generation.stitch import Stitch, stitch
+from helix_jax.models import Model, resolve_layers
+
+
+def save_token_map(
+    folder: Path,
+    map: StateMap,
+    source: Model,
+    target: Model,
+    *,
+    source_layer: int = -1,
+    target_layer: int = -1,
+    source_norm: bool = True,
+    target_norm: bool = True,
+    penalty: float,
+    max_tokens: int,
+    text: dict[str, Any],
+) -> Path:
+    """Write a map with what it was made of, for `load_stitch`.
+
+    Args:
+      folder: to write; replaced as a whole.
+      map: from the source's cut to the target's.
+      source, target: the models.
+      source_layer, target_layer, source_norm, target_norm: cuts, as for `stitch`.
+      penalty: of the ridge map that it is, or starts from.
+      max_tokens: of a text.
+      text: fingerprint of the corpus that it was fitted on, the split among it.
+    """
+
+    def record(model: Model, layer: int, normed: bool) -> dict[str, Any]:
+        return {
+            **model.fingerprint,
+            "layers": list(resolve_layers(model.spec, (layer,))),
+            "final_norm": normed,
+            "pooling": "token",
+            "max_tokens": max_tokens,
+            "text": text,
+        }
+
+    return save_map(
+        folder,
+        map,
+        source=record(source, source_layer, source_norm),
+        target=record(target, target_layer, target_norm),
+        penalty=penalty,
+        split=text["split"],
+    )
+
+
+def load_stitch(folder: Path, source: Model, target: Model) -> Stitch:
+    """Two models with the map of `save_token_map`, at its cuts.
+
+    Raises:
+      ArtefactError: no such map, or a damaged one.
+      FingerprintError: it was fitted for another model; names both.
+    """
+    map, made_of = load_map(folder)
+    cuts = {}
+    for side, model in (("source", source), ("target", target)):
+        check_same(
+            f"the {side} of the map in {folder}",
+            {name: made_of[side].get(name) for name in model.fingerprint},
+            f"the {side} here",
+            model.fingerprint,
+            remedy="Fit a map for these models with experiments.fit_tokens.",
+        )
+        (layer,) = made_of[side]["layers"]
+        cuts |= {f"{side}_layer": layer, f"{side}_norm": made_of[side]["final_norm"]}
+    return stitch(source, target, map, **cuts)

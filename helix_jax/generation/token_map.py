@@ -1,0 +1,183 @@
+"""Maps between the token states of two models, fitted on pairs of their tokens.
+
+    ridge   the closed form, from the moments of the pairs
+    kl      from ridge on: least KL(target || mapped) of the next token, both read
+            through the target's frozen head
+    mlp     the same of ridge and a small network that is added to it
+
+Reference: ridge: arXiv 2603.18908; kl and mlp: ours.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from helix_jax.activations.token_pairs import TokenPairs
+from helix_jax.alignment import (
+    AffineMap,
+    GradientFit,
+    Moments,
+    Selection,
+    StateMap,
+    accumulate_with_shuffled,
+    fit_gradient,
+    fit_ridge,
+    kl_loss,
+    mean_map,
+    random_orthogonal_map,
+    residual_affine,
+    residual_mlp,
+    ridge_at,
+    to_affine,
+)
+from helix_jax.generation.heads import Head
+from helix_jax.types import Array
+
+METHODS = ("ridge", "kl", "mlp")
+Rows = tuple[np.ndarray, np.ndarray]
+
+
+class PairSample(NamedTuple):
+    """What the pairs of a split leave behind.
+
+    Attributes:
+      moments: of the pairs.
+      shuffled: of pairs whose targets were dealt anew within each block.
+      rows: x [N, dx] and y [N, dy] float32 themselves, or None.
+    """
+
+    moments: Moments
+    shuffled: Moments
+    rows: Rows | None
+
+
+class TokenMap(NamedTuple):
+    """A fitted map.
+
+    Attributes:
+      map: as asked for.
+      ridge: the ridge map and its penalty, from which the others start.
+      controls: maps that know nothing of the pairing, by name.
+      moments: of the fit pairs.
+      descent: how kl and mlp ended; None for ridge.
+    """
+
+    map: StateMap
+    ridge: Selection
+    controls: dict[str, AffineMap]
+    moments: Moments
+    descent: GradientFit | None
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Numbers of the fit, for a summary."""
+        fit = self.ridge.fit
+        numbers = {
+            "fit/pairs": int(self.moments.count),
+            "fit/penalty": float(fit.penalty),
+            "fit/condition": float(fit.condition),
+            "fit/select_r2": float(np.asarray(self.ridge.r2)[int(self.ridge.index)]),
+        }
+        if self.descent is None:
+            return numbers
+        return numbers | {
+            "fit/select_kl_nats": float(self.descent.loss),
+            "fit/epochs": int(self.descent.epoch),
+        }
+
+
+def sample_pairs(
+    pairs: TokenPairs, limit: int, *, key: Array, keep_rows: bool
+) -> PairSample:
+    """Read the first pairs of a stream, once.
+
+    Args:
+      pairs: of one layer of each side.
+      limit: pairs to read.
+      key: jax.random key of the shuffled pairs.
+      keep_rows: kl and mlp read every row again, which takes N (dx + dy) floats;
+        without, memory is that of a block.
+
+    Raises:
+      CorpusError: there is no pair.
+    """
+    rows = pairs.read(limit) if keep_rows else None
+    blocks = _first(pairs.rows(), limit) if rows is None else _blocks(*rows)
+    return PairSample(*accumulate_with_shuffled(blocks, key=key), rows)
+
+
+def token_controls(
+    fit: PairSample, *, penalty: float, key: Array
+) -> dict[str, AffineMap]:
+    """The maps that know nothing of the pairing.
+
+    Args:
+      fit: pairs of the fit split.
+      penalty: the relative one, chosen for the true pairs.
+      key: jax.random key of the rotation.
+
+    Returns:
+      "mean", "shuffled" (ridge on pairs that do not belong together), "random" (a
+      rotation).
+    """
+    return {
+        "mean": mean_map(fit.moments),
+        "shuffled": ridge_at(fit_ridge(fit.shuffled, penalties=penalty), 0).map,
+        "random": random_orthogonal_map(fit.moments, key=key),
+    }
+
+
+def refine_map(
+    ridge: AffineMap,
+    fit: PairSample,
+    select: PairSample,
+    *,
+    method: str,
+    head: Head,
+    hidden: int,
+    key: Array,
+    descend: Callable[..., GradientFit] = fit_gradient,
+) -> tuple[StateMap, GradientFit]:
+    """Go on from ridge by gradient, as the target's head reads the map's states.
+
+    Args:
+      ridge: the map to start from.
+      fit: pairs to fit on, with their rows.
+      select: pairs that say which epoch was best, with their rows.
+      method: "kl" or "mlp".
+      head: of the target, for the states that the map gives.
+      hidden: width of the network of "mlp".
+      key: two jax.random keys [2], of the network's start and of the order of the rows.
+      descend: `fit_gradient`, with settings of its own.
+
+    Returns:
+      The map, which "kl" leaves affine, and how the descent ended.
+
+    Raises:
+      ValueError: another method, or a sample without rows.
+    """
+    if method not in METHODS[1:]:
+        raise ValueError(f"refine_map: method must be kl or mlp, got {method!r}.")
+    if fit.rows is None or select.rows is None:
+        raise ValueError("refine_map: needs the rows; sample pairs with keep_rows.")
+    start = (
+        residual_affine(ridge)
+        if method == "kl"
+        else residual_mlp(key[0], fit.moments, ridge, hidden=hidden)
+    )
+    descent = descend(start, fit.rows, select.rows, loss=kl_loss(head), key=key[1])
+    return to_affine(descent.map) if method == "kl" else descent.map, descent
+
+
+def _blocks(x: np.ndarray, y: np.ndarray, rows: int = 8192) -> Iterator[Rows]:
+    return ((x[i : i + rows], y[i : i + rows]) for i in range(0, len(x), rows))
+
+
+def _first(blocks: Iterable[Rows], limit: int) -> Iterator[Rows]:
+    """The first `limit` rows of a stream."""
+    for x, y in blocks:
+        yield x[:limit], y[:limit]
+        limit -= len(x)
+        if limit <= 0:
+            return
