@@ -34,7 +34,6 @@ Qwen2.5 - Mistral-7B-v0.2 .061 / .151, Nemo - Mistral-7B .067 / .151. Measured:
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from experiments.shared.about import BRACKETS, about, short_data
 from experiments.shared.names import COUNTED_NAMES, SPELLING_NAMES
@@ -52,10 +51,10 @@ from helix_jax.progress import bar, stage
 from helix_jax.reports import Block, Matrix, Table, format_interval
 from helix_jax.runs import Run, option
 from helix_jax.runs.experiment import Report, Specs, experiment
-from helix_jax.stats import Interval, bootstrap_statistic, mean_of_sums
-from helix_jax.text.compatibility import RATES, SPELLINGS, vocabulary_jaccard
+from helix_jax.stats import Interval
+from helix_jax.text.compatibility import RATES
 from helix_jax.text.hashing import document_of
-from helix_jax.text.tokenizer_pairs import count_matches
+from helix_jax.text.tokenizer_pairs import Likeness, count_matches, likeness
 
 _AT_ONCE = 1000  # texts
 
@@ -75,26 +74,6 @@ class TokenizersConfig(TextOptions):
     limit: int = limit_option(2000)
     resamples: int = resamples_option()
     tiny: bool = option(False, "100 texts, 100 resamples")
-
-
-class Likeness(NamedTuple):
-    """How alike two tokenizers are.
-
-    Attributes:
-      jaccard: spelling of SPELLINGS -> of the vocabularies.
-      match: rate of RATES -> share of tokens that match, with its interval.
-    """
-
-    jaccard: dict[str, float]
-    match: dict[str, Interval]
-
-    def numbers(self, pair: str) -> dict[str, float | Interval]:
-        """PAIR/jaccard_SPELLING and PAIR/match_RATE."""
-        jaccard = {f"{pair}/jaccard_{k}": value for k, value in self.jaccard.items()}
-        return jaccard | {f"{pair}/match_{k}": rate for k, rate in self.match.items()}
-
-
-Pairs = Mapping[tuple[str, str], Likeness]
 
 
 def require_two(config: TokenizersConfig, _: Specs) -> None:
@@ -131,18 +110,13 @@ def compute(config: TokenizersConfig, _: Run) -> Report:
     }
     for name, tokens in counts.tokens.items():
         numbers[f"{name}/characters_a_token"] = characters / tokens
-    pairs: dict[tuple[str, str], Likeness] = {}
-    for (a, b), matches in bar(counts.matches.items(), "pairs summarised"):
-        x, y = counts.spelled[a], counts.spelled[b]
-        settings = {"resamples": config.resamples}
-        pairs[a, b] = Likeness(
-            {name: vocabulary_jaccard(x, y, spelling=name) for name in SPELLINGS},
-            {
-                rate: bootstrap_statistic(rows, documents, mean_of_sums, **settings)
-                for rate, rows in matches.items()
-            },
-        )
-        numbers |= pairs[a, b].numbers(f"{a}/{b}")
+    pairs = {
+        pair: likeness(counts, pair, documents, resamples=config.resamples)
+        for pair in bar(counts.matches, "pairs summarised")
+    }
+    for (a, b), alike in pairs.items():
+        numbers |= {f"{a}/{b}/jaccard_{k}": v for k, v in alike.jaccard.items()}
+        numbers |= {f"{a}/{b}/match_{k}": v for k, v in alike.match.items()}
     told = about(
         ", ".join(tokenizers),
         short_data(config.data),
@@ -164,7 +138,9 @@ def rate_name(rate: str) -> str:
     return ", ".join(filter(None, words))
 
 
-def result_blocks(pairs: Pairs, names: list[str]) -> list[Block]:
+def result_blocks(
+    pairs: Mapping[tuple[str, str], Likeness], names: list[str]
+) -> list[Block]:
     """A column a pair, and as matrices the two numbers that say most."""
     alike = pairs.values()
     rows = [

@@ -6,7 +6,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from helix_jax.text.compatibility import RATES, Spelled, match_counts, spell
+from helix_jax.stats import Interval, bootstrap_statistic, mean_of_sums
+from helix_jax.text.compatibility import (
+    RATES,
+    SPELLINGS,
+    Spelled,
+    match_counts,
+    spell,
+    vocabulary_jaccard,
+)
 from helix_jax.text.tokens import encode_texts, private_tokenizer
 
 _WHOLE = 2**31 - 1  # tokens: texts are not cut
@@ -24,6 +32,48 @@ class PairCounts(NamedTuple):
     spelled: dict[str, Spelled]
     tokens: dict[str, int]
     matches: dict[tuple[str, str], dict[str, np.ndarray]]
+
+
+class Likeness(NamedTuple):
+    """How alike two tokenizers are.
+
+    Attributes:
+      jaccard: spelling of SPELLINGS -> of the vocabularies.
+      match: rate of RATES -> share of tokens that match, with its interval.
+    """
+
+    jaccard: dict[str, float]
+    match: dict[str, Interval]
+
+
+def likeness(
+    counts: PairCounts,
+    pair: tuple[str, str],
+    documents: Sequence[str],
+    *,
+    resamples: int = 2000,
+) -> Likeness:
+    """Both kinds of numbers of one pair.
+
+    Args:
+      counts: from `count_matches`.
+      pair: two names of it, the target's last.
+      documents: [N] document of each text.
+      resamples: of the bootstrap over documents.
+
+    Raises:
+      ValueError: as `bootstrap_statistic`.
+    """
+    x, y = (counts.spelled[name] for name in pair)
+    return Likeness(
+        {name: vocabulary_jaccard(x, y, spelling=name) for name in SPELLINGS},
+        {
+            rate: bootstrap_statistic(
+                rows, documents, mean_of_sums, resamples=resamples
+            )
+            for rate, rows in counts.matches[pair].items()
+        },
+    )
 
 
 def count_matches(
