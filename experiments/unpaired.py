@@ -25,18 +25,11 @@ accuracy 58.1 % (62.2); agreement .43, .01 against the Gaussian.
 
 import dataclasses
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from experiments.shared.about import (
-    BRACKETS,
-    about,
-    count_documents,
-    short_data,
-    sides_of,
-)
+from experiments.shared.about import BRACKETS, about, short_data, sides_of
 from experiments.shared.maps import choose_map, pair_moments
 from experiments.shared.options import PairOptions, resamples_option, seeds_option
 from experiments.shared.sides import (
@@ -47,7 +40,8 @@ from experiments.shared.sides import (
     with_stores,
 )
 from experiments.shared.task import PROBES, Task, make_task, probe_accuracies
-from helix_jax.activations import Pair, Store
+from helix_jax.activations import Pair
+from helix_jax.activations.deal import Dealt, deal_rows
 from helix_jax.alignment import (
     AffineMap,
     apply_map,
@@ -69,7 +63,7 @@ from helix_jax.runs.experiment import Report, experiment
 from helix_jax.similarity.retrieval import centred_ranks
 from helix_jax.stats import Interval, bootstrap_interval
 from helix_jax.text.corpus import Corpus
-from helix_jax.text.hashing import SPLITS, document_of, part_of
+from helix_jax.text.hashing import SPLITS, document_of
 
 ARMS = {
     "unpaired": "without pairs",
@@ -99,95 +93,56 @@ class UnpairedConfig(PairOptions):
     tiny: bool = option(False, "800 texts, 64 tokens each at most, one seed and start")
 
 
-Rows = tuple[np.ndarray, np.ndarray]  # source states [N, dx], target states [N, dy]
-
-
-class Dealt(NamedTuple):
-    """Rows of both sides without a text in common, and pairs of the source's texts.
-
-    Attributes:
-      x: [N, dx] source states.
-      y: [M, dy] target states, of other texts.
-      paired: [N, dy] target states of the source's texts, for the ceiling.
-    """
-
-    x: np.ndarray
-    y: np.ndarray
-    paired: np.ndarray
-
-
 @experiment(
     tiny={"limit": 800, "max_tokens": 64, "starts": 1, "seeds": 1, "resamples": 200}
 )
 def compute(config: UnpairedConfig, run: Run) -> Report:
     """Deal, fit, score; see the module docstring."""
-    corpus, strange, shared = open_corpus(config), None, frozenset()
+    corpus, others = open_corpus(config), None
     if config.target_data:
         strange = open_corpus(config, config.target_data, least={"fit": 2})
         shared = require_others(corpus, strange)
     options, sides = with_stores(config), load_sides(config)
     pairs = {split: paired_states(*sides, corpus, split, options) for split in SPLITS}
-    other = None
-    if strange is not None:
-        other = states_of(
+    if config.target_data:
+        others = states_of(
             sides[1], strange, "fit", options, keep=lambda one: one.text not in shared
-        )
+        ).read()
     task = None if corpus.classes is None else make_task(pairs, corpus.classes)
     rows, deals = pairs["fit"].read(), []
     for seed in bar(range(config.seeds), "deals"):
         place = run.folder / f"deal-{seed}.npz"
         if not place.exists():
-            dealt = deal(pairs["fit"].ids, rows, other, seed)
+            dealt = deal_rows(pairs["fit"].ids, rows, seed=seed, others=others)
             write_arrays(place, **score_deal(config, pairs, dealt, task, seed))
         deals.append(read_arrays(place))
     every = {name: np.stack([scores[name] for scores in deals]) for name in deals[0]}
-    test, settings = pairs["test"].ids, {"resamples": config.resamples}
+    test = pairs["test"].ids
+    documents = [document_of(name) for name in test]
     arms = {
-        arm: summarise(arm, every, list(map(document_of, test)), **settings)
+        arm: summarise(arm, every, documents, resamples=config.resamples)
         for arm in bar(ARMS, "arms summarised")
     }
     probes = {} if task is None else probe_accuracies(task)
-    source, target = (
-        int(every[f"{side}_rows"].mean()) for side in ("source", "target")
-    )
-    documents = count_documents(test)
+    sizes = {side: int(every[f"{side}_rows"].mean()) for side in ("source", "target")}
     numbers: dict[str, float | Interval] = {
         "unpaired/test_rows": len(test),
         "unpaired/seeds": config.seeds,
-        "unpaired/source_rows": source,
-        "unpaired/target_rows": target,
-        "data/test_documents": documents,
+        "data/test_documents": len(set(documents)),
     }
+    numbers |= {f"unpaired/{side}_rows": size for side, size in sizes.items()}
     for arm, scores in arms.items():
         numbers |= {f"unpaired/{arm}_{name}": value for name, value in scores.items()}
-    for probe, accuracy in probes.items():
-        numbers[f"unpaired/{probe}_accuracy"] = accuracy
+    numbers |= {f"unpaired/{side}_accuracy": value for side, value in probes.items()}
     told = about(
         sides_of(config),
         short_data(",".join(filter(None, [config.data, config.target_data]))),
-        f"{source:,} texts of the source",
-        f"{target:,} others of the target to fit on",
-        f"{len(test):,} texts to test on (of {documents:,} documents)",
-        documents=documents,
+        f"{sizes['source']:,} texts of the source",
+        f"{sizes['target']:,} others of the target to fit on",
+        f"{len(test):,} texts to test on (of {len(set(documents)):,} documents)",
+        documents=len(set(documents)),
     )
     return Report(numbers, result_blocks(arms, probes, config.seeds), told)
-
-
-def deal(ids: list[str], rows: Rows, other: Store | None, seed: int) -> Dealt:
-    """Half of the documents to the source, the others or `other` to the target.
-
-    Args:
-      ids: [N] of the texts of the fit split.
-      rows: their source and target states.
-      other: target states of other texts.
-      seed: of the deal.
-    """
-    documents = [document_of(one) for one in ids]
-    own = np.array([part_of(one, 2, salt=f"deal {seed}") == 0 for one in documents])
-    x, y = rows
-    if other is None:
-        return Dealt(x[own], y[~own], y[own])
-    return Dealt(x[own], other.read(), y[own])
 
 
 def require_others(corpus: Corpus, strange: Corpus) -> frozenset[str]:
@@ -196,8 +151,8 @@ def require_others(corpus: Corpus, strange: Corpus) -> frozenset[str]:
     Raises:
       RunError: fewer than two of the fit split of the second are left.
     """
-    own = frozenset(one.text for split in SPLITS for one in corpus.read(split))
-    shared = [one.id for one in strange.read("fit") if one.text in own]
+    texts = frozenset(one.text for split in SPLITS for one in corpus.read(split))
+    shared = [one.id for one in strange.read("fit") if one.text in texts]
     total = strange.counts["fit"]
     if total - len(shared) < 2:
         raise RunError(
@@ -210,7 +165,7 @@ def require_others(corpus: Corpus, strange: Corpus) -> frozenset[str]:
             f"(first {shared[0]!r}) and are left out.",
             flush=True,
         )
-    return own
+    return texts
 
 
 def score_deal(
@@ -225,9 +180,9 @@ def score_deal(
     scores = {name: np.asarray(value) for name, value in trust.items()}
     scores["source_rows"] = np.asarray(len(dealt.x))
     scores["target_rows"] = np.asarray(len(dealt.y))
-    test, centre = pairs["test"].read(), dealt.y.mean(axis=0)
+    centre = dealt.y.mean(axis=0)
     for arm, affine in bar(maps.items(), "arms scored"):
-        rows = score_rows(affine, test, centre, task)
+        rows = score_rows(affine, pairs["test"], centre, task)
         scores |= {f"{arm}/{name}": values for name, values in rows.items()}
     return scores
 
@@ -253,10 +208,10 @@ def fit_arms(
 
 
 def score_rows(
-    affine: AffineMap, test: Rows, centre: np.ndarray, task: Task | None
+    affine: AffineMap, pair: Pair, centre: np.ndarray, task: Task | None
 ) -> dict[str, np.ndarray]:
-    """Squared error, deviation, whether found and whether read right, a test row."""
-    x, y = test
+    """[N] squared error, deviation, whether found and whether read right, of a pair."""
+    x, y = pair.read()
     mapped = np.asarray(apply_map(affine, x))
     ranks = centred_ranks(mapped, y, np.arange(len(y)), centre=centre)
     rows = {

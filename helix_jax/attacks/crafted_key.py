@@ -24,7 +24,6 @@ from typing import NamedTuple
 import numpy as np
 
 from helix_jax.attacks import raw_answers
-from helix_jax.attacks.division import _transform
 from helix_jax.private import Layer, answer_words, residues, wire
 from helix_jax.private.sampling import SEED_BYTES, uniform_residues
 
@@ -67,7 +66,7 @@ def craft_key(layer: Layer) -> CraftedKey:
     b = np.zeros((1, len(profile.primes), plan.degree), np.int64)
     for j in range(digits):
         b[0, :, j] = [(3**j << step_bits) % prime for prime in profile.primes]
-    b = np.asarray(_transform(b, profile=profile))
+    b = np.asarray(raw_answers.transform(b, profile=profile))
     seed = os.urandom(SEED_BYTES)
     payload = seed + wire.pack_residues(b, profile)
     bundle = wire.write(

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from helix_jax.attacks import modular, raw_answers
-from helix_jax.private import Layer, answer_words, residues, wire
+from helix_jax.private import Layer, answer_words, wire
 from helix_jax.private.profiles import Profile
 
 
@@ -82,14 +82,16 @@ def coefficients(values: np.ndarray, profile: Profile) -> np.ndarray:
     prime = profile.primes[0]
     padded = np.zeros((*values.shape[:-1], len(profile.primes), values.shape[-1]), int)
     padded[..., 0, :] = values
-    found = np.asarray(_inverse(padded, profile=profile))[..., 0, :]
+    found = np.asarray(raw_answers.inverse_transform(padded, profile=profile))[
+        ..., 0, :
+    ]
     return modular.centred(found, prime)
 
 
 def scale_back(second: np.ndarray, profile: Profile) -> np.ndarray:
     """Words [A, N] of an answer's second part as transformed residues [A, L, N]."""
     values = raw_answers.words_to_residues(second, profile)
-    return np.asarray(_transform(values, profile=profile))
+    return np.asarray(raw_answers.transform(values, profile=profile))
 
 
 def resend(query: bytes, layer: Layer) -> bytes:
@@ -113,7 +115,3 @@ def average_words(seconds: Sequence[np.ndarray]) -> np.ndarray:
     total = sum(np.exp(2j * np.pi * (one / answer_words.WORD)) for one in seconds)
     turns = np.angle(total) / (2 * np.pi) % 1.0
     return np.rint(turns * answer_words.WORD).astype(np.int64) % answer_words.WORD
-
-
-_transform = residues.exact("profile")(residues.transform)
-_inverse = residues.exact("profile")(residues.inverse_transform)

@@ -23,6 +23,7 @@ from helix_jax.private import (
     residues,
     wire,
 )
+from helix_jax.private.internals import secret_key, transformed_weights
 from helix_jax.private.packing import Plan
 from helix_jax.private.profiles import Profile
 from helix_jax.private.sampling import SEED_BYTES, uniform_residues
@@ -77,7 +78,7 @@ def raw_answer(provider: Provider, query: bytes) -> RawAnswer:
     parts = np.stack(read_query(query, layer))
     found = [
         np.asarray(_products(weights, parts, profile=layer.profile))
-        for weights in provider._weights
+        for weights in transformed_weights(provider)
     ]
     both = np.concatenate(found, axis=1)[:, : layer.plan.answers]
     return RawAnswer(both[0], both[1])
@@ -135,7 +136,7 @@ def lift(values: np.ndarray, profile: Profile) -> np.ndarray:
 def raw_phases(client: Client, answer: RawAnswer | QueryParts) -> np.ndarray:
     """Decrypt ciphertexts whole: integers [A, N], every coefficient in every bit."""
     profile = client.profile
-    phases = _phases(*answer, client._secret.residues, profile=profile)
+    phases = _phases(*answer, secret_key(client).residues, profile=profile)
     return lift(np.asarray(phases), profile)
 
 
@@ -161,7 +162,7 @@ def rewrite_query(client: Client, layer: Layer, packed: np.ndarray) -> bytes:
     profile = layer.profile
     honest = client.encrypt(layer, np.zeros(layer.plan.width))
     message = residues.scaled_residues(packed, layer.query_bits, profile)
-    seeded = encryption.encrypt(message, client._secret.residues, profile)
+    seeded = encryption.encrypt(message, secret_key(client).residues, profile)
     header = wire.read(honest, "query", profile)
     return wire.write(
         "query",
@@ -186,3 +187,7 @@ def integer_kernel(kernel: np.ndarray, layer: Layer) -> np.ndarray:
     """The integers that stand for a kernel in a layer: the truth of these attacks."""
     bits = layer.result_bits - layer.query_bits
     return np.rint(np.ldexp(np.asarray(kernel, np.float64), bits)).astype(np.int64)
+
+
+transform = residues.exact("profile")(residues.transform)
+inverse_transform = residues.exact("profile")(residues.inverse_transform)

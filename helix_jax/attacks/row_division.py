@@ -18,9 +18,10 @@ from typing import NamedTuple
 import numpy as np
 
 from helix_jax.attacks import modular, raw_answers
-from helix_jax.attacks.division import _transform
-from helix_jax.private import FitProvider, answer_words, fit_provider, residues, wire
+from helix_jax.private import FitProvider, answer_words, residues, wire
 from helix_jax.private.fit_plan import FitPlan
+from helix_jax.private.fit_products import block_turns
+from helix_jax.private.internals import unmasked_sums
 from helix_jax.private.sampling import SEED_BYTES, uniform_residues
 
 
@@ -41,8 +42,7 @@ def raw_covariance(provider: FitProvider) -> np.ndarray:
 
     These are the provider's own sums when all rows were absorbed.
     """
-    sums = np.concatenate([np.asarray(part) for part in provider._sums])
-    return sums[:, :, 1]
+    return unmasked_sums(provider)[:, :, 1]
 
 
 def masked_covariance(
@@ -64,7 +64,7 @@ def masked_covariance(
             read.payload[own:], (count, plan.degree), answer_words.WORD_BYTES
         )
         values = raw_answers.words_to_residues(second, profile)
-        values = np.asarray(_transform(values, profile=profile))
+        values = np.asarray(raw_answers.transform(values, profile=profile))
         parts.append(values.reshape(-1, plan.tiles, *values.shape[1:]))
     return np.concatenate(parts)
 
@@ -120,7 +120,7 @@ def solve_rows(
         )
     # Points in the order of their exponents: rows that share a ciphertext differ by
     # powers of m, which take few values over points that are near in SEAL's order.
-    points = residues._reversed_bits(degree)[:n]
+    points = residues.reversed_bits(degree)[:n]
     matrix = polynomials[:, 0, points].T
     right = covariance[:, 0, 0, points].T
     solution = modular.solve_modular(matrix, right, provider.offer.profile.primes[0])
@@ -128,4 +128,4 @@ def solve_rows(
 
 
 _multiply = residues.exact()(residues.multiply)
-_turns = residues.exact("plan", "profile")(fit_provider._turns)
+_turns = residues.exact("plan", "profile")(block_turns)

@@ -13,48 +13,42 @@ from helix_jax.attacks.setting import (
     correlation_numbers,
 )
 from helix_jax.errors import ProtocolError
-from helix_jax.private import Client, FitClient, FitProvider
+from helix_jax.private.internals import integer_rows
+from helix_jax.private.rehearsal import FitRehearsal, rehearse_fit
 from helix_jax.stats import relative_error
 
 
 class EncryptedFit(NamedTuple):
-    """Both sides of an encrypted fit that has ended.
+    """An encrypted fit that has ended, and what was sent.
 
     Attributes:
-      provider: FitProvider.
-      side: FitClient.
+      parties: both sides.
       sent: the client's messages of rows.
       answers: the provider's messages of results.
+      cross: [d_x, d_y] X' Y of the centred rows, as the client has it.
     """
 
-    provider: FitProvider
-    side: FitClient
+    parties: FitRehearsal
     sent: list[bytes]
     answers: list[bytes]
-
-    @property
-    def cross(self) -> np.ndarray:
-        """[d_x, d_y] X' Y of the centred rows, as the client has it."""
-        moments = self.side.moments()
-        return float(moments.count) * np.asarray(moments.cov_xy)
+    cross: np.ndarray
 
 
 def fit_encrypted(
     x: np.ndarray, y: np.ndarray, profile: str, *, rows_per_width: float = 2.0
 ) -> EncryptedFit:
-    """Play an encrypted fit."""
-    client = Client(profile)
-    provider = FitProvider(y, profile=profile, rows_per_width=rows_per_width)
-    provider.register(client.public_bundle())
-    side = FitClient(client, provider.offer.to_bytes(), x)
-    sent = list(side.chunks())
-    for message in sent:
-        provider.absorb(message)
-    side.read_mean(provider.mean_message())
-    answers = list(provider.results())
-    for answer in answers:
-        side.read(answer)
-    return EncryptedFit(provider, side, sent, answers)
+    """Play an encrypted fit, and keep its messages."""
+    messages: dict[str, list[bytes]] = {"rows": [], "mean": [], "covariance": []}
+    parties = rehearse_fit(
+        x,
+        y,
+        profile=profile,
+        rows_per_width=rows_per_width,
+        on_message=lambda kind, message: messages[kind].append(message),
+    )
+    moments = parties.moments
+    cross = float(moments.count) * np.asarray(moments.cov_xy)
+    return EncryptedFit(parties, messages["rows"], messages["covariance"], cross)
 
 
 def measure_row_division(
@@ -71,13 +65,14 @@ def measure_row_division(
     """
     own = rng.permutation(len(setting.x))[:rows]
     fit = fit_encrypted(setting.x[own], setting.y[own][:, :columns], profile)
-    plan, provider = fit.side.plan, fit.provider
+    plan, provider = fit.parties.client.plan, fit.parties.provider
+    truth = integer_rows(provider)
     polynomials = row_division.row_polynomials(fit.sent, plan, provider)
     raw = row_division.raw_covariance(provider)
-    exact = row_division.solve_rows(polynomials, raw, provider).integers == provider._y
+    exact = row_division.solve_rows(polynomials, raw, provider).integers == truth
     sent = row_division.masked_covariance(fit.answers, plan, provider)
     guess = row_division.solve_rows(polynomials, sent, provider)
-    found = chance.correlate(guess.integers, provider._y, rng=rng)
+    found = chance.correlate(guess.integers, truth, rng=rng)
     summary = {
         "row_division_raw_exact_share": float(exact.mean()),
         "row_division_rows": len(own),

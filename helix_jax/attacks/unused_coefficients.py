@@ -19,6 +19,7 @@ import numpy as np
 from helix_jax.attacks import raw_answers
 from helix_jax.attacks.division import KernelGuess
 from helix_jax.private import Client, Layer, answer_words
+from helix_jax.private.internals import secret_key
 
 
 def unit_query(layer: Layer, tile: int) -> np.ndarray:
@@ -59,7 +60,7 @@ def filled_phases(client: Client, layer: Layer, answer: bytes) -> np.ndarray:
     first = np.zeros((plan.answers, plan.degree), np.int64)
     first[:, plan.positions] = parts.results
     everywhere = np.arange(plan.degree)
-    return answer_words.open_words(client._secret, first, parts.second, everywhere)
+    return answer_words.open_words(secret_key(client), first, parts.second, everywhere)
 
 
 def unsent_fractions(phases: np.ndarray, layer: Layer) -> np.ndarray:

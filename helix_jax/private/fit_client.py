@@ -22,6 +22,7 @@ from helix_jax.errors import ProtocolError
 from helix_jax.private import answer_words, encryption, packing, wire
 from helix_jax.private.client import Client
 from helix_jax.private.fit_plan import FitOffer, pack_rows, plan_fit, rows_digest
+from helix_jax.private.internals import secret_key
 from helix_jax.types import Array
 
 
@@ -103,7 +104,7 @@ class FitClient:
         for number in range(start, plan.chunks):
             packed = pack_rows(self._x, plan, number * plan.chunk)
             seeded = encryption.encrypt_numbers(
-                packed, self._bits, client._secret.residues, profile
+                packed, self._bits, secret_key(client).residues, profile
             )
             yield wire.write(
                 "rows",
@@ -127,7 +128,7 @@ class FitClient:
         length = 2 * count * degree * answer_words.WORD_BYTES
         wire.expect_sizes(message, (count,), length)
         parts = wire.unpack_integers(message.payload, numbers, answer_words.WORD_BYTES)
-        phases = answer_words.open_words(client._secret, *parts, np.arange(degree))
+        phases = answer_words.open_words(secret_key(client), *parts, np.arange(degree))
         scaled = phases.reshape(-1)[: self.offer.width]
         self._mean_y = np.ldexp(scaled, self.offer.exponents - self.offer.mean_bits)
 
@@ -152,7 +153,7 @@ class FitClient:
             message.payload, (own + other,), answer_words.WORD_BYTES
         )
         phases = answer_words.open_words(
-            client._secret,
+            secret_key(client),
             numbers[:own].reshape(count * plan.tiles, plan.tile),
             numbers[own:].reshape(count * plan.tiles, plan.degree),
             np.arange(plan.tile),

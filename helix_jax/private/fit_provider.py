@@ -1,9 +1,7 @@
 """The provider of an encrypted fit: cross-covariance of the client's encrypted rows.
 
 Every residue of the result is a product of an integer matrix with the matrix of the
-ciphertexts' residues. Residues are cut into limbs of 28 bits, so that each product is
-exact in float64 (1,024 rows * 2^28 * 2^15 = 2^53) and runs at the speed of matrix
-multiplication; sums are reduced modulo the primes after every message.
+ciphertexts' residues; see `fit_products`.
 
 The provider's rows are protected from the client by the masks of `flooding`, as a
 layer's weights are; what the result itself tells is bounded by its guard alone: with n
@@ -24,7 +22,7 @@ from helix_jax.array_files import read_npz, write_npz
 from helix_jax.errors import KeyRoleError, ProtocolError
 from helix_jax.locks import hold
 from helix_jax.paths import local_path, os_errors
-from helix_jax.private import answer_words, flooding, residues, sampling, wire
+from helix_jax.private import flooding, residues, sampling, wire
 from helix_jax.private.accounts import PublicKey
 from helix_jax.private.fit_plan import (
     KERNEL_BITS,
@@ -33,10 +31,16 @@ from helix_jax.private.fit_plan import (
     plan_fit,
     rows_digest,
 )
-from helix_jax.private.profiles import Profile, find_profile
+from helix_jax.private.fit_products import (
+    add_products,
+    add_words,
+    mask_sums,
+    pack_words,
+    split_limbs,
+)
+from helix_jax.private.profiles import find_profile
 from helix_jax.types import Array
 
-LIMB_BITS = 28
 _TARGETS = 256  # columns of Y multiplied at once
 _ANSWERS = 32  # columns of the result masked and sent at once
 _STATE = "sums.npz"
@@ -151,7 +155,7 @@ class FitProvider:
         shape = (plan.chunk, plan.tiles, len(profile.primes), plan.degree)
         pairs = np.stack([first.reshape(shape), second.reshape(shape)], axis=2)
         weights = self._chunk_weights(plan, number)
-        limbs = _limbs(pairs, plan=plan, profile=profile)
+        limbs = split_limbs(pairs, plan=plan, profile=profile)
         if not self._sums:
             zeros = (plan.tiles, 2, len(profile.primes), plan.degree)
             with jax.enable_x64(True):
@@ -160,7 +164,7 @@ class FitProvider:
                 ]
         # Only now is anything changed.
         self._sums = [
-            _add_products(sums, part, limbs, profile=profile)
+            add_products(sums, part, limbs, profile=profile)
             for sums, part in zip(self._sums, weights)
         ]
         self._plan, self._done = plan, self._done + 1
@@ -178,14 +182,14 @@ class FitProvider:
             mean.reshape(count, -1), self.offer.mean_bits, profile
         )
         first, second = key.encrypt_zeros(count)
-        parts = _add_words(first, scaled, second, profile=profile)
+        parts = add_words(first, scaled, second, profile=profile)
         return wire.write(
             "mean",
             profile,
             key=key.key,
             number=bytes(16),
             sizes=(count,),
-            payload=_pack_words(parts),
+            payload=pack_words(parts),
         )
 
     def results(self) -> Iterator[bytes]:
@@ -223,7 +227,7 @@ class FitProvider:
                 else:
                     first = second = np.zeros((count, 1, 1), np.int64)
                     flood = np.zeros((1, 1, 1, 1), np.int64)
-                parts = _mask_sums(
+                parts = mask_sums(
                     part, first, second, flood, plan=plan, profile=profile
                 )
                 sizes = (number * _TARGETS + start, shape[0], plan.width, plan.rows)
@@ -233,7 +237,7 @@ class FitProvider:
                     key=key.key,
                     number=bytes(16),
                     sizes=sizes,
-                    payload=_pack_words(parts),
+                    payload=pack_words(parts),
                 )
 
     def save(self, folder: str | os.PathLike) -> None:
@@ -323,7 +327,7 @@ class FitProvider:
         return plan
 
     def _chunk_weights(self, plan: FitPlan, number: int) -> list[np.ndarray]:
-        """Integers [blocks * chunk, targets] in the order of `_limbs`, by columns."""
+        """Integers [blocks * chunk, targets] as `split_limbs` has them, by columns."""
         size = plan.chunk * plan.blocks
         part = self._y[number * size : (number + 1) * size]
         part = np.pad(part, ((0, size - len(part)), (0, 0)))
@@ -336,80 +340,3 @@ class FitProvider:
 
     def __reduce__(self):
         raise TypeError("a FitProvider is not copied or pickled: it answers one fit.")
-
-
-def _limb_counts(profile: Profile) -> list[int]:
-    return [-(-prime.bit_length() // LIMB_BITS) for prime in profile.primes]
-
-
-def _turns(plan: FitPlan, profile: Profile) -> np.ndarray:
-    """Values [R, L, N] of X^(-b m), by which block b comes to the front."""
-    monomials = np.zeros((plan.blocks, plan.degree), np.int64)
-    monomials[0, 0] = 1
-    for block in range(1, plan.blocks):  # X^(-b m) = -X^(N - b m)
-        monomials[block, plan.degree - block * plan.tile] = -1
-    # The barrier keeps XLA from transforming these constants while it compiles.
-    monomials = jax.lax.optimization_barrier(jnp.asarray(monomials))
-    signs = residues.reduce(monomials[:, None, :], residues.column(profile))
-    return residues.transform(signs, profile)
-
-
-@residues.exact("plan", "profile")
-def _limbs(pairs: Array, *, plan: FitPlan, profile: Profile) -> list[Array]:
-    """Limbs of the turned ciphertexts: float64 [R chunk, limbs T 2 N] a prime."""
-    turns = _turns(plan, profile)[:, None, None, None]
-    turned = residues.multiply(pairs[None], turns, residues.column(profile))
-    rows = plan.blocks * plan.chunk
-    found = []
-    for number, count in enumerate(_limb_counts(profile)):
-        own = turned[..., number, :].reshape(rows, -1)
-        parts = [
-            (own >> (LIMB_BITS * limb)) & (2**LIMB_BITS - 1) for limb in range(count)
-        ]
-        found.append(jnp.concatenate(parts, axis=1).astype(jnp.float64))
-    return found
-
-
-@residues.exact("profile")
-def _add_products(sums: Array, weights: Array, limbs: list[Array], *, profile: Profile):
-    """sums + weights' turned ciphertexts, modulo the primes; sums [J, T, 2, L, N]."""
-    weights = weights.T
-    totals = []
-    for number, prime in enumerate(profile.primes):
-        products = jnp.matmul(
-            weights, limbs[number], precision=jax.lax.Precision.HIGHEST
-        ).astype(jnp.int64)
-        count = _limb_counts(profile)[number]
-        total = sums[..., number, :]
-        for limb, part in enumerate(jnp.split(products, count, axis=1)):
-            part = residues.reduce(part.reshape(total.shape), jnp.asarray(prime))
-            power = jnp.asarray(2 ** (LIMB_BITS * limb) % prime)
-            part = residues.multiply(part, power, jnp.asarray(prime))
-            total = residues.add(total, part, prime)
-        totals.append(total)
-    return jnp.stack(totals, axis=-2)
-
-
-@residues.exact("plan", "profile")
-def _mask_sums(sums, first, second, flood, *, plan: FitPlan, profile: Profile):
-    """Words of results: [J, T, m] and [J, T, N]."""
-    primes = residues.column(profile)
-    total = residues.inverse_transform(sums, profile)
-    shape = (-1, plan.tiles, *first.shape[1:])
-    own = total[:, :, 0, :, : plan.tile]
-    zero = first.reshape(shape)[..., : plan.tile]
-    own = residues.add(residues.add(own, zero, primes), flood, primes)
-    other = residues.add(total[:, :, 1], second.reshape(shape), primes)
-    return tuple(answer_words.to_words(part, profile) for part in (own, other))
-
-
-@residues.exact("profile")
-def _add_words(first, message, second, *, profile: Profile):
-    own = residues.add(first, message, residues.column(profile))
-    return tuple(answer_words.to_words(part, profile) for part in (own, second))
-
-
-def _pack_words(parts: tuple[Array, ...]) -> bytes:
-    return b"".join(
-        wire.pack_integers(np.asarray(part), answer_words.WORD_BYTES) for part in parts
-    )

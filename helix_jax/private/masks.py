@@ -1,4 +1,4 @@
-"""Prepared masks: made ahead, in the background if wished, each used once.
+"""Prepared masks: made ahead, each used once.
 
 A mask lives in one process's memory and nowhere else. It is taken out of its pool under
 a lock and gives its content away once; it is not copied, pickled or written, and a
@@ -67,11 +67,9 @@ class MaskPool:
     def __init__(self, make: Callable[[], MaskContent]):
         """A pool that makes its masks by `make`, one at a time."""
         self._make = make
-        self._lock = threading.Condition()
+        self._lock = threading.Lock()
         self._masks: OrderedDict[int, Mask] = OrderedDict()
         self._made = 0
-        self._wanted = 0
-        self._thread: threading.Thread | None = None
         _POOLS.add(self)
 
     def __len__(self) -> int:
@@ -82,16 +80,6 @@ class MaskPool:
         """Make masks now, until there are `count`."""
         while len(self) < count:
             self._add(self._make())
-
-    def keep(self, count: int) -> None:
-        """Keep `count` masks ready from now on, made by a thread in the background."""
-        with self._lock:
-            self._wanted = count
-            failed = self._thread is not None and not self._thread.is_alive()
-            if (self._thread is None or failed) and count:
-                self._thread = threading.Thread(target=self._refill, daemon=True)
-                self._thread.start()
-            self._lock.notify_all()
 
     def take(self, number: int | None = None) -> Mask:
         """Take a mask out of the pool for ever; one is made if there is none.
@@ -108,10 +96,8 @@ class MaskPool:
                 if mask is None:
                     state = "was taken before" if 0 <= number < self._made else "is not"
                     raise ProtocolError(f"mask {number} {state} in this pool.")
-                self._lock.notify_all()
                 return mask
             if self._masks:
-                self._lock.notify_all()
                 return self._masks.popitem(last=False)[1]
             self._made += 1
             number = self._made - 1
@@ -121,24 +107,11 @@ class MaskPool:
         with self._lock:
             self._masks[self._made] = Mask(self._made, content)
             self._made += 1
-            self._lock.notify_all()
-
-    def _refill(self) -> None:
-        while True:
-            with self._lock:
-                self._lock.wait_for(
-                    lambda: len(self._masks) < self._wanted or not self._wanted
-                )
-                if not self._wanted:
-                    self._thread = None
-                    return
-            self._add(self._make())
 
     def _forget(self) -> None:
-        """In a forked child: the parent has these masks; threads and locks are gone."""
-        self._lock = threading.Condition()
+        """In a forked child: the parent has these masks, and may have held the lock."""
+        self._lock = threading.Lock()
         self._masks.clear()
-        self._thread, self._wanted = None, 0
 
     def __reduce__(self):
         raise TypeError("a MaskPool is not copied or pickled: masks are used once.")

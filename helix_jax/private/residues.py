@@ -75,7 +75,7 @@ def ring_of(profile: Profile) -> Ring:
     for prime in profile.primes:
         psi = smallest_root(prime, n)
         inverse = pow(psi, -1, prime)
-        roots = _powers(1, psi, prime, n)[_reversed_bits(n)]
+        roots = _powers(1, psi, prime, n)[reversed_bits(n)]
         last = _powers(pow(n, -1, prime), inverse, prime, n)
         tables.append((roots, _powers(1, inverse, prime, n), last))
     return Ring(np.array(profile.primes), *(np.stack(table) for table in zip(*tables)))
@@ -100,7 +100,7 @@ def smallest_root(prime: int, degree: int) -> int:
     return smallest
 
 
-def _reversed_bits(n: int) -> np.ndarray:
+def reversed_bits(n: int) -> np.ndarray:
     """[N] int64: i with its log2 N bits in reverse order."""
     order = np.zeros(1, np.int64)
     while len(order) < n:

@@ -10,6 +10,7 @@ from helix_jax.alignment import (
     fit_least_squares,
     fit_shuffled,
     from_batch,
+    gaussian_like,
     identity_map,
     mean_map,
     random_orthogonal_map,
@@ -87,3 +88,13 @@ def test_identity_with_unequal_widths():
 def test_one_row_cannot_be_shuffled():
     with pytest.raises(ValueError, match="needs at least 2 rows"):
         derangement(KEY, 1)
+
+
+def test_the_gaussian_control_spreads_like_the_target():
+    rng = np.random.default_rng(0)
+    y = (rng.exponential(size=(20_000, 4)) @ rng.normal(size=(4, 4))).astype("float32")
+    drawn = gaussian_like(y, seed=0)
+    np.testing.assert_allclose(drawn.mean(0), y.mean(0), atol=0.1)
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(y.T), atol=0.2)
+    third = ((y - y.mean(0)) ** 3).mean(0)
+    assert np.abs(((drawn - drawn.mean(0)) ** 3).mean(0)).max() < np.abs(third).max()

@@ -57,7 +57,7 @@ def test_a_raw_answer_is_what_the_provider_computes(parties):
     words = raw_answers.read_answer(own.provider.answer(query), own.layer)
     again = raw_answers.words_to_residues(words.second, own.layer.profile)
     exact = raw_answers.lift(again, own.layer.profile)
-    inverse = division._inverse(raw.second, profile=own.layer.profile)
+    inverse = raw_answers.inverse_transform(raw.second, profile=own.layer.profile)
     whole = raw_answers.lift(np.asarray(inverse), own.layer.profile)
     off = (exact - whole).astype(float) / own.layer.profile.modulus
     assert np.abs((off + 0.5) % 1 - 0.5).max() < 2.0**-40

@@ -1,4 +1,4 @@
-"""methods, ood and scaling beside scikit-learn and scipy, on planted embeddings."""
+"""fit, methods, ood and scaling beside scikit-learn and scipy, on planted rows."""
 
 import itertools
 import json
@@ -12,8 +12,8 @@ from sklearn.covariance import EmpiricalCovariance
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.metrics import r2_score, roc_auc_score
 
-from experiments import methods, ood, scaling
-from helix_jax.alignment import RELATIVE_PENALTIES, derangement
+from experiments import fit, methods, ood, scaling
+from helix_jax.alignment import RELATIVE_PENALTIES, derangement, load_map
 from helix_jax.runs import Run
 from helix_jax.text.hashing import SPLITS, split_of, unit_hash
 
@@ -94,6 +94,32 @@ def best_ridge(known, y=None):
     return penalty, fits[penalty][1]
 
 
+def test_a_fit_and_its_controls_equal_those_of_scikit_learn(known, tmp_path):
+    config = fit.FitConfig(workdir=str(tmp_path), seed=3, **known.flags)
+    report = fit.compute(config, Run(tmp_path))
+    x, y, test = known.x["fit"], known.y["fit"], known.x["test"]
+    penalty, ridge = best_ridge(known)
+    order = derangement(jax.random.split(jax.random.key(3))[1], len(x))
+    shuffled = Ridge(ridge.alpha).fit(x.astype(float), y[np.asarray(order)])
+    for name, mapped in {
+        "": ridge.predict(test),
+        "shuffled_": shuffled.predict(test),
+        "mean_": np.tile(y.mean(0), (len(test), 1)),
+    }.items():
+        found = float(report.numbers[f"test/{name}r2"].value)
+        assert found == pytest.approx(r2_of(known, mapped), abs=2e-5), name
+    assert report.numbers["fit/penalty"] == pytest.approx(penalty, rel=1e-5)
+    residual = known.y["test"] - ridge.predict(test)
+    places = np.linalg.eigvalsh(np.cov(residual.T, bias=True))[::-1]
+    shown = np.array(report.blocks[1].series["residual, ridge"])[:, 1]
+    total = known.y["test"].var(0).sum()
+    np.testing.assert_allclose(shown, places / total, rtol=1e-3)
+    report.files["map"](tmp_path / "map")
+    affine, record = load_map(tmp_path / "map")
+    np.testing.assert_allclose(affine.kernel, ridge.coef_.T, atol=1e-4)
+    assert record["penalty"] == pytest.approx(penalty, rel=1e-5)
+
+
 def test_methods_equal_those_of_scikit_learn_and_scipy(known, tmp_path):
     names = ("least_squares", "ridge", "scaled_procrustes")
     config = methods.MethodsConfig(
@@ -156,13 +182,13 @@ def test_auroc_equals_that_of_scikit_learn(known, tmp_path):
     mapped = [ridge.predict(one.x["test"]) for one in (known, strange)]
     truth = np.repeat([0, 1], [len(side) for side in sides])
     assert numbers["ood/strange_texts"] == len(strange.ids["test"])
-    for arm, rows, fit in (
+    for arm, rows, fitted_on in (
         ("native", sides, known.y["fit"]),
         ("mapped", mapped, known.y["fit"]),
         ("refitted", mapped, ridge.predict(known.x["fit"])),
         ("source", [one.x["test"] for one in (known, strange)], known.x["fit"]),
     ):
-        scores = mahalanobis(fit, known.labels["fit"], np.concatenate(rows))
+        scores = mahalanobis(fitted_on, known.labels["fit"], np.concatenate(rows))
         found = numbers[f"ood/mahalanobis_{arm}_auroc"].value
         assert found == pytest.approx(roc_auc_score(truth, scores), abs=1e-9), arm
         assert 0.5 < found < 1, arm

@@ -3,15 +3,26 @@
 import json
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
-from experiments.unpaired import ARMS, UnpairedConfig, deal, require_others, run
-from helix_jax.alignment import gaussian_like
+from experiments.unpaired import (
+    ARMS,
+    UnpairedConfig,
+    compute,
+    require_others,
+    run,
+    summarise,
+)
+from helix_jax.alignment import fit_unpaired
 from helix_jax.errors import RunError
 from helix_jax.reports import Bars, Table, load_blocks
+from helix_jax.runs import Run
 from helix_jax.text.corpora import load_corpus
+from helix_jax.text.hashing import split_of, unit_hash
 from tests.experiments.told import require_told
+from tests.twins import best_probe, best_ridge, r2
 
 
 @pytest.fixture(scope="module")
@@ -58,33 +69,72 @@ def test_arms_stand_beside_their_ceiling_and_controls(common, tmp_path):
     assert found["ridge on pairs"] is None
 
 
+def test_arms_are_those_of_scikit_learn_and_numpy(tmp_path):
+    generator = np.random.default_rng(0)
+    names = [f"words/{row}" for row in range(900)]  # those of words.jsonl
+    labels = generator.integers(3, size=900)
+    x = 3 * generator.normal(size=(3, 8))[labels] + generator.normal(size=(900, 8))
+    y = x @ generator.normal(size=(8, 6)) + generator.normal(size=(900, 6))
+    lines = [{"text": n, "label": f"c{label}"} for n, label in zip(names, labels)]
+    path = tmp_path / "words.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    flags = {"data": str(path), "workdir": str(tmp_path)}
+    for side, rows in (("source", x), ("target", y)):
+        file = tmp_path / f"{side}.npz"
+        np.savez(file, embeddings=rows.astype(np.float32), ids=names)
+        flags[side] = f"embeddings:{file}"
+    config = UnpairedConfig(seeds=1, starts=1, resamples=20, **flags)
+    numbers = compute(compute.prepare(config), Run(tmp_path)).numbers
+
+    splits = np.array([split_of(name) for name in names])
+    x, y = x.astype(np.float32).astype(float), y.astype(np.float32).astype(float)
+    fit, select, test = (splits == name for name in ("fit", "select", "test"))
+    half = np.array([unit_hash(name, salt="deal 0") < 0.5 for name in names])
+    ours, others = fit & half, fit & ~half
+    ridge = best_ridge(x[ours], y[ours], x[select], y[select])
+    key, _ = jax.random.split(jax.random.key(0))
+    sides = (z.astype(np.float32) for z in (x[ours], y[others]))
+    unpaired = fit_unpaired(*sides, key=key, starts=1)
+    mapped = {
+        "paired": ridge.predict(x[test]),
+        "mean": np.tile(y[ours].mean(0), (test.sum(), 1)),
+        "unpaired": x[test] @ np.asarray(unpaired.map.kernel, float)
+        + np.asarray(unpaired.map.bias, float),
+    }
+    probe = best_probe(y[fit], labels[fit], y[select], labels[select])
+    for arm, rows in mapped.items():
+        a, b = rows - y[others].mean(0), y[test] - y[others].mean(0)
+        cosines = a @ b.T / np.linalg.norm(b, axis=1)
+        wanted = {
+            "r2": r2(y[test], rows),
+            "recall": np.mean(cosines.argmax(1) == np.arange(test.sum())),
+            "accuracy": np.mean(probe.predict(rows) == labels[test]),
+        }
+        for measure, value in wanted.items():
+            interval = numbers[f"unpaired/{arm}_{measure}"]
+            assert interval.value == pytest.approx(value, abs=1e-5), (arm, measure)
+    assert numbers["unpaired/unpaired_agreement"].value == float(unpaired.agreement)
+    assert numbers["unpaired/source_rows"] == ours.sum()
+    assert numbers["unpaired/target_rows"] == others.sum()
+
+
+def test_scores_are_means_over_deals():
+    rows = np.random.default_rng(0).random((2, 40))
+    every = {f"a/{name}": rows for name in ("error", "deviation", "recall")}
+    every |= {"a/error": rows / 4, "a_agreement": np.array([0.5, 0.1])}
+    scores = summarise("a", every, list(map(str, range(40))), resamples=20)
+    assert set(scores) == {"r2", "recall", "agreement"}
+    assert scores["recall"].value == pytest.approx(rows.mean())
+    assert scores["r2"].value == pytest.approx(3 / 4)
+    assert scores["agreement"] == pytest.approx((0.3, 0.1, 0.5))
+
+
 def test_a_corpus_of_the_targets_own_may_not_hold_the_sources_texts(common, tmp_path):
     config = UnpairedConfig(
         workdir=str(tmp_path / "w"), target_data=common["data"], **common
     )
     with pytest.raises(RunError, match="none in common"):
         run(config)
-
-
-def test_no_text_is_dealt_to_both_sides():
-    ids = [f"d{i // 3}#{i}" for i in range(300)]
-    rows = np.arange(300.0)[:, None], -np.arange(300.0)[:, None]
-    dealt, again = (deal(ids, rows, None, seed) for seed in (0, 1))
-    assert len(dealt.x) + len(dealt.y) == 300
-    np.testing.assert_array_equal(dealt.paired, -dealt.x)
-    documents = {int(x) // 3 for x in dealt.x[:, 0]}
-    assert not documents & {int(-y) // 3 for y in dealt.y[:, 0]}
-    assert not np.array_equal(again.x, dealt.x)
-
-
-def test_the_gaussian_control_spreads_like_the_target():
-    rng = np.random.default_rng(0)
-    y = (rng.exponential(size=(20_000, 4)) @ rng.normal(size=(4, 4))).astype("float32")
-    drawn = gaussian_like(y, seed=0)
-    np.testing.assert_allclose(drawn.mean(0), y.mean(0), atol=0.1)
-    np.testing.assert_allclose(np.cov(drawn.T), np.cov(y.T), atol=0.2)
-    third = ((y - y.mean(0)) ** 3).mean(0)
-    assert np.abs(((drawn - drawn.mean(0)) ** 3).mean(0)).max() < np.abs(third).max()
 
 
 def test_texts_of_both_corpora_are_seen_by_one_side_alone(tmp_path, capsys):

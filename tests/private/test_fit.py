@@ -10,7 +10,7 @@ from helix_jax.private import (
     FitClient,
     FitProvider,
     fit_plan,
-    fit_provider,
+    fit_products,
     residues,
 )
 from helix_jax.private.profiles import PROFILES
@@ -116,9 +116,9 @@ def test_residue_products_equal_big_integers(name):
     pairs = generator.integers(0, primes, shape)
     y = generator.integers(-(2**15), 2**15, (plan.chunk * plan.blocks, 2))
     weights = y.reshape(plan.chunk, plan.blocks, 2).swapaxes(0, 1).reshape(-1, 2)
-    limbs = fit_provider._limbs(pairs, plan=plan, profile=profile)
+    limbs = fit_products.split_limbs(pairs, plan=plan, profile=profile)
     zeros = np.zeros((2, *shape[1:]), np.int64)
-    found = fit_provider._add_products(
+    found = fit_products.add_products(
         zeros, weights.astype(np.float64), limbs, profile=profile
     )
     invert = residues.exact("profile")(residues.inverse_transform)

@@ -27,13 +27,6 @@ class Maker:
             return MaskContent(1, self.made, None)
 
 
-def wait_until(condition, seconds: float = 10.0) -> bool:
-    stop = time.monotonic() + seconds
-    while not condition() and time.monotonic() < stop:
-        time.sleep(0.005)
-    return condition()
-
-
 def test_masks_are_taken_oldest_first():
     pool = MaskPool(Maker())
     pool.prepare(3)
@@ -70,7 +63,6 @@ def test_single_use_among_threads():
     """Some prepared, some made on demand: no number and no content comes twice."""
     pool, taken, refused = MaskPool(Maker(1e-5)), [], []
     pool.prepare(400)
-    pool.keep(50)
     start = threading.Barrier(16)
 
     def take():
@@ -88,7 +80,6 @@ def test_single_use_among_threads():
         thread.start()
     for thread in threads:
         thread.join()
-    pool.keep(0)
     numbers, contents = zip(*taken)
     assert len(taken) >= 800
     assert len(set(numbers)) == len(numbers)
@@ -113,46 +104,6 @@ def test_one_mask_among_threads():
     assert len(got) == 1
 
 
-def test_background_refills_and_stops():
-    make = Maker()
-    pool = MaskPool(make)
-    pool.keep(5)
-    assert wait_until(lambda: len(pool) == 5)
-    for _ in range(3):
-        pool.take()
-    assert wait_until(lambda: len(pool) == 5)
-    thread = pool._thread
-    assert thread.daemon
-    pool.keep(0)
-    thread.join(10)
-    assert not thread.is_alive()
-    made = make.made
-    pool.take()
-    time.sleep(0.05)
-    assert make.made == made
-    pool.keep(6)  # and starts again
-    assert wait_until(lambda: len(pool) == 6)
-    pool.keep(0)
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_background_starts_again_after_a_failure():
-    make, failures = Maker(), [OSError("no randomness")]
-
-    def fail_once():
-        if failures:
-            raise failures.pop()
-        return make()
-
-    pool = MaskPool(fail_once)
-    pool.keep(2)
-    assert wait_until(lambda: not pool._thread.is_alive())
-    assert len(pool) == 0
-    pool.keep(2)
-    assert wait_until(lambda: len(pool) == 2)
-    pool.keep(0)
-
-
 FORK = """
 import os, sys, threading
 from helix_jax.private.masks import MaskContent, MaskPool
@@ -163,7 +114,6 @@ def make():
     return MaskContent(1, os.urandom(8), None)
 pool = MaskPool(make)
 pool.prepare(4)
-pool.keep(4)
 held = pool.take()
 stop = threading.Event()
 # The lock is busy while the process forks: the child must not wait for it for ever.
@@ -175,7 +125,7 @@ for _ in range(20):
     child = os.fork()
     if child == 0:
         try:
-            assert len(pool) == 0 and pool._thread is None
+            assert len(pool) == 0
             for number in range(4):
                 try:
                     pool.take(number); os._exit(2)
@@ -187,7 +137,6 @@ for _ in range(20):
             mask = pool.take()
             mask.spend()
             assert calls[-1] == os.getpid()
-            pool.keep(2)
         except BaseException:
             os._exit(4)
         os._exit(0)

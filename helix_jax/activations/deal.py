@@ -1,0 +1,45 @@
+"""Rows of two sides that have no text in common, dealt by a hash of the documents."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from helix_jax.text.hashing import document_of, part_of
+
+
+class Dealt(NamedTuple):
+    """Rows of both sides without a text in common, and pairs of the source's texts.
+
+    Attributes:
+      x: [N, dx] source states.
+      y: [M, dy] target states, of other texts.
+      paired: [N, dy] target states of the source's texts, for the ceiling.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    paired: np.ndarray
+
+
+def deal_rows(
+    ids: Sequence[str],
+    rows: tuple[np.ndarray, np.ndarray],
+    *,
+    seed: int,
+    others: np.ndarray | None = None,
+) -> Dealt:
+    """Half of the documents to the source; the other half, or `others`, to the target.
+
+    Args:
+      ids: [N] text ids.
+      rows: source states [N, dx] and target states [N, dy] of these texts.
+      seed: of the deal.
+      others: [M, dy] target states of texts that are none of these; None for none.
+    """
+    salt = f"deal {seed}"
+    to_source = [part_of(document_of(name), 2, salt=salt) == 0 for name in ids]
+    to_source = np.array(to_source, bool)
+    x, y = rows
+    others = y[~to_source] if others is None else others
+    return Dealt(x[to_source], others, y[to_source])

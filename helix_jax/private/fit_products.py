@@ -1,0 +1,97 @@
+"""The arithmetic of an encrypted fit: integer matrices times ciphertexts, exactly.
+
+Residues are cut into limbs of 28 bits, so that each product is exact in float64 (1,024
+rows * 2^28 * 2^15 = 2^53) and runs at the speed of matrix multiplication; sums are
+reduced modulo the primes after every message.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from helix_jax.private import answer_words, residues, wire
+from helix_jax.private.fit_plan import FitPlan
+from helix_jax.private.profiles import Profile
+from helix_jax.types import Array
+
+LIMB_BITS = 28
+
+
+def limb_counts(profile: Profile) -> list[int]:
+    """Limbs of a residue, by prime."""
+    return [-(-prime.bit_length() // LIMB_BITS) for prime in profile.primes]
+
+
+def block_turns(plan: FitPlan, profile: Profile) -> np.ndarray:
+    """Values [R, L, N] of X^(-b m), by which block b comes to the front."""
+    monomials = np.zeros((plan.blocks, plan.degree), np.int64)
+    monomials[0, 0] = 1
+    for block in range(1, plan.blocks):  # X^(-b m) = -X^(N - b m)
+        monomials[block, plan.degree - block * plan.tile] = -1
+    # The barrier keeps XLA from transforming these constants while it compiles.
+    monomials = jax.lax.optimization_barrier(jnp.asarray(monomials))
+    signs = residues.reduce(monomials[:, None, :], residues.column(profile))
+    return residues.transform(signs, profile)
+
+
+@residues.exact("plan", "profile")
+def split_limbs(pairs: Array, *, plan: FitPlan, profile: Profile) -> list[Array]:
+    """Limbs of the turned ciphertexts: float64 [R chunk, limbs T 2 N] a prime."""
+    turns = block_turns(plan, profile)[:, None, None, None]
+    turned = residues.multiply(pairs[None], turns, residues.column(profile))
+    rows = plan.blocks * plan.chunk
+    found = []
+    for number, count in enumerate(limb_counts(profile)):
+        own = turned[..., number, :].reshape(rows, -1)
+        parts = [
+            (own >> (LIMB_BITS * limb)) & (2**LIMB_BITS - 1) for limb in range(count)
+        ]
+        found.append(jnp.concatenate(parts, axis=1).astype(jnp.float64))
+    return found
+
+
+@residues.exact("profile")
+def add_products(sums: Array, weights: Array, limbs: list[Array], *, profile: Profile):
+    """sums + weights' turned ciphertexts, modulo the primes; sums [J, T, 2, L, N]."""
+    weights = weights.T
+    totals = []
+    for number, prime in enumerate(profile.primes):
+        products = jnp.matmul(
+            weights, limbs[number], precision=jax.lax.Precision.HIGHEST
+        ).astype(jnp.int64)
+        count = limb_counts(profile)[number]
+        total = sums[..., number, :]
+        for limb, part in enumerate(jnp.split(products, count, axis=1)):
+            part = residues.reduce(part.reshape(total.shape), jnp.asarray(prime))
+            power = jnp.asarray(2 ** (LIMB_BITS * limb) % prime)
+            part = residues.multiply(part, power, jnp.asarray(prime))
+            total = residues.add(total, part, prime)
+        totals.append(total)
+    return jnp.stack(totals, axis=-2)
+
+
+@residues.exact("plan", "profile")
+def mask_sums(sums, first, second, flood, *, plan: FitPlan, profile: Profile):
+    """Words of results: [J, T, m] and [J, T, N]."""
+    primes = residues.column(profile)
+    total = residues.inverse_transform(sums, profile)
+    shape = (-1, plan.tiles, *first.shape[1:])
+    own = total[:, :, 0, :, : plan.tile]
+    zero = first.reshape(shape)[..., : plan.tile]
+    own = residues.add(residues.add(own, zero, primes), flood, primes)
+    other = residues.add(total[:, :, 1], second.reshape(shape), primes)
+    return tuple(answer_words.to_words(part, profile) for part in (own, other))
+
+
+@residues.exact("profile")
+def add_words(first, message, second, *, profile: Profile):
+    """Words of an encryption of zero plus a message: [A, N] and [A, N]."""
+    own = residues.add(first, message, residues.column(profile))
+    return tuple(answer_words.to_words(part, profile) for part in (own, second))
+
+
+def pack_words(parts: tuple[Array, ...]) -> bytes:
+    """Bytes of words, one array after the other."""
+    return b"".join(
+        wire.pack_integers(np.asarray(part), answer_words.WORD_BYTES) for part in parts
+    )
