@@ -13,44 +13,36 @@ Cost: two cores, embedded models, guarded: about 20 ms a token; more in the tabl
 """
 
 import dataclasses
-import time
+from collections.abc import Mapping
 
 import numpy as np
 
-from experiments.shared.about import about_tokens, show, show_saved
-from experiments.shared.options import workdir_option
+from experiments.shared.about import about_tokens
 from experiments.shared.sides import open_corpus
 from experiments.shared.token_maps import check_cuts, fit_token_map
-from experiments.shared.token_sides import TokenMapOptions, TokenSides, load_token_sides
+from experiments.shared.token_sides import TokenMapOptions, load_token_sides
 from helix_jax.errors import RunError
-from helix_jax.generation import native, stitch
-from helix_jax.generation.encrypted import HeadWeights, generate_encrypted, head_weights
-from helix_jax.generation.generate import generate
-from helix_jax.generation.stitch import Stitch
-from helix_jax.private import Client, Provider
+from helix_jax.generation import stitch
+from helix_jax.generation.rehearsal import (
+    EncryptedTexts,
+    StepCosts,
+    rehearse_steps,
+    rehearse_texts,
+)
+from helix_jax.models import resolve_layers
 from helix_jax.private.packing import MAX_CLASSES, MAX_WIDTH
 from helix_jax.private.profiles import PROFILES
-from helix_jax.private.rehearsal import STAGES, WARMUPS, Conversation
-from helix_jax.progress import bar, stage
+from helix_jax.private.rehearsal import STAGES
 from helix_jax.reports import Samples, Table
-from helix_jax.runs import (
-    finish_run,
-    is_done,
-    log_metrics,
-    open_run,
-    option,
-    prepare_config,
-    read_summary,
-)
-from helix_jax.runs.inputs import check_inputs
-from helix_jax.runs.program import start_program
+from helix_jax.runs import Run, log_metrics, option
+from helix_jax.runs.experiment import Report, Specs, experiment
 
-SIZE_HEADER = [
+HEADER = [
     "what",
     "width",
     "vocabulary",
     "profile",
-    *(f"{said}, ms" for said in STAGES.values()),
+    *(f"{title}, ms" for title in STAGES.values()),
     "up, kB",
     "down, kB",
     "tokens a second",
@@ -61,7 +53,6 @@ SIZE_HEADER = [
 class EncryptedGenerationConfig(TokenMapOptions):
     """Flags of the experiment."""
 
-    workdir: str = workdir_option()
     profile: str = option("guarded", "of the parameters", choices=tuple(PROFILES))
     pairs: int = option(200_000, "token pairs to fit on", least=1)
     prompts: int = option(
@@ -77,222 +68,146 @@ class EncryptedGenerationConfig(TokenMapOptions):
     tiny: bool = option(False, "300 texts, two prompts, four tokens")
 
 
-def run(config: EncryptedGenerationConfig) -> dict[str, float]:
+def check(config: EncryptedGenerationConfig, specs: Specs) -> None:
+    """Refuse sizes that are none, and states that the encrypted head does not read.
+
+    Raises:
+      RunError: says which.
+    """
+    for size in config.sizes:
+        parse_size(size)
+    check_cuts(config, specs)
+    target = specs[config.target]
+    (layer,) = resolve_layers(target, (config.target_layer,))
+    if layer < target.num_layers or not config.target_norm:
+        raise RunError(
+            "the encrypted head reads the target's last states after its final norm: "
+            "leave --target_layer and --target_norm as they are."
+        )
+
+
+@experiment(
+    tiny={
+        "limit": 300,
+        "pairs": 3000,
+        "select_pairs": 1000,
+        "prompts": 2,
+        "max_new_tokens": 4,
+        "max_tokens": 64,
+        "sizes": ("32x500",),
+        "repeats": 1,
+    },
+    check=check,
+)
+def compute(config: EncryptedGenerationConfig, run: Run) -> Report:
     """Write texts both ways and compare; see the module docstring."""
-    config = prepare_config(
-        config,
-        tiny={
-            "limit": 300,
-            "pairs": 3000,
-            "select_pairs": 1000,
-            "prompts": 2,
-            "max_new_tokens": 4,
-            "max_tokens": 64,
-            "sizes": ("32x500",),
-            "repeats": 1,
-        },
-    )
-    sizes = [_size(one) for one in config.sizes]
-    check_cuts(config, check_inputs(config)[config.target])
-    directory = open_run(config.workdir, config)
-    if is_done(directory):
-        show_saved(directory)
-        return read_summary(directory)
-    corpus = open_corpus(config)
-    sides = load_token_sides(config)
+    corpus, sides = open_corpus(config), load_token_sides(config)
     fitted = fit_token_map(sides, corpus, config)
-    parts = stitch(sides.source, sides.target, fitted.map)
+    parts = stitch(*sides.models, fitted.map, **config.cuts)
     prompts = [
         " ".join(text.text.split()[: config.prompt_words])
         for _, text in zip(range(config.prompts), corpus.read("test"))
     ]
-    summary, samples = _texts(parts, sides, prompts, config)
-    rows = [_row(config.profile, sides.target.spec, summary)]
-    for number, (width, vocabulary) in enumerate(sizes):
-        talk, error = time_steps(width, vocabulary, config)
-        numbers = _numbers(talk, error, f"size_{width}x{vocabulary}")
-        log_metrics(directory, number, numbers)
-        summary |= numbers
-        rows.append(_size_row(width, vocabulary, config.profile, talk))
-    blocks = [
-        Table("A token on ciphertexts", SIZE_HEADER, rows, note=_note(summary)),
-        Samples("Texts written on ciphertexts", samples),
-    ]
-    summary |= fitted.numbers
-    show(directory, blocks, about_tokens(config, summary, f"{len(prompts):,} prompts"))
-    return finish_run(directory, summary)
-
-
-def converse(
-    weights: HeadWeights, norm: float, config: EncryptedGenerationConfig
-) -> Conversation:
-    """Both parties of an encrypted head; states of norm at most `norm`."""
-    with stage("encoding the head"):
-        provider = Provider(
-            weights.kernel,
-            weights.bias,
-            input_norm=norm,
-            profile=config.profile,
-            minimise=config.minimise,
-        )
-        return Conversation(Client(config.profile), provider)
-
-
-def _texts(parts: Stitch, sides: TokenSides, prompts, config):
-    """Every prompt continued on ciphertexts and in the clear."""
-    weights, offer = head_weights(sides.target)
-    tokenizers = sides.source_tokenizer, sides.target_tokenizer
-    kernel = weights.kernel.astype(np.float64)
-    bias = 0.0 if weights.bias is None else weights.bias.astype(np.float64)
-    settings = {"max_new_tokens": config.max_new_tokens}
-    with stage("the same texts in the clear"):
-        clear = generate(parts, *tokenizers, prompts, **settings)
-        own = generate(native(sides.target), *tokenizers[1:] * 2, prompts, **settings)
-    states: list[np.ndarray] = []
-
-    def remember(state):
-        states.append(state)
-        return state @ kernel + bias
-
-    for prompt in bar(prompts[:2], "texts that show how large states become"):
-        generate_encrypted(
-            parts.source, parts.map, offer, remember, *tokenizers, prompt, **settings
-        )
-    norm = 2 * max(float(np.linalg.norm(state)) for state in states)
-    talk = converse(weights, norm, config)
-    errors = []
-
-    def checked(state):
-        logits = talk.ask(state)
-        errors.append(float(np.abs(logits - (state @ kernel + bias)).max()))
-        return logits
-
-    with stage("first tokens, which compile"):
-        for _ in range(WARMUPS):
-            talk.ask(states[0])
-    talk.forget_times()
-    began, written = time.perf_counter(), []
-    for prompt in bar(prompts, "texts on ciphertexts"):
-        written.append(
-            generate_encrypted(
-                parts.source, parts.map, offer, checked, *tokenizers, prompt, **settings
-            )
-        )
-    elapsed = time.perf_counter() - began
-    tokens = sum(len(one.tokens) for one in written)
-    same = sum(
-        a == b for x, y in zip(written, clear) for a, b in zip(x.tokens, y.tokens)
+    settings = {"profile": config.profile, "minimise": config.minimise}
+    target = sides.models[1]
+    texts = rehearse_texts(
+        parts,
+        target,
+        sides.tokenizers,
+        prompts,
+        max_new_tokens=config.max_new_tokens,
+        **settings,
     )
-    numbers = _numbers(talk, max(errors), "encrypted_generation")
-    numbers |= {
-        "encrypted_generation/tokens_per_second": tokens / elapsed,
-        "encrypted_generation/tokens": tokens,
-        "encrypted_generation/token_agreement": same / tokens,
-        "encrypted_generation/texts_equal": float(
-            np.mean([x.text == y.text for x, y in zip(written, clear)])
-        ),
+    of_texts = text_numbers(texts)
+    numbers = fitted.numbers | _named("encrypted_generation", of_texts)
+    size = (target.spec.width, target.spec.vocab_size, config.profile)
+    speed = of_texts["tokens_per_second"]
+    rows = [["the texts", *size, *cost_cells(texts.costs), speed]]
+    for number, (width, vocabulary) in enumerate(map(parse_size, config.sizes)):
+        costs = rehearse_steps(
+            width, vocabulary, repeats=config.repeats, seed=config.seed, **settings
+        )
+        of_size = _named(f"size_{width}x{vocabulary}", costs.numbers)
+        log_metrics(run, number, of_size)
+        numbers |= of_size
+        size = (width, vocabulary, config.profile)
+        speed = 1 / sum(costs.seconds.values())
+        rows.append(["one step, made up", *size, *cost_cells(costs), speed])
+    note = (
+        "Milliseconds are medians. The texts: source and map included. "
+        f"{of_texts['token_agreement']:.1%} of {of_texts['tokens']} tokens equal those "
+        f"in the clear; largest error of a logit {texts.costs.max_error:.1e}."
+    )
+    blocks = [
+        Table("A token on ciphertexts", HEADER, rows, note=note),
+        Samples("Texts written on ciphertexts", text_samples(prompts, texts)),
+    ]
+    about = about_tokens(config, numbers, f"{len(prompts):,} prompts")
+    return Report(numbers, blocks, about)
+
+
+def text_numbers(texts: EncryptedTexts) -> dict[str, float]:
+    """What texts on ciphertexts cost, and how far they are those in the clear."""
+    pairs = list(zip(texts.written, texts.clear))
+    tokens = sum(len(written.tokens) for written in texts.written)
+    same = sum(
+        ours == theirs
+        for written, clear in pairs
+        for ours, theirs in zip(written.tokens, clear.tokens)
+    )
+    equal = [written.text == clear.text for written, clear in pairs]
+    return texts.costs.numbers | {
+        "tokens_per_second": tokens / texts.seconds,
+        "tokens": tokens,
+        "token_agreement": same / tokens,
+        "texts_equal": float(np.mean(equal)),
     }
-    samples = [
+
+
+def text_samples(prompts: list[str], texts: EncryptedTexts) -> list[dict[str, str]]:
+    """The texts of every prompt, side by side."""
+    return [
         {
             "prompt": prompt,
-            "on ciphertexts": x.text,
-            "in the clear": y.text,
-            "target alone": z.text,
+            "on ciphertexts": written.text,
+            "in the clear": clear.text,
+            "target alone": alone.text,
         }
-        for prompt, x, y, z in zip(prompts, written, clear, own)
-    ]
-    return numbers, samples
-
-
-def time_steps(
-    width: int, vocabulary: int, config: EncryptedGenerationConfig
-) -> tuple[Conversation, float]:
-    """Steps of a made-up Gaussian head, logits of order 10; the largest error."""
-    generator = np.random.default_rng(config.seed)
-    kernel = generator.standard_normal((width, vocabulary), np.float32)
-    kernel *= 10 / np.sqrt(width)
-    states = generator.standard_normal((WARMUPS + config.repeats, width))
-    norm = 1.01 * float(np.linalg.norm(states, axis=1).max())
-    weights = HeadWeights(kernel, None)
-    talk = converse(weights, norm, config)
-    error = 0.0
-    checked = generator.choice(vocabulary, min(vocabulary, 512), replace=False)
-    for number, state in enumerate(
-        bar(states, f"steps of a head {width}x{vocabulary}")
-    ):
-        if number == WARMUPS:
-            talk.forget_times()
-        logits = talk.ask(state)
-        wanted = state @ kernel[:, checked].astype(np.float64)
-        error = max(error, float(np.abs(logits[checked] - wanted).max()))
-    return talk, error
-
-
-def _numbers(talk: Conversation, error: float, start: str) -> dict[str, float]:
-    numbers = {
-        f"{start}/{stage}_seconds": float(np.median(talk.seconds[stage]))
-        for stage in STAGES
-    }
-    return numbers | {
-        f"{start}/query_bytes": talk.query_bytes,
-        f"{start}/answer_bytes": talk.answer_bytes,
-        f"{start}/max_error": error,
-    }
-
-
-def _size_row(
-    width: int, vocabulary: int, profile: str, talk: Conversation
-) -> list[object]:
-    medians = [float(np.median(talk.seconds[stage])) for stage in STAGES]
-    return [
-        "one step, made up",
-        width,
-        vocabulary,
-        profile,
-        *(1e3 * one for one in medians),
-        talk.query_bytes / 1e3,
-        talk.answer_bytes / 1e3,
-        1 / sum(medians),
+        for prompt, written, clear, alone in zip(
+            prompts, texts.written, texts.clear, texts.target
+        )
     ]
 
 
-def _row(profile: str, spec, summary) -> list[object]:
-    value = {name.split("/")[1]: one for name, one in summary.items()}
-    return [
-        "the texts",
-        spec.width,
-        spec.vocab_size,
-        profile,
-        *(1e3 * value[f"{stage}_seconds"] for stage in STAGES),
-        value["query_bytes"] / 1e3,
-        value["answer_bytes"] / 1e3,
-        value["tokens_per_second"],
-    ]
+def cost_cells(costs: StepCosts) -> list[float]:
+    """Milliseconds of every stage, kilobytes both ways."""
+    milliseconds = [1e3 * median for median in costs.seconds.values()]
+    return [*milliseconds, costs.query_bytes / 1e3, costs.answer_bytes / 1e3]
 
 
-def _note(summary) -> str:
-    value = {name.split("/")[1]: one for name, one in summary.items()}
-    return (
-        "Milliseconds are medians. The texts: source and map included. "
-        f"{value['token_agreement']:.1%} of {value['tokens']} tokens equal those in "
-        f"the clear; largest error of a logit {value['max_error']:.1e}."
-    )
+def parse_size(text: str) -> tuple[int, int]:
+    """Width and vocabulary of a made-up head.
 
-
-def _size(text: str) -> tuple[int, int]:
+    Raises:
+      RunError: it is not WIDTHxVOCABULARY, or larger than a layer can be.
+    """
     try:
         width, vocabulary = map(int, text.split("x"))
     except ValueError as error:
-        raise RunError(
-            f"encrypted_generation: --sizes takes WIDTHxVOCABULARY, got {text!r}."
-        ) from error
+        raise RunError(f"--sizes takes WIDTHxVOCABULARY, got {text!r}.") from error
     if not (1 <= width <= MAX_WIDTH and 1 <= vocabulary <= MAX_CLASSES):
         raise RunError(
-            f"encrypted_generation: --sizes takes widths of 1 to {MAX_WIDTH:,} and "
-            f"vocabularies of 1 to {MAX_CLASSES:,}, got {text!r}."
+            f"--sizes takes widths of 1 to {MAX_WIDTH:,} and vocabularies of 1 to "
+            f"{MAX_CLASSES:,}, got {text!r}."
         )
     return width, vocabulary
 
 
+def _named(start: str, numbers: Mapping[str, float]) -> dict[str, float]:
+    return {f"{start}/{name}": value for name, value in numbers.items()}
+
+
+run = compute.run
+
 if __name__ == "__main__":
-    start_program(EncryptedGenerationConfig, run)
+    compute.main()

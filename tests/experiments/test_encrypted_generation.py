@@ -30,9 +30,17 @@ def test_the_text_is_that_in_the_clear_and_its_cost_is_counted(tmp_path):
     require_told(tmp_path, "pebble-neox -> pebble-llama", "docstrings", "2 prompts")
 
 
+@pytest.mark.parametrize("cut", [{"target_layer": 2}, {"target_norm": False}])
+def test_states_that_the_head_does_not_read_are_refused(tmp_path, cut):
+    config = EncryptedGenerationConfig(workdir=str(tmp_path / "w"), tiny=True, **cut)
+    with pytest.raises(RunError, match=r"after its final norm|notarget_norm"):
+        run(config)
+    assert not (tmp_path / "w").exists()
+
+
 def test_a_size_that_is_none_is_refused(tmp_path):
     config = EncryptedGenerationConfig(
-        workdir=str(tmp_path / "w"), source="a", target="b", sizes=("12",)
+        workdir=str(tmp_path / "w"), sizes=("12",), tiny=True
     )
     with pytest.raises(RunError, match="WIDTHxVOCABULARY, got '12'"):
         run(config)
