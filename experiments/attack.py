@@ -14,18 +14,19 @@ Cost: two cores, 20,000 docstrings: about 5 minutes.
 
 To expect: all weights and rows exactly from raw answers, correlations within chance
 under "guarded"; extraction of the classifier from d + 1 logits, and membership at small
-n, stay. See docs/attacks.md.
+n, stay, and a key that is none reads masks of narrow layers. See docs/attacks.md.
 """
 
 import dataclasses
+import itertools
 import time
 from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 
-from experiments.shared.about import about, short_data, show, show_saved, sides_of
-from experiments.shared.maps import choose_map, pair_moments
+from experiments.shared.about import about, short_data, sides_of
+from experiments.shared.maps import fit_pairs
 from experiments.shared.options import (
     PlantedOptions,
     limit_option,
@@ -34,31 +35,25 @@ from experiments.shared.options import (
 )
 from experiments.shared.policies import check_policies
 from experiments.shared.sides import open_corpus
-from experiments.shared.task import SPLITS, open_task
+from experiments.shared.task import open_task
 from helix_jax.alignment import AffineMap, apply_map
 from helix_jax.attacks import (
     answer_findings,
     classifier_findings,
+    crafted_key_findings,
     membership_findings,
     row_findings,
 )
-from helix_jax.attacks.setting import HEADER, Finding, Setting
+from helix_jax.attacks.setting import HEADER, Finding, Setting, planted_setting
 from helix_jax.errors import RunError
 from helix_jax.private.profiles import PROFILES
 from helix_jax.progress import bar
 from helix_jax.reports import Table, markdown_table
-from helix_jax.runs import (
-    finish_run,
-    is_done,
-    open_run,
-    option,
-    prepare_config,
-    read_summary,
-    write_atomically,
-)
+from helix_jax.runs import Run, option, write_atomically
+from helix_jax.runs.experiment import Report, Specs, experiment
 from helix_jax.runs.inputs import check_inputs
-from helix_jax.runs.program import start_program
 from helix_jax.text.corpus import Corpus
+from helix_jax.text.hashing import SPLITS
 
 NOTE = (
     "Unprotected: the control, where each attack must succeed; guarded: the profile of "
@@ -92,62 +87,65 @@ class AttackConfig(PlantedOptions):
     tiny: bool = option(False, "planted data of width 24, all in a minute")
 
 
-def run(config: AttackConfig) -> dict[str, float]:
-    """Attack, tabulate; see the module docstring."""
-    small = {"repeats": 8, "rows": 100, "columns": 4, "shadows": 12, "resamples": 50}
-    small["policies"] = ("logits", "rounded:8", "order")
-    config = prepare_config(config, tiny=small)
+def check(config: AttackConfig, _: Specs) -> None:
+    """Refuse half a pair of sides, and policies that are none."""
     require_both_sides(config)
     check_policies("policies", *config.policies)
-    check_inputs(config)
-    directory = open_run(config.workdir, config)
-    table = directory.folder / "table.md"
-    if is_done(directory):
-        show_saved(directory)
-        return read_summary(directory)
+
+
+@experiment(
+    tiny={
+        "repeats": 8,
+        "rows": 100,
+        "columns": 4,
+        "shadows": 12,
+        "resamples": 50,
+        "policies": ("logits", "rounded:8", "order"),
+    },
+    check=check,
+)
+def compute(config: AttackConfig, _: Run) -> Report:
+    """Attack, tabulate; see the module docstring."""
     made_up = config.tiny and not config.source
-    setting = planted(config) if made_up else real(config)
-    summary, rows = {}, []
+    setting = planted_setting(config.seed) if made_up else real(config)
+    numbers, rows = {}, []
     for name, attack in bar(attacks(config).items(), "attacks"):
         began = time.perf_counter()
-        found = attack(setting)
-        summary |= found.summary | {f"{name}_seconds": time.perf_counter() - began}
-        rows += found.rows
-    named = [row[0] for row in rows]
-    for i, row in enumerate(rows):  # each row is complete in itself
-        named[i] = row[0] = row[0] or named[i - 1]
-    write_atomically(table, markdown_table(HEADER, rows) + "\n")
-    said = _about(config, setting)
-    show(directory, [Table("Attacks", HEADER, rows, note=NOTE)], said)
-    return finish_run(directory, {f"attack/{k}": v for k, v in summary.items()})
-
-
-def _about(config: AttackConfig, setting: Setting) -> str:
-    counts = (
+        finding = attack(setting)
+        numbers |= finding.numbers | {f"{name}_seconds": time.perf_counter() - began}
+        rows += finding.rows
+    for above, row in itertools.pairwise(rows):  # each row is complete in itself
+        row[0] = row[0] or above[0]
+    said = about(
+        "planted states" if made_up else sides_of(with_models(config)),
+        "" if made_up else short_data(config.data),
         f"{len(setting.x):,} paired rows",
         f"{len(setting.queries):,} queries",
         f"{len(setting.held):,} other texts to test on",
         f"profile {config.profile}",
     )
-    if config.tiny and not config.source:
-        return about("planted states", "", *counts)
-    return about(sides_of(with_models(config)), short_data(config.data), *counts)
+    markdown = markdown_table(HEADER, rows) + "\n"
+    return Report(
+        {f"attack/{name}": value for name, value in numbers.items()},
+        [Table("Attacks", HEADER, rows, note=NOTE)],
+        said,
+        files={"table.md": partial(write_atomically, content=markdown)},
+    )
 
 
 def attacks(config: AttackConfig) -> dict[str, Callable[[Setting], Finding]]:
     """Every attack with its settings, in the order of the table."""
     rng = np.random.default_rng(config.seed)
-    answers, rows = answer_findings, row_findings
-    classifier = classifier_findings
-    own = {"profile": config.profile}
-    seeded = own | {"rng": rng}
+    answers, rows, classifier = answer_findings, row_findings, classifier_findings
+    guarded = {"profile": config.profile}
+    seeded = guarded | {"rng": rng}
     some = seeded | {"columns": config.columns}
     return {
         "division": partial(answers.measure_division, repeats=config.repeats, **seeded),
         "unused": partial(answers.measure_unused, repeats=config.repeats, **seeded),
         "noise": partial(answers.measure_noise, **seeded),
         "extraction": partial(
-            classifier.measure_extraction, policies=config.policies, **own
+            classifier.measure_extraction, policies=config.policies, **guarded
         ),
         "offsets": partial(classifier.measure_offsets, **seeded),
         "row_division": partial(rows.measure_row_division, rows=config.rows, **some),
@@ -159,16 +157,8 @@ def attacks(config: AttackConfig) -> dict[str, Callable[[Setting], Finding]]:
             resamples=config.resamples,
             rng=rng,
         ),
+        "crafted_key": partial(crafted_key_findings.measure_crafted_key, **guarded),
     }
-
-
-def planted(config: AttackConfig) -> Setting:
-    """Gaussian states, a linear map with noise, Gaussian weights."""
-    rng = np.random.default_rng(config.seed)
-    x = rng.standard_normal((1600, 24))
-    y = x @ rng.standard_normal((24, 20)) / 5 + 0.5 * rng.standard_normal((1600, 20))
-    classifier = AffineMap(rng.standard_normal((20, 4)), rng.standard_normal(4))
-    return Setting(classifier, y[:400], y[400:], x, y, 1e-4)
 
 
 def queries_of(width: int) -> int:
@@ -189,7 +179,7 @@ def require_queries(config: AttackConfig, corpus: Corpus) -> None:
     if held < need:
         limit = _limit_that_does(config, held, need)
         raise RunError(
-            f"attack: {held} texts of {config.data} are outside the fit split, {need} "
+            f"{held} texts of {config.data} are outside the fit split, {need} "
             f"are needed for queries and agreement with {spec.width} dimensions; "
             + (f"raise --limit to {limit}." if limit else "use a larger --data.")
         )
@@ -228,25 +218,26 @@ def real(config: AttackConfig) -> Setting:
     corpus = open_corpus(config, labelled=True)
     require_queries(config, corpus)
     opened = open_task(config, corpus)
-    task, pairs = opened.task, opened.pairs
-    chosen = choose_map({split: pair_moments(pair) for split, pair in pairs.items()})
+    task, fit = opened.task, fit_pairs(opened.pairs)
     mapped = np.concatenate(
-        [np.asarray(apply_map(chosen.fit.map, task.x[s])) for s in SPLITS[1:]]
+        [np.asarray(apply_map(fit.map, task.x[s])) for s in SPLITS[1:]]
     )
     mapped = np.random.default_rng(config.seed).permutation(mapped.astype(np.float64))
     need = queries_of(mapped.shape[1])
     x, y = (np.concatenate([z[s] for s in SPLITS]) for z in (task.x, task.y))
     probe = task.target_probe
-    kernel, bias = (np.asarray(one, np.float64) for one in (probe.kernel, probe.bias))
+    kernel, bias = (np.asarray(part, np.float64) for part in (probe.kernel, probe.bias))
     return Setting(
         AffineMap(kernel, bias),
         mapped[:need],
         mapped[need:],
         x,
         y,
-        float(chosen.fit.penalty),
+        float(fit.chosen.fit.penalty),
     )
 
 
+run = compute.run
+
 if __name__ == "__main__":
-    start_program(AttackConfig, run)
+    compute.main()

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from helix_jax.stats import permutation_p
+from helix_jax.stats import Interval, permutation_p
 
 
 class Correlation(NamedTuple):
@@ -21,19 +21,6 @@ class Correlation(NamedTuple):
     low: float
     high: float
     p_value: float
-
-
-class Rate(NamedTuple):
-    """A share of trials.
-
-    Attributes:
-      value: successes / trials.
-      low, high: ends of its 95% interval.
-    """
-
-    value: float
-    low: float
-    high: float
 
 
 def correlate(
@@ -80,7 +67,7 @@ def _standardised(values: np.ndarray) -> np.ndarray:
     return flat / max(float(np.linalg.norm(flat)), 1e-300)
 
 
-def rate(successes: int, trials: int, *, level: float = 0.95) -> Rate:
+def rate(successes: int, trials: int, *, level: float = 0.95) -> Interval:
     """A rate with its exact binomial interval.
 
     Reference: Clopper and Pearson 1934, Biometrika 26.
@@ -88,7 +75,7 @@ def rate(successes: int, trials: int, *, level: float = 0.95) -> Rate:
     if not 0 <= successes <= trials or trials < 1:
         raise ValueError(f"rate: got {successes} successes of {trials} trials.")
     interval = stats.binomtest(successes, trials).proportion_ci(level, method="exact")
-    return Rate(successes / trials, float(interval.low), float(interval.high))
+    return Interval(successes / trials, float(interval.low), float(interval.high))
 
 
 def uniformity(values: np.ndarray, *, bins: int = 64) -> float:

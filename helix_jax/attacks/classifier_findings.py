@@ -12,10 +12,9 @@ from helix_jax.attacks.setting import (
     Setting,
     correlation_cells,
     correlation_numbers,
-    rate_numbers,
     serve,
 )
-from helix_jax.stats import relative_error
+from helix_jax.stats import Interval, relative_error
 
 SHOWN = ("quarter", "d_plus_1", "2d", "4d")
 
@@ -60,7 +59,7 @@ def measure_extraction(
         # What the policy leaves to whom it is meant for.
         right = results.argmax(axis=1) == plain.argmax(axis=1)
         used = chance.rate(int(right.sum()), len(right))
-        summary.update(rate_numbers(used, f"{start}_user_agreement"))
+        summary[f"{start}_user_agreement"] = used
         for budget, count in budgets.items():
             stolen = solve(x[:count], results[:count])
             same = extraction.agreement(stolen, true, held)
@@ -72,7 +71,7 @@ def measure_extraction(
                 "logits": _scaled_error(ones @ guess, ones @ truth),
             }
             name = f"{start}_{budget}"
-            summary.update(rate_numbers(found, f"{name}_agreement"))
+            summary[f"{name}_agreement"] = found
             summary.update({f"{name}_{k}_relative_error": v for k, v in errors.items()})
             cells[budget] = (
                 f"{100 * found.value:.1f}% agree; error {errors['logits']:.1g} of "
@@ -161,9 +160,9 @@ def measure_offsets(
     return Finding(summary, rows)
 
 
-def _against(policy: str, count: int, summary: dict[str, float]) -> str:
+def _against(policy: str, count: int, summary: dict[str, float | Interval]) -> str:
     used = summary[f"extraction_{policy.replace(':', '_')}_user_agreement"]
-    return f"{policy} ({100 * used:.0f}% right), {count} queries"
+    return f"{policy} ({100 * used.value:.0f}% right), {count} queries"
 
 
 def _scaled_error(guess: np.ndarray, truth: np.ndarray) -> float:

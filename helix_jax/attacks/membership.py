@@ -31,8 +31,7 @@ from scipy import stats
 
 from helix_jax import checks, numeric
 from helix_jax.alignment import fit_ridge, from_batch, ridge_at
-from helix_jax.attacks.chance import Rate
-from helix_jax.stats import bootstrap_counts
+from helix_jax.stats import Interval, bootstrap_counts
 
 
 class Roc(NamedTuple):
@@ -44,8 +43,8 @@ class Roc(NamedTuple):
       trials: decisions that it is measured on.
     """
 
-    auc: Rate
-    tpr: dict[float, Rate]
+    auc: Interval
+    tpr: dict[float, Interval]
     trials: int
 
 
@@ -140,10 +139,9 @@ def roc(
     def areas_and_rates(counts: np.ndarray) -> np.ndarray:
         return np.transpose([_roc_of(weight[row], inside, rates) for weight in counts])
 
-    intervals = bootstrap_counts(
+    area, *tpr = bootstrap_counts(
         areas_and_rates, [scores.shape[1]], chance=rng, resamples=resamples
     )
-    area, *tpr = (Rate(*interval) for interval in intervals)
     return Roc(area, dict(zip(rates, tpr)), scores.size)
 
 

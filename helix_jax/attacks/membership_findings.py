@@ -3,7 +3,7 @@
 import numpy as np
 
 from helix_jax.attacks import membership
-from helix_jax.attacks.setting import Finding, Setting, rate_numbers
+from helix_jax.attacks.setting import Finding, Setting
 
 
 def measure_membership(
@@ -43,10 +43,9 @@ def measure_membership(
         for score, values in scores.items():
             found = membership.roc(values, members, rng=rng, resamples=resamples)
             start = f"membership_{name}_{score}"
-            summary |= rate_numbers(found.auc, f"{start}_auc")
+            summary[f"{start}_auc"] = found.auc
             for rate, share in found.tpr.items():
-                label = f"{start}_tpr_at_{100 * rate:g}_percent"
-                summary |= rate_numbers(share, label)
+                summary[f"{start}_tpr_at_{100 * rate:g}_percent"] = share
             cells[found.auc.value] = (
                 score,
                 (

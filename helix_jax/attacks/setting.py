@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from helix_jax.alignment import AffineMap
-from helix_jax.attacks.chance import Correlation, Rate
+from helix_jax.attacks.chance import Correlation
 from helix_jax.private import Client, Layer, Provider
+from helix_jax.stats import Interval
 
 
 class Setting(NamedTuple):
@@ -28,15 +29,24 @@ class Setting(NamedTuple):
     penalty: float
 
 
+def planted_setting(seed: int) -> Setting:
+    """Gaussian states of width 24 and 20, a linear map with noise, Gaussian weights."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((1600, 24))
+    y = x @ rng.standard_normal((24, 20)) / 5 + 0.5 * rng.standard_normal((1600, 20))
+    classifier = AffineMap(rng.standard_normal((20, 4)), rng.standard_normal(4))
+    return Setting(classifier, y[:400], y[400:], x, y, 1e-4)
+
+
 class Finding(NamedTuple):
     """What an attack found.
 
     Attributes:
-      summary: name -> number.
+      numbers: name -> number, or Interval.
       rows: of the table, cells of HEADER; None where an attack was not made.
     """
 
-    summary: dict[str, float]
+    numbers: dict[str, float | Interval]
     rows: list[list[str | None]]
 
 
@@ -74,11 +84,6 @@ def correlation_numbers(found: Correlation, start: str) -> dict[str, float]:
         f"{start}_chance_high": found.high,
         f"{start}_p_value": found.p_value,
     }
-
-
-def rate_numbers(found: Rate, name: str) -> dict[str, float]:
-    """A rate in a summary."""
-    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def correlation_cells(found: Correlation) -> list[str]:

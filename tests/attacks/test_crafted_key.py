@@ -3,6 +3,8 @@
 import numpy as np
 
 from helix_jax.attacks import crafted_key, raw_answers
+from helix_jax.attacks.crafted_key_findings import measure_crafted_key
+from helix_jax.attacks.setting import planted_setting, serve
 
 
 def attack(own):
@@ -33,3 +35,17 @@ def test_wide_layers_keep_most_of_it(parties):
     own = parties(width=256, classes=8, tiles=1)
     *_, secret = attack(own)
     assert 0 < secret.known.mean() < 0.05
+
+
+def test_the_finding_says_what_was_read_and_what_is_left(clients):
+    """Shares follow from the digits of a result: 13 or 14 of the coefficients each."""
+    setting = planted_setting(0)
+    finding = measure_crafted_key(setting, profile="guarded")
+    layer = serve(setting, "guarded").layer
+    digits = crafted_key.craft_key(layer).digits
+    share = layer.plan.classes * digits / (layer.plan.answers * layer.plan.degree)
+    assert finding.numbers["crafted_key_own_known_share"] == share
+    assert finding.numbers["crafted_key_8x512_known_share"] == 1
+    assert finding.numbers["crafted_key_8x512_unmasked_error"] < 2.0**-39
+    assert finding.rows[0][1] == "width 20, 4 classes"
+    assert measure_crafted_key(setting, profile="open").rows == []
