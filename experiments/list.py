@@ -15,29 +15,27 @@ import re
 import typing
 from pathlib import Path
 
-from helix_jax.errors import RunError
 from helix_jax.reports import Table
 from helix_jax.runs import Run, option
-from helix_jax.runs.experiment import Experiment, Report, Specs, experiment
-from helix_jax.runs.prepare import must_be_among
+from helix_jax.runs.experiment import Report, experiment
 
 FOLDER = Path(__file__).parent
+
+
+def programs() -> list[str]:
+    """Names of the modules of experiments/ that can be started."""
+    files = sorted(FOLDER.glob("*.py"))
+    return [path.stem for path in files if "\nif __name__ ==" in path.read_text()]
 
 
 @dataclasses.dataclass(frozen=True)
 class ListConfig:
     """Flags of the program."""
 
-    program: str = option("", "whose flags to list; empty: the programs themselves")
+    program: str = option("", "whose flags to list", choices=("", *programs()))
 
 
-def require_program(config: ListConfig, _: Specs) -> None:
-    """Raise RunError unless there is such a program."""
-    if config.program and config.program not in programs():
-        raise RunError(f"--program{must_be_among(config.program, programs())}")
-
-
-@experiment(check=require_program)
+@experiment()
 def compute(config: ListConfig, _: Run | None) -> Report:
     """The programs, or the flags of one."""
     if config.program:
@@ -47,26 +45,18 @@ def compute(config: ListConfig, _: Run | None) -> Report:
     return Report({}, [Table("Programs", ["program", "question", "cost"], rows, note)])
 
 
-def programs() -> list[str]:
-    """Names of the modules of experiments/ that can be started."""
-    files = sorted(FOLDER.glob("*.py"))
-    return [path.stem for path in files if "\nif __name__ ==" in path.read_text()]
-
-
-def config_class(name: str) -> type:
-    """The dataclass whose fields are the flags of a program."""
-    module = importlib.import_module(f"experiments.{name}")
-    program = getattr(module, "compute", None)
-    if isinstance(program, Experiment):
-        return program.config_class
-    return typing.get_type_hints(module.run)["config"]
-
-
 def question_and_cost(path: Path) -> list[str | None]:
     """What a module's docstring says of both; None where it says nothing."""
     doc = ast.get_docstring(ast.parse(path.read_text())) or ""
     cost = re.search(r"^Cost: (.+?)\.?$", doc, re.MULTILINE)
     return [doc.partition("\n")[0] or None, cost and cost[1]]
+
+
+def config_class(name: str) -> type:
+    """The dataclass whose fields are the flags of a program."""
+    module = importlib.import_module(f"experiments.{name}")
+    hints = typing.get_type_hints(module.run)
+    return getattr(getattr(module, "compute", None), "config_class", hints["config"])
 
 
 def flags_table(name: str) -> Table:
