@@ -32,14 +32,7 @@ from experiments.shared.about import BRACKETS, about_pair, count_texts
 from experiments.shared.maps import fit_pairs
 from experiments.shared.options import TINY_TASK, TaskOptions, seeds_option
 from experiments.shared.sides import open_corpus
-from experiments.shared.task import (
-    Task,
-    draw,
-    open_task,
-    read_mapped,
-    save_right,
-    trained_probe,
-)
+from experiments.shared.task import Task, draw, open_task, trained_probe
 from helix_jax.alignment import Moments, accumulate, fit_ridge, merge, select_penalty
 from helix_jax.errors import RunError
 from helix_jax.probes import ArmScores, arm_scores, predict_logits, save_probe
@@ -85,10 +78,10 @@ def compute(config: ClassifyConfig, _: Run) -> Report:
     controls = [fitted.controls(seed) for seed in range(config.seeds)]
     arms = {
         "target": [predict_logits(task.target_probe, task.y["test"])],
-        "mapped": [read_mapped(task, fitted.map)],
+        "mapped": [task.read_mapped(fitted.map)],
         "source": [predict_logits(task.source_probe, task.x["test"])],
-        "shuffled": [read_mapped(task, maps["shuffled"]) for maps in controls],
-        "random": [read_mapped(task, maps["random"]) for maps in controls],
+        "shuffled": [task.read_mapped(maps["shuffled"]) for maps in controls],
+        "random": [task.read_mapped(maps["random"]) for maps in controls],
         "majority": [_constant(task)],
     }
     if config.public:
@@ -105,7 +98,7 @@ def compute(config: ClassifyConfig, _: Run) -> Report:
     for name, one in scores.items():
         numbers |= one.numbers(f"test/{name}")
     files = {"map": fitted.save}
-    files["right.npz"] = partial(save_right, task=task, arms=arms)
+    files["right.npz"] = partial(task.save_right, arms=arms)
     for name, probe, store in (
         ("source", task.source_probe, pairs["fit"].x),
         ("target", task.target_probe, pairs["fit"].y),
@@ -126,7 +119,7 @@ def public_arms(
     """Maps of public text, alone and with a few texts of the task; no labels."""
     path = fit_ridge(public["fit"])
     affine = select_penalty(path, public["select"]).fit.map
-    arms = {"public": [read_mapped(task, affine)]}
+    arms = {"public": [task.read_mapped(affine)]}
     for count in config.few_shot:
         logits = []
         for seed in bar(range(config.seeds), f"maps of public text and {count}"):
@@ -136,7 +129,7 @@ def public_arms(
             weight = np.asarray(public["fit"].count) * share / (1 - share)
             mixed = merge(public["fit"], own._replace(count=weight))
             chosen = select_penalty(fit_ridge(mixed), public["select"])
-            logits.append(read_mapped(task, chosen.fit.map))
+            logits.append(task.read_mapped(chosen.fit.map))
         arms[f"public_{count}"] = logits
     return arms
 

@@ -33,9 +33,6 @@ from experiments.shared.method_maps import (
     Rows,
     choose_methods,
     closed_maps,
-    fit_closed,
-    fit_descents,
-    fit_maps,
     methods_option,
 )
 from experiments.shared.names import METHOD_NAMES
@@ -46,15 +43,7 @@ from experiments.shared.options import (
     seed_option,
 )
 from experiments.shared.sides import open_corpus
-from experiments.shared.task import (
-    PROBES,
-    Task,
-    accuracy_of,
-    draw,
-    open_task,
-    probe_accuracies,
-    read_mapped,
-)
+from experiments.shared.task import PROBES, Task, draw, open_task
 from helix_jax.alignment import (
     Fitted,
     Moments,
@@ -135,7 +124,7 @@ def compute(config: MethodsConfig, _: Run) -> Report:
     rows = {split: (task.x[split], task.y[split]) for split in SPLITS}
     material = material_of(config, moments, rows, task.ids["fit"])
     closed, seconds = fit_timed(material, config.repeats)
-    descents = fit_descents(material, key=key, epochs=config.epochs)
+    descents = material.fit_descents(key=key, epochs=config.epochs)
     for name, method in closed.items():
         fit = method.selection.fit
         numbers[f"methods/{name}_penalty"] = float(fit.penalty)
@@ -150,14 +139,14 @@ def compute(config: MethodsConfig, _: Run) -> Report:
     maps |= {f"control_{name}": affine for name, affine in controls.items()}
 
     scores = {"": score_maps(task, maps)}
-    scores[""]["accuracy"] |= probe_accuracies(task)
+    scores[""]["accuracy"] |= task.probe_accuracies()
     scores["_shuffled"] = score_maps(task, fit_shuffled_closed(material, key))
     if config.public:
         public = opened.public_pairs(config)
         moments = {split: pair_moments(pair) for split, pair in public.items()}
         rows = {split: pair.read() for split, pair in public.items()}
         material = material_of(config, moments, rows, public["fit"].ids)
-        maps = fit_maps(material, key=key, epochs=config.epochs)
+        maps = material.fit_maps(key=key, epochs=config.epochs)
         scores["_public"] = score_maps(task, maps)
     numbers |= {f"methods/{name}_seconds": spent for name, spent in seconds.items()}
     numbers |= {
@@ -189,14 +178,14 @@ def fit_timed(
 ) -> tuple[dict[str, Fitted], dict[str, Interval]]:
     """The closed forms, and name -> seconds: median, least and most."""
     moments = material.moments
-    fitted = fit_closed(material)  # which compiles them
+    fitted = material.fit_closed()  # which compiles them
     times: dict[str, list[float]] = {name: [] for name in ("shared", *fitted)}
     for _ in bar(range(repeats), "timed fits"):
         started = time.perf_counter()
         jax.block_until_ready(prepare(moments["fit"], moments["select"])[:-3])
         shared = time.perf_counter() - started
         times["shared"].append(shared)
-        for name, method in fit_closed(material).items():
+        for name, method in material.fit_closed().items():
             times[name].append(shared + method.seconds)
     return fitted, {
         name: Interval(np.median(values), min(values), max(values))
@@ -212,7 +201,7 @@ def fit_shuffled_closed(material: Material, key: jax.Array) -> dict[str, StateMa
             moments={**material.moments, "fit": moments},
             anchors=(material.anchors[0], np.roll(material.anchors[1], 1, axis=0)),
         )
-        return closed_maps(fit_closed(shuffled))
+        return closed_maps(shuffled.fit_closed())
 
 
 def score_maps(task: Task, maps: Mapping[str, StateMap]) -> Scores:
@@ -223,7 +212,7 @@ def score_maps(task: Task, maps: Mapping[str, StateMap]) -> Scores:
         scores["r2"][name] = r2_interval(
             affine, test, task.documents, resamples=task.resamples
         )
-        scores["accuracy"][name] = accuracy_of(task, read_mapped(task, affine))
+        scores["accuracy"][name] = task.accuracy(task.read_mapped(affine))
     return scores
 
 

@@ -26,7 +26,7 @@ from experiments.shared.about import BRACKETS, about, about_pair, count_texts
 from experiments.shared.maps import pair_moments
 from experiments.shared.options import PlantedOptions, require_both_sides, seed_option
 from experiments.shared.sides import open_corpus
-from experiments.shared.task import Task, accuracy_of, open_task, read_mapped
+from experiments.shared.task import Task, open_task
 from helix_jax.alignment import AffineMap, Moments, accumulate, fit_ridge, select_by_gcv
 from helix_jax.errors import RunError
 from helix_jax.private.packing import MAX_WIDTH
@@ -132,8 +132,8 @@ def compute(config: PrivateFitConfig, run: Run) -> Report:
         said = about_pair(config, problem.counts)
         numbers["rows"] = len(problem.x)
         for name, affine in maps.items():
-            logits = read_mapped(problem.task, affine)
-            numbers[name] = accuracy_of(problem.task, logits)
+            logits = problem.task.read_mapped(affine)
+            numbers[name] = problem.task.accuracy(logits)
     return Report(
         {f"private_fit/{name}": value for name, value in numbers.items()}
         | problem.counts,

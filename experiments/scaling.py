@@ -33,7 +33,6 @@ from experiments.shared.method_maps import (
     Material,
     Rows,
     choose_methods,
-    fit_maps,
     methods_option,
 )
 from experiments.shared.names import METHOD_NAMES
@@ -45,13 +44,7 @@ from experiments.shared.options import (
     seeds_option,
 )
 from experiments.shared.sides import open_corpus
-from experiments.shared.task import (
-    PROBES,
-    Task,
-    open_task,
-    probe_accuracies,
-    read_mapped,
-)
+from experiments.shared.task import PROBES, Task, open_task
 from helix_jax.alignment import (
     GRADIENT_METHODS,
     METHODS,
@@ -139,7 +132,7 @@ def compute(config: ScalingConfig, _: Run) -> Report:
     for name, curve in curves.items():
         numbers[f"scaling/{name}_plateau_rows"] = curve.plateau
         numbers[f"scaling/{name}_plateau_found"] = int(curve.found)
-    probes = probe_accuracies(task)
+    probes = task.probe_accuracies()
     numbers |= {f"scaling/{name}_accuracy": value for name, value in probes.items()}
     points: dict[int, dict[str, Interval]] = {size: {} for size in sizes}
     for name, curve in curves.items():
@@ -203,10 +196,10 @@ def score_order(
             (x[anchors], y[anchors]),
             sample=order[:size],
         )
-        maps = fit_maps(material, key=jax.random.key(0), epochs=config.epochs)
+        maps = material.fit_maps(key=jax.random.key(0), epochs=config.epochs)
         maps[CONTROL] = select_penalty(fit_ridge(shuffled), select).fit.map
         for name, affine in maps.items():
-            named = np.asarray(read_mapped(task, affine)).argmax(-1)
+            named = np.asarray(task.read_mapped(affine)).argmax(-1)
             scores[name][0, place] = squared_errors(
                 affine, task.x["test"], task.y["test"]
             )

@@ -39,7 +39,7 @@ from experiments.shared.sides import (
     states_of,
     with_stores,
 )
-from experiments.shared.task import PROBES, Task, make_task, probe_accuracies
+from experiments.shared.task import PROBES, Task, make_task
 from helix_jax.activations import Pair
 from helix_jax.activations.deal import Dealt, deal_rows
 from helix_jax.alignment import (
@@ -123,7 +123,7 @@ def compute(config: UnpairedConfig, run: Run) -> Report:
         arm: summarise(arm, every, documents, resamples=config.resamples)
         for arm in bar(ARMS, "arms summarised")
     }
-    probes = {} if task is None else probe_accuracies(task)
+    probes = {} if task is None else task.probe_accuracies()
     sizes = {side: int(every[f"{side}_rows"].mean()) for side in ("source", "target")}
     numbers: dict[str, float | Interval] = {
         "unpaired/test_rows": len(test),

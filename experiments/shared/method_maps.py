@@ -86,60 +86,55 @@ class Material(NamedTuple):
     anchors: Rows
     sample: np.ndarray | slice = slice(None)
 
+    def fit_closed(self) -> dict[str, Fitted]:
+        """The closed forms among the methods.
 
-def fit_closed(material: Material) -> dict[str, Fitted]:
-    """The closed forms among the methods.
-
-    Raises:
-      RunError: a map is not to be trusted.
-    """
-    moments, anchors = material.moments, material.anchors
-    wanted = [name for name in material.methods if name in METHODS]
-    with stage("fitting " + ", ".join(wanted)):
-        fitted = fit_all(
-            moments["fit"], moments["select"], methods=wanted, anchors=anchors
-        )
-    for name, method in fitted.items():
-        fit = method.selection.fit
-        if not bool(fit.ok):
-            raise RunError(
-                f"{name} could not be solved: condition {float(fit.condition):g}, rank "
-                f"{int(fit.rank)}. Do the states vary from text to text?"
+        Raises:
+          RunError: a map is not to be trusted.
+        """
+        moments, anchors = self.moments, self.anchors
+        wanted = [name for name in self.methods if name in METHODS]
+        with stage("fitting " + ", ".join(wanted)):
+            fitted = fit_all(
+                moments["fit"], moments["select"], methods=wanted, anchors=anchors
             )
-    return fitted
+        for name, method in fitted.items():
+            fit = method.selection.fit
+            if not bool(fit.ok):
+                raise RunError(
+                    f"{name} could not be solved: condition {float(fit.condition):g}, "
+                    f"rank {int(fit.rank)}. Do the states vary from text to text?"
+                )
+        return fitted
 
+    def fit_descents(self, *, key: jax.Array, epochs: int) -> dict[str, Descended]:
+        """The gradient fits among the methods."""
+        wanted = [name for name in self.methods if name in GRADIENT_METHODS]
+        if not wanted:
+            return {}
+        ridge = choose_map(self.moments).fit.map
+        x, y = self.rows["fit"]
+        fit = x[self.sample], y[self.sample]
+        fitted = {}
+        for name in wanted:
+            with Progress(f"training {name}", unit="steps") as shown:
+                fitted[name] = fit_descent(
+                    name,
+                    fit,
+                    self.rows["select"],
+                    moments=self.moments["fit"],
+                    ridge=ridge,
+                    key=key,
+                    epochs=epochs,
+                    on_step=shown.at,
+                )
+        return fitted
 
-def fit_descents(
-    material: Material, *, key: jax.Array, epochs: int
-) -> dict[str, Descended]:
-    """The gradient fits among the methods."""
-    wanted = [name for name in material.methods if name in GRADIENT_METHODS]
-    if not wanted:
-        return {}
-    ridge = choose_map(material.moments).fit.map
-    x, y = material.rows["fit"]
-    fit = x[material.sample], y[material.sample]
-    fitted = {}
-    for name in wanted:
-        with Progress(f"training {name}", unit="steps") as shown:
-            fitted[name] = fit_descent(
-                name,
-                fit,
-                material.rows["select"],
-                moments=material.moments["fit"],
-                ridge=ridge,
-                key=key,
-                epochs=epochs,
-                on_step=shown.at,
-            )
-    return fitted
-
-
-def fit_maps(material: Material, *, key: jax.Array, epochs: int) -> dict[str, StateMap]:
-    """The maps of `fit_closed` and `fit_descents`."""
-    maps = closed_maps(fit_closed(material))
-    descents = fit_descents(material, key=key, epochs=epochs)
-    return maps | {name: method.map for name, method in descents.items()}
+    def fit_maps(self, *, key: jax.Array, epochs: int) -> dict[str, StateMap]:
+        """The maps of `fit_closed` and `fit_descents`."""
+        maps = closed_maps(self.fit_closed())
+        descents = self.fit_descents(key=key, epochs=epochs)
+        return maps | {name: method.map for name, method in descents.items()}
 
 
 def closed_maps(fitted: Mapping[str, Fitted]) -> dict[str, StateMap]:

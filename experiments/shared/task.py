@@ -1,5 +1,6 @@
 """A classification task read by both sides' probes, and how its arms are scored."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,6 +53,29 @@ class Task(NamedTuple):
     source_probe: Probe
     documents: list[str]
     resamples: int
+
+    def read_mapped(self, affine: StateMap) -> np.ndarray:
+        """The target's probe on mapped source states of the test split: [N, C]."""
+        return predict_logits(self.target_probe, apply_map(affine, self.x["test"]))
+
+    def accuracy(self, logits: Any) -> Interval:
+        """Share of the test split that [N, C] logits name, with its interval."""
+        (right,) = right_rows([logits], self.labels["test"])
+        return bootstrap_interval(right, self.documents, resamples=self.resamples)
+
+    def probe_accuracies(self) -> dict[str, Interval]:
+        """Name of PROBES -> accuracy of this side's probe on its own states."""
+        logits = {
+            "target_probe": predict_logits(self.target_probe, self.y["test"]),
+            "source_probe": predict_logits(self.source_probe, self.x["test"]),
+        }
+        return {name: self.accuracy(value) for name, value in logits.items()}
+
+    def save_right(self, path: Path, arms: Mapping[str, list[Any]]) -> None:
+        """Documents of test texts, and which arms are right, for `compare_arms`."""
+        labels = self.labels["test"]
+        rows = {name: right_rows(draws, labels).mean(0) for name, draws in arms.items()}
+        write_arrays(path, documents=np.array(self.documents), **rows)
 
 
 class OpenTask(NamedTuple):
@@ -116,35 +140,6 @@ def make_task(
         [document_of(text_id) for text_id in pairs["test"].ids],
         resamples,
     )
-
-
-def read_mapped(task: Task, affine: StateMap) -> np.ndarray:
-    """The target's probe on mapped source states of the test split: [N, C] logits."""
-    return predict_logits(task.target_probe, apply_map(affine, task.x["test"]))
-
-
-def accuracy_of(task: Task, logits: Any) -> Interval:
-    """Share of the test split that [N, C] logits name rightly, with its interval."""
-    right = np.asarray(logits).argmax(-1) == task.labels["test"]
-    return bootstrap_interval(right, task.documents, resamples=task.resamples)
-
-
-def probe_accuracies(task: Task) -> dict[str, Interval]:
-    """Name of PROBES -> accuracy of this side's probe on its own states."""
-    logits = {
-        "target_probe": predict_logits(task.target_probe, task.y["test"]),
-        "source_probe": predict_logits(task.source_probe, task.x["test"]),
-    }
-    return {name: accuracy_of(task, value) for name, value in logits.items()}
-
-
-def save_right(path: Path, task: Task, arms: dict[str, list[Any]]) -> None:
-    """Documents of test texts, and which arms are right, for `compare_arms`."""
-    rows = {
-        name: right_rows(logits, task.labels["test"]).mean(0)
-        for name, logits in arms.items()
-    }
-    write_arrays(path, documents=np.array(task.documents), **rows)
 
 
 def compare_arms(
