@@ -6,7 +6,6 @@ import pytest
 from experiments.embedding_migration import MigrationConfig, compute, run
 from helix_jax import assets
 from helix_jax.activations import open_store
-from helix_jax.alignment.ridge import RELATIVE_PENALTIES
 from helix_jax.errors import CorpusError
 from helix_jax.linalg import unit_rows
 from helix_jax.reports import load_blocks
@@ -15,6 +14,7 @@ from helix_jax.similarity.retrieval import relevant_ranks, score_ranks, with_wid
 from helix_jax.text.corpora import load_corpus
 from helix_jax.text.views import halves
 from tests.experiments.told import require_told
+from tests.twins import best_ridge
 
 
 def brute_ranks(queries, index, relevant):
@@ -93,20 +93,6 @@ def states(folder, model, half, *splits):
     return rows
 
 
-def chosen_ridge(x, y):
-    """The penalty by R2 on the select split, in float64; returns the map."""
-    (x, x_select), (y, y_select) = x, y
-    a, b = x - x.mean(0), y - y.mean(0)
-    best = (-np.inf, None)
-    for penalty in RELATIVE_PENALTIES:
-        ridge = penalty * np.trace(a.T @ a) / a.shape[1] * np.eye(a.shape[1])
-        kernel = np.linalg.solve(a.T @ a + ridge, a.T @ b)
-        missed = (x_select - x.mean(0)) @ kernel + y.mean(0) - y_select
-        best = max(best, (-np.sum(missed**2), kernel.tolist()))
-    kernel = np.array(best[1])
-    return lambda z: (z - x.mean(0)) @ kernel + y.mean(0)
-
-
 def test_recalls_are_those_counted_plainly_on_the_stored_states(tmp_path):
     config = MigrationConfig(
         workdir=str(tmp_path),
@@ -134,8 +120,10 @@ def test_recalls_are_those_counted_plainly_on_the_stored_states(tmp_path):
         for side in (new, old)
     )
     index_new, index_old = (np.concatenate(list(z.values())) for z in (x, y))
-    parts = [(z["fit"], z["select"]) for z in (x, y)]
-    forward, backward = chosen_ridge(*parts), chosen_ridge(*reversed(parts))
+    forward, backward = (
+        best_ridge(a["fit"], b["fit"], a["select"], b["select"]).predict
+        for a, b in ((x, y), (y, x))
+    )
     cut = asked_new[:, : y["fit"].shape[1]]
     missing = y["fit"].shape[1] - cut.shape[1]
     searches = {
