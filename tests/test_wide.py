@@ -142,6 +142,7 @@ CALLS = {
     al.mean_map: lambda: al.mean_map(moments()),
     al.merge: lambda: al.merge(moments(), held_out()),
     al.merge_all: lambda: al.merge_all([moments(), held_out()]),
+    al.select_columns: lambda: al.select_columns(moments(), slice(1, 3)),
     al.mse_rows: lambda: al.mse_rows(Y, Z),
     al.path_maps: lambda: al.path_maps(al.fit_pls(moments())),
     al.path_r2: lambda: al.path_r2(al.fit_pls(moments()), held_out()),

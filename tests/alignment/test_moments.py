@@ -1,5 +1,7 @@
 """Moments: equal to numpy, mergeable in any order, jit-able, refusing bad input."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +16,7 @@ from helix_jax.alignment import (
     from_batch,
     merge,
     merge_all,
+    select_columns,
     translate,
 )
 
@@ -84,6 +87,16 @@ def test_merge_order_is_irrelevant(parts, sort, seed):
             for shard in order[1:]:
                 merged = _merge(merged, shard)
             _assert_close(merged, whole, 1e-10)
+
+
+@pytest.mark.parametrize("jitted", [False, True])
+def test_selected_columns_have_the_moments_of_their_rows(make_planted, jitted):
+    x, y, *_ = make_planted(50, 6, 4)
+    some_x, some_y = slice(2, 5), slice(1, 4)
+    select = partial(select_columns, x=some_x, y=some_y)
+    got = (jax.jit(select) if jitted else select)(from_batch(x, y))
+    _assert_close(got, _numpy_moments(x[:, some_x], y[:, some_y]), 1e-12)
+    _assert_close(select_columns(from_batch(x, y)), from_batch(x, y), 1e-15)
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 7])
