@@ -1,9 +1,8 @@
-"""How programs show what they found: each table says of what, on which texts, how many.
+"""What a report is about: who, on which texts, how many.
 
-    show(directory, blocks, about_pair(config, summary))
+    Report(numbers, blocks, about_pair(config, numbers))
 
-puts the sentence before the note of every block, writes the blocks to the work
-directory and prints the tables.
+puts the sentence before the note of every block.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,8 +11,6 @@ from typing import Any
 
 from helix_jax.activations import Pair
 from helix_jax.models import model_name
-from helix_jax.reports import Block, load_blocks, print_tables, save_blocks, with_about
-from helix_jax.runs import Run
 from helix_jax.text.hashing import document_of
 
 IMPORTED = "embeddings:"
@@ -125,16 +122,3 @@ def about_tokens(config: Any, summary: Mapping[str, float], *facts: str) -> str:
     return about(
         sides_of(config), short_data(config.data), *counts, *facts, documents=documents
     )
-
-
-def show(run: Run, blocks: Sequence[Block], about: str) -> list[Block]:
-    """Write the blocks of a run, told what they are about, and print the tables."""
-    told = with_about(blocks, about)
-    save_blocks(run.folder, told)
-    print_tables(told)
-    return told
-
-
-def show_saved(run: Run) -> None:
-    """Print the first table of a run that has ended."""
-    print_tables(load_blocks(run.folder), most=1)
