@@ -21,11 +21,12 @@ Reference: Tramer et al. 2016, arXiv 1609.02943, section 4.1 (equations from log
 import numpy as np
 from scipy.optimize import linprog
 
-from helix_jax.alignment import AffineMap
+from helix_jax.alignment import AffineMap, fit_ridge, from_batch, select_by_gcv
 from helix_jax.attacks.raw_answers import rewrite_query
 from helix_jax.private import Client, Layer
 from helix_jax.private.policies import ORDER_HIGH_BITS, ORDER_LOW_BITS
 
+_PENALTIES = np.logspace(-16, 2, 55)  # of the largest sum of squares
 _LOW, _HIGH = 2.0**ORDER_LOW_BITS, 2.0**ORDER_HIGH_BITS
 
 
@@ -43,26 +44,17 @@ def solve_logits(
     Returns:
       AffineMap [d, k].
 
-    Reference: Golub, Heath, Wahba 1979, Technometrics 21, equation 1.4.
+    Reference: see `select_by_gcv`.
     """
     if not noisy:
         ones = np.concatenate([x, np.ones((len(x), 1))], axis=1)
         found = np.linalg.lstsq(ones, results, rcond=None)[0]
         return AffineMap(found[:-1], found[-1])
-    mean_x, mean_y = x.mean(axis=0), results.mean(axis=0)
-    left, spread, right = np.linalg.svd(x - mean_x, full_matrices=False)
-    keep = spread > spread[0] * 1e-12
-    left, spread, right = left[:, keep], spread[keep], right[keep]
-    inside = left.T @ (results - mean_y)
-    outside = np.sum((results - mean_y) ** 2) - np.sum(inside**2)
-    best = (np.inf, 0.0)
-    for ridge in spread[0] ** 2 * np.logspace(-16, 2, 55):
-        shrink = ridge / (spread**2 + ridge)
-        loss = max(outside, 0.0) + np.sum((shrink[:, None] * inside) ** 2)
-        freedom = len(x) - 1 - np.sum(1 - shrink)
-        best = min(best, (loss / freedom**2, ridge))
-    kernel = right.T @ (spread[:, None] / (spread**2 + best[1])[:, None] * inside)
-    return AffineMap(kernel, mean_y - mean_x @ kernel)
+    moments = from_batch(x, results)
+    largest = np.linalg.norm(x - x.mean(axis=0), ord=2) ** 2
+    path = fit_ridge(moments, penalties=largest * _PENALTIES, relative=False)
+    affine = select_by_gcv(path, moments).fit.map
+    return AffineMap(np.asarray(affine.kernel), np.asarray(affine.bias))
 
 
 def solve_order(x: np.ndarray, results: np.ndarray) -> AffineMap:
