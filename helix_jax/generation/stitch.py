@@ -22,6 +22,7 @@ from helix_jax.models import (
     KeyValueCache,
     Model,
     ModelSpec,
+    Stream,
     apply_head,
     embed,
     empty_cache,
@@ -178,7 +179,7 @@ def run_stitch(
     later = caches.target
     if start < stop:
         positions = next_positions(caches.source, mask)
-        h, later = _run(target, h, mask, positions, start, stop, later)
+        h, later = _run(target, Stream(h, mask, positions), start, stop, later)
     return h, None if cache is None else StitchCache(grown, later)
 
 
@@ -203,7 +204,7 @@ def run_source(
     """
     positions = next_positions(cache, mask)
     h = embed(source.params, source.spec, tokens, positions)
-    h, cache = _run(source, h, mask, positions, 0, source.layer, cache)
+    h, cache = _run(source, Stream(h, mask, positions), 0, source.layer, cache)
     if source.normed:
         h = normalise(source.params["final_norm"], h, source.spec)
     return h if map is None else apply_map(map, h), cache
@@ -216,10 +217,16 @@ def read_head(parts: Stitch, states: Array) -> Array:
     return head(target.params, target.spec, states)
 
 
-def _run(part: Part, h, mask, positions, start, stop, cache):
+def _run(
+    part: Part,
+    stream: Stream,
+    start: int,
+    stop: int | None,
+    cache: KeyValueCache | None,
+) -> tuple[Array, KeyValueCache | None]:
     if cache is not None:
-        cache = reserve(cache, mask, positions)
-    h, _, cache = run_layers(
-        part.params, part.spec, h, mask, positions, start=start, stop=stop, cache=cache
+        cache = reserve(cache, stream.mask, stream.positions)
+    output = run_layers(
+        part.params, part.spec, stream, start=start, stop=stop, cache=cache
     )
-    return h, cache
+    return output.h, output.cache

@@ -6,22 +6,20 @@ from helix_jax.models.families import FAMILIES, family_of
 from helix_jax.models.hub import model_folder, model_name
 from helix_jax.models.params import flatten, init_params, nest, parameter_shapes
 from helix_jax.models.spec import ModelSpec, RopeSpec
+from helix_jax.models.stack import LayersOutput, Stream, run_layers
 from helix_jax.models.tokenizer import check_vocabulary, load_tokenizer
-from helix_jax.models.transformer import (
-    ModelOutput,
-    apply_model,
-    resolve_layers,
-    run_layers,
-)
+from helix_jax.models.transformer import ModelOutput, apply_model, resolve_layers
 from helix_jax.models.vocabulary import apply_head, embed, project_to_vocabulary
 
 __all__ = [
     "FAMILIES",
     "KeyValueCache",
+    "LayersOutput",
     "Model",
     "ModelOutput",
     "ModelSpec",
     "RopeSpec",
+    "Stream",
     "apply_head",
     "apply_model",
     "check_vocabulary",

@@ -14,7 +14,7 @@ from helix_jax.generation import (
     run_stitch,
     stitch,
 )
-from helix_jax.models import apply_model, load_model, run_layers
+from helix_jax.models import Stream, apply_model, load_model, run_layers
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +80,8 @@ def test_two_models_by_hand(llama, neox):
     )
     taken = apply_model(neox.params, neox.spec, TOKENS, MASK, layers=(3,)).hidden[0]
     positions = jnp.maximum(jnp.cumsum(MASK, 1) - 1, 0)
-    h, _, _ = run_layers(
-        llama.params, llama.spec, taken @ kernel + bias, MASK, positions, start=1
-    )
+    stream = Stream(taken @ kernel + bias, MASK, positions)
+    h = run_layers(llama.params, llama.spec, stream, start=1).h
     expected = np.asarray(read_head(parts, h))[np.asarray(MASK)]
     np.testing.assert_allclose(logits_of(parts), expected, atol=1e-4)
 

@@ -1,0 +1,211 @@
+"""Blocks one after another: a loop over layers from any one to any other.
+
+Where a model's layers are stacked, [L, ...], the loop is a scan; where its cache holds
+the tables of the layers apart, it is unrolled.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from helix_jax.models.attention import allowed_keys, score_bias
+from helix_jax.models.block import block
+from helix_jax.models.cache import KeyValueCache, write_apart, write_layer
+from helix_jax.models.rope import rotation
+from helix_jax.models.spec import ModelSpec
+from helix_jax.types import Array
+
+
+class Stream(NamedTuple):
+    """A residual stream between two blocks.
+
+    Attributes:
+      h: [B, T, D] float.
+      mask: [B, T] bool, where tokens stand.
+      positions: [B, T] int, of the tokens.
+    """
+
+    h: Array
+    mask: Array
+    positions: Array
+
+
+class LayersOutput(NamedTuple):
+    """What `run_layers` returns.
+
+    Attributes:
+      h: [B, T, D], the stream after the last block.
+      collected: [n, B, T, D], the layers that were asked for, in that order.
+      cache: the extended cache, or None.
+    """
+
+    h: Array
+    collected: Array
+    cache: KeyValueCache | None
+
+
+def run_layers(
+    params: Mapping,
+    spec: ModelSpec,
+    stream: Stream,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    collect: Sequence[int] = (),
+    cache: KeyValueCache | None = None,
+) -> LayersOutput:
+    """Blocks start+1..stop over a residual stream.
+
+    Args:
+      params, spec: the model; its layers unstacked where the cache is.
+      stream: after block `start`.
+      start, stop: layer numbers, 0 <= start <= stop <= L; stop None means L. Static.
+      collect: layer numbers between start and stop to return. Static.
+      cache: with the new slots already reserved (`cache.reserve`), or None.
+    """
+    stop = spec.num_layers if stop is None else stop
+    inner = sorted({layer for layer in collect if start < layer < stop})
+    kept = None
+    if inner:
+        kept = jnp.zeros((len(inner) + 1, *stream.h.shape), stream.h.dtype)
+    reach = _reach(spec, stream, cache)
+    first_slot = None if cache is None else cache.next_slot - stream.h.shape[1]
+
+    def step(carry: _Carry, layer: _Layer) -> tuple[_Carry, None]:
+        keys, values, kept = carry.keys, carry.values, carry.kept
+
+        def remember(k, v):
+            nonlocal keys, values
+            keys, values, attended = _write(
+                keys, values, k, v, layer.number, first_slot
+            )
+            return attended
+
+        bias, turn = reach.of_window(layer.window)
+        h = block(layer.params, spec, carry.h, bias, turn, remember)
+        if kept is not None:
+            kept = jax.lax.dynamic_update_index_in_dim(kept, h, layer.slot, 0)
+        return _Carry(h, keys, values, kept), None
+
+    keys, values = (None, None) if cache is None else (cache.keys, cache.values)
+    carry = _Carry(stream.h, keys, values, kept)
+    layers = _layers(params, spec, start, stop, inner, apart=isinstance(keys, tuple))
+    if isinstance(layers, list):
+        for layer in layers:
+            carry, _ = step(carry, layer)
+    else:
+        carry, _ = jax.lax.scan(step, carry, layers)
+    if cache is not None:
+        cache = cache._replace(keys=carry.keys, values=carry.values)
+    states = {start: stream.h, stop: carry.h}
+    states |= {layer: carry.kept[slot] for slot, layer in enumerate(inner)}
+    wanted = [states[layer] for layer in collect]
+    collected = jnp.stack(wanted) if wanted else carry.h[None][:0]
+    return LayersOutput(carry.h, collected, cache)
+
+
+class _Carry(NamedTuple):
+    """What a layer takes from the one before: stream, cache and collected states."""
+
+    h: Array
+    keys: Any
+    values: Any
+    kept: Array | None
+
+
+class _Layer(NamedTuple):
+    """What a layer has of its own; or of all, stacked.
+
+    `slot` is where its output goes among the collected states: unwanted layers write to
+    the last slot, which is dropped, so that one loop body serves any choice.
+    """
+
+    params: Any
+    number: Any
+    slot: Any
+    window: Any
+
+
+def _layers(
+    params: Mapping,
+    spec: ModelSpec,
+    start: int,
+    stop: int,
+    inner: Sequence[int],
+    *,
+    apart: bool,
+) -> "_Layer | list[_Layer]":
+    """Layers start+1..stop, stacked or as a list."""
+    slots = np.full(stop - start, len(inner))
+    for slot, layer in enumerate(inner):
+        slots[layer - start - 1] = slot
+    windows = spec.windows or (0,) * spec.num_layers
+    if apart:
+        return [
+            _Layer(params["layers"][number], number, slots[number - start], window)
+            for number, window in enumerate(windows)
+            if start <= number < stop
+        ]
+    stacked = params["layers"]
+    if (start, stop) != (0, spec.num_layers):
+        stacked = jax.tree.map(lambda leaf: leaf[start:stop], stacked)
+    numbers = np.arange(start, stop)
+    return _Layer(stacked, numbers, slots, np.asarray(windows)[start:stop])
+
+
+class _Reach(NamedTuple):
+    """Which keys a token sees, and how far each is turned.
+
+    Attributes:
+      allowed: [B, T, S] bool.
+      bias: its bias on the scores, as of a layer without a window.
+      distance: [B, T, S] int, positions between, where some layers have windows.
+      everywhere, nearby: cos and sin of layers without and with a window, or None.
+    """
+
+    allowed: Array
+    bias: Array
+    distance: Array | None
+    everywhere: tuple[Array, Array] | None
+    nearby: tuple[Array, Array] | None
+
+    def of_window(self, window: Any) -> tuple[Array, tuple[Array, Array] | None]:
+        """Bias and turn of a layer that looks back `window` tokens; 0: at all."""
+        bias, turn = self.bias, self.everywhere
+        if self.distance is not None:
+            near = (window == 0) | (self.distance < window)
+            bias = score_bias(self.allowed & near)
+        if self.nearby is not None:
+            pairs = zip(self.everywhere, self.nearby)
+            turn = tuple(jnp.where(window == 0, a, b) for a, b in pairs)
+        return bias, turn
+
+
+def _reach(spec: ModelSpec, stream: Stream, cache: KeyValueCache | None) -> _Reach:
+    keys = stream if cache is None else cache
+    positions = stream.positions
+    allowed = allowed_keys(positions, keys.positions, keys.mask, causal=spec.causal)
+    bias, distance = score_bias(allowed), None
+    if spec.windows is not None:
+        distance = positions[:, :, None] - keys.positions[:, None, :]
+    turns = [
+        rotation(rope, positions) if rope is not None else None
+        for rope in (spec.rope, spec.local_rope)
+    ]
+    return _Reach(allowed, bias, distance, *turns)
+
+
+def _write(keys, values, k, v, number, first_slot):
+    """Cached tables with a layer's new keys and values, and what it attends to."""
+    if keys is None:
+        return None, None, (k, v, None)
+    if isinstance(keys, tuple):
+        keys = write_apart(keys, number, k, first_slot)
+        values = write_apart(values, number, v, first_slot)
+        return keys, values, (keys[number], values[number], None)
+    keys = write_layer(keys, number, k, first_slot)
+    values = write_layer(values, number, v, first_slot)
+    return keys, values, (keys, values, number)
