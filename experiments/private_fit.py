@@ -200,8 +200,8 @@ def gcv_map(moments: Moments) -> AffineMap:
     """
     with stage("fitting ridge, every penalty"):
         chosen = jax.block_until_ready(select_by_gcv(fit_ridge(moments), moments))
-    if not bool(chosen.fit.ok):
-        raise RunError("the source states vary too little to fit a map.")
+    if chosen.fit.failure:
+        raise RunError(chosen.fit.failure)
     return chosen.fit.map
 
 

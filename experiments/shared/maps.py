@@ -106,9 +106,6 @@ def choose_map(moments: Mapping[str, Moments]) -> Selection:
     with stage("fitting ridge, every penalty"):
         chosen = select_penalty(fit_ridge(moments["fit"]), moments["select"])
         chosen = jax.block_until_ready(chosen)
-    if not bool(chosen.fit.ok):
-        raise RunError(
-            "the system could not be solved: the source states of the fit split "
-            f"have rank {int(chosen.fit.rank)}. Do they vary from text to text?"
-        )
+    if chosen.fit.failure:
+        raise RunError(chosen.fit.failure)
     return chosen

@@ -99,12 +99,8 @@ class Material(NamedTuple):
                 moments["fit"], moments["select"], methods=wanted, anchors=anchors
             )
         for name, method in fitted.items():
-            fit = method.selection.fit
-            if not bool(fit.ok):
-                raise RunError(
-                    f"{name} could not be solved: condition {float(fit.condition):g}, "
-                    f"rank {int(fit.rank)}. Do the states vary from text to text?"
-                )
+            if failure := method.selection.fit.failure:
+                raise RunError(f"{name}: {failure}")
         return fitted
 
     def fit_descents(self, *, key: jax.Array, epochs: int) -> dict[str, Descended]:

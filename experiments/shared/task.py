@@ -170,11 +170,8 @@ def compare_arms(
 def trained_probe(x: Any, labels: Any, x_select: Any, labels_select: Any, classes: int):
     """The probe whose penalty is best on the select rows."""
     chosen = train_probe(x, labels, x_select, labels_select, classes)
-    if not bool(chosen.ok):
-        raise RunError(
-            f"the probe of penalty {float(chosen.penalty):g} has not "
-            "converged; are there NaN or constant states?"
-        )
+    if chosen.failure:
+        raise RunError(chosen.failure)
     return chosen.probe
 
 

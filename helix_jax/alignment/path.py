@@ -45,6 +45,16 @@ class FitResult(NamedTuple):
     rank: Array
     ok: Array
 
+    @property
+    def failure(self) -> str | None:
+        """Why the map must not be used; None where it may. On the host only."""
+        if bool(self.ok):
+            return None
+        return (
+            f"the system could not be solved: condition {float(self.condition):g}, "
+            f"rank {int(self.rank)}. Do the source states vary from text to text?"
+        )
+
 
 class MapPath(NamedTuple):
     """P affine maps in factored form; see the head of this file.

@@ -81,6 +81,16 @@ class ProbeSelection(NamedTuple):
     at_edge: Array
     ok: Array
 
+    @property
+    def failure(self) -> str | None:
+        """Why the probe must not be used; None where it may. On the host only."""
+        if bool(self.ok):
+            return None
+        return (
+            f"the probe of penalty {float(self.penalty):g} has not converged. "
+            "Are there NaN or constant states?"
+        )
+
 
 def sklearn_c(ridge: float, rows: int, classes: int) -> float:
     """scikit-learn's C for the same optimum: 1 / (N ridge).

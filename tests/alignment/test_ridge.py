@@ -24,6 +24,7 @@ def test_least_squares_recovers_a_planted_map(make_planted, fit):
     x, y, kernel, bias = make_planted(500, 6, 4, mean_over_std=50.0)
     got = fit(from_batch(x, y))
     assert bool(got.ok)
+    assert got.failure is None
     assert int(got.rank) == 6
     np.testing.assert_allclose(got.map.kernel, kernel, atol=1e-9)
     np.testing.assert_allclose(got.map.bias, bias, atol=1e-6)
@@ -131,7 +132,10 @@ def test_condition_and_rcond(make_planted):
 def test_constant_sources_are_not_ok():
     x, y = np.ones((50, 3)), np.random.default_rng(0).normal(size=(50, 2))
     assert not bool(fit_least_squares(from_batch(x, y)).ok)
-    assert not bool(ridge_at(fit_ridge(from_batch(x, y), penalties=0.1), 0).ok)
+    fit = ridge_at(fit_ridge(from_batch(x, y), penalties=0.1), 0)
+    assert not bool(fit.ok)
+    assert "could not be solved: condition" in fit.failure
+    assert "Do the source states vary" in fit.failure
 
 
 def test_apply_in_float32(make_planted):

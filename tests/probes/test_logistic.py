@@ -133,6 +133,9 @@ def test_selection_is_the_least_loss_on_the_select_rows(digits):
     assert best == pytest.approx((predicted == labels).mean())
     assert best > 0.9
     assert bool(chosen.ok)
+    assert chosen.failure is None
+    failed = chosen._replace(ok=np.bool_(False))
+    assert f"penalty {float(chosen.penalty):g} has not converged" in failed.failure
 
 
 def test_relative_penalties_do_not_depend_on_scale_or_repetition():
