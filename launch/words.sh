@@ -9,7 +9,7 @@ check_experiment() {
   local folder
   folder=$(dirname "${BASH_SOURCE[0]}")/../experiments
   [[ $# -ge 1 && $1 != -* ]] || fail "no experiment is named; see the head of $0"
-  [[ $1 != */* ]] && grep -qs "start_program(" "$folder/$1.py" ||
+  [[ $1 != */* ]] && grep -qs "^if __name__ ==" "$folder/$1.py" ||
     fail "there is no experiment $1; name a program of experiments/, such as classify"
   local word workdir=
   for word in "${@:2}"; do
