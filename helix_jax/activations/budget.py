@@ -2,13 +2,12 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import numpy as np
 
 from helix_jax.activations.batching import batch_capacity
-from helix_jax.activations.forward import DeviceGroup, pooled_states
+from helix_jax.activations.forward import PlacedModel
 from helix_jax.activations.layout import default_token_budget
 
 CANDIDATES = tuple(2**power for power in range(9, 20))
@@ -16,21 +15,14 @@ TYPICAL_LENGTH = 64
 
 
 def choose_token_budget(
-    request: int | str,
-    params: Any,
-    group: DeviceGroup,
-    *,
-    max_tokens: int,
-    forward: dict[str, Any],
+    request: int | str, model: PlacedModel, *, max_tokens: int
 ) -> int:
     """The token budget of a new store.
 
     Args:
       request: a number, "auto" or "measure".
-      params: on the devices.
-      group: the devices.
+      model: on the devices, with what is taken of it.
       max_tokens: the longest row.
-      forward: static arguments of `pooled_states`.
 
     Returns:
       The number itself; for "auto" a formula's, halved until the longest batch fits
@@ -40,9 +32,7 @@ def choose_token_budget(
       ValueError: another request, a number below max_tokens, or nothing fits.
     """
     if request == "measure":
-        return measure_token_budget(
-            params, group, max_tokens=max_tokens, forward=forward
-        )[0]
+        return measure_token_budget(model, max_tokens=max_tokens)[0]
     if request != "auto":
         if isinstance(request, bool) or not isinstance(request, int):
             raise ValueError(
@@ -54,10 +44,11 @@ def choose_token_budget(
                 f"the longest text fits in a batch, got {request}."
             )
         return request
-    budget = default_token_budget(forward["spec"], group.platform, max_tokens)
+    group = model.group
+    budget = default_token_budget(model.readout.spec, group.platform, max_tokens)
     while group.platform != "cpu":
         rows = batch_capacity(max_tokens, budget, multiple=group.size)
-        if _fits(lambda r=rows: _run(params, group, r, max_tokens, forward)):
+        if _fits(lambda r=rows: _run(model, r, max_tokens)):
             break
         if rows == group.size:
             raise ValueError(_TOO_LARGE.format(max_tokens))
@@ -66,11 +57,9 @@ def choose_token_budget(
 
 
 def measure_token_budget(
-    params: Any,
-    group: DeviceGroup,
+    model: PlacedModel,
     *,
     max_tokens: int,
-    forward: dict[str, Any],
     length: int = TYPICAL_LENGTH,
     candidates: Sequence[int] = CANDIDATES,
     repeats: int = 3,
@@ -82,7 +71,7 @@ def measure_token_budget(
     searches may differ, so a store records what it used.
 
     Args:
-      params, group, max_tokens, forward: as for `choose_token_budget`.
+      model, max_tokens: as for `choose_token_budget`.
       length: tokens a row, typical of the texts.
       candidates: increasing budgets to try, those below max_tokens are left out.
       repeats: timed runs of each, the fastest counts.
@@ -93,18 +82,16 @@ def measure_token_budget(
     Raises:
       ValueError: not even the smallest candidate fits.
     """
-    length = min(length, max_tokens)
+    length, group = min(length, max_tokens), model.group
     speeds: dict[int, float] = {}
     for budget in sorted({max(own, max_tokens) for own in candidates}):
         longest = batch_capacity(max_tokens, budget, multiple=group.size)
         if group.platform != "cpu" and not _fits(
-            lambda r=longest: _run(params, group, r, max_tokens, forward)
+            lambda r=longest: _run(model, r, max_tokens)
         ):
             break
         rows = batch_capacity(length, budget, multiple=group.size)
-        seconds = _fastest(
-            lambda r=rows: _run(params, group, r, length, forward), repeats
-        )
+        seconds = _fastest(lambda r=rows: _run(model, r, length), repeats)
         speeds[budget] = rows * length / seconds
         tried = list(speeds.values())
         if len(tried) > 3 and max(tried[-2:]) < 1.03 * max(tried[:-2]):
@@ -131,13 +118,10 @@ def _fits(work: Callable[[], object]) -> bool:
     return True
 
 
-def _run(
-    params: Any, group: DeviceGroup, rows: int, length: int, forward: dict[str, Any]
-) -> object:
+def _run(model: PlacedModel, rows: int, length: int) -> object:
     tokens = np.zeros((rows, length), np.int32)
     lengths = np.full(rows, length, np.int32)
-    placed = group.place_batch(tokens, lengths)
-    return jax.block_until_ready(pooled_states(params, *placed, **forward))
+    return jax.block_until_ready(model(tokens, lengths))
 
 
 def _fastest(work: Callable[[], object], repeats: int) -> float:

@@ -21,7 +21,7 @@ import numpy as np
 
 from helix_jax import kinds
 from helix_jax.activations.budget import choose_token_budget
-from helix_jax.activations.forward import DeviceGroup
+from helix_jax.activations.forward import PlacedModel, Readout, place_model
 from helix_jax.activations.layout import choose_layout
 from helix_jax.activations.pooling import check_pooling
 from helix_jax.activations.states import require_finite_states, window_states
@@ -139,11 +139,13 @@ def extract(
         raise ValueError(f"dtype must be one of {list(DTYPES)}, got {dtype!r}.")
     if on_empty not in ("error", "skip"):
         raise ValueError(f"on_empty must be 'error' or 'skip', got {on_empty!r}.")
-    chosen_layers = resolve_layers(spec, layers)
+    readout = Readout(
+        spec, resolve_layers(spec, layers), final_norm, pooling, DTYPES[dtype]
+    )
     max_tokens = min(max_tokens, spec.max_tokens)
     backend = private_tokenizer(tokenizer, max_tokens=max_tokens)
     check_vocabulary(tokenizer, spec.vocab_size, model=name)
-    record = store_fingerprint(
+    fingerprint = store_fingerprint(
         model,
         tokenizer,
         layers=layers,
@@ -153,42 +155,27 @@ def extract(
         dtype=dtype,
         text_fingerprint=text_fingerprint,
     )
-    group = DeviceGroup(devices)
-    params = group.place_params(model.params)
-    forward = {
-        "spec": spec,
-        "layers": chosen_layers,
-        "final_norm": final_norm,
-        "pooling": pooling,
-        "dtype": DTYPES[dtype],
-    }
+    placed = place_model(model.params, readout, devices)
 
     def new_layout() -> dict[str, Any]:
-        budget = choose_token_budget(
-            token_budget, params, group, max_tokens=max_tokens, forward=forward
-        )
+        budget = choose_token_budget(token_budget, placed, max_tokens=max_tokens)
         return choose_layout(
-            forward,
-            group,
+            readout,
+            placed.group,
             max_tokens=max_tokens,
             token_budget=budget,
             window=window,
             texts=total,
         )
 
-    requested = {"devices": group.size, "platform": group.platform}
-    if isinstance(token_budget, int):
-        requested["token_budget"] = token_budget
-    if window is not None:
-        requested["window_texts"] = window
     folder, throughput = open_folder(path), {}
     # What is complete is only read, also where nothing can be written.
     with contextlib.nullcontext() if is_complete(folder) else writing(folder) as lock:
         writer = begin_store(
             folder,
-            fingerprint=record,
+            fingerprint=fingerprint,
             new_layout=new_layout,
-            requested=requested,
+            requested=_requested(placed, token_budget, window),
             lock=lock,
         )
         if not writer.complete:
@@ -198,7 +185,7 @@ def extract(
                 size=writer.layout["window_texts"],
                 start=writer.progress,
                 vocab_size=spec.vocab_size,
-                token_rows=pooling == "token",
+                token_rows=readout.token_rows,
                 on_empty=on_empty,
                 store=folder.name,
             )
@@ -209,38 +196,51 @@ def extract(
                 unit="texts",
                 show=progress,
             ) as shown:
-                throughput = _run_windows(
-                    source, writer, params, group, forward, shown, name
-                )
+                throughput = _run_windows(source, writer, placed, shown, name)
             writer.finish()
-            done = writer.progress
-            if done.truncated:
-                LOG.warning(
-                    "%s: %d of %d texts were longer than %d tokens and lost their end.",
-                    name,
-                    done.truncated,
-                    done.texts,
-                    max_tokens,
-                )
-    return dataclasses.replace(open_store(path, expect=record), throughput=throughput)
+            _tell_truncated(writer, name, max_tokens)
+    store = open_store(path, expect=fingerprint)
+    return dataclasses.replace(store, throughput=throughput)
+
+
+def _requested(
+    model: PlacedModel, token_budget: int | str, window: int | None
+) -> dict[str, Any]:
+    """The part of a store's layout that the caller insists on."""
+    requested = {"devices": model.group.size, "platform": model.group.platform}
+    if isinstance(token_budget, int):
+        requested["token_budget"] = token_budget
+    if window is not None:
+        requested["window_texts"] = window
+    return requested
+
+
+def _tell_truncated(writer: StoreWriter, model: str, max_tokens: int) -> None:
+    done = writer.progress
+    if done.truncated:
+        LOG.warning(
+            "%s: %d of %d texts were longer than %d tokens and lost their end.",
+            model,
+            done.truncated,
+            done.texts,
+            max_tokens,
+        )
 
 
 def _run_windows(
     source: Iterator[TextWindow],
     writer: StoreWriter,
-    params: Any,
-    group: DeviceGroup,
-    forward: dict[str, Any],
+    model: PlacedModel,
     shown: Progress,
     name: str,
 ) -> dict[str, float]:
     """Read ahead, compute, write behind; seconds, tokens and padding."""
-    layers, began = forward["layers"], writer.progress.tokens
+    layers, began = model.readout.layers, writer.progress.tokens
     start, padded = time.perf_counter(), 0
     with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as writing:
         written: Future | None = None
         for window in _ahead(source, reading):
-            states, cost = window_states(params, window, writer.layout, group, forward)
+            states, cost = window_states(model, window, writer.layout)
             require_finite_states(states, window, layers=layers, model=name)
             padded += cost
             if written is not None:

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,29 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from helix_jax.activations.pooling import pool
 from helix_jax.models import ModelSpec, apply_model
 from helix_jax.types import Array
+
+
+class Readout(NamedTuple):
+    """What is taken of a model: the static arguments of `pooled_states`.
+
+    Attributes:
+      spec: the architecture.
+      layers: absolute numbers, 0 is the embedding.
+      final_norm: whether the final norm is applied to every layer.
+      pooling: as for `pool`.
+      dtype: of the states.
+    """
+
+    spec: ModelSpec
+    layers: tuple[int, ...]
+    final_norm: bool
+    pooling: str
+    dtype: np.dtype
+
+    @property
+    def token_rows(self) -> bool:
+        """Whether a row is a token, not a text."""
+        return self.pooling == "token"
 
 
 @functools.partial(
@@ -72,3 +95,30 @@ class DeviceGroup:
     def place_batch(self, tokens: np.ndarray, lengths: np.ndarray) -> Any:
         """A batch split by rows; the number of rows is a multiple of `size`."""
         return jax.device_put((tokens, lengths), self._single or self._by_row)
+
+
+class PlacedModel(NamedTuple):
+    """A model on the devices that share every batch, and what is taken of it.
+
+    Attributes:
+      params: parameter pytree, on every device.
+      group: the devices.
+      readout: what is taken.
+    """
+
+    params: Any
+    group: DeviceGroup
+    readout: Readout
+
+    def __call__(self, tokens: np.ndarray, lengths: np.ndarray) -> Array:
+        """`pooled_states` of a batch [B, T], dispatched; the devices divide B."""
+        placed = self.group.place_batch(tokens, lengths)
+        return pooled_states(self.params, *placed, **self.readout._asdict())
+
+
+def place_model(
+    params: Any, readout: Readout, devices: Sequence[jax.Device] | None = None
+) -> PlacedModel:
+    """Copy a model to devices; None for all local ones."""
+    group = DeviceGroup(devices)
+    return PlacedModel(group.place_params(params), group, readout)

@@ -7,11 +7,10 @@ tenth, and the number it finds is recorded.
 """
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from helix_jax.activations.batching import length_ladder
-from helix_jax.activations.forward import DeviceGroup
+from helix_jax.activations.forward import DeviceGroup, Readout
 from helix_jax.models import ModelSpec
 
 CPU_BUDGET_TOKENS = 2048
@@ -28,7 +27,7 @@ CHUNK_BYTES = 8 << 20
 
 
 def choose_layout(
-    forward: Mapping[str, Any],
+    readout: Readout,
     group: DeviceGroup,
     *,
     max_tokens: int,
@@ -39,7 +38,7 @@ def choose_layout(
     """The layout of a new store.
 
     Args:
-      forward: static arguments of `forward.pooled_states`.
+      readout: what is taken of the model.
       group: the devices that share a batch.
       max_tokens: longest text.
       token_budget: tokens a batch.
@@ -50,15 +49,15 @@ def choose_layout(
       JSON-able record: window_texts, chunk_rows, ladder, token_budget, devices,
       platform.
     """
-    spec, token_rows = forward["spec"], forward["pooling"] == "token"
+    spec, token_rows = readout.spec, readout.token_rows
     if window is None:
-        row_bytes = 4 * spec.width * len(forward["layers"])
+        row_bytes = 4 * spec.width * len(readout.layers)
         fits = WINDOW_BYTES // (row_bytes * (max_tokens if token_rows else 1))
         window = min(default_window(spec, group.platform), _power_of_two(fits))
         window = max(16, window)
     if window < 1:
         raise ValueError(f"window must be at least 1 text, got {window}.")
-    chunk = _power_of_two(CHUNK_BYTES // (spec.width * forward["dtype"].itemsize))
+    chunk = _power_of_two(CHUNK_BYTES // (spec.width * readout.dtype.itemsize))
     if not token_rows:
         # A divisor of the window, so that every window writes whole chunks.
         chunk = math.gcd(window, chunk) if window > chunk else window

@@ -7,27 +7,21 @@ import jax
 import numpy as np
 
 from helix_jax.activations.batching import plan_batches
-from helix_jax.activations.forward import DeviceGroup, pooled_states
+from helix_jax.activations.forward import PlacedModel
 from helix_jax.activations.gather import gather_states
 from helix_jax.activations.windows import TextWindow
 from helix_jax.errors import StoreError
 
 
 def window_states(
-    params: Any,
-    window: TextWindow,
-    layout: Mapping[str, Any],
-    group: DeviceGroup,
-    forward: Mapping[str, Any],
+    model: PlacedModel, window: TextWindow, layout: Mapping[str, Any]
 ) -> tuple[np.ndarray, int]:
     """States of a window in the order of its texts.
 
     Args:
-      params: on the devices.
+      model: on the devices, with what is taken of it.
       window: its tokens.
       layout: ladder, token_budget, devices.
-      group: the devices.
-      forward: static arguments of `pooled_states`.
 
     Returns:
       [n, rows, D] in the stored dtype, n layers; and the tokens computed, padding
@@ -36,27 +30,25 @@ def window_states(
     Raises:
       StoreError: the device has no memory for a batch.
     """
-    layers, spec = forward["layers"], forward["spec"]
+    readout = model.readout
     if not len(window.ids):
-        return np.empty((len(layers), 0, spec.width), forward["dtype"]), 0
-
-    def run(tokens: np.ndarray, lengths: np.ndarray) -> jax.Array:
-        return pooled_states(params, *group.place_batch(tokens, lengths), **forward)
-
+        shape = len(readout.layers), 0, readout.spec.width
+        return np.empty(shape, readout.dtype), 0
     batches = plan_batches(
         window.lengths,
         ladder=layout["ladder"],
         token_budget=layout["token_budget"],
         multiple=layout["devices"],
     )
-    token_rows = forward["pooling"] == "token"
     try:
-        states = gather_states(run, window.encoded.ids, batches, token_rows=token_rows)
+        states = gather_states(
+            model, window.encoded.ids, batches, token_rows=readout.token_rows
+        )
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         raise StoreError(
-            f"the {group.platform} has no memory for batches of "
+            f"the {model.group.platform} has no memory for batches of "
             f"{layout['token_budget']} tokens, which this store was begun with. Free "
             "the device's memory and run again to resume, or delete the store and "
             "give a smaller token_budget."

@@ -5,7 +5,7 @@ import pytest
 
 from helix_jax.activations import length_ladder
 from helix_jax.activations.budget import choose_token_budget, measure_token_budget
-from helix_jax.activations.forward import DeviceGroup
+from helix_jax.activations.forward import Readout, place_model
 from helix_jax.activations.layout import (
     block_parameters,
     choose_layout,
@@ -18,21 +18,13 @@ from helix_jax.models import flatten
 @pytest.fixture(scope="module")
 def setting(tiny):
     model, _ = tiny
-    group = DeviceGroup()
-    forward = {
-        "spec": model.spec,
-        "layers": (2,),
-        "final_norm": True,
-        "pooling": "mean",
-        "dtype": np.dtype(np.float32),
-    }
-    return model.params, group, {"max_tokens": 12, "forward": forward}
+    readout = Readout(model.spec, (2,), True, "mean", np.dtype(np.float32))
+    return place_model(model.params, readout)
 
 
 def test_measured_budget_is_among_the_fastest(setting):
-    params, group, rest = setting
     budget, speeds = measure_token_budget(
-        params, group, **rest, candidates=(16, 64, 512), repeats=2
+        setting, max_tokens=12, candidates=(16, 64, 512), repeats=2
     )
     assert set(speeds) == {16, 64, 512}
     assert speeds[budget] >= 0.95 * max(speeds.values())
@@ -41,11 +33,9 @@ def test_measured_budget_is_among_the_fastest(setting):
 
 
 def test_automatic_budget_needs_no_clock(setting):
-    params, group, rest = setting
-    spec = rest["forward"]["spec"]
-    budgets = {choose_token_budget("auto", params, group, **rest) for _ in range(3)}
-    assert budgets == {default_token_budget(spec, "cpu", 12)}
-    assert choose_token_budget(100, params, group, **rest) == 100
+    budgets = {choose_token_budget("auto", setting, max_tokens=12) for _ in range(3)}
+    assert budgets == {default_token_budget(setting.readout.spec, "cpu", 12)}
+    assert choose_token_budget(100, setting, max_tokens=12) == 100
 
 
 def test_a_longest_text_always_fits(tiny):
@@ -61,20 +51,18 @@ def test_block_parameters(tiny):
 
 @pytest.mark.parametrize("width", [64, 384, 4096, 65536])
 def test_layout_writes_whole_chunks(setting, width):
-    _, group, rest = setting
-    spec = dataclasses.replace(rest["forward"]["spec"], width=width)
-    forward = {**rest["forward"], "spec": spec, "layers": (0, 1, 2)}
-    layout = choose_layout(forward, group, max_tokens=512, token_budget=2048)
+    spec = dataclasses.replace(setting.readout.spec, width=width)
+    readout = setting.readout._replace(spec=spec, layers=(0, 1, 2))
+    layout = choose_layout(readout, setting.group, max_tokens=512, token_budget=2048)
     assert layout["window_texts"] % layout["chunk_rows"] == 0
     assert layout["chunk_rows"] * width * 4 <= 8 << 20
     assert layout["window_texts"] * width * 4 * 3 <= 512 << 20
 
 
 def test_few_texts_are_worth_few_shapes(setting):
-    _, group, rest = setting
     options = {"max_tokens": 512, "token_budget": 2048}
     ladders = [
-        choose_layout(rest["forward"], group, **options, texts=texts)["ladder"]
+        choose_layout(setting.readout, setting.group, **options, texts=texts)["ladder"]
         for texts in (None, 10_000_000, 1000)
     ]
     assert ladders[0] == ladders[1] == list(length_ladder(512))
