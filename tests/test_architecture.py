@@ -108,6 +108,12 @@ def test_modules_do_not_import_each_other_in_circles():
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
 
 
+def test_every_file_of_experiments_is_a_program():
+    files = {f"experiments.{path.stem}" for path in (ROOT / "experiments").glob("*.py")}
+    assert files - PROGRAMS == {"experiments.__init__"}
+    assert len(PROGRAMS) > 20
+
+
 def test_only_programs_that_run_others_import_them():
     (line,) = re.findall(r"^Programs that run others: (.*)$", TEXT, re.MULTILINE)
     runners = {
