@@ -6,8 +6,8 @@ r"""An affine map from one model's states to another's, with its controls.
 Fits ridge maps for a path of penalties on the fit split, chooses the penalty on the
 select split, scores on the test split, and writes WORKDIR/map. Beside the fitted map
 stand the maps that know nothing of the pairing: the mean, a random rotation, and ridge
-on shuffled pairs; all should be near or below zero. Intervals of R2 are bootstraps over
-documents.
+on shuffled pairs; all should be near or below zero. Where both sides are of one width,
+so do the source states as they are. Intervals of R2 are bootstraps over documents.
 """
 
 import dataclasses
@@ -33,6 +33,7 @@ MAPS = {
     "shuffled_": "control: shuffled pairs",
     "random_": "control: random rotation",
     "mean_": "control: the mean",
+    "identity_": "control: the source states as they are",
 }
 RESAMPLES = 1000  # of documents, for intervals
 
@@ -61,7 +62,8 @@ def compute(config: FitConfig, _: Run) -> Report:
         interval = r2_interval(affine, test, documents, resamples=RESAMPLES)
         numbers[f"test/{name}r2"] = interval._replace(value=float(scores.r2))
         numbers[f"test/{name}cosine"] = float(scores.centred_cosine)
-        if name != "mean_":  # whose residual is the target
+        # The mean's residual is the target; the identity's may be larger by far.
+        if name not in ("mean_", "identity_"):
             spectra[f"residual, {MAPS[name]}"] = scores.residual_spectrum
     rank = int(moments["test"].count) - 1
     shown = {name: np.asarray(values)[:rank] for name, values in spectra.items()}
@@ -82,6 +84,7 @@ def maps_table(numbers: Mapping[str, float | Interval]) -> Table:
             numbers[f"test/{name}cosine"],
         ]
         for name, said in MAPS.items()
+        if f"test/{name}r2" in numbers
     ]
     note = (
         f"Relative penalty {numbers['fit/penalty']:.2g} chosen on the select split; "

@@ -68,6 +68,7 @@ CONTROLS = {
     "control_shuffled": "control: ridge, shuffled, same penalty",
     "control_random": "control: random rotation",
     "control_mean": "control: the mean",
+    "control_identity": "control: the source states as they are",
 }
 Scores = dict[str, dict[str, Interval]]  # name in SCORES -> arm
 

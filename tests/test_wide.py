@@ -283,6 +283,9 @@ CALLS = {
     ood.roc_points: lambda: ood.roc_points(KNOWN, STRANGE),
     ood.vim_score: lambda: ood.vim_score(ood.fit_vim(probe(), X), X),
     probes.accuracy: lambda: probes.accuracy(LABELS, LABELS[::-1]),
+    probes.arm_scores: lambda: probes.arm_scores(
+        [LOGITS], LABELS, DOCUMENTS, resamples=20
+    ),
     probes.calibration_error: lambda: probes.calibration_error(LOGITS, LABELS),
     probes.confusion_matrix: lambda: probes.confusion_matrix(LABELS, LABELS, 3),
     probes.f1_of_confusion: lambda: probes.f1_of_confusion(np.eye(3) + 1),
@@ -294,6 +297,7 @@ CALLS = {
         LOGITS, LABELS
     ),
     probes.predict_logits: lambda: probes.predict_logits(probe(), X),
+    probes.right_rows: lambda: probes.right_rows([LOGITS], LABELS),
     probes.select_probe: probe,
     probes.train_probe: lambda: probes.train_probe(
         X, LABELS, X, LABELS, 3, penalties=[0.1, 1]

@@ -16,6 +16,7 @@ from helix_jax.alignment import (
     evaluate_map,
     fit_ridge,
     fit_shuffled,
+    identity_map,
     mean_map,
     random_orthogonal_map,
     save_map,
@@ -44,16 +45,23 @@ class PairFit(NamedTuple):
         return self.chosen.fit.map
 
     def controls(self, seed: int) -> dict[str, AffineMap]:
-        """Maps that know nothing of the pairing: shuffled, random, mean."""
+        """Maps that know nothing of the pairing: shuffled, random, mean.
+
+        And identity, the source states as they are, where both are of one width.
+        """
         rotation, shuffle = jax.random.split(jax.random.key(seed))
         penalty, moments = float(self.chosen.fit.penalty), self.moments["fit"]
         with stage("fitting the controls"):
             x, y = self.pairs["fit"].read()
-            return {
+            controls = {
                 "shuffled": fit_shuffled(x, y, key=shuffle, penalty=penalty),
                 "random": random_orthogonal_map(moments, key=rotation),
                 "mean": mean_map(moments),
             }
+        dx, dy = self.map.widths
+        if dx == dy:
+            controls["identity"] = identity_map(dx, dy)
+        return controls
 
     def save(self, folder: Path) -> Path:
         """Write the map to a folder, with what it was made of."""

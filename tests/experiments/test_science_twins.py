@@ -68,6 +68,23 @@ def test_a_fit_and_its_controls_equal_those_of_scikit_learn(known, tmp_path):
     assert record["penalty"] == pytest.approx(penalty, rel=1e-5)
 
 
+def test_states_as_they_are_stand_beside_maps_of_one_width(known, tmp_path):
+    source = np.load(known.flags["source"].removeprefix("embeddings:"))
+    noise = np.random.default_rng(5).normal(size=source["embeddings"].shape)
+    target = (source["embeddings"] + noise).astype("float32")
+    np.savez(tmp_path / "noisy.npz", embeddings=target, ids=source["ids"])
+    flags = known.flags | {"target": f"embeddings:{tmp_path}/noisy.npz"}
+    config = fit.FitConfig(workdir=str(tmp_path / "w"), **flags)
+    report = fit.compute(config, Run(tmp_path / "w"))
+    places = np.isin(source["ids"], known.ids["test"])
+    wanted = r2_score(
+        target[places], source["embeddings"][places], multioutput="variance_weighted"
+    )
+    found = float(report.numbers["test/identity_r2"].value)
+    assert found == pytest.approx(wanted, abs=2e-5)
+    assert len(report.blocks[0].rows) == len(fit.MAPS)
+
+
 def test_methods_equal_those_of_scikit_learn_and_scipy(known, tmp_path):
     names = ("least_squares", "ridge", "scaled_procrustes")
     config = methods.MethodsConfig(
