@@ -19,6 +19,7 @@ import dataclasses
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -29,17 +30,9 @@ from experiments.shared.options import workdir_option
 from helix_jax import assets
 from helix_jax.errors import HelixError, RunError
 from helix_jax.progress import bar
-from helix_jax.reports import Block, Table, save_blocks
-from helix_jax.runs import (
-    finish_run,
-    is_done,
-    open_run,
-    option,
-    prepare_config,
-    read_summary,
-    write_atomically,
-)
-from helix_jax.runs.program import start_program
+from helix_jax.reports import Block, Table
+from helix_jax.runs import Run, option, write_atomically
+from helix_jax.runs.experiment import Report, Specs, experiment
 from helix_jax.textfile import read_json
 
 NOTE = (
@@ -72,20 +65,21 @@ class ReplicateConfig:
     tiny: bool = option(False, "700 texts, 48 tokens, one pair")
 
 
-def run(config: ReplicateConfig) -> dict[str, float]:
-    """Test every claim; see the module docstring."""
-    config = prepare_config(config, tiny={"limit": 700, "max_tokens": 48})
-    chosen = choose_claims(config.claims)
+def check(config: ReplicateConfig, _: Specs) -> None:
+    """Refuse claims and folders that there are not."""
+    choose_claims(config.claims)
     if config.shared and not Path(config.shared).is_dir():
-        raise RunError(f"replicate: --shared={config.shared} is no folder.")
-    directory = open_run(config.workdir, config)
-    ledger = directory.folder / "ledger.md"
-    if is_done(directory):
-        print(ledger.read_text())
-        return read_summary(directory)
+        raise RunError(f"--shared={config.shared} is no folder.")
+
+
+@experiment(tiny={"limit": 700, "max_tokens": 48}, check=check)
+def compute(config: ReplicateConfig, run: Run) -> Report:
+    """Test every claim; see the module docstring."""
+    chosen = choose_claims(config.claims)
+    ledger = run.folder / "ledger.md"
     bench = PRESETS[config.preset](config)
-    found: dict[str, Finding] = {}
-    summary: dict[str, float] = {}
+    findings: dict[str, Finding] = {}
+    numbers: dict[str, float] = {}
     failed: dict[str, HelixError] = {}
     for claim in bar(chosen, "claims"):
         try:
@@ -95,20 +89,19 @@ def run(config: ReplicateConfig) -> dict[str, float]:
             continue
         finally:
             jax.clear_caches()  # thousands of programs exhaust a process's maps
-        found[claim.name] = finding
-        summary |= {f"{claim.name}/{k}": v for k, v in finding.numbers.items()}
-        summary[f"{claim.name}/seconds"] = seconds
-        write_atomically(ledger, ledger_text(chosen, found))
+        findings[claim.name] = finding
+        numbers |= {f"{claim.name}/{k}": v for k, v in finding.numbers.items()}
+        numbers[f"{claim.name}/seconds"] = seconds
+        write_atomically(ledger, ledger_text(chosen, findings))
     if failed:
         name, error = next(iter(failed.items()))
         raise RunError(
-            f"replicate: {len(failed)} of {len(chosen)} claims could not be tested, "
-            f"first {name}: {error}\nThe others are in {ledger}; start again with the "
-            "same flags to try these again."
+            f"{len(failed)} of {len(chosen)} claims could not be tested, first {name}: "
+            f"{error}\nThe others are in {ledger}; start again with the same flags to "
+            "try these again."
         ) from error
-    save_blocks(directory.folder, ledger_blocks(chosen, found))
-    print(ledger.read_text())
-    return finish_run(directory, summary)
+    text = ledger_text(chosen, findings)
+    return Report(numbers, ledger_blocks(chosen, findings), text=text)
 
 
 def choose_claims(names: tuple[str, ...]) -> list[Claim]:
@@ -121,7 +114,7 @@ def choose_claims(names: tuple[str, ...]) -> list[Claim]:
     unknown = sorted(set(names) - set(claims))
     if unknown:
         raise RunError(
-            f"replicate: no claim {unknown[0]!r}; there are {', '.join(claims)}."
+            f"--claims: no claim {unknown[0]!r}; there are {', '.join(claims)}."
         )
     return [claims[name] for name in names] if names else list(claims.values())
 
@@ -187,30 +180,30 @@ def local_bench(config: ReplicateConfig) -> Bench:
     own = {name: str(assets.model_path(name)) for name in assets.NAMES}
     pairs = [(own["pebble-neox"], own["pebble-llama"])]
     generators = [(own["pebble-llama"], own["pebble-qwen3"]), *pairs]
-    corpora = {
-        task: str(shared / "data" / task)
-        for task in TASKS
-        if (shared / "data" / task).is_dir()
-    }
+    corpora = at_hand(shared / "data", dict(zip(TASKS, TASKS)))
     if not config.tiny:
         pairs += _others(shared) + _encoder(config.workdir, own["pebble-llama"])
         generators += _others(shared)
-    tokenizers = {
-        name: str(shared / "tokenizers" / place)
-        for name, place in TOKENIZERS.items()
-        if (shared / "tokenizers" / place).exists()
-    }
     return Bench(
         Path(config.workdir),
         tuple(pairs),
         tuple(generators),
         corpora,
         "docstrings",
-        tokenizers,
+        at_hand(shared / "tokenizers", TOKENIZERS),
         _options(config),
         32 if config.tiny else 128,
         config.tiny,
     )
+
+
+def at_hand(folder: Path, places: Mapping[str, str]) -> dict[str, str]:
+    """Name -> path of those files and folders that a folder has."""
+    return {
+        name: str(folder / place)
+        for name, place in places.items()
+        if (folder / place).exists()
+    }
 
 
 def _others(shared: Path) -> list[tuple[str, str]]:
@@ -265,5 +258,7 @@ def _options(config: ReplicateConfig) -> dict[str, object]:
 
 PRESETS = {"local": local_bench, "paper": paper_bench}
 
+run = compute.run
+
 if __name__ == "__main__":
-    start_program(ReplicateConfig, run)
+    compute.main()

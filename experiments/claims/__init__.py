@@ -7,4 +7,4 @@ from experiments.claims.ledger import Claim
 def all_claims() -> list[Claim]:
     """Every claim, in the order of the ledger."""
     parts = (classification, detection, geometry, text, privacy)
-    return [claim for part in parts for claim in part.claims()]
+    return [claim for part in parts for claim in part.CLAIMS]

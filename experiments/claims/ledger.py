@@ -1,10 +1,13 @@
-"""What a claim, a finding and the bench that they are tested on are."""
+"""What a claim, a case and a finding are, and the bench that claims are tested on."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments.pairs import short_name
+from helix_jax.reports import format_interval, read_interval
+from helix_jax.runs.experiment import Experiment
 from helix_jax.stats import Interval
 
 HOLDS, PARTLY, FAILS = "holds", "holds in part", "does not hold"
@@ -38,17 +41,34 @@ class Bench:
     few: int = 128
     tiny: bool = False
 
-    def config(self, kind: type, *place: str, **flags: object) -> Any:
-        """A config of an experiment: the shared options that it has, and its own.
+    @property
+    def small(self) -> bool:
+        """Whether there are too few texts for the pairs of tokens of a real run."""
+        return self.options["limit"] < 1000
+
+    def config(self, program: Experiment, *place: str, **flags: object) -> Any:
+        """A config of a program: the shared options that it has, and its own.
 
         Args:
-          kind: dataclass of the experiment.
+          program: the `compute` of its module.
           place: names of its work directory inside the bench's folder.
-          flags: of the experiment.
+          flags: of the program.
         """
-        names = {field.name for field in dataclasses.fields(kind)}
-        shared = {name: one for name, one in self.options.items() if name in names}
-        return kind(workdir=self.place(*place), **{**shared, **flags})
+        return program.config(self.options, workdir=self.place(*place), **flags)
+
+    def run(
+        self, program: Experiment, *place: str, **flags: object
+    ) -> Mapping[str, float]:
+        """The summary of a program, which runs where it has not; see `config`."""
+        return program.run(self.config(program, *place, **flags))
+
+    def run_pair(
+        self, program: Experiment, pair: tuple[str, str], *place: str, **flags: object
+    ) -> Mapping[str, float]:
+        """The same of a program with a source and a target."""
+        source, target = pair
+        place = (*place, names_of(pair).replace(" ", "-"))
+        return self.run(program, *place, source=source, target=target, **flags)
 
     def place(self, *names: str) -> str:
         """A work directory inside the bench's folder."""
@@ -101,6 +121,62 @@ class Claim(NamedTuple):
     check: Callable[[Bench], Finding]
 
 
+def claim(
+    paper: str,
+    *,
+    none: str = "",
+    needs: Sequence[str] = (),
+    name: str = "",
+    statement: str = "",
+    rule: str = "",
+) -> Callable[[Callable[[Bench], Iterable[Case]]], Claim]:
+    """Make a claim of a function that yields its cases on a bench.
+
+    Args:
+      paper: its numbers.
+      none: why the claim cannot be tested where it applies to no case.
+      needs: data sets of which one has to be at hand.
+      name: of the claim; that of the function.
+      statement: what is claimed; the first paragraph of the function's docstring.
+      rule: that each case follows, "{few}" stands for the bench's; the second one.
+    """
+
+    def decorate(cases: Callable[[Bench], Iterable[Case]]) -> Claim:
+        said = [" ".join(part.split()) for part in (cases.__doc__ or "").split("\n\n")]
+
+        def check(bench: Bench) -> Finding:
+            if needs and not bench.corpora.keys() & set(needs):
+                return Finding("", UNTESTABLE, missing(" or ".join(needs)))
+            why = (rule or said[1]).format(few=bench.few)
+            return tally(cases(bench), why, none=none)
+
+        return Claim(name or cases.__name__, statement or said[0], paper, check)
+
+    return decorate
+
+
+def untestable(name: str, statement: str, paper: str, why: str) -> Claim:
+    """A claim that cannot be tested on any bench, and why."""
+    return Claim(name, statement, paper, lambda _: Finding("", UNTESTABLE, why))
+
+
+def tally(cases: Iterable[Case], why: str, *, none: str = "") -> Finding:
+    """The cases of a claim side by side, and the verdict on them together.
+
+    Args:
+      cases: in the order in which they are said.
+      why: the rule that each case follows.
+      none: why the claim cannot be tested where it applies to no case.
+    """
+    cases = list(cases)
+    said = "; ".join(case.said for case in cases)
+    outcomes = [case.holds for case in cases if case.holds is not None]
+    if none and not outcomes:
+        return Finding(said, UNTESTABLE, none)
+    numbers = {name: value for case in cases for name, value in case.numbers.items()}
+    return Finding(said, verdict_of(outcomes), why, numbers)
+
+
 def verdict_of(outcomes: Sequence[bool]) -> str:
     """HOLDS where every case does, FAILS where none does."""
     if not outcomes:
@@ -108,39 +184,26 @@ def verdict_of(outcomes: Sequence[bool]) -> str:
     return HOLDS if all(outcomes) else PARTLY if any(outcomes) else FAILS
 
 
-def tally(cases: Iterable[Case], why: str, *, none: Finding | None = None) -> Finding:
-    """The cases of a claim side by side, and the verdict on them together.
-
-    Args:
-      cases: in the order in which they are said.
-      why: the rule that each case follows.
-      none: the finding where the claim applies to no case.
-    """
-    cases = list(cases)
-    said = "; ".join(case.said for case in cases)
-    outcomes = [case.holds for case in cases if case.holds is not None]
-    if none is not None and not outcomes:
-        return none._replace(ours=said)
-    numbers = {name: one for case in cases for name, one in case.numbers.items()}
-    return Finding(said, verdict_of(outcomes), why, numbers)
+def missing(what: str) -> str:
+    """Why a claim cannot be tested for which something is not at hand."""
+    return f"there is no {what} here"
 
 
-def untestable(why: str) -> Finding:
-    """A claim that cannot be tested here, and why."""
-    return Finding("", UNTESTABLE, why)
+def names_of(pair: tuple[str, str]) -> str:
+    """ "A to B" of two models."""
+    return " to ".join(map(short_name, pair))
 
 
-def missing(what: str) -> Finding:
-    """A claim for which something is not at hand."""
-    return untestable(f"there is no {what} here")
+def values(summary: Mapping[str, float], start: str, *names: str) -> list[float]:
+    """Some numbers of a summary, whose names begin alike."""
+    return [summary[f"{start}{name}"] for name in names]
+
+
+def read(summary: Mapping[str, float], name: str) -> Interval:
+    """A number of a summary with its interval."""
+    return Interval(*read_interval(summary, name))
 
 
 def show(interval: Interval, *, scale: float = 100, digits: int = 1) -> str:
     """ "1.2 [0.3, 2.0]" of an interval."""
-    value, low, high = (f"{scale * float(one):.{digits}f}" for one in interval)
-    return f"{value} [{low}, {high}]"
-
-
-def interval_of(summary: Mapping[str, float], name: str) -> Interval:
-    """The interval under name, name_low and name_high of a summary."""
-    return Interval(*(summary[f"{name}{end}"] for end in ("", "_low", "_high")))
+    return format_interval({"": interval}, "", scale=scale, digits=digits) or "-"

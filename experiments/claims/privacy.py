@@ -1,135 +1,131 @@
 """Claims on the protocol: what it costs, and what it gives away."""
 
 import importlib.util
+from collections.abc import Iterator, Mapping
 
 from experiments import attack, encrypted, private_fit
-from experiments.claims.ledger import Bench, Claim, Finding, missing, verdict_of
+from experiments.claims.ledger import Bench, Case, claim, missing, read, show, values
+from helix_jax.runs.experiment import Experiment
+
+NO_CRYPTO = missing("Pyfhel (make crypto)")
 
 
-def claims() -> list[Claim]:
-    """Every claim of this file."""
-    return [
-        Claim(
-            "encrypted_query",
-            "An encrypted query takes under a second and under a megabyte.",
-            "under 1 s, under 1 MB",
-            check_query,
-        ),
-        Claim(
-            "encrypted_fit",
-            "The map can be fitted on encrypted rows.",
-            "no numbers",
-            check_fit,
-        ),
-        Claim(
-            "recovery",
-            "Raw answers give the provider's rows and weights away (a trap that the "
-            "paper does not treat).",
-            "d + 1 queries recover (V, c); as many rows as dimensions recover Z_A",
-            check_recovery,
-        ),
-        Claim(
-            "membership",
-            "Membership in the fitting rows can hardly be inferred from W.",
-            "accuracy .530 +- .113 with one target",
-            check_membership,
-        ),
-    ]
+def _runs(
+    bench: Bench, program: Experiment, name: str, **flags: object
+) -> Iterator[Mapping[str, float]]:
+    """The summary of a program, which runs once; nothing without Pyfhel."""
+    if importlib.util.find_spec("Pyfhel"):
+        flags |= {"workdir": bench.place(name), "tiny": bench.tiny}
+        yield program.run(program.config_class(**flags))
 
 
-def _crypto() -> bool:
-    return importlib.util.find_spec("Pyfhel") is not None
+@claim("under 1 s, under 1 MB", none=NO_CRYPTO)
+def encrypted_query(bench: Bench) -> Iterator[Case]:
+    """An encrypted query takes under a second and under a megabyte.
 
-
-def check_query(bench: Bench) -> Finding:
-    """Holds if encryption, provider and decryption, and the bytes both ways, do."""
-    if not _crypto():
-        return missing("Pyfhel (make crypto)")
-    summary = encrypted.run(
-        encrypted.EncryptedConfig(workdir=bench.place("encrypted"), tiny=bench.tiny)
-    )
-    seconds = summary["encrypted/online_seconds"] + summary["encrypted/prepare_seconds"]
-    size = summary["encrypted/query_bytes"] + summary["encrypted/answer_bytes"]
-    return Finding(
-        f"{1e3 * seconds:.1f} ms and {size / 1e3:.0f} kB (width "
-        f"{summary['encrypted/width']}, {summary['encrypted/classes']} classes)",
-        verdict_of([seconds < 1 and size < 1e6]),
-        "profile guarded, masks counted, medians",
-        {"seconds": seconds, "bytes": size},
-    )
-
-
-def check_fit(bench: Bench) -> Finding:
-    """Holds if the cross-covariance is that of the clear rows to 1e-4."""
-    if not _crypto():
-        return missing("Pyfhel (make crypto)")
-    summary = private_fit.run(
-        private_fit.PrivateFitConfig(
-            workdir=bench.place("private_fit"),
-            rows=1000,
-            source_width=96,
-            target_width=96,
-            tiny=bench.tiny,
+    profile guarded, masks counted, medians
+    """
+    for summary in _runs(bench, encrypted.compute, "encrypted"):
+        costs = ("online_seconds", "prepare_seconds", "query_bytes", "answer_bytes")
+        online, ahead, up, down = values(summary, "encrypted/", *costs)
+        width, classes = values(summary, "encrypted/", "width", "classes")
+        seconds, size = online + ahead, up + down
+        yield Case(
+            f"{1e3 * seconds:.1f} ms and {size / 1e3:.0f} kB (width {width}, {classes} "
+            "classes)",
+            seconds < 1 and size < 1e6,
+            {"seconds": seconds, "bytes": size},
         )
-    )
-    error = summary["private_fit/relative_error"]
-    seconds = summary["private_fit/provider_seconds"]
-    return Finding(
-        f"relative error {error:.1e}, provider {seconds:.1f} s",
-        verdict_of([error <= 1e-4]),
-        "1,000 planted rows, 96 x 96; holds at a relative error of 1e-4",
-        {"error": error, "seconds": seconds},
-    )
 
 
-def _attacks(bench: Bench) -> dict[str, float]:
-    """The summary of experiments.attack, which runs once; names without "attack/"."""
-    summary = attack.run(
-        attack.AttackConfig(workdir=bench.place("attack"), tiny=bench.tiny)
-    )
-    return {name.removeprefix("attack/"): value for name, value in summary.items()}
+@claim("no numbers", none=NO_CRYPTO)
+def encrypted_fit(bench: Bench) -> Iterator[Case]:
+    """The map can be fitted on encrypted rows.
+
+    1,000 planted rows, 96 x 96; holds at a relative error of 1e-4
+    """
+    sizes = {"rows": 1000, "source_width": 96, "target_width": 96}
+    for summary in _runs(bench, private_fit.compute, "private_fit", **sizes):
+        error, seconds = values(
+            summary, "private_fit/", "relative_error", "provider_seconds"
+        )
+        yield Case(
+            f"relative error {error:.1e}, provider {seconds:.1f} s",
+            error <= 1e-4,
+            {"error": error, "seconds": seconds},
+        )
 
 
-def check_recovery(bench: Bench) -> Finding:
-    """Holds if raw answers give everything away; and `guarded` must not."""
-    if not _crypto():
-        return missing("Pyfhel (make crypto)")
-    found = _attacks(bench)
-    weights, rows = (
-        found[f"{one}_raw_exact_share"] for one in ("division", "row_division")
-    )
-    queries = found["extraction_logits_d_plus_1_logits_relative_error"]
-    guarded, low, high = (
-        found[f"division_guarded_{name}"]
-        for name in ("correlation", "chance_low", "chance_high")
-    )
-    return Finding(
-        f"from raw answers {weights:.0%} of weights and {rows:.0%} of rows exactly; "
-        f"from d + 1 logits a classifier whose logits on other texts are off by "
-        f"{queries:.0e}; under guarded correlation {guarded:+.2f} (chance {low:+.2f} "
-        f"to {high:+.2f})",
-        verdict_of([weights == 1, rows == 1, queries < 1e-3, low < guarded < high]),
-        "holds if every attack succeeds on raw answers and the guarded one is within "
-        "chance; the whole table is experiments.attack's",
-        {"weights": weights, "rows": rows, "queries": queries, "guarded": guarded},
-    )
+@claim(
+    "d + 1 queries recover (V, c); as many rows as dimensions recover Z_A",
+    none=NO_CRYPTO,
+)
+def recovery(bench: Bench) -> Iterator[Case]:
+    """Raw answers give the provider's rows and weights away (a trap that the paper
+    does not treat).
+
+    holds if every attack succeeds on raw answers and the guarded one is within chance;
+    the whole table is experiments.attack's
+    """
+    for summary in _runs(bench, attack.compute, "attack"):
+        weights, rows, queries = values(
+            summary,
+            "attack/",
+            "division_raw_exact_share",
+            "row_division_raw_exact_share",
+            "extraction_logits_d_plus_1_logits_relative_error",
+        )
+        guarded, low, high = values(
+            summary,
+            "attack/division_guarded_",
+            "correlation",
+            "chance_low",
+            "chance_high",
+        )
+        yield Case(
+            f"from raw answers {weights:.0%} of weights and {rows:.0%} of rows exactly",
+            weights == 1 and rows == 1,
+            {"weights": weights, "rows": rows},
+        )
+        yield Case(
+            "from d + 1 logits a classifier whose logits on other texts are off by "
+            f"{queries:.0e}",
+            queries < 1e-3,
+            {"queries": queries},
+        )
+        yield Case(
+            f"under guarded correlation {guarded:+.2f} (chance {low:+.2f} to "
+            f"{high:+.2f})",
+            low < guarded < high,
+            {"guarded": guarded},
+        )
 
 
-def check_membership(bench: Bench) -> Finding:
-    """Holds if the area under the attack's ROC curve is within the paper's spread."""
-    if not _crypto():
-        return missing("Pyfhel (make crypto)")
-    found = _attacks(bench)
-    start = "membership_all_likelihood_auc"
-    value, low, high = (found[f"{start}{end}"] for end in ("", "_low", "_high"))
-    rate = found["membership_all_likelihood_tpr_at_1_percent"]
-    rows, few = (int(found[f"membership_{one}_rows"]) for one in ("all", "eighth"))
-    fewer = found["membership_eighth_likelihood_auc"]
-    return Finding(
-        f"AUC {value:.3f} [{low:.3f}, {high:.3f}] and {rate:.1%} found at 1% false "
-        f"alarms with {rows} rows; AUC {fewer:.3f} with {few}",
-        verdict_of([low <= 0.643]),
-        "likelihood-ratio attack with shadow maps, all targets; holds if the interval "
-        "begins at .643 or below, the paper's mean and spread",
-        {"auc": value, "auc_low": low, "auc_high": high, "tpr_at_1_percent": rate},
-    )
+@claim("accuracy .530 +- .113 with one target", none=NO_CRYPTO)
+def membership(bench: Bench) -> Iterator[Case]:
+    """Membership in the fitting rows can hardly be inferred from W.
+
+    likelihood-ratio attack with shadow maps, all targets; holds if the interval begins
+    at .643 or below, the paper's mean and spread
+    """
+    for summary in _runs(bench, attack.compute, "attack"):
+        start = "attack/membership_"
+        auc = read(summary, f"{start}all_likelihood_auc")
+        rate, fewer, rows, few = values(
+            summary,
+            start,
+            "all_likelihood_tpr_at_1_percent",
+            "eighth_likelihood_auc",
+            "all_rows",
+            "eighth_rows",
+        )
+        numbers = dict(zip(("auc", "auc_low", "auc_high"), auc))
+        yield Case(
+            f"AUC {show(auc, scale=1, digits=3)} and {rate:.1%} found at 1% false "
+            f"alarms with {int(rows)} rows; AUC {fewer:.3f} with {int(few)}",
+            auc.low <= 0.643,
+            numbers | {"tpr_at_1_percent": rate},
+        )
+
+
+CLAIMS = (encrypted_query, encrypted_fit, recovery, membership)

@@ -2,23 +2,21 @@
 
 import itertools
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from experiments import fit_tokens, layers, scaling, tokenizers
 from experiments.claims.ledger import (
     Bench,
     Case,
-    Claim,
-    Finding,
-    interval_of,
+    claim,
     missing,
+    names_of,
+    read,
     show,
-    tally,
     untestable,
-    verdict_of,
+    values,
 )
-from experiments.pairs import short_name
-from helix_jax.models import family_of, model_folder
-from helix_jax.models.config_file import read_config
+from helix_jax.models import read_spec
 from helix_jax.stats import at_most, exact_fraction
 
 # Pairs of tokenizers -> the paper's vocabulary Jaccard and exact match rate.
@@ -31,172 +29,135 @@ TOKENIZERS = {
     ("nemo", "mistral"): (0.067, 0.151),
     ("qwen2.5", "nemo"): (0.316, 0.672),
 }
-NO_TOKENIZERS = "pair of tokenizers that the paper lists"
-NO_DECODERS = "pair of decoders"
+JACCARDS, MATCHES = (
+    "; ".join(f"{a} - {b} {values[place]}" for (a, b), values in TOKENIZERS.items())
+    for place in (0, 1)
+)
+NO_TOKENIZERS = missing("pair of tokenizers that the paper lists")
+NO_DECODERS = missing("pair of decoders")
 
 
-def claims() -> list[Claim]:
-    """Every claim of this file."""
-    jaccards, matches = (
-        "; ".join(f"{a} - {b} {one[place]}" for (a, b), one in TOKENIZERS.items())
-        for place in (0, 1)
-    )
-    return [
-        Claim("jaccard", "Vocabulary Jaccard of tokenizers.", jaccards, check_jaccard),
-        Claim("match_rate", "Exact token match rate.", matches, check_match),
-        Claim(
-            "compatibility",
-            "Both correlate with the judged quality of generated text.",
-            "r = .822 and .898 over 23 pairs of models of 4B or more",
-            lambda bench: untestable("there are no judge and no 23 large pairs here"),
-        ),
-        Claim(
-            "layers",
-            "Only the last layers of the source serve the target's head.",
-            "MMLU .70 | .58 from the last, .67 | .00 from the one before, 0 from 3L/4",
-            check_layers,
-        ),
-        Claim(
-            "plateau",
-            "More than some thousand fitting examples bring little.",
-            "flat from about 1,000 on (4,000 in the first version)",
-            check_plateau,
-        ),
-        Claim(
-            "perplexity",
-            "Text by the mapped head costs 26% of perplexity (pairs of 7-8B).",
-            "+26%",
-            check_perplexity,
-        ),
-        Claim(
-            "no_gain",
-            "A weak source does not gain by a strong target's head.",
-            "MMLU 22 native, 20-21 mapped; 42 native, 28-36 mapped",
-            check_no_gain,
-        ),
-    ]
+class TokenizerPair(NamedTuple):
+    """Two tokenizers that the paper compares.
+
+    Attributes:
+      title: "A - B", as the paper calls them.
+      jaccard, match: the paper's values.
+      key: what the pair's numbers begin with.
+      summary: of experiments.tokenizers.
+    """
+
+    title: str
+    jaccard: float
+    match: float
+    key: str
+    summary: Mapping[str, float]
 
 
-def _tokenizer_runs(
-    bench: Bench,
-) -> Iterator[tuple[str, tuple[float, float], str, Mapping[str, float]]]:
-    """(the pair, the paper's values, its names, summary) of tokenizers at hand."""
-    names = list(bench.tokenizers)
-    if len(names) < 2:
+def _tokenizer_pairs(bench: Bench) -> Iterator[TokenizerPair]:
+    """The pairs whose tokenizers are at hand, all of one run."""
+    if len(bench.tokenizers) < 2:
         return
-    folders = [bench.tokenizers[name] for name in names]
-    config = bench.config(
-        tokenizers.TokenizersConfig,
+    summary = bench.run(
+        tokenizers.compute,
         "tokenizers",
-        tokenizers=tuple(folders),
+        tokenizers=tuple(bench.tokenizers.values()),
         data=bench.corpora.get("mnli", "docstrings"),
         limit=min(1000, bench.options["limit"]),
     )
-    summary = tokenizers.run(config)
-    for a, b in itertools.combinations(names, 2):
+    for a, b in itertools.combinations(bench.tokenizers, 2):
         paper = TOKENIZERS.get((a, b)) or TOKENIZERS.get((b, a))
         if paper:
-            said = [tokenizers.short_name(bench.tokenizers[one]) for one in (a, b)]
-            yield f"{a} - {b}", paper, "/".join(said), summary
+            key = "/".join(tokenizers.short_name(bench.tokenizers[n]) for n in (a, b))
+            yield TokenizerPair(f"{a} - {b}", *paper, key, summary)
 
 
-def check_jaccard(bench: Bench) -> Finding:
-    """A pair holds if the raw Jaccard is the paper's to .002."""
+@claim(JACCARDS, none=NO_TOKENIZERS)
+def jaccard(bench: Bench) -> Iterator[Case]:
+    """Vocabulary Jaccard of tokenizers.
 
-    def case(pair, paper, names, summary) -> Case:
-        found = summary[f"{names}/jaccard_raw"]
-        alike = summary[f"{names}/jaccard_bytes"]
-        return Case(
-            f"{pair}: {found:.3f} (paper {paper[0]}), bytes {alike:.3f}",
-            at_most(abs(exact_fraction(found) - exact_fraction(paper[0])), 0.002),
-            {f"{names}/raw": found, f"{names}/bytes": alike},
+    raw strings with special tokens; in bytes tokens that are spelled otherwise count as
+    the same; a pair holds within .002
+    """
+    for pair in _tokenizer_pairs(bench):
+        raw, alike = values(pair.summary, f"{pair.key}/jaccard_", "raw", "bytes")
+        yield Case(
+            f"{pair.title}: {raw:.3f} (paper {pair.jaccard}), bytes {alike:.3f}",
+            at_most(abs(exact_fraction(raw) - exact_fraction(pair.jaccard)), 0.002),
+            {f"{pair.key}/raw": raw, f"{pair.key}/bytes": alike},
         )
 
-    return tally(
-        (case(*one) for one in _tokenizer_runs(bench)),
-        "raw strings with special tokens; in bytes tokens that are spelled otherwise "
-        "count as the same; a pair holds within .002",
-        none=missing(NO_TOKENIZERS),
-    )
 
+@claim(MATCHES, none=NO_TOKENIZERS)
+def match_rate(bench: Bench) -> Iterator[Case]:
+    """Exact token match rate.
 
-def check_match(bench: Bench) -> Finding:
-    """A pair holds if the positionwise rate in bytes contains the paper's value."""
-
-    def case(pair, paper, names, summary) -> Case:
-        found = interval_of(summary, f"{names}/match_position_bytes")
-        paired = interval_of(summary, f"{names}/match_pair_bytes")
-        return Case(
-            f"{pair}: {show(found)}% (paper {100 * paper[1]:.1f}%), paired by ends "
-            f"{show(paired)}% ({summary['data/texts']:,} texts)",
-            float(found.low) <= paper[1] <= float(found.high),
-            {f"{names}/position": float(found.value)},
+    positions of the same text with the same bytes; it depends on the texts, which the
+    paper does not name; a pair holds if the interval contains its value
+    """
+    for pair in _tokenizer_pairs(bench):
+        position, ends = (
+            read(pair.summary, f"{pair.key}/match_{name}_bytes")
+            for name in ("position", "pair")
+        )
+        yield Case(
+            f"{pair.title}: {show(position)}% (paper {100 * pair.match:.1f}%), paired "
+            f"by ends {show(ends)}% ({pair.summary['data/texts']:,} texts)",
+            position.low <= pair.match <= position.high,
+            {f"{pair.key}/position": position.value},
         )
 
-    return tally(
-        (case(*one) for one in _tokenizer_runs(bench)),
-        "positions of the same text with the same bytes; it depends on the texts, "
-        "which the paper does not name; a pair holds if the interval contains its "
-        "value",
-        none=missing(NO_TOKENIZERS),
-    )
+
+@claim(
+    "MMLU .70 | .58 from the last, .67 | .00 from the one before, 0 from 3L/4",
+    none=NO_DECODERS,
+    name="layers",
+)
+def last_layers(bench: Bench) -> Iterator[Case]:
+    """Only the last layers of the source serve the target's head.
+
+    first choices that agree with the target's, by the source's layer; holds if the last
+    is above half depth with apart intervals
+    """
+    for pair in bench.generators[:1]:
+        depth, last = (read_spec(name).num_layers for name in pair)
+        cuts = sorted({depth // 4, depth // 2, 3 * depth // 4, depth - 1, depth})
+        summary = bench.run(
+            layers.compute,
+            "layers",
+            source=pair[0],
+            target=pair[1],
+            source_layers=tuple(cuts),
+            target_layers=(-1,),
+            data=bench.public,
+            pairs=4000 if bench.small else 60_000,
+            select_pairs=1000 if bench.small else 8000,
+            test_pairs=1000 if bench.small else 4000,
+            resamples=200,
+        )
+        name = f"-{last}/generation/agreement_top1"
+        agreement = {cut: read(summary, f"{cut}{name}") for cut in cuts}
+        half = agreement[cuts[len(cuts) // 2 - 1]]
+        shares = (f"layer {cut} {show(share)}%" for cut, share in agreement.items())
+        yield Case(
+            f"{names_of(pair)}: {', '.join(shares)}",
+            agreement[depth].low > half.high,
+            {str(cut): share.value for cut, share in agreement.items()},
+        )
 
 
-def _cuts(source: str) -> tuple[int, ...]:
-    """Layers at a quarter, half and three quarters of the depth, and the last two."""
-    config = read_config(model_folder(source, weights=False))
-    depth = family_of(config["model_type"]).spec_from_hf(config).num_layers
-    return tuple(sorted({*(depth * i // 4 for i in (1, 2, 3)), depth - 1, depth}))
+@claim("flat from about 1,000 on (4,000 in the first version)")
+def plateau(bench: Bench) -> Iterator[Case]:
+    """More than some thousand fitting examples bring little.
 
-
-def check_layers(bench: Bench) -> Finding:
-    """Holds if the last layer's agreement is above half depth's, by their intervals."""
-    if not bench.generators:
-        return missing(NO_DECODERS)
-    source, target = bench.generators[0]
-    small = bench.options["limit"] < 1000
-    config = bench.config(
-        layers.LayersConfig,
-        "layers",
-        source=source,
-        target=target,
-        source_layers=_cuts(source),
-        target_layers=(-1,),
-        data=bench.public,
-        pairs=4000 if small else 60_000,
-        select_pairs=1000 if small else 8000,
-        test_pairs=1000 if small else 4000,
-        resamples=200,
-    )
-    summary = layers.run(config)
-    found = {
-        name.split("/")[0]: interval_of(summary, name)
-        for name in summary
-        if name.endswith("/generation/agreement_top1")
-    }
-    cuts = {int(name.split("-")[0]): one for name, one in found.items()}
-    last, half = cuts[max(cuts)], cuts[sorted(cuts)[len(cuts) // 2 - 1]]
-    said = ", ".join(f"layer {cut} {show(one)}%" for cut, one in sorted(cuts.items()))
-    return Finding(
-        f"{short_name(source)} to {short_name(target)}: {said}",
-        verdict_of([float(last.low) > float(half.high)]),
-        "first choices that agree with the target's, by the source's layer; holds if "
-        "the last is above half depth with apart intervals",
-        {str(cut): float(one.value) for cut, one in cuts.items()},
-    )
-
-
-def check_plateau(bench: Bench) -> Finding:
-    """A pair holds if its plateau may be at 4,000 rows, and is below all rows."""
-
-    def case(source: str, target: str) -> Case:
-        names = f"{short_name(source)}-to-{short_name(target)}"
-        config = bench.config(
-            scaling.ScalingConfig,
+    fitting texts from which on the squared error is within 2% of that of all, the first
+    of 8 sizes by ratio; a pair holds if the interval begins at 4,000 or below
+    """
+    for pair in bench.pairs[:2]:
+        summary = bench.run_pair(
+            scaling.compute,
+            pair,
             "scaling",
-            names,
-            source=source,
-            target=target,
             data="docstrings",
             methods=("ridge",),
             seeds=1,
@@ -204,88 +165,82 @@ def check_plateau(bench: Bench) -> Finding:
             resamples=200,
             sizes=4 if bench.tiny else 8,
         )
-        summary = scaling.run(config)
-        rows = interval_of(summary, "scaling/plateau_rows")
-        found = bool(summary["scaling/ridge_plateau_found"])
-        return Case(
+        names = names_of(pair).replace(" ", "-")
+        rows = read(summary, "scaling/plateau_rows")
+        flat = bool(summary["scaling/ridge_plateau_found"])
+        yield Case(
             f"{names}: {show(rows, scale=1, digits=0)} texts of "
-            f"{summary['scaling/rows']}" + ("" if found else ", still falling"),
-            found and float(rows.low) <= 4000,
-            {names: float(rows.value)},
+            f"{summary['scaling/rows']}" + ("" if flat else ", still falling"),
+            flat and rows.low <= 4000,
+            {names: rows.value},
         )
-
-    return tally(
-        (case(*pair) for pair in bench.pairs[:2]),
-        "fitting texts from which on the squared error is within 2% of that of all, "
-        "the first of 8 sizes by ratio; a pair holds if the interval begins at 4,000 "
-        "or below",
-    )
 
 
 def _generations(bench: Bench) -> Iterator[tuple[str, Mapping[str, float]]]:
     """(names, summary) of token maps by ridge for every pair of decoders."""
-    small = bench.options["limit"] < 1000
-    for source, target in bench.generators:
-        names = f"{short_name(source)} to {short_name(target)}"
-        config = bench.config(
-            fit_tokens.FitTokensConfig,
+    for pair in bench.generators:
+        summary = bench.run_pair(
+            fit_tokens.compute,
+            pair,
             "tokens",
-            names.replace(" ", "-"),
-            source=source,
-            target=target,
             data=bench.public,
             map="ridge",
-            pairs=4000 if small else 150_000,
-            select_pairs=1000 if small else 15_000,
-            test_pairs=1000 if small else 20_000,
-            resamples=200 if small else 1000,
+            pairs=4000 if bench.small else 150_000,
+            select_pairs=1000 if bench.small else 15_000,
+            test_pairs=1000 if bench.small else 20_000,
+            resamples=200 if bench.small else 1000,
         )
-        yield names, fit_tokens.run(config)
+        yield names_of(pair), summary
 
 
-def check_perplexity(bench: Bench) -> Finding:
-    """A pair holds if the mapped perplexity may be 1.26 times the target's or less."""
+@claim("+26%", none=NO_DECODERS)
+def perplexity(bench: Bench) -> Iterator[Case]:
+    """Text by the mapped head costs 26% of perplexity (pairs of 7-8B).
 
-    def case(names: str, summary: Mapping[str, float]) -> Case:
-        ratio = interval_of(summary, "generation/perplexity_ratio")
-        mapped, native = (
-            summary[f"generation/perplexity_{one}"]
-            for one in ("mapped", "native_target")
-        )
-        return Case(
+    per target token at paired positions, ridge; a pair holds if the interval of the
+    ratio begins at 1.26 or below
+    """
+    for names, summary in _generations(bench):
+        ratio = read(summary, "generation/perplexity_ratio")
+        start = "generation/perplexity_"
+        mapped, native = values(summary, start, "mapped", "native_target")
+        yield Case(
             f"{names}: {show(ratio, scale=1, digits=2)} times ({mapped:.1f} against "
             f"{native:.1f}, {summary['generation/tokens']:,} tokens)",
-            float(ratio.low) <= 1.26,
-            {f"{names}/ratio": float(ratio.value)},
+            ratio.low <= 1.26,
+            {f"{names}/ratio": ratio.value},
         )
 
-    return tally(
-        (case(*one) for one in _generations(bench)),
-        "per target token at paired positions, ridge; a pair holds if the interval of "
-        "the ratio begins at 1.26 or below",
-        none=missing(NO_DECODERS),
-    )
 
+@claim("MMLU 22 native, 20-21 mapped; 42 native, 28-36 mapped", none=NO_DECODERS)
+def no_gain(bench: Bench) -> Iterator[Case]:
+    """A weak source does not gain by a strong target's head.
 
-def check_no_gain(bench: Bench) -> Finding:
-    """A pair holds if mapped may say no more of the text than the source itself."""
-
-    def case(names: str, summary: Mapping[str, float]) -> Case:
-        more = interval_of(summary, "generation/bits_over_source")
-        mapped, native = (
-            summary[f"generation/bits_per_character_{one}"]
-            for one in ("mapped", "native_source")
-        )
-        return Case(
+    bits a character on the same text; a pair holds unless the interval is below zero
+    """
+    for names, summary in _generations(bench):
+        more = read(summary, "generation/bits_over_source")
+        start = "generation/bits_per_character_"
+        mapped, native = values(summary, start, "mapped", "native_source")
+        yield Case(
             f"{names}: {show(more, scale=1, digits=2)} bits more ({mapped:.2f} mapped, "
             f"{native:.2f} source alone, {summary['generation/tokens']:,} tokens)",
-            float(more.high) >= 0,
-            {f"{names}/difference": float(more.value)},
+            more.high >= 0,
+            {f"{names}/difference": more.value},
         )
 
-    return tally(
-        (case(*one) for one in _generations(bench)),
-        "bits a character on the same text; a pair holds unless the interval is below "
-        "zero",
-        none=missing(NO_DECODERS),
-    )
+
+CLAIMS = (
+    jaccard,
+    match_rate,
+    untestable(
+        "compatibility",
+        "Both correlate with the judged quality of generated text.",
+        "r = .822 and .898 over 23 pairs of models of 4B or more",
+        "there are no judge and no 23 large pairs here",
+    ),
+    last_layers,
+    plateau,
+    perplexity,
+    no_gain,
+)

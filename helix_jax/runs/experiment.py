@@ -84,6 +84,17 @@ class Experiment:
         """What the program finds with a prepared config."""
         return self._compute(config, run)
 
+    def config(self, shared: Mapping[str, Any], **flags: Any) -> Any:
+        """A config of this program, for programs that run several.
+
+        Args:
+          shared: flags of all of them; those that this one does not have are left out.
+          **flags: of this one; they go before.
+        """
+        names = {field.name for field in dataclasses.fields(self.config_class)}
+        known = {name: value for name, value in shared.items() if name in names}
+        return self.config_class(**{**known, **flags})
+
     def prepare(self, config: Any) -> Any:
         """The config with everything filled in, after all that can be refused early.
 
