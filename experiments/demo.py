@@ -20,7 +20,6 @@ import itertools
 import time
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,7 +40,7 @@ from helix_jax.reports import (
     write_page,
 )
 from helix_jax.runs import Run, option
-from helix_jax.runs.experiment import Report, experiment
+from helix_jax.runs.experiment import Experiment, Report, experiment
 
 TITLE = "One affine map between independently trained language models"
 COSTS = (  # row of the table, its numbers, their scale and digits
@@ -87,27 +86,45 @@ def compute(config: DemoConfig, run: Run) -> Report:
         "stores": str(place / "stores"),
     }
     models = tuple(str(assets.model_path(name)) for name in assets.NAMES)
-    alike = similarity.run(
-        similarity.SimilarityConfig(
-            workdir=str(place / "similarity"),
-            models=models,
-            measures=("linear_cka", "unbiased_cka"),
-            **shared,
-        )
-    )
+
+    def part(program: Experiment, name: str, **flags: Any) -> dict[str, float]:
+        workdir = str(place / name)
+        return program.run(program.config(shared, workdir=workdir, **flags))
+
+    measures = ("linear_cka", "unbiased_cka")
+    alike = part(similarity.compute, "similarity", models=models, measures=measures)
     results = pairs.run_pairs(
-        pairs.PairsConfig(
+        pairs.compute.config(
+            shared,
             workdir=str(place),
             models=models,
             resamples=1000,
             seeds=1,
             max_pairs=int(config.tiny),
-            **shared,
         )
     )
     first = next(iter(results))
-    hidden = run_encrypted(config, place, first, shared)
-    written = generate.run(generate_config(config, place))
+    hidden = {}
+    if importlib.util.find_spec("Pyfhel"):
+        source, target = (str(assets.model_path(name)) for name in first)
+        sides = {"source": source, "target": target}
+        hidden = part(encrypted.compute, "encrypted", queries=100, **sides)
+        rank = 64 if config.tiny else 0
+        hidden |= part(private_fit.compute, "private_fit", rank=rank, **sides)
+    written = part(
+        generate.compute,
+        "generate",
+        source=str(assets.model_path("pebble-llama")),
+        target=str(assets.model_path("pebble-qwen3")),
+        map="kl",
+        limit=0,
+        pairs=5000 if config.tiny else 60_000,
+        epochs=1,
+        select_pairs=2000 if config.tiny else 8000,
+        test_pairs=2000 if config.tiny else 20_000,
+        prompts=2 if config.tiny else 16,
+        max_new_tokens=32,
+    )
     numbers = {**alike, **hidden, **pairs.pair_numbers(results), **written}
     told = pairs.about_pairs(config.data, results)
     blocks = with_about(model_blocks(alike) + pairs.result_blocks(results), told)
@@ -125,41 +142,6 @@ def compute(config: DemoConfig, run: Run) -> Report:
             for name, write in pages.items()
         },
         text=f"\n{text}\nreport: {place / 'report.html'}",
-    )
-
-
-def run_encrypted(
-    config: DemoConfig, place: Path, pair: tuple[str, str], shared: Mapping[str, Any]
-) -> dict[str, float]:
-    """The map fitted and the classifier asked on ciphertexts; {} without Pyfhel."""
-    if not importlib.util.find_spec("Pyfhel"):
-        return {}
-    source, target = (str(assets.model_path(name)) for name in pair)
-    sides = {"source": source, "target": target, **shared}
-    asked = encrypted.EncryptedConfig(
-        workdir=str(place / "encrypted"), queries=100, **sides
-    )
-    fitted = private_fit.PrivateFitConfig(
-        workdir=str(place / "private_fit"), rank=64 if config.tiny else 0, **sides
-    )
-    return encrypted.run(asked) | private_fit.run(fitted)
-
-
-def generate_config(config: DemoConfig, place: Path) -> generate.GenerateConfig:
-    """Text by the first model's blocks and the head of another one."""
-    return generate.GenerateConfig(
-        workdir=str(place / "generate"),
-        source=str(assets.model_path("pebble-llama")),
-        target=str(assets.model_path("pebble-qwen3")),
-        data=config.data,
-        map="kl",
-        max_tokens=config.max_tokens,
-        pairs=5000 if config.tiny else 60_000,
-        epochs=1,
-        select_pairs=2000 if config.tiny else 8000,
-        test_pairs=2000 if config.tiny else 20_000,
-        prompts=2 if config.tiny else 16,
-        max_new_tokens=32,
     )
 
 

@@ -62,22 +62,15 @@ def compute(config: PairsConfig, _: Run) -> Report:
 
 def run_pairs(config: PairsConfig) -> Results:
     """The summary of every ordered pair; a pair that has ended is only read."""
-    options = with_stores(config)
-    shared = {
-        field.name: getattr(options, field.name)
-        for field in dataclasses.fields(classify.ClassifyConfig)
-        if hasattr(options, field.name) and field.name != "workdir"
-    }
+    shared = vars(with_stores(config))
     pairs = list(itertools.permutations(config.models, 2))
     results = {}
     for source, target in pairs[: config.max_pairs or None]:
         names = short_name(source), short_name(target)
+        workdir = str(Path(config.workdir) / "-to-".join(names))
         results[names] = classify.run(
-            classify.ClassifyConfig(
-                workdir=str(Path(config.workdir) / "-to-".join(names)),
-                source=source,
-                target=target,
-                **shared,
+            classify.compute.config(
+                shared, workdir=workdir, source=source, target=target
             )
         )
     return results
