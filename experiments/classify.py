@@ -16,7 +16,8 @@ documents.
 | few_shot_32 ..   | no map: a probe on the source's states of 32 (64, 128) texts  |
 
 Controls: the target's and the source's own probes, the target's probe on states mapped
-by ridge on shuffled pairs and by a random rotation, and the largest class.
+by ridge on shuffled pairs, by a random rotation and, where both sides have one width,
+not at all; and the largest class.
 
 Reference: arXiv 2603.18908, the tables of classification.
 """
@@ -48,6 +49,7 @@ ARMS = {
     "source": "source, its own probe",
     "shuffled": "control: map of shuffled pairs",
     "random": "control: random rotation",
+    "identity": "control: the source states as they are",
     "majority": "control: largest class",
     "public": "map of public text",
 }
@@ -80,8 +82,11 @@ def compute(config: ClassifyConfig, _: Run) -> Report:
         "target": [predict_logits(task.target_probe, task.y["test"])],
         "mapped": [task.read_mapped(fitted.map)],
         "source": [predict_logits(task.source_probe, task.x["test"])],
-        "shuffled": [task.read_mapped(maps["shuffled"]) for maps in controls],
-        "random": [task.read_mapped(maps["random"]) for maps in controls],
+        **{
+            name: [task.read_mapped(maps[name]) for maps in controls]
+            for name in ("shuffled", "random", "identity")
+            if name in controls[0]
+        },
         "majority": [_constant(task)],
     }
     if config.public:

@@ -13,9 +13,11 @@ head. States are taken before the final norm.
 | test/r2                        | of the map, on token states of the test split   |
 | generation/agreement_top1, ..  | teacher-forced, as in `helix_jax.generation`    |
 
-Embedded pebble-llama -> pebble-qwen3, layers 0,2,3,4 of each, --pairs=60000
---test_pairs=4000 --max_tokens=128, two busy cores: 8 minutes. Equal depths work best:
-agreement .42 to .44 and 1.3 to 1.5 nats on the diagonal, down to .20 off it.
+Cost: two busy cores, 16 pairs of layers of the embedded models: 8 minutes.
+
+That was pebble-llama -> pebble-qwen3, layers 0,2,3,4 of each, --pairs=60000
+--test_pairs=4000 --max_tokens=128. Equal depths work best: agreement .42 to .44 and 1.3
+to 1.5 nats on the diagonal, down to .20 off it.
 
 Reference: arXiv 2603.18908, the layer study; stitching in the middle: Bansal et al.
   2021, arXiv 2106.07682.

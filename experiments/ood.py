@@ -15,6 +15,7 @@ read on:
 | public   | the source's, by ridge on --public texts only                           |
 | shuffled | control: the source's, by ridge on shuffled pairs                       |
 | random   | control: the source's, by a random rotation                             |
+| identity | control: the source's as they are, where both sides have one width      |
 | refitted | the mapped ones, detectors fitted on mapped states too                  |
 | source   | the source's own, with its own probe and detectors                      |
 
@@ -66,6 +67,7 @@ ARMS = {
     "public": "mapped by public text",
     "shuffled": "control: shuffled pairs",
     "random": "control: random rotation",
+    "identity": "control: the source states as they are",
 }
 REFITTED = {  # detectors fitted on the states that they read
     "refitted": "mapped states, fitted there",
@@ -110,7 +112,7 @@ def compute(config: OodConfig, _: Run) -> Report:
     if config.public:
         maps["public"] = choose_map(opened.public_moments(config)).fit.map
     controls = fitted.controls(config.seed)
-    maps |= {name: controls[name] for name in ("shuffled", "random")}
+    maps |= {name: affine for name, affine in controls.items() if name in ARMS}
 
     scores: Scores = {}
     curves: Points = {detector: {} for detector in DRAWN}

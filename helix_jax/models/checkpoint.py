@@ -177,12 +177,18 @@ def save_model(
 
     Raises:
       CheckpointError: an unknown dtype, parameters that are not those of the spec, or
-        a folder that cannot be written.
+        a folder that holds an adapter or cannot be written.
       PathError: not a local path.
     """
     if dtype not in DTYPES:
         raise CheckpointError(f"dtype must be one of {list(DTYPES)}, got {dtype!r}.")
     folder = local_path(folder, "the folder of a model")
+    if has_adapter(folder):
+        raise CheckpointError(
+            f"save_model: {folder} holds an adapter, which would be merged into the "
+            "new weights when they are loaded; save to another folder, or take its "
+            "adapter_config.json and adapter_model files away."
+        )
     flat = {path: np.asarray(value, DTYPES[dtype]) for path, value in flatten(params)}
     if {path: value.shape for path, value in flat.items()} != parameter_shapes(spec):
         raise CheckpointError("save_model: params are not the parameters of the spec.")

@@ -1,4 +1,4 @@
-"""fit, methods, ood and scaling beside scikit-learn and scipy, on planted rows."""
+"""classify, fit, methods, ood, scaling beside scikit-learn and scipy: planted rows."""
 
 import itertools
 import json
@@ -9,11 +9,12 @@ import pytest
 from scipy.linalg import orthogonal_procrustes
 from sklearn.covariance import EmpiricalCovariance
 from sklearn.linear_model import LinearRegression, Ridge
-from sklearn.metrics import r2_score, roc_auc_score
+from sklearn.metrics import f1_score, r2_score, roc_auc_score
 
-from experiments import fit, methods, ood, scaling
+from experiments import classify, fit, methods, ood, scaling
 from helix_jax.alignment import RELATIVE_PENALTIES, derangement, load_map
-from helix_jax.runs import Run
+from helix_jax.probes import load_probe
+from helix_jax.runs import Run, read_arrays
 from helix_jax.text.hashing import unit_hash
 from tests.experiments.planted import CLASSES, FLIPPED, ROWS, planted
 
@@ -196,3 +197,42 @@ def test_losses_and_plateau_equal_those_of_scikit_learn(known, tmp_path):
     last = report.numbers[f"scaling/control_shuffled_{sizes[-1]}_r2"]
     control = best_ridge(known, dealt)[1].predict(known.x["test"])
     assert float(last.value) == pytest.approx(r2_of(known, control), abs=2e-5)
+
+
+def test_classify_equals_what_is_read_from_its_files(known, tmp_path):
+    config = classify.ClassifyConfig(
+        workdir=str(tmp_path), seeds=1, resamples=50, **known.flags
+    )
+    report = classify.compute(config, Run(tmp_path))
+    for name, write in report.files.items():
+        write(tmp_path / name)
+    affine, _ = load_map(tmp_path / "map")
+    probe, record = load_probe(tmp_path / "target_probe")
+    assert record["classes"] == ["c0", "c1", "c2"]
+    x, y = known.x["test"].astype(float), known.y["test"].astype(float)
+    labels = known.labels["test"]
+    mapped = x @ np.asarray(affine.kernel, float) + np.asarray(affine.bias)
+    for arm, rows in (("mapped", mapped), ("target", y)):
+        logits = rows @ np.asarray(probe.kernel, float) + np.asarray(probe.bias)
+        right = np.mean(logits.argmax(1) == labels)
+        assert report.numbers[f"test/{arm}_accuracy"].value == pytest.approx(right)
+        macro = f1_score(labels, logits.argmax(1), average="macro")
+        assert report.numbers[f"test/{arm}_macro_f1"] == pytest.approx(macro, rel=1e-5)
+    largest = np.bincount(known.labels["fit"]).argmax()
+    majority = report.numbers["test/majority_accuracy"].value
+    assert majority == pytest.approx(np.mean(labels == largest))
+    right = read_arrays(tmp_path / "right.npz")["mapped"]
+    assert right.mean() == pytest.approx(report.numbers["test/mapped_accuracy"].value)
+
+
+def test_states_as_they_are_are_an_arm_where_both_sides_have_one_width(known, tmp_path):
+    flags = known.flags | {"target": known.flags["source"]}
+    config = classify.ClassifyConfig(
+        workdir=str(tmp_path), seeds=1, resamples=50, **flags
+    )
+    report = classify.compute(config, Run(tmp_path))
+    identity = report.numbers["test/identity_accuracy"]
+    assert identity == report.numbers["test/target_accuracy"]
+    assert ["control: the source states as they are"] in [
+        row[:1] for row in report.blocks[0].rows
+    ]

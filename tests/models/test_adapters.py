@@ -13,7 +13,13 @@ import transformers
 from safetensors.numpy import load_file, save_file
 
 from helix_jax.errors import CheckpointError
-from helix_jax.models import apply_model, flatten, load_model, load_tokenizer
+from helix_jax.models import (
+    apply_model,
+    flatten,
+    load_model,
+    load_tokenizer,
+    save_model,
+)
 
 from ..activations.made import make_tokenizer
 from .twins import VOCABULARY, build_twin, twin_states
@@ -268,6 +274,14 @@ def test_an_adapter_without_a_tokenizer_reads_as_its_base(adapted, tmp_path):
     assert load_tokenizer(str(alone))(text)["input_ids"] == ids
     make_tokenizer(20).save_pretrained(alone)
     assert load_tokenizer(str(alone))(text)["input_ids"] != ids
+
+
+def test_a_model_is_not_saved_beside_an_adapter(adapted):
+    """It would be merged into the new weights when they are read."""
+    model = load_model(str(adapted))
+    config = transformers.AutoConfig.from_pretrained(adapted)
+    with pytest.raises(CheckpointError, match="holds an adapter"):
+        save_model(adapted, model.params, model.spec, config, dtype="float32")
 
 
 def test_an_adapter_of_another_base(twin, adapted):
