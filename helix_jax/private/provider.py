@@ -23,10 +23,11 @@ from helix_jax.private import (
     wire,
 )
 from helix_jax.private.accounts import Account, PublicKey
-from helix_jax.private.layer import MAX_INPUT_NORM, Layer, choose_scales
+from helix_jax.private.layer import MAX_INPUT_NORM, Layer
 from helix_jax.private.masks import MaskContent, MaskPool
 from helix_jax.private.policies import ORDER_HIGH_BITS, ORDER_LOW_BITS, Policy
 from helix_jax.private.profiles import find_profile
+from helix_jax.private.scales import choose_scales
 from helix_jax.private.weights import Weights
 from helix_jax.types import Array
 

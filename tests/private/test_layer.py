@@ -10,8 +10,9 @@ from scipy import stats
 
 from helix_jax.errors import KeyRoleError, ProtocolError
 from helix_jax.private import PROFILES, Layer, Provider, packing, wire
-from helix_jax.private.layer import NORM_MARGIN, choose_scales, norm_margin
+from helix_jax.private.layer import norm_margin
 from helix_jax.private.policies import Policy
+from helix_jax.private.scales import NORM_MARGIN, choose_scales
 
 CASES = [
     ("guarded", 12, 5, None),
