@@ -19,10 +19,11 @@ import numpy as np
 from absl import flags
 
 from benchmarks.timing import write_results
-from experiments.encrypted import EncryptedConfig, ask, made_problem
-from experiments.private_fit import compare_moments, encrypted_moments
+from experiments.encrypted import EncryptedConfig, made_problem
+from experiments.private_fit import cost_numbers, moment_errors
 from helix_jax.alignment import accumulate
 from helix_jax.private import Client, Provider
+from helix_jax.private.rehearsal import Conversation, rehearse_fit
 from helix_jax.runs.flags import choices_flag
 from helix_jax.runs.program import start_main
 
@@ -59,17 +60,19 @@ def layer_numbers(width: int, classes: int, profile: str, queries: int) -> dict:
         profile=profile,
         input_norm=float(np.linalg.norm(problem.x, axis=1).max()),
     )
-    found = ask(Client(profile), provider, problem.x)
+    conversation = Conversation(Client(profile), provider)
+    logits = conversation.ask_all(problem.x)
     plain = problem.x @ problem.kernel + problem.bias
     numbers = {
-        name: 1e3 * float(np.median(times)) for name, times in found.seconds.items()
+        name: 1e3 * float(np.median(times))
+        for name, times in conversation.seconds.items()
     }
     return numbers | {
-        "query_bytes": found.query_bytes,
-        "answer_bytes": found.answer_bytes,
-        "key_bytes": found.key_bytes,
-        "error": float(np.abs(found.logits - plain).max()),
-        "agreement": float((found.logits.argmax(1) == plain.argmax(1)).mean()),
+        "query_bytes": conversation.query_bytes,
+        "answer_bytes": conversation.answer_bytes,
+        "key_bytes": conversation.key_bytes,
+        "error": float(np.abs(logits - plain).max()),
+        "agreement": float((logits.argmax(1) == plain.argmax(1)).mean()),
     }
 
 
@@ -186,10 +189,9 @@ def fits() -> None:
     for profile in ("guarded", "open", "compact"):
         runs = []
         for _ in range(1 + FIT_REPEATS.value):  # the first compiles
-            _, moments, numbers = encrypted_moments(x, y, profile=profile)
-            runs.append(numbers | compare_moments(moments, plain))
+            fit = rehearse_fit(x, y, profile=profile)
+            runs.append(cost_numbers(fit) | moment_errors(fit.moments, plain))
         own = {name: np.median([run[name] for run in runs[1:]]) for name in runs[0]}
-        own = {name.removeprefix("private_fit/"): value for name, value in own.items()}
         guarded = guarded or own["provider_seconds"]
         table.append(
             [
@@ -288,19 +290,20 @@ def growth() -> None:
         )
         with jax.enable_x64(True):
             plain = accumulate([(x, y)])
-        encrypted_moments(x[: 2 * dx + 700], y[: 2 * dx + 700])  # compiles
-        _, moments, own = encrypted_moments(x, y)
+        rehearse_fit(x[: 2 * dx + 700], y[: 2 * dx + 700])  # compiles
+        fit = rehearse_fit(x, y)
+        own = cost_numbers(fit)
         table.append(
             [
                 "fit",
                 dx,
                 dy,
                 rows,
-                own["private_fit/provider_seconds"],
-                own["private_fit/client_seconds"],
-                own["private_fit/upload_bytes"] / 1e6,
-                own["private_fit/download_bytes"] / 1e6,
-                compare_moments(moments, plain)["private_fit/relative_error"],
+                own["provider_seconds"],
+                own["client_seconds"],
+                own["upload_bytes"] / 1e6,
+                own["download_bytes"] / 1e6,
+                moment_errors(fit.moments, plain)["relative_error"],
             ]
         )
         print(*table[-1], flush=True)

@@ -26,7 +26,7 @@ import numpy as np
 
 from experiments.shared.about import about, short_data, sides_of
 from experiments.shared.maps import choose_map, pair_moments
-from experiments.shared.options import PlantedOptions, require_both_sides, seed_option
+from experiments.shared.options import PlantedOptions, seed_option
 from experiments.shared.sides import open_corpus, pair_splits
 from helix_jax.activations import Pair
 from helix_jax.alignment import (
@@ -109,7 +109,6 @@ class SiloRows(NamedTuple):
 
 def check(config: AggregateConfig, _: Specs) -> None:
     """Raise unless enough silos stay for the threshold, and the threshold is sound."""
-    require_both_sides(config)
     least = max(3, config.silos // 2 + 1)
     threshold = config.threshold or default_threshold(config.silos)
     if not least <= threshold <= config.silos:

@@ -27,12 +27,7 @@ import numpy as np
 
 from experiments.shared.about import about, short_data, sides_of
 from experiments.shared.maps import fit_pairs
-from experiments.shared.options import (
-    PlantedOptions,
-    limit_option,
-    require_both_sides,
-    seed_option,
-)
+from experiments.shared.options import PlantedOptions, limit_option, seed_option
 from experiments.shared.policies import check_policies
 from experiments.shared.sides import open_corpus
 from experiments.shared.task import open_task
@@ -88,8 +83,7 @@ class AttackConfig(PlantedOptions):
 
 
 def check(config: AttackConfig, _: Specs) -> None:
-    """Refuse half a pair of sides, and policies that are none."""
-    require_both_sides(config)
+    """Refuse policies that are none."""
     check_policies("policies", *config.policies)
 
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from experiments.shared.about import BRACKETS, about, short_data, sides_of
 from experiments.shared.maps import fit_pairs
-from experiments.shared.options import PlantedOptions, require_both_sides, seed_option
+from experiments.shared.options import PlantedOptions, seed_option
 from experiments.shared.policies import check_policies
 from experiments.shared.sides import open_corpus
 from experiments.shared.task import open_task
@@ -98,8 +98,7 @@ class Problem(NamedTuple):
 
 
 def check(config: EncryptedConfig, _: Specs) -> None:
-    """Refuse half a pair of sides, and a policy that is none."""
-    require_both_sides(config)
+    """Refuse a policy that is none."""
     check_policies("policy", config.policy)
 
 

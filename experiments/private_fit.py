@@ -24,7 +24,7 @@ import numpy as np
 
 from experiments.shared.about import BRACKETS, about, about_pair, count_texts
 from experiments.shared.maps import pair_moments
-from experiments.shared.options import PlantedOptions, require_both_sides, seed_option
+from experiments.shared.options import PlantedOptions, seed_option
 from experiments.shared.sides import open_corpus
 from experiments.shared.task import Task, open_task
 from helix_jax.alignment import AffineMap, Moments, accumulate, fit_ridge, select_by_gcv
@@ -90,8 +90,7 @@ class Problem(NamedTuple):
 
 
 def check(config: PrivateFitConfig, _: Specs) -> None:
-    """Refuse half a pair of sides, and too few planted rows."""
-    require_both_sides(config)
+    """Refuse too few planted rows."""
     if not config.source:
         require_rows(config, config.rows, config.source_width)
 

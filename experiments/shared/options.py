@@ -132,21 +132,20 @@ class PlantedOptions(PairOptions):
     source: str = option("", f"{SIDE}; empty: made-up rows", names="side")
     target: str = option("", f"{SIDE}; empty: made-up rows", names="side")
 
-
-def require_both_sides(config: PairOptions) -> None:
-    """Raise where one side is named and the other is not, or a corpus without them."""
-    named = [one for one in ("source", "target") if getattr(config, one)]
-    if len(named) == 1:
-        (missing,) = {"source", "target"} - set(named)
-        raise RunError(
-            f"--{named[0]} is given and --{missing} is not; give both, or neither for "
-            "what stands in for them."
-        )
-    if not named and config.data != type(config).data:
-        raise RunError(
-            f"--data={config.data} is given without --source and --target, and what "
-            "stands in for them is no states of texts; give both, or no --data."
-        )
+    def check(self) -> None:
+        """Raise where one side is named and the other is not, or a corpus alone."""
+        named = [side for side in ("source", "target") if getattr(self, side)]
+        if len(named) == 1:
+            (missing,) = {"source", "target"} - set(named)
+            raise RunError(
+                f"--{named[0]} is given and --{missing} is not; give both, or neither "
+                "for what stands in for them."
+            )
+        if not named and self.data != type(self).data:
+            raise RunError(
+                f"--data={self.data} is given without --source and --target, and what "
+                "stands in for them is no states of texts; give both, or no --data."
+            )
 
 
 def require_distinct(flag: str, names: list[str]) -> None:

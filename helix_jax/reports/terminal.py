@@ -2,7 +2,7 @@
 
 import dataclasses
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from helix_jax.reports.blocks import Block, Samples, Table
 from helix_jax.reports.tables import MISSING, markdown_table, show_cell
@@ -41,11 +41,19 @@ def print_tables(blocks: Sequence[Block], *, most: int | None = None) -> None:
             if more > 0:
                 print(f"and {more:,} rows more in report.json")
         else:
-            texts = ["\n".join(map(": ".join, item.items())) for item in block.items]
-            print("\n\n".join(texts))
+            print("\n\n".join(map(_written, block.items)))
         if block.note:
             print("\n" + _filled(block.note))
     print(flush=True)
+
+
+def _written(item: Mapping[str, str]) -> str:
+    """A sample; the first text behind its prompt stands where the prompt ends."""
+    names = list(item)
+    if names[:1] != ["prompt"] or len(names) == 1:
+        return "\n".join(map(": ".join, item.items()))
+    others = "".join(f"\n[{name}] {item[name]}" for name in names[2:])
+    return f"{item['prompt']}{item[names[1]]}{others}"
 
 
 def _filled(note: str) -> str:

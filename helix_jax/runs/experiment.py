@@ -102,6 +102,8 @@ class Experiment:
           RunError: says which flag, what it has and what it should.
         """
         config = prepare_config(config, tiny=self._tiny)
+        if hasattr(config, "check"):  # of its class: flags that need each other
+            config.check()
         specs = check_inputs(config)
         if self._check is not None:
             self._check(config, specs)

@@ -83,7 +83,8 @@ def test_every_method_has_its_scores_intervals_and_control(common, tmp_path):
         100 * summary["methods/target_probe_accuracy"]
     )
     names = [row[0] for row in blocks[0].rows]
-    assert len(names) == len(METHODS) + 1 + 3
+    controls = 3 + ("methods/control_identity_r2" in summary)  # of one width only
+    assert len(names) == len(METHODS) + 1 + controls
     assert names[: len(r2.groups)] == r2.groups == accuracy.groups
     require_told(config.workdir, "llama", "gpt_neox", "texts.jsonl", "to test on")
 
