@@ -78,6 +78,8 @@ class Experiment:
         """`experiment` makes it."""
         functools.update_wrapper(self, compute)
         self.config_class: type = typing.get_type_hints(compute)["config"]
+        # Not the module, which is __main__ where the program was started.
+        self.name = Path(compute.__code__.co_filename).stem
         self._compute, self._tiny, self._check = compute, tiny, check
 
     def __call__(self, config: Any, run: Run) -> Report:
@@ -129,11 +131,10 @@ class Experiment:
         try:
             report = self._compute(config, run)
         except RunError as error:
-            name = self.config_class.__name__.removesuffix("Config").lower()
             said = str(error)
-            if said.startswith((f"{name}: ", "--")):
+            if said.startswith((f"{self.name}: ", "--")):
                 raise
-            raise RunError(f"{name}: {said}") from error
+            raise RunError(f"{self.name}: {said}") from error
         return _finish(run, report)
 
     def main(self) -> NoReturn:

@@ -2,18 +2,19 @@
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import r2_score
 
 pytest.importorskip("Pyfhel")
 pytest.importorskip("cryptography")
 
 from experiments import aggregate, attack, encrypted, private_fit
-from helix_jax.alignment import RELATIVE_PENALTIES, AffineMap
+from helix_jax.alignment import AffineMap
 from helix_jax.attacks.setting import planted_setting
 from helix_jax.private import Client, Provider
 from helix_jax.private.rehearsal import Conversation, rehearse_fit, rehearse_sum
 from helix_jax.runs import Run
+from tests import twins
 from tests.experiments.planted import CLASSES, ROWS, planted
 
 
@@ -24,12 +25,8 @@ def known(tmp_path_factory):
 
 def best_ridge(known, rows):
     """scikit-learn's ridge on some fit rows, its penalty the best on select."""
-    x, y = known.x["fit"][rows].astype(float), known.y["fit"][rows].astype(float)
-    fits = []
-    for penalty in np.asarray(RELATIVE_PENALTIES, float):
-        ridge = Ridge(penalty * len(x) * x.var(0).sum() / x.shape[1]).fit(x, y)
-        fits.append((r2_of(ridge, known, "select"), ridge))
-    return max(fits, key=lambda pair: pair[0])[1]
+    fit = (side["fit"][rows].astype(float) for side in (known.x, known.y))
+    return twins.best_ridge(*fit, known.x["select"], known.y["select"])
 
 
 def r2_of(ridge, known, split):

@@ -12,10 +12,11 @@ from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.metrics import f1_score, r2_score, roc_auc_score
 
 from experiments import classify, fit, methods, ood, scaling
-from helix_jax.alignment import RELATIVE_PENALTIES, derangement, load_map
+from helix_jax.alignment import derangement, load_map
 from helix_jax.probes import load_probe
 from helix_jax.runs import Run, read_arrays
 from helix_jax.text.hashing import unit_hash
+from tests import twins
 from tests.experiments.planted import CLASSES, FLIPPED, ROWS, planted
 
 
@@ -29,18 +30,11 @@ def r2_of(known, mapped):
 
 
 def best_ridge(known, y=None):
-    """scikit-learn's ridge at the relative penalty that is best on select."""
+    """scikit-learn's ridge and its relative penalty, the best on select."""
     x = known.x["fit"].astype(float)
     y = known.y["fit"].astype(float) if y is None else y
-    fits = {}
-    for penalty in np.asarray(RELATIVE_PENALTIES, float):
-        alpha = penalty * len(x) * x.var(0).sum() / x.shape[1]
-        fit = Ridge(alpha).fit(x, y)
-        mapped = fit.predict(known.x["select"])
-        score = r2_score(known.y["select"], mapped, multioutput="variance_weighted")
-        fits[penalty] = score, fit
-    penalty = max(fits, key=lambda one: fits[one][0])
-    return penalty, fits[penalty][1]
+    ridge = twins.best_ridge(x, y, known.x["select"], known.y["select"])
+    return ridge.alpha / (len(x) * x.var(0).sum() / x.shape[1]), ridge
 
 
 def test_a_fit_and_its_controls_equal_those_of_scikit_learn(known, tmp_path):
