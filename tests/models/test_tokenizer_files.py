@@ -15,7 +15,6 @@ from helix_jax.errors import CheckpointError
 from helix_jax.models import load_tokenizer
 from helix_jax.text.tokens import tokenizer_fingerprint
 
-REAL = Path(os.environ.get("HELIX_REAL", Path.home() / ".cache" / "helix_real"))
 TEXTS = [
     "Hello World! It's  2024, \u00e9t\u00e9 na\u00efve 3.14 \n\t x",
     " leading",
@@ -121,8 +120,10 @@ def test_real_tokenizers_are_their_files(name, request):
     kind, _, name = name.partition(":")
     if kind == "shared":
         folder = request.getfixturevalue("shared") / name
+    elif kind == "asset":
+        folder = assets.model_path(name)
     else:
-        folder = assets.model_path(name) if kind == "asset" else REAL / name
+        folder = Path(request.getfixturevalue("real_model")(name))
     if not folder.is_dir():
         pytest.skip(f"{folder} is not here")
     tokenizer = load_tokenizer(str(folder))

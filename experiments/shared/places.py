@@ -1,0 +1,45 @@
+"""Where data and models that others made lie on a machine; nothing of it is shipped.
+
+`HELIX_SHARED` (default ../shared) has data/, corpora/, models/ and tokenizers/;
+`HELIX_REAL` (default ~/.cache/helix_real) has pretrained models of general English as
+Hugging Face folders. What is missing is left out by whoever asks.
+"""
+
+import os
+from pathlib import Path
+
+# Folder of HELIX_REAL -> where others have the same model, by its hub id.
+REAL_MODELS = {
+    "smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct",
+    "gemma3-270m": "google/gemma-3-270m",
+    "mpnet-base": "sentence-transformers/all-mpnet-base-v2",
+    "minilm-l6": "sentence-transformers/all-MiniLM-L6-v2",
+}
+REAL_DECODERS = ("smollm2-135m", "gemma3-270m")
+
+
+def shared_folder(given: str = "") -> Path:
+    """The folder of data, corpora, small models and tokenizers."""
+    return Path(given or os.environ.get("HELIX_SHARED", "../shared"))
+
+
+def small_models(given: str = "") -> list[Path]:
+    """Folders of the small pretrained models that lie in the shared folder."""
+    found = shared_folder(given).glob("models/*/config.json")
+    return sorted(path.parent for path in found)
+
+
+def real_folder(given: str = "") -> Path:
+    """The folder of pretrained models."""
+    default = Path.home() / ".cache" / "helix_real"
+    return Path(given or os.environ.get("HELIX_REAL", default))
+
+
+def real_models(given: str = "") -> dict[str, str]:
+    """Name -> folder of the pretrained models that lie here, in the table's order."""
+    folder = real_folder(given)
+    return {
+        name: str(folder / name)
+        for name in REAL_MODELS
+        if (folder / name / "config.json").is_file()
+    }
