@@ -206,7 +206,7 @@ def run_source(
     h = embed(source.params, source.spec, tokens, positions)
     h, cache = _run(source, Stream(h, mask, positions), 0, source.layer, cache)
     if source.normed:
-        h = normalise(source.params["final_norm"], h, source.spec)
+        h = normalise(source.params.get("final_norm", {}), h, source.spec)
     return h if map is None else apply_map(map, h), cache
 
 

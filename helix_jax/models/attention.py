@@ -54,14 +54,14 @@ def project(
 
     def heads(name):
         y = dense(params[name], x)
-        norm = params.get(f"{name}_norm")
-        if norm is not None and spec.qk_norm == "full":
+        norm = params.get(f"{name}_norm", {})
+        if name != "v" and spec.qk_norm == "full":
             y = normalise(norm, y, spec)
         y = y.reshape(batch, time, -1, spec.head_width)
-        if norm is not None and spec.qk_norm == "head":
+        if name != "v" and spec.qk_norm == "head":
             y = normalise(norm, y, spec)
         if rotation is not None and name != "v":
-            y = rotate(y, *rotation)
+            y = rotate(y, *rotation, interleaved=spec.rope.interleaved)
         return y.swapaxes(1, 2)
 
     return heads("q"), heads("k"), heads("v")

@@ -30,23 +30,28 @@ def block(params: Mapping, spec: ModelSpec, h: Array, bias, turn, remember) -> A
         return dense(params["out"], attend(q, k, v, bias, spec, layer=layer))
 
     def norm(name, x):
-        return normalise(params[name], x, spec)
+        return normalise(params.get(name, {}), x, spec)
+
+    def add(h, branch):
+        scale = spec.residual_scale
+        return h + (branch if scale is None else branch * scale)
 
     if spec.parallel:
         mixed = attention(norm("attention_norm", h))
-        return h + mixed + feed_forward(params, norm("ffn_norm", h), spec)
+        mixed = mixed + feed_forward(params, norm("ffn_norm", h), spec)
+        return add(h, mixed)
     if spec.block == "pre":
-        h = h + attention(norm("attention_norm", h))
-        return h + feed_forward(params, norm("ffn_norm", h), spec)
+        h = add(h, attention(norm("attention_norm", h)))
+        return add(h, feed_forward(params, norm("ffn_norm", h), spec))
     if spec.block == "post":
-        h = h + norm("attention_post_norm", attention(h))
-        return h + norm("ffn_post_norm", feed_forward(params, h, spec))
+        h = add(h, norm("attention_post_norm", attention(h)))
+        return add(h, norm("ffn_post_norm", feed_forward(params, h, spec)))
     if spec.block == "sandwich":
         mixed = attention(norm("attention_norm", h))
-        h = h + norm("attention_post_norm", mixed)
+        h = add(h, norm("attention_post_norm", mixed))
         mixed = feed_forward(params, norm("ffn_norm", h), spec)
-        return h + norm("ffn_post_norm", mixed)
+        return add(h, norm("ffn_post_norm", mixed))
     if spec.block == "post_residual":
-        h = norm("attention_norm", h + attention(h))
-        return norm("ffn_norm", h + feed_forward(params, h, spec))
+        h = norm("attention_norm", add(h, attention(h)))
+        return norm("ffn_norm", add(h, feed_forward(params, h, spec)))
     raise ValueError(f"unknown block {spec.block!r} in the spec of {spec.family}.")

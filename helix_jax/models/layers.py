@@ -24,6 +24,7 @@ ACTIVATIONS = {
     "gelu": gelu,
     "gelu_tanh": partial(jax.nn.gelu, approximate=True),
     "relu": jax.nn.relu,
+    "relu2": lambda x: jnp.square(jax.nn.relu(x)),
 }
 
 
@@ -47,7 +48,7 @@ def normalise(params: Mapping[str, Array], x: Array, spec: ModelSpec) -> Array:
     """Root-mean-square or layer normalisation over the last axis, in float32.
 
     Args:
-      params: {"scale": [D]} and "bias": [D] where the norm has one.
+      params: {"scale": [D], "bias": [D]}, or what of them the norm has.
       x: [..., D].
       spec: norm, norm_epsilon, norm_unit_offset.
 
@@ -61,8 +62,9 @@ def normalise(params: Mapping[str, Array], x: Array, spec: ModelSpec) -> Array:
     if spec.norm == "layer":
         z = z - jnp.mean(z, axis=-1, keepdims=True)
     z = z * jax.lax.rsqrt(jnp.mean(z * z, axis=-1, keepdims=True) + spec.norm_epsilon)
-    scale = params["scale"].astype(jnp.float32)
-    z = z * (1.0 + scale if spec.norm_unit_offset else scale)
+    if "scale" in params:
+        scale = params["scale"].astype(jnp.float32)
+        z = z * (1.0 + scale if spec.norm_unit_offset else scale)
     if "bias" in params:
         z = z + params["bias"].astype(jnp.float32)
     return z.astype(x.dtype)

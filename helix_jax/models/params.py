@@ -20,7 +20,8 @@ def parameter_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
     keys = spec.num_kv_heads * spec.head_width
 
     def norm(path, size, stack=()):
-        shapes[f"{path}/scale"] = (*stack, size)
+        if spec.norm_scale:
+            shapes[f"{path}/scale"] = (*stack, size)
         if spec.norm_bias:
             shapes[f"{path}/bias"] = (*stack, size)
 

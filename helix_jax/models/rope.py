@@ -123,22 +123,28 @@ def rotation(rope: RopeSpec, positions: Array) -> tuple[Array, Array]:
     return jnp.cos(angles) * rope.scale, jnp.sin(angles) * rope.scale
 
 
-def rotate(x: Array, cos: Array, sin: Array) -> Array:
+def rotate(x: Array, cos: Array, sin: Array, *, interleaved: bool = False) -> Array:
     """Rotate the first 2R features of each head; the rest pass.
 
     Args:
       x: [B, T, H, D_head].
       cos, sin: [B, T, 1, R] float32.
+      interleaved: features 2i and 2i + 1 are a pair, else i and i + R.
 
     Returns:
-      [B, T, H, D_head] in x's dtype. Feature i is paired with feature i + R.
+      [B, T, H, D_head] in x's dtype, each feature in its place.
     """
-    half = cos.shape[-1]
-    first, second, rest = jnp.split(x, [half, 2 * half], axis=-1)
+    turned, rest = jnp.split(x, [2 * cos.shape[-1]], axis=-1)
     cos, sin = cos.astype(x.dtype), sin.astype(x.dtype)
-    return jnp.concatenate(
-        [first * cos - second * sin, second * cos + first * sin, rest], axis=-1
-    )
+    if interleaved:
+        first, second = turned[..., 0::2], turned[..., 1::2]
+    else:
+        first, second = jnp.split(turned, 2, axis=-1)
+    pair = first * cos - second * sin, second * cos + first * sin
+    if interleaved:
+        turned = jnp.stack(pair, axis=-1).reshape(turned.shape)
+        return jnp.concatenate([turned, rest], axis=-1)
+    return jnp.concatenate([*pair, rest], axis=-1)
 
 
 def _check_ranges(given: Mapping[str, Any], kind: str) -> None:

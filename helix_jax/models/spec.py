@@ -20,6 +20,8 @@ class RopeSpec:
       long_after: tokens, or None.
       dynamic: (base, factor) of frequencies that are computed anew for contexts longer
         than `long_after` tokens (dynamic NTK), or None.
+      interleaved: neighbouring features turn together, (0, 1), (2, 3), .. (glm, gptj),
+        instead of feature i and that half of the rotated part further on.
     """
 
     frequencies: tuple[float, ...]
@@ -27,6 +29,7 @@ class RopeSpec:
     long_frequencies: tuple[float, ...] | None = None
     long_after: int | None = None
     dynamic: tuple[float, float] | None = None
+    interleaved: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,15 +43,19 @@ class ModelSpec:
       max_tokens: context length in tokens.
       causal: decoder (True) or encoder.
       norm: "rms" or "layer"; `norm_epsilon`; `norm_bias` where layer norms have one;
-        `norm_unit_offset`: the scale is 1 + weight (gemma).
+        `norm_unit_offset`: the scale is 1 + weight (gemma); `norm_scale`: whether
+        norms have a scale at all (olmo's have none).
       block: where the norms stand. "pre": h + f(norm(h)). "post": h + norm(f(h))
         (olmo2). "sandwich": h + norm(f(norm(h))) (gemma 2, 3). "post_residual":
         norm(h + f(h)) (bert, early opt).
       parallel: attention and feed-forward read the same h (gpt_neox).
-      activation: "silu", "gelu" (exact), "gelu_tanh" or "relu".
+      residual_scale: factor on what each branch adds to the stream (granite).
+      activation: "silu", "gelu" (exact), "gelu_tanh", "relu" or "relu2" (its square).
       gated: down(activation(gate(h)) * up(h)) instead of down(activation(up(h))).
       rope, local_rope: rotary embedding of full and of sliding-window layers; None of
         both means learned positions.
+      rope_layers: for each layer, whether it rotates at all (smollm3, cohere2); None
+        when all do.
       num_positions, position_offset: rows of the learned table and the row of the
         first token.
       uncounted_token: the id that takes no position of its own wherever it stands
@@ -61,6 +68,7 @@ class ModelSpec:
         all; None when no layer has a window.
       attention_scale: factor on query-key products.
       attention_softcap, logit_softcap: c in c tanh(x / c); None for none.
+      logit_scale: factor on the logits, before their soft cap (granite, cohere).
       qk_norm: None, "head" (each head) or "full" (all heads together).
       qkv_bias, out_bias, ffn_bias: which projections have a bias.
       final_norm: whether the residual stream ends in a norm.
@@ -84,12 +92,15 @@ class ModelSpec:
     norm_epsilon: float = 1e-6
     norm_bias: bool = False
     norm_unit_offset: bool = False
+    norm_scale: bool = True
     block: str = "pre"
     parallel: bool = False
+    residual_scale: float | None = None
     activation: str = "silu"
     gated: bool = True
     rope: RopeSpec | None = None
     local_rope: RopeSpec | None = None
+    rope_layers: tuple[bool, ...] | None = None
     num_positions: int = 0
     position_offset: int = 0
     uncounted_token: int | None = None
@@ -101,6 +112,7 @@ class ModelSpec:
     attention_scale: float = 1.0
     attention_softcap: float | None = None
     logit_softcap: float | None = None
+    logit_scale: float | None = None
     qk_norm: str | None = None
     qkv_bias: bool = False
     out_bias: bool = False

@@ -85,6 +85,8 @@ def run_layers(
             return attended
 
         bias, turn = reach.of_window(layer.window)
+        if spec.rope_layers is not None:
+            turn = _turn_where(layer.rotates, turn)
         h = block(layer.params, spec, carry.h, bias, turn, remember)
         if kept is not None:
             kept = jax.lax.dynamic_update_index_in_dim(kept, h, layer.slot, 0)
@@ -127,6 +129,7 @@ class _Layer(NamedTuple):
     number: Any
     slot: Any
     window: Any
+    rotates: Any
 
 
 def _layers(
@@ -143,17 +146,30 @@ def _layers(
     for slot, layer in enumerate(inner):
         slots[layer - start - 1] = slot
     windows = spec.windows or (0,) * spec.num_layers
+    rotate = spec.rope_layers or (True,) * spec.num_layers
     if apart:
         return [
-            _Layer(params["layers"][number], number, slots[number - start], window)
-            for number, window in enumerate(windows)
-            if start <= number < stop
+            _Layer(
+                params["layers"][number],
+                number,
+                slots[number - start],
+                windows[number],
+                rotate[number],
+            )
+            for number in range(start, stop)
         ]
     stacked = params["layers"]
     if (start, stop) != (0, spec.num_layers):
         stacked = jax.tree.map(lambda leaf: leaf[start:stop], stacked)
     numbers = np.arange(start, stop)
-    return _Layer(stacked, numbers, slots, np.asarray(windows)[start:stop])
+    own = [np.asarray(values)[start:stop] for values in (windows, rotate)]
+    return _Layer(stacked, numbers, slots, *own)
+
+
+def _turn_where(rotates: Any, turn: tuple[Array, Array]) -> tuple[Array, Array]:
+    """cos and sin, or those of no angle in a layer that does not rotate."""
+    cos, sin = turn
+    return jnp.where(rotates, cos, 1.0), jnp.where(rotates, sin, 0.0)
 
 
 class _Reach(NamedTuple):

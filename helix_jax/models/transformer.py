@@ -94,7 +94,7 @@ def apply_model(
         params, spec, stream, stop=stop, collect=wanted, cache=cache
     )
     if final_norm and spec.final_norm:
-        hidden = normalise(params["final_norm"], hidden, spec)
+        hidden = normalise(params.get("final_norm", {}), hidden, spec)
     scores = apply_head(params, spec, last) if logits else None
     return ModelOutput(hidden, scores, cache)
 

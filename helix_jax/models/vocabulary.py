@@ -31,7 +31,7 @@ def embed(
     if spec.token_types:
         kinds = jnp.zeros_like(tokens) if token_types is None else token_types
         h = h + rows(params["token_types"], kinds)
-    return normalise(params["embed_norm"], h, spec) if spec.embed_norm else h
+    return normalise(params.get("embed_norm", {}), h, spec) if spec.embed_norm else h
 
 
 def rows(table: Array, numbers: Array) -> Array:
@@ -52,7 +52,7 @@ def apply_head(params: Mapping, spec: ModelSpec, h: Array) -> Array:
       [..., V] float32.
     """
     if spec.final_norm:
-        h = normalise(params["final_norm"], h, spec)
+        h = normalise(params.get("final_norm", {}), h, spec)
     return project_to_vocabulary(params, spec, h)
 
 
@@ -61,7 +61,7 @@ def project_to_vocabulary(params: Mapping, spec: ModelSpec, h: Array) -> Array:
     if spec.head == "mlm":
         name = spec.head_activation or spec.activation
         h = activate(dense(params["head_transform"], h), name)
-        h = normalise(params["head_norm"], h, spec)
+        h = normalise(params.get("head_norm", {}), h, spec)
     if spec.embed_width is not None:
         h = dense(params["embed_out"], h)
     kernel = params["embed"].T if spec.tied else params["head"]["kernel"]
@@ -70,4 +70,6 @@ def project_to_vocabulary(params: Mapping, spec: ModelSpec, h: Array) -> Array:
     )
     if spec.head_bias:
         scores = scores + params["head"]["bias"].astype(jnp.float32)
+    if spec.logit_scale is not None:
+        scores = scores * spec.logit_scale
     return softcap(scores, spec.logit_softcap)

@@ -1,5 +1,6 @@
 """What a family is, and the parts that several families share."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ ACTIVATION_NAMES = {
     "gelu_fast": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
     "relu": "relu",
+    "relu2": "relu2",
 }
 
 
@@ -65,7 +67,11 @@ def read_head(config: Mapping[str, Any]) -> str | None:
 
 
 def read_rope(
-    config: ConfigReader, head_width: int, *, partial: bool = False
+    config: ConfigReader,
+    head_width: int,
+    *,
+    partial: bool = False,
+    interleaved: bool = False,
 ) -> RopeSpec:
     """The rotary embedding of a config with one set of `rope_parameters`.
 
@@ -73,15 +79,17 @@ def read_rope(
       config: the config.
       head_width: features of one head.
       partial: whether the family can rotate a part of each head only.
+      interleaved: whether neighbouring features turn together.
     """
     parameters = config.take("rope_parameters")
     if not partial:
         check_whole_heads(config.family, parameters)
-    return rope_from_hf(
+    rope = rope_from_hf(
         parameters,
         head_width=head_width,
         max_tokens=config.take("max_position_embeddings"),
     )
+    return dataclasses.replace(rope, interleaved=interleaved)
 
 
 def check_whole_heads(family: str, parameters: Mapping[str, Any]) -> None:
@@ -147,18 +155,18 @@ def gated_sizes(config: ConfigReader, raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def gated_parts(
-    config: ConfigReader, raw: Mapping[str, Any], *, partial: bool = False
+    config: ConfigReader, raw: Mapping[str, Any], **rotary: bool
 ) -> dict[str, Any]:
     """Sizes, activation, rotary embedding and scale of llama and its nearest kin.
 
     Args:
       config, raw: the config.
-      partial: whether the family can rotate a part of each head only.
+      **rotary: of `read_rope`.
     """
     sizes = gated_sizes(config, raw)
     return sizes | {
         "activation": read_activation(config, "hidden_act"),
-        "rope": read_rope(config, sizes["head_width"], partial=partial),
+        "rope": read_rope(config, sizes["head_width"], **rotary),
         "attention_scale": sizes["head_width"] ** -0.5,
     }
 
