@@ -1,11 +1,12 @@
 """Hugging Face configs of new small decoders, for any supported family."""
 
+import dataclasses
 from typing import Any
 
 from helix_jax.models.families import FAMILIES
 from helix_jax.transformers_names import transformers_names
 
-DECODERS = tuple(sorted(set(FAMILIES) - {"bert", "roberta"}))
+DECODERS = tuple(sorted(name for name, family in FAMILIES.items() if family.causal))
 
 
 def hf_config(
@@ -31,7 +32,9 @@ def hf_config(
     Raises:
       ValueError: no supported decoder, or a width that its heads do not divide.
     """
-    (CONFIG_MAPPING,) = transformers_names("CONFIG_MAPPING")
+    CONFIG_MAPPING, CAUSAL_LM = transformers_names(
+        "CONFIG_MAPPING", "MODEL_FOR_CAUSAL_LM_MAPPING"
+    )
 
     if family not in DECODERS:
         raise ValueError(f"family must be one of {list(DECODERS)}, got {family!r}.")
@@ -39,63 +42,30 @@ def hf_config(
         raise ValueError(
             f"width must be an even multiple of num_heads, got {width} and {num_heads}."
         )
-    names = dict(
-        vocab_size=vocab_size,
-        hidden_size=width,
-        num_hidden_layers=num_layers,
-        num_attention_heads=num_heads,
-        intermediate_size=ffn_width,
-        max_position_embeddings=context,
-    )
-    if family == "gpt2":
-        names = dict(
-            vocab_size=vocab_size,
-            n_embd=width,
-            n_layer=num_layers,
-            n_head=num_heads,
-            n_inner=ffn_width,
-            n_positions=context,
-        )
-    elif family == "gpt_neo":
-        kinds = ["global"] if num_layers % 2 else ["global", "local"]
-        del names["num_hidden_layers"], names["num_attention_heads"]
-        names |= dict(
-            num_layers=num_layers,
-            num_heads=num_heads,
-            window_size=context,
-            attention_types=[[kinds, num_layers // len(kinds)]],
-        )
-    elif family == "opt":
-        del names["intermediate_size"]
-        names |= dict(ffn_dim=ffn_width, word_embed_proj_dim=width)
-    elif family != "gpt_neox":
-        names |= dict(num_key_value_heads=num_heads)
-        if family not in ("phi3", "qwen2", "olmo2"):
-            names |= dict(head_dim=width // num_heads)
-        if family.startswith("gemma"):
-            names |= dict(query_pre_attn_scalar=width // num_heads)
-    config = CONFIG_MAPPING[family](
-        **names,
+    head_width = width // num_heads
+    kinds = ["global"] if num_layers % 2 else ["global", "local"]
+    sizes = _names(vocab_size, "vocab_size")
+    sizes |= _names(width, "hidden_size n_embd d_model word_embed_proj_dim")
+    sizes |= _names(num_layers, "num_hidden_layers n_layer n_layers num_layers")
+    sizes |= _names(num_heads, "num_attention_heads n_head n_heads num_heads")
+    sizes |= _names(num_heads, "num_key_value_heads")
+    sizes |= _names(head_width, "head_dim query_pre_attn_scalar")
+    sizes |= _names(ffn_width, "intermediate_size n_inner ffn_dim")
+    sizes |= _names(context, "max_position_embeddings n_positions window_size")
+    sizes |= {"attention_types": [[kinds, num_layers // len(kinds)]]}
+    kind = CONFIG_MAPPING[family]
+    known = {field.name for field in dataclasses.fields(kind)}
+    config = kind(
+        **{name: size for name, size in sizes.items() if name in known},
         tie_word_embeddings=True,
         bos_token_id=0,
         eos_token_id=0,
         pad_token_id=0,
     )
-    config.architectures = [_CAUSAL[family]]
+    config.architectures = [CAUSAL_LM[kind].__name__]
     return config
 
 
-_CAUSAL = {
-    "llama": "LlamaForCausalLM",
-    "mistral": "MistralForCausalLM",
-    "qwen2": "Qwen2ForCausalLM",
-    "qwen3": "Qwen3ForCausalLM",
-    "gemma2": "Gemma2ForCausalLM",
-    "gemma3_text": "Gemma3ForCausalLM",
-    "phi3": "Phi3ForCausalLM",
-    "gpt2": "GPT2LMHeadModel",
-    "gpt_neo": "GPTNeoForCausalLM",
-    "gpt_neox": "GPTNeoXForCausalLM",
-    "olmo2": "Olmo2ForCausalLM",
-    "opt": "OPTForCausalLM",
-}
+def _names(size: int, names: str) -> dict[str, int]:
+    """One size under the names that families have for it."""
+    return dict.fromkeys(names.split(), size)

@@ -88,7 +88,7 @@ def config_of(family):
 
 def test_every_family_has_a_twin_and_a_foreign_attribute():
     assert set(FIRST) == set(FAMILIES) == {family for family, _, _ in FOREIGN}
-    assert {raw["model_type"] for _, raw in PUBLISHED.values()} == set(FAMILIES)
+    assert {raw["model_type"] for _, raw in PUBLISHED.values()} <= set(FAMILIES)
 
 
 @pytest.mark.parametrize("value", [3, True, False, "yes", [1], {"a": 1}, 0.0])
@@ -120,7 +120,7 @@ def test_what_transformers_reads_of_any_config_is_not_passed_over(
 ):
     config = config_of(family)
     spec_of(tmp_path, config)
-    value = {"is_causal": family in ("bert", "roberta")}.get(name, {"0": {"a": 1}})
+    value = {"is_causal": not family_of(family).causal}.get(name, {"0": {"a": 1}})
     with pytest.raises(CheckpointError, match=name) as caught:
         spec_of(tmp_path, config | {name: value})
     assert "emove" not in str(caught.value)

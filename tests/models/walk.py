@@ -194,7 +194,7 @@ def tiny_config(family: str) -> dict[str, Any]:
     kind = transformers.CONFIG_MAPPING[family]
     names = {field.name for field in dataclasses.fields(kind)}
     config = {name: value for name, value in TINY.items() if name in names}
-    model = "MaskedLM" if family in ("bert", "roberta") else "CausalLM"
+    model = "CausalLM" if family_of(family).causal else "MaskedLM"
     name = getattr(transformers, f"AutoModelFor{model}")._model_mapping[kind].__name__
     return config | {"model_type": family, "architectures": [name]}
 

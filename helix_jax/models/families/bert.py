@@ -116,6 +116,7 @@ BERT = Family(
         (r"LayerNorm\.gamma$", "LayerNorm.weight"),
         (r"LayerNorm\.beta$", "LayerNorm.bias"),
     ),
+    causal=False,
 )
 ROBERTA = Family(
     "roberta",
@@ -135,4 +136,5 @@ ROBERTA = Family(
         r"roberta\.embeddings\.position_ids",
         *OTHER_HEADS,
     ),
+    causal=False,
 )

@@ -34,6 +34,7 @@ class Family(NamedTuple):
         of the base model alone lack it.
       ignored: regular expressions of tensors without parameters (buffers, poolers).
       renamed: (regular expression, replacement) applied to checkpoint names first.
+      causal: decoder (True) or encoder.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Family(NamedTuple):
     prefix: str = "model."
     ignored: tuple[str, ...] = ()
     renamed: tuple[tuple[str, str], ...] = ()
+    causal: bool = True
 
 
 def read_activation(config: ConfigReader, name: str) -> str:
