@@ -37,9 +37,9 @@ def block(params: Mapping, spec: ModelSpec, h: Array, bias, turn, remember) -> A
         return h + (branch if scale is None else branch * scale)
 
     if spec.parallel:
-        mixed = attention(norm("attention_norm", h))
-        mixed = mixed + feed_forward(params, norm("ffn_norm", h), spec)
-        return add(h, mixed)
+        x = norm("attention_norm", h)
+        y = x if spec.shared_norm else norm("ffn_norm", h)
+        return add(h, attention(x) + feed_forward(params, y, spec))
     if spec.block == "pre":
         h = add(h, attention(norm("attention_norm", h)))
         return add(h, feed_forward(params, norm("ffn_norm", h), spec))

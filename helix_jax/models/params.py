@@ -56,7 +56,8 @@ def parameter_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
     dense("layers/down", spec.ffn_width, d, spec.ffn_bias, stack)
     if spec.block != "post":
         norm("layers/attention_norm", d, stack)
-        norm("layers/ffn_norm", d, stack)
+        if not spec.shared_norm:
+            norm("layers/ffn_norm", d, stack)
     if spec.block in ("post", "sandwich"):
         norm("layers/attention_post_norm", d, stack)
         norm("layers/ffn_post_norm", d, stack)

@@ -48,7 +48,8 @@ class ModelSpec:
       block: where the norms stand. "pre": h + f(norm(h)). "post": h + norm(f(h))
         (olmo2). "sandwich": h + norm(f(norm(h))) (gemma 2, 3). "post_residual":
         norm(h + f(h)) (bert, early opt).
-      parallel: attention and feed-forward read the same h (gpt_neox).
+      parallel: attention and feed-forward read the same h (gpt_neox); `shared_norm`:
+        behind one norm instead of each its own (phi, cohere).
       residual_scale: factor on what each branch adds to the stream (granite).
       activation: "silu", "gelu" (exact), "gelu_tanh", "relu" or "relu2" (its square).
       gated: down(activation(gate(h)) * up(h)) instead of down(activation(up(h))).
@@ -95,6 +96,7 @@ class ModelSpec:
     norm_scale: bool = True
     block: str = "pre"
     parallel: bool = False
+    shared_norm: bool = False
     residual_scale: float | None = None
     activation: str = "silu"
     gated: bool = True

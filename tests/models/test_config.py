@@ -50,6 +50,7 @@ FOREIGN = [
     ("gemma2", "use_bidirectional_attention", True),
     ("gemma2", "hidden_act", "silu"),
     ("gemma3_text", "use_bidirectional_attention", True),
+    ("phi", "head_dim", 12),
     ("phi3", "lm_head_bias", True),
     ("phi3", "interpolate_factor", 4),
     ("phi3", "auto_map", {"AutoModel": "modeling_other.Other"}),

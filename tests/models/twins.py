@@ -121,6 +121,8 @@ TWINS = {
             + ["sliding_attention"]
         },
     ),
+    "phi": ("phi", GROUPED),
+    "phi_normed": ("phi", GROUPED | {"qk_layernorm": True}),
     "phi3": ("phi3", PHI3 | {"sliding_window": 5}),
     "phi3_partial": ("phi3", PHI3 | {"partial_rotary_factor": 0.5}),
     "phi3_short": (

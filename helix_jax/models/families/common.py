@@ -94,6 +94,22 @@ def read_rope(
     return dataclasses.replace(rope, interleaved=interleaved)
 
 
+def read_even_rope(config: ConfigReader, head_width: int) -> RopeSpec:
+    """The rotary embedding of a family that cuts the rotated part from each head.
+
+    Raises:
+      CheckpointError: also for a part of an odd number of features.
+    """
+    factor = (config.take("rope_parameters") or {}).get("partial_rotary_factor", 1.0)
+    if int(head_width * factor) % 2:
+        raise CheckpointError(
+            f"{config.family}: hidden_size over num_attention_heads gives heads of "
+            f"{head_width} features, of which partial_rotary_factor {factor} rotates "
+            f"{int(head_width * factor)}; expected an even number."
+        )
+    return read_rope(config, head_width, partial=True)
+
+
 def check_whole_heads(family: str, parameters: Mapping[str, Any]) -> None:
     """Refuse rope_parameters that rotate a part of each head.
 
@@ -130,22 +146,27 @@ def read_windows(
     return tuple(int(window) if one else 0 for one in sliding)
 
 
-def gated_sizes(config: ConfigReader, raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Sizes that llama and its kin spell alike."""
-    width, heads = config.take("hidden_size"), config.take("num_attention_heads")
+def read_groups(config: ConfigReader, heads: int) -> int:
+    """The number of key-value heads, which the query heads share evenly."""
     groups = config.take("num_key_value_heads", heads)
     if heads % groups:
         raise CheckpointError(
             f"{config.family}: {heads} num_attention_heads cannot share {groups} "
             "num_key_value_heads evenly; take config.json from the model's page again."
         )
+    return groups
+
+
+def gated_sizes(config: ConfigReader, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Sizes that llama and its kin spell alike."""
+    width, heads = config.take("hidden_size"), config.take("num_attention_heads")
     return {
         "family": config.family,
         "vocab_size": config.take("vocab_size"),
         "width": width,
         "num_layers": config.take("num_hidden_layers"),
         "num_heads": heads,
-        "num_kv_heads": groups,
+        "num_kv_heads": read_groups(config, heads),
         "head_width": config.take("head_dim", None)
         or _head_width(config, width, heads),
         "ffn_width": config.take("intermediate_size"),
