@@ -13,6 +13,7 @@ from helix_jax.stats.exact import at_most, exact_fraction
 from helix_jax.stats.jackknife import document_groups, jackknife_interval
 from helix_jax.stats.learning_curve import LearningCurve, learning_curve, plateau_size
 from helix_jax.stats.permutation import permutation_null, permutation_p, sign_flip_p
+from helix_jax.stats.rank_correlation import pair_rank_correlation
 from helix_jax.stats.relative import relative_error
 from helix_jax.stats.seeds import seed_interval
 
@@ -30,6 +31,7 @@ __all__ = [
     "jackknife_interval",
     "learning_curve",
     "mean_of_sums",
+    "pair_rank_correlation",
     "paired_interval",
     "permutation_null",
     "permutation_p",
