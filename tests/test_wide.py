@@ -241,6 +241,9 @@ CALLS = {
     stats.relative_error: lambda: stats.relative_error(X, X + 1),
     stats.mean_of_sums: lambda: stats.mean_of_sums(KNOWN[:2]),
     stats.jackknife_interval: lambda: stats.jackknife_interval(KNOWN[0], KNOWN),
+    stats.pair_rank_correlation: lambda: stats.pair_rank_correlation(
+        [1.0, 3, 2], [1.0, 2, 3], [(0, 1), (1, 2), (2, 0)], resamples=4
+    ),
     stats.paired_interval: lambda: stats.paired_interval(
         KNOWN, KNOWN[::-1], GROUPS[0], resamples=20
     ),
