@@ -58,7 +58,7 @@ def project(
         if name != "v" and spec.qk_norm == "full":
             y = normalise(norm, y, spec)
         y = y.reshape(batch, time, -1, spec.head_width)
-        if name != "v" and spec.qk_norm == "head":
+        if name != "v" and spec.qk_norm in ("head", "heads"):
             y = normalise(norm, y, spec)
         if rotation is not None and name != "v":
             y = rotate(y, *rotation, interleaved=spec.rope.interleaved)

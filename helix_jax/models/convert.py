@@ -194,11 +194,11 @@ def from_params(
         parts = [flat[path] for path in paths]
         if "{}" in rule.name:
             for layer in range(spec.num_layers):
-                tensors[rule.name.format(layer)] = np.ascontiguousarray(
-                    rule.codec.join([part[layer] for part in parts], spec)
+                tensors[rule.name.format(layer)] = np.asarray(
+                    rule.codec.join([part[layer] for part in parts], spec), order="C"
                 )
         else:
-            tensors[rule.name] = np.ascontiguousarray(rule.codec.join(parts, spec))
+            tensors[rule.name] = np.asarray(rule.codec.join(parts, spec), order="C")
     return tensors
 
 

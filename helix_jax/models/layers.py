@@ -33,6 +33,29 @@ def activate(x: Array, name: str) -> Array:
     return ACTIVATIONS[name](x.astype(jnp.float32)).astype(x.dtype)
 
 
+def xielu(params: Mapping[str, Array], x: Array) -> Array:
+    """The expanded integral of elu, in float32, in x's dtype.
+
+        a_p x^2 + b x                        for x > 0
+        a_n (exp(min(x, eps)) - 1 - x) + b x  otherwise
+
+    Args:
+      params: [1] each; a_p = softplus(alpha_p), a_n = beta + softplus(alpha_n) and
+        b = beta.
+      x: any shape.
+
+    Reference: Huang and Schlag 2024, arXiv 2411.13010.
+    """
+    z = x.astype(jnp.float32)
+    alpha_p, alpha_n, beta, eps = (
+        params[name].astype(jnp.float32)
+        for name in ("alpha_p", "alpha_n", "beta", "eps")
+    )
+    right = jax.nn.softplus(alpha_p) * z * z
+    left = (beta + jax.nn.softplus(alpha_n)) * (jnp.expm1(jnp.minimum(z, eps)) - z)
+    return (jnp.where(z > 0, right, left) + beta * z).astype(x.dtype)
+
+
 def precision_of(x: Array) -> jax.lax.Precision | None:
     """HIGHEST for float32, so that an accelerator does not round it to fewer bits."""
     return jax.lax.Precision.HIGHEST if x.dtype == jnp.float32 else None
@@ -80,9 +103,11 @@ def feed_forward(params: Mapping, x: Array, spec: ModelSpec) -> Array:
 
     Reference: Shazeer 2020, arXiv 2002.05202.
     """
-    if spec.gated:
-        z = activate(dense(params["gate"], x), spec.activation)
-        z = z * dense(params["up"], x)
+    z = dense(params["gate" if spec.gated else "up"], x)
+    if spec.activation == "xielu":
+        z = xielu(params["activation"], z)
     else:
-        z = activate(dense(params["up"], x), spec.activation)
+        z = activate(z, spec.activation)
+    if spec.gated:
+        z = z * dense(params["up"], x)
     return dense(params["down"], z)

@@ -1,5 +1,6 @@
 """The parameter pytree of a spec: names, shapes and random initial values."""
 
+import math
 from collections.abc import Iterator, Mapping
 
 import jax
@@ -7,6 +8,14 @@ import jax.numpy as jnp
 
 from helix_jax.models.spec import ModelSpec
 from helix_jax.types import Array
+
+# Initial values of xielu's parameters; alpha_p and alpha_n before their softplus.
+XIELU = {
+    "alpha_p": math.log(math.expm1(0.8)),
+    "alpha_n": math.log(math.expm1(0.3)),
+    "beta": 0.5,
+    "eps": -1e-6,
+}
 
 
 def parameter_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
@@ -46,7 +55,10 @@ def parameter_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
     dense("layers/k", d, keys, spec.qkv_bias, stack)
     dense("layers/v", d, keys, spec.qkv_bias, stack)
     dense("layers/out", queries, d, spec.out_bias, stack)
-    if spec.qk_norm is not None:
+    if spec.qk_norm == "heads":
+        for name, heads in (("q", spec.num_heads), ("k", spec.num_kv_heads)):
+            shapes[f"layers/{name}_norm/scale"] = (layers, heads, spec.head_width)
+    elif spec.qk_norm is not None:
         per_head = spec.qk_norm == "head"
         norm("layers/q_norm", spec.head_width if per_head else queries, stack)
         norm("layers/k_norm", spec.head_width if per_head else keys, stack)
@@ -54,6 +66,9 @@ def parameter_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
         dense("layers/gate", d, spec.ffn_width, spec.ffn_bias, stack)
     dense("layers/up", d, spec.ffn_width, spec.ffn_bias, stack)
     dense("layers/down", spec.ffn_width, d, spec.ffn_bias, stack)
+    if spec.activation == "xielu":
+        for name in XIELU:
+            shapes[f"layers/activation/{name}"] = (layers, 1)
     if spec.block != "post":
         norm("layers/attention_norm", d, stack)
         if not spec.shared_norm:
@@ -122,6 +137,8 @@ def init_params(
             value = jnp.full(shape, 0.0 if spec.norm_unit_offset else 1.0)
         elif name == "bias":
             value = jnp.zeros(shape)
+        elif name in XIELU:
+            value = jnp.full(shape, XIELU[name])
         else:
             residual = path in ("layers/out/kernel", "layers/down/kernel")
             scale = std / (2 * spec.num_layers) ** 0.5 if residual else std

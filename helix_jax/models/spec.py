@@ -51,7 +51,8 @@ class ModelSpec:
       parallel: attention and feed-forward read the same h (gpt_neox); `shared_norm`:
         behind one norm instead of each its own (phi, cohere).
       residual_scale: factor on what each branch adds to the stream (granite).
-      activation: "silu", "gelu" (exact), "gelu_tanh", "relu" or "relu2" (its square).
+      activation: "silu", "gelu" (exact), "gelu_tanh", "relu", "relu2" (its square) or
+        "xielu" (apertus; each layer has learned parameters of it).
       gated: down(activation(gate(h)) * up(h)) instead of down(activation(up(h))).
       rope, local_rope: rotary embedding of full and of sliding-window layers; None of
         both means learned positions.
@@ -70,7 +71,8 @@ class ModelSpec:
       attention_scale: factor on query-key products.
       attention_softcap, logit_softcap: c in c tanh(x / c); None for none.
       logit_scale: factor on the logits, before their soft cap (granite, cohere).
-      qk_norm: None, "head" (each head) or "full" (all heads together).
+      qk_norm: None, "head" (each head), "heads" (each head with weights of its own and
+        no bias: cohere) or "full" (all heads together).
       qkv_bias, out_bias, ffn_bias: which projections have a bias.
       final_norm: whether the residual stream ends in a norm.
       head: "linear", "mlm" (bert's transform, norm and bias) or None.

@@ -142,6 +142,15 @@ TWINS = {
         SIZES | {"use_parallel_residual": False, "attention_bias": False},
     ),
     "olmo2": ("olmo2", GROUPED),
+    "stablelm": ("stablelm", GROUPED | {"use_qkv_bias": True}),
+    "stablelm_parallel": ("stablelm", GROUPED | {"use_parallel_residual": True}),
+    "nemotron": ("nemotron", GROUPED | {"head_dim": 12}),
+    "cohere": ("cohere", GROUPED | {"use_qk_norm": True, "attention_bias": True}),
+    "cohere2": (
+        "cohere2",
+        GROUPED | {"sliding_window": 4, "layer_types": SLIDING_LAST},
+    ),
+    "apertus": ("apertus", GROUPED),
     "opt": ("opt", OPT),
     "opt_350m": (
         "opt",
@@ -201,6 +210,9 @@ def randomise(model: torch.nn.Module, seed: int) -> torch.nn.Module:
             else:
                 value = normal(parameter.shape, 0.5)
             parameter.copy_(value)
+        for name, buffer in model.named_buffers():
+            if name.endswith("act_fn.beta"):  # apertus keeps its constants
+                buffer.copy_(buffer + normal(buffer.shape, 0.1))
     return model
 
 

@@ -51,6 +51,8 @@ TINY = {
     "ffn_dim": 20,
     "original_max_position_embeddings": 24,
 }
+# Where the sizes above would leave a family nothing to vary.
+OWN = {"stablelm": {"num_attention_heads": 2}}  # a quarter of each head is rotated
 ACTIVATIONS = """
     relu silu swish gelu gelu_new gelu_fast gelu_pytorch_tanh gelu_python quick_gelu
     gelu_10 gelu_accurate tanh sigmoid mish linear leaky_relu relu2 relu6 laplace
@@ -194,6 +196,7 @@ def tiny_config(family: str) -> dict[str, Any]:
     kind = transformers.CONFIG_MAPPING[family]
     names = {field.name for field in dataclasses.fields(kind)}
     config = {name: value for name, value in TINY.items() if name in names}
+    config |= OWN.get(family, {})
     model = "CausalLM" if family_of(family).causal else "MaskedLM"
     name = getattr(transformers, f"AutoModelFor{model}")._model_mapping[kind].__name__
     return config | {"model_type": family, "architectures": [name]}

@@ -2,19 +2,23 @@
 
 from helix_jax.errors import CheckpointError
 from helix_jax.models.families import (
+    apertus,
     bert,
+    cohere,
     gemma,
     gpt2,
     gpt_neo,
     gpt_neox,
     llama,
     mistral,
+    nemotron,
     olmo2,
     opt,
     phi,
     phi3,
     qwen2,
     qwen3,
+    stablelm,
 )
 from helix_jax.models.families.common import Family
 
@@ -33,6 +37,11 @@ FAMILIES = {
         gpt_neo.FAMILY,
         gpt_neox.FAMILY,
         olmo2.FAMILY,
+        stablelm.FAMILY,
+        nemotron.FAMILY,
+        cohere.COHERE,
+        cohere.COHERE2,
+        apertus.FAMILY,
         opt.FAMILY,
         bert.BERT,
         bert.ROBERTA,

@@ -157,8 +157,10 @@ def read_groups(config: ConfigReader, heads: int) -> int:
     return groups
 
 
-def gated_sizes(config: ConfigReader, raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Sizes that llama and its kin spell alike."""
+def gated_sizes(
+    config: ConfigReader, raw: Mapping[str, Any], *, epsilon: str = "rms_norm_eps"
+) -> dict[str, Any]:
+    """Sizes that llama and its kin spell alike, but for the norms' `epsilon`."""
     width, heads = config.take("hidden_size"), config.take("num_attention_heads")
     return {
         "family": config.family,
@@ -171,22 +173,27 @@ def gated_sizes(config: ConfigReader, raw: Mapping[str, Any]) -> dict[str, Any]:
         or _head_width(config, width, heads),
         "ffn_width": config.take("intermediate_size"),
         "max_tokens": config.take("max_position_embeddings"),
-        "norm_epsilon": config.take("rms_norm_eps"),
+        "norm_epsilon": config.take(epsilon),
         "head": read_head(raw),
         "tied": bool(config.take("tie_word_embeddings", False)),
     }
 
 
 def gated_parts(
-    config: ConfigReader, raw: Mapping[str, Any], **rotary: bool
+    config: ConfigReader,
+    raw: Mapping[str, Any],
+    *,
+    epsilon: str = "rms_norm_eps",
+    **rotary: bool,
 ) -> dict[str, Any]:
     """Sizes, activation, rotary embedding and scale of llama and its nearest kin.
 
     Args:
       config, raw: the config.
+      epsilon: what the family calls that of its norms.
       **rotary: of `read_rope`.
     """
-    sizes = gated_sizes(config, raw)
+    sizes = gated_sizes(config, raw, epsilon=epsilon)
     return sizes | {
         "activation": read_activation(config, "hidden_act"),
         "rope": read_rope(config, sizes["head_width"], **rotary),
