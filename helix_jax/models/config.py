@@ -22,7 +22,8 @@ _REQUIRED = object()
 # classifiers.
 INERT = frozenset(
     """
-    architectures attention_dropout attention_probs_dropout_prob attn_pdrop
+    activation_dropout architectures attention_dropout attention_probs_dropout_prob
+    attn_pdrop
     base_model_ep_plan base_model_fsdp_plan base_model_pp_plan base_model_tp_plan
     bos_token_id chunk_size_feed_forward classifier_dropout dropout dtype embd_pdrop
     embed_dropout eos_token_id hidden_dropout hidden_dropout_prob id2label init_std
@@ -150,6 +151,30 @@ class ConfigReader:
             raise CheckpointError(
                 f"{self.family}: config attribute {name!r} is {value!r}; only "
                 f"{supported} is supported{self._advice(name)}."
+            )
+
+    def expect_code(self, stem: str) -> None:
+        """Code beside the weights only as what became transformers' own.
+
+        Args:
+          stem: what the names of its classes begin with.
+
+        Raises:
+          CheckpointError: auto_map names other classes.
+        """
+        code = self.take("auto_map", {})
+        if not isinstance(code, Mapping):
+            code = {"auto_map": code}
+        own = {f"{stem}{kind}" for kind in ("Config", "Model", "ForCausalLM")}
+        foreign = {
+            key: name
+            for key, name in code.items()
+            if key not in OTHER_CODE and str(name).rsplit(".", 1)[-1] not in own
+        }
+        if foreign:
+            raise CheckpointError(
+                f"{self.family}: config attribute 'auto_map' is {foreign}"
+                f"{self._advice('auto_map')}."
             )
 
     def finish(self) -> None:

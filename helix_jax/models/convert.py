@@ -189,7 +189,7 @@ def from_params(
     for rule in family.rules:
         # The second bias of bert's heads is written too, as its own files have it.
         paths = [TIED[path] if path == SHARED_BIAS else path for path in rule.paths]
-        if not all(path in flat for path in paths):
+        if not rule.when(spec) or not all(path in flat for path in paths):
             continue
         parts = [flat[path] for path in paths]
         if "{}" in rule.name:

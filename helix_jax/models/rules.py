@@ -21,11 +21,15 @@ class Codec(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """One checkpoint name, the parameters it holds, and the way between them."""
+    """One checkpoint name, the parameters it holds, and the way between them.
+
+    `when` says for which specs the name is written; it may be read for all.
+    """
 
     name: str
     paths: tuple[str, ...]
     codec: Codec
+    when: Callable[[ModelSpec], bool] = lambda spec: True
 
 
 # Bert's heads store a second bias; `convert` says when it is the first one.
@@ -59,25 +63,40 @@ def fused(sizes: Callable[[ModelSpec], list[int]], *, transposed: bool) -> Codec
     return Codec(split, join)
 
 
-def _interleaved_split(w: np.ndarray, spec: ModelSpec) -> list[np.ndarray]:
-    rows = w.reshape(spec.num_heads, 3, spec.head_width, -1)
-    parts = [rows[:, i].reshape(spec.num_heads * spec.head_width, -1) for i in range(3)]
-    return [part[:, 0] if w.ndim == 1 else part.T for part in parts]
+def grouped(sizes: Callable[[ModelSpec], tuple[int, list[int]]]) -> Codec:
+    """Several kernels [outputs, inputs], or biases, cut into groups that take turns.
+
+    Args:
+      sizes: spec -> number of groups, and how many outputs of each kernel are in one.
+    """
+
+    def split(w, spec):
+        groups, counts = sizes(spec)
+        rows = w.reshape(groups, sum(counts), *w.shape[1:])
+        parts = np.split(rows, np.cumsum(counts)[:-1], axis=1)
+        return [part.reshape(-1, *w.shape[1:]).T for part in parts]
+
+    def join(parts, spec):
+        groups, counts = sizes(spec)
+        rows = [
+            part.T.reshape(groups, count, *part.shape[:-1])
+            for part, count in zip(parts, counts)
+        ]
+        return np.concatenate(rows, axis=1).reshape(-1, *parts[0].shape[:-1])
+
+    return Codec(split, join)
 
 
-def _interleaved_join(parts: Sequence[np.ndarray], spec: ModelSpec) -> np.ndarray:
-    one = parts[0].ndim == 1
-    shape = (spec.num_heads, spec.head_width, -1)
-    rows = [(part[:, None] if one else part.T).reshape(shape) for part in parts]
-    w = np.stack(rows, axis=1)
-    w = w.reshape(3 * spec.num_heads * spec.head_width, -1)
-    return w[:, 0] if one else w
+def _group_sizes(spec: ModelSpec) -> tuple[int, list[int]]:
+    queries = spec.num_heads // spec.num_kv_heads * spec.head_width
+    return spec.num_kv_heads, [queries, spec.head_width, spec.head_width]
 
 
 QKV_COLUMNS = fused(_query_key_value_sizes, transposed=False)
 QKV_ROWS = fused(_query_key_value_sizes, transposed=True)
 GATE_UP_ROWS = fused(lambda spec: [spec.ffn_width], transposed=True)
-QKV_BY_HEAD = Codec(_interleaved_split, _interleaved_join)
+# Each key-value head behind the query heads that it serves.
+QKV_BY_GROUP = grouped(_group_sizes)
 
 
 def dense(name: str, path: str, kernel: Codec = TRANSPOSE) -> list[Rule]:

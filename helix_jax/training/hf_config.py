@@ -30,7 +30,8 @@ def hf_config(
       transformers.PretrainedConfig.
 
     Raises:
-      ValueError: no supported decoder, or a width that its heads do not divide.
+      ValueError: no supported decoder, a width that its heads do not divide, or a
+        feed-forward width that the family does not let one choose.
     """
     CONFIG_MAPPING, CAUSAL_LM = transformers_names(
         "CONFIG_MAPPING", "MODEL_FOR_CAUSAL_LM_MAPPING"
@@ -49,9 +50,10 @@ def hf_config(
     sizes |= _names(num_layers, "num_hidden_layers n_layer n_layers num_layers")
     sizes |= _names(num_heads, "num_attention_heads n_head n_heads num_heads")
     sizes |= _names(num_heads, "num_key_value_heads")
-    sizes |= _names(head_width, "head_dim query_pre_attn_scalar")
-    sizes |= _names(ffn_width, "intermediate_size n_inner ffn_dim")
-    sizes |= _names(context, "max_position_embeddings n_positions window_size")
+    sizes |= _names(head_width, "head_dim query_pre_attn_scalar rotary_dim")
+    sizes |= _names(ffn_width, "intermediate_size n_inner ffn_dim ffn_hidden_size")
+    sizes |= _names(context, "max_position_embeddings n_positions max_seq_len")
+    sizes |= _names(context, "window_size")
     sizes |= {"attention_types": [[kinds, num_layers // len(kinds)]]}
     kind = CONFIG_MAPPING[family]
     known = {field.name for field in dataclasses.fields(kind)}
@@ -63,6 +65,12 @@ def hf_config(
         pad_token_id=0,
     )
     config.architectures = [CAUSAL_LM[kind].__name__]
+    fixed = FAMILIES[family].spec_from_hf(config.to_dict()).ffn_width
+    if fixed != ffn_width:
+        raise ValueError(
+            f"ffn_width must be {fixed} for {family} models of width {width}, got "
+            f"{ffn_width}."
+        )
     return config
 
 

@@ -76,6 +76,8 @@ NEO = {
 }
 OPT = {key: value for key, value in SIZES.items() if key != "intermediate_size"}
 OPT = OPT | {"ffn_dim": 48, "word_embed_proj_dim": 32}
+FALCON = {key: value for key, value in SIZES.items() if key != "intermediate_size"}
+FALCON = FALCON | {"ffn_hidden_size": 48}
 # The library keeps one table for both lengths of phi3; the rest of its config.
 PHI3 = GROUPED | {"original_max_position_embeddings": 64}
 GEMMA = GROUPED | {"head_dim": 16, "query_pre_attn_scalar": 24, "sliding_window": 4}
@@ -141,6 +143,22 @@ TWINS = {
         "gpt_neox",
         SIZES | {"use_parallel_residual": False, "attention_bias": False},
     ),
+    "gptj": ("gptj", GPT | {"rotary_dim": 4}),
+    "codegen": ("codegen", GPT | {"rotary_dim": 4}),
+    "gpt_bigcode": ("gpt_bigcode", GPT),
+    "gpt_bigcode_heads": ("gpt_bigcode", GPT | {"multi_query": False}),
+    "openai_gpt": ("openai-gpt", GPT),
+    "falcon": ("falcon", FALCON),
+    "falcon_new": (
+        "falcon",
+        FALCON | {"new_decoder_architecture": True, "num_kv_heads": 2, "bias": True},
+    ),
+    "falcon_serial": (
+        "falcon",
+        FALCON | {"multi_query": False, "parallel_attn": False},
+    ),
+    "persimmon": ("persimmon", SIZES),
+    "biogpt": ("biogpt", SIZES),
     "olmo2": ("olmo2", GROUPED),
     "stablelm": ("stablelm", GROUPED | {"use_qkv_bias": True}),
     "stablelm_parallel": ("stablelm", GROUPED | {"use_parallel_residual": True}),

@@ -49,6 +49,8 @@ TINY = {
     "attention_types": [[["global", "local"], 1]],
     "window_size": 3,
     "ffn_dim": 20,
+    "ffn_hidden_size": 20,
+    "rotary_dim": 2,
     "original_max_position_embeddings": 24,
 }
 # Where the sizes above would leave a family nothing to vary.
@@ -100,6 +102,11 @@ CHOICES: dict[str, list[Any]] = {
     "hidden_act": ACTIVATIONS,
     "activation_function": ACTIVATIONS,
     "hidden_activation": ACTIVATIONS,
+    "activation": ACTIVATIONS,
+    "afn": ACTIVATIONS,
+    "rotary_dim": [4, 1, 3, 6],
+    "num_kv_heads": [1, 2, 4],
+    "num_ln_in_parallel_attn": [1, 2, 3],
     "layer_types": [
         ["full_attention"] * 2,
         ["sliding_attention"] * 2,
@@ -167,6 +174,12 @@ PAIRS = [
     {"use_parallel_residual": False, "attention_bias": False},
     {"scale_attn_weights": False, "scale_attn_by_inverse_layer_idx": True},
     {"head_dim": 8, "num_key_value_heads": 1},
+    {"new_decoder_architecture": True, "num_kv_heads": 2},
+    {"new_decoder_architecture": True, "num_ln_in_parallel_attn": 1},
+    {"new_decoder_architecture": True, "parallel_attn": False},
+    {"multi_query": False, "parallel_attn": False},
+    {"multi_query": False, "num_kv_heads": 2},
+    {"parallel_attn": False, "num_ln_in_parallel_attn": 2},
     {"hidden_size": 24, "num_attention_heads": 6},
     {"sliding_window": 2, "rope_parameters": LINEAR},
     {"rope_parameters": YARN, "head_dim": 8},

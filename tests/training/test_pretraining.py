@@ -25,10 +25,13 @@ SIZES = {
     "ffn_width": 32,
     "context": 16,
 }
+# Where a family does not let one choose: codegen's blocks of heads, others' 4 widths.
+OWN = {"codegen": {"num_heads": 4}, "openai-gpt": {"ffn_width": 64}}
 
 
 def make(family="llama", kind="adamw"):
-    spec = family_of(family).spec_from_hf(hf_config(family, **SIZES).to_dict())
+    config = hf_config(family, **SIZES | OWN.get(family, {}))
+    spec = family_of(family).spec_from_hf(config.to_dict())
     optimizer = make_optimizer(learning_rate=0.01, steps=20, warmup_steps=2, kind=kind)
     return spec, optimizer, init_state(jax.random.key(0), spec, optimizer)
 
@@ -43,7 +46,7 @@ def test_loss_equals_transformers_for_every_family(family, tmp_path):
     from transformers import AutoModelForCausalLM
 
     spec, _, state = make(family)
-    config = hf_config(family, **SIZES)
+    config = hf_config(family, **SIZES | OWN.get(family, {}))
     save_model(tmp_path / "m", state.params, spec, config, dtype="float32")
     twin = AutoModelForCausalLM.from_pretrained(tmp_path / "m").eval()
     rows = torch.tensor(windows(), dtype=torch.long)
@@ -115,3 +118,5 @@ def test_a_config_refuses_encoders_and_odd_heads():
         hf_config("bert", **SIZES)
     with pytest.raises(ValueError, match="even multiple"):
         hf_config("llama", **{**SIZES, "num_heads": 3})
+    with pytest.raises(ValueError, match="ffn_width must be 64 for openai-gpt"):
+        hf_config("openai-gpt", **SIZES)

@@ -10,7 +10,8 @@ from helix_jax.models.families.common import (
     plain_parts,
     read_rope,
 )
-from helix_jax.models.rules import KEEP, QKV_BY_HEAD, Rule, dense, fused_dense, norm
+from helix_jax.models.families.gpt_layout import QKV
+from helix_jax.models.rules import KEEP, QKV_BY_GROUP, Rule, dense, fused_dense, norm
 from helix_jax.models.spec import ModelSpec
 
 
@@ -37,10 +38,9 @@ def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
 
 
 _LAYER = "gpt_neox.layers.{}."
-_QKV = ("layers/q", "layers/k", "layers/v")
 RULES = (
     Rule("gpt_neox.embed_in.weight", ("embed",), KEEP),
-    *fused_dense(f"{_LAYER}attention.query_key_value", _QKV, QKV_BY_HEAD, QKV_BY_HEAD),
+    *fused_dense(f"{_LAYER}attention.query_key_value", QKV, QKV_BY_GROUP, QKV_BY_GROUP),
     *dense(f"{_LAYER}attention.dense", "layers/out"),
     *dense(f"{_LAYER}mlp.dense_h_to_4h", "layers/up"),
     *dense(f"{_LAYER}mlp.dense_4h_to_h", "layers/down"),

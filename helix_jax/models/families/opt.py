@@ -5,7 +5,8 @@ from typing import Any
 
 from helix_jax.models.config import ConfigReader
 from helix_jax.models.families.common import OTHER_HEADS, Family, plain_parts
-from helix_jax.models.rules import KEEP, Rule, dense, norm
+from helix_jax.models.families.gpt_layout import opt_rules
+from helix_jax.models.rules import dense
 from helix_jax.models.spec import ModelSpec
 
 POSITION_OFFSET = 2  # the first two rows of the position table are never used
@@ -40,21 +41,9 @@ def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
 
 
 _DECODER = "model.decoder."
-_LAYER = f"{_DECODER}layers.{{}}."
 RULES = (
-    Rule(f"{_DECODER}embed_tokens.weight", ("embed",), KEEP),
-    Rule(f"{_DECODER}embed_positions.weight", ("positions",), KEEP),
+    *opt_rules(_DECODER, final="final_layer_norm", head="lm_head"),
     *dense(f"{_DECODER}project_in", "embed_in"),
     *dense(f"{_DECODER}project_out", "embed_out"),
-    *dense(f"{_LAYER}self_attn.q_proj", "layers/q"),
-    *dense(f"{_LAYER}self_attn.k_proj", "layers/k"),
-    *dense(f"{_LAYER}self_attn.v_proj", "layers/v"),
-    *dense(f"{_LAYER}self_attn.out_proj", "layers/out"),
-    *dense(f"{_LAYER}fc1", "layers/up"),
-    *dense(f"{_LAYER}fc2", "layers/down"),
-    *norm(f"{_LAYER}self_attn_layer_norm", "layers/attention_norm"),
-    *norm(f"{_LAYER}final_layer_norm", "layers/ffn_norm"),
-    *norm(f"{_DECODER}final_layer_norm", "final_norm"),
-    *dense("lm_head", "head"),
 )
 FAMILY = Family("opt", spec_from_hf, RULES, ignored=OTHER_HEADS)

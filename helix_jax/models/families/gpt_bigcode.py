@@ -1,0 +1,56 @@
+"""GPTBigCode: SantaCoder and StarCoder (arXiv 2301.03988, 2305.06161)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from helix_jax.models.config import ConfigReader
+from helix_jax.models.families.common import OTHER_HEADS, Family
+from helix_jax.models.families.gpt_layout import QKV, gpt_parts
+from helix_jax.models.rules import KEEP, QKV_BY_GROUP, Rule, dense, fused_dense, norm
+from helix_jax.models.spec import ModelSpec
+
+
+def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
+    """The spec of a gpt_bigcode config: gpt2 whose heads share one key and value."""
+    config = ConfigReader(raw)
+    parts = gpt_parts(config, raw)
+    if config.take("multi_query", True):
+        parts["num_kv_heads"] = 1
+    if not config.take("scale_attn_weights", True):
+        parts["attention_scale"] = 1.0
+    config.take("num_key_value_heads", None)  # says what multi_query does
+    config.expect("add_cross_attention", False)
+    # The softmax is in float32 whatever they say.
+    config.take("attention_softmax_in_fp32", None)
+    config.take("scale_attention_softmax_in_fp32", None)
+    spec = ModelSpec(
+        **parts,
+        num_positions=parts["max_tokens"],
+        qkv_bias=True,
+        out_bias=True,
+        ffn_bias=True,
+    )
+    config.finish()
+    return spec
+
+
+_LAYER = "transformer.h.{}."
+RULES = (
+    Rule("transformer.wte.weight", ("embed",), KEEP),
+    Rule("transformer.wpe.weight", ("positions",), KEEP),
+    *fused_dense(f"{_LAYER}attn.c_attn", QKV, QKV_BY_GROUP, QKV_BY_GROUP),
+    *dense(f"{_LAYER}attn.c_proj", "layers/out"),
+    *dense(f"{_LAYER}mlp.c_fc", "layers/up"),
+    *dense(f"{_LAYER}mlp.c_proj", "layers/down"),
+    *norm(f"{_LAYER}ln_1", "layers/attention_norm"),
+    *norm(f"{_LAYER}ln_2", "layers/ffn_norm"),
+    *norm("transformer.ln_f", "final_norm"),
+    *dense("lm_head", "head"),
+)
+FAMILY = Family(
+    "gpt_bigcode",
+    spec_from_hf,
+    RULES,
+    prefix="transformer.",
+    ignored=(r".*\.attn\.(bias|masked_bias)", r"transformer\.bias", *OTHER_HEADS),
+)
