@@ -45,6 +45,7 @@ setup(
     extras_require={
         "crypto": ["Pyfhel==3.5.0", "cryptography"],
         "plots": ["matplotlib"],
+        "torch": ["torch"],
         "cuda": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
         "dev": [

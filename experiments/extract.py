@@ -20,7 +20,8 @@ from experiments.shared.options import (
 )
 from experiments.shared.sides import Side, open_corpus, states_of, with_stores
 from experiments.shared.token_sides import MODEL
-from helix_jax.models import load_model, load_tokenizer, model_name
+from helix_jax.models import load_tokenizer, model_name
+from helix_jax.models.engines import load_model_by
 from helix_jax.progress import stage
 from helix_jax.reports import Table
 from helix_jax.runs import Run, option
@@ -48,7 +49,9 @@ def compute(config: ExtractConfig, _: Run) -> Report:
     corpus = open_corpus(config, least=dict.fromkeys(config.splits, 1))
     revision = config.revision or None
     with stage(f"loading {model_name(config.model)}"):
-        model = load_model(config.model, dtype=config.dtype, revision=revision)
+        model = load_model_by(
+            config.engine, config.model, dtype=config.dtype, revision=revision
+        )
         tokenizer = load_tokenizer(config.model, revision=revision)
     side = Side(model_name(config.model), config.layers, model, tokenizer, None)
     numbers, rows = {}, []

@@ -6,6 +6,7 @@ from typing import Any
 from helix_jax.activations.pooling import POOLINGS
 from helix_jax.errors import RunError
 from helix_jax.models.checkpoint import DTYPES
+from helix_jax.models.engines import ENGINES
 from helix_jax.runs import option
 
 TEXT_POOLINGS = tuple(one for one in POOLINGS if one != "token")
@@ -72,6 +73,15 @@ def dtype_option() -> Any:
     return option("float32", "of the weights", choices=DTYPES)
 
 
+def engine_option() -> Any:
+    """The field of what runs the models."""
+    return option(
+        "auto",
+        "what runs the models; auto takes jax for native families, else torch",
+        choices=ENGINES,
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class TextOptions:
     """Flags that name a corpus and its columns."""
@@ -96,6 +106,7 @@ class ExtractionOptions:
         512, "longer texts lose their end, and are counted", least=1
     )
     dtype: str = dtype_option()
+    engine: str = engine_option()
     token_budget: int = option(0, "tokens a batch, padding included; 0: found", least=0)
     stores: str = option(
         "", "folder or URL of activation stores; empty: in --workdir", names="place"

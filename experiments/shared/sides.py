@@ -16,7 +16,9 @@ from experiments.shared.options import ExtractionOptions, PairOptions, TextOptio
 from helix_jax.activations import Pair, Store, extract, join, load_embeddings
 from helix_jax.errors import CorpusError
 from helix_jax.fingerprint import fingerprint
-from helix_jax.models import Model, load_model, load_tokenizer, model_name
+from helix_jax.models import Model, load_tokenizer, model_name
+from helix_jax.models.engines import load_model_by
+from helix_jax.models.torch_engine import TorchModel
 from helix_jax.progress import stage
 from helix_jax.runs.inputs import naming
 from helix_jax.runs.prepare import IMPORTED
@@ -31,7 +33,7 @@ class Side(NamedTuple):
 
     name: str
     layers: tuple[int, ...]
-    model: Model | None
+    model: Model | TorchModel | None
     tokenizer: Any | None
     imported: Store | None
 
@@ -43,7 +45,8 @@ def load_side(name: str, options: ExtractionOptions, *, layer: int = -1) -> Side
             store = load_embeddings(name.removeprefix(IMPORTED))
         return Side(name, (0,), None, None, store)
     with stage(f"loading {model_name(name)}"):
-        model, tokenizer = load_model(name, dtype=options.dtype), load_tokenizer(name)
+        model = load_model_by(options.engine, name, dtype=options.dtype)
+        tokenizer = load_tokenizer(name)
     return Side(model_name(name), (layer,), model, tokenizer, None)
 
 
@@ -124,6 +127,8 @@ def states_of(
         "text": record,
         "weights": side.model.fingerprint["weights"],
     }
+    if "engine" in side.model.fingerprint:
+        settings["engine"] = side.model.fingerprint["engine"]
     place = folder_name(f"{side.name.replace('/', '--')}-{corpus.name}-{split}")
     store = extract(
         side.model,

@@ -12,6 +12,7 @@ from experiments.shared.options import (
 )
 from helix_jax.activations.token_pairs import TokenPairs
 from helix_jax.activations.token_states import layer_side
+from helix_jax.errors import RunError
 from helix_jax.generation.token_map import METHODS
 from helix_jax.models import Model, load_model, load_tokenizer, model_name
 from helix_jax.progress import Progress, bar, stage
@@ -31,7 +32,17 @@ class TokenOptions(TextOptions):
     target: str = option("", MODEL, names="model", required=True, tiny="pebble-qwen3")
     workdir: str = workdir_option()
     dtype: str = dtype_option()
+    engine: str = option("jax", "what runs the models", choices=("jax", "torch"))
     max_tokens: int = option(256, "longer texts lose their end", least=2)
+
+    def check(self) -> None:
+        """Raise where the parameters are asked of an engine that keeps them."""
+        if self.engine != "jax":
+            raise RunError(
+                f"--engine={self.engine}: this program runs blocks and heads of its "
+                "models apart, which the engine jax alone does; name models of native "
+                "families and leave --engine out."
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from helix_jax.activations.batching import batch_capacity
-from helix_jax.activations.forward import PlacedModel
+from helix_jax.activations.forward import PlacedModel, is_exhausted
 from helix_jax.activations.layout import default_token_budget
 
 CANDIDATES = tuple(2**power for power in range(9, 20))
@@ -111,8 +111,8 @@ _TOO_LARGE = (
 def _fits(work: Callable[[], object]) -> bool:
     try:
         work()
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
+    except RuntimeError as error:
+        if not is_exhausted(error):
             raise
         return False
     return True

@@ -38,6 +38,7 @@ from helix_jax.activations.writer import (
 )
 from helix_jax.arguments import takes
 from helix_jax.models import Model, check_vocabulary, resolve_layers
+from helix_jax.models.torch_engine import TorchModel
 from helix_jax.progress import Progress
 from helix_jax.text.tokens import private_tokenizer, tokenizer_fingerprint
 from helix_jax.types import Text
@@ -46,7 +47,7 @@ LOG = logging.getLogger(__name__)
 
 
 def store_fingerprint(
-    model: Model,
+    model: Model | TorchModel,
     tokenizer: Any,
     *,
     layers: Sequence[int] = (-1,),
@@ -62,7 +63,8 @@ def store_fingerprint(
 
     Returns:
       model, revision, dtype, weights; layers (absolute), final_norm, pooling,
-      stored_dtype, max_tokens (at most the context), text, tokenizer.
+      stored_dtype, max_tokens (at most the context), text, tokenizer; engine where
+      it is not jax.
     """
     return {
         **model.fingerprint,
@@ -78,7 +80,7 @@ def store_fingerprint(
 
 @takes(texts=kinds.TEXTS)
 def extract(
-    model: Model,
+    model: Model | TorchModel,
     tokenizer: Any,
     texts: Iterable[Text],
     path: str | os.PathLike,
@@ -99,7 +101,7 @@ def extract(
     """Extract hidden states, or go on where a killed extraction stopped.
 
     Args:
-      model: from `load_model`.
+      model: from `load_model`, `load_torch_model` or `load_model_by`.
       tokenizer: from `load_tokenizer`, of the same model.
       texts: the corpus from its beginning, also when resuming; ids are unique.
       path: local folder, gs://BUCKET/PATH or s3://BUCKET/PATH.
@@ -155,7 +157,7 @@ def extract(
         dtype=dtype,
         text_fingerprint=text_fingerprint,
     )
-    placed = place_model(model.params, readout, devices)
+    placed = place_model(model, readout, devices)
 
     def new_layout() -> dict[str, Any]:
         budget = choose_token_budget(token_budget, placed, max_tokens=max_tokens)

@@ -1,7 +1,7 @@
 """The device's part of an extraction: forward pass and pooling, over all devices."""
 
-import functools
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +10,14 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from helix_jax.activations.pooling import pool
-from helix_jax.models import ModelSpec, apply_model
+from helix_jax.models import Model, ModelSpec, apply_model
+from helix_jax.models.torch_engine import (
+    TorchModel,
+    TorchSpec,
+    is_out_of_memory,
+    require_vectors,
+    torch_states,
+)
 from helix_jax.types import Array
 
 
@@ -25,7 +32,7 @@ class Readout(NamedTuple):
       dtype: of the states.
     """
 
-    spec: ModelSpec
+    spec: ModelSpec | TorchSpec
     layers: tuple[int, ...]
     final_norm: bool
     pooling: str
@@ -37,9 +44,7 @@ class Readout(NamedTuple):
         return self.pooling == "token"
 
 
-@functools.partial(
-    jax.jit, static_argnames=("spec", "layers", "final_norm", "pooling", "dtype")
-)
+@partial(jax.jit, static_argnames=("spec", "layers", "final_norm", "pooling", "dtype"))
 def pooled_states(
     params: Mapping,
     tokens: Array,
@@ -116,9 +121,68 @@ class PlacedModel(NamedTuple):
         return pooled_states(self.params, *placed, **self.readout._asdict())
 
 
+class Host(NamedTuple):
+    """Where torch runs a model, as a `DeviceGroup` says it: on one device."""
+
+    platform: str
+    size: int = 1
+
+
+class PlacedTorchModel(NamedTuple):
+    """A model that torch runs, and what is taken of it; called as a `PlacedModel`.
+
+    Attributes:
+      model: on its device.
+      group: that device.
+      readout: what is taken.
+    """
+
+    model: TorchModel
+    group: Host
+    readout: Readout
+
+    def __call__(self, tokens: np.ndarray, lengths: np.ndarray) -> Array:
+        """States of a batch [B, T] pooled as `pooled_states` does."""
+        readout = self.readout
+        hidden = torch_states(
+            self.model,
+            tokens,
+            lengths,
+            layers=readout.layers,
+            final_norm=readout.final_norm,
+        )
+        with jax.default_device(jax.local_devices(backend="cpu")[0]):
+            return _pooled(
+                hidden, lengths, pooling=readout.pooling, dtype=readout.dtype
+            )
+
+
+@partial(jax.jit, static_argnames=("pooling", "dtype"))
+def _pooled(hidden: Array, lengths: Array, *, pooling: str, dtype: jnp.dtype) -> Array:
+    mask = jnp.arange(hidden.shape[2])[None, :] < lengths[:, None]
+    return pool(hidden, mask, method=pooling).astype(dtype)
+
+
 def place_model(
-    params: Any, readout: Readout, devices: Sequence[jax.Device] | None = None
-) -> PlacedModel:
-    """Copy a model to devices; None for all local ones."""
+    model: Model | TorchModel,
+    readout: Readout,
+    devices: Sequence[jax.Device] | None = None,
+) -> PlacedModel | PlacedTorchModel:
+    """Copy a model to devices; None for all local ones, or where torch has it.
+
+    Raises:
+      ValueError: devices of jax for a model of torch, or a layer that it has no vectors
+        of.
+    """
+    if isinstance(model, TorchModel):
+        if devices is not None:
+            raise ValueError("devices are of jax; torch has put its model on one.")
+        require_vectors(model, readout.layers)
+        return PlacedTorchModel(model, Host(model.platform), readout)
     group = DeviceGroup(devices)
-    return PlacedModel(group.place_params(params), group, readout)
+    return PlacedModel(group.place_params(model.params), group, readout)
+
+
+def is_exhausted(error: Exception) -> bool:
+    """Whether an engine says that its device has no memory left."""
+    return "RESOURCE_EXHAUSTED" in str(error) or is_out_of_memory(error)

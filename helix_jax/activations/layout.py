@@ -12,6 +12,7 @@ from typing import Any
 from helix_jax.activations.batching import length_ladder
 from helix_jax.activations.forward import DeviceGroup, Readout
 from helix_jax.models import ModelSpec
+from helix_jax.models.torch_engine import TorchSpec
 
 CPU_BUDGET_TOKENS = 2048
 ACCELERATOR_BUDGET_TOKENS = 32768
@@ -98,8 +99,10 @@ def default_token_budget(spec: ModelSpec, platform: str, max_tokens: int) -> int
     return max(budget, max_tokens)
 
 
-def block_parameters(spec: ModelSpec) -> int:
+def block_parameters(spec: ModelSpec | TorchSpec) -> int:
     """Parameters of all blocks, which a token's work is twice of."""
+    if isinstance(spec, TorchSpec):
+        return spec.block_parameters
     queries = spec.num_heads * spec.head_width
     keys = spec.num_kv_heads * spec.head_width
     projections = 2 * spec.width * (queries + keys)

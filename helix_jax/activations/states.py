@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from helix_jax.activations.batching import plan_batches
-from helix_jax.activations.forward import PlacedModel
+from helix_jax.activations.forward import PlacedModel, is_exhausted
 from helix_jax.activations.gather import gather_states
 from helix_jax.activations.windows import TextWindow
 from helix_jax.errors import StoreError
@@ -44,8 +43,8 @@ def window_states(
         states = gather_states(
             model, window.encoded.ids, batches, token_rows=readout.token_rows
         )
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
+    except RuntimeError as error:
+        if not is_exhausted(error):
             raise
         raise StoreError(
             f"the {model.group.platform} has no memory for batches of "

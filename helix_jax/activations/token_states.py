@@ -13,6 +13,12 @@ from helix_jax.activations.batching import length_ladder, plan_batches
 from helix_jax.activations.gather import gather_states
 from helix_jax.errors import CorpusError
 from helix_jax.models import Model, ModelSpec, apply_model, resolve_layers
+from helix_jax.models.torch_engine import (
+    TorchModel,
+    TorchSpec,
+    require_vectors,
+    torch_states,
+)
 from helix_jax.text.tokens import Encoded
 from helix_jax.types import Array, Text
 
@@ -22,14 +28,14 @@ class TokenSide(NamedTuple):
 
     Attributes:
       states: pytree that is called with tokens [B, T] int and mask [B, T] bool and
-        gives [n, B, T, D] float, n states of each token.
+        gives [n, B, T, D] float, n states of each token; or TorchLayers.
       tokenizer: of the model.
       spec: of the model; gives context and vocabulary.
     """
 
     states: Callable[[Array, Array], Array]
     tokenizer: Any
-    spec: ModelSpec
+    spec: ModelSpec | TorchSpec
 
 
 @struct.dataclass
@@ -52,12 +58,33 @@ class LayerStates:
         ).hidden.astype(jnp.float32)
 
 
+class TorchLayers(NamedTuple):
+    """`LayerStates` of a model that torch runs, called with lengths for the mask."""
+
+    model: TorchModel
+    layers: tuple[int, ...]
+    normed: bool
+
+    def __call__(self, tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        return torch_states(
+            self.model, tokens, lengths, layers=self.layers, final_norm=self.normed
+        )
+
+
 def layer_side(
-    model: Model, tokenizer: Any, *, layers: Sequence[int] = (-1,), normed: bool = True
+    model: Model | TorchModel,
+    tokenizer: Any,
+    *,
+    layers: Sequence[int] = (-1,),
+    normed: bool = True,
 ) -> TokenSide:
     """A side that gives residual streams, after the model's final norm if `normed`."""
     layers = resolve_layers(model.spec, layers)
-    states = LayerStates(model.params, model.spec, layers, normed)
+    if isinstance(model, TorchModel):
+        require_vectors(model, layers)
+        states = TorchLayers(model, layers, normed)
+    else:
+        states = LayerStates(model.params, model.spec, layers, normed)
     return TokenSide(states, tokenizer, model.spec)
 
 
@@ -85,7 +112,8 @@ def token_states(
     shortest = longest if one_shape or few else 8
     ladder = length_ladder(longest, shortest=shortest, growth=1.6)
     batches = plan_batches(lengths, ladder=ladder, token_budget=token_budget)
-    return gather_states(partial(_run, states), ids, batches, token_rows=True)
+    forward = states if isinstance(states, TorchLayers) else partial(_run, states)
+    return gather_states(forward, ids, batches, token_rows=True)
 
 
 @jax.jit

@@ -81,8 +81,8 @@ ADVICE = {
         "supported; read the other way its states would be wrong"
     ),
     "quantization_config": (
-        "the weights are quantised; load the model that they were made from, or save "
-        "this one with model.dequantize() of transformers and load that"
+        "the weights are quantised, which the engine jax does not read; take "
+        "--engine=torch, or load the model that they were made from"
     ),
     "transformers_weights": (
         "the weights are in a file of another name; rename it to model.safetensors"

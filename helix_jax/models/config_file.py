@@ -45,11 +45,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     )
 
     file = folder / "config.json"
-    raw = _read_json(file)
+    raw = read_raw_config(folder)
     kind = raw["model_type"]
     if kind not in TEXT_PARTS:
         family_of(kind)
-    _check_architectures(kind, raw.get("architectures"), file)
+    check_architectures(raw, file)
     try:
         config = CONFIG_MAPPING[kind].from_dict(copy.deepcopy(raw))
         full = config.to_dict()
@@ -83,23 +83,33 @@ def read_config(folder: Path) -> dict[str, Any]:
     return text | shared
 
 
-def _read_json(file: Path) -> dict[str, Any]:
+def read_raw_config(folder: Path) -> dict[str, Any]:
+    """config.json as it is written.
+
+    Raises:
+      CheckpointError: missing, unreadable, or without a model_type.
+    """
+    file = folder / "config.json"
     if not file.exists():
-        raise CheckpointError(explain_folder(file.parent))
+        raise CheckpointError(explain_folder(folder))
     raw = read_json(file, raises=CheckpointError)
     if not isinstance(raw, dict) or not isinstance(raw.get("model_type"), str):
         raise CheckpointError(f"{file} names no model_type; is it a model's config?")
     return raw
 
 
-def _check_architectures(kind: str, names: Any, file: Path) -> None:
-    """Refuse classes that transformers does not have for this model type.
+def check_architectures(raw: Mapping[str, Any], file: Path) -> None:
+    """Refuse classes that transformers does not have for a config's model type.
 
     A class of someone's own computes what its code says, be it under the weights of a
     model that we know: bidirectional attention, another head, more layers.
+
+    Raises:
+      CheckpointError: names them.
     """
     from transformers.models.auto.configuration_auto import model_type_to_module_name
 
+    kind, names = raw["model_type"], raw.get("architectures")
     module = importlib.import_module(
         f"transformers.models.{model_type_to_module_name(kind)}"
     )

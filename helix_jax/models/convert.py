@@ -232,7 +232,8 @@ def _check_kind(stored: StoredTensor, about: str) -> None:
     if stored.kind not in FLOATS.values():
         raise CheckpointError(
             f"{about} is {stored.kind}, expected float32, bfloat16 or float16. "
-            "Quantised checkpoints are not supported; load the original weights."
+            "Quantised checkpoints are for the engine torch: take --engine=torch, or "
+            "load the original weights."
         )
 
 

@@ -19,10 +19,10 @@ def explain_folder(folder: Path) -> str:
     packed = sorted(name for name in names if name.endswith(".gguf"))
     if packed:
         return (
-            f"{about}: it holds GGUF weights, which are packed for other programs. "
-            "Convert them with transformers: AutoModelForCausalLM.from_pretrained("
-            f"{str(folder)!r}, gguf_file={packed[0]!r}).save_pretrained(NEW), the "
-            "tokenizer likewise, and give NEW."
+            f"{about}: it holds GGUF weights, which the engine jax does not read. Take "
+            "--engine=torch, or convert them with transformers: AutoModelForCausalLM."
+            f"from_pretrained({str(folder)!r}, gguf_file={packed[0]!r})."
+            "save_pretrained(NEW), the tokenizer likewise, and give NEW."
         )
     if "params.json" in names:
         return (

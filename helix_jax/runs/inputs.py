@@ -9,14 +9,17 @@ from typing import Any
 from helix_jax.activations import load_embeddings
 from helix_jax.activations.embedding_files import READERS
 from helix_jax.errors import CheckpointError, CorpusError, RunError, StoreError
-from helix_jax.models import ModelSpec, model_folder, read_spec, resolve_layers
+from helix_jax.models import ModelSpec, model_folder, resolve_layers
+from helix_jax.models.engines import read_spec_by
+from helix_jax.models.torch_engine import TorchSpec
 from helix_jax.runs.prepare import IMPORTED
 from helix_jax.text.corpora import check_corpus
 
+Spec = ModelSpec | TorchSpec
 _COLUMNS = ("text_column", "pair_column", "label_column", "id_column")
 
 
-def check_inputs(config: Any) -> dict[str, ModelSpec | None]:
+def check_inputs(config: Any) -> dict[str, Spec | None]:
     """Look for what a config names; no weights and no texts are read.
 
     Args:
@@ -29,7 +32,7 @@ def check_inputs(config: Any) -> dict[str, ModelSpec | None]:
     Raises:
       RunError: names the flag, and says what is wrong with its value.
     """
-    specs: dict[str, ModelSpec | None] = {}
+    specs: dict[str, Spec | None] = {}
     for field in dataclasses.fields(config):
         value, names = getattr(config, field.name), field.metadata.get("names")
         if names == "corpora" and value:
@@ -63,7 +66,7 @@ def naming(flag: str) -> Iterator[None]:
         raise RunError(f"--{flag}: {error}") from error
 
 
-def _check_model(config: Any, flag: str, name: str) -> ModelSpec:
+def _check_model(config: Any, flag: str, name: str) -> Spec:
     """The architecture of a model of a flag, which has the layers of the flags."""
     if name.startswith(IMPORTED):
         raise RunError(
@@ -71,7 +74,10 @@ def _check_model(config: Any, flag: str, name: str) -> ModelSpec:
             "elsewhere cannot stand for it; name a model."
         )
     with naming(flag):
-        spec = read_spec(name, revision=getattr(config, "revision", "") or None)
+        engine = getattr(config, "engine", "jax")
+        spec = read_spec_by(
+            engine, name, revision=getattr(config, "revision", "") or None
+        )
     _require_budget(config, name, spec)
     for flag_of_layers in (f"{flag}_layer", f"{flag}_layers", "layers"):
         layers = getattr(config, flag_of_layers, ())
@@ -93,7 +99,7 @@ def _require_prefix(flag: str, name: str) -> None:
         )
 
 
-def _require_budget(config: Any, name: str, spec: ModelSpec) -> None:
+def _require_budget(config: Any, name: str, spec: Spec) -> None:
     """Raise where a batch of the flags has no room for the longest text."""
     budget = getattr(config, "token_budget", 0)
     longest = min(getattr(config, "max_tokens", 0), spec.max_tokens)

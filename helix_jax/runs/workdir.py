@@ -62,10 +62,12 @@ def open_run(workdir: str | os.PathLike, config: Any) -> Run:
     record = json.loads(json.dumps(dataclasses.asdict(config)))
     record = {"experiment": type(config).__name__, **record}
     record.pop("workdir", None)
+    known = {f.name: f.default for f in dataclasses.fields(config) if f.name in record}
+    defaults = json.loads(json.dumps(known, default=repr))
     path = folder / "config.json"
     with os_errors(f"--workdir={folder}", "be used as a work directory", RunError):
         if path.exists():
-            _require_same(folder, _read_flags(path), record)
+            _require_same(folder, _read_flags(path), record, defaults)
         elif folder.exists() and (own := _others(folder)):
             raise RunError(
                 f"--workdir={folder} holds {own[0].name} and is no work directory (it "
@@ -76,7 +78,7 @@ def open_run(workdir: str | os.PathLike, config: Any) -> Run:
             keep(folder, "a run")
             if path.exists():  # perhaps made by the run that was waited for
                 try:
-                    _require_same(folder, _read_flags(path), record)
+                    _require_same(folder, _read_flags(path), record, defaults)
                 except RunError:
                     let_go(folder)
                     raise
@@ -106,8 +108,17 @@ def _read_flags(path: Path) -> dict[str, Any]:
     return found
 
 
-def _require_same(folder: Path, before: dict[str, Any], record: dict[str, Any]) -> None:
-    """Raise unless a work directory was made with these flags."""
+def _require_same(
+    folder: Path,
+    before: dict[str, Any],
+    record: dict[str, Any],
+    defaults: dict[str, Any],
+) -> None:
+    """Raise unless a work directory was made with these flags.
+
+    A flag that there was not yet had what is its default now.
+    """
+    before = defaults | before
     differing = [
         f"--{name}: {before.get(name)!r} there, {record.get(name)!r} now"
         for name in sorted(before.keys() | record.keys())

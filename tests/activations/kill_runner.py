@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 
 from helix_jax.activations import extract
-from helix_jax.models import load_model, load_tokenizer
+from helix_jax.models import load_tokenizer
+from helix_jax.models.engines import load_model_by
 
 from .made import make_model, make_texts, make_tokenizer
 
@@ -28,7 +29,7 @@ def run(model: str, path: Path) -> None:
     if model == "tiny":
         pair = make_model(), make_tokenizer()
     else:
-        pair = load_model(model), load_tokenizer(model)
+        pair = load_model_by("auto", model), load_tokenizer(model)
     extract(
         *pair,
         make_texts(TEXTS),

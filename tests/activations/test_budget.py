@@ -19,7 +19,7 @@ from helix_jax.models import flatten
 def setting(tiny):
     model, _ = tiny
     readout = Readout(model.spec, (2,), True, "mean", np.dtype(np.float32))
-    return place_model(model.params, readout)
+    return place_model(model, readout)
 
 
 def test_measured_budget_is_among_the_fastest(setting):

@@ -381,7 +381,10 @@ DAMAGES = {
         config(model_type="olmo2", architectures=None),
         r"input_layernorm.* matches no rule of family 'olmo2'",
     ),
-    "unknown family": (config(model_type="mamba"), r"'mamba' is not supported; supp"),
+    "unknown family": (
+        config(model_type="mamba"),
+        r"'mamba' is not supported by the engine jax; supp",
+    ),
     "no family": (config(model_type=None), r"names no model_type"),
     "bad value": (config(hidden_size="wide"), r"not a valid llama config"),
     "bad rope": (config(rope_parameters={"rope_type": "llama3"}), r"not a valid llama"),

@@ -57,6 +57,16 @@ def test_other_flags_are_refused_by_name(tmp_path):
         open_run(tmp_path / "w", Config(width=9))
 
 
+def test_a_flag_that_there_was_not_yet_had_its_default(tmp_path):
+    flags = open_run(tmp_path / "w", Config()).folder / "config.json"
+    record = json.loads(flags.read_text())
+    del record["names"]
+    flags.write_text(json.dumps(record))
+    open_run(tmp_path / "w", Config())
+    with pytest.raises(RunError, match=r"--names: \['a', 'b'\] there, \['c'\] now"):
+        open_run(tmp_path / "w", Config(names=("c",)))
+
+
 def test_another_experiment_is_refused(tmp_path):
     @dataclasses.dataclass(frozen=True)
     class Other:

@@ -70,7 +70,8 @@ def family_of(model_type: str) -> Family:
     """
     if model_type not in FAMILIES:
         raise CheckpointError(
-            f"model_type {model_type!r} is not supported; supported are "
-            f"{', '.join(sorted(FAMILIES))}."
+            f"model_type {model_type!r} is not supported by the engine jax; supported "
+            f"are {', '.join(sorted(FAMILIES))}. The engine torch runs others "
+            "(--engine=torch)."
         )
     return FAMILIES[model_type]

@@ -1,0 +1,24 @@
+"""Models that transformers runs by torch: families that are not native, packed weights.
+
+Nothing else of helix_jax imports torch, and this does so only once a model is asked
+for, so that it can be installed without: pip install 'helix_jax[torch]'.
+"""
+
+from helix_jax.models.torch_engine.load import load_torch_model
+from helix_jax.models.torch_engine.spec import TorchSpec, read_torch_spec
+from helix_jax.models.torch_engine.states import (
+    TorchModel,
+    is_out_of_memory,
+    require_vectors,
+    torch_states,
+)
+
+__all__ = [
+    "TorchModel",
+    "TorchSpec",
+    "is_out_of_memory",
+    "load_torch_model",
+    "read_torch_spec",
+    "require_vectors",
+    "torch_states",
+]

@@ -1,0 +1,175 @@
+"""What a network does after its last block, found by watching one pass.
+
+transformers returns h_0 ... h_{L-1} as they are and, for h_L, whatever its class ends
+with: the final norm of h_L, or a projection, or h_L. Which module makes the last state
+is told by its numbers, not by names, so that h_L and the norm are had apart.
+"""
+
+import inspect
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from helix_jax.errors import CheckpointError
+from helix_jax.models.torch_engine.library import refusing, torch_library
+
+PROBE = 5  # tokens of the pass that is watched
+# Of a state's largest number; padding that is seen changes it in the first digits.
+TOLERANCES = {"float32": 1e-4, "float16": 0.02, "bfloat16": 0.05}
+
+
+class Ending(NamedTuple):
+    """What follows the blocks of a network, and how it may be run.
+
+    Attributes:
+      num_layers: L.
+      norm: the final norm, a module; None where the stream ends without.
+      follower: the first module that reads h_L; None where h_L is what is returned.
+      vectors: for h_0 ... h_L, whether it is one vector of the width a token.
+      padded: whether a text's states are the same beside padding.
+    """
+
+    num_layers: int
+    norm: Any
+    follower: Any
+    vectors: tuple[bool, ...]
+    padded: bool
+
+
+class _Call(NamedTuple):
+    """One call of a module: the first tensor that it read, and that it made."""
+
+    module: Any
+    read: Any
+    made: Any
+
+
+def run_network(network: Any, tokens: Any, mask: Any, *, inner: bool) -> Any:
+    """The output of transformers for tokens [B, T] and mask [B, T], both of torch."""
+    takes = inspect.signature(network.forward).parameters
+    open_ended = any(one.kind is one.VAR_KEYWORD for one in takes.values())
+    given = {"attention_mask": mask, "use_cache": False}
+    given = {
+        name: value for name, value in given.items() if open_ended or name in takes
+    }
+    return network(
+        input_ids=tokens, output_hidden_states=inner, return_dict=True, **given
+    )
+
+
+def find_ending(network: Any, width: int, vocab_size: int) -> Ending:
+    """Watch one pass of a network over a few tokens.
+
+    Args:
+      network: a module of transformers that reads text, in evaluation.
+      width, vocab_size: D and V.
+
+    Raises:
+      CheckpointError: it does not run on text alone, or it cannot be told how its last
+        state comes about.
+    """
+    torch, name = torch_library("a model"), type(network).__name__
+    # Of the middle of the vocabulary, where no special tokens are.
+    ids = [(vocab_size // 2 + step) % vocab_size for step in range(2 * PROBE)]
+    tokens = torch.tensor([ids[:PROBE]], device=network.device)
+    with refusing(f"run {name} on text alone"):
+        output, calls = _watch(network, tokens)
+    hidden, last = output.hidden_states, output.last_hidden_state
+    if not hidden or len(hidden) < 2:
+        raise CheckpointError(f"transformers gives no states of the layers of {name}.")
+    norm, follower, stream = _after_blocks(calls, last, _in_lists(network), name)
+    vectors = tuple(h.shape == (1, PROBE, width) for h in (*hidden[:-1], stream))
+    padded = _stands_padding(network, ids, last)
+    return Ending(len(hidden) - 1, norm, follower, vectors, padded)
+
+
+def _after_blocks(
+    calls: Iterable[_Call], last: Any, inside: set[int], name: str
+) -> tuple[Any, Any, Any]:
+    """The final norm, the module that reads h_L, and h_L."""
+    maker = _maker(calls, last)
+    if maker is not None and id(maker.module) in inside:
+        return None, None, last
+    if maker is not None and _is_norm(maker.module):
+        return maker.module, maker.module, maker.read
+    before = maker and _maker(calls, maker.read)  # such as opt's projection
+    if before and id(before.module) in inside:
+        return None, maker.module, maker.read
+    if before and _is_norm(before.module):
+        return before.module, before.module, before.read
+    made = "no module" if maker is None else f"a {type(maker.module).__name__}"
+    raise CheckpointError(
+        f"{name}: its last state is made by {made} and not by a block or a norm, so "
+        "that the stream before the final norm cannot be told; the engine torch does "
+        "not run it."
+    )
+
+
+def _watch(network: Any, tokens: Any) -> tuple[Any, list[_Call]]:
+    torch, calls = torch_library("a model"), []
+
+    def note(module: Any, args: tuple, kwargs: dict, made: Any) -> None:
+        read = next(filter(torch.is_tensor, (*args, *kwargs.values())), None)
+        made = made[0] if isinstance(made, (tuple, list)) and made else made
+        calls.append(_Call(module, read, made))
+
+    hooks = [
+        module.register_forward_hook(note, with_kwargs=True)
+        for module in network.modules()
+    ]
+    try:
+        with torch.inference_mode():
+            output = run_network(network, tokens, torch.ones_like(tokens), inner=True)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return output, calls
+
+
+def _maker(calls: Iterable[_Call], state: Any) -> _Call | None:
+    """The first call that made a state; of modules in each other the innermost."""
+    torch = torch_library("a model")
+    for call in calls:
+        same = torch.is_tensor(call.made) and call.made.shape == state.shape
+        if same and torch.equal(call.made, state):
+            return call
+    return None
+
+
+def _in_lists(network: Any) -> set[int]:
+    """The modules in lists, which blocks are and what follows them is not."""
+    lists = torch_library("a model").nn.ModuleList
+    return {
+        id(inner)
+        for module in network.modules()
+        if isinstance(module, lists)
+        for inner in module.modules()
+    }
+
+
+def _is_norm(module: Any) -> bool:
+    return "norm" in type(module).__name__.lower()
+
+
+def _stands_padding(network: Any, ids: list[int], alone: Any) -> bool:
+    """Whether a text in a longer batch has the states that it has alone."""
+    torch = torch_library("a model")
+    if "longrope" in str(getattr(network.config, "rope_parameters", "")):
+        return False  # chooses its frequencies by the longest text of a batch
+    tokens = torch.tensor(
+        [ids[:PROBE] + ids[PROBE - 1 : PROBE] * PROBE, ids], device=network.device
+    )
+    mask = torch.ones_like(tokens)
+    mask[0, PROBE:] = 0
+    try:
+        with torch.inference_mode():
+            output = run_network(network, tokens, mask, inner=False)
+    except (ValueError, RuntimeError, TypeError):
+        return False
+    beside = output.last_hidden_state[:1, :PROBE]
+    if beside.shape != alone.shape:
+        return False
+    error = (beside.float() - alone.float()).abs().max()
+    least = TOLERANCES[str(alone.dtype).removeprefix("torch.")]
+    return bool(error <= least * np.maximum(float(alone.abs().max()), 1e-6))

@@ -1,0 +1,66 @@
+"""The torch and transformers libraries, imported once a torch model is asked for."""
+
+import contextlib
+import importlib
+import importlib.util
+from collections.abc import Iterator
+from typing import Any
+
+from helix_jax.errors import CheckpointError
+from helix_jax.transformers_names import transformers_names
+
+# What transformers and torch raise for a model that they cannot make, load or run.
+TROUBLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    ImportError,
+    RuntimeError,  # NotImplementedError too
+    AssertionError,
+)
+
+
+def has_torch() -> bool:
+    """Whether torch is installed; it is not imported."""
+    return importlib.util.find_spec("torch") is not None
+
+
+def torch_library(name: str) -> Any:
+    """The torch module, for a model of a name.
+
+    Raises:
+      CheckpointError: it is not installed.
+    """
+    try:
+        return importlib.import_module("torch")
+    except ImportError as error:
+        raise CheckpointError(
+            f"{name} needs the engine torch, which is not installed: pip install "
+            "'helix_jax[torch]'."
+        ) from error
+
+
+def versions() -> dict[str, str]:
+    """The engine and the versions that its states depend on."""
+    torch = torch_library("a model")
+    (transformers,) = transformers_names("__version__")
+    return {"name": "torch", "torch": torch.__version__, "transformers": transformers}
+
+
+@contextlib.contextmanager
+def refusing(doing: str) -> Iterator[None]:
+    """Let what these libraries raise become one line.
+
+    Raises:
+      CheckpointError: what could not be done, and what the library said.
+    """
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except TROUBLE as error:
+        words = " ".join(str(error).split()) or type(error).__name__
+        raise CheckpointError(f"transformers cannot {doing}: {words[:400]}") from error

@@ -1,0 +1,111 @@
+"""Hugging Face folders and hub ids -> networks that torch runs."""
+
+from pathlib import Path
+from typing import Any
+
+from helix_jax.errors import CheckpointError
+from helix_jax.models.checkpoint import DTYPES, find_source
+from helix_jax.models.folders import note_modules
+from helix_jax.models.hub import fetch_weights, model_name, resolved_revision
+from helix_jax.models.torch_engine.ending import find_ending
+from helix_jax.models.torch_engine.library import refusing, torch_library, versions
+from helix_jax.models.torch_engine.spec import (
+    network_class,
+    packed_file,
+    read_torch_config,
+    spec_of,
+    text_part,
+)
+from helix_jax.models.torch_engine.states import TorchModel
+from helix_jax.models.weights import digest, weight_files
+
+
+def load_torch_model(
+    name_or_path: str, *, dtype: str = "float32", revision: str | None = None
+) -> TorchModel:
+    """Load a Hugging Face folder or hub id for torch, as transformers loads it.
+
+    Args:
+      name_or_path: a local folder with config.json and weights, quantised ones too, or
+        with one GGUF file; or a hub id.
+      dtype: float32, bfloat16 or float16, of what is not quantised.
+      revision: branch, tag or commit of a hub id.
+
+    Returns:
+      TorchModel, on a GPU where torch has one.
+
+    Raises:
+      CheckpointError: torch is not installed, no such folder, code of its own, an
+        adapter, weights that do not fit, or a network whose streams cannot be told.
+    """
+    torch = torch_library(name_or_path)
+    if dtype not in DTYPES:
+        raise CheckpointError(f"dtype must be one of {list(DTYPES)}, got {dtype!r}.")
+    source = find_source(name_or_path, revision)
+    if source.adapter is not None:
+        raise CheckpointError(
+            f"{source.adapter} holds an adapter, which the engine torch does not "
+            "merge; merge it with peft (merge_and_unload, save_pretrained) first."
+        )
+    config = read_torch_config(source.base)
+    note_modules(source.base)
+    folder = fetch_weights(source.base_name, source.base)
+    packed = packed_file(folder)
+    files = [folder / packed] if packed else weight_files(folder)
+    whole = _load(folder, config, getattr(torch, dtype), packed)
+    network = text_part(whole)
+    spec = spec_of(network, folder)
+    ending = find_ending(network, spec.width, spec.vocab_size)
+    if ending.num_layers != spec.num_layers:
+        raise CheckpointError(
+            f"{folder}: {spec.family} gives states of {ending.num_layers} layers and "
+            f"its config says {spec.num_layers}, so that layers have no certain "
+            "numbers; the engine torch does not run it."
+        )
+    record = {
+        "model": model_name(name_or_path),
+        "revision": resolved_revision(source.base),
+        "dtype": dtype,
+        "weights": digest(files),
+        "config": None if packed else digest([folder / "config.json"]),
+        "engine": versions(),
+    }
+    return TorchModel(spec, network, ending, record, source.base)
+
+
+def _load(folder: Path, config: Any, dtype: Any, packed: str | None) -> Any:
+    """The network with its weights, on its device.
+
+    Raises:
+      CheckpointError: transformers refuses them, or leaves parameters at random.
+    """
+    torch = torch_library(str(folder))
+    # float32 is not to be rounded to fewer bits; products of matrices are not either.
+    torch.backends.cudnn.allow_tf32 = False
+    named = {"gguf_file": packed} if packed else {"config": config}
+    with refusing(f"load {folder}"):
+        network, info = network_class(config).from_pretrained(
+            folder,
+            dtype=dtype,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **named,
+        )
+        if getattr(network, "hf_quantizer", None) is None and torch.cuda.is_available():
+            network = network.to("cuda")
+    reads = {id(parameter) for parameter in text_part(network).parameters()}
+    parameters = dict(network.named_parameters())
+    random = sorted(
+        name
+        for name in info["missing_keys"]
+        # Poolers follow the hidden states, and lie unused in most checkpoints.
+        if "pooler" not in name and id(parameters.get(name)) in reads
+    )
+    wrong = random + sorted(str(key) for key in info["mismatched_keys"])
+    if wrong:
+        raise CheckpointError(
+            f"{folder}: {len(wrong)} parameters of a {config.model_type} have no "
+            f"tensor of their shape in the weights: {', '.join(wrong[:6])}. The config "
+            "belongs to another model, or a file is missing."
+        )
+    return network.eval().requires_grad_(False)

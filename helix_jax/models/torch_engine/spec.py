@@ -1,0 +1,166 @@
+"""What a torch model is, read from its config: sizes, and which class computes it."""
+
+import dataclasses
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from helix_jax.errors import CheckpointError
+from helix_jax.models.config import OTHER_CODE
+from helix_jax.models.config_file import check_architectures, read_raw_config
+from helix_jax.models.torch_engine.library import refusing, torch_library
+from helix_jax.transformers_names import transformers_names
+
+UNBOUNDED = 2**31 - 1  # tokens of a model without a table of positions
+CONTEXTS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
+# Frequencies that grow with what was read before, so that states depend on the order.
+GROWING_ROPE = "dynamic"
+
+
+@dataclasses.dataclass(frozen=True)
+class TorchSpec:
+    """The sizes of a model that torch runs, as `ModelSpec` names them.
+
+    Attributes:
+      family: Hugging Face `model_type`, of the text part.
+      vocab_size, width, num_layers: V, D and L.
+      max_tokens: context length in tokens.
+      block_parameters: parameters beside the embedding, which a token's work is twice
+        of.
+    """
+
+    family: str
+    vocab_size: int
+    width: int
+    num_layers: int
+    max_tokens: int
+    block_parameters: int
+
+
+def read_torch_config(folder: Path) -> Any:
+    """The transformers config of a folder, or of the GGUF file in it.
+
+    Raises:
+      CheckpointError: no config, a model type that transformers does not have, or a
+        class that is none of its own (code of a model is never run).
+    """
+    AutoConfig, CONFIG_MAPPING = transformers_names("AutoConfig", "CONFIG_MAPPING")
+    packed = packed_file(folder)
+    if packed is not None:
+        with refusing(f"read {folder / packed}"):
+            return AutoConfig.from_pretrained(folder, gguf_file=packed)
+    raw = read_raw_config(folder)
+    kind, code = raw["model_type"], raw.get("auto_map") or {}
+    if set(code) - OTHER_CODE:
+        raise CheckpointError(
+            f"{folder}: the model wants code of its authors "
+            f"({', '.join(sorted(code))}), which is never run here. If transformers' "
+            "own class computes the same, take auto_map out of config.json; else take "
+            "a model without such code."
+        )
+    if kind not in CONFIG_MAPPING:
+        raise CheckpointError(
+            f"{folder}: model_type {kind!r} is not one of transformers' own. Update "
+            "transformers if the model is newer; else take one whose weights are in a "
+            "format that transformers has."
+        )
+    check_architectures(raw, folder / "config.json")
+    with refusing(f"read {folder / 'config.json'}"):
+        return CONFIG_MAPPING[kind].from_dict(raw)
+
+
+def packed_file(folder: Path) -> str | None:
+    """The GGUF file of a folder that has no config.json, or None.
+
+    Raises:
+      CheckpointError: several, or the package that reads them is not installed.
+    """
+    if (folder / "config.json").is_file():
+        return None
+    packed = sorted(path.name for path in folder.glob("*.gguf"))
+    if not packed:
+        return None
+    if len(packed) > 1:
+        raise CheckpointError(
+            f"{folder} holds several GGUF files ({', '.join(packed[:6])}); leave one "
+            "in a folder of its own and name that."
+        )
+    if importlib.util.find_spec("gguf") is None:
+        raise CheckpointError(
+            f"{folder / packed[0]} is GGUF, which the engine torch reads with a "
+            "package that is not installed: pip install gguf."
+        )
+    return packed[0]
+
+
+def network_class(config: Any) -> Any:
+    """The class of transformers that gives a model's hidden states.
+
+    Of encoder-decoders that have an encoder's class the encoder alone.
+    """
+    AutoModel, Encoders = transformers_names("AutoModel", "AutoModelForTextEncoding")
+    alone = getattr(config, "is_encoder_decoder", False)
+    return Encoders if alone and type(config) in Encoders._model_mapping else AutoModel
+
+
+def text_part(network: Any) -> Any:
+    """The module of a network that reads text: an encoder, or a wrapper's part."""
+    config = network.config
+    if getattr(config, "is_encoder_decoder", False):
+        return network.get_encoder()
+    return network if config.get_text_config() is config else network.get_decoder()
+
+
+def read_torch_spec(folder: Path) -> TorchSpec:
+    """The sizes of a model folder, from a network without memory for its weights.
+
+    Raises:
+      CheckpointError: as `read_torch_config`, or sizes that cannot be told.
+    """
+    torch = torch_library(str(folder))
+    config = read_torch_config(folder)
+    with refusing(f"make the model of {folder}"), torch.device("meta"):
+        network = text_part(network_class(config).from_config(config))
+    return spec_of(network, folder)
+
+
+def spec_of(network: Any, folder: Path) -> TorchSpec:
+    """The sizes of the text part of a network."""
+    config = network.config.get_text_config()
+    embedding = network.get_input_embeddings()
+    sizes = {
+        "width": getattr(config, "hidden_size", None),
+        "num_layers": getattr(config, "num_hidden_layers", None),
+        "vocab_size": getattr(embedding, "num_embeddings", None),
+    }
+    unknown = [name for name, size in sizes.items() if not isinstance(size, int)]
+    if unknown:
+        raise CheckpointError(
+            f"{folder}: the engine torch does not find {', '.join(unknown)} of a "
+            f"{config.model_type}; it runs models of text with blocks one after "
+            "another."
+        )
+    rope = getattr(config, "rope_parameters", None) or {}
+    if GROWING_ROPE in str(rope):
+        raise CheckpointError(
+            f"{folder}: with rope_type {GROWING_ROPE!r} transformers' states depend on "
+            "the texts that were read before; use a model with another."
+        )
+    every = sum(parameter.numel() for parameter in network.parameters())
+    return TorchSpec(
+        config.model_type,
+        **sizes,
+        max_tokens=_context(network, config),
+        block_parameters=every - embedding.weight.numel(),
+    )
+
+
+def _context(network: Any, config: Any) -> int:
+    """The longest text, padding rows of the table of positions left out."""
+    named = [getattr(config, name, None) for name in CONTEXTS]
+    limits = [size for size in named if isinstance(size, int) and size > 0][:1]
+    for name, module in network.named_modules():
+        padding = getattr(module, "padding_idx", None)
+        if name.endswith("position_embeddings") and padding is not None:
+            limits.append(module.num_embeddings - padding - 1)
+    return min(limits, default=UNBOUNDED)
