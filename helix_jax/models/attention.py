@@ -75,8 +75,9 @@ def attend(
     spec: ModelSpec,
     *,
     layer: Array | None = None,
+    by_head: Array | None = None,
 ) -> Array:
-    """softmax(scale q k' + bias) v; scores and softmax in float32.
+    """softmax(scale q k' + bias + by_head) v; scores and softmax in float32.
 
     Args:
       q: [B, H, T, D_head].
@@ -85,6 +86,7 @@ def attend(
       bias: [B, T, S] float32, from `score_bias`.
       spec: attention_scale, attention_softcap.
       layer: [] int, the layer of k and v to read.
+      by_head: float32, broadcastable to [B, H, T, S], a bias that heads differ in.
 
     Returns:
       [B, T, H * D_head] in v's dtype.
@@ -101,7 +103,7 @@ def attend(
         def read(table):
             return jax.lax.dynamic_index_in_dim(table, layer, keepdims=False)
 
-        return _mix(q, read(k), read(v), bias, spec)
+        return _mix(q, read(k), read(v), bias, by_head, spec)
 
     def row_by_row(q, k, v, bias, layer):
         def row(inputs):
@@ -111,7 +113,10 @@ def attend(
                 start = (layer.astype(number.dtype), number, *[first] * 3)
                 return jax.lax.dynamic_slice(table, start, (1, 1, *table.shape[2:]))[0]
 
-            return _mix(q[None], read(k), read(v), bias[None], spec)[0]
+            own = by_head
+            if own is not None and len(own) > 1:
+                own = jax.lax.dynamic_index_in_dim(own, number)
+            return _mix(q[None], read(k), read(v), bias[None], own, spec)[0]
 
         numbers = jnp.arange(batch, dtype=jnp.int32)
         first = jnp.zeros((), jnp.int32)
@@ -127,7 +132,9 @@ def attend(
     return mixed.swapaxes(1, 2).reshape(batch, time, heads * width)
 
 
-def _mix(q: Array, k: Array, v: Array, bias: Array, spec: ModelSpec) -> Array:
+def _mix(
+    q: Array, k: Array, v: Array, bias: Array, by_head: Array | None, spec: ModelSpec
+) -> Array:
     """`attend`, with the result as [B, H, T, D_head]."""
     batch, heads, time, width = q.shape
     groups, slots = k.shape[1:3]
@@ -143,7 +150,11 @@ def _mix(q: Array, k: Array, v: Array, bias: Array, spec: ModelSpec) -> Array:
     )
     scores = softcap(scores * spec.attention_scale, spec.attention_softcap)
     scores = scores.reshape(batch, groups, heads // groups, time, slots)
-    weights = jax.nn.softmax(scores + bias[:, None, None], axis=-1).astype(v.dtype)
+    scores = scores + bias[:, None, None]
+    if by_head is not None:
+        rows, _, *lengths = by_head.shape
+        scores = scores + by_head.reshape(rows, groups, heads // groups, *lengths)
+    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
     mixed = jnp.einsum(
         "bkqs,bksd->bkqd",
         weights.reshape(batch, groups, -1, slots),

@@ -2,13 +2,25 @@
 
 from collections.abc import Mapping
 
+import jax.numpy as jnp
+
 from helix_jax.models.attention import attend, project
 from helix_jax.models.layers import dense, feed_forward, normalise
 from helix_jax.models.spec import ModelSpec
 from helix_jax.types import Array
 
 
-def block(params: Mapping, spec: ModelSpec, h: Array, bias, turn, remember) -> Array:
+def block(
+    params: Mapping,
+    spec: ModelSpec,
+    h: Array,
+    bias,
+    turn,
+    remember,
+    *,
+    by_head: Array | None = None,
+    first: Array | bool = False,
+) -> Array:
     """One transformer block; where its norms stand is `spec.block`.
 
     Args:
@@ -19,6 +31,8 @@ def block(params: Mapping, spec: ModelSpec, h: Array, bias, turn, remember) -> A
       turn: cos and sin, or None.
       remember: (k, v) -> (keys, values, layer), what to attend to: k and v themselves,
         or the cache that they were written to.
+      by_head: as for `attend`.
+      first: whether it is the model's first.
 
     Returns:
       [B, T, D].
@@ -27,7 +41,8 @@ def block(params: Mapping, spec: ModelSpec, h: Array, bias, turn, remember) -> A
     def attention(x):
         q, k, v = project(params, x, spec, turn)
         k, v, layer = remember(k, v)
-        return dense(params["out"], attend(q, k, v, bias, spec, layer=layer))
+        mixed = attend(q, k, v, bias, spec, layer=layer, by_head=by_head)
+        return dense(params["out"], mixed)
 
     def norm(name, x):
         return normalise(params.get(name, {}), x, spec)
@@ -41,7 +56,10 @@ def block(params: Mapping, spec: ModelSpec, h: Array, bias, turn, remember) -> A
         y = x if spec.shared_norm else norm("ffn_norm", h)
         return add(h, attention(x) + feed_forward(params, y, spec))
     if spec.block == "pre":
-        h = add(h, attention(norm("attention_norm", h)))
+        x = norm("attention_norm", h)
+        if not spec.first_norm:
+            x = jnp.where(first, h, x)
+        h = add(h, attention(x))
         return add(h, feed_forward(params, norm("ffn_norm", h), spec))
     if spec.block == "post":
         h = add(h, norm("attention_post_norm", attention(h)))

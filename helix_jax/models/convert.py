@@ -10,7 +10,7 @@ import numpy as np
 
 from helix_jax.errors import CheckpointError
 from helix_jax.models.families.common import Family
-from helix_jax.models.params import parameter_shapes
+from helix_jax.models.params import parameter_shapes, unstored
 from helix_jax.models.rules import KEEP, SHARED_BIAS, Rule
 from helix_jax.models.spec import ModelSpec
 from helix_jax.models.weights import FLOATS, StoredTensor
@@ -168,6 +168,11 @@ def to_params(
                 f"{sorted(same)}. If they are meant to differ, set "
                 "tie_word_embeddings to false in config.json."
             )
+    for path, layer in unstored(spec):
+        if path not in flat:
+            flat[path] = _allocate(path, shapes[path], dtype, where)
+        flat[path][layer] = 1
+        filled.add((path, layer))
     _check_complete(shapes, filled, spec, where)
     return flat
 
@@ -194,6 +199,8 @@ def from_params(
         parts = [flat[path] for path in paths]
         if "{}" in rule.name:
             for layer in range(spec.num_layers):
+                if (paths[0], layer) in unstored(spec):
+                    continue
                 tensors[rule.name.format(layer)] = np.asarray(
                     rule.codec.join([part[layer] for part in parts], spec), order="C"
                 )

@@ -41,15 +41,23 @@ def parameter_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
 
     embed_width = spec.embed_width or d
     shapes["embed"] = (spec.vocab_size, embed_width)
-    if spec.embed_width is not None:
+    summed_width = d
+    if spec.embed_projected == "tokens" and spec.embed_width is not None:
         dense("embed_in", embed_width, d, bias=False)
         dense("embed_out", d, embed_width, bias=False)
+    elif spec.embed_projected == "sum":
+        summed_width = embed_width
+        dense("embed_in", embed_width, d, bias=True)
     if spec.num_positions:
-        shapes["positions"] = (spec.num_positions, d)
+        shapes["positions"] = (spec.num_positions, summed_width)
     if spec.token_types:
-        shapes["token_types"] = (spec.token_types, d)
+        shapes["token_types"] = (spec.token_types, summed_width)
+    if spec.task_types:
+        shapes["task_types"] = (spec.task_types, summed_width)
+    if spec.relative_bias is not None:
+        shapes["relative_bias"] = (spec.relative_bias.buckets, spec.num_heads)
     if spec.embed_norm:
-        norm("embed_norm", d)
+        norm("embed_norm", summed_width)
     stack = (layers,)
     dense("layers/q", d, queries, spec.qkv_bias, stack)
     dense("layers/k", d, keys, spec.qkv_bias, stack)
@@ -79,13 +87,23 @@ def parameter_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
     if spec.final_norm:
         norm("final_norm", d)
     if spec.head == "mlm":
-        dense("head_transform", d, d, bias=True)
-        norm("head_norm", d)
+        # A projected embedding is tied to a head that comes back to its width.
+        inner = embed_width if spec.embed_projected == "sum" else d
+        dense("head_transform", d, inner, bias=spec.head_transform_bias)
+        norm("head_norm", inner)
     if spec.head is not None and not spec.tied:
         shapes["head/kernel"] = (embed_width, spec.vocab_size)
     if spec.head is not None and spec.head_bias:
         shapes["head/bias"] = (spec.vocab_size,)
     return shapes
+
+
+def unstored(spec: ModelSpec) -> set[tuple[str, int]]:
+    """(path, layer) of what stands in the stack and no checkpoint holds; any number."""
+    if spec.first_norm:
+        return set()
+    norms = [path for path in parameter_shapes(spec) if "layers/attention_norm" in path]
+    return {(path, 0) for path in norms}
 
 
 def nest(flat: Mapping[str, Array]) -> dict:

@@ -33,6 +33,23 @@ class RopeSpec:
 
 
 @dataclasses.dataclass(frozen=True)
+class RelativeBias:
+    """Bias of scores by the distance between query and key (t5, arXiv 1910.10683).
+
+    One table for all layers: half of its rows for keys before the query and itself,
+    half for keys behind it; of each half, one half for single distances, the other for
+    spans that grow with the distance.
+
+    Attributes:
+      buckets: rows of the table.
+      max_distance: tokens from where on all distances are alike.
+    """
+
+    buckets: int
+    max_distance: int
+
+
+@dataclasses.dataclass(frozen=True)
 class ModelSpec:
     """One transformer, decoder or encoder. Widths and counts are numbers of features.
 
@@ -48,6 +65,8 @@ class ModelSpec:
       block: where the norms stand. "pre": h + f(norm(h)). "post": h + norm(f(h))
         (olmo2). "sandwich": h + norm(f(norm(h))) (gemma 2, 3). "post_residual":
         norm(h + f(h)) (bert, early opt).
+      first_norm: whether the first block has a norm before its attention; False in
+        modernbert, where that of the embeddings stands there.
       parallel: attention and feed-forward read the same h (gpt_neox); `shared_norm`:
         behind one norm instead of each its own (phi, cohere).
       residual_scale: factor on what each branch adds to the stream (granite).
@@ -63,11 +82,15 @@ class ModelSpec:
       uncounted_token: the id that takes no position of its own wherever it stands
         (roberta's padding), but the row before the first token's; None for none.
       token_types: rows of the token type table (bert).
-      embed_width: width of the embedding where it differs from D (small opt).
+      task_types: rows of a task type table, whose first stands in every text (ernie).
+      embed_width: width of the embedding where it differs from D.
+      embed_projected: what is projected from it to D: "tokens" alone (small opt), or
+        the "sum" with positions and types, behind its norm and with a bias (electra).
       embed_norm: a norm after the embeddings (bert).
       embed_scale: factor on the embeddings (gemma).
-      windows: for each layer, how many tokens back (itself included) it sees, 0 for
-        all; None when no layer has a window.
+      windows: for each layer, how many tokens back (itself included) it sees, and in an
+        encoder as many forward, 0 for all; None when no layer has a window.
+      relative_bias: added to the scores of every layer of an encoder, or None.
       attention_scale: factor on query-key products.
       attention_softcap, logit_softcap: c in c tanh(x / c); None for none.
       logit_scale: factor on the logits, before their soft cap (granite, cohere).
@@ -79,6 +102,7 @@ class ModelSpec:
       tied: the head is the transposed embedding.
       head_bias: the head has a bias.
       head_activation: of the mlm head's transform, where it is not `activation`.
+      head_transform_bias: whether the mlm head's transform has a bias.
     """
 
     family: str
@@ -97,6 +121,7 @@ class ModelSpec:
     norm_unit_offset: bool = False
     norm_scale: bool = True
     block: str = "pre"
+    first_norm: bool = True
     parallel: bool = False
     shared_norm: bool = False
     residual_scale: float | None = None
@@ -109,10 +134,13 @@ class ModelSpec:
     position_offset: int = 0
     uncounted_token: int | None = None
     token_types: int = 0
+    task_types: int = 0
     embed_width: int | None = None
+    embed_projected: str = "tokens"
     embed_norm: bool = False
     embed_scale: float | None = None
     windows: tuple[int, ...] | None = None
+    relative_bias: RelativeBias | None = None
     attention_scale: float = 1.0
     attention_softcap: float | None = None
     logit_softcap: float | None = None
@@ -126,3 +154,4 @@ class ModelSpec:
     tied: bool = False
     head_bias: bool = False
     head_activation: str | None = None
+    head_transform_bias: bool = True

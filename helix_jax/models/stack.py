@@ -14,6 +14,7 @@ import numpy as np
 from helix_jax.models.attention import allowed_keys, score_bias
 from helix_jax.models.block import block
 from helix_jax.models.cache import KeyValueCache, write_apart, write_layer
+from helix_jax.models.relative import relative_bias
 from helix_jax.models.rope import rotation
 from helix_jax.models.spec import ModelSpec
 from helix_jax.types import Array
@@ -72,6 +73,11 @@ def run_layers(
     if inner:
         kept = jnp.zeros((len(inner) + 1, *stream.h.shape), stream.h.dtype)
     reach = _reach(spec, stream, cache)
+    by_head = None
+    if spec.relative_bias is not None:
+        slots = jnp.arange(stream.h.shape[1])
+        table = params["relative_bias"]
+        by_head = relative_bias(table, slots, slots, spec.relative_bias)[None]
     first_slot = None if cache is None else cache.next_slot - stream.h.shape[1]
 
     def step(carry: _Carry, layer: _Layer) -> tuple[_Carry, None]:
@@ -87,7 +93,16 @@ def run_layers(
         bias, turn = reach.of_window(layer.window)
         if spec.rope_layers is not None:
             turn = _turn_where(layer.rotates, turn)
-        h = block(layer.params, spec, carry.h, bias, turn, remember)
+        h = block(
+            layer.params,
+            spec,
+            carry.h,
+            bias,
+            turn,
+            remember,
+            by_head=by_head,
+            first=layer.number == 0,
+        )
         if kept is not None:
             kept = jax.lax.dynamic_update_index_in_dim(kept, h, layer.slot, 0)
         return _Carry(h, keys, values, kept), None
@@ -189,7 +204,7 @@ class _Reach(NamedTuple):
     nearby: tuple[Array, Array] | None
 
     def of_window(self, window: Any) -> tuple[Array, tuple[Array, Array] | None]:
-        """Bias and turn of a layer that looks back `window` tokens; 0: at all."""
+        """Bias and turn of a layer that sees `window` tokens far; 0: any."""
         bias, turn = self.bias, self.everywhere
         if self.distance is not None:
             near = (window == 0) | (self.distance < window)
@@ -207,6 +222,8 @@ def _reach(spec: ModelSpec, stream: Stream, cache: KeyValueCache | None) -> _Rea
     bias, distance = score_bias(allowed), None
     if spec.windows is not None:
         distance = positions[:, :, None] - keys.positions[:, None, :]
+        if not spec.causal:
+            distance = jnp.abs(distance)
     turns = [
         rotation(rope, positions) if rope is not None else None
         for rope in (spec.rope, spec.local_rope)

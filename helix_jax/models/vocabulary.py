@@ -24,14 +24,20 @@ def embed(
     h = rows(params["embed"], tokens)
     if spec.embed_scale is not None:
         h = h * jnp.asarray(spec.embed_scale, h.dtype)
-    if spec.embed_width is not None:
+    if spec.embed_width is not None and spec.embed_projected == "tokens":
         h = dense(params["embed_in"], h)
     if spec.num_positions:
         h = h + rows(params["positions"], positions + spec.position_offset)
     if spec.token_types:
         kinds = jnp.zeros_like(tokens) if token_types is None else token_types
         h = h + rows(params["token_types"], kinds)
-    return normalise(params.get("embed_norm", {}), h, spec) if spec.embed_norm else h
+    if spec.task_types:
+        h = h + params["task_types"][0]
+    if spec.embed_norm:
+        h = normalise(params.get("embed_norm", {}), h, spec)
+    if spec.embed_projected == "sum":
+        h = dense(params["embed_in"], h)
+    return h
 
 
 def rows(table: Array, numbers: Array) -> Array:
@@ -62,7 +68,7 @@ def project_to_vocabulary(params: Mapping, spec: ModelSpec, h: Array) -> Array:
         name = spec.head_activation or spec.activation
         h = activate(dense(params["head_transform"], h), name)
         h = normalise(params.get("head_norm", {}), h, spec)
-    if spec.embed_width is not None:
+    if "embed_out" in params:
         h = dense(params["embed_out"], h)
     kernel = params["embed"].T if spec.tied else params["head"]["kernel"]
     scores = jnp.dot(

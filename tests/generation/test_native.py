@@ -9,9 +9,8 @@ from tokenizers.normalizers import NFC
 from helix_jax.generation import declared_stops, generate, generate_ids, native
 from helix_jax.models import load_tokenizer
 
-from ..models.twins import ENCODERS, TWINS, VOCABULARY
+from ..models.twins import DECODERS, VOCABULARY
 
-DECODERS = [name for name in TWINS if name not in ENCODERS]
 MODELS = ["stories260K", "llama2xs-280K", "babyllama-tok105", "babyllama-tok361"]
 PROMPTS = ["Once upon a time", "The big dog and the small cat went", "Tom"]
 

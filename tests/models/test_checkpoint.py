@@ -19,7 +19,7 @@ from safetensors.numpy import load_file, save_file
 from helix_jax.errors import CheckpointError
 from helix_jax.models import apply_model, flatten, load_model, save_model
 
-from .twins import ENCODERS, TWINS, VOCABULARY, twin_states
+from .twins import TWINS, VOCABULARY, auto_class, twin_states
 
 TOKENS = np.random.default_rng(3).integers(3, VOCABULARY, (2, 9))
 
@@ -67,10 +67,7 @@ def test_saved_models_are_what_transformers_reads(twin, tmp_path, name):
     again = load_model(str(folder))
     assert again.spec == model.spec
     assert equal(again.params, model.params)
-    auto = transformers.AutoModelForMaskedLM
-    if TWINS[name][0] not in ENCODERS:
-        auto = transformers.AutoModelForCausalLM
-    back, info = auto.from_pretrained(
+    back, info = auto_class(TWINS[name][0]).from_pretrained(
         folder, output_loading_info=True, attn_implementation="eager"
     )
     assert not info["missing_keys"]

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 import transformers
 
+from helix_jax.models import family_of
+
 VOCABULARY = 61
 SIZES = {
     "vocab_size": VOCABULARY,
@@ -81,6 +83,18 @@ FALCON = FALCON | {"ffn_hidden_size": 48}
 # The library keeps one table for both lengths of phi3; the rest of its config.
 PHI3 = GROUPED | {"original_max_position_embeddings": 64}
 GEMMA = GROUPED | {"head_dim": 16, "query_pre_attn_scalar": 24, "sliding_window": 4}
+
+ROBERTA = SIZES | {"pad_token_id": 1, "type_vocab_size": 1}
+T5 = {
+    "vocab_size": VOCABULARY,
+    "d_model": 32,
+    "d_kv": 12,
+    "d_ff": 48,
+    "num_layers": 3,
+    "num_heads": 4,
+    "relative_attention_num_buckets": 8,
+    "relative_attention_max_distance": 9,
+}
 
 # name -> (model_type, config attributes)
 TWINS = {
@@ -175,9 +189,47 @@ TWINS = {
         OPT | {"do_layer_norm_before": False, "word_embed_proj_dim": 20},
     ),
     "bert": ("bert", SIZES),
-    "roberta": ("roberta", SIZES | {"pad_token_id": 1, "type_vocab_size": 1}),
+    "roberta": ("roberta", ROBERTA),
+    "ernie": ("ernie", SIZES | {"use_task_id": True}),
+    "megatron": ("megatron-bert", SIZES),
+    "xlm_roberta": ("xlm-roberta", ROBERTA),
+    "camembert": ("camembert", ROBERTA),
+    "data2vec": ("data2vec-text", ROBERTA),
+    "xlm_roberta_xl": ("xlm-roberta-xl", ROBERTA),
+    "roberta_prelayernorm": ("roberta-prelayernorm", ROBERTA),
+    "distilbert": (
+        "distilbert",
+        {"dim": 32, "hidden_dim": 48, "n_layers": 3, "n_heads": 4}
+        | {name: SIZES[name] for name in ("vocab_size", "max_position_embeddings")},
+    ),
+    "electra": ("electra", SIZES | {"embedding_size": 32}),
+    "electra_small": ("electra", SIZES | {"embedding_size": 20}),
+    "eurobert": ("eurobert", GROUPED | {"mlp_bias": True}),
+    "modernbert": (
+        "modernbert",
+        SIZES
+        | {"local_attention": 6, "norm_bias": True, "cls_token_id": 1}
+        | {"layer_types": ["full_attention", "sliding_attention", "full_attention"]},
+    ),
+    "mpnet": ("mpnet", SIZES | {"pad_token_id": 1}),
+    "nomic_bert": ("nomic_bert", SIZES),
+    "t5": ("t5", T5),
+    "mt5": ("mt5", T5 | {"feed_forward_proj": "gated-gelu"}),
+    "gemma3_both_ways": (
+        "gemma3_text",
+        GEMMA
+        | {"layer_types": SLIDING_LAST, "sliding_window": 6}
+        | {"use_bidirectional_attention": True},
+    ),
 }
-ENCODERS = ("bert", "roberta")
+DECODERS = [
+    name
+    for name, (family, attributes) in TWINS.items()
+    if family_of(family).causal and "use_bidirectional_attention" not in attributes
+]
+# Families whose positions are counted from behind the padding id.
+FROM_PADDING = {TWINS[name][0] for name in TWINS if TWINS[name][1] is ROBERTA}
+FROM_PADDING |= {"mpnet"}
 
 
 class Twin(NamedTuple):
@@ -199,9 +251,17 @@ def build_twin(name: str, seed: int = 0, **changes) -> torch.nn.Module:
     """A random model, evaluated with plain (eager) attention in float32."""
     config = twin_config(name, **changes)
     config._attn_implementation = "eager"
-    head = "MaskedLM" if TWINS[name][0] in ENCODERS else "CausalLM"
-    model = getattr(transformers, f"AutoModelFor{head}").from_config(config)
+    model = auto_class(TWINS[name][0]).from_config(config)
     return randomise(model, seed).float().eval()
+
+
+def auto_class(family: str) -> type:
+    """The class of transformers that makes a family's models, with their heads."""
+    if family in ("t5", "mt5"):
+        return transformers.AutoModelForTextEncoding
+    if family_of(family).causal:
+        return transformers.AutoModelForCausalLM
+    return transformers.AutoModelForMaskedLM
 
 
 def randomise(model: torch.nn.Module, seed: int) -> torch.nn.Module:
@@ -236,15 +296,18 @@ def randomise(model: torch.nn.Module, seed: int) -> torch.nn.Module:
 
 def twin_states(
     model: torch.nn.Module, tokens: np.ndarray, mask: np.ndarray
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """Hidden states of every layer (the last after the final norm) and logits.
+) -> tuple[list[np.ndarray], np.ndarray | None]:
+    """Hidden states of every layer (the last after the final norm), logits or None.
 
     Positions count tokens, not padding; where the library counts otherwise by itself
     it is told to.
     """
     positions = np.maximum(np.cumsum(mask, axis=1) - 1, 0)
-    if model.config.model_type == "roberta":
+    if model.config.model_type in FROM_PADDING:
         positions = positions + model.config.pad_token_id + 1
+    placed = {"position_ids": torch.tensor(positions)}
+    if model.config.model_type in ("t5", "mt5"):
+        placed = {}  # only distances count
     # The 350M opt model projects its last state before it returns it.
     decoder = getattr(model.base_model, "decoder", None)
     raw_last = []
@@ -256,11 +319,11 @@ def twin_states(
         out = model(
             torch.tensor(tokens),
             attention_mask=torch.tensor(mask.astype(np.int64)),
-            position_ids=torch.tensor(positions),
+            **placed,
             output_hidden_states=True,
         )
     states = [state.numpy() for state in out.hidden_states]
     if raw_last:
         hook.remove()
         states[-1] = raw_last[0].numpy()
-    return states, out.logits.numpy()
+    return states, out.logits.numpy() if "logits" in out else None

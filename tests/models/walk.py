@@ -23,7 +23,7 @@ from helix_jax.models.convert import to_params
 from helix_jax.models.params import nest
 from helix_jax.models.weights import StoredTensor
 
-from .twins import randomise
+from .twins import auto_class, randomise
 
 VOCABULARY = 23
 TINY = {
@@ -52,6 +52,16 @@ TINY = {
     "ffn_hidden_size": 20,
     "rotary_dim": 2,
     "original_max_position_embeddings": 24,
+    "dim": 16,
+    "hidden_dim": 20,
+    "n_layers": 2,
+    "n_heads": 4,
+    "embedding_size": 12,
+    "d_model": 16,
+    "d_kv": 6,
+    "d_ff": 20,
+    "relative_attention_max_distance": 9,
+    "local_attention": 4,
 }
 # Where the sizes above would leave a family nothing to vary.
 OWN = {"stablelm": {"num_attention_heads": 2}}  # a quarter of each head is rotated
@@ -129,6 +139,20 @@ CHOICES: dict[str, list[Any]] = {
     "num_heads": [2, 8],
     "head_dim": [6, 8],
     "hidden_size": [32],
+    "dim": [32],
+    "n_layers": [1],
+    "n_heads": [2, 8],
+    "embedding_size": [16, 20],
+    "activation": ACTIVATIONS,
+    "classifier_activation": ACTIVATIONS,
+    "feed_forward_proj": [*ACTIVATIONS, "gated-gelu", "gated-relu", "gated-mish"],
+    "is_gated_act": [True],
+    "dense_act_fn": ["gelu"],
+    "local_attention": [2, 3, 7, 50],
+    "d_kv": [8],
+    "relative_attention_num_buckets": [8, 16],
+    "relative_attention_max_distance": [9, 20],
+    "classifier_pooling": ["mean"],
     "n_embd": [32],
     "word_embed_proj_dim": [12, 16],
     "num_hidden_layers": [1],
@@ -145,8 +169,9 @@ CHOICES: dict[str, list[Any]] = {
     "is_causal": [False, True],
     "use_sliding_window": [True],
 }
-# A class, its model type and its bookkeeping: no attributes to vary.
-FIXED = {"model_type", "transformers_version", "_name_or_path"}
+# A class, its model type, its bookkeeping, and what new models are filled with, on
+# which the twin's random norms stand: no attributes to vary.
+FIXED = {"model_type", "transformers_version", "_name_or_path", "initializer_factor"}
 # What is written in files besides, and the pairs that act on each other.
 BESIDE = {
     "is_causal": [False, True],
@@ -210,8 +235,7 @@ def tiny_config(family: str) -> dict[str, Any]:
     names = {field.name for field in dataclasses.fields(kind)}
     config = {name: value for name, value in TINY.items() if name in names}
     config |= OWN.get(family, {})
-    model = "CausalLM" if family_of(family).causal else "MaskedLM"
-    name = getattr(transformers, f"AutoModelFor{model}")._model_mapping[kind].__name__
+    name = auto_class(family)._model_mapping[kind].__name__
     return config | {"model_type": family, "architectures": [name]}
 
 
@@ -225,7 +249,7 @@ def mutations(family: str) -> list[dict[str, Any]]:
         made += [{name: value} for value in [*values, None]]
     beside = {name: BESIDE[name] for name in BESIDE if name not in full}
     made += [{name: value} for name in beside for value in beside[name]]
-    if family == "gemma3_text":
+    if family in ("gemma3_text", "modernbert"):
         made += [
             {"rope_parameters": {"full_attention": one, "sliding_attention": other}}
             for one, other in zip(ROPES, [*ROPES[1:], LINEAR])
@@ -332,4 +356,4 @@ class Walk:
         last = out.hidden_states[-1].numpy()
         if not np.isfinite(last[self.mask]).all():
             raise FloatingPointError("transformers gives NaN")
-        return model, [last, out.logits.numpy()]
+        return model, [last, *([out.logits.numpy()] if "logits" in out else [])]

@@ -6,6 +6,9 @@ from helix_jax.models.families import (
     bert,
     biogpt,
     cohere,
+    distilbert,
+    electra,
+    eurobert,
     falcon,
     gemma,
     gpt2,
@@ -15,7 +18,10 @@ from helix_jax.models.families import (
     gptj,
     llama,
     mistral,
+    modernbert,
+    mpnet,
     nemotron,
+    nomic_bert,
     olmo2,
     openai_gpt,
     opt,
@@ -24,7 +30,9 @@ from helix_jax.models.families import (
     phi3,
     qwen2,
     qwen3,
+    roberta,
     stablelm,
+    t5,
 )
 from helix_jax.models.families.common import Family
 
@@ -57,7 +65,17 @@ FAMILIES = {
         apertus.FAMILY,
         opt.FAMILY,
         bert.BERT,
-        bert.ROBERTA,
+        bert.ERNIE,
+        bert.MEGATRON,
+        *roberta.FAMILIES,
+        distilbert.FAMILY,
+        electra.FAMILY,
+        eurobert.FAMILY,
+        modernbert.FAMILY,
+        mpnet.FAMILY,
+        nomic_bert.FAMILY,
+        t5.T5,
+        t5.MT5,
     )
 }
 

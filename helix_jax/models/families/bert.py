@@ -1,140 +1,164 @@
-"""Bert (arXiv 1810.04805), its sentence encoders, and roberta (arXiv 1907.11692)."""
+"""Bert (arXiv 1810.04805) and encoders of its layout: ernie, megatron."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from helix_jax.errors import CheckpointError
 from helix_jax.models.config import ConfigReader
 from helix_jax.models.families.common import OTHER_HEADS, Family, plain_parts
 from helix_jax.models.rules import KEEP, SHARED_BIAS, Rule, dense, norm
 from helix_jax.models.spec import ModelSpec
 
+# What the pre-norm kin of bert have in other places.
+PRE_NORM = {"block": "pre", "final_norm": True}
 
-def _spec(raw: Mapping[str, Any], **own: Any) -> ModelSpec:
-    config = ConfigReader(raw)
+
+def bert_spec(config: ConfigReader, raw: Mapping[str, Any], **own: Any) -> ModelSpec:
+    """The spec of an encoder whose config spells its sizes as bert's does.
+
+    Args:
+      config, raw: the config.
+      **own: fields of the spec that the family has otherwise.
+    """
     config.expect("position_embedding_type", "absolute")
-    config.expect("directionality", "bidi")
     config.expect("is_causal", False)
-    position_offset = own.get("position_offset", 0)
-    positions = config.take("max_position_embeddings")
     parts = plain_parts(config, raw)
-    if parts["head"] != "mlm":
-        parts["head"] = None
-    spec = ModelSpec(
-        **parts,
-        ffn_width=config.take("intermediate_size"),
-        max_tokens=positions - position_offset,
-        causal=False,
-        norm_epsilon=config.take("layer_norm_eps"),
-        block="post_residual",
-        num_positions=positions,
-        token_types=config.take("type_vocab_size"),
-        embed_norm=True,
-        qkv_bias=True,
-        out_bias=True,
-        ffn_bias=True,
-        final_norm=False,
-        tied=bool(config.take("tie_word_embeddings", True)),
-        head_bias=True,
-        **own,
-    )
+    positions = config.take("max_position_embeddings")
+    fields = parts | {
+        "ffn_width": config.take("intermediate_size"),
+        "max_tokens": positions - own.get("position_offset", 0),
+        "causal": False,
+        "norm_epsilon": config.take("layer_norm_eps"),
+        "block": "post_residual",
+        "num_positions": positions,
+        "token_types": config.take("type_vocab_size", 0),
+        "embed_norm": True,
+        "qkv_bias": True,
+        "out_bias": True,
+        "ffn_bias": True,
+        "final_norm": False,
+        "head": "mlm" if parts["head"] == "mlm" else None,
+        "tied": bool(config.take("tie_word_embeddings", True)),
+        "head_bias": True,
+    }
+    spec = ModelSpec(**fields | own)
     config.finish()
     return spec
 
 
 def bert_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     """The spec of a bert config."""
-    return _spec(raw)
+    config = ConfigReader(raw)
+    config.expect("directionality", "bidi")
+    return bert_spec(config, raw)
 
 
-def roberta_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
-    """The spec of a roberta config.
+def ernie_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
+    """The spec of an ernie config; of its tasks the first stands in every text."""
+    config = ConfigReader(raw)
+    tasks = config.take("task_type_vocab_size", 0)
+    used = config.take("use_task_id", False)
+    return bert_spec(config, raw, task_types=tasks if used else 0)
 
-    Positions are counted from the padding id on, and by it: a padding token within the
-    text takes none. The mlm head's activation is gelu, whatever the layers'.
 
-    Raises:
-      CheckpointError: also for a config without a padding id.
+def megatron_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
+    """The spec of a megatron-bert config."""
+    return bert_spec(ConfigReader(raw), raw, embed_norm=False, **PRE_NORM)
+
+
+def bert_rules(base: str, norms: Sequence[Rule], head: Sequence[Rule]) -> tuple:
+    """Rules of an encoder whose parts are called as bert's.
+
+    Args:
+      base: name of the base model in full checkpoints.
+      norms: rules of the norms of layers, which stand elsewhere in each family.
+      head: of the output head.
     """
-    padding = raw.get("pad_token_id")
-    positions = raw.get("max_position_embeddings") or 0
-    if type(padding) is not int or not 0 <= padding < max(positions - 1, 1):
-        raise CheckpointError(
-            f"roberta: config attribute 'pad_token_id' is {padding!r}; expected the "
-            "padding token's id (1 in roberta-base): positions are counted from it."
-        )
-    return _spec(
-        raw,
-        position_offset=padding + 1,
-        uncounted_token=padding,
-        head_activation="gelu",
-    )
-
-
-def _rules(base: str, head: tuple[Rule, ...]) -> tuple[Rule, ...]:
     layer = f"{base}.encoder.layer.{{}}."
+    table = f"{base}.embeddings."
     return (
-        Rule(f"{base}.embeddings.word_embeddings.weight", ("embed",), KEEP),
-        Rule(f"{base}.embeddings.position_embeddings.weight", ("positions",), KEEP),
-        Rule(f"{base}.embeddings.token_type_embeddings.weight", ("token_types",), KEEP),
-        *norm(f"{base}.embeddings.LayerNorm", "embed_norm"),
+        Rule(f"{table}word_embeddings.weight", ("embed",), KEEP),
+        Rule(f"{table}position_embeddings.weight", ("positions",), KEEP),
+        Rule(f"{table}token_type_embeddings.weight", ("token_types",), KEEP),
+        Rule(f"{table}task_type_embeddings.weight", ("task_types",), KEEP),
+        *norm(f"{table}LayerNorm", "embed_norm"),
         *dense(f"{layer}attention.self.query", "layers/q"),
         *dense(f"{layer}attention.self.key", "layers/k"),
         *dense(f"{layer}attention.self.value", "layers/v"),
         *dense(f"{layer}attention.output.dense", "layers/out"),
-        *norm(f"{layer}attention.output.LayerNorm", "layers/attention_norm"),
         *dense(f"{layer}intermediate.dense", "layers/up"),
         *dense(f"{layer}output.dense", "layers/down"),
-        *norm(f"{layer}output.LayerNorm", "layers/ffn_norm"),
+        *norms,
         *head,
     )
 
 
-_BERT_HEAD = "cls.predictions."
-BERT = Family(
-    "bert",
-    bert_from_hf,
-    _rules(
-        "bert",
-        (
-            *dense(f"{_BERT_HEAD}transform.dense", "head_transform"),
-            *norm(f"{_BERT_HEAD}transform.LayerNorm", "head_norm"),
-            *dense(f"{_BERT_HEAD}decoder", "head"),
-            Rule(f"{_BERT_HEAD}bias", (SHARED_BIAS,), KEEP),
-        ),
-    ),
-    prefix="bert.",
-    # The pooler and the next-sentence classifier are no part of the hidden states.
-    ignored=(
-        r"bert\.pooler\..*",
-        r"bert\.embeddings\.position_ids",
+def post_norms(base: str) -> list[Rule]:
+    """Rules of the norms behind each half of a layer."""
+    layer = f"{base}.encoder.layer.{{}}."
+    return [
+        *norm(f"{layer}attention.output.LayerNorm", "layers/attention_norm"),
+        *norm(f"{layer}output.LayerNorm", "layers/ffn_norm"),
+    ]
+
+
+def masked_head(
+    transform: str, layer_norm: str, decoder: str, bias: str | None
+) -> list[Rule]:
+    """Rules of a masked head, by the names of its parts."""
+    shared = [] if bias is None else [Rule(bias, (SHARED_BIAS,), KEEP)]
+    return [
+        *dense(transform, "head_transform"),
+        *norm(layer_norm, "head_norm"),
+        *dense(decoder, "head"),
+        *shared,
+    ]
+
+
+_MEGATRON = "bert.encoder.layer.{}."
+_HEAD = masked_head(
+    "cls.predictions.transform.dense",
+    "cls.predictions.transform.LayerNorm",
+    "cls.predictions.decoder",
+    "cls.predictions.bias",
+)
+# Checkpoints converted from TensorFlow.
+_RENAMED = (
+    (r"LayerNorm\.gamma$", "LayerNorm.weight"),
+    (r"LayerNorm\.beta$", "LayerNorm.bias"),
+)
+
+
+def unread(base: str) -> tuple[str, ...]:
+    """Tensors that are no part of the hidden states: poolers and other heads."""
+    return (
+        rf"{base}\.pooler\..*",
+        rf"{base}\.embeddings\.position_ids",
         r"cls\.seq_relationship\..*",
         *OTHER_HEADS,
-    ),
-    # Checkpoints converted from TensorFlow.
-    renamed=(
-        (r"LayerNorm\.gamma$", "LayerNorm.weight"),
-        (r"LayerNorm\.beta$", "LayerNorm.bias"),
-    ),
-    causal=False,
-)
-ROBERTA = Family(
-    "roberta",
-    roberta_from_hf,
-    _rules(
-        "roberta",
-        (
-            *dense("lm_head.dense", "head_transform"),
-            *norm("lm_head.layer_norm", "head_norm"),
-            *dense("lm_head.decoder", "head"),
-            Rule("lm_head.bias", (SHARED_BIAS,), KEEP),
-        ),
-    ),
-    prefix="roberta.",
-    ignored=(
-        r"roberta\.pooler\..*",
-        r"roberta\.embeddings\.position_ids",
-        *OTHER_HEADS,
-    ),
-    causal=False,
+    )
+
+
+def _family(name: str, reader: Any, base: str, norms: list[Rule]) -> Family:
+    return Family(
+        name,
+        reader,
+        bert_rules(base, norms, _HEAD),
+        prefix=f"{base}.",
+        ignored=unread(base),
+        renamed=_RENAMED,
+        causal=False,
+    )
+
+
+BERT = _family("bert", bert_from_hf, "bert", post_norms("bert"))
+ERNIE = _family("ernie", ernie_from_hf, "ernie", post_norms("ernie"))
+MEGATRON = _family(
+    "megatron-bert",
+    megatron_from_hf,
+    "bert",
+    [
+        *norm(f"{_MEGATRON}attention.ln", "layers/attention_norm"),
+        *norm(f"{_MEGATRON}ln", "layers/ffn_norm"),
+        *norm("bert.encoder.ln", "final_norm"),
+    ],
 )
