@@ -143,7 +143,6 @@ CHOICES: dict[str, list[Any]] = {
     "n_layers": [1],
     "n_heads": [2, 8],
     "embedding_size": [16, 20],
-    "activation": ACTIVATIONS,
     "classifier_activation": ACTIVATIONS,
     "feed_forward_proj": [*ACTIVATIONS, "gated-gelu", "gated-relu", "gated-mish"],
     "is_gated_act": [True],
