@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from helix_jax.models.layers import dense, normalise, precision_of, softcap
-from helix_jax.models.rope import rotate
+from helix_jax.models.rope import Turn, rotate
 from helix_jax.models.spec import ModelSpec
 from helix_jax.types import Array
 
@@ -43,7 +43,7 @@ def score_bias(allowed: Array) -> Array:
 
 
 def project(
-    params: Mapping, x: Array, spec: ModelSpec, rotation: tuple[Array, Array] | None
+    params: Mapping, x: Array, spec: ModelSpec, turn: Turn | None
 ) -> tuple[Array, Array, Array]:
     """Queries, keys and values of x: [B, T, D].
 
@@ -57,11 +57,15 @@ def project(
         norm = params.get(f"{name}_norm", {})
         if name != "v" and spec.qk_norm == "full":
             y = normalise(norm, y, spec)
+        if spec.qkv_clip is not None:
+            y = jnp.clip(y, -spec.qkv_clip, spec.qkv_clip)
         y = y.reshape(batch, time, -1, spec.head_width)
         if name != "v" and spec.qk_norm in ("head", "heads"):
             y = normalise(norm, y, spec)
-        if rotation is not None and name != "v":
-            y = rotate(y, *rotation, interleaved=spec.rope.interleaved)
+        if turn is not None and name != "v":
+            y = rotate(y, turn.cos, turn.sin, interleaved=spec.rope.interleaved)
+        if turn is not None and turn.growth is not None and name == "q":
+            y = y * turn.growth.astype(y.dtype)
         return y.swapaxes(1, 2)
 
     return heads("q"), heads("k"), heads("v")

@@ -28,7 +28,7 @@ def block(
       spec: the architecture.
       h: [B, T, D].
       bias: [B, T, S] float32, what to add to the scores.
-      turn: cos and sin, or None.
+      turn: what positions do to queries and keys (`rope.Turn`), or None.
       remember: (k, v) -> (keys, values, layer), what to attend to: k and v themselves,
         or the cache that they were written to.
       by_head: as for `attend`.

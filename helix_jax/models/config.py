@@ -26,13 +26,14 @@ INERT = frozenset(
     attn_pdrop
     base_model_ep_plan base_model_fsdp_plan base_model_pp_plan base_model_tp_plan
     bos_token_id chunk_size_feed_forward classifier_dropout dropout dtype embd_pdrop
-    embed_dropout eos_token_id hidden_dropout hidden_dropout_prob id2label init_std
-    initializer_range keys_to_ignore_at_inference label2id layerdrop model_type
-    name_or_path num_labels output_attentions output_hidden_states pad_token_id
-    pretraining_tp problem_type resid_dropout resid_pdrop return_dict
-    summary_activation summary_first_dropout summary_proj_to_labels summary_type
-    summary_use_proj torch_dtype transformers_version use_cache use_return_dict
-    _attn_implementation _auto_class _experts_implementation
+    embed_dropout embedding_dropout eos_token_id hidden_dropout hidden_dropout_prob
+    id2label init_std initializer_range keys_to_ignore_at_inference label2id layerdrop
+    model_type name_or_path num_labels output_attentions output_hidden_states
+    pad_token_id pretraining_tp problem_type resid_dropout resid_pdrop
+    residual_dropout return_dict summary_activation summary_first_dropout
+    summary_proj_to_labels summary_type summary_use_proj torch_dtype
+    transformers_version use_cache use_return_dict _attn_implementation _auto_class
+    _experts_implementation
     """.split()
 )
 # Read by transformers, of configs whose class does not define them too; with the values

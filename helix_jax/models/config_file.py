@@ -107,13 +107,23 @@ def check_architectures(raw: Mapping[str, Any], file: Path) -> None:
     Raises:
       CheckpointError: names them.
     """
-    from transformers.models.auto.configuration_auto import model_type_to_module_name
+    from transformers.models.auto.configuration_auto import (
+        CONFIG_MAPPING_NAMES,
+        model_type_to_module_name,
+    )
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     kind, names = raw["model_type"], raw.get("architectures")
     module = importlib.import_module(
         f"transformers.models.{model_type_to_module_name(kind)}"
     )
-    known = {name.lower() for name in dir(module)}  # LLaMAForCausalLM was written too
+    known = set(dir(module))
+    borrowed = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(kind)
+    if borrowed is not None and borrowed not in known:
+        # transformers runs it with another's classes, in the place of its authors'.
+        own = CONFIG_MAPPING_NAMES[kind].removesuffix("Config")
+        known |= {borrowed, f"{own}ForCausalLM", f"{own}Model"}
+    known = {name.lower() for name in known}  # LLaMAForCausalLM was written too
     names = [] if names is None else names
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise CheckpointError(

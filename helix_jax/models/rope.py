@@ -3,7 +3,7 @@
 import math
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -96,8 +96,21 @@ def rope_from_hf(
     return spec
 
 
-def rotation(rope: RopeSpec, positions: Array) -> tuple[Array, Array]:
-    """cos and sin of every angle.
+class Turn(NamedTuple):
+    """What positions do to queries and keys.
+
+    Attributes:
+      cos, sin: [B, T, 1, R] float32, R the number of frequencies.
+      growth: [B, T, 1, 1] float32, factor on the queries, or None.
+    """
+
+    cos: Array
+    sin: Array
+    growth: Array | None = None
+
+
+def rotation(rope: RopeSpec, positions: Array) -> Turn:
+    """cos and sin of every angle, and the growth of queries.
 
     A row with a position beyond `long_after` takes the long table, or the frequencies
     of its length, whatever the other rows of its batch hold. (transformers decides for
@@ -107,9 +120,6 @@ def rotation(rope: RopeSpec, positions: Array) -> tuple[Array, Array]:
     Args:
       rope: the frequencies.
       positions: [B, T] int, position of each token.
-
-    Returns:
-      cos, sin: [B, T, 1, R] float32, R the number of frequencies.
     """
     frequencies = jnp.asarray(rope.frequencies, jnp.float32)
     if rope.long_after is not None:
@@ -120,7 +130,12 @@ def rotation(rope: RopeSpec, positions: Array) -> tuple[Array, Array]:
             long = jnp.asarray(rope.long_frequencies, jnp.float32)
         frequencies = jnp.where(length > rope.long_after, long, frequencies)
     angles = positions[..., None, None].astype(jnp.float32) * frequencies
-    return jnp.cos(angles) * rope.scale, jnp.sin(angles) * rope.scale
+    growth = None
+    if rope.query_growth is not None:
+        beta, period = rope.query_growth
+        periods = jnp.floor(positions[..., None, None].astype(jnp.float32) / period)
+        growth = 1.0 + beta * jnp.log1p(periods)
+    return Turn(jnp.cos(angles) * rope.scale, jnp.sin(angles) * rope.scale, growth)
 
 
 def rotate(x: Array, cos: Array, sin: Array, *, interleaved: bool = False) -> Array:

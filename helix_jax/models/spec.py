@@ -22,6 +22,8 @@ class RopeSpec:
         than `long_after` tokens (dynamic NTK), or None.
       interleaved: neighbouring features turn together, (0, 1), (2, 3), .. (glm, gptj),
         instead of feature i and that half of the rotated part further on.
+      query_growth: (beta, period): queries are multiplied by 1 + beta log(1 +
+        floor(position / period)) (llama 4, ministral3); None for never.
     """
 
     frequencies: tuple[float, ...]
@@ -30,6 +32,7 @@ class RopeSpec:
     long_after: int | None = None
     dynamic: tuple[float, float] | None = None
     interleaved: bool = False
+    query_growth: tuple[float, float] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +99,8 @@ class ModelSpec:
       logit_scale: factor on the logits, before their soft cap (granite, cohere).
       qk_norm: None, "head" (each head), "heads" (each head with weights of its own and
         no bias: cohere) or "full" (all heads together).
+      qkv_clip: queries, keys and values are cut off at its negative and at it (olmo),
+        before they are rotated; None for never.
       qkv_bias, out_bias, ffn_bias: which projections have a bias.
       final_norm: whether the residual stream ends in a norm.
       head: "linear", "mlm" (bert's transform, norm and bias) or None.
@@ -146,6 +151,7 @@ class ModelSpec:
     logit_softcap: float | None = None
     logit_scale: float | None = None
     qk_norm: str | None = None
+    qkv_clip: float | None = None
     qkv_bias: bool = False
     out_bias: bool = False
     ffn_bias: bool = False

@@ -5,6 +5,7 @@ the tables of the layers apart, it is unrolled.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +16,7 @@ from helix_jax.models.attention import allowed_keys, score_bias
 from helix_jax.models.block import block
 from helix_jax.models.cache import KeyValueCache, write_apart, write_layer
 from helix_jax.models.relative import relative_bias
-from helix_jax.models.rope import rotation
+from helix_jax.models.rope import Turn, rotation
 from helix_jax.models.spec import ModelSpec
 from helix_jax.types import Array
 
@@ -181,10 +182,10 @@ def _layers(
     return _Layer(stacked, numbers, slots, *own)
 
 
-def _turn_where(rotates: Any, turn: tuple[Array, Array]) -> tuple[Array, Array]:
-    """cos and sin, or those of no angle in a layer that does not rotate."""
-    cos, sin = turn
-    return jnp.where(rotates, cos, 1.0), jnp.where(rotates, sin, 0.0)
+def _turn_where(rotates: Any, turn: Turn) -> Turn:
+    """The turn, or that of no angle in a layer that does not rotate."""
+    cos, sin = jnp.where(rotates, turn.cos, 1.0), jnp.where(rotates, turn.sin, 0.0)
+    return turn._replace(cos=cos, sin=sin)
 
 
 class _Reach(NamedTuple):
@@ -194,24 +195,24 @@ class _Reach(NamedTuple):
       allowed: [B, T, S] bool.
       bias: its bias on the scores, as of a layer without a window.
       distance: [B, T, S] int, positions between, where some layers have windows.
-      everywhere, nearby: cos and sin of layers without and with a window, or None.
+      everywhere, nearby: the turn of layers without and with a window, or None.
     """
 
     allowed: Array
     bias: Array
     distance: Array | None
-    everywhere: tuple[Array, Array] | None
-    nearby: tuple[Array, Array] | None
+    everywhere: Turn | None
+    nearby: Turn | None
 
-    def of_window(self, window: Any) -> tuple[Array, tuple[Array, Array] | None]:
+    def of_window(self, window: Any) -> tuple[Array, Turn | None]:
         """Bias and turn of a layer that sees `window` tokens far; 0: any."""
         bias, turn = self.bias, self.everywhere
         if self.distance is not None:
             near = (window == 0) | (self.distance < window)
             bias = score_bias(self.allowed & near)
         if self.nearby is not None:
-            pairs = zip(self.everywhere, self.nearby)
-            turn = tuple(jnp.where(window == 0, a, b) for a, b in pairs)
+            choose = partial(jnp.where, window == 0)
+            turn = jax.tree.map(choose, self.everywhere, self.nearby)
         return bias, turn
 
 

@@ -41,12 +41,18 @@ FOREIGN = [
     ("llama", "is_causal", False),
     ("llama", "per_layer_config", {"0": {"rms_norm_eps": 0.5}}),
     ("llama", "transformers_weights", "other.safetensors"),
+    ("internlm3", "auto_map", {"AutoModel": "modeling_other.Other"}),
+    ("iquestcoder", "rope_parameters", {"rope_type": "default", "beta_fast": 1.0}),
+    ("ministral", "layer_types", ["sliding_attention", "chunked_attention"] * 2),
+    ("ministral3", "rope_parameters", {"rope_type": "default", "rope_theta": 1e4}),
     ("mistral", "attention_bias", True),
     ("mistral", "layer_types", ["full_attention"] * 3),
     ("qwen2", "use_mrope", True),
     ("qwen2", "is_causal", False),
     ("qwen3", "quantization_config", INT4),
     ("qwen3", "hidden_act", "quick_gelu"),
+    ("gemma", "use_bidirectional_attention", True),
+    ("vaultgemma", "use_bidirectional_attention", True),
     ("gemma2", "use_bidirectional_attention", True),
     ("gemma2", "hidden_act", "silu"),
     ("phi", "head_dim", 12),
@@ -60,6 +66,7 @@ FOREIGN = [
     ("gpt_neo", "activation_function", "quick_gelu"),
     ("gpt_neox", "hidden_act", "quick_gelu"),
     ("gpt_neox", "is_decoder", True),
+    ("olmo", "partial_rotary_factor", 0.5),
     ("olmo2", "clip_qkv", 8.0),
     ("stablelm", "qk_layernorm", True),
     ("nemotron", "hidden_act", "quick_gelu"),
@@ -73,6 +80,20 @@ FOREIGN = [
     ("falcon", "num_ln_in_parallel_attn", 3),
     ("persimmon", "head_dim", 12),
     ("biogpt", "hidden_act", "quick_gelu"),
+    ("olmo3", "rope_parameters", {"full_attention": {"partial_rotary_factor": 0.5}}),
+    ("granite", "logits_scaling", 0),
+    ("hyperclovax", "hidden_act", "quick_gelu"),
+    ("glm", "hidden_act", "quick_gelu"),
+    ("glm4", "quantization_config", INT4),
+    ("ernie4_5", "partial_rotary_factor", 0.5),
+    ("helium", "head_dim", 12),
+    ("seed_oss", "hidden_act", "quick_gelu"),
+    ("arcee", "hidden_act", "xielu"),
+    ("jais2", "partial_rotary_factor", 0.5),
+    ("smollm3", "no_rope_layers", [1, 0]),
+    ("cwm", "is_causal", False),
+    ("exaone4", "layer_types", ["full_attention"] * 2),
+    ("starcoder2", "hidden_act", "quick_gelu"),
     ("opt", "layer_norm_elementwise_affine", False),
     ("bert", "position_embedding_type", "relative_key"),
     ("bert", "is_decoder", True),
@@ -192,6 +213,10 @@ ROTARY = {"head_dim", "max_position_embeddings", "rope_parameters"}
 GENERAL = "masking_utils cache_utils modeling_rope_utils modeling_layers".split()
 
 
+# transformers runs these with llama's classes.
+LLAMAS = ("internlm3", "iquestcoder")
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_all_that_transformers_reads_is_known(tmp_path, family):
     """Also what its sources read of a config whose class does not define it."""
@@ -203,7 +228,8 @@ def test_all_that_transformers_reads_is_known(tmp_path, family):
         return names - set(kind.attribute_map) - READ_ELSEWHERE - set(READ_ANYWAY)
 
     assert set().union(*map(undefined, GENERAL)) <= ROTARY
-    module = kind.__module__.replace("configuration", "modeling").split(".", 1)[1]
+    source = config_class("llama") if family in LLAMAS else kind
+    module = source.__module__.replace("configuration", "modeling").split(".", 1)[1]
     config = config_of(family)
     plain = spec_of(tmp_path, config)
     other = {"head_dim": 20, "attention_layers": ["local", "global", "global"]}

@@ -83,6 +83,18 @@ FALCON = FALCON | {"ffn_hidden_size": 48}
 # The library keeps one table for both lengths of phi3; the rest of its config.
 PHI3 = GROUPED | {"original_max_position_embeddings": 64}
 GEMMA = GROUPED | {"head_dim": 16, "query_pre_attn_scalar": 24, "sliding_window": 4}
+# The next three have windows in some layers, with an angle of their own or without.
+SOME_SLIDING = {
+    "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    "sliding_window": 4,
+}
+GROWING = YARN | {"original_max_position_embeddings": 4, "llama_4_scaling_beta": 0.3}
+SCALES = {
+    "embedding_multiplier": 3.0,
+    "residual_multiplier": 0.6,
+    "attention_multiplier": 0.2,
+    "logits_scaling": 2.5,
+}
 
 ROBERTA = SIZES | {"pad_token_id": 1, "type_vocab_size": 1}
 T5 = {
@@ -117,7 +129,11 @@ TWINS = {
         },
     ),
     "llama_yarn": ("llama", GROUPED | {"rope_parameters": YARN}),
+    "internlm3": ("internlm3", GROUPED | {"head_dim": 8}),
+    "iquestcoder": ("iquestcoder", GROUPED | {"head_dim": 8}),
     "mistral": ("mistral", GROUPED | {"sliding_window": 4}),
+    "ministral": ("ministral", GROUPED | SOME_SLIDING | {"head_dim": 8}),
+    "ministral3": ("ministral3", GROUPED | {"rope_parameters": GROWING, "head_dim": 8}),
     "qwen2": ("qwen2", GROUPED),
     "qwen2_sliding": (
         "qwen2",
@@ -125,6 +141,8 @@ TWINS = {
         | {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 2},
     ),
     "qwen3": ("qwen3", GROUPED | {"head_dim": 12, "attention_bias": True}),
+    "gemma": ("gemma", GROUPED | {"head_dim": 16}),
+    "vaultgemma": ("vaultgemma", GEMMA),
     "gemma2": (
         "gemma2",
         GEMMA | {"attn_logit_softcapping": 5.0, "final_logit_softcapping": 3.0},
@@ -173,6 +191,7 @@ TWINS = {
     ),
     "persimmon": ("persimmon", SIZES),
     "biogpt": ("biogpt", SIZES),
+    "olmo": ("olmo", GROUPED | {"clip_qkv": 0.8}),
     "olmo2": ("olmo2", GROUPED),
     "stablelm": ("stablelm", GROUPED | {"use_qkv_bias": True}),
     "stablelm_parallel": ("stablelm", GROUPED | {"use_parallel_residual": True}),
@@ -183,6 +202,35 @@ TWINS = {
         GROUPED | {"sliding_window": 4, "layer_types": SLIDING_LAST},
     ),
     "apertus": ("apertus", GROUPED),
+    "olmo3": (
+        "olmo3",
+        GROUPED
+        | SOME_SLIDING
+        | {
+            "rope_parameters": {
+                "full_attention": YARN,
+                "sliding_attention": {"rope_type": "default", "rope_theta": 500.0},
+            }
+        },
+    ),
+    "granite": ("granite", GROUPED | SCALES),
+    "hyperclovax": ("hyperclovax", GROUPED | SCALES),
+    "glm": ("glm", GROUPED | {"head_dim": 8}),
+    "glm4": ("glm4", GROUPED | {"head_dim": 8}),
+    "ernie4_5": ("ernie4_5", GROUPED | {"head_dim": 12, "use_bias": True}),
+    "helium": ("helium", GROUPED | {"head_dim": 8}),
+    "seed_oss": ("seed_oss", GROUPED | {"head_dim": 12, "mlp_bias": True}),
+    "arcee": ("arcee", GROUPED),
+    "jais2": ("jais2", GROUPED),
+    "smollm3": (
+        "smollm3",
+        GROUPED
+        | SOME_SLIDING
+        | {"no_rope_layers": [1, 0, 0], "use_sliding_window": True},
+    ),
+    "cwm": ("cwm", GROUPED | SOME_SLIDING | {"head_dim": 12}),
+    "exaone4": ("exaone4", GROUPED | SOME_SLIDING),
+    "starcoder2": ("starcoder2", GROUPED | {"sliding_window": 4}),
     "opt": ("opt", OPT),
     "opt_350m": (
         "opt",

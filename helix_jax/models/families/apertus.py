@@ -7,11 +7,11 @@ from helix_jax.models.config import ConfigReader
 from helix_jax.models.families.common import (
     ROTARY_BUFFERS,
     Family,
-    gated_rules,
     gated_sizes,
     read_activation,
     read_rope,
 )
+from helix_jax.models.families.layout import gated_rules
 from helix_jax.models.params import XIELU
 from helix_jax.models.rules import KEEP, Codec, Rule
 from helix_jax.models.spec import ModelSpec

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from helix_jax.errors import CheckpointError
 from helix_jax.models.config import ConfigReader
 from helix_jax.models.rope import rope_from_hf
-from helix_jax.models.rules import KEEP, Rule, dense, norm
+from helix_jax.models.rules import Rule
 from helix_jax.models.spec import ModelSpec, RopeSpec
 
 # Hugging Face names of activations -> ours.
@@ -124,28 +124,6 @@ def check_whole_heads(family: str, parameters: Mapping[str, Any]) -> None:
         )
 
 
-def read_windows(
-    config: ConfigReader, num_layers: int, window: int | None
-) -> tuple[int, ...] | None:
-    """Each layer's window from `layer_types`; None when no layer has one."""
-    kinds = config.take("layer_types")
-    unknown = sorted(set(kinds) - {"sliding_attention", "full_attention"})
-    if unknown or len(kinds) != num_layers:
-        raise CheckpointError(
-            f"{config.family}: layer_types must name full_attention or "
-            f"sliding_attention for each of {num_layers} layers, got {kinds}."
-        )
-    sliding = [kind == "sliding_attention" for kind in kinds]
-    if not any(sliding):
-        return None
-    if not window:
-        raise CheckpointError(
-            f"{config.family}: layer_types has sliding_attention, sliding_window is "
-            f"{window}."
-        )
-    return tuple(int(window) if one else 0 for one in sliding)
-
-
 def read_groups(config: ConfigReader, heads: int) -> int:
     """The number of key-value heads, which the query heads share evenly."""
     groups = config.take("num_key_value_heads", heads)
@@ -158,9 +136,17 @@ def read_groups(config: ConfigReader, heads: int) -> int:
 
 
 def gated_sizes(
-    config: ConfigReader, raw: Mapping[str, Any], *, epsilon: str = "rms_norm_eps"
+    config: ConfigReader,
+    raw: Mapping[str, Any],
+    *,
+    epsilon: str | float = "rms_norm_eps",
 ) -> dict[str, Any]:
-    """Sizes that llama and its kin spell alike, but for the norms' `epsilon`."""
+    """Sizes that llama and its kin spell alike.
+
+    Args:
+      config, raw: the config.
+      epsilon: what the family calls its norms' epsilon; or itself.
+    """
     width, heads = config.take("hidden_size"), config.take("num_attention_heads")
     return {
         "family": config.family,
@@ -173,7 +159,7 @@ def gated_sizes(
         or _head_width(config, width, heads),
         "ffn_width": config.take("intermediate_size"),
         "max_tokens": config.take("max_position_embeddings"),
-        "norm_epsilon": config.take(epsilon),
+        "norm_epsilon": config.take(epsilon) if isinstance(epsilon, str) else epsilon,
         "head": read_head(raw),
         "tied": bool(config.take("tie_word_embeddings", False)),
     }
@@ -183,14 +169,14 @@ def gated_parts(
     config: ConfigReader,
     raw: Mapping[str, Any],
     *,
-    epsilon: str = "rms_norm_eps",
+    epsilon: str | float = "rms_norm_eps",
     **rotary: bool,
 ) -> dict[str, Any]:
     """Sizes, activation, rotary embedding and scale of llama and its nearest kin.
 
     Args:
       config, raw: the config.
-      epsilon: what the family calls that of its norms.
+      epsilon: what the family calls its norms' epsilon; or itself.
       **rotary: of `read_rope`.
     """
     sizes = gated_sizes(config, raw, epsilon=epsilon)
@@ -208,15 +194,6 @@ def _head_width(config: ConfigReader, width: int, heads: int) -> int:
             f"{width}; take config.json from the model's page again."
         )
     return width // heads
-
-
-def switched_windows(config: ConfigReader) -> tuple[int, ...] | None:
-    """Each layer's window in qwen, whose configs can name one and not use it."""
-    window = config.take("sliding_window", None)
-    if not config.take("use_sliding_window", False):
-        window = None
-    config.take("max_window_layers", None)  # layer_types says the same, layer by layer
-    return read_windows(config, config.take("num_hidden_layers"), window)
 
 
 def plain_parts(
@@ -252,37 +229,13 @@ def plain_parts(
     }
 
 
-def gated_rules(*, norms: Mapping[str, str]) -> tuple[Rule, ...]:
-    """Rules of llama and its kin.
-
-    Args:
-      norms: name within a layer -> parameter, as the families differ there.
-    """
-    layer = "model.layers.{}."
-    rules = [Rule("model.embed_tokens.weight", ("embed",), KEEP)]
-    for theirs, ours in (("q", "q"), ("k", "k"), ("v", "v"), ("o", "out")):
-        rules += dense(f"{layer}self_attn.{theirs}_proj", f"layers/{ours}")
-    rules += norm(f"{layer}self_attn.q_norm", "layers/q_norm")
-    rules += norm(f"{layer}self_attn.k_norm", "layers/k_norm")
-    for name in ("gate", "up", "down"):
-        rules += dense(f"{layer}mlp.{name}_proj", f"layers/{name}")
-    for theirs, ours in norms.items():
-        rules += norm(f"{layer}{theirs}", f"layers/{ours}")
-    rules += norm("model.norm", "final_norm")
-    rules += dense("lm_head", "head")
-    return tuple(rules)
-
-
-PRE_NORMS = {
-    "input_layernorm": "attention_norm",
-    "post_attention_layernorm": "ffn_norm",
-}
-SANDWICH_NORMS = {
-    "input_layernorm": "attention_norm",
-    "post_attention_layernorm": "attention_post_norm",
-    "pre_feedforward_layernorm": "ffn_norm",
-    "post_feedforward_layernorm": "ffn_post_norm",
-}
 # Heads of classifiers trained on top of a model: no part of its hidden states.
 OTHER_HEADS = (r"(score|classifier|qa_outputs)\..*",)
 ROTARY_BUFFERS = (r".*rotary_emb\.inv_freq", *OTHER_HEADS)
+# The vision half of multimodal checkpoints, whose text states it does not touch, and
+# what these call the text half.
+VISION = (r"(model\.)?(vision_tower|multi_modal_projector)\..*",)
+MULTIMODAL = (
+    (r"^(model\.language_model|language_model\.model)\.", "model."),
+    (r"^language_model\.lm_head\.", "lm_head."),
+)

@@ -4,13 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from helix_jax.models.config import ConfigReader
-from helix_jax.models.families.common import (
-    PRE_NORMS,
-    ROTARY_BUFFERS,
-    Family,
-    gated_parts,
-    gated_rules,
-)
+from helix_jax.models.families.common import ROTARY_BUFFERS, Family, gated_parts
+from helix_jax.models.families.layout import PRE_NORMS, gated_rules
 from helix_jax.models.spec import ModelSpec
 
 

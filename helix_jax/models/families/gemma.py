@@ -1,23 +1,42 @@
-"""Gemma 2 (arXiv 2408.00118) and the text part of Gemma 3 (arXiv 2503.19786)."""
+"""Gemma 1 to 3 (arXiv 2403.08295, 2408.00118, 2503.19786) and VaultGemma (2510.15001).
+
+Of Gemma 3 the text part.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
-from helix_jax.errors import CheckpointError
 from helix_jax.models.config import ConfigReader
+from helix_jax.models.families.by_layer import read_windows, rope_of_kind
 from helix_jax.models.families.common import (
+    MULTIMODAL,
     ROTARY_BUFFERS,
-    SANDWICH_NORMS,
+    VISION,
     Family,
-    check_whole_heads,
-    gated_rules,
+    gated_parts,
     gated_sizes,
     read_activation,
     read_rope,
-    read_windows,
 )
-from helix_jax.models.rope import rope_from_hf
-from helix_jax.models.spec import ModelSpec, RopeSpec
+from helix_jax.models.families.layout import PRE_NORMS, SANDWICH_NORMS, gated_rules
+from helix_jax.models.spec import ModelSpec
+
+
+def gemma_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
+    """The spec of a gemma config."""
+    config = ConfigReader(raw)
+    parts = gated_parts(config, raw)
+    bias = config.take("attention_bias", False)
+    config.expect("use_bidirectional_attention", False)
+    spec = ModelSpec(
+        **parts,
+        norm_unit_offset=True,
+        embed_scale=parts["width"] ** 0.5,
+        qkv_bias=bias,
+        out_bias=bias,
+    )
+    config.finish()
+    return spec
 
 
 def _shared(config: ConfigReader, raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,11 +61,13 @@ def _shared(config: ConfigReader, raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def gemma2_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
-    """The spec of a gemma2 config."""
+    """The spec of a gemma2 config; in vaultgemma norms stand before branches only."""
     config = ConfigReader(raw)
     config.expect("hidden_act", raw.get("hidden_activation"))
     config.expect("use_bidirectional_attention", False)
     shared = _shared(config, raw)
+    if config.family == "vaultgemma":
+        shared["block"] = "pre"
     spec = ModelSpec(
         **shared,
         rope=read_rope(config, shared["head_width"]),
@@ -76,41 +97,16 @@ def gemma3_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     return spec
 
 
-def rope_of_kind(
-    config: ConfigReader, kind: str, head_width: int, max_tokens: int
-) -> RopeSpec:
-    """The rotary embedding of one kind of layers, where each kind has its own.
-
-    Args:
-      config: the config.
-      kind: as in `layer_types`.
-      head_width, max_tokens: as for `rope_from_hf`.
-    """
-    ropes = config.take("rope_parameters")
-    if not isinstance(ropes.get(kind), Mapping):
-        raise CheckpointError(
-            f"{config.family}: rope_parameters must have {kind!r}, got {sorted(ropes)}."
-        )
-    check_whole_heads(config.family, ropes[kind])
-    if not ropes[kind].get("truncate", True):
-        # transformers looks for it one level higher, where none of them is.
-        raise CheckpointError(
-            f"{config.family}: rope_parameters have truncate False, which is honoured "
-            "for one kind of layers only where there are no others."
-        )
-    return rope_from_hf(ropes[kind], head_width=head_width, max_tokens=max_tokens)
-
-
 RULES = gated_rules(norms=SANDWICH_NORMS)
+GEMMA = Family(
+    "gemma", gemma_from_hf, gated_rules(norms=PRE_NORMS), ignored=ROTARY_BUFFERS
+)
 GEMMA2 = Family("gemma2", gemma2_from_hf, RULES, ignored=ROTARY_BUFFERS)
+VAULTGEMMA = Family("vaultgemma", gemma2_from_hf, RULES, ignored=ROTARY_BUFFERS)
 GEMMA3 = Family(
     "gemma3_text",
     gemma3_from_hf,
     RULES,
-    # The vision half of multimodal checkpoints, whose text states it does not touch.
-    ignored=(*ROTARY_BUFFERS, r"(model\.)?(vision_tower|multi_modal_projector)\..*"),
-    renamed=(
-        (r"^(model\.language_model|language_model\.model)\.", "model."),
-        (r"^language_model\.lm_head\.", "lm_head."),
-    ),
+    ignored=(*ROTARY_BUFFERS, *VISION),
+    renamed=MULTIMODAL,
 )

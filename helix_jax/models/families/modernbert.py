@@ -5,14 +5,13 @@ from typing import Any
 
 from helix_jax.models.config import ConfigReader
 from helix_jax.models.families.bert import masked_head
+from helix_jax.models.families.by_layer import read_windows, rope_of_kind
 from helix_jax.models.families.common import (
     OTHER_HEADS,
     Family,
     plain_parts,
     read_activation,
-    read_windows,
 )
-from helix_jax.models.families.gemma import rope_of_kind
 from helix_jax.models.rules import (
     GATE_UP_ROWS,
     KEEP,

@@ -5,14 +5,13 @@ from typing import Any
 
 from helix_jax.models.config import ConfigReader
 from helix_jax.models.families.common import (
-    PRE_NORMS,
     ROTARY_BUFFERS,
     Family,
-    gated_rules,
     gated_sizes,
     read_activation,
     read_even_rope,
 )
+from helix_jax.models.families.layout import PRE_NORMS, gated_rules
 from helix_jax.models.spec import ModelSpec
 
 
