@@ -24,7 +24,12 @@ ROPE_SPELLINGS = frozenset(
 TEXT_PARTS = {
     "gemma3": """
     vision_config mm_tokens_per_image boi_token_index eoi_token_index image_token_index
-    """.split()
+    """.split(),
+    # Its text part is mistral (Small 3.1) or ministral3.
+    "mistral3": """
+    vision_config image_token_index projector_hidden_act vision_feature_layer
+    multimodal_projector_bias spatial_merge_size
+    """.split(),
 }
 
 

@@ -12,7 +12,7 @@ import transformers
 from helix_jax.errors import CheckpointError
 from helix_jax.models import FAMILIES, family_of, parameter_shapes
 from helix_jax.models.config import INERT, READ_ANYWAY, is_defined
-from helix_jax.models.config_file import read_config
+from helix_jax.models.config_file import TEXT_PARTS, read_config
 
 from .published import PUBLISHED
 from .twins import TWINS, twin_config
@@ -137,7 +137,8 @@ def config_of(family):
 
 def test_every_family_has_a_twin_and_a_foreign_attribute():
     assert set(FIRST) == set(FAMILIES) == {family for family, _, _ in FOREIGN}
-    assert {raw["model_type"] for _, raw in PUBLISHED.values()} <= set(FAMILIES)
+    kinds = {raw["model_type"] for _, raw in PUBLISHED.values()}
+    assert kinds <= set(FAMILIES) | set(TEXT_PARTS)
 
 
 @pytest.mark.parametrize("value", [3, True, False, "yes", [1], {"a": 1}, 0.0])

@@ -103,6 +103,8 @@ ROPES = [
     YARN | {"truncate": False},
     YARN | {"mscale": 0.7, "mscale_all_dim": 0.4},
     YARN | {"attention_factor": 1.7, "beta_slow": 2.0},
+    YARN | {"llama_4_scaling_beta": 0.3, "max_position_embeddings": 99},
+    {"rope_theta": 77.0, "llama_4_scaling_beta": 0.3},
     LONG,
     LONG | {"attention_factor": 1.7},
     {"rope_type": "proportional", "rope_theta": 77.0, "partial_rotary_factor": 0.5},
@@ -167,6 +169,8 @@ CHOICES: dict[str, list[Any]] = {
     "architectures": [["LlamaBidirectionalModel"], []],
     "is_causal": [False, True],
     "use_sliding_window": [True],
+    "no_rope_layers": [[0, 1], [1, 0], [0, 0], [1, 1, 1]],
+    "no_rope_layer_interval": [1, 2],
 }
 # A class, its model type, its bookkeeping, and what new models are filled with, on
 # which the twin's random norms stand: no attributes to vary.
@@ -206,6 +210,8 @@ PAIRS = [
     {"parallel_attn": False, "num_ln_in_parallel_attn": 2},
     {"hidden_size": 24, "num_attention_heads": 6},
     {"sliding_window": 2, "rope_parameters": LINEAR},
+    {"sliding_window": None, "layer_types": ["full_attention"] * 2},
+    {"use_sliding_window": True, "no_rope_layers": [0, 1]},
     {"rope_parameters": YARN, "head_dim": 8},
     {"rope_parameters": LONG, "max_position_embeddings": 40},
     {"rope_parameters": LONG, "original_max_position_embeddings": 12},
@@ -248,7 +254,7 @@ def mutations(family: str) -> list[dict[str, Any]]:
         made += [{name: value} for value in [*values, None]]
     beside = {name: BESIDE[name] for name in BESIDE if name not in full}
     made += [{name: value} for name in beside for value in beside[name]]
-    if family in ("gemma3_text", "modernbert"):
+    if family in ("gemma3_text", "modernbert", "olmo3"):
         made += [
             {"rope_parameters": {"full_attention": one, "sliding_attention": other}}
             for one, other in zip(ROPES, [*ROPES[1:], LINEAR])
