@@ -53,6 +53,22 @@ class RelativeBias:
 
 
 @dataclasses.dataclass(frozen=True)
+class AlibiSpec:
+    """A bias on the scores that falls with the distance of a key (arXiv 2108.12409).
+
+    Attributes:
+      slopes: what each head takes off per token of distance.
+      scale: factor on that (falcon scales it with the scores).
+      coarse: slopes and key positions are multiplied in bfloat16, whatever the model
+        runs in (falcon).
+    """
+
+    slopes: tuple[float, ...]
+    scale: float = 1.0
+    coarse: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class ModelSpec:
     """One transformer, decoder or encoder. Widths and counts are numbers of features.
 
@@ -77,7 +93,8 @@ class ModelSpec:
         "xielu" (apertus; each layer has learned parameters of it).
       gated: down(activation(gate(h)) * up(h)) instead of down(activation(up(h))).
       rope, local_rope: rotary embedding of full and of sliding-window layers; None of
-        both means learned positions.
+        both means learned positions, or `alibi`.
+      alibi: a bias by distance instead (bloom, mpt, some falcons), or None.
       rope_layers: for each layer, whether it rotates at all (smollm3, cohere2); None
         when all do.
       num_positions, position_offset: rows of the learned table and the row of the
@@ -135,6 +152,7 @@ class ModelSpec:
     rope: RopeSpec | None = None
     local_rope: RopeSpec | None = None
     rope_layers: tuple[bool, ...] | None = None
+    alibi: AlibiSpec | None = None
     num_positions: int = 0
     position_offset: int = 0
     uncounted_token: int | None = None

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from helix_jax.models.alibi import alibi_bias
 from helix_jax.models.attention import allowed_keys, score_bias
 from helix_jax.models.block import block
 from helix_jax.models.cache import KeyValueCache, write_apart, write_layer
@@ -79,6 +80,9 @@ def run_layers(
         slots = jnp.arange(stream.h.shape[1])
         table = params["relative_bias"]
         by_head = relative_bias(table, slots, slots, spec.relative_bias)[None]
+    if spec.alibi is not None:
+        keys = stream if cache is None else cache
+        by_head = alibi_bias(spec.alibi, stream.positions, keys.positions)
     first_slot = None if cache is None else cache.next_slot - stream.h.shape[1]
 
     def step(carry: _Carry, layer: _Layer) -> tuple[_Carry, None]:

@@ -19,7 +19,14 @@ from safetensors.numpy import load_file, save_file
 from helix_jax.errors import CheckpointError
 from helix_jax.models import apply_model, flatten, load_model, save_model
 
-from .twins import TWINS, VOCABULARY, auto_class, twin_config, twin_states
+from .twins import (
+    TWINS,
+    VOCABULARY,
+    auto_class,
+    plain_attention,
+    twin_config,
+    twin_states,
+)
 
 TOKENS = np.random.default_rng(3).integers(3, VOCABULARY, (2, 9))
 
@@ -68,7 +75,9 @@ def test_saved_models_are_what_transformers_reads(twin, tmp_path, name):
     assert again.spec == model.spec
     assert equal(again.params, model.params)
     back, info = auto_class(TWINS[name][0]).from_pretrained(
-        folder, output_loading_info=True, attn_implementation="eager"
+        folder,
+        output_loading_info=True,
+        attn_implementation=plain_attention(theirs.config),
     )
     assert not info["missing_keys"]
     assert not info["unexpected_keys"]

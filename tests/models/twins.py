@@ -80,6 +80,25 @@ OPT = {key: value for key, value in SIZES.items() if key != "intermediate_size"}
 OPT = OPT | {"ffn_dim": 48, "word_embed_proj_dim": 32}
 FALCON = {key: value for key, value in SIZES.items() if key != "intermediate_size"}
 FALCON = FALCON | {"ffn_hidden_size": 48}
+BLOOM = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 36,
+    "n_layer": 3,
+    "n_head": 6,  # no power of two
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+MPT = {
+    "vocab_size": VOCABULARY,
+    "d_model": 36,
+    "n_layers": 3,
+    "n_heads": 6,
+    "max_seq_len": 64,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 # The library keeps one table for both lengths of phi3; the rest of its config.
 PHI3 = GROUPED | {"original_max_position_embeddings": 64}
 GEMMA = GROUPED | {"head_dim": 16, "query_pre_attn_scalar": 24, "sliding_window": 4}
@@ -189,6 +208,12 @@ TWINS = {
         "falcon",
         FALCON | {"multi_query": False, "parallel_attn": False},
     ),
+    "falcon_alibi": (
+        "falcon",
+        FALCON | {"alibi": True, "num_attention_heads": 6, "hidden_size": 36},
+    ),
+    "bloom": ("bloom", BLOOM),
+    "mpt": ("mpt", MPT),
     "persimmon": ("persimmon", SIZES),
     "biogpt": ("biogpt", SIZES),
     "olmo": ("olmo", GROUPED | {"clip_qkv": 0.8}),
@@ -295,10 +320,18 @@ def twin_config(name: str, **changes):
     return config_class(**(attributes | changes))
 
 
+def plain_attention(config) -> str:
+    """The plainest attention that transformers gets right for a model.
+
+    Eager falcons add their biases by distance twice.
+    """
+    return "sdpa" if getattr(config, "alibi", False) else "eager"
+
+
 def build_twin(name: str, seed: int = 0, **changes) -> torch.nn.Module:
     """A random model, evaluated with plain (eager) attention in float32."""
     config = twin_config(name, **changes)
-    config._attn_implementation = "eager"
+    config._attn_implementation = plain_attention(config)
     model = auto_class(TWINS[name][0]).from_config(config)
     return randomise(model, seed).float().eval()
 

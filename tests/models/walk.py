@@ -51,6 +51,7 @@ TINY = {
     "ffn_dim": 20,
     "ffn_hidden_size": 20,
     "rotary_dim": 2,
+    "max_seq_len": 24,
     "original_max_position_embeddings": 24,
     "dim": 16,
     "hidden_dim": 20,
@@ -118,6 +119,21 @@ CHOICES: dict[str, list[Any]] = {
     "afn": ACTIVATIONS,
     "rotary_dim": [4, 1, 3, 6],
     "num_kv_heads": [1, 2, 4],
+    "attn_config": [
+        {name: value}
+        for name, values in {
+            "attn_type": ["multiquery_attention"],
+            "attn_impl": ["triton"],
+            "clip_qkv": [0.3, 0.0],
+            "softmax_scale": [0.7],
+            "prefix_lm": [True],
+            "qk_ln": [True],
+            "attn_uses_sequence_id": [True],
+            "alibi": [False],
+            "alibi_bias_max": [4, 8],
+        }.items()
+        for value in values
+    ],
     "num_ln_in_parallel_attn": [1, 2, 3],
     "layer_types": [
         ["full_attention"] * 2,
@@ -208,6 +224,8 @@ PAIRS = [
     {"multi_query": False, "parallel_attn": False},
     {"multi_query": False, "num_kv_heads": 2},
     {"parallel_attn": False, "num_ln_in_parallel_attn": 2},
+    {"alibi": True, "multi_query": False},
+    {"pretraining_tp": 2, "slow_but_exact": True},
     {"hidden_size": 24, "num_attention_heads": 6},
     {"sliding_window": 2, "rope_parameters": LINEAR},
     {"sliding_window": None, "layer_types": ["full_attention"] * 2},

@@ -26,7 +26,9 @@ SIZES = {
     "context": 16,
 }
 # Where a family does not let one choose: codegen's blocks of heads, others' 4 widths.
-OWN = {"codegen": {"num_heads": 4}, "openai-gpt": {"ffn_width": 64}}
+OWN = {"codegen": {"num_heads": 4}} | {
+    family: {"ffn_width": 64} for family in ("openai-gpt", "bloom", "mpt")
+}
 
 
 def make(family="llama", kind="adamw"):

@@ -203,14 +203,16 @@ def plain_parts(
     width: str = "hidden_size",
     layers: str = "num_hidden_layers",
     heads: str = "num_attention_heads",
-    activation: str = "hidden_act",
+    activation: str | None = "hidden_act",
 ) -> dict[str, Any]:
     """What the older families share: layer norms with biases, no gate, full heads.
 
     Args:
       config, raw: the config.
-      width, layers, heads, activation: what the family calls these attributes.
+      width, layers, heads, activation: what the family calls these attributes; None
+        for an activation that it does not let one choose.
     """
+    chosen = {} if activation is None else {"activation": activation}
     size, count = config.take(width), config.take(heads)
     return {
         "family": config.family,
@@ -222,11 +224,10 @@ def plain_parts(
         "head_width": _head_width(config, size, count),
         "norm": "layer",
         "norm_bias": True,
-        "activation": read_activation(config, activation),
         "gated": False,
         "attention_scale": _head_width(config, size, count) ** -0.5,
         "head": read_head(raw),
-    }
+    } | {ours: read_activation(config, theirs) for ours, theirs in chosen.items()}
 
 
 # Heads of classifiers trained on top of a model: no part of its hidden states.

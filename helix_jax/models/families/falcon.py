@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from helix_jax.errors import CheckpointError
+from helix_jax.models.alibi import alibi_slopes
 from helix_jax.models.config import ConfigReader
 from helix_jax.models.families.common import (
     ROTARY_BUFFERS,
@@ -13,7 +14,7 @@ from helix_jax.models.families.common import (
 )
 from helix_jax.models.families.gpt_layout import QKV
 from helix_jax.models.rules import KEEP, QKV_BY_GROUP, Rule, dense, fused_dense, norm
-from helix_jax.models.spec import ModelSpec
+from helix_jax.models.spec import AlibiSpec, ModelSpec
 
 
 def _read_groups(config: ConfigReader, heads: int, *, new: bool) -> int:
@@ -53,7 +54,13 @@ def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
         config.take("new_decoder_architecture", False),
         config.take("bias", False),
     )
-    config.expect("alibi", False)
+    if config.take("alibi", False):
+        config.take("rope_parameters", None)
+        slopes = alibi_slopes(parts["num_heads"])
+        scale = parts["attention_scale"]
+        parts["alibi"] = AlibiSpec(slopes, scale=scale, coarse=True)
+    else:
+        parts["rope"] = read_rope(config, parts["head_width"])
     groups = _read_groups(config, parts["num_heads"], new=new)
     spec = ModelSpec(
         **parts | {"num_kv_heads": groups},
@@ -61,7 +68,6 @@ def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
         ffn_width=config.take("ffn_hidden_size", 4 * parts["width"]),
         max_tokens=config.take("max_position_embeddings"),
         norm_epsilon=config.take("layer_norm_epsilon"),
-        rope=read_rope(config, parts["head_width"]),
         qkv_bias=bias,
         out_bias=bias,
         ffn_bias=bias,

@@ -1,0 +1,46 @@
+"""Biases by distance against those that transformers builds for bloom, mpt, falcon."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from transformers.models.bloom.modeling_bloom import _get_alibi_slopes
+from transformers.models.falcon.modeling_falcon import build_alibi_tensor
+from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
+
+from helix_jax.models.alibi import alibi_bias, alibi_slopes
+from helix_jax.models.spec import AlibiSpec
+
+
+def test_slopes_are_those_of_bloom_and_mpt():
+    """For any number of heads; observed: equal to 2e-7 of each."""
+    for heads in range(1, 129):
+        ours = np.asarray(alibi_slopes(heads))
+        bloom = _get_alibi_slopes(heads, torch.device("cpu")).numpy()
+        mpt = -build_mpt_alibi_tensor(heads, 2)[:, 0, 0].numpy()
+        np.testing.assert_allclose(ours, bloom, rtol=1e-6)
+        np.testing.assert_allclose(ours, mpt, rtol=1e-6)
+
+
+@pytest.mark.parametrize("heads", [6, 32, 71])
+@pytest.mark.parametrize("jit", [False, True])
+def test_coarse_biases_are_falcons_to_the_bit(heads, jit):
+    """In float32 too it multiplies in bfloat16, off by more than 1 at 3,000 tokens."""
+    alibi = AlibiSpec(alibi_slopes(heads), coarse=True)
+    positions = jnp.arange(3000)[None]
+    bias = jax.jit(alibi_bias, static_argnums=0) if jit else alibi_bias
+    ours = bias(alibi, positions, positions)
+    mask = torch.ones((1, 3000), dtype=torch.long)
+    theirs = build_alibi_tensor(mask, heads, torch.float32).numpy()
+    np.testing.assert_array_equal(np.asarray(ours)[0], theirs)
+    exact = np.asarray(alibi.slopes)[:, None] * np.arange(3000)
+    assert np.abs(theirs[:, 0] - exact).max() > 1
+
+
+def test_biases_fall_with_the_distance():
+    alibi = AlibiSpec((0.5, 0.25), scale=2.0)
+    queries, keys = jnp.asarray([[3, 7]]), jnp.asarray([[0, 3, 7]])
+    ours = alibi_bias(alibi, queries, keys)
+    np.testing.assert_array_equal(ours[0, 0], [[-3, 0, 4], [-7, -4, 0]])
+    np.testing.assert_array_equal(ours[0, 1], [[-1.5, 0, 2], [-3.5, -2, 0]])
