@@ -25,7 +25,6 @@ import jax
 import numpy as np
 
 from experiments.shared.about import about, short_data, sides_of
-from experiments.shared.maps import choose_map, pair_moments
 from experiments.shared.options import PlantedOptions, seed_option
 from experiments.shared.sides import open_corpus, pair_splits
 from helix_jax.activations import Pair
@@ -49,6 +48,7 @@ from helix_jax.runs import Run, option
 from helix_jax.runs.experiment import Report, Specs, experiment
 from helix_jax.stats import relative_error
 from helix_jax.text.hashing import document_of, part_of
+from helix_jax.transfer.pair_fit import choose_map, pair_moments
 
 QUANTITIES = {  # name -> words, scale
     "equal_to_clear_sum": ("total equal to the silos' integers, bit for bit", 1),

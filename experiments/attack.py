@@ -26,7 +26,6 @@ from functools import partial
 import numpy as np
 
 from experiments.shared.about import about, short_data, sides_of
-from experiments.shared.maps import fit_pairs
 from experiments.shared.options import PlantedOptions, limit_option, seed_option
 from experiments.shared.policies import check_policies
 from experiments.shared.sides import open_corpus
@@ -49,6 +48,7 @@ from helix_jax.runs.experiment import Report, Specs, experiment
 from helix_jax.runs.inputs import check_inputs
 from helix_jax.text.corpus import Corpus
 from helix_jax.text.hashing import SPLITS
+from helix_jax.transfer.pair_fit import fit_pairs
 
 NOTE = (
     "Unprotected: the control, where each attack must succeed; guarded: the profile of "

@@ -25,23 +25,20 @@ Reference: arXiv 2603.18908, the tables of classification.
 import dataclasses
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
-
-import numpy as np
 
 from experiments.shared.about import BRACKETS, about_pair, count_texts
-from experiments.shared.maps import fit_pairs
 from experiments.shared.options import TINY_TASK, TaskOptions, seeds_option
 from experiments.shared.sides import open_corpus
-from experiments.shared.task import Task, draw, open_task, trained_probe
-from helix_jax.alignment import Moments, accumulate, fit_ridge, merge, select_penalty
-from helix_jax.errors import RunError
-from helix_jax.probes import ArmScores, arm_scores, predict_logits, save_probe
+from experiments.shared.task import open_task
+from helix_jax.probes import ArmScores, arm_scores, save_probe
 from helix_jax.progress import bar
-from helix_jax.reports import Bars, Block, Table, format_interval, read_interval
+from helix_jax.reports import Block, Quantity, cross_bars, cross_table
 from helix_jax.runs import Run, option
 from helix_jax.runs.experiment import Report, experiment
+from helix_jax.stats import Interval
 from helix_jax.text.corpus import LEAST_TEXTS
+from helix_jax.transfer.few_shot import few_shot_arms, public_arms
+from helix_jax.transfer.pair_fit import fit_pairs
 
 ARMS = {
     "target": "target, its own states",
@@ -53,6 +50,7 @@ ARMS = {
     "majority": "control: largest class",
     "public": "map of public text",
 }
+ACCURACY = Quantity("accuracy, %", 100, 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,22 +74,29 @@ def compute(config: ClassifyConfig, _: Run) -> Report:
     )
     opened = open_task(config, corpus, config.resamples)
     pairs, task = opened.pairs, opened.task
-    fitted = fit_pairs(pairs)
+    fitted, titles = fit_pairs(pairs), dict(ARMS)
     controls = [fitted.controls(seed) for seed in range(config.seeds)]
+    own = task.read_own()
     arms = {
-        "target": [predict_logits(task.target_probe, task.y["test"])],
+        "target": [own["target"]],
         "mapped": [task.read_mapped(fitted.map)],
-        "source": [predict_logits(task.source_probe, task.x["test"])],
+        "source": [own["source"]],
         **{
             name: [task.read_mapped(maps[name]) for maps in controls]
             for name in ("shuffled", "random", "identity")
             if name in controls[0]
         },
-        "majority": [_constant(task)],
+        "majority": [task.name_largest()],
     }
     if config.public:
-        arms |= public_arms(task, opened.public_moments(config), config)
-        arms |= few_shot_arms(task, config)
+        draws = {"counts": config.few_shot, "seeds": config.seeds}
+        arms |= public_arms(
+            task, opened.public_moments(config), share=config.few_shot_share, **draws
+        )
+        arms |= few_shot_arms(task, **draws)
+        for count in config.few_shot:
+            titles[f"public_{count}"] = f"map of public text and {count} of the task"
+            titles[f"few_shot_{count}"] = f"source, probe of {count} labelled texts"
     scores = {
         name: arm_scores(
             logits, task.labels["test"], task.documents, resamples=config.resamples
@@ -100,8 +105,8 @@ def compute(config: ClassifyConfig, _: Run) -> Report:
     }
     numbers = {"data/classes": len(task.classes), **count_texts(pairs)}
     numbers |= fitted.numbers()
-    for name, one in scores.items():
-        numbers |= one.numbers(f"test/{name}")
+    for name, of_arm in scores.items():
+        numbers |= of_arm.numbers(f"test/{name}")
     files = {"map": fitted.save}
     files["right.npz"] = partial(task.save_right, arms=arms)
     for name, probe, store in (
@@ -114,93 +119,38 @@ def compute(config: ClassifyConfig, _: Run) -> Report:
             classes=task.classes,
             fingerprints={"states": store.fingerprint, "split": "fit"},
         )
-    blocks = accuracy_blocks(scores, len(task.classes))
+    titles = {name: titles[name] for name in arms}
+    blocks = accuracy_blocks(scores, titles, f"{len(task.classes)} classes. {BRACKETS}")
     return Report(numbers, blocks, about_pair(config, numbers), files)
 
 
-def public_arms(
-    task: Task, public: dict[str, Moments], config: ClassifyConfig
-) -> dict[str, list[Any]]:
-    """Maps of public text, alone and with a few texts of the task; no labels."""
-    path = fit_ridge(public["fit"])
-    affine = select_penalty(path, public["select"]).fit.map
-    arms = {"public": [task.read_mapped(affine)]}
-    for count in config.few_shot:
-        logits = []
-        for seed in bar(range(config.seeds), f"maps of public text and {count}"):
-            rows = draw(task.ids["fit"], count, seed)
-            own = accumulate([(task.x["fit"][rows], task.y["fit"][rows])])
-            share = config.few_shot_share
-            weight = np.asarray(public["fit"].count) * share / (1 - share)
-            mixed = merge(public["fit"], own._replace(count=weight))
-            chosen = select_penalty(fit_ridge(mixed), public["select"])
-            logits.append(task.read_mapped(chosen.fit.map))
-        arms[f"public_{count}"] = logits
-    return arms
+def accuracy_blocks(
+    scores: Mapping[str, ArmScores], titles: Mapping[str, str], note: str
+) -> list[Block]:
+    """The arms as a table and as bars; the largest class is a line."""
 
+    def accuracy(name: str, _: str) -> Interval:
+        return scores[name].accuracy
 
-def few_shot_arms(task: Task, config: ClassifyConfig) -> dict[str, list[Any]]:
-    """Probes on a few labelled source states; a quarter of them chooses the penalty."""
-    arms = {}
-    for count in config.few_shot:
-        logits = []
-        for seed in bar(range(config.seeds), f"probes of {count} texts"):
-            rows = draw(task.ids["fit"], count, seed)
-            x, labels = task.x["fit"][rows], task.labels["fit"][rows]
-            held = max(1, count // 4)
-            if len(np.unique(labels[held:])) < 2:
-                raise RunError(
-                    f"the {count} texts of --few_shot drawn with seed {seed} "
-                    "are of one class; ask for more."
-                )
-            probe = trained_probe(
-                x[held:], labels[held:], x[:held], labels[:held], len(task.classes)
-            )
-            logits.append(predict_logits(probe, task.x["test"]))
-        arms[f"few_shot_{count}"] = logits
-    return arms
-
-
-def _constant(task: Task) -> np.ndarray:
-    """[N, C] logits that name the largest class of the fit split."""
-    count = len(task.classes)
-    largest = np.bincount(task.labels["fit"], minlength=count).argmax()
-    return np.tile(np.eye(count)[largest], (len(task.documents), 1))
-
-
-def accuracy_blocks(scores: Mapping[str, ArmScores], classes: int) -> list[Block]:
-    """The arms as a table and as bars."""
-    found = {name: one.accuracy for name, one in scores.items()}
-    rows = [[arm_title(name), format_interval(found, name)] for name in found]
-    shown = [name for name in found if name != "majority"]
-    title, note = (
-        "Accuracy of the target's classifier",
-        f"{classes} classes. {BRACKETS}",
-    )
+    shown = {name: title for name, title in titles.items() if name != "majority"}
     return [
-        Table(title, ["arm", "accuracy, %"], rows, note=note),
-        Bars(
+        cross_table(
+            "Accuracy of the target's classifier",
+            "arm",
+            titles,
+            {"accuracy": ACCURACY},
+            accuracy,
+            note=note,
+        ),
+        cross_bars(
             "Accuracy of the arms",
-            "accuracy, %",
-            list(map(arm_title, shown)),
-            {
-                "accuracy, 95% interval": [
-                    read_interval(found, name, scale=100) for name in shown
-                ]
-            },
-            {ARMS["majority"]: 100 * float(found["majority"].value)},
+            ACCURACY,
+            shown,
+            {"accuracy": "accuracy, 95% interval"},
+            accuracy,
+            references={ARMS["majority"]: scores["majority"].accuracy},
         ),
     ]
-
-
-def arm_title(name: str) -> str:
-    """What an arm is, as tables say it."""
-    if name in ARMS:
-        return ARMS[name]
-    kind, _, count = name.rpartition("_")
-    if kind == "public":
-        return f"map of public text and {count} of the task"
-    return f"source, probe of {count} labelled texts"
 
 
 run = compute.run

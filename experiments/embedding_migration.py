@@ -27,38 +27,22 @@ Cost: two cores, embedded models, docstrings: about two minutes.
 """
 
 import dataclasses
-from collections.abc import Mapping
-
-import numpy as np
+from collections.abc import Mapping, Sequence
 
 from experiments.shared.about import BRACKETS, about_pair, count_texts
-from experiments.shared.maps import choose_map, fit_pairs
 from experiments.shared.options import PairOptions, resamples_option, seed_option
 from experiments.shared.sides import load_sides, open_corpus, paired_states, with_stores
-from helix_jax.activations import Pair
-from helix_jax.alignment import (
-    AffineMap,
-    Moments,
-    accumulate,
-    apply_map,
-    fit_ridge,
-    select_penalty,
-)
 from helix_jax.errors import CorpusError
 from helix_jax.progress import bar
-from helix_jax.reports import Curves, Table, format_interval
+from helix_jax.reports import Curves, Quantity, Table, bar_of, cross_table
 from helix_jax.runs import Run, option
 from helix_jax.runs.experiment import Report, Specs, experiment
-from helix_jax.similarity import swapped
-from helix_jax.similarity.retrieval import (
-    RetrievalScores,
-    centred_ranks,
-    score_ranks,
-    with_width,
-)
+from helix_jax.similarity.retrieval import RetrievalScores
 from helix_jax.stats import Interval
-from helix_jax.text.hashing import SPLITS, document_of, hashed_order
+from helix_jax.text.hashing import SPLITS
 from helix_jax.text.views import halves
+from helix_jax.transfer.pair_fit import fit_few, fit_pairs
+from helix_jax.transfer.search import open_migration, search_arms
 
 ARMS = {
     "native": "old queries, old index",
@@ -108,47 +92,26 @@ def compute(config: MigrationConfig, _: Run) -> Report:
     pairs = {split: paired_states(*sides, held, split, options) for split in SPLITS}
     queries = paired_states(*sides, asking, "test", options)
     fitted = fit_pairs(pairs)
-    moments, controls = fitted.moments, fitted.controls(config.seed)
-    backward = choose_map({split: swapped(one) for split, one in moments.items()})
-    new, old = map(np.concatenate, zip(*(pair.read() for pair in pairs.values())))
-    asked_new, asked_old = queries.read()
-    fit, every = moments["fit"], len(pairs["fit"].x)
-    in_new = new, np.asarray(fit.mean_x, np.float32)
-    in_old = old, np.asarray(fit.mean_y, np.float32)
-    documents = [document_of(name) for name in queries.ids]
-    relevant = np.arange(len(old) - len(documents), len(old))  # the test split is last
-
-    def ask(asked, index, centre) -> RetrievalScores:
-        ranks = centred_ranks(asked, index, relevant, centre=centre)
-        settings = {"cutoffs": config.cutoffs, "resamples": config.resamples}
-        return score_ranks(ranks, documents, **settings)
-
-    asked = {
-        "native": (asked_old, *in_old),
-        "reindexed": (asked_new, *in_new),
-        "mapped": (apply_map(fitted.map, asked_new), *in_old),
-        "backward": (asked_new, apply_map(backward.fit.map, old), in_new[1]),
-        "unmapped": (with_width(asked_new, old.shape[1]), *in_old),
-        "shuffled": (apply_map(controls["shuffled"], asked_new), *in_old),
-        "random": (apply_map(controls["random"], asked_new), *in_old),
-    }
-    arms = {arm: ask(*rows) for arm, rows in bar(asked.items(), "arms asked")}
+    migration = open_migration(fitted, queries)
+    settings = {"cutoffs": config.cutoffs, "resamples": config.resamples}
+    arms = search_arms(migration, fitted, fitted.controls(config.seed), **settings)
+    select, every = fitted.moments["select"], len(pairs["fit"].x)
     curve = {}
     for count in bar([n for n in config.rows if n < every], "maps of fewer texts"):
-        few = map_of_rows(pairs["fit"], moments["select"], count, config.seed)
-        curve[count] = ask(apply_map(few, asked_new), *in_old)
+        few = fit_few(pairs["fit"], select, count, seed=config.seed)
+        curve[count] = migration.ask_mapped(few, **settings)
     numbers = count_texts(pairs) | {
-        "data/test_documents": len(set(documents)),  # of the queries
-        "migration/index_rows": len(old),
-        "migration/queries": len(relevant),
+        "data/test_documents": len(set(migration.documents)),  # of the queries
+        "migration/index_rows": len(migration.old),
+        "migration/queries": len(queries.ids),
         "migration/fit_rows": every,
     }
     named = arms | {f"mapped_of_{count}": scores for count, scores in curve.items()}
     for arm, scores in named.items():
         numbers |= scores_of(arm, scores)
     note = (
-        f"{len(relevant)} queries of the test split in an index of {len(old)} second "
-        f"halves. {BRACKETS}"
+        f"{len(queries.ids)} queries of the test split in an index of "
+        f"{len(migration.old)} second halves. {BRACKETS}"
     )
     k = config.cutoffs[min(1, len(config.cutoffs) - 1)]
     blocks = [
@@ -156,13 +119,6 @@ def compute(config: MigrationConfig, _: Run) -> Report:
         recall_curves(arms, curve | {every: arms["mapped"]}, k),
     ]
     return Report(numbers, blocks, about_pair(config, numbers))
-
-
-def map_of_rows(pair: Pair, select: Moments, count: int, seed: int) -> AffineMap:
-    """The ridge map of some rows of a pair, chosen by a hash of their ids."""
-    rows = hashed_order(pair.ids, salt=f"few-shot {seed}")[:count]
-    moments = accumulate(pair.select(np.sort(rows)).rows())
-    return select_penalty(fit_ridge(moments), select).fit.map
 
 
 def scores_of(arm: str, scores: RetrievalScores) -> dict[str, float | Interval]:
@@ -174,15 +130,17 @@ def scores_of(arm: str, scores: RetrievalScores) -> dict[str, float | Interval]:
 
 
 def recall_table(
-    arms: Mapping[str, RetrievalScores], cutoffs: tuple[int, ...], note: str
+    arms: Mapping[str, RetrievalScores], cutoffs: Sequence[int], note: str
 ) -> Table:
     """Recall of every arm at every cutoff."""
-    rows = [
-        [said, *(format_interval(arms[arm].recall, k) for k in cutoffs)]
-        for arm, said in ARMS.items()
-    ]
-    header = ["arm", *(f"recall@{k}, %" for k in cutoffs)]
-    return Table("Recall of the relevant text", header, rows, note=note)
+    return cross_table(
+        "Recall of the relevant text",
+        "arm",
+        ARMS,
+        {k: Quantity(f"recall@{k}, %", 100, 1) for k in cutoffs},
+        lambda arm, k: arms[arm].recall[k],
+        note=note,
+    )
 
 
 def recall_curves(
@@ -190,21 +148,16 @@ def recall_curves(
 ) -> Curves:
     """Recall at one cutoff of maps of so many texts, and of arms without a map."""
 
-    def points(scores: Mapping[int, RetrievalScores]) -> list[list[float]]:
-        return [
-            [count, *(100 * float(end) for end in one.recall[k])]
-            for count, one in scores.items()
-        ]
-
-    level = {
-        arm: dict.fromkeys(mapped, arms[arm])
-        for arm in ("native", "reindexed", "unmapped")
-    }
+    shown = Quantity(f"recall at {k}, %", 100, 1)
+    series = {"mapped": [[n, *bar_of(shown, mapped[n].recall[k])] for n in mapped]}
+    for arm in ("native", "reindexed", "unmapped"):
+        level = bar_of(shown, arms[arm].recall[k])
+        series[arm] = [[count, *level] for count in mapped]
     return Curves(
         f"Recall at {k} against texts embedded again",
         "texts embedded by both models",
-        f"recall at {k}, %",
-        {"mapped": points(mapped)} | {arm: points(one) for arm, one in level.items()},
+        shown.title,
+        series,
         log_x=True,
     )
 

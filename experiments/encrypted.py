@@ -24,7 +24,6 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.shared.about import BRACKETS, about, short_data, sides_of
-from experiments.shared.maps import fit_pairs
 from experiments.shared.options import PlantedOptions, seed_option
 from experiments.shared.policies import check_policies
 from experiments.shared.sides import open_corpus
@@ -40,6 +39,7 @@ from helix_jax.reports import Bars, Block, Table, format_interval, read_interval
 from helix_jax.runs import Run, option
 from helix_jax.runs.experiment import Report, Specs, experiment
 from helix_jax.stats import Interval, bootstrap_interval
+from helix_jax.transfer.pair_fit import fit_pairs
 
 SPLITS = ("test", "select", "fit")
 SPREAD = "median [2.5th to 97.5th percentile of the queries]"

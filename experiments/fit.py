@@ -16,25 +16,21 @@ from collections.abc import Mapping
 import numpy as np
 
 from experiments.shared.about import BRACKETS, about_pair, count_texts
-from experiments.shared.maps import fit_pairs
+from experiments.shared.names import CONTROL_NAMES
 from experiments.shared.options import PairOptions, seed_option
 from experiments.shared.sides import open_corpus, pair_splits
 from helix_jax.alignment import evaluate_map, r2_interval
 from helix_jax.linalg import spectrum_of
 from helix_jax.progress import bar
-from helix_jax.reports import Curves, Table, format_interval
+from helix_jax.reports import Curves, Quantity, Table
 from helix_jax.runs import Run, option
 from helix_jax.runs.experiment import Report, experiment
 from helix_jax.stats import Interval
-from helix_jax.text.hashing import document_of
+from helix_jax.text.hashing import SPLITS, document_of
+from helix_jax.transfer.pair_fit import fit_pairs
 
-MAPS = {
-    "": "ridge",
-    "shuffled_": "control: shuffled pairs",
-    "random_": "control: random rotation",
-    "mean_": "control: the mean",
-    "identity_": "control: the source states as they are",
-}
+MAPS = {"": "ridge"} | {f"{name}_": title for name, title in CONTROL_NAMES.items()}
+COLUMNS = {"r2": Quantity("test R2", form=3), "cosine": Quantity("centred cosine")}
 RESAMPLES = 1000  # of documents, for intervals
 
 
@@ -49,14 +45,14 @@ class FitConfig(PairOptions):
 @experiment(tiny={"limit": 400, "max_tokens": 64})
 def compute(config: FitConfig, _: Run) -> Report:
     """Fit, score; see the module docstring."""
-    pairs = pair_splits(config, open_corpus(config), ("fit", "select", "test"))
+    pairs = pair_splits(config, open_corpus(config), SPLITS)
     fitted = fit_pairs(pairs)
     controls, moments = fitted.controls(config.seed), fitted.moments
-    maps = {"": fitted.map} | {f"{name}_": one for name, one in controls.items()}
+    maps = {"": fitted.map} | {f"{name}_": affine for name, affine in controls.items()}
     numbers = count_texts(pairs) | fitted.numbers()
     spectra = {"target, before any map": spectrum_of(moments["test"].cov_yy).values}
     test = pairs["test"].read()
-    documents = [document_of(one) for one in pairs["test"].ids]
+    documents = [document_of(text_id) for text_id in pairs["test"].ids]
     for name, affine in bar(maps.items(), "maps scored"):
         scores = evaluate_map(affine, moments["test"])
         interval = r2_interval(affine, test, documents, resamples=RESAMPLES)
@@ -78,12 +74,8 @@ def compute(config: FitConfig, _: Run) -> Report:
 def maps_table(numbers: Mapping[str, float | Interval]) -> Table:
     """The map beside its controls."""
     rows = [
-        [
-            said,
-            format_interval(numbers, f"test/{name}r2", scale=1, digits=3),
-            numbers[f"test/{name}cosine"],
-        ]
-        for name, said in MAPS.items()
+        [title, *(q.cell(numbers, f"test/{name}{key}") for key, q in COLUMNS.items())]
+        for name, title in MAPS.items()
         if f"test/{name}r2" in numbers
     ]
     note = (
@@ -91,7 +83,7 @@ def maps_table(numbers: Mapping[str, float | Interval]) -> Table:
         f"linear CKA {numbers['similarity/linear_cka']:.3f} on the test split. "
         f"{BRACKETS}"
     )
-    header = ["map", "test R2", "centred cosine"]
+    header = ["map", *(quantity.title for quantity in COLUMNS.values())]
     return Table("Maps on the test split", header, rows, note=note)
 
 

@@ -29,10 +29,8 @@ from collections.abc import Mapping
 from functools import partial
 
 import jax
-import numpy as np
 
 from experiments.shared.about import BRACKETS, about_tokens
-from experiments.shared.maps import choose_map
 from experiments.shared.options import resamples_option, seed_option
 from experiments.shared.sides import open_corpus
 from experiments.shared.token_sides import (
@@ -42,22 +40,25 @@ from experiments.shared.token_sides import (
     sample_texts,
     token_pairs,
 )
-from helix_jax.alignment import (
-    Moments,
-    accumulate,
-    evaluate_map,
-    mean_map,
-    select_columns,
-)
+from helix_jax.activations.layer_moments import LayerMoments, Layers, layer_moments
+from helix_jax.alignment import Moments, evaluate_map, mean_map
 from helix_jax.generation.metrics import teacher_forced
 from helix_jax.generation.scores import generation_scores
 from helix_jax.generation.stitch import stitch
 from helix_jax.models import resolve_layers
 from helix_jax.progress import Progress, bar, stage
-from helix_jax.reports import Block, Matrix, Table, format_interval, read_interval
+from helix_jax.reports import (
+    Block,
+    Quantity,
+    Table,
+    cross_matrix,
+    format_interval,
+    read_interval,
+)
 from helix_jax.runs import Run, option
 from helix_jax.runs.experiment import Report, experiment
 from helix_jax.stats import Interval
+from helix_jax.transfer.pair_fit import choose_map
 from helix_jax.types import Text
 
 MAPS = {  # measure -> title, unit
@@ -65,16 +66,15 @@ MAPS = {  # measure -> title, unit
     "generation/agreement_top1": ("Agreement with the target", "share of tokens"),
     "generation/kl_nats": ("Divergence from the target", "nats"),
 }
-CELLS = {  # of a pair of layers -> title, digits
-    "test/r2": ("R2", 3),
-    "generation/agreement_top1": ("agreement", 3),
-    "generation/agreement_top1_mean": ("control: the mean", 3),
-    "generation/agreement_top1_random_head": ("control: permuted head", 3),
-    "generation/kl_nats": ("KL, nats", 2),
-    "generation/perplexity_mapped": ("perplexity", 1),
+CELLS = {  # of a pair of layers
+    "test/r2": Quantity("R2", form=3),
+    "generation/agreement_top1": Quantity("agreement", form=3),
+    "generation/agreement_top1_mean": Quantity("control: the mean", form=3),
+    "generation/agreement_top1_random_head": Quantity("control: permuted head", form=3),
+    "generation/kl_nats": Quantity("KL, nats", form=2),
+    "generation/perplexity_mapped": Quantity("perplexity", form=1),
 }
 
-Layers = tuple[tuple[int, ...], tuple[int, ...]]  # of the source, of the target
 Scores = Mapping[str, float | Interval]
 
 
@@ -106,10 +106,11 @@ class LayersConfig(TokenOptions):
 def compute(config: LayersConfig, _: Run) -> Report:
     """Sweep; see the module docstring."""
     corpus, sides = open_corpus(config), load_token_sides(config)
-    specs = [model.spec for model in sides.models]
     layers = tuple(
-        resolve_layers(spec, wanted or range(spec.num_layers + 1))
-        for spec, wanted in zip(specs, (config.source_layers, config.target_layers))
+        resolve_layers(model.spec, wanted or range(model.spec.num_layers + 1))
+        for model, wanted in zip(
+            sides.models, (config.source_layers, config.target_layers)
+        )
     )
     limits = {
         "fit": config.pairs,
@@ -121,19 +122,12 @@ def compute(config: LayersConfig, _: Run) -> Report:
         for split, limit in limits.items()
     }
     moments = {
-        split: joint_moments(sides, texts[split], split, layers, config, limit)
+        split: split_moments(sides, texts[split], split, layers, config, limit)
         for split, limit in limits.items()
     }
     cells: dict[tuple[int, int], Scores] = {}
     for pair in bar(list(itertools.product(*layers)), "pairs of layers"):
-        places = [of_side.index(layer) for of_side, layer in zip(layers, pair)]
-        columns = [
-            slice(place * spec.width, (place + 1) * spec.width)
-            for place, spec in zip(places, specs)
-        ]
-        of_pair = {
-            split: select_columns(joint, *columns) for split, joint in moments.items()
-        }
+        of_pair = {split: every.of_pair(*pair) for split, every in moments.items()}
         cells[pair] = score_pair(sides, pair, of_pair, texts["test"], config)
         print(pair_line(pair, cells[pair]), flush=True)
     numbers = {
@@ -145,19 +139,15 @@ def compute(config: LayersConfig, _: Run) -> Report:
     return Report(numbers, layer_blocks(cells, layers), about)
 
 
-def joint_moments(
+def split_moments(
     sides: TokenSides,
     texts: list[Text],
     split: str,
     layers: Layers,
     config: LayersConfig,
     limit: int,
-) -> Moments:
-    """Moments of all layers of a side beside each other, in one pass.
-
-    A matrix of (layers x width)^2 float64 is held for each side: name some layers of a
-    large model, not all.
-    """
+) -> LayerMoments:
+    """Moments of all layers on the tokens of a split, in one pass."""
     shown = Progress(f"token states of all layers, {split} split", unit="texts read")
     pairs = token_pairs(
         sides,
@@ -168,12 +158,8 @@ def joint_moments(
         max_tokens=config.max_tokens,
         block_rows=min(8192, limit),
     )
-    blocks = itertools.islice(pairs, -(-limit // pairs.block_rows))
     with shown:
-        return accumulate(
-            (np.concatenate(block.x, axis=1), np.concatenate(block.y, axis=1))
-            for block in blocks
-        )
+        return layer_moments(pairs, layers, limit=limit)
 
 
 def score_pair(
@@ -219,9 +205,8 @@ def score_pair(
 def pair_line(pair: tuple[int, int], scores: Scores) -> str:
     """A pair of layers in a line, as soon as it is scored."""
     measures = ", ".join(
-        f"{title} {_value(scores, name):.{digits}f}"
-        for name, (title, digits) in CELLS.items()
-        if name in MAPS
+        f"{CELLS[name].title} {_value(scores, name):.{CELLS[name].form}f}"
+        for name in MAPS
     )
     return f"source layer {pair[0]}, target layer {pair[1]}: {measures}"
 
@@ -230,45 +215,37 @@ def layer_blocks(
     cells: Mapping[tuple[int, int], Scores], layers: Layers
 ) -> list[Block]:
     """A map of layers for each measure, and all pairs beside their controls."""
-    source_layers, target_layers = map(sorted, layers)
+    rows, columns = ({layer: str(layer) for layer in sorted(side)} for side in layers)
+    pairs = list(itertools.product(rows, columns))
     blocks: list[Block] = []
     for measure, (title, label) in MAPS.items():
-        values = [
-            [_value(cells[source, target], measure) for target in target_layers]
-            for source in source_layers
-        ]
-        worst = max(map(max, values)) if measure == "generation/kl_nats" else 1.0
+        values = {pair: _value(cells[pair], measure) for pair in pairs}
+        worst = max(values.values()) if measure == "generation/kl_nats" else 1.0
         blocks.append(
-            Matrix(
+            cross_matrix(
                 f"{title}, by layers",
                 label,
-                list(map(str, source_layers)),
-                list(map(str, target_layers)),
-                values,
+                rows,
+                columns,
+                lambda source, target, values=values: values[source, target],
                 limits=(0.0, worst),
                 row_label="cut of the source, blocks before it",
                 column_label="entry of the target, blocks before it",
             )
         )
-    rows = [
-        [
-            *pair,
-            *(
-                format_interval(cells[pair], name, scale=1, digits=digits)
-                for name, (_, digits) in CELLS.items()
-            ),
-        ]
-        for pair in itertools.product(source_layers, target_layers)
+    table = [
+        [*pair, *(shown.cell(cells[pair], name) for name, shown in CELLS.items())]
+        for pair in pairs
     ]
-    header = ["source layer", "target layer", *(title for title, _ in CELLS.values())]
-    last = cells[source_layers[-1], target_layers[-1]]
+    header = ["source layer", "target layer", *(q.title for q in CELLS.values())]
+    last = cells[pairs[-1]]
     alone = format_interval(last, "generation/perplexity_native_target", scale=1)
     note = (
         "A layer is the number of blocks before the cut of the source and the entry of "
         "the target. Agreement is the share of tokens whose first choice is the "
         f"target's. Teacher-forced. {BRACKETS} The target alone has perplexity {alone}."
     )
-    return [*blocks, Table("Every pair of layers", header, rows, note=note)]
+    return [*blocks, Table("Every pair of layers", header, table, note=note)]
 
 
 def _value(scores: Scores, name: str) -> float:

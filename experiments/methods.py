@@ -21,78 +21,43 @@ map, with its compilation. `methods/moments_seconds` is the pass over the rows.
 import dataclasses
 import time
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import jax
-import numpy as np
 
 from experiments.shared.about import BRACKETS, about_pair, count_texts
-from experiments.shared.maps import PairFit, choose_map, pair_moments
-from experiments.shared.method_maps import (
-    Material,
-    Rows,
-    choose_methods,
-    closed_maps,
-    methods_option,
-)
-from experiments.shared.names import METHOD_NAMES
+from experiments.shared.names import CONTROL_NAMES, METHOD_NAMES, PROBES
 from experiments.shared.options import (
     TINY_TASK,
     TaskOptions,
+    choose_methods,
+    methods_option,
     public_option,
     seed_option,
 )
 from experiments.shared.sides import open_corpus
-from experiments.shared.task import PROBES, Task, draw, open_task
-from helix_jax.alignment import (
-    Fitted,
-    Moments,
-    StateMap,
-    prepare,
-    r2_interval,
-    shuffled_moments,
-)
-from helix_jax.progress import bar, stage
-from helix_jax.reports import Bars, Block, Table, format_interval, read_interval
+from experiments.shared.task import open_task
+from helix_jax.alignment import Moments
+from helix_jax.progress import stage
+from helix_jax.reports import Block, Quantity, column_each, cross_bars, cross_table
 from helix_jax.runs import Run, option
 from helix_jax.runs.experiment import Report, experiment
 from helix_jax.stats import Interval
 from helix_jax.text.hashing import SPLITS
+from helix_jax.transfer.methods import Material, Rows, closed_maps, time_closed
+from helix_jax.transfer.pair_fit import PairFit, choose_map, pair_moments
+from helix_jax.transfer.task import MapScores, draw_texts
 
 FITTED_ON = {
     "": "pairs of the task",
     "_public": "pairs of public text",
-    "_shuffled": "control: shuffled pairs",
+    "_shuffled": CONTROL_NAMES["shuffled"],
 }
-CONTROLS = {
-    "control_shuffled": "control: ridge, shuffled, same penalty",
-    "control_random": "control: random rotation",
-    "control_mean": "control: the mean",
-    "control_identity": "control: the source states as they are",
+CONTROLS = {f"control_{name}": title for name, title in CONTROL_NAMES.items()} | {
+    "control_shuffled": "control: ridge, shuffled, same penalty"
 }
-Scores = dict[str, dict[str, Interval]]  # name in SCORES -> arm
-
-
-class Score(NamedTuple):
-    """How a score is shown."""
-
-    title: str
-    label: str
-    scale: float
-    digits: int
-
-    def cell(self, intervals: Mapping[str, Interval], name: str) -> str | None:
-        """In a table."""
-        return format_interval(intervals, name, scale=self.scale, digits=self.digits)
-
-    def bar(self, intervals: Mapping[str, Interval], name: str) -> list[float]:
-        """Its value, low and high in a figure."""
-        return read_interval(intervals, name, scale=self.scale)
-
-
-SCORES = {
-    "r2": Score("Test R2 of alignment methods", "test R2", 1, 3),
-    "accuracy": Score("Accuracy of the target's probe", "accuracy, %", 100, 1),
+SCORES = {  # name -> title, how it is shown
+    "r2": ("Test R2 of alignment methods", Quantity("test R2", form=3)),
+    "accuracy": ("Accuracy of the target's probe", Quantity("accuracy, %", 100, 1)),
 }
 
 
@@ -124,7 +89,8 @@ def compute(config: MethodsConfig, _: Run) -> Report:
 
     rows = {split: (task.x[split], task.y[split]) for split in SPLITS}
     material = material_of(config, moments, rows, task.ids["fit"])
-    closed, seconds = fit_timed(material, config.repeats)
+    closed = material.fit_closed()
+    seconds = time_closed(material, repeats=config.repeats)
     descents = material.fit_descents(key=key, epochs=config.epochs)
     for name, method in closed.items():
         fit = method.selection.fit
@@ -139,16 +105,18 @@ def compute(config: MethodsConfig, _: Run) -> Report:
     maps |= {name: method.map for name, method in descents.items()}
     maps |= {f"control_{name}": affine for name, affine in controls.items()}
 
-    scores = {"": score_maps(task, maps)}
+    scores = {"": task.score_maps(maps)}
     scores[""]["accuracy"] |= task.probe_accuracies()
-    scores["_shuffled"] = score_maps(task, fit_shuffled_closed(material, key))
+    with stage("fitting the controls"):
+        shuffled = material.shuffled(key=key).fit_closed()
+    scores["_shuffled"] = task.score_maps(closed_maps(shuffled))
     if config.public:
         public = opened.public_pairs(config)
         moments = {split: pair_moments(pair) for split, pair in public.items()}
         rows = {split: pair.read() for split, pair in public.items()}
         material = material_of(config, moments, rows, public["fit"].ids)
         maps = material.fit_maps(key=key, epochs=config.epochs)
-        scores["_public"] = score_maps(task, maps)
+        scores["_public"] = task.score_maps(maps)
     numbers |= {f"methods/{name}_seconds": spent for name, spent in seconds.items()}
     numbers |= {
         f"methods/{name}{suffix}_{score}": interval
@@ -170,91 +138,45 @@ def material_of(
     """What the methods of the flags are fitted on; ids are of the fit split."""
     x, y = rows["fit"]
     methods = choose_methods(config.methods, len(x), x.shape[1])
-    places = draw(ids, min(config.anchors, len(ids) - 1), config.seed)
-    return Material(moments, rows, methods, (x[places], y[places]))
-
-
-def fit_timed(
-    material: Material, repeats: int
-) -> tuple[dict[str, Fitted], dict[str, Interval]]:
-    """The closed forms, and name -> seconds: median, least and most."""
-    moments = material.moments
-    fitted = material.fit_closed()  # which compiles them
-    times: dict[str, list[float]] = {name: [] for name in ("shared", *fitted)}
-    for _ in bar(range(repeats), "timed fits"):
-        started = time.perf_counter()
-        jax.block_until_ready(prepare(moments["fit"], moments["select"])[:-3])
-        shared = time.perf_counter() - started
-        times["shared"].append(shared)
-        for name, method in material.fit_closed().items():
-            times[name].append(shared + method.seconds)
-    return fitted, {
-        name: Interval(np.median(values), min(values), max(values))
-        for name, values in times.items()
-    }
-
-
-def fit_shuffled_closed(material: Material, key: jax.Array) -> dict[str, StateMap]:
-    """The closed forms of fit rows, and of anchors, that do not belong together."""
-    with stage("fitting the controls"):
-        moments = shuffled_moments(*material.rows["fit"], key=key)
-        shuffled = material._replace(
-            moments={**material.moments, "fit": moments},
-            anchors=(material.anchors[0], np.roll(material.anchors[1], 1, axis=0)),
-        )
-        return closed_maps(shuffled.fit_closed())
-
-
-def score_maps(task: Task, maps: Mapping[str, StateMap]) -> Scores:
-    """Each score of each map on the test split, with its interval."""
-    test = task.x["test"], task.y["test"]
-    scores: Scores = {score: {} for score in SCORES}
-    for name, affine in bar(maps.items(), "maps scored"):
-        scores["r2"][name] = r2_interval(
-            affine, test, task.documents, resamples=task.resamples
-        )
-        scores["accuracy"][name] = task.accuracy(task.read_mapped(affine))
-    return scores
+    anchors = draw_texts(ids, min(config.anchors, len(ids) - 1), seed=config.seed)
+    return Material(moments, rows, methods, (x[anchors], y[anchors]))
 
 
 def result_blocks(
-    scores: Mapping[str, Scores], seconds: Mapping[str, Interval]
+    scores: Mapping[str, MapScores], seconds: Mapping[str, Interval]
 ) -> list[Block]:
     """R2 and accuracy of methods, best R2 first, and controls: tables and bars."""
     r2 = scores[""]["r2"]
-    methods = {name: said for name, said in METHOD_NAMES.items() if name in r2}
+    methods = {name: title for name, title in METHOD_NAMES.items() if name in r2}
     methods = dict(sorted(methods.items(), key=lambda item: -r2[item[0]].value))
-    columns = {suffix: said for suffix, said in FITTED_ON.items() if suffix in scores}
+    fitted_on = {key: title for key, title in FITTED_ON.items() if key in scores}
     blocks: list[Block] = []
-    for score, shown in SCORES.items():
-        held = scores[""][score]
-        arms = methods | {k: v for k, v in (CONTROLS | PROBES).items() if k in held}
-        header, note = [shown.label, *columns.values()], BRACKETS
-        rows = [
-            [said, *(shown.cell(scores[suffix][score], name) for suffix in columns)]
-            for name, said in arms.items()
-        ]
+    for score, (title, shown) in SCORES.items():
+        of_task = scores[""][score]
+        arms = methods | {k: v for k, v in (CONTROLS | PROBES).items() if k in of_task}
+
+        def number(name: str, column: str, score: str = score) -> Interval | None:
+            held = seconds if column == "seconds" else scores[column][score]
+            return held.get(name)
+
+        columns, note = column_each(shown, fitted_on), BRACKETS
         if score == "r2":
-            header.append("seconds, median [least, most]")
+            columns["seconds"] = Quantity("seconds, median [least, most]", form=3)
             note += (
                 " Seconds are from moments to map, of gradient fits from rows; their "
                 "bracket is the range over repeats."
             )
-            for row, name in zip(rows, arms):
-                row.append(format_interval(seconds, name, scale=1, digits=3))
-        bars = {
-            said: [shown.bar(scores[suffix][score], name) for name in methods]
-            for suffix, said in columns.items()
-        }
-        lines = {
-            said: shown.bar(held, name)[0]
-            for name, said in arms.items()
-            if name in ("control_mean", *PROBES)
-        }
-        title, groups = f"{shown.title}, with controls", list(methods.values())
+        lines = [name for name in ("control_mean", *PROBES) if name in of_task]
         blocks += [
-            Table(shown.title, header, rows, note=note),
-            Bars(title, shown.label, groups, bars, lines),
+            cross_table(title, shown.title, arms, columns, number, note=note),
+            cross_bars(
+                f"{title}, with controls",
+                shown,
+                methods,
+                fitted_on,
+                number,
+                references={arms[name]: of_task[name] for name in lines},
+            ),
         ]
     return blocks
 

@@ -27,14 +27,11 @@ sides' documents.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 from experiments.shared.about import about, count_documents, short_data, sides_of
-from experiments.shared.maps import choose_map, fit_pairs
-from experiments.shared.names import DETECTOR_NAMES
+from experiments.shared.names import CONTROL_NAMES, DETECTOR_NAMES
 from experiments.shared.options import (
     TINY_TASK,
     TaskOptions,
@@ -43,40 +40,39 @@ from experiments.shared.options import (
     seed_option,
 )
 from experiments.shared.sides import open_corpus, paired_states, without_texts_of
-from experiments.shared.task import Task, open_task
-from helix_jax.alignment import AffineMap, apply_map
+from experiments.shared.task import open_task
 from helix_jax.errors import RunError
-from helix_jax.ood import (
-    DETECTORS,
-    FittedDetectors,
-    detection_intervals,
-    fit_detectors,
-    roc_points,
+from helix_jax.progress import stage
+from helix_jax.reports import (
+    Block,
+    Curves,
+    Quantity,
+    Table,
+    column_each,
+    cross_bars,
+    cross_table,
 )
-from helix_jax.progress import bar, stage
-from helix_jax.reports import Bars, Block, Curves, Table, format_interval, read_interval
 from helix_jax.runs import Run, option
 from helix_jax.runs.experiment import Report, experiment
 from helix_jax.stats import Interval
 from helix_jax.text.corpus import Corpus
 from helix_jax.text.hashing import SPLITS, document_of
+from helix_jax.transfer.detection import Detection, detect
+from helix_jax.transfer.pair_fit import choose_map, fit_pairs
 
 ARMS = {
     "native": "native states",
     "mapped": "mapped states",
     "public": "mapped by public text",
-    "shuffled": "control: shuffled pairs",
-    "random": "control: random rotation",
-    "identity": "control: the source states as they are",
+    **{name: CONTROL_NAMES[name] for name in ("shuffled", "random", "identity")},
 }
 REFITTED = {  # detectors fitted on the states that they read
     "refitted": "mapped states, fitted there",
     "source": "the source's own, fitted there",
 }
 METRICS = ("auroc", "aupr_in", "aupr_out", "fpr95", "fpr95_in")
-DRAWN = ("energy", "mahalanobis", "knn")  # detectors whose ROC curves are kept
-Scores = dict[str, dict[str, dict[str, Interval]]]  # arm -> detector -> metric
-Points = dict[str, dict[str, list[list[float]]]]  # detector -> arm -> ROC curve
+DRAWN = ("energy", "mahalanobis", "knn")  # detectors whose ROC curves are shown
+Scores = Mapping[str, Mapping[str, Detection]]  # arm -> detector
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,30 +110,19 @@ def compute(config: OodConfig, _: Run) -> Report:
     controls = fitted.controls(config.seed)
     maps |= {name: affine for name, affine in controls.items() if name in ARMS}
 
-    scores: Scores = {}
-    curves: Points = {detector: {} for detector in DRAWN}
-    documents = task.documents, [document_of(text_id) for text_id in strange.ids]
-    arms = read_arms(task, maps, strange.read())
-    for arm, detectors, *sides in bar(arms, "arms scored", total=len(maps) + 3):
-        scores[arm] = {}
-        for detector, score in DETECTORS.items():
-            strangeness = [np.asarray(score(detectors, states)) for states in sides]
-            scores[arm][detector] = detection_intervals(
-                *strangeness, *documents, resamples=config.resamples
-            )
-            if detector in DRAWN and arm in ARMS:
-                curves[detector][arm] = roc_points(*strangeness, most=200).tolist()
+    documents = [document_of(text_id) for text_id in strange.ids]
+    scores = detect(task, maps, strange.read(), documents)
     numbers = fitted.numbers()
     for side, pair in (("known", pairs["test"]), ("strange", strange)):
         numbers[f"ood/{side}_texts"] = len(pair.ids)
         numbers[f"ood/{side}_documents"] = count_documents(pair.ids)
     numbers |= {
-        f"ood/{detector}_{arm}_{metric}": metrics[metric]
+        f"ood/{detector}_{arm}_{metric}": detection.metrics[metric]
         for arm, detectors in scores.items()
-        for detector, metrics in detectors.items()
+        for detector, detection in detectors.items()
         for metric in METRICS
     }
-    return Report(numbers, result_blocks(scores, curves), about_sides(config, numbers))
+    return Report(numbers, result_blocks(scores), about_sides(config, numbers))
 
 
 def open_strange(config: OodConfig, corpus: Corpus) -> tuple[Corpus, Callable]:
@@ -162,23 +147,6 @@ def open_strange(config: OodConfig, corpus: Corpus) -> tuple[Corpus, Callable]:
     return strange, keep
 
 
-def read_arms(
-    task: Task, maps: Mapping[str, AffineMap], strange: tuple[np.ndarray, np.ndarray]
-) -> Iterator[tuple[str, FittedDetectors, Any, Any]]:
-    """Name, detectors, states of known texts, states of strange texts, of each arm."""
-    labels = task.labels["fit"]
-    fitted = fit_detectors(task.target_probe, task.y["fit"], labels)
-    yield "native", fitted, task.y["test"], strange[1]
-    for name, affine in maps.items():
-        mapped = [apply_map(affine, z) for z in (task.x["test"], strange[0])]
-        yield name, fitted, *mapped
-        if name == "mapped":
-            states = apply_map(affine, task.x["fit"])
-            yield "refitted", fit_detectors(task.target_probe, states, labels), *mapped
-    fitted = fit_detectors(task.source_probe, task.x["fit"], labels)
-    yield "source", fitted, task.x["test"], strange[0]
-
-
 def about_sides(config: OodConfig, numbers: Mapping[str, Any]) -> str:
     """Who, on which texts, how many of either side."""
     texts, documents = (
@@ -197,42 +165,34 @@ def about_sides(config: OodConfig, numbers: Mapping[str, Any]) -> str:
     )
 
 
-def result_blocks(scores: Scores, curves: Points) -> list[Block]:
+def result_blocks(scores: Scores) -> list[Block]:
     """AUROC and FPR95 of every detector and arm; bars, and ROC curves of some."""
-    arms = {name: said for name, said in ARMS.items() if name in scores}
+    arms = {arm: title for arm, title in ARMS.items() if arm in scores}
     flagged = " FPR95: known texts flagged where 95% of the strange ones are."
+    alone = " The source's own are read by its own probe."
     return [
         metric_table("AUROC of detectors", scores, "auroc", arms),
-        Bars(
+        cross_bars(
             "AUROC of detectors, with controls",
-            "AUROC, %",
-            [DETECTOR_NAMES[detector] for detector in DETECTORS],
-            {
-                said: [
-                    read_interval(scores[arm][detector], "auroc", scale=100)
-                    for detector in DETECTORS
-                ]
-                for arm, said in arms.items()
-            },
-            {"chance": 50.0},
+            Quantity("AUROC, %", 100, 1),
+            {detector: DETECTOR_NAMES[detector] for detector in scores["native"]},
+            arms,
+            lambda detector, arm: scores[arm][detector].metrics["auroc"],
+            references={"chance": 0.5},
         ),
         *(
             Curves(
                 f"ROC curve of {DETECTOR_NAMES[detector]}",
                 "known texts flagged, share",
                 "strange texts flagged, share",
-                {said: points[arm] for arm, said in arms.items()},
+                {said: scores[arm][detector].curve for arm, said in arms.items()},
                 diagonal=True,
             )
-            for detector, points in curves.items()
+            for detector in DRAWN
         ),
         metric_table("FPR95 of detectors", scores, "fpr95", arms, flagged),
         metric_table(
-            "AUROC of detectors fitted anew",
-            scores,
-            "auroc",
-            REFITTED,
-            " The source's own are read by its own probe.",
+            "AUROC of detectors fitted anew", scores, "auroc", REFITTED, alone
         ),
     ]
 
@@ -241,12 +201,14 @@ def metric_table(
     title: str, scores: Scores, metric: str, arms: Mapping[str, str], more: str = ""
 ) -> Table:
     """A metric of every detector on some arms, in percent."""
-    rows = [
-        [name, *(format_interval(scores[arm][detector], metric) for arm in arms)]
-        for detector, name in DETECTOR_NAMES.items()
-    ]
+
+    def number(detector: str, arm: str) -> Interval:
+        return scores[arm][detector].metrics[metric]
+
+    shown = Quantity(f"{metric.upper()}, %", 100, 1)
     note = f"[ ]: 95% bootstrap interval over documents of both.{more}"
-    return Table(title, [f"{metric.upper()}, %", *arms.values()], rows, note=note)
+    columns = column_each(shown, arms)
+    return cross_table(title, shown.title, DETECTOR_NAMES, columns, number, note=note)
 
 
 run = compute.run

@@ -26,11 +26,16 @@ from experiments.shared.options import (
 )
 from experiments.shared.sides import with_stores
 from helix_jax.models import model_name
-from helix_jax.reports import Bars, Block, Matrix, Table, format_interval, read_interval
+from helix_jax.reports import Bars, Block, Quantity, Table, cross_matrix, read_interval
 from helix_jax.runs import Run, option
 from helix_jax.runs.experiment import Report, experiment
 
 SHOWN = ("target", "mapped", "source", "shuffled", "random", "majority")
+COLUMNS = {
+    "similarity/linear_cka": Quantity("linear CKA"),
+    "fit/r2": Quantity("map R2"),
+    **{f"test/{arm}_accuracy": Quantity(f"{arm}, %", 100, 1) for arm in SHOWN},
+}
 Results = Mapping[tuple[str, str], Mapping[str, float]]  # (source, target) -> summary
 
 
@@ -56,7 +61,8 @@ def require_names(config: PairsConfig, _: object) -> None:
 def compute(config: PairsConfig, _: Run) -> Report:
     """Classify every pair; see the module docstring."""
     results = run_pairs(config)
-    about = about_pairs(config.data, results)
+    names, summary = ", ".join(_names(results)), next(iter(results.values()))
+    about = about_models(f"pairs of {names}", config.data, summary)
     return Report(pair_numbers(results), result_blocks(results), about)
 
 
@@ -81,12 +87,6 @@ def short_name(name: str) -> str:
     return model_name(name).replace("/", "--").replace(":", "-")
 
 
-def about_pairs(data: str, results: Results) -> str:
-    """About all pairs: the models, and the texts, which are the same for each."""
-    names = ", ".join(_names(results))
-    return about_models(f"pairs of {names}", data, next(iter(results.values())))
-
-
 def pair_numbers(results: Results) -> dict[str, float]:
     """SOURCE/TARGET/name -> number."""
     return {
@@ -98,26 +98,20 @@ def pair_numbers(results: Results) -> dict[str, float]:
 
 def result_blocks(results: Results) -> list[Block]:
     """The pairs as a table, as bars, and what is lost as a matrix."""
-    title = "Accuracy of the target's classifier"
-    names = _names(results)
-    lost = [
-        [_points_lost(results.get((source, target))) for target in names]
-        for source in names
+    title, models = "Accuracy of the target's classifier", _names(results)
+    rows = [
+        [f"{source} -> {target}", *(q.cell(summary, key) for key, q in COLUMNS.items())]
+        for (source, target), summary in results.items()
     ]
-    known = [points for row in lost for points in row if not math.isnan(points)]
+    lost = {
+        pair: 100 * (summary["test/target_accuracy"] - summary["test/mapped_accuracy"])
+        for pair, summary in results.items()
+    }
     return [
         Table(
             title,
-            ["source -> target", "linear CKA", "map R2", *(f"{a}, %" for a in SHOWN)],
-            [
-                [
-                    f"{source} -> {target}",
-                    summary["similarity/linear_cka"],
-                    summary["fit/r2"],
-                    *(format_interval(summary, f"test/{a}_accuracy") for a in SHOWN),
-                ]
-                for (source, target), summary in results.items()
-            ],
+            ["source -> target", *(quantity.title for quantity in COLUMNS.values())],
+            rows,
             note="target: the classifier on its own model's states, the ceiling of a "
             "map; mapped: on the source's states after the affine map, the result; "
             "source: a classifier trained on the source's own states; shuffled, "
@@ -136,26 +130,19 @@ def result_blocks(results: Results) -> list[Block]:
                 for arm in SHOWN
             },
         ),
-        Matrix(
+        cross_matrix(
             "Accuracy lost by the map, source (row) to target (column)",
             "points",
-            names,
-            names,
-            lost,
-            limits=(min(0.0, *known), max(1.0, *known)),
+            dict(zip(models, models)),
+            dict(zip(models, models)),
+            lambda source, target: lost.get((source, target), math.nan),
+            limits=(min(0.0, *lost.values()), max(1.0, *lost.values())),
         ),
     ]
 
 
 def _names(results: Results) -> list[str]:
     return sorted({name for pair in results for name in pair})
-
-
-def _points_lost(summary: Mapping[str, float] | None) -> float:
-    """Points of accuracy between the target's own states and mapped ones."""
-    if summary is None:
-        return math.nan
-    return 100 * (summary["test/target_accuracy"] - summary["test/mapped_accuracy"])
 
 
 run = compute.run

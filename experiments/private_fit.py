@@ -23,10 +23,9 @@ import jax
 import numpy as np
 
 from experiments.shared.about import BRACKETS, about, about_pair, count_texts
-from experiments.shared.maps import pair_moments
 from experiments.shared.options import PlantedOptions, seed_option
 from experiments.shared.sides import open_corpus
-from experiments.shared.task import Task, open_task
+from experiments.shared.task import open_task
 from helix_jax.alignment import AffineMap, Moments, accumulate, fit_ridge, select_by_gcv
 from helix_jax.errors import RunError
 from helix_jax.private.packing import MAX_WIDTH
@@ -38,6 +37,8 @@ from helix_jax.runs import Run, option
 from helix_jax.runs.experiment import Report, Specs, experiment
 from helix_jax.runs.inputs import check_inputs
 from helix_jax.stats import Interval, relative_error
+from helix_jax.transfer.pair_fit import pair_moments
+from helix_jax.transfer.task import Task
 
 ACCURACIES = {  # number -> words in the table, words in the figure
     "test_accuracy": ("accuracy, map fitted under encryption, %", "under encryption"),

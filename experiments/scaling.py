@@ -20,58 +20,49 @@ Least squares is left out below dx + 2 texts, where it is not defined.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from experiments.shared.about import BRACKETS, about_pair, count_texts
-from experiments.shared.maps import pair_moments
-from experiments.shared.method_maps import (
-    Material,
-    Rows,
-    choose_methods,
-    methods_option,
-)
-from experiments.shared.names import METHOD_NAMES
+from experiments.shared.names import METHOD_NAMES, PROBES
 from experiments.shared.options import (
     TINY_TASK,
     TaskOptions,
+    choose_methods,
+    methods_option,
     public_option,
     resamples_option,
     seeds_option,
 )
 from experiments.shared.sides import open_corpus
-from experiments.shared.task import PROBES, Task, open_task
-from helix_jax.alignment import (
-    GRADIENT_METHODS,
-    METHODS,
-    Moments,
-    derangement,
-    deviations,
-    fit_ridge,
-    growing_moments,
-    select_penalty,
-    squared_errors,
-    usable_methods,
-)
+from experiments.shared.task import open_task
+from helix_jax.alignment import GRADIENT_METHODS, METHODS, deviations
 from helix_jax.errors import RunError
 from helix_jax.progress import bar
-from helix_jax.reports import Block, Curves, Table, format_interval, read_interval
+from helix_jax.reports import Block, Curves, Quantity, Table, bar_of, cross_table
 from helix_jax.runs import Run, log_metrics, option, truncate_metrics
 from helix_jax.runs.experiment import Report, experiment
 from helix_jax.runs.workdir import flat_numbers
 from helix_jax.stats import Interval, LearningCurve, learning_curve
 from helix_jax.text.hashing import hashed_order
+from helix_jax.transfer.growth import CONTROL, growing_maps, score_growth
+from helix_jax.transfer.pair_fit import pair_moments
 
-CONTROL = "control_shuffled"
 NAMES = METHOD_NAMES | {CONTROL: "control: ridge, shuffled pairs"}
 GROUPS = {"closed forms": METHODS, "gradient fits": GRADIENT_METHODS}
-FIGURES = {  # score -> title, label, scale
-    "loss": ("Test loss", "1 - R2, share of the variance", 1),
-    "accuracy": ("Accuracy of the target's probe", "accuracy, %", 100),
+LOSS = Quantity("1 - R2, share of the variance", form=3)
+ACCURACY = Quantity("accuracy, %", 100, 1)
+FIGURES = {  # score -> title, how it is shown
+    "loss": ("Test loss", LOSS),
+    "accuracy": ("Accuracy of the target's probe", ACCURACY),
+}
+AT_LARGEST = {  # score -> how it is shown
+    "r2": Quantity("test R2", form=3),
+    "accuracy": ACCURACY,
+    "plateau": Quantity("plateau, texts", form=0),
 }
 
 
@@ -112,10 +103,20 @@ def compute(config: ScalingConfig, _: Run) -> Report:
     numbers["scaling/rows"] = len(ids)
     sizes = sample_sizes(len(ids), config.least, config.sizes)
     select = pair_moments(pairs["select"])
+    methods = choose_methods(config.methods, len(ids), rows["fit"][0].shape[1])
     orders = []
     for seed in range(config.seeds):
-        order = hashed_order(ids, salt=f"scaling {seed}", by_document=True)
-        orders.append(score_order(config, task, rows, select, order, sizes))
+        grown = growing_maps(
+            rows,
+            select,
+            hashed_order(ids, salt=f"scaling {seed}", by_document=True),
+            sizes,
+            methods=methods,
+            anchors=config.anchors,
+            epochs=config.epochs,
+        )
+        grown = bar(grown, "sizes fitted and scored", total=len(sizes))
+        orders.append(score_growth(task, grown, (*methods, CONTROL)))
     curves = {
         name: learning_curve(
             *np.mean([scores[name] for scores in orders], axis=0),
@@ -161,52 +162,6 @@ def sample_sizes(rows: int, least: int, count: int) -> tuple[int, ...]:
     return tuple(map(int, sizes))
 
 
-def score_order(
-    config: ScalingConfig,
-    task: Task,
-    rows: Mapping[str, Rows],
-    select: Moments,
-    order: np.ndarray,
-    sizes: Sequence[int],
-) -> dict[str, np.ndarray]:
-    """Every method's test rows along one order of the fit rows.
-
-    Returns:
-      name -> [2, S, N]: at each size the squared error of each test text, and whether
-      the target's probe is right; NaN where the method is not defined. The last is the
-      control, ridge on shuffled pairs of the same texts.
-    """
-    x, y = rows["fit"]
-    dealt = y[np.asarray(derangement(jax.random.key(0), len(y)))]
-    methods = choose_methods(config.methods, len(order), x.shape[1])
-    shape = 2, len(sizes), len(task.documents)
-    scores = {name: np.full(shape, np.nan) for name in (*methods, CONTROL)}
-    grown = zip(
-        growing_moments(x, y, order=order, sizes=sizes),
-        growing_moments(x, dealt, order=order, sizes=sizes),
-    )
-    steps = bar(zip(sizes, grown), "sizes fitted and scored", total=len(sizes))
-    for place, (size, (moments, shuffled)) in enumerate(steps):
-        usable = usable_methods(size, x.shape[1], anchors=True)
-        anchors = order[: min(config.anchors, size)]
-        material = Material(
-            {"fit": moments, "select": select},
-            rows,
-            [name for name in methods if name in usable or name not in METHODS],
-            (x[anchors], y[anchors]),
-            sample=order[:size],
-        )
-        maps = material.fit_maps(key=jax.random.key(0), epochs=config.epochs)
-        maps[CONTROL] = select_penalty(fit_ridge(shuffled), select).fit.map
-        for name, affine in maps.items():
-            named = np.asarray(task.read_mapped(affine)).argmax(-1)
-            scores[name][0, place] = squared_errors(
-                affine, task.x["test"], task.y["test"]
-            )
-            scores[name][1, place] = named == task.labels["test"]
-    return scores
-
-
 def write_metrics(path: Path, points: Mapping[int, Mapping[str, Interval]]) -> None:
     """One line for each size."""
     run = Run(path.parent)
@@ -228,30 +183,28 @@ def result_blocks(
     blocks: list[Block] = score_tables(curves, probes, note)
     ends = curves[headline].sizes[0], curves[headline].sizes[-1]
     levels = {
-        said: [[size, *read_interval(probes, name, scale=100)] for size in ends]
-        for name, said in PROBES.items()
+        title: [[size, *bar_of(ACCURACY, probes.get(name))] for size in ends]
+        for name, title in PROBES.items()
     }
     for group, members in GROUPS.items():
-        shown = {name: curve for name, curve in curves.items() if name in members}
-        if not shown:
+        drawn = {name: curve for name, curve in curves.items() if name in members}
+        if not drawn:
             continue
-        shown[CONTROL] = curves[CONTROL]
-        for score, (title, label, scale) in FIGURES.items():
+        drawn[CONTROL] = curves[CONTROL]
+        for score, (title, shown) in FIGURES.items():
             series = {
                 NAMES[name]: [
-                    [size, *read_interval(scores, score, scale=scale)]
+                    [size, *bar_of(shown, scores[score])]
                     for size, scores in curve.points().items()
                 ]
-                for name, curve in shown.items()
+                for name, curve in drawn.items()
             }
-            if score == "accuracy":
-                series |= levels
             blocks.append(
                 Curves(
                     f"{title}, {group}",
                     "texts to fit on",
-                    label,
-                    series,
+                    shown.title,
+                    series if score == "loss" else series | levels,
                     log_x=True,
                     log_y=score == "loss",
                     marks=marks,
@@ -265,45 +218,45 @@ def score_tables(
     curves: Mapping[str, LearningCurve], probes: Mapping[str, Interval], note: str
 ) -> list[Table]:
     """R2, accuracy and plateau: with intervals at the largest size, without at all."""
-    sizes = curves[CONTROL].sizes
-    at_largest, at_all = [], []
-    for name, curve in curves.items():
-        last, plateau = curve.at(sizes[-1]), plateau_cell(curve)
-        r2 = format_interval(last, "r2", scale=1, digits=3)
-        accuracy = format_interval(last, "accuracy")
-        at_largest.append([NAMES[name], r2, accuracy, plateau])
-        cells = [scores_cell(curve.at(size)) for size in sizes]
-        at_all.append([NAMES[name], *cells, plateau])
-    for name, said in PROBES.items():
-        at_largest.append([said, None, format_interval(probes, name), None])
+    sizes, names = curves[CONTROL].sizes, {name: NAMES[name] for name in curves}
+
+    def at_largest(name: str, score: str) -> Interval | str | None:
+        if name in PROBES:
+            return probes.get(name) if score == "accuracy" else None
+        curve = curves[name]
+        return plateau(curve) if score == "plateau" else curve.at(sizes[-1]).get(score)
+
+    def at_all(name: str, column: int | str) -> Interval | str | None:
+        curve = curves[name]
+        return plateau(curve) if column == "plateau" else both_scores(curve.at(column))
+
+    by_size = {size: Quantity(f"{size:,}", form=3) for size in sizes}
     return [
-        Table(
+        cross_table(
             f"Maps fitted on {sizes[-1]} texts",
-            ["method", "test R2", "accuracy, %", "plateau, texts"],
+            "method",
+            names | PROBES,
+            AT_LARGEST,
             at_largest,
             note=note,
         ),
-        Table(
+        cross_table(
             "R2 and accuracy by texts to fit on",
-            [
-                "R2; accuracy, % by texts to fit on",
-                *(f"{size:,}" for size in sizes),
-                "plateau, texts",
-            ],
+            "R2; accuracy, % by texts to fit on",
+            names,
+            by_size | {"plateau": AT_LARGEST["plateau"]},
             at_all,
             note=note,
         ),
     ]
 
 
-def plateau_cell(curve: LearningCurve) -> str | None:
+def plateau(curve: LearningCurve) -> Interval | str:
     """Where the loss stops falling, in texts; or that it does not."""
-    if not curve.found:
-        return "none: still falling"
-    return format_interval({"plateau": curve.plateau}, "plateau", scale=1, digits=0)
+    return curve.plateau if curve.found else "none: still falling"
 
 
-def scores_cell(scores: Mapping[str, Interval]) -> str | None:
+def both_scores(scores: Mapping[str, Interval]) -> str | None:
     """R2 and accuracy at one size."""
     if not scores:
         return None

@@ -39,26 +39,17 @@ from experiments.shared.sides import load_side, open_corpus, states_of, with_sto
 from helix_jax.activations import Store, join
 from helix_jax.errors import RunError
 from helix_jax.models import model_name, resolve_layers
-from helix_jax.progress import bar, stage
+from helix_jax.progress import bar
 from helix_jax.reports import Block, Matrix, Table
 from helix_jax.runs import Run, option
 from helix_jax.runs.experiment import Report, experiment
 from helix_jax.runs.inputs import naming
-from helix_jax.similarity.matrix import ROW_MEASURES
-from helix_jax.similarity.scores import (
-    HEAD_MEASURES,
-    MEASURES,
-    Scores,
-    SplitRows,
-    join_scores,
-    left_out_rows,
-    score_fitted,
-    score_rows,
-    stack_scores,
-)
+from helix_jax.similarity.matrix import NEIGHBOUR_MEASURES
+from helix_jax.similarity.pairs import score_pairs
+from helix_jax.similarity.scores import HEAD_MEASURES, MEASURES, SplitRows
 from helix_jax.similarity.summary import MeasureScores, summarise
-from helix_jax.stats import Interval, exact_fraction
-from helix_jax.text.hashing import SPLITS, document_of, hashed_order
+from helix_jax.stats import Interval, exact_fraction, least_discoveries
+from helix_jax.text.hashing import SPLITS, document_of, hashed_subset
 
 DISCOVERY = 0.05
 TINY_SHUFFLES = 59  # the least by which one of three pairs can be a discovery
@@ -131,7 +122,18 @@ def compute(config: SimilarityConfig, _: Run) -> Report:
     ]
     documents = [document_of(text_id) for text_id in texts["test"].ids]
     labels = SplitRows(*(texts[split].labels for split in SPLITS))
-    scores = score_pairs(config, views, pairs, labels, documents)
+    scores = score_pairs(
+        [view.rows for view in views],
+        pairs,
+        usable_measures(config, labels),
+        documents,
+        labels=labels,
+        rank=config.rank or None,
+        neighbours=config.neighbours,
+        permutations=config.permutations,
+        key=jax.random.key(config.seed),
+        product_dtype="float32",
+    )
     results = {
         measure: summarise(scores, measure, documents)
         for measure in bar(scores.value, "measures summarised")
@@ -157,7 +159,7 @@ def read_views(config: SimilarityConfig) -> tuple[list[View], dict[str, Store]]:
     corpus = open_corpus(config)
     limits = {"fit": config.fit_rows, "select": config.rows, "test": config.rows}
     test_rows = min(corpus.counts["test"], config.rows or corpus.counts["test"])
-    if {"all", "mutual_knn", "cknna"} & set(config.measures) and (
+    if {"all", *NEIGHBOUR_MEASURES} & set(config.measures) and (
         config.neighbours >= test_rows
     ):
         raise RunError(
@@ -175,7 +177,9 @@ def read_views(config: SimilarityConfig) -> tuple[list[View], dict[str, Store]]:
         for split in SPLITS:
             store = states_of(side, corpus, split, options)
             join(first.setdefault(split, store), store)  # raises if the texts differ
-            stores[split] = store.select(chosen_rows(store.ids, limits[split]))
+            stores[split] = store.select(
+                hashed_subset(store.ids, limits[split], salt="similarity")
+            )
             texts.setdefault(split, stores[split])
         for layer in stores["fit"].layers:
             rows = SplitRows(*(stores[split].read(layer) for split in SPLITS))
@@ -184,62 +188,17 @@ def read_views(config: SimilarityConfig) -> tuple[list[View], dict[str, Store]]:
     return views, texts
 
 
-def chosen_rows(ids: list[str], limit: int) -> np.ndarray:
-    """Rows of the `limit` ids of smallest hash, in order; all for 0."""
-    if not limit or limit >= len(ids):
-        return np.arange(len(ids))
-    return np.sort(hashed_order(ids, salt="similarity")[:limit])
-
-
-def score_pairs(
-    config: SimilarityConfig,
-    views: Sequence[View],
-    pairs: Sequence[tuple[int, int]],
-    labels: SplitRows,
-    documents: Sequence[str],
-) -> Scores:
-    """Every pair by the measures of the flags that the texts allow."""
+def usable_measures(config: SimilarityConfig, labels: SplitRows) -> Sequence[str]:
+    """The measures of the flags; of all those that the texts allow."""
     measures = MEASURES if "all" in config.measures else config.measures
-    if not all((split >= 0).all() for split in labels):
-        if set(HEAD_MEASURES) & set(config.measures):
-            raise RunError(
-                f"--measures={','.join(HEAD_MEASURES)} need labels, and {config.data} "
-                "has none; --label_column names theirs."
-            )
-        measures = [name for name in measures if name not in HEAD_MEASURES]
-    key = jax.random.key(config.seed)
-    kept = left_out_rows(documents, key=key)
-    shuffles = {"permutations": config.permutations, "key": key}
-    shuffles["product_dtype"] = "float32"
-    scores = Scores({}, {}, {}, {})
-    of_rows = [name for name in measures if name in ROW_MEASURES]
-    if of_rows:
-        with stage(f"every pair scored, and {config.permutations} shuffles of it"):
-            scores = score_rows(
-                [view.rows.test for view in views],
-                pairs,
-                of_rows,
-                kept,
-                neighbours=config.neighbours,
-                **shuffles,
-            )
-    fitted = [name for name in measures if name not in ROW_MEASURES]
-    if fitted:
-        rank = config.rank or max(1, min(64, len(labels.fit) // 20))
-        each = [
-            score_fitted(
-                views[a].rows,
-                views[b].rows,
-                fitted,
-                kept,
-                rank=rank,
-                labels=labels,
-                **shuffles,
-            )
-            for a, b in bar(pairs, "pairs fitted and scored")
-        ]
-        scores = join_scores(scores, stack_scores(each))
-    return scores
+    if all((of_split >= 0).all() for of_split in labels):
+        return measures
+    if set(HEAD_MEASURES) & set(config.measures):
+        raise RunError(
+            f"--measures={','.join(HEAD_MEASURES)} need labels, and {config.data} "
+            "has none; --label_column names theirs."
+        )
+    return [name for name in measures if name not in HEAD_MEASURES]
 
 
 def result_numbers(
@@ -250,34 +209,15 @@ def result_numbers(
     for measure, scores in results.items():
         start = f"similarity/{measure}"
         numbers[f"{start}_mean"] = scores.mean
-        numbers[f"{start}_shuffled"] = mean_over_pairs(scores, "shuffled")
-        numbers[f"{start}_calibrated"] = mean_over_pairs(scores, "calibrated")
-        numbers[f"{start}_discoveries"] = discoveries(scores)
+        numbers[f"{start}_shuffled"] = scores.shuffled
+        numbers[f"{start}_calibrated"] = scores.calibrated
+        numbers[f"{start}_discoveries"] = scores.discoveries(DISCOVERY)
         for name, pair in zip(names, scores.pairs):
             chance = pair._asdict()
             numbers[f"similarity/{name}/{measure}"] = chance.pop("score")
             for field, value in chance.items():
                 numbers[f"similarity/{name}/{measure}_{field}"] = value
     return numbers
-
-
-def mean_over_pairs(scores: MeasureScores, field: str) -> float:
-    """The mean over pairs of one of PairScore's fields."""
-    return float(np.mean([getattr(pair, field) for pair in scores.pairs]))
-
-
-def discoveries(scores: MeasureScores) -> int:
-    """How many pairs are more alike than chance."""
-    return sum(pair.q <= DISCOVERY for pair in scores.pairs)
-
-
-def least_discoveries(pairs: int, shuffles: int) -> int | None:
-    """How many pairs at the least p-value, 1 / (1 + shuffles), are discoveries.
-
-    m pairs, of which k have it: q = m / (k (1 + shuffles)). None where m are too few.
-    """
-    least = -(-pairs // (exact_fraction(DISCOVERY) * (1 + shuffles)))
-    return int(least) if least <= pairs else None
 
 
 def result_blocks(
@@ -312,25 +252,18 @@ def result_blocks(
 
 def mean_table(results: Results, shuffles: int, note: str = "") -> Table:
     """The means over pairs, a row for each measure."""
+    header = ["measure", "mean over pairs", "95% interval", "shuffled pairs"]
+    header += ["calibrated", f"pairs with q <= {DISCOVERY}"]
     rows = []
     for measure, scores in results.items():
         mean, low, high = scores.mean
-        known = low == low and high == high  # of NaN there is no interval
-        found = f"{discoveries(scores)} of {len(scores.pairs)}"
-        if least_discoveries(len(scores.pairs), shuffles) is None:
+        known = not np.isnan([low, high]).any()
+        interval = f"[{low:.3f}, {high:.3f}]" if known else None
+        found = f"{scores.discoveries(DISCOVERY)} of {len(scores.pairs)}"
+        if least_discoveries(len(scores.pairs), shuffles, rate=DISCOVERY) is None:
             found = "none possible"
-        rows.append(
-            [
-                MEASURE_NAMES[measure],
-                mean,
-                f"[{low:.3f}, {high:.3f}]" if known else None,
-                mean_over_pairs(scores, "shuffled"),
-                mean_over_pairs(scores, "calibrated"),
-                found,
-            ]
-        )
-    header = ["measure", "mean over pairs", "95% interval", "shuffled pairs"]
-    header += ["calibrated", f"pairs with q <= {DISCOVERY}"]
+        chance = scores.shuffled, scores.calibrated
+        rows.append([MEASURE_NAMES[measure], mean, interval, *chance, found])
     return Table("Similarity", header, rows, note=note)
 
 
@@ -358,7 +291,7 @@ def score_matrix(
 
 
 def _discovery_note(pairs: int, shuffles: int) -> str:
-    least = least_discoveries(pairs, shuffles)
+    least = least_discoveries(pairs, shuffles, rate=DISCOVERY)
     if least is None:
         needed = -(-1 // exact_fraction(DISCOVERY)) - 1
         return (

@@ -26,11 +26,8 @@ accuracy 58.1 % (62.2); agreement .43, .01 against the Gaussian.
 import dataclasses
 from collections.abc import Mapping
 
-import jax
-import numpy as np
-
 from experiments.shared.about import BRACKETS, about, short_data, sides_of
-from experiments.shared.maps import choose_map, pair_moments
+from experiments.shared.names import CONTROL_NAMES, PROBES
 from experiments.shared.options import PairOptions, resamples_option, seeds_option
 from experiments.shared.sides import (
     load_sides,
@@ -39,45 +36,33 @@ from experiments.shared.sides import (
     states_of,
     with_stores,
 )
-from experiments.shared.task import PROBES, Task, make_task
-from helix_jax.activations import Pair
-from helix_jax.activations.deal import Dealt, deal_rows
-from helix_jax.alignment import (
-    AffineMap,
-    apply_map,
-    deviations,
-    fit_unpaired,
-    from_batch,
-    gaussian_like,
-    mean_map,
-    r2_of_rows,
-    random_orthogonal_map,
-    squared_errors,
-)
+from helix_jax.activations.deal import deal_rows
 from helix_jax.errors import RunError
-from helix_jax.probes import predict_logits
-from helix_jax.progress import bar, stage
-from helix_jax.reports import Bars, Block, Table, format_interval, read_interval
+from helix_jax.progress import bar
+from helix_jax.reports import Block, Quantity, cross_bars, cross_table
 from helix_jax.runs import Run, option, read_arrays, write_arrays
 from helix_jax.runs.experiment import Report, experiment
-from helix_jax.similarity.retrieval import centred_ranks
-from helix_jax.stats import Interval, bootstrap_interval
+from helix_jax.stats import Interval
 from helix_jax.text.corpus import Corpus
 from helix_jax.text.hashing import SPLITS, document_of
+from helix_jax.transfer.deals import score_deal, summarise_deals
+from helix_jax.transfer.task import make_task
 
 ARMS = {
     "unpaired": "without pairs",
     "paired": "ridge on pairs",
     "gaussian": "control: target without shape",
-    "random": "control: random rotation",
-    "mean": "control: the mean",
+    **{name: CONTROL_NAMES[name] for name in ("random", "mean")},
 }
-MEASURES = {  # name -> label, scale, digits
-    "r2": ("test R2", 1, 3),
-    "recall": ("recall@1, %", 100, 1),
-    "accuracy": ("accuracy, %", 100, 1),
+MEASURES = {  # name -> title of its figure, how it is shown
+    "r2": ("test R2", Quantity("test R2", form=3)),
+    "recall": ("recall@1", Quantity("recall@1, %", 100, 1)),
+    "accuracy": ("accuracy", Quantity("accuracy, %", 100, 1)),
 }
-TRUST = ("agreement", "found")  # what a fit without pairs says of itself
+TRUST = {
+    "agreement": Quantity("agreement of starts [least, most]", form=2),
+    "found": Quantity("taken for right", form=3),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +91,7 @@ def compute(config: UnpairedConfig, run: Run) -> Report:
     pairs = {split: paired_states(*sides, corpus, split, options) for split in SPLITS}
     if config.target_data:
         others = states_of(
-            sides[1], strange, "fit", options, keep=lambda one: one.text not in shared
+            sides[1], strange, "fit", options, keep=lambda text: text.text not in shared
         ).read()
     task = None if corpus.classes is None else make_task(pairs, corpus.classes)
     rows, deals = pairs["fit"].read(), []
@@ -114,17 +99,20 @@ def compute(config: UnpairedConfig, run: Run) -> Report:
         place = run.folder / f"deal-{seed}.npz"
         if not place.exists():
             dealt = deal_rows(pairs["fit"].ids, rows, seed=seed, others=others)
-            write_arrays(place, **score_deal(config, pairs, dealt, task, seed))
+            scores = score_deal(dealt, pairs, task, seed=seed, starts=config.starts)
+            write_arrays(place, **scores)
         deals.append(read_arrays(place))
-    every = {name: np.stack([scores[name] for scores in deals]) for name in deals[0]}
     test = pairs["test"].ids
     documents = [document_of(name) for name in test]
     arms = {
-        arm: summarise(arm, every, documents, resamples=config.resamples)
+        arm: summarise_deals(arm, deals, documents, resamples=config.resamples)
         for arm in bar(ARMS, "arms summarised")
     }
     probes = {} if task is None else task.probe_accuracies()
-    sizes = {side: int(every[f"{side}_rows"].mean()) for side in ("source", "target")}
+    sizes = {
+        side: int(sum(scores[f"{side}_rows"] for scores in deals) / len(deals))
+        for side in ("source", "target")
+    }
     numbers: dict[str, float | Interval] = {
         "unpaired/test_rows": len(test),
         "unpaired/seeds": config.seeds,
@@ -168,95 +156,7 @@ def require_others(corpus: Corpus, strange: Corpus) -> frozenset[str]:
     return texts
 
 
-def score_deal(
-    config: UnpairedConfig,
-    pairs: Mapping[str, Pair],
-    dealt: Dealt,
-    task: Task | None,
-    seed: int,
-) -> dict[str, np.ndarray]:
-    """Every arm's scores of the test rows under ARM/score, and the rest as scalars."""
-    maps, trust = fit_arms(config, pairs["select"], dealt, seed)
-    scores = {name: np.asarray(value) for name, value in trust.items()}
-    scores["source_rows"] = np.asarray(len(dealt.x))
-    scores["target_rows"] = np.asarray(len(dealt.y))
-    centre = dealt.y.mean(axis=0)
-    for arm, affine in bar(maps.items(), "arms scored"):
-        rows = score_rows(affine, pairs["test"], centre, task)
-        scores |= {f"{arm}/{name}": values for name, values in rows.items()}
-    return scores
-
-
-def fit_arms(
-    config: UnpairedConfig, select: Pair, dealt: Dealt, seed: int
-) -> tuple[dict[str, AffineMap], dict[str, float]]:
-    """Every arm's map, and whether those without pairs take themselves for right."""
-    key, rotation = jax.random.split(jax.random.key(seed))
-    maps, trust = {}, {}
-    targets = {"unpaired": dealt.y, "gaussian": gaussian_like(dealt.y, seed=seed)}
-    for name, y in targets.items():
-        with stage(f"fitting without pairs ({ARMS[name]})"):
-            fit = fit_unpaired(dealt.x, y, key=key, starts=config.starts)
-            fit = jax.block_until_ready(fit)
-        maps[name] = fit.map
-        trust |= {f"{name}_{kind}": float(getattr(fit, kind)) for kind in TRUST}
-    moments = {"fit": from_batch(dealt.x, dealt.paired), "select": pair_moments(select)}
-    maps["paired"] = choose_map(moments).fit.map
-    maps["random"] = random_orthogonal_map(moments["fit"], key=rotation)
-    maps["mean"] = mean_map(moments["fit"])
-    return maps, trust
-
-
-def score_rows(
-    affine: AffineMap, pair: Pair, centre: np.ndarray, task: Task | None
-) -> dict[str, np.ndarray]:
-    """[N] squared error, deviation, whether found and whether read right, of a pair."""
-    x, y = pair.read()
-    mapped = np.asarray(apply_map(affine, x))
-    ranks = centred_ranks(mapped, y, np.arange(len(y)), centre=centre)
-    rows = {
-        "error": squared_errors(affine, x, y),
-        "deviation": deviations(y),
-        "recall": (ranks == 1).astype(float),
-    }
-    if task is not None:
-        logits = np.asarray(predict_logits(task.target_probe, mapped))
-        rows["accuracy"] = (logits.argmax(-1) == task.labels["test"]).astype(float)
-    return rows
-
-
-def summarise(
-    arm: str, every: Mapping[str, np.ndarray], documents: list[str], *, resamples: int
-) -> dict[str, Interval]:
-    """Measures and trust of an arm, from the scores of every deal.
-
-    Args:
-      arm: of ARMS.
-      every: what `score_deal` gives, deals stacked: [S, N] and [S].
-      documents: [N] of the test texts.
-      resamples: of the bootstrap.
-
-    Returns:
-      Name of MEASURES -> mean over deals, with its interval over documents; name of
-      TRUST, of fits without pairs -> mean, least and most of all deals.
-    """
-
-    def of_rows(name: str) -> np.ndarray:
-        return every[f"{arm}/{name}"].mean(axis=0)
-
-    settings = {"documents": documents, "resamples": resamples}
-    scores = {"r2": r2_of_rows(of_rows("error"), of_rows("deviation"), **settings)}
-    for name in ("recall", "accuracy"):
-        if f"{arm}/{name}" in every:
-            scores[name] = bootstrap_interval(of_rows(name), **settings)
-    for name in TRUST:
-        if f"{arm}_{name}" in every:
-            values = every[f"{arm}_{name}"]
-            scores[name] = Interval(values.mean(), values.min(), values.max())
-    return scores
-
-
-def found_cell(share: Interval | None, deals: int) -> str | None:
+def found_words(share: Interval | None, deals: int) -> str | None:
     """Whether the fit takes its own map for right, in words."""
     if share is None:
         return None
@@ -278,42 +178,35 @@ def result_blocks(
       probes: of every name of PROBES its accuracy; empty for texts without labels.
       deals: how many.
     """
-    measures = {k: how for k, how in MEASURES.items() if k in arms["unpaired"]}
-    rows = [
-        [
-            said,
-            *(
-                format_interval(arms[arm], name, scale=scale, digits=digits)
-                for name, (_, scale, digits) in measures.items()
-            ),
-            format_interval(arms[arm], "agreement", scale=1, digits=2),
-            found_cell(arms[arm].get("found"), deals),
-        ]
-        for arm, said in ARMS.items()
-    ]
-    rows += [
-        [PROBES[probe], None, None, format_interval(probes, probe), None, None]
-        for probe in probes
-    ]
-    titles = [title for title, _, _ in measures.values()]
-    header = ["map", *titles, "agreement of starts [least, most]", "taken for right"]
+    measures = {name: how for name, how in MEASURES.items() if name in arms["unpaired"]}
+
+    def number(arm: str, name: str) -> Interval | str | None:
+        if arm in probes:
+            return probes[arm] if name == "accuracy" else None
+        value = arms[arm].get(name)
+        return found_words(value, deals) if name == "found" else value
+
     means = "One deal." if deals == 1 else f"Means over {deals} deals."
     note = (
         f"{means} {BRACKETS} Of agreement: the range over deals; of paired maps there "
         "is none. Taken for right: whether the fit without pairs takes its own map for "
         "right."
     )
-    groups = [said.replace(": ", ":\n") for said in ARMS.values()]
+    rows = ARMS | {probe: PROBES[probe] for probe in probes}
+    groups = {arm: title.replace(": ", ":\n") for arm, title in ARMS.items()}
+    columns = {name: shown for name, (_, shown) in measures.items()} | TRUST
+    table = cross_table("Maps without pairs", "map", rows, columns, number, note=note)
     bars = [
-        Bars(
-            f"With and without pairs: {label.partition(',')[0]}",
-            label,
+        cross_bars(
+            f"With and without pairs: {title}",
+            shown,
             groups,
-            {label: [read_interval(arms[arm], name, scale=scale) for arm in ARMS]},
+            {name: shown.title},
+            number,
         )
-        for name, (label, scale, _) in measures.items()
+        for name, (title, shown) in measures.items()
     ]
-    return [Table("Maps without pairs", header, rows, note=note), *bars]
+    return [table, *bars]
 
 
 run = compute.run

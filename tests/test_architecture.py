@@ -93,7 +93,7 @@ def test_imports_go_downwards_only():
         ("helix_jax.text.tokens", "import helix_jax.activations", "activations"),
         ("helix_jax.stats.exact", "from helix_jax import assets", "assets"),
         ("helix_jax.errors", "    from helix_jax.stats import Interval", "stats"),
-        ("experiments.shared.maps", "from experiments import fit", "experiments.fit"),
+        ("experiments.shared.about", "from experiments import fit", "experiments.fit"),
     ],
 )
 def test_an_import_that_goes_upwards_is_found(module, line, named):

@@ -16,8 +16,8 @@ from experiments.claims.ledger import (
     untestable,
     values,
 )
-from experiments.shared.task import compare_arms
 from helix_jax.stats import Interval, at_most, exact_fraction
+from helix_jax.transfer.task import compare_arms
 
 # Task -> what is claimed, the paper's numbers, and the most points lost of them.
 FEW = "A map fitted on the texts of {} costs the target's classifier few points of "

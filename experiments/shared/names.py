@@ -16,6 +16,16 @@ METHOD_NAMES = {
     "gradient_huber": "gradient, Huber",
     "mlp": "gradient, ridge and one hidden layer",
 }
+PROBES = {
+    "target_probe": "target, its own probe and states",
+    "source_probe": "source, its own probe and states",
+}
+CONTROL_NAMES = {
+    "shuffled": "control: shuffled pairs",
+    "random": "control: random rotation",
+    "mean": "control: the mean",
+    "identity": "control: the source states as they are",
+}
 MEASURE_NAMES = {
     "linear_cka": "linear CKA",
     "unbiased_cka": "linear CKA, unbiased",

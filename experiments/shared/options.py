@@ -1,9 +1,11 @@
 """Flags that several programs have: texts, what is extracted, two sides."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from helix_jax.activations.pooling import POOLINGS
+from helix_jax.alignment import GRADIENT_METHODS, METHODS, usable_methods
 from helix_jax.errors import RunError
 from helix_jax.models.checkpoint import DTYPES
 from helix_jax.models.engines import ENGINES
@@ -66,6 +68,28 @@ def public_limit_option() -> Any:
 def layers_option() -> Any:
     """The field of the layers whose states are taken."""
     return option((-1,), "0 is the embedding, -1 the last", required=True)
+
+
+def methods_option(default: str) -> Any:
+    """The field of the methods to fit, see `choose_methods`."""
+    return option(
+        (default,),
+        "names or groups",
+        choices=("all", "closed", "gradient", *METHODS, *GRADIENT_METHODS),
+        required=True,
+    )
+
+
+def choose_methods(names: Sequence[str], rows: int, dx: int) -> list[str]:
+    """The methods of --methods: names, `all`, `closed` (forms) or `gradient`.
+
+    A group leaves out what so few rows of width dx cannot give.
+    """
+    closed = usable_methods(rows, dx, anchors=True)
+    groups = {"closed": closed, "gradient": tuple(GRADIENT_METHODS)}
+    groups["all"] = (*closed, *GRADIENT_METHODS)
+    chosen = (method for name in names for method in groups.get(name, (name,)))
+    return list(dict.fromkeys(chosen))
 
 
 def dtype_option() -> Any:

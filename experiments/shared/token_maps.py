@@ -11,7 +11,6 @@ from typing import Any
 
 import jax
 
-from experiments.shared.maps import choose_map
 from experiments.shared.token_sides import (
     TokenMapOptions,
     TokenSides,
@@ -44,6 +43,7 @@ from helix_jax.stats import Interval
 from helix_jax.text.corpus import Corpus
 from helix_jax.textfile import read_json
 from helix_jax.training.snapshot import load_snapshot, save_snapshot
+from helix_jax.transfer.pair_fit import choose_map
 
 CONTROLS = ("shuffled", "random")  # that write texts too
 

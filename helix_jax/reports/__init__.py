@@ -10,6 +10,13 @@ from helix_jax.reports.blocks import (
     load_blocks,
     save_blocks,
 )
+from helix_jax.reports.crossed import (
+    bar_of,
+    column_each,
+    cross_bars,
+    cross_matrix,
+    cross_table,
+)
 from helix_jax.reports.page import (
     Section,
     markdown_page,
@@ -18,6 +25,7 @@ from helix_jax.reports.page import (
     write_parts,
 )
 from helix_jax.reports.plots import save_figure
+from helix_jax.reports.quantities import Quantity, arm_table, plain_bars, quantity_rows
 from helix_jax.reports.tables import (
     format_interval,
     format_number,
@@ -32,16 +40,25 @@ __all__ = [
     "Block",
     "Curves",
     "Matrix",
+    "Quantity",
     "Samples",
     "Section",
     "Table",
+    "arm_table",
+    "bar_of",
+    "column_each",
+    "cross_bars",
+    "cross_matrix",
+    "cross_table",
     "format_interval",
     "format_number",
     "latex_table",
     "load_blocks",
     "markdown_page",
     "markdown_table",
+    "plain_bars",
     "print_tables",
+    "quantity_rows",
     "read_interval",
     "save_blocks",
     "save_figure",

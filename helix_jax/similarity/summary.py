@@ -47,6 +47,20 @@ class MeasureScores(NamedTuple):
     mean: Interval
     pairs: list[PairScore]
 
+    @property
+    def shuffled(self) -> float:
+        """Mean over pairs of those shuffled."""
+        return float(np.mean([pair.shuffled for pair in self.pairs]))
+
+    @property
+    def calibrated(self) -> float:
+        """Mean over pairs, 0 by chance."""
+        return float(np.mean([pair.calibrated for pair in self.pairs]))
+
+    def discoveries(self, rate: float) -> int:
+        """How many pairs are more alike than chance, at a rate of false ones."""
+        return sum(pair.q <= rate for pair in self.pairs)
+
 
 def summarise(scores: Scores, measure: str, documents: Sequence[str]) -> MeasureScores:
     """A measure's pairs beside chance, and its mean over pairs, with 95% intervals.

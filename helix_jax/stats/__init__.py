@@ -8,7 +8,11 @@ from helix_jax.stats.bootstrap import (
     mean_of_sums,
     paired_interval,
 )
-from helix_jax.stats.discovery import benjamini_hochberg, benjamini_yekutieli
+from helix_jax.stats.discovery import (
+    benjamini_hochberg,
+    benjamini_yekutieli,
+    least_discoveries,
+)
 from helix_jax.stats.exact import at_most, exact_fraction
 from helix_jax.stats.jackknife import document_groups, jackknife_interval
 from helix_jax.stats.learning_curve import LearningCurve, learning_curve, plateau_size
@@ -30,6 +34,7 @@ __all__ = [
     "exact_fraction",
     "jackknife_interval",
     "learning_curve",
+    "least_discoveries",
     "mean_of_sums",
     "pair_rank_correlation",
     "paired_interval",

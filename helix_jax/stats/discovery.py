@@ -69,6 +69,24 @@ def benjamini_yekutieli(p_values: Array) -> Array:
     return _adjusted("benjamini_yekutieli", p_values, harmonic)
 
 
+def least_discoveries(tests: int, permutations: int, *, rate: float) -> int | None:
+    """How many of some tests need the least p-value for any to be a discovery.
+
+    Of m tests k have p = 1 / (1 + P): q = m / (k (1 + P)) <= rate, see
+    `benjamini_hochberg`.
+
+    Args:
+      tests: m.
+      permutations: P, behind every p-value.
+      rate: of false discoveries.
+
+    Returns:
+      The least k; None where m are too few.
+    """
+    least = -(-tests // (exact_fraction(rate) * (1 + permutations)))
+    return int(least) if least <= tests else None
+
+
 def _adjusted(who: str, p_values: Array, factor: Callable[[Any], Any]) -> Array:
     if not checks.is_concrete(p_values):
         return _traced(p_values, factor)

@@ -72,6 +72,13 @@ def hashed_order(
     return np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)
 
 
+def hashed_subset(ids: Sequence[str], count: int, *, salt: str) -> np.ndarray:
+    """[count] rows of the ids [N] of smallest hash, ascending; all N for 0 or more."""
+    if not count or count >= len(ids):
+        return np.arange(len(ids))
+    return np.sort(hashed_order(ids, salt=salt)[:count])
+
+
 def hashed_sample(
     texts: Iterable[Text], total: int, *, size: Callable[[Text], int], salt: str
 ) -> list[Text]:

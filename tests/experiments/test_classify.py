@@ -8,8 +8,8 @@ import pytest
 
 from experiments.classify import ClassifyConfig, run
 from experiments.shared.sides import load_side, open_corpus, states_of, with_stores
-from experiments.shared.task import compare_arms, draw
 from helix_jax.errors import RunError
+from helix_jax.transfer.task import compare_arms
 from tests.experiments.told import require_told
 
 REQUIRED = {
@@ -132,15 +132,6 @@ def test_text_without_labels_is_refused(models, tmp_path):
 def test_required_flags_are_named():
     with pytest.raises(ValueError, match=r"missing: --source .* and --target"):
         run(ClassifyConfig(workdir="w"))
-
-
-def test_draws_depend_on_id_and_seed_alone():
-    ids = [f"text/{i}" for i in range(50)]
-    first = draw(ids, 10, 0)
-    assert {ids[i] for i in first} == {ids[::-1][i] for i in draw(ids[::-1], 10, 0)}
-    assert set(first) != set(draw(ids, 10, 1))
-    with pytest.raises(ValueError, match="asks for 50 texts"):
-        draw(ids, 50, 0)
 
 
 def test_two_arms_are_compared_on_the_same_texts(done):

@@ -6,18 +6,23 @@ import numpy as np
 import pytest
 
 from experiments import similarity
-from experiments.scaling import plateau_cell
+from experiments.scaling import CONTROL, score_tables
 from experiments.shared import names
 from experiments.shared.about import LEAST_DOCUMENTS, about, about_pair, short_data
 from experiments.tokenizers import rate_name
-from experiments.unpaired import found_cell
+from experiments.unpaired import found_words
 from helix_jax.alignment import GRADIENT_METHODS, METHODS
 from helix_jax.ood import DETECTORS
 from helix_jax.reports import Table, load_blocks, save_blocks
 from helix_jax.reports.terminal import print_tables, with_about
 from helix_jax.similarity.scores import MEASURES, Scores
 from helix_jax.similarity.summary import summarise
-from helix_jax.stats import Interval, LearningCurve, bootstrap_interval
+from helix_jax.stats import (
+    Interval,
+    LearningCurve,
+    bootstrap_interval,
+    least_discoveries,
+)
 from helix_jax.text.compatibility import RATES
 
 
@@ -99,14 +104,17 @@ def test_a_full_table_has_no_word_of_missing_values():
 )
 def test_found_is_said_in_words(share, deals, said):
     interval = None if share is None else Interval(share, 0, 1)
-    assert found_cell(interval, deals) == said
+    assert found_words(interval, deals) == said
 
 
 def test_a_plateau_that_is_none_is_no_number():
     scores = Interval(np.ones(2), np.ones(2), np.ones(2))
     curve = LearningCurve((500, 900), scores, scores, Interval(500, 300, 900))
-    assert plateau_cell(curve) == "500 [300, 900]"
-    assert "none" in plateau_cell(curve._replace(plateau=Interval(900, 500, 900)))
+    falling = curve._replace(plateau=Interval(900, 500, 900))
+    tables = score_tables({CONTROL: curve, "ridge": falling}, {}, "")
+    for table in tables:
+        cells = [row[-1] for row in table.rows]
+        assert cells[:2] == ["500 [300, 900]", "none: still falling"]
 
 
 def planted_scores(permutations, pairs=3):
@@ -133,7 +141,7 @@ def planted_scores(permutations, pairs=3):
 )
 def test_discoveries_at_a_high_similarity(permutations, found, least):
     results = {"linear_cka": planted_scores(permutations)}
-    assert similarity.least_discoveries(3, permutations) == least
+    assert least_discoveries(3, permutations, rate=0.05) == least
     (row,) = similarity.mean_table(results, permutations).rows
     assert row[0] == "linear CKA"
     assert row[-1] == found
@@ -141,8 +149,8 @@ def test_discoveries_at_a_high_similarity(permutations, found, least):
 
 def test_the_tiny_run_can_discover_one_pair_of_three():
     shuffles = similarity.TINY_SHUFFLES
-    assert similarity.least_discoveries(3, shuffles) == 1
-    assert similarity.least_discoveries(3, shuffles - 1) == 2
+    assert least_discoveries(3, shuffles, rate=0.05) == 1
+    assert least_discoveries(3, shuffles - 1, rate=0.05) == 2
 
 
 @pytest.mark.parametrize("before", range(70, 92))

@@ -12,7 +12,7 @@ from helix_jax.reports import load_blocks
 from helix_jax.runs import Run
 from helix_jax.similarity.scores import MEASURES
 from helix_jax.stats import Interval
-from helix_jax.text.hashing import split_of, unit_hash
+from helix_jax.text.hashing import split_of
 from tests.experiments.told import require_told
 from tests.similarity import twins
 
@@ -103,19 +103,6 @@ def test_layers_of_a_model_are_extracted_once(models, texts, tmp_path):
     wrong = dataclasses.replace(config, workdir=str(tmp_path / "x"), layers=(0, 9))
     with pytest.raises(ValueError, match=r"layers must be from -3 to 2 .* \(0, 9\)"):
         similarity.run(wrong)
-
-
-def test_rows_are_chosen_by_hash():
-    ids = [f"t{i}" for i in range(50)]
-    chosen = similarity.chosen_rows(ids, 10)
-    assert list(chosen) == sorted(chosen)
-    marks = [unit_hash(one, salt="similarity") for one in ids]
-    assert set(chosen) == set(np.argsort(marks)[:10])
-    assert (
-        len(similarity.chosen_rows(ids, 0))
-        == len(similarity.chosen_rows(ids, 99))
-        == 50
-    )
 
 
 def test_bad_flags_are_refused(planted, tmp_path):

@@ -7,14 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.unpaired import (
-    ARMS,
-    UnpairedConfig,
-    compute,
-    require_others,
-    run,
-    summarise,
-)
+from experiments.unpaired import ARMS, UnpairedConfig, compute, require_others, run
 from helix_jax.alignment import fit_unpaired
 from helix_jax.errors import RunError
 from helix_jax.reports import Bars, Table, load_blocks
@@ -116,17 +109,6 @@ def test_arms_are_those_of_scikit_learn_and_numpy(tmp_path):
     assert numbers["unpaired/unpaired_agreement"].value == float(unpaired.agreement)
     assert numbers["unpaired/source_rows"] == ours.sum()
     assert numbers["unpaired/target_rows"] == others.sum()
-
-
-def test_scores_are_means_over_deals():
-    rows = np.random.default_rng(0).random((2, 40))
-    every = {f"a/{name}": rows for name in ("error", "deviation", "recall")}
-    every |= {"a/error": rows / 4, "a_agreement": np.array([0.5, 0.1])}
-    scores = summarise("a", every, list(map(str, range(40))), resamples=20)
-    assert set(scores) == {"r2", "recall", "agreement"}
-    assert scores["recall"].value == pytest.approx(rows.mean())
-    assert scores["r2"].value == pytest.approx(3 / 4)
-    assert scores["agreement"] == pytest.approx((0.3, 0.1, 0.5))
 
 
 def test_a_corpus_of_the_targets_own_may_not_hold_the_sources_texts(common, tmp_path):

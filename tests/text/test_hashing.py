@@ -9,6 +9,7 @@ from helix_jax.text.hashing import (
     document_of,
     hashed_order,
     hashed_sample,
+    hashed_subset,
     part_of,
     split_of,
     unit_hash,
@@ -105,3 +106,13 @@ def test_keys_of_content_ignore_case_and_white_space_alone():
     assert content_key("the cat") != content_key("thecat")
     assert content_key("\ud800") != content_key("\ud801")  # also of what is not Unicode
     assert content_key("the cat") == hashlib.sha256(b"the cat").digest()[:16]
+
+
+def test_a_subset_is_of_the_ids_of_smallest_hash():
+    ids = [f"t{i}" for i in range(50)]
+    subset = hashed_subset(ids, 10, salt="s")
+    assert list(subset) == sorted(subset)
+    marks = [unit_hash(text_id, salt="s") for text_id in ids]
+    assert set(subset) == set(np.argsort(marks)[:10])
+    for count in (0, 50, 99):
+        assert list(hashed_subset(ids, count, salt="s")) == list(range(50))

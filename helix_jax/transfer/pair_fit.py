@@ -1,4 +1,4 @@
-"""One ridge map between two sides, its controls, and how maps are scored."""
+"""One ridge map between two stores, with the maps that know nothing of the pairing."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +25,7 @@ from helix_jax.alignment import (
 from helix_jax.errors import RunError
 from helix_jax.progress import bar, stage
 from helix_jax.similarity import linear_cka
+from helix_jax.text.hashing import hashed_order
 
 
 class PairFit(NamedTuple):
@@ -117,3 +118,17 @@ def choose_map(moments: Mapping[str, Moments]) -> Selection:
     if chosen.fit.failure:
         raise RunError(chosen.fit.failure)
     return chosen
+
+
+def fit_few(pair: Pair, select: Moments, count: int, *, seed: int) -> AffineMap:
+    """The ridge map of `count` rows of a pair, chosen by a hash of their ids.
+
+    Args:
+      pair: of the fit split.
+      select: moments that the penalty is chosen on.
+      count: of rows.
+      seed: of the choice.
+    """
+    rows = hashed_order(pair.ids, salt=f"few-shot {seed}")[:count]
+    moments = accumulate(pair.select(np.sort(rows)).rows())
+    return select_penalty(fit_ridge(moments), select).fit.map

@@ -1,13 +1,12 @@
 """Maps of every method from the same rows: closed forms, and those of descent."""
 
-import math
+import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from experiments.shared.maps import choose_map
 from helix_jax.alignment import (
     GRADIENT_METHODS,
     METHODS,
@@ -17,56 +16,16 @@ from helix_jax.alignment import (
     StateMap,
     fit_all,
     fit_descent,
-    usable_methods,
+    prepare,
+    shuffled_moments,
 )
 from helix_jax.errors import RunError
-from helix_jax.progress import Progress, stage
-from helix_jax.runs import option
+from helix_jax.progress import Progress, bar, stage
+from helix_jax.stats import Interval
+from helix_jax.transfer.pair_fit import choose_map
+from helix_jax.types import Array
 
 Rows = tuple[np.ndarray, np.ndarray]  # source states [N, dx], target states [N, dy]
-
-
-def methods_option(default: str) -> Any:
-    """The field of the methods to fit, see `choose_methods`."""
-    groups = ("all", "closed", "gradient")
-    return option(
-        (default,),
-        "names or groups",
-        choices=(*groups, *METHODS, *GRADIENT_METHODS),
-        required=True,
-    )
-
-
-def choose_methods(
-    names: Sequence[str], rows: float = math.inf, dx: int = 1
-) -> list[str]:
-    """The methods of --methods: names, `all`, `closed` (forms) or `gradient`.
-
-    Args:
-      names: of the flag.
-      rows: to fit on; a group leaves out what so few cannot give.
-      dx: width of the source.
-
-    Raises:
-      RunError: an unknown name.
-    """
-    closed = usable_methods(rows, dx, anchors=True)
-    groups = {
-        "all": (*closed, *GRADIENT_METHODS),
-        "closed": closed,
-        "gradient": tuple(GRADIENT_METHODS),
-    }
-    singles = {name: (name,) for name in (*METHODS, *GRADIENT_METHODS)}
-    for name in names:
-        if name not in groups | singles:
-            raise RunError(
-                f"--methods: unknown method {name!r}; there are "
-                f"{', '.join(groups | singles)}."
-            )
-    if not names:
-        raise RunError("--methods: name one or more.")
-    chosen = (method for name in names for method in (groups | singles)[name])
-    return list(dict.fromkeys(chosen))
 
 
 class Material(NamedTuple):
@@ -75,7 +34,7 @@ class Material(NamedTuple):
     Attributes:
       moments: those of "fit" are of the sample.
       rows: source states [N, dx] and target states [N, dy].
-      methods: names.
+      methods: names of METHODS and GRADIENT_METHODS.
       anchors: paired rows that relative representations refer to.
       sample: rows of the fit split that are used.
     """
@@ -103,8 +62,8 @@ class Material(NamedTuple):
                 raise RunError(f"{name}: {failure}")
         return fitted
 
-    def fit_descents(self, *, key: jax.Array, epochs: int) -> dict[str, Descended]:
-        """The gradient fits among the methods."""
+    def fit_descents(self, *, key: Array, epochs: int) -> dict[str, Descended]:
+        """The gradient fits among the methods, of so many epochs at most."""
         wanted = [name for name in self.methods if name in GRADIENT_METHODS]
         if not wanted:
             return {}
@@ -126,13 +85,47 @@ class Material(NamedTuple):
                 )
         return fitted
 
-    def fit_maps(self, *, key: jax.Array, epochs: int) -> dict[str, StateMap]:
+    def fit_maps(self, *, key: Array, epochs: int) -> dict[str, StateMap]:
         """The maps of `fit_closed` and `fit_descents`."""
         maps = closed_maps(self.fit_closed())
         descents = self.fit_descents(key=key, epochs=epochs)
         return maps | {name: method.map for name, method in descents.items()}
 
+    def shuffled(self, *, key: Array) -> "Material":
+        """The same with fit rows, and anchors, that do not belong together."""
+        moments = shuffled_moments(*self.rows["fit"], key=key)
+        return self._replace(
+            moments={**self.moments, "fit": moments},
+            anchors=(self.anchors[0], np.roll(self.anchors[1], 1, axis=0)),
+        )
+
 
 def closed_maps(fitted: Mapping[str, Fitted]) -> dict[str, StateMap]:
-    """The maps of `fit_closed` alone."""
+    """The maps of `Material.fit_closed` alone."""
     return {name: method.selection.fit.map for name, method in fitted.items()}
+
+
+def time_closed(material: Material, *, repeats: int) -> dict[str, Interval]:
+    """Seconds from moments to each closed form's map: median, least and most.
+
+    Args:
+      material: whose closed forms are compiled, as they are after `fit_closed`.
+      repeats: how often each is fitted.
+
+    Returns:
+      name -> Interval; "shared" is of the decompositions that all need, which is in
+      the seconds of each.
+    """
+    times: dict[str, list[float]] = {}
+    for _ in bar(range(repeats), "timed fits"):
+        started = time.perf_counter()
+        fit, select = material.moments["fit"], material.moments["select"]
+        jax.block_until_ready(prepare(fit, select)[:-3])
+        shared = time.perf_counter() - started
+        times.setdefault("shared", []).append(shared)
+        for name, method in material.fit_closed().items():
+            times.setdefault(name, []).append(shared + method.seconds)
+    return {
+        name: Interval(np.median(values), min(values), max(values))
+        for name, values in times.items()
+    }

@@ -1,0 +1,109 @@
+"""Tables, bars and matrices of everything on one list against everything on another.
+
+accuracy = Quantity("accuracy, %", 100, 1)
+columns = column_each(accuracy, splits)
+cross_table("Maps", "map", maps, columns, lambda name, split: right[name][split])
+cross_bars("Maps", accuracy, maps, splits, lambda name, split: right[name][split])
+"""
+
+from collections.abc import Callable, Hashable, Mapping
+
+from helix_jax.reports.blocks import Bars, Matrix, Table
+from helix_jax.reports.quantities import Quantity
+from helix_jax.reports.tables import read_interval
+from helix_jax.stats import Interval
+
+Titles = Mapping[Hashable, str]
+Number = Callable[..., float | Interval | str | None]  # of two keys
+
+
+def column_each(quantity: Quantity, titles: Titles) -> dict[Hashable, Quantity]:
+    """A column for each title, all with numbers of one quantity."""
+    return {key: quantity._replace(title=title) for key, title in titles.items()}
+
+
+def bar_of(quantity: Quantity, number: float | Interval | None) -> list[float]:
+    """[value, low, high] as a figure has them; NaN for what there is not."""
+    return read_interval({"": number}, "", scale=quantity.scale)
+
+
+def cross_table(
+    title: str,
+    corner: str,
+    rows: Titles,
+    columns: Mapping[Hashable, Quantity],
+    number: Number,
+    *,
+    note: str = "",
+) -> Table:
+    """A row for each of some names, a column for each kind of number.
+
+    Args:
+      title: of the table.
+      corner: what the rows are.
+      rows: key -> the first cell of its row.
+      columns: key -> how its numbers are shown.
+      number: of the key of a row and the key of a column; None for none.
+      note: below the table.
+    """
+
+    def cell(row: Hashable, column: Hashable) -> object:
+        value = number(row, column)
+        if isinstance(value, str):
+            return value
+        return columns[column].cell({} if value is None else {"": value}, "")
+
+    header = [corner, *(quantity.title for quantity in columns.values())]
+    cells = [
+        [name, *(cell(row, column) for column in columns)] for row, name in rows.items()
+    ]
+    return Table(title, header, cells, note=note)
+
+
+def cross_bars(
+    title: str,
+    quantity: Quantity,
+    groups: Titles,
+    series: Titles,
+    number: Number,
+    *,
+    references: Mapping[str, float] | None = None,
+) -> Bars:
+    """Groups of bars, in each of which every series has one.
+
+    Args:
+      title: of the figure.
+      quantity: of the numbers.
+      groups, series: key -> name.
+      number: of the key of a group and the key of a series; None leaves a bar out.
+      references: name -> number of a line across, scaled as the bars are.
+    """
+    bars = {
+        name: [bar_of(quantity, number(group, key)) for group in groups]
+        for key, name in series.items()
+    }
+    lines = {
+        name: bar_of(quantity, value)[0] for name, value in (references or {}).items()
+    }
+    return Bars(title, quantity.title, list(groups.values()), bars, lines)
+
+
+def cross_matrix(
+    title: str,
+    label: str,
+    rows: Titles,
+    columns: Titles,
+    number: Callable[..., float],
+    **settings: object,
+) -> Matrix:
+    """A number for each pair of two lists, as a coloured map.
+
+    Args:
+      title, label: of the map and of its numbers.
+      rows, columns: key -> name.
+      number: of the key of a row and the key of a column; NaN leaves a cell empty.
+      **settings: other attributes of `Matrix`.
+    """
+    values = [[number(row, column) for column in columns] for row in rows]
+    names = list(rows.values()), list(columns.values())
+    return Matrix(title, label, *names, values, **settings)

@@ -1,0 +1,113 @@
+"""Numbers by their names as cells, rows and tables.
+
+QUANTITIES = {
+    "map_error": Quantity("relative error of the map", form=".3g"),
+    "accuracy": Quantity("accuracy, %", 100, 1),
+}
+rows = quantity_rows(numbers, QUANTITIES)
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from helix_jax.reports.blocks import Bars, Table
+from helix_jax.reports.tables import format_interval
+from helix_jax.stats import Interval
+
+Numbers = Mapping[str, float | Interval]
+
+
+class Quantity(NamedTuple):
+    """How a number is shown.
+
+    Attributes:
+      title: its words, with the unit.
+      scale: multiplies it.
+      form: digits behind the point of the value and of its interval; a format of the
+        value alone, such as ".3g"; `bool` for yes or no; None leaves the number to the
+        table.
+    """
+
+    title: str
+    scale: float = 1
+    form: int | str | type[bool] | None = None
+
+    def cell(self, numbers: Numbers, name: str) -> object:
+        """The cell of a number by its name; None where there is none."""
+        if isinstance(self.form, int):
+            digits = self.form
+            return format_interval(numbers, name, scale=self.scale, digits=digits)
+        if name not in numbers:
+            return None
+        value = numbers[name] if self.scale == 1 else self.scale * numbers[name]
+        if self.form is None:
+            return value
+        return bool(value) if self.form is bool else f"{value:{self.form}}"
+
+
+def quantity_rows(
+    numbers: Numbers,
+    quantities: Mapping[str, Quantity],
+    name_of: Callable[[str, str], str] = "{}{}".format,
+    arms: Sequence[str] = ("",),
+) -> list[list[object]]:
+    """A row for each quantity that is there: its title, and a cell for each arm.
+
+    Args:
+      numbers: of a report or a summary.
+      quantities: name -> how it is shown.
+      name_of: (name, arm) -> what it is called in `numbers`.
+      arms: what was measured alike.
+    """
+    rows = [
+        [shown.title, *(shown.cell(numbers, name_of(name, arm)) for arm in arms)]
+        for name, shown in quantities.items()
+    ]
+    return [row for row in rows if any(cell is not None for cell in row[1:])]
+
+
+def arm_table(
+    title: str,
+    numbers: Numbers,
+    arms: Mapping[str, str],
+    quantities: Mapping[str, Quantity],
+    name_of: Callable[[str, str], str] = "{}{}".format,
+    *,
+    corner: str = "map",
+    note: str = "",
+) -> Table:
+    """A row for each arm and a column for each quantity, those that hold something.
+
+    Args:
+      title, note: of the table.
+      numbers, quantities, name_of: as for `quantity_rows`.
+      arms: arm -> its title.
+      corner: what the arms are.
+    """
+    columns = quantity_rows(numbers, quantities, name_of, list(arms))
+    header, *cells = zip(*columns) if columns else ((),)
+    rows = [
+        [words, *own]
+        for words, own in zip(arms.values(), cells)
+        if any(cell is not None for cell in own)
+    ]
+    return Table(title, [corner, *header], rows, note=note)
+
+
+def plain_bars(
+    title: str,
+    label: str,
+    values: Mapping[str, float],
+    *,
+    series: str = "",
+    note: str = "",
+) -> Bars:
+    """Bars of numbers that have no interval.
+
+    Args:
+      title, label, note: of the figure.
+      values: group -> value.
+      series: what the values are of.
+    """
+    bars = [[value] * 3 for value in values.values()]
+    return Bars(title, label, list(values), {series: bars}, note=note)

@@ -1,0 +1,73 @@
+"""Every pair of some spaces by any measures, each by the way that its kind has."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from helix_jax.progress import bar, stage
+from helix_jax.similarity.matrix import ROW_MEASURES, Pairs
+from helix_jax.similarity.scores import (
+    Scores,
+    SplitRows,
+    join_scores,
+    left_out_rows,
+    score_fitted,
+    score_rows,
+    stack_scores,
+)
+from helix_jax.types import Array
+
+
+def score_pairs(
+    spaces: Sequence[SplitRows],
+    pairs: Pairs,
+    measures: Sequence[str],
+    documents: Sequence[str],
+    *,
+    labels: SplitRows | None = None,
+    rank: int | None = None,
+    neighbours: int = 10,
+    permutations: int = 1000,
+    key: Array | None = None,
+    product_dtype: Any = None,
+) -> Scores:
+    """Scores of pairs, without each group of documents, and shuffled.
+
+    Args:
+      spaces: states of the same texts, by split.
+      pairs: (a, b) places in `spaces`.
+      measures: names among MEASURES, one or more.
+      documents: [N] document of each test row.
+      labels: classes of the rows; needed by HEAD_MEASURES.
+      rank: principal directions of svcca, pwcca and procrustes; None is one for 20 fit
+        rows, at most 64.
+      neighbours: of mutual_knn and cknna.
+      permutations, key, product_dtype: of the shuffles, as in `similarity_nulls`; the
+        key also deals the documents to groups.
+
+    Returns:
+      Scores of [pairs], for `summarise`.
+
+    Raises:
+      ValueError: as `score_rows` and `score_fitted`.
+    """
+    kept = left_out_rows(documents, key=key)
+    shuffles = {"permutations": permutations, "key": key}
+    shuffles["product_dtype"] = product_dtype
+    scores = Scores({}, {}, {}, {})
+    of_rows = [name for name in measures if name in ROW_MEASURES]
+    if of_rows:
+        test = [space.test for space in spaces]
+        with stage(f"every pair scored, and {permutations} shuffles of it"):
+            scores = score_rows(
+                test, pairs, of_rows, kept, neighbours=neighbours, **shuffles
+            )
+    fitted = [name for name in measures if name not in ROW_MEASURES]
+    if fitted:
+        rank = rank or max(1, min(64, len(spaces[0].fit) // 20))
+        settings = {"rank": rank, "labels": labels, **shuffles}
+        each = [
+            score_fitted(spaces[a], spaces[b], fitted, kept, **settings)
+            for a, b in bar(pairs, "pairs fitted and scored")
+        ]
+        scores = join_scores(scores, stack_scores(each))
+    return scores

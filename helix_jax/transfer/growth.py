@@ -1,0 +1,97 @@
+"""What maps of more and more rows are worth, each sample holding the one before."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import jax
+import numpy as np
+
+from helix_jax.alignment import (
+    METHODS,
+    Moments,
+    StateMap,
+    derangement,
+    fit_ridge,
+    growing_moments,
+    select_penalty,
+    squared_errors,
+    usable_methods,
+)
+from helix_jax.transfer.methods import Material, Rows
+from helix_jax.transfer.task import Task
+
+CONTROL = "control_shuffled"  # ridge on the same rows, paired wrongly
+
+
+def growing_maps(
+    rows: Mapping[str, Rows],
+    select: Moments,
+    order: np.ndarray,
+    sizes: Sequence[int],
+    *,
+    methods: Sequence[str],
+    anchors: int,
+    epochs: int,
+) -> Iterator[dict[str, StateMap]]:
+    """At each size the maps of the first rows of an order, and `CONTROL`.
+
+    Moments of the rows between two sizes are merged into those of the smaller.
+
+    Args:
+      rows: of the fit and the select split.
+      select: moments of the select split.
+      order: [N] places in the fit split.
+      sizes: ascending.
+      methods: names; a closed form that a size is too small for is left out there.
+      anchors: first rows that relative representations refer to, at most.
+      epochs: of gradient fits.
+
+    Yields:
+      name -> map.
+    """
+    x, y = rows["fit"]
+    key = jax.random.key(0)
+    dealt = y[np.asarray(derangement(key, len(y)))]
+    grown = zip(
+        growing_moments(x, y, order=order, sizes=sizes),
+        growing_moments(x, dealt, order=order, sizes=sizes),
+    )
+    for size, (moments, shuffled) in zip(sizes, grown):
+        usable = usable_methods(size, x.shape[1], anchors=True)
+        first = order[: min(anchors, size)]
+        material = Material(
+            {"fit": moments, "select": select},
+            rows,
+            [name for name in methods if name in usable or name not in METHODS],
+            (x[first], y[first]),
+            sample=order[:size],
+        )
+        maps = material.fit_maps(key=key, epochs=epochs)
+        yield maps | {CONTROL: select_penalty(fit_ridge(shuffled), select).fit.map}
+
+
+def score_growth(
+    task: Task, grown: Iterable[Mapping[str, StateMap]], names: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """What every map says of every test text.
+
+    Args:
+      task: whose test split is scored.
+      grown: name -> map, at each of S sizes.
+      names: of maps.
+
+    Returns:
+      name -> [2, S, N]: the squared error of each test text, and whether the target's
+      probe is right; NaN where there is no map.
+    """
+    x, y, labels = (z["test"] for z in (task.x, task.y, task.labels))
+    unknown = np.full((2, len(labels)), np.nan)
+
+    def score(affine: StateMap) -> np.ndarray:
+        right = np.asarray(task.read_mapped(affine)).argmax(-1) == labels
+        return np.stack([squared_errors(affine, x, y), right])
+
+    scores = [{name: score(affine) for name, affine in maps.items()} for maps in grown]
+    return {
+        name: np.stack([at.get(name, unknown) for at in scores], axis=1)
+        for name in names
+    }
