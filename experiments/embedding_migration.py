@@ -34,7 +34,7 @@ from experiments.shared.options import PairOptions, resamples_option, seed_optio
 from experiments.shared.sides import load_sides, open_corpus, paired_states, with_stores
 from helix_jax.errors import CorpusError
 from helix_jax.progress import bar
-from helix_jax.reports import Curves, Quantity, Table, bar_of, cross_table
+from helix_jax.reports import Curves, Quantity, Table, cross_curves, cross_table
 from helix_jax.runs import Run, option
 from helix_jax.runs.experiment import Report, Specs, experiment
 from helix_jax.similarity.retrieval import RetrievalScores
@@ -148,15 +148,13 @@ def recall_curves(
 ) -> Curves:
     """Recall at one cutoff of maps of so many texts, and of arms without a map."""
 
-    shown = Quantity(f"recall at {k}, %", 100, 1)
-    series = {"mapped": [[n, *bar_of(shown, mapped[n].recall[k])] for n in mapped]}
+    series = {"mapped": {count: mapped[count].recall[k] for count in mapped}}
     for arm in ("native", "reindexed", "unmapped"):
-        level = bar_of(shown, arms[arm].recall[k])
-        series[arm] = [[count, *level] for count in mapped]
-    return Curves(
+        series[arm] = dict.fromkeys(mapped, arms[arm].recall[k])
+    return cross_curves(
         f"Recall at {k} against texts embedded again",
         "texts embedded by both models",
-        shown.title,
+        Quantity(f"recall at {k}, %", 100),
         series,
         log_x=True,
     )

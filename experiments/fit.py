@@ -26,7 +26,7 @@ from helix_jax.reports import Curves, Quantity, Table
 from helix_jax.runs import Run, option
 from helix_jax.runs.experiment import Report, experiment
 from helix_jax.stats import Interval
-from helix_jax.text.hashing import SPLITS, document_of
+from helix_jax.text.hashing import document_of
 from helix_jax.transfer.pair_fit import fit_pairs
 
 MAPS = {"": "ridge"} | {f"{name}_": title for name, title in CONTROL_NAMES.items()}
@@ -45,7 +45,7 @@ class FitConfig(PairOptions):
 @experiment(tiny={"limit": 400, "max_tokens": 64})
 def compute(config: FitConfig, _: Run) -> Report:
     """Fit, score; see the module docstring."""
-    pairs = pair_splits(config, open_corpus(config), SPLITS)
+    pairs = pair_splits(config, open_corpus(config))
     fitted = fit_pairs(pairs)
     controls, moments = fitted.controls(config.seed), fitted.moments
     maps = {"": fitted.map} | {f"{name}_": affine for name, affine in controls.items()}

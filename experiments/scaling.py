@@ -39,24 +39,21 @@ from experiments.shared.options import (
 )
 from experiments.shared.sides import open_corpus
 from experiments.shared.task import open_task
-from helix_jax.alignment import GRADIENT_METHODS, METHODS, deviations
+from helix_jax.alignment import GRADIENT_METHODS, METHODS
 from helix_jax.errors import RunError
-from helix_jax.progress import bar
-from helix_jax.reports import Block, Curves, Quantity, Table, bar_of, cross_table
+from helix_jax.reports import Block, Quantity, Table, cross_curves, cross_table
 from helix_jax.runs import Run, log_metrics, option, truncate_metrics
 from helix_jax.runs.experiment import Report, experiment
 from helix_jax.runs.workdir import flat_numbers
-from helix_jax.stats import Interval, LearningCurve, learning_curve
+from helix_jax.stats import Interval, LearningCurve
 from helix_jax.text.hashing import hashed_order
-from helix_jax.transfer.growth import CONTROL, growing_maps, score_growth
-from helix_jax.transfer.pair_fit import pair_moments
+from helix_jax.transfer.growth import CONTROL, growth_curves
 
 NAMES = METHOD_NAMES | {CONTROL: "control: ridge, shuffled pairs"}
 GROUPS = {"closed forms": METHODS, "gradient fits": GRADIENT_METHODS}
-LOSS = Quantity("1 - R2, share of the variance", form=3)
 ACCURACY = Quantity("accuracy, %", 100, 1)
 FIGURES = {  # score -> title, how it is shown
-    "loss": ("Test loss", LOSS),
+    "loss": ("Test loss", Quantity("1 - R2, share of the variance")),
     "accuracy": ("Accuracy of the target's probe", ACCURACY),
 }
 AT_LARGEST = {  # score -> how it is shown
@@ -102,32 +99,19 @@ def compute(config: ScalingConfig, _: Run) -> Report:
     ids = pairs["fit"].ids
     numbers["scaling/rows"] = len(ids)
     sizes = sample_sizes(len(ids), config.least, config.sizes)
-    select = pair_moments(pairs["select"])
-    methods = choose_methods(config.methods, len(ids), rows["fit"][0].shape[1])
-    orders = []
-    for seed in range(config.seeds):
-        grown = growing_maps(
-            rows,
-            select,
-            hashed_order(ids, salt=f"scaling {seed}", by_document=True),
-            sizes,
-            methods=methods,
-            anchors=config.anchors,
-            epochs=config.epochs,
-        )
-        grown = bar(grown, "sizes fitted and scored", total=len(sizes))
-        orders.append(score_growth(task, grown, (*methods, CONTROL)))
-    curves = {
-        name: learning_curve(
-            *np.mean([scores[name] for scores in orders], axis=0),
-            deviations(task.y["test"]),
-            task.documents,
-            sizes,
-            tolerance=config.tolerance,
-            resamples=config.resamples,
-        )
-        for name in bar(orders[0], "methods summarised")
-    }
+    curves = growth_curves(
+        task,
+        rows,
+        [
+            hashed_order(ids, salt=f"scaling {seed}", by_document=True)
+            for seed in range(config.seeds)
+        ],
+        sizes,
+        methods=choose_methods(config.methods, len(ids), rows["fit"][0].shape[1]),
+        anchors=config.anchors,
+        epochs=config.epochs,
+        tolerance=config.tolerance,
+    )
     headline = "ridge" if "ridge" in curves else next(iter(curves))
     numbers["scaling/plateau_rows"] = curves[headline].plateau
     for name, curve in curves.items():
@@ -183,34 +167,31 @@ def result_blocks(
     blocks: list[Block] = score_tables(curves, probes, note)
     ends = curves[headline].sizes[0], curves[headline].sizes[-1]
     levels = {
-        title: [[size, *bar_of(ACCURACY, probes.get(name))] for size in ends]
-        for name, title in PROBES.items()
+        title: dict.fromkeys(ends, probes.get(name)) for name, title in PROBES.items()
     }
     for group, members in GROUPS.items():
         drawn = {name: curve for name, curve in curves.items() if name in members}
         if not drawn:
             continue
         drawn[CONTROL] = curves[CONTROL]
-        for score, (title, shown) in FIGURES.items():
+        for score, (title, quantity) in FIGURES.items():
             series = {
-                NAMES[name]: [
-                    [size, *bar_of(shown, scores[score])]
-                    for size, scores in curve.points().items()
-                ]
+                NAMES[name]: {
+                    at: scores[score] for at, scores in curve.points().items()
+                }
                 for name, curve in drawn.items()
             }
-            blocks.append(
-                Curves(
-                    f"{title}, {group}",
-                    "texts to fit on",
-                    shown.title,
-                    series if score == "loss" else series | levels,
-                    log_x=True,
-                    log_y=score == "loss",
-                    marks=marks,
-                    note=note,
-                )
+            figure = cross_curves(
+                f"{title}, {group}",
+                "texts to fit on",
+                quantity,
+                series if score == "loss" else series | levels,
+                log_x=True,
+                log_y=score == "loss",
+                marks=marks,
+                note=note,
             )
+            blocks.append(figure)
     return blocks
 
 

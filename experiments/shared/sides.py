@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments.shared.options import ExtractionOptions, PairOptions, TextOptions
 from helix_jax.activations import Pair, Store, extract, join, load_embeddings
-from helix_jax.errors import CorpusError
+from helix_jax.activations.embeddings import select_texts
 from helix_jax.fingerprint import fingerprint
 from helix_jax.models import Model, load_tokenizer, model_name
 from helix_jax.models.engines import load_model_by
@@ -24,7 +24,7 @@ from helix_jax.runs.inputs import naming
 from helix_jax.runs.prepare import IMPORTED
 from helix_jax.text.corpora import load_corpus
 from helix_jax.text.corpus import LEAST_TEXTS, Corpus, require_labels, require_texts
-from helix_jax.text.hashing import content_key
+from helix_jax.text.hashing import SPLITS, content_key
 from helix_jax.types import Text
 
 
@@ -115,8 +115,8 @@ def states_of(
       CorpusError: an import lacks ids of the corpus.
     """
     if side.imported is not None:
-        texts = [one for one in corpus.read(split) if keep is None or keep(one)]
-        return _rows_of_import(side.imported, texts, corpus.name, split)
+        texts = [text for text in corpus.read(split) if keep is None or keep(text)]
+        return select_texts(side.imported, texts, of=f"{corpus.name} ({split})")
     record = {**corpus.fingerprint, "split": split}
     settings = {
         "layers": side.layers,
@@ -145,8 +145,8 @@ def states_of(
     )
     if keep is None:
         return store
-    kept = {one.id for one in corpus.read(split) if keep(one)}
-    return store.select(np.array([index in kept for index in store.ids], bool))
+    kept = {text.id for text in corpus.read(split) if keep(text)}
+    return store.select(np.array([text_id in kept for text_id in store.ids], bool))
 
 
 def folder_name(name: str) -> str:
@@ -180,7 +180,7 @@ def load_sides(config: PairOptions) -> tuple[Side, Side]:
 
 
 def pair_splits(
-    config: PairOptions, corpus: Corpus, splits: tuple[str, ...]
+    config: PairOptions, corpus: Corpus, splits: tuple[str, ...] = SPLITS
 ) -> dict[str, Pair]:
     """Both sides' stores of some splits, joined by text id."""
     sides, options = load_sides(config), with_stores(config)
@@ -194,34 +194,6 @@ def with_stores(options: Any) -> Any:
     return dataclasses.replace(options, stores=str(Path(options.workdir) / "stores"))
 
 
-def public_pairs(
-    public: str,
-    limit: int,
-    options: PairOptions,
-    sides: tuple[Side, Side],
-    task: Corpus,
-) -> dict[str, Pair]:
-    """Both sides' states of public text, fit and select splits.
-
-    Args:
-      public: corpora by name, file or folder.
-      limit: texts to use, chosen by hash; 0 for all.
-      options: flags of the extraction, `stores` set.
-      sides: source and target.
-      task: a corpus whose test texts are left out, by content.
-
-    Returns:
-      {"fit", "select"} -> Pair.
-    """
-    limited = dataclasses.replace(options, limit=limit)
-    corpus = open_corpus(limited, public, least={"fit": 2, "select": 2})
-    keep = without_texts_of(task, "test")
-    return {
-        split: paired_states(*sides, corpus, split, limited, keep=keep)
-        for split in ("fit", "select")
-    }
-
-
 def without_texts_of(corpus: Corpus, *splits: str) -> Callable[[Text], bool]:
     """A filter for texts that some splits of a corpus do not hold."""
     with stage("texts that two corpora share"):
@@ -229,19 +201,3 @@ def without_texts_of(corpus: Corpus, *splits: str) -> Callable[[Text], bool]:
             content_key(text.text) for split in splits for text in corpus.read(split)
         }
     return lambda text: content_key(text.text) not in held
-
-
-def _rows_of_import(store: Store, texts: list[Text], corpus: str, split: str) -> Store:
-    places = {own: row for row, own in enumerate(store.ids)}
-    missing = [text.id for text in texts if text.id not in places]
-    if missing:
-        raise CorpusError(
-            f"{store.name} lacks {len(missing)} of {len(texts)} texts of {corpus} "
-            f"({split}), first {missing[0]!r}; it begins with {store.ids[0]!r}. Embed "
-            "every text of the corpus under its id (--id_column names the ids)."
-        )
-    view = store.select(np.array([places[text.id] for text in texts], np.int64))
-    labels = store.text_labels.copy()
-    for text in texts:
-        labels[places[text.id]] = -1 if text.label is None else text.label
-    return dataclasses.replace(view, text_labels=labels)

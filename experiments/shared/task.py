@@ -1,14 +1,16 @@
 """A labelled corpus as both sides of the flags see it."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 from experiments.shared.options import PairOptions
 from experiments.shared.sides import (
     Side,
     load_sides,
+    open_corpus,
     paired_states,
-    public_pairs,
     with_stores,
+    without_texts_of,
 )
 from helix_jax.activations import Pair
 from helix_jax.alignment import Moments
@@ -37,9 +39,13 @@ class OpenTask(NamedTuple):
 
     def public_pairs(self, config: Any) -> dict[str, Pair]:
         """States of --public, fit and select splits, without the task's test texts."""
-        return public_pairs(
-            config.public, config.public_limit, self.options, self.sides, self.corpus
-        )
+        options = dataclasses.replace(self.options, limit=config.public_limit)
+        corpus = open_corpus(options, config.public, least={"fit": 2, "select": 2})
+        keep = without_texts_of(self.corpus, "test")
+        return {
+            split: paired_states(*self.sides, corpus, split, options, keep=keep)
+            for split in ("fit", "select")
+        }
 
     def public_moments(self, config: Any) -> dict[str, Moments]:
         """Moments of the pairs of `public_pairs`."""

@@ -11,9 +11,11 @@ Ids are strings, kept as they are, or integers. Labels are class numbers 0..2^31
 and null stand for none.
 """
 
+import dataclasses
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +27,10 @@ from helix_jax.activations.embedding_files import read_content
 from helix_jax.activations.join import first_repeated
 from helix_jax.activations.store import Store
 from helix_jax.arguments import takes
-from helix_jax.errors import PathError, StoreError
+from helix_jax.errors import CorpusError, PathError, StoreError
 from helix_jax.paths import local_path, os_errors
 from helix_jax.textfile import read_entries
+from helix_jax.types import Text
 
 SCAN_ROWS = 65536
 
@@ -84,6 +87,35 @@ def load_embeddings(
         text_labels=labels,
         reader=reader,
     )
+
+
+def select_texts(store: Store, texts: Sequence[Text], *, of: str) -> Store:
+    """The rows of some texts, in their order, looked up by id, with their labels.
+
+    Args:
+      store: of embeddings made elsewhere.
+      texts: N texts.
+      of: where they are from, for the message.
+
+    Returns:
+      Store of N rows.
+
+    Raises:
+      CorpusError: the store lacks ids; says how many, and the first.
+    """
+    places = {text_id: row for row, text_id in enumerate(store.ids)}
+    missing = [text.id for text in texts if text.id not in places]
+    if missing:
+        raise CorpusError(
+            f"{store.name} lacks {len(missing)} of {len(texts)} texts of {of}, first "
+            f"{missing[0]!r}; it begins with {store.ids[0]!r}. Embed every text of the "
+            "corpus under its id (--id_column names the ids)."
+        )
+    view = store.select(np.array([places[text.id] for text in texts], np.int64))
+    labels = store.text_labels.copy()
+    for text in texts:
+        labels[places[text.id]] = -1 if text.label is None else text.label
+    return dataclasses.replace(view, text_labels=labels)
 
 
 def _check_matrix(path: Path, rows: Any) -> Any:

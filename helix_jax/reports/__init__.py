@@ -14,6 +14,7 @@ from helix_jax.reports.crossed import (
     bar_of,
     column_each,
     cross_bars,
+    cross_curves,
     cross_matrix,
     cross_table,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "bar_of",
     "column_each",
     "cross_bars",
+    "cross_curves",
     "cross_matrix",
     "cross_table",
     "format_interval",

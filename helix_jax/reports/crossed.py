@@ -1,4 +1,4 @@
-"""Tables, bars and matrices of everything on one list against everything on another.
+"""Tables and figures of everything on one list against everything on another.
 
 accuracy = Quantity("accuracy, %", 100, 1)
 columns = column_each(accuracy, splits)
@@ -8,7 +8,7 @@ cross_bars("Maps", accuracy, maps, splits, lambda name, split: right[name][split
 
 from collections.abc import Callable, Hashable, Mapping
 
-from helix_jax.reports.blocks import Bars, Matrix, Table
+from helix_jax.reports.blocks import Bars, Curves, Matrix, Table
 from helix_jax.reports.quantities import Quantity
 from helix_jax.reports.tables import read_interval
 from helix_jax.stats import Interval
@@ -86,6 +86,28 @@ def cross_bars(
         name: bar_of(quantity, value)[0] for name, value in (references or {}).items()
     }
     return Bars(title, quantity.title, list(groups.values()), bars, lines)
+
+
+def cross_curves(
+    title: str,
+    x_label: str,
+    quantity: Quantity,
+    series: Mapping[str, Mapping[float, float | Interval | None]],
+    **settings: object,
+) -> Curves:
+    """A line for each name, through the numbers at its places.
+
+    Args:
+      title, x_label: of the figure and of the places.
+      quantity: of the numbers.
+      series: name -> place -> number.
+      **settings: other attributes of `Curves`.
+    """
+    points = {
+        name: [[x, *bar_of(quantity, number)] for x, number in numbers.items()]
+        for name, numbers in series.items()
+    }
+    return Curves(title, x_label, quantity.title, points, **settings)
 
 
 def cross_matrix(

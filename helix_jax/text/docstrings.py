@@ -15,7 +15,6 @@ names both the versions and the content.
 import ast
 import functools
 import gc
-import hashlib
 import importlib.metadata
 import importlib.util
 import warnings
@@ -85,19 +84,6 @@ def package_versions() -> dict[str, str]:
     return {
         package: importlib.metadata.version(distribution)
         for package, (distribution, _) in PACKAGES.items()
-    }
-
-
-@functools.cache
-def docstrings_fingerprint() -> dict:
-    """What the corpus was made from: package versions and a hash of the content."""
-    digest = hashlib.sha256()
-    for text in read_docstrings():
-        digest.update(f"{text.id}\0{text.text}\0".encode())
-    return {
-        "corpus": "docstrings",
-        "versions": package_versions(),
-        "sha256": digest.hexdigest()[:16],
     }
 
 

@@ -15,7 +15,6 @@ Reference: Chen and Goodman 1999, "An empirical study of smoothing techniques fo
 language modeling", section 3 (equations 26-27 for the discounts); Kneser and Ney 1995.
 """
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -48,25 +47,6 @@ class TrigramModel(NamedTuple):
     bigram_mass: np.ndarray
     backoff: np.ndarray
     unigram: np.ndarray
-
-
-def join_sequences(
-    sequences: Iterable[np.ndarray | list[int]],
-) -> tuple[np.ndarray, np.ndarray]:
-    """Join token sequences into one array and the positions where each starts.
-
-    Args:
-      sequences: token sequences; empty ones are left out.
-
-    Returns:
-      tokens [N] int64 and starts [S] int64.
-    """
-    arrays = [np.asarray(sequence, np.int64) for sequence in sequences]
-    arrays = [array for array in arrays if array.size]
-    if not arrays:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    lengths = np.array([array.size for array in arrays])
-    return np.concatenate(arrays), np.cumsum(lengths) - lengths
 
 
 def fit_trigram(

@@ -141,20 +141,6 @@ def token_bytes(tokenizer: Any) -> TokenBytes:
     return TokenBytes(pieces, byte_ids, dummy_space, tuple(dict.fromkeys(loses)))
 
 
-def join_pieces(table: TokenBytes, ids: Sequence[int]) -> bytes:
-    """The bytes of a text from all its tokens, without the dummy space.
-
-    Args:
-      table: from `token_bytes`.
-      ids: token ids from the text's first on; those without a piece are left out.
-
-    Returns:
-      Bytes; UTF-8 where the tokens end on a whole character.
-    """
-    joined = b"".join(table.pieces[index] or b"" for index in ids)
-    return joined[1:] if table.dummy_space and joined[:1] == b" " else joined
-
-
 def _byte_alphabet() -> dict[str, int]:
     """GPT-2's characters for the 256 bytes: printable ones are themselves."""
     shown = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]

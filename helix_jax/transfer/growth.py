@@ -9,13 +9,17 @@ from helix_jax.alignment import (
     METHODS,
     Moments,
     StateMap,
+    accumulate,
     derangement,
+    deviations,
     fit_ridge,
     growing_moments,
     select_penalty,
     squared_errors,
     usable_methods,
 )
+from helix_jax.progress import bar
+from helix_jax.stats import LearningCurve, learning_curve
 from helix_jax.transfer.methods import Material, Rows
 from helix_jax.transfer.task import Task
 
@@ -94,4 +98,47 @@ def score_growth(
     return {
         name: np.stack([at.get(name, unknown) for at in scores], axis=1)
         for name in names
+    }
+
+
+def growth_curves(
+    task: Task,
+    rows: Mapping[str, Rows],
+    orders: Sequence[np.ndarray],
+    sizes: Sequence[int],
+    *,
+    methods: Sequence[str],
+    anchors: int,
+    epochs: int,
+    tolerance: float,
+) -> dict[str, LearningCurve]:
+    """Loss and accuracy of every method, and of `CONTROL`, against the rows.
+
+    Args:
+      task: whose test split is scored.
+      rows: to fit and to select on.
+      orders: of the fit rows; scores are means over them.
+      sizes, methods, anchors, epochs: as for `growing_maps`.
+      tolerance: of the plateau, as for `learning_curve`.
+
+    Returns:
+      name -> LearningCurve.
+    """
+    names, scores = (*methods, CONTROL), []
+    select = accumulate([rows["select"]])
+    settings = {"methods": methods, "anchors": anchors, "epochs": epochs}
+    for order in orders:
+        grown = growing_maps(rows, select, order, sizes, **settings)
+        grown = bar(grown, "sizes fitted and scored", total=len(sizes))
+        scores.append(score_growth(task, grown, names))
+    return {
+        name: learning_curve(
+            *np.mean([of_order[name] for of_order in scores], axis=0),
+            deviations(task.y["test"]),
+            task.documents,
+            sizes,
+            tolerance=tolerance,
+            resamples=task.resamples,
+        )
+        for name in bar(names, "methods summarised")
     }

@@ -7,9 +7,10 @@ import pytest
 import torch
 import transformers
 
-from experiments import fit_tokens, generate, layers
+from experiments import extract, fit_tokens, generate, layers
 from experiments.shared.sides import open_corpus
 from helix_jax import assets
+from helix_jax.activations import open_store
 from helix_jax.alignment import load_map
 from helix_jax.runs import Run
 from helix_jax.text.docstrings import read_docstrings
@@ -137,6 +138,29 @@ def test_a_pair_of_layers_has_the_r2_of_ridge_in_numpy(twins, flags, tmp_path):
         assert report.numbers[f"{place}/test/r2"] == pytest.approx(r2, abs=1e-5)
     for block in report.blocks[:-1]:
         assert (list(block.rows), list(block.columns)) == (["1"], ["0", "2"])
+
+
+def test_extracted_states_are_means_of_those_of_transformers(twins, flags, tmp_path):
+    config = extract.ExtractConfig(
+        workdir=str(tmp_path),
+        model=flags["source"],
+        data=flags["data"],
+        layers=(1, -1),
+        splits=("test",),
+        max_tokens=MAX_TOKENS,
+    )
+    report = extract.compute(config, Run(tmp_path))
+    (place,) = (tmp_path / "stores").iterdir()
+    store = open_store(place)
+    texts = list(open_corpus(config).read("test"))
+    read = [twins["source"].read(text.text) for text in texts]
+    assert store.ids == [text.id for text in texts]
+    last = twins["source"].model.config.num_hidden_layers
+    for layer in (1, last):
+        wanted = np.stack([states[layer].mean(0) for _, states, _ in read])
+        np.testing.assert_allclose(store.read(layer), wanted, atol=2e-5)
+    assert report.numbers["test/tokens"] == sum(len(ids) for ids, _, _ in read)
+    assert report.blocks[0].rows[0][1] == report.numbers["test/rows"] == len(texts)
 
 
 def test_a_model_alone_writes_what_transformers_writes(twins, tmp_path):

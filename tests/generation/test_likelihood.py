@@ -11,7 +11,8 @@ from helix_jax import assets
 from helix_jax.generation import native
 from helix_jax.generation.likelihood import _asked, continuation_nats, rolling_nats
 from helix_jax.models import load_model, load_tokenizer
-from helix_jax.text.token_bytes import join_pieces, token_bytes
+from helix_jax.text.token_bytes import token_bytes
+from tests.text.tokenizers import join_pieces
 
 PAIRS = [
     ("", " The array"),

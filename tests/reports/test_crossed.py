@@ -6,6 +6,7 @@ from helix_jax.reports import (
     Quantity,
     column_each,
     cross_bars,
+    cross_curves,
     cross_matrix,
     cross_table,
 )
@@ -62,3 +63,13 @@ def test_a_matrix_has_its_rows_first():
     assert matrix.values == [[11], [12]]
     assert (matrix.rows, matrix.columns) == (["1", "2"], ["10"])
     assert matrix.limits == (0, 12)
+
+
+def test_lines_go_through_numbers_at_their_places():
+    numbers = {100: Interval(0.5, 0.25, 0.75), 200: None}
+    curves = cross_curves("C", "texts", SHARE, {"one": numbers}, log_x=True)
+    first, second = curves.series["one"]
+    assert first == [100, 50, 25, 75]
+    assert second[0] == 200
+    assert all(map(math.isnan, second[1:]))
+    assert (curves.y_label, curves.log_x) == ("share, %", True)

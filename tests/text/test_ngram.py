@@ -12,7 +12,6 @@ from helix_jax.text.ngram import (
     FALLBACK_DISCOUNTS,
     cross_entropy,
     fit_trigram,
-    join_sequences,
     token_log_probabilities,
 )
 
@@ -65,6 +64,13 @@ class PlainTrigram:
                 for i in range(2, len(padded))
             ]
         return np.array(out)
+
+
+def join_sequences(sequences):
+    """All tokens [N], and where each sequence that has any starts [S]."""
+    lengths = np.array([len(sequence) for sequence in sequences if len(sequence)])
+    tokens = np.array([t for sequence in sequences for t in sequence], np.int64)
+    return tokens, np.cumsum(lengths) - lengths
 
 
 def _words(texts, vocab_size):

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 
-from helix_jax.text.token_bytes import join_pieces, token_bytes
+from helix_jax.text.token_bytes import token_bytes
+from tests.text.tokenizers import join_pieces
 
 from .tokenizers import (
     EMBEDDED,

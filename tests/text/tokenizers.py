@@ -86,3 +86,9 @@ def characters():
     core = Tokenizer(model)
     core.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
     return core
+
+
+def join_pieces(table, ids):
+    """The bytes of a text from all its tokens, without the dummy space."""
+    joined = b"".join(table.pieces[index] or b"" for index in ids)
+    return joined[1:] if table.dummy_space and joined[:1] == b" " else joined
