@@ -65,6 +65,8 @@ class HeadOffer(NamedTuple):
 def head_weights(target: Model) -> tuple[HeadWeights, HeadOffer]:
     """The output head of a model as a linear layer on its normed last states.
 
+    The layer's results are the logits before their soft cap: `logit_scale` is in it.
+
     Raises:
       ValueError: no head, or one that is not linear.
     """
@@ -82,7 +84,9 @@ def head_weights(target: Model) -> tuple[HeadWeights, HeadOffer]:
             raise ValueError("head_weights: a projection with a bias is not supported.")
         kernel = np.asarray(out["kernel"], np.float32) @ kernel
     bias = np.asarray(params["head"]["bias"], np.float32) if spec.head_bias else None
-    return HeadWeights(kernel, bias), HeadOffer(spec.vocab_size, spec.logit_softcap)
+    scale = np.float32(1.0 if spec.logit_scale is None else spec.logit_scale)
+    weights = HeadWeights(kernel * scale, None if bias is None else bias * scale)
+    return weights, HeadOffer(spec.vocab_size, spec.logit_softcap)
 
 
 def generate_encrypted(

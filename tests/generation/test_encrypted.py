@@ -12,6 +12,7 @@ from helix_jax.generation.generate import generate
 from helix_jax.generation.sampling import Sampling
 from helix_jax.generation.stitch import Part
 from helix_jax.models import load_model, load_tokenizer
+from helix_jax.models.vocabulary import project_to_vocabulary
 
 PROMPT = "The function returns a new array"
 
@@ -39,6 +40,18 @@ def ask_in_the_clear(target):
     weights, _ = head_weights(target)
     kernel = weights.kernel.astype(np.float64)
     return lambda x: x @ kernel
+
+
+@pytest.mark.parametrize("name", ["granite", "opt_350m", "phi"])
+def test_a_head_is_one_linear_layer_whatever_it_is_made_of(twin, name):
+    """With its scale, projection and bias. Tolerance 1e-5, observed below 1e-6."""
+    _, model = twin(name)
+    x = np.random.default_rng(1).normal(size=(5, model.spec.width)).astype(np.float32)
+    weights, offer = head_weights(model)
+    found = x @ weights.kernel + (0 if weights.bias is None else weights.bias)
+    wanted = project_to_vocabulary(model.params, model.spec, x)
+    assert offer.vocabulary == wanted.shape[1]
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=0.9, top_k=40)])

@@ -62,6 +62,8 @@ ADAPTERS = {
         {"target_modules": ["dense_4h_to_h"], "modules_to_save": ["embed_in"]},
     ],
     "phi3": [{"target_modules": ["qkv_proj", "gate_up_proj"], "r": 2}],
+    "glm": [{"target_modules": ["gate_up_proj", "q_proj"], "bias": "all"}],
+    "starcoder2": [{"target_modules": "all-linear"}],
     "bert": [
         {"target_modules": ["query", "value", "dense"]},
         {"target_modules": ["key"], "bias": "all"},
