@@ -5,41 +5,17 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from helix_jax.models.layers import dense, normalise, precision_of, softcap
+from helix_jax.models.layers import dense, normalise, precision_of
+from helix_jax.models.long_attention import attend_by_blocks
 from helix_jax.models.rope import Turn, rotate
+from helix_jax.models.scores import Reach, lined_sinks, scores_of
 from helix_jax.models.spec import ModelSpec
 from helix_jax.types import Array
 
-MASKED = -1e30  # finite, so that a row without any key gives numbers and not NaN
 # Rows with this many scores, or cached features, are worked through one by one on a
 # CPU: those of a whole batch would not stay in its cache, and reading a layer of the
 # key-value cache would copy it.
 MANY_SCORES, MANY_CACHED = 2**18, 2**16
-
-
-def allowed_keys(
-    query_positions: Array, key_positions: Array, key_mask: Array, *, causal: bool
-) -> Array:
-    """Which keys each query may read.
-
-    Args:
-      query_positions: [B, T] int.
-      key_positions: [B, S] int.
-      key_mask: [B, S] bool, False for padding and empty slots.
-      causal: only keys at the query's position or before.
-
-    Returns:
-      [B, T, S] bool.
-    """
-    allowed = key_mask[:, None, :]
-    if causal:
-        allowed = allowed & (key_positions[:, None, :] <= query_positions[:, :, None])
-    return jnp.broadcast_to(allowed, (*query_positions.shape, key_mask.shape[1]))
-
-
-def score_bias(allowed: Array) -> Array:
-    """What to add to the scores: 0 where a key may be read, else MASKED; float32."""
-    return jnp.where(allowed, 0.0, MASKED).astype(jnp.float32)
 
 
 def project(
@@ -75,94 +51,72 @@ def attend(
     q: Array,
     k: Array,
     v: Array,
-    bias: Array,
+    reach: Reach,
     spec: ModelSpec,
     *,
     layer: Array | None = None,
-    by_head: Array | None = None,
+    sinks: Array | None = None,
 ) -> Array:
-    """softmax(scale q k' + bias + by_head) v; scores and softmax in float32.
+    """softmax(scale q k' + bias + added) v; scores and softmax in float32.
 
     Args:
       q: [B, H, T, D_head].
       k, v: [B, K, S, D_head], each serving H / K query heads; with `layer`, those of
         every layer, [L, B, K, S, D_head].
-      bias: [B, T, S] float32, from `score_bias`.
+      reach: what each query sees; it gives what is added.
       spec: attention_scale, attention_softcap.
       layer: [] int, the layer of k and v to read.
-      by_head: float32, broadcastable to [B, H, T, S], a bias that heads differ in.
+      sinks: [H] float, for each head one more score, of a key without value.
 
     Returns:
       [B, T, H * D_head] in v's dtype.
 
     Reference: Vaswani et al. 2017, arXiv 1706.03762, equation 1; grouped heads:
-      Ainslie et al. 2023, arXiv 2305.13245.
+      Ainslie et al. 2023, arXiv 2305.13245; sinks: Xiao et al. 2023, arXiv 2309.17453.
     """
     batch, heads, time, width = q.shape
     slots = k.shape[-2]
     layer = jnp.zeros((), jnp.int32) if layer is None else layer
     tables = (k, v) if k.ndim == 5 else (k[None], v[None])
+    first = jnp.zeros((), jnp.int32)
 
-    def at_once(q, k, v, bias, layer):
-        def read(table):
-            return jax.lax.dynamic_index_in_dim(table, layer, keepdims=False)
+    def of_rows(q, row):
+        own = reach.of_rows(row, len(q))
+        if own.is_long:
+            places = {"layer": layer, "row": row, "sinks": sinks}
+            return attend_by_blocks(q, tables, own, spec, **places)
+        start = (layer.astype(row.dtype), row, first, first, first)
+        k, v = (
+            jax.lax.dynamic_slice(table, start, (1, len(q), *table.shape[2:]))[0]
+            for table in tables
+        )
+        return _mix(q, k, v, own, spec, sinks)
 
-        return _mix(q, read(k), read(v), bias, by_head, spec)
+    def at_once():
+        return of_rows(q, first)
 
-    def row_by_row(q, k, v, bias, layer):
-        def row(inputs):
-            number, q, bias = inputs
-
-            def read(table):
-                start = (layer.astype(number.dtype), number, *[first] * 3)
-                return jax.lax.dynamic_slice(table, start, (1, 1, *table.shape[2:]))[0]
-
-            own = by_head
-            if own is not None and len(own) > 1:
-                own = jax.lax.dynamic_index_in_dim(own, number)
-            return _mix(q[None], read(k), read(v), bias[None], own, spec)[0]
-
+    def row_by_row():
         numbers = jnp.arange(batch, dtype=jnp.int32)
-        first = jnp.zeros((), jnp.int32)
-        return jax.lax.map(row, (numbers, q, bias))
+        return jax.lax.map(lambda one: of_rows(one[0][None], one[1])[0], (q, numbers))
 
     cached = k.shape[-3] * slots * width if k.ndim == 5 else 0
     if heads * time * slots < MANY_SCORES and cached < MANY_CACHED:
-        mixed = at_once(q, *tables, bias, layer)
+        mixed = at_once()
     else:
-        mixed = jax.lax.platform_dependent(
-            q, *tables, bias, layer, cpu=row_by_row, default=at_once
-        )
+        mixed = jax.lax.platform_dependent(cpu=row_by_row, default=at_once)
     return mixed.swapaxes(1, 2).reshape(batch, time, heads * width)
 
 
 def _mix(
-    q: Array, k: Array, v: Array, bias: Array, by_head: Array | None, spec: ModelSpec
+    q: Array, k: Array, v: Array, reach: Reach, spec: ModelSpec, sinks: Array | None
 ) -> Array:
     """`attend`, with the result as [B, H, T, D_head]."""
-    batch, heads, time, width = q.shape
+    batch, _, time, width = q.shape
     groups, slots = k.shape[1:3]
-    # The query heads of a group stand in line, so that each group is one product of
-    # matrices and nothing of the size of the scores is ever transposed.
-    lined = q.reshape(batch, groups, -1, width)
-    scores = jnp.einsum(
-        "bkqd,bksd->bkqs",
-        lined,
-        k,
-        precision=precision_of(q),
-        preferred_element_type=jnp.float32,
-    )
-    scores = softcap(scores * spec.attention_scale, spec.attention_softcap)
-    scores = scores.reshape(batch, groups, heads // groups, time, slots)
-    scores = scores + bias[:, None, None]
-    if by_head is not None:
-        rows, _, *lengths = by_head.shape
-        scores = scores + by_head.reshape(rows, groups, heads // groups, *lengths)
-    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-    mixed = jnp.einsum(
-        "bkqs,bksd->bkqd",
-        weights.reshape(batch, groups, -1, slots),
-        v,
-        precision=precision_of(v),
-    )
-    return mixed.reshape(batch, heads, time, width)
+    scores = scores_of(q.reshape(batch, groups, -1, width), k, reach, spec)
+    if sinks is not None:
+        own = jnp.broadcast_to(lined_sinks(sinks, groups, time), scores.shape[:-1])
+        scores = jnp.concatenate([scores, own[..., None]], axis=-1)
+    weights = jax.nn.softmax(scores, axis=-1)[..., :slots].astype(v.dtype)
+    mixed = jnp.einsum("bkqs,bksd->bkqd", weights, v, precision=precision_of(v))
+    return mixed.reshape(q.shape)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from helix_jax.models.attention import attend, project
 from helix_jax.models.layers import dense, feed_forward, normalise
+from helix_jax.models.scores import Reach
 from helix_jax.models.spec import ModelSpec
 from helix_jax.types import Array
 
@@ -14,11 +15,10 @@ def block(
     params: Mapping,
     spec: ModelSpec,
     h: Array,
-    bias,
+    reach: Reach,
     turn,
     remember,
     *,
-    by_head: Array | None = None,
     first: Array | bool = False,
 ) -> Array:
     """One transformer block; where its norms stand is `spec.block`.
@@ -27,11 +27,10 @@ def block(
       params: one layer's parameters.
       spec: the architecture.
       h: [B, T, D].
-      bias: [B, T, S] float32, what to add to the scores.
+      reach: which keys each query sees, and what is added to their scores.
       turn: what positions do to queries and keys (`rope.Turn`), or None.
       remember: (k, v) -> (keys, values, layer), what to attend to: k and v themselves,
         or the cache that they were written to.
-      by_head: as for `attend`.
       first: whether it is the model's first.
 
     Returns:
@@ -41,8 +40,7 @@ def block(
     def attention(x):
         q, k, v = project(params, x, spec, turn)
         k, v, layer = remember(k, v)
-        mixed = attend(q, k, v, bias, spec, layer=layer, by_head=by_head)
-        return dense(params["out"], mixed)
+        return dense(params["out"], attend(q, k, v, reach, spec, layer=layer))
 
     def norm(name, x):
         return normalise(params.get(name, {}), x, spec)

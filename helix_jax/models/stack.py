@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from helix_jax.models.alibi import alibi_bias
-from helix_jax.models.attention import allowed_keys, score_bias
 from helix_jax.models.block import block
 from helix_jax.models.cache import KeyValueCache, write_apart, write_layer
 from helix_jax.models.relative import relative_bias
 from helix_jax.models.rope import Turn, rotation
+from helix_jax.models.scores import Reach
 from helix_jax.models.spec import ModelSpec
 from helix_jax.types import Array
 
@@ -74,15 +74,7 @@ def run_layers(
     kept = None
     if inner:
         kept = jnp.zeros((len(inner) + 1, *stream.h.shape), stream.h.dtype)
-    reach = _reach(spec, stream, cache)
-    by_head = None
-    if spec.relative_bias is not None:
-        slots = jnp.arange(stream.h.shape[1])
-        table = params["relative_bias"]
-        by_head = relative_bias(table, slots, slots, spec.relative_bias)[None]
-    if spec.alibi is not None:
-        keys = stream if cache is None else cache
-        by_head = alibi_bias(spec.alibi, stream.positions, keys.positions)
+    sight = _sight(params, spec, stream, cache)
     first_slot = None if cache is None else cache.next_slot - stream.h.shape[1]
 
     def step(carry: _Carry, layer: _Layer) -> tuple[_Carry, None]:
@@ -95,18 +87,11 @@ def run_layers(
             )
             return attended
 
-        bias, turn = reach.of_window(layer.window)
+        reach, turn = sight.of_window(layer.window)
         if spec.rope_layers is not None:
             turn = _turn_where(layer.rotates, turn)
         h = block(
-            layer.params,
-            spec,
-            carry.h,
-            bias,
-            turn,
-            remember,
-            by_head=by_head,
-            first=layer.number == 0,
+            layer.params, spec, carry.h, reach, turn, remember, first=layer.number == 0
         )
         if kept is not None:
             kept = jax.lax.dynamic_update_index_in_dim(kept, h, layer.slot, 0)
@@ -192,48 +177,55 @@ def _turn_where(rotates: Any, turn: Turn) -> Turn:
     return turn._replace(cos=cos, sin=sin)
 
 
-class _Reach(NamedTuple):
+class _Sight(NamedTuple):
     """Which keys a token sees, and how far each is turned.
 
     Attributes:
-      allowed: [B, T, S] bool.
-      bias: its bias on the scores, as of a layer without a window.
-      distance: [B, T, S] int, positions between, where some layers have windows.
+      reach: of a layer without a window.
+      windows: whether some layers have one.
       everywhere, nearby: the turn of layers without and with a window, or None.
     """
 
-    allowed: Array
-    bias: Array
-    distance: Array | None
+    reach: Reach
+    windows: bool
     everywhere: Turn | None
     nearby: Turn | None
 
-    def of_window(self, window: Any) -> tuple[Array, Turn | None]:
-        """Bias and turn of a layer that sees `window` tokens far; 0: any."""
-        bias, turn = self.bias, self.everywhere
-        if self.distance is not None:
-            near = (window == 0) | (self.distance < window)
-            bias = score_bias(self.allowed & near)
+    def of_window(self, window: Any) -> tuple[Reach, Turn | None]:
+        """Reach and turn of a layer that sees `window` tokens far; 0: any."""
+        reach, turn = self.reach, self.everywhere
+        if self.windows:
+            reach = reach._replace(window=window)
         if self.nearby is not None:
             choose = partial(jnp.where, window == 0)
             turn = jax.tree.map(choose, self.everywhere, self.nearby)
-        return bias, turn
+        return reach, turn
 
 
-def _reach(spec: ModelSpec, stream: Stream, cache: KeyValueCache | None) -> _Reach:
+def _by_head(params: Mapping, spec: ModelSpec, reach: Reach) -> Array:
+    """What each head adds to the scores of a block: `Reach.by_head`."""
+    if spec.alibi is not None:
+        return alibi_bias(spec.alibi, reach.query_positions, reach.key_positions)
+    places = (reach.query_slots, reach.key_slots)
+    return relative_bias(params["relative_bias"], *places, spec.relative_bias)[None]
+
+
+def _sight(
+    params: Mapping, spec: ModelSpec, stream: Stream, cache: KeyValueCache | None
+) -> _Sight:
     keys = stream if cache is None else cache
     positions = stream.positions
-    allowed = allowed_keys(positions, keys.positions, keys.mask, causal=spec.causal)
-    bias, distance = score_bias(allowed), None
-    if spec.windows is not None:
-        distance = positions[:, :, None] - keys.positions[:, None, :]
-        if not spec.causal:
-            distance = jnp.abs(distance)
+    reach = Reach(positions, keys.positions, keys.mask, spec.causal)
+    if spec.relative_bias is not None or spec.alibi is not None:
+        reach = reach._replace(by_head=partial(_by_head, params, spec))
+    windows = spec.windows is not None
+    if not windows:
+        reach = reach.prepared()
     turns = [
         rotation(rope, positions) if rope is not None else None
         for rope in (spec.rope, spec.local_rope)
     ]
-    return _Reach(allowed, bias, distance, *turns)
+    return _Sight(reach, windows, *turns)
 
 
 def _write(keys, values, k, v, number, first_slot):
