@@ -55,14 +55,14 @@ def about(who: str, data: str, *facts: str, documents: int | None = None) -> str
       *facts: numbers of texts.
       documents: that the intervals are over; None for no intervals.
     """
-    said = ", ".join(part for part in (who, data, *facts) if part) + "."
+    sentence = ", ".join(part for part in (who, data, *facts) if part) + "."
     if documents is not None and documents < LEAST_DOCUMENTS:
-        said += (
+        sentence += (
             f" WARNING: the test texts are of {documents} documents; an interval over "
             f"fewer than {LEAST_DOCUMENTS} says little. Use more texts (--limit, "
             "--data)."
         )
-    return said
+    return sentence
 
 
 def sides_of(config: Any) -> str:

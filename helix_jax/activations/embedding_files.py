@@ -112,13 +112,13 @@ def _read_safetensors(path: Path) -> Content:
         with path.open("rb") as stream:  # its own reader takes the last of two names
             size = int.from_bytes(stream.read(8), "little")
             parse_json(stream.read(size), str(path), raises=StoreError, jsonl=True)
-        found = sorted(tensors.keys())
-        _check_names(path, "tensors", found, plural=True)
-        names = set(found) - {"labels"}
+        held = sorted(tensors.keys())
+        _check_names(path, "tensors", held, plural=True)
+        names = set(held) - {"labels"}
         name = "embeddings" if "embeddings" in names else next(iter(names), None)
         if name is None or (name != "embeddings" and len(names) > 1):
             raise StoreError(
-                f"{path} holds the tensors {found}; expected 'embeddings' [N, D] and "
+                f"{path} holds the tensors {held}; expected 'embeddings' [N, D] and "
                 "perhaps 'labels'."
             )
         metadata, ids = tensors.metadata() or {}, None
@@ -131,7 +131,7 @@ def _read_safetensors(path: Path) -> Content:
                     f"{type(ids).__name__}."
                 )
             ids = _read_ids(path, ids)
-        labels = tensors.get_tensor("labels") if "labels" in found else None
+        labels = tensors.get_tensor("labels") if "labels" in held else None
         return Content(tensors.get_tensor(name), ids, labels)
 
 

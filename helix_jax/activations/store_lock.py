@@ -37,15 +37,15 @@ class RemotePlace:
         self._one = threading.Lock()
 
     def look(self) -> Seen | None:
-        found = self._read()
-        if found.state == "missing":
+        lock = self._read()
+        if lock.state == "missing":
             return None
-        first, _, record = found.value.partition(b"\n")
+        first, _, record = lock.value.partition(b"\n")
         try:
             beat, owner = float(json.loads(first)["beat"]), decode_owner(record)
         except (ValueError, KeyError, TypeError):
             beat, owner = 0.0, None
-        return Seen(owner, found.stamp.generation, beat)
+        return Seen(owner, lock.stamp.generation, beat)
 
     def ended(self, seen: Seen) -> bool:
         return seen.owner is None or has_ended(seen.owner)
@@ -55,10 +55,10 @@ class RemotePlace:
         if seen is not None:
             generation = seen.stamp
         elif self._refused < 3:
-            found = self._read()
-            if found.state != "missing":
+            lock = self._read()
+            if lock.state != "missing":
                 return False
-            generation = found.stamp.generation
+            generation = lock.stamp.generation
         with self._one:
             self._owner = owner
             # Without a bucket there is nothing, and yet the condition fails: after

@@ -198,8 +198,8 @@ def begin_store(
       FingerprintError: another store lies there; names both.
       StoreError: it was begun with other settings, or cannot be written.
     """
-    found = read_metadata(folder)
-    if found is None:
+    begun = read_metadata(folder)
+    if begun is None:
         metadata = {
             "format": FORMAT,
             "kind": "activations",
@@ -212,20 +212,20 @@ def begin_store(
         return StoreWriter(folder, metadata, lock)
     check_same(
         f"the store in {folder.name}",
-        found["fingerprint"],
+        begun["fingerprint"],
         "this extraction",
         fingerprint,
         remedy="Give another path, or delete that store.",
     )
     for key, value in requested.items():
-        own = found["layout"].get(key)
-        if own != value and not found["complete"]:
+        before = begun["layout"].get(key)
+        if before != value and not begun["complete"]:
             raise StoreError(
-                f"the store in {folder.name} was begun with {key}={own!r}, this run "
+                f"the store in {folder.name} was begun with {key}={before!r}, this run "
                 f"has {value!r}, and the last bits of the states depend on it. Resume "
                 f"with the same {key}, give another path, or delete that store."
             )
-    return StoreWriter(folder, found, lock)
+    return StoreWriter(folder, begun, lock)
 
 
 def read_metadata(folder: Folder) -> dict[str, Any] | None:
@@ -234,17 +234,17 @@ def read_metadata(folder: Folder) -> dict[str, Any] | None:
     Raises:
       StoreError: damaged, or of another format.
     """
-    found = read_json(folder, METADATA)
-    if found is None:
+    metadata = read_json(folder, METADATA)
+    if metadata is None:
         return None
-    if not isinstance(found, dict) or found.get("kind") != "activations":
+    if not isinstance(metadata, dict) or metadata.get("kind") != "activations":
         raise StoreError(f"{folder.name} is not an activation store.")
-    if found.get("format") != FORMAT:
+    if metadata.get("format") != FORMAT:
         raise StoreError(
-            f"{folder.name} has format {found.get('format')!r}, this version reads "
+            f"{folder.name} has format {metadata.get('format')!r}, this version reads "
             f"{FORMAT}. Extract it again."
         )
-    return found
+    return metadata
 
 
 def is_complete(folder: Folder) -> bool:

@@ -239,9 +239,9 @@ def fit_all(
             f"fit_all: unknown methods {unknown}; there are {', '.join(METHODS)}."
         )
     problem = prepare(fit, select, anchors=anchors, penalties=penalties, count=count)
-    found = {}
+    fitted = {}
     for name in methods:
         start = time.perf_counter()
         selection = jax.block_until_ready(METHODS[name](problem))
-        found[name] = Fitted(selection, time.perf_counter() - start)
-    return found
+        fitted[name] = Fitted(selection, time.perf_counter() - start)
+    return fitted

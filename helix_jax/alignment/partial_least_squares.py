@@ -101,26 +101,26 @@ def _components(cov_xx: Array, cov_xy: Array, *, count: int) -> _Components:
 
     def component(carry, place):
         cross, left, loadings, guess, more = carry
-        found = _leading(cross, guess + 1e-3 * start)
-        w = product(cross, found.vector)
-        w = w / jnp.where(found.value > 0, found.value, 1)
+        leading = _leading(cross, guess + 1e-3 * start)
+        w = product(cross, leading.vector)
+        w = w / jnp.where(leading.value > 0, leading.value, 1)
         r = w - product(left, product(loadings.T, w))
         spread = product(cov_xx, r)
         variance = product(r, spread)
         share = variance / jnp.maximum(product(w, product(cov_xx, w)), tiny)
-        exists = more & (found.value > level * first) & (share > level)
+        exists = more & (leading.value > level * first) & (share > level)
         safe = jnp.where(exists, variance, 1)
         p, q = (jnp.where(exists, z / safe, 0) for z in (spread, product(cross.T, r)))
         cross = cross - jnp.where(exists, variance, 0) * jnp.outer(p, q)
         left = left + jnp.outer(jnp.where(exists, r, 0), place)
         loadings = loadings + jnp.outer(p, place)
-        carry = cross, left, loadings, found.second, exists
-        return carry, (q, variance, exists, found.converged)
+        carry = cross, left, loadings, leading.second, exists
+        return carry, (q, variance, exists, leading.converged)
 
     carry = cov_xy, left, loadings, start, jnp.ones((), bool)
     places = jnp.eye(count, dtype=cov_xx.dtype)
-    (_, left, *_), (right, *rest) = jax.lax.scan(component, carry, places)
-    return _Components(left, right.T, *rest)
+    (_, left, *_), (right, *per_component) = jax.lax.scan(component, carry, places)
+    return _Components(left, right.T, *per_component)
 
 
 class _Leading(NamedTuple):
@@ -159,15 +159,15 @@ def _leading(matrix: Array, guess: Array) -> _Leading:
         values, ritz = jnp.linalg.eigh(product(images.T, images))
         vector, second = product(basis, ritz[:, -1]), product(basis, ritz[:, -2 % size])
         image = product(images, ritz[:, -1])
-        rest = jnp.linalg.norm(product(transpose, image) - values[-1] * vector)
-        return vector, second, values[-1], rest, number + 1
+        residual = jnp.linalg.norm(product(transpose, image) - values[-1] * vector)
+        return vector, second, values[-1], residual, number + 1
 
     def unfinished(state):
-        _, _, value, rest, number = state
-        return (rest > _TOLERANCE * value) & (number < _SWEEPS)
+        _, _, value, residual, number = state
+        return (residual > _TOLERANCE * value) & (number < _SWEEPS)
 
     zero = jnp.zeros((), matrix.dtype)
     state = sweep((guess, guess, zero, zero, zero))
-    vector, second, value, rest, _ = jax.lax.while_loop(unfinished, sweep, state)
+    vector, second, value, residual, _ = jax.lax.while_loop(unfinished, sweep, state)
     norm = jnp.sqrt(jnp.maximum(value, 0))
-    return _Leading(vector, second, norm, rest <= 1e-6 * value)
+    return _Leading(vector, second, norm, residual <= 1e-6 * value)

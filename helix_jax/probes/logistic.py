@@ -201,16 +201,16 @@ def _fit_path(
     bias = jnp.where(share > 0, jnp.log(jnp.where(share > 0, share, 1)), ABSENT)
     start = jnp.zeros((num_classes, width + 1), wide_dtype()).at[:, -1].set(bias)
 
-    def fit(theta: Array, one: Array):
+    def fit(theta: Array, penalty: Array):
         state = newton(
             problem,
-            one,
+            penalty,
             theta,
             tolerance=tolerance,
             max_steps=max_steps,
             max_products=max_products,
         )
-        return state.theta, (state, certify(problem, state.theta, one))
+        return state.theta, (state, certify(problem, state.theta, penalty))
 
     _, (state, certificate) = jax.lax.scan(fit, start, ridge)
     kernel = jnp.swapaxes(state.theta[:, :, :-1], 1, 2)

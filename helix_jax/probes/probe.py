@@ -112,24 +112,24 @@ def load_probe(
     config, arrays = load_artefact(folder, KIND)
     try:
         probe = Probe(jnp.asarray(arrays["kernel"]), jnp.asarray(arrays["bias"]))
-        own = {key: config[key] for key in ("classes", "fingerprints")}
-        fits = probe.kernel.shape == (len(probe.kernel), len(own["classes"]))
+        record = {key: config[key] for key in ("classes", "fingerprints")}
+        fits = probe.kernel.shape == (len(probe.kernel), len(record["classes"]))
     except (KeyError, TypeError) as error:
         raise ArtefactError(
             f"{folder} is damaged: it lacks {error}; train the probe again."
         ) from error
     if not fits or probe.bias.shape != probe.kernel.shape[1:]:
         raise ArtefactError(
-            f"{folder} is damaged: {len(own['classes'])} classes, a kernel of shape "
+            f"{folder} is damaged: {len(record['classes'])} classes, a kernel of shape "
             f"{probe.kernel.shape} and a bias of shape {probe.bias.shape}; train the "
             "probe again."
         )
     if expect is not None:
         check_same(
             f"the probe in {folder}",
-            {key: own["fingerprints"].get(key) for key in expect},
+            {key: record["fingerprints"].get(key) for key in expect},
             "what is used here",
             expect,
             remedy="Train a new probe on these states, or load the one made for them.",
         )
-    return probe, own
+    return probe, record

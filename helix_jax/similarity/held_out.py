@@ -103,12 +103,12 @@ def score_pair(fitted: FittedPair, test: Rows) -> dict[str, Array]:
     """
     moments = from_batch(*test)
     small_fit, small_test = (reduced(fitted, m) for m in (fitted.fit, moments))
-    found = canonical_directions(small_fit, loadings=fitted.bases[0].T)
-    correlations = score_directions(found, small_test)
-    kept = jnp.sum(found.kept)
+    directions = canonical_directions(small_fit, loadings=fitted.bases[0].T)
+    correlations = score_directions(directions, small_test)
+    kept = jnp.sum(directions.kept)
     return {
         "svcca": jnp.sum(correlations) / jnp.where(kept > 0, kept, jnp.nan),
-        "pwcca": jnp.sum(found.weights * correlations),
+        "pwcca": jnp.sum(directions.weights * correlations),
         "procrustes": procrustes_distance(small_fit, small_test),
         "r2_forward": evaluate_map(fitted.forward, moments).r2,
         "r2_backward": evaluate_map(fitted.backward, swapped(moments)).r2,

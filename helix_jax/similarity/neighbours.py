@@ -99,12 +99,12 @@ def _nearest(z: Array, *, k: int, block: int, columns: int) -> Neighbours:
 
     def of_block(start: Array) -> Neighbours:
         a = jax.lax.dynamic_slice_in_dim(asking, start, block)
-        own = start + jnp.arange(block, dtype=jnp.int32)
+        asking_rows = start + jnp.arange(block, dtype=jnp.int32)
 
         def step(best: Neighbours, first: Array) -> tuple[Neighbours, None]:
             b = jax.lax.dynamic_slice_in_dim(asked, first, columns)
             other = first + jnp.arange(columns, dtype=jnp.int32)
-            allowed = (other < rows) & (own[:, None] != other)
+            allowed = (other < rows) & (asking_rows[:, None] != other)
             tile = jnp.where(allowed, product(a, b.T), -jnp.inf)
             values, places = jax.lax.top_k(tile, min(k, columns))
             values = jnp.concatenate([best.similarity, values], axis=1)
@@ -163,8 +163,8 @@ def cknna(x: Neighbours, y: Neighbours) -> Array:
     if x.rows.shape[1] < 2:
         raise ValueError("cknna: needs 2 neighbours or more, got 1.")
     checks.require_rows("cknna", x.rows.shape[0], 4, "HSIC_1 divides by n - 3")
-    own = _local_hsic(x, x) * _local_hsic(y, y)
-    return _local_hsic(x, y) / jnp.sqrt(jnp.where(own > 0, own, jnp.nan))
+    squares = _local_hsic(x, x) * _local_hsic(y, y)
+    return _local_hsic(x, y) / jnp.sqrt(jnp.where(squares > 0, squares, jnp.nan))
 
 
 def shuffled_neighbours(y: Neighbours, order: Array) -> Neighbours:

@@ -99,10 +99,10 @@ def _of_moments(statistic: Callable) -> Callable:
         cross = product(ut, v[jnp.argsort(order[: v.shape[0]])])
         return moments._replace(cov_xy=cross.astype(moments.cov_xy.dtype))
 
-    def one(order: Array, splits: list, arguments: tuple) -> Array:
+    def permuted(order: Array, splits: list, arguments: tuple) -> Array:
         return statistic(*(shuffled(split, order) for split in splits), *arguments)
 
-    return one
+    return permuted
 
 
 @takes(fit=kinds.TWO_SIDES, test=kinds.TWO_SIDES, rank=kinds.COUNT)
@@ -147,15 +147,19 @@ def cca_null(
 
 
 def _mean_cca(fit: Moments, test: Moments | None, loadings: Array) -> Array:
-    found = canonical_directions(fit)
-    scores = found.correlations if test is None else score_directions(found, test)
-    return jnp.sum(scores) / jnp.sum(found.kept)
+    directions = canonical_directions(fit)
+    scores = (
+        directions.correlations if test is None else score_directions(directions, test)
+    )
+    return jnp.sum(scores) / jnp.sum(directions.kept)
 
 
 def _weighted_cca(fit: Moments, test: Moments | None, loadings: Array) -> Array:
-    found = canonical_directions(fit, loadings=loadings)
-    scores = found.correlations if test is None else score_directions(found, test)
-    return jnp.sum(found.weights * scores)
+    directions = canonical_directions(fit, loadings=loadings)
+    scores = (
+        directions.correlations if test is None else score_directions(directions, test)
+    )
+    return jnp.sum(directions.weights * scores)
 
 
 @takes(fit=kinds.TWO_SIDES, test=kinds.TWO_SIDES)

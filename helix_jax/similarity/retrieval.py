@@ -54,7 +54,7 @@ def relevant_ranks(queries: Array, index: Array, relevant: Array) -> np.ndarray:
         rows = slice(start, start + QUERY_BLOCK)
         block = _padded(queries[rows], QUERY_BLOCK)
         wanted = _padded(index[relevant[rows]], QUERY_BLOCK)
-        own = _padded(relevant[rows], QUERY_BLOCK)
+        own_rows = _padded(relevant[rows], QUERY_BLOCK)
         counts = np.zeros(QUERY_BLOCK, np.int64)
         for first in range(0, len(index), INDEX_BLOCK):
             part = index[first : first + INDEX_BLOCK]
@@ -62,7 +62,7 @@ def relevant_ranks(queries: Array, index: Array, relevant: Array) -> np.ndarray:
                 _better(
                     block,
                     wanted,
-                    own,
+                    own_rows,
                     _padded(part, INDEX_BLOCK),
                     first,
                     first + len(part),

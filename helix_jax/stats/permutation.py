@@ -70,11 +70,11 @@ def permutation_null(
     jax.jit, static_argnames=("statistic", "rows", "permutations", "at_once")
 )
 def _null(key, arguments, *, statistic, rows, permutations, at_once):
-    def one(number: Array) -> Any:
+    def permuted(number: Array) -> Any:
         order = jax.random.permutation(jax.random.fold_in(key, number), rows)
         return statistic(order, *arguments)
 
-    return jax.lax.map(one, jnp.arange(permutations), batch_size=at_once)
+    return jax.lax.map(permuted, jnp.arange(permutations), batch_size=at_once)
 
 
 @wide

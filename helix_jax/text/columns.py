@@ -50,7 +50,7 @@ class Columns:
 
 
 def choose_columns(
-    found: Iterable[str],
+    columns: Iterable[str],
     place: str,
     *,
     text_column: str | None = None,
@@ -61,7 +61,7 @@ def choose_columns(
     """Take the columns that were asked for, or those with a customary name.
 
     Args:
-      found: column names of the table.
+      columns: column names of the table.
       place: file or data set, for messages.
       text_column: column of the text (of the first text of a pair).
       pair_column: column of the second text of a pair.
@@ -76,10 +76,10 @@ def choose_columns(
         a customary one, or none has a customary name for a text; the message lists
         the columns found.
     """
-    found = list(found)
-    listed = ", ".join(map(repr, found)) or "none"
-    if len(set(found)) < len(found):
-        twice = next(column for column in found if found.count(column) > 1)
+    columns = list(columns)
+    listed = ", ".join(map(repr, columns)) or "none"
+    if len(set(columns)) < len(columns):
+        twice = next(column for column in columns if columns.count(column) > 1)
         raise CorpusError(
             f"{place}: two columns are called {twice!r}; columns found: {listed}. "
             "Rename or drop one of them."
@@ -91,7 +91,7 @@ def choose_columns(
         "id_column": id_column,
     }
     for flag, column in asked.items():
-        if column is not None and column not in found:
+        if column is not None and column not in columns:
             raise CorpusError(
                 f"{place}: {flag}={column!r} is not a column; columns found: {listed}."
             )
@@ -101,7 +101,7 @@ def choose_columns(
             f"{place}: text_column, pair_column and label_column must be different "
             f"columns, got {', '.join(f'{k}={v!r}' for k, v in asked.items() if v)}."
         )
-    others = [one for one in found if one not in texts]
+    others = [column for column in columns if column not in texts]
     label = label_column or _customary(LABEL_COLUMNS, others, place, "label_column")
     if text_column is None and pair_column is not None:
         raise CorpusError(
@@ -112,12 +112,12 @@ def choose_columns(
         text = (text_column,) if pair_column is None else (text_column, pair_column)
         return Columns(text, label, id_column, pair=pair_column is not None)
     for pair in PAIR_COLUMNS:
-        if set(pair) <= set(found):
+        if set(pair) <= set(columns):
             return Columns(pair, label, id_column, pair=True)
-    column = _customary(TEXT_COLUMNS, found, place, "text_column")
+    column = _customary(TEXT_COLUMNS, columns, place, "text_column")
     if column is not None:
         return Columns((column,), label, id_column)
-    mark = next((m for m in ";\t|" if len(found) == 1 and m in found[0]), None)
+    mark = next((m for m in ";\t|" if len(columns) == 1 and m in columns[0]), None)
     raise CorpusError(
         f"{place}: no column has a customary name for a text "
         f"({', '.join(TEXT_COLUMNS)}, or a pair such as text_a and text_b); columns "
@@ -133,11 +133,11 @@ def choose_columns(
 
 
 def _customary(
-    names: tuple[str, ...], found: list[str], place: str, flag: str
+    names: tuple[str, ...], columns: list[str], place: str, flag: str
 ) -> str | None:
     """The first customary name that is a column, if nothing is nearly called so."""
-    column = next((name for name in names if name in found), None)
-    for near in found:
+    column = next((name for name in names if name in columns), None)
+    for near in columns:
         folded = near.strip().lower()
         if near == folded or folded not in names:
             continue
@@ -145,7 +145,7 @@ def _customary(
         if folded == column or (column is None and near != near.strip()):
             raise CorpusError(
                 f"{place}: the column {near!r} is nearly called {folded!r}; columns "
-                f"found: {', '.join(map(repr, found))}. Rename it, or say which "
+                f"found: {', '.join(map(repr, columns))}. Rename it, or say which "
                 f"column is meant with {flag}."
             )
     return column

@@ -78,7 +78,7 @@ def spell(tokenizer: Any) -> Spelled:
         "raw": [string if kept else None for string, kept in zip(strings, known)],
         "decoded": [string if kept else None for string, kept in zip(shown, known)],
         "bytes": table.pieces,
-        "bare": [None if one is None else one.lstrip(b" ") for one in table.pieces],
+        "bare": [p if p is None else p.lstrip(b" ") for p in table.pieces],
     }
     return Spelled(spellings, table.dummy_space)
 
@@ -163,19 +163,19 @@ def _side_codes(
     """Codes of one side, -1 without a spelling; new spellings join `numbers`."""
     spelling = side.spellings[name]
 
-    def number(one: Hashable | None) -> int:
-        return -1 if one is None else numbers.setdefault(one, len(numbers))
+    def number(piece: Hashable | None) -> int:
+        return -1 if piece is None else numbers.setdefault(piece, len(numbers))
 
     used = set().union(*ids)
     code = np.full(len(spelling), -1, np.int64)
     for index in used:
         code[index] = number(spelling[index])
-    texts = [code[np.array(one, np.int64)] for one in ids]
+    texts = [code[np.array(of_text, np.int64)] for of_text in ids]
     if name == "bytes" and side.dummy_space:
-        for text, one in zip(texts, ids):
+        for text, of_text in zip(texts, ids):
             first = np.flatnonzero(text >= 0)[:1]
             for place in first:
-                text[place] = number(spelling[one[place]].removeprefix(b" "))
+                text[place] = number(spelling[of_text[place]].removeprefix(b" "))
     return texts
 
 
@@ -191,7 +191,7 @@ def _same_tokens(
     """[M] bool, pairs whose two tokens have one spelling."""
     codes = []
     for side, places in ((x, pairs.x), (y, pairs.y)):
-        lengths = np.array([len(one) for one in side], np.int64)
+        lengths = np.array([len(text) for text in side], np.int64)
         starts = np.cumsum(lengths) - lengths
         flat = np.concatenate([np.zeros(0, np.int64), *side])
         codes.append(flat[starts[pairs.text] + places])

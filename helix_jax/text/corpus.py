@@ -220,12 +220,12 @@ def require_labels(corpus: Corpus) -> tuple[str, ...]:
             f"{corpus.name}: classification needs class labels, but the corpus has "
             f"{held}. Name the column with label_column, or choose a labelled corpus."
         )
-    found = np.unique(corpus.labels("fit"))
-    if len(found) < 2:
+    classes = np.unique(corpus.labels("fit"))
+    if len(classes) < 2:
         raise CorpusError(
             f"{corpus.name}: classification needs at least two classes, but all "
             f"{corpus.counts['fit']} texts of the fit split are of class "
-            f"{corpus.classes[found[0]]!r}."
+            f"{corpus.classes[classes[0]]!r}."
         )
     return corpus.classes
 

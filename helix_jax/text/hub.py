@@ -130,12 +130,12 @@ def _check_commit(table: Any, spec: HubSpec) -> None:
     Offline, `datasets` takes whatever commit it has kept; the folder is named after it.
     """
     files = getattr(table, "cache_files", None) or [{"filename": ""}]
-    found = Path(files[0]["filename"]).parent.name
-    if _COMMIT.fullmatch(found) and found != spec.revision:
+    commit = Path(files[0]["filename"]).parent.name
+    if _COMMIT.fullmatch(commit) and commit != spec.revision:
         raise CorpusError(
             f"{_place(spec)}: expected commit {spec.revision}, but without a "
-            f"connection only {found} is at hand. Connect to the hub once, or ask "
-            f"for what is there with revision={found!r}."
+            f"connection only {commit} is at hand. Connect to the hub once, or ask "
+            f"for what is there with revision={commit!r}."
         )
 
 

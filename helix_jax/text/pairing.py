@@ -105,24 +105,24 @@ def pair_tokens(
     looped, other = (y_keys, x_keys) if loop == "target" else (x_keys, y_keys)
     own_text, other_text = (y_text, x_text) if loop == "target" else (x_text, y_text)
     first = np.searchsorted(other, looped)  # the first of the other with end >= e
-    found = np.flatnonzero(first < len(other))
-    found = found[other_text[first[found]] == own_text[found]]
-    same = other[first[found]] == looped[found]
+    paired = np.flatnonzero(first < len(other))
+    paired = paired[other_text[first[paired]] == own_text[paired]]
+    same = other[first[paired]] == looped[paired]
     if exact:
-        found, same = found[same], same[same]
-    partner = first[found]
-    x_found, y_found = (partner, found) if loop == "target" else (found, partner)
+        paired, same = paired[same], same[same]
+    partner = first[paired]
+    x_paired, y_paired = (partner, paired) if loop == "target" else (paired, partner)
     distinct = int(np.count_nonzero(np.diff(partner))) + min(len(partner), 1)
     coverage = Coverage(
         texts=len(x_ends),
         x_tokens=len(x_keys),
         y_tokens=len(y_keys),
-        x_paired=distinct if loop == "target" else len(found),
-        y_paired=len(found) if loop == "target" else distinct,
-        pairs=len(found),
+        x_paired=distinct if loop == "target" else len(paired),
+        y_paired=len(paired) if loop == "target" else distinct,
+        pairs=len(paired),
         exact=int(same.sum()),
     )
-    return Pairing(own_text[found], x_places[x_found], y_places[y_found], coverage)
+    return Pairing(own_text[paired], x_places[x_paired], y_places[y_paired], coverage)
 
 
 def _flatten(ends: Sequence[np.ndarray], side: str) -> tuple[np.ndarray, np.ndarray]:

@@ -131,14 +131,14 @@ def require_distinct_ids(name: str, parts: Sequence[Part], ids: np.ndarray) -> N
         return
     pair = same[np.argmin(order[same + 1])]  # the first repetition in reading order
     places = {int(order[pair]), int(order[pair + 1])}
-    found, position = [], 0
+    twice, position = [], 0
     for part in parts:
         for source in part.sources:
             for number, row in enumerate(source.rows()):
                 if position in places:
-                    found.append((row.id, f"{source.place}, row {number + 1}"))
+                    twice.append((row.id, f"{source.place}, row {number + 1}"))
                 position += 1
-    (first, first_place), (_, second_place) = found
+    (first, first_place), (_, second_place) = twice
     raise CorpusError(
         f"{name}: id {first!r} occurs twice: {first_place} and {second_place}. Ids "
         f"must be unique over the whole corpus; for several texts of one document "

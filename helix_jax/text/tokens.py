@@ -54,13 +54,13 @@ def private_tokenizer(tokenizer: Any, *, max_tokens: int) -> Tokenizer:
             f"max_tokens must exceed the tokenizer's {special} special tokens, got "
             f"{max_tokens}."
         )
-    own = Tokenizer.from_str(backend.to_str())
-    own.encode_special_tokens = backend.encode_special_tokens  # not in the JSON
-    own.no_padding()
-    own.enable_truncation(max_tokens)
-    if own.post_processor is not None:
-        own.post_processor = _untrimmed(own.post_processor)
-    return own
+    copy = Tokenizer.from_str(backend.to_str())
+    copy.encode_special_tokens = backend.encode_special_tokens  # not in the JSON
+    copy.no_padding()
+    copy.enable_truncation(max_tokens)
+    if copy.post_processor is not None:
+        copy.post_processor = _untrimmed(copy.post_processor)
+    return copy
 
 
 def _untrimmed(post_processor: Any) -> Any:
@@ -109,8 +109,8 @@ def encode_texts(
     ids = [encoding.ids for encoding in encodings]
     truncated = np.array(
         [
-            len(own) == limit and len(encoding.overflowing) > 0
-            for own, encoding in zip(ids, encodings)
+            len(tokens) == limit and len(encoding.overflowing) > 0
+            for tokens, encoding in zip(ids, encodings)
         ],
         bool,
     )
