@@ -46,7 +46,7 @@ from helix_jax.runs.experiment import Report, experiment
 from helix_jax.runs.inputs import naming
 from helix_jax.similarity.matrix import NEIGHBOUR_MEASURES
 from helix_jax.similarity.pairs import score_pairs
-from helix_jax.similarity.scores import HEAD_MEASURES, MEASURES, SplitRows
+from helix_jax.similarity.scores import HEAD_MEASURES, MEASURES, Shuffles, SplitRows
 from helix_jax.similarity.summary import MeasureScores, summarise
 from helix_jax.stats import Interval, exact_fraction, least_discoveries
 from helix_jax.text.hashing import SPLITS, document_of, hashed_subset
@@ -130,9 +130,9 @@ def compute(config: SimilarityConfig, _: Run) -> Report:
         labels=labels,
         rank=config.rank or None,
         neighbours=config.neighbours,
-        permutations=config.permutations,
-        key=jax.random.key(config.seed),
-        product_dtype="float32",
+        shuffles=Shuffles(
+            config.permutations, jax.random.key(config.seed), product_dtype="float32"
+        ),
     )
     results = {
         measure: summarise(scores, measure, documents)

@@ -1,12 +1,13 @@
 """Every pair of some spaces by any measures, each by the way that its kind has."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from helix_jax.progress import bar, stage
 from helix_jax.similarity.matrix import ROW_MEASURES, Pairs
 from helix_jax.similarity.scores import (
+    THOUSAND,
     Scores,
+    Shuffles,
     SplitRows,
     join_scores,
     left_out_rows,
@@ -14,7 +15,6 @@ from helix_jax.similarity.scores import (
     score_rows,
     stack_scores,
 )
-from helix_jax.types import Array
 
 
 def score_pairs(
@@ -26,9 +26,7 @@ def score_pairs(
     labels: SplitRows | None = None,
     rank: int | None = None,
     neighbours: int = 10,
-    permutations: int = 1000,
-    key: Array | None = None,
-    product_dtype: Any = None,
+    shuffles: Shuffles = THOUSAND,
 ) -> Scores:
     """Scores of pairs, without each group of documents, and shuffled.
 
@@ -41,8 +39,7 @@ def score_pairs(
       rank: principal directions of svcca, pwcca and procrustes; None is one for 20 fit
         rows, at most 64.
       neighbours: of mutual_knn and cknna.
-      permutations, key, product_dtype: of the shuffles, as in `similarity_nulls`; the
-        key also deals the documents to groups.
+      shuffles: of the nulls; its key also deals the documents to groups.
 
     Returns:
       Scores of [pairs], for `summarise`.
@@ -50,21 +47,19 @@ def score_pairs(
     Raises:
       ValueError: as `score_rows` and `score_fitted`.
     """
-    kept = left_out_rows(documents, key=key)
-    shuffles = {"permutations": permutations, "key": key}
-    shuffles["product_dtype"] = product_dtype
+    kept = left_out_rows(documents, key=shuffles.key)
     scores = Scores({}, {}, {}, {})
     of_rows = [name for name in measures if name in ROW_MEASURES]
     if of_rows:
         test = [space.test for space in spaces]
-        with stage(f"every pair scored, and {permutations} shuffles of it"):
+        with stage(f"every pair scored, and {shuffles.permutations} shuffles of it"):
             scores = score_rows(
-                test, pairs, of_rows, kept, neighbours=neighbours, **shuffles
+                test, pairs, of_rows, kept, neighbours=neighbours, shuffles=shuffles
             )
     fitted = [name for name in measures if name not in ROW_MEASURES]
     if fitted:
         rank = rank or max(1, min(64, len(spaces[0].fit) // 20))
-        settings = {"rank": rank, "labels": labels, **shuffles}
+        settings = {"rank": rank, "labels": labels, "shuffles": shuffles}
         each = [
             score_fitted(spaces[a], spaces[b], fitted, kept, **settings)
             for a, b in bar(pairs, "pairs fitted and scored")

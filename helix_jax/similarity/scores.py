@@ -49,6 +49,23 @@ class SplitRows(NamedTuple):
     test: Array
 
 
+class Shuffles(NamedTuple):
+    """How the null of a score is drawn, see `similarity_nulls` and `pair_nulls`.
+
+    Attributes:
+      permutations: P.
+      key: jax.random key; None is jax.random.key(0).
+      product_dtype: of the products; None is float64 where the backend has it.
+    """
+
+    permutations: int
+    key: Array | None = None
+    product_dtype: Any = None
+
+
+THOUSAND = Shuffles(1000)
+
+
 class Scores(NamedTuple):
     """numpy arrays by measure; of several pairs, with the pairs along the last axis.
 
@@ -94,9 +111,7 @@ def score_rows(
     kept: Sequence[np.ndarray],
     *,
     neighbours: int = 10,
-    permutations: int = 1000,
-    key: Array | None = None,
-    product_dtype: Any = None,
+    shuffles: Shuffles = THOUSAND,
 ) -> Scores:
     """All pairs by measures of the same rows.
 
@@ -105,7 +120,8 @@ def score_rows(
       pairs: (a, b) places in `representations`.
       measures: names among ROW_MEASURES.
       kept: of `left_out_rows`.
-      neighbours, permutations, key, product_dtype: as in `similarity_nulls`.
+      neighbours: of mutual_knn and cknna.
+      shuffles: of the null.
 
     Returns:
       Scores of [pairs].
@@ -114,15 +130,13 @@ def score_rows(
       ValueError: as `similarity_matrix`.
     """
     settings = {"measures": measures, "pairs": pairs, "neighbours": neighbours}
-    settings["product_dtype"] = product_dtype
+    settings["product_dtype"] = shuffles.product_dtype
     value = similarity_matrix(representations, **settings)
     left_out = [
         similarity_matrix([x[rows] for x in representations], **settings)
         for rows in kept
     ]
-    null = similarity_nulls(
-        representations, **settings, permutations=permutations, key=key
-    )
+    null = similarity_nulls(representations, **settings | shuffles._asdict())
     by_measure = {name: [scores[name] for scores in left_out] for name in measures}
     return _as_numpy(value, by_measure, null, {})
 
@@ -135,9 +149,7 @@ def score_fitted(
     *,
     rank: int,
     labels: SplitRows | None = None,
-    permutations: int = 1000,
-    key: Array | None = None,
-    product_dtype: Any = None,
+    shuffles: Shuffles = THOUSAND,
 ) -> Scores:
     """One pair by measures that are fitted on the fit and select rows.
 
@@ -148,7 +160,7 @@ def score_fitted(
       kept: of `left_out_rows`, for those whose score is no mean over rows.
       rank: principal directions of each side for svcca, pwcca and procrustes.
       labels: int classes of the rows; needed by HEAD_MEASURES.
-      permutations, key, product_dtype: as in `pair_nulls`.
+      shuffles: of the null.
 
     Returns:
       Scores of [].
@@ -157,7 +169,6 @@ def score_fitted(
       ValueError: as `fit_pair` and `score_pair`.
     """
     fit, select, test = zip(x, y)
-    shuffles = {"permutations": permutations, "key": key}
     held_out = [name for name in measures if name in HELD_OUT_MEASURES]
     heads = [name for name in measures if name in HEAD_MEASURES]
     fitted = fit_pair(fit, select, rank=rank)
@@ -167,8 +178,8 @@ def score_fitted(
         partial = [
             score_pair_jitted(fitted, tuple(z[rows] for z in test)) for rows in kept
         ]
-        narrow = shuffles | {"product_dtype": product_dtype}
-        null |= pair_nulls(fitted, fit, test, measures=held_out, **narrow)
+        settings = {"measures": held_out, **shuffles._asdict()}
+        null |= pair_nulls(fitted, fit, test, **settings)
         for name in held_out:
             value[name] = every[name]
             left_out[name] = [scores[name] for scores in partial]
@@ -178,7 +189,12 @@ def score_fitted(
         logits = _head_logits(fitted, x.test, y, labels)
         for name in heads:
             by_row[name] = HEAD_MEASURES[name](*logits)
-            null[name] = rows_null(HEAD_MEASURES[name], *logits, **shuffles)
+            null[name] = rows_null(
+                HEAD_MEASURES[name],
+                *logits,
+                permutations=shuffles.permutations,
+                key=shuffles.key,
+            )
             value[name] = np.mean(np.asarray(by_row[name]))
     return _as_numpy(value, left_out, null, by_row)
 

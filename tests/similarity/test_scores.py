@@ -7,6 +7,7 @@ import scipy.stats
 
 from helix_jax.similarity.scores import (
     Scores,
+    Shuffles,
     SplitRows,
     join_scores,
     left_out_rows,
@@ -52,7 +53,7 @@ def test_scores_of_rows_their_chance_and_intervals():
     documents = [str(i // 2) for i in range(80)]
     kept = left_out_rows(documents, key=KEY)
     scores = score_rows(
-        views, pairs, ["linear_cka"], kept, permutations=SHUFFLES, key=KEY
+        views, pairs, ["linear_cka"], kept, shuffles=Shuffles(SHUFFLES, KEY)
     )
     got = summarise(scores, "linear_cka", documents)
     value = np.array([linear_cka(views[a], views[b]) for a, b in pairs])
@@ -103,8 +104,7 @@ def test_scores_of_maps_and_of_what_a_probe_reads():
         kept,
         rank=4,
         labels=_split(labels),
-        permutations=SHUFFLES,
-        key=KEY,
+        shuffles=Shuffles(SHUFFLES, KEY),
     )
     splits = [_split(z.astype(np.float64)) for z in (x, y)]
     (x_fit, x_select, x_test), (y_fit, y_select, y_test) = splits
