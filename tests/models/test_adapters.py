@@ -63,6 +63,9 @@ ADAPTERS = {
     ],
     "phi3": [{"target_modules": ["qkv_proj", "gate_up_proj"], "r": 2}],
     "glm": [{"target_modules": ["gate_up_proj", "q_proj"], "bias": "all"}],
+    "codegen": [{"target_modules": ["qkv_proj", "fc_in"]}],
+    "falcon_new": [{"target_modules": ["query_key_value"], "bias": "all"}],
+    "apertus": [{"target_modules": "all-linear"}],
     "starcoder2": [{"target_modules": "all-linear"}],
     "bert": [
         {"target_modules": ["query", "value", "dense"]},

@@ -18,12 +18,12 @@ from helix_jax.models.spec import AlibiSpec, ModelSpec
 
 
 def _read_groups(config: ConfigReader, heads: int, *, new: bool) -> int:
-    """Key-value heads, of which the older architecture has one or as many as heads."""
+    """Key-value heads; the older architecture has one, or as many as heads."""
     shared = config.take("multi_query", False)
     groups = config.take("num_kv_heads", heads)
-    if not new and shared:
+    if shared and not new:
         return 1
-    if heads % groups or (not new and groups != heads):
+    if heads % groups or (groups != heads and not new):
         raise CheckpointError(
             f"falcon: {heads} num_attention_heads cannot share {groups} num_kv_heads "
             f"with new_decoder_architecture {new} and multi_query {shared}."
@@ -35,9 +35,8 @@ def _read_norms(config: ConfigReader, *, new: bool) -> dict[str, bool]:
     """Whether branches are parallel, and whether behind one norm."""
     parallel = config.take("parallel_attn", False)
     count = config.take("num_ln_in_parallel_attn", 2 if new else 1)
-    if (new != parallel and new) or (
-        parallel and count not in ((1, 2) if new else (1,))
-    ):
+    possible = {(True, True): (1, 2), (False, True): (1,), (True, False): ()}
+    if count not in possible.get((new, parallel), (count,)):
         raise CheckpointError(
             f"falcon: transformers has no forward pass for num_ln_in_parallel_attn "
             f"{count} with new_decoder_architecture {new} and parallel_attn {parallel}."
