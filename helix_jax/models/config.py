@@ -65,7 +65,7 @@ LEAST = dict.fromkeys(
     num_attention_heads num_key_value_heads head_dim intermediate_size n_inner ffn_dim
     max_position_embeddings n_positions original_max_position_embeddings
     query_pre_attn_scalar type_vocab_size word_embed_proj_dim d_model n_heads n_layers
-    max_seq_len rotary_dim num_kv_heads ffn_hidden_size
+    max_seq_len rotary_dim num_kv_heads ffn_hidden_size attention_heads
     """.split(),
     1,
 ) | {"sliding_window": 0, "window_size": 0}

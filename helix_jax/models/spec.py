@@ -99,6 +99,7 @@ class ModelSpec:
         when all do.
       num_positions, position_offset: rows of the learned table and the row of the
         first token.
+      sinusoids: positions are given by sines and cosines instead (xglm).
       uncounted_token: the id that takes no position of its own wherever it stands
         (roberta's padding), but the row before the first token's; None for none.
       token_types: rows of the token type table (bert).
@@ -155,6 +156,7 @@ class ModelSpec:
     alibi: AlibiSpec | None = None
     num_positions: int = 0
     position_offset: int = 0
+    sinusoids: bool = False
     uncounted_token: int | None = None
     token_types: int = 0
     task_types: int = 0

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import jax.numpy as jnp
+import numpy as np
 
 from helix_jax.models.layers import activate, dense, normalise, precision_of, softcap
 from helix_jax.models.spec import ModelSpec
@@ -28,6 +29,9 @@ def embed(
         h = dense(params["embed_in"], h)
     if spec.num_positions:
         h = h + rows(params["positions"], positions + spec.position_offset)
+    if spec.sinusoids:
+        places = sinusoids(positions + spec.position_offset, h.shape[-1])
+        h = h + places.astype(h.dtype)
     if spec.token_types:
         kinds = jnp.zeros_like(tokens) if token_types is None else token_types
         h = h + rows(params["token_types"], kinds)
@@ -38,6 +42,26 @@ def embed(
     if spec.embed_projected == "sum":
         h = dense(params["embed_in"], h)
     return h
+
+
+def sinusoids(positions: Array, width: int) -> Array:
+    """Sines of the positions at falling frequencies, then their cosines.
+
+    Args:
+      positions: [...] int.
+      width: D, even and above 2.
+
+    Returns:
+      [..., D] float32; frequencies fall from 1 to 1 / 10,000.
+
+    Reference: Vaswani et al. 2017, arXiv 1706.03762, section 3.5; in the order of
+      tensor2tensor.
+    """
+    half = width // 2
+    step = np.float32(np.log(10000.0) / (half - 1))
+    frequencies = np.exp(np.arange(half, dtype=np.float32) * -step)
+    angles = positions[..., None].astype(jnp.float32) * frequencies
+    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
 
 
 def rows(table: Array, numbers: Array) -> Array:

@@ -49,7 +49,7 @@ def hf_config(
     sizes |= _names(width, "hidden_size n_embd d_model word_embed_proj_dim")
     sizes |= _names(num_layers, "num_hidden_layers n_layer n_layers num_layers")
     sizes |= _names(num_heads, "num_attention_heads n_head n_heads num_heads")
-    sizes |= _names(num_heads, "num_key_value_heads")
+    sizes |= _names(num_heads, "num_key_value_heads attention_heads")
     sizes |= _names(head_width, "head_dim query_pre_attn_scalar rotary_dim")
     sizes |= _names(ffn_width, "intermediate_size n_inner ffn_dim ffn_hidden_size")
     sizes |= _names(context, "max_position_embeddings n_positions max_seq_len")

@@ -81,6 +81,7 @@ FOREIGN = [
     ("bloom", "slow_but_exact", True),
     ("mpt", "logit_scale", "inv_sqrt_d_model"),
     ("persimmon", "head_dim", 12),
+    ("xglm", "pad_token_id", 3),
     ("biogpt", "hidden_act", "quick_gelu"),
     ("olmo3", "rope_parameters", {"full_attention": {"partial_rotary_factor": 0.5}}),
     ("granite", "logits_scaling", 0),

@@ -80,6 +80,15 @@ OPT = {key: value for key, value in SIZES.items() if key != "intermediate_size"}
 OPT = OPT | {"ffn_dim": 48, "word_embed_proj_dim": 32}
 FALCON = {key: value for key, value in SIZES.items() if key != "intermediate_size"}
 FALCON = FALCON | {"ffn_hidden_size": 48}
+XGLM = {
+    "vocab_size": VOCABULARY,
+    "d_model": 32,
+    "num_layers": 3,
+    "attention_heads": 4,
+    "ffn_dim": 48,
+    "max_position_embeddings": 64,
+    "pad_token_id": 1,
+}
 BLOOM = {
     "vocab_size": VOCABULARY,
     "hidden_size": 36,
@@ -216,6 +225,7 @@ TWINS = {
     "mpt": ("mpt", MPT),
     "persimmon": ("persimmon", SIZES),
     "biogpt": ("biogpt", SIZES),
+    "xglm": ("xglm", XGLM),
     "olmo": ("olmo", GROUPED | {"clip_qkv": 0.8}),
     "olmo2": ("olmo2", GROUPED),
     "stablelm": ("stablelm", GROUPED | {"use_qkv_bias": True}),

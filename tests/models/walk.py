@@ -52,6 +52,7 @@ TINY = {
     "ffn_hidden_size": 20,
     "rotary_dim": 2,
     "max_seq_len": 24,
+    "attention_heads": 4,
     "original_max_position_embeddings": 24,
     "dim": 16,
     "hidden_dim": 20,
@@ -119,6 +120,7 @@ CHOICES: dict[str, list[Any]] = {
     "afn": ACTIVATIONS,
     "rotary_dim": [4, 1, 3, 6],
     "num_kv_heads": [1, 2, 4],
+    "attention_heads": [2, 8],
     "attn_config": [
         {name: value}
         for name, values in {

@@ -44,6 +44,7 @@ from helix_jax.models.families import (
     stablelm,
     starcoder2,
     t5,
+    xglm,
 )
 from helix_jax.models.families.common import Family
 
@@ -76,6 +77,7 @@ FAMILIES = {
         mpt.FAMILY,
         persimmon.FAMILY,
         biogpt.FAMILY,
+        xglm.FAMILY,
         stablelm.FAMILY,
         nemotron.FAMILY,
         cohere.COHERE,
