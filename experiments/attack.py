@@ -28,7 +28,7 @@ import numpy as np
 from experiments.shared.about import about, short_data, sides_of
 from experiments.shared.options import PlantedOptions, limit_option, seed_option
 from experiments.shared.policies import check_policies
-from experiments.shared.sides import open_corpus
+from experiments.shared.sides import open_corpus, row_width
 from experiments.shared.task import open_task
 from helix_jax.alignment import AffineMap, apply_map
 from helix_jax.attacks import (
@@ -45,7 +45,6 @@ from helix_jax.progress import bar
 from helix_jax.reports import Table, markdown_table
 from helix_jax.runs import Run, option, write_atomically
 from helix_jax.runs.experiment import Report, Specs, experiment
-from helix_jax.runs.inputs import check_inputs
 from helix_jax.text.corpus import Corpus
 from helix_jax.text.hashing import SPLITS
 from helix_jax.transfer.pair_fit import fit_pairs
@@ -166,15 +165,15 @@ def require_queries(config: AttackConfig, corpus: Corpus) -> None:
     Raises:
       RunError: says which --limit would do.
     """
-    spec = check_inputs(config)[config.target]
-    if spec is None:  # embeddings: their width is known when they are read
+    width = row_width(config, "target")
+    if width is None:
         return
-    held, need = _outside(corpus), 2 * queries_of(spec.width)
+    held, need = _outside(corpus), 2 * queries_of(width)
     if held < need:
         limit = _limit_that_does(config, held, need)
         raise RunError(
             f"{held} texts of {config.data} are outside the fit split, {need} "
-            f"are needed for queries and agreement with {spec.width} dimensions; "
+            f"are needed for queries and agreement with {width} dimensions; "
             + (f"raise --limit to {limit}." if limit else "use a larger --data.")
         )
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from experiments.shared.about import BRACKETS, about, about_pair, count_texts
 from experiments.shared.options import PlantedOptions, seed_option
-from experiments.shared.sides import open_corpus
+from experiments.shared.sides import open_corpus, row_width
 from experiments.shared.task import open_task
 from helix_jax.alignment import AffineMap, Moments, accumulate, fit_ridge, select_by_gcv
 from helix_jax.errors import RunError
@@ -35,7 +35,6 @@ from helix_jax.progress import stage
 from helix_jax.reports import Bars, Block, Table, format_interval, read_interval
 from helix_jax.runs import Run, option
 from helix_jax.runs.experiment import Report, Specs, experiment
-from helix_jax.runs.inputs import check_inputs
 from helix_jax.stats import Interval, relative_error
 from helix_jax.transfer.pair_fit import pair_moments
 from helix_jax.transfer.task import Task
@@ -177,9 +176,9 @@ def planted_rows(config: PrivateFitConfig) -> Problem:
 def stored_rows(config: PrivateFitConfig) -> Problem:
     """The states of two models on the fit split."""
     corpus = open_corpus(config, labelled=True)
-    spec = check_inputs(config)[config.source]
-    if spec is not None:  # embeddings: their width is known when they are read
-        require_rows(config, corpus.counts["fit"], spec.width)
+    width = row_width(config, "source")
+    if width is not None:
+        require_rows(config, corpus.counts["fit"], width)
     opened = open_task(config, corpus)
     task, fit = opened.task, opened.pairs["fit"]
     return Problem(

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from helix_jax.activations.pooling import POOLINGS
+from helix_jax.activations.recipe import AUTO
 from helix_jax.alignment import GRADIENT_METHODS, METHODS, usable_methods
 from helix_jax.errors import RunError
 from helix_jax.models.checkpoint import DTYPES
 from helix_jax.models.engines import ENGINES
 from helix_jax.runs import option
 
-TEXT_POOLINGS = tuple(one for one in POOLINGS if one != "token")
+TEXT_POOLINGS = (AUTO, *(one for one in POOLINGS if one != "token"))
 SIDE = "embedded model by name, model folder, hub id, or embeddings:FILE"
 
 
@@ -124,10 +125,21 @@ class TextOptions:
 class ExtractionOptions:
     """Flags that say which states of a text are taken."""
 
-    pooling: str = option("mean", "over the tokens", choices=TEXT_POOLINGS)
+    pooling: str = option(
+        AUTO,
+        "over the tokens; auto: with all that follows it, as a sentence encoder's "
+        "folder says, else mean",
+        choices=TEXT_POOLINGS,
+    )
+    prompt_name: str = option(
+        "", "of a sentence encoder's prompts, before every text; empty: its default"
+    )
     final_norm: bool = option(True, "take states after the model's final norm")
     max_tokens: int = option(
-        512, "longer texts lose their end, and are counted", least=1
+        0,
+        "longer texts lose their end, and are counted; 0: with --pooling=auto as a "
+        "sentence encoder's folder says, else 512",
+        least=0,
     )
     dtype: str = dtype_option()
     engine: str = engine_option()

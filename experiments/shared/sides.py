@@ -15,12 +15,15 @@ import numpy as np
 from experiments.shared.options import ExtractionOptions, PairOptions, TextOptions
 from helix_jax.activations import Pair, Store, extract, join, load_embeddings
 from helix_jax.activations.embeddings import select_texts
+from helix_jax.activations.extract import recipe_of
+from helix_jax.activations.recipe import choose_recipe, width_after
 from helix_jax.fingerprint import fingerprint
 from helix_jax.models import Model, load_tokenizer, model_name
+from helix_jax.models.checkpoint import find_source
 from helix_jax.models.engines import load_model_by
 from helix_jax.models.torch_engine import TorchModel
 from helix_jax.progress import stage
-from helix_jax.runs.inputs import naming
+from helix_jax.runs.inputs import check_inputs, naming
 from helix_jax.runs.prepare import IMPORTED
 from helix_jax.text.corpora import load_corpus
 from helix_jax.text.corpus import LEAST_TEXTS, Corpus, require_labels, require_texts
@@ -47,7 +50,39 @@ def load_side(name: str, options: ExtractionOptions, *, layer: int = -1) -> Side
     with stage(f"loading {model_name(name)}"):
         model = load_model_by(options.engine, name, dtype=options.dtype)
         tokenizer = load_tokenizer(name)
+    recipe_of(model, **_wanted(options, (layer,)))  # refused before texts are read
     return Side(model_name(name), (layer,), model, tokenizer, None)
+
+
+def row_width(config: PairOptions, flag: str) -> int | None:
+    """Features of a side's rows, known before its weights are read.
+
+    Args:
+      config: flags of two sides.
+      flag: "source" or "target".
+
+    Returns:
+      None for embeddings made elsewhere, which have theirs when they are read.
+    """
+    name, layer = getattr(config, flag), getattr(config, f"{flag}_layer")
+    spec = check_inputs(config)[name]
+    if spec is None:
+        return None
+    place = find_source(name)
+    folder = place.adapter or place.base
+    recipe = choose_recipe(spec, folder, name=name, **_wanted(config, (layer,)))
+    return width_after(spec.width, recipe.steps)
+
+
+def _wanted(options: ExtractionOptions, layers: tuple[int, ...]) -> dict[str, Any]:
+    """What the flags say of how a vector comes of a text."""
+    return {
+        "layers": layers,
+        "final_norm": options.final_norm,
+        "pooling": options.pooling,
+        "max_tokens": options.max_tokens or None,
+        "prompt_name": options.prompt_name,
+    }
 
 
 def open_corpus(
@@ -118,14 +153,17 @@ def states_of(
         texts = [text for text in corpus.read(split) if keep is None or keep(text)]
         return select_texts(side.imported, texts, of=f"{corpus.name} ({split})")
     record = {**corpus.fingerprint, "split": split}
+    wanted = _wanted(options, side.layers)
+    recipe = recipe_of(side.model, **wanted)
     settings = {
         "layers": side.layers,
-        "pooling": options.pooling,
+        "pooling": recipe.pooling,
         "final_norm": options.final_norm,
-        "max_tokens": options.max_tokens,
+        "max_tokens": recipe.max_tokens,
         "dtype": options.dtype,
         "text": record,
         "weights": side.model.fingerprint["weights"],
+        **recipe.record,
     }
     if "engine" in side.model.fingerprint:
         settings["engine"] = side.model.fingerprint["engine"]
@@ -135,10 +173,7 @@ def states_of(
         side.tokenizer,
         corpus.read(split),
         f"{options.stores}/{place}-{fingerprint(settings)}",
-        layers=side.layers,
-        final_norm=options.final_norm,
-        pooling=options.pooling,
-        max_tokens=options.max_tokens,
+        **wanted,
         token_budget=options.token_budget or "auto",
         text_fingerprint=record,
         total=corpus.counts[split],

@@ -23,7 +23,7 @@ from helix_jax import kinds
 from helix_jax.activations.budget import choose_token_budget
 from helix_jax.activations.forward import PlacedModel, Readout, place_model
 from helix_jax.activations.layout import choose_layout
-from helix_jax.activations.pooling import check_pooling
+from helix_jax.activations.recipe import Recipe, choose_recipe
 from helix_jax.activations.states import require_finite_states, window_states
 from helix_jax.activations.storage import open_folder
 from helix_jax.activations.store import Store, open_store
@@ -53,7 +53,8 @@ def store_fingerprint(
     layers: Sequence[int] = (-1,),
     final_norm: bool = True,
     pooling: str = "mean",
-    max_tokens: int = 512,
+    max_tokens: int | None = 512,
+    prompt_name: str = "",
     dtype: str = "float32",
     text_fingerprint: Any,
 ) -> dict[str, Any]:
@@ -64,18 +65,33 @@ def store_fingerprint(
     Returns:
       model, revision, dtype, weights; layers (absolute), final_norm, pooling,
       stored_dtype, max_tokens (at most the context), text, tokenizer; engine where
-      it is not jax.
+      it is not jax; prompt, modules and modules_weights where there are any.
     """
+    recipe = recipe_of(
+        model,
+        layers=layers,
+        final_norm=final_norm,
+        pooling=pooling,
+        max_tokens=max_tokens,
+        prompt_name=prompt_name,
+    )
     return {
         **model.fingerprint,
         "layers": list(resolve_layers(model.spec, layers)),
         "final_norm": final_norm,
-        "pooling": pooling,
+        "pooling": recipe.pooling,
         "stored_dtype": dtype,
-        "max_tokens": min(max_tokens, model.spec.max_tokens),
+        "max_tokens": min(recipe.max_tokens, model.spec.max_tokens),
         "text": text_fingerprint,
         "tokenizer": tokenizer_fingerprint(tokenizer),
+        **recipe.record,
     }
+
+
+def recipe_of(model: Model | TorchModel, **wanted: Any) -> Recipe:
+    """`choose_recipe` for a model that is loaded."""
+    name = model.fingerprint["model"]
+    return choose_recipe(model.spec, model.folder, name=name, **wanted)
 
 
 @takes(texts=kinds.TEXTS)
@@ -88,7 +104,8 @@ def extract(
     layers: Sequence[int] = (-1,),
     final_norm: bool = True,
     pooling: str = "mean",
-    max_tokens: int = 512,
+    max_tokens: int | None = 512,
+    prompt_name: str = "",
     token_budget: int | str = "auto",
     text_fingerprint: Any,
     dtype: str = "float32",
@@ -107,9 +124,12 @@ def extract(
       path: local folder, gs://BUCKET/PATH or s3://BUCKET/PATH.
       layers: 0 is the embedding, i the output of block i, -1 the last.
       final_norm: apply the model's final norm to every layer.
-      pooling: "mean", "last", "cls", "weighted_mean", or "token" for every token.
+      pooling: "mean", "last", "cls", "weighted_mean", "max", "mean_sqrt", or "token"
+        for every token; "auto": the whole recipe of a sentence encoder's folder, or
+        "mean" for another (`choose_recipe`).
       max_tokens: longer texts lose their end and are counted; never more than the
-        model's context.
+        model's context. None: with "auto" as the folder says, else 512.
+      prompt_name: of the folder's prompts, to stand before every text.
       token_budget: tokens a batch, padding included; "auto" chooses by model, device
         and memory; "measure" times some on the device. Recorded in the store.
       text_fingerprint: JSON-able record of the corpus and split.
@@ -136,28 +156,29 @@ def extract(
       FingerprintError: another store lies at the path.
     """
     spec, name = model.spec, model.fingerprint["model"]
-    check_pooling(pooling)
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be one of {list(DTYPES)}, got {dtype!r}.")
     if on_empty not in ("error", "skip"):
         raise ValueError(f"on_empty must be 'error' or 'skip', got {on_empty!r}.")
+    wanted = {
+        "layers": layers,
+        "final_norm": final_norm,
+        "pooling": pooling,
+        "max_tokens": max_tokens,
+        "prompt_name": prompt_name,
+    }
+    recipe = recipe_of(model, **wanted)
+    layers = resolve_layers(spec, layers)
     readout = Readout(
-        spec, resolve_layers(spec, layers), final_norm, pooling, DTYPES[dtype]
+        spec, layers, final_norm, recipe.pooling, DTYPES[dtype], recipe.steps
     )
-    max_tokens = min(max_tokens, spec.max_tokens)
+    max_tokens = min(recipe.max_tokens, spec.max_tokens)
     backend = private_tokenizer(tokenizer, max_tokens=max_tokens)
     check_vocabulary(tokenizer, spec.vocab_size, model=name)
     fingerprint = store_fingerprint(
-        model,
-        tokenizer,
-        layers=layers,
-        final_norm=final_norm,
-        pooling=pooling,
-        max_tokens=max_tokens,
-        dtype=dtype,
-        text_fingerprint=text_fingerprint,
+        model, tokenizer, **wanted, dtype=dtype, text_fingerprint=text_fingerprint
     )
-    placed = place_model(model, readout, devices)
+    placed = place_model(model, readout, devices, recipe.weights)
 
     def new_layout() -> dict[str, Any]:
         budget = choose_token_budget(token_budget, placed, max_tokens=max_tokens)
@@ -182,7 +203,7 @@ def extract(
         )
         if not writer.complete:
             source = read_windows(
-                texts,
+                _prompted(texts, recipe.prompt),
                 backend,
                 size=writer.layout["window_texts"],
                 start=writer.progress,
@@ -203,6 +224,13 @@ def extract(
             _tell_truncated(writer, name, max_tokens)
     store = open_store(path, expect=fingerprint)
     return dataclasses.replace(store, throughput=throughput)
+
+
+def _prompted(texts: Iterable[Text], prompt: str) -> Iterable[Text]:
+    """The texts behind a prompt."""
+    if not prompt:
+        return texts
+    return (text._replace(text=prompt + text.text) for text in texts)
 
 
 def _requested(

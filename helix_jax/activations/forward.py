@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from helix_jax.activations.pooling import pool
+from helix_jax.activations.recipe import Step, finish, width_after
 from helix_jax.models import Model, ModelSpec, apply_model
 from helix_jax.models.torch_engine import (
     TorchModel,
@@ -30,6 +31,7 @@ class Readout(NamedTuple):
       final_norm: whether the final norm is applied to every layer.
       pooling: as for `pool`.
       dtype: of the states.
+      steps: what follows the pooling, as for `finish`.
     """
 
     spec: ModelSpec | TorchSpec
@@ -37,6 +39,12 @@ class Readout(NamedTuple):
     final_norm: bool
     pooling: str
     dtype: np.dtype
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Features of a row."""
+        return width_after(self.spec.width, self.steps)
 
     @property
     def token_rows(self) -> bool:
@@ -44,17 +52,22 @@ class Readout(NamedTuple):
         return self.pooling == "token"
 
 
-@partial(jax.jit, static_argnames=("spec", "layers", "final_norm", "pooling", "dtype"))
+@partial(
+    jax.jit,
+    static_argnames=("spec", "layers", "final_norm", "pooling", "dtype", "steps"),
+)
 def pooled_states(
     params: Mapping,
     tokens: Array,
     lengths: Array,
+    weights: Sequence[Mapping] = (),
     *,
     spec: ModelSpec,
     layers: tuple[int, ...],
     final_norm: bool,
     pooling: str,
     dtype: jnp.dtype,
+    steps: tuple[Step, ...] = (),
 ) -> Array:
     """Hidden states of a right-padded batch, pooled in float32.
 
@@ -62,9 +75,11 @@ def pooled_states(
       params: parameter pytree.
       tokens: [B, T] int32.
       lengths: [B] int32, tokens of each row.
+      weights: of the steps, as for `finish`.
       spec, layers, final_norm: as for `apply_model`. Static.
       pooling: as for `pool`. Static.
       dtype: of the result. Static.
+      steps: what follows the pooling, as for `finish`. Static.
 
     Returns:
       [n, B, D], or [n, B, T, D] for "token", n the number of layers.
@@ -73,7 +88,8 @@ def pooled_states(
     output = apply_model(
         params, spec, tokens, mask, layers=layers, final_norm=final_norm
     )
-    return pool(output.hidden, mask, method=pooling).astype(dtype)
+    pooled = pool(output.hidden, mask, method=pooling)
+    return finish(pooled, steps, weights).astype(dtype)
 
 
 class DeviceGroup:
@@ -109,16 +125,19 @@ class PlacedModel(NamedTuple):
       params: parameter pytree, on every device.
       group: the devices.
       readout: what is taken.
+      weights: of its steps, on every device.
     """
 
     params: Any
     group: DeviceGroup
     readout: Readout
+    weights: Sequence[Mapping] = ()
 
     def __call__(self, tokens: np.ndarray, lengths: np.ndarray) -> Array:
         """`pooled_states` of a batch [B, T], dispatched; the devices divide B."""
         placed = self.group.place_batch(tokens, lengths)
-        return pooled_states(self.params, *placed, **self.readout._asdict())
+        readout = self.readout._asdict()
+        return pooled_states(self.params, *placed, self.weights, **readout)
 
 
 class Host(NamedTuple):
@@ -135,11 +154,13 @@ class PlacedTorchModel(NamedTuple):
       model: on its device.
       group: that device.
       readout: what is taken.
+      weights: of its steps.
     """
 
     model: TorchModel
     group: Host
     readout: Readout
+    weights: Sequence[Mapping] = ()
 
     def __call__(self, tokens: np.ndarray, lengths: np.ndarray) -> Array:
         """States of a batch [B, T] pooled as `pooled_states` does."""
@@ -153,22 +174,39 @@ class PlacedTorchModel(NamedTuple):
         )
         with jax.default_device(jax.local_devices(backend="cpu")[0]):
             return _pooled(
-                hidden, lengths, pooling=readout.pooling, dtype=readout.dtype
+                hidden,
+                lengths,
+                self.weights,
+                pooling=readout.pooling,
+                dtype=readout.dtype,
+                steps=readout.steps,
             )
 
 
-@partial(jax.jit, static_argnames=("pooling", "dtype"))
-def _pooled(hidden: Array, lengths: Array, *, pooling: str, dtype: jnp.dtype) -> Array:
+@partial(jax.jit, static_argnames=("pooling", "dtype", "steps"))
+def _pooled(
+    hidden: Array,
+    lengths: Array,
+    weights: Sequence[Mapping],
+    *,
+    pooling: str,
+    dtype: jnp.dtype,
+    steps: tuple[Step, ...],
+) -> Array:
     mask = jnp.arange(hidden.shape[2])[None, :] < lengths[:, None]
-    return pool(hidden, mask, method=pooling).astype(dtype)
+    pooled = pool(hidden, mask, method=pooling)
+    return finish(pooled, steps, weights).astype(dtype)
 
 
 def place_model(
     model: Model | TorchModel,
     readout: Readout,
     devices: Sequence[jax.Device] | None = None,
+    weights: Sequence[Mapping] = (),
 ) -> PlacedModel | PlacedTorchModel:
     """Copy a model to devices; None for all local ones, or where torch has it.
+
+    `weights` are those of the readout's steps.
 
     Raises:
       ValueError: devices of jax for a model of torch, or a layer that it has no vectors
@@ -178,9 +216,10 @@ def place_model(
         if devices is not None:
             raise ValueError("devices are of jax; torch has put its model on one.")
         require_vectors(model, readout.layers)
-        return PlacedTorchModel(model, Host(model.platform), readout)
+        return PlacedTorchModel(model, Host(model.platform), readout, weights)
     group = DeviceGroup(devices)
-    return PlacedModel(group.place_params(model.params), group, readout)
+    placed = group.place_params((model.params, tuple(weights)))
+    return PlacedModel(placed[0], group, readout, placed[1])
 
 
 def is_exhausted(error: Exception) -> bool:

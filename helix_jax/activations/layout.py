@@ -52,13 +52,13 @@ def choose_layout(
     """
     spec, token_rows = readout.spec, readout.token_rows
     if window is None:
-        row_bytes = 4 * spec.width * len(readout.layers)
+        row_bytes = 4 * readout.width * len(readout.layers)
         fits = WINDOW_BYTES // (row_bytes * (max_tokens if token_rows else 1))
         window = min(default_window(spec, group.platform), _power_of_two(fits))
         window = max(16, window)
     if window < 1:
         raise ValueError(f"window must be at least 1 text, got {window}.")
-    chunk = _power_of_two(CHUNK_BYTES // (spec.width * readout.dtype.itemsize))
+    chunk = _power_of_two(CHUNK_BYTES // (readout.width * readout.dtype.itemsize))
     if not token_rows:
         # A divisor of the window, so that every window writes whole chunks.
         chunk = math.gcd(window, chunk) if window > chunk else window

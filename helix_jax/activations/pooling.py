@@ -3,6 +3,8 @@
 mean           sum_t h_t / n                  n valid tokens
 last           h at the last valid token
 cls            h at the first valid token
+mean_sqrt      sum_t h_t / sqrt(n)
+max            max_t h_t, feature by feature
 weighted_mean  sum_t t h_t / sum_t t          t = 1..n counts valid tokens
 token          every state, unpooled
 """
@@ -12,7 +14,7 @@ import jax.numpy as jnp
 from helix_jax.arguments import native
 from helix_jax.types import Array
 
-POOLINGS = ("mean", "last", "cls", "weighted_mean", "token")
+POOLINGS = ("mean", "last", "cls", "weighted_mean", "max", "mean_sqrt", "token")
 
 
 def pool(states: Array, mask: Array, *, method: str) -> Array:
@@ -49,6 +51,9 @@ def pool(states: Array, mask: Array, *, method: str) -> Array:
         picked = jnp.take_along_axis(states, index, axis=-2)[..., 0, :]
         any_valid = jnp.any(valid, axis=-1)[..., None]
         return jnp.where(any_valid, picked.astype(jnp.float32), 0.0)
+    if method == "max":
+        states = jnp.where(valid[..., None], states.astype(jnp.float32), -jnp.inf)
+        return jnp.where(jnp.any(valid, -1)[..., None], jnp.max(states, axis=-2), 0.0)
     states = jnp.where(valid[..., None], states, 0).astype(jnp.float32)
     if method == "token":
         return states
@@ -56,6 +61,8 @@ def pool(states: Array, mask: Array, *, method: str) -> Array:
     if method == "weighted_mean":
         weights = jnp.cumsum(weights, axis=-1) * weights
     total = jnp.maximum(jnp.sum(weights, axis=-1), 1.0)
+    if method == "mean_sqrt":
+        total = jnp.sqrt(total)
     weighted = jnp.sum(states * weights[..., None], axis=-2)
     return weighted / total[..., None]
 

@@ -31,7 +31,7 @@ def window_states(
     """
     readout = model.readout
     if not len(window.ids):
-        shape = len(readout.layers), 0, readout.spec.width
+        shape = len(readout.layers), 0, readout.width
         return np.empty(shape, readout.dtype), 0
     batches = plan_batches(
         window.lengths,

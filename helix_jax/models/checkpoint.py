@@ -19,7 +19,6 @@ from helix_jax.models.adapter_config import has_adapter, read_base
 from helix_jax.models.config_file import read_config
 from helix_jax.models.convert import from_params, to_params, without_absent_head
 from helix_jax.models.families import family_of
-from helix_jax.models.folders import note_modules
 from helix_jax.models.hub import (
     fetch_files,
     fetch_weights,
@@ -78,7 +77,6 @@ def load_model(
     config = read_config(source.base)
     family = family_of(config["model_type"])
     spec = family.spec_from_hf(config)
-    note_modules(source.base)
     base = fetch_weights(source.base_name, source.base)
     files = weight_files(base)
     adapter = None

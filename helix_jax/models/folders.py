@@ -1,15 +1,6 @@
 """What a folder holds that is no model folder, or more than one, and what to do."""
 
-import logging
 from pathlib import Path
-
-from helix_jax.errors import CheckpointError
-from helix_jax.textfile import read_json
-
-LOG = logging.getLogger(__name__)
-
-# Modules of sentence-transformers that the hidden states and their pooling stand for.
-_WITHOUT_WEIGHTS = ("Transformer", "Pooling", "Normalize", "Dropout")
 
 
 def explain_folder(folder: Path) -> str:
@@ -62,29 +53,3 @@ def explain_weights(folder: Path) -> str:
         f"an index.json with shards{found}. Fetch them, or write them again with "
         "save_pretrained of transformers."
     )
-
-
-def note_modules(folder: Path) -> None:
-    """Say which parts of a sentence encoder come after the hidden states.
-
-    Raises:
-      CheckpointError: modules.json is damaged.
-    """
-    file = folder / "modules.json"
-    if not file.is_file():
-        return
-    modules = read_json(file, raises=CheckpointError)
-    try:
-        kinds = [str(module["type"]).rsplit(".", 1)[-1] for module in modules]
-    except (TypeError, KeyError) as error:
-        raise CheckpointError(
-            f"{file} must be a list of modules with a type each; fetch it again."
-        ) from error
-    trained = [kind for kind in kinds if kind not in _WITHOUT_WEIGHTS]
-    if trained:
-        LOG.warning(
-            "%s: its sentence embeddings pass through %s after pooling, which are no "
-            "part of the hidden states that are read here.",
-            folder,
-            ", ".join(trained),
-        )

@@ -118,7 +118,8 @@ def _fetch(name: str, revision: str | None, patterns: Sequence[str]) -> Path:
             name,
             revision=revision,
             allow_patterns=["config.json", *patterns],
-            ignore_patterns=["*/*"],  # copies of the model in other formats
+            # Copies of the model in other formats; but modules are in folders.
+            ignore_patterns=None if any("/" in one for one in patterns) else ["*/*"],
         )
     except GatedRepoError as error:
         raise CheckpointError(

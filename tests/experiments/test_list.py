@@ -47,7 +47,7 @@ def test_the_flags_of_one():
     flags = {flag: default for flag, default, _ in table.rows}
     fields = dataclasses.fields(fit.FitConfig)
     assert list(flags) == [f"--{field.name}" for field in fields]
-    assert flags["--pooling"] == "mean"
+    assert flags["--pooling"] == "auto"
     assert flags["--source"] is None
     migration = listing.flags_table("embedding_migration")
     assert ["--cutoffs", "1,10,100", "k of recall at k"] in migration.rows

@@ -573,34 +573,6 @@ def test_one_tensor_in_two_shards(folder):
         load_model(str(folder))
 
 
-@pytest.mark.parametrize(
-    ("kinds", "said"),
-    [
-        (["Transformer", "Pooling", "Normalize"], None),
-        (["Transformer", "Pooling", "Dense", "Normalize"], "pass through Dense after"),
-        (["Transformer", "Pooling", "LayerNorm"], "pass through LayerNorm after"),
-    ],
-)
-def test_modules_after_the_hidden_states_are_named(folder, caplog, kinds, said):
-    modules = [
-        {
-            "idx": i,
-            "name": str(i),
-            "path": "",
-            "type": f"sentence_transformers.m.{kind}",
-        }
-        for i, kind in enumerate(kinds)
-    ]
-    (folder / "modules.json").write_text(json.dumps(modules))
-    load_model(str(folder))
-    assert (said in caplog.text) if said else not caplog.text
-    (folder / "modules.json").write_text("{}")
-    load_model(str(folder))
-    (folder / "modules.json").write_text('["Dense"]')
-    with pytest.raises(CheckpointError, match="must be a list of modules"):
-        load_model(str(folder))
-
-
 def test_unknown_dtype(folder):
     with pytest.raises(CheckpointError, match=r"dtype must be one of.*'int8'"):
         load_model(str(folder), dtype="int8")

@@ -20,6 +20,8 @@ import transformers
 
 from helix_jax.models import apply_model, check_vocabulary, load_model, load_tokenizer
 
+from .twins import FROM_PADDING
+
 MODELS = ["stories260K", "llama2xs-280K", "babyllama-tok105", "babyllama-tok361"]
 TEXTS = [
     "Once upon a time there was a little girl who lived in a big house.",
@@ -44,6 +46,8 @@ def our_states(model, tokens, mask, *, logits):
 
 def their_states(theirs, tokens, mask, *, logits):
     positions = np.maximum(np.cumsum(mask, axis=1) - 1, 0)
+    if theirs.config.model_type in FROM_PADDING:
+        positions += theirs.config.pad_token_id + 1
     with torch.inference_mode():
         out = theirs(
             torch.tensor(tokens),
@@ -88,6 +92,10 @@ def compare(folder, auto, side, *, logits):
 def test_pretrained_llama(shared, name, side):
     folder = str(shared / "models" / name)
     compare(folder, transformers.AutoModelForCausalLM, side, logits=True)
+
+
+def test_pretrained_mpnet(real_model):
+    compare(real_model("mpnet-base"), transformers.AutoModel, "left", logits=False)
 
 
 @pytest.mark.parametrize("side", ["right", "left"])

@@ -5,7 +5,6 @@ from typing import Any
 
 from helix_jax.errors import CheckpointError
 from helix_jax.models.checkpoint import DTYPES, find_source
-from helix_jax.models.folders import note_modules
 from helix_jax.models.hub import fetch_weights, model_name, resolved_revision
 from helix_jax.models.torch_engine.ending import find_ending
 from helix_jax.models.torch_engine.library import refusing, torch_library, versions
@@ -48,7 +47,6 @@ def load_torch_model(
             "merge; merge it with peft (merge_and_unload, save_pretrained) first."
         )
     config = read_torch_config(source.base)
-    note_modules(source.base)
     folder = fetch_weights(source.base_name, source.base)
     packed = packed_file(folder)
     files = [folder / packed] if packed else weight_files(folder)

@@ -1,0 +1,201 @@
+"""How one vector comes of a text: what a sentence encoder's folder says, or flags.
+
+    vector = normalise?(f(W pool(states of prompt + text) + b)), any number of modules
+
+Reference: Reimers and Gurevych 2019, arXiv 1908.10084; the modules are those of
+  sentence-transformers, whose `encode` this equals.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from helix_jax.activations.pooling import check_pooling
+from helix_jax.errors import CheckpointError
+from helix_jax.models import ModelSpec, resolve_layers
+from helix_jax.models.layers import activate, dense
+from helix_jax.models.sentence import (
+    DenseModule,
+    SentenceModules,
+    module_kinds,
+    read_modules,
+)
+from helix_jax.models.torch_engine import TorchSpec
+from helix_jax.types import Array
+
+LOG = logging.getLogger(__name__)
+AUTO = "auto"
+MAX_TOKENS = 512
+
+
+class Step(NamedTuple):
+    """One module behind the pooling, as far as it is static.
+
+    Attributes:
+      kind: "dense" or "normalize".
+      activation: of a dense one.
+      width: features after it, of a dense one.
+    """
+
+    kind: str
+    activation: str = ""
+    width: int = 0
+
+
+class Recipe(NamedTuple):
+    """How the vectors of a store are made of states.
+
+    Attributes:
+      pooling: as for `pool`.
+      max_tokens: longer texts lose their end.
+      prompt: stands before every text.
+      steps: what follows the pooling.
+      weights: parameters of each step, {} where it has none.
+      record: JSON-able, of prompt and steps; {} where there are none.
+    """
+
+    pooling: str
+    max_tokens: int
+    prompt: str
+    steps: tuple[Step, ...]
+    weights: tuple[dict[str, np.ndarray], ...]
+    record: dict[str, Any]
+
+
+def choose_recipe(
+    spec: ModelSpec | TorchSpec,
+    folder: Path,
+    *,
+    name: str,
+    layers: Sequence[int] = (-1,),
+    final_norm: bool = True,
+    pooling: str = AUTO,
+    max_tokens: int | None = None,
+    prompt_name: str = "",
+) -> Recipe:
+    """What a model's folder says of its embeddings, where nothing else is asked for.
+
+    Args:
+      spec: of the model.
+      folder: where its files are.
+      name: its hub id, or what else it is called.
+      layers, final_norm: which states are taken. What follows the pooling was trained
+        on the last layer after its norm and is left out for others.
+      pooling: a name of `pool`, and nothing behind it; "auto": as the folder says, or
+        "mean" where it is none of a sentence encoder.
+      max_tokens: None: with "auto" as the folder says, else 512.
+      prompt_name: of the folder's prompts; "": its default one with "auto", else none.
+
+    Raises:
+      CheckpointError: a module, setting or prompt that is not known.
+      ValueError: an unknown pooling.
+    """
+    if pooling != AUTO:
+        check_pooling(pooling)
+        _note_modules(folder, name)
+        if not prompt_name:
+            return Recipe(pooling, max_tokens or MAX_TOKENS, "", (), (), {})
+    modules = read_modules(folder, name=name)
+    prompt = _prompt(modules, prompt_name, name)
+    if pooling != AUTO or modules is None:
+        pooling = "mean" if pooling == AUTO else pooling
+        record = {"prompt": prompt} if prompt else {}
+        return Recipe(pooling, max_tokens or MAX_TOKENS, prompt, (), (), record)
+    if prompt and not modules.include_prompt:
+        raise CheckpointError(
+            f"{name} leaves the tokens of its prompt {prompt!r} out of the pooling, "
+            "which is not supported; give --pooling for the states without it."
+        )
+    length = max_tokens or modules.max_tokens or spec.max_tokens
+    last = resolve_layers(spec, layers) == (spec.num_layers,)
+    after = modules.after if last and final_norm else ()
+    if len(after) < len(modules.after):
+        LOG.warning(
+            "%s: what follows its pooling is of the last layer after the final norm, "
+            "and left out for others.",
+            name,
+        )
+    steps = tuple(_step(module) for module in after)
+    record: dict[str, Any] = {}
+    if steps:
+        record["modules"] = [" ".join(map(str, filter(None, step))) for step in steps]
+    if any(step.kind == "dense" for step in steps):
+        record["modules_weights"] = modules.weights
+    if prompt:
+        record["prompt"] = prompt
+    weights = tuple(_weights(module) for module in after)
+    return Recipe(modules.pooling, length, prompt, steps, weights, record)
+
+
+def finish(
+    pooled: Array, steps: Sequence[Step], weights: Sequence[dict[str, Array]]
+) -> Array:
+    """What follows the pooling, [..., D] float32 -> [..., D'] float32.
+
+    Args:
+      pooled: from `pool`.
+      steps: static.
+      weights: {"kernel": [D_in, D_out], "bias": [D_out]} of each dense step.
+    """
+    for step, own in zip(steps, weights, strict=True):
+        if step.kind == "normalize":
+            length = jnp.sqrt(jnp.sum(pooled * pooled, axis=-1, keepdims=True))
+            pooled = pooled / jnp.maximum(length, 1e-12)
+            continue
+        pooled = dense(own, pooled)
+        if step.activation == "tanh":
+            pooled = jnp.tanh(pooled)
+        elif step.activation != "identity":
+            pooled = activate(pooled, step.activation)
+    return pooled
+
+
+def width_after(width: int, steps: Sequence[Step]) -> int:
+    """Features of a vector that had `width` behind the pooling."""
+    return next((step.width for step in reversed(steps) if step.width), width)
+
+
+def _prompt(modules: SentenceModules | None, name: str, model: str) -> str:
+    prompts = {} if modules is None else modules.prompts
+    if not name:
+        default = None if modules is None else modules.default_prompt
+        return prompts[default] if default is not None else ""
+    if name not in prompts:
+        raise CheckpointError(
+            f"{model} has no prompt {name!r}; it has "
+            f"{', '.join(sorted(prompts)) or 'none'}."
+        )
+    return prompts[name]
+
+
+def _step(module: Any) -> Step:
+    if isinstance(module, DenseModule):
+        return Step("dense", module.activation, module.kernel.shape[1])
+    return Step("normalize")
+
+
+def _weights(module: Any) -> dict[str, np.ndarray]:
+    if not isinstance(module, DenseModule):
+        return {}
+    bias = {} if module.bias is None else {"bias": module.bias}
+    return {"kernel": module.kernel} | bias
+
+
+def _note_modules(folder: Path, name: str) -> None:
+    """Say which modules a pooling that was asked for leaves out."""
+    if not (folder / "modules.json").is_file():
+        return
+    left = [kind for kind, _ in module_kinds(folder)]
+    plain = ("Transformer", "Pooling", "Normalize", "Dropout")
+    left = [kind for kind in left if kind not in plain]
+    if left:
+        LOG.warning(
+            "%s: its sentence embeddings pass through %s after pooling, which are no "
+            "part of the states with a pooling of one's own.",
+            name,
+            ", ".join(left),
+        )

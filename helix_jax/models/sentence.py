@@ -1,0 +1,275 @@
+"""What a folder of sentence-transformers says of its embeddings, beside the model."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from helix_jax.errors import CheckpointError
+from helix_jax.models.hub import fetch_files
+from helix_jax.models.weights import digest, stored_tensors, weight_files
+from helix_jax.textfile import read_json
+
+# Their pooling modes -> ours, in the two spellings that their files have.
+POOLING_MODES = {
+    "cls": "cls",
+    "max": "max",
+    "mean": "mean",
+    "mean_sqrt_len_tokens": "mean_sqrt",
+    "weightedmean": "weighted_mean",
+    "lasttoken": "last",
+}
+_SWITCHES = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+_ACTIVATIONS = {
+    "torch.nn.modules.linear.Identity": "identity",
+    "torch.nn.modules.activation.Tanh": "tanh",
+    "torch.nn.modules.activation.ReLU": "relu",
+    "torch.nn.modules.activation.GELU": "gelu",
+    "torch.nn.modules.activation.SiLU": "silu",
+}
+_SENTENCE, _TOKENS = "sentence_embedding", "token_embeddings"
+_FILES = ("config.json", "model.safetensors", "pytorch_model.bin")
+
+
+class DenseModule(NamedTuple):
+    """activation(x @ kernel + bias), behind the pooling.
+
+    Attributes:
+      kernel: [D_in, D_out] float32.
+      bias: [D_out] float32, or None.
+      activation: "identity", "tanh", "relu", "gelu" or "silu".
+    """
+
+    kernel: np.ndarray
+    bias: np.ndarray | None
+    activation: str
+
+
+class Normalize(NamedTuple):
+    """To unit length."""
+
+
+class SentenceModules(NamedTuple):
+    """How one vector comes of a text's states, and how the text is put.
+
+    Attributes:
+      pooling: of the states after the last layer and its norm, a name of `pool`.
+      include_prompt: whether the states of the prompt's tokens are pooled too.
+      after: what follows, in order.
+      weights: digest of the files of dense modules; None where there are none.
+      max_tokens: longer texts lose their end, or None.
+      prompts: name -> what is written before a text.
+      default_prompt: the name of the one that is taken where none is named, or None.
+    """
+
+    pooling: str
+    include_prompt: bool
+    after: tuple[DenseModule | Normalize, ...]
+    weights: str | None
+    max_tokens: int | None
+    prompts: dict[str, str]
+    default_prompt: str | None
+
+
+def read_modules(folder: Path, *, name: str) -> SentenceModules | None:
+    """The modules of a folder that sentence-transformers has written; None for others.
+
+    Args:
+      folder: of the model.
+      name: a hub id that it came from, or what else `model_folder` took.
+
+    Raises:
+      CheckpointError: a damaged file, or a module, pooling, activation or setting that
+        is not known; names it.
+    """
+    file = folder / "modules.json"
+    if not file.is_file():
+        return None
+    kinds = module_kinds(folder)
+    wanted = [kind for kind, _ in kinds[:2]]
+    if wanted != ["Transformer", "Pooling"] or kinds[0][1] not in ("", "."):
+        raise CheckpointError(
+            f"{file} begins with {', '.join(wanted) or 'nothing'}; expected a "
+            "Transformer in the folder itself and a Pooling. Give --pooling for the "
+            "states of the model alone."
+        )
+    inside = [f"{path}/{own}" for _, path in kinds[1:] for own in _FILES]
+    folder = fetch_files(name, folder, inside)
+    pooling, include_prompt = _pooling(folder / kinds[1][1])
+    after: list[DenseModule | Normalize] = []
+    files: list[Path] = []
+    for kind, path in kinds[2:]:
+        if kind == "Dense":
+            after.append(_dense(folder / path))
+            files += weight_files(folder / path)
+        elif kind == "Normalize":
+            _read(folder / path / "config.json", _between(_SENTENCE), missing={})
+            after.append(Normalize())
+        elif kind != "Dropout":
+            raise CheckpointError(
+                f"{file} has a module {kind}, which is not supported behind the "
+                "pooling; supported are Dense, Normalize and Dropout. Give --pooling "
+                "for the states of the model alone."
+            )
+    prompts, default = _prompts(folder / "config_sentence_transformers.json")
+    return SentenceModules(
+        pooling,
+        include_prompt,
+        tuple(after),
+        digest(files) if files else None,
+        _max_tokens(folder),
+        prompts,
+        default,
+    )
+
+
+def module_kinds(folder: Path) -> list[tuple[str, str]]:
+    """(class, path) of each module of modules.json.
+
+    Raises:
+      CheckpointError: a damaged file.
+    """
+    file = folder / "modules.json"
+    modules = read_json(file, raises=CheckpointError)
+    try:
+        kinds = [(str(one["type"]), str(one.get("path", ""))) for one in modules]
+    except (TypeError, KeyError, AttributeError) as error:
+        raise CheckpointError(
+            f"{file} must be a list of modules with a type each; fetch it again."
+        ) from error
+    own = "sentence_transformers."
+    return [
+        (kind.rsplit(".", 1)[-1] if kind.startswith(own) else kind, path)
+        for kind, path in kinds
+    ]
+
+
+def _read(
+    file: Path, known: Mapping[str, tuple | None], *, missing: Any = None
+) -> dict[str, Any]:
+    """A config whose every key is known; of a tuple one of its values is expected."""
+    if missing is not None and not file.is_file():
+        return missing
+    config = read_json(file, raises=CheckpointError)
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{file} must be an object; fetch it again.")
+    for key, value in config.items():
+        if key not in known:
+            raise CheckpointError(f"{file}: {key!r} is {value!r}, which is not known.")
+        accepted = known[key]
+        if accepted is not None and value not in (*accepted, None):
+            raise CheckpointError(
+                f"{file}: {key!r} is {value!r}; supported are "
+                f"{', '.join(map(repr, accepted))}."
+            )
+    return config
+
+
+def _between(name: str) -> dict[str, tuple]:
+    return {"module_input_name": (name,), "module_output_name": (name,)}
+
+
+def _pooling(folder: Path) -> tuple[str, bool]:
+    sizes = ("embedding_dimension", "word_embedding_dimension")
+    flags = dict.fromkeys(_SWITCHES, (True, False))
+    known = dict.fromkeys((*sizes, "pooling_mode"), None) | flags
+    file = folder / "config.json"
+    config = _read(file, known | {"include_prompt": (True, False)})
+    modes = config.get("pooling_mode")
+    if modes is None:
+        modes = [mode for key, mode in _SWITCHES.items() if config.get(key)] or "mean"
+    modes = [modes] if isinstance(modes, str) else list(modes)
+    if len(modes) != 1 or modes[0] not in POOLING_MODES:
+        raise CheckpointError(
+            f"{file}: its pooling is {', '.join(map(repr, modes))}; supported is one "
+            f"of {', '.join(POOLING_MODES)}. Give --pooling for another."
+        )
+    return POOLING_MODES[modes[0]], bool(config.get("include_prompt", True))
+
+
+def _dense(folder: Path) -> DenseModule:
+    known = dict.fromkeys(("in_features", "out_features", "bias"), None)
+    known |= {"activation_function": tuple(_ACTIVATIONS), "use_residual": (False,)}
+    config = _read(folder / "config.json", known | _between(_SENTENCE))
+    activation = config.get("activation_function")
+    tensors = {
+        stored.name.removeprefix("linear."): np.asarray(stored.read(), np.float32)
+        for stored in stored_tensors(weight_files(folder))
+    }
+    kernel, bias = tensors.get("weight"), tensors.get("bias")
+    shape = config.get("out_features"), config.get("in_features")
+    names = {"weight", "bias"} if config.get("bias", True) else {"weight"}
+    if set(tensors) != names or kernel.shape != shape:
+        raise CheckpointError(
+            f"{folder} must hold a linear layer with {sorted(names)}, {shape[1]} -> "
+            f"{shape[0]}; it has { ({n: list(t.shape) for n, t in tensors.items()}) }."
+        )
+    if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
+        raise CheckpointError(f"{folder} holds NaN or infinity; fetch it again.")
+    named = "tanh" if activation is None else _ACTIVATIONS[activation]
+    return DenseModule(np.ascontiguousarray(kernel.T), bias, named)
+
+
+def _max_tokens(folder: Path) -> int | None:
+    known = {
+        "max_seq_length": None,
+        "do_lower_case": (True, False),
+        "transformer_task": ("feature-extraction",),
+        "modality_config": None,
+        "module_output_name": (_TOKENS,),
+        "model_args": ({},),
+        "tokenizer_args": ({},),
+        "config_args": ({},),
+    }
+    limits = []
+    for file in sorted(folder.glob("sentence_*_config.json"))[:1]:
+        config = _read(file, known)
+        text = {"method": "forward", "method_output_name": "last_hidden_state"}
+        if config.get("modality_config", {"text": text}) != {"text": text}:
+            raise CheckpointError(
+                f"{file}: modality_config is {config['modality_config']}; supported is "
+                f"text alone, by {text}."
+            )
+        if config.get("do_lower_case") and not _lower_cases(folder):
+            raise CheckpointError(
+                f"{file}: do_lower_case is True, and the tokenizer itself keeps "
+                "capitals, which is not supported; give --pooling and texts without."
+            )
+        limits.append(config.get("max_seq_length"))
+    if limits in ([], [None]):
+        file = folder / "tokenizer_config.json"
+        own = read_json(file, raises=CheckpointError) if file.is_file() else {}
+        limits = [own.get("model_max_length")]
+    # Tokenizers without a limit have a number of 30 digits there.
+    return limits[0] if isinstance(limits[0], int) and limits[0] < 2**31 else None
+
+
+def _lower_cases(folder: Path) -> bool:
+    file = folder / "tokenizer.json"
+    record = read_json(file, raises=CheckpointError) if file.is_file() else {}
+    text = json.dumps(record.get("normalizer"))
+    return '"lowercase": true' in text or '"type": "Lowercase"' in text
+
+
+def _prompts(file: Path) -> tuple[dict[str, str], str | None]:
+    config = read_json(file, raises=CheckpointError) if file.is_file() else {}
+    prompts = config.get("prompts") or {}
+    default = config.get("default_prompt_name")
+    texts = isinstance(prompts, dict) and all(
+        isinstance(text, str) for text in prompts.values() if text is not None
+    )
+    if not texts or (default is not None and default not in prompts):
+        raise CheckpointError(
+            f"{file}: prompts must be texts by name, with default_prompt_name one of "
+            f"them; got {prompts!r} and {default!r}."
+        )
+    return {name: text or "" for name, text in prompts.items()}, default
