@@ -284,7 +284,7 @@ def test_fingerprint_is_known_beforehand(tmp_path, tiny):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"pooling": "max"}, "pooling must be one of"),
+        ({"pooling": "median"}, "pooling must be one of"),
         ({"dtype": "int8"}, "dtype must be one of"),
         ({"on_empty": "ignore"}, "on_empty must be 'error' or 'skip'"),
         ({"layers": (3,)}, "layers must be from -3 to 2"),

@@ -74,7 +74,7 @@ def test_it_is_not_computed_again_and_refuses_other_flags(done, models, texts):
     config, summary = done
     assert run(config) == summary
     require_told(config.workdir, "llama", "gpt_neox", "texts.jsonl", "to test on")
-    with pytest.raises(ValueError, match="--pooling: 'mean' there, 'last' now"):
+    with pytest.raises(ValueError, match="--pooling: 'auto' there, 'last' now"):
         run(config_of(models, texts, config.workdir, pooling="last"))
 
 
