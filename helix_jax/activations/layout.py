@@ -100,13 +100,16 @@ def default_token_budget(spec: ModelSpec, platform: str, max_tokens: int) -> int
 
 
 def block_parameters(spec: ModelSpec | TorchSpec) -> int:
-    """Parameters of all blocks, which a token's work is twice of."""
+    """Parameters of all blocks that a token meets; its work is twice that."""
     if isinstance(spec, TorchSpec):
         return spec.block_parameters
     queries = spec.num_heads * spec.head_width
     keys = spec.num_kv_heads * spec.head_width
     projections = 2 * spec.width * (queries + keys)
-    feed_forward = (3 if spec.gated else 2) * spec.width * spec.ffn_width
+    ffn_width = spec.ffn_width
+    if spec.experts is not None:
+        ffn_width = ffn_width * spec.experts.per_token + spec.experts.shared_width
+    feed_forward = (3 if spec.gated else 2) * spec.width * ffn_width
     return spec.num_layers * (projections + feed_forward)
 
 

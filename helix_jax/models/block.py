@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 
 from helix_jax.models.attention import attend, project
+from helix_jax.models.experts import mix_experts
 from helix_jax.models.layers import dense, feed_forward, normalise
 from helix_jax.models.scores import Reach
 from helix_jax.models.spec import ModelSpec
@@ -40,7 +41,13 @@ def block(
     def attention(x):
         q, k, v = project(params, x, spec, turn)
         k, v, layer = remember(k, v)
-        return dense(params["out"], attend(q, k, v, reach, spec, layer=layer))
+        sinks = params.get("sinks")
+        mixed = attend(q, k, v, reach, spec, layer=layer, sinks=sinks)
+        return dense(params["out"], mixed)
+
+    def transform(x):
+        layer = feed_forward if spec.experts is None else mix_experts
+        return layer(params, x, spec)
 
     def norm(name, x):
         return normalise(params.get(name, {}), x, spec)
@@ -52,22 +59,22 @@ def block(
     if spec.parallel:
         x = norm("attention_norm", h)
         y = x if spec.shared_norm else norm("ffn_norm", h)
-        return add(h, attention(x) + feed_forward(params, y, spec))
+        return add(h, attention(x) + transform(y))
     if spec.block == "pre":
         x = norm("attention_norm", h)
         if not spec.first_norm:
             x = jnp.where(first, h, x)
         h = add(h, attention(x))
-        return add(h, feed_forward(params, norm("ffn_norm", h), spec))
+        return add(h, transform(norm("ffn_norm", h)))
     if spec.block == "post":
         h = add(h, norm("attention_post_norm", attention(h)))
-        return add(h, norm("ffn_post_norm", feed_forward(params, h, spec)))
+        return add(h, norm("ffn_post_norm", transform(h)))
     if spec.block == "sandwich":
         mixed = attention(norm("attention_norm", h))
         h = add(h, norm("attention_post_norm", mixed))
-        mixed = feed_forward(params, norm("ffn_norm", h), spec)
+        mixed = transform(norm("ffn_norm", h))
         return add(h, norm("ffn_post_norm", mixed))
     if spec.block == "post_residual":
         h = norm("attention_norm", add(h, attention(h)))
-        return norm("ffn_norm", add(h, feed_forward(params, h, spec)))
+        return norm("ffn_norm", add(h, transform(h)))
     raise ValueError(f"unknown block {spec.block!r} in the spec of {spec.family}.")

@@ -29,11 +29,11 @@ INERT = frozenset(
     embed_dropout embedding_dropout eos_token_id hidden_dropout hidden_dropout_prob
     id2label init_std initializer_range keys_to_ignore_at_inference label2id layerdrop
     model_type name_or_path num_labels output_attentions output_hidden_states
-    pad_token_id pretraining_tp problem_type resid_dropout resid_pdrop
-    residual_dropout return_dict summary_activation summary_first_dropout
-    summary_proj_to_labels summary_type summary_use_proj torch_dtype
-    transformers_version use_cache use_return_dict _attn_implementation _auto_class
-    _experts_implementation
+    output_router_logits pad_token_id pretraining_tp problem_type resid_dropout
+    resid_pdrop residual_dropout return_dict router_aux_loss_coef summary_activation
+    summary_first_dropout summary_proj_to_labels summary_type summary_use_proj
+    torch_dtype transformers_version use_cache use_return_dict _attn_implementation
+    _auto_class _experts_implementation
     """.split()
 )
 # Read by transformers, of configs whose class does not define them too; with the values
@@ -66,6 +66,8 @@ LEAST = dict.fromkeys(
     max_position_embeddings n_positions original_max_position_embeddings
     query_pre_attn_scalar type_vocab_size word_embed_proj_dim d_model n_heads n_layers
     max_seq_len rotary_dim num_kv_heads ffn_hidden_size attention_heads
+    num_local_experts num_experts num_experts_per_tok moe_intermediate_size
+    shared_expert_intermediate_size
     """.split(),
     1,
 ) | {"sliding_window": 0, "window_size": 0}

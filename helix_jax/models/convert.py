@@ -10,7 +10,7 @@ import numpy as np
 
 from helix_jax.errors import CheckpointError
 from helix_jax.models.families.common import Family
-from helix_jax.models.params import parameter_shapes, unstored
+from helix_jax.models.params import parameter_shapes, stack_axes, unstored
 from helix_jax.models.rules import KEEP, SHARED_BIAS, Rule
 from helix_jax.models.spec import ModelSpec
 from helix_jax.models.weights import FLOATS, StoredTensor
@@ -26,16 +26,16 @@ TIED = {
 
 
 class Match(NamedTuple):
-    """What a checkpoint name means: a rule and a layer, or neither for an ignored one.
+    """What a checkpoint name means: a rule and its indices, or no rule: to be ignored.
 
     Attributes:
       rule: the one rule that matches.
-      layer: the layer's number, None outside the layers.
+      indices: numbers of the layer and the expert, as many as the rule has "{}".
       bare: the name lacked the prefix of full checkpoints.
     """
 
     rule: Rule | None
-    layer: int | None = None
+    indices: tuple[int, ...] = ()
     bare: bool = False
 
 
@@ -50,9 +50,9 @@ def match_name(name: str, family: Family) -> Match | None:
     for prefix in ("", family.prefix):
         full = prefix + name
         found = [
-            Match(rule, int(layer[1]) if layer.groups() else None, bool(prefix))
+            Match(rule, tuple(map(int, numbers.groups())), bool(prefix))
             for rule in family.rules
-            if (layer := _pattern(rule.name).fullmatch(full))
+            if (numbers := _pattern(rule.name).fullmatch(full))
         ]
         if len(found) > 1:
             raise CheckpointError(
@@ -110,7 +110,10 @@ def to_params(
     """
     shapes = parameter_shapes(spec)
     flat: dict[str, np.ndarray] = {}
-    filled: set[tuple[str, int | None]] = set()
+    filled = {
+        path: np.zeros(shape[: stack_axes(path)], bool)
+        for path, shape in shapes.items()
+    }
     tied: dict[str, dict[str, str]] = {}
     for stored in tensors:
         match = match_name(stored.name, family)
@@ -121,7 +124,7 @@ def to_params(
                 "the weights do not belong together, or the weights are quantised or "
                 "have a part that is not supported."
             )
-        rule, layer, _ = match
+        rule, indices, _ = match
         if rule is None or _unused(rule, spec):
             continue
         if spec.tied and rule.paths[0] in TIED:
@@ -136,18 +139,20 @@ def to_params(
                 f"{about} is {list(rule.paths)}, which the config says this model does "
                 "not have. The config and the weights do not belong together."
             )
-        if layer is not None and layer >= spec.num_layers:
-            raise CheckpointError(
-                f"{about} is layer {layer}, the config has {spec.num_layers}."
-            )
+        limits = zip(("layer", "expert"), indices, shapes[rule.paths[0]])
+        for kind, number, count in limits:
+            if number >= count:
+                raise CheckpointError(
+                    f"{about} is {kind} {number}, the config has {count}."
+                )
         _check_kind(stored, about)
         for path, part in _split(rule, stored, spec, shapes, about):
-            if (path, layer) in filled:
+            if filled[path][indices].any():
                 raise CheckpointError(f"{about} sets {path!r} twice.")
-            filled.add((path, layer))
+            filled[path][indices] = True
             if path not in flat:
                 flat[path] = _allocate(path, shapes[path], dtype, where)
-            target = flat[path] if layer is None else flat[path][layer]
+            target = flat[path][indices]
             if not np.isfinite(part).all():
                 raise CheckpointError(
                     f"{about} holds NaN or infinity, so every state would be NaN. The "
@@ -172,8 +177,8 @@ def to_params(
         if path not in flat:
             flat[path] = _allocate(path, shapes[path], dtype, where)
         flat[path][layer] = 1
-        filled.add((path, layer))
-    _check_complete(shapes, filled, spec, where)
+        filled[path][layer] = True
+    _check_complete(filled, where)
     return flat
 
 
@@ -190,22 +195,19 @@ def from_params(
     Returns:
       checkpoint name -> array.
     """
-    tensors = {}
+    tensors, absent = {}, unstored(spec)
     for rule in family.rules:
         # The second bias of bert's heads is written too, as its own files have it.
         paths = [TIED[path] if path == SHARED_BIAS else path for path in rule.paths]
         if not rule.when(spec) or not all(path in flat for path in paths):
             continue
         parts = [flat[path] for path in paths]
-        if "{}" in rule.name:
-            for layer in range(spec.num_layers):
-                if (paths[0], layer) in unstored(spec):
-                    continue
-                tensors[rule.name.format(layer)] = np.asarray(
-                    rule.codec.join([part[layer] for part in parts], spec), order="C"
-                )
-        else:
-            tensors[rule.name] = np.asarray(rule.codec.join(parts, spec), order="C")
+        for indices in np.ndindex(parts[0].shape[: rule.name.count("{}")]):
+            if (paths[0], *indices) in absent:
+                continue
+            tensors[rule.name.format(*indices)] = np.asarray(
+                rule.codec.join([part[indices] for part in parts], spec), order="C"
+            )
     return tensors
 
 
@@ -250,9 +252,7 @@ def _split(rule, stored, spec, shapes, about):
         parts = rule.codec.split(stored.read(), spec)
     except ValueError:
         parts = ()
-    expected = [
-        shapes[path][1:] if "{}" in rule.name else shapes[path] for path in rule.paths
-    ]
+    expected = [shapes[path][rule.name.count("{}") :] for path in rule.paths]
     got = [tuple(part.shape) for part in parts]
     if got != [tuple(shape) for shape in expected]:
         raise CheckpointError(
@@ -262,19 +262,15 @@ def _split(rule, stored, spec, shapes, about):
     return list(zip(rule.paths, parts))
 
 
-def _check_complete(shapes, filled, spec, where) -> None:
-    wanted = {
-        (path, layer)
-        for path in shapes
-        for layer in (range(spec.num_layers) if path.startswith("layers/") else (None,))
-    }
-    missing = sorted(wanted - filled, key=str)
+def _check_complete(filled: Mapping[str, np.ndarray], where: str) -> None:
+    missing = [
+        path + "".join(f"[{number}]" for number in indices)
+        for path, found in sorted(filled.items())
+        for indices in np.argwhere(~found)
+    ]
     if missing:
-        shown = ", ".join(
-            path if layer is None else f"{path}[{layer}]" for path, layer in missing[:6]
-        )
         raise CheckpointError(
-            f"{where}: {len(missing)} parameters of the config have no tensor: {shown}"
-            f"{', ...' if len(missing) > 6 else ''}. A shard may be missing, or the "
-            "config belongs to another model."
+            f"{where}: {len(missing)} parameters of the config have no tensor: "
+            f"{', '.join(missing[:6])}{', ...' if len(missing) > 6 else ''}. A shard "
+            "may be missing, or the config belongs to another model."
         )

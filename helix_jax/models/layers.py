@@ -98,12 +98,25 @@ def softcap(x: Array, cap: float | None) -> Array:
     return x if cap is None else cap * jnp.tanh(x / cap)
 
 
+def clamped_gate(gate: Array, up: Array, spec: ModelSpec) -> Array:
+    """(1 + u) g sigmoid(slope g), u = clip(up), g = min(gate, limit), in float32.
+
+    Reference: OpenAI 2025 (gpt-oss), arXiv 2508.10925, section 2.
+    """
+    limit, slope = spec.clamped_gate
+    g = jnp.minimum(gate.astype(jnp.float32), limit)
+    u = jnp.clip(up.astype(jnp.float32), -limit, limit)
+    return ((1.0 + u) * g * jax.nn.sigmoid(slope * g)).astype(gate.dtype)
+
+
 def feed_forward(params: Mapping, x: Array, spec: ModelSpec) -> Array:
     """down(f(gate(x)) * up(x)) or down(f(up(x))), x: [..., D].
 
     Reference: Shazeer 2020, arXiv 2002.05202.
     """
     z = dense(params["gate" if spec.gated else "up"], x)
+    if spec.clamped_gate is not None:
+        return dense(params["down"], clamped_gate(z, dense(params["up"], x), spec))
     if spec.activation == "xielu":
         z = xielu(params["activation"], z)
     else:

@@ -19,7 +19,8 @@ XIELU = {
 
 
 def parameter_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
-    """Path -> shape of every parameter; paths under "layers/" are stacked, [L, ...].
+    """Path -> shape of every parameter; paths under "layers/" are stacked, [L, ...],
+    those under "layers/experts/" twice, [L, E, ...].
 
     Kernels are [D_in, D_out]. The pytree is the nested dict of these paths.
     """
@@ -38,6 +39,13 @@ def parameter_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
         shapes[f"{path}/kernel"] = (*stack, inputs, outputs)
         if bias:
             shapes[f"{path}/bias"] = (*stack, outputs)
+
+    def feed_forward(path, width, stack):
+        for name in ("gate", "up") if spec.gated else ("up",):
+            dense(f"{path}/{name}", d, width, spec.ffn_bias, stack)
+        dense(f"{path}/down", width, d, spec.ffn_bias, stack)
+        for name in XIELU if spec.activation == "xielu" else ():
+            shapes[f"{path}/activation/{name}"] = (*stack, 1)
 
     embed_width = spec.embed_width or d
     shapes["embed"] = (spec.vocab_size, embed_width)
@@ -70,13 +78,18 @@ def parameter_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
         per_head = spec.qk_norm == "head"
         norm("layers/q_norm", spec.head_width if per_head else queries, stack)
         norm("layers/k_norm", spec.head_width if per_head else keys, stack)
-    if spec.gated:
-        dense("layers/gate", d, spec.ffn_width, spec.ffn_bias, stack)
-    dense("layers/up", d, spec.ffn_width, spec.ffn_bias, stack)
-    dense("layers/down", spec.ffn_width, d, spec.ffn_bias, stack)
-    if spec.activation == "xielu":
-        for name in XIELU:
-            shapes[f"layers/activation/{name}"] = (layers, 1)
+    if spec.sinks:
+        shapes["layers/sinks"] = (layers, spec.num_heads)
+    if spec.experts is None:
+        feed_forward("layers", spec.ffn_width, stack)
+    else:
+        count = spec.experts.count
+        dense("layers/router", d, count, spec.experts.router_bias, stack)
+        feed_forward("layers/experts", spec.ffn_width, (*stack, count))
+        if spec.experts.shared_width:
+            feed_forward("layers/shared", spec.experts.shared_width, stack)
+        if spec.experts.shared_gate:
+            dense("layers/shared_gate", d, 1, False, stack)
     if spec.block != "post":
         norm("layers/attention_norm", d, stack)
         if not spec.shared_norm:
@@ -104,6 +117,11 @@ def unstored(spec: ModelSpec) -> set[tuple[str, int]]:
         return set()
     norms = [path for path in parameter_shapes(spec) if "layers/attention_norm" in path]
     return {(path, 0) for path in norms}
+
+
+def stack_axes(path: str) -> int:
+    """How many leading axes of a parameter count layers and experts: 0, 1 or 2."""
+    return path.startswith("layers/") + path.startswith("layers/experts/")
 
 
 def nest(flat: Mapping[str, Array]) -> dict:
@@ -158,7 +176,7 @@ def init_params(
         elif name in XIELU:
             value = jnp.full(shape, XIELU[name])
         else:
-            residual = path in ("layers/out/kernel", "layers/down/kernel")
+            residual = path.endswith(("/out/kernel", "/down/kernel"))
             scale = std / (2 * spec.num_layers) ** 0.5 if residual else std
             value = scale * jax.random.normal(own_key, shape)
         flat[path] = value.astype(dtype)

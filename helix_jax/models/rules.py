@@ -2,7 +2,8 @@
 
 A rule names one checkpoint tensor and one or more parameters and says how to go both
 ways, so that a trained model can also be written in the layout of its family. "{}" in
-a name stands for the layer; the parameters of such a rule are stacked, [L, ...].
+a name stands for the layer, a second one for the expert; the parameters of such a rule
+are stacked, [L, ...] or [L, E, ...].
 """
 
 from collections.abc import Callable, Sequence
@@ -35,7 +36,14 @@ class Rule(NamedTuple):
 # Bert's heads store a second bias; `convert` says when it is the first one.
 SHARED_BIAS = "head/shared_bias"
 KEEP = Codec(lambda w, spec: (w,), lambda parts, spec: parts[0])
-TRANSPOSE = Codec(lambda w, spec: (w.T,), lambda parts, spec: parts[0].T)
+TRANSPOSE = Codec(
+    lambda w, spec: (_transposed(w),), lambda parts, spec: _transposed(parts[0])
+)
+
+
+def _transposed(w: np.ndarray) -> np.ndarray:
+    """[..., a, b] as [..., b, a]; a bias as it is."""
+    return w if w.ndim == 1 else w.swapaxes(-1, -2)
 
 
 def _query_key_value_sizes(spec: ModelSpec) -> list[int]:
@@ -53,12 +61,12 @@ def fused(sizes: Callable[[ModelSpec], list[int]], *, transposed: bool) -> Codec
     """
 
     def split(w, spec):
-        w = w.T if transposed else w
+        w = _transposed(w) if transposed else w
         return np.split(w, sizes(spec), axis=-1)
 
     def join(parts, spec):
         w = np.concatenate(parts, axis=-1)
-        return w.T if transposed else w
+        return _transposed(w) if transposed else w
 
     return Codec(split, join)
 

@@ -69,6 +69,27 @@ class AlibiSpec:
 
 
 @dataclasses.dataclass(frozen=True)
+class ExpertSpec:
+    """A mixture of experts in place of each feed-forward layer (`models/experts.py`).
+
+    Attributes:
+      count: experts of a layer, E; each is as wide as `ModelSpec.ffn_width`.
+      per_token: how many a token goes through, k.
+      normalised: the weights of a token's experts sum to 1.
+      router_bias: the router has a bias.
+      shared_width: features of an expert that every token goes through; 0 for none.
+      shared_gate: its output is weighted by a sigmoid of x (qwen2_moe).
+    """
+
+    count: int
+    per_token: int
+    normalised: bool = True
+    router_bias: bool = False
+    shared_width: int = 0
+    shared_gate: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class ModelSpec:
     """One transformer, decoder or encoder. Widths and counts are numbers of features.
 
@@ -119,6 +140,11 @@ class ModelSpec:
         no bias: cohere) or "full" (all heads together).
       qkv_clip: queries, keys and values are cut off at its negative and at it (olmo),
         before they are rotated; None for never.
+      experts: a mixture of experts instead of one feed-forward layer, or None.
+      clamped_gate: (limit, slope) of a gated layer whose activation is g sigmoid(slope
+        g), times 1 + up, g and up clipped at the limit (gpt_oss); None for none.
+      sinks: each head has a score of its own that takes part in the softmax and reads
+        nothing (gpt_oss).
       qkv_bias, out_bias, ffn_bias: which projections have a bias.
       final_norm: whether the residual stream ends in a norm.
       head: "linear", "mlm" (bert's transform, norm and bias) or None.
@@ -172,6 +198,9 @@ class ModelSpec:
     logit_scale: float | None = None
     qk_norm: str | None = None
     qkv_clip: float | None = None
+    experts: ExpertSpec | None = None
+    clamped_gate: tuple[float, float] | None = None
+    sinks: bool = False
     qkv_bias: bool = False
     out_bias: bool = False
     ffn_bias: bool = False

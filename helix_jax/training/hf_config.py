@@ -52,6 +52,7 @@ def hf_config(
     sizes |= _names(num_heads, "num_key_value_heads attention_heads")
     sizes |= _names(head_width, "head_dim query_pre_attn_scalar rotary_dim")
     sizes |= _names(ffn_width, "intermediate_size n_inner ffn_dim ffn_hidden_size")
+    sizes |= _names(ffn_width, "moe_intermediate_size")
     sizes |= _names(context, "max_position_embeddings n_positions max_seq_len")
     sizes |= _names(context, "window_size")
     sizes |= {"attention_types": [[kinds, num_layers // len(kinds)]]}

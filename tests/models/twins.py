@@ -53,6 +53,9 @@ def longrope(original: int) -> dict:
     }
 
 
+# More tokens than experts times experts of a token; no two experts score alike.
+EXPERTS = GROUPED | {"num_experts_per_tok": 2}
+SMALL_EXPERTS = EXPERTS | {"num_experts": 5, "moe_intermediate_size": 24}
 SLIDING_LAST = ["full_attention", "full_attention", "sliding_attention"]
 GPT = {
     "vocab_size": VOCABULARY,
@@ -266,6 +269,24 @@ TWINS = {
     "cwm": ("cwm", GROUPED | SOME_SLIDING | {"head_dim": 12}),
     "exaone4": ("exaone4", GROUPED | SOME_SLIDING),
     "starcoder2": ("starcoder2", GROUPED | {"sliding_window": 4}),
+    "mixtral": ("mixtral", EXPERTS | {"num_local_experts": 4, "sliding_window": 4}),
+    "qwen2_moe": ("qwen2_moe", SMALL_EXPERTS | {"shared_expert_intermediate_size": 20}),
+    "qwen3_moe": ("qwen3_moe", SMALL_EXPERTS | {"head_dim": 12}),
+    "olmoe": (
+        "olmoe",
+        EXPERTS | {"num_experts": 5, "norm_topk_prob": True, "clip_qkv": 0.9},
+    ),
+    "gpt_oss": (
+        "gpt_oss",
+        EXPERTS
+        | {
+            "num_local_experts": 4,
+            "head_dim": 12,
+            "sliding_window": 4,
+            "swiglu_limit": 0.6,
+            "rope_parameters": YARN | {"truncate": False},
+        },
+    ),
     "opt": ("opt", OPT),
     "opt_350m": (
         "opt",
@@ -374,8 +395,8 @@ def randomise(model: torch.nn.Module, seed: int) -> torch.nn.Module:
                 value = normal(parameter.shape, 0.3)
             elif id(parameter) in norms:
                 value = parameter + normal(parameter.shape, 0.3)
-            elif parameter.ndim == 2 and "embed" not in name:
-                value = normal(parameter.shape, max(parameter.shape) ** -0.5)
+            elif parameter.ndim > 1 and "embed" not in name:
+                value = normal(parameter.shape, max(parameter.shape[-2:]) ** -0.5)
             else:
                 value = normal(parameter.shape, 0.5)
             parameter.copy_(value)

@@ -64,6 +64,11 @@ TINY = {
     "d_ff": 20,
     "relative_attention_max_distance": 9,
     "local_attention": 4,
+    "num_experts": 4,
+    "num_local_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 12,
+    "shared_expert_intermediate_size": 8,
 }
 # Where the sizes above would leave a family nothing to vary.
 OWN = {"stablelm": {"num_attention_heads": 2}}  # a quarter of each head is rotated

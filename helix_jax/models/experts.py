@@ -1,0 +1,115 @@
+"""A mixture of experts in place of a block's feed-forward layer.
+
+    y = sum over the k experts e that the router prefers of w_e f_e(x), plus f_shared(x)
+
+Reference: Shazeer et al. 2017, arXiv 1701.06538; shared experts: Dai et al. 2024,
+arXiv 2401.06066.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from helix_jax.models.layers import dense, feed_forward
+from helix_jax.models.spec import ExpertSpec, ModelSpec
+from helix_jax.types import Array
+
+# Rows that one expert takes at a time. 4,096 tokens, 4 of 32 experts, D 512, F 1,024 on
+# 2 CPU cores: 0.36 s, every expert on every token 3.7 s; 4 tokens: 6, 14 ms, and
+# `jax.lax.ragged_dot` 200 ms, as it makes an [E, tokens, D] array there.
+MOST_ROWS = 64
+
+
+def mix_experts(params: Mapping, x: Array, spec: ModelSpec) -> Array:
+    """Each token's weighted experts, and the shared one where there is one.
+
+    A token's result depends on no other token: experts have no capacity to run out of.
+
+    Args:
+      params: one layer's: "router", "experts" [E, ...] and, where the spec has them,
+        "shared" and "shared_gate".
+      x: [B, T, D].
+      spec: experts, and what `feed_forward` reads.
+
+    Returns:
+      [B, T, D] in x's dtype.
+    """
+    tokens = x.reshape(-1, x.shape[-1])
+    weights, chosen = route(params["router"], tokens, spec.experts)
+
+    def add(total: Array, block: _Block) -> tuple[Array, None]:
+        expert = jax.tree.map(lambda leaf: leaf[block.expert], params["experts"])
+        rows = feed_forward(expert, tokens.at[block.tokens].get(mode="clip"), spec)
+        rows = rows.astype(jnp.float32) * block.weights[:, None]
+        return total.at[block.tokens].add(rows, mode="drop"), None
+
+    total = jnp.zeros(tokens.shape, jnp.float32)
+    total, _ = jax.lax.scan(add, total, _blocks(weights, chosen, spec.experts.count))
+    mixed = total.astype(x.dtype).reshape(x.shape)
+    if "shared" not in params:
+        return mixed
+    shared = feed_forward(params["shared"], x, spec)
+    if "shared_gate" in params:
+        shared = shared * jax.nn.sigmoid(dense(params["shared_gate"], x))
+    return mixed + shared
+
+
+def route(
+    params: Mapping[str, Array], tokens: Array, experts: ExpertSpec
+) -> tuple[Array, Array]:
+    """The experts of each token and their weights, in float32.
+
+    Args:
+      params: {"kernel": [D, E]} and "bias": [E] where the router has one.
+      tokens: [N, D].
+      experts: per_token, normalised.
+
+    Returns:
+      weights: [N, k] float32, softmax over all experts or over the chosen ones.
+      chosen: [N, k] int32, those of the largest logits.
+    """
+    params = {name: value.astype(jnp.float32) for name, value in params.items()}
+    logits = dense(params, tokens.astype(jnp.float32))
+    best, chosen = jax.lax.top_k(logits, experts.per_token)
+    over = best if experts.normalised else logits
+    total = jax.nn.logsumexp(over, axis=-1, keepdims=True)
+    return jnp.exp(best - total), chosen
+
+
+class _Block(NamedTuple):
+    """Tokens that one expert works on at once; of all blocks, stacked.
+
+    Attributes:
+      expert: [] int.
+      tokens: [rows] int, N where the block has no more.
+      weights: [rows] float32.
+    """
+
+    expert: Array
+    tokens: Array
+    weights: Array
+
+
+def _blocks(weights: Array, chosen: Array, count: int) -> _Block:
+    """All pairs of a token and its expert, by expert, cut into blocks of equal size.
+
+    Each expert's last block may be filled in part, so that there are at most `count`
+    more than the pairs need.
+    """
+    number, per_token = chosen.shape
+    pairs = number * per_token
+    rows = min(MOST_ROWS, max(1, pairs // count))
+    by_expert = jnp.argsort(chosen.reshape(-1), stable=True)
+    sizes = jnp.bincount(chosen.reshape(-1), length=count)
+    needed = -(-sizes // rows)
+    ends, last = jnp.cumsum(sizes), jnp.cumsum(needed)
+    block = jnp.arange(min(pairs, pairs // rows + count))
+    expert = jnp.minimum(jnp.searchsorted(last, block, side="right"), count - 1)
+    start = (ends - sizes)[expert] + (block - (last - needed)[expert]) * rows
+    place = start[:, None] + jnp.arange(rows)
+    real = place < ends[expert][:, None]
+    pair = by_expert[jnp.minimum(place, pairs - 1)]
+    tokens = jnp.where(real, pair // per_token, number)
+    return _Block(expert, tokens, jnp.where(real, weights.reshape(-1)[pair], 0.0))
