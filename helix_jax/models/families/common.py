@@ -100,14 +100,15 @@ def read_even_rope(config: ConfigReader, head_width: int) -> RopeSpec:
     Raises:
       CheckpointError: also for a part of an odd number of features.
     """
-    factor = (config.take("rope_parameters") or {}).get("partial_rotary_factor", 1.0)
+    rope = read_rope(config, head_width, partial=True)
+    factor = config.take("rope_parameters").get("partial_rotary_factor") or 1.0
     if int(head_width * factor) % 2:
         raise CheckpointError(
             f"{config.family}: hidden_size over num_attention_heads gives heads of "
             f"{head_width} features, of which partial_rotary_factor {factor} rotates "
             f"{int(head_width * factor)}; expected an even number."
         )
-    return read_rope(config, head_width, partial=True)
+    return rope
 
 
 def check_whole_heads(family: str, parameters: Mapping[str, Any]) -> None:

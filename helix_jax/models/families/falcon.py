@@ -49,10 +49,8 @@ def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     config = ConfigReader(raw)
     config.expect_code("Falcon")
     parts = plain_parts(config, raw, activation="activation")
-    new, bias = (
-        config.take("new_decoder_architecture", False),
-        config.take("bias", False),
-    )
+    new = config.take("new_decoder_architecture", False)
+    bias = config.take("bias", False)
     if config.take("alibi", False):
         config.take("rope_parameters", None)
         slopes = alibi_slopes(parts["num_heads"])
