@@ -1,5 +1,7 @@
 """Biases by distance against those that transformers builds for bloom, mpt, falcon."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,8 +11,11 @@ from transformers.models.bloom.modeling_bloom import _get_alibi_slopes
 from transformers.models.falcon.modeling_falcon import build_alibi_tensor
 from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
 
+from helix_jax.models import apply_model
 from helix_jax.models.alibi import alibi_bias, alibi_slopes
 from helix_jax.models.spec import AlibiSpec
+
+from .twins import VOCABULARY, twin_states
 
 
 def test_slopes_are_those_of_bloom_and_mpt():
@@ -44,3 +49,23 @@ def test_biases_fall_with_the_distance():
     ours = alibi_bias(alibi, queries, keys)
     np.testing.assert_array_equal(ours[0, 0], [[-3, 0, 4], [-7, -4, 0]])
     np.testing.assert_array_equal(ours[0, 1], [[-1.5, 0, 2], [-3.5, -2, 0]])
+
+
+@pytest.mark.parametrize("name", ["bloom", "falcon_alibi"])
+def test_long_texts_with_biases(twin, name):
+    """By blocks of queries and keys, and where falcon's rounding is seen.
+
+    Tolerance: 1e-4 of the largest feature; observed: 4e-6.
+    """
+    theirs, model = twin(name)
+    tokens = np.random.default_rng(2).integers(3, VOCABULARY, (1, 1100))
+    wanted = twin_states(theirs, tokens, np.ones(tokens.shape, bool))[0][-1]
+
+    def error(spec) -> float:
+        states = apply_model(model.params, spec, jnp.asarray(tokens)).hidden[0]
+        return float(np.abs(np.asarray(states) - wanted).max() / np.abs(wanted).max())
+
+    assert error(model.spec) < 1e-4
+    if model.spec.alibi.coarse:
+        exact = dataclasses.replace(model.spec.alibi, coarse=False)
+        assert error(dataclasses.replace(model.spec, alibi=exact)) > 1e-3
