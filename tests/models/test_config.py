@@ -13,8 +13,10 @@ from helix_jax.errors import CheckpointError
 from helix_jax.models import FAMILIES, family_of, parameter_shapes
 from helix_jax.models.config import INERT, READ_ANYWAY, is_defined
 from helix_jax.models.config_file import TEXT_PARTS, read_config
+from helix_jax.models.params import unstored
 
 from .published import PUBLISHED
+from .published_encoders import ENCODERS
 from .twins import TWINS, twin_config
 
 # The first twin of each family.
@@ -393,12 +395,22 @@ def test_harmless_attributes_change_nothing(tmp_path, family):
     assert spec_of(tmp_path, config | HARMLESS) == spec_of(tmp_path, config)
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", [*PUBLISHED, *ENCODERS])
 def test_published_configs(tmp_path, name):
     """Every parameter is there: the shapes add up to the published number."""
-    count, config = PUBLISHED[name]
-    shapes = parameter_shapes(spec_of(tmp_path, config))
-    assert sum(math.prod(shape) for shape in shapes.values()) == count
+    count, config = (PUBLISHED | ENCODERS)[name]
+    spec = spec_of(tmp_path, config)
+    shapes = parameter_shapes(spec)
+    stacked = sum(math.prod(shapes[path][1:]) for path, _ in unstored(spec))
+    assert sum(math.prod(shape) for shape in shapes.values()) - stacked == count
+
+
+def test_windows_that_look_both_ways(tmp_path):
+    """As transformers' masks: 64 tokens on each side, and 256 with the token itself."""
+    modernbert = spec_of(tmp_path, ENCODERS["answerdotai/ModernBERT-base"][1])
+    (gemma,) = (raw for name, (_, raw) in ENCODERS.items() if "embeddinggemma" in name)
+    assert modernbert.windows[:4] == (0, 65, 65, 0)
+    assert spec_of(tmp_path, gemma).windows[4:6] == (257, 0)
 
 
 def test_two_bases_of_the_rotary_embedding(tmp_path):
