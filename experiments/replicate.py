@@ -252,6 +252,7 @@ def _options(config: ReplicateConfig) -> dict[str, object]:
         "limit": config.limit,
         "public_limit": 2 * config.limit,
         "max_tokens": config.max_tokens,
+        "pooling": "mean",  # as in the paper, of sentence encoders too
         "stores": str(Path(config.workdir) / "stores"),
     }
 

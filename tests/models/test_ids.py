@@ -116,10 +116,13 @@ def test_positions_beyond_the_table(twin):
     assert np.isnan(forward(*inputs, cache=cache).hidden).all()
 
 
-@pytest.mark.parametrize("side", ["none", "right", "left"])
-def test_a_padding_token_within_a_roberta_text(twin, side):
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [("roberta", "none"), ("roberta", "right"), ("roberta", "left"), ("mpnet", "left")],
+)
+def test_a_padding_token_within_a_roberta_text(twin, name, side):
     """Without position_ids transformers counts them by the padding id; so do we."""
-    theirs, model = twin("roberta")
+    theirs, model = twin(name)
     tokens = np.concatenate([replaced(GOOD, 1, (slice(None), 3)), GOOD], axis=1)
     mask = np.ones(tokens.shape, bool)
     if side != "none":
