@@ -19,10 +19,10 @@ import numpy as np
 from absl import flags
 
 from benchmarks.timing import write_results
-from experiments.encrypted import EncryptedConfig, made_problem
-from experiments.private_fit import cost_numbers, moment_errors
 from helix_jax.alignment import accumulate
 from helix_jax.private import Client, Provider
+from helix_jax.private.comparisons import moment_errors
+from helix_jax.private.planted import planted_layer
 from helix_jax.private.rehearsal import Conversation, rehearse_fit
 from helix_jax.runs.flags import choices_flag
 from helix_jax.runs.program import start_main
@@ -51,18 +51,16 @@ PROFILES = ("guarded", "open", "swift", "compact")
 
 def layer_numbers(width: int, classes: int, profile: str, queries: int) -> dict:
     """Milliseconds, bytes and error of one layer."""
-    problem = made_problem(
-        EncryptedConfig(width=width, classes=classes, queries=queries)
-    )
+    classifier, x = planted_layer(width=width, classes=classes, queries=queries)
     provider = Provider(
-        problem.kernel,
-        problem.bias,
+        classifier.kernel,
+        classifier.bias,
         profile=profile,
-        input_norm=float(np.linalg.norm(problem.x, axis=1).max()),
+        input_norm=float(np.linalg.norm(x, axis=1).max()),
     )
     conversation = Conversation(Client(profile), provider)
-    logits = conversation.ask_all(problem.x)
-    plain = problem.x @ problem.kernel + problem.bias
+    logits = conversation.ask_all(x)
+    plain = x @ classifier.kernel + classifier.bias
     numbers = {
         name: 1e3 * float(np.median(times))
         for name, times in conversation.seconds.items()
@@ -190,7 +188,7 @@ def fits() -> None:
         runs = []
         for _ in range(1 + FIT_REPEATS.value):  # the first compiles
             fit = rehearse_fit(x, y, profile=profile)
-            runs.append(cost_numbers(fit) | moment_errors(fit.moments, plain))
+            runs.append(fit.costs | moment_errors(fit.moments, plain))
         own = {name: np.median([run[name] for run in runs[1:]]) for name in runs[0]}
         guarded = guarded or own["provider_seconds"]
         table.append(
@@ -292,7 +290,7 @@ def growth() -> None:
             plain = accumulate([(x, y)])
         rehearse_fit(x[: 2 * dx + 700], y[: 2 * dx + 700])  # compiles
         fit = rehearse_fit(x, y)
-        own = cost_numbers(fit)
+        own = fit.costs
         table.append(
             [
                 "fit",

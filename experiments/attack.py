@@ -18,8 +18,6 @@ n, stay, and a key that is none reads masks of narrow layers. See docs/attacks.m
 """
 
 import dataclasses
-import itertools
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -38,10 +36,15 @@ from helix_jax.attacks import (
     membership_findings,
     row_findings,
 )
-from helix_jax.attacks.setting import HEADER, Finding, Setting, planted_setting
+from helix_jax.attacks.setting import (
+    HEADER,
+    Finding,
+    Setting,
+    measure_attacks,
+    planted_setting,
+)
 from helix_jax.errors import RunError
 from helix_jax.private.profiles import PROFILES
-from helix_jax.progress import bar
 from helix_jax.reports import Table, markdown_table
 from helix_jax.runs import Run, option, write_atomically
 from helix_jax.runs.experiment import Report, Specs, experiment
@@ -101,15 +104,8 @@ def compute(config: AttackConfig, _: Run) -> Report:
     """Attack, tabulate; see the module docstring."""
     made_up = config.tiny and not config.source
     setting = planted_setting(config.seed) if made_up else real(config)
-    numbers, rows = {}, []
-    for name, attack in bar(attacks(config).items(), "attacks"):
-        began = time.perf_counter()
-        finding = attack(setting)
-        numbers |= finding.numbers | {f"{name}_seconds": time.perf_counter() - began}
-        rows += finding.rows
-    for above, row in itertools.pairwise(rows):  # each row is complete in itself
-        row[0] = row[0] or above[0]
-    said = about(
+    numbers, rows = measure_attacks(setting, attacks(config))
+    told = about(
         "planted states" if made_up else sides_of(with_models(config)),
         "" if made_up else short_data(config.data),
         f"{len(setting.x):,} paired rows",
@@ -121,7 +117,7 @@ def compute(config: AttackConfig, _: Run) -> Report:
     return Report(
         {f"attack/{name}": value for name, value in numbers.items()},
         [Table("Attacks", HEADER, rows, note=NOTE)],
-        said,
+        told,
         files={"table.md": partial(write_atomically, content=markdown)},
     )
 

@@ -30,9 +30,9 @@ from helix_jax import assets
 from helix_jax.reports import (
     Block,
     Matrix,
+    Quantity,
     Section,
     Table,
-    format_interval,
     load_blocks,
     markdown_page,
     with_about,
@@ -43,22 +43,34 @@ from helix_jax.runs import Run, option
 from helix_jax.runs.experiment import Experiment, Report, experiment
 
 TITLE = "One affine map between independently trained language models"
-COSTS = (  # row of the table, its numbers, their scale and digits
-    (
-        "fit: client, provider, s",
-        ("private_fit/client_seconds", "private_fit/provider_seconds"),
-        1,
-        1,
+FACTS = {  # what the numbers were measured on
+    "data/classes": "classes",
+    "data/fit_texts": "texts to fit on",
+    "data/select_texts": "texts to choose the penalty on",
+    "data/test_texts": "texts to test on",
+}
+COSTS = {  # names of numbers, in one cell -> how each is shown
+    ("private_fit/plain_test_accuracy",): Quantity(
+        "map fitted in the clear, accuracy, %", 100, 1
     ),
-    (
-        "fit: up, down, MB",
-        ("private_fit/upload_bytes", "private_fit/download_bytes"),
-        1e-6,
-        1,
+    ("private_fit/test_accuracy",): Quantity(
+        "map fitted under encryption, accuracy, %", 100, 1
     ),
-    ("one encrypted query, online, ms", ("encrypted/online_seconds",), 1e3, 1),
-    ("query, answer, kB", ("encrypted/query_bytes", "encrypted/answer_bytes"), 1e-3, 0),
-)
+    ("private_fit/map_error",): Quantity("relative error of the encrypted map"),
+    ("private_fit/client_seconds", "private_fit/provider_seconds"): Quantity(
+        "fit: client, provider, s", 1, ".1f"
+    ),
+    ("private_fit/upload_bytes", "private_fit/download_bytes"): Quantity(
+        "fit: up, down, MB", 1e-6, ".1f"
+    ),
+    ("encrypted/online_seconds",): Quantity(
+        "one encrypted query, online, ms", 1e3, ".1f"
+    ),
+    ("encrypted/query_bytes", "encrypted/answer_bytes"): Quantity(
+        "query, answer, kB", 1e-3, ".0f"
+    ),
+    ("encrypted/max_error",): Quantity("largest error of a logit"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +143,10 @@ def compute(config: DemoConfig, run: Run) -> Report:
     blocks += load_blocks(place / "generate")
     blocks += with_about([hidden_table(first, hidden)], told)
     numbers["demo/seconds"] = time.perf_counter() - began
-    sections = [Section("The embedded models", _facts(config, results[first]), blocks)]
+    facts = {"corpus": f"{config.data}, split by document"} | {
+        title: results[first][name] for name, title in FACTS.items()
+    }
+    sections = [Section("The embedded models", facts, blocks)]
     pages = {"report.html": write_page, "report.md": write_markdown}
     text = markdown_page(TITLE, sections)
     return Report(
@@ -171,27 +186,12 @@ def hidden_table(pair: tuple[str, str], numbers: Mapping[str, float]) -> Table:
         note = "Pyfhel is not installed (make crypto), so nothing ran encrypted."
         return Table(title, header, [], note=note)
 
-    rows = [
-        [label, format_interval(numbers, f"private_fit/{name}test_accuracy")]
-        for label, name in (
-            ("map fitted in the clear, accuracy, %", "plain_"),
-            ("map fitted under encryption, accuracy, %", ""),
-        )
-    ]
-    rows.append(
-        ["relative error of the encrypted map", numbers["private_fit/map_error"]]
-    )
-    rows += [
-        [label, ", ".join(f"{scale * numbers[name]:.{digits}f}" for name in names)]
-        for label, names, scale, digits in COSTS
-    ]
-    same, asked = (
-        numbers[f"encrypted/{name}"] for name in ("argmax_agreement", "queries")
-    )
-    rows += [
-        ["largest error of a logit", numbers["encrypted/max_error"]],
-        ["same answer as in the clear", f"{same:.1%} of {asked:.0f}"],
-    ]
+    rows = []
+    for names, shown in COSTS.items():
+        cells = [shown.cell(numbers, name) for name in names]
+        rows.append([shown.title, cells[0] if len(cells) == 1 else ", ".join(cells)])
+    same, asked = numbers["encrypted/argmax_agreement"], numbers["encrypted/queries"]
+    rows.append(["same answer as in the clear", f"{same:.1%} of {asked:.0f}"])
     note = (
         "One party holds the source's states, the other the target's and its "
         "classifier; neither shows them (profile guarded, docs/private.md). The map's "
@@ -199,17 +199,6 @@ def hidden_table(pair: tuple[str, str], numbers: Mapping[str, float]) -> Table:
         f"further texts. {BRACKETS}"
     )
     return Table(title, header, rows, note=note)
-
-
-def _facts(config: DemoConfig, first: Mapping[str, float]) -> dict[str, object]:
-    """What the numbers were measured on."""
-    return {
-        "corpus": f"{config.data}, split by document",
-        "classes": first["data/classes"],
-        "texts to fit on": first["data/fit_texts"],
-        "texts to choose the penalty on": first["data/select_texts"],
-        "texts to test on": first["data/test_texts"],
-    }
 
 
 run = compute.run

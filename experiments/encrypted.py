@@ -28,14 +28,15 @@ from experiments.shared.options import PlantedOptions, seed_option
 from experiments.shared.policies import check_policies
 from experiments.shared.sides import open_corpus
 from experiments.shared.task import open_task
-from helix_jax.alignment import apply_map
+from helix_jax.alignment import AffineMap, apply_map
 from helix_jax.ood import energy_score
 from helix_jax.private import Client, Provider
 from helix_jax.private.packing import MAX_CLASSES, MAX_WIDTH
+from helix_jax.private.planted import planted_layer
 from helix_jax.private.profiles import PROFILES
 from helix_jax.private.rehearsal import STAGES, Conversation
 from helix_jax.progress import stage
-from helix_jax.reports import Bars, Block, Table, format_interval, read_interval
+from helix_jax.reports import Bars, Block, Quantity, Table, plain_bars, read_interval
 from helix_jax.runs import Run, option
 from helix_jax.runs.experiment import Report, Specs, experiment
 from helix_jax.stats import Interval, bootstrap_interval
@@ -43,24 +44,33 @@ from helix_jax.transfer.pair_fit import fit_pairs
 
 SPLITS = ("test", "select", "fit")
 SPREAD = "median [2.5th to 97.5th percentile of the queries]"
-MESSAGES = {  # number -> words in the table, words in the figure
-    "query_bytes": ("query", "query"),
-    "answer_bytes": ("answer", "answer"),
-    "key_bytes": ("public key, sent once", "public key, once"),
+OVER_DOCUMENTS = BRACKETS.rstrip(".")
+QUANTITIES = {  # name -> how it is shown, what it is
+    "online_seconds": (
+        Quantity("client and provider together, ms", 1e3, 1),
+        "sum of medians",
+    ),
+    **{
+        f"{name}_seconds": (Quantity(f"{title}, ms", 1e3, 1), SPREAD)
+        for name, title in STAGES.items()
+    },
+    "query_bytes": (Quantity("query, kB", 1e-3, 1), "one message"),
+    "answer_bytes": (Quantity("answer, kB", 1e-3, 1), "one message"),
+    "key_bytes": (Quantity("public key, sent once, kB", 1e-3, 1), "one message"),
+    "argmax_agreement": (
+        Quantity("same answer as in the clear, %", 100, 1),
+        "share of queries",
+    ),
+    "accuracy": (Quantity("accuracy under encryption, %", 100, 1), OVER_DOCUMENTS),
+    "plain_accuracy": (Quantity("accuracy in the clear, %", 100, 1), OVER_DOCUMENTS),
+    "max_error": (Quantity("largest error of a logit", 1, ".2g"), "of all queries"),
+    "stated_error": (Quantity("its stated bound", 1, ".2g"), "of the layer"),
+    "largest_logit": (Quantity("largest logit", 1, ".2g"), "of all queries"),
+    "max_energy_error": (
+        Quantity("largest error of the energy score", 1, ".2g"),
+        "of all queries",
+    ),
 }
-SHARES = {  # number -> words, what it is
-    "argmax_agreement": ("same answer as in the clear, %", "share of queries"),
-    "accuracy": ("accuracy under encryption, %", BRACKETS.rstrip(".")),
-    "plain_accuracy": ("accuracy in the clear, %", BRACKETS.rstrip(".")),
-}
-ERRORS = {  # number -> words, what it is
-    "max_error": ("largest error of a logit", "of all queries"),
-    "stated_error": ("its stated bound", "of the layer"),
-    "largest_logit": ("largest logit", "of all queries"),
-    "max_energy_error": ("largest error of the energy score", "of all queries"),
-}
-
-Numbers = dict[str, float | Interval]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,15 +93,13 @@ class Problem(NamedTuple):
     """A classifier and the embeddings that it is asked about.
 
     Attributes:
-      kernel: [D, C] the provider's.
-      bias: [C] the provider's.
+      classifier: the provider's, kernel [D, C] and bias [C].
       x: [N, D] float64, the client's.
       labels: [T] int of the first rows, those of the test split; none of made ones.
       documents: [T] document of each of them.
     """
 
-    kernel: np.ndarray
-    bias: np.ndarray
+    classifier: AffineMap
     x: np.ndarray
     labels: np.ndarray
     documents: list[str]
@@ -108,10 +116,11 @@ def check(config: EncryptedConfig, _: Specs) -> None:
 def compute(config: EncryptedConfig, _: Run) -> Report:
     """Ask, time, compare; see the module docstring."""
     problem = real_problem(config) if config.source else made_problem(config)
+    kernel, bias = problem.classifier.kernel, problem.classifier.bias
     with stage("encoding the layer"):
         provider = Provider(
-            problem.kernel,
-            problem.bias,
+            kernel,
+            bias,
             profile=config.profile,
             policy=config.policy,
             minimise=config.minimise,
@@ -119,8 +128,8 @@ def compute(config: EncryptedConfig, _: Run) -> Report:
         )
     conversation = Conversation(Client(config.profile), provider)
     logits = conversation.ask_all(problem.x)
-    plain = problem.x @ problem.kernel + problem.bias
-    numbers = cost_numbers(conversation) | {
+    plain = problem.x @ kernel + bias
+    numbers = conversation.costs | {
         "queries": len(problem.x),
         "width": problem.x.shape[1],
         "classes": plain.shape[1],
@@ -139,42 +148,33 @@ def compute(config: EncryptedConfig, _: Run) -> Report:
         for name, some in (("accuracy", logits), ("plain_accuracy", plain)):
             right = some[: len(problem.labels)].argmax(1) == problem.labels
             numbers[name] = bootstrap_interval(right, problem.documents)
-    counts = {"test_texts": len(problem.labels), "test_documents": documents}
+    test_texts = len(problem.labels)
+    told = about("made-up embeddings and weights", "", f"{len(problem.x):,} queries")
+    if config.source:
+        told = about(
+            sides_of(config),
+            short_data(config.data),
+            f"{len(problem.x):,} queries",
+            f"{test_texts:,} test texts among the queries (of {documents:,} documents)",
+            documents=documents,
+        )
     return Report(
         {f"encrypted/{name}": value for name, value in numbers.items()}
-        | {f"data/{name}": value for name, value in counts.items()},
+        | {"data/test_texts": test_texts, "data/test_documents": documents},
         result_blocks(numbers, f"Profile {config.profile}, policy {config.policy}."),
-        _about(config, len(problem.x), **counts),
-    )
-
-
-def _about(
-    config: EncryptedConfig, queries: int, test_texts: int, test_documents: int
-) -> str:
-    asked = f"{queries:,} queries"
-    if not config.source:
-        return about("made-up embeddings and weights", "", asked)
-    return about(
-        sides_of(config),
-        short_data(config.data),
-        asked,
-        f"{test_texts:,} test texts among the queries (of {test_documents:,} "
-        "documents)",
-        documents=test_documents,
+        told,
     )
 
 
 def made_problem(config: EncryptedConfig) -> Problem:
     """Gaussian embeddings and weights, logits of order 10."""
-    generator = np.random.default_rng(config.seed)
-    kernel = generator.standard_normal((config.width, config.classes))
-    return Problem(
-        10 * kernel / np.sqrt(config.width),
-        generator.standard_normal(config.classes),
-        generator.standard_normal((config.queries or 200, config.width)),
-        np.empty(0, int),
-        [],
+    classifier, x = planted_layer(
+        width=config.width,
+        classes=config.classes,
+        queries=config.queries or 200,
+        seed=config.seed,
     )
+    return Problem(classifier, x, np.empty(0, int), [])
 
 
 def real_problem(config: EncryptedConfig) -> Problem:
@@ -186,74 +186,51 @@ def real_problem(config: EncryptedConfig) -> Problem:
     count = config.queries or len(task.x["test"])
     probe = task.target_probe
     return Problem(
-        np.asarray(probe.kernel, np.float64),
-        np.asarray(probe.bias, np.float64),
+        AffineMap(
+            *(np.asarray(part, np.float64) for part in (probe.kernel, probe.bias))
+        ),
         x[:count].astype(np.float64),
         task.labels["test"][:count],
         task.documents[:count],
     )
 
 
-def cost_numbers(conversation: Conversation) -> Numbers:
-    """Seconds of each stage, median and middle 95%, and bytes of each message."""
-    seconds = {
-        name: Interval(*np.quantile(values, [0.5, 0.025, 0.975]))
-        for name, values in conversation.seconds.items()
-    }
-    online = sum(spent.value for name, spent in seconds.items() if name != "prepare")
-    return {
-        **{f"{name}_seconds": spent for name, spent in seconds.items()},
-        "online_seconds": online,
-        "query_bytes": conversation.query_bytes,
-        "answer_bytes": conversation.answer_bytes,
-        "key_bytes": conversation.key_bytes,
-    }
-
-
-def result_rows(numbers: Mapping[str, float | Interval]) -> list[list[object]]:
-    """Rows of the table; what a bracket is stands in its row."""
-    intervals = {
-        "online_seconds": ("client and provider together, ms", 1e3, "sum of medians"),
-        **{f"{k}_seconds": (f"{said}, ms", 1e3, SPREAD) for k, said in STAGES.items()},
-        **{
-            k: (f"{said}, kB", 1e-3, "one message") for k, (said, _) in MESSAGES.items()
-        },
-        **{name: (said, 100, what) for name, (said, what) in SHARES.items()},
-    }
-    return [
-        [said, format_interval(numbers, name, scale=scale), what]
-        for name, (said, scale, what) in intervals.items()
-        if name in numbers
-    ] + [
-        [said, f"{numbers[name]:.2g}", what]
-        for name, (said, what) in ERRORS.items()
-        if name in numbers
-    ]
-
-
 def result_blocks(numbers: Mapping[str, float | Interval], note: str) -> list[Block]:
     """The table, the time of each stage, and the bytes of a query both ways."""
     width, classes = numbers["width"], numbers["classes"]
-    seconds = [read_interval(numbers, f"{name}_seconds", scale=1e3) for name in STAGES]
+    rows = [
+        [shown.title, shown.cell(numbers, name), what]
+        for name, (shown, what) in QUANTITIES.items()
+        if name in numbers
+    ]
     return [
         Table(
             f"Encrypted layer, width {width}, {classes} classes",
             ["measure", "value", "what it is"],
-            result_rows(numbers),
+            rows,
             note=note,
         ),
         Bars(
             "Time of one query",
             "milliseconds",
             list(STAGES.values()),
-            {"median": seconds},
+            {
+                "median": [
+                    read_interval(numbers, f"{name}_seconds", scale=1e3)
+                    for name in STAGES
+                ]
+            },
             note=f"{note} Lines: {SPREAD}.",
         ),
-        Bars(
+        plain_bars(
             "Bytes of one query",
             "kB",
-            [said for _, said in MESSAGES.values()],
-            {"encrypted": [[numbers[name] / 1e3] * 3 for name in MESSAGES]},
+            {
+                "query": numbers["query_bytes"] / 1e3,
+                "answer": numbers["answer_bytes"] / 1e3,
+                "public key, once": numbers["key_bytes"] / 1e3,
+            },
+            series="encrypted",
             note=f"In the clear, float32: {4 * width / 1e3:.2g} kB up, "
             f"{4 * classes / 1e3:.2g} kB down.",
         ),

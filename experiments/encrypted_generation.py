@@ -15,20 +15,14 @@ Cost: two cores, embedded models, guarded: about 20 ms a token; more in the tabl
 import dataclasses
 from collections.abc import Mapping
 
-import numpy as np
-
 from experiments.shared.about import about_tokens
 from experiments.shared.sides import open_corpus
-from experiments.shared.token_maps import check_cuts, fit_token_map
+from experiments.shared.token_maps import check_cuts, fit_map
 from experiments.shared.token_sides import TokenMapOptions, load_token_sides
 from helix_jax.errors import RunError
 from helix_jax.generation import stitch
-from helix_jax.generation.rehearsal import (
-    EncryptedTexts,
-    StepCosts,
-    rehearse_steps,
-    rehearse_texts,
-)
+from helix_jax.generation.rehearsal import StepCosts, rehearse_steps, rehearse_texts
+from helix_jax.generation.token_sides import first_words
 from helix_jax.models import resolve_layers
 from helix_jax.private.packing import MAX_CLASSES, MAX_WIDTH
 from helix_jax.private.profiles import PROFILES
@@ -102,10 +96,10 @@ def check(config: EncryptedGenerationConfig, specs: Specs) -> None:
 def compute(config: EncryptedGenerationConfig, run: Run) -> Report:
     """Write texts both ways and compare; see the module docstring."""
     corpus, sides = open_corpus(config), load_token_sides(config)
-    fitted = fit_token_map(sides, corpus, config)
+    fitted = fit_map(sides, corpus, config)
     parts = stitch(*sides.models, fitted.map, **config.cuts)
     prompts = [
-        " ".join(text.text.split()[: config.prompt_words])
+        first_words(text.text, config.prompt_words)
         for _, text in zip(range(config.prompts), corpus.read("test"))
     ]
     settings = {"profile": config.profile, "minimise": config.minimise}
@@ -118,7 +112,7 @@ def compute(config: EncryptedGenerationConfig, run: Run) -> Report:
         max_new_tokens=config.max_new_tokens,
         **settings,
     )
-    of_texts = text_numbers(texts)
+    of_texts = texts.numbers
     numbers = fitted.numbers | _named("encrypted_generation", of_texts)
     size = (target.spec.width, target.spec.vocab_size, config.profile)
     speed = of_texts["tokens_per_second"]
@@ -138,45 +132,17 @@ def compute(config: EncryptedGenerationConfig, run: Run) -> Report:
         f"{of_texts['token_agreement']:.1%} of {of_texts['tokens']} tokens equal those "
         f"in the clear; largest error of a logit {texts.costs.max_error:.1e}."
     )
+    arms = ("on ciphertexts", "in the clear", "target alone")
+    samples = [
+        {"prompt": prompt} | {arm: text.text for arm, text in zip(arms, of_prompt)}
+        for prompt, *of_prompt in zip(prompts, texts.written, texts.clear, texts.target)
+    ]
     blocks = [
         Table("A token on ciphertexts", HEADER, rows, note=note),
-        Samples("Texts written on ciphertexts", text_samples(prompts, texts)),
+        Samples("Texts written on ciphertexts", samples),
     ]
     about = about_tokens(config, numbers, f"{len(prompts):,} prompts")
     return Report(numbers, blocks, about)
-
-
-def text_numbers(texts: EncryptedTexts) -> dict[str, float]:
-    """What texts on ciphertexts cost, and how far they are those in the clear."""
-    pairs = list(zip(texts.written, texts.clear))
-    tokens = sum(len(written.tokens) for written in texts.written)
-    same = sum(
-        ours == theirs
-        for written, clear in pairs
-        for ours, theirs in zip(written.tokens, clear.tokens)
-    )
-    equal = [written.text == clear.text for written, clear in pairs]
-    return texts.costs.numbers | {
-        "tokens_per_second": tokens / texts.seconds,
-        "tokens": tokens,
-        "token_agreement": same / tokens,
-        "texts_equal": float(np.mean(equal)),
-    }
-
-
-def text_samples(prompts: list[str], texts: EncryptedTexts) -> list[dict[str, str]]:
-    """The texts of every prompt, side by side."""
-    return [
-        {
-            "prompt": prompt,
-            "on ciphertexts": written.text,
-            "in the clear": clear.text,
-            "target alone": alone.text,
-        }
-        for prompt, written, clear, alone in zip(
-            prompts, texts.written, texts.clear, texts.target
-        )
-    ]
 
 
 def cost_cells(costs: StepCosts) -> list[float]:

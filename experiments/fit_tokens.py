@@ -24,22 +24,19 @@ from experiments.shared.names import GATE_NAMES
 from experiments.shared.options import resamples_option, workdir_option
 from experiments.shared.sides import open_corpus
 from experiments.shared.token_maps import (
-    arm_cells,
     check_cuts,
-    fit_token_map,
+    fit_map,
     map_file,
-    score_token_map,
+    measure_table,
+    score_map,
 )
-from experiments.shared.token_sides import (
-    TokenMapOptions,
-    TokenSides,
-    load_token_sides,
-    sample_texts,
-)
-from helix_jax.generation.gate import SIGNALS, fit_gate, gate_rows, gate_summary
+from experiments.shared.token_sides import TokenMapOptions, load_token_sides
+from helix_jax.generation.gate import SIGNALS, GateRows, gate_rows
+from helix_jax.generation.gate_worth import measure_gate
 from helix_jax.generation.stitch import Stitch, stitch
-from helix_jax.progress import Progress, stage
-from helix_jax.reports import Bars, Block, Table, format_interval, read_interval
+from helix_jax.generation.token_sides import TokenSides, sample_texts
+from helix_jax.progress import Progress
+from helix_jax.reports import Bars, Block, Quantity, Table, quantity_rows, read_interval
 from helix_jax.runs import Run, option
 from helix_jax.runs.experiment import Report, experiment
 from helix_jax.stats import Interval
@@ -54,11 +51,11 @@ ARMS = {
     "_random_head": "control: permuted head",
 }
 NATIVE = {"_native_target": "target alone", "_native_source": "source alone"}
-MEASURES = {  # name -> title, scale, digits
-    "perplexity_mapped": ("perplexity", 1, 1),
-    "kl_nats": ("KL, nats", 1, 3),
-    "agreement_top1": ("top-1 agreement, %", 100, 1),
-    "agreement_top5": ("top-5 agreement, %", 100, 1),
+MEASURES = {
+    "perplexity_mapped": Quantity("perplexity", 1, 1),
+    "kl_nats": Quantity("KL, nats", 1, 3),
+    "agreement_top1": Quantity("top-1 agreement, %", 100, 1),
+    "agreement_top5": Quantity("top-5 agreement, %", 100, 1),
 }
 
 
@@ -91,23 +88,27 @@ class FitTokensConfig(TokenMapOptions):
 def compute(config: FitTokensConfig, run: Run) -> Report:
     """Fit, score, write the map; see the module docstring."""
     corpus, sides = open_corpus(config), load_token_sides(config)
-    fitted = fit_token_map(sides, corpus, config, snapshots=run.folder)
-    numbers = fitted.numbers | score_token_map(
-        sides, fitted, corpus, config, resamples=config.resamples
-    )
+    snapshot = run.folder / "fit.safetensors"
+    fitted = fit_map(sides, corpus, config, snapshot=snapshot)
+    numbers = score_map(sides, fitted, corpus, config, resamples=config.resamples)
     blocks = map_blocks(numbers, config.map)
     if config.gate:
         parts = stitch(*sides.models, fitted.map, **config.cuts)
-        numbers |= score_gate(parts, sides, corpus, config)
+        numbers |= measure_gate(
+            read_gate_rows(parts, sides, corpus, config),
+            kind=config.gate,
+            quality=config.gate_quality,
+            resamples=config.resamples,
+        )
         blocks.append(gate_table(numbers))
     files = {"map": map_file(fitted, sides, corpus, config)}
     return Report(numbers, blocks, about_tokens(config, numbers), files)
 
 
-def score_gate(
+def read_gate_rows(
     parts: Stitch, sides: TokenSides, corpus: Corpus, config: FitTokensConfig
-) -> dict[str, float | Interval]:
-    """When to trust the mapped state: fitted, chosen and scored as `gate` says."""
+) -> dict[str, GateRows]:
+    """Signals and outcomes by split; as many to fit on as to choose on."""
     rows = {}
     limits = (config.select_pairs, config.select_pairs, config.test_pairs)
     for split, limit in zip(("fit", "select", "test"), limits):
@@ -121,42 +122,24 @@ def score_gate(
                 limit=limit,
                 max_tokens=config.max_tokens,
             )
-    numbers = {}
-    for suffix, by_text in (("", False), ("_by_text", True)):
-        with stage("fitting and scoring the gate"):
-            gate = fit_gate(
-                rows["fit"],
-                rows["select"],
-                kind=config.gate,
-                quality=config.gate_quality,
-                by_text=by_text,
-            )
-            worth = gate_summary(
-                gate, rows["test"], by_text=by_text, resamples=config.resamples
-            )
-        numbers |= {f"{name}{suffix}": value for name, value in worth.items()}
-    return numbers
+    return rows
 
 
 def map_blocks(numbers: Mapping[str, float | Interval], method: str) -> list[Block]:
     """Maps, controls and native models as a table; agreement and KL as bars."""
     arms = {k: v for k, v in ARMS.items() if f"generation/kl_nats{k}" in numbers}
-    rows = [
-        [title, *arm_cells(numbers, suffix, MEASURES)]
-        for suffix, title in (arms | NATIVE).items()
-    ]
     note = (
         f"Map: {method}. Teacher-forced on the test split: KL and agreement are with "
-        f"the target's own distribution of the next token. {BRACKETS}"
+        "the target's own distribution of the next token."
     )
-    header = ["map", *(title for title, _, _ in MEASURES.values())]
     groups = [title.replace(": ", ":\n") for title in arms.values()]
 
     def bars(name: str) -> list[list[float]]:
-        _, scale, _ = MEASURES[name]
         return [
-            read_interval(numbers, f"generation/{name}{suffix}", scale=scale)
-            for suffix in arms
+            read_interval(
+                numbers, f"generation/{name}{arm}", scale=MEASURES[name].scale
+            )
+            for arm in arms
         ]
 
     agreement = {
@@ -164,7 +147,7 @@ def map_blocks(numbers: Mapping[str, float | Interval], method: str) -> list[Blo
         "among the five first": bars("agreement_top5"),
     }
     return [
-        Table("Token maps", header, rows, note=note),
+        measure_table("Token maps", numbers, arms | NATIVE, MEASURES, note),
         Bars("Agreement with the target", "agreement, %", groups, agreement),
         Bars("Divergence from the target", "KL, nats", groups, {"KL": bars("kl_nats")}),
     ]
@@ -172,16 +155,10 @@ def map_blocks(numbers: Mapping[str, float | Interval], method: str) -> list[Blo
 
 def gate_table(numbers: Mapping[str, float | Interval]) -> Table:
     """What the gate is worth, by token and by text."""
-    rows = [
-        [
-            title,
-            *(
-                format_interval(numbers, f"gate/{name}{suffix}", scale=1, digits=3)
-                for suffix in ("", "_by_text")
-            ),
-        ]
-        for name, title in GATE_NAMES.items()
-    ]
+    measures = {
+        f"gate/{name}": Quantity(title, 1, 3) for name, title in GATE_NAMES.items()
+    }
+    rows = quantity_rows(numbers, measures, arms=("", "_by_text"))
     note = f"Trusted token by token, or whole texts. {BRACKETS}"
     return Table("The gate", ["measure", "by token", "by text"], rows, note=note)
 

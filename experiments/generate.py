@@ -22,57 +22,53 @@ Controls have their names as suffix.
 """
 
 import dataclasses
-import json
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from experiments.shared.about import (
-    BRACKETS,
-    LEAST_DOCUMENTS,
-    about,
-    about_tokens,
-    short_model,
-)
+from experiments.shared.about import LEAST_DOCUMENTS, about, about_tokens, short_model
 from experiments.shared.options import workdir_option
 from experiments.shared.sides import open_corpus
 from experiments.shared.token_maps import (
-    CONTROLS,
-    arm_cells,
     check_cuts,
-    fit_and_score,
-    read_controls,
-    read_scores,
+    fit_map,
+    map_file,
+    measure_table,
+    score_map,
 )
 from experiments.shared.token_sides import (
     METHODS,
     MODEL,
     TokenMapOptions,
     load_token_sides,
-    sample_texts,
 )
 from helix_jax import assets
 from helix_jax.artefacts import holds_artefact
-from helix_jax.atomic import append_lines
 from helix_jax.errors import RunError
 from helix_jax.generation import Sampling
 from helix_jax.generation.arms import Writer, alone, arms_of
-from helix_jax.generation.stitch_files import load_stitch
+from helix_jax.generation.continuations import continue_prompts, writing_numbers
+from helix_jax.generation.stitch_files import (
+    load_controls,
+    load_scores,
+    load_stitch,
+    save_measured_map,
+)
 from helix_jax.generation.text_metrics import text_scores
+from helix_jax.generation.token_sides import first_words, sample_texts
 from helix_jax.models import load_model, load_tokenizer
 from helix_jax.progress import bar, stage
-from helix_jax.reports import Block, Samples, Table
-from helix_jax.runs import Run, log_metrics, option, truncate_metrics
+from helix_jax.reports import Block, Quantity, Samples
+from helix_jax.runs import Run, flat_numbers, option
 from helix_jax.runs.experiment import Report, Specs, experiment
-from helix_jax.runs.workdir import write_atomically
+from helix_jax.runs.records import Records
 from helix_jax.stats import Interval
 from helix_jax.text.corpus import Corpus
-from helix_jax.textfile import read_jsonl
 
 SHOWN = 8  # prompts in a report
+CONTROLS = ("shuffled", "random")  # that write texts too
 TITLES = {  # of texts: in a line of samples.jsonl -> in a report
     "prompt": "prompt",
     "text": "mapped",
@@ -80,13 +76,13 @@ TITLES = {  # of texts: in a line of samples.jsonl -> in a report
     "native_target": "target alone",
     "shuffled": "control: shuffled map",
 }
-MEASURES = {  # name -> title, scale, digits
-    "perplexity_mapped": ("perplexity", 1, 1),
-    "kl_nats": ("KL, nats", 1, 3),
-    "agreement_top1": ("top-1 agreement, %", 100, 1),
-    "cosine_source": ("cosine to source", 1, 3),
-    "cosine_target": ("cosine to target", 1, 3),
-    "repetition": ("repetition", 1, 3),
+MEASURES = {
+    "perplexity_mapped": Quantity("perplexity", 1, 1),
+    "kl_nats": Quantity("KL, nats", 1, 3),
+    "agreement_top1": Quantity("top-1 agreement, %", 100, 1),
+    "cosine_source": Quantity("cosine to source", 1, 3),
+    "cosine_target": Quantity("cosine to target", 1, 3),
+    "repetition": Quantity("repetition", 1, 3),
 }
 
 
@@ -166,21 +162,35 @@ def compute(config: GenerateConfig, run: Run) -> Report:
     if config.target:
         folder = run.folder / "map" if fits else Path(config.map)
         if fits and not holds_artefact(folder):
-            fit_and_score(run.folder, sides, corpus, config)
+            snapshot = run.folder / "fit.safetensors"
+            fitted = fit_map(sides, corpus, config, snapshot=snapshot)
+            save_measured_map(
+                run.folder,
+                map_file(fitted, sides, corpus, config),
+                fitted.map,
+                {name: fitted.controls[name] for name in CONTROLS},
+                flat_numbers(score_map(sides, fitted, corpus, config)),
+            )
         parts = load_stitch(folder, *sides.models)
-        writers = arms_of(parts, source, target, read_controls(run.folder))
-    samples = write_samples(writers, choose_prompts(config, corpus), config, run)
-    numbers = speed_numbers(samples, run) | read_scores(run.folder)
+        controls = load_controls(run.folder, CONTROLS)
+        writers = arms_of(parts, source, target, controls)
+    samples, seconds = write_samples(
+        writers, choose_prompts(config, corpus), config, run
+    )
+    numbers = writing_numbers(samples, seconds) | load_scores(run.folder)
     encoder = config.encoder or assets.installed_encoder()
     if encoder and config.target and len(samples) > 1:
         numbers |= compare_texts(samples, encoder, resamples=config.resamples)
     print(f"{len(samples)} texts: {run.folder / 'samples.jsonl'}", flush=True)
-    said = (
-        about_tokens(config, numbers, _count(samples))
+    prompts = f"{len(samples):,} prompts" if len(samples) > 1 else "1 prompt"
+    if len(samples) < LEAST_DOCUMENTS:
+        prompts += " (WARNING: too few for intervals over prompts to say much)"
+    told = (
+        about_tokens(config, numbers, prompts)
         if config.target
-        else about(f"{short_model(config.source)} alone", "", _count(samples))
+        else about(f"{short_model(config.source)} alone", "", prompts)
     )
-    return Report(numbers, text_blocks(samples, numbers), said)
+    return Report(numbers, text_blocks(samples, numbers), told)
 
 
 def choose_prompts(
@@ -190,9 +200,7 @@ def choose_prompts(
     if config.prompt:
         return [("prompt", config.prompt)]
     texts = sample_texts(corpus, "test", 100 * config.prompts, max_tokens=100)
-    prompts = [
-        (text.id, " ".join(text.text.split()[: config.prompt_words])) for text in texts
-    ]
+    prompts = [(text.id, first_words(text.text, config.prompt_words)) for text in texts]
     return [(name, prompt) for name, prompt in prompts if prompt][: config.prompts]
 
 
@@ -201,69 +209,29 @@ def write_samples(
     prompts: list[tuple[str, str]],
     config: GenerateConfig,
     run: Run,
-) -> list[dict[str, Any]]:
-    """The lines of samples.jsonl, written batch by batch where they are missing."""
-    path = run.folder / "samples.jsonl"
-    key = jax.random.key(config.seed)
-    settings = {
-        "max_new_tokens": config.max_new_tokens,
-        "sampling": Sampling(
+) -> tuple[list[dict[str, Any]], float]:
+    """All lines of samples.jsonl, written where they are missing; seconds they took."""
+    records = Records(run, "samples.jsonl", config.rows)
+    first = records.resume()
+    batches = continue_prompts(
+        writers,
+        prompts,
+        rows=config.rows,
+        key=jax.random.key(config.seed),
+        first=first,
+        max_new_tokens=config.max_new_tokens,
+        sampling=Sampling(
             config.temperature, config.top_k, config.top_p, config.repetition_penalty
         ),
-        "chat": config.chat,
-        "stop_strings": config.stop_strings,
-    }
-    batches = range(resume_samples(run, config.rows), len(prompts), config.rows)
-    for first in bar(batches, "batches of prompts continued"):
-        batch = prompts[first : first + config.rows]
-        texts = [text for _, text in batch]
-        if config.chat:
-            texts = [[{"role": "user", "content": text}] for text in texts]
-        settings["key"] = jax.random.fold_in(key, first)
-        begun = time.perf_counter()
-        mapped = writers["text"].write(texts, **settings)
-        seconds = time.perf_counter() - begun
-        lines = [
-            {"id": name, "prompt": text, **generated._asdict()}
-            for (name, text), generated in zip(batch, mapped)
-        ]
-        for arm, writer in list(writers.items())[1:]:
-            for line, generated in zip(lines, writer.write(texts, **settings)):
-                line[arm] = generated.text
-        steps = sum(generated.steps for generated in mapped)
-        log_metrics(
-            run, first, {"generation/tokens": steps, "generation/seconds": seconds}
-        )
-        # Last: metrics without samples are dropped.
-        append_lines(path, map(json.dumps, lines), raises=RunError)
-    return _records(path)
-
-
-def resume_samples(run: Run, rows: int) -> int:
-    """How many prompts are done, in whole batches; drops what was half written."""
-    path = run.folder / "samples.jsonl"
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    whole = [line for line in lines if line.endswith("\n")]
-    done = len(whole) // rows * rows
-    write_atomically(path, "".join(whole[:done]))
-    truncate_metrics(run, done - 1)
-    return done
-
-
-def speed_numbers(samples: list[dict[str, Any]], run: Run) -> dict[str, float]:
-    """Numbers of the writing itself, from the files of the whole run."""
-    metrics = _records(run.folder / "metrics.jsonl")
-    seconds = sum(batch["generation/seconds"] for batch in metrics)
-    steps = sum(sample["steps"] for sample in samples)
-    repairs = sum(sample["repairs"] for sample in samples)
-    stopped = sum(sample["reason"].startswith("stop") for sample in samples)
-    return {
-        "generation/prompts": len(samples),
-        "generation/written_tokens": steps,
-        "generation/tokens_per_second": steps / seconds,
-        "generation/repairs_per_token": repairs / steps,
-        "generation/stopped_fraction": stopped / len(samples),
-    }
+        chat=config.chat,
+        stop_strings=config.stop_strings,
+    )
+    left = len(range(first, len(prompts), config.rows))
+    for batch in bar(batches, "batches of prompts continued", total=left):
+        spent = {"tokens": batch.steps, "seconds": batch.seconds}
+        metrics = {f"generation/{name}": value for name, value in spent.items()}
+        records.append(batch.first, batch.samples, metrics)
+    return records.read(), records.total("generation/seconds")
 
 
 def compare_texts(
@@ -300,37 +268,18 @@ def text_blocks(
         {title: sample[name] for name, title in TITLES.items() if name in sample}
         for sample in samples[:SHOWN]
     ]
-    suffixes = {"mapped": ""}
-    suffixes |= {f"control: {arm}": f"_{arm}" for arm in CONTROLS if arm in samples[0]}
-    suffixes |= {f"native {side}": f"_native_{side}" for side in ("target", "source")}
-    rows = [
-        [title, *arm_cells(numbers, suffix, MEASURES)]
-        for title, suffix in suffixes.items()
-    ]
-    rows = [row for row in rows if any(row[1:])]
-    if not rows:
-        return [Samples("Texts", items)]
-    header = ["map", *(title for title, _, _ in MEASURES.values())]
-    held = [place for place, column in enumerate(zip(*rows)) if any(column)]
-    header, *rows = ([row[place] for place in held] for row in (header, *rows))
+    arms = {"": "mapped"}
+    arms |= {f"_{arm}": f"control: {arm}" for arm in CONTROLS if arm in samples[0]}
+    arms |= {f"_native_{side}": f"native {side}" for side in ("target", "source")}
     note = (
         "Perplexity, KL and agreement are teacher-forced on held-out text, cosines "
-        "those of a sentence encoder between what both write to the same prompts. "
-        f"{BRACKETS} Of cosines and repetition over prompts."
+        "those of a sentence encoder between what both write to the same prompts."
     )
-    table = Table("Text by the mapped head", header, rows, note=note)
-    return [table, Samples("Texts", items)]
-
-
-def _count(samples: list[dict[str, Any]]) -> str:
-    count = len(samples)
-    few = " (WARNING: too few for intervals over prompts to say much)"
-    said = f"{count:,} prompts" if count > 1 else "1 prompt"
-    return said + (few if count < LEAST_DOCUMENTS else "")
-
-
-def _records(path: Path) -> list[dict[str, Any]]:
-    return [record for _, record in read_jsonl(path, raises=RunError)]
+    table = measure_table("Text by the mapped head", numbers, arms, MEASURES, note)
+    table = dataclasses.replace(
+        table, note=f"{table.note} Of cosines and repetition over prompts."
+    )
+    return [*([table] if table.rows else []), Samples("Texts", items)]
 
 
 run = compute.run

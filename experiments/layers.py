@@ -33,18 +33,13 @@ import jax
 from experiments.shared.about import BRACKETS, about_tokens
 from experiments.shared.options import resamples_option, seed_option
 from experiments.shared.sides import open_corpus
-from experiments.shared.token_sides import (
-    TokenOptions,
-    TokenSides,
-    load_token_sides,
-    sample_texts,
-    token_pairs,
-)
+from experiments.shared.token_sides import TokenOptions, load_token_sides
 from helix_jax.activations.layer_moments import LayerMoments, Layers, layer_moments
 from helix_jax.alignment import Moments, evaluate_map, mean_map
 from helix_jax.generation.metrics import teacher_forced
 from helix_jax.generation.scores import generation_scores
 from helix_jax.generation.stitch import stitch
+from helix_jax.generation.token_sides import TokenSides, sample_texts
 from helix_jax.models import resolve_layers
 from helix_jax.progress import Progress, bar, stage
 from helix_jax.reports import (
@@ -149,8 +144,7 @@ def split_moments(
 ) -> LayerMoments:
     """Moments of all layers on the tokens of a split, in one pass."""
     shown = Progress(f"token states of all layers, {split} split", unit="texts read")
-    pairs = token_pairs(
-        sides,
+    pairs = sides.pairs(
         texts,
         shown,
         layers=layers,

@@ -12,9 +12,7 @@ Cost: two cores, the defaults: about 9,000 tokens a second.
 """
 
 import dataclasses
-import math
 import shutil
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,41 +26,35 @@ from helix_jax.atomic import replaced_files
 from helix_jax.errors import RunError
 from helix_jax.models import ModelSpec, family_of, load_tokenizer
 from helix_jax.models.checkpoint import DTYPES
-from helix_jax.progress import Progress, stage
-from helix_jax.reports import Table
+from helix_jax.progress import stage
+from helix_jax.reports import Quantity, Table, quantity_rows
 from helix_jax.runs import Run, log_metrics, option, truncate_metrics
 from helix_jax.runs.experiment import Report, Specs, experiment
 from helix_jax.text.corpora import load_corpus
 from helix_jax.training import (
     TrainState,
     encode_documents,
-    held_out_loss,
     held_out_windows,
-    init_state,
-    load_snapshot,
     make_optimizer,
-    make_step,
     pack_documents,
     read_documents,
-    run_steps,
-    save_snapshot,
-    trigram_loss,
 )
 from helix_jax.training.card import model_card, save_trained
 from helix_jax.training.hf_config import DECODERS, hf_config
+from helix_jax.training.train import Schedule, held_out_numbers, train
 from helix_jax.training.vocabulary import train_tokenizer
 
-SAID = {
-    "train/parameters": "parameters",
-    "train/tokens": "tokens trained on, epochs included",
-    "train/distinct_tokens": "distinct tokens to train on",
-    "train/seconds": "training, s",
-    "test/tokens": "held-out tokens predicted",
-    "test/loss_nats": "held-out loss, nats a token",
-    "test/perplexity": "held-out perplexity",
-    "test/bits_per_character": "held-out bits a character",
-    "test/trigram_loss_nats": "the trigram's loss, nats a token",
-    "test/trigram_perplexity": "the trigram's perplexity",
+QUANTITIES = {
+    "train/parameters": Quantity("parameters"),
+    "train/tokens": Quantity("tokens trained on, epochs included"),
+    "train/distinct_tokens": Quantity("distinct tokens to train on"),
+    "train/seconds": Quantity("training, s"),
+    "test/tokens": Quantity("held-out tokens predicted"),
+    "test/loss_nats": Quantity("held-out loss, nats a token"),
+    "test/perplexity": Quantity("held-out perplexity"),
+    "test/bits_per_character": Quantity("held-out bits a character"),
+    "test/trigram_loss_nats": Quantity("the trigram's loss, nats a token"),
+    "test/trigram_perplexity": Quantity("the trigram's perplexity"),
 }
 
 
@@ -175,28 +167,19 @@ def compute(config: PretrainConfig, run: Run) -> Report:
         **{name: getattr(config, name) for name in sizes},
     )
     spec = family_of(config.family).spec_from_hf(hf.to_dict())
-    state, seconds = train(config, spec, windows, run)
+    state, seconds = train_model(config, spec, windows, run)
     # What is written is what is measured: weights rounded to the stored dtype.
     rounded = jax.tree.map(
         lambda leaf: leaf.astype(config.dtype).astype(leaf.dtype), state.params
     )
-    with stage("held-out loss"):
-        loss = held_out_loss(rounded, spec, held_out, batch=config.batch)
-    with stage("the trigram beside it"):
-        of_trigram = trigram_loss(windows, held_out, vocab_size=spec.vocab_size)
-    predicted = held_out[:, 1:].size
     numbers = {
         "train/parameters": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
         "train/tokens": config.batch * config.context * config.steps,
         "train/distinct_tokens": windows[:, 1:].size,
         "train/seconds": seconds,
-        "test/tokens": predicted,
-        "test/loss_nats": loss,
-        "test/perplexity": math.exp(loss),
-        "test/bits_per_character": loss * predicted / characters / math.log(2),
-        "test/trigram_loss_nats": of_trigram,
-        "test/trigram_perplexity": math.exp(of_trigram),
-    }
+    } | held_out_numbers(
+        rounded, spec, windows, held_out, characters=characters, batch=config.batch
+    )
     model = partial(
         save_trained,
         params=state.params,
@@ -207,13 +190,13 @@ def compute(config: PretrainConfig, run: Run) -> Report:
         card=model_card(dataclasses.asdict(config), corpus.fingerprint, numbers),
         results=numbers,
     )
-    rows = [[said, numbers[name]] for name, said in SAID.items()]
     told = about(
         config.family,
         short_data(config.data),
         f"{numbers['train/tokens']:,} tokens to train on",
         f"{numbers['test/tokens']:,} held-out tokens to test on",
     )
+    rows = quantity_rows(numbers, QUANTITIES)
     table = Table("The trained model", ["measure", "value"], rows)
     return Report(numbers, [table], told, files={"model": model})
 
@@ -250,7 +233,7 @@ def training_windows(config: PretrainConfig, corpus: Any, tokenizer: Any) -> np.
     return windows
 
 
-def train(
+def train_model(
     config: PretrainConfig, spec: ModelSpec, windows: np.ndarray, run: Run
 ) -> tuple[TrainState, float]:
     """The state after all steps, from the last snapshot on; seconds in all."""
@@ -261,37 +244,23 @@ def train(
         warmup_steps=min(config.warmup_steps, config.steps // 2),
         weight_decay=config.weight_decay,
     )
-    step = make_step(spec, optimizer, microbatch=config.microbatch or None)
-    state = init_state(jax.random.key(config.seed), spec, optimizer)
-    snapshot, clock = run.folder / "snapshot.safetensors", np.zeros((), np.float64)
-    if snapshot.exists():
-        state, clock = load_snapshot(snapshot, (state, clock))
-    first = int(state.step)
-    truncate_metrics(run, first)
-    began = time.perf_counter() - float(clock)
-    states = run_steps(
-        step, state, windows, steps=config.steps, batch=config.batch, seed=config.seed
+    schedule = Schedule(
+        config.steps,
+        config.batch,
+        config.seed,
+        config.microbatch or None,
+        config.log_every,
+        config.snapshot_every,
     )
-    with Progress(
-        f"training {config.family}", total=config.steps, done=first, unit="steps"
-    ) as shown:
-        for done, state, info in states:
-            shown.update()
-            if done % config.log_every == 0:
-                names = ("loss_nats", "gradient_norm")
-                metrics = {f"train/{name}": float(info[name]) for name in names}
-                loss = metrics["train/loss_nats"]
-                if not math.isfinite(loss):
-                    raise RunError(
-                        f"the loss is {loss} at step {done}; lower --learning_rate and "
-                        "start in a new --workdir."
-                    )
-                shown.update(0, note=f"loss {loss:.3f} nats")
-                log_metrics(run, done, metrics)
-            if done % config.snapshot_every == 0:
-                clock = np.asarray(time.perf_counter() - began)
-                save_snapshot(snapshot, (state, clock))
-    return state, time.perf_counter() - began
+    return train(
+        spec,
+        optimizer,
+        windows,
+        schedule,
+        snapshot=run.folder / "snapshot.safetensors",
+        begin=partial(truncate_metrics, run),
+        log=partial(log_metrics, run),
+    )
 
 
 run = compute.run

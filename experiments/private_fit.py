@@ -28,28 +28,36 @@ from experiments.shared.sides import open_corpus, row_width
 from experiments.shared.task import open_task
 from helix_jax.alignment import AffineMap, Moments, accumulate, fit_ridge, select_by_gcv
 from helix_jax.errors import RunError
+from helix_jax.private.comparisons import moment_errors
 from helix_jax.private.packing import MAX_WIDTH
+from helix_jax.private.planted import planted_rows
 from helix_jax.private.profiles import PROFILES
-from helix_jax.private.rehearsal import FitRehearsal, rehearse_fit
+from helix_jax.private.rehearsal import rehearse_fit
 from helix_jax.progress import stage
-from helix_jax.reports import Bars, Block, Table, format_interval, read_interval
+from helix_jax.reports import (
+    Bars,
+    Block,
+    Quantity,
+    Table,
+    plain_bars,
+    quantity_rows,
+    read_interval,
+)
 from helix_jax.runs import Run, option
 from helix_jax.runs.experiment import Report, Specs, experiment
 from helix_jax.stats import Interval, relative_error
 from helix_jax.transfer.pair_fit import pair_moments
 from helix_jax.transfer.task import Task
 
-ACCURACIES = {  # number -> words in the table, words in the figure
-    "test_accuracy": ("accuracy, map fitted under encryption, %", "under encryption"),
-    "plain_test_accuracy": ("accuracy, map fitted in the clear, %", "in the clear"),
-}
-OTHERS = {  # number -> words, scale
-    "map_error": ("relative error of the map", 1),
-    "relative_error": ("relative error of the cross-covariance", 1),
-    "client_seconds": ("client, s", 1),
-    "provider_seconds": ("provider, s", 1),
-    "upload_bytes": ("client to provider, MB", 1e-6),
-    "download_bytes": ("provider to client, MB", 1e-6),
+ARMS = {"test_accuracy": "under encryption", "plain_test_accuracy": "in the clear"}
+QUANTITIES = {
+    **{k: Quantity(f"accuracy, map fitted {v}, %", 100, 1) for k, v in ARMS.items()},
+    "map_error": Quantity("relative error of the map", 1, ".3g"),
+    "relative_error": Quantity("relative error of the cross-covariance", 1, ".3g"),
+    "client_seconds": Quantity("client, s", 1, ".3g"),
+    "provider_seconds": Quantity("provider, s", 1, ".3g"),
+    "upload_bytes": Quantity("client to provider, MB", 1e-6, ".3g"),
+    "download_bytes": Quantity("provider to client, MB", 1e-6, ".3g"),
 }
 
 
@@ -107,7 +115,7 @@ def check(config: PrivateFitConfig, _: Specs) -> None:
 )
 def compute(config: PrivateFitConfig, run: Run) -> Report:
     """Fit both ways and compare; see the module docstring."""
-    problem = stored_rows(config) if config.source else planted_rows(config)
+    problem = stored_rows(config) if config.source else planted(config)
     fit = rehearse_fit(
         problem.x,
         problem.y,
@@ -122,13 +130,13 @@ def compute(config: PrivateFitConfig, run: Run) -> Report:
         "plain_test_accuracy": gcv_map(problem.moments),
     }
     private, plain = (np.asarray(affine.kernel) for affine in maps.values())
-    numbers = cost_numbers(fit) | {"map_error": relative_error(private, plain)}
+    numbers = fit.costs | {"map_error": relative_error(private, plain)}
     if not config.rank:
         numbers |= moment_errors(fit.moments, problem.moments)
     if problem.task is None:
-        said = about("planted rows", "", f"{config.rows:,} to fit on")
+        told = about("planted rows", "", f"{config.rows:,} to fit on")
     else:
-        said = about_pair(config, problem.counts)
+        told = about_pair(config, problem.counts)
         numbers["rows"] = len(problem.x)
         for name, affine in maps.items():
             logits = problem.task.read_mapped(affine)
@@ -137,7 +145,7 @@ def compute(config: PrivateFitConfig, run: Run) -> Report:
         {f"private_fit/{name}": value for name, value in numbers.items()}
         | problem.counts,
         result_blocks(numbers, config.profile),
-        said,
+        told,
     )
 
 
@@ -161,13 +169,10 @@ def require_rows(config: PrivateFitConfig, rows: int, width: int) -> None:
         )
 
 
-def planted_rows(config: PrivateFitConfig) -> Problem:
-    """A linear map plus noise, both sides far from zero."""
-    generator = np.random.default_rng(config.seed)
-    shape = (config.source_width, config.target_width)
-    planted = generator.standard_normal(shape) / np.sqrt(shape[0])
-    x = generator.standard_normal((config.rows, shape[0])) + 1
-    y = x @ planted + generator.standard_normal((config.rows, shape[1])) - 2
+def planted(config: PrivateFitConfig) -> Problem:
+    """Planted rows of the sizes of the flags."""
+    widths = config.source_width, config.target_width
+    x, y = planted_rows(rows=config.rows, widths=widths, seed=config.seed)
     with jax.enable_x64(True):
         moments = accumulate([(x, y)])
     return Problem(x, y, None, moments, None, {})
@@ -204,62 +209,30 @@ def gcv_map(moments: Moments) -> AffineMap:
     return chosen.fit.map
 
 
-def cost_numbers(fit: FitRehearsal) -> dict[str, float | Interval]:
-    """Seconds of each party, bytes each way."""
-    return {
-        **{f"{party}_seconds": spent for party, spent in fit.seconds.items()},
-        "upload_bytes": fit.sizes["rows"],
-        "download_bytes": fit.sizes["mean"] + fit.sizes["covariance"],
-    }
-
-
-def moment_errors(private: Moments, plain: Moments) -> dict[str, float]:
-    """How far the encrypted cross-covariance and means are from the plain ones."""
-    cross, truth = (np.asarray(some.cov_xy, np.float64) for some in (private, plain))
-    scales = np.sqrt(np.diag(np.asarray(plain.cov_xx, np.float64)))[:, None]
-    mean_gaps = np.asarray(private.mean_y) - np.asarray(plain.mean_y)
-    return {
-        "relative_error": relative_error(cross, truth),
-        # Every source dimension counting alike, whatever its size.
-        "scaled_error": relative_error(cross / scales, truth / scales),
-        "mean_error": np.abs(mean_gaps).max(),
-    }
-
-
 def result_blocks(numbers: Mapping[str, float | Interval], profile: str) -> list[Block]:
     """The table, accuracy beside the plain map's, time and bytes by party."""
     note = (
         f"Profile {profile}. The plain fit sees the same rows and chooses its "
         "penalty in the same way."
     )
-    scored = {name: words for name, words in ACCURACIES.items() if name in numbers}
-    rows = [[said, format_interval(numbers, k)] for k, (said, _) in scored.items()]
-    rows += [
-        [said, f"{scale * numbers[name]:.3g}"]
-        for name, (said, scale) in OTHERS.items()
-        if name in numbers
-    ]
+    scored = {name: title for name, title in ARMS.items() if name in numbers}
     accuracy = Bars(
         "Accuracy of the target's probe",
         "accuracy, %",
-        [short for _, short in scored.values()],
+        list(scored.values()),
         {"map fitted": [read_interval(numbers, name, scale=100) for name in scored]},
         note=BRACKETS,
     )
     if scored:
         note += f" {BRACKETS}"
-    seconds = {k: numbers[f"{k}_seconds"] for k in ("client", "provider")}
-    sent = {k: 1e-6 * numbers[f"{k}_bytes"] for k in ("upload", "download")}
+    seconds = {party: numbers[f"{party}_seconds"] for party in ("client", "provider")}
+    megabytes = {way: 1e-6 * numbers[f"{way}_bytes"] for way in ("upload", "download")}
+    rows = quantity_rows(numbers, QUANTITIES)
     return [
         Table("Encrypted fit", ["measure", "value"], rows, note=note),
         *([accuracy] if scored else []),
-        *(
-            Bars(title, unit, list(values), {"fit": [[v] * 3 for v in values.values()]})
-            for title, unit, values in (
-                ("Time of the fit", "seconds", seconds),
-                ("Bytes of the fit", "MB", sent),
-            )
-        ),
+        plain_bars("Time of the fit", "seconds", seconds, series="fit"),
+        plain_bars("Bytes of the fit", "MB", megabytes, series="fit"),
     ]
 
 

@@ -25,12 +25,12 @@ from pathlib import Path
 import jax
 
 from experiments.claims import all_claims
-from experiments.claims.ledger import VERDICTS, Bench, Claim, Finding
+from experiments.claims.bench import Bench
 from experiments.shared.options import workdir_option
 from helix_jax import assets
 from helix_jax.errors import HelixError, RunError
 from helix_jax.progress import bar
-from helix_jax.reports import Block, Table
+from helix_jax.reports.ledger import Claim, Finding, Ledger
 from helix_jax.runs import Run, option, write_atomically
 from helix_jax.runs.experiment import Report, Specs, experiment
 from helix_jax.textfile import read_json
@@ -39,7 +39,6 @@ NOTE = (
     "[ ]: 95% bootstrap intervals over documents; of CKA by leaving documents out, of "
     "the check on random pairs over draws."
 )
-HEADER = ["claim", "paper", "found here", "verdict", "rule"]
 TOKENIZERS = {
     "qwen2.5": "qwen2.5",
     "mistral": "mistral/tokenizer.model.v1",  # of Mistral-7B-Instruct-v0.2
@@ -76,9 +75,10 @@ def check(config: ReplicateConfig, _: Specs) -> None:
 def compute(config: ReplicateConfig, run: Run) -> Report:
     """Test every claim; see the module docstring."""
     chosen = choose_claims(config.claims)
-    ledger = run.folder / "ledger.md"
+    place = run.folder / "ledger.md"
     bench = PRESETS[config.preset](config)
     findings: dict[str, Finding] = {}
+    ledger = Ledger("Ledger of the paper's claims", NOTE, chosen, findings)
     numbers: dict[str, float] = {}
     failed: dict[str, HelixError] = {}
     for claim in bar(chosen, "claims"):
@@ -92,16 +92,15 @@ def compute(config: ReplicateConfig, run: Run) -> Report:
         findings[claim.name] = finding
         numbers |= {f"{claim.name}/{k}": v for k, v in finding.numbers.items()}
         numbers[f"{claim.name}/seconds"] = seconds
-        write_atomically(ledger, ledger_text(chosen, findings))
+        write_atomically(place, ledger.text)
     if failed:
         name, error = next(iter(failed.items()))
         raise RunError(
             f"{len(failed)} of {len(chosen)} claims could not be tested, first {name}: "
-            f"{error}\nThe others are in {ledger}; start again with the same flags to "
+            f"{error}\nThe others are in {place}; start again with the same flags to "
             "try these again."
         ) from error
-    text = ledger_text(chosen, findings)
-    return Report(numbers, ledger_blocks(chosen, findings), text=text)
+    return Report(numbers, ledger.blocks, text=ledger.text)
 
 
 def choose_claims(names: tuple[str, ...]) -> list[Claim]:
@@ -132,46 +131,6 @@ def test_claim(claim: Claim, bench: Bench) -> tuple[Finding, float]:
     record = {"finding": finding._asdict(), "seconds": seconds}
     write_atomically(path, json.dumps(record, indent=1) + "\n")
     return finding, seconds
-
-
-def ledger_rows(claims: list[Claim], found: dict[str, Finding]) -> list[list[str]]:
-    """One row a tested claim."""
-    return [
-        [claim.statement, claim.paper, one.ours, one.verdict, one.why]
-        for claim in claims
-        if (one := found.get(claim.name)) is not None
-    ]
-
-
-def ledger_text(claims: list[Claim], found: dict[str, Finding]) -> str:
-    """The tested claims as Markdown that reads well as plain text too."""
-    parts = ["# Ledger of the paper's claims", NOTE]
-    parts.append("; ".join(f"{one}: {count}" for one, count in verdict_counts(found)))
-    for statement, paper, ours, verdict, rule in ledger_rows(claims, found):
-        cases = "".join(f"\n  - {case}" for case in ours.split("; ") if case) or " -"
-        parts.append(f"## {statement}\n\n**{verdict}**: {rule}")
-        parts.append(f"- paper: {paper}\n- here:{cases}")
-    return "\n\n".join(parts) + "\n"
-
-
-def verdict_counts(found: dict[str, Finding]) -> list[tuple[str, int]]:
-    """How many claims have each verdict."""
-    verdicts = [one.verdict for one in found.values()]
-    return [(one, verdicts.count(one)) for one in VERDICTS if one in verdicts]
-
-
-def ledger_blocks(claims: list[Claim], found: dict[str, Finding]) -> list[Block]:
-    """The ledger, and how many claims have each verdict."""
-    counts = list(map(list, verdict_counts(found)))
-    return [
-        Table("Verdicts", ["verdict", "claims"], counts),
-        Table(
-            "Ledger of the paper's claims",
-            HEADER,
-            ledger_rows(claims, found),
-            note=NOTE,
-        ),
-    ]
 
 
 def local_bench(config: ReplicateConfig) -> Bench:

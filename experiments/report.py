@@ -11,22 +11,15 @@ Cost: a few seconds.
 """
 
 import dataclasses
-import json
 from pathlib import Path
 
 from experiments import fit
 from helix_jax.errors import RunError
 from helix_jax.paths import os_errors
-from helix_jax.reports import (
-    Section,
-    load_blocks,
-    write_markdown,
-    write_page,
-    write_parts,
-)
+from helix_jax.reports import write_markdown, write_page, write_parts
+from helix_jax.reports.workdirs import find_ended, read_section
 from helix_jax.runs import option, prepare_config
 from helix_jax.runs.program import start_program
-from helix_jax.textfile import read_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +46,7 @@ def run(config: ReportConfig) -> Path:
         raise RunError(
             "missing: --workdirs (work directories of runs); or give --tiny alone."
         )
-    folders = [folder for name in workdirs for folder in _runs(Path(name))]
+    folders = [folder for name in workdirs for folder in find_ended(Path(name))]
     sections = [read_section(folder) for folder in dict.fromkeys(folders)]
     with os_errors(f"--output={output}", "be written", RunError):
         output.mkdir(parents=True, exist_ok=True)
@@ -62,38 +55,6 @@ def run(config: ReportConfig) -> Path:
         page = write_page(output / "report.html", config.title, sections)
     print(f"results: {page} ({len(sections)} runs)")
     return page
-
-
-def read_section(folder: Path) -> Section:
-    """The section of a work directory: its blocks, its flags and its machine."""
-    facts = {}
-    for name in ("config.json", "environment.json"):
-        path = folder / name
-        if path.is_file():
-            facts |= read_json(path, raises=RunError)
-    title = f"{facts.pop('experiment', 'run').removesuffix('Config')}: {folder.name}"
-    shown = {
-        name: json.dumps(value) if isinstance(value, (dict, list)) else value
-        for name, value in facts.items()
-    }
-    return Section(title, shown, load_blocks(folder))
-
-
-def _runs(folder: Path) -> list[Path]:
-    """The folder itself where it is a run that has ended, else those below it."""
-    if not folder.is_dir():
-        raise RunError(
-            f"--workdirs={folder} is no folder; name work directories that exist."
-        )
-    if (folder / "DONE").is_file():
-        return [folder]
-    found = sorted(path.parent for path in folder.rglob("DONE"))
-    if not found:
-        raise RunError(
-            f"--workdirs={folder} holds no DONE: expected the work directory of an "
-            "experiment that has ended, or a folder of such."
-        )
-    return found
 
 
 if __name__ == "__main__":

@@ -32,8 +32,7 @@ Qwen2.5 - Mistral-7B-v0.2 .061 / .151, Nemo - Mistral-7B .067 / .151. Measured:
 """
 
 import dataclasses
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 
 from experiments.shared.about import BRACKETS, about, short_data
 from experiments.shared.names import COUNTED_NAMES, SPELLING_NAMES
@@ -48,13 +47,20 @@ from experiments.shared.sides import open_corpus
 from helix_jax.errors import CorpusError
 from helix_jax.models import load_tokenizer, model_name
 from helix_jax.progress import bar, stage
-from helix_jax.reports import Block, Matrix, Table, format_interval
+from helix_jax.reports import (
+    Block,
+    Matrix,
+    Quantity,
+    Table,
+    quantity_rows,
+    read_interval,
+)
 from helix_jax.runs import Run, option
 from helix_jax.runs.experiment import Report, Specs, experiment
 from helix_jax.stats import Interval
-from helix_jax.text.compatibility import RATES
+from helix_jax.text.compatibility import RATES, Rate
 from helix_jax.text.hashing import document_of
-from helix_jax.text.tokenizer_pairs import Likeness, count_matches, likeness
+from helix_jax.text.tokenizer_pairs import count_matches, likeness
 
 _AT_ONCE = 1000  # texts
 
@@ -110,11 +116,8 @@ def compute(config: TokenizersConfig, _: Run) -> Report:
     }
     for name, tokens in counts.tokens.items():
         numbers[f"{name}/characters_a_token"] = characters / tokens
-    pairs = {
-        pair: likeness(counts, pair, documents, resamples=config.resamples)
-        for pair in bar(counts.matches, "pairs summarised")
-    }
-    for (a, b), alike in pairs.items():
+    for a, b in bar(counts.matches, "pairs summarised"):
+        alike = likeness(counts, (a, b), documents, resamples=config.resamples)
         numbers |= {f"{a}/{b}/jaccard_{k}": v for k, v in alike.jaccard.items()}
         numbers |= {f"{a}/{b}/match_{k}": v for k, v in alike.match.items()}
     told = about(
@@ -123,7 +126,8 @@ def compute(config: TokenizersConfig, _: Run) -> Report:
         f"{len(texts):,} texts (of {numbers['data/documents']:,} documents)",
         documents=numbers["data/documents"],
     )
-    return Report(numbers, result_blocks(pairs, list(tokenizers)), told)
+    blocks = result_blocks(numbers, counts.matches, list(tokenizers))
+    return Report(numbers, blocks, told)
 
 
 def short_name(name: str) -> str:
@@ -131,52 +135,47 @@ def short_name(name: str) -> str:
     return "--".join(model_name(name).split("/")[-2:])
 
 
-def rate_name(rate: str) -> str:
+def rate_words(rate: Rate) -> str:
     """A match rate in words."""
-    counted, _, spelling = rate.partition("_")
-    words = COUNTED_NAMES[counted], SPELLING_NAMES.get(spelling)
+    words = COUNTED_NAMES[rate.counted], SPELLING_NAMES.get(rate.spelling)
     return ", ".join(filter(None, words))
 
 
 def result_blocks(
-    pairs: Mapping[tuple[str, str], Likeness], names: list[str]
+    numbers: Mapping[str, float | Interval],
+    pairs: Iterable[tuple[str, str]],
+    names: list[str],
 ) -> list[Block]:
     """A column a pair, and as matrices the two numbers that say most."""
-    alike = pairs.values()
-    rows = [
-        [f"vocabulary Jaccard: {said}", *(f"{one.jaccard[name]:.3f}" for one in alike)]
-        for name, said in SPELLING_NAMES.items()
-    ]
-    shown = {"scale": 1, "digits": 3}
-    rows += [
-        [
-            f"tokens that match: {rate_name(rate)}",
-            *(format_interval(one.match, rate, **shown) for one in alike),
-        ]
-        for rate in RATES
-    ]
+    shown = {
+        f"jaccard_{spelling}": Quantity(f"vocabulary Jaccard: {words}", form=3)
+        for spelling, words in SPELLING_NAMES.items()
+    }
+    shown |= {
+        f"match_{name}": Quantity(f"tokens that match: {rate_words(rate)}", form=3)
+        for name, rate in RATES.items()
+    }
+    columns = {f"{a}/{b}": f"{a} - {b}" for a, b in pairs}
+    rows = quantity_rows(
+        numbers, shown, lambda name, pair: f"{pair}/{name}", list(columns)
+    )
     note = (
         "Vocabulary strings have alphabets that differ between families; bytes are "
         "what the tokens stand for. Same position: token k against token k; paired by "
         f"ends: the second tokenizer as the target. {BRACKETS}"
     )
-    header = ["quantity", *(f"{a} - {b}" for a, b in pairs)]
     title = "Tokenizers: vocabulary Jaccard and exact token match rate"
 
-    def matrix(title: str, value: Callable[[Likeness], float]) -> Matrix:
+    def matrix(title: str, name: str) -> Matrix:
         cells = [
-            [value(pairs[a, b]) if (a, b) in pairs else math.nan for b in names]
-            for a in names
+            [read_interval(numbers, f"{a}/{b}/{name}")[0] for b in names] for a in names
         ]
         return Matrix(title, title, names, names, cells)
 
     return [
-        Table(title, header, rows, note=note),
-        matrix("Vocabulary Jaccard in bytes", lambda one: one.jaccard["bytes"]),
-        matrix(
-            "Tokens with the same bytes, of all paired",
-            lambda one: one.match["pair_bytes"].value,
-        ),
+        Table(title, ["quantity", *columns.values()], rows, note=note),
+        matrix("Vocabulary Jaccard in bytes", "jaccard_bytes"),
+        matrix("Tokens with the same bytes, of all paired", "match_pair_bytes"),
     ]
 
 

@@ -1,7 +1,7 @@
 """The claims of arXiv 2603.18908, each with the check that tests it."""
 
 from experiments.claims import classification, detection, geometry, privacy, text
-from experiments.claims.ledger import Claim
+from helix_jax.reports.ledger import Claim
 
 
 def all_claims() -> list[Claim]:

@@ -5,10 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from experiments import classify
-from experiments.claims.ledger import (
+from experiments.claims.bench import (
     Bench,
-    Case,
-    Claim,
     claim,
     missing,
     names_of,
@@ -16,6 +14,7 @@ from experiments.claims.ledger import (
     untestable,
     values,
 )
+from helix_jax.reports.ledger import Case, Claim
 from helix_jax.stats import Interval, at_most, exact_fraction
 from helix_jax.transfer.task import compare_arms
 

@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Mapping
 
 from experiments import ood
-from experiments.claims.ledger import (
+from experiments.claims.bench import (
     Bench,
-    Case,
     claim,
     missing,
     names_of,
@@ -15,6 +14,7 @@ from experiments.claims.ledger import (
 )
 from experiments.shared.names import DETECTOR_NAMES
 from helix_jax.ood import DETECTORS
+from helix_jax.reports.ledger import Case
 from helix_jax.stats import Interval
 
 # Known task and strange texts -> the paper's AUROC of energy, baseline and mapped.

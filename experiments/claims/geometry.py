@@ -6,22 +6,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from experiments import fit, similarity
-from experiments.claims.ledger import (
-    UNTESTABLE,
-    Bench,
-    Case,
-    Claim,
-    Finding,
-    claim,
-    missing,
-    names_of,
-    read,
-    show,
-    tally,
-)
+from experiments.claims.bench import Bench, claim, missing, names_of, read, show
 from experiments.shared.sides import open_corpus, pair_splits
 from helix_jax.alignment import evaluate_map, fit_ridge, from_batch, ridge_at
 from helix_jax.models import model_name
+from helix_jax.reports.ledger import UNTESTABLE, Case, Claim, Finding, tally
 from helix_jax.stats import bootstrap_statistic, mean_of_sums, seed_interval
 from helix_jax.text.hashing import document_of
 

@@ -4,7 +4,8 @@ import importlib.util
 from collections.abc import Iterator, Mapping
 
 from experiments import attack, encrypted, private_fit
-from experiments.claims.ledger import Bench, Case, claim, missing, read, show, values
+from experiments.claims.bench import Bench, claim, missing, read, show, values
+from helix_jax.reports.ledger import Case
 from helix_jax.runs.experiment import Experiment
 
 NO_CRYPTO = missing("Pyfhel (make crypto)")

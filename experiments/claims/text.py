@@ -5,9 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from experiments import fit_tokens, layers, scaling, tokenizers
-from experiments.claims.ledger import (
+from experiments.claims.bench import (
     Bench,
-    Case,
     claim,
     missing,
     names_of,
@@ -17,6 +16,7 @@ from experiments.claims.ledger import (
     values,
 )
 from helix_jax.models import read_spec
+from helix_jax.reports.ledger import Case
 from helix_jax.stats import at_most, exact_fraction
 
 # Pairs of tokenizers -> the paper's vocabulary Jaccard and exact match rate.

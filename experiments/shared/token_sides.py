@@ -1,8 +1,7 @@
-"""Two models and the pairs of their tokens: flags and data of the token experiments."""
+"""Flags of the token experiments: two models that read the same texts, and a map."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from experiments.shared.options import (
     TextOptions,
@@ -10,16 +9,10 @@ from experiments.shared.options import (
     seed_option,
     workdir_option,
 )
-from helix_jax.activations.token_pairs import TokenPairs
-from helix_jax.activations.token_states import layer_side
 from helix_jax.errors import RunError
 from helix_jax.generation.token_map import METHODS
-from helix_jax.models import Model, load_model, load_tokenizer, model_name
-from helix_jax.progress import Progress, bar, stage
+from helix_jax.generation.token_sides import TokenSides, load_sides
 from helix_jax.runs import option
-from helix_jax.text.corpus import Corpus
-from helix_jax.text.hashing import hashed_sample
-from helix_jax.types import Text
 
 MODEL = "embedded model by name, model folder or hub id"
 
@@ -73,58 +66,7 @@ class TokenMapOptions(TokenOptions):
         return {name: getattr(self, name) for name in names}
 
 
-class TokenSides(NamedTuple):
-    """Both models with their tokenizers."""
-
-    models: tuple[Model, Model]
-    tokenizers: tuple[Any, Any]
-
-
 def load_token_sides(options: TokenOptions) -> TokenSides:
     """Both models of the flags; without a target the source twice."""
-    models, tokenizers = [], []
-    for name in (options.source, options.target or options.source):
-        with stage(f"loading {model_name(name)}"):
-            models.append(load_model(name, dtype=options.dtype))
-            tokenizers.append(load_tokenizer(name))
-    return TokenSides(tuple(models), tuple(tokenizers))
-
-
-def token_pairs(
-    sides: TokenSides,
-    texts: list[Text],
-    shown: Progress,
-    *,
-    layers: tuple[Sequence[int], Sequence[int]],
-    normed: tuple[bool, bool],
-    **settings: Any,
-) -> TokenPairs:
-    """The pairs of some texts, counted as they are read.
-
-    Args:
-      sides: source and target.
-      texts: to read.
-      shown: counts them.
-      layers, normed: as for `layer_side`, of each side.
-      **settings: of `TokenPairs`.
-    """
-    source, target = (
-        layer_side(model, tokenizer, layers=of_side, normed=after_norm)
-        for model, tokenizer, of_side, after_norm in zip(*sides, layers, normed)
-    )
-    return TokenPairs(source, target, lambda: shown.over(texts), **settings)
-
-
-def sample_texts(
-    corpus: Corpus, split: str, tokens: int, *, max_tokens: int
-) -> list[Text]:
-    """Texts of a split with about this many tokens, chosen and ordered by hash.
-
-    Four characters are reckoned for a token, of those that are not cut off.
-    """
-
-    def size(text: Text) -> int:
-        return min(len(text.text), 4 * max_tokens)
-
-    texts = bar(corpus.read(split), f"choosing {split} texts")
-    return hashed_sample(texts, 4 * tokens, size=size, salt="tokens")
+    target = options.target or options.source
+    return load_sides(options.source, target, dtype=options.dtype)

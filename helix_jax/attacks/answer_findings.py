@@ -39,50 +39,52 @@ def measure_division(
       repeats: answers to one ciphertext that are averaged.
       rng: of the shuffles.
     """
-    kernel, own = setting.classifier.kernel, serve(setting, profile)
-    summary = {"division_queries": own.layer.plan.tiles}
-    queries, seconds = _ask(own, setting.queries)
-    raw = [raw_answers.raw_answer(own.provider, query).second for query in queries]
-    division.divide(seconds, raw, own.layer)  # compiles
+    kernel, service = setting.classifier.kernel, serve(setting, profile)
+    summary = {"division_queries": service.layer.plan.tiles}
+    queries, seconds = _ask(service, setting.queries)
+    raw = [raw_answers.raw_answer(service.provider, query).second for query in queries]
+    division.divide(seconds, raw, service.layer)  # compiles
     began = time.perf_counter()
-    guess = division.divide(seconds, raw, own.layer)
+    guess = division.divide(seconds, raw, service.layer)
     summary["division_raw_seconds"] = time.perf_counter() - began
-    exact = guess.integers == raw_answers.integer_kernel(kernel, own.layer)
+    exact = guess.integers == raw_answers.integer_kernel(kernel, service.layer)
     summary["division_raw_exact_share"] = float(exact.mean())
     error = relative_error(guess.kernel, kernel)
     summary["division_raw_relative_error"] = error
     control = _exact_cell(float(exact.mean()), len(queries), "query")
 
-    def protected(one: Service, name: str, count: int):
-        asked, seconds = _ask(one, setting.queries)
+    def protected(party: Service, name: str, count: int):
+        asked, seconds = _ask(party, setting.queries)
         answers = []
         for query in asked:
-            again = [division.resend(query, one.layer) for _ in range(count)]
+            again = [division.resend(query, party.layer) for _ in range(count)]
             words = [
-                raw_answers.read_answer(one.provider.answer(other), one.layer).second
+                raw_answers.read_answer(
+                    party.provider.answer(other), party.layer
+                ).second
                 for other in again
             ]
             mean = division.average_words(words)
-            answers.append(division.scale_back(mean, one.layer.profile))
-        guess = division.divide(seconds, answers, one.layer)
-        found = chance.correlate(guess.integers, kernel, rng=rng)
-        summary.update(correlation_numbers(found, f"division_{name}"))
+            answers.append(division.scale_back(mean, party.layer.profile))
+        guess = division.divide(seconds, answers, party.layer)
+        correlation = chance.correlate(guess.integers, kernel, rng=rng)
+        summary.update(correlation_numbers(correlation, f"division_{name}"))
         error = relative_error(guess.kernel, kernel)
         summary[f"division_{name}_relative_error"] = error
-        return correlation_cells(found)
+        return correlation_cells(correlation)
 
     rows = [
         [
             "weights by dividing c1",
             "one answer",
             control,
-            *protected(own, "guarded", 1),
+            *protected(service, "guarded", 1),
         ],
         [
             "",
             f"{repeats} answers to one ciphertext",
             control,
-            *protected(own, "guarded_averaged", repeats),
+            *protected(service, "guarded_averaged", repeats),
         ],
         ["", _OPEN, control, *protected(serve(setting, "open"), "open", 1)],
     ]
@@ -93,21 +95,25 @@ def measure_unused(
     setting: Setting, *, profile: str, repeats: int, rng: np.random.Generator
 ) -> Finding:
     """Weights from the coefficients that carry no result; arguments as above."""
-    kernel, own = setting.classifier.kernel, serve(setting, profile)
-    layer = own.layer
+    kernel, service = setting.classifier.kernel, serve(setting, profile)
+    layer = service.layer
     tiles, raw, filled, unsent = range(layer.plan.tiles), [], [], []
     for tile in tiles:
         x = unused_coefficients.unit_query(layer, tile)
-        query = own.client.encrypt(layer, x)
-        answer = raw_answers.raw_answer(own.provider, query)
-        raw.append(raw_answers.raw_phases(own.client, answer))
+        query = service.client.encrypt(layer, x)
+        answer = raw_answers.raw_answer(service.provider, query)
+        raw.append(raw_answers.raw_phases(service.client, answer))
         phases = [
             unused_coefficients.filled_phases(
-                own.client, layer, own.provider.answer(division.resend(query, layer))
+                service.client,
+                layer,
+                service.provider.answer(division.resend(query, layer)),
             )
             for _ in range(repeats)
         ]
-        unsent += [unused_coefficients.unsent_fractions(one, layer) for one in phases]
+        unsent += [
+            unused_coefficients.unsent_fractions(phase, layer) for phase in phases
+        ]
         filled.append(np.mean(phases, axis=0))
     exact = unused_coefficients.read_weights(raw, layer)
     truth = raw_answers.integer_kernel(kernel, layer)
@@ -115,15 +121,15 @@ def measure_unused(
     guess = unused_coefficients.read_weights(filled, layer)
     # What was asked is in the results: the first row of every tile.
     hidden = np.arange(len(kernel)) % layer.plan.tile != 0
-    found = chance.correlate(guess.kernel[hidden], kernel[hidden], rng=rng)
+    correlation = chance.correlate(guess.kernel[hidden], kernel[hidden], rng=rng)
     p_value = chance.uniformity(np.concatenate(unsent))
     summary = {
         "unused_raw_exact_share": share,
         "unused_queries": layer.plan.tiles,
         "unused_guarded_uniform_p_value": p_value,
-        **correlation_numbers(found, "unused_guarded"),
+        **correlation_numbers(correlation, "unused_guarded"),
     }
-    cells = correlation_cells(found)
+    cells = correlation_cells(correlation)
     cells[0] += f"; uniform: p = {p_value:.2f}"
     control = _exact_cell(share, layer.plan.tiles, "query")
     against = f"query of one coordinate, mean of {repeats} answers"
@@ -139,51 +145,54 @@ def measure_noise(
     kernel, bias = setting.classifier.kernel, setting.classifier.bias
     zero, summary = np.zeros(len(kernel)), {}
 
-    def queries_of_zero(one: Service, *, raw: bool):
-        layer = one.layer
+    def queries_of_zero(party: Service, *, raw: bool):
+        layer = party.layer
         count = int(1.5 * layer.plan.tiles * layer.plan.tile) + 8
         errors, whole, sent = [], [], []
         for _ in range(count):
-            query = one.client.encrypt(layer, zero)
-            errors.append(raw_answers.query_errors(one.client, layer, query, zero))
+            query = party.client.encrypt(layer, zero)
+            errors.append(raw_answers.query_errors(party.client, layer, query, zero))
             if raw:
-                answer = raw_answers.raw_answer(one.provider, query)
-                phases = raw_answers.raw_phases(one.client, answer)[None]
+                answer = raw_answers.raw_answer(party.provider, query)
+                phases = raw_answers.raw_phases(party.client, answer)[None]
                 whole.append(query_noise.zero_results(phases, layer.plan))
-            sent.append(one.client.decrypt(one.provider.answer(query)) - bias)
+            sent.append(party.client.decrypt(party.provider.answer(query)) - bias)
         noise = np.ldexp(np.stack(sent), layer.result_bits)
         return np.stack(errors), np.concatenate(whole) if raw else None, noise
 
-    def protected(one: Service, name: str, errors: np.ndarray, noise: np.ndarray):
-        weights = query_noise.solve_weights(errors, noise, one.layer)
-        found = chance.correlate(weights, kernel, rng=rng)
-        summary.update(correlation_numbers(found, f"noise_{name}"))
-        bits = one.layer.result_bits - one.layer.query_bits
+    def protected(party: Service, name: str, errors: np.ndarray, noise: np.ndarray):
+        weights = query_noise.solve_weights(errors, noise, party.layer)
+        correlation = chance.correlate(weights, kernel, rng=rng)
+        summary.update(correlation_numbers(correlation, f"noise_{name}"))
+        bits = party.layer.result_bits - party.layer.query_bits
         error = relative_error(np.ldexp(weights, -bits), kernel)
         summary[f"noise_{name}_relative_error"] = error
-        return correlation_cells(found)
+        return correlation_cells(correlation)
 
-    own = serve(setting, profile)
-    errors, whole, noise = queries_of_zero(own, raw=True)
-    weights = query_noise.solve_weights(errors, whole, own.layer)
-    exact = np.rint(weights) == raw_answers.integer_kernel(kernel, own.layer)
+    service = serve(setting, profile)
+    errors, whole, noise = queries_of_zero(service, raw=True)
+    weights = query_noise.solve_weights(errors, whole, service.layer)
+    exact = np.rint(weights) == raw_answers.integer_kernel(kernel, service.layer)
     summary["noise_raw_exact_share"] = float(exact.mean())
     summary["noise_queries"] = len(errors)
     control = _exact_cell(float(exact.mean()), len(errors), "queries")
-    cells = protected(own, "guarded", errors, noise)
-    other = serve(setting, "open")
-    errors, _, noise = queries_of_zero(other, raw=False)
+    cells = protected(service, "guarded", errors, noise)
+    unmasked = serve(setting, "open")
+    errors, _, noise = queries_of_zero(unmasked, raw=False)
     rows = [
         ["weights from noise", "queries of zero", control, *cells],
-        ["", _OPEN, control, *protected(other, "open", errors, noise)],
+        ["", _OPEN, control, *protected(unmasked, "open", errors, noise)],
     ]
     return Finding(summary, rows)
 
 
-def _ask(one: Service, x: np.ndarray) -> tuple[list[bytes], list[np.ndarray]]:
+def _ask(service: Service, x: np.ndarray) -> tuple[list[bytes], list[np.ndarray]]:
     """As many honest queries as there are tiles, and their second parts."""
-    queries = [one.client.encrypt(one.layer, row) for row in x[: one.layer.plan.tiles]]
-    return queries, [raw_answers.read_query(q, one.layer).second for q in queries]
+    queries = [
+        service.client.encrypt(service.layer, row)
+        for row in x[: service.layer.plan.tiles]
+    ]
+    return queries, [raw_answers.read_query(q, service.layer).second for q in queries]
 
 
 def _exact_cell(share: float, count: int, noun: str) -> str:

@@ -58,12 +58,12 @@ def measure_extraction(
         cells, start = {}, f"extraction_{policy.replace(':', '_')}"
         # What the policy leaves to whom it is meant for.
         right = results.argmax(axis=1) == plain.argmax(axis=1)
-        used = chance.rate(int(right.sum()), len(right))
-        summary[f"{start}_user_agreement"] = used
+        user_rate = chance.rate(int(right.sum()), len(right))
+        summary[f"{start}_user_agreement"] = user_rate
         for budget, count in budgets.items():
             stolen = solve(x[:count], results[:count])
             same = extraction.agreement(stolen, true, held)
-            found = chance.rate(int(same.sum()), len(same))
+            agreeing = chance.rate(int(same.sum()), len(same))
             guess = extraction.differences(stolen)
             # Of differences between classes, up to a factor: what decides.
             errors = {
@@ -71,18 +71,18 @@ def measure_extraction(
                 "logits": _scaled_error(ones @ guess, ones @ truth),
             }
             name = f"{start}_{budget}"
-            summary[f"{name}_agreement"] = found
+            summary[f"{name}_agreement"] = agreeing
             summary.update({f"{name}_{k}_relative_error": v for k, v in errors.items()})
             cells[budget] = (
-                f"{100 * found.value:.1f}% agree; error {errors['logits']:.1g} of "
+                f"{100 * agreeing.value:.1f}% agree; error {errors['logits']:.1g} of "
                 f"logits, {errors['weights']:.1g} of W"
             )
         return cells
 
     control = steal("plain", plain)
     for policy in policies:
-        own = serve(setting, profile, policy=policy)
-        cells = steal(policy, _answers(own, x))
+        service = serve(setting, profile, policy=policy)
+        cells = steal(policy, _answers(service, x))
         for budget in SHOWN:
             rows.append(
                 [
@@ -116,20 +116,24 @@ def measure_offsets(
     Returns:
       Finding, empty where the layout leaves no room.
     """
-    true, own = setting.classifier, serve(setting, profile, policy="order")
+    true, service = setting.classifier, serve(setting, profile, policy="order")
     x = setting.queries[: budgets_of(len(true.kernel))["4d"]]
     few = x[:64]
     try:
-        queries = [extraction.shifted_query(own.client, own.layer, row) for row in few]
+        queries = [
+            extraction.shifted_query(service.client, service.layer, row) for row in few
+        ]
     except ValueError:
         return Finding({}, [])
-    answers = _answers(own, x)
-    found = extraction.differences(extraction.solve_order(x, answers))
+    answers = _answers(service, x)
+    recovered = extraction.differences(extraction.solve_order(x, answers))
     ones = np.concatenate([few, np.ones((len(few), 1))], axis=1)
-    logits = np.pad(ones @ found, ((0, 0), (1, 0)))
-    steps = np.diff(_answers(own, np.zeros((1, x.shape[1])))[0])
+    logits = np.pad(ones @ recovered, ((0, 0), (1, 0)))
+    steps = np.diff(_answers(service, np.zeros((1, x.shape[1])))[0])
     steps = steps / max(np.linalg.norm(steps), 1e-300)
-    shifted = np.stack([own.client.decrypt(own.provider.answer(q)) for q in queries])
+    shifted = np.stack(
+        [service.client.decrypt(service.provider.answer(q)) for q in queries]
+    )
     guesses = []
     for row, known in zip(shifted, logits):
         parts = np.stack([known[:-1], np.ones_like(steps), steps], axis=1)
@@ -171,11 +175,13 @@ def _scaled_error(guess: np.ndarray, truth: np.ndarray) -> float:
     return relative_error(factor * guess, truth)
 
 
-def _answers(one: Service, x: np.ndarray) -> np.ndarray:
+def _answers(service: Service, x: np.ndarray) -> np.ndarray:
     """[Q, k] decrypted answers."""
     return np.stack(
         [
-            one.client.decrypt(one.provider.answer(one.client.encrypt(one.layer, row)))
+            service.client.decrypt(
+                service.provider.answer(service.client.encrypt(service.layer, row))
+            )
             for row in x
         ]
     )

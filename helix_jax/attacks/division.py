@@ -64,8 +64,8 @@ def divide(
             f"{len(queries)} and {len(answers)} answers."
         )
     # At each point [queries, tiles] w [tiles, answers] = [queries, answers].
-    matrix = np.stack([one[:, 0] for one in queries]).transpose(2, 0, 1)
-    right = np.stack([one[:, 0] for one in answers]).transpose(2, 0, 1)
+    matrix = np.stack([query[:, 0] for query in queries]).transpose(2, 0, 1)
+    right = np.stack([answer[:, 0] for answer in answers]).transpose(2, 0, 1)
     prime = layer.profile.primes[0]
     solution = modular.solve_modular(matrix, right, prime)
     values = solution.values.transpose(2, 1, 0)  # [A, T, N]
@@ -82,10 +82,10 @@ def coefficients(values: np.ndarray, profile: Profile) -> np.ndarray:
     prime = profile.primes[0]
     padded = np.zeros((*values.shape[:-1], len(profile.primes), values.shape[-1]), int)
     padded[..., 0, :] = values
-    found = np.asarray(raw_answers.inverse_transform(padded, profile=profile))[
+    centred = np.asarray(raw_answers.inverse_transform(padded, profile=profile))[
         ..., 0, :
     ]
-    return modular.centred(found, prime)
+    return modular.centred(centred, prime)
 
 
 def scale_back(second: np.ndarray, profile: Profile) -> np.ndarray:

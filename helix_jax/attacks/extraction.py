@@ -48,8 +48,8 @@ def solve_logits(
     """
     if not noisy:
         ones = np.concatenate([x, np.ones((len(x), 1))], axis=1)
-        found = np.linalg.lstsq(ones, results, rcond=None)[0]
-        return AffineMap(found[:-1], found[-1])
+        both = np.linalg.lstsq(ones, results, rcond=None)[0]
+        return AffineMap(both[:-1], both[-1])
     moments = from_batch(x, results)
     largest = np.linalg.norm(x - x.mean(axis=0), ord=2) ** 2
     path = fit_ridge(moments, penalties=largest * _PENALTIES, relative=False)
@@ -90,10 +90,10 @@ def solve_order(x: np.ndarray, results: np.ndarray) -> AffineMap:
     keep = spread > spread[0] * 1e-10
     left, spread, right = left[:, keep], spread[keep], right[keep]
     if classes == 2:
-        found = _one_difference(left, known[:, 0])[:, None]
+        solved = _one_difference(left, known[:, 0])[:, None]
     else:
-        found = _many_differences(left, known)
-    both = right.T @ (found / spread[:, None])
+        solved = _many_differences(left, known)
+    both = right.T @ (solved / spread[:, None])
     both = np.concatenate([np.zeros((len(both), 1)), both], axis=1)
     return AffineMap(both[:-1], both[-1])
 
@@ -109,12 +109,12 @@ def _many_differences(x: np.ndarray, known: np.ndarray) -> np.ndarray:
     cross = np.einsum("qa,qb->qab", x, x).reshape(count, -1).T @ outer
     total -= cross.reshape(rank, rank, width, width).transpose(0, 2, 1, 3)
     total = total.reshape(rank * width, -1)
-    found = np.linalg.eigh(total)[1][:, 0].reshape(rank, width)
-    along = np.einsum("qi,qi->q", x @ found, unit)
-    found = found * np.sign(along.sum() or 1.0)
+    solved = np.linalg.eigh(total)[1][:, 0].reshape(rank, width)
+    along = np.einsum("qi,qi->q", x @ solved, unit)
+    solved = solved * np.sign(along.sum() or 1.0)
     # s = |a| / |x D| fills [2^4, 2^12): the ends of what was seen fix the factor.
     ends = np.quantile(size / np.maximum(np.abs(along), 1e-300), [0.01, 0.99])
-    return found * np.sqrt(ends.prod() / (_LOW * _HIGH))
+    return solved * np.sqrt(ends.prod() / (_LOW * _HIGH))
 
 
 def _one_difference(x: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -131,15 +131,15 @@ def _one_difference(x: np.ndarray, known: np.ndarray) -> np.ndarray:
     bounds = np.concatenate([size / _LOW, -size / _HIGH]) / scale
     objective = np.zeros(x.shape[1] + 1)
     objective[-1] = -1.0
-    found = linprog(
+    solution = linprog(
         objective,
         A_ub=np.concatenate([upper, lower]),
         b_ub=bounds,
         bounds=[(None, None)] * (len(objective) - 1) + [(None, None)],
     )
-    if found.x is None:  # noise has emptied the polytope
+    if solution.x is None:  # noise has emptied the polytope
         return np.linalg.lstsq(x, known / np.sqrt(_LOW * _HIGH), rcond=None)[0]
-    return found.x[:-1] * scale
+    return solution.x[:-1] * scale
 
 
 def differences(affine: AffineMap) -> np.ndarray:
@@ -151,8 +151,8 @@ def differences(affine: AffineMap) -> np.ndarray:
 def agreement(stolen: AffineMap, true: AffineMap, x: np.ndarray) -> np.ndarray:
     """[n] bool, whether both name the same class for rows x [n, d]."""
     first, second = (
-        (x @ np.asarray(one.kernel) + np.asarray(one.bias)).argmax(axis=1)
-        for one in (stolen, true)
+        (x @ np.asarray(affine.kernel) + np.asarray(affine.bias)).argmax(axis=1)
+        for affine in (stolen, true)
     )
     return first == second
 

@@ -70,12 +70,12 @@ def shadow_residuals(
     """
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     members = _truths("shadow_residuals", members, (len(members), len(x)))
-    found = np.empty((*members.shape, y.shape[1]), np.float32)
-    for number, own in enumerate(members):
-        path = fit_ridge(from_batch(x[own], y[own]), penalties=[penalty])
+    residuals = np.empty((*members.shape, y.shape[1]), np.float32)
+    for number, fitted in enumerate(members):
+        path = fit_ridge(from_batch(x[fitted], y[fitted]), penalties=[penalty])
         affine = ridge_at(path, 0).map
-        found[number] = y - x @ np.asarray(affine.kernel) - np.asarray(affine.bias)
-    return found
+        residuals[number] = y - x @ np.asarray(affine.kernel) - np.asarray(affine.bias)
+    return residuals
 
 
 def loss_scores(residuals: np.ndarray, members: np.ndarray) -> np.ndarray:
@@ -83,10 +83,12 @@ def loss_scores(residuals: np.ndarray, members: np.ndarray) -> np.ndarray:
     members = _truths("loss_scores", members, residuals.shape[:2])
     losses = np.log(np.sum(residuals.astype(np.float64) ** 2, axis=2) + 1e-300)
     means = []
-    for own in (members, ~members):
+    for alike in (members, ~members):
         # Without the target map itself.
-        count = own.sum(axis=0) - own
-        means.append(((losses * own).sum(axis=0) - losses * own) / np.maximum(count, 1))
+        count = alike.sum(axis=0) - alike
+        means.append(
+            ((losses * alike).sum(axis=0) - losses * alike) / np.maximum(count, 1)
+        )
     spread = np.std(losses - np.where(members, *means))
     inside, outside = ((losses - mean) ** 2 for mean in means)
     return (outside - inside) / (2 * spread**2)
@@ -103,9 +105,9 @@ def likelihood_scores(residuals: np.ndarray) -> np.ndarray:
     )
     inverse = np.linalg.inv(covariance)
     scores = np.empty(residuals.shape[:2])
-    for number, own in enumerate(residuals):
-        others = (total - own) / (maps - 1)
-        scores[number] = -np.sum(others @ inverse * (own - others), axis=1)
+    for number, residual in enumerate(residuals):
+        others = (total - residual) / (maps - 1)
+        scores[number] = -np.sum(others @ inverse * (residual - others), axis=1)
     return scores
 
 

@@ -22,12 +22,12 @@ def measure_membership(
     sizes = {"control": 2 * widths[0], "eighth": len(order) // 8, "all": len(order)}
     summary, rows = {}, []
     for name, size in sizes.items():
-        own = order[: size - size % 2]
+        pool = order[: size - size % 2]
         control = name == "control"
-        members = membership.draw_members(len(own), shadows, rng=rng)
+        members = membership.draw_members(len(pool), shadows, rng=rng)
         residuals = membership.shadow_residuals(
-            setting.x[own],
-            setting.y[own],
+            setting.x[pool],
+            setting.y[pool],
             members,
             penalty=1e-8 if control else setting.penalty,
         )
@@ -35,25 +35,25 @@ def measure_membership(
             "loss": membership.loss_scores(residuals, members),
             "likelihood": membership.likelihood_scores(residuals),
         }
-        count = len(own) // 2
+        count = len(pool) // 2
         expected = membership.expected_auc(*widths, count)
         summary[f"membership_{name}_rows"] = count
         summary[f"membership_{name}_expected_auc"] = expected
         cells = {}
         for score, values in scores.items():
-            found = membership.roc(values, members, rng=rng, resamples=resamples)
+            curve = membership.roc(values, members, rng=rng, resamples=resamples)
             start = f"membership_{name}_{score}"
-            summary[f"{start}_auc"] = found.auc
-            for rate, share in found.tpr.items():
+            summary[f"{start}_auc"] = curve.auc
+            for rate, share in curve.tpr.items():
                 summary[f"{start}_tpr_at_{100 * rate:g}_percent"] = share
-            cells[found.auc.value] = (
+            cells[curve.auc.value] = (
                 score,
                 (
-                    f"AUC {found.auc.value:.3f} [{found.auc.low:.3f}, "
-                    f"{found.auc.high:.3f}]; TPR "
+                    f"AUC {curve.auc.value:.3f} [{curve.auc.low:.3f}, "
+                    f"{curve.auc.high:.3f}]; TPR "
                     + ", ".join(
                         f"{100 * share.value:.1f}% at FPR {100 * rate:g}%"
-                        for rate, share in found.tpr.items()
+                        for rate, share in curve.tpr.items()
                     )
                 ),
             )

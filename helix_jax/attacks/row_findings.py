@@ -63,8 +63,8 @@ def measure_row_division(
       columns: of the target.
       rng: of the choice of rows and the shuffles.
     """
-    own = rng.permutation(len(setting.x))[:rows]
-    fit = fit_encrypted(setting.x[own], setting.y[own][:, :columns], profile)
+    taken = rng.permutation(len(setting.x))[:rows]
+    fit = fit_encrypted(setting.x[taken], setting.y[taken][:, :columns], profile)
     plan, provider = fit.parties.client.plan, fit.parties.provider
     truth = integer_rows(provider)
     polynomials = row_division.row_polynomials(fit.sent, plan, provider)
@@ -72,14 +72,14 @@ def measure_row_division(
     exact = row_division.solve_rows(polynomials, raw, provider).integers == truth
     sent = row_division.masked_covariance(fit.answers, plan, provider)
     guess = row_division.solve_rows(polynomials, sent, provider)
-    found = chance.correlate(guess.integers, truth, rng=rng)
+    correlation = chance.correlate(guess.integers, truth, rng=rng)
     summary = {
         "row_division_raw_exact_share": float(exact.mean()),
-        "row_division_rows": len(own),
-        **correlation_numbers(found, "row_division_guarded"),
+        "row_division_rows": len(taken),
+        **correlation_numbers(correlation, "row_division_guarded"),
     }
-    control = f"{100 * exact.mean():.4g}% of {len(own)} rows exact"
-    cells = correlation_cells(found)
+    control = f"{100 * exact.mean():.4g}% of {len(taken)} rows exact"
+    cells = correlation_cells(correlation)
     return Finding(summary, [["rows by dividing c1", "one fit", control, *cells]])
 
 
@@ -110,9 +110,9 @@ def measure_projection(
     for name, count in sizes.items():
         if count > half:
             continue
-        own, other = order[:count], order[half : half + count]
+        taken, other = order[:count], order[half : half + count]
         x, y = (
-            z[own][:, :c].astype(np.float64)
+            z[taken][:, :c].astype(np.float64)
             for z, c in ((setting.x, None), (setting.y, columns))
         )
         encrypted = name == "half_d"
@@ -123,9 +123,9 @@ def measure_projection(
         path = fit_ridge(
             from_batch(setting.x[other], setting.y[other]), penalties=[setting.penalty]
         )
-        known = np.asarray(apply_map(ridge_at(path, 0).map, setting.x[own]))
+        known = np.asarray(apply_map(ridge_at(path, 0).map, setting.x[taken]))
         known = known[:, :columns] - known[:, :columns].mean(axis=0)
-        errors = [relative_error(one, y) for one in (guess, known)]
+        errors = [relative_error(estimate, y) for estimate in (guess, known)]
         start = f"projection_{name}"
         summary |= {
             f"{start}_rows": count,
@@ -150,8 +150,8 @@ def measure_chosen_rows(
 ) -> Finding:
     """Rows that the client chooses, through the guard; arguments as above."""
     width = setting.x.shape[1]
-    own = rng.permutation(len(setting.x))[: 2 * width]
-    y = setting.y[own][:, :columns].astype(np.float64)
+    taken = rng.permutation(len(setting.x))[: 2 * width]
+    y = setting.y[taken][:, :columns].astype(np.float64)
     targets = np.arange(width)
     fit = fit_encrypted(row_projection.chosen_rows(len(y), width, targets), y, profile)
     error = relative_error(fit.cross, (y - y.mean(axis=0))[targets])

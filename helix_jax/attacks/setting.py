@@ -1,5 +1,8 @@
 """Whom the attacks are run on, and the form of what they find."""
 
+import itertools
+import time
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -7,6 +10,7 @@ import numpy as np
 from helix_jax.alignment import AffineMap
 from helix_jax.attacks.chance import Correlation
 from helix_jax.private import Client, Layer, Provider
+from helix_jax.progress import bar
 from helix_jax.stats import Interval
 
 
@@ -48,6 +52,26 @@ class Finding(NamedTuple):
 
     numbers: dict[str, float | Interval]
     rows: list[list[str | None]]
+
+
+def measure_attacks(
+    setting: Setting, attacks: Mapping[str, Callable[[Setting], Finding]]
+) -> Finding:
+    """What every attack finds, one after the other, with NAME_seconds of each.
+
+    Args:
+      setting: whom they are run on.
+      attacks: name -> attack.
+    """
+    numbers, rows = {}, []
+    for name, attack in bar(attacks.items(), "attacks"):
+        began = time.perf_counter()
+        finding = attack(setting)
+        numbers |= finding.numbers | {f"{name}_seconds": time.perf_counter() - began}
+        rows += finding.rows
+    for above, row in itertools.pairwise(rows):  # each row is complete in itself
+        row[0] = row[0] or above[0]
+    return Finding(numbers, rows)
 
 
 HEADER = ("attack", "against", "unprotected", "guarded", "chance")

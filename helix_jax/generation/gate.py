@@ -26,12 +26,10 @@ from helix_jax.activations.token_pairs import TokenPairs
 from helix_jax.errors import CorpusError
 from helix_jax.generation.heads import Head, arm_side, head_of, native_side
 from helix_jax.generation.metrics import ENTRIES_AT_ONCE, negative_log_p, padded_block
-from helix_jax.generation.scores import perplexity_of_sums
 from helix_jax.generation.stitch import Stitch, native
 from helix_jax.models import Model
 from helix_jax.probes import train_probe
-from helix_jax.stats import Interval, bootstrap_statistic, exact_fraction, mean_of_sums
-from helix_jax.text.hashing import document_of
+from helix_jax.stats import exact_fraction
 from helix_jax.types import Array, Text
 
 SIGNALS = ("entropy", "max_probability", "margin")
@@ -115,21 +113,21 @@ def gate_rows(
         known = block.next_y >= 0
         full = padded_block(block, size)
         columns = _rows(*heads, full.x[0], full.y[0], full.next_y)
-        columns = [np.asarray(own)[: len(known)][known] for own in columns]
+        columns = [np.asarray(column)[: len(known)][known] for column in columns]
         kept.append(GateRows(*columns, block.text_ids[known]))
         count += int(known.sum())
         if count >= limit:
             break
     if not count:
         raise CorpusError("the texts give no token to judge a gate by.")
-    return GateRows(*(np.concatenate(own)[:limit] for own in zip(*kept)))
+    return GateRows(*(np.concatenate(column)[:limit] for column in zip(*kept)))
 
 
 @jax.jit
 def _rows(head: Head, own_head: Head, x: Array, y: Array, following: Array):
-    logits, own = head(x), own_head(y)
-    agrees = jnp.argmax(logits, axis=-1) == jnp.argmax(own, axis=-1)
-    nats = (negative_log_p(part, following) for part in (logits, own))
+    logits, target_logits = head(x), own_head(y)
+    agrees = jnp.argmax(logits, axis=-1) == jnp.argmax(target_logits, axis=-1)
+    nats = (negative_log_p(each, following) for each in (logits, target_logits))
     return confidence_signals(logits), agrees, *nats
 
 
@@ -164,15 +162,15 @@ def fit_gate(
         raise ValueError(f"fit_gate: quality must be in (0, 1], got {quality}.")
     if kind == "logistic":
         labels = [rows.agrees.astype(np.int32) for rows in (fit, select)]
-        found = train_probe(fit.signals, labels[0], select.signals, labels[1], 2)
+        trained = train_probe(fit.signals, labels[0], select.signals, labels[1], 2)
         kernel, bias = (
-            np.asarray(own) for own in (found.probe.kernel, found.probe.bias)
+            np.asarray(weight) for weight in (trained.probe.kernel, trained.probe.bias)
         )
         weights, bias = kernel[:, 1] - kernel[:, 0], bias[1] - bias[0]
     else:
         weights, bias = np.eye(3)[SIGNALS.index(kind)], 0.0
     gate = Gate(np.float32(weights), np.float32(bias), np.float32(np.inf))
-    scores = _scores_of(gate, select, by_text)
+    scores = row_scores(gate, select, by_text)
     return gate.replace(threshold=threshold_for(scores, select.agrees, quality))
 
 
@@ -225,51 +223,7 @@ def _ranking(
     return scores, numeric.whole_numbers(who, "good", good, rows=rows, below=2) > 0
 
 
-def gate_summary(
-    gate: Gate, rows: GateRows, *, by_text: bool = False, resamples: int = 2000
-) -> dict[str, float | Interval]:
-    """What the gate is worth on held-out tokens.
-
-    Args:
-      gate: from `fit_gate`.
-      rows: of the test split.
-      by_text: as for `fit_gate`.
-      resamples: of the bootstrap over documents.
-
-    Returns:
-      Intervals gate/coverage; gate/agreement of trusted tokens (NaN where none is
-      trusted), gate/agreement_all of all; gate/agreement_mixed and
-      gate/perplexity_mixed where the target answers the rest. Numbers
-      gate/agreement_at_10 .. _100, the curve over coverage, whose mean is
-      gate/curve_gain above that of a random gate.
-    """
-    scores = _scores_of(gate, rows, by_text)
-    trusted = scores >= gate.threshold
-    ones = np.ones(len(scores))
-    documents = [document_of(own) for own in rows.text_ids]
-    mixed_nats = np.where(trusted, rows.mapped_nats, rows.native_nats)
-    columns = {
-        "coverage": (trusted, ones, mean_of_sums),
-        "agreement": (trusted & rows.agrees, trusted, mean_of_sums),
-        "agreement_all": (rows.agrees, ones, mean_of_sums),
-        "agreement_mixed": (~trusted | rows.agrees, ones, mean_of_sums),
-        "perplexity_mixed": (mixed_nats, ones, perplexity_of_sums),
-    }
-    numbers: dict[str, float | Interval] = {}
-    for name, (sums, over, statistic) in columns.items():
-        values = np.stack([sums, over], axis=1).astype(float)
-        numbers[f"gate/{name}"] = bootstrap_statistic(
-            values, documents, statistic, resamples=resamples
-        )
-    shares = np.arange(1, 11) / 10
-    curve = coverage_curve(scores, rows.agrees, shares)
-    for share, value in zip(shares, curve):
-        numbers[f"gate/agreement_at_{round(100 * share)}"] = float(value)
-    numbers["gate/curve_gain"] = float(curve.mean() - rows.agrees.mean())
-    return numbers
-
-
-def _scores_of(gate: Gate, rows: GateRows, by_text: bool) -> np.ndarray:
+def row_scores(gate: Gate, rows: GateRows, by_text: bool) -> np.ndarray:
     """[N] score of each token, or of its text."""
     scores = np.asarray(gate_scores(gate, rows.signals))
     if not by_text:

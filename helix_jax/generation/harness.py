@@ -55,30 +55,30 @@ class HarnessModel(LM):
     ) -> list[tuple[float, bool]]:
         """log p of each continuation behind its context, and whether it is greedy."""
         pairs = [request.args for request in requests]
-        found = []
+        scores = []
         for batch in _batches(pairs, self.batch):
             nats, greedy = self._nats(*zip(*batch))
-            found += zip((-nats).tolist(), greedy.tolist())
-        return found
+            scores += zip((-nats).tolist(), greedy.tolist())
+        return scores
 
     def loglikelihood_rolling(
         self, requests: Sequence[Any], disable_tqdm: bool = False
     ) -> list[float]:
         """log p of each text, every token predicted once."""
         texts = [request.args[0] for request in requests]
-        found = []
+        scores = []
         for batch in _batches(texts, self.batch):
             nats = rolling_nats(
                 self.parts, self.source_tokenizer, self.target_tokenizer, batch
             )
-            found += (-nats).tolist()
-        return found
+            scores += (-nats).tolist()
+        return scores
 
     def generate_until(
         self, requests: Sequence[Any], disable_tqdm: bool = False
     ) -> list[str]:
         """The text behind each context, up to one of the strings `until`."""
-        found: list[str] = [""] * len(requests)
+        written: list[str] = [""] * len(requests)
         groups: dict[str, list[int]] = {}
         for number, request in enumerate(requests):
             groups.setdefault(repr(sorted(request.args[1].items())), []).append(number)
@@ -89,13 +89,16 @@ class HarnessModel(LM):
                     self.parts,
                     self.source_tokenizer,
                     self.target_tokenizer,
-                    [self._fitting(requests[one].args[0], settings) for one in batch],
+                    [
+                        self._fitting(requests[number].args[0], settings)
+                        for number in batch
+                    ],
                     key=jax.random.key(self.seed),
                     **settings,
                 )
                 for number, text in zip(batch, texts):
-                    found[number] = text.text
-        return found
+                    written[number] = text.text
+        return written
 
     def _nats(self, contexts, endings) -> tuple[np.ndarray, np.ndarray]:
         return continuation_nats(

@@ -79,22 +79,26 @@ def continuation_nats(
     contexts = _Texts.of(target_tokenizer, [prompt for prompt, _ in moved])
     whole = ["".join(pair) for pair in moved]
     room, asked = _room(parts), []
-    for number, one in enumerate(
+    for number, request in enumerate(
         _asked(source_tokenizer, target_tokenizer, whole, contexts.ids)
     ):
-        end = int(one.places.max(initial=-1)) + 1
+        end = int(request.places.max(initial=-1)) + 1
         start = max(0, end - room)
-        if not end or one.places.min() < start:
+        if not end or request.places.min() < start:
             fault = "has no token of its own in the target's tokenizer; give it text, "
             fault += "and cut the two between words."
             if end:
-                fault = f"needs {end - one.places.min()} tokens, and the models read "
+                fault = (
+                    f"needs {end - request.places.min()} tokens, and the models read "
+                )
                 fault += f"{room}; shorten it."
             raise ValueError(
                 f"the ending {endings[number]!r} behind the prompt "
                 f"{prompts[number][-80:]!r} {fault}"
             )
-        asked.append(Asked(one.ids[start:end], one.places - start, one.labels))
+        asked.append(
+            Asked(request.ids[start:end], request.places - start, request.labels)
+        )
     return _score(parts, asked)
 
 
@@ -115,16 +119,20 @@ def rolling_nats(
     """
     room, windows, owners = _room(parts), [], []
     nothing = [[]] * len(texts)
-    for number, one in enumerate(
+    for number, request in enumerate(
         _asked(source_tokenizer, target_tokenizer, texts, nothing)
     ):
-        total = int(one.places.max(initial=-1)) + 1
+        total = int(request.places.max(initial=-1)) + 1
         for start in range(0, total, room):
-            own = (one.places >= start) & (one.places < start + room)
+            inside = (request.places >= start) & (request.places < start + room)
             end = min(start + room, total)
             first = max(0, end - room)
             windows.append(
-                Asked(one.ids[first:end], one.places[own] - first, one.labels[own])
+                Asked(
+                    request.ids[first:end],
+                    request.places[inside] - first,
+                    request.labels[inside],
+                )
             )
             owners.append(number)
     nats = _score(parts, windows)[0] if windows else np.zeros(0)
@@ -149,10 +157,10 @@ class _Texts(NamedTuple):
         backend = private_tokenizer(tokenizer, max_tokens=UNBOUNDED)
         backend.no_truncation()
         ids, ends, begins = [], [], []
-        for own in backend.encode_batch(list(texts), add_special_tokens=False):
-            spans = np.array(own.offsets, int).reshape(-1, 2)
+        for encoding in backend.encode_batch(list(texts), add_special_tokens=False):
+            spans = np.array(encoding.offsets, int).reshape(-1, 2)
             read = np.maximum.accumulate(spans[:, 1])
-            ids.append(own.ids)
+            ids.append(encoding.ids)
             ends.append(read)
             # A token inside a character begins before it, not where the last one ended.
             begins.append(np.minimum(np.append(0, read)[: len(read)], spans[:, 0]))
@@ -172,17 +180,17 @@ def _asked(
     equal = len(set(fingerprints)) == 1
     if not equal:
         y = _Texts.of(target_tokenizer, texts)
-    found = []
+    requests = []
     for number, context in enumerate(contexts):
         ids, labels = x.ids[number], np.array(y.ids[number], int)
         first = len(context)
         if equal:
             ids = [*context, *ids[first:]]
         front = list(leading_tokens(source_tokenizer))
-        own = [front or _prefix(source_tokenizer), _prefix(target_tokenizer)]
+        spelled = [front or _prefix(source_tokenizer), _prefix(target_tokenizer)]
         # A beginning that the text spells itself is not put there twice, nor asked for.
-        front = [] if own[0] and ids[: len(own[0])] == own[0] else front
-        if not first and own[1] and labels[:1].tolist() == own[1]:
+        front = [] if spelled[0] and ids[: len(spelled[0])] == spelled[0] else front
+        if not first and spelled[1] and labels[:1].tolist() == spelled[1]:
             first = 1
         asked = np.arange(first, len(labels))
         if equal:
@@ -191,15 +199,15 @@ def _asked(
             begins = y.begins[number][asked]
             places = np.searchsorted(x.ends[number], begins, side="right") - 1
         if not front and places.min(initial=0) < 0:
-            front = own[0]
+            front = spelled[0]
             if not front:
                 raise ValueError(
                     f"the first token of {texts[number]!r} has nothing before it: the "
                     "source's tokenizer names neither a beginning nor an end of text. "
                     "Give a prompt, or set bos_token."
                 )
-        found.append(Asked([*front, *ids], places + len(front), labels[asked]))
-    return found
+        requests.append(Asked([*front, *ids], places + len(front), labels[asked]))
+    return requests
 
 
 def _prefix(tokenizer: Any) -> list[int]:
@@ -221,28 +229,32 @@ def _room(parts: Stitch) -> int:
 
 def _score(parts: Stitch, asked: Sequence[Asked]) -> tuple[np.ndarray, np.ndarray]:
     """Nats of each text, and whether all its tokens are the likeliest."""
-    for one in asked:
-        for side, ids in ((parts.source, one.ids), (parts.target, one.labels)):
+    for request in asked:
+        for side, ids in ((parts.source, request.ids), (parts.target, request.labels)):
             if max(ids, default=0) >= side.spec.vocab_size:
                 raise ValueError(
                     f"a text holds token {max(ids)} of a model that embeds "
                     f"{side.spec.vocab_size}; remove it from the text."
                 )
-    ids = [one.ids for one in asked]
+    ids = [request.ids for request in asked]
     states = token_states(ArmStates(parts, (parts.map,)), ids, 4096)[0]
     starts = text_starts(ids)
-    rows = np.concatenate([at + one.places for at, one in zip(starts, asked)])
-    labels = np.concatenate([one.labels for one in asked])
-    owners = np.repeat(np.arange(len(asked)), [len(one.labels) for one in asked])
-    head, found = head_of(parts.target), []
+    rows = np.concatenate([at + request.places for at, request in zip(starts, asked)])
+    labels = np.concatenate([request.labels for request in asked])
+    owners = np.repeat(
+        np.arange(len(asked)), [len(request.labels) for request in asked]
+    )
+    head, scores = head_of(parts.target), []
     at_once = max(1, ENTRIES_AT_ONCE // parts.target.spec.vocab_size)
     for first in range(0, len(rows), at_once):
         part = slice(first, first + at_once)
         short = at_once - len(rows[part])
-        taken, following = (np.pad(own[part], (0, short)) for own in (rows, labels))
+        taken, following = (
+            np.pad(column[part], (0, short)) for column in (rows, labels)
+        )
         scored = _scored(head, states[taken], following)
-        found.append([np.asarray(one)[: at_once - short] for one in scored])
-    nats, first = (np.concatenate(one) for one in zip(*found))
+        scores.append([np.asarray(column)[: at_once - short] for column in scored])
+    nats, first = (np.concatenate(column) for column in zip(*scores))
     misses = np.bincount(owners, ~first, len(asked))
     return np.bincount(owners, nats, len(asked)), misses == 0
 

@@ -143,15 +143,18 @@ def _score(
     heads: tuple[Head, ...], own_head: Head, x: Array, y: Array, following: Array
 ) -> Array:
     """[A, N, len(COLUMNS)] of states x [A, N, dy], y [N, dy], next tokens [N]."""
-    own = own_head(y)
-    own_nats, first = negative_log_p(own, following), jnp.argmax(own, axis=-1)
+    target_logits = own_head(y)
+    own_nats, first = (
+        negative_log_p(target_logits, following),
+        jnp.argmax(target_logits, axis=-1),
+    )
 
     def arm(head: Head, states: Array) -> Array:
         logits = head(states)
         asked = jnp.take_along_axis(logits, first[:, None], axis=-1)
         above = jnp.sum(logits > asked, axis=-1)  # much faster than a top-k on CPUs
         columns = (
-            kl_of_logits(own, logits),
+            kl_of_logits(target_logits, logits),
             jnp.argmax(logits, axis=-1) == first,
             above < 5,
             negative_log_p(logits, following),
@@ -160,7 +163,7 @@ def _score(
         return jnp.stack([column.astype(jnp.float32) for column in columns], axis=-1)
 
     # One arm after another, so that one block of logits is held beside the target's.
-    arms, done = [], own
+    arms, done = [], target_logits
     for head, states in zip(heads, x):
         states, done = jax.lax.optimization_barrier((states, done))
         arms.append(arm(head, states))
@@ -205,14 +208,14 @@ def _sums(
         ones = np.ones_like(characters)
         columns = np.column_stack([values, ones, characters]).astype(np.float64)
         bucket = np.log2(block.position_y + 1).astype(int).clip(max=BUCKETS - 1)
-        names = [document_of(own) for own in block.text_ids]
+        names = [document_of(text_id) for text_id in block.text_ids]
         rows_of = np.array([places.setdefault(name, len(places)) for name in names])
         sums += [np.zeros(shape) for _ in range(len(places) - len(sums))]
         first = rows_of.min()
         part = np.zeros((rows_of.max() - first + 1, *shape))
         np.add.at(part, (rows_of[known] - first, bucket[known]), columns[known])
-        for number, own in enumerate(part, start=first):
-            sums[number] += own
+        for number, of_document in enumerate(part, start=first):
+            sums[number] += of_document
     total = np.array(sums)
     if not sums or not total[..., -2].sum():
         raise CorpusError(

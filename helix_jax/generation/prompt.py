@@ -158,19 +158,19 @@ def stop_ids(
     index_of = target.backend_tokenizer.token_to_id
     names = [
         token
-        for one in (source, target)
-        for token in (one.eos_token, one.bos_token)
+        for tokenizer in (source, target)
+        for token in (tokenizer.eos_token, tokenizer.bos_token)
         if token is not None
     ]
-    found = {index for name in names if (index := index_of(name)) is not None}
+    stops = {index for name in names if (index := index_of(name)) is not None}
     if chat and (turn := end_of_turn(target)) is not None:
-        found.add(turn)
-    for one in extra:
-        index = index_of(one) if isinstance(one, str) else int(one)
+        stops.add(turn)
+    for stop in extra:
+        index = index_of(stop) if isinstance(stop, str) else int(stop)
         if index is None or not 0 <= index < vocabulary:
-            raise ValueError(f"the target has no token {one!r} to stop at.")
-        found.add(index)
-    return {index for index in found if index < vocabulary}
+            raise ValueError(f"the target has no token {stop!r} to stop at.")
+        stops.add(index)
+    return {index for index in stops if index < vocabulary}
 
 
 def declared_stops(folder: Path) -> tuple[int, ...]:
@@ -185,7 +185,7 @@ def declared_stops(folder: Path) -> tuple[int, ...]:
     if declared is None:
         return ()
     stops = declared if isinstance(declared, list) else [declared]
-    if not all(type(one) is int and one >= 0 for one in stops):
+    if not all(type(stop) is int and stop >= 0 for stop in stops):
         raise CheckpointError(
             f"{file}: eos_token_id must be a token id or a list of them, got "
             f"{declared!r}; correct it, or remove the file."

@@ -64,6 +64,24 @@ class EncryptedTexts(NamedTuple):
     costs: StepCosts
     seconds: float
 
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The costs, and how far the texts are those in the clear."""
+        pairs = list(zip(self.written, self.clear))
+        tokens = sum(len(written.tokens) for written in self.written)
+        same = sum(
+            token == in_clear
+            for written, clear in pairs
+            for token, in_clear in zip(written.tokens, clear.tokens)
+        )
+        equal = [written.text == clear.text for written, clear in pairs]
+        return self.costs.numbers | {
+            "tokens_per_second": tokens / self.seconds,
+            "tokens": tokens,
+            "token_agreement": same / tokens,
+            "texts_equal": float(np.mean(equal)),
+        }
+
 
 def rehearse_texts(
     parts: Stitch,

@@ -13,14 +13,25 @@ All but the gaps and the counts are Intervals: bootstraps over documents, paired
 ratio and the bits over the source.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from helix_jax.generation.metrics import COLUMNS, DocumentSums
+from helix_jax.alignment import StateMap
+from helix_jax.generation.metrics import (
+    COLUMNS,
+    DocumentSums,
+    native_sums,
+    teacher_forced,
+)
+from helix_jax.generation.stitch import Stitch
+from helix_jax.models import Model
+from helix_jax.progress import Progress, stage
 from helix_jax.stats import Interval, bootstrap_statistic, mean_of_sums
-from helix_jax.types import Array
+from helix_jax.types import Array, Text
 
 MEANS = ("agreement_top1", "agreement_top5", "kl_nats")
 
@@ -43,6 +54,48 @@ def perplexity_ratio_of_sums(sums: Array) -> Array:
 def bits_difference_of_sums(sums: Array) -> Array:
     """Bits a character of one less those of the other, (nats, characters) of each."""
     return bits_of_sums(sums[:2]) - bits_of_sums(sums[2:])
+
+
+def score_stitch(
+    parts: Stitch,
+    models: tuple[Model, Model],
+    tokenizers: tuple[Any, Any],
+    texts: Sequence[Text],
+    *,
+    controls: Mapping[str, StateMap],
+    key: Array,
+    max_tokens: int = 512,
+    resamples: int = 2000,
+) -> dict[str, float | Interval]:
+    """All measures of a stitch on held-out texts, beside both models alone.
+
+    Args:
+      parts: the stitch, with its map.
+      models, tokenizers: of the source and the target.
+      texts: held out.
+      controls: other maps between the same cuts, by name of their arm.
+      key: jax.random key of the control "random_head".
+      max_tokens: of a text; longer ones lose their end.
+      resamples: of the bootstrap over documents.
+
+    Returns:
+      Name -> number or Interval, see `generation_scores`.
+
+    Raises:
+      CorpusError: as `teacher_forced`.
+    """
+    source, target = models
+    limits = {"max_tokens": max_tokens}
+    with Progress("scoring the maps", unit="texts read") as shown:
+        read = partial(shown.over, texts)
+        scored = teacher_forced(
+            parts, target, *tokenizers, read, controls=controls, key=key, **limits
+        )
+    with Progress("scoring the source alone", unit="texts read") as shown:
+        read = partial(shown.over, texts)
+        source_alone = native_sums(source, tokenizers[0], read, **limits)
+    with stage("intervals over documents"):
+        return generation_scores(scored, source_alone, resamples=resamples)
 
 
 def generation_scores(

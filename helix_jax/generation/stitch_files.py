@@ -1,12 +1,23 @@
-"""A token map on disk with the models and the cuts that it was fitted for."""
+"""A token map on disk with the models and the cuts that it was fitted for.
 
+save_token_map, load_stitch      a map alone
+save_measured_map                FOLDER/map, FOLDER/controls/NAME, FOLDER/scores.json
+load_controls, load_scores       what lies beside the map
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from helix_jax.alignment import StateMap, load_map, save_map
+from helix_jax.artefacts import holds_artefact
+from helix_jax.atomic import write_file
+from helix_jax.errors import RunError
 from helix_jax.fingerprint import check_same
 from helix_jax.generation.stitch import Stitch, stitch
 from helix_jax.models import Model, resolve_layers
+from helix_jax.textfile import read_json
 
 
 def save_token_map(
@@ -75,3 +86,49 @@ def load_stitch(folder: Path, source: Model, target: Model) -> Stitch:
         (layer,) = made_of[side]["layers"]
         cuts |= {f"{side}_layer": layer, f"{side}_norm": made_of[side]["final_norm"]}
     return stitch(source, target, map, **cuts)
+
+
+def save_measured_map(
+    folder: Path,
+    save: Callable[..., Path],
+    map: StateMap,
+    controls: Mapping[str, StateMap],
+    scores: Mapping[str, float],
+) -> None:
+    """Write a map, controls and scores; the map comes last and stands for the whole.
+
+    Args:
+      folder: to write to.
+      save: `save_token_map` with all but the folder and the map.
+      map: the fitted one.
+      controls: name -> map.
+      scores: name -> number.
+
+    Raises:
+      RunError: a file cannot be written.
+    """
+    plain = {
+        name: value if isinstance(value, int) else float(value)
+        for name, value in scores.items()
+    }
+    text = json.dumps(plain, indent=1) + "\n"
+    write_file(folder / "scores.json", text, raises=RunError)
+    for name, control in controls.items():
+        save(folder / "controls" / name, map=control)
+    save(folder / "map", map=map)
+
+
+def load_controls(folder: Path, names: Iterable[str]) -> dict[str, StateMap]:
+    """Those of some controls that lie beside a map."""
+    places = {name: folder / "controls" / name for name in names}
+    return {
+        name: load_map(place)[0]
+        for name, place in places.items()
+        if holds_artefact(place)
+    }
+
+
+def load_scores(folder: Path) -> dict[str, float]:
+    """The scores beside a map; none for one that was written alone."""
+    path = folder / "scores.json"
+    return read_json(path, raises=RunError) if path.is_file() else {}

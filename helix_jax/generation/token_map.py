@@ -32,6 +32,7 @@ from helix_jax.alignment import (
     to_affine,
 )
 from helix_jax.generation.heads import Head
+from helix_jax.progress import stage
 from helix_jax.types import Array
 
 METHODS = ("ridge", "kl", "mlp")
@@ -85,6 +86,50 @@ class TokenMap(NamedTuple):
             "fit/select_kl_nats": float(self.descent.loss),
             "fit/epochs": int(self.descent.epoch),
         }
+
+
+def fit_token_map(
+    ridge: Selection,
+    fit: PairSample,
+    select: PairSample,
+    *,
+    method: str = "ridge",
+    head: Head | None = None,
+    hidden: int = 1024,
+    key: Array,
+    descend: Callable[..., GradientFit] = fit_gradient,
+) -> TokenMap:
+    """The map of a method, which goes on from ridge, beside the controls.
+
+    Args:
+      ridge: of the moments of both samples, see `select_penalty`.
+      fit: pairs of the fit split; with their rows for kl and mlp.
+      select: the same of the select split.
+      method: of METHODS.
+      head: of the target, for the states that the map gives; for kl and mlp.
+      hidden: width of the network of mlp.
+      key: three jax.random keys [3], of the rotation among the controls, of the
+        network's start and of the order of the rows.
+      descend: `fit_gradient`, with settings of its own.
+
+    Raises:
+      ValueError: as `refine_map`.
+    """
+    with stage("fitting the controls"):
+        controls = token_controls(fit, penalty=float(ridge.fit.penalty), key=key[0])
+    fitted, descent = ridge.fit.map, None
+    if method != "ridge":
+        fitted, descent = refine_map(
+            fitted,
+            fit,
+            select,
+            method=method,
+            head=head,
+            hidden=hidden,
+            key=key[1:],
+            descend=descend,
+        )
+    return TokenMap(fitted, ridge, controls, fit.moments, descent)
 
 
 def sample_pairs(

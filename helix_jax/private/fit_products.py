@@ -40,14 +40,15 @@ def split_limbs(pairs: Array, *, plan: FitPlan, profile: Profile) -> list[Array]
     turns = block_turns(plan, profile)[:, None, None, None]
     turned = residues.multiply(pairs[None], turns, residues.column(profile))
     rows = plan.blocks * plan.chunk
-    found = []
+    limbs = []
     for number, count in enumerate(limb_counts(profile)):
-        own = turned[..., number, :].reshape(rows, -1)
+        residue = turned[..., number, :].reshape(rows, -1)
         parts = [
-            (own >> (LIMB_BITS * limb)) & (2**LIMB_BITS - 1) for limb in range(count)
+            (residue >> (LIMB_BITS * limb)) & (2**LIMB_BITS - 1)
+            for limb in range(count)
         ]
-        found.append(jnp.concatenate(parts, axis=1).astype(jnp.float64))
-    return found
+        limbs.append(jnp.concatenate(parts, axis=1).astype(jnp.float64))
+    return limbs
 
 
 @residues.exact("profile")
@@ -76,11 +77,11 @@ def mask_sums(sums, first, second, flood, *, plan: FitPlan, profile: Profile):
     primes = residues.column(profile)
     total = residues.inverse_transform(sums, profile)
     shape = (-1, plan.tiles, *first.shape[1:])
-    own = total[:, :, 0, :, : plan.tile]
+    cut = total[:, :, 0, :, : plan.tile]
     zero = first.reshape(shape)[..., : plan.tile]
-    own = residues.add(residues.add(own, zero, primes), flood, primes)
+    cut = residues.add(residues.add(cut, zero, primes), flood, primes)
     other = residues.add(total[:, :, 1], second.reshape(shape), primes)
-    return tuple(answer_words.to_words(part, profile) for part in (own, other))
+    return tuple(answer_words.to_words(part, profile) for part in (cut, other))
 
 
 @residues.exact("profile")

@@ -83,7 +83,7 @@ class FitProvider:
         y = y.copy()
         if not np.isfinite(y).all():
             raise ValueError("FitProvider: y must be finite.")
-        own = find_profile(profile)
+        parameters = find_profile(profile)
         self._mean = y.mean(axis=0)
         y -= self._mean
         largest = np.abs(y).max(axis=0)
@@ -92,9 +92,9 @@ class FitProvider:
         norm = float(np.linalg.norm(self._y, axis=0).max())
         self._scaled_mean = np.ldexp(self._mean, -exponents)
         mean = float(np.abs(self._scaled_mean).max())
-        room = own.modulus.bit_length() - 4
+        room = parameters.modulus.bit_length() - 4
         self.offer = FitOffer(
-            own,
+            parameters,
             len(y),
             rows_digest(ids),
             math.ceil(math.log2(max(norm, 1.0))),

@@ -109,22 +109,22 @@ class Provider:
             )
         if budget is not None and budget < 1:
             raise ValueError(f"Provider: budget must be positive, got {budget}.")
-        own, parsed = find_profile(profile), Policy.parse(policy)
+        parameters, parsed = find_profile(profile), Policy.parse(policy)
         if tiles is None:
-            plan = packing.plan_layer(*kernel.shape, own, minimise=minimise)
+            plan = packing.plan_layer(*kernel.shape, parameters, minimise=minimise)
         else:
-            plan = packing.plan_tiles(*kernel.shape, own, tiles)
+            plan = packing.plan_tiles(*kernel.shape, parameters, tiles)
         self._scales = choose_scales(
             kernel,
             bias,
             input_norm=input_norm,
             plan=plan,
-            profile=own,
+            profile=parameters,
             policy=parsed,
             shared=shared,
         )
         self.layer = Layer(
-            own,
+            parameters,
             plan,
             self._scales.result_bits,
             self._scales.query_bits,
@@ -134,14 +134,18 @@ class Provider:
         )
         self._budget = budget
         self._weights = Weights(
-            kernel, self._scales.kernel_bits, plan, own, weights_bytes
+            kernel, self._scales.kernel_bits, plan, parameters, weights_bytes
         )
         # Parts of answers have one shape, so that they share one compiled function.
         used = np.zeros((len(self._weights) * plan.part, plan.rows))
         used.reshape(-1)[: plan.classes] = bias
-        self._bias = residues.scaled_residues(used, self._scales.result_bits, own)
-        if not own.rounded:
-            self._bias = evaluation.transform_bias(self._bias, plan=plan, profile=own)
+        self._bias = residues.scaled_residues(
+            used, self._scales.result_bits, parameters
+        )
+        if not parameters.rounded:
+            self._bias = evaluation.transform_bias(
+                self._bias, plan=plan, profile=parameters
+            )
         self._accounts: dict[bytes, Account] = {}
 
     def register(self, bundle: bytes) -> bytes:
@@ -237,24 +241,25 @@ class Provider:
         covers = [[self._cover(account) for _ in pair] for pair in pairs]
         for number, weights in enumerate(self._weights):
             count, results = plan.parts[number]
-            own = slice(number * plan.part, (number + 1) * plan.part)
-            for pair, some in zip(pairs, covers):
+            columns = slice(number * plan.part, (number + 1) * plan.part)
+            for pair, of_pair in zip(pairs, covers):
                 if not profile.rounded:
-                    found = evaluation.products_of(
-                        weights, pair, self._bias[own], profile=profile
+                    products = evaluation.products_of(
+                        weights, pair, self._bias[columns], profile=profile
                     )
-                    yield answers.pack_products(found, count, profile)
+                    yield answers.pack_products(products, count, profile)
                     continue
                 masks = (
-                    np.stack(part) for part in zip(*(one.part(own) for one in some))
+                    np.stack(part)
+                    for part in zip(*(cover.part(columns) for cover in of_pair))
                 )
                 scales = None
                 if self.layer.policy.name == "order":
-                    scales = np.array([one.scale for one in some])
-                found = evaluation.words_of(
+                    scales = np.array([cover.scale for cover in of_pair])
+                words = evaluation.words_of(
                     weights, pair, scales, *masks, plan=plan, profile=profile
                 )
-                yield answers.pack_words(*found, count, results)
+                yield answers.pack_words(*words, count, results)
 
     def _account(self, key: bytes) -> Account:
         if key not in self._accounts:

@@ -23,6 +23,7 @@ from helix_jax.private.layer import shared_scales
 from helix_jax.private.provider import PREPARED, Provider
 from helix_jax.private.summing import sum_answers
 from helix_jax.progress import bar, stage
+from helix_jax.stats import Interval
 
 STAGES = {  # of one query -> words
     "prepare": "masks, ahead",
@@ -58,6 +59,23 @@ class Conversation:
     def forget_times(self) -> None:
         """Begin to count anew, after queries that compiled."""
         self.seconds: dict[str, list[float]] = {stage: [] for stage in STAGES}
+
+    @property
+    def costs(self) -> dict[str, float | Interval]:
+        """Seconds of each stage, median and middle 95% of the queries; bytes."""
+        seconds = {
+            name: Interval(*np.quantile(spent, [0.5, 0.025, 0.975]))
+            for name, spent in self.seconds.items()
+        }
+        online = sum(
+            spent.value for name, spent in seconds.items() if name != "prepare"
+        )
+        return {f"{name}_seconds": spent for name, spent in seconds.items()} | {
+            "online_seconds": online,
+            "query_bytes": self.query_bytes,
+            "answer_bytes": self.answer_bytes,
+            "key_bytes": self.key_bytes,
+        }
 
     def ask(self, row: np.ndarray) -> np.ndarray:
         """The logits [C] of a row [D], through encryption and the provider."""
@@ -110,9 +128,11 @@ def rehearse_sum(maps: Sequence[AffineMap], x: np.ndarray) -> SummedAnswers:
       SummedAnswers, whose results are those of the sum of the maps.
     """
     norm = float(np.linalg.norm(x, axis=1).max())
-    weights = [(np.asarray(own.kernel), np.asarray(own.bias)) for own in maps]
-    scales = shared_scales([Provider(*own, input_norm=norm).layer for own in weights])
-    providers = [Provider(*own, input_norm=norm, shared=scales) for own in weights]
+    weights = [(np.asarray(share.kernel), np.asarray(share.bias)) for share in maps]
+    scales = shared_scales(
+        [Provider(*share, input_norm=norm).layer for share in weights]
+    )
+    providers = [Provider(*share, input_norm=norm, shared=scales) for share in weights]
     client = Client()
     for provider in providers:
         provider.register(client.public_bundle())
@@ -141,6 +161,15 @@ class FitRehearsal(NamedTuple):
     moments: Moments
     seconds: dict[str, float]
     sizes: dict[str, int]
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """Seconds of each party, bytes each way."""
+        seconds = {f"{party}_seconds": spent for party, spent in self.seconds.items()}
+        return seconds | {
+            "upload_bytes": self.sizes["rows"],
+            "download_bytes": self.sizes["mean"] + self.sizes["covariance"],
+        }
 
 
 def rehearse_fit(

@@ -38,12 +38,34 @@ from helix_jax.text.tokens import Encoded
 
 SPELLINGS = ("raw_special", "raw", "decoded", "bytes", "bare")
 PAIRED = ("raw", "bytes", "bare")
-RATES = (
-    *(f"position_{spelling}" for spelling in SPELLINGS),
-    *(f"pair_{spelling}" for spelling in PAIRED),
-    "span",
-    "boundary",
-)
+
+
+class Rate(NamedTuple):
+    """A share of tokens that match.
+
+    Attributes:
+      counted: "position", "pair", "span" or "boundary".
+      spelling: that is compared, of SPELLINGS; empty where there is one way only.
+    """
+
+    counted: str
+    spelling: str = ""
+
+    @property
+    def name(self) -> str:
+        """As in a summary."""
+        return "_".join(filter(None, self))
+
+
+RATES = {
+    rate.name: rate
+    for rate in (
+        *(Rate("position", spelling) for spelling in SPELLINGS),
+        *(Rate("pair", spelling) for spelling in PAIRED),
+        Rate("span"),
+        Rate("boundary"),
+    )
+}
 
 
 class Spelled(NamedTuple):

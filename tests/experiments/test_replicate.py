@@ -3,23 +3,35 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sklearn.linear_model import LinearRegression
 
 from experiments.claims import all_claims
-from experiments.claims.ledger import (
+from experiments.claims.bench import missing
+from experiments.replicate import (
+    ReplicateConfig,
+    choose_claims,
+    compute,
+    local_bench,
+    run,
+)
+from helix_jax.errors import RunError
+from helix_jax.reports import load_blocks
+from helix_jax.reports.ledger import (
     FAILS,
     HOLDS,
     PARTLY,
     UNTESTABLE,
     Case,
     Finding,
-    missing,
     tally,
     verdict_of,
 )
-from experiments.replicate import ReplicateConfig, choose_claims, local_bench, run
-from helix_jax.errors import RunError
-from helix_jax.reports import load_blocks
+from helix_jax.runs import Run
+from tests.twins import r2
+
+PARTS = (slice(64), slice(64, None))  # fitting rows of the claim few_rows, others
 
 
 def test_verdicts_follow_the_cases():
@@ -74,6 +86,30 @@ def test_a_ledger_is_written_and_resumes(tmp_path):
     record["finding"]["numbers"]["inside"] = 77.0  # only read, not tested again
     place.write_text(json.dumps(record))
     assert run(config)["few_rows/inside"] == 77.0
+
+
+def test_a_finding_equals_scikit_learn(tmp_path):
+    # Least squares beside ridge at a penalty of 1e-6: R2 .7898789 of both on the
+    # fitting rows; -4.1991 and -4.1994 on the others.
+    scores = []
+    for seed in range(10):
+        generator = np.random.default_rng(seed)
+        x, y = (generator.standard_normal((512, 50)) for _ in range(2))
+        fitted = LinearRegression().fit(x[:64], y[:64])
+        scores.append([r2(y[rows], fitted.predict(x[rows])) for rows in PARTS])
+    config = ReplicateConfig(
+        workdir=str(tmp_path), shared=str(tmp_path), claims=("few_rows",), tiny=True
+    )
+    report = compute(config, Run(tmp_path))
+    inside, outside = np.mean(scores, axis=0)
+    assert report.numbers["few_rows/inside"] == pytest.approx(inside, abs=1e-6)
+    assert report.numbers["few_rows/outside"] == pytest.approx(outside, rel=1e-3)
+    counts, ledger = report.blocks
+    assert counts.rows == [[HOLDS, 1]]
+    (row,) = ledger.rows
+    assert row[3] == HOLDS
+    assert f"R2 {inside:.2f} [" in row[2]
+    assert report.text.count("**holds**") == 1
 
 
 def test_a_real_claim_on_real_data(tmp_path, shared):

@@ -9,7 +9,7 @@ from experiments import similarity
 from experiments.scaling import CONTROL, score_tables
 from experiments.shared import names
 from experiments.shared.about import LEAST_DOCUMENTS, about, about_pair, short_data
-from experiments.tokenizers import rate_name
+from experiments.tokenizers import rate_words
 from experiments.unpaired import found_words
 from helix_jax.alignment import GRADIENT_METHODS, METHODS
 from helix_jax.ood import DETECTORS
@@ -37,9 +37,10 @@ def test_everything_that_is_named_has_words():
     assert set(names.METHOD_NAMES) == {*METHODS, *GRADIENT_METHODS}
     assert set(names.MEASURE_NAMES) == set(MEASURES)
     assert set(names.DETECTOR_NAMES) == set(DETECTORS)
-    words = [*names.METHOD_NAMES.values(), *map(rate_name, RATES)]
+    rates = list(map(rate_words, RATES.values()))
+    words = [*names.METHOD_NAMES.values(), *rates]
     assert not [one for one in words if "_" in one]
-    assert len(set(map(rate_name, RATES))) == len(RATES)
+    assert len(set(rates)) == len(RATES)
 
 
 def test_a_pair_its_corpus_and_its_texts_are_said():

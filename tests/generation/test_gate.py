@@ -15,10 +15,10 @@ from helix_jax.generation.gate import (
     fit_gate,
     gate_rows,
     gate_scores,
-    gate_summary,
     threshold_for,
     trusts,
 )
+from helix_jax.generation.gate_worth import gate_summary
 from helix_jax.models import load_model, load_tokenizer
 from helix_jax.types import Text
 

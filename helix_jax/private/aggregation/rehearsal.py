@@ -68,7 +68,7 @@ def rehearse(
     }
     seconds = dict.fromkeys(session.numbers, 0.0)
     sizes = dict.fromkeys(session.numbers, 0)
-    own = 0.0
+    aggregator_seconds = 0.0
 
     def timed(function: Callable, *args: bytes) -> tuple[object, float]:
         start = time.perf_counter()
@@ -85,11 +85,13 @@ def rehearse(
             sent, spent = timed(getattr(silos[k], step), *received)
             seconds[k] += spent
             sizes[k] += len(sent)
-            own += timed(aggregator.receive, sent)[1]
+            aggregator_seconds += timed(aggregator.receive, sent)[1]
         answers, spent = timed(aggregator.close_round)
-        own += spent
+        aggregator_seconds += spent
         inbox = {k: (data,) for k, data in answers.items()}
-    return Rehearsal(aggregator.total(), aggregator.survivors, seconds, own, sizes)
+    return Rehearsal(
+        aggregator.total(), aggregator.survivors, seconds, aggregator_seconds, sizes
+    )
 
 
 class MomentsRehearsal(NamedTuple):

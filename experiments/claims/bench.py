@@ -1,18 +1,15 @@
-"""What a claim, a case and a finding are, and the bench that claims are tested on."""
+"""The bench that claims are tested on, and how a function becomes a claim."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from experiments.pairs import short_name
 from helix_jax.reports import format_interval, read_interval
+from helix_jax.reports.ledger import UNTESTABLE, Case, Claim, Finding, tally
 from helix_jax.runs.experiment import Experiment
 from helix_jax.stats import Interval
-
-HOLDS, PARTLY, FAILS = "holds", "holds in part", "does not hold"
-UNTESTABLE = "not testable here"
-VERDICTS = (HOLDS, PARTLY, FAILS, UNTESTABLE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,52 +72,6 @@ class Bench:
         return str(self.folder.joinpath(*names))
 
 
-class Finding(NamedTuple):
-    """What came of a claim here.
-
-    Attributes:
-      ours: the numbers, with their intervals, as text.
-      verdict: HOLDS, PARTLY, FAILS or UNTESTABLE.
-      why: the rule that the verdict follows, or what is missing.
-      numbers: name -> value for the summary.
-    """
-
-    ours: str
-    verdict: str
-    why: str
-    numbers: Mapping[str, float] = {}
-
-
-class Case(NamedTuple):
-    """What came of a claim on one pair of models, tokenizers or data sets.
-
-    Attributes:
-      said: its numbers as text.
-      holds: None where the claim does not apply to it.
-      numbers: name -> value for the summary.
-    """
-
-    said: str
-    holds: bool | None
-    numbers: Mapping[str, float] = {}
-
-
-class Claim(NamedTuple):
-    """Something that the paper says.
-
-    Attributes:
-      name: short, for folders and the summary.
-      statement: in a sentence.
-      paper: its numbers.
-      check: tests it on a bench.
-    """
-
-    name: str
-    statement: str
-    paper: str
-    check: Callable[[Bench], Finding]
-
-
 def claim(
     paper: str,
     *,
@@ -142,15 +93,15 @@ def claim(
     """
 
     def decorate(cases: Callable[[Bench], Iterable[Case]]) -> Claim:
-        said = [" ".join(part.split()) for part in (cases.__doc__ or "").split("\n\n")]
+        words = [" ".join(part.split()) for part in (cases.__doc__ or "").split("\n\n")]
 
         def check(bench: Bench) -> Finding:
             if needs and not bench.corpora.keys() & set(needs):
                 return Finding("", UNTESTABLE, missing(" or ".join(needs)))
-            why = (rule or said[1]).format(few=bench.few)
+            why = (rule or words[1]).format(few=bench.few)
             return tally(cases(bench), why, none=none)
 
-        return Claim(name or cases.__name__, statement or said[0], paper, check)
+        return Claim(name or cases.__name__, statement or words[0], paper, check)
 
     return decorate
 
@@ -158,30 +109,6 @@ def claim(
 def untestable(name: str, statement: str, paper: str, why: str) -> Claim:
     """A claim that cannot be tested on any bench, and why."""
     return Claim(name, statement, paper, lambda _: Finding("", UNTESTABLE, why))
-
-
-def tally(cases: Iterable[Case], why: str, *, none: str = "") -> Finding:
-    """The cases of a claim side by side, and the verdict on them together.
-
-    Args:
-      cases: in the order in which they are said.
-      why: the rule that each case follows.
-      none: why the claim cannot be tested where it applies to no case.
-    """
-    cases = list(cases)
-    said = "; ".join(case.said for case in cases)
-    outcomes = [case.holds for case in cases if case.holds is not None]
-    if none and not outcomes:
-        return Finding(said, UNTESTABLE, none)
-    numbers = {name: value for case in cases for name, value in case.numbers.items()}
-    return Finding(said, verdict_of(outcomes), why, numbers)
-
-
-def verdict_of(outcomes: Sequence[bool]) -> str:
-    """HOLDS where every case does, FAILS where none does."""
-    if not outcomes:
-        return UNTESTABLE
-    return HOLDS if all(outcomes) else PARTLY if any(outcomes) else FAILS
 
 
 def missing(what: str) -> str:

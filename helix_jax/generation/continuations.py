@@ -1,0 +1,92 @@
+"""What several writers make of the same prompts, batch by batch, and how fast."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from helix_jax.generation.arms import Writer
+from helix_jax.types import Array
+
+
+class Continued(NamedTuple):
+    """A batch of prompts that were continued.
+
+    Attributes:
+      first: place of its first prompt.
+      samples: one a prompt: id, prompt, the fields of `Generated` of the first writer,
+        and the text of every other writer under its name.
+      steps: tokens that the first writer took.
+      seconds: that it took for them.
+    """
+
+    first: int
+    samples: list[dict[str, Any]]
+    steps: int
+    seconds: float
+
+
+def continue_prompts(
+    writers: Mapping[str, Writer],
+    prompts: Sequence[tuple[str, str]],
+    *,
+    rows: int,
+    key: Array,
+    first: int = 0,
+    chat: bool = False,
+    **settings: Any,
+) -> Iterator[Continued]:
+    """Let every writer continue the prompts; the first one is timed.
+
+    Args:
+      writers: name -> who writes, as from `arms_of`.
+      prompts: (id, text).
+      rows: prompts a batch.
+      key: jax.random key; that of a batch depends on its place alone.
+      first: where to begin, a multiple of `rows`.
+      chat: prompts are a user's turn in the chat templates.
+      **settings: others of `generate`.
+    """
+    names = list(writers)
+    for start in range(first, len(prompts), rows):
+        batch = prompts[start : start + rows]
+        texts = [text for _, text in batch]
+        if chat:
+            texts = [[{"role": "user", "content": text}] for text in texts]
+        settings |= {"key": jax.random.fold_in(key, start), "chat": chat}
+        began = time.perf_counter()
+        written = writers[names[0]].write(texts, **settings)
+        seconds = time.perf_counter() - began
+        samples = [
+            {"id": name, "prompt": text, **generated._asdict()}
+            for (name, text), generated in zip(batch, written)
+        ]
+        for name in names[1:]:
+            for sample, generated in zip(
+                samples, writers[name].write(texts, **settings)
+            ):
+                sample[name] = generated.text
+        steps = sum(generated.steps for generated in written)
+        yield Continued(start, samples, steps, seconds)
+
+
+def writing_numbers(
+    samples: Sequence[Mapping[str, Any]], seconds: float
+) -> dict[str, float]:
+    """Numbers of the writing itself.
+
+    Args:
+      samples: of all batches.
+      seconds: of all batches.
+    """
+    steps = sum(sample["steps"] for sample in samples)
+    repairs = sum(sample["repairs"] for sample in samples)
+    stopped = sum(sample["reason"].startswith("stop") for sample in samples)
+    return {
+        "generation/prompts": len(samples),
+        "generation/written_tokens": steps,
+        "generation/tokens_per_second": steps / seconds,
+        "generation/repairs_per_token": repairs / steps,
+        "generation/stopped_fraction": stopped / len(samples),
+    }

@@ -1,0 +1,53 @@
+"""Work directories of runs that have ended, and what a page says of each."""
+
+import json
+from pathlib import Path
+
+from helix_jax.errors import RunError
+from helix_jax.reports.blocks import load_blocks
+from helix_jax.reports.page import Section
+from helix_jax.textfile import read_json
+
+
+def find_ended(folder: Path, *, flag: str = "workdirs") -> list[Path]:
+    """The folder itself where it is a run that has ended, else those below it.
+
+    Args:
+      folder: a work directory, or a folder of such.
+      flag: that named it.
+
+    Raises:
+      RunError: no folder, or none that has ended.
+    """
+    if not folder.is_dir():
+        raise RunError(
+            f"--{flag}={folder} is no folder; name work directories that exist."
+        )
+    if (folder / "DONE").is_file():
+        return [folder]
+    ended = sorted(path.parent for path in folder.rglob("DONE"))
+    if not ended:
+        raise RunError(
+            f"--{flag}={folder} holds no DONE: expected the work directory of an "
+            "experiment that has ended, or a folder of such."
+        )
+    return ended
+
+
+def read_section(folder: Path) -> Section:
+    """The section of a work directory: its blocks, its flags and its machine.
+
+    Raises:
+      RunError: no run that has ended, or a damaged file.
+    """
+    facts = {}
+    for name in ("config.json", "environment.json"):
+        path = folder / name
+        if path.is_file():
+            facts |= read_json(path, raises=RunError)
+    title = f"{facts.pop('experiment', 'run').removesuffix('Config')}: {folder.name}"
+    shown = {
+        name: json.dumps(value) if isinstance(value, (dict, list)) else value
+        for name, value in facts.items()
+    }
+    return Section(title, shown, load_blocks(folder))

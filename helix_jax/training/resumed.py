@@ -1,0 +1,60 @@
+"""A descent that a killed process goes on with, from its last epoch."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from helix_jax.alignment import Descent, GradientFit, fit_gradient
+from helix_jax.progress import Progress
+from helix_jax.training.snapshot import load_snapshot, save_snapshot
+
+
+def resumed_gradient(
+    start: Any,
+    fit: tuple[Any, Any],
+    select: tuple[Any, Any],
+    *,
+    settings: Descent,
+    snapshot: Path | None = None,
+    on_epoch: Callable[[GradientFit, dict[str, float]], object] | None = None,
+    title: str = "training the map",
+    **given: Any,
+) -> GradientFit:
+    """`fit_gradient`, which begins after the last epoch that it has ended before.
+
+    Args:
+      start, fit, select, settings, on_epoch: as there.
+      snapshot: file that holds the fit after each epoch; None keeps none.
+      title: of the progress bar.
+      **given: loss and key.
+
+    Returns:
+      GradientFit, the same whether or not it was interrupted.
+
+    Raises:
+      RunError: a snapshot that is damaged or of another fit.
+      ValueError: as `fit_gradient`.
+    """
+    resume = None
+    if snapshot is not None and snapshot.exists():
+        none = Descent(settings.learning_rate, settings.batch, epochs=0)
+        like = fit_gradient(start, fit, select, settings=none, **given)
+        resume = load_snapshot(snapshot, like)
+
+    def keep(now: GradientFit, numbers: dict[str, float]) -> None:
+        if on_epoch is not None:
+            on_epoch(now, numbers)
+        if snapshot is not None:
+            save_snapshot(snapshot, now)
+
+    with Progress(title, unit="steps") as shown:
+        return fit_gradient(
+            start,
+            fit,
+            select,
+            settings=settings,
+            resume=resume,
+            on_epoch=keep,
+            on_step=shown.at,
+            **given,
+        )

@@ -1,0 +1,137 @@
+"""A model trained to the last step, from its last snapshot on, and what it is worth."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from helix_jax.errors import RunError
+from helix_jax.models.spec import ModelSpec
+from helix_jax.progress import Progress, stage
+from helix_jax.training.pretraining import (
+    TrainState,
+    held_out_loss,
+    init_state,
+    make_step,
+    run_steps,
+    trigram_loss,
+)
+from helix_jax.training.snapshot import load_snapshot, save_snapshot
+
+Log = Callable[[int, Mapping[str, float]], object]  # (step, metrics)
+
+
+class Schedule(NamedTuple):
+    """How long, in which batches and order a model is trained, and what is kept.
+
+    Attributes:
+      steps: in all.
+      batch: B, windows a step.
+      seed: of the initial weights and of the order of the windows.
+      microbatch: windows a gradient; None for B.
+      log_every: steps between metrics.
+      snapshot_every: steps between snapshots.
+    """
+
+    steps: int
+    batch: int
+    seed: int = 0
+    microbatch: int | None = None
+    log_every: int = 50
+    snapshot_every: int = 200
+
+
+def train(
+    spec: ModelSpec,
+    optimizer: optax.GradientTransformation,
+    windows: np.ndarray,
+    schedule: Schedule,
+    *,
+    snapshot: Path,
+    begin: Callable[[int], object] = lambda step: None,
+    log: Log = lambda step, metrics: None,
+) -> tuple[TrainState, float]:
+    """Train from scratch, or go on from the snapshot; the same weights come out.
+
+    Args:
+      spec: the architecture.
+      optimizer: from `make_optimizer`, of as many steps.
+      windows: [N, T + 1] int32.
+      schedule: of the training.
+      snapshot: file that holds the state every so many steps.
+      begin: called once with the steps that are done.
+      log: called with the step and train/loss_nats, train/gradient_norm.
+
+    Returns:
+      The last state, and the seconds of all processes that trained.
+
+    Raises:
+      RunError: a loss that is not finite, or a damaged snapshot.
+    """
+    step = make_step(spec, optimizer, microbatch=schedule.microbatch)
+    state = init_state(jax.random.key(schedule.seed), spec, optimizer)
+    clock = np.zeros((), np.float64)
+    if snapshot.exists():
+        state, clock = load_snapshot(snapshot, (state, clock))
+    first = int(state.step)
+    begin(first)
+    began = time.perf_counter() - float(clock)
+    order = {"batch": schedule.batch, "seed": schedule.seed}
+    states = run_steps(step, state, windows, steps=schedule.steps, **order)
+    title = f"training {spec.family}"
+    with Progress(title, total=schedule.steps, done=first, unit="steps") as shown:
+        for done, state, info in states:
+            shown.update()
+            if done % schedule.log_every == 0:
+                names = ("loss_nats", "gradient_norm")
+                metrics = {f"train/{name}": float(info[name]) for name in names}
+                loss = metrics["train/loss_nats"]
+                if not math.isfinite(loss):
+                    raise RunError(
+                        f"the loss is {loss} at step {done}; lower --learning_rate and "
+                        "start in a new --workdir."
+                    )
+                shown.update(0, note=f"loss {loss:.3f} nats")
+                log(done, metrics)
+            if done % schedule.snapshot_every == 0:
+                clock = np.asarray(time.perf_counter() - began)
+                save_snapshot(snapshot, (state, clock))
+    return state, time.perf_counter() - began
+
+
+def held_out_numbers(
+    params: Any,
+    spec: ModelSpec,
+    windows: np.ndarray,
+    held_out: np.ndarray,
+    *,
+    characters: int,
+    batch: int,
+) -> dict[str, float]:
+    """The held-out loss of a model, and that of a trigram of the same tokens.
+
+    Args:
+      params, spec: the model, its weights rounded as they are stored.
+      windows: [N, T + 1] int32, what was trained on.
+      held_out: [M, T + 1] int32.
+      characters: of the tokens that are predicted.
+      batch: windows at a time.
+    """
+    with stage("held-out loss"):
+        loss = held_out_loss(params, spec, held_out, batch=batch)
+    with stage("the trigram beside it"):
+        of_trigram = trigram_loss(windows, held_out, vocab_size=spec.vocab_size)
+    predicted = held_out[:, 1:].size
+    return {
+        "test/tokens": predicted,
+        "test/loss_nats": loss,
+        "test/perplexity": math.exp(loss),
+        "test/bits_per_character": loss * predicted / characters / math.log(2),
+        "test/trigram_loss_nats": of_trigram,
+        "test/trigram_perplexity": math.exp(of_trigram),
+    }
