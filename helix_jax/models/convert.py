@@ -10,7 +10,7 @@ import numpy as np
 
 from helix_jax.errors import CheckpointError
 from helix_jax.models.families.common import Family
-from helix_jax.models.params import parameter_shapes, stack_axes, unstored
+from helix_jax.models.params import parameter_shapes, unstored
 from helix_jax.models.rules import KEEP, SHARED_BIAS, Rule
 from helix_jax.models.spec import ModelSpec
 from helix_jax.models.weights import FLOATS, StoredTensor
@@ -30,7 +30,8 @@ class Match(NamedTuple):
 
     Attributes:
       rule: the one rule that matches.
-      indices: numbers of the layer and the expert, as many as the rule has "{}".
+      indices: numbers of the layer and the expert or head, as many as the rule has
+        "{}".
       bare: the name lacked the prefix of full checkpoints.
     """
 
@@ -111,7 +112,7 @@ def to_params(
     shapes = parameter_shapes(spec)
     flat: dict[str, np.ndarray] = {}
     filled = {
-        path: np.zeros(shape[: stack_axes(path)], bool)
+        path: np.zeros(shape[: _indexed_axes(path, family)], bool)
         for path, shape in shapes.items()
     }
     tied: dict[str, dict[str, str]] = {}
@@ -139,7 +140,8 @@ def to_params(
                 f"{about} is {list(rule.paths)}, which the config says this model does "
                 "not have. The config and the weights do not belong together."
             )
-        limits = zip(("layer", "expert"), indices, shapes[rule.paths[0]])
+        second = "expert" if "experts/" in rule.paths[0] else "head"
+        limits = zip(("layer", second), indices, shapes[rule.paths[0]])
         for kind, number, count in limits:
             if number >= count:
                 raise CheckpointError(
@@ -226,6 +228,12 @@ def _allocate(path: str, shape: tuple[int, ...], dtype, where: str) -> np.ndarra
             f"{where}: {path!r} of the config's shape {list(shape)} does not fit into "
             "memory; check the sizes in config.json, or take a larger machine."
         ) from error
+
+
+def _indexed_axes(path: str, family: Family) -> int:
+    """How many leading axes of a parameter its checkpoint names can number."""
+    counts = [rule.name.count("{}") for rule in family.rules if path in rule.paths]
+    return max(counts, default=int(path.startswith("layers/")))
 
 
 def _pattern(name: str) -> re.Pattern:

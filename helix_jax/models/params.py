@@ -119,11 +119,6 @@ def unstored(spec: ModelSpec) -> set[tuple[str, int]]:
     return {(path, 0) for path in norms}
 
 
-def stack_axes(path: str) -> int:
-    """How many leading axes of a parameter count layers and experts: 0, 1 or 2."""
-    return path.startswith("layers/") + path.startswith("layers/experts/")
-
-
 def nest(flat: Mapping[str, Array]) -> dict:
     """Nested dict of "a/b/c" paths."""
     tree: dict = {}

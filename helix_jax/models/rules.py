@@ -2,8 +2,8 @@
 
 A rule names one checkpoint tensor and one or more parameters and says how to go both
 ways, so that a trained model can also be written in the layout of its family. "{}" in
-a name stands for the layer, a second one for the expert; the parameters of such a rule
-are stacked, [L, ...] or [L, E, ...].
+a name stands for the layer, a second one for the expert or head; the parameters of such
+a rule are stacked, [L, ...], [L, E, ...] or [L, H, ...].
 """
 
 from collections.abc import Callable, Sequence

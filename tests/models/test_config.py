@@ -76,7 +76,7 @@ FOREIGN = [
     ("gpt_neox", "is_decoder", True),
     ("olmo", "partial_rotary_factor", 0.5),
     ("olmo2", "clip_qkv", 8.0),
-    ("stablelm", "qk_layernorm", True),
+    ("stablelm", "hidden_act", "quick_gelu"),
     ("nemotron", "hidden_act", "quick_gelu"),
     ("cohere", "quantization_config", INT4),
     ("cohere2", "layer_types", ["chunked_attention"] * 3),

@@ -232,7 +232,10 @@ TWINS = {
     "olmo": ("olmo", GROUPED | {"clip_qkv": 0.8}),
     "olmo2": ("olmo2", GROUPED),
     "stablelm": ("stablelm", GROUPED | {"use_qkv_bias": True}),
-    "stablelm_parallel": ("stablelm", GROUPED | {"use_parallel_residual": True}),
+    "stablelm_parallel": (
+        "stablelm",
+        GROUPED | {"use_parallel_residual": True, "qk_layernorm": True},
+    ),
     "nemotron": ("nemotron", GROUPED | {"head_dim": 12}),
     "cohere": ("cohere", GROUPED | {"use_qk_norm": True, "attention_bias": True}),
     "cohere2": (

@@ -5,11 +5,14 @@ from collections.abc import Mapping, Sequence
 from helix_jax.models.rules import GATE_UP_ROWS, KEEP, Rule, dense, norm
 
 LAYER = "model.layers.{}."
-ATTENTION = (
+PROJECTIONS = (
     *dense(f"{LAYER}self_attn.q_proj", "layers/q"),
     *dense(f"{LAYER}self_attn.k_proj", "layers/k"),
     *dense(f"{LAYER}self_attn.v_proj", "layers/v"),
     *dense(f"{LAYER}self_attn.o_proj", "layers/out"),
+)
+ATTENTION = (
+    *PROJECTIONS,
     *norm(f"{LAYER}self_attn.q_norm", "layers/q_norm"),
     *norm(f"{LAYER}self_attn.k_norm", "layers/k_norm"),
 )
