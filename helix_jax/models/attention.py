@@ -36,10 +36,13 @@ def project(
         if spec.qkv_clip is not None:
             y = jnp.clip(y, -spec.qkv_clip, spec.qkv_clip)
         y = y.reshape(batch, time, -1, spec.head_width)
-        if name != "v" and spec.qk_norm in ("head", "heads"):
+        normed = name != "v" and spec.qk_norm in ("head", "heads")
+        if normed and not spec.qk_norm_last:
             y = normalise(norm, y, spec)
         if turn is not None and name != "v":
             y = rotate(y, turn.cos, turn.sin, interleaved=spec.rope.interleaved)
+        if normed and spec.qk_norm_last:
+            y = normalise(norm, y, spec)
         if turn is not None and turn.growth is not None and name == "q":
             y = y * turn.growth.astype(y.dtype)
         return y.swapaxes(1, 2)

@@ -23,7 +23,7 @@ _REQUIRED = object()
 INERT = frozenset(
     """
     activation_dropout architectures attention_dropout attention_probs_dropout_prob
-    attn_pdrop
+    attn_pdrop eod_token_id
     base_model_ep_plan base_model_fsdp_plan base_model_pp_plan base_model_tp_plan
     bos_token_id chunk_size_feed_forward classifier_dropout dropout dtype embd_pdrop
     embed_dropout embedding_dropout eos_token_id hidden_dropout hidden_dropout_prob

@@ -138,6 +138,7 @@ class ModelSpec:
       logit_scale: factor on the logits, before their soft cap (granite, cohere).
       qk_norm: None, "head" (each head), "heads" (each head with weights of its own and
         no bias: cohere) or "full" (all heads together).
+      qk_norm_last: norms of heads come after their rotation (hunyuan).
       qkv_clip: queries, keys and values are cut off at its negative and at it (olmo),
         before they are rotated; None for never.
       experts: a mixture of experts instead of one feed-forward layer, or None.
@@ -197,6 +198,7 @@ class ModelSpec:
     logit_softcap: float | None = None
     logit_scale: float | None = None
     qk_norm: str | None = None
+    qk_norm_last: bool = False
     qkv_clip: float | None = None
     experts: ExpertSpec | None = None
     clamped_gate: tuple[float, float] | None = None

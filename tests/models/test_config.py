@@ -55,6 +55,7 @@ FOREIGN = [
     ("qwen3", "hidden_act", "quick_gelu"),
     ("gemma", "use_bidirectional_attention", True),
     ("vaultgemma", "use_bidirectional_attention", True),
+    ("hunyuan_v1_dense", "partial_rotary_factor", 0.5),
     ("gemma2", "use_bidirectional_attention", True),
     ("gemma2", "hidden_act", "silu"),
     ("phi", "head_dim", 12),

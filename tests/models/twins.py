@@ -120,6 +120,7 @@ SOME_SLIDING = {
     "sliding_window": 4,
 }
 GROWING = YARN | {"original_max_position_embeddings": 4, "llama_4_scaling_beta": 0.3}
+ALPHA = {"rope_type": "dynamic", "rope_theta": 100.0, "factor": 1.0, "alpha": 50.0}
 SCALES = {
     "embedding_multiplier": 3.0,
     "residual_multiplier": 0.6,
@@ -174,6 +175,10 @@ TWINS = {
     "qwen3": ("qwen3", GROUPED | {"head_dim": 12, "attention_bias": True}),
     "gemma": ("gemma", GROUPED | {"head_dim": 16}),
     "vaultgemma": ("vaultgemma", GEMMA),
+    "hunyuan": (
+        "hunyuan_v1_dense",
+        GROUPED | {"head_dim": 12, "rope_parameters": ALPHA},
+    ),
     "gemma2": (
         "gemma2",
         GEMMA | {"attn_logit_softcapping": 5.0, "final_logit_softcapping": 3.0},

@@ -112,6 +112,7 @@ ROPES = [
     YARN | {"attention_factor": 1.7, "beta_slow": 2.0},
     YARN | {"llama_4_scaling_beta": 0.3, "max_position_embeddings": 99},
     {"rope_theta": 77.0, "llama_4_scaling_beta": 0.3},
+    {"rope_type": "dynamic", "factor": 3.0, "rope_theta": 500.0, "alpha": 9.0},
     LONG,
     LONG | {"attention_factor": 1.7},
     {"rope_type": "proportional", "rope_theta": 77.0, "partial_rotary_factor": 0.5},
