@@ -26,6 +26,10 @@ class Bench:
       options: flags that every run shares: limit, max_tokens, stores ...
       few: texts of the task beside public text.
       tiny: settings of a test.
+      causal: causal models of any kind, of which every ordered pair is tested.
+      trained: names of more of them, which `compatibility` trains.
+      plateau_texts: texts of the learning curve.
+      token_pairs: that maps of tokens are fitted on.
     """
 
     folder: Path
@@ -37,6 +41,10 @@ class Bench:
     options: Mapping[str, object]
     few: int = 128
     tiny: bool = False
+    causal: tuple[str, ...] = ()
+    trained: tuple[str, ...] = ()
+    plateau_texts: int = 20_000
+    token_pairs: int = 150_000
 
     @property
     def small(self) -> bool:

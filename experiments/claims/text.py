@@ -5,16 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from experiments import fit_tokens, layers, scaling, tokenizers
-from experiments.claims.bench import (
-    Bench,
-    claim,
-    missing,
-    names_of,
-    read,
-    show,
-    untestable,
-    values,
-)
+from experiments.claims.bench import Bench, claim, missing, names_of, read, show, values
+from experiments.claims.compatibility import compatibility
 from helix_jax.models import read_spec
 from helix_jax.reports.ledger import Case
 from helix_jax.stats import at_most, exact_fraction
@@ -161,7 +153,7 @@ def plateau(bench: Bench) -> Iterator[Case]:
             data="docstrings",
             methods=("ridge",),
             seeds=1,
-            limit=700 if bench.tiny else 20_000,
+            limit=700 if bench.tiny else bench.plateau_texts,
             resamples=200,
             sizes=4 if bench.tiny else 8,
         )
@@ -185,7 +177,7 @@ def _generations(bench: Bench) -> Iterator[tuple[str, Mapping[str, float]]]:
             "tokens",
             data=bench.public,
             map="ridge",
-            pairs=4000 if bench.small else 150_000,
+            pairs=4000 if bench.small else bench.token_pairs,
             select_pairs=1000 if bench.small else 15_000,
             test_pairs=1000 if bench.small else 20_000,
             resamples=200 if bench.small else 1000,
@@ -230,17 +222,4 @@ def no_gain(bench: Bench) -> Iterator[Case]:
         )
 
 
-CLAIMS = (
-    jaccard,
-    match_rate,
-    untestable(
-        "compatibility",
-        "Both correlate with the judged quality of generated text.",
-        "r = .822 and .898 over 23 pairs of models of 4B or more",
-        "there are no judge and no 23 large pairs here",
-    ),
-    last_layers,
-    plateau,
-    perplexity,
-    no_gain,
-)
+CLAIMS = (jaccard, match_rate, compatibility, last_layers, plateau, perplexity, no_gain)

@@ -1,21 +1,18 @@
 """The ledger: claims are tested once, missing data are said, rules decide."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 from sklearn.linear_model import LinearRegression
 
-from experiments.claims import all_claims
+from experiments.claims import all_claims, compatibility
 from experiments.claims.bench import missing
-from experiments.replicate import (
-    ReplicateConfig,
-    choose_claims,
-    compute,
-    local_bench,
-    run,
-)
+from experiments.claims.benches import PRESETS, BenchOptions
+from experiments.replicate import ReplicateConfig, choose_claims, compute, run
 from helix_jax.errors import RunError
 from helix_jax.reports import load_blocks
 from helix_jax.reports.ledger import (
@@ -132,14 +129,16 @@ def test_a_real_claim_on_real_data(tmp_path, shared):
     assert 0.3 < summary["cka/pebble-neox/pebble-llama"] < 1
     _, ledger = load_blocks(tmp_path / "w")
     assert all(row[3] != UNTESTABLE for row in ledger.rows)
-    bench = local_bench(config)
+    bench = PRESETS["local"](config)
     assert bench.corpora == {"trec": str(data / "trec")}
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path):
     with pytest.raises(RunError, match="is no folder"):
         run(ReplicateConfig(workdir=str(tmp_path / "w"), shared=str(tmp_path / "no")))
-    with pytest.raises(RunError, match="--preset must be local or paper, got 'large'"):
+    with pytest.raises(
+        RunError, match="--preset must be local, pebble or paper, got 'large'"
+    ):
         run(ReplicateConfig(workdir=str(tmp_path / "w"), preset="large"))
 
 
@@ -159,3 +158,47 @@ def test_a_claim_that_fails_does_not_stop_the_others(tmp_path):
     for folder in broken:
         folder.rmdir()
     assert run(config)["stsb/seconds"] >= 0
+
+
+def test_the_real_models_are_taken_from_where_they_lie_or_from_the_hub(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HELIX_REAL", str(tmp_path))
+    (tmp_path / "gemma3-270m").mkdir()
+    (tmp_path / "gemma3-270m" / "config.json").write_text("{}")
+    bench = PRESETS["local"](BenchOptions(workdir=str(tmp_path), shared=str(tmp_path)))
+    smollm2, gemma = bench.pairs[0]
+    assert smollm2 == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert gemma == str(tmp_path / "gemma3-270m")
+    assert len({model for pair in bench.pairs for model in pair}) == 4
+    assert bench.options["limit"] == 3000
+    assert len(bench.causal) + len(bench.trained) >= 8
+    limited = BenchOptions(workdir=str(tmp_path), shared=str(tmp_path), limit=50)
+    assert PRESETS["paper"](limited).options["limit"] == 50
+
+
+def test_compatibility_is_spearmans_over_all_ordered_pairs(tmp_path, monkeypatch):
+    config = BenchOptions(str(tmp_path), str(tmp_path), 100, 32, tiny=True)
+    bench = dataclasses.replace(
+        PRESETS["pebble"](config), causal=("pebble-llama", "pebble-neox")
+    )
+    assert compatibility.compatibility.check(bench).verdict == UNTESTABLE
+    monkeypatch.setattr(compatibility, "LEAST_MODELS", 3)
+    bench = dataclasses.replace(bench, trained=("seed-gpt2",))
+    finding = compatibility.compatibility.check(bench)
+    assert "3 models, 6 pairs" in finding.ours
+    lost, alike = [], []
+    summary = json.loads(
+        (tmp_path / "compatibility" / "tokenizers" / "summary.json").read_text()
+    )
+    for place in sorted((tmp_path / "compatibility" / "pairs").iterdir()):
+        numbers = json.loads((place / "summary.json").read_text())
+        lost.append(numbers["generation/bits_over_source"])
+        a, b = place.name.split("-to-")
+        name = next(
+            n for n in (f"{a}/{b}", f"{b}/{a}") if f"{n}/jaccard_raw" in summary
+        )
+        alike.append(summary[f"{name}/jaccard_raw"])
+    assert len(lost) == 6
+    wanted = spearmanr(alike, np.negative(lost)).statistic
+    assert finding.numbers["jaccard_raw"] == pytest.approx(wanted, abs=1e-9)

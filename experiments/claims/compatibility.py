@@ -1,0 +1,105 @@
+"""The claim that alike tokenizers make good text, over all ordered pairs of models.
+
+The paper's quality is what a judge says of written text. Ours needs no judge: by how
+many bits a character the target's head on mapped states predicts held-out text worse
+than the source alone does. Pairs of one model have it in common, so that intervals
+resample models (`stats.pair_rank_correlation`).
+"""
+
+import itertools
+from collections.abc import Iterator
+
+from experiments import fit_tokens, pretrain, tokenizers
+from experiments.claims.bench import Bench, claim, missing, read, show
+from helix_jax.reports.ledger import Case
+from helix_jax.stats import pair_rank_correlation
+
+LEAST_MODELS = 12
+# Small causal models with tokenizers of their own: flags of experiments.pretrain.
+TRAINED = {
+    "seed-gpt2": {"family": "gpt2", "vocab_size": 512},
+    "seed-olmo2": {"family": "olmo2", "vocab_size": 2048},
+    "seed-llama": {"family": "llama", "vocab_size": 16384},
+}
+LIKENESS = {  # of two tokenizers, in experiments.tokenizers -> what the paper calls it
+    "match_position_bytes": "match rate",
+    "jaccard_raw": "Jaccard",
+}
+
+
+@claim(
+    "r = .822 (Jaccard) and .898 (match rate) over 23 pairs of models of 4B or more",
+    name="compatibility",
+    none=missing(f"set of {LEAST_MODELS} causal models"),
+)
+def compatibility(bench: Bench) -> Iterator[Case]:
+    """Both correlate with the judged quality of generated text.
+
+    Spearman's rank correlation with the bits a character that the mapped head loses
+    against the source alone, sign turned, over all ordered pairs; intervals over
+    models; a measure holds if its interval is above 0
+    """
+    models = (*bench.causal, *(_train(bench, name) for name in bench.trained))
+    if len(models) < LEAST_MODELS:
+        return
+    alike = bench.run(
+        tokenizers.compute,
+        "compatibility",
+        "tokenizers",
+        tokenizers=models,
+        data=bench.public,
+        limit=min(500, bench.options["limit"]),
+        resamples=20,
+    )
+    short = {model: tokenizers.short_name(model) for model in models}
+    pairs = list(itertools.permutations(models, 2))
+    quality = [-_bits_lost(bench, pair) for pair in pairs]
+    for name, title in LIKENESS.items():
+        values = [
+            alike.get(f"{short[a]}/{short[b]}/{name}")
+            or alike[f"{short[b]}/{short[a]}/{name}"]
+            for a, b in pairs
+        ]
+        interval = pair_rank_correlation(values, quality, pairs)
+        yield Case(
+            f"{title}: {show(interval, scale=1, digits=2)} ({len(models)} models, "
+            f"{len(pairs)} pairs)",
+            interval.low > 0,
+            {name: interval.value},
+        )
+
+
+def _train(bench: Bench, name: str) -> str:
+    """The folder of a small causal model with a tokenizer of its own."""
+    config = bench.config(
+        pretrain.compute,
+        "compatibility",
+        name,
+        data="docstrings",
+        limit=2000 if bench.small else 0,
+        tokens=20_000 if bench.small else 1_500_000,
+        dtype="float32",
+        **TRAINED[name],
+    )
+    pretrain.run(config)
+    folder = bench.folder / "compatibility" / "models" / name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if not folder.is_symlink():  # named after the model, and not "model"
+        folder.symlink_to(bench.folder.resolve() / "compatibility" / name / "model")
+    return str(folder)
+
+
+def _bits_lost(bench: Bench, pair: tuple[str, str]) -> float:
+    summary = bench.run_pair(
+        fit_tokens.compute,
+        pair,
+        "compatibility",
+        "pairs",
+        data=bench.public,
+        map="ridge",
+        pairs=1000 if bench.small else 10_000,
+        select_pairs=500 if bench.small else 2000,
+        test_pairs=500 if bench.small else 2000,
+        resamples=20,
+    )
+    return float(read(summary, "generation/bits_over_source").value)
