@@ -7,7 +7,9 @@ resample models (`stats.pair_rank_correlation`).
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
 
 from experiments import fit_tokens, pretrain, tokenizers
 from experiments.claims.bench import Bench, claim, missing, read, show
@@ -51,16 +53,29 @@ def compatibility(bench: Bench) -> Iterator[Case]:
         limit=min(500, bench.options["limit"]),
         resamples=20,
     )
-    short = {model: tokenizers.short_name(model) for model in models}
     pairs = list(itertools.permutations(models, 2))
-    quality = [-_bits_lost(bench, pair) for pair in pairs]
+    lost = [bits_lost(bench, pair) for pair in pairs]
+    yield from correlations(pairs, alike, lost)
+
+
+def correlations(
+    pairs: Sequence[tuple[str, str]], alike: Mapping[str, float], lost: Sequence[float]
+) -> Iterator[Case]:
+    """One case a measure of likeness.
+
+    Args:
+      pairs: ordered pairs of models.
+      alike: summary of experiments.tokenizers of them, unordered pairs.
+      lost: bits a character of each pair.
+    """
     for name, title in LIKENESS.items():
-        values = [
-            alike.get(f"{short[a]}/{short[b]}/{name}")
-            or alike[f"{short[b]}/{short[a]}/{name}"]
-            for a, b in pairs
-        ]
-        interval = pair_rank_correlation(values, quality, pairs)
+        values = []
+        for pair in pairs:
+            a, b = map(tokenizers.short_name, pair)
+            keys = f"{a}/{b}/{name}", f"{b}/{a}/{name}"
+            values.extend(alike[key] for key in keys if key in alike)
+        interval = pair_rank_correlation(values, -np.asarray(lost), pairs)
+        models = {model for pair in pairs for model in pair}
         yield Case(
             f"{title}: {show(interval, scale=1, digits=2)} ({len(models)} models, "
             f"{len(pairs)} pairs)",
@@ -89,7 +104,8 @@ def _train(bench: Bench, name: str) -> str:
     return str(folder)
 
 
-def _bits_lost(bench: Bench, pair: tuple[str, str]) -> float:
+def bits_lost(bench: Bench, pair: tuple[str, str]) -> float:
+    """Bits a character that the mapped head needs more than the source alone."""
     summary = bench.run_pair(
         fit_tokens.compute,
         pair,
