@@ -1,6 +1,7 @@
 """Every family against its transformers twin: states of every layer, logits, cache.
 
-Tolerance: 1e-4 absolute, on states of order one to ten. Observed: below 1e-5.
+Tolerance: 1e-4 absolute, on states of order one to ten. Observed: below 1e-5; nemotron,
+whose squared relu makes states of up to 32, 3e-5.
 """
 
 import jax
