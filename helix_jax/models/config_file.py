@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from helix_jax.errors import CheckpointError
-from helix_jax.models.config import ConfigReader
-from helix_jax.models.families import family_of
+from helix_jax.models.config import READ_ANYWAY, ConfigReader, is_defined
+from helix_jax.models.families import FAMILIES, family_of
 from helix_jax.models.folders import explain_folder
+from helix_jax.models.wrappers import WRAPPERS, take_text
 from helix_jax.textfile import read_json
 from helix_jax.transformers_names import transformers_names
 
@@ -20,17 +21,6 @@ ROPE_SPELLINGS = frozenset(
     partial_rotary_factor
     """.split()
 )
-# Multimodal models whose text part is a family, and what else their configs hold.
-TEXT_PARTS = {
-    "gemma3": """
-    vision_config mm_tokens_per_image boi_token_index eoi_token_index image_token_index
-    """.split(),
-    # Its text part is mistral (Small 3.1) or ministral3.
-    "mistral3": """
-    vision_config image_token_index projector_hidden_act vision_feature_layer
-    multimodal_projector_bias spatial_merge_size
-    """.split(),
-}
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -52,7 +42,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     file = folder / "config.json"
     raw = read_raw_config(folder)
     kind = raw["model_type"]
-    if kind not in TEXT_PARTS:
+    if kind not in WRAPPERS:
         family_of(kind)
     check_architectures(raw, file)
     try:
@@ -72,20 +62,21 @@ def read_config(folder: Path) -> dict[str, Any]:
     # Generation settings are moved to a file of their own, aliases to one name.
     moved = set(GenerationConfig().to_dict()) | set(config.attribute_map)
     full = _with_dropped(raw, full, moved, file)
-    if kind not in TEXT_PARTS:
+    if kind not in WRAPPERS:
         return full
     outer = ConfigReader(full)
-    # Without a text_config transformers takes every default of its own.
-    inner = raw.get("text_config") or {}
-    text = _with_dropped(inner, outer.take("text_config"), moved, file)
-    shared = {
-        "architectures": raw.get("architectures"),
-        "tie_word_embeddings": outer.take("tie_word_embeddings", True),
-    }
-    for name in TEXT_PARTS[kind]:
-        outer.take(name, None)
+    text = take_text(outer, raw)
+    if text["model_type"] not in FAMILIES:
+        raise CheckpointError(
+            f"{file}: the text part of this {kind} model is {text['model_type']!r}, "
+            f"which is not supported; supported are {', '.join(sorted(FAMILIES))}."
+        )
+    for name in set(full) - READ_ANYWAY.keys():  # of the parts that are not loaded
+        if is_defined(kind, name):
+            outer.take(name, None)
     outer.finish()
-    return text | shared
+    # Without a text_config transformers takes every default of its own.
+    return _with_dropped(raw.get("text_config") or {}, text, moved, file)
 
 
 def read_raw_config(folder: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from helix_jax.models.params import parameter_shapes, unstored
 from helix_jax.models.rules import KEEP, SHARED_BIAS, Rule
 from helix_jax.models.spec import ModelSpec
 from helix_jax.models.weights import FLOATS, StoredTensor
+from helix_jax.models.wrappers import OTHER_PARTS, RENAMED
 
 # What a tied head shares, by the parameter that stands for both: the embedding, and in
 # bert's heads the second bias, which without tying is stored and never used.
@@ -46,7 +47,7 @@ def match_name(name: str, family: Family) -> Match | None:
     Raises:
       CheckpointError: more than one rule matches.
     """
-    for pattern, replacement in family.renamed:
+    for pattern, replacement in (*RENAMED, *family.renamed):
         name = re.sub(pattern, replacement, name)
     for prefix in ("", family.prefix):
         full = prefix + name
@@ -62,7 +63,8 @@ def match_name(name: str, family: Family) -> Match | None:
             )
         if found:
             return found[0]
-        if any(re.fullmatch(pattern, full) for pattern in family.ignored):
+        ignored = (*OTHER_PARTS, *family.ignored)
+        if any(re.fullmatch(pattern, full) for pattern in ignored):
             return Match(None, bare=bool(prefix))
     return None
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from helix_jax.errors import CheckpointError
 from helix_jax.models.checkpoint import Model, find_source, load_model, read_spec
-from helix_jax.models.config_file import TEXT_PARTS, read_raw_config
+from helix_jax.models.config_file import read_raw_config
 from helix_jax.models.families import FAMILIES
 from helix_jax.models.hub import model_name
 from helix_jax.models.spec import ModelSpec
@@ -22,6 +22,7 @@ from helix_jax.models.torch_engine import (
     read_torch_spec,
 )
 from helix_jax.models.torch_engine.library import has_torch
+from helix_jax.models.wrappers import WRAPPERS, text_type
 
 LOG = logging.getLogger(__name__)
 ENGINES = ("auto", "jax", "torch")
@@ -94,6 +95,8 @@ def why_not_native(folder: Path) -> str | None:
     if not (folder / "config.json").is_file():
         return "its weights are GGUF" if any(folder.glob("*.gguf")) else None
     raw = read_raw_config(folder)
-    if raw["model_type"] not in {*FAMILIES, *TEXT_PARTS}:
+    if raw["model_type"] not in {*FAMILIES, *WRAPPERS}:
         return f"its model_type is {raw['model_type']!r}"
+    if (kind := text_type(raw)) not in {*FAMILIES, None}:
+        return f"its text part is {kind!r}"
     return "its weights are quantised" if raw.get("quantization_config") else None

@@ -17,16 +17,9 @@ import transformers
 from safetensors.numpy import load_file, save_file
 
 from helix_jax.errors import CheckpointError
-from helix_jax.models import apply_model, flatten, load_model, save_model
+from helix_jax.models import flatten, load_model, save_model
 
-from .twins import (
-    TWINS,
-    VOCABULARY,
-    auto_class,
-    plain_attention,
-    twin_config,
-    twin_states,
-)
+from .twins import TWINS, VOCABULARY, auto_class, plain_attention, twin_states
 
 TOKENS = np.random.default_rng(3).integers(3, VOCABULARY, (2, 9))
 
@@ -204,78 +197,6 @@ def test_tied_heads_may_be_stored_but_must_be_equal(twin, tmp_path):
     rewrite(folder, lambda t: t | {"lm_head.weight": embed + 1})
     with pytest.raises(CheckpointError, match=r"ties the output head.*lm_head\.weight"):
         load_model(str(folder))
-
-
-VISION = {
-    "hidden_size": 16,
-    "intermediate_size": 24,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "image_size": 28,
-    "patch_size": 14,
-}
-
-
-def multimodal(name: str):
-    """A model with an eye, around a twin."""
-    text = twin_config(name)
-    if name == "gemma3":
-        text = twin_config(name, rope_scaling={"rope_type": "linear", "factor": 8.0})
-        config = transformers.Gemma3Config(
-            text_config=text.to_dict(),
-            vision_config=transformers.SiglipVisionConfig(**VISION).to_dict(),
-            mm_tokens_per_image=4,
-            image_token_index=VOCABULARY - 1,
-            boi_token_index=VOCABULARY - 2,
-            eoi_token_index=VOCABULARY - 3,
-        )
-    else:
-        config = transformers.Mistral3Config(
-            text_config=text.to_dict(),
-            vision_config=transformers.PixtralVisionConfig(**VISION).to_dict(),
-            image_token_index=VOCABULARY - 1,
-            tie_word_embeddings=False,
-        )
-    torch.manual_seed(0)
-    config._attn_implementation = "eager"
-    return transformers.AutoModelForImageTextToText.from_config(config).eval()
-
-
-@pytest.mark.parametrize("name", ["gemma3", "ministral3"])
-def test_multimodal_models_give_their_text_part(tmp_path, name):
-    """Under the names of either generation of checkpoints; vision is left out."""
-    theirs = multimodal(name)
-    theirs.save_pretrained(tmp_path / "new")
-    with torch.no_grad():
-        twin = theirs(torch.tensor(TOKENS[:, :6] % 50 + 3), output_hidden_states=True)
-    model = load_model(str(tmp_path / "new"))
-    assert model.spec.family == TWINS[name][0]
-    out = apply_model(
-        model.params, model.spec, jnp.asarray(TOKENS[:, :6] % 50 + 3), logits=True
-    )
-    assert np.abs(out.hidden[0] - twin.hidden_states[-1].numpy()).max() < 1e-4
-    assert np.abs(out.logits - twin.logits.numpy()).max() < 1e-4
-
-    tensors = load_file(tmp_path / "new" / "model.safetensors")
-    assert any("vision_tower" in name for name in tensors)
-    other = Path(shutil.copytree(tmp_path / "new", tmp_path / "other"))
-    old = any(name.startswith("language_model.model.") for name in tensors)
-    swaps = [("language_model.model.", "model.language_model.")]
-    swaps += [("language_model.lm_head.", "lm_head.")]
-    swaps += [("vision_tower.", "model.vision_tower.")]
-    swaps += [("multi_modal_projector.", "model.multi_modal_projector.")]
-
-    def renamed(name):
-        for a, b in swaps:
-            a, b = (a, b) if old else (b, a)
-            if name.startswith(a):
-                return b + name.removeprefix(a)
-        return name
-
-    rewrite(other, lambda t: {renamed(k): v for k, v in t.items()})
-    names = set(load_file(other / "model.safetensors"))
-    assert not names & set(tensors)
-    assert equal(load_model(str(other)).params, model.params)
 
 
 # --- fingerprints

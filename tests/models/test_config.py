@@ -12,8 +12,9 @@ import transformers
 from helix_jax.errors import CheckpointError
 from helix_jax.models import FAMILIES, family_of, parameter_shapes
 from helix_jax.models.config import INERT, READ_ANYWAY, is_defined
-from helix_jax.models.config_file import TEXT_PARTS, read_config
+from helix_jax.models.config_file import read_config
 from helix_jax.models.params import unstored
+from helix_jax.models.wrappers import WRAPPERS
 
 from .published import PUBLISHED
 from .published_encoders import ENCODERS
@@ -150,7 +151,7 @@ def config_of(family):
 def test_every_family_has_a_twin_and_a_foreign_attribute():
     assert set(FIRST) == set(FAMILIES) == {family for family, _, _ in FOREIGN}
     kinds = {raw["model_type"] for _, raw in PUBLISHED.values()}
-    assert kinds <= set(FAMILIES) | set(TEXT_PARTS)
+    assert kinds <= set(FAMILIES) | WRAPPERS
 
 
 @pytest.mark.parametrize("value", [3, True, False, "yes", [1], {"a": 1}, 0.0])

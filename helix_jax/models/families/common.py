@@ -234,10 +234,3 @@ def plain_parts(
 # Heads of classifiers trained on top of a model: no part of its hidden states.
 OTHER_HEADS = (r"(score|classifier|qa_outputs)\..*",)
 ROTARY_BUFFERS = (r".*rotary_emb\.inv_freq", *OTHER_HEADS)
-# The vision half of multimodal checkpoints, whose text states it does not touch, and
-# what these call the text half.
-VISION = (r"(model\.)?(vision_tower|multi_modal_projector)\..*",)
-MULTIMODAL = (
-    (r"^(model\.language_model|language_model\.model)\.", "model."),
-    (r"^language_model\.lm_head\.", "lm_head."),
-)

@@ -9,9 +9,7 @@ from typing import Any
 from helix_jax.models.config import ConfigReader
 from helix_jax.models.families.by_layer import read_windows, rope_of_kind
 from helix_jax.models.families.common import (
-    MULTIMODAL,
     ROTARY_BUFFERS,
-    VISION,
     Family,
     gated_parts,
     gated_sizes,
@@ -103,10 +101,4 @@ GEMMA = Family(
 )
 GEMMA2 = Family("gemma2", gemma2_from_hf, RULES, ignored=ROTARY_BUFFERS)
 VAULTGEMMA = Family("vaultgemma", gemma2_from_hf, RULES, ignored=ROTARY_BUFFERS)
-GEMMA3 = Family(
-    "gemma3_text",
-    gemma3_from_hf,
-    RULES,
-    ignored=(*ROTARY_BUFFERS, *VISION),
-    renamed=MULTIMODAL,
-)
+GEMMA3 = Family("gemma3_text", gemma3_from_hf, RULES, ignored=ROTARY_BUFFERS)

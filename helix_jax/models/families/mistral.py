@@ -7,13 +7,7 @@ from typing import Any
 from helix_jax.errors import CheckpointError
 from helix_jax.models.config import ConfigReader
 from helix_jax.models.families.by_layer import equal_windows, read_windows
-from helix_jax.models.families.common import (
-    MULTIMODAL,
-    ROTARY_BUFFERS,
-    VISION,
-    Family,
-    gated_parts,
-)
+from helix_jax.models.families.common import ROTARY_BUFFERS, Family, gated_parts
 from helix_jax.models.families.layout import PRE_NORMS, gated_rules
 from helix_jax.models.spec import ModelSpec
 
@@ -60,18 +54,6 @@ def ministral3_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
 
 
 RULES = gated_rules(norms=PRE_NORMS)
-MISTRAL = Family(
-    "mistral",
-    mistral_from_hf,
-    RULES,
-    ignored=(*ROTARY_BUFFERS, *VISION),
-    renamed=MULTIMODAL,
-)
+MISTRAL = Family("mistral", mistral_from_hf, RULES, ignored=ROTARY_BUFFERS)
 MINISTRAL = Family("ministral", ministral_from_hf, RULES, ignored=ROTARY_BUFFERS)
-MINISTRAL3 = Family(
-    "ministral3",
-    ministral3_from_hf,
-    RULES,
-    ignored=(*ROTARY_BUFFERS, *VISION),
-    renamed=MULTIMODAL,
-)
+MINISTRAL3 = Family("ministral3", ministral3_from_hf, RULES, ignored=ROTARY_BUFFERS)

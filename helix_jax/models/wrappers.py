@@ -1,0 +1,69 @@
+"""Multimodal models that hold a text model: which, under what names, and what is left.
+
+Only the text model is loaded; on text alone the wrapper computes the same.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from helix_jax.models.config import ConfigReader
+
+WRAPPERS = frozenset(
+    """
+    aya_vision gemma3 idefics3 internvl llava llava_next llava_onevision mistral3
+    qwen2_5_vl qwen2_vl qwen3_vl smolvlm
+    """.split()
+)
+# Text models that differ from a family only in rotary angles along three axes (time,
+# height, width), of which text alone has one position.
+THREE_AXES = {
+    "qwen2_5_vl_text": "qwen2",
+    "qwen2_vl_text": "qwen2",
+    "qwen3_vl_text": "qwen3",
+}
+# Wrappers take logits straight from the head, whatever the text model would do to them.
+PLAIN_LOGITS = {
+    "final_logit_softcapping": None,
+    "logit_scale": 1.0,
+    "logits_scaling": 1.0,
+}
+# What checkpoints of all generations call the text model and its head -> its own names.
+RENAMED = (
+    (r"^language_model\.lm_head\.", "lm_head."),
+    (r"^(model\.)?(language_model|text_model)\.(model\.)?", "model."),
+)
+# Their other tensors, which are never read.
+OTHER_PARTS = (
+    r"(model\.)?(vision_tower|vision_model|visual|multi_modal_projector|connector)\..*",
+    r"(model\.)?image_newline",
+)
+
+
+def text_type(raw: Mapping[str, Any]) -> str | None:
+    """The family that a config's text part asks for; None where it names none."""
+    inner = raw
+    if raw["model_type"] in WRAPPERS:
+        inner = raw.get("text_config")
+    kind = inner.get("model_type") if isinstance(inner, Mapping) else None
+    return THREE_AXES.get(kind, kind)
+
+
+def take_text(outer: ConfigReader, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The text config of a wrapper's, as its family reads it.
+
+    Args:
+      outer: the full config of the wrapper; all that it says of other parts is taken.
+      raw: what the file says, to know old files, which put text attributes outside.
+    """
+    text = dict(outer.take("text_config"))
+    text["tie_word_embeddings"] = outer.take("tie_word_embeddings", True)
+    text["architectures"] = raw.get("architectures")
+    text |= {name: value for name, value in PLAIN_LOGITS.items() if name in text}
+    if text["model_type"] in THREE_AXES:
+        text["model_type"] = THREE_AXES[text["model_type"]]
+        rope = text["rope_parameters"]
+        axes = ("mrope_section", "mrope_interleaved")
+        text["rope_parameters"] = {k: v for k, v in rope.items() if k not in axes}
+    for name in text if "text_config" not in raw else ():
+        outer.take(name, None)
+    return text
