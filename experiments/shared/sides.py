@@ -15,8 +15,7 @@ import numpy as np
 from experiments.shared.options import ExtractionOptions, PairOptions, TextOptions
 from helix_jax.activations import Pair, Store, extract, join, load_embeddings
 from helix_jax.activations.embeddings import select_texts
-from helix_jax.activations.extract import recipe_of
-from helix_jax.activations.recipe import choose_recipe, width_after
+from helix_jax.activations.recipe import choose_recipe, recipe_of, width_after
 from helix_jax.fingerprint import fingerprint
 from helix_jax.models import Model, load_tokenizer, model_name
 from helix_jax.models.checkpoint import find_source

@@ -23,7 +23,7 @@ from helix_jax import kinds
 from helix_jax.activations.budget import choose_token_budget
 from helix_jax.activations.forward import PlacedModel, Readout, place_model
 from helix_jax.activations.layout import choose_layout
-from helix_jax.activations.recipe import Recipe, choose_recipe
+from helix_jax.activations.recipe import recipe_of
 from helix_jax.activations.states import require_finite_states, window_states
 from helix_jax.activations.storage import open_folder
 from helix_jax.activations.store import Store, open_store
@@ -86,12 +86,6 @@ def store_fingerprint(
         "tokenizer": tokenizer_fingerprint(tokenizer),
         **recipe.record,
     }
-
-
-def recipe_of(model: Model | TorchModel, **wanted: Any) -> Recipe:
-    """`choose_recipe` for a model that is loaded."""
-    name = model.fingerprint["model"]
-    return choose_recipe(model.spec, model.folder, name=name, **wanted)
 
 
 @takes(texts=kinds.TEXTS)

@@ -16,7 +16,7 @@ import numpy as np
 
 from helix_jax.activations.pooling import check_pooling
 from helix_jax.errors import CheckpointError
-from helix_jax.models import ModelSpec, resolve_layers
+from helix_jax.models import Model, ModelSpec, resolve_layers
 from helix_jax.models.layers import activate, dense
 from helix_jax.models.sentence import (
     DenseModule,
@@ -24,7 +24,7 @@ from helix_jax.models.sentence import (
     module_kinds,
     read_modules,
 )
-from helix_jax.models.torch_engine import TorchSpec
+from helix_jax.models.torch_engine import TorchModel, TorchSpec
 from helix_jax.types import Array
 
 LOG = logging.getLogger(__name__)
@@ -129,6 +129,12 @@ def choose_recipe(
         record["prompt"] = prompt
     weights = tuple(_weights(module) for module in after)
     return Recipe(modules.pooling, length, prompt, steps, weights, record)
+
+
+def recipe_of(model: Model | TorchModel, **wanted: Any) -> Recipe:
+    """`choose_recipe` for a model that is loaded."""
+    name = model.fingerprint["model"]
+    return choose_recipe(model.spec, model.folder, name=name, **wanted)
 
 
 def finish(

@@ -13,9 +13,8 @@ import torch
 import transformers
 
 from helix_jax.activations import extract, store_fingerprint
-from helix_jax.activations.extract import recipe_of
 from helix_jax.activations.pooling import pool
-from helix_jax.activations.recipe import choose_recipe, width_after
+from helix_jax.activations.recipe import choose_recipe, recipe_of, width_after
 from helix_jax.errors import CheckpointError
 from helix_jax.models import load_model, load_tokenizer
 from helix_jax.models.engines import load_model_by
