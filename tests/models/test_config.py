@@ -69,6 +69,7 @@ FOREIGN = [
     ("qwen2_moe", "decoder_sparse_step", 2),
     ("qwen3_moe", "mlp_only_layers", [0]),
     ("olmoe", "num_experts_per_tok", 9),
+    ("granitemoe", "logits_scaling", 0),
     ("gpt_oss", "quantization_config", {"quant_method": "mxfp4"}),
     ("gpt2", "scale_attn_by_inverse_layer_idx", True),
     ("gpt2", "reorder_and_upcast_attn", True),

@@ -280,6 +280,7 @@ TWINS = {
     "mixtral": ("mixtral", EXPERTS | {"num_local_experts": 4, "sliding_window": 4}),
     "qwen2_moe": ("qwen2_moe", SMALL_EXPERTS | {"shared_expert_intermediate_size": 20}),
     "qwen3_moe": ("qwen3_moe", SMALL_EXPERTS | {"head_dim": 12}),
+    "granitemoe": ("granitemoe", EXPERTS | SCALES | {"num_local_experts": 5}),
     "olmoe": (
         "olmoe",
         EXPERTS | {"num_experts": 5, "norm_topk_prob": True, "clip_qkv": 0.9},

@@ -15,23 +15,28 @@ def _parts(config: ConfigReader, raw: Mapping[str, Any]) -> dict[str, Any]:
     return gated_parts(config, raw) | {
         "qkv_bias": bias,
         "out_bias": bias,
-        "ffn_bias": config.take("mlp_bias", False),
         "embed_scale": float(config.take("embedding_multiplier")),
         "residual_scale": float(config.take("residual_multiplier")),
         "attention_scale": float(config.take("attention_multiplier")),
     }
 
 
-def granite_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
-    """The spec of a granite config; its logits are divided by logits_scaling."""
-    config = ConfigReader(raw)
+def granite_parts(config: ConfigReader, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What granite has without its feed-forward; logits divided by logits_scaling."""
     divisor = config.take("logits_scaling")
     if not divisor:
         raise CheckpointError(
-            f"granite: logits_scaling is {divisor}, by which logits are divided; take "
-            "config.json from the model's page again."
+            f"{config.family}: logits_scaling is {divisor}, by which logits are "
+            "divided; take config.json from the model's page again."
         )
-    spec = ModelSpec(**_parts(config, raw), logit_scale=1.0 / divisor)
+    return _parts(config, raw) | {"logit_scale": 1.0 / divisor}
+
+
+def granite_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
+    """The spec of a granite config."""
+    config = ConfigReader(raw)
+    bias = config.take("mlp_bias", False)
+    spec = ModelSpec(**granite_parts(config, raw), ffn_bias=bias)
     config.finish()
     return spec
 
@@ -41,6 +46,7 @@ def hyperclovax_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     config = ConfigReader(raw)
     spec = ModelSpec(
         **_parts(config, raw),
+        ffn_bias=config.take("mlp_bias", False),
         block="sandwich" if config.take("use_post_norm") else "pre",
         logit_scale=float(config.take("logits_scaling")),
     )
