@@ -21,6 +21,7 @@ from helix_jax.models.engines import load_model_by
 from helix_jax.models.sentence import POOLING_MODES
 from helix_jax.types import Text
 
+from ..hub_server import Repository, load_in_process, serve
 from .made import WORDS, make_tokenizer
 
 sentence_transformers = pytest.importorskip("sentence_transformers")
@@ -281,3 +282,40 @@ def test_prompts_that_there_are_not(loaded, tiny, changed):
     assert recipe_in(folder, loaded[0]).prompt == ""
     with pytest.raises(CheckpointError, match="leaves the tokens of its prompt"):
         recipe_in(folder, loaded[0], prompt_name="query")
+
+
+_EXTRACT = """
+import json, sys, tempfile
+from helix_jax.activations import extract
+from helix_jax.models import load_model, load_tokenizer
+from helix_jax.types import Text
+for name, prompt in json.loads(sys.argv[1]):
+    model, tokenizer = load_model(name), load_tokenizer(name)
+    store = extract(
+        model, tokenizer, [Text("t/0", "a red bird sleeps")], tempfile.mkdtemp(),
+        pooling="auto", max_tokens=None, prompt_name=prompt, text_fingerprint="t",
+    )
+    print("RECORD", json.dumps([store.read().tolist(), store.fingerprint["prompt"]]))
+"""
+
+
+def test_modules_come_from_the_hub_with_the_model(gemma, tmp_path):
+    """And nothing of the folders that hold the model in other formats."""
+    commit = "c" * 40
+    (gemma / "onnx").mkdir(exist_ok=True)
+    (gemma / "onnx" / "model.onnx").write_bytes(b"not needed")
+    repository = Repository({commit: gemma}, {"main": commit})
+    with serve({"lab/sentences": repository}) as (endpoint, requests):
+        asked = [("lab/sentences", "query"), (str(gemma), "query")]
+        hub, local = load_in_process(_EXTRACT, endpoint, tmp_path / "home", asked)
+        assert hub == local
+        assert np.linalg.norm(hub[0]) == pytest.approx(1, abs=1e-6)
+        fetched = {
+            line.split("/resolve/")[-1] for line in requests if "resolve" in line
+        }
+        assert any(name.endswith("2_Dense/model.safetensors") for name in fetched)
+        assert not any("onnx" in name for name in fetched)
+        offline = load_in_process(
+            _EXTRACT, endpoint, tmp_path / "home", asked[:1], offline=True
+        )
+        assert offline == [hub]
