@@ -61,8 +61,7 @@ def require_names(config: PairsConfig, _: object) -> None:
 def compute(config: PairsConfig, _: Run) -> Report:
     """Classify every pair; see the module docstring."""
     results = run_pairs(config)
-    names, summary = ", ".join(_names(results)), next(iter(results.values()))
-    about = about_models(f"pairs of {names}", config.data, summary)
+    about = about_pairs(config.data, results)
     return Report(pair_numbers(results), result_blocks(results), about)
 
 
@@ -85,6 +84,12 @@ def run_pairs(config: PairsConfig) -> Results:
 def short_name(name: str) -> str:
     """A model's name as a folder name."""
     return model_name(name).replace("/", "--").replace(":", "-")
+
+
+def about_pairs(data: str, results: Results) -> str:
+    """About all pairs: the models, and the texts, which are the same for each."""
+    names = ", ".join(_names(results))
+    return about_models(f"pairs of {names}", data, next(iter(results.values())))
 
 
 def pair_numbers(results: Results) -> dict[str, float]:
