@@ -1,7 +1,7 @@
 """What the experiments share: flags of two sides, and their stores of states.
 
 A side is a model (folder or hub id), whose states are extracted to a store, or
-`embeddings:FILE`, embeddings made elsewhere.
+`embeddings:FILE`, embeddings made elsewhere, or states captured there (a .json).
 """
 
 import dataclasses
@@ -13,7 +13,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.shared.options import ExtractionOptions, PairOptions, TextOptions
-from helix_jax.activations import Pair, Store, extract, join, load_embeddings
+from helix_jax.activations import (
+    Pair,
+    Store,
+    extract,
+    join,
+    load_captured,
+    load_embeddings,
+)
+from helix_jax.activations.captured import is_captured
 from helix_jax.activations.embeddings import select_texts
 from helix_jax.activations.recipe import choose_recipe, recipe_of, width_after
 from helix_jax.fingerprint import fingerprint
@@ -43,9 +51,18 @@ class Side(NamedTuple):
 def load_side(name: str, options: ExtractionOptions, *, layer: int = -1) -> Side:
     """Load a model and its tokenizer, or open a file of embeddings."""
     if name.startswith(IMPORTED):
+        file = name.removeprefix(IMPORTED)
         with stage(f"reading {name}"):
-            store = load_embeddings(name.removeprefix(IMPORTED))
-        return Side(name, (0,), None, None, store)
+            if is_captured(file):
+                store = load_captured(
+                    file,
+                    layer=layer,
+                    pooling=options.pooling,
+                    final_norm=options.final_norm,
+                )
+            else:
+                store = load_embeddings(file)
+        return Side(name, store.layers, None, None, store)
     with stage(f"loading {model_name(name)}"):
         model = load_model_by(options.engine, name, dtype=options.dtype)
         tokenizer = load_tokenizer(name)

@@ -1,6 +1,7 @@
 """Hidden states of texts, extracted to a store that resumes, or imported."""
 
 from helix_jax.activations.batching import length_ladder, plan_batches
+from helix_jax.activations.captured import load_captured, save_captured
 from helix_jax.activations.embeddings import load_embeddings
 from helix_jax.activations.extract import extract, store_fingerprint
 from helix_jax.activations.join import Pair, join
@@ -20,9 +21,11 @@ __all__ = [
     "join",
     "layer_side",
     "length_ladder",
+    "load_captured",
     "load_embeddings",
     "open_store",
     "plan_batches",
     "pool",
+    "save_captured",
     "store_fingerprint",
 ]

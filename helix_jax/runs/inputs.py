@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from helix_jax.activations import load_embeddings
+from helix_jax.activations.captured import is_captured, read_captured
 from helix_jax.activations.embedding_files import READERS
 from helix_jax.errors import CheckpointError, CorpusError, RunError, StoreError
 from helix_jax.models import ModelSpec, model_folder, resolve_layers
@@ -50,8 +51,9 @@ def check_inputs(config: Any) -> dict[str, Spec | None]:
                 _require_prefix(field.name, one)
             if names == "side" and one.startswith(IMPORTED):
                 specs[one] = None
+                file = one.removeprefix(IMPORTED)
                 with naming(field.name):
-                    load_embeddings(one.removeprefix(IMPORTED))
+                    read_captured(file) if is_captured(file) else load_embeddings(file)
             elif names in ("side", "model"):
                 specs[one] = _check_model(config, field.name, one)
     return specs

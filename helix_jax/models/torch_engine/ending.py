@@ -75,11 +75,14 @@ def find_ending(network: Any, width: int, vocab_size: int) -> Ending:
     tokens = torch.tensor([ids[:PROBE]], device=network.device)
     with refusing(f"run {name} on text alone"):
         output, calls = _watch(network, tokens)
-    hidden, last = output.hidden_states, output.last_hidden_state
-    if not hidden or len(hidden) < 2:
+    hidden, last = (
+        getattr(output, name, None) for name in ("hidden_states", "last_hidden_state")
+    )
+    if last is None or not hidden or len(hidden) < 2:
         raise CheckpointError(f"transformers gives no states of the layers of {name}.")
     norm, follower, stream = _after_blocks(calls, last, _in_lists(network), name)
-    vectors = tuple(h.shape == (1, PROBE, width) for h in (*hidden[:-1], stream))
+    states = (*hidden[:-1], stream[:, :PROBE])
+    vectors = tuple(h.shape == (1, PROBE, width) for h in states)
     padded = _stands_padding(network, ids, last)
     return Ending(len(hidden) - 1, norm, follower, vectors, padded)
 
@@ -131,8 +134,10 @@ def _maker(calls: Iterable[_Call], state: Any) -> _Call | None:
     """The first call that made a state; of modules in each other the innermost."""
     torch = torch_library("a model")
     for call in calls:
-        same = torch.is_tensor(call.made) and call.made.shape == state.shape
-        if same and torch.equal(call.made, state):
+        if not torch.is_tensor(call.made) or call.made.ndim != state.ndim:
+            continue
+        # Some pad texts by themselves, and cut that off at the end.
+        if torch.equal(call.made[:, : state.shape[1]], state):
             return call
     return None
 

@@ -9,18 +9,23 @@ from typing import Any
 from helix_jax.errors import CheckpointError
 from helix_jax.transformers_names import transformers_names
 
-# What transformers and torch raise for a model that they cannot make, load or run.
-TROUBLE = (
-    OSError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    ArithmeticError,
-    ImportError,
-    RuntimeError,  # NotImplementedError too
-    AssertionError,
-)
+
+def trouble() -> tuple[type[Exception], ...]:
+    """What these libraries raise for a model that they cannot make, load or run."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    return (
+        StrictDataclassError,
+        OSError,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        ImportError,
+        RuntimeError,  # NotImplementedError too
+        AssertionError,
+    )
 
 
 def has_torch() -> bool:
@@ -61,6 +66,6 @@ def refusing(doing: str) -> Iterator[None]:
         yield
     except CheckpointError:
         raise
-    except TROUBLE as error:
+    except trouble() as error:
         words = " ".join(str(error).split()) or type(error).__name__
         raise CheckpointError(f"transformers cannot {doing}: {words[:400]}") from error

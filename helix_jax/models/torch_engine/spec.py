@@ -99,7 +99,7 @@ def network_class(config: Any) -> Any:
     Of encoder-decoders that have an encoder's class the encoder alone.
     """
     AutoModel, Encoders = transformers_names("AutoModel", "AutoModelForTextEncoding")
-    alone = getattr(config, "is_encoder_decoder", False)
+    alone = getattr(config, "is_encoder_decoder", False)  # the class will change that
     return Encoders if alone and type(config) in Encoders._model_mapping else AutoModel
 
 
@@ -108,7 +108,8 @@ def text_part(network: Any) -> Any:
     config = network.config
     if getattr(config, "is_encoder_decoder", False):
         return network.get_encoder()
-    return network if config.get_text_config() is config else network.get_decoder()
+    wrapper = config.get_text_config() is not config
+    return network.get_decoder().base_model if wrapper else network
 
 
 def read_torch_spec(folder: Path) -> TorchSpec:
@@ -126,8 +127,9 @@ def read_torch_spec(folder: Path) -> TorchSpec:
 
 def spec_of(network: Any, folder: Path) -> TorchSpec:
     """The sizes of the text part of a network."""
-    config = network.config.get_text_config()
-    embedding = network.get_input_embeddings()
+    with refusing(f"say what {type(network).__name__} embeds"):
+        config = network.config.get_text_config()
+        embedding = network.get_input_embeddings()
     sizes = {
         "width": getattr(config, "hidden_size", None),
         "num_layers": getattr(config, "num_hidden_layers", None),

@@ -107,7 +107,7 @@ def _run(
     with torch.inference_mode():
         with _reading(ending.follower) as read:
             output = run_network(network, tokens, mask, inner=inner)
-        last = read[0] if read else output.last_hidden_state
+        last = read[0][:, : tokens.shape[1]] if read else output.last_hidden_state
         streams = [
             last if layer == ending.num_layers else output.hidden_states[layer]
             for layer in layers

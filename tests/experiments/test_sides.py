@@ -1,0 +1,92 @@
+"""Sides by another engine, or captured elsewhere, as programs take them.
+
+Tolerance: 1e-5 of states of order one. Observed: 1e-6.
+"""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from experiments.fit import FitConfig
+from experiments.layers import compute as layers
+from experiments.shared.sides import load_side, states_of
+from helix_jax.activations import extract, save_captured
+from helix_jax.errors import RunError
+from helix_jax.models import load_model, load_tokenizer
+from helix_jax.runs.inputs import check_inputs
+from helix_jax.text.corpora import load_corpus
+
+MODEL = "pebble-llama"
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """A corpus of eight short texts."""
+    path = tmp_path_factory.mktemp("sides") / "texts.jsonl"
+    lines = [{"id": f"d/{n}", "text": f"Return item {n} of it."} for n in range(8)]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return load_corpus(str(path))
+
+
+@pytest.fixture
+def config(tmp_path):
+    return FitConfig(
+        source=MODEL,
+        target=MODEL,
+        workdir=str(tmp_path),
+        stores=str(tmp_path / "stores"),
+        max_tokens=16,
+    )
+
+
+@pytest.fixture
+def native(corpus, config):
+    return states_of(load_side(MODEL, config, layer=2), corpus, "fit", config)
+
+
+def test_the_engine_torch_gives_the_same_states_in_a_store_of_its_own(
+    corpus, config, native
+):
+    by_torch = dataclasses.replace(config, engine="torch")
+    side = load_side(MODEL, by_torch, layer=2)
+    store = states_of(side, corpus, "fit", by_torch)
+    assert store.name != native.name
+    assert len(store) > 2
+    np.testing.assert_allclose(store.read(), native.read(), atol=1e-5)
+
+
+def test_captured_states_stand_for_a_model(tmp_path, corpus, config, native):
+    model, tokenizer = load_model(MODEL), load_tokenizer(MODEL)
+    texts = list(corpus.read("fit"))
+    tokens = extract(
+        model,
+        tokenizer,
+        texts,
+        tmp_path / "tokens",
+        layers=(2,),
+        final_norm=False,
+        pooling="token",
+        max_tokens=16,
+        text_fingerprint="made",
+        progress=False,
+    )
+    parts = np.split(tokens.read()[:, None], tokens.row_starts[1:-1])
+    rows = [(t.id, np.arange(len(own)), own) for t, own in zip(texts, parts)]
+    path = save_captured(tmp_path / "c.json", rows, layers=(2,), model=MODEL)
+    name = f"embeddings:{path}"
+    assert check_inputs(dataclasses.replace(config, source=name))[name] is None
+    store = states_of(load_side(name, config, layer=2), corpus, "fit", config)
+    np.testing.assert_allclose(store.read(), native.read(), atol=1e-5)
+    path.write_text("{}")
+    with pytest.raises(RunError, match=r"--source: .*c.json: expected \{'layers'"):
+        check_inputs(dataclasses.replace(config, source=name))
+
+
+def test_programs_that_run_blocks_apart_refuse_the_engine_torch(tmp_path):
+    config = layers.config_class(
+        source=MODEL, target=MODEL, engine="torch", workdir=str(tmp_path / "w")
+    )
+    with pytest.raises(RunError, match="--engine=torch: this program runs blocks"):
+        layers.prepare(config)
