@@ -34,7 +34,7 @@ class TokenOptions(TextOptions):
             raise RunError(
                 f"--engine={self.engine}: this program runs blocks and heads of its "
                 "models apart, which the engine jax alone does; name models of native "
-                "families and leave --engine out."
+                "families (docs/models.md) and leave --engine out."
             )
 
 

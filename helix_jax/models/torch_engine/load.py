@@ -81,6 +81,10 @@ def _load(folder: Path, config: Any, dtype: Any, packed: str | None) -> Any:
     # float32 is not to be rounded to fewer bits; products of matrices are not either.
     torch.backends.cudnn.allow_tf32 = False
     named = {"gguf_file": packed} if packed else {"config": config}
+    gpu = torch.cuda.is_available()
+    quantised = packed or getattr(config, "quantization_config", None)
+    if gpu and quantised:  # which cannot be moved once it is made
+        named["device_map"] = "cuda"
     with refusing(f"load {folder}"):
         network, info = network_class(config).from_pretrained(
             folder,
@@ -89,7 +93,7 @@ def _load(folder: Path, config: Any, dtype: Any, packed: str | None) -> Any:
             output_loading_info=True,
             **named,
         )
-        if getattr(network, "hf_quantizer", None) is None and torch.cuda.is_available():
+        if gpu and not quantised:
             network = network.to("cuda")
     reads = {id(parameter) for parameter in text_part(network).parameters()}
     parameters = dict(network.named_parameters())

@@ -96,11 +96,22 @@ def packed_file(folder: Path) -> str | None:
 def network_class(config: Any) -> Any:
     """The class of transformers that gives a model's hidden states.
 
-    Of encoder-decoders that have an encoder's class the encoder alone.
+    Of encoder-decoders that have a class for their encoder, the encoder alone.
     """
-    AutoModel, Encoders = transformers_names("AutoModel", "AutoModelForTextEncoding")
-    alone = getattr(config, "is_encoder_decoder", False)  # the class will change that
-    return Encoders if alone and type(config) in Encoders._model_mapping else AutoModel
+    AutoModel, encoders = transformers_names(
+        "AutoModel", "MODEL_FOR_TEXT_ENCODING_MAPPING"
+    )
+    encoder = encoders.get(type(config), None)
+    if encoder is None or not encoder.__name__.endswith("EncoderModel"):
+        return AutoModel
+    config.is_encoder_decoder = False  # which these classes expect, or see to
+    return encoder
+
+
+def make_network(config: Any) -> Any:
+    """A network with the parameters that its class draws."""
+    kind = network_class(config)
+    return kind(config) if hasattr(kind, "config_class") else kind.from_config(config)
 
 
 def text_part(network: Any) -> Any:
@@ -121,15 +132,20 @@ def read_torch_spec(folder: Path) -> TorchSpec:
     torch = torch_library(str(folder))
     config = read_torch_config(folder)
     with refusing(f"make the model of {folder}"), torch.device("meta"):
-        network = text_part(network_class(config).from_config(config))
+        network = text_part(make_network(config))
     return spec_of(network, folder)
 
 
 def spec_of(network: Any, folder: Path) -> TorchSpec:
     """The sizes of the text part of a network."""
-    with refusing(f"say what {type(network).__name__} embeds"):
+    try:
         config = network.config.get_text_config()
         embedding = network.get_input_embeddings()
+    except (AttributeError, NotImplementedError) as error:
+        raise CheckpointError(
+            f"{folder}: its {type(network).__name__} has no embedding of tokens that "
+            "transformers finds; the engine torch runs models of text."
+        ) from error
     sizes = {
         "width": getattr(config, "hidden_size", None),
         "num_layers": getattr(config, "num_hidden_layers", None),
