@@ -57,7 +57,7 @@ def load_side(name: str, options: ExtractionOptions, *, layer: int = -1) -> Side
                 store = load_captured(
                     file,
                     layer=layer,
-                    pooling=options.pooling,
+                    pooling="mean" if options.pooling == AUTO else options.pooling,
                     final_norm=options.final_norm,
                 )
             else:
