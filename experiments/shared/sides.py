@@ -23,7 +23,7 @@ from helix_jax.activations import (
 )
 from helix_jax.activations.captured import is_captured
 from helix_jax.activations.embeddings import select_texts
-from helix_jax.activations.recipe import choose_recipe, recipe_of, width_after
+from helix_jax.activations.recipe import AUTO, choose_recipe, recipe_of, width_after
 from helix_jax.fingerprint import fingerprint
 from helix_jax.models import Model, load_tokenizer, model_name
 from helix_jax.models.checkpoint import find_source

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 
 from helix_jax.errors import CheckpointError
-from helix_jax.models.config_file import TEXT_PARTS
 from helix_jax.models.families import FAMILIES
 from helix_jax.models.tiny_configs import SHALLOW, TINY, tiny_config
 from helix_jax.models.torch_engine.ending import find_ending
 from helix_jax.models.torch_engine.library import refusing, torch_library, trouble
 from helix_jax.models.torch_engine.spec import make_network, spec_of, text_part
 from helix_jax.models.torch_engine.states import TorchModel, torch_states
+from helix_jax.models.wrappers import WRAPPERS
 from helix_jax.transformers_names import transformers_names
 
 HEAD = """# Models
@@ -40,8 +40,9 @@ torch is tried again.
 * **torch** (`--engine=torch`, `pip install 'helix_jax[torch]'`): "yes" was tried with a
   tiny random model: states of every layer, before and after the final norm. Of types
   that read images or sounds as well it is the text part that is run, of
-  encoder-decoders the encoder. "not tried" is no promise, and no refusal: a model is
-  looked at when it is loaded, and refused by name where its states cannot be told.
+  encoder-decoders the encoder. "not tried" (no tiny one could be made, or it did not
+  run) is no promise, and no refusal: a model is looked at when it is loaded, and
+  refused by name where its states cannot be told.
 
 `--engine=auto`, the default, takes jax where it can and torch elsewhere. Code that
 comes with a model is run by neither. Quantised weights are for torch; a GGUF file lies
@@ -73,7 +74,7 @@ def text_types() -> list[str]:
 
 def by_jax(kind: str) -> str:
     """What the engine jax does with a model type."""
-    if kind in TEXT_PARTS:
+    if kind in WRAPPERS:
         return "text part"
     return "native" if kind in FAMILIES else ""
 
