@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
+import jax
 import ml_dtypes
 import numpy as np
 
@@ -28,7 +28,13 @@ from helix_jax.models.hub import (
 )
 from helix_jax.models.params import flatten, nest, parameter_shapes
 from helix_jax.models.spec import ModelSpec
-from helix_jax.models.weights import digest, has_weights, stored_tensors, weight_files
+from helix_jax.models.weights import (
+    digest,
+    digest_of,
+    has_weights,
+    stored_tensors,
+    weight_files,
+)
 from helix_jax.paths import local_path
 
 DTYPES = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
@@ -85,7 +91,8 @@ def load_model(
     names = [stored.name for stored in stored_tensors(files)]
     names += adapter.replaced if adapter else []
     spec = without_absent_head(spec, family, names)
-    tensors = stored_tensors(files)
+    digests: list[bytes] = []
+    tensors = stored_tensors(files, digests)
     if adapter is not None:
         tensors = merged_tensors(tensors, adapter, family, spec)
     flat = to_params(tensors, spec, family, dtype=DTYPES[dtype], where=str(base))
@@ -94,12 +101,13 @@ def load_model(
         "model": model_name(name_or_path),
         "revision": resolved_revision(own),
         "dtype": dtype,
-        "weights": digest(files),
+        "weights": digest_of(digests),
         "config": digest([base / "config.json"]),
     }
     if adapter is not None:
         record["adapter"] = adapter.fingerprint
-    params = nest({path: jnp.asarray(value) for path, value in flat.items()})
+    # One by one, so that an accelerator leaves none here; a CPU takes them as they lie.
+    params = nest({path: jax.device_put(flat.pop(path)) for path in list(flat)})
     return Model(spec, params, record, own)
 
 

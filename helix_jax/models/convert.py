@@ -10,6 +10,7 @@ import numpy as np
 
 from helix_jax.errors import CheckpointError
 from helix_jax.models.families.common import Family
+from helix_jax.models.fill import aligned_empty, all_finite, fill
 from helix_jax.models.params import parameter_shapes, unstored
 from helix_jax.models.rules import KEEP, SHARED_BIAS, Rule
 from helix_jax.models.spec import ModelSpec
@@ -117,7 +118,7 @@ def to_params(
         path: np.zeros(shape[: _indexed_axes(path, family)], bool)
         for path, shape in shapes.items()
     }
-    tied: dict[str, dict[str, str]] = {}
+    tied: dict[str, dict[str, StoredTensor]] = {}
     for stored in tensors:
         match = match_name(stored.name, family)
         about = f"{where}: tensor {stored.name!r} {list(stored.shape)}"
@@ -134,7 +135,7 @@ def to_params(
             _check_kind(stored, about)
             rule = Rule(rule.name, (TIED[rule.paths[0]],), KEEP)
             same = tied.setdefault(rule.paths[0], {})
-            same[stored.name] = _digest(stored.read())
+            same[stored.name] = stored
             if len(same) > 1:
                 continue
         if any(path not in shapes for path in rule.paths):
@@ -156,21 +157,22 @@ def to_params(
             filled[path][indices] = True
             if path not in flat:
                 flat[path] = _allocate(path, shapes[path], dtype, where)
-            target = flat[path][indices]
+            target = flat[path][(*indices, ...)]
+            fill(target, part)
+            if all_finite(target):
+                continue
             if not np.isfinite(part).all():
                 raise CheckpointError(
                     f"{about} holds NaN or infinity, so every state would be NaN. The "
                     "file is damaged, or the training had diverged when it was saved."
                 )
-            with np.errstate(over="ignore"):
-                target[...] = part
-            if not np.isfinite(target).all():
-                raise CheckpointError(
-                    f"{about} holds values that {np.dtype(dtype)} cannot; load it as "
-                    f"{'bfloat16' if dtype == np.float16 else 'float32'}."
-                )
+            raise CheckpointError(
+                f"{about} holds values that {np.dtype(dtype)} cannot; load it as "
+                f"{'bfloat16' if dtype == np.float16 else 'float32'}."
+            )
     for same in tied.values():
-        if len(set(same.values())) > 1:
+        digests = [_digest(one.read()) for one in same.values() if len(same) > 1]
+        if len(set(digests)) > 1:
             raise CheckpointError(
                 f"{where}: the config ties the output head to the embedding "
                 "(tie_word_embeddings), but the checkpoint holds different tensors for "
@@ -224,7 +226,7 @@ def _unused(rule: Rule, spec: ModelSpec) -> bool:
 
 def _allocate(path: str, shape: tuple[int, ...], dtype, where: str) -> np.ndarray:
     try:
-        return np.empty(shape, dtype)
+        return aligned_empty(shape, dtype)
     except (MemoryError, ValueError, OverflowError) as error:
         raise CheckpointError(
             f"{where}: {path!r} of the config's shape {list(shape)} does not fit into "

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+import mmap
 import pickle
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +29,7 @@ class StoredTensor(NamedTuple):
       name: as in the file.
       kind: its dtype; "float32", "bfloat16", or the file's own word for others.
       shape: its shape.
-      read: () -> the array.
+      read: () -> the array, read-only; the bytes of kinds that are not in FLOATS.
     """
 
     name: str
@@ -86,42 +87,80 @@ def weight_files(folder: Path) -> list[Path]:
     raise CheckpointError(explain_weights(folder))
 
 
-def stored_tensors(files: Sequence[Path]) -> Iterator[StoredTensor]:
-    """Every tensor of the files, in order; read each before asking for the next.
+def stored_tensors(
+    files: Sequence[Path], digests: list[bytes] | None = None
+) -> Iterator[StoredTensor]:
+    """Every tensor of the files; what is read is a view of the mapped file.
+
+    Read each before asking for the next: then its pages, which count as memory of the
+    process, are given back. They can be read again.
+
+    Args:
+      files: as of `weight_files`.
+      digests: receives the SHA-256 of each file, for `digest_of`; a safetensors file
+        is hashed tensor by tensor while its bytes are at hand.
 
     Raises:
       CheckpointError: a file is damaged, or holds more than weights.
     """
     for file in files:
         if file.suffix == ".safetensors":
-            yield from _stored_safetensors(file)
+            yield from _stored_safetensors(file, digests)
         else:
             yield from _stored_torch(file)
+            if digests is not None:
+                digests.append(_sha256(file))
 
 
 def digest(files: Sequence[Path]) -> str:
     """First 16 hex digits of the SHA-256 of the files' SHA-256."""
-    whole = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            whole.update(hashlib.file_digest(stream, "sha256").digest())
-    return whole.hexdigest()[:16]
+    return digest_of(map(_sha256, files))
 
 
-def _stored_safetensors(file: Path) -> Iterator[StoredTensor]:
+def digest_of(digests: Iterable[bytes]) -> str:
+    """`digest`, where the files' SHA-256 are known."""
+    return hashlib.sha256(b"".join(digests)).hexdigest()[:16]
+
+
+def _sha256(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
+
+
+def _stored_safetensors(
+    file: Path, digests: list[bytes] | None
+) -> Iterator[StoredTensor]:
     try:
-        with safe_open(file, framework="numpy") as handle:
-            for name in handle.keys():  # noqa: SIM118 - not a mapping
-                view = handle.get_slice(name)
-                kind = view.get_dtype()
-                yield StoredTensor(
-                    name,
-                    FLOATS.get(kind, kind),
-                    tuple(view.get_shape()),
-                    partial(handle.get_tensor, name),
-                )
+        with safe_open(file, framework="numpy"):  # checks the header, sizes and bounds
+            pass
+        with file.open("rb") as stream:
+            mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(_damaged(file, error)) from error
+    raw = np.frombuffer(mapped, np.uint8)
+    begin = 8 + int.from_bytes(raw[:8].tobytes(), "little")
+    header = json.loads(raw[8:begin].tobytes())
+    header.pop("__metadata__", None)
+    whole = hashlib.sha256(raw[:begin])
+    for name, about in sorted(header.items(), key=lambda one: one[1]["data_offsets"]):
+        start, stop = (begin + offset for offset in about["data_offsets"])
+        kind, shape = about["dtype"], tuple(about["shape"])
+        kind = FLOATS.get(kind, kind)
+        own = raw[start:stop]
+        if kind in FLOATS.values():
+            own = own.view(np.dtype(kind)).reshape(shape)
+        yield StoredTensor(name, kind, shape, partial(_same, own))
+        if digests is not None:
+            whole.update(raw[start:stop])
+        if hasattr(mapped, "madvise") and stop > start:
+            page = start // mmap.PAGESIZE * mmap.PAGESIZE
+            mapped.madvise(mmap.MADV_DONTNEED, page, stop - page)
+    if digests is not None:
+        digests.append(whole.digest())
+
+
+def _same(array: np.ndarray) -> np.ndarray:
+    return array
 
 
 def _stored_torch(file: Path) -> Iterator[StoredTensor]:

@@ -1,0 +1,54 @@
+"""Parameters in memory: where they lie, and how a tensor of a file is put there.
+
+Cast and transposition are one step, in blocks of a cache line; the check for NaN needs
+no temporary of the tensor's size.
+"""
+
+import numpy as np
+
+LINE = 64  # bytes; arrays that begin at one are handed to JAX on a CPU without a copy
+COLUMNS = 16  # transposed at a time; measured
+_BLOCK = 2**16  # values checked at a time
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An uninitialised array that begins at a multiple of LINE bytes.
+
+    Raises:
+      MemoryError, ValueError, OverflowError: it is too large.
+    """
+    size = int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize
+    raw = np.empty(size + LINE, np.uint8)
+    start = -raw.ctypes.data % LINE
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def fill(target: np.ndarray, values: np.ndarray) -> None:
+    """Write values into a C-ordered target of the same shape, cast to its dtype."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if values.ndim != 2 or values.strides[0] >= values.strides[1]:
+            target[...] = values
+            return
+        # A block of the file is cast while it is at hand, and then written as whole
+        # lines of the target.
+        for start in range(0, values.shape[1], COLUMNS):
+            columns = slice(start, start + COLUMNS)
+            target[:, columns] = values[:, columns].astype(target.dtype)
+
+
+def all_finite(array: np.ndarray) -> bool:
+    """Whether no value of a C-ordered array is NaN or infinite."""
+    values = array.reshape(-1)
+    largest = None
+    if array.dtype.itemsize == 2:  # by their bits: numpy has no fast test for these
+        largest = np.array(np.inf, array.dtype).view(np.uint16)
+        values = values.view(np.uint16)
+    for start in range(0, values.size, _BLOCK):
+        part = values[start : start + _BLOCK]
+        if largest is None:
+            finite = np.isfinite(part).all()
+        else:
+            finite = (part & np.uint16(0x7FFF)).max() < largest
+        if not finite:
+            return False
+    return True
