@@ -133,11 +133,25 @@ def test_parameters_are_never_left_at_random(copy):
         load_torch_model(str(copy))
 
 
-def test_frequencies_that_grow_with_what_was_read_are_refused(copy):
-    rope = {"rope_type": "dynamic", "rope_theta": 500.0, "factor": 4.0}
-    rewrite(copy, rope_parameters=rope)
-    with pytest.raises(CheckpointError, match="texts that were read before"):
-        load_torch_model(str(copy))
+def test_frequencies_never_grow_with_what_was_read(copy):
+    """Dynamic ones do beyond the context, and transformers would keep them so."""
+    rope = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0}
+    rewrite(copy, rope_parameters=rope, max_position_embeddings=8)
+    model = load_torch_model(str(copy))
+    tokens, lengths = np.full((2, 12), 7), np.array([8, 3])
+    before = torch_states(model, tokens, lengths, layers=[3])
+    with pytest.raises(ValueError, match="a context of 8 tokens, got a text of 12"):
+        torch_states(model, tokens, np.array([12, 3]), layers=[3])
+    assert np.isfinite(before).all()
+    again = torch_states(model, tokens, lengths, layers=[3])
+    np.testing.assert_array_equal(before, again)
+    plain = {"rope_type": "default", "rope_theta": 10000.0}
+    rewrite(copy, rope_parameters=plain)
+    other = torch_states(load_torch_model(str(copy)), tokens, lengths, layers=[3])
+    for row, length in enumerate(lengths):
+        np.testing.assert_allclose(
+            before[0, row, :length], other[0, row, :length], atol=1e-5
+        )
 
 
 def test_packed_weights_need_their_package(tmp_path):

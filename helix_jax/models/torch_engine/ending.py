@@ -160,8 +160,9 @@ def _is_norm(module: Any) -> bool:
 def _stands_padding(network: Any, ids: list[int], alone: Any) -> bool:
     """Whether a text in a longer batch has the states that it has alone."""
     torch = torch_library("a model")
-    if "longrope" in str(getattr(network.config, "rope_parameters", "")):
-        return False  # chooses its frequencies by the longest text of a batch
+    rope = str(getattr(network.config, "rope_parameters", ""))
+    if "longrope" in rope or "dynamic" in rope:
+        return False  # chooses its frequencies by the longest row of a batch
     tokens = torch.tensor(
         [ids[:PROBE] + ids[PROBE - 1 : PROBE] * PROBE, ids], device=network.device
     )

@@ -13,8 +13,6 @@ from helix_jax.transformers_names import transformers_names
 
 UNBOUNDED = 2**31 - 1  # tokens of a model without a table of positions
 CONTEXTS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
-# Frequencies that grow with what was read before, so that states depend on the order.
-GROWING_ROPE = "dynamic"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,12 +155,6 @@ def spec_of(network: Any, folder: Path) -> TorchSpec:
             f"{folder}: the engine torch does not find {', '.join(unknown)} of a "
             f"{config.model_type}; it runs models of text with blocks one after "
             "another."
-        )
-    rope = getattr(config, "rope_parameters", None) or {}
-    if GROWING_ROPE in str(rope):
-        raise CheckpointError(
-            f"{folder}: with rope_type {GROWING_ROPE!r} transformers' states depend on "
-            "the texts that were read before; use a model with another."
         )
     every = sum(parameter.numel() for parameter in network.parameters())
     return TorchSpec(

@@ -57,18 +57,23 @@ def torch_states(
       [n, B, T, D] float32; what stands at padding has no meaning.
 
     Raises:
-      ValueError: a layer whose state is not one vector a token.
+      ValueError: a layer whose state is not one vector a token, or a text longer than
+        the model's context.
     """
     require_vectors(model, layers)
-    if model.ending.padded:
-        mask = np.arange(tokens.shape[1]) < lengths[:, None]
-        return _run(model, tokens, mask, layers, final_norm)
-    # Its states would depend on the padding: texts of one length at a time.
+    longest, most = int(lengths.max()), model.spec.max_tokens
+    if longest > most:
+        raise ValueError(
+            f"{model.fingerprint['model']} has a context of {most} tokens, got a text "
+            f"of {longest}; truncate it."
+        )
     states = np.zeros((len(layers), *tokens.shape, model.spec.width), np.float32)
-    for length in np.unique(lengths):
-        rows = np.flatnonzero(lengths == length)
+    # Where states would depend on the padding: texts of one length at a time.
+    together = model.ending.padded
+    for length in [longest] if together else np.unique(lengths):
+        rows = np.flatnonzero(lengths == length) if not together else slice(None)
+        mask = np.arange(length) < lengths[rows, None]
         part = tokens[rows, :length]
-        mask = np.ones(part.shape, bool)
         states[:, rows, :length] = _run(model, part, mask, layers, final_norm)
     return states
 
