@@ -22,6 +22,7 @@ from helix_jax.errors import HelixError
 from helix_jax.paths import explain_os_error
 from helix_jax.progress import stop_all
 from helix_jax.runs.command_line import parse_flags
+from helix_jax.runs.compiled import FLAG, define_cache_flag, keep_compiled
 from helix_jax.runs.flags import config_from_flags, define_flags
 from helix_jax.runs.prepare import prepare_config
 from helix_jax.runs.signals import Interrupted, catch_signals
@@ -82,6 +83,7 @@ def run_program(
     """
     known = flags.FlagValues()
     define_flags(config_class, known, program=argv[0])
+    define_cache_flag(known, program=argv[0])
     if _help(argv, known, doc or sys.modules[run.__module__].__doc__):
         return 0
     place = [
@@ -93,6 +95,7 @@ def run_program(
 
     def work() -> None:
         parse_flags(argv[1:], known)
+        keep_compiled(known[FLAG].value)
         config = config_from_flags(config_class, known)
         if place and not getattr(config, place[0]) and getattr(config, "tiny", False):
             folder = temporary_name(config_class.__name__.removesuffix("Config"))

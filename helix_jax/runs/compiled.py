@@ -1,0 +1,70 @@
+"""What programs compile is kept for the next one, in a folder of the user."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import jax
+from absl import flags
+
+from helix_jax.errors import PathError
+from helix_jax.paths import local_path
+
+FLAG = "compilation_cache"
+OFF = "off"
+LEAST_SECONDS = 0.2  # what is compiled faster is not worth a file
+_HELP = (
+    "folder that keeps what is compiled, or off; empty: JAX_COMPILATION_CACHE_DIR, "
+    "or the user's cache where that is not set"
+)
+
+
+def define_cache_flag(known: flags.FlagValues, *, program: str) -> None:
+    """The flag --compilation_cache."""
+    flags.DEFINE_string(FLAG, "", _HELP, flag_values=known, module_name=program)
+
+
+def user_folder() -> Path:
+    """$XDG_CACHE_HOME/helix_jax/xla, by default below ~/.cache."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(base) / "helix_jax" / "xla"
+
+
+def keep_compiled(request: str) -> Path | None:
+    """Have JAX keep what it compiles from now on; one line where it cannot.
+
+    Programs share a folder: a file that another process is still writing is compiled
+    again, with a warning of JAX.
+
+    Args:
+      request: value of the flag.
+
+    Returns:
+      The folder; None where nothing is kept.
+    """
+    if request == OFF:
+        jax.config.update("jax_compilation_cache_dir", None)
+        return None
+    given = request or jax.config.jax_compilation_cache_dir
+    folder = user_folder()
+    try:
+        if given:
+            folder = local_path(given, f"the folder of --{FLAG}")
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, PathError) as error:
+        print(
+            f"warning: what is compiled cannot be kept in {folder} ({error}); "
+            f"--{FLAG}=PATH names another folder, --{FLAG}={OFF} does without.",
+            file=sys.stderr,
+            flush=True,
+        )
+        jax.config.update("jax_compilation_cache_dir", None)
+        return None
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        name = "jax_persistent_cache_min_compile_time_secs"
+        jax.config.update(name, LEAST_SECONDS)
+    return folder
