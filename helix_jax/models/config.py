@@ -9,6 +9,7 @@ passed over, but for those that transformers reads of any config (READ_ANYWAY).
 import functools
 import logging
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -169,11 +170,11 @@ class ConfigReader:
         code = self.take("auto_map", {})
         if not isinstance(code, Mapping):
             code = {"auto_map": code}
-        own = {f"{stem}{kind}" for kind in ("Config", "Model", "ForCausalLM")}
+        own = re.compile(rf"(.*\.)?{stem}(Config|Model|PreTrainedModel|For\w+)")
         foreign = {
             key: name
             for key, name in code.items()
-            if key not in OTHER_CODE and str(name).rsplit(".", 1)[-1] not in own
+            if key not in OTHER_CODE and not own.fullmatch(str(name))
         }
         if foreign:
             raise CheckpointError(

@@ -107,7 +107,10 @@ def check_architectures(raw: Mapping[str, Any], file: Path) -> None:
         CONFIG_MAPPING_NAMES,
         model_type_to_module_name,
     )
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_MAPPING_NAMES,
+    )
 
     kind, names = raw["model_type"], raw.get("architectures")
     module = importlib.import_module(
@@ -118,7 +121,8 @@ def check_architectures(raw: Mapping[str, Any], file: Path) -> None:
     if borrowed is not None and borrowed not in known:
         # transformers runs it with another's classes, in the place of its authors'.
         own = CONFIG_MAPPING_NAMES[kind].removesuffix("Config")
-        known |= {borrowed, f"{own}ForCausalLM", f"{own}Model"}
+        known |= {borrowed, MODEL_MAPPING_NAMES.get(kind, borrowed)}
+        known |= {f"{own}ForCausalLM", f"{own}Model"}
     known = {name.lower() for name in known}  # LLaMAForCausalLM was written too
     names = [] if names is None else names
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

@@ -25,6 +25,8 @@ TIED = {
     "head/bias": "head/bias",
     SHARED_BIAS: "head/bias",
 }
+# transformers' classes for question answering call every base model "transformer".
+ANSWERING = (r"^transformer\.(embed_tokens|layers|norm)\.", r"model.\1.")
 
 
 class Match(NamedTuple):
@@ -48,7 +50,7 @@ def match_name(name: str, family: Family) -> Match | None:
     Raises:
       CheckpointError: more than one rule matches.
     """
-    for pattern, replacement in (*RENAMED, *family.renamed):
+    for pattern, replacement in (*RENAMED, ANSWERING, *family.renamed):
         name = re.sub(pattern, replacement, name)
     for prefix in ("", family.prefix):
         full = prefix + name

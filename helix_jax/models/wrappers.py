@@ -59,6 +59,10 @@ def take_text(outer: ConfigReader, raw: Mapping[str, Any]) -> dict[str, Any]:
     text["tie_word_embeddings"] = outer.take("tie_word_embeddings", True)
     text["architectures"] = raw.get("architectures")
     text |= {name: value for name, value in PLAIN_LOGITS.items() if name in text}
+    if text["model_type"] == "qwen3_vl_text":
+        # Its classes have no windows, whatever a file says of them.
+        text["layer_types"] = ["full_attention"] * text["num_hidden_layers"]
+        text |= {"use_sliding_window": False, "sliding_window": None}
     if text["model_type"] in THREE_AXES:
         text["model_type"] = THREE_AXES[text["model_type"]]
         rope = text["rope_parameters"]

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from helix_jax.errors import CheckpointError
 from helix_jax.models import apply_model, load_model, save_model
 
-from .twins import VOCABULARY, build_twin, twin_states
+from .twins import VOCABULARY, build_twin, twin_config, twin_states
 
 TOKENS = np.random.default_rng(8).integers(3, VOCABULARY, (2, 8))
 MASK = np.ones(TOKENS.shape, bool)
@@ -100,6 +101,24 @@ def test_the_activation_of_a_masked_head(tmp_path, name, activation):
     theirs.save_pretrained(tmp_path)
     wanted = twin_states(theirs, TOKENS, MASK)[1]
     assert np.abs(logits_of(tmp_path) - wanted).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("llama", transformers.AutoModelForQuestionAnswering),
+        ("electra_small", transformers.AutoModelForMultipleChoice),
+        ("eurobert", transformers.AutoModelForSequenceClassification),
+    ],
+)
+def test_parameters_under_heads_that_are_not_read(tmp_path, name, kind):
+    """The base model under another name, and classifiers with layers of their own."""
+    theirs = kind.from_config(twin_config(name))
+    theirs.save_pretrained(tmp_path / "whole")
+    theirs.base_model.save_pretrained(tmp_path / "base")
+    model, base = (load_model(str(tmp_path / part)) for part in ("whole", "base"))
+    assert model.spec == base.spec
+    assert jax.tree.all(jax.tree.map(np.array_equal, model.params, base.params))
 
 
 def test_gemma3_never_caps_its_attention(tmp_path):

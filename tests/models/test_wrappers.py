@@ -65,6 +65,8 @@ def wrapper(name: str) -> torch.nn.Module:
     text = twin_config(twin, **changes).to_dict()
     kind = transformers.CONFIG_MAPPING[name]
     if name.startswith("qwen"):
+        own = transformers.CONFIG_MAPPING[f"{name}_text"]
+        text = {key: text[key] for key in text if hasattr(own(), key)}
         text["model_type"] = f"{name}_text"
     ids = {
         key: VOCABULARY - 1 - number

@@ -51,6 +51,10 @@ FAMILY = Family(
     spec_from_hf,
     RULES,
     prefix="electra.",
-    ignored=(r"discriminator_predictions\..*", *unread("electra")),
+    ignored=(
+        r"discriminator_predictions\..*",
+        r"sequence_summary\..*",
+        *unread("electra"),
+    ),
     causal=False,
 )

@@ -13,6 +13,7 @@ def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     """The spec of a eurobert config; its masked head is one dense layer."""
     config = ConfigReader(raw)
     config.expect("is_causal", False)
+    config.expect_code("EuroBert")
     config.take("mask_token_id", None)
     config.take("classifier_pooling", None)
     parts = gated_parts(config, raw)
@@ -35,6 +36,6 @@ FAMILY = Family(
     "eurobert",
     spec_from_hf,
     gated_rules(norms=PRE_NORMS),
-    ignored=ROTARY_BUFFERS,
+    ignored=(r"dense\..*", *ROTARY_BUFFERS),  # a classifier's
     causal=False,
 )
