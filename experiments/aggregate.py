@@ -21,7 +21,7 @@ import dataclasses
 
 import numpy as np
 
-from experiments.shared.about import about, short_data, sides_of
+from experiments.shared.about import about_planted
 from experiments.shared.options import PlantedOptions, seed_option
 from experiments.shared.sides import open_corpus, pair_splits
 from helix_jax.activations import Pair
@@ -35,7 +35,7 @@ from helix_jax.private.aggregation.silo_maps import (
     sum_silos,
 )
 from helix_jax.progress import stage
-from helix_jax.reports import Quantity, Table, plain_bars, quantity_rows
+from helix_jax.reports import Quantity, plain_bars, quantity_table
 from helix_jax.runs import Run, option
 from helix_jax.runs.experiment import Report, Specs, experiment
 from helix_jax.text.hashing import document_of, part_of
@@ -144,16 +144,17 @@ def compute(config: AggregateConfig, _: Run) -> Report:
         numbers |= map_errors(of_sum, alone, data)
     with stage("predictions summed under encryption"):
         numbers |= prediction_errors(alone, data.test, seed=config.seed)
-    sides = (sides_of(config), short_data(config.data))
-    told = about(
-        *(sides if config.source else ("planted rows", "")),
+    told = about_planted(
+        config,
+        "planted rows",
         f"{numbers['rows']:,} rows of the silos that stayed to fit on",
         f"{numbers['test_rows']:,} rows to test on",
     )
-    table = Table(
+    table = quantity_table(
         "Moments summed under masks",
-        ["quantity", "value"],
-        quantity_rows(numbers, QUANTITIES),
+        numbers,
+        QUANTITIES,
+        corner="quantity",
         note=f"{numbers['survivors']} of {config.silos} silos stayed.",
     )
     bars = plain_bars(

@@ -23,12 +23,11 @@ from functools import partial
 
 import numpy as np
 
-from experiments.shared.about import about, short_data, sides_of
+from experiments.shared.about import about_planted
 from experiments.shared.options import PlantedOptions, limit_option, seed_option
 from experiments.shared.policies import check_policies
 from experiments.shared.sides import open_corpus, row_width
 from experiments.shared.task import open_task
-from helix_jax.alignment import AffineMap, apply_map
 from helix_jax.attacks import (
     answer_findings,
     classifier_findings,
@@ -105,9 +104,9 @@ def compute(config: AttackConfig, _: Run) -> Report:
     made_up = config.tiny and not config.source
     setting = planted_setting(config.seed) if made_up else real(config)
     numbers, rows = measure_attacks(setting, attacks(config))
-    told = about(
-        "planted states" if made_up else sides_of(with_models(config)),
-        "" if made_up else short_data(config.data),
+    told = about_planted(
+        config if made_up else with_models(config),
+        "planted states",
         f"{len(setting.x):,} paired rows",
         f"{len(setting.queries):,} queries",
         f"{len(setting.held):,} other texts to test on",
@@ -208,22 +207,12 @@ def real(config: AttackConfig) -> Setting:
     require_queries(config, corpus)
     opened = open_task(config, corpus)
     task, fit = opened.task, fit_pairs(opened.pairs)
-    mapped = np.concatenate(
-        [np.asarray(apply_map(fit.map, task.x[s])) for s in SPLITS[1:]]
-    )
-    mapped = np.random.default_rng(config.seed).permutation(mapped.astype(np.float64))
+    mapped = task.map_states(fit.map, SPLITS[1:])
+    mapped = np.random.default_rng(config.seed).permutation(mapped)
     need = queries_of(mapped.shape[1])
     x, y = (np.concatenate([z[s] for s in SPLITS]) for z in (task.x, task.y))
-    probe = task.target_probe
-    kernel, bias = (np.asarray(part, np.float64) for part in (probe.kernel, probe.bias))
-    return Setting(
-        AffineMap(kernel, bias),
-        mapped[:need],
-        mapped[need:],
-        x,
-        y,
-        float(fit.chosen.fit.penalty),
-    )
+    penalty = float(fit.chosen.fit.penalty)
+    return Setting(task.classifier, mapped[:need], mapped[need:], x, y, penalty)
 
 
 run = compute.run

@@ -30,7 +30,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from experiments.shared.about import BRACKETS, about_pair, count_texts
-from experiments.shared.options import PairOptions, resamples_option, seed_option
+from experiments.shared.options import (
+    TINY_TEXTS,
+    PairOptions,
+    resamples_option,
+    seed_option,
+)
 from experiments.shared.sides import load_sides, open_corpus, paired_states, with_stores
 from helix_jax.errors import CorpusError
 from helix_jax.progress import bar
@@ -82,8 +87,7 @@ def require_models(config: MigrationConfig, specs: Specs) -> None:
 
 
 @experiment(
-    tiny={"limit": 600, "max_tokens": 64, "resamples": 200, "rows": (100, 200)},
-    check=require_models,
+    tiny=TINY_TEXTS | {"resamples": 200, "rows": (100, 200)}, check=require_models
 )
 def compute(config: MigrationConfig, _: Run) -> Report:
     """Index, map, ask; see the module docstring."""

@@ -23,12 +23,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.shared.about import BRACKETS, about, short_data, sides_of
-from experiments.shared.options import PlantedOptions, seed_option
+from experiments.shared.about import BRACKETS, about_planted
+from experiments.shared.options import TINY_TEXTS, PlantedOptions, seed_option
 from experiments.shared.policies import check_policies
 from experiments.shared.sides import open_corpus
 from experiments.shared.task import open_task
-from helix_jax.alignment import AffineMap, apply_map
+from helix_jax.alignment import AffineMap
 from helix_jax.ood import energy_score
 from helix_jax.private import Client, Provider
 from helix_jax.private.packing import MAX_CLASSES, MAX_WIDTH
@@ -36,7 +36,7 @@ from helix_jax.private.planted import planted_layer
 from helix_jax.private.profiles import PROFILES
 from helix_jax.private.rehearsal import STAGES, Conversation
 from helix_jax.progress import stage
-from helix_jax.reports import Bars, Block, Quantity, Table, plain_bars, read_interval
+from helix_jax.reports import Block, Quantity, Table, cross_bars, plain_bars
 from helix_jax.runs import Run, option
 from helix_jax.runs.experiment import Report, Specs, experiment
 from helix_jax.stats import Interval, bootstrap_interval
@@ -110,9 +110,7 @@ def check(config: EncryptedConfig, _: Specs) -> None:
     check_policies("policy", config.policy)
 
 
-@experiment(
-    tiny={"queries": 8, "width": 64, "limit": 600, "max_tokens": 64}, check=check
-)
+@experiment(tiny=TINY_TEXTS | {"queries": 8, "width": 64}, check=check)
 def compute(config: EncryptedConfig, _: Run) -> Report:
     """Ask, time, compare; see the module docstring."""
     problem = real_problem(config) if config.source else made_problem(config)
@@ -149,15 +147,16 @@ def compute(config: EncryptedConfig, _: Run) -> Report:
             right = some[: len(problem.labels)].argmax(1) == problem.labels
             numbers[name] = bootstrap_interval(right, problem.documents)
     test_texts = len(problem.labels)
-    told = about("made-up embeddings and weights", "", f"{len(problem.x):,} queries")
-    if config.source:
-        told = about(
-            sides_of(config),
-            short_data(config.data),
-            f"{len(problem.x):,} queries",
-            f"{test_texts:,} test texts among the queries (of {documents:,} documents)",
-            documents=documents,
-        )
+    of_texts = (
+        f"{test_texts:,} test texts among the queries (of {documents:,} documents)"
+    )
+    told = about_planted(
+        config,
+        "made-up embeddings and weights",
+        f"{len(problem.x):,} queries",
+        of_texts if config.source else "",
+        documents=documents,
+    )
     return Report(
         {f"encrypted/{name}": value for name, value in numbers.items()}
         | {"data/test_texts": test_texts, "data/test_documents": documents},
@@ -180,16 +179,11 @@ def made_problem(config: EncryptedConfig) -> Problem:
 def real_problem(config: EncryptedConfig) -> Problem:
     """The target's probe and the source's mapped states."""
     opened = open_task(config, open_corpus(config, labelled=True))
-    task, pairs = opened.task, opened.pairs
-    affine = fit_pairs(pairs).map
-    x = np.concatenate([np.asarray(apply_map(affine, task.x[s])) for s in SPLITS])
+    task = opened.task
     count = config.queries or len(task.x["test"])
-    probe = task.target_probe
     return Problem(
-        AffineMap(
-            *(np.asarray(part, np.float64) for part in (probe.kernel, probe.bias))
-        ),
-        x[:count].astype(np.float64),
+        task.classifier,
+        task.map_states(fit_pairs(opened.pairs).map, SPLITS)[:count],
         task.labels["test"][:count],
         task.documents[:count],
     )
@@ -210,16 +204,12 @@ def result_blocks(numbers: Mapping[str, float | Interval], note: str) -> list[Bl
             rows,
             note=note,
         ),
-        Bars(
+        cross_bars(
             "Time of one query",
-            "milliseconds",
-            list(STAGES.values()),
-            {
-                "median": [
-                    read_interval(numbers, f"{name}_seconds", scale=1e3)
-                    for name in STAGES
-                ]
-            },
+            Quantity("milliseconds", 1e3),
+            STAGES,
+            {"": "median"},
+            lambda stage, _: numbers[f"{stage}_seconds"],
             note=f"{note} Lines: {SPREAD}.",
         ),
         plain_bars(

@@ -22,7 +22,7 @@ from experiments.shared.sides import open_corpus, pair_splits
 from helix_jax.alignment import evaluate_map, r2_interval
 from helix_jax.linalg import spectrum_of
 from helix_jax.progress import bar
-from helix_jax.reports import Curves, Quantity, Table
+from helix_jax.reports import Curves, Quantity, Table, arm_table
 from helix_jax.runs import Run, option
 from helix_jax.runs.experiment import Report, experiment
 from helix_jax.stats import Interval
@@ -73,18 +73,19 @@ def compute(config: FitConfig, _: Run) -> Report:
 
 def maps_table(numbers: Mapping[str, float | Interval]) -> Table:
     """The map beside its controls."""
-    rows = [
-        [title, *(q.cell(numbers, f"test/{name}{key}") for key, q in COLUMNS.items())]
-        for name, title in MAPS.items()
-        if f"test/{name}r2" in numbers
-    ]
     note = (
         f"Relative penalty {numbers['fit/penalty']:.2g} chosen on the select split; "
         f"linear CKA {numbers['similarity/linear_cka']:.3f} on the test split. "
         f"{BRACKETS}"
     )
-    header = ["map", *(quantity.title for quantity in COLUMNS.values())]
-    return Table("Maps on the test split", header, rows, note=note)
+    return arm_table(
+        "Maps on the test split",
+        numbers,
+        MAPS,
+        COLUMNS,
+        lambda name, arm: f"test/{arm}{name}",
+        note=note,
+    )
 
 
 def spectrum_curves(spectra: Mapping[str, np.ndarray]) -> Curves:

@@ -30,13 +30,13 @@ from experiments.shared.token_maps import (
     measure_table,
     score_map,
 )
-from experiments.shared.token_sides import TokenMapOptions, load_token_sides
+from experiments.shared.token_sides import TINY_MAP, TokenMapOptions, load_token_sides
 from helix_jax.generation.gate import SIGNALS, GateRows, gate_rows
 from helix_jax.generation.gate_worth import measure_gate
 from helix_jax.generation.stitch import Stitch, stitch
 from helix_jax.generation.token_sides import TokenSides, sample_texts
 from helix_jax.progress import Progress
-from helix_jax.reports import Bars, Block, Quantity, Table, quantity_rows, read_interval
+from helix_jax.reports import Block, Quantity, Table, cross_bars, quantity_table
 from helix_jax.runs import Run, option
 from helix_jax.runs.experiment import Report, experiment
 from helix_jax.stats import Interval
@@ -57,6 +57,13 @@ MEASURES = {
     "agreement_top1": Quantity("top-1 agreement, %", 100, 1),
     "agreement_top5": Quantity("top-5 agreement, %", 100, 1),
 }
+FIGURES = {  # title -> how numbers are shown, those of each series
+    "Agreement with the target": (
+        Quantity("agreement, %", 100),
+        {"agreement_top1": "first choice", "agreement_top5": "among the five first"},
+    ),
+    "Divergence from the target": (Quantity("KL, nats"), {"kl_nats": "KL"}),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,19 +79,7 @@ class FitTokensConfig(TokenMapOptions):
     tiny: bool = option(False, "8,000 token pairs, one epoch")
 
 
-@experiment(
-    tiny={
-        "pairs": 8000,
-        "select_pairs": 2000,
-        "test_pairs": 2000,
-        "epochs": 1,
-        "hidden": 32,
-        "batch": 64,
-        "max_tokens": 64,
-        "resamples": 100,
-    },
-    check=check_cuts,
-)
+@experiment(tiny=TINY_MAP | {"test_pairs": 2000, "resamples": 100}, check=check_cuts)
 def compute(config: FitTokensConfig, run: Run) -> Report:
     """Fit, score, write the map; see the module docstring."""
     corpus, sides = open_corpus(config), load_token_sides(config)
@@ -132,24 +127,19 @@ def map_blocks(numbers: Mapping[str, float | Interval], method: str) -> list[Blo
         f"Map: {method}. Teacher-forced on the test split: KL and agreement are with "
         "the target's own distribution of the next token."
     )
-    groups = [title.replace(": ", ":\n") for title in arms.values()]
-
-    def bars(name: str) -> list[list[float]]:
-        return [
-            read_interval(
-                numbers, f"generation/{name}{arm}", scale=MEASURES[name].scale
-            )
-            for arm in arms
-        ]
-
-    agreement = {
-        "first choice": bars("agreement_top1"),
-        "among the five first": bars("agreement_top5"),
-    }
+    groups = {arm: title.replace(": ", ":\n") for arm, title in arms.items()}
     return [
         measure_table("Token maps", numbers, arms | NATIVE, MEASURES, note),
-        Bars("Agreement with the target", "agreement, %", groups, agreement),
-        Bars("Divergence from the target", "KL, nats", groups, {"KL": bars("kl_nats")}),
+        *(
+            cross_bars(
+                title,
+                quantity,
+                groups,
+                series,
+                lambda arm, name: numbers.get(f"generation/{name}{arm}"),
+            )
+            for title, (quantity, series) in FIGURES.items()
+        ),
     ]
 
 
@@ -158,9 +148,9 @@ def gate_table(numbers: Mapping[str, float | Interval]) -> Table:
     measures = {
         f"gate/{name}": Quantity(title, 1, 3) for name, title in GATE_NAMES.items()
     }
-    rows = quantity_rows(numbers, measures, arms=("", "_by_text"))
+    arms = {"": "by token", "_by_text": "by text"}
     note = f"Trusted token by token, or whole texts. {BRACKETS}"
-    return Table("The gate", ["measure", "by token", "by text"], rows, note=note)
+    return quantity_table("The gate", numbers, measures, arms=arms, note=note)
 
 
 run = compute.run

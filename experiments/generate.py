@@ -8,7 +8,9 @@ fit one on the fit split of --data: ridge, kl or mlp. Without --target the sourc
 by itself. Without --prompt the first --prompt_words words of texts of the test split of
 --data are continued. WORKDIR/samples.jsonl has one line a prompt: prompt, text, why it
 ended, how often the source's tokens had to be taken back, and what both models alone
-and the controls (maps of shuffled pairs, a random rotation) write to it.
+and the controls (maps of shuffled pairs, a random rotation) write to it. All of them
+answer the multiple-choice questions of --questions, one {"question", "choices",
+"answer"} a line as in MMLU: by the likeliest letter, and by the likeliest choice.
 
 | measure                                    | of                                      |
 |--------------------------------------------|-----------------------------------------|
@@ -17,6 +19,7 @@ and the controls (maps of shuffled pairs, a random rotation) write to it.
 | generation/cosine_source, cosine_target,   | texts against what the models alone     |
 | repetition, distinct_2, words              | write; needs --encoder                  |
 | generation/tokens_per_second               | target tokens, all rows together        |
+| choices/letter_accuracy, text_accuracy     | questions answered right; needs them    |
 
 Controls have their names as suffix.
 """
@@ -41,6 +44,7 @@ from experiments.shared.token_maps import (
 from experiments.shared.token_sides import (
     METHODS,
     MODEL,
+    TINY_MAP,
     TokenMapOptions,
     load_token_sides,
 )
@@ -49,6 +53,7 @@ from helix_jax.artefacts import holds_artefact
 from helix_jax.errors import RunError
 from helix_jax.generation import Sampling
 from helix_jax.generation.arms import Writer, alone, arms_of
+from helix_jax.generation.choices import read_questions, score_choices
 from helix_jax.generation.continuations import continue_prompts, writing_numbers
 from helix_jax.generation.stitch_files import (
     load_controls,
@@ -56,10 +61,9 @@ from helix_jax.generation.stitch_files import (
     load_stitch,
     save_measured_map,
 )
-from helix_jax.generation.text_metrics import text_scores
-from helix_jax.generation.token_sides import first_words, sample_texts
-from helix_jax.models import load_model, load_tokenizer
-from helix_jax.progress import bar, stage
+from helix_jax.generation.text_metrics import compare_samples
+from helix_jax.generation.token_sides import sample_prompts
+from helix_jax.progress import bar
 from helix_jax.reports import Block, Quantity, Samples
 from helix_jax.runs import Run, flat_numbers, option
 from helix_jax.runs.experiment import Report, Specs, experiment
@@ -83,6 +87,10 @@ MEASURES = {
     "cosine_source": Quantity("cosine to source", 1, 3),
     "cosine_target": Quantity("cosine to target", 1, 3),
     "repetition": Quantity("repetition", 1, 3),
+}
+ANSWERS = {
+    "letter_accuracy": Quantity("right by the likeliest letter, %", 100, 1),
+    "text_accuracy": Quantity("right by the likeliest choice, %", 100, 1),
 }
 
 
@@ -114,6 +122,9 @@ class GenerateConfig(TokenMapOptions):
     encoder: str = option(
         "", "sentence encoder for cosines; empty: the installed one", names="model"
     )
+    questions: str = option(
+        "", "JSONL of multiple-choice questions to answer as well", names="path"
+    )
     resamples: int = option(1000, "bootstrap resamples of prompts", least=1)
     tiny: bool = option(False, "8,000 token pairs, 4 prompts, 16 tokens")
 
@@ -124,6 +135,8 @@ def check(config: GenerateConfig, specs: Specs) -> None:
     Raises:
       RunError: says which.
     """
+    if config.questions:
+        read_questions(config.questions)
     if config.map not in METHODS and not (Path(config.map) / "config.json").is_file():
         raise RunError(
             f"--map={config.map} must be {', '.join(METHODS)}, or the folder of a map "
@@ -139,18 +152,7 @@ def check(config: GenerateConfig, specs: Specs) -> None:
 
 
 @experiment(
-    tiny={
-        "pairs": 8000,
-        "select_pairs": 2000,
-        "max_tokens": 64,
-        "epochs": 1,
-        "hidden": 32,
-        "batch": 64,
-        "prompts": 4,
-        "max_new_tokens": 16,
-        "rows": 2,
-    },
-    check=check,
+    tiny=TINY_MAP | {"prompts": 4, "max_new_tokens": 16, "rows": 2}, check=check
 )
 def compute(config: GenerateConfig, run: Run) -> Report:
     """Continue every prompt; see the module docstring."""
@@ -180,7 +182,13 @@ def compute(config: GenerateConfig, run: Run) -> Report:
     numbers = writing_numbers(samples, seconds) | load_scores(run.folder)
     encoder = config.encoder or assets.installed_encoder()
     if encoder and config.target and len(samples) > 1:
-        numbers |= compare_texts(samples, encoder, resamples=config.resamples)
+        numbers |= compare_samples(
+            samples, encoder, list(writers), resamples=config.resamples
+        )
+    if config.questions:
+        numbers |= score_choices(
+            writers, read_questions(config.questions), resamples=config.resamples
+        )
     print(f"{len(samples)} texts: {run.folder / 'samples.jsonl'}", flush=True)
     prompts = f"{len(samples):,} prompts" if len(samples) > 1 else "1 prompt"
     if len(samples) < LEAST_DOCUMENTS:
@@ -199,9 +207,7 @@ def choose_prompts(
     """(id, prompt) of each text to continue."""
     if config.prompt:
         return [("prompt", config.prompt)]
-    texts = sample_texts(corpus, "test", 100 * config.prompts, max_tokens=100)
-    prompts = [(text.id, first_words(text.text, config.prompt_words)) for text in texts]
-    return [(name, prompt) for name, prompt in prompts if prompt][: config.prompts]
+    return sample_prompts(corpus, config.prompts, words=config.prompt_words)
 
 
 def write_samples(
@@ -234,32 +240,6 @@ def write_samples(
     return records.read(), records.total("generation/seconds")
 
 
-def compare_texts(
-    samples: list[dict[str, Any]], encoder: str, *, resamples: int
-) -> dict[str, float | Interval]:
-    """Every arm's texts against both native ones; see `text_scores`.
-
-    Args:
-      samples: lines of samples.jsonl with all arms.
-      encoder: folder or hub id of a sentence encoder.
-      resamples: of the bootstrap.
-    """
-    with stage("loading the sentence encoder"):
-        model, tokenizer = load_model(encoder), load_tokenizer(encoder)
-    names = {"text": "mapped"} | {
-        name: name for name in ("native_source", "native_target", *CONTROLS)
-    }
-    arms = {
-        arm: [sample[name] for sample in samples]
-        for name, arm in names.items()
-        if name in samples[0]
-    }
-    with stage("comparing the arms' texts"):
-        return text_scores(
-            arms, encoder=model, encoder_tokenizer=tokenizer, resamples=resamples
-        )
-
-
 def text_blocks(
     samples: list[dict[str, Any]], numbers: Mapping[str, float | Interval]
 ) -> list[Block]:
@@ -279,7 +259,17 @@ def text_blocks(
     table = dataclasses.replace(
         table, note=f"{table.note} Of cosines and repetition over prompts."
     )
-    return [*([table] if table.rows else []), Samples("Texts", items)]
+    answers = measure_table(
+        "Multiple-choice questions",
+        numbers,
+        arms,
+        ANSWERS,
+        f"{numbers.get('choices/questions', 0):,} questions, "
+        f"{numbers.get('choices/chance', 0):.1%} right by chance.",
+        room="choices",
+    )
+    tables = [shown for shown in (table, answers) if shown.rows]
+    return [*tables, Samples("Texts", items)]
 
 
 run = compute.run

@@ -26,7 +26,6 @@ Reference: arXiv 2603.18908, the layer study; stitching in the middle: Bansal et
 import dataclasses
 import itertools
 from collections.abc import Mapping
-from functools import partial
 
 import jax
 
@@ -34,14 +33,11 @@ from experiments.shared.about import BRACKETS, about_tokens
 from experiments.shared.options import resamples_option, seed_option
 from experiments.shared.sides import open_corpus
 from experiments.shared.token_sides import TokenOptions, load_token_sides
-from helix_jax.activations.layer_moments import LayerMoments, Layers, layer_moments
-from helix_jax.alignment import Moments, evaluate_map, mean_map
-from helix_jax.generation.metrics import teacher_forced
-from helix_jax.generation.scores import generation_scores
-from helix_jax.generation.stitch import stitch
-from helix_jax.generation.token_sides import TokenSides, sample_texts
+from helix_jax.activations.layer_moments import Layers
+from helix_jax.generation.layer_pairs import read_layer_moments, score_layers
+from helix_jax.generation.token_sides import sample_texts
 from helix_jax.models import resolve_layers
-from helix_jax.progress import Progress, bar, stage
+from helix_jax.progress import Progress, bar
 from helix_jax.reports import (
     Block,
     Quantity,
@@ -53,8 +49,8 @@ from helix_jax.reports import (
 from helix_jax.runs import Run, option
 from helix_jax.runs.experiment import Report, experiment
 from helix_jax.stats import Interval
+from helix_jax.text.hashing import SPLITS
 from helix_jax.transfer.pair_fit import choose_map
-from helix_jax.types import Text
 
 MAPS = {  # measure -> title, unit
     "test/r2": ("R2 of the map", "R2"),
@@ -107,23 +103,28 @@ def compute(config: LayersConfig, _: Run) -> Report:
             sides.models, (config.source_layers, config.target_layers)
         )
     )
-    limits = {
-        "fit": config.pairs,
-        "select": config.select_pairs,
-        "test": config.test_pairs,
-    }
-    texts = {
-        split: sample_texts(corpus, split, limit, max_tokens=config.max_tokens)
-        for split, limit in limits.items()
-    }
-    moments = {
-        split: split_moments(sides, texts[split], split, layers, config, limit)
-        for split, limit in limits.items()
-    }
+    most, texts, moments = {"max_tokens": config.max_tokens}, {}, {}
+    limits = (config.pairs, config.select_pairs, config.test_pairs)
+    for split, limit in zip(SPLITS, limits):
+        texts[split] = sample_texts(corpus, split, limit, **most)
+        title = f"token states of all layers, {split} split"
+        with Progress(title, unit="texts read") as shown:
+            moments[split] = read_layer_moments(
+                sides, texts[split], shown, layers, limit=limit, **most
+            )
     cells: dict[tuple[int, int], Scores] = {}
     for pair in bar(list(itertools.product(*layers)), "pairs of layers"):
         of_pair = {split: every.of_pair(*pair) for split, every in moments.items()}
-        cells[pair] = score_pair(sides, pair, of_pair, texts["test"], config)
+        cells[pair] = score_layers(
+            sides,
+            pair,
+            choose_map(of_pair).fit,
+            of_pair,
+            texts["test"],
+            key=jax.random.key(config.seed),
+            resamples=config.resamples,
+            **most,
+        )
         print(pair_line(pair, cells[pair]), flush=True)
     numbers = {
         f"{source}-{target}/{name}": value
@@ -132,68 +133,6 @@ def compute(config: LayersConfig, _: Run) -> Report:
     }
     about = about_tokens(config, next(iter(cells.values())))
     return Report(numbers, layer_blocks(cells, layers), about)
-
-
-def split_moments(
-    sides: TokenSides,
-    texts: list[Text],
-    split: str,
-    layers: Layers,
-    config: LayersConfig,
-    limit: int,
-) -> LayerMoments:
-    """Moments of all layers on the tokens of a split, in one pass."""
-    shown = Progress(f"token states of all layers, {split} split", unit="texts read")
-    pairs = sides.pairs(
-        texts,
-        shown,
-        layers=layers,
-        normed=(False, False),
-        max_tokens=config.max_tokens,
-        block_rows=min(8192, limit),
-    )
-    with shown:
-        return layer_moments(pairs, layers, limit=limit)
-
-
-def score_pair(
-    sides: TokenSides,
-    pair: tuple[int, int],
-    moments: dict[str, Moments],
-    texts: list[Text],
-    config: LayersConfig,
-) -> dict[str, float | Interval]:
-    """All measures of a pair of layers, whose moments are those of its own states."""
-    ridge = choose_map(moments).fit
-    source_layer, target_layer = pair
-    parts = stitch(
-        *sides.models,
-        ridge.map,
-        source_layer=source_layer,
-        target_layer=target_layer,
-        source_norm=False,
-        target_norm=False,
-    )
-    with Progress("scoring a pair of layers", unit="texts read") as shown:
-        scored = teacher_forced(
-            parts,
-            sides.models[1],
-            *sides.tokenizers,
-            partial(shown.over, texts),
-            controls={"mean": mean_map(moments["fit"])},
-            key=jax.random.key(config.seed),
-            max_tokens=config.max_tokens,
-            one_shape=True,
-        )
-    with stage("intervals over documents"):
-        scores = generation_scores(
-            scored, resamples=config.resamples, by_position=False
-        )
-    return scores | {
-        "test/r2": float(evaluate_map(ridge.map, moments["test"]).r2),
-        "fit/pairs": int(moments["fit"].count),
-        "fit/penalty": float(ridge.penalty),
-    }
 
 
 def pair_line(pair: tuple[int, int], scores: Scores) -> str:

@@ -15,20 +15,25 @@ from pathlib import Path
 from experiments import classify
 from experiments.shared.about import BRACKETS, about_models
 from experiments.shared.options import (
-    ExtractionOptions,
-    TextOptions,
-    models_option,
+    ModelsOptions,
     public_option,
     require_distinct,
     resamples_option,
     seeds_option,
-    workdir_option,
 )
 from experiments.shared.sides import with_stores
 from helix_jax.models import model_name
-from helix_jax.reports import Bars, Block, Quantity, Table, cross_matrix, read_interval
+from helix_jax.reports import (
+    Block,
+    Quantity,
+    arm_table,
+    cross_bars,
+    cross_matrix,
+    read_interval,
+)
 from helix_jax.runs import Run, option
 from helix_jax.runs.experiment import Report, experiment
+from helix_jax.stats import Interval
 
 SHOWN = ("target", "mapped", "source", "shuffled", "random", "majority")
 COLUMNS = {
@@ -40,11 +45,9 @@ Results = Mapping[tuple[str, str], Mapping[str, float]]  # (source, target) -> s
 
 
 @dataclasses.dataclass(frozen=True)
-class PairsConfig(TextOptions, ExtractionOptions):
+class PairsConfig(ModelsOptions):
     """Flags of the experiment."""
 
-    workdir: str = workdir_option()
-    models: tuple[str, ...] = models_option()
     public: str = public_option()
     seeds: int = seeds_option()
     resamples: int = resamples_option()
@@ -104,36 +107,32 @@ def pair_numbers(results: Results) -> dict[str, float]:
 def result_blocks(results: Results) -> list[Block]:
     """The pairs as a table, as bars, and what is lost as a matrix."""
     title, models = "Accuracy of the target's classifier", _names(results)
-    rows = [
-        [f"{source} -> {target}", *(q.cell(summary, key) for key, q in COLUMNS.items())]
-        for (source, target), summary in results.items()
-    ]
     lost = {
         pair: 100 * (summary["test/target_accuracy"] - summary["test/mapped_accuracy"])
         for pair, summary in results.items()
     }
     return [
-        Table(
+        arm_table(
             title,
-            ["source -> target", *(quantity.title for quantity in COLUMNS.values())],
-            rows,
+            pair_numbers(results),
+            {"/".join(pair): " -> ".join(pair) for pair in results},
+            COLUMNS,
+            lambda name, pair: f"{pair}/{name}",
+            corner="source -> target",
             note="target: the classifier on its own model's states, the ceiling of a "
             "map; mapped: on the source's states after the affine map, the result; "
             "source: a classifier trained on the source's own states; shuffled, "
             "random, majority: controls that know nothing of the pairing. CKA and R2 "
             f"are of the test split. {BRACKETS}",
         ),
-        Bars(
+        cross_bars(
             f"{title}, with controls",
-            "accuracy, %",
-            [f"{source}\nto {target}" for source, target in results],
-            {
-                classify.ARMS[arm]: [
-                    read_interval(summary, f"test/{arm}_accuracy", scale=100)
-                    for summary in results.values()
-                ]
-                for arm in SHOWN
-            },
+            Quantity("accuracy, %", 100),
+            {pair: "\nto ".join(pair) for pair in results},
+            {arm: classify.ARMS[arm] for arm in SHOWN},
+            lambda pair, arm: Interval(
+                *read_interval(results[pair], f"test/{arm}_accuracy")
+            ),
         ),
         cross_matrix(
             "Accuracy lost by the map, source (row) to target (column)",

@@ -27,7 +27,7 @@ from helix_jax.errors import RunError
 from helix_jax.models import ModelSpec, family_of, load_tokenizer
 from helix_jax.models.checkpoint import DTYPES
 from helix_jax.progress import stage
-from helix_jax.reports import Quantity, Table, quantity_rows
+from helix_jax.reports import Quantity, quantity_table
 from helix_jax.runs import Run, log_metrics, option, truncate_metrics
 from helix_jax.runs.experiment import Report, Specs, experiment
 from helix_jax.text.corpora import load_corpus
@@ -196,8 +196,7 @@ def compute(config: PretrainConfig, run: Run) -> Report:
         f"{numbers['train/tokens']:,} tokens to train on",
         f"{numbers['test/tokens']:,} held-out tokens to test on",
     )
-    rows = quantity_rows(numbers, QUANTITIES)
-    table = Table("The trained model", ["measure", "value"], rows)
+    table = quantity_table("The trained model", numbers, QUANTITIES)
     return Report(numbers, [table], told, files={"model": model})
 
 

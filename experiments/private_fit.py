@@ -23,30 +23,21 @@ import jax
 import numpy as np
 
 from experiments.shared.about import BRACKETS, about, about_pair, count_texts
-from experiments.shared.options import PlantedOptions, seed_option
+from experiments.shared.options import TINY_TEXTS, PlantedOptions, seed_option
 from experiments.shared.sides import open_corpus, row_width
 from experiments.shared.task import open_task
-from helix_jax.alignment import AffineMap, Moments, accumulate, fit_ridge, select_by_gcv
+from helix_jax.alignment import Moments, accumulate
 from helix_jax.errors import RunError
 from helix_jax.private.comparisons import moment_errors
 from helix_jax.private.packing import MAX_WIDTH
 from helix_jax.private.planted import planted_rows
 from helix_jax.private.profiles import PROFILES
 from helix_jax.private.rehearsal import rehearse_fit
-from helix_jax.progress import stage
-from helix_jax.reports import (
-    Bars,
-    Block,
-    Quantity,
-    Table,
-    plain_bars,
-    quantity_rows,
-    read_interval,
-)
+from helix_jax.reports import Block, Quantity, cross_bars, plain_bars, quantity_table
 from helix_jax.runs import Run, option
 from helix_jax.runs.experiment import Report, Specs, experiment
 from helix_jax.stats import Interval, relative_error
-from helix_jax.transfer.pair_fit import pair_moments
+from helix_jax.transfer.pair_fit import gcv_map, pair_moments
 from helix_jax.transfer.task import Task
 
 ARMS = {"test_accuracy": "under encryption", "plain_test_accuracy": "in the clear"}
@@ -104,14 +95,7 @@ def check(config: PrivateFitConfig, _: Specs) -> None:
 
 
 @experiment(
-    tiny={
-        "rows": 300,
-        "source_width": 24,
-        "target_width": 20,
-        "limit": 600,
-        "max_tokens": 64,
-    },
-    check=check,
+    tiny=TINY_TEXTS | {"rows": 300, "source_width": 24, "target_width": 20}, check=check
 )
 def compute(config: PrivateFitConfig, run: Run) -> Report:
     """Fit both ways and compare; see the module docstring."""
@@ -196,19 +180,6 @@ def stored_rows(config: PrivateFitConfig) -> Problem:
     )
 
 
-def gcv_map(moments: Moments) -> AffineMap:
-    """The ridge map whose penalty generalised cross-validation chooses.
-
-    Raises:
-      RunError: the map is not to be trusted.
-    """
-    with stage("fitting ridge, every penalty"):
-        chosen = jax.block_until_ready(select_by_gcv(fit_ridge(moments), moments))
-    if chosen.fit.failure:
-        raise RunError(chosen.fit.failure)
-    return chosen.fit.map
-
-
 def result_blocks(numbers: Mapping[str, float | Interval], profile: str) -> list[Block]:
     """The table, accuracy beside the plain map's, time and bytes by party."""
     note = (
@@ -216,20 +187,20 @@ def result_blocks(numbers: Mapping[str, float | Interval], profile: str) -> list
         "penalty in the same way."
     )
     scored = {name: title for name, title in ARMS.items() if name in numbers}
-    accuracy = Bars(
+    accuracy = cross_bars(
         "Accuracy of the target's probe",
-        "accuracy, %",
-        list(scored.values()),
-        {"map fitted": [read_interval(numbers, name, scale=100) for name in scored]},
+        Quantity("accuracy, %", 100),
+        scored,
+        {"": "map fitted"},
+        lambda name, _: numbers[name],
         note=BRACKETS,
     )
     if scored:
         note += f" {BRACKETS}"
     seconds = {party: numbers[f"{party}_seconds"] for party in ("client", "provider")}
     megabytes = {way: 1e-6 * numbers[f"{way}_bytes"] for way in ("upload", "download")}
-    rows = quantity_rows(numbers, QUANTITIES)
     return [
-        Table("Encrypted fit", ["measure", "value"], rows, note=note),
+        quantity_table("Encrypted fit", numbers, QUANTITIES, note=note),
         *([accuracy] if scored else []),
         plain_bars("Time of the fit", "seconds", seconds, series="fit"),
         plain_bars("Bytes of the fit", "MB", megabytes, series="fit"),

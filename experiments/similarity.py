@@ -27,13 +27,10 @@ import numpy as np
 from experiments.shared.about import about_models
 from experiments.shared.names import MEASURE_NAMES
 from experiments.shared.options import (
-    ExtractionOptions,
-    TextOptions,
+    ModelsOptions,
     layers_option,
-    models_option,
     require_distinct,
     seed_option,
-    workdir_option,
 )
 from experiments.shared.sides import load_side, open_corpus, states_of, with_stores
 from helix_jax.activations import Store, join
@@ -66,11 +63,9 @@ class View(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class SimilarityConfig(TextOptions, ExtractionOptions):
+class SimilarityConfig(ModelsOptions):
     """Flags of the experiment."""
 
-    workdir: str = workdir_option()
-    models: tuple[str, ...] = models_option()
     layers: tuple[int, ...] = layers_option()
     measures: tuple[str, ...] = option(
         (

@@ -33,6 +33,7 @@ Qwen2.5 - Mistral-7B-v0.2 .061 / .151, Nemo - Mistral-7B .067 / .151. Measured:
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from experiments.shared.about import BRACKETS, about, short_data
 from experiments.shared.names import COUNTED_NAMES, SPELLING_NAMES
@@ -47,14 +48,7 @@ from experiments.shared.sides import open_corpus
 from helix_jax.errors import CorpusError
 from helix_jax.models import load_tokenizer, model_name
 from helix_jax.progress import bar, stage
-from helix_jax.reports import (
-    Block,
-    Matrix,
-    Quantity,
-    Table,
-    quantity_rows,
-    read_interval,
-)
+from helix_jax.reports import Block, Quantity, bar_of, cross_matrix, quantity_table
 from helix_jax.runs import Run, option
 from helix_jax.runs.experiment import Report, Specs, experiment
 from helix_jax.stats import Interval
@@ -62,6 +56,10 @@ from helix_jax.text.compatibility import RATES, Rate
 from helix_jax.text.hashing import document_of
 from helix_jax.text.tokenizer_pairs import count_matches, likeness
 
+MATRICES = {
+    "jaccard_bytes": "Vocabulary Jaccard in bytes",
+    "match_pair_bytes": "Tokens with the same bytes, of all paired",
+}
 _AT_ONCE = 1000  # texts
 
 
@@ -156,26 +154,31 @@ def result_blocks(
         for name, rate in RATES.items()
     }
     columns = {f"{a}/{b}": f"{a} - {b}" for a, b in pairs}
-    rows = quantity_rows(
-        numbers, shown, lambda name, pair: f"{pair}/{name}", list(columns)
-    )
     note = (
         "Vocabulary strings have alphabets that differ between families; bytes are "
         "what the tokens stand for. Same position: token k against token k; paired by "
         f"ends: the second tokenizer as the target. {BRACKETS}"
     )
-    title = "Tokenizers: vocabulary Jaccard and exact token match rate"
+    table = quantity_table(
+        "Tokenizers: vocabulary Jaccard and exact token match rate",
+        numbers,
+        shown,
+        lambda name, pair: f"{pair}/{name}",
+        columns,
+        corner="quantity",
+        note=note,
+    )
+    sides = dict(zip(names, names))
 
-    def matrix(title: str, name: str) -> Matrix:
-        cells = [
-            [read_interval(numbers, f"{a}/{b}/{name}")[0] for b in names] for a in names
-        ]
-        return Matrix(title, title, names, names, cells)
+    def value(name: str, a: str, b: str) -> float:
+        return bar_of(shown[name], numbers.get(f"{a}/{b}/{name}"))[0]
 
     return [
-        Table(title, ["quantity", *columns.values()], rows, note=note),
-        matrix("Vocabulary Jaccard in bytes", "jaccard_bytes"),
-        matrix("Tokens with the same bytes, of all paired", "match_pair_bytes"),
+        table,
+        *(
+            cross_matrix(title, title, sides, sides, partial(value, name))
+            for name, title in MATRICES.items()
+        ),
     ]
 
 

@@ -96,6 +96,15 @@ def about_pair(
     )
 
 
+def about_planted(
+    config: Any, planted: str, *facts: str, documents: int | None = None
+) -> str:
+    """About a source and a target, or about what stands in where neither is named."""
+    if not config.source:
+        return about(planted, "", *facts)
+    return about(sides_of(config), short_data(config.data), *facts, documents=documents)
+
+
 def about_models(who: str, data: str, summary: Mapping[str, float]) -> str:
     """About some models and the texts that all of them read."""
     documents = summary["data/test_documents"]

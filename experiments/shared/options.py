@@ -21,17 +21,6 @@ def workdir_option(help_text: str = "work directory") -> Any:
     return option("", help_text, names="workdir", required=True)
 
 
-def models_option() -> Any:
-    """The field of models that are compared with each other."""
-    return option(
-        (),
-        "two or more: embedded by name, folders, hub ids, embeddings:FILE",
-        names="side",
-        required=True,
-        tiny=("pebble-llama", "pebble-neox"),
-    )
-
-
 def seed_option(help_text: str) -> Any:
     """The field of a seed, which is a 32-bit number."""
     return option(0, help_text, least=0, most=2**32 - 1)
@@ -150,6 +139,20 @@ class ExtractionOptions:
 
 
 @dataclasses.dataclass(frozen=True)
+class ModelsOptions(TextOptions, ExtractionOptions):
+    """Flags of models that are compared with each other."""
+
+    workdir: str = workdir_option()
+    models: tuple[str, ...] = option(
+        (),
+        "two or more: embedded by name, folders, hub ids, embeddings:FILE",
+        names="side",
+        required=True,
+        tiny=("pebble-llama", "pebble-neox"),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class PairOptions(TextOptions, ExtractionOptions):
     """Flags of two sides."""
 
@@ -169,7 +172,8 @@ class TaskOptions(PairOptions):
     resamples: int = resamples_option()
 
 
-TINY_TASK = {"limit": 600, "max_tokens": 64, "public_limit": 600, "resamples": 200}
+TINY_TEXTS = {"limit": 600, "max_tokens": 64}
+TINY_TASK = TINY_TEXTS | {"public_limit": 600, "resamples": 200}
 
 
 @dataclasses.dataclass(frozen=True)

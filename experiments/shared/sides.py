@@ -25,7 +25,7 @@ from helix_jax.activations.captured import is_captured
 from helix_jax.activations.embeddings import select_texts
 from helix_jax.activations.recipe import AUTO, choose_recipe, recipe_of, width_after
 from helix_jax.fingerprint import fingerprint
-from helix_jax.models import Model, load_tokenizer, model_name
+from helix_jax.models import Model, load_tokenizer, model_name, resolve_layers
 from helix_jax.models.checkpoint import find_source
 from helix_jax.models.engines import load_model_by
 from helix_jax.models.torch_engine import TorchModel
@@ -169,10 +169,11 @@ def states_of(
         texts = [text for text in corpus.read(split) if keep is None or keep(text)]
         return select_texts(side.imported, texts, of=f"{corpus.name} ({split})")
     record = {**corpus.fingerprint, "split": split}
-    wanted = _wanted(options, side.layers)
+    layers = resolve_layers(side.model.spec, side.layers)  # one store for -1 and L
+    wanted = _wanted(options, layers)
     recipe = recipe_of(side.model, **wanted)
     settings = {
-        "layers": side.layers,
+        "layers": layers,
         "pooling": recipe.pooling,
         "final_norm": options.final_norm,
         "max_tokens": recipe.max_tokens,

@@ -170,6 +170,8 @@ def measure_table(
     arms: Mapping[str, str],
     measures: Mapping[str, Quantity],
     note: str,
+    *,
+    room: str = "generation",
 ) -> Table:
     """Maps, controls and native models by what was measured of them.
 
@@ -179,11 +181,12 @@ def measure_table(
       arms: what stands behind the names of an arm's measures -> its title.
       measures: name, as of the mapped head -> how it is shown.
       note: the brackets are explained behind it.
+      room: what the names of the numbers begin with.
     """
 
     def name_of(name: str, arm: str) -> str:
         native = arm.startswith("_native")
-        return f"generation/{name.removesuffix('_mapped') if native else name}{arm}"
+        return f"{room}/{name.removesuffix('_mapped') if native else name}{arm}"
 
     note = f"{note} {BRACKETS}"
     return arm_table(title, numbers, arms, measures, name_of, note=note)

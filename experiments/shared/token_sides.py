@@ -38,6 +38,16 @@ class TokenOptions(TextOptions):
             )
 
 
+TINY_MAP = {
+    "pairs": 8000,
+    "select_pairs": 2000,
+    "max_tokens": 64,
+    "epochs": 1,
+    "hidden": 32,
+    "batch": 64,
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class TokenMapOptions(TokenOptions):
     """Flags of a map between token states."""

@@ -9,20 +9,24 @@ Reference: Hendrycks et al. 2021 (MMLU), arXiv 2009.03300, section 4; likelihood
   choice by its length: Brown et al. 2020, arXiv 2005.14165, section 2.4.
 """
 
+import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from helix_jax.errors import CorpusError
+from helix_jax.generation.arms import Writer
 from helix_jax.generation.likelihood import continuation_nats
 from helix_jax.generation.stitch import Stitch
 from helix_jax.paths import local_path
+from helix_jax.progress import bar
 from helix_jax.stats import Interval, bootstrap_interval
 from helix_jax.textfile import parse_json, read_lines
 
 LETTERS = "ABCDEFGHIJ"
+MODES = ("letter", "text")
 
 
 class Question(NamedTuple):
@@ -122,7 +126,7 @@ def answer_questions(
     Raises:
       ValueError: another mode, or a question whose answer is none of its choices.
     """
-    if mode not in ("letter", "text"):
+    if mode not in MODES:
         raise ValueError(f'answer_questions: mode must be "letter" or "text": {mode!r}')
     for number, question in enumerate(questions):
         if (fault := _fault(question)) is not None:
@@ -141,6 +145,31 @@ def answer_questions(
         nats = nats / [len(ending) for ending in endings]
     ends = np.cumsum([len(question.choices) for question in questions])[:-1]
     return np.array([int(np.argmin(part)) for part in np.split(nats, ends)])
+
+
+def score_choices(
+    writers: Mapping[str, Writer], questions: Sequence[Question], *, resamples: int
+) -> dict[str, float | Interval]:
+    """Accuracy of every writer in both modes.
+
+    Args:
+      writers: name -> who answers, as of `arms_of`.
+      questions: M questions.
+      resamples: of the bootstrap over questions.
+
+    Returns:
+      Intervals choices/letter_accuracy and choices/text_accuracy, with _NAME behind it
+      but for "text"; choices/chance and choices/questions.
+    """
+    numbers: dict[str, float | Interval] = {"choices/questions": len(questions)}
+    for name, mode in bar(
+        list(itertools.product(writers, MODES)), "questions answered"
+    ):
+        *arm, _ = writers[name]
+        chosen = answer_questions(*arm, questions, mode=mode)
+        name = f"{mode}_accuracy" + ("" if name == "text" else f"_{name}")
+        numbers |= choice_scores(chosen, questions, name=name, resamples=resamples)
+    return numbers
 
 
 def choice_scores(

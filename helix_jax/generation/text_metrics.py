@@ -22,7 +22,8 @@ import numpy as np
 from helix_jax.activations.batching import length_ladder, plan_batches
 from helix_jax.activations.forward import pooled_states
 from helix_jax.activations.gather import gather_states
-from helix_jax.models import Model
+from helix_jax.models import Model, load_model, load_tokenizer
+from helix_jax.progress import stage
 from helix_jax.stats import Interval, bootstrap_interval
 from helix_jax.text.tokens import encode_texts, private_tokenizer
 
@@ -138,6 +139,33 @@ def text_scores(
                 values, np.arange(len(values)), resamples=resamples
             )
     return numbers
+
+
+def compare_samples(
+    samples: Sequence[Mapping[str, Any]],
+    encoder: str,
+    writers: Sequence[str],
+    *,
+    resamples: int = 2000,
+) -> dict[str, float | Interval]:
+    """Every writer's texts against both native ones; see `text_scores`.
+
+    Args:
+      samples: one a prompt, as of `continue_prompts`: writer -> text.
+      encoder: folder or hub id of a sentence encoder.
+      writers: names as of `arms_of`; "text" is the mapped head's.
+      resamples: of the bootstrap.
+    """
+    with stage("loading the sentence encoder"):
+        model, tokenizer = load_model(encoder), load_tokenizer(encoder)
+    arms = {
+        "mapped" if name == "text" else name: [sample[name] for sample in samples]
+        for name in writers
+    }
+    with stage("comparing the arms' texts"):
+        return text_scores(
+            arms, encoder=model, encoder_tokenizer=tokenizer, resamples=resamples
+        )
 
 
 def _grams(text: str, n: int) -> list[tuple[str, ...]]:

@@ -75,6 +75,13 @@ def sample_texts(
     return hashed_sample(texts, 4 * tokens, size=size, salt="tokens")
 
 
+def sample_prompts(corpus: Corpus, count: int, *, words: int) -> list[tuple[str, str]]:
+    """(id, first words) of texts of the test split, chosen and ordered by hash."""
+    texts = sample_texts(corpus, "test", 100 * count, max_tokens=100)
+    prompts = [(text.id, first_words(text.text, words)) for text in texts]
+    return [(name, prompt) for name, prompt in prompts if prompt][:count]
+
+
 def first_words(text: str, words: int) -> str:
     """The first words of a text, such as make a prompt."""
     return " ".join(text.split()[:words])

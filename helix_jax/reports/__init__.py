@@ -26,7 +26,13 @@ from helix_jax.reports.page import (
     write_parts,
 )
 from helix_jax.reports.plots import save_figure
-from helix_jax.reports.quantities import Quantity, arm_table, plain_bars, quantity_rows
+from helix_jax.reports.quantities import (
+    Quantity,
+    arm_table,
+    plain_bars,
+    quantity_rows,
+    quantity_table,
+)
 from helix_jax.reports.tables import (
     format_interval,
     format_number,
@@ -61,6 +67,7 @@ __all__ = [
     "plain_bars",
     "print_tables",
     "quantity_rows",
+    "quantity_table",
     "read_interval",
     "save_blocks",
     "save_figure",

@@ -68,6 +68,7 @@ def cross_bars(
     number: Number,
     *,
     references: Mapping[str, float] | None = None,
+    note: str = "",
 ) -> Bars:
     """Groups of bars, in each of which every series has one.
 
@@ -77,6 +78,7 @@ def cross_bars(
       groups, series: key -> name.
       number: of the key of a group and the key of a series; None leaves a bar out.
       references: name -> number of a line across, scaled as the bars are.
+      note: below the figure.
     """
     bars = {
         name: [bar_of(quantity, number(group, key)) for group in groups]
@@ -85,7 +87,8 @@ def cross_bars(
     lines = {
         name: bar_of(quantity, value)[0] for name, value in (references or {}).items()
     }
-    return Bars(title, quantity.title, list(groups.values()), bars, lines)
+    names = list(groups.values())
+    return Bars(title, quantity.title, names, bars, lines, note=note)
 
 
 def cross_curves(

@@ -66,6 +66,29 @@ def quantity_rows(
     return [row for row in rows if any(cell is not None for cell in row[1:])]
 
 
+def quantity_table(
+    title: str,
+    numbers: Numbers,
+    quantities: Mapping[str, Quantity],
+    name_of: Callable[[str, str], str] = "{}{}".format,
+    arms: Mapping[str, str] | None = None,
+    *,
+    corner: str = "measure",
+    note: str = "",
+) -> Table:
+    """A row for each quantity that is there and a column for each arm.
+
+    Args:
+      title, note: of the table.
+      numbers, quantities, name_of: as for `quantity_rows`.
+      arms: arm -> its title; None for one that is called "value".
+      corner: what the rows are.
+    """
+    arms = {"": "value"} if arms is None else arms
+    rows = quantity_rows(numbers, quantities, name_of, list(arms))
+    return Table(title, [corner, *arms.values()], rows, note=note)
+
+
 def arm_table(
     title: str,
     numbers: Numbers,

@@ -20,6 +20,7 @@ from helix_jax.alignment import (
     mean_map,
     random_orthogonal_map,
     save_map,
+    select_by_gcv,
     select_penalty,
 )
 from helix_jax.errors import RunError
@@ -115,6 +116,21 @@ def choose_map(moments: Mapping[str, Moments]) -> Selection:
     with stage("fitting ridge, every penalty"):
         chosen = select_penalty(fit_ridge(moments["fit"]), moments["select"])
         chosen = jax.block_until_ready(chosen)
+    return _trusted(chosen)
+
+
+def gcv_map(moments: Moments) -> AffineMap:
+    """The ridge map whose penalty generalised cross-validation chooses.
+
+    Raises:
+      RunError: the map is not to be trusted.
+    """
+    with stage("fitting ridge, every penalty"):
+        chosen = jax.block_until_ready(select_by_gcv(fit_ridge(moments), moments))
+    return _trusted(chosen).fit.map
+
+
+def _trusted(chosen: Selection) -> Selection:
     if chosen.fit.failure:
         raise RunError(chosen.fit.failure)
     return chosen

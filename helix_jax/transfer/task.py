@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from helix_jax.activations import Pair
-from helix_jax.alignment import StateMap, apply_map, r2_interval
+from helix_jax.alignment import AffineMap, StateMap, apply_map, r2_interval
 from helix_jax.array_files import read_npz, write_npz
 from helix_jax.errors import RunError
 from helix_jax.probes import Probe, predict_logits, right_rows, train_probe
@@ -44,6 +44,17 @@ class Task(NamedTuple):
     def read_mapped(self, affine: StateMap) -> np.ndarray:
         """The target's probe on mapped source states of the test split: [N, C]."""
         return predict_logits(self.target_probe, apply_map(affine, self.x["test"]))
+
+    def map_states(self, affine: StateMap, splits: Sequence[str]) -> np.ndarray:
+        """Mapped source states of some splits in their order: [N, dy] float64."""
+        mapped = [np.asarray(apply_map(affine, self.x[split])) for split in splits]
+        return np.concatenate(mapped).astype(np.float64)
+
+    @property
+    def classifier(self) -> AffineMap:
+        """The target's probe as an affine map, kernel [dy, C] and bias [C] float64."""
+        kernel, bias = self.target_probe.kernel, self.target_probe.bias
+        return AffineMap(np.asarray(kernel, np.float64), np.asarray(bias, np.float64))
 
     def read_own(self) -> dict[str, np.ndarray]:
         """Each side's probe on its own states of the test split: side -> [N, C]."""

@@ -12,6 +12,7 @@ from experiments.shared.sides import open_corpus
 from helix_jax import assets
 from helix_jax.activations import open_store
 from helix_jax.alignment import load_map
+from helix_jax.generation.choices import Question
 from helix_jax.runs import Run
 from helix_jax.text.docstrings import read_docstrings
 
@@ -168,19 +169,49 @@ def test_extracted_states_are_means_of_those_of_transformers(twins, flags, tmp_p
 
 def test_a_model_alone_writes_what_transformers_writes(twins, tmp_path):
     twin, prompt = twins["source"], "Return the mean of the"
+    asked = [
+        ("The sum of the", ("elements", "zebra crossing"), 0),
+        ("x", ("y", "z"), 1),
+    ]
+    lines = (json.dumps(dict(zip(Question._fields, one))) for one in asked)
+    (tmp_path / "questions.jsonl").write_text("\n".join(lines))
     config = generate.GenerateConfig(
         workdir="none",
         source=str(assets.model_path(NAMES["source"])),
         prompt=prompt,
         max_new_tokens=24,
+        questions=str(tmp_path / "questions.jsonl"),
     )
     report = generate.compute(config, Run(tmp_path))
     given = twin.tokenizer(prompt, return_tensors="pt")
     written = twin.model.generate(**given, max_new_tokens=24, do_sample=False)[0]
     new = written[given["input_ids"].shape[1] :]
-    (sample,) = report.blocks[0].items
+    answers, samples = report.blocks
+    (sample,) = samples.items
     assert sample["mapped"] == twin.tokenizer.decode(new, skip_special_tokens=True)
     assert report.numbers["generation/written_tokens"] == len(new)
+    for mode, column in (("letter", 1), ("text", 2)):
+        right = np.mean([choose(twin, *one[:2], mode) == one[2] for one in asked])
+        assert report.numbers[f"choices/{mode}_accuracy"].value == right
+        assert answers.rows[0][column].startswith(f"{100 * right:.1f} [")
+    assert report.numbers["choices/chance"] == 0.5
+
+
+def choose(twin, question, choices, mode):
+    """The choice that transformers finds likeliest, by letter or by its text."""
+    endings = [f" {choice}" for choice in choices]
+    if mode == "letter":
+        lines = (f"{letter}. {text}" for letter, text in zip("AB", choices))
+        question = "\n".join((question, *lines, "Answer:"))
+        endings = [" A", " B"]
+    before = len(twin.tokenizer(question)["input_ids"])
+    nats = []
+    for ending in endings:
+        ids, _, log_p = twin.read(question + ending)
+        rows = np.arange(before, len(ids))
+        size = len(ending) if mode == "text" else 1
+        nats.append(-log_p[rows - 1, ids[rows]].sum() / size)
+    return int(np.argmin(nats))
 
 
 def test_a_head_on_ciphertexts_writes_beside_what_transformers_writes(twins, tmp_path):
