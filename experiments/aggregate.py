@@ -36,8 +36,7 @@ from helix_jax.private.aggregation.silo_maps import (
 )
 from helix_jax.progress import stage
 from helix_jax.reports import Quantity, plain_bars, quantity_table
-from helix_jax.runs import Run, option
-from helix_jax.runs.experiment import Report, Specs, experiment
+from helix_jax.runs import Report, Run, Specs, experiment, option
 from helix_jax.text.hashing import document_of, part_of
 from helix_jax.transfer.pair_fit import choose_map, pair_moments
 

@@ -45,8 +45,7 @@ from helix_jax.attacks.setting import (
 from helix_jax.errors import RunError
 from helix_jax.private.profiles import PROFILES
 from helix_jax.reports import Table, markdown_table
-from helix_jax.runs import Run, option, write_atomically
-from helix_jax.runs.experiment import Report, Specs, experiment
+from helix_jax.runs import Report, Run, Specs, experiment, option, write_atomically
 from helix_jax.text.corpus import Corpus
 from helix_jax.text.hashing import SPLITS
 from helix_jax.transfer.pair_fit import fit_pairs

@@ -33,8 +33,7 @@ from experiments.shared.task import open_task
 from helix_jax.probes import ArmScores, arm_scores, save_probe
 from helix_jax.progress import bar
 from helix_jax.reports import Block, Quantity, cross_bars, cross_table
-from helix_jax.runs import Run, option
-from helix_jax.runs.experiment import Report, experiment
+from helix_jax.runs import Report, Run, experiment, option
 from helix_jax.stats import Interval
 from helix_jax.text.corpus import LEAST_TEXTS
 from helix_jax.transfer.few_shot import few_shot_arms, public_arms

@@ -39,8 +39,7 @@ from helix_jax.reports import (
     write_markdown,
     write_page,
 )
-from helix_jax.runs import Run, option
-from helix_jax.runs.experiment import Experiment, Report, experiment
+from helix_jax.runs import Experiment, Report, Run, experiment, option
 
 TITLE = "One affine map between independently trained language models"
 FACTS = {  # what the numbers were measured on

@@ -40,8 +40,7 @@ from experiments.shared.sides import load_sides, open_corpus, paired_states, wit
 from helix_jax.errors import CorpusError
 from helix_jax.progress import bar
 from helix_jax.reports import Curves, Quantity, Table, cross_curves, cross_table
-from helix_jax.runs import Run, option
-from helix_jax.runs.experiment import Report, Specs, experiment
+from helix_jax.runs import Report, Run, Specs, experiment, option
 from helix_jax.similarity.retrieval import RetrievalScores
 from helix_jax.stats import Interval
 from helix_jax.text.hashing import SPLITS

@@ -37,8 +37,7 @@ from helix_jax.private.profiles import PROFILES
 from helix_jax.private.rehearsal import STAGES, Conversation
 from helix_jax.progress import stage
 from helix_jax.reports import Block, Quantity, Table, cross_bars, plain_bars
-from helix_jax.runs import Run, option
-from helix_jax.runs.experiment import Report, Specs, experiment
+from helix_jax.runs import Report, Run, Specs, experiment, option
 from helix_jax.stats import Interval, bootstrap_interval
 from helix_jax.transfer.pair_fit import fit_pairs
 

@@ -28,8 +28,7 @@ from helix_jax.private.packing import MAX_CLASSES, MAX_WIDTH
 from helix_jax.private.profiles import PROFILES
 from helix_jax.private.rehearsal import STAGES
 from helix_jax.reports import Samples, Table
-from helix_jax.runs import Run, log_metrics, option
-from helix_jax.runs.experiment import Report, Specs, experiment
+from helix_jax.runs import Report, Run, Specs, experiment, log_metrics, option
 
 HEADER = [
     "what",

@@ -24,8 +24,7 @@ from helix_jax.models import load_tokenizer, model_name
 from helix_jax.models.engines import load_model_by
 from helix_jax.progress import stage
 from helix_jax.reports import Table
-from helix_jax.runs import Run, option
-from helix_jax.runs.experiment import Report, experiment
+from helix_jax.runs import Report, Run, experiment, option
 from helix_jax.text.corpus import SPLITS
 
 

@@ -23,8 +23,7 @@ from helix_jax.alignment import evaluate_map, r2_interval
 from helix_jax.linalg import spectrum_of
 from helix_jax.progress import bar
 from helix_jax.reports import Curves, Quantity, Table, arm_table
-from helix_jax.runs import Run, option
-from helix_jax.runs.experiment import Report, experiment
+from helix_jax.runs import Report, Run, experiment, option
 from helix_jax.stats import Interval
 from helix_jax.text.hashing import document_of
 from helix_jax.transfer.pair_fit import fit_pairs

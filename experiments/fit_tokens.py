@@ -37,8 +37,7 @@ from helix_jax.generation.stitch import Stitch, stitch
 from helix_jax.generation.token_sides import TokenSides, sample_texts
 from helix_jax.progress import Progress
 from helix_jax.reports import Block, Quantity, Table, cross_bars, quantity_table
-from helix_jax.runs import Run, option
-from helix_jax.runs.experiment import Report, experiment
+from helix_jax.runs import Report, Run, experiment, option
 from helix_jax.stats import Interval
 from helix_jax.text.corpus import Corpus
 

@@ -65,8 +65,7 @@ from helix_jax.generation.text_metrics import compare_samples
 from helix_jax.generation.token_sides import sample_prompts
 from helix_jax.progress import bar
 from helix_jax.reports import Block, Quantity, Samples
-from helix_jax.runs import Run, flat_numbers, option
-from helix_jax.runs.experiment import Report, Specs, experiment
+from helix_jax.runs import Report, Run, Specs, experiment, flat_numbers, option
 from helix_jax.runs.records import Records
 from helix_jax.stats import Interval
 from helix_jax.text.corpus import Corpus

@@ -46,8 +46,7 @@ from helix_jax.reports import (
     format_interval,
     read_interval,
 )
-from helix_jax.runs import Run, option
-from helix_jax.runs.experiment import Report, experiment
+from helix_jax.runs import Report, Run, experiment, option
 from helix_jax.stats import Interval
 from helix_jax.text.hashing import SPLITS
 from helix_jax.transfer.pair_fit import choose_map

@@ -16,8 +16,7 @@ import typing
 from pathlib import Path
 
 from helix_jax.reports import Table
-from helix_jax.runs import Run, option
-from helix_jax.runs.experiment import Report, experiment
+from helix_jax.runs import Report, Run, experiment, option
 
 FOLDER = Path(__file__).parent
 

@@ -39,8 +39,7 @@ from experiments.shared.task import open_task
 from helix_jax.alignment import Moments
 from helix_jax.progress import stage
 from helix_jax.reports import Block, Quantity, column_each, cross_bars, cross_table
-from helix_jax.runs import Run, option
-from helix_jax.runs.experiment import Report, experiment
+from helix_jax.runs import Report, Run, experiment, option
 from helix_jax.stats import Interval
 from helix_jax.text.hashing import SPLITS
 from helix_jax.transfer.methods import Material, Rows, closed_maps, time_closed

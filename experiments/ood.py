@@ -52,8 +52,7 @@ from helix_jax.reports import (
     cross_bars,
     cross_table,
 )
-from helix_jax.runs import Run, option
-from helix_jax.runs.experiment import Report, experiment
+from helix_jax.runs import Report, Run, experiment, option
 from helix_jax.stats import Interval
 from helix_jax.text.corpus import Corpus
 from helix_jax.text.hashing import SPLITS, document_of

@@ -31,8 +31,7 @@ from helix_jax.reports import (
     cross_matrix,
     read_interval,
 )
-from helix_jax.runs import Run, option
-from helix_jax.runs.experiment import Report, experiment
+from helix_jax.runs import Report, Run, experiment, option
 from helix_jax.stats import Interval
 
 SHOWN = ("target", "mapped", "source", "shuffled", "random", "majority")

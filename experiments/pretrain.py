@@ -22,14 +22,20 @@ import numpy as np
 
 from experiments.shared.about import about, short_data
 from experiments.shared.options import limit_option, seed_option, workdir_option
-from helix_jax.atomic import replaced_files
 from helix_jax.errors import RunError
 from helix_jax.models import ModelSpec, family_of, load_tokenizer
 from helix_jax.models.checkpoint import DTYPES
 from helix_jax.progress import stage
 from helix_jax.reports import Quantity, quantity_table
-from helix_jax.runs import Run, log_metrics, option, truncate_metrics
-from helix_jax.runs.experiment import Report, Specs, experiment
+from helix_jax.runs import (
+    Report,
+    Run,
+    Specs,
+    experiment,
+    log_metrics,
+    option,
+    truncate_metrics,
+)
 from helix_jax.text.corpora import load_corpus
 from helix_jax.training import (
     TrainState,
@@ -42,7 +48,7 @@ from helix_jax.training import (
 from helix_jax.training.card import model_card, save_trained
 from helix_jax.training.hf_config import DECODERS, hf_config
 from helix_jax.training.train import Schedule, held_out_numbers, train
-from helix_jax.training.vocabulary import train_tokenizer
+from helix_jax.training.vocabulary import kept_tokenizer
 
 QUANTITIES = {
     "train/parameters": Quantity("parameters"),
@@ -168,17 +174,19 @@ def compute(config: PretrainConfig, run: Run) -> Report:
     )
     spec = family_of(config.family).spec_from_hf(hf.to_dict())
     state, seconds = train_model(config, spec, windows, run)
-    # What is written is what is measured: weights rounded to the stored dtype.
-    rounded = jax.tree.map(
-        lambda leaf: leaf.astype(config.dtype).astype(leaf.dtype), state.params
-    )
     numbers = {
         "train/parameters": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
         "train/tokens": config.batch * config.context * config.steps,
         "train/distinct_tokens": windows[:, 1:].size,
         "train/seconds": seconds,
     } | held_out_numbers(
-        rounded, spec, windows, held_out, characters=characters, batch=config.batch
+        state.params,
+        spec,
+        windows,
+        held_out,
+        characters=characters,
+        batch=config.batch,
+        dtype=config.dtype,
     )
     model = partial(
         save_trained,
@@ -204,15 +212,9 @@ def open_tokenizer(config: PretrainConfig, corpus: Any, folder: Path) -> Any:
     """The tokenizer of the flags, or one trained to FOLDER/tokenizer, once."""
     if config.tokenizer:
         return load_tokenizer(config.tokenizer)
-    if not (folder / "tokenizer" / "tokenizer.json").exists():
-        tokenizer = train_tokenizer(
-            read_documents(corpus, "fit", part=config.part, parts=config.parts),
-            vocab_size=config.vocab_size,
-            context=config.context,
-        )
-        with replaced_files(folder / "tokenizer", raises=RunError) as new:
-            tokenizer.save_pretrained(new)
-    return load_tokenizer(str(folder / "tokenizer"))
+    texts = read_documents(corpus, "fit", part=config.part, parts=config.parts)
+    sizes = {"vocab_size": config.vocab_size, "context": config.context}
+    return kept_tokenizer(folder / "tokenizer", texts, **sizes)
 
 
 def training_windows(config: PretrainConfig, corpus: Any, tokenizer: Any) -> np.ndarray:

@@ -34,8 +34,7 @@ from helix_jax.private.planted import planted_rows
 from helix_jax.private.profiles import PROFILES
 from helix_jax.private.rehearsal import rehearse_fit
 from helix_jax.reports import Block, Quantity, cross_bars, plain_bars, quantity_table
-from helix_jax.runs import Run, option
-from helix_jax.runs.experiment import Report, Specs, experiment
+from helix_jax.runs import Report, Run, Specs, experiment, option
 from helix_jax.stats import Interval, relative_error
 from helix_jax.transfer.pair_fit import gcv_map, pair_moments
 from helix_jax.transfer.task import Task

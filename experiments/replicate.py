@@ -29,8 +29,7 @@ from experiments.claims.benches import PRESETS, BenchOptions
 from helix_jax.errors import HelixError, RunError
 from helix_jax.progress import bar
 from helix_jax.reports.ledger import Claim, Finding, Ledger
-from helix_jax.runs import Run, option, write_atomically
-from helix_jax.runs.experiment import Report, Specs, experiment
+from helix_jax.runs import Report, Run, Specs, experiment, option, write_atomically
 from helix_jax.textfile import read_json
 
 NOTE = (

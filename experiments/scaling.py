@@ -22,7 +22,6 @@ Least squares is left out below dx + 2 texts, where it is not defined.
 import dataclasses
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -42,9 +41,7 @@ from experiments.shared.task import open_task
 from helix_jax.alignment import GRADIENT_METHODS, METHODS
 from helix_jax.errors import RunError
 from helix_jax.reports import Block, Quantity, Table, cross_curves, cross_table
-from helix_jax.runs import Run, log_metrics, option, truncate_metrics
-from helix_jax.runs.experiment import Report, experiment
-from helix_jax.runs.workdir import flat_numbers
+from helix_jax.runs import Report, Run, experiment, option, write_metrics
 from helix_jax.stats import Interval, LearningCurve
 from helix_jax.text.hashing import hashed_order
 from helix_jax.transfer.growth import CONTROL, growth_curves
@@ -119,16 +116,19 @@ def compute(config: ScalingConfig, _: Run) -> Report:
         numbers[f"scaling/{name}_plateau_found"] = int(curve.found)
     probes = task.probe_accuracies()
     numbers |= {f"scaling/{name}_accuracy": value for name, value in probes.items()}
-    points: dict[int, dict[str, Interval]] = {size: {} for size in sizes}
-    for name, curve in curves.items():
-        for size, scores in curve.points().items():
-            for score, interval in scores.items():
-                points[size][f"scaling/{name}_{size}_{score}"] = interval
+    points = {
+        size: {
+            f"scaling/{name}_{size}_{score}": interval
+            for name, curve in curves.items()
+            for score, interval in curve.at(size).items()
+        }
+        for size in sizes
+    }
     return Report(
         numbers | {name: value for at in points.values() for name, value in at.items()},
         result_blocks(curves, probes, headline),
         about_pair(config, numbers),
-        files={"metrics.jsonl": partial(write_metrics, points=points)},
+        files={"metrics.jsonl": partial(write_metrics, steps=points)},
     )
 
 
@@ -144,14 +144,6 @@ def sample_sizes(rows: int, least: int, count: int) -> tuple[int, ...]:
         )
     sizes = np.unique(np.geomspace(least, rows, count).round().astype(int))
     return tuple(map(int, sizes))
-
-
-def write_metrics(path: Path, points: Mapping[int, Mapping[str, Interval]]) -> None:
-    """One line for each size."""
-    run = Run(path.parent)
-    truncate_metrics(run, -1)
-    for size, scores in points.items():
-        log_metrics(run, size, flat_numbers(scores))
 
 
 def result_blocks(

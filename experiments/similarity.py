@@ -18,6 +18,7 @@ and of each pair come from leaving out documents in 20 groups, or for means over
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -37,14 +38,13 @@ from helix_jax.activations import Store, join
 from helix_jax.errors import RunError
 from helix_jax.models import model_name, resolve_layers
 from helix_jax.progress import bar
-from helix_jax.reports import Block, Matrix, Table
-from helix_jax.runs import Run, option
-from helix_jax.runs.experiment import Report, experiment
+from helix_jax.reports import Block, Matrix, Table, cross_matrix
+from helix_jax.runs import Report, Run, experiment, option
 from helix_jax.runs.inputs import naming
 from helix_jax.similarity.matrix import NEIGHBOUR_MEASURES
 from helix_jax.similarity.pairs import score_pairs
 from helix_jax.similarity.scores import HEAD_MEASURES, MEASURES, Shuffles, SplitRows
-from helix_jax.similarity.summary import MeasureScores, summarise
+from helix_jax.similarity.summary import MeasureScores, summarise, summary_numbers
 from helix_jax.stats import Interval, exact_fraction, least_discoveries
 from helix_jax.text.hashing import SPLITS, document_of, hashed_subset
 
@@ -140,7 +140,9 @@ def compute(config: SimilarityConfig, _: Run) -> Report:
     }
     numbers |= {f"data/{split}_texts": len(texts[split].ids) for split in SPLITS}
     names = [view.name for view in views]
-    numbers |= result_numbers(results, [f"{names[a]}/{names[b]}" for a, b in pairs])
+    titles = [f"{names[a]}/{names[b]}" for a, b in pairs]
+    found = summary_numbers(results, titles, rate=DISCOVERY)
+    numbers |= {f"similarity/{name}": value for name, value in found.items()}
     return Report(
         numbers,
         result_blocks(results, names, pairs, config.permutations),
@@ -194,25 +196,6 @@ def usable_measures(config: SimilarityConfig, labels: SplitRows) -> Sequence[str
             "has none; --label_column names theirs."
         )
     return [name for name in measures if name not in HEAD_MEASURES]
-
-
-def result_numbers(
-    results: Results, names: Sequence[str]
-) -> dict[str, float | Interval]:
-    """Every measure's means over pairs, and its numbers for each pair by name."""
-    numbers: dict[str, float | Interval] = {}
-    for measure, scores in results.items():
-        start = f"similarity/{measure}"
-        numbers[f"{start}_mean"] = scores.mean
-        numbers[f"{start}_shuffled"] = scores.shuffled
-        numbers[f"{start}_calibrated"] = scores.calibrated
-        numbers[f"{start}_discoveries"] = scores.discoveries(DISCOVERY)
-        for name, pair in zip(names, scores.pairs):
-            chance = pair._asdict()
-            numbers[f"similarity/{name}/{measure}"] = chance.pop("score")
-            for field, value in chance.items():
-                numbers[f"similarity/{name}/{measure}_{field}"] = value
-    return numbers
 
 
 def result_blocks(
@@ -269,18 +252,17 @@ def score_matrix(
     pairs: Sequence[tuple[int, int]],
 ) -> Matrix:
     """One measure of every pair of views; discoveries have a star."""
-    values = np.full((len(names), len(names)), np.nan)
-    marks = np.full(values.shape, "", object)
-    for (a, b), pair in zip(pairs, scores.pairs):
-        values[a, b] = values[b, a] = pair.score.value
-        marks[a, b] = marks[b, a] = "*" if pair.q <= DISCOVERY else ""
-    return Matrix(
+    of_pair = dict(zip(pairs, scores.pairs))
+    of_pair |= {(b, a): score for (a, b), score in of_pair.items()}
+    places = dict(enumerate(names))
+    found = {pair for pair, score in of_pair.items() if score.q <= DISCOVERY}
+    return cross_matrix(
         f"Similarity: {title}",
         title,
-        names,
-        names,
-        values.tolist(),
-        marks=marks.tolist(),
+        places,
+        places,
+        lambda *pair: of_pair[pair].score.value if pair in of_pair else math.nan,
+        marks=[["*" if (a, b) in found else "" for b in places] for a in places],
         note=f"* false discovery rate of {DISCOVERY} over all pairs.",
     )
 

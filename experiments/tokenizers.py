@@ -49,8 +49,7 @@ from helix_jax.errors import CorpusError
 from helix_jax.models import load_tokenizer, model_name
 from helix_jax.progress import bar, stage
 from helix_jax.reports import Block, Quantity, bar_of, cross_matrix, quantity_table
-from helix_jax.runs import Run, option
-from helix_jax.runs.experiment import Report, Specs, experiment
+from helix_jax.runs import Report, Run, Specs, experiment, option
 from helix_jax.stats import Interval
 from helix_jax.text.compatibility import RATES, Rate
 from helix_jax.text.hashing import document_of

@@ -40,8 +40,7 @@ from helix_jax.activations.deal import deal_rows
 from helix_jax.errors import RunError
 from helix_jax.progress import bar
 from helix_jax.reports import Block, Quantity, cross_bars, cross_table
-from helix_jax.runs import Run, option, read_arrays, write_arrays
-from helix_jax.runs.experiment import Report, experiment
+from helix_jax.runs import Report, Run, experiment, option, read_arrays, write_arrays
 from helix_jax.stats import Interval
 from helix_jax.text.corpus import Corpus
 from helix_jax.text.hashing import SPLITS, document_of

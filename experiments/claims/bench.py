@@ -8,7 +8,7 @@ from typing import Any
 from experiments.pairs import short_name
 from helix_jax.reports import format_interval, read_interval
 from helix_jax.reports.ledger import UNTESTABLE, Case, Claim, Finding, tally
-from helix_jax.runs.experiment import Experiment
+from helix_jax.runs import Experiment
 from helix_jax.stats import Interval
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from experiments import attack, encrypted, private_fit
 from experiments.claims.bench import Bench, claim, missing, read, show, values
 from helix_jax.reports.ledger import Case
-from helix_jax.runs.experiment import Experiment
+from helix_jax.runs import Experiment
 
 NO_CRYPTO = missing("Pyfhel (make crypto)")
 

@@ -28,7 +28,7 @@ from helix_jax.generation.token_sides import TokenSides, sample_texts
 from helix_jax.models import resolve_layers
 from helix_jax.progress import Progress
 from helix_jax.reports import Quantity, Table, arm_table
-from helix_jax.runs.experiment import Specs
+from helix_jax.runs import Specs
 from helix_jax.stats import Interval
 from helix_jax.text.corpus import Corpus
 from helix_jax.training.resumed import resumed_gradient

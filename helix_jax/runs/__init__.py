@@ -1,5 +1,6 @@
-"""Flags, work directories and metrics of experiments."""
+"""The harness of programs: flags, work directories, metrics, reports."""
 
+from helix_jax.runs.experiment import Experiment, Report, Specs, experiment
 from helix_jax.runs.flags import config_from_flags, define_flags, option
 from helix_jax.runs.prepare import prepare_config
 from helix_jax.runs.workdir import (
@@ -14,12 +15,17 @@ from helix_jax.runs.workdir import (
     truncate_metrics,
     write_arrays,
     write_atomically,
+    write_metrics,
 )
 
 __all__ = [
+    "Experiment",
+    "Report",
     "Run",
+    "Specs",
     "config_from_flags",
     "define_flags",
+    "experiment",
     "finish_run",
     "flat_numbers",
     "is_done",
@@ -32,4 +38,5 @@ __all__ = [
     "truncate_metrics",
     "write_arrays",
     "write_atomically",
+    "write_metrics",
 ]

@@ -195,6 +195,21 @@ def log_metrics(run: Run, step: int, metrics: Mapping[str, float]) -> None:
     append_lines(run.folder / "metrics.jsonl", [line], raises=RunError)
 
 
+def write_metrics(
+    path: Path, steps: Mapping[int, Mapping[str, float | Interval]]
+) -> None:
+    """Write metrics.jsonl anew, one line a step.
+
+    Args:
+      path: of the file in an open work directory.
+      steps: step -> its numbers, in their order.
+    """
+    run = Run(path.parent)
+    truncate_metrics(run, -1)
+    for step, numbers in steps.items():
+        log_metrics(run, step, flat_numbers(numbers))
+
+
 def truncate_metrics(run: Run, step: int) -> None:
     """Drop the lines after `step` and a half-written last line, before resuming."""
     path = run.folder / "metrics.jsonl"

@@ -4,7 +4,7 @@ Scores of pairs of rows have jackknife intervals over groups of documents, means
 rows bootstraps over documents; see `stats.jackknife` for why.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -60,6 +60,35 @@ class MeasureScores(NamedTuple):
     def discoveries(self, rate: float) -> int:
         """How many pairs are more alike than chance, at a rate of false ones."""
         return sum(pair.q <= rate for pair in self.pairs)
+
+
+def summary_numbers(
+    results: Mapping[str, MeasureScores], pairs: Sequence[str], *, rate: float
+) -> dict[str, float | Interval]:
+    """Every measure's means over pairs, and its numbers for each pair by name.
+
+    Args:
+      results: measure -> its scores.
+      pairs: their names, such as A/B.
+      rate: of false discoveries.
+
+    Returns:
+      MEASURE_mean, _shuffled, _calibrated, _discoveries; PAIR/MEASURE and
+      PAIR/MEASURE_shuffled, _calibrated, _z, _p, _q.
+    """
+    numbers: dict[str, float | Interval] = {}
+    for measure, scores in results.items():
+        numbers |= {
+            f"{measure}_mean": scores.mean,
+            f"{measure}_shuffled": scores.shuffled,
+            f"{measure}_calibrated": scores.calibrated,
+            f"{measure}_discoveries": scores.discoveries(rate),
+        }
+        for name, (score, *chance) in zip(pairs, scores.pairs):
+            numbers[f"{name}/{measure}"] = score
+            for field, value in zip(PairScore._fields[1:], chance):
+                numbers[f"{name}/{measure}_{field}"] = value
+    return numbers
 
 
 def summarise(scores: Scores, measure: str, documents: Sequence[str]) -> MeasureScores:

@@ -112,18 +112,21 @@ def held_out_numbers(
     *,
     characters: int,
     batch: int,
+    dtype: str,
 ) -> dict[str, float]:
     """The held-out loss of a model, and that of a trigram of the same tokens.
 
     Args:
-      params, spec: the model, its weights rounded as they are stored.
+      params, spec: the model.
       windows: [N, T + 1] int32, what was trained on.
       held_out: [M, T + 1] int32.
       characters: of the tokens that are predicted.
       batch: windows at a time.
+      dtype: of the weights as they are stored, which are what is measured.
     """
+    rounded = jax.tree.map(lambda leaf: leaf.astype(dtype).astype(leaf.dtype), params)
     with stage("held-out loss"):
-        loss = held_out_loss(params, spec, held_out, batch=batch)
+        loss = held_out_loss(rounded, spec, held_out, batch=batch)
     with stage("the trigram beside it"):
         of_trigram = trigram_loss(windows, held_out, vocab_size=spec.vocab_size)
     predicted = held_out[:, 1:].size

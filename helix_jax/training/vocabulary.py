@@ -1,11 +1,34 @@
 """Training a byte-level BPE tokenizer in the Hugging Face format."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+from helix_jax.atomic import replaced_files
+from helix_jax.errors import RunError
+from helix_jax.models import load_tokenizer
 from helix_jax.transformers_names import transformers_names
 
 END_OF_TEXT = "<|endoftext|>"
+
+
+def kept_tokenizer(
+    folder: Path, texts: Iterable[str], *, vocab_size: int, context: int
+) -> Any:
+    """The tokenizer of a folder, trained there where there is none.
+
+    Args:
+      folder: of its files.
+      texts, vocab_size, context: as for `train_tokenizer`.
+
+    Raises:
+      RunError: the folder cannot be written.
+    """
+    if not (folder / "tokenizer.json").exists():
+        trained = train_tokenizer(texts, vocab_size=vocab_size, context=context)
+        with replaced_files(folder, raises=RunError) as new:
+            trained.save_pretrained(new)
+    return load_tokenizer(str(folder))
 
 
 def train_tokenizer(texts: Iterable[str], *, vocab_size: int, context: int) -> Any:
