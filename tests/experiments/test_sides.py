@@ -57,6 +57,16 @@ def test_the_engine_torch_gives_the_same_states_in_a_store_of_its_own(
     np.testing.assert_allclose(store.read(), native.read(), atol=1e-5)
 
 
+def test_the_last_layer_has_one_store_however_it_is_named(corpus, config):
+    last = load_model(MODEL).spec.num_layers
+    by_place, by_number = (
+        states_of(load_side(MODEL, config, layer=layer), corpus, "fit", config)
+        for layer in (-1, last)
+    )
+    assert by_place.name == by_number.name
+    assert by_place.layers == by_number.layers == (last,)
+
+
 def test_captured_states_stand_for_a_model(tmp_path, corpus, config, native):
     model, tokenizer = load_model(MODEL), load_tokenizer(MODEL)
     texts = list(corpus.read("fit"))
