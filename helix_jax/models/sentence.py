@@ -244,7 +244,13 @@ def _max_tokens(folder: Path) -> int | None:
                 f"{file}: do_lower_case is True, and the tokenizer itself keeps "
                 "capitals, which is not supported; give --pooling and texts without."
             )
-        limits.append(config.get("max_seq_length"))
+        limit = config.get("max_seq_length")
+        if limit is not None and (type(limit) is not int or limit < 1):
+            raise CheckpointError(
+                f"{file}: max_seq_length is {limit!r}; expected a number of tokens. "
+                "Mend it, or give --pooling."
+            )
+        limits.append(limit)
     if limits in ([], [None]):
         file = folder / "tokenizer_config.json"
         own = read_json(file, raises=CheckpointError) if file.is_file() else {}

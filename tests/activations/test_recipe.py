@@ -220,6 +220,11 @@ REFUSED = [
         "its pooling is 'attention'",
     ),
     (
+        "sentence_bert_config.json",
+        lambda record: record | {"max_seq_length": -1},
+        "max_seq_length is -1; expected a number of tokens",
+    ),
+    (
         "2_Dense/config.json",
         lambda record: record | {"activation_function": "own.Swish"},
         "'activation_function' is 'own.Swish'; supported are",
