@@ -46,3 +46,18 @@ def forget_compiled():
     import jax  # after the settings above
 
     jax.clear_caches()
+
+
+@pytest.fixture
+def compiled_quickly():
+    """Programs that run a few times are optimised little: half the time to compile.
+
+    What is left out are passes over machine code (LLVM's); tests of the same forward
+    pass and decoder on pretrained models are compiled as users compile them.
+    """
+    import jax
+
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)

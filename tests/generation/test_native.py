@@ -1,5 +1,8 @@
 """Native decoding equals transformers' greedy decoding."""
 
+import dataclasses
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +10,10 @@ import transformers
 from tokenizers.normalizers import NFC
 
 from helix_jax.generation import declared_stops, generate, generate_ids, native
-from helix_jax.models import load_tokenizer
+from helix_jax.models import family_of, load_tokenizer
+from helix_jax.models.spec import ModelSpec
 
-from ..models.twins import DECODERS, VOCABULARY
+from ..models.twins import DECODERS, TWINS, VOCABULARY, twin_config
 
 MODELS = ["stories260K", "llama2xs-280K", "babyllama-tok105", "babyllama-tok361"]
 PROMPTS = ["Once upon a time", "The big dog and the small cat went", "Tom"]
@@ -30,8 +34,44 @@ def greedy(model, ids, count, **options):
     return out[0, len(ids) :].tolist()
 
 
-@pytest.mark.parametrize("name", DECODERS)
-def test_every_family(twin, name):
+# What a decoder's loop does by: positions, turns, reach and the layout of a cache. All
+# else lies within a layer or beside the layers, the same for a loop and for a forward
+# pass; every decoder's cache is compared with none in tests/models/test_parity.py.
+DECODED_BY = """
+    rope local_rope rope_layers alibi num_positions position_offset sinusoids
+    uncounted_token windows relative_bias experts sinks first_norm
+""".split()
+
+
+def switches(value: Any) -> Any:
+    """What is on in a part of a spec, whatever its numbers are."""
+    if dataclasses.is_dataclass(value):
+        names = [field.name for field in dataclasses.fields(value)]
+        inner = {name: switches(getattr(value, name)) for name in names}
+        if "long_after" in names:  # in the prompt or behind it
+            inner["long_after"] = value.long_after
+        return tuple(inner.items())
+    if isinstance(value, tuple):
+        return frozenset(map(bool, value))
+    return value if value is None else bool(value)
+
+
+def way_of_decoding(spec: ModelSpec) -> tuple:
+    shared = spec.num_heads > spec.num_kv_heads, spec.num_kv_heads == 1
+    return *shared, *(switches(getattr(spec, name)) for name in DECODED_BY)
+
+
+def spec_of(name: str) -> ModelSpec:
+    return family_of(TWINS[name][0]).spec_from_hf(twin_config(name).to_dict())
+
+
+# The first twin of each way.
+WAYS = {way_of_decoding(spec_of(name)): name for name in reversed(DECODERS)}
+
+
+@pytest.mark.usefixtures("compiled_quickly")
+@pytest.mark.parametrize("name", sorted(WAYS.values()))
+def test_every_way_of_decoding(twin, name):
     theirs, model = twin(name)
     rng = np.random.default_rng(0)
     prompts = [rng.integers(3, VOCABULARY, n).tolist() for n in (7, 1, 12, 30)]

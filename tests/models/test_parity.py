@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 from helix_jax.models import apply_model, empty_cache, load_model, rewind
+from helix_jax.models.layers import normalise
 
 from .twins import DECODERS, FROM_PADDING, TWINS, VOCABULARY, build_twin, twin_states
+
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
 TOLERANCE = 1e-4
 LENGTHS = (12, 7, 1, 4)
@@ -38,9 +41,9 @@ def random_tokens(model, mask: np.ndarray, seed: int) -> np.ndarray:
 
 
 def all_states(model, tokens, mask, cache=None):
-    """Raw states of every layer but the last, the normed last one, logits, cache."""
+    """Raw states of every layer, logits where there are any, cache."""
     layers = tuple(range(model.spec.num_layers + 1))
-    raw = forward(
+    return forward(
         model.params,
         model.spec,
         jnp.asarray(tokens),
@@ -50,12 +53,14 @@ def all_states(model, tokens, mask, cache=None):
         logits=model.spec.head is not None,
         cache=cache,
     )
-    return raw
 
 
-def normed_last(model, tokens, mask):
-    out = forward(model.params, model.spec, jnp.asarray(tokens), jnp.asarray(mask))
-    return np.asarray(out.hidden[0])
+def normed_last(model, raw):
+    """The last of all raw states behind the final norm."""
+    spec = model.spec
+    if not spec.final_norm:
+        return raw[-1]
+    return normalise(model.params.get("final_norm", {}), raw[-1], spec)
 
 
 def worst(ours, theirs, mask) -> float:
@@ -63,21 +68,31 @@ def worst(ours, theirs, mask) -> float:
     return float(np.abs(np.asarray(ours)[mask] - np.asarray(theirs)[mask]).max())
 
 
-@pytest.mark.parametrize("side", ["none", "right", "left"])
 @pytest.mark.parametrize("name", TWINS)
-def test_states_and_logits_equal_the_twin(twin, name, side):
+def test_states_and_logits_equal_the_twin(twin, name):
     theirs, model = twin(name)
-    mask = padded(side)
-    tokens = random_tokens(model, mask, seed=len(side))
-    states, logits = twin_states(theirs, tokens, mask)
-    out = all_states(model, tokens, mask)
-    assert len(states) == model.spec.num_layers + 1
-    for layer, state in enumerate(states[:-1]):
-        assert worst(out.hidden[layer], state, mask) < TOLERANCE, f"layer {layer}"
-    assert worst(normed_last(model, tokens, mask), states[-1], mask) < TOLERANCE
-    assert (out.logits is None) == (logits is None)
-    if logits is not None:
-        assert worst(out.logits, logits, mask) < TOLERANCE
+    for side in ("none", "right", "left"):
+        mask = padded(side)
+        tokens = random_tokens(model, mask, seed=len(side))
+        states, logits = twin_states(theirs, tokens, mask)
+        out = all_states(model, tokens, mask)
+        ours = [*out.hidden[:-1], normed_last(model, out.hidden)]
+        assert len(states) == len(ours) == model.spec.num_layers + 1
+        for layer, (own, other) in enumerate(zip(ours, states)):
+            assert worst(own, other, mask) < TOLERANCE, f"{side}, layer {layer}"
+        assert (out.logits is None) == (logits is None)
+        if logits is not None:
+            assert worst(out.logits, logits, mask) < TOLERANCE, f"{side}, logits"
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "olmo", "bert"])
+def test_states_behind_the_final_norm_by_default(twin, name):
+    _, model = twin(name)
+    mask = padded("right")
+    tokens = random_tokens(model, mask, seed=1)
+    raw = all_states(model, tokens, mask).hidden
+    last = forward(model.params, model.spec, jnp.asarray(tokens), jnp.asarray(mask))
+    assert worst(last.hidden[0], normed_last(model, raw), mask) < TOLERANCE
 
 
 @pytest.mark.parametrize("side", ["right", "left"])

@@ -42,6 +42,7 @@ def windows(rows=4):
     return np.random.default_rng(0).integers(0, 64, (rows, 17)).astype(np.int32)
 
 
+@pytest.mark.usefixtures("compiled_quickly")
 @pytest.mark.parametrize("family", DECODERS)
 def test_loss_equals_transformers_for_every_family(family, tmp_path):
     torch = pytest.importorskip("torch")
