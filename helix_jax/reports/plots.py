@@ -5,6 +5,7 @@ dash of its own.
 """
 
 import io
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ MARKERS = "osD^vP*X<>hp"
 DASHES = ("-", "--", "-.", ":")
 REFERENCES = ("--", ":", "-.", (0, (8, 3)))
 STANDING = 6  # groups of bars that stand; more lie, so that their names fit
+LETTERS_PER_INCH = 10  # of the names below standing bars
 FEW = 16  # points of a curve whose intervals are drawn one by one
 
 
@@ -110,10 +112,19 @@ def _bars(block: Bars) -> Any:
         axes.set_ylim(groups - 0.5, -0.5)
         axes.set_xlabel(block.label)
     else:
-        axes.set_xticks(places, block.groups)
+        letters = int(LETTERS_PER_INCH * figure.get_figwidth() / groups)
+        axes.set_xticks(places, [_wrapped(name, letters) for name in block.groups])
         axes.set_ylabel(block.label)
     _legend(figure, axes)
     return figure
+
+
+def _wrapped(name: str, letters: int) -> str:
+    """A name in lines of at most so many letters, where its words allow it."""
+    lines = name.split("\n")
+    return "\n".join(
+        textwrap.fill(line, max(letters, 8), break_long_words=False) for line in lines
+    )
 
 
 def _matrix(block: Matrix) -> Any:
