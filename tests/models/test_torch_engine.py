@@ -125,6 +125,19 @@ def test_code_of_a_model_is_never_run(copy):
         load_torch_model(str(copy))
 
 
+def test_tensors_of_blocks_are_never_left_out(copy):
+    """As those of bert's relative positions, which transformers has dropped."""
+    tensors = load_file(copy / "model.safetensors")
+    more = {"model.layers.1.self_attn.distance.weight": np.ones(3, np.float32)}
+    file = copy / "model.safetensors"
+    save_file(tensors | more, file, metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"1 tensors of its blocks unread: mod"):
+        load_torch_model(str(copy))
+    other = {"decoder.layers.1.up.weight": np.ones(3, np.float32)}  # a part not run
+    save_file(tensors | other, file, metadata={"format": "pt"})
+    load_torch_model(str(copy))
+
+
 def test_parameters_are_never_left_at_random(copy):
     tensors = load_file(copy / "model.safetensors")
     lost = "model.layers.1.mlp.up_proj.weight"

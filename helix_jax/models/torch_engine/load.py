@@ -1,5 +1,6 @@
 """Hugging Face folders and hub ids -> networks that torch runs."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -110,4 +111,23 @@ def _load(folder: Path, config: Any, dtype: Any, packed: str | None) -> Any:
             f"tensor of their shape in the weights: {', '.join(wrong[:6])}. The config "
             "belongs to another model, or a file is missing."
         )
+    names = [name for name, _ in network.named_modules()]
+    blocks = {*names, *(f"{network.base_model_prefix}.{name}" for name in names)}
+    unread = sorted(
+        key
+        for key in map(str, info["unexpected_keys"])
+        if key.endswith(".weight") and _block(key) in blocks
+    )
+    if unread:
+        raise CheckpointError(
+            f"{folder}: transformers' {config.model_type} leaves {len(unread)} tensors "
+            f"of its blocks unread: {', '.join(unread[:6])}. It computes something "
+            "else than the model did that they were trained in."
+        )
     return network.eval().requires_grad_(False)
+
+
+def _block(key: str) -> str:
+    """The name of the block that a tensor lies in, up to its number; or none's."""
+    found = re.match(r".*?\.\d+(?=\.)", key)
+    return found[0] if found else "no block"
