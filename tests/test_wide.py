@@ -330,6 +330,7 @@ NO_FLOATS = {
     stats.at_most,
     stats.document_groups,
     stats.exact_fraction,
+    stats.least_discoveries,
     stats.plateau_size,
     probes.load_probe,
     probes.save_probe,
