@@ -29,15 +29,15 @@ def small_models(given: str = "") -> list[Path]:
     return sorted(path.parent for path in found)
 
 
-def real_folder(given: str = "") -> Path:
+def real_folder() -> Path:
     """The folder of pretrained models."""
     default = Path.home() / ".cache" / "helix_real"
-    return Path(given or os.environ.get("HELIX_REAL", default))
+    return Path(os.environ.get("HELIX_REAL", default))
 
 
-def real_models(given: str = "") -> dict[str, str]:
+def real_models() -> dict[str, str]:
     """Name -> folder of the pretrained models that lie here, in the table's order."""
-    folder = real_folder(given)
+    folder = real_folder()
     return {
         name: str(folder / name)
         for name in REAL_MODELS

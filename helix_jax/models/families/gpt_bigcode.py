@@ -5,8 +5,8 @@ from typing import Any
 
 from helix_jax.models.config import ConfigReader
 from helix_jax.models.families.common import OTHER_HEADS, Family
-from helix_jax.models.families.gpt_layout import QKV, gpt_parts
-from helix_jax.models.rules import KEEP, QKV_BY_GROUP, Rule, dense, fused_dense, norm
+from helix_jax.models.families.gpt_layout import gpt_parts, gpt_rules
+from helix_jax.models.rules import QKV_BY_GROUP
 from helix_jax.models.spec import ModelSpec
 
 
@@ -34,23 +34,10 @@ def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     return spec
 
 
-_LAYER = "transformer.h.{}."
-RULES = (
-    Rule("transformer.wte.weight", ("embed",), KEEP),
-    Rule("transformer.wpe.weight", ("positions",), KEEP),
-    *fused_dense(f"{_LAYER}attn.c_attn", QKV, QKV_BY_GROUP, QKV_BY_GROUP),
-    *dense(f"{_LAYER}attn.c_proj", "layers/out"),
-    *dense(f"{_LAYER}mlp.c_fc", "layers/up"),
-    *dense(f"{_LAYER}mlp.c_proj", "layers/down"),
-    *norm(f"{_LAYER}ln_1", "layers/attention_norm"),
-    *norm(f"{_LAYER}ln_2", "layers/ffn_norm"),
-    *norm("transformer.ln_f", "final_norm"),
-    *dense("lm_head", "head"),
-)
 FAMILY = Family(
     "gpt_bigcode",
     spec_from_hf,
-    RULES,
+    gpt_rules(QKV_BY_GROUP),
     prefix="transformer.",
     ignored=(r".*\.attn\.(bias|masked_bias)", r"transformer\.bias", *OTHER_HEADS),
 )

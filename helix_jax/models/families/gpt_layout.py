@@ -5,7 +5,15 @@ from typing import Any
 
 from helix_jax.models.config import ConfigReader
 from helix_jax.models.families.common import plain_parts
-from helix_jax.models.rules import KEEP, Rule, dense, norm
+from helix_jax.models.rules import (
+    KEEP,
+    TRANSPOSE,
+    Codec,
+    Rule,
+    dense,
+    fused_dense,
+    norm,
+)
 
 QKV = ("layers/q", "layers/k", "layers/v")
 
@@ -36,6 +44,28 @@ def gpt_parts(
         "norm_epsilon": config.take("layer_norm_epsilon"),
         "tied": bool(config.take("tie_word_embeddings", True)),
     }
+
+
+def gpt_rules(qkv: Codec, kernel: Codec = TRANSPOSE) -> tuple[Rule, ...]:
+    """Rules of gpt2 and its nearest kin.
+
+    Args:
+      qkv: how queries, keys and values lie in one tensor.
+      kernel: how the other kernels lie.
+    """
+    layer = "transformer.h.{}."
+    return (
+        Rule("transformer.wte.weight", ("embed",), KEEP),
+        Rule("transformer.wpe.weight", ("positions",), KEEP),
+        *fused_dense(f"{layer}attn.c_attn", QKV, qkv, qkv),
+        *dense(f"{layer}attn.c_proj", "layers/out", kernel),
+        *dense(f"{layer}mlp.c_fc", "layers/up", kernel),
+        *dense(f"{layer}mlp.c_proj", "layers/down", kernel),
+        *norm(f"{layer}ln_1", "layers/attention_norm"),
+        *norm(f"{layer}ln_2", "layers/ffn_norm"),
+        *norm("transformer.ln_f", "final_norm"),
+        *dense("lm_head", "head"),
+    )
 
 
 def opt_rules(base: str, *, final: str, head: str) -> tuple[Rule, ...]:
