@@ -8,11 +8,12 @@ keys are columns, a key that stands twice is refused whatever its values.
 """
 
 import codecs
+import contextlib
 import json
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from helix_jax.errors import HelixError, PathError
 from helix_jax.paths import os_errors
@@ -51,6 +52,29 @@ def read_lines(
     Raises:
       HelixError: of class `raises`; not there, unreadable, or not text (which line).
     """
+    newline = "" if keep_ends else None
+    with _opened(path, raises, newline=newline) as stream:
+        for number, line in enumerate(stream, start=1):
+            if "\0" in line:
+                raise _with_nul(path, number, raises)
+            yield line
+
+
+def read_text(path: Path, *, raises: type[HelixError] = PathError) -> str:
+    """A whole text file, its lines ending with LF; errors as for `read_lines`."""
+    with _opened(path, raises) as stream:
+        text = stream.read()
+    before, nul, _ = text.partition("\0")
+    if nul:
+        raise _with_nul(path, 1 + before.count("\n"), raises)
+    return text
+
+
+@contextlib.contextmanager
+def _opened(
+    path: Path, raises: type[HelixError], *, newline: str | None = None
+) -> Iterator[TextIO]:
+    """A text file, and one error for whatever is wrong with it."""
     with os_errors(path, "be read", raises):
         kind = path.stat().st_mode
         if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
@@ -60,22 +84,19 @@ def read_lines(
             )
         with path.open("rb") as stream:
             encoding = _encoding(stream.read(4))
-        with path.open(encoding=encoding, newline="" if keep_ends else None) as stream:
+        with path.open(encoding=encoding, newline=newline) as stream:
             try:
-                for number, line in enumerate(stream, start=1):
-                    if "\0" in line:  # UTF-16 without a mark is valid UTF-8, in part
-                        raise raises(
-                            f"{path}, line {number}: holds a NUL character, which no "
-                            f"text does; {_remedy(path)}"
-                        )
-                    yield line
+                yield stream
             except UnicodeError as error:
                 raise raises(_not_text(path, encoding, error)) from error
 
 
-def read_text(path: Path, *, raises: type[HelixError] = PathError) -> str:
-    """A whole text file, its lines ending with LF; errors as for `read_lines`."""
-    return "".join(read_lines(path, raises=raises))
+def _with_nul(path: Path, number: int, raises: type[HelixError]) -> HelixError:
+    # UTF-16 without a mark is valid UTF-8, in part.
+    return raises(
+        f"{path}, line {number}: holds a NUL character, which no text does; "
+        f"{_remedy(path)}"
+    )
 
 
 def read_entries(path: Path, *, raises: type[HelixError] = PathError) -> list[str]:

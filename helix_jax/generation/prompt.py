@@ -5,10 +5,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
-
 from helix_jax.errors import CheckpointError
 from helix_jax.generation.reading import Reader, Reading, open_reading
+from helix_jax.text.tokens import copy_backend
 from helix_jax.textfile import read_json
 
 Prompt = str | Sequence[Mapping[str, str]]
@@ -108,9 +107,7 @@ def render_chat(
 @lru_cache(maxsize=8)
 def leading_tokens(tokenizer: Any) -> tuple[int, ...]:
     """The special tokens that a tokenizer puts before every text."""
-    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    backend.no_padding()
-    encoded = backend.encode("a")
+    encoded = copy_backend(tokenizer.backend_tokenizer).encode("a")
     count = encoded.special_tokens_mask.index(0)
     return tuple(encoded.ids[:count])
 
@@ -195,9 +192,7 @@ def declared_stops(folder: Path) -> tuple[int, ...]:
 
 def _open_parsed(reader, tokenizer, prefix, text, where) -> Reading:
     """A reading whose text begins behind the last special token that it spells."""
-    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    backend.no_padding()
-    backend.no_truncation()
+    backend = copy_backend(tokenizer.backend_tokenizer)
     backend.encode_special_tokens = False
     encoded = backend.encode(text, add_special_tokens=False)
     special = _special(tokenizer)

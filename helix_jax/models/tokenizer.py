@@ -80,6 +80,15 @@ class _Found(NamedTuple):
     files: TokenizerFiles
 
 
+class _Ours(NamedTuple):
+    """A tokenizer that nobody else has, so that transformers' copy of it is itself."""
+
+    core: Tokenizer
+
+    def __deepcopy__(self, memo: dict) -> Tokenizer:
+        return self.core
+
+
 def _wrap(found: _Found, path: Path) -> Any:
     (PreTrainedTokenizerFast,) = transformers_names("PreTrainedTokenizerFast")
 
@@ -104,7 +113,7 @@ def _wrap(found: _Found, path: Path) -> Any:
     }
     try:
         tokenizer = PreTrainedTokenizerFast(
-            tokenizer_object=core,
+            tokenizer_object=_Ours(core),
             chat_template=files.chat_template,
             **{"pad_token": pad, **special, **settings},
         )
@@ -217,10 +226,9 @@ def check_vocabulary(tokenizer: Any, vocab_size: int, *, model: str) -> None:
       CheckpointError: too many entries, or far too few.
     """
     backend = tokenizer.backend_tokenizer
-    base, size = (
-        1 + max(backend.get_vocab(with_added_tokens=added).values(), default=-1)
-        for added in (False, True)
-    )
+    vocabulary = backend.get_vocab(with_added_tokens=False)
+    base = 1 + max(vocabulary.values(), default=-1)
+    size = max(base, 1 + max(backend.get_added_tokens_decoder(), default=-1))
     padded = -(-size // 128) * 128
     if base > vocab_size or (padded < vocab_size and size < 0.9 * vocab_size):
         name = getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__

@@ -1,8 +1,17 @@
+import hashlib
+import json
+
 import numpy as np
 import pytest
+from tokenizers import AddedToken
 
 from helix_jax.models import load_tokenizer
-from helix_jax.text.tokens import encode_texts, private_tokenizer, tokenizer_fingerprint
+from helix_jax.text.tokens import (
+    copy_backend,
+    encode_texts,
+    private_tokenizer,
+    tokenizer_fingerprint,
+)
 
 from ..activations.made import make_texts, make_tokenizer
 
@@ -94,3 +103,34 @@ def test_spelled_special_tokens_as_the_caller_reads_them():
         ids = encode_texts(private_tokenizer(one, max_tokens=64), [text]).ids[0]
         assert ids == one.backend_tokenizer.encode(text).ids
     assert tokenizer_fingerprint(tokenizer) != tokenizer_fingerprint(plain)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama2", "gpt-neox-20b_pythia"])
+def test_a_copy_is_the_same_tokenizer(shared, name):
+    backend = load_tokenizer(str(shared / "tokenizers" / name)).backend_tokenizer
+    own = copy_backend(backend)
+    assert own.to_str() == backend.to_str()
+    own.add_tokens(["<new>"])
+    own.normalizer = None
+    assert backend.token_to_id("<new>") is None
+    assert copy_backend(backend).to_str() == backend.to_str()
+
+
+def test_a_copy_has_added_tokens_with_their_flags():
+    tokenizer = make_tokenizer()
+    flags = {"normalized": False, "lstrip": True, "single_word": True}
+    tokenizer.add_tokens([AddedToken("cat", **flags), AddedToken("<x>", special=True)])
+    backend = tokenizer.backend_tokenizer
+    assert copy_backend(backend).to_str() == backend.to_str()
+
+
+def test_fingerprint_is_that_of_the_json_as_it_stands():
+    tokenizer = make_tokenizer()
+    tokenizer.backend_tokenizer.enable_truncation(3)
+    for token in ("<one>", "<two>"):  # of the same object, changed
+        tokenizer.add_tokens([token])
+        record = json.loads(tokenizer.backend_tokenizer.to_str())
+        record |= {"truncation": None, "padding": None}
+        text = json.dumps(record, sort_keys=True, separators=(",", ":"))
+        want = hashlib.sha256(text.encode()).hexdigest()[:16]
+        assert tokenizer_fingerprint(tokenizer) == want
