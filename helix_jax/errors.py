@@ -29,6 +29,10 @@ class CheckpointError(HelixError, ValueError):
     """A model folder is missing files, damaged, or not what its config says."""
 
 
+class UnsupportedError(CheckpointError):
+    """A model folder is sound, and the engine jax does not compute what it says."""
+
+
 class CorpusError(HelixError, ValueError):
     """A text source is missing, empty, or lacks what was asked of it."""
 

@@ -18,7 +18,7 @@ from helix_jax.models.adapter import WEIGHTS, merged_tensors, read_adapter
 from helix_jax.models.adapter_config import has_adapter, read_base
 from helix_jax.models.config_file import read_config
 from helix_jax.models.convert import from_params, to_params, without_absent_head
-from helix_jax.models.families import family_of
+from helix_jax.models.families import Family, family_of
 from helix_jax.models.hub import (
     fetch_files,
     fetch_weights,
@@ -80,9 +80,7 @@ def load_model(
         raise CheckpointError(f"dtype must be one of {list(DTYPES)}, got {dtype!r}.")
     # The small files first: what they say is refused before any weights are fetched.
     source = find_source(name_or_path, revision)
-    config = read_config(source.base)
-    family = family_of(config["model_type"])
-    spec = family.spec_from_hf(config)
+    family, spec = read_family_spec(source.base)
     base = fetch_weights(source.base_name, source.base)
     files = weight_files(base)
     adapter = None
@@ -162,8 +160,19 @@ def read_spec(name_or_path: str, *, revision: str | None = None) -> ModelSpec:
     Raises:
       CheckpointError: no such folder, or an architecture that is not supported.
     """
-    config = read_config(find_source(name_or_path, revision).base)
-    return family_of(config["model_type"]).spec_from_hf(config)
+    return read_family_spec(find_source(name_or_path, revision).base)[1]
+
+
+def read_family_spec(folder: Path) -> tuple[Family, ModelSpec]:
+    """The family of a folder's config.json, and what that makes of it.
+
+    Raises:
+      UnsupportedError: what the family does not compute; names it.
+      CheckpointError: no config, or one that no model can have.
+    """
+    config = read_config(folder)
+    family = family_of(config["model_type"])
+    return family, family.spec_from_hf(config)
 
 
 def save_model(

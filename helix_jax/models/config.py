@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from helix_jax.errors import CheckpointError
+from helix_jax.errors import CheckpointError, UnsupportedError
 from helix_jax.transformers_names import transformers_names
 
 LOG = logging.getLogger(__name__)
@@ -75,6 +75,8 @@ LEAST = dict.fromkeys(
 MOST = 2**31 - 1
 # Code of these is not the model's.
 OTHER_CODE = frozenset({"AutoTokenizer", "AutoProcessor", "AutoImageProcessor"})
+# What no other engine would run either.
+NO_ENGINE = frozenset({"auto_map", "transformers_weights"})
 ADVICE = {
     "auto_map": (
         "the model wants code of its authors, which is never run here, and "
@@ -153,7 +155,7 @@ class ConfigReader:
         value = self._config.get(name)
         if value is not None and value not in accepted:
             supported = ", ".join(repr(one) for one in (*accepted, None))
-            raise CheckpointError(
+            raise UnsupportedError(
                 f"{self.family}: config attribute {name!r} is {value!r}; only "
                 f"{supported} is supported{self._advice(name)}."
             )
@@ -212,9 +214,10 @@ class ConfigReader:
             if name not in foreign and not self._has_no_effect(name, value)
         }
         if wrong:
-            raise CheckpointError(
+            kind = CheckpointError if wrong.keys() & NO_ENGINE else UnsupportedError
+            raise kind(
                 f"{self.family}: config attributes {wrong} change the hidden states "
-                "and are not honoured by helix_jax"
+                "and are not honoured by the engine jax"
                 f"{''.join(self._advice(name) for name in wrong)}. Without them in "
                 "config.json the model would load, and its states would be wrong."
             )

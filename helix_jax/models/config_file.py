@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from helix_jax.errors import CheckpointError
+from helix_jax.errors import CheckpointError, UnsupportedError
 from helix_jax.models.config import READ_ANYWAY, ConfigReader, is_defined
 from helix_jax.models.families import FAMILIES, family_of
 from helix_jax.models.folders import explain_folder
@@ -67,7 +67,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     outer = ConfigReader(full)
     text = take_text(outer, raw)
     if text["model_type"] not in FAMILIES:
-        raise CheckpointError(
+        raise UnsupportedError(
             f"{file}: the text part of this {kind} model is {text['model_type']!r}, "
             f"which is not supported; supported are {', '.join(sorted(FAMILIES))}."
         )

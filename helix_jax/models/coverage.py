@@ -44,9 +44,13 @@ torch is tried again.
   run) is no promise, and no refusal: a model is looked at when it is loaded, and
   refused by name where its states cannot be told.
 
-`--engine=auto`, the default, takes jax where it can and torch elsewhere. Code that
-comes with a model is run by neither. Quantised weights are for torch; a GGUF file lies
-alone in a folder, beside the tokenizer files of the model that it was made from.
+`--engine=auto`, the default, takes jax where it can and torch elsewhere, also for a
+setting that a native family does not have, and says why. Code that comes with a model
+is run by neither. Quantised weights are for torch; a GGUF file lies alone in a folder,
+beside the tokenizer files of the model that it was made from.
+
+Types that jax runs stand first, then those that torch runs, those that were not tried,
+and those that are refused.
 
 {counts}
 
@@ -163,8 +167,17 @@ def coverage_text(torch_says: Mapping[str, str]) -> str:
         f"Of {len(rows)} types {jax} are run by jax, {len(tried)} were tried by torch "
         f"and are run, {neither} are run by neither."
     )
-    lines = [f"| {kind} | {a} | {b} |" for kind, (a, b) in rows.items()]
+    ordered = sorted(rows.items(), key=lambda row: (_rank(*row[1]), row[0]))
+    lines = [f"| {kind} | {a} | {b} |" for kind, (a, b) in ordered]
     return HEAD.format(version=version, counts=counts) + "\n".join(lines) + "\n"
+
+
+def _rank(jax: str, torch: str) -> int:
+    """Places in the table: run by jax, run by torch, not tried, refused."""
+    if jax:
+        return 0
+    ends = [torch.startswith(word) for word in ("yes", NOT_TRIED, "refused")]
+    return 1 + ends.index(True)
 
 
 def read_trials(text: str) -> dict[str, str]:

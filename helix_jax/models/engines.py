@@ -1,16 +1,25 @@
 """Which engine computes a model's states: jax, where its family is native, or torch.
 
 jax    families of `models/families`, in this library's own forward pass
-torch  whatever transformers loads (`models/torch_engine`): other families,
-       quantised weights, GGUF
-auto   jax where it can, else torch
+torch  whatever transformers loads (`models/torch_engine`): other families, settings
+       that a native family does not have, quantised weights, GGUF
+auto   jax where it can, else torch, and says why
 """
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from helix_jax.errors import CheckpointError
-from helix_jax.models.checkpoint import Model, find_source, load_model, read_spec
+from helix_jax.errors import CheckpointError, UnsupportedError
+from helix_jax.models.checkpoint import (
+    Model,
+    find_source,
+    load_model,
+    read_family_spec,
+    read_spec,
+)
 from helix_jax.models.config_file import read_raw_config
 from helix_jax.models.families import FAMILIES
 from helix_jax.models.hub import model_name
@@ -22,7 +31,7 @@ from helix_jax.models.torch_engine import (
     read_torch_spec,
 )
 from helix_jax.models.torch_engine.library import has_torch
-from helix_jax.models.wrappers import WRAPPERS, text_type
+from helix_jax.models.wrappers import WRAPPERS
 
 LOG = logging.getLogger(__name__)
 ENGINES = ("auto", "jax", "torch")
@@ -44,12 +53,13 @@ def load_model_by(
     Raises:
       CheckpointError: as `load_model` and `load_torch_model`.
     """
-    chosen = choose_engine(engine, name_or_path, revision=revision)
+    chosen, reason = choose_engine(engine, name_or_path, revision=revision)
+    if reason is not None:
+        name = model_name(name_or_path)
+        LOG.warning("%s: run by the engine torch, since %s", name, reason)
     load = load_torch_model if chosen == "torch" else load_model
-    if engine == "auto":
-        level = logging.WARNING if chosen == "torch" else logging.INFO
-        LOG.log(level, "%s: run by the engine %s.", model_name(name_or_path), chosen)
-    return load(name_or_path, dtype=dtype, revision=revision)
+    with _telling(reason):
+        return load(name_or_path, dtype=dtype, revision=revision)
 
 
 def read_spec_by(
@@ -60,15 +70,29 @@ def read_spec_by(
     Raises:
       CheckpointError: as `read_spec`, or torch is needed and not installed.
     """
-    if choose_engine(engine, name_or_path, revision=revision) == "jax":
+    chosen, reason = choose_engine(engine, name_or_path, revision=revision)
+    if chosen == "jax":
         return read_spec(name_or_path, revision=revision)
-    return read_torch_spec(find_source(name_or_path, revision).base)
+    with _telling(reason):
+        return read_torch_spec(find_source(name_or_path, revision).base)
+
+
+class Choice(NamedTuple):
+    """An engine, and why "auto" takes it in place of jax.
+
+    Attributes:
+      engine: "jax" or "torch".
+      reason: a sentence; None where jax runs the model, or an engine was asked for.
+    """
+
+    engine: str
+    reason: str | None
 
 
 def choose_engine(
     engine: str, name_or_path: str, *, revision: str | None = None
-) -> str:
-    """The engine, or for "auto" the one that can: "jax" or "torch".
+) -> Choice:
+    """The engine, or for "auto" the one that can.
 
     Raises:
       CheckpointError: another word, or a model that torch would run, which is not
@@ -77,26 +101,49 @@ def choose_engine(
     if engine not in ENGINES:
         raise CheckpointError(f"engine must be one of {ENGINES}, got {engine!r}.")
     if engine != "auto":
-        return engine
+        return Choice(engine, None)
     folder = find_source(name_or_path, revision).base
     reason = why_not_native(folder)
     if reason is None:
-        return "jax"
+        return Choice("jax", None)
     if not has_torch():
         raise CheckpointError(
-            f"{folder}: {reason}, which the engine jax does not run; the engine torch, "
-            "which is not installed, may: pip install 'helix_jax[torch]'."
+            f"{folder} is not run by the engine jax, since {reason} The engine torch "
+            "(--engine=torch), which is not installed, may run it: pip install "
+            "'helix_jax[torch]'."
         )
-    return "torch"
+    return Choice("torch", reason)
 
 
 def why_not_native(folder: Path) -> str | None:
-    """What the engine jax does not run of a folder, in words; None where it does."""
+    """What the engine jax does not run of a folder, a sentence; None where it does.
+
+    None too where no engine runs it: what is damaged is told when it is loaded.
+    """
     if not (folder / "config.json").is_file():
-        return "its weights are GGUF" if any(folder.glob("*.gguf")) else None
+        return "its weights are GGUF." if any(folder.glob("*.gguf")) else None
     raw = read_raw_config(folder)
     if raw["model_type"] not in {*FAMILIES, *WRAPPERS}:
-        return f"its model_type is {raw['model_type']!r}"
-    if (kind := text_type(raw)) not in {*FAMILIES, None}:
-        return f"its text part is {kind!r}"
-    return "its weights are quantised" if raw.get("quantization_config") else None
+        return f"its model_type is {raw['model_type']!r}, which is not native."
+    if raw.get("quantization_config"):
+        return "its weights are quantised."
+    try:
+        read_family_spec(folder)
+    except UnsupportedError as error:
+        return f"{error}"
+    except CheckpointError:
+        return None
+    return None
+
+
+@contextlib.contextmanager
+def _telling(reason: str | None) -> Iterator[None]:
+    """Let what torch refuses in place of jax end with why jax does not run it."""
+    try:
+        yield
+    except CheckpointError as error:
+        if reason is None:
+            raise
+        raise CheckpointError(
+            f"{error} The engine jax does not run it either, since {reason}"
+        ) from error

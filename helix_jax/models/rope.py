@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from helix_jax.errors import CheckpointError
+from helix_jax.errors import CheckpointError, UnsupportedError
 from helix_jax.models.spec import RopeSpec
 from helix_jax.types import Array
 
@@ -73,7 +73,7 @@ def rope_from_hf(
         elif kind == "longrope":
             spec = _longrope(powers, max_tokens, given)
         else:
-            raise CheckpointError(
+            raise UnsupportedError(
                 f"rope_type {kind!r} is not supported; expected default, linear, "
                 "dynamic, llama3, yarn or longrope."
             )
@@ -89,7 +89,7 @@ def rope_from_hf(
         ) from error
     given.pop("original_max_position_embeddings", None)
     if given:
-        raise CheckpointError(
+        raise UnsupportedError(
             f"rope_parameters of type {kind!r} hold {sorted(given)}, which this type "
             "does not honour."
         )

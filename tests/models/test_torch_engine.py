@@ -97,9 +97,9 @@ def test_low_precision_is_computed_as_asked(llama):
 
 
 def test_auto_takes_jax_for_native_families_and_torch_for_others(copy, caplog):
-    assert choose_engine("auto", str(copy)) == "jax"
+    assert choose_engine("auto", str(copy)) == ("jax", None)
     rewrite(copy, quantization_config={"quant_method": "fp8"})
-    assert choose_engine("auto", str(copy)) == "torch"
+    assert choose_engine("auto", str(copy)) == ("torch", "its weights are quantised.")
     with pytest.raises(CheckpointError, match=r"quantised.*take --engine=torch"):
         read_spec_by("jax", str(copy))
     config = transformers.RwkvConfig(
@@ -109,10 +109,49 @@ def test_auto_takes_jax_for_native_families_and_torch_for_others(copy, caplog):
     with pytest.raises(CheckpointError, match="'rwkv' is not supported by the engine"):
         load_model_by("jax", str(copy / "rwkv"))
     model = load_model_by("auto", str(copy / "rwkv"))
-    assert "rwkv: run by the engine torch." in caplog.messages
+    assert (
+        "rwkv: run by the engine torch, since its model_type is 'rwkv', which is not "
+        "native."
+    ) in caplog.messages
     assert model.spec == read_spec_by("auto", str(copy / "rwkv"))
     with pytest.raises(CheckpointError, match="engine must be one of"):
         choose_engine("tensorflow", str(copy))
+
+
+def test_auto_takes_torch_for_settings_that_a_native_family_does_not_have(copy, caplog):
+    """As transformers runs them: is_causal False looks both ways. Observed: 0."""
+    causal, inputs = transformers.AutoModel.from_pretrained(copy), [[3, 9, 20, 31]]
+    rewrite(copy, is_causal=False)
+    assert read_spec_by("auto", str(copy)).family == "llama"
+    model = load_model_by("auto", str(copy))
+    assert "run by the engine torch, since llama: config attrib" in caplog.messages[-1]
+    assert "'is_causal': False" in caplog.messages[-1]
+    got = torch_states(model, np.array(inputs), np.array([4]), layers=[3])[0, 0]
+    theirs = transformers.AutoModel.from_pretrained(copy)
+    for own in (theirs, causal):
+        with torch.no_grad():
+            want = own(torch.tensor(inputs)).last_hidden_state[0].numpy()
+        same = np.allclose(got, want, rtol=0, atol=1e-6 * np.abs(want).max())
+        assert same == (own is theirs)
+
+
+def test_auto_tells_both_reasons_where_neither_engine_runs_a_model(copy):
+    rewrite(copy, is_causal=False, architectures=["MyModel"])
+    for engine, message in (
+        ("auto", "^(?!.*either).*names the architecture MyModel"),
+        ("torch", "^(?!.*either).*names the architecture MyModel"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            read_spec_by(engine, str(copy))
+    changes = {"is_causal": False, "architectures": None, "rope_parameters": None}
+    rewrite(copy, **changes | {"hidden_act": "my_act"})
+    with pytest.raises(
+        CheckpointError, match=r"my_act.*engine jax does not run it eit"
+    ):
+        read_spec_by("auto", str(copy))
+    rewrite(copy, hidden_act="silu", auto_map={"AutoModel": "mine.Model"})
+    with pytest.raises(CheckpointError, match=r"code of its authors.*never run here"):
+        read_spec_by("auto", str(copy))
 
 
 def test_code_of_a_model_is_never_run(copy):
@@ -170,7 +209,7 @@ def test_frequencies_never_grow_with_what_was_read(copy):
 
 def test_packed_weights_need_their_package(tmp_path):
     (tmp_path / "m.gguf").write_bytes(b"GGUF")
-    assert choose_engine("auto", str(tmp_path)) == "torch"
+    assert choose_engine("auto", str(tmp_path)).engine == "torch"
     with pytest.raises(CheckpointError, match=r"m\.gguf (is GGUF.*pip install gguf|)"):
         load_torch_model(str(tmp_path))
     (tmp_path / "n.gguf").write_bytes(b"GGUF")
@@ -198,7 +237,7 @@ def test_a_text_beside_padding_is_as_alone_where_the_model_would_see_padding(tmp
 
 
 WITHOUT_TORCH = """
-import importlib, pathlib, pkgutil, sys
+import importlib, json, pathlib, pkgutil, sys
 from importlib.machinery import PathFinder
 
 class Finder(PathFinder):  # as where torch is not installed
@@ -223,12 +262,13 @@ store = helix_jax.activations.extract(
     model, tokenizer, texts, folder / "store", text_fingerprint="x", progress=False
 )
 print(store.read().shape)
-(folder / "config.json").write_text('{"model_type": "mamba"}')
-for engine in ("auto", "torch"):
-    try:
-        load_model_by(engine, str(folder))
-    except CheckpointError as error:
-        print(error)
+for config in ({"model_type": "mamba"}, {"model_type": "llama", "is_causal": False}):
+    (folder / "config.json").write_text(json.dumps(config))
+    for engine in ("auto", "torch"):
+        try:
+            load_model_by(engine, str(folder))
+        except CheckpointError as error:
+            print(error)
 """
 
 
@@ -240,7 +280,10 @@ def test_all_but_this_engine_works_without_torch(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    shape, auto, by_torch = done.stdout.splitlines()
+    shape, *said = done.stdout.splitlines()
     assert shape == "(2, 128)"
-    assert "its model_type is 'mamba', which the engine jax does not run" in auto
-    assert all("pip install 'helix_jax[torch]'" in said for said in (auto, by_torch))
+    assert "not run by the engine jax, since its model_type is 'mamba'" in said[0]
+    assert "not run by the engine jax, since llama: config attributes {'is_c" in said[2]
+    assert "(--engine=torch), which is not installed" in said[2]
+    assert len(said) == 4
+    assert all("pip install 'helix_jax[torch]'" in one for one in said)

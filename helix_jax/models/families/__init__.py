@@ -1,6 +1,6 @@
 """The supported architectures, by Hugging Face `model_type`."""
 
-from helix_jax.errors import CheckpointError
+from helix_jax.errors import UnsupportedError
 from helix_jax.models.families import (
     apertus,
     arcee,
@@ -136,7 +136,7 @@ def family_of(model_type: str) -> Family:
       CheckpointError: it is not supported; names those that are.
     """
     if model_type not in FAMILIES:
-        raise CheckpointError(
+        raise UnsupportedError(
             f"model_type {model_type!r} is not supported by the engine jax; supported "
             f"are {', '.join(sorted(FAMILIES))}. The engine torch runs others "
             "(--engine=torch)."

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from helix_jax.errors import CheckpointError
+from helix_jax.errors import CheckpointError, UnsupportedError
 from helix_jax.models.config import ConfigReader
 from helix_jax.models.families.common import check_whole_heads
 from helix_jax.models.rope import rope_from_hf
@@ -16,7 +16,7 @@ def read_windows(
     kinds = config.take("layer_types")
     unknown = sorted(set(kinds) - {"sliding_attention", "full_attention"})
     if unknown or len(kinds) != num_layers:
-        raise CheckpointError(
+        raise UnsupportedError(
             f"{config.family}: layer_types must name full_attention or "
             f"sliding_attention for each of {num_layers} layers, got {kinds}."
         )
@@ -64,7 +64,7 @@ def rope_of_kind(
     check_whole_heads(config.family, ropes[kind])
     if not ropes[kind].get("truncate", True):
         # transformers looks for it one level higher, where none of them is.
-        raise CheckpointError(
+        raise UnsupportedError(
             f"{config.family}: rope_parameters have truncate False, which is honoured "
             "for one kind of layers only where there are no others."
         )

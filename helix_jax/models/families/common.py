@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from helix_jax.errors import CheckpointError
+from helix_jax.errors import CheckpointError, UnsupportedError
 from helix_jax.models.config import ConfigReader
 from helix_jax.models.rope import rope_from_hf
 from helix_jax.models.rules import Rule
@@ -50,7 +50,7 @@ def read_activation(config: ConfigReader, name: str) -> str:
     """The activation under a config attribute, in our spelling."""
     value = config.take(name)
     if value not in ACTIVATION_NAMES:
-        raise CheckpointError(
+        raise UnsupportedError(
             f"{config.family}: config attribute {name!r} is {value!r}; supported are "
             f"{', '.join(ACTIVATION_NAMES)}."
         )
@@ -119,7 +119,7 @@ def check_whole_heads(family: str, parameters: Mapping[str, Any]) -> None:
     """
     factor = parameters.get("partial_rotary_factor")
     if factor not in (None, 1.0):
-        raise CheckpointError(
+        raise UnsupportedError(
             f"{family} rotates whole heads, its config has partial_rotary_factor "
             f"{factor} in rope_parameters."
         )
