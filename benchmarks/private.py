@@ -326,7 +326,8 @@ def growth() -> None:
 
 def write(name: str, title: str, header: list, table: list, notes: str) -> None:
     """Keep and print a table."""
-    print(write_results(name, title, header, table, notes, not TINY.value))
+    command = f"private --only={name.removeprefix('private_')}"
+    print(write_results(name, title, header, table, notes, not TINY.value, command))
 
 
 @functools.cache

@@ -234,7 +234,9 @@ def main(_: list[str]) -> None:
         )
         table = [null_row(null_rows, width, permutations)]
         title = "Permutation null of linear CKA"
-        print(write_results("similarity_null", title, header, table, notes, keep))
+        command = "similarity --parts=null"
+        name = "similarity_null"
+        print(write_results(name, title, header, table, notes, keep, command))
     if "memory" in PARTS.value:
         ours = peak_bytes("ours", memory_rows, width)
         peer = peak_bytes("peer", rows, width)
@@ -248,7 +250,9 @@ def main(_: list[str]) -> None:
         header = ["", "rows", "peak of the process, MiB", "ratio"]
         notes = "Linear CKA; the last line is computed from the one above, not run."
         title = "Memory of linear CKA"
-        print(write_results("similarity_memory", title, header, table, notes, keep))
+        command = "similarity --parts=memory"
+        name = "similarity_memory"
+        print(write_results(name, title, header, table, notes, keep, command))
 
 
 if __name__ == "__main__":

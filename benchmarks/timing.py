@@ -61,6 +61,12 @@ def peak_memory_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def forget_peak() -> int:
+    """Let `peak_memory_bytes` count from here (Linux); the resident bytes now."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak_memory_bytes()
+
+
 def machine() -> str:
     """Processor, cores and device, in words."""
     model = platform.processor() or platform.machine()
@@ -80,6 +86,7 @@ def write_results(
     rows: Sequence[Sequence[Any]],
     notes: str,
     keep: bool = True,
+    command: str = "",
 ) -> str:
     """Keep a benchmark's table and render RESULTS.md anew.
 
@@ -89,6 +96,7 @@ def write_results(
       header, rows: the table.
       notes: what was measured and how, a few sentences.
       keep: False for tiny runs, whose numbers mean nothing.
+      command: module and flags that made it; empty: the module `name`.
 
     Returns:
       The table in Markdown.
@@ -98,6 +106,7 @@ def write_results(
     record = {
         "title": title,
         "machine": machine(),
+        "command": command or name,
         "header": list(header),
         "rows": [list(row) for row in rows],
         "notes": notes,
@@ -116,7 +125,8 @@ def write_results(
         parts.append(
             f"## {one['title']}\n\n{one['notes']}\n\n"
             f"{markdown_table(one['header'], one['rows'])}\n\n"
-            f"Machine: {one['machine']}. Command: `python -m benchmarks.{path.stem}`.\n"
+            f"Machine: {one['machine']}. Command: `python -m "
+            f"benchmarks.{one.get('command', path.stem)}`.\n"
         )
     write_file(FOLDER / "RESULTS.md", "\n".join(parts))
     return markdown_table(header, rows)

@@ -66,10 +66,12 @@ def make_random_model(name: str, folder: Path, texts: Sequence[str]) -> str:
     return str(folder)
 
 
-def torch_peer(
-    folder: str, tokenizer: Any, texts: Sequence[str], max_tokens: int, dtype: str
-) -> Callable[[int], np.ndarray]:
-    """A function of the batch size that gives the mean-pooled states of the texts."""
+Peer = Callable[[Sequence[str], int], np.ndarray]
+"""A function of texts and a batch size that gives one vector a text."""
+
+
+def torch_peer(folder: str, tokenizer: Any, max_tokens: int, dtype: str) -> Peer:
+    """transformers' AutoModel: mean-pooled last states."""
     import torch
     from transformers import AutoModel
 
@@ -82,7 +84,7 @@ def torch_peer(
     model = model.eval().to(device)
     options = {} if model.config.model_type == "bert" else {"use_cache": False}
 
-    def run(batch: int) -> np.ndarray:
+    def run(texts: Sequence[str], batch: int) -> np.ndarray:
         ids = tokenizer(list(texts), truncation=True, max_length=max_tokens)[
             "input_ids"
         ]
@@ -104,5 +106,20 @@ def torch_peer(
             for part, pooled in pending:
                 rows[part] = pooled.cpu().numpy()
         return rows
+
+    return run
+
+
+def sentence_peer(folder: str, max_tokens: int) -> Peer | None:
+    """sentence-transformers' own encode, where the folder is a sentence encoder's."""
+    if not (Path(folder) / "modules.json").is_file():
+        return None
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(folder)
+    model.max_seq_length = max_tokens
+
+    def run(texts: Sequence[str], batch: int) -> np.ndarray:
+        return model.encode(list(texts), batch_size=batch, show_progress_bar=False)
 
     return run

@@ -17,6 +17,7 @@ Reference: distillation by the target's own distribution: Hinton, Vinyals, Dean 
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -64,8 +65,9 @@ def kl_loss(head: Head) -> Loss:
         `jax.tree_util.Partial(function, params)`; it gets no gradient.
 
     Returns:
-      A loss, itself a pytree. Memory is bounded for any V: rows go through the head
-      some at a time, and again on the way back.
+      A loss, itself a pytree, differentiable in reverse by y_hat. Memory is bounded
+      for any V: rows go through the head some at a time, once, and leave the gradient
+      [N, dy].
     """
     return jax.tree_util.Partial(_kl_rows, head)
 
@@ -80,14 +82,36 @@ def kl_of_logits(reference: Array, other: Array) -> Array:
     return jnp.sum(jnp.where(p > 0, p * (log_p - log_q), 0), axis=-1)
 
 
+@jax.custom_vjp
 def _kl_rows(head: Head, y_hat: Array, y: Array) -> Array:
-    vocabulary = jax.eval_shape(head, y).shape[-1]
+    return _some_at_a_time(
+        lambda mapped, own: kl_of_logits(head(own), head(mapped)), head, y_hat, y
+    )
 
-    def rows(pair: tuple[Array, Array]) -> Array:
-        mapped, own = pair
-        return kl_of_logits(jax.lax.stop_gradient(head(own)), head(mapped))
 
-    at_once = max(1, ENTRIES_AT_ONCE // vocabulary)
+def _kl_forward(head: Head, y_hat: Array, y: Array) -> tuple[Array, Array]:
+    # The gradient by the mapped states while their logits are at hand: [N, dy] to keep
+    # instead of [N, V], and nothing goes through the head again on the way back.
+    def rows(mapped: Array, own: Array) -> tuple[Array, Array]:
+        reference = head(own)
+        kl, backward = jax.vjp(lambda z: kl_of_logits(reference, head(z)), mapped)
+        return kl, *backward(jnp.ones_like(kl))
+
+    return _some_at_a_time(rows, head, y_hat, y)
+
+
+def _kl_backward(gradient: Array, weights: Array) -> tuple[None, Array, None]:
+    return None, (weights[:, None] * gradient).astype(gradient.dtype), None
+
+
+_kl_rows.defvjp(_kl_forward, _kl_backward)
+
+
+def _some_at_a_time(
+    function: Callable[[Array, Array], Any], head: Head, y_hat: Array, y: Array
+) -> Any:
+    """A function of rows, as many at a time as ENTRIES_AT_ONCE allows."""
+    at_once = max(1, ENTRIES_AT_ONCE // jax.eval_shape(head, y).shape[-1])
     if y.shape[0] <= at_once:
-        return rows((y_hat, y))
-    return jax.lax.map(jax.checkpoint(rows), (y_hat, y), batch_size=at_once)
+        return function(y_hat, y)
+    return jax.lax.map(lambda pair: function(*pair), (y_hat, y), batch_size=at_once)

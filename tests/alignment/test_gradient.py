@@ -109,6 +109,29 @@ def test_kl_through_a_head_ignores_what_the_head_ignores(rows, monkeypatch):
     assert untouched.max() < 1e-6
 
 
+@pytest.mark.parametrize("at_once", [7, 100])
+def test_its_gradient_is_that_of_the_plain_loss(at_once, monkeypatch):
+    """By the map alone: head and target states are given; weights of rows count."""
+    rng = np.random.default_rng(3)
+    kernel, y_hat, y = (
+        jnp.asarray(rng.normal(size=shape), jnp.float32)
+        for shape in ((4, 50), (30, 4), (30, 4))
+    )
+    weights = jnp.arange(30.0)
+    monkeypatch.setattr(losses, "ENTRIES_AT_ONCE", 50 * at_once)
+
+    def ours(kernel, y_hat, y):
+        loss = kl_loss(jax.tree_util.Partial(head_of, kernel))
+        return jnp.sum(weights * loss(y_hat, y))
+
+    def plain(y_hat):
+        return jnp.sum(weights * optax_kl(y @ kernel, y_hat @ kernel))
+
+    of_head, found, of_y = jax.jit(jax.grad(ours, (0, 1, 2)))(kernel, y_hat, y)
+    np.testing.assert_allclose(found, jax.grad(plain)(y_hat), rtol=1e-4, atol=1e-4)
+    assert not of_head.any() and not of_y.any()
+
+
 def optax_kl(reference, other):
     p = jax.nn.softmax(reference)
     return jnp.sum(p * (jnp.log(p) - jax.nn.log_softmax(other)), axis=-1)
