@@ -1,94 +1,71 @@
-r"""Run one experiment for every combination of some flags, one after another.
+r"""Run one experiment for many settings of its flags, here or on a cluster.
 
-    python -m launch.sweep --experiment=classify --workdir=runs/sweep \
+    python -m launch.sweep --experiment=classify --workdir=runs/sweep --jobs=2 \
       --grid=source_layer=-1,-2 --grid=pooling=mean,last \
       -- --source=A --target=B --data=sst2
 
-Words behind -- are flags of the experiment. All command lines are checked before the
-first run. Each combination has a work directory of its own, named by its flags, so that
-a killed sweep started again takes up where it was. At the end, WORKDIR/sweep.jsonl
-holds one line a run: the flags and the summary. --dry_run prints the commands, one a
-line, for any other scheduler.
+Words behind -- are flags of every run. Settings come from --grid, --zip, --list and
+--file, see launch/settings.py; all command lines are checked before the first run. Each
+setting has a work directory of its own, named by its flags, so that a sweep that is
+killed and started again repeats nothing; what failed is tried again. States that
+several runs need are extracted once, in WORKDIR/stores. What a run prints is in
+WORKDIR/logs.
+
+At the end WORKDIR has sweep.csv and sweep.parquet, one row a run, and report.html with
+the best setting by a number of the select split (--select) and its number on the test
+split (--test). --dry_run prints the commands, one a line.
 """
 
-import itertools
-import json
+import contextlib
+import math
 import shlex
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
 
-from experiments.list import config_class, programs
+from experiments.list import programs
 from helix_jax.errors import RunError
 from helix_jax.locks import keep
 from helix_jax.paths import local_path, os_errors
-from helix_jax.runs import (
-    config_from_flags,
-    define_flags,
-    prepare_config,
-    write_atomically,
-)
-from helix_jax.runs.command_line import parse_flags
+from helix_jax.progress import Progress
+from helix_jax.reports import format_interval
+from helix_jax.runs import Run, is_done
 from helix_jax.runs.prepare import must_be_among
 from helix_jax.runs.program import start_main
-from helix_jax.textfile import read_json
+from helix_jax.runs.workdir import read_summary
+from launch.children import last_line, run_here
+from launch.plan import Planned, command_of, has_ended, plan_runs, task_of
+from launch.results import (
+    Outcome,
+    is_of_select,
+    select_name,
+    write_report,
+    write_tables,
+)
+from launch.settings import all_settings
 
 EXPERIMENT = flags.DEFINE_string("experiment", "", "a module of experiments/")
 WORKDIR = flags.DEFINE_string("workdir", "", "folder of the runs")
 GRID = flags.DEFINE_multi_string("grid", [], "flag=value,value,...; may be repeated")
+ZIP = flags.DEFINE_multi_string("zip", [], "the same, all of them going on together")
+LIST = flags.DEFINE_multi_string("list", [], "'flag=value flag=value': one setting")
+FILE = flags.DEFINE_string(
+    "file", "", "of settings: a name of experiments/sweeps, or .py"
+)
+JOBS = flags.DEFINE_integer("jobs", 1, "runs at once; cores are divided", lower_bound=1)
+RETRY = flags.DEFINE_integer(
+    "retry", 0, "how often a run that failed is tried again", lower_bound=0
+)
+SELECT = flags.DEFINE_string(
+    "select", "", "number of the select split that names the best setting"
+)
+TEST = flags.DEFINE_string("test", "", "number of the test split that is shown")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "print the commands only")
 
 
-def combinations(grid: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Every choice of one value for each flag.
-
-    Args:
-      grid: "flag=value,value" strings.
-
-    Yields:
-      flag -> value.
-
-    Raises:
-      RunError: an entry without "=" or without values, a value twice, or a repeated
-        flag.
-    """
-    axes: dict[str, list[str]] = {}
-    for entry in grid:
-        name, _, joined = entry.partition("=")
-        name, values = name.strip().lstrip("-"), [v.strip() for v in joined.split(",")]
-        if not name or not joined or name in axes or len(set(values)) < len(values):
-            raise RunError(
-                "--grid needs flag=value,value with each flag and each of its values "
-                f"once, got {entry!r}."
-            )
-        axes[name] = values
-    for chosen in itertools.product(*axes.values()):
-        yield dict(zip(axes, chosen))
-
-
-def command(folder: Path, chosen: dict[str, str], fixed: Sequence[str]) -> list[str]:
-    """The flags of one run."""
-    swept = [f"--{name}={value}" for name, value in chosen.items()]
-    return [f"--workdir={folder}", *swept, *fixed]
-
-
-def check_command(experiment: str, words: Sequence[str]) -> None:
-    """Raise where an experiment would refuse its flags before it begins.
-
-    Raises:
-      RunError: as the experiment says it.
-    """
-    known, flags_of = flags.FlagValues(), config_class(experiment)
-    define_flags(flags_of, known)
-    parse_flags(words, known)
-    prepare_config(config_from_flags(flags_of, known))
-
-
-def planned(fixed: Sequence[str]) -> dict[Path, tuple[dict[str, str], list[str]]]:
-    """Folder of each run -> what was chosen, and the words of its command line.
+def planned(fixed: Sequence[str]) -> list[Planned]:
+    """The runs of the flags.
 
     Raises:
       RunError: flags that are missing, wrong, or that the experiment would refuse.
@@ -97,45 +74,93 @@ def planned(fixed: Sequence[str]) -> dict[Path, tuple[dict[str, str], list[str]]
         raise RunError(f"missing: {' and '.join(f'--{name}' for name in missing)}.")
     if EXPERIMENT.value not in programs():
         raise RunError(f"--experiment{must_be_among(EXPERIMENT.value, programs())}")
-    root, plan = local_path(WORKDIR.value, "--workdir"), {}
-    for chosen in combinations(GRID.value):
-        name = "-".join(f"{k}={v}" for k, v in chosen.items()).replace("/", "_")
-        folder = root / (name or "run")
-        if folder in plan:
-            raise RunError(f"two combinations of --grid would both write to {folder}.")
-        words = command(folder, chosen, fixed)
-        check_command(EXPERIMENT.value, words)
-        plan[folder] = chosen, words
-    return plan
+    if SELECT.value and not is_of_select(SELECT.value):
+        select_name([], SELECT.value)
+    settings = all_settings(
+        grid=GRID.value, zipped=ZIP.value, listed=LIST.value, file=FILE.value
+    )
+    root = local_path(WORKDIR.value, "--workdir")
+    return plan_runs(EXPERIMENT.value, root, settings, fixed)
+
+
+def run_all(runs: Sequence[Planned], *, of: int) -> list[Planned]:
+    """Run them; returns those that failed, each of which is named when it does.
+
+    Args:
+      runs: that have no result yet.
+      of: how many runs the sweep has.
+    """
+    by_name, failed, spent = {run.folder.name: run for run in runs}, [], 0.0
+    tasks = [task_of(EXPERIMENT.value, run) for run in runs]
+    name = f"runs of {EXPERIMENT.value}"
+    with (
+        Progress(name, total=of, done=of - len(runs)) as shown,
+        contextlib.closing(run_here(tasks, jobs=JOBS.value)) as ended,
+    ):
+        for count, one in enumerate(ended, start=1):
+            spent += one.seconds
+            if one.status:
+                failed.append(by_name[one.task.name])
+                said = last_line(one.task.log) or f"status {one.status}"
+                print(f"failed: {one.task.name}: {said} ({one.task.log})", flush=True)
+            left = spent / count * math.ceil((len(runs) - count) / JOBS.value)
+            parts = [f"{len(failed)} failed"] if failed else []
+            shown.update(note=", ".join([*parts, f"about {duration(left)} left"]))
+    return failed
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: 42 s, 7 min, 3.5 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def outcome_of(run: Planned) -> Outcome:
+    """What a run found, or said last."""
+    if is_done(Run(run.folder)):
+        return Outcome(run.folder.name, run.swept, read_summary(Run(run.folder)))
+    said = last_line(task_of(EXPERIMENT.value, run).log)
+    return Outcome(run.folder.name, run.swept, None, said or "nothing")
+
+
+def write_results(root: Path, runs: Sequence[Planned]) -> None:
+    """Write the table and the page, and print the best setting."""
+    outcomes = [outcome_of(run) for run in runs]
+    write_tables(root, outcomes)
+    select = select_name(outcomes, SELECT.value)
+    title = f"Sweep of {EXPERIMENT.value}: {root.name}"
+    best = write_report(root, title, outcomes, select=select, test=TEST.value)
+    if best is not None:
+        shown = format_interval(best.summary, select, scale=1, digits=4)
+        print(f"best by {select} ({shown}): {best.name}")
+    elif any(one.summary for one in outcomes):
+        print("no best setting: these runs have no number of the select split.")
 
 
 def main(argv: list[str]) -> None:
-    """Run or print every combination."""
-    lines, failed = [], []
-    plan = planned(argv[1:])
-    if not DRY_RUN.value:  # two sweeps at once would write over each other's lines
-        root = next(iter(plan)).parent
-        with os_errors(root, "be written", RunError):
-            root.mkdir(parents=True, exist_ok=True)
-            keep(root, "a sweep")
-    for folder, (chosen, words) in plan.items():
-        line = [sys.executable, "-m", f"experiments.{EXPERIMENT.value}", *words]
-        print(shlex.join(line), flush=True)
-        if DRY_RUN.value:
-            continue
-        if subprocess.run(line, check=False).returncode:
-            failed.append(folder.name)
-            continue
-        summary = read_json(folder / "summary.json", raises=RunError)
-        lines.append(json.dumps({"flags": chosen, **summary}) + "\n")
-        write_atomically(folder.parent / "sweep.jsonl", "".join(lines))
+    """Run or print every setting."""
+    runs = planned(argv[1:])
+    if DRY_RUN.value:
+        for run in runs:
+            print(shlex.join(command_of(EXPERIMENT.value, run)), flush=True)
+        return
+    root = runs[0].folder.parent
+    with os_errors(root, "be written", RunError):  # two sweeps would do it all twice
+        root.mkdir(parents=True, exist_ok=True)
+        keep(root, "a sweep")
+    left = [run for run in runs if not has_ended(EXPERIMENT.value, run)]
+    failed = run_all(left, of=len(runs)) if left else []
+    for _ in range(RETRY.value if failed else 0):
+        failed = run_all(failed, of=len(runs)) if failed else []
+    write_results(root, runs)
+    print(f"results: {root / 'sweep.csv'}, {root / 'report.html'}")
     if failed:
+        names = ", ".join(run.folder.name for run in failed)
         raise RunError(
-            f"{len(failed)} of {len(failed) + len(lines)} runs failed, what each said "
-            f"is above: {', '.join(failed)}; the same command tries them again."
+            f"{len(failed)} of {len(runs)} runs failed, what each said is above: "
+            f"{names}; the same command tries them again."
         )
-    if not DRY_RUN.value:
-        print(f"results: {folder.parent / 'sweep.jsonl'}")
 
 
 if __name__ == "__main__":
