@@ -49,7 +49,11 @@ def compute(config: ExtractConfig, _: Run) -> Report:
     revision = config.revision or None
     with stage(f"loading {model_name(config.model)}"):
         model = load_model_by(
-            config.engine, config.model, dtype=config.dtype, revision=revision
+            config.engine,
+            config.model,
+            dtype=config.dtype,
+            revision=revision,
+            mesh=config.mesh,
         )
         tokenizer = load_tokenizer(config.model, revision=revision)
     side = Side(model_name(config.model), config.layers, model, tokenizer, None)

@@ -33,6 +33,10 @@ class UnsupportedError(CheckpointError):
     """A model folder is sound, and the engine jax does not compute what it says."""
 
 
+class MeshError(HelixError, ValueError):
+    """A mesh of devices does not fit the devices, or the model."""
+
+
 class CorpusError(HelixError, ValueError):
     """A text source is missing, empty, or lacks what was asked of it."""
 

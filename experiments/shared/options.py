@@ -96,6 +96,16 @@ def engine_option() -> Any:
     )
 
 
+def mesh_option() -> Any:
+    """The field of the devices that models are cut over."""
+    return option(
+        "",
+        "devices by what they share, such as data:2,tensor:4 (data, fsdp, expert, "
+        "tensor); empty: all share the batch, of a model that one holds, else as few "
+        "as hold it",
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class TextOptions:
     """Flags that name a corpus and its columns."""
@@ -132,6 +142,7 @@ class ExtractionOptions:
     )
     dtype: str = dtype_option()
     engine: str = engine_option()
+    mesh: str = mesh_option()
     token_budget: int = option(0, "tokens a batch, padding included; 0: found", least=0)
     stores: str = option(
         "", "folder or URL of activation stores; empty: in --workdir", names="place"

@@ -64,7 +64,9 @@ def load_side(name: str, options: ExtractionOptions, *, layer: int = -1) -> Side
                 store = load_embeddings(file)
         return Side(name, store.layers, None, None, store)
     with stage(f"loading {model_name(name)}"):
-        model = load_model_by(options.engine, name, dtype=options.dtype)
+        model = load_model_by(
+            options.engine, name, dtype=options.dtype, mesh=options.mesh
+        )
         tokenizer = load_tokenizer(name)
     recipe_of(model, **_wanted(options, (layer,)))  # refused before texts are read
     return Side(model_name(name), (layer,), model, tokenizer, None)

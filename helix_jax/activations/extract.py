@@ -231,7 +231,8 @@ def _requested(
     model: PlacedModel, token_budget: int | str, window: int | None
 ) -> dict[str, Any]:
     """The part of a store's layout that the caller insists on."""
-    requested = {"devices": model.group.size, "platform": model.group.platform}
+    group = model.group
+    requested = {"devices": group.size, "platform": group.platform, "cut": group.cut}
     if isinstance(token_budget, int):
         requested["token_budget"] = token_budget
     if window is not None:

@@ -12,6 +12,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from helix_jax.activations.pooling import pool
 from helix_jax.activations.recipe import Step, finish, width_after
 from helix_jax.models import Model, ModelSpec, apply_model
+from helix_jax.models.mesh import BATCH_AXES, batch_parts, make_mesh
+from helix_jax.models.sharding import mesh_of, on_mesh
 from helix_jax.models.torch_engine import (
     TorchModel,
     TorchSpec,
@@ -93,24 +95,34 @@ def pooled_states(
 
 
 class DeviceGroup:
-    """The devices that share every batch, each holding all parameters.
+    """The devices that share every batch.
 
     Attributes:
-      size: how many.
+      mesh: of the devices.
+      size: in how many parts a batch is cut.
+      cut: the mesh's axes that cut parameters, as "fsdp:2,tensor:4"; None for none.
       platform: "cpu", "gpu" or "tpu".
     """
 
-    def __init__(self, devices: Sequence[jax.Device] | None = None):
-        devices = list(jax.local_devices() if devices is None else devices)
-        self.size = len(devices)
-        self.platform = devices[0].platform
-        mesh = Mesh(np.array(devices), ("batch",))
+    def __init__(
+        self, devices: Sequence[jax.Device] | None = None, mesh: Mesh | None = None
+    ):
+        """A mesh, or some devices that each hold all parameters; None for all local."""
+        if mesh is None:
+            devices = list(jax.local_devices() if devices is None else devices)
+            mesh = make_mesh({"data": len(devices)}, devices)
+        self.mesh = mesh
+        self.size = batch_parts(mesh)
+        sizes = [(name, size) for name, size in mesh.shape.items() if name != "data"]
+        self.cut = ",".join(f"{n}:{size}" for n, size in sizes if size > 1) or None
+        first = mesh.devices.flat[0]
+        self.platform = first.platform
         self._everywhere = NamedSharding(mesh, PartitionSpec())
-        self._by_row = NamedSharding(mesh, PartitionSpec("batch"))
-        self._single = devices[0] if self.size == 1 else None
+        self._by_row = NamedSharding(mesh, PartitionSpec(BATCH_AXES))
+        self._single = first if mesh.size == 1 else None
 
     def place_params(self, params: Any) -> Any:
-        """Copies of the parameters on every device; no copy where they already are."""
+        """Copies of parameters on every device; no copy where they already are."""
         return jax.device_put(params, self._single or self._everywhere)
 
     def place_batch(self, tokens: np.ndarray, lengths: np.ndarray) -> Any:
@@ -122,7 +134,7 @@ class PlacedModel(NamedTuple):
     """A model on the devices that share every batch, and what is taken of it.
 
     Attributes:
-      params: parameter pytree, on every device.
+      params: parameter pytree, on the devices.
       group: the devices.
       readout: what is taken.
       weights: of its steps, on every device.
@@ -137,7 +149,8 @@ class PlacedModel(NamedTuple):
         """`pooled_states` of a batch [B, T], dispatched; the devices divide B."""
         placed = self.group.place_batch(tokens, lengths)
         readout = self.readout._asdict()
-        return pooled_states(self.params, *placed, self.weights, **readout)
+        with on_mesh(self.group.mesh):
+            return pooled_states(self.params, *placed, self.weights, **readout)
 
 
 class Host(NamedTuple):
@@ -145,6 +158,7 @@ class Host(NamedTuple):
 
     platform: str
     size: int = 1
+    cut: str | None = None
 
 
 class PlacedTorchModel(NamedTuple):
@@ -204,22 +218,25 @@ def place_model(
     devices: Sequence[jax.Device] | None = None,
     weights: Sequence[Mapping] = (),
 ) -> PlacedModel | PlacedTorchModel:
-    """Copy a model to devices; None for all local ones, or where torch has it.
+    """A model on devices; None for all local ones, or where it lies already.
 
     `weights` are those of the readout's steps.
 
     Raises:
-      ValueError: devices of jax for a model of torch, or a layer that it has no vectors
-        of.
+      ValueError: devices for a model that lies on a mesh or that torch has, or a layer
+        that torch has no vectors of.
     """
     if isinstance(model, TorchModel):
         if devices is not None:
             raise ValueError("devices are of jax; torch has put its model on one.")
         require_vectors(model, readout.layers)
         return PlacedTorchModel(model, Host(model.platform), readout, weights)
-    group = DeviceGroup(devices)
-    placed = group.place_params((model.params, tuple(weights)))
-    return PlacedModel(placed[0], group, readout, placed[1])
+    mesh = mesh_of(model.params)
+    if mesh is not None and devices is not None:
+        raise ValueError("devices are given for a model that lies on a mesh.")
+    group = DeviceGroup(devices, mesh)
+    params = model.params if mesh is not None else group.place_params(model.params)
+    return PlacedModel(params, group, readout, group.place_params(tuple(weights)))
 
 
 def is_exhausted(error: Exception) -> bool:

@@ -52,7 +52,7 @@ def choose_layout(
 
     Returns:
       JSON-able record: window_texts, chunk_rows, ladder, token_budget, devices,
-      platform.
+      platform, cut.
     """
     spec, token_rows = readout.spec, readout.token_rows
     if window is None:
@@ -73,6 +73,7 @@ def choose_layout(
         "token_budget": token_budget,
         "devices": group.size,
         "platform": group.platform,
+        "cut": group.cut,
     }
 
 

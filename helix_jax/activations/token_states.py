@@ -13,6 +13,8 @@ from helix_jax.activations.batching import length_ladder, plan_batches
 from helix_jax.activations.gather import gather_states
 from helix_jax.errors import CorpusError
 from helix_jax.models import Model, ModelSpec, apply_model, resolve_layers
+from helix_jax.models.mesh import batch_parts
+from helix_jax.models.sharding import mesh_of, on_mesh
 from helix_jax.models.torch_engine import (
     TorchModel,
     TorchSpec,
@@ -111,9 +113,14 @@ def token_states(
     few = int(lengths.sum()) < 2 * token_budget  # padding costs less than compiling
     shortest = longest if one_shape or few else 8
     ladder = length_ladder(longest, shortest=shortest, growth=1.6)
-    batches = plan_batches(lengths, ladder=ladder, token_budget=token_budget)
-    forward = states if isinstance(states, TorchLayers) else partial(_run, states)
-    return gather_states(forward, ids, batches, token_rows=True)
+    by_torch = isinstance(states, TorchLayers)
+    mesh = None if by_torch else mesh_of(states)
+    batches = plan_batches(
+        lengths, ladder=ladder, token_budget=token_budget, multiple=batch_parts(mesh)
+    )
+    with on_mesh(mesh):
+        forward = states if by_torch else partial(_run, states)
+        return gather_states(forward, ids, batches, token_rows=True)
 
 
 @jax.jit

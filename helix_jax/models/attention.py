@@ -9,6 +9,7 @@ from helix_jax.models.layers import dense, normalise, precision_of
 from helix_jax.models.long_attention import attend_by_blocks
 from helix_jax.models.rope import Turn, rotate
 from helix_jax.models.scores import Reach, lined_sinks, scores_of
+from helix_jax.models.sharding import active_mesh, constrain, share_kv_heads
 from helix_jax.models.spec import ModelSpec
 from helix_jax.types import Array
 
@@ -16,6 +17,7 @@ from helix_jax.types import Array
 # CPU: those of a whole batch would not stay in its cache, and reading a layer of the
 # key-value cache would copy it.
 MANY_SCORES, MANY_CACHED = 2**18, 2**16
+HEADS = ("batch", "heads", None, None)
 
 
 def project(
@@ -78,6 +80,9 @@ def attend(
       Ainslie et al. 2023, arXiv 2305.13245; sinks: Xiao et al. 2023, arXiv 2309.17453.
     """
     batch, heads, time, width = q.shape
+    q = constrain(q, *HEADS)
+    if layer is None:
+        k, v = (constrain(share_kv_heads(one), *HEADS) for one in (k, v))
     slots = k.shape[-2]
     layer = jnp.zeros((), jnp.int32) if layer is None else layer
     tables = (k, v) if k.ndim == 5 else (k[None], v[None])
@@ -103,7 +108,8 @@ def attend(
         return jax.lax.map(lambda one: of_rows(one[0][None], one[1])[0], (q, numbers))
 
     cached = k.shape[-3] * slots * width if k.ndim == 5 else 0
-    if heads * time * slots < MANY_SCORES and cached < MANY_CACHED:
+    few = heads * time * slots < MANY_SCORES and cached < MANY_CACHED
+    if few or active_mesh() is not None:  # devices share the rows of a batch
         mixed = at_once()
     else:
         mixed = jax.lax.platform_dependent(cpu=row_by_row, default=at_once)

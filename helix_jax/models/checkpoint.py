@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import ml_dtypes
 import numpy as np
 
@@ -17,7 +16,7 @@ from helix_jax.errors import CheckpointError
 from helix_jax.models.adapter import WEIGHTS, merged_tensors, read_adapter
 from helix_jax.models.adapter_config import has_adapter, read_base
 from helix_jax.models.config_file import read_config
-from helix_jax.models.convert import from_params, to_params, without_absent_head
+from helix_jax.models.convert import from_params, read_parts, without_absent_head
 from helix_jax.models.families import Family, family_of
 from helix_jax.models.hub import (
     fetch_files,
@@ -26,7 +25,10 @@ from helix_jax.models.hub import (
     model_name,
     resolved_revision,
 )
+from helix_jax.models.mesh import mesh_for
 from helix_jax.models.params import flatten, nest, parameter_shapes
+from helix_jax.models.placing import cuts_of, place_parts, shared_digest
+from helix_jax.models.sharding import placements
 from helix_jax.models.spec import ModelSpec
 from helix_jax.models.weights import (
     digest,
@@ -59,7 +61,11 @@ class Model(NamedTuple):
 
 @takes(name_or_path=kinds.PATH)
 def load_model(
-    name_or_path: str, *, dtype: str = "float32", revision: str | None = None
+    name_or_path: str,
+    *,
+    dtype: str = "float32",
+    revision: str | None = None,
+    mesh: str = "",
 ) -> Model:
     """Load a Hugging Face folder or hub id.
 
@@ -68,19 +74,24 @@ def load_model(
         hold a LoRA adapter, beside full weights or alone, which is merged.
       dtype: float32, bfloat16 or float16; the weights are cast to it.
       revision: branch, tag or commit of a hub id.
+      mesh: the devices to cut it over, such as "data:2,tensor:4" (`models/mesh.py`);
+        "": the default device, or as few as hold it.
 
     Returns:
-      Model, its parameters on the default device.
+      Model, its parameters on these devices. A process reads what its own devices need.
 
     Raises:
       CheckpointError: no such folder, missing or damaged shards, an architecture or a
         config attribute that is not supported, names or shapes that do not fit.
+      MeshError: a mesh that does not fit the devices or the model.
     """
     if dtype not in DTYPES:
         raise CheckpointError(f"dtype must be one of {list(DTYPES)}, got {dtype!r}.")
     # The small files first: what they say is refused before any weights are fetched.
     source = find_source(name_or_path, revision)
     family, spec = read_family_spec(source.base)
+    kind = np.dtype(DTYPES[dtype])
+    devices = mesh_for(spec, mesh, itemsize=kind.itemsize)
     base = fetch_weights(source.base_name, source.base)
     files = weight_files(base)
     adapter = None
@@ -89,24 +100,31 @@ def load_model(
     names = [stored.name for stored in stored_tensors(files)]
     names += adapter.replaced if adapter else []
     spec = without_absent_head(spec, family, names)
+    shapes, places = parameter_shapes(spec), placements(spec, devices)
+    # Where processes share a model none reads all of it, nor alone hashes it.
+    shared = devices is not None and devices.is_multi_process
     digests: list[bytes] = []
-    tensors = stored_tensors(files, digests)
+    tensors = stored_tensors(files, None if shared else digests)
     if adapter is not None:
         tensors = merged_tensors(tensors, adapter, family, spec)
-    flat = to_params(tensors, spec, family, dtype=DTYPES[dtype], where=str(base))
+    cuts = {path: cuts_of(shape, places[path]) for path, shape in shapes.items()}
+    parts = read_parts(tensors, spec, family, cuts, dtype=kind, where=str(base))
     own = source.adapter or base
     record = {
         "model": model_name(name_or_path),
         "revision": resolved_revision(own),
         "dtype": dtype,
-        "weights": digest_of(digests),
+        "weights": shared_digest(files) if shared else digest_of(digests),
         "config": digest([base / "config.json"]),
     }
     if adapter is not None:
         record["adapter"] = adapter.fingerprint
     # One by one, so that an accelerator leaves none here; a CPU takes them as they lie.
-    params = nest({path: jax.device_put(flat.pop(path)) for path in list(flat)})
-    return Model(spec, params, record, own)
+    params = {
+        path: place_parts(parts.pop(path), shapes[path], places[path])
+        for path in list(parts)
+    }
+    return Model(spec, nest(params), record, own)
 
 
 class Source(NamedTuple):

@@ -3,14 +3,14 @@
 import dataclasses
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from helix_jax.errors import CheckpointError
 from helix_jax.models.families.common import Family
-from helix_jax.models.fill import aligned_empty, all_finite, fill
+from helix_jax.models.fill import Part, aligned_empty, all_finite, fill, whole
 from helix_jax.models.params import parameter_shapes, unstored
 from helix_jax.models.rules import KEEP, SHARED_BIAS, Rule
 from helix_jax.models.spec import ModelSpec
@@ -97,17 +97,41 @@ def to_params(
     dtype: np.dtype,
     where: str = "the checkpoint",
 ) -> dict[str, np.ndarray]:
-    """Parameters of a checkpoint, in one pass over its tensors.
+    """Parameters of a checkpoint, whole: `read_parts` with nothing cut.
+
+    Returns:
+      path -> array, exactly the paths of `parameter_shapes(spec)`.
+    """
+    cuts = {path: [whole(shape)] for path, shape in parameter_shapes(spec).items()}
+    parts = read_parts(tensors, spec, family, cuts, dtype=dtype, where=where)
+    return {path: part.array for path, (part,) in parts.items()}
+
+
+def read_parts(
+    tensors: Iterable[StoredTensor],
+    spec: ModelSpec,
+    family: Family,
+    cuts: Mapping[str, Sequence[tuple[slice, ...]]],
+    *,
+    dtype: np.dtype,
+    where: str = "the checkpoint",
+) -> dict[str, list[Part]]:
+    """Parts of the parameters of a checkpoint, in one pass over its tensors.
+
+    Of a file only the pages that hold the parts are read, except where the family
+    writes kernels in turns (`rules.grouped`): such a tensor is read whole.
 
     Args:
       tensors: streamed.
       spec: the architecture; it says which parameters exist and their shapes.
       family: its rules, and the names that it ignores.
+      cuts: path -> index of each part, for exactly the paths of
+        `parameter_shapes(spec)`.
       dtype: of the result.
       where: for messages.
 
     Returns:
-      path -> array, exactly the paths of `parameter_shapes(spec)`.
+      path -> its parts, in the order of `cuts`.
 
     Raises:
       CheckpointError: a name that no rule or more than one matches, a parameter set
@@ -115,7 +139,7 @@ def to_params(
         value too large for the dtype, a tied head that is not the embedding.
     """
     shapes = parameter_shapes(spec)
-    flat: dict[str, np.ndarray] = {}
+    held: dict[str, list[Part]] = {}
     filled = {
         path: np.zeros(shape[: _indexed_axes(path, family)], bool)
         for path, shape in shapes.items()
@@ -157,21 +181,11 @@ def to_params(
             if filled[path][indices].any():
                 raise CheckpointError(f"{about} sets {path!r} twice.")
             filled[path][indices] = True
-            if path not in flat:
-                flat[path] = _allocate(path, shapes[path], dtype, where)
-            target = flat[path][(*indices, ...)]
-            fill(target, part)
-            if all_finite(target):
-                continue
-            if not np.isfinite(part).all():
-                raise CheckpointError(
-                    f"{about} holds NaN or infinity, so every state would be NaN. The "
-                    "file is damaged, or the training had diverged when it was saved."
-                )
-            raise CheckpointError(
-                f"{about} holds values that {np.dtype(dtype)} cannot; load it as "
-                f"{'bfloat16' if dtype == np.float16 else 'float32'}."
-            )
+            if path not in held:
+                held[path] = _allocate(path, cuts[path], dtype, where)
+            for target, index in filter(None, (one.of(indices) for one in held[path])):
+                fill(target, part[index])
+                _check_finite(target, part[index], about)
     for same in tied.values():
         digests = [_digest(one.read()) for one in same.values() if len(same) > 1]
         if len(set(digests)) > 1:
@@ -182,12 +196,13 @@ def to_params(
                 "tie_word_embeddings to false in config.json."
             )
     for path, layer in unstored(spec):
-        if path not in flat:
-            flat[path] = _allocate(path, shapes[path], dtype, where)
-        flat[path][layer] = 1
+        if path not in held:
+            held[path] = _allocate(path, cuts[path], dtype, where)
+        for target, _ in filter(None, (one.of((layer,)) for one in held[path])):
+            target[...] = 1
         filled[path][layer] = True
     _check_complete(filled, where)
-    return flat
+    return held
 
 
 def from_params(
@@ -226,14 +241,30 @@ def _unused(rule: Rule, spec: ModelSpec) -> bool:
     return rule.paths[0] == SHARED_BIAS and not spec.tied
 
 
-def _allocate(path: str, shape: tuple[int, ...], dtype, where: str) -> np.ndarray:
+def _allocate(path: str, cuts, dtype, where: str) -> list[Part]:
+    shapes = [tuple(one.stop - one.start for one in index) for index in cuts]
     try:
-        return aligned_empty(shape, dtype)
+        arrays = [aligned_empty(shape, dtype) for shape in shapes]
     except (MemoryError, ValueError, OverflowError) as error:
         raise CheckpointError(
-            f"{where}: {path!r} of the config's shape {list(shape)} does not fit into "
-            "memory; check the sizes in config.json, or take a larger machine."
+            f"{where}: {path!r} of the config's shape {list(shapes[0])} does not fit "
+            "into memory; check the sizes in config.json, or take a larger machine."
         ) from error
+    return [Part(index, array) for index, array in zip(cuts, arrays)]
+
+
+def _check_finite(target: np.ndarray, stored: np.ndarray, about: str) -> None:
+    if all_finite(target):
+        return
+    if not np.isfinite(stored).all():
+        raise CheckpointError(
+            f"{about} holds NaN or infinity, so every state would be NaN. The file is "
+            "damaged, or the training had diverged when it was saved."
+        )
+    raise CheckpointError(
+        f"{about} holds values that {target.dtype} cannot; load it as "
+        f"{'bfloat16' if target.dtype == np.float16 else 'float32'}."
+    )
 
 
 def _indexed_axes(path: str, family: Family) -> int:

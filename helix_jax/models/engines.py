@@ -9,10 +9,11 @@ auto   jax where it can, else torch, and says why
 import contextlib
 import logging
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from helix_jax.errors import CheckpointError, UnsupportedError
+from helix_jax.errors import CheckpointError, MeshError, UnsupportedError
 from helix_jax.models.checkpoint import (
     Model,
     find_source,
@@ -43,21 +44,28 @@ def load_model_by(
     *,
     dtype: str = "float32",
     revision: str | None = None,
+    mesh: str = "",
 ) -> Model | TorchModel:
     """Load a model for `extract`, by an engine.
 
     Args:
       engine: "auto", "jax" or "torch".
-      name_or_path, dtype, revision: as for `load_model`.
+      name_or_path, dtype, revision, mesh: as for `load_model`.
 
     Raises:
       CheckpointError: as `load_model` and `load_torch_model`.
+      MeshError: as `load_model`, or a mesh for torch.
     """
     chosen, reason = choose_engine(engine, name_or_path, revision=revision)
+    name = model_name(name_or_path)
     if reason is not None:
-        name = model_name(name_or_path)
         LOG.warning("%s: run by the engine torch, since %s", name, reason)
-    load = load_torch_model if chosen == "torch" else load_model
+    if chosen == "torch" and mesh:
+        raise MeshError(
+            f"{name} is run by the engine torch, which puts it on one device; leave "
+            f"the mesh {mesh!r} out."
+        )
+    load = load_torch_model if chosen == "torch" else partial(load_model, mesh=mesh)
     with _telling(reason):
         return load(name_or_path, dtype=dtype, revision=revision)
 

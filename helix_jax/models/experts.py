@@ -7,12 +7,16 @@ arXiv 2401.06066.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 
 from helix_jax.models.layers import dense, feed_forward
+from helix_jax.models.mesh import BATCH_AXES
+from helix_jax.models.sharding import active_mesh
 from helix_jax.models.spec import ExpertSpec, ModelSpec
 from helix_jax.types import Array
 
@@ -36,24 +40,77 @@ def mix_experts(params: Mapping, x: Array, spec: ModelSpec) -> Array:
     Returns:
       [B, T, D] in x's dtype.
     """
-    tokens = x.reshape(-1, x.shape[-1])
-    weights, chosen = route(params["router"], tokens, spec.experts)
-
-    def add(total: Array, block: _Block) -> tuple[Array, None]:
-        expert = jax.tree.map(lambda leaf: leaf[block.expert], params["experts"])
-        rows = feed_forward(expert, tokens.at[block.tokens].get(mode="clip"), spec)
-        rows = rows.astype(jnp.float32) * block.weights[:, None]
-        return total.at[block.tokens].add(rows, mode="drop"), None
-
-    total = jnp.zeros(tokens.shape, jnp.float32)
-    total, _ = jax.lax.scan(add, total, _blocks(weights, chosen, spec.experts.count))
-    mixed = total.astype(x.dtype).reshape(x.shape)
+    mesh = active_mesh()
+    own = partial(_sum_of_experts if mesh is None else _sum_over_mesh, spec=spec)
+    mixed = own(params["router"], params["experts"], x).astype(x.dtype)
     if "shared" not in params:
         return mixed
     shared = feed_forward(params["shared"], x, spec)
     if "shared_gate" in params:
         shared = shared * jax.nn.sigmoid(dense(params["shared_gate"], x))
     return mixed + shared
+
+
+def _sum_of_experts(
+    router: Mapping, experts: Mapping, x: Array, *, spec: ModelSpec, first: Array = 0
+) -> Array:
+    """Each token's weighted experts of those at hand, [B, T, D] float32.
+
+    Args:
+      router: of all experts.
+      experts: those from number `first` on, [e, ...].
+      x: [B, T, D].
+      spec: of the model.
+      first: [] int.
+    """
+    tokens = x.reshape(-1, x.shape[-1])
+    count = len(jax.tree.leaves(experts)[0])
+    weights, chosen = route(router, tokens, spec.experts)
+    chosen = chosen - first
+    chosen = jnp.where((chosen >= 0) & (chosen < count), chosen, count)
+
+    def add(total: Array, block: _Block) -> Array:
+        expert = jax.tree.map(lambda leaf: leaf[block.expert], experts)
+        rows = feed_forward(expert, tokens.at[block.tokens].get(mode="clip"), spec)
+        rows = rows.astype(jnp.float32) * block.weights[:, None]
+        return total.at[block.tokens].add(rows, mode="drop")
+
+    def step(total: Array, block: _Block) -> tuple[Array, None]:
+        if count == spec.experts.count:
+            return add(total, block), None
+        # Others have most tokens; the block's first says whether it has any.
+        real = block.tokens[0] < len(tokens)
+        return jax.lax.cond(real, add, lambda total, _: total, total, block), None
+
+    total = jnp.zeros(tokens.shape, jnp.float32)
+    total, _ = jax.lax.scan(step, total, _blocks(weights, chosen, count))
+    return total.reshape(x.shape)
+
+
+def _sum_over_mesh(
+    router: Mapping, experts: Mapping, x: Array, *, spec: ModelSpec
+) -> Array:
+    """`_sum_of_experts` on a mesh: rows of the batch stay on their devices.
+
+    The devices of an `expert` axis take all of each other's rows through the experts
+    that each has, and add up what comes of them; `tensor` is left to the partitioner.
+    """
+
+    def own(router, experts, x):
+        x = jax.lax.all_gather(x, "expert", tiled=True)
+        count = len(jax.tree.leaves(experts)[0])
+        first = jax.lax.axis_index("expert") * count
+        mixed = _sum_of_experts(router, experts, x, spec=spec, first=first)
+        return jax.lax.psum_scatter(mixed, "expert", tiled=True)
+
+    rows = PartitionSpec(BATCH_AXES)
+    return jax.shard_map(
+        own,
+        in_specs=(PartitionSpec(), PartitionSpec("expert"), rows),
+        out_specs=rows,
+        axis_names=set(BATCH_AXES),
+        check_vma=False,
+    )(router, experts, x)
 
 
 def route(
@@ -94,6 +151,8 @@ class _Block(NamedTuple):
 
 def _blocks(weights: Array, chosen: Array, count: int) -> _Block:
     """All pairs of a token and its expert, by expert, cut into blocks of equal size.
+
+    Pairs whose expert is `count` or more are left out.
 
     Each expert's last block may be filled in part, so that there are at most `count`
     more than the pairs need.

@@ -4,11 +4,39 @@ Cast and transposition are one step, in blocks of a cache line; the check for Na
 no temporary of the tensor's size.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 
 LINE = 64  # bytes; arrays that begin at one are handed to JAX on a CPU without a copy
 COLUMNS = 16  # transposed at a time; measured
 _BLOCK = 2**16  # values checked at a time
+
+
+class Part(NamedTuple):
+    """What is held of a parameter here, all of it or what some devices need.
+
+    Attributes:
+      index: its place in the parameter, a slice with start and stop a dimension.
+      array: the values of that place.
+    """
+
+    index: tuple[slice, ...]
+    array: np.ndarray
+
+    def of(self, numbers: Sequence[int]) -> tuple[np.ndarray, tuple[slice, ...]] | None:
+        """Of the tensor with these numbers in the stack, what is held and its index."""
+        stack, own = self.index[: len(numbers)], self.index[len(numbers) :]
+        if not all(at.start <= n < at.stop for at, n in zip(stack, numbers)):
+            return None
+        places = (number - at.start for at, number in zip(stack, numbers))
+        return self.array[(*places, ...)], own
+
+
+def whole(shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """The index of all of an array."""
+    return tuple(slice(0, size) for size in shape)
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

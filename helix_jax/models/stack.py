@@ -18,6 +18,7 @@ from helix_jax.models.cache import KeyValueCache, write_apart, write_layer
 from helix_jax.models.relative import relative_bias
 from helix_jax.models.rope import Turn, rotation
 from helix_jax.models.scores import Reach
+from helix_jax.models.sharding import constrain, gather_layer
 from helix_jax.models.spec import ModelSpec
 from helix_jax.types import Array
 
@@ -90,9 +91,9 @@ def run_layers(
         reach, turn = sight.of_window(layer.window)
         if spec.rope_layers is not None:
             turn = _turn_where(layer.rotates, turn)
-        h = block(
-            layer.params, spec, carry.h, reach, turn, remember, first=layer.number == 0
-        )
+        own = gather_layer(layer.params, spec)
+        h = block(own, spec, carry.h, reach, turn, remember, first=layer.number == 0)
+        h = constrain(h, "batch", None, None)
         if kept is not None:
             kept = jax.lax.dynamic_update_index_in_dim(kept, h, layer.slot, 0)
         return _Carry(h, keys, values, kept), None

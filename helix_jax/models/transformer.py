@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from helix_jax.models.cache import KeyValueCache, next_positions, reserve
 from helix_jax.models.inputs import check_ids, check_inputs
 from helix_jax.models.layers import normalise
+from helix_jax.models.sharding import constrain
 from helix_jax.models.spec import ModelSpec
 from helix_jax.models.stack import Stream, run_layers
 from helix_jax.models.vocabulary import apply_head, embed
@@ -85,7 +86,7 @@ def apply_model(
         check_ids("positions", positions, spec.max_tokens, mask)
     h = embed(params, spec, tokens, positions, token_types)
     # What stands at padding may be any number, and NaN there would spread.
-    h = jnp.where(mask[..., None], h, 0)
+    h = constrain(jnp.where(mask[..., None], h, 0), "batch", None, None)
     if cache is not None:
         cache = reserve(cache, mask, positions)
     stop = spec.num_layers if logits or cache is not None else max(wanted)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from helix_jax.models.layers import activate, dense, normalise, precision_of, softcap
+from helix_jax.models.sharding import constrain
 from helix_jax.models.spec import ModelSpec
 from helix_jax.types import Array
 
@@ -65,10 +66,12 @@ def sinusoids(positions: Array, width: int) -> Array:
 
 
 def rows(table: Array, numbers: Array) -> Array:
-    """Rows of a table, [N, D] and [...] int -> [..., D]; NaN where it has none."""
+    """Rows of a table, [N, D] and [B, T] int -> [B, T, D]; NaN where it has none."""
     # A negative number would count from the end.
     numbers = jnp.where(numbers < 0, table.shape[0], numbers)
-    return jnp.asarray(table).at[numbers].get(mode="fill", fill_value=jnp.nan)
+    found = jnp.asarray(table).at[numbers].get(mode="fill", fill_value=jnp.nan)
+    # On a mesh, as the table is cut; the stream's own cut is one exchange away.
+    return constrain(found, "looked_up", None, "embed")
 
 
 def apply_head(params: Mapping, spec: ModelSpec, h: Array) -> Array:

@@ -109,20 +109,21 @@ def stored_tensors(
         else:
             yield from _stored_torch(file)
             if digests is not None:
-                digests.append(_sha256(file))
+                digests.append(sha256(file))
 
 
 def digest(files: Sequence[Path]) -> str:
     """First 16 hex digits of the SHA-256 of the files' SHA-256."""
-    return digest_of(map(_sha256, files))
+    return digest_of(map(sha256, files))
 
 
 def digest_of(digests: Iterable[bytes]) -> str:
     """`digest`, where the files' SHA-256 are known."""
-    return hashlib.sha256(b"".join(digests)).hexdigest()[:16]
+    return hashlib.sha256(b"".join(map(bytes, digests))).hexdigest()[:16]
 
 
-def _sha256(file: Path) -> bytes:
+def sha256(file: Path) -> bytes:
+    """The SHA-256 of a file."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").digest()
 

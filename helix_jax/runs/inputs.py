@@ -9,9 +9,16 @@ from typing import Any
 from helix_jax.activations import load_embeddings
 from helix_jax.activations.captured import is_captured, read_captured
 from helix_jax.activations.embedding_files import READERS
-from helix_jax.errors import CheckpointError, CorpusError, RunError, StoreError
+from helix_jax.errors import (
+    CheckpointError,
+    CorpusError,
+    MeshError,
+    RunError,
+    StoreError,
+)
 from helix_jax.models import ModelSpec, model_folder, resolve_layers
 from helix_jax.models.engines import read_spec_by
+from helix_jax.models.mesh import mesh_for
 from helix_jax.models.torch_engine import TorchSpec
 from helix_jax.runs.prepare import IMPORTED
 from helix_jax.text.corpora import check_corpus
@@ -64,7 +71,7 @@ def naming(flag: str) -> Iterator[None]:
     """Let what is wrong with the value of a flag begin with the flag's name."""
     try:
         yield
-    except (CheckpointError, CorpusError, StoreError) as error:
+    except (CheckpointError, CorpusError, MeshError, StoreError) as error:
         raise RunError(f"--{flag}: {error}") from error
 
 
@@ -81,6 +88,14 @@ def _check_model(config: Any, flag: str, name: str) -> Spec:
             engine, name, revision=getattr(config, "revision", "") or None
         )
     _require_budget(config, name, spec)
+    if getattr(config, "mesh", ""):
+        if isinstance(spec, TorchSpec):
+            raise RunError(
+                f"--mesh={config.mesh}: {name} is run by the engine torch, which puts "
+                "it on one device; leave --mesh out."
+            )
+        with naming("mesh"):
+            mesh_for(spec, config.mesh)
     for flag_of_layers in (f"{flag}_layer", f"{flag}_layers", "layers"):
         layers = getattr(config, flag_of_layers, ())
         layers = layers if isinstance(layers, Sequence) else (layers,)

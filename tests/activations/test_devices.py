@@ -1,5 +1,6 @@
 """Batches shared by several devices, on fake CPU devices in a process of their own."""
 
+import json
 import os
 import subprocess
 import sys
@@ -16,11 +17,11 @@ from .made import make_model, make_texts, make_tokenizer
 ROOT = Path(__file__).parents[2]
 
 
-def run(path, count=30):
+def run(path, model=None):
     return extract(
-        make_model(),
+        model or make_model(),
         make_tokenizer(),
-        make_texts(count),
+        make_texts(30),
         path,
         max_tokens=12,
         window=16,
@@ -47,6 +48,10 @@ def test_four_devices_equal_one(tmp_path):
     one = run(tmp_path / "one")
     assert four.ids == one.ids
     np.testing.assert_allclose(four.read(), one.read(), atol=2e-5)
+    cut = open_store(tmp_path / "four-cut")
+    np.testing.assert_allclose(cut.read(), one.read(), atol=2e-5)
+    layout = json.loads((tmp_path / "four-cut" / "metadata.json").read_text())["layout"]
+    assert (layout["devices"], layout["cut"]) == (2, "tensor:2")
     # A store is finished on as many devices as it was begun with.
     metadata = tmp_path / "four" / "metadata.json"
     metadata.write_text(
@@ -60,9 +65,14 @@ if __name__ == "__main__":
     import jax
 
     from helix_jax.activations.forward import DeviceGroup, pooled_states
+    from helix_jax.models.mesh import make_mesh
+    from helix_jax.models.sharding import shard_params
 
     run(sys.argv[1])
     group, model = DeviceGroup(), make_model()
+    mesh = make_mesh({"data": 2, "tensor": 2})
+    cut = shard_params(model.params, model.spec, mesh)
+    run(f"{sys.argv[1]}-cut", model._replace(params=cut))
     batch = group.place_batch(np.ones((8, 4), np.int32), np.full(8, 4, np.int32))
     states = pooled_states(
         group.place_params(model.params),

@@ -580,6 +580,8 @@ def test_flags_of_generate_that_do_not_go_together(
         ("encrypted_generation", ["--sizes=64x1000000"], "vocabularies of 1 to"),
         ("encrypted", ["--classes=1000000"], "--classes must be 200000 or less"),
         ("extract", ["--token_budget=63"], "--token_budget=63 has no room for a text"),
+        ("extract", ["--mesh=rows:2"], "--mesh: mesh 'rows:2': 'rows' is no axis"),
+        ("extract", ["--mesh=tensor:3"], "heads, which the mesh's tensor:3 does not"),
         ("extract", ["--stores=foo://b/x"], "--stores=foo://b/x"),
         ("extract", ["--workdir=gs:/b/x"], "write gs://b/x"),
         ("methods", ["--methods=ridge,ridge"], "got 'ridge' twice"),

@@ -1,0 +1,178 @@
+"""Meshes of devices: what each axis is for, and how many devices it has.
+
+| axis | what is cut along it |
+|---|---|
+| data | rows of a batch; parameters are copied |
+| fsdp | rows of a batch, and every kernel, which is gathered layer by layer |
+| expert | rows of a batch, and the experts of a layer |
+| tensor | heads, features of feed-forward layers, the vocabulary |
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from helix_jax.errors import MeshError
+from helix_jax.models.params import parameter_shapes
+from helix_jax.models.spec import ModelSpec
+
+AXES = ("data", "fsdp", "expert", "tensor")  # the last has the closest devices
+BATCH_AXES = ("data", "fsdp", "expert")
+# Of a device's memory, what the parameters may take; states and XLA have the rest.
+PARAMETER_SHARE = 0.7
+
+
+def parse_mesh(text: str) -> dict[str, int]:
+    """The sizes of "data:2,tensor:4", axes in the order of AXES.
+
+    Raises:
+      MeshError: an unknown axis, one given twice, a size that is no number above 0.
+    """
+    sizes: dict[str, int] = {}
+    for part in text.split(","):
+        name, _, size = (piece.strip() for piece in part.partition(":"))
+        if name not in AXES:
+            raise MeshError(
+                f"mesh {text!r}: {name!r} is no axis; expected {', '.join(AXES)}, such "
+                "as data:2,tensor:4."
+            )
+        if name in sizes:
+            raise MeshError(f"mesh {text!r} names the axis {name} twice.")
+        if not (size.isascii() and size.isdigit()) or int(size) < 1:
+            raise MeshError(
+                f"mesh {text!r}: the size of {name} must be a whole number of 1 or "
+                f"more, got {size!r}."
+            )
+        sizes[name] = int(size)
+    return {name: sizes[name] for name in AXES if name in sizes}
+
+
+def make_mesh(
+    sizes: Mapping[str, int], devices: Sequence[jax.Device] | None = None
+) -> Mesh:
+    """A mesh of all AXES, those that are not in `sizes` of size 1.
+
+    Args:
+      sizes: as of `parse_mesh`.
+      devices: of the mesh, in its order; None for those of all processes.
+
+    Raises:
+      MeshError: there are more or fewer devices than the sizes' product.
+    """
+    devices = jax.devices() if devices is None else list(devices)
+    shape = [sizes.get(name, 1) for name in AXES]
+    if math.prod(shape) != len(devices):
+        said = ",".join(f"{name}:{size}" for name, size in sizes.items())
+        raise MeshError(
+            f"the mesh {said} has {math.prod(shape)} devices, there are "
+            f"{len(devices)}; give sizes whose product is {len(devices)}."
+        )
+    return Mesh(np.array(devices).reshape(shape), AXES)
+
+
+def batch_parts(mesh: Mesh | None) -> int:
+    """In how many parts a batch is cut on a mesh; 1 without one."""
+    return 1 if mesh is None else math.prod(mesh.shape[name] for name in BATCH_AXES)
+
+
+def check_mesh(spec: ModelSpec, sizes: Mapping[str, int]) -> None:
+    """Raise MeshError unless the axes divide what they cut of a model.
+
+    Fewer key-value heads than `tensor` are copied to the devices that share them, so
+    that one of both numbers must divide the other.
+    """
+    tensor, expert = sizes.get("tensor", 1), sizes.get("expert", 1)
+    _divide(spec, "heads", spec.num_heads, "tensor", tensor)
+    keys = spec.num_kv_heads
+    if keys % tensor and tensor % keys:
+        _divide(spec, "key-value heads", keys, "tensor", tensor)
+    if spec.experts is None and expert > 1:
+        raise MeshError(
+            f"{spec.family} has no experts, the mesh has expert:{expert}; leave that "
+            "axis out."
+        )
+    _divide(spec, "features of feed-forward layers", spec.ffn_width, "tensor", tensor)
+    if spec.experts is not None:
+        _divide(spec, "experts", spec.experts.count, "expert", expert)
+        shared = spec.experts.shared_width
+        _divide(spec, "features of the shared expert", shared, "tensor", tensor)
+    _divide(spec, "features", spec.width, "fsdp", sizes.get("fsdp", 1))
+
+
+def _divide(spec: ModelSpec, what: str, number: int, axis: str, size: int) -> None:
+    if number % size:
+        fits = [str(one) for one in range(1, size + 1) if number % one == 0]
+        raise MeshError(
+            f"{spec.family} has {number} {what}, which the mesh's {axis}:{size} does "
+            f"not divide; give {axis}:{' or '.join(fits[-4:])}."
+        )
+
+
+def choose_mesh(
+    spec: ModelSpec, devices: int, *, itemsize: int, device_bytes: int | None
+) -> dict[str, int]:
+    """The mesh on which as few devices as possible hold one copy of a model.
+
+    The devices of a copy cut it by `tensor`, or by `fsdp` where its heads do not
+    divide; the other devices hold further copies and share the batch.
+
+    Args:
+      spec: the architecture.
+      devices: how many there are.
+      itemsize: bytes of a parameter.
+      device_bytes: memory of each, of which PARAMETER_SHARE is for parameters; None
+        where it is not known: then one device is taken to hold the model.
+
+    Raises:
+      MeshError: all devices together do not hold it.
+    """
+    shapes = parameter_shapes(spec).values()
+    needed = itemsize * sum(math.prod(shape) for shape in shapes)
+    if device_bytes is None:
+        return {"data": devices}
+    room = PARAMETER_SHARE * device_bytes
+    for count in range(1, devices + 1):
+        if devices % count or needed > count * room:
+            continue
+        for axis in ("tensor", "fsdp"):
+            sizes = {"data": devices // count, axis: count}
+            try:
+                check_mesh(spec, sizes)
+            except MeshError:
+                continue
+            return sizes if count > 1 else {"data": devices}
+    raise MeshError(
+        f"{spec.family}: {needed / 1e9:.1f} GB of parameters do not fit on {devices} "
+        f"devices with {room / 1e9:.1f} GB each for them; take a smaller dtype or more "
+        "devices."
+    )
+
+
+def mesh_for(spec: ModelSpec, text: str, *, itemsize: int = 4) -> Mesh | None:
+    """The mesh of a flag.
+
+    Args:
+      spec: the architecture.
+      text: as for `parse_mesh`, of the devices of this process or of all; "" for
+        `choose_mesh` of those of this process.
+      itemsize: bytes of a parameter.
+
+    Returns:
+      None where nothing was asked for and one device holds the model.
+
+    Raises:
+      MeshError: as `parse_mesh`, `make_mesh`, `check_mesh` and `choose_mesh`.
+    """
+    devices = jax.local_devices()
+    if text:
+        sizes = parse_mesh(text)
+        check_mesh(spec, sizes)
+        own = math.prod(sizes.values()) == len(devices)
+        return make_mesh(sizes, devices if own else None)
+    limits = [(one.memory_stats() or {}).get("bytes_limit") for one in devices]
+    least = None if None in limits else min(limits)
+    sizes = choose_mesh(spec, len(devices), itemsize=itemsize, device_bytes=least)
+    return None if set(sizes) == {"data"} else make_mesh(sizes, devices)

@@ -1,0 +1,48 @@
+"""Models on meshes of 8 fake devices, in a process of their own: states to a file.
+
+    python -m models.sharded_runner CASES.json STATES.npz
+
+A case is [folder, mesh]; its states are those of every token and layer of a batch.
+"""
+
+import json
+import sys
+
+import jax
+import numpy as np
+
+from helix_jax.activations.forward import Readout, place_model
+from helix_jax.models import Model, flatten, load_model
+
+LENGTHS = np.array([12, 12, 5, 7, 9, 1, 2, 12], np.int32)
+REAL = np.arange(12)[None] < LENGTHS[:, None]
+
+
+def states_of(model: Model) -> np.ndarray:
+    """[L + 1, tokens, D], raw, of a right-padded batch of 8 rows."""
+    tokens = np.random.default_rng(0).integers(3, model.spec.vocab_size, REAL.shape)
+    layers = tuple(range(model.spec.num_layers + 1))
+    readout = Readout(model.spec, layers, False, "token", np.dtype(np.float32))
+    forward = place_model(model, readout)
+    return np.asarray(forward(tokens.astype(np.int32), LENGTHS))[:, REAL]
+
+
+def held_fraction(model: Model) -> float:
+    """The part of all parameters that the first device holds."""
+    leaves = [value for _, value in flatten(model.params)]
+    held = sum(leaf.addressable_data(0).size for leaf in leaves)
+    return held / sum(leaf.size for leaf in leaves)
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_disable_most_optimizations", True)
+    assert jax.device_count() == 8
+    results = {}
+    with open(sys.argv[1]) as file:
+        cases = json.load(file)
+    for number, (folder, mesh) in enumerate(cases):
+        model = load_model(folder, mesh=mesh)
+        results[f"{number}/states"] = states_of(model)
+        results[f"{number}/held"] = held_fraction(model)
+        jax.clear_caches()
+    np.savez(sys.argv[2], **results)
