@@ -65,7 +65,8 @@ def load_corpus(
       label_column: column of the label.
       id_column: column of unique ids, "document" or "document#part".
       revision: for the hub, a commit, branch or tag in place of the pinned commit.
-      limit: keep at most this many texts in all, chosen by a hash of their ids.
+      limit: keep at most this many texts in all, chosen by a hash of their ids; of
+        each split its share, and at least a tenth of the limit where it has that many.
 
     Returns:
       The corpus.

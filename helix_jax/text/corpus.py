@@ -138,7 +138,8 @@ def build_corpus(
       name: name of the corpus.
       parts: what it is made of; several are joined.
       limit: keep at most this many texts in all, chosen by a hash of the id; so a
-        sorted source loses no class and every split keeps its share.
+        sorted source loses no class and every split keeps its share, and at least a
+        tenth of the limit as far as it has that many.
       labelled: whether to use the labels; joined corpora have none in common.
 
     Returns:
@@ -168,8 +169,7 @@ def build_corpus(
     kept = np.flatnonzero(split != DROPPED)
     counts["beyond_limit"] = 0
     if limit is not None and len(kept) > limit:
-        order = np.argsort(scan.id[kept], kind="stable")
-        split[kept[order[limit:]]] = DROPPED
+        drop_beyond(split, kept[np.argsort(scan.id[kept], kind="stable")], limit)
         counts["beyond_limit"] = len(kept) - limit
     counts |= {s: int(np.sum(split == i)) for i, s in enumerate(SPLITS)}
     labels = _labels(name, parts, scan)
@@ -206,6 +206,24 @@ def build_corpus(
         label,
         score,
     )
+
+
+def drop_beyond(split: np.ndarray, order: np.ndarray, limit: int) -> None:
+    """Drop what is beyond a limit, see `build_corpus`.
+
+    Args:
+      split: [N] int, indices of SPLITS or DROPPED; changed in place.
+      order: rows that are not dropped, more than `limit`, those to keep first.
+      limit: rows to keep.
+    """
+    held, share = (
+        np.bincount(split[rows], minlength=len(SPLITS))
+        for rows in (order, order[:limit])
+    )
+    quota = np.maximum(share, np.minimum(held, limit // 10))
+    quota[np.argmax(share)] -= quota.sum() - limit
+    for index, count in enumerate(quota):
+        split[order[split[order] == index][count:]] = DROPPED
 
 
 def require_labels(corpus: Corpus) -> tuple[str, ...]:

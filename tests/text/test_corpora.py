@@ -217,6 +217,18 @@ def test_limit_keeps_a_share_of_every_split_and_class(tmp_path):
         load_corpus(path, limit=0)
 
 
+def test_limit_leaves_a_tenth_of_a_small_test_file(tmp_path):
+    for name, count in (("train", 5000), ("test", 60)):
+        rows = [{"text": f"{name} {i}", "label": i % 2} for i in range(count)]
+        _write(tmp_path / f"{name}.jsonl", rows)
+    small, large = (load_corpus(tmp_path, limit=limit) for limit in (400, 3000))
+    assert [small.counts["test"], large.counts["test"]] == [40, 60]
+    assert sum(small.counts[split] for split in small.splits) == 400
+    for split in small.splits:  # what a lower limit takes, a higher one takes too
+        ids = {text.id for text in small.read(split)}
+        assert ids <= {text.id for text in large.read(split)}
+
+
 def test_reading_is_repeatable_and_notices_a_changed_file(tmp_path):
     path = _write(tmp_path / "it.jsonl", RECORDS)
     corpus = load_corpus(path)
