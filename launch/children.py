@@ -7,7 +7,6 @@ import queue
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -32,11 +31,10 @@ class Task(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """A task that has ended: its exit status, and how long it took."""
+    """A task that has ended, and its exit status."""
 
     task: Task
     status: int
-    seconds: float
 
 
 def shares_of_cores(jobs: int) -> list[list[int]]:
@@ -68,7 +66,7 @@ def run_here(tasks: Sequence[Task], *, jobs: int) -> Iterator[Ended]:
     alive, stopped = set(), threading.Event()
 
     def run_one(task: Task) -> Ended | None:
-        cores, began = free.get(), time.monotonic()
+        cores = free.get()
         try:
             with _opened(task.log) as log:
                 if stopped.is_set():
@@ -88,7 +86,7 @@ def run_here(tasks: Sequence[Task], *, jobs: int) -> Iterator[Ended]:
                         os.sched_setaffinity(child.pid, cores)
                 status = child.wait()
                 alive.discard(child)
-            return Ended(task, status, time.monotonic() - began)
+            return Ended(task, status)
         finally:
             free.put(cores)
 

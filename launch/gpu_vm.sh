@@ -1,20 +1,28 @@
 #!/usr/bin/env bash
-# Install on a GPU machine reached by ssh and run one experiment there:
-#   launch/gpu_vm.sh USER@HOST classify --workdir=runs/trec --source=A --target=B ...
+# Install on machines with GPUs reached by ssh, and run one experiment on all of them:
+#   HOSTS="USER@HOST ..." launch/gpu_vm.sh [--dry_run] classify --workdir=runs/trec \
+#     --source=A --target=B ...
+# The first host is process 0, which writes the work directory, in its helix_jax; others
+# reach it at its name and PORT (default 8476). What is installed stays for the next run.
 set -euo pipefail
 source "$(dirname "$0")/words.sh"
-[[ $# -ge 1 && $1 != -* ]] || fail "usage: launch/gpu_vm.sh USER@HOST EXPERIMENT --FLAG=VALUE ..."
-host=$1
-shift
+[[ ${1-} != --dry_run ]] || { dry_run=1 && shift; }
+require "HOSTS=machines as ssh knows them, separated by spaces"
 check_experiment "$@"
-experiment=$1
-shift
 cd "$(dirname "$0")/.."
-# What is made here stays here; caches may also change while they are read.
-tar --exclude=.venv --exclude=.git --exclude=./runs --exclude='./workdir*' \
-  --exclude='.*_cache' --exclude=.hypothesis --exclude=__pycache__ \
-  --exclude='*.egg-info' --exclude=./build --exclude=./dist -cz . |
-  ssh "$host" 'mkdir -p helix_jax && tar xz -C helix_jax'
-ssh "$host" "cd helix_jax && python3 -m venv .venv &&
-  .venv/bin/pip install -q -c constraints.txt -e '.[cuda]' &&
-  .venv/bin/python -m experiments.$experiment $(printf '%q ' "$@")"
+read -ra machines <<<"$HOSTS"
+words=("$@")
+start() {
+  local line=("${words[@]}")
+  ((${#machines[@]} == 1)) || line+=(
+    --coordinator="${machines[0]#*@}:${PORT:-8476}"
+    --processes="${#machines[@]}" --process="$1"
+  )
+  run ssh "${machines[$1]}" "$(experiment_command "${line[@]}")"
+}
+setup="mkdir -p helix_jax && tar xz -C helix_jax && $(setup_command cuda)"
+pack
+for machine in "${machines[@]}"; do
+  { [[ -n $dry_run ]] || cat "$archive"; } | run ssh "$machine" "$setup"
+done
+start_all "${#machines[@]}"

@@ -3,13 +3,13 @@
 import dataclasses
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from absl import flags
 
-from experiments.list import config_class
+from experiments.list import config_class, programs
 from helix_jax.errors import RunError
 from helix_jax.fingerprint import fingerprint
 from helix_jax.runs import (
@@ -21,6 +21,8 @@ from helix_jax.runs import (
     prepare_config,
 )
 from helix_jax.runs.command_line import parse_flags
+from helix_jax.runs.compiled import define_cache_flag
+from helix_jax.runs.prepare import must_be_among
 from launch.children import Task
 from launch.settings import Setting
 
@@ -42,13 +44,12 @@ class Planned(NamedTuple):
     words: list[str]
     config: Any
 
-    @property
-    def swept(self) -> dict[str, Any]:
-        """The swept flags with their values; lists as they are written."""
-        values = {name: getattr(self.config, name) for name in self.setting}
+    def values(self, names: Iterable[str]) -> dict[str, Any]:
+        """Flags with their values, given or not; lists as they are written."""
+        found = {name: getattr(self.config, name) for name in names}
         return {
-            name: self.setting[name] if isinstance(value, tuple) else value
-            for name, value in values.items()
+            name: ",".join(map(str, value)) if isinstance(value, tuple) else value
+            for name, value in found.items()
         }
 
 
@@ -77,7 +78,7 @@ def plan_runs(
             raise RunError(f"two settings of the sweep would both write to {folder}.")
         swept = [f"--{name}={value}" for name, value in setting.items()]
         words = [f"--workdir={folder}", *swept, *fixed]
-        config = _config_of(experiment, words)
+        config = config_of(experiment, words)
         if getattr(config, "stores", None) == "":
             words.append(f"--stores={root / 'stores'}")
             config = dataclasses.replace(config, stores=str(root / "stores"))
@@ -119,9 +120,16 @@ def _folder_name(setting: Setting) -> str:
     return name
 
 
-def _config_of(experiment: str, words: Sequence[str]) -> Any:
-    """The config of a command line, which the program would take."""
+def config_of(experiment: str, words: Sequence[str]) -> Any:
+    """The config of a command line.
+
+    Raises:
+      RunError: there is no such program, or it would refuse these flags.
+    """
+    if experiment not in programs():
+        raise RunError(f"--experiment{must_be_among(experiment, programs())}")
     known, flags_of = flags.FlagValues(), config_class(experiment)
     define_flags(flags_of, known)
+    define_cache_flag(known, program=experiment)
     parse_flags(words, known)
     return prepare_config(config_from_flags(flags_of, known))

@@ -9,7 +9,7 @@ Words behind -- are flags of every run. Settings come from --grid, --zip, --list
 setting has a work directory of its own, named by its flags, so that a sweep that is
 killed and started again repeats nothing; what failed is tried again. States that
 several runs need are extracted once, in WORKDIR/stores. What a run prints is in
-WORKDIR/logs.
+WORKDIR/logs. With --slurm the runs are an array, see launch/slurm.py.
 
 At the end WORKDIR has sweep.csv and sweep.parquet, one row a run, and report.html with
 the best setting by a number of the select split (--select) and its number on the test
@@ -17,24 +17,23 @@ split (--test). --dry_run prints the commands, one a line.
 """
 
 import contextlib
-import math
 import shlex
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from absl import flags
 
-from experiments.list import programs
 from helix_jax.errors import RunError
 from helix_jax.locks import keep
 from helix_jax.paths import local_path, os_errors
 from helix_jax.progress import Progress
 from helix_jax.reports import format_interval
 from helix_jax.runs import Run, is_done
-from helix_jax.runs.prepare import must_be_among
 from helix_jax.runs.program import start_main
 from helix_jax.runs.workdir import read_summary
-from launch.children import last_line, run_here
+from launch.children import Ended, last_line, run_here
+from launch.jobs import read_options, run_on_slurm
 from launch.plan import Planned, command_of, has_ended, plan_runs, task_of
 from launch.results import (
     Outcome,
@@ -54,6 +53,9 @@ FILE = flags.DEFINE_string(
     "file", "", "of settings: a name of experiments/sweeps, or .py"
 )
 JOBS = flags.DEFINE_integer("jobs", 1, "runs at once; cores are divided", lower_bound=1)
+SLURM = flags.DEFINE_list(
+    "slurm", None, "run as a SLURM array with these options: partition=P,time=240"
+)
 RETRY = flags.DEFINE_integer(
     "retry", 0, "how often a run that failed is tried again", lower_bound=0
 )
@@ -72,8 +74,6 @@ def planned(fixed: Sequence[str]) -> list[Planned]:
     """
     if missing := [one.name for one in (EXPERIMENT, WORKDIR) if not one.value.strip()]:
         raise RunError(f"missing: {' and '.join(f'--{name}' for name in missing)}.")
-    if EXPERIMENT.value not in programs():
-        raise RunError(f"--experiment{must_be_among(EXPERIMENT.value, programs())}")
     if SELECT.value and not is_of_select(SELECT.value):
         select_name([], SELECT.value)
     settings = all_settings(
@@ -90,23 +90,35 @@ def run_all(runs: Sequence[Planned], *, of: int) -> list[Planned]:
       runs: that have no result yet.
       of: how many runs the sweep has.
     """
-    by_name, failed, spent = {run.folder.name: run for run in runs}, [], 0.0
-    tasks = [task_of(EXPERIMENT.value, run) for run in runs]
-    name = f"runs of {EXPERIMENT.value}"
+    by_name, failed = {run.folder.name: run for run in runs}, []
+    name, began = f"runs of {EXPERIMENT.value}", time.monotonic()
     with (
         Progress(name, total=of, done=of - len(runs)) as shown,
-        contextlib.closing(run_here(tasks, jobs=JOBS.value)) as ended,
+        contextlib.closing(ended_runs(runs, shown)) as ended,
     ):
         for count, one in enumerate(ended, start=1):
-            spent += one.seconds
             if one.status:
                 failed.append(by_name[one.task.name])
                 said = last_line(one.task.log) or f"status {one.status}"
                 print(f"failed: {one.task.name}: {said} ({one.task.log})", flush=True)
-            left = spent / count * math.ceil((len(runs) - count) / JOBS.value)
+            left = (time.monotonic() - began) / count * (len(runs) - count)
             parts = [f"{len(failed)} failed"] if failed else []
             shown.update(note=", ".join([*parts, f"about {duration(left)} left"]))
     return failed
+
+
+def ended_runs(runs: Sequence[Planned], shown: Progress) -> Iterator[Ended]:
+    """Run them where the flags say; each as it ends."""
+    tasks = [task_of(EXPERIMENT.value, run) for run in runs]
+    if SLURM.value is None:
+        return run_here(tasks, jobs=JOBS.value)
+    return run_on_slurm(
+        tasks,
+        runs[0].folder.parent,
+        read_options(SLURM.value),
+        name=EXPERIMENT.value,
+        shown=shown,
+    )
 
 
 def duration(seconds: float) -> str:
@@ -116,17 +128,19 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def outcome_of(run: Planned) -> Outcome:
-    """What a run found, or said last."""
+def outcome_of(run: Planned, swept: Iterable[str]) -> Outcome:
+    """What a run with some values of the swept flags found, or said last."""
+    name, values = run.folder.name, run.values(swept)
     if is_done(Run(run.folder)):
-        return Outcome(run.folder.name, run.swept, read_summary(Run(run.folder)))
+        return Outcome(name, values, read_summary(Run(run.folder)))
     said = last_line(task_of(EXPERIMENT.value, run).log)
-    return Outcome(run.folder.name, run.swept, None, said or "nothing")
+    return Outcome(name, values, None, said or "nothing")
 
 
 def write_results(root: Path, runs: Sequence[Planned]) -> None:
     """Write the table and the page, and print the best setting."""
-    outcomes = [outcome_of(run) for run in runs]
+    swept = dict.fromkeys(name for run in runs for name in run.setting)
+    outcomes = [outcome_of(run, swept) for run in runs]
     write_tables(root, outcomes)
     select = select_name(outcomes, SELECT.value)
     title = f"Sweep of {EXPERIMENT.value}: {root.name}"

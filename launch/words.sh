@@ -1,7 +1,29 @@
-# Sourced by the launchers: refuses a command line that they could not use.
+# shellcheck shell=bash
+# Sourced by the launchers: refuses a command line that they could not use, and says
+# what is run in place of running it where --dry_run is given.
+dry_run=
+
 fail() {
   echo "error: $1" >&2
   exit 2
+}
+
+# Variables that must be set, NAME=MEANING each; all that are missing are named.
+require() {
+  local missing=() one name
+  for one in "$@"; do
+    name=${one%%=*}
+    [[ -n ${!name-} ]] || missing+=("$name (${one#*=})")
+  done
+  [[ ${#missing[@]} -eq 0 ]] ||
+    fail "not set: $(join_words "${missing[@]}"); see the head of $0"
+}
+
+join_words() {
+  local joined=$1
+  shift
+  (($# == 0)) || joined+=$(printf ', %s' "$@")
+  echo "$joined"
 }
 
 # The experiment and its flags, after the launcher's own words.
@@ -9,14 +31,83 @@ check_experiment() {
   local folder
   folder=$(dirname "${BASH_SOURCE[0]}")/../experiments
   [[ $# -ge 1 && $1 != -* ]] || fail "no experiment is named; see the head of $0"
-  [[ $1 != */* ]] && grep -qs "^if __name__ ==" "$folder/$1.py" ||
+  if [[ $1 == */* ]] || ! grep -qs "^if __name__ ==" "$folder/$1.py"; then
     fail "there is no experiment $1; name a program of experiments/, such as classify"
+  fi
   local word workdir=
   for word in "${@:2}"; do
     [[ $word == --* && $word != -- ]] || fail "'$word' is no flag; write --FLAG=VALUE"
     [[ $word != --workdir=*://* && $word != --workdir=gs:* && $word != --workdir=s3:* ]] ||
       fail "$word is a URL; --workdir is a folder of the machine, --stores may be a URL"
+    [[ ! $word =~ ^--(processes|process|coordinator)(=|$) ]] ||
+      fail "$word is given by the launcher itself"
     [[ $word == --workdir=?* ]] && workdir=1
   done
   [[ -n $workdir ]] || fail "--workdir=FOLDER is missing"
+}
+
+# Run a command, or print it as it would be typed.
+replacing= # exec, where the command takes the place of its shell
+run() {
+  if [[ -n $dry_run ]]; then
+    printf '%q ' "$@"
+    echo
+  else
+    $replacing "$@"
+  fi
+}
+
+# Run start I for each I below N, at once; the first that fails ends the others.
+started=()
+start_all() {
+  local index
+  for ((index = 0; index < $1; index++)); do
+    if [[ -n $dry_run ]]; then
+      start "$index"
+    else
+      { replacing='exec' && start "$index"; } > >(sed -u "s/^/[$index] /") 2>&1 &
+      started+=($!)
+    fi
+  done
+  while ((${#started[@]})); do
+    for index in "${!started[@]}"; do
+      ! kill -0 "${started[index]}" 2>/dev/null || continue
+      wait "${started[index]}" || return $?
+      unset "started[index]"
+    done
+    sleep 0.2
+  done
+}
+
+# Write the files of this folder to $archive, which goes when the launcher ends. What is
+# made here stays here; caches may also change while they are read.
+archive=
+pack() {
+  archive=/tmp/helix_jax.tar.gz
+  [[ -z $dry_run ]] || return 0
+  archive=$(mktemp -d)/helix_jax.tar.gz
+  tar --exclude=.venv --exclude=.git --exclude=./runs --exclude='./workdir*' \
+    --exclude='.*_cache' --exclude=.hypothesis --exclude=__pycache__ \
+    --exclude='*.egg-info' --exclude=./build --exclude=./dist -czf "$archive" .
+}
+
+clean() {
+  [[ -n $dry_run || -z $archive ]] || rm -rf "$(dirname "$archive")"
+  ((${#started[@]} == 0)) || kill "${started[@]}" 2>/dev/null || true
+  wait
+}
+trap clean EXIT
+
+# What a machine runs to install an extra once; again where the pins have changed.
+setup_command() {
+  local pins
+  pins=$(cat setup.py constraints.txt | cksum)
+  echo "cd helix_jax && { [ -f .venv/ready-${pins%% *} ] || { python3 -m venv .venv &&" \
+    ".venv/bin/pip install -q -c constraints.txt -e '.[$1]' &&" \
+    "touch .venv/ready-${pins%% *}; }; }"
+}
+
+# What a machine runs to start the experiment, with its words quoted.
+experiment_command() {
+  echo "cd helix_jax && .venv/bin/python -m experiments.$1 $(printf '%q ' "${@:2}")"
 }

@@ -116,10 +116,12 @@ def plan_of(words):
 
 
 def test_runs_share_one_folder_of_stores_unless_they_say_where():
-    runs = plan_of([*FIT, "--grid=source_layer=1,2", "--", "--tiny"])
+    words = ["--experiment=classify", "--workdir=w", "--grid=source_layer=1,2"]
+    runs = plan_of([*words, "--", "--tiny", "--compilation_cache=off"])
     assert {run.config.stores for run in runs} == {"w/stores"}
     assert all("--stores=w/stores" in run.words for run in runs)
-    assert [run.swept for run in runs] == [{"source_layer": 1}, {"source_layer": 2}]
+    found = [run.values(["source_layer", "few_shot"]) for run in runs]
+    assert found == [{"source_layer": n, "few_shot": "32,64,128"} for n in (1, 2)]
     (own,) = plan_of([*FIT, "--", "--tiny", "--stores=elsewhere"])
     assert own.config.stores == "elsewhere"
 

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# One experiment as N processes of this machine, that divide its extraction:
+#   PROCESSES=2 launch/local.sh [--dry_run] extract --workdir=runs/states --model=A ...
+# Each line says which process printed it. The first that fails ends the others.
+# PYTHON names the interpreter, by default .venv/bin/python.
+set -euo pipefail
+source "$(dirname "$0")/words.sh"
+[[ ${1-} != --dry_run ]] || { dry_run=1 && shift; }
+require "PROCESSES=how many"
+[[ $PROCESSES =~ ^[1-9][0-9]*$ ]] || fail "PROCESSES=$PROCESSES is no number of processes"
+check_experiment "$@"
+cd "$(dirname "$0")/.."
+port=$((20000 + RANDOM % 20000))
+words=("$@")
+start() {
+  run "${PYTHON:-.venv/bin/python}" -m "experiments.${words[0]}" "${words[@]:1}" \
+    --coordinator="127.0.0.1:$port" --processes="$PROCESSES" --process="$1"
+}
+start_all "$PROCESSES"
