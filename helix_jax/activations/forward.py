@@ -126,8 +126,24 @@ class DeviceGroup:
         return jax.device_put(params, self._single or self._everywhere)
 
     def place_batch(self, tokens: np.ndarray, lengths: np.ndarray) -> Any:
-        """A batch split by rows; the number of rows is a multiple of `size`."""
+        """A batch split by rows; the number of rows is a multiple of `size`.
+
+        Processes that share a mesh all give the same batch.
+        """
+        if self.mesh.is_multi_process:
+            return tuple(
+                jax.make_array_from_callback(
+                    array.shape, self._by_row, lambda index, array=array: array[index]
+                )
+                for array in (tokens, lengths)
+            )
         return jax.device_put((tokens, lengths), self._single or self._by_row)
+
+    def readable(self, states: Array) -> Array:
+        """States that every process can read whole."""
+        if self.mesh.is_multi_process:
+            return jax.device_put(states, self._everywhere)
+        return states
 
 
 class PlacedModel(NamedTuple):
@@ -150,7 +166,8 @@ class PlacedModel(NamedTuple):
         placed = self.group.place_batch(tokens, lengths)
         readout = self.readout._asdict()
         with on_mesh(self.group.mesh):
-            return pooled_states(self.params, *placed, self.weights, **readout)
+            states = pooled_states(self.params, *placed, self.weights, **readout)
+            return self.group.readable(states)
 
 
 class Host(NamedTuple):

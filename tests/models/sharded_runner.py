@@ -1,8 +1,9 @@
-"""Models on meshes of 8 fake devices, in a process of their own: states to a file.
+"""Models on meshes of fake devices or of two processes: states to a file.
 
-    python -m models.sharded_runner CASES.json STATES.npz
+    python -m models.sharded_runner CASES.json STATES.npz [PORT RANK]
 
-A case is [folder, mesh]; its states are those of every token and layer of a batch.
+A case is [folder, mesh]; its states are those of every token and layer of a batch. With
+a port, the process is one of two that share every mesh.
 """
 
 import json
@@ -11,6 +12,7 @@ import sys
 import jax
 import numpy as np
 
+from benchmarks.timing import forget_peak, peak_memory_bytes
 from helix_jax.activations.forward import Readout, place_model
 from helix_jax.models import Model, flatten, load_model
 
@@ -34,14 +36,26 @@ def held_fraction(model: Model) -> float:
     return held / sum(leaf.size for leaf in leaves)
 
 
+def held_bytes(model: Model) -> int:
+    """Bytes of the parameters that this process holds."""
+    parts = (leaf.addressable_shards for leaf in jax.tree.leaves(model.params))
+    return sum(part.data.nbytes for own in parts for part in own)
+
+
 if __name__ == "__main__":
     jax.config.update("jax_disable_most_optimizations", True)
-    assert jax.device_count() == 8
+    if len(sys.argv) > 3:
+        port, rank = sys.argv[3:]
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+        jax.distributed.initialize(f"localhost:{port}", 2, int(rank))
     results = {}
     with open(sys.argv[1]) as file:
         cases = json.load(file)
     for number, (folder, mesh) in enumerate(cases):
+        resident = forget_peak()
         model = load_model(folder, mesh=mesh)
+        results[f"{number}/peak"] = peak_memory_bytes() - resident
+        results[f"{number}/bytes"] = held_bytes(model)
         results[f"{number}/states"] = states_of(model)
         results[f"{number}/held"] = held_fraction(model)
         jax.clear_caches()
