@@ -13,6 +13,10 @@ class LockError(HelixError, RuntimeError):
     """The lock of a folder was lost: another process has taken it for abandoned."""
 
 
+class ProcessError(HelixError, RuntimeError):
+    """The processes of a run did not meet, differ, or one of them was lost."""
+
+
 class FingerprintError(HelixError, ValueError):
     """Two things that were made from different inputs were put together."""
 
