@@ -41,13 +41,13 @@ class Link:
 
     def messages(self) -> Iterator[dict[str, Any]]:
         """What comes, until the other end is gone, silent, or speaks another tongue."""
-        with contextlib.suppress(OSError, ValueError):
-            with self._connection.makefile("rb") as lines:
-                while line := lines.readline(LONGEST_LINE):
-                    message = json.loads(line)
-                    if not isinstance(message, dict):
-                        return
-                    yield message
+        lines = self._connection.makefile("rb")
+        with contextlib.suppress(OSError, ValueError), lines:
+            while line := lines.readline(LONGEST_LINE):
+                message = json.loads(line)
+                if not isinstance(message, dict):
+                    return
+                yield message
 
     def close(self) -> None:
         """End the connection; both ends see it."""
@@ -78,8 +78,8 @@ class Meeting:
             self._listener = socket.create_server((own, port), family=family)
         except (OSError, OverflowError) as error:
             raise ProcessError(
-                f"process 0 cannot listen on port {port} ({error}). Another run may use "
-                "it: give all processes another one in --coordinator=HOST:PORT."
+                f"process 0 cannot listen on port {port} ({error}). Another run may "
+                "use it: give all processes another one in --coordinator=HOST:PORT."
             ) from error
         self._count, self._seconds = count, seconds
         self._change = threading.Condition()

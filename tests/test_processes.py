@@ -49,7 +49,7 @@ def each(coordinator, count, work, *, seconds=20.0, indices=None, of=None):
 
 
 def test_one_process_alone():
-    assert ALONE.gather("x", (1, 2)) == [[1, 2]]
+    assert ALONE.gather("x", [1, 2]) == [[1, 2]]
     assert ALONE.first("x", {"a": 1}) == {"a": 1}
     ALONE.agree("x", {})
     ALONE.check()
@@ -124,7 +124,9 @@ def test_who_does_not_meet(coordinator, indices, of, message):
 def test_a_port_that_is_taken_and_addresses_that_are_none():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        with pytest.raises(ProcessError, match=f"cannot listen on port {port} .*in use"):
+        with pytest.raises(
+            ProcessError, match=f"cannot listen on port {port} .*in use"
+        ):
             meet(f"127.0.0.1:{port}", 2, 0, seconds=1)
     for wrong in ("host", "host:", ":7000", "host:seventy", "host:70000"):
         with pytest.raises(ProcessError, match="expected HOST:PORT"):
@@ -138,9 +140,10 @@ def test_strangers_at_the_port_change_nothing(coordinator):
     def knock():
         while not stop.wait(0.01):
             for word in (b"GET / HTTP/1.0\r\n\r\n", b"[1]\n", b'{"hello": "x"}\n', b""):
-                with contextlib.suppress(OSError), socket.create_connection(
-                    (host, int(port)), timeout=1
-                ) as stranger:
+                with (
+                    contextlib.suppress(OSError),
+                    socket.create_connection((host, int(port)), timeout=1) as stranger,
+                ):
                     stranger.sendall(word)
 
     stranger = threading.Thread(target=knock)

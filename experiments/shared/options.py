@@ -144,6 +144,12 @@ class ExtractionOptions:
     engine: str = engine_option()
     mesh: str = mesh_option()
     token_budget: int = option(0, "tokens a batch, padding included; 0: found", least=0)
+    window: int = option(
+        0,
+        "texts of a piece of work: what a kill can cost, and what processes divide; "
+        "0: found",
+        least=0,
+    )
     stores: str = option(
         "", "folder or URL of activation stores; empty: in --workdir", names="place"
     )

@@ -29,6 +29,7 @@ from helix_jax.models import Model, load_tokenizer, model_name, resolve_layers
 from helix_jax.models.checkpoint import find_source
 from helix_jax.models.engines import load_model_by
 from helix_jax.models.torch_engine import TorchModel
+from helix_jax.processes import current
 from helix_jax.progress import stage
 from helix_jax.runs.inputs import check_inputs, naming
 from helix_jax.runs.prepare import IMPORTED
@@ -194,8 +195,10 @@ def states_of(
         f"{options.stores}/{place}-{fingerprint(settings)}",
         **wanted,
         token_budget=options.token_budget or "auto",
+        window=options.window or None,
         text_fingerprint=record,
         total=corpus.counts[split],
+        processes=current(),
     )
     if keep is None:
         return store

@@ -3,8 +3,9 @@
     window k+1 is read and tokenised | window k is on the device | window k-1 is written
 
 Batches are a function of the texts and of the recorded layout (`layout.py`), never of
-where an earlier run stopped; so a killed extraction that is run again ends with the
-same bytes as one that was not killed.
+where an earlier run stopped, nor of how many processes share the windows; so a killed
+extraction that is run again, by as many as there are then, ends with the same bytes as
+one that was not killed.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ import dataclasses
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -25,20 +26,24 @@ from helix_jax.activations.forward import PlacedModel, Readout, place_model
 from helix_jax.activations.layout import choose_layout
 from helix_jax.activations.recipe import recipe_of
 from helix_jax.activations.states import require_finite_states, window_states
-from helix_jax.activations.storage import open_folder
+from helix_jax.activations.storage import Folder, open_folder
 from helix_jax.activations.store import Store, open_store
 from helix_jax.activations.store_lock import writing
+from helix_jax.activations.window_texts import Counts, read_counts, windows_written
 from helix_jax.activations.windows import TextWindow, read_windows
 from helix_jax.activations.writer import (
     DTYPES,
     StoreWriter,
     Window,
+    attach_store,
     begin_store,
     is_complete,
 )
 from helix_jax.arguments import takes
+from helix_jax.locks import Lock
 from helix_jax.models import Model, check_vocabulary, resolve_layers
 from helix_jax.models.torch_engine import TorchModel
+from helix_jax.processes import ALONE, Processes
 from helix_jax.progress import Progress
 from helix_jax.text.tokens import private_tokenizer, tokenizer_fingerprint
 from helix_jax.types import Text
@@ -108,6 +113,7 @@ def extract(
     devices: Sequence[jax.Device] | None = None,
     total: int | None = None,
     progress: bool = True,
+    processes: Processes = ALONE,
 ) -> Store:
     """Extract hidden states, or go on where a killed extraction stopped.
 
@@ -134,6 +140,8 @@ def extract(
       total: number of texts where it is known, for the progress bar and for the
         number of shapes that are worth compiling.
       progress: show it.
+      processes: that divide the windows among them, all called with the same arguments;
+        the path is one that all of them see.
 
     Returns:
       The complete store; `throughput` tells what this run did. A store that was
@@ -148,6 +156,7 @@ def extract(
         with other settings.
       LockError: another process has taken this one for dead, and goes on.
       FingerprintError: another store lies at the path.
+      ProcessError: the processes differ in what they extract, or one was lost.
     """
     spec, name = model.spec, model.fingerprint["model"]
     if dtype not in DTYPES:
@@ -186,38 +195,68 @@ def extract(
         )
 
     folder, throughput = open_folder(path), {}
-    # What is complete is only read, also where nothing can be written.
-    with contextlib.nullcontext() if is_complete(folder) else writing(folder) as lock:
-        writer = begin_store(
+    requested = _requested(placed, token_budget, window)
+    asked = {**fingerprint, **requested, "on_empty": on_empty}
+    processes.agree(f"what is extracted to {folder.name}", asked)
+
+    def begin(lock: Lock | None) -> StoreWriter:
+        arrays = {f"layers/{layer}": (dtype, readout.width) for layer in layers}
+        return begin_store(
             folder,
             fingerprint=fingerprint,
             new_layout=new_layout,
-            requested=_requested(placed, token_budget, window),
+            requested=requested,
+            arrays=arrays | ({"ends": ("int32", None)} if readout.token_rows else {}),
             lock=lock,
         )
+
+    # What is complete is only read, also where nothing can be written.
+    complete = processes.first("whether the store is complete", is_complete(folder))
+    alone = complete or processes.index > 0  # process 0 has the lock for all
+    with contextlib.nullcontext() if alone else writing(folder) as lock:
+        writer, done = _share_store(processes, folder, begin, lock)
         if not writer.complete:
             source = read_windows(
                 _prompted(texts, recipe.prompt),
                 backend,
                 size=writer.layout["window_texts"],
-                start=writer.progress,
+                done=done,
                 vocab_size=spec.vocab_size,
+                share=(processes.index, processes.count),
                 token_rows=readout.token_rows,
                 on_empty=on_empty,
                 store=folder.name,
             )
             with Progress(
-                f"states of {name}",
-                total=total,
-                done=writer.progress.texts_read,
-                unit="texts",
-                show=progress,
+                f"states of {name}", total=total, unit="texts", show=progress
             ) as shown:
-                throughput = _run_windows(source, writer, placed, shown, name)
-            writer.finish()
-            _tell_truncated(writer, name, max_tokens)
+                read, throughput = _run_windows(
+                    source, writer, placed, shown, name, processes
+                )
+            processes.agree(f"the texts of {folder.name}", read)
+            if processes.index == 0:
+                counts = writer.finish(read["windows"])
+                _tell_truncated(counts, name, max_tokens)
+        processes.wait(f"the end of {folder.name}")
     store = open_store(path, expect=fingerprint)
     return dataclasses.replace(store, throughput=throughput)
+
+
+def _share_store(
+    processes: Processes,
+    folder: Folder,
+    begin: Callable[[Lock | None], StoreWriter],
+    lock: Lock | None,
+) -> tuple[StoreWriter, dict[int, Counts]]:
+    """The writer of each process, and the windows that process 0 has found."""
+    writer, found = None, {}
+    if processes.index == 0:
+        writer = begin(lock)
+        if not writer.complete:
+            found = read_counts(folder, windows_written(folder))
+    found = processes.first(f"what {folder.name} holds", list(found.items()))
+    writer = writer or attach_store(folder)
+    return writer, {number: Counts(*counts) for number, counts in found}
 
 
 def _prompted(texts: Iterable[Text], prompt: str) -> Iterable[Text]:
@@ -240,8 +279,7 @@ def _requested(
     return requested
 
 
-def _tell_truncated(writer: StoreWriter, model: str, max_tokens: int) -> None:
-    done = writer.progress
+def _tell_truncated(done: Counts, model: str, max_tokens: int) -> None:
     if done.truncated:
         LOG.warning(
             "%s: %d of %d texts were longer than %d tokens and lost their end.",
@@ -258,31 +296,36 @@ def _run_windows(
     model: PlacedModel,
     shown: Progress,
     name: str,
-) -> dict[str, float]:
-    """Read ahead, compute, write behind; seconds, tokens and padding."""
-    layers, began = model.readout.layers, writer.progress.tokens
-    start, padded = time.perf_counter(), 0
+    processes: Processes,
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Read ahead, compute, write behind.
+
+    Returns:
+      What was read, own windows and others: windows, digest. And what was computed:
+      seconds, tokens and padding.
+    """
+    layers, read = model.readout.layers, {"windows": 0, "digest": ""}
+    start, tokens, padded = time.perf_counter(), 0, 0
     with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as writing:
         written: Future | None = None
         for window in _ahead(source, reading):
-            states, cost = window_states(model, window, writer.layout)
-            require_finite_states(states, window, layers=layers, model=name)
-            padded += cost
-            if written is not None:
-                written.result()
-            finished = _finished_window(window, dict(zip(layers, states)))
-            written = writing.submit(writer.append, finished)
-            done = window.progress
-            speed = (done.tokens - began) / (time.perf_counter() - start)
-            shown.update(
-                done.texts_read - shown.done,
-                note=f"{done.rows:,} rows, {speed:,.0f} tokens/s",
-            )
+            processes.check()
+            counts = window.counts
+            read = {"windows": window.number + 1, "digest": counts.digest}
+            if window.encoded is not None:
+                states, cost = window_states(model, window, writer.layout)
+                require_finite_states(states, window, layers=layers, model=name)
+                tokens, padded = tokens + counts.tokens, padded + cost
+                if written is not None:
+                    written.result()
+                finished = _finished_window(window, dict(zip(layers, states)))
+                written = writing.submit(writer.append, finished)
+            speed = tokens / (time.perf_counter() - start)
+            shown.update(counts.texts_read, note=f"{speed:,.0f} tokens/s")
         if written is not None:
             written.result()
     seconds = time.perf_counter() - start
-    tokens = writer.progress.tokens - began
-    return {
+    return read, {
         "seconds": seconds,
         "tokens": tokens,
         "tokens_per_second": tokens / seconds,
@@ -303,10 +346,12 @@ def _ahead(
 def _finished_window(window: TextWindow, states: dict[int, np.ndarray]) -> Window:
     ends = window.encoded.ends
     return Window(
+        number=window.number,
+        first_row=window.first_row,
         ids=window.ids,
         labels=window.labels,
         lengths=window.lengths,
         states=states,
         ends=None if ends is None else np.concatenate([*ends, np.zeros(0, np.int32)]),
-        progress=window.progress,
+        counts=window.counts,
     )

@@ -13,7 +13,13 @@ import numpy as np
 from helix_jax import kinds
 from helix_jax.activations.storage import open_array, open_folder, read_rows
 from helix_jax.activations.store_lock import store_writer
-from helix_jax.activations.writer import read_metadata, texts_key
+from helix_jax.activations.window_texts import (
+    read_counts,
+    sum_counts,
+    texts_key,
+    windows_written,
+)
+from helix_jax.activations.writer import read_metadata
 from helix_jax.arguments import takes
 from helix_jax.errors import StoreError
 from helix_jax.fingerprint import check_same
@@ -202,6 +208,7 @@ def open_store(
     progress = metadata["progress"]
     if not metadata["complete"]:
         writer = store_writer(folder)
+        rows = sum_counts(read_counts(folder, windows_written(folder)).values()).rows
         state = (
             f"it is being written by {writer}. Wait for it to end"
             if writer
@@ -209,8 +216,7 @@ def open_store(
             "resumes there"
         )
         raise StoreError(
-            f"the store in {folder.name} is incomplete ({progress['rows']} rows so "
-            f"far): {state}."
+            f"the store in {folder.name} is incomplete ({rows} rows so far): {state}."
         )
     keys = [texts_key(window) for window in range(progress["windows"])]
     reads = [folder.kvstore.read(key) for key in keys]

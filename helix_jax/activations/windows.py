@@ -2,33 +2,37 @@
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from helix_jax.activations.writer import Progress
+from helix_jax.activations.window_texts import Counts
 from helix_jax.errors import CorpusError, StoreError
 from helix_jax.text.tokens import Encoded, encode_texts
 from helix_jax.types import Text
 
 
 class TextWindow(NamedTuple):
-    """Some consecutive texts, ready for the device.
+    """Some consecutive texts.
 
     Attributes:
+      number: of the window, from 0.
+      first_row: of the store that is its own.
       ids, labels: of the texts that have tokens; a label is an int or None.
-      encoded: their tokens.
+      encoded: their tokens; None for a window that is not to be computed here.
       lengths: [n] int, tokens of each.
-      progress: the store's progress once this window is in it.
+      counts: of this window; of a window that is not computed here, what is known.
     """
 
+    number: int
+    first_row: int
     ids: list[str]
     labels: list[int | None]
-    encoded: Encoded
+    encoded: Encoded | None
     lengths: np.ndarray
-    progress: Progress
+    counts: Counts
 
 
 def read_windows(
@@ -36,20 +40,25 @@ def read_windows(
     backend: Tokenizer,
     *,
     size: int,
-    start: Progress,
+    done: Mapping[int, Counts],
     vocab_size: int,
+    share: tuple[int, int] = (0, 1),
     token_rows: bool = False,
     on_empty: str = "error",
     store: str = "the store",
 ) -> Iterator[TextWindow]:
-    """Windows of `size` texts after those that the store holds already.
+    """All windows of `size` texts, the missing ones of one share tokenised.
+
+    The windows that are missing are dealt in turn, so that shares do not overlap, leave
+    no gap, and are even however many are done already.
 
     Args:
       texts: the corpus from its beginning.
       backend: from `private_tokenizer`.
       size: texts a window.
-      start: the store's progress.
+      done: what the store holds already, by number of the window.
       vocab_size: V, rows of the model's embedding.
+      share: which of how many.
       token_rows: a row is a token, not a text.
       on_empty: "error", or "skip" to leave out texts without tokens and count them.
       store: its name, for messages.
@@ -62,79 +71,99 @@ def read_windows(
     stream = iter(texts)
     hasher = hashlib.sha256()
     seen: set[str] = set()
-    _skip_known(stream, start, size, hasher, seen, store)
-    progress = start
-    while window := list(itertools.islice(stream, size)):
-        _check_ids(window, seen)
-        update_digest(hasher, window)
-        encoded = _encode(backend, window, token_rows)
-        _check_embedded(backend, window, encoded, vocab_size)
-        has_tokens = np.array(
-            [
-                bool(ids) and bool(text.text.strip())
-                for text, ids in zip(window, encoded.ids)
-            ],
-            bool,
-        )
-        if not has_tokens.all():
-            if on_empty == "error":
-                text = window[int(np.argmin(has_tokens))]
-                raise CorpusError(
-                    f"the text {text.id!r} is empty or gives no token: "
-                    f"{text.text[:40]!r}. Remove it from the corpus, or pass "
-                    "on_empty='skip' to leave such texts out and count them."
-                )
-            kept = np.flatnonzero(has_tokens)
-            window = [window[row] for row in kept]
-            ends = encoded.ends
-            encoded = Encoded(
-                [encoded.ids[row] for row in kept],
-                encoded.truncated[kept],
-                None if ends is None else [ends[row] for row in kept],
-            )
-        lengths = np.array([len(ids) for ids in encoded.ids], np.int64)
-        tokens = int(lengths.sum())
-        progress = Progress(
-            windows=progress.windows + 1,
-            texts_read=progress.texts_read + len(has_tokens),
-            texts=progress.texts + len(window),
-            rows=progress.rows + (tokens if token_rows else len(window)),
-            tokens=progress.tokens + tokens,
-            truncated=progress.truncated + int(encoded.truncated.sum()),
-            empty=progress.empty + int((~has_tokens).sum()),
-            digest=hasher.hexdigest(),
-        )
-        yield TextWindow(
-            [text.id for text in window],
-            [None if text.label is None else int(text.label) for text in window],
-            encoded,
-            lengths,
-            progress,
-        )
-
-
-def _skip_known(
-    stream: Iterator[Text],
-    start: Progress,
-    size: int,
-    hasher: "hashlib._Hash",
-    seen: set[str],
-    store: str,
-) -> None:
-    left = start.texts_read
-    while left:
-        window = list(itertools.islice(stream, min(size, left)))
+    turns, first_row, number = itertools.count(), 0, -1
+    # Whether the rows of a window are known before its texts are tokenised.
+    as_texts = not token_rows and on_empty == "error"
+    for number in itertools.count():
+        window = list(itertools.islice(stream, size))
         if not window:
             break
         _check_ids(window, seen)
         update_digest(hasher, window)
-        left -= len(window)
-    if start.texts_read and (left or hasher.hexdigest() != start.digest):
-        raise StoreError(
-            f"{store} holds the first {start.texts_read} texts of another corpus: ids, "
-            "texts or labels have changed since it was begun. Give another path, or "
-            "delete that store."
+        nothing = TextWindow(number, first_row, [], [], None, np.zeros(0, int), None)
+        if number in done:
+            _require_same(done[number], len(window), hasher.hexdigest(), number, store)
+            ready = nothing._replace(counts=done[number])
+        elif next(turns) % share[1] == share[0]:
+            ready = nothing._replace(
+                **_tokenised(window, backend, token_rows, on_empty, vocab_size)
+            )
+        elif as_texts:
+            ready = nothing._replace(counts=Counts(rows=len(window)))
+        else:
+            other = _tokenised(window, backend, token_rows, "skip", vocab_size)
+            ready = nothing._replace(counts=other["counts"])
+        known = ready.counts._replace(texts_read=len(window), digest=hasher.hexdigest())
+        yield ready._replace(counts=known)
+        first_row += known.rows
+    if any(other >= number for other in done):
+        raise _other_corpus(store, number)
+
+
+def _tokenised(
+    window: list[Text],
+    backend: Tokenizer,
+    token_rows: bool,
+    on_empty: str,
+    vocab_size: int,
+) -> dict[str, Any]:
+    """The fields of a window that its tokens give."""
+    encoded = _encode(backend, window, token_rows)
+    _check_embedded(backend, window, encoded, vocab_size)
+    has_tokens = np.array(
+        [
+            bool(ids) and bool(text.text.strip())
+            for text, ids in zip(window, encoded.ids)
+        ],
+        bool,
+    )
+    if not has_tokens.all():
+        if on_empty == "error":
+            text = window[int(np.argmin(has_tokens))]
+            raise CorpusError(
+                f"the text {text.id!r} is empty or gives no token: "
+                f"{text.text[:40]!r}. Remove it from the corpus, or pass "
+                "on_empty='skip' to leave such texts out and count them."
+            )
+        kept = np.flatnonzero(has_tokens)
+        window = [window[row] for row in kept]
+        ends = encoded.ends
+        encoded = Encoded(
+            [encoded.ids[row] for row in kept],
+            encoded.truncated[kept],
+            None if ends is None else [ends[row] for row in kept],
         )
+    lengths = np.array([len(ids) for ids in encoded.ids], np.int64)
+    tokens = int(lengths.sum())
+    return {
+        "ids": [text.id for text in window],
+        "labels": [None if text.label is None else int(text.label) for text in window],
+        "encoded": encoded,
+        "lengths": lengths,
+        "counts": Counts(
+            texts=len(window),
+            rows=tokens if token_rows else len(window),
+            tokens=tokens,
+            truncated=int(encoded.truncated.sum()),
+            empty=int((~has_tokens).sum()),
+        ),
+    }
+
+
+def _require_same(
+    done: Counts, texts: int, digest: str, number: int, store: str
+) -> None:
+    """Raise where a window that is there is not of these texts."""
+    if (done.texts_read, done.digest) != (texts, digest):
+        raise _other_corpus(store, number)
+
+
+def _other_corpus(store: str, number: int) -> StoreError:
+    return StoreError(
+        f"{store} holds texts of another corpus, from window {number} on: ids, texts "
+        "or labels have changed since it was begun. Give another path, or delete that "
+        "store."
+    )
 
 
 def _check_ids(window: list[Text], seen: set[str]) -> None:

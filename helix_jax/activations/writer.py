@@ -1,13 +1,15 @@
 """Writing a store window by window, so that a killed run can go on.
 
-    metadata.json            what made it, the layout, the progress, "complete"
+    metadata.json            what made it, the layout, "complete" with what it holds
     texts/00000000.json      ids, labels and token counts of the first window of texts
     layers/12/               zarr3 array [N, D], one for each layer
     ends/                    zarr3 array [N], token-level stores only
 
-A window's arrays and texts are written first and metadata.json last, in one atomic
-write; what metadata.json does not count does not exist. No file holds a time, a host
-or a path, so a run that was killed and one that was not leave the same bytes.
+A window's arrays are written first and its texts last, in one atomic write: a window
+without texts does not exist. So windows may come in any order and from several
+processes, and each that is there is kept. No file holds a time, a host or a path, so
+runs that were killed, runs that were not, and runs of any number of processes leave the
+same bytes.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,6 +20,12 @@ import numpy as np
 
 from helix_jax.activations.storage import Folder, open_array, read_json, write_json
 from helix_jax.activations.storage_errors import STORAGE_ERRORS, write_error
+from helix_jax.activations.window_texts import (
+    Counts,
+    read_counts,
+    sum_counts,
+    texts_key,
+)
 from helix_jax.errors import StoreError
 from helix_jax.fingerprint import check_same
 from helix_jax.locks import Lock
@@ -31,54 +39,35 @@ DTYPES = {
 }
 
 
-class Progress(NamedTuple):
-    """What a store holds so far.
-
-    Attributes:
-      windows: windows written.
-      texts_read: texts taken from the corpus, skipped ones included.
-      texts, rows, tokens: written.
-      truncated: texts that lost tokens at their end.
-      empty: texts skipped because they have no token.
-      digest: SHA-256 over the texts read; see `windows.update_digest`.
-    """
-
-    windows: int = 0
-    texts_read: int = 0
-    texts: int = 0
-    rows: int = 0
-    tokens: int = 0
-    truncated: int = 0
-    empty: int = 0
-    digest: str = ""
-
-
 class Window(NamedTuple):
     """One window of finished rows.
 
     Attributes:
+      number: of the window, from 0.
+      first_row: of the store that is its own.
       ids, labels: of its texts; a label is an int or None.
       lengths: [texts] int, tokens of each text.
       states: layer -> [rows, D] in the store's dtype.
       ends: [rows] int32 for a token-level store, else None.
-      progress: the store's progress once this window is in it.
+      counts: of this window.
     """
 
+    number: int
+    first_row: int
     ids: list[str]
     labels: list[int | None]
     lengths: np.ndarray
     states: Mapping[int, np.ndarray]
     ends: np.ndarray | None
-    progress: Progress
+    counts: Counts
 
 
 class StoreWriter:
-    """Appends windows to a new or unfinished store.
+    """Writes windows to a new or unfinished store.
 
     Attributes:
       folder: where it lies.
       layout: recorded settings that the bits of the states depend on.
-      progress: what is safely written.
       complete: nothing is left to write.
     """
 
@@ -95,10 +84,6 @@ class StoreWriter:
         return self._metadata["layout"]
 
     @property
-    def progress(self) -> Progress:
-        return Progress(**self._metadata["progress"])
-
-    @property
     def complete(self) -> bool:
         return self._metadata["complete"]
 
@@ -108,7 +93,7 @@ class StoreWriter:
         Raises:
           StoreError: it could not be written, and nothing of it counts.
         """
-        start, stop = self.progress.rows, window.progress.rows
+        start, stop = window.first_row, window.first_row + window.counts.rows
         parts = {f"layers/{layer}": rows for layer, rows in window.states.items()}
         if window.ends is not None:
             parts["ends"] = window.ends
@@ -124,57 +109,70 @@ class StoreWriter:
                 failed = failed or (key, error)
         if failed:
             raise write_error(self.folder, failed[0], needed, failed[1]) from failed[1]
+        self._check_lock()
         write_json(
             self.folder,
-            texts_key(self.progress.windows),
+            texts_key(window.number),
             {
                 "ids": window.ids,
                 "labels": window.labels,
                 "lengths": [int(length) for length in window.lengths],
+                "counts": window.counts._asdict(),
             },
         )
-        self._record(progress=window.progress._asdict())
 
-    def finish(self) -> None:
-        """Mark the store complete.
+    def finish(self, windows: int) -> Counts:
+        """Mark the store complete; what it holds.
 
         Raises:
-          StoreError: it holds no rows, or the mark could not be written.
+          StoreError: a window is missing, there are no rows, or the mark could not be
+            written.
         """
-        if self.progress.rows == 0:
+        found = read_counts(self.folder, range(windows))
+        missing = sorted(set(range(windows)) - found.keys())
+        if missing:
+            raise StoreError(
+                f"{self.folder.name}: window {missing[0]} of {windows} is missing or "
+                "damaged. Run the same extraction again; it resumes there."
+            )
+        total = sum_counts(found[number] for number in range(windows))
+        if total.rows == 0:
             raise StoreError(
                 f"{self.folder.name}: the corpus gave no text at all, so there is no "
                 "row to store. Check the corpus, its split and its limit."
             )
-        self._record(complete=True)
+        self._check_lock()
+        progress = {"windows": windows, **total._asdict()}
+        metadata = {**self._metadata, "complete": True, "progress": progress}
+        write_json(self.folder, METADATA, metadata, indent=1)
+        self._metadata = metadata
+        return total
 
     def _grow(self, key: str, rows: np.ndarray, stop: int) -> Any:
-        width = rows.shape[1] if rows.ndim == 2 else None
+        """The array, of at least `stop` rows; another process may have grown it."""
+        shape = [stop] if rows.ndim == 1 else [stop, None]
         try:
             if key not in self._arrays:
-                self._arrays[key] = open_array(
-                    self.folder,
-                    key,
-                    create=True,
-                    dtype=rows.dtype.name,
-                    width=width,
-                    chunk_rows=self.layout["chunk_rows"],
-                )
-            shape = [stop] if width is None else [stop, None]
-            grown = self._arrays[key].resize(exclusive_max=shape).result()
+                self._arrays[key] = open_array(self.folder, key)
+            array, tries = self._arrays[key], 3
+            while array.shape[0] < stop:
+                try:
+                    grown = array.resize(exclusive_max=shape, expand_only=True)
+                    array = grown.result()
+                except ValueError:  # it is longer than this process knew
+                    array, tries = array.resolve().result(), tries - 1
+                    if array.shape[0] < stop and not tries:
+                        raise
         except STORAGE_ERRORS as error:
             if isinstance(error, StoreError):
                 raise
             raise write_error(self.folder, key, rows.nbytes, error) from error
-        self._arrays[key] = grown
-        return grown
+        self._arrays[key] = array
+        return array
 
-    def _record(self, **changes: Any) -> None:
+    def _check_lock(self) -> None:
         if self._lock is not None:
             self._lock.check()
-        metadata = {**self._metadata, **changes}
-        write_json(self.folder, METADATA, metadata, indent=1)
-        self._metadata = metadata
 
 
 def begin_store(
@@ -183,6 +181,7 @@ def begin_store(
     fingerprint: Mapping[str, Any],
     new_layout: Callable[[], Mapping[str, Any]],
     requested: Mapping[str, Any],
+    arrays: Mapping[str, tuple[str, int | None]],
     lock: Lock | None = None,
 ) -> StoreWriter:
     """Make a store, or go on with the one that lies there.
@@ -192,6 +191,7 @@ def begin_store(
       fingerprint: what makes it; must equal that of a store found there.
       new_layout: gives the settings of a new store; an unfinished one keeps its own.
       requested: the part of the layout that the caller insists on.
+      arrays: key -> dtype and width of what it holds, made where it is missing.
       lock: of the folder, held by the caller; checked before anything counts.
 
     Raises:
@@ -206,10 +206,10 @@ def begin_store(
             "complete": False,
             "fingerprint": dict(fingerprint),
             "layout": dict(new_layout()),
-            "progress": Progress()._asdict(),
+            "progress": {"windows": 0, **Counts()._asdict()},
         }
         write_json(folder, METADATA, metadata, indent=1)
-        return StoreWriter(folder, metadata, lock)
+        return _with_arrays(StoreWriter(folder, metadata, lock), arrays)
     check_same(
         f"the store in {folder.name}",
         begun["fingerprint"],
@@ -225,7 +225,34 @@ def begin_store(
                 f"has {value!r}, and the last bits of the states depend on it. Resume "
                 f"with the same {key}, give another path, or delete that store."
             )
-    return StoreWriter(folder, begun, lock)
+    return _with_arrays(StoreWriter(folder, begun, lock), arrays)
+
+
+def _with_arrays(
+    writer: StoreWriter, arrays: Mapping[str, tuple[str, int | None]]
+) -> StoreWriter:
+    for key, (dtype, width) in arrays.items() if not writer.complete else ():
+        rows = writer.layout["chunk_rows"]
+        open_array(
+            writer.folder, key, create=True, dtype=dtype, width=width, chunk_rows=rows
+        )
+    return writer
+
+
+def attach_store(folder: Folder) -> StoreWriter:
+    """The writer of another process to a store that process 0 has begun.
+
+    Raises:
+      StoreError: it is not to be seen from here.
+    """
+    begun = read_metadata(folder)
+    if begun is None:
+        raise StoreError(
+            f"{folder.name}: the store that process 0 has begun there is not to be "
+            "seen from this process. Give a folder that all machines share, or a "
+            "bucket, in --stores."
+        )
+    return StoreWriter(folder, begun)
 
 
 def read_metadata(folder: Folder) -> dict[str, Any] | None:
@@ -250,8 +277,3 @@ def read_metadata(folder: Folder) -> dict[str, Any] | None:
 def is_complete(folder: Folder) -> bool:
     """Whether a whole store lies there."""
     return bool((read_metadata(folder) or {}).get("complete"))
-
-
-def texts_key(window: int) -> str:
-    """Key of a window's ids, labels and lengths."""
-    return f"texts/{window:08d}.json"

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 import helix_jax
+from helix_jax.processes import current
 
 _RECORDED = (
     "jax",
@@ -39,7 +40,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu_count": os.cpu_count(),
         "devices": [str(device) for device in jax.devices()],
-        "processes": jax.process_count(),
+        "processes": current().count,
         "versions": versions,
         **commit_of(Path(helix_jax.__file__).parent),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],

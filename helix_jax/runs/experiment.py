@@ -24,10 +24,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-import jax
-
 from helix_jax.errors import RunError
 from helix_jax.models import ModelSpec
+from helix_jax.processes import current
 from helix_jax.reports import Block, load_blocks, print_tables, save_blocks, with_about
 from helix_jax.runs.inputs import check_inputs
 from helix_jax.runs.prepare import prepare_config
@@ -125,8 +124,9 @@ class Experiment:
             print_tables(with_about(report.blocks, report.about))
             return flat_numbers(report.numbers)
         run = open_run(config.workdir, config)
-        if is_done(run):
-            print_tables(load_blocks(run.folder), most=1)
+        if current().first("whether the run has ended", is_done(run)):
+            if current().index == 0:
+                print_tables(load_blocks(run.folder), most=1)
             return read_summary(run)
         try:
             report = self._compute(config, run)
@@ -162,7 +162,7 @@ def experiment(
 def _finish(run: Run, report: Report) -> dict[str, float]:
     """Write the files, the blocks, the summary and DONE; print the tables."""
     blocks = with_about(report.blocks, report.about)
-    if jax.process_index() == 0:
+    if current().index == 0:
         for name, write in report.files.items():
             write(run.folder / name)
         save_blocks(run.folder, blocks)

@@ -20,11 +20,13 @@ from absl import flags
 
 from helix_jax.errors import HelixError
 from helix_jax.paths import explain_os_error
+from helix_jax.processes import Processes
 from helix_jax.progress import stop_all
 from helix_jax.runs.command_line import parse_flags
 from helix_jax.runs.compiled import FLAG, define_cache_flag, keep_compiled
 from helix_jax.runs.flags import config_from_flags, define_flags
 from helix_jax.runs.prepare import prepare_config
+from helix_jax.runs.processes import agree_on_flags, define_process_flags, joined
 from helix_jax.runs.signals import Interrupted, catch_signals
 from helix_jax.runs.workdir import unclaimed_on_failure
 
@@ -84,6 +86,7 @@ def run_program(
     known = flags.FlagValues()
     define_flags(config_class, known, program=argv[0])
     define_cache_flag(known, program=argv[0])
+    define_process_flags(known, program=argv[0])
     if _help(argv, known, doc or sys.modules[run.__module__].__doc__):
         return 0
     place = [
@@ -96,18 +99,26 @@ def run_program(
     def work() -> None:
         parse_flags(argv[1:], known)
         keep_compiled(known[FLAG].value)
+        with joined(known, _say) as processes:
+            work_with(processes)
+
+    def work_with(processes: Processes) -> None:
         config = config_from_flags(config_class, known)
         if place and not getattr(config, place[0]) and getattr(config, "tiny", False):
             folder = temporary_name(config_class.__name__.removesuffix("Config"))
+            folder = processes.first("a temporary folder", folder)
             config = dataclasses.replace(config, **{place[0]: folder})
             again[0] = f" with --{place[0]}={folder}"
             prepare_config(config)
-            print(f"no --{place[0]} is given: results go to {folder}", flush=True)
+            if processes.index == 0:
+                print(f"no --{place[0]} is given: results go to {folder}", flush=True)
         config = prepare_config(config)
+        agree_on_flags(processes, config)
         folder = getattr(config, place[0]) if place else ""
-        with unclaimed_on_failure(folder) if folder else contextlib.nullcontext():
+        own = folder and processes.index == 0  # the others write nothing there
+        with unclaimed_on_failure(folder) if own else contextlib.nullcontext():
             run(config)
-        if folder:
+        if own:
             print(f"results: {folder}")
 
     return run_guarded(

@@ -21,7 +21,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from helix_jax.array_files import read_npz, write_npz
@@ -29,6 +28,7 @@ from helix_jax.atomic import append_lines, is_passing, write_file
 from helix_jax.errors import RunError
 from helix_jax.locks import keep, let_go
 from helix_jax.paths import local_path, os_errors
+from helix_jax.processes import current
 from helix_jax.runs.environment import environment
 from helix_jax.stats import Interval
 from helix_jax.textfile import parse_json, read_json, read_lines
@@ -59,6 +59,13 @@ def open_run(workdir: str | os.PathLike, config: Any) -> Run:
       PathError: a URL.
     """
     folder = local_path(workdir, "--workdir")
+    if current().index == 0:
+        _open_folder(folder, config)
+    current().wait("the work directory")
+    return Run(folder)
+
+
+def _open_folder(folder: Path, config: Any) -> None:
     record = json.loads(json.dumps(dataclasses.asdict(config)))
     record = {"experiment": type(config).__name__, **record}
     record.pop("workdir", None)
@@ -73,7 +80,7 @@ def open_run(workdir: str | os.PathLike, config: Any) -> Run:
                 f"--workdir={folder} holds {own[0].name} and is no work directory (it "
                 "has no config.json); use another folder."
             )
-        if jax.process_index() == 0 and not is_done(Run(folder)):
+        if not is_done(Run(folder)):
             folder.mkdir(parents=True, exist_ok=True)
             keep(folder, "a run")
             if path.exists():  # perhaps made by the run that was waited for
@@ -87,7 +94,6 @@ def open_run(workdir: str | os.PathLike, config: Any) -> Run:
             else:
                 write_atomically(folder / "environment.json", _json(environment()))
                 write_atomically(path, _json(record))
-    return Run(folder)
 
 
 def _read_flags(path: Path) -> dict[str, Any]:
@@ -189,7 +195,7 @@ def is_done(run: Run) -> bool:
 
 def log_metrics(run: Run, step: int, metrics: Mapping[str, float]) -> None:
     """Append one line to metrics.jsonl; it is on disk when this returns."""
-    if jax.process_index() != 0:
+    if current().index != 0:
         return
     line = json.dumps({"step": step, **_numbers(metrics)})
     append_lines(run.folder / "metrics.jsonl", [line], raises=RunError)
@@ -213,7 +219,7 @@ def write_metrics(
 def truncate_metrics(run: Run, step: int) -> None:
     """Drop the lines after `step` and a half-written last line, before resuming."""
     path = run.folder / "metrics.jsonl"
-    if not path.exists() or jax.process_index() != 0:
+    if not path.exists() or current().index != 0:
         return
     kept = []
     # What follows a damaged line does not count.
@@ -235,10 +241,11 @@ def finish_run(
       numbers: name -> number; an Interval becomes name, name_low and name_high.
     """
     summary = _numbers(flat_numbers(numbers))
-    if jax.process_index() == 0:
+    if current().index == 0:
         write_atomically(run.folder / "summary.json", _json(summary))
         write_atomically(run.folder / "DONE", "")
         let_go(run.folder)
+    current().wait("the end of a run")
     return summary
 
 

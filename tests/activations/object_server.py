@@ -115,9 +115,31 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             wanted = self._condition()
         self._answer(412 if self._put(key, None, wanted) is None else 204)
 
+    def _list(self, query: dict[str, list[str]]) -> None:
+        """GCS: keys from startOffset to endOffset; S3: those of a prefix."""
+        keys = sorted(self.server.objects)
+        if "list-type" in query:
+            prefix = query.get("prefix", [""])[0]
+            found = "".join(
+                f"<Contents><Key>{key}</Key><Size>1</Size></Contents>"
+                for key in keys
+                if key.startswith(prefix)
+            )
+            end = "<IsTruncated>false</IsTruncated>"
+            body = f"<ListBucketResult>{end}{found}</ListBucketResult>"
+            self._answer(200, body.encode(), Content_Type="application/xml")
+            return
+        low, high = (query.get(end, [""])[0] for end in ("startOffset", "endOffset"))
+        items = [{"name": k} for k in keys if low <= k and (not high or k < high)]
+        body = json.dumps({"items": items}).encode()
+        self._answer(200, body, Content_Type="application/json")
+
     def do_GET(self):  # GCS: /storage/v1/b/BUCKET/o/KEY; S3: /BUCKET/KEY
-        path = urllib.parse.urlparse(self.path).path
-        if path.startswith("/storage/v1/"):
+        parts = urllib.parse.urlparse(self.path)
+        path, query = parts.path, urllib.parse.parse_qs(parts.query)
+        if path.endswith("/o") or "list-type" in query:
+            self._list(query)
+        elif path.startswith("/storage/v1/"):
             self._get(urllib.parse.unquote(path.split("/o/", 1)[1]))
         else:
             self._get(urllib.parse.unquote(path).split("/", 2)[-1])

@@ -5,7 +5,8 @@ import pytest
 
 from helix_jax.activations import extract, open_store
 from helix_jax.activations.storage import open_folder
-from helix_jax.activations.writer import DTYPES, Progress, Window, begin_store
+from helix_jax.activations.window_texts import Counts
+from helix_jax.activations.writer import DTYPES, Window, begin_store
 from helix_jax.errors import FingerprintError, StoreError
 
 from .made import make_texts, store_bytes
@@ -19,25 +20,31 @@ STATES = np.random.default_rng(0).normal(size=(2, 19, WIDTH)).astype(np.float32)
 def write(path, dtype="float32", *, finish=True, windows=3):
     """19 rows in windows of 8, 8 and 3."""
     writer = begin_store(
-        open_folder(path), fingerprint=RECORD, new_layout=lambda: LAYOUT, requested={}
+        open_folder(path),
+        fingerprint=RECORD,
+        new_layout=lambda: LAYOUT,
+        requested={},
+        arrays={f"layers/{layer}": (dtype, WIDTH) for layer in (1, 4)},
     )
     for number in range(windows):
         rows = slice(8 * number, min(8 * number + 8, 19))
         part = STATES[:, rows].astype(DTYPES[dtype])
         ids = [f"t{row}" for row in range(19)[rows]]
-        progress = Progress(number + 1, rows.stop, rows.stop, rows.stop, 3 * rows.stop)
+        count = len(ids)
         writer.append(
             Window(
+                number,
+                rows.start,
                 ids,
                 [None, *[7] * (len(ids) - 1)],
                 np.full(len(ids), 3),
                 dict(zip((1, 4), part)),
                 None,
-                progress,
+                Counts(count, count, count, 3 * count),
             )
         )
     if finish:
-        writer.finish()
+        writer.finish(windows)
 
 
 @pytest.mark.parametrize("dtype", list(DTYPES))
@@ -123,6 +130,7 @@ def test_other_fingerprint_names_both(tmp_path):
             fingerprint=expect,
             new_layout=dict,
             requested={},
+            arrays={},
         )
 
 

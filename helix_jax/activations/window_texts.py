@@ -1,0 +1,78 @@
+"""What a store says of each of its windows: texts/00000000.json, one file a window."""
+
+import json
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import tensorstore as ts
+
+from helix_jax.activations.storage import Folder
+from helix_jax.activations.storage_errors import STORAGE_ERRORS, read_error
+
+
+class Counts(NamedTuple):
+    """What a window, or a whole store, holds.
+
+    Attributes:
+      texts_read: texts taken from the corpus, skipped ones included.
+      texts, rows, tokens: written.
+      truncated: texts that lost tokens at their end.
+      empty: texts skipped because they have no token.
+      digest: SHA-256 over the texts read up to its end; see `windows.update_digest`.
+    """
+
+    texts_read: int = 0
+    texts: int = 0
+    rows: int = 0
+    tokens: int = 0
+    truncated: int = 0
+    empty: int = 0
+    digest: str = ""
+
+
+def texts_key(window: int) -> str:
+    """Key of a window's ids, labels, lengths and counts."""
+    return f"texts/{window:08d}.json"
+
+
+def windows_written(folder: Folder) -> list[int]:
+    """Numbers of the windows that are there, in their order.
+
+    Raises:
+      StoreError: they cannot be listed.
+    """
+    try:
+        keys = folder.kvstore.list(ts.KvStore.KeyRange("texts/", "texts0")).result()
+    except STORAGE_ERRORS as error:
+        raise read_error(folder, "texts", error, doing="listed") from error
+    names = (re.fullmatch(rb"texts/(\d{8,})\.json", key) for key in keys)
+    return sorted(int(name[1]) for name in names if name)
+
+
+def read_counts(folder: Folder, windows: Iterable[int]) -> dict[int, Counts]:
+    """What some windows hold; without those that are missing, damaged or older.
+
+    Raises:
+      StoreError: they cannot be read.
+    """
+    reads = {number: folder.kvstore.read(texts_key(number)) for number in windows}
+    found = {}
+    for number, read in reads.items():
+        try:
+            value = read.result().value
+        except STORAGE_ERRORS as error:
+            raise read_error(folder, texts_key(number), error) from error
+        try:
+            found[number] = Counts(**json.loads(value)["counts"])
+        except (ValueError, KeyError, TypeError):  # it is written again
+            continue
+    return found
+
+
+def sum_counts(windows: Iterable[Counts]) -> Counts:
+    """What windows in their order hold together."""
+    total = Counts()
+    for one in windows:
+        total = Counts(*(a + b for a, b in zip(total[:-1], one[:-1])), one.digest)
+    return total

@@ -1,0 +1,165 @@
+"""A program as several processes: its flags, their meeting, what they must agree in.
+
+    python -m experiments.extract ... --coordinator=HOST:7000 --processes=2 --process=0
+    python -m experiments.extract ... --coordinator=HOST:7000 --processes=2 --process=1
+
+All run the same program on the same texts and divide what is extracted; process 0 alone
+writes the work directory. Whatever ends one of them ends all, each with the reason; the
+same command, with as many processes as there are then, goes on.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import platform
+import threading
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from absl import flags
+from jax._src import clusters
+
+import helix_jax
+from helix_jax.errors import RunError
+from helix_jax.processes import ALONE, MEETING_SECONDS, Processes, join
+
+AUTO = "auto"
+STOPPING_SECONDS = 20.0  # for a process to come to an end by itself after a loss
+_VERSIONS = ("jax", "jaxlib", "numpy", "tokenizers", "tensorstore")
+
+
+class Place(NamedTuple):
+    """Where a process stands among those of its run; see `processes.join`."""
+
+    coordinator: str
+    count: int
+    index: int
+
+
+def define_process_flags(known: flags.FlagValues, *, program: str) -> None:
+    """The flags --processes, --process, --coordinator and --meeting_seconds."""
+    place = {"flag_values": known, "module_name": program}
+    flags.DEFINE_string(
+        "processes",
+        "1",
+        "processes that divide the extraction; auto: as SLURM, Open MPI, Kubernetes or "
+        "a TPU pod says",
+        **place,
+    )
+    flags.DEFINE_integer("process", 0, "number of this one, from 0", **place)
+    flags.DEFINE_string(
+        "coordinator", "", "HOST:PORT where process 0 listens, for all", **place
+    )
+    flags.DEFINE_float(
+        "meeting_seconds", MEETING_SECONDS, "in which all must have come", **place
+    )
+
+
+@contextlib.contextmanager
+def joined(known: flags.FlagValues, tell: Callable[[str], Any]) -> Iterator[Processes]:
+    """The processes of the flags, which have met and run the same code.
+
+    Args:
+      known: with the flags of `define_process_flags`, parsed.
+      tell: prints why this process ends, where the block cannot be left because the
+        device or a library does not return.
+
+    Raises:
+      RunError: flags that do not fit together.
+      ProcessError: processes did not come, differ, or were lost.
+    """
+    place = place_of(known)
+    if place is None:
+        yield ALONE
+        return
+    processes = join(*place, seconds=known["meeting_seconds"].value)
+    processes.on_loss(lambda reason: _end_later(reason, tell))
+    try:
+        processes.agree("code", code_record())
+        yield processes
+        processes.leave()
+    except BaseException as error:
+        said = str(error) or f"it was interrupted ({type(error).__name__})"
+        with contextlib.suppress(Exception):
+            processes.leave(said)
+        raise
+
+
+def place_of(known: flags.FlagValues) -> Place | None:
+    """The place that flags give, or the cluster; None for one process.
+
+    Raises:
+      RunError: they do not fit together, or no cluster is known.
+    """
+    names = ("processes", "process", "coordinator")
+    asked, index, coordinator = (known[name].value for name in names)
+    count = asked.strip()
+    if count == AUTO:
+        return _of_cluster(coordinator)
+    if not count.isdecimal() or int(count) < 1:
+        raise RunError(f"--processes={asked}: expected a whole number, or {AUTO}.")
+    if not 0 <= index < int(count):
+        raise RunError(
+            f"--process={index}: with --processes={count} they are numbered from 0 to "
+            f"{int(count) - 1}."
+        )
+    if int(count) == 1:
+        if coordinator:
+            raise RunError("--coordinator is given without --processes=N.")
+        return None
+    if not coordinator:
+        raise RunError(
+            f"--processes={count} needs --coordinator=HOST:PORT, where process 0 "
+            "listens; all need the same."
+        )
+    return Place(coordinator, int(count), index)
+
+
+def _of_cluster(coordinator: str) -> Place | None:
+    """What the cluster says, as `jax.distributed.initialize()` reads it."""
+    detect = clusters.ClusterEnv.auto_detect_unset_distributed_params
+    found = detect(coordinator or None, None, None, None, None, int(MEETING_SECONDS))
+    address, count, index, devices = found
+    if address is None or count is None or index is None:
+        raise RunError(
+            "--processes=auto: neither SLURM, Open MPI, Kubernetes nor a TPU pod is "
+            "known here; give --coordinator=HOST:PORT --processes=N --process=I."
+        )
+    if devices is not None:  # one process a device
+        shown = ",".join(map(str, devices))
+        jax.config.update("jax_cuda_visible_devices", shown)
+        jax.config.update("jax_rocm_visible_devices", shown)
+    return Place(address, int(count), int(index)) if int(count) > 1 else None
+
+
+def agree_on_flags(processes: Processes, config: Any) -> None:
+    """Raise ProcessError, on every process, where their configs differ."""
+    record = {"program": type(config).__name__, **dataclasses.asdict(config)}
+    processes.agree("flags", {f"--{name}": value for name, value in record.items()})
+
+
+def code_record() -> dict[str, Any]:
+    """What the numbers of a run depend on: versions, and a digest of each own file."""
+    folder = Path(helix_jax.__file__).parent
+    own = {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+        for path in sorted(folder.rglob("*.py"))
+    }
+    versions = {name: metadata.version(name) for name in _VERSIONS}
+    return {"python": platform.python_version(), **versions, "helix_jax": own}
+
+
+def _end_later(reason: str, tell: Callable[[str], Any]) -> None:
+    """End the process, if it has not ended by itself soon."""
+
+    def end() -> None:
+        tell(f"error: {reason}")
+        os._exit(2)
+
+    timer = threading.Timer(STOPPING_SECONDS, end)
+    timer.daemon = True
+    timer.start()

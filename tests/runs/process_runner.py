@@ -1,0 +1,124 @@
+"""Runs of several real processes, killed and started again in other numbers.
+
+    python -m runs.process_runner OUT
+
+Imports once and forks for every process, before any device is touched, so that one
+costs a second and not ten. Prints one JSON line: scenario -> [status, last line of the
+standard error stream] of each process.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.extract import ExtractConfig, compute
+from helix_jax.runs.program import run_program
+
+TEXTS, WINDOW = 400, 4
+WORDS = "the small red dog runs under a large old tree near the river bank".split()
+_EXTRACT = (f"--window={WINDOW}", "--model=pebble-llama", "--max_tokens=16")
+
+
+def write_corpus(path: Path) -> None:
+    """Short distinct texts, nearly all of them of one split."""
+    lines = []
+    for number in range(TEXTS):
+        text = " ".join(WORDS[(number * k + k) % len(WORDS)] for k in range(1, 6))
+        lines.append(json.dumps({"id": f"t{number}", "text": f"{number} {text}"}))
+    path.write_text("\n".join(lines) + "\n")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def start(out: Path, name: str, *flags: str) -> int:
+    """Fork a process of the program; its process id."""
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        for stream, end in ((1, "out"), (2, "err")):
+            os.dup2(os.open(out / f"{name}.{end}", os.O_CREAT | os.O_WRONLY), stream)
+        words = ["extract", f"--data={out / 'corpus.jsonl'}", *_EXTRACT, *flags]
+        status = run_program(ExtractConfig, compute.run, words)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def start_all(
+    out: Path, name: str, count: int, *flags: str, own: Sequence[str] = ()
+) -> list[int]:
+    """All processes of a run; `own` are flags of the last one."""
+    place = f"--coordinator=127.0.0.1:{free_port()}", f"--processes={count}"
+    return [
+        start(
+            out,
+            f"{name}.{index}",
+            *flags,
+            *place,
+            f"--process={index}",
+            *(own if index == count - 1 else ()),
+        )
+        for index in range(count)
+    ]
+
+
+def ended(out: Path, name: str, pids: list[int]) -> list[tuple[int, str]]:
+    """How each process ended, and what it said last."""
+    found = []
+    for index, pid in enumerate(pids):
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        lines = (out / f"{name}.{index}.err").read_text().splitlines()
+        found.append((status, lines[-1] if lines else ""))
+    return found
+
+
+def windows(folder: Path) -> int:
+    """Windows that are there, of all stores."""
+    return len(list(folder.glob("stores/*/texts/*.json")))
+
+
+def interrupt(pids: list[int], folder: Path, number: int, way: signal.Signals) -> None:
+    """Send a signal to one process once some windows more are there."""
+    target = windows(folder) + 3
+    while windows(folder) < target:
+        if os.waitpid(pids[0], os.WNOHANG)[0]:
+            raise SystemExit("the run ended before it could be killed")
+        time.sleep(0.002)
+    os.kill(pids[number], way)
+
+
+def main(out: Path) -> None:
+    write_corpus(out / "corpus.jsonl")
+    report = {}
+
+    def run(name: str, count: int, *flags: str, **options) -> None:
+        report[name] = ended(out, name, start_all(out, name, count, *flags, **options))
+
+    whole, shared = (f"--workdir={out / name}" for name in ("whole", "shared"))
+    report["whole"] = ended(out, "whole", [start(out, "whole.0", whole)])
+    for name, number, way in (
+        ("killed", 1, signal.SIGKILL),
+        ("asked to end", 0, signal.SIGTERM),
+    ):
+        pids = start_all(out, name, 2, shared)
+        interrupt(pids, out / "shared", number, way)
+        report[name] = ended(out, name, pids)
+    run("four", 4, shared)
+    run("again", 2, shared)
+    run("other flags", 2, f"--workdir={out / 'other'}", own=["--limit=7"])
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,123 @@
+"""A program as 2 and 4 real processes: the same bytes, killed or not; clear errors."""
+
+import filecmp
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from absl import flags
+
+from helix_jax.errors import RunError
+from helix_jax.runs.command_line import parse_flags
+from helix_jax.runs.processes import Place, code_record, define_process_flags, place_of
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The folder of all runs, and how their processes ended."""
+    if not hasattr(os, "fork"):
+        pytest.skip("needs fork")
+    out = tmp_path_factory.mktemp("runs")
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    done = subprocess.run(
+        [sys.executable, "-m", "runs.process_runner", str(out)],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return out, json.loads(done.stdout.splitlines()[-1])
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(
+        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()
+    )
+
+
+def test_two_killed_and_four_that_go_on_leave_the_bytes_of_one(runs):
+    out, report = runs
+    assert [status for status, _ in report["whole"] + report["four"]] == [0] * 5
+    whole, shared = out / "whole" / "stores", out / "shared" / "stores"
+    names = files(whole)
+    assert len(names) > 100
+    assert files(shared) == names
+    _, other, missing = filecmp.cmpfiles(whole, shared, names, shallow=False)
+    assert (other, missing) == ([], [])
+
+
+def test_a_killed_process_ends_the_others_with_its_number(runs):
+    (status, said), (killed, _) = runs[1]["killed"]
+    assert (status, killed) == (2, -9)
+    assert said.startswith("error: process 1 ended without a word: it was killed")
+
+
+def test_a_process_that_is_asked_to_end_tells_the_others(runs):
+    (status, said), (other, told) = runs[1]["asked to end"]
+    assert (status, other) == (143, 2)
+    assert said.startswith("interrupted; run the same command again")
+    assert told.startswith("error: process 0 has failed: it was interrupted")
+
+
+def test_a_run_that_has_ended_is_shown_by_all(runs):
+    out, report = runs
+    assert [status for status, _ in report["again"]] == [0, 0]
+    assert "States of texts" in (out / "again.0.out").read_text()
+    assert (out / "again.1.out").read_text() == ""  # process 0 alone speaks
+
+
+def test_other_flags_are_named_on_every_process(runs):
+    out, report = runs
+    want = "process 1 differs from process 0 in flags: --limit is 0 on process 0 and 7 "
+    for status, said in report["other flags"]:
+        assert status == 2
+        assert said.startswith(f"error: {want}")
+    assert not (out / "other").exists()
+
+
+def place(*words: str) -> Place | None:
+    known = flags.FlagValues()
+    define_process_flags(known, program="p")
+    parse_flags(words, known)
+    return place_of(known)
+
+
+def test_flags_give_a_place():
+    assert place() is None
+    given = "--processes=4", "--process=2", "--coordinator=h:7000"
+    assert place(*given) == Place("h:7000", 4, 2)
+    for words, message in (
+        (["--processes=2"], "--processes=2 needs --coordinator=HOST:PORT"),
+        (["--processes=two"], "expected a whole number, or auto"),
+        (["--processes=0"], "expected a whole number"),
+        (["--process=1"], "numbered from 0 to 0"),
+        (["--coordinator=h:1"], "without --processes=N"),
+        (["--processes=auto"], "neither SLURM, .* is known here"),
+    ):
+        with pytest.raises(RunError, match=message):
+            place(*words)
+
+
+def test_the_place_of_a_job_of_slurm(monkeypatch):
+    for name, value in {
+        "JOB_ID": "77",
+        "STEP_NODELIST": "node[03-04]",
+        "NTASKS": "2",
+        "PROCID": "1",
+        "LOCALID": "0",
+    }.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert place("--processes=auto") == Place("node03:61517", 2, 1)
+
+
+def test_code_is_known_by_each_file():
+    record = code_record()
+    assert record["jax"]
+    assert len(record["helix_jax"]["runs/processes.py"]) == 8
