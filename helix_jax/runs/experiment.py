@@ -38,6 +38,7 @@ from helix_jax.runs.workdir import (
     is_done,
     open_run,
     read_summary,
+    tracked,
 )
 from helix_jax.stats import Interval
 
@@ -128,6 +129,7 @@ class Experiment:
             if current().index == 0:
                 print_tables(load_blocks(run.folder), most=1)
             return read_summary(run)
+        run = tracked(run, config)
         try:
             report = self._compute(config, run)
         except RunError as error:

@@ -28,6 +28,7 @@ from helix_jax.runs.flags import config_from_flags, define_flags
 from helix_jax.runs.prepare import prepare_config
 from helix_jax.runs.processes import agree_on_flags, define_process_flags, joined
 from helix_jax.runs.signals import Interrupted, catch_signals
+from helix_jax.runs.tracking import choose_trackers, define_tracking_flags
 from helix_jax.runs.workdir import unclaimed_on_failure
 
 WRONG_INPUT = 2
@@ -85,8 +86,7 @@ def run_program(
     """
     known = flags.FlagValues()
     define_flags(config_class, known, program=argv[0])
-    define_cache_flag(known, program=argv[0])
-    define_process_flags(known, program=argv[0])
+    define_program_flags(known, program=argv[0])
     if _help(argv, known, doc or sys.modules[run.__module__].__doc__):
         return 0
     place = [
@@ -99,6 +99,7 @@ def run_program(
     def work() -> None:
         parse_flags(argv[1:], known)
         keep_compiled(known[FLAG].value)
+        choose_trackers(known)
         with joined(known, _say) as processes:
             work_with(processes)
 
@@ -124,6 +125,13 @@ def run_program(
     return run_guarded(
         work, lambda: f"; run the same command again{again[0]} to resume"
     )
+
+
+def define_program_flags(known: flags.FlagValues, *, program: str) -> None:
+    """The flags that every program has beside those of its config."""
+    define_cache_flag(known, program=program)
+    define_process_flags(known, program=program)
+    define_tracking_flags(known, program=program)
 
 
 def temporary_name(program: str) -> str:

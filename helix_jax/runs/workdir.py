@@ -30,14 +30,21 @@ from helix_jax.locks import keep, let_go
 from helix_jax.paths import local_path, os_errors
 from helix_jax.processes import current
 from helix_jax.runs.environment import environment
+from helix_jax.runs.tracking import METRICS, Tracker, open_trackers
 from helix_jax.stats import Interval
 from helix_jax.textfile import parse_json, read_json, read_lines
 
 
 class Run(NamedTuple):
-    """An open work directory."""
+    """An open work directory.
+
+    Attributes:
+      folder: where it is.
+      trackers: what gets its metrics beside its files, see `runs.tracking`.
+    """
 
     folder: Path
+    trackers: tuple[Tracker, ...] = ()
 
 
 def open_run(workdir: str | os.PathLike, config: Any) -> Run:
@@ -188,6 +195,14 @@ def unclaimed_on_failure(workdir: str | os.PathLike) -> Iterator[None]:
         raise
 
 
+def tracked(run: Run, config: Any) -> Run:
+    """The run with the trackers that the flags of this process ask for."""
+    if current().index != 0:
+        return run
+    record = json.loads(json.dumps(dataclasses.asdict(config)))
+    return run._replace(trackers=open_trackers(run.folder, record))
+
+
 def is_done(run: Run) -> bool:
     """Whether the run has ended."""
     return (run.folder / "DONE").exists()
@@ -198,7 +213,9 @@ def log_metrics(run: Run, step: int, metrics: Mapping[str, float]) -> None:
     if current().index != 0:
         return
     line = json.dumps({"step": step, **_numbers(metrics)})
-    append_lines(run.folder / "metrics.jsonl", [line], raises=RunError)
+    append_lines(run.folder / METRICS, [line], raises=RunError)
+    for tracker in run.trackers:
+        tracker.follow()
 
 
 def write_metrics(
@@ -218,7 +235,7 @@ def write_metrics(
 
 def truncate_metrics(run: Run, step: int) -> None:
     """Drop the lines after `step` and a half-written last line, before resuming."""
-    path = run.folder / "metrics.jsonl"
+    path = run.folder / METRICS
     if not path.exists() or current().index != 0:
         return
     kept = []
@@ -229,6 +246,8 @@ def truncate_metrics(run: Run, step: int) -> None:
             if step_of <= step and line.endswith("\n"):
                 kept.append(line)
     write_atomically(path, "".join(kept))
+    for tracker in run.trackers:
+        tracker.follow()
 
 
 def finish_run(
@@ -242,6 +261,8 @@ def finish_run(
     """
     summary = _numbers(flat_numbers(numbers))
     if current().index == 0:
+        for tracker in run.trackers:
+            tracker.finish(summary)
         write_atomically(run.folder / "summary.json", _json(summary))
         write_atomically(run.folder / "DONE", "")
         let_go(run.folder)
