@@ -24,7 +24,6 @@ import numpy as np
 from experiments.shared.about import about_planted
 from experiments.shared.options import PlantedOptions, seed_option
 from experiments.shared.sides import open_corpus, pair_splits
-from helix_jax.activations import Pair
 from helix_jax.errors import RunError
 from helix_jax.private.aggregation.session import MAX_SILOS, default_threshold
 from helix_jax.private.aggregation.silo_maps import (
@@ -37,6 +36,7 @@ from helix_jax.private.aggregation.silo_maps import (
 from helix_jax.progress import stage
 from helix_jax.reports import Quantity, plain_bars, quantity_table
 from helix_jax.runs import Report, Run, Specs, experiment, option
+from helix_jax.text.corpus import Corpus
 from helix_jax.text.hashing import document_of, part_of
 from helix_jax.transfer.pair_fit import choose_map, pair_moments
 
@@ -179,14 +179,15 @@ def planted(config: AggregateConfig) -> SiloMoments:
 
 def stored_rows(config: AggregateConfig) -> SiloMoments:
     """The states of two models on a corpus, its fit split dealt out to the silos."""
-    pairs = pair_splits(config, open_corpus(config), ("fit", "select", "test"))
-    owner = owners(pairs["fit"], config)
+    corpus = open_corpus(config)
+    owner = owners(corpus, config)
     parts = [np.flatnonzero(owner == silo) for silo in range(config.silos)]
     if min(map(len, parts)) < 2:
         raise RunError(
             f"{config.silos} silos get {[len(part) for part in parts]} rows by "
             f"{config.split_by}; each needs 2. Use fewer --silos or more texts."
         )
+    pairs = pair_splits(config, corpus, ("fit", "select", "test"))
     return SiloMoments(
         [pair_moments(pairs["fit"].select(part)) for part in parts],
         config.kept,
@@ -196,19 +197,19 @@ def stored_rows(config: AggregateConfig) -> SiloMoments:
     )
 
 
-def owners(pair: Pair, config: AggregateConfig) -> np.ndarray:
-    """[N] the silo of each row, from 0; no document is dealt to two silos."""
+def owners(corpus: Corpus, config: AggregateConfig) -> np.ndarray:
+    """[N] the silo of each text to fit on, from 0; no document is dealt to two."""
     if config.split_by == "document":
-        documents = map(document_of, pair.ids)
+        documents = (document_of(text.id) for text in corpus.read("fit"))
         return np.array(
             [part_of(document, config.silos, salt="silo") for document in documents]
         )
-    if (pair.labels < 0).any():
+    if corpus.classes is None:
         raise RunError(
             f"--split_by={config.split_by}: needs document, or label on a corpus whose "
             "texts all have one."
         )
-    return pair.labels % config.silos
+    return corpus.labels("fit") % config.silos
 
 
 run = compute.run

@@ -90,7 +90,7 @@ def compute(config: ClassifyConfig, _: Run) -> Report:
     if config.public:
         draws = {"counts": config.few_shot, "seeds": config.seeds}
         arms |= public_arms(
-            task, opened.public_moments(config), share=config.few_shot_share, **draws
+            task, opened.public_moments(), share=config.few_shot_share, **draws
         )
         arms |= few_shot_arms(task, **draws)
         for count in config.few_shot:

@@ -90,8 +90,8 @@ def require_models(config: MigrationConfig, specs: Specs) -> None:
 )
 def compute(config: MigrationConfig, _: Run) -> Report:
     """Index, map, ask; see the module docstring."""
-    options, sides = with_stores(config), load_sides(config)
     asking, held = halves(open_corpus(config), words=config.words)
+    options, sides = with_stores(config), load_sides(config)
     pairs = {split: paired_states(*sides, held, split, options) for split in SPLITS}
     queries = paired_states(*sides, asking, "test", options)
     fitted = fit_pairs(pairs)

@@ -63,6 +63,7 @@ from helix_jax.generation.stitch_files import (
 )
 from helix_jax.generation.text_metrics import compare_samples
 from helix_jax.generation.token_sides import sample_prompts
+from helix_jax.models.tokenizer_place import find_tokenizer
 from helix_jax.progress import bar
 from helix_jax.reports import Block, Quantity, Samples
 from helix_jax.runs import Report, Run, Specs, experiment, flat_numbers, option
@@ -129,13 +130,21 @@ class GenerateConfig(TokenMapOptions):
 
 
 def check(config: GenerateConfig, specs: Specs) -> None:
-    """Refuse a --map that is neither a method nor a folder, or that nothing reads.
+    """Refuse a --map that is neither a method nor a folder, or that nothing reads, and
+    --chat with a model that has no chat template.
 
     Raises:
       RunError: says which.
     """
     if config.questions:
         read_questions(config.questions)
+    for flag in ("source", "target") if config.chat else ():
+        name = getattr(config, flag)
+        if name and find_tokenizer(name).files.chat_template is None:
+            raise RunError(
+                f"--chat: the tokenizer of --{flag}={name} has no chat template; leave "
+                "--chat out, or name a model that was trained on chats."
+            )
     if config.map not in METHODS and not (Path(config.map) / "config.json").is_file():
         raise RunError(
             f"--map={config.map} must be {', '.join(METHODS)}, or the folder of a map "

@@ -110,7 +110,7 @@ def compute(config: MethodsConfig, _: Run) -> Report:
         shuffled = material.shuffled(key=key).fit_closed()
     scores["_shuffled"] = task.score_maps(closed_maps(shuffled))
     if config.public:
-        public = opened.public_pairs(config)
+        public = opened.public_pairs()
         moments = {split: pair_moments(pair) for split, pair in public.items()}
         rows = {split: pair.read() for split, pair in public.items()}
         material = material_of(config, moments, rows, public["fit"].ids)

@@ -105,7 +105,7 @@ def compute(config: OodConfig, _: Run) -> Report:
     fitted = fit_pairs(pairs)
     maps = {"mapped": fitted.map}
     if config.public:
-        maps["public"] = choose_map(opened.public_moments(config)).fit.map
+        maps["public"] = choose_map(opened.public_moments()).fit.map
     controls = fitted.controls(config.seed)
     maps |= {name: affine for name, affine in controls.items() if name in ARMS}
 

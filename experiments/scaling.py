@@ -90,7 +90,7 @@ def compute(config: ScalingConfig, _: Run) -> Report:
     task, pairs = opened.task, opened.pairs
     numbers = count_texts(pairs)
     if config.public:
-        pairs = opened.public_pairs(config)
+        pairs = opened.public_pairs()
     rows = {split: pairs[split].read() for split in ("fit", "select")}
     numbers |= {f"data/{split}_texts": len(x) for split, (x, _) in rows.items()}
     ids = pairs["fit"].ids

@@ -46,6 +46,7 @@ from helix_jax.similarity.pairs import score_pairs
 from helix_jax.similarity.scores import HEAD_MEASURES, MEASURES, Shuffles, SplitRows
 from helix_jax.similarity.summary import MeasureScores, summarise, summary_numbers
 from helix_jax.stats import Interval, exact_fraction, least_discoveries
+from helix_jax.text.corpus import Corpus
 from helix_jax.text.hashing import SPLITS, document_of, hashed_subset
 
 DISCOVERY = 0.05
@@ -109,7 +110,9 @@ def require_names(config: SimilarityConfig, _: object) -> None:
 )
 def compute(config: SimilarityConfig, _: Run) -> Report:
     """Compare every pair; see the module docstring."""
-    views, texts = read_views(config)
+    corpus = open_corpus(config)
+    measures = usable_measures(config, corpus)
+    views, texts = read_views(config, corpus)
     pairs = [
         (a, b)
         for a, b in itertools.combinations(range(len(views)), 2)
@@ -120,7 +123,7 @@ def compute(config: SimilarityConfig, _: Run) -> Report:
     scores = score_pairs(
         [view.rows for view in views],
         pairs,
-        usable_measures(config, labels),
+        measures,
         documents,
         labels=labels,
         rank=config.rank or None,
@@ -150,10 +153,11 @@ def compute(config: SimilarityConfig, _: Run) -> Report:
     )
 
 
-def read_views(config: SimilarityConfig) -> tuple[list[View], dict[str, Store]]:
+def read_views(
+    config: SimilarityConfig, corpus: Corpus
+) -> tuple[list[View], dict[str, Store]]:
     """The rows of every layer of every model; the stores of the first, for texts."""
     options = with_stores(config)
-    corpus = open_corpus(config)
     limits = {"fit": config.fit_rows, "select": config.rows, "test": config.rows}
     test_rows = min(corpus.counts["test"], config.rows or corpus.counts["test"])
     if {"all", *NEIGHBOUR_MEASURES} & set(config.measures) and (
@@ -185,10 +189,10 @@ def read_views(config: SimilarityConfig) -> tuple[list[View], dict[str, Store]]:
     return views, texts
 
 
-def usable_measures(config: SimilarityConfig, labels: SplitRows) -> Sequence[str]:
+def usable_measures(config: SimilarityConfig, corpus: Corpus) -> Sequence[str]:
     """The measures of the flags; of all those that the texts allow."""
     measures = MEASURES if "all" in config.measures else config.measures
-    if all((of_split >= 0).all() for of_split in labels):
+    if corpus.classes is not None:
         return measures
     if set(HEAD_MEASURES) & set(config.measures):
         raise RunError(

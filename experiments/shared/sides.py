@@ -23,15 +23,20 @@ from helix_jax.activations import (
 )
 from helix_jax.activations.captured import is_captured
 from helix_jax.activations.embeddings import select_texts
-from helix_jax.activations.recipe import AUTO, choose_recipe, recipe_of, width_after
+from helix_jax.activations.recipe import recipe_of, width_after
 from helix_jax.fingerprint import fingerprint
 from helix_jax.models import Model, load_tokenizer, model_name, resolve_layers
-from helix_jax.models.checkpoint import find_source
 from helix_jax.models.engines import load_model_by
 from helix_jax.models.torch_engine import TorchModel
 from helix_jax.processes import current
 from helix_jax.progress import stage
-from helix_jax.runs.inputs import check_inputs, naming
+from helix_jax.runs.inputs import (
+    captured_flags,
+    check_inputs,
+    naming,
+    recipe_flags,
+    side_recipe,
+)
 from helix_jax.runs.prepare import IMPORTED
 from helix_jax.text.corpora import load_corpus
 from helix_jax.text.corpus import LEAST_TEXTS, Corpus, require_labels, require_texts
@@ -55,12 +60,7 @@ def load_side(name: str, options: ExtractionOptions, *, layer: int = -1) -> Side
         file = name.removeprefix(IMPORTED)
         with stage(f"reading {name}"):
             if is_captured(file):
-                store = load_captured(
-                    file,
-                    layer=layer,
-                    pooling="mean" if options.pooling == AUTO else options.pooling,
-                    final_norm=options.final_norm,
-                )
+                store = load_captured(file, **captured_flags(options, layer))
             else:
                 store = load_embeddings(file)
         return Side(name, store.layers, None, None, store)
@@ -69,7 +69,6 @@ def load_side(name: str, options: ExtractionOptions, *, layer: int = -1) -> Side
             options.engine, name, dtype=options.dtype, mesh=options.mesh
         )
         tokenizer = load_tokenizer(name)
-    recipe_of(model, **_wanted(options, (layer,)))  # refused before texts are read
     return Side(model_name(name), (layer,), model, tokenizer, None)
 
 
@@ -87,21 +86,7 @@ def row_width(config: PairOptions, flag: str) -> int | None:
     spec = check_inputs(config)[name]
     if spec is None:
         return None
-    place = find_source(name)
-    folder = place.adapter or place.base
-    recipe = choose_recipe(spec, folder, name=name, **_wanted(config, (layer,)))
-    return width_after(spec.width, recipe.steps)
-
-
-def _wanted(options: ExtractionOptions, layers: tuple[int, ...]) -> dict[str, Any]:
-    """What the flags say of how a vector comes of a text."""
-    return {
-        "layers": layers,
-        "final_norm": options.final_norm,
-        "pooling": options.pooling,
-        "max_tokens": options.max_tokens or None,
-        "prompt_name": options.prompt_name,
-    }
+    return width_after(spec.width, side_recipe(config, name, spec, layer).steps)
 
 
 def open_corpus(
@@ -173,7 +158,7 @@ def states_of(
         return select_texts(side.imported, texts, of=f"{corpus.name} ({split})")
     record = {**corpus.fingerprint, "split": split}
     layers = resolve_layers(side.model.spec, side.layers)  # one store for -1 and L
-    wanted = _wanted(options, layers)
+    wanted = recipe_flags(options, layers)
     recipe = recipe_of(side.model, **wanted)
     settings = {
         "layers": layers,

@@ -1,7 +1,7 @@
 """A labelled corpus as both sides of the flags see it."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from experiments.shared.options import PairOptions
 from experiments.shared.sides import (
@@ -29,6 +29,7 @@ class OpenTask(NamedTuple):
       sides: source and target.
       pairs: states of both by split, joined.
       task: labels and probes.
+      public: the texts of --public, where there are any.
     """
 
     options: PairOptions
@@ -36,27 +37,31 @@ class OpenTask(NamedTuple):
     sides: tuple[Side, Side]
     pairs: dict[str, Pair]
     task: Task
+    public: Corpus | None
 
-    def public_pairs(self, config: Any) -> dict[str, Pair]:
+    def public_pairs(self) -> dict[str, Pair]:
         """States of --public, fit and select splits, without the task's test texts."""
-        options = dataclasses.replace(self.options, limit=config.public_limit)
-        corpus = open_corpus(options, config.public, least={"fit": 2, "select": 2})
         keep = without_texts_of(self.corpus, "test")
         return {
-            split: paired_states(*self.sides, corpus, split, options, keep=keep)
+            split: paired_states(
+                *self.sides, self.public, split, self.options, keep=keep
+            )
             for split in ("fit", "select")
         }
 
-    def public_moments(self, config: Any) -> dict[str, Moments]:
+    def public_moments(self) -> dict[str, Moments]:
         """Moments of the pairs of `public_pairs`."""
-        pairs = self.public_pairs(config)
+        pairs = self.public_pairs()
         return {split: pair_moments(pair) for split, pair in pairs.items()}
 
 
 def open_task(config: PairOptions, corpus: Corpus, resamples: int = 2000) -> OpenTask:
     """Extract the states of a labelled corpus where they are missing; train probes."""
-    classes = require_labels(corpus)
+    classes, public = require_labels(corpus), None
+    if getattr(config, "public", ""):
+        options = dataclasses.replace(config, limit=config.public_limit)
+        public = open_corpus(options, config.public, least={"fit": 2, "select": 2})
     sides, options = load_sides(config), with_stores(config)
     pairs = {split: paired_states(*sides, corpus, split, options) for split in SPLITS}
     task = make_task(pairs, classes, resamples=resamples)
-    return OpenTask(options, corpus, sides, pairs, task)
+    return OpenTask(options, corpus, sides, pairs, task, public)

@@ -100,6 +100,37 @@ def read_captured(path: str | os.PathLike) -> Captured:
     return Captured(path, tuple(layers), model, ids, files, np.array(labels, np.int32))
 
 
+def check_captured(
+    path: str | os.PathLike, *, layer: int, pooling: str, final_norm: bool
+) -> Captured:
+    """The list, if it can give what is asked for; arguments as for `load_captured`.
+
+    Raises:
+      StoreError: no such list or file, a layer or pooling that it does not give, or no
+        model whose final norm could be applied.
+    """
+    check_pooling(pooling)
+    captured = read_captured(path)
+    if pooling == "token" or layer not in (-1, *captured.layers):
+        raise StoreError(
+            f"{captured.path} gives one row a text of the layers "
+            f"{', '.join(map(str, captured.layers))}, asked were layer {layer} and "
+            f"pooling {pooling!r}."
+        )
+    if final_norm and captured.model is None:
+        raise StoreError(
+            f"{captured.path} names no model whose final norm could be applied; "
+            "write its 'model', or take the states before it (--nofinal_norm)."
+        )
+    missing = [file for file in captured.files if not file.is_file()]
+    if missing:
+        raise StoreError(
+            f"{captured.path} lists {len(missing)} files that are not there, first "
+            f"{missing[0]}. Capture these requests again, or take them off the list."
+        )
+    return captured
+
+
 def load_captured(
     path: str | os.PathLike,
     *,
@@ -123,22 +154,10 @@ def load_captured(
       StoreError: files that are missing, damaged, not finite, or of other layers.
       CheckpointError: the model's final norm is not to be had.
     """
-    check_pooling(pooling)
-    captured = read_captured(path)
+    captured = check_captured(path, layer=layer, pooling=pooling, final_norm=final_norm)
     layer = captured.layers[-1] if layer == -1 else layer
-    if pooling == "token" or layer not in captured.layers:
-        raise StoreError(
-            f"{captured.path} gives one row a text of the layers "
-            f"{', '.join(map(str, captured.layers))}, asked were layer {layer} and "
-            f"pooling {pooling!r}."
-        )
     width, norm = None, lambda h: jnp.asarray(h, jnp.float32)
     if final_norm:
-        if captured.model is None:
-            raise StoreError(
-                f"{captured.path} names no model whose final norm could be applied; "
-                "write its 'model', or take the states before it (--nofinal_norm)."
-            )
         spec, norm = read_final_norm(captured.model)
         width = spec.width
     hasher = hashlib.sha256(captured.path.read_bytes())

@@ -171,6 +171,8 @@ def extract(
         "prompt_name": prompt_name,
     }
     recipe = recipe_of(model, **wanted)
+    for note in recipe.notes:
+        LOG.warning("%s: %s", name, note)
     layers = resolve_layers(spec, layers)
     readout = Readout(
         spec, layers, final_norm, recipe.pooling, DTYPES[dtype], recipe.steps

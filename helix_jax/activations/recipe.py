@@ -6,7 +6,6 @@ Reference: Reimers and Gurevych 2019, arXiv 1908.10084; the modules are those of
   sentence-transformers, whose `encode` this equals.
 """
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +26,6 @@ from helix_jax.models.sentence import (
 from helix_jax.models.torch_engine import TorchModel, TorchSpec
 from helix_jax.types import Array
 
-LOG = logging.getLogger(__name__)
 AUTO = "auto"
 MAX_TOKENS = 512
 
@@ -56,6 +54,7 @@ class Recipe(NamedTuple):
       steps: what follows the pooling.
       weights: parameters of each step, {} where it has none.
       record: JSON-able, of prompt and steps; {} where there are none.
+      notes: sentences on what of the folder is left out.
     """
 
     pooling: str
@@ -64,6 +63,7 @@ class Recipe(NamedTuple):
     steps: tuple[Step, ...]
     weights: tuple[dict[str, np.ndarray], ...]
     record: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 def choose_recipe(
@@ -96,15 +96,16 @@ def choose_recipe(
     """
     if pooling != AUTO:
         check_pooling(pooling)
-        _note_modules(folder, name)
+        notes = _left_out(folder)
         if not prompt_name:
-            return Recipe(pooling, max_tokens or MAX_TOKENS, "", (), (), {})
+            return Recipe(pooling, max_tokens or MAX_TOKENS, "", (), (), {}, notes)
     modules = read_modules(folder, name=name)
     prompt = _prompt(modules, prompt_name, name)
     if pooling != AUTO or modules is None:
+        notes = () if pooling == AUTO else notes
         pooling = "mean" if pooling == AUTO else pooling
         record = {"prompt": prompt} if prompt else {}
-        return Recipe(pooling, max_tokens or MAX_TOKENS, prompt, (), (), record)
+        return Recipe(pooling, max_tokens or MAX_TOKENS, prompt, (), (), record, notes)
     if prompt and not modules.include_prompt:
         raise CheckpointError(
             f"{name} leaves the tokens of its prompt {prompt!r} out of the pooling, "
@@ -113,11 +114,11 @@ def choose_recipe(
     length = max_tokens or modules.max_tokens or spec.max_tokens
     last = resolve_layers(spec, layers) == (spec.num_layers,)
     after = modules.after if last and final_norm else ()
+    notes = ()
     if len(after) < len(modules.after):
-        LOG.warning(
-            "%s: what follows its pooling is of the last layer after the final norm, "
-            "and left out for others.",
-            name,
+        notes = (
+            "what follows its pooling is of the last layer after the final norm, and "
+            "left out for others.",
         )
     steps = tuple(_step(module) for module in after)
     record: dict[str, Any] = {}
@@ -128,7 +129,7 @@ def choose_recipe(
     if prompt:
         record["prompt"] = prompt
     weights = tuple(_weights(module) for module in after)
-    return Recipe(modules.pooling, length, prompt, steps, weights, record)
+    return Recipe(modules.pooling, length, prompt, steps, weights, record, notes)
 
 
 def recipe_of(model: Model | TorchModel, **wanted: Any) -> Recipe:
@@ -191,17 +192,16 @@ def _weights(module: Any) -> dict[str, np.ndarray]:
     return {"kernel": module.kernel} | bias
 
 
-def _note_modules(folder: Path, name: str) -> None:
-    """Say which modules a pooling that was asked for leaves out."""
+def _left_out(folder: Path) -> tuple[str, ...]:
+    """Which modules a pooling that was asked for leaves out, in a sentence."""
     if not (folder / "modules.json").is_file():
-        return
+        return ()
     left = [kind for kind, _ in module_kinds(folder)]
     plain = ("Transformer", "Pooling", "Normalize", "Dropout")
     left = [kind for kind in left if kind not in plain]
-    if left:
-        LOG.warning(
-            "%s: its sentence embeddings pass through %s after pooling, which are no "
-            "part of the states with a pooling of one's own.",
-            name,
-            ", ".join(left),
-        )
+    if not left:
+        return ()
+    return (
+        f"its sentence embeddings pass through {', '.join(left)} after pooling, which "
+        "are no part of the states with a pooling of one's own.",
+    )

@@ -19,21 +19,14 @@ from tokenizers import AddedToken, Tokenizer
 from helix_jax import kinds
 from helix_jax.arguments import takes
 from helix_jax.errors import CheckpointError
-from helix_jax.models.adapter_config import has_adapter, read_base
-from helix_jax.models.hub import model_folder
 from helix_jax.models.sentencepiece import read_sentencepiece
-from helix_jax.models.tokenizer_files import (
-    TokenizerFiles,
-    declared_class,
-    read_tokenizer_files,
-)
+from helix_jax.models.tokenizer_files import TokenizerFiles, declared_class
+from helix_jax.models.tokenizer_place import TokenizerPlace, find_tokenizer
 from helix_jax.models.tokenizer_settings import apply_settings
 from helix_jax.models.vocabulary_files import VOCABULARIES, first_line, read_vocabulary
 from helix_jax.textfile import parse_json, read_text
 from helix_jax.transformers_names import transformers_names
 
-# What a folder with a tokenizer of its own has at least one of.
-_TOKENIZERS = ("tokenizer.json", "vocab.*", "*.model")
 # Classes whose ids are those of their sentencepiece file, and whose texts begin with
 # its <s>; the others shift ids or put tokens of their own around texts.
 _PLAIN_PIECES = (
@@ -63,14 +56,8 @@ def load_tokenizer(name_or_path: str, *, revision: str | None = None) -> Any:
       CheckpointError: no tokenizer files, malformed ones, files that contradict each
         other, or none that gives character offsets.
     """
-    path = Path(name_or_path).expanduser()
-    if path.is_file():
-        return _wrap(_read(path, read_tokenizer_files(path.parent)), path)
-    folder = model_folder(name_or_path, revision=revision, weights=False)
-    if has_adapter(folder) and not any(map(list, map(folder.glob, _TOKENIZERS))):
-        base, revision = read_base(folder)  # an adapter alone reads as its base does
-        folder = model_folder(base, revision=revision, weights=False)
-    return _wrap(_read(folder, read_tokenizer_files(folder)), folder)
+    place = find_tokenizer(name_or_path, revision=revision)
+    return _wrap(_read(place), place.path)
 
 
 class _Found(NamedTuple):
@@ -127,27 +114,12 @@ def _wrap(found: _Found, path: Path) -> Any:
     return tokenizer
 
 
-def _read(path: Path, files: TokenizerFiles) -> _Found:
-    """The tokenizer of a folder or file, by the first kind of file that is there."""
-    if path.is_file():
-        read = _from_json if path.suffix == ".json" else _from_sentencepiece
-        return read(path, files)
-    if (path / "tokenizer.json").exists():
-        return _from_json(path / "tokenizer.json", files)
-    if any((path / name).exists() for name in VOCABULARIES):
+def _read(place: TokenizerPlace) -> _Found:
+    path, vocabulary, files = place
+    if vocabulary != path and vocabulary.name in VOCABULARIES:
         return _from_vocabulary(path, files)
-    pieces = {one.name: one for one in sorted(path.glob("*.model"))}
-    if "tokenizer.model" in pieces:
-        return _from_sentencepiece(pieces["tokenizer.model"], files)
-    if len(pieces) == 1:
-        return _from_sentencepiece(*pieces.values(), files)
-    found = f"it has {', '.join(pieces)}: name one of these files" if pieces else ""
-    raise CheckpointError(
-        f"{path} has no readable tokenizer: expected tokenizer.json, tokenizer.model, "
-        "vocab.json with merges.txt, or vocab.txt; "
-        + (found or "take the tokenizer files from the model's page, or name a folder")
-        + "."
-    )
+    read = _from_json if vocabulary.suffix == ".json" else _from_sentencepiece
+    return read(vocabulary, files)
 
 
 def _from_json(path: Path, files: TokenizerFiles) -> _Found:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from helix_jax.activations import load_embeddings
-from helix_jax.activations.captured import is_captured, read_captured
+from helix_jax.activations.captured import check_captured, is_captured
 from helix_jax.activations.embedding_files import READERS
+from helix_jax.activations.recipe import AUTO, Recipe, choose_recipe
 from helix_jax.errors import (
     CheckpointError,
     CorpusError,
@@ -16,9 +17,11 @@ from helix_jax.errors import (
     RunError,
     StoreError,
 )
-from helix_jax.models import ModelSpec, model_folder, resolve_layers
+from helix_jax.models import ModelSpec, resolve_layers
+from helix_jax.models.checkpoint import find_source
 from helix_jax.models.engines import read_spec_by
 from helix_jax.models.mesh import mesh_for
+from helix_jax.models.tokenizer_place import find_tokenizer
 from helix_jax.models.torch_engine import TorchSpec
 from helix_jax.runs.prepare import IMPORTED
 from helix_jax.text.corpora import check_corpus
@@ -51,16 +54,15 @@ def check_inputs(config: Any) -> dict[str, Spec | None]:
         for one in value if isinstance(value, tuple) else (value,):
             if not one:
                 continue
-            if names == "tokenizer" and not Path(one).is_file():
+            if names == "tokenizer":
                 with naming(field.name):
-                    model_folder(one, weights=False)
+                    find_tokenizer(one)
             if names == "side":
                 _require_prefix(field.name, one)
             if names == "side" and one.startswith(IMPORTED):
                 specs[one] = None
-                file = one.removeprefix(IMPORTED)
                 with naming(field.name):
-                    read_captured(file) if is_captured(file) else load_embeddings(file)
+                    _check_imported(config, field.name, one.removeprefix(IMPORTED))
             elif names in ("side", "model"):
                 specs[one] = _check_model(config, field.name, one)
     return specs
@@ -82,12 +84,14 @@ def _check_model(config: Any, flag: str, name: str) -> Spec:
             f"--{flag}={name}: the model itself is run here, so that embeddings made "
             "elsewhere cannot stand for it; name a model."
         )
+    revision = getattr(config, "revision", "") or None
     with naming(flag):
-        engine = getattr(config, "engine", "jax")
-        spec = read_spec_by(
-            engine, name, revision=getattr(config, "revision", "") or None
-        )
-    _require_budget(config, name, spec)
+        spec = read_spec_by(getattr(config, "engine", "jax"), name, revision=revision)
+        find_tokenizer(name, revision=revision)
+        longest = getattr(config, "max_tokens", 0)
+        if hasattr(config, "prompt_name"):
+            longest = side_recipe(config, name, spec).max_tokens
+    _require_budget(config, name, min(longest, spec.max_tokens))
     if getattr(config, "mesh", ""):
         if isinstance(spec, TorchSpec):
             raise RunError(
@@ -107,6 +111,40 @@ def _check_model(config: Any, flag: str, name: str) -> Spec:
     return spec
 
 
+def side_recipe(config: Any, name: str, spec: Spec, layer: int = -1) -> Recipe:
+    """How vectors come of texts with a model of the flags, without its weights."""
+    place = find_source(name, getattr(config, "revision", "") or None)
+    return choose_recipe(
+        spec, place.adapter or place.base, name=name, **recipe_flags(config, (layer,))
+    )
+
+
+def recipe_flags(config: Any, layers: Sequence[int]) -> dict[str, Any]:
+    """What the flags say of how a vector comes of a text, see `choose_recipe`."""
+    return {
+        "layers": layers,
+        "final_norm": config.final_norm,
+        "pooling": config.pooling,
+        "max_tokens": config.max_tokens or None,
+        "prompt_name": config.prompt_name,
+    }
+
+
+def captured_flags(config: Any, layer: int) -> dict[str, Any]:
+    """What they say of states that were captured elsewhere, see `load_captured`."""
+    pooling = "mean" if config.pooling == AUTO else config.pooling
+    return {"layer": layer, "pooling": pooling, "final_norm": config.final_norm}
+
+
+def _check_imported(config: Any, flag: str, file: str) -> None:
+    """Raise where embeddings made elsewhere are not what the flags ask for."""
+    if is_captured(file):
+        layer = getattr(config, f"{flag}_layer", -1)
+        check_captured(file, **captured_flags(config, layer))
+    else:
+        load_embeddings(file)
+
+
 def _require_prefix(flag: str, name: str) -> None:
     """Raise where a file of embeddings is named as models are."""
     if not name.startswith(IMPORTED) and Path(name).suffix.lower() in READERS:
@@ -116,10 +154,9 @@ def _require_prefix(flag: str, name: str) -> None:
         )
 
 
-def _require_budget(config: Any, name: str, spec: Spec) -> None:
+def _require_budget(config: Any, name: str, longest: int) -> None:
     """Raise where a batch of the flags has no room for the longest text."""
     budget = getattr(config, "token_budget", 0)
-    longest = min(getattr(config, "max_tokens", 0), spec.max_tokens)
     if 0 < budget < longest:
         raise RunError(
             f"--token_budget={budget} has no room for a text of {longest} tokens, "

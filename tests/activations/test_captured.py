@@ -133,7 +133,7 @@ WRONG = {
     ),
     "missing file": (
         lambda p: rewrite(p, texts=[{"id": "a", "file": "none.safetensors"}]),
-        "none.safetensors cannot be read",
+        "lists 1 files that are not there, first .*none.safetensors",
     ),
     "other layers": (
         lambda p: rewrite(p, layers=[1, 2]),

@@ -137,16 +137,22 @@ def test_pretrained_sentence_encoders(real_model, tmp_path, name):
 
 
 @pytest.mark.parametrize("options", [{"layers": (0,)}, {"final_norm": False}])
-def test_what_follows_the_pooling_is_of_the_last_layer(loaded, caplog, options):
+def test_what_follows_the_pooling_is_of_the_last_layer(loaded, options):
     recipe = recipe_of(loaded[0], pooling="auto", **options)
     assert not recipe.steps
-    assert "is of the last layer after the final norm" in caplog.text
+    assert "is of the last layer after the final norm" in recipe.notes[0]
 
 
-def test_flags_before_the_folder(loaded, caplog):
+def test_what_is_left_out_is_said_once_a_store(loaded, caplog, tmp_path):
+    vectors(*loaded, tmp_path / "s", pooling="auto", layers=(0,))
+    said = [one for one in caplog.messages if "is of the last layer after the" in one]
+    assert len(said) == 1
+
+
+def test_flags_before_the_folder(loaded):
     plain = recipe_of(loaded[0], pooling="cls", max_tokens=None)
-    assert plain == ("cls", 512, "", (), (), {})
-    assert "pass through Dense, Dense after pooling" in caplog.text
+    assert plain[:-1] == ("cls", 512, "", (), (), {})
+    assert "pass through Dense, Dense after pooling" in plain.notes[0]
     prompted = recipe_of(loaded[0], pooling="cls", max_tokens=7, prompt_name="query")
     assert prompted.record == {"prompt": PROMPTS["query"]}
     assert recipe_of(loaded[0], max_tokens=7).max_tokens == 7

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from experiments.fit import FitConfig
+from experiments.generate import compute as generate
 from experiments.layers import compute as layers
 from experiments.shared.sides import load_side, states_of
 from helix_jax.activations import extract, save_captured
 from helix_jax.errors import RunError
-from helix_jax.models import load_model, load_tokenizer
+from helix_jax.models import load_model, load_tokenizer, model_folder
 from helix_jax.runs.inputs import check_inputs
 from helix_jax.text.corpora import load_corpus
 
@@ -92,6 +93,45 @@ def test_captured_states_stand_for_a_model(tmp_path, corpus, config, native):
     path.write_text("{}")
     with pytest.raises(RunError, match=r"--source: .*c.json: expected \{'layers'"):
         check_inputs(dataclasses.replace(config, source=name))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"prompt_name": "query"}, "--source: pebble-llama has no prompt 'query'"),
+        ({"token_budget": 99, "max_tokens": 0}, r"no room for a text of \d{3} tokens"),
+    ],
+)
+def test_flags_are_refused_before_texts_are_read(config, flags, message):
+    with pytest.raises(RunError, match=message):
+        check_inputs(dataclasses.replace(config, data="imdb", **flags))
+
+
+def test_what_captured_states_do_not_give_is_refused_before_texts_are_read(
+    tmp_path, config
+):
+    rows = [("d/0", np.arange(2), np.ones((2, 1, 3), np.float32))]
+    path = save_captured(tmp_path / "c.json", rows, layers=(2,), model=MODEL)
+    config = dataclasses.replace(config, source=f"embeddings:{path}", data="imdb")
+    with pytest.raises(RunError, match="--source: .*of the layers 2, asked were lay"):
+        check_inputs(dataclasses.replace(config, source_layer=1))
+    (tmp_path / "c-000000.safetensors").unlink()
+    with pytest.raises(RunError, match="--source: .*lists 1 files that are not there"):
+        check_inputs(config)
+
+
+def test_a_model_without_tokenizer_is_refused_before_texts_are_read(tmp_path, config):
+    for file in model_folder(MODEL).iterdir():
+        if not file.name.startswith("tokenizer"):
+            (tmp_path / file.name).symlink_to(file)
+    with pytest.raises(RunError, match="--target: .*has no readable tokenizer"):
+        check_inputs(dataclasses.replace(config, target=str(tmp_path), data="imdb"))
+
+
+def test_chats_need_a_chat_template(tmp_path):
+    config = generate.config_class(source=MODEL, chat=True, workdir=str(tmp_path / "w"))
+    with pytest.raises(RunError, match="--source=pebble-llama has no chat template"):
+        generate.prepare(config)
 
 
 def test_programs_that_run_blocks_apart_refuse_the_engine_torch(tmp_path):
