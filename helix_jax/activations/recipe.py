@@ -17,12 +17,8 @@ from helix_jax.activations.pooling import check_pooling
 from helix_jax.errors import CheckpointError
 from helix_jax.models import Model, ModelSpec, resolve_layers
 from helix_jax.models.layers import activate, dense
-from helix_jax.models.sentence import (
-    DenseModule,
-    SentenceModules,
-    module_kinds,
-    read_modules,
-)
+from helix_jax.models.module_list import module_kinds, modules_root
+from helix_jax.models.sentence import DenseModule, SentenceModules, read_modules
 from helix_jax.models.torch_engine import TorchModel, TorchSpec
 from helix_jax.types import Array
 
@@ -194,9 +190,8 @@ def _weights(module: Any) -> dict[str, np.ndarray]:
 
 def _left_out(folder: Path) -> tuple[str, ...]:
     """Which modules a pooling that was asked for leaves out, in a sentence."""
-    if not (folder / "modules.json").is_file():
-        return ()
-    left = [kind for kind, _ in module_kinds(folder)]
+    root = modules_root(folder)
+    left = [kind for kind, _ in module_kinds(root)] if root is not None else []
     plain = ("Transformer", "Pooling", "Normalize", "Dropout")
     left = [kind for kind in left if kind not in plain]
     if not left:

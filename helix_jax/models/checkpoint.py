@@ -1,6 +1,7 @@
 """Hugging Face folders and hub ids -> models, and back."""
 
 import copy
+import logging
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,8 @@ from helix_jax.atomic import replaced_files
 from helix_jax.errors import CheckpointError
 from helix_jax.models.adapter import WEIGHTS, merged_tensors, read_adapter
 from helix_jax.models.adapter_config import has_adapter, read_base
-from helix_jax.models.config_file import read_config
+from helix_jax.models.config import model_code
+from helix_jax.models.config_file import read_config, read_raw_config
 from helix_jax.models.convert import from_params, read_parts, without_absent_head
 from helix_jax.models.families import Family, family_of
 from helix_jax.models.hub import (
@@ -39,6 +41,7 @@ from helix_jax.models.weights import (
 )
 from helix_jax.paths import local_path
 
+LOG = logging.getLogger(__name__)
 DTYPES = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
 
 
@@ -90,6 +93,14 @@ def load_model(
     # The small files first: what they say is refused before any weights are fetched.
     source = find_source(name_or_path, revision)
     family, spec = read_family_spec(source.base)
+    if code := model_code(read_raw_config(source.base)):
+        LOG.warning(
+            "%s: the code that its config.json names (%s) is not run; it is computed "
+            "as the %s of transformers.",
+            model_name(name_or_path),
+            ", ".join(map(str, code.values())),
+            family.name,
+        )
     kind = np.dtype(DTYPES[dtype])
     devices = mesh_for(spec, mesh, itemsize=kind.itemsize)
     base = fetch_weights(source.base_name, source.base)

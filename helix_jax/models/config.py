@@ -110,6 +110,13 @@ def is_defined(family: str, name: str) -> bool:
     return hasattr(kind, name) or name in kind.attribute_map
 
 
+def model_code(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The classes of a model that are code beside it, as auto_map names them."""
+    code = config.get("auto_map") or {}
+    code = code if isinstance(code, Mapping) else {"auto_map": code}
+    return {key: name for key, name in code.items() if key not in OTHER_CODE}
+
+
 class ConfigReader:
     """Hands out config attributes one by one and knows which were never asked for."""
 
@@ -160,29 +167,34 @@ class ConfigReader:
                 f"{supported} is supported{self._advice(name)}."
             )
 
-    def expect_code(self, stem: str) -> None:
+    def expect_code(self, stem: str) -> bool:
         """Code beside the weights only as what became transformers' own.
+
+        A name says nothing of what code does: gte-Qwen2's Qwen2Model attends both
+        ways, and no attribute of its config says so. So a family whose model type was
+        transformers' own first accepts none.
 
         Args:
           stem: what the names of its classes begin with.
 
+        Returns:
+          Whether there is any.
+
         Raises:
           CheckpointError: auto_map names other classes.
         """
-        code = self.take("auto_map", {})
-        if not isinstance(code, Mapping):
-            code = {"auto_map": code}
+        self.take("auto_map", None)
+        code = model_code(self._config)
         own = re.compile(rf"(.*\.)?{stem}(Config|Model|PreTrainedModel|For\w+)")
         foreign = {
-            key: name
-            for key, name in code.items()
-            if key not in OTHER_CODE and not own.fullmatch(str(name))
+            key: name for key, name in code.items() if not own.fullmatch(str(name))
         }
         if foreign:
             raise CheckpointError(
                 f"{self.family}: config attribute 'auto_map' is {foreign}"
                 f"{self._advice('auto_map')}."
             )
+        return bool(code)
 
     def finish(self) -> None:
         """Refuse what is left and has an effect; pass over what has none.
@@ -224,8 +236,8 @@ class ConfigReader:
 
     def _has_no_effect(self, name: str, value: Any) -> bool:
         kind = _config_class(self.family)
-        if name == "auto_map" and isinstance(value, Mapping):
-            return all(key in OTHER_CODE for key in value)
+        if name == "auto_map":
+            return not model_code(self._config)
         return value in READ_ANYWAY.get(name, ()) or value == getattr(kind, name, None)
 
     def _advice(self, name: str) -> str:

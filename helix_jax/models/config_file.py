@@ -145,12 +145,13 @@ def _with_dropped(
     """The full config and what the file holds beyond it, old rope spellings aside."""
     rope = full.get("rope_parameters")
     spellings = ROPE_SPELLINGS if "rope_parameters" in full else frozenset()
-    theta = raw.get("rope_theta")
-    if rope and theta and "rope_theta" in rope and rope["rope_theta"] != theta:
-        raise CheckpointError(
-            f"{file} gives rope_theta as {theta} and as {rope['rope_theta']}; remove "
-            "the wrong one."
-        )
+    for name in ("rope_theta", "rotary_emb_base"):
+        theta = raw.get(name)
+        if rope and theta and rope.get("rope_theta", theta) != theta:
+            raise CheckpointError(
+                f"{file} gives rope_theta as {theta} ({name}) and as "
+                f"{rope['rope_theta']}; remove the wrong one."
+            )
     part = raw.get("partial_rotary_factor")
     if rope and part not in (None, 1) and "partial_rotary_factor" not in str(rope):
         raise CheckpointError(

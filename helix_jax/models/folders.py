@@ -24,6 +24,12 @@ def explain_folder(folder: Path) -> str:
         )
     if "model_index.json" in names:
         return f"{about} but model_index.json: a diffusion pipeline, no language model."
+    if "modules.json" in names:
+        return (
+            f"{about} but modules.json: of sentence-transformers, with the model in a "
+            "folder of its own, as older versions wrote it. Fetch the whole repository "
+            "(hf download ID --local-dir FOLDER) and name that folder."
+        )
     inside = sorted(path.parent.name for path in folder.glob("*/config.json"))
     if inside:
         return (

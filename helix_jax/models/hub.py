@@ -11,6 +11,7 @@ from pathlib import Path
 
 from helix_jax import assets
 from helix_jax.errors import CheckpointError
+from helix_jax.models.module_list import transformer_folder
 from helix_jax.models.weights import LAYOUTS, index_shards
 
 SMALL_FILES = ["*.json", "tokenizer*", "*.model", "*.txt", "*.jinja"]
@@ -31,7 +32,8 @@ def model_folder(
 
     Args:
       name_or_path: an embedded model such as "pebble-llama", a folder, or a hub id
-        such as "Qwen/Qwen2.5-0.5B".
+        such as "Qwen/Qwen2.5-0.5B". Of a local folder of sentence-transformers the
+        one that its transformer lies in.
       revision: branch, tag or commit of a hub id.
       weights: fetch the weights too; False for config and tokenizer alone.
 
@@ -46,7 +48,7 @@ def model_folder(
             raise CheckpointError(
                 f"revision={revision!r} is for hub ids; {name_or_path} has none."
             )
-        return assets.model_path(name_or_path) if embedded else path
+        return assets.model_path(name_or_path) if embedded else transformer_folder(path)
     is_id = re.fullmatch(r"[\w][\w.-]*(/[\w.-]+)?", name_or_path) is not None
     if not is_id or path.suffix in (".safetensors", ".bin", ".json"):
         raise CheckpointError(

@@ -9,6 +9,7 @@ import numpy as np
 
 from helix_jax.errors import CheckpointError
 from helix_jax.models.hub import fetch_files
+from helix_jax.models.module_list import LIST, module_kinds, modules_root
 from helix_jax.models.weights import digest, stored_tensors, weight_files
 from helix_jax.textfile import read_json
 
@@ -84,35 +85,36 @@ def read_modules(folder: Path, *, name: str) -> SentenceModules | None:
     """The modules of a folder that sentence-transformers has written; None for others.
 
     Args:
-      folder: of the model.
+      folder: of the model, see `transformer_folder`.
       name: a hub id that it came from, or what else `model_folder` took.
 
     Raises:
       CheckpointError: a damaged file, or a module, pooling, activation or setting that
         is not known; names it.
     """
-    file = folder / "modules.json"
-    if not file.is_file():
+    root = modules_root(folder)
+    if root is None:
         return None
-    kinds = module_kinds(folder)
+    file, kinds = root / LIST, module_kinds(root)
     wanted = [kind for kind, _ in kinds[:2]]
-    if wanted != ["Transformer", "Pooling"] or kinds[0][1] not in ("", "."):
+    if wanted != ["Transformer", "Pooling"] or root / kinds[0][1] != folder:
         raise CheckpointError(
             f"{file} begins with {', '.join(wanted) or 'nothing'}; expected a "
-            "Transformer in the folder itself and a Pooling. Give --pooling for the "
-            "states of the model alone."
+            "Transformer, in this folder or in one that is there, and a Pooling. Give "
+            "--pooling for the states of the model alone."
         )
     inside = [f"{path}/{own}" for _, path in kinds[1:] for own in _FILES]
-    folder = fetch_files(name, folder, inside)
-    pooling, include_prompt = _pooling(folder / kinds[1][1])
+    root = fetch_files(name, root, inside)
+    folder = root / kinds[0][1]
+    pooling, include_prompt = _pooling(root / kinds[1][1])
     after: list[DenseModule | Normalize] = []
     files: list[Path] = []
     for kind, path in kinds[2:]:
         if kind == "Dense":
-            after.append(_dense(folder / path))
-            files += weight_files(folder / path)
+            after.append(_dense(root / path))
+            files += weight_files(root / path)
         elif kind == "Normalize":
-            _read(folder / path / "config.json", _between(_SENTENCE), missing={})
+            _read(root / path / "config.json", _between(_SENTENCE), missing={})
             after.append(Normalize())
         elif kind != "Dropout":
             raise CheckpointError(
@@ -120,7 +122,7 @@ def read_modules(folder: Path, *, name: str) -> SentenceModules | None:
                 "pooling; supported are Dense, Normalize and Dropout. Give --pooling "
                 "for the states of the model alone."
             )
-    prompts, default = _prompts(folder / "config_sentence_transformers.json")
+    prompts, default = _prompts(root / "config_sentence_transformers.json")
     return SentenceModules(
         pooling,
         include_prompt,
@@ -130,27 +132,6 @@ def read_modules(folder: Path, *, name: str) -> SentenceModules | None:
         prompts,
         default,
     )
-
-
-def module_kinds(folder: Path) -> list[tuple[str, str]]:
-    """(class, path) of each module of modules.json.
-
-    Raises:
-      CheckpointError: a damaged file.
-    """
-    file = folder / "modules.json"
-    modules = read_json(file, raises=CheckpointError)
-    try:
-        kinds = [(str(one["type"]), str(one.get("path", ""))) for one in modules]
-    except (TypeError, KeyError, AttributeError) as error:
-        raise CheckpointError(
-            f"{file} must be a list of modules with a type each; fetch it again."
-        ) from error
-    own = "sentence_transformers."
-    return [
-        (kind.rsplit(".", 1)[-1] if kind.startswith(own) else kind, path)
-        for kind, path in kinds
-    ]
 
 
 def _read(

@@ -123,6 +123,26 @@ def test_a_folder_is_what_it_says(gemma, tmp_path, name, engine):
     assert not {"modules", "modules_weights", "prompt"} & set(other[1])
 
 
+def test_a_transformer_in_a_folder_of_its_own(gemma, tmp_path, changed):
+    """As older versions of sentence-transformers wrote it."""
+    apart = {"path": "0_Transformer"}
+    root = changed("modules.json", lambda all_: [all_[0] | apart, *all_[1:]])
+    (root / "0_Transformer").mkdir()
+    beside = ("modules.json", "config_sentence_transformers.json")
+    for file in root.iterdir():
+        if file.is_file() and file.name not in beside:
+            file.rename(root / "0_Transformer" / file.name)
+    model, tokenizer = load_model(str(root)), load_tokenizer(str(root))
+    found, record = vectors(model, tokenizer, tmp_path / "s", **AUTO)
+    np.testing.assert_allclose(found, encode(root), atol=1e-5)
+    assert record["model"] == root.name
+    assert record["modules"] == ["dense identity 40", "dense tanh 12", "normalize"]
+    assert record["max_tokens"] == 20
+    shutil.rmtree(root / "0_Transformer")
+    with pytest.raises(CheckpointError, match=r"but modules.json.*folder of its own"):
+        load_model(str(root))
+
+
 @pytest.mark.parametrize("name", ["minilm-l6", "mpnet-base"])
 def test_pretrained_sentence_encoders(real_model, tmp_path, name):
     folder = real_model(name)

@@ -113,10 +113,10 @@ def test_what_captured_states_do_not_give_is_refused_before_texts_are_read(
     rows = [("d/0", np.arange(2), np.ones((2, 1, 3), np.float32))]
     path = save_captured(tmp_path / "c.json", rows, layers=(2,), model=MODEL)
     config = dataclasses.replace(config, source=f"embeddings:{path}", data="imdb")
-    with pytest.raises(RunError, match="--source: .*of the layers 2, asked were lay"):
+    with pytest.raises(RunError, match=r"--source: .*of the layers 2, asked were lay"):
         check_inputs(dataclasses.replace(config, source_layer=1))
     (tmp_path / "c-000000.safetensors").unlink()
-    with pytest.raises(RunError, match="--source: .*lists 1 files that are not there"):
+    with pytest.raises(RunError, match=r"--source: .*lists 1 files that are not there"):
         check_inputs(config)
 
 
@@ -124,7 +124,7 @@ def test_a_model_without_tokenizer_is_refused_before_texts_are_read(tmp_path, co
     for file in model_folder(MODEL).iterdir():
         if not file.name.startswith("tokenizer"):
             (tmp_path / file.name).symlink_to(file)
-    with pytest.raises(RunError, match="--target: .*has no readable tokenizer"):
+    with pytest.raises(RunError, match=r"--target: .*has no readable tokenizer"):
         check_inputs(dataclasses.replace(config, target=str(tmp_path), data="imdb"))
 
 

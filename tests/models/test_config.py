@@ -126,7 +126,7 @@ FOREIGN = [
     ("eurobert", "is_causal", True),
     ("modernbert", "is_causal", True),
     ("mpnet", "relative_attention_num_buckets", 64),
-    ("nomic_bert", "auto_map", {"AutoModel": "modeling_hf_nomic_bert.NomicBertModel"}),
+    ("nomic_bert", "auto_map", {"AutoModel": "modeling_other.Other"}),
     ("t5", "is_decoder", True),
     ("mt5", "feed_forward_proj", "gated-mish"),
 ]

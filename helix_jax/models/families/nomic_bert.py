@@ -3,16 +3,73 @@
 from collections.abc import Mapping
 from typing import Any
 
-from helix_jax.models.config import ConfigReader
+from helix_jax.errors import CheckpointError
+from helix_jax.models.config import INERT, READ_ANYWAY, ConfigReader, is_defined
 from helix_jax.models.families.bert import bert_spec, masked_head, unread
 from helix_jax.models.families.common import Family, read_rope
 from helix_jax.models.rules import KEEP, QKV_ROWS, Rule, dense, fused_dense, norm
 from helix_jax.models.spec import ModelSpec
 
+# What the published code reads, in a spelling of its own, and what it must say: the
+# value of transformers' attribute, one value, or (the last) anything.
+_RENAMED = {
+    "n_embd": "hidden_size",
+    "n_head": "num_attention_heads",
+    "num_heads_kv": "num_attention_heads",
+    "n_layer": "num_hidden_layers",
+    "n_inner": "intermediate_size",
+    "layer_norm_epsilon": "layer_norm_eps",
+}
+_FIXED = {
+    "activation_function": "swiglu",
+    "rotary_emb_fraction": 1.0,
+    "scale_attn_weights": True,
+    "num_experts": 0,
+} | dict.fromkeys(
+    """
+    causal prenorm parallel_block parallel_block_tied_norm rotary_emb_interleaved
+    rotary_head_dim qkv_proj_bias mlp_fc1_bias mlp_fc2_bias norm_mlp use_rms_norm
+    scale_attn_by_inverse_layer_idx
+    """.split(),
+    False,
+)
+_FREE = frozenset(
+    """
+    n_positions max_trained_positions dense_seq_output fused_bias_fc rotary_emb_base
+    fused_dropout_add_ln pad_vocab_size_multiple reorder_and_upcast_attn use_flash_attn
+    use_xentropy
+    """.split()
+)
+
+
+def check_published(raw: Mapping[str, Any], *, code: bool) -> None:
+    """Refuse what the published code would do otherwise than transformers' class.
+
+    Args:
+      raw: the config.
+      code: whether it names that code; then nothing may be in it that is not known.
+
+    Raises:
+      CheckpointError: names the attribute.
+    """
+    wanted = {name: raw.get(own) for name, own in _RENAMED.items()} | _FIXED
+    for name, value in raw.items():
+        known = name in wanted or name in INERT | _FREE | READ_ANYWAY.keys()
+        known = known or name.startswith("_") or is_defined("nomic_bert", name)
+        if value is None or (known and value == wanted.get(name, value)):
+            continue
+        if known or code:
+            says = f"only {wanted[name]!r} is supported" if known else "it is not known"
+            raise CheckpointError(
+                f"nomic_bert: config attribute {name!r} is {value!r}; {says}, and the "
+                "code that the model was published with is never run here."
+            )
+
 
 def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     """The spec of a nomic_bert config, as transformers has it without other code."""
     config = ConfigReader(raw)
+    check_published(raw, code=config.expect_code("NomicBert"))
     heads = config.take("num_attention_heads")
     head_width = config.take("head_dim", None) or config.take("hidden_size") // heads
     return bert_spec(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from helix_jax.errors import CheckpointError
-from helix_jax.models.config import OTHER_CODE
+from helix_jax.models.config import model_code
 from helix_jax.models.config_file import check_architectures, read_raw_config
 from helix_jax.models.torch_engine.library import refusing, torch_library
 from helix_jax.transformers_names import transformers_names
@@ -48,8 +48,8 @@ def read_torch_config(folder: Path) -> Any:
         with refusing(f"read {folder / packed}"):
             return AutoConfig.from_pretrained(folder, gguf_file=packed)
     raw = read_raw_config(folder)
-    kind, code = raw["model_type"], raw.get("auto_map") or {}
-    if set(code) - OTHER_CODE:
+    kind = raw["model_type"]
+    if code := model_code(raw):
         raise CheckpointError(
             f"{folder}: the model wants code of its authors "
             f"({', '.join(sorted(code))}), which is never run here. If transformers' "
