@@ -10,6 +10,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import jax
+
 from experiments.claims.bench import Bench
 from experiments.claims.compatibility import TRAINED
 from experiments.shared.options import workdir_option
@@ -124,6 +126,7 @@ def paper_bench(flags: BenchOptions) -> Bench:
     mistral = "mistralai/Mistral-7B-Instruct-v0.2"
     nemo = "mistralai/Mistral-Nemo-Instruct-2407"
     apertus = "swiss-ai/Apertus-8B-Instruct-2509"
+    dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
     return Bench(
         Path(flags.workdir),
         ((qwen, llama), (llama, qwen), ("Qwen/Qwen3-Embedding-8B", llama)),
@@ -138,7 +141,7 @@ def paper_bench(flags: BenchOptions) -> Bench:
             "apertus": apertus,
             "gemma3": gemma,
         },
-        {**flags.shares(6000), "dtype": "bfloat16"},
+        {**flags.shares(6000), "dtype": dtype},
         tiny=flags.tiny,
         causal=(
             "allenai/Olmo-3-7B-Instruct",

@@ -84,7 +84,7 @@ def choose_methods(names: Sequence[str], rows: int, dx: int) -> list[str]:
 
 def dtype_option() -> Any:
     """The field of the floats that models are loaded in."""
-    return option("float32", "of the weights", choices=DTYPES)
+    return option("float32", "of the weights; bfloat16: not on a CPU", choices=DTYPES)
 
 
 def engine_option() -> Any:

@@ -149,8 +149,8 @@ def _with_dropped(
         theta = raw.get(name)
         if rope and theta and rope.get("rope_theta", theta) != theta:
             raise CheckpointError(
-                f"{file} gives rope_theta as {theta} ({name}) and as "
-                f"{rope['rope_theta']}; remove the wrong one."
+                f"{file} gives {name} as {theta} and as {rope['rope_theta']} in "
+                "rope_parameters; remove the wrong one."
             )
     part = raw.get("partial_rotary_factor")
     if rope and part not in (None, 1) and "partial_rotary_factor" not in str(rope):

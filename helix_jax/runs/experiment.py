@@ -28,7 +28,7 @@ from helix_jax.errors import RunError
 from helix_jax.models import ModelSpec
 from helix_jax.processes import current
 from helix_jax.reports import Block, load_blocks, print_tables, save_blocks, with_about
-from helix_jax.runs.inputs import check_inputs
+from helix_jax.runs.inputs import check_inputs, refuse_slow_dtype
 from helix_jax.runs.prepare import prepare_config
 from helix_jax.runs.program import start_program
 from helix_jax.runs.workdir import (
@@ -129,6 +129,7 @@ class Experiment:
             if current().index == 0:
                 print_tables(load_blocks(run.folder), most=1)
             return read_summary(run)
+        refuse_slow_dtype(config)
         run = tracked(run, config)
         try:
             report = self._compute(config, run)

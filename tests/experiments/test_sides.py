@@ -9,6 +9,7 @@ import json
 import numpy as np
 import pytest
 
+from experiments import fit
 from experiments.fit import FitConfig
 from experiments.generate import compute as generate
 from experiments.layers import compute as layers
@@ -16,7 +17,7 @@ from experiments.shared.sides import load_side, states_of
 from helix_jax.activations import extract, save_captured
 from helix_jax.errors import RunError
 from helix_jax.models import load_model, load_tokenizer, model_folder
-from helix_jax.runs.inputs import check_inputs
+from helix_jax.runs.inputs import check_inputs, refuse_slow_dtype
 from helix_jax.text.corpora import load_corpus
 
 MODEL = "pebble-llama"
@@ -132,6 +133,16 @@ def test_chats_need_a_chat_template(tmp_path):
     config = generate.config_class(source=MODEL, chat=True, workdir=str(tmp_path / "w"))
     with pytest.raises(RunError, match="--source=pebble-llama has no chat template"):
         generate.prepare(config)
+
+
+def test_bfloat16_is_refused_on_a_cpu_where_jax_runs_the_model(config):
+    config = dataclasses.replace(config, dtype="bfloat16", data="imdb")
+    with pytest.raises(
+        RunError, match=r"--dtype=bfloat16: a CPU .* 1\.4 times as long"
+    ):
+        fit.run(config)
+    refuse_slow_dtype(dataclasses.replace(config, engine="torch"))
+    refuse_slow_dtype(dataclasses.replace(config, dtype="float32"))
 
 
 def test_programs_that_run_blocks_apart_refuse_the_engine_torch(tmp_path):
