@@ -57,6 +57,7 @@ FOREIGN = [
     ("gemma", "use_bidirectional_attention", True),
     ("vaultgemma", "use_bidirectional_attention", True),
     ("hunyuan_v1_dense", "partial_rotary_factor", 0.5),
+    ("hunyuan_v1_moe", "moe_topk", [2, 1, 2]),
     ("gemma2", "use_bidirectional_attention", True),
     ("gemma2", "hidden_act", "silu"),
     ("phi", "head_dim", 12),

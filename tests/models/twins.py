@@ -280,6 +280,10 @@ TWINS = {
     "mixtral": ("mixtral", EXPERTS | {"num_local_experts": 4, "sliding_window": 4}),
     "qwen2_moe": ("qwen2_moe", SMALL_EXPERTS | {"shared_expert_intermediate_size": 20}),
     "qwen3_moe": ("qwen3_moe", SMALL_EXPERTS | {"head_dim": 12}),
+    "hunyuan_moe": (
+        "hunyuan_v1_moe",
+        GROUPED | {"head_dim": 12, "num_experts": 5, "moe_topk": 2},
+    ),
     "granitemoe": ("granitemoe", EXPERTS | SCALES | {"num_local_experts": 5}),
     "olmoe": (
         "olmoe",

@@ -1,29 +1,55 @@
-"""Hunyuan dense (Tencent 2025): llama whose heads are normed after their rotation."""
+"""Hunyuan (Tencent 2025): llama whose heads are normed after their rotation; experts.
+
+In the mixture every token goes through a shared feed-forward layer as well, which is as
+wide as an expert.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
-from helix_jax.errors import CheckpointError
+from helix_jax.errors import CheckpointError, UnsupportedError
 from helix_jax.models.config import ConfigReader
 from helix_jax.models.families.common import ROTARY_BUFFERS, Family, gated_parts
 from helix_jax.models.families.layout import LAYER, PRE_NORMS, PROJECTIONS, gated_rules
-from helix_jax.models.rules import norm
+from helix_jax.models.families.moe import expert_rules, read_experts
+from helix_jax.models.rules import dense, norm
 from helix_jax.models.spec import ModelSpec
 
 
-def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
+def dense_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     """The spec of a hunyuan_v1_dense config."""
     config = ConfigReader(raw | {"rope_parameters": _rope(raw)})
-    bias = config.take("attention_bias", False)
-    spec = ModelSpec(
-        **gated_parts(config, raw),
-        qk_norm="head",
-        qk_norm_last=True,
-        qkv_bias=bias,
-        out_bias=bias,
-    )
+    spec = ModelSpec(**_parts(config, raw))
     config.finish()
     return spec
+
+
+def moe_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
+    """The spec of a hunyuan_v1_moe config; all layers have as many experts a token."""
+    chosen = raw.get("moe_topk")
+    if isinstance(chosen, list) and len(set(chosen)) == 1:
+        chosen = chosen[0]
+    if type(chosen) is not int:
+        raise UnsupportedError(
+            f"hunyuan_v1_moe: config attribute 'moe_topk' is {chosen!r}; supported is "
+            "one number for all layers."
+        )
+    own = {"rope_parameters": _rope(raw), "num_experts_per_tok": chosen}
+    config = ConfigReader(raw | own)
+    config.expect_code("HunYuan(MoEV1)?")
+    config.take("moe_topk")
+    config.take("sep_token_id", None)  # the tokenizer's
+    parts = _parts(config, raw)
+    experts = read_experts(config, shared_width=parts["ffn_width"])
+    spec = ModelSpec(**parts, experts=experts)
+    config.finish()
+    return spec
+
+
+def _parts(config: ConfigReader, raw: Mapping[str, Any]) -> dict[str, Any]:
+    bias = config.take("attention_bias", False)
+    norms = {"qk_norm": "head", "qk_norm_last": True}
+    return gated_parts(config, raw) | norms | {"qkv_bias": bias, "out_bias": bias}
 
 
 def _rope(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,9 +66,9 @@ def _rope(raw: Mapping[str, Any]) -> dict[str, Any]:
         alpha > 0 and width > 2
     ):
         raise CheckpointError(
-            f"hunyuan_v1_dense: rope_parameters of type dynamic with alpha {alpha!r} "
-            "need it positive, a number rope_theta and heads of more than two features "
-            f"(head_dim); got {given} and head_dim {width!r}."
+            f"{raw['model_type']}: rope_parameters of type dynamic with alpha "
+            f"{alpha!r} need it positive, a number rope_theta and heads of more than "
+            f"two features (head_dim); got {given} and head_dim {width!r}."
         )
     base = given["rope_theta"] * alpha ** (width / (width - 2))
     part = {"partial_rotary_factor": given.get("partial_rotary_factor")}
@@ -53,9 +79,18 @@ _NORMS = (
     *norm(f"{LAYER}self_attn.query_layernorm", "layers/q_norm"),
     *norm(f"{LAYER}self_attn.key_layernorm", "layers/k_norm"),
 )
-FAMILY = Family(
-    "hunyuan_v1_dense",
-    spec_from_hf,
-    gated_rules(norms=PRE_NORMS, attention=(*PROJECTIONS, *_NORMS)),
+RULES = gated_rules(norms=PRE_NORMS, attention=(*PROJECTIONS, *_NORMS))
+_MIXTURE = f"{LAYER}mlp."
+DENSE = Family("hunyuan_v1_dense", dense_from_hf, RULES, ignored=ROTARY_BUFFERS)
+MOE = Family(
+    "hunyuan_v1_moe",
+    moe_from_hf,
+    (
+        *RULES,
+        *expert_rules(_MIXTURE, router="gate.wg"),
+        *dense(f"{_MIXTURE}shared_mlp.gate_proj", "layers/shared/gate"),
+        *dense(f"{_MIXTURE}shared_mlp.up_proj", "layers/shared/up"),
+        *dense(f"{_MIXTURE}shared_mlp.down_proj", "layers/shared/down"),
+    ),
     ignored=ROTARY_BUFFERS,
 )
