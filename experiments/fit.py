@@ -8,6 +8,10 @@ select split, scores on the test split, and writes WORKDIR/map. Beside the fitte
 stand the maps that know nothing of the pairing: the mean, a random rotation, and ridge
 on shuffled pairs; all should be near or below zero. Where both sides are of one width,
 so do the source states as they are. Intervals of R2 are bootstraps over documents.
+
+With --stores=none no states are kept: moments are taken as they are computed, in pieces
+that WORKDIR/streamed holds, so that a killed run goes on; pairs are shuffled within
+windows of texts, and the test split is computed twice.
 """
 
 import dataclasses
@@ -18,15 +22,17 @@ import numpy as np
 from experiments.shared.about import BRACKETS, about_pair, count_texts
 from experiments.shared.names import CONTROL_NAMES
 from experiments.shared.options import PairOptions, seed_option
-from experiments.shared.sides import open_corpus, pair_splits
-from helix_jax.alignment import evaluate_map, r2_interval
+from experiments.shared.sides import open_corpus, pair_splits, stream_splits
+from helix_jax.alignment import evaluate_map, r2_of_rows
 from helix_jax.linalg import spectrum_of
 from helix_jax.progress import bar
 from helix_jax.reports import Curves, Quantity, Table, arm_table
 from helix_jax.runs import Report, Run, experiment, option
+from helix_jax.runs.prepare import NO_STORES
 from helix_jax.stats import Interval
 from helix_jax.text.hashing import document_of
 from helix_jax.transfer.pair_fit import fit_pairs
+from helix_jax.transfer.stream_fit import fit_streams, row_errors
 
 MAPS = {"": "ridge"} | {f"{name}_": title for name, title in CONTROL_NAMES.items()}
 COLUMNS = {"r2": Quantity("test R2", form=3), "cosine": Quantity("centred cosine")}
@@ -37,6 +43,7 @@ RESAMPLES = 1000  # of documents, for intervals
 class FitConfig(PairOptions):
     """Flags of the experiment."""
 
+    storeless = True
     seed: int = seed_option("of the random controls")
     tiny: bool = option(False, "400 texts, 64 tokens each at most")
 
@@ -44,17 +51,24 @@ class FitConfig(PairOptions):
 @experiment(tiny={"limit": 400, "max_tokens": 64})
 def compute(config: FitConfig, _: Run) -> Report:
     """Fit, score; see the module docstring."""
-    pairs = pair_splits(config, open_corpus(config))
-    fitted = fit_pairs(pairs)
+    corpus = open_corpus(config)
+    if config.stores == NO_STORES:
+        pairs = stream_splits(config, corpus)
+        fitted = fit_streams(pairs, seed=config.seed)
+    else:
+        pairs = pair_splits(config, corpus)
+        fitted = fit_pairs(pairs)
     controls, moments = fitted.controls(config.seed), fitted.moments
     maps = {"": fitted.map} | {f"{name}_": affine for name, affine in controls.items()}
     numbers = count_texts(pairs) | fitted.numbers()
     spectra = {"target, before any map": spectrum_of(moments["test"].cov_yy).values}
-    test = pairs["test"].read()
-    documents = [document_of(text_id) for text_id in pairs["test"].ids]
+    rows = row_errors(pairs["test"], maps, moments["test"])
+    documents = [document_of(text_id) for text_id in rows.ids]
     for name, affine in bar(maps.items(), "maps scored"):
         scores = evaluate_map(affine, moments["test"])
-        interval = r2_interval(affine, test, documents, resamples=RESAMPLES)
+        interval = r2_of_rows(
+            rows.errors[name], rows.deviations, documents, resamples=RESAMPLES
+        )
         numbers[f"test/{name}r2"] = interval._replace(value=float(scores.r2))
         numbers[f"test/{name}cosine"] = float(scores.centred_cosine)
         # The mean's residual is the target; the identity's may be larger by far.

@@ -151,7 +151,10 @@ class ExtractionOptions:
         least=0,
     )
     stores: str = option(
-        "", "folder or URL of activation stores; empty: in --workdir", names="place"
+        "",
+        "folder or URL of activation stores; empty: in --workdir; none, of fit alone: "
+        "states are not kept",
+        names="place",
     )
 
 

@@ -5,6 +5,7 @@ A side is a model (folder or hub id), whose states are extracted to a store, or
 """
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from experiments.shared.options import ExtractionOptions, PairOptions, TextOptions
 from helix_jax.activations import (
     Pair,
+    PairStream,
     Store,
     extract,
     join,
@@ -23,7 +25,9 @@ from helix_jax.activations import (
 )
 from helix_jax.activations.captured import is_captured
 from helix_jax.activations.embeddings import select_texts
+from helix_jax.activations.extractor import make_extractor
 from helix_jax.activations.recipe import recipe_of, width_after
+from helix_jax.errors import RunError
 from helix_jax.fingerprint import fingerprint
 from helix_jax.models import Model, load_tokenizer, model_name, resolve_layers
 from helix_jax.models.engines import load_model_by
@@ -179,8 +183,7 @@ def states_of(
         corpus.read(split),
         f"{options.stores}/{place}-{fingerprint(settings)}",
         **wanted,
-        token_budget=options.token_budget or "auto",
-        window=options.window or None,
+        **_sizes(options),
         text_fingerprint=record,
         total=corpus.counts[split],
         processes=current(),
@@ -189,6 +192,46 @@ def states_of(
         return store
     kept = {text.id for text in corpus.read(split) if keep(text)}
     return store.select(np.array([text_id in kept for text_id in store.ids], bool))
+
+
+def _sizes(options: ExtractionOptions) -> dict[str, Any]:
+    """What the flags say of the sizes of batches and of pieces of work."""
+    return {
+        "token_budget": options.token_budget or "auto",
+        "window": options.window or None,
+    }
+
+
+def stream_splits(config: PairOptions, corpus: Corpus) -> dict[str, PairStream]:
+    """Both sides' states of every split, computed as they are read: --stores=none.
+
+    Raises:
+      RunError: a side is no model.
+    """
+    sides = load_sides(config)
+    for flag, side in zip(("source", "target"), sides):
+        if side.imported is not None:
+            raise RunError(
+                f"--{flag}={getattr(config, flag)} has its rows already, and "
+                "--stores=none is for states that are computed; leave out --stores."
+            )
+    streams = {}
+    for split in SPLITS:
+        x, y = (
+            make_extractor(
+                side.model,
+                side.tokenizer,
+                **_wanted(config, resolve_layers(side.model.spec, side.layers)),
+                **_sizes(config),
+                text_fingerprint={**corpus.fingerprint, "split": split},
+                dtype=config.dtype,
+            )
+            for side in sides
+        )
+        folder, total = Path(config.workdir) / "streamed", corpus.counts[split]
+        read = functools.partial(corpus.read, split)
+        streams[split] = PairStream(x, y, read, folder, total, current())
+    return streams
 
 
 def folder_name(name: str) -> str:

@@ -13,7 +13,7 @@ import dataclasses
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -21,18 +21,13 @@ import jax
 import numpy as np
 
 from helix_jax import kinds
-from helix_jax.activations.budget import choose_token_budget
-from helix_jax.activations.forward import PlacedModel, Readout, place_model
-from helix_jax.activations.layout import choose_layout
-from helix_jax.activations.recipe import recipe_of
-from helix_jax.activations.states import require_finite_states, window_states
+from helix_jax.activations.extractor import Extractor, make_extractor
 from helix_jax.activations.storage import Folder, open_folder
 from helix_jax.activations.store import Store, open_store
 from helix_jax.activations.store_lock import writing
 from helix_jax.activations.window_texts import Counts, read_counts, windows_written
-from helix_jax.activations.windows import TextWindow, read_windows
+from helix_jax.activations.windows import TextWindow, ahead, deal_windows
 from helix_jax.activations.writer import (
-    DTYPES,
     StoreWriter,
     Window,
     attach_store,
@@ -41,56 +36,13 @@ from helix_jax.activations.writer import (
 )
 from helix_jax.arguments import takes
 from helix_jax.locks import Lock
-from helix_jax.models import Model, check_vocabulary, resolve_layers
+from helix_jax.models import Model
 from helix_jax.models.torch_engine import TorchModel
 from helix_jax.processes import ALONE, Processes
 from helix_jax.progress import Progress
-from helix_jax.text.tokens import private_tokenizer, tokenizer_fingerprint
 from helix_jax.types import Text
 
 LOG = logging.getLogger(__name__)
-
-
-def store_fingerprint(
-    model: Model | TorchModel,
-    tokenizer: Any,
-    *,
-    layers: Sequence[int] = (-1,),
-    final_norm: bool = True,
-    pooling: str = "mean",
-    max_tokens: int | None = 512,
-    prompt_name: str = "",
-    dtype: str = "float32",
-    text_fingerprint: Any,
-) -> dict[str, Any]:
-    """The record that identifies a store, without making it.
-
-    Args: as for `extract`.
-
-    Returns:
-      model, revision, dtype, weights; layers (absolute), final_norm, pooling,
-      stored_dtype, max_tokens (at most the context), text, tokenizer; engine where
-      it is not jax; prompt, modules and modules_weights where there are any.
-    """
-    recipe = recipe_of(
-        model,
-        layers=layers,
-        final_norm=final_norm,
-        pooling=pooling,
-        max_tokens=max_tokens,
-        prompt_name=prompt_name,
-    )
-    return {
-        **model.fingerprint,
-        "layers": list(resolve_layers(model.spec, layers)),
-        "final_norm": final_norm,
-        "pooling": recipe.pooling,
-        "stored_dtype": dtype,
-        "max_tokens": min(recipe.max_tokens, model.spec.max_tokens),
-        "text": text_fingerprint,
-        "tokenizer": tokenizer_fingerprint(tokenizer),
-        **recipe.record,
-    }
 
 
 @takes(texts=kinds.TEXTS)
@@ -158,146 +110,102 @@ def extract(
       FingerprintError: another store lies at the path.
       ProcessError: the processes differ in what they extract, or one was lost.
     """
-    spec, name = model.spec, model.fingerprint["model"]
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype must be one of {list(DTYPES)}, got {dtype!r}.")
-    if on_empty not in ("error", "skip"):
-        raise ValueError(f"on_empty must be 'error' or 'skip', got {on_empty!r}.")
-    wanted = {
-        "layers": layers,
-        "final_norm": final_norm,
-        "pooling": pooling,
-        "max_tokens": max_tokens,
-        "prompt_name": prompt_name,
-    }
-    recipe = recipe_of(model, **wanted)
-    for note in recipe.notes:
-        LOG.warning("%s: %s", name, note)
-    layers = resolve_layers(spec, layers)
-    readout = Readout(
-        spec, layers, final_norm, recipe.pooling, DTYPES[dtype], recipe.steps
+    extractor = make_extractor(
+        model,
+        tokenizer,
+        layers=layers,
+        final_norm=final_norm,
+        pooling=pooling,
+        max_tokens=max_tokens,
+        prompt_name=prompt_name,
+        token_budget=token_budget,
+        text_fingerprint=text_fingerprint,
+        dtype=dtype,
+        window=window,
+        on_empty=on_empty,
+        devices=devices,
     )
-    max_tokens = min(recipe.max_tokens, spec.max_tokens)
-    backend = private_tokenizer(tokenizer, max_tokens=max_tokens)
-    check_vocabulary(tokenizer, spec.vocab_size, model=name)
-    fingerprint = store_fingerprint(
-        model, tokenizer, **wanted, dtype=dtype, text_fingerprint=text_fingerprint
-    )
-    placed = place_model(model, readout, devices, recipe.weights)
-
-    def new_layout() -> dict[str, Any]:
-        budget = choose_token_budget(token_budget, placed, max_tokens=max_tokens)
-        return choose_layout(
-            readout,
-            placed.group,
-            max_tokens=max_tokens,
-            token_budget=budget,
-            window=window,
-            texts=total,
-        )
-
     folder, throughput = open_folder(path), {}
-    requested = _requested(placed, token_budget, window)
+    fingerprint, requested = extractor.fingerprint, extractor.requested()
     asked = {**fingerprint, **requested, "on_empty": on_empty}
     processes.agree(f"what is extracted to {folder.name}", asked)
-
-    def begin(lock: Lock | None) -> StoreWriter:
-        arrays = {f"layers/{layer}": (dtype, readout.width) for layer in layers}
-        return begin_store(
-            folder,
-            fingerprint=fingerprint,
-            new_layout=new_layout,
-            requested=requested,
-            arrays=arrays | ({"ends": ("int32", None)} if readout.token_rows else {}),
-            lock=lock,
-        )
-
     # What is complete is only read, also where nothing can be written.
     complete = processes.first("whether the store is complete", is_complete(folder))
     alone = complete or processes.index > 0  # process 0 has the lock for all
     with contextlib.nullcontext() if alone else writing(folder) as lock:
-        writer, done = _share_store(processes, folder, begin, lock)
+        writer = _begin(extractor, folder, total, lock) if not processes.index else None
+        done = processes.first(
+            f"what {folder.name} holds",
+            None if writer is None else list(_written(writer).items()),
+        )
+        done = {number: Counts(*counts) for number, counts in done}
+        writer = writer or attach_store(folder)
         if not writer.complete:
-            source = read_windows(
-                _prompted(texts, recipe.prompt),
-                backend,
-                size=writer.layout["window_texts"],
+            source = extractor.windows(
+                texts,
+                writer.layout["window_texts"],
                 done=done,
-                vocab_size=spec.vocab_size,
-                share=(processes.index, processes.count),
-                token_rows=readout.token_rows,
-                on_empty=on_empty,
-                store=folder.name,
+                own=deal_windows(done, *_share(extractor, processes)),
+                place=folder.name,
             )
             with Progress(
-                f"states of {name}", total=total, unit="texts", show=progress
+                f"states of {extractor.name}", total=total, unit="texts", show=progress
             ) as shown:
                 read, throughput = _run_windows(
-                    source, writer, placed, shown, name, processes
+                    source, writer, extractor, shown, processes
                 )
             processes.agree(f"the texts of {folder.name}", read)
             if processes.index == 0:
                 counts = writer.finish(read["windows"])
-                _tell_truncated(counts, name, max_tokens)
+                _tell_truncated(counts, extractor)
         processes.wait(f"the end of {folder.name}")
     store = open_store(path, expect=fingerprint)
     return dataclasses.replace(store, throughput=throughput)
 
 
-def _share_store(
-    processes: Processes,
-    folder: Folder,
-    begin: Callable[[Lock | None], StoreWriter],
-    lock: Lock | None,
-) -> tuple[StoreWriter, dict[int, Counts]]:
-    """The writer of each process, and the windows that process 0 has found."""
-    writer, found = None, {}
-    if processes.index == 0:
-        writer = begin(lock)
-        if not writer.complete:
-            found = read_counts(folder, windows_written(folder))
-    found = processes.first(f"what {folder.name} holds", list(found.items()))
-    writer = writer or attach_store(folder)
-    return writer, {number: Counts(*counts) for number, counts in found}
+def _begin(
+    extractor: Extractor, folder: Folder, total: int | None, lock: Lock | None
+) -> StoreWriter:
+    readout, dtype = extractor.placed.readout, extractor.fingerprint["stored_dtype"]
+    arrays = {f"layers/{layer}": (dtype, readout.width) for layer in readout.layers}
+    return begin_store(
+        folder,
+        fingerprint=extractor.fingerprint,
+        new_layout=lambda: extractor.new_layout(total, extractor.window),
+        requested=extractor.requested(),
+        arrays=arrays | ({"ends": ("int32", None)} if readout.token_rows else {}),
+        lock=lock,
+    )
 
 
-def _prompted(texts: Iterable[Text], prompt: str) -> Iterable[Text]:
-    """The texts behind a prompt."""
-    if not prompt:
-        return texts
-    return (text._replace(text=prompt + text.text) for text in texts)
+def _written(writer: StoreWriter) -> dict[int, Counts]:
+    """The windows that an unfinished store holds."""
+    if writer.complete:
+        return {}
+    return read_counts(writer.folder, windows_written(writer.folder))
 
 
-def _requested(
-    model: PlacedModel, token_budget: int | str, window: int | None
-) -> dict[str, Any]:
-    """The part of a store's layout that the caller insists on."""
-    group = model.group
-    requested = {"devices": group.size, "platform": group.platform, "cut": group.cut}
-    if isinstance(token_budget, int):
-        requested["token_budget"] = token_budget
-    if window is not None:
-        requested["window_texts"] = window
-    return requested
+def _share(extractor: Extractor, processes: Processes) -> tuple[int, int]:
+    """Which share of the windows of how many; all of them where batches are shared."""
+    return (0, 1) if extractor.shared else (processes.index, processes.count)
 
 
-def _tell_truncated(done: Counts, model: str, max_tokens: int) -> None:
+def _tell_truncated(done: Counts, extractor: Extractor) -> None:
     if done.truncated:
         LOG.warning(
             "%s: %d of %d texts were longer than %d tokens and lost their end.",
-            model,
+            extractor.name,
             done.truncated,
             done.texts,
-            max_tokens,
+            extractor.max_tokens,
         )
 
 
 def _run_windows(
     source: Iterator[TextWindow],
     writer: StoreWriter,
-    model: PlacedModel,
+    extractor: Extractor,
     shown: Progress,
-    name: str,
     processes: Processes,
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Read ahead, compute, write behind.
@@ -306,22 +214,22 @@ def _run_windows(
       What was read, own windows and others: windows, digest. And what was computed:
       seconds, tokens and padding.
     """
-    layers, read = model.readout.layers, {"windows": 0, "digest": ""}
+    layers, read = extractor.placed.readout.layers, {"windows": 0, "digest": ""}
+    writes = processes.index == 0 or not extractor.shared
     start, tokens, padded = time.perf_counter(), 0, 0
     with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as writing:
         written: Future | None = None
-        for window in _ahead(source, reading):
+        for window in ahead(source, reading):
             processes.check()
             counts = window.counts
             read = {"windows": window.number + 1, "digest": counts.digest}
             if window.encoded is not None:
-                states, cost = window_states(model, window, writer.layout)
-                require_finite_states(states, window, layers=layers, model=name)
+                states, cost = extractor.states(window, writer.layout)
                 tokens, padded = tokens + counts.tokens, padded + cost
                 if written is not None:
                     written.result()
                 finished = _finished_window(window, dict(zip(layers, states)))
-                written = writing.submit(writer.append, finished)
+                written = writing.submit(writer.append, finished) if writes else None
             speed = tokens / (time.perf_counter() - start)
             shown.update(counts.texts_read, note=f"{speed:,.0f} tokens/s")
         if written is not None:
@@ -333,16 +241,6 @@ def _run_windows(
         "tokens_per_second": tokens / seconds,
         "padding_fraction": 1 - tokens / padded if padded else 0.0,
     }
-
-
-def _ahead(
-    source: Iterator[TextWindow], pool: ThreadPoolExecutor
-) -> Iterator[TextWindow]:
-    """The same windows, the next one prepared in a thread meanwhile."""
-    job = pool.submit(next, source, None)
-    while (window := job.result()) is not None:
-        job = pool.submit(next, source, None)
-        yield window
 
 
 def _finished_window(window: TextWindow, states: dict[int, np.ndarray]) -> Window:

@@ -2,7 +2,8 @@
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,23 +43,21 @@ def read_windows(
     size: int,
     done: Mapping[int, Counts],
     vocab_size: int,
-    share: tuple[int, int] = (0, 1),
+    own: Callable[[int], bool],
     token_rows: bool = False,
     on_empty: str = "error",
     store: str = "the store",
 ) -> Iterator[TextWindow]:
-    """All windows of `size` texts, the missing ones of one share tokenised.
-
-    The windows that are missing are dealt in turn, so that shares do not overlap, leave
-    no gap, and are even however many are done already.
+    """All windows of `size` texts, those of this process tokenised.
 
     Args:
       texts: the corpus from its beginning.
       backend: from `private_tokenizer`.
       size: texts a window.
       done: what the store holds already, by number of the window.
+      own: whether a window is to be computed here, asked once of each in their order;
+        from `deal_windows`.
       vocab_size: V, rows of the model's embedding.
-      share: which of how many.
       token_rows: a row is a token, not a text.
       on_empty: "error", or "skip" to leave out texts without tokens and count them.
       store: its name, for messages.
@@ -71,7 +70,7 @@ def read_windows(
     stream = iter(texts)
     hasher = hashlib.sha256()
     seen: set[str] = set()
-    turns, first_row, number = itertools.count(), 0, -1
+    first_row, number = 0, -1
     # Whether the rows of a window are known before its texts are tokenised.
     as_texts = not token_rows and on_empty == "error"
     for number in itertools.count():
@@ -84,7 +83,7 @@ def read_windows(
         if number in done:
             _require_same(done[number], len(window), hasher.hexdigest(), number, store)
             ready = nothing._replace(counts=done[number])
-        elif next(turns) % share[1] == share[0]:
+        elif own(number):
             ready = nothing._replace(
                 **_tokenised(window, backend, token_rows, on_empty, vocab_size)
             )
@@ -98,6 +97,41 @@ def read_windows(
         first_row += known.rows
     if any(other >= number for other in done):
         raise _other_corpus(store, number)
+
+
+def deal_windows(
+    done: Container[int], index: int, count: int, *, each: int = 1
+) -> Callable[[int], bool]:
+    """Whether a window is the share `index` of `count`, asked of each in their order.
+
+    What is missing is dealt in turn, so that shares do not overlap, leave no gap, and
+    are even however much is done already.
+
+    Args:
+      done: pieces that are not dealt.
+      index: of the share.
+      count: of shares.
+      each: windows of a piece, which goes to one share.
+    """
+    turns, dealt = itertools.count(), {}
+
+    def own(window: int) -> bool:
+        piece = window // each
+        if piece not in dealt:
+            dealt[piece] = piece not in done and next(turns) % count == index
+        return dealt[piece]
+
+    return own
+
+
+def ahead(
+    source: Iterator[TextWindow], pool: ThreadPoolExecutor
+) -> Iterator[TextWindow]:
+    """The same windows, the next one prepared in a thread meanwhile."""
+    job = pool.submit(next, source, None)
+    while (window := job.result()) is not None:
+        job = pool.submit(next, source, None)
+        yield window
 
 
 def _tokenised(

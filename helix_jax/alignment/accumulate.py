@@ -7,16 +7,25 @@ number of rows however fast they arrive.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec
 
 from helix_jax import checks, kinds
-from helix_jax.alignment.moments import Moments, empty, from_batch, merge, translate
+from helix_jax.alignment.moments import (
+    Moments,
+    all_merge,
+    empty,
+    from_batch,
+    merge,
+    translate,
+)
 from helix_jax.arguments import described, takes
+from helix_jax.devices import ROWS, RowDevices
 from helix_jax.linalg import wide
 from helix_jax.types import Array
 
@@ -36,6 +45,8 @@ def fold_rows(
     update: Callable[[_S, Array, Array, Array], _S],
     state: _S | Callable[[Array, Array], _S],
     batches: Iterable[tuple[Any, Any]],
+    *,
+    devices: RowDevices | None = None,
 ) -> _S:
     """Fold paired row batches into a record with one compiled, donated step.
 
@@ -45,19 +56,23 @@ def fold_rows(
       state: the record to start from, or a function of the first batch that makes it.
         Its arrays are donated.
       batches: pairs of [B, dx] and [B, dy] float arrays, B may vary.
+      devices: that share every block; each keeps a record of its own.
 
     Returns:
-      The record after all rows.
+      The record after all rows; with `devices` all of them, along a first axis.
 
     Raises:
       ValueError: no batch came, shapes differ, or a row holds NaN or infinity.
     """
     progress = None
     waiting: list[Array] = []
-    for x, y, weights in _blocks(batches):
+    for x, y, weights in _blocks(batches, 1 if devices is None else len(devices)):
         if progress is None:
-            state, progress = _begin(state, x, y)
-        state, progress, tick = _step(update)(state, progress, x, y, weights)
+            state, progress = _begin(state, x, y, devices)
+        if devices is not None:
+            x, y, weights = _dealt(devices, (x, y, weights))
+        step = _step(update, devices)
+        state, progress, tick = step(state, progress, x, y, weights)
         waiting.append(tick)
         if len(waiting) > 2:
             waiting.pop(0).block_until_ready()
@@ -66,26 +81,39 @@ def fold_rows(
             "fold_rows: needs at least one batch of rows, got none. "
             "Check that the store, or the split, is not empty."
         )
-    for name, row in (("x", int(progress.bad_x)), ("y", int(progress.bad_y))):
-        if row >= 0:
+    for name, bad in (("x", progress.bad_x), ("y", progress.bad_y)):
+        rows = np.asarray(bad)
+        if rows.max() >= 0:
+            of = "the stream" if devices is None else "those of one device"
             raise ValueError(
-                f"fold_rows: {name} holds NaN or infinity, first in row {row} of the "
-                "stream. Extract these states again, in a wider dtype if they "
-                "overflowed."
+                f"fold_rows: {name} holds NaN or infinity, first in row "
+                f"{rows[rows >= 0].min()} of {of}. Extract these states again, in a "
+                "wider dtype if they overflowed."
             )
     return state
 
 
 @wide
-def _begin(state: Any, x: Array, y: Array) -> tuple[Any, _Progress]:
+def _begin(
+    state: Any, x: Array, y: Array, devices: RowDevices | None
+) -> tuple[Any, _Progress]:
     """The record to start from, in arrays of its own, and nothing read so far."""
     state = state(x, y) if callable(state) else state
     state = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), state)
-    return state, _Progress(*(jnp.full((), n, int) for n in (0, -1, -1)))
+    begun = state, _Progress(*(jnp.full((), n, int) for n in (0, -1, -1)))
+    if devices is None:
+        return begun
+    one_each = jax.tree.map(lambda leaf: jnp.stack([leaf] * len(devices)), begun)
+    return devices.place_rows(one_each)
+
+
+@wide
+def _dealt(devices: RowDevices, block: Any) -> Any:
+    return devices.place_rows(block)
 
 
 @functools.cache
-def _step(update: Callable) -> Callable:
+def _step(update: Callable, devices: RowDevices | None) -> Callable:
     def step(state, progress, x, y, weights):
         state = update(state, x, y, weights)
         rows = jnp.sum(weights > 0)
@@ -96,7 +124,15 @@ def _step(update: Callable) -> Callable:
         )
         return state, progress, progress.rows + 0
 
-    return wide(jax.jit(step, donate_argnums=(0, 1)))
+    def own_step(state, progress, *block):
+        state, progress = jax.tree.map(lambda leaf: leaf[0], (state, progress))
+        return jax.tree.map(lambda leaf: leaf[None], step(state, progress, *block))
+
+    if devices is not None:  # no device asks another for anything
+        parts = {"in_specs": PartitionSpec(ROWS), "out_specs": PartitionSpec(ROWS)}
+        own_step = jax.shard_map(own_step, mesh=devices.mesh, **parts)
+    chosen = step if devices is None else own_step
+    return wide(jax.jit(chosen, donate_argnums=(0, 1)))
 
 
 def _first_bad(known: Array, start: Array, x: Array) -> Array:
@@ -105,8 +141,13 @@ def _first_bad(known: Array, start: Array, x: Array) -> Array:
     return jnp.where(known >= 0, known, here)
 
 
-def _blocks(batches: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Array, Array, Array]]:
-    """Batches as device blocks of the first batch's rows, with weights for padding."""
+def _blocks(
+    batches: Iterable[tuple[Any, Any]], multiple: int
+) -> Iterator[tuple[Array, Array, Array]]:
+    """Batches as device blocks of the first batch's rows, with weights for padding.
+
+    The rows of a block are a multiple of `multiple`.
+    """
     size = None
     for number, item in enumerate(batches):
         if not isinstance(item, (tuple, list)) or len(item) != 2:
@@ -120,6 +161,7 @@ def _blocks(batches: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Array, Array, 
             continue
         if size is None:
             size, widths = x.shape[0], (x.shape[1], y.shape[1])
+            size = -(-size // multiple) * multiple
         checks.require_width("fold_rows", "x", x.shape[1], widths[0])
         checks.require_width("fold_rows", "y", y.shape[1], widths[1])
         for start in range(0, x.shape[0], size):
@@ -145,7 +187,11 @@ def _block(z: Any, start: int, size: int) -> Array:
 
 @takes(batches=kinds.STREAM)
 def accumulate(
-    batches: Iterable[tuple[Any, Any]], *, dtype: Any = None, product_dtype: Any = None
+    batches: Iterable[tuple[Any, Any]],
+    *,
+    dtype: Any = None,
+    product_dtype: Any = None,
+    devices: Sequence[jax.Device] | None = None,
 ) -> Moments:
     """Moments of a stream of paired row batches, in one pass.
 
@@ -159,6 +205,8 @@ def accumulate(
         2,048 to 16,384 rows keep the products near the machine's peak.
       dtype: of the record, see `from_batch`.
       product_dtype: of the matrix products, see `from_batch`.
+      devices: that share every block. Each adds up its own rows, and one collective at
+        the end merges what they have; None for the default device alone.
 
     Returns:
       Moments of all rows.
@@ -168,8 +216,27 @@ def accumulate(
     """
     setting = (_name(dtype), _name(product_dtype))
     start = functools.partial(_start, dtype=dtype)
-    state = fold_rows(_update(*setting), start, batches)
+    shared = None if devices is None else row_devices(tuple(devices))
+    state = fold_rows(_update(*setting), start, batches, devices=shared)
+    if shared is not None:
+        state = _merged(shared)(state)
     return translate(state.moments, state.shift_x, state.shift_y)
+
+
+row_devices = functools.cache(RowDevices)  # one a set of devices: steps are kept by it
+
+
+@functools.cache
+def _merged(devices: RowDevices) -> Callable[["_Shifted"], "_Shifted"]:
+    """The one collective: what each device has, merged, on all of them."""
+
+    def merge_own(state: _Shifted) -> _Shifted:
+        state = jax.tree.map(lambda leaf: leaf[0], state)
+        shifts = (jax.lax.pmean(z, ROWS) for z in (state.shift_x, state.shift_y))
+        return _Shifted(*shifts, all_merge(state.moments, ROWS))
+
+    parts = {"in_specs": PartitionSpec(ROWS), "out_specs": PartitionSpec()}
+    return wide(jax.jit(jax.shard_map(merge_own, mesh=devices.mesh, **parts)))
 
 
 class _Shifted(NamedTuple):

@@ -12,7 +12,7 @@ They see the rows themselves, beside the closed forms of `methods.METHODS`.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -94,6 +94,7 @@ def fit_descent(
     key: Array,
     epochs: int,
     on_step: Callable[[int, int], None] | None = None,
+    devices: Sequence[jax.Device] | None = None,
 ) -> Descended:
     """Fit one of `GRADIENT_METHODS`.
 
@@ -105,7 +106,7 @@ def fit_descent(
       ridge: the map that some begin with.
       key: jax.random key of the order of the rows and of random weights.
       epochs: passes over the rows, at most.
-      on_step: as for `fit_gradient`.
+      on_step, devices: as for `fit_gradient`.
 
     Returns:
       Descended.
@@ -130,5 +131,6 @@ def fit_descent(
         key=key,
         settings=settings,
         on_step=on_step,
+        devices=devices,
     )
     return Descended(jax.block_until_ready(fitted.map), time.perf_counter() - began)

@@ -10,7 +10,7 @@ goes on from its `GradientFit` ends with the same map.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from helix_jax import checks, kinds
 from helix_jax.alignment.losses import Loss
 from helix_jax.alignment.maps import ResidualMap, StateMap, apply_map
 from helix_jax.arguments import takes
+from helix_jax.devices import RowDevices
 from helix_jax.types import Array
 
 
@@ -153,6 +154,7 @@ def fit_gradient(
     resume: GradientFit | None = None,
     on_epoch: Callable[[GradientFit, dict[str, float]], None] | None = None,
     on_step: Callable[[int, int], None] | None = None,
+    devices: Sequence[jax.Device] | None = None,
 ) -> GradientFit:
     """Train a map, and keep what is best on the select rows.
 
@@ -168,6 +170,8 @@ def fit_gradient(
         "select_loss", for a log or a snapshot.
       on_step: called after each step with the steps done and those of all epochs, for
         a progress bar.
+      devices: that share the rows of every batch, whose number they divide; None for
+        the default device alone. The map is the same up to rounding.
 
     Returns:
       GradientFit; `map` is the fitted one.
@@ -189,9 +193,14 @@ def fit_gradient(
     checks.require_rows("fit_gradient", len(x), batch, "one batch")
     optimizer = settings.optimizer(len(x))
     loss = jax.tree_util.Partial(loss)
+    place, copy = (lambda rows: rows), (lambda tree: tree)
+    if devices is not None:
+        shared = RowDevices(devices)
+        place, copy = shared.place_rows, shared.place_copies
+        loss = copy(loss)
     if resume is None:
-        state = init(start, optimizer)
-        best = mean_loss(state.map, select, loss, batch)
+        state = copy(init(start, optimizer))
+        best = mean_loss(state.map, select, loss, batch, place)
         zero = jnp.zeros((), jnp.int32)
         resume = GradientFit(state, _copy(state.map), best, zero, zero)
     now = resume
@@ -199,17 +208,18 @@ def fit_gradient(
         order = np.asarray(
             jax.random.permutation(jax.random.fold_in(key, now.epoch), len(x))
         )
-        state, losses = _copy(now.state), []
+        state, losses = copy(_copy(now.state)), []
         for first in range(0, len(x) - batch + 1, batch):
             rows = order[first : first + batch]
-            state, info = step(state, x[rows], y[rows], loss, optimizer=optimizer)
+            pair = place((x[rows], y[rows]))
+            state, info = step(state, *pair, loss, optimizer=optimizer)
             losses.append(info["loss"])
             if on_step is not None:
                 # Not far ahead of the device, so that what is told is true.
                 jax.block_until_ready(losses[max(0, len(losses) - 8)])
                 done = int(now.epoch) * (len(x) // batch) + len(losses)
                 on_step(done, settings.epochs * (len(x) // batch))
-        found = mean_loss(state.map, select, loss, batch)
+        found = mean_loss(state.map, select, loss, batch, place)
         numbers = {
             "fit_loss": float(jnp.mean(jnp.stack(losses))),
             "select_loss": float(found),
@@ -232,8 +242,17 @@ def fit_gradient(
     return now
 
 
-def mean_loss(map: StateMap, rows: tuple[Any, Any], loss: Loss, batch: int) -> Array:
-    """Mean loss of a map over rows x [N, dx], y [N, dy], `batch` at a time."""
+def mean_loss(
+    map: StateMap,
+    rows: tuple[Any, Any],
+    loss: Loss,
+    batch: int,
+    place: Callable[[Any], Any] = lambda rows: rows,
+) -> Array:
+    """Mean loss of a map over rows x [N, dx], y [N, dy], `batch` at a time.
+
+    `place` puts the arrays of a batch on the devices.
+    """
     x, y = rows
     total = 0.0
     for first in range(0, len(x), batch):
@@ -241,7 +260,8 @@ def mean_loss(map: StateMap, rows: tuple[Any, Any], loss: Loss, batch: int) -> A
         count = len(x[part])
         padding = ((0, batch - count), (0, 0))
         padded = (np.pad(np.asarray(z[part]), padding) for z in (x, y))
-        total = total + _loss_sum(map, *padded, np.arange(batch) < count, loss)
+        arrays = place((*padded, np.arange(batch) < count))
+        total = total + _loss_sum(map, *arrays, loss)
     return total / len(x)
 
 

@@ -15,6 +15,7 @@ from helix_jax.paths import expand_path, is_url, local_path
 
 Config = TypeVar("Config")
 STORAGE = ("gs", "s3", "file", "memory", "http", "https")  # where stores can lie
+NO_STORES = "none"  # in place of a place: of programs whose config says `storeless`
 IMPORTED = "embeddings:"  # before the file of embeddings that stands for a model
 
 
@@ -47,6 +48,11 @@ def prepare_config(config: Config, *, tiny: Mapping[str, Any] | None = None) -> 
         hint = "" if getattr(config, "tiny", True) else "; or give --tiny alone"
         raise RunError(f"missing: {said}{hint}.")
     hints = typing.get_type_hints(type(config))
+    if getattr(config, "stores", "") == NO_STORES and not hasattr(config, "storeless"):
+        raise RunError(
+            f"--stores={NO_STORES}: this program reads rows of states more than once "
+            "and needs a store of them; experiments.fit does without."
+        )
     changed = {}
     for field in fields:
         value = getattr(config, field.name)
@@ -198,6 +204,8 @@ def _expanded(field: dataclasses.Field, value: Any) -> Any:
         return value
     if names in ("workdir", "path"):
         return str(local_path(value, f"--{field.name}"))
+    if names == "place" and value == NO_STORES:
+        return value
     if names == "place":
         return _storage(field.name, expand_path(value))
     if names == "corpora" and not os.path.exists(os.path.expanduser(value)):

@@ -158,6 +158,7 @@ def run_steps(
     steps: int,
     batch: int,
     seed: int,
+    place: Callable[[np.ndarray], Any] | None = None,
 ) -> Iterator[tuple[int, TrainState, dict[str, Array]]]:
     """Step from where a state stands to the last step; see `window_batch`.
 
@@ -168,13 +169,14 @@ def run_steps(
       steps: in all, those of the state included.
       batch: B, windows a step.
       seed: of the order of the windows.
+      place: puts a batch on the devices; None for the default one.
 
     Yields:
       (steps done, state, info) after every step; a state is good until the next.
     """
     for number in range(int(state.step), steps):
         rows = window_batch(windows, step=number, batch=batch, seed=seed)
-        state, info = step(state, rows)
+        state, info = step(state, rows if place is None else place(rows))
         yield number + 1, state, info
 
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,8 +10,10 @@ import jax
 import numpy as np
 import optax
 
+from helix_jax.devices import RowDevices
 from helix_jax.errors import RunError
 from helix_jax.models.spec import ModelSpec
+from helix_jax.processes import current
 from helix_jax.progress import Progress, stage
 from helix_jax.training.pretraining import (
     TrainState,
@@ -55,6 +57,7 @@ def train(
     snapshot: Path,
     begin: Callable[[int], object] = lambda step: None,
     log: Log = lambda step, metrics: None,
+    devices: Sequence[jax.Device] | None = None,
 ) -> tuple[TrainState, float]:
     """Train from scratch, or go on from the snapshot; the same weights come out.
 
@@ -66,6 +69,8 @@ def train(
       snapshot: file that holds the state every so many steps.
       begin: called once with the steps that are done.
       log: called with the step and train/loss_nats, train/gradient_norm.
+      devices: that share the windows of every batch; None for the default device alone.
+        The weights are the same up to rounding.
 
     Returns:
       The last state, and the seconds of all processes that trained.
@@ -78,10 +83,14 @@ def train(
     clock = np.zeros((), np.float64)
     if snapshot.exists():
         state, clock = load_snapshot(snapshot, (state, clock))
+    place = None
+    if devices is not None:
+        shared = RowDevices(devices)
+        state, place = shared.place_copies(state), shared.place_rows
     first = int(state.step)
     begin(first)
     began = time.perf_counter() - float(clock)
-    order = {"batch": schedule.batch, "seed": schedule.seed}
+    order = {"batch": schedule.batch, "seed": schedule.seed, "place": place}
     states = run_steps(step, state, windows, steps=schedule.steps, **order)
     title = f"training {spec.family}"
     with Progress(title, total=schedule.steps, done=first, unit="steps") as shown:
@@ -100,7 +109,8 @@ def train(
                 log(done, metrics)
             if done % schedule.snapshot_every == 0:
                 clock = np.asarray(time.perf_counter() - began)
-                save_snapshot(snapshot, (state, clock))
+                if current().index == 0:
+                    save_snapshot(snapshot, (state, clock))
     return state, time.perf_counter() - began
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from helix_jax.activations import Pair
+from helix_jax.activations import Pair, PairStream
 from helix_jax.alignment import (
     AffineMap,
     Moments,
@@ -19,6 +19,7 @@ from helix_jax.alignment import (
     identity_map,
     mean_map,
     random_orthogonal_map,
+    ridge_at,
     save_map,
     select_by_gcv,
     select_penalty,
@@ -35,11 +36,14 @@ class PairFit(NamedTuple):
     Attributes:
       pairs, moments: of "fit", "select" and "test".
       chosen: the map whose penalty is best on the select split.
+      shuffled: moments of the fit split's rows in pairs that do not belong together;
+        None: they are taken of the rows when they are asked for.
     """
 
-    pairs: Mapping[str, Pair]
+    pairs: Mapping[str, Pair | PairStream]
     moments: Mapping[str, Moments]
     chosen: Selection
+    shuffled: Moments | None = None
 
     @property
     def map(self) -> AffineMap:
@@ -54,9 +58,14 @@ class PairFit(NamedTuple):
         rotation, shuffle = jax.random.split(jax.random.key(seed))
         penalty, moments = float(self.chosen.fit.penalty), self.moments["fit"]
         with stage("fitting the controls"):
-            x, y = self.pairs["fit"].read()
+            if self.shuffled is None:
+                x, y = self.pairs["fit"].read()
+                of_shuffled = fit_shuffled(x, y, key=shuffle, penalty=penalty)
+            else:
+                of_shuffled = ridge_at(fit_ridge(self.shuffled, penalties=penalty), 0)
+                of_shuffled = of_shuffled.map
             controls = {
-                "shuffled": fit_shuffled(x, y, key=shuffle, penalty=penalty),
+                "shuffled": of_shuffled,
                 "random": random_orthogonal_map(moments, key=rotation),
                 "mean": mean_map(moments),
             }

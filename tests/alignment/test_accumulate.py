@@ -166,9 +166,12 @@ def test_bad_streams_are_refused(make_planted):
 
 
 _FOUR_DEVICES = """
-import jax, numpy as np
+import contextlib, jax, numpy as np
 from jax.sharding import Mesh, PartitionSpec as P
-from helix_jax.alignment import all_merge, from_batch
+from helix_jax.alignment import (
+    Descent, accumulate, all_merge, fit_gradient, from_batch, mean_map, mse_rows,
+    residual_mlp)
+from helix_jax.devices import RowDevices
 assert jax.device_count() == 4
 rng = np.random.default_rng(0)
 x = (rng.normal(size=(4000, 6)) + 1e3).astype("float32")
@@ -182,6 +185,35 @@ got, want = shared(x, y), from_batch(x, y)
 assert got.cov_xx.dtype == np.float64, got.cov_xx.dtype
 for name, a, b in zip(want._fields, got, want):
     np.testing.assert_allclose(a, b, rtol=1e-9, err_msg=name)
+
+# A stream, whose blocks the devices share; the last is short, and no multiple of four.
+stream = [(x[i:i + 510], y[i:i + 510]) for i in range(0, 3999, 510)]
+want, got = accumulate(stream), accumulate(stream, devices=jax.devices())
+for name, a, b in zip(want._fields, got, want):
+    a, b = np.asarray(a), np.asarray(b)
+    assert np.abs(a - b).max() <= 1e-10 * np.abs(b).max(), name
+holed = np.where(np.arange(40)[:, None] == 7, np.nan, x[:40])
+bad = [(x[:40], y[:40]), (holed, y[:40])]
+with contextlib.suppress(ValueError):
+    accumulate(bad, devices=jax.devices())
+    raise SystemExit("NaN came through")
+
+# A map by gradient descent, whose batches they share.
+few = (x[:512], y[:512]), (x[512:700], y[512:700])
+moments = from_batch(*few[0])
+maps = [fit_gradient(residual_mlp(jax.random.key(0), moments, mean_map(moments),
+                                  hidden=8), *few, loss=mse_rows, key=jax.random.key(1),
+                     settings=Descent(batch=64, epochs=2), devices=devices)
+        for devices in (None, jax.devices())]
+for a, b in zip(*(jax.tree.leaves(one.map) for one in maps)):
+    a, b = np.asarray(a), np.asarray(b)
+    assert np.abs(a - b).max() <= 1e-5 * (1 + np.abs(a).max()), np.abs(a - b).max()
+try:
+    RowDevices().place_rows(np.zeros((6, 2)))
+except ValueError as error:
+    assert "6 rows cannot be shared by 4 devices" in str(error)
+else:
+    raise SystemExit("six rows were shared by four devices")
 print("equal")
 """
 

@@ -1,14 +1,16 @@
 """Runs of several real processes, killed and started again in other numbers.
 
-    python -m runs.process_runner OUT
+    python -m runs.process_runner OUT [KILLS SEED]
 
 Imports once and forks for every process, before any device is touched, so that one
 costs a second and not ten. Prints one JSON line: scenario -> [status, last line of the
-standard error stream] of each process.
+standard error stream] of each process. With KILLS, runs of two processes of which one
+is killed at a random moment, so many times, and one of three that ends.
 """
 
 import json
 import os
+import random
 import signal
 import socket
 import sys
@@ -24,10 +26,10 @@ WORDS = "the small red dog runs under a large old tree near the river bank".spli
 _EXTRACT = (f"--window={WINDOW}", "--model=pebble-llama", "--max_tokens=16")
 
 
-def write_corpus(path: Path) -> None:
-    """Short distinct texts, nearly all of them of one split."""
+def write_corpus(path: Path, texts: int = TEXTS) -> None:
+    """Short distinct texts."""
     lines = []
-    for number in range(TEXTS):
+    for number in range(texts):
         text = " ".join(WORDS[(number * k + k) % len(WORDS)] for k in range(1, 6))
         lines.append(json.dumps({"id": f"t{number}", "text": f"{number} {text}"}))
     path.write_text("\n".join(lines) + "\n")
@@ -120,5 +122,27 @@ def main(out: Path) -> None:
     print(json.dumps(report))
 
 
+def kill_often(out: Path, kills: int, seed: int) -> None:
+    """Kill one of two processes again and again; compare with `test_processes`."""
+    chance = random.Random(seed)
+    write_corpus(out / "corpus.jsonl", 40 * kills)
+    whole, shared = (f"--workdir={out / name}" for name in ("whole", "shared"))
+    report = {"whole": ended(out, "whole", [start(out, "whole.0", whole)])}
+    for number in range(kills):
+        name, seconds = f"kill{number}", chance.random() * 4
+        pids, victim = start_all(out, name, 2, shared), chance.randrange(2)
+        if number % 2:
+            time.sleep(seconds)  # anywhere, the meeting and the reading included
+            os.kill(pids[victim], signal.SIGKILL)
+        else:
+            interrupt(pids, out / "shared", victim, signal.SIGKILL)
+        report[name] = [*ended(out, name, pids), (victim, str(windows(out / "shared")))]
+    report["last"] = ended(out, "last", start_all(out, "last", 3, shared))
+    print(json.dumps(report))
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    if len(sys.argv) > 2:
+        kill_often(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    else:
+        main(Path(sys.argv[1]))

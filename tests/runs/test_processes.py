@@ -17,23 +17,28 @@ from helix_jax.runs.processes import Place, code_record, define_process_flags, p
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """The folder of all runs, and how their processes ended."""
+def run_all(out: Path, *words: str) -> dict:
+    """What `process_runner` reports."""
     if not hasattr(os, "fork"):
         pytest.skip("needs fork")
-    out = tmp_path_factory.mktemp("runs")
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     done = subprocess.run(
-        [sys.executable, "-m", "runs.process_runner", str(out)],
+        [sys.executable, "-m", "runs.process_runner", str(out), *words],
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=3600,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    return out, json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The folder of all runs, and how their processes ended."""
+    out = tmp_path_factory.mktemp("runs")
+    return out, run_all(out)
 
 
 def files(folder: Path) -> list[str]:
@@ -42,15 +47,33 @@ def files(folder: Path) -> list[str]:
     )
 
 
-def test_two_killed_and_four_that_go_on_leave_the_bytes_of_one(runs):
-    out, report = runs
-    assert [status for status, _ in report["whole"] + report["four"]] == [0] * 5
+def same_stores(out: Path) -> None:
+    """Raise unless the stores of both work directories have the same bytes."""
     whole, shared = out / "whole" / "stores", out / "shared" / "stores"
     names = files(whole)
     assert len(names) > 100
     assert files(shared) == names
     _, other, missing = filecmp.cmpfiles(whole, shared, names, shallow=False)
     assert (other, missing) == ([], [])
+
+
+@pytest.mark.slow
+def test_thirty_kills_at_random(tmp_path):
+    seed = int.from_bytes(os.urandom(4), "little")
+    report = run_all(tmp_path, "30", str(seed))
+    assert [status for status, _ in report["last"]] == [0] * 3, f"seed {seed}"
+    for number in range(30):
+        *both, (victim, _) = report[f"kill{number}"]
+        (killed, _), (status, said) = both[victim], both[1 - victim]
+        assert (killed, status) == (-9, 2), f"seed {seed}"
+        assert said.startswith("error: "), f"seed {seed}"
+    same_stores(tmp_path)
+
+
+def test_two_killed_and_four_that_go_on_leave_the_bytes_of_one(runs):
+    out, report = runs
+    assert [status for status, _ in report["whole"] + report["four"]] == [0] * 5
+    same_stores(out)
 
 
 def test_a_killed_process_ends_the_others_with_its_number(runs):

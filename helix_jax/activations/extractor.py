@@ -1,0 +1,221 @@
+"""What an extraction runs: a model on its devices, a tokenizer, a recipe, a layout."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from tokenizers import Tokenizer
+
+from helix_jax.activations.budget import choose_token_budget
+from helix_jax.activations.forward import (
+    PlacedModel,
+    PlacedTorchModel,
+    Readout,
+    place_model,
+)
+from helix_jax.activations.layout import choose_layout
+from helix_jax.activations.recipe import recipe_of
+from helix_jax.activations.states import require_finite_states, window_states
+from helix_jax.activations.window_texts import Counts
+from helix_jax.activations.windows import TextWindow, read_windows
+from helix_jax.activations.writer import DTYPES
+from helix_jax.models import Model, check_vocabulary, resolve_layers
+from helix_jax.models.torch_engine import TorchModel
+from helix_jax.text.tokens import private_tokenizer, tokenizer_fingerprint
+from helix_jax.types import Text
+
+LOG = logging.getLogger(__name__)
+
+
+def store_fingerprint(
+    model: Model | TorchModel,
+    tokenizer: Any,
+    *,
+    layers: Sequence[int] = (-1,),
+    final_norm: bool = True,
+    pooling: str = "mean",
+    max_tokens: int | None = 512,
+    prompt_name: str = "",
+    dtype: str = "float32",
+    text_fingerprint: Any,
+) -> dict[str, Any]:
+    """The record that identifies a store, without making it.
+
+    Args: as for `extract`.
+
+    Returns:
+      model, revision, dtype, weights; layers (absolute), final_norm, pooling,
+      stored_dtype, max_tokens (at most the context), text, tokenizer; engine where
+      it is not jax; prompt, modules and modules_weights where there are any.
+    """
+    recipe = recipe_of(
+        model,
+        layers=layers,
+        final_norm=final_norm,
+        pooling=pooling,
+        max_tokens=max_tokens,
+        prompt_name=prompt_name,
+    )
+    return {
+        **model.fingerprint,
+        "layers": list(resolve_layers(model.spec, layers)),
+        "final_norm": final_norm,
+        "pooling": recipe.pooling,
+        "stored_dtype": dtype,
+        "max_tokens": min(recipe.max_tokens, model.spec.max_tokens),
+        "text": text_fingerprint,
+        "tokenizer": tokenizer_fingerprint(tokenizer),
+        **recipe.record,
+    }
+
+
+class Extractor(NamedTuple):
+    """What an extraction runs; made by `make_extractor`.
+
+    Attributes:
+      name: of the model.
+      placed: the model on its devices, with what is taken of it.
+      backend: its tokenizer.
+      prompt: stands before every text.
+      max_tokens: longer texts lose their end.
+      fingerprint: of the states, as of a store.
+      token_budget, window, on_empty: as for `extract`.
+    """
+
+    name: str
+    placed: PlacedModel | PlacedTorchModel
+    backend: Tokenizer
+    prompt: str
+    max_tokens: int
+    fingerprint: dict[str, Any]
+    token_budget: int | str
+    window: int | None
+    on_empty: str
+
+    @property
+    def shared(self) -> bool:
+        """Whether processes share each batch, on a mesh of all their devices."""
+        mesh = getattr(self.placed.group, "mesh", None)
+        return mesh is not None and mesh.is_multi_process
+
+    def new_layout(self, total: int | None, window: int | None) -> dict[str, Any]:
+        """Settings that the bits of the states depend on, see `choose_layout`."""
+        budget = choose_token_budget(
+            self.token_budget, self.placed, max_tokens=self.max_tokens
+        )
+        return choose_layout(
+            self.placed.readout,
+            self.placed.group,
+            max_tokens=self.max_tokens,
+            token_budget=budget,
+            window=window,
+            texts=total,
+        )
+
+    def requested(self) -> dict[str, Any]:
+        """The part of a layout that the caller insists on."""
+        group = self.placed.group
+        asked = {"devices": group.size, "platform": group.platform, "cut": group.cut}
+        if isinstance(self.token_budget, int):
+            asked["token_budget"] = self.token_budget
+        if self.window is not None:
+            asked["window_texts"] = self.window
+        return asked
+
+    def windows(
+        self,
+        texts: Iterable[Text],
+        size: int,
+        *,
+        done: Mapping[int, Counts],
+        own: Callable[[int], bool],
+        place: str,
+    ) -> Iterator[TextWindow]:
+        """Windows of the texts, see `read_windows`; `place` is named in messages."""
+        if self.prompt:
+            texts = (text._replace(text=self.prompt + text.text) for text in texts)
+        return read_windows(
+            texts,
+            self.backend,
+            size=size,
+            done=done,
+            own=own,
+            vocab_size=self.placed.readout.spec.vocab_size,
+            token_rows=self.placed.readout.token_rows,
+            on_empty=self.on_empty,
+            store=place,
+        )
+
+    def states(
+        self, window: TextWindow, layout: Mapping[str, Any]
+    ) -> tuple[np.ndarray, int]:
+        """States [n, rows, D] of a window, all finite; and tokens with padding.
+
+        Raises:
+          StoreError: one is not finite, or the device has no memory.
+        """
+        states, cost = window_states(self.placed, window, layout)
+        layers = self.placed.readout.layers
+        require_finite_states(states, window, layers=layers, model=self.name)
+        return states, cost
+
+
+def make_extractor(
+    model: Model | TorchModel,
+    tokenizer: Any,
+    *,
+    layers: Sequence[int] = (-1,),
+    final_norm: bool = True,
+    pooling: str = "mean",
+    max_tokens: int | None = 512,
+    prompt_name: str = "",
+    token_budget: int | str = "auto",
+    text_fingerprint: Any,
+    dtype: str = "float32",
+    window: int | None = None,
+    on_empty: str = "error",
+    devices: Sequence[jax.Device] | None = None,
+) -> Extractor:
+    """Make ready what an extraction runs.
+
+    Args and errors: as for `extract`.
+    """
+    spec, name = model.spec, model.fingerprint["model"]
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype must be one of {list(DTYPES)}, got {dtype!r}.")
+    if on_empty not in ("error", "skip"):
+        raise ValueError(f"on_empty must be 'error' or 'skip', got {on_empty!r}.")
+    wanted = {
+        "layers": layers,
+        "final_norm": final_norm,
+        "pooling": pooling,
+        "max_tokens": max_tokens,
+        "prompt_name": prompt_name,
+    }
+    recipe = recipe_of(model, **wanted)
+    for note in recipe.notes:
+        LOG.warning("%s: %s", name, note)
+    layers = resolve_layers(spec, layers)
+    readout = Readout(
+        spec, layers, final_norm, recipe.pooling, DTYPES[dtype], recipe.steps
+    )
+    max_tokens = min(recipe.max_tokens, spec.max_tokens)
+    backend = private_tokenizer(tokenizer, max_tokens=max_tokens)
+    check_vocabulary(tokenizer, spec.vocab_size, model=name)
+    fingerprint = store_fingerprint(
+        model, tokenizer, **wanted, dtype=dtype, text_fingerprint=text_fingerprint
+    )
+    placed = place_model(model, readout, devices, recipe.weights)
+    return Extractor(
+        name,
+        placed,
+        backend,
+        recipe.prompt,
+        max_tokens,
+        fingerprint,
+        token_budget,
+        window,
+        on_empty,
+    )

@@ -1,0 +1,127 @@
+"""Products of float32 matrices from narrow ones, where a backend has no wide products.
+
+A float32 number is a sum of limbs: h + m + l of bfloat16, eight bits each, or integers
+of seven bits under one scale a column. Of u'v = (h + m + l)'(h + m + l) the products of
+places i + j < limbs are taken, the large ones exactly enough, the rest below rounding:
+
+    limbs  products  bits
+      1       1        8 (bfloat16), 7 (int8)
+      2       3       16            14
+      3       6       24            21
+
+bfloat16 products add up in float32, int8 products in int32, which is exact for fewer
+than 2^17 rows. What blocks of rows give is added with what each addition loses
+(two-sum), so that the error does not grow with their number.
+
+Reference: Henry, Tang, Heinecke 2019, arXiv 1904.06376 (limbs of bfloat16); Ootomo,
+  Ozaki, Yokota 2024, arXiv 2306.11975 (of int8); Knuth 1997, section 4.2.2 (two-sum).
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from helix_jax.types import Array
+
+KINDS = ("bfloat16", "int8")
+INT8_BITS = 7
+MOST_INT8_ROWS = 1 << 17  # 2^14 each: their sum must stay within int32
+
+
+def split_bfloat16(x: Array, limbs: int) -> list[Array]:
+    """Limbs of x, largest first, whose sum is x but for rounding."""
+    parts, rest = [], x.astype(jnp.float32)
+    for _ in range(limbs):
+        parts.append(rest.astype(jnp.bfloat16))
+        rest = rest - parts[-1].astype(jnp.float32)
+    return parts
+
+
+def split_int8(x: Array, limbs: int) -> tuple[list[Array], Array]:
+    """Limbs of x [N, D], largest first, and the scale [D] of the first.
+
+    x = scale (limb_0 + limb_1 / 2^7 + limb_2 / 2^14 ...), but for rounding.
+    """
+    largest = jnp.max(jnp.abs(x), axis=0)
+    # A power of two, so that scaling rounds nothing.
+    exponent = jnp.ceil(jnp.log2(jnp.where(largest > 0, largest, 1)))
+    scale = jnp.exp2(exponent - (INT8_BITS - 1))
+    parts, rest = [], x.astype(jnp.float32) / scale
+    for _ in range(limbs):
+        limb = jnp.round(rest)
+        parts.append(limb.astype(jnp.int8))
+        rest = (rest - limb) * 2.0**INT8_BITS
+    return parts, scale
+
+
+@partial(jax.jit, static_argnames=("kind", "limbs"))
+def limb_product(
+    u: Array, v: Array, *, kind: str = "bfloat16", limbs: int = 3
+) -> Array:
+    """u'v of [N, dx] and [N, dy] float32, from products of limbs: [dx, dy] float32.
+
+    Args:
+      u, v: of the same rows, at most MOST_INT8_ROWS of them for int8.
+      kind: "bfloat16" or "int8".
+      limbs: of each number, 1 to 3.
+
+    Raises:
+      ValueError: another kind or number, or too many rows.
+    """
+    if kind not in KINDS or limbs not in (1, 2, 3):
+        raise ValueError(
+            f"limb_product: kind must be one of {KINDS} and limbs 1 to 3, got {kind!r} "
+            f"and {limbs}."
+        )
+    if kind == "bfloat16":
+        left, right = split_bfloat16(u, limbs), split_bfloat16(v, limbs)
+        return _sum_of_products(left, right, jnp.float32, 0)
+    if u.shape[0] >= MOST_INT8_ROWS:
+        raise ValueError(
+            f"limb_product: {u.shape[0]} rows of int8 may overflow int32; give fewer "
+            f"than {MOST_INT8_ROWS} at once."
+        )
+    (left, scale_u), (right, scale_v) = split_int8(u, limbs), split_int8(v, limbs)
+    total = _sum_of_products(left, right, jnp.int32, INT8_BITS)
+    return total * scale_u[:, None] * scale_v[None, :]
+
+
+def _sum_of_products(
+    left: list[Array], right: list[Array], sums: jnp.dtype, bits: int
+) -> Array:
+    """Products of places i + j < limbs, the smallest first, shifted by their place."""
+    limbs, total = len(left), jnp.zeros((), jnp.float32)
+    for place in reversed(range(limbs)):
+        own = [
+            jnp.matmul(left[i].T, right[place - i], preferred_element_type=sums)
+            for i in range(place + 1)
+        ]
+        total = total + sum(own).astype(jnp.float32) * 2.0 ** (-bits * place)
+    return total
+
+
+def two_sum(total: Array, rest: Array, term: Array) -> tuple[Array, Array]:
+    """total + term, and `rest` with what that addition lost."""
+    added = total + term
+    back = added - total
+    lost = (total - (added - back)) + (term - back)
+    return added, rest + lost
+
+
+@partial(jax.jit, static_argnames=("kind", "limbs", "block_rows"))
+def limb_gram(
+    u: Array, v: Array, *, kind: str, limbs: int, block_rows: int = 2048
+) -> Array:
+    """`limb_product` of any number of rows, block by block, with compensated sums."""
+    blocks = -(-u.shape[0] // block_rows)
+    missing = ((0, blocks * block_rows - u.shape[0]), (0, 0))
+    parts = [jnp.pad(z, missing).reshape(blocks, block_rows, -1) for z in (u, v)]
+
+    def add(sums, block):
+        term = limb_product(*block, kind=kind, limbs=limbs)
+        return two_sum(*sums, term), None
+
+    zero = jnp.zeros((u.shape[1], v.shape[1]), jnp.float32)
+    (total, rest), _ = jax.lax.scan(add, (zero, zero), tuple(parts))
+    return total + rest

@@ -1,0 +1,130 @@
+"""One ridge map between two models without a store: moments as states are computed.
+
+The rows of the fit and select splits are computed once, those of the test split once
+more for the errors of each row, whose sums over documents give the intervals.
+"""
+
+import functools
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from helix_jax.activations import Pair, PairStream
+from helix_jax.activations.pair_stream import Rows
+from helix_jax.alignment import (
+    AffineMap,
+    Moments,
+    accumulate,
+    accumulate_with_shuffled,
+    deviations,
+    merge_all,
+    squared_errors,
+)
+from helix_jax.transfer.pair_fit import PairFit, choose_map
+
+_SHUFFLED = "shuffled_"
+
+
+class RowErrors(NamedTuple):
+    """What a bootstrap over documents needs of each row.
+
+    Attributes:
+      ids: [N] of the texts.
+      errors: name of a map -> [N] squared errors of its rows.
+      deviations: [N] squared distance of each target row from the mean of all.
+    """
+
+    ids: list[str]
+    errors: dict[str, np.ndarray]
+    deviations: np.ndarray
+
+
+def fit_streams(pairs: Mapping[str, PairStream], *, seed: int) -> PairFit:
+    """As `fit_pairs`, of states that no store holds.
+
+    Args:
+      pairs: of "fit", "select" and "test".
+      seed: of the shuffled control, see `PairFit.controls`; pairs are shuffled within
+        windows of texts.
+
+    Raises:
+      RunError: the map is not to be trusted.
+    """
+    _, key = jax.random.split(jax.random.key(seed))
+    moments = {}
+    moments["fit"], shuffled = _with_shuffled(pairs["fit"], key, seed)
+    for split in ("select", "test"):
+        moments[split] = stream_moments(pairs[split], title=f"moments, {split} split")
+    return PairFit(pairs, moments, choose_map(moments), shuffled)
+
+
+def stream_moments(pair: PairStream, *, title: str = "moments") -> Moments:
+    """Moments of all rows; the pieces of the texts merge as a balanced tree."""
+    parts = pair.reduce(_moments, record="moments", title=title)
+    return merge_all(_moments_of(part) for part in parts)
+
+
+def row_errors(
+    pair: Pair | PairStream, maps: Mapping[str, AffineMap], moments: Moments
+) -> RowErrors:
+    """Squared errors of the rows of a pair under some maps; `moments` are its own."""
+    if isinstance(pair, Pair):
+        x, y = pair.read()
+        errors = {name: squared_errors(affine, x, y) for name, affine in maps.items()}
+        return RowErrors(pair.ids, errors, deviations(y))
+    arrays = [np.asarray(part) for part in jax.tree.leaves(list(maps.values()))]
+    digest = hashlib.sha256(b"".join(one.tobytes() for one in arrays)).hexdigest()
+    centre = np.asarray(moments.mean_y, np.float64)
+    reduction = functools.partial(_errors, maps=maps, centre=centre)
+    record = {"errors": list(maps), "maps": digest}
+    parts = list(pair.reduce(reduction, record=record, title="errors of the maps"))
+    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    ids, spread = found.pop("ids").tolist(), found.pop("deviations")
+    errors = {name: found[f"map_{number}"] for number, name in enumerate(maps)}
+    return RowErrors(ids, errors, spread)
+
+
+def _moments(_: int, rows: Iterator[Rows]) -> dict[str, Any]:
+    return accumulate((one.x, one.y) for one in rows)._asdict()
+
+
+def _with_shuffled(
+    pair: PairStream, key: jax.Array, seed: int
+) -> tuple[Moments, Moments]:
+    """Moments of true pairs, and of pairs shuffled within each window."""
+
+    def reduction(piece: int, rows: Iterator[Rows]) -> dict[str, Any]:
+        own = jax.random.fold_in(key, piece)
+        pairs = ((one.x, one.y) for one in rows)
+        true, shuffled = accumulate_with_shuffled(pairs, key=own)
+        named = {f"{_SHUFFLED}{name}": v for name, v in shuffled._asdict().items()}
+        return true._asdict() | named
+
+    record = {"moments and shuffled": seed}
+    parts = list(pair.reduce(reduction, record=record, title="moments, fit split"))
+    true, shuffled = (
+        merge_all(_moments_of(part, prefix) for part in parts)
+        for prefix in ("", _SHUFFLED)
+    )
+    return true, shuffled
+
+
+def _errors(
+    _: int, rows: Iterator[Rows], maps: Mapping[str, AffineMap], centre: np.ndarray
+) -> dict[str, Any]:
+    found: dict[str, list[Any]] = {"ids": [], "deviations": []}
+    for one in rows:
+        found["ids"].append(np.array(one.ids))
+        spread = np.sum((one.y.astype(np.float64) - centre) ** 2, axis=1)
+        found["deviations"].append(spread)
+        for number, affine in enumerate(maps.values()):
+            errors = squared_errors(affine, one.x, one.y)
+            found.setdefault(f"map_{number}", []).append(errors)
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _moments_of(part: Mapping[str, np.ndarray], prefix: str = "") -> Moments:
+    return Moments(*(part[f"{prefix}{name}"] for name in Moments._fields))

@@ -1,0 +1,116 @@
+"""Moments of states that no store holds: equal to a store's, in any number, resumed."""
+
+import contextlib
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from helix_jax.activations import PairStream, extract, join
+from helix_jax.activations.extractor import make_extractor
+from helix_jax.alignment import Moments, accumulate, identity_map
+from helix_jax.errors import ProcessError, StoreError
+from helix_jax.processes import ALONE, meet
+from helix_jax.transfer.stream_fit import row_errors, stream_moments
+
+from .made import make_model, make_texts, make_tokenizer
+
+TEXTS = make_texts(120)
+OPTIONS = {"max_tokens": 12, "window": 8, "text_fingerprint": "made"}
+
+
+@pytest.fixture(scope="module")
+def sides():
+    """Two random models and their tokenizer."""
+    return make_model(seed=1), make_model(seed=2), make_tokenizer()
+
+
+def stream(sides, folder, texts=TEXTS, processes=ALONE):
+    x, y = (make_extractor(model, sides[2], **OPTIONS) for model in sides[:2])
+    return PairStream(x, y, lambda: iter(texts), folder, len(texts), processes)
+
+
+@pytest.fixture(scope="module")
+def stored(sides, tmp_path_factory):
+    """The same pairs in two stores."""
+    folder, options = tmp_path_factory.mktemp("stores"), {**OPTIONS, "progress": False}
+    options["total"] = len(TEXTS)  # the layout depends on it
+    return join(
+        *(
+            extract(model, sides[2], TEXTS, folder / name, **options)
+            for model, name in zip(sides, "xy")
+        )
+    )
+
+
+def equal(a: Moments, b: Moments, error: float) -> None:
+    for name, left, right in zip(Moments._fields, a, b):
+        left, right = np.asarray(left), np.asarray(right)
+        assert np.abs(left - right).max() <= error * np.abs(right).max(), name
+
+
+def together(folder, sides, count, work):
+    """What `work(stream)` gives or raises in each of some processes, one a thread."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+
+    def run(index):
+        processes, failure = meet(address, count, index), ""
+        try:
+            found = work(stream(sides, folder, processes=processes))
+        except (ProcessError, ValueError) as error:
+            found, failure = error, str(error)
+        with contextlib.suppress(ProcessError):
+            processes.leave(failure)
+        return found
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
+
+
+def test_moments_and_errors_are_those_of_the_stores(tmp_path, sides, stored):
+    pair = stream(sides, tmp_path)
+    moments = stream_moments(pair)
+    equal(moments, accumulate(stored.rows()), 1e-12)  # 4e-16 was seen
+    maps = {"identity": identity_map(16, 16)}
+    found, want = (row_errors(one, maps, moments) for one in (pair, stored))
+    assert found.ids == want.ids
+    np.testing.assert_allclose(
+        found.errors["identity"], want.errors["identity"], rtol=1e-6
+    )
+    np.testing.assert_allclose(found.deviations, want.deviations, rtol=1e-6)
+
+
+def test_two_of_which_one_fails_and_three_that_go_on_give_the_same_bits(
+    tmp_path, sides
+):
+    whole = stream_moments(stream(sides, tmp_path / "whole"))
+    shared = tmp_path / "shared"
+
+    def fail_in_the_middle(pair):
+        def reduction(piece, rows):
+            if piece == 5:
+                raise ValueError("the device is gone.")
+            return accumulate((one.x, one.y) for one in rows)._asdict()
+
+        return list(pair.reduce(reduction, record="moments", title="moments"))
+
+    found = together(shared, sides, 2, fail_in_the_middle)
+    assert str(found[1]) == "the device is gone."
+    assert "process 1 has failed: the device is gone. This process" in str(found[0])
+    kept = {path.name: path.stat().st_mtime_ns for path in shared.rglob("*.npz")}
+    assert 0 < len(kept) < 15
+    found = together(shared, sides, 3, stream_moments)
+    for moments in found:
+        equal(moments, whole, 0.0)
+    files = {path.name: path.stat().st_mtime_ns for path in shared.rglob("*.npz")}
+    assert len(files) == 15
+    assert kept.items() <= files.items()  # what was there is not computed again
+
+
+def test_texts_that_have_changed_are_refused(tmp_path, sides):
+    stream_moments(stream(sides, tmp_path))
+    changed = [*TEXTS[:100], TEXTS[100]._replace(text="other"), *TEXTS[101:]]
+    with pytest.raises(StoreError, match="of another corpus, from window 12 on"):
+        stream_moments(stream(sides, tmp_path, changed))
