@@ -221,10 +221,9 @@ def stream_splits(config: PairOptions, corpus: Corpus) -> dict[str, PairStream]:
             make_extractor(
                 side.model,
                 side.tokenizer,
-                **_wanted(config, resolve_layers(side.model.spec, side.layers)),
+                **recipe_flags(config, resolve_layers(side.model.spec, side.layers)),
                 **_sizes(config),
                 text_fingerprint={**corpus.fingerprint, "split": split},
-                dtype=config.dtype,
             )
             for side in sides
         )
