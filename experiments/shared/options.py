@@ -8,7 +8,7 @@ from helix_jax.activations.pooling import POOLINGS
 from helix_jax.activations.recipe import AUTO
 from helix_jax.alignment import GRADIENT_METHODS, METHODS, usable_methods
 from helix_jax.errors import RunError
-from helix_jax.models.checkpoint import DTYPES
+from helix_jax.models.checkpoint import LOADED_DTYPES
 from helix_jax.models.engines import ENGINES
 from helix_jax.runs import option
 
@@ -84,7 +84,12 @@ def choose_methods(names: Sequence[str], rows: int, dx: int) -> list[str]:
 
 def dtype_option() -> Any:
     """The field of the floats that models are loaded in."""
-    return option("float32", "of the weights; bfloat16: not on a CPU", choices=DTYPES)
+    return option(
+        "float32",
+        "of the weights; int8: those of the blocks, computed with in bfloat16; neither "
+        "it nor bfloat16 on a CPU",
+        choices=LOADED_DTYPES,
+    )
 
 
 def engine_option() -> Any:

@@ -1,10 +1,12 @@
 """Multi-head attention with grouped keys, windows, soft caps and padding."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 
+from helix_jax.models.kernels import attend_by_kernel, kernel_for
 from helix_jax.models.layers import dense, normalise, precision_of
 from helix_jax.models.long_attention import attend_by_blocks
 from helix_jax.models.rope import Turn, rotate
@@ -100,8 +102,19 @@ def attend(
         )
         return _mix(q, k, v, own, spec, sinks)
 
-    def at_once():
+    def by_rows():
         return of_rows(q, first)
+
+    kernel = None
+    if reach.query_positions is reach.key_positions:  # no cache
+        platform = jax.default_backend()
+        kernel = kernel_for(platform, q, reach, spec, sinks=sinks is not None)
+
+    def at_once():
+        if kernel is None:
+            return by_rows()
+        by_kernel = partial(attend_by_kernel, kernel, q, k, v, reach, spec, sinks=sinks)
+        return jax.lax.platform_dependent(**{kernel: by_kernel}, default=by_rows)
 
     def row_by_row():
         numbers = jnp.arange(batch, dtype=jnp.int32)

@@ -30,6 +30,7 @@ from helix_jax.models.hub import (
 from helix_jax.models.mesh import mesh_for
 from helix_jax.models.params import flatten, nest, parameter_shapes
 from helix_jax.models.placing import cuts_of, place_parts, shared_digest
+from helix_jax.models.quantised import INT8, parameter_bytes, quantise
 from helix_jax.models.sharding import placements
 from helix_jax.models.spec import ModelSpec
 from helix_jax.models.weights import (
@@ -43,6 +44,7 @@ from helix_jax.paths import local_path
 
 LOG = logging.getLogger(__name__)
 DTYPES = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
+LOADED_DTYPES = DTYPES | {INT8: ml_dtypes.bfloat16}  # and what is not int8 then
 
 
 class Model(NamedTuple):
@@ -75,7 +77,8 @@ def load_model(
     Args:
       name_or_path: a local folder, or an id such as "Qwen/Qwen2.5-0.5B"; either may
         hold a LoRA adapter, beside full weights or alone, which is merged.
-      dtype: float32, bfloat16 or float16; the weights are cast to it.
+      dtype: float32, bfloat16 or float16; the weights are cast to it. int8: kernels
+        of the blocks are rounded to it (`models/quantised.py`), all else is bfloat16.
       revision: branch, tag or commit of a hub id.
       mesh: the devices to cut it over, such as "data:2,tensor:4" (`models/mesh.py`);
         "": the default device, or as few as hold it.
@@ -88,8 +91,10 @@ def load_model(
         config attribute that is not supported, names or shapes that do not fit.
       MeshError: a mesh that does not fit the devices or the model.
     """
-    if dtype not in DTYPES:
-        raise CheckpointError(f"dtype must be one of {list(DTYPES)}, got {dtype!r}.")
+    if dtype not in LOADED_DTYPES:
+        raise CheckpointError(
+            f"dtype must be one of {list(LOADED_DTYPES)}, got {dtype!r}."
+        )
     # The small files first: what they say is refused before any weights are fetched.
     source = find_source(name_or_path, revision)
     family, spec = read_family_spec(source.base)
@@ -101,8 +106,9 @@ def load_model(
             ", ".join(map(str, code.values())),
             family.name,
         )
-    kind = np.dtype(DTYPES[dtype])
-    devices = mesh_for(spec, mesh, itemsize=kind.itemsize)
+    kind = np.dtype(LOADED_DTYPES[dtype])
+    needed = parameter_bytes(spec, dtype, kind.itemsize)
+    devices = mesh_for(spec, mesh, parameter_bytes=needed)
     base = fetch_weights(source.base_name, source.base)
     files = weight_files(base)
     adapter = None
@@ -131,10 +137,10 @@ def load_model(
     if adapter is not None:
         record["adapter"] = adapter.fingerprint
     # One by one, so that an accelerator leaves none here; a CPU takes them as they lie.
-    params = {
-        path: place_parts(parts.pop(path), shapes[path], places[path])
-        for path in list(parts)
-    }
+    params = {}
+    for path in list(parts):
+        value = place_parts(parts.pop(path), shapes[path], places[path])
+        params |= quantise({path: value}) if dtype == INT8 else {path: value}
     return Model(spec, nest(params), record, own)
 
 

@@ -62,8 +62,18 @@ def precision_of(x: Array) -> jax.lax.Precision | None:
 
 
 def dense(params: Mapping[str, Array], x: Array) -> Array:
-    """x @ kernel + bias, with x: [..., D_in], kernel: [D_in, D_out]."""
-    y = jnp.dot(x, params["kernel"], precision=precision_of(x))
+    """x @ kernel + bias, with x: [..., D_in], kernel: [D_in, D_out].
+
+    A kernel of int8 has a "kernel_scale": [D_out] (`quantised`).
+    """
+    if "kernel_scale" in params:
+        kernel = params["kernel"].astype(x.dtype)
+        y = jnp.dot(
+            x, kernel, precision=precision_of(x), preferred_element_type=jnp.float32
+        )
+        y = (y * params["kernel_scale"]).astype(x.dtype)
+    else:
+        y = jnp.dot(x, params["kernel"], precision=precision_of(x))
     return y + params["bias"] if "bias" in params else y
 
 

@@ -16,7 +16,6 @@ import numpy as np
 from jax.sharding import Mesh
 
 from helix_jax.errors import MeshError
-from helix_jax.models.params import parameter_shapes
 from helix_jax.models.spec import ModelSpec
 
 AXES = ("data", "fsdp", "expert", "tensor")  # the last has the closest devices
@@ -112,7 +111,7 @@ def _divide(spec: ModelSpec, what: str, number: int, axis: str, size: int) -> No
 
 
 def choose_mesh(
-    spec: ModelSpec, devices: int, *, itemsize: int, device_bytes: int | None
+    spec: ModelSpec, devices: int, *, parameter_bytes: int, device_bytes: int | None
 ) -> dict[str, int]:
     """The mesh on which as few devices as possible hold one copy of a model.
 
@@ -122,20 +121,18 @@ def choose_mesh(
     Args:
       spec: the architecture.
       devices: how many there are.
-      itemsize: bytes of a parameter.
+      parameter_bytes: of all parameters.
       device_bytes: memory of each, of which PARAMETER_SHARE is for parameters; None
         where it is not known: then one device is taken to hold the model.
 
     Raises:
       MeshError: all devices together do not hold it.
     """
-    shapes = parameter_shapes(spec).values()
-    needed = itemsize * sum(math.prod(shape) for shape in shapes)
     if device_bytes is None:
         return {"data": devices}
     room = PARAMETER_SHARE * device_bytes
     for count in range(1, devices + 1):
-        if devices % count or needed > count * room:
+        if devices % count or parameter_bytes > count * room:
             continue
         for axis in ("tensor", "fsdp"):
             sizes = {"data": devices // count, axis: count}
@@ -145,20 +142,20 @@ def choose_mesh(
                 continue
             return sizes if count > 1 else {"data": devices}
     raise MeshError(
-        f"{spec.family}: {needed / 1e9:.1f} GB of parameters do not fit on {devices} "
-        f"devices with {room / 1e9:.1f} GB each for them; take a smaller dtype or more "
-        "devices."
+        f"{spec.family}: {parameter_bytes / 1e9:.1f} GB of parameters do not fit on "
+        f"{devices} devices with {room / 1e9:.1f} GB each for them; take a smaller "
+        "dtype or more devices."
     )
 
 
-def mesh_for(spec: ModelSpec, text: str, *, itemsize: int = 4) -> Mesh | None:
+def mesh_for(spec: ModelSpec, text: str, *, parameter_bytes: int = 0) -> Mesh | None:
     """The mesh of a flag.
 
     Args:
       spec: the architecture.
       text: as for `parse_mesh`, of the devices of this process or of all; "" for
         `choose_mesh` of those of this process.
-      itemsize: bytes of a parameter.
+      parameter_bytes: of all parameters; 0 where it is not to be chosen.
 
     Returns:
       None where nothing was asked for and one device holds the model.
@@ -174,5 +171,7 @@ def mesh_for(spec: ModelSpec, text: str, *, itemsize: int = 4) -> Mesh | None:
         return make_mesh(sizes, devices if own else None)
     limits = [(one.memory_stats() or {}).get("bytes_limit") for one in devices]
     least = None if None in limits else min(limits)
-    sizes = choose_mesh(spec, len(devices), itemsize=itemsize, device_bytes=least)
+    sizes = choose_mesh(
+        spec, len(devices), parameter_bytes=parameter_bytes, device_bytes=least
+    )
     return None if set(sizes) == {"data"} else make_mesh(sizes, devices)

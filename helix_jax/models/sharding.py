@@ -69,6 +69,9 @@ def logical_axes(path: str, dimensions: int) -> tuple[str | None, ...]:
     Raises:
       ValueError: a kernel that no rule knows.
     """
+    if path.endswith("kernel_scale"):  # of int8: one number an output
+        *stack, _, outputs = logical_axes(path.removesuffix("_scale"), dimensions + 1)
+        return (*stack, outputs)
     stack = next((axes for name, axes in _STACKS.items() if path.startswith(name)), ())
     own = AXES_OF.get("/".join(path.split("/")[-2:]))
     if own is None:

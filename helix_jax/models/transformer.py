@@ -76,6 +76,7 @@ def apply_model(
     mask = jnp.ones(tokens.shape, bool) if mask is None else mask.astype(bool)
     check_ids("tokens", tokens, spec.vocab_size, mask)
     check_ids("token_types", token_types, spec.token_types, mask)
+    tokens, mask = (constrain(one, "batch", None) for one in (tokens, mask))
     counted = mask
     if spec.uncounted_token is not None:
         counted = mask & (tokens != spec.uncounted_token)

@@ -69,8 +69,9 @@ def rows(table: Array, numbers: Array) -> Array:
     """Rows of a table, [N, D] and [B, T] int -> [B, T, D]; NaN where it has none."""
     # A negative number would count from the end.
     numbers = jnp.where(numbers < 0, table.shape[0], numbers)
-    found = jnp.asarray(table).at[numbers].get(mode="fill", fill_value=jnp.nan)
     # On a mesh, as the table is cut; the stream's own cut is one exchange away.
+    numbers = constrain(numbers, "looked_up", None)
+    found = jnp.asarray(table).at[numbers].get(mode="fill", fill_value=jnp.nan)
     return constrain(found, "looked_up", None, "embed")
 
 

@@ -22,7 +22,8 @@ from helix_jax.errors import (
 from helix_jax.models import ModelSpec, resolve_layers
 from helix_jax.models.checkpoint import find_source
 from helix_jax.models.engines import read_spec_by
-from helix_jax.models.mesh import mesh_for
+from helix_jax.models.mesh import check_mesh, parse_mesh
+from helix_jax.models.quantised import INT8
 from helix_jax.models.tokenizer_place import find_tokenizer
 from helix_jax.models.torch_engine import TorchSpec
 from helix_jax.runs.prepare import IMPORTED
@@ -71,18 +72,19 @@ def check_inputs(config: Any) -> dict[str, Spec | None]:
 
 
 def refuse_slow_dtype(config: Any) -> None:
-    """Refuse --dtype=bfloat16 where it is slower than float32, and nothing is gained.
+    """Refuse bfloat16, and int8, which is computed with in it, where it is slower.
 
     Not a part of `check_inputs`: it asks JAX for its devices, which one process holds.
 
     Raises:
       RunError: a model would be run in bfloat16 by the engine jax on a CPU.
     """
-    if getattr(config, "dtype", "") != "bfloat16" or jax.default_backend() != "cpu":
+    dtype = getattr(config, "dtype", "")
+    if dtype not in ("bfloat16", INT8) or jax.default_backend() != "cpu":
         return
     if any(isinstance(spec, ModelSpec) for spec in check_inputs(config).values()):
         raise RunError(
-            "--dtype=bfloat16: a CPU computes in float32 and casts before and after "
+            f"--dtype={dtype}: a CPU computes in float32 and casts before and after "
             "each operation, which took 1.4 times as long as float32 itself "
             "(SmolLM2-135M, two cores); leave --dtype out, or run on a GPU or TPU."
         )
@@ -119,7 +121,7 @@ def _check_model(config: Any, flag: str, name: str) -> Spec:
                 "it on one device; leave --mesh out."
             )
         with naming("mesh"):
-            mesh_for(spec, config.mesh)
+            check_mesh(spec, parse_mesh(config.mesh))  # not how many devices there are
     for flag_of_layers in (f"{flag}_layer", f"{flag}_layers", "layers"):
         layers = getattr(config, flag_of_layers, ())
         layers = layers if isinstance(layers, Sequence) else (layers,)

@@ -2,8 +2,8 @@
 
     python -m models.sharded_runner CASES.json STATES.npz [PORT RANK]
 
-A case is [folder, mesh]; its states are those of every token and layer of a batch. With
-a port, the process is one of two that share every mesh.
+A case is [folder, mesh, dtype]; its states are those of every token and layer of a
+batch. With a port, the process is one of two that share every mesh.
 """
 
 import json
@@ -13,20 +13,47 @@ import jax
 import numpy as np
 
 from benchmarks.timing import forget_peak, peak_memory_bytes
-from helix_jax.activations.forward import Readout, place_model
+from helix_jax.activations.forward import (
+    PlacedModel,
+    Readout,
+    place_model,
+    pooled_states,
+)
 from helix_jax.models import Model, flatten, load_model
+from helix_jax.models.collectives import collective_bytes
+from helix_jax.models.sharding import on_mesh
 
 LENGTHS = np.array([12, 12, 5, 7, 9, 1, 2, 12], np.int32)
 REAL = np.arange(12)[None] < LENGTHS[:, None]
 
 
-def states_of(model: Model) -> np.ndarray:
-    """[L + 1, tokens, D], raw, of a right-padded batch of 8 rows."""
-    tokens = np.random.default_rng(0).integers(3, model.spec.vocab_size, REAL.shape)
+def forward_of(model: Model) -> PlacedModel:
+    """Every token of every layer, raw."""
     layers = tuple(range(model.spec.num_layers + 1))
     readout = Readout(model.spec, layers, False, "token", np.dtype(np.float32))
-    forward = place_model(model, readout)
-    return np.asarray(forward(tokens.astype(np.int32), LENGTHS))[:, REAL]
+    return place_model(model, readout)
+
+
+def batch_of(model: Model) -> tuple[np.ndarray, np.ndarray]:
+    """A right-padded batch of 8 rows."""
+    tokens = np.random.default_rng(0).integers(3, model.spec.vocab_size, REAL.shape)
+    return tokens.astype(np.int32), LENGTHS
+
+
+def states_of(model: Model) -> np.ndarray:
+    """[L + 1, tokens, D]."""
+    return np.asarray(forward_of(model)(*batch_of(model)))[:, REAL]
+
+
+def sent_by(model: Model) -> dict[str, int]:
+    """The collectives of the compiled forward pass."""
+    forward = forward_of(model)
+    batch = forward.group.place_batch(*batch_of(model))
+    with on_mesh(forward.group.mesh):
+        program = pooled_states.lower(
+            forward.params, *batch, **forward.readout._asdict()
+        )
+    return collective_bytes(program.compile())
 
 
 def held_fraction(model: Model) -> float:
@@ -51,12 +78,17 @@ if __name__ == "__main__":
     results = {}
     with open(sys.argv[1]) as file:
         cases = json.load(file)
-    for number, (folder, mesh) in enumerate(cases):
+    for number, (folder, mesh, dtype) in enumerate(cases):
         resident = forget_peak()
-        model = load_model(folder, mesh=mesh)
+        model = load_model(folder, mesh=mesh, dtype=dtype)
         results[f"{number}/peak"] = peak_memory_bytes() - resident
         results[f"{number}/bytes"] = held_bytes(model)
         results[f"{number}/states"] = states_of(model)
         results[f"{number}/held"] = held_fraction(model)
+        if dtype == "int8":
+            for path, value in flatten(model.params):
+                results[f"{number}/{path}"] = np.asarray(value, np.float32)
+        elif model.spec.family == "llama":
+            results[f"{number}/sent"] = json.dumps(sent_by(model))
         jax.clear_caches()
     np.savez(sys.argv[2], **results)

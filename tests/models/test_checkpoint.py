@@ -495,5 +495,5 @@ def test_one_tensor_in_two_shards(folder):
 
 
 def test_unknown_dtype(folder):
-    with pytest.raises(CheckpointError, match=r"dtype must be one of.*'int8'"):
-        load_model(str(folder), dtype="int8")
+    with pytest.raises(CheckpointError, match=r"dtype must be one of.*'int4'"):
+        load_model(str(folder), dtype="int4")

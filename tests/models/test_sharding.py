@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from helix_jax.errors import MeshError
-from helix_jax.models import ModelSpec, load_model, parameter_shapes, read_spec
+from helix_jax.models import ModelSpec, flatten, load_model, parameter_shapes, read_spec
 from helix_jax.models.engines import load_model_by
 from helix_jax.models.mesh import (
     PARAMETER_SHARE,
@@ -46,7 +46,7 @@ MOE = dataclasses.replace(SPEC, experts=ExpertSpec(6, 2, shared_width=20))
 
 
 def start(cases, folder, *, devices=8, port=None, rank=0):
-    """The runner with some (folder of a model, mesh), started."""
+    """The runner with some (folder of a model, mesh, dtype), started."""
     (folder / "cases.json").write_text(json.dumps(cases))
     words = ["cases.json", f"{rank}.npz", *([] if port is None else [port, rank])]
     return subprocess.Popen(
@@ -72,12 +72,12 @@ def results_of(process, folder, rank=0):
     return np.load(folder / f"{rank}.npz"), log
 
 
-def check_states(cases, twin, folder, tolerance=3e-6):
-    """Errors of all cases, each within the tolerance; and what is held of each."""
-    places = [(str(twin(name)[1].folder), mesh) for name, mesh in cases]
-    results, log = results_of(start(places, folder), folder)
+def check_states(cases, twin, folder, more=(), tolerance=3e-6):
+    """Errors of all cases, each within the tolerance; and what the runner gave."""
+    places = [(str(twin(name)[1].folder), mesh, "float32") for name, mesh in cases]
+    results, log = results_of(start([*places, *more], folder), folder)
     assert "rematerialization" not in log
-    wanted, errors, held = {}, {}, {}
+    wanted, errors = {}, {}
     for number, case in enumerate(cases):
         name = case[0]
         if name not in wanted:
@@ -85,19 +85,46 @@ def check_states(cases, twin, folder, tolerance=3e-6):
         largest = np.abs(wanted[name]).max()
         difference = np.abs(results[f"{number}/states"] - wanted[name]).max()
         errors[case] = difference / largest
-        held[case] = float(results[f"{number}/held"])
     assert max(errors.values()) < tolerance, errors
-    return errors, held
+    return errors, results
 
 
 def test_states_on_eight_devices_are_those_of_one(twin, tmp_path):
-    _, held = check_states(CASES, twin, tmp_path)
+    folder = str(twin("mixtral")[1].folder)
+    _, results = check_states(CASES, twin, tmp_path, [(folder, THREE, "int8")])
+    held = {case: results[f"{number}/held"] for number, case in enumerate(CASES)}
     # Norms and what divides not are whole on every device, most is cut.
     assert held["llama", "data:8"] == 1
     assert held["llama", "fsdp:8"] < 0.2
     assert held["llama", "tensor:2,data:4"] < 0.6
     assert held["llama", THREE] < 0.35
     assert held["mixtral", "data:2,expert:2,tensor:2"] < 0.4
+
+    rounded = load_model(folder, dtype="int8")
+    for path, value in flatten(rounded.params):
+        found = results[f"{len(CASES)}/{path}"]
+        np.testing.assert_array_equal(found, np.asarray(value, np.float32), path)
+    wanted = states_of(rounded)
+    difference = results[f"{len(CASES)}/states"] - wanted
+    assert np.linalg.norm(difference) < 0.02 * np.linalg.norm(wanted)
+    # What is sent of 8 rows of 12 tokens; the 61 rows of the embedding are not cut.
+    spec = twin("llama")[1].spec
+    shapes = parameter_shapes(spec)
+    kernels = 4 * sum(math.prod(shapes[p]) for p in shapes if p.endswith("kernel"))
+    kernels -= 4 * math.prod(shapes["head/kernel"])
+    states = 4 * 8 * 12 * spec.width
+    ids = 8 * 12 * (4 + 1)  # and whether they are among the rows
+    sums = 2 * spec.num_layers
+    assert [json.loads(str(results[f"{number}/sent"])) for number in range(4)] == [
+        {},
+        {"all-reduce": sums * states / 4},
+        {"all-gather": kernels + ids, "all-to-all": states / 8},
+        {
+            "all-reduce": sums * states / 4,
+            "all-gather": kernels / 2 + ids / 2,
+            "all-to-all": states / 4,
+        },
+    ]
 
 
 def test_two_processes_share_a_model_and_hold_half_each(twin, tmp_path):
@@ -106,15 +133,15 @@ def test_two_processes_share_a_model_and_hold_half_each(twin, tmp_path):
     build_twin("llama", num_hidden_layers=6, **large).save_pretrained(
         tmp_path / "large"
     )
-    cases = [(str(twin("llama")[1].folder), "tensor:2")]
-    cases += [(str(tmp_path / "large"), "fsdp:2")]
+    cases = [(str(twin("llama")[1].folder), "tensor:2", "float32")]
+    cases += [(str(tmp_path / "large"), "fsdp:2", "float32")]
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
     both = [start(cases, tmp_path, devices=1, port=port, rank=rank) for rank in (0, 1)]
     for rank, process in enumerate(both):
         found, _ = results_of(process, tmp_path, rank)
-        for number, (place, _) in enumerate(cases):
+        for number, (place, *_) in enumerate(cases):
             wanted = states_of(load_model(place))
             difference = np.abs(found[f"{number}/states"] - wanted).max()
             assert difference < 3e-6 * np.abs(wanted).max()
@@ -246,7 +273,7 @@ def test_as_few_devices_as_hold_a_model():
     def chosen(room, devices=8, spec=SPEC):
         """The mesh where each device has room for so many of the model's bytes."""
         held = None if room is None else math.ceil(2 * size * room / PARAMETER_SHARE)
-        return choose_mesh(spec, devices, itemsize=2, device_bytes=held)
+        return choose_mesh(spec, devices, parameter_bytes=2 * size, device_bytes=held)
 
     assert chosen(None) == chosen(1.01) == {"data": 8}
     assert chosen(0.51) == {"data": 4, "tensor": 2}
