@@ -54,7 +54,8 @@ def find(name: str) -> Program:
     return Program(name, config_class(name), module.run)
 
 
-PROGRAMS = [name for name in programs() if name != "list"]  # which writes nothing
+SILENT = ("list", "plan")  # which write nothing
+PROGRAMS = [name for name in programs() if name not in SILENT]
 
 
 def words_of(program: Program, place: Path, *words: str) -> list[str]:

@@ -1,0 +1,176 @@
+r"""What does an extraction need, and on which accelerators, before anything is loaded?
+
+    python -m experiments.plan --source=DIR_OR_ID [--target=DIR_OR_ID] --tokens=1e9 \
+      [--mesh=tensor:4] [--dtype=bfloat16]
+
+From the config of a model alone: bytes of a device, operations a token, and of each
+accelerator whether it holds the models with a batch, how many it takes where one does
+not, and the time of all tokens at --utilisation of its peak. What a batch needs is what
+XLA says of the program in float32, compiled for the CPU: other dtypes need less, and an
+accelerator's own layout may differ.
+Nothing is written.
+
+Cost: seconds, whatever the size of the model.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+from experiments.shared.options import dtype_option, layers_option, mesh_option
+from helix_jax.activations.chips import CHIPS, Chip
+from helix_jax.activations.layout import ACCELERATOR_BUDGET_TOKENS
+from helix_jax.activations.planning import (
+    Needs,
+    cpu_mesh,
+    extraction_needs,
+    moment_bytes,
+    smallest_mesh,
+)
+from helix_jax.models import ModelSpec, model_name, resolve_layers
+from helix_jax.models.checkpoint import read_spec
+from helix_jax.models.mesh import check_mesh, parse_mesh
+from helix_jax.paths import expand_path
+from helix_jax.progress import bar
+from helix_jax.reports import Table
+from helix_jax.runs import Report, Run, experiment, option
+from helix_jax.runs.inputs import naming
+
+GB = 1e9
+CONFIG = "embedded model by name, hub id, or a folder of which config.json is read"
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanConfig:
+    """Flags of the program."""
+
+    source: str = option("", CONFIG, required=True, tiny="pebble-llama")
+    target: str = option("", "another model that is held beside it; empty: none")
+    tokens: float = option(1e9, "tokens that each model reads", above=0)
+    mesh: str = mesh_option()
+    dtype: str = dtype_option()
+    layers: tuple[int, ...] = layers_option()
+    max_tokens: int = option(512, "of the longest text", least=1)
+    token_budget: int = option(
+        ACCELERATOR_BUDGET_TOKENS, "tokens a batch, padding included", least=1
+    )
+    utilisation: float = option(
+        0.4, "share of the peak speed that is reached", above=0, most=1
+    )
+    tiny: bool = option(False, "an embedded model, batches of 512 tokens")
+
+
+@experiment(tiny={"token_budget": 512, "max_tokens": 64})
+def compute(config: PlanConfig, _: Run | None) -> Report:
+    """Count, compile, divide; see the module docstring."""
+    sizes = parse_mesh(config.mesh) if config.mesh else {}
+    specs = {}
+    for flag in ("source", "target"):
+        if name := getattr(config, flag):
+            with naming(flag):
+                specs[name] = read_spec(expand_path(name))
+            check_mesh(specs[name], sizes)
+    mesh = cpu_mesh(sizes)
+    needs = {
+        name: extraction_needs(
+            spec,
+            dtype=config.dtype,
+            max_tokens=config.max_tokens,
+            token_budget=config.token_budget,
+            layers=resolve_layers(spec, config.layers),
+            mesh=mesh,
+        )
+        for name, spec in bar(specs.items(), "models planned")
+    }
+    numbers = device_numbers(specs, needs)
+    flops = config.tokens * numbers["plan/flops_per_token"]
+    rows = []
+    for name, chip in CHIPS.items():
+        fits, placed = place_on(chip, specs, needs, numbers, sizes)
+        devices = 0 if placed is None else math.prod(placed.values())
+        numbers |= {f"{name}/fits": int(fits), f"{name}/devices": devices}
+        speed = devices * config.utilisation * chip.flops(config.dtype)
+        if devices:
+            numbers[f"{name}/seconds"] = flops / speed
+        shown = ",".join(f"{axis}:{size}" for axis, size in (placed or {}).items())
+        hours = flops / speed / 3600 if devices else None
+        rows.append([name, chip.room / GB, fits, devices or None, shown or None, hours])
+    blocks = [device_table(needs, numbers), chip_table(rows, config)]
+    return Report(numbers, blocks, about_plan(config))
+
+
+def device_numbers(
+    specs: Mapping[str, ModelSpec], needs: Mapping[str, Needs]
+) -> dict[str, float]:
+    """Bytes of a device, with all models on it and a batch of the hungriest."""
+    widths = [spec.width for spec in specs.values()]
+    found = {
+        "parameter_bytes": sum(one.parameter_bytes for one in needs.values()),
+        "batch_bytes": max(one.batch_bytes for one in needs.values()),
+        "moment_bytes": moment_bytes(*widths) if len(widths) == 2 else 0,
+    }
+    found["device_bytes"] = sum(found.values())
+    found["flops_per_token"] = sum(one.flops_per_token for one in needs.values())
+    return {f"plan/{name}": value for name, value in found.items()}
+
+
+def place_on(
+    chip: Chip,
+    specs: Mapping[str, ModelSpec],
+    needs: Mapping[str, Needs],
+    numbers: Mapping[str, float],
+    sizes: dict[str, int],
+) -> tuple[bool, dict[str, int] | None]:
+    """Whether the plan fits a chip, and the mesh to take.
+
+    With a mesh that one, if it fits; else the fewest devices, None where there is none.
+    """
+    fits = numbers["plan/device_bytes"] <= chip.room
+    if sizes or fits:
+        return fits, sizes if fits else None
+    room = chip.room - numbers["plan/moment_bytes"]
+    return False, smallest_mesh(specs.values(), needs.values(), room)
+
+
+def device_table(needs: Mapping[str, Needs], numbers: Mapping[str, float]) -> Table:
+    """The bytes of a device."""
+    rows = [
+        [f"parameters of {model_name(name)}", one.parameter_bytes / GB]
+        for name, one in needs.items()
+    ]
+    rows.append(["a batch", numbers["plan/batch_bytes"] / GB])
+    if numbers["plan/moment_bytes"]:
+        rows.append(["moments", numbers["plan/moment_bytes"] / GB])
+    rows.append(["together", numbers["plan/device_bytes"] / GB])
+    note = (
+        f"{numbers['plan/flops_per_token'] / GB:.3g} billion operations a token. A "
+        "batch is the hungriest model's."
+    )
+    return Table("What a device holds, GB", ["what", "GB"], rows, note)
+
+
+def chip_table(rows: list[list[object]], config: PlanConfig) -> Table:
+    """The accelerators."""
+    header = ["accelerator", "room, GB", "fits", "devices", "mesh", "hours"]
+    note = (
+        f"Hours of {config.tokens:.3g} tokens at {100 * config.utilisation:.0f}% of "
+        "the published peak, on so many devices; room is what JAX takes of the memory."
+    )
+    return Table("Accelerators", header, rows, note)
+
+
+def about_plan(config: PlanConfig) -> str:
+    """Which models, how they are run."""
+    names = " and ".join(
+        model_name(one) for one in (config.source, config.target) if one
+    )
+    return (
+        f"{names}, {config.dtype}, {config.token_budget:,} tokens a batch, texts of at "
+        f"most {config.max_tokens:,}{config.mesh and ', mesh '}{config.mesh}."
+    )
+
+
+run = compute.run
+
+if __name__ == "__main__":
+    compute.main()

@@ -1,0 +1,89 @@
+"""The program that plans: from a config alone, with and without a mesh."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+
+from experiments import plan
+from helix_jax.errors import HelixError
+
+LLAMA_70B = {
+    "model_type": "llama",
+    "vocab_size": 128256,
+    "hidden_size": 8192,
+    "intermediate_size": 28672,
+    "num_hidden_layers": 80,
+    "num_attention_heads": 64,
+    "num_key_value_heads": 8,
+    "hidden_act": "silu",
+    "max_position_embeddings": 8192,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 500000.0,
+    "tie_word_embeddings": False,
+}
+
+
+@pytest.fixture
+def large(tmp_path):
+    """A folder with a config and nothing else."""
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA_70B))
+    return str(tmp_path)
+
+
+def test_what_does_not_fit_is_said_with_what_would(large, capsys):
+    numbers = plan.run(
+        plan.PlanConfig(source=large, dtype="bfloat16", token_budget=512)
+    )
+    assert numbers["plan/parameter_bytes"] == 2 * 70_553_706_496
+    assert not any(numbers[f"{chip}/fits"] for chip in plan.CHIPS)
+    assert numbers["H100/devices"] == 4
+    assert numbers["v5e/devices"] == 16
+    hours = 1e9 * numbers["plan/flops_per_token"] / (4 * 0.4 * 989e12) / 3600
+    assert numbers["H100/seconds"] == pytest.approx(3600 * hours)
+    assert "tensor:4" in capsys.readouterr().out
+
+
+def test_a_mesh_is_planned_without_its_devices(large):
+    words = [f"--source={large}", "--dtype=bfloat16", "--mesh=tensor:2"]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "experiments.plan",
+            *words,
+            "--token_budget=64",
+            "--max_tokens=32",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    (row,) = (line for line in done.stdout.splitlines() if "parameters of" in line)
+    assert "70.56" in row  # half of 141.1, and norms
+    assert "tensor:2" in done.stdout
+
+
+def test_what_is_no_model_is_refused_by_its_flag(large):
+    for flags, said in (
+        ({"source": "nowhere-model"}, "--source"),
+        ({"source": large, "mesh": "tensor:7"}, "tensor:7"),
+        ({"source": large, "mesh": "rows:2"}, "'rows' is no axis"),
+        ({"source": large, "layers": (81,)}, "81"),
+    ):
+        with pytest.raises((HelixError, ValueError), match=said):
+            plan.run(plan.PlanConfig(**flags))
+
+
+def test_two_models_have_their_moments():
+    tiny = plan.PlanConfig(source="pebble-llama", tiny=True)
+    one = plan.run(tiny)
+    both = plan.run(dataclasses.replace(tiny, target="pebble-neox"))
+    assert one["plan/moment_bytes"] == 0
+    assert both["plan/moment_bytes"] > 0
+    assert both["plan/parameter_bytes"] > one["plan/parameter_bytes"]
+    assert both["H200/seconds"] > one["H200/seconds"]
