@@ -22,9 +22,11 @@ import numpy as np
 
 from experiments.shared.about import about, short_data
 from experiments.shared.options import limit_option, seed_option, workdir_option
+from helix_jax.devices import devices_for
 from helix_jax.errors import RunError
 from helix_jax.models import ModelSpec, family_of, load_tokenizer
 from helix_jax.models.checkpoint import DTYPES
+from helix_jax.processes import current
 from helix_jax.progress import stage
 from helix_jax.reports import Quantity, quantity_table
 from helix_jax.runs import (
@@ -152,7 +154,13 @@ def compute(config: PretrainConfig, run: Run) -> Report:
     """Train, evaluate, write the model; see the module docstring."""
     with stage(f"reading {config.data}"):
         corpus = load_corpus(config.data, limit=config.limit or None)
-    with stage("training the tokenizer"):
+    processes = current()
+    if processes.count > 1 and not processes.share_devices:
+        raise RunError(
+            f"--processes={processes.count}: a training is not divided by its texts; "
+            "add --share_devices, with which processes share every batch."
+        )
+    with stage("training the tokenizer"), processes.first_then_others("tokenizer"):
         tokenizer = open_tokenizer(config, corpus, run.folder)
     with stage("text to windows of tokens"):
         try:
@@ -261,6 +269,7 @@ def train_model(
         snapshot=run.folder / "snapshot.safetensors",
         begin=partial(truncate_metrics, run),
         log=partial(log_metrics, run),
+        devices=devices_for(config.microbatch or config.batch),
     )
 
 

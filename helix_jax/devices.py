@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -49,6 +50,16 @@ class RowDevices:
 
         return jax.tree.map(place, tree)
 
+    def gather(self, tree: Any) -> Any:
+        """Arrays dealt by rows, or copied, as whole arrays of the default device."""
+
+        def whole(array: jax.Array) -> jax.Array:
+            if not array.is_fully_addressable and not array.is_fully_replicated:
+                array = jax.device_put(array, self.everywhere)
+            return jnp.asarray(np.asarray(array))
+
+        return jax.tree.map(whole, tree)
+
     def place_copies(self, tree: Any) -> Any:
         """Arrays whole on every device."""
         return jax.tree.map(lambda array: self._placed(array, self.everywhere), tree)
@@ -60,3 +71,13 @@ class RowDevices:
         return jax.make_array_from_callback(
             array.shape, sharding, lambda index: array[index]
         )
+
+
+def devices_for(rows: int) -> list[jax.Device] | None:
+    """All devices, where there are several that can share so many rows evenly.
+
+    Returns:
+      None: the default device has the whole batch.
+    """
+    devices = jax.devices()
+    return devices if len(devices) > 1 and rows % len(devices) == 0 else None

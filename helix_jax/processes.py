@@ -11,10 +11,11 @@ collective could not be told of a loss. What is waited for has no time limit, si
 process may have more to do than another; that all of them live is watched.
 """
 
+import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from helix_jax.errors import ProcessError
@@ -30,11 +31,12 @@ class Processes:
     Attributes:
       index: of this process, from 0.
       count: of processes.
+      share_devices: whether the devices of all are one set, see `runs.processes`.
     """
 
     def __init__(self) -> None:
         """One process, which waits for nobody."""
-        self.index, self.count = 0, 1
+        self.index, self.count, self.share_devices = 0, 1, False
         self._link: Link | None = None
         self._meeting: Meeting | None = None
         self._change = threading.Condition()
@@ -80,6 +82,15 @@ class Processes:
         """
         self.gather(name)
 
+    @contextlib.contextmanager
+    def first_then_others(self, name: str) -> Iterator[None]:
+        """Let process 0 go through the block, and then all others."""
+        if self.index > 0:
+            self.wait(name)
+        yield
+        if self.index == 0:
+            self.wait(name)
+
     def agree(self, what: str, record: Mapping[str, Any]) -> None:
         """Raise on every process unless all give the same record.
 
@@ -105,6 +116,11 @@ class Processes:
         """Raise ProcessError if a process was lost; at once, without waiting."""
         if self._lost and not self._ended:
             raise ProcessError(self._lost)
+
+    def is_lost(self, seconds: float) -> bool:
+        """Whether a process is lost, or will be known to be within some seconds."""
+        with self._change:
+            return bool(self._change.wait_for(lambda: self._lost, seconds))
 
     def on_loss(self, tell: Callable[[str], Any]) -> None:
         """Call a function with the reason, in a thread, when a process is lost."""

@@ -16,6 +16,7 @@ import numpy as np
 from jax.sharding import PartitionSpec
 
 from helix_jax import checks, kinds
+from helix_jax.alignment.limbs import LIMBS_OF
 from helix_jax.alignment.moments import (
     Moments,
     all_merge,
@@ -81,6 +82,8 @@ def fold_rows(
             "fold_rows: needs at least one batch of rows, got none. "
             "Check that the store, or the split, is not empty."
         )
+    if devices is not None:
+        progress = _gathered(devices, progress)
     for name, bad in (("x", progress.bad_x), ("y", progress.bad_y)):
         rows = np.asarray(bad)
         if rows.max() >= 0:
@@ -110,6 +113,11 @@ def _begin(
 @wide
 def _dealt(devices: RowDevices, block: Any) -> Any:
     return devices.place_rows(block)
+
+
+@wide
+def _gathered(devices: RowDevices, record: Any) -> Any:
+    return devices.gather(record)
 
 
 @functools.cache
@@ -219,7 +227,7 @@ def accumulate(
     shared = None if devices is None else row_devices(tuple(devices))
     state = fold_rows(_update(*setting), start, batches, devices=shared)
     if shared is not None:
-        state = _merged(shared)(state)
+        state = _gathered(shared, _merged(shared)(state))
     return translate(state.moments, state.shift_x, state.shift_y)
 
 
@@ -246,7 +254,7 @@ class _Shifted(NamedTuple):
 
 
 def _name(dtype: Any) -> str | None:
-    return None if dtype is None else jnp.dtype(dtype).name
+    return dtype if dtype is None or dtype in LIMBS_OF else jnp.dtype(dtype).name
 
 
 def _start(x: Array, y: Array, *, dtype: Any) -> _Shifted:

@@ -239,7 +239,7 @@ def fit_gradient(
         )
         if on_epoch is not None:
             on_epoch(now, numbers)
-    return now
+    return now if devices is None else shared.gather(now)
 
 
 def mean_loss(

@@ -20,12 +20,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from absl import flags
 from jax._src import clusters
+from jax._src.cloud_tpu_init import running_in_cloud_tpu_vm
+from jax.experimental import multihost_utils
 
 import helix_jax
-from helix_jax.errors import RunError
-from helix_jax.processes import ALONE, MEETING_SECONDS, Processes, join
+from helix_jax.errors import ProcessError, RunError
+from helix_jax.processes import ALONE, MEETING_SECONDS, Processes, join, split_address
 
 AUTO = "auto"
 STOPPING_SECONDS = 20.0  # for a process to come to an end by itself after a loss
@@ -41,7 +44,7 @@ class Place(NamedTuple):
 
 
 def define_process_flags(known: flags.FlagValues, *, program: str) -> None:
-    """The flags --processes, --process, --coordinator and --meeting_seconds."""
+    """--processes, --process, --coordinator, --meeting_seconds, --share_devices."""
     place = {"flag_values": known, "module_name": program}
     flags.DEFINE_string(
         "processes",
@@ -56,6 +59,13 @@ def define_process_flags(known: flags.FlagValues, *, program: str) -> None:
     )
     flags.DEFINE_float(
         "meeting_seconds", MEETING_SECONDS, "in which all must have come", **place
+    )
+    flags.DEFINE_bool(
+        "share_devices",
+        False,
+        "make the devices of all processes one set: a --mesh, and batches of training, "
+        "lie over all of them; always so on a TPU pod",
+        **place,
     )
 
 
@@ -77,16 +87,69 @@ def joined(known: flags.FlagValues, tell: Callable[[str], Any]) -> Iterator[Proc
         yield ALONE
         return
     processes = join(*place, seconds=known["meeting_seconds"].value)
-    processes.on_loss(lambda reason: _end_later(reason, tell))
+    processes.share_devices = known["share_devices"].value or running_in_cloud_tpu_vm
+    # A process that waits for a device of a lost one does not come back by itself.
+    patience = 0.0 if processes.share_devices else STOPPING_SECONDS
+    processes.on_loss(lambda reason: _end_later(reason, tell, patience))
     try:
         processes.agree("code", code_record())
+        if processes.share_devices:
+            share_devices(processes, place, known["meeting_seconds"].value, tell)
         yield processes
+        if processes.share_devices:
+            _part_devices(processes)
         processes.leave()
     except BaseException as error:
         said = str(error) or f"it was interrupted ({type(error).__name__})"
         with contextlib.suppress(Exception):
             processes.leave(said)
         raise
+
+
+def share_devices(
+    processes: Processes, place: Place, seconds: float, tell: Callable[[str], Any]
+) -> None:
+    """Make the devices of all processes one set, and see by a sum over them that it is.
+
+    Raises:
+      ProcessError: they do not add up.
+    """
+    host, port = split_address(place.coordinator)
+    host = f"[{host}]" if ":" in host else host
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    # Who is lost is known by `processes`; without this jax aborts all the others.
+    jax.config.update("jax_enable_recoverability", True)
+    processes.wait("the devices")
+    reason = (
+        f"the devices of {place.count} processes gave no sum within {seconds:g} "
+        f"seconds. See that the machines reach each other, port {port + 1} of {host} "
+        "included."
+    )
+    timer = _end_later(reason, tell, seconds)
+    jax.distributed.initialize(
+        f"{host}:{port + 1}",
+        place.count,
+        place.index,
+        initialization_timeout=int(seconds),
+        cluster_detection_method="deactivate",
+    )
+    numbers = multihost_utils.process_allgather(np.int32(place.index))
+    timer.cancel()
+    if sorted(np.asarray(numbers).tolist()) != list(range(place.count)):
+        raise ProcessError(
+            f"the devices of {place.count} processes do not add up: those of processes "
+            f"{np.asarray(numbers).tolist()} answered."
+        )
+
+
+def _part_devices(processes: Processes) -> None:
+    """End jax's own meeting, whose server is process 0's: that one last."""
+    with contextlib.ExitStack() as end:
+        if processes.index == 0:
+            end.callback(jax.distributed.shutdown)
+        else:
+            jax.distributed.shutdown()
+        processes.wait("the end of the devices")
 
 
 def place_of(known: flags.FlagValues) -> Place | None:
@@ -153,13 +216,16 @@ def code_record() -> dict[str, Any]:
     return {"python": platform.python_version(), **versions, "helix_jax": own}
 
 
-def _end_later(reason: str, tell: Callable[[str], Any]) -> None:
-    """End the process, if it has not ended by itself soon."""
+def _end_later(
+    reason: str, tell: Callable[[str], Any], seconds: float
+) -> threading.Timer:
+    """End the process, if it has not ended by itself in some seconds."""
 
     def end() -> None:
         tell(f"error: {reason}")
         os._exit(2)
 
-    timer = threading.Timer(STOPPING_SECONDS, end)
+    timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
+    return timer

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from helix_jax.alignment import Descent, GradientFit, fit_gradient
+from helix_jax.devices import devices_for
+from helix_jax.processes import current
 from helix_jax.progress import Progress
 from helix_jax.training.snapshot import load_snapshot, save_snapshot
 
@@ -26,7 +28,7 @@ def resumed_gradient(
       start, fit, select, settings, on_epoch: as there.
       snapshot: file that holds the fit after each epoch; None keeps none.
       title: of the progress bar.
-      **given: loss and key.
+      **given: loss and key; devices, by default all that can share a batch.
 
     Returns:
       GradientFit, the same whether or not it was interrupted.
@@ -35,6 +37,7 @@ def resumed_gradient(
       RunError: a snapshot that is damaged or of another fit.
       ValueError: as `fit_gradient`.
     """
+    given.setdefault("devices", devices_for(settings.batch))
     resume = None
     if snapshot is not None and snapshot.exists():
         none = Descent(settings.learning_rate, settings.batch, epochs=0)
@@ -44,7 +47,7 @@ def resumed_gradient(
     def keep(now: GradientFit, numbers: dict[str, float]) -> None:
         if on_epoch is not None:
             on_epoch(now, numbers)
-        if snapshot is not None:
+        if snapshot is not None and current().index == 0:
             save_snapshot(snapshot, now)
 
     with Progress(title, unit="steps") as shown:

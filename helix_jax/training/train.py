@@ -111,6 +111,7 @@ def train(
                 clock = np.asarray(time.perf_counter() - began)
                 if current().index == 0:
                     save_snapshot(snapshot, (state, clock))
+    state = state if devices is None else shared.gather(state)
     return state, time.perf_counter() - began
 
 

@@ -19,6 +19,8 @@ from helix_jax.alignment import (
     prepare,
     shuffled_moments,
 )
+from helix_jax.alignment.descents import BATCH
+from helix_jax.devices import devices_for
 from helix_jax.errors import RunError
 from helix_jax.progress import Progress, bar, stage
 from helix_jax.stats import Interval
@@ -82,6 +84,7 @@ class Material(NamedTuple):
                     key=key,
                     epochs=epochs,
                     on_step=shown.at,
+                    devices=devices_for(min(BATCH, len(fit[0]))),
                 )
         return fitted
 

@@ -18,8 +18,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
+import numpy as np
+from absl import flags
+
 from experiments.extract import ExtractConfig, compute
-from helix_jax.runs.program import run_program
+from helix_jax.alignment import accumulate
+from helix_jax.runs.command_line import parse_flags
+from helix_jax.runs.processes import define_process_flags, joined
+from helix_jax.runs.program import run_guarded, run_program
 
 TEXTS, WINDOW = 400, 4
 WORDS = "the small red dog runs under a large old tree near the river bank".split()
@@ -75,6 +82,42 @@ def start_all(
     ]
 
 
+def share(out: Path) -> list[int]:
+    """Two processes, two devices each, that add up one stream; then one is lost."""
+    place = f"--coordinator=127.0.0.1:{free_port()}", "--processes=2"
+    pids = []
+    for index in range(2):
+        pids.append(os.fork())
+        if pids[-1] == 0:
+            words = [*place, f"--process={index}", "--share_devices"]
+            with open(out / f"devices.{index}.err", "w") as errors:
+                os.dup2(errors.fileno(), 2)
+                os._exit(run_guarded(lambda words=words: add_up(words)))
+    return pids
+
+
+def add_up(words: list[str]) -> None:
+    """Moments over the devices of both processes; process 1 is killed after them."""
+    jax.config.update("jax_num_cpu_devices", 2)
+    known = flags.FlagValues()
+    define_process_flags(known, program="add_up")
+    parse_flags(words, known)
+    rows = np.random.default_rng(0).normal(size=(1030, 6)).astype(np.float32) + 50
+    stream = [(rows[i : i + 256], rows[i : i + 256, :3]) for i in range(0, 1030, 256)]
+    with joined(known, lambda said: print(said, file=sys.stderr, flush=True)) as both:
+        assert jax.device_count() == 4
+        alone, shared = accumulate(stream), accumulate(stream, devices=jax.devices())
+        for one, other in zip(alone, shared):
+            error = np.abs(np.asarray(one) - np.asarray(other)).max()
+            assert error <= 1e-10 * np.abs(np.asarray(one)).max(), error
+        both.wait("the sums")
+        print(f"equal on process {both.index}", file=sys.stderr, flush=True)
+        if both.index == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        accumulate(stream, devices=jax.devices())  # waits for devices that are gone
+        raise SystemExit("a sum came of devices that are gone")
+
+
 def ended(out: Path, name: str, pids: list[int]) -> list[tuple[int, str]]:
     """How each process ended, and what it said last."""
     found = []
@@ -119,6 +162,7 @@ def main(out: Path) -> None:
     run("four", 4, shared)
     run("again", 2, shared)
     run("other flags", 2, f"--workdir={out / 'other'}", own=["--limit=7"])
+    report["devices"] = ended(out, "devices", share(out))
     print(json.dumps(report))
 
 

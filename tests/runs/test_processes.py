@@ -105,6 +105,15 @@ def test_other_flags_are_named_on_every_process(runs):
     assert not (out / "other").exists()
 
 
+def test_devices_of_two_processes_are_one_set_until_one_is_lost(runs):
+    """Moments over four devices are those of one; see `process_runner.add_up`."""
+    out, report = runs
+    (status, said), (killed, _) = report["devices"]
+    assert (status, killed) == (2, -9)
+    assert "error: process 1 ended without a word" in said
+    assert "equal on process 0" in (out / "devices.0.err").read_text()
+
+
 def place(*words: str) -> Place | None:
     known = flags.FlagValues()
     define_process_flags(known, program="p")
