@@ -27,7 +27,7 @@ from jax._src.cloud_tpu_init import running_in_cloud_tpu_vm
 from jax.experimental import multihost_utils
 
 import helix_jax
-from helix_jax.errors import ProcessError, RunError
+from helix_jax.errors import HelixError, ProcessError, RunError
 from helix_jax.processes import ALONE, MEETING_SECONDS, Processes, join, split_address
 
 AUTO = "auto"
@@ -100,6 +100,9 @@ def joined(known: flags.FlagValues, tell: Callable[[str], Any]) -> Iterator[Proc
             _part_devices(processes)
         processes.leave()
     except BaseException as error:
+        known_kind = isinstance(error, (HelixError, ValueError, KeyboardInterrupt))
+        if processes.share_devices and not known_kind and processes.is_lost(5.0):
+            processes.check()  # what a device has said is of the loss
         said = str(error) or f"it was interrupted ({type(error).__name__})"
         with contextlib.suppress(Exception):
             processes.leave(said)

@@ -24,6 +24,8 @@ from absl import flags
 
 from experiments.extract import ExtractConfig, compute
 from helix_jax.alignment import accumulate
+from helix_jax.models import load_tokenizer
+from helix_jax.models.engines import read_spec_by
 from helix_jax.runs.command_line import parse_flags
 from helix_jax.runs.processes import define_process_flags, joined
 from helix_jax.runs.program import run_guarded, run_program
@@ -186,6 +188,9 @@ def kill_often(out: Path, kills: int, seed: int) -> None:
 
 
 if __name__ == "__main__":
+    # What transformers and torch import late is most of the time of a short run.
+    read_spec_by("auto", "pebble-llama")
+    load_tokenizer("pebble-llama")
     if len(sys.argv) > 2:
         kill_often(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
     else:
