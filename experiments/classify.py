@@ -104,6 +104,8 @@ def compute(config: ClassifyConfig, _: Run) -> Report:
     }
     numbers = {"data/classes": len(task.classes), **count_texts(pairs)}
     numbers |= fitted.numbers()
+    mapped = task.read_mapped(fitted.map, "select")
+    numbers["select/mapped_accuracy"] = task.accuracy(mapped, "select")
     for name, of_arm in scores.items():
         numbers |= of_arm.numbers(f"test/{name}")
     files = {"map": fitted.save}

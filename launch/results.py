@@ -21,8 +21,9 @@ from helix_jax.reports import (
 )
 from helix_jax.runs.prepare import must_be_among
 
-SELECT = ("fit/select_r2",)  # where nothing is asked for: the first that there is
-TEST = ("test/r2", "test/mapped_accuracy", "test/loss_nats")
+# Where nothing is asked for: the first that there is.
+SELECT = ("select/mapped_accuracy", "fit/select_kl_nats", "fit/select_r2")
+TEST = ("test/mapped_accuracy", "test/r2", "test/loss_nats")
 _COST = re.compile(r"(loss|error|perplexity|_nats|_seconds|_bytes)")
 
 

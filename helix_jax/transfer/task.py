@@ -41,9 +41,9 @@ class Task(NamedTuple):
     documents: list[str]
     resamples: int
 
-    def read_mapped(self, affine: StateMap) -> np.ndarray:
-        """The target's probe on mapped source states of the test split: [N, C]."""
-        return predict_logits(self.target_probe, apply_map(affine, self.x["test"]))
+    def read_mapped(self, affine: StateMap, split: str = "test") -> np.ndarray:
+        """The target's probe on mapped source states of a split: [N, C]."""
+        return predict_logits(self.target_probe, apply_map(affine, self.x[split]))
 
     def map_states(self, affine: StateMap, splits: Sequence[str]) -> np.ndarray:
         """Mapped source states of some splits in their order: [N, dy] float64."""
@@ -69,10 +69,13 @@ class Task(NamedTuple):
         largest = np.bincount(self.labels["fit"], minlength=count).argmax()
         return np.tile(np.eye(count)[largest], (len(self.documents), 1))
 
-    def accuracy(self, logits: Any) -> Interval:
-        """Share of the test split that [N, C] logits name, with its interval."""
-        (right,) = right_rows([logits], self.labels["test"])
-        return bootstrap_interval(right, self.documents, resamples=self.resamples)
+    def accuracy(self, logits: Any, split: str = "test") -> Interval:
+        """Share of a split that [N, C] logits name, with its interval."""
+        (right,) = right_rows([logits], self.labels[split])
+        documents = self.documents
+        if split != "test":
+            documents = [document_of(text_id) for text_id in self.ids[split]]
+        return bootstrap_interval(right, documents, resamples=self.resamples)
 
     def probe_accuracies(self) -> dict[str, Interval]:
         """target_probe, source_probe -> its accuracy on its own states."""

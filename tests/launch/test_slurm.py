@@ -1,5 +1,6 @@
 """Jobs on a real SLURM of one node: arrays, what is preempted, what fails."""
 
+import json
 import subprocess
 import sys
 import time
@@ -86,6 +87,32 @@ def test_an_array_runs_fails_and_goes_on_after_preemption(slurm, tmp_path):
     assert last_line(tasks[1].log) == "it went wrong"
     assert (tmp_path / "preempted").read_text() == "started\nstarted\n"
     assert (tmp_path / "ends").read_text() == "started\n"
+
+
+@pytest.mark.slow
+def test_the_processes_of_a_job_find_each_other(slurm, tmp_path):
+    text = tmp_path / "text.jsonl"
+    lines = ({"text": f"{i} is a number and {i + 1} is too."} for i in range(300))
+    text.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    words = [
+        "--tiny",
+        "--max_tokens=16",
+        f"--data={text}",
+        f"--workdir={tmp_path / 'w'}",
+    ]
+    task = Task(
+        "extract",
+        [sys.executable, "-m", "experiments.extract", *words],
+        tmp_path / "log",
+    )
+    options = {"time": 10, "ntasks_per_node": 2, "cpus_per_task": 1}
+    with Progress("jobs", show=False) as shown:
+        running = run_on_slurm([task], tmp_path, options, name="two", shown=shown)
+        (ended,) = running
+    assert ended.status == 0, task.log.read_text()
+    environment = json.loads((tmp_path / "w" / "environment.json").read_text())
+    assert environment["processes"] == 2
+    assert (tmp_path / "log.1").exists()
 
 
 def _await(ready) -> None:

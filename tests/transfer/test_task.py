@@ -24,6 +24,10 @@ def test_maps_have_their_r2_and_the_accuracy_of_the_targets_probe(task, rows):
         twins.r2(rows.y["test"], mapped), abs=1e-5
     )
     assert scores["accuracy"]["plain"].value == right(logits, labels)
+    select = rows.x["select"] @ kernel
+    logits = select @ task.target_probe.kernel + task.target_probe.bias
+    chosen_on = task.accuracy(task.read_mapped(affine, "select"), "select")
+    assert chosen_on.value == right(logits, rows.labels["select"])
     own = task.probe_accuracies()
     plain = rows.x["test"] @ task.source_probe.kernel + task.source_probe.bias
     assert own["source_probe"].value == right(plain, labels)
