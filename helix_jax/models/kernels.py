@@ -24,6 +24,10 @@ from helix_jax.types import Array
 LEAST_TOKENS = 256  # shorter texts have few scores
 LANES = 128  # a TPU's; tokens are padded to whole ones
 MOST_BLOCK = 512  # tokens of a block on a TPU
+_BLOCKS = (
+    "block_q block_kv block_q_dkv block_kv_dkv block_kv_dkv_compute block_q_dq "
+    "block_kv_dq"
+).split()
 WIDEST_HEAD = 128  # of cuDNN's on every GPU that has it
 
 
@@ -116,7 +120,9 @@ def _tpu(q, k, v, positions, mask, window, sinks, *, spec, interpret=False):
         mask = splash.LocalMask((time + extra,) * 2, (behind, ahead), 0)
         kernel = splash.make_splash_mha_single_device(
             splash.MultiHeadMask([mask] * heads),
-            block_sizes=splash.BlockSizes(block_q=block, block_kv=block),
+            block_sizes=splash.BlockSizes(
+                **dict.fromkeys(_BLOCKS, block)  # of gradients too
+            ),
             attn_logits_soft_cap=spec.attention_softcap,
             interpret=interpret,
         )

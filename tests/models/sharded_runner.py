@@ -80,6 +80,7 @@ if __name__ == "__main__":
         cases = json.load(file)
     for number, (folder, mesh, dtype) in enumerate(cases):
         resident = forget_peak()
+        print(f"{number + 1} of {len(cases)}: {folder} {mesh} {dtype}", flush=True)
         model = load_model(folder, mesh=mesh, dtype=dtype)
         results[f"{number}/peak"] = peak_memory_bytes() - resident
         results[f"{number}/bytes"] = held_bytes(model)

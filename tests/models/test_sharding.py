@@ -157,7 +157,9 @@ def test_states_of_all_twins_on_all_meshes(twin, tmp_path):
     cases = []
     for name in TWINS:
         spec = twin(name)[1].spec
-        for mesh in (*MESHES, "data:2,expert:2,tensor:2", "fsdp:4,data:2"):
+        for mesh in (*MESHES, "data:2,expert:2,tensor:2"):
+            if spec.width % 8:
+                mesh = mesh.replace("fsdp:8", "data:2,fsdp:4")
             try:
                 check_mesh(spec, parse_mesh(mesh))
             except MeshError:
