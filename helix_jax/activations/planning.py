@@ -21,8 +21,10 @@ from helix_jax.activations.forward import pooled_states
 from helix_jax.activations.layout import block_parameters
 from helix_jax.errors import MeshError
 from helix_jax.models import ModelSpec
+from helix_jax.models.checkpoint import LOADED_DTYPES
 from helix_jax.models.mesh import BATCH_AXES, batch_parts, check_mesh, make_mesh
 from helix_jax.models.params import nest, parameter_shapes
+from helix_jax.models.quantised import parameter_bytes
 from helix_jax.models.sharding import on_mesh, placements
 
 MOST_DEVICES = 1024
@@ -107,12 +109,12 @@ def extraction_needs(
             dtype=np.dtype("float32"),
         ).compile()
     found = compiled.memory_analysis()
-    itemsize = jnp.dtype(dtype).itemsize
-    of_device = sum(math.prod(_of_device(one)) for one in flat.values())
+    itemsize = np.dtype(LOADED_DTYPES[dtype]).itemsize
+    of_device = {path: _of_device(leaf) for path, leaf in flat.items()}
     return Needs(
-        itemsize * of_device,
+        parameter_bytes(of_device, dtype, itemsize),
         found.temp_size_in_bytes + found.output_size_in_bytes,
-        itemsize * sum(map(math.prod, shapes.values())),
+        parameter_bytes(shapes, dtype, itemsize),
         flops_per_token(spec, length),
     )
 

@@ -107,7 +107,7 @@ def load_model(
             family.name,
         )
     kind = np.dtype(LOADED_DTYPES[dtype])
-    needed = parameter_bytes(spec, dtype, kind.itemsize)
+    needed = parameter_bytes(parameter_shapes(spec), dtype, kind.itemsize)
     devices = mesh_for(spec, mesh, parameter_bytes=needed)
     base = fetch_weights(source.base_name, source.base)
     files = weight_files(base)

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from helix_jax.models.params import flatten, nest, parameter_shapes
+from helix_jax.models.params import flatten, nest
 from helix_jax.models.spec import ModelSpec
 from helix_jax.models.transformer import apply_model
 from helix_jax.types import Array
@@ -34,11 +34,19 @@ def is_quantised(path: str) -> bool:
     return path.startswith("layers/") and owner != path and not owner.endswith(FLOATS)
 
 
-def parameter_bytes(spec: ModelSpec, dtype: str, itemsize: int) -> int:
-    """Bytes of a model's parameters, `itemsize` each where they are not int8."""
+def parameter_bytes(
+    shapes: Mapping[str, tuple[int, ...]], dtype: str, itemsize: int
+) -> int:
+    """Bytes of parameters, `itemsize` each where they are not int8.
+
+    Args:
+      shapes: of `parameter_shapes`, or what a device has of them.
+      dtype: that the model is loaded in.
+      itemsize: of what is not int8 then.
+    """
     return sum(
         math.prod(shape) * (1 if dtype == INT8 and is_quantised(path) else itemsize)
-        for path, shape in parameter_shapes(spec).items()
+        for path, shape in shapes.items()
     )
 
 

@@ -41,6 +41,7 @@ def test_parameters_are_those_that_are_loaded(model):
     whole = needs_of(model.spec)
     assert whole.parameter_bytes == whole.model_bytes == loaded
     assert needs_of(model.spec, dtype="bfloat16").parameter_bytes == loaded // 2
+    assert loaded // 4 < needs_of(model.spec, dtype="int8").model_bytes < loaded // 2
     assert 0 < whole.batch_bytes < needs_of(model.spec, token_budget=512).batch_bytes
 
 

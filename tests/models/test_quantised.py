@@ -79,7 +79,7 @@ def test_loaded_in_int8(pebble, tmp_path):
         else:
             np.testing.assert_array_equal(flat[path], value)
     assert len(scales) == 7
-    needed = parameter_bytes(model.spec, "int8", 2)
+    needed = parameter_bytes(parameter_shapes(model.spec), "int8", 2)
     assert needed == sum(value.nbytes for p, value in flat.items() if p not in scales)
     assert 2 * len(parameter_shapes(model.spec)) < needed
     with pytest.raises(CheckpointError, match=r"dtype must be one of .* got 'int8'"):
