@@ -9,7 +9,8 @@ Words behind -- are flags of every run. Settings come from --grid, --zip, --list
 setting has a work directory of its own, named by its flags, so that a sweep that is
 killed and started again repeats nothing; what failed is tried again. States that
 several runs need are extracted once, in WORKDIR/stores. What a run prints is in
-WORKDIR/logs. With --slurm the runs are an array, see launch/slurm.py.
+WORKDIR/logs. With --slurm the runs are an array, see launch/slurm.py. Runs at once on
+one GPU need XLA_PYTHON_CLIENT_MEM_FRACTION: each takes three quarters of it otherwise.
 
 At the end WORKDIR has sweep.csv and sweep.parquet, one row a run, and report.html with
 the best setting by a number of the select split (--select) and its number on the test

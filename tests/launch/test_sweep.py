@@ -243,11 +243,13 @@ def test_a_sweep_that_is_killed_repeats_nothing(tmp_path):
     first.kill()  # the second run goes on
     first.wait()
     first.stdout.close()
+    again = [*sweep[:3], "--retry=1", *sweep[3:]]
     done = subprocess.run(
-        sweep, capture_output=True, text=True, check=False, timeout=400
+        again, capture_output=True, text=True, check=False, timeout=400
     )
     assert done.returncode == 2
     assert "1 of 3 runs failed" in done.stderr
+    assert done.stdout.count("failed: limit=4: error: ") == 2
     assert "best by fit/select_r2" in done.stdout
     assert [has_ended("fit", run) for run in plan_of(words)] == [False, True, True]
     assert len(list((root / "stores").iterdir())) == 6  # two sides, three splits
