@@ -14,7 +14,7 @@ from helix_jax.errors import ProcessError, StoreError
 from helix_jax.processes import ALONE, meet
 from helix_jax.transfer.stream_fit import row_errors, stream_moments
 
-from .made import make_model, make_texts, make_tokenizer
+from .made import make_model, make_texts, make_tokenizer, store_bytes
 
 TEXTS = make_texts(120)
 OPTIONS = {"max_tokens": 12, "window": 8, "text_fingerprint": "made"}
@@ -50,15 +50,15 @@ def equal(a: Moments, b: Moments, error: float) -> None:
         assert np.abs(left - right).max() <= error * np.abs(right).max(), name
 
 
-def together(folder, sides, count, work):
-    """What `work(stream)` gives or raises in each of some processes, one a thread."""
+def together(count, work):
+    """What `work(processes)` gives or raises in each of some, one a thread."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"127.0.0.1:{listener.getsockname()[1]}"
 
     def run(index):
         processes, failure = meet(address, count, index), ""
         try:
-            found = work(stream(sides, folder, processes=processes))
+            found = work(processes)
         except (ProcessError, ValueError) as error:
             found, failure = error, str(error)
         with contextlib.suppress(ProcessError):
@@ -96,12 +96,15 @@ def test_two_of_which_one_fails_and_three_that_go_on_give_the_same_bits(
 
         return list(pair.reduce(reduction, record="moments", title="moments"))
 
-    found = together(shared, sides, 2, fail_in_the_middle)
+    def of(processes):
+        return stream(sides, shared, processes=processes)
+
+    found = together(2, lambda processes: fail_in_the_middle(of(processes)))
     assert str(found[1]) == "the device is gone."
     assert "process 1 has failed: the device is gone. This process" in str(found[0])
     kept = {path.name: path.stat().st_mtime_ns for path in shared.rglob("*.npz")}
     assert 0 < len(kept) < 15
-    found = together(shared, sides, 3, stream_moments)
+    found = together(3, lambda processes: stream_moments(of(processes)))
     for moments in found:
         equal(moments, whole, 0.0)
     files = {path.name: path.stat().st_mtime_ns for path in shared.rglob("*.npz")}
@@ -114,3 +117,49 @@ def test_texts_that_have_changed_are_refused(tmp_path, sides):
     changed = [*TEXTS[:100], TEXTS[100]._replace(text="other"), *TEXTS[101:]]
     with pytest.raises(StoreError, match="of another corpus, from window 12 on"):
         stream_moments(stream(sides, tmp_path, changed))
+
+
+@pytest.mark.parametrize("pooling", ["mean", "token"])
+def test_three_fill_one_store_whose_rows_are_not_known_before(tmp_path, sides, pooling):
+    """A row is a token, or texts without tokens are left out: windows share chunks."""
+    empty = [TEXTS[0]._replace(id=f"empty {row}", text=" ") for row in range(9)]
+    texts = [
+        text for row in range(0, 120, 30) for text in TEXTS[row : row + 30] + empty
+    ]
+    texts = [text._replace(id=f"{row}") for row, text in enumerate(texts)]
+    options = {**OPTIONS, "pooling": pooling, "on_empty": "skip", "progress": False}
+
+    def run(name, processes=ALONE):
+        model, tokenizer = sides[0], sides[2]
+        return extract(
+            model, tokenizer, texts, tmp_path / name, processes=processes, **options
+        )
+
+    run("alone")
+    for store in together(3, lambda processes: run("shared", processes)):
+        assert store.counts["empty"] == 36
+    assert store_bytes(tmp_path / "shared") == store_bytes(tmp_path / "alone")
+
+
+def test_processes_with_other_texts_or_weights_are_named(tmp_path, sides):
+    def run(processes):
+        model = sides[processes.index]
+        return extract(
+            model, sides[2], TEXTS, tmp_path / "s", processes=processes, **OPTIONS
+        )
+
+    for error in together(2, run):
+        assert "process 1 differs from process 0 in what is extracted to" in str(error)
+        assert "weights is 'seed 1' on process 0 and 'seed 2' on process 1" in str(
+            error
+        )
+    assert not (tmp_path / "s").exists()
+
+    def cut(processes):
+        texts = TEXTS[: 120 - processes.index]
+        return extract(
+            sides[0], sides[2], texts, tmp_path / "t", processes=processes, **OPTIONS
+        )
+
+    for error in together(2, cut):
+        assert "process 1 differs from process 0 in the texts of" in str(error)

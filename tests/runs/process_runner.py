@@ -135,10 +135,16 @@ def windows(folder: Path) -> int:
     return len(list(folder.glob("stores/*/texts/*.json")))
 
 
-def interrupt(pids: list[int], folder: Path, number: int, way: signal.Signals) -> None:
-    """Send a signal to one process once some windows more are there."""
-    target = windows(folder) + 3
-    while windows(folder) < target:
+def interrupt(
+    pids: list[int],
+    folder: Path,
+    number: int,
+    way: signal.Signals,
+    seconds: float = float("inf"),
+) -> None:
+    """Send a signal to one process after some windows more, or some seconds."""
+    target, until = windows(folder) + 3, time.monotonic() + seconds
+    while windows(folder) < target and time.monotonic() < until:
         if os.waitpid(pids[0], os.WNOHANG)[0]:
             raise SystemExit("the run ended before it could be killed")
         time.sleep(0.002)
@@ -177,11 +183,9 @@ def kill_often(out: Path, kills: int, seed: int) -> None:
     for number in range(kills):
         name, seconds = f"kill{number}", chance.random() * 4
         pids, victim = start_all(out, name, 2, shared), chance.randrange(2)
-        if number % 2:
-            time.sleep(seconds)  # anywhere, the meeting and the reading included
-            os.kill(pids[victim], signal.SIGKILL)
-        else:
-            interrupt(pids, out / "shared", victim, signal.SIGKILL)
+        # Every second one anywhere, the meeting and the reading of texts included.
+        limit = [seconds] if number % 2 else []
+        interrupt(pids, out / "shared", victim, signal.SIGKILL, *limit)
         report[name] = [*ended(out, name, pids), (victim, str(windows(out / "shared")))]
     report["last"] = ended(out, "last", start_all(out, "last", 3, shared))
     print(json.dumps(report))
