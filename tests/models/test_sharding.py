@@ -1,7 +1,7 @@
 """Meshes of devices: rules, refusals, and states equal to those of one device.
 
-Tolerance of states: 3e-6 of the largest; observed below 6e-7, and 1.4e-6 among all twins
-on all meshes (HELIX_WIDE=1).
+Tolerance of states: 3e-6 of the largest; observed below 6e-7, and 1.4e-6 among all
+twins on all meshes (HELIX_WIDE=1).
 """
 
 import dataclasses
