@@ -86,6 +86,7 @@ class Meeting:
         self._members: dict[int, Link] = {}
         self._values: dict[int, dict[int, tuple[str, Any]]] = {}
         self._left: set[int] = set()
+        self._over: dict[str, Any] = {}  # what has ended it, for who comes later
         for work in (self._accept, self._watch):
             threading.Thread(target=work, daemon=True).start()
 
@@ -173,7 +174,9 @@ class Meeting:
                 link.close()
                 return None
             self._members[index] = link
-            if self._all_here():
+            if self._over:
+                link.send(**self._over)
+            elif self._all_here():
                 self._tell(met=1)
             self._change.notify_all()
         return index
@@ -192,6 +195,8 @@ class Meeting:
 
     def _tell(self, **message: Any) -> None:
         with self._change:
+            if "refused" in message or "lost" in message:
+                self._over = self._over or message
             for index, link in self._members.items():
                 if index not in self._left:
                     link.send(**message)

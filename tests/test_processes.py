@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from helix_jax.errors import ProcessError
+from helix_jax.meeting import Link, Meeting
 from helix_jax.processes import ALONE, meet
 
 ROOT = Path(__file__).parents[1]
@@ -101,24 +102,45 @@ def test_what_has_failed_is_told_to_all(coordinator):
 
 
 @pytest.mark.parametrize(
-    ("indices", "of", "message"),
+    ("indices", "of", "seconds", "message"),
     [
-        ([0, 1], [4, 4], "processes 2 and 3 of 4 did not come within 1 seconds"),
-        ([1], [2], "nobody listens at .* after 1 seconds .*process 0 has not come"),
-        ([0, 1], [2, 3], "process 1 was started with --processes=3, process 0 with "),
-        ([0, 1, 1], [3, 3, 3], "two processes came as --process=1. Number them from"),
+        ([0, 1], [4, 4], 1, "processes 2 and 3 of 4 did not come within 1 seconds"),
+        ([1], [2], 1, "nobody listens at .* after 1 seconds .*process 0 has not come"),
+        (
+            [0, 1],
+            [2, 3],
+            50,
+            "process 1 was started with --processes=3, process 0 with",
+        ),
+        ([0, 1, 1], [3] * 3, 50, "two processes came as --process=1. Number them from"),
     ],
     ids=["some missing", "the first missing", "another number", "one twice"],
 )
-def test_who_does_not_meet(coordinator, indices, of, message):
+def test_who_does_not_meet(coordinator, indices, of, seconds, message):
     def run(index, count):
         with pytest.raises(ProcessError, match=message):
-            meet(coordinator, count, index, seconds=1)
+            meet(coordinator, count, index, seconds=seconds)
 
     began = time.monotonic()
     with ThreadPoolExecutor(len(indices)) as pool:
         list(pool.map(run, indices, of))
     assert time.monotonic() - began < 60  # what is promised
+
+
+def test_who_comes_after_the_refusal_is_told_too(coordinator):
+    """Process 0 listens before it is a member: others can be refused in between."""
+    host, port = coordinator.split(":")
+    meeting = Meeting(host, int(port), 3, seconds=50)
+
+    def come(index):
+        link = Link(socket.create_connection((host, int(port))))
+        link.send(hello=index, of=3)
+        return (one for one in link.messages() if "beat" not in one)
+
+    first, second = come(1), come(1)
+    for said in (next(first), next(second), next(come(2))):
+        assert said["refused"].startswith("two processes came as --process=1")
+    meeting.close(seconds=0)
 
 
 def test_a_port_that_is_taken_and_addresses_that_are_none():

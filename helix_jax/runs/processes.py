@@ -14,6 +14,7 @@ import hashlib
 import os
 import platform
 import threading
+import time
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -90,16 +91,19 @@ def joined(known: flags.FlagValues, tell: Callable[[str], Any]) -> Iterator[Proc
     processes.share_devices = known["share_devices"].value or running_in_cloud_tpu_vm
     # A process that waits for a device of a lost one does not come back by itself.
     patience = 0.0 if processes.share_devices else STOPPING_SECONDS
-    processes.on_loss(lambda reason: _end_later(reason, tell, patience))
+    last = threading.Lock()  # of who ends the process, and alone says why
+    processes.on_loss(lambda reason: _end_later(reason, tell, patience, last))
     try:
         processes.agree("code", code_record())
         if processes.share_devices:
-            share_devices(processes, place, known["meeting_seconds"].value, tell)
+            seconds = known["meeting_seconds"].value
+            share_devices(processes, place, seconds, tell, last)
         yield processes
         if processes.share_devices:
             _part_devices(processes)
         processes.leave()
     except BaseException as error:
+        last.acquire()
         known_kind = isinstance(error, (HelixError, ValueError, KeyboardInterrupt))
         if processes.share_devices and not known_kind and processes.is_lost(5.0):
             processes.check()  # what a device has said is of the loss
@@ -110,7 +114,11 @@ def joined(known: flags.FlagValues, tell: Callable[[str], Any]) -> Iterator[Proc
 
 
 def share_devices(
-    processes: Processes, place: Place, seconds: float, tell: Callable[[str], Any]
+    processes: Processes,
+    place: Place,
+    seconds: float,
+    tell: Callable[[str], Any],
+    last: threading.Lock,
 ) -> None:
     """Make the devices of all processes one set, and see by a sum over them that it is.
 
@@ -128,7 +136,7 @@ def share_devices(
         f"seconds. See that the machines reach each other, port {port + 1} of {host} "
         "included."
     )
-    timer = _end_later(reason, tell, seconds)
+    timer = _end_later(reason, tell, seconds, last)
     jax.distributed.initialize(
         f"{host}:{port + 1}",
         place.count,
@@ -220,12 +228,18 @@ def code_record() -> dict[str, Any]:
 
 
 def _end_later(
-    reason: str, tell: Callable[[str], Any], seconds: float
+    reason: str, tell: Callable[[str], Any], seconds: float, last: threading.Lock
 ) -> threading.Timer:
-    """End the process, if it has not ended by itself in some seconds."""
+    """End the process, if it has not ended by itself in some seconds.
+
+    Where it is at its end already (`last` is taken) it has its own words to say.
+    """
 
     def end() -> None:
-        tell(f"error: {reason}")
+        if last.acquire(blocking=False):
+            tell(f"error: {reason}")
+        else:
+            time.sleep(STOPPING_SECONDS)
         os._exit(2)
 
     timer = threading.Timer(seconds, end)
