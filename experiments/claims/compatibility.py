@@ -7,6 +7,7 @@ resample models (`stats.pair_rank_correlation`).
 """
 
 import itertools
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -98,9 +99,11 @@ def _train(bench: Bench, name: str) -> str:
     )
     pretrain.run(config)
     folder = bench.folder / "compatibility" / "models" / name
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    if not folder.is_symlink():  # named after the model, and not "model"
-        folder.symlink_to(bench.folder.resolve() / "compatibility" / name / "model")
+    if not folder.is_dir():  # a copy, named after the model: links are seen through
+        half = folder.with_name(f"{name}.copying")
+        shutil.rmtree(half, ignore_errors=True)
+        shutil.copytree(bench.folder / "compatibility" / name / "model", half)
+        half.rename(folder)
     return str(folder)
 
 
