@@ -21,12 +21,12 @@ import jax
 import numpy as np
 
 from helix_jax import kinds
-from helix_jax.activations.extractor import Extractor, make_extractor
+from helix_jax.activations.extractor import Extractor, make_extractor, own_windows
 from helix_jax.activations.storage import Folder, open_folder
 from helix_jax.activations.store import Store, open_store
 from helix_jax.activations.store_lock import writing
 from helix_jax.activations.window_texts import Counts, read_counts, windows_written
-from helix_jax.activations.windows import TextWindow, ahead, deal_windows
+from helix_jax.activations.windows import TextWindow, ahead
 from helix_jax.activations.writer import (
     StoreWriter,
     Window,
@@ -145,7 +145,7 @@ def extract(
                 texts,
                 writer.layout["window_texts"],
                 done=done,
-                own=deal_windows(done, *_share(extractor, processes)),
+                own=own_windows([extractor], processes, done),
                 place=folder.name,
             )
             with Progress(
@@ -183,11 +183,6 @@ def _written(writer: StoreWriter) -> dict[int, Counts]:
     if writer.complete:
         return {}
     return read_counts(writer.folder, windows_written(writer.folder))
-
-
-def _share(extractor: Extractor, processes: Processes) -> tuple[int, int]:
-    """Which share of the windows of how many; all of them where batches are shared."""
-    return (0, 1) if extractor.shared else (processes.index, processes.count)
 
 
 def _tell_truncated(done: Counts, extractor: Extractor) -> None:

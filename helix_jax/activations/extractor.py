@@ -1,7 +1,7 @@
 """What an extraction runs: a model on its devices, a tokenizer, a recipe, a layout."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -19,10 +19,11 @@ from helix_jax.activations.layout import choose_layout
 from helix_jax.activations.recipe import recipe_of
 from helix_jax.activations.states import require_finite_states, window_states
 from helix_jax.activations.window_texts import Counts
-from helix_jax.activations.windows import TextWindow, read_windows
+from helix_jax.activations.windows import TextWindow, deal_windows, read_windows
 from helix_jax.activations.writer import DTYPES
 from helix_jax.models import Model, check_vocabulary, resolve_layers
 from helix_jax.models.torch_engine import TorchModel
+from helix_jax.processes import Processes
 from helix_jax.text.tokens import private_tokenizer, tokenizer_fingerprint
 from helix_jax.types import Text
 
@@ -160,6 +161,24 @@ class Extractor(NamedTuple):
         layers = self.placed.readout.layers
         require_finite_states(states, window, layers=layers, model=self.name)
         return states, cost
+
+
+def own_windows(
+    extractors: Sequence[Extractor],
+    processes: Processes,
+    done: Container[int],
+    *,
+    each: int = 1,
+) -> Callable[[int], bool]:
+    """Whether this process computes a window: its share; all where batches are shared.
+
+    Args:
+      extractors: that read the same windows.
+      done, each: as for `deal_windows`.
+    """
+    if any(one.shared for one in extractors):
+        return deal_windows(done, 0, 1, each=each)
+    return deal_windows(done, processes.index, processes.count, each=each)
 
 
 def make_extractor(

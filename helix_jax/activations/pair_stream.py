@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from helix_jax.activations.extractor import Extractor
+from helix_jax.activations.extractor import Extractor, own_windows
 from helix_jax.activations.window_texts import Counts
-from helix_jax.activations.windows import TextWindow, ahead, deal_windows
+from helix_jax.activations.windows import TextWindow, ahead
 from helix_jax.array_files import read_npz, write_npz
 from helix_jax.errors import RunError
 from helix_jax.fingerprint import fingerprint
@@ -128,7 +128,6 @@ class PairStream(NamedTuple):
     ) -> dict[str, Any]:
         """Compute the missing pieces of this process; what was read of the texts."""
         shared = self.x.shared or self.y.shared
-        share = (0, 1) if shared else (self.processes.index, self.processes.count)
         read = {"windows": 0, "digest": ""}
 
         def windows(side: Extractor) -> Iterator[TextWindow]:
@@ -136,7 +135,7 @@ class PairStream(NamedTuple):
                 self.read(),
                 layouts[0]["window_texts"],
                 done=dict(done.values()),
-                own=deal_windows(done, *share, each=each),
+                own=own_windows((self.x, self.y), self.processes, done, each=each),
                 place=str(place),
             )
 
