@@ -13,15 +13,21 @@ import dataclasses
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 
 from helix_jax import kinds
-from helix_jax.activations.extractor import Extractor, make_extractor, own_windows
+from helix_jax.activations.extractor import (
+    Extractor,
+    keep_step,
+    make_extractor,
+    own_windows,
+)
 from helix_jax.activations.storage import Folder, open_folder
 from helix_jax.activations.store import Store, open_store
 from helix_jax.activations.store_lock import writing
@@ -131,9 +137,14 @@ def extract(
     processes.agree(f"what is extracted to {folder.name}", asked)
     # What is complete is only read, also where nothing can be written.
     complete = processes.first("whether the store is complete", is_complete(folder))
+    new_layout = partial(extractor.new_layout, total, extractor.window)
+    if extractor.shared and not complete:  # a batch that is tried needs all of them
+        new_layout = partial(dict, new_layout())
     alone = complete or processes.index > 0  # process 0 has the lock for all
     with contextlib.nullcontext() if alone else writing(folder) as lock:
-        writer = _begin(extractor, folder, total, lock) if not processes.index else None
+        writer = (
+            None if processes.index else _begin(extractor, folder, new_layout, lock)
+        )
         done = processes.first(
             f"what {folder.name} holds",
             None if writer is None else list(_written(writer).items()),
@@ -164,14 +175,17 @@ def extract(
 
 
 def _begin(
-    extractor: Extractor, folder: Folder, total: int | None, lock: Lock | None
+    extractor: Extractor,
+    folder: Folder,
+    new_layout: Callable[[], dict[str, Any]],
+    lock: Lock | None,
 ) -> StoreWriter:
     readout, dtype = extractor.placed.readout, extractor.fingerprint["stored_dtype"]
     arrays = {f"layers/{layer}": (dtype, readout.width) for layer in readout.layers}
     return begin_store(
         folder,
         fingerprint=extractor.fingerprint,
-        new_layout=lambda: extractor.new_layout(total, extractor.window),
+        new_layout=new_layout,
         requested=extractor.requested(),
         arrays=arrays | ({"ends": ("int32", None)} if readout.token_rows else {}),
         lock=lock,
@@ -215,7 +229,7 @@ def _run_windows(
     with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as writing:
         written: Future | None = None
         for window in ahead(source, reading):
-            processes.check()
+            keep_step([extractor], processes, window.number)
             counts = window.counts
             read = {"windows": window.number + 1, "digest": counts.digest}
             if window.encoded is not None:

@@ -102,7 +102,16 @@ class Extractor(NamedTuple):
         return mesh is not None and mesh.is_multi_process
 
     def new_layout(self, total: int | None, window: int | None) -> dict[str, Any]:
-        """Settings that the bits of the states depend on, see `choose_layout`."""
+        """Settings that the bits of the states depend on, see `choose_layout`.
+
+        Raises:
+          ValueError: as `choose_token_budget`, or a clock for a batch that is shared.
+        """
+        if self.shared and self.token_budget == "measure":
+            raise ValueError(
+                "token_budget='measure' goes by the clock of one process, and several "
+                "share each batch; give a number, or 'auto'."
+            )
         budget = choose_token_budget(
             self.token_budget, self.placed, max_tokens=self.max_tokens
         )
@@ -179,6 +188,21 @@ def own_windows(
     if any(one.shared for one in extractors):
         return deal_windows(done, 0, 1, each=each)
     return deal_windows(done, processes.index, processes.count, each=each)
+
+
+def keep_step(
+    extractors: Sequence[Extractor], processes: Processes, window: int
+) -> None:
+    """Before a window: that all processes live; where they share batches, are here.
+
+    Between CPUs a collective gives up on a process that comes half a minute later.
+
+    Raises:
+      ProcessError: one was lost.
+    """
+    if any(one.shared for one in extractors):
+        processes.wait(f"window {window}")
+    processes.check()
 
 
 def make_extractor(

@@ -100,7 +100,8 @@ class DeviceGroup:
     Attributes:
       mesh: of the devices.
       size: in how many parts a batch is cut.
-      cut: the mesh's axes that cut parameters, as "fsdp:2,tensor:4"; None for none.
+      cut: the mesh's axes that cut parameters, as "fsdp:2,tensor:4", and how many
+        processes add up what they give; None for none.
       platform: "cpu", "gpu" or "tpu".
     """
 
@@ -115,6 +116,9 @@ class DeviceGroup:
         self.size = batch_parts(mesh)
         sizes = [(name, size) for name, size in mesh.shape.items() if name != "data"]
         self.cut = ",".join(f"{n}:{size}" for n, size in sizes if size > 1) or None
+        if self.cut and mesh.is_multi_process:
+            count = len({device.process_index for device in mesh.devices.flat})
+            self.cut += f" over {count} processes"
         first = mesh.devices.flat[0]
         self.platform = first.platform
         self._everywhere = NamedSharding(mesh, PartitionSpec())

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from helix_jax.activations.extractor import Extractor, own_windows
+from helix_jax.activations.extractor import Extractor, keep_step, own_windows
 from helix_jax.activations.window_texts import Counts
 from helix_jax.activations.windows import TextWindow, ahead
 from helix_jax.array_files import read_npz, write_npz
@@ -141,7 +141,7 @@ class PairStream(NamedTuple):
 
         def rows(piece: Iterable[tuple[TextWindow, TextWindow]]) -> Iterator[Rows]:
             for pair in piece:
-                self.processes.check()
+                keep_step([self.x, self.y], self.processes, pair[0].number)
                 sides = zip((self.x, self.y), pair, layouts)
                 x, y = (side.states(own, layout)[0] for side, own, layout in sides)
                 yield Rows(pair[0].ids, x[0], y[0])

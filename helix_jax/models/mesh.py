@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 
 from helix_jax.errors import MeshError
 from helix_jax.models.spec import ModelSpec
+from helix_jax.processes import current
 
 AXES = ("data", "fsdp", "expert", "tensor")  # the last has the closest devices
 BATCH_AXES = ("data", "fsdp", "expert")
@@ -56,20 +57,52 @@ def make_mesh(
 
     Args:
       sizes: as of `parse_mesh`.
-      devices: of the mesh, in its order; None for those of all processes.
+      devices: of the mesh, in its order; None for those of all processes, one process
+        behind the other.
 
     Raises:
-      MeshError: there are more or fewer devices than the sizes' product.
+      MeshError: there are more or fewer devices than the sizes' product, or as
+        `check_processes`.
     """
-    devices = jax.devices() if devices is None else list(devices)
+    if devices is None:
+        devices = sorted(jax.devices(), key=lambda one: (one.process_index, one.id))
+    devices = list(devices)
     shape = [sizes.get(name, 1) for name in AXES]
+    said = ",".join(f"{name}:{size}" for name, size in sizes.items())
     if math.prod(shape) != len(devices):
-        said = ",".join(f"{name}:{size}" for name, size in sizes.items())
         raise MeshError(
             f"the mesh {said} has {math.prod(shape)} devices, there are "
-            f"{len(devices)}; give sizes whose product is {len(devices)}."
+            f"{len(devices)}; give sizes whose product is {len(devices)}"
+            f"{_of_others(len(devices))}."
         )
+    check_processes(sizes, len(jax.local_devices()))
     return Mesh(np.array(devices).reshape(shape), AXES)
+
+
+def check_processes(sizes: Mapping[str, int], own: int) -> None:
+    """Raise MeshError unless a copy of the model is on whole processes, or in one.
+
+    Args:
+      sizes: as of `parse_mesh`.
+      own: devices of each process.
+    """
+    copy = math.prod(size for name, size in sizes.items() if name != "data")
+    if copy % own and own % copy:
+        raise MeshError(
+            f"the mesh has a copy of the model on {copy} devices, of which a process "
+            f"has {own}: that is {copy / own:.3g} processes. Give sizes of fsdp, "
+            f"expert and tensor whose product divides {own} or is a multiple of it."
+        )
+
+
+def _of_others(devices: int) -> str:
+    """What is to be said of devices of other processes, which are not among these."""
+    if current().count == 1 or jax.process_count() > 1:
+        return ""
+    return (
+        f" (or {devices * current().count} with --share_devices, which makes those of "
+        f"all {current().count} processes one set)"
+    )
 
 
 def batch_parts(mesh: Mesh | None) -> int:
@@ -144,7 +177,8 @@ def choose_mesh(
     raise MeshError(
         f"{spec.family}: {parameter_bytes / 1e9:.1f} GB of parameters do not fit on "
         f"{devices} devices with {room / 1e9:.1f} GB each for them; take a smaller "
-        "dtype or more devices."
+        "dtype, more devices, or a --mesh over those of several processes "
+        "(--share_devices)."
     )
 
 

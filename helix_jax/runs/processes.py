@@ -107,10 +107,17 @@ def joined(known: flags.FlagValues, tell: Callable[[str], Any]) -> Iterator[Proc
         known_kind = isinstance(error, (HelixError, ValueError, KeyboardInterrupt))
         if processes.share_devices and not known_kind and processes.is_lost(5.0):
             processes.check()  # what a device has said is of the loss
+        if processes.share_devices and "Gloo" in str(error):
+            error = ProcessError(
+                f"the devices of {processes.count} processes gave up on each other: "
+                f"{str(error).splitlines()[0]}. Those of CPUs wait half a minute: give "
+                "all processes cores of their own, and start all of them again to go "
+                "on with what is there."
+            )
         said = str(error) or f"it was interrupted ({type(error).__name__})"
         with contextlib.suppress(Exception):
             processes.leave(said)
-        raise
+        raise error
 
 
 def share_devices(
@@ -130,6 +137,8 @@ def share_devices(
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     # Who is lost is known by `processes`; without this jax aborts all the others.
     jax.config.update("jax_enable_recoverability", True)
+    # And this takes SIGTERM for itself, so that who is asked to end would not.
+    jax.config.update("jax_enable_preemption_service", False)
     processes.wait("the devices")
     reason = (
         f"the devices of {place.count} processes gave no sum within {seconds:g} "

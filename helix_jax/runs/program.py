@@ -20,7 +20,7 @@ from absl import flags
 
 from helix_jax.errors import HelixError
 from helix_jax.paths import explain_os_error
-from helix_jax.processes import Processes
+from helix_jax.processes import Processes, current
 from helix_jax.progress import stop_all
 from helix_jax.runs.command_line import parse_flags
 from helix_jax.runs.compiled import FLAG, define_cache_flag, keep_compiled
@@ -208,8 +208,12 @@ def _help(argv: Sequence[str], known: flags.FlagValues, doc: str | None) -> bool
 
 
 def _leave(status: int) -> NoReturn:
-    """End the process; at once if it was interrupted, whatever its threads do."""
-    if status > 128:
+    """End the process; at once, whatever its threads do, if it was interrupted.
+
+    So too where its devices are also those of others: what is left of them would end it
+    by an abort when process 0 is gone.
+    """
+    if status > 128 or current().share_devices:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

@@ -23,6 +23,7 @@ from helix_jax.models.engines import load_model_by
 from helix_jax.models.mesh import (
     PARAMETER_SHARE,
     check_mesh,
+    check_processes,
     choose_mesh,
     make_mesh,
     parse_mesh,
@@ -261,6 +262,13 @@ def test_a_mesh_has_as_many_devices_as_there_are():
 def test_meshes_that_do_not_divide_a_model_are_refused(spec, sizes, message):
     with pytest.raises(MeshError, match=message):
         check_mesh(spec, parse_mesh(sizes))
+
+
+def test_a_copy_is_on_whole_processes_or_in_one():
+    for fits in ("data:8", "data:2,tensor:4", "fsdp:2,tensor:4", "tensor:2", "fsdp:16"):
+        check_processes(parse_mesh(fits), 4)
+    with pytest.raises(MeshError, match=r"on 6 devices, .* has 4: that is 1.5 proc"):
+        check_processes(parse_mesh("data:2,fsdp:3,tensor:2"), 4)
 
 
 def test_fewer_key_value_heads_than_devices_are_copied():

@@ -1,11 +1,12 @@
 """Runs of several real processes, killed and started again in other numbers.
 
-    python -m runs.process_runner OUT [KILLS SEED]
+    python -m runs.process_runner OUT [KILLS SEED [FLAGS ...]]
 
 Imports once and forks for every process, before any device is touched, so that one
 costs a second and not ten. Prints one JSON line: scenario -> [status, last line of the
 standard error stream] of each process. With KILLS, runs of two processes of which one
-is killed at a random moment, so many times, and one of three that ends.
+is killed at a random moment, so many times, and one that ends: of three, or with flags
+that share devices of two.
 """
 
 import json
@@ -33,6 +34,7 @@ from helix_jax.runs.program import run_guarded, run_program
 TEXTS, WINDOW = 400, 4
 WORDS = "the small red dog runs under a large old tree near the river bank".split()
 _EXTRACT = (f"--window={WINDOW}", "--model=pebble-llama", "--max_tokens=16")
+MESH = ("--share_devices", "--mesh=fsdp:2,tensor:2")  # of two processes
 
 
 def write_corpus(path: Path, texts: int = TEXTS) -> None:
@@ -58,6 +60,8 @@ def start(out: Path, name: str, *flags: str) -> int:
     try:
         for stream, end in ((1, "out"), (2, "err")):
             os.dup2(os.open(out / f"{name}.{end}", os.O_CREAT | os.O_WRONLY), stream)
+        if "--share_devices" in flags:
+            jax.config.update("jax_num_cpu_devices", 2)
         words = ["extract", f"--data={out / 'corpus.jsonl'}", *_EXTRACT, *flags]
         status = run_program(ExtractConfig, compute.run, words)
     finally:
@@ -171,10 +175,16 @@ def main(out: Path) -> None:
     run("again", 2, shared)
     run("other flags", 2, f"--workdir={out / 'other'}", own=["--limit=7"])
     report["devices"] = ended(out, "devices", share(out))
+    cut = f"--workdir={out / 'cut'}", "--splits=test", *MESH
+    for name, way in (("cut, asked", signal.SIGTERM), ("cut, killed", signal.SIGKILL)):
+        pids = start_all(out, name, 2, *cut)
+        interrupt(pids, out / "cut", 0, way)
+        report[name] = ended(out, name, pids)
+    run("cut", 2, *cut)
     print(json.dumps(report))
 
 
-def kill_often(out: Path, kills: int, seed: int) -> None:
+def kill_often(out: Path, kills: int, seed: int, *flags: str) -> None:
     """Kill one of two processes again and again; compare with `test_processes`."""
     chance = random.Random(seed)
     write_corpus(out / "corpus.jsonl", 40 * kills)
@@ -182,12 +192,13 @@ def kill_often(out: Path, kills: int, seed: int) -> None:
     report = {"whole": ended(out, "whole", [start(out, "whole.0", whole)])}
     for number in range(kills):
         name, seconds = f"kill{number}", chance.random() * 4
-        pids, victim = start_all(out, name, 2, shared), chance.randrange(2)
+        pids, victim = start_all(out, name, 2, shared, *flags), chance.randrange(2)
         # Every second one anywhere, the meeting and the reading of texts included.
         limit = [seconds] if number % 2 else []
         interrupt(pids, out / "shared", victim, signal.SIGKILL, *limit)
         report[name] = [*ended(out, name, pids), (victim, str(windows(out / "shared")))]
-    report["last"] = ended(out, "last", start_all(out, "last", 3, shared))
+    count = 2 if flags else 3
+    report["last"] = ended(out, "last", start_all(out, "last", count, shared, *flags))
     print(json.dumps(report))
 
 
@@ -196,6 +207,6 @@ if __name__ == "__main__":
     read_spec_by("auto", "pebble-llama")
     load_tokenizer("pebble-llama")
     if len(sys.argv) > 2:
-        kill_often(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+        kill_often(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])
     else:
         main(Path(sys.argv[1]))
