@@ -1,15 +1,20 @@
 """One transformer block: attention and feed-forward, with norms where the spec says."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
+import jax
 import jax.numpy as jnp
 
 from helix_jax.models.attention import attend, project
 from helix_jax.models.experts import mix_experts
 from helix_jax.models.layers import dense, feed_forward, normalise
 from helix_jax.models.scores import Reach
+from helix_jax.models.sharding import active_mesh
 from helix_jax.models.spec import ModelSpec
 from helix_jax.types import Array
+
+MOST_TOKENS = 2048  # of a text, through a feed-forward layer at once
 
 
 def block(
@@ -46,8 +51,9 @@ def block(
         return dense(params["out"], mixed)
 
     def transform(x):
-        layer = feed_forward if spec.experts is None else mix_experts
-        return layer(params, x, spec)
+        if spec.experts is not None:
+            return mix_experts(params, x, spec)
+        return _by_blocks(partial(feed_forward, params, spec=spec), x)
 
     def norm(name, x):
         return normalise(params.get(name, {}), x, spec)
@@ -78,3 +84,23 @@ def block(
         h = norm("attention_norm", add(h, attention(h)))
         return norm("ffn_norm", add(h, transform(h)))
     raise ValueError(f"unknown block {spec.block!r} in the spec of {spec.family}.")
+
+
+def _by_blocks(layer: Callable[[Array], Array], x: Array) -> Array:
+    """layer(x), x: [B, T, D], of some tokens at a time where a text is long.
+
+    What is wider inside the layer is never held of all tokens. Devices of a mesh, which
+    share it, take all at once: what they send each other is sent once.
+    """
+    batch, time, width = x.shape
+    blocks = -(-time // MOST_TOKENS)
+    if blocks == 1 or active_mesh() is not None:
+        return layer(x)
+    size = -(-time // blocks)
+    x = jnp.pad(x, ((0, 0), (0, blocks * size - time), (0, 0)))
+
+    def of_block(start):
+        return layer(jax.lax.dynamic_slice_in_dim(x, start, size, 1))
+
+    y = jax.lax.map(of_block, jnp.arange(blocks, dtype=jnp.int32) * size)
+    return jnp.moveaxis(y, 0, 1).reshape(batch, -1, width)[:, :time]

@@ -22,8 +22,11 @@ from helix_jax.activations.planning import (
 )
 from helix_jax.alignment import from_batch
 from helix_jax.errors import MeshError
-from helix_jax.models import load_model
+from helix_jax.models import ModelSpec, load_model
 from helix_jax.models.params import nest, parameter_shapes
+from helix_jax.models.spec import RopeSpec
+
+ROPE = RopeSpec(tuple(1e-5 ** (i / 32) for i in range(32)))
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +46,19 @@ def test_parameters_are_those_that_are_loaded(model):
     assert needs_of(model.spec, dtype="bfloat16").parameter_bytes == loaded // 2
     assert loaded // 4 < needs_of(model.spec, dtype="int8").model_bytes < loaded // 2
     assert 0 < whole.batch_bytes < needs_of(model.spec, token_budget=512).batch_bytes
+
+
+def test_a_longer_text_takes_a_few_states_a_token():
+    """Of SmolLM2-135M's shape, one layer: 5.0 states of float32, observed.
+
+    9.1 with feed-forward layers of all tokens at once.
+    """
+    spec = ModelSpec("made", 128, 576, 1, 9, 3, 64, 1536, 8192, rope=ROPE)
+    short, long = (
+        needs_of(spec, max_tokens=length, token_budget=length).batch_bytes
+        for length in (4096, 8192)
+    )
+    assert (long - short) / 4096 < 6 * 4 * spec.width
 
 
 def test_operations_are_those_that_xla_counts(model):
@@ -101,7 +117,7 @@ _MEASURE = """
 import json, sys
 import jax, numpy as np
 from helix_jax.activations.forward import Readout, place_model
-from helix_jax.models import load_model
+from helix_jax.models import ModelSpec, load_model
 
 def run(name, rows, length):
     model = load_model(name)

@@ -1,0 +1,124 @@
+"""One long text through a model: peak memory beside the bytes of its parameters.
+
+    python -m benchmarks.long_text [--model=...] [--tokens=1024,8192,32768]
+
+`extract` of one text to a store, in float32 and in a process of its own for each
+length, from the weights' file on; positions beyond those that the model was trained
+with only cost memory. Before: the interpreter with what it imports. The planned bytes
+are those of `experiments.plan`: parameters, and a batch.
+"""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from absl import flags
+
+from benchmarks.timing import forget_peak, peak_memory_bytes, write_results
+from experiments.shared.places import real_models
+from helix_jax.runs.program import start_main
+
+MODEL = flags.DEFINE_string("model", "", "folder; empty: SmolLM2-135M as it lies here")
+TOKENS = flags.DEFINE_list("tokens", ["1024", "8192", "32768"], "lengths of the text")
+TINY = flags.DEFINE_bool("tiny", False, "an embedded model, 256 tokens")
+CHILD = flags.DEFINE_bool("child", False, "measure one length, in this process")
+
+
+def measure(name: str, tokens: int) -> dict[str, float]:
+    """Extract one text here: bytes held before and at most, and of the parameters."""
+    import jax
+
+    from helix_jax.activations import extract
+    from helix_jax.activations.planning import extraction_needs
+    from helix_jax.models import load_model, load_tokenizer
+    from helix_jax.models.checkpoint import read_spec
+    from helix_jax.types import Text
+
+    words = " ".join(map(str, range(tokens)))  # a token each at least
+    jax.numpy.zeros(3).block_until_ready()
+    read_spec(name)  # imports what it needs
+    held, start = forget_peak(), time.perf_counter()
+    model = load_model(name)
+    model = model._replace(spec=dataclasses.replace(model.spec, max_tokens=tokens))
+    with tempfile.TemporaryDirectory() as folder:
+        store = extract(
+            model,
+            load_tokenizer(name),
+            [Text("long", words, 0)],
+            f"{folder}/store",
+            max_tokens=tokens,
+            text_fingerprint=tokens,
+            progress=False,
+        )
+    if store.counts["tokens"] != tokens:
+        raise SystemExit(f"the text has {store.counts['tokens']} tokens, not {tokens}.")
+    seconds, peak = time.perf_counter() - start, peak_memory_bytes()
+    needs = extraction_needs(
+        model.spec, dtype="float32", max_tokens=tokens, token_budget=tokens
+    )
+    return {
+        "tokens": tokens,
+        "seconds": seconds,
+        "held": held,
+        "peak": peak,
+        "parameters": needs.parameter_bytes,
+        "planned": needs.parameter_bytes + needs.batch_bytes,
+    }
+
+
+def child(name: str, tokens: int) -> dict[str, float]:
+    """`measure` in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.long_text", "--child"]
+    command += [f"--model={name}", f"--tokens={tokens}"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if run.returncode:
+        raise SystemExit(f"{tokens} tokens failed:\n{run.stderr[-2000:]}")
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def main(_: list[str]) -> None:
+    """Measure every length and write the table."""
+    name = "pebble-llama" if TINY.value else MODEL.value
+    name = name or real_models().get("smollm2-135m", "")
+    if not name:
+        raise SystemExit("no SmolLM2-135M lies here; name a folder with --model.")
+    lengths = [256] if TINY.value else [int(own) for own in TOKENS.value]
+    if CHILD.value:
+        print(json.dumps(measure(name, lengths[0])))
+        return
+    table = []
+    for tokens in lengths:
+        found = child(name, tokens)
+        above = found["peak"] - found["held"]
+        sizes = [found[key] for key in ("parameters", "planned", "held", "peak")]
+        ratios = above / found["parameters"], found["peak"] / found["parameters"]
+        table.append(
+            [
+                tokens,
+                *(round(size / 1e6) for size in sizes),
+                *(round(ratio, 2) for ratio in ratios),
+                round(found["seconds"]),
+            ]
+        )
+        print(*table[-1], flush=True)
+    header = [
+        "tokens",
+        "parameters, MB",
+        "planned, MB",
+        "before, MB",
+        "peak, MB",
+        "(peak - before) / parameters",
+        "peak / parameters",
+        "seconds",
+    ]
+    notes = f"{Path(name).name}, `extract` of one text to a store, float32."
+    title = "One long text, peak memory"
+    print(write_results("long_text", title, header, table, notes, not TINY.value))
+
+
+if __name__ == "__main__":
+    start_main(main)
