@@ -10,7 +10,7 @@ import numpy as np
 
 from helix_jax.errors import CheckpointError
 from helix_jax.models.families.common import Family
-from helix_jax.models.fill import Part, aligned_empty, all_finite, fill, whole
+from helix_jax.models.fill import PAGES, Part, aligned_empty, all_finite, fill, whole
 from helix_jax.models.params import parameter_shapes, unstored
 from helix_jax.models.rules import KEEP, SHARED_BIAS, Rule
 from helix_jax.models.spec import ModelSpec
@@ -184,10 +184,10 @@ def read_parts(
             if path not in held:
                 held[path] = _allocate(path, cuts[path], dtype, where)
             for target, index in filter(None, (one.of(indices) for one in held[path])):
-                fill(target, part[index])
+                fill(target, part[index], stored.release)
                 _check_finite(target, part[index], about)
     for same in tied.values():
-        digests = [_digest(one.read()) for one in same.values() if len(same) > 1]
+        digests = [_digest(one) for one in same.values() if len(same) > 1]
         if len(set(digests)) > 1:
             raise CheckpointError(
                 f"{where}: the config ties the output head to the embedding "
@@ -277,9 +277,13 @@ def _pattern(name: str) -> re.Pattern:
     return re.compile(re.escape(name).replace(r"\{\}", r"(\d+)"))
 
 
-def _digest(array: np.ndarray) -> str:
-    raw = np.ascontiguousarray(array).view(np.uint8)
-    return hashlib.sha256(raw.data).hexdigest()
+def _digest(stored: StoredTensor) -> str:
+    raw = np.ascontiguousarray(stored.read()).reshape(-1).view(np.uint8)
+    hasher = hashlib.sha256()
+    for start in range(0, len(raw), PAGES):
+        hasher.update(raw[start : start + PAGES])
+        stored.release()
+    return hasher.hexdigest()
 
 
 def _check_kind(stored: StoredTensor, about: str) -> None:

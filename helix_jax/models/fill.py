@@ -1,16 +1,17 @@
 """Parameters in memory: where they lie, and how a tensor of a file is put there.
 
 Cast and transposition are one step, in blocks of a cache line; the check for NaN needs
-no temporary of the tensor's size.
+no temporary of the tensor's size, and of a mapped file a few pages are held at a time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 LINE = 64  # bytes; arrays that begin at one are handed to JAX on a CPU without a copy
 COLUMNS = 16  # transposed at a time; measured
+PAGES = 2**24  # bytes of a file that are held at a time
 _BLOCK = 2**16  # values checked at a time
 
 
@@ -51,17 +52,36 @@ def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return raw[start : start + size].view(dtype).reshape(shape)
 
 
-def fill(target: np.ndarray, values: np.ndarray) -> None:
-    """Write values into a C-ordered target of the same shape, cast to its dtype."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        if values.ndim != 2 or values.strides[0] >= values.strides[1]:
-            target[...] = values
-            return
-        # A block of the file is cast while it is at hand, and then written as whole
-        # lines of the target.
-        for start in range(0, values.shape[1], COLUMNS):
-            columns = slice(start, start + COLUMNS)
-            target[:, columns] = values[:, columns].astype(target.dtype)
+def fill(
+    target: np.ndarray, values: np.ndarray, release: Callable[[], object] = lambda: None
+) -> None:
+    """Write values into a C-ordered target of the same shape, cast to its dtype.
+
+    Args:
+      target: where to.
+      values: as they lie in a file, or a transposed view of that.
+      release: gives back the pages of the file, called after every PAGES bytes of it.
+    """
+    turned = values.ndim == 2 and values.strides[0] < values.strides[1]
+    if turned:  # along what the file holds row by row
+        values, target = values.T, target.T
+    values, target = np.atleast_1d(values), np.atleast_1d(target)
+    rows = COLUMNS * max(1, PAGES // COLUMNS // max(1, abs(values.strides[0])))
+    for start in range(0, len(values), rows):
+        block = slice(start, start + rows)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if turned:
+                _fill_columns(target[block].T, values[block].T)
+            else:
+                target[block] = values[block]
+        release()
+
+
+def _fill_columns(target: np.ndarray, values: np.ndarray) -> None:
+    """A block of the file is cast while at hand, then written as lines of the target."""
+    for start in range(0, values.shape[1], COLUMNS):
+        columns = slice(start, start + COLUMNS)
+        target[:, columns] = values[:, columns].astype(target.dtype)
 
 
 def all_finite(array: np.ndarray) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from helix_jax.errors import CheckpointError
+from helix_jax.models.fill import PAGES
 from helix_jax.models.folders import explain_weights
 
 # safetensors' names of the floating-point types that weights may have.
@@ -30,12 +31,15 @@ class StoredTensor(NamedTuple):
       kind: its dtype; "float32", "bfloat16", or the file's own word for others.
       shape: its shape.
       read: () -> the array, read-only; the bytes of kinds that are not in FLOATS.
+      release: gives back the pages of the file that have been read, which count as
+        memory of the process. They can be read again.
     """
 
     name: str
     kind: str
     shape: tuple[int, ...]
     read: Callable[[], np.ndarray]
+    release: Callable[[], object] = lambda: None
 
 
 def index_shards(index: Path) -> list[str]:
@@ -92,8 +96,7 @@ def stored_tensors(
 ) -> Iterator[StoredTensor]:
     """Every tensor of the files; what is read is a view of the mapped file.
 
-    Read each before asking for the next: then its pages, which count as memory of the
-    process, are given back. They can be read again.
+    Read each before asking for the next: then it is released.
 
     Args:
       files: as of `weight_files`.
@@ -150,18 +153,24 @@ def _stored_safetensors(
         own = raw[start:stop]
         if kind in FLOATS.values():
             own = own.view(np.dtype(kind)).reshape(shape)
-        yield StoredTensor(name, kind, shape, partial(_same, own))
-        if digests is not None:
-            whole.update(raw[start:stop])
-        if hasattr(mapped, "madvise") and stop > start:
-            page = start // mmap.PAGESIZE * mmap.PAGESIZE
-            mapped.madvise(mmap.MADV_DONTNEED, page, stop - page)
+        release = partial(_release, mapped, start, stop)
+        yield StoredTensor(name, kind, shape, partial(_same, own), release)
+        for at in range(start, stop, PAGES) if digests is not None else ():
+            whole.update(raw[at : min(at + PAGES, stop)])
+            release()
+        release()
     if digests is not None:
         digests.append(whole.digest())
 
 
 def _same(array: np.ndarray) -> np.ndarray:
     return array
+
+
+def _release(mapped: mmap.mmap, start: int, stop: int) -> None:
+    if hasattr(mapped, "madvise") and stop > start:
+        page = start // mmap.PAGESIZE * mmap.PAGESIZE
+        mapped.madvise(mmap.MADV_DONTNEED, page, stop - page)
 
 
 def _stored_torch(file: Path) -> Iterator[StoredTensor]:

@@ -5,6 +5,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from helix_jax.models import fill as fill_module
 from helix_jax.models import load_model
 from helix_jax.models.fill import LINE, aligned_empty, all_finite, fill
 from helix_jax.models.weights import digest, stored_tensors, weight_files
@@ -21,6 +22,25 @@ def test_fill_casts_and_transposes(source, dtype):
         assert target.ctypes.data % LINE == 0
         fill(target, given)
         np.testing.assert_array_equal(target, given.astype(dtype))
+
+
+@pytest.mark.parametrize("shape", [(100, 21), (70, 3, 4), (5000,), ()])
+def test_pages_of_a_file_are_released_while_it_is_read(shape, monkeypatch):
+    """What is not released yet spans at most PAGES bytes of the file, and a line."""
+    monkeypatch.setattr(fill_module, "PAGES", 4096)
+    values = np.random.default_rng(0).normal(size=shape)
+    for given in (values, values.T) if values.ndim < 3 else (values,):
+        target, filled = aligned_empty(given.shape, np.float32), []
+        target[...] = np.nan
+
+        def release(target=target, filled=filled):
+            filled.append(np.isfinite(target).sum())
+
+        fill(target, given, release)
+        np.testing.assert_array_equal(target, given.astype(np.float32))
+        most = 4096 + fill_module.COLUMNS * 8 * np.prod(shape[1:])
+        assert np.diff([0, *filled]).max() * 8 <= most
+        assert filled[-1] == values.size
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -130,9 +130,13 @@ def test_states_on_eight_devices_are_those_of_one(twin, tmp_path):
 
 
 def test_two_processes_share_a_model_and_hold_half_each(twin, tmp_path):
-    """Peak memory of loading: at most 1.2 times what a process holds; observed 1.08."""
-    large = {"hidden_size": 512, "intermediate_size": 1536, "vocab_size": 8192}
-    build_twin("llama", num_hidden_layers=6, **large).save_pretrained(
+    """Peak memory of loading: at most 1.3 times what a process holds; observed 1.21.
+
+    Nearly all of the large model is its embedding and its head, of which a process
+    needs half: read whole, they would make it 1.8 times.
+    """
+    large = {"hidden_size": 512, "intermediate_size": 1536, "vocab_size": 24576}
+    build_twin("llama", num_hidden_layers=1, **large).save_pretrained(
         tmp_path / "large"
     )
     cases = [(str(twin("llama")[1].folder), "tensor:2", "float32")]
@@ -149,7 +153,7 @@ def test_two_processes_share_a_model_and_hold_half_each(twin, tmp_path):
             assert difference < 3e-6 * np.abs(wanted).max()
         assert found["1/held"] < 0.501
         assert found["1/bytes"] > 4e7
-        assert found["1/peak"] < 1.2 * found["1/bytes"]
+        assert found["1/peak"] < 1.3 * found["1/bytes"]
 
 
 @pytest.mark.slow
