@@ -111,8 +111,24 @@ _kl_rows.defvjp(_kl_forward, _kl_backward)
 def _some_at_a_time(
     function: Callable[[Array, Array], Any], head: Head, y_hat: Array, y: Array
 ) -> Any:
-    """A function of rows, as many at a time as ENTRIES_AT_ONCE allows."""
+    """A function of rows, as many at a time as ENTRIES_AT_ONCE allows.
+
+    With n blocks a block has every n-th row: of each device its part, where several
+    share the rows, so that they need nothing of each other.
+    """
+    rows = y.shape[0]
     at_once = max(1, ENTRIES_AT_ONCE // jax.eval_shape(head, y).shape[-1])
-    if y.shape[0] <= at_once:
+    blocks = -(-rows // at_once)
+    if blocks <= 1:
         return function(y_hat, y)
-    return jax.lax.map(lambda pair: function(*pair), (y_hat, y), batch_size=at_once)
+    missing = -rows % blocks
+
+    def dealt(z: Array) -> Array:
+        z = jnp.pad(z, ((0, missing), (0, 0)))
+        return z.reshape(-1, blocks, z.shape[1]).swapaxes(0, 1)
+
+    def together(z: Array) -> Array:
+        return z.swapaxes(0, 1).reshape(-1, *z.shape[2:])[:rows]
+
+    found = jax.lax.map(lambda pair: function(*pair), (dealt(y_hat), dealt(y)))
+    return jax.tree.map(together, found)

@@ -169,9 +169,10 @@ _FOUR_DEVICES = """
 import contextlib, jax, numpy as np
 from jax.sharding import Mesh, PartitionSpec as P
 from helix_jax.alignment import (
-    Descent, accumulate, all_merge, fit_gradient, from_batch, mean_map, mse_rows,
-    residual_mlp)
+    Descent, accumulate, all_merge, fit_gradient, from_batch, gradient, kl_loss,
+    losses, mean_map, mse_rows, residual_mlp)
 from helix_jax.devices import RowDevices
+from helix_jax.models.collectives import collective_bytes
 assert jax.device_count() == 4
 rng = np.random.default_rng(0)
 x = (rng.normal(size=(4000, 6)) + 1e3).astype("float32")
@@ -198,16 +199,28 @@ with contextlib.suppress(ValueError):
     accumulate(bad, devices=jax.devices())
     raise SystemExit("NaN came through")
 
-# A map by gradient descent, whose batches they share.
+# A map by gradient descent, whose batches they share; through a head in four blocks.
+losses.ENTRIES_AT_ONCE = 20 * 64
+head = jax.tree_util.Partial(lambda w, states: states @ w, rng.normal(size=(3, 20)))
 few = (x[:512], y[:512]), (x[512:700], y[512:700])
 moments = from_batch(*few[0])
-maps = [fit_gradient(residual_mlp(jax.random.key(0), moments, mean_map(moments),
-                                  hidden=8), *few, loss=mse_rows, key=jax.random.key(1),
-                     settings=Descent(batch=64, epochs=2), devices=devices)
-        for devices in (None, jax.devices())]
-for a, b in zip(*(jax.tree.leaves(one.map) for one in maps)):
-    a, b = np.asarray(a), np.asarray(b)
-    assert np.abs(a - b).max() <= 1e-5 * (1 + np.abs(a).max()), np.abs(a - b).max()
+settings = Descent(batch=256, epochs=2)
+start = residual_mlp(jax.random.key(0), moments, mean_map(moments), hidden=8)
+for loss in (mse_rows, kl_loss(head)):
+    maps = [fit_gradient(start, *few, loss=loss, key=jax.random.key(1),
+                         settings=settings, devices=devices).map
+            for devices in (None, jax.devices())]
+    for a, b in zip(*map(jax.tree.leaves, maps)):
+        a, b = np.asarray(a), np.asarray(b)
+        assert np.abs(a - b).max() <= 1e-5 * (1 + np.abs(a).max()), np.abs(a - b).max()
+# What they tell each other is the gradient of the map, and the loss.
+shared, optimizer = RowDevices(), settings.optimizer(512)
+state = shared.place_copies(gradient.init(start, optimizer))
+pair = shared.place_rows((x[:256], y[:256]))
+compiled = gradient.step.lower(state, *pair, loss, optimizer=optimizer).compile()
+trained = sum(leaf.nbytes for leaf in jax.tree.leaves(state.map.delta))
+sent = collective_bytes(compiled)
+assert sent == {"all-reduce": trained + 4}, (sent, trained)
 try:
     RowDevices().place_rows(np.zeros((6, 2)))
 except ValueError as error:
