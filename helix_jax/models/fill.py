@@ -78,7 +78,7 @@ def fill(
 
 
 def _fill_columns(target: np.ndarray, values: np.ndarray) -> None:
-    """A block of the file is cast while at hand, then written as lines of the target."""
+    """A block of the file is cast while at hand, and written as lines of the target."""
     for start in range(0, values.shape[1], COLUMNS):
         columns = slice(start, start + COLUMNS)
         target[:, columns] = values[:, columns].astype(target.dtype)
