@@ -5,10 +5,11 @@ r"""What does an extraction need, and on which accelerators, before anything is 
 
 From the config of a model alone: bytes of a device, operations a token, and of each
 accelerator whether it holds the models with a batch, how many it takes where one does
-not, and the time of all tokens at --utilisation of its peak. What a batch needs is what
-XLA says of the program in float32, compiled for the CPU: other dtypes need less, and an
-accelerator's own layout may differ.
-Nothing is written.
+not, what they send each other in a layer, the batch that half of their peak takes, and
+the time of all tokens at --utilisation of the peak, or what sending leaves of it. What
+a batch needs is what XLA says of the program in float32, compiled for the CPU: other
+dtypes need less, and an accelerator's own layout may differ. How the times are worked
+out: activations/links.py. Nothing is written.
 
 Cost: seconds, whatever the size of the model.
 """
@@ -20,6 +21,7 @@ from collections.abc import Mapping
 from experiments.shared.options import dtype_option, layers_option, mesh_option
 from helix_jax.activations.chips import CHIPS, Chip
 from helix_jax.activations.layout import ACCELERATOR_BUDGET_TOKENS
+from helix_jax.activations.links import layer_time
 from helix_jax.activations.planning import (
     Needs,
     cpu_mesh,
@@ -29,7 +31,7 @@ from helix_jax.activations.planning import (
 )
 from helix_jax.models import ModelSpec, model_name, resolve_layers
 from helix_jax.models.checkpoint import read_spec
-from helix_jax.models.mesh import check_mesh, parse_mesh
+from helix_jax.models.mesh import BATCH_AXES, check_mesh, parse_mesh
 from helix_jax.paths import expand_path
 from helix_jax.progress import bar
 from helix_jax.reports import Table
@@ -83,19 +85,31 @@ def compute(config: PlanConfig, _: Run | None) -> Report:
         for name, spec in bar(specs.items(), "models planned")
     }
     numbers = device_numbers(specs, needs)
-    flops = config.tokens * numbers["plan/flops_per_token"]
-    rows = []
+    rows, sending = [], []
     for name, chip in CHIPS.items():
         fits, placed = place_on(chip, specs, needs, numbers, sizes)
         devices = 0 if placed is None else math.prod(placed.values())
         numbers |= {f"{name}/fits": int(fits), f"{name}/devices": devices}
-        speed = devices * config.utilisation * chip.flops(config.dtype)
+        seconds = 0.0
+        for model, spec in specs.items():
+            found = layer_numbers(name, spec, sizes or placed or {}, config)
+            reached = min(config.utilisation, found.get("share_of_peak", 1.0))
+            speed = devices * reached * chip.flops(config.dtype)
+            work = config.tokens * needs[model].flops_per_token
+            seconds += work / speed if devices else 0.0
+            if found and (sizes or placed):
+                used = said_mesh(sizes or placed)
+                sending.append([name, model_name(model), used, *layer_row(found)])
+                if model == config.source:
+                    numbers |= {f"{name}/{key}": one for key, one in found.items()}
         if devices:
-            numbers[f"{name}/seconds"] = flops / speed
-        shown = ",".join(f"{axis}:{size}" for axis, size in (placed or {}).items())
-        hours = flops / speed / 3600 if devices else None
-        rows.append([name, chip.room / GB, fits, devices or None, shown or None, hours])
+            numbers[f"{name}/seconds"] = seconds
+        shown = said_mesh(placed or {}) or None
+        hours = seconds / 3600 if devices else None
+        rows.append([name, chip.room / GB, fits, devices or None, shown, hours])
     blocks = [device_table(needs, numbers), chip_table(rows, config)]
+    if sending:
+        blocks.append(layer_table(sending, config))
     return Report(numbers, blocks, about_plan(config))
 
 
@@ -132,6 +146,40 @@ def place_on(
     return False, smallest_mesh(specs.values(), needs.values(), room)
 
 
+def layer_numbers(
+    name: str, spec: ModelSpec, sizes: dict[str, int], config: PlanConfig
+) -> dict[str, float]:
+    """Of a layer and a batch on a mesh of an accelerator; {} for mixtures."""
+    if spec.experts is not None:
+        return {}
+    length = min(config.max_tokens, spec.max_tokens)
+    chip, dtype = CHIPS[name], config.dtype
+    layer = layer_time(spec, sizes, chip, dtype=dtype, length=length)
+    parts = math.prod(sizes.get(axis, 1) for axis in BATCH_AXES)
+    tokens = config.token_budget / parts
+    half = layer.tokens_for(0.5)
+    found = {
+        "computing_seconds": layer.computing * tokens,
+        "waiting_seconds": layer.reducing * tokens,
+        "gathering_seconds": layer.gathering,
+        "reading_seconds": layer.reading,
+        "share_of_peak": layer.share(tokens),
+    }
+    return found if half is None else found | {"tokens_for_half": half * parts}
+
+
+def layer_row(found: Mapping[str, float]) -> list[object]:
+    """The numbers of a layer as they are shown."""
+    half = found.get("tokens_for_half")
+    times = [1e3 * one for name, one in found.items() if name.endswith("_seconds")]
+    return [*times, 100 * found["share_of_peak"], half and round(half)]
+
+
+def said_mesh(sizes: Mapping[str, int]) -> str:
+    """A mesh as its flag."""
+    return ",".join(f"{axis}:{size}" for axis, size in sizes.items())
+
+
 def device_table(needs: Mapping[str, Needs], numbers: Mapping[str, float]) -> Table:
     """The bytes of a device."""
     rows = [
@@ -157,6 +205,27 @@ def chip_table(rows: list[list[object]], config: PlanConfig) -> Table:
         "the published peak, on so many devices; room is what JAX takes of the memory."
     )
     return Table("Accelerators", header, rows, note)
+
+
+def layer_table(rows: list[list[object]], config: PlanConfig) -> Table:
+    """What a layer takes on the accelerators' meshes."""
+    header = [
+        "accelerator",
+        "model",
+        "mesh",
+        "computing, ms",
+        "all-reduces, ms",
+        "gathering, ms",
+        "reading, ms",
+        "share of peak, %",
+        "tokens for half",
+    ]
+    note = (
+        f"One layer of a batch of {config.token_budget:,} tokens. Kernels are gathered "
+        "and read while the layer before computes; all-reduces are waited for. The "
+        "last column is the batch that reaches half of the peak; none: no batch does."
+    )
+    return Table("A layer", header, rows, note)
 
 
 def about_plan(config: PlanConfig) -> str:

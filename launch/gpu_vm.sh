@@ -3,7 +3,8 @@
 #   HOSTS="USER@HOST ..." launch/gpu_vm.sh [--dry_run] classify --workdir=runs/trec \
 #     --source=A --target=B ...
 # The first host is process 0, which writes the work directory, in its helix_jax; others
-# reach it at its name and PORT (default 8476). What is installed stays for the next run.
+# reach it at its name and PORT (default 8476). Several need --stores that all see: a
+# bucket or a shared folder. What is installed stays for the next run.
 set -euo pipefail
 source "$(dirname "$0")/words.sh"
 [[ ${1-} != --dry_run ]] || { dry_run=1 && shift; }

@@ -3,6 +3,11 @@
 # what is run in place of running it where --dry_run is given.
 dry_run=
 
+if [[ ${1-} == --help ]]; then # the head of the launcher
+  sed -n '2,/^[^#]/s/^# \?//p' "$0"
+  exit
+fi
+
 fail() {
   echo "error: $1" >&2
   exit 2

@@ -4,12 +4,16 @@ import dataclasses
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from experiments import plan
 from helix_jax.errors import HelixError
+from helix_jax.models.checkpoint import read_spec
+from helix_jax.models.mesh import parse_mesh
 
+ROOT = Path(__file__).parents[2]
 LLAMA_70B = {
     "model_type": "llama",
     "vocab_size": 128256,
@@ -35,15 +39,25 @@ def large(tmp_path):
 
 def test_what_does_not_fit_is_said_with_what_would(large, capsys):
     numbers = plan.run(
-        plan.PlanConfig(source=large, dtype="bfloat16", token_budget=512)
+        plan.PlanConfig(
+            source=large, dtype="bfloat16", token_budget=512, utilisation=0.7
+        )
     )
     assert numbers["plan/parameter_bytes"] == 2 * 70_553_706_496
     assert not any(numbers[f"{chip}/fits"] for chip in plan.CHIPS)
     assert numbers["H100/devices"] == 4
     assert numbers["v5e/devices"] == 16
-    hours = 1e9 * numbers["plan/flops_per_token"] / (4 * 0.4 * 989e12) / 3600
+    hours = 1e9 * numbers["plan/flops_per_token"] / (4 * 0.7 * 989e12) / 3600
     assert numbers["H100/seconds"] == pytest.approx(3600 * hours)
-    assert "tensor:4" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "tensor:4" in shown
+    # By tensor:16 a v5e waits for its links, for 36% of the time.
+    assert numbers["v5e/share_of_peak"] == pytest.approx(0.64, abs=0.005)
+    seconds = 1e9 * numbers["plan/flops_per_token"] / (16 * 197e12)
+    seconds /= numbers["v5e/share_of_peak"]
+    assert numbers["v5e/seconds"] == pytest.approx(seconds)
+    assert numbers["H100/tokens_for_half"] < 512
+    assert "tokens for half" in shown
 
 
 def test_a_mesh_is_planned_without_its_devices(large):
@@ -77,6 +91,26 @@ def test_what_is_no_model_is_refused_by_its_flag(large):
     ):
         with pytest.raises((HelixError, ValueError), match=said):
             plan.run(plan.PlanConfig(**flags))
+
+
+def test_the_page_on_scale_says_what_the_plan_says(large):
+    spec, rows = read_spec(large), 0
+    for line in (ROOT / "docs/scale.md").read_text().splitlines():
+        cells = [cell.strip(" `") for cell in line.split("|")[1:-1]]
+        if len(cells) != 9 or cells[0] not in plan.CHIPS:
+            continue
+        name, mesh, _, budget, *said = cells
+        budget = int(budget.replace(",", ""))
+        config = plan.PlanConfig(dtype="bfloat16", token_budget=budget)
+        found = plan.layer_numbers(name, spec, parse_mesh(mesh), config)
+        *times, share = list(found.values())[:5]
+        del times[3]  # reading
+        half = found.get("tokens_for_half")
+        shown = [f"{1e3 * one:.2f}" for one in times] + [f"{100 * share:.0f}"]
+        shown.append("none" if half is None else f"{half:,.0f}")
+        assert said == shown, line
+        rows += 1
+    assert rows == 14
 
 
 def test_two_models_have_their_moments():

@@ -81,6 +81,13 @@ def test_all_variables_that_are_missing_are_named_at_once(script):
     assert all(f"{name} (" in line for name in OWN[script])
 
 
+def test_help_is_the_head_of_the_launcher():
+    done = launch("gpu_vm.sh", "--help")
+    assert done.returncode == 0
+    head = (ROOT / "launch/gpu_vm.sh").read_text().split("\nset -euo")[0]
+    assert done.stdout.splitlines() == [one[2:] for one in head.splitlines()[1:]]
+
+
 @pytest.mark.parametrize("script", OWN)
 def test_a_dry_run_prints_what_it_would_run_and_runs_nothing(script, tmp_path):
     for name in ("ssh", "gcloud", "python"):

@@ -30,6 +30,7 @@ from helix_jax.models.mesh import (
 )
 from helix_jax.models.sharding import logical_axes, mesh_of, partition
 from helix_jax.models.spec import ExpertSpec
+from helix_jax.models.traffic import forward_traffic, sent_bytes
 
 from .published import PUBLISHED
 from .published_encoders import ENCODERS
@@ -117,7 +118,13 @@ def test_states_on_eight_devices_are_those_of_one(twin, tmp_path):
     states = 4 * 8 * 12 * spec.width
     ids = 8 * 12 * (4 + 1)  # and whether they are among the rows
     sums = 2 * spec.num_layers
-    assert [json.loads(str(results[f"{number}/sent"])) for number in range(4)] == [
+    sent = [json.loads(str(results[f"{number}/sent"])) for number in range(4)]
+    for mesh, counted in zip(MESHES, sent):
+        sizes = parse_mesh(mesh)
+        tokens = 8 * 12 // (8 // sizes.get("tensor", 1))
+        traffic = forward_traffic(spec, sizes, tokens=tokens, dtype="float32")
+        assert sent_bytes(traffic) == counted
+    assert sent == [
         {},
         {"all-reduce": sums * states / 4},
         {"all-gather": kernels + ids, "all-to-all": states / 8},
