@@ -10,10 +10,13 @@ require "PROCESSES=how many"
 [[ $PROCESSES =~ ^[1-9][0-9]*$ ]] || fail "PROCESSES=$PROCESSES is no number of processes"
 check_experiment "$@"
 cd "$(dirname "$0")/.."
+python=${PYTHON:-.venv/bin/python}
+[[ -n $dry_run ]] || command -v "$python" >/dev/null ||
+  fail "there is no $python; name the interpreter in PYTHON, or make it with make demo"
 port=$((20000 + RANDOM % 20000))
 words=("$@")
 start() {
-  run "${PYTHON:-.venv/bin/python}" -m "experiments.${words[0]}" "${words[@]:1}" \
+  run "$python" -m "experiments.${words[0]}" "${words[@]:1}" \
     --coordinator="127.0.0.1:$port" --processes="$PROCESSES" --process="$1"
 }
 start_all "$PROCESSES"

@@ -35,7 +35,9 @@ def stand_in(folder, name, body=""):
     """A program that notes its arguments, one line each, and what it is sent."""
     path = folder / name
     path.write_text(
-        f"#!/bin/bash\nprintf '%s\\n' \"$@\" == >> {folder}/{name}.words\n{body}\n"
+        "#!/bin/bash\n"
+        f"until mkdir {path}.lock 2> /dev/null; do sleep .01; done\n"  # one at a time
+        f"printf '%s\\n' \"$@\" == >> {path}.words\nrmdir {path}.lock\n{body}\n"
     )
     path.chmod(0o755)
 
@@ -79,6 +81,12 @@ def test_all_variables_that_are_missing_are_named_at_once(script):
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert all(f"{name} (" in line for name in OWN[script])
+
+
+def test_an_interpreter_that_is_not_there_is_named():
+    done = launch("local.sh", *GOOD, PROCESSES="2", PYTHON="no-python")
+    assert done.returncode == 2
+    assert "there is no no-python; name the interpreter in PYTHON" in done.stderr
 
 
 def test_help_is_the_head_of_the_launcher():
