@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from helix_jax.activations.storage import open_folder
-from helix_jax.activations.store_lock import RemotePlace
 from helix_jax.errors import LockError
 from helix_jax.lock_files import FILE, LocalPlace
 from helix_jax.locks import Lock, hold, keep, let_go, writer_of
 from helix_jax.owners import encode_owner, has_ended, this_process
+from helix_jax.remote_lock import RemotePlace
+from helix_jax.storage import open_folder
 
 ROOT = Path(__file__).parents[1]
 HOLD = """
@@ -160,7 +160,7 @@ def test_an_empty_or_damaged_record_is_no_owner(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", [local, remote])
 def test_who_was_taken_over_writes_no_more(tmp_path, kind, monkeypatch):
-    monkeypatch.setattr("helix_jax.activations.store_lock._BEAT_SECONDS", 0)
+    monkeypatch.setattr("helix_jax.remote_lock._BEAT_SECONDS", 0)
     place, leave = kind(tmp_path)
     lock = Lock(place(), "a test")
     lock.acquire()

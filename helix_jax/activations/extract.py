@@ -28,7 +28,6 @@ from helix_jax.activations.extractor import (
     make_extractor,
     own_windows,
 )
-from helix_jax.activations.storage import Folder, open_folder
 from helix_jax.activations.store import Store, open_store
 from helix_jax.activations.store_lock import writing
 from helix_jax.activations.window_texts import Counts, read_counts, windows_written
@@ -46,6 +45,7 @@ from helix_jax.models import Model
 from helix_jax.models.torch_engine import TorchModel
 from helix_jax.processes import ALONE, Processes
 from helix_jax.progress import Progress
+from helix_jax.storage import Folder, open_folder
 from helix_jax.types import Text
 
 LOG = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from helix_jax import kinds
-from helix_jax.activations.storage import open_array, open_folder, read_rows
+from helix_jax.activations.storage import open_array, read_rows
 from helix_jax.activations.store_lock import store_writer
 from helix_jax.activations.window_texts import (
     read_counts,
@@ -23,6 +23,7 @@ from helix_jax.activations.writer import read_metadata
 from helix_jax.arguments import takes
 from helix_jax.errors import StoreError
 from helix_jax.fingerprint import check_same
+from helix_jax.storage import open_folder, read_many
 
 Reader = Callable[[int, slice | np.ndarray], np.ndarray]
 
@@ -219,9 +220,9 @@ def open_store(
             f"the store in {folder.name} is incomplete ({rows} rows so far): {state}."
         )
     keys = [texts_key(window) for window in range(progress["windows"])]
-    reads = [folder.kvstore.read(key) for key in keys]
     windows = [
-        _parse(folder.name, key, read.result().value) for key, read in zip(keys, reads)
+        _parse(folder.name, key, value or b"")
+        for key, value in zip(keys, read_many(folder, keys))
     ]
     ids = [own for window in windows for own in window["ids"]]
     labels = [-1 if own is None else own for w in windows for own in w["labels"]]

@@ -5,10 +5,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-import tensorstore as ts
-
-from helix_jax.activations.storage import Folder
-from helix_jax.activations.storage_errors import STORAGE_ERRORS, read_error
+from helix_jax.storage import Folder, list_keys, read_many
 
 
 class Counts(NamedTuple):
@@ -42,11 +39,8 @@ def windows_written(folder: Folder) -> list[int]:
     Raises:
       StoreError: they cannot be listed.
     """
-    try:
-        keys = folder.kvstore.list(ts.KvStore.KeyRange("texts/", "texts0")).result()
-    except STORAGE_ERRORS as error:
-        raise read_error(folder, "texts", error, doing="listed") from error
-    names = (re.fullmatch(rb"texts/(\d{8,})\.json", key) for key in keys)
+    keys = list_keys(folder, "texts/", "texts0")
+    names = (re.fullmatch(r"texts/(\d{8,})\.json", key) for key in keys)
     return sorted(int(name[1]) for name in names if name)
 
 
@@ -56,15 +50,11 @@ def read_counts(folder: Folder, windows: Iterable[int]) -> dict[int, Counts]:
     Raises:
       StoreError: they cannot be read.
     """
-    reads = {number: folder.kvstore.read(texts_key(number)) for number in windows}
+    numbers = list(windows)
     found = {}
-    for number, read in reads.items():
+    for number, value in zip(numbers, read_many(folder, map(texts_key, numbers))):
         try:
-            value = read.result().value
-        except STORAGE_ERRORS as error:
-            raise read_error(folder, texts_key(number), error) from error
-        try:
-            found[number] = Counts(**json.loads(value)["counts"])
+            found[number] = Counts(**json.loads(value or b"")["counts"])
         except (ValueError, KeyError, TypeError):  # it is written again
             continue
     return found

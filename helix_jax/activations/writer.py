@@ -18,8 +18,7 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from helix_jax.activations.storage import Folder, open_array, read_json, write_json
-from helix_jax.activations.storage_errors import STORAGE_ERRORS, write_error
+from helix_jax.activations.storage import open_array
 from helix_jax.activations.window_texts import (
     Counts,
     read_counts,
@@ -29,6 +28,8 @@ from helix_jax.activations.window_texts import (
 from helix_jax.errors import StoreError
 from helix_jax.fingerprint import check_same
 from helix_jax.locks import Lock
+from helix_jax.storage import Folder, read_json, settle, write_json
+from helix_jax.storage_errors import STORAGE_ERRORS, write_error
 
 FORMAT = 1
 METADATA = "metadata.json"
@@ -104,7 +105,7 @@ class StoreWriter:
         failed = None
         for key, future in pending:  # wait for all: none may go on behind an error
             try:
-                future.result()
+                settle(self.folder, future, needed)
             except STORAGE_ERRORS as error:
                 failed = failed or (key, error)
         if failed:
@@ -158,9 +159,10 @@ class StoreWriter:
             while array.shape[0] < stop:
                 try:
                     grown = array.resize(exclusive_max=shape, expand_only=True)
-                    array = grown.result()
+                    array = settle(self.folder, grown)
                 except ValueError:  # it is longer than this process knew
-                    array, tries = array.resolve().result(), tries - 1
+                    array = settle(self.folder, array.resolve())
+                    tries -= 1
                     if array.shape[0] < stop and not tries:
                         raise
         except STORAGE_ERRORS as error:

@@ -8,6 +8,14 @@ import json
 import threading
 import urllib.parse
 
+REFUSED = {  # buckets that cannot be used -> status, code
+    "forbidden": (403, "AccessDenied"),
+    "missing": (404, "NoSuchBucket"),
+    "full": (507, "InsufficientStorage"),
+    "quota": (403, "QuotaExceeded"),
+    "busy": (503, "SlowDown"),
+}
+
 
 class ObjectServer(http.server.ThreadingHTTPServer):
     """Holds objects in memory: `objects` maps a key to (bytes, generation)."""
@@ -38,10 +46,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def parse_request(self):  # buckets of these names cannot be used
         if not super().parse_request():
             return False
-        for name, code in (("forbidden-bucket", 403), ("missing-bucket", 404)):
-            if name in self.path:
+        for name, (code, said) in REFUSED.items():
+            if f"{name}-bucket" in self.path:
                 self._body()
-                self._answer(code, b"<Error><Code>NoSuchBucket</Code></Error>")
+                self._answer(code, f"<Error><Code>{said}</Code></Error>".encode())
                 return False
         return True
 

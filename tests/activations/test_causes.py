@@ -110,11 +110,13 @@ def test_users_without_rights_and_buckets_without_them(tmp_path):
             ("gs://missing-bucket/s", "there is no such bucket", "correct its name"),
             ("s3://forbidden-bucket/s", "the credentials do not allow it", "log in"),
             ("s3://missing-bucket/s", "there is no such bucket", "correct its name"),
+            ("s3://full-bucket/s", "the bucket has no room left", "have the quota"),
+            ("s3://quota-bucket/s", "the bucket has no room left", "have the quota"),
         ],
         strict=True,
     ):
         assert all(word in line for word in words), line
-        assert "room" not in line
+        assert "room" not in line or "full" in line or "quota" in line
         assert "damaged" not in line
 
 
@@ -126,7 +128,7 @@ if __name__ == "__main__":
         f"{scheme}://{name}-bucket/s"
         for scheme in ("gs", "s3")
         for name in ("forbidden", "missing")
-    ]
+    ] + ["s3://full-bucket/s", "s3://quota-bucket/s"]
     for act in (
         lambda: run(folder / "s"),
         lambda: run(folder / "new"),

@@ -8,10 +8,10 @@ import pytest
 from helix_jax.activations import extract, length_ladder, open_store, store_fingerprint
 from helix_jax.activations.batching import batch_shapes
 from helix_jax.activations.forward import pooled_states
-from helix_jax.activations.storage import open_folder
 from helix_jax.activations.window_texts import windows_written
 from helix_jax.errors import CheckpointError, CorpusError, FingerprintError, StoreError
 from helix_jax.models import apply_model
+from helix_jax.storage import open_folder
 from helix_jax.types import Text
 
 from .made import make_model, make_texts, make_tokenizer, store_bytes

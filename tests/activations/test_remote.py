@@ -1,6 +1,6 @@
 """gs:// and s3:// paths, against a bucket on loopback.
 
-What this leaves untested: credentials, and the clouds' own servers.
+A server that knows keys is in test_moto.py; the clouds' own are untested.
 """
 
 import os
@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from helix_jax.activations import extract, open_store
-from helix_jax.activations.storage import open_folder
-from helix_jax.activations.store_lock import RemotePlace
 from helix_jax.errors import StoreError
 from helix_jax.owners import this_process
+from helix_jax.remote_lock import RemotePlace
+from helix_jax.storage import open_folder
 
 from .made import make_model, make_texts, make_tokenizer, store_bytes
 from .object_server import ObjectServer

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from helix_jax.activations import extract, open_store
-from helix_jax.activations.storage import open_folder
 from helix_jax.activations.window_texts import Counts
 from helix_jax.activations.writer import DTYPES, Window, begin_store
 from helix_jax.errors import FingerprintError, StoreError
+from helix_jax.storage import open_folder
 
 from .made import make_texts, store_bytes
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from helix_jax.activations import extract, open_store
-from helix_jax.activations.storage import open_folder
 from helix_jax.activations.store_lock import writing
 from helix_jax.errors import StoreError
+from helix_jax.storage import open_folder
 
 from .made import make_texts, store_bytes
 

@@ -1,4 +1,4 @@
-"""Why a store cannot be read or written, and what to do, in one line."""
+"""Why a folder cannot be read or written, and what to do, in one line."""
 
 import errno
 import os
@@ -17,8 +17,32 @@ _DENIED = (
     "log in (gcloud auth application-default login; AWS_PROFILE or AWS_ACCESS_KEY_ID) "
     "or choose another place",
 )
-_UNREACHED = ("the server cannot be reached", "check the network")
+_UNREACHED = ("the server cannot be reached", "check the network and AWS_ENDPOINT_URL")
+_SILENT = ("the server does not answer", "check the network and AWS_ENDPOINT_URL")
 _NO_BUCKET = ("there is no such bucket", "make it, or correct its name")
+_FULL = (
+    "the bucket has no room left, or its quota is used up",
+    "make room or have the quota raised",
+)
+_BUSY = ("the server asks for fewer requests", "wait some minutes")
+_TOO_LARGE = ("one object is larger than the server takes", "choose another place")
+# Codes of S3 and GCS, or of HTTP, that say more than TensorStore's own word.
+_CODES = {
+    "NoSuchBucket": _NO_BUCKET,
+    "bucket does not exist": _NO_BUCKET,
+    "QuotaExceeded": _FULL,
+    "quotaExceeded": _FULL,
+    "InsufficientStorage": _FULL,
+    "XMinioStorageFull": _FULL,
+    "http_response_code='507'": _FULL,
+    "EntityTooLarge": _TOO_LARGE,
+    "SlowDown": _BUSY,
+    "http_response_code='429'": _BUSY,
+    "SignatureDoesNotMatch": _DENIED,
+    "InvalidAccessKeyId": _DENIED,
+    "ExpiredToken": _DENIED,
+    "AccessDenied": _DENIED,
+}
 # What TensorStore's errors begin with, where the operating system has no say.
 _REMOTE = {
     "PERMISSION_DENIED": _DENIED,
@@ -91,7 +115,10 @@ def _cause(error: BaseException) -> Cause | None:
     found = re.search(r"os_error_code='(\d+)'", text)
     if found and int(found.group(1)) != errno.ENOENT:
         return os_cause(int(found.group(1)))
-    return _REMOTE.get(text.partition(":")[0])
+    if isinstance(error, TimeoutError):
+        return _SILENT
+    coded = (cause for code, cause in _CODES.items() if code in text)
+    return next(coded, _REMOTE.get(text.partition(":")[0]))
 
 
 def _existing(path: str) -> str:

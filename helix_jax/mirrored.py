@@ -1,0 +1,65 @@
+"""Local folders that stand for folders of a bucket, and who is told of their changes.
+
+Programs work on local files. Where a folder's own place is a bucket, whoever brought it
+here (`mirror.py`) is told of every file that has become whole, and whoever names a file
+or opens a store in it gets its own place.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+
+_folders: dict[str, tuple[str, Callable[[bool], object]]] = {}
+
+
+@contextlib.contextmanager
+def standing_for(
+    root: str | os.PathLike, url: str, changed: Callable[[bool], object]
+) -> Iterator[None]:
+    """Let a local folder stand for another place while the block lasts.
+
+    Args:
+      root: the local folder.
+      url: its own place.
+      changed: called when a file in it is whole, with whether it only grew.
+    """
+    name = os.path.realpath(root)
+    _folders[name] = (url.rstrip("/"), changed)
+    try:
+        yield
+    finally:
+        del _folders[name]
+
+
+def tell_change(path: str | os.PathLike, *, grown: bool = False) -> None:
+    """Say that a file, or a group of files in a folder, is whole.
+
+    Args:
+      path: of the file or folder.
+      grown: whether it only got more lines, as it does often.
+    """
+    for root, (_, changed) in list(_folders.items()):
+        if _inside(os.path.realpath(path), root) is not None:
+            changed(grown)
+
+
+def public_name(name: str) -> str:
+    """The place that a path stands for; the path itself where it is its own."""
+    for root, (url, _) in _folders.items():
+        if (rest := _inside(os.path.realpath(name), root)) is not None:
+            return url + rest.replace(os.sep, "/")
+    return name
+
+
+def with_public_names(text: str) -> str:
+    """A text with the places that paths in it stand for."""
+    for root, (url, _) in _folders.items():
+        text = text.replace(root, url)
+    return text
+
+
+def _inside(path: str, root: str) -> str | None:
+    """What follows the root in a path of it, with its slash; None outside."""
+    if path == root:
+        return ""
+    return path[len(root) :] if path.startswith(root + os.sep) else None
