@@ -63,6 +63,7 @@ from helix_jax.generation.stitch_files import (
 )
 from helix_jax.generation.text_metrics import compare_samples
 from helix_jax.generation.token_sides import sample_prompts
+from helix_jax.mirrored import public_name
 from helix_jax.models.tokenizer_place import find_tokenizer
 from helix_jax.progress import bar
 from helix_jax.reports import Block, Quantity, Samples
@@ -105,7 +106,9 @@ class GenerateConfig(TokenMapOptions):
         names="model",
         tiny="pebble-qwen3",
     )
-    map: str = option("ridge", "ridge, kl or mlp, or the folder of a map", names="path")
+    map: str = option(
+        "ridge", "ridge, kl or mlp, or the folder of a map", names="folder"
+    )
     prompt: str = option("", "one prompt; empty: those of --data")
     prompts: int = option(100, "how many texts of --data are continued", least=1)
     prompt_words: int = option(12, "words of each text that make its prompt", least=1)
@@ -197,7 +200,8 @@ def compute(config: GenerateConfig, run: Run) -> Report:
         numbers |= score_choices(
             writers, read_questions(config.questions), resamples=config.resamples
         )
-    print(f"{len(samples)} texts: {run.folder / 'samples.jsonl'}", flush=True)
+    place = public_name(str(run.folder / "samples.jsonl"))
+    print(f"{len(samples)} texts: {place}", flush=True)
     prompts = f"{len(samples):,} prompts" if len(samples) > 1 else "1 prompt"
     if len(samples) < LEAST_DOCUMENTS:
         prompts += " (WARNING: too few for intervals over prompts to say much)"

@@ -19,6 +19,7 @@ from helix_jax.paths import os_errors
 from helix_jax.reports import write_markdown, write_page, write_parts
 from helix_jax.reports.workdirs import find_ended, read_section
 from helix_jax.runs import option, prepare_config
+from helix_jax.runs.places import local_places
 from helix_jax.runs.program import start_program
 
 
@@ -27,7 +28,7 @@ class ReportConfig:
     """Flags of the program."""
 
     workdirs: tuple[str, ...] = option(
-        (), "work directories, or folders of them", names="path"
+        (), "work directories, or folders of them", names="folder"
     )
     output: str = option("report", "folder to write to", names="path", required=True)
     title: str = option("Linear maps between language models", "heading of the page")
@@ -36,7 +37,11 @@ class ReportConfig:
 
 def run(config: ReportConfig) -> Path:
     """Write the page; returns its path."""
-    config = prepare_config(config)
+    with local_places(prepare_config(config)) as local:
+        return _write(local)
+
+
+def _write(config: ReportConfig) -> Path:
     workdirs, output = config.workdirs, Path(config.output)
     if config.tiny and not workdirs:
         place = output / "fit"

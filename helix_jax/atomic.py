@@ -18,6 +18,7 @@ from pathlib import Path
 from helix_jax.errors import HelixError, PathError
 from helix_jax.lock_files import FILE, flock
 from helix_jax.locks import hold
+from helix_jax.mirrored import tell_change
 from helix_jax.paths import os_errors
 
 PARTIAL = ".helix-partial-"
@@ -71,6 +72,7 @@ def replaced_file(
             raise
         finally:
             os.close(fd)
+    tell_change(place)
 
 
 def write_file(
@@ -116,6 +118,7 @@ def append_lines(
                 raise
         if new:
             _sync(Path(path).parent)
+    tell_change(path, grown=True)
 
 
 @contextlib.contextmanager
@@ -158,6 +161,7 @@ def replaced_files(
                 for one in missing:
                     one.rmdir()
             raise
+    tell_change(place)
 
 
 def _switch(folder: Path, stage: Path) -> None:

@@ -9,6 +9,8 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 
+from helix_jax.errors import HelixError
+
 _folders: dict[str, tuple[str, Callable[[bool], object]]] = {}
 
 
@@ -27,6 +29,13 @@ def standing_for(
     _folders[name] = (url.rstrip("/"), changed)
     try:
         yield
+    except HelixError as error:  # its reader knows the place by its own name
+        told = (
+            with_public_names(one) if isinstance(one, str) else one
+            for one in error.args
+        )
+        error.args = tuple(told)
+        raise
     finally:
         del _folders[name]
 

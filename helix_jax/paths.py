@@ -81,6 +81,12 @@ def expand_path(given: str | os.PathLike) -> str:
     return expanded
 
 
+def user_cache(*names: str) -> Path:
+    """A folder of the user's cache: $XDG_CACHE_HOME/helix_jax, else below ~/.cache."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(base, "helix_jax", *names)
+
+
 def local_path(given: str | os.PathLike, what: str = "this path") -> Path:
     """The expanded path of something that must lie on this machine.
 
@@ -94,7 +100,8 @@ def local_path(given: str | os.PathLike, what: str = "this path") -> Path:
     if is_url(given):
         raise PathError(
             f"{what} must be a local folder or file, got the URL {os.fspath(given)}; "
-            "of what helix_jax writes only activation stores (--stores) can lie there."
+            "only activation stores (--stores), the work directory of one program "
+            "(--workdir) and what is read from one can lie there."
         )
     return Path(expand_path(given))
 

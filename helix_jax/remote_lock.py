@@ -14,9 +14,10 @@ from typing import Any
 from helix_jax.errors import StoreError
 from helix_jax.lock_files import FILE, LocalPlace, Place, Seen
 from helix_jax.owners import Owner, decode_owner, encode_owner, has_ended
-from helix_jax.storage import Folder, settle
+from helix_jax.storage import ANSWER_SECONDS, Folder, settle
 from helix_jax.storage_errors import STORAGE_ERRORS, write_error
 
+_SOON_SECONDS = 5.0  # of waiting where it is tried again, or of no matter
 _BEAT_SECONDS = 5.0  # at most one heartbeat in so long, however often it is asked for
 
 
@@ -70,7 +71,7 @@ class RemotePlace:
             if time.monotonic() - self._last < _BEAT_SECONDS:
                 return True
             try:
-                return self._write(self._generation)
+                return self._write(self._generation, _SOON_SECONDS)
             except StoreError:  # the network; its return will tell
                 return True
 
@@ -78,7 +79,7 @@ class RemotePlace:
         with self._one, contextlib.suppress(*STORAGE_ERRORS):
             self._owner = None
             written = self._folder.kvstore.write(FILE, None, if_equal=self._generation)
-            settle(self._folder, written)
+            settle(self._folder, written, seconds=_SOON_SECONDS)
 
     def _read(self) -> Any:
         try:
@@ -86,17 +87,21 @@ class RemotePlace:
         except STORAGE_ERRORS as error:
             raise write_error(self._folder, FILE, 0, error) from error
 
-    def _write(self, generation: Any) -> bool:
+    def _write(self, generation: Any, seconds: float = ANSWER_SECONDS) -> bool:
         beat = json.dumps({"beat": time.time()}).encode()
         record = beat + b"\n" + encode_owner(self._owner)
         try:
             written = self._folder.kvstore.write(FILE, record, if_equal=generation)
-            stamp = settle(self._folder, written)
+            stamp = settle(self._folder, written, seconds=seconds)
         except STORAGE_ERRORS as error:
             raise write_error(self._folder, FILE, len(record), error) from error
-        if not stamp.generation:  # somebody else has written it
-            return False
-        self._generation, self._last = stamp.generation, time.monotonic()
+        generation = stamp.generation
+        if not generation:  # it is another's, or a lost answer was that it is ours
+            found = self.look()
+            if found is None or found.owner != self._owner:
+                return False
+            generation = found.stamp
+        self._generation, self._last = generation, time.monotonic()
         return True
 
 

@@ -20,7 +20,7 @@ from helix_jax.storage_errors import STORAGE_ERRORS, brief, read_error, write_er
 
 CACHE_BYTES = 64 << 20
 NETWORK_RETRIES = 5  # half a minute; TensorStore's 32 would take a quarter hour
-ANSWER_SECONDS = 50.0  # of waiting for a server, and beside it for what is sent:
+ANSWER_SECONDS = 40.0  # of waiting for a server, and beside it for what is sent:
 LEAST_BYTES_PER_SECOND = 1e6
 _CURL = {  # a connection on which nothing moves is given up and made again
     "CONNECT_TIMEOUT_SECONDS": 15,
@@ -109,20 +109,23 @@ def _s3_spec(url: str) -> dict[str, Any]:
     return spec
 
 
-def settle(folder: Folder, future: Any, sent_bytes: int = 0) -> Any:
+def settle(
+    folder: Folder, future: Any, sent_bytes: int = 0, *, seconds: float = ANSWER_SECONDS
+) -> Any:
     """The result of what TensorStore does in a folder.
 
     Args:
       folder: where; of a local one any time is waited for.
       future: of TensorStore.
       sent_bytes: how much goes over the network, as far as it is known.
+      seconds: to wait for an answer, beside those for what is sent.
 
     Raises:
       TimeoutError: a server gives no answer; one of STORAGE_ERRORS, as all others.
     """
     if folder.local is not None:
         return future.result()
-    seconds = ANSWER_SECONDS + sent_bytes / LEAST_BYTES_PER_SECOND
+    seconds += sent_bytes / LEAST_BYTES_PER_SECOND
     try:
         return future.result(timeout=seconds)
     except TimeoutError as error:

@@ -21,6 +21,7 @@ from helix_jax.runs import (
     prepare_config,
 )
 from helix_jax.runs.command_line import parse_flags
+from helix_jax.runs.places import local_places
 from helix_jax.runs.prepare import must_be_among
 from helix_jax.runs.program import define_program_flags
 from launch.children import Task
@@ -108,7 +109,8 @@ def has_ended(experiment: str, run: Planned) -> bool:
     )
     if not is_done(Run(run.folder)) or not program:  # a program decides for itself
         return False
-    open_run(run.folder, program.prepare(run.config))
+    with local_places(run.config) as config:
+        open_run(run.folder, program.prepare(config))
     return True
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from absl import flags
 
 from helix_jax.errors import RunError
+from helix_jax.paths import is_url
 from helix_jax.runs.program import start_main
 from launch.children import Task
 from launch.jobs import read_options, submit
@@ -31,7 +32,9 @@ def main(argv: list[str]) -> None:
     workdir = getattr(config_of(EXPERIMENT.value, words), "workdir", "")
     if not workdir:
         raise RunError("missing: --workdir, after --; a job's results need a place.")
-    folder = Path(f"{workdir}.slurm").absolute()
+    # The log of a run in a bucket is here.
+    place = workdir.rpartition("/")[2] if is_url(workdir) else workdir
+    folder = Path(f"{place}.slurm").absolute()
     line = [sys.executable, "-m", f"experiments.{EXPERIMENT.value}", *words]
     task = Task(EXPERIMENT.value, line, folder / "log.txt")
     (job,) = submit([task], folder, options, name=EXPERIMENT.value)

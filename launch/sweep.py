@@ -27,7 +27,7 @@ from absl import flags
 
 from helix_jax.errors import RunError
 from helix_jax.locks import keep
-from helix_jax.paths import local_path, os_errors
+from helix_jax.paths import is_url, local_path, os_errors
 from helix_jax.progress import Progress
 from helix_jax.reports import format_interval
 from helix_jax.runs import Run, is_done
@@ -80,6 +80,12 @@ def planned(fixed: Sequence[str]) -> list[Planned]:
     settings = all_settings(
         grid=GRID.value, zipped=ZIP.value, listed=LIST.value, file=FILE.value
     )
+    if is_url(WORKDIR.value):
+        raise RunError(
+            f"--workdir={WORKDIR.value}: a sweep keeps logs and tables in a folder of "
+            "this machine; name one. States may lie in a bucket (--stores=URL behind "
+            "--), and so may the work directory of a program that is run by itself."
+        )
     root = local_path(WORKDIR.value, "--workdir")
     return plan_runs(EXPERIMENT.value, root, settings, fixed)
 

@@ -42,8 +42,8 @@ check_experiment() {
   local word workdir=
   for word in "${@:2}"; do
     [[ $word == --* && $word != -- ]] || fail "'$word' is no flag; write --FLAG=VALUE"
-    [[ $word != --workdir=*://* && $word != --workdir=gs:* && $word != --workdir=s3:* ]] ||
-      fail "$word is a URL; --workdir is a folder of the machine, --stores may be a URL"
+    [[ $word != --workdir=*:/* || $word == --workdir=gs://?* || $word == --workdir=s3://?* ]] ||
+      fail "$word: --workdir is a folder of the machine, gs://BUCKET/PATH or s3://BUCKET/PATH"
     [[ ! $word =~ ^--(processes|process|coordinator)(=|$) ]] ||
       fail "$word is given by the launcher itself"
     [[ $word == --workdir=?* ]] && workdir=1

@@ -9,7 +9,7 @@ import jax
 from absl import flags
 
 from helix_jax.errors import PathError
-from helix_jax.paths import local_path
+from helix_jax.paths import local_path, user_cache
 
 FLAG = "compilation_cache"
 OFF = "off"
@@ -27,8 +27,7 @@ def define_cache_flag(known: flags.FlagValues, *, program: str) -> None:
 
 def user_folder() -> Path:
     """$XDG_CACHE_HOME/helix_jax/xla, by default below ~/.cache."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(base) / "helix_jax" / "xla"
+    return user_cache("xla")
 
 
 def keep_compiled(request: str) -> Path | None:

@@ -29,6 +29,7 @@ from helix_jax.models import ModelSpec
 from helix_jax.processes import current
 from helix_jax.reports import Block, load_blocks, print_tables, save_blocks, with_about
 from helix_jax.runs.inputs import check_inputs, refuse_slow_dtype
+from helix_jax.runs.places import local_places
 from helix_jax.runs.prepare import prepare_config
 from helix_jax.runs.program import start_program
 from helix_jax.runs.workdir import (
@@ -119,7 +120,10 @@ class Experiment:
         Raises:
           RunError: the config cannot be run, or its directory belongs to another.
         """
-        config = self.prepare(config)
+        with local_places(config) as local:
+            return self._run(self.prepare(local))
+
+    def _run(self, config: Any) -> dict[str, float]:
         if not hasattr(config, "workdir"):
             report = self._compute(config, None)
             print_tables(with_about(report.blocks, report.about))

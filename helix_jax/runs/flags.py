@@ -137,8 +137,9 @@ def option(
       choices: the values that it can have, each item of a list.
       least, most: bounds of a number, themselves allowed; of each item of a list.
       above: a lower bound that is not allowed itself.
-      names: what it names: "workdir", "path" (local), "place" (local or a URL),
-        "model", "side" (a model or embeddings:FILE), "tokenizer" or "corpora"; a
+      names: what it names: "workdir" and "folder" (to write to, and to read; local or
+        in a bucket), "path" (local), "place" (of stores; local or a URL), "model",
+        "side" (a model or embeddings:FILE), "tokenizer" or "corpora"; a
         leading `~` is expanded in all of them.
       required: whether an empty value is refused.
       tiny: stands in for an empty value under --tiny.

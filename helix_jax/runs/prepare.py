@@ -15,6 +15,7 @@ from helix_jax.paths import expand_path, is_url, local_path
 
 Config = TypeVar("Config")
 STORAGE = ("gs", "s3", "file", "memory", "http", "https")  # where stores can lie
+BUCKETS = ("gs", "s3")  # and work directories
 NO_STORES = "none"  # in place of a place: of programs whose config says `storeless`
 IMPORTED = "embeddings:"  # before the file of embeddings that stands for a model
 
@@ -76,6 +77,21 @@ def shrink(config: Config, **values: Any) -> Config:
 def list_as_tuple(value: Any) -> Any:
     """A list as the tuple that configs hold; anything else as it is."""
     return tuple(value) if isinstance(value, list) else value
+
+
+def in_a_bucket(flag: str, url: str) -> str:
+    """The URL of a folder that is worked on in a local copy.
+
+    Raises:
+      RunError: it is none of BUCKETS.
+    """
+    scheme, _, place = url.partition("://")
+    if scheme not in BUCKETS or not place.strip("/"):
+        raise RunError(
+            f"--{flag}={url}: expected a local folder, or gs://BUCKET/PATH or "
+            "s3://BUCKET/PATH."
+        )
+    return url.rstrip("/")
 
 
 def _with_stand_ins(config: Config) -> Config:
@@ -143,7 +159,7 @@ def _require_value(field: dataclasses.Field, value: Any) -> None:
 
 def _require_different(field: dataclasses.Field, value: Any) -> None:
     """Raise where a list holds an item twice; of folders, they may be alike."""
-    if not isinstance(value, tuple) or field.metadata.get("names") == "path":
+    if not isinstance(value, tuple) or field.metadata.get("names") == "folder":
         return
     for place, item in enumerate(value):
         if item in value[:place]:
@@ -202,7 +218,9 @@ def _expanded(field: dataclasses.Field, value: Any) -> Any:
     names = field.metadata.get("names")
     if not names or not value:
         return value
-    if names in ("workdir", "path"):
+    if names in ("workdir", "folder") and is_url(value):
+        return in_a_bucket(field.name, value)
+    if names in ("workdir", "folder", "path"):
         return str(local_path(value, f"--{field.name}"))
     if names == "place" and value == NO_STORES:
         return value

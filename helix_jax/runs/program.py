@@ -25,6 +25,7 @@ from helix_jax.progress import stop_all
 from helix_jax.runs.command_line import parse_flags
 from helix_jax.runs.compiled import FLAG, define_cache_flag, keep_compiled
 from helix_jax.runs.flags import config_from_flags, define_flags
+from helix_jax.runs.places import local_places
 from helix_jax.runs.prepare import prepare_config
 from helix_jax.runs.processes import agree_on_flags, define_process_flags, joined
 from helix_jax.runs.signals import Interrupted, catch_signals
@@ -117,8 +118,10 @@ def run_program(
         agree_on_flags(processes, config)
         folder = getattr(config, place[0]) if place else ""
         own = folder and processes.index == 0  # the others write nothing there
-        with unclaimed_on_failure(folder) if own else contextlib.nullcontext():
-            run(config)
+        with local_places(config) as local:
+            here = getattr(local, place[0]) if own else ""
+            with unclaimed_on_failure(here) if own else contextlib.nullcontext():
+                run(local)
         if own:
             print(f"results: {folder}")
 

@@ -27,6 +27,7 @@ from helix_jax.array_files import read_npz, write_npz
 from helix_jax.atomic import append_lines, is_passing, write_file
 from helix_jax.errors import RunError
 from helix_jax.locks import keep, let_go
+from helix_jax.mirrored import with_public_names
 from helix_jax.paths import local_path, os_errors
 from helix_jax.processes import current
 from helix_jax.runs.environment import environment
@@ -73,7 +74,8 @@ def open_run(workdir: str | os.PathLike, config: Any) -> Run:
 
 
 def _open_folder(folder: Path, config: Any) -> None:
-    record = json.loads(json.dumps(dataclasses.asdict(config)))
+    # A local copy of a bucket's folder has another path at the next start.
+    record = json.loads(with_public_names(json.dumps(dataclasses.asdict(config))))
     record = {"experiment": type(config).__name__, **record}
     record.pop("workdir", None)
     known = {f.name: f.default for f in dataclasses.fields(config) if f.name in record}

@@ -26,6 +26,7 @@ class ObjectServer(http.server.ThreadingHTTPServer):
         self.generation = 0
         self.one = threading.Lock()
         self.refused = 0  # conditional writes that lost
+        self.writes_left: int | None = None  # more are refused
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def __enter__(self):
@@ -64,6 +65,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+    def _is_spent(self) -> bool:
+        """Whether writes are refused from now on."""
+        with self.server.one:
+            left = self.server.writes_left
+            if left:
+                self.server.writes_left = left - 1
+        if left == 0:
+            self._answer(403, b"<Error><Code>AccessDenied</Code></Error>")
+        return left == 0
 
     def _put(self, key: str, body: bytes | None, wanted: str | None) -> str | None:
         """Write or delete an object; None where it has not the wanted generation."""
@@ -106,13 +117,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_PUT(self):  # S3: /BUCKET/KEY
         key = urllib.parse.unquote(self.path).split("/", 2)[2]
-        generation = self._put(key, self._body(), self._condition())
+        body = self._body()
+        if self._is_spent():
+            return
+        generation = self._put(key, body, self._condition())
         if generation is None:
             self._answer(412)
         else:
             self._answer(200, ETag=f'"{generation}"')
 
     def do_DELETE(self):  # GCS: /storage/v1/b/BUCKET/o/KEY; S3: /BUCKET/KEY
+        if self._is_spent():
+            return
         parts = urllib.parse.urlparse(self.path)
         if parts.path.startswith("/storage/v1/"):
             key = urllib.parse.unquote(parts.path.split("/o/", 1)[1])

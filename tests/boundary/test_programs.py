@@ -187,8 +187,8 @@ def place_below_a_file(program, folder):
 
 
 def place_is_a_url(program, folder):
-    words = [f"--{program.place}=gs://bucket/run"]
-    return words, [f"--{program.place} must be a local", "gs://bucket/run"]
+    words = [f"--{program.place}=http://host/run"]
+    return words, [f"--{program.place}", "a local folder", "http://host/run"]
 
 
 def place_with_a_long_name(program, folder):

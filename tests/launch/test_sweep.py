@@ -88,7 +88,7 @@ def test_a_malformed_sweep_is_refused(sweep, said):
     [
         ([], "missing: --experiment and --workdir"),
         (["--experiment=fot", "--workdir=w"], "--experiment must .* did you mean fit"),
-        (["--experiment=fit", "--workdir=gs://b/w"], "--workdir must be a local"),
+        (["--experiment=fit", "--workdir=gs://b/w"], "a folder of this machine"),
         ([*FIT, "--grid=limt=1,2"], "did you mean --limit"),
         ([*FIT, "--grid=pooling=maen", "--", "--tiny"], "did you mean mean"),
         ([*FIT, "--", "--source=a"], "missing: --target"),

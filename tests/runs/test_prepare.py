@@ -115,6 +115,6 @@ def test_a_path_that_is_none_names_its_flag(source):
 def test_folders_of_a_list_may_be_alike():
     @dataclasses.dataclass(frozen=True)
     class Folders:
-        workdirs: tuple[str, ...] = option((), "some", names="path")
+        workdirs: tuple[str, ...] = option((), "some", names="folder")
 
     assert prepare_config(Folders(("a", "a"))).workdirs == ("a", "a")

@@ -1,0 +1,75 @@
+"""Flags that name folders of buckets, as the local folders that programs work on."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from helix_jax.errors import RunError
+from helix_jax.mirror import fetched, mirrored
+from helix_jax.paths import is_url
+from helix_jax.processes import current
+from helix_jax.runs.prepare import NO_STORES, in_a_bucket
+
+Config = TypeVar("Config")
+
+
+@contextlib.contextmanager
+def local_places(config: Config) -> Iterator[Config]:
+    """The config with local folders in place of URLs, as long as the block lasts.
+
+    The work directory goes up as it changes, by process 0; each of the others has a
+    copy of its own. What is read is fetched once.
+
+    Args:
+      config: a config of `option` fields; without URLs it comes back as it is.
+
+    Raises:
+      StoreError: a bucket cannot be read or written.
+      RunError: what several processes can only do in a folder that they share.
+    """
+    with contextlib.ExitStack() as places:
+        local: dict[str, Any] = {}
+        for field in dataclasses.fields(config):
+            names, value = field.metadata.get("names"), getattr(config, field.name)
+            if names == "folder":
+                values = value if isinstance(value, tuple) else (value,)
+                found = tuple(_read_here(field.name, one, places) for one in values)
+                local[field.name] = found if isinstance(value, tuple) else found[0]
+            elif names == "workdir" and _is_url(value):
+                _require_alone(config)
+                url = in_a_bucket(field.name, value)
+                local[field.name] = places.enter_context(_kept(url))
+        yield dataclasses.replace(config, **local) if local else config
+
+
+def _read_here(flag: str, value: str, places: contextlib.ExitStack) -> str:
+    if not _is_url(value):
+        return value
+    return str(places.enter_context(fetched(in_a_bucket(flag, value))))
+
+
+def _is_url(value: Any) -> bool:
+    return isinstance(value, str) and is_url(value)  # other types are refused later
+
+
+@contextlib.contextmanager
+def _kept(url: str) -> Iterator[str]:
+    first = current().index == 0
+    with contextlib.ExitStack() as stack:
+        if first:
+            root = stack.enter_context(mirrored(url))
+        current().wait("the work directory in a bucket")
+        if not first:
+            root = stack.enter_context(mirrored(url, write=False))
+        yield str(root)
+
+
+def _require_alone(config: Any) -> None:
+    """Refuse what processes tell each other by files of the work directory."""
+    if current().count > 1 and getattr(config, "stores", "") == NO_STORES:
+        raise RunError(
+            f"--stores={NO_STORES}: several processes keep what they reduce in "
+            f"--workdir, which must be a folder that their machines share, got "
+            f"{config.workdir}; or leave --stores out."
+        )
