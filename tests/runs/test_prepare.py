@@ -101,9 +101,11 @@ def test_values_that_a_field_cannot_have(values, said, monkeypatch):
         prepared(**values)
 
 
-def test_a_url_is_no_work_directory():
-    with pytest.raises(PathError, match=r"--workdir must be a local .* gs://b/w"):
-        prepared(workdir="gs://b/w")
+def test_a_work_directory_is_here_or_in_a_bucket():
+    assert prepared(workdir="gs://b/w/").workdir == "gs://b/w"
+    for url in ("http://host/x", "s3://", "memory://x"):
+        with pytest.raises(RunError, match=r"expected a local folder, or gs://BUCKET"):
+            prepared(workdir=url)
 
 
 @pytest.mark.parametrize("source", ["embeddings:", "~nobody-is-called-so/x", "a\0b"])
