@@ -12,7 +12,7 @@ VENV ?= .venv
 PINS = PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 PIP = $(PINS) $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 WORKDIR ?= runs/demo
-PYTEST_ARGS ?= -n 2 --dist loadfile
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test check crypto clean
 

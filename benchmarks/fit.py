@@ -11,13 +11,18 @@ Memory is that of fresh processes: ours with rows made block by block, of n and 
 them; scikit-learn's with n rows and one penalty.
 """
 
-import subprocess
 import sys
 
 import numpy as np
 from absl import flags
 
-from benchmarks.timing import alternate, medians, peak_memory_bytes, write_results
+from benchmarks.timing import (
+    alternate,
+    medians,
+    peak_memory_bytes,
+    run_child,
+    write_results,
+)
 from helix_jax.alignment import accumulate, fit_ridge, ridge_maps
 from helix_jax.runs.program import start_main
 
@@ -88,8 +93,7 @@ def peak_mib(who: str, rows: int, width: int) -> int:
     """Peak memory of a process of its own that does the work once."""
     command = [sys.executable, "-m", "benchmarks.fit", f"--memory={who}"]
     command += [f"--rows={rows}", f"--width={width}", f"--block={BLOCK.value}"]
-    ended = subprocess.run(command, check=True, capture_output=True, text=True)
-    return round(int(ended.stdout.split()[-1]) / 2**20)
+    return round(run_child(command) / 2**20)
 
 
 def main(_: list[str]) -> None:

@@ -12,14 +12,13 @@ a process of its own, which also gives its peak memory above what it held before
 """
 
 import json
-import subprocess
 import sys
 import time
 
 import numpy as np
 from absl import flags
 
-from benchmarks.timing import forget_peak, peak_memory_bytes, write_results
+from benchmarks.timing import forget_peak, peak_memory_bytes, run_child, write_results
 from helix_jax.runs.flags import integers_flag
 from helix_jax.runs.program import start_main
 
@@ -114,10 +113,7 @@ def child(side: str) -> dict[str, list[float] | float]:
     command = [sys.executable, "-m", "benchmarks.kl", f"--side={side}"]
     for flag in (WORDS, SOURCE, TARGET, ROWS, STEPS):
         command.append(f"--{flag.name}={flag.value}")
-    run = subprocess.run(command, capture_output=True, text=True)
-    if run.returncode:
-        raise SystemExit(f"{side} failed:\n{run.stderr[-2000:]}")
-    return json.loads(run.stdout.splitlines()[-1])
+    return run_child(command)
 
 
 def main(_: list[str]) -> None:

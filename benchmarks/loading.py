@@ -10,16 +10,14 @@ the dtype they run in; pages of the mapped file count on both sides.
 """
 
 import json
-import os
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 from absl import flags
 
-from benchmarks.timing import forget_peak, peak_memory_bytes, write_results
+from benchmarks.timing import forget_peak, peak_memory_bytes, run_child, write_results
 from experiments.shared.places import real_models, small_models
 from helix_jax.runs.program import start_main
 
@@ -68,11 +66,7 @@ def child(side: str, folder: str, dtype: str) -> dict[str, float]:
     """Load once in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.loading", f"--side={side}"]
     command += [f"--models={folder}", f"--dtypes={dtype}"]
-    environment = os.environ | {"TOKENIZERS_PARALLELISM": "false"}
-    run = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if run.returncode:
-        raise SystemExit(f"{side} {folder} failed:\n{run.stderr[-2000:]}")
-    return json.loads(run.stdout.splitlines()[-1])
+    return run_child(command, {"TOKENIZERS_PARALLELISM": "false"})
 
 
 def main(_: list[str]) -> None:

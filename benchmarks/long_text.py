@@ -10,7 +10,6 @@ are those of `experiments.plan`: parameters, and a batch.
 
 import dataclasses
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from absl import flags
 
-from benchmarks.timing import forget_peak, peak_memory_bytes, write_results
+from benchmarks.timing import forget_peak, peak_memory_bytes, run_child, write_results
 from experiments.shared.places import real_models
 from helix_jax.runs.program import start_main
 
@@ -74,10 +73,7 @@ def child(name: str, tokens: int) -> dict[str, float]:
     """`measure` in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.long_text", "--child"]
     command += [f"--model={name}", f"--tokens={tokens}"]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    if run.returncode:
-        raise SystemExit(f"{tokens} tokens failed:\n{run.stderr[-2000:]}")
-    return json.loads(run.stdout.splitlines()[-1])
+    return run_child(command)
 
 
 def main(_: list[str]) -> None:

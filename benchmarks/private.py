@@ -8,9 +8,6 @@ the table says so. Pyfhel is that of this environment.
 """
 
 import functools
-import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,7 +15,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from benchmarks.timing import write_results
+from benchmarks.timing import run_child, write_results
 from helix_jax.alignment import accumulate
 from helix_jax.private import Client, Provider
 from helix_jax.private.comparisons import moment_errors
@@ -86,11 +83,7 @@ def peer_numbers(library: str, task: str, *sizes: int) -> dict | None:
     script = Path(__file__).with_name("private_peers.py")
     command = [interpreters[library], str(script), library, task, *map(str, sizes)]
     # OpenFHE's threads cost it more than they bring at this size.
-    own = os.environ | {"OMP_NUM_THREADS": "1"}
-    run = subprocess.run(command, capture_output=True, text=True, check=False, env=own)
-    if run.returncode:
-        raise SystemExit(f"{library} {task} {sizes} failed:\n{run.stderr[-2000:]}")
-    return json.loads(run.stdout.splitlines()[-1])
+    return run_child(command, {"OMP_NUM_THREADS": "1"})
 
 
 def layers() -> None:

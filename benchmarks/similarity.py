@@ -11,7 +11,6 @@ against one that holds the Gram matrices of --rows rows.
 """
 
 import functools
-import subprocess
 import sys
 import time
 
@@ -20,7 +19,7 @@ import numpy as np
 from absl import flags
 
 from benchmarks.similarity_peers import PLAIN, PLATONIC
-from benchmarks.timing import peak_memory_bytes, write_results
+from benchmarks.timing import peak_memory_bytes, run_child, write_results
 from helix_jax.alignment import accumulate
 from helix_jax.runs.flags import choices_flag
 from helix_jax.runs.program import start_main
@@ -177,8 +176,7 @@ def peak_bytes(who: str, rows: int, width: int) -> int:
     """Peak memory of a process of its own that does the work once."""
     command = [sys.executable, "-m", "benchmarks.similarity", f"--memory={who}"]
     command += [f"--rows={rows}", f"--memory_rows={rows}", f"--width={width}"]
-    ended = subprocess.run(command, check=True, capture_output=True, text=True)
-    return int(ended.stdout.split()[-1])
+    return run_child(command)
 
 
 def main(_: list[str]) -> None:

@@ -10,6 +10,7 @@ import os
 import platform
 import resource
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -65,6 +66,25 @@ def forget_peak() -> int:
     """Let `peak_memory_bytes` count from here (Linux); the resident bytes now."""
     Path("/proc/self/clear_refs").write_text("5")
     return peak_memory_bytes()
+
+
+def run_child(command: Sequence[str], more: Mapping[str, str] | None = None) -> Any:
+    """What a process of its own prints last, read as JSON.
+
+    Args:
+      command: program and arguments.
+      more: variables of its environment beside those of this process.
+
+    Raises:
+      SystemExit: it failed; the message ends as what it said does.
+    """
+    environment = os.environ | (more or {})
+    run = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environment
+    )
+    if run.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{run.stderr[-2000:]}")
+    return json.loads(run.stdout.splitlines()[-1])
 
 
 def machine() -> str:

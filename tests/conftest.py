@@ -1,9 +1,12 @@
 """Fixtures of the whole suite."""
 
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from experiments.shared.places import real_folder, real_models
 
@@ -17,6 +20,30 @@ SHARED = Path(
     os.environ.get("HELIX_SHARED", Path(__file__).parents[2] / "shared")
 ).resolve()
 REAL = real_folder()
+WIDE = bool(os.environ.get("HELIX_WIDE"))
+
+
+def cases(some: Iterable, *more: Any) -> list:
+    """Cases of a test: one of each kind; with HELIX_WIDE=1 more of the same kinds."""
+    return [*some, *more] if WIDE else list(some)
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory):
+    """(name, function that fills a new folder) -> the folder, made by one worker."""
+
+    def get(name: str, make: Callable[[Path], None]) -> Path:
+        base = tmp_path_factory.getbasetemp()
+        several = "PYTEST_XDIST_WORKER" in os.environ
+        folder = (base.parent if several else base) / name
+        with FileLock(f"{folder}.lock"):
+            if not folder.exists():
+                fresh = tmp_path_factory.mktemp(name)
+                make(fresh)
+                fresh.rename(folder)
+        return folder
+
+    return get
 
 
 @pytest.fixture(scope="session")
@@ -48,16 +75,25 @@ def forget_compiled():
     jax.clear_caches()
 
 
-@pytest.fixture
-def compiled_quickly():
+def compile_quickly():
     """Programs that run a few times are optimised little: half the time to compile.
 
     What is left out are passes over machine code (LLVM's); tests of the same forward
-    pass and decoder on pretrained models are compiled as users compile them.
+    pass and decoder on pretrained models are compiled as users compile them, and with
+    HELIX_WIDE=1 all are.
     """
     import jax
 
     before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
+    jax.config.update("jax_disable_most_optimizations", not WIDE)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
+
+
+compiled_quickly = pytest.fixture(compile_quickly)
+
+
+def pytest_collection_modifyitems(items):
+    """Files with slow tests first, so that no worker is left alone with one."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)

@@ -137,10 +137,11 @@ def squared_errors(affine: StateMap, x: Array, y: Array) -> np.ndarray:
 
 
 @takes(y=kinds.ARRAY)
-def deviations(y: Array) -> np.ndarray:
-    """|y_i - mean|^2 of each row of y [N, D] from the mean of all: [N] float64."""
+def deviations(y: Array, *, centre: Array | None = None) -> np.ndarray:
+    """|y_i - centre|^2 of each row of y [N, D]: [N] float64; None is their mean [D]."""
     y = np.asarray(y, np.float64)
-    return np.sum((y - y.mean(0)) ** 2, axis=1)
+    centre = y.mean(0) if centre is None else np.asarray(centre, np.float64)
+    return np.sum((y - centre) ** 2, axis=1)
 
 
 def _r2_of_sums(sums: Array) -> Array:

@@ -24,6 +24,7 @@ from helix_jax.alignment import (
     squared_errors,
 )
 from helix_jax.transfer.pair_fit import PairFit, choose_map
+from helix_jax.types import Array
 
 _SHUFFLED = "shuffled_"
 
@@ -77,8 +78,7 @@ def row_errors(
         return RowErrors(pair.ids, errors, deviations(y))
     arrays = [np.asarray(part) for part in jax.tree.leaves(list(maps.values()))]
     digest = hashlib.sha256(b"".join(one.tobytes() for one in arrays)).hexdigest()
-    centre = np.asarray(moments.mean_y, np.float64)
-    reduction = functools.partial(_errors, maps=maps, centre=centre)
+    reduction = functools.partial(_errors, maps=maps, centre=moments.mean_y)
     record = {"errors": list(maps), "maps": digest}
     parts = list(pair.reduce(reduction, record=record, title="errors of the maps"))
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -113,13 +113,12 @@ def _with_shuffled(
 
 
 def _errors(
-    _: int, rows: Iterator[Rows], maps: Mapping[str, AffineMap], centre: np.ndarray
+    _: int, rows: Iterator[Rows], maps: Mapping[str, AffineMap], centre: Array
 ) -> dict[str, Any]:
     found: dict[str, list[Any]] = {"ids": [], "deviations": []}
     for one in rows:
         found["ids"].append(np.array(one.ids))
-        spread = np.sum((one.y.astype(np.float64) - centre) ** 2, axis=1)
-        found["deviations"].append(spread)
+        found["deviations"].append(deviations(one.y, centre=centre))
         for number, affine in enumerate(maps.values()):
             errors = squared_errors(affine, one.x, one.y)
             found.setdefault(f"map_{number}", []).append(errors)

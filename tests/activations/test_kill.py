@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import SHARED
+from ..conftest import SHARED, WIDE
 from .kill_runner import TEXTS, WINDOW
 from .made import store_bytes
 
@@ -18,10 +18,11 @@ KILLS = 4
 
 
 def models() -> list[str]:
-    """A pretrained model and one of the embedded, where they lie; else a random one."""
+    """A pretrained model, else an embedded one, else a random one; or all (WIDE)."""
     folders = [SHARED / "models" / "stories260K"]
     folders += sorted(path.parent for path in ASSETS.glob("*/config.json"))[:1]
-    return [str(path) for path in folders if path.is_dir()] or ["tiny"]
+    found = [str(path) for path in folders if path.is_dir()] + ["tiny"]
+    return found if WIDE else found[:1]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from tests.conftest import cases
+
 PROGRAM = """
 import dataclasses, sys, threading, time
 from helix_jax.runs import finish_run, open_run, option, prepare_config
@@ -137,16 +139,18 @@ def run(config):
 
 @pytest.mark.parametrize(
     ("program", "words", "said"),
-    [
-        ("experiments.fit", ["--final_norm", "False"], "--nofinal_norm"),
+    cases(
+        [
+            ("experiments.fit", ["--final_norm", "False"], "--nofinal_norm"),
+            ("benchmarks.methods", ["--rows=1,x"], "whole numbers separated by commas"),
+            ("launch.sweep", ["--experiment=fit", "x", "--", "--tiny"], "'x'"),
+        ],
         ("experiments.extract", ["--layers", "0", "1"], "--layers=0,1"),
         ("experiments.generate", ["--promt=x"], "did you mean --prompt?"),
         ("benchmarks.pairing", ["--tiny", "false"], "--notiny or --tiny=false"),
-        ("benchmarks.methods", ["--rows=1,x"], "whole numbers separated by commas"),
         ("benchmarks.private", ["--only=layr"], "layer, fit, growth"),
         ("launch.sweep", ["--experiment=fit", "--workdir=w", "--tiny"], "--tiny"),
-        ("launch.sweep", ["--experiment=fit", "x", "--", "--tiny"], "'x'"),
-    ],
+    ),
 )
 def test_programs_refuse_words_before_any_work(program, words, said, tmp_path):
     done = subprocess.run(

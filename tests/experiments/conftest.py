@@ -28,25 +28,27 @@ def texts(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def models(texts, tmp_path_factory):
+def models(texts, made_once):
     """Folders of two models trained for some steps: llama and gpt_neox."""
     from experiments.pretrain import PretrainConfig, run
 
-    folder = tmp_path_factory.mktemp("models")
-    made = {}
-    for seed, family in enumerate(("llama", "gpt_neox")):
-        config = PretrainConfig(
-            workdir=str(folder / family),
-            family=family,
-            data=str(texts),
-            tiny=True,
-            part=seed,
-            parts=2,
-            seed=seed,
-        )
-        run(config)
-        made[family] = folder / family / "model"
-    return made
+    families = "llama", "gpt_neox"
+
+    def make(folder):
+        for seed, family in enumerate(families):
+            config = PretrainConfig(
+                workdir=str(folder / family),
+                family=family,
+                data=str(texts),
+                tiny=True,
+                part=seed,
+                parts=2,
+                seed=seed,
+            )
+            run(config)
+
+    folder = made_once("trained", make)
+    return {family: folder / family / "model" for family in families}
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,10 @@ from helix_jax.generation import declared_stops, generate, generate_ids, native
 from helix_jax.models import family_of, load_tokenizer
 from helix_jax.models.spec import ModelSpec
 
+from ..conftest import cases
 from ..models.twins import DECODERS, TWINS, VOCABULARY, twin_config
 
-MODELS = ["stories260K", "llama2xs-280K", "babyllama-tok105", "babyllama-tok361"]
+MODELS = cases(["stories260K", "babyllama-tok105"], "llama2xs-280K", "babyllama-tok361")
 PROMPTS = ["Once upon a time", "The big dog and the small cat went", "Tom"]
 
 

@@ -1,8 +1,9 @@
 """Mutations of a family's config, attribute by attribute, and what comes of each.
 
 For each attribute that transformers' config class of a family has, several other values
-are tried on a tiny random model. Where transformers computes something with it, our
-last hidden state and logits are those of transformers, or the config is refused.
+are tried on a tiny random model, all of them with HELIX_WIDE=1. Where transformers
+computes something with it, our last hidden state and logits are those of transformers,
+or the config is refused.
 """
 
 import dataclasses
@@ -23,6 +24,7 @@ from helix_jax.models.convert import to_params
 from helix_jax.models.params import nest
 from helix_jax.models.weights import StoredTensor
 
+from ..conftest import WIDE
 from .twins import auto_class, randomise
 
 VOCABULARY = 23
@@ -196,6 +198,10 @@ CHOICES: dict[str, list[Any]] = {
     "no_rope_layers": [[0, 1], [1, 0], [0, 0], [1, 1, 1]],
     "no_rope_layer_interval": [1, 2],
 }
+# What all families share is walked whole for some of them, in part for the others.
+WHOLE = ("llama", "gpt2", "gpt_neox", "gemma3_text", "bert", "t5")
+SOME_ACTIVATIONS = "relu silu gelu gelu_new gelu_pytorch_tanh quick_gelu".split()
+SOME_ROPES = [*ROPES[:3], ROPES[4], LLAMA3, YARN, LONG]
 # A class, its model type, its bookkeeping, and what new models are filled with, on
 # which the twin's random norms stand: no attributes to vary.
 FIXED = {"model_type", "transformers_version", "_name_or_path", "initializer_factor"}
@@ -275,8 +281,11 @@ def mutations(family: str) -> list[dict[str, Any]]:
     kind = transformers.CONFIG_MAPPING[family]
     full = kind(**tiny_config(family)).to_dict()
     made = []
+    whole = WIDE or family in WHOLE
     for name in sorted(set(full) - FIXED):
         values = CHOICES.get(name) or _by_type(full[name])
+        if not whole and values in (ACTIVATIONS, ROPES):
+            values = SOME_ACTIVATIONS if values is ACTIVATIONS else SOME_ROPES
         made += [{name: value} for value in [*values, None]]
     beside = {name: BESIDE[name] for name in BESIDE if name not in full}
     made += [{name: value} for name in beside for value in beside[name]]

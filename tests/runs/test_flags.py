@@ -1,9 +1,10 @@
-"""Flags of config dataclasses, parsed in a process of their own."""
+"""Flags of config dataclasses, as a program parses them."""
 
 import dataclasses
 import re
 import subprocess
 import sys
+from typing import NamedTuple
 
 import pytest
 from absl import flags
@@ -11,7 +12,7 @@ from absl import flags
 from helix_jax.errors import HelixError, RunError
 from helix_jax.runs import config_from_flags, define_flags, option
 from helix_jax.runs.command_line import parse_flags
-from helix_jax.runs.program import run_guarded
+from helix_jax.runs.program import run_guarded, run_program
 
 PROGRAM = """
 import dataclasses
@@ -40,38 +41,53 @@ if __name__ == "__main__":
 """
 
 
-def launch(*flags):
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM, *flags],
+class Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def launch(capsys):
+    """Flags -> what the program does with them, in this process."""
+    names = {"__name__": "made"}
+    exec(PROGRAM, names)
+
+    def start(*words):
+        argv = ["program", *words]
+        status = run_program(names["Config"], names["run"], argv, doc="Made up.")
+        return Done(status, *capsys.readouterr())
+
+    return start
+
+
+def test_flags_become_the_config_in_a_process_of_its_own(tmp_path):
+    words = [f"--workdir={tmp_path}/w", "--rate=2", "--layers=0,-3", "--names=b,c"]
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *words, "--fast"],
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
     )
-
-
-def test_flags_become_the_config(tmp_path):
-    done = launch(
-        f"--workdir={tmp_path}/w", "--rate=2", "--layers=0,-3", "--names=b,c", "--fast"
-    )
     assert done.returncode == 0, done.stderr
     assert "rate=2.0, layers=(0, -3), names=('b', 'c'), fast=True" in done.stdout
 
 
-def test_help_lists_every_flag():
+def test_help_lists_every_flag(launch):
     shown = launch("--help").stdout
     for name in ("--workdir", "--rate", "--layers", "--[no]fast"):
         assert name in shown
 
 
-def test_an_error_is_one_clear_line_and_a_status():
+def test_an_error_is_one_clear_line_and_a_status(launch):
     done = launch("--rate=-1")
     assert done.returncode == 2
     assert done.stderr.startswith("error: rate must not be negative, got -1.0.")
     assert "Traceback" not in done.stderr
 
 
-def test_a_failed_start_claims_no_folder_and_a_half_run_keeps_its(tmp_path):
+def test_a_failed_start_claims_no_folder_and_a_half_run_keeps_its(launch, tmp_path):
     folder = tmp_path / "w"
     assert launch(f"--workdir={folder}", "--rate=-1").returncode == 2
     assert not folder.exists()
@@ -81,7 +97,7 @@ def test_a_failed_start_claims_no_folder_and_a_half_run_keeps_its(tmp_path):
     assert (folder / "config.json").exists()
 
 
-def test_a_list_of_numbers_takes_numbers_only():
+def test_a_list_of_numbers_takes_numbers_only(launch):
     done = launch("--layers=0,last")
     assert done.returncode == 2
     assert "--layers=0,last: expected whole numbers" in done.stderr
