@@ -1,12 +1,12 @@
 """Runs of several real processes, killed and started again in other numbers.
 
-    python -m runs.process_runner OUT [KILLS SEED [FLAGS ...]]
+    python -m runs.process_runner OUT [KILLS SEED [FLAGS ...] | pretrain]
 
 Imports once and forks for every process, before any device is touched, so that one
 costs a second and not ten. Prints one JSON line: scenario -> [status, last line of the
 standard error stream] of each process. With KILLS, runs of two processes of which one
 is killed at a random moment, so many times, and one that ends: of three, or with flags
-that share devices of two.
+that share devices of two. With pretrain, one training by one process and by two.
 """
 
 import json
@@ -23,7 +23,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from experiments.extract import ExtractConfig, compute
+from experiments import extract, pretrain
 from helix_jax.alignment import accumulate
 from helix_jax.models import load_tokenizer
 from helix_jax.models.engines import read_spec_by
@@ -34,6 +34,7 @@ from helix_jax.runs.program import run_guarded, run_program
 TEXTS, WINDOW = 400, 4
 WORDS = "the small red dog runs under a large old tree near the river bank".split()
 _EXTRACT = (f"--window={WINDOW}", "--model=pebble-llama", "--max_tokens=16")
+PRETRAIN = "--tokens=4096"
 MESH = ("--share_devices", "--mesh=fsdp:2,tensor:2")  # of two processes
 
 
@@ -62,8 +63,11 @@ def start(out: Path, name: str, *flags: str) -> int:
             os.dup2(os.open(out / f"{name}.{end}", os.O_CREAT | os.O_WRONLY), stream)
         if "--share_devices" in flags:
             jax.config.update("jax_num_cpu_devices", 2)
-        words = ["extract", f"--data={out / 'corpus.jsonl'}", *_EXTRACT, *flags]
-        status = run_program(ExtractConfig, compute.run, words)
+        program = pretrain if PRETRAIN in flags else extract
+        own = () if PRETRAIN in flags else _EXTRACT
+        words = [program.__name__, f"--data={out / 'corpus.jsonl'}", *own, *flags]
+        config = program.compute.config_class
+        status = run_program(config, program.compute.run, words)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -202,11 +206,23 @@ def kill_often(out: Path, kills: int, seed: int, *flags: str) -> None:
     print(json.dumps(report))
 
 
+def train_twice(out: Path) -> None:
+    """A training by one process of one device, and by two of two devices each."""
+    write_corpus(out / "corpus.jsonl", 2000)
+    flags = PRETRAIN, "--tiny", "--limit=0", "--context=32", "--dtype=float32"
+    one, two = (f"--workdir={out / name}" for name in ("one", "two"))
+    report = {"one": ended(out, "one", [start(out, "one.0", *flags, one)])}
+    pids = start_all(out, "two", 2, *flags, "--share_devices", two)
+    print(json.dumps(report | {"two": ended(out, "two", pids)}))
+
+
 if __name__ == "__main__":
     # What transformers and torch import late is most of the time of a short run.
     read_spec_by("auto", "pebble-llama")
     load_tokenizer("pebble-llama")
-    if len(sys.argv) > 2:
+    if sys.argv[2:] == ["pretrain"]:
+        train_twice(Path(sys.argv[1]))
+    elif len(sys.argv) > 2:
         kill_often(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])
     else:
         main(Path(sys.argv[1]))

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from absl import flags
+from safetensors.numpy import load_file
 
 from helix_jax.activations import open_store
 from helix_jax.errors import RunError
@@ -93,6 +94,22 @@ def test_kills_at_random(tmp_path, mesh):
         close_stores(tmp_path / "whole" / "stores", tmp_path / "shared" / "stores", 3)
     else:
         same_stores(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_training_by_two_processes_is_that_of_one(tmp_path):
+    """Weights to 1e-5 of the largest; observed OBS."""
+    if not os.environ.get("HELIX_WIDE"):
+        pytest.skip("half a minute; HELIX_WIDE=1 runs it")
+    report = run_all(tmp_path, "pretrain")
+    assert [status for status, _ in report["one"] + report["two"]] == [0] * 3, report
+    one, two = (
+        load_file(tmp_path / name / "model" / "model.safetensors")
+        for name in ("one", "two")
+    )
+    assert one.keys() == two.keys()
+    worst = max(np.abs(one[name] - two[name]).max() for name in one)
+    assert 0 < worst < 1e-5 * max(np.abs(values).max() for values in one.values())
 
 
 def test_two_killed_and_four_that_go_on_leave_the_bytes_of_one(runs):
