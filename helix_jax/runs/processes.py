@@ -107,10 +107,11 @@ def joined(known: flags.FlagValues, tell: Callable[[str], Any]) -> Iterator[Proc
         known_kind = isinstance(error, (HelixError, ValueError, KeyboardInterrupt))
         if processes.share_devices and not known_kind and processes.is_lost(5.0):
             processes.check()  # what a device has said is of the loss
-        if processes.share_devices and "Gloo" in str(error):
+        _, gloo, why = str(error).partition("Gloo")
+        if processes.share_devices and gloo:
             error = ProcessError(
                 f"the devices of {processes.count} processes gave up on each other: "
-                f"{str(error).splitlines()[0]}. Those of CPUs wait half a minute: give "
+                f"Gloo{why.splitlines()[0]}. Those of CPUs wait half a minute: give "
                 "all processes cores of their own, and start all of them again to go "
                 "on with what is there."
             )
