@@ -8,6 +8,7 @@ from helix_jax.reports import load_blocks
 
 pytest.importorskip("Pyfhel")
 from experiments.encrypted_generation import EncryptedGenerationConfig, run
+from tests.experiments.test_token_twins import Twin
 from tests.experiments.told import require_told
 
 
@@ -24,8 +25,17 @@ def test_the_text_is_that_in_the_clear_and_its_cost_is_counted(tmp_path):
     for start in ("encrypted_generation", "size_32x500"):
         assert summary[f"{start}/provider_seconds"] > 0
         assert summary[f"{start}/query_bytes"] > 1000
-    samples = load_blocks(tmp_path)[1]
-    assert samples.items[0]["on ciphertexts"] == samples.items[0]["in the clear"]
+    table, samples = load_blocks(tmp_path)[:2]
+    twin = Twin("pebble-llama")
+    for sample in samples.items:
+        given = twin.tokenizer(sample["prompt"], return_tensors="pt")
+        written = twin.model.generate(**given, max_new_tokens=4, do_sample=False)[0]
+        new = written[given["input_ids"].shape[1] :]
+        text = twin.tokenizer.decode(new, skip_special_tokens=True)
+        assert sample["target alone"] == text
+        assert sample["on ciphertexts"] == sample["in the clear"]
+    assert summary["encrypted_generation/tokens"] == 4 * len(samples.items)
+    assert [row[1:3] for row in table.rows] == [[128, 4096], [32, 500]]
     assert run(config) == summary
     require_told(tmp_path, "pebble-neox -> pebble-llama", "docstrings", "2 prompts")
 

@@ -212,28 +212,3 @@ def choose(twin, question, choices, mode):
         size = len(ending) if mode == "text" else 1
         nats.append(-log_p[rows - 1, ids[rows]].sum() / size)
     return int(np.argmin(nats))
-
-
-def test_a_head_on_ciphertexts_writes_beside_what_transformers_writes(twins, tmp_path):
-    pytest.importorskip("Pyfhel")
-    from experiments import encrypted_generation
-
-    config = encrypted_generation.EncryptedGenerationConfig(
-        **{side: str(assets.model_path(name)) for side, name in NAMES.items()},
-        tiny=True,
-        workdir=str(tmp_path / "w"),
-        sizes=("16x40",),
-    )
-    config = encrypted_generation.compute.prepare(config)
-    report = encrypted_generation.compute(config, Run(tmp_path))
-    twin, (table, samples) = twins["target"], report.blocks
-    for sample in samples.items:
-        given = twin.tokenizer(sample["prompt"], return_tensors="pt")
-        written = twin.model.generate(**given, max_new_tokens=4, do_sample=False)[0]
-        new = written[given["input_ids"].shape[1] :]
-        text = twin.tokenizer.decode(new, skip_special_tokens=True)
-        assert sample["target alone"] == text
-        assert sample["on ciphertexts"] == sample["in the clear"]
-    assert report.numbers["encrypted_generation/tokens"] == 4 * len(samples.items)
-    assert report.numbers["encrypted_generation/token_agreement"] == 1
-    assert [row[1:3] for row in table.rows] == [[144, 4096], [16, 40]]
