@@ -1,10 +1,13 @@
 """A public key that is no key takes the mask off narrow layers."""
 
 import numpy as np
+import pytest
 
 from helix_jax.attacks import crafted_key, raw_answers
 from helix_jax.attacks.crafted_key_findings import measure_crafted_key
 from helix_jax.attacks.setting import planted_setting, serve
+
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
 
 def attack(own):
