@@ -23,7 +23,7 @@ class Relay:
           port: of the server.
           after: bytes, of all connections, after which one is cut.
           most: cuts, each after as many bytes more.
-          cut: called at a cut, when the server has got one half of the bytes that came.
+          cut: called at a cut, when the server has got a head and one half of its body.
         """
         self._port, self._after, self._most, self._cut = port, after, most, cut
         self._sent, self._one, self.cuts = 0, threading.Lock(), 0
@@ -49,7 +49,9 @@ class Relay:
         with contextlib.suppress(OSError):
             while data := source.recv(4096):
                 if upwards and self._is_cut(len(data)):
-                    sink.sendall(data[: len(data) // 2])
+                    # Python's servers take a head that ends within for a whole one.
+                    head, end, body = data.rpartition(b"\r\n\r\n")
+                    sink.sendall(head + end + body[: len(body) // 2])
                     self._cut()
                     break
                 sink.sendall(data)
