@@ -43,7 +43,7 @@ MODELS = flags.DEFINE_list("models", None, "folders, or random:100m, random:1b")
 DATA = flags.DEFINE_list("data", None, "corpora by name, file or folder")
 TEXTS = flags.DEFINE_integer("texts", 2000, "texts of each corpus", lower_bound=1)
 SLOW_TEXTS = flags.DEFINE_integer(
-    "slow_texts", 200, "the same, for models over 50 M", lower_bound=1
+    "slow_texts", 200, "the same, for random models", lower_bound=1
 )
 MAX_TOKENS = flags.DEFINE_integer(
     "max_tokens", 256, "longer texts are cut", lower_bound=1

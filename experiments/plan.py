@@ -31,7 +31,7 @@ from helix_jax.activations.planning import (
 )
 from helix_jax.models import ModelSpec, model_name, resolve_layers
 from helix_jax.models.checkpoint import read_spec
-from helix_jax.models.mesh import BATCH_AXES, check_mesh, parse_mesh
+from helix_jax.models.mesh import BATCH_AXES, check_mesh, mesh_flag, parse_mesh
 from helix_jax.paths import expand_path
 from helix_jax.progress import bar
 from helix_jax.reports import Table
@@ -98,13 +98,13 @@ def compute(config: PlanConfig, _: Run | None) -> Report:
             work = config.tokens * needs[model].flops_per_token
             seconds += work / speed if devices else 0.0
             if found and (sizes or placed):
-                used = said_mesh(sizes or placed)
+                used = mesh_flag(sizes or placed)
                 sending.append([name, model_name(model), used, *layer_row(found)])
                 if model == config.source:
                     numbers |= {f"{name}/{key}": one for key, one in found.items()}
         if devices:
             numbers[f"{name}/seconds"] = seconds
-        shown = said_mesh(placed or {}) or None
+        shown = mesh_flag(placed or {}) or None
         hours = seconds / 3600 if devices else None
         rows.append([name, chip.room / GB, fits, devices or None, shown, hours])
     blocks = [device_table(needs, numbers), chip_table(rows, config)]
@@ -173,11 +173,6 @@ def layer_row(found: Mapping[str, float]) -> list[object]:
     half = found.get("tokens_for_half")
     times = [1e3 * one for name, one in found.items() if name.endswith("_seconds")]
     return [*times, 100 * found["share_of_peak"], half and round(half)]
-
-
-def said_mesh(sizes: Mapping[str, int]) -> str:
-    """A mesh as its flag."""
-    return ",".join(f"{axis}:{size}" for axis, size in sizes.items())
 
 
 def device_table(needs: Mapping[str, Needs], numbers: Mapping[str, float]) -> Table:

@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from helix_jax.activations.pooling import pool
 from helix_jax.activations.recipe import Step, finish, width_after
 from helix_jax.models import Model, ModelSpec, apply_model
-from helix_jax.models.mesh import BATCH_AXES, batch_parts, make_mesh
+from helix_jax.models.mesh import BATCH_AXES, batch_parts, make_mesh, mesh_flag
 from helix_jax.models.sharding import mesh_of, on_mesh
 from helix_jax.models.torch_engine import (
     TorchModel,
@@ -114,8 +114,8 @@ class DeviceGroup:
             mesh = make_mesh({"data": len(devices)}, devices)
         self.mesh = mesh
         self.size = batch_parts(mesh)
-        sizes = [(name, size) for name, size in mesh.shape.items() if name != "data"]
-        self.cut = ",".join(f"{n}:{size}" for n, size in sizes if size > 1) or None
+        cuts = {name: n for name, n in mesh.shape.items() if name != "data" and n > 1}
+        self.cut = mesh_flag(cuts) or None
         if self.cut and mesh.is_multi_process:
             count = len({device.process_index for device in mesh.devices.flat})
             self.cut += f" over {count} processes"

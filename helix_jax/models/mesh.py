@@ -50,6 +50,11 @@ def parse_mesh(text: str) -> dict[str, int]:
     return {name: sizes[name] for name in AXES if name in sizes}
 
 
+def mesh_flag(sizes: Mapping[str, int]) -> str:
+    """Sizes as `parse_mesh` reads them."""
+    return ",".join(f"{name}:{size}" for name, size in sizes.items())
+
+
 def make_mesh(
     sizes: Mapping[str, int], devices: Sequence[jax.Device] | None = None
 ) -> Mesh:
@@ -68,14 +73,15 @@ def make_mesh(
         devices = sorted(jax.devices(), key=lambda one: (one.process_index, one.id))
     devices = list(devices)
     shape = [sizes.get(name, 1) for name in AXES]
-    said = ",".join(f"{name}:{size}" for name, size in sizes.items())
     if math.prod(shape) != len(devices):
         raise MeshError(
-            f"the mesh {said} has {math.prod(shape)} devices, there are "
+            f"the mesh {mesh_flag(sizes)} has {math.prod(shape)} devices, there are "
             f"{len(devices)}; give sizes whose product is {len(devices)}"
             f"{_of_others(len(devices))}."
         )
-    check_processes(sizes, len(jax.local_devices()))
+    processes = len({device.process_index for device in devices})
+    if processes > 1:
+        check_processes(sizes, len(devices) // processes)
     return Mesh(np.array(devices).reshape(shape), AXES)
 
 

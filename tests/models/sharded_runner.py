@@ -21,6 +21,7 @@ from helix_jax.activations.forward import (
 )
 from helix_jax.models import Model, flatten, load_model
 from helix_jax.models.collectives import collective_bytes
+from helix_jax.models.mesh import make_mesh
 from helix_jax.models.sharding import on_mesh
 
 LENGTHS = np.array([12, 12, 5, 7, 9, 1, 2, 12], np.int32)
@@ -92,4 +93,7 @@ if __name__ == "__main__":
         elif model.spec.family == "llama":
             results[f"{number}/sent"] = json.dumps(sent_by(model))
         jax.clear_caches()
+    if len(sys.argv) == 3:  # some devices of one process, neither one copy nor all
+        some = make_mesh({"tensor": 3}, jax.devices()[:3])
+        results["some"] = np.array(some.devices.shape)
     np.savez(sys.argv[2], **results)

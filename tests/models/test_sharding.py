@@ -98,6 +98,7 @@ def test_states_on_eight_devices_are_those_of_one(twin, tmp_path):
     held = {case: results[f"{number}/held"] for number, case in enumerate(CASES)}
     # Norms and what divides not are whole on every device, most is cut.
     assert held["llama", "data:8"] == 1
+    assert results["some"].tolist() == [1, 1, 1, 3]
     assert held["llama", "fsdp:8"] < 0.2
     assert held["llama", "tensor:2,data:4"] < 0.6
     assert held["llama", THREE] < 0.35
