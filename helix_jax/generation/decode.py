@@ -32,20 +32,12 @@ class _Progress(NamedTuple):
       state: of the rows.
       seen: [B, V] bool, tokens that a repetition penalty counts; None without one.
       chosen: [B, most] int32, tokens chosen in this block.
-      guess: what is being fed for the last of them.
-      place: [B] int32, how much of the queue is fed.
-      part: [B] int32, how much of the guess is fed.
-      waits: [B] bool, rows that are done with the block.
     """
 
     number: Array
     state: DecodeState
     seen: Array | None
     chosen: Array
-    guess: Guess
-    place: Array
-    part: Array
-    waits: Array
 
 
 def decode_block(
@@ -63,7 +55,7 @@ def decode_block(
     A row waits, its last token chosen and not fed, after a stop token, a token without
     a guess, its `total`-th token, or one that would take it beyond `limit`; later
     blocks leave it alone until the host orders it anew. What was begun at the end of
-    the block, a queue or a guess, is fed to its end.
+    the block, a queue or a guess, the next one goes on with.
 
     Args:
       parts: the stitch.
@@ -80,55 +72,46 @@ def decode_block(
     order = unpack_rows(orders)
     total, count, unseen = orders.block
     refused = (order.anew > 0) & (unseen > 0) & (state.fewest < order.keep)
-    anew = (order.anew > 0) & ~refused
-    order = order._replace(queued=jnp.where(anew, order.queued, 0))
-    state = _rolled_back(state, order, anew, refused)
+    state = _rolled_back(state, order, refused)
     first = state.steps
 
     def step(now: _Progress) -> _Progress:
-        early = now.place < order.queued
-        asks = ~now.waits & ~early & (now.part == now.guess.length)
+        asks = now.state.open & (now.state.part == now.state.guess.length)
         token = _choose(now, rules, key, sampling)
         now = _record(now, asks, token, column=now.state.steps - first)
-        now = _guess_next(now, asks, token, rules, order.limit, total)
-        now = _feed(parts, now, early, order)
-        rests = (now.place == order.queued) & (now.part == now.guess.length)
-        waits = now.waits | (rests & (now.number + 1 >= count))
-        return now._replace(number=now.number + 1, waits=waits)
+        state = _guess_next(now.state, asks, token, rules, order.limit, total)
+        state = _feed(parts, state)
+        return now._replace(number=now.number + 1, state=state)
 
-    batch = state.logits.shape[0]
-    zero = jnp.zeros((batch,), jnp.int32)
+    def goes_on(now: _Progress) -> Array:
+        return (now.number < count) & jnp.any(now.state.open)
+
     begun = _Progress(
         number=jnp.zeros((), jnp.int32),
         state=state,
         seen=_seen(state) if sampling.repetition_penalty != 1 else None,
-        chosen=jnp.zeros((batch, most), jnp.int32),
-        guess=Guess(
-            jnp.zeros((batch, rules.guesses.shape[1]), jnp.int32), zero, state.last
-        ),
-        place=zero,
-        part=zero,
-        waits=~state.open,
+        chosen=jnp.zeros((len(first), most), jnp.int32),
     )
-    done = jax.lax.while_loop(lambda now: ~jnp.all(now.waits), step, begun)
-    state = done.state._replace(last=done.guess.last)
-    chosen = state.steps - first
-    fed = chosen - (done.part < done.guess.length)
-    told = jnp.stack([chosen, fed, refused, state.open], axis=1).astype(jnp.int32)
-    return state, jnp.concatenate([told, done.chosen], axis=1)
+    done = jax.lax.while_loop(goes_on, step, begun)
+    state = done.state
+    behind = jnp.where(state.open, state.guess.length - state.part, 0)
+    told = jnp.stack([state.steps - first, behind, refused, state.open], axis=1)
+    return state, jnp.concatenate([told.astype(jnp.int32), done.chosen], axis=1)
 
 
-def _rolled_back(
-    state: DecodeState, order: Order, anew: Array, refused: Array
-) -> DecodeState:
+def _rolled_back(state: DecodeState, order: Order, refused: Array) -> DecodeState:
     """The state with which the block begins: rows anew as the host orders them."""
-    held = state.cache.source.next_slot
-    keep = jnp.where(anew, order.keep, held)
+    anew = (order.anew > 0) & ~refused
+    keep = jnp.where(anew, order.keep, state.cache.source.next_slot)
     active = (order.active > 0) & (anew | (state.open & ~refused))
-    last = jnp.where(anew, order.last, state.last)
     state = rewind_state(state, keep, jnp.where(anew, order.steps, state.steps))
-    fewest = state.cache.source.next_slot
-    return state._replace(last=last, fewest=fewest, open=active)
+    queue = Guess(order.queue, order.queued, order.last)
+    return state._replace(
+        guess=Guess(*(rowwise(anew, *pair) for pair in zip(queue, state.guess))),
+        part=jnp.where(anew, 0, state.part),
+        fewest=state.cache.source.next_slot,
+        open=active,
+    )
 
 
 def _seen(state: DecodeState) -> Array:
@@ -166,34 +149,33 @@ def _record(now: _Progress, asks: Array, token: Array, *, column: Array) -> _Pro
 
 
 def _guess_next(
-    now: _Progress, asks: Array, token: Array, rules: Rules, limit: Array, total: Array
-) -> _Progress:
+    state: DecodeState,
+    asks: Array,
+    token: Array,
+    rules: Rules,
+    limit: Array,
+    total: Array,
+) -> DecodeState:
     """What to feed for the tokens just chosen; rows that end with them wait."""
-    state = now.state
-    guess, back = guess_of(rules, now.guess.last, token)
-    guess = Guess(*(rowwise(asks, new, old) for new, old in zip(guess, now.guess)))
+    guess, back = guess_of(rules, state.guess.last, token)
+    guess = Guess(*(rowwise(asks, new, old) for new, old in zip(guess, state.guess)))
     slot = state.cache.source.next_slot
     beyond = slot - back + guess.length > limit
     ends = rules.stops[token] | (guess.length == 0) | (state.steps >= total)
-    state = state._replace(open=state.open & ~(asks & (ends | beyond)))
-    waits = now.waits | ~state.open
+    goes = state.open & ~(asks & (ends | beyond))
     if rules.lessons.last.size or rules.merges.left.size:
-        slot = slot - jnp.where(asks & ~waits, back, 0)
+        slot = slot - jnp.where(asks & goes, back, 0)
         fewest = jnp.minimum(state.fewest, slot)
         state = state._replace(cache=rewind_cache(state.cache, slot), fewest=fewest)
-    part = jnp.where(asks, 0, now.part)
-    return now._replace(state=state, guess=guess, part=part, waits=waits)
+    return state._replace(guess=guess, part=jnp.where(asks, 0, state.part), open=goes)
 
 
-def _feed(parts: Stitch, now: _Progress, early: Array, order: Order) -> _Progress:
-    """Feed the next token of the queue [early, B bool] or of the guess."""
-    rows, guess, queue = jnp.arange(len(early)), now.guess, order.queue
-    guessed = guess.ids[rows, jnp.minimum(now.part, guess.ids.shape[1] - 1)]
-    queued = queue[rows, jnp.minimum(now.place, queue.shape[1] - 1)]
-    chunk = jnp.where(early, queued, guessed)[:, None]
-    goes = ~now.waits
-    return now._replace(
-        state=feed(parts, now.state, chunk, goes.astype(jnp.int32)),
-        place=now.place + (goes & early),
-        part=now.part + (goes & ~early),
-    )
+def _feed(parts: Stitch, state: DecodeState) -> DecodeState:
+    """Feed the next token of what is being fed."""
+    guess, part, goes = state.guess, state.part, state.open
+    rows, width = jnp.arange(len(part)), guess.ids.shape[1]
+    chunk = guess.ids[rows, jnp.minimum(part, width - 1)][:, None]
+    # Tokens that stand for several leave steps in which no row will choose.
+    wanted = goes & (part + 1 == guess.length) if width > 1 else None
+    state = feed(parts, state, chunk, goes.astype(jnp.int32), wanted=wanted)
+    return state._replace(part=part + goes)

@@ -21,6 +21,7 @@ from helix_jax.generation.rules import Lessons, Merges, Rules, hash_pair
 from helix_jax.types import Array
 
 LONGEST = 16  # source tokens; a target token that needs more waits for the host
+QUEUE = 8  # source tokens that the host may give a row to feed, at least
 LESSONS = 64  # the newest are kept
 MEMORY = 2048  # target tokens
 MERGES_A_PLACE = 4  # of the hash table; the few that find no room are not guessed
@@ -73,7 +74,7 @@ def make_guesses(reader: Reader, vocabulary: int) -> Guesses:
     alone = [_guess(reader, piece) for piece in reader.pieces[:vocabulary]]
     alone += [()] * (vocabulary - len(alone))
     alone = [tokens if len(tokens) <= LONGEST else () for tokens in alone]
-    width = max(map(len, alone), default=0) or 1
+    width = max(QUEUE, *map(len, alone))
     ids = np.zeros((vocabulary, width), np.int32)
     for line, tokens in zip(ids, alone):
         line[: len(tokens)] = tokens

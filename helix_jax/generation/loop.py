@@ -5,11 +5,13 @@
 
 While the host checks a block, the device is at the next one. The result is that of the
 slow loop, which encodes the whole text and runs the whole model for every token. How
-many steps a block has follows from how often guesses fail.
+many steps a block has follows from how often guesses fail; where a step takes far
+longer than the check of a block, the device waits for the host, so that nothing is
+fed behind a wrong guess.
 """
 
 import dataclasses
-import math
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -19,7 +21,7 @@ import numpy as np
 
 from helix_jax.generation.decode import decode_block
 from helix_jax.generation.guesses import (
-    MEMORY,
+    QUEUE,
     Guesses,
     count_failures,
     feeder,
@@ -27,7 +29,8 @@ from helix_jax.generation.guesses import (
     lesson_table,
     no_merges,
 )
-from helix_jax.generation.orders import Order, pack_orders, unpack_block
+from helix_jax.generation.orders import Block, Order, pack_orders, unpack_block
+from helix_jax.generation.pace import Pace
 from helix_jax.generation.reading import Reader, read_whole
 from helix_jax.generation.rows import Bounds, Row, absorb, begin_anew, kept_tokens, show
 from helix_jax.generation.rules import Rules
@@ -43,10 +46,8 @@ from helix_jax.generation.state import (
 from helix_jax.generation.stitch import Stitch
 from helix_jax.types import Array
 
-LEAST, MOST, STREAMED = 2, 32, 8  # tokens a block; at most, where somebody watches
+MOST, STREAMED = 32, 8  # steps a block at most; where somebody watches
 CHUNK = 512  # tokens of a prompt that are fed at once
-QUEUE = 8  # source tokens that a row may be fed in a block before it goes on
-OVERHEAD = 0.5  # of a block, in steps
 
 Correction = tuple[int, list[int]]  # source tokens of a row to keep, those to feed then
 
@@ -119,18 +120,22 @@ class _Line:
     """What the host knows of a row on the device.
 
     Attributes:
-      cached: source tokens that it has after the last block checked.
+      cached: source tokens that it has after the last block checked, or will have once
+        all is fed that was begun.
+      behind: how many of them are still to be fed.
       due: it must be ordered anew; until then its blocks do not count.
       since: the first block that counts.
     """
 
     cached: list[int]
+    behind: int = 0
     due: bool = True
     since: int = 0
 
 
 def _run(decoder: Decoder, rows: Sequence[Row]) -> None:
     guesses, bounds, sampling = decoder.guesses, decoder.bounds, decoder.sampling
+    most = MOST if decoder.on_text is None else STREAMED
     rules, merged = decoder.rules, guesses.merged
     if bounds.turns:
         rules, merged = rules.replace(merges=no_merges()), {}
@@ -140,21 +145,23 @@ def _run(decoder: Decoder, rows: Sequence[Row]) -> None:
     room = bounds.total if decoder.reader.native else bounds.total * 5 // 4
     slots = _bucket(min(longest + room, bounds.context), 64, bounds.context)
     parts = unroll(decoder.parts)
-    state = _begin(parts, slots, *_histories(rows, bounds.total, sampling))
+    width = guesses.ids.shape[1]
+    state = _begin(parts, slots, width, *_histories(rows, bounds.total, sampling))
     lines, flights, number = [_Line([]) for row in rows], deque(), 0
+    pace = Pace(len(rows))
     while any(row.reason is None for row in rows):
-        if _worth_a_block(rows, lines, flights, bounds):
+        count, depth = pace.plan(guesses, most)
+        if _worth_a_block(rows, lines, flights, bounds, depth):
             corrections = [_correction(*pair, bounds) for pair in zip(rows, lines)]
             longest = max(kept + len(chunk) for kept, chunk in corrections)
             if longest > slots:
                 slots = _bucket(longest, 2 * slots, bounds.context)
                 state = _grow(state, slots)
-            if _fit_a_queue(corrections):
+            if _fit_a_queue(corrections, width):
                 if decoder.learns and guesses.taught is not taught:
                     taught = guesses.taught
                     rules = rules.replace(lessons=lesson_table(guesses, taught))
-                orders = _orders(rows, lines, corrections, slots, bounds)
-                count = _ahead(decoder, len(rows))
+                orders = _orders(rows, lines, corrections, slots, width, bounds)
                 packed = pack_orders(
                     orders, total=bounds.total, count=count, unseen=bool(flights)
                 )
@@ -177,37 +184,49 @@ def _run(decoder: Decoder, rows: Sequence[Row]) -> None:
                 state = _mend(parts, state, corrections, rows, bounds)
                 for line, row in zip(lines, rows):
                     line.cached = list(row.reading.ids)
+                    line.behind = 0 if line.due else line.behind
                 continue
-        _check(decoder, flights.popleft(), lines, rows)
+        flight = flights.popleft()
+        begun = time.perf_counter()
+        block = unpack_block(flight.block)
+        if block.open.any():  # no step was left out
+            pace.note(begun, flight.count)
+        _check(decoder, flight, block, lines, rows)
 
 
-def _worth_a_block(rows, lines, flights, bounds) -> bool:
+def _worth_a_block(rows, lines, flights, bounds, depth: int) -> bool:
     """Whether some row has steps to take that no block under way will take."""
     if not flights:
         return True
     under_way = sum(flight.count for flight in flights)
     going = [pair for pair in zip(lines, rows) if pair[1].reason is None]
-    return len(flights) < 2 and any(
+    return len(flights) < depth and any(
         line.due or len(row.tokens) + under_way < bounds.total for line, row in going
     )
 
 
 def _correction(row: Row, line: _Line, bounds: Bounds) -> Correction:
     """How many cached tokens of a row to keep, and what to feed it then."""
+    fed = len(line.cached) - line.behind
     if not line.due or row.reason is not None:
-        return len(line.cached), []
+        return fed, []
     ids = row.reading.ids
-    kept = kept_tokens(line.cached, ids, bounds)
+    kept = kept_tokens(line.cached[:fed], ids, bounds)
+    if line.behind:  # its logits are not read
+        kept = min(kept, len(ids) - 1)
     return kept, ids[kept:]
 
 
-def _fit_a_queue(corrections: Sequence[Correction]) -> bool:
+def _fit_a_queue(corrections: Sequence[Correction], width: int) -> bool:
     return all(
-        len(chunk) <= QUEUE and (kept or not chunk) for kept, chunk in corrections
+        len(chunk) <= min(QUEUE, width) and (kept or not chunk)
+        for kept, chunk in corrections
     )
 
 
-def _orders(rows, lines, corrections, slots: int, bounds: Bounds) -> list[Order]:
+def _orders(
+    rows, lines, corrections, slots: int, width: int, bounds: Bounds
+) -> list[Order]:
     return [
         Order(
             active=row.reason is None,
@@ -217,21 +236,21 @@ def _orders(rows, lines, corrections, slots: int, bounds: Bounds) -> list[Order]
             last=row.reading.ids[-1],
             limit=_limit(len(row.reading.ids), slots, bounds),
             queued=len(chunk),
-            queue=chunk + [0] * (QUEUE - len(chunk)),
+            queue=chunk + [0] * (width - len(chunk)),
         )
         for row, line, (kept, chunk) in zip(rows, lines, corrections)
     ]
 
 
 def _check(
-    decoder: Decoder, flight: _Flight, lines: Sequence[_Line], rows: Sequence[Row]
+    decoder: Decoder,
+    flight: _Flight,
+    block: Block,
+    lines: Sequence[_Line],
+    rows: Sequence[Row],
 ) -> None:
     """Take over what a block chose, as far as the text is what was fed."""
-    block, bounds, stops = (
-        unpack_block(flight.block),
-        decoder.bounds,
-        decoder.rules.stops,
-    )
+    bounds, stops = decoder.bounds, decoder.rules.stops
     failed = chosen = 0
     for number, (order, line, row) in enumerate(zip(flight.orders, lines, rows)):
         if row.reason is not None:
@@ -240,10 +259,12 @@ def _check(
         if block.refused[number]:
             line.due |= counts
             continue
-        cached, fed = line.cached, block.fed[number]
+        cached = line.cached
         if order.anew:
             cached[order.keep :] = order.queue[: order.queued]
+        line.behind = block.behind[number]
         tokens = block.tokens[number, : block.count[number]].tolist()
+        fed = len(tokens) - (not block.open[number])
         right = counts
         for place, token in enumerate(tokens):
             before = row.reading.ids
@@ -266,20 +287,6 @@ def _check(
         if decoder.on_text is not None:
             show(number, row, bounds, decoder.on_text)
     count_failures(decoder.guesses, failed, chosen)
-
-
-def _ahead(decoder: Decoder, rows: int) -> int:
-    """Steps of a block: those lost behind a wrong guess weigh as much as its start.
-
-    They are half of the block on average, and the next one. The row that falls behind
-    holds up the batch, so that the risks of all count.
-    """
-    most = MOST if decoder.on_text is None else STREAMED
-    if not decoder.guesses.learns:
-        return most
-    risk = max(decoder.guesses.risk, 1 / MEMORY)
-    wanted = math.sqrt(OVERHEAD / (1.5 * rows * risk))
-    return min(most, max(LEAST, round(wanted)))
 
 
 def _limit(length: int, slots: int, bounds: Bounds) -> int:
@@ -324,7 +331,7 @@ def _bucket(size: int, least: int, most: int | None = None) -> int:
     return bucket if most is None else min(bucket, most)
 
 
-_begin = jax.jit(begin_state, static_argnums=1)
+_begin = jax.jit(begin_state, static_argnums=(1, 2))
 _grow = jax.jit(grow, static_argnums=1)
 _block = jax.jit(
     decode_block, static_argnames=("sampling", "most"), donate_argnames="state"

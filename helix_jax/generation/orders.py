@@ -12,7 +12,7 @@ class Orders(NamedTuple):
     """What the host wants of a block; may change without compiling anew.
 
     Attributes:
-      rows: [B, 7 + Q] int32, a line for each row of what `Order` names.
+      rows: [B, 7 + M] int32, a line for each row of what `Order` names.
       block: [3] int32: chosen tokens that a row may have in all; steps of the block, at
         most `most`; 1 if the host has not seen the block before.
     """
@@ -32,7 +32,7 @@ class Order(NamedTuple):
       last: the row's last source token, that of the queue if there is one.
       limit: source tokens that the row may have in all; also if not `anew`.
       queued: how many of the queue.
-      queue: [Q], source tokens to feed before anything is chosen.
+      queue: [M], source tokens to feed before anything is chosen.
     """
 
     active: Array | int
@@ -50,15 +50,17 @@ class Block(NamedTuple):
 
     Attributes:
       count: [B] int32, target tokens chosen.
-      fed: [B] int32, for how many of them source tokens were fed: all, or all but one.
+      behind: [B] int32, source tokens of the last of them, or of the queue, that the
+        next block will feed.
       refused: [B] int32, 1: `anew` could not be followed, since the block that the host
         had not seen took back some of what should be kept; nothing was done.
-      open: [B] int32, 1: the next block goes on with the row without the host.
+      open: [B] int32, 1: the next block goes on with the row without the host; 0:
+        nothing was fed for the last token.
       tokens: [B, most] int32, the tokens; what stands behind `count` has no meaning.
     """
 
     count: np.ndarray
-    fed: np.ndarray
+    behind: np.ndarray
     refused: np.ndarray
     open: np.ndarray
     tokens: np.ndarray

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from helix_jax.generation.rules import Guess
 from helix_jax.generation.stitch import (
     Part,
     Stitch,
@@ -27,6 +28,9 @@ from helix_jax.types import Array
 # Models no larger than this are run layer by layer, without a loop: longer to compile,
 # and the weights are held twice.
 UNROLLED_BYTES = 2**28
+# Heads of this size are left out of steps in which no row will choose; to leave out
+# smaller ones takes longer than they do.
+LARGE_HEAD = 2**24
 
 
 class DecodeState(NamedTuple):
@@ -39,7 +43,8 @@ class DecodeState(NamedTuple):
         was chosen; [B, 0] where nobody asks for it.
       known: [B] int32, tokens of the history that count.
       steps: [B] int32, tokens chosen.
-      last: [B] int32, the last source token.
+      guess: source tokens that are being fed.
+      part: [B] int32, how many of them are fed.
       fewest: [B] int32, source tokens that stayed throughout the last block.
       open: [B] bool, rows that can go on without the host.
     """
@@ -49,7 +54,8 @@ class DecodeState(NamedTuple):
     history: Array
     known: Array
     steps: Array
-    last: Array
+    guess: Guess
+    part: Array
     fewest: Array
     open: Array
 
@@ -68,15 +74,19 @@ def unroll(parts: Stitch) -> Stitch:
     return parts.replace(source=apart(parts.source), target=target)
 
 
-def begin_state(parts: Stitch, slots: int, history: Array, known: Array) -> DecodeState:
+def begin_state(
+    parts: Stitch, slots: int, width: int, history: Array, known: Array
+) -> DecodeState:
     """The state before the first token.
 
     Args:
       parts: the stitch, from `unroll`.
       slots: source tokens that a row has room for.
+      width: M, source tokens that a guess has room for.
       history, known: [B, N] int32 and [B] int32, as in DecodeState.
     """
     batch = history.shape[0]
+    steps, part, fewest, length, last = jnp.zeros((5, batch), jnp.int32)
     cache = empty_stitch_cache(parts, batch, slots)
     if isinstance(parts.source.params["layers"], tuple):
         cache = _each(unstack_tables, cache)
@@ -85,7 +95,10 @@ def begin_state(parts: Stitch, slots: int, history: Array, known: Array) -> Deco
         jnp.zeros((batch, parts.target.spec.vocab_size), jnp.float32),
         jnp.asarray(history, jnp.int32),
         jnp.asarray(known, jnp.int32),
-        *jnp.zeros((3, batch), jnp.int32),
+        steps,
+        Guess(jnp.zeros((batch, width), jnp.int32), length, last),
+        part,
+        fewest,
         jnp.zeros((batch,), bool),
     )
 
@@ -120,7 +133,12 @@ def rewind_state(state: DecodeState, tokens: Array, steps: Array) -> DecodeState
 
 
 def feed(
-    parts: Stitch, state: DecodeState, tokens: Array, lengths: Array
+    parts: Stitch,
+    state: DecodeState,
+    tokens: Array,
+    lengths: Array,
+    *,
+    wanted: Array | None = None,
 ) -> DecodeState:
     """Append tokens to each row.
 
@@ -129,6 +147,8 @@ def feed(
       state: what came before.
       tokens: [B, T] int, source tokens, padded on the right.
       lengths: [B] int, how many of each row count; a row with 0 keeps its state.
+      wanted: [B] bool, rows whose logits will be read; where there are none, a large
+        head is left out. None for all.
 
     Returns:
       The state, its logits at the last token of each row.
@@ -137,8 +157,16 @@ def feed(
     mask = jnp.arange(tokens.shape[1]) < lengths[:, None]
     states, cache = run_stitch(parts, tokens, mask, state.cache)
     last = jnp.maximum(lengths - 1, 0)[:, None, None]
-    logits = read_head(parts, jnp.take_along_axis(states, last, axis=1)[:, 0])
-    logits = jnp.where(lengths[:, None] > 0, logits, state.logits)
+    states = jnp.take_along_axis(states, last, axis=1)[:, 0]
+
+    def read(old: Array) -> Array:
+        return jnp.where(lengths[:, None] > 0, read_head(parts, states), old)
+
+    table = parts.target.params["embed"]
+    if wanted is None or table.size * table.dtype.itemsize < LARGE_HEAD:
+        logits = read(state.logits)
+    else:
+        logits = jax.lax.cond(jnp.any(wanted), read, lambda old: old, state.logits)
     return state._replace(cache=rewind_cache(cache, begin + lengths), logits=logits)
 
 

@@ -1,9 +1,13 @@
 """Hybrid text equals the slow reference, token for token."""
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from helix_jax.generation import Sampling, generate
+from helix_jax.generation import Sampling, generate, state
+from helix_jax.generation.generate import reader_tables
+from helix_jax.generation.pace import Pace
 from helix_jax.text.token_bytes import token_bytes
 
 from ..conftest import cases
@@ -65,6 +69,28 @@ def test_wild_maps_sampled(pebble, names):
         wild(a, b), source, target, sampling=Sampling(temperature=3.0, top_p=0.99)
     )
     assert sum(one.repairs for one in found) > 0
+
+
+@pytest.mark.parametrize("plan", [(1, 1), (3, 1), (1, 2), (5, 2)])
+def test_blocks_of_any_length(pebble, monkeypatch, plan):
+    """A block may end within the tokens that are fed for one; the next goes on."""
+    monkeypatch.setattr(Pace, "plan", lambda self, guesses, most: plan)
+    (a, source), (b, target) = map(pebble, PAIRS[0])
+    reader_tables.cache_clear()  # as if nothing were learnt
+    check(wild(a, b), source, target)
+
+
+def test_a_large_head_is_left_out_where_no_row_chooses(pebble, monkeypatch):
+    monkeypatch.setattr(state, "LARGE_HEAD", 0)
+    (a, source), (b, target) = map(pebble, PAIRS[0])
+    parts = wild(a, b, source_layer=3)  # no other test has compiled this one
+    check(parts, source, target)
+    empty = state.begin_state(parts, 64, 8, np.zeros((2, 0)), np.zeros(2))
+    ids, ones = jnp.full((2, 1), 300), jnp.ones(2, int)
+    for wanted in ([False, False], [False, True]):
+        fed = state.feed(parts, empty, ids, ones, wanted=jnp.array(wanted))
+        assert fed.cache.source.next_slot.tolist() == [1, 1]
+        assert bool(jnp.any(fed.logits != 0)) == any(wanted)
 
 
 def test_a_middle_layer_of_the_target(pebble):

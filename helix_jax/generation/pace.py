@@ -1,0 +1,53 @@
+"""How many steps a block of decoding has, and whether the next one is begun before.
+
+A guess that fails costs what was fed behind it: half of its block on average, and all
+of the next one where that is under way. So blocks are short where guesses fail often.
+To begin the next block before this one is checked hides the host's work, and is worth
+it only where that is long beside a step.
+"""
+
+import math
+import time
+
+from helix_jax.generation.guesses import MEMORY, Guesses
+
+OVERHEAD = 0.5  # of a block that is begun before the last is checked, in steps
+
+
+class Pace:
+    """What blocks of one batch have taken; the texts do not depend on it.
+
+    Args:
+      rows: B; the row that falls behind holds up the batch, so their risks add up.
+    """
+
+    def __init__(self, rows: int):
+        self._rows = rows
+        self._step = math.inf  # seconds of the device; these are the least seen
+        self._block = self._each = math.inf  # of the host, a block and a step of it
+        self._ended, self._last = None, 1
+
+    def plan(self, guesses: Guesses, most: int) -> tuple[int, int]:
+        """Steps of the next block, at most `most`, and how many may be under way."""
+        if not guesses.learns:
+            return most, 2
+        if self._block == math.inf:
+            return 1, 1
+        risk = self._rows * max(guesses.risk, 1 / MEMORY)
+        alone = self._block / self._step, self._each / self._step
+        plans = []
+        for depth, (once, each) in ((1, alone), (2, (OVERHEAD, 0))):
+            best = math.sqrt(once / ((depth - 0.5) * risk))
+            count = min(most, max(1, round(best)))
+            lost = (count - 1) / 2 + (depth - 1) * count
+            plans.append((lost * risk + once / count + each, count, depth))
+        return min(plans)[1:]
+
+    def note(self, begun: float, steps: int) -> None:
+        """A wait for a block of so many steps, since `begun`, has ended."""
+        if self._ended is not None:
+            host = begun - self._ended
+            self._block = min(self._block, host)
+            self._each = min(self._each, host / self._last)
+        self._ended, self._last = time.perf_counter(), steps
+        self._step = min(self._step, (self._ended - begun) / steps)
