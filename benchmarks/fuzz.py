@@ -10,6 +10,7 @@ cores: about 4 minutes.
 """
 
 import collections
+import dataclasses
 import os
 import struct
 from collections.abc import Callable, Iterator
@@ -41,7 +42,8 @@ TINY = flags.DEFINE_bool("tiny", False, "1,000 messages")
 
 WIDTH, CLASSES, ROWS, TARGETS = 12, 5, 4, 2
 BATCH = 9  # queries of a message, in two groups
-VERSION, KIND, PROFILE, KEY, NUMBER, SIZES, LENGTH = 4, 6, 7, 8, 24, 40, 56
+VERSION, KIND, PROFILE, KEY, NUMBER = 4, 6, 7, 8, 24
+BINDING, SIZES, LENGTH = 40, 56, 72
 FLOATS = (np.nan, np.inf, -np.inf, -1.0, -0.0, 0.0, 5e-324, 1e-300, 1e30, 1e308)
 
 
@@ -111,7 +113,7 @@ def make_targets(profile: str, seed: int = 0) -> list[Target]:
             own *= min(read.input_norm, 1e200) / np.linalg.norm(own) * (1 - 1e-9)
             with np.errstate(under="ignore"):
                 sent = client.encrypt(read, own)
-            del client._pending[sent[NUMBER:SIZES]]
+            del client._pending[sent[NUMBER:BINDING]]
 
     pending = dict(client._pending)
 
@@ -123,12 +125,13 @@ def make_targets(profile: str, seed: int = 0) -> list[Target]:
     wide = generator.standard_normal((ROWS, PROFILES[profile].degree // 2 + 1))
     y = generator.standard_normal((ROWS, TARGETS))
 
-    def make_fit() -> FitProvider:
-        own = FitProvider(y, profile=profile, rows_per_width=0.0)
+    def make_fit(number: bytes) -> FitProvider:
+        own = FitProvider(y, profile=profile, share=1e9)
+        own.offer = dataclasses.replace(own.offer, number=number)
         own.register(bundle)
         return own
 
-    fit = make_fit()
+    fit = make_fit(bytes(16))
     fit_offer = fit.offer.to_bytes()
     sides = [FitClient(own, fit_offer, wide) for own in (client, stranger)]
     (rows,), (foreign_rows,) = (list(side.chunks()) for side in sides)
@@ -182,12 +185,12 @@ def make_targets(profile: str, seed: int = 0) -> list[Target]:
             "fit",
             lambda: fit_offer,
             lambda m: FitClient(client, m, wide[:, :3]),
-            floats=(wire.HEADER_BYTES + 36,),
+            floats=(wire.HEADER_BYTES + 37,),
         ),
         Target(
             "rows",
             lambda: rows,
-            lambda m: make_fit().absorb(m),
+            lambda m: make_fit(fit.offer.number).absorb(m),
             foreign=foreign_rows,
             seeds=1,
         ),
@@ -230,7 +233,7 @@ def mutants(
         yield Mutant("truncated, length right", shorter, True)
         yield Mutant("random", generator.bytes(size), True)
         yield Mutant("magic", _put(sound, 0, b"HLXQ"), True)
-        version = struct.pack("<H", int(generator.integers(2, 2**16)))
+        version = struct.pack("<H", int(generator.integers(wire.VERSION + 1, 2**16)))
         yield Mutant("version", _put(sound, VERSION, version), True)
         kind = (sound[KIND] + int(generator.integers(1, 256))) % 256
         yield Mutant("kind", _put(sound, KIND, bytes([kind])), True)

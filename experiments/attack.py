@@ -72,7 +72,9 @@ class AttackConfig(PlantedOptions):
         ("logits", "rounded:12", "rounded:8", "rounded:4", "order"), "to extract from"
     )
     repeats: int = option(64, "answers to one ciphertext that are averaged", least=1)
-    rows: int = option(512, "of the cross-covariance that is divided", least=2)
+    rows: int = option(
+        0, "of the cross-covariance that is divided; 0: as few as may be", least=0
+    )
     columns: int = option(16, "of the target in attacks on rows", least=1)
     shadows: int = option(32, "maps of the membership attack", least=2)
     resamples: int = option(
@@ -138,6 +140,8 @@ def attacks(config: AttackConfig) -> dict[str, Callable[[Setting], Finding]]:
         "row_division": partial(rows.measure_row_division, rows=config.rows, **some),
         "projection": partial(rows.measure_projection, **some),
         "chosen_rows": partial(rows.measure_chosen_rows, **some),
+        "packed_rows": partial(rows.measure_packed_rows, **some),
+        "lattice": partial(rows.measure_lattice, **seeded),
         "membership": partial(
             membership_findings.measure_membership,
             shadows=config.shadows,

@@ -29,6 +29,8 @@ from experiments.shared.task import open_task
 from helix_jax.alignment import Moments, accumulate
 from helix_jax.errors import RunError
 from helix_jax.private.comparisons import moment_errors
+from helix_jax.private.fit_plan import PRECISIONS
+from helix_jax.private.fit_provider import PRECISION, SHARE, widest_fit
 from helix_jax.private.packing import MAX_WIDTH
 from helix_jax.private.planted import planted_rows
 from helix_jax.private.profiles import PROFILES
@@ -59,7 +61,15 @@ class PrivateFitConfig(PlantedOptions):
     rank: int = option(
         0, "principal directions that the client encrypts; 0: all", least=0
     )
-    rows_per_width: float = option(2.0, "the provider's guard", above=0)
+    precision: int = option(
+        PRECISION,
+        "bits that one number of the result may carry",
+        least=PRECISIONS[0],
+        most=PRECISIONS[-1],
+    )
+    share: float = option(
+        SHARE, "of the bits of the target's rows that all results may carry", above=0
+    )
     rows: int = option(4000, "planted rows", least=2)
     source_width: int = option(768, "of planted rows", least=1, most=MAX_WIDTH)
     target_width: int = option(768, "of planted rows", least=1, most=MAX_WIDTH)
@@ -105,7 +115,8 @@ def compute(config: PrivateFitConfig, run: Run) -> Report:
         ids=problem.ids,
         profile=config.profile,
         rank=config.rank or None,
-        rows_per_width=config.rows_per_width,
+        precision=config.precision,
+        share=config.share,
         state=run.folder / "provider" if config.source else None,
     )
     maps = {
@@ -143,12 +154,13 @@ def require_rows(config: PrivateFitConfig, rows: int, width: int) -> None:
             f"--rank={config.rank} is more than the {width} dimensions of the source."
         )
     directions = config.rank or width
-    if rows < config.rows_per_width * directions:
-        most = int(rows / config.rows_per_width)
+    most = widest_fit(rows, precision=config.precision, share=config.share)
+    if PROFILES[config.profile].guarded and directions > most:
         raise RunError(
-            f"{rows} rows to fit on, and --rows_per_width={config.rows_per_width:g} "
-            f"allows {most} of them a fit of {most} directions, not {directions}; use "
-            f"more texts or rows (--limit, --rows), or --rank={max(1, most)}."
+            f"{rows} rows to fit on, and --share={config.share:g} with "
+            f"--precision={config.precision} allow a fit of {max(most, 0)} directions, "
+            f"not {directions}; use more texts or rows (--limit, --rows)"
+            + (f", or --rank={most}." if most > 0 else ".")
         )
 
 

@@ -90,6 +90,7 @@ def empty_query(layer: Layer, key: CraftedKey) -> bytes:
         profile,
         key=name,
         number=os.urandom(16),
+        binding=layer.binding,
         sizes=(plan.width, plan.classes, plan.tiles, 1),
         payload=os.urandom(SEED_BYTES) + wire.pack_residues(zeros, profile),
     )

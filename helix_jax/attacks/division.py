@@ -96,12 +96,13 @@ def scale_back(second: np.ndarray, profile: Profile) -> np.ndarray:
 
 def resend(query: bytes, layer: Layer) -> bytes:
     """The same ciphertexts as a query of its own: a new number, so no replay."""
-    message = wire.read(query, "query", layer.profile)
+    message = wire.read(query, "query", layer.profile, binding=layer.binding)
     return wire.write(
         "query",
         layer.profile,
         key=message.key,
         number=os.urandom(16),
+        binding=layer.binding,
         sizes=message.sizes,
         payload=bytes(message.payload),
     )

@@ -66,7 +66,7 @@ class AnswerWords(NamedTuple):
 def read_query(query: bytes, layer: Layer) -> QueryParts:
     """The ciphertexts of a message of one query, which both sides know."""
     profile, tiles = layer.profile, layer.plan.tiles
-    payload = wire.read(query, "query", profile).payload
+    payload = wire.read(query, "query", profile, binding=None).payload
     seed, rest = bytes(payload[:SEED_BYTES]), payload[SEED_BYTES:]
     first = wire.unpack_residues(rest, tiles, profile, "query")
     return QueryParts(first, uniform_residues(seed, (tiles,), profile))
@@ -103,7 +103,7 @@ def _products(weights, parts, *, profile: Profile):
 def read_answer(answer: bytes, layer: Layer) -> AnswerWords:
     """The words of one query's answer; results that the last part lacks are zero."""
     plan = layer.plan
-    payload = wire.read(answer, "answer", layer.profile).payload
+    payload = wire.read(answer, "answer", layer.profile, binding=None).payload
     count = plan.classes + plan.answers * plan.degree
     content = wire.unpack_integers(payload, (count,), answer_words.WORD_BYTES)
     results = np.zeros(plan.answers * plan.rows, np.int64)
@@ -163,12 +163,13 @@ def rewrite_query(client: Client, layer: Layer, packed: np.ndarray) -> bytes:
     honest = client.encrypt(layer, np.zeros(layer.plan.width))
     message = residues.scaled_residues(packed, layer.query_bits, profile)
     seeded = encryption.encrypt(message, secret_key(client).residues, profile)
-    header = wire.read(honest, "query", profile)
+    header = wire.read(honest, "query", profile, binding=layer.binding)
     return wire.write(
         "query",
         profile,
         key=header.key,
         number=header.number,
+        binding=layer.binding,
         sizes=header.sizes,
         payload=seeded.seed + wire.pack_residues(seeded.first, profile),
     )

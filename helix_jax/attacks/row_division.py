@@ -57,7 +57,7 @@ def masked_covariance(
     """
     profile, parts = provider.offer.profile, []
     for message in messages:
-        read = wire.read(message, "covariance", profile)
+        read = wire.read(message, "covariance", profile, binding=None)
         count = read.sizes[1] * plan.tiles
         own = count * plan.tile * answer_words.WORD_BYTES
         second = wire.unpack_integers(

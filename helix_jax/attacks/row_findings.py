@@ -1,11 +1,19 @@
 """The attacks on the rows of a fit: by division, by projection, by choice."""
 
+import importlib.util
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from helix_jax.alignment import apply_map, fit_ridge, from_batch, ridge_at
-from helix_jax.attacks import chance, row_division, row_projection
+from helix_jax.attacks import (
+    chance,
+    row_division,
+    row_lattice,
+    row_packing,
+    row_projection,
+)
 from helix_jax.attacks.setting import (
     Finding,
     Setting,
@@ -13,6 +21,8 @@ from helix_jax.attacks.setting import (
     correlation_numbers,
 )
 from helix_jax.errors import ProtocolError
+from helix_jax.private.fit_plan import KERNEL_BITS, PRECISIONS
+from helix_jax.private.fit_provider import PRECISION, SHARE
 from helix_jax.private.internals import integer_rows
 from helix_jax.private.rehearsal import FitRehearsal, rehearse_fit
 from helix_jax.stats import relative_error
@@ -35,7 +45,12 @@ class EncryptedFit(NamedTuple):
 
 
 def fit_encrypted(
-    x: np.ndarray, y: np.ndarray, profile: str, *, rows_per_width: float = 2.0
+    x: np.ndarray,
+    y: np.ndarray,
+    profile: str,
+    *,
+    precision: int | None = PRECISION,
+    share: float = SHARE,
 ) -> EncryptedFit:
     """Play an encrypted fit, and keep its messages."""
     messages: dict[str, list[bytes]] = {"rows": [], "mean": [], "covariance": []}
@@ -43,7 +58,8 @@ def fit_encrypted(
         x,
         y,
         profile=profile,
-        rows_per_width=rows_per_width,
+        precision=precision,
+        share=share,
         on_message=lambda kind, message: messages[kind].append(message),
     )
     moments = parties.moments
@@ -59,10 +75,11 @@ def measure_row_division(
     Args:
       setting: whom to attack.
       profile: of the protected provider.
-      rows: of the fit, at least twice the source's width.
+      rows: of the fit; 0 for the fewest that the guard allows.
       columns: of the target.
       rng: of the choice of rows and the shuffles.
     """
+    rows = rows or guarded_rows(setting.x.shape[1])
     taken = rng.permutation(len(setting.x))[:rows]
     fit = fit_encrypted(setting.x[taken], setting.y[taken][:, :columns], profile)
     plan, provider = fit.parties.client.plan, fit.parties.provider
@@ -88,8 +105,9 @@ def measure_projection(
 ) -> Finding:
     """Rows from the cross-covariance itself, for fits of few and of many rows.
 
-    The first size runs encrypted with the guard taken away, the others on the exact
-    product; with the guard a fit of few rows must be refused. Arguments as above.
+    The first size runs encrypted, exactly and with the guard taken away, the others on
+    the exact product; with the guard a fit of few rows must be refused. Arguments as
+    above.
     """
     width, order = setting.x.shape[1], rng.permutation(len(setting.x))
     half, rows, summary = len(order) // 2, [], {}
@@ -104,6 +122,7 @@ def measure_projection(
         "half_d": width // 2,
         "d": width,
         "2d": 2 * width,
+        "4d": 4 * width,
         "8d": 8 * width,
         "half_pool": half,
     }
@@ -116,7 +135,7 @@ def measure_projection(
             for z, c in ((setting.x, None), (setting.y, columns))
         )
         encrypted = name == "half_d"
-        fit = fit_encrypted(x, y, profile, rows_per_width=0.0) if encrypted else None
+        fit = _unguarded(x, y, profile) if encrypted else None
         x, y = x - x.mean(axis=0), y - y.mean(axis=0)
         guess = row_projection.recover_rows(x, fit.cross if fit else x.T @ y)
         # The best guess without these rows: a map of as many others.
@@ -138,7 +157,7 @@ def measure_projection(
                 "" if rows else "rows from the cross-covariance",
                 f"{count} rows, {width} dimensions",
                 cell,
-                "refused" if refused and count < 2 * width else cell,
+                "refused" if refused and count < guarded_rows(width) else cell,
                 f"error {errors[1]:.3g}: a map of others",
             ]
         )
@@ -150,11 +169,77 @@ def measure_chosen_rows(
 ) -> Finding:
     """Rows that the client chooses, through the guard; arguments as above."""
     width = setting.x.shape[1]
-    taken = rng.permutation(len(setting.x))[: 2 * width]
+    taken = rng.permutation(len(setting.x))[: guarded_rows(width)]
     y = setting.y[taken][:, :columns].astype(np.float64)
     targets = np.arange(width)
-    fit = fit_encrypted(row_projection.chosen_rows(len(y), width, targets), y, profile)
-    error = relative_error(fit.cross, (y - y.mean(axis=0))[targets])
-    cell = f"error {error:.1g}"
-    row = ["chosen rows", f"{width} of {len(y)} rows", cell, cell, "error 1"]
-    return Finding({"chosen_rows_relative_error": error}, [row])
+    x = row_projection.chosen_rows(len(y), width, targets)
+    truth = (y - y.mean(axis=0))[targets]
+    errors = [
+        relative_error(fit.cross, truth)
+        for fit in (_unguarded(x, y, profile), fit_encrypted(x, y, profile))
+    ]
+    cells = [f"error {error:.1g}" for error in errors]
+    row = ["chosen rows", f"{width} of {len(y)} rows", *cells, "error 1"]
+    numbers = dict(zip(("chosen_rows_exact", "chosen_rows"), errors))
+    return Finding({f"{k}_relative_error": v for k, v in numbers.items()}, [row])
+
+
+def measure_packed_rows(
+    setting: Setting, *, profile: str, columns: int, rng: np.random.Generator
+) -> Finding:
+    """Two rows in each number of the result, by its precision; arguments as above."""
+    width = setting.x.shape[1]
+    taken = rng.permutation(len(setting.x))[: 2 * width - 1]
+    y = setting.y[taken][:, :columns].astype(np.float64)
+    packing = row_packing.pack(len(y), width)
+    truth = (y - y.mean(axis=0))[: 2 * (width - 1)]
+    numbers, rows = {}, []
+    for precision in (None, PRECISIONS[-1], PRECISION):
+        fit = fit_encrypted(packing.x, y, profile, precision=precision, share=np.inf)
+        exponents = fit.parties.client.offer.exponents
+        found = row_packing.unpack(packing, fit.cross, exponents)
+        errors = [relative_error(found[place::2], truth[place::2]) for place in (0, 1)]
+        name = f"packed_rows_{precision or 'exact'}"
+        numbers |= {f"{name}_first_error": errors[0], f"{name}_second_error": errors[1]}
+        cell = f"errors {errors[0]:.1g} and {errors[1]:.1g}"
+        told = f"{precision} bits a result" if precision else "as exact as may be"
+        cells = (cell, None) if precision is None else (None, cell)
+        rows.append(["" if rows else "two rows a number", told, *cells, "error 1"])
+    return Finding(numbers, rows)
+
+
+def measure_lattice(
+    setting: Setting, *, profile: str, rng: np.random.Generator
+) -> Finding:
+    """A column of honest rows by lattice reduction, 1.7 rows a dimension.
+
+    Nothing where fpylll is not installed. Arguments as above.
+    """
+    if importlib.util.find_spec("fpylll") is None:
+        return Finding({}, [])
+    taken = rng.permutation(len(setting.x))[:27]
+    x, y = setting.x[taken][:, :16], setting.y[taken][:, :1].astype(np.float64)
+    x = x / x.std(axis=0)
+    shares = []
+    for precision in (None, PRECISION):
+        fit = fit_encrypted(x, y, profile, precision=precision, share=np.inf)
+        truth = integer_rows(fit.parties.provider)[:, 0]
+        units = np.ldexp(1.0, fit.parties.client.offer.exponents)
+        cross = (fit.cross / units)[:, 0]
+        centred = x - x.mean(axis=0)
+        error = float(np.std(cross - centred.T @ truth))
+        found = row_lattice.solve_lattice(centred, cross, error=error)
+        shares.append(0.0 if found is None else float(np.mean(found == truth)))
+    names = ("lattice_exact_share", "lattice_guarded_share")
+    cells = [f"{share:.0%} of the integers" for share in shares]
+    row = ["honest rows by a lattice", "27 rows, 16 dimensions", *cells, "0%"]
+    return Finding(dict(zip(names, shares)), [row])
+
+
+def guarded_rows(width: int) -> int:
+    """The fewest rows of which the guard allows a fit from so many dimensions."""
+    return math.ceil((width + 2) * PRECISION / (KERNEL_BITS * SHARE))
+
+
+def _unguarded(x: np.ndarray, y: np.ndarray, profile: str) -> EncryptedFit:
+    return fit_encrypted(x, y, profile, precision=None, share=np.inf)

@@ -40,6 +40,7 @@ from helix_jax.generation.state import (
     begin_state,
     feed,
     grow,
+    is_unrolled,
     rewind_state,
     unroll,
 )
@@ -148,7 +149,7 @@ def _run(decoder: Decoder, rows: Sequence[Row]) -> None:
     width = guesses.ids.shape[1]
     state = _begin(parts, slots, width, *_histories(rows, bounds.total, sampling))
     lines, flights, number = [_Line([]) for row in rows], deque(), 0
-    pace = Pace(len(rows))
+    pace = Pace(len(rows), large=not is_unrolled(parts))
     while any(row.reason is None for row in rows):
         count, depth = pace.plan(guesses, most)
         if _worth_a_block(rows, lines, flights, bounds, depth):

@@ -19,10 +19,11 @@ class Pace:
 
     Args:
       rows: B; the row that falls behind holds up the batch, so their risks add up.
+      large: whether steps are thought to be long until one has been measured.
     """
 
-    def __init__(self, rows: int):
-        self._rows = rows
+    def __init__(self, rows: int, *, large: bool):
+        self._rows, self._large = rows, large
         self._step = math.inf  # seconds of the device; these are the least seen
         self._block = self._each = math.inf  # of the host, a block and a step of it
         self._ended, self._last = None, 1
@@ -31,12 +32,15 @@ class Pace:
         """Steps of the next block, at most `most`, and how many may be under way."""
         if not guesses.learns:
             return most, 2
-        if self._block == math.inf:
+        known = self._block < math.inf
+        if self._large and not known:
             return 1, 1
         risk = self._rows * max(guesses.risk, 1 / MEMORY)
-        alone = self._block / self._step, self._each / self._step
+        depths = {2: (OVERHEAD, 0.0)}  # of a block and of a step, in steps
+        if known:
+            depths[1] = self._block / self._step, self._each / self._step
         plans = []
-        for depth, (once, each) in ((1, alone), (2, (OVERHEAD, 0))):
+        for depth, (once, each) in depths.items():
             best = math.sqrt(once / ((depth - 0.5) * risk))
             count = min(most, max(1, round(best)))
             lost = (count - 1) / 2 + (depth - 1) * count

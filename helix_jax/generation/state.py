@@ -74,6 +74,11 @@ def unroll(parts: Stitch) -> Stitch:
     return parts.replace(source=apart(parts.source), target=target)
 
 
+def is_unrolled(parts: Stitch) -> bool:
+    """Whether `unroll` took the layers apart."""
+    return isinstance(parts.source.params["layers"], tuple)
+
+
 def begin_state(
     parts: Stitch, slots: int, width: int, history: Array, known: Array
 ) -> DecodeState:
@@ -88,7 +93,7 @@ def begin_state(
     batch = history.shape[0]
     steps, part, fewest, length, last = jnp.zeros((5, batch), jnp.int32)
     cache = empty_stitch_cache(parts, batch, slots)
-    if isinstance(parts.source.params["layers"], tuple):
+    if is_unrolled(parts):
         cache = _each(unstack_tables, cache)
     return DecodeState(
         cache,

@@ -121,6 +121,7 @@ class Client:
             self.profile,
             key=self.key,
             number=number,
+            binding=layer.binding,
             sizes=(plan.width, plan.classes, plan.tiles, len(rows)),
             payload=b"".join([*seeds, *firsts]),
         )
@@ -142,16 +143,11 @@ class Client:
         if isinstance(answer, Iterator):
             pieces = wire.Pieces(answer, "answer")
             header = pieces.take(wire.HEADER_BYTES)
-            message = wire.read(header, "answer", self.profile, self.key, whole=False)
+            message = self._read_header(header, whole=False)
         else:
-            message = wire.read(answer, "answer", self.profile, self.key)
+            message = self._read_header(answer)
             pieces = wire.Pieces([message.payload], "answer")
-        pending = self._pending.get(message.number)
-        if pending is None:
-            raise ProtocolError(
-                f"answer: query {message.number.hex()} was not asked here, or its "
-                "answer was read before."
-            )
+        pending = self._pending[message.number]
         plan, queries = pending.layer.plan, int(np.prod(pending.shape))
         sizes = (plan.width, plan.classes, plan.tiles, queries)
         wire.expect_sizes(
@@ -169,6 +165,18 @@ class Client:
         pieces.finish()
         del self._pending[message.number]
         return self._scaled(phases, pending.layer).reshape(*pending.shape, -1)
+
+    def _read_header(self, data: bytes, *, whole: bool = True) -> wire.Message:
+        """The message of an answer that is awaited, of the layer that was asked."""
+        expected = "answer", self.profile, self.key
+        message = wire.read(data, *expected, binding=None, whole=whole)
+        if message.number not in self._pending:
+            raise ProtocolError(
+                f"answer: query {message.number.hex()} was not asked here, or its "
+                "answer was read before."
+            )
+        binding = self._pending[message.number].layer.binding
+        return wire.read(data, *expected, binding=binding, whole=whole)
 
     def _scaled(self, phases: np.ndarray, layer: Layer) -> np.ndarray:
         """Results of phases [B, k]."""

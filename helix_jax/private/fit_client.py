@@ -8,6 +8,7 @@ record that every solver takes: the private fit differs from the plain one by on
 matrix.
 """
 
+import hashlib
 import math
 from collections.abc import Iterable, Iterator
 
@@ -21,7 +22,13 @@ from helix_jax.arguments import takes
 from helix_jax.errors import ProtocolError
 from helix_jax.private import answer_words, encryption, packing, wire
 from helix_jax.private.client import Client
-from helix_jax.private.fit_plan import FitOffer, pack_rows, plan_fit, rows_digest
+from helix_jax.private.fit_plan import (
+    FitOffer,
+    pack_rows,
+    plan_fit,
+    rows_digest,
+    transcript,
+)
 from helix_jax.private.internals import secret_key
 from helix_jax.types import Array
 
@@ -84,17 +91,20 @@ class FitClient:
             x = x @ self._basis
         self.plan = plan_fit(*x.shape, self.offer.profile)
         self._cov_xx = x.T @ x / len(x)
-        norms = np.linalg.norm(x, axis=0)
-        self._exponents = np.frexp(np.where(norms > 0, norms, 1))[1]
-        self._x = np.ldexp(x, -self._exponents)  # columns of norm at most 1
         # |C| <= |x| |y| by Cauchy and Schwarz, below q / 2 less 1/8 for the flood.
-        room = math.floor(math.log2(client.profile.modulus) - 1.2)
-        self._bits = room - self.offer.norm_bits
+        room = math.log2(client.profile.modulus) - 1.2 - self.offer.norm_bits
+        self._bits = math.floor(room)
+        norms = np.linalg.norm(x, axis=0)
+        # Columns of norm 2^(room - bits), so that the flood is as small beside them as
+        # it can be.
+        self._scales = np.where(norms > 0, norms, 1) * 2 ** (self._bits - room)
+        self._x = x / self._scales
         if self._bits < 16:
             raise ProtocolError(
                 f"fit: {self.offer.norm_bits} bits of norm leave {self._bits} bits to "
                 f"profile {client.profile.name!r}; use 'guarded' or fewer rows."
             )
+        self._sent: dict[int, bytes] = {}  # SHA-256 of the messages of rows
         self._cov = np.full((self.plan.width, self.offer.width), np.nan)
         self._mean_y: np.ndarray | None = None
 
@@ -106,23 +116,28 @@ class FitClient:
             seeded = encryption.encrypt_numbers(
                 packed, self._bits, secret_key(client).residues, profile
             )
-            yield wire.write(
+            message = wire.write(
                 "rows",
                 profile,
                 key=client.key,
-                number=bytes(16),
+                number=self.offer.number,
                 sizes=(number, plan.width, plan.rows),
                 payload=seeded.seed + wire.pack_residues(seeded.first, profile),
             )
+            self._sent[number] = hashlib.sha256(message).digest()
+            yield message
 
     def read_mean(self, data: bytes) -> None:
         """Read the provider's means.
 
         Raises:
-          ProtocolError, KeyRoleError: the message is malformed, or for another key.
+          ProtocolError, KeyRoleError: the message is malformed, of another fit, or for
+            another key.
         """
         client, degree = self._client, self.plan.degree
-        message = wire.read(data, "mean", client.profile, client.key)
+        message = wire.read(
+            data, "mean", client.profile, client.key, number=self.offer.number
+        )
         count = -(-self.offer.width // degree)
         numbers = (2, count, degree)
         length = 2 * count * degree * answer_words.WORD_BYTES
@@ -136,10 +151,18 @@ class FitClient:
         """Read one message of results; reading it again changes nothing.
 
         Raises:
-          ProtocolError, KeyRoleError: the message is malformed, or for another key.
+          ProtocolError, KeyRoleError: the message is malformed, of another fit or of
+            other rows than were encrypted here, or for another key.
         """
         client, plan = self._client, self.plan
-        message = wire.read(data, "covariance", client.profile, client.key)
+        message = wire.read(
+            data,
+            "covariance",
+            client.profile,
+            client.key,
+            number=self.offer.number,
+            binding=transcript(self._sent.get(n, b"") for n in range(plan.chunks)),
+        )
         start, count = message.sizes[:2]
         if not (0 < count <= 1024 and start + count <= self.offer.width):
             raise ProtocolError(
@@ -159,9 +182,19 @@ class FitClient:
             np.arange(plan.tile),
         )
         columns = phases.reshape(count, -1)[:, : plan.width].T
-        columns = np.ldexp(columns, self._exponents[:, None] - self._bits)
+        columns = np.ldexp(columns, -self._bits) * self._scales[:, None]
         exponents = self.offer.exponents[start : start + count]
         self._cov[:, start : start + count] = np.ldexp(columns, exponents) / plan.rows
+
+    @property
+    def noise(self) -> np.ndarray:
+        """Standard deviation [d_x, d_y] that the flood adds to entries of cov_xy."""
+        if not self.offer.precision:
+            return np.zeros(self._cov.shape)
+        # A sum of four uniform integers below R has the variance R^2 / 3.
+        flood = 2.0 ** (self.offer.flood_bits - self._bits) / math.sqrt(3)
+        columns = np.ldexp(1.0, self.offer.exponents) / self.plan.rows
+        return flood * np.outer(self._scales, columns)
 
     def moments(self) -> Moments:
         """The completed record.

@@ -20,13 +20,15 @@ from typing import NamedTuple
 import numpy as np
 
 from helix_jax.errors import ProtocolError
-from helix_jax.private import packing, wire
+from helix_jax.private import flooding, packing, wire
 from helix_jax.private.profiles import Profile
 
 MAX_ROWS = 10_000_000
 KERNEL_BITS = 15  # of the provider's integers, without sign
 MAX_BLOCK_ROWS = 1024  # rows multiplied at once, see `fit_provider`
-_OFFER = struct.Struct("<32shhd")
+PRECISIONS = range(8, 21)  # bits of a result that a provider may choose
+ENERGY_BITS = 12  # of the trace of cov_yy
+_OFFER = struct.Struct("<32shhBd")
 
 
 class FitPlan(NamedTuple):
@@ -110,26 +112,35 @@ def rows_digest(ids: Iterable[str] | None) -> bytes:
     return digest.digest()
 
 
+def transcript(digests: Iterable[bytes]) -> bytes:
+    """16 bytes of all messages of rows, from the SHA-256 of each, in their order."""
+    return hashlib.sha256(b"".join(digests)).digest()[:16]
+
+
 @dataclasses.dataclass(frozen=True)
 class FitOffer:
     """What the provider publishes about its rows.
 
     Attributes:
       profile: parameters of the ring.
+      number: 16 bytes, of this fit; all its messages carry them.
       rows: n.
       digest: of the row ids, see `rows_digest`.
       norm_bits: every integer column's norm is at most 2^norm_bits.
       mean_bits: log2 of the scale of the encrypted means, each in units of
         2^exponents[j].
-      energy: trace of cov_yy, for R2.
+      energy: trace of cov_yy, for R2, rounded to ENERGY_BITS bits.
+      precision: bits that one result carries at most; 0 where none were chosen.
       exponents: [d_y] column j is integers times 2^exponents[j].
     """
 
     profile: Profile
+    number: bytes
     rows: int
     digest: bytes
     norm_bits: int
     mean_bits: int
+    precision: int
     energy: float
     exponents: np.ndarray
 
@@ -138,15 +149,23 @@ class FitOffer:
         """d_y."""
         return len(self.exponents)
 
+    @property
+    def flood_bits(self) -> int:
+        """log2 R of the flood that leaves `precision` bits to a result; 0: none."""
+        if not self.precision:
+            return 0
+        return flooding.coarse_bits(self.precision, self.profile)
+
     def to_bytes(self) -> bytes:
         """The message that a client reads."""
-        payload = _OFFER.pack(self.digest, self.norm_bits, self.mean_bits, self.energy)
-        none = bytes(16)
+        payload = _OFFER.pack(
+            self.digest, self.norm_bits, self.mean_bits, self.precision, self.energy
+        )
         return wire.write(
             "fit",
             self.profile,
-            key=none,
-            number=none,
+            key=bytes(16),
+            number=self.number,
             sizes=(self.rows, self.width),
             payload=payload + self.exponents.astype("<i2").tobytes(),
         )
@@ -164,16 +183,27 @@ class FitOffer:
             raise ProtocolError(f"fit: {rows} rows of width {width} are out of bounds.")
         wire.expect_sizes(message, (rows, width), _OFFER.size + 2 * width)
         head = message.payload[: _OFFER.size]
-        digest, norm_bits, mean_bits, energy = _OFFER.unpack(head)
+        digest, norm_bits, mean_bits, precision, energy = _OFFER.unpack(head)
         exponents = np.frombuffer(message.payload[_OFFER.size :], "<i2").astype(int)
         if not (
             0 <= norm_bits <= KERNEL_BITS + 13
             and abs(mean_bits) <= 1000
+            and (precision == 0 or precision in PRECISIONS)
             and 0 <= energy < math.inf
             and np.abs(exponents).max() <= 1000
         ):
             raise ProtocolError(
-                f"fit: norms of {norm_bits} bits, means of {mean_bits} bits and energy "
-                f"{energy} are out of bounds."
+                f"fit: norms of {norm_bits} bits, means of {mean_bits}, results of "
+                f"{precision} and energy {energy} are out of bounds."
             )
-        return cls(profile, rows, digest, norm_bits, mean_bits, energy, exponents)
+        return cls(
+            profile,
+            message.number,
+            rows,
+            digest,
+            norm_bits,
+            mean_bits,
+            precision,
+            energy,
+            exponents,
+        )

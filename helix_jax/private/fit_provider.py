@@ -4,12 +4,16 @@ Every residue of the result is a product of an integer matrix with the matrix of
 ciphertexts' residues; see `fit_products`.
 
 The provider's rows are protected from the client by the masks of `flooding`, as a
-layer's weights are; what the result itself tells is bounded by its guard alone: with n
-rows of width d_x the client learns d_x numbers of the n in each column of Y.
+layer's weights are. What the result itself tells is bounded in bits: the flood leaves
+`precision` of them to each of its d_x d_y numbers, whatever the client has encrypted
+for X, and the guard asks for rows that hold several times as many.
 """
 
+import dataclasses
+import hashlib
 import math
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -25,11 +29,14 @@ from helix_jax.paths import local_path, os_errors
 from helix_jax.private import flooding, residues, sampling, wire
 from helix_jax.private.accounts import PublicKey
 from helix_jax.private.fit_plan import (
+    ENERGY_BITS,
     KERNEL_BITS,
+    PRECISIONS,
     FitOffer,
     FitPlan,
     plan_fit,
     rows_digest,
+    transcript,
 )
 from helix_jax.private.fit_products import (
     add_products,
@@ -38,13 +45,41 @@ from helix_jax.private.fit_products import (
     pack_words,
     split_limbs,
 )
+from helix_jax.private.ledger import Ledger
 from helix_jax.private.profiles import find_profile
 from helix_jax.types import Array
 
 _TARGETS = 256  # columns of Y multiplied at once
 _ANSWERS = 32  # columns of the result masked and sent at once
-_STATE = "sums.npz"
+PRECISION = 12  # bits of a result
+SHARE = 0.25  # of the bits of the rows that the results of a fit may carry
+_STATE, _LEDGER = "sums.npz", "ledger.db"
 _REMEDY = "remove it to begin the fit again, or name another folder"
+
+
+def widest_fit(rows: int, *, precision: int, share: float) -> int:
+    """Dimensions of the source that the guard allows for so many rows; may be < 1.
+
+    The means count for two more; they take fewer where the largest is no more than 500
+    times the largest deviation of its column.
+    """
+    return int(share * rows * KERNEL_BITS / precision) - 2
+
+
+def _row_hashes(y: np.ndarray, ids: bytes) -> tuple[bytes, bytes]:
+    """Of rows and their names in order; and of the rows alone, whatever their order."""
+    each = [hashlib.sha256(row.tobytes()).digest() for row in np.ascontiguousarray(y)]
+    shape = str(y.shape).encode()
+    return tuple(
+        hashlib.sha256(shape + begin + b"".join(rows)).digest()
+        for begin, rows in ((ids, each), (b"", sorted(each)))
+    )
+
+
+def _rounded(value: float, bits: int) -> float:
+    """A float of so many bits."""
+    mantissa, exponent = math.frexp(value)
+    return math.ldexp(round(math.ldexp(mantissa, bits)), exponent - bits)
 
 
 class FitProvider:
@@ -60,7 +95,10 @@ class FitProvider:
         *,
         ids: Iterable[str] | None = None,
         profile: str = "guarded",
-        rows_per_width: float = 2.0,
+        precision: int | None = PRECISION,
+        share: float = SHARE,
+        identity: str = "",
+        ledger: Ledger | None = None,
     ):
         """Prepare the rows.
 
@@ -68,15 +106,29 @@ class FitProvider:
           y: [n, d_y] float, finite.
           ids: [n] names of the rows, which the client's must equal in this order.
           profile: name of the parameters.
-          rows_per_width: the guard: fewer than this many rows for each dimension of
-            the client's are refused. It sees what the client declares, not what its
-            ciphertexts hold: a client that encrypts zeros for all rows but one reads
-            that row. Only one fit is answered; more fits on the same rows with other
-            source rows add up.
+          precision: bits that one number of the result carries at most, from 8 to 20;
+            None for what the hiding of errors leaves, some 30. Profiles that are not
+            guarded have no flood and protect no rows.
+          share: the guard: fits whose results could carry more than this share of the
+            bits of the rows, n KERNEL_BITS a column, are refused, those of the same
+            client on the same rows before included. A client may choose of which rows:
+            one that encrypts zeros for all rows but d_x reads these, to their first
+            `precision` bits.
+          identity: who the client is, for the ledger: a name that it cannot choose.
+          ledger: what was given out before, which this fit adds to. None begins one in
+            memory, or in the folder of `save` and `restore`: fits elsewhere are not
+            counted then.
 
         Raises:
           ValueError: shapes or values that cannot be.
         """
+        if precision is not None and precision not in PRECISIONS:
+            raise ValueError(
+                f"FitProvider: precision must be from {PRECISIONS[0]} to "
+                f"{PRECISIONS[-1]} bits or None, got {precision}."
+            )
+        if not share > 0:
+            raise ValueError(f"FitProvider: share must be positive, got {share}.")
         y = np.asarray(numeric.numbers("FitProvider", "y", y), np.float64)
         if y.ndim != 2 or len(y) < 2:
             raise ValueError(f"FitProvider: y needs shape [n, d_y], got {y.shape}.")
@@ -84,6 +136,7 @@ class FitProvider:
         if not np.isfinite(y).all():
             raise ValueError("FitProvider: y must be finite.")
         parameters = find_profile(profile)
+        self._fingerprint, self._subject = _row_hashes(y, rows_digest(ids))
         self._mean = y.mean(axis=0)
         y -= self._mean
         largest = np.abs(y).max(axis=0)
@@ -95,19 +148,23 @@ class FitProvider:
         room = parameters.modulus.bit_length() - 4
         self.offer = FitOffer(
             parameters,
+            os.urandom(16),
             len(y),
             rows_digest(ids),
             math.ceil(math.log2(max(norm, 1.0))),
-            min(room - int(np.frexp(mean)[1]), 100),
-            float((y**2).sum() / len(y)),
+            min(room - int(np.frexp(mean)[1]), 85),  # the flood above it has room
+            precision if precision and parameters.guarded else 0,
+            _rounded(float((y**2).sum() / len(y)), ENERGY_BITS),
             exponents,
         )
-        self.rows_per_width = rows_per_width
+        self.share, self.identity = share, identity
+        self._ledger, self._own_ledger = ledger or Ledger(), ledger is None
+        self._lock = threading.RLock()
         self._key: PublicKey | None = None
         self._plan: FitPlan | None = None
         self._sums: list[Array] = []
-        self._done = 0
-        self._answered = False
+        self._absorbed: list[bytes] = []  # SHA-256 of the messages of rows
+        self._mean_message: bytes | None = None
 
     def register(self, bundle: bytes) -> bytes:
         """Take the public key of the one client of this fit.
@@ -117,35 +174,41 @@ class FitProvider:
           KeyRoleError: another client has begun.
         """
         key = PublicKey(bundle, self.offer.profile)
-        if self._key is not None and self._key.key != key.key:
-            raise KeyRoleError(
-                f"this fit is with the client key {self._key.key.hex()}, not "
-                f"{key.key.hex()}; make a FitProvider for each client."
-            )
-        self._key = key
+        with self._lock:
+            if self._key is not None and self._key.key != key.key:
+                raise KeyRoleError(
+                    f"this fit is with the client key {self._key.key.hex()}, not "
+                    f"{key.key.hex()}; make a FitProvider for each client."
+                )
+            self._key = key
         return key.key
 
     @property
     def next_chunk(self) -> int:
         """The number of the message of rows that is expected next."""
-        return self._done
+        return len(self._absorbed)
 
     def absorb(self, message: bytes) -> None:
         """Multiply one message of encrypted rows.
 
         Raises:
-          ProtocolError: it is malformed, out of order, or the guard refuses the fit.
+          ProtocolError: it is malformed, of another fit, out of order, or the guard
+            refuses the fit.
           KeyRoleError: no key is registered, or it is of another.
         """
+        with self._lock:
+            self._absorb(message)
+
+    def _absorb(self, message: bytes) -> None:
         key, profile = self._registered(), self.offer.profile
-        read = wire.read(message, "rows", profile, key.key)
+        read = wire.read(message, "rows", profile, key.key, number=self.offer.number)
         number, width = read.sizes[:2]
         plan = self._plan or self._guarded_plan(width)
         length = wire.residues_length(plan.chunk * plan.tiles, profile)
         wire.expect_sizes(
-            read, (self._done, plan.width, plan.rows), sampling.SEED_BYTES + length
+            read, (self.next_chunk, plan.width, plan.rows), sampling.SEED_BYTES + length
         )
-        if self._done == plan.chunks:
+        if self.next_chunk == plan.chunks:
             raise ProtocolError(f"rows: all {plan.chunks} messages were absorbed.")
         seed = bytes(read.payload[: sampling.SEED_BYTES])
         count = plan.chunk * plan.tiles
@@ -167,13 +230,27 @@ class FitProvider:
             add_products(sums, part, limbs, profile=profile)
             for sums, part in zip(self._sums, weights)
         ]
-        self._plan, self._done = plan, self._done + 1
+        self._plan = plan
+        self._absorbed.append(hashlib.sha256(message).digest())
 
     def mean_message(self) -> bytes:
         """The column means, encrypted for the client: the intercept's part.
 
-        It is what a column of ones among the client's rows would give.
+        It is what a column of ones among the client's rows would give. The flood
+        leaves `precision` bits of what lies between the column's largest deviations.
+
+        Raises:
+          ProtocolError: the ledger has it: it was given before a restart; or the bits
+            of this client are spent.
         """
+        with self._lock:
+            if self._mean_message is None:
+                # More noise on the same means would average out.
+                self._charge(b"mean", self._mean_bits())
+                self._mean_message = self._make_mean_message()
+            return self._mean_message
+
+    def _make_mean_message(self) -> bytes:
         key, profile = self._registered(), self.offer.profile
         count = -(-self.offer.width // profile.degree)
         mean = np.zeros(count * profile.degree)
@@ -182,12 +259,16 @@ class FitProvider:
             mean.reshape(count, -1), self.offer.mean_bits, profile
         )
         first, second = key.encrypt_zeros(count)
+        if self.offer.precision:
+            bits = self._mean_flood_bits()
+            flood = flooding.draw_flood(bits, scaled.shape[::2], profile)
+            scaled = (scaled + flood) % residues.column(profile)
         parts = add_words(first, scaled, second, profile=profile)
         return wire.write(
             "mean",
             profile,
             key=key.key,
-            number=bytes(16),
+            number=self.offer.number,
             sizes=(count,),
             payload=pack_words(parts),
         )
@@ -196,26 +277,57 @@ class FitProvider:
         """Messages with the cross-covariance, once, when all rows were absorbed.
 
         Raises:
-          ProtocolError: rows are missing, or the results were given before.
+          ProtocolError: rows are missing, the results were given before, or the bits
+            of this client are spent.
         """
-        plan = self._plan
-        if plan is None or self._done < plan.chunks:
-            wanted = "all" if plan is None else plan.chunks - self._done
-            raise ProtocolError(f"fit: {wanted} messages of rows are missing.")
-        if self._answered:
-            raise ProtocolError(
-                "fit: the results were given before; a FitProvider answers one fit."
-            )
-        self._answered = True
-        return self._results(plan)
+        with self._lock:
+            plan = self._plan
+            if plan is None or self.next_chunk < plan.chunks:
+                wanted = "all" if plan is None else plan.chunks - self.next_chunk
+                raise ProtocolError(f"fit: {wanted} messages of rows are missing.")
+            self._charge(b"results", self._result_bits(plan))
+            return self._results(plan)
+
+    def _charge(self, what: bytes, bits: float) -> None:
+        """Write down an answer of this fit, before it leaves."""
+        self._ledger.charge(
+            self._subject,
+            self.identity,
+            bits,
+            reference=self.offer.number + what,
+            budget=self._budget(),
+        )
+
+    def _budget(self) -> float | None:
+        """Bits of these rows that a client may have; None where none are protected."""
+        if not self.offer.profile.guarded:
+            return None
+        return self.share * self.offer.rows * KERNEL_BITS * self.offer.width
+
+    def _result_bits(self, plan: FitPlan) -> float:
+        """Bits that all results carry at most."""
+        if not self.offer.profile.guarded:
+            return 0.0
+        bits = flooding.carried_bits(self._flood_bits(plan), self.offer.profile)
+        return plan.width * self.offer.width * bits
+
+    def _mean_bits(self) -> float:
+        """Bits that the means carry at most."""
+        profile = self.offer.profile
+        if not profile.guarded:
+            return 0.0
+        bits = math.log2(profile.modulus)
+        if self.offer.precision:
+            bits = flooding.carried_bits(self._mean_flood_bits(), profile)
+        return self.offer.width * bits
+
+    def _mean_flood_bits(self) -> int:
+        """log2 R of the flood on the means: 2^-precision of the largest deviation."""
+        return self.offer.mean_bits + KERNEL_BITS - self.offer.precision
 
     def _results(self, plan: FitPlan) -> Iterator[bytes]:
         key, profile = self._registered(), self.offer.profile
-        norms = np.abs(self._y).sum(axis=0)
-        # Every coefficient of a column's results has its bound.
-        shift = flooding.shift_bound(norms, plan.degree)
-        shift *= math.sqrt(plan.tiles * plan.tile)
-        bits = flooding.flood_bits(shift, profile.statistical_bits)
+        bits, absorbed = self._flood_bits(plan), transcript(self._absorbed)
         for number, sums in enumerate(self._sums):
             for start in range(0, sums.shape[0], _ANSWERS):
                 part = sums[start : start + _ANSWERS]
@@ -235,7 +347,8 @@ class FitProvider:
                     "covariance",
                     profile,
                     key=key.key,
-                    number=bytes(16),
+                    number=self.offer.number,
+                    binding=absorbed,
                     sizes=sizes,
                     payload=pack_words(parts),
                 )
@@ -250,20 +363,28 @@ class FitProvider:
         folder = local_path(folder, "the folder of a provider's state")
         with os_errors(folder, "be written", ProtocolError):
             folder.mkdir(parents=True, exist_ok=True)
-        plan = self._plan
-        state = {
-            "done": np.array(self._done),
-            "key": np.frombuffer(self._registered().key, np.uint8),
-            "width": np.array(plan.width if plan else 0),
-            "rows": np.frombuffer(self._fingerprint(), np.uint8),
-        }
-        state |= {f"sums_{i}": np.asarray(part) for i, part in enumerate(self._sums)}
+        with self._lock:
+            plan = self._plan
+            state = {
+                "absorbed": np.frombuffer(b"".join(self._absorbed), np.uint8),
+                "number": np.frombuffer(self.offer.number, np.uint8),
+                "key": np.frombuffer(self._registered().key, np.uint8),
+                "width": np.array(plan.width if plan else 0),
+                "rows": np.frombuffer(self._fingerprint, np.uint8),
+            }
+            if self._mean_message is not None:
+                state["mean"] = np.frombuffer(self._mean_message, np.uint8)
+            sums = enumerate(self._sums)
+            state |= {f"sums_{i}": np.asarray(part) for i, part in sums}
         with hold(folder, "a provider's save"):
             self._require_own(folder / _STATE)
+            self._keep_ledger(folder)
             write_npz(folder / _STATE, state, compressed=False, raises=ProtocolError)
 
     def restore(self, folder: str | os.PathLike) -> int:
         """Take up a saved fit of the same rows and client, if there is one.
+
+        The offer is that of the saved fit then. What it had answered is in the ledger.
 
         Returns:
           The number of the message of rows that is expected next.
@@ -273,16 +394,31 @@ class FitProvider:
         """
         file = local_path(folder, "the folder of a provider's state") / _STATE
         if not file.exists():
-            return self._done
+            return self.next_chunk
         self._require_own(file)
+        self._keep_ledger(file.parent)
         state = read_npz(file, remedy=_REMEDY, raises=ProtocolError)
         width = int(state["width"])
-        self._plan = self._guarded_plan(width) if width else None
-        self._done = int(state["done"])
-        with jax.enable_x64(True):
+        with self._lock, jax.enable_x64(True):
+            # The guard had seen it; what it gives is charged when it is given.
+            self._plan = self._plan_of(width) if width else None
+            self.offer = dataclasses.replace(
+                self.offer, number=state["number"].tobytes()
+            )
+            if "mean" in state:
+                self._mean_message = state["mean"].tobytes()
+            digests = state["absorbed"].reshape(-1, 32)
+            self._absorbed = [digest.tobytes() for digest in digests]
             names = [name for name in state if name.startswith("sums_")]
             self._sums = [jnp.asarray(state[f"sums_{i}"]) for i in range(len(names))]
-        return self._done
+        return self.next_chunk
+
+    def _keep_ledger(self, folder: Path) -> None:
+        """A ledger of this fit's own lies beside its state, with what it has so far."""
+        if self._own_ledger:
+            self._own_ledger, before = False, self._ledger
+            self._ledger = Ledger(folder / _LEDGER)
+            self._ledger.take_over(before)
 
     def _require_own(self, file: Path) -> None:
         """Refuse a state of other rows or another client, or a damaged one."""
@@ -293,7 +429,7 @@ class FitProvider:
         )
         if (
             state["key"].tobytes() != self._registered().key
-            or state["rows"].tobytes() != self._fingerprint()
+            or state["rows"].tobytes() != self._fingerprint
         ):
             raise ProtocolError(
                 f"{file} holds a fit of other rows or another client key; {_REMEDY}."
@@ -306,25 +442,42 @@ class FitProvider:
             )
         return self._key
 
-    def _fingerprint(self) -> bytes:
-        return rows_digest(str(value) for value in self._y.sum(axis=0)) + (
-            self.offer.digest
-        )
-
-    def _guarded_plan(self, width: int) -> FitPlan:
+    def _plan_of(self, width: int) -> FitPlan:
         try:
-            plan = plan_fit(self.offer.rows, width, self.offer.profile)
+            return plan_fit(self.offer.rows, width, self.offer.profile)
         except ValueError as wrong:
             raise ProtocolError(f"rows: {wrong}") from wrong
-        # The quotient, which is exact where a product such as 1.1 * 10 is above 11.
-        if self.offer.rows / width < self.rows_per_width:
+
+    def _guarded_plan(self, width: int) -> FitPlan:
+        """The plan, where the bits that the client may have allow the fit."""
+        plan = self._plan_of(width)
+        if not self.offer.profile.guarded:
+            return plan
+        spent = self._ledger.spent(self._subject, self.identity)
+        needed = self._result_bits(plan)
+        if self._mean_message is None:
+            needed += self._mean_bits()
+        budget = self._budget()
+        if spent + needed > budget:
+            of_all = self.share / budget
             raise ProtocolError(
-                f"rows: {self.offer.rows} rows of source width {width} would reveal "
-                f"{min(1.0, width / self.offer.rows):.0%} of what the target's rows "
-                f"are; at least {self.rows_per_width:g} rows a dimension are needed. "
-                "Use more rows, or project the source to fewer dimensions first."
+                f"rows: a fit of {self.offer.rows} rows and source width {width} could "
+                f"carry {min(1.0, needed * of_all):.0%} of the bits of the target's "
+                f"rows; {self.share:.0%} are allowed to a client, and "
+                f"{min(1.0, spent * of_all):.0%} were given before. Use more rows, "
+                "project the source to fewer dimensions, or let the provider lower the "
+                "precision."
             )
         return plan
+
+    def _flood_bits(self, plan: FitPlan) -> int:
+        """log2 R of the flood on every result."""
+        norms = np.abs(self._y).sum(axis=0)
+        # Every coefficient of a column's results has its bound.
+        shift = flooding.shift_bound(norms, plan.degree)
+        shift *= math.sqrt(plan.tiles * plan.tile)
+        hiding = flooding.flood_bits(shift, self.offer.profile.statistical_bits)
+        return max(hiding, self.offer.flood_bits)
 
     def _chunk_weights(self, plan: FitPlan, number: int) -> list[np.ndarray]:
         """Integers [blocks * chunk, targets] as `split_limbs` has them, by columns."""

@@ -20,9 +20,20 @@ p(. - t)|^2 <= t^2 S by the triangle inequality, H^2 adds up (at most) over inde
 coordinates, and total variation is at most sqrt(2) H. S R^2 is 0.78 in the limit of
 large R and is computed for small R in the tests; it is below 1 from R = 4.
 
+The same flood bounds what a result can tell at all. A result is a number modulo q, so
+that with C the coefficient before the flood F, whatever the other side has encrypted,
+
+    I(C; C + F) <= log2 q - h(F) <= log2 q - log2 R - 1:
+
+h(F) >= log2 R + log2(4) / 2 by the entropy power inequality. k results tell at most k
+times as much together, for their floods are independent.
+
 Reference: ours; the flooding lemma that it sharpens is Asharov et al. 2012, eprint
   2011/613, lemma 1. Hellinger distance: Tsybakov 2009, section 2.4.
+  Entropy power: Cover and Thomas 2006, section 17.7.
 """
+
+import math
 
 import numpy as np
 
@@ -46,6 +57,16 @@ def shift_bound(norms: np.ndarray, degree: int) -> float:
 def flood_bits(shift: float, statistical_bits: int) -> int:
     """log2 R, the least that hides shifts of that norm."""
     return packing.next_power(max(shift, 1.0)) + statistical_bits
+
+
+def coarse_bits(precision: int, profile: Profile) -> int:
+    """log2 R, the least that leaves at most `precision` bits to a result."""
+    return math.ceil(math.log2(profile.modulus) - 1) - precision
+
+
+def carried_bits(bits: int, profile: Profile) -> float:
+    """Bits that a result can carry beside a flood of R = 2^bits."""
+    return math.log2(profile.modulus) - bits - 1
 
 
 def draw_flood(bits: int, shape: tuple[int, ...], profile: Profile) -> np.ndarray:

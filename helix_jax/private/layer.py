@@ -7,6 +7,7 @@ them is in `scales.py`.
 """
 
 import dataclasses
+import hashlib
 import math
 import struct
 from collections.abc import Sequence
@@ -38,6 +39,12 @@ def norm_margin(dtype: np.dtype) -> float:
     return max(2.0**-10, 4 * float(jnp.finfo(dtype).eps))
 
 
+def power_above(value: float) -> float:
+    """The least power of two that is not below a positive value; zero for zero."""
+    mantissa, exponent = math.frexp(value)
+    return math.ldexp(0.5 if mantissa == 0.5 else 1.0, exponent) if value else 0.0
+
+
 @dataclasses.dataclass(frozen=True)
 class Layer:
     """The public description of a linear layer.
@@ -48,7 +55,8 @@ class Layer:
       result_bits: log2 of the scale of results.
       query_bits: log2 of the scale of queries.
       input_norm: largest |x|_2 of a query, but for `norm_margin`.
-      error: a result is this near to x W + b, but for policies that add to it; holds
+      error: a result is this near to x W + b, but for policies that add to it; a power
+        of two, so that it tells little of the weights' norms; holds
         for all results of a query together with probability 1 - 2^-40, for every query
         that a client encrypts, those within the margin too.
       policy: what an answer shows of the results.
@@ -61,6 +69,15 @@ class Layer:
     input_norm: float
     error: float
     policy: Policy
+
+    @property
+    def binding(self) -> bytes:
+        """16 bytes of all that a query and its answer are read by; in both of them.
+
+        Layers whose answers may be added have the same.
+        """
+        error = dataclasses.replace(self, error=0.0)
+        return hashlib.sha256(error.to_bytes()).digest()[:16]
 
     def to_bytes(self) -> bytes:
         """The message that a client reads."""

@@ -23,7 +23,7 @@ from helix_jax.private import (
     wire,
 )
 from helix_jax.private.accounts import Account, PublicKey
-from helix_jax.private.layer import MAX_INPUT_NORM, Layer
+from helix_jax.private.layer import MAX_INPUT_NORM, Layer, power_above
 from helix_jax.private.masks import MaskContent, MaskPool
 from helix_jax.private.policies import ORDER_HIGH_BITS, ORDER_LOW_BITS, Policy
 from helix_jax.private.profiles import find_profile
@@ -129,7 +129,7 @@ class Provider:
             self._scales.result_bits,
             self._scales.query_bits,
             float(input_norm),
-            self._scales.error,
+            power_above(self._scales.error),
             parsed,
         )
         self._budget = budget
@@ -197,7 +197,7 @@ class Provider:
     def answer_pieces(self, query: bytes) -> Iterator[bytes]:
         """The message of `answer` in pieces, of which one is in memory at a time."""
         profile, plan = self.layer.profile, self.layer.plan
-        message = wire.read(query, "query", profile)
+        message = wire.read(query, "query", profile, binding=self.layer.binding)
         account = self._account(message.key)
         queries = message.sizes[3]
         if not 1 <= queries <= packing.MAX_QUERIES:
@@ -225,10 +225,11 @@ class Provider:
         header = wire.write_header(
             "answer",
             profile,
-            message.key,
-            message.number,
-            message.sizes,
-            answers.payload_length(plan, profile, queries),
+            key=message.key,
+            number=message.number,
+            binding=message.binding,
+            sizes=message.sizes,
+            length=answers.payload_length(plan, profile, queries),
         )
         return self._pieces(header, pairs, account)
 

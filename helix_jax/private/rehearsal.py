@@ -18,7 +18,7 @@ import numpy as np
 from helix_jax.alignment import AffineMap, Moments
 from helix_jax.private.client import Client
 from helix_jax.private.fit_client import FitClient
-from helix_jax.private.fit_provider import FitProvider
+from helix_jax.private.fit_provider import PRECISION, SHARE, FitProvider
 from helix_jax.private.layer import shared_scales
 from helix_jax.private.provider import PREPARED, Provider
 from helix_jax.private.summing import sum_answers
@@ -179,7 +179,8 @@ def rehearse_fit(
     ids: Sequence[str] | None = None,
     profile: str = "guarded",
     rank: int | None = None,
-    rows_per_width: float = 2.0,
+    precision: int | None = PRECISION,
+    share: float = SHARE,
     state: str | os.PathLike | None = None,
     on_message: Callable[[str, bytes], object] = lambda kind, message: None,
 ) -> FitRehearsal:
@@ -191,7 +192,8 @@ def rehearse_fit(
       ids: [n] names of the rows, which both sides compare.
       profile: name of the parameters.
       rank: of the client's projection; None for all directions.
-      rows_per_width: the provider's guard.
+      precision: bits of a result, see `FitProvider`.
+      share: the provider's guard.
       state: folder where the provider keeps its sums after each message; None keeps
         them in memory.
       on_message: sees every message on its way, with its kind as in
@@ -218,8 +220,10 @@ def rehearse_fit(
         on_message(kind, message)
 
     with stage("the provider prepares"):
-        prepare = partial(FitProvider, ids=ids, profile=profile)
-        provider = timed("provider", partial(prepare, y, rows_per_width=rows_per_width))
+        prepare = partial(
+            FitProvider, ids=ids, profile=profile, precision=precision, share=share
+        )
+        provider = timed("provider", prepare, y)
     client = timed("client", Client, profile)
     provider.register(client.public_bundle())
     offer = provider.offer.to_bytes()

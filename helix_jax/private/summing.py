@@ -29,20 +29,22 @@ def sum_answers(answers: Sequence[bytes], layer: Layer) -> bytes:
       The message for the client, who opens it like any answer.
 
     Raises:
-      ProtocolError: one is malformed, answers another query, or two are the same.
+      ProtocolError: one is malformed, answers another query or has other scales, or
+        two are the same.
       ValueError: there are none.
     """
     if not answers:
         raise ValueError("sum_answers: needs at least one answer, got none.")
     plan = layer.plan
-    first = wire.read(answers[0], "answer", layer.profile)
+    binding = layer.binding
+    first = wire.read(answers[0], "answer", layer.profile, binding=binding)
     queries = min(max(first.sizes[3], 1), packing.MAX_QUERIES)
     sizes = (plan.width, plan.classes, plan.tiles, queries)
     length = payload_length(plan, layer.profile, queries)
     wire.expect_sizes(first, sizes, length)
     payloads, seen = [], set()
     for answer in answers:
-        message = wire.read(answer, "answer", layer.profile)
+        message = wire.read(answer, "answer", layer.profile, binding=binding)
         wire.expect_sizes(message, sizes, length)
         if (message.key, message.number) != (first.key, first.number):
             raise ProtocolError(
@@ -60,6 +62,7 @@ def sum_answers(answers: Sequence[bytes], layer: Layer) -> bytes:
         layer.profile,
         key=first.key,
         number=first.number,
+        binding=binding,
         sizes=sizes,
         payload=add(payloads, plan, layer.profile, queries),
     )

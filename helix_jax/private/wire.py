@@ -1,6 +1,7 @@
 """Messages of the encrypted layer: their layout, and nothing of their meaning.
 
-    magic 4, version 2, kind 1, profile 1, key 16, number 16, sizes 4 x 4, length 8
+    magic 4, version 2, kind 1, profile 1, key 16, number 16, binding 16, sizes 4 x 4,
+    length 8
 
 little-endian, and then exactly that many bytes. Numbers of a payload are little-endian
 and as short as their range allows. Nothing is allocated before the length is right.
@@ -16,7 +17,7 @@ import numpy as np
 from helix_jax.errors import KeyRoleError, ProtocolError
 from helix_jax.private.profiles import PROFILES, Profile
 
-VERSION = 1
+VERSION = 2
 KINDS = {
     name: number
     for number, name in enumerate(
@@ -24,8 +25,14 @@ KINDS = {
         start=1,
     )
 }
+_REMEDIES = {
+    "query": "it was encrypted for another layer or other scales; read the offer anew",
+    "answer": "it is of another layer or other scales; read the offer and ask anew",
+    "covariance": "it is of other messages of rows than were sent; begin the fit anew",
+}
 _MAGIC = b"HLXP"
-_HEADER = struct.Struct("<4sHBB16s16s4IQ")
+_HEADER = struct.Struct("<4sHBB16s16s16s4IQ")
+UNBOUND = bytes(16)
 HEADER_BYTES = _HEADER.size
 
 
@@ -37,6 +44,7 @@ class Message(NamedTuple):
       profile: of the sender.
       key: 16 bytes, which client key it is for.
       number: 16 bytes, of this message or the one that it answers.
+      binding: 16 bytes, a hash of what both sides must have seen alike; zeros: none.
       sizes: four integers, by kind.
       payload: the rest, as far as it is here.
       length: bytes of the whole payload.
@@ -46,6 +54,7 @@ class Message(NamedTuple):
     profile: Profile
     key: bytes
     number: bytes
+    binding: bytes
     sizes: tuple[int, int, int, int]
     payload: memoryview
     length: int
@@ -57,21 +66,38 @@ def write(
     *,
     key: bytes,
     number: bytes,
+    binding: bytes = UNBOUND,
     sizes: tuple[int, ...],
     payload: bytes,
 ) -> bytes:
     """Bytes of a message; sizes are filled up with zeros."""
-    return write_header(kind, profile, key, number, sizes, len(payload)) + payload
+    header = write_header(
+        kind,
+        profile,
+        key=key,
+        number=number,
+        binding=binding,
+        sizes=sizes,
+        length=len(payload),
+    )
+    return header + payload
 
 
 def write_header(
-    kind: str, profile: Profile, key: bytes, number: bytes, sizes: tuple, length: int
+    kind: str,
+    profile: Profile,
+    *,
+    key: bytes,
+    number: bytes,
+    binding: bytes,
+    sizes: tuple[int, ...],
+    length: int,
 ) -> bytes:
     """Bytes of a message before its payload of so many bytes."""
     sizes = (*sizes, 0, 0, 0, 0)[:4]
-    return _HEADER.pack(
-        _MAGIC, VERSION, KINDS[kind], profile.code, key, number, *sizes, length
-    )
+    code = KINDS[kind]
+    start = _MAGIC, VERSION, code, profile.code, key, number, binding
+    return _HEADER.pack(*start, *sizes, length)
 
 
 def read(
@@ -80,6 +106,8 @@ def read(
     profile: Profile,
     key: bytes | None = None,
     *,
+    number: bytes | None = None,
+    binding: bytes | None = UNBOUND,
     whole: bool = True,
 ) -> Message:
     """Check a message's header.
@@ -89,6 +117,8 @@ def read(
       kind: the only kind that is expected here.
       profile: the only profile that is expected here.
       key: the only client key that is expected here; None takes any.
+      number: the only one that is expected here; None takes any.
+      binding: the same.
       whole: the payload is here, too.
 
     Raises:
@@ -105,9 +135,10 @@ def read(
         raise ProtocolError(
             f"{kind}: a message has at least {HEADER_BYTES} bytes, got {len(view)}."
         )
-    magic, version, code, parameters, own, number, *sizes, length = _HEADER.unpack(
+    magic, version, code, parameters, own, given, bound, *rest = _HEADER.unpack(
         view[:HEADER_BYTES]
     )
+    *sizes, length = rest
     if magic != _MAGIC:
         raise ProtocolError(f"{kind}: this is no message of the encrypted layer.")
     if version != VERSION:
@@ -135,8 +166,18 @@ def read(
         raise KeyRoleError(
             f"{kind}: it is for the client key {own.hex()}, here is {key.hex()}."
         )
+    if number is not None and given != number:
+        raise ProtocolError(
+            f"{kind}: it belongs to {given.hex()}, here is {number.hex()}; messages of "
+            "other fits and queries are not read."
+        )
+    if binding is not None and bound != binding:
+        raise ProtocolError(
+            f"{kind}: it is bound to {bound.hex()}, here is {binding.hex()}: "
+            f"{_REMEDIES.get(kind, 'it has been changed on its way')}."
+        )
     rest = view[HEADER_BYTES:]
-    return Message(kind, profile, own, number, tuple(sizes), rest, length)
+    return Message(kind, profile, own, given, bound, tuple(sizes), rest, length)
 
 
 def key_name(bundle: bytes | memoryview) -> bytes:

@@ -560,7 +560,7 @@ def test_flags_of_generate_that_do_not_go_together(
         ("aggregate", ["--source=pebble-llama"], "--target is not"),
         ("aggregate", ["--data=other"], "--data=other is given without --source"),
         ("encrypted", ["--data=trec"], "--data=trec is given without --source"),
-        ("private_fit", ["--rows=20"], "allows 10 of them"),
+        ("private_fit", ["--rows=20"], "allow a fit of 4 directions"),
         ("private_fit", ["--rank=99"], "more than the 24 dimensions"),
         ("encrypted", ["--policy=rounded:99"], "--policy=rounded:99"),
         ("attack", ["--policies=logits,all"], "--policies=all"),

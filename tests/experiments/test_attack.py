@@ -49,7 +49,12 @@ def test_what_stays_open_is_measured(finished):
     assert abs(summary["attack/offsets_honest_correlation"]) < 0.6
     assert summary["attack/projection_few_rows_refused"] == 1
     assert summary["attack/projection_half_d_relative_error"] < 1e-3
-    assert summary["attack/chosen_rows_relative_error"] < 1e-3
+    assert summary["attack/chosen_rows_exact_relative_error"] < 1e-3
+    assert 1e-4 < summary["attack/chosen_rows_relative_error"] < 1e-2
+    for name, first, second in (("exact", 0, 0), ("20", 0, 1), ("12", 1, 1)):
+        start = f"attack/packed_rows_{name}"
+        assert (summary[f"{start}_first_error"] > 1e-4) == first
+        assert (summary[f"{start}_second_error"] > 0.5) == second
 
 
 def test_membership_shows_in_an_overfitted_map_most(finished):

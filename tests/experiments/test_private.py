@@ -62,7 +62,7 @@ def test_a_real_classifier_and_a_real_fit(models, texts, tmp_path):
     assert ends[1] == summary["encrypted/plain_accuracy"]
     assert summary["encrypted/max_error"] <= summary["encrypted/stated_error"]
     summary = private_fit.run(
-        private_fit.PrivateFitConfig(workdir=str(tmp_path / "f"), **sides)
+        private_fit.PrivateFitConfig(workdir=str(tmp_path / "f"), precision=20, **sides)
     )
     assert summary["private_fit/relative_error"] < 1e-4
     difference = (
@@ -91,7 +91,7 @@ def test_planted_fit_with_a_rank(tmp_path):
     both = {
         rank: private_fit.run(
             private_fit.PrivateFitConfig(
-                workdir=str(tmp_path / str(rank)), rank=rank, tiny=True
+                workdir=str(tmp_path / str(rank)), rank=rank, precision=20, tiny=True
             )
         )
         for rank in (0, 6)

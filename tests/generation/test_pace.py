@@ -15,9 +15,9 @@ def guesses():
     return dataclasses.replace(native_guesses(10), learns=True, risk=0.01)
 
 
-def paced(monkeypatch, *, step, host, rows=4):
+def paced(monkeypatch, *, step, host, rows=4, large=False):
     """The pace after three blocks of one step."""
-    clock, made = [0.0], Pace(rows)
+    clock, made = [0.0], Pace(rows, large=large)
     monkeypatch.setattr(pace.time, "perf_counter", lambda: clock[0])
     for _ in range(3):
         begun = clock[0]
@@ -41,8 +41,9 @@ def test_it_runs_ahead_where_a_step_is_short(monkeypatch, guesses):
     assert made.plan(guesses, 8) == (8, 2)
 
 
-def test_nothing_is_known_at_first(guesses):
-    assert Pace(4).plan(guesses, 32) == (1, 1)
+def test_at_first_the_size_of_the_model_decides(guesses):
+    assert Pace(4, large=True).plan(guesses, 32) == (1, 1)
+    assert Pace(4, large=False).plan(guesses, 32) == (3, 2)
 
 
 def test_native_guesses_never_fail(monkeypatch):

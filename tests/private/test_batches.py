@@ -97,15 +97,15 @@ def test_batches_that_are_refused(parties):
         client.encrypt(layer, x)
     query = client.encrypt(layer, np.zeros((3, WIDTH)))
     for count in (0, 2, 4, 1025, 2**32 - 1):
-        changed = query[:52] + count.to_bytes(4, "little") + query[56:]
+        changed = query[:68] + count.to_bytes(4, "little") + query[72:]
         with pytest.raises(ProtocolError, match=r"expected sizes|1 to 1024 queries"):
             provider.answer(changed)
     answer = provider.answer(query)
     for count in (0, 1, 4):
-        changed = answer[:52] + count.to_bytes(4, "little") + answer[56:]
+        changed = answer[:68] + count.to_bytes(4, "little") + answer[72:]
         with pytest.raises(ProtocolError, match="expected sizes"):
             client.decrypt(changed)
-    empty = answer[:52] + bytes(12)  # no queries, and a length of nothing
+    empty = answer[:68] + bytes(12)  # no queries, and a length of nothing
     for read in (client.decrypt, lambda data: sum_answers([data], layer)):
         with pytest.raises(ProtocolError, match="expected sizes"):
             read(empty)

@@ -1,5 +1,7 @@
 """The encrypted fit against plain moments, integer twins, and every misuse."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -11,8 +13,10 @@ from helix_jax.private import (
     FitProvider,
     fit_plan,
     fit_products,
+    flooding,
     residues,
 )
+from helix_jax.private.ledger import Ledger
 from helix_jax.private.profiles import PROFILES
 
 pytest.importorskip("Pyfhel")
@@ -48,38 +52,84 @@ def play(client, x, y, *, ids=None, rank=None, **kwargs):
     return fit
 
 
+EXACT = {"precision": None, "share": np.inf}
+
+
 def scaled_error(found, wanted, x, y):
     scales = np.outer(x.std(0), y.std(0))
     return np.abs((np.asarray(found) - np.asarray(wanted)) / scales).max()
+
+
+def check_moments(moments, x, y, *, noise, mean_noise, predictions):
+    """A fit's record against the plain one, in standard deviations of the columns."""
+    plain = accumulate([(x, y)])
+    error = np.abs(np.asarray(moments.cov_xy) - np.asarray(plain.cov_xy))
+    assert (error <= 2e-5 * np.outer(x.std(0), y.std(0)) + 6 * noise).all()
+    error = np.abs(np.asarray(moments.mean_y) - y.mean(0)) / y.std(0)
+    assert error.max() < 1e-5 + 6 * mean_noise
+    np.testing.assert_allclose(moments.cov_xx, plain.cov_xx, rtol=1e-6, atol=1e-12)
+    assert float(moments.count) == ROWS
+    energy = np.trace(np.asarray(plain.cov_yy))
+    np.testing.assert_allclose(np.trace(np.asarray(moments.cov_yy)), energy, rtol=2e-4)
+    for choose in (
+        lambda m: ridge_at(fit_ridge(m, penalties=[1e-4]), 0).map,
+        lambda m: select_by_gcv(fit_ridge(m), m).fit.map,
+    ):
+        read = [
+            x @ np.asarray(m.kernel) + np.asarray(m.bias)
+            for m in (choose(moments), choose(plain))
+        ]
+        assert np.abs((read[0] - read[1]) / y.std(0)).max() < predictions
 
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_moments_equal_the_plain_ones(clients, name):
     x, y = make_rows()
     ids = [f"text-{i}" for i in range(ROWS)]
-    moments = play(clients[name], x, y, ids=ids).moments()
-    plain = accumulate([(x, y)])
-    assert scaled_error(moments.cov_xy, plain.cov_xy, x, y) < 2e-5
-    assert (np.abs(np.asarray(moments.mean_y) - y.mean(0)) / y.std(0)).max() < 1e-5
-    np.testing.assert_allclose(moments.cov_xx, plain.cov_xx, rtol=1e-6, atol=1e-12)
-    assert float(moments.count) == ROWS
-    energy = np.trace(np.asarray(plain.cov_yy))
-    np.testing.assert_allclose(np.trace(np.asarray(moments.cov_yy)), energy, rtol=1e-6)
-    for choose in (
-        lambda m: ridge_at(fit_ridge(m, penalties=[1e-4]), 0).map,
-        lambda m: select_by_gcv(fit_ridge(m), m).fit.map,
-    ):
-        ours, theirs = choose(moments), choose(plain)
-        predictions = [
-            x @ np.asarray(m.kernel) + np.asarray(m.bias) for m in (ours, theirs)
-        ]
-        error = (predictions[0] - predictions[1]) / y.std(0)
-        assert np.abs(error).max() < 2e-3
+    fit = play(clients[name], x, y, ids=ids, **EXACT)
+    check_moments(fit.moments(), x, y, noise=0, mean_noise=0, predictions=2e-3)
+
+
+@pytest.mark.parametrize("precision", [8, 12, 16])
+def test_a_precision_adds_the_noise_that_it_says(clients, precision):
+    x, y = make_rows()
+    fit = play(clients["guarded"], x, y, precision=precision, share=1.0)
+    found, plain = fit.moments().cov_xy, accumulate([(x, y)]).cov_xy
+    error = (np.asarray(found) - np.asarray(plain)) / fit.noise
+    assert 0.9 < np.std(error) < 1.1  # of 360
+    # The units of the means are 2^-15 of the largest deviation, some 2.5 of them.
+    mean_noise = (
+        2.0**-precision
+        / np.sqrt(3)
+        * (np.abs(y - y.mean(0)).max(0) / y.std(0)).max()
+        * 2
+    )
+    check_moments(
+        fit.moments(),
+        x,
+        y,
+        noise=fit.noise,
+        mean_noise=mean_noise,
+        predictions=2e-3 + 60 * 2.0**-precision,
+    )
+
+
+def test_the_flood_leaves_the_bits_that_it_says(clients):
+    """Sums of four uniform integers: the entropy that the bound needs, and more."""
+    profile = PROFILES["guarded"]
+    for precision in (8, 12, 20):
+        bits = flooding.coarse_bits(precision, profile)
+        assert precision - 1 < flooding.carried_bits(bits, profile) <= precision
+    counts = np.ones(1)
+    for _ in range(4):  # the distribution at R = 2^8, exactly
+        counts = np.convolve(counts, np.full(2**8, 2.0**-8))
+    counts = counts[counts > 0]
+    assert -(counts * np.log2(counts)).sum() > 8 + 1
 
 
 def test_rows_wider_than_a_ciphertext(clients):
     x, y = make_rows(60, 2100, 4)
-    fit = play(clients["compact"], x, y, rows_per_width=0.01)
+    fit = play(clients["compact"], x, y)
     assert (fit.plan.tiles, fit.plan.tile, fit.plan.blocks) == (2, 1050, 1)
     plain = accumulate([(x, y)])
     assert scaled_error(fit.moments().cov_xy, plain.cov_xy, x, y) < 1e-4
@@ -144,7 +194,7 @@ def test_a_killed_provider_resumes(clients, tmp_path):
     client = clients["guarded"]
 
     def begin():
-        provider = FitProvider(y)
+        provider = FitProvider(y, **EXACT)
         provider.register(client.public_bundle())
         return provider
 
@@ -165,11 +215,132 @@ def test_a_killed_provider_resumes(clients, tmp_path):
         fit.read(message)
     plain = accumulate([(x, y)])
     assert scaled_error(fit.moments().cov_xy, plain.cov_xy, x, y) < 1e-5
-    assert [path.name for path in tmp_path.iterdir()] == ["sums.npz"]
-    other = FitProvider(y + 1e3 * np.arange(1500)[:, None])
-    other.register(client.public_bundle())
-    with pytest.raises(ProtocolError, match="other rows or another client"):
-        other.restore(tmp_path)
+    assert {"sums.npz", "ledger.db"} <= {path.name for path in tmp_path.iterdir()}
+    order = np.random.default_rng(0).permutation(len(y))
+    for other in (y + 1e3 * np.arange(1500)[:, None], y[order], y[:, ::-1]):
+        provider = FitProvider(other, **EXACT)
+        provider.register(client.public_bundle())
+        with pytest.raises(ProtocolError, match="other rows or another client"):
+            provider.restore(tmp_path)
+
+
+def begin_fit(client, x, y, **kwargs):
+    """Both sides, all rows absorbed."""
+    provider = FitProvider(y, **kwargs)
+    provider.register(client.public_bundle())
+    fit = FitClient(client, provider.offer.to_bytes(), x)
+    for message in fit.chunks():
+        provider.absorb(message)
+    return provider, fit
+
+
+def test_a_restored_provider_does_not_answer_again(clients, tmp_path):
+    """Two answers to the same sums would differ by noise that averages out."""
+    x, y = make_rows()
+    client = clients["guarded"]
+    x = x[:, :8]
+    provider, fit = begin_fit(client, x, y)
+    mean = provider.mean_message()
+    assert provider.mean_message() == mean
+    provider.save(tmp_path)
+    list(provider.results())
+    for mean_is_kept in (True, False):
+        provider = FitProvider(y)
+        provider.register(client.public_bundle())
+        assert provider.restore(tmp_path) == fit.plan.chunks
+        assert provider.offer.number == fit.offer.number
+        with pytest.raises(ProtocolError, match="given to client '' before"):
+            provider.results()
+        if mean_is_kept:
+            assert provider.mean_message() == mean
+        else:
+            provider._mean_message = None
+            with pytest.raises(ProtocolError, match="given to client '' before"):
+                provider.mean_message()
+
+
+def test_fits_on_the_same_rows_add_up(clients, tmp_path):
+    """With other source rows, other columns or another key, in another order."""
+    x, y = make_rows()
+    x, ledger = x[:, :12], Ledger(tmp_path / "ledger.db")
+    client = clients["guarded"]
+    again = {"ledger": ledger, "identity": "a"}
+    provider, _ = begin_fit(client, x, y, **again)
+    list(provider.results())
+    provider.mean_message()
+    order = np.random.default_rng(0).permutation(len(y))
+    for other, rows in ((x[:, ::-1], y), (x[order], y[order])):
+        provider, _ = begin_fit(client, other, rows, **again)
+        list(provider.results())  # three fits of 12 dimensions fit into the share
+    for key in (client, Client("guarded")):
+        with pytest.raises(ProtocolError, match="20% were given before"):
+            begin_fit(key, x, y, **again)
+    begin_fit(client, x, y, ledger=ledger, identity="b")
+    begin_fit(client, x, y, **again, share=0.5)
+
+
+def test_two_processes_cannot_both_answer(clients, tmp_path):
+    """The guard saw room for both; the ledger has it for one."""
+    x, y = make_rows()
+    ledger = Ledger(tmp_path / "ledger.db")
+    both = [begin_fit(clients["guarded"], x, y, ledger=ledger) for _ in "ab"]
+    list(both[0][0].results())
+    with pytest.raises(ProtocolError, match="more are above"):
+        both[1][0].results()
+
+
+def test_threads_absorb_a_message_once(clients):
+    x, y = make_rows()
+    provider = FitProvider(y, **EXACT)
+    provider.register(clients["guarded"].public_bundle())
+    fit = FitClient(clients["guarded"], provider.offer.to_bytes(), x)
+    (message,) = fit.chunks()
+    refused = []
+
+    def absorb():
+        try:
+            provider.absorb(message)
+        except ProtocolError as wrong:
+            refused.append(wrong)
+
+    threads = [threading.Thread(target=absorb) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 3
+    fit.read_mean(provider.mean_message())
+    for message in provider.results():
+        fit.read(message)
+    plain = accumulate([(x, y)])
+    assert scaled_error(fit.moments().cov_xy, plain.cov_xy, x, y) < 2e-5
+
+
+def test_messages_of_another_fit_are_not_read(clients):
+    """The same key, sizes and offer; only the fit is another."""
+    x, y = make_rows()
+    client, sides = clients["guarded"], []
+    for rows in (x, x[::-1]):
+        provider, fit = begin_fit(client, rows, y, **EXACT)
+        sides.append((provider, fit, provider.mean_message(), list(provider.results())))
+    (_, fit, mean, results), (other, *_) = sides[1], sides[0]
+    for read, message in (
+        (sides[0][1].read_mean, mean),
+        (sides[0][1].read, results[0]),
+    ):
+        with pytest.raises(ProtocolError, match="messages of other fits"):
+            read(message)
+    with pytest.raises(ProtocolError, match="messages of other fits"):
+        other.absorb(next(fit.chunks()))
+
+
+def test_results_of_other_rows_are_not_read(clients):
+    """A message that was encrypted anew, and of which the provider has the first."""
+    x, y = make_rows()
+    provider, fit = begin_fit(clients["guarded"], x, y, **EXACT)
+    next(fit.chunks())
+    with pytest.raises(ProtocolError, match="other messages of rows than were sent"):
+        fit.read(next(provider.results()))
 
 
 def test_rank_projects_and_expands(clients):
@@ -177,7 +348,7 @@ def test_rank_projects_and_expands(clients):
     hidden = generator.normal(size=(ROWS, 4))
     x = hidden @ generator.normal(size=(4, WIDTH)) + 5
     y = hidden @ generator.normal(size=(4, TARGET))
-    fit = play(clients["guarded"], x, y, rank=4)
+    fit = play(clients["guarded"], x, y, rank=4, **EXACT)
     assert fit.moments().cov_xy.shape == (4, TARGET)
     affine = ridge_at(fit_ridge(fit.moments(), penalties=[1e-8]), 0).map
     wide = fit.expand(affine)
@@ -200,10 +371,10 @@ def test_masked_results_are_fresh_and_open_ones_are_not(clients):
 
 def test_the_guard_and_the_order_of_messages(clients):
     x, y = make_rows()
-    client = clients["compact"]
+    client = clients["guarded"]
 
     def begin(y=y, **kwargs):
-        provider = FitProvider(y, profile="compact", **kwargs)
+        provider = FitProvider(y, **kwargs)
         return provider, FitClient(client, provider.offer.to_bytes(), x[: len(y)])
 
     provider, fit = begin()
@@ -212,7 +383,7 @@ def test_the_guard_and_the_order_of_messages(clients):
     provider.register(client.public_bundle())
     provider.register(client.public_bundle())
     with pytest.raises(KeyRoleError, match="make a FitProvider for each client"):
-        provider.register(Client("compact").public_bundle())
+        provider.register(Client("guarded").public_bundle())
     with pytest.raises(ProtocolError, match="messages of rows are missing"):
         provider.results()
     message = next(fit.chunks())
@@ -220,14 +391,14 @@ def test_the_guard_and_the_order_of_messages(clients):
     with pytest.raises(ProtocolError, match="rows"):
         provider.absorb(message)
     list(provider.results())
-    with pytest.raises(ProtocolError, match="given before"):
+    with pytest.raises(ProtocolError, match="was given to client"):
         provider.results()
     with pytest.raises(ProtocolError, match="results are missing"):
         fit.moments()
 
     provider, fit = begin(y[:50])
     provider.register(client.public_bundle())
-    with pytest.raises(ProtocolError, match=r"50 rows .* width 30 would reveal 60%"):
+    with pytest.raises(ProtocolError, match=r"50 rows .* width 30 .* carry 51% of"):
         provider.absorb(next(fit.chunks()))
     assert provider.next_chunk == 0
 
@@ -247,6 +418,12 @@ def test_rows_must_be_the_same_texts(clients):
 
 def test_bad_rows_are_refused(clients):
     x, y = make_rows()
+    for wrong in (7, 21, 12.5):
+        with pytest.raises(ValueError, match="precision must be from 8 to 20 bits"):
+            FitProvider(y, precision=wrong)
+    for wrong in (0.0, -1.0, np.nan):
+        with pytest.raises(ValueError, match="share must be positive"):
+            FitProvider(y, share=wrong)
     with pytest.raises(ValueError, match="y must be finite"):
         FitProvider(np.where(y == y[3, 3], np.nan, y))
     with pytest.raises(ValueError, match=r"shape \[n, d_y\]"):
@@ -264,7 +441,7 @@ def test_constant_columns_and_float32(clients):
     x, y = make_rows()
     x[:, 3], y[:, 2] = 4.0, -1.0
     x, y = x.astype(np.float32), y.astype(np.float32)
-    moments = play(clients["guarded"], x, y).moments()
+    moments = play(clients["guarded"], x, y, **EXACT).moments()
     plain = accumulate([(x, y)])
     assert np.abs(np.asarray(moments.cov_xy)[:, 2]).max() < 1e-6
     assert np.abs(np.asarray(moments.cov_xy)[3]).max() < 1e-6

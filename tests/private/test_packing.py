@@ -109,7 +109,7 @@ def test_next_power(value):
         ((16_385, 1, 5), "width must be from 1 to 16384, got 16385"),
         ((1, 0, 1), "classes must be from 1 to 200000, got 0"),
         ((1, 200_001, 1), "classes must be from 1 to 200000"),
-        ((5000, 1, 1), "width 5000 needs 2 to 128 tiles in profile 'guarded', got 1"),
+        ((5000, 1, 1), "width 5000 needs 2 to 256 tiles in profile 'guarded', got 1"),
         ((3, 1, 4), "needs 1 to 3 tiles"),
         ((3, 1, 0), "needs 1 to 3 tiles"),
     ],

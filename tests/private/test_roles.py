@@ -114,8 +114,40 @@ def test_queries_of_another_layer(client):
     kernel = np.ones((12, 4))
     stranger = Provider(kernel, input_norm=8.0, profile="open")
     layer = own.read_layer(stranger.layer.to_bytes())
-    with pytest.raises(ProtocolError, match=r"expected sizes \(12, 5, 1, \d\)"):
+    with pytest.raises(ProtocolError, match="another layer or other scales"):
         provider.answer(own.encrypt(layer, X))
+
+
+@pytest.mark.parametrize("profile", ["open", "swift"])
+def test_redeployed_weights_are_not_read_with_the_old_scales(client, profile):
+    """Weights four times as large in a layer of the same sizes."""
+    own = Client(profile) if profile == "swift" else client(profile)
+    kernel = np.random.default_rng(0).normal(size=(12, 5))
+    offers, providers = [], []
+    for factor in (1, 4):
+        provider = Provider(factor * kernel, input_norm=8.0, profile=profile)
+        provider.register(own.public_bundle())
+        providers.append(provider)
+        offers.append(own.read_layer(provider.layer.to_bytes()))
+    assert offers[0].result_bits != offers[1].result_bits
+    with pytest.raises(ProtocolError, match=r"query: .* read the offer anew"):
+        providers[1].answer(own.encrypt(offers[0], X))
+    # Someone on the way who writes the other layer into the header.
+    query = own.encrypt(offers[0], X)
+    changed = query[:40] + offers[1].binding + query[56:]
+    with pytest.raises(ProtocolError, match=r"answer: .* ask anew"):
+        own.decrypt(providers[1].answer(changed))
+    assert np.allclose(own.decrypt(providers[0].answer(query)), X @ kernel, atol=1e-2)
+
+
+def test_the_norm_of_the_weights_is_not_told_by_the_error():
+    """A power of two: layers whose norms differ by a little say the same."""
+    kernel = np.random.default_rng(0).normal(size=(12, 1))
+    layers = [
+        Provider(kernel * factor, input_norm=8.0).layer for factor in (1, 1.02, 1.04)
+    ]
+    assert len({layer.error for layer in layers}) == 1
+    assert np.log2(layers[0].error) % 1 == 0
 
 
 def test_keys_are_named_by_their_content(client):

@@ -151,12 +151,12 @@ def test_answers_in_pieces(client, problem):
         cut = [whole[i : i + size] for i in range(0, len(whole), size)]
         np.testing.assert_array_equal(read(cut), expected)
     for parts, message in (
-        ([], "ends 64 bytes too early"),
+        ([], "ends 80 bytes too early"),
         (pieces[:-1], "bytes too early"),
         ([whole[:-1]], "ends 1 bytes too early"),
         ([whole, b"", b"x"], "bytes follow the end"),
         ([whole + b"x"], "bytes follow the end"),
-        ([whole[:56] + bytes(8) + whole[64:]], "expected sizes"),
+        ([whole[:72] + bytes(8) + whole[80:]], "expected sizes"),
     ):
         with pytest.raises(ProtocolError, match=message):
             read(parts)

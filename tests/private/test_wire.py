@@ -24,9 +24,10 @@ def put(place: int, part: bytes) -> bytes:
 def test_round_trip():
     for data in (SOUND, bytearray(SOUND), memoryview(SOUND)):
         message = wire.read(data, "query", PROFILE, KEY)
-        assert message[:5] == ("query", PROFILE, KEY, NUMBER, (3, 2, 1, 0))
+        about = "query", PROFILE, KEY, NUMBER, wire.UNBOUND, (3, 2, 1, 0)
+        assert message[:6] == about
         assert bytes(message.payload) == b"payload"
-    assert len(SOUND) == wire.HEADER_BYTES + 7 == 71
+    assert len(SOUND) == wire.HEADER_BYTES + 7 == 87
 
 
 @pytest.mark.parametrize(
@@ -36,13 +37,13 @@ def test_round_trip():
         ("HLXP", "expected bytes, got str"),
         (np.frombuffer(SOUND, np.uint8), "expected bytes, got ndarray"),
         (memoryview(SOUND)[::-1], "one piece of memory"),
-        (b"", "at least 64 bytes, got 0"),
-        (SOUND[:63], "at least 64 bytes, got 63"),
+        (b"", "at least 80 bytes, got 0"),
+        (SOUND[:79], "at least 80 bytes, got 79"),
         (SOUND[:-1], "the header says 7 bytes follow, got 6"),
         (SOUND + b"x", "the header says 7 bytes follow, got 8"),
-        (put(56, struct.pack("<Q", 2**64 - 1)), "says 18446744073709551615 bytes"),
+        (put(72, struct.pack("<Q", 2**64 - 1)), "says 18446744073709551615 bytes"),
         (put(0, b"HLXQ"), "no message of the encrypted layer"),
-        (put(4, b"\2\0"), "version 1 is spoken here, got 2; use the same release"),
+        (put(4, b"\1\0"), "version 2 is spoken here, got 1; use the same release"),
         (put(6, b"\4"), "expected a message of kind 'query', got 'answer'"),
         (put(6, b"\xff"), "expected a message of kind 'query', got 255"),
         (put(7, b"\1"), "profile 'open' is used here, got 'guarded'"),
@@ -52,6 +53,20 @@ def test_round_trip():
 def test_malformed_headers(data, message):
     with pytest.raises(ProtocolError, match=message):
         wire.read(data, "query", PROFILE, KEY)
+
+
+def test_other_conversations():
+    with pytest.raises(ProtocolError, match="messages of other fits and queries"):
+        wire.read(SOUND, "query", PROFILE, KEY, number=KEY)
+    assert wire.read(SOUND, "query", PROFILE, KEY, number=NUMBER).number == NUMBER
+    with pytest.raises(ProtocolError, match=r"bound to 0{32}, here is .*another layer"):
+        wire.read(SOUND, "query", PROFILE, KEY, binding=b"b" * 16)
+    bound = put(40, b"b" * 16)
+    with pytest.raises(ProtocolError, match=r"here is 0{32}"):
+        wire.read(bound, "query", PROFILE, KEY)
+    for binding in (b"b" * 16, None):
+        read = wire.read(bound, "query", PROFILE, KEY, binding=binding)
+        assert read.binding == b"b" * 16
 
 
 def test_other_keys():
