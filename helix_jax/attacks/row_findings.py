@@ -237,7 +237,7 @@ def measure_lattice(
 
 def guarded_rows(width: int) -> int:
     """The fewest rows of which the guard allows a fit from so many dimensions."""
-    return math.ceil((width + 2) * PRECISION / (KERNEL_BITS * SHARE))
+    return math.ceil((width + 3) * PRECISION / (KERNEL_BITS * SHARE))
 
 
 def _unguarded(x: np.ndarray, y: np.ndarray, profile: str) -> EncryptedFit:

@@ -26,7 +26,7 @@ class PublicKey:
         Raises:
           ProtocolError: it is malformed.
         """
-        message = wire.read(bundle, "key", profile)
+        message = wire.read(bundle, "key", profile, number=wire.UNBOUND)
         length = sampling.SEED_BYTES + wire.residues_length(1, profile)
         wire.expect_sizes(message, (profile.degree, len(profile.primes)), length)
         payload = message.payload

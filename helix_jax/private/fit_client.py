@@ -23,6 +23,7 @@ from helix_jax.errors import ProtocolError
 from helix_jax.private import answer_words, encryption, packing, wire
 from helix_jax.private.client import Client
 from helix_jax.private.fit_plan import (
+    MAX_EXPONENT,
     FitOffer,
     pack_rows,
     plan_fit,
@@ -79,6 +80,11 @@ class FitClient:
                 "must use the same texts in the same order."
             )
         x = packing.check_rows("fit", x, x.shape[1])
+        largest = float(np.abs(x).max())
+        if largest and not 2.0**-MAX_EXPONENT < largest < 2.0**MAX_EXPONENT:
+            raise ValueError(
+                f"fit: the largest of x is {largest:g}; scale x to numbers near 1."
+            )
         self._mean = x.mean(axis=0)
         x = x - self._mean
         self._basis = None
@@ -105,13 +111,33 @@ class FitClient:
                 f"profile {client.profile.name!r}; use 'guarded' or fewer rows."
             )
         self._sent: dict[int, bytes] = {}  # SHA-256 of the messages of rows
+        self._last: tuple[int, bytes] = -1, b""
         self._cov = np.full((self.plan.width, self.offer.width), np.nan)
         self._mean_y: np.ndarray | None = None
 
     def chunks(self, start: int = 0) -> Iterator[bytes]:
-        """Messages of encrypted rows, from the one that the provider expects next."""
+        """Messages of encrypted rows, from the one that the provider expects next.
+
+        The last one that was made is the same when it is asked for again.
+
+        Raises:
+          ProtocolError: there is none of that number, or those before it were made by
+            another FitClient.
+        """
         profile, plan, client = self._client.profile, self.plan, self._client
+        if not 0 <= start <= plan.chunks:
+            raise ProtocolError(
+                f"rows: there are messages 0 to {plan.chunks - 1}, not {start}."
+            )
+        if any(number not in self._sent for number in range(start)):
+            raise ProtocolError(
+                f"rows: the messages before {start} were not made here, so that the "
+                "results could not be checked; begin the fit anew."
+            )
         for number in range(start, plan.chunks):
+            if self._last[0] == number:
+                yield self._last[1]
+                continue
             packed = pack_rows(self._x, plan, number * plan.chunk)
             seeded = encryption.encrypt_numbers(
                 packed, self._bits, secret_key(client).residues, profile
@@ -125,6 +151,7 @@ class FitClient:
                 payload=seeded.seed + wire.pack_residues(seeded.first, profile),
             )
             self._sent[number] = hashlib.sha256(message).digest()
+            self._last = number, message
             yield message
 
     def read_mean(self, data: bytes) -> None:
@@ -207,7 +234,7 @@ class FitClient:
         Raises:
           ProtocolError: results or means are missing.
         """
-        if self._mean_y is None or np.isnan(self._cov).any():
+        if self._mean_y is None or not np.isfinite(self._cov).all():
             raise ProtocolError("fit: results are missing; read every message first.")
         mean = self._mean if self._basis is None else self._mean @ self._basis
         scale = self.offer.energy / self.offer.width

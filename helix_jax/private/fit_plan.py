@@ -12,7 +12,6 @@ Reference: plaintext products of ciphertext rows: Bae, Cheon, Hanrot, Park, Steh
 
 import dataclasses
 import hashlib
-import math
 import struct
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -28,6 +27,9 @@ KERNEL_BITS = 15  # of the provider's integers, without sign
 MAX_BLOCK_ROWS = 1024  # rows multiplied at once, see `fit_provider`
 PRECISIONS = range(8, 21)  # bits of a result that a provider may choose
 ENERGY_BITS = 12  # of the trace of cov_yy
+MEAN_BITS = 24  # of the largest mean, in units of its column
+MAX_EXPONENT = 300  # of those units
+MAX_MEAN_SCALE = 85  # so that the flood on means has room
 _OFFER = struct.Struct("<32shhBd")
 
 
@@ -187,10 +189,10 @@ class FitOffer:
         exponents = np.frombuffer(message.payload[_OFFER.size :], "<i2").astype(int)
         if not (
             0 <= norm_bits <= KERNEL_BITS + 13
-            and abs(mean_bits) <= 1000
-            and (precision == 0 or precision in PRECISIONS)
-            and 0 <= energy < math.inf
-            and np.abs(exponents).max() <= 1000
+            and 0 < mean_bits <= MAX_MEAN_SCALE
+            and (precision == 0 or (profile.guarded and precision in PRECISIONS))
+            and np.abs(exponents).max() <= MAX_EXPONENT
+            and 0 <= energy <= width * 4.0 ** (int(exponents.max()) + KERNEL_BITS)
         ):
             raise ProtocolError(
                 f"fit: norms of {norm_bits} bits, means of {mean_bits}, results of "

@@ -14,7 +14,7 @@ import hashlib
 import math
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import jax
@@ -31,6 +31,9 @@ from helix_jax.private.accounts import PublicKey
 from helix_jax.private.fit_plan import (
     ENERGY_BITS,
     KERNEL_BITS,
+    MAX_EXPONENT,
+    MAX_MEAN_SCALE,
+    MEAN_BITS,
     PRECISIONS,
     FitOffer,
     FitPlan,
@@ -53,17 +56,56 @@ _TARGETS = 256  # columns of Y multiplied at once
 _ANSWERS = 32  # columns of the result masked and sent at once
 PRECISION = 12  # bits of a result
 SHARE = 0.25  # of the bits of the rows that the results of a fit may carry
+_RANK_BITS = 12  # below the largest direction of the rows, what is none
 _STATE, _LEDGER = "sums.npz", "ledger.db"
+_PARTS = ("absorbed", "offer", "ledger", "identity", "key", "width", "rows")
 _REMEDY = "remove it to begin the fit again, or name another folder"
 
 
 def widest_fit(rows: int, *, precision: int, share: float) -> int:
     """Dimensions of the source that the guard allows for so many rows; may be < 1.
 
-    The means count for two more; they take fewer where the largest is no more than 500
-    times the largest deviation of its column.
+    For rows of KERNEL_BITS bits a number; the means count for what they take at most.
     """
-    return int(share * rows * KERNEL_BITS / precision) - 2
+    bits = share * rows * KERNEL_BITS - (precision + MEAN_BITS - KERNEL_BITS + 5)
+    return rows if bits == math.inf else int(bits / precision)
+
+
+def held_bits(rows: np.ndarray) -> float:
+    """Bits that rows of integers hold, by what a fit is held to.
+
+    KERNEL_BITS for each number, but of columns with few values (labels, signs) the
+    entropy of their values; and no more than r (n + d_y - r) numbers of rank r have.
+
+    Args:
+      rows: [n, d_y] float64, integers of KERNEL_BITS bits and a sign, centred.
+    """
+    count, total = len(rows), 0.0
+    for column in rows.T:
+        times = np.unique(column, return_counts=True)[1]
+        shares = times / count
+        few = len(times) <= count / 2
+        total += -(shares * np.log2(shares)).sum() if few else KERNEL_BITS
+    spread = np.linalg.eigvalsh(rows.T @ rows)
+    rank = int((spread > spread[-1] * 4.0**-_RANK_BITS).sum())
+    numbers = rank * (count + rows.shape[1] - rank)
+    return min(count * total, numbers * KERNEL_BITS)
+
+
+def _units(y: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """log2 of each column's unit: integers of KERNEL_BITS bits, means of MEAN_BITS.
+
+    A column that varies by no more than rounding is constant, and becomes so in place.
+    """
+    largest = np.abs(y).max(axis=0)
+    constant = largest <= 2.0**-40 * np.abs(mean)
+    y[:, constant], largest[constant] = 0.0, 0.0
+    exponents = np.full(len(mean), -MAX_EXPONENT)
+    for values, bits in ((largest, KERNEL_BITS), (np.abs(mean), MEAN_BITS)):
+        seen = values > 0
+        own = np.frexp(values[seen])[1] - bits
+        exponents[seen] = np.maximum(exponents[seen], own)
+    return exponents
 
 
 def _row_hashes(y: np.ndarray, ids: bytes) -> tuple[bytes, bytes]:
@@ -110,7 +152,7 @@ class FitProvider:
             None for what the hiding of errors leaves, some 30. Profiles that are not
             guarded have no flood and protect no rows.
           share: the guard: fits whose results could carry more than this share of the
-            bits of the rows, n KERNEL_BITS a column, are refused, those of the same
+            bits of the rows (`held_bits`) are refused, those of the same
             client on the same rows before included. A client may choose of which rows:
             one that encrypts zeros for all rows but d_x reads these, to their first
             `precision` bits.
@@ -135,12 +177,16 @@ class FitProvider:
         y = y.copy()
         if not np.isfinite(y).all():
             raise ValueError("FitProvider: y must be finite.")
-        parameters = find_profile(profile)
-        self._fingerprint, self._subject = _row_hashes(y, rows_digest(ids))
+        size = float(np.abs(y).max())
+        if size and not 2.0 ** (40 - MAX_EXPONENT) < size < 2.0 ** (MAX_EXPONENT - 40):
+            raise ValueError(
+                f"FitProvider: the largest of y is {size:g}; scale y to numbers near 1."
+            )
+        parameters, digest = find_profile(profile), rows_digest(ids)
+        self._fingerprint, self._subject = _row_hashes(y, digest)
         self._mean = y.mean(axis=0)
         y -= self._mean
-        largest = np.abs(y).max(axis=0)
-        exponents = np.frexp(np.where(largest > 0, largest, 1))[1] - KERNEL_BITS
+        exponents = _units(y, self._mean)
         self._y = np.rint(np.ldexp(y, -exponents)).astype(np.float64)
         norm = float(np.linalg.norm(self._y, axis=0).max())
         self._scaled_mean = np.ldexp(self._mean, -exponents)
@@ -150,14 +196,15 @@ class FitProvider:
             parameters,
             os.urandom(16),
             len(y),
-            rows_digest(ids),
+            digest,
             math.ceil(math.log2(max(norm, 1.0))),
-            min(room - int(np.frexp(mean)[1]), 85),  # the flood above it has room
+            min(room - int(np.frexp(mean)[1]), MAX_MEAN_SCALE),
             precision if precision and parameters.guarded else 0,
             _rounded(float((y**2).sum() / len(y)), ENERGY_BITS),
             exponents,
         )
         self.share, self.identity = share, identity
+        self._held_bits = held_bits(self._y)
         self._ledger, self._own_ledger = ledger or Ledger(), ledger is None
         self._lock = threading.RLock()
         self._key: PublicKey | None = None
@@ -246,8 +293,9 @@ class FitProvider:
         with self._lock:
             if self._mean_message is None:
                 # More noise on the same means would average out.
+                message = self._make_mean_message()
                 self._charge(b"mean", self._mean_bits())
-                self._mean_message = self._make_mean_message()
+                self._mean_message = message
             return self._mean_message
 
     def _make_mean_message(self) -> bytes:
@@ -285,8 +333,9 @@ class FitProvider:
             if plan is None or self.next_chunk < plan.chunks:
                 wanted = "all" if plan is None else plan.chunks - self.next_chunk
                 raise ProtocolError(f"fit: {wanted} messages of rows are missing.")
+            made = self._results(plan, self._registered(), list(self._sums))
             self._charge(b"results", self._result_bits(plan))
-            return self._results(plan)
+            return made
 
     def _charge(self, what: bytes, bits: float) -> None:
         """Write down an answer of this fit, before it leaves."""
@@ -302,14 +351,14 @@ class FitProvider:
         """Bits of these rows that a client may have; None where none are protected."""
         if not self.offer.profile.guarded:
             return None
-        return self.share * self.offer.rows * KERNEL_BITS * self.offer.width
+        return self.share * self._held_bits
 
     def _result_bits(self, plan: FitPlan) -> float:
         """Bits that all results carry at most."""
         if not self.offer.profile.guarded:
             return 0.0
         bits = flooding.carried_bits(self._flood_bits(plan), self.offer.profile)
-        return plan.width * self.offer.width * bits
+        return plan.tiles * plan.tile * self.offer.width * bits
 
     def _mean_bits(self) -> float:
         """Bits that the means carry at most."""
@@ -325,10 +374,12 @@ class FitProvider:
         """log2 R of the flood on the means: 2^-precision of the largest deviation."""
         return self.offer.mean_bits + KERNEL_BITS - self.offer.precision
 
-    def _results(self, plan: FitPlan) -> Iterator[bytes]:
-        key, profile = self._registered(), self.offer.profile
+    def _results(
+        self, plan: FitPlan, key: PublicKey, totals: list[Array]
+    ) -> Iterator[bytes]:
+        profile = self.offer.profile
         bits, absorbed = self._flood_bits(plan), transcript(self._absorbed)
-        for number, sums in enumerate(self._sums):
+        for number, sums in enumerate(totals):
             for start in range(0, sums.shape[0], _ANSWERS):
                 part = sums[start : start + _ANSWERS]
                 shape = (part.shape[0], plan.tiles, plan.tile)
@@ -363,11 +414,15 @@ class FitProvider:
         folder = local_path(folder, "the folder of a provider's state")
         with os_errors(folder, "be written", ProtocolError):
             folder.mkdir(parents=True, exist_ok=True)
-        with self._lock:
+        with self._lock, hold(folder, "a provider's save"):
+            self._require_own(folder / _STATE)
+            self._keep_ledger(folder)
             plan = self._plan
             state = {
                 "absorbed": np.frombuffer(b"".join(self._absorbed), np.uint8),
-                "number": np.frombuffer(self.offer.number, np.uint8),
+                "offer": np.frombuffer(self.offer.to_bytes(), np.uint8),
+                "ledger": np.frombuffer(self._ledger.name, np.uint8),
+                "identity": np.array(self.identity),
                 "key": np.frombuffer(self._registered().key, np.uint8),
                 "width": np.array(plan.width if plan else 0),
                 "rows": np.frombuffer(self._fingerprint, np.uint8),
@@ -376,9 +431,6 @@ class FitProvider:
                 state["mean"] = np.frombuffer(self._mean_message, np.uint8)
             sums = enumerate(self._sums)
             state |= {f"sums_{i}": np.asarray(part) for i, part in sums}
-        with hold(folder, "a provider's save"):
-            self._require_own(folder / _STATE)
-            self._keep_ledger(folder)
             write_npz(folder / _STATE, state, compressed=False, raises=ProtocolError)
 
     def restore(self, folder: str | os.PathLike) -> int:
@@ -393,17 +445,21 @@ class FitProvider:
           ProtocolError: it is damaged, or of other rows or another client.
         """
         file = local_path(folder, "the folder of a provider's state") / _STATE
+        if not file.parent.is_dir():
+            return self.next_chunk
+        with self._lock:
+            self._require_own(file)
+            self._keep_ledger(file.parent)
         if not file.exists():
             return self.next_chunk
-        self._require_own(file)
-        self._keep_ledger(file.parent)
         state = read_npz(file, remedy=_REMEDY, raises=ProtocolError)
+        self._require_same(file, state)
         width = int(state["width"])
         with self._lock, jax.enable_x64(True):
             # The guard had seen it; what it gives is charged when it is given.
             self._plan = self._plan_of(width) if width else None
-            self.offer = dataclasses.replace(
-                self.offer, number=state["number"].tobytes()
+            self.offer = FitOffer.from_bytes(
+                state["offer"].tobytes(), self.offer.profile
             )
             if "mean" in state:
                 self._mean_message = state["mean"].tobytes()
@@ -416,17 +472,31 @@ class FitProvider:
     def _keep_ledger(self, folder: Path) -> None:
         """A ledger of this fit's own lies beside its state, with what it has so far."""
         if self._own_ledger:
-            self._own_ledger, before = False, self._ledger
-            self._ledger = Ledger(folder / _LEDGER)
-            self._ledger.take_over(before)
+            own = Ledger(folder / _LEDGER)
+            own.take_over(self._ledger)
+            self._ledger, self._own_ledger = own, False
+
+    def _require_same(self, file: Path, state: Mapping[str, np.ndarray]) -> None:
+        """Refuse a state that was charged elsewhere, or of another offer."""
+        saved = FitOffer.from_bytes(state["offer"].tobytes(), self.offer.profile)
+        own = dataclasses.replace(self.offer, number=saved.number)
+        for what, kept, here in (
+            ("the offer", saved.to_bytes(), own.to_bytes()),
+            ("the identity", str(state["identity"]), self.identity),
+            ("the ledger", state["ledger"].tobytes(), self._ledger.name),
+        ):
+            if kept != here:
+                raise ProtocolError(
+                    f"{what} of the fit in {file} is another than this provider's: "
+                    "give the precision, identity and ledger that it was begun with; "
+                    f"or {_REMEDY}."
+                )
 
     def _require_own(self, file: Path) -> None:
         """Refuse a state of other rows or another client, or a damaged one."""
         if not file.exists():
             return
-        state = read_npz(
-            file, names=("key", "rows"), remedy=_REMEDY, raises=ProtocolError
-        )
+        state = read_npz(file, names=_PARTS, remedy=_REMEDY, raises=ProtocolError)
         if (
             state["key"].tobytes() != self._registered().key
             or state["rows"].tobytes() != self._fingerprint

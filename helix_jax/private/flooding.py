@@ -25,12 +25,12 @@ that with C the coefficient before the flood F, whatever the other side has encr
 
     I(C; C + F) <= log2 q - h(F) <= log2 q - log2 R - 1:
 
-h(F) >= log2 R + log2(4) / 2 by the entropy power inequality. k results tell at most k
+the entropy of the sum is log2 R + 1.25 in the limit of large R, above log2 R + 1 for
+all (computed for small R in the tests). k results tell at most k
 times as much together, for their floods are independent.
 
 Reference: ours; the flooding lemma that it sharpens is Asharov et al. 2012, eprint
   2011/613, lemma 1. Hellinger distance: Tsybakov 2009, section 2.4.
-  Entropy power: Cover and Thomas 2006, section 17.7.
 """
 
 import math
@@ -73,13 +73,18 @@ def draw_flood(bits: int, shape: tuple[int, ...], profile: Profile) -> np.ndarra
     """Residues of sums of four uniform integers below 2^bits, less 2^(bits + 1) - 2.
 
     Args:
-      bits: log2 R, at most 100.
+      bits: log2 R, from 0 to 104.
       shape: [..., n] of the result without residues.
       profile: of the ring.
 
     Returns:
       [..., L, n] int64, exact modulo every prime.
+
+    Raises:
+      ValueError: bits that cannot be.
     """
+    if not 0 <= bits <= 104:
+        raise ValueError(f"draw_flood: bits must be from 0 to 104, got {bits}.")
     low_bits = min(bits, 50)
     high_bits = bits - low_bits
     low = sampling.uniform_bits(low_bits, (4, *shape)).sum(axis=0)

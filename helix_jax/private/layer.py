@@ -40,8 +40,10 @@ def norm_margin(dtype: np.dtype) -> float:
 
 
 def power_above(value: float) -> float:
-    """The least power of two that is not below a positive value; zero for zero."""
+    """The least power of two that is not below a value of 0 or more; zero for zero."""
     mantissa, exponent = math.frexp(value)
+    if not value < 2.0**1023:
+        return math.inf
     return math.ldexp(0.5 if mantissa == 0.5 else 1.0, exponent) if value else 0.0
 
 
@@ -102,7 +104,7 @@ class Layer:
         Raises:
           ProtocolError: it is malformed or out of bounds.
         """
-        message = wire.read(data, "layer", profile, key=bytes(16))
+        message = wire.read(data, "layer", profile, bytes(16), number=wire.UNBOUND)
         width, classes, tiles, _ = message.sizes
         wire.expect_sizes(message, (width, classes, tiles), _PAYLOAD.size)
         result, query, norm, error, code, bits = _PAYLOAD.unpack(message.payload)

@@ -1,5 +1,7 @@
 """The encrypted fit against plain moments, integer twins, and every misuse."""
 
+import dataclasses
+import shutil
 import threading
 
 import numpy as np
@@ -16,6 +18,7 @@ from helix_jax.private import (
     flooding,
     residues,
 )
+from helix_jax.private.fit_provider import held_bits
 from helix_jax.private.ledger import Ledger
 from helix_jax.private.profiles import PROFILES
 
@@ -279,6 +282,140 @@ def test_fits_on_the_same_rows_add_up(clients, tmp_path):
     begin_fit(client, x, y, **again, share=0.5)
 
 
+def test_rows_of_few_values_hold_few_bits(clients):
+    """Signs in 15-bit integers: eight of them would fit into one result."""
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (512, 16))
+    x = np.random.default_rng(1).normal(size=(512, 64))
+    with pytest.raises(ProtocolError, match="carry 100% of the bits"):
+        begin_fit(clients["guarded"], x, signs)
+    normal = np.random.default_rng(2).normal(size=(512, 16))
+    assert held_bits(np.rint(signs * 2**14)) == pytest.approx(512 * 16, rel=0.01)
+    assert held_bits(np.rint(normal * 2**12)) == 512 * 16 * 15
+    low = np.rint(normal[:, :3] @ normal[:3] * 2**10)  # of rank 3
+    assert held_bits(low) == 3 * (512 + 16 - 3) * 15
+
+
+def test_a_ledger_counts_though_the_state_is_gone(clients, tmp_path):
+    x, y = make_rows()
+    kept = {"share": 0.2}
+    provider, _ = begin_fit(clients["guarded"], x, y, **kept)
+    provider.save(tmp_path)
+    list(provider.results())
+    (tmp_path / "sums.npz").unlink()
+    provider = FitProvider(y, **kept)
+    provider.register(clients["guarded"].public_bundle())
+    assert provider.restore(tmp_path) == 0
+    fit = FitClient(clients["guarded"], provider.offer.to_bytes(), x)
+    with pytest.raises(ProtocolError, match=r"1[678]% were given before"):
+        provider.absorb(next(fit.chunks()))
+
+
+def test_a_state_goes_with_its_ledger_identity_and_offer(clients, tmp_path):
+    x, y = make_rows()
+    client, x = clients["guarded"], x[:, :8]
+    provider, _ = begin_fit(client, x, y, identity="a")
+    for folder in ("a", "b"):  # the ledger lies in the first
+        provider.save(tmp_path / folder)
+    list(provider.results())
+    shutil.copy(tmp_path / "a" / "sums.npz", tmp_path / "alone.npz")
+    given = [
+        ({"identity": "a"}, "b", "the ledger"),
+        ({"identity": "b"}, "a", "the identity"),
+        ({"identity": "a", "precision": 8}, "a", "the offer"),
+        ({"identity": "a", "ledger": Ledger()}, "a", "the ledger"),
+    ]
+    for settings, folder, wrong in given:
+        other = FitProvider(y, **settings)
+        other.register(client.public_bundle())
+        with pytest.raises(ProtocolError, match=f"{wrong} of the fit in .* is another"):
+            other.restore(tmp_path / folder)
+    old = dict(np.load(tmp_path / "alone.npz"))
+    del old["absorbed"]
+    np.savez(tmp_path / "a" / "sums.npz", **old)
+    other = FitProvider(y, identity="a")
+    other.register(client.public_bundle())
+    with pytest.raises(ProtocolError, match="absorbed"):
+        other.restore(tmp_path / "a")
+
+
+def test_a_ledger_that_cannot_be_kept_is_tried_again(clients, tmp_path):
+    x, y = make_rows()
+    provider, _ = begin_fit(clients["guarded"], x[:, :8], y)
+    (tmp_path / "ledger.db").mkdir()
+    with pytest.raises(ProtocolError, match="unable to open"):
+        provider.save(tmp_path)
+    (tmp_path / "ledger.db").rmdir()
+    provider.save(tmp_path)
+    assert (tmp_path / "ledger.db").is_file()
+
+
+def test_means_before_a_key_are_refused_and_not_charged(clients):
+    x, y = make_rows()
+    provider = FitProvider(y)
+    with pytest.raises(KeyRoleError, match="no client key is registered"):
+        provider.mean_message()
+    provider.register(clients["guarded"].public_bundle())
+    fit = FitClient(clients["guarded"], provider.offer.to_bytes(), x)
+    fit.read_mean(provider.mean_message())
+
+
+@pytest.mark.parametrize("name", ["guarded", "open", "compact"])
+@pytest.mark.parametrize("constant", [0.1, 3.0e38, -1e-30, 0.0])
+def test_a_constant_column_costs_the_others_nothing(clients, name, constant):
+    """Its deviations are rounding, which is no unit to measure by."""
+    x, y = make_rows()
+    y[:, 4] = constant
+    fit = play(clients[name], x[:, :4], y)
+    error = np.abs(np.asarray(fit.moments().mean_y) - y.mean(0))
+    assert error[4] <= 1e-3 * abs(constant) + 1e-80
+    assert (np.delete(error, 4) <= 5e-3 * np.delete(y.std(0), 4)).all()
+
+
+def test_an_acknowledgement_that_was_lost(clients):
+    """The last message is made once; those before must have been made here."""
+    x, y = make_rows()
+    client = clients["guarded"]
+    provider = FitProvider(y, **EXACT)
+    provider.register(client.public_bundle())
+    offer = provider.offer.to_bytes()
+    fit = FitClient(client, offer, x)
+    message = next(fit.chunks())
+    provider.absorb(message)
+    assert next(fit.chunks()) == message
+    fit.read(next(provider.results()))
+    with pytest.raises(ProtocolError, match="were not made here"):
+        next(FitClient(client, offer, x).chunks(1))
+    for wrong in (-1, 2):
+        with pytest.raises(ProtocolError, match=f"messages 0 to 0, not {wrong}"):
+            next(fit.chunks(wrong))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"exponents": np.full(TARGET, 301)},
+        {"mean_bits": -3},
+        {"mean_bits": 86},
+        {"precision": 7},
+        {"energy": 1e300},
+        {"energy": np.nan},
+        {"norm_bits": 99},
+    ],
+)
+def test_offers_out_of_bounds(clients, changed):
+    x, y = make_rows()
+    offer = dataclasses.replace(FitProvider(y).offer, **changed)
+    with pytest.raises(ProtocolError, match="out of bounds"):
+        FitClient(clients["guarded"], offer.to_bytes(), x)
+
+
+def test_a_flood_is_offered_by_guarded_profiles_only(clients):
+    x, y = make_rows()
+    offer = dataclasses.replace(FitProvider(y, profile="open").offer, precision=12)
+    with pytest.raises(ProtocolError, match="out of bounds"):
+        FitClient(clients["open"], offer.to_bytes(), x)
+
+
 def test_two_processes_cannot_both_answer(clients, tmp_path):
     """The guard saw room for both; the ledger has it for one."""
     x, y = make_rows()
@@ -338,6 +475,7 @@ def test_results_of_other_rows_are_not_read(clients):
     """A message that was encrypted anew, and of which the provider has the first."""
     x, y = make_rows()
     provider, fit = begin_fit(clients["guarded"], x, y, **EXACT)
+    fit._last = -1, b""  # as if it were not the last one
     next(fit.chunks())
     with pytest.raises(ProtocolError, match="other messages of rows than were sent"):
         fit.read(next(provider.results()))
@@ -365,7 +503,8 @@ def test_masked_results_are_fresh_and_open_ones_are_not(clients):
         fit = FitClient(clients[name], provider.offer.to_bytes(), x)
         for message in fit.chunks():
             provider.absorb(message)
-        both = [b"".join(provider._results(provider._plan)) for _ in range(2)]
+        made = provider._plan, provider._key, provider._sums
+        both = [b"".join(provider._results(*made)) for _ in range(2)]
         assert (both[0] != both[1]) == fresh
 
 
@@ -406,7 +545,7 @@ def test_the_guard_and_the_order_of_messages(clients):
 def test_rows_must_be_the_same_texts(clients):
     x, y = make_rows()
     client, ids = clients["open"], [f"t{i}" for i in range(ROWS)]
-    provider = FitProvider(y, ids=ids, profile="open")
+    provider = FitProvider(y, ids=iter(ids), profile="open")
     offer = provider.offer.to_bytes()
     FitClient(client, offer, x, ids=ids)
     for wrong in (None, ids[::-1], [*ids[:-1], "t"]):
@@ -418,6 +557,12 @@ def test_rows_must_be_the_same_texts(clients):
 
 def test_bad_rows_are_refused(clients):
     x, y = make_rows()
+    open_offer = FitProvider(y, profile="open").offer.to_bytes()
+    for scale in (1e200, 1e-200):
+        with pytest.raises(ValueError, match="scale y to numbers near 1"):
+            FitProvider(y * scale)
+        with pytest.raises(ValueError, match="scale x to numbers near 1"):
+            FitClient(clients["open"], open_offer, x * scale)
     for wrong in (7, 21, 12.5):
         with pytest.raises(ValueError, match="precision must be from 8 to 20 bits"):
             FitProvider(y, precision=wrong)

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from helix_jax.private import PROFILES, flooding, packing, sampling
+from helix_jax.private import PROFILES, flooding, packing, residues, sampling
 from helix_jax.private.profiles import Profile
 
 from .twins import lift
@@ -123,3 +123,19 @@ def test_floods_have_their_spread_and_all_bits():
     # A float64 flood would have zeros in its low 25 bits.
     low = (found % 16).astype(int)
     assert np.bincount(low, minlength=16).min() > 100
+
+
+def test_floods_beyond_a_word_are_exact():
+    """High and low parts of 104 bits, joined modulo each prime, as big integers are."""
+    profile = PROFILES["guarded"]
+    generator = np.random.default_rng(0)
+    high = generator.integers(-(2**56), 2**56, (1, 256))
+    low = generator.integers(0, 2**52, (1, 256))
+    found = residues.split_residues(high, low, 50, profile)
+    for number, prime in enumerate(profile.primes):
+        pairs = zip(high[0].tolist(), low[0].tolist())
+        wanted = [(a * 2**50 + b) % prime for a, b in pairs]
+        assert found[0, number].tolist() == wanted
+    for bits in (-1, 105):
+        with pytest.raises(ValueError, match="bits must be from 0 to 104"):
+            flooding.draw_flood(bits, (1, 4), profile)

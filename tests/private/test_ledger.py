@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import sqlite3
 import threading
 
@@ -104,6 +105,63 @@ def test_a_fork_goes_on_with_a_file_and_is_refused_without(ledger, tmp_path):
     else:
         assert "lives in another process" in told
         assert ledger.spent(ROWS, "a") == 1
+
+
+def test_charges_of_a_fork_outlive_the_parent_s_use(tmp_path):
+    """SQLite forbids to carry a connection across a fork, so that none is kept."""
+    path = tmp_path / "ledger.db"
+    ledger = Ledger(path)
+    ledger.charge(ROWS, "a", 1, reference=b"1", budget=None)
+    (ready, tell), (wait, go) = os.pipe(), os.pipe()
+    child = os.fork()
+    if not child:
+        ledger.charge(ROWS, "a", 1, reference=b"2", budget=None)
+        os.write(tell, b"x")
+        os.read(wait, 1)
+        for number in range(3):
+            reference = f"late {number}".encode()
+            ledger.charge(ROWS, "a", 100, reference=reference, budget=None)
+        os._exit(0)
+    os.read(ready, 1)
+    del ledger
+    os.write(go, b"x")
+    os.waitpid(child, 0)
+    assert Ledger(path).spent(ROWS, "a") == 302
+
+
+def test_a_copy_of_the_file_is_whole(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.db")
+    ledger.charge(ROWS, "a", 7, reference=b"1", budget=None)
+    copy = shutil.copy(tmp_path / "ledger.db", tmp_path / "copy.db")
+    assert Ledger(copy).spent(ROWS, "a") == 7
+    assert Ledger(copy).name == ledger.name != Ledger(tmp_path / "new.db").name
+
+
+def test_a_reference_is_charged_once_whoever_asks(ledger):
+    ledger.charge(ROWS, "a", 1, reference=b"1", budget=None)
+    with pytest.raises(ProtocolError, match="given to client 'a' before"):
+        ledger.charge(ROWS, "b", 1, reference=b"1", budget=None)
+
+
+@pytest.mark.parametrize(
+    ("client", "bits"),
+    [("a", -1.0), ("a", float("nan")), ("a", float("inf")), (None, 1), ("\ud800", 1)],
+)
+def test_charges_that_cannot_be(ledger, client, bits):
+    with pytest.raises(ValueError, match=r"bits must be|must be printable text"):
+        ledger.charge(ROWS, client, bits, reference=b"1", budget=None)
+    assert ledger.charge(ROWS, "a", 1, reference=b"1", budget=None) == 1
+
+
+def test_another_program_s_file_is_left_alone(tmp_path):
+    path = tmp_path / "users.db"
+    other = sqlite3.connect(path)
+    other.execute("CREATE TABLE users (name TEXT)")
+    other.commit()
+    before = path.read_bytes()
+    with pytest.raises(ProtocolError, match="a file of another program"):
+        Ledger(path)
+    assert path.read_bytes() == before
 
 
 def test_what_is_no_ledger_is_refused(tmp_path):
