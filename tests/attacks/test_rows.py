@@ -81,7 +81,7 @@ def test_chosen_rows_pass_the_guard(clients, rng):
     _, side, *_ = fit(clients["guarded"], x, y)
     moments = side.moments()
     read = 60 * np.asarray(moments.cov_xy)[:3] + np.asarray(moments.mean_y)
-    assert 1e-4 < relative_error(read, y[targets]) < 5e-3  # to 12 bits or so
+    assert 1e-4 < relative_error(read, y[targets]) < 2e-2  # to 12 bits or so
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_chosen_rows_pass_the_guard(clients, rng):
     [
         (None, (0, 1e-3), (0, 1e-2)),
         (20, (0, 1e-3), (0.5, 1e9)),
-        (12, (1e-4, 5e-3), (0.9, 1e9)),
+        (12, (1e-4, 2e-2), (0.9, 1e9)),
     ],
 )
 def test_two_rows_a_number_need_twice_the_bits(clients, rng, precision, first, second):

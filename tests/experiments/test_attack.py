@@ -50,7 +50,7 @@ def test_what_stays_open_is_measured(finished):
     assert summary["attack/projection_few_rows_refused"] == 1
     assert summary["attack/projection_half_d_relative_error"] < 1e-3
     assert summary["attack/chosen_rows_exact_relative_error"] < 1e-3
-    assert 1e-4 < summary["attack/chosen_rows_relative_error"] < 1e-2
+    assert 1e-4 < summary["attack/chosen_rows_relative_error"] < 3e-2
     for name, first, second in (("exact", 0, 0), ("20", 0, 1), ("12", 1, 1)):
         start = f"attack/packed_rows_{name}"
         assert (summary[f"{start}_first_error"] > 1e-4) == first
