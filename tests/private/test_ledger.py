@@ -1,9 +1,10 @@
 """A ledger counts once, whoever asks at the same time, and forgets nothing."""
 
 import multiprocessing
-import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -85,48 +86,61 @@ def test_processes_and_restarts_share_a_file(tmp_path):
     assert sum(done) == 40 == Ledger(path).spent(ROWS, "a")
 
 
-def test_a_fork_goes_on_with_a_file_and_is_refused_without(ledger, tmp_path):
-    ledger.charge(ROWS, "a", 1, reference=b"1", budget=None)
-    out, into = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            ledger.charge(ROWS, "a", 1, reference=b"2", budget=None)
-            told = b"charged"
-        except ProtocolError as wrong:
-            told = str(wrong).encode()
-        os.write(into, told)
-        os._exit(0)
-    os.waitpid(child, 0)
-    told = os.read(out, 1000).decode()
-    if list(tmp_path.rglob("ledger.db")):
-        assert told == "charged"
-        assert ledger.spent(ROWS, "a") == 2
-    else:
-        assert "lives in another process" in told
-        assert ledger.spent(ROWS, "a") == 1
+def forking(script, *arguments):
+    """Lines of a program that forks; a process of its own has no threads."""
+    head = "import os, sys\nfrom helix_jax.private.ledger import Ledger\n"
+    words = [sys.executable, "-c", head + script, *map(str, arguments)]
+    done = subprocess.run(
+        words, capture_output=True, text=True, timeout=120, check=True
+    )
+    return done.stdout.split("\n")
+
+
+FORK = """
+ledger = Ledger(*sys.argv[1:])
+ledger.charge(b"rows", "a", 1, reference=b"1", budget=None)
+if not (child := os.fork()):
+    try:
+        ledger.charge(b"rows", "a", 1, reference=b"2", budget=None)
+        print("charged", flush=True)
+    except Exception as wrong:
+        print(wrong, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+print(ledger.spent(b"rows", "a"))
+"""
+
+
+def test_a_fork_goes_on_with_a_file_and_is_refused_without(tmp_path):
+    assert forking(FORK, tmp_path / "ledger.db")[:2] == ["charged", "2.0"]
+    told, spent, *_ = forking(FORK)
+    assert "lives in another process" in told
+    assert spent == "1.0"
+
+
+OUTLIVE = """
+ledger = Ledger(sys.argv[1])
+ledger.charge(b"rows", "a", 1, reference=b"1", budget=None)
+(ready, tell), (wait, go) = os.pipe(), os.pipe()
+if not (child := os.fork()):
+    ledger.charge(b"rows", "a", 1, reference=b"2", budget=None)
+    os.write(tell, b"x")
+    os.read(wait, 1)
+    for number in range(3):
+        reference = f"late {number}".encode()
+        ledger.charge(b"rows", "a", 100, reference=reference, budget=None)
+    os._exit(0)
+os.read(ready, 1)
+del ledger
+os.write(go, b"x")
+os.waitpid(child, 0)
+print(Ledger(sys.argv[1]).spent(b"rows", "a"))
+"""
 
 
 def test_charges_of_a_fork_outlive_the_parent_s_use(tmp_path):
     """SQLite forbids to carry a connection across a fork, so that none is kept."""
-    path = tmp_path / "ledger.db"
-    ledger = Ledger(path)
-    ledger.charge(ROWS, "a", 1, reference=b"1", budget=None)
-    (ready, tell), (wait, go) = os.pipe(), os.pipe()
-    child = os.fork()
-    if not child:
-        ledger.charge(ROWS, "a", 1, reference=b"2", budget=None)
-        os.write(tell, b"x")
-        os.read(wait, 1)
-        for number in range(3):
-            reference = f"late {number}".encode()
-            ledger.charge(ROWS, "a", 100, reference=reference, budget=None)
-        os._exit(0)
-    os.read(ready, 1)
-    del ledger
-    os.write(go, b"x")
-    os.waitpid(child, 0)
-    assert Ledger(path).spent(ROWS, "a") == 302
+    assert forking(OUTLIVE, tmp_path / "ledger.db")[0] == "302.0"
 
 
 def test_a_copy_of_the_file_is_whole(tmp_path):
