@@ -86,7 +86,8 @@ def held_bits(rows: np.ndarray) -> float:
         shares = times / count
         few = len(times) <= count / 2
         total += -(shares * np.log2(shares)).sum() if few else KERNEL_BITS
-    spread = np.linalg.eigvalsh(rows.T @ rows)
+    products = rows.T @ rows if count >= rows.shape[1] else rows @ rows.T
+    spread = np.linalg.eigvalsh(products)
     rank = int((spread > spread[-1] * 4.0**-_RANK_BITS).sum())
     numbers = rank * (count + rows.shape[1] - rank)
     return min(count * total, numbers * KERNEL_BITS)
@@ -204,7 +205,7 @@ class FitProvider:
             exponents,
         )
         self.share, self.identity = share, identity
-        self._held_bits = held_bits(self._y)
+        self._held_bits = held_bits(self._y) if parameters.guarded else math.inf
         self._ledger, self._own_ledger = ledger or Ledger(), ledger is None
         self._lock = threading.RLock()
         self._key: PublicKey | None = None
@@ -352,6 +353,10 @@ class FitProvider:
         if not self.offer.profile.guarded:
             return None
         return self.share * self._held_bits
+
+    def _share_of(self, bits: float) -> float:
+        """Of the bits that the rows hold, at most all."""
+        return 1.0 if bits > self._held_bits else bits / max(self._held_bits, 1e-9)
 
     def _result_bits(self, plan: FitPlan) -> float:
         """Bits that all results carry at most."""
@@ -529,12 +534,11 @@ class FitProvider:
             needed += self._mean_bits()
         budget = self._budget()
         if spent + needed > budget:
-            of_all = self.share / budget
             raise ProtocolError(
                 f"rows: a fit of {self.offer.rows} rows and source width {width} could "
-                f"carry {min(1.0, needed * of_all):.0%} of the bits of the target's "
+                f"carry {self._share_of(needed):.0%} of the bits of the target's "
                 f"rows; {self.share:.0%} are allowed to a client, and "
-                f"{min(1.0, spent * of_all):.0%} were given before. Use more rows, "
+                f"{self._share_of(spent):.0%} were given before. Use more rows, "
                 "project the source to fewer dimensions, or let the provider lower the "
                 "precision."
             )

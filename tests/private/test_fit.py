@@ -295,6 +295,17 @@ def test_rows_of_few_values_hold_few_bits(clients):
     assert held_bits(low) == 3 * (512 + 16 - 3) * 15
 
 
+def test_constant_rows_hold_nothing(clients):
+    x, y = make_rows()
+    with pytest.raises(ProtocolError, match=r"100% of the bits .* and 0% were given"):
+        begin_fit(clients["guarded"], x[:, :4], np.full_like(y, 3.0))
+    assert held_bits(np.zeros((6, 3))) == 0
+    few = np.rint(np.random.default_rng(0).normal(size=(20, 50)) * 2**12)
+    assert held_bits(few - np.rint(few.mean(0))) == pytest.approx(
+        20 * 50 * 15, rel=0.05
+    )
+
+
 def test_a_ledger_counts_though_the_state_is_gone(clients, tmp_path):
     x, y = make_rows()
     kept = {"share": 0.2}
