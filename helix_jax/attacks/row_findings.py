@@ -1,7 +1,6 @@
 """The attacks on the rows of a fit: by division, by projection, by choice."""
 
 import importlib.util
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -21,8 +20,8 @@ from helix_jax.attacks.setting import (
     correlation_numbers,
 )
 from helix_jax.errors import ProtocolError
-from helix_jax.private.fit_plan import KERNEL_BITS, PRECISIONS
-from helix_jax.private.fit_provider import PRECISION, SHARE
+from helix_jax.private.fit_plan import PRECISIONS
+from helix_jax.private.fit_provider import PRECISION, SHARE, fewest_rows
 from helix_jax.private.internals import integer_rows
 from helix_jax.private.rehearsal import FitRehearsal, rehearse_fit
 from helix_jax.stats import relative_error
@@ -237,7 +236,7 @@ def measure_lattice(
 
 def guarded_rows(width: int) -> int:
     """The fewest rows of which the guard allows a fit from so many dimensions."""
-    return math.ceil((width + 3) * PRECISION / (KERNEL_BITS * SHARE))
+    return fewest_rows(width, precision=PRECISION, share=SHARE)
 
 
 def _unguarded(x: np.ndarray, y: np.ndarray, profile: str) -> EncryptedFit:

@@ -67,8 +67,19 @@ def widest_fit(rows: int, *, precision: int, share: float) -> int:
 
     For rows of KERNEL_BITS bits a number; the means count for what they take at most.
     """
-    bits = share * rows * KERNEL_BITS - (precision + MEAN_BITS - KERNEL_BITS + 5)
+    bits = share * rows * KERNEL_BITS - _most_mean_bits(precision)
     return rows if bits == math.inf else int(bits / precision)
+
+
+def fewest_rows(width: int, *, precision: int, share: float) -> int:
+    """The fewest rows of which `widest_fit` allows so many dimensions."""
+    bits = width * precision + _most_mean_bits(precision)
+    return math.ceil(bits / (share * KERNEL_BITS))
+
+
+def _most_mean_bits(precision: int) -> int:
+    """Bits of one mean, at most."""
+    return precision + MEAN_BITS - KERNEL_BITS + 5
 
 
 def held_bits(rows: np.ndarray) -> float:

@@ -11,6 +11,7 @@ import hashlib
 import math
 import struct
 from collections.abc import Sequence
+from functools import cached_property
 
 import jax.numpy as jnp
 import numpy as np
@@ -72,7 +73,7 @@ class Layer:
     error: float
     policy: Policy
 
-    @property
+    @cached_property
     def binding(self) -> bytes:
         """16 bytes of all that a query and its answer are read by; in both of them.
 
