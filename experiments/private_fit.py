@@ -29,8 +29,8 @@ from experiments.shared.task import open_task
 from helix_jax.alignment import Moments, accumulate
 from helix_jax.errors import RunError
 from helix_jax.private.comparisons import moment_errors
+from helix_jax.private.fit_bits import PRECISION, SHARE, widest_fit
 from helix_jax.private.fit_plan import PRECISIONS
-from helix_jax.private.fit_provider import PRECISION, SHARE, widest_fit
 from helix_jax.private.packing import MAX_WIDTH
 from helix_jax.private.planted import planted_rows
 from helix_jax.private.profiles import PROFILES

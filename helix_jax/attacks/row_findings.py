@@ -20,8 +20,8 @@ from helix_jax.attacks.setting import (
     correlation_numbers,
 )
 from helix_jax.errors import ProtocolError
+from helix_jax.private.fit_bits import PRECISION, SHARE, fewest_rows
 from helix_jax.private.fit_plan import PRECISIONS
-from helix_jax.private.fit_provider import PRECISION, SHARE, fewest_rows
 from helix_jax.private.internals import integer_rows
 from helix_jax.private.rehearsal import FitRehearsal, rehearse_fit
 from helix_jax.stats import relative_error

@@ -26,14 +26,13 @@ from helix_jax.array_files import read_npz, write_npz
 from helix_jax.errors import KeyRoleError, ProtocolError
 from helix_jax.locks import hold
 from helix_jax.paths import local_path, os_errors
-from helix_jax.private import flooding, residues, sampling, wire
+from helix_jax.private import fit_bits, flooding, residues, sampling, wire
 from helix_jax.private.accounts import PublicKey
+from helix_jax.private.fit_bits import PRECISION, SHARE
 from helix_jax.private.fit_plan import (
     ENERGY_BITS,
-    KERNEL_BITS,
     MAX_EXPONENT,
     MAX_MEAN_SCALE,
-    MEAN_BITS,
     PRECISIONS,
     FitOffer,
     FitPlan,
@@ -54,70 +53,9 @@ from helix_jax.types import Array
 
 _TARGETS = 256  # columns of Y multiplied at once
 _ANSWERS = 32  # columns of the result masked and sent at once
-PRECISION = 12  # bits of a result
-SHARE = 0.25  # of the bits of the rows that the results of a fit may carry
-_RANK_BITS = 12  # below the largest direction of the rows, what is none
 _STATE, _LEDGER = "sums.npz", "ledger.db"
 _PARTS = ("absorbed", "offer", "ledger", "identity", "key", "width", "rows")
 _REMEDY = "remove it to begin the fit again, or name another folder"
-
-
-def widest_fit(rows: int, *, precision: int, share: float) -> int:
-    """Dimensions of the source that the guard allows for so many rows; may be < 1.
-
-    For rows of KERNEL_BITS bits a number; the means count for what they take at most.
-    """
-    bits = share * rows * KERNEL_BITS - _most_mean_bits(precision)
-    return rows if bits == math.inf else int(bits / precision)
-
-
-def fewest_rows(width: int, *, precision: int, share: float) -> int:
-    """The fewest rows of which `widest_fit` allows so many dimensions."""
-    bits = width * precision + _most_mean_bits(precision)
-    return math.ceil(bits / (share * KERNEL_BITS))
-
-
-def _most_mean_bits(precision: int) -> int:
-    """Bits of one mean, at most."""
-    return precision + MEAN_BITS - KERNEL_BITS + 5
-
-
-def held_bits(rows: np.ndarray) -> float:
-    """Bits that rows of integers hold, by what a fit is held to.
-
-    KERNEL_BITS for each number, but of columns with few values (labels, signs) the
-    entropy of their values; and no more than r (n + d_y - r) numbers of rank r have.
-
-    Args:
-      rows: [n, d_y] float64, integers of KERNEL_BITS bits and a sign, centred.
-    """
-    count, total = len(rows), 0.0
-    for column in rows.T:
-        times = np.unique(column, return_counts=True)[1]
-        shares = times / count
-        few = len(times) <= count / 2
-        total += -(shares * np.log2(shares)).sum() if few else KERNEL_BITS
-    products = rows.T @ rows if count >= rows.shape[1] else rows @ rows.T
-    spread = np.linalg.eigvalsh(products)
-    rank = int((spread > spread[-1] * 4.0**-_RANK_BITS).sum())
-    numbers = rank * (count + rows.shape[1] - rank)
-    return min(count * total, numbers * KERNEL_BITS)
-
-
-def _units(y: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """log2 of each column's unit: integers of KERNEL_BITS bits, means of MEAN_BITS.
-
-    A column that varies by no more than rounding is constant, and becomes so in place.
-    """
-    largest = np.abs(y).max(axis=0)
-    constant = largest <= 2.0**-40 * np.abs(mean)
-    y[:, constant], largest[constant] = 0.0, 0.0
-    exponents = np.full(len(mean), -MAX_EXPONENT)
-    for values, bits in ((largest, KERNEL_BITS), (np.abs(mean), MEAN_BITS)):
-        seen = values > 0
-        own = np.frexp(values[seen])[1] - bits
-        exponents[seen] = np.maximum(exponents[seen], own)
-    return exponents
 
 
 def _row_hashes(y: np.ndarray, ids: bytes) -> tuple[bytes, bytes]:
@@ -198,9 +136,10 @@ class FitProvider:
         self._fingerprint, self._subject = _row_hashes(y, digest)
         self._mean = y.mean(axis=0)
         y -= self._mean
-        exponents = _units(y, self._mean)
+        exponents = fit_bits.column_units(y, self._mean)
         self._y = np.rint(np.ldexp(y, -exponents)).astype(np.float64)
         norm = float(np.linalg.norm(self._y, axis=0).max())
+        self._norms = np.abs(self._y).sum(axis=0)
         self._scaled_mean = np.ldexp(self._mean, -exponents)
         mean = float(np.abs(self._scaled_mean).max())
         room = parameters.modulus.bit_length() - 4
@@ -216,7 +155,8 @@ class FitProvider:
             exponents,
         )
         self.share, self.identity = share, identity
-        self._held_bits = held_bits(self._y) if parameters.guarded else math.inf
+        guarded = parameters.guarded
+        self._held_bits = fit_bits.held_bits(self._y) if guarded else math.inf
         self._ledger, self._own_ledger = ledger or Ledger(), ledger is None
         self._lock = threading.RLock()
         self._key: PublicKey | None = None
@@ -306,7 +246,7 @@ class FitProvider:
             if self._mean_message is None:
                 # More noise on the same means would average out.
                 message = self._make_mean_message()
-                self._charge(b"mean", self._mean_bits())
+                self._charge(b"mean", fit_bits.mean_bits(self.offer))
                 self._mean_message = message
             return self._mean_message
 
@@ -320,7 +260,7 @@ class FitProvider:
         )
         first, second = key.encrypt_zeros(count)
         if self.offer.precision:
-            bits = self._mean_flood_bits()
+            bits = fit_bits.mean_flood_bits(self.offer)
             flood = flooding.draw_flood(bits, scaled.shape[::2], profile)
             scaled = (scaled + flood) % residues.column(profile)
         parts = add_words(first, scaled, second, profile=profile)
@@ -371,30 +311,14 @@ class FitProvider:
 
     def _result_bits(self, plan: FitPlan) -> float:
         """Bits that all results carry at most."""
-        if not self.offer.profile.guarded:
-            return 0.0
-        bits = flooding.carried_bits(self._flood_bits(plan), self.offer.profile)
-        return plan.tiles * plan.tile * self.offer.width * bits
-
-    def _mean_bits(self) -> float:
-        """Bits that the means carry at most."""
-        profile = self.offer.profile
-        if not profile.guarded:
-            return 0.0
-        bits = math.log2(profile.modulus)
-        if self.offer.precision:
-            bits = flooding.carried_bits(self._mean_flood_bits(), profile)
-        return self.offer.width * bits
-
-    def _mean_flood_bits(self) -> int:
-        """log2 R of the flood on the means: 2^-precision of the largest deviation."""
-        return self.offer.mean_bits + KERNEL_BITS - self.offer.precision
+        return fit_bits.result_bits(self.offer, plan, self._norms)
 
     def _results(
         self, plan: FitPlan, key: PublicKey, totals: list[Array]
     ) -> Iterator[bytes]:
         profile = self.offer.profile
-        bits, absorbed = self._flood_bits(plan), transcript(self._absorbed)
+        bits = fit_bits.result_flood_bits(self.offer, plan, self._norms)
+        absorbed = transcript(self._absorbed)
         for number, sums in enumerate(totals):
             for start in range(0, sums.shape[0], _ANSWERS):
                 part = sums[start : start + _ANSWERS]
@@ -542,7 +466,7 @@ class FitProvider:
         spent = self._ledger.spent(self._subject, self.identity)
         needed = self._result_bits(plan)
         if self._mean_message is None:
-            needed += self._mean_bits()
+            needed += fit_bits.mean_bits(self.offer)
         budget = self._budget()
         if spent + needed > budget:
             raise ProtocolError(
@@ -554,15 +478,6 @@ class FitProvider:
                 "precision."
             )
         return plan
-
-    def _flood_bits(self, plan: FitPlan) -> int:
-        """log2 R of the flood on every result."""
-        norms = np.abs(self._y).sum(axis=0)
-        # Every coefficient of a column's results has its bound.
-        shift = flooding.shift_bound(norms, plan.degree)
-        shift *= math.sqrt(plan.tiles * plan.tile)
-        hiding = flooding.flood_bits(shift, self.offer.profile.statistical_bits)
-        return max(hiding, self.offer.flood_bits)
 
     def _chunk_weights(self, plan: FitPlan, number: int) -> list[np.ndarray]:
         """Integers [blocks * chunk, targets] as `split_limbs` has them, by columns."""

@@ -17,8 +17,9 @@ import numpy as np
 
 from helix_jax.alignment import AffineMap, Moments
 from helix_jax.private.client import Client
+from helix_jax.private.fit_bits import PRECISION, SHARE
 from helix_jax.private.fit_client import FitClient
-from helix_jax.private.fit_provider import PRECISION, SHARE, FitProvider
+from helix_jax.private.fit_provider import FitProvider
 from helix_jax.private.layer import shared_scales
 from helix_jax.private.provider import PREPARED, Provider
 from helix_jax.private.summing import sum_answers

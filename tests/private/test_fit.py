@@ -18,7 +18,7 @@ from helix_jax.private import (
     flooding,
     residues,
 )
-from helix_jax.private.fit_provider import held_bits
+from helix_jax.private.fit_bits import held_bits
 from helix_jax.private.ledger import Ledger
 from helix_jax.private.profiles import PROFILES
 
