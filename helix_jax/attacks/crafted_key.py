@@ -140,7 +140,7 @@ def unmask(
 ) -> np.ndarray:
     """Second parts [A, N] as fractions of q in [0, 1), less a u: w c1 and rounding."""
     profile = layer.profile
-    a = uniform_residues(key.seed, (1,), profile)
+    a = uniform_residues(key.seed, (1,), profile, "key")
     product = _mask_of(secret.values, a, profile=profile)
     whole = raw_answers.lift(np.asarray(product), profile) % profile.modulus
     second = raw_answers.read_answer(answer, layer).second.astype(object)

@@ -69,7 +69,7 @@ def read_query(query: bytes, layer: Layer) -> QueryParts:
     payload = wire.read(query, "query", profile, binding=None).payload
     seed, rest = bytes(payload[:SEED_BYTES]), payload[SEED_BYTES:]
     first = wire.unpack_residues(rest, tiles, profile, "query")
-    return QueryParts(first, uniform_residues(seed, (tiles,), profile))
+    return QueryParts(first, uniform_residues(seed, (tiles,), profile, "query"))
 
 
 def raw_answer(provider: Provider, query: bytes) -> RawAnswer:
@@ -162,7 +162,7 @@ def rewrite_query(client: Client, layer: Layer, packed: np.ndarray) -> bytes:
     profile = layer.profile
     honest = client.encrypt(layer, np.zeros(layer.plan.width))
     message = residues.scaled_residues(packed, layer.query_bits, profile)
-    seeded = encryption.encrypt(message, secret_key(client).residues, profile)
+    seeded = encryption.encrypt(message, secret_key(client).residues, profile, "query")
     header = wire.read(honest, "query", profile, binding=layer.binding)
     return wire.write(
         "query",

@@ -89,7 +89,9 @@ def row_polynomials(
     rows = []
     for message in messages:
         payload = wire.read(message, "rows", profile).payload
-        second = uniform_residues(bytes(payload[:SEED_BYTES]), (count,), profile)
+        second = uniform_residues(
+            bytes(payload[:SEED_BYTES]), (count,), profile, "rows"
+        )
         second = second[:, 0].reshape(plan.chunk, 1, plan.tiles, -1)
         turned = np.asarray(_multiply(second, turns, np.array(prime)))
         rows.append(turned.reshape(-1, *turned.shape[2:]))

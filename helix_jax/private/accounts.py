@@ -35,7 +35,7 @@ class PublicKey:
         self.profile, self.key = profile, message.key
         seed, rest = payload[: sampling.SEED_BYTES], payload[sampling.SEED_BYTES :]
         self._b = wire.unpack_residues(rest, 1, profile, "key")[0]
-        self._a = sampling.uniform_residues(bytes(seed), (1,), profile)[0]
+        self._a = sampling.uniform_residues(bytes(seed), (1,), profile, "key")[0]
 
     def encrypt_zeros(self, count: int) -> tuple[Array, Array]:
         """See `encryption.encrypt_zeros`."""

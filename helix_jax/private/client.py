@@ -111,6 +111,7 @@ class Client:
                 layer.query_bits,
                 self._secret.residues,
                 self.profile,
+                "query",
             )
             seeds.append(seeded.seed)
             firsts.append(wire.pack_residues(seeded.first, self.profile))

@@ -37,24 +37,31 @@ class Seeded(NamedTuple):
     first: np.ndarray
 
 
-def encrypt(message: np.ndarray, secret: np.ndarray, profile: Profile) -> Seeded:
+def encrypt(
+    message: np.ndarray, secret: np.ndarray, profile: Profile, use: sampling.Use
+) -> Seeded:
     """Encrypt residues by the secret key.
 
     Args:
       message: [T, L, N] int64 residues, coefficients.
       secret: [L, N] int64, transformed.
       profile: of the ring.
+      use: the message's kind.
 
     Returns:
       Seeded, of noise at most `sampling.ERROR_BOUND` a coefficient.
     """
-    drawn = _draw(message.shape[0], profile)
+    drawn = _draw(message.shape[0], profile, use)
     first = _encrypt(message, *drawn[1:], secret, profile=profile)
     return Seeded(drawn[0], np.asarray(first))
 
 
 def encrypt_numbers(
-    values: np.ndarray, bits: int, secret: np.ndarray, profile: Profile
+    values: np.ndarray,
+    bits: int,
+    secret: np.ndarray,
+    profile: Profile,
+    use: sampling.Use,
 ) -> Seeded:
     """Encrypt round(values 2^bits) by the secret key.
 
@@ -63,21 +70,24 @@ def encrypt_numbers(
       bits: of the scale, at most 100.
       secret: [L, N] int64, transformed.
       profile: of the ring.
+      use: the message's kind.
 
     Returns:
       Seeded, as `encrypt` gives.
     """
     high, low, low_bits = residues.split_scaled(values, bits)
     power = residues.power_of_two(low_bits, profile)
-    drawn = _draw(len(values), profile)
+    drawn = _draw(len(values), profile, use)
     first = _encrypt_split(high, low, power, *drawn[1:], secret, profile=profile)
     return Seeded(drawn[0], np.asarray(first))
 
 
-def _draw(tiles: int, profile: Profile) -> tuple[bytes, np.ndarray, np.ndarray]:
+def _draw(
+    tiles: int, profile: Profile, use: sampling.Use
+) -> tuple[bytes, np.ndarray, np.ndarray]:
     """A fresh seed, the second parts [T, L, N] that it stands for, errors [T, N]."""
     seed = os.urandom(sampling.SEED_BYTES)
-    uniform = sampling.uniform_residues(seed, (tiles,), profile)
+    uniform = sampling.uniform_residues(seed, (tiles,), profile, use)
     return seed, uniform, sampling.centred_binomial((tiles, profile.degree))
 
 
@@ -101,7 +111,7 @@ _encrypt_split = residues.exact("profile")(_encrypted_split)
 def make_public_key(secret: np.ndarray, profile: Profile) -> Seeded:
     """The public key (b, a) of a secret: an encryption of zero, [1, L, N]."""
     zero = np.zeros((1, len(profile.primes), profile.degree), np.int64)
-    return encrypt(zero, secret, profile)
+    return encrypt(zero, secret, profile, "key")
 
 
 def encrypt_zeros(

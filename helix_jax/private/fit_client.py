@@ -140,7 +140,7 @@ class FitClient:
                 continue
             packed = pack_rows(self._x, plan, number * plan.chunk)
             seeded = encryption.encrypt_numbers(
-                packed, self._bits, secret_key(client).residues, profile
+                packed, self._bits, secret_key(client).residues, profile, "rows"
             )
             message = wire.write(
                 "rows",

@@ -213,7 +213,7 @@ class FitProvider:
         count = plan.chunk * plan.tiles
         rest = read.payload[sampling.SEED_BYTES :]
         first = wire.unpack_residues(rest, count, profile, "rows")
-        second = sampling.uniform_residues(seed, (count,), profile)
+        second = sampling.uniform_residues(seed, (count,), profile, "rows")
         shape = (plan.chunk, plan.tiles, len(profile.primes), plan.degree)
         pairs = np.stack([first.reshape(shape), second.reshape(shape)], axis=2)
         weights = self._chunk_weights(plan, number)

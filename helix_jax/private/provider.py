@@ -218,7 +218,7 @@ class Provider:
             length = wire.residues_length(count, profile)
             first = wire.unpack_residues(rest[:length], count, profile, "query")
             rest = rest[length:]
-            second = sampling.uniform_residues(seed, (count,), profile)
+            second = sampling.uniform_residues(seed, (count,), profile, "query")
             pair = np.stack([first, second], axis=1)
             pairs.append(pair.reshape(-1, plan.tiles, *pair.shape[1:]))
         account.charge(message.number, queries)

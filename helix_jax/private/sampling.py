@@ -1,13 +1,22 @@
 """Randomness of the encrypted layer: fresh keys, public seeds, one stream cipher.
 
 Everything secret is the keystream of ChaCha20 under a key of 32 bytes that os.urandom
-gives for it alone. Public uniform polynomials are keystreams of seeds, so that a seed
-stands for half of a ciphertext.
+gives for it alone. Public uniform polynomials are keystreams of
 
-Reference: Nir and Langley 2018, RFC 8439, section 2.4.
+    SHA-256("helix_jax uniform residues 1: " use "/" profile "/" seed)
+
+with a nonce for each prime, so that a seed stands for half of a ciphertext, and one of
+a key, of a query or of another ring has nothing to do with it. Who reads a seed knows
+it, so that no pseudo-random generator would be enough: the proof takes the expansion,
+this hash and its stream, for a random oracle.
+
+Reference: Nir and Langley 2018, RFC 8439, section 2.4. A public seed for the uniform
+  part: Bos et al. 2018 (Kyber), eprint 2017/634, section 3, in the random oracle model.
 """
 
+import hashlib
 import os
+from typing import Literal
 
 import numpy as np
 
@@ -16,6 +25,7 @@ from helix_jax.private.profiles import Profile
 SEED_BYTES = 32
 ERROR_BOUND = 21  # of `centred_binomial`
 ERROR_VARIANCE = 10.5
+Use = Literal["key", "query", "rows"]  # of a seed: the kind of its message
 
 
 def keystream(seed: bytes, length: int, number: int = 0) -> bytes:
@@ -47,7 +57,7 @@ def secret_bytes(length: int) -> bytes:
 
 
 def uniform_residues(
-    seed: bytes, shape: tuple[int, ...], profile: Profile
+    seed: bytes, shape: tuple[int, ...], profile: Profile, use: Use
 ) -> np.ndarray:
     """Uniform residues from a seed, by rejection from its keystreams, one a prime.
 
@@ -55,10 +65,13 @@ def uniform_residues(
       seed: SEED_BYTES bytes.
       shape: leading dimensions.
       profile: of the ring.
+      use: what the seed is sent in.
 
     Returns:
       [*shape, L, N] int64, each uniform below its prime.
     """
+    domain = f"helix_jax uniform residues 1: {use}/{profile.name}/".encode()
+    stream = hashlib.sha256(domain + seed).digest()
     count = int(np.prod(shape)) * profile.degree
     values = np.empty((*shape, len(profile.primes), profile.degree), np.int64)
     for number, prime in enumerate(profile.primes):
@@ -67,7 +80,7 @@ def uniform_residues(
         rejected = 2**bits / prime - 1
         spare, found = 64 + int(1.1 * rejected * count), np.empty(0, np.int64)
         while len(found) < count:
-            data = keystream(seed, dtype.itemsize * (count + spare), number)
+            data = keystream(stream, dtype.itemsize * (count + spare), number)
             words = np.frombuffer(data, dtype) & dtype.type(2**bits - 1)
             found, spare = words[words < prime], 2 * spare
         values[..., number, :] = found[:count].reshape(*shape, profile.degree)

@@ -17,7 +17,7 @@ import numpy as np
 from helix_jax.errors import KeyRoleError, ProtocolError
 from helix_jax.private.profiles import PROFILES, Profile
 
-VERSION = 2
+VERSION = 3
 KINDS = {
     name: number
     for number, name in enumerate(

@@ -18,7 +18,7 @@ TINY = Profile("tiny", 99, 8, (97, 17), 0)
 
 
 def random_residues(profile: Profile, seed: int) -> np.ndarray:
-    return sampling.uniform_residues(bytes([seed]) * 32, (), profile)
+    return sampling.uniform_residues(bytes([seed]) * 32, (), profile, "query")
 
 
 @names

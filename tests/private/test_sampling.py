@@ -1,14 +1,20 @@
 """Distributions, by chi-square: a right sampler fails once in 10^9 runs."""
 
+import hashlib
+import itertools
+from typing import get_args
+
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 from scipy import stats
 
 from helix_jax.private import PROFILES, sampling
 
 LEAST_P = 1e-9
-# Of the seed 0, 1, ..., 31 in profile "open".
-KNOWN = [[2100034873, 1780073945, 1996733837], [167459032, 976121427, 1072883728]]
+# Of the seed 0, 1, ..., 31 of a query in profile "open".
+KNOWN = [[2036233865, 2656126819, 814850503], [340600415, 506255407, 183899919]]
 SIZE = 2**19
 
 
@@ -52,7 +58,7 @@ def test_uniform_bits(bits):
 @pytest.mark.parametrize("name", sorted(PROFILES))
 def test_uniform_residues(name):
     profile = PROFILES[name]
-    values = sampling.uniform_residues(b"s" * 32, (3, 8), profile)
+    values = sampling.uniform_residues(b"s" * 32, (3, 8), profile, "query")
     assert values.shape == (3, 8, len(profile.primes), profile.degree)
     for number, prime in enumerate(profile.primes):
         own = values[:, :, number].reshape(-1)
@@ -66,9 +72,11 @@ def test_uniform_residues(name):
 
 def test_uniform_residues_are_a_function_of_the_seed():
     profile = PROFILES["guarded"]
-    one, same = (sampling.uniform_residues(b"a" * 32, (2,), profile) for _ in range(2))
+    seeds = b"a" * 32, b"a" * 32, b"b" + b"a" * 31
+    one, same, other = (
+        sampling.uniform_residues(seed, (2,), profile, "query") for seed in seeds
+    )
     np.testing.assert_array_equal(one, same)
-    other = sampling.uniform_residues(b"b" + b"a" * 31, (2,), profile)
     assert (one == other).mean() < 1e-3
     # Nor do two polynomials, or two primes, of one seed agree.
     assert (one[0] == one[1]).mean() < 1e-3
@@ -89,7 +97,24 @@ def test_secrets_differ():
     assert len({sampling.secret_bytes(16) for _ in range(100)}) == 100
 
 
+def test_one_seed_gives_each_use_and_each_ring_its_own():
+    """Primes are those of one ring in "open" and "swift"; their names are not."""
+    uses = [("open", use) for use in get_args(sampling.Use)]
+    found = [
+        sampling.uniform_residues(bytes(32), (), PROFILES[name], use)
+        for name, use in [*uses, ("swift", "key")]
+    ]
+    for one, other in itertools.combinations(found, 2):
+        assert (one == other).mean() < 1e-3
+
+
 def test_a_known_expansion():
     """Both sides must expand seeds alike, in every release: these never change."""
-    values = sampling.uniform_residues(bytes(range(32)), (), PROFILES["open"])
+    seed = bytes(range(32))
+    values = sampling.uniform_residues(seed, (), PROFILES["open"], "query")
     assert values[:, :3].tolist() == KNOWN
+    key = hashlib.sha256(b"helix_jax uniform residues 1: query/open/" + seed).digest()
+    for number, prime in enumerate(PROFILES["open"].primes):
+        cipher = ChaCha20(key, bytes(4) + number.to_bytes(12, "little"))
+        words = np.frombuffer(Cipher(cipher, None).encryptor().update(bytes(40)), "<u4")
+        assert [word for word in words if word < prime][:3] == KNOWN[number]

@@ -126,11 +126,11 @@ def test_public_key_of_seal(secret, name):
 @names
 def test_encryption_under_the_secret_key(secret, name):
     profile, own = PROFILES[name], secret(name)
-    message = sampling.uniform_residues(bytes(32), (2,), profile)
-    seeded = encryption.encrypt(message, own.residues, profile)
-    again = encryption.encrypt(message, own.residues, profile)
+    message = sampling.uniform_residues(bytes(32), (2,), profile, "query")
+    seeded = encryption.encrypt(message, own.residues, profile, "query")
+    again = encryption.encrypt(message, own.residues, profile, "query")
     assert seeded.seed != again.seed
-    second = sampling.uniform_residues(seeded.seed, (2,), profile)
+    second = sampling.uniform_residues(seeded.seed, (2,), profile, "query")
     noise = []
     for number in range(2):
         pair = seeded.first[number], second[number]
@@ -154,7 +154,7 @@ def test_encryption_under_the_secret_key(secret, name):
 def test_encryptions_of_zero_by_the_public_key(secret, name):
     profile, own = PROFILES[name], secret(name)
     key = encryption.make_public_key(own.residues, profile)
-    key_a = sampling.uniform_residues(key.seed, (1,), profile)
+    key_a = sampling.uniform_residues(key.seed, (1,), profile, "key")
     assert np.abs(phases((key.first[0], key_a[0]), own.residues, profile)).max() <= 21
     zeros = encryption.encrypt_zeros(key.first[0], key_a[0], 2, profile)
     for number in range(2):
@@ -174,8 +174,8 @@ def test_decryption_of_products(secret, name):
     profile, own = PROFILES[name], secret(name)
     generator = np.random.default_rng(3)
     x, w = (generator.integers(-50, 50, profile.degree).astype(float) for _ in range(2))
-    seeded = encryption.encrypt_numbers(x[None], 0, own.residues, profile)
-    second = sampling.uniform_residues(seeded.seed, (1,), profile)[0]
+    seeded = encryption.encrypt_numbers(x[None], 0, own.residues, profile, "query")
+    second = sampling.uniform_residues(seeded.seed, (1,), profile, "query")[0]
     weights = transform(residues.scaled_residues(w, 0, profile), profile=profile)
     pair = [
         np.asarray(multiply(part, weights, residues.column(profile)))
