@@ -69,7 +69,7 @@ class AttackConfig(PlantedOptions):
         "guarded", "the protected provider's", choices=tuple(PROFILES)
     )
     policies: tuple[str, ...] = option(
-        ("logits", "rounded:12", "rounded:8", "rounded:4", "order"), "to extract from"
+        ("logits", "rounded:12", "rounded:8", "rounded:4"), "to extract from"
     )
     repeats: int = option(64, "answers to one ciphertext that are averaged", least=1)
     rows: int = option(
@@ -96,7 +96,7 @@ def check(config: AttackConfig, _: Specs) -> None:
         "columns": 4,
         "shadows": 12,
         "resamples": 50,
-        "policies": ("logits", "rounded:8", "order"),
+        "policies": ("logits", "rounded:8"),
     },
     check=check,
 )
@@ -136,7 +136,6 @@ def attacks(config: AttackConfig) -> dict[str, Callable[[Setting], Finding]]:
         "extraction": partial(
             classifier.measure_extraction, policies=config.policies, **guarded
         ),
-        "offsets": partial(classifier.measure_offsets, **seeded),
         "row_division": partial(rows.measure_row_division, rows=config.rows, **some),
         "projection": partial(rows.measure_projection, **some),
         "chosen_rows": partial(rows.measure_chosen_rows, **some),

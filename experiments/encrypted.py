@@ -77,7 +77,7 @@ class EncryptedConfig(PlantedOptions):
     """Flags of the experiment."""
 
     profile: str = option("guarded", "of the parameters", choices=tuple(PROFILES))
-    policy: str = option("logits", "of the answers: logits, rounded:BITS or order")
+    policy: str = option("logits", "of the answers: logits or rounded:BITS")
     minimise: str = option(
         "time", "what the tiling is for", choices=("time", "traffic")
     )
@@ -126,20 +126,17 @@ def compute(config: EncryptedConfig, _: Run) -> Report:
     conversation = Conversation(Client(config.profile), provider)
     logits = conversation.ask_all(problem.x)
     plain = problem.x @ kernel + bias
+    energies = [np.asarray(energy_score(some)) for some in (logits, plain)]
     numbers = conversation.costs | {
         "queries": len(problem.x),
         "width": problem.x.shape[1],
         "classes": plain.shape[1],
         "largest_logit": np.abs(plain).max(),
         "argmax_agreement": np.mean(logits.argmax(1) == plain.argmax(1)),
+        "max_error": np.abs(logits - plain).max(),
+        "stated_error": provider.layer.error,
+        "max_energy_error": np.abs(energies[0] - energies[1]).max(),
     }
-    if config.policy != "order":  # whose numbers have another scale
-        energies = [np.asarray(energy_score(some)) for some in (logits, plain)]
-        numbers |= {
-            "max_error": np.abs(logits - plain).max(),
-            "stated_error": provider.layer.error,
-            "max_energy_error": np.abs(energies[0] - energies[1]).max(),
-        }
     documents = len(set(problem.documents))
     if documents > 1:  # of one there is no interval
         for name, some in (("accuracy", logits), ("plain_accuracy", plain)):

@@ -6,14 +6,7 @@ from functools import partial
 import numpy as np
 
 from helix_jax.attacks import chance, extraction
-from helix_jax.attacks.setting import (
-    Finding,
-    Service,
-    Setting,
-    correlation_cells,
-    correlation_numbers,
-    serve,
-)
+from helix_jax.attacks.setting import Finding, Service, Setting, serve
 from helix_jax.stats import Interval, relative_error
 
 SHOWN = ("quarter", "d_plus_1", "2d", "4d")
@@ -53,8 +46,6 @@ def measure_extraction(
 
     def steal(policy: str, results: np.ndarray) -> dict[str, str]:
         solve = partial(extraction.solve_logits, noisy=policy.startswith("rounded"))
-        if policy == "order":
-            solve = extraction.solve_order
         cells, start = {}, f"extraction_{policy.replace(':', '_')}"
         # What the policy leaves to whom it is meant for.
         right = results.argmax(axis=1) == plain.argmax(axis=1)
@@ -93,74 +84,6 @@ def measure_extraction(
                     f"{100 * largest:.1f}% agree; error 1",
                 ]
             )
-    return Finding(summary, rows)
-
-
-def measure_offsets(
-    setting: Setting, *, profile: str, rng: np.random.Generator
-) -> Finding:
-    """Under "order", a logit itself, by queries that are written one tile further.
-
-    Differences D_i(x) of logits are extracted first, and an answer to x = 0 shows those
-    of the bias up to a factor, l c_i. With z = x w_0, a shifted query's answer
-
-        a_i - a_0 = s (z + D_(i - 1)(x) + l (c_i - c_(i - 1)))
-
-    is then linear in s, s z and s l.
-
-    Args:
-      setting: whom to attack; at least 4 d queries.
-      profile: of the protected provider.
-      rng: of the shuffles.
-
-    Returns:
-      Finding, empty where the layout leaves no room.
-    """
-    true, service = setting.classifier, serve(setting, profile, policy="order")
-    x = setting.queries[: budgets_of(len(true.kernel))["4d"]]
-    few = x[:64]
-    try:
-        queries = [
-            extraction.shifted_query(service.client, service.layer, row) for row in few
-        ]
-    except ValueError:
-        return Finding({}, [])
-    answers = _answers(service, x)
-    recovered = extraction.differences(extraction.solve_order(x, answers))
-    ones = np.concatenate([few, np.ones((len(few), 1))], axis=1)
-    logits = np.pad(ones @ recovered, ((0, 0), (1, 0)))
-    steps = np.diff(_answers(service, np.zeros((1, x.shape[1])))[0])
-    steps = steps / max(np.linalg.norm(steps), 1e-300)
-    shifted = np.stack(
-        [service.client.decrypt(service.provider.answer(q)) for q in queries]
-    )
-    guesses = []
-    for row, known in zip(shifted, logits):
-        parts = np.stack([known[:-1], np.ones_like(steps), steps], axis=1)
-        solved = np.linalg.lstsq(parts, row[1:] - row[0], rcond=None)[0]
-        guesses.append(solved[1] / solved[0])
-    # What honest queries give: the same with an offset.
-    honest = answers[: len(few)]
-    factors = np.linalg.norm(honest - honest[:, :1], axis=1)
-    honest = honest[:, 0] * np.linalg.norm(logits, axis=1) / factors
-    truth = few @ true.kernel[:, 0]
-    results = {
-        name: chance.correlate(np.array(guess), truth, rng=rng)
-        for name, guess in (("shifted", guesses), ("honest", honest))
-    }
-    summary = {}
-    for name, result in results.items():
-        summary |= correlation_numbers(result, f"offsets_{name}")
-    names = {"shifted": "query one tile further", "honest": "honest query"}
-    rows = [
-        [
-            "" if i else "a logit itself, under order",
-            names[name],
-            "known",
-            *correlation_cells(result),
-        ]
-        for i, (name, result) in enumerate(results.items())
-    ]
     return Finding(summary, rows)
 
 

@@ -18,7 +18,6 @@ from helix_jax.private import (
     Layer,
     Provider,
     answer_words,
-    encryption,
     packing,
     residues,
     wire,
@@ -155,24 +154,6 @@ def query_errors(
     message = residues.scaled_residues(packed, layer.query_bits, layer.profile)
     phases = raw_phases(client, read_query(query, layer))
     return (phases - lift(message, layer.profile)).astype(np.int64)
-
-
-def rewrite_query(client: Client, layer: Layer, packed: np.ndarray) -> bytes:
-    """A query of this client with any coefficients [T, N] float64, not only its own."""
-    profile = layer.profile
-    honest = client.encrypt(layer, np.zeros(layer.plan.width))
-    message = residues.scaled_residues(packed, layer.query_bits, profile)
-    seeded = encryption.encrypt(message, secret_key(client).residues, profile, "query")
-    header = wire.read(honest, "query", profile, binding=layer.binding)
-    return wire.write(
-        "query",
-        profile,
-        key=header.key,
-        number=header.number,
-        binding=layer.binding,
-        sizes=header.sizes,
-        payload=seeded.seed + wire.pack_residues(seeded.first, profile),
-    )
 
 
 def unpack_kernel(packed: np.ndarray, plan: Plan) -> np.ndarray:

@@ -165,7 +165,8 @@ class Client:
             done += results
         pieces.finish()
         del self._pending[message.number]
-        return self._scaled(phases, pending.layer).reshape(*pending.shape, -1)
+        results = np.ldexp(phases, -pending.layer.result_bits)
+        return results.reshape(*pending.shape, -1)
 
     def _read_header(self, data: bytes, *, whole: bool = True) -> wire.Message:
         """The message of an answer that is awaited, of the layer that was asked."""
@@ -178,14 +179,6 @@ class Client:
             )
         binding = self._pending[message.number].layer.binding
         return wire.read(data, *expected, binding=binding, whole=whole)
-
-    def _scaled(self, phases: np.ndarray, layer: Layer) -> np.ndarray:
-        """Results of phases [B, k]."""
-        if layer.policy.name == "order":  # a uniform offset, so modulo q
-            modulus = float(self.profile.modulus)
-            phases = phases - phases[:, :1]
-            phases -= modulus * np.rint(phases / modulus)
-        return np.ldexp(phases, -layer.result_bits)
 
     def __reduce__(self):
         raise TypeError("a Client is not copied or pickled: it holds a secret key.")

@@ -1,6 +1,6 @@
 """What a provider computes on residues: products, masks, and the words of answers.
 
-    answer = words( s w c + mask ),   c = (c0, c1) the client's ciphertexts
+    answer = words( w c + mask ),   c = (c0, c1) the client's ciphertexts
 
 in three steps: products of residues in the transformed domain, summed over tiles; back
 to coefficients, of which c0 keeps only those that hold results; plus a fresh encryption
@@ -21,11 +21,10 @@ from helix_jax.types import Array
 
 
 @residues.exact("plan", "profile")
-def mask_results(zeros, bias, flood, scale, offset, *, plan: Plan, profile: Profile):
+def mask_results(zeros, bias, flood, *, plan: Plan, profile: Profile):
     primes = residues.column(profile)
     first = residues.add(zeros[..., plan.positions], flood, primes)
-    shifted = residues.multiply(bias, jnp.asarray(scale), primes)
-    return residues.add(first, residues.add(shifted, offset, primes), primes)
+    return residues.add(first, bias, primes)
 
 
 @residues.exact("plan", "profile")
@@ -67,13 +66,11 @@ def products_of(weights, queries, bias, *, profile: Profile) -> Array:
 
 
 @residues.exact("plan", "profile")
-def words_of(weights, queries, scales, mask_firsts, mask_seconds, *, plan, profile):
+def words_of(weights, queries, mask_firsts, mask_seconds, *, plan, profile):
     """Words of answers, [B, A, r] and [B, A, N]; masks in coefficients."""
     primes = residues.column(profile)
     total = _multiply(weights, queries, profile)
     total = residues.inverse_transform(total, profile)
-    if scales is not None:
-        total = residues.multiply(total, scales[:, None, None, None, None], primes)
     first = residues.add(total[:, :, 0][..., plan.positions], mask_firsts, primes)
     second = residues.add(total[:, :, 1], mask_seconds, primes)
     return tuple(answer_words.to_words(part, profile) for part in (first, second))

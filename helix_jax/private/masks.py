@@ -20,13 +20,11 @@ class MaskContent(NamedTuple):
     """What hides one answer.
 
     Attributes:
-      scale: factor of the product, 1 but for the policy "order".
       first: [A, L, r] int64, residues at the positions of results: encryption of zero,
-        bias, offset and flood.
+        bias and flood.
       second: [A, L, N] int64, residues: the second part of the encryption.
     """
 
-    scale: int
     first: Any
     second: Any
 

@@ -1,14 +1,10 @@
-"""What an answer shows of the results: logits, noisy logits, or their order.
+"""What an answer shows of the results: logits, or noisy logits.
 
     logits        x W + b, to the layer's error
     rounded:BITS  the same with noise of standard deviation range / 2^BITS, where range
                   is the largest result that the layer allows: no more than about BITS
                   bits of a logit. (Rounding itself is not linear. Noise averages out
                   over repeated queries: a budget must go with it.)
-    order         s (x W + b) + t modulo q with s and t drawn anew for every query, s
-                  positive and log-uniform over 8 bits, t uniform: the client takes
-                  differences to the first result, so the order and the ratios of
-                  differences, but neither scale nor offset
 
 No sound policy shows the label alone: one round of linear algebra has no maximum.
 """
@@ -17,8 +13,7 @@ import math
 import re
 from typing import NamedTuple
 
-NAMES = ("logits", "rounded", "order")
-ORDER_LOW_BITS, ORDER_HIGH_BITS = 4, 12
+NAMES = ("logits", "rounded")
 
 
 class Policy(NamedTuple):
@@ -34,19 +29,19 @@ class Policy(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Policy":
-        """The policy of "logits", "order" or "rounded:BITS".
+        """The policy of "logits" or "rounded:BITS".
 
         Raises:
           ValueError: it is none of these.
         """
-        if text in ("logits", "order"):
+        if text == "logits":
             return cls(text)
         match = re.fullmatch(r"rounded:(\d{1,2})", text)
         if match and 1 <= int(match[1]) <= 30:
             return cls("rounded", int(match[1]))
         raise ValueError(
-            f"an answer policy is 'logits', 'order' or 'rounded:BITS' with BITS from 1 "
-            f"to 30, got {text!r}."
+            f"an answer policy is 'logits' or 'rounded:BITS' with BITS from 1 to 30, "
+            f"got {text!r}."
         )
 
     @classmethod
@@ -63,14 +58,9 @@ class Policy(NamedTuple):
         return NAMES.index(self.name)
 
     @property
-    def scale_bits(self) -> int:
-        """log2 of the largest factor."""
-        return ORDER_HIGH_BITS if self.name == "order" else 0
-
-    @property
     def extra_bits(self) -> int:
-        """Room above the results: for a factor and differences, or for noise."""
-        return {"logits": 0, "rounded": 3, "order": ORDER_HIGH_BITS + 1}[self.name]
+        """Room above the results, for noise."""
+        return 3 if self.name == "rounded" else 0
 
     @property
     def flood_share(self) -> int:

@@ -4,9 +4,7 @@ It reads queries, counts them, covers products by masks that are used once, and 
 answers part by part. Plain JAX: it needs no compiler, and runs on any device.
 """
 
-import secrets
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import numpy as np
 
@@ -25,25 +23,13 @@ from helix_jax.private import (
 from helix_jax.private.accounts import Account, PublicKey
 from helix_jax.private.layer import MAX_INPUT_NORM, Layer, power_above
 from helix_jax.private.masks import MaskContent, MaskPool
-from helix_jax.private.policies import ORDER_HIGH_BITS, ORDER_LOW_BITS, Policy
+from helix_jax.private.policies import Policy
 from helix_jax.private.profiles import find_profile
 from helix_jax.private.scales import choose_scales
 from helix_jax.private.weights import Weights
 from helix_jax.types import Array
 
 PREPARED = 256  # most answer ciphertexts whose masks are made ahead
-
-
-class _Cover(NamedTuple):
-    """What is added to one query's answer.
-
-    Attributes:
-      scale: factor of the product.
-      part: answers -> (first, second) of their MaskContent.
-    """
-
-    scale: int
-    part: Callable[[slice], tuple[Array, Array]]
 
 
 class Provider:
@@ -77,7 +63,7 @@ class Provider:
           input_norm: largest |x|_2 of a query; larger ones, but for rounding, are
             refused by the client.
           profile: name of the parameters.
-          policy: what answers show: "logits", "rounded:BITS" or "order".
+          policy: what answers show: "logits" or "rounded:BITS".
           minimise: "time" or "traffic", what the tiling is for.
           tiles: of a query, instead of the planner's choice.
           budget: queries that each client key may ask; None is no limit.
@@ -250,15 +236,9 @@ class Provider:
                     )
                     yield answers.pack_products(products, count, profile)
                     continue
-                masks = (
-                    np.stack(part)
-                    for part in zip(*(cover.part(columns) for cover in of_pair))
-                )
-                scales = None
-                if self.layer.policy.name == "order":
-                    scales = np.array([cover.scale for cover in of_pair])
+                masks = zip(*(cover(columns) for cover in of_pair))
                 words = evaluation.words_of(
-                    weights, pair, scales, *masks, plan=plan, profile=profile
+                    weights, pair, *map(np.stack, masks), plan=plan, profile=profile
                 )
                 yield answers.pack_words(*words, count, results)
 
@@ -270,52 +250,28 @@ class Provider:
             )
         return self._accounts[key]
 
-    def _cover(self, account: Account) -> _Cover:
-        """What one query's answer is covered with, made here or prepared before."""
+    def _cover(self, account: Account) -> Callable[[slice], MaskContent]:
+        """What one query's answer is covered with, made part by part or before."""
         profile = self.layer.profile
         if not profile.guarded:
             none = np.zeros((self.layer.plan.part, len(profile.primes), 1), np.int64)
-            return _Cover(1, lambda part: (self._bias[part], none))
-        if account.pool is not None:
-            mask = account.pool.take().spend()
-            return _Cover(
-                mask.scale, lambda part: (mask.first[part], mask.second[part])
-            )
-        scale, offset = self._draw_order()
+            return lambda part: MaskContent(self._bias[part], none)
+        if account.pool is None:
+            return lambda part: self._make_mask(account.key, part)
+        mask = account.pool.take().spend()
+        return lambda part: MaskContent(mask.first[part], mask.second[part])
 
-        def make(part: slice) -> tuple[Array, Array]:
-            return self._mask_part(account.key, part, scale, offset)
-
-        return _Cover(scale, make)
-
-    def _make_mask(self, key: PublicKey) -> MaskContent:
-        """All parts of one answer's mask."""
-        scale, offset = self._draw_order()
-        whole = slice(0, len(self._bias))
-        return MaskContent(scale, *self._mask_part(key, whole, scale, offset))
-
-    def _draw_order(self) -> tuple[int, int]:
-        """The scale and offset of one answer under the policy "order"."""
-        if self.layer.policy.name != "order":
-            return 1, 0
-        span = ORDER_HIGH_BITS - ORDER_LOW_BITS
-        exponent = ORDER_LOW_BITS + span * secrets.randbits(53) / 2**53
-        return int(2**exponent), secrets.randbelow(self.layer.profile.modulus)
-
-    def _mask_part(
-        self, key: PublicKey, part: slice, scale: int, offset: int
-    ) -> tuple[Array, Array]:
-        """A fresh encryption of bias, offset and flood at the results' coefficients."""
+    def _make_mask(self, key: PublicKey, part: slice = slice(None)) -> MaskContent:
+        """A fresh encryption of bias and flood at the results' coefficients."""
         plan, profile, bias = self.layer.plan, self.layer.profile, self._bias[part]
         zeros = key.encrypt_zeros(len(bias))
         flood = flooding.draw_flood(
             self._scales.flood_bits, (len(bias), plan.rows), profile
         )
-        offsets = np.array([[offset % prime] for prime in profile.primes])
         first = evaluation.mask_results(
-            zeros[0], bias, flood, scale, offsets, plan=plan, profile=profile
+            zeros[0], bias, flood, plan=plan, profile=profile
         )
-        return np.asarray(first), np.asarray(zeros[1])
+        return MaskContent(np.asarray(first), np.asarray(zeros[1]))
 
     def __reduce__(self):
         raise TypeError("a Provider is not copied or pickled: its masks are used once.")

@@ -86,7 +86,7 @@ def choose_scales(
       input_norm: largest |x|_2.
       plan: of the layer.
       profile: of the ring.
-      policy: "order" and "rounded" need room of their own.
+      policy: "rounded" needs room of its own.
       shared: (query_bits, result_bits) from `shared_scales`, instead of one's own.
 
     Raises:
@@ -163,7 +163,7 @@ def _flood(
     flood_bits = 0
     if profile.guarded:
         largest = sizes.sums * 2.0 ** split[1] + _rounded_weights(plan)
-        shift = flooding.shift_bound(largest, plan.degree) * 2.0**policy.scale_bits
+        shift = flooding.shift_bound(largest, plan.degree)
         flood_bits = flooding.flood_bits(shift, profile.statistical_bits)
         flood_bits = max(flood_bits, policy.flood_bits(sizes.reach, sum(split)))
     elif policy.name != "logits":

@@ -43,10 +43,8 @@ def test_guarded_answers_give_no_more_than_chance(finished, name):
 def test_what_stays_open_is_measured(finished):
     _, summary = finished
     assert summary["attack/noise_open_correlation"] > 0.9
-    for policy in ("plain", "logits", "order"):
+    for policy in ("plain", "logits"):
         assert summary[f"attack/extraction_{policy}_4d_agreement"] > 0.98
-    assert summary["attack/offsets_shifted_correlation"] > 0.98
-    assert abs(summary["attack/offsets_honest_correlation"]) < 0.6
     assert summary["attack/projection_few_rows_refused"] == 1
     assert summary["attack/projection_half_d_relative_error"] < 1e-3
     assert summary["attack/chosen_rows_exact_relative_error"] < 1e-3

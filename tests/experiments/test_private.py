@@ -36,15 +36,6 @@ def test_encrypted_made_up(tmp_path):
     assert sent.series["encrypted"][0][0] == summary["encrypted/query_bytes"] / 1e3
 
 
-def test_encrypted_order_keeps_the_label_only(tmp_path):
-    config = encrypted.EncryptedConfig(
-        workdir=str(tmp_path / "w"), policy="order", tiny=True
-    )
-    summary = encrypted.run(config)
-    assert summary["encrypted/argmax_agreement"] == 1
-    assert "encrypted/max_error" not in summary
-
-
 def test_a_real_classifier_and_a_real_fit(models, texts, tmp_path):
     sides = {
         "source": str(models["llama"]),

@@ -58,16 +58,6 @@ def test_each_query_of_a_batch_has_its_mask(parties):
     assert 0 < np.ptp(found, axis=0).max() <= 2 * layer.error
 
 
-def test_orders_of_a_batch(parties, ask):
-    """Each query has a scale and an offset of its own."""
-    client, provider, layer, kernel, bias = parties(12, 5, policy="order")
-    x = np.random.default_rng(3).standard_normal((9, WIDTH))
-    found, expected = ask(client, provider, layer, x), x @ kernel + bias
-    np.testing.assert_array_equal(np.argsort(found), np.argsort(expected))
-    scales = np.ptp(found, axis=1) / np.ptp(expected, axis=1)
-    assert len(set(np.round(np.log2(scales), 6))) == 9
-
-
 def test_a_budget_counts_queries(client):
     own = client("open")
     provider = Provider(

@@ -24,7 +24,7 @@ class Maker:
         time.sleep(self.seconds)
         with self.lock:
             self.made += 1
-            return MaskContent(1, self.made, None)
+            return MaskContent(self.made, None)
 
 
 def test_masks_are_taken_oldest_first():
@@ -38,8 +38,8 @@ def test_masks_are_taken_oldest_first():
 
 
 def test_a_mask_is_spent_once():
-    mask = Mask(7, MaskContent(1, "first", "second"))
-    assert mask.spend() == MaskContent(1, "first", "second")
+    mask = Mask(7, MaskContent("first", "second"))
+    assert mask.spend() == MaskContent("first", "second")
     with pytest.raises(ProtocolError, match="mask 7 was used before"):
         mask.spend()
 
@@ -88,7 +88,7 @@ def test_single_use_among_threads():
 
 
 def test_one_mask_among_threads():
-    mask, got = Mask(0, MaskContent(1, None, None)), []
+    mask, got = Mask(0, MaskContent(None, None)), []
     start = threading.Barrier(16)
 
     def spend():
@@ -111,7 +111,7 @@ from helix_jax.errors import ProtocolError
 calls = []
 def make():
     calls.append(os.getpid())
-    return MaskContent(1, os.urandom(8), None)
+    return MaskContent(os.urandom(8), None)
 pool = MaskPool(make)
 pool.prepare(4)
 held = pool.take()
