@@ -25,7 +25,11 @@ from experiments.shared.about import about_planted
 from experiments.shared.options import PlantedOptions, seed_option
 from experiments.shared.sides import open_corpus, pair_splits
 from helix_jax.errors import RunError
-from helix_jax.private.aggregation.session import MAX_SILOS, default_threshold
+from helix_jax.private.aggregation.session import (
+    MAX_SILOS,
+    default_threshold,
+    least_threshold,
+)
 from helix_jax.private.aggregation.silo_maps import (
     SiloMoments,
     map_errors,
@@ -105,7 +109,7 @@ class AggregateConfig(PlantedOptions):
 
 def check(config: AggregateConfig, _: Specs) -> None:
     """Raise unless enough silos stay for the threshold, and the threshold is sound."""
-    least = max(3, config.silos // 2 + 1)
+    least = least_threshold(config.silos, 0)
     threshold = config.threshold or default_threshold(config.silos)
     if not least <= threshold <= config.silos:
         raise RunError(

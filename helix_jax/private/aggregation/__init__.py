@@ -2,6 +2,7 @@
 
 from helix_jax.private.aggregation.aggregator import Aggregator
 from helix_jax.private.aggregation.fixed_point import MomentsFormat, decode, encode
+from helix_jax.private.aggregation.past_sums import name_moments
 from helix_jax.private.aggregation.rehearsal import (
     Rehearsal,
     rehearse,
@@ -10,6 +11,8 @@ from helix_jax.private.aggregation.rehearsal import (
 from helix_jax.private.aggregation.session import (
     Session,
     default_threshold,
+    least_threshold,
+    most_colluders,
     new_identity,
     new_session,
 )
@@ -24,6 +27,9 @@ __all__ = [
     "decode",
     "default_threshold",
     "encode",
+    "least_threshold",
+    "most_colluders",
+    "name_moments",
     "new_identity",
     "new_session",
     "rehearse",

@@ -22,6 +22,7 @@ from helix_jax.private.aggregation.masking import (
 )
 from helix_jax.private.aggregation.messages import AGGREGATOR, Kind, Message
 from helix_jax.private.aggregation.session import Session
+from helix_jax.private.aggregation.silo_keys import SiloKeys
 
 ROUNDS = (Kind.KEYS, Kind.SHARES, Kind.MASKED, Kind.CONFIRM, Kind.REVEAL)
 
@@ -48,7 +49,7 @@ class Aggregator:
         self._round = 0
         self._present = frozenset(session.numbers)
         self._answers: dict[int, object] = {}
-        self._keys: dict[int, bytes] = {}
+        self._keys: dict[int, SiloKeys] = {}
         self._sharing: frozenset[int] = frozenset()
         self._survivors: frozenset[int] = frozenset()
         self._total = zeros(session.length)
@@ -71,7 +72,7 @@ class Aggregator:
         if message.sender not in self._present:
             raise ProtocolError(
                 f"aggregator: silo {message.sender} was left out of an earlier round; "
-                f"{sorted(self._present)} take part. It can join the next session."
+                f"{sorted(self._present)} take part."
             )
         if message.sender in self._answers:
             raise ProtocolError(
@@ -102,8 +103,9 @@ class Aggregator:
             raise ProtocolError(
                 f"aggregator: {len(self._answers)} of {len(self._present)} silos sent "
                 f"{kind.name}, needs {self._session.threshold}; waiting for "
-                f"{sorted(self.waiting_for)}. Nothing can be unmasked without them: "
-                "wait, or start anew with a new Session."
+                f"{sorted(self.waiting_for)}. Nothing can be unmasked without them. "
+                "Silos whose masked vectors have left enter no other session with the "
+                "same rows, unless all are told to."
             )
         close = {
             Kind.KEYS: self._close_keys,
@@ -135,7 +137,8 @@ class Aggregator:
         """Silos whose vectors are in the total; empty before they are known."""
         return self._survivors
 
-    def _take_keys(self, _: Message, data: bytes) -> bytes:
+    def _take_keys(self, message: Message, data: bytes) -> bytes:
+        SiloKeys.from_bytes(message.body)
         return bytes(data)
 
     def _take_shares(self, message: Message, _: bytes) -> dict[int, bytes]:
@@ -178,7 +181,10 @@ class Aggregator:
         return seeds, keys
 
     def _close_keys(self) -> dict[int, bytes]:
-        self._keys = {k: messages.body_of(data) for k, data in self._answers.items()}
+        self._keys = {
+            k: SiloKeys.from_bytes(messages.body_of(data))
+            for k, data in self._answers.items()
+        }
         table = bodies.pack_table(self._session, self._answers)
         return {k: self._write(Kind.ALL_KEYS, k, table) for k in self._answers}
 
@@ -204,18 +210,18 @@ class Aggregator:
         return {k: self._write(Kind.REQUEST, k, request) for k in self._answers}
 
     def _close_reveal(self) -> dict[int, bytes]:
-        digest, size = self._session.digest, primitives.KEY_BYTES
+        digest = self._session.digest
         seeds = {k: self._combine(0, k) for k in self._survivors}
         keys = {k: self._combine(1, k) for k in self._sharing - self._survivors}
         for k, seed in seeds.items():
             found = seed_commitment(k, seed, session=digest)
-            self._require_same(k, found, self._keys[k][2 * size :])
+            self._require_same(k, found, self._keys[k].commitment)
         for k, key in keys.items():
             found = primitives.public_key(key)
-            self._require_same(k, found, self._keys[k][size : 2 * size])
+            self._require_same(k, found, self._keys[k].masking)
         for k, seed in seeds.items():
             add_self_mask(self._total, k, seed, session=digest, negative=True)
-            public = self._keys[k][size : 2 * size]
+            public = self._keys[k].masking
             for j, key in keys.items():
                 add_pair_mask(
                     self._total, k, key, j, public, session=digest, negative=True
@@ -231,7 +237,7 @@ class Aggregator:
             raise ProtocolError(
                 f"aggregator: the shares of a secret of silo {k} do not give what it "
                 "advertised: it shared another, or a silo revealed a wrong share. "
-                "Start anew; the total cannot be unmasked."
+                "The total cannot be unmasked."
             )
 
     def _kind(self, who: str) -> Kind:

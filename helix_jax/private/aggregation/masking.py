@@ -92,4 +92,4 @@ def share_key(
 
 
 def _label(use: bytes, *silos: int) -> bytes:
-    return b"helix_jax aggregation 1: " + use + b"".join(k.to_bytes(2) for k in silos)
+    return primitives.PROTOCOL + b": " + use + b"".join(k.to_bytes(2) for k in silos)

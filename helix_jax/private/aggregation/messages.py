@@ -8,7 +8,7 @@ Numbers are little-endian; number 0 is the aggregator. Sets and tables: see bodi
 
 | kind | from | body |
 |---|---|---|
-| KEYS | silo | encryption key 32, mask key 32, commitment of the seed 32 |
+| KEYS | silo | encryption key 32, mask key 32, commitment of the seed 32, again 1 |
 | ALL_KEYS | aggregator | table of signed KEYS messages |
 | SHARES | silo | table over the other silos: sealed pair of shares |
 | SHARES_FOR | aggregator | table over the other silos: sealed pair of shares |
@@ -28,6 +28,7 @@ from helix_jax.errors import ProtocolError
 from helix_jax.private.aggregation.bodies import set_bytes
 from helix_jax.private.aggregation.primitives import (
     KEY_BYTES,
+    PROTOCOL,
     SIGNATURE_BYTES,
     TAG_BYTES,
     is_signed,
@@ -36,11 +37,12 @@ from helix_jax.private.aggregation.primitives import (
 from helix_jax.private.aggregation.session import Session
 from helix_jax.private.aggregation.shamir import SHARE_BYTES
 
-MAGIC, VERSION = b"HXAG", 1
+MAGIC, VERSION = b"HXAG", 2
 AGGREGATOR = 0
 SEALED_BYTES = 2 * SHARE_BYTES + TAG_BYTES
 _HEADER = struct.Struct("<4sHHHH32sQ")
-KEYS_BYTES = _HEADER.size + 3 * KEY_BYTES + SIGNATURE_BYTES
+KEYS_BODY_BYTES = 3 * KEY_BYTES + 1
+KEYS_BYTES = _HEADER.size + KEYS_BODY_BYTES + SIGNATURE_BYTES
 
 
 class Kind(enum.IntEnum):
@@ -151,7 +153,7 @@ def _body_bytes(session: Session, kind: Kind) -> tuple[int, int]:
     """Least and largest size of a body; equal where nothing in it varies."""
     silos, one = len(session.members), set_bytes(session)
     return {
-        Kind.KEYS: (3 * KEY_BYTES, 3 * KEY_BYTES),
+        Kind.KEYS: (KEYS_BODY_BYTES, KEYS_BODY_BYTES),
         Kind.ALL_KEYS: (one, one + silos * KEYS_BYTES),
         Kind.SHARES: (one, one + silos * SEALED_BYTES),
         Kind.SHARES_FOR: (one, one + silos * SEALED_BYTES),
@@ -164,7 +166,7 @@ def _body_bytes(session: Session, kind: Kind) -> tuple[int, int]:
 
 
 def _digest(*parts: bytes | memoryview) -> bytes:
-    digest = hashlib.sha256(b"helix_jax aggregation 1: ")
+    digest = hashlib.sha256(PROTOCOL + b": ")
     for part in parts:
         digest.update(part)
     return digest.digest()

@@ -38,6 +38,7 @@ except ImportError as error:
         "pip install 'helix_jax[crypto]'."
     ) from error
 
+PROTOCOL = b"helix_jax aggregation 2"  # before everything that is hashed
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 TAG_BYTES = 16

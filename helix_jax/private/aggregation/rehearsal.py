@@ -64,7 +64,15 @@ def rehearse(
     )
     aggregator = Aggregator(session, identities[0][0])
     silos = {
-        k: Silo(session, k, identities[k][0], vectors[k - 1]) for k in session.numbers
+        k: Silo(
+            session,
+            k,
+            identities[k][0],
+            vectors[k - 1],
+            rows=k.to_bytes(2),
+            ledger=None,
+        )
+        for k in session.numbers
     }
     seconds = dict.fromkeys(session.numbers, 0.0)
     sizes = dict.fromkeys(session.numbers, 0)

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 
-from helix_jax.private.aggregation.primitives import KEY_BYTES, verifying_key
+from helix_jax.private.aggregation.primitives import KEY_BYTES, PROTOCOL, verifying_key
 
 MAX_SILOS = 1000
 MAX_LENGTH = 2**36
@@ -17,15 +17,28 @@ class Session:
     """One sum over named silos.
 
     Every silo must get the identities from somebody it trusts, not from the
-    aggregator, and must never enter a session a second time. A role that was told
-    other parameters has another digest: its messages are refused and its masks do not
-    cancel.
+    aggregator. A role that was told other parameters has another digest: its messages
+    are refused and its masks do not cancel.
+
+    With n silos, threshold t and c colluders, a single silo's vector is hidden from
+    the aggregator and the colluders, whatever they send, where
+
+        t >= c + 2       the total less their own parts is a sum of two or more
+        2 t > n + c      no two groups, with the colluders in both, open two secrets
+
+    and other parameters are refused. The second: a silo opens one secret of each other,
+    for one list of survivors, and a secret takes t silos; t - c of them are not
+    colluders, so two lists that open both secrets of one silo need 2 (t - c) <= n - c.
+
+    Reference: Bonawitz et al. 2017, CCS, section 6.2, theorem 6.5: c < t and
+      2 t > n + c; c < t - 1 is ours, since a sum of one survivor is its vector.
 
     Attributes:
       identifier: 16 bytes, fresh for each session.
       aggregator: verifying key of the aggregator.
       members: verifying keys of the silos; silo k is `members[k - 1]`.
       threshold: silos that must stay to the end, and shares that open a secret.
+      colluders: silos that may be in league with the aggregator.
       length: integers in a vector.
       content: what the integers mean, such as `MomentsFormat.content`.
     """
@@ -34,6 +47,7 @@ class Session:
     aggregator: bytes
     members: tuple[bytes, ...]
     threshold: int
+    colluders: int
     length: int
     content: bytes
 
@@ -51,24 +65,44 @@ class Session:
                 f"Session: the aggregator and the silos need {silos + 1} distinct "
                 f"verifying keys of {KEY_BYTES} bytes; `new_identity` makes them."
             )
-        if not max(3, silos // 2 + 1) <= self.threshold <= silos:
-            raise ValueError(
-                f"Session: with {silos} silos the threshold needs to be "
-                f"{max(3, silos // 2 + 1)} to {silos}, got {self.threshold}. At half "
-                "or fewer, an aggregator could have two groups of silos open two "
-                "different secrets of a third."
-            )
+        self._require_threshold(silos, self.threshold, self.colluders)
         if len(self.identifier) != 16 or not 1 <= self.length <= MAX_LENGTH:
             raise ValueError(
                 "Session: needs an identifier of 16 bytes and a length of 1 to "
                 f"{MAX_LENGTH}, got {len(self.identifier)} bytes and {self.length}."
             )
 
+    def _require_threshold(self, silos: int, threshold: int, colluders: int) -> None:
+        if not 0 <= colluders <= silos - 2:
+            raise ValueError(
+                f"Session: of {silos} silos 0 to {silos - 2} may collude, got "
+                f"{colluders}: two others at least hide each other."
+            )
+        if not 3 <= threshold <= silos:
+            raise ValueError(
+                f"Session: with {silos} silos the threshold needs to be 3 to {silos}, "
+                f"got {threshold}."
+            )
+        least = least_threshold(silos, colluders)
+        if threshold < colluders + 2:
+            raise ValueError(
+                f"Session: a threshold of {threshold} with {colluders} colluders lets "
+                f"a total be of {threshold - colluders} others, needs 2: it has to be "
+                f"{least} or more."
+            )
+        if 2 * threshold <= silos + colluders:
+            raise ValueError(
+                f"Session: with {silos} silos and {colluders} colluders twice the "
+                f"threshold needs to be above {silos + colluders}, got {2 * threshold}:"
+                " the aggregator could have two groups of silos, the colluders in "
+                f"both, open two different secrets of a third. Use {least} or more."
+            )
+
     @functools.cached_property
     def digest(self) -> bytes:
         """SHA-256 of all fields, each preceded by its size."""
-        numbers = (len(self.members), self.threshold, self.length)
-        parts = [b"helix_jax aggregation 1", self.identifier, self.aggregator]
+        numbers = (len(self.members), self.threshold, self.colluders, self.length)
+        parts = [PROTOCOL, self.identifier, self.aggregator]
         parts += [*self.members, *(n.to_bytes(8) for n in numbers), self.content]
         return hashlib.sha256(
             b"".join(len(part).to_bytes(8) + part for part in parts)
@@ -78,6 +112,16 @@ class Session:
     def numbers(self) -> range:
         """Numbers of the silos, from 1."""
         return range(1, len(self.members) + 1)
+
+
+def least_threshold(silos: int, colluders: int) -> int:
+    """The least threshold that so many colluders leave safe; see `Session`."""
+    return max(3, colluders + 2, (silos + colluders) // 2 + 1)
+
+
+def most_colluders(silos: int, threshold: int) -> int:
+    """The most colluders that a threshold bears, 0 at least; see `Session`."""
+    return max(0, min(threshold - 2, 2 * threshold - silos - 1, silos - 2))
 
 
 def default_threshold(silos: int) -> int:
@@ -92,6 +136,7 @@ def new_session(
     length: int,
     content: bytes,
     threshold: int | None = None,
+    colluders: int | None = None,
 ) -> Session:
     """A session with a fresh identifier; see `Session` for the arguments.
 
@@ -100,15 +145,27 @@ def new_session(
       members: verifying keys.
       length: integers in a vector.
       content: what they mean.
-      threshold: None for `default_threshold`.
+      threshold: None for `default_threshold`, or more where the colluders need it.
+      colluders: None for as many as the threshold bears.
 
     Raises:
       ValueError: the protocol promises nothing under these parameters.
     """
+    silos = len(members)
     if threshold is None:
-        threshold = default_threshold(len(members))
+        threshold = default_threshold(silos)
+        if colluders is not None:
+            threshold = max(threshold, least_threshold(silos, colluders))
+    if colluders is None:
+        colluders = most_colluders(silos, threshold)
     return Session(
-        os.urandom(16), aggregator, tuple(members), threshold, length, content
+        os.urandom(16),
+        aggregator,
+        tuple(members),
+        threshold,
+        colluders,
+        length,
+        content,
     )
 
 

@@ -24,7 +24,10 @@ from helix_jax.private.aggregation.masking import (
     share_key,
 )
 from helix_jax.private.aggregation.messages import AGGREGATOR, Kind
+from helix_jax.private.aggregation.past_sums import record_sum, were_summed
 from helix_jax.private.aggregation.session import Session
+from helix_jax.private.aggregation.silo_keys import SiloKeys, read_all_keys
+from helix_jax.private.ledger import Ledger
 
 STEPS = ("advertise", "share", "mask", "confirm", "reveal")
 
@@ -37,12 +40,20 @@ class Silo:
       number: which member this silo is, from 1.
       signing_key: its identity's private half, 32 bytes.
       words: [2, session.length] uint64, its vector; see `encode`.
+      rows: names the rows that the vector is of, in every session and format alike:
+        `name_moments`, or a hash of their sorted ids.
+      ledger: of the rows that have left this silo, in a file that outlasts it. None
+        remembers nothing, which is for rehearsals.
+      again: the rows may have been in a sum before. All silos of the session have to
+        say so: sums over sets that differ by one silo give its vector, so that it is
+        right only where the earlier one came to no total, or was of the same silos.
       random: n -> n random bytes. Anything but the operating system's generator is
         for tests.
 
     Raises:
       KeyRoleError: the signing key is not that member's.
       ValueError: `words` has another shape.
+      ProtocolError: the rows were in a sum before, and `again` is not given.
     """
 
     def __init__(
@@ -52,6 +63,9 @@ class Silo:
         signing_key: bytes,
         words: np.ndarray,
         *,
+        rows: bytes,
+        ledger: Ledger | None,
+        again: bool = False,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         if number not in session.numbers or (
@@ -62,7 +76,16 @@ class Silo:
                 "Give the key whose public half stands in Session.members."
             )
         require_words("Silo", words, session.length)
+        if not again and were_summed(ledger, rows):
+            raise ProtocolError(
+                f"Silo: the rows {rows.hex()[:16]} of member {number} were in a sum "
+                "before. A second one without one of its silos, or with one more, "
+                "gives that silo's vector. Give again=True only where the first came "
+                "to no total, or was of the same silos and rows; all silos have to."
+            )
         self.number = number
+        self._rows, self._ledger, self._again = rows, ledger, bool(again)
+        self._process = os.getpid()
         self._session = session
         self._signing_key = signing_key
         self._words: np.ndarray | None = words
@@ -76,12 +99,13 @@ class Silo:
         self._private_key = self._random(primitives.KEY_BYTES)
         self._mask_key = self._random(primitives.KEY_BYTES)
         self._seed = self._random(shamir.SECRET_BYTES)
-        self._keys_sent = self._write(
-            Kind.KEYS,
+        keys = SiloKeys(
             primitives.public_key(self._private_key),
             primitives.public_key(self._mask_key),
             seed_commitment(self.number, self._seed, session=self._session.digest),
+            self._again,
         )
+        self._keys_sent = self._write(Kind.KEYS, keys.to_bytes())
         self._step += 1
         return self._keys_sent
 
@@ -94,13 +118,8 @@ class Silo:
         self._require_enough("advertised keys", signed)
         if signed.get(self.number) != self._keys_sent:
             raise ProtocolError(f"silo {self.number}: ALL_KEYS lacks the keys it sent.")
-        keys = {k: self._keys_of(k, one) for k, one in signed.items()}
-        flat = [key for pair in keys.values() for key in pair]
-        if len(set(flat)) < len(flat):
-            raise ProtocolError(
-                f"silo {self.number}: two silos advertise the same key. One of them "
-                "copies the other; start anew without it."
-            )
+        keys = read_all_keys(self._session, signed)
+        self._require_all_again(keys)
         parties, threshold = sorted(keys), self._session.threshold
         split = [
             shamir.split(secret, parties, threshold=threshold, random=self._random)
@@ -134,14 +153,15 @@ class Silo:
             if pair is None:
                 raise ProtocolError(
                     f"silo {self.number}: the shares of silo {k} were altered, or "
-                    "sealed for another silo. Start anew; do not go on without them."
+                    "sealed for another silo: do not go on without them."
                 )
             shares[k] = pair
         digest, words = self._session.digest, self._words.copy()
         add_self_mask(words, self.number, self._seed, session=digest)
         for k in shares:
-            public = self._keys[k][1]
+            public = self._keys[k].masking
             add_pair_mask(words, self.number, self._mask_key, k, public, session=digest)
+        record_sum(self._ledger, self._rows, self._session, again=self._again)
         self._shares |= shares
         self._words = self._seed = self._mask_key = self._private_key = None
         self._step += 1
@@ -201,6 +221,11 @@ class Silo:
         )
 
     def _turn(self, step: str) -> None:
+        if self._process != os.getpid():
+            raise KeyRoleError(
+                f"silo {self.number}: it belongs to process {self._process}. A forked "
+                "child would take its steps a second time."
+            )
         if self._step >= len(STEPS) or STEPS[self._step] != step:
             now = STEPS[self._step] if self._step < len(STEPS) else "nothing"
             raise KeyRoleError(
@@ -216,17 +241,23 @@ class Silo:
     def _read(self, data: bytes, kind: Kind) -> memoryview:
         return messages.read(self._session, data, kind, recipient=self.number).body
 
-    def _keys_of(self, k: int, signed: bytes) -> tuple[bytes, bytes]:
-        message = messages.read(self._session, signed, Kind.KEYS, recipient=AGGREGATOR)
-        if message.sender != k:
-            raise ProtocolError(f"silo {self.number}: keys of {message.sender} as {k}.")
-        size = primitives.KEY_BYTES
-        return bytes(message.body[:size]), bytes(message.body[size : 2 * size])
+    def _require_all_again(self, keys: dict[int, SiloKeys]) -> None:
+        again = [k for k, own in keys.items() if own.again]
+        if again and not self._again:
+            raise ProtocolError(
+                f"silo {self.number}: silos {again} say that their rows were in a sum "
+                "before. If this silo was not in it, the two sums differ by this "
+                "silo's vector: do not go on, unless again=True is meant here too."
+            )
 
     def _share_key(self, keys: dict, sender: int, recipient: int) -> bytes:
         other = sender if recipient == self.number else recipient
         return share_key(
-            self._private_key, keys[other][0], sender, recipient, self._session.digest
+            self._private_key,
+            keys[other].sealing,
+            sender,
+            recipient,
+            self._session.digest,
         )
 
     def _require_confirmed(self, k: int, signed: bytes) -> None:

@@ -41,8 +41,18 @@ class Stage:
       answers: step -> silo -> what the aggregator sent it afterwards.
     """
 
-    def __init__(self, vectors, *, threshold=None, content=b"integers", random=None):
-        random = random or {}
+    def __init__(
+        self,
+        vectors,
+        *,
+        threshold=None,
+        colluders=None,
+        content=b"integers",
+        random=None,
+        ledgers=None,
+        again=(),
+    ):
+        random, ledgers = random or {}, ledgers or {}
         identities = [new_identity() for _ in range(len(vectors) + 1)]
         self.signing_keys = [private for private, _ in identities]
         self.session = new_session(
@@ -51,6 +61,7 @@ class Stage:
             length=len(vectors[0]),
             content=content,
             threshold=threshold,
+            colluders=colluders,
         )
         self.aggregator = Aggregator(self.session, self.signing_keys[0])
         self.silos = {
@@ -59,6 +70,9 @@ class Stage:
                 k,
                 self.signing_keys[k],
                 to_words(vector),
+                rows=str(vector).encode(),
+                ledger=ledgers.get(k),
+                again=k in again,
                 **({"random": random[k]} if k in random else {}),
             )
             for k, vector in enumerate(vectors, start=1)

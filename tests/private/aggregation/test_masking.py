@@ -60,7 +60,7 @@ def test_pair_mask_is_its_twin_from_both_sides():
     shared = X25519PrivateKey.from_private_bytes(keys[8]).exchange(
         X25519PublicKey.from_public_bytes(public[3])
     )
-    label = b"helix_jax aggregation 1: pair mask\x00\x03\x00\x08"
+    label = b"helix_jax aggregation 2: pair mask\x00\x03\x00\x08"
     mask = expand(HKDF(SHA256(), 32, SESSION, label).derive(shared), 5)
     values = list(range(5))
     first, second = to_words(values), to_words(values)

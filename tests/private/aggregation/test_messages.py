@@ -142,8 +142,8 @@ def test_any_body_signed_by_its_sender_is_taken_or_refused_by_name(paused, data)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"magic": b"HXAH"}, "got b'HXAH' version 1"),
-        ({"version": 2}, "version 2. Both sides need the same helix_jax"),
+        ({"magic": b"HXAH"}, "got b'HXAH' version 2"),
+        ({"version": 3}, "version 3. Both sides need the same helix_jax"),
         ({"session": bytes(32)}, "of session 0000000000000000, this is"),
         ({"recipient": 3}, "the message is for 3, this is"),
         ({"sender": 60000}, "60000 does not send"),

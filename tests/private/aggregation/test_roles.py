@@ -20,7 +20,9 @@ from helix_jax.private.aggregation import (
     decode,
     default_threshold,
     encode,
+    least_threshold,
     messages,
+    most_colluders,
     new_identity,
     new_session,
     rehearse,
@@ -158,11 +160,20 @@ def test_a_key_belongs_to_one_role():
     words = to_words(range(LENGTH))
     for number, key in ((1, 2), (2, 0), (0, 0), (4, 1), (-1, 3)):
         with pytest.raises(KeyRoleError, match=f"not that of member {number}"):
-            Silo(stage.session, number, stage.signing_keys[key], words)
+            Silo(
+                stage.session,
+                number,
+                stage.signing_keys[key],
+                words,
+                rows=b"",
+                ledger=None,
+            )
     with pytest.raises(KeyRoleError, match="not that of the session's aggregator"):
         Aggregator(stage.session, stage.signing_keys[1])
     with pytest.raises(ValueError, match="words need shape"):
-        Silo(stage.session, 1, stage.signing_keys[1], words[:, 1:])
+        Silo(
+            stage.session, 1, stage.signing_keys[1], words[:, 1:], rows=b"", ledger=None
+        )
 
 
 def request(stage, seeds, keys, confirmations):
@@ -349,13 +360,14 @@ def test_altered_sealed_shares_are_refused():
 def test_sessions_without_promise_are_refused():
     keys = [new_identity()[1] for _ in range(6)]
 
-    def session(silos, threshold=None, length=1):
+    def session(silos, threshold=None, length=1, colluders=None):
         return new_session(
             keys[0],
             keys[1 : silos + 1],
             length=length,
             content=b"",
             threshold=threshold,
+            colluders=colluders,
         )
 
     assert session(5).threshold == 4
@@ -364,6 +376,9 @@ def test_sessions_without_promise_are_refused():
     for threshold in (2, 6):
         with pytest.raises(ValueError, match=f"needs to be 3 to 5, got {threshold}"):
             session(5, threshold)
+    for colluders in (-1, 4):
+        with pytest.raises(ValueError, match=f"0 to 3 may collude, got {colluders}"):
+            session(5, colluders=colluders)
     with pytest.raises(ValueError, match="distinct verifying keys"):
         new_session(keys[0], [keys[1]] * 3, length=1, content=b"")
     with pytest.raises(ValueError, match="distinct verifying keys"):
@@ -373,19 +388,56 @@ def test_sessions_without_promise_are_refused():
     assert [default_threshold(n) for n in (3, 4, 5, 6, 9, 10)] == [3, 3, 4, 5, 7, 7]
 
 
+def test_colluders_are_held_to_both_inequalities():
+    """Against every list of survivors that silos could be told, one by one."""
+    keys = [new_identity()[1] for _ in range(8)]
+
+    def hides(silos, threshold, colluders):
+        # Honest silos sign one list each; the colluders sign any.
+        honest = silos - colluders
+        two_lists = any(
+            a + colluders >= threshold and honest - a + colluders >= threshold
+            for a in range(honest + 1)
+        )
+        return not two_lists and threshold - colluders >= 2
+
+    for silos in range(3, 8):
+        for threshold in range(3, silos + 1):
+            borne = []
+            for colluders in range(silos - 1):
+                fields = bytes(16), keys[0], tuple(keys[1 : silos + 1])
+                if hides(silos, threshold, colluders):
+                    Session(*fields, threshold, colluders, 1, b"")
+                    borne.append(colluders)
+                    continue
+                least = least_threshold(silos, colluders)
+                assert hides(silos, least, colluders)
+                assert not hides(silos, least - 1, colluders)
+                with pytest.raises(ValueError, match=f"{least} or more"):
+                    Session(*fields, threshold, colluders, 1, b"")
+            assert most_colluders(silos, threshold) == max(borne, default=0)
+    made = new_session(keys[0], keys[1:8], length=1, content=b"", colluders=4)
+    assert (made.threshold, made.colluders) == (6, 4)
+    with pytest.raises(ValueError, match=r"lets a total be of 1 others, .* 6 or more"):
+        dataclasses.replace(made, threshold=5)
+    with pytest.raises(ValueError, match="be above 9, got 8: the aggregator"):
+        dataclasses.replace(made, threshold=4, colluders=2)
+
+
 def test_digest_depends_on_every_field():
     keys = [new_identity()[1] for _ in range(7)]
-    first = Session(bytes(16), keys[0], tuple(keys[1:6]), 4, 10, b"content")
+    first = Session(bytes(16), keys[0], tuple(keys[1:6]), 4, 1, 10, b"content")
     others = [
         dataclasses.replace(first, identifier=os.urandom(16)),
         dataclasses.replace(first, aggregator=keys[6]),
         dataclasses.replace(first, members=(*keys[1:5], keys[6])),
         dataclasses.replace(first, members=tuple(keys[5:0:-1])),
         dataclasses.replace(first, threshold=5),
+        dataclasses.replace(first, colluders=2),
         dataclasses.replace(first, length=11),
         dataclasses.replace(first, content=b"Content"),
     ]
-    assert len({one.digest for one in (first, *others)}) == 8
+    assert len({one.digest for one in (first, *others)}) == 9
     assert dataclasses.replace(first).digest == first.digest
 
 

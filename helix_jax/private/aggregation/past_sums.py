@@ -1,0 +1,96 @@
+"""Which rows a silo has had in a sum: no second sum without being told.
+
+Two totals over the same rows of sets of silos that differ by one give that silo's
+moments, exactly and however each was made. So a silo writes its rows down before its
+masked vector leaves, and enters no other session with them; see `Silo`.
+
+Reference: ours; the ledger is that of the encrypted layer, `ledger.py`.
+"""
+
+import hashlib
+
+import numpy as np
+
+from helix_jax import kinds
+from helix_jax.alignment.moments import Moments
+from helix_jax.arguments import takes
+from helix_jax.errors import ProtocolError
+from helix_jax.private.aggregation.session import Session
+from helix_jax.private.ledger import Ledger
+
+_NAME_BITS = 16  # of means and variances beside the largest
+_READERS = "readers of sums over silos"  # whoever learns a total
+
+
+@takes(moments=kinds.MOMENTS)
+def name_moments(moments: Moments) -> bytes:
+    """A name of the rows that moments are of, whatever they will be encoded as.
+
+    It is of the count, the means and the variances, these to 16 bits beside the
+    largest, so that rows which are added up in another order in float64 keep it. Any
+    other row gives another name: where that matters, or sums are float32, name rows by
+    a hash of their sorted ids.
+
+    Args:
+      moments: of this silo's rows.
+
+    Returns:
+      32 bytes.
+    """
+    variances = [np.diagonal(part) for part in (moments.cov_xx, moments.cov_yy)]
+    digest = hashlib.sha256(b"helix_jax rows of moments 1: ")
+    digest.update(int(moments.count).to_bytes(8))
+    for mean, variance in zip((moments.mean_x, moments.mean_y), variances):
+        mean, variance = (np.asarray(part, np.float64) for part in (mean, variance))
+        spread = variance.max(initial=0.0)
+        # A mean of zero is a rounding error: beside the spread it stays zero.
+        largest = max(np.abs(mean).max(initial=0.0), np.sqrt(spread))
+        for values, size in ((mean, largest), (variance, spread)):
+            unit = int(np.frexp(size)[1]) - _NAME_BITS
+            whole = np.rint(np.ldexp(values, -unit)).astype("<i8")
+            digest.update(len(whole).to_bytes(8) + whole.tobytes())
+    return digest.digest()
+
+
+def were_summed(ledger: Ledger | None, rows: bytes) -> bool:
+    """Whether these rows have left for a sum; without a ledger nobody knows."""
+    return ledger is not None and ledger.spent(_subject(rows), _READERS) > 0
+
+
+def record_sum(
+    ledger: Ledger | None, rows: bytes, session: Session, *, again: bool
+) -> None:
+    """Write down that these rows leave for the sum of a session.
+
+    Args:
+      ledger: None writes nothing.
+      rows: their name.
+      session: in which they leave, once.
+      again: though they may have been in the sum of another.
+
+    Raises:
+      ProtocolError: they have left before, in this session or (unless `again`) in any
+        other; or the ledger cannot be written.
+    """
+    if ledger is None:
+        return
+    bits = 128.0 * session.length  # that a total can tell of them
+    try:
+        ledger.charge(
+            _subject(rows),
+            _READERS,
+            bits,
+            reference=session.digest,
+            budget=None if again else bits,
+        )
+    except ProtocolError as wrong:
+        if not were_summed(ledger, rows):
+            raise
+        raise ProtocolError(
+            f"rows {rows.hex()[:16]} have meanwhile left for the sum of this session "
+            "or of another. Leave this one."
+        ) from wrong
+
+
+def _subject(rows: bytes) -> bytes:
+    return hashlib.sha256(b"helix_jax summed rows 1: " + rows).digest()
