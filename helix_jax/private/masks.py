@@ -101,6 +101,11 @@ class MaskPool:
             number = self._made - 1
         return Mask(number, self._make())
 
+    def take_prepared(self) -> Mask | None:
+        """The oldest mask that was made ahead, taken out for ever; None: there is none."""
+        with self._lock:
+            return self._masks.popitem(last=False)[1] if self._masks else None
+
     def _add(self, content: MaskContent) -> None:
         with self._lock:
             self._masks[self._made] = Mask(self._made, content)

@@ -256,9 +256,10 @@ class Provider:
         if not profile.guarded:
             none = np.zeros((self.layer.plan.part, len(profile.primes), 1), np.int64)
             return lambda part: MaskContent(self._bias[part], none)
-        if account.pool is None:
+        prepared = account.pool.take_prepared() if account.pool is not None else None
+        if prepared is None:  # a message of many queries has room for a part's only
             return lambda part: self._make_mask(account.key, part)
-        mask = account.pool.take().spend()
+        mask = prepared.spend()
         return lambda part: MaskContent(mask.first[part], mask.second[part])
 
     def _make_mask(self, key: PublicKey, part: slice = slice(None)) -> MaskContent:

@@ -58,6 +58,21 @@ def test_each_query_of_a_batch_has_its_mask(parties):
     assert 0 < np.ptp(found, axis=0).max() <= 2 * layer.error
 
 
+def test_masks_beyond_the_prepared_ones_are_made_with_their_part(parties):
+    """None of the message's masks waits in memory: the pool is left as it was found."""
+    client, provider, layer, kernel, bias = parties(profile="guarded")
+    pool = provider.masks(client.key)
+    pool.prepare(3)
+    x = np.random.default_rng(0).standard_normal((9, WIDTH))
+    pieces = provider.answer_pieces(client.encrypt(layer, x))
+    assert len(pool) == 3  # nothing is taken before it is needed
+    found = client.decrypt(pieces)
+    assert np.abs(found - (x @ kernel + bias)).max() <= layer.error
+    assert len(pool) == 0
+    pool.prepare(1)
+    assert pool.take().number == 3  # the fourth that this pool ever made
+
+
 def test_a_budget_counts_queries(client):
     own = client("open")
     provider = Provider(
