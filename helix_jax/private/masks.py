@@ -102,7 +102,7 @@ class MaskPool:
         return Mask(number, self._make())
 
     def take_prepared(self) -> Mask | None:
-        """The oldest mask that was made ahead, taken out for ever; None: there is none."""
+        """Take the oldest mask out for ever; None where none is left."""
         with self._lock:
             return self._masks.popitem(last=False)[1] if self._masks else None
 
