@@ -190,16 +190,23 @@ def select_penalty(path: RidgePath, moments: Moments) -> Selection:
 
 @takes(path=kinds.RIDGE_PATH, moments=kinds.MOMENTS)
 @wide
-def select_by_gcv(path: RidgePath, moments: Moments) -> Selection:
+def select_by_gcv(
+    path: RidgePath, moments: Moments, *, noise: Array | None = None
+) -> Selection:
     """Choose the penalty by generalised cross-validation, on the fit split's moments.
 
     GCV = (error / n) / (1 - f / n)^2 with f = 1 + sum_i s_i d_i the degrees of freedom
     and error / n = tr(cov_yy) - sum_i |A_i|^2 (2 d_i - s_i d_i^2). For fits that see no
     other pairs, such as encrypted ones.
 
+    Noise of a known size in cov_xy adds t_i = sum_jk (V_ji noise_jk)^2 to |A_i|^2, and
+    2 d_i t_i is added to the error for it, which is right then, on average.
+
     Args:
       path: from `fit_ridge` on these moments.
       moments: of the fit split; of cov_yy the trace alone is used.
+      noise: [dx, dy] standard deviations of noise that was added to cov_xy, such as
+        for differential privacy; None for none.
 
     Returns:
       Selection; its r2 is 1 - GCV / tr(cov_yy), an estimate for unseen rows.
@@ -208,7 +215,7 @@ def select_by_gcv(path: RidgePath, moments: Moments) -> Selection:
       ValueError: widths differ, fewer than 2 rows, or NaN.
 
     Reference: Golub, Heath, Wahba 1979, "Generalized cross-validation as a method for
-      choosing a good ridge parameter", equation 1.4.
+      choosing a good ridge parameter", equation 1.4. Noise: ours.
     """
     moments = usable_moments("select_by_gcv", moments)
     require_widths("select_by_gcv", *path.cross.shape, moments)
@@ -217,6 +224,11 @@ def select_by_gcv(path: RidgePath, moments: Moments) -> Selection:
     energy = jnp.sum(path.cross**2, axis=1)
     total = jnp.trace(moments.cov_yy)
     error = total - jnp.sum(energy * (2 * shrink - values * shrink**2), axis=1)
+    if noise is not None:
+        checks.require_shape("select_by_gcv", "noise", noise, moments.cov_xy.shape)
+        spread = jnp.sum(jnp.asarray(noise, values.dtype) ** 2, axis=1)
+        added = product((path.spectrum.basis**2).T, spread)
+        error = error + 2 * jnp.sum(added * shrink, axis=1)
     freedom = (1 + jnp.sum(values * shrink, axis=1)) / moments.count
     r2 = 1 - error / total / jnp.where(freedom < 1, (1 - freedom) ** 2, jnp.nan)
     index = first_argmax(jnp.where(jnp.isfinite(r2), r2, -jnp.inf))

@@ -115,4 +115,4 @@ def mean_bits(offer: FitOffer) -> float:
     bits = math.log2(offer.profile.modulus)
     if offer.precision:
         bits = flooding.carried_bits(mean_flood_bits(offer), offer.profile)
-    return offer.width * bits
+    return offer.means * bits

@@ -20,9 +20,11 @@ from helix_jax import kinds
 from helix_jax.alignment import AffineMap, Moments
 from helix_jax.arguments import takes
 from helix_jax.errors import ProtocolError
-from helix_jax.private import answer_words, encryption, packing, wire
+from helix_jax.private import answer_words, encryption, fit_noise, packing, wire
+from helix_jax.private.accountant import Privacy
 from helix_jax.private.client import Client
 from helix_jax.private.fit_plan import (
+    KERNEL_BITS,
     MAX_EXPONENT,
     FitOffer,
     pack_rows,
@@ -31,6 +33,8 @@ from helix_jax.private.fit_plan import (
     transcript,
 )
 from helix_jax.private.internals import secret_key
+from helix_jax.private.noisy_moments import own_moments
+from helix_jax.private.unit_rows import MARGIN, require_unit
 from helix_jax.types import Array
 
 
@@ -51,6 +55,7 @@ class FitClient:
         *,
         ids: Iterable[str] | None = None,
         rank: int | None = None,
+        privacy: Privacy | None = None,
     ):
         """Prepare the rows.
 
@@ -61,6 +66,12 @@ class FitClient:
           ids: [n] names of the rows, in the provider's order.
           rank: project to so many principal directions first: less traffic, less of
             the provider's rows revealed, a map of at most this rank.
+          privacy: differential privacy of the client's own rows, in what `moments` and
+            maps made of them tell others; None for none. Only where the provider's
+            are private.
+
+        Where the provider protects its rows, x needs norms of 1 at most (`unit_rows`),
+        is not centred and has no other rank than its width.
 
         Raises:
           ProtocolError: the offer is malformed, or of other rows.
@@ -80,6 +91,33 @@ class FitClient:
                 "must use the same texts in the same order."
             )
         x = packing.check_rows("fit", x, x.shape[1])
+        self._row_bits = 0
+        if privacy is not None and not self.offer.rho:
+            raise ValueError(
+                "fit: privacy of the client's rows needs a provider that protects its "
+                "own: FitProvider(privacy=...)."
+            )
+        if self.offer.rho:
+            if rank is not None:
+                raise ValueError(
+                    "fit: rank belongs to `unit_rows` where the fit is private."
+                )
+            self._prepare_private(x, privacy)
+        else:
+            self._prepare(x, rank)
+        if self._bits < 16:
+            raise ProtocolError(
+                f"fit: {self.offer.norm_bits} bits of norm leave {self._bits} bits to "
+                f"profile {client.profile.name!r}; use 'guarded' or fewer rows."
+            )
+        self._sent: dict[int, bytes] = {}  # SHA-256 of the messages of rows
+        self._last: tuple[int, bytes] = -1, b""
+        self._cov = np.full((self.plan.width, self.offer.width), np.nan)
+        self._mean_y: np.ndarray | None = None
+        self._energy = self.offer.energy
+
+    def _prepare(self, x: np.ndarray, rank: int | None) -> None:
+        """Centre, project and scale the rows."""
         largest = float(np.abs(x).max())
         if largest and not 2.0**-MAX_EXPONENT < largest < 2.0**MAX_EXPONENT:
             raise ValueError(
@@ -98,22 +136,36 @@ class FitClient:
         self.plan = plan_fit(*x.shape, self.offer.profile)
         self._cov_xx = x.T @ x / len(x)
         # |C| <= |x| |y| by Cauchy and Schwarz, below q / 2 less 1/8 for the flood.
-        room = math.log2(client.profile.modulus) - 1.2 - self.offer.norm_bits
+        room = self._room - self.offer.norm_bits
         self._bits = math.floor(room)
         norms = np.linalg.norm(x, axis=0)
         # Columns of norm 2^(room - bits), so that the flood is as small beside them as
         # it can be.
         self._scales = np.where(norms > 0, norms, 1) * 2 ** (self._bits - room)
         self._x = x / self._scales
-        if self._bits < 16:
-            raise ProtocolError(
-                f"fit: {self.offer.norm_bits} bits of norm leave {self._bits} bits to "
-                f"profile {client.profile.name!r}; use 'guarded' or fewer rows."
-            )
-        self._sent: dict[int, bytes] = {}  # SHA-256 of the messages of rows
-        self._last: tuple[int, bytes] = -1, b""
-        self._cov = np.full((self.plan.width, self.offer.width), np.nan)
-        self._mean_y: np.ndarray | None = None
+
+    def _prepare_private(self, x: np.ndarray, privacy: Privacy | None) -> None:
+        """Rows of norm 2^row_bits at most as integers, none of them centred."""
+        require_unit("FitClient", x)
+        self._basis = None
+        self.plan = plan = plan_fit(*x.shape, self.offer.profile)
+        self._mean, self._cov_xx = own_moments(x, privacy)
+        # Some room for encoding and flood.
+        self._row_bits = self._bits = fit_noise.choose_row_bits(
+            np.linalg.norm(x, axis=0).max(),
+            self.offer.norm_bits,
+            self.offer.rho,
+            self._room,
+            plan,
+            self.offer.width,
+        )
+        self._scales = np.ones(plan.width)
+        self._x = x * (1 - MARGIN)
+
+    @property
+    def _room(self) -> float:
+        """log2 of the largest result: q / 2 less 1/8 for the flood."""
+        return math.log2(self._client.profile.modulus) - 1.2
 
     def chunks(self, start: int = 0) -> Iterator[bytes]:
         """Messages of encrypted rows, from the one that the provider expects next.
@@ -147,7 +199,7 @@ class FitClient:
                 profile,
                 key=client.key,
                 number=self.offer.number,
-                sizes=(number, plan.width, plan.rows),
+                sizes=(number, plan.width, plan.rows, self._row_bits),
                 payload=seeded.seed + wire.pack_residues(seeded.first, profile),
             )
             self._sent[number] = hashlib.sha256(message).digest()
@@ -165,14 +217,19 @@ class FitClient:
         message = wire.read(
             data, "mean", client.profile, client.key, number=self.offer.number
         )
-        count = -(-self.offer.width // degree)
+        count = -(-self.offer.means // degree)
         numbers = (2, count, degree)
         length = 2 * count * degree * answer_words.WORD_BYTES
         wire.expect_sizes(message, (count,), length)
         parts = wire.unpack_integers(message.payload, numbers, answer_words.WORD_BYTES)
         phases = answer_words.open_words(secret_key(client), *parts, np.arange(degree))
-        scaled = phases.reshape(-1)[: self.offer.width]
-        self._mean_y = np.ldexp(scaled, self.offer.exponents - self.offer.mean_bits)
+        scaled = np.ldexp(phases.reshape(-1), -self.offer.mean_bits)
+        self._mean_y = np.ldexp(scaled[: self.offer.width], self.offer.exponents)
+        if self.offer.rho:
+            raw = float(np.ldexp(scaled[self.offer.width], -KERNEL_BITS))
+            self._energy = fit_noise.centred_energy(
+                raw, self._mean_y, rho=self.offer.rho, rows=self.offer.rows
+            )
 
     def read(self, data: bytes) -> None:
         """Read one message of results; reading it again changes nothing.
@@ -215,13 +272,18 @@ class FitClient:
 
     @property
     def noise(self) -> np.ndarray:
-        """Standard deviation [d_x, d_y] that the flood adds to entries of cov_xy."""
-        if not self.offer.precision:
-            return np.zeros(self._cov.shape)
-        # A sum of four uniform integers below R has the variance R^2 / 3.
-        flood = 2.0 ** (self.offer.flood_bits - self._bits) / math.sqrt(3)
-        columns = np.ldexp(1.0, self.offer.exponents) / self.plan.rows
-        return flood * np.outer(self._scales, columns)
+        """Standard deviation [d_x, d_y] of the provider's noise in cov_xy."""
+        size, offer = 0.0, self.offer
+        if offer.precision:
+            # A sum of four uniform integers below R has the variance R^2 / 3.
+            size = math.ldexp(1 / math.sqrt(3), offer.flood_bits - self._bits)
+        if offer.rho:
+            sigma = fit_noise.covariance_sigma(
+                offer.rho, self._row_bits, self.plan, offer.width
+            )
+            size = math.hypot(size, math.ldexp(sigma, -self._bits))
+        columns = np.ldexp(1.0, offer.exponents) / self.plan.rows
+        return size * np.outer(self._scales, columns)
 
     def moments(self) -> Moments:
         """The completed record.
@@ -237,14 +299,16 @@ class FitClient:
         if self._mean_y is None or not np.isfinite(self._cov).all():
             raise ProtocolError("fit: results are missing; read every message first.")
         mean = self._mean if self._basis is None else self._mean @ self._basis
-        scale = self.offer.energy / self.offer.width
+        scale, cov = self._energy / self.offer.width, self._cov
+        if self.offer.rho:
+            cov = cov - np.outer(mean, self._mean_y)
         with jax.enable_x64(True):
             return Moments(
                 jnp.asarray(float(self.plan.rows)),
                 jnp.asarray(mean),
                 jnp.asarray(self._mean_y),
                 jnp.asarray(self._cov_xx),
-                jnp.asarray(self._cov),
+                jnp.asarray(cov),
                 scale * jnp.eye(self.offer.width),
             )
 

@@ -30,7 +30,8 @@ ENERGY_BITS = 12  # of the trace of cov_yy
 MEAN_BITS = 24  # of the largest mean, in units of its column
 MAX_EXPONENT = 300  # of those units
 MAX_MEAN_SCALE = 85  # so that the flood on means has room
-_OFFER = struct.Struct("<32shhBd")
+_OFFER = struct.Struct("<32shhBdd")
+MAX_RHO = 1e6
 
 
 class FitPlan(NamedTuple):
@@ -133,6 +134,7 @@ class FitOffer:
         2^exponents[j].
       energy: trace of cov_yy, for R2, rounded to ENERGY_BITS bits.
       precision: bits that one result carries at most; 0 where none were chosen.
+      rho: zCDP of the fit, see `fit_noise`; 0 where its rows have no such protection.
       exponents: [d_y] column j is integers times 2^exponents[j].
     """
 
@@ -144,12 +146,18 @@ class FitOffer:
     mean_bits: int
     precision: int
     energy: float
+    rho: float
     exponents: np.ndarray
 
     @property
     def width(self) -> int:
         """d_y."""
         return len(self.exponents)
+
+    @property
+    def means(self) -> int:
+        """Numbers in the mean's message: a private fit has its noisy energy there."""
+        return self.width + (self.rho > 0)
 
     @property
     def flood_bits(self) -> int:
@@ -161,7 +169,12 @@ class FitOffer:
     def to_bytes(self) -> bytes:
         """The message that a client reads."""
         payload = _OFFER.pack(
-            self.digest, self.norm_bits, self.mean_bits, self.precision, self.energy
+            self.digest,
+            self.norm_bits,
+            self.mean_bits,
+            self.precision,
+            self.energy,
+            self.rho,
         )
         return wire.write(
             "fit",
@@ -185,7 +198,7 @@ class FitOffer:
             raise ProtocolError(f"fit: {rows} rows of width {width} are out of bounds.")
         wire.expect_sizes(message, (rows, width), _OFFER.size + 2 * width)
         head = message.payload[: _OFFER.size]
-        digest, norm_bits, mean_bits, precision, energy = _OFFER.unpack(head)
+        digest, norm_bits, mean_bits, precision, energy, rho = _OFFER.unpack(head)
         exponents = np.frombuffer(message.payload[_OFFER.size :], "<i2").astype(int)
         if not (
             0 <= norm_bits <= KERNEL_BITS + 13
@@ -193,10 +206,11 @@ class FitOffer:
             and (precision == 0 or (profile.guarded and precision in PRECISIONS))
             and np.abs(exponents).max() <= MAX_EXPONENT
             and 0 <= energy <= width * 4.0 ** (int(exponents.max()) + KERNEL_BITS)
+            and (rho == 0 or (profile.guarded and 0 < rho <= MAX_RHO))
         ):
             raise ProtocolError(
                 f"fit: norms of {norm_bits} bits, means of {mean_bits}, results of "
-                f"{precision} and energy {energy} are out of bounds."
+                f"{precision}, energy {energy} and rho {rho} are out of bounds."
             )
         return cls(
             profile,
@@ -207,5 +221,6 @@ class FitOffer:
             mean_bits,
             precision,
             energy,
+            rho,
             exponents,
         )

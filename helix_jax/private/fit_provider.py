@@ -26,11 +26,13 @@ from helix_jax.array_files import read_npz, write_npz
 from helix_jax.errors import KeyRoleError, ProtocolError
 from helix_jax.locks import hold
 from helix_jax.paths import local_path, os_errors
-from helix_jax.private import fit_bits, flooding, residues, sampling, wire
+from helix_jax.private import fit_bits, fit_noise, flooding, residues, sampling, wire
+from helix_jax.private.accountant import Privacy
 from helix_jax.private.accounts import PublicKey
 from helix_jax.private.fit_bits import PRECISION, SHARE
 from helix_jax.private.fit_plan import (
     ENERGY_BITS,
+    KERNEL_BITS,
     MAX_EXPONENT,
     MAX_MEAN_SCALE,
     PRECISIONS,
@@ -54,7 +56,8 @@ from helix_jax.types import Array
 _TARGETS = 256  # columns of Y multiplied at once
 _ANSWERS = 32  # columns of the result masked and sent at once
 _STATE, _LEDGER = "sums.npz", "ledger.db"
-_PARTS = ("absorbed", "offer", "ledger", "identity", "key", "width", "rows")
+_PARTS = ("absorbed", "offer", "ledger", "identity", "key", "width", "rows", "bits")
+_EVERYONE = "all clients"  # who could put together what they have
 _REMEDY = "remove it to begin the fit again, or name another folder"
 
 
@@ -89,6 +92,7 @@ class FitProvider:
         profile: str = "guarded",
         precision: int | None = PRECISION,
         share: float = SHARE,
+        privacy: Privacy | None = None,
         identity: str = "",
         ledger: Ledger | None = None,
     ):
@@ -106,6 +110,9 @@ class FitProvider:
             client on the same rows before included. A client may choose of which rows:
             one that encrypts zeros for all rows but d_x reads these, to their first
             `precision` bits.
+          privacy: differential privacy of the rows, which need norms of 1 at most then
+            (`unit_rows`); None for none. It holds for clients that follow the
+            protocol. What all clients of the ledger get of the same rows adds up to it.
           identity: who the client is, for the ledger: a name that it cannot choose.
           ledger: what was given out before, which this fit adds to. None begins one in
             memory, or in the folder of `save` and `restore`: fits elsewhere are not
@@ -114,6 +121,12 @@ class FitProvider:
         Raises:
           ValueError: shapes or values that cannot be.
         """
+        parameters, digest = find_profile(profile), rows_digest(ids)
+        if privacy is not None and not parameters.guarded:
+            raise ValueError(
+                f"FitProvider: profile {profile!r} shows more than results, and no "
+                "noise on them protects rows; use 'guarded' for differential privacy."
+            )
         if precision is not None and precision not in PRECISIONS:
             raise ValueError(
                 f"FitProvider: precision must be from {PRECISIONS[0]} to "
@@ -132,16 +145,23 @@ class FitProvider:
             raise ValueError(
                 f"FitProvider: the largest of y is {size:g}; scale y to numbers near 1."
             )
-        parameters, digest = find_profile(profile), rows_digest(ids)
         self._fingerprint, self._subject = _row_hashes(y, digest)
-        self._mean = y.mean(axis=0)
-        y -= self._mean
-        exponents = fit_bits.column_units(y, self._mean)
-        self._y = np.rint(np.ldexp(y, -exponents)).astype(np.float64)
-        norm = float(np.linalg.norm(self._y, axis=0).max())
+        self._privacy = privacy
+        if privacy is None:
+            means = y.mean(axis=0)
+            y -= means
+            exponents = fit_bits.column_units(y, means)
+            self._y = np.rint(np.ldexp(y, -exponents)).astype(np.float64)
+            norm = float(np.linalg.norm(self._y, axis=0).max())
+            self._scaled_mean = np.ldexp(means, -exponents)
+            mean = float(np.abs(self._scaled_mean).max())
+            energy = _rounded(float((y**2).sum() / len(y)), ENERGY_BITS)
+        else:
+            self._y, norm, mean = fit_noise.private_columns(y, privacy)
+            exponents = np.full(y.shape[1], -KERNEL_BITS)
+            energy = 0.0  # a noisy one is beside the means
+        self._mean_bound = mean
         self._norms = np.abs(self._y).sum(axis=0)
-        self._scaled_mean = np.ldexp(self._mean, -exponents)
-        mean = float(np.abs(self._scaled_mean).max())
         room = parameters.modulus.bit_length() - 4
         self.offer = FitOffer(
             parameters,
@@ -151,7 +171,8 @@ class FitProvider:
             math.ceil(math.log2(max(norm, 1.0))),
             min(room - int(np.frexp(mean)[1]), MAX_MEAN_SCALE),
             precision if precision and parameters.guarded else 0,
-            _rounded(float((y**2).sum() / len(y)), ENERGY_BITS),
+            energy,
+            privacy.rho if privacy else 0.0,
             exponents,
         )
         self.share, self.identity = share, identity
@@ -161,6 +182,7 @@ class FitProvider:
         self._lock = threading.RLock()
         self._key: PublicKey | None = None
         self._plan: FitPlan | None = None
+        self._row_bits = 0  # of the client's integers, in a private fit
         self._sums: list[Array] = []
         self._absorbed: list[bytes] = []  # SHA-256 of the messages of rows
         self._mean_message: bytes | None = None
@@ -201,11 +223,14 @@ class FitProvider:
     def _absorb(self, message: bytes) -> None:
         key, profile = self._registered(), self.offer.profile
         read = wire.read(message, "rows", profile, key.key, number=self.offer.number)
-        number, width = read.sizes[:2]
+        number, width, _, row_bits = read.sizes
+        fit_noise.require_row_bits(row_bits, self.offer.rho, self._row_bits)
         plan = self._plan or self._guarded_plan(width)
         length = wire.residues_length(plan.chunk * plan.tiles, profile)
         wire.expect_sizes(
-            read, (self.next_chunk, plan.width, plan.rows), sampling.SEED_BYTES + length
+            read,
+            (self.next_chunk, plan.width, plan.rows, row_bits),
+            sampling.SEED_BYTES + length,
         )
         if self.next_chunk == plan.chunks:
             raise ProtocolError(f"rows: all {plan.chunks} messages were absorbed.")
@@ -229,7 +254,7 @@ class FitProvider:
             add_products(sums, part, limbs, profile=profile)
             for sums, part in zip(self._sums, weights)
         ]
-        self._plan = plan
+        self._plan, self._row_bits = plan, row_bits
         self._absorbed.append(hashlib.sha256(message).digest())
 
     def mean_message(self) -> bytes:
@@ -246,15 +271,21 @@ class FitProvider:
             if self._mean_message is None:
                 # More noise on the same means would average out.
                 message = self._make_mean_message()
-                self._charge(b"mean", fit_bits.mean_bits(self.offer))
+                rho = fit_noise.mean_rho(self.offer.rho)
+                self._charge(b"mean", fit_bits.mean_bits(self.offer), rho)
                 self._mean_message = message
             return self._mean_message
 
     def _make_mean_message(self) -> bytes:
         key, profile = self._registered(), self.offer.profile
-        count = -(-self.offer.width // profile.degree)
+        count = -(-self.offer.means // profile.degree)
         mean = np.zeros(count * profile.degree)
-        mean[: self.offer.width] = self._scaled_mean
+        if self.offer.rho:
+            mean[: self.offer.means] = fit_noise.noisy_means(
+                self._y, self.offer.rho, self._mean_bound
+            )
+        else:
+            mean[: self.offer.means] = self._scaled_mean
         scaled = residues.scaled_residues(
             mean.reshape(count, -1), self.offer.mean_bits, profile
         )
@@ -286,11 +317,20 @@ class FitProvider:
                 wanted = "all" if plan is None else plan.chunks - self.next_chunk
                 raise ProtocolError(f"fit: {wanted} messages of rows are missing.")
             made = self._results(plan, self._registered(), list(self._sums))
-            self._charge(b"results", self._result_bits(plan))
+            rho = fit_noise.covariance_rho(self.offer.rho)
+            self._charge(b"results", self._result_bits(plan), rho)
             return made
 
-    def _charge(self, what: bytes, bits: float) -> None:
+    def _charge(self, what: bytes, bits: float, rho: float) -> None:
         """Write down an answer of this fit, before it leaves."""
+        if self._privacy is not None:
+            self._ledger.charge(
+                hashlib.sha256(b"privacy" + self._subject).digest(),
+                _EVERYONE,
+                rho,
+                reference=self.offer.number + what,
+                budget=self._privacy.total_rho,
+            )
         self._ledger.charge(
             self._subject,
             self.identity,
@@ -327,6 +367,16 @@ class FitProvider:
                 if profile.guarded:
                     first, second = key.encrypt_zeros(count)
                     flood = flooding.draw_flood(bits, shape, profile)
+                    if self.offer.rho:
+                        noise = fit_noise.covariance_residues(
+                            self.offer.rho,
+                            self._row_bits,
+                            shape,
+                            plan=plan,
+                            width=self.offer.width,
+                            profile=profile,
+                        )
+                        flood = (flood + noise) % residues.column(profile)
                 else:
                     first = second = np.zeros((count, 1, 1), np.int64)
                     flood = np.zeros((1, 1, 1, 1), np.int64)
@@ -365,6 +415,7 @@ class FitProvider:
                 "identity": np.array(self.identity),
                 "key": np.frombuffer(self._registered().key, np.uint8),
                 "width": np.array(plan.width if plan else 0),
+                "bits": np.array(self._row_bits),
                 "rows": np.frombuffer(self._fingerprint, np.uint8),
             }
             if self._mean_message is not None:
@@ -401,6 +452,7 @@ class FitProvider:
             self.offer = FitOffer.from_bytes(
                 state["offer"].tobytes(), self.offer.profile
             )
+            self._row_bits = int(state["bits"])
             if "mean" in state:
                 self._mean_message = state["mean"].tobytes()
             digests = state["absorbed"].reshape(-1, 32)
