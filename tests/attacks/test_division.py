@@ -25,7 +25,9 @@ def test_raw_answers_give_every_weight_exactly(parties, tiles):
     assert guess.ok
     truth = raw_answers.integer_kernel(own.kernel, own.layer)
     np.testing.assert_array_equal(guess.integers, truth)
-    assert relative_error(guess.kernel, own.kernel) < 1e-6
+    # What the provider's own rounding of weights near 1 leaves.
+    rounding = 2.0 ** (own.layer.query_bits - own.layer.result_bits)
+    assert relative_error(guess.kernel, own.kernel) < rounding < 1e-5
 
 
 @pytest.mark.parametrize("profile", ["guarded", "open"])

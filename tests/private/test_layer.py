@@ -302,10 +302,10 @@ def test_layer_messages(parties):
         {"query_bits": 0},
         {"query_bits": layer.result_bits + 1},
         {"result_bits": 2000},
-        {"query_bits": 106, "result_bits": 106},
+        {"query_bits": 101, "result_bits": 101},
     ):
         bad = dataclasses.replace(layer, **change).to_bytes()
-        with pytest.raises(ProtocolError, match="do not fit a modulus of 106 bits"):
+        with pytest.raises(ProtocolError, match="do not fit a modulus of 101 bits"):
             Layer.from_bytes(bad, layer.profile)
     with pytest.raises(ProtocolError, match="profile 'open' is used here, got 'guard"):
         Layer.from_bytes(layer.to_bytes(), PROFILES["open"])

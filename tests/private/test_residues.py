@@ -126,7 +126,7 @@ def test_scaled_residues_round_exactly(values, bits):
 @pytest.mark.parametrize("bits", [0, 59, 60, 61, 100])
 def test_scaled_residues_at_edges(bits):
     """Halves go to even, and the low bits of large numbers are not lost."""
-    profile = PROFILES["guarded"]
+    profile = PROFILES["wide"]
     values = np.array(
         [0.5, 1.5, -0.5, -2.5, 1 + 2.0**-52, -1 + 2.0**-53, 0.0, 2.0**-70]
     )
@@ -137,7 +137,7 @@ def test_scaled_residues_at_edges(bits):
 
 
 def test_split_residues():
-    profile = PROFILES["guarded"]
+    profile = PROFILES["wide"]
     high = np.array([0, 1, -1, 2**50, -(2**50)])
     low = np.array([0, 2**40, -1, 2**50 - 1, 7])
     for low_bits in (0, 1, 50):
