@@ -26,6 +26,7 @@ from helix_jax.private import (
     Client,
     FitClient,
     FitProvider,
+    LabelClient,
     Provider,
     shared_scales,
     sum_answers,
@@ -206,6 +207,56 @@ def make_targets(profile: str, seed: int = 0) -> list[Target]:
             sides[0].read,
             foreign=_addressed(results, stranger.key),
         ),
+        *_label_targets(kernels[0], x),
+    ]
+
+
+def _label_targets(kernel: np.ndarray, x: np.ndarray) -> list[Target]:
+    """Both sides of labels, which are of one profile; readers forget what they read."""
+    client, stranger = Client("guarded"), Client("guarded")
+    provider = Provider(kernel, input_norm=8.0, policy="label")
+    provider.register(client.public_bundle())
+    side = LabelClient(client, client.read_layer(provider.layer.to_bytes()))
+    hello = side.agree()
+    elements, asked = provider.agree(hello), side._asked
+    side.read_elements(elements)
+    agreed, desk = side._agreed, provider._accounts[client.key].desk
+    choices = [side.choose(provider.answer(side.encrypt(x))) for _ in range(2)]
+    transfers, offsets = desk._transfers, dict(desk._waiting)
+    chosen = dict(side._chosen)
+    spent, garbled = (provider.label(one) for one in choices)
+    side.read(spent)
+    del chosen[spent[NUMBER:BINDING]], offsets[spent[NUMBER:BINDING]]
+
+    def read_elements(data: bytes) -> None:
+        side._asked = asked
+        side.read_elements(data)
+        side._agreed = agreed
+
+    def agree(data: bytes) -> None:
+        provider.agree(data)
+
+    def label(data: bytes) -> None:
+        desk._transfers = transfers
+        desk._waiting.update(offsets)
+        provider.label(data)
+
+    def read(data: bytes) -> None:
+        side._chosen.update(chosen)
+        side.read(data)
+
+    sent = ("transfers", hello, agree), ("elements", elements, read_elements)
+    later = ("choices", choices[1], label), ("garbled", garbled, read)
+    old = {"choices": choices[0], "garbled": spent}
+    return [
+        Target(
+            name,
+            lambda message=message: message,
+            reader,
+            spent=old.get(name),
+            foreign=_addressed(message, stranger.key),
+        )
+        for name, message, reader in (*sent, *later)
     ]
 
 

@@ -7,6 +7,7 @@ ciphertexts; bytes go between them. Only `Client` needs Pyfhel.
 from helix_jax.private.client import Client
 from helix_jax.private.fit_client import FitClient
 from helix_jax.private.fit_provider import FitProvider
+from helix_jax.private.labels.client import LabelClient
 from helix_jax.private.layer import Layer, shared_scales
 from helix_jax.private.packing import Plan, plan_layer
 from helix_jax.private.profiles import PROFILES, Profile
@@ -18,6 +19,7 @@ __all__ = [
     "Client",
     "FitClient",
     "FitProvider",
+    "LabelClient",
     "Layer",
     "Plan",
     "Profile",

@@ -5,6 +5,7 @@ from collections import OrderedDict
 
 from helix_jax.errors import ProtocolError
 from helix_jax.private import encryption, sampling, wire
+from helix_jax.private.labels.desk import Desk
 from helix_jax.private.masks import MaskPool
 from helix_jax.private.profiles import Profile
 from helix_jax.types import Array
@@ -48,11 +49,18 @@ class Account:
     Attributes:
       key: encrypts masks for it.
       pool: its masks, where they are prepared.
+      desk: its labels, where the policy is "label".
       left: queries that it may ask; None is no limit.
     """
 
-    def __init__(self, key: PublicKey, pool: MaskPool | None, budget: int | None):
-        self.key = key
+    def __init__(
+        self,
+        key: PublicKey,
+        pool: MaskPool | None,
+        budget: int | None,
+        desk: Desk | None = None,
+    ):
+        self.key, self.desk = key, desk
         self.pool, self.left = pool, budget
         self.seen: OrderedDict[bytes, None] = OrderedDict()
         self.lock = threading.Lock()

@@ -23,6 +23,22 @@ class _Pending(NamedTuple):
     shape: tuple[int, ...]
 
 
+class OpenedAnswer(NamedTuple):
+    """An answer after decryption.
+
+    Attributes:
+      number: 16 bytes, of its query.
+      layer: that was asked.
+      shape: of the rows that were asked, () or (B,).
+      phases: [B, k] float64 in (-q / 2, q / 2].
+    """
+
+    number: bytes
+    layer: Layer
+    shape: tuple[int, ...]
+    phases: np.ndarray
+
+
 class Client:
     """The owner of queries, who alone can read their answers.
 
@@ -138,8 +154,24 @@ class Client:
           makes of it.
 
         Raises:
-          ProtocolError: it is malformed, or answers no open query.
+          ProtocolError: it is malformed, answers no open query, or shows labels alone.
           KeyRoleError: it is for another key.
+        """
+        opened = self.open_answer(answer, labels=False)
+        results = np.ldexp(opened.phases, -opened.layer.result_bits)
+        return results.reshape(*opened.shape, -1)
+
+    def open_answer(
+        self, answer: bytes | Iterator[bytes], *, labels: bool
+    ) -> OpenedAnswer:
+        """Decrypt the answer to a message of this client, once.
+
+        Args:
+          answer: as in `decrypt`.
+          labels: whether the layer's policy is expected to be "label".
+
+        Raises:
+          ProtocolError, KeyRoleError: as in `decrypt`.
         """
         if isinstance(answer, Iterator):
             pieces = wire.Pieces(answer, "answer")
@@ -149,6 +181,11 @@ class Client:
             message = self._read_header(answer)
             pieces = wire.Pieces([message.payload], "answer")
         pending = self._pending[message.number]
+        if (pending.layer.policy.name == "label") != labels:
+            raise ProtocolError(
+                f"answer: the layer's policy is {pending.layer.policy.name!r}; labels "
+                "are read by a LabelClient, other results by Client.decrypt."
+            )
         plan, queries = pending.layer.plan, int(np.prod(pending.shape))
         sizes = (plan.width, plan.classes, plan.tiles, queries)
         wire.expect_sizes(
@@ -165,8 +202,7 @@ class Client:
             done += results
         pieces.finish()
         del self._pending[message.number]
-        results = np.ldexp(phases, -pending.layer.result_bits)
-        return results.reshape(*pending.shape, -1)
+        return OpenedAnswer(message.number, *pending, phases)
 
     def _read_header(self, data: bytes, *, whole: bool = True) -> wire.Message:
         """The message of an answer that is awaited, of the layer that was asked."""

@@ -1,19 +1,21 @@
-"""What an answer shows of the results: logits, or noisy logits.
+"""What an answer shows of the results: logits, noisy logits, or the label alone.
 
-    logits        x W + b, to the layer's error
-    rounded:BITS  the same with noise of standard deviation range / 2^BITS, where range
-                  is the largest result that the layer allows: no more than about BITS
-                  bits of a logit. (Rounding itself is not linear. Noise averages out
-                  over repeated queries: a budget must go with it.)
-
-No sound policy shows the label alone: one round of linear algebra has no maximum.
+logits        x W + b, to the layer's error
+rounded:BITS  the same with noise of standard deviation range / 2^BITS, where range
+              is the largest result that the layer allows: no more than about BITS
+              bits of a logit. (Rounding itself is not linear. Noise averages out
+              over repeated queries: a budget must go with it.)
+label         the class of the largest result, by one more round: results have uniform
+              offsets modulo q, and a garbled circuit of what was read and of the
+              offsets, both cut to LABEL_BITS bits, finds it; see docs/labels.md
 """
 
 import math
 import re
 from typing import NamedTuple
 
-NAMES = ("logits", "rounded")
+NAMES = ("logits", "rounded", "label")
+LABEL_BITS = 16
 
 
 class Policy(NamedTuple):
@@ -29,19 +31,19 @@ class Policy(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Policy":
-        """The policy of "logits" or "rounded:BITS".
+        """The policy of "logits", "label" or "rounded:BITS".
 
         Raises:
           ValueError: it is none of these.
         """
-        if text == "logits":
+        if text in ("logits", "label"):
             return cls(text)
         match = re.fullmatch(r"rounded:(\d{1,2})", text)
         if match and 1 <= int(match[1]) <= 30:
             return cls("rounded", int(match[1]))
         raise ValueError(
-            f"an answer policy is 'logits' or 'rounded:BITS' with BITS from 1 to 30, "
-            f"got {text!r}."
+            f"an answer policy is 'logits', 'label' or 'rounded:BITS' with BITS from 1 "
+            f"to 30, got {text!r}."
         )
 
     @classmethod

@@ -21,6 +21,8 @@ from helix_jax.private import (
     wire,
 )
 from helix_jax.private.accounts import Account, PublicKey
+from helix_jax.private.labels import shares
+from helix_jax.private.labels.desk import Desk
 from helix_jax.private.layer import MAX_INPUT_NORM, Layer, power_above
 from helix_jax.private.masks import MaskContent, MaskPool
 from helix_jax.private.policies import Policy
@@ -63,7 +65,7 @@ class Provider:
           input_norm: largest |x|_2 of a query; larger ones, but for rounding, are
             refused by the client.
           profile: name of the parameters.
-          policy: what answers show: "logits" or "rounded:BITS".
+          policy: what answers show: "logits", "rounded:BITS" or "label".
           minimise: "time" or "traffic", what the tiling is for.
           tiles: of a query, instead of the planner's choice.
           budget: queries that each client key may ask; None is no limit.
@@ -118,6 +120,8 @@ class Provider:
             power_above(self._scales.error),
             parsed,
         )
+        if parsed.name == "label":
+            self._check_labels()
         self._budget = budget
         self._weights = Weights(
             kernel, self._scales.kernel_bits, plan, parameters, weights_bytes
@@ -148,8 +152,45 @@ class Provider:
             pool = None
             if self.layer.profile.guarded and self.layer.plan.answers <= PREPARED:
                 pool = MaskPool(lambda: self._make_mask(key))
-            self._accounts.setdefault(key.key, Account(key, pool, self._budget))
+            desk = Desk(self.layer) if self.layer.policy.name == "label" else None
+            account = Account(key, pool, self._budget, desk)
+            self._accounts.setdefault(key.key, account)
         return key.key
+
+    def agree(self, transfers: bytes) -> bytes:
+        """Agree with a client on what its labels need, once; see `LabelClient`.
+
+        Raises:
+          ProtocolError: the message is malformed.
+          KeyRoleError: its key is not registered.
+          ValueError: the policy is not "label".
+        """
+        return self._desk("transfers", transfers).agree(transfers)
+
+    def label(self, choices: bytes) -> bytes:
+        """The second round of an answer under the policy "label".
+
+        Raises:
+          ProtocolError: the message is malformed, or its answer does not wait for it.
+          KeyRoleError: its key is not registered.
+          ValueError: the policy is not "label".
+        """
+        return self._desk("choices", choices).label(choices)
+
+    def _desk(self, kind: str, message: bytes) -> Desk:
+        if self.layer.policy.name != "label":
+            raise ValueError(
+                f"the policy is {self.layer.policy.name!r}: its answers have no "
+                "second round."
+            )
+        read = wire.read(message, kind, self.layer.profile, binding=None)
+        return self._account(read.key).desk
+
+    def _check_labels(self) -> None:
+        """Refuse layers too small or too large to have labels."""
+        shares.count_transfers(self.layer, 1)
+        if self.layer.plan.classes < 2:
+            raise ValueError("Provider: labels need 2 classes or more, got 1.")
 
     def masks(self, key: bytes) -> MaskPool:
         """The pool of masks of a key, to prepare them ahead.
@@ -217,18 +258,24 @@ class Provider:
             sizes=message.sizes,
             length=answers.payload_length(plan, profile, queries),
         )
-        return self._pieces(header, pairs, account)
+        return self._pieces(header, message.number, pairs, account)
 
     def _pieces(
-        self, header: bytes, pairs: list[np.ndarray], account: Account
+        self, header: bytes, query: bytes, pairs: list[np.ndarray], account: Account
     ) -> Iterator[bytes]:
         """The header, and words of answers to queries [B, T, 2, L, N], part by part."""
         yield header
         plan, profile = self.layer.plan, self.layer.profile
         covers = [[self._cover(account) for _ in pair] for pair in pairs]
+        if account.desk is not None:
+            offsets, held = shares.draw_offsets(
+                sum(map(len, pairs)), plan, len(self._bias), profile
+            )
+            account.desk.hold(query, held)
         for number, weights in enumerate(self._weights):
             count, results = plan.parts[number]
             columns = slice(number * plan.part, (number + 1) * plan.part)
+            done = 0
             for pair, of_pair in zip(pairs, covers):
                 if not profile.rounded:
                     products = evaluation.products_of(
@@ -236,9 +283,14 @@ class Provider:
                     )
                     yield answers.pack_products(products, count, profile)
                     continue
-                masks = zip(*(cover(columns) for cover in of_pair))
+                masks = [cover(columns) for cover in of_pair]
+                firsts, seconds = (np.stack(part) for part in zip(*masks))
+                if account.desk is not None:
+                    firsts += offsets[done : done + len(pair), columns]
+                    firsts %= residues.column(profile)
+                    done += len(pair)
                 words = evaluation.words_of(
-                    weights, pair, *map(np.stack, masks), plan=plan, profile=profile
+                    weights, pair, firsts, seconds, plan=plan, profile=profile
                 )
                 yield answers.pack_words(*words, count, results)
 

@@ -18,7 +18,7 @@ import numpy as np
 from helix_jax.private import answer_words, flooding, packing, sampling
 from helix_jax.private.layer import MAX_RESULT_BITS
 from helix_jax.private.packing import Plan
-from helix_jax.private.policies import Policy
+from helix_jax.private.policies import LABEL_BITS, Policy
 from helix_jax.private.profiles import Profile
 from helix_jax.private.weights import measure_kernel
 from helix_jax.types import Array
@@ -96,6 +96,8 @@ def choose_scales(
     split = _split(sizes, profile, policy, shared)
     flood_bits = _flood(sizes, split, plan, profile, policy)
     error = _error(sizes, split, flood_bits, plan, profile)
+    if policy.name == "label":
+        error += float(profile.modulus * 2.0 ** (-LABEL_BITS - sum(split)))
     return Scales(*split, flood_bits, error)
 
 
@@ -161,6 +163,8 @@ def _flood(
       ValueError: there is no room for it, or the policy needs one and there is none.
     """
     flood_bits = 0
+    if policy.name == "label" and profile.guarded:
+        return 0  # uniform offsets hide all
     if profile.guarded:
         largest = sizes.sums * 2.0 ** split[1] + _rounded_weights(plan)
         shift = flooding.shift_bound(largest, plan.degree)

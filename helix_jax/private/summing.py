@@ -31,10 +31,15 @@ def sum_answers(answers: Sequence[bytes], layer: Layer) -> bytes:
     Raises:
       ProtocolError: one is malformed, answers another query or has other scales, or
         two are the same.
-      ValueError: there are none.
+      ValueError: there are none, or the policy is "label".
     """
     if not answers:
         raise ValueError("sum_answers: needs at least one answer, got none.")
+    if layer.policy.name == "label":
+        raise ValueError(
+            "sum_answers: results of the policy 'label' have offsets of their own; "
+            "add answers of another policy."
+        )
     plan = layer.plan
     binding = layer.binding
     first = wire.read(answers[0], "answer", layer.profile, binding=binding)

@@ -21,13 +21,17 @@ VERSION = 3
 KINDS = {
     name: number
     for number, name in enumerate(
-        ("key", "layer", "query", "answer", "fit", "mean", "rows", "covariance"),
+        (
+            *("key", "layer", "query", "answer", "fit", "mean", "rows", "covariance"),
+            *("transfers", "elements", "choices", "garbled"),
+        ),
         start=1,
     )
 }
 _REMEDIES = {
     "query": "it was encrypted for another layer or other scales; read the offer anew",
     "answer": "it is of another layer or other scales; read the offer and ask anew",
+    "choices": "they are of transfers that were given up; agree on new ones",
     "covariance": "it is of other messages of rows than were sent; begin the fit anew",
 }
 _MAGIC = b"HLXP"

@@ -25,7 +25,12 @@ KINDS = [
     "rows",
     "mean",
     "covariance",
+    "transfers",
+    "elements",
+    "choices",
+    "garbled",
 ]
+SLOW = {"transfers", "elements"}  # a third of a second where a message is sound
 FINE = {"read", "ProtocolError", "KeyRoleError"}
 PROFILE = "compact"
 ABSURD = {
@@ -74,9 +79,10 @@ def test_sound_messages_are_read(name):
 @pytest.mark.parametrize("name", KINDS)
 def test_every_mutation(name):
     """All changes, some 15 times each; those that must be refused are."""
+    count = 60 if name in SLOW else 300
     found = {
         fuzz.outcome(targets()[name], mutant)
-        for mutant in itertools.islice(stream(name, 0), 300)
+        for mutant in itertools.islice(stream(name, 0), count)
     }
     assert found <= FINE
     assert "read" in found
@@ -84,7 +90,7 @@ def test_every_mutation(name):
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.sampled_from(KINDS), st.data())
+@given(st.sampled_from([name for name in KINDS if name not in SLOW]), st.data())
 def test_drawn_bytes(name, data):
     """Hypothesis chooses the bytes, and shrinks what fails."""
     sound = bytearray(targets()[name].fresh())

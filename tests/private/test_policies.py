@@ -1,4 +1,4 @@
-"""What answers show: logits, or noisy logits."""
+"""What answers show: logits, noisy logits, or the label."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from helix_jax.private import Provider
 from helix_jax.private.policies import Policy
 
 
-@pytest.mark.parametrize("text", ["logits", "rounded:1", "rounded:30"])
+@pytest.mark.parametrize("text", ["logits", "label", "rounded:1", "rounded:30"])
 def test_policies_by_name_and_code(text):
     policy = Policy.parse(text)
     assert Policy.from_code(policy.code, policy.bits) == policy
@@ -15,16 +15,16 @@ def test_policies_by_name_and_code(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "label", "rounded", "rounded:0", "rounded:31", "rounded:-1", "order"]
+    "text", ["", "labels", "rounded", "rounded:0", "rounded:31", "rounded:-1", "order"]
 )
 def test_unknown_policies(text):
-    with pytest.raises(ValueError, match="'logits' or 'rounded:BITS'"):
+    with pytest.raises(ValueError, match="'logits', 'label' or 'rounded:BITS'"):
         Policy.parse(text)
 
 
 def test_unknown_codes():
-    with pytest.raises(ValueError, match="no answer policy 2"):
-        Policy.from_code(2, 0)
+    with pytest.raises(ValueError, match="no answer policy 3"):
+        Policy.from_code(3, 0)
     with pytest.raises(ValueError, match="BITS from 1"):
         Policy.from_code(Policy("rounded").code, 0)
 
@@ -45,7 +45,8 @@ def test_rounded(parties, ask, bits):
     assert np.abs(noise).max() <= layer.error
 
 
+@pytest.mark.parametrize("policy", ["label", "rounded:8"])
 @pytest.mark.parametrize("profile", ["open", "compact"])
-def test_policies_need_a_guarded_profile(profile):
+def test_policies_need_a_guarded_profile(policy, profile):
     with pytest.raises(ValueError, match=f"needs a guarded profile; '{profile}'"):
-        Provider(np.ones((3, 2)), input_norm=1.0, profile=profile, policy="rounded:8")
+        Provider(np.ones((3, 2)), input_norm=1.0, profile=profile, policy=policy)

@@ -1,0 +1,1 @@
+"""Answers that show the label alone, in two rounds; see docs/labels.md."""

@@ -1,0 +1,75 @@
+"""Numbers modulo q as shares of a few bits, and what both sides say of them.
+
+A result r with a uniform offset o, both modulo q, is read as r + o. Cut to the first
+`bits` bits, the difference of floor(2^bits (r + o) / q) and floor(2^bits o / q) is
+2^bits r / q to less than one, modulo 2^bits.
+"""
+
+import hashlib
+import secrets
+
+import numpy as np
+
+from helix_jax.private.labels.transfers import MAX_COUNT
+from helix_jax.private.layer import Layer
+from helix_jax.private.packing import Plan
+from helix_jax.private.policies import LABEL_BITS
+from helix_jax.private.profiles import Profile
+
+
+def draw_offsets(
+    queries: int, plan: Plan, answers: int, profile: Profile
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fresh uniform numbers modulo q, one for each result.
+
+    Args:
+      queries: B.
+      plan: of the layer.
+      answers: A, ciphertexts that results lie in, those that fill the last part too.
+      profile: of the ring.
+
+    Returns:
+      Their residues [B, A, L, r] int64, zeros where no result is, and their shares
+      [B, k] int64.
+    """
+    count = queries * plan.classes
+    drawn = np.array([secrets.randbelow(profile.modulus) for _ in range(count)], object)
+    residues = np.zeros((queries, answers * plan.rows, len(profile.primes)), np.int64)
+    for number, prime in enumerate(profile.primes):
+        own = (drawn % prime).astype(np.int64)
+        residues[:, : plan.classes, number] = own.reshape(queries, -1)
+    residues = residues.reshape(queries, answers, plan.rows, -1).swapaxes(2, 3)
+    shares = ((drawn << LABEL_BITS) // profile.modulus).astype(np.int64)
+    return residues, shares.reshape(queries, -1)
+
+
+def cut(fractions: np.ndarray) -> np.ndarray:
+    """Shares of fractions of q, of any whole part: int64 below 2^LABEL_BITS."""
+    whole = np.floor(np.ldexp(fractions, LABEL_BITS)).astype(np.int64)
+    return whole % 2**LABEL_BITS
+
+
+def bits_of(shares: np.ndarray) -> np.ndarray:
+    """[LABEL_BITS, *shape] uint8, the lowest first."""
+    places = np.arange(LABEL_BITS).reshape(-1, *(1,) * shares.ndim)
+    return (shares >> places & 1).astype(np.uint8)
+
+
+def count_transfers(layer: Layer, queries: int) -> int:
+    """Transfers that the labels of so many queries take.
+
+    Raises:
+      ValueError: they are too many for a message.
+    """
+    count = queries * layer.plan.classes * LABEL_BITS
+    if count > MAX_COUNT:
+        raise ValueError(
+            f"labels of {queries} queries and {layer.plan.classes} classes take "
+            f"{count} transfers, a message holds {MAX_COUNT}: ask less at once."
+        )
+    return count
+
+
+def binding(layer: Layer, transfers: bytes) -> bytes:
+    """16 bytes of the layer and of the number under which transfers were agreed."""
+    return hashlib.sha256(layer.binding + transfers).digest()[:16]
