@@ -13,6 +13,7 @@ from helix_jax.private import answers, encryption, packing, wire
 from helix_jax.private.layer import Layer, norm_margin
 from helix_jax.private.profiles import find_profile
 from helix_jax.private.seal import SecretKey
+from helix_jax.private.self_test import require_exact
 from helix_jax.types import Array
 
 
@@ -53,8 +54,10 @@ class Client:
         Raises:
           ProtocolError: there is no such profile.
           ImportError: Pyfhel is not installed.
+          RuntimeError: the device computes wrongly, see `self_test`.
         """
         self.profile = find_profile(profile)
+        require_exact(self.profile)
         self._secret = SecretKey(self.profile)
         public = encryption.make_public_key(self._secret.residues, self.profile)
         self._bundle = public.seed + wire.pack_residues(public.first, self.profile)

@@ -51,6 +51,7 @@ from helix_jax.private.fit_products import (
 )
 from helix_jax.private.ledger import Ledger
 from helix_jax.private.profiles import find_profile
+from helix_jax.private.self_test import require_exact
 from helix_jax.types import Array
 
 _TARGETS = 256  # columns of Y multiplied at once
@@ -120,8 +121,10 @@ class FitProvider:
 
         Raises:
           ValueError: shapes or values that cannot be.
+          RuntimeError: the device computes wrongly, see `self_test`.
         """
         parameters, digest = find_profile(profile), rows_digest(ids)
+        require_exact(parameters)
         if privacy is not None and not parameters.guarded:
             raise ValueError(
                 f"FitProvider: profile {profile!r} shows more than results, and no "

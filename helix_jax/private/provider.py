@@ -28,6 +28,7 @@ from helix_jax.private.masks import MaskContent, MaskPool
 from helix_jax.private.policies import Policy
 from helix_jax.private.profiles import find_profile
 from helix_jax.private.scales import choose_scales
+from helix_jax.private.self_test import require_exact
 from helix_jax.private.weights import Weights
 from helix_jax.types import Array
 
@@ -76,6 +77,7 @@ class Provider:
 
         Raises:
           ValueError: shapes, values or sizes that cannot be.
+          RuntimeError: the device computes wrongly, see `self_test`.
         """
         if not hasattr(kernel, "shape"):
             kernel = np.asarray(kernel)
@@ -98,6 +100,7 @@ class Provider:
         if budget is not None and budget < 1:
             raise ValueError(f"Provider: budget must be positive, got {budget}.")
         parameters, parsed = find_profile(profile), Policy.parse(policy)
+        require_exact(parameters)
         if tiles is None:
             plan = packing.plan_layer(*kernel.shape, parameters, minimise=minimise)
         else:
