@@ -64,6 +64,10 @@ class Client:
         self.key = wire.key_name(self._bundle)
         self._pending: dict[bytes, _Pending] = {}
 
+    def close(self) -> None:
+        """Overwrite the secret key; what is encrypted or read after it is refused."""
+        self._secret.close()
+
     def public_bundle(self) -> bytes:
         """What a provider needs to mask its answers: a public key."""
         sizes = (self.profile.degree, len(self.profile.primes))

@@ -13,6 +13,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from helix_jax.errors import ProtocolError
 
 
@@ -28,6 +30,16 @@ class MaskContent(NamedTuple):
     first: Any
     second: Any
 
+    def kept(self) -> "MaskContent":
+        """The same in arrays of its own, which can be overwritten."""
+        return MaskContent(*(np.array(part) for part in self))
+
+    def wipe(self) -> None:
+        """Overwrite what is in arrays of its own."""
+        for part in self:
+            if isinstance(part, np.ndarray) and part.flags.writeable:
+                part.fill(0)
+
 
 class Mask:
     """The content of one mask, for one use."""
@@ -35,6 +47,7 @@ class Mask:
     def __init__(self, number: int, content: MaskContent):
         self.number = number
         self._content = [content]
+        wipe_with(self, self._content)
         self._process = os.getpid()
 
     def spend(self) -> MaskContent:
@@ -57,6 +70,17 @@ class Mask:
 
     def __reduce__(self):
         raise TypeError("a Mask is not copied or pickled: it would be used twice.")
+
+
+def wipe_with(owner: object, contents: list[MaskContent]) -> None:
+    """Overwrite what a list holds when its owner is no more."""
+
+    def wipe() -> None:
+        for content in contents:
+            content.wipe()
+
+    # Not at the end of the process: another thread may be using it then.
+    weakref.finalize(owner, wipe).atexit = False
 
 
 class MaskPool:

@@ -24,7 +24,7 @@ from helix_jax.private.accounts import Account, PublicKey
 from helix_jax.private.labels import shares
 from helix_jax.private.labels.desk import Desk
 from helix_jax.private.layer import MAX_INPUT_NORM, Layer, power_above
-from helix_jax.private.masks import MaskContent, MaskPool
+from helix_jax.private.masks import MaskContent, MaskPool, wipe_with
 from helix_jax.private.policies import Policy
 from helix_jax.private.profiles import find_profile
 from helix_jax.private.scales import choose_scales
@@ -154,7 +154,7 @@ class Provider:
         if key.key not in self._accounts:
             pool = None
             if self.layer.profile.guarded and self.layer.plan.answers <= PREPARED:
-                pool = MaskPool(lambda: self._make_mask(key))
+                pool = MaskPool(lambda: self._make_mask(key).kept())
             desk = Desk(self.layer) if self.layer.policy.name == "label" else None
             account = Account(key, pool, self._budget, desk)
             self._accounts.setdefault(key.key, account)
@@ -315,7 +315,12 @@ class Provider:
         if prepared is None:  # a message of many queries has room for a part's only
             return lambda part: self._make_mask(account.key, part)
         mask = prepared.spend()
-        return lambda part: MaskContent(mask.first[part], mask.second[part])
+
+        def cover(part: slice) -> MaskContent:
+            return MaskContent(mask.first[part], mask.second[part])
+
+        wipe_with(cover, [mask])
+        return cover
 
     def _make_mask(self, key: PublicKey, part: slice = slice(None)) -> MaskContent:
         """A fresh encryption of bias and flood at the results' coefficients."""

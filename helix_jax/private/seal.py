@@ -5,10 +5,13 @@ little-endian 64-bit residues, transformed. What is done with it is in `encrypti
 `answers`; the tests compare that with SEAL's own encryption and decryption.
 """
 
+import os
 import warnings
+import weakref
 
 import numpy as np
 
+from helix_jax.errors import KeyRoleError
 from helix_jax.private.profiles import Profile
 
 _HEADER_BYTES = 88
@@ -19,7 +22,6 @@ class SecretKey:
 
     Attributes:
       profile: its parameters.
-      residues: [L, N] int64, the ternary secret, transformed.
     """
 
     def __init__(self, profile: Profile):
@@ -51,8 +53,35 @@ class SecretKey:
         self._seal.keyGen()
         raw = self._seal.to_bytes_secret_key(compr_mode="none")
         shape = (len(profile.primes), profile.degree)
-        self.residues = np.frombuffer(raw, "<i8", offset=_HEADER_BYTES)
-        self.residues = self.residues.reshape(shape)
+        values = np.frombuffer(raw, "<i8", offset=_HEADER_BYTES).reshape(shape)
+        self._residues = values.astype(np.int64)  # a copy, which can be overwritten
+        self._wipe = weakref.finalize(self, _overwrite, self._residues, profile)
+
+    @property
+    def residues(self) -> np.ndarray:
+        """[L, N] int64, the ternary secret, transformed; overwritten by `close`.
+
+        Raises:
+          KeyRoleError: the key is closed.
+        """
+        if not self._wipe.alive:
+            raise KeyRoleError("this secret key is closed; make a new Client.")
+        return self._residues
+
+    def close(self) -> None:
+        """Overwrite the key, as its deletion and the end of the process do."""
+        self._wipe()
+        self._seal = None
 
     def __reduce__(self):
         raise TypeError("a SecretKey is not copied or pickled; it stays where it is.")
+
+
+def _overwrite(residues: np.ndarray, profile: Profile) -> None:
+    """Uniform residues in the place of a key.
+
+    Not zeros: what another thread encrypts meanwhile has to stay hidden.
+    """
+    for row, prime in zip(residues, profile.primes):
+        words = np.frombuffer(os.urandom(8 * len(row)), np.uint64)
+        row[:] = words % np.uint64(prime)

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from helix_jax.errors import ProtocolError
@@ -157,6 +158,29 @@ def test_a_forked_child_has_no_masks():
         check=False,
     )
     assert run.stdout == "sound\n", run.stderr
+
+
+def arrays():
+    return MaskContent(np.full((1, 2, 3), 7), np.full((1, 2, 4), 9)).kept()
+
+
+def test_contents_are_overwritten_when_they_are_no_more_needed():
+    unspent, spent = arrays(), arrays()
+    pool = MaskPool(iter([unspent, spent]).__next__)
+    pool.prepare(2)
+    unused = pool.take_prepared()
+    mask = pool.take_prepared()
+    assert mask.spend() is spent
+    del mask
+    assert spent.first.min() == 7  # it is in use, and its own user's to overwrite
+    del unused
+    assert not unspent.first.any()
+    assert not unspent.second.any()
+    left = arrays()
+    pool = MaskPool(lambda: left)
+    pool.prepare(1)
+    del pool
+    assert not left.first.any()
 
 
 def test_masks_are_not_copied():

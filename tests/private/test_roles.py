@@ -176,6 +176,25 @@ def test_prepared_masks_are_taken_by_answers(client):
         assert len(pool) == left
 
 
+def test_a_closed_client_has_no_key():
+    """It is overwritten by other residues, when it is deleted, too."""
+    own, other = Client("compact"), Client("compact")
+    provider, layer = make_provider(own)
+    answer = provider.answer(own.encrypt(layer, X))
+    held = [client._secret.residues for client in (own, other)]
+    before = [part.copy() for part in held]
+    own.close()
+    own.close()
+    del other
+    for part, key in zip(held, before):
+        assert (part == key).mean() < 0.01
+        assert part.max() < own.profile.modulus
+    with pytest.raises(KeyRoleError, match="this secret key is closed"):
+        own.encrypt(layer, X)
+    with pytest.raises(KeyRoleError, match="this secret key is closed"):
+        own.decrypt(answer)
+
+
 def test_nothing_of_a_provider_decrypts(client):
     """Neither it, nor its keys, pools and masks: by name, and by what they hold."""
     own = client("guarded")

@@ -42,7 +42,7 @@ def device_of(bits):
 def test_floats_of_fewer_bits_are_found_out():
     profile = PROFILES["guarded"]
     assert self_test.find_wrong(profile, device_of(53)) == []
-    assert self_test.find_wrong(profile, device_of(40)) == ["products"]
+    assert self_test.find_wrong(profile, device_of(36)) == ["products"]
 
 
 def test_sums_of_fewer_bits_are_found_out():
@@ -57,7 +57,7 @@ def test_sums_of_fewer_bits_are_found_out():
 
 def test_a_device_that_computes_wrongly_is_refused_by_name():
     profile = PROFILES["guarded"]
-    wrong = self_test.find_wrong(profile, device_of(40))
+    wrong = self_test.find_wrong(profile, device_of(36))
     with pytest.raises(RuntimeError, match="TPU v0 computes products of profile 'gua"):
         self_test.refuse_wrong(wrong, "TPU v0", profile)
     self_test.refuse_wrong([], "TPU v0", profile)
