@@ -3,7 +3,8 @@ r"""Mutated messages of the encrypted layer: each is refused in words, or read.
     python -m benchmarks.fuzz --messages=500000
 
 Every kind of message that a party reads is cut, extended, flipped, replayed, addressed
-to others or filled with numbers out of range. Allowed are `ProtocolError`,
+to others or filled with numbers out of range. What clients send is signed after the
+change: they are who would change it. Allowed are `ProtocolError`,
 `KeyRoleError` and, where the change leaves a message sound, an ordinary result. Any
 other exception, or a message that was read and had to be refused, fails the run. Two
 cores: about 4 minutes.
@@ -32,8 +33,10 @@ from helix_jax.private import (
     sum_answers,
     wire,
 )
+from helix_jax.private.internals import signing_key
 from helix_jax.private.provider import PublicKey
 from helix_jax.private.sampling import SEED_BYTES
+from helix_jax.private.signatures import KEY_BYTES, SIGNATURE_BYTES
 from helix_jax.progress import bar
 from helix_jax.runs.program import start_main
 
@@ -59,6 +62,7 @@ class Target(NamedTuple):
       foreign: the same of another key, which must be refused, or None.
       seeds: of the payload, if it is seeds and residues.
       floats: offsets of float64 numbers.
+      signing: key that its sender signs by, or None.
     """
 
     name: str
@@ -68,6 +72,7 @@ class Target(NamedTuple):
     foreign: bytes | None = None
     seeds: int = 0
     floats: tuple[int, ...] = ()
+    signing: bytes | None = None
 
 
 class Mutant(NamedTuple):
@@ -153,6 +158,7 @@ def make_targets(profile: str, seed: int = 0) -> list[Target]:
             spent=old_query,
             foreign=stranger.encrypt(layer, x),
             seeds=1,
+            signing=signing_key(client),
         ),
         Target(
             "queries",
@@ -160,6 +166,7 @@ def make_targets(profile: str, seed: int = 0) -> list[Target]:
             provider.answer,
             spent=old_query,
             seeds=2,
+            signing=signing_key(client),
         ),
         Target(
             "answer",
@@ -194,6 +201,7 @@ def make_targets(profile: str, seed: int = 0) -> list[Target]:
             lambda m: make_fit(fit.offer.number).absorb(m),
             foreign=foreign_rows,
             seeds=1,
+            signing=signing_key(client),
         ),
         Target(
             "mean",
@@ -255,6 +263,7 @@ def _label_targets(kernel: np.ndarray, x: np.ndarray) -> list[Target]:
             reader,
             spent=old.get(name),
             foreign=_addressed(message, stranger.key),
+            signing=signing_key(client) if name in ("transfers", "choices") else None,
         )
         for name, message, reader in (*sent, *later)
     ]
@@ -328,7 +337,7 @@ def mutants(
                         sound,
                         generator,
                         wire.HEADER_BYTES,
-                        wire.HEADER_BYTES + SEED_BYTES,
+                        wire.HEADER_BYTES + KEY_BYTES + SEED_BYTES,
                     )
                 ),
                 False,
@@ -338,7 +347,7 @@ def mutants(
 def outcome(target: Target, mutant: Mutant) -> str:
     """What became of a message: "read", the error's name, or what went wrong."""
     try:
-        target.read(mutant.data)
+        target.read(_signed(mutant.data, target.signing))
     except (ProtocolError, KeyRoleError) as error:
         return type(error).__name__
     # Whatever else is raised is what is looked for.
@@ -362,6 +371,13 @@ def streams(
 
 def _put(message: bytes, place: int, part: bytes) -> bytes:
     return message[:place] + part + message[place + len(part) :]
+
+
+def _signed(message: bytes, signing: bytes | None) -> bytes:
+    """A message whose last bytes are made its sender's signature of those before."""
+    if signing is None or len(message) < wire.HEADER_BYTES + SIGNATURE_BYTES:
+        return message
+    return wire.sign(message[:-SIGNATURE_BYTES], signing)
 
 
 def _addressed(message: bytes, key: bytes) -> bytes:
@@ -390,13 +406,15 @@ def _overflow(target: Target, generator: np.random.Generator) -> bytes:
     code = message[PROFILE]
     profile = next(one for one in PROFILES.values() if one.code == code)
     start = wire.HEADER_BYTES + target.seeds * SEED_BYTES
+    start += KEY_BYTES * (target.name == "key")
+    end = len(message) - SIGNATURE_BYTES * (target.signing is not None)
     # Near an end of the payload, so of the first or the last prime.
-    count = (len(message) - start) // sum(profile.residue_bytes) // 16
+    count = (end - start) // sum(profile.residue_bytes) // 16
     number, width = int(generator.integers(count)), profile.residue_bytes[0]
     place = start + number * width
     if generator.integers(2):
         width = profile.residue_bytes[-1]
-        place = len(message) - (number + 1) * width
+        place = end - (number + 1) * width
     changed = _put(message, place, b"\xff" * width)
     return _named(changed) if target.name == "key" else changed
 

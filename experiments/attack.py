@@ -136,6 +136,9 @@ def attacks(config: AttackConfig) -> dict[str, Callable[[Setting], Finding]]:
         "extraction": partial(
             classifier.measure_extraction, policies=config.policies, **guarded
         ),
+        "packed_weights": partial(
+            classifier.measure_packed_weights, policies=config.policies, **guarded
+        ),
         "row_division": partial(rows.measure_row_division, rows=config.rows, **some),
         "projection": partial(rows.measure_projection, **some),
         "chosen_rows": partial(rows.measure_chosen_rows, **some),

@@ -57,7 +57,9 @@ def measure_division(
         asked, seconds = _ask(party, setting.queries)
         answers = []
         for query in asked:
-            again = [division.resend(query, party.layer) for _ in range(count)]
+            again = [
+                division.resend(query, party.client, party.layer) for _ in range(count)
+            ]
             words = [
                 raw_answers.read_answer(
                     party.provider.answer(other), party.layer
@@ -107,7 +109,7 @@ def measure_unused(
             unused_coefficients.filled_phases(
                 service.client,
                 layer,
-                service.provider.answer(division.resend(query, layer)),
+                service.provider.answer(division.resend(query, service.client, layer)),
             )
             for _ in range(repeats)
         ]

@@ -1,11 +1,12 @@
-"""Extraction of the classifier from honest queries, by policy and by budget."""
+"""Extraction of the classifier from its answers, by policy and by budget."""
 
 from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
-from helix_jax.attacks import chance, extraction
+from helix_jax.alignment import AffineMap
+from helix_jax.attacks import chance, extraction, weight_packing
 from helix_jax.attacks.setting import Finding, Service, Setting, serve
 from helix_jax.stats import Interval, relative_error
 
@@ -85,6 +86,49 @@ def measure_extraction(
                 ]
             )
     return Finding(summary, rows)
+
+
+def measure_packed_weights(
+    setting: Setting, *, profile: str, policies: Sequence[str]
+) -> Finding:
+    """Read weights that were rounded to 8 bits, one to three in a result.
+
+    Args:
+      setting: whose classifier is rounded, without its bias.
+      profile: of the protected provider.
+      policies: what answers show.
+    """
+    integers, unit = weight_packing.quantise(setting.classifier)
+    classifier = AffineMap(unit * integers, np.zeros(integers.shape[1]))
+    own = setting._replace(classifier=classifier)
+    common = np.unique(integers, return_counts=True)[1].max() / integers.size
+    numbers, rows = {"packed_weights_chance_exact": float(common)}, []
+
+    def share(packing: weight_packing.Packing, results: np.ndarray) -> Interval:
+        same = weight_packing.unpack(packing, results, unit) == integers
+        return chance.rate(int(same.sum()), same.size)
+
+    for policy in policies:
+        service = serve(own, profile, policy=policy)
+        for shared in (3, 2, 1):
+            packing = weight_packing.pack(
+                len(integers), service.layer.input_norm, shared=shared
+            )
+            plain = share(packing, packing.x @ classifier.kernel)
+            found = share(packing, _answers(service, packing.x))
+            name = f"packed_weights_{policy.replace(':', '_')}_{shared}"
+            numbers |= {f"{name}_exact": found, f"{name}_plain_exact": plain}
+            bits = service.provider.answer_bits / integers.shape[1]
+            rows.append(
+                [
+                    "" if rows else "int8 weights, several in a result",
+                    f"{policy}, {len(packing.x)} queries, {bits:.0f} bits a result",
+                    f"{100 * plain.value:.0f}% exact",
+                    f"{100 * found.value:.1f}% exact",
+                    f"{100 * common:.1f}%: the commonest",
+                ]
+            )
+    return Finding(numbers, rows)
 
 
 def _against(policy: str, count: int, summary: dict[str, float | Interval]) -> str:

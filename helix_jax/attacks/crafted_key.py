@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from helix_jax.attacks import raw_answers
-from helix_jax.private import Layer, answer_words, residues, wire
+from helix_jax.private import Layer, answer_words, residues, signatures, wire
 from helix_jax.private.sampling import SEED_BYTES, uniform_residues
 
 
@@ -34,12 +34,14 @@ class CraftedKey(NamedTuple):
     Attributes:
       bundle: what the provider registers.
       seed: of its second part a.
+      signing: what its owner signs by.
       step_bits: log2 D.
       digits: ternary digits in each result.
     """
 
     bundle: bytes
     seed: bytes
+    signing: bytes
     step_bits: int
     digits: int
 
@@ -67,8 +69,8 @@ def craft_key(layer: Layer) -> CraftedKey:
     for j in range(digits):
         b[0, :, j] = [(3**j << step_bits) % prime for prime in profile.primes]
     b = np.asarray(raw_answers.transform(b, profile=profile))
-    seed = os.urandom(SEED_BYTES)
-    payload = seed + wire.pack_residues(b, profile)
+    seed, signing = os.urandom(SEED_BYTES), os.urandom(signatures.KEY_BYTES)
+    payload = signatures.verifying_key(signing) + seed + wire.pack_residues(b, profile)
     bundle = wire.write(
         "key",
         profile,
@@ -77,7 +79,7 @@ def craft_key(layer: Layer) -> CraftedKey:
         sizes=(plan.degree, len(profile.primes)),
         payload=payload,
     )
-    return CraftedKey(bundle, seed, step_bits, digits)
+    return CraftedKey(bundle, seed, signing, step_bits, digits)
 
 
 def empty_query(layer: Layer, key: CraftedKey) -> bytes:
@@ -93,6 +95,7 @@ def empty_query(layer: Layer, key: CraftedKey) -> bytes:
         binding=layer.binding,
         sizes=(plan.width, plan.classes, plan.tiles, 1),
         payload=os.urandom(SEED_BYTES) + wire.pack_residues(zeros, profile),
+        signing_key=key.signing,
     )
 
 

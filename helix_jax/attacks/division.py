@@ -23,8 +23,10 @@ from typing import NamedTuple
 import numpy as np
 
 from helix_jax.attacks import modular, raw_answers
-from helix_jax.private import Layer, answer_words, wire
+from helix_jax.private import Client, Layer, answer_words, wire
+from helix_jax.private.internals import signing_key
 from helix_jax.private.profiles import Profile
+from helix_jax.private.signatures import SIGNATURE_BYTES
 
 
 class KernelGuess(NamedTuple):
@@ -94,7 +96,7 @@ def scale_back(second: np.ndarray, profile: Profile) -> np.ndarray:
     return np.asarray(raw_answers.transform(values, profile=profile))
 
 
-def resend(query: bytes, layer: Layer) -> bytes:
+def resend(query: bytes, client: Client, layer: Layer) -> bytes:
     """The same ciphertexts as a query of its own: a new number, so no replay."""
     message = wire.read(query, "query", layer.profile, binding=layer.binding)
     return wire.write(
@@ -104,7 +106,8 @@ def resend(query: bytes, layer: Layer) -> bytes:
         number=os.urandom(16),
         binding=layer.binding,
         sizes=message.sizes,
-        payload=bytes(message.payload),
+        payload=bytes(message.payload[:-SIGNATURE_BYTES]),
+        signing_key=signing_key(client),
     )
 
 

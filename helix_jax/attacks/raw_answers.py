@@ -26,6 +26,7 @@ from helix_jax.private.internals import secret_key, transformed_weights
 from helix_jax.private.packing import Plan
 from helix_jax.private.profiles import Profile
 from helix_jax.private.sampling import SEED_BYTES, uniform_residues
+from helix_jax.private.signatures import SIGNATURE_BYTES
 
 
 class QueryParts(NamedTuple):
@@ -66,7 +67,7 @@ def read_query(query: bytes, layer: Layer) -> QueryParts:
     """The ciphertexts of a message of one query, which both sides know."""
     profile, tiles = layer.profile, layer.plan.tiles
     payload = wire.read(query, "query", profile, binding=None).payload
-    seed, rest = bytes(payload[:SEED_BYTES]), payload[SEED_BYTES:]
+    seed, rest = bytes(payload[:SEED_BYTES]), payload[SEED_BYTES:-SIGNATURE_BYTES]
     first = wire.unpack_residues(rest, tiles, profile, "query")
     return QueryParts(first, uniform_residues(seed, (tiles,), profile, "query"))
 

@@ -4,11 +4,13 @@ A `Client` holds a CKKS key and encrypts; a `Provider` holds weights and evaluat
 ciphertexts; bytes go between them. Only `Client` needs Pyfhel.
 """
 
+from helix_jax.private.admission import Admission
 from helix_jax.private.client import Client
 from helix_jax.private.fit_client import FitClient
 from helix_jax.private.fit_provider import FitProvider
 from helix_jax.private.labels.client import LabelClient
 from helix_jax.private.layer import Layer, shared_scales
+from helix_jax.private.ledger import Ledger
 from helix_jax.private.packing import Plan, plan_layer
 from helix_jax.private.profiles import PROFILES, Profile
 from helix_jax.private.provider import Provider
@@ -16,11 +18,13 @@ from helix_jax.private.summing import sum_answers
 
 __all__ = [
     "PROFILES",
+    "Admission",
     "Client",
     "FitClient",
     "FitProvider",
     "LabelClient",
     "Layer",
+    "Ledger",
     "Plan",
     "Profile",
     "Provider",

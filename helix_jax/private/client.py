@@ -9,7 +9,8 @@ import numpy as np
 from helix_jax import kinds
 from helix_jax.arguments import takes
 from helix_jax.errors import KeyRoleError, ProtocolError
-from helix_jax.private import answers, encryption, packing, wire
+from helix_jax.private import answers, encryption, packing, signatures, wire
+from helix_jax.private.forks import require_own
 from helix_jax.private.layer import Layer, norm_margin
 from helix_jax.private.profiles import find_profile
 from helix_jax.private.seal import SecretKey
@@ -49,18 +50,23 @@ class Client:
     """
 
     def __init__(self, profile: str = "guarded"):
-        """Make a key pair, which stays in this object.
+        """Make key pairs, of encryption and of signatures, which stay in this object.
 
         Raises:
           ProtocolError: there is no such profile.
           ImportError: Pyfhel is not installed.
           RuntimeError: the device computes wrongly, see `self_test`.
         """
-        self.profile = find_profile(profile)
+        self.profile, self._process = find_profile(profile), os.getpid()
         require_exact(self.profile)
+        self._signing = os.urandom(signatures.KEY_BYTES)
         self._secret = SecretKey(self.profile)
         public = encryption.make_public_key(self._secret.residues, self.profile)
-        self._bundle = public.seed + wire.pack_residues(public.first, self.profile)
+        self._bundle = (
+            signatures.verifying_key(self._signing)
+            + public.seed
+            + wire.pack_residues(public.first, self.profile)
+        )
         self.key = wire.key_name(self._bundle)
         self._pending: dict[bytes, _Pending] = {}
 
@@ -69,7 +75,7 @@ class Client:
         self._secret.close()
 
     def public_bundle(self) -> bytes:
-        """What a provider needs to mask its answers: a public key."""
+        """What a provider needs to mask answers and to know who asks: public keys."""
         sizes = (self.profile.degree, len(self.profile.primes))
         return wire.write(
             "key",
@@ -109,6 +115,7 @@ class Client:
                 f"encrypt: this key is of profile {self.profile.name!r}, the layer of "
                 f"{layer.profile.name!r}."
             )
+        require_own(self._process, "this Client")
         x, plan = np.asarray(x), layer.plan
         rows = packing.check_rows("encrypt", x[None] if x.ndim == 1 else x, plan.width)
         if not 1 <= len(rows) <= packing.MAX_QUERIES:
@@ -148,6 +155,7 @@ class Client:
             binding=layer.binding,
             sizes=(plan.width, plan.classes, plan.tiles, len(rows)),
             payload=b"".join([*seeds, *firsts]),
+            signing_key=self._signing,
         )
 
     def decrypt(self, answer: bytes | Iterator[bytes]) -> np.ndarray:
@@ -180,6 +188,7 @@ class Client:
         Raises:
           ProtocolError, KeyRoleError: as in `decrypt`.
         """
+        require_own(self._process, "this Client")
         if isinstance(answer, Iterator):
             pieces = wire.Pieces(answer, "answer")
             header = pieces.take(wire.HEADER_BYTES)

@@ -32,7 +32,7 @@ from helix_jax.private.fit_plan import (
     rows_digest,
     transcript,
 )
-from helix_jax.private.internals import secret_key
+from helix_jax.private.internals import secret_key, signing_key
 from helix_jax.private.noisy_moments import own_moments
 from helix_jax.private.unit_rows import MARGIN, require_unit
 from helix_jax.types import Array
@@ -201,6 +201,7 @@ class FitClient:
                 number=self.offer.number,
                 sizes=(number, plan.width, plan.rows, self._row_bits),
                 payload=seeded.seed + wire.pack_residues(seeded.first, profile),
+                signing_key=signing_key(client),
             )
             self._sent[number] = hashlib.sha256(message).digest()
             self._last = number, message

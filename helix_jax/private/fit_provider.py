@@ -9,6 +9,7 @@ layer's weights are. What the result itself tells is bounded in bits: the flood 
 for X, and the guard asks for rows that hold several times as many.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import math
@@ -26,9 +27,18 @@ from helix_jax.array_files import read_npz, write_npz
 from helix_jax.errors import KeyRoleError, ProtocolError
 from helix_jax.locks import hold
 from helix_jax.paths import local_path, os_errors
-from helix_jax.private import fit_bits, fit_noise, flooding, residues, sampling, wire
+from helix_jax.private import (
+    fit_bits,
+    fit_noise,
+    flooding,
+    residues,
+    sampling,
+    signatures,
+    wire,
+)
 from helix_jax.private.accountant import Privacy
-from helix_jax.private.accounts import PublicKey
+from helix_jax.private.accounts import PublicKey, require_current, require_same
+from helix_jax.private.admission import Admission, admit
 from helix_jax.private.fit_bits import PRECISION, SHARE
 from helix_jax.private.fit_plan import (
     ENERGY_BITS,
@@ -49,6 +59,7 @@ from helix_jax.private.fit_products import (
     pack_words,
     split_limbs,
 )
+from helix_jax.private.forks import require_own
 from helix_jax.private.ledger import Ledger
 from helix_jax.private.profiles import find_profile
 from helix_jax.private.self_test import require_exact
@@ -96,6 +107,7 @@ class FitProvider:
         privacy: Privacy | None = None,
         identity: str = "",
         ledger: Ledger | None = None,
+        admission: Admission | None = None,
     ):
         """Prepare the rows.
 
@@ -118,6 +130,7 @@ class FitProvider:
           ledger: what was given out before, which this fit adds to. None begins one in
             memory, or in the folder of `save` and `restore`: fits elsewhere are not
             counted then.
+          admission: whose ticket says who the client is, in place of `identity`.
 
         Raises:
           ValueError: shapes or values that cannot be.
@@ -179,6 +192,8 @@ class FitProvider:
             exponents,
         )
         self.share, self.identity = share, identity
+        self._admission, self._until = admission, math.inf
+        self._process = os.getpid()
         guarded = parameters.guarded
         self._held_bits = fit_bits.held_bits(self._y) if guarded else math.inf
         self._ledger, self._own_ledger = ledger or Ledger(), ledger is None
@@ -190,20 +205,30 @@ class FitProvider:
         self._absorbed: list[bytes] = []  # SHA-256 of the messages of rows
         self._mean_message: bytes | None = None
 
-    def register(self, bundle: bytes) -> bytes:
+    def register(self, bundle: bytes, ticket: bytes | None = None) -> bytes:
         """Take the public key of the one client of this fit.
 
+        Args:
+          bundle: of the client.
+          ticket: of the admission, where there is one; a later one may follow.
+
         Raises:
-          ProtocolError: the bundle is malformed.
-          KeyRoleError: another client has begun.
+          ProtocolError: one of them is malformed.
+          KeyRoleError: another client has begun, or the ticket does not admit this key.
         """
+        require_own(self._process, "this FitProvider")
         key = PublicKey(bundle, self.offer.profile)
-        with self._lock:
+        admitted = admit(self._admission, ticket, key.key)
+        with self._own():
             if self._key is not None and self._key.key != key.key:
                 raise KeyRoleError(
                     f"this fit is with the client key {self._key.key.hex()}, not "
                     f"{key.key.hex()}; make a FitProvider for each client."
                 )
+            if self._admission is not None:
+                if self._key is not None or self.identity:
+                    require_same(admitted.identity, self.identity)
+                self.identity, self._until = admitted
             self._key = key
         return key.key
 
@@ -220,7 +245,7 @@ class FitProvider:
             refuses the fit.
           KeyRoleError: no key is registered, or it is of another.
         """
-        with self._lock:
+        with self._own():
             self._absorb(message)
 
     def _absorb(self, message: bytes) -> None:
@@ -230,11 +255,10 @@ class FitProvider:
         fit_noise.require_row_bits(row_bits, self.offer.rho, self._row_bits)
         plan = self._plan or self._guarded_plan(width)
         length = wire.residues_length(plan.chunk * plan.tiles, profile)
-        wire.expect_sizes(
-            read,
-            (self.next_chunk, plan.width, plan.rows, row_bits),
-            sampling.SEED_BYTES + length,
-        )
+        length += sampling.SEED_BYTES + signatures.SIGNATURE_BYTES
+        sizes = self.next_chunk, plan.width, plan.rows, row_bits
+        wire.expect_sizes(read, sizes, length)
+        read = key.require_signed(message, read)
         if self.next_chunk == plan.chunks:
             raise ProtocolError(f"rows: all {plan.chunks} messages were absorbed.")
         seed = bytes(read.payload[: sampling.SEED_BYTES])
@@ -270,7 +294,7 @@ class FitProvider:
           ProtocolError: the ledger has it: it was given before a restart; or the bits
             of this client are spent.
         """
-        with self._lock:
+        with self._own():
             if self._mean_message is None:
                 # More noise on the same means would average out.
                 message = self._make_mean_message()
@@ -314,7 +338,7 @@ class FitProvider:
           ProtocolError: rows are missing, the results were given before, or the bits
             of this client are spent.
         """
-        with self._lock:
+        with self._own():
             plan = self._plan
             if plan is None or self.next_chunk < plan.chunks:
                 wanted = "all" if plan is None else plan.chunks - self.next_chunk
@@ -364,6 +388,7 @@ class FitProvider:
         absorbed = transcript(self._absorbed)
         for number, sums in enumerate(totals):
             for start in range(0, sums.shape[0], _ANSWERS):
+                require_own(self._process, "this FitProvider")
                 part = sums[start : start + _ANSWERS]
                 shape = (part.shape[0], plan.tiles, plan.tile)
                 count = shape[0] * plan.tiles
@@ -407,7 +432,7 @@ class FitProvider:
         folder = local_path(folder, "the folder of a provider's state")
         with os_errors(folder, "be written", ProtocolError):
             folder.mkdir(parents=True, exist_ok=True)
-        with self._lock, hold(folder, "a provider's save"):
+        with self._own(), hold(folder, "a provider's save"):
             self._require_own(folder / _STATE)
             self._keep_ledger(folder)
             plan = self._plan
@@ -441,7 +466,7 @@ class FitProvider:
         file = local_path(folder, "the folder of a provider's state") / _STATE
         if not file.parent.is_dir():
             return self.next_chunk
-        with self._lock:
+        with self._own():
             self._require_own(file)
             self._keep_ledger(file.parent)
         if not file.exists():
@@ -449,7 +474,7 @@ class FitProvider:
         state = read_npz(file, remedy=_REMEDY, raises=ProtocolError)
         self._require_same(file, state)
         width = int(state["width"])
-        with self._lock, jax.enable_x64(True):
+        with self._own(), jax.enable_x64(True):
             # The guard had seen it; what it gives is charged when it is given.
             self._plan = self._plan_of(width) if width else None
             self.offer = FitOffer.from_bytes(
@@ -500,11 +525,19 @@ class FitProvider:
                 f"{file} holds a fit of other rows or another client key; {_REMEDY}."
             )
 
+    @contextlib.contextmanager
+    def _own(self) -> Iterator[None]:
+        """One caller at a time, in the process that made this."""
+        require_own(self._process, "this FitProvider")
+        with self._lock:
+            yield
+
     def _registered(self) -> PublicKey:
         if self._key is None:
             raise KeyRoleError(
                 "fit: no client key is registered; send its bundle first."
             )
+        require_current(self._until)
         return self._key
 
     def _plan_of(self, width: int) -> FitPlan:

@@ -6,16 +6,33 @@ key; attacks compare what they found with the truth, and play providers without 
 
 import numpy as np
 
+from helix_jax.private import signatures, wire
 from helix_jax.private.client import Client
 from helix_jax.private.fit_provider import FitProvider
+from helix_jax.private.forks import require_own
 from helix_jax.private.provider import Provider
 from helix_jax.private.seal import SecretKey
 from helix_jax.private.weights import Weights
 
 
 def secret_key(client: Client) -> SecretKey:
-    """The secret key of a client."""
+    """The secret key of a client, in its own process.
+
+    Raises:
+      ProtocolError: this is another.
+    """
+    require_own(client._process, "this Client")
     return client._secret
+
+
+def signing_key(client: Client) -> bytes:
+    """What a client's messages are signed by."""
+    return client._signing
+
+
+def sign_anew(client: Client, message: bytes) -> bytes:
+    """A message of the client that was changed, with a signature that is right."""
+    return wire.sign(message[: -signatures.SIGNATURE_BYTES], signing_key(client))
 
 
 def transformed_weights(provider: Provider) -> Weights:

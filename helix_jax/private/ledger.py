@@ -2,14 +2,22 @@
 
     charge first, answer then: what is not in the ledger has not left
 
-A ledger is a SQLite file. Threads, processes, forks and restarts share it: a charge is
-one transaction that begins with the lock, so that of two at once the second sees the
-first, and each is made through a connection of its own, which no fork inherits. It is
-one file whenever nobody charges, so that a copy of it is whole. Without a file it lives
-as long as the object, for rehearsals.
+A ledger is a SQLite file on a local disk. Threads, processes, forks and restarts share
+it: a charge is one transaction that begins with the lock, so that of two at once the
+second sees the first. No fork inherits a connection: it is closed before, and each side
+opens its own. Without a file a ledger lives as long as the object, for rehearsals.
 
-Reference: https://sqlite.org/lang_transaction.html, https://sqlite.org/howtocorrupt.html
-  (2.6: forks).
+A charge is on the disk when `charge` returns, which takes milliseconds there. Who
+charges often does so ahead: bits of answers to come are written to the disk at once,
+and the charges until then are left to the operating system. They outlive the death of
+every process. After that of the machine all that was charged ahead counts as given out:
+it may be lost to the client, and is never given twice.
+
+While it is open, a part of it lies in a file beside it (FILE-wal): a copy is whole when
+all processes have closed it, or by SQLite's own backup.
+
+Reference: https://sqlite.org/wal.html, https://sqlite.org/howtocorrupt.html (2.6:
+  forks).
 """
 
 import contextlib
@@ -18,25 +26,21 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Iterator
-from pathlib import Path
 
 from helix_jax.errors import ProtocolError
 from helix_jax.paths import local_path, os_errors
-
-_WAIT = 30.0  # seconds for other processes' charges
-_APPLICATION = 0x48454C58  # "HELX", of SQLite's application_id
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS charges (
-  subject BLOB NOT NULL,
-  reference BLOB NOT NULL,
-  client TEXT NOT NULL,
-  bits REAL NOT NULL,
-  seconds REAL NOT NULL,
-  PRIMARY KEY (subject, reference)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS about (name BLOB NOT NULL);
-"""
+from helix_jax.private.forks import require_own
+from helix_jax.private.ledger_file import (
+    Opened,
+    begin,
+    boot,
+    insert,
+    is_at,
+    open_file,
+    transaction,
+)
 
 
 class Ledger:
@@ -57,13 +61,16 @@ class Ledger:
         """
         self._path = None if path is None else local_path(path, "the ledger")
         self._lock, self._process = threading.Lock(), os.getpid()
-        if self._path is None:
-            self._memory = _connect(":memory:")
-        else:
+        self._open: list[Opened] = []
+        self._boot = boot()
+        weakref.finalize(self, _close, self._open)
+        if self._path is not None:
             with os_errors(self._path, "be written", ProtocolError):
                 self._path.parent.mkdir(parents=True, exist_ok=True)
+        with _FORKING:
+            _LEDGERS.add(self)
         with self._use() as connection:
-            self.name = _begin(connection, self._path)
+            self.name = begin(connection, self._path, self._boot)
 
     def charge(
         self,
@@ -73,6 +80,7 @@ class Ledger:
         *,
         reference: bytes,
         budget: float | None,
+        ahead: float | None = None,
     ) -> float:
         """Write down an answer before it leaves.
 
@@ -82,6 +90,8 @@ class Ledger:
           bits: that it tells at most.
           reference: of this one answer.
           budget: bits of the subject that the client may have in all; None is no limit.
+          ahead: bits of answers to come that are brought to the disk with these, where
+            these are not there yet; None brings every charge to the disk.
 
         Returns:
           Bits that the client has had of the subject, with these.
@@ -91,35 +101,37 @@ class Ledger:
           ProtocolError: the reference was charged before, to whomever, the budget does
             not allow it, or the ledger cannot be written. Nothing is charged then.
         """
-        _check_client(client)
+        check_identity(client)
         if not 0 <= bits < math.inf:
             raise ValueError(f"charge: bits must be 0 or more and finite, got {bits}.")
-        with self._use() as connection, _transaction(connection):
-            before = connection.execute(
-                "SELECT client FROM charges WHERE subject = ? AND reference = ?",
-                (subject, reference),
-            ).fetchone()
-            if before:
-                raise ProtocolError(
-                    f"{reference.hex()} was given to client {before[0]!r} before; "
-                    "begin anew."
-                )
-            spent = _spent(connection, subject, client)
-            if budget is not None and spent + bits > budget * (1 + 1e-12):
-                raise ProtocolError(
-                    f"client {client!r} has had {spent:,.0f} bits of this; "
-                    f"{bits:,.0f} more are above the {budget:,.0f} that are allowed."
-                )
-            connection.execute(
-                "INSERT INTO charges VALUES (?, ?, ?, ?, ?)",
-                (subject, reference, client, float(bits), time.time()),
-            )
-            return spent + bits
+        most = math.inf if budget is None else budget
+        if not self._boot:  # nobody could tell when the rest of a block was lost
+            ahead = None
+        with self._use() as connection:
+            for synced in (True,) if ahead is None else (False, True):
+                with transaction(connection, synced=synced):
+                    _require_new(connection, subject, reference)
+                    spent, on_disk = _totals(connection, subject, client)
+                    total = spent + bits
+                    if total > most * (1 + 1e-12):
+                        raise ProtocolError(
+                            f"client {client!r} has had {spent:,.0f} bits of this; "
+                            f"{bits:,.0f} more are above the {most:,.0f} that are "
+                            "allowed."
+                        )
+                    if synced:
+                        on_disk = max(on_disk, total, min(total + (ahead or 0), most))
+                    if total <= on_disk:
+                        charged = subject, reference, client, float(bits), time.time()
+                        insert(connection, "charges", charged)
+                        totals = subject, client, float(total), float(on_disk)
+                        insert(connection, "totals", totals)
+                        return total
 
     def spent(self, subject: bytes, client: str) -> float:
         """Bits that a client has had of a subject."""
         with self._use() as connection:
-            return _spent(connection, subject, client)
+            return _totals(connection, subject, client)[0]
 
     def take_over(self, other: "Ledger") -> None:
         """Add the charges of another ledger, all or none; those of both count once.
@@ -129,78 +141,106 @@ class Ledger:
         """
         with other._use() as connection:
             charges = connection.execute("SELECT * FROM charges").fetchall()
-        with self._use() as connection, _transaction(connection):
+        with self._use() as connection, transaction(connection):
             connection.executemany(
                 "INSERT OR IGNORE INTO charges VALUES (?, ?, ?, ?, ?)", charges
             )
+            connection.execute(
+                "INSERT INTO totals SELECT subject, client, SUM(bits), SUM(bits) FROM "
+                "charges WHERE true GROUP BY subject, client ON CONFLICT DO UPDATE SET "
+                "bits = excluded.bits, ahead = MAX(ahead, excluded.bits)"
+            )
+
+    def close(self) -> None:
+        """Leave the file whole, until the next use opens it again."""
+        with self._lock:
+            if self._path is not None:
+                _close(self._open)
 
     @contextlib.contextmanager
     def _use(self) -> Iterator[sqlite3.Connection]:
-        """A connection for one piece of work, and SQLite's errors as ours."""
-        try:
-            if self._path is not None:
-                with contextlib.closing(_connect(self._path)) as connection:
-                    yield connection
-                return
-            if self._process != os.getpid():
+        """The connection for one piece of work, and SQLite's errors as ours."""
+        remedy = "give it a file, which forks share"
+        if self._path is None:
+            require_own(self._process, "this ledger in memory", remedy)
+        with self._lock:
+            try:
+                if not self._open:
+                    self._open.append(open_file(self._path))
+                    self._process = os.getpid()
+                require_own(self._process, "this ledger's connection")
+                if not is_at(self._open[0], self._path):
+                    raise sqlite3.OperationalError("the file was moved or removed")
+                yield self._open[0].connection
+            except sqlite3.Error as wrong:
+                if self._path is not None:  # it may be another file by then
+                    _close(self._open)
                 raise ProtocolError(
-                    "this ledger lives in another process; give it a file, so that "
-                    "forks share it."
-                )
-            with self._lock:
-                yield self._memory
-        except sqlite3.Error as wrong:
-            raise ProtocolError(
-                f"the ledger {self._path or 'in memory'} cannot be used ({wrong}); "
-                "nothing was given out."
-            ) from wrong
+                    f"the ledger {self._path or 'in memory'} cannot be used ({wrong}); "
+                    "nothing was given out."
+                ) from wrong
 
 
-def _connect(path: Path | str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        path, timeout=_WAIT, isolation_level=None, check_same_thread=False
-    )
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
+def check_identity(client: str) -> None:
+    """Refuse what cannot name a client.
 
-
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All of the block or nothing, after those that others have begun."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _begin(connection: sqlite3.Connection, path: Path | None) -> bytes:
-    """The name of a ledger; a new one where nothing is yet."""
-    with _transaction(connection):
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        tables = connection.execute("SELECT name FROM sqlite_master").fetchall()
-        if tables and application != _APPLICATION:
-            raise ProtocolError(f"{path} is a file of another program, not a ledger.")
-        if not tables:
-            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-            for statement in _SCHEMA.strip().rstrip(";").split(";"):
-                connection.execute(statement)
-            connection.execute("INSERT INTO about VALUES (?)", (os.urandom(16),))
-        (name,) = connection.execute("SELECT name FROM about").fetchone()
-    return bytes(name)
-
-
-def _check_client(client: str) -> None:
+    Raises:
+      ValueError: it is no printable text.
+    """
     if not isinstance(client, str) or not client.isprintable():
         raise ValueError(f"a client's identity must be printable text, got {client!r}.")
 
 
-def _spent(connection: sqlite3.Connection, subject: bytes, client: str) -> float:
-    (bits,) = connection.execute(
-        "SELECT COALESCE(SUM(bits), 0) FROM charges WHERE subject = ? AND client = ?",
+def _close(opened: list[Opened]) -> None:
+    while opened:
+        opened.pop().connection.close()
+
+
+def _require_new(
+    connection: sqlite3.Connection, subject: bytes, reference: bytes
+) -> None:
+    before = connection.execute(
+        "SELECT client FROM charges WHERE subject = ? AND reference = ?",
+        (subject, reference),
+    ).fetchone()
+    if before:
+        raise ProtocolError(
+            f"{reference.hex()} was given to client {before[0]!r} before; begin anew."
+        )
+
+
+def _totals(
+    connection: sqlite3.Connection, subject: bytes, client: str
+) -> tuple[float, float]:
+    """Bits that were charged, and those that are on the disk."""
+    found = connection.execute(
+        "SELECT bits, ahead FROM totals WHERE subject = ? AND client = ?",
         (subject, client),
     ).fetchone()
-    return float(bits)
+    return found or (0.0, 0.0)
+
+
+_LEDGERS: "weakref.WeakSet[Ledger]" = weakref.WeakSet()
+_FORKING = threading.Lock()
+_HELD: list[threading.Lock] = []
+
+
+def _before_fork() -> None:
+    """No connection is open, and no charge under way, at the moment of a fork."""
+    _FORKING.acquire()
+    for ledger in list(_LEDGERS):
+        ledger._lock.acquire()
+        _HELD.append(ledger._lock)
+        if ledger._path is not None:
+            _close(ledger._open)
+
+
+def _after_fork() -> None:
+    while _HELD:
+        _HELD.pop().release()
+    _FORKING.release()
+
+
+os.register_at_fork(
+    before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+)

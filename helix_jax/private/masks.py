@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from helix_jax.errors import ProtocolError
+from helix_jax.private.forks import require_own
 
 
 class MaskContent(NamedTuple):
@@ -56,11 +57,7 @@ class Mask:
         Raises:
           ProtocolError: it was given before, or the mask is of a parent process.
         """
-        if os.getpid() != self._process:
-            raise ProtocolError(
-                f"mask {self.number} belongs to process {self._process}; a forked "
-                "child takes masks of its own."
-            )
+        require_own(self._process, f"mask {self.number}")
         try:
             return self._content.pop()
         except IndexError:

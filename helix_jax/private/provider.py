@@ -4,6 +4,8 @@ It reads queries, counts them, covers products by masks that are used once, and 
 answers part by part. Plain JAX: it needs no compiler, and runs on any device.
 """
 
+import math
+import os
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -18,21 +20,26 @@ from helix_jax.private import (
     packing,
     residues,
     sampling,
+    signatures,
     wire,
 )
 from helix_jax.private.accounts import Account, PublicKey
+from helix_jax.private.admission import Admission, admit
+from helix_jax.private.forks import require_own
 from helix_jax.private.labels import shares
 from helix_jax.private.labels.desk import Desk
 from helix_jax.private.layer import MAX_INPUT_NORM, Layer, power_above
+from helix_jax.private.ledger import Ledger
 from helix_jax.private.masks import MaskContent, MaskPool, wipe_with
 from helix_jax.private.policies import Policy
 from helix_jax.private.profiles import find_profile
 from helix_jax.private.scales import choose_scales
 from helix_jax.private.self_test import require_exact
-from helix_jax.private.weights import Weights
+from helix_jax.private.weights import Weights, hash_layer
 from helix_jax.types import Array
 
 PREPARED = 256  # most answer ciphertexts whose masks are made ahead
+AHEAD = 64  # queries whose bits are brought to the ledger's disk at once
 
 
 class Provider:
@@ -53,7 +60,9 @@ class Provider:
         policy: str = "logits",
         minimise: str = "time",
         tiles: int | None = None,
-        budget: int | None = None,
+        budget: float | None = None,
+        ledger: Ledger | None = None,
+        admission: Admission | None = None,
         shared: tuple[int, int] | None = None,
         weights_bytes: int = 2**31,
     ):
@@ -69,7 +78,12 @@ class Provider:
           policy: what answers show: "logits", "rounded:BITS" or "label".
           minimise: "time" or "traffic", what the tiling is for.
           tiles: of a query, instead of the planner's choice.
-          budget: queries that each client key may ask; None is no limit.
+          budget: bits of these weights that one client may have, in all answers
+            together, of `answer_bits` each; None is no limit.
+          ledger: what was given out before, and which queries were answered; answers
+            are added to it. None begins one in memory, which ends with this object.
+          admission: whose tickets say who a client is, for the ledger. None admits
+            any key, each of which is a client of its own then.
           shared: scales of several providers whose answers are to be added, from
             `shared_scales`; None chooses the best for this layer alone.
           weights_bytes: memory for transformed weights. What does not fit is made
@@ -97,10 +111,15 @@ class Provider:
                 f"Provider: input_norm must be positive and below {MAX_INPUT_NORM:g}, "
                 f"got {input_norm}."
             )
-        if budget is not None and budget < 1:
-            raise ValueError(f"Provider: budget must be positive, got {budget}.")
+        if budget is not None and not budget > 0:
+            raise ValueError(f"Provider: budget must be positive bits, got {budget}.")
         parameters, parsed = find_profile(profile), Policy.parse(policy)
         require_exact(parameters)
+        if budget is not None and not parameters.guarded:
+            raise ValueError(
+                f"Provider: a budget counts bits of weights that are hidden; answers "
+                f"of profile {profile!r} hide none. Use 'guarded'."
+            )
         if tiles is None:
             plan = packing.plan_layer(*kernel.shape, parameters, minimise=minimise)
         else:
@@ -125,7 +144,11 @@ class Provider:
         )
         if parsed.name == "label":
             self._check_labels()
-        self._budget = budget
+        self._budget, self._admission = budget, admission
+        self._ledger, self._subject = ledger or Ledger(), b"layer"
+        if ledger is not None:
+            self._subject = hash_layer(kernel, bias)
+        self._process = os.getpid()
         self._weights = Weights(
             kernel, self._scales.kernel_bits, plan, parameters, weights_bytes
         )
@@ -141,23 +164,50 @@ class Provider:
             )
         self._accounts: dict[bytes, Account] = {}
 
-    def register(self, bundle: bytes) -> bytes:
-        """Admit a client's public key; admitting it again changes nothing.
+    @property
+    def answer_bits(self) -> float:
+        """Bits of the weights that one query's answer tells at most; 0 of public ones.
+
+        Whatever the client has encrypted, see `flooding`; of labels, see `shares`.
+        """
+        profile = self.layer.profile
+        if not profile.guarded:
+            return 0.0
+        if self.layer.policy.name == "label":
+            return math.log2(self.layer.plan.classes)
+        bits = flooding.carried_bits(self._scales.flood_bits, profile)
+        return self.layer.plan.classes * bits
+
+    def spent(self, client: str) -> float:
+        """Bits that a client has had of these weights: an identity, or "key HEX"."""
+        return self._ledger.spent(self._subject, client)
+
+    def register(self, bundle: bytes, ticket: bytes | None = None) -> bytes:
+        """Admit a client's public key; admitting it again takes a later ticket.
+
+        Args:
+          bundle: of the client.
+          ticket: of the admission, where there is one.
 
         Returns:
           Its name, 16 bytes.
 
         Raises:
-          ProtocolError: the bundle is malformed.
+          ProtocolError: one of them is malformed.
+          KeyRoleError: the ticket does not admit this key, or as another than before.
         """
+        require_own(self._process, "this Provider")
         key = PublicKey(bundle, self.layer.profile)
-        if key.key not in self._accounts:
+        admitted = admit(self._admission, ticket, key.key)
+        account = self._accounts.get(key.key)
+        if account is None:
             pool = None
             if self.layer.profile.guarded and self.layer.plan.answers <= PREPARED:
                 pool = MaskPool(lambda: self._make_mask(key).kept())
             desk = Desk(self.layer) if self.layer.policy.name == "label" else None
-            account = Account(key, pool, self._budget, desk)
-            self._accounts.setdefault(key.key, account)
+            account = Account(key, pool, admitted, desk)
+            account = self._accounts.setdefault(key.key, account)
+        account.renew(admitted)
         return key.key
 
     def agree(self, transfers: bytes) -> bytes:
@@ -165,7 +215,7 @@ class Provider:
 
         Raises:
           ProtocolError: the message is malformed.
-          KeyRoleError: its key is not registered.
+          KeyRoleError: its key is not registered, or did not sign it.
           ValueError: the policy is not "label".
         """
         return self._desk("transfers", transfers).agree(transfers)
@@ -175,7 +225,7 @@ class Provider:
 
         Raises:
           ProtocolError: the message is malformed, or its answer does not wait for it.
-          KeyRoleError: its key is not registered.
+          KeyRoleError: its key is not registered, or did not sign it.
           ValueError: the policy is not "label".
         """
         return self._desk("choices", choices).label(choices)
@@ -187,7 +237,9 @@ class Provider:
                 "second round."
             )
         read = wire.read(message, kind, self.layer.profile, binding=None)
-        return self._account(read.key).desk
+        account = self._account(read.key)
+        account.key.require_signed(message, read)
+        return account.desk
 
     def _check_labels(self) -> None:
         """Refuse layers too small or too large to have labels."""
@@ -220,7 +272,8 @@ class Provider:
 
         Raises:
           ProtocolError: it is malformed, was answered before, or the budget is spent.
-          KeyRoleError: its key is not registered.
+          KeyRoleError: its key is not registered, did not sign it, or its ticket has
+            ended.
         """
         return b"".join(self.answer_pieces(query))
 
@@ -239,7 +292,9 @@ class Provider:
         seeds_length = len(groups) * sampling.SEED_BYTES
         length = wire.residues_length(queries * plan.tiles, profile)
         sizes = (plan.width, plan.classes, plan.tiles, queries)
+        length += signatures.SIGNATURE_BYTES
         wire.expect_sizes(message, sizes, seeds_length + length)
+        message = account.key.require_signed(query, message)
         seeds, rest = message.payload[:seeds_length], message.payload[seeds_length:]
         pairs = []
         for number, group in enumerate(groups):
@@ -251,7 +306,14 @@ class Provider:
             second = sampling.uniform_residues(seed, (count,), profile, "query")
             pair = np.stack([first, second], axis=1)
             pairs.append(pair.reshape(-1, plan.tiles, *pair.shape[1:]))
-        account.charge(message.number, queries)
+        self._ledger.charge(
+            self._subject,
+            account.identity,
+            queries * self.answer_bits,
+            reference=message.key + message.number,
+            budget=self._budget,
+            ahead=AHEAD * self.answer_bits,
+        )
         header = wire.write_header(
             "answer",
             profile,
@@ -269,6 +331,7 @@ class Provider:
         """The header, and words of answers to queries [B, T, 2, L, N], part by part."""
         yield header
         plan, profile = self.layer.plan, self.layer.profile
+        require_own(self._process, "this Provider")
         covers = [[self._cover(account) for _ in pair] for pair in pairs]
         if account.desk is not None:
             offsets, held = shares.draw_offsets(
@@ -276,6 +339,7 @@ class Provider:
             )
             account.desk.hold(query, held)
         for number, weights in enumerate(self._weights):
+            require_own(self._process, "this Provider")
             count, results = plan.parts[number]
             columns = slice(number * plan.part, (number + 1) * plan.part)
             done = 0
@@ -298,11 +362,13 @@ class Provider:
                 yield answers.pack_words(*words, count, results)
 
     def _account(self, key: bytes) -> Account:
+        require_own(self._process, "this Provider")
         if key not in self._accounts:
             raise KeyRoleError(
                 f"the client key {key.hex()} is not registered here; send its bundle "
                 "first."
             )
+        self._accounts[key].require_current()
         return self._accounts[key]
 
     def _cover(self, account: Account) -> Callable[[slice], MaskContent]:

@@ -6,6 +6,7 @@ the others anew for every message of queries, from the weights as they were give
 are only ever read in blocks of columns, so that they may be a memory-mapped file.
 """
 
+import hashlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -53,6 +54,17 @@ def measure_kernel(kernel: Array) -> KernelSizes:
         squares[own] = (block**2).sum(axis=0)
         largest = max(largest, float(block.max(initial=0.0)))
     return KernelSizes(sums, squares, largest)
+
+
+def hash_layer(kernel: Array, bias: np.ndarray) -> bytes:
+    """A hash of weights [d, k] and biases [k], whatever their dtypes and storage."""
+    found = hashlib.sha256(str(kernel.shape).encode())
+    step = max(1, _BLOCK // max(kernel.shape[0], 1))
+    for start in range(0, kernel.shape[1], step):
+        block = np.asarray(kernel[:, start : start + step]).astype(np.float64)
+        found.update(np.ascontiguousarray(block.T + 0.0))  # of -0.0 and 0.0 one
+    found.update(np.asarray(bias, np.float64) + 0.0)
+    return found.digest()
 
 
 class Weights:

@@ -5,6 +5,9 @@
 
 little-endian, and then exactly that many bytes. Numbers of a payload are little-endian
 and as short as their range allows. Nothing is allocated before the length is right.
+
+What a client asks with ends with its Ed25519 signature of a hash of all before it: the
+names of keys are public, and only the owner of one may spend what was allowed to it.
 """
 
 import hashlib
@@ -15,9 +18,10 @@ from typing import NamedTuple
 import numpy as np
 
 from helix_jax.errors import KeyRoleError, ProtocolError
+from helix_jax.private import signatures
 from helix_jax.private.profiles import PROFILES, Profile
 
-VERSION = 3
+VERSION = 4
 KINDS = {
     name: number
     for number, name in enumerate(
@@ -73,8 +77,13 @@ def write(
     binding: bytes = UNBOUND,
     sizes: tuple[int, ...],
     payload: bytes,
+    signing_key: bytes | None = None,
 ) -> bytes:
-    """Bytes of a message; sizes are filled up with zeros."""
+    """Bytes of a message; sizes are filled up with zeros.
+
+    Its sender's signing key, where there is one, adds a signature to the payload.
+    """
+    signed = signing_key is not None
     header = write_header(
         kind,
         profile,
@@ -82,9 +91,15 @@ def write(
         number=number,
         binding=binding,
         sizes=sizes,
-        length=len(payload),
+        length=len(payload) + signed * signatures.SIGNATURE_BYTES,
     )
-    return header + payload
+    message = header + payload
+    return sign(message, signing_key) if signed else message
+
+
+def sign(message: bytes, signing_key: bytes) -> bytes:
+    """A message with its signature, which the length in its header knows of."""
+    return message + signatures.sign(signing_key, _digest(message))
 
 
 def write_header(
@@ -182,6 +197,33 @@ def read(
         )
     rest = view[HEADER_BYTES:]
     return Message(kind, profile, own, given, bound, tuple(sizes), rest, length)
+
+
+def require_signed(data: bytes, message: Message, key: bytes) -> Message:
+    """The message that `read` gave, without the signature at its end.
+
+    Args:
+      data: what was read.
+      message: as it was read.
+      key: that verifies what its sender signs.
+
+    Raises:
+      KeyRoleError: it is not signed by that key.
+    """
+    view, end = memoryview(data).cast("B"), -signatures.SIGNATURE_BYTES
+    if not signatures.is_signed(key, bytes(view[end:]), _digest(view[:end])):
+        raise KeyRoleError(
+            f"{message.kind}: it is not signed by the owner of the client key "
+            f"{message.key.hex()}: somebody else wrote it, or changed it on its way."
+        )
+    length = message.length - signatures.SIGNATURE_BYTES
+    return message._replace(payload=message.payload[:length], length=length)
+
+
+def _digest(message: bytes | memoryview) -> bytes:
+    hashed = hashlib.sha256(b"helix_jax private")
+    hashed.update(message)
+    return hashed.digest()
 
 
 def key_name(bundle: bytes | memoryview) -> bytes:

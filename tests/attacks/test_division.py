@@ -36,7 +36,9 @@ def test_words_of_a_profile_give_nothing(parties, profile, rng):
     queries, seconds = ask(own, 1)
     words = [
         raw_answers.read_answer(own.provider.answer(again), own.layer).second
-        for again in (division.resend(queries[0], own.layer) for _ in range(16))
+        for again in (
+            division.resend(queries[0], own.client, own.layer) for _ in range(16)
+        )
     ]
     for one in (words[0], division.average_words(words)):
         back = division.scale_back(one, own.layer.profile)

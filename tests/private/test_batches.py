@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helix_jax.errors import ProtocolError
-from helix_jax.private import Provider, packing, sum_answers, wire
+from helix_jax.private import packing, sum_answers, wire
 
 WIDTH, CLASSES = 12, 5
 
@@ -74,21 +74,6 @@ def test_masks_beyond_the_prepared_ones_are_made_with_their_part(parties):
     assert len(pool) == 0
     pool.prepare(1)
     assert pool.take().number == before + 4  # no other was made by this pool
-
-
-def test_a_budget_counts_queries(client):
-    own = client("open")
-    provider = Provider(
-        np.ones((WIDTH, CLASSES)), input_norm=8.0, profile="open", budget=5
-    )
-    provider.register(own.public_bundle())
-    layer = own.read_layer(provider.layer.to_bytes())
-    provider.answer(own.encrypt(layer, np.ones((3, WIDTH))))
-    with pytest.raises(ProtocolError, match="2 are left, 3 were asked"):
-        provider.answer(own.encrypt(layer, np.ones((3, WIDTH))))
-    provider.answer(own.encrypt(layer, np.ones((2, WIDTH))))
-    with pytest.raises(ProtocolError, match="0 are left, 1 were asked"):
-        provider.answer(own.encrypt(layer, np.ones(WIDTH)))
 
 
 def test_batches_that_are_refused(parties):

@@ -9,7 +9,8 @@ import pytest
 from scipy import stats
 
 from helix_jax.errors import KeyRoleError, ProtocolError
-from helix_jax.private import PROFILES, Layer, Provider, packing, wire
+from helix_jax.private import PROFILES, Client, Layer, Provider, packing, wire
+from helix_jax.private.internals import sign_anew
 from helix_jax.private.layer import norm_margin
 from helix_jax.private.policies import Policy
 from helix_jax.private.scales import NORM_MARGIN, choose_scales
@@ -220,7 +221,7 @@ def test_extreme_results_do_not_wrap(client, ask):
         (np.zeros((3, 2)), {"input_norm": 0.0}, "input_norm must be positive"),
         (np.zeros((3, 2)), {"input_norm": np.nan}, "input_norm must be positive"),
         (np.zeros((3, 2)), {"input_norm": np.inf}, "input_norm must be positive"),
-        (np.zeros((3, 2)), {"budget": 0}, "budget must be positive, got 0"),
+        (np.zeros((3, 2)), {"budget": 0}, "budget must be positive bits, got 0"),
         (np.zeros((3, 2)), {"profile": "loose"}, "unknown profile 'loose'"),
         (np.zeros((3, 2)), {"policy": "label"}, "an answer policy is"),
         (np.zeros((3, 2)), {"minimise": "cost"}, "minimise must be"),
@@ -238,10 +239,11 @@ def test_layers_that_are_refused(kernel, settings, message):
         Provider(kernel, **settings)
 
 
-def with_number(query: bytes, number: int) -> bytes:
+def with_number(client: Client, query: bytes, number: int) -> bytes:
     """The same ciphertext under another number."""
     start = 4 + 2 + 1 + 1 + 16
-    return query[:start] + bytes([number]) * 16 + query[start + 16 :]
+    changed = query[:start] + bytes([number]) * 16 + query[start + 16 :]
+    return sign_anew(client, changed)
 
 
 def test_guarded_answers_to_equal_queries_differ(parties):
@@ -251,7 +253,7 @@ def test_guarded_answers_to_equal_queries_differ(parties):
     pending = client._pending[query[24:40]]
     words, classes, results = [], layer.plan.classes, []
     for number in (1, 2):
-        answer = provider.answer(with_number(query, number))
+        answer = provider.answer(with_number(client, query, number))
         raw = memoryview(answer)[wire.HEADER_BYTES :]
         words.append(wire.unpack_integers(raw, (len(raw) // 5,), 5))
         client._pending[bytes([number]) * 16] = pending
@@ -271,7 +273,7 @@ def test_guarded_answers_to_equal_queries_differ(parties):
 def test_open_answers_to_equal_queries_are_equal(parties):
     client, provider, layer, _, _ = parties(profile="open")
     query = client.encrypt(layer, np.ones(12))
-    answers = [provider.answer(with_number(query, number)) for number in (1, 2)]
+    answers = [provider.answer(with_number(client, query, number)) for number in (1, 2)]
     assert answers[0][wire.HEADER_BYTES :] == answers[1][wire.HEADER_BYTES :]
 
 
@@ -329,7 +331,9 @@ def test_several_queries_in_one_message(client, count):
     generator = np.random.default_rng(count)
     kernel, bias = generator.normal(size=(40, 7)), generator.normal(size=7)
     x = generator.normal(size=(count, 40))
-    provider = Provider(kernel, bias, input_norm=12.0, budget=count + 2, tiles=2)
+    settings = {"input_norm": 12.0, "tiles": 2}
+    bits = Provider(kernel, bias, **settings).answer_bits
+    provider = Provider(kernel, bias, **settings, budget=(count + 2) * bits)
     client = client("guarded")
     key = provider.register(client.public_bundle())
     provider.masks(key).prepare(count)
@@ -338,7 +342,7 @@ def test_several_queries_in_one_message(client, count):
     assert found.shape == (count, 7)
     assert np.abs(found - (x @ kernel + bias)).max() <= layer.error
     assert len(provider.masks(key)) == 0
-    with pytest.raises(ProtocolError, match="2 are left, 3 were asked"):
+    with pytest.raises(ProtocolError, match=f"{3 * bits:,.0f} more are above"):
         provider.answer(client.encrypt(layer, x[[0, 0, 0]]))
     with pytest.raises(ValueError, match="holds 1 to 1024 queries, got 0"):
         client.encrypt(layer, x[:0])

@@ -114,7 +114,7 @@ print(ledger.spent(b"rows", "a"))
 def test_a_fork_goes_on_with_a_file_and_is_refused_without(tmp_path):
     assert forking(FORK, tmp_path / "ledger.db")[:2] == ["charged", "2.0"]
     told, spent, *_ = forking(FORK)
-    assert "lives in another process" in told
+    assert "this ledger in memory belongs to process" in told
     assert spent == "1.0"
 
 
@@ -139,13 +139,14 @@ print(Ledger(sys.argv[1]).spent(b"rows", "a"))
 
 
 def test_charges_of_a_fork_outlive_the_parent_s_use(tmp_path):
-    """SQLite forbids to carry a connection across a fork, so that none is kept."""
+    """SQLite forbids to carry a connection across a fork, so that none is open then."""
     assert forking(OUTLIVE, tmp_path / "ledger.db")[0] == "302.0"
 
 
-def test_a_copy_of_the_file_is_whole(tmp_path):
+def test_a_copy_of_a_closed_file_is_whole(tmp_path):
     ledger = Ledger(tmp_path / "ledger.db")
     ledger.charge(ROWS, "a", 7, reference=b"1", budget=None)
+    ledger.close()
     copy = shutil.copy(tmp_path / "ledger.db", tmp_path / "copy.db")
     assert Ledger(copy).spent(ROWS, "a") == 7
     assert Ledger(copy).name == ledger.name != Ledger(tmp_path / "new.db").name
@@ -165,6 +166,60 @@ def test_charges_that_cannot_be(ledger, client, bits):
     with pytest.raises(ValueError, match=r"bits must be|must be printable text"):
         ledger.charge(ROWS, client, bits, reference=b"1", budget=None)
     assert ledger.charge(ROWS, "a", 1, reference=b"1", budget=None) == 1
+
+
+def test_charges_ahead_are_lost_with_the_machine_and_never_given_twice(
+    tmp_path, monkeypatch
+):
+    """Only the first of each block waits for the disk; a new start counts it whole."""
+    boot, path = tmp_path / "boot_id", tmp_path / "ledger.db"
+    monkeypatch.setattr("helix_jax.private.ledger_file._BOOT", boot)
+    boot.write_text("first\n")
+
+    def charge(ledger, number, client="a"):
+        reference = f"{client} {number}".encode()
+        return ledger.charge(ROWS, client, 1, reference=reference, budget=20, ahead=7)
+
+    ledger = Ledger(path)
+    assert [charge(ledger, number) for number in range(3)] == [1, 2, 3]
+    ledger.charge(ROWS, "b", 2, reference=b"b", budget=20)
+    assert Ledger(path).spent(ROWS, "a") == 3  # another process, or the same anew
+    del ledger
+    boot.write_text("second\n")
+    ledger = Ledger(path)
+    assert ledger.spent(ROWS, "a") == 8
+    assert ledger.spent(ROWS, "b") == 2
+    assert charge(Ledger(path), 3) == 9  # counted once
+    with pytest.raises(ProtocolError, match="given to client 'a' before"):
+        charge(ledger, 2)
+    assert [charge(ledger, number) for number in range(4, 15)][-1] == 20
+    with pytest.raises(ProtocolError, match="has had 20 bits"):
+        charge(ledger, 15)
+    boot.unlink()  # machines that do not tell
+    ledger = Ledger(path)
+    assert [charge(ledger, number, "c") for number in (0, 1)] == [1, 2]
+    boot.write_text("third\n")
+    assert Ledger(path).spent(ROWS, "c") == 2
+
+
+def test_a_ledger_that_is_moved_is_not_written(tmp_path):
+    path = tmp_path / "ledger.db"
+    ledger = Ledger(path)
+    ledger.charge(ROWS, "a", 1, reference=b"1", budget=None)
+    path.rename(tmp_path / "away.db")
+    with pytest.raises(ProtocolError, match=r"moved or removed.*nothing was given out"):
+        ledger.charge(ROWS, "a", 1, reference=b"2", budget=None)
+
+
+def test_ledgers_of_another_release_are_refused(tmp_path):
+    path = tmp_path / "ledger.db"
+    Ledger(path).close()
+    other = sqlite3.connect(path)
+    other.execute("PRAGMA user_version = 1")
+    other.commit()
+    other.close()
+    with pytest.raises(ProtocolError, match="a ledger of version 1, here is 2"):
+        Ledger(path)
 
 
 def test_another_program_s_file_is_left_alone(tmp_path):
@@ -189,7 +244,7 @@ def test_what_is_no_ledger_is_refused(tmp_path):
 
 
 def test_a_locked_ledger_charges_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr("helix_jax.private.ledger._WAIT", 0.1)
+    monkeypatch.setattr("helix_jax.private.ledger_file._WAIT", 0.1)
     ledger = Ledger(tmp_path / "ledger.db")
     other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

@@ -11,6 +11,7 @@ import pytest
 
 from helix_jax.errors import KeyRoleError, ProtocolError
 from helix_jax.private import Client, Provider
+from helix_jax.private.internals import sign_anew
 from helix_jax.private.provider import PublicKey
 
 X = np.linspace(-1, 1, 12)
@@ -27,14 +28,14 @@ def make_provider(client, **settings):
 @pytest.fixture(scope="module")
 def other(client):
     """Another client of the same profile."""
-    return Client("open")
+    return Client("guarded")
 
 
 def test_queries_are_answered_once(client):
     provider, layer = make_provider(client("open"))
     query = client("open").encrypt(layer, X)
     provider.answer(query)
-    with pytest.raises(ProtocolError, match="was answered before; encrypt it anew"):
+    with pytest.raises(ProtocolError, match="before; begin anew"):
         provider.answer(query)
 
 
@@ -47,33 +48,38 @@ def test_answers_are_read_once(client):
 
 
 def test_budget(client):
-    own = client("open")
-    provider, layer = make_provider(own, budget=2)
+    own = client("guarded")
+    provider, layer = make_provider(own)
+    provider, layer = make_provider(own, budget=2.5 * provider.answer_bits)
     query = own.encrypt(layer, X)
     provider.answer(query)
-    with pytest.raises(ProtocolError, match="was answered before"):
+    with pytest.raises(ProtocolError, match="before; begin anew"):
         provider.answer(query)  # a replay costs nothing
     with pytest.raises(ProtocolError, match="bytes follow"):
         provider.answer(query[:-1])
     assert own.decrypt(provider.answer(own.encrypt(layer, X))).shape == (5,)
     # Registering again does not fill it up.
     provider.register(own.public_bundle())
-    with pytest.raises(ProtocolError, match="budget of queries is spent"):
+    with pytest.raises(ProtocolError, match="more are above the"):
         provider.answer(own.encrypt(layer, X))
 
 
 def test_budgets_are_by_key(client, other):
-    provider, layer = make_provider(client("open"), budget=1)
+    provider, layer = make_provider(client("guarded"))
+    bits = provider.answer_bits
+    provider, layer = make_provider(client("guarded"), budget=bits)
     provider.register(other.public_bundle())
-    for own in (client("open"), other):
+    for own in (client("guarded"), other):
         own.decrypt(provider.answer(own.encrypt(layer, X)))
-        with pytest.raises(ProtocolError, match="budget"):
+        assert provider.spent(f"key {own.key.hex()}") == bits
+        with pytest.raises(ProtocolError, match="more are above the"):
             provider.answer(own.encrypt(layer, X))
 
 
 def test_a_budget_holds_among_threads(client):
-    own = client("open")
-    provider, layer = make_provider(own, budget=3)
+    own = client("guarded")
+    bits = make_provider(own)[0].answer_bits
+    provider, layer = make_provider(own, budget=3 * bits)
     queries = [own.encrypt(layer, X) for _ in range(8)]
     outcomes = []
 
@@ -90,11 +96,11 @@ def test_a_budget_holds_among_threads(client):
     for thread in threads:
         thread.join()
     assert outcomes.count("answered") == 3
-    assert sum("budget" in outcome for outcome in outcomes) == 5
+    assert sum("more are above" in outcome for outcome in outcomes) == 5
 
 
 def test_unknown_keys(client, other):
-    provider, layer = make_provider(client("open"))
+    provider, layer = make_provider(client("guarded"))
     with pytest.raises(KeyRoleError, match=f"{other.key.hex()} is not registered"):
         provider.answer(other.encrypt(layer, X))
     with pytest.raises(KeyRoleError, match="not registered here"):
@@ -102,8 +108,8 @@ def test_unknown_keys(client, other):
 
 
 def test_answers_for_another_key(client, other):
-    provider, layer = make_provider(client("open"))
-    answer = provider.answer(client("open").encrypt(layer, X))
+    provider, layer = make_provider(client("guarded"))
+    answer = provider.answer(client("guarded").encrypt(layer, X))
     with pytest.raises(KeyRoleError, match="it is for the client key"):
         other.decrypt(answer)
 
@@ -132,9 +138,12 @@ def test_redeployed_weights_are_not_read_with_the_old_scales(client, profile):
     assert offers[0].result_bits != offers[1].result_bits
     with pytest.raises(ProtocolError, match=r"query: .* read the offer anew"):
         providers[1].answer(own.encrypt(offers[0], X))
-    # Someone on the way who writes the other layer into the header.
+    # Someone on the way who writes the other layer into the header; and the client.
     query = own.encrypt(offers[0], X)
     changed = query[:40] + offers[1].binding + query[56:]
+    with pytest.raises(KeyRoleError, match="not signed by the owner"):
+        providers[1].answer(changed)
+    changed = sign_anew(own, changed)
     with pytest.raises(ProtocolError, match=r"answer: .* ask anew"):
         own.decrypt(providers[1].answer(changed))
     assert np.allclose(own.decrypt(providers[0].answer(query)), X @ kernel, atol=1e-2)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from helix_jax.errors import ProtocolError
-from helix_jax.private import PROFILES, Provider, packing, wire
+from helix_jax.private import PROFILES, Client, Provider, packing, wire
+from helix_jax.private.internals import sign_anew
 from helix_jax.private.weights import Weights, measure_kernel
 
 WIDTH, CLASSES, TILES = 40, 9000, 1  # 89 answers in three parts
@@ -43,8 +44,8 @@ def make(client, kernel, bias, **settings):
     return provider, client.read_layer(provider.layer.to_bytes())
 
 
-def renumbered(query: bytes, number: int) -> bytes:
-    return query[:24] + bytes([number]) * 16 + query[40:]
+def renumbered(client: Client, query: bytes, number: int) -> bytes:
+    return sign_anew(client, query[:24] + bytes([number]) * 16 + query[40:])
 
 
 @pytest.mark.parametrize(
@@ -117,7 +118,7 @@ def test_masks_too_large_to_be_prepared(client, problem, monkeypatch):
     pending = own._pending[query[24:40]]
     payloads = []
     for number in (1, 2):
-        answer = provider.answer(renumbered(query, number))
+        answer = provider.answer(renumbered(own, query, number))
         payloads.append(np.frombuffer(answer[wire.HEADER_BYTES :], np.uint8))
         own._pending[bytes([number]) * 16] = pending
         found = own.decrypt(answer)

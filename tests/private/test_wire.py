@@ -43,7 +43,7 @@ def test_round_trip():
         (SOUND + b"x", "the header says 7 bytes follow, got 8"),
         (put(72, struct.pack("<Q", 2**64 - 1)), "says 18446744073709551615 bytes"),
         (put(0, b"HLXQ"), "no message of the encrypted layer"),
-        (put(4, b"\1\0"), "version 3 is spoken here, got 1; use the same release"),
+        (put(4, b"\1\0"), f"version {wire.VERSION} is spoken here, got 1; use"),
         (put(6, b"\4"), "expected a message of kind 'query', got 'answer'"),
         (put(6, b"\xff"), "expected a message of kind 'query', got 255"),
         (put(7, b"\1"), "profile 'open' is used here, got 'guarded'"),

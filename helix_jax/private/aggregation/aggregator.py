@@ -13,6 +13,7 @@ import hmac
 import numpy as np
 
 from helix_jax.errors import KeyRoleError, ProtocolError
+from helix_jax.private import signatures
 from helix_jax.private.aggregation import bodies, messages, primitives, shamir
 from helix_jax.private.aggregation.int128 import add, zeros
 from helix_jax.private.aggregation.masking import (
@@ -39,7 +40,7 @@ class Aggregator:
     """
 
     def __init__(self, session: Session, signing_key: bytes) -> None:
-        if primitives.verifying_key(signing_key) != session.aggregator:
+        if signatures.verifying_key(signing_key) != session.aggregator:
             raise KeyRoleError(
                 "Aggregator: the signing key is not that of the session's aggregator. "
                 "Give the key whose public half is Session.aggregator."

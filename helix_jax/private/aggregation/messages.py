@@ -26,16 +26,10 @@ from typing import NamedTuple
 
 from helix_jax.errors import ProtocolError
 from helix_jax.private.aggregation.bodies import set_bytes
-from helix_jax.private.aggregation.primitives import (
-    KEY_BYTES,
-    PROTOCOL,
-    SIGNATURE_BYTES,
-    TAG_BYTES,
-    is_signed,
-    sign,
-)
+from helix_jax.private.aggregation.primitives import KEY_BYTES, PROTOCOL, TAG_BYTES
 from helix_jax.private.aggregation.session import Session
 from helix_jax.private.aggregation.shamir import SHARE_BYTES
+from helix_jax.private.signatures import SIGNATURE_BYTES, is_signed, sign
 
 MAGIC, VERSION = b"HXAG", 2
 AGGREGATOR = 0

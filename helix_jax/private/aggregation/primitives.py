@@ -1,11 +1,11 @@
 """The cryptographic primitives, all from the `cryptography` package.
 
-    signatures      Ed25519 (RFC 8032) of a SHA-256 digest
     key agreement   X25519 (RFC 7748), then HKDF-SHA256 (RFC 5869)
     encryption      AES-256-GCM under keys that are used once
     key streams     AES-256 in counter mode
 
-Keys, seeds and signatures are bytes. The only file here that imports `cryptography`.
+Keys and seeds are bytes. The only file here that imports `cryptography`; signatures are
+those of the encrypted layer (`private/signatures.py`).
 """
 
 import hashlib
@@ -14,11 +14,7 @@ import hmac
 from helix_jax.errors import ProtocolError
 
 try:
-    from cryptography.exceptions import InvalidSignature, InvalidTag
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import (
-        Ed25519PrivateKey,
-        Ed25519PublicKey,
-    )
+    from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.asymmetric.x25519 import (
         X25519PrivateKey,
         X25519PublicKey,
@@ -40,32 +36,8 @@ except ImportError as error:
 
 PROTOCOL = b"helix_jax aggregation 2"  # before everything that is hashed
 KEY_BYTES = 32
-SIGNATURE_BYTES = 64
 TAG_BYTES = 16
 _NO_NONCE = bytes(12)
-
-
-def verifying_key(signing_key: bytes) -> bytes:
-    """The public half of an Ed25519 identity."""
-    return (
-        Ed25519PrivateKey.from_private_bytes(signing_key)
-        .public_key()
-        .public_bytes_raw()
-    )
-
-
-def sign(signing_key: bytes, digest: bytes) -> bytes:
-    """Ed25519 signature of a digest."""
-    return Ed25519PrivateKey.from_private_bytes(signing_key).sign(digest)
-
-
-def is_signed(key: bytes, signature: bytes, digest: bytes) -> bool:
-    """Whether the holder of a verifying key made this signature of this digest."""
-    try:
-        Ed25519PublicKey.from_public_bytes(key).verify(signature, digest)
-    except (InvalidSignature, ValueError):
-        return False
-    return True
 
 
 def public_key(private_key: bytes) -> bytes:

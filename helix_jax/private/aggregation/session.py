@@ -6,7 +6,8 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 
-from helix_jax.private.aggregation.primitives import KEY_BYTES, PROTOCOL, verifying_key
+from helix_jax.private.aggregation.primitives import PROTOCOL
+from helix_jax.private.signatures import KEY_BYTES, verifying_key
 
 MAX_SILOS = 1000
 MAX_LENGTH = 2**36

@@ -15,6 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 from helix_jax.errors import KeyRoleError, ProtocolError
+from helix_jax.private import signatures
 from helix_jax.private.aggregation import bodies, messages, primitives, shamir
 from helix_jax.private.aggregation.int128 import require_words
 from helix_jax.private.aggregation.masking import (
@@ -69,7 +70,7 @@ class Silo:
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         if number not in session.numbers or (
-            primitives.verifying_key(signing_key) != session.members[number - 1]
+            signatures.verifying_key(signing_key) != session.members[number - 1]
         ):
             raise KeyRoleError(
                 f"Silo: the signing key is not that of member {number} of the session. "

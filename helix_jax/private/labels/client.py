@@ -10,6 +10,8 @@ import numpy as np
 from helix_jax.errors import ProtocolError
 from helix_jax.private import wire
 from helix_jax.private.client import Client
+from helix_jax.private.forks import require_own
+from helix_jax.private.internals import signing_key
 from helix_jax.private.labels import base_transfers, shares, transfers
 from helix_jax.private.labels.argmax import argmax, count_gates, index_bits
 from helix_jax.private.labels.garbling import (
@@ -116,11 +118,7 @@ class LabelClient:
             were agreed on, or this is a forked child.
           KeyRoleError: it is for another key.
         """
-        if os.getpid() != self._process:
-            raise ProtocolError(
-                f"answer: transfers were agreed on in process {self._process}; a "
-                "forked child takes a LabelClient of its own."
-            )
+        require_own(self._process, "this LabelClient")
         with self._lock:
             if self._agreed is None:
                 raise ProtocolError("answer: no transfers were agreed on; do so first.")
@@ -196,6 +194,7 @@ class LabelClient:
             binding=binding,
             sizes=sizes,
             payload=payload,
+            signing_key=signing_key(self._client),
         )
 
     def __reduce__(self):

@@ -1,7 +1,8 @@
 """The provider's side of labels for one client key.
 
 It holds the offsets of answers that wait for their second round, garbles the circuit
-of each once, and forgets the offsets before it does.
+of each once, and forgets the offsets before it does. That the client signed what comes
+here is for the provider to check.
 """
 
 import os
@@ -13,6 +14,7 @@ import numpy as np
 
 from helix_jax.errors import ProtocolError
 from helix_jax.private import wire
+from helix_jax.private.forks import require_own
 from helix_jax.private.labels import base_transfers, shares, transfers
 from helix_jax.private.labels.argmax import argmax
 from helix_jax.private.labels.garbling import (
@@ -24,6 +26,7 @@ from helix_jax.private.labels.garbling import (
 )
 from helix_jax.private.layer import Layer
 from helix_jax.private.sampling import secret_bytes
+from helix_jax.private.signatures import SIGNATURE_BYTES
 
 WAITING = 64  # answers of a key that may wait for their second round
 
@@ -53,12 +56,12 @@ class Desk:
         """
         profile, binding = self._layer.profile, self._layer.binding
         read = wire.read(message, "transfers", profile, binding=binding)
-        wire.expect_sizes(read, (), base_transfers.OFFER_BYTES)
+        wire.expect_sizes(read, (), base_transfers.OFFER_BYTES + SIGNATURE_BYTES)
         bits = np.unpackbits(
             np.frombuffer(secret_bytes(base_transfers.COUNT // 8), np.uint8)
         )
         number = read.key + read.number
-        offered = bytes(read.payload)
+        offered = bytes(read.payload[:-SIGNATURE_BYTES])
         sent, keys = base_transfers.reply(offered, bits.tolist(), number)
         with self._lock:
             self._transfers = _Transfers(read.number, bits, keys)
@@ -92,11 +95,7 @@ class Desk:
             it fails the check of the transfers, which are then given up.
         """
         layer, profile = self._layer, self._layer.profile
-        if os.getpid() != self._process:
-            raise ProtocolError(
-                f"choices: their answer is of process {self._process}; a forked child "
-                "gives answers of its own."
-            )
+        require_own(self._process, "the answer to these choices")
         # One at a time: a failed check must end the transfers before the next.
         with self._lock:
             agreed = self._transfers
@@ -114,11 +113,13 @@ class Desk:
                 )
             count = shares.count_transfers(layer, len(offsets))
             sizes = (layer.plan.classes, len(offsets))
-            wire.expect_sizes(read, sizes, transfers.message_bytes(count))
+            length = transfers.message_bytes(count)
+            wire.expect_sizes(read, sizes, length + SIGNATURE_BYTES)
             del self._waiting[read.number]
             try:
+                sent = bytes(read.payload[:length])
                 rows = transfers.receive(
-                    agreed.keys, agreed.secret, read.number, bytes(read.payload), count
+                    agreed.keys, agreed.secret, read.number, sent, count
                 )
             except ProtocolError:
                 self._transfers = None

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from scipy.stats import chisquare
 
 from helix_jax.errors import ProtocolError
+from helix_jax.private import signatures
 from helix_jax.private.aggregation import int128 as w
 from helix_jax.private.aggregation import primitives
 from helix_jax.private.aggregation.masking import (
@@ -124,12 +125,12 @@ def test_a_public_key_of_small_order_is_refused():
 
 def test_sealing_and_signing():
     key, signing = os.urandom(32), os.urandom(32)
-    public = primitives.verifying_key(signing)
+    public = signatures.verifying_key(signing)
     sealed = primitives.seal(key, b"shares")
     assert primitives.unseal(key, sealed) == b"shares"
     assert primitives.unseal(os.urandom(32), sealed) is None
     assert primitives.unseal(key, sealed[:-1] + bytes([sealed[-1] ^ 1])) is None
-    signature = primitives.sign(signing, b"digest")
-    assert primitives.is_signed(public, signature, b"digest")
-    assert not primitives.is_signed(public, signature, b"digesT")
-    assert not primitives.is_signed(b"\xff" * 32, signature, b"digest")
+    signature = signatures.sign(signing, b"digest")
+    assert signatures.is_signed(public, signature, b"digest")
+    assert not signatures.is_signed(public, signature, b"digesT")
+    assert not signatures.is_signed(b"\xff" * 32, signature, b"digest")

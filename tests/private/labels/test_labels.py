@@ -5,6 +5,7 @@ import pytest
 
 from helix_jax.errors import KeyRoleError, ProtocolError
 from helix_jax.private import LabelClient, Provider, sum_answers, wire
+from helix_jax.private.internals import sign_anew
 
 WIDTH, CLASSES = 12, 5
 
@@ -96,7 +97,7 @@ def test_other_choices_for_an_answer_are_refused(sides):
     number = wire.read(choices, "choices", side.layer.profile, binding=None).number
     provider.label(choices)
     other = side.choose(provider.answer(side.encrypt(np.zeros(WIDTH))))
-    again = other[:24] + number + other[40:]
+    again = sign_anew(side._client, other[:24] + number + other[40:])
     with pytest.raises(ProtocolError, match="waits for its second round"):
         provider.label(again)
     provider.label(other)
@@ -107,12 +108,14 @@ def test_changed_messages(sides):
     x = np.ones(WIDTH) / 2
     choices = side.choose(provider.answer(side.encrypt(x)))
     for changed, message in (
-        (choices[:-1], "bytes follow"),
+        (choices + b"x", "bytes follow"),
         (choices[:60] + bytes(4) + choices[64:], "expected sizes"),
         (choices[:40] + bytes(16) + choices[56:], "transfers that were given up"),
         (choices[:24] + bytes(16) + choices[40:], "waits for its second round"),
     ):
         with pytest.raises(ProtocolError, match=message):
+            provider.label(sign_anew(side._client, changed))
+        with pytest.raises((ProtocolError, KeyRoleError)):
             provider.label(changed)
     with pytest.raises(KeyRoleError, match="not registered"):
         provider.label(choices[:8] + bytes(16) + choices[24:])
@@ -157,7 +160,7 @@ def test_who_fails_the_check_needs_new_transfers(sides, parties):
     choices, later = bytearray(side.choose(first)), side.choose(second)
     choices[200] ^= 1
     with pytest.raises(ProtocolError, match="are given up"):
-        provider.label(bytes(choices))
+        provider.label(sign_anew(own, bytes(choices)))
     with pytest.raises(ProtocolError, match="no transfers were agreed on"):
         provider.label(later)
     with pytest.raises(ProtocolError, match="no transfers are awaited"):

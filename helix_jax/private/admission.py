@@ -1,0 +1,190 @@
+"""Who may ask: tickets that bind a client's key to an identity.
+
+    ticket = (admission, key, until, identity), signed by the provider
+
+Keys are free: whoever is counted by key alone makes another. So the provider, or its
+desk, gives a ticket to whom it knows, for the one key that this person names, and its
+services count by the identity that the ticket says. A key is named by a hash of its
+content, which holds the key that its messages are signed by: nobody else can ask under
+that name.
+"""
+
+import hashlib
+import math
+import os
+import secrets
+import stat
+import struct
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from helix_jax.errors import KeyRoleError, ProtocolError
+from helix_jax.paths import local_path, os_errors
+from helix_jax.private import signatures
+from helix_jax.private.ledger import check_identity
+
+_MAGIC, _VERSION = b"HLXT", 1
+_HEADER = struct.Struct("<4sH16s16sdH")
+_MOST = 1000  # bytes of an identity
+_NAME_BYTES = 16
+
+
+class Ticket(NamedTuple):
+    """What a ticket says.
+
+    Attributes:
+      identity: whom its holder is counted as.
+      until: seconds since 1970, when it ends.
+    """
+
+    identity: str
+    until: float
+
+
+class Admission:
+    """Gives tickets, and reads those that it gave.
+
+    Attributes:
+      name: 16 bytes, a hash of the key that verifies its tickets.
+    """
+
+    def __init__(self, path: str | os.PathLike | None = None):
+        """Read the signing key, or make one.
+
+        Args:
+          path: the file of the key, 32 bytes that nobody else may read; made where
+            there is none. None makes a key in memory, whose tickets end with it.
+
+        Raises:
+          ProtocolError: the file cannot be read, others may read it, or it is no key.
+        """
+        if path is None:
+            self._signing = secrets.token_bytes(signatures.KEY_BYTES)
+        else:
+            self._signing = _read_key(local_path(path, "the admission's key"))
+        self._verifying = signatures.verifying_key(self._signing)
+        self.name = hashlib.sha256(self._verifying).digest()[:_NAME_BYTES]
+
+    def issue(self, identity: str, key: bytes, *, seconds: float) -> bytes:
+        """A ticket for a client's key.
+
+        Args:
+          identity: whom its holder is counted as; to be told from others by whoever
+            calls this.
+          key: 16 bytes, the name of the client's key (`Client.key`).
+          seconds: that the ticket holds from now on.
+
+        Raises:
+          ValueError: no identity, no name of a key, or no time.
+        """
+        check_identity(identity)
+        written = identity.encode()
+        if not 0 < len(written) <= _MOST:
+            raise ValueError(
+                f"issue: an identity has 1 to {_MOST} bytes, got {len(written)}."
+            )
+        if not isinstance(key, bytes) or len(key) != _NAME_BYTES:
+            raise ValueError(f"issue: a key is named by {_NAME_BYTES} bytes.")
+        if not 0 < seconds < math.inf:
+            raise ValueError(f"issue: seconds must be positive, got {seconds}.")
+        until = time.time() + seconds
+        start = _MAGIC, _VERSION, self.name, key, until, len(written)
+        body = _HEADER.pack(*start) + written
+        return body + signatures.sign(self._signing, _digest(body))
+
+    def read(self, ticket: bytes, key: bytes) -> Ticket:
+        """Check a ticket that comes with a key.
+
+        Raises:
+          ProtocolError: it is malformed.
+          KeyRoleError: it was not given here, is for another key, or has ended.
+        """
+        least = _HEADER.size + signatures.SIGNATURE_BYTES
+        if not isinstance(ticket, bytes | bytearray) or len(ticket) < least:
+            raise ProtocolError(f"ticket: expected {least} bytes or more.")
+        body = bytes(ticket[: -signatures.SIGNATURE_BYTES])
+        signature = bytes(ticket[-signatures.SIGNATURE_BYTES :])
+        start = _HEADER.unpack(body[: _HEADER.size])
+        magic, version, admission, holder, until, length = start
+        if (magic, version) != (_MAGIC, _VERSION):
+            raise ProtocolError("ticket: this is none, or one of another release.")
+        digest = _digest(body)
+        if admission != self.name or not signatures.is_signed(
+            self._verifying, signature, digest
+        ):
+            raise KeyRoleError("ticket: it was not given by this provider's admission.")
+        if holder != key:
+            raise KeyRoleError(
+                f"ticket: it is for the client key {holder.hex()}, not {key.hex()}."
+            )
+        if until < time.time():
+            raise KeyRoleError("ticket: it has ended; ask the provider for another.")
+        if length != len(body) - _HEADER.size:
+            raise ProtocolError("ticket: its length is not what it says.")
+        return Ticket(body[_HEADER.size :].decode(), until)
+
+    def __reduce__(self):
+        raise TypeError("an Admission is not copied or pickled: it holds a secret key.")
+
+
+def admit(admission: Admission | None, ticket: bytes | None, key: bytes) -> Ticket:
+    """Whom a key belongs to; without an admission to itself, for ever.
+
+    Raises:
+      ProtocolError: the ticket is malformed, or nobody here can read it.
+      KeyRoleError: there is none, or it does not admit this key.
+    """
+    if admission is not None:
+        if ticket is None:
+            raise KeyRoleError(
+                "register: clients are admitted here with a ticket; ask the provider "
+                f"for one for the key {key.hex()}."
+            )
+        return admission.read(ticket, key)
+    if ticket is not None:
+        raise ProtocolError(
+            "register: a ticket was given, but this provider has no admission to read "
+            "it by."
+        )
+    return Ticket(f"key {key.hex()}", math.inf)
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.sha256(b"helix_jax ticket" + body).digest()
+
+
+def _read_key(path: Path) -> bytes:
+    with os_errors(path, "be used as the admission's key", ProtocolError):
+        if not path.exists():
+            _make_key(path)
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) or mode & 0o077:
+            raise ProtocolError(
+                f"{path} is to be a file that only its owner may read: chmod 600."
+            )
+        key = path.read_bytes()
+    if len(key) != signatures.KEY_BYTES:
+        raise ProtocolError(
+            f"{path} is no admission's key: {len(key)} bytes in place of "
+            f"{signatures.KEY_BYTES}."
+        )
+    return key
+
+
+def _make_key(path: Path) -> None:
+    """Whole or not at all; of two who make it at once the first wins."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    own = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    file = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(file, "wb") as stream:
+            stream.write(secrets.token_bytes(signatures.KEY_BYTES))
+            stream.flush()
+            os.fsync(stream.fileno())
+        try:
+            os.link(own, path)
+        except FileExistsError:
+            return
+    finally:
+        own.unlink()

@@ -1,0 +1,146 @@
+"""The SQLite file of a ledger: its tables, its transactions, its disk.
+
+Reference: https://sqlite.org/wal.html, https://sqlite.org/pragma.html.
+"""
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from helix_jax.errors import ProtocolError
+
+_WAIT = 30.0  # seconds for other processes' charges
+_APPLICATION = 0x48454C58  # "HELX", of SQLite's application_id
+_VERSION = 2  # of the tables
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_SCHEMA = """
+CREATE TABLE charges (
+  subject BLOB NOT NULL,
+  reference BLOB NOT NULL,
+  client TEXT NOT NULL,
+  bits REAL NOT NULL,
+  seconds REAL NOT NULL,
+  PRIMARY KEY (subject, reference)
+) WITHOUT ROWID;
+CREATE TABLE totals (
+  subject BLOB NOT NULL,
+  client TEXT NOT NULL,
+  bits REAL NOT NULL,
+  ahead REAL NOT NULL,
+  PRIMARY KEY (subject, client)
+) WITHOUT ROWID;
+CREATE TABLE about (name BLOB NOT NULL, boot TEXT NOT NULL);
+"""  # totals: sums of charges, and the bits that are on the disk
+
+
+class Opened(NamedTuple):
+    """A connection, and the file that it was opened to; None in memory."""
+
+    connection: sqlite3.Connection
+    file: os.stat_result | None
+
+
+def open_file(path: Path | None) -> Opened:
+    """A connection of its own for whoever asks.
+
+    Raises:
+      sqlite3.Error: there is none.
+    """
+    connection = sqlite3.connect(
+        path or ":memory:", timeout=_WAIT, isolation_level=None, check_same_thread=False
+    )
+    return Opened(connection, path and path.stat())
+
+
+def is_at(opened: Opened, path: Path | None) -> bool:
+    """Whether a file that was opened is still that of its path."""
+    try:
+        return path is None or os.path.samestat(opened.file, path.stat())
+    except OSError:
+        return False
+
+
+def insert(connection: sqlite3.Connection, table: str, row: tuple) -> None:
+    """Add a row, or replace the one of its key."""
+    places = ", ".join("?" * len(row))
+    connection.execute(f"INSERT OR REPLACE INTO {table} VALUES ({places})", row)
+
+
+@contextlib.contextmanager
+def transaction(
+    connection: sqlite3.Connection, *, synced: bool = True
+) -> Iterator[None]:
+    """All of the block or nothing, after those that others have begun."""
+    connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def begin(connection: sqlite3.Connection, path: Path | None, running: str) -> bytes:
+    """The name of a ledger; a new one where nothing is yet."""
+    with transaction(connection):
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        tables = connection.execute("SELECT name FROM sqlite_master").fetchall()
+        if tables and application != _APPLICATION:
+            raise ProtocolError(f"{path} is a file of another program, not a ledger.")
+        if tables and version != _VERSION:
+            raise ProtocolError(
+                f"{path} is a ledger of version {version}, here is {_VERSION}; use the "
+                "release of helix_jax that wrote it."
+            )
+        if not tables:
+            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {_VERSION}")
+            for statement in _SCHEMA.strip().rstrip(";").split(";"):
+                connection.execute(statement)
+            insert(connection, "about", (os.urandom(16), running))
+        name, before = connection.execute("SELECT name, boot FROM about").fetchone()
+        if before != running:
+            _count_ahead(connection, running)
+    if path is not None:
+        _log_ahead(connection)
+    return bytes(name)
+
+
+def _log_ahead(connection: sqlite3.Connection) -> None:
+    """Write-ahead logging, which others may be switching on at this moment."""
+    for _ in range(100):
+        with contextlib.suppress(sqlite3.OperationalError):
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            if mode == "wal":
+                return
+            break
+        time.sleep(_WAIT / 100)
+    raise sqlite3.OperationalError(
+        "it is locked, or its disk has no write-ahead logging; take a local disk"
+    )
+
+
+def _count_ahead(connection: sqlite3.Connection, running: str) -> None:
+    """After the machine's end: what was charged ahead may have been given out."""
+    connection.execute(
+        "INSERT INTO charges SELECT subject, CAST(? || client AS BLOB), client, "
+        "ahead - bits, ? FROM totals WHERE ahead > bits",
+        (f"lost before {running} by ", time.time()),
+    )
+    connection.execute("UPDATE totals SET bits = MAX(bits, ahead)")
+    connection.execute("UPDATE about SET boot = ?", (running,))
+
+
+def boot() -> str:
+    """Of the machine's running since it was started; empty where it has no name."""
+    try:
+        return _BOOT.read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,47 @@
+"""Signatures: Ed25519 (RFC 8032) of a SHA-256 digest, by the package `cryptography`.
+
+Keys and signatures are bytes; any 32 bytes are a signing key.
+"""
+
+from types import ModuleType
+
+KEY_BYTES = 32
+SIGNATURE_BYTES = 64
+
+
+def verifying_key(signing_key: bytes) -> bytes:
+    """The public half of an Ed25519 identity.
+
+    Raises:
+      ImportError: the package `cryptography` is not installed.
+    """
+    private = _ed25519().Ed25519PrivateKey.from_private_bytes(signing_key)
+    return private.public_key().public_bytes_raw()
+
+
+def sign(signing_key: bytes, digest: bytes) -> bytes:
+    """Ed25519 signature of a digest."""
+    return _ed25519().Ed25519PrivateKey.from_private_bytes(signing_key).sign(digest)
+
+
+def is_signed(key: bytes, signature: bytes, digest: bytes) -> bool:
+    """Whether the holder of a verifying key made this signature of this digest."""
+    ed25519 = _ed25519()
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        ed25519.Ed25519PublicKey.from_public_bytes(key).verify(signature, digest)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def _ed25519() -> ModuleType:
+    try:
+        from cryptography.hazmat.primitives.asymmetric import ed25519
+    except ImportError as error:
+        raise ImportError(
+            "signatures are made by `cryptography`, which is not installed: run `make "
+            "crypto`, or pip install helix_jax[crypto] as the README says."
+        ) from error
+    return ed25519
