@@ -93,11 +93,11 @@ def compute(config: PlanConfig, _: Run | None) -> Report:
         seconds = 0.0
         for model, spec in specs.items():
             found = layer_numbers(name, spec, sizes or placed or {}, config)
-            reached = min(config.utilisation, found.get("share_of_peak", 1.0))
+            reached = min(config.utilisation, found["share_of_peak"])
             speed = devices * reached * chip.flops(config.dtype)
             work = config.tokens * needs[model].flops_per_token
             seconds += work / speed if devices else 0.0
-            if found and (sizes or placed):
+            if sizes or placed:
                 used = mesh_flag(sizes or placed)
                 sending.append([name, model_name(model), used, *layer_row(found)])
                 if model == config.source:
@@ -149,9 +149,7 @@ def place_on(
 def layer_numbers(
     name: str, spec: ModelSpec, sizes: dict[str, int], config: PlanConfig
 ) -> dict[str, float]:
-    """Of a layer and a batch on a mesh of an accelerator; {} for mixtures."""
-    if spec.experts is not None:
-        return {}
+    """Of a layer and a batch on a mesh of an accelerator."""
     length = min(config.max_tokens, spec.max_tokens)
     chip, dtype = CHIPS[name], config.dtype
     layer = layer_time(spec, sizes, chip, dtype=dtype, length=length)
@@ -162,7 +160,7 @@ def layer_numbers(
         "computing_seconds": layer.computing * tokens,
         "waiting_seconds": layer.reducing * tokens,
         "gathering_seconds": layer.gathering,
-        "reading_seconds": layer.reading,
+        "reading_seconds": max(layer.reading, layer.blocks * tokens),
         "share_of_peak": layer.share(tokens),
     }
     return found if half is None else found | {"tokens_for_half": half * parts}
@@ -209,7 +207,7 @@ def layer_table(rows: list[list[object]], config: PlanConfig) -> Table:
         "model",
         "mesh",
         "computing, ms",
-        "all-reduces, ms",
+        "waiting, ms",
         "gathering, ms",
         "reading, ms",
         "share of peak, %",
@@ -217,8 +215,9 @@ def layer_table(rows: list[list[object]], config: PlanConfig) -> Table:
     ]
     note = (
         f"One layer of a batch of {config.token_budget:,} tokens. Kernels are gathered "
-        "and read while the layer before computes; all-reduces are waited for. The "
-        "last column is the batch that reaches half of the peak; none: no batch does."
+        "and read while the layer before computes; sums over devices, and rows that "
+        "others' experts take, are waited for. The last column is the batch that "
+        "reaches half of the peak; none: no batch does."
     )
     return Table("A layer", header, rows, note)
 

@@ -6,6 +6,10 @@ which the next layer's kernels are gathered, or w in which they are read from me
 
     seconds = max((c + r) N, g, w)        share of the peak = c N / seconds
 
+A mixture of experts reads an expert's kernels for each block of tokens that it takes
+(`models/experts.py`), b seconds a token of a large batch: max(c, b) in place of c, but
+for the share. Experts count as chosen evenly.
+
 So by `tensor` the share is c / (c + r) at most, whatever the batch, and by `fsdp` it
 grows with the batch until N = g / c.
 
@@ -26,7 +30,14 @@ from helix_jax.activations.chips import NODE, Chip
 from helix_jax.activations.planning import flops_per_token
 from helix_jax.models import ModelSpec
 from helix_jax.models.mesh import AXES
-from helix_jax.models.traffic import forward_traffic, layer_bytes, ring_bytes
+from helix_jax.models.traffic import (
+    block_bytes,
+    forward_traffic,
+    layer_bytes,
+    ring_bytes,
+)
+
+LARGE = 2**20  # tokens of a device, whose blocks of experts are all but full
 
 
 class LayerTime(NamedTuple):
@@ -37,17 +48,23 @@ class LayerTime(NamedTuple):
       reducing: of collectives that are waited for, a token of a device: r.
       gathering: of its kernels: g.
       reading: of its kernels: w.
+      blocks: of reading experts for each block of tokens, a token of a device: b.
     """
 
     computing: float
     reducing: float
     gathering: float
     reading: float
+    blocks: float = 0.0
+
+    @property
+    def token(self) -> float:
+        """Seconds of a token of a batch that is large enough."""
+        return max(self.computing, self.blocks) + self.reducing
 
     def seconds(self, tokens: float) -> float:
         """Of a layer with so many tokens on each device."""
-        waiting = (self.computing + self.reducing) * tokens
-        return max(waiting, self.gathering, self.reading)
+        return max(self.token * tokens, self.gathering, self.reading)
 
     def share(self, tokens: float) -> float:
         """Share of the peak that is reached at most."""
@@ -55,7 +72,7 @@ class LayerTime(NamedTuple):
 
     def tokens_for(self, share: float) -> float | None:
         """Tokens on each device for a share of the peak; None where none suffice."""
-        if self.computing < share * (self.computing + self.reducing):
+        if self.computing < share * self.token:
             return None
         return share * max(self.gathering, self.reading) / self.computing
 
@@ -66,27 +83,28 @@ def layer_time(
     """What a layer takes on a mesh of some accelerator.
 
     Args:
-      spec: the architecture, without experts.
+      spec: the architecture.
       sizes: of the mesh's axes.
       chip: from CHIPS.
       dtype: of the weights.
       length: tokens of a text, for its attention.
     """
-    traffic = forward_traffic(spec, sizes, tokens=1, dtype=dtype)
+    traffic = forward_traffic(spec, sizes, tokens=LARGE, dtype=dtype)
     waited = ahead = 0.0
     for one in traffic:
-        sent = one.times * ring_bytes(one, sizes[one.axis])
+        sent = one.share * one.times * ring_bytes(one, sizes[one.axis])
         seconds = sent / axis_speed(chip, sizes, one.axis)
         if one.ahead:
             ahead += seconds
         else:
-            waited += seconds
+            waited += seconds / LARGE
     flops = flops_per_token(spec, length) / sizes.get("tensor", 1)
     return LayerTime(
         flops / spec.num_layers / chip.flops(dtype),
         waited / spec.num_layers,
         ahead / spec.num_layers,
         layer_bytes(spec, sizes, dtype) / chip.read_bytes,
+        block_bytes(spec, sizes, dtype) / chip.read_bytes,
     )
 
 

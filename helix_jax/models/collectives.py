@@ -10,8 +10,8 @@ Of the forward pass on a mesh, with B rows of T tokens a device:
 | tensor | two all-reduces: [B, T, D] each | an all-reduce: [B, T, D] |
 
 A mixture of experts is reduced in float32, and has an all-reduce for each block of
-tokens where `tensor` cuts it. What stands once is of the look-up of the embedding; a
-vocabulary that `tensor` does not divide has none.
+tokens where `tensor` cuts it (`models/traffic.py` has the sizes). What stands once is
+of the look-up of the embedding; a vocabulary that `tensor` does not divide has none.
 """
 
 import math

@@ -97,8 +97,10 @@ def _sum_over_mesh(
     """
 
     def own(router, experts, x):
-        x = jax.lax.all_gather(x, "expert", tiled=True)
         count = len(jax.tree.leaves(experts)[0])
+        if count == spec.experts.count:
+            return _sum_of_experts(router, experts, x, spec=spec)
+        x = jax.lax.all_gather(x, "expert", tiled=True)
         first = jax.lax.axis_index("expert") * count
         mixed = _sum_of_experts(router, experts, x, spec=spec, first=first)
         return jax.lax.psum_scatter(mixed, "expert", tiled=True)
@@ -149,22 +151,29 @@ class _Block(NamedTuple):
     weights: Array
 
 
-def _blocks(weights: Array, chosen: Array, count: int) -> _Block:
-    """All pairs of a token and its expert, by expert, cut into blocks of equal size.
-
-    Pairs whose expert is `count` or more are left out.
+def block_sizes(pairs: int, count: int) -> tuple[int, int]:
+    """Rows of a block, and how many blocks so many pairs of token and expert take.
 
     Each expert's last block may be filled in part, so that there are at most `count`
     more than the pairs need.
     """
+    rows = min(MOST_ROWS, max(1, pairs // count))
+    return rows, min(pairs, pairs // rows + count)
+
+
+def _blocks(weights: Array, chosen: Array, count: int) -> _Block:
+    """All pairs of a token and its expert, by expert, cut into blocks of equal size.
+
+    Pairs whose expert is `count` or more are left out.
+    """
     number, per_token = chosen.shape
     pairs = number * per_token
-    rows = min(MOST_ROWS, max(1, pairs // count))
+    rows, blocks = block_sizes(pairs, count)
     by_expert = jnp.argsort(chosen.reshape(-1), stable=True)
     sizes = jnp.bincount(chosen.reshape(-1), length=count)
     needed = -(-sizes // rows)
     ends, last = jnp.cumsum(sizes), jnp.cumsum(needed)
-    block = jnp.arange(min(pairs, pairs // rows + count))
+    block = jnp.arange(blocks)
     expert = jnp.minimum(jnp.searchsorted(last, block, side="right"), count - 1)
     start = (ends - sizes)[expert] + (block - (last - needed)[expert]) * rows
     place = start[:, None] + jnp.arange(rows)

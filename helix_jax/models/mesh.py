@@ -20,7 +20,7 @@ from helix_jax.models.spec import ModelSpec
 from helix_jax.processes import current
 
 AXES = ("data", "fsdp", "expert", "tensor")  # the last has the closest devices
-BATCH_AXES = ("data", "fsdp", "expert")
+BATCH_AXES = ("data", "expert", "fsdp")
 # Of a device's memory, what the parameters may take; states and XLA have the rest.
 PARAMETER_SHARE = 0.7
 

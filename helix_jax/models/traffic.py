@@ -7,7 +7,13 @@ K that a device has once they are whole along `fsdp`, it is given
 |---|---|---|
 | data | | |
 | fsdp, n devices | all-gather: K | all-gather: 5 n N (ids); all-to-all: s N D |
+| expert, n devices | all-gather: s n N D; reduce-scatter: 4 N D | |
 | tensor | all-reduce: 2 s N D | all-reduce: s N D, where it cuts the vocabulary |
+
+In place of one of its two sums over `tensor` a mixture of experts has one of s R D for
+each block of R tokens that an expert of the device takes (`experts.block_sizes`), and
+one of s N D for a shared expert. The program holds as many blocks as there could be; of
+n devices of `expert` each runs an n-th of them where experts are chosen evenly.
 
 `collectives.collective_bytes` counts the same in a compiled program.
 """
@@ -18,12 +24,14 @@ from typing import NamedTuple
 import numpy as np
 
 from helix_jax.models.checkpoint import LOADED_DTYPES
+from helix_jax.models.experts import MOST_ROWS, block_sizes
 from helix_jax.models.params import parameter_shapes
 from helix_jax.models.quantised import parameter_bytes
 from helix_jax.models.sharding import partition
 from helix_jax.models.spec import ModelSpec
 
-# Of S bytes of result each of n devices of a ring sends PASSES S (n - 1) / n.
+# Of S bytes of result each of n devices of a ring sends PASSES S (n - 1) / n; of those
+# of a reduce-scatter, an n-th of what is reduced, n times as much.
 PASSES = {"all-reduce": 2, "all-gather": 1, "all-to-all": 1}
 
 
@@ -32,10 +40,11 @@ class Sent(NamedTuple):
 
     Attributes:
       axis: of the mesh.
-      kind: key of PASSES.
+      kind: as in `collectives.KINDS`.
       size: bytes of its result on a device.
-      times: how often it runs.
+      times: how often the program has it.
       ahead: whether it needs nothing of the layer before, so that it can run meanwhile.
+      share: of those times, how many run; the others are of tokens for other devices.
     """
 
     axis: str
@@ -43,10 +52,11 @@ class Sent(NamedTuple):
     size: float
     times: int
     ahead: bool = False
+    share: float = 1.0
 
 
 def forward_traffic(
-    spec: ModelSpec, sizes: Mapping[str, int], *, tokens: float, dtype: str
+    spec: ModelSpec, sizes: Mapping[str, int], *, tokens: int, dtype: str
 ) -> list[Sent]:
     """The collectives of the states of a batch, without a head.
 
@@ -55,43 +65,59 @@ def forward_traffic(
       sizes: of the mesh's axes; those left out are 1.
       tokens: of a device's rows.
       dtype: of the weights, float32, bfloat16, float16 or int8.
-
-    Raises:
-      ValueError: a mixture of experts; what it sends depends on its routing's blocks.
     """
-    if spec.experts is not None:
-        raise ValueError(
-            f"{spec.family}: what a mixture of experts sends is not worked out; count "
-            "it in the compiled program (models.collectives)."
-        )
     itemsize = np.dtype(LOADED_DTYPES[dtype]).itemsize
     states, layers = itemsize * tokens * spec.width, spec.num_layers
-    fsdp, tensor = (sizes.get(axis, 1) for axis in ("fsdp", "tensor"))
+    fsdp, expert, tensor = (sizes.get(axis, 1) for axis in ("fsdp", "expert", "tensor"))
     found = []
     if fsdp > 1:
         kernels = layer_bytes(spec, sizes, dtype)
         found.append(Sent("fsdp", "all-gather", kernels, layers, ahead=True))
         found.append(Sent("fsdp", "all-gather", 5 * fsdp * tokens, 1))
         found.append(Sent("fsdp", "all-to-all", states, 1))
+    if expert > 1:
+        found.append(Sent("expert", "all-gather", expert * states, layers))
+        found.append(Sent("expert", "reduce-scatter", 4 * tokens * spec.width, layers))
     if tensor > 1:
-        found.append(Sent("tensor", "all-reduce", 2 * states, layers))
+        whole = 2
+        if spec.experts is not None:
+            whole = 2 if spec.experts.shared_width else 1
+            pairs = expert * tokens * spec.experts.per_token
+            rows, blocks = block_sizes(pairs, spec.experts.count // expert)
+            size, times = itemsize * rows * spec.width, blocks * layers
+            found.append(Sent("tensor", "all-reduce", size, times, share=1 / expert))
+        found.append(Sent("tensor", "all-reduce", whole * states, layers))
         if spec.vocab_size % tensor == 0:
             found.append(Sent("tensor", "all-reduce", states, 1))
     return found
 
 
-def layer_bytes(spec: ModelSpec, sizes: Mapping[str, int], dtype: str) -> float:
-    """Bytes of one layer's kernels on a device, whole along `fsdp`."""
+def layer_bytes(
+    spec: ModelSpec, sizes: Mapping[str, int], dtype: str, *, below: str = ""
+) -> float:
+    """Bytes of a layer's kernels below a path, on a device, whole along `fsdp`."""
     sizes = {**sizes, "fsdp": 1}
     own = {}
     for path, shape in parameter_shapes(spec).items():
-        if path.startswith("layers/") and path.endswith("kernel"):
+        if path.startswith(f"layers/{below}") and path.endswith("kernel"):
             cuts = partition(path, shape, spec, sizes)
             own[path] = tuple(
                 length // sizes.get(axis, 1) for length, axis in zip(shape, cuts)
             )
     itemsize = np.dtype(LOADED_DTYPES[dtype]).itemsize
     return parameter_bytes(own, dtype, itemsize) / spec.num_layers
+
+
+def block_bytes(spec: ModelSpec, sizes: Mapping[str, int], dtype: str) -> float:
+    """Bytes of experts that a layer reads for a token of a large batch; 0 without any.
+
+    Each of its experts is read once for a block of MOST_ROWS tokens.
+    """
+    if spec.experts is None:
+        return 0.0
+    held = spec.experts.count / sizes.get("expert", 1)
+    one = layer_bytes(spec, sizes, dtype, below="experts/") / held
+    return one * spec.experts.per_token / MOST_ROWS
 
 
 def sent_bytes(traffic: list[Sent]) -> dict[str, float]:
@@ -104,4 +130,5 @@ def sent_bytes(traffic: list[Sent]) -> dict[str, float]:
 
 def ring_bytes(one: Sent, devices: int) -> float:
     """What each of so many devices sends for one run of a collective."""
-    return PASSES[one.kind] * one.size * (devices - 1) / devices
+    passes = devices if one.kind == "reduce-scatter" else PASSES[one.kind]
+    return passes * one.size * (devices - 1) / devices

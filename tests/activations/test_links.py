@@ -23,7 +23,7 @@ def time_on(sizes, chip=SLICE, **changes):
 
 def test_one_device_computes_and_reads():
     layer = time_on({})
-    assert layer == pytest.approx((FLOPS / 1e6, 0, 0, 2 * KERNELS / 1e5))
+    assert layer == pytest.approx((FLOPS / 1e6, 0, 0, 2 * KERNELS / 1e5, 0))
     assert layer.tokens_for(0.5) == pytest.approx(0.5 * layer.reading / layer.computing)
     assert time_on({}, dtype="float32").computing == pytest.approx(FLOPS / 1e5)
     assert time_on({}, dtype="int8").reading == pytest.approx(KERNELS / 1e5)
@@ -60,7 +60,32 @@ def test_links_are_shared_and_machines_have_an_adapter_a_gpu():
     assert speeds == {(8, 1): 450e9, (32, 1): 400e9, (4, 8): 50e9, (4, 4): 100e9}
 
 
-def test_mixtures_are_refused_by_name():
+def test_experts_send_rows_and_are_read_block_by_block():
+    """4 experts of 3 * 32 * 64 numbers each, 2 a token, and the router's 32 * 4."""
     mixture = dataclasses.replace(SPEC, experts=ExpertSpec(4, 2))
-    with pytest.raises(ValueError, match="made: what a mixture of experts sends"):
-        layer_time(mixture, {"fsdp": 2}, SLICE, dtype="bfloat16", length=16)
+
+    def time_of(sizes):
+        return layer_time(mixture, sizes, SLICE, dtype="bfloat16", length=16)
+
+    expert = 2 * 3 * 32 * 64
+    alone = time_of({})
+    assert alone.reading == pytest.approx(
+        (2 * KERNELS + 3 * expert + 2 * 32 * 4) / SLICE.read_bytes
+    )
+    assert alone.blocks == pytest.approx(2 * expert / 64 / SLICE.read_bytes)
+    assert alone.reducing == 0
+    spread = time_of({"expert": 2})
+    gathered, reduced = 2 * 2 * 32 / 2, 4 * 32  # n - 1 of n parts; of n results
+    assert spread.reducing == pytest.approx((gathered + reduced) / 1e4)
+    assert spread.blocks == alone.blocks
+    # Two of the blocks, one of attention, half of one of the embedding.
+    cut = time_of({"tensor": 2})
+    assert cut.reducing == pytest.approx((2 + 1 + 0.5) * 2 * 32 / 1e4, rel=1e-3)
+    assert cut.blocks == alone.blocks / 2
+    both = time_of({"expert": 2, "tensor": 2})
+    slower = 1e4 / 2 / axis_speed(SLICE, {"expert": 2, "tensor": 2}, "expert")
+    assert slower == 1
+    assert both.reducing == pytest.approx(
+        2 * (spread.reducing + cut.reducing), rel=1e-3
+    )
+    assert both.tokens_for(0.5) is None

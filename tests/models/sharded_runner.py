@@ -90,7 +90,7 @@ if __name__ == "__main__":
         if dtype == "int8":
             for path, value in flatten(model.params):
                 results[f"{number}/{path}"] = np.asarray(value, np.float32)
-        elif model.spec.family == "llama":
+        elif model.spec.family == "llama" or model.spec.experts is not None:
             results[f"{number}/sent"] = json.dumps(sent_by(model))
         jax.clear_caches()
     if len(sys.argv) == 3:  # some devices of one process, neither one copy nor all
