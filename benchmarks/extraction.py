@@ -30,7 +30,7 @@ from absl import flags
 from benchmarks.timing import alternate, medians, write_results
 from benchmarks.torch_peer import RANDOM, make_random_model, sentence_peer, torch_peer
 from experiments.shared.places import real_models, shared_folder, small_models
-from helix_jax.activations import extract
+from helix_jax.activations import Extraction, extract
 from helix_jax.models import load_model, load_tokenizer
 from helix_jax.runs.flags import integers_flag
 from helix_jax.runs.program import start_main
@@ -133,8 +133,7 @@ def compare(
                 tokenizer,
                 texts,
                 place,
-                max_tokens=max_tokens,
-                token_budget=token_budget,
+                Extraction(max_tokens=max_tokens, token_budget=token_budget),
                 text_fingerprint="benchmark",
                 progress=False,
             )

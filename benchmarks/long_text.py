@@ -31,7 +31,7 @@ def measure(name: str, tokens: int) -> dict[str, float]:
     """Extract one text here: bytes held before and at most, and of the parameters."""
     import jax
 
-    from helix_jax.activations import extract
+    from helix_jax.activations import Extraction, extract
     from helix_jax.activations.planning import extraction_needs
     from helix_jax.models import load_model, load_tokenizer
     from helix_jax.models.checkpoint import read_spec
@@ -49,7 +49,7 @@ def measure(name: str, tokens: int) -> dict[str, float]:
             load_tokenizer(name),
             [Text("long", words, 0)],
             f"{folder}/store",
-            max_tokens=tokens,
+            Extraction(max_tokens=tokens),
             text_fingerprint=tokens,
             progress=False,
         )

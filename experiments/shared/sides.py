@@ -37,8 +37,8 @@ from helix_jax.progress import stage
 from helix_jax.runs.inputs import (
     captured_flags,
     check_inputs,
+    extraction_of,
     naming,
-    recipe_flags,
     side_recipe,
 )
 from helix_jax.runs.prepare import IMPORTED
@@ -162,8 +162,8 @@ def states_of(
         return select_texts(side.imported, texts, of=f"{corpus.name} ({split})")
     record = {**corpus.fingerprint, "split": split}
     layers = resolve_layers(side.model.spec, side.layers)  # one store for -1 and L
-    wanted = recipe_flags(options, layers)
-    recipe = recipe_of(side.model, **wanted)
+    wanted = extraction_of(options, layers)
+    recipe = recipe_of(side.model, wanted)
     settings = {
         "layers": layers,
         "pooling": recipe.pooling,
@@ -182,8 +182,7 @@ def states_of(
         side.tokenizer,
         corpus.read(split),
         f"{options.stores}/{place}-{fingerprint(settings)}",
-        **wanted,
-        **_sizes(options),
+        wanted,
         text_fingerprint=record,
         total=corpus.counts[split],
         processes=current(),
@@ -192,14 +191,6 @@ def states_of(
         return store
     kept = {text.id for text in corpus.read(split) if keep(text)}
     return store.select(np.array([text_id in kept for text_id in store.ids], bool))
-
-
-def _sizes(options: ExtractionOptions) -> dict[str, Any]:
-    """What the flags say of the sizes of batches and of pieces of work."""
-    return {
-        "token_budget": options.token_budget or "auto",
-        "window": options.window or None,
-    }
 
 
 def stream_splits(config: PairOptions, corpus: Corpus) -> dict[str, PairStream]:
@@ -221,8 +212,7 @@ def stream_splits(config: PairOptions, corpus: Corpus) -> dict[str, PairStream]:
             make_extractor(
                 side.model,
                 side.tokenizer,
-                **recipe_flags(config, resolve_layers(side.model.spec, side.layers)),
-                **_sizes(config),
+                extraction_of(config, resolve_layers(side.model.spec, side.layers)),
                 text_fingerprint={**corpus.fingerprint, "split": split},
             )
             for side in sides

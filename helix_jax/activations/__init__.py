@@ -4,6 +4,7 @@ from helix_jax.activations.batching import length_ladder, plan_batches
 from helix_jax.activations.captured import load_captured, save_captured
 from helix_jax.activations.embeddings import load_embeddings
 from helix_jax.activations.extract import extract
+from helix_jax.activations.extraction import Extraction
 from helix_jax.activations.extractor import store_fingerprint
 from helix_jax.activations.join import Pair, join
 from helix_jax.activations.pair_stream import PairStream
@@ -14,6 +15,7 @@ from helix_jax.activations.token_states import TokenSide, layer_side
 
 __all__ = [
     "POOLINGS",
+    "Extraction",
     "Pair",
     "PairStream",
     "Store",

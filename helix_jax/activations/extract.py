@@ -22,6 +22,7 @@ import jax
 import numpy as np
 
 from helix_jax import kinds
+from helix_jax.activations.extraction import DEFAULT, EXTRACTION, Extraction
 from helix_jax.activations.extractor import (
     Extractor,
     keep_step,
@@ -51,23 +52,15 @@ from helix_jax.types import Text
 LOG = logging.getLogger(__name__)
 
 
-@takes(texts=kinds.TEXTS)
+@takes(texts=kinds.TEXTS, wanted=EXTRACTION)
 def extract(
     model: Model | TorchModel,
     tokenizer: Any,
     texts: Iterable[Text],
     path: str | os.PathLike,
+    wanted: Extraction = DEFAULT,
     *,
-    layers: Sequence[int] = (-1,),
-    final_norm: bool = True,
-    pooling: str = "mean",
-    max_tokens: int | None = 512,
-    prompt_name: str = "",
-    token_budget: int | str = "auto",
     text_fingerprint: Any,
-    dtype: str = "float32",
-    window: int | None = None,
-    on_empty: str = "error",
     devices: Sequence[jax.Device] | None = None,
     total: int | None = None,
     progress: bool = True,
@@ -80,20 +73,8 @@ def extract(
       tokenizer: from `load_tokenizer`, of the same model.
       texts: the corpus from its beginning, also when resuming; ids are unique.
       path: local folder, gs://BUCKET/PATH or s3://BUCKET/PATH.
-      layers: 0 is the embedding, i the output of block i, -1 the last.
-      final_norm: apply the model's final norm to every layer.
-      pooling: "mean", "last", "cls", "weighted_mean", "max", "mean_sqrt", or "token"
-        for every token; "auto": the whole recipe of a sentence encoder's folder, or
-        "mean" for another (`choose_recipe`).
-      max_tokens: longer texts lose their end and are counted; never more than the
-        model's context. None: with "auto" as the folder says, else 512.
-      prompt_name: of the folder's prompts, to stand before every text.
-      token_budget: tokens a batch, padding included; "auto" chooses by model, device
-        and memory; "measure" times some on the device. Recorded in the store.
+      wanted: which states, and in which pieces; by default the mean of the last layer.
       text_fingerprint: JSON-able record of the corpus and split.
-      dtype: of the stored rows, float32, bfloat16 or float16; pooling is in float32.
-      window: texts between two safe points; None chooses.
-      on_empty: what to do with a text without tokens, "error" or "skip".
       devices: that share every batch; None for all local ones.
       total: number of texts where it is known, for the progress bar and for the
         number of shapes that are worth compiling.
@@ -117,27 +98,15 @@ def extract(
       ProcessError: the processes differ in what they extract, or one was lost.
     """
     extractor = make_extractor(
-        model,
-        tokenizer,
-        layers=layers,
-        final_norm=final_norm,
-        pooling=pooling,
-        max_tokens=max_tokens,
-        prompt_name=prompt_name,
-        token_budget=token_budget,
-        text_fingerprint=text_fingerprint,
-        dtype=dtype,
-        window=window,
-        on_empty=on_empty,
-        devices=devices,
+        model, tokenizer, wanted, text_fingerprint=text_fingerprint, devices=devices
     )
     folder, throughput = open_folder(path), {}
     fingerprint, requested = extractor.fingerprint, extractor.requested()
-    asked = {**fingerprint, **requested, "on_empty": on_empty}
+    asked = {**fingerprint, **requested, "on_empty": wanted.on_empty}
     processes.agree(f"what is extracted to {folder.name}", asked)
     # What is complete is only read, also where nothing can be written.
     complete = processes.first("whether the store is complete", is_complete(folder))
-    new_layout = partial(extractor.new_layout, total, extractor.window)
+    new_layout = partial(extractor.new_layout, total)
     if extractor.shared and not complete:  # a batch that is tried needs all of them
         new_layout = partial(dict, new_layout())
     alone = complete or processes.index > 0  # process 0 has the lock for all

@@ -9,6 +9,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from helix_jax.activations.budget import choose_token_budget
+from helix_jax.activations.extraction import DEFAULT, Extraction
 from helix_jax.activations.forward import (
     PlacedModel,
     PlacedTorchModel,
@@ -33,13 +34,8 @@ LOG = logging.getLogger(__name__)
 def store_fingerprint(
     model: Model | TorchModel,
     tokenizer: Any,
+    wanted: Extraction = DEFAULT,
     *,
-    layers: Sequence[int] = (-1,),
-    final_norm: bool = True,
-    pooling: str = "mean",
-    max_tokens: int | None = 512,
-    prompt_name: str = "",
-    dtype: str = "float32",
     text_fingerprint: Any,
 ) -> dict[str, Any]:
     """The record that identifies a store, without making it.
@@ -51,20 +47,13 @@ def store_fingerprint(
       stored_dtype, max_tokens (at most the context), text, tokenizer; engine where
       it is not jax; prompt, modules and modules_weights where there are any.
     """
-    recipe = recipe_of(
-        model,
-        layers=layers,
-        final_norm=final_norm,
-        pooling=pooling,
-        max_tokens=max_tokens,
-        prompt_name=prompt_name,
-    )
+    recipe = recipe_of(model, wanted)
     return {
         **model.fingerprint,
-        "layers": list(resolve_layers(model.spec, layers)),
-        "final_norm": final_norm,
+        "layers": list(resolve_layers(model.spec, wanted.layers)),
+        "final_norm": wanted.final_norm,
         "pooling": recipe.pooling,
-        "stored_dtype": dtype,
+        "stored_dtype": wanted.dtype,
         "max_tokens": min(recipe.max_tokens, model.spec.max_tokens),
         "text": text_fingerprint,
         "tokenizer": tokenizer_fingerprint(tokenizer),
@@ -82,7 +71,7 @@ class Extractor(NamedTuple):
       prompt: stands before every text.
       max_tokens: longer texts lose their end.
       fingerprint: of the states, as of a store.
-      token_budget, window, on_empty: as for `extract`.
+      wanted: what it was made for.
     """
 
     name: str
@@ -91,9 +80,7 @@ class Extractor(NamedTuple):
     prompt: str
     max_tokens: int
     fingerprint: dict[str, Any]
-    token_budget: int | str
-    window: int | None
-    on_empty: str
+    wanted: Extraction
 
     @property
     def shared(self) -> bool:
@@ -101,26 +88,26 @@ class Extractor(NamedTuple):
         mesh = getattr(self.placed.group, "mesh", None)
         return mesh is not None and mesh.is_multi_process
 
-    def new_layout(self, total: int | None, window: int | None) -> dict[str, Any]:
+    def new_layout(self, total: int | None) -> dict[str, Any]:
         """Settings that the bits of the states depend on, see `choose_layout`.
 
         Raises:
           ValueError: as `choose_token_budget`, or a clock for a batch that is shared.
         """
-        if self.shared and self.token_budget == "measure":
+        if self.shared and self.wanted.token_budget == "measure":
             raise ValueError(
                 "token_budget='measure' goes by the clock of one process, and several "
                 "share each batch; give a number, or 'auto'."
             )
         budget = choose_token_budget(
-            self.token_budget, self.placed, max_tokens=self.max_tokens
+            self.wanted.token_budget, self.placed, max_tokens=self.max_tokens
         )
         return choose_layout(
             self.placed.readout,
             self.placed.group,
             max_tokens=self.max_tokens,
             token_budget=budget,
-            window=window,
+            window=self.wanted.window,
             texts=total,
         )
 
@@ -128,10 +115,10 @@ class Extractor(NamedTuple):
         """The part of a layout that the caller insists on."""
         group = self.placed.group
         asked = {"devices": group.size, "platform": group.platform, "cut": group.cut}
-        if isinstance(self.token_budget, int):
-            asked["token_budget"] = self.token_budget
-        if self.window is not None:
-            asked["window_texts"] = self.window
+        if isinstance(self.wanted.token_budget, int):
+            asked["token_budget"] = self.wanted.token_budget
+        if self.wanted.window is not None:
+            asked["window_texts"] = self.wanted.window
         return asked
 
     def windows(
@@ -154,7 +141,7 @@ class Extractor(NamedTuple):
             own=own,
             vocab_size=self.placed.readout.spec.vocab_size,
             token_rows=self.placed.readout.token_rows,
-            on_empty=self.on_empty,
+            on_empty=self.wanted.on_empty,
             store=place,
         )
 
@@ -208,17 +195,9 @@ def keep_step(
 def make_extractor(
     model: Model | TorchModel,
     tokenizer: Any,
+    wanted: Extraction = DEFAULT,
     *,
-    layers: Sequence[int] = (-1,),
-    final_norm: bool = True,
-    pooling: str = "mean",
-    max_tokens: int | None = 512,
-    prompt_name: str = "",
-    token_budget: int | str = "auto",
     text_fingerprint: Any,
-    dtype: str = "float32",
-    window: int | None = None,
-    on_empty: str = "error",
     devices: Sequence[jax.Device] | None = None,
 ) -> Extractor:
     """Make ready what an extraction runs.
@@ -226,39 +205,30 @@ def make_extractor(
     Args and errors: as for `extract`.
     """
     spec, name = model.spec, model.fingerprint["model"]
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype must be one of {list(DTYPES)}, got {dtype!r}.")
-    if on_empty not in ("error", "skip"):
-        raise ValueError(f"on_empty must be 'error' or 'skip', got {on_empty!r}.")
-    wanted = {
-        "layers": layers,
-        "final_norm": final_norm,
-        "pooling": pooling,
-        "max_tokens": max_tokens,
-        "prompt_name": prompt_name,
-    }
-    recipe = recipe_of(model, **wanted)
+    if wanted.dtype not in DTYPES:
+        raise ValueError(f"dtype must be one of {list(DTYPES)}, got {wanted.dtype!r}.")
+    if wanted.on_empty not in ("error", "skip"):
+        raise ValueError(
+            f"on_empty must be 'error' or 'skip', got {wanted.on_empty!r}."
+        )
+    recipe = recipe_of(model, wanted)
     for note in recipe.notes:
         LOG.warning("%s: %s", name, note)
-    layers = resolve_layers(spec, layers)
     readout = Readout(
-        spec, layers, final_norm, recipe.pooling, DTYPES[dtype], recipe.steps
+        spec,
+        resolve_layers(spec, wanted.layers),
+        wanted.final_norm,
+        recipe.pooling,
+        DTYPES[wanted.dtype],
+        recipe.steps,
     )
     max_tokens = min(recipe.max_tokens, spec.max_tokens)
     backend = private_tokenizer(tokenizer, max_tokens=max_tokens)
     check_vocabulary(tokenizer, spec.vocab_size, model=name)
     fingerprint = store_fingerprint(
-        model, tokenizer, **wanted, dtype=dtype, text_fingerprint=text_fingerprint
+        model, tokenizer, wanted, text_fingerprint=text_fingerprint
     )
     placed = place_model(model, readout, devices, recipe.weights)
     return Extractor(
-        name,
-        placed,
-        backend,
-        recipe.prompt,
-        max_tokens,
-        fingerprint,
-        token_budget,
-        window,
-        on_empty,
+        name, placed, backend, recipe.prompt, max_tokens, fingerprint, wanted
     )

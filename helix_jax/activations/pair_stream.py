@@ -83,7 +83,7 @@ class PairStream(NamedTuple):
           CorpusError, StoreError, ProcessError: as for `extract`.
           RunError: the texts have changed since it was begun.
         """
-        own = [one.new_layout(self.total, one.window) for one in (self.x, self.y)]
+        own = [one.new_layout(self.total) for one in (self.x, self.y)]
         size = min(one["window_texts"] for one in own)
         layouts = [{**one, "window_texts": size} for one in own]
         each = _PIECE_WINDOWS

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from helix_jax.activations.extraction import Extraction
 from helix_jax.activations.pooling import check_pooling
 from helix_jax.errors import CheckpointError
 from helix_jax.models import Model, ModelSpec, resolve_layers
@@ -63,54 +64,44 @@ class Recipe(NamedTuple):
 
 
 def choose_recipe(
-    spec: ModelSpec | TorchSpec,
-    folder: Path,
-    *,
-    name: str,
-    layers: Sequence[int] = (-1,),
-    final_norm: bool = True,
-    pooling: str = AUTO,
-    max_tokens: int | None = None,
-    prompt_name: str = "",
+    spec: ModelSpec | TorchSpec, folder: Path, wanted: Extraction, *, name: str
 ) -> Recipe:
     """What a model's folder says of its embeddings, where nothing else is asked for.
 
     Args:
       spec: of the model.
       folder: where its files are.
+      wanted: pooling: a name of `pool`, and nothing behind it, or "auto"; layers and
+        final_norm: what follows the pooling was trained on the last layer after its
+        norm and is left out for others; max_tokens and prompt_name.
       name: its hub id, or what else it is called.
-      layers, final_norm: which states are taken. What follows the pooling was trained
-        on the last layer after its norm and is left out for others.
-      pooling: a name of `pool`, and nothing behind it; "auto": as the folder says, or
-        "mean" where it is none of a sentence encoder.
-      max_tokens: None: with "auto" as the folder says, else 512.
-      prompt_name: of the folder's prompts; "": its default one with "auto", else none.
 
     Raises:
       CheckpointError: a module, setting or prompt that is not known.
       ValueError: an unknown pooling.
     """
-    if pooling != AUTO:
+    own, pooling = wanted.pooling != AUTO, wanted.pooling
+    length = wanted.max_tokens or MAX_TOKENS
+    notes: tuple[str, ...] = ()
+    if own:
         check_pooling(pooling)
         notes = _left_out(folder)
-        if not prompt_name:
-            return Recipe(pooling, max_tokens or MAX_TOKENS, "", (), (), {}, notes)
+        if not wanted.prompt_name:
+            return Recipe(pooling, length, "", (), (), {}, notes)
     modules = read_modules(folder, name=name)
-    prompt = _prompt(modules, prompt_name, name)
-    if pooling != AUTO or modules is None:
-        notes = () if pooling == AUTO else notes
-        pooling = "mean" if pooling == AUTO else pooling
+    prompt = _prompt(modules, wanted.prompt_name, name)
+    if own or modules is None:
+        pooling = pooling if own else "mean"
         record = {"prompt": prompt} if prompt else {}
-        return Recipe(pooling, max_tokens or MAX_TOKENS, prompt, (), (), record, notes)
+        return Recipe(pooling, length, prompt, (), (), record, notes)
     if prompt and not modules.include_prompt:
         raise CheckpointError(
             f"{name} leaves the tokens of its prompt {prompt!r} out of the pooling, "
             "which is not supported; give --pooling for the states without it."
         )
-    length = max_tokens or modules.max_tokens or spec.max_tokens
-    last = resolve_layers(spec, layers) == (spec.num_layers,)
-    after = modules.after if last and final_norm else ()
-    notes = ()
+    length = wanted.max_tokens or modules.max_tokens or spec.max_tokens
+    last = resolve_layers(spec, wanted.layers) == (spec.num_layers,)
+    after = modules.after if last and wanted.final_norm else ()
     if len(after) < len(modules.after):
         notes = (
             "what follows its pooling is of the last layer after the final norm, and "
@@ -128,10 +119,10 @@ def choose_recipe(
     return Recipe(modules.pooling, length, prompt, steps, weights, record, notes)
 
 
-def recipe_of(model: Model | TorchModel, **wanted: Any) -> Recipe:
+def recipe_of(model: Model | TorchModel, wanted: Extraction) -> Recipe:
     """`choose_recipe` for a model that is loaded."""
     name = model.fingerprint["model"]
-    return choose_recipe(model.spec, model.folder, name=name, **wanted)
+    return choose_recipe(model.spec, model.folder, wanted, name=name)
 
 
 def finish(

@@ -11,6 +11,7 @@ import jax
 from helix_jax.activations import load_embeddings
 from helix_jax.activations.captured import check_captured, is_captured
 from helix_jax.activations.embedding_files import READERS
+from helix_jax.activations.extraction import Extraction
 from helix_jax.activations.recipe import AUTO, Recipe, choose_recipe
 from helix_jax.errors import (
     CheckpointError,
@@ -136,20 +137,21 @@ def _check_model(config: Any, flag: str, name: str) -> Spec:
 def side_recipe(config: Any, name: str, spec: Spec, layer: int = -1) -> Recipe:
     """How vectors come of texts with a model of the flags, without its weights."""
     place = find_source(name, getattr(config, "revision", "") or None)
-    return choose_recipe(
-        spec, place.adapter or place.base, name=name, **recipe_flags(config, (layer,))
+    folder, wanted = place.adapter or place.base, extraction_of(config, (layer,))
+    return choose_recipe(spec, folder, wanted, name=name)
+
+
+def extraction_of(config: Any, layers: Sequence[int]) -> Extraction:
+    """What the flags say of an extraction."""
+    return Extraction(
+        layers,
+        config.final_norm,
+        config.pooling,
+        config.max_tokens or None,
+        config.prompt_name,
+        token_budget=config.token_budget or "auto",
+        window=config.window or None,
     )
-
-
-def recipe_flags(config: Any, layers: Sequence[int]) -> dict[str, Any]:
-    """What the flags say of how a vector comes of a text, see `choose_recipe`."""
-    return {
-        "layers": layers,
-        "final_norm": config.final_norm,
-        "pooling": config.pooling,
-        "max_tokens": config.max_tokens or None,
-        "prompt_name": config.prompt_name,
-    }
 
 
 def captured_flags(config: Any, layer: int) -> dict[str, Any]:

@@ -14,11 +14,10 @@ import sys
 import time
 from pathlib import Path
 
-from helix_jax.activations import extract
 from helix_jax.models import load_tokenizer
 from helix_jax.models.engines import load_model_by
 
-from .made import make_model, make_texts, make_tokenizer
+from .made import extracted, make_model, make_texts, make_tokenizer
 
 TEXTS = 400
 WINDOW = 8
@@ -30,15 +29,8 @@ def run(model: str, path: Path) -> None:
         pair = make_model(), make_tokenizer()
     else:
         pair = load_model_by("auto", model), load_tokenizer(model)
-    extract(
-        *pair,
-        make_texts(TEXTS),
-        path,
-        layers=(1, -1),
-        max_tokens=12,
-        window=WINDOW,
-        text_fingerprint="made",
-        progress=False,
+    extracted(
+        *pair, make_texts(TEXTS), path, layers=(1, -1), max_tokens=12, window=WINDOW
     )
 
 

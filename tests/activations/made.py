@@ -7,6 +7,7 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
+from helix_jax.activations import Extraction, extract
 from helix_jax.models import Model, ModelSpec, RopeSpec, nest, parameter_shapes
 from helix_jax.types import Text
 
@@ -80,6 +81,13 @@ def make_model(vocab_size: int = 96, *, seed: int = 0, max_tokens: int = 64) -> 
         "weights": f"seed {seed}",
     }
     return Model(spec, nest(flat), record, Path("nowhere"))
+
+
+def extracted(model, tokenizer, texts, path, **options):
+    """`extract`, with those of `Extraction` among its options."""
+    own = {name: options.pop(name) for name in Extraction._fields if name in options}
+    options = {"text_fingerprint": "made", "progress": False} | options
+    return extract(model, tokenizer, texts, path, Extraction(**own), **options)
 
 
 def store_bytes(folder: Path) -> dict[str, bytes]:

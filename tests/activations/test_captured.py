@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from helix_jax.activations import extract, load_captured, save_captured
+from helix_jax.activations import load_captured, save_captured
 from helix_jax.errors import StoreError
 from helix_jax.models import load_model, load_tokenizer
 from helix_jax.types import Text
+
+from .made import extracted
 
 TEXTS = [
     Text("d/0", "Return the sum of two numbers.", 1),
@@ -32,15 +34,13 @@ def pebble():
 @pytest.fixture(scope="module")
 def states(pebble, tmp_path_factory):
     """(id, token_ids, hidden_states [T, 3, D] before the final norm) of each text."""
-    store = extract(
+    store = extracted(
         *pebble,
         TEXTS,
         tmp_path_factory.mktemp("captured") / "s",
         layers=LAYERS,
         final_norm=False,
         pooling="token",
-        text_fingerprint="made",
-        progress=False,
     )
     hidden = np.stack([store.read(layer) for layer in LAYERS], axis=1)
     return [
@@ -70,15 +70,7 @@ def test_a_store_equals_an_extracted_one(
 ):
     options = {"pooling": pooling, "final_norm": final_norm}
     store = load_captured(captured, layer=layer, **options)
-    own = extract(
-        *pebble,
-        TEXTS,
-        tmp_path / "s",
-        layers=(layer,),
-        text_fingerprint="made",
-        progress=False,
-        **options,
-    )
+    own = extracted(*pebble, TEXTS, tmp_path / "s", layers=(layer,), **options)
     np.testing.assert_allclose(store.read(), own.read(), atol=1e-5)
     assert store.ids == own.ids
     assert store.layers == own.layers == (layer,)

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from helix_jax.activations import extract, open_store
+from helix_jax.activations import open_store
 from helix_jax.errors import PathError, StoreError
 
-from .made import make_model, make_texts, make_tokenizer
+from .made import extracted, make_model, make_texts, make_tokenizer
 from .object_server import ObjectServer
 
 ROOT = Path(__file__).parents[2]
 
 
 def run(path, *, fingerprint="made"):
-    return extract(
+    return extracted(
         make_model(),
         make_tokenizer(),
         make_texts(20),
@@ -25,7 +25,6 @@ def run(path, *, fingerprint="made"):
         max_tokens=12,
         window=8,
         text_fingerprint=fingerprint,
-        progress=False,
     )
 
 

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helix_jax.activations import extract, open_store
+from helix_jax.activations import open_store
 from helix_jax.errors import StoreError
 
-from .made import make_model, make_texts, make_tokenizer
+from .made import extracted, make_model, make_texts, make_tokenizer
 
 ROOT = Path(__file__).parents[2]
 
 
 def run(path, model=None):
-    return extract(
+    return extracted(
         model or make_model(),
         make_tokenizer(),
         make_texts(30),
@@ -26,8 +26,6 @@ def run(path, model=None):
         max_tokens=12,
         window=16,
         token_budget=64,
-        text_fingerprint="made",
-        progress=False,
     )
 
 

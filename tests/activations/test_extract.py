@@ -5,25 +5,30 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from helix_jax.activations import extract, length_ladder, open_store, store_fingerprint
+from helix_jax.activations import (
+    Extraction,
+    length_ladder,
+    open_store,
+    store_fingerprint,
+)
 from helix_jax.activations.batching import batch_shapes
 from helix_jax.activations.forward import pooled_states
 from helix_jax.activations.window_texts import windows_written
 from helix_jax.errors import CheckpointError, CorpusError, FingerprintError, StoreError
+from helix_jax.fingerprint import fingerprint
 from helix_jax.models import apply_model
 from helix_jax.storage import open_folder
 from helix_jax.types import Text
 
-from .made import make_model, make_texts, make_tokenizer, store_bytes
+from .made import extracted, make_model, make_texts, make_tokenizer, store_bytes
 
 TEXTS = make_texts(50)
 LIMIT = 12  # two rungs of the ladder, to compile little
 
 
 def run(model_and_tokenizer, texts, path, **options):
-    defaults = {"text_fingerprint": "made", "progress": False, "window": 16}
-    options = {**defaults, "max_tokens": LIMIT, **options}
-    return extract(*model_and_tokenizer, texts, path, **options)
+    options = {"window": 16, "max_tokens": LIMIT, **options}
+    return extracted(*model_and_tokenizer, texts, path, **options)
 
 
 def alone(model, tokenizer, texts, limit):
@@ -271,13 +276,33 @@ def test_resume_with_other_settings(tmp_path, tiny):
 
 
 def test_fingerprint_is_known_beforehand(tmp_path, tiny):
-    record = store_fingerprint(
-        *tiny, layers=(-2,), max_tokens=LIMIT, text_fingerprint="made"
-    )
+    wanted = Extraction(layers=(-2,), max_tokens=LIMIT)
+    record = store_fingerprint(*tiny, wanted, text_fingerprint="made")
     store = run(tiny, TEXTS, tmp_path / "s", layers=(-2,))
     assert store.fingerprint == record
     assert record["layers"] == [1]
     open_store(tmp_path / "s", expect=record)
+
+
+def test_what_a_fingerprint_is_of(tiny):
+    """Stores of earlier versions are found by it."""
+    wanted = Extraction((-2, 0), final_norm=False, pooling="last", max_tokens=100)
+    wanted = wanted._replace(dtype="bfloat16", window=16, token_budget=64)
+    record = store_fingerprint(*tiny, wanted, text_fingerprint={"split": "fit"})
+    assert len(record.pop("tokenizer")) == 16  # of what the tokenizers library writes
+    assert record == {
+        "model": "tiny-0",
+        "revision": None,
+        "dtype": "float32",
+        "weights": "seed 0",
+        "layers": [1, 0],
+        "final_norm": False,
+        "pooling": "last",
+        "stored_dtype": "bfloat16",
+        "max_tokens": 64,
+        "text": {"split": "fit"},
+    }
+    assert fingerprint(record) == "63d0d4e98bf1d2d3"
 
 
 @pytest.mark.parametrize(

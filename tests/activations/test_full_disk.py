@@ -7,24 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from helix_jax.activations import extract, open_store
+from helix_jax.activations import open_store
 from helix_jax.errors import StoreError
 
-from .made import make_model, make_texts, make_tokenizer, store_bytes
+from .made import extracted, make_model, make_texts, make_tokenizer, store_bytes
 
 ROOT = Path(__file__).parents[2]
 
 
 def run(pair, path):
-    return extract(
-        *pair,
-        make_texts(200),
-        path,
-        max_tokens=12,
-        window=16,
-        token_budget=64,
-        text_fingerprint="made",
-        progress=False,
+    return extracted(
+        *pair, make_texts(200), path, max_tokens=12, window=16, token_budget=64
     )
 
 

@@ -7,17 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from helix_jax.activations import PairStream, extract, join
+from helix_jax.activations import Extraction, PairStream, join
 from helix_jax.activations.extractor import make_extractor
 from helix_jax.alignment import Moments, accumulate, identity_map
 from helix_jax.errors import ProcessError, StoreError
 from helix_jax.processes import ALONE, meet
 from helix_jax.transfer.stream_fit import row_errors, stream_moments
 
-from .made import make_model, make_texts, make_tokenizer, store_bytes
+from .made import extracted, make_model, make_texts, make_tokenizer, store_bytes
 
 TEXTS = make_texts(120)
-OPTIONS = {"max_tokens": 12, "window": 8, "text_fingerprint": "made"}
+WANTED = Extraction(max_tokens=12, window=8)
 
 
 @pytest.fixture(scope="module")
@@ -27,18 +27,23 @@ def sides():
 
 
 def stream(sides, folder, texts=TEXTS, processes=ALONE):
-    x, y = (make_extractor(model, sides[2], **OPTIONS) for model in sides[:2])
+    x, y = (
+        make_extractor(model, sides[2], WANTED, text_fingerprint="made")
+        for model in sides[:2]
+    )
     return PairStream(x, y, lambda: iter(texts), folder, len(texts), processes)
 
 
 @pytest.fixture(scope="module")
 def stored(sides, tmp_path_factory):
     """The same pairs in two stores."""
-    folder, options = tmp_path_factory.mktemp("stores"), {**OPTIONS, "progress": False}
-    options["total"] = len(TEXTS)  # the layout depends on it
+    folder = tmp_path_factory.mktemp("stores")
+    options = {"total": len(TEXTS)}  # the layout depends on it
     return join(
         *(
-            extract(model, sides[2], TEXTS, folder / name, **options)
+            extracted(
+                model, sides[2], TEXTS, folder / name, **WANTED._asdict(), **options
+            )
             for model, name in zip(sides, "xy")
         )
     )
@@ -127,12 +132,12 @@ def test_three_fill_one_store_whose_rows_are_not_known_before(tmp_path, sides, p
         text for row in range(0, 120, 30) for text in TEXTS[row : row + 30] + empty
     ]
     texts = [text._replace(id=f"{row}") for row, text in enumerate(texts)]
-    options = {**OPTIONS, "pooling": pooling, "on_empty": "skip", "progress": False}
+    wanted = WANTED._replace(pooling=pooling, on_empty="skip")._asdict()
 
     def run(name, processes=ALONE):
         model, tokenizer = sides[0], sides[2]
-        return extract(
-            model, tokenizer, texts, tmp_path / name, processes=processes, **options
+        return extracted(
+            model, tokenizer, texts, tmp_path / name, processes=processes, **wanted
         )
 
     run("alone")
@@ -144,8 +149,13 @@ def test_three_fill_one_store_whose_rows_are_not_known_before(tmp_path, sides, p
 def test_processes_with_other_texts_or_weights_are_named(tmp_path, sides):
     def run(processes):
         model = sides[processes.index]
-        return extract(
-            model, sides[2], TEXTS, tmp_path / "s", processes=processes, **OPTIONS
+        return extracted(
+            model,
+            sides[2],
+            TEXTS,
+            tmp_path / "s",
+            processes=processes,
+            **WANTED._asdict(),
         )
 
     for error in together(2, run):
@@ -157,8 +167,13 @@ def test_processes_with_other_texts_or_weights_are_named(tmp_path, sides):
 
     def cut(processes):
         texts = TEXTS[: 120 - processes.index]
-        return extract(
-            sides[0], sides[2], texts, tmp_path / "t", processes=processes, **OPTIONS
+        return extracted(
+            sides[0],
+            sides[2],
+            texts,
+            tmp_path / "t",
+            processes=processes,
+            **WANTED._asdict(),
         )
 
     for error in together(2, cut):

@@ -12,7 +12,7 @@ import pytest
 import torch
 import transformers
 
-from helix_jax.activations import extract, store_fingerprint
+from helix_jax.activations import Extraction, store_fingerprint
 from helix_jax.activations.pooling import pool
 from helix_jax.activations.recipe import choose_recipe, recipe_of, width_after
 from helix_jax.errors import CheckpointError
@@ -22,7 +22,7 @@ from helix_jax.models.sentence import POOLING_MODES
 from helix_jax.types import Text
 
 from ..hub_server import Repository, load_in_process, serve
-from .made import WORDS, make_tokenizer
+from .made import WORDS, extracted, make_tokenizer
 
 sentence_transformers = pytest.importorskip("sentence_transformers")
 WRITTEN = ["the small cat sleeps", "  a  house ", " ".join(WORDS * 3), "Tree"]
@@ -89,13 +89,11 @@ def changed(gemma, tmp_path):
 
 
 def recipe_in(folder, model, **wanted):
-    return choose_recipe(model.spec, folder, name="m", **wanted)
+    return choose_recipe(model.spec, folder, Extraction(**AUTO | wanted), name="m")
 
 
 def vectors(model, tokenizer, path, texts=TEXTS, **options):
-    store = extract(
-        model, tokenizer, texts, path, text_fingerprint="t", progress=False, **options
-    )
+    store = extracted(model, tokenizer, texts, path, text_fingerprint="t", **options)
     return store.read(), store.fingerprint
 
 
@@ -158,7 +156,7 @@ def test_pretrained_sentence_encoders(real_model, tmp_path, name):
 
 @pytest.mark.parametrize("options", [{"layers": (0,)}, {"final_norm": False}])
 def test_what_follows_the_pooling_is_of_the_last_layer(loaded, options):
-    recipe = recipe_of(loaded[0], pooling="auto", **options)
+    recipe = recipe_of(loaded[0], Extraction(**AUTO | options))
     assert not recipe.steps
     assert "is of the last layer after the final norm" in recipe.notes[0]
 
@@ -170,18 +168,22 @@ def test_what_is_left_out_is_said_once_a_store(loaded, caplog, tmp_path):
 
 
 def test_flags_before_the_folder(loaded):
-    plain = recipe_of(loaded[0], pooling="cls", max_tokens=None)
+    plain = recipe_of(loaded[0], Extraction(pooling="cls", max_tokens=None))
     assert plain[:-1] == ("cls", 512, "", (), (), {})
     assert "pass through Dense, Dense after pooling" in plain.notes[0]
-    prompted = recipe_of(loaded[0], pooling="cls", max_tokens=7, prompt_name="query")
+    prompted = recipe_of(
+        loaded[0], Extraction(pooling="cls", max_tokens=7, prompt_name="query")
+    )
     assert prompted.record == {"prompt": PROMPTS["query"]}
-    assert recipe_of(loaded[0], max_tokens=7).max_tokens == 7
+    assert (
+        recipe_of(loaded[0], Extraction(pooling="auto", max_tokens=7)).max_tokens == 7
+    )
 
 
 def test_another_folder_keeps_its_record(tiny):
     model, tokenizer = tiny
     old = store_fingerprint(model, tokenizer, text_fingerprint="t")
-    new = store_fingerprint(model, tokenizer, text_fingerprint="t", **AUTO)
+    new = store_fingerprint(model, tokenizer, Extraction(**AUTO), text_fingerprint="t")
     assert list(old.items()) == list(new.items())
 
 
@@ -304,9 +306,9 @@ def test_what_is_not_known_is_refused(loaded, changed, file, change, message):
 
 def test_prompts_that_there_are_not(loaded, tiny, changed):
     with pytest.raises(CheckpointError, match="no prompt 'passage'; it has document, "):
-        recipe_of(loaded[0], prompt_name="passage")
+        recipe_of(loaded[0], Extraction(**AUTO, prompt_name="passage"))
     with pytest.raises(CheckpointError, match="no prompt 'query'; it has none"):
-        recipe_of(tiny[0], prompt_name="query")
+        recipe_of(tiny[0], Extraction(**AUTO, prompt_name="query"))
     folder = changed(
         "1_Pooling/config.json", lambda one: one | {"include_prompt": False}
     )
@@ -317,14 +319,15 @@ def test_prompts_that_there_are_not(loaded, tiny, changed):
 
 _EXTRACT = """
 import json, sys, tempfile
-from helix_jax.activations import extract
+from helix_jax.activations import Extraction, extract
 from helix_jax.models import load_model, load_tokenizer
 from helix_jax.types import Text
 for name, prompt in json.loads(sys.argv[1]):
     model, tokenizer = load_model(name), load_tokenizer(name)
     store = extract(
         model, tokenizer, [Text("t/0", "a red bird sleeps")], tempfile.mkdtemp(),
-        pooling="auto", max_tokens=None, prompt_name=prompt, text_fingerprint="t",
+        Extraction(pooling="auto", max_tokens=None, prompt_name=prompt),
+        text_fingerprint="t",
     )
     print("RECORD", json.dumps([store.read().tolist(), store.fingerprint["prompt"]]))
 """

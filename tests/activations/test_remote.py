@@ -10,28 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from helix_jax.activations import extract, open_store
+from helix_jax.activations import open_store
 from helix_jax.errors import StoreError
 from helix_jax.owners import this_process
 from helix_jax.remote_lock import RemotePlace
 from helix_jax.storage import open_folder
 
-from .made import make_model, make_texts, make_tokenizer, store_bytes
+from .made import extracted, make_model, make_texts, make_tokenizer, store_bytes
 from .object_server import ObjectServer
 
 ROOT = Path(__file__).parents[2]
 
 
 def run(path):
-    return extract(
-        make_model(),
-        make_tokenizer(),
-        make_texts(20),
-        path,
-        max_tokens=12,
-        window=8,
-        text_fingerprint="made",
-        progress=False,
+    return extracted(
+        make_model(), make_tokenizer(), make_texts(20), path, max_tokens=12, window=8
     )
 
 

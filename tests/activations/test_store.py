@@ -3,13 +3,13 @@ import json
 import numpy as np
 import pytest
 
-from helix_jax.activations import extract, open_store
+from helix_jax.activations import open_store
 from helix_jax.activations.window_texts import Counts
 from helix_jax.activations.writer import DTYPES, Window, begin_store
 from helix_jax.errors import FingerprintError, StoreError
 from helix_jax.storage import open_folder
 
-from .made import make_texts, store_bytes
+from .made import extracted, make_texts, store_bytes
 
 WIDTH = 5
 RECORD = {"model": "m", "layers": [1, 4], "pooling": "mean", "text": "t"}
@@ -193,15 +193,8 @@ def test_newer_format(tmp_path):
 
 def test_token_rows(tmp_path, tiny):
     texts = make_texts(20)
-    store = extract(
-        *tiny,
-        texts,
-        tmp_path / "s",
-        pooling="token",
-        max_tokens=16,
-        window=8,
-        text_fingerprint="made",
-        progress=False,
+    store = extracted(
+        *tiny, texts, tmp_path / "s", pooling="token", max_tokens=16, window=8
     )
     assert len(store) == store.counts["tokens"] == store.lengths.sum()
     assert store.row_starts[-1] == len(store)

@@ -8,13 +8,13 @@ import pytest
 import torch
 import transformers
 
-from helix_jax.activations import extract, layer_side
+from helix_jax.activations import layer_side
 from helix_jax.activations.token_states import token_states
 from helix_jax.errors import FingerprintError
 from helix_jax.models import load_tokenizer
 from helix_jax.models.engines import load_model_by
 
-from .made import make_texts, make_tokenizer, store_bytes
+from .made import extracted, make_texts, make_tokenizer, store_bytes
 
 TEXTS = make_texts(40)
 SIZES = {
@@ -106,8 +106,7 @@ def other(tmp_path_factory):
 
 
 def run(model, tokenizer, texts, path, **options):
-    defaults = {"text_fingerprint": "made", "progress": False, "window": 16}
-    return extract(model, tokenizer, texts, path, **{**defaults, **options})
+    return extracted(model, tokenizer, texts, path, **{"window": 16, **options})
 
 
 def direct(theirs, tokenizer, texts):

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helix_jax.activations import extract, open_store
+from helix_jax.activations import open_store
 from helix_jax.activations.store_lock import writing
 from helix_jax.errors import StoreError
 from helix_jax.storage import open_folder
 
-from .made import make_texts, store_bytes
+from .made import extracted, make_texts, store_bytes
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,17 +55,7 @@ def test_two_threads_and_a_store_in_memory(tiny):
     found, path = [], "memory://two/writers"
 
     def work():
-        found.append(
-            extract(
-                *tiny,
-                make_texts(40),
-                path,
-                max_tokens=12,
-                window=8,
-                text_fingerprint="made",
-                progress=False,
-            )
-        )
+        found.append(extracted(*tiny, make_texts(40), path, max_tokens=12, window=8))
 
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
@@ -82,14 +72,7 @@ def test_two_threads_and_a_store_in_memory(tiny):
 
 def test_a_complete_store_is_read_where_nothing_can_be_written(tmp_path, tiny):
     def run():
-        return extract(
-            *tiny,
-            make_texts(20),
-            tmp_path / "s",
-            max_tokens=12,
-            text_fingerprint="made",
-            progress=False,
-        )
+        return extracted(*tiny, make_texts(20), tmp_path / "s", max_tokens=12)
 
     made = run()
     with writing(open_folder(tmp_path / "s")):  # it needs no lock
@@ -98,13 +81,7 @@ def test_a_complete_store_is_read_where_nothing_can_be_written(tmp_path, tiny):
 
 def test_what_fails_before_its_first_window_leaves_no_folder(tmp_path, tiny):
     with pytest.raises(ValueError, match="token_budget"):
-        extract(
-            *tiny,
-            make_texts(20),
-            tmp_path / "s",
-            max_tokens=12,
-            token_budget="all",
-            text_fingerprint="made",
-            progress=False,
+        extracted(
+            *tiny, make_texts(20), tmp_path / "s", max_tokens=12, token_budget="all"
         )
     assert list(tmp_path.iterdir()) == []

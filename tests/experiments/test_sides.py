@@ -14,7 +14,7 @@ from experiments.fit import FitConfig
 from experiments.generate import compute as generate
 from experiments.layers import compute as layers
 from experiments.shared.sides import load_side, states_of
-from helix_jax.activations import extract, save_captured
+from helix_jax.activations import Extraction, extract, save_captured
 from helix_jax.errors import RunError
 from helix_jax.models import load_model, load_tokenizer, model_folder
 from helix_jax.runs.inputs import check_inputs, refuse_slow_dtype
@@ -77,10 +77,7 @@ def test_captured_states_stand_for_a_model(tmp_path, corpus, config, native):
         tokenizer,
         texts,
         tmp_path / "tokens",
-        layers=(2,),
-        final_norm=False,
-        pooling="token",
-        max_tokens=16,
+        Extraction((2,), final_norm=False, pooling="token", max_tokens=16),
         text_fingerprint="made",
         progress=False,
     )

@@ -1,0 +1,43 @@
+"""What is extracted of texts, and in which pieces: one record from the flags on."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from helix_jax import kinds
+
+
+class Extraction(NamedTuple):
+    """Options of an extraction; checked where they are first used.
+
+    Attributes:
+      layers: 0 is the embedding, i the output of block i, -1 the last.
+      final_norm: apply the model's final norm to every layer.
+      pooling: "mean", "last", "cls", "weighted_mean", "max", "mean_sqrt", or "token"
+        for every token; "auto": the whole recipe of a sentence encoder's folder, or
+        "mean" for another (`choose_recipe`).
+      max_tokens: longer texts lose their end and are counted; never more than the
+        model's context. None: with "auto" as the folder says, else 512.
+      prompt_name: of the folder's prompts, to stand before every text; "": its default
+        one with "auto", else none.
+      dtype: of the stored rows, float32, bfloat16 or float16; pooling is in float32.
+      token_budget: tokens a batch, padding included; "auto" chooses by model, device
+        and memory; "measure" times some on the device. Recorded in the store.
+      window: texts between two safe points; None chooses.
+      on_empty: what to do with a text without tokens, "error" or "skip".
+    """
+
+    layers: Sequence[int] = (-1,)
+    final_norm: bool = True
+    pooling: str = "mean"
+    max_tokens: int | None = 512
+    prompt_name: str = ""
+    dtype: str = "float32"
+    token_budget: int | str = "auto"
+    window: int | None = None
+    on_empty: str = "error"
+
+
+DEFAULT = Extraction()
+EXTRACTION = kinds.record(
+    "Extraction", "Extraction(layers=(-1,), pooling='mean')", dict="Extraction(**{})"
+)
