@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from safetensors import SafetensorError
@@ -129,10 +129,15 @@ def write_npz(
     raises: type[HelixError] = PathError,
 ) -> None:
     """Write arrays as an .npz file, replaced at one instant; see `write_file`."""
+    write_file(path, dump_npz(arrays, compressed=compressed), raises=raises)
+
+
+def dump_npz(arrays: Mapping[str, Any], *, compressed: bool = True) -> bytes:
+    """The bytes of an .npz file."""
     buffer = io.BytesIO()
     save = np.savez_compressed if compressed else np.savez
     save(buffer, **arrays)
-    write_file(path, buffer.getvalue(), raises=raises)
+    return buffer.getvalue()
 
 
 def read_npz(
@@ -143,22 +148,33 @@ def read_npz(
     raises: type[HelixError] = PathError,
 ) -> dict[str, np.ndarray]:
     """Arrays of an .npz file, of some names or all; errors as `read_safetensors`."""
-    with os_errors(path, "be read", raises):
-        try:
-            with Path(path).open("rb") as stream:
-                found = np.load(stream, allow_pickle=False)
-                if not isinstance(found, np.lib.npyio.NpzFile):
-                    raise raises(f"{path} is no .npz file of arrays; {remedy}.")
-                chosen = found.files if names is None else names
-                return {name: found[name] for name in chosen}
-        except (
-            ValueError,
-            EOFError,
-            KeyError,
-            zipfile.BadZipFile,
-            zlib.error,
-            NotImplementedError,
-        ) as error:
-            if isinstance(error, HelixError):
-                raise
-            raise raises(f"{path} is damaged ({error}); {remedy}.") from error
+    with os_errors(path, "be read", raises), Path(path).open("rb") as stream:
+        return load_npz(stream, path, remedy=remedy, names=names, raises=raises)
+
+
+def load_npz(
+    stream: BinaryIO,
+    name: str | os.PathLike,
+    *,
+    remedy: str,
+    names: Sequence[str] | None = None,
+    raises: type[HelixError] = PathError,
+) -> dict[str, np.ndarray]:
+    """The same of an open file, by its name in messages."""
+    try:
+        found = np.load(stream, allow_pickle=False)
+        if not isinstance(found, np.lib.npyio.NpzFile):
+            raise raises(f"{name} is no .npz file of arrays; {remedy}.")
+        chosen = found.files if names is None else names
+        return {one: found[one] for one in chosen}
+    except (
+        ValueError,
+        EOFError,
+        KeyError,
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+    ) as error:
+        if isinstance(error, HelixError):
+            raise
+        raise raises(f"{name} is damaged ({error}); {remedy}.") from error

@@ -8,8 +8,8 @@ a file in it has become whole, all that has changed goes up, as one step: whoeve
 the bucket, or goes on there on another machine after a kill, finds a state that the
 local folder had. One object changes at one instant by itself. Of several, all but the
 largest are staged and named in a journal; writing the largest is the instant, and who
-comes next finishes or forgets the rest. Stores are not copied: they are read and
-written where they are. Neither are symbolic links.
+comes next finishes or forgets the rest. Stores are not copied, nor what is kept of
+streamed states: they are read and written where they are. Neither are symbolic links.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ from helix_jax.storage import (
     write_json,
 )
 
-STORES = "stores"  # folders of this name are not copied
+IN_PLACE = {"stores", "streamed"}  # folders that are used where they are
 GROWN_SECONDS = 20.0  # files that only grow go up once in so long
 _STAGE, _JOURNAL = f"{PARTIAL}stage/", f"{PARTIAL}journal.json"
 _AT_ONCE = 32  # reads
@@ -248,10 +248,10 @@ def _nothing(grown: bool) -> None:
 
 
 def _is_copied(name: str) -> bool:
-    """Whether a key is a file of its folder, and of no store."""
+    """Whether a key is a file of its folder, and not of one that is used in place."""
     *folders, file = name.split("/")
     return (
         bool(file)
-        and STORES not in folders
+        and IN_PLACE.isdisjoint(folders)
         and not any(map(is_passing, [*folders, file]))
     )

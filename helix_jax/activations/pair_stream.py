@@ -3,14 +3,17 @@
     window k of the texts -> states of both models -> reduction of its piece -> one file
 
 A piece is some consecutive windows, however many processes there are. Its result is one
-file, whole or not there at all; so what was killed goes on, with as many processes as
+file, whole or not there at all, which says in its name what of the texts was read until
+then; so what was killed goes on, with as many processes as
 there are then, and ends with the same numbers, added in the same order.
 """
 
+import io
 import itertools
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,17 +21,17 @@ import numpy as np
 from helix_jax.activations.extractor import Extractor, keep_step, own_windows
 from helix_jax.activations.window_texts import Counts
 from helix_jax.activations.windows import TextWindow, ahead
-from helix_jax.array_files import read_npz, write_npz
+from helix_jax.array_files import dump_npz, load_npz
 from helix_jax.errors import RunError
 from helix_jax.fingerprint import fingerprint
-from helix_jax.paths import os_errors
 from helix_jax.processes import ALONE, Processes
 from helix_jax.progress import Progress
+from helix_jax.storage import Folder, list_keys, open_folder, read_bytes, write_bytes
 from helix_jax.types import Text
 
 PIECES = 64  # at most, where the number of texts is known
 _PIECE_WINDOWS = 16  # where it is not
-_OWN = ("counts_", "digest_")  # names of a file that are no result
+_KEY = re.compile(r"(\d{8})-(\d+)-(\d+)-(\w*)\.npz")
 
 
 class Rows(NamedTuple):
@@ -48,7 +51,7 @@ class PairStream(NamedTuple):
     Attributes:
       x, y: what computes the source's and the target's states, of one layer each.
       read: gives the texts, from their beginning, each time it is called.
-      folder: local, seen by all processes, where results are kept.
+      folder: where results are kept, local or in a bucket, seen by all processes.
       total: number of texts where it is known.
       processes: that divide the pieces among them.
     """
@@ -56,7 +59,7 @@ class PairStream(NamedTuple):
     x: Extractor
     y: Extractor
     read: Callable[[], Iterable[Text]]
-    folder: Path
+    folder: str | os.PathLike
     total: int | None = None
     processes: Processes = ALONE
 
@@ -91,35 +94,28 @@ class PairStream(NamedTuple):
             each = max(1, -(-self.total // (size * PIECES)))
         of = [one.fingerprint for one in (self.x, self.y)]
         identity = {"of": of, "layouts": layouts, "each": each, "reduction": record}
-        place = self.folder / fingerprint(identity)
-        self.processes.agree(f"what is computed in {place}", identity)
-        done = self._done(place)
+        place = open_folder(f"{os.fspath(self.folder)}/{fingerprint(identity)}")
+        self.processes.agree(f"what is computed in {place.name}", identity)
+        done = self.processes.first(f"what {place.name} holds", self._done(place))
+        done = {piece: (last, Counts(*counts)) for piece, last, counts in done}
         windows = self._compute(place, layouts, each, done, reduction, title)
-        self.processes.agree(f"the texts of {place}", windows)
+        self.processes.agree(f"the texts of {place.name}", windows)
+        keys = {piece: key for key, piece, *_ in _pieces(place)}
         for number in range(-(-windows["windows"] // each)):
-            found = _read(place, number)
-            yield {name: found[name] for name in found if name not in _OWN}
+            yield _read(place, keys.get(number))
 
-    def _done(self, place: Path) -> dict[int, Counts]:
+    def _done(self, place: Folder) -> list[tuple[int, int, Counts]] | None:
         """The pieces that process 0 finds, each with its last window."""
-        found = None
-        if self.processes.index == 0:
-            with os_errors(place, "be written", RunError):
-                place.mkdir(parents=True, exist_ok=True)
-            found = []
-            for path in sorted(place.glob("[0-9]*.npz")):
-                kept = read_npz(path, remedy="delete it", names=_OWN, raises=RunError)
-                last, texts = (int(one) for one in kept["counts_"])
-                found.append((int(path.stem), last, texts, str(kept["digest_"])))
-        found = self.processes.first(f"what {place} holds", found)
-        return {
-            piece: (last, Counts(texts_read=texts, digest=digest))
-            for piece, last, texts, digest in found
-        }
+        if self.processes.index:
+            return None
+        return [
+            (piece, last, Counts(texts_read=texts, digest=digest))
+            for _, piece, last, texts, digest in _pieces(place)
+        ]
 
     def _compute(
         self,
-        place: Path,
+        place: Folder,
         layouts: list[dict[str, Any]],
         each: int,
         done: Mapping[int, tuple[int, Counts]],
@@ -136,7 +132,7 @@ class PairStream(NamedTuple):
                 layouts[0]["window_texts"],
                 done=dict(done.values()),
                 own=own_windows((self.x, self.y), self.processes, done, each=each),
-                place=str(place),
+                place=place.name,
             )
 
         def rows(piece: Iterable[tuple[TextWindow, TextWindow]]) -> Iterator[Rows]:
@@ -171,21 +167,24 @@ class PairStream(NamedTuple):
                     continue
                 result = reduction(number, rows(itertools.chain([first], piece)))
                 if self.processes.index == 0 or not shared:
-                    own = {"counts_": np.array(last), "digest_": read["digest"]}
-                    path, arrays = _path(place, number), {**result, **own}
-                    write_npz(path, arrays, compressed=False, raises=RunError)
+                    key = f"{number:08d}-{last[0]}-{last[1]}-{read['digest']}.npz"
+                    write_bytes(place, key, dump_npz(result, compressed=False))
         return read
 
 
-def _path(place: Path, piece: int) -> Path:
-    return place / f"{piece:08d}.npz"
+def _pieces(place: Folder) -> Iterator[tuple[str, int, int, int, str]]:
+    """Of each piece there: key, number, last window, texts read until then, digest."""
+    for key in list_keys(place):
+        if found := _KEY.fullmatch(key):
+            yield key, *map(int, found.groups()[:3]), found[4]
 
 
-def _read(place: Path, piece: int) -> dict[str, np.ndarray]:
-    path = _path(place, piece)
-    if not path.exists():
+def _read(place: Folder, key: str | None) -> dict[str, np.ndarray]:
+    value = None if key is None else read_bytes(place, key)
+    if value is None:
         raise RunError(
-            f"{path} is not to be seen from this process. Give all processes one "
-            "--workdir, in a folder that their machines share."
+            f"not all of {place.name} is to be seen from this process. Give all "
+            "processes one --workdir, in a bucket or a folder that machines share."
         )
-    return read_npz(path, remedy="delete it and run again", raises=RunError)
+    name, remedy = f"{place.name}/{key}", "delete it and run again"
+    return load_npz(io.BytesIO(value), name, remedy=remedy, raises=RunError)

@@ -5,11 +5,10 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
-from helix_jax.errors import RunError
 from helix_jax.mirror import fetched, mirrored
 from helix_jax.paths import is_url
 from helix_jax.processes import current
-from helix_jax.runs.prepare import NO_STORES, in_a_bucket
+from helix_jax.runs.prepare import in_a_bucket
 
 Config = TypeVar("Config")
 
@@ -26,7 +25,6 @@ def local_places(config: Config) -> Iterator[Config]:
 
     Raises:
       StoreError: a bucket cannot be read or written.
-      RunError: what several processes can only do in a folder that they share.
     """
     with contextlib.ExitStack() as places:
         local: dict[str, Any] = {}
@@ -37,7 +35,6 @@ def local_places(config: Config) -> Iterator[Config]:
                 found = tuple(_read_here(field.name, one, places) for one in values)
                 local[field.name] = found if isinstance(value, tuple) else found[0]
             elif names == "workdir" and _is_url(value):
-                _require_alone(config)
                 url = in_a_bucket(field.name, value)
                 local[field.name] = places.enter_context(_kept(url))
         yield dataclasses.replace(config, **local) if local else config
@@ -63,13 +60,3 @@ def _kept(url: str) -> Iterator[str]:
         if not first:
             root = stack.enter_context(mirrored(url, write=False))
         yield str(root)
-
-
-def _require_alone(config: Any) -> None:
-    """Refuse what processes tell each other by files of the work directory."""
-    if current().count > 1 and getattr(config, "stores", "") == NO_STORES:
-        raise RunError(
-            f"--stores={NO_STORES}: several processes keep what they reduce in "
-            f"--workdir, which must be a folder that their machines share, got "
-            f"{config.workdir}; or leave --stores out."
-        )
