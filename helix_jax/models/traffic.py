@@ -12,7 +12,7 @@ K that a device has once they are whole along `fsdp`, it is given
 
 In place of one of its two sums over `tensor` a mixture of experts has one of s R D for
 each block of R tokens that an expert of the device takes (`experts.block_sizes`), and
-one of s N D for a shared expert. The program holds as many blocks as there could be; of
+one of s N D for a shared expert. A norm of all heads at once has one of 4 N. The program holds as many blocks as there could be; of
 n devices of `expert` each runs an n-th of them where experts are chosen evenly.
 
 `collectives.collective_bytes` counts the same in a compiled program.
@@ -87,6 +87,8 @@ def forward_traffic(
             size, times = itemsize * rows * spec.width, blocks * layers
             found.append(Sent("tensor", "all-reduce", size, times, share=1 / expert))
         found.append(Sent("tensor", "all-reduce", whole * states, layers))
+        if spec.qk_norm == "full":  # squares of the features of all heads
+            found.append(Sent("tensor", "all-reduce", 2 * 4 * tokens, layers))
         if spec.vocab_size % tensor == 0:
             found.append(Sent("tensor", "all-reduce", states, 1))
     return found

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from helix_jax.storage import list_keys, open_folder, read_many
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -90,3 +92,12 @@ def bucket_environment(url, key=("nobody", "nothing")):
         "AWS_REGION": "us-east-1",  # moto fails where a client asks for it
         "AWS_EC2_METADATA_DISABLED": "true",
     }
+
+
+def objects(place, monkeypatch, url):
+    """What lies there."""
+    for name, value in bucket_environment(url).items():
+        monkeypatch.setenv(name, value)
+    folder = open_folder(place)
+    keys = list_keys(folder)
+    return dict(zip(keys, read_many(folder, keys)))

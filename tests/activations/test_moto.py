@@ -6,10 +6,8 @@ import sys
 
 import pytest
 
-from helix_jax.storage import list_keys, open_folder, read_many
-
 from .made import store_bytes
-from .moto import Moto, bucket_environment
+from .moto import Moto, bucket_environment, objects
 from .relay import Relay
 from .test_remote import run
 
@@ -33,15 +31,6 @@ def kill_within(moto, place, after):
     with Relay(moto.port, after=after, cut=lambda: children[0].kill()) as relay:
         children.append(start(relay.url, place))
         return children[0].wait(120)
-
-
-def objects(place, monkeypatch, url):
-    """What lies there."""
-    for name, value in bucket_environment(url).items():
-        monkeypatch.setenv(name, value)
-    folder = open_folder(place)
-    keys = list_keys(folder)
-    return dict(zip(keys, read_many(folder, keys)))
 
 
 @pytest.fixture(scope="module")
