@@ -12,8 +12,9 @@ K that a device has once they are whole along `fsdp`, it is given
 
 In place of one of its two sums over `tensor` a mixture of experts has one of s R D for
 each block of R tokens that an expert of the device takes (`experts.block_sizes`), and
-one of s N D for a shared expert. A norm of all heads at once has one of 4 N. The program holds as many blocks as there could be; of
-n devices of `expert` each runs an n-th of them where experts are chosen evenly.
+one of s N D for a shared expert. The program holds as many blocks as there could be; of
+n devices of `expert` each runs an n-th of them where experts are chosen evenly. A norm
+of all heads at once, of queries and of keys, has one of 4 N.
 
 `collectives.collective_bytes` counts the same in a compiled program.
 """
