@@ -3,7 +3,8 @@ r"""The encrypted fit beside the plain one: the map, the accuracy, time and byte
     python -m experiments.private_fit --workdir=runs/private_fit --profile=guarded \
       --rows=4000 --source_width=768 --target_width=768
     python -m experiments.private_fit --workdir=runs/trec_private \
-      --source=DIR_OR_ID --target=DIR_OR_ID --data=NAME_FILE_OR_FOLDER [--rank=128]
+      --source=DIR_OR_ID --target=DIR_OR_ID --data=NAME_FILE_OR_FOLDER [--rank=128] \
+      [--epsilon=2 --rank=8 --curve]
 
 The client has the source's states, the provider the target's, of the same texts. The
 client encrypts its rows; the provider returns the cross-covariance on ciphertexts; the
@@ -12,11 +13,15 @@ cross-validation, which needs no more pairs. Without models the rows are planted
 linear map plus noise. With them both maps are read by the target's probe on the test
 split.
 
+With --epsilon rows are clipped, results noisy (docs/differential_privacy.md) and the
+select split public; --curve measures accuracy and membership at several epsilons.
+
 Cost: two cores, 4,000 rows of 768 by 768 dimensions: about 10 seconds in all.
 """
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -24,11 +29,20 @@ import numpy as np
 
 from experiments.shared.about import BRACKETS, about, about_pair, count_texts
 from experiments.shared.options import TINY_TEXTS, PlantedOptions, seed_option
+from experiments.shared.privacy import (
+    PrivacyOptions,
+    Protection,
+    measure_privacy,
+    privacy_blocks,
+    require_privacy,
+    unit_pair,
+)
 from experiments.shared.sides import open_corpus, row_width
 from experiments.shared.task import open_task
 from helix_jax.alignment import Moments, accumulate
 from helix_jax.errors import RunError
 from helix_jax.private.comparisons import moment_errors
+from helix_jax.private.curator import noisy_map
 from helix_jax.private.fit_bits import PRECISION, SHARE, widest_fit
 from helix_jax.private.fit_plan import PRECISIONS
 from helix_jax.private.packing import MAX_WIDTH
@@ -41,6 +55,7 @@ from helix_jax.stats import Interval, relative_error
 from helix_jax.transfer.pair_fit import gcv_map, pair_moments
 from helix_jax.transfer.task import Task
 
+PUBLIC_ROWS = 300  # planted ones, for differential privacy
 ARMS = {"test_accuracy": "under encryption", "plain_test_accuracy": "in the clear"}
 QUANTITIES = {
     **{k: Quantity(f"accuracy, map fitted {v}, %", 100, 1) for k, v in ARMS.items()},
@@ -54,7 +69,7 @@ QUANTITIES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class PrivateFitConfig(PlantedOptions):
+class PrivateFitConfig(PrivacyOptions, PlantedOptions):
     """Flags of the experiment."""
 
     profile: str = option("guarded", "of the parameters", choices=tuple(PROFILES))
@@ -87,6 +102,7 @@ class Problem(NamedTuple):
       moments: of both in the clear.
       task: whose probe reads the maps; None for planted rows.
       counts: of texts.
+      reference: public rows of both, [M, D] and [M, E].
     """
 
     x: np.ndarray
@@ -95,11 +111,15 @@ class Problem(NamedTuple):
     moments: Moments
     task: Task | None
     counts: dict[str, int]
+    reference: tuple[np.ndarray, np.ndarray]
 
 
 def check(config: PrivateFitConfig, _: Specs) -> None:
-    """Refuse too few planted rows."""
+    """Refuse too few planted rows, and privacy that is none."""
+    require_privacy(config)
     if not config.source:
+        if config.curve:
+            raise RunError("--curve needs --source, --target and --data with labels.")
         require_rows(config, config.rows, config.source_width)
 
 
@@ -109,23 +129,27 @@ def check(config: PrivateFitConfig, _: Specs) -> None:
 def compute(config: PrivateFitConfig, run: Run) -> Report:
     """Fit both ways and compare; see the module docstring."""
     problem = stored_rows(config) if config.source else planted(config)
-    fit = rehearse_fit(
-        problem.x,
-        problem.y,
+    rehearse = partial(
+        rehearse_fit,
         ids=problem.ids,
         profile=config.profile,
-        rank=config.rank or None,
         precision=config.precision,
         share=config.share,
         state=run.folder / "provider" if config.source else None,
     )
-    maps = {
-        "test_accuracy": fit.client.expand(gcv_map(fit.moments)),
-        "plain_test_accuracy": gcv_map(problem.moments),
-    }
+    if config.epsilon:
+        rows = problem.x, problem.y
+        unit = unit_pair(rows, problem.reference, rank=config.rank)
+        shares = Protection.of(config, config.epsilon)
+        fit = rehearse(unit.x, unit.y, privacy=shares.privacy, own=shares.own)
+        affine = unit.expand(noisy_map(fit.moments, fit.client.noise))
+    else:
+        fit = rehearse(problem.x, problem.y, rank=config.rank or None)
+        affine = fit.client.expand(gcv_map(fit.moments))
+    maps = {"test_accuracy": affine, "plain_test_accuracy": gcv_map(problem.moments)}
     private, plain = (np.asarray(affine.kernel) for affine in maps.values())
     numbers = fit.costs | {"map_error": relative_error(private, plain)}
-    if not config.rank:
+    if not config.rank and not config.epsilon:
         numbers |= moment_errors(fit.moments, problem.moments)
     if problem.task is None:
         told = about("planted rows", "", f"{config.rows:,} to fit on")
@@ -135,10 +159,15 @@ def compute(config: PrivateFitConfig, run: Run) -> Report:
         for name, affine in maps.items():
             logits = problem.task.read_mapped(affine)
             numbers[name] = problem.task.accuracy(logits)
+    blocks = result_blocks(numbers, config.profile)
+    if config.curve and problem.task is not None:
+        price = measure_privacy(config, problem.task, rank=config.rank)
+        numbers |= price
+        blocks += privacy_blocks(price, config)
     return Report(
         {f"private_fit/{name}": value for name, value in numbers.items()}
         | problem.counts,
-        result_blocks(numbers, config.profile),
+        blocks,
         told,
     )
 
@@ -167,10 +196,12 @@ def require_rows(config: PrivateFitConfig, rows: int, width: int) -> None:
 def planted(config: PrivateFitConfig) -> Problem:
     """Planted rows of the sizes of the flags."""
     widths = config.source_width, config.target_width
-    x, y = planted_rows(rows=config.rows, widths=widths, seed=config.seed)
+    count, public = config.rows, PUBLIC_ROWS if config.epsilon else 0
+    x, y = planted_rows(rows=count + public, widths=widths, seed=config.seed)
+    reference, (x, y) = (x[count:], y[count:]), (x[:count], y[:count])
     with jax.enable_x64(True):
         moments = accumulate([(x, y)])
-    return Problem(x, y, None, moments, None, {})
+    return Problem(x, y, None, moments, None, {}, reference)
 
 
 def stored_rows(config: PrivateFitConfig) -> Problem:
@@ -188,6 +219,7 @@ def stored_rows(config: PrivateFitConfig) -> Problem:
         pair_moments(fit),
         task,
         count_texts(opened.pairs),
+        (task.x["select"], task.y["select"]),
     )
 
 

@@ -24,13 +24,14 @@ Reference: Carlini et al. 2022, arXiv 2112.03570, section 5 (loss); Dwork et al.
   "Robust traceability from trace amounts", for released means; the second score: ours.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
 from helix_jax import checks, numeric
-from helix_jax.alignment import fit_ridge, from_batch, ridge_at
+from helix_jax.alignment import AffineMap, fit_ridge, from_batch, ridge_at
 from helix_jax.stats import Interval, bootstrap_counts
 
 
@@ -68,12 +69,26 @@ def shadow_residuals(
     Returns:
       [S, M, d_y] float32.
     """
+
+    def fit(x: np.ndarray, y: np.ndarray) -> AffineMap:
+        path = fit_ridge(from_batch(x, y), penalties=[penalty])
+        return ridge_at(path, 0).map
+
+    return residuals_of(fit, x, y, members)
+
+
+def residuals_of(
+    fit: Callable[[np.ndarray, np.ndarray], AffineMap],
+    x: np.ndarray,
+    y: np.ndarray,
+    members: np.ndarray,
+) -> np.ndarray:
+    """The same of whatever maps `fit` makes of the members' x and y."""
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    members = _truths("shadow_residuals", members, (len(members), len(x)))
+    members = _truths("residuals_of", members, (len(members), len(x)))
     residuals = np.empty((*members.shape, y.shape[1]), np.float32)
     for number, fitted in enumerate(members):
-        path = fit_ridge(from_batch(x[fitted], y[fitted]), penalties=[penalty])
-        affine = ridge_at(path, 0).map
+        affine = fit(x[fitted], y[fitted])
         residuals[number] = y - x @ np.asarray(affine.kernel) - np.asarray(affine.bias)
     return residuals
 

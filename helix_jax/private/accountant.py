@@ -31,28 +31,28 @@ class Privacy:
     Attributes:
       epsilon: positive and finite; no privacy is None in place of this record.
       delta: above 0, and below 1 / n for n rows.
-      fits: how many releases of these rows share it, evenly.
+      share: of its rho, that one release may spend; several add up.
     """
 
     epsilon: float
     delta: float
-    fits: int = 1
+    share: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse numbers that promise nothing."""
-        if self.fits < 1:
-            raise ValueError(f"privacy: fits needs 1 or more, got {self.fits}.")
+        if not 0 < self.share <= 1:
+            raise ValueError(f"privacy: share needs 0 to 1, got {self.share}.")
         most_rho(self.epsilon, self.delta)
 
     @property
     def total_rho(self) -> float:
-        """zCDP of all fits together."""
+        """zCDP of all releases together."""
         return most_rho(self.epsilon, self.delta)
 
     @property
     def rho(self) -> float:
-        """zCDP of one fit."""
-        return self.total_rho / self.fits
+        """zCDP of one release."""
+        return self.share * self.total_rho
 
     def require_rows(self, rows: int) -> None:
         """Raise where delta could be kept by giving one row of n away.

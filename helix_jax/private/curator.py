@@ -1,8 +1,17 @@
-"""The release of a private fit by one who holds both sides: its twin in the clear.
+"""The release of a private fit by those who hold rows of both sides.
 
-For data that lie in one place, and to measure what privacy costs: the numbers that a
-client of a private `FitProvider` ends with have the distribution of these, but for the
-encryption's rounding and the flood.
+One holder of all rows, or several who each add their share of the noise to their own
+sums, release what a client of a private `FitProvider` ends with:
+
+    private_moments   of one holder
+    private_sums      of one of several: integers, to be added under masks
+    read_sums_of      the moments, from the total
+
+Noise of P parties is made so that that of `least` of them is enough: each has 1 / least
+of the variance. Sums of discrete Gaussians are no discrete Gaussian, but with thousands
+of steps to a deviation they are one up to factors of 1 + e^(-10^6) in probability.
+
+Reference: Kairouz, Liu, Steinke 2021, arXiv 2102.06387, theorem 1 and proposition 10.
 """
 
 import math
@@ -12,12 +21,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from helix_jax.alignment import Moments
-from helix_jax.private import discrete_gaussian, fit_noise
+from helix_jax.alignment import AffineMap, Moments, fit_ridge, from_batch, select_by_gcv
+from helix_jax.private import discrete_gaussian, fit_noise, noisy_moments
 from helix_jax.private.accountant import Privacy, noise_multiplier
 from helix_jax.private.fit_plan import KERNEL_BITS
-from helix_jax.private.noisy_moments import own_moments
 from helix_jax.private.unit_rows import unit_integers
+
+PENALTIES = tuple(np.logspace(-8, 4, 25).tolist())  # noise asks for large ones
+_UNIT = 2.0**-KERNEL_BITS
 
 
 class PrivateMoments(NamedTuple):
@@ -25,6 +36,37 @@ class PrivateMoments(NamedTuple):
 
     moments: Moments
     noise: np.ndarray
+
+
+class _Release(NamedTuple):
+    """One mechanism: what a row moves, sigma over that, and how many numbers."""
+
+    sensitivity: float
+    multiplier: float
+    count: int
+
+    def noise(self, least: int) -> np.ndarray:
+        """One party's share where that of so many is enough."""
+        return discrete_gaussian.draw_grid_noise(
+            self.sensitivity, self.multiplier / math.sqrt(least), (self.count,)
+        ).integers()
+
+    def sigma(self, least: int, parties: int) -> float:
+        """Of the noise that all parties have added."""
+        one = discrete_gaussian.grid_sigma(
+            self.sensitivity, self.multiplier / math.sqrt(least), self.count
+        )
+        return one * math.sqrt(parties)
+
+
+def _of_means(rho: float, dy: int) -> _Release:
+    multiplier = noise_multiplier(fit_noise.mean_rho(rho))
+    return _Release(fit_noise.MEAN_SENSITIVITY, multiplier, dy + 1)
+
+
+def _of_products(rho: float, dx: int, dy: int) -> _Release:
+    multiplier = noise_multiplier(fit_noise.covariance_rho(rho))
+    return _Release(math.ldexp(2.0, 2 * KERNEL_BITS), multiplier, dx * dy)
 
 
 def private_moments(
@@ -44,24 +86,128 @@ def private_moments(
     Raises:
       ValueError: a row is longer than 1, or a delta is 1 / n or more.
     """
-    columns, rho = fit_noise.private_columns(y, privacy), privacy.rho
-    rows, unit = len(x), 2.0**-KERNEL_BITS
-    integers = unit_integers("private_moments", x, KERNEL_BITS)
+    mean_x, cov_xx = noisy_moments.own_moments(x, own)
+    sums = _cross_sums(x, y, privacy, least=1)
     shape = x.shape[1], y.shape[1]
-    release = (
-        math.ldexp(2.0, 2 * KERNEL_BITS),
-        noise_multiplier(fit_noise.covariance_rho(rho)),
-    )
-    sums = integers.T @ columns.rows  # exact below 2^53
-    sums = sums + discrete_gaussian.draw_grid_noise(*release, shape).integers()
-    sigma = discrete_gaussian.grid_sigma(*release, math.prod(shape))
-    means = unit * fit_noise.noisy_means(columns.rows, rho, columns.mean)
+    return _read_cross(sums, len(x), shape, mean_x, cov_xx, privacy.rho, 1, 1)
+
+
+def private_sums(
+    x: np.ndarray, y: np.ndarray, privacy: Privacy, own: Privacy, *, least: int
+) -> np.ndarray:
+    """A party's sums with its share of the noise, int64.
+
+    Args:
+      x, y, privacy, own: as `private_moments`.
+      least: parties whose noise has to be enough: those that stay for certain and tell
+        nobody theirs.
+
+    Returns:
+      [d_x + d_x (d_x + 1) / 2 + d_y + 1 + d_x d_y]; totals are for `read_sums_of`.
+
+    Raises:
+      ValueError: as `private_moments`.
+    """
+    own.require_rows(len(x))
+    sums = noisy_moments.moment_sums(x)
+    sums = sums + noisy_moments.sums_noise(len(sums), own.rho, least=least)
+    return np.concatenate([sums, _cross_sums(x, y, privacy, least=least)])
+
+
+def read_sums_of(
+    sums: np.ndarray,
+    rows: int,
+    widths: tuple[int, int],
+    privacy: Privacy,
+    own: Privacy,
+    *,
+    least: int,
+    parties: int,
+) -> PrivateMoments:
+    """The moments of all rows, from the total of `private_sums`.
+
+    Args:
+      sums: the total, any numbers.
+      rows: of all parties that are in it.
+      widths: d_x and d_y.
+      privacy, own, least: as the parties had them.
+      parties: that are in the total.
+    """
+    length = sums_length(widths[0])
+    mean_x, covariance = noisy_moments.read_sums(sums[:length], rows)
+    sigma = noisy_moments.covariance_sigma(length, own.rho, rows, least=least)
+    cov_xx = noisy_moments.lift_spectrum(covariance, sigma * math.sqrt(parties))
+    rest = sums[length:]
+    return _read_cross(rest, rows, widths, mean_x, cov_xx, privacy.rho, least, parties)
+
+
+def sums_length(dx: int) -> int:
+    """Numbers of the source's own moments."""
+    return dx + dx * (dx + 1) // 2
+
+
+def _cross_sums(
+    x: np.ndarray, y: np.ndarray, privacy: Privacy, *, least: int
+) -> np.ndarray:
+    """Of (y, |y|^2) and of x y', with noise: int64."""
+    columns = fit_noise.private_columns(y, privacy)
+    integers = unit_integers("private_moments", x, KERNEL_BITS)
+    dx, dy = x.shape[1], y.shape[1]
+    means = fit_noise.mean_sums(columns.rows)
+    means += _of_means(privacy.rho, dy).noise(least)
+    products = (integers.T @ columns.rows).astype(np.int64).reshape(-1)  # below 2^53
+    products += _of_products(privacy.rho, dx, dy).noise(least)
+    return np.concatenate([means, products])
+
+
+def _read_cross(
+    sums: np.ndarray,
+    rows: int,
+    widths: tuple[int, int],
+    mean_x: np.ndarray,
+    cov_xx: np.ndarray,
+    rho: float,
+    least: int,
+    parties: int,
+) -> PrivateMoments:
+    dx, dy = widths
+    values = np.asarray(sums, np.float64) / rows
+    means = _UNIT * values[: dy + 1]
     mean_y = means[:-1]
-    energy = fit_noise.centred_energy(float(means[-1]), mean_y, rho=rho, rows=rows)
-    mean_x, cov_xx = own_moments(x, own)
-    cov_xy = unit**2 * sums / rows - np.outer(mean_x, mean_y)
-    cov_yy = energy / shape[1] * np.eye(shape[1])
+    spread = _UNIT * _of_means(rho, dy).sigma(least, parties) / rows
+    energy = fit_noise.centred_energy(float(means[-1]), mean_y, spread)
+    cov_xy = _UNIT**2 * values[dy + 1 :].reshape(widths) - np.outer(mean_x, mean_y)
+    sigma = _UNIT**2 * _of_products(rho, dx, dy).sigma(least, parties) / rows
     with jax.enable_x64(True):
+        cov_yy = energy / dy * np.eye(dy)
         parts = (float(rows), mean_x, mean_y, cov_xx, cov_xy, cov_yy)
         moments = Moments(*map(jnp.asarray, parts))
-    return PrivateMoments(moments, np.full(shape, unit**2 * sigma / rows))
+    return PrivateMoments(moments, np.full(widths, sigma))
+
+
+def private_map(
+    x: np.ndarray, y: np.ndarray, privacy: Privacy | None, *, own: Privacy | None = None
+) -> AffineMap:
+    """The ridge map of such moments, its penalty chosen with regard to the noise.
+
+    Args:
+      x: [n, d_x] float64, of norm 1 at most.
+      y: [n, d_y] float64, of norm 1 at most.
+      privacy: as `private_moments`; None for none.
+      own: as `private_moments`.
+
+    Returns:
+      AffineMap between the unit balls; see `expand_map`.
+
+    Raises:
+      ValueError: as `private_moments`.
+    """
+    if privacy is None:
+        return noisy_map(from_batch(x, y), None)
+    return noisy_map(*private_moments(x, y, privacy, own=own))
+
+
+def noisy_map(moments: Moments, noise: np.ndarray | None) -> AffineMap:
+    """The ridge map of moments whose cov_xy has noise of those deviations."""
+    path = fit_ridge(moments, penalties=PENALTIES)
+    return select_by_gcv(path, moments, noise=noise).fit.map

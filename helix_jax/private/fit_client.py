@@ -228,9 +228,10 @@ class FitClient:
         self._mean_y = np.ldexp(scaled[: self.offer.width], self.offer.exponents)
         if self.offer.rho:
             raw = float(np.ldexp(scaled[self.offer.width], -KERNEL_BITS))
-            self._energy = fit_noise.centred_energy(
-                raw, self._mean_y, rho=self.offer.rho, rows=self.offer.rows
+            sigma = fit_noise.mean_sigma(
+                self.offer.rho, self.offer.width, self.offer.rows
             )
+            self._energy = fit_noise.centred_energy(raw, self._mean_y, sigma)
 
     def read(self, data: bytes) -> None:
         """Read one message of results; reading it again changes nothing.

@@ -32,6 +32,7 @@ from helix_jax.private.profiles import Profile
 from helix_jax.private.unit_rows import unit_integers
 
 COVARIANCE_SHARE = 0.9  # of a fit's rho; the means have the rest
+MEAN_SENSITIVITY = 2.0 * 2**KERNEL_BITS + 1
 ROW_BITS = range(56, 97)  # of the client's integers
 _TAIL = 9.0  # standard deviations that no noise reaches: 2^-60 a number
 
@@ -55,7 +56,7 @@ def private_columns(y: np.ndarray, privacy: Privacy) -> PrivateColumns:
 
     Args:
       y: [n, d_y] float64, of norm 1 at most.
-      privacy: of all fits.
+      privacy: of them.
 
     Raises:
       ValueError: a row is longer, or delta is 1 / n or more.
@@ -85,13 +86,18 @@ def noisy_means(rows: np.ndarray, rho: float, bound: float) -> np.ndarray:
       rho: of the fit.
       bound: what no number may exceed.
     """
-    integers = rows.astype(np.int64)
-    energy = (integers**2).sum(axis=1) >> KERNEL_BITS
-    sums = np.append(integers.sum(axis=0), energy.sum())
+    sums = mean_sums(rows)
     sums += noise.draw_grid_noise(
-        2.0 * 2**KERNEL_BITS + 1, noise_multiplier(mean_rho(rho)), sums.shape
+        MEAN_SENSITIVITY, noise_multiplier(mean_rho(rho)), sums.shape
     ).integers()
     return np.clip(sums / len(rows), -bound, bound)
+
+
+def mean_sums(rows: np.ndarray) -> np.ndarray:
+    """Sums of the integer rows, and of |y|^2 / 2^15: int64 [d_y + 1]."""
+    integers = rows.astype(np.int64)
+    energy = (integers**2).sum(axis=1) >> KERNEL_BITS
+    return np.append(integers.sum(axis=0), energy.sum())
 
 
 def mean_sigma(rho: float, width: int, rows: int) -> float:
@@ -99,20 +105,23 @@ def mean_sigma(rho: float, width: int, rows: int) -> float:
     return math.ldexp(_mean_sigma(rho, width + 1) / rows, -KERNEL_BITS)
 
 
-def centred_energy(raw: float, mean: np.ndarray, *, rho: float, rows: int) -> float:
+def centred_energy(raw: float, mean: np.ndarray, sigma: float) -> float:
     """The trace of cov_yy, from noisy numbers: the mean of |y|^2, and the mean of y.
 
     |mean|^2 is less what its noise adds; what noise has made negative is zero.
+
+    Args:
+      raw: the mean of |y|^2.
+      mean: [d_y], with noise of a deviation sigma.
+      sigma: of each.
     """
-    sigma = mean_sigma(rho, len(mean), rows)
     own = max(float(mean @ mean) - len(mean) * sigma**2, 0.0)
     return min(max(raw - own, 0.0), 1.0)
 
 
 def _mean_sigma(rho: float, count: int) -> float:
     """Of a sum, in units of the rows' integers."""
-    sensitivity = 2.0 * 2**KERNEL_BITS + 1
-    return noise.grid_sigma(sensitivity, noise_multiplier(mean_rho(rho)), count)
+    return noise.grid_sigma(MEAN_SENSITIVITY, noise_multiplier(mean_rho(rho)), count)
 
 
 def covariance_residues(
@@ -168,6 +177,21 @@ def require_row_bits(row_bits: int, rho: float, before: int) -> None:
         raise ProtocolError(
             f"rows: integers of {row_bits} bits, expected "
             f"{before or f'{allowed[0]} to {allowed[-1]}'}."
+        )
+
+
+def require_left(spent: float, rho: float, privacy: Privacy) -> None:
+    """Raise where what was given of the same rows leaves too little of an epsilon.
+
+    Raises:
+      ProtocolError: says how much was given.
+    """
+    total = privacy.total_rho
+    if spent + rho > total * (1 + 1e-12):
+        raise ProtocolError(
+            f"fit: clients have had {spent / total:.0%} of the rho that epsilon "
+            f"{privacy.epsilon:g} allows of these rows, and {rho / total:.0%} more are "
+            "asked for; nothing more of them can be given under this epsilon."
         )
 
 

@@ -351,8 +351,11 @@ class FitProvider:
     def _charge(self, what: bytes, bits: float, rho: float) -> None:
         """Write down an answer of this fit, before it leaves."""
         if self._privacy is not None:
+            subject = hashlib.sha256(b"privacy" + self._subject).digest()
+            spent = self._ledger.spent(subject, _EVERYONE)
+            fit_noise.require_left(spent, rho, self._privacy)
             self._ledger.charge(
-                hashlib.sha256(b"privacy" + self._subject).digest(),
+                subject,
                 _EVERYONE,
                 rho,
                 reference=self.offer.number + what,

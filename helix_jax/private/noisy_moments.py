@@ -49,10 +49,17 @@ def moment_sums(rows: np.ndarray) -> np.ndarray:
     return np.concatenate([sums << BITS, products[np.triu_indices(width)]])
 
 
-def sums_noise(length: int, rho: float) -> np.ndarray:
-    """Noise of rho-zCDP for `moment_sums` of so many numbers, int64."""
+def sums_noise(length: int, rho: float, *, least: int = 1) -> np.ndarray:
+    """Noise for `moment_sums` of so many numbers, int64.
+
+    Args:
+      length: how many.
+      rho: of zCDP that `least` such noises added up give.
+      least: see `curator`.
+    """
+    multiplier = noise_multiplier(rho) / math.sqrt(least)
     drawn = discrete_gaussian.draw_grid_noise(
-        math.ldexp(SENSITIVITY, 2 * BITS), noise_multiplier(rho), (length,)
+        math.ldexp(SENSITIVITY, 2 * BITS), multiplier, (length,)
     )
     return drawn.integers()
 
@@ -91,7 +98,7 @@ def own_moments(
 
     Args:
       rows: [n, r] float64, of norm 1 at most.
-      privacy: of one release of n; None for the exact ones.
+      privacy: of them; None for the exact ones.
 
     Raises:
       ValueError: a row is longer, or delta is 1 / n or more.
@@ -108,9 +115,11 @@ def own_moments(
     )
 
 
-def covariance_sigma(length: int, rho: float, rows: int) -> float:
-    """Standard deviation of the noise in an entry of the covariance."""
+def covariance_sigma(length: int, rho: float, rows: int, *, least: int = 1) -> float:
+    """Standard deviation of one `sums_noise` in an entry of the covariance."""
     sigma = discrete_gaussian.grid_sigma(
-        math.ldexp(SENSITIVITY, 2 * BITS), noise_multiplier(rho), length
+        math.ldexp(SENSITIVITY, 2 * BITS),
+        noise_multiplier(rho) / math.sqrt(least),
+        length,
     )
     return math.ldexp(sigma, -2 * BITS) / rows

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from helix_jax.alignment import AffineMap, Moments
+from helix_jax.private.accountant import Privacy
 from helix_jax.private.client import Client
 from helix_jax.private.fit_bits import PRECISION, SHARE
 from helix_jax.private.fit_client import FitClient
@@ -182,6 +183,8 @@ def rehearse_fit(
     rank: int | None = None,
     precision: int | None = PRECISION,
     share: float = SHARE,
+    privacy: Privacy | None = None,
+    own: Privacy | None = None,
     state: str | os.PathLike | None = None,
     on_message: Callable[[str, bytes], object] = lambda kind, message: None,
 ) -> FitRehearsal:
@@ -195,6 +198,9 @@ def rehearse_fit(
       rank: of the client's projection; None for all directions.
       precision: bits of a result, see `FitProvider`.
       share: the provider's guard.
+      privacy: differential privacy of the provider's rows; both sides need rows of
+        norm 1 at most then.
+      own: of the client's rows, too.
       state: folder where the provider keeps its sums after each message; None keeps
         them in memory.
       on_message: sees every message on its way, with its kind as in
@@ -222,14 +228,20 @@ def rehearse_fit(
 
     with stage("the provider prepares"):
         prepare = partial(
-            FitProvider, ids=ids, profile=profile, precision=precision, share=share
+            FitProvider,
+            ids=ids,
+            profile=profile,
+            precision=precision,
+            share=share,
+            privacy=privacy,
         )
         provider = timed("provider", prepare, y)
     client = timed("client", Client, profile)
     provider.register(client.public_bundle())
     offer = provider.offer.to_bytes()
     with stage("the client prepares"):
-        side = timed("client", partial(FitClient, client, offer, x, ids=ids, rank=rank))
+        join = partial(FitClient, client, offer, x, ids=ids, rank=rank, privacy=own)
+        side = timed("client", join)
     rows = side.chunks()
     for _ in bar(range(side.plan.chunks), "rows under encryption", unit="messages"):
         message = timed("client", next, rows)

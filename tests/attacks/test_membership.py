@@ -3,6 +3,9 @@
 import pytest
 
 from helix_jax.attacks import membership
+from helix_jax.attacks.private_membership import most_auc, private_membership
+from helix_jax.private.accountant import Privacy
+from helix_jax.private.unit_rows import unit_rows
 
 
 def pool(rng, rows, dx, dy):
@@ -52,3 +55,16 @@ def test_roc_of_perfect_scores(rng):
     found = membership.roc(members.astype(float), members, rng=rng, resamples=20)
     assert found.auc.value == 1
     assert found.tpr[0.001].value == 1
+
+
+def test_noise_for_differential_privacy_hides_members(rng):
+    x, y = pool(rng, 400, 12, 16)
+    x, y = unit_rows(x, rank=12).apply(x), unit_rows(y).apply(y)
+    settings = {"shadows": 8, "resamples": 50, "rng": rng}
+    bare = private_membership(x, y, None, **settings)
+    assert bare.auc.low > 0.75  # observed: 0.83
+    privacy, own = (Privacy(1.0, 1e-5, share=share) for share in (0.8, 0.2))
+    assert most_auc(privacy, own) == pytest.approx(0.569, abs=1e-3)
+    hidden = private_membership(x, y, privacy, own=own, **settings)
+    assert hidden.auc.low < most_auc(privacy, own) < bare.auc.low
+    assert hidden.auc.value < 0.6

@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip("Pyfhel")
 
 from experiments import encrypted, private_fit
+from helix_jax.errors import RunError
 from helix_jax.reports import Bars, Table, load_blocks
 from tests.experiments.told import require_told
 
@@ -93,3 +94,43 @@ def test_planted_fit_with_a_rank(tmp_path):
     assert np.isfinite(both[6]["private_fit/map_error"])
     kinds = [type(one) for one in load_blocks(tmp_path / "0")]
     assert kinds == [Table, Bars, Bars]
+
+
+def test_privacy_that_is_none_is_refused(tmp_path):
+    options = {"rank": 4, "tiny": True, "share": 1.0, "delta": 1e-4}
+    for wrong, said in (
+        ({"epsilon": 1.0, "rank": 0}, "needs --rank from 1 to 24"),
+        ({"epsilon": 1e-15}, "noise beyond every use"),
+        ({"curve": True}, "--curve needs --source"),
+    ):
+        config = private_fit.PrivateFitConfig(
+            workdir=str(tmp_path / "wrong"), **options | wrong
+        )
+        with pytest.raises(RunError, match=said):
+            private_fit.run(config)
+
+
+def test_a_fit_with_differential_privacy_and_its_price(models, texts, tmp_path):
+    config = private_fit.PrivateFitConfig(
+        workdir=str(tmp_path / "w"),
+        source=str(models["llama"]),
+        target=str(models["gpt_neox"]),
+        data=str(texts),
+        stores=str(tmp_path / "stores"),
+        rank=4,
+        share=1.0,
+        epsilon=0.5,
+        protect="pairs",
+        curve=True,
+        shadows=4,
+        tiny=True,
+    )
+    summary = private_fit.run(config)
+    # Noise, which the penalty has made small; without it 4 directions are left.
+    assert abs(summary["private_fit/map_error"] - 1) < 0.3
+    assert summary["private_fit/epsilon_0_auc_low"] > 0.6  # observed: 0.73
+    assert summary["private_fit/epsilon_0.5_auc_low"] < 0.56
+    assert summary["private_fit/epsilon_8_most_auc"] == pytest.approx(0.866, abs=2e-3)
+    table, curves = load_blocks(tmp_path / "w")[-2:]
+    assert [row[0] for row in table.rows] == ["0.5", "1", "2", "4", "8", "no noise"]
+    assert len(curves.series["accuracy"]) == 5

@@ -111,7 +111,7 @@ def test_the_account_is_that_of_others():
         assert zcdp_delta(bound, epsilon) <= np.exp(logs.min()) * (1 + 1e-6)
     # Bun and Steinke's epsilon = rho + 2 sqrt(rho log(1 / delta)) is more.
     assert zcdp_delta(0.03, 0.03 + 2 * math.sqrt(0.03 * math.log(1e5))) < 1e-5
-    split = Privacy(1.0, 1e-5, fits=4)
+    split = Privacy(1.0, 1e-5, share=0.25)
     assert 4 * split.rho == pytest.approx(split.total_rho)
 
 
@@ -168,7 +168,7 @@ def test_own_moments_of_many_rows_are_the_plain_ones_but_for_their_noise():
         ((math.nan, 1e-5), "epsilon above 0"),
         ((1.0, 0.0), "delta above 0"),
         ((1.0, 1.0), "below 1"),
-        ((1.0, 1e-5, 0), "fits needs 1"),
+        ((1.0, 1e-5, 0.0), "share needs 0 to 1"),
     ],
 )
 def test_what_promises_nothing_is_refused(arguments, said):
@@ -246,7 +246,7 @@ def test_a_private_fit_protects_pairs_and_survives_a_restart(client, tmp_path):
 
 def test_private_fits_of_the_same_rows_add_up_for_all_clients(client):
     x, y = planted()
-    ledger, privacy = Ledger(), Privacy(1.0, 1e-4, fits=2)
+    ledger, privacy = Ledger(), Privacy(1.0, 1e-4, share=0.5)
     play(client, x, y, privacy, ledger=ledger, identity="one")
     for identity in ("two", "three"):
         provider = FitProvider(
@@ -258,7 +258,7 @@ def test_private_fits_of_the_same_rows_add_up_for_all_clients(client):
     fit = FitClient(client, provider.offer.to_bytes(), x)
     for message in fit.chunks():
         provider.absorb(message)
-    with pytest.raises(ProtocolError, match="had"):
+    with pytest.raises(ProtocolError, match="have had 60% of the rho"):
         provider.results()
 
 

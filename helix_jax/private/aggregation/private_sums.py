@@ -1,0 +1,133 @@
+"""Sums over silos with differential privacy: each silo adds its share of the noise.
+
+A silo has rows of the unit balls (`unit_rows`), sums them to integers, adds discrete
+Gaussian noise of its own and enters the sum under masks with the result. The total has
+the noise of all silos that stayed; what colluders know of theirs is no noise, and those
+that leave have none in it. So 1 / h of the variance is each silo's share, where
+
+    h = threshold - colluders
+
+is the least number of silos that stay to the end and keep their noise to themselves.
+The number of rows is public (neighbours replace a row). It holds for silos that draw
+the noise as they should: one that does not weakens all by its share, and none other.
+
+Reference: Kairouz, Liu, Steinke 2021, arXiv 2102.06387.
+"""
+
+import dataclasses
+import json
+
+import numpy as np
+
+from helix_jax.errors import ProtocolError
+from helix_jax.private.accountant import Privacy
+from helix_jax.private.aggregation.int128 import multiply, require_words, to_float
+from helix_jax.private.curator import (
+    PrivateMoments,
+    private_sums,
+    read_sums_of,
+    sums_length,
+)
+
+OWN_SHARE = 0.2  # of rho, for the source's own moments
+_ROW_BITS = 24  # rows of all silos
+_MOST = 2.0**62  # of a number in the total
+
+
+@dataclasses.dataclass(frozen=True)
+class PrivateFormat:
+    """What all silos agree on.
+
+    Attributes:
+      dx, dy: widths of source and target, in their unit balls.
+      least: h, silos whose noise has to be enough.
+      epsilon, delta: of differential privacy of a pair of rows, in the total.
+    """
+
+    dx: int
+    dy: int
+    least: int
+    epsilon: float
+    delta: float
+
+    def __post_init__(self) -> None:
+        """Refuse what promises nothing."""
+        if min(self.dx, self.dy, self.least) < 1:
+            raise ValueError(f"PrivateFormat: no moments have the format {self}.")
+        self.shares()
+
+    def shares(self) -> tuple[Privacy, Privacy]:
+        """Of epsilon: for y and its products with x, and for x's own moments."""
+        return tuple(
+            Privacy(self.epsilon, self.delta, share=part)
+            for part in (1 - OWN_SHARE, OWN_SHARE)
+        )
+
+    @property
+    def length(self) -> int:
+        """Integers in a vector: the rows, and those of `private_sums`."""
+        return 1 + sums_length(self.dx) + self.dy + 1 + self.dx * self.dy
+
+    @property
+    def content(self) -> bytes:
+        """The format in bytes, for a `Session`."""
+        record = {"format": "private moments 1", **dataclasses.asdict(self)}
+        return json.dumps(record, sort_keys=True).encode()
+
+
+def encode_private(x: np.ndarray, y: np.ndarray, layout: PrivateFormat) -> np.ndarray:
+    """A silo's sums with its share of the noise; to be made once for a set of rows.
+
+    Args:
+      x: [n, dx] float64, of norm 1 at most.
+      y: [n, dy] float64, of norm 1 at most.
+      layout: of the sum.
+
+    Returns:
+      [2, layout.length] uint64.
+
+    Raises:
+      ValueError: other widths, a row longer than 1, or a delta of 1 / n or more.
+    """
+    if (x.shape[1], y.shape[1]) != (layout.dx, layout.dy) or len(x) != len(y):
+        raise ValueError(
+            f"encode_private: needs as many rows of width {layout.dx} as of "
+            f"{layout.dy}, got {x.shape} and {y.shape}."
+        )
+    if len(x) > 2**_ROW_BITS:
+        raise ValueError(
+            f"encode_private: needs at most 2^{_ROW_BITS} rows, got {len(x)}."
+        )
+    sums = private_sums(x, y, *layout.shares(), least=layout.least)
+    return multiply(np.concatenate([[len(x)], sums]), 1)
+
+
+def decode_private(
+    words: np.ndarray, layout: PrivateFormat, *, parties: int
+) -> PrivateMoments:
+    """The moments of all silos' rows, in the unit balls.
+
+    Args:
+      words: [2, layout.length] uint64, the total.
+      layout: of the sum.
+      parties: silos that are in it.
+
+    Raises:
+      ProtocolError: a total that no sum of such vectors can be.
+    """
+    require_words("decode_private", words, layout.length)
+    values = to_float(words)
+    rows = values[0]
+    if not (1 <= rows <= 2**_ROW_BITS and np.abs(values).max() < _MOST):
+        raise ProtocolError(
+            f"decode_private: the total has {rows:.0f} rows, and numbers up to "
+            f"{np.abs(values).max():.3g}. A silo sent what are no sums of rows."
+        )
+    return read_sums_of(
+        values[1:],
+        int(rows),
+        (layout.dx, layout.dy),
+        *layout.shares(),
+        least=layout.least,
+        parties=parties,
+    )
