@@ -32,6 +32,7 @@ from helix_jax.attacks import (
     answer_findings,
     classifier_findings,
     crafted_key_findings,
+    label_findings,
     membership_findings,
     row_findings,
 )
@@ -69,7 +70,7 @@ class AttackConfig(PlantedOptions):
         "guarded", "the protected provider's", choices=tuple(PROFILES)
     )
     policies: tuple[str, ...] = option(
-        ("logits", "rounded:12", "rounded:8", "rounded:4"), "to extract from"
+        ("logits", "rounded:12", "rounded:8", "rounded:4", "label"), "to extract from"
     )
     repeats: int = option(64, "answers to one ciphertext that are averaged", least=1)
     rows: int = option(
@@ -96,7 +97,7 @@ def check(config: AttackConfig, _: Specs) -> None:
         "columns": 4,
         "shadows": 12,
         "resamples": 50,
-        "policies": ("logits", "rounded:8"),
+        "policies": ("logits", "rounded:8", "label"),
     },
     check=check,
 )
@@ -137,8 +138,11 @@ def attacks(config: AttackConfig) -> dict[str, Callable[[Setting], Finding]]:
             classifier.measure_extraction, policies=config.policies, **guarded
         ),
         "packed_weights": partial(
-            classifier.measure_packed_weights, policies=config.policies, **guarded
+            classifier.measure_packed_weights,
+            policies=[policy for policy in config.policies if policy != "label"],
+            **guarded,
         ),
+        "labels": partial(label_findings.measure_labels, **seeded),
         "row_division": partial(rows.measure_row_division, rows=config.rows, **some),
         "projection": partial(rows.measure_projection, **some),
         "chosen_rows": partial(rows.measure_chosen_rows, **some),

@@ -8,6 +8,8 @@ import numpy as np
 from helix_jax.alignment import AffineMap
 from helix_jax.attacks import chance, extraction, weight_packing
 from helix_jax.attacks.setting import Finding, Service, Setting, serve
+from helix_jax.private import LabelClient
+from helix_jax.private.labels import shares
 from helix_jax.stats import Interval, relative_error
 
 SHOWN = ("quarter", "d_plus_1", "2d", "4d")
@@ -47,6 +49,8 @@ def measure_extraction(
 
     def steal(policy: str, results: np.ndarray) -> dict[str, str]:
         solve = partial(extraction.solve_logits, noisy=policy.startswith("rounded"))
+        if policy == "label":
+            solve = _solve_labels
         cells, start = {}, f"extraction_{policy.replace(':', '_')}"
         # What the policy leaves to whom it is meant for.
         right = results.argmax(axis=1) == plain.argmax(axis=1)
@@ -131,6 +135,10 @@ def measure_packed_weights(
     return Finding(numbers, rows)
 
 
+def _solve_labels(x: np.ndarray, shown: np.ndarray) -> AffineMap:
+    return extraction.solve_labels(x, shown.argmax(axis=1), shown.shape[1])
+
+
 def _against(policy: str, count: int, summary: dict[str, float | Interval]) -> str:
     used = summary[f"extraction_{policy.replace(':', '_')}_user_agreement"]
     return f"{policy} ({100 * used.value:.0f}% right), {count} queries"
@@ -143,7 +151,20 @@ def _scaled_error(guess: np.ndarray, truth: np.ndarray) -> float:
 
 
 def _answers(service: Service, x: np.ndarray) -> np.ndarray:
-    """[Q, k] decrypted answers."""
+    """[Q, k] decrypted answers, or ones where the labels are."""
+    if service.layer.policy.name == "label":
+        side = LabelClient(service.client, service.layer)
+        side.read_elements(service.provider.agree(side.agree()))
+        step = shares.most_queries(service.layer)
+        labels = [
+            side.read(
+                service.provider.label(
+                    side.choose(service.provider.answer(side.encrypt(some)))
+                )
+            )
+            for some in (x[i : i + step] for i in range(0, len(x), step))
+        ]
+        return np.eye(service.layer.plan.classes)[np.concatenate(labels)]
     return np.stack(
         [
             service.client.decrypt(

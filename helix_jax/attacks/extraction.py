@@ -1,15 +1,19 @@
 """A classifier from its answers: no encryption hides what results say.
 
     logits, rounded   y = x W + b + noise: least squares
+    label             argmax of x W + b: logistic regression, nearly without penalty
 
-Reference: Tramer et al. 2016, arXiv 1609.02943, section 4.1 (equations from logits).
+Reference: Tramer et al. 2016, arXiv 1609.02943, section 4.1 (equations from logits) and
+  6 (labels).
 """
 
 import numpy as np
 
 from helix_jax.alignment import AffineMap, fit_ridge, from_batch, select_by_gcv
+from helix_jax.probes import fit_probes
 
 _PENALTIES = np.logspace(-16, 2, 55)  # of the largest sum of squares
+_LABEL_PENALTY = 1e-4  # of the mean variance of a dimension
 
 
 def solve_logits(
@@ -37,6 +41,30 @@ def solve_logits(
     path = fit_ridge(moments, penalties=largest * _PENALTIES, relative=False)
     affine = select_by_gcv(path, moments).fit.map
     return AffineMap(np.asarray(affine.kernel), np.asarray(affine.bias))
+
+
+def solve_labels(x: np.ndarray, labels: np.ndarray, classes: int) -> AffineMap:
+    """A classifier that gives queries their labels.
+
+    Args:
+      x: [Q, d] float, queries.
+      labels: [Q] int.
+      classes: k.
+
+    Returns:
+      AffineMap [d, k] of logits up to a factor; classes that were never given are last.
+    """
+    if len(np.unique(labels)) < 2:  # nothing to tell apart
+        return AffineMap(np.zeros((x.shape[1], classes)), np.eye(classes)[labels[0]])
+    path = fit_probes(
+        np.asarray(x, np.float64),
+        labels,
+        num_classes=classes,
+        penalties=_LABEL_PENALTY,
+        tolerance=1e-4,
+    )
+    probe = path.probe
+    return AffineMap(np.asarray(probe.kernel[0]), np.asarray(probe.bias[0]))
 
 
 def differences(affine: AffineMap) -> np.ndarray:

@@ -21,6 +21,7 @@ from helix_jax.private.client import Client
 from helix_jax.private.fit_bits import PRECISION, SHARE
 from helix_jax.private.fit_client import FitClient
 from helix_jax.private.fit_provider import FitProvider
+from helix_jax.private.labels.client import LabelClient
 from helix_jax.private.layer import shared_scales
 from helix_jax.private.provider import PREPARED, Provider
 from helix_jax.private.summing import sum_answers
@@ -42,7 +43,7 @@ class Conversation:
     Attributes:
       seconds: stage -> seconds of each query since `forget_times`.
       key_bytes: of the client's public key.
-      query_bytes, answer_bytes: of the last query.
+      query_bytes, answer_bytes: of the last query, both rounds of a label.
     """
 
     def __init__(self, client: Client, provider: Provider):
@@ -56,6 +57,12 @@ class Conversation:
             self._layer.plan.answers <= PREPARED
         )
         self.key_bytes, self.query_bytes, self.answer_bytes = len(bundle), 0, 0
+        self._side = None
+        if self._layer.policy.name == "label":
+            self._side = LabelClient(client, self._layer)
+            transfers = self._side.agree()
+            self._side.read_elements(provider.agree(transfers))
+            self.key_bytes += len(transfers)
         self.forget_times()
 
     def forget_times(self) -> None:
@@ -80,7 +87,10 @@ class Conversation:
         }
 
     def ask(self, row: np.ndarray) -> np.ndarray:
-        """The logits [C] of a row [D], through encryption and the provider."""
+        """The logits [C] of a row [D], through encryption and the provider.
+
+        Of the policy "label" the label [], an integer.
+        """
         times = [time.perf_counter()]
         if self._ahead:
             self._provider.masks(self._key).prepare(1)
@@ -89,15 +99,26 @@ class Conversation:
         times.append(time.perf_counter())
         answer = self._provider.answer(query)
         times.append(time.perf_counter())
-        logits = self._client.decrypt(answer)
-        times.append(time.perf_counter())
-        for name, start, stop in zip(STAGES, times, times[1:]):
-            self.seconds[name].append(stop - start)
         self.query_bytes, self.answer_bytes = len(query), len(answer)
-        return logits
+        if self._side is None:
+            found = self._client.decrypt(answer)
+        else:
+            choices = self._side.choose(answer)
+            times.append(time.perf_counter())
+            garbled = self._provider.label(choices)
+            times.append(time.perf_counter())
+            found = self._side.read(garbled)
+            self.query_bytes += len(choices)
+            self.answer_bytes += len(garbled)
+        times.append(time.perf_counter())
+        spent = np.diff(times)
+        spent[2:4] += spent[4:6] if len(spent) > 4 else 0  # the second round's
+        for name, seconds in zip(STAGES, spent):
+            self.seconds[name].append(seconds)
+        return found
 
     def ask_all(self, rows: np.ndarray) -> np.ndarray:
-        """The logits [N, C] of rows [N, D], timed after queries that compile."""
+        """The logits [N, C], or labels [N], of rows [N, D], timed once compiled."""
         with stage("first queries, which compile"):
             for row in rows[:WARMUPS]:
                 self.ask(row)

@@ -45,6 +45,10 @@ def test_what_stays_open_is_measured(finished):
     assert summary["attack/noise_open_correlation"] > 0.9
     for policy in ("plain", "logits"):
         assert summary[f"attack/extraction_{policy}_4d_agreement"] > 0.98
+    assert 0.5 < summary["attack/extraction_label_4d_agreement"] < 0.9
+    assert summary["attack/extraction_label_user_agreement"] > 0.99
+    assert summary["attack/labels_bisected_16_relative_error"] < 1e-3
+    assert 1e-3 < summary["attack/labels_bisected_8_relative_error"] < 0.1
     assert summary["attack/projection_few_rows_refused"] == 1
     assert summary["attack/projection_half_d_relative_error"] < 1e-3
     assert summary["attack/chosen_rows_exact_relative_error"] < 1e-3
@@ -53,6 +57,15 @@ def test_what_stays_open_is_measured(finished):
         start = f"attack/packed_rows_{name}"
         assert (summary[f"{start}_first_error"] > 1e-4) == first
         assert (summary[f"{start}_second_error"] > 0.5) == second
+
+
+def test_what_is_decrypted_under_label_is_noise(finished):
+    _, summary = finished
+    low, high = (
+        summary[f"attack/labels_decrypted_chance_{end}"] for end in ("low", "high")
+    )
+    assert 2 * low < summary["attack/labels_decrypted_correlation"] < 2 * high
+    assert summary["attack/labels_uniform_p_value"] > 1e-4
 
 
 def test_membership_shows_in_an_overfitted_map_most(finished):

@@ -37,6 +37,16 @@ def test_encrypted_made_up(tmp_path):
     assert sent.series["encrypted"][0][0] == summary["encrypted/query_bytes"] / 1e3
 
 
+def test_encrypted_labels(tmp_path):
+    config = encrypted.EncryptedConfig(
+        workdir=str(tmp_path / "w"), policy="label", tiny=True
+    )
+    summary = encrypted.run(config)
+    assert summary["encrypted/argmax_agreement"] == 1
+    assert "encrypted/max_error" not in summary
+    assert summary["encrypted/answer_bytes"] == 20_585 + 7_552  # both rounds
+
+
 def test_a_real_classifier_and_a_real_fit(models, texts, tmp_path):
     sides = {
         "source": str(models["llama"]),

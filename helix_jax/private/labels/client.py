@@ -125,7 +125,7 @@ class LabelClient:
             opened = self._client.open_answer(answer, labels=True)
             if opened.layer != self.layer:
                 raise ProtocolError("answer: it is of another provider's layer.")
-            own = shares.cut(opened.phases / self.layer.profile.modulus)
+            own = self._shares(opened.phases)
             choices = shares.bits_of(own).reshape(-1)
             message, rows = transfers.choose(self._keys, opened.number, choices)
             self._chosen[opened.number] = _Chosen(opened.shape, rows, choices)
@@ -182,6 +182,9 @@ class LabelClient:
         with self._lock:
             del self._chosen[read.number]
         return found.reshape(chosen.shape)
+
+    def _shares(self, phases: np.ndarray) -> np.ndarray:
+        return shares.cut(phases / self.layer.profile.modulus)
 
     def _write(
         self, kind: str, number: bytes, binding: bytes, sizes: tuple, payload: bytes

@@ -12,7 +12,7 @@ import numpy as np
 
 from helix_jax.private.labels.transfers import MAX_COUNT
 from helix_jax.private.layer import Layer
-from helix_jax.private.packing import Plan
+from helix_jax.private.packing import MAX_QUERIES, Plan
 from helix_jax.private.policies import LABEL_BITS
 from helix_jax.private.profiles import Profile
 
@@ -55,6 +55,11 @@ def bits_of(shares: np.ndarray) -> np.ndarray:
     return (shares >> places & 1).astype(np.uint8)
 
 
+def most_queries(layer: Layer) -> int:
+    """Queries of one message of labels, at most; 0 for too many classes."""
+    return min(MAX_COUNT // (layer.plan.classes * LABEL_BITS), MAX_QUERIES)
+
+
 def count_transfers(layer: Layer, queries: int) -> int:
     """Transfers that the labels of so many queries take.
 
@@ -65,7 +70,8 @@ def count_transfers(layer: Layer, queries: int) -> int:
     if count > MAX_COUNT:
         raise ValueError(
             f"labels of {queries} queries and {layer.plan.classes} classes take "
-            f"{count} transfers, a message holds {MAX_COUNT}: ask less at once."
+            f"{count} transfers, a message holds {MAX_COUNT}: ask at most "
+            f"{most_queries(layer)} at once."
         )
     return count
 
