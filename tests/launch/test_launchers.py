@@ -178,7 +178,7 @@ def test_a_rented_machine_runs_the_words_that_it_is_given(tmp_path):
             "SKYPILOT_NUM_NODES": nodes,
             "SKYPILOT_NODE_IPS": "10.0.0.1\n10.0.0.2",
             "SKYPILOT_NODE_RANK": "1",
-            "BUCKET": "b",
+            "BUCKET": "s3://b",
             "RUN": "r",
             "WORDS": "fit --prompt='two words'",
         }
@@ -189,8 +189,16 @@ def test_a_rented_machine_runs_the_words_that_it_is_given(tmp_path):
             env={"PATH": "/usr/bin:/bin", **variables},
         )
     alone, second = calls(tmp_path, "python")
-    assert alone[:3] == ["-m", "experiments.fit", "--workdir=/runs/runs/r"]
-    assert alone[3:] == ["--stores=gs://b/stores", "--prompt=two words"]
+    assert alone[:3] == ["-m", "experiments.fit", "--workdir=s3://b/runs/r"]
+    assert alone[3:] == ["--stores=s3://b/stores", "--prompt=two words"]
+    variables["BUCKET"] = "b"  # which would be a folder of the rented machine
+    done = subprocess.run(
+        ["bash", "-c", task["run"]],
+        check=False,
+        capture_output=True,
+        env={"PATH": "/usr/bin:/bin", **variables},
+    )
+    assert done.returncode == 2
     told = ["--coordinator=10.0.0.1:8476", "--processes=2", "--process=1"]
     assert second == alone + told
 
