@@ -3,11 +3,11 @@ r"""Mutated messages of the encrypted layer: each is refused in words, or read.
     python -m benchmarks.fuzz --messages=500000
 
 Every kind of message that a party reads is cut, extended, flipped, replayed, addressed
-to others or filled with numbers out of range. What clients send is signed after the
-change: they are who would change it. Allowed are `ProtocolError`,
-`KeyRoleError` and, where the change leaves a message sound, an ordinary result. Any
-other exception, or a message that was read and had to be refused, fails the run. Two
-cores: about 4 minutes.
+to others, filled with numbers out of range or changed in several fields at once. What
+clients send is signed after the change: they are who would change it. Allowed are
+`ProtocolError`, `KeyRoleError` and, where the change leaves a message sound, an
+ordinary result. Any other exception, or a message that was read and had to be refused,
+fails the run.
 """
 
 import collections
@@ -33,6 +33,7 @@ from helix_jax.private import (
     sum_answers,
     wire,
 )
+from helix_jax.private.accountant import Privacy
 from helix_jax.private.internals import signing_key
 from helix_jax.private.provider import PublicKey
 from helix_jax.private.sampling import SEED_BYTES
@@ -48,6 +49,9 @@ WIDTH, CLASSES, ROWS, TARGETS = 12, 5, 4, 2
 BATCH = 9  # queries of a message, in two groups
 VERSION, KIND, PROFILE, KEY, NUMBER = 4, 6, 7, 8, 24
 BINDING, SIZES, LENGTH = 40, 56, 72
+FIELDS = ((KIND, 1), (PROFILE, 1), (KEY, 16), (NUMBER, 16), (BINDING, 16))
+FIELDS += (*((SIZES + 4 * i, 4) for i in range(4)), (LENGTH, 8))
+OFFER_FLOATS = (wire.HEADER_BYTES + 37, wire.HEADER_BYTES + 45)
 FLOATS = (np.nan, np.inf, -np.inf, -1.0, -0.0, 0.0, 5e-324, 1e-300, 1e30, 1e308)
 
 
@@ -130,6 +134,8 @@ def make_targets(profile: str, seed: int = 0) -> list[Target]:
     # Rows that fill a ciphertext: other widths need messages of another length.
     wide = generator.standard_normal((ROWS, PROFILES[profile].degree // 2 + 1))
     y = generator.standard_normal((ROWS, TARGETS))
+    # An offer may ask for rows of norm 1, and other ones are the client's own fault.
+    unit = wide[:, :3] / np.linalg.norm(wide[:, :3])
 
     def make_fit(number: bytes) -> FitProvider:
         own = FitProvider(y, profile=profile, share=1e9)
@@ -192,8 +198,8 @@ def make_targets(profile: str, seed: int = 0) -> list[Target]:
         Target(
             "fit",
             lambda: fit_offer,
-            lambda m: FitClient(client, m, wide[:, :3]),
-            floats=(wire.HEADER_BYTES + 37,),
+            lambda m: FitClient(client, m, unit),
+            floats=OFFER_FLOATS,
         ),
         Target(
             "rows",
@@ -215,7 +221,32 @@ def make_targets(profile: str, seed: int = 0) -> list[Target]:
             sides[0].read,
             foreign=_addressed(results, stranger.key),
         ),
+        *_private_targets(wide / np.linalg.norm(wide), y / np.linalg.norm(y)),
         *_label_targets(kernels[0], x),
+    ]
+
+
+def _private_targets(x: np.ndarray, y: np.ndarray) -> list[Target]:
+    """What a fit with differential privacy says in other words than one without."""
+    client, stranger = Client("guarded"), Client("guarded")
+    provider = FitProvider(y, share=1e9, privacy=Privacy(1.0, 1e-6))
+    provider.register(client.public_bundle())
+    offer = provider.offer.to_bytes()
+    side = FitClient(client, offer, x)
+    mean = provider.mean_message()
+    return [
+        Target(
+            "private fit",
+            lambda: offer,
+            lambda m: FitClient(client, m, x[:, :3]),
+            floats=OFFER_FLOATS,
+        ),
+        Target(
+            "private mean",
+            lambda: mean,
+            side.read_mean,
+            foreign=_addressed(mean, stranger.key),
+        ),
     ]
 
 
@@ -318,6 +349,7 @@ def mutants(
         body = others[generator.integers(len(others))][wire.HEADER_BYTES :]
         body = target.fresh()[:LENGTH] + struct.pack("<Q", len(body)) + body
         yield Mutant("other payload", body, False)
+        yield Mutant("combined", _combined(target, others, generator), False)
         if target.spent is not None:
             yield Mutant("replayed", target.spent, True)
         if target.foreign is not None:
@@ -367,6 +399,37 @@ def streams(
         others = [one.fresh() for one in targets if one.fresh()[KIND] not in kinds]
         found.append((target, mutants(target, others, generator)))
     return found
+
+
+def _combined(
+    target: Target, others: list[bytes], generator: np.random.Generator
+) -> bytes:
+    """Some fields at once, each at an edge of its range, in a message that fits them.
+
+    Of header and payload, so that no check can lean on another field's; half of them
+    have the payload of the length that they claim.
+    """
+    message = target.fresh()
+    for _ in range(int(generator.integers(2, 6))):
+        if generator.integers(3):
+            place, width = FIELDS[generator.integers(len(FIELDS))]
+        else:  # a number at the head of the payload
+            width = int(generator.choice([1, 2, 4, 8]))
+            place = wire.HEADER_BYTES + int(generator.integers(64))
+        own = int.from_bytes(message[place : place + width], "little")
+        other = others[generator.integers(len(others))][place : place + width]
+        edges = [0, 1, own + 1, own - 1, 2 * own, 2 ** (8 * width - 1), -1]
+        edges.append(int.from_bytes(other, "little"))
+        value = edges[generator.integers(len(edges))] % 2 ** (8 * width)
+        message = _put(message, place, value.to_bytes(width, "little"))[: len(message)]
+    if generator.integers(2):
+        (length,) = struct.unpack_from("<Q", message, LENGTH)
+        payload = message[wire.HEADER_BYTES :]
+        length = length if length <= 4 * len(payload) else len(payload)
+        payload = (payload * (length // max(len(payload), 1) + 1))[:length]
+        length = struct.pack("<Q", length)
+        message = message[:LENGTH] + length + payload
+    return message
 
 
 def _put(message: bytes, place: int, part: bytes) -> bytes:
@@ -446,9 +509,9 @@ def main(_: list[str]) -> None:
         f"{total:,} mutated messages to every reader of the encrypted layer and of the "
         f"encrypted fit, in profiles {', '.join(PROFILES)}, seed {SEED.value}: cut, "
         "extended, flipped, replayed, for other keys, residues, sizes and floats out "
-        "of range. 'Read' are those that the change left sound (flips inside a "
-        "ciphertext, new numbers); 'wrong' would be any other exception, or a message "
-        "that was read and had to be refused."
+        "of range, some fields at an edge at once. 'Read' are those that the change "
+        "left sound (flips inside a ciphertext, new numbers); 'wrong' would be "
+        "any other exception, or a message that was read and had to be refused."
     )
     title = "Mutated messages"
     print(write_results("fuzz", title, header, table, notes, not TINY.value))

@@ -31,7 +31,7 @@ MEAN_BITS = 24  # of the largest mean, in units of its column
 MAX_EXPONENT = 300  # of those units
 MAX_MEAN_SCALE = 85  # so that the flood on means has room
 _OFFER = struct.Struct("<32shhBdd")
-MAX_RHO = 1e6
+MIN_RHO, MAX_RHO = 1e-18, 1e6  # noise for less has no room
 
 
 class FitPlan(NamedTuple):
@@ -206,7 +206,7 @@ class FitOffer:
             and (precision == 0 or (profile.guarded and precision in PRECISIONS))
             and np.abs(exponents).max() <= MAX_EXPONENT
             and 0 <= energy <= width * 4.0 ** (int(exponents.max()) + KERNEL_BITS)
-            and (rho == 0 or (profile.guarded and 0 < rho <= MAX_RHO))
+            and (rho == 0 or (profile.guarded and MIN_RHO <= rho <= MAX_RHO))
         ):
             raise ProtocolError(
                 f"fit: norms of {norm_bits} bits, means of {mean_bits}, results of "

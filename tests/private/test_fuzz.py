@@ -25,6 +25,8 @@ KINDS = [
     "rows",
     "mean",
     "covariance",
+    "private fit",
+    "private mean",
     "transfers",
     "elements",
     "choices",

@@ -8,9 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helix_jax.errors import KeyRoleError, ProtocolError
-from helix_jax.private.aggregation import bodies, messages
+from helix_jax.private.aggregation import bodies, messages, primitives, shamir
 from helix_jax.private.aggregation.messages import Kind
 from helix_jax.private.aggregation.silo import STEPS
+from tests.conftest import WIDE
 from tests.private.aggregation.stage import Stage
 
 VECTORS = [[k, -k, 2**90 * k] for k in range(5)]
@@ -137,6 +138,50 @@ def test_any_body_signed_by_its_sender_is_taken_or_refused_by_name(paused, data)
             paused.give(paused.signed(body=bytes(one)))
         except (ProtocolError, KeyRoleError) as error:
             assert len(str(error)) > 20  # noqa: PT017 - both outcomes are allowed
+
+
+def hostile_bodies(session):
+    """Bodies in the form of one: sets and tables of entries of some right size."""
+    sizes = [messages.KEYS_BYTES, messages.SEALED_BYTES, shamir.SHARE_BYTES]
+    sizes += [messages.confirm_bytes(session), primitives.KEY_BYTES, 1, 0]
+    silos = st.integers(0, 2 ** (len(session.members) + 1) - 1).map(
+        lambda bits: bits.to_bytes(1)
+    )
+    entry = st.builds(
+        lambda size, fill: bytes([fill]) * size,
+        st.sampled_from(sizes),
+        st.integers(0, 255),
+    )
+    table = st.builds(
+        lambda one, entry, count: one + entry * count, silos, entry, st.integers(0, 6)
+    )
+    return st.lists(silos | table, max_size=4).map(b"".join)
+
+
+@settings(FUZZ, max_examples=500 if WIDE else 25)
+@given(data=st.data())
+def test_fields_that_are_wrong_together_are_refused_by_name(paused, data):
+    """Header and body at once, signed by their sender; what is read is in its place."""
+    session = paused.stage.session
+    own = HEADER.unpack_from(paused.message)
+    edges = {
+        "kind": st.sampled_from([0, *map(int, Kind), 10, 2**16 - 1]),
+        "sender": st.sampled_from([0, 1, 2, 5, 6, 2**16 - 1]),
+        "recipient": st.sampled_from([0, 1, 2, 5, 6, 2**16 - 1]),
+        "session": st.sampled_from([own[5], bytes(32), session.content[:32].ljust(32)]),
+        "body": hostile_bodies(session),
+        "size": st.sampled_from([0, 1, own[6], 2**32, 2**64 - 1]),
+    }
+    names = data.draw(st.sets(st.sampled_from(sorted(edges)), min_size=1))
+    changes = {name: data.draw(edges[name], name) for name in sorted(names)}
+    try:
+        paused.give(paused.signed(**changes))
+    except (ProtocolError, KeyRoleError) as error:
+        assert len(str(error)) > 20  # noqa: PT017 - both outcomes are allowed
+        return
+    fields = "magic", "version", "kind", "sender", "recipient", "session"
+    for name, value in zip(fields, own):
+        assert changes.get(name, value) == value
 
 
 @pytest.mark.parametrize(
