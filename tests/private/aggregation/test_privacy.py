@@ -12,6 +12,7 @@ from scipy.stats import binomtest, chisquare
 from helix_jax.errors import ProtocolError
 from helix_jax.private.aggregation import bodies, messages, primitives, shamir
 from helix_jax.private.aggregation.masking import add_pair_mask, add_self_mask
+from helix_jax.private.aggregation.messages import Kind
 from tests.private.aggregation.stage import MODULUS, Stage, seeded, to_ints, to_words
 
 TARGET = 1
@@ -144,6 +145,54 @@ def test_only_sums_of_honest_silos_are_fixed_by_the_view():
         both = [(a + b) % MODULUS for a, b in zip(first, second)]
         assert both == [(a + b) % MODULUS for a, b in zip(SMALL, LARGE)]
         assert first not in ([v % MODULUS for v in c] for c in (SMALL, LARGE))
+
+
+def test_control_one_colluder_too_many_has_two_lists_signed():
+    """2 t > n + c is sharp: n = 5, t = 3 bears none, and with one silo 1 is read."""
+    vectors = [[k * 1000 + i for i in range(4)] for k in range(5)]
+    stage = Stage(vectors, threshold=3, colluders=0).play(until="confirm")
+    with pytest.raises(
+        ValueError, match="twice the threshold needs to be above 6, got 6"
+    ):
+        Stage(vectors, threshold=3, colluders=1)
+    session, aggregator, colluder = stage.session, stage.signing_keys[0], 5
+    held = dict(stage.silos[colluder]._shares)
+
+    def tell(kind, k, body):
+        return messages.write(session, aggregator, kind, body, sender=0, recipient=k)
+
+    shares = ({}, {})  # of silo 1's seed and of its mask key
+    for which, silos, survivors in (
+        (0, (1, 2), (1, 2, 3, 4, 5)),
+        (1, (3, 4), (2, 3, 4, 5)),
+    ):
+        told = bodies.pack_set(session, survivors)
+        signed = {
+            k: stage.silos[k].confirm(tell(Kind.SURVIVORS, k, told)) for k in silos
+        }
+        signed[colluder] = messages.write(
+            session, stage.signing_keys[5], Kind.CONFIRM, told, sender=colluder
+        )
+        gone = {1, 2, 3, 4, 5} - set(survivors)
+        request = bodies.pack_request(session, survivors, gone, signed)
+        for k in silos:
+            revealed = stage.silos[k].reveal(tell(Kind.REQUEST, k, request))
+            rest, tables = memoryview(messages.body_of(revealed)), []
+            for _ in range(2):
+                table, rest = bodies.take_table(session, rest, shamir.SHARE_BYTES)
+                tables.append(table)
+            shares[which][k] = tables[which][TARGET]
+        cut = slice(None, 33) if which == 0 else slice(33, None)
+        shares[which][colluder] = held[TARGET][cut]
+    seed, key = (shamir.combine(one, threshold=3) for one in shares)
+    words = masked_vector(stage, TARGET)
+    add_self_mask(words, TARGET, seed, session=session.digest, negative=True)
+    for other in (2, 3, 4, 5):
+        public = public_mask_key(stage, other)
+        add_pair_mask(
+            words, TARGET, key, other, public, session=session.digest, negative=True
+        )
+    assert to_ints(words) == vectors[TARGET - 1]
 
 
 @pytest.mark.parametrize("gone", [{}, {2: "mask"}])
