@@ -56,6 +56,21 @@ def test_stored_silos(models, texts, tmp_path):
     summary = aggregate.run(config)
     assert summary["aggregate/equal_to_clear_sum"] == 1.0
     assert summary["aggregate/relative_error"] < 1e-9
+    assert "aggregate/private_error" not in summary
+
+
+def test_planted_silos_with_differential_privacy(tmp_path):
+    errors = {}
+    for epsilon in (4.0, 1e5):
+        config = aggregate.AggregateConfig(
+            workdir=str(tmp_path / f"{epsilon}"), epsilon=epsilon, rank=12, tiny=True
+        )
+        summary = aggregate.run(config)
+        errors[epsilon] = summary["aggregate/private_error"]
+        assert summary["aggregate/private_silos"] == 2  # four stay, two may collude
+    clipped = summary["aggregate/clipped_error"]
+    assert errors[1e5] == pytest.approx(clipped, abs=0.01)
+    assert clipped + 0.01 < errors[4.0] < 1.05
 
 
 def test_what_cannot_be_run_is_refused(tmp_path):
@@ -70,5 +85,9 @@ def test_what_cannot_be_run_is_refused(tmp_path):
         run(workdir=str(tmp_path / "b"), dropped=5)
     with pytest.raises(RunError, match="leaves 3, but 4 must stay"):
         run(workdir=str(tmp_path / "c"), dropped=2)
+    with pytest.raises(RunError, match="--epsilon needs --rank"):
+        run(workdir=str(tmp_path / "c"), epsilon=1.0)
+    with pytest.raises(RunError, match="noise beyond every use"):
+        run(workdir=str(tmp_path / "c"), epsilon=1e-15, rank=2)
     with pytest.raises(ValueError, match="beyond the public bound"):
         run(workdir=str(tmp_path / "d"), value_bits=-3)

@@ -31,6 +31,8 @@ class SiloMoments(NamedTuple):
       kept: how many stay.
       pooled: of the rows of those that stay, together.
       select, test: of held-out rows of all.
+      rows: x [n, dx] and y [n, dy] of each silo, for sums with differential privacy.
+      public: x and y of other rows of all, for the same.
     """
 
     silos: Sequence[Moments]
@@ -38,6 +40,8 @@ class SiloMoments(NamedTuple):
     pooled: Moments
     select: Moments
     test: Moments
+    rows: Sequence[tuple[np.ndarray, np.ndarray]] = ()
+    public: tuple[np.ndarray, ...] = ()
 
     def maps_alone(self) -> list[AffineMap]:
         """The ridge map that each silo that stays has by itself."""
@@ -75,7 +79,9 @@ def planted_silos(
         accumulate(draw(silo, held_out) for silo in range(silos)) for _ in range(2)
     )
     each = [accumulate([pair]) for pair in fit]
-    return SiloMoments(each, kept, accumulate(fit[:kept]), select, test)
+    others = zip(*(draw(silo, held_out) for silo in range(silos)))
+    public = tuple(np.concatenate(side) for side in others)
+    return SiloMoments(each, kept, accumulate(fit[:kept]), select, test, fit, public)
 
 
 def sum_silos(
