@@ -34,8 +34,9 @@ from helix_jax.private import (
     wire,
 )
 from helix_jax.private.accountant import Privacy
+from helix_jax.private.accounts import PublicKey
 from helix_jax.private.internals import signing_key
-from helix_jax.private.provider import PublicKey
+from helix_jax.private.profiles import Profile
 from helix_jax.private.sampling import SEED_BYTES
 from helix_jax.private.signatures import KEY_BYTES, SIGNATURE_BYTES
 from helix_jax.progress import bar
@@ -150,7 +151,12 @@ def make_targets(profile: str, seed: int = 0) -> list[Target]:
     fit.absorb(rows)
     (results,), mean = list(fit.results()), fit.mean_message()
     return [
-        Target("key", lambda: bundle, lambda m: PublicKey(m, client.profile), seeds=1),
+        Target(
+            "key",
+            lambda: bundle,
+            lambda m: PublicKey.from_bytes(m, client.profile),
+            seeds=1,
+        ),
         Target(
             "layer",
             lambda: offer,
@@ -452,7 +458,15 @@ def _renumbered(message: bytes) -> bytes:
 
 
 def _named(message: bytes) -> bytes:
-    return _addressed(message, wire.key_name(message[wire.HEADER_BYTES :]))
+    """A key under the name of its content; what may follow is its proof."""
+    profile = _profile_of(message)
+    end = wire.HEADER_BYTES + KEY_BYTES + SEED_BYTES + wire.residues_length(1, profile)
+    return _addressed(message, wire.key_name(message[wire.HEADER_BYTES : end]))
+
+
+def _profile_of(message: bytes) -> Profile:
+    code = message[PROFILE]
+    return next(one for one in PROFILES.values() if one.code == code)
 
 
 def _flip(
@@ -466,8 +480,7 @@ def _flip(
 def _overflow(target: Target, generator: np.random.Generator) -> bytes:
     """One residue of the first prime, or of the last, is all ones."""
     message = target.fresh()
-    code = message[PROFILE]
-    profile = next(one for one in PROFILES.values() if one.code == code)
+    profile = _profile_of(message)
     start = wire.HEADER_BYTES + target.seeds * SEED_BYTES
     start += KEY_BYTES * (target.name == "key")
     end = len(message) - SIGNATURE_BYTES * (target.signing is not None)

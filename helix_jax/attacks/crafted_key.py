@@ -1,18 +1,18 @@
 """The secret of a mask, by a public key that is no key.
 
-A mask is (b u + e0, a u + e1) with (b, a) the client's public key, u ternary and new
-for every answer. It hides the second part if b is honest, which looks uniform. The
-provider does not tell an honest b from
+A mask is 2 (b u + e0, a u + e1) with (b, a) the client's public key, u ternary and new
+for every answer. It hides the second part if b is honest, which looks uniform. So does
 
     b = D sum_j 3^j X^j,   D above the flood,
 
-whose results, for a query with c0 = 0, spell u in ternary: the result at coefficient p
-is D sum_j 3^j u_(p - j), some 13 coefficients of u in each. With tiles that narrow all
-of u is read, the mask is taken off, and what protects the second part is rounding
-alone, as under "open". (Results themselves keep their flood.) Of wide layers with few
-results only a few of the N coefficients are read.
+to a provider, but its results, for a query with c0 = 0, spell u in ternary: the result
+at coefficient p is 2 D sum_j 3^j u_(p - j), some 12 coefficients of u in each. With
+tiles that narrow all of u is read, the mask is taken off, and what protects the second
+part is rounding alone, as under "open". (Results themselves keep their flood.) Of wide
+layers with few results only a few of the N coefficients are read.
 
-The protocol is for clients who follow it; this is what it costs that no key is proved.
+Providers ask for a proof that e of b + a s = e is short (`private/key_proof.py`), and a
+staircase has none. What follows is what it would cost to go without.
 
 Reference: ours.
 """
@@ -24,7 +24,10 @@ from typing import NamedTuple
 import numpy as np
 
 from helix_jax.attacks import raw_answers
-from helix_jax.private import Layer, answer_words, residues, signatures, wire
+from helix_jax.private import Client, Layer, answer_words, residues, signatures, wire
+from helix_jax.private.accounts import PublicKey
+from helix_jax.private.encryption import Seeded
+from helix_jax.private.profiles import Profile
 from helix_jax.private.sampling import SEED_BYTES, uniform_residues
 
 
@@ -32,15 +35,13 @@ class CraftedKey(NamedTuple):
     """A public key that reads masks.
 
     Attributes:
-      bundle: what the provider registers.
-      seed: of its second part a.
+      public: what the provider encrypts zeros with.
       signing: what its owner signs by.
       step_bits: log2 D.
       digits: ternary digits in each result.
     """
 
-    bundle: bytes
-    seed: bytes
+    public: PublicKey
     signing: bytes
     step_bits: int
     digits: int
@@ -60,37 +61,46 @@ class MaskSecret(NamedTuple):
 
 def craft_key(layer: Layer) -> CraftedKey:
     """Make a key for a layer, from what the layer says of itself."""
-    profile, plan = layer.profile, layer.plan
     # Flood and noise stay below the stated error.
-    step_bits = math.ceil(math.log2(layer.error)) + layer.result_bits + 1
-    room = math.log2(profile.modulus) - 1 - step_bits
-    digits = min(math.floor(room / math.log2(3)), plan.tile)
-    b = np.zeros((1, len(profile.primes), plan.degree), np.int64)
+    step_bits = math.ceil(math.log2(layer.error)) + layer.result_bits
+    room = math.log2(layer.profile.modulus) - 2 - step_bits
+    digits = min(math.floor(room / math.log2(3)), layer.plan.tile)
+    return make_key(layer.profile, step_bits, digits)
+
+
+def make_key(
+    profile: Profile, step_bits: int, digits: int, *, spacing: int = 1
+) -> CraftedKey:
+    """The staircase whose steps are 2^step_bits 3^j at coefficients spacing j."""
+    b = np.zeros((1, len(profile.primes), profile.degree), np.int64)
     for j in range(digits):
-        b[0, :, j] = [(3**j << step_bits) % prime for prime in profile.primes]
+        steps = [(3**j << step_bits) % prime for prime in profile.primes]
+        b[0, :, spacing * j] = steps
     b = np.asarray(raw_answers.transform(b, profile=profile))
-    seed, signing = os.urandom(SEED_BYTES), os.urandom(signatures.KEY_BYTES)
-    payload = signatures.verifying_key(signing) + seed + wire.pack_residues(b, profile)
-    bundle = wire.write(
-        "key",
-        profile,
-        key=wire.key_name(payload),
-        number=bytes(16),
-        sizes=(plan.degree, len(profile.primes)),
-        payload=payload,
-    )
-    return CraftedKey(bundle, seed, signing, step_bits, digits)
+    signing = os.urandom(signatures.KEY_BYTES)
+    verifying = signatures.verifying_key(signing)
+    public = PublicKey(Seeded(os.urandom(SEED_BYTES), b), verifying, profile)
+    return CraftedKey(public, signing, step_bits, digits)
+
+
+def bundles(key: CraftedKey, client: Client) -> list[bytes]:
+    """What its owner may try to have it registered with.
+
+    The proof of an honest key, and numbers at random: whoever guesses the challenges
+    passes.
+    """
+    proof = client.public_bundle()[len(key.public.to_bytes()) :]
+    return [key.public.to_bytes(one) for one in (proof, os.urandom(len(proof)))]
 
 
 def empty_query(layer: Layer, key: CraftedKey) -> bytes:
     """A query whose first parts are zero."""
     profile, plan = layer.profile, layer.plan
-    name = wire.read(key.bundle, "key", profile).key
     zeros = np.zeros((plan.tiles, len(profile.primes), plan.degree), np.int64)
     return wire.write(
         "query",
         profile,
-        key=name,
+        key=key.public.key,
         number=os.urandom(16),
         binding=layer.binding,
         sizes=(plan.width, plan.classes, plan.tiles, 1),
@@ -122,39 +132,69 @@ def read_secret(
     )
     values = np.zeros((plan.answers, plan.degree), np.int64)
     known = np.zeros((plan.answers, plan.degree), bool)
-    phases = parts.results.astype(object) * profile.modulus // answer_words.WORD
-    phases = (phases - raw_answers.lift(scaled, profile)) % profile.modulus
-    half, step = profile.modulus // 2, 1 << key.step_bits
-    phases = np.where(phases > half, phases - profile.modulus, phases)
+    phases = to_phases(parts.results, profile) - raw_answers.lift(scaled, profile)
     for number in range(plan.classes):
         answer_number, row = divmod(number, plan.rows)
-        rest = (2 * int(phases[answer_number, row]) + step) // (2 * step)
-        for j in range(key.digits):
-            digit = (rest + 1) % 3 - 1
-            rest = (rest - digit) // 3
-            place = plan.positions[row] - j
-            values[answer_number, place] = digit
-            known[answer_number, place] = True
+        place = plan.positions[row] - np.arange(key.digits)
+        values[answer_number, place] = spell(phases[answer_number, row], key)
+        known[answer_number, place] = True
     return MaskSecret(values, known)
 
 
-def unmask(
-    answer: bytes, layer: Layer, key: CraftedKey, secret: MaskSecret
-) -> np.ndarray:
-    """Second parts [A, N] as fractions of q in [0, 1), less a u: w c1 and rounding."""
-    profile = layer.profile
-    a = uniform_residues(key.seed, (1,), profile, "key")
+def to_phases(words: np.ndarray, profile: Profile) -> np.ndarray:
+    """Words of results as integers modulo q."""
+    return words.astype(object) * profile.modulus // answer_words.WORD
+
+
+def spell(phase: int, key: CraftedKey) -> list[int]:
+    """The ternary digits of 2 D sum_j 3^j u_j + noise, modulo q."""
+    modulus, step = key.public.profile.modulus, 2 << key.step_bits
+    phase = (int(phase) + modulus // 2) % modulus - modulus // 2
+    rest, digits = (2 * phase + step) // (2 * step), []
+    for _ in range(key.digits):
+        digits.append((rest + 1) % 3 - 1)
+        rest = (rest - digits[-1]) // 3
+    return digits
+
+
+def unmask(second: np.ndarray, key: CraftedKey, secret: MaskSecret) -> np.ndarray:
+    """Second parts [A, N], fractions of q in [0, 1), less 2 a u: w c1 and rounding.
+
+    Args:
+      second: [A, N] words of the answer.
+      key: that was registered.
+      secret: all of u.
+    """
+    profile, public = key.public.profile, key.public.public
+    a = uniform_residues(public.seed, (1,), profile, "key")
     product = _mask_of(secret.values, a, profile=profile)
     whole = raw_answers.lift(np.asarray(product), profile) % profile.modulus
-    second = raw_answers.read_answer(answer, layer).second.astype(object)
-    left = (second * profile.modulus - whole * answer_words.WORD) % (
+    left = (second.astype(object) * profile.modulus - whole * answer_words.WORD) % (
         profile.modulus * answer_words.WORD
     )
     return (left / (profile.modulus * answer_words.WORD)).astype(np.float64)
 
 
+def unmasked_error(
+    second: np.ndarray, raw: np.ndarray, key: CraftedKey, secret: MaskSecret
+) -> float:
+    """Largest difference, as a fraction of q, of what is unmasked from the truth.
+
+    Args:
+      second: [A, N] words of the answer.
+      raw: [A, L, N] second parts without masks, transformed.
+      key: that was registered.
+      secret: all of u.
+    """
+    profile = key.public.profile
+    raw = np.asarray(raw_answers.inverse_transform(raw, profile=profile))
+    raw = (raw_answers.lift(raw, profile) / profile.modulus).astype(np.float64)
+    gap = (unmask(second, key, secret) - raw + 0.5) % 1 - 0.5
+    return float(np.abs(gap).max())
+
+
 @residues.exact("profile")
 def _mask_of(u, a, *, profile):
     primes = residues.column(profile)
-    u = residues.transform(residues.reduce(u[:, None, :], primes), profile)
+    u = residues.transform(residues.reduce(2 * u[:, None, :], primes), profile)
     return residues.inverse_transform(residues.multiply(u, a, primes), profile)

@@ -1,26 +1,52 @@
-"""How much of a mask's secret a crafted key reads, by the shape of the layer."""
+"""How much of a mask's secret a crafted key reads, where none is proved; by shapes."""
+
+from typing import NamedTuple
 
 import numpy as np
 
 from helix_jax.alignment import AffineMap
-from helix_jax.attacks import crafted_key, raw_answers
+from helix_jax.attacks import crafted_fit_key, crafted_key, raw_answers
+from helix_jax.attacks.row_division import raw_covariance
 from helix_jax.attacks.setting import Finding, Service, Setting, serve
+from helix_jax.errors import ProtocolError
+from helix_jax.private import Client, FitProvider, Provider
+from helix_jax.private.fit_bits import SHARE, fewest_rows
+from helix_jax.private.fit_plan import plan_fit
+from helix_jax.private.internals import admit_unproved
 from helix_jax.private.profiles import find_profile
 
 SHAPES = ((8, 512), (16, 256), (64, 64), (256, 16))  # width, classes of made-up layers
+FITS = ((256, 12), (768, 12))  # width, bits a result of made-up fits
+
+
+class MaskFinding(NamedTuple):
+    """What a crafted key does to one provider.
+
+    Attributes:
+      refused: it is not admitted.
+      known: share of the mask's secret that is read where it is taken at its word.
+      error: largest of the second parts that are unmasked, as a fraction of q; None
+        where a part of the secret is not known.
+    """
+
+    refused: bool
+    known: float
+    error: float | None
 
 
 def measure_crafted_key(setting: Setting, *, profile: str) -> Finding:
     """Register a key that is none, and read the mask's secret from one answer.
 
     Args:
-      setting: whom to attack; layers of `SHAPES` with Gaussian weights come after.
+      setting: whom to attack; layers of `SHAPES` with Gaussian weights, and fits of
+        `FITS` of Gaussian rows, come after.
       profile: of the provider.
 
     Returns:
-      Finding, empty where the profile has no masks. Where all of the secret is read the
-      mask is taken off, and the largest error of what is left, as a fraction of q, has
-      its place in the summary: about 2^-40 is rounding.
+      Finding, empty where the profile has no masks: what is read by a key that is
+      taken at its word, and whether the provider refuses it. Where all of the secret is
+      read the mask is taken off, and the largest error of what is left, as a fraction
+      of q, has its place in the summary: about 2^-40 is rounding.
     """
     if not find_profile(profile).guarded:
         return Finding({}, [])
@@ -28,17 +54,27 @@ def measure_crafted_key(setting: Setting, *, profile: str) -> Finding:
         f"{width}x{classes}": made_setting(width, classes) for width, classes in SHAPES
     }
     summary, rows = {}, []
+
+    def report(name: str, against: str, found: MaskFinding) -> None:
+        summary[f"crafted_key_{name}_refused"] = float(found.refused)
+        summary[f"crafted_key_{name}_known_share"] = found.known
+        cell = f"{100 * found.known:.3g}% of the mask's secret read"
+        if found.error is not None:
+            summary[f"crafted_key_{name}_unmasked_error"] = found.error
+            cell += f"; c1 without it to {found.error:.1g} of q"
+        attack = "" if rows else "crafted public key"
+        outcome = "refused" if found.refused else "admitted"
+        rows.append([attack, against, cell, outcome, "0%"])
+
     for name, attacked in settings.items():
         width, classes = attacked.classifier.kernel.shape
-        known, error = read_mask(serve(attacked, profile), attacked.classifier)
-        summary[f"crafted_key_{name}_known_share"] = known
-        cell = f"{100 * known:.3g}% of the mask's secret read"
-        if error is not None:
-            summary[f"crafted_key_{name}_unmasked_error"] = error
-            cell += f"; c1 without it to {error:.1g} of q"
         made = "" if name == "own" else "made-up layer, "
-        against = f"{made}width {width}, {classes} classes"
-        rows.append(["" if rows else "crafted public key", against, None, cell, "0%"])
+        found = attack_layer(serve(attacked, profile), width)
+        report(name, f"{made}width {width}, {classes} classes", found)
+    for width, precision in FITS:
+        found = attack_fit(made_fit(width, profile, precision), width)
+        against = f"made-up fit, width {width}, {precision} bits a result"
+        report(f"fit_{width}", against, found)
     return Finding(summary, rows)
 
 
@@ -51,31 +87,65 @@ def made_setting(width: int, classes: int) -> Setting:
     return Setting(classifier, queries, queries, queries, queries, 0.0)
 
 
-def read_mask(service: Service, classifier: AffineMap) -> tuple[float, float | None]:
-    """The share of a mask's secret that is read, and the error of what is unmasked.
-
-    Args:
-      service: a guarded provider and a client that it knows.
-      classifier: the provider's, for its width.
-
-    Returns:
-      (share in [0, 1], largest error as a fraction of q; None where a part of the
-      secret is not known).
-    """
+def attack_layer(service: Service, width: int) -> MaskFinding:
+    """Attack a guarded provider of a layer of that width, and a client it knows."""
     client, provider, layer = service
-    zero = np.zeros(len(classifier.kernel))
-    bias = client.decrypt(provider.answer(client.encrypt(layer, zero)))
+    bias = client.decrypt(provider.answer(client.encrypt(layer, np.zeros(width))))
     key = crafted_key.craft_key(layer)
-    provider.register(key.bundle)
+    refused = is_refused(provider, key, client)
+    admit_unproved(provider, key.public)
     query = crafted_key.empty_query(layer, key)
     answer = provider.answer(query)
     secret = crafted_key.read_secret(answer, layer, key, bias)
+    second = raw_answers.read_answer(answer, layer).second
+    raw = raw_answers.raw_answer(provider, query).second
+    return _finding(refused, second, raw, key, secret)
+
+
+def made_fit(width: int, profile: str, precision: int) -> FitProvider:
+    """Two Gaussian columns of as few rows as the default share admits."""
+    rows = fewest_rows(width, precision=precision, share=SHARE)
+    y = np.random.default_rng(width).standard_normal((rows, 2))
+    return FitProvider(y, profile=profile, precision=precision)
+
+
+def attack_fit(provider: FitProvider, width: int) -> MaskFinding:
+    """Attack a guarded fit, with source rows of that width."""
+    plan = plan_fit(provider.offer.rows, width, provider.offer.profile)
+    key = crafted_fit_key.craft_fit_key(provider.offer, plan)
+    refused = is_refused(provider, key, Client(provider.offer.profile.name))
+    admit_unproved(provider, key.public)
+    for message in crafted_fit_key.empty_rows(provider.offer, plan, key):
+        provider.absorb(message)
+    words = crafted_fit_key.read_results(list(provider.results()), provider.offer, plan)
+    secret = crafted_fit_key.read_fit_secret(words, plan, key)
+    raw = raw_covariance(provider)
+    raw = raw.reshape(-1, *raw.shape[-2:])
+    return _finding(refused, words.second, raw, key, secret)
+
+
+def is_refused(
+    provider: Provider | FitProvider, key: crafted_key.CraftedKey, client: Client
+) -> bool:
+    """Whether the provider admits the key with no proof that its owner may try."""
+    for bundle in crafted_key.bundles(key, client):
+        try:
+            provider.register(bundle)
+        except ProtocolError:
+            continue
+        return False
+    return True
+
+
+def _finding(
+    refused: bool,
+    second: np.ndarray,
+    raw: np.ndarray,
+    key: crafted_key.CraftedKey,
+    secret: crafted_key.MaskSecret,
+) -> MaskFinding:
+    """What was read; arguments as `crafted_key.unmasked_error` takes them."""
     if not secret.known.all():
-        return float(secret.known.mean()), None
-    profile = layer.profile
-    second = raw_answers.raw_answer(provider, query).second
-    raw = np.asarray(raw_answers.inverse_transform(second, profile=profile))
-    raw = raw_answers.lift(raw, profile) / profile.modulus
-    left = crafted_key.unmask(answer, layer, key, secret)
-    gap = (left - raw.astype(np.float64) + 0.5) % 1 - 0.5
-    return 1.0, float(np.abs(gap).max())
+        return MaskFinding(refused, float(secret.known.mean()), None)
+    error = crafted_key.unmasked_error(second, raw, key, secret)
+    return MaskFinding(refused, 1.0, error)

@@ -22,7 +22,7 @@ from helix_jax.attacks.setting import (
 from helix_jax.errors import ProtocolError
 from helix_jax.private.fit_bits import PRECISION, SHARE, fewest_rows
 from helix_jax.private.fit_plan import PRECISIONS
-from helix_jax.private.internals import integer_rows
+from helix_jax.private.internals import integer_rows, unmasked_results
 from helix_jax.private.rehearsal import FitRehearsal, rehearse_fit
 from helix_jax.stats import relative_error
 
@@ -50,8 +50,16 @@ def fit_encrypted(
     *,
     precision: int | None = PRECISION,
     share: float = SHARE,
+    masked: bool = True,
 ) -> EncryptedFit:
-    """Play an encrypted fit, and keep its messages."""
+    """Play an encrypted fit, and keep its messages.
+
+    Args:
+      x, y: rows of both sides.
+      profile: of the provider.
+      precision, share: of its guard.
+      masked: else results are read as they were summed, to the 40 bits of their words.
+    """
     messages: dict[str, list[bytes]] = {"rows": [], "mean": [], "covariance": []}
     parties = rehearse_fit(
         x,
@@ -62,6 +70,10 @@ def fit_encrypted(
         on_message=lambda kind, message: messages[kind].append(message),
     )
     moments = parties.moments
+    if not masked:
+        for message in unmasked_results(parties.provider):
+            parties.client.read(message)
+        moments = parties.client.moments()
     cross = float(moments.count) * np.asarray(moments.cov_xy)
     return EncryptedFit(parties, messages["rows"], messages["covariance"], cross)
 
@@ -194,14 +206,21 @@ def measure_packed_rows(
     truth = (y - y.mean(axis=0))[: 2 * (width - 1)]
     numbers, rows = {}, []
     for precision in (None, PRECISIONS[-1], PRECISION):
-        fit = fit_encrypted(packing.x, y, profile, precision=precision, share=np.inf)
+        fit = fit_encrypted(
+            packing.x,
+            y,
+            profile,
+            precision=precision,
+            share=np.inf,
+            masked=precision is not None,
+        )
         exponents = fit.parties.client.offer.exponents
         found = row_packing.unpack(packing, fit.cross, exponents)
         errors = [relative_error(found[place::2], truth[place::2]) for place in (0, 1)]
         name = f"packed_rows_{precision or 'exact'}"
         numbers |= {f"{name}_first_error": errors[0], f"{name}_second_error": errors[1]}
         cell = f"errors {errors[0]:.1g} and {errors[1]:.1g}"
-        told = f"{precision} bits a result" if precision else "as exact as may be"
+        told = f"{precision} bits a result" if precision else "not masked"
         cells = (cell, None) if precision is None else (None, cell)
         rows.append(["" if rows else "two rows a number", told, *cells, "error 1"])
     return Finding(numbers, rows)
@@ -219,8 +238,8 @@ def measure_lattice(
     taken = rng.permutation(len(setting.x))[:27]
     x, y = rng.standard_normal((27, 16)), setting.y[taken][:, :1].astype(np.float64)
     shares = []
-    for precision in (None, PRECISION):
-        fit = fit_encrypted(x, y, profile, precision=precision, share=np.inf)
+    for masked in (False, True):
+        fit = fit_encrypted(x, y, profile, share=np.inf, masked=masked)
         truth = integer_rows(fit.parties.provider)[:, 0]
         units = np.ldexp(1.0, fit.parties.client.offer.exponents)
         cross = (fit.cross / units)[:, 0]
@@ -240,4 +259,4 @@ def guarded_rows(width: int) -> int:
 
 
 def _unguarded(x: np.ndarray, y: np.ndarray, profile: str) -> EncryptedFit:
-    return fit_encrypted(x, y, profile, precision=None, share=np.inf)
+    return fit_encrypted(x, y, profile, share=np.inf, masked=False)

@@ -3,8 +3,10 @@
 import time
 
 from helix_jax.errors import KeyRoleError, ProtocolError
-from helix_jax.private import encryption, sampling, signatures, wire
+from helix_jax.private import encryption, key_proof, sampling, signatures, wire
 from helix_jax.private.admission import Ticket
+from helix_jax.private.encryption import Seeded
+from helix_jax.private.key_proof_sizes import proof_length
 from helix_jax.private.labels.desk import Desk
 from helix_jax.private.masks import MaskPool
 from helix_jax.private.profiles import Profile
@@ -16,35 +18,63 @@ class PublicKey:
 
     Attributes:
       profile: of the ring.
-      key: 16 bytes, its name.
+      public: (seed, b).
+      verifying: of its owner's signatures.
+      key: 16 bytes, its name: a hash of all.
     """
 
-    def __init__(self, bundle: bytes, profile: Profile):
-        """Read a client's bundle.
+    def __init__(self, public: Seeded, verifying: bytes, profile: Profile):
+        """Take an encryption of zero, [1, L, N], at its word."""
+        self.profile, self.public, self.verifying = profile, public, verifying
+        self._a = sampling.uniform_residues(public.seed, (1,), profile, "key")[0]
+        self.key = wire.key_name(self._content())
+
+    @classmethod
+    def from_bytes(cls, bundle: bytes, profile: Profile) -> "PublicKey":
+        """Read a client's bundle and, where answers have masks, check its proof.
 
         Raises:
-          ProtocolError: it is malformed.
+          ProtocolError: it is malformed, or its proof does not hold.
         """
         message = wire.read(bundle, "key", profile, number=wire.UNBOUND)
         starts = signatures.KEY_BYTES, signatures.KEY_BYTES + sampling.SEED_BYTES
-        length = starts[1] + wire.residues_length(1, profile)
+        end = starts[1] + wire.residues_length(1, profile)
+        length = end + proof_length(profile) * profile.guarded
         wire.expect_sizes(message, (profile.degree, len(profile.primes)), length)
-        payload = message.payload
-        if wire.key_name(payload) != message.key:
+        content, proof = message.payload[:end], message.payload[end:]
+        if wire.key_name(content) != message.key:
             raise ProtocolError("key: its name is not the hash of its content.")
-        self.profile, self.key = profile, message.key
-        self._verifying = bytes(payload[: starts[0]])
-        seed, rest = bytes(payload[starts[0] : starts[1]]), payload[starts[1] :]
-        self._b = wire.unpack_residues(rest, 1, profile, "key")[0]
-        self._a = sampling.uniform_residues(seed, (1,), profile, "key")[0]
+        verifying, seed = content[: starts[0]], content[starts[0] : starts[1]]
+        first = wire.unpack_residues(content[starts[1] :], 1, profile, "key")
+        key = cls(Seeded(bytes(seed), first), bytes(verifying), profile)
+        if profile.guarded:
+            key_proof.verify(key.public, proof, profile, owner=key.verifying)
+        return key
+
+    def to_bytes(self, proof: bytes = b"") -> bytes:
+        """The bundle that `from_bytes` reads."""
+        return wire.write(
+            "key",
+            self.profile,
+            key=self.key,
+            number=wire.UNBOUND,
+            sizes=(self.profile.degree, len(self.profile.primes)),
+            payload=self._content() + proof,
+        )
+
+    def _content(self) -> bytes:
+        first = wire.pack_residues(self.public.first, self.profile)
+        return self.verifying + self.public.seed + first
 
     def require_signed(self, data: bytes, message: wire.Message) -> wire.Message:
         """See `wire.require_signed`; the message must be of this key."""
-        return wire.require_signed(data, message, self._verifying)
+        return wire.require_signed(data, message, self.verifying)
 
     def encrypt_zeros(self, count: int) -> tuple[Array, Array]:
         """See `encryption.encrypt_zeros`."""
-        return encryption.encrypt_zeros(self._b, self._a, count, self.profile)
+        return encryption.encrypt_zeros(
+            self.public.first[0], self._a, count, self.profile
+        )
 
 
 class Account:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,8 @@ import numpy as np
 from helix_jax import kinds
 from helix_jax.arguments import takes
 from helix_jax.errors import KeyRoleError, ProtocolError
-from helix_jax.private import answers, encryption, packing, signatures, wire
+from helix_jax.private import answers, encryption, key_proof, packing, signatures, wire
+from helix_jax.private.accounts import PublicKey
 from helix_jax.private.forks import require_own
 from helix_jax.private.layer import Layer, norm_margin
 from helix_jax.private.profiles import find_profile
@@ -62,12 +64,9 @@ class Client:
         self._signing = os.urandom(signatures.KEY_BYTES)
         self._secret = SecretKey(self.profile)
         public = encryption.make_public_key(self._secret.residues, self.profile)
-        self._bundle = (
-            signatures.verifying_key(self._signing)
-            + public.seed
-            + wire.pack_residues(public.first, self.profile)
-        )
-        self.key = wire.key_name(self._bundle)
+        verifying = signatures.verifying_key(self._signing)
+        self._public = PublicKey(public, verifying, self.profile)
+        self.key = self._public.key
         self._pending: dict[bytes, _Pending] = {}
 
     def close(self) -> None:
@@ -75,16 +74,24 @@ class Client:
         self._secret.close()
 
     def public_bundle(self) -> bytes:
-        """What a provider needs to mask answers and to know who asks: public keys."""
-        sizes = (self.profile.degree, len(self.profile.primes))
-        return wire.write(
-            "key",
+        """What a provider needs to mask answers and to know who asks: public keys.
+
+        In guarded profiles with a proof, which is made once and no two of which are the
+        same.
+        """
+        return self._bundle
+
+    @cached_property
+    def _bundle(self) -> bytes:
+        if not self.profile.guarded:
+            return self._public.to_bytes()
+        proof = key_proof.prove(
+            self._public.public,
+            self._secret.residues,
             self.profile,
-            key=self.key,
-            number=bytes(16),
-            sizes=sizes,
-            payload=self._bundle,
+            owner=self._public.verifying,
         )
+        return self._public.to_bytes(proof)
 
     def read_layer(self, offer: bytes) -> Layer:
         """Read what a provider says of its layer.

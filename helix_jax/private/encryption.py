@@ -4,14 +4,16 @@ s is the secret, a a public uniform polynomial, e errors, u ternary, m the messa
 
     by secret key   (m + e - a s, a), sent as the first part and the seed of a
     public key      (b, a) = (e - a s, a), an encryption of zero
-    by public key   (m + e0 + b u, e1 + a u)
+    by public key   (m + 2 (b u + e0), 2 (a u + e1))
 
 A pair (c0, c1) has the phase c0 + c1 s = m + noise. The client owns s, so it encrypts
 with it: half the bytes, and noise that is e alone, at most 21 a coefficient, always.
+Encryptions by the public key are doubled for what a proof of the key tells of it, which
+is of 2 b: see `key_proof`.
 Everything here is the transformed domain of `residues` unless it says coefficients.
 
 Reference: Lyubashevsky, Peikert, Regev 2010, eprint 2012/230; with Cheon, Kim, Kim,
-  Song 2017, eprint 2016/421, section 3.4.
+  Song 2017, eprint 2016/421, section 3.4; the factor 2: ours.
 """
 
 import os
@@ -127,7 +129,7 @@ def encrypt_zeros(
 
     Returns:
       (first, second), each [count, L, N] int64. Their noise is at most
-      21 (2 N + 1) a coefficient.
+      `zeros_noise` a coefficient, if the key is honest.
     """
     shape = (count, profile.degree)
     return _encrypt_zeros(
@@ -146,5 +148,11 @@ def _encrypt_zeros(key_b, key_a, u, e0, e1, *, profile: Profile):
     u, e0, e1 = (residues.reduce(part[:, None, :], primes) for part in (u, e0, e1))
     u = residues.transform(u, profile)
     products = jnp.stack([residues.multiply(key, u, primes) for key in (key_b, key_a)])
-    first, second = residues.inverse_transform(products, profile)
-    return residues.add(first, e0, primes), residues.add(second, e1, primes)
+    zeros = residues.inverse_transform(products, profile)
+    zeros = residues.add(zeros, jnp.stack([e0, e1]), primes)
+    return tuple(residues.add(zeros, zeros, primes))
+
+
+def zeros_noise(degree: int) -> int:
+    """Bound of 2 (e u + e1 s + e0), the noise of `encrypt_zeros` by an honest key."""
+    return 2 * sampling.ERROR_BOUND * (2 * degree + 1)

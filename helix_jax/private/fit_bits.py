@@ -90,7 +90,8 @@ def result_flood_bits(offer: FitOffer, plan: FitPlan, norms: np.ndarray) -> int:
       norms: [d_y] sums of the magnitudes of each column's integers.
     """
     # Every coefficient of a column's results has its bound.
-    shift = flooding.shift_bound(norms, plan.degree) * math.sqrt(plan.tiles * plan.tile)
+    shift = flooding.shift_bound(norms, offer.profile)
+    shift *= math.sqrt(plan.tiles * plan.tile)
     hiding = flooding.flood_bits(shift, offer.profile.statistical_bits)
     return max(hiding, offer.flood_bits)
 

@@ -116,7 +116,7 @@ class FitProvider:
           ids: [n] names of the rows, which the client's must equal in this order.
           profile: name of the parameters.
           precision: bits that one number of the result carries at most, from 8 to 20;
-            None for what the hiding of errors leaves, some 30. Profiles that are not
+            None for what the hiding of errors leaves, some 20. Profiles that are not
             guarded have no flood and protect no rows.
           share: the guard: fits whose results could carry more than this share of the
             bits of the rows (`held_bits`) are refused, those of the same
@@ -213,11 +213,13 @@ class FitProvider:
           ticket: of the admission, where there is one; a later one may follow.
 
         Raises:
-          ProtocolError: one of them is malformed.
+          ProtocolError: one of them is malformed, or the bundle proves no key.
           KeyRoleError: another client has begun, or the ticket does not admit this key.
         """
         require_own(self._process, "this FitProvider")
-        key = PublicKey(bundle, self.offer.profile)
+        return self._admit(PublicKey.from_bytes(bundle, self.offer.profile), ticket)
+
+    def _admit(self, key: PublicKey, ticket: bytes | None) -> bytes:
         admitted = admit(self._admission, ticket, key.key)
         with self._own():
             if self._key is not None and self._key.key != key.key:
@@ -343,7 +345,7 @@ class FitProvider:
             if plan is None or self.next_chunk < plan.chunks:
                 wanted = "all" if plan is None else plan.chunks - self.next_chunk
                 raise ProtocolError(f"fit: {wanted} messages of rows are missing.")
-            made = self._results(plan, self._registered(), list(self._sums))
+            made = self._results(plan, list(self._sums))
             rho = fit_noise.covariance_rho(self.offer.rho)
             self._charge(b"results", self._result_bits(plan), rho)
             return made
@@ -384,9 +386,9 @@ class FitProvider:
         return fit_bits.result_bits(self.offer, plan, self._norms)
 
     def _results(
-        self, plan: FitPlan, key: PublicKey, totals: list[Array]
+        self, plan: FitPlan, totals: list[Array], *, masked: bool = True
     ) -> Iterator[bytes]:
-        profile = self.offer.profile
+        profile, key = self.offer.profile, self._registered()
         bits = fit_bits.result_flood_bits(self.offer, plan, self._norms)
         absorbed = transcript(self._absorbed)
         for number, sums in enumerate(totals):
@@ -395,7 +397,7 @@ class FitProvider:
                 part = sums[start : start + _ANSWERS]
                 shape = (part.shape[0], plan.tiles, plan.tile)
                 count = shape[0] * plan.tiles
-                if profile.guarded:
+                if profile.guarded and masked:
                     first, second = key.encrypt_zeros(count)
                     flood = flooding.draw_flood(bits, shape, profile)
                     if self.offer.rho:

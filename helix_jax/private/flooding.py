@@ -3,22 +3,32 @@
 The phase of an answer coefficient is <w, z> + shift + flood, with z the query that the
 ciphertext holds and
 
-    shift = <w', e> + noise of the mask,   |shift_i| <= 21 |w'_i|_1 + 21 (2 N + 1)
+    shift_i = <w'_i, e> + (e'' u + s'' e1 + 2 e0)_i
 
-for every ciphertext that `encryption` makes, whatever its randomness: the errors e are
-bounded by 21. They fill all N coefficients, so w'_i are all the weights of the answer
-that holds result i, and not of its row alone.
+The first is the query's errors: at most 21 |w'_i|_1 for every ciphertext that
+`encryption` makes, whatever its randomness. They fill all N coefficients, so w'_i are
+all the weights of the answer that holds result i, and not of its row alone. (Of a
+query that was not made so, z is all of the phase and e is zero.)
+
+The second is the mask's noise, with s'' and e'' what a proof of the key tells: 2 s and
+2 e of an honest one, and of any other within `extracted_norms`. u, e0 and e1
+are the provider's own, drawn after the key was fixed, of mean zero and variance 2 / 3
+and 10.5, so that over them
+
+    E shift_i^2 <= (21 |w'_i|_1)^2 + 2/3 |e''|_2^2 + 10.5 |s''|_2^2 + 42
 
 The flood is the sum of four uniform integers below R = 2^bits, less its mean. For such
 sums p, with S = sum_x (sqrt p(x) - sqrt p(x - 1))^2 <= 1 / R^2, the total variation
-between p and p shifted, over all results of an answer at once, is at most
+between p and p shifted, over all results of an answer at once and together with u, e0
+and e1, is at most
 
-    sqrt(S) |shift|_2 <= |shift|_2 / R <= 2^-statistical_bits.
+    sqrt(S) E |shift|_2 <= sqrt(E |shift|_2^2) / R <= 2^-statistical_bits.
 
-Proof: the Hellinger distance H of one coordinate satisfies 2 H^2 = |sqrt p - sqrt
-p(. - t)|^2 <= t^2 S by the triangle inequality, H^2 adds up (at most) over independent
-coordinates, and total variation is at most sqrt(2) H. S R^2 is 0.78 in the limit of
-large R and is computed for small R in the tests; it is below 1 from R = 4.
+Proof: given u, e0 and e1, the Hellinger distance H of one coordinate satisfies 2 H^2 =
+|sqrt p - sqrt p(. - t)|^2 <= t^2 S by the triangle inequality, H^2 adds up (at most)
+over independent coordinates, and total variation is at most sqrt(2) H; the mean over u,
+e0 and e1 is the last step. S R^2 is 0.78 in the limit of large R and is computed for
+small R in the tests; it is below 1 from R = 4.
 
 The same flood bounds what a result can tell at all. A result is a number modulo q, so
 that with C the coefficient before the flood F, whatever the other side has encrypted,
@@ -33,25 +43,35 @@ Reference: ours; the flooding lemma that it sharpens is Asharov et al. 2012, epr
   2011/613, lemma 1. Hellinger distance: Tsybakov 2009, section 2.4.
 """
 
+import functools
 import math
 
 import numpy as np
 
 from helix_jax.private import packing, residues, sampling
+from helix_jax.private.key_proof_sizes import extracted_norms
 from helix_jax.private.profiles import Profile
 
 
-def shift_bound(norms: np.ndarray, degree: int) -> float:
-    """Upper bound of |shift|_2 over all results of an answer.
+def shift_bound(norms: np.ndarray, profile: Profile) -> float:
+    """Upper bound of sqrt(E |shift|_2^2) over all results of an answer.
 
     Args:
       norms: [k] |w'_i|_1 of the integer weights, see `packing.answer_norms`.
-      degree: N.
+      profile: of the ring.
     """
-    mask_noise = sampling.ERROR_BOUND * (2 * degree + 1)
-    bounds = sampling.ERROR_BOUND * np.asarray(norms, np.float64) + mask_noise
+    query_noise = sampling.ERROR_BOUND * np.asarray(norms, np.float64)
+    bounds = np.hypot(query_noise, mask_noise(profile))
     # A little more than float64 can have lost in the sums.
     return float(np.linalg.norm(bounds) * (1 + 1e-9))
+
+
+@functools.cache
+def mask_noise(profile: Profile) -> float:
+    """sqrt(E n^2) of a mask's noise n, at most, for every key that has a proof."""
+    secret, errors = extracted_norms(profile)
+    variance = sampling.TERNARY_VARIANCE * errors**2
+    return math.sqrt(variance + sampling.ERROR_VARIANCE * (secret**2 + 4))
 
 
 def flood_bits(shift: float, statistical_bits: int) -> int:

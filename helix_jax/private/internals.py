@@ -4,9 +4,12 @@ No message of a protocol shows any of it. `FitClient` opens results with its cli
 key; attacks compare what they found with the truth, and play providers without masks.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from helix_jax.private import signatures, wire
+from helix_jax.private.accounts import PublicKey
 from helix_jax.private.client import Client
 from helix_jax.private.fit_provider import FitProvider
 from helix_jax.private.forks import require_own
@@ -23,6 +26,11 @@ def secret_key(client: Client) -> SecretKey:
     """
     require_own(client._process, "this Client")
     return client._secret
+
+
+def admit_unproved(provider: Provider | FitProvider, key: PublicKey) -> None:
+    """Register a public key whose proof nobody has seen."""
+    provider._admit(key, None)
 
 
 def signing_key(client: Client) -> bytes:
@@ -43,6 +51,11 @@ def transformed_weights(provider: Provider) -> Weights:
 def integer_rows(provider: FitProvider) -> np.ndarray:
     """The rows of a fit as they are multiplied: [n, d_y] float64, centred integers."""
     return provider._y
+
+
+def unmasked_results(provider: FitProvider) -> Iterator[bytes]:
+    """Messages of a fit's results as one without masks and floods would send them."""
+    return provider._results(provider._plan, list(provider._sums), masked=False)
 
 
 def unmasked_sums(provider: FitProvider) -> np.ndarray:

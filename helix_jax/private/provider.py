@@ -193,11 +193,13 @@ class Provider:
           Its name, 16 bytes.
 
         Raises:
-          ProtocolError: one of them is malformed.
+          ProtocolError: one of them is malformed, or the bundle proves no key.
           KeyRoleError: the ticket does not admit this key, or as another than before.
         """
         require_own(self._process, "this Provider")
-        key = PublicKey(bundle, self.layer.profile)
+        return self._admit(PublicKey.from_bytes(bundle, self.layer.profile), ticket)
+
+    def _admit(self, key: PublicKey, ticket: bytes | None) -> bytes:
         admitted = admit(self._admission, ticket, key.key)
         account = self._accounts.get(key.key)
         if account is None:

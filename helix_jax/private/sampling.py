@@ -25,6 +25,7 @@ from helix_jax.private.profiles import Profile
 SEED_BYTES = 32
 ERROR_BOUND = 21  # of `centred_binomial`
 ERROR_VARIANCE = 10.5
+TERNARY_VARIANCE = 2 / 3
 Use = Literal["key", "query", "rows"]  # of a seed: the kind of its message
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from helix_jax.private import answer_words, flooding, packing, sampling
+from helix_jax.private import answer_words, encryption, flooding, packing, sampling
 from helix_jax.private.layer import MAX_RESULT_BITS
 from helix_jax.private.packing import Plan
 from helix_jax.private.policies import LABEL_BITS, Policy
@@ -167,7 +167,7 @@ def _flood(
         return 0  # uniform offsets hide all
     if profile.guarded:
         largest = sizes.sums * 2.0 ** split[1] + _rounded_weights(plan)
-        shift = flooding.shift_bound(largest, plan.degree)
+        shift = flooding.shift_bound(largest, profile)
         flood_bits = flooding.flood_bits(shift, profile.statistical_bits)
         flood_bits = max(flood_bits, policy.flood_bits(sizes.reach, sum(split)))
     elif policy.name != "logits":
@@ -197,7 +197,7 @@ def _error(
     length = sizes.lengths.max() * 2.0**kernel_bits + math.sqrt(_rounded_weights(plan))
     noise += _tail(plan) * math.sqrt(sampling.ERROR_VARIANCE) * length
     if profile.guarded:
-        noise += 2.0 ** (flood_bits + 1) + sampling.ERROR_BOUND * (2 * plan.degree + 1)
+        noise += 2.0 ** (flood_bits + 1) + encryption.zeros_noise(plan.degree)
     noise += profile.modulus * 2.0**-50  # phases are opened as float64
     # Shorter words: each number of an answer is off by at most half a word, those of
     # c1 against a ternary secret: sub-Gaussian of variance proxy (1/4)(2/3) N.

@@ -21,7 +21,7 @@ from helix_jax.errors import KeyRoleError, ProtocolError
 from helix_jax.private import signatures
 from helix_jax.private.profiles import PROFILES, Profile
 
-VERSION = 4
+VERSION = 5
 KINDS = {
     name: number
     for number, name in enumerate(

@@ -17,7 +17,8 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("attack") / "w"
     with pytest.MonkeyPatch.context() as patch:
         # Each shape compiles anew; tests/attacks/test_crafted_key.py has all of them.
-        patch.setattr(crafted_key_findings, "SHAPES", ())
+        for made_up in ("SHAPES", "FITS"):
+            patch.setattr(crafted_key_findings, made_up, ())
         summary = attack.run(attack.AttackConfig(workdir=str(folder), tiny=True))
     return folder, summary
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from helix_jax.private import PROFILES, flooding, packing, residues, sampling
+from helix_jax.private.key_proof_sizes import extracted_norms
 from helix_jax.private.profiles import Profile
 
 from .twins import lift
@@ -89,8 +90,26 @@ def test_the_shift_bound_is_met_by_the_worst_errors(width, classes, tiles):
     rows = np.abs(kernel).sum(axis=0)
     assert (norms >= rows).all()
     assert plan.rows == 1 or norms.max() > rows.max()
-    least = np.linalg.norm(21 * norms + 21 * (2 * 64 + 1))
-    assert least <= flooding.shift_bound(norms, 64) <= least * (1 + 1e-6)
+    least = np.linalg.norm(np.hypot(21 * norms, flooding.mask_noise(profile)))
+    assert least <= flooding.shift_bound(norms, profile) <= least * (1 + 1e-6)
+
+
+def test_the_noise_of_masks_under_the_worst_key_is_of_its_bound():
+    """e'' u + s'' e1 + 2 e0 with s'' and e'' of all that a proof allows."""
+    profile, n, draws = Profile("tiny", 99, 16, (12289,), 40), 16, 2000
+    secret, errors = (
+        norm * np.ones(n) / np.sqrt(n) for norm in extracted_norms(profile)
+    )
+    u = sampling.ternary((draws, n))
+    e0, e1 = (sampling.centred_binomial((draws, n)) for _ in range(2))
+
+    def times(one, others):
+        rows = [np.concatenate([-one[n - j :], one[: n - j]]) for j in range(n)]
+        return others @ np.stack(rows)
+
+    noise = times(errors, u) + times(secret, e1) + 2 * e0
+    size = np.sqrt((noise**2).mean())
+    assert 0.9 < size / flooding.mask_noise(profile) < 1.1  # 1.00 to 1 part in 100
 
 
 @pytest.mark.parametrize("bits", [1, 5, 40, 50, 51, 78, 97])

@@ -11,8 +11,8 @@ import pytest
 
 from helix_jax.errors import KeyRoleError, ProtocolError
 from helix_jax.private import Client, Provider
+from helix_jax.private.accounts import PublicKey
 from helix_jax.private.internals import sign_anew
-from helix_jax.private.provider import PublicKey
 
 X = np.linspace(-1, 1, 12)
 
@@ -209,7 +209,10 @@ def test_nothing_of_a_provider_decrypts(client):
     own = client("guarded")
     provider, _ = make_provider(own)
     provider.masks(own.key).prepare(1)
-    seen, todo = set(), [provider, PublicKey(own.public_bundle(), own.profile)]
+    seen, todo = (
+        set(),
+        [provider, PublicKey.from_bytes(own.public_bundle(), own.profile)],
+    )
     secret = own._secret.residues.tobytes()
     while todo:
         thing = todo.pop()

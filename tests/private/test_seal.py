@@ -160,9 +160,10 @@ def test_encryptions_of_zero_by_the_public_key(secret, name):
     for number in range(2):
         pair = [np.asarray(transform(part[number], profile=profile)) for part in zeros]
         noise = phases(pair, own.residues, profile).astype(float)
-        assert 0 < np.abs(noise).max() <= 21 * (2 * profile.degree + 1)
-        # e0 + e1 s + e u: of variance 10.5 (1 + 4 N / 3)
-        spread = np.sqrt(sampling.ERROR_VARIANCE * (1 + 4 * profile.degree / 3))
+        assert 0 < np.abs(noise).max() <= encryption.zeros_noise(profile.degree)
+        assert (noise % 2 == 0).all()
+        # 2 (e0 + e1 s + e u): of variance 42 (1 + 4 N / 3)
+        spread = 2 * np.sqrt(sampling.ERROR_VARIANCE * (1 + 4 * profile.degree / 3))
         assert 0.8 * spread < noise.std() < 1.2 * spread
     for part in zeros:
         assert (part[0] != part[1]).mean() > 0.99
