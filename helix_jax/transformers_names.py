@@ -4,11 +4,15 @@ That library puts another module in its place while it is imported, so that a `f
 transformers import ...` in a second thread can see the one without names.
 """
 
+import contextlib
 import importlib
+import os
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 _LIBRARY = "transformers"
+_QUIET = "TRANSFORMERS_NO_ADVISORY_WARNINGS"
 _one_at_a_time = threading.Lock()
 
 
@@ -21,7 +25,20 @@ def transformers_names(*names: str) -> tuple[Any, ...]:
     Returns:
       What has these names, in order.
     """
-    with _one_at_a_time:
+    with _one_at_a_time, _without_advice():
         importlib.import_module(_LIBRARY)
         library = importlib.import_module(_LIBRARY)  # the one that took its place
         return tuple(getattr(library, name) for name in names)
+
+
+@contextlib.contextmanager
+def _without_advice() -> Iterator[None]:
+    """It says, where torch is missing, that there are no models: of its own."""
+    before = os.environ.get(_QUIET)
+    os.environ[_QUIET] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[_QUIET]
+        if before is not None:
+            os.environ[_QUIET] = before
