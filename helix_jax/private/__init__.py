@@ -4,6 +4,7 @@ A `Client` holds a CKKS key and encrypts; a `Provider` holds weights and evaluat
 ciphertexts; bytes go between them. Only `Client` needs Pyfhel.
 """
 
+from helix_jax.private.accountant import Privacy
 from helix_jax.private.admission import Admission
 from helix_jax.private.client import Client
 from helix_jax.private.fit_client import FitClient
@@ -15,6 +16,7 @@ from helix_jax.private.packing import Plan, plan_layer
 from helix_jax.private.profiles import PROFILES, Profile
 from helix_jax.private.provider import Provider
 from helix_jax.private.summing import sum_answers
+from helix_jax.private.unit_rows import unit_rows
 
 __all__ = [
     "PROFILES",
@@ -26,9 +28,11 @@ __all__ = [
     "Layer",
     "Ledger",
     "Plan",
+    "Privacy",
     "Profile",
     "Provider",
     "plan_layer",
     "shared_scales",
     "sum_answers",
+    "unit_rows",
 ]

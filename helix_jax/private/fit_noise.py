@@ -153,12 +153,19 @@ def covariance_residues(
 
 
 def covariance_sigma(rho: float, row_bits: int, plan: FitPlan, width: int) -> float:
-    """Standard deviation of that noise, in units of the integers."""
-    return noise.grid_sigma(
-        math.ldexp(2.0, row_bits + KERNEL_BITS),
-        noise_multiplier(covariance_rho(rho)),
-        plan.tiles * plan.tile * width,
-    )
+    """Standard deviation of that noise, in units of the integers.
+
+    Raises:
+      ProtocolError: no noise of that size can be made.
+    """
+    try:
+        return noise.grid_sigma(
+            math.ldexp(2.0, row_bits + KERNEL_BITS),
+            noise_multiplier(covariance_rho(rho)),
+            plan.tiles * plan.tile * width,
+        )
+    except ValueError as wrong:
+        raise ProtocolError(f"fit: {wrong}") from wrong
 
 
 def require_row_bits(row_bits: int, rho: float, before: int) -> None:
@@ -207,8 +214,17 @@ def choose_row_bits(
       room: log2 of the largest result.
       plan: of the fit.
       width: d_y.
+
+    Raises:
+      ProtocolError: the noise leaves no room for them.
     """
     few = ROW_BITS[0]
     sigma = math.ldexp(covariance_sigma(rho, few, plan, width), -few)
     most = norm * 2.0**norm_bits + _TAIL * sigma
-    return min(math.floor(room - math.log2(most)), ROW_BITS[-1])
+    bits = min(math.floor(room - math.log2(most)), ROW_BITS[-1])
+    if bits < few:
+        raise ProtocolError(
+            f"fit: noise for rho {rho:.2g} leaves {bits} bits to the client's rows, "
+            f"needs {few}; the provider has to raise epsilon."
+        )
+    return bits

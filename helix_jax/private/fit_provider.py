@@ -264,6 +264,8 @@ class FitProvider:
         if self.next_chunk == plan.chunks:
             raise ProtocolError(f"rows: all {plan.chunks} messages were absorbed.")
         seed = bytes(read.payload[: sampling.SEED_BYTES])
+        if self.offer.rho:  # noise that cannot be made is refused before it is charged
+            fit_noise.covariance_sigma(self.offer.rho, row_bits, plan, self.offer.width)
         count = plan.chunk * plan.tiles
         rest = read.payload[sampling.SEED_BYTES :]
         first = wire.unpack_residues(rest, count, profile, "rows")

@@ -13,6 +13,7 @@ from helix_jax.alignment import (
     from_batch,
     ridge_at,
     ridge_maps,
+    select_by_gcv,
     select_penalty,
 )
 
@@ -165,3 +166,35 @@ def test_bad_input_is_refused(make_planted):
         fit_ridge(moments._replace(mean_x=np.full(8, np.nan)))
     with pytest.raises(ValueError, match=r"the path maps \[8, 2\]"):
         select_penalty(fit_ridge(moments), from_batch(y, y))
+
+
+def test_gcv_that_knows_of_noise_is_right_on_average(make_planted):
+    """Noise in cov_xy, of another size in each row, against the error in the clear."""
+    x, y, *_ = make_planted(500, 6, 4)
+    moments = from_batch(x, y)
+    path = fit_ridge(moments, penalties=PENALTIES)
+    zero = np.zeros((6, 4))
+    np.testing.assert_array_equal(
+        select_by_gcv(path, moments, noise=zero).r2, select_by_gcv(path, moments).r2
+    )
+    rng = np.random.default_rng(0)
+    cov_xx, cov_xy, cov_yy = (np.asarray(part) for part in moments[3:])
+    noise = np.abs(cov_xy).mean() * np.linspace(0.5, 2, 6)[:, None] * np.ones((1, 4))
+    damped = [cov_xx + ridge * np.eye(6) for ridge in np.asarray(path.ridge)]
+    free = np.array([1 + np.trace(cov_xx @ np.linalg.inv(one)) for one in damped])
+    found, clear = [], []
+    for _ in range(60):
+        noisy = moments._replace(cov_xy=cov_xy + noise * rng.normal(size=(6, 4)))
+        path = fit_ridge(noisy, penalties=PENALTIES)
+        found.append(np.asarray(select_by_gcv(path, noisy, noise=noise).r2))
+        maps = [ridge_at(path, place).map for place in range(3)]
+        read = [np.asarray(apply_map(one, x)) for one in maps]
+        left = np.array([np.sum((y - one) ** 2) for one in read])
+        share = left / len(x) / np.trace(cov_yy)
+        clear.append(1 - share / (1 - free / len(x)) ** 2)
+        assert (np.asarray(select_by_gcv(path, noisy).r2) > found[-1]).all()
+    off = np.mean(found, axis=0) - np.mean(clear, axis=0)
+    error = np.std(np.subtract(found, clear), axis=0) / np.sqrt(60)
+    assert (np.abs(off) < 5 * error).all()
+    with pytest.raises(ValueError, match="noise"):
+        select_by_gcv(path, noisy, noise=noise.T)

@@ -1,5 +1,6 @@
 """Noise, clipping, sensitivity and the account, each against a twin that can fail."""
 
+import dataclasses
 import itertools
 import math
 
@@ -290,6 +291,9 @@ def test_a_private_fit_refuses_what_it_cannot_protect(client):
         fit_noise.require_row_bits(55, 0.1, 0)
     with pytest.raises(ProtocolError, match="expected 60"):
         fit_noise.require_row_bits(61, 0.1, 60)
+    some = dataclasses.replace(provider.offer, rho=1e-14).to_bytes()
+    with pytest.raises(ProtocolError, match="raise epsilon"):
+        FitClient(client, some, x)
 
 
 def test_the_offer_tells_nothing_of_private_rows():
