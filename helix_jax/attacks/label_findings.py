@@ -51,6 +51,7 @@ def measure_labels(
     for count in BISECTIONS:
         error = relative_error(guesses[count - 1], truth)
         numbers[f"labels_bisected_{count}_relative_error"] = error
-        against = f"a difference of two, {count} queries of chosen shares"
+        times = f"{count} {'query' if count == 1 else 'queries'}"
+        against = f"a difference of two, {times} of chosen shares"
         rows.append(["", against, "known", f"error {error:.2g}", "error 1"])
     return Finding(numbers, rows)

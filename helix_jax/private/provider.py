@@ -12,17 +12,8 @@ import numpy as np
 
 from helix_jax import kinds
 from helix_jax.arguments import takes
-from helix_jax.errors import KeyRoleError, ProtocolError
-from helix_jax.private import (
-    answers,
-    evaluation,
-    flooding,
-    packing,
-    residues,
-    sampling,
-    signatures,
-    wire,
-)
+from helix_jax.errors import KeyRoleError
+from helix_jax.private import answers, evaluation, flooding, packing, residues, wire
 from helix_jax.private.accounts import Account, PublicKey
 from helix_jax.private.admission import Admission, admit
 from helix_jax.private.forks import require_own
@@ -33,6 +24,7 @@ from helix_jax.private.ledger import Ledger
 from helix_jax.private.masks import MaskContent, MaskPool, wipe_with
 from helix_jax.private.policies import Policy
 from helix_jax.private.profiles import find_profile
+from helix_jax.private.queries import read_queries
 from helix_jax.private.scales import choose_scales
 from helix_jax.private.self_test import require_exact
 from helix_jax.private.weights import Weights, hash_layer
@@ -284,30 +276,8 @@ class Provider:
         profile, plan = self.layer.profile, self.layer.plan
         message = wire.read(query, "query", profile, binding=self.layer.binding)
         account = self._account(message.key)
+        pairs = read_queries(query, message, account, self.layer)
         queries = message.sizes[3]
-        if not 1 <= queries <= packing.MAX_QUERIES:
-            raise ProtocolError(
-                f"query: a message holds 1 to {packing.MAX_QUERIES} queries, got "
-                f"{queries}."
-            )
-        groups = packing.groups(queries)
-        seeds_length = len(groups) * sampling.SEED_BYTES
-        length = wire.residues_length(queries * plan.tiles, profile)
-        sizes = (plan.width, plan.classes, plan.tiles, queries)
-        length += signatures.SIGNATURE_BYTES
-        wire.expect_sizes(message, sizes, seeds_length + length)
-        message = account.key.require_signed(query, message)
-        seeds, rest = message.payload[:seeds_length], message.payload[seeds_length:]
-        pairs = []
-        for number, group in enumerate(groups):
-            count = (group.stop - group.start) * plan.tiles
-            seed = bytes(seeds[number * sampling.SEED_BYTES :][: sampling.SEED_BYTES])
-            length = wire.residues_length(count, profile)
-            first = wire.unpack_residues(rest[:length], count, profile, "query")
-            rest = rest[length:]
-            second = sampling.uniform_residues(seed, (count,), profile, "query")
-            pair = np.stack([first, second], axis=1)
-            pairs.append(pair.reshape(-1, plan.tiles, *pair.shape[1:]))
         self._ledger.charge(
             self._subject,
             account.identity,

@@ -180,7 +180,7 @@ class LabelClient:
         if not (bits[0] ^ bits[1]).all() or found.max() >= classes:
             raise ProtocolError("garbled: the circuit was changed on its way.")
         with self._lock:
-            del self._chosen[read.number]
+            self._chosen.pop(read.number, None)
         return found.reshape(chosen.shape)
 
     def _shares(self, phases: np.ndarray) -> np.ndarray:

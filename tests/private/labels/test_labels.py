@@ -187,6 +187,11 @@ def test_what_other_policies_and_sizes_do(sides, parties, client):
         Provider(np.ones((3, 1)), input_norm=1.0, policy="label")
     with pytest.raises(ValueError, match="9000 classes take 144000 transfers"):
         Provider(np.ones((2, 9000)), input_norm=1.0, policy="label")
+    wide = Provider(np.ones((WIDTH, 200)), input_norm=8.0, policy="label")
+    wide.register(side._client.public_bundle())
+    query = side._client.encrypt(wide.layer, np.zeros((41, WIDTH)))
+    with pytest.raises(ProtocolError, match="holds 1 to 40 queries, got 41"):
+        wide.answer(query)
     with pytest.raises(ValueError, match="take 131120 transfers, a message holds"):
         side.encrypt(np.zeros((1639, WIDTH)))
 
