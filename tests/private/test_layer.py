@@ -15,6 +15,8 @@ from helix_jax.private.layer import norm_margin
 from helix_jax.private.policies import Policy
 from helix_jax.private.scales import NORM_MARGIN, choose_scales
 
+from .twins import inverse_transform, lift
+
 CASES = [
     ("guarded", 12, 5, None),
     ("guarded", 12, 5, 12),
@@ -407,3 +409,32 @@ def test_the_margin_counts_in_everything_that_is_stated(parties):
     scales = provider._scales
     rounding = np.sqrt(12) * longest * 2.0 ** (-scales.kernel_bits - 1)
     assert layer.error > rounding
+
+
+def test_a_result_in_full_is_an_equation_of_the_key(parties):
+    """Why results are not shown in full: w0 + w1 s = result modulo 2^40, exactly."""
+    client, provider, layer, _, _ = parties(profile="compact")
+    plan, profile = layer.plan, layer.profile
+    answer = provider.answer(client.encrypt(layer, np.ones(plan.width)))
+    results = client.decrypt(answer)
+    payload = memoryview(answer)[wire.HEADER_BYTES :]
+    words = wire.unpack_integers(payload, (len(payload) // 5,), 5).astype(object)
+    first, second = words[: plan.classes], words[plan.classes :][: plan.degree]
+    key = inverse_transform(client._secret.residues, profile=profile)
+    key = lift(np.asarray(key), profile)
+    assert set(key) == {-1, 0, 1}
+
+    def gap(shown):
+        """Of the equations, in units of the modulus 2^40."""
+        units = np.ldexp(np.float64(shown), layer.result_bits)
+        units = np.rint(units / profile.modulus * 2**40).astype(int)
+        found = []
+        for number, place in enumerate(plan.positions[: plan.classes]):
+            turned = np.concatenate([second[place::-1], -second[:place:-1]])
+            whole = int(first[number] + turned @ key - int(units[number])) % 2**40
+            found.append(min(whole, 2**40 - whole))
+        return max(found)
+
+    assert plan.answers == 1
+    assert gap(results) <= 1
+    assert gap(results.astype(np.float32)) > 100
