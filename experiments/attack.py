@@ -154,6 +154,13 @@ def attacks(config: AttackConfig) -> dict[str, Callable[[Setting], Finding]]:
             resamples=config.resamples,
             rng=rng,
         ),
+        "private_membership": partial(
+            membership_findings.measure_private_membership,
+            epsilon=1.0,
+            shadows=config.shadows,
+            resamples=config.resamples,
+            rng=rng,
+        ),
         "crafted_key": partial(crafted_key_findings.measure_crafted_key, **guarded),
     }
 

@@ -1,9 +1,18 @@
-"""Membership in a map: an overfitted one, where it must show, and maps of many rows."""
+"""Membership in a map: an overfitted one, where it must show, and maps of many rows.
+
+And in maps with differential privacy, of few directions, without their noise and with.
+"""
 
 import numpy as np
 
 from helix_jax.attacks import membership
+from helix_jax.attacks.private_membership import most_auc, private_membership
 from helix_jax.attacks.setting import Finding, Setting
+from helix_jax.private.accountant import Privacy
+from helix_jax.private.unit_rows import unit_rows
+
+DIRECTIONS = 32
+PUBLIC_ROWS = 300
 
 
 def measure_membership(
@@ -46,17 +55,7 @@ def measure_membership(
             summary[f"{start}_auc"] = curve.auc
             for rate, share in curve.tpr.items():
                 summary[f"{start}_tpr_at_{100 * rate:g}_percent"] = share
-            cells[curve.auc.value] = (
-                score,
-                (
-                    f"AUC {curve.auc.value:.3f} [{curve.auc.low:.3f}, "
-                    f"{curve.auc.high:.3f}]; TPR "
-                    + ", ".join(
-                        f"{100 * share.value:.1f}% at FPR {100 * rate:g}%"
-                        for rate, share in curve.tpr.items()
-                    )
-                ),
-            )
+            cells[curve.auc.value] = (score, _cell(curve))
         score, cell = cells[max(cells)]  # the stronger of the two
         rows.append(
             [
@@ -68,3 +67,54 @@ def measure_membership(
             ]
         )
     return Finding(summary, rows)
+
+
+def measure_private_membership(
+    setting: Setting,
+    *,
+    epsilon: float,
+    shadows: int,
+    resamples: int,
+    rng: np.random.Generator,
+) -> Finding:
+    """The same of maps whose pairs have differential privacy, without noise and with.
+
+    Args:
+      setting: its first rows are public, the others the pool.
+      epsilon: delta is 1e-5.
+      shadows: maps; each is the target of the others.
+      resamples: of the bootstrap.
+      rng: of halves and bootstrap.
+    """
+    rank = min(DIRECTIONS, setting.x.shape[1])
+    x, y = (
+        unit_rows(side[:PUBLIC_ROWS], rank=directions).apply(side[PUBLIC_ROWS:])
+        for side, directions in ((setting.x, rank), (setting.y, None))
+    )
+    shares = [Privacy(epsilon, 1e-5, share=share) for share in (0.8, 0.2)]
+    bare, hidden = (
+        private_membership(
+            x, y, privacy, own=own, shadows=shadows, resamples=resamples, rng=rng
+        )
+        for privacy, own in ((None, None), shares)
+    )
+    most = most_auc(*shares)
+    numbers = {
+        "private_membership_bare_auc": bare.auc,
+        "private_membership_auc": hidden.auc,
+        "private_membership_most_auc": most,
+    }
+    against = f"epsilon {epsilon:g}, {rank} directions, {len(x) // 2} rows"
+    told = f"AUC 0.5; at most {most:.3f}"
+    row = ["membership in a private map", against, _cell(bare), _cell(hidden), told]
+    return Finding(numbers, [row])
+
+
+def _cell(curve: membership.Roc) -> str:
+    """A curve in the table."""
+    rates = ", ".join(
+        f"{100 * share.value:.1f}% at FPR {100 * rate:g}%"
+        for rate, share in curve.tpr.items()
+    )
+    area = curve.auc
+    return f"AUC {area.value:.3f} [{area.low:.3f}, {area.high:.3f}]; TPR {rates}"

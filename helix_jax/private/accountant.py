@@ -83,7 +83,8 @@ def zcdp_delta(rho: float, epsilon: float) -> float:
     Raises:
       ValueError: numbers that cannot be.
 
-    Reference: Canonne, Kamath, Steinke 2020, arXiv 2004.00010, corollary 13.
+    Reference: Canonne, Kamath, Steinke 2020, arXiv 2004.00010, section 2.3,
+      corollary 13.
     """
     _require("zcdp_delta", rho, epsilon)
 

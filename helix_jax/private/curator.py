@@ -11,7 +11,8 @@ Noise of P parties is made so that that of `least` of them is enough: each has 1
 of the variance. Sums of discrete Gaussians are no discrete Gaussian, but with thousands
 of steps to a deviation they are one up to factors of 1 + e^(-10^6) in probability.
 
-Reference: Kairouz, Liu, Steinke 2021, arXiv 2102.06387, theorem 1 and proposition 10.
+Reference: Kairouz, Liu, Steinke 2021, arXiv 2102.06387, proposition 14 (sums of
+  discrete Gaussians).
 """
 
 import math

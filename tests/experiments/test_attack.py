@@ -78,6 +78,13 @@ def test_membership_shows_in_an_overfitted_map_most(finished):
     assert abs(many - expected) < 0.05
 
 
+def test_membership_in_a_private_map_is_below_its_bound(finished):
+    _, summary = finished
+    most = summary["attack/private_membership_most_auc"]
+    assert summary["attack/private_membership_auc_low"] < most
+    assert most + 0.1 < summary["attack/private_membership_bare_auc"]
+
+
 def test_a_finished_run_is_not_run_again(finished):
     folder, summary = finished
     config = attack.AttackConfig(workdir=str(folder), tiny=True)
