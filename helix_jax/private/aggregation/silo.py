@@ -28,6 +28,7 @@ from helix_jax.private.aggregation.messages import AGGREGATOR, Kind
 from helix_jax.private.aggregation.past_sums import record_sum, were_summed
 from helix_jax.private.aggregation.session import Session
 from helix_jax.private.aggregation.silo_keys import SiloKeys, read_all_keys
+from helix_jax.private.forks import require_own
 from helix_jax.private.ledger import Ledger
 
 STEPS = ("advertise", "share", "mask", "confirm", "reveal")
@@ -222,11 +223,9 @@ class Silo:
         )
 
     def _turn(self, step: str) -> None:
-        if self._process != os.getpid():
-            raise KeyRoleError(
-                f"silo {self.number}: it belongs to process {self._process}. A forked "
-                "child would take its steps a second time."
-            )
+        require_own(
+            self._process, f"silo {self.number}", "a forked child takes no step of it"
+        )
         if self._step >= len(STEPS) or STEPS[self._step] != step:
             now = STEPS[self._step] if self._step < len(STEPS) else "nothing"
             raise KeyRoleError(

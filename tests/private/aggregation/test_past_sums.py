@@ -87,7 +87,7 @@ def test_two_sessions_at_once(ledgers):
 
 FORK = """
 import os, sys
-from helix_jax.errors import KeyRoleError
+from helix_jax.errors import ProtocolError
 from helix_jax.private.ledger import Ledger
 from tests.private.aggregation.stage import Stage
 stage = Stage([[1], [2], [3]], ledgers={1: Ledger(sys.argv[1])}).play(until="mask")
@@ -96,7 +96,7 @@ child = os.fork()
 if not child:
     try:
         silo.mask(message)
-    except KeyRoleError as error:
+    except ProtocolError as error:
         os._exit(0 if "forked child" in str(error) else 2)
     os._exit(3)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
