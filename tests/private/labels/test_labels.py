@@ -1,11 +1,14 @@
 """Labels by two rounds: right, once, and nothing else."""
 
+import threading
+
 import numpy as np
 import pytest
 
 from helix_jax.errors import KeyRoleError, ProtocolError
 from helix_jax.private import LabelClient, Provider, sum_answers, wire
 from helix_jax.private.internals import sign_anew
+from tests.conftest import WIDE
 
 WIDTH, CLASSES = 12, 5
 
@@ -40,6 +43,22 @@ def test_labels(sides):
     one = ask(side, provider, x[3])
     assert one.shape == ()
     assert one == logits[3].argmax()
+
+
+@pytest.mark.skipif(not WIDE, reason="compiles two more layers: HELIX_WIDE=1")
+@pytest.mark.parametrize(("width", "classes", "tiles"), [(100, 30, 3), (2048, 150, 1)])
+def test_labels_of_several_parts_and_groups(sides, client, width, classes, tiles):
+    rng = np.random.default_rng(width)
+    kernel = rng.standard_normal((width, classes)) / np.sqrt(width)
+    bias, x = rng.standard_normal(classes), rng.standard_normal((11, width))
+    provider = Provider(kernel, bias, input_norm=70.0, policy="label", tiles=tiles)
+    own = client("guarded")
+    provider.register(own.public_bundle())
+    side = LabelClient(own, own.read_layer(provider.layer.to_bytes()))
+    take_transfers(sides, side, provider)
+    pieces = provider.answer_pieces(side.encrypt(x))
+    found = side.read(provider.label(side.choose(pieces)))
+    np.testing.assert_array_equal(found, (x @ kernel + bias).argmax(axis=1))
 
 
 def test_of_near_ties_either_is_given(sides, parties):
@@ -88,6 +107,27 @@ def test_a_circuit_is_given_once(sides):
     with pytest.raises(ProtocolError, match="are not awaited here"):
         side.read(garbled)
     assert first.shape == ()
+
+
+def test_of_many_threads_one_gets_the_circuit(sides):
+    side, provider, _, _ = sides
+    choices = side.choose(provider.answer(side.encrypt(np.ones(WIDTH))))
+    start, got = threading.Barrier(8), []
+
+    def ask_once():
+        start.wait()
+        try:
+            got.append(provider.label(choices))
+        except ProtocolError as error:
+            got.append("waits for its second round" in str(error))
+
+    threads = [threading.Thread(target=ask_once) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(map(type, got), key=str) == [bool] * 7 + [bytes]
+    assert all(one for one in got if isinstance(one, bool))
 
 
 def test_other_choices_for_an_answer_are_refused(sides):
