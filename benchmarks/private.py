@@ -53,6 +53,7 @@ def layer_numbers(width: int, classes: int, profile: str, queries: int) -> dict:
         classifier.kernel,
         classifier.bias,
         profile=profile,
+        policy="logits",  # exact, as those of the peers
         input_norm=float(np.linalg.norm(x, axis=1).max()),
     )
     conversation = Conversation(Client(profile), provider)

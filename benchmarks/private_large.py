@@ -72,7 +72,11 @@ def layer_row(kernel: np.ndarray, profile: str, weights_bytes: int) -> list:
     norm = float(np.linalg.norm(x, axis=1).max())
     start = time.perf_counter()
     provider = Provider(
-        kernel, input_norm=norm, profile=profile, weights_bytes=weights_bytes
+        kernel,
+        input_norm=norm,
+        profile=profile,
+        policy="logits",
+        weights_bytes=weights_bytes,
     )
     setup, client = time.perf_counter() - start, Client(profile)
     provider.register(client.public_bundle())

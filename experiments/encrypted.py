@@ -77,7 +77,9 @@ class EncryptedConfig(PlantedOptions):
     """Flags of the experiment."""
 
     profile: str = option("guarded", "of the parameters", choices=tuple(PROFILES))
-    policy: str = option("logits", "of the answers: logits, rounded:BITS or label")
+    policy: str = option(
+        "", "of the answers: logits, rounded:BITS or label; empty: the profile's own"
+    )
     minimise: str = option(
         "time", "what the tiling is for", choices=("time", "traffic")
     )
@@ -106,7 +108,8 @@ class Problem(NamedTuple):
 
 def check(config: EncryptedConfig, _: Specs) -> None:
     """Refuse a policy that is none."""
-    check_policies("policy", config.policy)
+    if config.policy:
+        check_policies("policy", config.policy)
 
 
 @experiment(tiny=TINY_TEXTS | {"queries": 8, "width": 64}, check=check)
@@ -119,7 +122,7 @@ def compute(config: EncryptedConfig, _: Run) -> Report:
             kernel,
             bias,
             profile=config.profile,
-            policy=config.policy,
+            policy=config.policy or None,
             minimise=config.minimise,
             input_norm=float(np.linalg.norm(problem.x, axis=1).max()),
         )
@@ -160,7 +163,9 @@ def compute(config: EncryptedConfig, _: Run) -> Report:
     return Report(
         {f"encrypted/{name}": value for name, value in numbers.items()}
         | {"data/test_texts": test_texts, "data/test_documents": documents},
-        result_blocks(numbers, f"Profile {config.profile}, policy {config.policy}."),
+        result_blocks(
+            numbers, f"Profile {config.profile}, policy {provider.layer.policy}."
+        ),
         told,
     )
 

@@ -179,6 +179,7 @@ def _conversation(
             weights.bias,
             input_norm=norm,
             profile=profile,
+            policy="logits",  # tokens are to be those in the clear
             minimise=minimise,
         )
         return Conversation(Client(profile), provider)

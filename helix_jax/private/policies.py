@@ -3,8 +3,8 @@
 logits        x W + b, to the layer's error
 rounded:BITS  the same with noise of standard deviation range / 2^BITS, where range
               is the largest result that the layer allows: no more than about BITS
-              bits of a logit. (Rounding itself is not linear. Noise averages out
-              over repeated queries: a budget must go with it.)
+              bits of a logit, whatever is asked. (Rounding itself is not linear.
+              Noise averages out over repeated queries: a budget must go with it.)
 label         the class of the largest result, by one more round: results have uniform
               offsets modulo q, and a garbled circuit of what was read and of the
               offsets, both cut to LABEL_BITS bits, finds it; see docs/labels.md
@@ -14,8 +14,11 @@ import math
 import re
 from typing import NamedTuple
 
+from helix_jax.private.profiles import Profile
+
 NAMES = ("logits", "rounded", "label")
 LABEL_BITS = 16
+GUARDED = "rounded:12"  # unless another is named
 
 
 class Policy(NamedTuple):
@@ -47,6 +50,14 @@ class Policy(NamedTuple):
         )
 
     @classmethod
+    def of(cls, profile: Profile) -> "Policy":
+        """What answers of a profile show unless another policy is named."""
+        return cls.parse(GUARDED if profile.guarded else "logits")
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.bits}" if self.bits else self.name
+
+    @classmethod
     def from_code(cls, code: int, bits: int) -> "Policy":
         """The policy of its numbers in a message."""
         if code >= len(NAMES):
@@ -60,14 +71,16 @@ class Policy(NamedTuple):
         return NAMES.index(self.name)
 
     @property
-    def extra_bits(self) -> int:
-        """Room above the results, for noise."""
-        return 3 if self.name == "rounded" else 0
+    def extra_bits(self) -> float:
+        """Room above the results, for noise: at most 2 R, R at most twice its least."""
+        if self.name != "rounded":
+            return 0.0
+        return math.log2(1 + 4 * math.sqrt(3) / 2**self.bits)
 
     @property
     def flood_share(self) -> int:
         """The flood may take one part in so many of the modulus."""
-        return 4 if self.name == "rounded" else 64
+        return 2 if self.name == "rounded" else 64
 
     def flood_bits(self, reach: float, result_bits: int) -> int:
         """log2 R of the noise of "rounded": R / sqrt 3 = reach / 2^bits."""

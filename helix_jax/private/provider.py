@@ -49,7 +49,7 @@ class Provider:
         *,
         input_norm: float,
         profile: str = "guarded",
-        policy: str = "logits",
+        policy: str | None = None,
         minimise: str = "time",
         tiles: int | None = None,
         budget: float | None = None,
@@ -67,7 +67,8 @@ class Provider:
           input_norm: largest |x|_2 of a query; larger ones, but for rounding, are
             refused by the client.
           profile: name of the parameters.
-          policy: what answers show: "logits", "rounded:BITS" or "label".
+          policy: what answers show: "logits", "rounded:BITS" or "label". None is
+            "rounded:12" where the profile is guarded, else "logits".
           minimise: "time" or "traffic", what the tiling is for.
           tiles: of a query, instead of the planner's choice.
           budget: bits of these weights that one client may have, in all answers
@@ -105,7 +106,8 @@ class Provider:
             )
         if budget is not None and not budget > 0:
             raise ValueError(f"Provider: budget must be positive bits, got {budget}.")
-        parameters, parsed = find_profile(profile), Policy.parse(policy)
+        parameters = find_profile(profile)
+        parsed = Policy.of(parameters) if policy is None else Policy.parse(policy)
         require_exact(parameters)
         if budget is not None and not parameters.guarded:
             raise ValueError(

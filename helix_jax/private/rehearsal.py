@@ -150,12 +150,13 @@ def rehearse_sum(maps: Sequence[AffineMap], x: np.ndarray) -> SummedAnswers:
     Returns:
       SummedAnswers, whose results are those of the sum of the maps.
     """
-    norm = float(np.linalg.norm(x, axis=1).max())
+    settings = {
+        "input_norm": float(np.linalg.norm(x, axis=1).max()),
+        "policy": "logits",  # of whose noise a sum would have as much from each
+    }
     weights = [(np.asarray(share.kernel), np.asarray(share.bias)) for share in maps]
-    scales = shared_scales(
-        [Provider(*share, input_norm=norm).layer for share in weights]
-    )
-    providers = [Provider(*share, input_norm=norm, shared=scales) for share in weights]
+    scales = shared_scales([Provider(*share, **settings).layer for share in weights])
+    providers = [Provider(*share, **settings, shared=scales) for share in weights]
     client = Client()
     for provider in providers:
         provider.register(client.public_bundle())

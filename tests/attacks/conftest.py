@@ -31,7 +31,8 @@ def parties(clients):
         rng = np.random.default_rng(width + classes)
         kernel = rng.standard_normal((width, classes))
         bias = np.zeros(classes) if zero_bias else rng.standard_normal(classes)
-        provider = Provider(kernel, bias, input_norm=8.0, profile=profile, **kwargs)
+        kwargs = {"input_norm": 8.0, "policy": "logits"} | kwargs
+        provider = Provider(kernel, bias, profile=profile, **kwargs)
         client = clients[profile]
         provider.register(client.public_bundle())
         layer = client.read_layer(provider.layer.to_bytes())

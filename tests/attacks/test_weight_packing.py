@@ -22,7 +22,7 @@ def test_packed_weights_in_the_clear(rng, shared):
 
 
 def test_packed_weights_fall_with_the_bits_of_results(rng):
-    """24 weights a class in 8 queries of 28 bits; of 14 bits one in three is read."""
+    """24 weights a class in 12 queries of 25 bits; of 11 bits every other is read."""
     pytest.importorskip("Pyfhel")
     classifier = AffineMap(rng.standard_normal((24, 5)), np.zeros(5))
     x = np.full((1, 24), 8 / np.sqrt(24))
@@ -32,6 +32,6 @@ def test_packed_weights_fall_with_the_bits_of_results(rng):
     ).numbers
     for name in ("logits", "rounded_12"):
         assert numbers[f"packed_weights_{name}_3_plain_exact"].value == 1
-    # The commonest integer is 3% of them; observed .32.
-    assert numbers["packed_weights_logits_3_exact"].value == 1
-    assert numbers["packed_weights_rounded_12_3_exact"].value < 0.5
+    # The commonest integer is 3% of them; observed .45 to .52.
+    assert numbers["packed_weights_logits_2_exact"].value == 1
+    assert numbers["packed_weights_rounded_12_2_exact"].value < 0.7

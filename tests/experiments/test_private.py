@@ -14,8 +14,9 @@ from tests.experiments.told import require_told
 def test_encrypted_made_up(tmp_path):
     config = encrypted.EncryptedConfig(workdir=str(tmp_path / "w"), tiny=True)
     summary = encrypted.run(config)
-    assert summary["encrypted/argmax_agreement"] == 1
-    assert summary["encrypted/max_error"] <= summary["encrypted/stated_error"] < 1e-4
+    # Noise of 12 bits may change one of eight decisions.
+    assert summary["encrypted/argmax_agreement"] >= 7 / 8
+    assert summary["encrypted/max_error"] <= summary["encrypted/stated_error"] < 0.3
     assert summary["encrypted/query_bytes"] <= 135_000
     assert summary["encrypted/answer_bytes"] <= 135_000
     before = load_blocks(tmp_path / "w")
@@ -56,7 +57,7 @@ def test_a_real_classifier_and_a_real_fit(models, texts, tmp_path):
         "tiny": True,
     }
     summary = encrypted.run(
-        encrypted.EncryptedConfig(workdir=str(tmp_path / "e"), **sides)
+        encrypted.EncryptedConfig(workdir=str(tmp_path / "e"), policy="logits", **sides)
     )
     assert summary["encrypted/argmax_agreement"] == 1
     ends = [summary[f"encrypted/accuracy{end}"] for end in ("_low", "", "_high")]

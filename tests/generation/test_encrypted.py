@@ -87,7 +87,8 @@ def test_on_ciphertexts_the_text_is_the_same(sides, pair, profile):
     parts, source = pair
     (_, mine), (target, theirs) = sides["pebble-neox"], sides["pebble-llama"]
     weights, offer = head_weights(target)
-    provider = Provider(weights.kernel, weights.bias, input_norm=200.0, profile=profile)
+    settings = {"input_norm": 200.0, "profile": profile, "policy": "logits"}
+    provider = Provider(weights.kernel, weights.bias, **settings)
     client = Client(profile)
     provider.register(client.public_bundle())
     layer = client.read_layer(provider.layer.to_bytes())

@@ -35,7 +35,7 @@ def parties(client):
         generator = np.random.default_rng(SEED)
         kernel = generator.standard_normal((width, classes)) / np.sqrt(width)
         bias = generator.standard_normal(classes)
-        settings.setdefault("input_norm", 8.0)
+        settings = {"input_norm": 8.0, "policy": "logits"} | settings
         provider = Provider(kernel, bias, profile=profile, **settings)
         own = client(profile)
         provider.register(own.public_bundle())

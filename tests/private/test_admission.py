@@ -176,8 +176,6 @@ def test_budgets_are_of_weights_that_are_hidden():
     with pytest.raises(ValueError, match="budget must be positive bits, got nan"):
         serve(budget=float("nan"))
     assert serve(profile="open").answer_bits == 0
-    # Five results of 53 + 53 bits, less the flood's, which hides all below.
-    assert 5 * 20 < serve().answer_bits < 5 * 32
     with pytest.raises(ProtocolError, match="has no admission to read it by"):
         serve().register(Client("guarded").public_bundle(), b"ticket")
 

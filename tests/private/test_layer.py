@@ -191,9 +191,8 @@ def test_weights_and_inputs_of_every_size(client, name, scale):
 @pytest.mark.parametrize("bias", [0.0, 1.0, -1e4])
 def test_zero_kernel(client, ask, name, bias):
     own = client(name)
-    provider = Provider(
-        np.zeros((12, 5)), np.full(5, bias), input_norm=8.0, profile=name
-    )
+    settings = {"input_norm": 8.0, "profile": name, "policy": "logits"}
+    provider = Provider(np.zeros((12, 5)), np.full(5, bias), **settings)
     provider.register(own.public_bundle())
     layer = own.read_layer(provider.layer.to_bytes())
     for x in queries(12, 8.0):
@@ -225,7 +224,7 @@ def test_extreme_results_do_not_wrap(client, ask):
         (np.zeros((3, 2)), {"input_norm": np.inf}, "input_norm must be positive"),
         (np.zeros((3, 2)), {"budget": 0}, "budget must be positive bits, got 0"),
         (np.zeros((3, 2)), {"profile": "loose"}, "unknown profile 'loose'"),
-        (np.zeros((3, 2)), {"policy": "label"}, "an answer policy is"),
+        (np.zeros((3, 2)), {"policy": "order"}, "an answer policy is"),
         (np.zeros((3, 2)), {"minimise": "cost"}, "minimise must be"),
         (np.zeros((3, 2)), {"tiles": 4}, "needs 1 to 3 tiles"),
         (np.zeros((0, 2)), {}, "width must be from 1"),

@@ -11,7 +11,7 @@ from helix_jax.private.policies import Policy
 def test_policies_by_name_and_code(text):
     policy = Policy.parse(text)
     assert Policy.from_code(policy.code, policy.bits) == policy
-    assert text in (policy.name, f"{policy.name}:{policy.bits}")
+    assert str(policy) == text
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,31 @@ def test_rounded(parties, ask, bits):
     assert abs(noise.std() / exact - 1) < 0.15
     assert abs(noise.mean()) < 6 * exact / np.sqrt(len(noise))
     assert np.abs(noise).max() <= layer.error
+
+
+def test_what_is_shown_unless_another_policy_is_named():
+    kernel = np.ones((3, 2))
+    shown = Provider(kernel, input_norm=1.0)
+    assert str(shown.layer.policy) == "rounded:12"
+    assert 2 * 10.3 < shown.answer_bits < 2 * 12.4
+    exact = Provider(kernel, input_norm=1.0, policy="logits")
+    assert 2 * 20 < exact.answer_bits < 2 * 32
+    public = Provider(kernel, input_norm=1.0, profile="open")
+    assert str(public.layer.policy) == "logits"
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 12, 20])
+def test_noise_and_results_never_wrap(bits):
+    """The largest result and 2 R stay below q / 2; a result carries about `bits`."""
+    kernel = np.random.default_rng(bits).standard_normal((6, 3))
+    provider = Provider(kernel, input_norm=3.0, policy=f"rounded:{bits}")
+    scales, profile = provider._scales, provider.layer.profile
+    reach = 3.0 * (1 + 2**-5) * np.linalg.norm(kernel, axis=0).max()
+    largest = reach * 2.0**scales.result_bits + 2.0 ** (scales.flood_bits + 1)
+    assert largest < 0.97 * profile.modulus / 2
+    # Both scales are powers of two: each costs a result up to a bit.
+    most = bits + 0.32 + np.log2(1 + 4 * np.sqrt(3) / 2**bits)
+    assert most - 2.02 < provider.answer_bits / 3 < most
 
 
 @pytest.mark.parametrize("policy", ["label", "rounded:8"])

@@ -17,9 +17,9 @@ def parties():
     kernels = [generator.normal(size=(WIDTH, CLASSES)) * size for size in (1, 3, 0.2)]
     biases = [generator.normal(size=CLASSES) for _ in kernels]
     both = list(zip(kernels, biases))
-    alone = [Provider(*own, input_norm=10.0).layer for own in both]
-    shared = shared_scales(alone)
-    providers = [Provider(*own, input_norm=10.0, shared=shared) for own in both]
+    settings = {"input_norm": 10.0, "policy": "logits"}
+    shared = shared_scales([Provider(*own, **settings).layer for own in both])
+    providers = [Provider(*own, **settings, shared=shared) for own in both]
     client = Client()
     for provider in providers:
         provider.register(client.public_bundle())
