@@ -202,6 +202,24 @@ def test_charges_ahead_are_lost_with_the_machine_and_never_given_twice(
     assert Ledger(path).spent(ROWS, "c") == 2
 
 
+KILLED = """
+ledger = Ledger(sys.argv[1])
+for number in range(5):
+    ledger.charge(b"rows", "a", 1, reference=b"%d" % number, budget=9, ahead=7)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_charges_ahead_outlive_a_killed_process(tmp_path):
+    """None waited for the disk but the first."""
+    with pytest.raises(subprocess.CalledProcessError, match="SIGKILL"):
+        forking(KILLED, tmp_path / "ledger.db")
+    ledger = Ledger(tmp_path / "ledger.db")
+    assert ledger.spent(ROWS, "a") == 5
+    with pytest.raises(ProtocolError, match="given to client 'a' before"):
+        ledger.charge(ROWS, "a", 1, reference=b"4", budget=9)
+
+
 def test_a_ledger_that_is_moved_is_not_written(tmp_path):
     path = tmp_path / "ledger.db"
     ledger = Ledger(path)
