@@ -6,7 +6,7 @@ for every answer. It hides the second part if b is honest, which looks uniform. 
     b = D sum_j 3^j X^j,   D above the flood,
 
 to a provider, but its results, for a query with c0 = 0, spell u in ternary: the result
-at coefficient p is 2 D sum_j 3^j u_(p - j), some 12 coefficients of u in each. With
+at coefficient p is 2 D sum_j 3^j u_(p - j), some 11 coefficients of u in each. With
 tiles that narrow all of u is read, the mask is taken off, and what protects the second
 part is rounding alone, as under "open". (Results themselves keep their flood.) Of wide
 layers with few results only a few of the N coefficients are read.

@@ -54,7 +54,7 @@ def test_the_masks_of_a_fit_come_off():
 
 
 def test_the_finding_says_what_was_read_and_what_is_left(clients, monkeypatch):
-    """Shares follow from the digits of a result: some 12 of the coefficients each."""
+    """Shares follow from the digits of a result: some 11 of the coefficients each."""
     monkeypatch.setattr(crafted_key_findings, "FITS", ())  # above
     setting = planted_setting(0)
     finding = measure_crafted_key(setting, profile="guarded")
