@@ -25,16 +25,13 @@ from helix_jax.private.accountant import Privacy
 from helix_jax.private.client import Client
 from helix_jax.private.fit_plan import (
     KERNEL_BITS,
-    MAX_EXPONENT,
     FitOffer,
     pack_rows,
-    plan_fit,
     rows_digest,
     transcript,
 )
+from helix_jax.private.fit_rows import prepare_rows
 from helix_jax.private.internals import secret_key, signing_key
-from helix_jax.private.noisy_moments import own_moments
-from helix_jax.private.unit_rows import MARGIN, require_unit
 from helix_jax.types import Array
 
 
@@ -91,81 +88,13 @@ class FitClient:
                 "must use the same texts in the same order."
             )
         x = packing.check_rows("fit", x, x.shape[1])
-        self._row_bits = 0
-        if privacy is not None and not self.offer.rho:
-            raise ValueError(
-                "fit: privacy of the client's rows needs a provider that protects its "
-                "own: FitProvider(privacy=...)."
-            )
-        if self.offer.rho:
-            if rank is not None:
-                raise ValueError(
-                    "fit: rank belongs to `unit_rows` where the fit is private."
-                )
-            self._prepare_private(x, privacy)
-        else:
-            self._prepare(x, rank)
-        if self._bits < 16:
-            raise ProtocolError(
-                f"fit: {self.offer.norm_bits} bits of norm leave {self._bits} bits to "
-                f"profile {client.profile.name!r}; use 'guarded' or fewer rows."
-            )
+        self._rows = prepare_rows(x, self.offer, rank=rank, privacy=privacy)
+        self.plan = self._rows.plan
         self._sent: dict[int, bytes] = {}  # SHA-256 of the messages of rows
         self._last: tuple[int, bytes] = -1, b""
         self._cov = np.full((self.plan.width, self.offer.width), np.nan)
         self._mean_y: np.ndarray | None = None
         self._energy = self.offer.energy
-
-    def _prepare(self, x: np.ndarray, rank: int | None) -> None:
-        """Centre, project and scale the rows."""
-        largest = float(np.abs(x).max())
-        if largest and not 2.0**-MAX_EXPONENT < largest < 2.0**MAX_EXPONENT:
-            raise ValueError(
-                f"fit: the largest of x is {largest:g}; scale x to numbers near 1."
-            )
-        self._mean = x.mean(axis=0)
-        x = x - self._mean
-        self._basis = None
-        if rank is not None:
-            if not 1 <= rank <= x.shape[1]:
-                raise ValueError(
-                    f"fit: rank must be from 1 to {x.shape[1]}, got {rank}."
-                )
-            self._basis = np.linalg.eigh(x.T @ x)[1][:, ::-1][:, :rank]
-            x = x @ self._basis
-        self.plan = plan_fit(*x.shape, self.offer.profile)
-        self._cov_xx = x.T @ x / len(x)
-        # |C| <= |x| |y| by Cauchy and Schwarz, below q / 2 less 1/8 for the flood.
-        room = self._room - self.offer.norm_bits
-        self._bits = math.floor(room)
-        norms = np.linalg.norm(x, axis=0)
-        # Columns of norm 2^(room - bits), so that the flood is as small beside them as
-        # it can be.
-        self._scales = np.where(norms > 0, norms, 1) * 2 ** (self._bits - room)
-        self._x = x / self._scales
-
-    def _prepare_private(self, x: np.ndarray, privacy: Privacy | None) -> None:
-        """Rows of norm 2^row_bits at most as integers, none of them centred."""
-        require_unit("FitClient", x)
-        self._basis = None
-        self.plan = plan = plan_fit(*x.shape, self.offer.profile)
-        self._mean, self._cov_xx = own_moments(x, privacy)
-        # Some room for encoding and flood.
-        self._row_bits = self._bits = fit_noise.choose_row_bits(
-            np.linalg.norm(x, axis=0).max(),
-            self.offer.norm_bits,
-            self.offer.rho,
-            self._room,
-            plan,
-            self.offer.width,
-        )
-        self._scales = np.ones(plan.width)
-        self._x = x * (1 - MARGIN)
-
-    @property
-    def _room(self) -> float:
-        """log2 of the largest result: q / 2 less 1/8 for the flood."""
-        return math.log2(self._client.profile.modulus) - 1.2
 
     def chunks(self, start: int = 0) -> Iterator[bytes]:
         """Messages of encrypted rows, from the one that the provider expects next.
@@ -190,16 +119,16 @@ class FitClient:
             if self._last[0] == number:
                 yield self._last[1]
                 continue
-            packed = pack_rows(self._x, plan, number * plan.chunk)
+            packed = pack_rows(self._rows.x, plan, number * plan.chunk)
             seeded = encryption.encrypt_numbers(
-                packed, self._bits, secret_key(client).residues, profile, "rows"
+                packed, self._rows.bits, secret_key(client).residues, profile, "rows"
             )
             message = wire.write(
                 "rows",
                 profile,
                 key=client.key,
                 number=self.offer.number,
-                sizes=(number, plan.width, plan.rows, self._row_bits),
+                sizes=(number, plan.width, plan.rows, self._rows.row_bits),
                 payload=seeded.seed + wire.pack_residues(seeded.first, profile),
                 signing_key=signing_key(client),
             )
@@ -268,24 +197,24 @@ class FitClient:
             np.arange(plan.tile),
         )
         columns = phases.reshape(count, -1)[:, : plan.width].T
-        columns = np.ldexp(columns, -self._bits) * self._scales[:, None]
+        columns = np.ldexp(columns, -self._rows.bits) * self._rows.scales[:, None]
         exponents = self.offer.exponents[start : start + count]
         self._cov[:, start : start + count] = np.ldexp(columns, exponents) / plan.rows
 
     @property
     def noise(self) -> np.ndarray:
         """Standard deviation [d_x, d_y] of the provider's noise in cov_xy."""
-        size, offer = 0.0, self.offer
+        size, offer, rows = 0.0, self.offer, self._rows
         if offer.precision:
             # A sum of four uniform integers below R has the variance R^2 / 3.
-            size = math.ldexp(1 / math.sqrt(3), offer.flood_bits - self._bits)
+            size = math.ldexp(1 / math.sqrt(3), offer.flood_bits - rows.bits)
         if offer.rho:
             sigma = fit_noise.covariance_sigma(
-                offer.rho, self._row_bits, self.plan, offer.width
+                offer.rho, rows.row_bits, self.plan, offer.width
             )
-            size = math.hypot(size, math.ldexp(sigma, -self._bits))
+            size = math.hypot(size, math.ldexp(sigma, -rows.bits))
         columns = np.ldexp(1.0, offer.exponents) / self.plan.rows
-        return size * np.outer(self._scales, columns)
+        return size * np.outer(rows.scales, columns)
 
     def moments(self) -> Moments:
         """The completed record.
@@ -300,7 +229,7 @@ class FitClient:
         """
         if self._mean_y is None or not np.isfinite(self._cov).all():
             raise ProtocolError("fit: results are missing; read every message first.")
-        mean = self._mean if self._basis is None else self._mean @ self._basis
+        mean = self._rows.mean
         scale, cov = self._energy / self.offer.width, self._cov
         if self.offer.rho:
             cov = cov - np.outer(mean, self._mean_y)
@@ -309,16 +238,17 @@ class FitClient:
                 jnp.asarray(float(self.plan.rows)),
                 jnp.asarray(mean),
                 jnp.asarray(self._mean_y),
-                jnp.asarray(self._cov_xx),
+                jnp.asarray(self._rows.cov_xx),
                 jnp.asarray(cov),
                 scale * jnp.eye(self.offer.width),
             )
 
     def expand(self, affine: AffineMap) -> AffineMap:
         """A map from the projection as one from x itself."""
-        if self._basis is None:
+        basis = self._rows.basis
+        if basis is None:
             return affine
-        return AffineMap(self._basis @ np.asarray(affine.kernel), affine.bias)
+        return AffineMap(basis @ np.asarray(affine.kernel), affine.bias)
 
     def __reduce__(self):
         raise TypeError("a FitClient is not copied or pickled: it holds a secret key.")

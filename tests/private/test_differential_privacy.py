@@ -284,7 +284,7 @@ def test_a_private_fit_refuses_what_it_cannot_protect(client):
         FitClient(client, plain.offer.to_bytes(), x, privacy=privacy)
     plain.register(client.public_bundle())
     fit = FitClient(client, plain.offer.to_bytes(), x)
-    fit._row_bits = 60
+    fit._rows = fit._rows._replace(row_bits=60)
     with pytest.raises(ProtocolError, match="integers of 60 bits"):
         plain.absorb(next(fit.chunks()))
     with pytest.raises(ProtocolError, match="integers of 55 bits"):

@@ -1,0 +1,117 @@
+"""The client's rows of an encrypted fit, as they are encrypted."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from helix_jax.errors import ProtocolError
+from helix_jax.private import fit_noise
+from helix_jax.private.accountant import Privacy
+from helix_jax.private.fit_plan import MAX_EXPONENT, FitOffer, FitPlan, plan_fit
+from helix_jax.private.noisy_moments import own_moments
+from helix_jax.private.unit_rows import MARGIN, require_unit
+
+_LEAST_BITS = 16
+
+
+class ClientRows(NamedTuple):
+    """Rows, and what is left of them for the moments.
+
+    Attributes:
+      plan: where they lie.
+      x: [n, r] float64, encrypted as round(x 2^bits).
+      bits: of that scale.
+      row_bits: of the norm of a row's integers, where the fit is private; 0 elsewhere.
+      scales: [r], of the columns: rows less their mean are x times these.
+      mean: [r].
+      cov_xx: [r, r].
+      basis: [d_x, r] that they were projected on; None where they were not.
+    """
+
+    plan: FitPlan
+    x: np.ndarray
+    bits: int
+    row_bits: int
+    scales: np.ndarray
+    mean: np.ndarray
+    cov_xx: np.ndarray
+    basis: np.ndarray | None
+
+
+def prepare_rows(
+    x: np.ndarray, offer: FitOffer, *, rank: int | None, privacy: Privacy | None
+) -> ClientRows:
+    """Rows as the offer's fit takes them; arguments as `FitClient`.
+
+    Raises:
+      ProtocolError: the offer leaves them too few bits.
+      ValueError: rows, rank or privacy that cannot be.
+    """
+    if offer.rho:
+        if rank is not None:
+            raise ValueError(
+                "fit: rank belongs to `unit_rows` where the fit is private."
+            )
+        rows = _private_rows(x, offer, privacy)
+    elif privacy is not None:
+        raise ValueError(
+            "fit: privacy of the client's rows needs a provider that protects its "
+            "own: FitProvider(privacy=...)."
+        )
+    else:
+        rows = _plain_rows(x, offer, rank)
+    if rows.bits < _LEAST_BITS:
+        raise ProtocolError(
+            f"fit: {offer.norm_bits} bits of norm leave {rows.bits} bits to "
+            f"profile {offer.profile.name!r}; use 'guarded' or fewer rows."
+        )
+    return rows
+
+
+def _plain_rows(x: np.ndarray, offer: FitOffer, rank: int | None) -> ClientRows:
+    """Centred, projected and scaled by column."""
+    largest = float(np.abs(x).max())
+    if largest and not 2.0**-MAX_EXPONENT < largest < 2.0**MAX_EXPONENT:
+        raise ValueError(
+            f"fit: the largest of x is {largest:g}; scale x to numbers near 1."
+        )
+    mean, basis = x.mean(axis=0), None
+    x = x - mean
+    if rank is not None:
+        if not 1 <= rank <= x.shape[1]:
+            raise ValueError(f"fit: rank must be from 1 to {x.shape[1]}, got {rank}.")
+        basis = np.linalg.eigh(x.T @ x)[1][:, ::-1][:, :rank]
+        x, mean = x @ basis, mean @ basis
+    # |C| <= |x| |y| by Cauchy and Schwarz.
+    room = _room(offer) - offer.norm_bits
+    bits = math.floor(room)
+    norms = np.linalg.norm(x, axis=0)
+    # Columns of norm 2^(room - bits), so that the flood is as small beside them as it
+    # can be.
+    scales = np.where(norms > 0, norms, 1) * 2 ** (bits - room)
+    plan, cov_xx = plan_fit(*x.shape, offer.profile), x.T @ x / len(x)
+    return ClientRows(plan, x / scales, bits, 0, scales, mean, cov_xx, basis)
+
+
+def _private_rows(
+    x: np.ndarray, offer: FitOffer, privacy: Privacy | None
+) -> ClientRows:
+    """Not centred, each of norm 2^row_bits at most as integers."""
+    require_unit("FitClient", x)
+    plan = plan_fit(*x.shape, offer.profile)
+    bits = fit_noise.choose_row_bits(
+        np.linalg.norm(x, axis=0).max(),
+        offer.norm_bits,
+        offer.rho,
+        _room(offer),
+        plan,
+        offer.width,
+    )
+    x, scales = x * (1 - MARGIN), np.ones(plan.width)
+    return ClientRows(plan, x, bits, bits, scales, *own_moments(x, privacy), None)
+
+
+def _room(offer: FitOffer) -> float:
+    """log2 of the largest result: q / 2 less 1/8 for the flood."""
+    return math.log2(offer.profile.modulus) - 1.2
