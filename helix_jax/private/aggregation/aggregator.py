@@ -9,6 +9,8 @@ Reference: Bonawitz et al. 2017, CCS, figure 4, with the steps for active advers
 """
 
 import hmac
+import os
+import threading
 
 import numpy as np
 
@@ -24,6 +26,7 @@ from helix_jax.private.aggregation.masking import (
 from helix_jax.private.aggregation.messages import AGGREGATOR, Kind, Message
 from helix_jax.private.aggregation.session import Session
 from helix_jax.private.aggregation.silo_keys import SiloKeys
+from helix_jax.private.aggregation.turns import one_at_a_time
 
 ROUNDS = (Kind.KEYS, Kind.SHARES, Kind.MASKED, Kind.CONFIRM, Kind.REVEAL)
 
@@ -45,6 +48,8 @@ class Aggregator:
                 "Aggregator: the signing key is not that of the session's aggregator. "
                 "Give the key whose public half is Session.aggregator."
             )
+        self._process, self._name = os.getpid(), "the aggregator"
+        self._lock = threading.Lock()
         self._session = session
         self._signing_key = signing_key
         self._round = 0
@@ -60,6 +65,7 @@ class Aggregator:
         """Silos that may still answer in this round."""
         return self._present - self._answers.keys()
 
+    @one_at_a_time
     def receive(self, data: bytes) -> int:
         """Take one silo's message of this round; returns the silo's number.
 
@@ -89,6 +95,7 @@ class Aggregator:
         self._answers[message.sender] = take(message, data)
         return message.sender
 
+    @one_at_a_time
     def close_round(self) -> dict[int, bytes]:
         """End the round with those who answered; returns the message for each of them.
 
@@ -120,6 +127,7 @@ class Aggregator:
         self._round += 1
         return sent
 
+    @one_at_a_time
     def total(self) -> np.ndarray:
         """[2, L] uint64, the sum of the survivors' vectors.
 

@@ -16,7 +16,8 @@ where the first bracket, in which raw second moments usually cancel, is exact. S
 pass is enough, and the result is as accurate as a float64 can tell.
 
 Budget: with |m| <= X, |C| <= X^2, n <= R for each of P silos and powers of two,
-|Q| <= 2 P R X^2 2^(2a) <= 2^126 but for roundings, which is where a comes from. Moments
+|Q| <= 2 P R X^2 2^(2a) and |S| <= P R X 2^(2a), the larger where X < 1, are 2^126 at
+most but for roundings, which is where a comes from. Moments
 of states within the bounds may exceed them by rounding: 2^-16 of a bound is let pass,
 and |Q| stays below 2^127.
 
@@ -81,7 +82,8 @@ class MomentsFormat:
     def fraction_bits(self) -> int:
         """a: bits after the point of a mean; a covariance has 2a."""
         silo_bits = (self.silos - 1).bit_length()
-        return (125 - silo_bits - self.row_bits - 2 * self.value_bits) // 2
+        largest = self.value_bits + max(self.value_bits, 0)  # of X^2 and X
+        return (125 - silo_bits - self.row_bits - largest) // 2
 
     @property
     def length(self) -> int:
@@ -192,10 +194,10 @@ def decode(words: np.ndarray, layout: MomentsFormat) -> Moments:
         joint[j, j:] = joint[j:, j] = row
     # A variance of zero may have been rounded to a negative one by a silo.
     variance, bound = np.diagonal(joint), 4.0 ** (layout.value_bits + 1)
-    if variance.min() < -bound * 2.0**-50 or variance.max() > bound:
+    if variance.min() < -bound * 2.0**-50 or np.abs(joint).max() > bound:
         raise ProtocolError(
-            "decode: a variance of the total is negative or beyond the public bound. "
-            "A silo sent what are no moments."
+            "decode: a variance of the total is negative, or a covariance beyond the "
+            "public bound. A silo sent what are no moments."
         )
     mean = np.ldexp((sums / rows).astype(np.float64), -2 * bits)
     dx = layout.dx

@@ -27,9 +27,9 @@ def name_moments(moments: Moments) -> bytes:
     """A name of the rows that moments are of, whatever they will be encoded as.
 
     It is of the count, the means and the variances, these to 16 bits beside the
-    largest, so that rows which are added up in another order in float64 keep it. Any
-    other row gives another name: where that matters, or sums are float32, name rows by
-    a hash of their sorted ids.
+    largest, so that rows which are added up in another order in float64 keep it. Of
+    some 300,000 rows and more one that is changed may leave the name as it is: where
+    that matters, or sums are float32, name rows by a hash of their sorted ids.
 
     Args:
       moments: of this silo's rows.

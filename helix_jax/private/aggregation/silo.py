@@ -10,6 +10,7 @@ Reference: Bonawitz et al. 2017, CCS, figure 4, with the steps for active advers
 """
 
 import os
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -28,7 +29,7 @@ from helix_jax.private.aggregation.messages import AGGREGATOR, Kind
 from helix_jax.private.aggregation.past_sums import record_sum, were_summed
 from helix_jax.private.aggregation.session import Session
 from helix_jax.private.aggregation.silo_keys import SiloKeys, read_all_keys
-from helix_jax.private.forks import require_own
+from helix_jax.private.aggregation.turns import one_at_a_time
 from helix_jax.private.ledger import Ledger
 
 STEPS = ("advertise", "share", "mask", "confirm", "reveal")
@@ -87,7 +88,8 @@ class Silo:
             )
         self.number = number
         self._rows, self._ledger, self._again = rows, ledger, bool(again)
-        self._process = os.getpid()
+        self._process, self._name = os.getpid(), f"silo {number}"
+        self._lock = threading.Lock()
         self._session = session
         self._signing_key = signing_key
         self._words: np.ndarray | None = words
@@ -95,6 +97,7 @@ class Silo:
         self._step = 0
         self._shares: dict[int, bytes] = {}
 
+    @one_at_a_time
     def advertise(self) -> bytes:
         """Draw the secrets of this session; returns KEYS."""
         self._turn("advertise")
@@ -111,6 +114,7 @@ class Silo:
         self._step += 1
         return self._keys_sent
 
+    @one_at_a_time
     def share(self, data: bytes) -> bytes:
         """Take ALL_KEYS; returns SHARES, this silo's secrets split and sealed."""
         self._turn("share")
@@ -137,6 +141,7 @@ class Silo:
         self._step += 1
         return self._write(Kind.SHARES, bodies.pack_table(self._session, sealed))
 
+    @one_at_a_time
     def mask(self, data: bytes) -> bytes:
         """Take SHARES_FOR; returns MASKED, the vector under all its masks."""
         self._turn("mask")
@@ -169,6 +174,7 @@ class Silo:
         self._step += 1
         return self._write(Kind.MASKED, bodies.pack_words(words))
 
+    @one_at_a_time
     def confirm(self, data: bytes) -> bytes:
         """Take SURVIVORS; returns CONFIRM, the list signed."""
         self._turn("confirm")
@@ -185,6 +191,7 @@ class Silo:
         self._step += 1
         return self._write(Kind.CONFIRM, bodies.pack_set(self._session, survivors))
 
+    @one_at_a_time
     def reveal(self, data: bytes) -> bytes:
         """Take REQUEST; returns REVEAL, one share for each silo that began.
 
@@ -223,9 +230,6 @@ class Silo:
         )
 
     def _turn(self, step: str) -> None:
-        require_own(
-            self._process, f"silo {self.number}", "a forked child takes no step of it"
-        )
         if self._step >= len(STEPS) or STEPS[self._step] != step:
             now = STEPS[self._step] if self._step < len(STEPS) else "nothing"
             raise KeyRoleError(
@@ -278,3 +282,6 @@ class Silo:
                 f"silo {self.number}: {len(silos)} silos {what}, needs "
                 f"{self._session.threshold}."
             )
+
+    def __reduce__(self):
+        raise TypeError("a Silo is not copied or pickled: it takes each step once.")

@@ -255,3 +255,28 @@ def test_content_names_every_public_bound():
         for args in [(5, 4, 3), (4, 5, 3), (5, 4, 4), (5, 4, 3, 20), (5, 4, 3, 24, 9)]
     }
     assert len(contents) == 5
+
+
+@pytest.mark.parametrize("value_bits", [-40, -9, -1])
+def test_small_bounds_leave_room_for_sums(value_bits):
+    """Below 1 the largest integers are the sums, not the products."""
+    layout = MomentsFormat(2, 2, silos=3, row_bits=4, value_bits=value_bits)
+    largest = 2.0**value_bits
+    mean, covariance = np.full(2, -largest), np.full((2, 2), largest**2)
+    part = Moments(16.0, mean, mean, covariance, covariance, covariance)
+    words = encode(part, layout)
+    total = w.zeros(layout.length)
+    for _ in range(3):
+        w.add(total, words)
+    got = numpy_of(decode(total, layout))
+    np.testing.assert_array_equal(got.mean_x, mean)
+    np.testing.assert_allclose(got.cov_xy, covariance, rtol=1e-13)
+
+
+def test_a_covariance_beyond_the_bound_is_refused():
+    layout = MomentsFormat(2, 2, silos=3)
+    words = encode(silo_moments(1, 2, 2)[0], layout)
+    place = 1 + 4 + 1  # of the covariance of the first two
+    words[:, place : place + 1] = w.multiply(np.array([2**60]), 2**50)
+    with pytest.raises(ProtocolError, match="or a covariance beyond"):
+        decode(words, layout)
