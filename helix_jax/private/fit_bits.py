@@ -6,6 +6,7 @@ many as all results together.
 """
 
 import math
+from collections import Counter
 
 import numpy as np
 
@@ -47,7 +48,8 @@ def held_bits(rows: np.ndarray) -> float:
     """Bits that rows of integers hold, by what a fit is held to.
 
     KERNEL_BITS for each number, but of columns with few values (labels, signs) the
-    entropy of their values; and no more than r (n + d_y - r) numbers of rank r have.
+    entropy of their values; no more than the different rows and which of them each is;
+    and no more than r (n + d_y - r) numbers of rank r have.
 
     Args:
       rows: [n, d_y] float64, integers of KERNEL_BITS bits and a sign, centred.
@@ -55,14 +57,21 @@ def held_bits(rows: np.ndarray) -> float:
     count, total = len(rows), 0.0
     for column in rows.T:
         times = np.unique(column, return_counts=True)[1]
-        shares = times / count
-        few = len(times) <= count / 2
-        total += -(shares * np.log2(shares)).sum() if few else KERNEL_BITS
+        total += _entropy(times) if len(times) <= count / 2 else KERNEL_BITS
+    repeats = Counter(hash((row + 0.0).tobytes()) for row in rows)  # -0.0 is 0.0
+    different = len(repeats) * rows.shape[1] * KERNEL_BITS
+    different += count * _entropy(np.array(list(repeats.values())))
     products = rows.T @ rows if count >= rows.shape[1] else rows @ rows.T
     spread = np.linalg.eigvalsh(products)
     rank = int((spread > spread[-1] * 4.0**-_RANK_BITS).sum())
     numbers = rank * (count + rows.shape[1] - rank)
-    return min(count * total, numbers * KERNEL_BITS)
+    return min(count * total, different, numbers * KERNEL_BITS)
+
+
+def _entropy(times: np.ndarray) -> float:
+    """Bits of a value that is drawn as often as each was seen."""
+    shares = times / times.sum()
+    return float(-(shares * np.log2(shares)).sum())
 
 
 def column_units(y: np.ndarray, mean: np.ndarray) -> np.ndarray:
@@ -81,26 +90,26 @@ def column_units(y: np.ndarray, mean: np.ndarray) -> np.ndarray:
     return exponents
 
 
-def result_flood_bits(offer: FitOffer, plan: FitPlan, norms: np.ndarray) -> int:
-    """log2 R of the flood on every result.
+def result_flood_bits(offer: FitOffer, plan: FitPlan) -> int:
+    """log2 R of the flood on every result, which both sides know.
 
     Args:
       offer: of the fit.
       plan: where its rows lie.
-      norms: [d_y] sums of the magnitudes of each column's integers.
     """
-    # Every coefficient of a column's results has its bound.
-    shift = flooding.shift_bound(norms, offer.profile)
+    # |y|_1 <= sqrt(n) |y|_2, and every coefficient of a column's results has its bound.
+    norm = math.sqrt(offer.rows) * 2.0**offer.norm_bits
+    shift = flooding.shift_bound(np.full(offer.width, norm), offer.profile)
     shift *= math.sqrt(plan.tiles * plan.tile)
     hiding = flooding.flood_bits(shift, offer.profile.statistical_bits)
     return max(hiding, offer.flood_bits)
 
 
-def result_bits(offer: FitOffer, plan: FitPlan, norms: np.ndarray) -> float:
+def result_bits(offer: FitOffer, plan: FitPlan) -> float:
     """Bits that all results carry at most; arguments as `result_flood_bits`."""
     if not offer.profile.guarded:
         return 0.0
-    bits = flooding.carried_bits(result_flood_bits(offer, plan, norms), offer.profile)
+    bits = flooding.carried_bits(result_flood_bits(offer, plan), offer.profile)
     return plan.tiles * plan.tile * offer.width * bits
 
 

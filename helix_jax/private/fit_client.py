@@ -20,7 +20,14 @@ from helix_jax import kinds
 from helix_jax.alignment import AffineMap, Moments
 from helix_jax.arguments import takes
 from helix_jax.errors import ProtocolError
-from helix_jax.private import answer_words, encryption, fit_noise, packing, wire
+from helix_jax.private import (
+    answer_words,
+    encryption,
+    fit_bits,
+    fit_noise,
+    packing,
+    wire,
+)
 from helix_jax.private.accountant import Privacy
 from helix_jax.private.client import Client
 from helix_jax.private.fit_plan import (
@@ -205,9 +212,10 @@ class FitClient:
     def noise(self) -> np.ndarray:
         """Standard deviation [d_x, d_y] of the provider's noise in cov_xy."""
         size, offer, rows = 0.0, self.offer, self._rows
-        if offer.precision:
+        if offer.profile.guarded:
             # A sum of four uniform integers below R has the variance R^2 / 3.
-            size = math.ldexp(1 / math.sqrt(3), offer.flood_bits - rows.bits)
+            flood = fit_bits.result_flood_bits(offer, self.plan)
+            size = math.ldexp(1 / math.sqrt(3), flood - rows.bits)
         if offer.rho:
             sigma = fit_noise.covariance_sigma(
                 offer.rho, rows.row_bits, self.plan, offer.width

@@ -177,7 +177,6 @@ class FitProvider:
             exponents = np.full(y.shape[1], -KERNEL_BITS)
             energy = 0.0  # a noisy one is beside the means
         self._mean_bound = mean
-        self._norms = np.abs(self._y).sum(axis=0)
         room = parameters.modulus.bit_length() - 4
         self.offer = FitOffer(
             parameters,
@@ -354,17 +353,11 @@ class FitProvider:
 
     def _charge(self, what: bytes, bits: float, rho: float) -> None:
         """Write down an answer of this fit, before it leaves."""
+        subject = hashlib.sha256(b"privacy" + self._subject).digest()
         if self._privacy is not None:
-            subject = hashlib.sha256(b"privacy" + self._subject).digest()
             spent = self._ledger.spent(subject, _EVERYONE)
             fit_noise.require_left(spent, rho, self._privacy)
-            self._ledger.charge(
-                subject,
-                _EVERYONE,
-                rho,
-                reference=self.offer.number + what,
-                budget=self._privacy.total_rho,
-            )
+        # Its own first: what it may not have costs the others nothing.
         self._ledger.charge(
             self._subject,
             self.identity,
@@ -372,6 +365,14 @@ class FitProvider:
             reference=self.offer.number + what,
             budget=self._budget(),
         )
+        if self._privacy is not None:
+            self._ledger.charge(
+                subject,
+                _EVERYONE,
+                rho,
+                reference=self.offer.number + what,
+                budget=self._privacy.total_rho,
+            )
 
     def _budget(self) -> float | None:
         """Bits of these rows that a client may have; None where none are protected."""
@@ -385,13 +386,13 @@ class FitProvider:
 
     def _result_bits(self, plan: FitPlan) -> float:
         """Bits that all results carry at most."""
-        return fit_bits.result_bits(self.offer, plan, self._norms)
+        return fit_bits.result_bits(self.offer, plan)
 
     def _results(
         self, plan: FitPlan, totals: list[Array], *, masked: bool = True
     ) -> Iterator[bytes]:
         profile, key = self.offer.profile, self._registered()
-        bits = fit_bits.result_flood_bits(self.offer, plan, self._norms)
+        bits = fit_bits.result_flood_bits(self.offer, plan)
         absorbed = transcript(self._absorbed)
         for number, sums in enumerate(totals):
             for start in range(0, sums.shape[0], _ANSWERS):
@@ -438,7 +439,8 @@ class FitProvider:
         """
         folder = local_path(folder, "the folder of a provider's state")
         with os_errors(folder, "be written", ProtocolError):
-            folder.mkdir(parents=True, exist_ok=True)
+            # Sums are not masked: with the client's key they tell all rows.
+            folder.mkdir(0o700, parents=True, exist_ok=True)
         with self._own(), hold(folder, "a provider's save"):
             self._require_own(folder / _STATE)
             self._keep_ledger(folder)

@@ -88,10 +88,11 @@ def _plain_rows(x: np.ndarray, offer: FitOffer, rank: int | None) -> ClientRows:
     bits = math.floor(room)
     norms = np.linalg.norm(x, axis=0)
     # Columns of norm 2^(room - bits), so that the flood is as small beside them as it
-    # can be.
-    scales = np.where(norms > 0, norms, 1) * 2 ** (bits - room)
+    # can be. A constant column has none: all of it is zero, its noise too.
+    scales = norms * 2 ** (bits - room)
     plan, cov_xx = plan_fit(*x.shape, offer.profile), x.T @ x / len(x)
-    return ClientRows(plan, x / scales, bits, 0, scales, mean, cov_xx, basis)
+    x = x / np.where(norms > 0, scales, 1)
+    return ClientRows(plan, x, bits, 0, scales, mean, cov_xx, basis)
 
 
 def _private_rows(

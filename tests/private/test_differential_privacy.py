@@ -263,6 +263,21 @@ def test_private_fits_of_the_same_rows_add_up_for_all_clients(client):
         provider.results()
 
 
+def test_who_may_have_no_bits_spends_no_epsilon(client):
+    _, y = planted()
+    ledger, privacy = Ledger(), Privacy(1.0, 1e-4)
+    for _ in range(11):  # ten of these means would be all of it
+        provider = FitProvider(
+            y, privacy=privacy, ledger=ledger, identity="poor", share=1e-6
+        )
+        provider.register(client.public_bundle())
+        with pytest.raises(ProtocolError, match="'poor' has had 0 bits"):
+            provider.mean_message()
+    provider = FitProvider(y, privacy=privacy, ledger=ledger, identity="one")
+    provider.register(client.public_bundle())
+    provider.mean_message()
+
+
 def test_a_private_fit_refuses_what_it_cannot_protect(client):
     x, y = planted()
     privacy = Privacy(1.0, 1e-4)

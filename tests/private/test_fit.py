@@ -130,6 +130,34 @@ def test_the_flood_leaves_the_bits_that_it_says(clients):
     assert -(counts * np.log2(counts)).sum() > 8 + 1
 
 
+def test_the_noise_is_that_of_the_larger_flood(clients):
+    """Of many results it hides errors, and leaves fewer bits than the precision."""
+    rng = np.random.default_rng(0)
+    client, x = clients["guarded"], rng.normal(size=(4, 2049))
+    y = rng.integers(-(2**14), 2**14, (2, 40)).astype(float)
+    y[0] = 2**15 - 1
+    y = np.concatenate([y, -y])  # integers of mean zero: nothing is rounded
+    fit = play(client, x, y, precision=20, share=np.inf)
+    plain = accumulate([(x, y)])
+    error = np.asarray(fit.moments().cov_xy) - np.asarray(plain.cov_xy)
+    assert 0.97 < np.std(error / fit.noise) < 1.03  # of 80,000
+    offer = FitProvider(y, **EXACT).offer.to_bytes()
+    np.testing.assert_array_equal(FitClient(client, offer, x).noise, fit.noise)
+
+
+@pytest.mark.parametrize("constant", [0.0, 1.0])
+def test_a_constant_column_of_the_source_has_no_weight(clients, constant):
+    x, y = make_rows()
+    x = x[:, :8] / x[:, :8].std(axis=0) * 1e-3
+    x[:, 3] = constant
+    fit = play(clients["guarded"], x, y)
+    assert not fit.noise[3].any()
+    moments = fit.moments()
+    assert not np.asarray(moments.cov_xy)[3].any()
+    kernel = np.asarray(ridge_at(fit_ridge(moments, penalties=[1e-9]), 0).map.kernel)
+    assert np.abs(kernel[3]).max() <= 1e-6 * np.abs(kernel).max()
+
+
 def test_rows_wider_than_a_ciphertext(clients):
     x, y = make_rows(60, 2100, 4)
     fit = play(clients["compact"], x, y)
@@ -295,6 +323,22 @@ def test_rows_of_few_values_hold_few_bits(clients):
     assert held_bits(low) == 3 * (512 + 16 - 3) * 15
 
 
+def test_rows_that_repeat_hold_what_one_of_each_does(clients):
+    """60 rows ten times each: a fit of 64 dimensions would be all of them."""
+    rng = np.random.default_rng(0)
+    which = np.repeat(np.arange(60), 10)
+    x, y = rng.normal(size=(60, 64))[which], rng.normal(size=(60, 16))[which]
+    provider = FitProvider(y)
+    provider.register(clients["guarded"].public_bundle())
+    fit = FitClient(clients["guarded"], provider.offer.to_bytes(), x)
+    with pytest.raises(ProtocolError, match="70% of the bits"):
+        provider.absorb(next(fit.chunks()))
+    integers = np.rint(y * 2**12)
+    assert held_bits(integers) == pytest.approx(60 * 16 * 15 + 600 * np.log2(60))
+    classes = np.eye(5)[rng.integers(0, 5, 2000)] * 2.0**14  # 2.3 bits a row
+    assert held_bits(classes) < 2000 * np.log2(5) + 5 * 5 * 15
+
+
 def test_constant_rows_hold_nothing(clients):
     x, y = make_rows()
     with pytest.raises(ProtocolError, match=r"100% of the bits .* and 0% were given"):
@@ -327,6 +371,7 @@ def test_a_state_goes_with_its_ledger_identity_and_offer(clients, tmp_path):
     provider, _ = begin_fit(client, x, y, identity="a")
     for folder in ("a", "b"):  # the ledger lies in the first
         provider.save(tmp_path / folder)
+    assert not (tmp_path / "a").stat().st_mode & 0o077  # sums are not masked
     list(provider.results())
     shutil.copy(tmp_path / "a" / "sums.npz", tmp_path / "alone.npz")
     given = [
