@@ -292,11 +292,12 @@ def _label_targets(kernel: np.ndarray, x: np.ndarray) -> list[Target]:
 
     sent = ("transfers", hello, agree), ("elements", elements, read_elements)
     later = ("choices", choices[1], label), ("garbled", garbled, read)
-    old = {"choices": choices[0], "garbled": spent}
+    old = {"transfers": hello, "choices": choices[0], "garbled": spent}
+    fresh = {"transfers": lambda: _renumbered(hello)}  # taken once
     return [
         Target(
             name,
-            lambda message=message: message,
+            fresh.get(name, lambda message=message: message),
             reader,
             spent=old.get(name),
             foreign=_addressed(message, stranger.key),

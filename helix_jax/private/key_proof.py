@@ -76,8 +76,9 @@ def prove(
         challenges = _challenge(public, commitments, profile, owner)
         hidden = [rotate(part, challenges) for part in witness]
         responses = [mask + part for mask, part in zip(masks, hidden)]
-        drawn = Decimal(int.from_bytes(sampling.secret_bytes(32), "little"))
-        sent = drawn < 2**256 * sending_chance(responses, hidden, shape)
+        sent = is_drawn(
+            sending_chance(responses, hidden, shape), sampling.secret_bytes(32)
+        )
         if sent and _is_short(responses, shape):
             return _pack(challenges, *responses, shape)
 
@@ -134,6 +135,12 @@ def sending_chance(
         for z, v, scale in zip(responses, hidden, shape.scales):
             log += Decimal(int((v * (v - 2 * z)).sum())) / (2 * scale**2)
         return min(log, Decimal(0)).exp()
+
+
+def is_drawn(chance: Decimal, drawn: bytes) -> bool:
+    """Whether 32 random bytes, an integer below 2^256, are below chance 2^256."""
+    with localcontext(prec=150):  # the default's 28 digits would round it
+        return int.from_bytes(drawn, "little") < chance * 2**256
 
 
 def _is_short(responses: Sequence[np.ndarray], shape: ProofShape) -> bool:

@@ -39,6 +39,7 @@ from helix_jax.private.ledger_file import (
     insert,
     is_at,
     open_file,
+    read_name,
     transaction,
 )
 
@@ -62,7 +63,7 @@ class Ledger:
         self._path = None if path is None else local_path(path, "the ledger")
         self._lock, self._process = threading.Lock(), os.getpid()
         self._open: list[Opened] = []
-        self._boot = boot()
+        self._boot, self.name = boot(), b""
         weakref.finalize(self, _close, self._open)
         if self._path is not None:
             with os_errors(self._path, "be written", ProtocolError):
@@ -168,6 +169,8 @@ class Ledger:
                 if not self._open:
                     self._open.append(open_file(self._path))
                     self._process = os.getpid()
+                    if self.name and self.name != read_name(self._open[0].connection):
+                        raise sqlite3.OperationalError("another lies in its place")
                 require_own(self._process, "this ledger's connection")
                 if not is_at(self._open[0], self._path):
                     raise sqlite3.OperationalError("the file was moved or removed")

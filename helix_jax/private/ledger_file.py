@@ -56,6 +56,15 @@ def open_file(path: Path | None) -> Opened:
     return Opened(connection, path and path.stat())
 
 
+def read_name(connection: sqlite3.Connection) -> bytes:
+    """The name of the ledger that a connection is to.
+
+    Raises:
+      sqlite3.Error: there is none.
+    """
+    return bytes(connection.execute("SELECT name FROM about").fetchone()[0])
+
+
 def is_at(opened: Opened, path: Path | None) -> bool:
     """Whether a file that was opened is still that of its path."""
     try:
@@ -130,9 +139,9 @@ def _log_ahead(connection: sqlite3.Connection) -> None:
 def _count_ahead(connection: sqlite3.Connection, running: str) -> None:
     """After the machine's end: what was charged ahead may have been given out."""
     connection.execute(
-        "INSERT INTO charges SELECT subject, CAST(? || client AS BLOB), client, "
-        "ahead - bits, ? FROM totals WHERE ahead > bits",
-        (f"lost before {running} by ", time.time()),
+        "INSERT INTO charges SELECT subject, CAST(? || hex(randomblob(16)) AS BLOB), "
+        "client, ahead - bits, ? FROM totals WHERE ahead > bits",
+        (f"lost before {running}: ", time.time()),
     )
     connection.execute("UPDATE totals SET bits = MAX(bits, ahead)")
     connection.execute("UPDATE about SET boot = ?", (running,))

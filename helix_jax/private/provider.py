@@ -210,11 +210,20 @@ class Provider:
         """Agree with a client on what its labels need, once; see `LabelClient`.
 
         Raises:
-          ProtocolError: the message is malformed.
+          ProtocolError: the message is malformed, or was read before.
           KeyRoleError: its key is not registered, or did not sign it.
           ValueError: the policy is not "label".
         """
-        return self._desk("transfers", transfers).agree(transfers)
+        message, account = self._labelled("transfers", transfers)
+        # Who repeats it would end the transfers that its owner has.
+        self._ledger.charge(
+            self._subject,
+            account.identity,
+            0.0,
+            reference=message.key + message.number,
+            budget=None,
+        )
+        return account.desk.agree(transfers)
 
     def label(self, choices: bytes) -> bytes:
         """The second round of an answer under the policy "label".
@@ -224,9 +233,10 @@ class Provider:
           KeyRoleError: its key is not registered, or did not sign it.
           ValueError: the policy is not "label".
         """
-        return self._desk("choices", choices).label(choices)
+        return self._labelled("choices", choices)[1].desk.label(choices)
 
-    def _desk(self, kind: str, message: bytes) -> Desk:
+    def _labelled(self, kind: str, message: bytes) -> tuple[wire.Message, Account]:
+        """A message of labels that its owner signed, and whose it is."""
         if self.layer.policy.name != "label":
             raise ValueError(
                 f"the policy is {self.layer.policy.name!r}: its answers have no "
@@ -234,8 +244,7 @@ class Provider:
             )
         read = wire.read(message, kind, self.layer.profile, binding=None)
         account = self._account(read.key)
-        account.key.require_signed(message, read)
-        return account.desk
+        return account.key.require_signed(message, read), account
 
     def _check_labels(self) -> None:
         """Refuse layers too small or too large to have labels."""
@@ -286,7 +295,7 @@ class Provider:
             queries * self.answer_bits,
             reference=message.key + message.number,
             budget=self._budget,
-            ahead=AHEAD * self.answer_bits,
+            ahead=(AHEAD - 1) * self.answer_bits,
         )
         header = wire.write_header(
             "answer",

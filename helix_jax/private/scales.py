@@ -175,7 +175,11 @@ def _flood(
             f"policy {policy.name!r} needs a guarded profile; {profile.name!r} hides "
             "nothing."
         )
-    if 2.0 ** (flood_bits + 1) > profile.modulus / policy.flood_share:
+    noise = 2.0 ** (flood_bits + 1)
+    if (
+        noise > profile.modulus / policy.flood_share
+        or sizes.reach * 2.0 ** sum(split) + noise > profile.modulus / 2
+    ):
         raise ValueError(
             f"the flood needs {flood_bits + 2} bits of the "
             f"{profile.modulus.bit_length()} of profile {profile.name!r}: classes are "

@@ -137,6 +137,19 @@ def test_keys_of_one_identity_share_its_budget(client, other, tmp_path):
     again.answer(fresh.encrypt(layer, X))
 
 
+def test_63_queries_are_lost_with_the_machine_at_most(client, tmp_path, monkeypatch):
+    boot, path = tmp_path / "boot_id", tmp_path / "ledger.db"
+    monkeypatch.setattr("helix_jax.private.ledger_file._BOOT", boot)
+    boot.write_text("first")
+    own, provider = client("guarded"), serve(ledger=Ledger(path))
+    provider.register(own.public_bundle())
+    provider.answer(own.encrypt(own.read_layer(provider.layer.to_bytes()), X))
+    boot.write_text("second")
+    again = serve(ledger=Ledger(path))
+    lost = again.spent(f"key {own.key.hex()}") / again.answer_bits - 1
+    assert lost == pytest.approx(63)
+
+
 def test_nobody_spends_what_is_another_s(client, other):
     """A key's name is public: under it a stranger asks, and who changes a message."""
     own = client("guarded")

@@ -299,6 +299,16 @@ def test_what_is_sent_has_the_law_of_the_masks_whatever_it_hides():
     assert key_proof.sending_chance(far, hidden, shape) == 1  # never more
 
 
+def test_chances_are_compared_in_all_their_digits():
+    """A chance of 50 digits against the integers beside it: 28 would not tell."""
+    chance = Decimal("0." + "1234567890" * 5)
+    whole = int.from_bytes(b"\xff" * 32, "little") + 1
+    below = whole * int("1234567890" * 5) // 10**50  # the floor of chance 2^256
+    assert key_proof.is_drawn(chance, below.to_bytes(32, "little"))
+    assert not key_proof.is_drawn(chance, (below + 1).to_bytes(32, "little"))
+    assert key_proof.is_drawn(Decimal(1), b"\xff" * 32)
+
+
 def test_tries_succeed_as_often_as_they_should(tiny, monkeypatch):
     secret, public = tiny
     tries = []

@@ -220,6 +220,40 @@ def test_charges_ahead_outlive_a_killed_process(tmp_path):
         ledger.charge(ROWS, "a", 1, reference=b"4", budget=9)
 
 
+def test_a_disk_between_two_machines_is_counted_at_each_move(tmp_path, monkeypatch):
+    """Neither is started anew, so that each move back finds a boot seen before."""
+    boot, path = tmp_path / "boot_id", tmp_path / "ledger.db"
+    monkeypatch.setattr("helix_jax.private.ledger_file._BOOT", boot)
+    for number, machine in enumerate("ABABA"):
+        boot.write_text(machine)
+        ledger = Ledger(path)
+        reference = str(number).encode()
+        ledger.charge(ROWS, "a", 1, reference=reference, budget=None, ahead=7)
+        ledger.close()
+    assert ledger.spent(ROWS, "a") == 4 * 8 + 1
+    boot.write_text("C")
+    other = Ledger(tmp_path / "other.db")
+    other.charge(ROWS, "a", 1, reference=b"other", budget=None, ahead=7)
+    boot.write_text("D")
+    one, other = Ledger(path), Ledger(tmp_path / "other.db")
+    one.take_over(other)  # what both lost with one machine counts twice
+    assert one.spent(ROWS, "a") == 5 * 8 + 8
+
+
+def test_another_ledger_in_a_ledger_s_place_is_not_charged(tmp_path):
+    path = tmp_path / "ledger.db"
+    ledger = Ledger(path)
+    ledger.charge(ROWS, "a", 1, reference=b"1", budget=None)
+    ledger.close()
+    Ledger(tmp_path / "other.db").close()
+    path.unlink()
+    (tmp_path / "other.db").rename(path)
+    for _ in range(2):
+        with pytest.raises(ProtocolError, match=r"another lies.*nothing was given"):
+            ledger.charge(ROWS, "a", 1, reference=b"2", budget=None)
+    assert Ledger(path).spent(ROWS, "a") == 0
+
+
 def test_a_ledger_that_is_moved_is_not_written(tmp_path):
     path = tmp_path / "ledger.db"
     ledger = Ledger(path)

@@ -70,6 +70,13 @@ def test_noise_and_results_never_wrap(bits):
     assert most - 2.02 < provider.answer_bits / 3 < most
 
 
+def test_shared_scales_never_let_results_wrap():
+    """Scales that are not of `shared_scales`: the hiding flood is a quarter of q."""
+    layer = Provider(np.ones((4, 15)), input_norm=8.0).layer
+    with pytest.raises(ValueError, match="the flood needs 100 bits"):
+        Provider(np.ones((4, 15)), input_norm=8.0, shared=(50, layer.result_bits))
+
+
 @pytest.mark.parametrize("policy", ["label", "rounded:8"])
 @pytest.mark.parametrize("profile", ["open", "compact"])
 def test_policies_need_a_guarded_profile(policy, profile):

@@ -19,6 +19,7 @@ from helix_jax.private.labels.garbling import (
     ROW_BYTES,
     Evaluator,
     TweakedHash,
+    result_tweaks,
 )
 from helix_jax.private.layer import Layer
 from helix_jax.private.policies import LABEL_BITS
@@ -172,8 +173,9 @@ class LabelClient:
         labels = labels.reshape(LABEL_BITS, queries, classes, 2)
         gates = Evaluator(tables, bytes(key))
         wires = argmax(gates, labels, np.zeros_like(labels)).reshape(-1, 2)
-        shown = TweakedHash(bytes(key), b"results")(wires, np.arange(len(wires)))
-        named = np.frombuffer(results, "<u8").reshape(2, -1, 2) == shown
+        hashed = TweakedHash(bytes(key), b"results")
+        shown = [hashed(wires, places) for places in result_tweaks(len(wires))]
+        named = np.frombuffer(results, "<u8").reshape(2, -1, 2) == np.stack(shown)
         bits = named.all(axis=-1)
         found = bits[1].reshape(-1, queries).astype(np.int64)
         found = (found << np.arange(len(found))[:, None]).sum(axis=0)

@@ -22,6 +22,7 @@ from helix_jax.private.labels.garbling import (
     Garbler,
     TweakedHash,
     draw_offset,
+    result_tweaks,
     where,
 )
 from helix_jax.private.layer import Layer
@@ -155,7 +156,9 @@ def garble(offsets: np.ndarray, rows: np.ndarray, secret: np.ndarray) -> bytes:
     own = where(shares.bits_of(offsets), offset)
     wires = argmax(gates, labels.reshape(own.shape), own).reshape(-1, 2)
     shown = TweakedHash(key, b"results")
-    places = np.arange(len(wires))
-    results = np.stack([shown(wires, places), shown(wires ^ offset, places)])
-    both = (moves.astype("<u8").tobytes(), results.astype("<u8").tobytes())
+    results = [
+        shown(label, places)
+        for label, places in zip((wires, wires ^ offset), result_tweaks(len(wires)))
+    ]
+    both = (moves.astype("<u8").tobytes(), np.stack(results).astype("<u8").tobytes())
     return key + both[0] + gates.tables() + both[1]

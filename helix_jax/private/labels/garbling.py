@@ -71,6 +71,14 @@ def colours(labels: np.ndarray) -> np.ndarray:
     return labels[..., 0] & np.uint64(1)
 
 
+def result_tweaks(count: int) -> np.ndarray:
+    """[2, count] of a result's hashes: those of false, then those of true.
+
+    They differ, so that who exchanges the two names no other value.
+    """
+    return np.arange(2 * count).reshape(2, -1)
+
+
 def where(bits: np.ndarray, label: np.ndarray) -> np.ndarray:
     """The label where a bit is 1, else zero: [..., 2] uint64."""
     return -bits.astype(np.uint64)[..., None] & label

@@ -8,6 +8,7 @@ import pytest
 from helix_jax.errors import KeyRoleError, ProtocolError
 from helix_jax.private import LabelClient, Provider, sum_answers, wire
 from helix_jax.private.internals import sign_anew
+from helix_jax.private.labels.base_transfers import OFFER_BYTES
 from tests.conftest import WIDE
 
 WIDTH, CLASSES = 12, 5
@@ -188,6 +189,35 @@ def test_a_changed_circuit_gives_the_label_or_is_refused(sides):
         except ProtocolError:
             refused += 1
     assert 30 < refused < 200  # rows that no colour asks for do not matter
+
+
+def test_exchanged_hashes_of_a_result_name_no_value(sides):
+    """Each bit of the class in turn: the other class was read once."""
+    side, provider, _, _ = sides
+    choices = side.choose(provider.answer(side.encrypt(np.ones(WIDTH) / 3)))
+    garbled = provider.label(choices)
+    bits = (CLASSES - 1).bit_length()
+    first = len(garbled) - 2 * 16 * bits
+    for start in range(first, first + 16 * bits, 16):
+        changed, other = bytearray(garbled), start + 16 * bits
+        changed[start : start + 16] = garbled[other : other + 16]
+        changed[other : other + 16] = garbled[start : start + 16]
+        with pytest.raises(ProtocolError, match="changed on its way"):
+            side.read(bytes(changed))
+    side.read(garbled)
+
+
+def test_a_message_of_transfers_is_taken_once(sides):
+    """Who repeats it would end those that its owner has."""
+    side, provider, kernel, bias = sides
+    x = np.ones(WIDTH) / 2
+    choices = side.choose(provider.answer(side.encrypt(x)))
+    repeated = side._write(
+        "transfers", side._agreed, side.layer.binding, (), bytes(OFFER_BYTES)
+    )
+    with pytest.raises(ProtocolError, match=r"was given to client .* before"):
+        provider.agree(repeated)
+    assert side.read(provider.label(choices)) == (x @ kernel + bias).argmax()
 
 
 def test_who_fails_the_check_needs_new_transfers(sides, parties):

@@ -63,6 +63,19 @@ def test_messages_look_the_same_whatever_is_chosen():
         assert abs(bits.mean() - 0.5) < 4 / np.sqrt(4 * len(bits))
 
 
+def test_hashes_of_choices_are_covered():
+    """All choices zero: without the random ones the hash would be zero each time."""
+    pairs, _, _ = hashed_keys(6)
+    start, size = -transfers._CHECKED, base_transfers.COUNT // 8
+    hashes = [
+        transfers.choose(pairs, NUMBER, np.zeros(40, np.uint8))[0][start:][:size]
+        for _ in range(40)
+    ]
+    bits = np.unpackbits(np.frombuffer(b"".join(hashes), np.uint8))
+    assert abs(bits.mean() - 0.5) < 5 / np.sqrt(4 * len(bits))
+    assert len(set(hashes)) == 40
+
+
 def test_changed_messages_fail_the_check():
     pairs, secret, keys = hashed_keys(4)
     message, _ = transfers.choose(pairs, NUMBER, np.ones(40, np.uint8))
