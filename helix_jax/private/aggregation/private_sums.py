@@ -22,6 +22,7 @@ import numpy as np
 from helix_jax.errors import ProtocolError
 from helix_jax.private.accountant import Privacy
 from helix_jax.private.aggregation.int128 import multiply, require_words, to_float
+from helix_jax.private.aggregation.session import Session
 from helix_jax.private.curator import (
     PrivateMoments,
     private_sums,
@@ -75,20 +76,26 @@ class PrivateFormat:
         return json.dumps(record, sort_keys=True).encode()
 
 
-def encode_private(x: np.ndarray, y: np.ndarray, layout: PrivateFormat) -> np.ndarray:
+def encode_private(
+    x: np.ndarray, y: np.ndarray, layout: PrivateFormat, session: Session | None = None
+) -> np.ndarray:
     """A silo's sums with its share of the noise; to be made once for a set of rows.
 
     Args:
       x: [n, dx] float64, of norm 1 at most.
       y: [n, dy] float64, of norm 1 at most.
       layout: of the sum.
+      session: of the sum, which is compared with the layout; None for rehearsals.
 
     Returns:
       [2, layout.length] uint64.
 
     Raises:
-      ValueError: other widths, a row longer than 1, or a delta of 1 / n or more.
+      ValueError: other widths, a row longer than 1, a delta of 1 / n or more, or a
+        session of another format or with fewer silos whose noise counts.
     """
+    if session is not None:
+        _require_session(layout, session)
     if (x.shape[1], y.shape[1]) != (layout.dx, layout.dy) or len(x) != len(y):
         raise ValueError(
             f"encode_private: needs as many rows of width {layout.dx} as of "
@@ -100,6 +107,16 @@ def encode_private(x: np.ndarray, y: np.ndarray, layout: PrivateFormat) -> np.nd
         )
     sums = private_sums(x, y, *layout.shares(), least=layout.least)
     return multiply(np.concatenate([[len(x)], sums]), 1)
+
+
+def _require_session(layout: PrivateFormat, session: Session) -> None:
+    counted = session.threshold - session.colluders
+    if session.content != layout.content or layout.least > counted:
+        raise ValueError(
+            f"encode_private: {layout} counts the noise of {layout.least} silos; of "
+            f"the session {counted} stay and tell nobody theirs, and its format has to "
+            "be this one."
+        )
 
 
 def decode_private(

@@ -11,6 +11,7 @@ from helix_jax.private.aggregation.private_sums import (
     encode_private,
 )
 from helix_jax.private.aggregation.rehearsal import rehearse
+from helix_jax.private.aggregation.session import new_identity, new_session
 from helix_jax.private.unit_rows import unit_rows
 
 SILOS, ROWS = 5, 300
@@ -64,6 +65,29 @@ def test_the_silos_that_count_have_the_noise_of_the_epsilon(rows, least):
     assert 0.5 < np.sqrt(np.mean((off / noise) ** 2)) < 1.7  # of 24
     more = total(layout, SILOS).noise.max() * SILOS
     assert more == pytest.approx(one * np.sqrt(SILOS / least), rel=0.01)
+
+
+def test_noise_of_more_silos_than_the_session_counts_on_is_refused(rows):
+    public = [new_identity()[1] for _ in range(6)]
+    (x, y), *_ = parts(rows)
+
+    def encoded(least, content=None):
+        layout = PrivateFormat(6, 4, least=least, epsilon=1.0, delta=1e-6)
+        session = new_session(
+            public[0],
+            public[1:],
+            length=layout.length,
+            content=content or layout.content,
+            threshold=4,
+            colluders=1,
+        )
+        return encode_private(x, y, layout, session)
+
+    assert encoded(3).shape[0] == 2
+    with pytest.raises(ValueError, match="the noise of 4 silos; of the session 3 stay"):
+        encoded(4)
+    with pytest.raises(ValueError, match="has to be this one"):
+        encoded(3, content=b"another")
 
 
 def test_what_is_no_sum_of_rows_is_refused(rows):
