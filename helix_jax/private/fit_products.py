@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from helix_jax.private import answer_words, residues, wire
+from helix_jax.private import answer_words, residues, sampling, wire
 from helix_jax.private.fit_plan import FitPlan
 from helix_jax.private.profiles import Profile
 from helix_jax.types import Array
@@ -32,6 +32,54 @@ def block_turns(plan: FitPlan, profile: Profile) -> np.ndarray:
     monomials = jax.lax.optimization_barrier(jnp.asarray(monomials))
     signs = residues.reduce(monomials[:, None, :], residues.column(profile))
     return residues.transform(signs, profile)
+
+
+def read_pairs(payload: bytes, *, plan: FitPlan, profile: Profile) -> np.ndarray:
+    """Ciphertexts [chunk, T, 2, L, N] int64 of a message of rows.
+
+    Args:
+      payload: a seed, and the first halves of all.
+      plan: where the rows lie.
+      profile: of the ring.
+
+    Raises:
+      ProtocolError: residues that are none.
+    """
+    seed = bytes(payload[: sampling.SEED_BYTES])
+    count = plan.chunk * plan.tiles
+    rest = payload[sampling.SEED_BYTES :]
+    first = wire.unpack_residues(rest, count, profile, "rows")
+    second = sampling.uniform_residues(seed, (count,), profile, "rows")
+    shape = (plan.chunk, plan.tiles, len(profile.primes), plan.degree)
+    return np.stack([first.reshape(shape), second.reshape(shape)], axis=2)
+
+
+def add_rows(
+    sums: list[Array],
+    pairs: np.ndarray,
+    weights: list[np.ndarray],
+    *,
+    plan: FitPlan,
+    profile: Profile,
+) -> list[Array]:
+    """Sums with the products of one message of rows.
+
+    Args:
+      sums: [J, T, 2, L, N] int64 by columns of the target; empty before the first.
+      pairs: of `read_pairs`.
+      weights: [R chunk, J] float64 integers of these columns.
+      plan: where the rows lie.
+      profile: of the ring.
+    """
+    limbs = split_limbs(pairs, plan=plan, profile=profile)
+    if not sums:
+        zeros = (plan.tiles, 2, len(profile.primes), plan.degree)
+        with jax.enable_x64(True):
+            sums = [jnp.zeros((part.shape[1], *zeros), jnp.int64) for part in weights]
+    return [
+        add_products(before, part, limbs, profile=profile)
+        for before, part in zip(sums, weights)
+    ]
 
 
 @residues.exact("plan", "profile")

@@ -50,7 +50,7 @@ def transformed_weights(provider: Provider) -> Weights:
 
 def integer_rows(provider: FitProvider) -> np.ndarray:
     """The rows of a fit as they are multiplied: [n, d_y] float64, centred integers."""
-    return provider._y
+    return provider._targets.rows
 
 
 def unmasked_results(provider: FitProvider) -> Iterator[bytes]:
