@@ -64,14 +64,16 @@ def require_twins(folder, summary):
     assert summary[f"{start}/fit/r2"] == pytest.approx(mapped, rel=1e-4)
     # Noise of 12 bits changes one answer of a hundred or so (docs/private.md).
     asked = summary["encrypted/queries"]
-    assert summary["encrypted/argmax_agreement"] >= 1 - max(1, 0.05 * asked) / asked
+    agreement = summary["encrypted/argmax_agreement"]
+    assert agreement >= 1 - max(1, 0.05 * asked) / asked
     models, matrix, pairs, *_, texts, hidden = load_blocks(folder)
     assert [row[0] for row in models.rows] == list(assets.NAMES)
     cka = summary[f"similarity/{start}/unbiased_cka"]
     assert matrix.values[0][1] == matrix.values[1][0] == cka
     assert [row[0] for row in pairs.rows] == [" -> ".join(first)]
     assert len(texts.items) == summary["generation/prompts"] == 2
-    assert dict(hidden.rows)["same answer as in the clear"] == "100.0% of 100"
+    shown = f"{100 * agreement:.1f}% of {asked:.0f}"
+    assert dict(hidden.rows)["same answer as in the clear"] == shown
     for page in ("report.html", "report.md"):
         assert (folder / page).read_text().count("Unbiased linear CKA")
 
