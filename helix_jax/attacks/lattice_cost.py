@@ -105,10 +105,11 @@ def unique_shortest(problem: LWE, model: Model = classical) -> Cost:
     Raises:
       ValueError: blocks of 2,000 do not.
     """
+    first = problem.dimension + 2
+    dimensions = np.arange(first, first + problem.samples, dtype=np.int64)
+    roots = _log_root_volume(problem, dimensions)
     for block in range(60, 2000):
-        dimensions = _dimensions(problem)
-        reach = _log_delta(block) * (2 * block - dimensions - 1)
-        reach += _log_root_volume(problem, dimensions)
+        reach = _log_delta(block) * (2 * block - dimensions - 1) + roots
         short = 0.5 * math.log2(problem.error**2 * (block - 1) + 1)
         succeeds = np.flatnonzero(reach >= short)
         if len(succeeds):
@@ -148,12 +149,6 @@ def _sieve(problem: LWE, block: int, dimension: int, root: float) -> int:
         if 0.5 * math.log2(problem.error**2 * eta) <= ball + tail:
             return eta
     return dimension
-
-
-def _dimensions(problem: LWE) -> np.ndarray:
-    return np.arange(
-        problem.dimension + 2, problem.dimension + 2 + problem.samples, dtype=np.int64
-    )
 
 
 def _log_root_volume(problem: LWE, dimensions: np.ndarray) -> np.ndarray:
