@@ -25,7 +25,7 @@ $(VENV)/core.stamp: setup.py constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/crypto.stamp: $(VENV)/core.stamp build_tools/seal_offline.cmake
-	CMAKE_TOOLCHAIN_FILE=$(CURDIR)/build_tools/seal_offline.cmake $(PIP) -e '.[crypto]'
+	CMAKE_TOOLCHAIN_FILE=$(CURDIR)/build_tools/seal_offline.cmake $(PIP) -e '.[crypto,net]'
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/crypto.stamp
