@@ -44,7 +44,14 @@ setup(
     ],
     extras_require={
         "crypto": ["Pyfhel==3.5.0", "cryptography"],
-        "net": ["cryptography", "httptools", "httpx2", "starlette", "uvicorn", "uvloop"],
+        "net": [
+            "cryptography",
+            "httptools",
+            "httpx2",
+            "starlette",
+            "uvicorn",
+            "uvloop",
+        ],
         "plots": ["matplotlib"],
         "torch": ["torch"],
         "cuda": ["jax[cuda13]"],
