@@ -3,6 +3,7 @@
 #   make test     the test suite
 #   make check    formatting and lint
 #   make crypto   Pyfhel, built from source with g++ alone
+#   make certificates   an authority, a server and a client for a trial of the service
 # Another interpreter: make PYTHON=python3.12 demo
 
 PYTHON ?= python3
@@ -12,9 +13,10 @@ VENV ?= .venv
 PINS = PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 PIP = $(PINS) $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 WORKDIR ?= runs/demo
+CERTIFICATES ?= certificates
 PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test check crypto clean
+.PHONY: demo test check crypto certificates clean
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else "helix_jax needs Python 3.11, 3.12 or 3.13, got %d.%d; use: make PYTHON=python3.12 ..." % v[:2])'
@@ -43,6 +45,9 @@ check: $(VENV)/dev.stamp
 	$(VENV)/bin/ruff check .
 
 crypto: $(VENV)/crypto.stamp
+
+certificates: $(VENV)/crypto.stamp
+	$(VENV)/bin/python -m experiments.certificates --folder=$(CERTIFICATES)
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -13,7 +13,6 @@ import hashlib
 import math
 import os
 import secrets
-import stat
 import struct
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ from helix_jax.errors import KeyRoleError, ProtocolError
 from helix_jax.paths import local_path, os_errors
 from helix_jax.private import signatures
 from helix_jax.private.ledger import check_identity
+from helix_jax.secret_files import make_secret, read_secret
 
 _MAGIC, _VERSION = b"HLXT", 1
 _HEADER = struct.Struct("<4sH16s16sdH")
@@ -155,36 +155,16 @@ def _digest(body: bytes) -> bytes:
 
 
 def _read_key(path: Path) -> bytes:
-    with os_errors(path, "be used as the admission's key", ProtocolError):
-        if not path.exists():
-            _make_key(path)
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode) or mode & 0o077:
-            raise ProtocolError(
-                f"{path} is to be a file that only its owner may read: chmod 600."
-            )
-        key = path.read_bytes()
+    what = "the admission's key"
+    with os_errors(path, f"be used as {what}", ProtocolError):
+        missing = not path.exists()
+    if missing:
+        new = secrets.token_bytes(signatures.KEY_BYTES)
+        make_secret(path, new, what, raises=ProtocolError)
+    key = read_secret(path, what, raises=ProtocolError)
     if len(key) != signatures.KEY_BYTES:
         raise ProtocolError(
             f"{path} is no admission's key: {len(key)} bytes in place of "
             f"{signatures.KEY_BYTES}."
         )
     return key
-
-
-def _make_key(path: Path) -> None:
-    """Whole or not at all; of two who make it at once the first wins."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    own = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    file = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(file, "wb") as stream:
-            stream.write(secrets.token_bytes(signatures.KEY_BYTES))
-            stream.flush()
-            os.fsync(stream.fileno())
-        try:
-            os.link(own, path)
-        except FileExistsError:
-            return
-    finally:
-        own.unlink()

@@ -1,0 +1,53 @@
+"""The tables of tokens and of revoked certificates, in a ledger's file."""
+
+import sqlite3
+from pathlib import Path
+
+from helix_jax.errors import ProtocolError
+from helix_jax.private.ledger_file import Opened, open_file
+
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS identities_version (version INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS tokens (
+  id TEXT PRIMARY KEY,
+  hash BLOB NOT NULL,
+  identity TEXT NOT NULL,
+  made REAL NOT NULL,
+  until REAL NOT NULL,
+  revoked REAL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS revoked_certificates (
+  name TEXT PRIMARY KEY,
+  seconds REAL NOT NULL
+) WITHOUT ROWID;
+"""  # times: seconds since 1970; hash: SHA-256 of the token
+
+
+def begin_tables(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables where they are missing, in a transaction that has begun.
+
+    Raises:
+      ProtocolError: they are those of another release.
+    """
+    for statement in _SCHEMA.strip().rstrip(";").split(";"):
+        connection.execute(statement)
+    rows = connection.execute("SELECT version FROM identities_version").fetchall()
+    if not rows:
+        connection.execute("INSERT INTO identities_version VALUES (?)", (_VERSION,))
+    elif rows != [(_VERSION,)]:
+        raise ProtocolError(
+            f"{path} holds tokens of version {rows[0][0]}, here is {_VERSION}; use the "
+            "release of helix_jax that wrote it."
+        )
+
+
+def open_tables(path: Path) -> Opened:
+    """A connection to a file that is there.
+
+    Raises:
+      sqlite3.Error: it is not.
+    """
+    if not path.is_file():
+        raise sqlite3.OperationalError("there is no such file any more")
+    return open_file(path)

@@ -1,0 +1,113 @@
+"""One key of one server: a client that knows it takes no other, whoever signed that.
+
+    pin = "sha256/" + base64(SHA-256(SubjectPublicKeyInfo of the server's certificate))
+
+A pin stands beside the certificate's verification, never in its place. It is of the key
+and not of the certificate: a certificate that is made anew for the same key has the
+same pin, and a server that is about to change its key gives out both pins before.
+
+The context itself checks: whatever opens a connection with it, the handshake ends with
+the check or with an error, before a byte of the application is sent. By then a server
+has seen the client's certificate, where there is one, and nothing else.
+
+Reference: RFC 7469, section 2.4.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import ssl
+from collections.abc import Sequence
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from helix_jax.errors import ProtocolError
+
+_START = "sha256/"
+
+
+class PinError(ProtocolError, ssl.SSLCertVerificationError):
+    """The server's key is not the one that is known; for `ssl` a failed handshake."""
+
+
+def pin_of(certificate: bytes | x509.Certificate) -> str:
+    """The pin of a certificate's key.
+
+    Args:
+      certificate: read, or as DER.
+
+    Raises:
+      ValueError: these bytes are no certificate.
+    """
+    if isinstance(certificate, bytes):
+        certificate = x509.load_der_x509_certificate(certificate)
+    key = certificate.public_key().public_bytes(
+        Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    )
+    return _START + base64.b64encode(hashlib.sha256(key).digest()).decode()
+
+
+def read_pins(pins: str | Sequence[str]) -> tuple[str, ...]:
+    """One pin or several, checked.
+
+    Raises:
+      ValueError: there is none, or one is malformed.
+    """
+    several = (pins,) if isinstance(pins, str) else tuple(pins)
+    if not several:
+        raise ValueError("pin: none is given; leave it out, or name one key.")
+    for pin in several:
+        try:
+            start, written = pin[: len(_START)], pin[len(_START) :]
+            length = len(base64.b64decode(written, validate=True))
+        except binascii.Error:
+            length = 0
+        if start != _START or length != hashlib.sha256().digest_size:
+            raise ValueError(
+                f"pin: expected {_START} and 44 characters of base64, got {pin!r}; "
+                "the certificates program shows that of a server."
+            )
+    return several
+
+
+def check_pin(tls: ssl.SSLObject | ssl.SSLSocket, pins: str | Sequence[str]) -> None:
+    """Refuse a server whose key is none of the pinned ones.
+
+    Args:
+      tls: its connection, after the handshake.
+      pins: one that it may have, or several.
+
+    Raises:
+      PinError: it has another key, or showed no certificate.
+      ValueError: a malformed pin.
+    """
+    allowed = read_pins(pins)
+    shown = tls.getpeercert(binary_form=True)
+    found = pin_of(shown) if shown else "none"
+    if not any(hmac.compare_digest(found, pin) for pin in allowed):
+        raise PinError(
+            f"the server's key has the pin {found}, expected {' or '.join(allowed)}; "
+            "ask its operator by another way whether the key was changed."
+        )
+
+
+def pin_context(context: ssl.SSLContext, pins: str | Sequence[str]) -> None:
+    """Let every handshake of a client's context end with `check_pin`.
+
+    Raises:
+      ValueError: a malformed pin.
+    """
+    allowed = read_pins(pins)
+
+    def with_check(plain: type) -> type:
+        class Pinned(plain):
+            def do_handshake(self, *args: bool) -> None:
+                super().do_handshake(*args)  # an error where it has not ended
+                check_pin(self, allowed)
+
+        return Pinned
+
+    context.sslobject_class = with_check(context.sslobject_class)
+    context.sslsocket_class = with_check(context.sslsocket_class)

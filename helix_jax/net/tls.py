@@ -1,0 +1,249 @@
+"""How both sides of a connection know each other: TLS 1.3, certificates, pins.
+
+Of the server its certificate is verified, and that it is for the name or address which
+was asked for. Of a client, where the server is given an authority: that this authority
+signed its certificate; whose it is, is its subject's common name.
+
+Only this authority counts for clients, never the system's. No session is resumed: each
+connection shows its certificates anew. A private key that others may read is refused.
+
+Reference: RFC 8446, RFC 9525 (names), https://docs.python.org/3/library/ssl.html.
+"""
+
+import ipaddress
+import os
+import ssl
+import time
+from collections.abc import Sequence
+from typing import NamedTuple, NoReturn
+
+from cryptography import x509
+
+from helix_jax.errors import KeyRoleError, PathError, RunError
+from helix_jax.net.pins import pin_context
+from helix_jax.paths import local_path, os_errors
+from helix_jax.secret_files import require_secret
+
+Place = str | os.PathLike
+_OLDER = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2, where that is allowed
+
+
+class PeerCertificate(NamedTuple):
+    """The certificate that a client has shown, verified.
+
+    Attributes:
+      name: common name of its subject.
+      begins, ends: seconds since 1970 between which it holds.
+    """
+
+    name: str
+    begins: float
+    ends: float
+
+
+def server_context(
+    certificate: Place,
+    private_key: Place,
+    client_authority: Place | None = None,
+    *,
+    require_client: bool = True,
+    allow_older: bool = False,
+) -> ssl.SSLContext:
+    """What a server's connections are made by.
+
+    Args:
+      certificate: PEM file, the server's certificate first, then those between it and
+        its authority.
+      private_key: PEM file of its key, unencrypted, that nobody else may read.
+      client_authority: PEM file of who signs the certificates of clients; None asks
+        clients for none.
+      require_client: whether a client without a certificate is refused; False leaves
+        it to who reads the requests. One with a wrong certificate is refused anyway.
+      allow_older: takes TLS 1.2, too.
+
+    Raises:
+      PathError: a file cannot be used: which, why, and what to do.
+    """
+    context = _context(ssl.PROTOCOL_TLS_SERVER, allow_older)
+    context.num_tickets = 0
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
+    load_certificate(context, certificate, private_key)
+    if client_authority is not None:
+        _trust(context, client_authority)
+        optional = not require_client
+        context.verify_mode = ssl.CERT_OPTIONAL if optional else ssl.CERT_REQUIRED
+    return context
+
+
+def client_context(
+    authority: Place | None = None,
+    certificate: Place | None = None,
+    private_key: Place | None = None,
+    pin: str | Sequence[str] | None = None,
+    *,
+    allow_older: bool = False,
+) -> ssl.SSLContext:
+    """What a client's connections are made by.
+
+    Args:
+      authority: PEM file of who signs the server's certificate; None takes the
+        authorities of the system.
+      certificate, private_key: PEM files by which the client shows who it is.
+      pin: of the server's key, or of several that it may have; see `pins`.
+      allow_older: takes TLS 1.2, too.
+
+    Raises:
+      PathError: a file cannot be used: which, why, and what to do.
+      ValueError: one of certificate and private_key alone, or a malformed pin.
+    """
+    if (certificate is None) != (private_key is None):
+        raise ValueError(
+            "client_context: a certificate needs its private_key, and this needs its "
+            "certificate; give both or none."
+        )
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, allow_older)
+    context.hostname_checks_common_name = False
+    if authority is None:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    else:
+        _trust(context, authority)
+    if certificate and private_key:
+        load_certificate(context, certificate, private_key)
+    if pin is not None:
+        pin_context(context, pin)
+    return context
+
+
+def load_certificate(
+    context: ssl.SSLContext, certificate: Place, private_key: Place
+) -> float:
+    """Let a context show this certificate; one in use shows it from then on.
+
+    Returns:
+      Seconds since 1970 when the certificate ends.
+
+    Raises:
+      PathError: a file cannot be used, the key is not the certificate's, or it has not
+        begun, or has ended.
+    """
+    chain = local_path(certificate, "the certificate")
+    key = local_path(private_key, "the private key")
+    first = read_certificate(chain)
+    begins, ends = first.not_valid_before_utc, first.not_valid_after_utc
+    if not begins.timestamp() <= time.time() < ends.timestamp():
+        raise PathError(
+            f"{chain} holds from {begins:%Y-%m-%d %H:%M} to {ends:%Y-%m-%d %H:%M} UTC, "
+            "and not now; take another, or set the clock."
+        )
+    require_secret(key, "a private key")
+    try:
+        context.load_cert_chain(chain, key, password=_no_password)
+    except ssl.SSLError as wrong:
+        raise PathError(
+            f"{key} is not the private key of {chain} ({wrong.reason}); give the two "
+            "PEM files that were made together."
+        ) from wrong
+    except OSError as wrong:
+        raise PathError(f"{key} cannot be used as a private key: {wrong}") from wrong
+    return ends.timestamp()
+
+
+def read_certificate(path: Place) -> x509.Certificate:
+    """The first certificate of a PEM file.
+
+    Raises:
+      PathError: there is none.
+    """
+    place = local_path(path, "the certificate")
+    with os_errors(place, "be used as a certificate"):
+        content = place.read_bytes()
+    try:
+        return x509.load_pem_x509_certificates(content)[0]
+    except ValueError as wrong:
+        raise PathError(
+            f"{place} holds no certificate as PEM (-----BEGIN CERTIFICATE-----)."
+        ) from wrong
+
+
+def peer_certificate(tls: ssl.SSLObject | ssl.SSLSocket) -> PeerCertificate | None:
+    """What a client's verified certificate says; None where it showed none.
+
+    Args:
+      tls: a connection of the server, after the handshake.
+
+    Raises:
+      KeyRoleError: it does not say one name, or has ended since the handshake.
+    """
+    shown = tls.getpeercert()
+    if not shown:
+        return None
+    parts = (one for part in shown["subject"] for one in part)
+    names = [value for kind, value in parts if kind == "commonName"]
+    if len(names) != 1 or not names[0].isprintable():
+        raise KeyRoleError(
+            f"a client's certificate needs one common name, got {names!r}."
+        )
+    begins = float(ssl.cert_time_to_seconds(shown["notBefore"]))
+    ends = float(ssl.cert_time_to_seconds(shown["notAfter"]))
+    if ends < time.time():
+        raise KeyRoleError(f"the certificate of {names[0]!r} has ended; renew it.")
+    return PeerCertificate(names[0], begins, ends)
+
+
+def peer_identity(tls: ssl.SSLObject | ssl.SSLSocket) -> str | None:
+    """The common name of a client's certificate; see `peer_certificate`."""
+    shown = peer_certificate(tls)
+    return None if shown is None else shown.name
+
+
+def require_plain_allowed(host: str, plain: bool) -> None:
+    """Refuse a connection without TLS, but for a trial on one machine.
+
+    Args:
+      host: name or address that is listened at, or asked.
+      plain: whether the person has said that it is to be without TLS.
+
+    Raises:
+      RunError: nobody has, or the host is not this machine alone.
+    """
+    if not plain:
+        raise RunError(
+            f"{host}: no certificate is given, and nothing is sent without TLS; give "
+            "one, or --plain for a trial on one machine."
+        )
+    if not is_loopback(host):
+        raise RunError(
+            f"--plain: {host} is not this machine alone, and what goes there could be "
+            "read and changed; take localhost, 127.0.0.1 or ::1, or give a certificate."
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address is that of this machine for itself."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def _context(side: ssl._SSLMethod, allow_older: bool) -> ssl.SSLContext:
+    context = ssl.SSLContext(side)
+    older, default = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+    context.minimum_version = older if allow_older else default
+    context.set_ciphers(_OLDER)  # says nothing of TLS 1.3, all of whose suites are good
+    context.set_alpn_protocols(["http/1.1"])
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    return context
+
+
+def _trust(context: ssl.SSLContext, authority: Place) -> None:
+    place = local_path(authority, "the authority")
+    read_certificate(place)
+    context.load_verify_locations(place)
+
+
+def _no_password() -> NoReturn:
+    raise OSError("it is encrypted, and nobody could type its password; decrypt it")

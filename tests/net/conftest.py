@@ -1,0 +1,31 @@
+"""Certificates of two authorities, made once for all tests of the network."""
+
+import pytest
+
+from helix_jax.net.certificates import (
+    LOCAL_NAMES,
+    make_authority,
+    make_client,
+    make_server,
+)
+
+
+def make_certificates(folder):
+    """An authority, a server of this machine and two clients."""
+    make_authority(folder, days=30)
+    make_server(folder, LOCAL_NAMES, days=10)
+    for name in ("ada", "Bo of Basel"):
+        make_client(folder, name, days=10)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def certificates(made_once):
+    """A folder with an authority, a server and the clients "ada" and "Bo of Basel"."""
+    return made_once("certificates", make_certificates)
+
+
+@pytest.fixture(scope="session")
+def strangers(made_once):
+    """The same of another authority."""
+    return made_once("strangers", make_certificates)
