@@ -55,7 +55,10 @@ def find(name: str) -> Program:
 
 
 SILENT = ("list", "plan")  # which write nothing
-OPERATIONS = ("certificates",)  # which have no work directory; tests/net has theirs
+OPERATIONS = (
+    "certificates",
+    "tokens",
+)  # which have no work directory; tests/net has theirs
 PROGRAMS = [name for name in programs() if name not in (*SILENT, *OPERATIONS)]
 
 
