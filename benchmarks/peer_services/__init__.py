@@ -1,0 +1,1 @@
+"""Services of other libraries, run by interpreters that have these."""

@@ -1,0 +1,248 @@
+r"""Encrypted classification over HTTPS by other libraries, side by side in one run.
+
+    python -m benchmarks.service_peers [--tenseal_python=PATH] [--concrete_python=PATH]
+
+Each peer is a process that serves on loopback and one that asks, in the interpreter
+that has the library (PyPI: tenseal, or concrete-ml, beside fastapi, uvicorn, httpx and
+python-multipart). They take turns. Two cores: two minutes.
+"""
+
+import contextlib
+import functools
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from absl import flags
+
+from benchmarks.service_processes import Started, counted_port, started
+from benchmarks.timing import run_child, write_results
+from helix_jax.net.certificates import LOCAL_NAMES, make_authority, make_server
+from helix_jax.private.planted import planted_layer
+from helix_jax.runs.program import start_main
+
+TENSEAL = flags.DEFINE_string("tenseal_python", "", "interpreter that has tenseal")
+CONCRETE = flags.DEFINE_string("concrete_python", "", "interpreter that has concrete")
+QUERIES = flags.DEFINE_integer("queries", 40, "a turn of each", lower_bound=1)
+TURNS = flags.DEFINE_integer("turns", 5, "of each", lower_bound=1)
+CLIENTS = flags.DEFINE_integer("clients", 8, "at once", lower_bound=1)
+LOAD_SECONDS = flags.DEFINE_float("load_seconds", 15, "with all clients", lower_bound=0)
+TINY = flags.DEFINE_bool("tiny", False, "small sizes")
+
+SCRIPTS = Path(__file__).parent / "peer_services"
+
+
+class Contender(NamedTuple):
+    """A service and its client, both running.
+
+    Attributes:
+      service: answers.
+      client: takes turns, see `peer_services.asking`.
+    """
+
+    service: Started
+    client: Started
+
+
+class Place(NamedTuple):
+    """What every contender is given.
+
+    Attributes:
+      problem: .npz file with kernel [d, k], bias [k], x [N, d], calibration [M, d].
+      certificate, private_key: of a server on loopback.
+      authority: that signed it.
+      folder: for files of their own.
+    """
+
+    problem: Path
+    certificate: Path
+    private_key: Path
+    authority: Path
+    folder: Path
+
+
+def make_place(folder: Path, *, width: int, classes: int) -> Place:
+    """One problem and one certificate for all."""
+    classifier, x = planted_layer(width=width, classes=classes, queries=2100)
+    problem = folder / "problem.npz"
+    np.savez(
+        problem,
+        kernel=np.asarray(classifier.kernel),
+        bias=np.asarray(classifier.bias),
+        x=x[:100],
+        calibration=x[100:],
+    )
+    certificates = folder / "certificates"
+    authority = make_authority(certificates, days=1).certificate
+    server = make_server(certificates, LOCAL_NAMES, days=1)
+    return Place(problem, server.certificate, server.private_key, authority, folder)
+
+
+@contextlib.contextmanager
+def tenseal_contender(place: Place, parameters: str) -> Iterator[Contender]:
+    """TenSEAL with the parameters of that name."""
+    script = [TENSEAL.value, SCRIPTS / "tenseal_service.py"]
+    serve = [*script, "serve", place.problem, place.certificate, place.private_key]
+    with started(serve) as service:
+        port = str(service.said["port"])
+        ask = [*script, "ask", place.problem, place.authority, port, parameters]
+        with started(ask) as client:
+            yield Contender(service, client)
+
+
+@contextlib.contextmanager
+def concrete_contender(place: Place) -> Iterator[Contender]:
+    """Concrete ML, compiled first."""
+    script = [CONCRETE.value, SCRIPTS / "concrete_service.py"]
+    model = place.folder / "concrete"
+    run_child([*script, "make", place.problem, model])
+    with started(
+        [*script, "serve", model, place.certificate, place.private_key]
+    ) as service:
+        port = str(service.said["port"])
+        ask = [*script, "ask", place.problem, place.authority, port]
+        with started(ask) as client:
+            yield Contender(service, client)
+
+
+def peers(place: Place) -> dict[str, Any]:
+    """Name -> context of a `Contender`, of those whose interpreter is given."""
+    found: dict[str, Any] = {}
+    if TENSEAL.value:
+        found["TenSEAL, its tutorial's parameters"] = functools.partial(
+            tenseal_contender, place, "tutorial"
+        )
+        found["TenSEAL, N = 8192"] = functools.partial(
+            tenseal_contender, place, "precise"
+        )
+    if CONCRETE.value:
+        found["Concrete ML, 8 bits"] = functools.partial(concrete_contender, place)
+    return found
+
+
+def missing() -> str:
+    """A sentence that names those that are not there."""
+    values = {"TenSEAL": TENSEAL.value, "Concrete ML": CONCRETE.value}
+    names = [name for name, value in values.items() if not value]
+    return f" Not installed here: {', '.join(names)}." if names else ""
+
+
+def measure(contenders: Mapping[str, Contender]) -> dict[str, dict[str, float]]:
+    """Numbers of each: turns of single queries, then the load, then bytes.
+
+    Args:
+      contenders: all of them running.
+
+    Returns:
+      Name -> milliseconds, bytes and errors by name.
+    """
+    queries = 2 if TINY.value else QUERIES.value
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    numbers: dict[str, dict[str, float]] = {}
+    for _ in range(TURNS.value):
+        for name, (service, client) in contenders.items():
+            before = service.processor_seconds()
+            turn = client.turn({"queries": queries})
+            times[name] += turn["seconds"]
+            own = numbers.setdefault(
+                name, dict.fromkeys(("client_ms", "service_ms", "error"), 0.0)
+            )
+            scale = 1e3 / (queries * TURNS.value)
+            own["client_ms"] += scale * turn["processor_seconds"]
+            own["service_ms"] += scale * (service.processor_seconds() - before)
+            own["error"] = max(own["error"], turn["error"])
+            own["agreement"] = min(own.get("agreement", 1.0), turn["agreement"])
+    for name, (service, client) in contenders.items():
+        own = numbers[name]
+        own["p50_ms"], own["p99_ms"] = 1e3 * np.quantile(times[name], (0.5, 0.99))
+        own["key_bytes"] = client.said["key_bytes"]
+        load = client.turn(
+            {
+                "clients": CLIENTS.value,
+                "seconds": 1 if TINY.value else LOAD_SECONDS.value,
+            }
+        )
+        own["per_second"] = len(load["seconds"]) / load["elapsed_seconds"]
+        own["failures"] = len(load["failures"])
+        with counted_port(service.said["port"]) as counted:
+            client.turn({"queries": 1, "port": counted.port})  # connects, too
+            up, down = counted.up, counted.down
+            client.turn({"queries": 10, "port": counted.port})
+            own["up_bytes"] = (counted.up - up) / 10
+            own["down_bytes"] = (counted.down - down) / 10
+        own["service_bytes"] = service.resident_bytes()
+        print(name, own, flush=True)
+    return numbers
+
+
+HEADER = [
+    "",
+    "p50, ms",
+    "p99, ms",
+    "queries/s, {clients} clients",
+    "client's processor, ms",
+    "service's processor, ms",
+    "up, kB",
+    "down, kB",
+    "keys, kB",
+    "service's memory, MB",
+    "largest error",
+    "same label",
+    "weights hidden",
+]
+FIELDS = (
+    ("p50_ms", 1),
+    ("p99_ms", 1),
+    ("per_second", 1),
+    ("client_ms", 1),
+    ("service_ms", 1),
+    ("up_bytes", 1e3),
+    ("down_bytes", 1e3),
+    ("key_bytes", 1e3),
+    ("service_bytes", 1e6),
+    ("error", 1),
+    ("agreement", 1),
+)
+
+
+def main(_: list[str]) -> None:
+    """Measure and write the table."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        width, classes = (64, 3) if TINY.value else (768, 5)
+        place = make_place(folder, width=width, classes=classes)
+        contenders = {
+            name: stack.enter_context(context())
+            for name, context in peers(place).items()
+        }
+        numbers = measure(contenders)
+    table = [
+        [name, *(own[field] / unit for field, unit in FIELDS), "no"]
+        for name, own in numbers.items()
+    ]
+    header = [name.format(clients=CLIENTS.value) for name in HEADER]
+    notes = (
+        f"{width} dimensions, {classes} classes, logits of order 10, "
+        f"{TURNS.value * QUERIES.value} queries of each in turns, one client. Bytes: "
+        "on the wire, TLS and HTTP included, keys without. Errors are against float64. "
+        "The peers are built as their own examples are: one process that serves, "
+        "evaluating in its event loop; a context or key is registered once. Their "
+        "parameters have 128 bits. None has circuit privacy: what a client decrypts "
+        "may tell more of the weights than the logits." + missing()
+    )
+    print(
+        write_results(
+            "service_peers",
+            "Encrypted classification over HTTPS",
+            header,
+            table,
+            notes,
+            not TINY.value and bool(table),
+        )
+    )
+
+
+if __name__ == "__main__":
+    start_main(main)

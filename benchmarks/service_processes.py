@@ -1,0 +1,177 @@
+"""Processes of services and their clients: what they use, and the bytes between them.
+
+    with started(command) as service:
+        service.said["port"], service.processor_seconds(), service.resident_bytes()
+
+    with counted_port(port) as counted:  # a client connects to counted.port
+        counted.up, counted.down
+
+Linux alone: the numbers are those of /proc.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Started:
+    """A process that talks in JSON lines, with the processes that it started.
+
+    Attributes:
+      said: its first line.
+    """
+
+    def __init__(self, process: subprocess.Popen, errors: Any) -> None:
+        self.process = process
+        self._errors = errors
+        self.said = self._read()
+
+    def turn(self, request: Mapping[str, Any]) -> Any:
+        """Its answer to one line."""
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        return self._read()
+
+    def processor_seconds(self) -> float:
+        """Of it and all below it, those that ended and were waited for included."""
+        return sum(
+            sum(map(int, _stat(number)[11:15])) / _TICKS for number in self.family()
+        )
+
+    def resident_bytes(self) -> int:
+        """Memory of it and all below it; pages that they share count once each."""
+        return sum(_field(number, "VmRSS") for number in self.family())
+
+    def peak_bytes(self) -> int:
+        """The largest sizes of it and of each below it, added up."""
+        return sum(_field(number, "VmHWM") for number in self.family())
+
+    def family(self) -> list[int]:
+        """Numbers of the process and of all below it."""
+        parents = {
+            int(entry.name): int(stat[1])
+            for entry in Path("/proc").iterdir()
+            if entry.name.isdigit() and (stat := _stat(int(entry.name)))
+        }
+        found = [self.process.pid]
+        for number in found:
+            found += [child for child, parent in parents.items() if parent == number]
+        return [number for number in found if number in parents]
+
+    def _read(self) -> Any:
+        for line in self.process.stdout:
+            if line.startswith("{"):
+                return json.loads(line)
+        self.process.wait()
+        self._errors.seek(0)
+        raise SystemExit(
+            f"{' '.join(map(str, self.process.args))} ended with status "
+            f"{self.process.returncode}:\n{self._errors.read()[-2000:]}"
+        )
+
+
+@contextlib.contextmanager
+def started(
+    command: Sequence[str], more: Mapping[str, str] | None = None
+) -> Iterator[Started]:
+    """Start a process, wait for its first JSON line, and end it when the block ends.
+
+    Args:
+      command: program and arguments.
+      more: variables of its environment beside those of this process.
+
+    Raises:
+      SystemExit: it ended; the message ends as what it said does.
+    """
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            list(map(str, command)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=os.environ | (more or {}),
+        )
+        try:
+            yield Started(process, errors)
+        finally:
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            process.communicate()
+
+
+class CountedPort:
+    """A port of its own before another's, and the bytes that went either way.
+
+    Attributes:
+      port: of this one.
+      up, down: bytes to the other and from it, TLS included, TCP's heads not.
+    """
+
+    def __init__(self, target: int) -> None:
+        self.up = self.down = 0
+        self._target = target
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self._listening.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listening.accept()
+            except OSError:
+                return
+            far = socket.create_connection(("127.0.0.1", self._target))
+            for ends in ((near, far, "up"), (far, near, "down")):
+                threading.Thread(target=self._carry, args=ends, daemon=True).start()
+
+    def _carry(self, source: socket.socket, sink: socket.socket, way: str) -> None:
+        with contextlib.suppress(OSError):
+            while piece := source.recv(1 << 16):
+                # Counted before it is passed on: whoever has the answer sees the sum.
+                setattr(self, way, getattr(self, way) + len(piece))
+                sink.sendall(piece)
+            sink.shutdown(socket.SHUT_WR)
+
+
+@contextlib.contextmanager
+def counted_port(target: int) -> Iterator[CountedPort]:
+    """A `CountedPort` that ends with the block."""
+    port = CountedPort(target)
+    try:
+        yield port
+    finally:
+        port.close()
+
+
+def _stat(number: int) -> list[str]:
+    """Fields of /proc/N/stat behind the name; none of a process that is gone."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(") ")[2].split()
+    except OSError:
+        return []
+
+
+def _field(number: int, name: str) -> int:
+    try:
+        lines = Path(f"/proc/{number}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    found = [line.split()[1] for line in lines if line.startswith(f"{name}:")]
+    return 1024 * int(found[0]) if found else 0
