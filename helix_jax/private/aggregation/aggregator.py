@@ -61,6 +61,11 @@ class Aggregator:
         self._total = zeros(session.length)
 
     @property
+    def present(self) -> frozenset[int]:
+        """Silos that were left out of no round that has closed."""
+        return self._present
+
+    @property
     def waiting_for(self) -> frozenset[int]:
         """Silos that may still answer in this round."""
         return self._present - self._answers.keys()

@@ -138,6 +138,18 @@ def body_of(data: bytes) -> bytes:
     return bytes(data[_HEADER.size : -SIGNATURE_BYTES])
 
 
+def message_bytes(session: Session, kind: Kind) -> tuple[int, int]:
+    """Least and largest size of a whole message, before any of it is read."""
+    around = _HEADER.size + SIGNATURE_BYTES
+    least, most = _body_bytes(session, kind)
+    return around + least, around + most
+
+
+def sender_of(data: bytes) -> int:
+    """Who a message of a right size says that it is of; nothing of it is checked."""
+    return _HEADER.unpack_from(data)[3]
+
+
 def confirm_bytes(session: Session) -> int:
     """Size of a whole CONFIRM message."""
     return _HEADER.size + set_bytes(session) + SIGNATURE_BYTES

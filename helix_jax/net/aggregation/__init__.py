@@ -1,0 +1,16 @@
+"""Sums over silos as services: the aggregator, its silos; see docs/aggregation.md."""
+
+from helix_jax.net.aggregation.agreement import Agreement, read_agreement
+from helix_jax.net.aggregation.connection import SiloConnection
+from helix_jax.net.aggregation.participation import take_part
+from helix_jax.net.aggregation.rounds import Rounds
+from helix_jax.net.aggregation.service import aggregation_app
+
+__all__ = [
+    "Agreement",
+    "Rounds",
+    "SiloConnection",
+    "aggregation_app",
+    "read_agreement",
+    "take_part",
+]

@@ -1,0 +1,112 @@
+"""One session inside the server: who waits is woken, rounds close when they are due."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from helix_jax.errors import HelixError
+from helix_jax.net.aggregation.rounds import Rounds
+from helix_jax.private.aggregation.messages import Kind
+
+LOG = logging.getLogger(__name__)
+RETRY_SECONDS = 5.0  # after the disk refused to close a round
+_T = TypeVar("_T")
+
+
+class Deadlines(NamedTuple):
+    """How long rounds wait for silos, in seconds.
+
+    Attributes:
+      join: the first round, from the first silo's keys.
+      each: every later one, from its beginning or the start of the service.
+    """
+
+    join: float = 3600.0
+    each: float = 300.0
+
+
+DEADLINES = Deadlines()
+
+
+class Desk:
+    """What requests of one session ask.
+
+    Attributes:
+      rounds: of the session.
+    """
+
+    def __init__(self, rounds: Rounds, deadlines: Deadlines):
+        """Nothing runs before `run`."""
+        self.rounds = rounds
+        self._deadlines = deadlines
+        self._changed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Close rounds as they fall due, until the session is over."""
+        while True:
+            try:
+                kind = await asyncio.to_thread(lambda: self.rounds.open_round)
+                if kind is None:
+                    return
+                await self._close_when_due(kind)
+            except HelixError as wrong:
+                LOG.error("a round could not be closed: %s", wrong)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def close_now(self) -> None:
+        """Close the open round, if it has begun, without waiting for others."""
+        kind = await asyncio.to_thread(lambda: self.rounds.open_round)
+        if kind and await asyncio.to_thread(lambda: self.rounds.begun):
+            await self._close(kind, due=True)
+
+    async def take(self, kind: Kind, silo: int, file: Path | None, digest: str) -> bool:
+        """As `Rounds.take`; the round closes if it was the last message."""
+        kept = await asyncio.to_thread(self.rounds.take, kind, silo, file, digest)
+        await self._close(kind, due=False)
+        self._wake()
+        return kept
+
+    async def wait(self, ask: Callable[[], _T | None], seconds: float) -> _T | None:
+        """What is asked for, as soon as it is there; None where it is not in time."""
+        found = await asyncio.to_thread(ask)
+        if found is not None or seconds <= 0:
+            return found
+
+        def there() -> bool:
+            nonlocal found
+            found = ask()
+            return found is not None
+
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._until(there)
+        return found
+
+    async def _until(self, there: Callable[[], bool]) -> None:
+        while True:
+            changed = self._changed  # before asking, so that no change is missed
+            if await asyncio.to_thread(there):
+                return
+            await changed.wait()
+
+    async def _close_when_due(self, kind: Kind) -> None:
+        if kind is Kind.KEYS:
+            await self._until(lambda: self.rounds.begun)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._seconds(kind)):
+                await self._until(lambda: self.rounds.open_round != kind)
+        await self._close(kind, due=True)
+
+    async def _close(self, kind: Kind, *, due: bool) -> None:
+        if await asyncio.to_thread(self.rounds.close, kind, due=due):
+            self._wake()
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    def _seconds(self, kind: Kind) -> float:
+        return self._deadlines.join if kind is Kind.KEYS else self._deadlines.each
