@@ -28,7 +28,7 @@ from helix_jax.array_files import write_npz
 from helix_jax.errors import RunError
 from helix_jax.net.aggregation import SiloConnection, read_agreement, take_part
 from helix_jax.net.aggregation.identity_files import read_identity
-from helix_jax.net.tls import client_context, require_plain_allowed
+from helix_jax.net.tls import client_context
 from helix_jax.paths import os_errors
 from helix_jax.private import Ledger
 from helix_jax.private.aggregation import Silo, decode, encode, name_moments
@@ -73,7 +73,7 @@ def run(config: SiloConfig) -> Moments:
             f"none of --session={config.session}."
         )
     number = members.index(verifying_key) + 1
-    tls = _tls(config)
+    tls = client_context(config.authority or None, pin=config.pin or None)
     token = None
     if config.token_file:
         token = read_secret(Path(config.token_file), "a token").decode().strip()
@@ -107,17 +107,6 @@ def run(config: SiloConfig) -> Moments:
         flush=True,
     )
     return total
-
-
-def _tls(config: SiloConfig):
-    scheme, _, rest = config.url.partition("://")
-    if scheme == "https" and rest:
-        return client_context(config.authority or None, pin=config.pin or None)
-    if scheme != "http" or not rest:
-        raise RunError(f"--url={config.url}: expected https://HOST:PORT.")
-    host = rest.partition("/")[0].rsplit(":", 1)[0]
-    require_plain_allowed(host, config.plain)
-    return None
 
 
 if __name__ == "__main__":

@@ -7,16 +7,19 @@ twice, however often the network fails. An aggregator that is away is waited for
 import json
 import logging
 import random
+import re
 import ssl
 import time
+import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
 import httpx2
 import numpy as np
 
-from helix_jax.errors import ProcessError, ProtocolError
+from helix_jax.errors import ProcessError, ProtocolError, RunError
 from helix_jax.net.aggregation.agreement import Agreement
+from helix_jax.net.tls import client_context, require_plain_allowed
 from helix_jax.private.aggregation import messages
 from helix_jax.private.aggregation.aggregator import ROUNDS
 from helix_jax.private.aggregation.messages import Kind
@@ -28,6 +31,7 @@ _MOST_DESCRIBED = 2**20
 _AGAIN = (429, 500, 502, 503, 504)
 _ANSWERS = dict(zip(ROUNDS, (Kind.ALL_KEYS, Kind.SHARES_FOR, Kind.SURVIVORS)))
 _ANSWERS[Kind.CONFIRM] = Kind.REQUEST
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
 _WORDS = {
     "unauthorized": "does not know this token or certificate; ask its operator for one",
     "forbidden": "does not give this silo what it asked for",
@@ -50,8 +54,13 @@ class SiloConnection:
       url: of the service, https://HOST:PORT.
       agreement: of all parties.
       token: bearer token; None where the certificate of `tls` says who this is.
-      tls: as `tls.client_context`; None for a URL without TLS.
+      tls: as `tls.client_context`; None takes the authorities of the system.
+      plain: allows http://, to this machine alone.
       patience: seconds for which the aggregator may be away, each time.
+
+    Raises:
+      RunError: a URL that cannot be, or is not allowed.
+      ValueError: a token that cannot be sent.
     """
 
     def __init__(
@@ -61,8 +70,13 @@ class SiloConnection:
         *,
         token: str | None = None,
         tls: ssl.SSLContext | None = None,
+        plain: bool = False,
         patience: float = 600.0,
     ):
+        if token is not None and not _TOKEN.fullmatch(token):
+            raise ValueError("SiloConnection: the token has characters that none has.")
+        if _is_secure(url, plain) and tls is None:
+            tls = client_context()
         self._agreement, self._patience = agreement, patience
         self._url = f"{url.rstrip('/')}/v1/sessions/{agreement.digest}"
         self.sent_bytes = self.received_bytes = 0
@@ -165,6 +179,16 @@ class SiloConnection:
             pause = min(2 * pause, _PAUSES[1])
 
 
+def _is_secure(url: str, plain: bool) -> bool:
+    """Whether a URL is one of TLS; raises where it is none that may be used."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise RunError(f"expected https://HOST:PORT, got {url!r}.")
+    if parts.scheme == "http":
+        require_plain_allowed(parts.hostname, plain)
+    return parts.scheme == "https"
+
+
 def _read(response: httpx2.Response, most: int) -> bytes:
     """A body of at most so many bytes."""
     data = bytearray()
@@ -200,7 +224,7 @@ def _require_no_tls_error(wrong: BaseException) -> None:
     while seen is not None:
         if isinstance(seen, ssl.SSLCertVerificationError):
             raise ProtocolError(
-                f"aggregator: its certificate is not trusted ({seen.verify_message}). "
-                "Nothing was sent; compare the address and the authority's file."
+                f"aggregator: its certificate is not trusted ({seen}). Nothing "
+                "was sent; compare the address and the authority's file."
             ) from wrong
         seen = seen.__cause__ or seen.__context__

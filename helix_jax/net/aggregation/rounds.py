@@ -14,49 +14,19 @@ Everything here blocks, is used by threads of a server, and one call at a time.
 import contextlib
 import logging
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 
 from helix_jax.errors import ProtocolError
 from helix_jax.net.aggregation.agreement import Agreement
-from helix_jax.net.aggregation.journal import CLOSED, FAILED, SUMMED, TAKEN, Journal
+from helix_jax.net.aggregation.journal import FAILED, SUMMED, Journal
 from helix_jax.net.aggregation.refusals import Refusal, refuse
+from helix_jax.net.aggregation.round_state import RoundState
 from helix_jax.private.aggregation import messages
-from helix_jax.private.aggregation.aggregator import ROUNDS, Aggregator
+from helix_jax.private.aggregation.aggregator import ROUNDS
 from helix_jax.private.aggregation.bodies import pack_words
 from helix_jax.private.aggregation.messages import Kind
 
 LOG = logging.getLogger(__name__)
-
-
-class _State:
-    """What is known in memory; made by doing again what the journal says."""
-
-    def __init__(self, agreement: Agreement, signing_key: bytes, journal: Journal):
-        self.aggregator = Aggregator(agreement.session, signing_key)
-        self.closed = 0  # rounds
-        self.ended = ""  # or FAILED or SUMMED
-        self.survivors: frozenset[int] = frozenset()
-        self.digests: dict[tuple[Kind, int], str] = {}
-        self.answers: dict[Kind, Mapping[int, bytes]] = {}
-        events = journal.read()
-        over = bool(events) and events[-1].what in (FAILED, SUMMED)
-        for event in events:
-            if event.what == TAKEN:
-                self.digests[event.kind, event.silos[0]] = event.digest
-                if not over:
-                    self.aggregator.receive(journal.message(event.file))
-            elif event.what == CLOSED:
-                self.closed += 1
-                if not over:
-                    self.answers[event.kind] = self.aggregator.close_round()
-            else:
-                self.ended, self.survivors = event.what, frozenset(event.silos)
-
-    @property
-    def kind(self) -> Kind | None:
-        """The round that is open."""
-        return None if self.ended else ROUNDS[self.closed]
 
 
 class Rounds:
@@ -78,7 +48,7 @@ class Rounds:
         self._journal = Journal(folder)
         self._journal.sweep()
         self._lock = threading.Lock()
-        self._state: _State | None = None
+        self._state: RoundState | None = None
         with self._known() as state:
             if state.closed or state.digests:
                 LOG.info("%s goes on: %s", self._name, self._described(state))
@@ -229,7 +199,7 @@ class Rounds:
         with self._known() as state:
             return self._described(state)
 
-    def _described(self, state: _State) -> dict[str, object]:
+    def _described(self, state: RoundState) -> dict[str, object]:
         names = dict(zip(self.agreement.session.numbers, self.agreement.names))
         aggregator = state.aggregator
         waiting = aggregator.waiting_for if state.kind else frozenset()
@@ -240,7 +210,7 @@ class Rounds:
             "survivors": [names[k] for k in sorted(state.survivors)],
         }
 
-    def _require_open(self, state: _State, kind: Kind, silo: int) -> None:
+    def _require_open(self, state: RoundState, kind: Kind, silo: int) -> None:
         if state.ended == FAILED:
             refuse("ended", "the session has failed")
         if state.ended or ROUNDS.index(kind) < state.closed:
@@ -249,7 +219,7 @@ class Rounds:
         if kind != state.kind:
             refuse("early", f"{kind.name} is not open yet")
 
-    def _require_in(self, state: _State, silo: int) -> None:
+    def _require_in(self, state: RoundState, silo: int) -> None:
         if silo not in state.aggregator.present:
             refuse("late", f"silo {silo} was left out of an earlier round")
 
@@ -262,7 +232,9 @@ class Rounds:
         """
         with self._lock:
             if self._state is None:
-                self._state = _State(self.agreement, self._signing_key, self._journal)
+                self._state = RoundState(
+                    self.agreement, self._signing_key, self._journal
+                )
             try:
                 yield self._state
             except Refusal:
