@@ -64,9 +64,9 @@ def replaced_file(
             yield temporary
             with contextlib.suppress(OSError):  # as it was, where it was
                 os.chmod(temporary, stat.S_IMODE(place.stat().st_mode))
-            _sync(temporary)
+            sync(temporary)
             os.replace(temporary, place)
-            _sync(place.parent)
+            sync(place.parent)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -117,7 +117,7 @@ def append_lines(
                 os.ftruncate(stream.fileno(), whole)
                 raise
         if new:
-            _sync(Path(path).parent)
+            sync(Path(path).parent)
     tell_change(path, grown=True)
 
 
@@ -169,22 +169,22 @@ def _switch(folder: Path, stage: Path) -> None:
     names = _names(new)
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        _sync(new / name)
+        sync(new / name)
     if len(names) > 1 and _can_link(stage):
         for name in names:
             _keep(folder / name, stage / "old" / name)
         (stage / "old").mkdir(exist_ok=True)
         os.symlink("old", current)
-        _sync(stage)
+        sync(stage)
         for name in names:
             link = os.path.relpath(current / name, (folder / name).parent)
             _put_link(link, folder / name, stage)
-        _sync(folder)
+        sync(folder)
         _put_link("new", current, stage)  # the instant
-        _sync(stage)
+        sync(stage)
     for name in sorted(names, key=lambda name: name.name == "config.json"):
         os.replace(new / name, folder / name)
-    _sync(folder)
+    sync(folder)
 
 
 def _settle(folder: Path) -> None:
@@ -199,7 +199,7 @@ def _settle(folder: Path) -> None:
                     os.replace(shown, place)
                 else:
                     place.unlink()
-        _sync(folder)
+        sync(folder)
         shutil.rmtree(stage)
     _sweep(folder)
 
@@ -284,7 +284,7 @@ def _end_of_lines(stream) -> int:
     return 0
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """What was written of a file, or the names of a folder, is on disk on return."""
     fd = os.open(path, os.O_RDONLY)
     try:

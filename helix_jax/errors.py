@@ -53,5 +53,13 @@ class ProtocolError(HelixError, ValueError):
     """A message of the other party, or a party's saved state, cannot be taken."""
 
 
+class AnsweredError(ProtocolError):
+    """A message that is answered once was answered before."""
+
+
+class BudgetError(ProtocolError):
+    """What a party may have in all does not allow what it asks for."""
+
+
 class KeyRoleError(HelixError, ValueError):
     """A key was used by, or for, a party that it does not belong to."""

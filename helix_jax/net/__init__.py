@@ -1,1 +1,28 @@
-"""The service of a provider and its clients, over a network; see docs/protocol.md."""
+"""The service of a provider and its clients, over a network; see docs/protocol.md.
+
+A provider: `experiments.serve`. A client: `experiments.query`, or in a script
+
+    provider = connect("https://provider.example:8443", token=..., authority=...)
+    fitted = provider.fit("trec", states, ids=ids)
+    logits = provider.classify("trec", x)
+"""
+
+from helix_jax.net.connection import (
+    AsyncConnection,
+    Connection,
+    RemoteFit,
+    connect,
+    connect_async,
+)
+from helix_jax.net.transport import ServiceError, Transport, read_token
+
+__all__ = [
+    "AsyncConnection",
+    "Connection",
+    "RemoteFit",
+    "ServiceError",
+    "Transport",
+    "connect",
+    "connect_async",
+    "read_token",
+]

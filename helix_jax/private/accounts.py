@@ -21,11 +21,13 @@ class PublicKey:
       public: (seed, b).
       verifying: of its owner's signatures.
       key: 16 bytes, its name: a hash of all.
+      proved: its proof was checked, where the profile asks for one.
     """
 
     def __init__(self, public: Seeded, verifying: bytes, profile: Profile):
         """Take an encryption of zero, [1, L, N], at its word."""
         self.profile, self.public, self.verifying = profile, public, verifying
+        self.proved = not profile.guarded
         self._a = sampling.uniform_residues(public.seed, (1,), profile, "key")[0]
         self.key = wire.key_name(self._content())
 
@@ -49,7 +51,25 @@ class PublicKey:
         key = cls(Seeded(bytes(seed), first), bytes(verifying), profile)
         if profile.guarded:
             key_proof.verify(key.public, proof, profile, owner=key.verifying)
+            key.proved = True
         return key
+
+    @classmethod
+    def admissible(cls, bundle: "bytes | PublicKey", profile: Profile) -> "PublicKey":
+        """What a provider may register: a bundle, or a key that was read from one.
+
+        Raises:
+          ProtocolError: as `from_bytes`; a key of another profile, or without proof.
+        """
+        if not isinstance(bundle, PublicKey):
+            return cls.from_bytes(bundle, profile)
+        if bundle.profile != profile or not bundle.proved:
+            raise ProtocolError(
+                f"key: it is of profile {bundle.profile.name!r} and "
+                f"{'proved' if bundle.proved else 'not proved'}; read a bundle of "
+                f"profile {profile.name!r} by PublicKey.from_bytes."
+            )
+        return bundle
 
     def to_bytes(self, proof: bytes = b"") -> bytes:
         """The bundle that `from_bytes` reads."""
@@ -85,6 +105,7 @@ class Account:
       pool: its masks, where they are prepared.
       identity: whom it belongs to.
       desk: its labels, where the policy is "label".
+      budget: bits that its owner may have, in place of the provider's; None: that.
     """
 
     def __init__(
@@ -93,8 +114,9 @@ class Account:
         pool: MaskPool | None,
         ticket: Ticket,
         desk: Desk | None = None,
+        budget: float | None = None,
     ):
-        self.key, self.pool, self.desk = key, pool, desk
+        self.key, self.pool, self.desk, self.budget = key, pool, desk, budget
         self.identity, self._until = ticket
 
     def renew(self, ticket: Ticket) -> None:

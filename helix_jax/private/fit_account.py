@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from helix_jax.errors import ProtocolError
+from helix_jax.errors import AnsweredError, BudgetError
 from helix_jax.private import fit_noise
 from helix_jax.private.accountant import Privacy
 from helix_jax.private.ledger import Ledger
@@ -72,7 +72,9 @@ class FitAccount(NamedTuple):
             return None
         return self.share * self.held_bits
 
-    def charge(self, what: bytes, bits: float, rho: float, number: bytes) -> None:
+    def charge(
+        self, what: bytes, bits: float, rho: float, number: bytes, *, kept: bool = False
+    ) -> None:
         """Write down an answer of a fit, before it leaves.
 
         Args:
@@ -80,30 +82,51 @@ class FitAccount(NamedTuple):
           bits: that it tells at most.
           rho: zCDP of it; of private rows.
           number: of the fit.
+          kept: its bytes are on the disk, so that it may have been charged before: the
+            same bytes tell nothing more.
 
         Raises:
           ProtocolError: it is more than is left, or was charged before.
         """
-        subject = hashlib.sha256(b"privacy" + self.subject).digest()
-        if self.privacy is not None:
+        subject, reference = self._of_everyone, number + what
+        everyone = self.privacy is not None
+        if everyone and not (kept and self.ledger.has(subject, reference)):
             spent = self.ledger.spent(subject, _EVERYONE)
             fit_noise.require_left(spent, rho, self.privacy)
         # Its own first: what it may not have costs the others nothing.
-        self.ledger.charge(
-            self.subject,
-            self.identity,
-            bits,
-            reference=number + what,
-            budget=self.budget,
-        )
-        if self.privacy is not None:
+        if not (kept and self.ledger.has(self.subject, reference)):
+            self.ledger.charge(
+                self.subject,
+                self.identity,
+                bits,
+                reference=reference,
+                budget=self.budget,
+            )
+        if everyone and not (kept and self.ledger.has(subject, reference)):
             self.ledger.charge(
                 subject,
                 _EVERYONE,
                 rho,
-                reference=number + what,
+                reference=reference,
                 budget=self.privacy.total_rho,
             )
+
+    def require_new(self, what: bytes, number: bytes) -> None:
+        """Refuse an answer that was charged, and of which no bytes are kept.
+
+        Raises:
+          AnsweredError: it was.
+        """
+        if self.ledger.has(self.subject, number + what):
+            raise AnsweredError(
+                f"the {what.decode()} of fit {number.hex()} were given before, and are "
+                "not kept; begin anew."
+            )
+
+    @property
+    def _of_everyone(self) -> bytes:
+        """The subject of the rows' privacy."""
+        return hashlib.sha256(b"privacy" + self.subject).digest()
 
     def require_room(self, needed: float, rows: int, width: int) -> None:
         """Refuse a fit that could carry more bits than the client may still have.
@@ -114,13 +137,13 @@ class FitAccount(NamedTuple):
           width: of its source.
 
         Raises:
-          ProtocolError: says how much it could carry, and how much was given.
+          BudgetError: says how much it could carry, and how much was given.
         """
         if self.budget is None:
             return
         spent = self.ledger.spent(self.subject, self.identity)
         if spent + needed > self.budget:
-            raise ProtocolError(
+            raise BudgetError(
                 f"rows: a fit of {rows} rows and source width {width} could "
                 f"carry {self._share_of(needed):.0%} of the bits of the target's "
                 f"rows; {self.share:.0%} are allowed to a client, and "

@@ -61,6 +61,7 @@ from helix_jax.private.fit_targets import (
     make_offer,
 )
 from helix_jax.private.forks import require_own
+from helix_jax.private.kept_answers import KeptAnswers
 from helix_jax.private.ledger import Ledger
 from helix_jax.private.profiles import find_profile
 from helix_jax.private.self_test import require_exact
@@ -156,11 +157,11 @@ class FitProvider:
         self._absorbed: list[bytes] = []  # SHA-256 of the messages of rows
         self._mean_message: bytes | None = None
 
-    def register(self, bundle: bytes, ticket: bytes | None = None) -> bytes:
+    def register(self, bundle: bytes | PublicKey, ticket: bytes | None = None) -> bytes:
         """Take the public key of the one client of this fit.
 
         Args:
-          bundle: of the client.
+          bundle: of the client, or the key that was read from it.
           ticket: of the admission, where there is one; a later one may follow.
 
         Raises:
@@ -168,7 +169,7 @@ class FitProvider:
           KeyRoleError: another client has begun, or the ticket does not admit this key.
         """
         require_own(self._process, "this FitProvider")
-        return self._admit(PublicKey.from_bytes(bundle, self.offer.profile), ticket)
+        return self._admit(PublicKey.admissible(bundle, self.offer.profile), ticket)
 
     def _admit(self, key: PublicKey, ticket: bytes | None) -> bytes:
         admitted = admit(self._admission, ticket, key.key)
@@ -195,6 +196,12 @@ class FitProvider:
     def next_chunk(self) -> int:
         """The number of the message of rows that is expected next."""
         return len(self._absorbed)
+
+    def was_absorbed(self, number: int, message: bytes) -> bool:
+        """Whether the message of rows of a number was this one, to the byte."""
+        with self._own():
+            digest = hashlib.sha256(message).digest()
+            return 0 <= number < self.next_chunk and self._absorbed[number] == digest
 
     def absorb(self, message: bytes) -> None:
         """Multiply one message of encrypted rows.
@@ -242,13 +249,17 @@ class FitProvider:
         with self._own():
             if self._mean_message is None:
                 # More noise on the same means would average out.
-                key = self._registered()
-                message = fit_answers.mean_message(key, self.offer, self._targets)
-                rho = fit_noise.mean_rho(self.offer.rho)
-                bits = fit_bits.mean_bits(self.offer)
-                self._account.charge(b"mean", bits, rho, self.offer.number)
+                message = self._mean()
+                self._charge_mean(kept=False)
                 self._mean_message = message
             return self._mean_message
+
+    def _mean(self) -> bytes:
+        return fit_answers.mean_message(self._registered(), self.offer, self._targets)
+
+    def _charge_mean(self, *, kept: bool) -> None:
+        rho, bits = fit_noise.mean_rho(self.offer.rho), fit_bits.mean_bits(self.offer)
+        self._account.charge(b"mean", bits, rho, self.offer.number, kept=kept)
 
     def results(self) -> Iterator[bytes]:
         """Messages with the cross-covariance, once, when all rows were absorbed.
@@ -258,15 +269,60 @@ class FitProvider:
             of this client are spent.
         """
         with self._own():
-            plan = self._plan
-            if plan is None or self.next_chunk < plan.chunks:
-                wanted = "all" if plan is None else plan.chunks - self.next_chunk
-                raise ProtocolError(f"fit: {wanted} messages of rows are missing.")
+            plan = self._complete_plan()
             made = self._results(plan, list(self._sums))
-            rho = fit_noise.covariance_rho(self.offer.rho)
-            bits = fit_bits.result_bits(self.offer, plan)
-            self._account.charge(b"results", bits, rho, self.offer.number)
+            self._charge_results(plan, kept=False)
             return made
+
+    def keep_mean(self, folder: str | os.PathLike) -> Path:
+        """The message of the means in a file, whole before it is charged.
+
+        After any end of this process the same bytes are given again, once charged; so
+        those of `keep_results`.
+
+        Args:
+          folder: of `save` and `restore`.
+
+        Raises:
+          ProtocolError: as of `mean_message`, or the file cannot be written.
+        """
+        with self._own():
+            kept = KeptAnswers(self._folder_of_account(folder), self.offer.number)
+            if not kept.has("mean") and self._mean_message is None:
+                self._account.require_new(b"mean", self.offer.number)
+            (file,) = kept.keep("mean", lambda: [self._mean_message or self._mean()])
+            self._charge_mean(kept=True)
+            self._mean_message = file.read_bytes()
+            return file
+
+    def keep_results(self, folder: str | os.PathLike) -> list[Path]:
+        """The messages of the results in files, all whole before they are charged.
+
+        Raises:
+          ProtocolError: as of `results`, or they cannot be written.
+        """
+        with self._own():
+            plan = self._complete_plan()
+            name = f"results-{transcript(self._absorbed).hex()}"
+            kept = KeptAnswers(self._folder_of_account(folder), self.offer.number)
+            if not kept.has(name):
+                self._account.require_new(b"results", self.offer.number)
+            files = kept.keep(name, lambda: self._results(plan, list(self._sums)))
+            self._charge_results(plan, kept=True)
+            return files
+
+    def _complete_plan(self) -> FitPlan:
+        """The plan, where all rows were absorbed."""
+        plan = self._plan
+        if plan is None or self.next_chunk < plan.chunks:
+            wanted = "all" if plan is None else plan.chunks - self.next_chunk
+            raise ProtocolError(f"fit: {wanted} messages of rows are missing.")
+        return plan
+
+    def _charge_results(self, plan: FitPlan, *, kept: bool) -> None:
+        rho = fit_noise.covariance_rho(self.offer.rho)
+        bits = fit_bits.result_bits(self.offer, plan)
+        self._account.charge(b"results", bits, rho, self.offer.number, kept=kept)
 
     def _results(
         self, plan: FitPlan, totals: list[Array], *, masked: bool = True
@@ -293,12 +349,9 @@ class FitProvider:
           ProtocolError: it cannot be written, or another fit is kept there; that and
             what was kept before is intact.
         """
-        folder = local_path(folder, "the folder of a provider's state")
-        with os_errors(folder, "be written", ProtocolError):
-            # Sums are not masked: with the client's key they tell all rows.
-            folder.mkdir(0o700, parents=True, exist_ok=True)
+        with self._own():
+            folder = self._folder_of_account(folder)
         with self._own(), hold(folder, "a provider's save"):
-            self._keep_account(folder)
             plan = self._plan
             state = FitState(
                 self._absorbed,
@@ -346,6 +399,16 @@ class FitProvider:
             self._absorbed = state.absorbed
             self._sums = [jnp.asarray(part) for part in state.sums]
         return self.next_chunk
+
+    def _folder_of_account(self, folder: str | os.PathLike) -> Path:
+        """The folder of this fit's state, made where it is missing."""
+        folder = local_path(folder, "the folder of a provider's state")
+        with os_errors(folder, "be written", ProtocolError):
+            # Sums are not masked: with the client's key they tell all rows.
+            folder.mkdir(0o700, parents=True, exist_ok=True)
+        with hold(folder, "a provider's save"):
+            self._keep_account(folder)
+        return folder
 
     def _keep_account(self, folder: Path) -> None:
         """Keep it beside this fit's state, but not beside another's."""

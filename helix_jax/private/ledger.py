@@ -29,7 +29,7 @@ import time
 import weakref
 from collections.abc import Iterator
 
-from helix_jax.errors import ProtocolError
+from helix_jax.errors import AnsweredError, BudgetError, ProtocolError
 from helix_jax.paths import local_path, os_errors
 from helix_jax.private.forks import require_own
 from helix_jax.private.ledger_file import (
@@ -99,8 +99,9 @@ class Ledger:
 
         Raises:
           ValueError: bits that are none, or a client that is no text.
-          ProtocolError: the reference was charged before, to whomever, the budget does
-            not allow it, or the ledger cannot be written. Nothing is charged then.
+          AnsweredError: the reference was charged before, to whomever.
+          BudgetError: the budget does not allow it.
+          ProtocolError: the ledger cannot be written. Nothing is charged then.
         """
         check_identity(client)
         if not 0 <= bits < math.inf:
@@ -115,7 +116,7 @@ class Ledger:
                     spent, on_disk = _totals(connection, subject, client)
                     total = spent + bits
                     if total > most * (1 + 1e-12):
-                        raise ProtocolError(
+                        raise BudgetError(
                             f"client {client!r} has had {spent:,.0f} bits of this; "
                             f"{bits:,.0f} more are above the {most:,.0f} that are "
                             "allowed."
@@ -133,6 +134,11 @@ class Ledger:
         """Bits that a client has had of a subject."""
         with self._use() as connection:
             return _totals(connection, subject, client)[0]
+
+    def has(self, subject: bytes, reference: bytes) -> bool:
+        """Whether an answer was charged, to whomever."""
+        with self._use() as connection:
+            return _charged_to(connection, subject, reference) is not None
 
     def take_over(self, other: "Ledger") -> None:
         """Add the charges of another ledger, all or none; those of both count once.
@@ -202,14 +208,21 @@ def _close(opened: list[Opened]) -> None:
 def _require_new(
     connection: sqlite3.Connection, subject: bytes, reference: bytes
 ) -> None:
-    before = connection.execute(
+    before = _charged_to(connection, subject, reference)
+    if before is not None:
+        raise AnsweredError(
+            f"{reference.hex()} was given to client {before!r} before; begin anew."
+        )
+
+
+def _charged_to(
+    connection: sqlite3.Connection, subject: bytes, reference: bytes
+) -> str | None:
+    found = connection.execute(
         "SELECT client FROM charges WHERE subject = ? AND reference = ?",
         (subject, reference),
     ).fetchone()
-    if before:
-        raise ProtocolError(
-            f"{reference.hex()} was given to client {before[0]!r} before; begin anew."
-        )
+    return found and found[0]
 
 
 def _totals(

@@ -23,7 +23,7 @@ from helix_jax.private.layer import MAX_INPUT_NORM, Layer, power_above
 from helix_jax.private.ledger import Ledger
 from helix_jax.private.masks import MaskContent, MaskPool, wipe_with
 from helix_jax.private.policies import Policy
-from helix_jax.private.profiles import find_profile
+from helix_jax.private.profiles import Profile, find_profile
 from helix_jax.private.queries import read_queries
 from helix_jax.private.scales import choose_scales
 from helix_jax.private.self_test import require_exact
@@ -104,16 +104,10 @@ class Provider:
                 f"Provider: input_norm must be positive and below {MAX_INPUT_NORM:g}, "
                 f"got {input_norm}."
             )
-        if budget is not None and not budget > 0:
-            raise ValueError(f"Provider: budget must be positive bits, got {budget}.")
         parameters = find_profile(profile)
         parsed = Policy.of(parameters) if policy is None else Policy.parse(policy)
         require_exact(parameters)
-        if budget is not None and not parameters.guarded:
-            raise ValueError(
-                f"Provider: a budget counts bits of weights that are hidden; answers "
-                f"of profile {profile!r} hide none. Use 'guarded'."
-            )
+        _check_budget(budget, parameters)
         if tiles is None:
             plan = packing.plan_layer(*kernel.shape, parameters, minimise=minimise)
         else:
@@ -176,12 +170,20 @@ class Provider:
         """Bits that a client has had of these weights: an identity, or "key HEX"."""
         return self._ledger.spent(self._subject, client)
 
-    def register(self, bundle: bytes, ticket: bytes | None = None) -> bytes:
+    def register(
+        self,
+        bundle: bytes | PublicKey,
+        ticket: bytes | None = None,
+        *,
+        budget: float | None = None,
+    ) -> bytes:
         """Admit a client's public key; admitting it again takes a later ticket.
 
         Args:
-          bundle: of the client.
+          bundle: of the client, or the key that was read from it, for who registers
+            one with several providers and checks its proof once.
           ticket: of the admission, where there is one.
+          budget: bits that this client may have, in place of the provider's.
 
         Returns:
           Its name, 16 bytes.
@@ -191,9 +193,13 @@ class Provider:
           KeyRoleError: the ticket does not admit this key, or as another than before.
         """
         require_own(self._process, "this Provider")
-        return self._admit(PublicKey.from_bytes(bundle, self.layer.profile), ticket)
+        _check_budget(budget, self.layer.profile)
+        key = PublicKey.admissible(bundle, self.layer.profile)
+        return self._admit(key, ticket, budget)
 
-    def _admit(self, key: PublicKey, ticket: bytes | None) -> bytes:
+    def _admit(
+        self, key: PublicKey, ticket: bytes | None, budget: float | None = None
+    ) -> bytes:
         admitted = admit(self._admission, ticket, key.key)
         account = self._accounts.get(key.key)
         if account is None:
@@ -204,6 +210,7 @@ class Provider:
             account = Account(key, pool, admitted, desk)
             account = self._accounts.setdefault(key.key, account)
         account.renew(admitted)
+        account.budget = budget
         return key.key
 
     def agree(self, transfers: bytes) -> bytes:
@@ -294,7 +301,7 @@ class Provider:
             account.identity,
             queries * self.answer_bits,
             reference=message.key + message.number,
-            budget=self._budget,
+            budget=self._budget if account.budget is None else account.budget,
             ahead=(AHEAD - 1) * self.answer_bits,
         )
         header = wire.write_header(
@@ -385,3 +392,14 @@ class Provider:
 
     def __reduce__(self):
         raise TypeError("a Provider is not copied or pickled: its masks are used once.")
+
+
+def _check_budget(budget: float | None, profile: Profile) -> None:
+    """Refuse budgets that bound nothing."""
+    if budget is not None and not budget > 0:
+        raise ValueError(f"Provider: budget must be positive bits, got {budget}.")
+    if budget is not None and not profile.guarded:
+        raise ValueError(
+            f"Provider: a budget counts bits of weights that are hidden; answers "
+            f"of profile {profile.name!r} hide none. Use 'guarded'."
+        )

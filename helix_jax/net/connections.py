@@ -1,0 +1,91 @@
+"""A connection of the server: who shows a certificate, and how long one may dawdle.
+
+uvicorn bounds the time between requests; here that of a request's head, and of an
+answer that its reader does not take.
+"""
+
+import asyncio
+import logging
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from helix_jax.errors import KeyRoleError
+from helix_jax.net.tls import peer_certificate
+
+LOG = logging.getLogger(__name__)
+HEAD_SECONDS = 15.0
+HEAD_BYTES = 32_768
+READER_SECONDS = 60.0  # without taking a byte
+_LOOK_SECONDS = 5.0
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's, with a peer's certificate in the scope of each request."""
+
+    _shown: Any = None
+    _head: asyncio.TimerHandle | None = None
+    _look: asyncio.TimerHandle | None = None
+    _left, _stuck, _head_bytes = 0, 0.0, 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Read the certificate, and begin to watch."""
+        super().connection_made(transport)
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None:
+            try:
+                self._shown = peer_certificate(tls)
+            except KeyRoleError as error:
+                LOG.warning("a client's certificate: %s", error)
+                transport.abort()
+                return
+        self._expect_head()
+        self._look = self.loop.call_later(_LOOK_SECONDS, self._watch)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes; an idle connection begins a request by them."""
+        if self._head is None and self._is_idle():
+            self._expect_head()
+        if self._head is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES + 2**18:  # what one read may hold
+                self.transport.abort()
+                return
+        super().data_received(data)
+
+    def on_headers_complete(self) -> None:
+        """A request's head is here."""
+        if self._head is not None:
+            self._head.cancel()
+            self._head, self._head_bytes = None, 0
+        if sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES:
+            self.transport.abort()
+            return
+        self.scope["helix_certificate"] = self._shown
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop watching."""
+        for timer in (self._head, self._look):
+            if timer is not None:
+                timer.cancel()
+        self._head = self._look = None
+        super().connection_lost(exc)
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _expect_head(self) -> None:
+        self._head_bytes = 0
+        self._head = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+
+    def _watch(self) -> None:
+        """End a connection whose reader takes nothing."""
+        left = self.transport.get_write_buffer_size()
+        stuck = left > 0 and left == self._left
+        self._stuck = self._stuck + _LOOK_SECONDS if stuck else 0.0
+        self._left = left
+        if self._stuck >= READER_SECONDS:
+            self.transport.abort()
+            return
+        self._look = self.loop.call_later(_LOOK_SECONDS, self._watch)

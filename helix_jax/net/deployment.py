@@ -1,0 +1,145 @@
+"""What a worker serves: heads, rows and indexes of the settings, opened."""
+
+import functools
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from helix_jax.activations import open_store
+from helix_jax.array_files import read_npz
+from helix_jax.errors import RunError
+from helix_jax.generation.encrypted import head_weights
+from helix_jax.models import load_model
+from helix_jax.net.settings import HeadSettings, RowsSettings, ServiceSettings
+from helix_jax.probes import load_probe
+
+_LM_HEAD = "lm_head:"
+_ROOM = 2.0  # of the largest norm of public rows, for those of others
+
+
+class Head(NamedTuple):
+    """A linear layer in the clear.
+
+    Attributes:
+      kernel: [d, k] float.
+      bias: [k] float, or None.
+      about: JSON-able, for clients: classes, or vocabulary and softcap; fingerprints.
+    """
+
+    kernel: np.ndarray
+    bias: np.ndarray | None
+    about: dict[str, Any]
+
+
+class Rows(NamedTuple):
+    """Rows of public texts.
+
+    Attributes:
+      y: [n, d] float.
+      ids: [n] names, or None.
+      about: JSON-able, for clients: fingerprints.
+    """
+
+    y: np.ndarray
+    ids: list[str] | None
+    about: dict[str, Any]
+
+
+def open_head(name: str, settings: HeadSettings) -> Head:
+    """Read a head.
+
+    Raises:
+      RunError: the path is none of those that `HeadSettings` names.
+      HelixError: it is damaged.
+    """
+    path = settings.path
+    if path.startswith(_LM_HEAD):
+        weights, offer = head_weights(load_model(path.removeprefix(_LM_HEAD)))
+        about = {"vocabulary": offer.vocabulary, "softcap": offer.softcap}
+        return Head(weights.kernel, weights.bias, {"kind": "lm_head", **about})
+    if path.endswith(".npz"):
+        arrays = _arrays(path, ("kernel", "bias"), optional=("classes",))
+        classes = [str(one) for one in arrays.get("classes", ())]
+        about = {"kind": "linear", "classes": classes or None}
+        return Head(arrays["kernel"], arrays["bias"], about)
+    if not Path(path).is_dir():
+        raise RunError(
+            f"heads.{name}.path: expected a probe's folder, an .npz file or "
+            f"{_LM_HEAD}MODEL, got {path!r}."
+        )
+    probe, record = load_probe(path)
+    about = {"kind": "probe", **record}
+    return Head(np.asarray(probe.kernel), np.asarray(probe.bias), about)
+
+
+def open_rows(name: str, settings: RowsSettings) -> Rows:
+    """Read rows; errors as `open_head`."""
+    path = settings.path
+    if path.endswith(".npz"):
+        arrays = _arrays(path, ("y",), optional=("ids",))
+        ids = [str(one) for one in arrays["ids"]] if "ids" in arrays else None
+        return Rows(arrays["y"], ids, {})
+    if not Path(path).is_dir():
+        raise RunError(
+            f"rows.{name}.path: expected a store of activations or an .npz file, got "
+            f"{path!r}."
+        )
+    store = open_store(path)
+    return Rows(store.read(), store.ids, {"fingerprint": dict(store.fingerprint)})
+
+
+class Deployment:
+    """What is served, each opened when it is first asked for."""
+
+    def __init__(self, settings: ServiceSettings):
+        self.settings = settings
+        # Of this object alone, so that they end with it.
+        self.head = functools.cache(self.head)
+        self.rows = functools.cache(self.rows)
+        self.input_norm = functools.cache(self.input_norm)
+
+    def head(self, name: str) -> Head:
+        """A head by its name."""
+        return open_head(name, self.settings.heads[name])
+
+    def rows(self, name: str) -> Rows:
+        """Rows by their name."""
+        return open_rows(name, self.settings.rows[name])
+
+    def input_norm(self, name: str) -> float:
+        """The largest norm of a query to a head.
+
+        Raises:
+          RunError: nothing tells it.
+        """
+        given = self.settings.heads[name].input_norm
+        if given is not None:
+            return given
+        width = self.head(name).kernel.shape[0]
+        norms = [
+            float(
+                np.linalg.norm(np.asarray(self.rows(other).y, np.float64), axis=1).max()
+            )
+            for other in self.settings.rows
+            if self.rows(other).y.shape[1] == width
+        ]
+        if not norms:
+            raise RunError(
+                f"heads.{name}.input_norm: give the largest norm of a query; no rows "
+                f"of width {width} are served, which would tell it."
+            )
+        return _ROOM * max(norms)
+
+
+def _arrays(
+    path: str, names: tuple[str, ...], *, optional: tuple[str, ...]
+) -> dict[str, np.ndarray]:
+    found = read_npz(path, remedy="write it again with numpy.savez", raises=RunError)
+    missing, extra = set(names) - set(found), set(found) - {*names, *optional}
+    if missing or extra:
+        raise RunError(
+            f"{path} needs the arrays {', '.join(names)} (and may have "
+            f"{', '.join(optional)}), got {', '.join(sorted(found))}."
+        )
+    return found

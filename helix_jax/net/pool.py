@@ -1,0 +1,237 @@
+"""The service's workers: expendable processes, each of which does one thing at a time.
+
+A worker that dies, or takes too long, costs the request that it was doing, and is
+replaced. What is bound to one (a fit, a conversation about labels) goes to the same
+place again.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import sys
+import zlib
+from typing import Any
+
+from helix_jax.net.frames import Frame, pack, receive_from
+from helix_jax.net.refusals import Refusal
+from helix_jax.net.settings import ServiceSettings, as_values
+
+LOG = logging.getLogger(__name__)
+_START_SECONDS = 1800.0  # a large head is encoded before the first answer
+_PAUSES = (0.0, 1.0, 5.0, 30.0)  # before a worker is replaced, by failures in a row
+_BYE_SECONDS = 5.0
+
+
+class Place:
+    """A worker and its successors.
+
+    Attributes:
+      turn: held by who uses it.
+      waiting: how many wait for it or use it.
+      learnt: what it was told since it was started, such as keys.
+      about: what it serves, as it says; None while it starts.
+      restarts: of a worker that had ended.
+    """
+
+    def __init__(self, number: int, settings: ServiceSettings):
+        self.number, self._settings = number, settings
+        self.turn, self.waiting, self.restarts = asyncio.Lock(), 0, 0
+        self.learnt: set[str] = set()
+        self.about: dict[str, Any] | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process, while there is one."""
+        return self._process.pid if self._process else None
+
+    async def start(self) -> None:
+        """Start a process and wait until it serves.
+
+        Raises:
+          Refusal: it says why it cannot, or ended.
+        """
+        ours, theirs = socket.socketpair()
+        environment = dict(os.environ)
+        if threads := self._settings.worker_threads:
+            # XLA's own pool and the products of matrices.
+            flags = environment.get("XLA_FLAGS", "")
+            if threads == 1:
+                flags += " --xla_cpu_multi_thread_eigen=false"
+            environment["XLA_FLAGS"] = flags.strip()
+            environment["NPROC"] = str(threads)
+            environment["OMP_NUM_THREADS"] = str(threads)
+        with theirs:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "helix_jax.net.worker",
+                str(theirs.fileno()),
+                pass_fds=[theirs.fileno()],
+                stdin=asyncio.subprocess.DEVNULL,
+                env=environment,
+            )
+        self._reader, self._writer = await asyncio.open_connection(sock=ours)
+        first = Frame({"settings": as_values(self._settings)})
+        answer = await self.exchange(first, seconds=_START_SECONDS)
+        self.about = answer.head["about"]
+
+    async def exchange(self, frame: Frame, *, seconds: float) -> Frame:
+        """Send a frame and receive its answer; for who holds `turn`.
+
+        Raises:
+          Refusal: the answer is one, or there is none: the worker is dead then.
+        """
+        if self._writer is None:
+            raise Refusal("lost", f"worker {self.number} is being replaced", after=1)
+        try:
+            async with asyncio.timeout(seconds):
+                self._writer.writelines(pack(frame))
+                await self._writer.drain()
+                answer = await receive_from(self._reader)
+        except (
+            asyncio.IncompleteReadError,
+            ConnectionError,
+            TimeoutError,
+            asyncio.CancelledError,
+        ) as error:
+            # Whatever it still says would be taken for another's answer.
+            self.kill()
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            raise Refusal(
+                "lost", f"worker {self.number} (process {self.pid}) was lost: {error!r}"
+            ) from error
+        if not answer.head.get("ok"):
+            if answer.head["code"] == "failed":
+                LOG.error("worker %d: %s", self.number, answer.head["detail"])
+            raise Refusal(answer.head["code"], answer.head["detail"])
+        return answer
+
+    def kill(self) -> None:
+        """End the process at once."""
+        if self._writer is not None:
+            self._writer.close()
+        self._writer, self.about = None, None
+        self.learnt = set()
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    async def ended(self) -> int:
+        """Wait for the end of the process; its status."""
+        return await self._process.wait()
+
+    async def close(self) -> None:
+        """Let the process end, and end it where it does not."""
+        if self._writer is not None:
+            self._writer.close()
+        self._writer = None
+        if self._process is not None:
+            try:
+                await asyncio.wait_for(self._process.wait(), _BYE_SECONDS)
+            except TimeoutError:
+                self.kill()
+                await self._process.wait()
+
+
+class Pool:
+    """All workers.
+
+    Attributes:
+      places: of them.
+    """
+
+    def __init__(self, settings: ServiceSettings):
+        self._settings = settings
+        self.places = [Place(number, settings) for number in range(settings.workers)]
+        self._keepers: list[asyncio.Task] = []
+        self._closing = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether a worker serves."""
+        return any(place.about is not None for place in self.places)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What is served.
+
+        Raises:
+          Refusal: no worker serves yet.
+        """
+        for place in self.places:
+            if place.about is not None:
+                return place.about
+        raise Refusal("busy", "no worker serves yet", after=1)
+
+    async def start(self) -> None:
+        """Start the workers, the first alone, so that what it compiles is kept.
+
+        Raises:
+          Refusal: the first says why it cannot serve.
+        """
+        await self.places[0].start()
+        self._keepers = [asyncio.create_task(self._keep(p)) for p in self.places]
+
+    async def _keep(self, place: Place) -> None:
+        """Start a worker, and another whenever one has ended."""
+        failures = 0
+        while not self._closing:
+            if place.about is None:
+                await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
+                try:
+                    async with place.turn:
+                        await place.start()
+                    failures = 0
+                except (Refusal, OSError) as error:
+                    failures += 1
+                    LOG.error("worker %d cannot start: %s", place.number, error)
+                    place.kill()
+                    continue
+            status = await place.ended()
+            if self._closing:
+                return
+            LOG.error(
+                "worker %d (process %s) ended with status %d; it is replaced",
+                place.number,
+                place.pid,
+                status,
+            )
+            place.kill()
+            place.restarts += 1
+
+    def place_for(self, bound: bytes | None) -> Place:
+        """The place of what is bound to one, or the one with the fewest waiting."""
+        if bound is not None:
+            return self.places[zlib.crc32(bound) % len(self.places)]
+        serving = [place for place in self.places if place.about is not None]
+        return min(serving or self.places, key=lambda place: place.waiting)
+
+    @contextlib.asynccontextmanager
+    async def turn(self, bound: bytes | None = None):
+        """A place to oneself.
+
+        Raises:
+          Refusal: too many wait.
+        """
+        if sum(place.waiting for place in self.places) >= self._settings.waiting:
+            raise Refusal("busy", "too many requests wait for a worker", after=1)
+        place = self.place_for(bound)
+        place.waiting += 1
+        try:
+            async with place.turn:
+                yield place
+        finally:
+            place.waiting -= 1
+
+    async def close(self) -> None:
+        """End all workers."""
+        self._closing = True
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*(place.close() for place in self.places))

@@ -1,0 +1,47 @@
+"""Answers of the last minutes, for a client whose connection broke before it had one.
+
+The same bytes asked again get the same bytes: no second mask, no second charge.
+"""
+
+import hashlib
+import time
+from collections import OrderedDict
+
+SECONDS = 300.0
+BYTES = 128_000_000
+
+
+class RecentAnswers:
+    """Answers by a hash of who asked what."""
+
+    def __init__(self, *, seconds: float = SECONDS, most_bytes: int = BYTES):
+        self._seconds, self._most, self._held = seconds, most_bytes, 0
+        self._kept: OrderedDict[bytes, tuple[float, bytes]] = OrderedDict()
+
+    @staticmethod
+    def name(identity: str, path: str, body: bytes) -> bytes:
+        """Of a request."""
+        begin = hashlib.sha256(f"{identity}\0{path}\0".encode())
+        begin.update(body)
+        return begin.digest()
+
+    def get(self, name: bytes) -> bytes | None:
+        """An answer that is still kept."""
+        self._forget()
+        found = self._kept.get(name)
+        return found and found[1]
+
+    def keep(self, name: bytes, answer: bytes) -> None:
+        """Keep an answer, in the place of the oldest where there is no room."""
+        self._held += len(answer)
+        self._kept[name] = time.monotonic(), answer
+        self._forget()
+
+    def _forget(self) -> None:
+        oldest = time.monotonic() - self._seconds
+        while self._kept:
+            name, (at, answer) = next(iter(self._kept.items()))
+            if at >= oldest and self._held <= self._most:
+                return
+            del self._kept[name]
+            self._held -= len(answer)

@@ -1,0 +1,72 @@
+"""What a service refuses, by code: a status and a constant message, and no detail.
+
+Details are for the log of the service alone; what a peer sees does not depend on data.
+"""
+
+from typing import NamedTuple
+
+from helix_jax.errors import (
+    AnsweredError,
+    BudgetError,
+    HelixError,
+    KeyRoleError,
+    ProtocolError,
+)
+
+
+class Code(NamedTuple):
+    """An HTTP status, what the peer is told, and whether asking again can help."""
+
+    status: int
+    message: str
+    again: bool = False
+
+
+CODES = {
+    "malformed": Code(400, "The request is not what is expected here."),
+    "unauthorized": Code(401, "A valid token or client certificate is needed."),
+    "forbidden": Code(403, "This is another client's, or not for this client."),
+    "budget": Code(403, "The bits that this client may have of this are spent."),
+    "not_found": Code(404, "There is nothing of this name."),
+    "method": Code(405, "The path does not take this method."),
+    "timeout": Code(408, "The request did not arrive in time."),
+    "answered": Code(409, "This query was answered before; encrypt anew."),
+    "conflict": Code(409, "This differs from what was received before."),
+    "length_required": Code(411, "The request needs a Content-Length."),
+    "too_large": Code(413, "The request is larger than is taken here."),
+    "quota": Code(429, "This client asks for more than its quota; wait.", True),
+    "failed": Code(500, "The request failed; nothing is known of its cause."),
+    "lost": Code(503, "What was to do this was lost; ask again.", True),
+    "busy": Code(503, "Too much is asked for at once; ask again.", True),
+    "draining": Code(503, "The service is about to end; ask again later.", True),
+}
+
+
+class Refusal(HelixError):
+    """A request that is not served.
+
+    Attributes:
+      code: of CODES.
+      detail: for the log.
+      after: seconds until it may be asked for again; None where nobody knows.
+    """
+
+    def __init__(self, code: str, detail: str = "", *, after: float | None = None):
+        super().__init__(f"{code}: {detail or CODES[code].message}")
+        self.code, self.detail, self.after = code, detail, after
+
+
+def code_of(error: Exception) -> str:
+    """The code by which a worker's exception is refused."""
+    if isinstance(error, Refusal):
+        return error.code
+    for kind, code in (
+        (AnsweredError, "answered"),
+        (BudgetError, "budget"),
+        (KeyRoleError, "forbidden"),
+        (ProtocolError, "malformed"),
+        (ValueError, "malformed"),
+    ):
+        if isinstance(error, kind):
+            return code
+    return "failed"

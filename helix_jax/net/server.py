@@ -1,0 +1,186 @@
+"""A service listening: TLS, who asks, and an orderly end.
+
+SIGTERM and SIGINT: no new work is taken, what is under way is answered, workers end,
+the state is left whole. SIGKILL costs what is under way, and nothing that was answered.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import uvicorn
+from starlette.requests import Request
+from starlette.types import ASGIApp
+
+from helix_jax.errors import RunError
+from helix_jax.locks import hold
+from helix_jax.net import tls
+from helix_jax.net.app import DOORS, make_app
+from helix_jax.net.connections import Connection
+from helix_jax.net.identities import Identities
+from helix_jax.net.refusals import Refusal
+from helix_jax.net.service import Service
+from helix_jax.net.settings import ServiceSettings
+from helix_jax.net.state import FILE
+
+LOG = logging.getLogger(__name__)
+ANONYMOUS = "anonymous"
+_BACKLOG, _CONNECTIONS, _IDLE_SECONDS = 256, 512, 75
+_DRAIN_SECONDS = 60
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, whose signals are ours."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave them alone."""
+        yield
+
+
+def check_settings(settings: ServiceSettings) -> None:
+    """Refuse what cannot be served, before anything is begun.
+
+    Raises:
+      RunError: says what.
+    """
+    if not settings.heads and not settings.rows and not settings.indexes:
+        raise RunError("nothing is served: give --heads, --rows, --indexes or --config")
+    if bool(settings.certificate) != bool(settings.private_key):
+        raise RunError("a certificate needs its private_key, and this its certificate")
+    if not settings.certificate:
+        tls.require_plain_allowed(settings.host, settings.plain_http)
+    if settings.anonymous and not tls.is_loopback(settings.host):
+        raise RunError(
+            f"anonymous clients are served on this machine alone, not at "
+            f"{settings.host}: give tokens or certificates"
+        )
+    if settings.client_authority and not settings.certificate:
+        raise RunError("client_authority needs TLS: give certificate and private_key")
+    if settings.workers < 1:
+        raise RunError(f"workers must be 1 or more, got {settings.workers}")
+    for kind in ("policies", "budgets"):
+        for identity, own in settings.clients.items():
+            for head in getattr(own, kind):
+                if head not in settings.heads:
+                    raise RunError(f"clients.{identity}.{kind}: no head {head!r}")
+
+
+def identifier(
+    settings: ServiceSettings, identities: Identities
+) -> Callable[[Request], str | None]:
+    """Who asks: by a token, else by a certificate, else where allowed anybody."""
+
+    def identify(request: Request) -> str | None:
+        written = request.headers.get("authorization")
+        if written is not None:
+            kind, _, token = written.partition(" ")
+            found = identities.find(token) if kind.lower() == "bearer" else None
+            return found and found.name
+        shown = request.scope.get("helix_certificate")
+        if shown is not None:
+            found = identities.find_certificate(shown)
+            return found and found.name
+        return ANONYMOUS if settings.anonymous else None
+
+    return identify
+
+
+def serve(
+    settings: ServiceSettings, *, on_ready: Callable[[str], None] = print
+) -> None:
+    """Serve until the process is told to end.
+
+    Args:
+      settings: of the service.
+      on_ready: gets the address, once it is served.
+
+    Raises:
+      RunError: it cannot be served; says why.
+    """
+    check_settings(settings)
+    folder = Path(settings.state)
+    service = Service(settings)
+    identities = Identities(folder / FILE)
+    app = make_app(service, identifier(settings, identities), DOORS)
+    with hold(folder, "a provider's service"):
+        asyncio.run(_serve(settings, service, app, on_ready))
+    identities.close()
+
+
+async def _serve(
+    settings: ServiceSettings,
+    service: Service,
+    app: ASGIApp,
+    on_ready: Callable[[str], None],
+) -> None:
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http=Connection,
+        ws="none",
+        lifespan="off",
+        loop="asyncio",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        backlog=_BACKLOG,
+        limit_concurrency=_CONNECTIONS,
+        timeout_keep_alive=_IDLE_SECONDS,
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+    )
+    config.load()
+    if settings.certificate:
+        config.ssl = _server_context(settings)
+
+    server, loop = _Server(config), asyncio.get_running_loop()
+    starting = asyncio.current_task()
+
+    def end() -> None:
+        service.draining = server.should_exit = True
+        if not server.started:
+            starting.cancel()
+
+    for one in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(one, end)
+    try:
+        await service.start()
+        listening = asyncio.create_task(server.serve())
+        while not server.started and not listening.done():
+            await asyncio.sleep(0.01)
+        if server.started:
+            on_ready(_address(settings, server))
+        await listening
+    except Refusal as error:
+        raise RunError(f"nothing can be served: {error.detail}") from error
+    except SystemExit as error:  # uvicorn's, where the port is taken
+        raise RunError(
+            f"{settings.host}:{settings.port} cannot be listened at; another program "
+            "may do so: take another --port"
+        ) from error
+    except asyncio.CancelledError:
+        LOG.warning("ended before anything was served")
+    finally:
+        await service.close()
+
+
+def _server_context(settings: ServiceSettings) -> ssl.SSLContext:
+    return tls.server_context(
+        settings.certificate,
+        settings.private_key,
+        settings.client_authority or None,
+        require_client=False,  # who has none may have a token
+    )
+
+
+def _address(settings: ServiceSettings, server: uvicorn.Server) -> str:
+    port = server.servers[0].sockets[0].getsockname()[1]
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{'https' if settings.certificate else 'http'}://{host}:{port}"

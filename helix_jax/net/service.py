@@ -1,0 +1,280 @@
+"""A provider's service: who may ask for what, and which worker does it.
+
+HTTP is in `app.py`, computing in `desk.py`; here are names, owners, keys on their way
+to workers, and answers that are given again.
+"""
+
+import asyncio
+import re
+from typing import Any
+
+import helix_jax
+from helix_jax.net.audit import Audit
+from helix_jax.net.frames import Frame
+from helix_jax.net.limits import Meters
+from helix_jax.net.metrics import Metrics
+from helix_jax.net.pool import Place, Pool
+from helix_jax.net.recent import RecentAnswers
+from helix_jax.net.refusals import Refusal
+from helix_jax.net.settings import ServiceSettings
+from helix_jax.net.state import KnownFit, State
+from helix_jax.private import wire
+from helix_jax.private.profiles import PROFILES
+
+PROTOCOL = 1
+KEY_BYTES = 16
+_HEX = re.compile(r"[0-9a-f]{32}")
+
+
+class Service:
+    """All that requests share.
+
+    Attributes:
+      settings, state, pool, meters, metrics, audit: of the service.
+      draining: no new work is taken.
+    """
+
+    def __init__(self, settings: ServiceSettings):
+        self.settings = settings
+        self.state = State(settings.state)
+        self.audit = Audit(self.state.folder)
+        self.metrics = Metrics()
+        self.pool = Pool(settings)
+        self.meters = Meters(self.state, settings.limits_of, settings.memory_bytes)
+        self.draining = False
+        self._recent = RecentAnswers()
+        self._asked: dict[bytes, asyncio.Future] = {}
+
+    async def start(self) -> None:
+        """Start the workers.
+
+        Raises:
+          Refusal: they cannot serve, and say why.
+        """
+        await self.pool.start()
+
+    async def close(self) -> None:
+        """End the workers and leave the state whole."""
+        await self.pool.close()
+        self.meters.write()
+        self.state.close()
+        self.audit.close()
+
+    def capabilities(self) -> dict[str, Any]:
+        """What a client must know before it asks; JSON-able."""
+        return {
+            "service": "helix_jax",
+            "name": self.settings.name,
+            "release": helix_jax.__version__,
+            "protocol": PROTOCOL,
+            "wire": wire.VERSION,
+            "profiles": sorted(PROFILES),
+            "limits": {"body_bytes": int(self.settings.body_bytes)},
+            **self.pool.about,
+        }
+
+    async def account(self, identity: str) -> dict[str, Any]:
+        """What a client has had, and may have; JSON-able."""
+        spent = await self._run({"op": "spent", "identity": identity})
+        meter, limits = self.meters.of(identity), self.settings.limits_of(identity)
+        return {
+            "identity": identity,
+            "heads": {
+                name: {
+                    "policy": self.settings.policy_of(identity, name) or "default",
+                    "bits": bits,
+                    "budget": self.settings.budget_of(identity, name),
+                }
+                for name, bits in spent.head["spent"].items()
+            },
+            "bytes_today": meter.used_bytes,
+            "limits": {
+                "requests_per_second": limits.requests_per_second,
+                "requests_at_once": limits.requests_at_once,
+                "uploads_at_once": limits.uploads_at_once,
+                "fits_per_day": limits.fits_per_day,
+                "bytes_per_day": limits.bytes_per_day,
+            },
+        }
+
+    async def put_key(self, identity: str, name: str, bundle: bytes) -> None:
+        """Register a client's key."""
+        key = _sixteen_bytes(name)
+        profile = _profile_of(bundle)
+        known = self.state.key(key)
+        if known is not None and known.identity != identity:
+            raise Refusal("forbidden", f"key {name} is {known.identity}'s")
+        if known is None:
+            head = {"op": "key", "profile": profile}
+            learnt = await self._run(head, bundle)
+            if learnt.head["key"] != name:
+                raise Refusal("malformed", f"the bundle is of key {learnt.head['key']}")
+            most = self.settings.limits_of(identity).keys
+            self.state.add_key(key, identity, profile, bundle, most=most)
+
+    async def offer(self, identity: str, head: str) -> bytes:
+        """The layer of a head, as this client is answered."""
+        _require(head, self.settings.heads)
+        found = await self._run({"op": "offer", "head": head, "identity": identity})
+        return found.body
+
+    async def ask(self, identity: str, head: str, what: str, message: bytes) -> bytes:
+        """Answer a message to a head."""
+        _require(head, self.settings.heads)
+        key = _key_of(message)
+        labels = self.settings.policy_of(identity, head) == "label"
+        request = {"op": what, "head": head}
+        return await self._once(
+            identity, f"{what} {head}", key, request, message, bound=labels
+        )
+
+    async def begin_fit(
+        self, identity: str, name: str, rows: str, key_name: str
+    ) -> bytes:
+        """Begin a fit, or find it again; its offer."""
+        fit, key = _sixteen_bytes(name), _sixteen_bytes(key_name)
+        _require(rows, self.settings.rows)
+        self._own_key(identity, key)
+        most = self.settings.limits_of(identity).fits_per_day
+        known = self.state.begin_fit(fit, identity, rows, key, most=most)
+        return (await self._of_fit(fit, known, {"op": "fit"})).body
+
+    async def fit_state(self, identity: str, name: str) -> dict[str, Any]:
+        """How far a fit is; JSON-able."""
+        fit, known = self._own_fit(identity, name)
+        found = await self._of_fit(fit, known, {"op": "next"})
+        return {"rows": known.rows, "next": found.head["next"]}
+
+    async def put_rows(
+        self, identity: str, name: str, chunk: int, message: bytes
+    ) -> int:
+        """Take a message of rows; the number of the next."""
+        fit, known = self._own_fit(identity, name)
+        head = {"op": "rows", "chunk": chunk}
+        return (await self._of_fit(fit, known, head, message)).head["next"]
+
+    async def mean(self, identity: str, name: str) -> bytes:
+        """The means of a fit."""
+        fit, known = self._own_fit(identity, name)
+        return (await self._of_fit(fit, known, {"op": "mean"})).body
+
+    async def results(self, identity: str, name: str, part: int) -> tuple[int, bytes]:
+        """How many messages of results there are, and one of them."""
+        fit, known = self._own_fit(identity, name)
+        found = await self._of_fit(fit, known, {"op": "results", "part": part})
+        return found.head["parts"], found.body
+
+    async def end_fit(self, identity: str, name: str) -> None:
+        """Forget a fit."""
+        fit, _ = self._own_fit(identity, name)
+        self.state.end_fit(fit)
+        await self._run({"op": "end_fit", "fit": name}, bound=fit)
+
+    async def _once(
+        self,
+        identity: str,
+        what: str,
+        key: bytes,
+        head: dict[str, Any],
+        message: bytes,
+        *,
+        bound: bool,
+    ) -> bytes:
+        """The answer to a message, the same to the same one asked again."""
+        self._own_key(identity, key)
+        name = RecentAnswers.name(identity, what, message)
+        while name in self._asked:  # the same is being answered
+            await asyncio.wait([self._asked[name]])
+        if (known := self._recent.get(name)) is not None:
+            self.metrics.repeated.inc()
+            return known
+        mine = self._asked[name] = asyncio.get_running_loop().create_future()
+        try:
+            own = {**head, "identity": identity, "key": key.hex()}
+            found = await self._run(own, message, key=key, bound=key if bound else None)
+            self._recent.keep(name, found.body)
+            return found.body
+        finally:
+            del self._asked[name]
+            mine.set_result(None)
+
+    async def _of_fit(
+        self, fit: bytes, known: KnownFit, head: dict[str, Any], body: bytes = b""
+    ) -> Frame:
+        own = {
+            **head,
+            "fit": fit.hex(),
+            "rows": known.rows,
+            "identity": known.identity,
+            "key": known.key.hex(),
+        }
+        return await self._run(own, body, key=known.key, bound=fit)
+
+    async def _run(
+        self,
+        head: dict[str, Any],
+        body: bytes = b"",
+        *,
+        key: bytes | None = None,
+        bound: bytes | None = None,
+    ) -> Frame:
+        """Have a worker do something, once it knows the key."""
+        async with self.pool.turn(bound) as place:
+            if key is not None:
+                await self._teach(place, key)
+            seconds = self.settings.operation_seconds
+            return await place.exchange(Frame(head, body), seconds=seconds)
+
+    async def _teach(self, place: Place, key: bytes) -> None:
+        if key.hex() in place.learnt:
+            return
+        known = self.state.key(key)
+        await place.exchange(
+            Frame({"op": "key", "profile": known.profile}, known.bundle),
+            seconds=self.settings.operation_seconds,
+        )
+        place.learnt.add(key.hex())
+
+    def _own_key(self, identity: str, key: bytes) -> None:
+        known = self.state.key(key)
+        if known is None:
+            raise Refusal("not_found", f"key {key.hex()} is not registered")
+        if known.identity != identity:
+            raise Refusal("forbidden", f"key {key.hex()} is {known.identity}'s")
+
+    def _own_fit(self, identity: str, name: str) -> tuple[bytes, KnownFit]:
+        fit = _sixteen_bytes(name)
+        known = self.state.fit(fit)
+        # Another's fit looks like none.
+        if known is None or known.identity != identity or known.ended:
+            raise Refusal("not_found", f"fit {name} for {identity}: {known}")
+        if known.rows not in self.settings.rows:
+            raise Refusal("not_found", f"rows {known.rows} are not served any more")
+        return fit, known
+
+
+def _require(name: str, served: Any) -> None:
+    if name not in served:
+        raise Refusal("not_found", f"{name!r} is not served")
+
+
+def _sixteen_bytes(name: str) -> bytes:
+    if not _HEX.fullmatch(name):
+        raise Refusal("malformed", f"expected 32 hexadecimal digits, got {name!r:.50}")
+    return bytes.fromhex(name)
+
+
+def _profile_of(message: bytes) -> str:
+    """The profile in the header of a message."""
+    code = message[7] if len(message) >= wire.HEADER_BYTES else -1
+    for profile in PROFILES.values():
+        if profile.code == code:
+            return profile.name
+    raise Refusal("malformed", "a message of an unknown profile")
+
+
+def _key_of(message: bytes) -> bytes:
+    """The key that a message names."""
+    if len(message) < wire.HEADER_BYTES:
+        raise Refusal("malformed", "a message without a header")
+    return bytes(message[8 : 8 + KEY_BYTES])

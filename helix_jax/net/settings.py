@@ -1,0 +1,286 @@
+"""What a provider serves and to whom: flags and a TOML file as one frozen record.
+
+    name = "provider.example"
+    state = "state"
+    certificate = "certificates/server.pem"
+    private_key = "certificates/server.key"
+
+    [heads.trec]
+    path = "runs/trec/target_probe"
+    policy = "rounded:12"
+    budget = 1e7
+
+    [rows.trec]
+    path = "runs/trec/target"
+
+    [clients.alice]
+    policies = {trec = "label"}
+    budgets = {trec = 1e6}
+
+Paths are relative to the file. What is not known is refused by name.
+"""
+
+import dataclasses
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from helix_jax.errors import RunError
+from helix_jax.paths import os_errors
+from helix_jax.private.fit_bits import PRECISION, SHARE
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadSettings:
+    """A linear layer.
+
+    Attributes:
+      path: a probe's folder, an .npz file with kernel [d, k] and bias [k], or
+        "lm_head:MODEL" for the output head of a model.
+      policy: of the answers; empty for the profile's own.
+      profile: of the parameters.
+      budget: bits that one client may have; None for no limit.
+      input_norm: largest |x|_2 of a query; None for twice the largest of the rows of
+        its width that are served, too.
+      minimise: "time" or "traffic".
+    """
+
+    path: str
+    policy: str = ""
+    profile: str = "guarded"
+    budget: float | None = None
+    input_norm: float | None = None
+    minimise: str = "time"
+
+
+@dataclasses.dataclass(frozen=True)
+class RowsSettings:
+    """Rows of public texts that clients fit maps to.
+
+    Attributes:
+      path: a store of activations, or an .npz file with y [n, d] and ids [n].
+      profile: of the parameters.
+      precision: bits that one number of the result carries.
+      share: of the bits of the rows that one client may have.
+    """
+
+    path: str
+    profile: str = "guarded"
+    precision: int = PRECISION
+    share: float = SHARE
+
+
+@dataclasses.dataclass(frozen=True)
+class IndexSettings:
+    """An index that clients search.
+
+    Attributes:
+      path: its folder.
+      policy: of the scores.
+      budget: bits of each of its layers that one client may have; None: no limit.
+    """
+
+    path: str
+    policy: str = ""
+    budget: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ClientSettings:
+    """What one client has otherwise than all.
+
+    Attributes:
+      policies: head -> policy.
+      budgets: head -> bits.
+      limits: name of a field of Limits -> value.
+    """
+
+    policies: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    budgets: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    limits: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What one client may ask for.
+
+    Attributes:
+      requests_per_second: on average; twice as many at once.
+      requests_at_once: under way.
+      uploads_at_once: messages of rows under way.
+      fits_per_day: begun.
+      bytes_per_day: both ways together.
+      keys: registered.
+    """
+
+    requests_per_second: float = 100.0
+    requests_at_once: int = 16
+    uploads_at_once: int = 2
+    fits_per_day: int = 50
+    bytes_per_day: float = 1e11
+    keys: int = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class ServiceSettings:
+    """All of a provider's service.
+
+    Attributes:
+      name: shown to clients.
+      state: folder of what must outlive the process.
+      host, port: where it listens.
+      certificate, private_key: PEM files of TLS.
+      client_authority: PEM file; clients show certificates of it (mutual TLS).
+      plain_http: no TLS, on loopback only.
+      anonymous: clients need neither token nor certificate, on loopback only.
+      workers: processes that compute.
+      worker_threads: threads of the processor that one of them computes with; 0: all.
+      operation_seconds: after which a worker is taken for lost.
+      body_seconds: within which a request must have arrived.
+      waiting: requests that wait for a worker, at most.
+      memory_bytes: of requests and answers that are under way.
+      body_bytes: of one request.
+      heads, rows, indexes: what is served, by name.
+      limits: of every client.
+      clients: by identity, what some have otherwise.
+    """
+
+    name: str = "helix_jax"
+    state: str = "state"
+    host: str = "127.0.0.1"
+    port: int = 8443
+    certificate: str = ""
+    private_key: str = ""
+    client_authority: str = ""
+    plain_http: bool = False
+    anonymous: bool = False
+    workers: int = 2
+    worker_threads: int = 1
+    operation_seconds: float = 120.0
+    body_seconds: float = 60.0
+    waiting: int = 256
+    memory_bytes: float = 512e6
+    body_bytes: float = 64e6
+    heads: Mapping[str, HeadSettings] = dataclasses.field(default_factory=dict)
+    rows: Mapping[str, RowsSettings] = dataclasses.field(default_factory=dict)
+    indexes: Mapping[str, IndexSettings] = dataclasses.field(default_factory=dict)
+    limits: Limits = dataclasses.field(default_factory=Limits)
+    clients: Mapping[str, ClientSettings] = dataclasses.field(default_factory=dict)
+
+    def limits_of(self, identity: str) -> Limits:
+        """The limits of a client."""
+        own = self.clients.get(identity)
+        return dataclasses.replace(self.limits, **own.limits) if own else self.limits
+
+    def policy_of(self, identity: str, head: str) -> str:
+        """The policy of a head's answers to a client; empty for the profile's own."""
+        own = self.clients.get(identity)
+        return (own.policies.get(head) if own else None) or self.heads[head].policy
+
+    def budget_of(self, identity: str, head: str) -> float | None:
+        """Bits of a head that a client may have."""
+        own = self.clients.get(identity)
+        return (own.budgets.get(head) if own else None) or self.heads[head].budget
+
+
+_FIELDS_OF_PATHS = {"state", "certificate", "private_key", "client_authority", "path"}
+
+
+def read_settings(path: str | os.PathLike) -> dict[str, Any]:
+    """What a TOML file says, with paths made absolute; checked by `make_settings`.
+
+    Raises:
+      RunError: it cannot be read, or is no TOML.
+    """
+    with os_errors(path, "be read", RunError):
+        text = Path(path).read_text(encoding="utf-8")
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RunError(f"{path} is no TOML: {error}.") from error
+    return _with_paths(found, Path(path).absolute().parent)
+
+
+def make_settings(values: Mapping[str, Any]) -> ServiceSettings:
+    """Settings of nested mappings, as TOML and JSON hold them.
+
+    Raises:
+      RunError: says which field is not known, or is not what it should be.
+    """
+    return _make(ServiceSettings, values, "")
+
+
+def as_values(settings: ServiceSettings) -> dict[str, Any]:
+    """The nested mappings that `make_settings` reads."""
+    return dataclasses.asdict(settings)
+
+
+def _with_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    def absolute(name: str, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return _with_paths(value, folder)
+        if name in _FIELDS_OF_PATHS and isinstance(value, str) and value:
+            return value if ":" in value else str(folder / Path(value).expanduser())
+        return value
+
+    return {name: absolute(name, value) for name, value in values.items()}
+
+
+_TABLES = {
+    "heads": HeadSettings,
+    "rows": RowsSettings,
+    "indexes": IndexSettings,
+    "clients": ClientSettings,
+}
+
+
+def _make(kind: type, values: Mapping[str, Any], where: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    if not isinstance(values, Mapping):
+        raise RunError(f"{where or 'the file'}: expected a table, got {values!r}.")
+    made = {}
+    for name, value in values.items():
+        place = f"{where}{name}"
+        if name not in hints:
+            raise RunError(
+                f"{place}: there is no such setting; there are "
+                f"{', '.join(sorted(hints))}."
+            )
+        if kind is ServiceSettings and name in _TABLES:
+            if not isinstance(value, Mapping):
+                raise RunError(f"{place}: expected tables [{name}.NAME].")
+            made[name] = {
+                one: _make(_TABLES[name], own, f"{place}.{one}.")
+                for one, own in value.items()
+            }
+        elif name == "limits" and kind is ServiceSettings:
+            made[name] = _make(Limits, value, f"{place}.")
+        else:
+            made[name] = _checked(place, hints[name], value)
+    try:
+        return kind(**made)
+    except TypeError as error:
+        raise RunError(f"{where.rstrip('.') or 'the settings'}: {error}.") from error
+
+
+def _checked(place: str, hint: Any, value: Any) -> Any:
+    """A value of a plain type, a mapping, or None where that is allowed."""
+    if typing.get_origin(hint) is types.UnionType:
+        if value is None:
+            return None
+        hint = typing.get_args(hint)[0]
+    if typing.get_origin(hint) is not None:
+        if not isinstance(value, Mapping):
+            raise RunError(f"{place}: expected a table, got {value!r}.")
+        return dict(value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not hint:
+        raise RunError(f"{place}: expected {hint.__name__}, got {value!r}.")
+    return value

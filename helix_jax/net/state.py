@@ -1,0 +1,216 @@
+"""What the service knows of clients, beside the ledger in one SQLite file.
+
+    keys    whose a key is, and its bundle: a restarted service knows its clients
+    fits    whose a fit is, and of which rows
+    usage   bytes and requests of a client, by day
+
+Keys and fits are on the disk when a call returns; usage is written now and then, and
+what was counted since is lost with the process: it bounds load, not what is told.
+"""
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from helix_jax.errors import RunError
+from helix_jax.net.refusals import Refusal
+from helix_jax.paths import os_errors
+from helix_jax.private import Ledger
+
+FILE = "state.db"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS keys (
+  key BLOB PRIMARY KEY,
+  identity TEXT NOT NULL,
+  profile TEXT NOT NULL,
+  bundle BLOB NOT NULL,
+  seconds REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS fits (
+  fit BLOB PRIMARY KEY,
+  identity TEXT NOT NULL,
+  rows TEXT NOT NULL,
+  key BLOB NOT NULL,
+  seconds REAL NOT NULL,
+  ended INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS usage (
+  identity TEXT NOT NULL,
+  day INTEGER NOT NULL,
+  requests INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  PRIMARY KEY (identity, day)
+) WITHOUT ROWID;
+"""
+_WAIT = 30.0  # seconds for other processes
+DAY = 86_400.0
+
+
+class KnownKey(NamedTuple):
+    """A registered key."""
+
+    identity: str
+    profile: str
+    bundle: bytes
+
+
+class KnownFit(NamedTuple):
+    """A fit that was begun."""
+
+    identity: str
+    rows: str
+    key: bytes
+    ended: bool
+
+
+class State:
+    """The tables of a service.
+
+    Attributes:
+      folder: of the state.
+      ledger: in the same file.
+    """
+
+    def __init__(self, folder: str | os.PathLike):
+        """Open them, or begin.
+
+        Raises:
+          RunError: the folder cannot be used, or others may read it.
+          ProtocolError: the file is something else.
+        """
+        self.folder = Path(folder)
+        with os_errors(folder, "be used as the service's state", RunError):
+            self.folder.mkdir(0o700, parents=True, exist_ok=True)
+            if self.folder.stat().st_mode & 0o077:
+                raise RunError(
+                    f"{folder} holds secrets, and others may read it: chmod 700."
+                )
+        self.ledger = Ledger(self.folder / FILE)  # the file is its own, first
+        self._lock = threading.Lock()
+        with os_errors(folder, "be used as the service's state", RunError):
+            self._connection = sqlite3.connect(
+                self.folder / FILE,
+                timeout=_WAIT,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            self._connection.execute("PRAGMA synchronous = FULL")
+            for statement in _SCHEMA.strip().rstrip(";").split(";"):
+                self._connection.execute(statement)
+
+    def add_key(
+        self, key: bytes, identity: str, profile: str, bundle: bytes, *, most: int
+    ) -> None:
+        """Write down whose a key is; the first to bring it has it.
+
+        Raises:
+          Refusal: another has it, or this client has `most` keys.
+        """
+        with self._transaction() as connection:
+            known = self.key(key)
+            if known is not None:
+                if known.identity != identity:
+                    raise Refusal("forbidden", f"key {key.hex()} is {known.identity}'s")
+                return
+            (count,) = connection.execute(
+                "SELECT COUNT(*) FROM keys WHERE identity = ?", (identity,)
+            ).fetchone()
+            if count >= most:
+                raise Refusal("quota", f"{identity} has {count} keys")
+            connection.execute(
+                "INSERT INTO keys VALUES (?, ?, ?, ?, ?)",
+                (key, identity, profile, bundle, time.time()),
+            )
+
+    def key(self, key: bytes) -> KnownKey | None:
+        """A registered key."""
+        found = self._connection.execute(
+            "SELECT identity, profile, bundle FROM keys WHERE key = ?", (key,)
+        ).fetchone()
+        return found and KnownKey(*found)
+
+    def begin_fit(
+        self, fit: bytes, identity: str, rows: str, key: bytes, *, most: float
+    ) -> KnownFit:
+        """Write down a fit, once.
+
+        Raises:
+          Refusal: it is another's, or was begun with other rows or another key; the
+            client has begun `most` in 24 hours.
+        """
+        with self._transaction() as connection:
+            known, now = self.fit(fit), time.time()
+            if known is not None:
+                if known[:3] != (identity, rows, key) or known.ended:
+                    raise Refusal("conflict", f"fit {fit.hex()} is {known}")
+                return known
+            # Of a clock that went back, fits of the future count, too.
+            (count,) = connection.execute(
+                "SELECT COUNT(*) FROM fits WHERE identity = ? AND seconds > ?",
+                (identity, now - DAY),
+            ).fetchone()
+            if count >= most:
+                raise Refusal("quota", f"{identity} began {count} fits", after=DAY)
+            connection.execute(
+                "INSERT INTO fits VALUES (?, ?, ?, ?, ?, 0)",
+                (fit, identity, rows, key, now),
+            )
+            return KnownFit(identity, rows, key, False)
+
+    def fit(self, fit: bytes) -> KnownFit | None:
+        """A fit that was begun."""
+        found = self._connection.execute(
+            "SELECT identity, rows, key, ended FROM fits WHERE fit = ?", (fit,)
+        ).fetchone()
+        return found and KnownFit(*found[:3], bool(found[3]))
+
+    def end_fit(self, fit: bytes) -> None:
+        """Write down that a fit is over."""
+        with self._transaction() as connection:
+            connection.execute("UPDATE fits SET ended = 1 WHERE fit = ?", (fit,))
+
+    def add_usage(self, identity: str, *, requests: int, size: int) -> None:
+        """Count requests and bytes of a client to this day."""
+        with self._transaction(synced=False) as connection:
+            connection.execute(
+                "INSERT INTO usage VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+                "requests = requests + excluded.requests, "
+                "bytes = bytes + excluded.bytes",
+                (identity, _today(), requests, size),
+            )
+
+    def usage(self, identity: str) -> tuple[int, int]:
+        """Requests and bytes of a client on this day, as far as they were written."""
+        found = self._connection.execute(
+            "SELECT requests, bytes FROM usage WHERE identity = ? AND day = ?",
+            (identity, _today()),
+        ).fetchone()
+        return found or (0, 0)
+
+    def close(self) -> None:
+        """Leave the file whole."""
+        self._connection.close()
+        self.ledger.close()
+
+    @contextlib.contextmanager
+    def _transaction(self, *, synced: bool = True) -> Iterator[sqlite3.Connection]:
+        connection = self._connection
+        with self._lock:
+            connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+
+def _today() -> int:
+    return int(time.time() // DAY)

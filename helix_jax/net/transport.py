@@ -1,0 +1,176 @@
+"""A client's requests: sent again when it can help, each with its time.
+
+What is sent again is the same bytes, so that the service can tell; what it does with
+them is docs/protocol.md's. A refusal that asking again does not change is raised.
+"""
+
+import asyncio
+import os
+import random
+import ssl
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import httpx2
+
+from helix_jax.errors import HelixError, RunError
+from helix_jax.net import tls
+from helix_jax.net.refusals import CODES
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
+
+
+class ServiceError(HelixError, RuntimeError):
+    """A service refused, or could not be reached.
+
+    Attributes:
+      code: of `refusals.CODES`; "unreachable" where there was no answer.
+    """
+
+    def __init__(self, code: str, message: str):
+        super().__init__(message)
+        self.code = code
+
+
+class Answer(NamedTuple):
+    """A body, and the headers that came with it."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
+class Transport:
+    """Requests to one service over connections that stay open."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        authority: str | os.PathLike | None = None,
+        certificate: str | os.PathLike | None = None,
+        private_key: str | os.PathLike | None = None,
+        pin: str | None = None,
+        plain_http: bool = False,
+        timeout_seconds: float = 120.0,
+        patience_seconds: float = 120.0,
+    ):
+        """Take the address and what each side is known by; nothing is sent yet.
+
+        Args:
+          url: https://HOST:PORT.
+          token: of this client.
+          authority: PEM file of who signs the service's certificate; None: the
+            system's.
+          certificate, private_key: PEM files of this client (mutual TLS).
+          pin: "sha256/..." of the service's public key.
+          plain_http: allow http://, on loopback only.
+          timeout_seconds: of one request.
+          patience_seconds: of all attempts at one, from the first.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise RunError(f"expected https://HOST:PORT, got {url!r}.")
+        context: ssl.SSLContext | bool = True
+        if parts.scheme == "http":
+            tls.require_plain_allowed(parts.hostname, plain_http)
+        else:
+            context = tls.client_context(authority, certificate, private_key, pin)
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        self._patience, self.url = patience_seconds, url
+        self._http = httpx2.AsyncClient(
+            base_url=url,
+            headers=headers,
+            verify=context,
+            timeout=timeout_seconds,
+            follow_redirects=False,
+            trust_env=False,
+            limits=httpx2.Limits(max_connections=16, keepalive_expiry=60),
+        )
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        query: list[tuple[str, str]] | None = None,
+    ) -> Answer:
+        """Send a request until it is answered, refused for good, or patience ends.
+
+        Raises:
+          ServiceError: says which.
+        """
+        loop = asyncio.get_running_loop()
+        until, pause = loop.time() + self._patience, FIRST_PAUSE
+        while True:
+            after, wrong = 0.0, None
+            try:
+                answer = await self._http.request(
+                    method, path, content=body, params=query
+                )
+                if answer.is_success:
+                    return Answer(answer.content, answer.headers)
+                wrong, again = _refusal(answer)
+                if not again:
+                    raise wrong
+                written = answer.headers.get("retry-after", "")
+                after = float(written) if written.isdigit() else 0.0
+                if wrong.code == "quota" and after > LONGEST_PAUSE:
+                    raise wrong
+            except httpx2.TransportError as error:
+                if _is_distrust(error):
+                    raise ServiceError(
+                        "untrusted", f"{self.url} is not who it should be: {error}"
+                    ) from error
+                wrong = ServiceError(
+                    "unreachable", f"{self.url} cannot be reached: {error!r}"
+                )
+            wait = max(min(after, LONGEST_PAUSE), pause * random.uniform(0.5, 1.5))
+            if loop.time() + wait > until:
+                raise wrong
+            await asyncio.sleep(wait)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+
+def read_token(path: str | os.PathLike) -> str:
+    """A token from a file that only its owner may read.
+
+    Raises:
+      RunError: it cannot be read, or others may.
+    """
+    try:
+        if stat.S_IMODE(Path(path).stat().st_mode) & 0o077:
+            raise RunError(f"{path} holds a token, and others may read it: chmod 600.")
+        return Path(path).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} cannot be read as a token: {error}.") from error
+
+
+def _refusal(answer: httpx2.Response) -> tuple[ServiceError, bool]:
+    """What was refused, and whether asking again can help."""
+    try:
+        code = answer.json()["error"]
+        known = CODES[code]
+    except (ValueError, KeyError, TypeError):
+        again = answer.status_code in (408, 429, 502, 503, 504)
+        found = f"{answer.status_code} {answer.text[:100]!r}"
+        return ServiceError("unknown", f"{answer.url} answered {found}."), again
+    again = known.again or code == "timeout"
+    return ServiceError(code, f"{answer.url}: {code}: {known.message}"), again
+
+
+def _is_distrust(error: BaseException | None) -> bool:
+    """Whether a certificate, a name or a pin was wrong: no other attempt helps."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError | HelixError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -1,0 +1,137 @@
+"""A worker: one process that computes for the service, one request at a time.
+
+    python -m helix_jax.net.worker FD
+
+FD is its end of a socket pair. The first frame holds the settings; then each request is
+a frame with "op" in its head, answered by one frame: "ok", or "code" and "detail".
+Between requests it makes masks for the keys that asked lately. It ends when the service
+does. Nothing in it is missed when it dies: see `desk.py`.
+"""
+
+import logging
+import select
+import signal
+import socket
+import sys
+import traceback
+from typing import Any
+
+import numpy as np
+
+from helix_jax.net.desk import Asking, Desk
+from helix_jax.net.frames import Frame, receive, send
+from helix_jax.net.refusals import code_of
+from helix_jax.net.settings import make_settings
+from helix_jax.private import Client, Provider
+from helix_jax.runs.compiled import keep_compiled
+
+LOG = logging.getLogger(__name__)
+
+
+def serve(end: socket.socket) -> None:
+    """Answer frames until the service ends."""
+    first = receive(end)
+    if first is None:
+        return
+    desk = None
+    try:
+        desk = Desk(make_settings(first.head["settings"]))
+        about = desk.about()
+        warm(desk)
+        send(end, Frame({"ok": True, "about": about}))
+    except Exception as error:
+        send(end, _refused(error))
+        return
+    while True:
+        while not select.select([end], [], [], 0)[0] and desk.prepare_one():
+            pass
+        request = receive(end)
+        if request is None:
+            return
+        try:
+            head, body = answer(desk, request.head, request.body)
+            send(end, Frame({"ok": True, **head}, body))
+        except Exception as error:
+            send(end, _refused(error))
+
+
+def answer(
+    desk: Desk, head: dict[str, Any], body: bytes
+) -> tuple[dict[str, Any], bytes]:
+    """What a request is answered by: a head and a body."""
+    op = head["op"]
+    if op == "key":
+        return {"key": desk.learn_key(body, head["profile"]).hex()}, b""
+    if op == "spent":
+        return {"spent": desk.spent(head["identity"])}, b""
+    if op == "end_fit":
+        desk.end_fit(bytes.fromhex(head["fit"]))
+        return {}, b""
+    if op == "offer":
+        return {}, desk.offer(head["head"], head["identity"])
+    asking = Asking(head["identity"], bytes.fromhex(head["key"]))
+    if op in ("answers", "transfers", "labels"):
+        return {}, desk.ask(head["head"], op, asking, body)
+    fit = bytes.fromhex(head["fit"]), head["rows"], asking
+    if op == "fit":
+        return {}, desk.open_fit(*fit)
+    if op == "next":
+        return {"next": desk.next_rows(*fit)}, b""
+    if op == "rows":
+        return {"next": desk.absorb(*fit, head["chunk"], body)}, b""
+    if op == "mean":
+        return {}, desk.mean(*fit)
+    if op == "results":
+        count, message = desk.results(*fit, head["part"])
+        return {"parts": count}, message
+    raise ValueError(f"there is no operation {op!r}.")
+
+
+def warm(desk: Desk) -> None:
+    """Compile what queries need, with weights of zeros and a key of its own.
+
+    Where Pyfhel is missing, so that no key can be made, the first queries compile.
+    """
+    for name in desk.settings.heads:
+        provider = desk.provider(name, desk.settings.policy_of("", name))
+        layer = provider.layer
+        try:
+            client = Client(layer.profile.name)
+        except ImportError as error:
+            LOG.warning("the first queries will compile: %s", error)
+            return
+        shape = layer.plan.width, layer.plan.classes
+        twin = Provider(
+            np.broadcast_to(np.float32(1.0), shape),
+            input_norm=layer.input_norm,
+            profile=layer.profile.name,
+            policy="logits" if layer.policy.name == "label" else str(layer.policy),
+            tiles=layer.plan.tiles,
+            weights_bytes=0,
+        )
+        twin.register(client.public_bundle())
+        if layer.profile.guarded and layer.plan.answers <= 8:
+            twin.masks(client.key).prepare(1)
+        offer = client.read_layer(twin.layer.to_bytes())
+        for rows in (1, 9) if layer.plan.answers <= 8 else (1,):
+            twin.answer(client.encrypt(offer, np.zeros((rows, shape[0]))))
+
+
+def _refused(error: Exception) -> Frame:
+    code = code_of(error)
+    detail = str(error) if code != "failed" else traceback.format_exc()
+    return Frame({"ok": False, "code": code, "detail": detail})
+
+
+def main() -> None:
+    """Serve the socket whose number is the first word."""
+    # The service alone decides when a worker ends: ^C, and systemd, reach all.
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
+    logging.basicConfig(level=logging.INFO, format="worker %(process)d: %(message)s")
+    keep_compiled("")
+    serve(socket.socket(fileno=int(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    main()

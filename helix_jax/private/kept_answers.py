@@ -1,0 +1,63 @@
+"""Answers of a fit on the disk: whole before they are charged, and never made twice.
+
+    made, written, synced --> charged --> given, as often as it is asked for
+
+A process that ends before the second step has given nothing, and what it had written
+of unfinished answers is made anew; after it the same bytes are given again.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from helix_jax.atomic import sync
+from helix_jax.errors import ProtocolError
+from helix_jax.paths import os_errors
+
+
+class KeptAnswers:
+    """The answers of one fit in a folder of its own."""
+
+    def __init__(self, folder: Path, number: bytes):
+        """Take the folder of a fit's state, and the fit's 16 bytes."""
+        self._folder = folder / f"answers-{number.hex()}"
+
+    def has(self, name: str) -> bool:
+        """Whether an answer is there, whole."""
+        return (self._folder / name).is_dir()
+
+    def keep(self, name: str, make: Callable[[], Iterable[bytes]]) -> list[Path]:
+        """The files of an answer, one a message, made and written where it is missing.
+
+        Args:
+          name: of the answer.
+          make: gives its messages.
+
+        Raises:
+          ProtocolError: it cannot be written; nothing of it is there then.
+        """
+        place, passing = self._folder / name, self._folder / f".{name}"
+        if not place.is_dir():
+            with os_errors(place, "be written", ProtocolError):
+                self._folder.mkdir(0o700, exist_ok=True)
+                shutil.rmtree(passing, ignore_errors=True)
+                passing.mkdir(0o700)
+                try:
+                    for number, message in enumerate(make()):
+                        _write(passing / f"{number:06d}", message)
+                    sync(passing)
+                    passing.rename(place)
+                except BaseException:
+                    shutil.rmtree(passing, ignore_errors=True)
+                    raise
+                sync(self._folder)
+                sync(self._folder.parent)
+        return sorted(place.iterdir())
+
+
+def _write(file: Path, message: bytes) -> None:
+    with file.open("xb") as stream:
+        stream.write(message)
+        stream.flush()
+        os.fsync(stream.fileno())
