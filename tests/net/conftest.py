@@ -9,6 +9,8 @@ from helix_jax.net.certificates import (
     make_server,
 )
 
+from .services import plant, serving
+
 
 def make_certificates(folder):
     """An authority, a server of this machine and two clients."""
@@ -29,3 +31,18 @@ def certificates(made_once):
 def strangers(made_once):
     """The same of another authority."""
     return made_once("strangers", make_certificates)
+
+
+@pytest.fixture(scope="session")
+def planted(tmp_path_factory):
+    """A head and rows, in the clear and in files."""
+    pytest.importorskip("Pyfhel")
+    return plant(tmp_path_factory.mktemp("planted"))
+
+
+@pytest.fixture(scope="session")
+def served(planted, tmp_path_factory):
+    """One service for all tests that leave it as it was."""
+    words = f"--heads=planted={planted.head_file}", f"--rows=public={planted.rows_file}"
+    with serving(tmp_path_factory.mktemp("served") / "state", *words) as one:
+        yield one

@@ -7,14 +7,14 @@ import pytest
 
 from helix_jax.net import ServiceError
 
-from .conftest import start_service, stop_service
+from .services import start_service, stop_service
 
 
-def test_classifies_as_in_the_clear(served, secrets):
-    plain = secrets.y[:11] @ secrets.kernel + secrets.bias
+def test_classifies_as_in_the_clear(served, planted):
+    plain = planted.y[:11] @ planted.kernel + planted.bias
     with served.connect() as provider:
-        found = provider.classify("planted", secrets.y[:11])
-        one = provider.classify("planted", secrets.y[0])
+        found = provider.classify("planted", planted.y[:11])
+        one = provider.classify("planted", planted.y[0])
     assert found.shape == (11, 3)
     assert one.shape == (3,)
     # Noise of rounded:12: 2^-11 of the largest result at most, here some 60.
@@ -22,54 +22,56 @@ def test_classifies_as_in_the_clear(served, secrets):
     np.testing.assert_allclose(one, plain[0], atol=0.3)
 
 
-def test_fits_as_in_the_clear(served, secrets):
+def test_fits_as_in_the_clear(served, planted):
     with served.connect() as provider:
-        fitted = provider.fit("public", secrets.x, ids=secrets.ids)
-    x, y = (rows - rows.mean(axis=0) for rows in (secrets.x, secrets.y))
+        fitted = provider.fit("public", planted.x, ids=planted.ids)
+    x, y = (rows - rows.mean(axis=0) for rows in (planted.x, planted.y))
     found = np.asarray(fitted.moments.cov_xy)
     np.testing.assert_allclose(
         found, x.T @ y / len(x), atol=6 * float(fitted.noise.max())
     )
-    np.testing.assert_allclose(fitted.moments.mean_y, secrets.y.mean(axis=0), atol=1e-2)
+    np.testing.assert_allclose(fitted.moments.mean_y, planted.y.mean(axis=0), atol=1e-2)
 
 
-def test_other_texts_are_refused_before_anything_is_sent(served, secrets):
+def test_other_texts_are_refused_before_anything_is_sent(served, planted):
     with served.connect() as provider, pytest.raises(ValueError, match="same texts"):
-        provider.fit("public", secrets.x, ids=secrets.ids[::-1])
+        provider.fit("public", planted.x, ids=planted.ids[::-1])
 
 
-def test_names_that_are_not_served_are_named(served, secrets):
+def test_names_that_are_not_served_are_named(served, planted):
     with served.connect() as provider:
         with pytest.raises(ValueError, match="no heads 'other'; there are planted"):
-            provider.classify("other", secrets.y[0])
+            provider.classify("other", planted.y[0])
         with pytest.raises(ValueError, match="no rows 'other'; there are public"):
-            provider.fit("other", secrets.x)
+            provider.fit("other", planted.x)
 
 
-def test_every_query_is_charged_once(served, secrets):
+def test_every_query_is_charged_once(served, planted):
     with served.connect() as provider:
         before = provider.account()["heads"]["planted"]["bits"]
-        provider.classify("planted", secrets.y[:5])
+        provider.classify("planted", planted.y[:5])
         after = provider.account()["heads"]["planted"]["bits"]
         bits = provider.about()["heads"]["planted"]["answer_bits"]
     assert after - before == pytest.approx(5 * bits)
 
 
-def test_after_sigterm_the_state_is_whole_and_known(secrets, tmp_path):
-    words = f"--heads=planted={secrets.head_file}", "--budgets=" if False else ""
-    words = tuple(word for word in words if word)
-    one = start_service(tmp_path / "state", *words, f"--rows=p={secrets.rows_file}")
+def test_after_sigterm_the_state_is_whole_and_known(planted, tmp_path):
+    words = (
+        f"--heads=planted={planted.head_file}",
+        f"--rows=public={planted.rows_file}",
+    )
+    one = start_service(tmp_path / "state", *words)
     with one.connect() as provider:
-        provider.classify("planted", secrets.y[:3])
+        provider.classify("planted", planted.y[:3])
         spent = provider.account()["heads"]["planted"]["bits"]
     assert stop_service(one.process) == 0
-    two = start_service(tmp_path / "state", *words, f"--rows=p={secrets.rows_file}")
+    two = start_service(tmp_path / "state", *words)
     with two.connect() as provider:
         assert provider.account()["heads"]["planted"]["bits"] == spent
     assert stop_service(two.process, signal.SIGINT) == 0
 
 
-def test_an_unreachable_service_is_said_to_be(secrets):
+def test_an_unreachable_service_is_said_to_be(planted):
     from helix_jax.net import connect
 
     with (
