@@ -134,7 +134,7 @@ class Identities:
         return Identity(identity, parts[1], until)
 
     def find_certificate(self, shown: PeerCertificate) -> Identity | None:
-        """Who has shown a certificate; None where its name was revoked since.
+        """Who has shown a certificate; None where it ended, or its name was revoked.
 
         Raises:
           ProtocolError: the file cannot be read.
@@ -143,7 +143,7 @@ class Identities:
             row = connection.execute(
                 "SELECT seconds FROM revoked_certificates WHERE name = ?", (shown.name,)
             ).fetchone()
-        if row and shown.begins <= row[0]:
+        if shown.ends <= time.time() or (row and shown.begins <= row[0]):
             return None
         return Identity(shown.name, "", shown.ends)
 

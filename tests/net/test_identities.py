@@ -137,6 +137,7 @@ def test_a_certificate_of_a_revoked_name_holds_if_it_is_newer(path):
     assert identities.find_certificate(new).name == "ada"
     assert identities.find_certificate(old._replace(name="bo")).name == "bo"
     assert list(identities.revoked_certificates()) == ["ada"]
+    assert identities.find_certificate(new._replace(name="bo", ends=now)) is None
 
 
 def test_tokens_lie_beside_a_ledger(path):
