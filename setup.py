@@ -48,6 +48,7 @@ setup(
             "cryptography",
             "httptools",
             "httpx2",
+            "prometheus_client",
             "starlette",
             "uvicorn",
             "uvloop",

@@ -55,10 +55,8 @@ def find(name: str) -> Program:
 
 
 SILENT = ("list", "plan")  # which write nothing
-OPERATIONS = (
-    "certificates",
-    "tokens",
-)  # which have no work directory; tests/net has theirs
+# Which have no work directory; tests/net has theirs.
+OPERATIONS = ("certificates", "query", "serve", "tokens")
 PROGRAMS = [name for name in programs() if name not in (*SILENT, *OPERATIONS)]
 
 
