@@ -56,7 +56,10 @@ def find(name: str) -> Program:
 
 SILENT = ("list", "plan")  # which write nothing
 # Which have no work directory; tests/net has theirs.
-OPERATIONS = ("certificates", "query", "serve", "tokens")
+OPERATIONS = (
+    *("certificates", "query", "serve", "tokens"),
+    *("aggregation_server", "silo", "sum_session"),
+)
 PROGRAMS = [name for name in programs() if name not in (*SILENT, *OPERATIONS)]
 
 
