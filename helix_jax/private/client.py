@@ -1,5 +1,6 @@
 """The client of an encrypted linear layer: the only holder of the secret key."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from functools import cached_property
@@ -21,10 +22,19 @@ from helix_jax.types import Array
 
 
 class _Pending(NamedTuple):
-    """A message whose answer is awaited: its layer, and the shape of its rows."""
+    """A message whose answers are awaited.
+
+    Attributes:
+      layer: that is asked.
+      shape: of its rows.
+      answers: how many may be read.
+      read: hashes of those that were.
+    """
 
     layer: Layer
     shape: tuple[int, ...]
+    answers: int
+    read: set[bytes]
 
 
 class OpenedAnswer(NamedTuple):
@@ -102,7 +112,7 @@ class Client:
         return Layer.from_bytes(offer, self.profile)
 
     @takes(layer=kinds.LAYER)
-    def encrypt(self, layer: Layer, x: Array) -> bytes:
+    def encrypt(self, layer: Layer, x: Array, *, answers: int = 1) -> bytes:
         """Encrypt one query, or several in one message.
 
         Args:
@@ -110,9 +120,10 @@ class Client:
           x: [d] or [B, d] real, each row of norm at most layer.input_norm, and
             `norm_margin` of it more: what was scaled to that norm in the dtype of x
             has it up to rounding only.
+          answers: of as many layers, all of the same binding.
 
         Returns:
-          The message to send; its answer can be read once.
+          The message to send; each of its answers can be read once.
 
         Raises:
           ValueError: shape, dtype, norm or values that are not the layer's.
@@ -123,6 +134,8 @@ class Client:
                 f"{layer.profile.name!r}."
             )
         require_own(self._process, "this Client")
+        if answers < 1:
+            raise ValueError(f"encrypt: expected 1 answer or more, got {answers}.")
         x, plan = np.asarray(x), layer.plan
         rows = packing.check_rows("encrypt", x[None] if x.ndim == 1 else x, plan.width)
         if not 1 <= len(rows) <= packing.MAX_QUERIES:
@@ -153,7 +166,7 @@ class Client:
             seeds.append(seeded.seed)
             firsts.append(wire.pack_residues(seeded.first, self.profile))
         number = os.urandom(16)
-        self._pending[number] = _Pending(layer, x.shape[:-1])
+        self._pending[number] = _Pending(layer, x.shape[:-1], answers, set())
         return wire.write(
             "query",
             self.profile,
@@ -215,17 +228,23 @@ class Client:
             message, sizes, answers.payload_length(plan, self.profile, queries)
         )
         phases, done = np.empty((queries, plan.classes)), 0
+        digest = hashlib.sha256()
         for count, results in plan.parts:
             for group in packing.groups(queries):
                 part = count, results, group.stop - group.start
                 data = pieces.take(answers.part_length(plan, self.profile, *part))
+                digest.update(data)
                 phases[group, done : done + results] = answers.open_part(
                     self._secret, data, plan, *part
                 )
             done += results
         pieces.finish()
-        del self._pending[message.number]
-        return OpenedAnswer(message.number, *pending, phases)
+        if digest.digest() in pending.read:
+            raise ProtocolError("answer: it was read before, as another layer's.")
+        pending.read.add(digest.digest())
+        if len(pending.read) == pending.answers:
+            del self._pending[message.number]
+        return OpenedAnswer(message.number, pending.layer, pending.shape, phases)
 
     def _read_header(self, data: bytes, *, whole: bool = True) -> wire.Message:
         """The message of an answer that is awaited, of the layer that was asked."""

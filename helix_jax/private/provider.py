@@ -7,15 +7,16 @@ answers part by part. Plain JAX: it needs no compiler, and runs on any device.
 import math
 import os
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from helix_jax import kinds
 from helix_jax.arguments import takes
-from helix_jax.errors import KeyRoleError
+from helix_jax.errors import KeyRoleError, ProtocolError
 from helix_jax.private import answers, evaluation, flooding, packing, residues, wire
 from helix_jax.private.accounts import Account, PublicKey
-from helix_jax.private.admission import Admission, admit
+from helix_jax.private.admission import Admission, Ticket, admit
 from helix_jax.private.forks import require_own
 from helix_jax.private.labels import shares
 from helix_jax.private.labels.desk import Desk
@@ -25,13 +26,37 @@ from helix_jax.private.masks import MaskContent, MaskPool, wipe_with
 from helix_jax.private.policies import Policy
 from helix_jax.private.profiles import Profile, find_profile
 from helix_jax.private.queries import read_queries
-from helix_jax.private.scales import choose_scales
+from helix_jax.private.scales import Scales, choose_scales
 from helix_jax.private.self_test import require_exact
 from helix_jax.private.weights import Weights, hash_layer
 from helix_jax.types import Array
 
 PREPARED = 256  # most answer ciphertexts whose masks are made ahead
 AHEAD = 64  # queries whose bits are brought to the ledger's disk at once
+
+
+class Share(NamedTuple):
+    """What a layer is a part of, where several count as one in the ledger.
+
+    Attributes:
+      subject: names the whole.
+      part: names the layer in it, so that each answers a message once.
+    """
+
+    subject: bytes
+    part: bytes
+
+
+class ReadQueries(NamedTuple):
+    """A message of queries that its owner signed.
+
+    Attributes:
+      message: as it was read.
+      pairs: its ciphertexts, see `read_queries`.
+    """
+
+    message: wire.Message
+    pairs: list[np.ndarray]
 
 
 class Provider:
@@ -57,6 +82,8 @@ class Provider:
         admission: Admission | None = None,
         shared: tuple[int, int] | None = None,
         weights_bytes: int = 2**31,
+        share: Share | None = None,
+        scales: Scales | None = None,
     ):
         """Prepare a layer.
 
@@ -81,6 +108,10 @@ class Provider:
             `shared_scales`; None chooses the best for this layer alone.
           weights_bytes: memory for transformed weights. What does not fit is made
             anew for every message, from `kernel`, which must then not be changed.
+          share: what its answers count as in the ledger, in place of these weights
+            by themselves.
+          scales: of `choose_scales` for weights no smaller than these in any column's
+            norm, and in any answer's sum; None chooses for these.
 
         Raises:
           ValueError: shapes, values or sizes that cannot be.
@@ -112,7 +143,7 @@ class Provider:
             plan = packing.plan_layer(*kernel.shape, parameters, minimise=minimise)
         else:
             plan = packing.plan_tiles(*kernel.shape, parameters, tiles)
-        self._scales = choose_scales(
+        self._scales = scales or choose_scales(
             kernel,
             bias,
             input_norm=input_norm,
@@ -133,9 +164,9 @@ class Provider:
         if parsed.name == "label":
             self._check_labels()
         self._budget, self._admission = budget, admission
-        self._ledger, self._subject = ledger or Ledger(), b"layer"
-        if ledger is not None:
-            self._subject = hash_layer(kernel, bias)
+        self._ledger, self._share = ledger or Ledger(), share or Share(b"layer", b"")
+        if ledger is not None and share is None:
+            self._share = Share(hash_layer(kernel, bias), b"")
         self._process = os.getpid()
         self._weights = Weights(
             kernel, self._scales.kernel_bits, plan, parameters, weights_bytes
@@ -168,7 +199,7 @@ class Provider:
 
     def spent(self, client: str) -> float:
         """Bits that a client has had of these weights: an identity, or "key HEX"."""
-        return self._ledger.spent(self._subject, client)
+        return self._ledger.spent(self._share.subject, client)
 
     def register(
         self,
@@ -200,7 +231,16 @@ class Provider:
     def _admit(
         self, key: PublicKey, ticket: bytes | None, budget: float | None = None
     ) -> bytes:
-        admitted = admit(self._admission, ticket, key.key)
+        return self.enrol(key, admit(self._admission, ticket, key.key), budget)
+
+    def enrol(
+        self, key: PublicKey, admitted: Ticket, budget: float | None = None
+    ) -> bytes:
+        """Admit a key whose proof, and a ticket which, was verified elsewhere here.
+
+        Raises:
+          KeyRoleError: the ticket is of another identity than before.
+        """
         account = self._accounts.get(key.key)
         if account is None:
             pool = None
@@ -224,7 +264,7 @@ class Provider:
         message, account = self._labelled("transfers", transfers)
         # Who repeats it would end the transfers that its owner has.
         self._ledger.charge(
-            self._subject,
+            self._share.subject,
             account.identity,
             0.0,
             reference=message.key + message.number,
@@ -291,16 +331,39 @@ class Provider:
 
     def answer_pieces(self, query: bytes) -> Iterator[bytes]:
         """The message of `answer` in pieces, of which one is in memory at a time."""
-        profile, plan = self.layer.profile, self.layer.plan
-        message = wire.read(query, "query", profile, binding=self.layer.binding)
+        return self.answer_read(self.read(query))
+
+    def read(self, query: bytes) -> ReadQueries:
+        """Read a message, for this layer and others of the same binding.
+
+        Raises:
+          ProtocolError: it is malformed.
+          KeyRoleError: its key is not registered, or did not sign it.
+        """
+        binding = self.layer.binding
+        message = wire.read(query, "query", self.layer.profile, binding=binding)
         account = self._account(message.key)
-        pairs = read_queries(query, message, account, self.layer)
+        return ReadQueries(message, read_queries(query, message, account, self.layer))
+
+    def answer_read(self, read: ReadQueries) -> Iterator[bytes]:
+        """`answer_pieces` of a message that was read by a layer of the same binding.
+
+        Raises:
+          ProtocolError: that layer's was another, the message was answered before, or
+            the budget is spent.
+          KeyRoleError: its key is not registered, or its ticket has ended.
+        """
+        profile, plan = self.layer.profile, self.layer.plan
+        message, pairs = read
+        if message.binding != self.layer.binding:
+            raise ProtocolError("query: it was read for a layer of other scales.")
+        account = self._account(message.key)
         queries = message.sizes[3]
         self._ledger.charge(
-            self._subject,
+            self._share.subject,
             account.identity,
             queries * self.answer_bits,
-            reference=message.key + message.number,
+            reference=message.key + message.number + self._share.part,
             budget=self._budget if account.budget is None else account.budget,
             ahead=(AHEAD - 1) * self.answer_bits,
         )

@@ -1,0 +1,90 @@
+"""The layers of an index that are ready to answer: the most recent ones, made anew
+where they were dropped.
+
+A cluster's transformed weights take sixteen bytes a weight, so that those of a million
+rows of width 384 are some 7 GB; what does not fit is made again from the index folder,
+in some milliseconds a cluster.
+"""
+
+import threading
+from collections import OrderedDict
+
+from helix_jax.private.ledger import Ledger
+from helix_jax.private.packing import Plan
+from helix_jax.private.profiles import Profile
+from helix_jax.private.provider import Provider, Share
+from helix_jax.private.search.parts import Family, split_part
+
+_ALL = 2**62
+
+
+class Blocks:
+    """Providers of the parts of an index."""
+
+    def __init__(
+        self,
+        families: dict[str, Family],
+        *,
+        profile: Profile,
+        ledger: Ledger,
+        weights_bytes: int,
+    ):
+        """Make none yet.
+
+        Args:
+          families: part's name -> its family.
+          profile: of the ring.
+          ledger: of all.
+          weights_bytes: memory for their transformed weights.
+        """
+        self._families, self._profile = families, profile
+        self._ledger, self._limit, self._held = ledger, weights_bytes, 0
+        self._lock = threading.Lock()
+        self._made: OrderedDict[str, Provider] = OrderedDict()
+
+    def get(self, part: str) -> Provider:
+        """The provider of a part that exists."""
+        with self._lock:
+            if part in self._made:
+                self._made.move_to_end(part)
+                return self._made[part]
+        provider = self._make(part)
+        with self._lock:
+            found = self._made.setdefault(part, provider)
+            if found is provider:
+                self._held += plan_bytes(provider.layer.plan, self._profile)
+            while self._held > self._limit and len(self._made) > 1:
+                _, dropped = self._made.popitem(last=False)
+                self._held -= plan_bytes(dropped.layer.plan, self._profile)
+            return found
+
+    def prepare(self) -> int:
+        """Make as many as fit; how many there are then."""
+        for name, family in self._families.items():
+            for number in range(family.parts[name]):
+                size = plan_bytes(family.plan, self._profile)
+                if self._held + size > self._limit and self._made:
+                    return len(self._made)
+                self.get(name if name == "scores" else f"{name}/{number}")
+        return len(self._made)
+
+    def _make(self, part: str) -> Provider:
+        name, number = split_part(part)
+        family, single = self._families[name], name == "scores"
+        return Provider(
+            family.kernel(name, number),
+            input_norm=1.0,
+            profile=self._profile.name,
+            policy=str(family.policy),
+            tiles=family.plan.tiles,
+            ledger=self._ledger,
+            scales=family.scales,
+            # One layer keeps what fits of it; of many each is kept whole, or not.
+            weights_bytes=self._limit if single else _ALL,
+            share=Share(family.subject, part.encode()),
+        )
+
+
+def plan_bytes(plan: Plan, profile: Profile) -> int:
+    """Memory of a layer's transformed weights."""
+    return 8 * plan.answers * plan.tiles * plan.degree * len(profile.primes)

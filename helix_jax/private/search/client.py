@@ -1,0 +1,222 @@
+"""The client of a private search, without input or output of its own.
+
+`search` and `read` are generators of Requests (`requests.py`); the results come in
+order of their scores. What the provider learns of either: docs/search.md.
+"""
+
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from helix_jax.errors import ProtocolError
+from helix_jax.private import packing
+from helix_jax.private.client import Client
+from helix_jax.private.layer import Layer
+from helix_jax.private.search.about import MAX_DECOYS, read_about
+from helix_jax.private.search.plausible import choose_sets, draw_blocks, draw_decoys
+from helix_jax.private.search.records import from_digits, read_record
+from helix_jax.private.search.requests import Request, answer_bytes
+
+SECRET_BYTES = 32
+_REMEMBERED = 100_000
+
+Steps = Generator[Request, Sequence[bytes], Any]
+
+
+class Hit(NamedTuple):
+    """A row that was found.
+
+    Attributes:
+      row: its number in the index's own order.
+      score: its cosine with the query, to the noise of the policy.
+      block: where its text is.
+      chosen: the set of clusters that was asked for it; -1: all rows were scored.
+    """
+
+    row: int
+    score: float
+    block: int
+    chosen: int
+
+
+class SearchClient:
+    """Asks one index.
+
+    Attributes:
+      about: the index.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        about: Mapping[str, Any],
+        *,
+        decoys: int | None = None,
+        secret: bytes | None = None,
+    ):
+        """Speak for a client that is registered with the index's provider.
+
+        Args:
+          client: of the provider's profile.
+          about: the provider's description.
+          decoys: sets of clusters, or blocks of texts, beside each that is meant; None
+            is what the provider proposes.
+          secret: 32 bytes, which decoys depend on. Who searches the same again in
+            another process keeps it; None makes one for this object.
+
+        Raises:
+          ProtocolError: the description is malformed or out of bounds.
+          ValueError: settings that cannot be.
+        """
+        self.about = read_about(about, client.profile)
+        self._client = client
+        self._decoys = self.about.decoys if decoys is None else decoys
+        if not 0 <= self._decoys <= MAX_DECOYS:
+            raise ValueError(
+                f"SearchClient: decoys must be from 0 to {MAX_DECOYS}, got {decoys}."
+            )
+        self._secret = os.urandom(SECRET_BYTES) if secret is None else secret
+        if len(self._secret) != SECRET_BYTES:
+            raise ValueError(
+                f"SearchClient: secret needs {SECRET_BYTES} bytes, got "
+                f"{len(self._secret)}."
+            )
+        self._chosen: OrderedDict[bytes, int] = OrderedDict()
+
+    def search(self, x: np.ndarray, k: int = 10) -> Steps:
+        """Find the rows nearest to a query.
+
+        Args:
+          x: [d] real, finite, not zero; its direction counts.
+          k: how many.
+
+        Returns:
+          A generator of Requests that returns a list of Hits, the best first: k, or
+          fewer where the rows that were scored are.
+
+        Raises:
+          ValueError: another shape, or no direction.
+        """
+        if not 1 <= k <= self.about.rows:
+            raise ValueError(f"search: k must be from 1 to {self.about.rows}, got {k}.")
+        width = self.about.vectors.plan.width
+        rows = packing.check_rows("search", np.atleast_2d(np.asarray(x)), width)
+        norm = np.linalg.norm(rows)
+        if len(rows) != 1 or not 0 < norm < np.inf:
+            raise ValueError(
+                f"search: expected one query that is not zero, got {len(rows)} of norm "
+                f"{norm}."
+            )
+        x = rows[0] / norm
+        return self._search_clusters(x, k) if self.about.clustered else self._scan(x, k)
+
+    def _scan(self, x: np.ndarray, k: int) -> Steps:
+        (scores,) = yield from self._ask(self.about.vectors, x, ["scores"])
+        rows = _best(scores, k)
+        blocks = rows // self.about.layout.block_rows
+        found = zip(rows.tolist(), scores[rows].tolist(), blocks.tolist())
+        return [Hit(*one, -1) for one in found]
+
+    def _search_clusters(self, x: np.ndarray, k: int) -> Steps:
+        layout, layer = self.about.layout, self.about.vectors
+        parts = [f"centroids/{i}" for i in range(self.about.centroid_blocks)]
+        scores = np.concatenate((yield from self._ask(layer, x, parts)))
+        chosen = self._choose(x, scores[: len(layout.sizes)])
+        asked = np.unique(layout.sets[[chosen, *self._decoys_of(chosen)]])
+        parts = [f"cluster/{block}" for block in asked]
+        answers = yield from self._ask(layer, x, parts)
+        own, starts = layout.sets[chosen], np.cumsum(layout.sizes) - layout.sizes
+        places = np.searchsorted(asked, own)
+        rows = np.concatenate(
+            [starts[block] + np.arange(layout.sizes[block]) for block in own]
+        )
+        blocks = np.repeat(own, layout.sizes[own])
+        scores = np.concatenate(
+            [answers[i][: layout.sizes[block]] for i, block in zip(places, own)]
+        )
+        best = _best(scores, k)
+        found = (values[best].tolist() for values in (rows, scores, blocks))
+        return [Hit(*one, chosen) for one in zip(*found)]
+
+    def read(self, hit: Hit) -> Steps:
+        """Read the id and the text of a hit.
+
+        Returns:
+          A generator of Requests that returns a Document. It raises ProtocolError
+          where what was answered is not what the index holds of that row: shown to the
+          provider, that says which block was meant.
+
+        Raises:
+          ValueError: the hit is of another index.
+        """
+        layout = self.about.layout
+        start = int(layout.sizes[: hit.block].sum())
+        if not (
+            0 <= hit.block < len(layout.sizes)
+            and start <= hit.row < start + layout.sizes[hit.block]
+            and (hit.chosen >= 0) == self.about.clustered
+        ):
+            raise ValueError(f"read: {hit} is no hit of this index.")
+        return self._read(hit, hit.row - start)
+
+    def _read(self, hit: Hit, place: int) -> Steps:
+        layout, layer = self.about.layout, self.about.texts
+        if hit.chosen < 0:
+            others = draw_blocks(
+                self._secret,
+                self.about.name,
+                hit.block,
+                len(layout.sizes),
+                self._decoys,
+            )
+            asked = np.unique([hit.block, *others])
+        else:
+            # Of every set the cluster of the same rank: no set is told by its rank.
+            (rank,) = np.flatnonzero(layout.sets[hit.chosen] == hit.block)
+            sets = [hit.chosen, *self._decoys_of(hit.chosen)]
+            asked = np.unique(layout.sets[sets, rank])
+        one_hot = np.zeros(layer.plan.width)
+        one_hot[place] = 1
+        parts = [f"texts/{block}" for block in asked]
+        answers = yield from self._ask(layer, one_hot, parts)
+        digits = answers[int(np.searchsorted(asked, hit.block))]
+        return read_record(self.about.name, hit.row, from_digits(digits))
+
+    def _ask(self, layer: Layer, x: np.ndarray, parts: list[str]) -> Steps:
+        """One request; the results of each part, [k] float64.
+
+        All are opened, decoys too, so that what is malformed is refused whichever
+        part it is of.
+        """
+        message = self._client.encrypt(layer, x, answers=len(parts))
+        received = yield Request(tuple(parts), message, answer_bytes(layer))
+        if len(received) != len(parts):
+            raise ProtocolError(
+                f"search: expected {len(parts)} answers, got {len(received)}."
+            )
+        return [self._client.decrypt(answer) for answer in received]
+
+    def _choose(self, x: np.ndarray, scores: np.ndarray) -> int:
+        """The set of a query: the one of before, where it was asked before."""
+        asked = hashlib.sha256(x.astype(np.float32).tobytes()).digest()
+        if asked not in self._chosen:
+            found = choose_sets(scores[None], self.about.layout.sets)[0]
+            self._chosen[asked] = int(found)
+            if len(self._chosen) > _REMEMBERED:
+                self._chosen.popitem(last=False)
+        return self._chosen[asked]
+
+    def _decoys_of(self, chosen: int) -> np.ndarray:
+        weights = self.about.layout.weights
+        return draw_decoys(self._secret, self.about.name, chosen, weights, self._decoys)
+
+
+def _best(scores: np.ndarray, k: int) -> np.ndarray:
+    """The places of the k highest scores, or of all, the highest first."""
+    k = min(k, len(scores))
+    best = np.argpartition(-scores, k - 1)[:k] if k else np.empty(0, np.int64)
+    return best[np.argsort(-scores[best], kind="stable")]

@@ -1,0 +1,109 @@
+"""Which clusters a query asks, from a public list, and the decoys it hides among.
+
+The list holds the probe sets of rows of the index, each with a weight: how many of the
+index's rows choose it. A query chooses one, by a value of its clusters that falls with
+their rank,
+
+    chosen = argmax_s sum_{c in s} 1 / (rank of c + 1),   ranks below the size of a set
+
+and D decoys are drawn with the weights' probabilities, independently of it. Given the
+D + 1 sets, and a prior p of the chosen one, the provider's posterior of each is
+
+    p(s) / w(s)  over their sum,   1 / (D + 1) where p = w:
+
+decoys are exchangeable with a choice that is distributed as theirs. Decoys are a
+function of the chosen set and of a secret of the client, so that the same set is always
+asked with the same others.
+
+Reference: ours.
+"""
+
+import hashlib
+import hmac
+
+import numpy as np
+
+_BLOCK = 4096
+
+
+def choose_sets(scores: np.ndarray, sets: np.ndarray) -> np.ndarray:
+    """The set that each query chooses.
+
+    Args:
+      scores: [n, C] of the centroids.
+      sets: [L, P] clusters of every set.
+
+    Returns:
+      [n] int64.
+    """
+    probes = sets.shape[1]
+    members = np.zeros((scores.shape[1], len(sets)), np.float32)
+    members[sets, np.arange(len(sets))[:, None]] = 1
+    worth = np.float32(1) / (1 + np.arange(probes, dtype=np.float32))
+    chosen = np.empty(len(scores), np.int64)
+    for start in range(0, len(scores), _BLOCK):
+        own = slice(start, start + _BLOCK)
+        order = best_clusters(scores[own], probes)
+        values = np.zeros(scores[own].shape, np.float32)
+        np.put_along_axis(values, order, worth[None], axis=1)
+        chosen[own] = (values @ members).argmax(axis=1)
+    return chosen
+
+
+def best_clusters(scores: np.ndarray, count: int) -> np.ndarray:
+    """[n, count] clusters of the highest scores [n, C], best first."""
+    best = np.argpartition(-scores, count - 1, axis=1)[:, :count]
+    values = np.take_along_axis(scores, best, axis=1)
+    return np.take_along_axis(best, np.argsort(-values, axis=1, kind="stable"), axis=1)
+
+
+def draw_decoys(
+    secret: bytes, name: bytes, chosen: int, weights: np.ndarray, count: int
+) -> np.ndarray:
+    """Sets to hide a chosen one among: [count], always the same for the same secret.
+
+    Args:
+      secret: of the client.
+      name: of the index.
+      chosen: the set.
+      weights: [L] int64, positive.
+      count: D.
+    """
+    ends = np.cumsum(weights)
+    drawn = [
+        _uniform(secret, name, b"sets", chosen, i) * int(ends[-1]) >> 64
+        for i in range(count)
+    ]
+    return np.searchsorted(ends, drawn, side="right")
+
+
+def draw_blocks(
+    secret: bytes, name: bytes, chosen: int, blocks: int, count: int
+) -> np.ndarray:
+    """Other blocks to hide one among, without repetition: [count or all others]."""
+    others = [block for block in range(blocks) if block != chosen]
+    count = min(count, len(others))
+    for i in range(count):  # Fisher and Yates
+        j = i + (_uniform(secret, name, b"blocks", chosen, i) * (len(others) - i) >> 64)
+        others[i], others[j] = others[j], others[i]
+    return np.asarray(others[:count], np.int64)
+
+
+def posterior(asked: np.ndarray, prior: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """What a provider that knows a client's prior believes of each set it sees.
+
+    Args:
+      asked: [..., D + 1] the chosen set and its decoys, in any order.
+      prior: [L] of the client's choice.
+      weights: [L] of the list.
+    """
+    ratio = prior[asked] / weights[asked]
+    total = ratio.sum(axis=-1, keepdims=True)
+    even = np.full_like(ratio, 1 / ratio.shape[-1])
+    return np.divide(ratio, total, out=even, where=total > 0)
+
+
+def _uniform(secret: bytes, name: bytes, use: bytes, chosen: int, i: int) -> int:
+    """64 bits of a function that only the client knows."""
+    text = b"|".join([b"helix_jax decoys", use, name, b"%d" % chosen, b"%d" % i])
+    return int.from_bytes(hmac.digest(secret, text, hashlib.sha256)[:8], "little")

@@ -1,0 +1,256 @@
+"""The provider of a private search: an index whose parts answer encrypted queries.
+
+It learns from a search that it came, and which clusters were asked; from the reading of
+a text which blocks were asked. What that tells: docs/search.md.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from helix_jax.errors import BudgetError, KeyRoleError, ProtocolError
+from helix_jax.private import wire
+from helix_jax.private.accounts import PublicKey, require_same
+from helix_jax.private.admission import Admission, Ticket, admit
+from helix_jax.private.ledger import Ledger
+from helix_jax.private.policies import GUARDED, Policy
+from helix_jax.private.profiles import find_profile
+from helix_jax.private.search.about import MAX_DECOYS, About, write_about
+from helix_jax.private.search.blocks import Blocks
+from helix_jax.private.search.index import SearchIndex
+from helix_jax.private.search.parts import (
+    Family,
+    split_part,
+    texts_family,
+    vectors_family,
+)
+from helix_jax.private.search.requests import split_answers
+
+
+class _Enrolled(NamedTuple):
+    """A client key, until when it is whose, and subject -> bits it may have."""
+
+    key: PublicKey
+    ticket: Ticket
+    budgets: dict[bytes, float | None]
+
+
+class SearchProvider:
+    """The owner of an index, who answers encrypted queries.
+
+    Attributes:
+      about: what clients may know, a dictionary for JSON; see `read_about`.
+    """
+
+    def __init__(
+        self,
+        index: SearchIndex,
+        *,
+        profile: str = "guarded",
+        policy: str | None = None,
+        decoys: int = 9,
+        budget: float | None = None,
+        text_budget: float | None = None,
+        ledger: Ledger | None = None,
+        admission: Admission | None = None,
+        weights_bytes: int = 2**31,
+    ):
+        """Open an index to clients.
+
+        Args:
+          index: of `open_index`; its files must not be changed.
+          profile: name of the parameters; one that hides weights.
+          policy: what scores show, "logits" or "rounded:BITS"; None is "rounded:12".
+          decoys: that clients are proposed, for each cluster set or block of texts.
+          budget: bits of scores that one client may have in all; None is no limit.
+          text_budget: the same of texts.
+          ledger, admission: as of a `Provider`.
+          weights_bytes: memory for transformed weights; the rest is made anew from the
+            index as it is asked.
+
+        Raises:
+          ValueError: settings that cannot be.
+          RuntimeError: the device computes wrongly, see `self_test`.
+        """
+        self._profile = find_profile(profile)
+        chosen = Policy.parse(GUARDED if policy is None else policy)
+        if not self._profile.guarded or chosen.name == "label":
+            raise ValueError(
+                "SearchProvider: an index is hidden under profile 'guarded' or 'wide' "
+                f"and policy 'logits' or 'rounded:BITS', got {profile!r} and "
+                f"{str(chosen)!r}."
+            )
+        if not 0 <= decoys <= MAX_DECOYS:
+            raise ValueError(
+                f"SearchProvider: decoys must be from 0 to {MAX_DECOYS}, got {decoys}."
+            )
+        _check_budgets(budget, text_budget)
+        layout = index.layout
+        probes = 1 if layout.sets is None else layout.sets.shape[1]
+        vectors = vectors_family(
+            index, self._profile, chosen, asked=probes * (decoys + 1)
+        )
+        texts = texts_family(index, self._profile, asked=decoys + 1)
+        self._families = {name: vectors for name in vectors.parts} | {"texts": texts}
+        self._ledger, self._admission = ledger or Ledger(), admission
+        self._budgets = {vectors.subject: budget, texts.subject: text_budget}
+        self._blocks = Blocks(
+            self._families,
+            profile=self._profile,
+            ledger=self._ledger,
+            weights_bytes=weights_bytes,
+        )
+        self._keys: dict[bytes, tuple[PublicKey, Ticket]] = {}
+        self._lock = threading.Lock()
+        self.about: dict[str, Any] = write_about(
+            About(
+                index.name,
+                index.model,
+                len(index.vectors),
+                vectors.layer(self._profile),
+                texts.layer(self._profile),
+                index.records.shape[1],
+                decoys,
+                layout,
+            )
+        )
+
+    def prepare(self) -> int:
+        """Transform as many weights as may be kept; of how many parts they are."""
+        return self._blocks.prepare()
+
+    def register(
+        self,
+        bundle: bytes | PublicKey,
+        ticket: bytes | None = None,
+        *,
+        budget: float | None = None,
+        text_budget: float | None = None,
+    ) -> bytes:
+        """Admit a client's public key, for all parts; see `Provider.register`.
+
+        Args:
+          bundle: of the client, or the key that was read from it.
+          ticket: of the admission, where there is one.
+          budget, text_budget: that this client may have, in place of the provider's.
+
+        Raises:
+          ProtocolError, KeyRoleError: as there.
+        """
+        _check_budgets(budget, text_budget)
+        key = PublicKey.admissible(bundle, self._profile)
+        admitted = admit(self._admission, ticket, key.key)
+        own = {
+            subject: bits if bits is not None else usual
+            for (subject, usual), bits in zip(
+                self._budgets.items(), (budget, text_budget)
+            )
+        }
+        with self._lock:
+            if key.key in self._keys:
+                known = self._keys[key.key]
+                require_same(admitted.identity, known.ticket.identity)
+                until = max(known.ticket.until, admitted.until)
+                key, admitted = known.key, admitted._replace(until=until)
+            self._keys[key.key] = _Enrolled(key, admitted, own)
+        return key.key
+
+    def spent(self, client: str) -> tuple[float, float]:
+        """Bits of scores and of texts that a client has had."""
+        scores, texts = (
+            self._ledger.spent(subject, client) for subject in self._budgets
+        )
+        return scores, texts
+
+    def answer(self, message: bytes, parts: Sequence[str]) -> list[bytes]:
+        """The answers of some parts to one message of encrypted queries, in order.
+
+        Raises:
+          ProtocolError, KeyRoleError: as of `answer_pieces`.
+        """
+        return split_answers(b"".join(self.answer_pieces(message, parts)), len(parts))
+
+    def answer_pieces(self, message: bytes, parts: Sequence[str]) -> Iterator[bytes]:
+        """The answers of some parts, one after the other, in pieces.
+
+        Every part is charged as its answer begins, and none where the budget does not
+        allow all.
+
+        Raises:
+          ProtocolError: the message is malformed, or was answered by one of the parts
+            before; or there are no such parts.
+          BudgetError: the budget does not allow all.
+          KeyRoleError: its key is not registered, did not sign it, or its ticket has
+            ended.
+        """
+        family = self._check_parts(parts)
+        first = self._blocks.get(parts[0])
+        binding = first.layer.binding
+        own = self._known(message, binding)
+        budget, identity = own.budgets[family.subject], own.ticket.identity
+        first.enrol(own.key, own.ticket, budget)
+        read = first.read(message)
+        if budget is not None:
+            wanted = read.message.sizes[3] * len(parts) * first.answer_bits
+            spent = self._ledger.spent(family.subject, identity)
+            if spent + wanted > budget * (1 + 1e-12):
+                raise BudgetError(
+                    f"client {identity!r} has had {spent:,.0f} bits of this; "
+                    f"{wanted:,.0f} more are above the {budget:,.0f} that are allowed."
+                )
+
+        def pieces() -> Iterator[bytes]:
+            for part in parts:
+                provider = self._blocks.get(part)
+                provider.enrol(own.key, own.ticket, budget)
+                yield from provider.answer_read(read)
+
+        return pieces()
+
+    def _check_parts(self, parts: Sequence[str]) -> Family:
+        """The family of parts that one message asks.
+
+        Raises:
+          ProtocolError: there are none, or no such ones, or not of one family.
+        """
+        if not parts or len(set(parts)) != len(parts):
+            raise ProtocolError(
+                f"search: expected different parts, one or more, got {len(parts)}."
+            )
+        names = set()
+        for part in parts:
+            name, number = split_part(part)
+            family = self._families.get(name)
+            if family is None or number >= family.parts[name]:
+                raise ProtocolError(f"search: this index has no part {part!r}.")
+            names.add(name)
+        if len(names) > 1:
+            raise ProtocolError(
+                f"search: one message asks one kind of parts, got {sorted(names)}."
+            )
+        return self._families[names.pop()]
+
+    def _known(self, message: bytes, binding: bytes) -> _Enrolled:
+        """Whose message it is.
+
+        Raises:
+          ProtocolError: its header is not sound.
+          KeyRoleError: its key is not registered here.
+        """
+        own = wire.read(message, "query", self._profile, binding=binding).key
+        with self._lock:
+            if own not in self._keys:
+                raise KeyRoleError(
+                    f"the client key {own.hex()} is not registered here; send its "
+                    "bundle first."
+                )
+            return self._keys[own]
+
+    def __reduce__(self):
+        raise TypeError("a SearchProvider is not copied or pickled.")
+
+
+def _check_budgets(*budgets: float | None) -> None:
+    for bits in budgets:
+        if bits is not None and not bits > 0:
+            raise ValueError(f"search: a budget must be positive bits, got {bits}.")
