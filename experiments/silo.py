@@ -20,6 +20,7 @@ Cost: 768 x 768 in three silos on two cores: seconds, and 19 MB sent by each.
 
 import dataclasses
 import logging
+import time
 from pathlib import Path
 
 from helix_jax.activations import join, load_embeddings
@@ -89,21 +90,31 @@ def run(config: SiloConfig) -> Moments:
         ledger=Ledger(config.ledger),
         again=config.again,
     )
+    told: dict[str, float] = {}
+
+    def report(step: str) -> None:
+        told[step] = time.monotonic()
+        print(step, flush=True)
+
     with SiloConnection(
-        config.url, agreement, token=token, tls=tls, patience=config.patience_seconds
+        config.url,
+        agreement,
+        token=token,
+        tls=tls,
+        plain=config.plain,
+        patience=config.patience_seconds,
     ) as connection:
-        total = decode(
-            take_part(silo, connection, report=lambda step: print(step, flush=True)),
-            agreement.layout,
-        )
+        words = take_part(silo, connection, report=report)
+        seconds = time.monotonic() - told["share"]  # before that others were waited for
         sent = connection.sent_bytes
+    total = decode(words, agreement.layout)
     output = Path(config.output)
     with os_errors(output, "be written", RunError):
         output.mkdir(parents=True, exist_ok=True)
     write_npz(output / "moments.npz", total._asdict(), compressed=False)
     print(
         f"{int(total.count):,} rows, {int(moments.count):,} of them from here; "
-        f"{sent:,} bytes sent\nresults: {output}",
+        f"{sent:,} bytes sent, {seconds:.2f} s since all had come\nresults: {output}",
         flush=True,
     )
     return total
