@@ -182,9 +182,9 @@ def main(_: list[str]) -> None:
             "Sums over silos over a network",
             HEADER,
             table,
-            f"Each silo has {rows:,} rows; every process is on this machine, TLS 1.3 on "
-            "loopback. Seconds: from when all silos had come until the slowest had the "
-            "total. Processor seconds and memory are the aggregator's, the former "
+            f"Each silo has {rows:,} rows; all processes are on this machine, TLS 1.3 "
+            "on loopback. Seconds: from when all silos had come until the slowest had "
+            "the total. Processor seconds and memory are the aggregator's, the former "
             "without its start.",
             keep=not TINY.value,
         )

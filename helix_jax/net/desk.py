@@ -77,6 +77,7 @@ class Desk:
                 profile=settings.profile,
                 policy=policy or None,
                 minimise=settings.minimise,
+                shared=settings.shared,
                 ledger=self.ledger,
                 admission=self.admission,
             )
@@ -185,6 +186,7 @@ class Desk:
                 "width": layer.plan.width,
                 "results": layer.plan.classes,
                 "input_norm": layer.input_norm,
+                "shared": settings.shared is not None,
                 "answer_bits": provider.answer_bits,
             }
         rows = {}

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from helix_jax.errors import RunError
 from helix_jax.locks import hold
 from helix_jax.net import tls
-from helix_jax.net.app import DOORS, make_app
+from helix_jax.net.app import DOORS, Door, make_app
 from helix_jax.net.connections import Connection
 from helix_jax.net.identities import Identities
 from helix_jax.net.refusals import Refusal
@@ -50,6 +50,22 @@ def check_settings(settings: ServiceSettings) -> None:
     """
     if not settings.heads and not settings.rows and not settings.indexes:
         raise RunError("nothing is served: give --heads, --rows, --indexes or --config")
+    check_listening(settings)
+    if settings.workers < 1:
+        raise RunError(f"workers must be 1 or more, got {settings.workers}")
+    for kind in ("policies", "budgets"):
+        for identity, own in settings.clients.items():
+            for head in getattr(own, kind):
+                if head not in settings.heads:
+                    raise RunError(f"clients.{identity}.{kind}: no head {head!r}")
+
+
+def check_listening(settings: ServiceSettings) -> None:
+    """Refuse where and how nothing may be listened at.
+
+    Raises:
+      RunError: says what.
+    """
     if bool(settings.certificate) != bool(settings.private_key):
         raise RunError("a certificate needs its private_key, and this its certificate")
     if not settings.certificate:
@@ -61,13 +77,6 @@ def check_settings(settings: ServiceSettings) -> None:
         )
     if settings.client_authority and not settings.certificate:
         raise RunError("client_authority needs TLS: give certificate and private_key")
-    if settings.workers < 1:
-        raise RunError(f"workers must be 1 or more, got {settings.workers}")
-    for kind in ("policies", "budgets"):
-        for identity, own in settings.clients.items():
-            for head in getattr(own, kind):
-                if head not in settings.heads:
-                    raise RunError(f"clients.{identity}.{kind}: no head {head!r}")
 
 
 def identifier(
@@ -103,21 +112,42 @@ def serve(
       RunError: it cannot be served; says why.
     """
     check_settings(settings)
+    serve_service(settings, Service(settings), DOORS, on_ready=on_ready)
+
+
+def serve_service(
+    settings: ServiceSettings,
+    service: Service,
+    doors: tuple[Door, ...],
+    *,
+    on_ready: Callable[[str], None] = print,
+) -> None:
+    """The same of a service that is made, or of another one with its methods.
+
+    Args:
+      settings: of where it listens, and who may ask.
+      service: that is asked.
+      doors: what of it is shown.
+      on_ready: as for `serve`.
+
+    Raises:
+      RunError: it cannot be served; says why.
+    """
     folder = Path(settings.state)
-    service = Service(settings)
     identities = Identities(folder / FILE)
-    app = make_app(service, identifier(settings, identities), DOORS)
-    with hold(folder, "a provider's service"):
-        asyncio.run(_serve(settings, service, app, on_ready))
+    app = make_app(service, identifier(settings, identities), doors)
+    with hold(folder, "a service"):
+        asyncio.run(listen(settings, service, app, on_ready))
     identities.close()
 
 
-async def _serve(
+async def listen(
     settings: ServiceSettings,
     service: Service,
     app: ASGIApp,
     on_ready: Callable[[str], None],
 ) -> None:
+    """Start a service, answer by an application until a signal, and close it."""
     config = uvicorn.Config(
         app,
         host=settings.host,

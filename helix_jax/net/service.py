@@ -99,8 +99,8 @@ class Service:
 
     async def put_key(self, identity: str, name: str, bundle: bytes) -> None:
         """Register a client's key."""
-        key = _sixteen_bytes(name)
-        profile = _profile_of(bundle)
+        key = sixteen_bytes(name)
+        profile = profile_of(bundle)
         known = self.state.key(key)
         if known is not None and known.identity != identity:
             raise Refusal("forbidden", f"key {name} is {known.identity}'s")
@@ -121,7 +121,7 @@ class Service:
     async def ask(self, identity: str, head: str, what: str, message: bytes) -> bytes:
         """Answer a message to a head."""
         _require(head, self.settings.heads)
-        key = _key_of(message)
+        key = key_of(message)
         labels = self.settings.policy_of(identity, head) == "label"
         request = {"op": what, "head": head}
         return await self._once(
@@ -132,7 +132,7 @@ class Service:
         self, identity: str, name: str, rows: str, key_name: str
     ) -> bytes:
         """Begin a fit, or find it again; its offer."""
-        fit, key = _sixteen_bytes(name), _sixteen_bytes(key_name)
+        fit, key = sixteen_bytes(name), sixteen_bytes(key_name)
         _require(rows, self.settings.rows)
         self._own_key(identity, key)
         most = self.settings.limits_of(identity).fits_per_day
@@ -243,7 +243,7 @@ class Service:
             raise Refusal("forbidden", f"key {key.hex()} is {known.identity}'s")
 
     def _own_fit(self, identity: str, name: str) -> tuple[bytes, KnownFit]:
-        fit = _sixteen_bytes(name)
+        fit = sixteen_bytes(name)
         known = self.state.fit(fit)
         # Another's fit looks like none.
         if known is None or known.identity != identity or known.ended:
@@ -258,13 +258,13 @@ def _require(name: str, served: Any) -> None:
         raise Refusal("not_found", f"{name!r} is not served")
 
 
-def _sixteen_bytes(name: str) -> bytes:
+def sixteen_bytes(name: str) -> bytes:
     if not _HEX.fullmatch(name):
         raise Refusal("malformed", f"expected 32 hexadecimal digits, got {name!r:.50}")
     return bytes.fromhex(name)
 
 
-def _profile_of(message: bytes) -> str:
+def profile_of(message: bytes) -> str:
     """The profile in the header of a message."""
     code = message[7] if len(message) >= wire.HEADER_BYTES else -1
     for profile in PROFILES.values():
@@ -273,7 +273,7 @@ def _profile_of(message: bytes) -> str:
     raise Refusal("malformed", "a message of an unknown profile")
 
 
-def _key_of(message: bytes) -> bytes:
+def key_of(message: bytes) -> bytes:
     """The key that a message names."""
     if len(message) < wire.HEADER_BYTES:
         raise Refusal("malformed", "a message without a header")

@@ -49,6 +49,8 @@ class HeadSettings:
       input_norm: largest |x|_2 of a query; None for twice the largest of the rows of
         its width that are served, too.
       minimise: "time" or "traffic".
+      query_bits, result_bits: scales that several providers share, whose answers are
+        added; None for the best of this head alone.
     """
 
     path: str
@@ -57,6 +59,15 @@ class HeadSettings:
     budget: float | None = None
     input_norm: float | None = None
     minimise: str = "time"
+    query_bits: int | None = None
+    result_bits: int | None = None
+
+    @property
+    def shared(self) -> tuple[int, int] | None:
+        """The scales that are shared; None for one's own."""
+        if self.query_bits is None or self.result_bits is None:
+            return None
+        return self.query_bits, self.result_bits
 
 
 @dataclasses.dataclass(frozen=True)

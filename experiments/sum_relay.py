@@ -1,0 +1,52 @@
+r"""Who asks several providers at once, and lets the client open only their sum?
+
+    python -m experiments.sum_relay --config=sums.toml
+
+A service between clients and providers (experiments.serve). A client's encrypted query
+goes to every provider of a sum, their encrypted answers are added, and the sum goes
+back: the providers see no query, the client no single provider's result, this service
+neither. Clients ask it like a provider, by helix_jax.net.connect(url).classify. The
+file: helix_jax/net/aggregation/sum_settings.py; a sum of several classifiers is their
+logits added, so that scaling each by a weight before makes a weighted mean.
+
+It and a client that work together open every provider's answers. Providers give the
+heads of a sum to it alone: docs/aggregation.md, "Answers of several providers".
+
+Cost: as a query to the slowest provider, and some milliseconds.
+"""
+
+import dataclasses
+import logging
+
+from helix_jax.net.aggregation.provider_sums import DOORS_OF_SUMS, SumService
+from helix_jax.net.aggregation.sum_settings import read_sum_settings
+from helix_jax.net.server import check_listening, serve_service
+from helix_jax.runs import option
+from helix_jax.runs.program import start_program
+
+
+@dataclasses.dataclass(frozen=True)
+class SumRelayConfig:
+    """Flags of the program."""
+
+    config: str = option("", "TOML file of settings", names="path", required=True)
+
+
+def run(config: SumRelayConfig) -> None:
+    """Serve until told to end."""
+    settings = read_sum_settings(config.config)
+    check_listening(settings.service)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    serve_service(
+        settings.service,
+        SumService(settings),
+        DOORS_OF_SUMS,
+        on_ready=lambda url: print(
+            f"{settings.service.name} is served at {url}", flush=True
+        ),
+    )
+
+
+if __name__ == "__main__":
+    start_program(SumRelayConfig, run)
