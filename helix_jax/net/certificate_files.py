@@ -1,4 +1,4 @@
-"""Where certificates and their keys lie, two PEM files each, none written over."""
+"""Where certificates and their keys lie: two PEM files each, none written over."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,49 +31,50 @@ def pair_of(folder: Path, name: str) -> Pair:
 
 
 def require_free(folder: Path, names: Sequence[str]) -> None:
-    """Refuse to make what is there.
+    """Refuse to make a certificate that is there; a key that is there is taken.
 
     Raises:
-      RunError: a file of one of these certificates exists.
+      RunError: one of them is.
     """
-    for file in (file for name in names for file in pair_of(folder, name)):
+    for file in (pair_of(folder, name).certificate for name in names):
         if file.exists():
             raise RunError(
-                f"{file} is there, and is not written over; remove it first."
+                f"{file} is there, and is not written over; remove it first, and its "
+                "key too if that is to be another."
             )
 
 
-def write_pair(
-    folder: Path, name: str, key: ec.EllipticCurvePrivateKey, made: x509.Certificate
-) -> Pair:
-    """Both files, or an error and neither.
+def take_key(folder: Path, name: str) -> ec.EllipticCurvePrivateKey:
+    """The private key of a certificate to be made: that which is there, or a new one.
 
     Raises:
-      RunError: one of them is there.
-      PathError: they cannot be written.
+      PathError: the one that is there is no such key, or others may read it; or a new
+        one cannot be written.
     """
-    files = pair_of(folder, name)
-    for file in files:
-        if file.exists():
-            raise RunError(
-                f"{file} is there, and is not written over; remove it first."
-            )
+    path = pair_of(folder, name).private_key
+    key = ec.generate_private_key(ec.SECP256R1())
     written = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    if not make_secret(files.private_key, written, "a private key"):
-        raise RunError(f"{files.private_key} was made by another program just now.")
-    try:
-        with (
-            os_errors(files.certificate, "be written"),
-            open(files.certificate, "xb") as stream,
-        ):
-            stream.write(made.public_bytes(serialization.Encoding.PEM))
-    except PathError:
-        files.private_key.unlink()
-        raise
+    return key if make_secret(path, written, "a private key") else read_key(path)
+
+
+def write_certificate(folder: Path, name: str, made: x509.Certificate) -> Pair:
+    """Write a certificate beside its key, which is there.
+
+    Raises:
+      RunError: there is one.
+      PathError: it cannot be written.
+    """
+    require_free(folder, [name])
+    files = pair_of(folder, name)
+    with (
+        os_errors(files.certificate, "be written"),
+        open(files.certificate, "xb") as stream,
+    ):
+        stream.write(made.public_bytes(serialization.Encoding.PEM))
     return files
 
 
@@ -81,10 +82,13 @@ def read_key(path: Path) -> ec.EllipticCurvePrivateKey:
     """The private key of a PEM file that only its owner may read.
 
     Raises:
-      PathError: there is none, or others may read it.
+      PathError: there is none on a curve, or others may read it.
     """
-    written = read_secret(path, "the authority's key")
+    written = read_secret(path, "a private key")
     try:
-        return serialization.load_pem_private_key(written, None)
+        key = serialization.load_pem_private_key(written, None)
     except (ValueError, TypeError) as wrong:
         raise PathError(f"{path} is no unencrypted private key as PEM.") from wrong
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise PathError(f"{path} is no key on an elliptic curve; take one that is.")
+    return key

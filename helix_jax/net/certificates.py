@@ -4,7 +4,9 @@
 
 Keys are on the curve P-256. A server's certificate serves as no client's and the other
 way round, and no certificate but the authority's own signs others. Nothing is written
-over: what is to be made anew is removed first, by a person.
+over: a certificate that is to be made anew is removed first, by a person. Its key, if
+that is left there, is taken again: the server's pin stays, and so does the authority
+for all that it has signed.
 
 An organisation that has an authority takes that; `tls` asks no more of certificates
 than RFC 5280 does.
@@ -15,7 +17,6 @@ Reference: RFC 5280, sections 4.2.1 (extensions) and 4.1.2.5 (times).
 import datetime
 import ipaddress
 import re
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,7 +26,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from helix_jax.errors import RunError
-from helix_jax.net.certificate_files import Pair, pair_of, read_key, write_pair
+from helix_jax.net.certificate_files import (
+    Pair,
+    pair_of,
+    read_key,
+    require_free,
+    take_key,
+    write_certificate,
+)
 from helix_jax.net.names import check_name
 from helix_jax.net.tls import read_certificate
 
@@ -46,17 +54,19 @@ def make_authority(folder: Path, *, days: int) -> Pair:
       RunError: there is one, or days are out of range.
       PathError: it cannot be written.
     """
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = _subject(f"helix_jax authority {secrets.token_hex(4)}")
-    begins = _now()
-    builder = _begin(name, name, key.public_key(), begins, begins + _days(days))
+    require_free(folder, [AUTHORITY])
+    begins, held = _now(), _days(days)
+    key = take_key(folder, AUTHORITY)
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    name = _subject(f"helix_jax authority {identifier.digest.hex()[:8]}")
+    builder = _begin(name, name, key.public_key(), begins, begins + held)
     for extension, critical in (
         (x509.BasicConstraints(ca=True, path_length=0), True),
         (_usage(key_cert_sign=True, crl_sign=True), True),
         (x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), False),
     ):
         builder = builder.add_extension(extension, critical)
-    return write_pair(folder, AUTHORITY, key, builder.sign(key, hashes.SHA256()))
+    return write_certificate(folder, AUTHORITY, builder.sign(key, hashes.SHA256()))
 
 
 def make_server(folder: Path, names: Sequence[str], *, days: int) -> Pair:
@@ -122,14 +132,15 @@ def _sign(
     days: int,
     *more: x509.ExtensionType,
 ) -> Pair:
+    require_free(folder, [file])
     authority = pair_of(folder, AUTHORITY)
     issuer = read_certificate(authority.certificate)
     signing = read_key(authority.private_key)
     begins, last = _now(), issuer.not_valid_after_utc
     if last <= begins:
         raise RunError(f"the authority of {folder} has ended; make another.")
-    key = ec.generate_private_key(ec.SECP256R1())
     ends = min(begins + _days(days), last)
+    key = take_key(folder, file)
     builder = _begin(
         _subject(common_name), issuer.subject, key.public_key(), begins, ends
     )
@@ -144,7 +155,7 @@ def _sign(
         *((one, False) for one in more),
     ):
         builder = builder.add_extension(extension, critical)
-    return write_pair(folder, file, key, builder.sign(signing, hashes.SHA256()))
+    return write_certificate(folder, file, builder.sign(signing, hashes.SHA256()))
 
 
 def _begin(

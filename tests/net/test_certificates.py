@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from experiments.certificates import CertificatesConfig, run
 from helix_jax.errors import PathError, RunError
@@ -95,14 +97,56 @@ def test_nothing_outlives_its_authority(tmp_path):
 
 def test_nothing_is_written_over(tmp_path):
     make_authority(tmp_path, days=2)
+    make_server(tmp_path, ["localhost"], days=1)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(RunError, match=r"authority\.pem is there, and is not written"):
         make_authority(tmp_path, days=2)
-    (tmp_path / "server.key").write_text("mine")
-    with pytest.raises(RunError, match=r"server\.key is there"):
+    with pytest.raises(RunError, match=r"server\.pem is there, and is not written"):
+        make_server(tmp_path, ["localhost"], days=1)
+    after = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert after == before
+
+
+def test_a_certificate_made_anew_keeps_the_key_that_is_there(tmp_path):
+    """So that pins hold, and what an authority has signed."""
+    make_authority(tmp_path, days=2)
+    made = make_server(tmp_path, ["localhost"], days=1)
+    old, pin = made.certificate, pin_of(read_certificate(made.certificate))
+    (tmp_path / "authority.pem").unlink()
+    kept = old.rename(tmp_path / "old.pem")
+    authority = make_authority(tmp_path, days=2)
+    again = make_server(tmp_path, ["localhost"], days=2)
+    assert pin_of(read_certificate(again.certificate)) == pin
+    if shutil.which("openssl"):
+        for one in (kept, again.certificate):
+            words = ["openssl", "verify", "-x509_strict", "-CAfile"]
+            subprocess.run([*words, authority.certificate, one], check=True)
+    again.certificate.unlink()
+    again.private_key.unlink()
+    other = make_server(tmp_path, ["localhost"], days=1)
+    assert pin_of(read_certificate(other.certificate)) != pin
+
+
+def test_keys_that_cannot_be_taken(tmp_path):
+    make_authority(tmp_path, days=2)
+    key = tmp_path / "server.key"
+    key.touch(mode=0o600)
+    with pytest.raises(PathError, match=r"server\.key is no unencrypted private key"):
+        make_server(tmp_path, ["localhost"], days=1)
+    other = ed25519.Ed25519PrivateKey.generate()
+    key.write_bytes(
+        other.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    with pytest.raises(PathError, match="is no key on an elliptic curve"):
+        make_server(tmp_path, ["localhost"], days=1)
+    key.chmod(0o644)
+    with pytest.raises(PathError, match="only its owner may read"):
         make_server(tmp_path, ["localhost"], days=1)
     assert not (tmp_path / "server.pem").exists()
-    assert all(path.read_bytes() == content for path, content in before.items())
 
 
 @pytest.mark.parametrize(
