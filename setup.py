@@ -24,7 +24,10 @@ setup(
     packages=find_packages(
         include=["helix_jax", "helix_jax.*", "experiments", "experiments.*"]
     ),
-    package_data={"helix_jax.assets": ["*/*"]},
+    package_data={
+        "helix_jax.assets": ["*/*"],
+        "helix_jax.net.page": ["page.html", "page.css", "page.js"],
+    },
     install_requires=[
         "absl-py",
         "datasets",

@@ -22,6 +22,7 @@ from helix_jax.net import tls
 from helix_jax.net.app import DOORS, Door, make_app
 from helix_jax.net.connections import Connection
 from helix_jax.net.identities import Identities
+from helix_jax.net.page import page_doors
 from helix_jax.net.refusals import Refusal
 from helix_jax.net.service import Service
 from helix_jax.net.settings import ServiceSettings
@@ -112,7 +113,8 @@ def serve(
       RunError: it cannot be served; says why.
     """
     check_settings(settings)
-    serve_service(settings, Service(settings), DOORS, on_ready=on_ready)
+    doors = *DOORS, *page_doors()
+    serve_service(settings, Service(settings), doors, on_ready=on_ready)
 
 
 def serve_service(

@@ -77,11 +77,13 @@ class Service:
         """What a client has had, and may have; JSON-able."""
         spent = await self._run({"op": "spent", "identity": identity})
         meter, limits = self.meters.of(identity), self.settings.limits_of(identity)
+        served = self.pool.about["heads"]
         return {
             "identity": identity,
             "heads": {
                 name: {
-                    "policy": self.settings.policy_of(identity, name) or "default",
+                    "policy": self.settings.policy_of(identity, name)
+                    or served[name]["policy"],
                     "bits": bits,
                     "budget": self.settings.budget_of(identity, name),
                 }

@@ -157,6 +157,7 @@ class ServiceSettings:
       waiting: requests that wait for a worker, at most.
       memory_bytes: of requests and answers that are under way.
       body_bytes: of one request.
+      show_load: coarse numbers of the load are shown to everybody, see page/status.py.
       heads, rows, indexes: what is served, by name.
       limits: of every client.
       clients: by identity, what some have otherwise.
@@ -178,6 +179,7 @@ class ServiceSettings:
     waiting: int = 256
     memory_bytes: float = 512e6
     body_bytes: float = 64e6
+    show_load: bool = True
     heads: Mapping[str, HeadSettings] = dataclasses.field(default_factory=dict)
     rows: Mapping[str, RowsSettings] = dataclasses.field(default_factory=dict)
     indexes: Mapping[str, IndexSettings] = dataclasses.field(default_factory=dict)

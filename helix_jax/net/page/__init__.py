@@ -1,0 +1,5 @@
+"""The page for people at `/` of a provider, and what it shows as JSON at /v1/status."""
+
+from helix_jax.net.page.doors import page_doors
+
+__all__ = ["page_doors"]
