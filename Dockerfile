@@ -60,6 +60,6 @@ WORKDIR /state
 EXPOSE 8443
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=15s --timeout=10s --start-period=120s --retries=3 \
-    CMD ["python", "-m", "helix_jax.net.health_check", "https://127.0.0.1:8443"]
+    CMD ["python", "-m", "helix_jax.health_check", "https://127.0.0.1:8443"]
 ENTRYPOINT ["python", "-m", "experiments.serve"]
 CMD ["--config=/etc/helix_jax/provider.toml"]

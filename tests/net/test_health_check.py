@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
+from helix_jax.health_check import is_ready
 from helix_jax.net.certificate_files import pair_of
-from helix_jax.net.health_check import is_ready
 from helix_jax.net.tls import server_context
 
 
@@ -69,5 +69,5 @@ def test_other_machines_are_not_asked(url):
 
 def test_the_program_says_so_by_its_status(listening):
     for health, status in ((200, 0), (503, 1)):
-        words = [sys.executable, "-m", "helix_jax.net.health_check", listening(health)]
+        words = [sys.executable, "-m", "helix_jax.health_check", listening(health)]
         assert subprocess.run(words, check=False).returncode == status
