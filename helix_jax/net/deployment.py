@@ -1,6 +1,7 @@
 """What a worker serves: heads, rows and indexes of the settings, opened."""
 
 import functools
+import glob
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,7 +76,7 @@ def open_head(name: str, settings: HeadSettings) -> Head:
 
 def open_rows(name: str, settings: RowsSettings) -> Rows:
     """Read rows; errors as `open_head`."""
-    path = settings.path
+    path = _only(f"rows.{name}.path", settings.path)
     if path.endswith(".npz"):
         arrays = _arrays(path, ("y",), optional=("ids",))
         ids = [str(one) for one in arrays["ids"]] if "ids" in arrays else None
@@ -87,6 +88,19 @@ def open_rows(name: str, settings: RowsSettings) -> Rows:
         )
     store = open_store(path)
     return Rows(store.read(), store.ids, {"fingerprint": dict(store.fingerprint)})
+
+
+def _only(where: str, pattern: str) -> str:
+    """The one path of a pattern with *, whose end programs make of hashes."""
+    if "*" not in pattern:
+        return pattern
+    found = sorted(glob.glob(pattern))
+    if len(found) != 1:
+        raise RunError(
+            f"{where}: {pattern!r} is to be one path, and is {len(found)}: "
+            f"{', '.join(found) or 'none'}."
+        )
+    return found[0]
 
 
 class Deployment:

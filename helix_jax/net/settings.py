@@ -75,7 +75,8 @@ class RowsSettings:
     """Rows of public texts that clients fit maps to.
 
     Attributes:
-      path: a store of activations, or an .npz file with y [n, d] and ids [n].
+      path: a store of activations, or an .npz file with y [n, d] and ids [n]; * in it
+        stands for what makes it the path of exactly one.
       profile: of the parameters.
       precision: bits that one number of the result carries.
       share: of the bits of the rows that one client may have.
