@@ -8,10 +8,11 @@ pair: how alike their states are, the ridge map between them, and the accuracy o
 target's classifier (which package is a docstring from?) on the source's states,
 beside its controls. For one pair, text by the source's blocks and the target's head.
 For the first pair, where Pyfhel is installed, the classification under encryption: the
-map fitted between two parties, the classifier asked on ciphertexts.
+map fitted between two parties, the classifier asked on ciphertexts; then the same
+once more between two processes, a provider's service and its client, over TLS.
 Writes WORKDIR/report.html (one file) and WORKDIR/report.md with plots.
 
-Cost: two cores, about four minutes.
+Cost: two cores, about five minutes.
 """
 
 import dataclasses
@@ -24,8 +25,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments import encrypted, generate, pairs, private_fit, similarity
+from experiments import encrypted, generate, pairs, private_fit, query, similarity
 from experiments.shared.about import BRACKETS
+from experiments.shared.local_service import local_service
 from helix_jax import assets
 from helix_jax.reports import (
     Block,
@@ -69,6 +71,9 @@ COSTS = {  # names of numbers, in one cell -> how each is shown
         "query, answer, kB", 1e-3, ".0f"
     ),
     ("encrypted/max_error",): Quantity("largest error of a logit"),
+    ("query/fit_seconds",): Quantity("fit between two processes, TLS, s", 1, ".1f"),
+    ("query/query_seconds",): Quantity("query between two processes, TLS, ms", 1e3, 1),
+    ("query/accuracy",): Quantity("accuracy between two processes, %", 100, 1),
 }
 
 
@@ -122,6 +127,13 @@ def compute(config: DemoConfig, run: Run) -> Report:
         hidden = part(encrypted.compute, "encrypted", queries=100, **sides)
         rank = 64 if config.tiny else 0
         hidden |= part(private_fit.compute, "private_fit", rank=rank, **sides)
+        serve = (
+            f"--heads=demo={place / '-to-'.join(first) / 'target_probe'}",
+            f"--rows=demo={place}/stores/{first[1]}-*-fit-*",
+        )
+        with local_service(place / "service", serve) as where:
+            own = {"source": source, "rank": rank, "queries": 100}
+            hidden |= part(query.compute, "query", **own, **where)
     written = part(
         generate.compute,
         "generate",

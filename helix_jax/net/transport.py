@@ -8,7 +8,6 @@ import asyncio
 import os
 import random
 import ssl
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +18,7 @@ import httpx2
 from helix_jax.errors import HelixError, RunError
 from helix_jax.net import tls
 from helix_jax.net.refusals import CODES
+from helix_jax.secret_files import read_secret
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 
@@ -146,12 +146,11 @@ def read_token(path: str | os.PathLike) -> str:
     Raises:
       RunError: it cannot be read, or others may.
     """
+    content = read_secret(Path(path), "a client's token", raises=RunError)
     try:
-        if stat.S_IMODE(Path(path).stat().st_mode) & 0o077:
-            raise RunError(f"{path} holds a token, and others may read it: chmod 600.")
-        return Path(path).read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"{path} cannot be read as a token: {error}.") from error
+        return content.decode("ascii").strip()
+    except UnicodeDecodeError as error:
+        raise RunError(f"{path} holds no token: {error}.") from error
 
 
 def _refusal(answer: httpx2.Response) -> tuple[ServiceError, bool]:
