@@ -54,8 +54,9 @@ def settings_of(config: ServeConfig) -> dict[str, Any]:
     values = read_settings(config.config) if config.config else {}
     for name in ("heads", "rows", "indexes"):
         given = _named(name, getattr(config, name))
-        if given:
-            values[name] = {**values.get(name, {}), **given}
+        for one, own in given.items():  # what the file says of it otherwise stays
+            table = values.setdefault(name, {})
+            table[one] = {**table.get(one, {}), **own}
     for name in ("state", "host", "certificate", "private_key", "client_authority"):
         if getattr(config, name):
             values[name] = getattr(config, name)

@@ -7,13 +7,8 @@ A provider: `experiments.serve`. A client: `experiments.query`, or in a script
     logits = provider.classify("trec", x)
 """
 
-from helix_jax.net.connection import (
-    AsyncConnection,
-    Connection,
-    RemoteFit,
-    connect,
-    connect_async,
-)
+from helix_jax.net.async_connection import AsyncConnection, RemoteFit
+from helix_jax.net.connection import Connection, connect, connect_async
 from helix_jax.net.transport import ServiceError, Transport, read_token
 
 __all__ = [

@@ -93,6 +93,15 @@ async def _ask(service, identity, names, body, request):
     return _message(await service.ask(identity, names["head"], what, body))
 
 
+async def _index(service, identity, names, body, request):
+    return JSONResponse(await service.index(names["index"]))
+
+
+async def _search(service, identity, names, body, request):
+    parts = request.query_params.getlist("part")
+    return _message(await service.search(identity, names["index"], parts, body))
+
+
 async def _begin_fit(service, identity, names, body, request):
     asked = _json(body, ("rows", "key"))
     return _message(
@@ -136,6 +145,8 @@ DOORS = (
     Door("POST", "/v1/heads/{head}/answers", _ask, most=None),
     Door("POST", "/v1/heads/{head}/transfers", _ask, most=None),
     Door("POST", "/v1/heads/{head}/labels", _ask, most=None),
+    Door("GET", "/v1/indexes/{index}", _index),
+    Door("POST", "/v1/indexes/{index}/answers", _search, most=None),
     Door("PUT", "/v1/fits/{fit}", _begin_fit, most=_SMALL),
     Door("GET", "/v1/fits/{fit}", _fit_state),
     Door("DELETE", "/v1/fits/{fit}", _end_fit),

@@ -7,7 +7,7 @@ answer is given: another worker can go on in the place of one that has ended.
 import shutil
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -18,7 +18,9 @@ from helix_jax.net.refusals import Refusal
 from helix_jax.net.settings import ServiceSettings
 from helix_jax.private import Admission, FitProvider, Ledger, Provider
 from helix_jax.private.accounts import PublicKey
+from helix_jax.private.policies import GUARDED
 from helix_jax.private.profiles import find_profile
+from helix_jax.private.search import SearchProvider, open_index
 
 TICKET_SECONDS = 3600.0
 _FITS = 4  # kept in memory at once
@@ -49,6 +51,7 @@ class Desk:
         self.admission = Admission(self.folder / "admission.key")
         self._keys: OrderedDict[bytes, PublicKey] = OrderedDict()
         self._providers: dict[tuple[str, str], Provider] = {}
+        self._indexes: dict[str, SearchProvider] = {}
         self._tickets: WeakKeyDictionary = WeakKeyDictionary()  # provider -> by key
         self._fits: OrderedDict[bytes, FitProvider] = OrderedDict()
         self._recent: OrderedDict[tuple[str, str, bytes], None] = OrderedDict()
@@ -109,6 +112,32 @@ class Desk:
         return self.provider(
             head, self.settings.policy_of(identity, head)
         ).layer.to_bytes()
+
+    def index(self, name: str) -> SearchProvider:
+        """The provider of an index."""
+        found = self._indexes.get(name)
+        if found is None:
+            settings = self.settings.indexes[name]
+            found = self._indexes[name] = SearchProvider(
+                open_index(settings.path),
+                profile=settings.profile,
+                policy=settings.policy or None,
+                decoys=settings.decoys,
+                budget=settings.budget,
+                text_budget=settings.text_budget,
+                weights_bytes=int(settings.weights_bytes),
+                ledger=self.ledger,
+                admission=self.admission,
+            )
+        return found
+
+    def search(
+        self, index: str, parts: Sequence[str], asking: Asking, message: bytes
+    ) -> bytes:
+        """The answers of parts of an index to one message, one after the other."""
+        provider = self.index(index)
+        self._admit(provider, asking, provider.register)
+        return b"".join(provider.answer_pieces(message, parts))
 
     def prepare_one(self) -> bool:
         """Make one mask ahead for who asked lately; False where all are made."""
@@ -199,16 +228,29 @@ class Desk:
                 "precision": settings.precision,
                 "share": settings.share,
             }
-        return {"heads": heads, "rows": rows}
+        indexes = {}
+        for name, settings in self.settings.indexes.items():
+            index = self.index(name).about
+            indexes[name] = {
+                "profile": settings.profile,
+                "policy": settings.policy or GUARDED,
+                "rows": index["rows"],
+                "model": index["model"],
+            }
+        return {"heads": heads, "rows": rows, "indexes": indexes}
 
-    def spent(self, identity: str) -> dict[str, float]:
-        """Bits of each head that a client has had."""
-        return {
+    def spent(self, identity: str) -> dict[str, dict[str, Any]]:
+        """Bits that a client has had: of heads; of indexes' scores and texts."""
+        heads = {
             name: self.provider(name, self.settings.policy_of(identity, name)).spent(
                 identity
             )
             for name in self.settings.heads
         }
+        indexes = {
+            name: self.index(name).spent(identity) for name in self.settings.indexes
+        }
+        return {"heads": heads, "indexes": indexes}
 
     def _folder_of(self, number: bytes) -> Path:
         return self.folder / "fits" / number.hex()
@@ -245,7 +287,7 @@ class Desk:
 
     def _admit(
         self,
-        provider: Provider | FitProvider,
+        provider: Provider | FitProvider | SearchProvider,
         asking: Asking,
         register: Callable[[PublicKey, bytes], bytes],
     ) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import json
 import socket
 import struct
+import zlib
 from typing import Any, NamedTuple
 
 _LENGTHS = struct.Struct("<IQ")
@@ -21,6 +22,11 @@ class Frame(NamedTuple):
 
     head: dict[str, Any]
     body: bytes = b""
+
+
+def place_of(bound: bytes, places: int) -> int:
+    """The worker of what is bound to one."""
+    return zlib.crc32(bound) % places
 
 
 def pack(frame: Frame) -> list[bytes]:

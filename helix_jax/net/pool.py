@@ -11,10 +11,9 @@ import logging
 import os
 import socket
 import sys
-import zlib
 from typing import Any
 
-from helix_jax.net.frames import Frame, pack, receive_from
+from helix_jax.net.frames import Frame, pack, place_of, receive_from
 from helix_jax.net.refusals import Refusal
 from helix_jax.net.settings import ServiceSettings, as_values
 
@@ -76,7 +75,13 @@ class Place:
                 env=environment,
             )
         self._reader, self._writer = await asyncio.open_connection(sock=ours)
-        first = Frame({"settings": as_values(self._settings)})
+        first = Frame(
+            {
+                "settings": as_values(self._settings),
+                "place": self.number,
+                "places": self._settings.workers,
+            }
+        )
         answer = await self.exchange(first, seconds=_START_SECONDS)
         self.about = answer.head["about"]
 
@@ -208,7 +213,7 @@ class Pool:
     def place_for(self, bound: bytes | None) -> Place:
         """The place of what is bound to one, or the one with the fewest waiting."""
         if bound is not None:
-            return self.places[zlib.crc32(bound) % len(self.places)]
+            return self.places[place_of(bound, len(self.places))]
         serving = [place for place in self.places if place.about is not None]
         return min(serving or self.places, key=lambda place: place.waiting)
 

@@ -5,6 +5,7 @@ to workers, and answers that are given again.
 """
 
 import asyncio
+import json
 import re
 from typing import Any
 
@@ -23,6 +24,7 @@ from helix_jax.private.profiles import PROFILES
 
 PROTOCOL = 1
 KEY_BYTES = 16
+MOST_PARTS = 1024  # of an index, that one message asks
 _HEX = re.compile(r"[0-9a-f]{32}")
 
 
@@ -43,6 +45,7 @@ class Service:
         self.meters = Meters(self.state, settings.limits_of, settings.memory_bytes)
         self.draining = False
         self._recent = RecentAnswers()
+        self._indexes: dict[str, dict[str, Any]] = {}
         self._asked: dict[bytes, asyncio.Future] = {}
 
     async def start(self) -> None:
@@ -75,7 +78,8 @@ class Service:
 
     async def account(self, identity: str) -> dict[str, Any]:
         """What a client has had, and may have; JSON-able."""
-        spent = await self._run({"op": "spent", "identity": identity})
+        told = await self._run({"op": "spent", "identity": identity})
+        spent = told.head["spent"]
         meter, limits = self.meters.of(identity), self.settings.limits_of(identity)
         served = self.pool.about["heads"]
         return {
@@ -87,7 +91,16 @@ class Service:
                     "bits": bits,
                     "budget": self.settings.budget_of(identity, name),
                 }
-                for name, bits in spent.head["spent"].items()
+                for name, bits in spent["heads"].items()
+            },
+            "indexes": {
+                name: {
+                    "bits": scores,
+                    "budget": self.settings.indexes[name].budget,
+                    "text_bits": texts,
+                    "text_budget": self.settings.indexes[name].text_budget,
+                }
+                for name, (scores, texts) in spent["indexes"].items()
             },
             "bytes_today": meter.used_bytes,
             "limits": {
@@ -127,7 +140,34 @@ class Service:
         labels = self.settings.policy_of(identity, head) == "label"
         request = {"op": what, "head": head}
         return await self._once(
-            identity, f"{what} {head}", key, request, message, bound=labels
+            identity,
+            f"{what} {head}",
+            key,
+            request,
+            message,
+            bound=key if labels else None,
+        )
+
+    async def index(self, name: str) -> dict[str, Any]:
+        """The public description of an index; JSON-able."""
+        _require(name, self.settings.indexes)
+        if name not in self._indexes:
+            head = {"op": "index", "index": name}
+            found = await self._run(head, bound=name.encode())
+            self._indexes[name] = found.head["about"]
+        return self._indexes[name]
+
+    async def search(
+        self, identity: str, name: str, parts: list[str], message: bytes
+    ) -> bytes:
+        """The answers of parts of an index to one message."""
+        _require(name, self.settings.indexes)
+        if len(parts) > MOST_PARTS:
+            raise Refusal("too_large", f"{len(parts)} parts of an index")
+        head = {"op": "search", "index": name, "parts": parts}
+        what = json.dumps([name, parts])
+        return await self._once(
+            identity, what, key_of(message), head, message, bound=name.encode()
         )
 
     async def begin_fit(
@@ -180,7 +220,7 @@ class Service:
         head: dict[str, Any],
         message: bytes,
         *,
-        bound: bool,
+        bound: bytes | None,
     ) -> bytes:
         """The answer to a message, the same to the same one asked again."""
         self._own_key(identity, key)
@@ -193,7 +233,7 @@ class Service:
         mine = self._asked[name] = asyncio.get_running_loop().create_future()
         try:
             own = {**head, "identity": identity, "key": key.hex()}
-            found = await self._run(own, message, key=key, bound=key if bound else None)
+            found = await self._run(own, message, key=key, bound=bound)
             self._recent.keep(name, found.body)
             return found.body
         finally:

@@ -93,14 +93,22 @@ class IndexSettings:
     """An index that clients search.
 
     Attributes:
-      path: its folder.
-      policy: of the scores.
-      budget: bits of each of its layers that one client may have; None: no limit.
+      path: its folder, of experiments.index.
+      policy: of the scores; empty for the profile's own.
+      profile: of the parameters.
+      decoys: that clients are proposed.
+      budget: bits of scores that one client may have; None for no limit.
+      text_budget: the same of texts.
+      weights_bytes: memory for transformed weights.
     """
 
     path: str
     policy: str = ""
+    profile: str = "guarded"
+    decoys: int = 9
     budget: float | None = None
+    text_budget: float | None = None
+    weights_bytes: float = 2e9
 
 
 @dataclasses.dataclass(frozen=True)

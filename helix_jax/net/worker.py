@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from helix_jax.net.desk import Asking, Desk
-from helix_jax.net.frames import Frame, receive, send
+from helix_jax.net.frames import Frame, place_of, receive, send
 from helix_jax.net.refusals import code_of
 from helix_jax.net.settings import make_settings
 from helix_jax.private import Client, Provider
@@ -38,6 +38,9 @@ def serve(end: socket.socket) -> None:
         desk = Desk(make_settings(first.head["settings"]))
         about = desk.about()
         warm(desk)
+        for name in desk.settings.indexes:
+            if place_of(name.encode(), first.head["places"]) == first.head["place"]:
+                desk.index(name).prepare()
         send(end, Frame({"ok": True, "about": about}))
     except Exception as error:
         send(end, _refused(error))
@@ -67,11 +70,15 @@ def answer(
     if op == "end_fit":
         desk.end_fit(bytes.fromhex(head["fit"]))
         return {}, b""
+    if op == "index":
+        return {"about": desk.index(head["index"]).about}, b""
     if op == "offer":
         return {}, desk.offer(head["head"], head["identity"])
     asking = Asking(head["identity"], bytes.fromhex(head["key"]))
     if op in ("answers", "transfers", "labels"):
         return {}, desk.ask(head["head"], op, asking, body)
+    if op == "search":
+        return {}, desk.search(head["index"], head["parts"], asking, body)
     fit = bytes.fromhex(head["fit"]), head["rows"], asking
     if op == "fit":
         return {}, desk.open_fit(*fit)
@@ -129,6 +136,7 @@ def main() -> None:
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, signal.SIG_IGN)
     logging.basicConfig(level=logging.INFO, format="worker %(process)d: %(message)s")
+    logging.getLogger("jax").setLevel(logging.ERROR)
     keep_compiled("")
     serve(socket.socket(fileno=int(sys.argv[1])))
 
