@@ -1,15 +1,12 @@
-r"""Encrypted classification over HTTPS by other libraries, side by side in one run.
-
-    python -m benchmarks.service_peers [--tenseal_python=PATH] [--concrete_python=PATH]
+"""Encrypted classification over HTTPS by other libraries, side by side in one run.
 
 Each peer is a process that serves on loopback and one that asks, in the interpreter
 that has the library (PyPI: tenseal, or concrete-ml, beside fastapi, uvicorn, httpx and
-python-multipart). They take turns. Two cores: two minutes.
+python-multipart). They take turns.
 """
 
 import contextlib
 import functools
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,11 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import flags
 
+from benchmarks.service_own import Place, own_service
 from benchmarks.service_processes import Started, counted_port, started
-from benchmarks.timing import run_child, write_results
-from helix_jax.net.certificates import LOCAL_NAMES, make_authority, make_server
-from helix_jax.private.planted import planted_layer
-from helix_jax.runs.program import start_main
+from benchmarks.service_results import TINY, write_part
+from benchmarks.timing import run_child
 
 TENSEAL = flags.DEFINE_string("tenseal_python", "", "interpreter that has tenseal")
 CONCRETE = flags.DEFINE_string("concrete_python", "", "interpreter that has concrete")
@@ -29,8 +25,8 @@ QUERIES = flags.DEFINE_integer("queries", 40, "a turn of each", lower_bound=1)
 TURNS = flags.DEFINE_integer("turns", 5, "of each", lower_bound=1)
 CLIENTS = flags.DEFINE_integer("clients", 8, "at once", lower_bound=1)
 LOAD_SECONDS = flags.DEFINE_float("load_seconds", 15, "with all clients", lower_bound=0)
-TINY = flags.DEFINE_bool("tiny", False, "small sizes")
 
+OWN = "helix_jax, guarded"
 SCRIPTS = Path(__file__).parent / "peer_services"
 
 
@@ -46,38 +42,15 @@ class Contender(NamedTuple):
     client: Started
 
 
-class Place(NamedTuple):
-    """What every contender is given.
-
-    Attributes:
-      problem: .npz file with kernel [d, k], bias [k], x [N, d], calibration [M, d].
-      certificate, private_key: of a server on loopback.
-      authority: that signed it.
-      folder: for files of their own.
-    """
-
-    problem: Path
-    certificate: Path
-    private_key: Path
-    authority: Path
-    folder: Path
-
-
-def make_place(folder: Path, *, width: int, classes: int) -> Place:
-    """One problem and one certificate for all."""
-    classifier, x = planted_layer(width=width, classes=classes, queries=2100)
-    problem = folder / "problem.npz"
-    np.savez(
-        problem,
-        kernel=np.asarray(classifier.kernel),
-        bias=np.asarray(classifier.bias),
-        x=x[:100],
-        calibration=x[100:],
-    )
-    certificates = folder / "certificates"
-    authority = make_authority(certificates, days=1).certificate
-    server = make_server(certificates, LOCAL_NAMES, days=1)
-    return Place(problem, server.certificate, server.private_key, authority, folder)
+@contextlib.contextmanager
+def own_contender(place: Place, policy: str) -> Iterator[Contender]:
+    """Our service, whose answers show what a policy says."""
+    head = {"path": str(place.head), "policy": policy, "input_norm": place.norm}
+    with (
+        own_service(place, {"heads.planted": head}) as own,
+        own.asker("planted") as client,
+    ):
+        yield Contender(own.service, client)
 
 
 @contextlib.contextmanager
@@ -107,9 +80,9 @@ def concrete_contender(place: Place) -> Iterator[Contender]:
             yield Contender(service, client)
 
 
-def peers(place: Place) -> dict[str, Any]:
-    """Name -> context of a `Contender`, of those whose interpreter is given."""
-    found: dict[str, Any] = {}
+def contexts(place: Place) -> dict[str, Any]:
+    """Name -> context of a `Contender`: ours, and those whose interpreter is given."""
+    found: dict[str, Any] = {OWN: functools.partial(own_contender, place, "logits")}
     if TENSEAL.value:
         found["TenSEAL, its tutorial's parameters"] = functools.partial(
             tenseal_contender, place, "tutorial"
@@ -207,42 +180,34 @@ FIELDS = (
 )
 
 
-def main(_: list[str]) -> None:
+def peers(place: Place) -> None:
     """Measure and write the table."""
+    width, classes = np.load(place.problem)["kernel"].shape
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        width, classes = (64, 3) if TINY.value else (768, 5)
-        place = make_place(folder, width=width, classes=classes)
         contenders = {
             name: stack.enter_context(context())
-            for name, context in peers(place).items()
+            for name, context in contexts(place).items()
         }
         numbers = measure(contenders)
     table = [
-        [name, *(own[field] / unit for field, unit in FIELDS), "no"]
+        [
+            name,
+            *(own[field] / unit for field, unit in FIELDS),
+            "yes" if name == OWN else "no",
+        ]
         for name, own in numbers.items()
     ]
     header = [name.format(clients=CLIENTS.value) for name in HEADER]
     notes = (
         f"{width} dimensions, {classes} classes, logits of order 10, "
         f"{TURNS.value * QUERIES.value} queries of each in turns, one client. Bytes: "
-        "on the wire, TLS and HTTP included, keys without. Errors are against float64. "
-        "The peers are built as their own examples are: one process that serves, "
-        "evaluating in its event loop; a context or key is registered once. Their "
-        "parameters have 128 bits. None has circuit privacy: what a client decrypts "
-        "may tell more of the weights than the logits." + missing()
+        "on the wire, TLS and HTTP included, without keys. Errors are against float64. "
+        "Ours: two workers, tokens, a durable ledger, answers of policy `logits`, as "
+        "exact as the peers'. The peers are built as their own examples are: one "
+        "process that serves, evaluating in its event loop, for anybody; a context or "
+        "key is registered once. Their parameters have 128 bits. None of them has "
+        "circuit privacy: what a client decrypts may tell more of the weights than the "
+        "logits." + missing()
     )
-    print(
-        write_results(
-            "service_peers",
-            "Encrypted classification over HTTPS",
-            header,
-            table,
-            notes,
-            not TINY.value and bool(table),
-        )
-    )
-
-
-if __name__ == "__main__":
-    start_main(main)
+    title = "Encrypted classification over HTTPS"
+    write_part("peers", title, header, table, notes)

@@ -16,30 +16,37 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
+def json_line(line: str) -> Any:
+    """What a line of JSON says; None of another."""
+    return json.loads(line) if line.startswith("{") else None
+
+
 class Started:
-    """A process that talks in JSON lines, with the processes that it started.
+    """A process that talks in lines, with the processes that it started.
 
     Attributes:
-      said: its first line.
+      said: its first line that was read as something.
     """
 
-    def __init__(self, process: subprocess.Popen, errors: Any) -> None:
+    def __init__(
+        self, process: subprocess.Popen, errors: Any, first: Callable[[str], Any]
+    ) -> None:
         self.process = process
         self._errors = errors
-        self.said = self._read()
+        self.said = self._read(first)
 
     def turn(self, request: Mapping[str, Any]) -> Any:
-        """Its answer to one line."""
+        """Its answer to one line of JSON."""
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
-        return self._read()
+        return self._read(json_line)
 
     def processor_seconds(self) -> float:
         """Of it and all below it, those that ended and were waited for included."""
@@ -49,7 +56,11 @@ class Started:
 
     def resident_bytes(self) -> int:
         """Memory of it and all below it; pages that they share count once each."""
-        return sum(_field(number, "VmRSS") for number in self.family())
+        return sum(self.resident_of_each())
+
+    def resident_of_each(self) -> list[int]:
+        """Memory of it, and of each process below it."""
+        return [_field(number, "VmRSS") for number in self.family()]
 
     def peak_bytes(self) -> int:
         """The largest sizes of it and of each below it, added up."""
@@ -67,10 +78,10 @@ class Started:
             found += [child for child, parent in parents.items() if parent == number]
         return [number for number in found if number in parents]
 
-    def _read(self) -> Any:
+    def _read(self, read: Callable[[str], Any]) -> Any:
         for line in self.process.stdout:
-            if line.startswith("{"):
-                return json.loads(line)
+            if (found := read(line)) is not None:
+                return found
         self.process.wait()
         self._errors.seek(0)
         raise SystemExit(
@@ -81,13 +92,13 @@ class Started:
 
 @contextlib.contextmanager
 def started(
-    command: Sequence[str], more: Mapping[str, str] | None = None
+    command: Sequence[str], first: Callable[[str], Any] = json_line
 ) -> Iterator[Started]:
-    """Start a process, wait for its first JSON line, and end it when the block ends.
+    """Start a process, wait for its first line, and end it when the block ends.
 
     Args:
       command: program and arguments.
-      more: variables of its environment beside those of this process.
+      first: what a line says that the process is ready by; None for others.
 
     Raises:
       SystemExit: it ended; the message ends as what it said does.
@@ -99,10 +110,9 @@ def started(
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            env=os.environ | (more or {}),
         )
         try:
-            yield Started(process, errors)
+            yield Started(process, errors, first)
         finally:
             process.terminate()
             try:

@@ -84,7 +84,10 @@ def _together(
     seconds: float,
 ) -> dict[str, Any]:
     asks = [connect(port)[0] for _ in range(clients)]
+    for ask in asks:
+        ask(x[0])  # warms
     times: list[list[float]] = [[] for _ in asks]
+    ended: list[float] = []
     errors = [0.0] * clients
     begun = time.perf_counter()
 
@@ -92,13 +95,16 @@ def _together(
         while (start := time.perf_counter()) < begun + seconds:
             row = (one + len(times[one])) % len(x)
             logits = asks[one](x[row])
-            times[one].append(time.perf_counter() - start)
+            now = time.perf_counter()
+            ended.append(now - begun)
+            times[one].append(now - start)
             errors[one] = max(errors[one], float(np.abs(logits - truth[row]).max()))
 
     with ThreadPoolExecutor(clients) as pool:
         done = [pool.submit(work, one) for one in range(clients)]
     return {
         "seconds": [took for own in times for took in own],
+        "ended_seconds": sorted(ended),
         "elapsed_seconds": time.perf_counter() - begun,
         "error": max(errors),
         "failures": [repr(error) for one in done if (error := one.exception())],

@@ -1,0 +1,20 @@
+"""The tables of `benchmarks.service`, one a part."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+
+from benchmarks.timing import write_results
+
+TINY = flags.DEFINE_bool("tiny", False, "small sizes, whose numbers are not kept")
+
+
+def write_part(
+    part: str, title: str, header: Sequence[str], table: Sequence[Any], notes: str
+) -> None:
+    """Keep and print the table of a part."""
+    command = f"service --only={part}"
+    name, keep = f"service_{part}", not TINY.value
+    print(write_results(name, title, header, table, notes, keep, command))
+    print(notes, flush=True)
