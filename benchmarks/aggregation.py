@@ -79,7 +79,7 @@ def measure(silos: int, width: int, rows: int, folder: Path) -> dict[str, float]
             )
     server = start("aggregation_server", *server_flags(folder), "--port=0")
     try:
-        line = next(one for one in server.stdout if one.startswith("listening at "))
+        line = next(one for one in server.stdout if " is served at " in one)
         url, before = line.split()[-1], use_of(server.pid)
         running = [start("silo", *silo_flags(folder, one, url)) for one in names]
         said = [one.communicate()[0] for one in running]

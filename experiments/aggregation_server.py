@@ -13,7 +13,7 @@ same --state, for the names that the silos have in the session.
 What it has acknowledged lies in --state: killed and started again with the same flags
 it goes on. SIGUSR1 closes the open rounds at once with those who have answered, where
 it is known that the others will not; SIGTERM ends it. For a trial on one machine
---plain does without TLS.
+--plain_http does without TLS.
 
 Cost: memory beside one vector of a session: 16 bytes a number, 19 MB for 768 x 768; on
 the disk one a silo until the sum is there.
@@ -24,16 +24,17 @@ import logging
 from pathlib import Path
 
 from helix_jax.errors import RunError
-from helix_jax.locks import hold
-from helix_jax.net.aggregation import Rounds, aggregation_app, read_agreement
+from helix_jax.net.aggregation import (
+    AGGREGATION_DOORS,
+    AggregationService,
+    read_agreement,
+)
 from helix_jax.net.aggregation.desk import Deadlines
 from helix_jax.net.aggregation.identity_files import read_identity
-from helix_jax.net.aggregation.serving import bearer, serve
-from helix_jax.net.identities import Identities
-from helix_jax.net.tls import require_plain_allowed, server_context
+from helix_jax.net.server import check_listening, serve_service
+from helix_jax.net.settings import ServiceSettings
 from helix_jax.runs import option
 from helix_jax.runs.program import start_program
-from helix_jax.secret_files import require_private_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,10 +45,13 @@ class AggregationServerConfig:
     identity: str = option("", "the signing key's file", names="path", required=True)
     state: str = option("", "folder of what is kept", names="path", required=True)
     host: str = option("127.0.0.1", "address to listen at")
-    port: int = option(8450, "port to listen at; 0: one that is free", most=65535)
-    certificate: str = option("", "PEM file of the server's certificate", names="path")
+    port: int = option(8450, "port; 0: any free one", least=0, most=65535)
+    certificate: str = option("", "PEM file of TLS", names="path")
     private_key: str = option("", "PEM file of its key", names="path")
-    plain: bool = option(False, "without TLS, on this machine alone")
+    client_authority: str = option(
+        "", "PEM file: silos may show certificates of it", names="path"
+    )
+    plain_http: bool = option(False, "no TLS, on this machine alone")
     join_seconds: float = option(
         3600.0, "the first round waits for silos, from the first one's keys", above=0
     )
@@ -56,35 +60,36 @@ class AggregationServerConfig:
 
 
 def run(config: AggregationServerConfig) -> None:
-    """Serve until the end."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    tls = None
-    if config.certificate and config.private_key:
-        tls = server_context(config.certificate, config.private_key)
-    else:
-        require_plain_allowed(config.host, config.plain)
-    state, (key, _) = Path(config.state), read_identity(Path(config.identity))
+    """Serve until told to end."""
+    settings = ServiceSettings(
+        name="the aggregator",
+        state=config.state,
+        host=config.host,
+        port=config.port,
+        certificate=config.certificate,
+        private_key=config.private_key,
+        client_authority=config.client_authority,
+        plain_http=config.plain_http,
+    )
+    check_listening(settings)
+    key, _ = read_identity(Path(config.identity))
     agreements = [read_agreement(path) for path in config.sessions]
     if len({one.digest for one in agreements}) < len(agreements):
         raise RunError("--sessions: two files are of the same session.")
-    require_private_folder(state, "--state")
-    with hold(state, "an aggregation service"):
-        rounds = [Rounds(one, key, state / "sums" / one.digest) for one in agreements]
-        app = aggregation_app(
-            rounds,
-            bearer(Identities(state / "state.db")),
-            deadlines=Deadlines(config.join_seconds, config.round_seconds),
-            publish=config.publish,
-        )
-        serve(
-            app,
-            host=config.host,
-            port=config.port,
-            tls=tls,
-            on_signal=app.state.close_rounds,
-            ready=lambda url: print(f"listening at {url}", flush=True),
-        )
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    service = AggregationService(
+        settings,
+        agreements,
+        key,
+        deadlines=Deadlines(config.join_seconds, config.round_seconds),
+        publish=config.publish,
+    )
+    serve_service(
+        settings,
+        service,
+        AGGREGATION_DOORS,
+        on_ready=lambda url: print(f"{settings.name} is served at {url}", flush=True),
+    )
 
 
 if __name__ == "__main__":

@@ -52,10 +52,14 @@ class SiloConfig:
     target: str = option("", "the same of the target", names="path", required=True)
     output: str = option("", "folder to write to", names="path", required=True)
     authority: str = option(
-        "", "PEM file of who signed the server's certificate; empty: the system's"
+        "",
+        "PEM file of who signed the server's certificate; empty: the system's",
+        names="path",
     )
     pin: str = option("", "of the server's key, sha256/...; empty: none")
-    plain: bool = option(False, "without TLS, on this machine alone")
+    certificate: str = option("", "PEM file that says who this is", names="path")
+    private_key: str = option("", "PEM file of its key", names="path")
+    plain_http: bool = option(False, "no TLS, on this machine alone")
     again: bool = option(False, "the rows may have been in a sum before")
     patience_seconds: float = option(
         600.0, "the aggregator may be away at once", above=0
@@ -74,7 +78,12 @@ def run(config: SiloConfig) -> Moments:
             f"none of --session={config.session}."
         )
     number = members.index(verifying_key) + 1
-    tls = client_context(config.authority or None, pin=config.pin or None)
+    tls = client_context(
+        config.authority or None,
+        config.certificate or None,
+        config.private_key or None,
+        config.pin or None,
+    )
     token = None
     if config.token_file:
         token = read_secret(Path(config.token_file), "a token").decode().strip()
@@ -101,7 +110,7 @@ def run(config: SiloConfig) -> Moments:
         agreement,
         token=token,
         tls=tls,
-        plain=config.plain,
+        plain=config.plain_http,
         patience=config.patience_seconds,
     ) as connection:
         words = take_part(silo, connection, report=report)

@@ -6,6 +6,7 @@ answered whole: no worker waits for a network.
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -36,6 +37,7 @@ class Door(NamedTuple):
       most: bytes of its body; 0: none, None: as the settings say.
       upload: counts among a client's uploads.
       open: needs no identity.
+      stream: `act` reads the body, which is larger than memory may be.
     """
 
     method: str
@@ -44,6 +46,7 @@ class Door(NamedTuple):
     most: int | None = 0
     upload: bool = False
     open: bool = False
+    stream: bool = False
 
 
 async def _live(service, identity, names, body, request):
@@ -209,7 +212,7 @@ def _endpoint(service: Service, identify, door: Door):
             response, detail = _explain(error, door)
         finally:
             service.metrics.under_way.dec()
-        sizes[1] = len(response.body)
+        sizes[1] = _size(response)
         seconds = time.perf_counter() - began
         service.metrics.requests.labels(door.path, response.status_code).inc()
         service.metrics.seconds.labels(door.path).observe(seconds)
@@ -240,21 +243,30 @@ def _endpoint(service: Service, identify, door: Door):
             raise Refusal("unauthorized")
         request.scope["helix_identity"] = identity
         with service.meters.request(identity, upload=door.upload) as meter:
+            if door.stream:
+                response = await door.act(service, identity, names, b"", request)
+                sizes[0] = announced(request, sys.maxsize)
+                meter.add(sizes[0] + _size(response))
+                return response
             most = service.settings.body_bytes if door.most is None else door.most
-            size = _announced(request, int(most))
+            size = announced(request, int(most))
             with service.meters.memory(2 * size):
                 seconds = service.settings.body_seconds
                 body = await _read_body(request, size, seconds)
                 sizes[0] = len(body)
                 response = await door.act(service, identity, names, body, request)
-            meter.add(sizes[0] + len(response.body))
+            meter.add(sizes[0] + _size(response))
             return response
 
     return endpoint
 
 
-def _announced(request: Request, most: int) -> int:
-    """The length of a body, from its header."""
+def announced(request: Request, most: int) -> int:
+    """The length of a body, from its header.
+
+    Raises:
+      Refusal: it is not said, or larger than `most`.
+    """
     written = request.headers.get("content-length")
     if written is None:
         if "transfer-encoding" in request.headers:
@@ -265,6 +277,10 @@ def _announced(request: Request, most: int) -> int:
     if int(written) > most:
         raise Refusal("too_large", f"{written} bytes, at most {most}")
     return int(written)
+
+
+def _size(response: Response) -> int:
+    return int(response.headers.get("content-length", 0))
 
 
 async def _read_body(request: Request, size: int, seconds: float) -> bytes:

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from helix_jax.alignment import accumulate
-from helix_jax.net.aggregation import Agreement, Rounds, SiloConnection
+from helix_jax.net.aggregation import Agreement, SiloConnection
 from helix_jax.net.aggregation.agreement import new_agreement
+from helix_jax.net.aggregation.rounds import Rounds
 from helix_jax.net.identities import Identities
 from helix_jax.net.tls import client_context
 from helix_jax.private.aggregation import (
@@ -59,11 +60,19 @@ class Parties(NamedTuple):
         ).total
 
 
-def make_parties(silos: int, *, threshold: int | None = None, seed: int = 0) -> Parties:
+def make_parties(
+    silos: int,
+    *,
+    threshold: int | None = None,
+    seed: int = 0,
+    aggregator_key: bytes | None = None,
+) -> Parties:
     """Planted rows in silos named silo-1, silo-2, ..."""
     rng = np.random.default_rng(seed)
     layout = MomentsFormat(DX, DY, silos)
     identities = [new_identity() for _ in range(silos + 1)]
+    if aggregator_key is not None:
+        identities[0] = new_identity(lambda _: aggregator_key)
     agreement = new_agreement(
         identities[0][1],
         {f"silo-{k}": identities[k][1] for k in range(1, silos + 1)},
@@ -92,13 +101,18 @@ class Place(NamedTuple):
         """The folder of the service."""
         return self.folder / "state"
 
+    @property
+    def sums(self) -> Path:
+        """Where the service keeps the session."""
+        return self.state / "sums" / self.parties.agreement.digest
+
     def connect(self, url: str, number: int, **options) -> SiloConnection:
         """A silo's connection from this process."""
         return SiloConnection(
             url,
             self.parties.agreement,
-            token=self.tokens[number - 1],
             **{
+                "token": self.tokens[number - 1],
                 "tls": client_context(self.certificates / "authority.pem"),
                 "patience": PATIENCE,
             }
@@ -152,6 +166,14 @@ class Program:
                 return line.strip()
         raise AssertionError(f"ended with {self.process.wait()} before {start!r}")
 
+    def end(self) -> int:
+        """Ask it to end, in order; its exit status."""
+        self._timer.cancel()
+        self.process.terminate()
+        status = self.process.wait(PATIENCE)
+        self.process.stdout.close()
+        return status
+
     def kill(self) -> None:
         """End it as a power cut would, and wait for that."""
         self._timer.cancel()
@@ -172,7 +194,7 @@ def start_server(place: Place, *flags: str, port: int = 0) -> tuple[Program, str
         f"--port={port}",
         *flags,
     )
-    url = program.wait_for("listening at ").removeprefix("listening at ")
+    url = program.wait_for("the aggregator is served at ").split()[-1]
     return program, url
 
 

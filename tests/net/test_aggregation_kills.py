@@ -62,7 +62,7 @@ def test_silos_killed_before_each_step_leave_the_sum_of_the_others(
         totals = [connection.total(), *(one.result() for one in others)]
         survivors = connection.describe()["survivors"]
     programs[11].wait_for(f"{8 * ROWS} rows, {ROWS} of them from here")
-    server.kill()
+    assert server.end() == 0
     wanted = place.parties.rehearsed(dict(enumerate(STEPS, start=1)))
     for total in totals:
         np.testing.assert_array_equal(total, wanted)

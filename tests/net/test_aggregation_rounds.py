@@ -7,7 +7,7 @@ import pytest
 
 from helix_jax.errors import HelixError, KeyRoleError, ProtocolError
 from helix_jax.net.aggregation.journal import LINES
-from helix_jax.net.aggregation.refusals import Refusal
+from helix_jax.net.refusals import Refusal
 from helix_jax.private.aggregation import new_identity
 from helix_jax.private.aggregation.aggregator import ROUNDS
 from helix_jax.private.aggregation.messages import Kind, message_bytes

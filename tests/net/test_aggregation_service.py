@@ -1,6 +1,7 @@
 """The aggregation service from outside, over TLS: who is let in, and what is taken."""
 
 import contextlib
+import dataclasses
 import json
 import random
 import socket
@@ -15,10 +16,14 @@ import pytest
 import uvicorn
 
 from helix_jax.errors import ProcessError, ProtocolError
-from helix_jax.net.aggregation import aggregation_app, take_part
+from helix_jax.net.aggregation import AGGREGATION_DOORS, AggregationService, take_part
 from helix_jax.net.aggregation.desk import DEADLINES, Deadlines
-from helix_jax.net.aggregation.serving import bearer
+from helix_jax.net.app import make_app
+from helix_jax.net.connections import Connection
 from helix_jax.net.identities import Identities
+from helix_jax.net.refusals import CODES
+from helix_jax.net.server import identifier
+from helix_jax.net.settings import ServiceSettings
 from helix_jax.net.tls import client_context, server_context
 from helix_jax.private.aggregation.messages import Kind, message_bytes
 from tests.net.sums import make_parties, prepare, wait_until
@@ -27,21 +32,23 @@ from tests.net.sums import make_parties, prepare, wait_until
 @contextlib.contextmanager
 def served(place, *more, deadlines=DEADLINES, publish=True):
     """The URL of the service of some places' sessions, on a thread of this process."""
-    rounds = [
-        one.parties.rounds(one.state / one.parties.agreement.digest)
-        for one in (place, *more)
-    ]
-    app = aggregation_app(
-        rounds,
-        bearer(Identities(place.state / "state.db")),
+    files = [str(place.certificates / f"server.{end}") for end in ("pem", "key")]
+    settings = ServiceSettings(state=str(place.state), certificate=files[0])
+    service = AggregationService(
+        settings,
+        [one.parties.agreement for one in (place, *more)],
+        place.parties.aggregator_key,
         deadlines=deadlines,
         publish=publish,
     )
-    files = (place.certificates / f"server.{end}" for end in ("pem", "key"))
-    tls = server_context(*files)
+    identities = Identities(place.state / "state.db")
+    app = make_app(service, identifier(settings, identities), AGGREGATION_DOORS)
+    authority = place.certificates / "authority.pem"
+    tls = server_context(*files, authority, require_client=False)
     config = uvicorn.Config(
         app,
         port=0,
+        http=Connection,
         ssl_context_factory=lambda *_: tls,
         log_config=None,
         access_log=False,
@@ -84,11 +91,10 @@ def http(place, url):
 
 
 def code_of(response):
-    """The code of an error, which is all that is said."""
-    (said,) = response.json().items()
-    assert said[0] == "error"
-    assert len(response.content) < 40
-    return response.status_code, said[1]
+    """The status and the code of a refusal, of which nothing else is said."""
+    code = response.json()["error"]
+    assert response.json() == {"error": code, "message": CODES[code].message}
+    return response.status_code, code
 
 
 def run_silo(place, url, number):
@@ -100,7 +106,7 @@ def test_two_sessions_at_once_do_not_see_each_other(tmp_path, certificates):
     places = []
     for seed in (1, 2):
         (tmp_path / f"{seed}").mkdir()
-        parties = make_parties(3, seed=seed)
+        parties = make_parties(3, seed=seed, aggregator_key=bytes(32))
         places.append(prepare(tmp_path / f"{seed}", certificates, parties))
     first, second = places
     second = second._replace(tokens=first.tokens)  # the same silos
@@ -139,6 +145,18 @@ def test_a_token_that_is_revoked_counts_no_more(place, http):
     assert code_of(http.get("/keys")) == (404, "not_found")  # as if there were none
 
 
+def test_a_certificate_says_who_a_silo_is(tmp_path, certificates):
+    parties = make_parties(3)
+    names = ("ada", "silo-2", "silo-3")
+    agreement = dataclasses.replace(parties.agreement, names=names)
+    place = prepare(tmp_path, certificates, parties._replace(agreement=agreement))
+    files = [certificates / name for name in ("authority.pem", "ada.pem", "ada.key")]
+    own = {"token": None, "tls": client_context(*files)}
+    with served(place) as url, place.connect(url, 1, **own) as connection:
+        connection.send(Kind.KEYS, place.parties.silo(1).advertise())
+        assert connection.describe()["waiting_for"] == ["silo-2", "silo-3"]
+
+
 def test_what_is_asked_wrongly_is_refused_by_a_word(http, url):
     def chunks():
         yield b"x" * 213
@@ -147,7 +165,7 @@ def test_what_is_asked_wrongly_is_refused_by_a_word(http, url):
         (http.get(f"{url}/v1/sessions/{'0' * 64}"), (404, "not_found")),
         (http.get("/nothing"), (404, "not_found")),
         (http.put("/nothing", content=b"x"), (404, "not_found")),
-        (http.delete("/keys"), (405, "malformed")),
+        (http.delete("/keys"), (405, "method")),
         (http.get("/keys?wait=soon"), (400, "malformed")),
         (http.put("/keys", content=chunks()), (411, "length_required")),
         (http.put("/keys", content=b"x" * 212), (400, "malformed")),
@@ -186,7 +204,7 @@ def test_mutated_messages_change_nothing(place, http):
             wrong[generator.randrange(len(wrong))] ^= 1 << generator.randrange(8)
         status, _ = code_of(http.put("/keys", content=bytes(wrong)))
         assert status in (400, 403) or bytes(wrong) == message
-    folder = place.state / place.parties.agreement.digest
+    folder = place.sums
     assert not list(folder.iterdir())
     assert len(message) == message_bytes(session, Kind.KEYS)[1]
     for _ in range(2):
@@ -212,7 +230,7 @@ def test_a_vector_that_is_cut_off_comes_whole_later(tmp_path, certificates):
                 connection.send(kind, getattr(silo, step)(*received))
                 received = (connection.receive(kind),)
             message = silo.mask(*received)
-            folder = place.state / place.parties.agreement.digest
+            folder = place.sums
             cut_off(place, url, message)
             wait_until(lambda: len(list(folder.glob("MASKED-1-*"))) == 0, "no rest")
             connection.send(Kind.MASKED, message)
@@ -227,7 +245,7 @@ def test_a_vector_that_is_cut_off_comes_whole_later(tmp_path, certificates):
 def cut_off(place, url, message):
     """Send half of silo 1's masked vector, and go away as soon as it lies there."""
     parts = urlsplit(url)
-    folder = place.state / place.parties.agreement.digest
+    folder = place.sums
     tls = client_context(place.certificates / "authority.pem")
     with (
         socket.create_connection((parts.hostname, parts.port)) as plain,
@@ -278,7 +296,7 @@ def test_a_total_that_is_not_published_stays_with_the_aggregator(
         for one in [pool.submit(run_silo, place, url, k) for k in (1, 2, 3)]:
             with pytest.raises(ProtocolError, match="does not give this silo"):
                 one.result()
-    total = place.state / place.parties.agreement.digest / "total"
+    total = place.sums / "total"
     words = np.frombuffer(total.read_bytes(), "<u8").reshape(2, -1)
     np.testing.assert_array_equal(words, place.parties.rehearsed())
 

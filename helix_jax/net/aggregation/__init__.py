@@ -3,14 +3,13 @@
 from helix_jax.net.aggregation.agreement import Agreement, read_agreement
 from helix_jax.net.aggregation.connection import SiloConnection
 from helix_jax.net.aggregation.participation import take_part
-from helix_jax.net.aggregation.rounds import Rounds
-from helix_jax.net.aggregation.service import aggregation_app
+from helix_jax.net.aggregation.service import AGGREGATION_DOORS, AggregationService
 
 __all__ = [
+    "AGGREGATION_DOORS",
+    "AggregationService",
     "Agreement",
-    "Rounds",
     "SiloConnection",
-    "aggregation_app",
     "read_agreement",
     "take_part",
 ]

@@ -28,7 +28,7 @@ LOG = logging.getLogger(__name__)
 WAIT_SECONDS = 25  # of one request for what is not there yet
 _PAUSES = 0.1, 5.0  # the first and the longest between two tries
 _MOST_DESCRIBED = 2**20
-_AGAIN = (429, 500, 502, 503, 504)
+_AGAIN = (408, 429, 500, 502, 503, 504)
 _ANSWERS = dict(zip(ROUNDS, (Kind.ALL_KEYS, Kind.SHARES_FOR, Kind.SURVIVORS)))
 _ANSWERS[Kind.CONFIRM] = Kind.REQUEST
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")

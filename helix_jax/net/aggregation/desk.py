@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from helix_jax.errors import HelixError
+from helix_jax.errors import HelixError, ProtocolError
 from helix_jax.net.aggregation.rounds import Rounds
+from helix_jax.net.refusals import Refusal
 from helix_jax.private.aggregation.messages import Kind
 
 LOG = logging.getLogger(__name__)
+LOOK_SECONDS = 1.0  # between two looks whether the service ends
 RETRY_SECONDS = 5.0  # after the disk refused to close a round
 _T = TypeVar("_T")
 
@@ -69,26 +71,50 @@ class Desk:
         self._wake()
         return kept
 
-    async def wait(self, ask: Callable[[], _T | None], seconds: float) -> _T | None:
-        """What is asked for, as soon as it is there; None where it is not in time."""
-        found = await asyncio.to_thread(ask)
-        if found is not None or seconds <= 0:
-            return found
+    async def wait(
+        self, ask: Callable[[], _T | None], seconds: float, ending: Callable[[], bool]
+    ) -> _T | None:
+        """What is asked for, as soon as it is there; None where it is not in time.
+
+        Args:
+          ask: gives None where it is not there.
+          seconds: to wait.
+          ending: whether nobody is to wait any more; looked at now and then.
+
+        Raises:
+          Refusal: what `ask` raises, or the service ends.
+        """
+        found = await self.in_thread(ask)
+        until = asyncio.get_running_loop().time() + seconds
 
         def there() -> bool:
             nonlocal found
             found = ask()
             return found is not None
 
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._until(there)
+        while found is None and asyncio.get_running_loop().time() < until:
+            if ending():
+                raise Refusal("draining", after=1)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(seconds, LOOK_SECONDS)):
+                    await self._until(there)
         return found
+
+    async def in_thread(self, ask: Callable[..., _T], *args: object) -> _T:
+        """What a call comes to that may wait for the disk.
+
+        Raises:
+          Refusal: what it refuses, or the disk does.
+        """
+        try:
+            return await asyncio.to_thread(ask, *args)
+        except ProtocolError as wrong:
+            raise Refusal("busy", f"the disk: {wrong}") from wrong
 
     async def _until(self, there: Callable[[], bool]) -> None:
         while True:
             changed = self._changed  # before asking, so that no change is missed
-            if await asyncio.to_thread(there):
+            if await self.in_thread(there):
                 return
             await changed.wait()
 

@@ -17,18 +17,14 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import helix_jax
 from helix_jax.errors import RunError
+from helix_jax.net.aggregation.service_base import ServiceBase
 from helix_jax.net.aggregation.sum_settings import SummandSettings, SumSettings
 from helix_jax.net.aggregation.summed_layer import summed_layer
 from helix_jax.net.app import DOORS
-from helix_jax.net.audit import Audit
-from helix_jax.net.limits import Meters
-from helix_jax.net.metrics import Metrics
 from helix_jax.net.recent import RecentAnswers
 from helix_jax.net.refusals import Refusal
 from helix_jax.net.service import PROTOCOL, key_of, profile_of, sixteen_bytes
-from helix_jax.net.state import State
 from helix_jax.net.transport import ServiceError, Transport
 from helix_jax.private import Layer, sum_answers, wire
 from helix_jax.private.profiles import PROFILES, find_profile
@@ -41,13 +37,6 @@ DOORS_OF_SUMS = tuple(
 )
 PATIENCE_SECONDS = 10.0  # with a provider that is away
 _TOLD = ("budget", "answered", "malformed", "quota", "busy", "draining")
-
-
-class Workers(NamedTuple):
-    """What the metrics of a service say of its processes: here are none."""
-
-    ready: bool = True
-    places: tuple = ()
 
 
 class Summand(NamedTuple):
@@ -78,22 +67,15 @@ class Sum(NamedTuple):
     about: dict[str, Any]
 
 
-class SumService:
-    """What `make_app` shows; see `service.Service`, whose names these are.
+class SumService(ServiceBase):
+    """Asks several providers what it is asked.
 
-    Attributes:
-      settings, state, meters, metrics, audit, pool: of the service.
-      draining: no new work is taken.
+    Args:
+      settings: of where it listens, and whom it asks.
     """
 
     def __init__(self, settings: SumSettings):
-        self.settings, self.draining = settings.service, False
-        self.state = State(self.settings.state)
-        self.audit, self.metrics = Audit(self.state.folder), Metrics()
-        self.meters = Meters(
-            self.state, self.settings.limits_of, self.settings.memory_bytes
-        )
-        self.pool = Workers()
+        super().__init__(settings.service)
         self._named, self._sums = settings.sums, dict[str, Sum]()
         self._recent = RecentAnswers()
         self._asked: dict[bytes, asyncio.Future] = {}
@@ -127,16 +109,13 @@ class SumService:
         for one in self._sums.values():
             for summand in one.summands:
                 await summand.transport.close()
-        self.meters.write()
-        self.state.close()
-        self.audit.close()
+        await super().close()
 
     def capabilities(self) -> dict[str, Any]:
         """What a client must know before it asks; JSON-able."""
         return {
             "service": "helix_jax",
-            "name": self.settings.name,
-            "release": helix_jax.__version__,
+            **self.about(),
             "protocol": PROTOCOL,
             "wire": wire.VERSION,
             "profiles": sorted(PROFILES),

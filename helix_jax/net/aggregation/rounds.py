@@ -19,8 +19,8 @@ from pathlib import Path
 from helix_jax.errors import ProtocolError
 from helix_jax.net.aggregation.agreement import Agreement
 from helix_jax.net.aggregation.journal import FAILED, SUMMED, Journal
-from helix_jax.net.aggregation.refusals import Refusal, refuse
 from helix_jax.net.aggregation.round_state import RoundState
+from helix_jax.net.refusals import Refusal
 from helix_jax.private.aggregation import messages
 from helix_jax.private.aggregation.aggregator import ROUNDS
 from helix_jax.private.aggregation.bodies import pack_words
@@ -71,9 +71,9 @@ class Rounds:
         """
         least, most = messages.message_bytes(self.agreement.session, kind)
         if size > most:
-            refuse("too_large", f"{kind.name} of {size} bytes, at most {most}")
+            raise Refusal("too_large", f"{kind.name} of {size} bytes, at most {most}")
         if size < least:
-            refuse("malformed", f"{kind.name} of {size} bytes, at least {least}")
+            raise Refusal("malformed", f"{kind.name} of {size} bytes, at least {least}")
         with self._known() as state:
             if (kind, silo) in state.digests:
                 return None
@@ -100,14 +100,16 @@ class Rounds:
             there = state.digests.get((kind, silo))
             if there is not None:
                 if there != digest:
-                    refuse("conflict", f"silo {silo} sent another {kind.name}")
+                    raise Refusal("conflict", f"silo {silo} sent another {kind.name}")
                 return False
             self._require_open(state, kind, silo)
             if file is None:
-                refuse("conflict", f"{kind.name} of silo {silo} is not there any more")
+                raise Refusal(
+                    "conflict", f"{kind.name} of silo {silo} is not there any more"
+                )
             data = self._journal.message(file)
             if messages.sender_of(data) != silo:
-                refuse("forbidden", f"silo {silo} sent a message of another")
+                raise Refusal("forbidden", f"silo {silo} sent a message of another")
             try:
                 state.aggregator.receive(data)
             except ProtocolError as wrong:
@@ -154,13 +156,13 @@ class Rounds:
         """
         with self._known() as state:
             if state.ended == FAILED:
-                refuse("ended", "the session has failed")
+                raise Refusal("ended", "the session has failed")
             if kind in state.answers:
                 if silo not in state.answers[kind]:
-                    refuse("late", f"{kind.name} closed without silo {silo}")
+                    raise Refusal("late", f"{kind.name} closed without silo {silo}")
                 return state.answers[kind][silo]
             if state.ended:  # answers are not kept when it is over
-                refuse("late", "the session is over")
+                raise Refusal("late", "the session is over")
             self._require_in(state, silo)
             return None
 
@@ -172,11 +174,11 @@ class Rounds:
         """
         with self._known() as state:
             if state.ended == FAILED:
-                refuse("ended", "the session has failed")
+                raise Refusal("ended", "the session has failed")
             if not state.ended:
                 return None
             if silo not in state.survivors:
-                refuse("forbidden", f"silo {silo} is not in the total")
+                raise Refusal("forbidden", f"silo {silo} is not in the total")
             return self._journal.total_path
 
     @property
@@ -212,16 +214,16 @@ class Rounds:
 
     def _require_open(self, state: RoundState, kind: Kind, silo: int) -> None:
         if state.ended == FAILED:
-            refuse("ended", "the session has failed")
+            raise Refusal("ended", "the session has failed")
         if state.ended or ROUNDS.index(kind) < state.closed:
-            refuse("late", f"{kind.name} has closed")
+            raise Refusal("late", f"{kind.name} has closed")
         self._require_in(state, silo)
         if kind != state.kind:
-            refuse("early", f"{kind.name} is not open yet")
+            raise Refusal("early", f"{kind.name} is not open yet")
 
     def _require_in(self, state: RoundState, silo: int) -> None:
         if silo not in state.aggregator.present:
-            refuse("late", f"silo {silo} was left out of an earlier round")
+            raise Refusal("late", f"silo {silo} was left out of an earlier round")
 
     @contextlib.contextmanager
     def _known(self):

@@ -5,26 +5,12 @@ import contextlib
 import hashlib
 from pathlib import Path
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from helix_jax.net.aggregation.journal import sync_file
-from helix_jax.net.aggregation.refusals import refuse
+from helix_jax.net.refusals import Refusal
 
 PAUSE_SECONDS = 30.0  # in which nothing comes
-
-
-def declared_size(request: Request) -> int:
-    """What Content-Length says, which every body needs to.
-
-    Raises:
-      Refusal: there is none, or it is no number.
-    """
-    text = request.headers.get("content-length")
-    if text is None:
-        refuse("length_required")
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        refuse("malformed", "Content-Length is no number")
-    return int(text)
 
 
 async def receive_body(request: Request, file: Path | None, size: int) -> str:
@@ -39,7 +25,9 @@ async def receive_body(request: Request, file: Path | None, size: int) -> str:
       SHA-256 of the body, hex.
 
     Raises:
-      Refusal: it is cut off, or nothing came for PAUSE_SECONDS.
+      Refusal: it is not of that size, or nothing came for PAUSE_SECONDS.
+      ClientDisconnect: it is cut off.
+      OSError: it cannot be written.
     """
     digest, left = hashlib.sha256(), size
     stream = request.stream().__aiter__()
@@ -50,19 +38,17 @@ async def receive_body(request: Request, file: Path | None, size: int) -> str:
                 async with asyncio.timeout(PAUSE_SECONDS):
                     chunk = await anext(stream, None)
             except TimeoutError:
-                refuse("busy", f"nothing came for {PAUSE_SECONDS:g} seconds")
-            except ClientDisconnect:
-                refuse("malformed", f"cut off, {left} bytes are missing")
+                raise Refusal("timeout", f"nothing for {PAUSE_SECONDS:g} s") from None
             if chunk is None:
                 break
             left -= len(chunk)
             if left < 0:
-                refuse("too_large", "more bytes than Content-Length says")
+                raise Refusal("too_large", "more bytes than were announced")
             digest.update(chunk)
             if out:
                 out.write(chunk)
     if left:
-        refuse("malformed", f"{left} bytes are missing")
+        raise Refusal("malformed", f"{left} bytes are missing")
     if file:
         await asyncio.to_thread(sync_file, file)
     return digest.hexdigest()
