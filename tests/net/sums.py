@@ -27,7 +27,7 @@ from helix_jax.private.aggregation import (
 
 ROOT = Path(__file__).parents[2]
 DX, DY, ROWS = 3, 2, 20
-PATIENCE = 60.0  # seconds for which anything is waited for
+PATIENCE = 120.0  # seconds for which anything is waited for
 
 
 class Parties(NamedTuple):
@@ -155,7 +155,7 @@ class Program:
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
-        self._timer = threading.Timer(2 * PATIENCE, self.process.kill)
+        self._timer = threading.Timer(3 * PATIENCE, self.process.kill)
         self._timer.daemon = True
         self._timer.start()
 

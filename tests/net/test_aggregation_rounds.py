@@ -16,11 +16,12 @@ from tests.net.sums import make_parties
 
 
 def put(rounds, kind, silo, message):
-    """Send a message as the service does; whether its file is kept."""
+    """Send a message as the service does; whether it was new."""
     file = rounds.expect(kind, silo, len(message))
     if file:
         file.write_bytes(message)
-    return rounds.take(kind, silo, file, hashlib.sha256(message).hexdigest())
+    rounds.take(kind, silo, file, hashlib.sha256(message).hexdigest())
+    return file is not None and file.exists()
 
 
 def all_rounds(parties, folder, *, leaves=(), reopen=True):

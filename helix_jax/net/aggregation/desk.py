@@ -60,16 +60,15 @@ class Desk:
 
     async def close_now(self) -> None:
         """Close the open round, if it has begun, without waiting for others."""
-        kind = await asyncio.to_thread(lambda: self.rounds.open_round)
-        if kind and await asyncio.to_thread(lambda: self.rounds.begun):
-            await self._close(kind, due=True)
+        kind = await self.in_thread(lambda: self.rounds.open_round)
+        if kind and await self.in_thread(lambda: self.rounds.begun):
+            await self.in_thread(lambda: self.rounds.close(kind, due=True))
+            self._wake()
 
-    async def take(self, kind: Kind, silo: int, file: Path | None, digest: str) -> bool:
-        """As `Rounds.take`; the round closes if it was the last message."""
-        kept = await asyncio.to_thread(self.rounds.take, kind, silo, file, digest)
-        await self._close(kind, due=False)
+    async def take(self, kind: Kind, silo: int, file: Path | None, digest: str) -> None:
+        """As `Rounds.take`; `run` closes the round if it was the last message."""
+        await self.in_thread(self.rounds.take, kind, silo, file, digest)
         self._wake()
-        return kept
 
     async def wait(
         self, ask: Callable[[], _T | None], seconds: float, ending: Callable[[], bool]
@@ -119,16 +118,16 @@ class Desk:
             await changed.wait()
 
     async def _close_when_due(self, kind: Kind) -> None:
+        def is_over() -> bool:
+            return self.rounds.close(kind, due=False) or self.rounds.open_round != kind
+
         if kind is Kind.KEYS:
             await self._until(lambda: self.rounds.begun)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._seconds(kind)):
-                await self._until(lambda: self.rounds.open_round != kind)
-        await self._close(kind, due=True)
-
-    async def _close(self, kind: Kind, *, due: bool) -> None:
-        if await asyncio.to_thread(self.rounds.close, kind, due=due):
-            self._wake()
+                await self._until(is_over)
+        await self.in_thread(lambda: self.rounds.close(kind, due=True))
+        self._wake()
 
     def _wake(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()

@@ -49,9 +49,8 @@ class Rounds:
         self._journal.sweep()
         self._lock = threading.Lock()
         self._state: RoundState | None = None
-        with self._known() as state:
-            if state.closed or state.digests:
-                LOG.info("%s goes on: %s", self._name, self._described(state))
+        if self.begun:
+            LOG.info("%s goes on: %s", self._name, self.describe())
 
     def expect(self, kind: Kind, silo: int, size: int) -> Path | None:
         """Where a message that is coming is to be written, before any of it is read.
@@ -80,43 +79,27 @@ class Rounds:
             self._require_open(state, kind, silo)
             return self._journal.new_file(kind, silo)
 
-    def take(self, kind: Kind, silo: int, file: Path | None, digest: str) -> bool:
+    def take(self, kind: Kind, silo: int, file: Path | None, digest: str) -> None:
         """Take a whole message; when this returns it will not be lost.
 
         Args:
           kind: the round.
           silo: who sent it.
-          file: where it was written, on the disk; None for one that is there already.
+          file: where it was written, on the disk; removed if it is not kept. None for
+            a message that is there already.
           digest: SHA-256 of it, hex.
-
-        Returns:
-          Whether the file is kept; the same message came before if not.
 
         Raises:
           Refusal: the silo has sent another, the round has closed, or the message is
             not what this silo can send now; nothing is changed.
         """
-        with self._known() as state:
-            there = state.digests.get((kind, silo))
-            if there is not None:
-                if there != digest:
-                    raise Refusal("conflict", f"silo {silo} sent another {kind.name}")
-                return False
-            self._require_open(state, kind, silo)
-            if file is None:
-                raise Refusal(
-                    "conflict", f"{kind.name} of silo {silo} is not there any more"
-                )
-            data = self._journal.message(file)
-            if messages.sender_of(data) != silo:
-                raise Refusal("forbidden", f"silo {silo} sent a message of another")
-            try:
-                state.aggregator.receive(data)
-            except ProtocolError as wrong:
-                raise Refusal("malformed", str(wrong)) from wrong
-            self._journal.take(kind, silo, file, digest)
-            state.digests[kind, silo] = digest
-            return True
+        kept = False
+        try:
+            with self._known() as state:
+                kept = self._take(state, kind, silo, file, digest)
+        finally:
+            if file is not None and not kept:
+                file.unlink(missing_ok=True)
 
     def close(self, kind: Kind, *, due: bool) -> bool:
         """Close a round if all have answered, or if it is due; whether it has closed.
@@ -199,18 +182,35 @@ class Rounds:
         Who has not answered yet is told too: it is no secret from those who take part.
         """
         with self._known() as state:
-            return self._described(state)
+            names = dict(zip(self.agreement.session.numbers, self.agreement.names))
+            waiting = state.aggregator.waiting_for if state.kind else frozenset()
+            return {
+                "round": state.kind.name.lower() if state.kind else None,
+                "ended": state.ended or None,
+                "waiting_for": [names[k] for k in sorted(waiting)],
+                "survivors": [names[k] for k in sorted(state.survivors)],
+            }
 
-    def _described(self, state: RoundState) -> dict[str, object]:
-        names = dict(zip(self.agreement.session.numbers, self.agreement.names))
-        aggregator = state.aggregator
-        waiting = aggregator.waiting_for if state.kind else frozenset()
-        return {
-            "round": state.kind.name.lower() if state.kind else None,
-            "ended": state.ended or None,
-            "waiting_for": [names[k] for k in sorted(waiting)],
-            "survivors": [names[k] for k in sorted(state.survivors)],
-        }
+    def _take(self, state, kind, silo, file, digest) -> bool:
+        """Whether the file is kept; the same message came before if not."""
+        there = state.digests.get((kind, silo))
+        if there is not None:
+            if there != digest:
+                raise Refusal("conflict", f"silo {silo} sent another {kind.name}")
+            return False
+        self._require_open(state, kind, silo)
+        if file is None:
+            raise Refusal("conflict", f"silo {silo}: {kind.name} is there no more")
+        data = self._journal.message(file)
+        if messages.sender_of(data) != silo:
+            raise Refusal("forbidden", f"silo {silo} sent a message of another")
+        try:
+            state.aggregator.receive(data)
+        except ProtocolError as wrong:
+            raise Refusal("malformed", str(wrong)) from wrong
+        self._journal.take(kind, silo, file, digest)
+        state.digests[kind, silo] = digest
+        return True
 
     def _require_open(self, state: RoundState, kind: Kind, silo: int) -> None:
         if state.ended == FAILED:

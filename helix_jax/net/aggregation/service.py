@@ -22,7 +22,6 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 
-from helix_jax.errors import ProtocolError
 from helix_jax.net.aggregation.agreement import Agreement
 from helix_jax.net.aggregation.desk import DEADLINES, Deadlines, Desk
 from helix_jax.net.aggregation.rounds import Rounds
@@ -133,16 +132,21 @@ async def _put(service, identity, names, body, request):
     kind = _kind(names["round"])
     size = announced(request, 2**63)
     file = await desk.in_thread(desk.rounds.expect, kind, silo, size)
-    kept = False
     try:
         digest = await receive_body(request, file, size)
-        kept = await desk.take(kind, silo, file, digest)
-    except (OSError, ProtocolError) as wrong:
+    except OSError as wrong:
+        _remove(file)
         raise Refusal("busy", f"the disk: {wrong}") from wrong
-    finally:
-        if file and not kept:
-            file.unlink(missing_ok=True)
+    except BaseException:
+        _remove(file)
+        raise
+    await desk.take(kind, silo, file, digest)  # the file is its own from here
     return Response(status_code=204)
+
+
+def _remove(file: Path | None) -> None:
+    if file is not None:
+        file.unlink(missing_ok=True)
 
 
 async def _get(service, identity, names, body, request):
