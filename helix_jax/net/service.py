@@ -116,10 +116,10 @@ class Service:
         """Register a client's key."""
         key = sixteen_bytes(name)
         profile = profile_of(bundle)
-        known = self.state.key(key)
-        if known is not None and known.identity != identity:
-            raise Refusal("forbidden", f"key {name} is {known.identity}'s")
-        if known is None:
+        owner = self.state.owner(key)
+        if owner is not None and owner != identity:
+            raise Refusal("forbidden", f"key {name} is {owner}'s")
+        if owner is None:
             head = {"op": "key", "profile": profile}
             learnt = await self._run(head, bundle)
             if learnt.head["key"] != name:
@@ -278,11 +278,11 @@ class Service:
         place.learnt.add(key.hex())
 
     def _own_key(self, identity: str, key: bytes) -> None:
-        known = self.state.key(key)
-        if known is None:
+        owner = self.state.owner(key)
+        if owner is None:
             raise Refusal("not_found", f"key {key.hex()} is not registered")
-        if known.identity != identity:
-            raise Refusal("forbidden", f"key {key.hex()} is {known.identity}'s")
+        if owner != identity:
+            raise Refusal("forbidden", f"key {key.hex()} is {owner}'s")
 
     def _own_fit(self, identity: str, name: str) -> tuple[bytes, KnownFit]:
         fit = sixteen_bytes(name)

@@ -47,6 +47,7 @@ CREATE TABLE IF NOT EXISTS usage (
   PRIMARY KEY (identity, day)
 ) WITHOUT ROWID;
 """
+_REMEMBERED = 100_000  # owners of keys
 _WAIT = 30.0  # seconds for other processes
 DAY = 86_400.0
 
@@ -91,7 +92,7 @@ class State:
                     f"{folder} holds secrets, and others may read it: chmod 700."
                 )
         self.ledger = Ledger(self.folder / FILE)  # the file is its own, first
-        self._lock = threading.Lock()
+        self._lock, self._owners = threading.Lock(), {}
         with os_errors(folder, "be used as the service's state", RunError):
             self._connection = sqlite3.connect(
                 self.folder / FILE,
@@ -112,10 +113,10 @@ class State:
           Refusal: another has it, or this client has `most` keys.
         """
         with self._transaction() as connection:
-            known = self.key(key)
-            if known is not None:
-                if known.identity != identity:
-                    raise Refusal("forbidden", f"key {key.hex()} is {known.identity}'s")
+            owner = self.owner(key)
+            if owner is not None:
+                if owner != identity:
+                    raise Refusal("forbidden", f"key {key.hex()} is {owner}'s")
                 return
             (count,) = connection.execute(
                 "SELECT COUNT(*) FROM keys WHERE identity = ?", (identity,)
@@ -133,6 +134,20 @@ class State:
             "SELECT identity, profile, bundle FROM keys WHERE key = ?", (key,)
         ).fetchone()
         return found and KnownKey(*found)
+
+    def owner(self, key: bytes) -> str | None:
+        """Whose a registered key is, which does not change; without its bundle."""
+        found = self._owners.get(key)
+        if found is None:
+            row = self._connection.execute(
+                "SELECT identity FROM keys WHERE key = ?", (key,)
+            ).fetchone()
+            if row is None:
+                return None
+            if len(self._owners) >= _REMEMBERED:
+                self._owners.clear()
+            found = self._owners[key] = row[0]
+        return found
 
     def begin_fit(
         self, fit: bytes, identity: str, rows: str, key: bytes, *, most: float
