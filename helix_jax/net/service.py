@@ -5,6 +5,7 @@ to workers, and answers that are given again.
 """
 
 import asyncio
+import contextlib
 import json
 import re
 from typing import Any
@@ -45,6 +46,7 @@ class Service:
         self.meters = Meters(self.state, settings.limits_of, settings.memory_bytes)
         self.draining = False
         self._recent = RecentAnswers()
+        self._sweeper: asyncio.Task | None = None
         self._indexes: dict[str, dict[str, Any]] = {}
         self._asked: dict[bytes, asyncio.Future] = {}
 
@@ -55,9 +57,23 @@ class Service:
           Refusal: they cannot serve, and say why.
         """
         await self.pool.start()
+        self._sweeper = asyncio.create_task(self._sweep())
+
+    async def _sweep(self) -> None:
+        """Give up fits that nobody goes on with, now and every hour."""
+        while True:
+            for fit in self.state.abandoned_fits(3600 * self.settings.fit_hours):
+                with contextlib.suppress(Refusal):  # the next hour sees it again
+                    head = {"op": "end_fit", "fit": fit.hex()}
+                    await self._run(head, bound=fit)
+                    self.state.end_fit(fit)
+                    self.audit.write(event="a fit was given up", fit=fit.hex())
+            await asyncio.sleep(3600)
 
     async def close(self) -> None:
         """End the workers and leave the state whole."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
         await self.pool.close()
         self.meters.write()
         self.state.close()

@@ -163,6 +163,8 @@ class ServiceSettings:
       worker_threads: threads of the processor that one of them computes with; 0: all.
       operation_seconds: after which a worker is taken for lost.
       body_seconds: within which a request must have arrived.
+      fit_hours: after which a fit that was begun is given up; its folder holds sums of
+        some 130 kB a column.
       waiting: requests that wait for a worker, at most.
       memory_bytes: of requests and answers that are under way.
       body_bytes: of one request.
@@ -185,6 +187,7 @@ class ServiceSettings:
     worker_threads: int = 1
     operation_seconds: float = 120.0
     body_seconds: float = 60.0
+    fit_hours: float = 48.0
     waiting: int = 256
     memory_bytes: float = 512e6
     body_bytes: float = 64e6

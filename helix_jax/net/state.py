@@ -184,6 +184,14 @@ class State:
         ).fetchone()
         return found and KnownFit(*found[:3], bool(found[3]))
 
+    def abandoned_fits(self, seconds: float) -> list[bytes]:
+        """Fits that were begun so long ago and never ended."""
+        found = self._connection.execute(
+            "SELECT fit FROM fits WHERE ended = 0 AND seconds < ?",
+            (time.time() - seconds,),
+        )
+        return [fit for (fit,) in found]
+
     def end_fit(self, fit: bytes) -> None:
         """Write down that a fit is over."""
         with self._transaction() as connection:

@@ -1,13 +1,17 @@
 """A provider and a client as processes that share a loopback address alone."""
 
+import asyncio
+import json
 import signal
 
 import numpy as np
 import pytest
 
-from helix_jax.net import ServiceError
+from helix_jax.net import ServiceError, connect_async
+from helix_jax.private import Client
 
-from .services import start_service, stop_service
+from .services import serving, start_service, stop_service
+from .sums import wait_until
 
 
 def test_classifies_as_in_the_clear(served, planted):
@@ -79,3 +83,34 @@ def test_an_unreachable_service_is_said_to_be(planted):
         pytest.raises(ServiceError, match="cannot be reached"),
     ):
         nobody.about()
+
+
+def test_fits_that_nobody_goes_on_with_are_given_up(planted, tmp_path):
+    settings, state = tmp_path / "provider.toml", tmp_path / "state"
+    words = f"--rows=public={planted.rows_file}", f"--config={settings}"
+    fit = "0" * 32
+
+    async def begin(url):
+        provider, client = connect_async(url, plain_http=True), Client()
+        ask, key = provider.transport.ask, client.key.hex()
+        await ask("PUT", f"/v1/keys/{key}", client.public_bundle())
+        asked = json.dumps({"rows": "public", "key": key}).encode()
+        await ask("PUT", f"/v1/fits/{fit}", asked)
+        await provider.close()
+
+    async def look(url):
+        provider = connect_async(url, plain_http=True)
+        try:
+            await provider.transport.ask("GET", f"/v1/fits/{fit}")
+        finally:
+            await provider.close()
+
+    settings.write_text("")
+    with serving(state, *words) as one:
+        asyncio.run(begin(one.url))
+        asyncio.run(look(one.url))
+    settings.write_text("fit_hours = 1e-6")
+    with serving(state, *words) as one:
+        wait_until(lambda: not (state / "fits" / fit).exists(), "the folder to go")
+        with pytest.raises(ServiceError, match="not_found"):
+            asyncio.run(look(one.url))
