@@ -12,8 +12,7 @@ import pytest
 from helix_jax.net.app import make_app
 from helix_jax.net.certificate_files import pair_of
 from helix_jax.net.identities import Identities
-from helix_jax.net.page import page_doors
-from helix_jax.net.page.parts import latency, served
+from helix_jax.net.page import page_doors, parts
 from helix_jax.net.page.status import coarse
 from helix_jax.net.pins import pin_of
 from helix_jax.net.service import Service
@@ -141,6 +140,24 @@ def test_a_wrong_token_is_said_to_be(shown, browser):
     assert "A valid token or client certificate" in browser.text("#account")
     (only,) = browser.complaints()  # the browser's own, of every refusal
     assert "401" in only
+    assert not browser.run("return again")
+
+
+def test_who_is_known_by_the_connection_has_an_account_at_once(browser, served):
+    browser.open(f"{served.url}/")
+    browser.wait("return document.querySelector('#account dl') !== null")
+    assert "anonymous" in browser.text("#account")
+
+
+def test_numbers_are_shown_anew(shown, browser):
+    browser.open(f"{shown.url}/")
+    browser.complaints()
+    before = browser.text("#load")
+    browser.run("document.querySelector('#load').textContent = 'old'; refresh();")
+    browser.wait(
+        "return document.querySelector('#load').innerText === arguments[0]", before
+    )
+    assert browser.complaints() == []
 
 
 def test_without_a_script_the_page_says_the_same(shown, browser):
@@ -224,12 +241,27 @@ def test_counts_are_rounded_down_to_few(count, shown_as):
     assert coarse(count) == shown_as
 
 
+@pytest.mark.parametrize(
+    ("found", "model"),
+    [
+        ({"fingerprint": {"model": "some/model"}}, "some/model"),
+        ({"fingerprint": {"model": "/srv/models/own"}}, "own"),
+        ({}, "not said"),
+    ],
+)
+def test_rows_name_their_model_and_no_folder(found, model):
+    rows = {"rows": 1000, "width": 8, "precision": 12, "share": 0.25, "profile": "open"}
+    text = parts.served({"rows": {"public": rows | found}})
+    assert f'<td data-name="Model">{model}</td>' in text
+    assert "/srv" not in text
+
+
 def test_names_of_files_and_settings_are_no_markup():
     head = {
         **{"kind": "probe", "classes": ["<b>", "&amp;"], "width": 3, "results": 2},
         **{"policy": '"><script>', "answer_bits": 2.0, "profile": "open"},
     }
-    text = served({"heads": {"<img src=x>": head}})
+    text = parts.served({"heads": {"<img src=x>": head}})
     assert not re.search(r"<(img|b|script)", text)
     assert "&amp;amp;" in text
     spread = {
@@ -237,7 +269,7 @@ def test_names_of_files_and_settings_are_no_markup():
         "shares_percent": 16 * [5],
     }
     status = {"latency": {"routes": {"/v1/<x>": spread}}}
-    assert "99 of 100 within more than 10.24 s" in latency(
+    assert "99 of 100 within more than 10.24 s" in parts.latency(
         json.loads(json.dumps(status))
     )
-    assert "<x>" not in latency(status)
+    assert "<x>" not in parts.latency(status)

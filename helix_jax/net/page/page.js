@@ -6,6 +6,7 @@ const place = (name) => document.getElementById(name);
 const known = document.querySelector("[data-known]").dataset.known === "true";
 let token = null;
 let asked = 0;
+let again = false; // a token that was refused is not sent again
 
 async function refresh() {
   const answer = await fetch("/", { cache: "no-store" });
@@ -27,6 +28,7 @@ async function showAccount() {
   try {
     const answer = await fetch("/v1/account", { headers, cache: "no-store" });
     const found = await answer.json();
+    again = answer.status !== 401;
     shown = answer.ok ? account(found) : [wrong(found.message)];
   } catch {
     shown = [wrong("The service cannot be reached.")];
@@ -97,6 +99,7 @@ place("ask").addEventListener("submit", (event) => {
 
 place("forget").addEventListener("click", () => {
   token = null;
+  again = false;
   asked += 1;
   place("forget").disabled = true;
   place("account").replaceChildren();
@@ -108,5 +111,5 @@ showAccount();
 setInterval(() => {
   if (document.hidden) return;
   refresh().catch(() => {});
-  if (place("account").childNodes.length) showAccount();
+  if (again) showAccount();
 }, EVERY_MILLISECONDS);
