@@ -256,6 +256,13 @@ def test_rows_name_their_model_and_no_folder(found, model):
     assert "/srv" not in text
 
 
+def test_indexes_are_shown_with_their_model():
+    index = {"profile": "guarded", "policy": "rounded:12", "rows": 100_000}
+    text = parts.served({"indexes": {"news": index | {"model": {"name": "mpnet"}}}})
+    for cell in ("news", "mpnet", "100,000", "rounded:12", "guarded"):
+        assert f">{cell}</td>" in text
+
+
 def test_names_of_files_and_settings_are_no_markup():
     head = {
         **{"kind": "probe", "classes": ["<b>", "&amp;"], "width": 3, "results": 2},

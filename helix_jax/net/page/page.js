@@ -41,18 +41,33 @@ function account(found) {
     name,
     one.policy,
     number(one.bits),
-    one.budget === null ? "no limit" : number(Math.max(0, one.budget - one.bits)),
+    left(one.budget, one.bits),
+  ]);
+  const indexes = Object.entries(found.indexes).map(([name, one]) => [
+    name,
+    number(one.bits),
+    left(one.budget, one.bits),
+    number(one.text_bits),
+    left(one.text_budget, one.text_bits),
   ]);
   const limits = Object.entries(found.limits).map(([name, most]) => [
     `${name.replaceAll("_", " ")}, at most`,
     number(most),
   ]);
   const facts = [["client", found.identity], ["bytes today", number(found.bytes_today)]];
-  const parts = [list([...facts, ...limits])];
+  const parts = [];
   if (heads.length) {
-    parts.unshift(table(["Head", "Policy", "Bits had", "Bits left"], heads));
+    parts.push(table(["Head", "Policy", "Bits had", "Bits left"], heads));
   }
-  return parts;
+  if (indexes.length) {
+    const names = ["Bits had", "Bits left", "Of texts", "Of texts left"];
+    parts.push(table(["Index", ...names], indexes));
+  }
+  return [...parts, list([...facts, ...limits])];
+}
+
+function left(budget, had) {
+  return budget === null ? "no limit" : number(Math.max(0, budget - had));
 }
 
 function number(value) {

@@ -37,7 +37,7 @@ def served(about: dict[str, Any]) -> str:
         for name, one in about.get("rows", {}).items()
     ]
     indexes = [
-        (name, _model(one), _size(one), one.get("policy", ""), one.get("profile", ""))
+        (name, _model(one), f"{one['rows']:,}", one["policy"], one["profile"])
         for name, one in about.get("indexes", {}).items()
     ]
     return "".join(
@@ -62,7 +62,7 @@ def served(about: dict[str, Any]) -> str:
             ),
             _table(
                 "Indexes: searched by encrypted queries",
-                ("Index", "Model", "Size", "Policy", "Profile"),
+                ("Index", "Model", "Rows", "Policy", "Profile"),
                 indexes,
             ),
         )
@@ -160,13 +160,11 @@ def _model(one: dict[str, Any]) -> str:
     """The model in what is said of a fingerprint, without a folder's path."""
     fingerprints = one.get("fingerprints") or {}
     states = one.get("fingerprint") or fingerprints.get("states") or {}
-    found = str(one.get("model") or states.get("model") or "not said")
+    found = one.get("model") or states.get("model")
+    if isinstance(found, dict):  # of an index
+        found = found.get("name") or found.get("model")
+    found = str(found or "not said")
     return found.rsplit("/", 1)[-1] if found.startswith("/") else found
-
-
-def _size(index: dict[str, Any]) -> str:
-    rows, width = index.get("rows"), index.get("width")
-    return f"{rows:,} x {width}" if rows and width else "not said"
 
 
 def _count(count: int) -> str:
