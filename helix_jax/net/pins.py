@@ -52,10 +52,13 @@ def pin_of(certificate: bytes | x509.Certificate) -> str:
 def read_pins(pins: str | Sequence[str]) -> tuple[str, ...]:
     """One pin or several, checked.
 
+    Args:
+      pins: a list, or one text with commas between them.
+
     Raises:
       ValueError: there is none, or one is malformed.
     """
-    several = (pins,) if isinstance(pins, str) else tuple(pins)
+    several = tuple(pins.split(",") if isinstance(pins, str) else pins)
     if not several:
         raise ValueError("pin: none is given; leave it out, or name one key.")
     for pin in several:

@@ -12,6 +12,7 @@ import yaml
 from absl import flags
 
 from experiments.list import config_class
+from helix_jax.net.metrics import Metrics
 from helix_jax.net.server import check_settings
 from helix_jax.net.settings import make_settings, read_settings
 from helix_jax.runs.program import define_program_flags
@@ -83,6 +84,13 @@ def test_the_defaults_that_the_document_tells_are_those_of_the_code():
             assert type(default)(value) == default, name
             checked += 1
     assert checked > 12
+
+
+def test_the_metrics_that_the_document_tells_are_counted():
+    counted = set(re.findall(rb"^# HELP (\w+)", Metrics().text(), re.M))
+    told = set(re.findall(r"`(helix_[a-z_]+)[`{]", DOCUMENT))
+    assert len(told) > 4
+    assert {name.encode() for name in told} <= counted
 
 
 def test_the_unit_is_one_that_systemd_reads(tmp_path):

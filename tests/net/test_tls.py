@@ -165,7 +165,7 @@ def make_ended(folder, place):
 
 def test_a_pinned_key_is_taken_and_another_refused(certificates):
     pin = server_pin(certificates)
-    for right in (pin, [OTHER_PIN, pin]):
+    for right in (pin, [OTHER_PIN, pin], f"{OTHER_PIN},{pin}"):
         assert is_met(meet(serve(certificates), ask(certificates, pin=right)))
     meeting = meet(serve(certificates), ask(certificates, pin=OTHER_PIN))
     assert isinstance(meeting.client, PinError)
@@ -202,7 +202,9 @@ def test_a_pin_is_what_openssl_makes_of_the_key(certificates):
     assert server_pin(certificates) == f"sha256/{shown.stdout.decode().strip()}"
 
 
-@pytest.mark.parametrize("pin", ["", "AAAA", "sha256/AAAA", OTHER_PIN + "\n", []])
+@pytest.mark.parametrize(
+    "pin", ["", "AAAA", "sha256/AAAA", OTHER_PIN + "\n", OTHER_PIN + ",", []]
+)
 def test_malformed_pins(pin, certificates):
     with pytest.raises(
         ValueError, match=r"pin: (expected sha256/ and 44|none is given)"
