@@ -92,7 +92,7 @@ async def _offer(service, identity, names, body, request):
 
 
 async def _ask(service, identity, names, body, request):
-    what = request.url.path.rsplit("/", 1)[1]
+    what = request.scope["path"].rsplit("/", 1)[1]
     return _message(await service.ask(identity, names["head"], what, body))
 
 
@@ -222,7 +222,7 @@ def _endpoint(service: Service, identify, door: Door):
             service.audit.write(
                 identity=identity,
                 method=door.method,
-                path=request.url.path[:200],
+                path=request.scope["path"][:200],  # whatever the Host was
                 peer=request.client.host if request.client else "",
                 status=response.status_code,
                 up=sizes[0],
@@ -250,7 +250,7 @@ def _endpoint(service: Service, identify, door: Door):
                 return response
             most = service.settings.body_bytes if door.most is None else door.most
             size = announced(request, int(most))
-            with service.meters.memory(2 * size):
+            with service.meters.memory(2 * size, meter):
                 seconds = service.settings.body_seconds
                 body = await _read_body(request, size, seconds)
                 sizes[0] = len(body)
@@ -313,9 +313,7 @@ def _explain(error: Exception, door: Door) -> tuple[Response, str]:
 
 def _refused(refusal: Refusal) -> Response:
     code = CODES[refusal.code]
-    headers = (
-        {"connection": "close"} if refusal.code in ("too_large", "timeout") else {}
-    )
+    headers = {"connection": "close"} if refusal.code == "timeout" else {}
     if refusal.after is not None or code.again:
         after = 1 if refusal.after is None else refusal.after
         headers["retry-after"] = str(max(1, round(after)))

@@ -26,7 +26,8 @@ class Connection(HttpToolsProtocol):
     _shown: Any = None
     _head: asyncio.TimerHandle | None = None
     _look: asyncio.TimerHandle | None = None
-    _left, _stuck, _head_bytes = 0, 0.0, 0
+    _rest: asyncio.TimerHandle | None = None
+    _left, _stuck, _head_bytes, _arriving = 0, 0.0, 0, False
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Read the certificate, and begin to watch."""
@@ -61,19 +62,39 @@ class Connection(HttpToolsProtocol):
         if sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES:
             self.transport.abort()
             return
+        self._arriving = True
         self.scope["helix_certificate"] = self._shown
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        """A request is here, whole."""
+        self._arriving = False
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """An answer is on its way, perhaps while its request is, too.
+
+        What still comes of a request that was refused is dropped, for a time: to who
+        is sending, a connection that ends hides the refusal.
+        """
+        super().on_response_complete()
+        if self._arriving and self._rest is None:
+            self._rest = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop watching."""
-        for timer in (self._head, self._look):
+        for timer in (self._head, self._look, self._rest):
             if timer is not None:
                 timer.cancel()
-        self._head = self._look = None
+        self._head = self._look = self._rest = None
         super().connection_lost(exc)
 
     def _is_idle(self) -> bool:
-        return self.cycle is None or self.cycle.response_complete
+        done = self.cycle is None or self.cycle.response_complete
+        return done and not self._arriving
 
     def _expect_head(self) -> None:
         self._head_bytes = 0

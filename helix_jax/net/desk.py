@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from helix_jax.errors import KeyRoleError, ProtocolError
+from helix_jax.errors import KeyRoleError
 from helix_jax.net.deployment import Deployment
-from helix_jax.net.refusals import Refusal
+from helix_jax.net.refusals import FORGOTTEN, Refusal
 from helix_jax.net.settings import ServiceSettings
 from helix_jax.private import Admission, FitProvider, Ledger, Provider
 from helix_jax.private.accounts import PublicKey
+from helix_jax.private.fit_state import has_state
 from helix_jax.private.policies import GUARDED
 from helix_jax.private.profiles import find_profile
 from helix_jax.private.search import SearchProvider, open_index
@@ -26,6 +27,7 @@ TICKET_SECONDS = 3600.0
 _FITS = 4  # kept in memory at once
 _PREPARED = 4  # masks of a key, ahead
 _RECENT = 16  # keys whose masks are prepared
+_KEYS = 512  # that asked last; with their masks some 0.5 MB each
 
 
 class Asking(NamedTuple):
@@ -60,9 +62,19 @@ class Desk:
         """Check a bundle and its proof; its name."""
         key = PublicKey.from_bytes(bundle, find_profile(profile))
         self._keys[key.key] = key
-        while len(self._keys) > 4096:
-            self._keys.popitem(last=False)
+        self._keys.move_to_end(key.key)
+        while len(self._keys) > _KEYS:
+            self._forget(next(iter(self._keys)))
         return key.key
+
+    def _forget(self, key: bytes) -> None:
+        """Make room: of a key that nobody used for long, what can be had again."""
+        del self._keys[key]
+        for provider in self._providers.values():
+            provider.forget(key)
+            self._tickets.get(provider, {}).pop(key, None)
+        for one in [one for one in self._recent if one[2] == key]:
+            del self._recent[one]
 
     def knows(self, key: bytes) -> bool:
         """Whether a key was learnt by this worker."""
@@ -276,7 +288,8 @@ class Desk:
             self._admit(found, asking, found.register)
             (self.folder / "fits").mkdir(0o700, exist_ok=True)
             found.restore(folder)
-            found.save(folder)  # its number, before anybody has it
+            if not has_state(folder):
+                found.save(folder)  # its number, before anybody has it
             self._fits[number] = found
             while len(self._fits) > _FITS:
                 self._fits.popitem(last=False)
@@ -292,11 +305,12 @@ class Desk:
         register: Callable[[PublicKey, bytes], bytes],
     ) -> None:
         """Register a key with a ticket of its identity, and renew that in time."""
+        if asking.key not in self._keys:
+            raise Refusal(FORGOTTEN, f"key {asking.key.hex()}")
+        self._keys.move_to_end(asking.key)
         until, now = self._tickets.setdefault(provider, {}), time.time()
         if until.get(asking.key, 0.0) > now:
             return
-        if asking.key not in self._keys:
-            raise ProtocolError(f"the key {asking.key.hex()} was not learnt.")
         ticket = self.admission.issue(
             asking.identity, asking.key, seconds=2 * TICKET_SECONDS
         )

@@ -4,6 +4,8 @@ Rates go by the monotonic clock, which does not jump. Days are the state's, see 
 """
 
 import contextlib
+import logging
+import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -12,8 +14,10 @@ from helix_jax.net.refusals import Refusal
 from helix_jax.net.settings import Limits
 from helix_jax.net.state import State
 
+LOG = logging.getLogger(__name__)
 _WRITE_SECONDS = 5.0  # between writings of usage
 _REMEMBERED = 10_000
+_SHARE = 0.25  # of the memory, for one client's bodies
 
 
 class Meter:
@@ -21,10 +25,11 @@ class Meter:
 
     Attributes:
       requests, uploads: under way.
+      held: bytes of memory for bodies.
     """
 
     def __init__(self, limits: Limits, used: int):
-        self.limits, self.requests, self.uploads = limits, 0, 0
+        self.limits, self.requests, self.uploads, self.held = limits, 0, 0, 0
         self._left, self._at = 2 * limits.requests_per_second, time.monotonic()
         self.used_bytes, self.new_bytes, self.new_requests = used, 0, 0
 
@@ -95,28 +100,40 @@ class Meters:
             meter.uploads -= upload
 
     @contextlib.contextmanager
-    def memory(self, size: int) -> Iterator[None]:
-        """Room for so many bytes, while they are in memory.
+    def memory(self, size: int, meter: Meter) -> Iterator[None]:
+        """Room for so many bytes of a client, while they are in memory.
+
+        One client has a quarter of it, or one body: it may announce what never comes.
 
         Raises:
           Refusal: there is none now.
         """
         if self.held + size > self._memory:
             raise Refusal("busy", f"{self.held} bytes are under way", after=1)
+        if meter.held and meter.held + size > _SHARE * self._memory:
+            raise Refusal("quota", f"{meter.held} bytes are under way", after=1)
         self.held += size
+        meter.held += size
         try:
             yield
         finally:
             self.held -= size
+            meter.held -= size
 
     def write(self) -> None:
-        """Bring to the state what was counted since the last time."""
-        for identity, meter in self._meters.items():
-            if meter.new_requests:
-                self._state.add_usage(
-                    identity, requests=meter.new_requests, size=meter.new_bytes
-                )
-                meter.new_requests = meter.new_bytes = 0
+        """Bring to the state what was counted since the last time.
+
+        On a full disk that waits: it bounds load, and what needs no disk is served.
+        """
+        try:
+            for identity, meter in self._meters.items():
+                if meter.new_requests:
+                    self._state.add_usage(
+                        identity, requests=meter.new_requests, size=meter.new_bytes
+                    )
+                    meter.new_requests = meter.new_bytes = 0
+        except sqlite3.OperationalError as error:
+            LOG.error("usage is not written: %s", error)
         self._written = time.monotonic()
 
     def _write_now_and_then(self) -> None:

@@ -13,6 +13,7 @@ import socket
 import sys
 from typing import Any
 
+from helix_jax.net.family import Family
 from helix_jax.net.frames import Frame, pack, place_of, receive_from
 from helix_jax.net.refusals import Refusal
 from helix_jax.net.settings import ServiceSettings, as_values
@@ -20,7 +21,7 @@ from helix_jax.net.settings import ServiceSettings, as_values
 LOG = logging.getLogger(__name__)
 _START_SECONDS = 1800.0  # a large head is encoded before the first answer
 _PAUSES = (0.0, 1.0, 5.0, 30.0)  # before a worker is replaced, by failures in a row
-_BYE_SECONDS = 5.0
+_BYE_SECONDS, _REPLACED_SECONDS = 5.0, 60.0
 
 
 class Place:
@@ -28,15 +29,17 @@ class Place:
 
     Attributes:
       turn: held by who uses it.
+      serves: whether there is a worker that does.
       waiting: how many wait for it or use it.
       learnt: what it was told since it was started, such as keys.
       about: what it serves, as it says; None while it starts.
       restarts: of a worker that had ended.
     """
 
-    def __init__(self, number: int, settings: ServiceSettings):
-        self.number, self._settings = number, settings
-        self.turn, self.waiting, self.restarts = asyncio.Lock(), 0, 0
+    def __init__(self, number: int, settings: ServiceSettings, family: Family):
+        self.number, self._settings, self._family = number, settings, family
+        self.turn, self.serves = asyncio.Lock(), asyncio.Event()
+        self.waiting, self.restarts = 0, 0
         self.learnt: set[str] = set()
         self.about: dict[str, Any] | None = None
         self._process: asyncio.subprocess.Process | None = None
@@ -69,8 +72,8 @@ class Place:
                 sys.executable,
                 "-m",
                 "helix_jax.net.worker",
-                str(theirs.fileno()),
-                pass_fds=[theirs.fileno()],
+                *(str(theirs.fileno()), str(os.getpid())),
+                pass_fds=[theirs.fileno(), self._family.fileno()],
                 stdin=asyncio.subprocess.DEVNULL,
                 env=environment,
             )
@@ -84,6 +87,25 @@ class Place:
         )
         answer = await self.exchange(first, seconds=_START_SECONDS)
         self.about = answer.head["about"]
+        self.serves.set()
+
+    @contextlib.asynccontextmanager
+    async def taken(self):
+        """The worker to oneself; after the death of one, its successor.
+
+        Raises:
+          Refusal: none comes.
+        """
+        while True:
+            try:
+                await asyncio.wait_for(self.serves.wait(), _REPLACED_SECONDS)
+            except TimeoutError:
+                detail = f"worker {self.number} is being replaced"
+                raise Refusal("lost", detail, after=1) from None
+            async with self.turn:
+                if self.serves.is_set():  # it may have died while others used it
+                    yield self
+                    return
 
     async def exchange(self, frame: Frame, *, seconds: float) -> Frame:
         """Send a frame and receive its answer; for who holds `turn`.
@@ -122,6 +144,7 @@ class Place:
         if self._writer is not None:
             self._writer.close()
         self._writer, self.about = None, None
+        self.serves.clear()
         self.learnt = set()
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -153,7 +176,10 @@ class Pool:
 
     def __init__(self, settings: ServiceSettings):
         self._settings = settings
-        self.places = [Place(number, settings) for number in range(settings.workers)]
+        self._family = Family(settings.state)
+        self.places = [
+            Place(number, settings, self._family) for number in range(settings.workers)
+        ]
         self._keepers: list[asyncio.Task] = []
         self._closing = False
 
@@ -180,6 +206,7 @@ class Pool:
         Raises:
           Refusal: the first says why it cannot serve.
         """
+        await self._family.begin()
         await self.places[0].start()
         self._keepers = [asyncio.create_task(self._keep(p)) for p in self.places]
 
@@ -229,7 +256,7 @@ class Pool:
         place = self.place_for(bound)
         place.waiting += 1
         try:
-            async with place.turn:
+            async with place.taken():
                 yield place
         finally:
             place.waiting -= 1
@@ -240,3 +267,4 @@ class Pool:
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*(place.close() for place in self.places))
+        self._family.end()

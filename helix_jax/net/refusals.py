@@ -3,6 +3,8 @@
 Details are for the log of the service alone; what a peer sees does not depend on data.
 """
 
+import errno
+import sqlite3
 from typing import NamedTuple
 
 from helix_jax.errors import (
@@ -12,6 +14,9 @@ from helix_jax.errors import (
     KeyRoleError,
     ProtocolError,
 )
+
+FORGOTTEN = "forgotten"  # a worker to its service, which has the key: told to no peer
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
 class Code(NamedTuple):
@@ -41,6 +46,7 @@ CODES = {
     "failed": Code(500, "The request failed; nothing is known of its cause."),
     "lost": Code(503, "What was to do this was lost; ask again.", True),
     "busy": Code(503, "Too much is asked for at once; ask again.", True),
+    "storage": Code(507, "What must be kept cannot be written now; ask later.", True),
     "draining": Code(503, "The service is about to end; ask again later.", True),
 }
 
@@ -60,9 +66,11 @@ class Refusal(HelixError):
 
 
 def code_of(error: Exception) -> str:
-    """The code by which a worker's exception is refused."""
+    """The code by which an exception is refused."""
     if isinstance(error, Refusal):
         return error.code
+    if _is_of_disk(error):
+        return "storage"
     for kind, code in (
         (AnsweredError, "answered"),
         (BudgetError, "budget"),
@@ -73,3 +81,15 @@ def code_of(error: Exception) -> str:
         if isinstance(error, kind):
             return code
     return "failed"
+
+
+def _is_of_disk(error: BaseException | None) -> bool:
+    """Whether the disk is full, gone or at its limit: nothing that a peer has done."""
+    while error is not None:
+        # Of SQLite's: full, locked, an error of input and output.
+        if isinstance(error, sqlite3.OperationalError):
+            return True
+        if isinstance(error, OSError) and error.errno in _DISK:
+            return True
+        error = error.__cause__
+    return False

@@ -6,8 +6,10 @@ to workers, and answers that are given again.
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import re
+import shutil
 from typing import Any
 
 import helix_jax
@@ -17,7 +19,7 @@ from helix_jax.net.limits import Meters
 from helix_jax.net.metrics import Metrics
 from helix_jax.net.pool import Place, Pool
 from helix_jax.net.recent import RecentAnswers
-from helix_jax.net.refusals import Refusal
+from helix_jax.net.refusals import FORGOTTEN, Refusal
 from helix_jax.net.settings import ServiceSettings
 from helix_jax.net.state import KnownFit, State
 from helix_jax.private import wire
@@ -56,6 +58,8 @@ class Service:
         Raises:
           Refusal: they cannot serve, and say why.
         """
+        for fit in self.state.ended_fits():  # a service was killed before this
+            shutil.rmtree(self.state.folder / "fits" / fit.hex(), ignore_errors=True)
         await self.pool.start()
         self._sweeper = asyncio.create_task(self._sweep())
 
@@ -133,9 +137,8 @@ class Service:
         key = sixteen_bytes(name)
         profile = profile_of(bundle)
         owner = self.state.owner(key)
-        if owner is not None and owner != identity:
-            raise Refusal("forbidden", f"key {name} is {owner}'s")
-        if owner is None:
+        if owner != identity:
+            # Whose it is learns only who has the whole of it.
             head = {"op": "key", "profile": profile}
             learnt = await self._run(head, bundle)
             if learnt.head["key"] != name:
@@ -190,7 +193,7 @@ class Service:
         self, identity: str, name: str, rows: str, key_name: str
     ) -> bytes:
         """Begin a fit, or find it again; its offer."""
-        fit, key = sixteen_bytes(name), sixteen_bytes(key_name)
+        fit, key = _fit_of(identity, name), sixteen_bytes(key_name)
         _require(rows, self.settings.rows)
         self._own_key(identity, key)
         most = self.settings.limits_of(identity).fits_per_day
@@ -223,10 +226,12 @@ class Service:
         return found.head["parts"], found.body
 
     async def end_fit(self, identity: str, name: str) -> None:
-        """Forget a fit."""
-        fit, _ = self._own_fit(identity, name)
+        """Forget a fit; one that was forgotten stays so."""
+        fit = _fit_of(identity, name)
+        if self.state.fit(fit) is None:
+            raise Refusal("not_found", f"fit {name} for {identity}")
         self.state.end_fit(fit)
-        await self._run({"op": "end_fit", "fit": name}, bound=fit)
+        await self._run({"op": "end_fit", "fit": fit.hex()}, bound=fit)
 
     async def _once(
         self,
@@ -280,8 +285,15 @@ class Service:
         async with self.pool.turn(bound) as place:
             if key is not None:
                 await self._teach(place, key)
-            seconds = self.settings.operation_seconds
-            return await place.exchange(Frame(head, body), seconds=seconds)
+            seconds, asked = self.settings.operation_seconds, Frame(head, body)
+            try:
+                return await place.exchange(asked, seconds=seconds)
+            except Refusal as refusal:
+                if refusal.code != FORGOTTEN:
+                    raise
+            place.learnt.discard(key.hex())
+            await self._teach(place, key)
+            return await place.exchange(asked, seconds=seconds)
 
     async def _teach(self, place: Place, key: bytes) -> None:
         if key.hex() in place.learnt:
@@ -295,16 +307,13 @@ class Service:
 
     def _own_key(self, identity: str, key: bytes) -> None:
         owner = self.state.owner(key)
-        if owner is None:
-            raise Refusal("not_found", f"key {key.hex()} is not registered")
-        if owner != identity:
-            raise Refusal("forbidden", f"key {key.hex()} is {owner}'s")
+        if owner != identity:  # another's looks like none
+            raise Refusal("not_found", f"key {key.hex()} of {owner} for {identity}")
 
     def _own_fit(self, identity: str, name: str) -> tuple[bytes, KnownFit]:
-        fit = sixteen_bytes(name)
+        fit = _fit_of(identity, name)
         known = self.state.fit(fit)
-        # Another's fit looks like none.
-        if known is None or known.identity != identity or known.ended:
+        if known is None or known.ended:
             raise Refusal("not_found", f"fit {name} for {identity}: {known}")
         if known.rows not in self.settings.rows:
             raise Refusal("not_found", f"rows {known.rows} are not served any more")
@@ -320,6 +329,12 @@ def sixteen_bytes(name: str) -> bytes:
     if not _HEX.fullmatch(name):
         raise Refusal("malformed", f"expected 32 hexadecimal digits, got {name!r:.50}")
     return bytes.fromhex(name)
+
+
+def _fit_of(identity: str, name: str) -> bytes:
+    """A fit's name here: those of two clients are never the same."""
+    own = identity.encode() + b"\0" + sixteen_bytes(name)
+    return hashlib.sha256(own).digest()[:16]
 
 
 def profile_of(message: bytes) -> str:

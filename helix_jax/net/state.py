@@ -197,6 +197,11 @@ class State:
         with self._transaction() as connection:
             connection.execute("UPDATE fits SET ended = 1 WHERE fit = ?", (fit,))
 
+    def ended_fits(self) -> list[bytes]:
+        """All fits that are over."""
+        found = self._connection.execute("SELECT fit FROM fits WHERE ended = 1")
+        return [fit for (fit,) in found]
+
     def add_usage(self, identity: str, *, requests: int, size: int) -> None:
         """Count requests and bytes of a client to this day."""
         with self._transaction(synced=False) as connection:

@@ -1,11 +1,11 @@
 """A worker: one process that computes for the service, one request at a time.
 
-    python -m helix_jax.net.worker FD
+    python -m helix_jax.net.worker FD SERVICE
 
-FD is its end of a socket pair. The first frame holds the settings; then each request is
-a frame with "op" in its head, answered by one frame: "ok", or "code" and "detail".
-Between requests it makes masks for the keys that asked lately. It ends when the service
-does. Nothing in it is missed when it dies: see `desk.py`.
+FD is its end of a socket pair, SERVICE the service's process. The first frame holds the
+settings; then each request is a frame with "op" in its head, answered by one frame:
+"ok", or "code" and "detail". Between requests it makes masks for the keys that asked
+lately. It ends with the service. Nothing in it is missed when it dies: see `desk.py`.
 """
 
 import logging
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from helix_jax.net.desk import Asking, Desk
+from helix_jax.net.family import end_with
 from helix_jax.net.frames import Frame, place_of, receive, send
 from helix_jax.net.refusals import code_of
 from helix_jax.net.settings import make_settings
@@ -131,7 +132,8 @@ def _refused(error: Exception) -> Frame:
 
 
 def main() -> None:
-    """Serve the socket whose number is the first word."""
+    """Serve the socket whose number is the first word, with its service's end."""
+    end_with(int(sys.argv[2]))
     # The service alone decides when a worker ends: ^C, and systemd, reach all.
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, signal.SIG_IGN)

@@ -253,6 +253,13 @@ class Provider:
         account.budget = budget
         return key.key
 
+    def forget(self, key: bytes) -> None:
+        """Drop what is kept for a client key, its masks too; what it had stays counted.
+
+        A key that comes back is registered anew; labels that it waits for are lost.
+        """
+        self._accounts.pop(key, None)
+
     def agree(self, transfers: bytes) -> bytes:
         """Agree with a client on what its labels need, once; see `LabelClient`.
 

@@ -10,6 +10,7 @@ from helix_jax.net.certificates import (
 )
 
 from .services import plant, serving
+from .town import found
 
 
 def make_certificates(folder):
@@ -46,3 +47,11 @@ def served(planted, tmp_path_factory):
     words = f"--heads=planted={planted.head_file}", f"--rows=public={planted.rows_file}"
     with serving(tmp_path_factory.mktemp("served") / "state", *words) as one:
         yield one
+
+
+@pytest.fixture(scope="session")
+def town(planted, certificates, tmp_path_factory):
+    """One service with TLS and tokens for all tests that leave it serving."""
+    one = found(tmp_path_factory.mktemp("town"), planted, certificates)
+    yield one
+    one.phoenix.kill()

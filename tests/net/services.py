@@ -77,10 +77,13 @@ def serving(state: Path, *words: str, tls: bool = False) -> Iterator[Served]:
 def start_service(state: Path, *words: str, tls: bool = False) -> Served:
     """Start the program, and wait until it says where it listens."""
     plain = () if tls else ("--plain_http", "--anonymous")
+    given = {word.partition("=")[0] for word in words}
+    usual = ("--port=0", "--workers=1")
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "experiments.serve"),
-            *(f"--state={state}", "--port=0", "--workers=1", *plain, *words),
+            *(word for word in usual if word.partition("=")[0] not in given),
+            *(f"--state={state}", *plain, *words),
         ],
         stdout=subprocess.PIPE,
         text=True,
