@@ -70,7 +70,7 @@ class Desk:
     def _forget(self, key: bytes) -> None:
         """Make room: of a key that nobody used for long, what can be had again."""
         del self._keys[key]
-        for provider in self._providers.values():
+        for provider in (*self._providers.values(), *self._indexes.values()):
             provider.forget(key)
             self._tickets.get(provider, {}).pop(key, None)
         for one in [one for one in self._recent if one[2] == key]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from helix_jax.net.refusals import Refusal
 from helix_jax.net.settings import Limits
-from helix_jax.net.state import State
+from helix_jax.net.state import State, today
 
 LOG = logging.getLogger(__name__)
 _WRITE_SECONDS = 5.0  # between writings of usage
@@ -64,14 +64,14 @@ class Meters:
         self._state, self._limits_of = state, limits_of
         self._memory, self.held = memory_bytes, 0
         self._meters: OrderedDict[str, Meter] = OrderedDict()
-        self._written, self._day = time.monotonic(), time.time() // 86_400
+        self._written, self._day = time.monotonic(), today()
 
     def of(self, identity: str) -> Meter:
         """A client's."""
         self._write_now_and_then()
         meter = self._meters.get(identity)
         if meter is None:
-            used = self._state.usage(identity)[1]
+            used = self._state.usage(identity, self._day)[1]
             meter = self._meters[identity] = Meter(self._limits_of(identity), used)
             while len(self._meters) > _REMEMBERED:
                 self.write()
@@ -129,7 +129,10 @@ class Meters:
             for identity, meter in self._meters.items():
                 if meter.new_requests:
                     self._state.add_usage(
-                        identity, requests=meter.new_requests, size=meter.new_bytes
+                        identity,
+                        self._day,  # when it was counted
+                        requests=meter.new_requests,
+                        size=meter.new_bytes,
                     )
                     meter.new_requests = meter.new_bytes = 0
         except sqlite3.OperationalError as error:
@@ -137,10 +140,10 @@ class Meters:
         self._written = time.monotonic()
 
     def _write_now_and_then(self) -> None:
-        day = time.time() // 86_400
+        day = today()
         if time.monotonic() - self._written > _WRITE_SECONDS or day != self._day:
             self.write()
         if day != self._day:
             self._day = day
             for identity, meter in self._meters.items():
-                meter.used_bytes = self._state.usage(identity)[1]
+                meter.used_bytes = self._state.usage(identity, day)[1]

@@ -202,21 +202,21 @@ class State:
         found = self._connection.execute("SELECT fit FROM fits WHERE ended = 1")
         return [fit for (fit,) in found]
 
-    def add_usage(self, identity: str, *, requests: int, size: int) -> None:
-        """Count requests and bytes of a client to this day."""
+    def add_usage(self, identity: str, day: int, *, requests: int, size: int) -> None:
+        """Count requests and bytes of a client to a day since 1970."""
         with self._transaction(synced=False) as connection:
             connection.execute(
                 "INSERT INTO usage VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
                 "requests = requests + excluded.requests, "
                 "bytes = bytes + excluded.bytes",
-                (identity, _today(), requests, size),
+                (identity, day, requests, size),
             )
 
-    def usage(self, identity: str) -> tuple[int, int]:
-        """Requests and bytes of a client on this day, as far as they were written."""
+    def usage(self, identity: str, day: int) -> tuple[int, int]:
+        """Requests and bytes of a client on a day, as far as they were written."""
         found = self._connection.execute(
             "SELECT requests, bytes FROM usage WHERE identity = ? AND day = ?",
-            (identity, _today()),
+            (identity, day),
         ).fetchone()
         return found or (0, 0)
 
@@ -240,5 +240,6 @@ class State:
                 raise
 
 
-def _today() -> int:
+def today() -> int:
+    """Days since 1970, by the clock on the wall."""
     return int(time.time() // DAY)

@@ -155,6 +155,11 @@ class SearchProvider:
             self._keys[key.key] = _Enrolled(key, admitted, own)
         return key.key
 
+    def forget(self, key: bytes) -> None:
+        """Drop what is kept for a client key; see `Provider.forget`."""
+        with self._lock:
+            self._keys.pop(key, None)
+
     def spent(self, client: str) -> tuple[float, float]:
         """Bits of scores and of texts that a client has had."""
         scores, texts = (
