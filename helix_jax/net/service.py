@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import shutil
+import sqlite3
 from typing import Any
 
 import helix_jax
@@ -67,7 +68,8 @@ class Service:
         """Give up fits that nobody goes on with, now and every hour."""
         while True:
             for fit in self.state.abandoned_fits(3600 * self.settings.fit_hours):
-                with contextlib.suppress(Refusal):  # the next hour sees it again
+                # The next hour sees it again.
+                with contextlib.suppress(Refusal, sqlite3.OperationalError):
                     head = {"op": "end_fit", "fit": fit.hex()}
                     await self._run(head, bound=fit)
                     self.state.end_fit(fit)
