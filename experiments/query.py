@@ -6,7 +6,8 @@ r"""A client of a provider's service: fit a map to its rows, ask its classifier.
 
 The provider (experiments.serve) has rows of the same texts, states of another model,
 and a classifier of that model's states. The client's states are encrypted here; what
-comes back is the cross-covariance, of which the map is made, then one answer a text.
+comes back is the cross-covariance, of which the map is made, then one answer a text;
+with --index, too, the nearest text of an index of that model's (experiments.index).
 Neither side sees the other's states or weights. WORKDIR/map holds the map; a run that
 was killed after the fit does not fit again. Seconds are medians, with the middle 95%.
 
@@ -15,7 +16,10 @@ Cost: two cores, 4,000 texts of width 768: the fit 30 seconds, a query 10 millis
 
 import dataclasses
 import time
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,12 +30,7 @@ from experiments.shared.about import (
     short_data,
     short_model,
 )
-from experiments.shared.options import (
-    ExtractionOptions,
-    TextOptions,
-    seed_option,
-    workdir_option,
-)
+from experiments.shared.options import ExtractionOptions, TextOptions, workdir_option
 from experiments.shared.service_options import ServiceOptions, choose_served
 from experiments.shared.sides import load_side, open_corpus, states_of, with_stores
 from helix_jax.activations import Store
@@ -40,7 +39,7 @@ from helix_jax.artefacts import holds_artefact
 from helix_jax.errors import RunError
 from helix_jax.net import Connection
 from helix_jax.progress import bar
-from helix_jax.reports import Quantity, Samples, quantity_table
+from helix_jax.reports import Block, Quantity, Samples, quantity_table
 from helix_jax.runs import Report, Run, experiment, option
 from helix_jax.stats import Interval, bootstrap_interval
 from helix_jax.text.corpus import Corpus
@@ -53,6 +52,9 @@ QUANTITIES = {
     "query_seconds": Quantity("one query, end to end, ms", 1e3, 1),
     "fit_seconds": Quantity("the fit, end to end, s", 1, ".3g"),
     "spent_bits": Quantity("bits of the classifier that this took", 1, ",.0f"),
+    "search_seconds": Quantity("one search, end to end, ms", 1e3, 1),
+    "search_bits": Quantity("bits of the index that the scores took", 1, ",.0f"),
+    "text_bits": Quantity("bits of its texts that were read", 1, ",.0f"),
 }
 SHOWN = 5
 
@@ -72,78 +74,170 @@ class QueryConfig(ServiceOptions, TextOptions, ExtractionOptions):
         0, "principal directions that the map is fitted in; 0: all", least=0
     )
     queries: int = option(0, "texts of the test split to ask about; 0: all", least=0)
-    seed: int = seed_option("of the bootstrap")
+    index: str = option("", "name of an index of the provider's to search; empty: none")
+    searches: int = option(5, "texts to search for in it", least=1)
 
 
 @experiment()
 def compute(config: QueryConfig, run: Run) -> Report:
-    """Fit, ask, score; see the module docstring."""
+    """Fit, ask, score, search; see the module docstring."""
     corpus = open_corpus(config)
     with config.connect() as provider:
         served = provider.about()
-        head = choose_served("head", config.head, served["heads"], config.url)
-        record = served["heads"][head]
-        labels = label_order(record.get("classes"), corpus)
+        head, index = _asked(config, served)
+        labels = (
+            label_order(served["heads"][head].get("classes"), corpus) if head else None
+        )
         side = load_side(config.source, config, layer=config.source_layer)
-        options = with_stores(config)
         states = {
-            split: states_of(side, corpus, split, options) for split in ("fit", "test")
+            split: states_of(side, corpus, split, with_stores(config))
+            for split in ("fit", "test")
         }
-        numbers: dict[str, float | Interval] = {}
-        place = run.folder / "map"
-        if holds_artefact(place):
-            affine, _ = load_map(place)
-        else:
-            name = choose_served("rows", config.rows, served["rows"], config.url)
-            began = time.perf_counter()
-            affine = fit(provider, name, states["fit"], rank=config.rank or None)
-            numbers["fit_seconds"] = time.perf_counter() - began
-            save_map(
-                place,
-                affine,
-                source=states["fit"].fingerprint,
-                target=served["rows"][name].get("fingerprint", {"rows": name}),
-                penalty=None,
-                split="fit",
-            )
+        affine, numbers = map_to(provider, config, run.folder / "map", states["fit"])
         count = config.queries or len(states["test"])
         x = np.asarray(apply_map(affine, states["test"].read()[:count]), np.float64)
-        before = provider.account()["heads"][head]["bits"]
-        found, seconds = ask_each(provider, head, x)
-        spent = provider.account()["heads"][head]["bits"] - before
-    chosen = found if found.ndim == 1 else found.argmax(axis=1)
-    numbers["query_seconds"] = Interval(*np.quantile(seconds, [0.5, 0.025, 0.975]))
-    numbers["spent_bits"] = spent
-    ids = states["test"].ids[:count]
-    documents = [document_of(one) for one in ids]
-    truth = np.asarray(states["test"].text_labels)[:count]
-    if labels is not None:
-        right = labels[chosen] == truth
-        numbers["accuracy"] = bootstrap_interval(right, documents)
-        numbers["largest_class"] = np.bincount(truth).max() / len(truth)
+        asked = Asked(corpus, states["test"].ids[:count], x)
+        blocks: list[Block] = []
+        if head:
+            found, samples = classify(provider, head, asked, labels)
+            numbers |= found
+            blocks.append(samples)
+        if index:
+            found, samples = search(provider, index, asked, config.searches)
+            numbers |= found
+            blocks.append(samples)
     told = about(
-        f"{short_model(config.source)} -> {head} of {served['name']}",
+        f"{short_model(config.source)} -> {served['name']}",
         short_data(config.data),
         f"{len(states['fit']):,} texts to fit on",
         f"{count:,} test texts",
-        documents=count_documents(ids) if labels is not None else None,
+        documents=count_documents(asked.ids) if labels is not None else None,
     )
-    note = f"Policy {record['policy']}, profile {record['profile']}. {BRACKETS}"
+    shown = served["heads"][head] if head else served["indexes"][index]
+    note = f"Policy {shown['policy']}, profile {shown['profile']}. {BRACKETS}"
+    table = quantity_table("A provider's service", numbers, QUANTITIES, note=note)
+    facts = {"data/test_texts": count, "data/fit_texts": len(states["fit"])}
+    numbers = {f"query/{name}": value for name, value in numbers.items()}
+    return Report(numbers | facts, [table, *blocks], told)
+
+
+class Asked(NamedTuple):
+    """What is asked about.
+
+    Attributes:
+      corpus: of the texts.
+      ids: [n] of the texts.
+      x: [n, d] float64, their states in the provider's space.
+    """
+
+    corpus: Corpus
+    ids: list[str]
+    x: np.ndarray
+
+    def labels(self) -> np.ndarray:
+        """[n] int label of each, of a corpus with labels."""
+        known = {text.id: text.label for text in self.corpus.read("test")}
+        return np.array([known[one] for one in self.ids])
+
+    def texts(self, count: int) -> list[str]:
+        """The first texts."""
+        known = {text.id: text.text for text in self.corpus.read("test")}
+        return [known[one] for one in self.ids[:count]]
+
+
+def _asked(config: QueryConfig, served: dict[str, Any]) -> tuple[str, str]:
+    """The classifier and the index that are asked; empty for none."""
+    head = index = ""
+    if config.head or not config.index or len(served["heads"]) == 1:
+        head = choose_served("head", config.head, served["heads"], config.url)
+    if config.index:
+        index = choose_served("index", config.index, served["indexes"], config.url)
+    return head, index
+
+
+def map_to(
+    provider: Connection, config: QueryConfig, place: Path, states: Store
+) -> tuple[AffineMap, dict[str, Any]]:
+    """The map in the work directory, or fitted under encryption; its seconds."""
+    if holds_artefact(place):
+        return load_map(place)[0], {}
+    served = provider.about()["rows"]
+    rows = choose_served("rows", config.rows, served, config.url)
+    began = time.perf_counter()
+    found = provider.fit(rows, states.read(), ids=states.ids, rank=config.rank or None)
+    affine = found.expand(gcv_map(found.moments))
+    seconds = time.perf_counter() - began
+    save_map(
+        place,
+        affine,
+        source=states.fingerprint,
+        target=served[rows].get("fingerprint", {"rows": rows}),
+        penalty=None,
+        split="fit",
+    )
+    return affine, {"fit_seconds": seconds}
+
+
+def classify(
+    provider: Connection, head: str, asked: Asked, labels: np.ndarray | None
+) -> tuple[dict[str, Any], Samples]:
+    """Accuracy, seconds and bits of a classifier; its first answers.
+
+    Args:
+      provider: the service.
+      head: the classifier's name.
+      asked: the texts.
+      labels: [C] label of each of the provider's classes; None without labels.
+    """
+    record = provider.about()["heads"][head]
+    before = provider.account()["heads"][head]["bits"]
+    found, seconds = timed(partial(provider.classify, head), asked.x, "queries")
+    found = np.stack(found)
+    chosen = found if found.ndim == 1 else found.argmax(axis=1)
+    numbers = {
+        "query_seconds": seconds,
+        "spent_bits": provider.account()["heads"][head]["bits"] - before,
+    }
+    if labels is not None:
+        truth = asked.labels()
+        documents = [document_of(one) for one in asked.ids]
+        numbers["accuracy"] = bootstrap_interval(labels[chosen] == truth, documents)
+        numbers["largest_class"] = np.bincount(truth).max() / len(truth)
     names = record.get("classes") or [str(i) for i in range(record["results"])]
-    texts = {text.id: text.text for text in corpus.read("test")}
-    samples = [
-        {"text": texts[one][:200], "answer": names[int(label)]}
-        for one, label in list(zip(ids, chosen))[:SHOWN]
-    ]
-    return Report(
-        {f"query/{name}": value for name, value in numbers.items()}
-        | {"data/test_texts": count, "data/fit_texts": len(states["fit"])},
-        [
-            quantity_table("A provider's classifier", numbers, QUANTITIES, note=note),
-            Samples("First answers", samples),
-        ],
-        told,
-    )
+    shown = zip(asked.texts(SHOWN), chosen)
+    samples = [{"text": text[:200], "answer": names[int(one)]} for text, one in shown]
+    return numbers, Samples("First answers", samples)
+
+
+def search(
+    provider: Connection, index: str, asked: Asked, count: int
+) -> tuple[dict[str, Any], Samples]:
+    """Seconds of searches, and the text of each one's best hit."""
+    before = provider.account()["indexes"][index]
+    hits, seconds = timed(partial(provider.search, index), asked.x[:count], "searches")
+    samples = []
+    for text, best in zip(asked.texts(count), hits):
+        found = provider.read(index, best[0])
+        samples.append({"text": text[:200], "found": f"{found.id}: {found.text[:200]}"})
+    after = provider.account()["indexes"][index]
+    numbers = {
+        "search_seconds": seconds,
+        "search_bits": after["bits"] - before["bits"],
+        "text_bits": after["text_bits"] - before["text_bits"],
+    }
+    return numbers, Samples("Best hits", samples)
+
+
+def timed(
+    ask: Callable[[np.ndarray], Any], x: np.ndarray, what: str
+) -> tuple[list[Any], Interval]:
+    """Answers to rows, asked one by one, and seconds of each but the first."""
+    found, seconds = [], []
+    for row in bar(x, what):
+        began = time.perf_counter()
+        found.append(ask(row))
+        seconds.append(time.perf_counter() - began)
+    return found, Interval(*np.quantile(seconds[1:] or seconds, [0.5, 0.025, 0.975]))
 
 
 def label_order(classes: Any, corpus: Corpus) -> np.ndarray | None:
@@ -162,26 +256,6 @@ def label_order(classes: Any, corpus: Corpus) -> np.ndarray | None:
         )
     known = {name: label for label, name in enumerate(corpus.classes)}
     return np.array([known.get(name, -1) for name in classes])
-
-
-def fit(
-    provider: Connection, rows: str, states: Store, *, rank: int | None
-) -> AffineMap:
-    """The map to the provider's rows, fitted under encryption."""
-    found = provider.fit(rows, states.read(), ids=states.ids, rank=rank)
-    return found.expand(gcv_map(found.moments))
-
-
-def ask_each(
-    provider: Connection, head: str, x: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Answers to rows, one query each, and seconds of each but the first."""
-    found, seconds = [], []
-    for row in bar(x, "queries"):
-        began = time.perf_counter()
-        found.append(provider.classify(head, row))
-        seconds.append(time.perf_counter() - began)
-    return np.stack(found), np.array(seconds[1:] or seconds)
 
 
 run = compute.run
