@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import httpx2
+import jax
 import numpy as np
 import pytest
 import uvicorn
@@ -102,7 +103,21 @@ def run_silo(place, url, number):
         return take_part(place.parties.silo(number), connection)
 
 
-def test_two_sessions_at_once_do_not_see_each_other(tmp_path, certificates):
+@pytest.fixture
+def compiled():
+    """Names of what JAX has compiled since."""
+    events = []
+
+    def listen(event, _, **__):
+        if "compile" in event:
+            events.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield events
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def test_two_sessions_at_once_do_not_see_each_other(tmp_path, certificates, compiled):
     places = []
     for seed in (1, 2):
         (tmp_path / f"{seed}").mkdir()
@@ -110,6 +125,7 @@ def test_two_sessions_at_once_do_not_see_each_other(tmp_path, certificates):
         places.append(prepare(tmp_path / f"{seed}", certificates, parties))
     first, second = places
     second = second._replace(tokens=first.tokens)  # the same silos
+    compiled.clear()
     with served(first, second) as url, ThreadPoolExecutor(6) as pool:
         work = [
             (one, pool.submit(run_silo, one, url, k))
@@ -118,6 +134,7 @@ def test_two_sessions_at_once_do_not_see_each_other(tmp_path, certificates):
         ]
         for one, total in work:
             np.testing.assert_array_equal(total.result(), one.parties.rehearsed())
+    assert compiled == []
 
 
 @pytest.mark.parametrize("token", ["helix_0", "Basic x", None], ids=str)
