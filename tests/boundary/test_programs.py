@@ -57,7 +57,7 @@ def find(name: str) -> Program:
 SILENT = ("list", "plan")  # which write nothing
 # Which have no --tiny, most of them no work directory; tests/net has theirs.
 OPERATIONS = (
-    *("certificates", "query", "serve", "tokens"),
+    *("certificates", "query", "remote_generation", "serve", "tokens"),
     *("aggregation_server", "silo", "sum_relay", "sum_session"),
 )
 PROGRAMS = [name for name in programs() if name not in (*SILENT, *OPERATIONS)]

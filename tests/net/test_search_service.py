@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 
-from helix_jax.alignment import AffineMap
+from experiments import remote_generation
+from helix_jax.alignment import AffineMap, save_map
 from helix_jax.generation import generate, stitch
+from helix_jax.generation.stitch import native
 from helix_jax.models import load_model, load_tokenizer
 from helix_jax.private.search import save_index
+from helix_jax.reports import load_blocks
 
 from .services import serving
 
@@ -74,3 +77,28 @@ def test_a_text_is_written_as_in_the_clear(searched):
         with pytest.raises(ValueError, match="no heads 'other'"):
             provider.generate("other", parts.source, same, tokenizers, prompt)
     assert found.tokens == clear.tokens
+
+
+def test_the_program_writes_what_the_clear_text_is(searched, tmp_path):
+    model = load_model(MODEL)
+    width = model.spec.width
+    same = AffineMap(np.eye(width, dtype=np.float32), np.zeros(width, np.float32))
+    of = {"name": MODEL}
+    save_map(tmp_path / "map", same, source=of, target=of, penalty=None, split="fit")
+    flags = {"source": MODEL, "target_tokenizer": MODEL, "map": str(tmp_path / "map")}
+    prompt = "Return the indices of"
+    config = remote_generation.RemoteGenerationConfig(
+        workdir=str(tmp_path / "w"),
+        url=searched.url,
+        plain_http=True,
+        prompts=(prompt,),
+        max_new_tokens=3,
+        **flags,
+    )
+    summary = remote_generation.run(config)
+    (clear,) = generate(
+        native(model), *[load_tokenizer(MODEL)] * 2, [prompt], max_new_tokens=3
+    )
+    _, texts = load_blocks(tmp_path / "w")
+    assert summary["remote/tokens"] == 3
+    assert texts.items[0]["text"] == clear.text
