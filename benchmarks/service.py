@@ -1,13 +1,13 @@
 r"""The provider's service over TLS on loopback, part by part.
 
-    python -m benchmarks.service --only=query,load,fit,generation
+    python -m benchmarks.service --only=query,load,fit,search,generation
     python -m benchmarks.service --only=peers --tenseal_python=PATH \
       --concrete_python=PATH
 
 Each part starts services of its own, as `experiments.serve` does, with TLS 1.3, tokens
 and a state on the disk, and writes a table of its own: one that was interrupted is run
 again alone. Client and service share the machine. Two cores: query one minute, load as
-long as --minutes says, fit two, generation one, peers two.
+long as --minutes says, fit two, search five, generation one, peers two.
 """
 
 import tempfile
@@ -20,10 +20,11 @@ from benchmarks.service_own import make_place
 from benchmarks.service_peers import peers
 from benchmarks.service_query import query
 from benchmarks.service_results import TINY
+from benchmarks.service_search import search
 from helix_jax.runs.flags import choices_flag
 from helix_jax.runs.program import start_main
 
-PARTS = {part.__name__: part for part in (query, load, fit, generation, peers)}
+PARTS = {part.__name__: part for part in (query, load, fit, search, generation, peers)}
 ONLY = choices_flag("only", tuple(PARTS), "parts to run", tuple(PARTS))
 
 

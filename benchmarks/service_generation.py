@@ -1,19 +1,21 @@
 """Text with a head that is asked over the network, token by token."""
 
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
 from benchmarks.service_own import Place, own_service
 from benchmarks.service_processes import counted_port
 from benchmarks.service_results import TINY, write_part
-from helix_jax.generation import stitch
-from helix_jax.generation.encrypted import HeadOffer, generate_encrypted
+from helix_jax.generation import Stitch, stitch
+from helix_jax.generation.stitch import run_source
 from helix_jax.models import load_model, load_tokenizer
+from helix_jax.net import Connection
 
 WRITER = flags.DEFINE_string(
     "writer",
@@ -26,56 +28,42 @@ PROMPTS = ("The capital of France is", "Private inference means that", "Once upo
 EMBEDDED = "pebble-llama"
 
 
-class Timed:
-    """A function of a state, and the seconds that each call took."""
-
-    def __init__(self, function: Callable[[np.ndarray], np.ndarray]) -> None:
-        self._function = function
-        self.seconds: list[float] = []
-
-    def __call__(self, state: np.ndarray) -> np.ndarray:
-        start = time.perf_counter()
-        found = self._function(state)
-        self.seconds.append(time.perf_counter() - start)
-        return found
-
-
 def generation(place: Place) -> None:
     """Tokens a second and bytes a token."""
     name = EMBEDDED if TINY.value else WRITER.value
     model, tokenizer = load_model(name), load_tokenizer(name)
-    parts = stitch(model, model, None)
+    parts, width = stitch(model, model, None), model.spec.width
+    norm = 2 * max(largest_state(parts, tokenizer, prompt) for prompt in PROMPTS)
     tokens = 4 if TINY.value else TOKENS.value
     table = []
     for minimise in ("time", "traffic"):
-        head = {"path": f"lm_head:{name}", "minimise": minimise, "input_norm": 1e3}
+        head = {"path": f"lm_head:{name}", "minimise": minimise, "input_norm": norm}
         with (
             own_service(place, {"heads.words": head}, workers=1) as own,
             counted_port(own.port) as counted,
             own.connect(counted.port) as connection,
         ):
-            about = connection.about()["heads"]["words"]
-            offer = HeadOffer(about["vocabulary"], about["softcap"])
-            ask = Timed(partial(connection.classify, "words"))
             write = partial(
-                *(generate_encrypted, parts.source, None, offer, ask),
-                *(tokenizer, tokenizer),
+                *(connection.generate, "words", parts.source, None),
+                (tokenizer, tokenizer),
                 max_new_tokens=tokens,
             )
             write(PROMPTS[0])  # compiles
-            ask.seconds.clear()
             up, down, start = counted.up, counted.down, time.perf_counter()
             texts = [write(prompt) for prompt in PROMPTS]
-            took, count = time.perf_counter() - start, len(ask.seconds)
+            took = time.perf_counter() - start
+            count = sum(len(text.tokens) for text in texts)
+            up, down = counted.up - up, counted.down - down
+            seconds = [timed(connection, width) for _ in range(tokens)]
             table.append(
                 [
                     minimise,
-                    model.spec.width,
-                    offer.vocabulary,
+                    width,
+                    model.spec.vocab_size,
                     count / took,
-                    1e3 * float(np.median(ask.seconds)),
-                    (counted.up - up) / count / 1e3,
-                    (counted.down - down) / count / 1e3,
+                    1e3 * float(np.median(seconds)),
+                    up / count / 1e3,
+                    down / count / 1e3,
                     own.service.peak_bytes() / 1e6,
                 ]
             )
@@ -98,3 +86,18 @@ def generation(place: Place) -> None:
     )
     title = "Generation with a head behind the service"
     write_part("generation", title, header, table, notes)
+
+
+def largest_state(parts: Stitch, tokenizer: Any, prompt: str) -> float:
+    """The largest norm among the states of a text, in the clear."""
+    tokens = jnp.asarray(tokenizer.encode(prompt))[None]
+    states, _ = run_source(parts.source, None, tokens, jnp.ones(tokens.shape, bool))
+    return float(jnp.linalg.norm(states[0].astype(jnp.float32), axis=1).max())
+
+
+def timed(connection: Connection, width: int) -> float:
+    """Seconds of one made-up state, from the state to the logits."""
+    state = np.random.default_rng(0).standard_normal(width)
+    start = time.perf_counter()
+    connection.classify("words", state)
+    return time.perf_counter() - start
