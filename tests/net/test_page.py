@@ -87,8 +87,9 @@ def wait_for_figures(shown):
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("width", [420, 1400])
-@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize(
+    ("width", "dark"), [(420, False), (420, True), (1250, True), (1400, False)]
+)
 def test_a_person_sees_what_is_served(shown, browser, width, dark):
     wait_for_figures(shown)
     browser.complaints()
