@@ -321,7 +321,7 @@ def corpus_kind(value, *said, allowed=()):
         words = [f"--data={value(folder)}"]
         if program.name == "attack":
             words += ["--source=pebble-llama", "--target=pebble-neox"]
-        if program.name in ("encrypted", "private_fit", "aggregate"):
+        if program.name in ("encrypted", "private_fit", "private_search", "aggregate"):
             words += ["--source=pebble-llama", "--target=pebble-neox"]
         return words, said
 

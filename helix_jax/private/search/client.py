@@ -126,7 +126,7 @@ class SearchClient:
         parts = [f"centroids/{i}" for i in range(self.about.centroid_blocks)]
         scores = np.concatenate((yield from self._ask(layer, x, parts)))
         chosen = self._choose(x, scores[: len(layout.sizes)])
-        asked = np.unique(layout.sets[[chosen, *self._decoys_of(chosen)]])
+        asked = np.unique(layout.sets[self.sets_of(chosen)])
         parts = [f"cluster/{block}" for block in asked]
         answers = yield from self._ask(layer, x, parts)
         own, starts = layout.sets[chosen], np.cumsum(layout.sizes) - layout.sizes
@@ -177,8 +177,7 @@ class SearchClient:
         else:
             # Of every set the cluster of the same rank: no set is told by its rank.
             (rank,) = np.flatnonzero(layout.sets[hit.chosen] == hit.block)
-            sets = [hit.chosen, *self._decoys_of(hit.chosen)]
-            asked = np.unique(layout.sets[sets, rank])
+            asked = np.unique(layout.sets[self.sets_of(hit.chosen), rank])
         one_hot = np.zeros(layer.plan.width)
         one_hot[place] = 1
         parts = [f"texts/{block}" for block in asked]
@@ -210,9 +209,13 @@ class SearchClient:
                 self._chosen.popitem(last=False)
         return self._chosen[asked]
 
-    def _decoys_of(self, chosen: int) -> np.ndarray:
+    def sets_of(self, chosen: int) -> np.ndarray:
+        """[D + 1] the set that a query chose, and the decoys it is asked with."""
         weights = self.about.layout.weights
-        return draw_decoys(self._secret, self.about.name, chosen, weights, self._decoys)
+        decoys = draw_decoys(
+            self._secret, self.about.name, chosen, weights, self._decoys
+        )
+        return np.array([chosen, *decoys])
 
 
 def _best(scores: np.ndarray, k: int) -> np.ndarray:

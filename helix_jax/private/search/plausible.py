@@ -22,6 +22,7 @@ import hashlib
 import hmac
 
 import numpy as np
+from scipy.sparse import csr_array
 
 _BLOCK = 4096
 
@@ -36,17 +37,19 @@ def choose_sets(scores: np.ndarray, sets: np.ndarray) -> np.ndarray:
     Returns:
       [n] int64.
     """
-    probes = sets.shape[1]
-    members = np.zeros((scores.shape[1], len(sets)), np.float32)
-    members[sets, np.arange(len(sets))[:, None]] = 1
-    worth = np.float32(1) / (1 + np.arange(probes, dtype=np.float32))
+    lists, probes = sets.shape
+    inside = np.ones(sets.size, np.float32), sets.reshape(-1)
+    starts = np.arange(0, sets.size + 1, probes)
+    members = csr_array((*inside, starts), (lists, scores.shape[1])).T.tocsr()
+    worth = 1 / (1 + np.arange(probes, dtype=np.float32))
     chosen = np.empty(len(scores), np.int64)
     for start in range(0, len(scores), _BLOCK):
         own = slice(start, start + _BLOCK)
         order = best_clusters(scores[own], probes)
-        values = np.zeros(scores[own].shape, np.float32)
-        np.put_along_axis(values, order, worth[None], axis=1)
-        chosen[own] = (values @ members).argmax(axis=1)
+        values = np.tile(worth, len(order)), order.reshape(-1)
+        starts = np.arange(0, order.size + 1, probes)
+        shape = len(order), scores.shape[1]
+        chosen[own] = (csr_array((*values, starts), shape) @ members).argmax(axis=1)
     return chosen
 
 

@@ -1,0 +1,123 @@
+r"""An index of texts for private search, as a folder that a provider serves.
+
+    python -m experiments.index --workdir=runs/index --model=DIR_OR_ID \
+      --data=NAME_FILE_OR_FOLDER [--splits=fit,select,test] [--text_bytes=400]
+    python -m experiments.index --workdir=runs/index --model=embeddings:FILE --data=...
+
+Texts are embedded by the model, or their embeddings read from a file, and written to
+WORKDIR/index with their ids and texts: what `SearchProvider` opens. Up to 200,000 rows
+are scored whole; more lie in clusters, of which a query asks --probes. A text is read
+under encryption in a record of one size, so that the longest one sets the price of all:
+what is longer than --text_bytes loses its end.
+
+Cost: two cores: 50,000 rows of width 384 in clusters in 5 seconds after they are
+embedded, a million in some minutes.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from experiments.shared.about import about, short_data
+from experiments.shared.options import (
+    ExtractionOptions,
+    TextOptions,
+    seed_option,
+    workdir_option,
+)
+from experiments.shared.sides import load_side, open_corpus, states_of, with_stores
+from helix_jax.private.packing import MAX_WIDTH
+from helix_jax.private.search import save_index
+from helix_jax.private.search.layout import MAX_LISTED, MAX_PROBES
+from helix_jax.private.search.records import MAX_TEXT_BYTES
+from helix_jax.reports import Table
+from helix_jax.runs import Report, Run, experiment, option
+from helix_jax.text.corpus import SPLITS
+
+ROWS = {"auto": None, "scored": False, "clusters": True}
+
+
+@dataclasses.dataclass(frozen=True)
+class IndexConfig(TextOptions, ExtractionOptions):
+    """Flags of the experiment."""
+
+    workdir: str = workdir_option()
+    model: str = option(
+        "",
+        "folder or hub id, or embeddings:FILE",
+        names="side",
+        required=True,
+        tiny="pebble-llama",
+    )
+    layer: int = option(-1, "0 is the embedding, -1 the last")
+    splits: tuple[str, ...] = option(
+        SPLITS, "which splits", choices=SPLITS, required=True
+    )
+    text_bytes: int = option(
+        400, "a longer text loses its end", least=0, most=MAX_TEXT_BYTES
+    )
+    rows: str = option(
+        "auto", "how rows lie; auto: in clusters from 200,001 on", choices=tuple(ROWS)
+    )
+    block_rows: int = option(
+        512, "most rows of a cluster or block", least=1, most=MAX_WIDTH
+    )
+    probes: int = option(16, "clusters of a query", least=1, most=MAX_PROBES)
+    listed: int = option(
+        4096, "most sets of clusters in the public list", least=1, most=MAX_LISTED
+    )
+    seed: int = seed_option("of the order and the clusters")
+    tiny: bool = option(False, "200 texts, 64 tokens each at most")
+
+
+@experiment(tiny={"limit": 200, "max_tokens": 64})
+def compute(config: IndexConfig, _: Run) -> Report:
+    """Embed, lay out, write; see the module docstring."""
+    corpus = open_corpus(config, least=dict.fromkeys(config.splits, 1))
+    side = load_side(config.model, config, layer=config.layer)
+    vectors, ids, texts, cut = [], [], [], 0
+    for split in config.splits:
+        store = states_of(side, corpus, split, with_stores(config))
+        vectors.append(store.read())
+        of_split = {text.id: text.text for text in corpus.read(split)}
+        for text_id in store.ids:
+            whole = of_split[text_id].encode()
+            cut += len(whole) > config.text_bytes
+            ids.append(text_id)
+            texts.append(whole[: config.text_bytes].decode(errors="ignore"))
+    rows = np.concatenate(vectors)
+
+    def write(folder: Path) -> None:
+        save_index(
+            folder,
+            rows,
+            model=store.fingerprint,
+            ids=ids,
+            texts=texts,
+            clusters=ROWS[config.rows],
+            block_rows=config.block_rows,
+            probes=config.probes,
+            listed=config.listed,
+            seed=config.seed,
+        )
+
+    numbers = {
+        "index/rows": len(rows),
+        "index/width": rows.shape[1],
+        "index/texts_cut": cut,
+        "index/longest_text_bytes": max(len(text.encode()) for text in texts),
+    }
+    table = Table(
+        "Index for private search",
+        ["rows", "width", "longest text, bytes", "texts that lost their end"],
+        [[len(rows), rows.shape[1], numbers["index/longest_text_bytes"], cut]],
+    )
+    told = about(side.name, short_data(config.data))
+    return Report(numbers, [table], told, files={"index": write})
+
+
+run = compute.run
+
+if __name__ == "__main__":
+    compute.main()
