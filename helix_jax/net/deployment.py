@@ -2,6 +2,8 @@
 
 import functools
 import glob
+import urllib.parse
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +14,9 @@ from helix_jax.array_files import read_npz
 from helix_jax.errors import RunError
 from helix_jax.generation.encrypted import head_weights
 from helix_jax.models import load_model
+from helix_jax.net.row_sources import NpzRows, StoreRows
 from helix_jax.net.settings import HeadSettings, RowsSettings, ServiceSettings
+from helix_jax.private import PreparedRows, prepare_rows
 from helix_jax.probes import load_probe
 
 _LM_HEAD = "lm_head:"
@@ -34,16 +38,28 @@ class Head(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Rows of public texts.
+    """Rows of public texts, where they lie.
 
     Attributes:
-      y: [n, d] float.
+      source: [n, d] float, of which blocks are read.
       ids: [n] names, or None.
       about: JSON-able, for clients: fingerprints.
     """
 
-    y: np.ndarray
+    source: StoreRows | NpzRows
     ids: list[str] | None
+    about: dict[str, Any]
+
+
+class ServedRows(NamedTuple):
+    """Rows as all fits of them share them.
+
+    Attributes:
+      prepared: in files of the state's folder.
+      about: JSON-able, for clients: fingerprints.
+    """
+
+    prepared: PreparedRows
     about: dict[str, Any]
 
 
@@ -75,19 +91,35 @@ def open_head(name: str, settings: HeadSettings) -> Head:
 
 
 def open_rows(name: str, settings: RowsSettings) -> Rows:
-    """Read rows; errors as `open_head`."""
+    """Open rows; errors as `open_head`."""
     path = _only(f"rows.{name}.path", settings.path)
     if path.endswith(".npz"):
-        arrays = _arrays(path, ("y",), optional=("ids",))
-        ids = [str(one) for one in arrays["ids"]] if "ids" in arrays else None
-        return Rows(arrays["y"], ids, {})
+        ids = _ids(path)
+        return Rows(NpzRows(path, "y"), ids, {})
     if not Path(path).is_dir():
         raise RunError(
             f"rows.{name}.path: expected a store of activations or an .npz file, got "
             f"{path!r}."
         )
     store = open_store(path)
-    return Rows(store.read(), store.ids, {"fingerprint": dict(store.fingerprint)})
+    if len(store.layers) != 1:
+        raise RunError(
+            f"rows.{name}.path: expected a store of one layer, got the layers "
+            f"{list(store.layers)} in {path}; extract the one that is to be served."
+        )
+    source = StoreRows(store, store.layers[0])
+    return Rows(source, store.ids, {"fingerprint": dict(store.fingerprint)})
+
+
+def _ids(path: str) -> list[str] | None:
+    """The names in a file of rows; None where it has none."""
+    _read(path, ())  # that it is such a file
+    with zipfile.ZipFile(path) as file:
+        found = {one.removesuffix(".npy") for one in file.namelist()}
+    _require_names(path, found, ("y",), optional=("ids",))
+    if "ids" not in found:
+        return None
+    return [str(one) for one in _read(path, ("ids",))["ids"]]
 
 
 def _only(where: str, pattern: str) -> str:
@@ -117,9 +149,17 @@ class Deployment:
         """A head by its name."""
         return open_head(name, self.settings.heads[name])
 
-    def rows(self, name: str) -> Rows:
-        """Rows by their name."""
-        return open_rows(name, self.settings.rows[name])
+    def rows(self, name: str) -> ServedRows:
+        """Rows by their name; prepared where they are not yet, which takes a while."""
+        opened = open_rows(name, self.settings.rows[name])
+        place = urllib.parse.quote(name, safe="")
+        prepared = prepare_rows(
+            opened.source,
+            ids=opened.ids,
+            folder=Path(self.settings.state, "rows", place),
+            source_name=opened.source.name,
+        )
+        return ServedRows(prepared, opened.about)
 
     def input_norm(self, name: str) -> float:
         """The largest norm of a query to a head.
@@ -131,13 +171,8 @@ class Deployment:
         if given is not None:
             return given
         width = self.head(name).kernel.shape[0]
-        norms = [
-            float(
-                np.linalg.norm(np.asarray(self.rows(other).y, np.float64), axis=1).max()
-            )
-            for other in self.settings.rows
-            if self.rows(other).y.shape[1] == width
-        ]
+        prepared = [self.rows(other).prepared for other in self.settings.rows]
+        norms = [one.longest for one in prepared if one.rows.shape[1] == width]
         if not norms:
             raise RunError(
                 f"heads.{name}.input_norm: give the largest norm of a query; no rows "
@@ -149,11 +184,22 @@ class Deployment:
 def _arrays(
     path: str, names: tuple[str, ...], *, optional: tuple[str, ...]
 ) -> dict[str, np.ndarray]:
-    found = read_npz(path, remedy="write it again with numpy.savez", raises=RunError)
-    missing, extra = set(names) - set(found), set(found) - {*names, *optional}
+    found = _read(path)
+    _require_names(path, set(found), names, optional=optional)
+    return found
+
+
+def _read(path: str, names: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
+    remedy = "write it again with numpy.savez"
+    return read_npz(path, names=names, remedy=remedy, raises=RunError)
+
+
+def _require_names(
+    path: str, found: set[str], names: tuple[str, ...], *, optional: tuple[str, ...]
+) -> None:
+    missing, extra = set(names) - found, found - {*names, *optional}
     if missing or extra:
         raise RunError(
             f"{path} needs the arrays {', '.join(names)} (and may have "
             f"{', '.join(optional)}), got {', '.join(sorted(found))}."
         )
-    return found

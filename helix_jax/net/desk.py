@@ -232,11 +232,12 @@ class Desk:
             }
         rows = {}
         for name, settings in self.settings.rows.items():
-            opened = self.deployment.rows(name)
-            rows[name] = opened.about | {
+            served = self.deployment.rows(name)
+            count, width = served.prepared.rows.shape
+            rows[name] = served.about | {
                 "profile": settings.profile,
-                "rows": len(opened.y),
-                "width": opened.y.shape[1],
+                "rows": count,
+                "width": width,
                 "precision": settings.precision,
                 "share": settings.share,
             }
@@ -275,10 +276,9 @@ class Desk:
             folder = self._folder_of(number)
             if not new and not folder.is_dir():
                 raise Refusal("not_found", f"fit {number.hex()} is not here")
-            settings, opened = self.settings.rows[rows], self.deployment.rows(rows)
+            settings = self.settings.rows[rows]
             found = FitProvider(
-                opened.y,
-                ids=opened.ids,
+                self.deployment.rows(rows).prepared,
                 profile=settings.profile,
                 precision=settings.precision,
                 share=settings.share,

@@ -13,6 +13,8 @@ from helix_jax.private.labels.client import LabelClient
 from helix_jax.private.layer import Layer, shared_scales
 from helix_jax.private.ledger import Ledger
 from helix_jax.private.packing import Plan, plan_layer
+from helix_jax.private.prepared_rows import PreparedRows
+from helix_jax.private.prepared_rows_passes import prepare_rows
 from helix_jax.private.profiles import PROFILES, Profile
 from helix_jax.private.provider import Provider
 from helix_jax.private.summing import sum_answers
@@ -28,10 +30,12 @@ __all__ = [
     "Layer",
     "Ledger",
     "Plan",
+    "PreparedRows",
     "Privacy",
     "Profile",
     "Provider",
     "plan_layer",
+    "prepare_rows",
     "shared_scales",
     "sum_answers",
     "unit_rows",

@@ -17,6 +17,7 @@ from helix_jax.private.accountant import Privacy
 from helix_jax.private.ledger import Ledger
 
 _LEDGER = "ledger.db"
+_SORTED = 2**16  # hashes taken up at once
 _EVERYONE = "all clients"  # who could put together what they have
 
 
@@ -32,16 +33,28 @@ class RowHashes(NamedTuple):
     subject: bytes
 
 
-def hash_rows(y: np.ndarray, ids: bytes) -> RowHashes:
-    """Hashes of rows [n, d_y] float64, and of the digest of their names."""
-    each = [hashlib.sha256(row.tobytes()).digest() for row in np.ascontiguousarray(y)]
-    shape = str(y.shape).encode()
-    return RowHashes(
-        *(
-            hashlib.sha256(shape + begin + b"".join(rows)).digest()
-            for begin, rows in ((ids, each), (b"", sorted(each)))
-        )
-    )
+def hash_each(block: np.ndarray) -> np.ndarray:
+    """SHA-256 [rows, 32] uint8 of each row of a block [rows, d_y] float64."""
+    digests = b"".join(hashlib.sha256(row).digest() for row in block)
+    return np.frombuffer(digests, np.uint8).reshape(-1, 32)
+
+
+def join_hashes(each: np.ndarray, width: int, ids: bytes) -> RowHashes:
+    """Hashes of all rows.
+
+    Args:
+      each: [n, 32] uint8, of `hash_each`.
+      width: d_y.
+      ids: digest of their names.
+    """
+    shape = str((len(each), width)).encode()
+    words = each.view(">u8")
+    order = np.lexsort(words.T[::-1])  # as the bytes are sorted
+    named, alone = hashlib.sha256(shape + ids), hashlib.sha256(shape)
+    for start in range(0, len(each), _SORTED):
+        named.update(each[start : start + _SORTED])
+        alone.update(each[order[start : start + _SORTED]])
+    return RowHashes(named.digest(), alone.digest())
 
 
 class FitAccount(NamedTuple):

@@ -6,27 +6,27 @@ from helix_jax.private import fit_bits, fit_noise, flooding, residues, wire
 from helix_jax.private.accounts import PublicKey
 from helix_jax.private.fit_plan import FitOffer, FitPlan
 from helix_jax.private.fit_products import add_words, mask_sums, pack_words
-from helix_jax.private.fit_targets import Targets
+from helix_jax.private.prepared_rows import PreparedRows
 from helix_jax.types import Array
 
 
-def mean_message(key: PublicKey, offer: FitOffer, targets: Targets) -> bytes:
+def mean_message(key: PublicKey, offer: FitOffer, prepared: PreparedRows) -> bytes:
     """The column means, encrypted; of private rows with noise, and their energy.
 
     Args:
       key: the client's.
       offer: of the fit.
-      targets: its rows.
+      prepared: its rows.
     """
     profile = offer.profile
     count = -(-offer.means // profile.degree)
     mean = np.zeros(count * profile.degree)
     if offer.rho:
         mean[: offer.means] = fit_noise.noisy_means(
-            targets.rows, offer.rho, targets.mean
+            prepared.rows, offer.rho, prepared.targets.mean
         )
     else:
-        mean[: offer.means] = targets.means
+        mean[: offer.means] = prepared.targets.means
     scaled = residues.scaled_residues(mean.reshape(count, -1), offer.mean_bits, profile)
     first, second = key.encrypt_zeros(count)
     if offer.precision:

@@ -5,8 +5,9 @@ to each number of the result, and the guard asks for rows that hold several time
 many as all results together.
 """
 
+import hashlib
 import math
-from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -18,10 +19,13 @@ from helix_jax.private.fit_plan import (
     FitOffer,
     FitPlan,
 )
+from helix_jax.private.row_blocks import INTEGERS, RowSource, row_blocks
 
 PRECISION = 12  # bits of a result
 SHARE = 0.25  # of the bits of the rows that the results of a fit may carry
 _RANK_BITS = 12  # below the largest direction of the rows, what is none
+_COLUMNS = 256  # whose values are counted in one pass
+_ROWS = 2**13  # whose values are counted at once
 
 
 def widest_fit(rows: int, *, precision: int, share: float) -> int:
@@ -44,7 +48,7 @@ def _most_mean_bits(precision: int) -> int:
     return precision + MEAN_BITS - KERNEL_BITS + 5
 
 
-def held_bits(rows: np.ndarray) -> float:
+def held_bits(rows: RowSource) -> float:
     """Bits that rows of integers hold, by what a fit is held to.
 
     KERNEL_BITS for each number, but of columns with few values (labels, signs) the
@@ -52,20 +56,73 @@ def held_bits(rows: np.ndarray) -> float:
     and no more than r (n + d_y - r) numbers of rank r have.
 
     Args:
-      rows: [n, d_y] float64, integers of KERNEL_BITS bits and a sign, centred.
+      rows: [n, d_y] integers of KERNEL_BITS bits and a sign, centred, read in blocks.
     """
-    count, total = len(rows), 0.0
-    for column in rows.T:
-        times = np.unique(column, return_counts=True)[1]
+    (count, width), total = rows.shape, 0.0
+    for times in _column_times(rows):
         total += _entropy(times) if len(times) <= count / 2 else KERNEL_BITS
-    repeats = Counter(hash((row + 0.0).tobytes()) for row in rows)  # -0.0 is 0.0
-    different = len(repeats) * rows.shape[1] * KERNEL_BITS
-    different += count * _entropy(np.array(list(repeats.values())))
-    products = rows.T @ rows if count >= rows.shape[1] else rows @ rows.T
-    spread = np.linalg.eigvalsh(products)
+    repeats = _row_times(rows)
+    different = len(repeats) * width * KERNEL_BITS + count * _entropy(repeats)
+    spread = np.linalg.eigvalsh(_products(rows))
     rank = int((spread > spread[-1] * 4.0**-_RANK_BITS).sum())
-    numbers = rank * (count + rows.shape[1] - rank)
+    numbers = rank * (count + width - rank)
     return min(count * total, different, numbers * KERNEL_BITS)
+
+
+def _column_times(rows: RowSource) -> Iterator[np.ndarray]:
+    """How often each value of a column is seen, column by column."""
+    most = 2**KERNEL_BITS
+    for first in range(0, rows.shape[1], _COLUMNS):
+        columns = min(_COLUMNS, rows.shape[1] - first)
+        counts = np.zeros((columns, 2 * most + 1), np.int32)
+        gathered, held = [], 0
+        for start, block in row_blocks(rows):
+            values = block[:, first : first + columns].T.astype(INTEGERS, order="C")
+            gathered.append(values + most)
+            held += len(block)
+            # Each count costs a table of all values, however few there are.
+            if held >= _ROWS or start + len(block) == rows.shape[0]:
+                _count(counts, np.concatenate(gathered, axis=1))
+                gathered, held = [], 0
+        for own in counts:
+            yield own[own > 0]
+
+
+def _count(counts: np.ndarray, values: np.ndarray) -> None:
+    """Add to counts [columns, all values] those of values [columns, rows] from 0 on."""
+    for own, column in zip(counts, values):
+        own += np.bincount(column, minlength=len(own)).astype(np.int32)
+
+
+def _row_times(rows: RowSource) -> np.ndarray:
+    """How often each different row is seen, in the order of their first ones."""
+    digests = np.empty((rows.shape[0], 2), np.uint64)
+    for start, block in row_blocks(rows):
+        each = (
+            hashlib.blake2b(row, digest_size=16).digest()
+            for row in np.ascontiguousarray(block, INTEGERS)
+        )
+        own = np.frombuffer(b"".join(each), np.uint64).reshape(-1, 2)
+        digests[start : start + len(own)] = own
+    order = np.lexsort(digests.T)  # keeps the order of equal ones
+    digests = digests[order]
+    new = np.append(True, (digests[1:] != digests[:-1]).any(axis=1))
+    first = np.flatnonzero(new)
+    times = np.diff(np.append(first, len(order)))
+    return times[np.argsort(order[first])]
+
+
+def _products(rows: RowSource) -> np.ndarray:
+    """The smaller one of Y' Y and Y Y', float64; sums of whole numbers, exact."""
+    count, width = rows.shape
+    if count < width:
+        every = np.asarray(rows[0:count], np.float64)
+        return every @ every.T
+    total = np.zeros((width, width))
+    for _, block in row_blocks(rows):
+        block = np.asarray(block, np.float64)
+        total += block.T @ block
+    return total
 
 
 def _entropy(times: np.ndarray) -> float:
@@ -74,20 +131,26 @@ def _entropy(times: np.ndarray) -> float:
     return float(-(shares * np.log2(shares)).sum())
 
 
-def column_units(y: np.ndarray, mean: np.ndarray) -> np.ndarray:
+def column_units(
+    largest: np.ndarray, mean: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """log2 of each column's unit: integers of KERNEL_BITS bits, means of MEAN_BITS.
 
-    A column that varies by no more than rounding is constant, and becomes so in place.
+    Args:
+      largest: [d_y] the largest deviation from each mean.
+      mean: [d_y].
+
+    Returns:
+      [d_y] int; and [d_y] bool, the columns that vary by no more than rounding.
     """
-    largest = np.abs(y).max(axis=0)
     constant = largest <= 2.0**-40 * np.abs(mean)
-    y[:, constant], largest[constant] = 0.0, 0.0
+    largest = np.where(constant, 0.0, largest)
     exponents = np.full(len(mean), -MAX_EXPONENT)
     for values, bits in ((largest, KERNEL_BITS), (np.abs(mean), MEAN_BITS)):
         seen = values > 0
         own = np.frexp(values[seen])[1] - bits
         exponents[seen] = np.maximum(exponents[seen], own)
-    return exponents
+    return exponents, constant
 
 
 def result_flood_bits(offer: FitOffer, plan: FitPlan) -> int:

@@ -29,6 +29,7 @@ from helix_jax.private import discrete_gaussian as noise
 from helix_jax.private.accountant import Privacy, noise_multiplier
 from helix_jax.private.fit_plan import KERNEL_BITS, FitPlan
 from helix_jax.private.profiles import Profile
+from helix_jax.private.row_blocks import RowSource, row_blocks
 from helix_jax.private.unit_rows import unit_integers
 
 COVARIANCE_SHARE = 0.9  # of a fit's rho; the means have the rest
@@ -63,9 +64,14 @@ def private_columns(y: np.ndarray, privacy: Privacy) -> PrivateColumns:
     """
     privacy.require_rows(len(y))
     rows = unit_integers("FitProvider", y, KERNEL_BITS)
+    return PrivateColumns(rows, *private_bounds(*y.shape, privacy))
+
+
+def private_bounds(rows: int, width: int, privacy: Privacy) -> tuple[float, float]:
+    """Public bounds of n private rows of width d_y: norm, mean of PrivateColumns."""
     unit = 2.0**KERNEL_BITS
-    spread = _mean_sigma(privacy.rho, y.shape[1] + 1) / len(y)
-    return PrivateColumns(rows, unit * math.sqrt(len(y)), unit + _TAIL * spread)
+    spread = _mean_sigma(privacy.rho, width + 1) / rows
+    return unit * math.sqrt(rows), unit + _TAIL * spread
 
 
 def covariance_rho(rho: float) -> float:
@@ -78,11 +84,11 @@ def mean_rho(rho: float) -> float:
     return (1 - COVARIANCE_SHARE) * rho
 
 
-def noisy_means(rows: np.ndarray, rho: float, bound: float) -> np.ndarray:
+def noisy_means(rows: RowSource, rho: float, bound: float) -> np.ndarray:
     """Means of the integer rows, and of |y|^2 / 2^15, with noise: float64 [d_y + 1].
 
     Args:
-      rows: [n, d_y] of `private_columns`.
+      rows: [n, d_y] of `private_columns`, or of `fit_targets`.
       rho: of the fit.
       bound: what no number may exceed.
     """
@@ -90,14 +96,17 @@ def noisy_means(rows: np.ndarray, rho: float, bound: float) -> np.ndarray:
     sums += noise.draw_grid_noise(
         MEAN_SENSITIVITY, noise_multiplier(mean_rho(rho)), sums.shape
     ).integers()
-    return np.clip(sums / len(rows), -bound, bound)
+    return np.clip(sums / rows.shape[0], -bound, bound)
 
 
-def mean_sums(rows: np.ndarray) -> np.ndarray:
+def mean_sums(rows: RowSource) -> np.ndarray:
     """Sums of the integer rows, and of |y|^2 / 2^15: int64 [d_y + 1]."""
-    integers = rows.astype(np.int64)
-    energy = (integers**2).sum(axis=1) >> KERNEL_BITS
-    return np.append(integers.sum(axis=0), energy.sum())
+    sums = np.zeros(rows.shape[1] + 1, np.int64)
+    for _, block in row_blocks(rows):
+        integers = block.astype(np.int64)
+        energy = (integers**2).sum(axis=1) >> KERNEL_BITS
+        sums += np.append(integers.sum(axis=0), energy.sum())
+    return sums
 
 
 def mean_sigma(rho: float, width: int, rows: int) -> float:

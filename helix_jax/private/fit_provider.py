@@ -35,14 +35,13 @@ from helix_jax.private import (
 from helix_jax.private.accountant import Privacy
 from helix_jax.private.accounts import PublicKey, require_current, require_same
 from helix_jax.private.admission import Admission, admit
-from helix_jax.private.fit_account import FitAccount, hash_rows
+from helix_jax.private.fit_account import FitAccount
 from helix_jax.private.fit_bits import PRECISION, SHARE
 from helix_jax.private.fit_plan import (
     PRECISIONS,
     FitOffer,
     FitPlan,
     plan_fit,
-    rows_digest,
     transcript,
 )
 from helix_jax.private.fit_products import add_rows, read_pairs
@@ -53,16 +52,12 @@ from helix_jax.private.fit_state import (
     require_fit_of,
     write_state,
 )
-from helix_jax.private.fit_targets import (
-    TARGETS,
-    check_targets,
-    chunk_weights,
-    integer_targets,
-    make_offer,
-)
+from helix_jax.private.fit_targets import TARGETS, chunk_weights, make_offer
 from helix_jax.private.forks import require_own
 from helix_jax.private.kept_answers import KeptAnswers
 from helix_jax.private.ledger import Ledger
+from helix_jax.private.prepared_rows import PreparedRows
+from helix_jax.private.prepared_rows_passes import prepare_rows
 from helix_jax.private.profiles import find_profile
 from helix_jax.private.self_test import require_exact
 from helix_jax.types import Array
@@ -79,7 +74,7 @@ class FitProvider:
 
     def __init__(
         self,
-        y: Array,
+        y: Array | PreparedRows,
         *,
         ids: Iterable[str] | None = None,
         profile: str = "guarded",
@@ -93,7 +88,8 @@ class FitProvider:
         """Prepare the rows.
 
         Args:
-          y: [n, d_y] float, finite.
+          y: [n, d_y] float, finite; or rows of `prepare_rows`, which many fits share,
+            and which have their names and privacy.
           ids: [n] names of the rows, which the client's must equal in this order.
           profile: name of the parameters.
           precision: bits that one number of the result carries at most, from 8 to 20;
@@ -117,8 +113,15 @@ class FitProvider:
           ValueError: shapes or values that cannot be.
           RuntimeError: the device computes wrongly, see `self_test`.
         """
-        parameters, digest = find_profile(profile), rows_digest(ids)
+        parameters = find_profile(profile)
         require_exact(parameters)
+        if isinstance(y, PreparedRows):
+            if ids is not None or privacy is not None:
+                raise ValueError(
+                    "FitProvider: prepared rows have their ids and privacy; give both "
+                    "to prepare_rows, got them here."
+                )
+            privacy = y.privacy
         if privacy is not None and not parameters.guarded:
             raise ValueError(
                 f"FitProvider: profile {profile!r} shows more than results, and no "
@@ -131,18 +134,23 @@ class FitProvider:
             )
         if not share > 0:
             raise ValueError(f"FitProvider: share must be positive, got {share}.")
-        y = check_targets(y)
-        self._fingerprint, subject = hash_rows(y, digest)
-        self._targets = targets = integer_targets(y, privacy)
+        if not isinstance(y, PreparedRows):
+            y = prepare_rows(y, ids=ids, privacy=privacy)
+        self._prepared = y
         self.offer = make_offer(
-            targets, parameters, digest, precision=precision, privacy=privacy
+            y.targets,
+            y.rows.shape[0],
+            parameters,
+            y.ids_digest,
+            precision=precision,
+            privacy=privacy,
         )
         guarded = parameters.guarded
         self._account = FitAccount(
-            subject,
+            y.hashes.subject,
             identity,
             share,
-            fit_bits.held_bits(targets.rows) if guarded else math.inf,
+            y.held_bits if guarded else math.inf,
             privacy,
             ledger or Ledger(),
             own=ledger is None,
@@ -230,7 +238,7 @@ class FitProvider:
         if self.offer.rho:  # noise that cannot be made is refused before it is charged
             fit_noise.covariance_sigma(self.offer.rho, row_bits, plan, self.offer.width)
         pairs = read_pairs(read.payload, plan=plan, profile=profile)
-        weights = chunk_weights(self._targets.rows, plan, number)
+        weights = chunk_weights(self._prepared.rows, plan, number)
         # Only now is anything changed.
         self._sums = add_rows(self._sums, pairs, weights, plan=plan, profile=profile)
         self._plan, self._row_bits = plan, row_bits
@@ -255,7 +263,7 @@ class FitProvider:
             return self._mean_message
 
     def _mean(self) -> bytes:
-        return fit_answers.mean_message(self._registered(), self.offer, self._targets)
+        return fit_answers.mean_message(self._registered(), self.offer, self._prepared)
 
     def _charge_mean(self, *, kept: bool) -> None:
         rho, bits = fit_noise.mean_rho(self.offer.rho), fit_bits.mean_bits(self.offer)
@@ -361,7 +369,7 @@ class FitProvider:
                 self._registered().key,
                 plan.width if plan else 0,
                 self._row_bits,
-                self._fingerprint,
+                self._prepared.hashes.fingerprint,
                 [np.asarray(part) for part in self._sums],
                 self._mean_message,
             )
@@ -414,7 +422,7 @@ class FitProvider:
         """Keep it beside this fit's state, but not beside another's."""
         if has_state(folder):
             key = self._registered().key
-            require_fit_of(folder, key=key, rows=self._fingerprint)
+            require_fit_of(folder, key=key, rows=self._prepared.hashes.fingerprint)
         self._account = self._account.kept_beside(folder)
 
     @contextlib.contextmanager

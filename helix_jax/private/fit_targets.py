@@ -1,9 +1,14 @@
-"""The target rows of an encrypted fit as integers, as they are multiplied."""
+"""The target rows of an encrypted fit as integers, as they are multiplied.
+
+Two passes over the rows, in blocks: what they measure, and their integers.
+"""
 
 import math
 import os
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from helix_jax import numeric
@@ -18,16 +23,17 @@ from helix_jax.private.fit_plan import (
     FitPlan,
 )
 from helix_jax.private.profiles import Profile
-from helix_jax.types import Array
+from helix_jax.private.row_blocks import INTEGERS, RowBlock, RowSource, row_blocks
+from helix_jax.private.unit_rows import require_longest, unit_integers
 
 TARGETS = 256  # columns multiplied at once
+_LEAST, _MOST = 2.0 ** (40 - MAX_EXPONENT), 2.0 ** (MAX_EXPONENT - 40)
 
 
 class Targets(NamedTuple):
-    """Integer rows, and what their offer tells of them.
+    """What the offer of integer rows tells of them.
 
     Attributes:
-      rows: [n, d_y] float64 integers.
       exponents: [d_y] log2 of each column's unit.
       norm: at least every column's.
       mean: at least every number of the mean's message.
@@ -37,7 +43,6 @@ class Targets(NamedTuple):
         the means.
     """
 
-    rows: np.ndarray
     exponents: np.ndarray
     norm: float
     mean: float
@@ -45,60 +50,141 @@ class Targets(NamedTuple):
     energy: float
 
 
-def check_targets(y: Array) -> np.ndarray:
-    """A copy of rows in float64.
+class Measures(NamedTuple):
+    """What a pass over rows has seen so far.
 
-    Args:
-      y: [n, d_y] float.
+    Attributes:
+      count: rows.
+      sums: [d_y] float64, the rows added one after the other.
+      least, most: [d_y], of each column.
+      longest: the largest norm of a row.
+    """
+
+    count: int
+    sums: np.ndarray
+    least: np.ndarray
+    most: np.ndarray
+    longest: float
+
+    @property
+    def means(self) -> np.ndarray:
+        """[d_y] float64."""
+        return self.sums / self.count
+
+    @property
+    def largest(self) -> np.ndarray:
+        """[d_y], the largest deviation from each column's mean."""
+        # The largest |y - mean| to the last bit, for differences are rounded in order.
+        return np.maximum(self.most - self.means, self.means - self.least)
+
+
+def row_source(y: Any) -> RowSource:
+    """Rows as they are read in blocks: what has no slices of rows becomes an array.
 
     Raises:
-      ValueError: shapes or values that cannot be.
+      ValueError: of another shape than [n, d_y].
+      TypeError: no numbers.
     """
-    y = np.asarray(numeric.numbers("FitProvider", "y", y), np.float64)
-    if y.ndim != 2 or len(y) < 2:
-        raise ValueError(f"FitProvider: y needs shape [n, d_y], got {y.shape}.")
-    y = y.copy()
-    if not np.isfinite(y).all():
-        raise ValueError("FitProvider: y must be finite.")
-    size = float(np.abs(y).max())
-    if size and not 2.0 ** (40 - MAX_EXPONENT) < size < 2.0 ** (MAX_EXPONENT - 40):
-        raise ValueError(
-            f"FitProvider: the largest of y is {size:g}; scale y to numbers near 1."
-        )
+    if isinstance(y, jax.Array) or not hasattr(y, "shape"):
+        y = np.asarray(numeric.numbers("FitProvider", "y", y))
+    if len(y.shape) != 2 or y.shape[0] < 2 or y.shape[1] < 1:
+        raise ValueError(f"FitProvider: y needs shape [n, d_y], got {tuple(y.shape)}.")
     return y
 
 
-def integer_targets(y: np.ndarray, privacy: Privacy | None) -> Targets:
+def float_blocks(source: RowSource) -> Iterator[RowBlock]:
+    """Rows as float64, row by row in memory, finite.
+
+    Raises:
+      ValueError: they are not.
+      TypeError: no numbers.
+    """
+    for start, block in row_blocks(source):
+        block = np.asarray(numeric.numbers("FitProvider", "y", block), np.float64)
+        if not np.isfinite(block).all():
+            raise ValueError("FitProvider: y must be finite.")
+        yield RowBlock(start, np.ascontiguousarray(block))
+
+
+def measure(block: np.ndarray, before: Measures | None) -> Measures:
+    """What was measured, with one more block [rows, d_y] of `float_blocks`."""
+    least, most = block.min(axis=0), block.max(axis=0)
+    with np.errstate(over="ignore"):  # sizes that are refused at the end
+        longest = float(np.linalg.norm(block, axis=1).max())
+        if before is None:
+            return Measures(len(block), block.sum(axis=0), least, most, longest)
+        # One row after the other, whatever the blocks: as the sum of all rows is.
+        sums = np.vstack([before.sums, block]).sum(axis=0)
+    return Measures(
+        before.count + len(block),
+        sums,
+        np.minimum(before.least, least),
+        np.maximum(before.most, most),
+        max(before.longest, longest),
+    )
+
+
+def require_measures(measures: Measures, privacy: Privacy | None) -> None:
+    """Refuse rows that no integers are made of.
+
+    Raises:
+      ValueError: they are too large or too small; of private rows, one is longer than 1
+        or delta is 1 / n or more.
+    """
+    size = float(max(measures.most.max(), -measures.least.min()))
+    if size and not _LEAST < size < _MOST:
+        raise ValueError(
+            f"FitProvider: the largest of y is {size:g}; scale y to numbers near 1."
+        )
+    if privacy is not None:
+        privacy.require_rows(measures.count)
+        require_longest("FitProvider", measures.longest)
+
+
+def integer_targets(
+    source: RowSource,
+    measures: Measures,
+    privacy: Privacy | None,
+    put: Callable[[RowBlock], None],
+) -> Targets:
     """Rows in integers: centred, each column in its unit; private ones as they are.
 
     Args:
-      y: [n, d_y] float64 of `check_targets`.
+      source: the rows.
+      measures: of all of them.
       privacy: of them, or None.
-
-    Raises:
-      ValueError: of private rows, see `private_columns`.
+      put: takes blocks of integers, [rows, d_y] int32.
     """
     if privacy is not None:
-        rows, norm, mean = fit_noise.private_columns(y, privacy)
-        exponents = np.full(y.shape[1], -KERNEL_BITS)
-        return Targets(rows, exponents, norm, mean, None, 0.0)
-    means = y.mean(axis=0)
-    y = y - means
-    exponents = fit_bits.column_units(y, means)
-    rows = np.rint(np.ldexp(y, -exponents)).astype(np.float64)
+        for start, block in float_blocks(source):
+            integers = unit_integers("FitProvider", block, KERNEL_BITS)
+            put(RowBlock(start, integers.astype(INTEGERS)))
+        width = len(measures.sums)
+        norm, mean = fit_noise.private_bounds(measures.count, width, privacy)
+        return Targets(np.full(width, -KERNEL_BITS), norm, mean, None, 0.0)
+    means = measures.means
+    exponents, constant = fit_bits.column_units(measures.largest, means)
+    squares, energies = np.zeros(len(means)), []
+    for start, block in float_blocks(source):
+        block = block - means
+        block[:, constant] = 0.0
+        energies.append(float((block**2).sum()))
+        block = np.rint(np.ldexp(block, -exponents))
+        squares += (block**2).sum(axis=0)  # whole numbers below 2^53
+        put(RowBlock(start, block.astype(INTEGERS)))
     scaled = np.ldexp(means, -exponents)
     return Targets(
-        rows,
         exponents,
-        float(np.linalg.norm(rows, axis=0).max()),
+        float(np.sqrt(squares.max())),
         float(np.abs(scaled).max()),
         scaled,
-        _rounded(float((y**2).sum() / len(y)), ENERGY_BITS),
+        _rounded(math.fsum(energies) / measures.count, ENERGY_BITS),
     )
 
 
 def make_offer(
     targets: Targets,
+    rows: int,
     profile: Profile,
     digest: bytes,
     *,
@@ -108,7 +194,8 @@ def make_offer(
     """What the client may know of rows, in a new fit.
 
     Args:
-      targets: the rows.
+      targets: of the rows.
+      rows: n.
       profile: of the ring.
       digest: of the rows' names.
       precision: bits that one number of the result carries at most, or None.
@@ -118,7 +205,7 @@ def make_offer(
     return FitOffer(
         profile,
         os.urandom(16),
-        len(targets.rows),
+        rows,
         digest,
         math.ceil(math.log2(max(targets.norm, 1.0))),
         min(room - int(np.frexp(targets.mean)[1]), MAX_MEAN_SCALE),
@@ -129,7 +216,7 @@ def make_offer(
     )
 
 
-def chunk_weights(rows: np.ndarray, plan: FitPlan, number: int) -> list[np.ndarray]:
+def chunk_weights(rows: RowSource, plan: FitPlan, number: int) -> list[np.ndarray]:
     """Integers [blocks * chunk, targets] as `split_limbs` has them, by columns.
 
     Args:
@@ -138,7 +225,7 @@ def chunk_weights(rows: np.ndarray, plan: FitPlan, number: int) -> list[np.ndarr
       number: of the message.
     """
     size = plan.chunk * plan.blocks
-    part = rows[number * size : (number + 1) * size]
+    part = np.asarray(rows[number * size : (number + 1) * size], np.float64)
     part = np.pad(part, ((0, size - len(part)), (0, 0)))
     part = part.reshape(plan.chunk, plan.blocks, -1).swapaxes(0, 1)
     part = part.reshape(size, -1)

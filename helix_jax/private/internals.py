@@ -50,7 +50,8 @@ def transformed_weights(provider: Provider) -> Weights:
 
 def integer_rows(provider: FitProvider) -> np.ndarray:
     """The rows of a fit as they are multiplied: [n, d_y] float64, centred integers."""
-    return provider._targets.rows
+    rows = provider._prepared.rows
+    return np.asarray(rows[0 : rows.shape[0]], np.float64)
 
 
 def unmasked_results(provider: FitProvider) -> Iterator[bytes]:

@@ -126,7 +126,11 @@ def expand_map(affine: AffineMap, source: UnitRows, target: UnitRows) -> AffineM
 
 def require_unit(who: str, rows: np.ndarray) -> None:
     """Raise ValueError where a row is longer than 1."""
-    longest = float(np.linalg.norm(rows, axis=1).max(initial=0.0))
+    require_longest(who, float(np.linalg.norm(rows, axis=1).max(initial=0.0)))
+
+
+def require_longest(who: str, longest: float) -> None:
+    """Raise ValueError where the largest norm of a row is above 1."""
     if not longest <= 1 + MARGIN / 2:
         raise ValueError(
             f"{who}: differential privacy needs rows of norm 1 at most, the longest "

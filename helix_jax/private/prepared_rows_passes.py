@@ -1,0 +1,141 @@
+"""Rows prepared for fits in a few passes over their source, block by block."""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from helix_jax.atomic import replaced_file
+from helix_jax.errors import StoreError
+from helix_jax.locks import hold
+from helix_jax.paths import local_path, os_errors
+from helix_jax.private.accountant import Privacy
+from helix_jax.private.fit_account import RowHashes, hash_each, join_hashes
+from helix_jax.private.fit_plan import rows_digest
+from helix_jax.private.fit_targets import (
+    Measures,
+    float_blocks,
+    integer_targets,
+    measure,
+    require_measures,
+    row_source,
+)
+from helix_jax.private.prepared_rows import (
+    INTEGERS_FILE,
+    PreparedRows,
+    read_prepared,
+    write_record,
+)
+from helix_jax.private.row_blocks import INTEGERS, RowBlock, RowFile, RowSource
+from helix_jax.types import Array
+
+
+class _Seen(NamedTuple):
+    """What the first pass has seen."""
+
+    measures: Measures
+    hashes: RowHashes
+
+
+def prepare_rows(
+    source: Array | RowSource,
+    *,
+    ids: Iterable[str] | None = None,
+    privacy: Privacy | None = None,
+    folder: str | os.PathLike | None = None,
+    source_name: str = "",
+) -> PreparedRows:
+    """Rows as integers, for any number of fits (`FitProvider`) of them.
+
+    Args:
+      source: [n, d_y] float, finite: an array, or anything with a shape whose slices of
+        rows are arrays; it is read in blocks, once to be measured and once more where
+        its integers are not kept yet.
+      ids: [n] names of the rows, which a client's must equal in this order.
+      privacy: differential privacy of the rows; None for none.
+      folder: where the integers are kept, for its owner alone, made where it is
+        missing; those of the same rows that are there are used again, and damaged ones
+        made anew. None keeps them in memory.
+      source_name: a name that the source has for as long as it is the same to the last
+        bit, by which its rows in the folder are known without reading it; empty for
+        none: then the source is read and hashed.
+
+    Returns:
+      PreparedRows.
+
+    Raises:
+      ValueError: shapes or values that cannot be.
+      TypeError: no numbers.
+      StoreError: they cannot be kept in the folder.
+    """
+    source, digest = row_source(source), rows_digest(ids)
+    if folder is None:
+        seen = _look(source, digest)
+        require_measures(seen.measures, privacy)
+        rows = np.empty(tuple(source.shape), INTEGERS)
+
+        def put(block: RowBlock) -> None:
+            rows[block.start : block.start + len(block.rows)] = block.rows
+
+        targets = integer_targets(source, seen.measures, privacy, put)
+        longest = seen.measures.longest
+        return PreparedRows(rows, targets, seen.hashes, digest, longest, privacy)
+    folder = local_path(folder, "the folder of prepared rows")
+    with os_errors(folder, "be written", StoreError):
+        # Integers are the rows themselves, to 15 bits.
+        folder.mkdir(0o700, parents=True, exist_ok=True)
+    with hold(folder, "the preparation of rows"):
+        kept = read_prepared(folder, ids_digest=digest, privacy=privacy)
+        same = kept is not None and kept.rows.shape == tuple(source.shape)
+        if same and source_name and kept.source == source_name:
+            return kept
+        seen = _look(source, digest)
+        if same and kept.hashes == seen.hashes and kept.source == source_name:
+            return kept
+        require_measures(seen.measures, privacy)
+        return _keep(folder, source, seen, digest, privacy, source_name)
+
+
+def _look(source: RowSource, digest: bytes) -> _Seen:
+    """The first pass: rows measured and hashed."""
+    measures, each = None, np.empty((source.shape[0], 32), np.uint8)
+    for start, block in float_blocks(source):
+        measures = measure(block, measures)
+        each[start : start + len(block)] = hash_each(block)
+    return _Seen(measures, join_hashes(each, source.shape[1], digest))
+
+
+def _keep(
+    folder: Path,
+    source: RowSource,
+    seen: _Seen,
+    digest: bytes,
+    privacy: Privacy | None,
+    source_name: str,
+) -> PreparedRows:
+    """The second pass, into a file; then the record, which makes it count."""
+    file, written = folder / INTEGERS_FILE, hashlib.sha256()
+    with (
+        replaced_file(file, raises=StoreError) as temporary,
+        temporary.open("wb") as stream,
+    ):
+
+        def put(block: RowBlock) -> None:
+            stream.write(block.rows)
+            written.update(block.rows)
+
+        targets = integer_targets(source, seen.measures, privacy, put)
+    prepared = PreparedRows(
+        RowFile(file, tuple(source.shape)),
+        targets,
+        seen.hashes,
+        digest,
+        seen.measures.longest,
+        privacy,
+        source_name,
+    )
+    write_record(folder, prepared, written.digest())
+    return prepared
