@@ -18,7 +18,9 @@ ROWS = integers_flag("rows", (4000, 16_000), "of each fit")
 def fit(place: Place) -> None:
     """Fits of growing n; what the provider takes."""
     width, table = 32 if TINY.value else 768, []
-    for rows in (300, 600) if TINY.value else ROWS.value:
+    sizes = (300, 600) if TINY.value else ROWS.value
+    fewest = min(sizes)
+    for rows in sizes:
         x, y = planted_rows(rows=rows, widths=(width, width))
         file = place.folder / f"rows{rows}.npz"
         np.savez(file, y=y.astype(np.float32))
@@ -31,7 +33,7 @@ def fit(place: Place) -> None:
                 own.connect() as connection,
             ):
                 idle = own.service.resident_bytes()
-                for turn in ("first", "again"):
+                for turn in ("first", "again") if rows == fewest else ("first",):
                     mine = time.process_time()
                     theirs, start = own.service.processor_seconds(), time.perf_counter()
                     found = connection.fit("public", x)
@@ -64,7 +66,7 @@ def fit(place: Place) -> None:
     ]
     notes = (
         f"Profile `guarded`, {width} by {width} dimensions, from rows to moments. "
-        "First: services that have just begun, whose functions come from the cache "
+        "First: of services that have just begun, whose functions come from the cache "
         "of compiled ones where there is one. Peak: sum of the largest resident "
         "sizes of all its processes."
     )

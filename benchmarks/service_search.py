@@ -165,8 +165,10 @@ def made_vectors(rows: int) -> tuple[np.ndarray, np.ndarray]:
 
     tops = about(np.zeros((1, WIDTH), np.float32), -(-rows // 3200), 1)
     centres = about(tops, -(-rows // 200), 1)
-    made = [about(centres, count, 0.8) for count in (rows, CHECKED)]
-    return tuple(one / np.linalg.norm(one, axis=1, keepdims=True) for one in made)
+    vectors, queries = (about(centres, count, 0.8) for count in (rows, CHECKED))
+    for made in (vectors, queries):
+        made /= np.linalg.norm(made, axis=1, keepdims=True)
+    return vectors, queries
 
 
 def nearest(vectors: np.ndarray, queries: np.ndarray) -> np.ndarray:
