@@ -14,6 +14,7 @@ from benchmarks.service_results import TINY, write_part
 from helix_jax.net import Connection
 from helix_jax.paths import local_path
 from helix_jax.private.search import Hit, SearchIndex, open_index, save_index
+from helix_jax.private.search.planted import planted_index
 from helix_jax.runs.flags import integers_flag
 from helix_jax.stats import bootstrap_interval
 
@@ -135,7 +136,7 @@ def make_index(folder: Path, rows: int) -> tuple[SearchIndex, np.ndarray, float]
     about = folder.with_suffix(".json")
     queries = folder.with_suffix(".npy")
     if not about.exists():
-        vectors, asked = made_vectors(rows)
+        vectors, asked = planted_index(rows=rows, queries=CHECKED, width=WIDTH)
         texts = [f"The text of row {row}." for row in range(rows)]
         start = time.perf_counter()
         save_index(folder, vectors, model={"made": rows}, texts=texts)
@@ -144,31 +145,6 @@ def make_index(folder: Path, rows: int) -> tuple[SearchIndex, np.ndarray, float]
         about.write_text(json.dumps({"seconds": took}))
     took = json.loads(about.read_text())["seconds"]
     return open_index(folder), np.load(queries), took
-
-
-def made_vectors(rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Unit rows [N, d] about centres, these about others, and queries [Q, d] alike.
-
-    The variance of coordinate i falls as 1 / (i + 10), about as the spectra of sentence
-    encoders fall.
-    """
-    generator = np.random.default_rng(0)
-    scale = np.sqrt(1 / (np.arange(WIDTH) + 10)).astype(np.float32)
-
-    def about(centres: np.ndarray, count: int, spread: float) -> np.ndarray:
-        found = np.empty((count, WIDTH), np.float32)
-        for start in range(0, count, _BLOCK):
-            own = found[start : start + _BLOCK]
-            own[:] = centres[generator.integers(len(centres), size=len(own))]
-            own += spread * scale * generator.standard_normal(own.shape, np.float32)
-        return found
-
-    tops = about(np.zeros((1, WIDTH), np.float32), -(-rows // 3200), 1)
-    centres = about(tops, -(-rows // 200), 1)
-    vectors, queries = (about(centres, count, 0.8) for count in (rows, CHECKED))
-    for made in (vectors, queries):
-        made /= np.linalg.norm(made, axis=1, keepdims=True)
-    return vectors, queries
 
 
 def nearest(vectors: np.ndarray, queries: np.ndarray) -> np.ndarray:
