@@ -52,11 +52,18 @@ class Blocks:
         with self._lock:
             found = self._made.setdefault(part, provider)
             if found is provider:
-                self._held += plan_bytes(provider.layer.plan, self._profile)
-            while self._held > self._limit and len(self._made) > 1:
-                _, dropped = self._made.popitem(last=False)
-                self._held -= plan_bytes(dropped.layer.plan, self._profile)
+                self._held += self._size(part, provider)
+            # The layer of all rows is kept: making it takes longer than any search.
+            others = [name for name in self._made if name not in ("scores", part)]
+            for name in others:
+                if self._held <= self._limit:
+                    break
+                self._held -= self._size(name, self._made.pop(name))
             return found
+
+    def _size(self, part: str, provider: Provider) -> int:
+        size = plan_bytes(provider.layer.plan, self._profile)
+        return min(size, self._limit) if part == "scores" else size
 
     def prepare(self) -> int:
         """Make as many as fit; how many there are then."""

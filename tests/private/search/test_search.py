@@ -131,6 +131,15 @@ def test_answers_are_the_same_where_no_weights_are_kept(open_search):
     )
 
 
+def test_the_layer_of_all_rows_is_kept_while_texts_come_and_go(open_search):
+    _, provider, own = open_search("scores", weights_bytes=1)
+    kept = provider._blocks.get("scores")
+    for hit in converse(own.search(QUERIES[3], 3), provider):
+        converse(own.read(hit), provider)
+    assert provider._blocks.get("scores") is kept
+    assert len(provider._blocks._made) == 2  # and the last block of texts
+
+
 def start_search(own, provider, parts):
     """A query for some parts of clusters, encrypted and not sent."""
     return own._client.encrypt(own.about.vectors, np.eye(WIDTH)[0], answers=len(parts))
