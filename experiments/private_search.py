@@ -27,7 +27,7 @@ index in clusters (--index=clusters, or from 200,001 rows on) hides its choice a
 others' choice is reported beside the guess by chance.
 
 Cost: two cores, once embedded: 100,000 x 384 0.7 s a search, 7.2 MB; a million in
-clusters: see docs/search.md.
+clusters 1.1 s, 9.2 MB (docs/search.md).
 """
 
 import dataclasses
