@@ -5,6 +5,7 @@ them is docs/protocol.md's. A refusal that asking again does not change is raise
 """
 
 import asyncio
+import json
 import os
 import random
 import ssl
@@ -57,6 +58,7 @@ class Transport:
         plain_http: bool = False,
         timeout_seconds: float = 120.0,
         patience_seconds: float = 120.0,
+        answer_bytes: int = 2**28,
     ):
         """Take the address and what each side is known by; nothing is sent yet.
 
@@ -70,6 +72,7 @@ class Transport:
           plain_http: allow http://, on loopback only.
           timeout_seconds: of one request.
           patience_seconds: of all attempts at one, from the first.
+          answer_bytes: most of an answer; a larger one is refused.
         """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -79,8 +82,11 @@ class Transport:
             tls.require_plain_allowed(parts.hostname, plain_http)
         else:
             context = tls.client_context(authority, certificate, private_key, pin)
-        headers = {"authorization": f"Bearer {token}"} if token else {}
+        headers = {"accept-encoding": "identity"}
+        if token:
+            headers["authorization"] = f"Bearer {token}"
         self._patience, self.url = patience_seconds, url
+        self._answer_bytes = answer_bytes
         self._http = httpx2.AsyncClient(
             base_url=url,
             headers=headers,
@@ -109,12 +115,10 @@ class Transport:
         while True:
             after, wrong = 0.0, None
             try:
-                answer = await self._http.request(
-                    method, path, content=body, params=query
-                )
+                answer, content = await self._exchange(method, path, body, query)
                 if answer.is_success:
-                    return Answer(answer.content, answer.headers)
-                wrong, again = _refusal(answer)
+                    return Answer(content, answer.headers)
+                wrong, again = _refusal(answer, content)
                 if not again:
                     raise wrong
                 written = answer.headers.get("retry-after", "")
@@ -135,6 +139,29 @@ class Transport:
             await asyncio.sleep(wait)
             pause = min(2 * pause, LONGEST_PAUSE)
 
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        query: list[tuple[str, str]] | None,
+    ) -> tuple[httpx2.Response, bytes]:
+        """One request; an answer that is larger than any can be is not read on."""
+        found = bytearray()
+        async with self._http.stream(
+            method, path, content=body, params=query
+        ) as answer:
+            if "content-encoding" in answer.headers:  # nobody asked for it
+                raise ServiceError("malformed", f"{answer.url} answered compressed.")
+            async for piece in answer.aiter_raw():
+                found += piece
+                if len(found) > self._answer_bytes:
+                    raise ServiceError(
+                        "malformed",
+                        f"{answer.url} answered more than {self._answer_bytes} bytes.",
+                    )
+        return answer, bytes(found)
+
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
@@ -153,14 +180,14 @@ def read_token(path: str | os.PathLike) -> str:
         raise RunError(f"{path} holds no token: {error}.") from error
 
 
-def _refusal(answer: httpx2.Response) -> tuple[ServiceError, bool]:
+def _refusal(answer: httpx2.Response, content: bytes) -> tuple[ServiceError, bool]:
     """What was refused, and whether asking again can help."""
     try:
-        code = answer.json()["error"]
+        code = json.loads(content)["error"]
         known = CODES[code]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         again = answer.status_code in (408, 429, 502, 503, 504)
-        found = f"{answer.status_code} {answer.text[:100]!r}"
+        found = f"{answer.status_code} {content[:100]!r}"
         return ServiceError("unknown", f"{answer.url} answered {found}."), again
     again = known.again or code == "timeout"
     return ServiceError(code, f"{answer.url}: {code}: {known.message}"), again
