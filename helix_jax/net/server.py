@@ -21,8 +21,9 @@ from starlette.types import ASGIApp
 from helix_jax.errors import RunError
 from helix_jax.locks import hold
 from helix_jax.net import tls
-from helix_jax.net.app import DOORS, Door, make_app
+from helix_jax.net.app import make_app
 from helix_jax.net.connections import Connection
+from helix_jax.net.doors import DOORS, Door
 from helix_jax.net.identities import Identities
 from helix_jax.net.page import page_doors
 from helix_jax.net.refusals import Refusal

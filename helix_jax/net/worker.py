@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from helix_jax.net.desk import Asking, Desk
+from helix_jax.net.desk import Desk
+from helix_jax.net.enrolment import Asking
 from helix_jax.net.family import end_with
 from helix_jax.net.frames import Frame, place_of, receive, send
 from helix_jax.net.refusals import code_of
@@ -65,11 +66,11 @@ def answer(
     """What a request is answered by: a head and a body."""
     op = head["op"]
     if op == "key":
-        return {"key": desk.learn_key(body, head["profile"]).hex()}, b""
+        return {"key": desk.keys.learn(body, head["profile"]).hex()}, b""
     if op == "spent":
         return {"spent": desk.spent(head["identity"])}, b""
     if op == "end_fit":
-        desk.end_fit(bytes.fromhex(head["fit"]))
+        desk.fits.end(bytes.fromhex(head["fit"]))
         return {}, b""
     if op == "index":
         return {"about": desk.index(head["index"]).about}, b""
@@ -82,15 +83,15 @@ def answer(
         return {}, desk.search(head["index"], head["parts"], asking, body)
     fit = bytes.fromhex(head["fit"]), head["rows"], asking
     if op == "fit":
-        return {}, desk.open_fit(*fit)
+        return {}, desk.fits.open(*fit)
     if op == "next":
-        return {"next": desk.next_rows(*fit)}, b""
+        return {"next": desk.fits.next_rows(*fit)}, b""
     if op == "rows":
-        return {"next": desk.absorb(*fit, head["chunk"], body)}, b""
+        return {"next": desk.fits.absorb(*fit, head["chunk"], body)}, b""
     if op == "mean":
-        return {}, desk.mean(*fit)
+        return {}, desk.fits.mean(*fit)
     if op == "results":
-        count, message = desk.results(*fit, head["part"])
+        count, message = desk.fits.results(*fit, head["part"])
         return {"parts": count}, message
     raise ValueError(f"there is no operation {op!r}.")
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from helix_jax.net import desk as desks
-from helix_jax.net.desk import Asking, Desk
+from helix_jax.net import enrolment
+from helix_jax.net.desk import Desk
+from helix_jax.net.enrolment import Asking
 from helix_jax.net.refusals import FORGOTTEN, Refusal
 from helix_jax.net.settings import make_settings
 from helix_jax.private import Client
@@ -13,7 +14,7 @@ from helix_jax.private import Client
 def test_keys_that_asked_long_ago_are_forgotten_and_may_come_back(
     planted, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(desks, "_KEYS", 2)
+    monkeypatch.setattr(enrolment, "KEYS", 2)
     head = {"path": str(planted.head_file), "profile": "open", "input_norm": 60.0}
     state = tmp_path / "state"
     state.mkdir(0o700)
@@ -29,13 +30,13 @@ def test_keys_that_asked_long_ago_are_forgotten_and_may_come_back(
     plain = planted.y[0] @ planted.kernel + planted.bias
     for client in clients:
         client.read_layer(desk.offer("planted", "ada"))
-        desk.learn_key(client.public_bundle(), "open")
+        desk.keys.learn(client.public_bundle(), "open")
         np.testing.assert_allclose(ask(client), plain, atol=0.3)
     with pytest.raises(Refusal) as refused:
         ask(clients[0])
     assert refused.value.code == FORGOTTEN
     np.testing.assert_allclose(ask(clients[1]), plain, atol=0.3)
-    desk.learn_key(clients[0].public_bundle(), "open")
+    desk.keys.learn(clients[0].public_bundle(), "open")
     np.testing.assert_allclose(ask(clients[0]), plain, atol=0.3)
     # The one that asked last but one is there still, the other is not.
     np.testing.assert_allclose(ask(clients[1]), plain, atol=0.3)

@@ -21,7 +21,7 @@ from helix_jax.errors import RunError
 from helix_jax.net.aggregation.service_base import ServiceBase
 from helix_jax.net.aggregation.sum_settings import SummandSettings, SumSettings
 from helix_jax.net.aggregation.summed_layer import summed_layer
-from helix_jax.net.app import DOORS
+from helix_jax.net.doors import DOORS
 from helix_jax.net.recent import RecentAnswers
 from helix_jax.net.refusals import Refusal
 from helix_jax.net.service import PROTOCOL, key_of, profile_of, sixteen_bytes

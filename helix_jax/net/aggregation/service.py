@@ -5,7 +5,7 @@
     GET /v1/sessions/SESSION/ROUND    what the round came to for this silo
     GET /v1/sessions/SESSION/total    [2, L] uint64, for silos that are in it
 
-and what every service has (`app.DOORS`). SESSION is `Agreement.digest`, ROUND one of
+and what every service has (`doors.DOORS`). SESSION is `Agreement.digest`, ROUND one of
 keys, shares, masked, confirm, reveal. What is not there yet is waited for,
 ?wait=SECONDS, and then answered by 204. Which silo asks is known by the name that its
 token or its certificate has; what it says is believed for the signature in it alone.
@@ -27,7 +27,8 @@ from helix_jax.net.aggregation.desk import DEADLINES, Deadlines, Desk
 from helix_jax.net.aggregation.rounds import Rounds
 from helix_jax.net.aggregation.service_base import ServiceBase
 from helix_jax.net.aggregation.uploads import receive_body
-from helix_jax.net.app import DOORS, Door, announced
+from helix_jax.net.bodies import announced
+from helix_jax.net.doors import DOORS, Door
 from helix_jax.net.refusals import Refusal
 from helix_jax.net.settings import ServiceSettings
 from helix_jax.private.aggregation.aggregator import ROUNDS

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 import helix_jax
-from helix_jax.net.app import Door
+from helix_jax.net.doors import Door
 from helix_jax.net.page import parts
 from helix_jax.net.page.status import Status
 from helix_jax.net.refusals import Refusal

@@ -1,0 +1,147 @@
+"""The routes of a provider: which request does what; see docs/protocol.md."""
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from helix_jax.net.bodies import read_json, read_number
+from helix_jax.net.refusals import Refusal
+from helix_jax.net.replies import message
+from helix_jax.net.service import Service
+
+_KEY_BYTES = 1_000_000
+_SMALL = 4096
+
+Act = Callable[[Service, str, dict[str, str], bytes, Request], Awaitable[Response]]
+
+
+class Door(NamedTuple):
+    """One route.
+
+    Attributes:
+      method, path: of HTTP.
+      act: does it.
+      most: bytes of its body; 0: none, None: as the settings say.
+      upload: counts among a client's uploads.
+      open: needs no identity.
+      stream: `act` reads the body, which is larger than memory may be.
+    """
+
+    method: str
+    path: str
+    act: Act
+    most: int | None = 0
+    upload: bool = False
+    open: bool = False
+    stream: bool = False
+
+
+async def _live(service, identity, names, body, request):
+    return JSONResponse({"live": True})
+
+
+async def _ready(service, identity, names, body, request):
+    if service.draining:
+        raise Refusal("draining", after=5)
+    if not service.pool.ready:
+        raise Refusal("busy", "no worker serves yet", after=1)
+    return JSONResponse({"ready": True})
+
+
+async def _metrics(service, identity, names, body, request):
+    peer = request.client.host if request.client else ""
+    if peer not in ("127.0.0.1", "::1"):
+        raise Refusal("forbidden", f"metrics asked for by {peer}")
+    metrics = service.metrics
+    metrics.restarts.set(sum(place.restarts for place in service.pool.places))
+    metrics.waiting.set(sum(place.waiting for place in service.pool.places))
+    metrics.memory.set(service.meters.held)
+    return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _capabilities(service, identity, names, body, request):
+    return JSONResponse(service.capabilities())
+
+
+async def _account(service, identity, names, body, request):
+    return JSONResponse(await service.account(identity))
+
+
+async def _put_key(service, identity, names, body, request):
+    await service.put_key(identity, names["key"], body)
+    return Response(status_code=204)
+
+
+async def _offer(service, identity, names, body, request):
+    return message(await service.offer(identity, names["head"]))
+
+
+async def _ask(service, identity, names, body, request):
+    what = request.scope["path"].rsplit("/", 1)[1]
+    return message(await service.ask(identity, names["head"], what, body))
+
+
+async def _index(service, identity, names, body, request):
+    return JSONResponse(await service.index(names["index"]))
+
+
+async def _search(service, identity, names, body, request):
+    parts = request.query_params.getlist("part")
+    return message(await service.search(identity, names["index"], parts, body))
+
+
+async def _begin_fit(service, identity, names, body, request):
+    asked = read_json(body, ("rows", "key"))
+    return message(
+        await service.begin_fit(identity, names["fit"], asked["rows"], asked["key"])
+    )
+
+
+async def _fit_state(service, identity, names, body, request):
+    return JSONResponse(await service.fit_state(identity, names["fit"]))
+
+
+async def _end_fit(service, identity, names, body, request):
+    await service.end_fit(identity, names["fit"])
+    return Response(status_code=204)
+
+
+async def _put_rows(service, identity, names, body, request):
+    chunk = read_number(names["chunk"])
+    after = await service.put_rows(identity, names["fit"], chunk, body)
+    return Response(status_code=204, headers={"helix-next": str(after)})
+
+
+async def _mean(service, identity, names, body, request):
+    return message(await service.mean(identity, names["fit"]))
+
+
+async def _results(service, identity, names, body, request):
+    part = read_number(names["part"])
+    count, found = await service.results(identity, names["fit"], part)
+    return message(found, {"helix-parts": str(count)})
+
+
+DOORS = (
+    Door("GET", "/health/live", _live, open=True),
+    Door("GET", "/health/ready", _ready, open=True),
+    Door("GET", "/metrics", _metrics, open=True),
+    Door("GET", "/v1", _capabilities, open=True),
+    Door("GET", "/v1/account", _account),
+    Door("PUT", "/v1/keys/{key}", _put_key, most=_KEY_BYTES),
+    Door("GET", "/v1/heads/{head}", _offer),
+    Door("POST", "/v1/heads/{head}/answers", _ask, most=None),
+    Door("POST", "/v1/heads/{head}/transfers", _ask, most=None),
+    Door("POST", "/v1/heads/{head}/labels", _ask, most=None),
+    Door("GET", "/v1/indexes/{index}", _index),
+    Door("POST", "/v1/indexes/{index}/answers", _search, most=None),
+    Door("PUT", "/v1/fits/{fit}", _begin_fit, most=_SMALL),
+    Door("GET", "/v1/fits/{fit}", _fit_state),
+    Door("DELETE", "/v1/fits/{fit}", _end_fit),
+    Door("PUT", "/v1/fits/{fit}/rows/{chunk}", _put_rows, most=None, upload=True),
+    Door("GET", "/v1/fits/{fit}/mean", _mean),
+    Door("GET", "/v1/fits/{fit}/results/{part}", _results),
+)

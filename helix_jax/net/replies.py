@@ -1,0 +1,42 @@
+"""What a request is answered by: messages, and refusals that tell nothing."""
+
+import logging
+
+from starlette.responses import JSONResponse, Response
+
+from helix_jax.net.refusals import CODES, Refusal, code_of
+
+LOG = logging.getLogger(__name__)
+_BINARY = "application/octet-stream"
+
+
+def message(body: bytes, headers: dict[str, str] | None = None) -> Response:
+    """A message of helix_jax.private."""
+    return Response(body, media_type=_BINARY, headers=headers)
+
+
+def refused(refusal: Refusal) -> Response:
+    """A refusal: its code and constant message."""
+    code = CODES[refusal.code]
+    headers = {"connection": "close"} if refusal.code == "timeout" else {}
+    if refusal.after is not None or code.again:
+        after = 1 if refusal.after is None else refusal.after
+        headers["retry-after"] = str(max(1, round(after)))
+    if refusal.code == "unauthorized":
+        headers["www-authenticate"] = "Bearer"
+    content = {"error": refusal.code, "message": code.message}
+    return JSONResponse(content, status_code=code.status, headers=headers)
+
+
+def explain(error: Exception, where: str) -> tuple[Response, str]:
+    """The response to an error, and what goes to the log."""
+    if isinstance(error, Refusal):
+        return refused(error), error.detail
+    if code_of(error) == "failed":
+        LOG.exception("%s failed", where)
+    return refused(Refusal(code_of(error))), repr(error)
+
+
+def size_of(response: Response) -> int:
+    """Bytes of its body."""
+    return int(response.headers.get("content-length", 0))
