@@ -1,7 +1,7 @@
 """A provider's service: who may ask for what, and which worker does it.
 
-HTTP is in `app.py` and `doors.py`, computing in `desk.py`; here are names, owners, keys on their way
-to workers, and answers that are given again.
+HTTP is in `app.py` and `doors.py`, computing in `desk.py`; here are names, owners, keys
+on their way to workers, and answers that are given again.
 """
 
 import asyncio
