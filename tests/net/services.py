@@ -45,6 +45,16 @@ class Planted(NamedTuple):
     head_file: Path
     rows_file: Path
 
+    @property
+    def noise(self) -> float:
+        """Most that "rounded:12" adds to a result, of a query of norm 60 at most.
+
+        Its standard deviation is 2^-11 of the largest result at most, and the noise, a
+        sum of four uniform numbers, 2 sqrt 3 of these.
+        """
+        reach = 60.0 * np.linalg.norm(self.kernel, axis=0).max()
+        return 2 * 3**0.5 * (reach + np.abs(self.bias).max()) / 2**11
+
 
 def plant(folder: Path) -> Planted:
     """A head and rows in files."""

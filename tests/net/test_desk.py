@@ -31,14 +31,14 @@ def test_keys_that_asked_long_ago_are_forgotten_and_may_come_back(
     for client in clients:
         client.read_layer(desk.offer("planted", "ada"))
         desk.keys.learn(client.public_bundle(), "open")
-        np.testing.assert_allclose(ask(client), plain, atol=0.3)
+        np.testing.assert_allclose(ask(client), plain, atol=planted.noise)
     with pytest.raises(Refusal) as refused:
         ask(clients[0])
     assert refused.value.code == FORGOTTEN
-    np.testing.assert_allclose(ask(clients[1]), plain, atol=0.3)
+    np.testing.assert_allclose(ask(clients[1]), plain, atol=planted.noise)
     desk.keys.learn(clients[0].public_bundle(), "open")
-    np.testing.assert_allclose(ask(clients[0]), plain, atol=0.3)
+    np.testing.assert_allclose(ask(clients[0]), plain, atol=planted.noise)
     # The one that asked last but one is there still, the other is not.
-    np.testing.assert_allclose(ask(clients[1]), plain, atol=0.3)
+    np.testing.assert_allclose(ask(clients[1]), plain, atol=planted.noise)
     with pytest.raises(Refusal):
         ask(clients[2])

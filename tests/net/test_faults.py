@@ -69,7 +69,7 @@ def test_who_dawdles_is_ended_and_disturbs_nobody(town, planted):
     with town.connect("ada") as provider:
         found = provider.classify("planted", planted.y[:3])
     plain = planted.y[:3] @ planted.kernel + planted.bias
-    np.testing.assert_allclose(found, plain, atol=0.3)
+    np.testing.assert_allclose(found, plain, atol=planted.noise)
     assert b" 408 Request Timeout\r\n" in ended(half_body)
     refused = [ended(end) for end in large]
     # One fits in a quarter of the memory, where each counts twice.
@@ -122,7 +122,7 @@ def test_who_vanishes_before_the_answer_has_it_later_and_once(town, asking, plan
     assert first.status == 200
     assert first.body == second.body
     plain = planted.y[0] @ planted.kernel + planted.bias
-    np.testing.assert_allclose(client.decrypt(first.body), plain, atol=0.3)
+    np.testing.assert_allclose(client.decrypt(first.body), plain, atol=planted.noise)
     assert spent(ask, "planted") - before == pytest.approx(answer_bits(town, ask))
     assert len(town.phoenix.charges()) == charged + 1
 

@@ -42,7 +42,7 @@ def test_both_at_once_have_what_is_theirs_and_pay_for_it(town, planted):
     x, y = (some - some.mean(axis=0) for some in (town.many["x"], town.many["y"]))
     for name, (found, fitted, account, before, bits) in done.items():
         for one in found:
-            np.testing.assert_allclose(one, plain[rows[name]], atol=0.3)
+            np.testing.assert_allclose(one, plain[rows[name]], atol=planted.noise)
         error = np.abs(np.asarray(fitted.moments.cov_xy) - x.T @ y / len(x))
         assert error.max() <= 6 * float(fitted.noise.max())
         assert account["identity"] == name

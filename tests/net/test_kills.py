@@ -97,7 +97,7 @@ def test_killed_at_random_points_it_loses_nothing_and_charges_once(
         assert error.max() <= 6 * float(one.noise.max())
     plain = planted.y[:3] @ planted.kernel + planted.bias
     for one in answered:
-        np.testing.assert_allclose(one, plain, atol=0.3)
+        np.testing.assert_allclose(one, plain, atol=planted.noise)
 
     with phoenix.connect() as provider:
         bits = provider.about()["heads"]["planted"]["answer_bits"]

@@ -84,7 +84,7 @@ def undisturbed(town, planted):
     with town.connect("ada") as provider:
         found = provider.classify("planted", planted.y[:3])
     plain = planted.y[:3] @ planted.kernel + planted.bias
-    np.testing.assert_allclose(found, plain, atol=0.3)
+    np.testing.assert_allclose(found, plain, atol=planted.noise)
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,8 @@ def test_classifies_as_in_the_clear(served, planted):
         one = provider.classify("planted", planted.y[0])
     assert found.shape == (11, 3)
     assert one.shape == (3,)
-    # Noise of rounded:12: 2^-11 of the largest result at most, here some 60.
-    np.testing.assert_allclose(found, plain, atol=0.3)
-    np.testing.assert_allclose(one, plain[0], atol=0.3)
+    np.testing.assert_allclose(found, plain, atol=planted.noise)
+    np.testing.assert_allclose(one, plain[0], atol=planted.noise)
 
 
 def test_fits_as_in_the_clear(served, planted):
