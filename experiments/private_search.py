@@ -26,7 +26,7 @@ index in clusters (--index=clusters, or from 200,001 rows on) hides its choice a
 --decoys; how often a provider that knows what half of the queries chose guesses the
 others' choice is reported beside the guess by chance.
 
-Cost: two cores, once embedded: 100,000 x 384 0.7 s a search, 7.2 MB; a million in
+Cost: two cores, once embedded: 100,000 x 384 0.6 s a search, 7.2 MB; a million in
 clusters 1.1 s, 9.2 MB (docs/search.md).
 """
 

@@ -5,10 +5,12 @@ r"""Text by this client's model and a provider's output head, over a network.
       --authority=certificates/authority.pem --source=DIR_OR_ID --map=runs/tokens/map \
       --target_tokenizer=DIR_OR_ID --prompts="Once upon a time"
 
-The provider serves the head of its model (experiments.serve with
---heads=NAME=lm_head:MODEL) and sees no text and no state; the client sees the logits of
-the tokens that it asks for. --map is a map between the two models' last states
-(experiments.fit_tokens).
+The provider serves the head of its model (in its file `[heads.words]`, `path =
+"lm_head:MODEL"`, `policy`, `input_norm`: docs/deploy.md) and sees no text and no state;
+the client sees the logits of the tokens that it asks for. --map is a map between the
+two models' last token states. experiments.fit_tokens makes it where both models'
+weights are at hand, in the clear; the provider can run it and give the map away, which
+tells of its rows what docs/private.md says of a fit.
 
 Cost: two cores, a head of 576 by 49,152: about a second a token, 5 MB.
 """

@@ -3,10 +3,13 @@ r"""A provider's service: classifiers, rows to fit to and indexes, under encrypt
     make certificates
     python -m experiments.tokens --state=state --issue=alice --out=alice.token
     python -m experiments.serve --state=state --certificate=certificates/server.pem \
-      --private_key=certificates/server.key --heads=trec=runs/trec/target_probe
+      --private_key=certificates/server.key --heads=trec=runs/trec/target_probe \
+      --rows="trec=runs/trec/stores/TARGET-trec-fit-*"
 
+A head without rows of its width needs its `input_norm` in --config.
 Clients ask with experiments.query or helix_jax.net.connect. --config=FILE holds more
-than flags do (budgets, policies by client, limits): docs/deploy.md; flags go before it.
+than flags do (budgets, policies by client, limits): docs/deploy.md; a flag that is
+given, too, overrides it.
 SIGTERM ends the service in order: what is under way is answered, the state is whole.
 
 Cost: 0.6 GB a worker; a query of width 768 and 5 classes some 5 milliseconds.

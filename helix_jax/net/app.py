@@ -4,6 +4,7 @@ A request is read whole, within its size and time, before anything is done with 
 answered whole: no worker waits for a network.
 """
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -15,8 +16,8 @@ from starlette.routing import Route
 
 from helix_jax.net.bodies import announced, read_body
 from helix_jax.net.doors import DOORS, Door
-from helix_jax.net.refusals import Refusal
-from helix_jax.net.replies import explain, refused, size_of
+from helix_jax.net.refusals import CODES, Refusal
+from helix_jax.net.replies import Held, explain, refused, size_of
 from helix_jax.net.service import Service
 
 
@@ -70,7 +71,8 @@ def _endpoint(service: Service, identify, door: Door):
         service.metrics.seconds.labels(door.path).observe(seconds)
         service.metrics.bytes.labels("up").inc(sizes[0])
         service.metrics.bytes.labels("down").inc(sizes[1])
-        if not door.open or detail:
+        # Strangers, and what is refused for being too much, do not push others out.
+        if identity and response.status_code != CODES["quota"].status:
             service.audit.write(
                 identity=identity,
                 method=door.method,
@@ -94,20 +96,32 @@ def _endpoint(service: Service, identify, door: Door):
         if identity is None:
             raise Refusal("unauthorized")
         request.scope["helix_identity"] = identity
-        with service.meters.request(identity, upload=door.upload) as meter:
+        if "helix_connection" in request.scope:
+            request.scope["helix_connection"].is_known()
+        with contextlib.ExitStack() as held:
+            meters = service.meters
+            meter = held.enter_context(meters.request(identity, upload=door.upload))
             if door.stream:
                 response = await door.act(service, identity, names, b"", request)
                 sizes[0] = announced(request, sys.maxsize)
-                meter.add(sizes[0] + size_of(response))
-                return response
-            most = service.settings.body_bytes if door.most is None else door.most
-            size = announced(request, int(most))
-            with service.meters.memory(2 * size, meter):
-                seconds = service.settings.body_seconds
-                body = await read_body(request, size, seconds)
-                sizes[0] = len(body)
-                response = await door.act(service, identity, names, body, request)
+            else:
+                response = await whole(request, identity, meter, sizes)
             meter.add(sizes[0] + size_of(response))
-            return response
+            # Its reader may be slow: it counts as long as it is in memory.
+            held.enter_context(meters.memory(size_of(response), meter))
+            return Held(response, held.pop_all())
+
+    async def whole(request, identity, meter, sizes) -> Response:
+        most = service.settings.body_bytes if door.most is None else door.most
+        size = announced(request, int(most))
+        with service.meters.memory(2 * size, meter):
+            try:
+                body = await read_body(request, size, service.settings.body_seconds)
+                sizes[0] = len(body)
+                names = request.path_params
+                return await door.act(service, identity, names, body, request)
+            except BaseException:
+                meter.add(size)  # it came, or could have
+                raise
 
     return endpoint

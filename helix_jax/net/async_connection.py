@@ -5,6 +5,7 @@ stay in this process.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 from collections.abc import Callable, Iterable
@@ -19,7 +20,7 @@ from helix_jax.generation.encrypted import HeadOffer, generate_encrypted
 from helix_jax.generation.generate import Generated
 from helix_jax.generation.stitch import Part
 from helix_jax.net.service import PROTOCOL
-from helix_jax.net.transport import ServiceError, Transport
+from helix_jax.net.transport import Answer, ServiceError, Transport
 from helix_jax.private import Client, FitClient, LabelClient, Layer, wire
 from helix_jax.private.accountant import Privacy
 from helix_jax.private.search import Document, Hit, Request, SearchClient
@@ -160,11 +161,12 @@ class AsyncConnection:
         part, parts = 0, 1
         while part < parts:
             answer = await self.transport.ask("GET", f"{path}/results/{part}")
-            parts = int(answer.headers.get("helix-parts", "1"))
+            parts = _parts_of(answer, side.offer.width)
             await asyncio.to_thread(side.read, answer.body)
             part += 1
         moments = side.moments()
-        await self.transport.ask("DELETE", path)
+        with contextlib.suppress(ServiceError):  # it ends by itself, later
+            await self.transport.ask("DELETE", path)
         return RemoteFit(moments, side.noise, side.expand)
 
     async def search(self, index: str, x: np.ndarray, *, k: int = 10) -> list[Hit]:
@@ -337,6 +339,18 @@ class AsyncConnection:
                     if not lost or attempt == _ATTEMPTS - 1:
                         raise
         raise AssertionError
+
+
+def _parts_of(answer: Answer, most: int) -> int:
+    """How many messages of results there are, as a provider says."""
+    written = answer.headers.get("helix-parts", "")
+    right = written.isascii() and written.isdigit() and len(written) < 10
+    count = int(written) if right else 0
+    if not 0 < count <= most:
+        raise ProtocolError(
+            f"fit: expected 1 to {most} messages of results, got {written!r:.30}."
+        )
+    return count
 
 
 class _Found(NamedTuple):

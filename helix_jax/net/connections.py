@@ -6,6 +6,7 @@ answer that its reader does not take.
 
 import asyncio
 import logging
+from collections import OrderedDict
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -18,6 +19,8 @@ HEAD_SECONDS = 15.0
 HEAD_BYTES = 32_768
 READER_SECONDS = 60.0  # without taking a byte
 _LOOK_SECONDS = 5.0
+STRANGERS = 256  # connections that have not shown who they are
+_STRANGERS: "OrderedDict[Connection, None]" = OrderedDict()
 
 
 class Connection(HttpToolsProtocol):
@@ -42,6 +45,14 @@ class Connection(HttpToolsProtocol):
                 return
         self._expect_head()
         self._look = self.loop.call_later(_LOOK_SECONDS, self._watch)
+        # Whoever has shown nothing makes room for others, the oldest first.
+        _STRANGERS[self] = None
+        while len(_STRANGERS) > STRANGERS:
+            _STRANGERS.popitem(last=False)[0].transport.abort()
+
+    def is_known(self) -> None:
+        """A request of this connection has shown who it is."""
+        _STRANGERS.pop(self, None)
 
     def data_received(self, data: bytes) -> None:
         """Bytes; an idle connection begins a request by them."""
@@ -64,6 +75,7 @@ class Connection(HttpToolsProtocol):
             return
         self._arriving = True
         self.scope["helix_certificate"] = self._shown
+        self.scope["helix_connection"] = self
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -86,6 +98,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop watching."""
+        _STRANGERS.pop(self, None)
         for timer in (self._head, self._look, self._rest):
             if timer is not None:
                 timer.cancel()

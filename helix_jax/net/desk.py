@@ -4,6 +4,7 @@ All that a request needs comes with it, and all that must last is on the disk wh
 answer is given: another worker can go on in the place of one that has ended.
 """
 
+import contextlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -82,7 +83,7 @@ class Desk:
         self._recent[head, policy, asking.key] = None
         self._recent.move_to_end((head, policy, asking.key))
         while len(self._recent) > _RECENT:
-            self._recent.popitem(last=False)
+            self._drop_masks(*self._recent.popitem(last=False)[0])
         act = {
             "answers": provider.answer,
             "transfers": provider.agree,
@@ -121,6 +122,13 @@ class Desk:
         provider = self.index(index)
         self.keys.admit(provider, asking, provider.register)
         return b"".join(provider.answer_pieces(message, parts))
+
+    def _drop_masks(self, head: str, policy: str, key: bytes) -> None:
+        """Wipe the masks of a key that asks no more: of large heads they are large."""
+        with contextlib.suppress(KeyRoleError, ValueError):
+            pool = self._providers[head, policy].masks(key)
+            while pool.take_prepared() is not None:
+                pass
 
     def prepare_one(self) -> bool:
         """Make one mask ahead for who asked lately; False where all are made."""

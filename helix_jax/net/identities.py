@@ -182,7 +182,8 @@ class Identities:
         check_name(name)
         with self._change() as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO revoked_certificates VALUES (?, ?)",
+                "INSERT INTO revoked_certificates VALUES (?, ?) ON CONFLICT DO UPDATE "
+                "SET seconds = MAX(seconds, excluded.seconds)",  # clocks go back, too
                 (name, time.time()),
             )
 

@@ -1,8 +1,10 @@
 """What a request is answered by: messages, and refusals that tell nothing."""
 
+import contextlib
 import logging
 
 from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from helix_jax.net.refusals import CODES, Refusal, code_of
 
@@ -35,6 +37,19 @@ def explain(error: Exception, where: str) -> tuple[Response, str]:
     if code_of(error) == "failed":
         LOG.exception("%s failed", where)
     return refused(Refusal(code_of(error))), repr(error)
+
+
+class Held:
+    """A response, and what is given back when its reader has it, or is gone."""
+
+    def __init__(self, response: Response, held: contextlib.ExitStack):
+        self._response, self._held = response, held
+        self.status_code, self.headers = response.status_code, response.headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        with self._held:
+            await self._response(scope, receive, send)
 
 
 def size_of(response: Response) -> int:

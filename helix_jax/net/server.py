@@ -33,8 +33,8 @@ from helix_jax.net.state import FILE
 
 LOG = logging.getLogger(__name__)
 ANONYMOUS = "anonymous"
-_BACKLOG, _CONNECTIONS, _IDLE_SECONDS = 256, 512, 75
-_DRAIN_SECONDS = 60
+_BACKLOG, _IDLE_SECONDS = 256, 75
+_DRAIN_SECONDS = 10  # beyond what a worker may take
 
 
 class _Server(uvicorn.Server):
@@ -57,11 +57,23 @@ def check_settings(settings: ServiceSettings) -> None:
     check_listening(settings)
     if settings.workers < 1:
         raise RunError(f"workers must be 1 or more, got {settings.workers}")
-    for kind in ("policies", "budgets"):
-        for identity, own in settings.clients.items():
+    for identity, own in settings.clients.items():
+        for kind in ("policies", "budgets"):
             for head in getattr(own, kind):
                 if head not in settings.heads:
                     raise RunError(f"clients.{identity}.{kind}: no head {head!r}")
+        for head, bits in own.budgets.items():
+            if isinstance(bits, bool) or not (
+                isinstance(bits, int | float) and bits > 0
+            ):
+                raise RunError(
+                    f"clients.{identity}.budgets.{head}: expected more than 0 bits, "
+                    f"got {bits!r}; who may have none has no token and no certificate"
+                )
+        try:
+            settings.limits_of(identity)
+        except TypeError as error:
+            raise RunError(f"clients.{identity}.limits: {error}") from error
 
 
 def check_listening(settings: ServiceSettings) -> None:
@@ -167,9 +179,8 @@ async def listen(
         date_header=False,
         proxy_headers=False,
         backlog=_BACKLOG,
-        limit_concurrency=_CONNECTIONS,
         timeout_keep_alive=_IDLE_SECONDS,
-        timeout_graceful_shutdown=_DRAIN_SECONDS,
+        timeout_graceful_shutdown=int(settings.operation_seconds) + _DRAIN_SECONDS,
     )
     config.load()
     if settings.certificate:

@@ -131,6 +131,7 @@ class Service:
                 "uploads_at_once": limits.uploads_at_once,
                 "fits_per_day": limits.fits_per_day,
                 "bytes_per_day": limits.bytes_per_day,
+                "keys": limits.keys,
             },
         }
 
@@ -198,8 +199,15 @@ class Service:
         fit, key = _fit_of(identity, name), sixteen_bytes(key_name)
         _require(rows, self.settings.rows)
         self._own_key(identity, key)
-        most = self.settings.limits_of(identity).fits_per_day
-        known = self.state.begin_fit(fit, identity, rows, key, most=most)
+        limits = self.settings.limits_of(identity)
+        known = self.state.begin_fit(
+            fit,
+            identity,
+            rows,
+            key,
+            most=limits.fits_per_day,
+            open_fits=limits.open_fits,
+        )
         return (await self._of_fit(fit, known, {"op": "fit"})).body
 
     async def fit_state(self, identity: str, name: str) -> dict[str, Any]:

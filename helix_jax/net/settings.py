@@ -135,6 +135,7 @@ class Limits:
       requests_at_once: under way.
       uploads_at_once: messages of rows under way.
       fits_per_day: begun.
+      open_fits: begun and not ended; each takes some 100 MB of the state's disk.
       bytes_per_day: both ways together.
       keys: registered.
     """
@@ -143,6 +144,7 @@ class Limits:
     requests_at_once: int = 16
     uploads_at_once: int = 2
     fits_per_day: int = 50
+    open_fits: int = 8
     bytes_per_day: float = 1e11
     keys: int = 1000
 
@@ -211,7 +213,8 @@ class ServiceSettings:
     def budget_of(self, identity: str, head: str) -> float | None:
         """Bits of a head that a client may have."""
         own = self.clients.get(identity)
-        return (own.budgets.get(head) if own else None) or self.heads[head].budget
+        given = own.budgets.get(head) if own else None
+        return self.heads[head].budget if given is None else given
 
 
 _FIELDS_OF_PATHS = {"state", "certificate", "private_key", "client_authority", "path"}

@@ -110,7 +110,7 @@ class State:
         """Write down whose a key is; the first to bring it has it.
 
         Raises:
-          Refusal: another has it, or this client has `most` keys.
+          Refusal: another has it, or all of the client's `most` keys are of open fits.
         """
         with self._transaction() as connection:
             owner = self.owner(key)
@@ -122,11 +122,25 @@ class State:
                 "SELECT COUNT(*) FROM keys WHERE identity = ?", (identity,)
             ).fetchone()
             if count >= most:
-                raise Refusal("quota", f"{identity} has {count} keys")
+                self._drop_oldest_key(connection, identity, count)
             connection.execute(
                 "INSERT INTO keys VALUES (?, ?, ?, ?, ?)",
                 (key, identity, profile, bundle, time.time()),
             )
+
+    def _drop_oldest_key(
+        self, connection: sqlite3.Connection, identity: str, count: int
+    ) -> None:
+        """Make room: each process of a client makes a key, and each of its fits."""
+        found = connection.execute(
+            "SELECT key FROM keys WHERE identity = ? AND key NOT IN "
+            "(SELECT key FROM fits WHERE ended = 0) ORDER BY seconds LIMIT 1",
+            (identity,),
+        ).fetchone()
+        if found is None:
+            raise Refusal("quota", f"{identity} has {count} keys of open fits")
+        connection.execute("DELETE FROM keys WHERE key = ?", found)
+        self._owners.pop(found[0], None)
 
     def key(self, key: bytes) -> KnownKey | None:
         """A registered key."""
@@ -150,7 +164,14 @@ class State:
         return found
 
     def begin_fit(
-        self, fit: bytes, identity: str, rows: str, key: bytes, *, most: float
+        self,
+        fit: bytes,
+        identity: str,
+        rows: str,
+        key: bytes,
+        *,
+        most: float,
+        open_fits: float,
     ) -> KnownFit:
         """Write down a fit, once.
 
@@ -171,6 +192,12 @@ class State:
             ).fetchone()
             if count >= most:
                 raise Refusal("quota", f"{identity} began {count} fits", after=DAY)
+            (count,) = connection.execute(
+                "SELECT COUNT(*) FROM fits WHERE identity = ? AND ended = 0",
+                (identity,),
+            ).fetchone()
+            if count >= open_fits:
+                raise Refusal("quota", f"{identity} has {count} open fits", after=DAY)
             connection.execute(
                 "INSERT INTO fits VALUES (?, ?, ?, ?, ?, 0)",
                 (fit, identity, rows, key, now),

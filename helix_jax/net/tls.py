@@ -20,6 +20,7 @@ from typing import NamedTuple, NoReturn
 from cryptography import x509
 
 from helix_jax.errors import KeyRoleError, PathError, RunError
+from helix_jax.net.names import check_name
 from helix_jax.net.pins import pin_context
 from helix_jax.paths import local_path, os_errors
 from helix_jax.secret_files import require_secret
@@ -183,6 +184,10 @@ def peer_certificate(tls: ssl.SSLObject | ssl.SSLSocket) -> PeerCertificate | No
         raise KeyRoleError(
             f"a client's certificate needs one common name, got {names!r}."
         )
+    try:
+        check_name(names[0])  # what cannot be revoked is not let in
+    except RunError as error:
+        raise KeyRoleError(f"a client's certificate: {error}") from error
     begins = float(ssl.cert_time_to_seconds(shown["notBefore"]))
     ends = float(ssl.cert_time_to_seconds(shown["notAfter"]))
     if ends < time.time():
@@ -209,12 +214,13 @@ def require_plain_allowed(host: str, plain: bool) -> None:
     if not plain:
         raise RunError(
             f"{host}: no certificate is given, and nothing is sent without TLS; give "
-            "one, or --plain for a trial on one machine."
+            "one, or --plain_http for a trial on one machine."
         )
     if not is_loopback(host):
         raise RunError(
-            f"--plain: {host} is not this machine alone, and what goes there could be "
-            "read and changed; take localhost, 127.0.0.1 or ::1, or give a certificate."
+            f"--plain_http: {host} is not this machine alone, and what goes there "
+            "could be read and changed; take localhost, 127.0.0.1 or ::1, or give a "
+            "certificate."
         )
 
 

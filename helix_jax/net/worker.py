@@ -47,8 +47,10 @@ def serve(end: socket.socket) -> None:
     except Exception as error:
         send(end, _refused(error))
         return
+    ready = select.poll()  # whatever the number of the socket
+    ready.register(end, select.POLLIN)
     while True:
-        while not select.select([end], [], [], 0)[0] and desk.prepare_one():
+        while not ready.poll(0) and desk.prepare_one():
             pass
         request = receive(end)
         if request is None:

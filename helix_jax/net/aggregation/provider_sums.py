@@ -153,10 +153,8 @@ class SumService(ServiceBase):
         """The sum of all providers' answers; the same to the same message again."""
         one, key = self._sum(head), key_of(message)
         known = self.state.key(key)
-        if known is None:
-            raise Refusal("not_found", f"key {key.hex()} is not registered")
-        if known.identity != identity:
-            raise Refusal("forbidden", f"key {key.hex()} is {known.identity}'s")
+        if known is None or known.identity != identity:  # another's looks like none
+            raise Refusal("not_found", f"key {key.hex()} of {identity}: {known}")
         name = RecentAnswers.name(identity, f"{what} {head}", message)
         while name in self._asked:  # the same is being answered
             await asyncio.wait([self._asked[name]])

@@ -24,7 +24,9 @@ from helix_jax.private.search.parts import (
     texts_family,
     vectors_family,
 )
-from helix_jax.private.search.requests import split_answers
+from helix_jax.private.search.requests import answer_bytes, split_answers
+
+MOST_BYTES = 2**26  # that answer one message
 
 
 class _Enrolled(NamedTuple):
@@ -195,6 +197,12 @@ class SearchProvider:
         budget, identity = own.budgets[family.subject], own.ticket.identity
         first.enrol(own.key, own.ticket, budget)
         read = first.read(message)
+        size = len(parts) * answer_bytes(first.layer)
+        if read.message.sizes[3] != 1 or size > MOST_BYTES:
+            raise ProtocolError(
+                f"search: a message holds one query, and {MOST_BYTES} bytes answer it "
+                f"at most, got {read.message.sizes[3]} and {size}."
+            )
         if budget is not None:
             wanted = read.message.sizes[3] * len(parts) * first.answer_bits
             spent = self._ledger.spent(family.subject, identity)
