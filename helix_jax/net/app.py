@@ -26,7 +26,7 @@ def make_app(
     identify: Callable[[Request], str | None],
     doors: tuple[Door, ...] = DOORS,
 ) -> Starlette:
-    """The ASGI application; who runs it starts and closes the service.
+    """The ASGI application; a server with ASGI's lifespan starts and ends the service.
 
     Args:
       service: that it shows.
@@ -39,7 +39,14 @@ def make_app(
         for door in doors
     ]
     handlers = {404: _no_route, 405: _no_method}
-    return Starlette(routes=routes, exception_handlers=handlers)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette):
+        await service.start()
+        yield
+        await service.close()
+
+    return Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
 
 
 async def _no_route(request: Request, error: Exception) -> Response:
