@@ -3,9 +3,11 @@
 The same bytes asked again get the same bytes: no second mask, no second charge.
 """
 
+import asyncio
 import hashlib
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 
 SECONDS = 300.0
 BYTES = 128_000_000
@@ -14,9 +16,34 @@ BYTES = 128_000_000
 class RecentAnswers:
     """Answers by a hash of who asked what."""
 
-    def __init__(self, *, seconds: float = SECONDS, most_bytes: int = BYTES):
+    def __init__(
+        self,
+        on_repeat: Callable[[], object] = lambda: None,
+        *,
+        seconds: float = SECONDS,
+        most_bytes: int = BYTES,
+    ):
+        """Keep nothing yet; `on_repeat` is called for each answer given again."""
+        self._on_repeat = on_repeat
         self._seconds, self._most, self._held = seconds, most_bytes, 0
         self._kept: OrderedDict[bytes, tuple[float, bytes]] = OrderedDict()
+        self._asked: dict[bytes, asyncio.Future] = {}
+
+    async def once(self, name: bytes, make: Callable[[], Awaitable[bytes]]) -> bytes:
+        """The answer of a name: kept, or being made for another, or made now."""
+        while name in self._asked:
+            await asyncio.wait([self._asked[name]])
+        if (known := self.get(name)) is not None:
+            self._on_repeat()
+            return known
+        mine = self._asked[name] = asyncio.get_running_loop().create_future()
+        try:
+            found = await make()
+            self.keep(name, found)
+            return found
+        finally:
+            del self._asked[name]
+            mine.set_result(None)
 
     @staticmethod
     def name(identity: str, path: str, body: bytes) -> bytes:

@@ -48,10 +48,9 @@ class Service:
         self.pool = Pool(settings)
         self.meters = Meters(self.state, settings.limits_of, settings.memory_bytes)
         self.draining = False
-        self._recent = RecentAnswers()
+        self._recent = RecentAnswers(self.metrics.repeated.inc)
         self._sweeper: asyncio.Task | None = None
         self._indexes: dict[str, dict[str, Any]] = {}
-        self._asked: dict[bytes, asyncio.Future] = {}
 
     async def start(self) -> None:
         """Start the workers.
@@ -255,21 +254,13 @@ class Service:
     ) -> bytes:
         """The answer to a message, the same to the same one asked again."""
         self._own_key(identity, key)
+        own = {**head, "identity": identity, "key": key.hex()}
+
+        async def make() -> bytes:
+            return (await self._run(own, message, key=key, bound=bound)).body
+
         name = RecentAnswers.name(identity, what, message)
-        while name in self._asked:  # the same is being answered
-            await asyncio.wait([self._asked[name]])
-        if (known := self._recent.get(name)) is not None:
-            self.metrics.repeated.inc()
-            return known
-        mine = self._asked[name] = asyncio.get_running_loop().create_future()
-        try:
-            own = {**head, "identity": identity, "key": key.hex()}
-            found = await self._run(own, message, key=key, bound=bound)
-            self._recent.keep(name, found.body)
-            return found.body
-        finally:
-            del self._asked[name]
-            mine.set_result(None)
+        return await self._recent.once(name, make)
 
     async def _of_fit(
         self, fit: bytes, known: KnownFit, head: dict[str, Any], body: bytes = b""

@@ -21,6 +21,7 @@ from helix_jax.errors import RunError
 from helix_jax.net.refusals import Refusal
 from helix_jax.paths import os_errors
 from helix_jax.private import Ledger
+from helix_jax.private.ledger_file import transaction
 
 FILE = "state.db"
 _SCHEMA = """
@@ -254,17 +255,8 @@ class State:
 
     @contextlib.contextmanager
     def _transaction(self, *, synced: bool = True) -> Iterator[sqlite3.Connection]:
-        connection = self._connection
-        with self._lock:
-            connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+        with self._lock, transaction(self._connection, synced=synced):
+            yield self._connection
 
 
 def today() -> int:

@@ -77,8 +77,7 @@ class SumService(ServiceBase):
     def __init__(self, settings: SumSettings):
         super().__init__(settings.service)
         self._named, self._sums = settings.sums, dict[str, Sum]()
-        self._recent = RecentAnswers()
-        self._asked: dict[bytes, asyncio.Future] = {}
+        self._recent = RecentAnswers(self.metrics.repeated.inc)
 
     async def start(self) -> None:
         """Ask every provider for its layer.
@@ -155,23 +154,15 @@ class SumService(ServiceBase):
         known = self.state.key(key)
         if known is None or known.identity != identity:  # another's looks like none
             raise Refusal("not_found", f"key {key.hex()} of {identity}: {known}")
-        name = RecentAnswers.name(identity, f"{what} {head}", message)
-        while name in self._asked:  # the same is being answered
-            await asyncio.wait([self._asked[name]])
-        if (found := self._recent.get(name)) is not None:
-            self.metrics.repeated.inc()
-            return found
-        mine = self._asked[name] = asyncio.get_running_loop().create_future()
-        try:
+
+        async def make() -> bytes:
             answers = await self._all(
                 _answer(summand, key, known.bundle, message) for summand in one.summands
             )
-            total = await asyncio.to_thread(sum_answers, answers, one.layer)
-            self._recent.keep(name, total)
-            return total
-        finally:
-            del self._asked[name]
-            mine.set_result(None)
+            return await asyncio.to_thread(sum_answers, answers, one.layer)
+
+        name = RecentAnswers.name(identity, f"{what} {head}", message)
+        return await self._recent.once(name, make)
 
     def _sum(self, name: str) -> Sum:
         if name not in self._sums:
