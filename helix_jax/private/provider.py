@@ -7,6 +7,7 @@ answers part by part. Plain JAX: it needs no compiler, and runs on any device.
 import math
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from helix_jax.private.labels.desk import Desk
 from helix_jax.private.layer import MAX_INPUT_NORM, Layer, power_above
 from helix_jax.private.ledger import Ledger
 from helix_jax.private.masks import MaskContent, MaskPool, wipe_with
+from helix_jax.private.packing import Plan
 from helix_jax.private.policies import Policy
 from helix_jax.private.profiles import Profile, find_profile
 from helix_jax.private.queries import read_queries
@@ -245,7 +247,9 @@ class Provider:
         if account is None:
             pool = None
             if self.layer.profile.guarded and self.layer.plan.answers <= PREPARED:
-                pool = MaskPool(lambda: self._make_mask(key).kept())
+                # Nothing of a pool leads back here, so that memory of dropped layers is
+                # free at once, and their masks wiped.
+                pool = MaskPool(self._mask_maker(key))
             desk = Desk(self.layer) if self.layer.policy.name == "label" else None
             account = Account(key, pool, admitted, desk)
             account = self._accounts.setdefault(key.key, account)
@@ -439,7 +443,7 @@ class Provider:
             return lambda part: MaskContent(self._bias[part], none)
         prepared = account.pool.take_prepared() if account.pool is not None else None
         if prepared is None:  # a message of many queries has room for a part's only
-            return lambda part: self._make_mask(account.key, part)
+            return self._mask_maker(account.key)
         mask = prepared.spend()
 
         def cover(part: slice) -> MaskContent:
@@ -448,20 +452,36 @@ class Provider:
         wipe_with(cover, [mask])
         return cover
 
-    def _make_mask(self, key: PublicKey, part: slice = slice(None)) -> MaskContent:
-        """A fresh encryption of bias and flood at the results' coefficients."""
-        plan, profile, bias = self.layer.plan, self.layer.profile, self._bias[part]
-        zeros = key.encrypt_zeros(len(bias))
-        flood = flooding.draw_flood(
-            self._scales.flood_bits, (len(bias), plan.rows), profile
+    def _mask_maker(self, key: PublicKey) -> Callable[..., MaskContent]:
+        """Makes the masks of a key: of whole answers, or of a part's columns."""
+        return partial(
+            _make_mask,
+            key,
+            self._bias,
+            self._scales.flood_bits,
+            plan=self.layer.plan,
+            profile=self.layer.profile,
         )
-        first = evaluation.mask_results(
-            zeros[0], bias, flood, plan=plan, profile=profile
-        )
-        return MaskContent(np.asarray(first), np.asarray(zeros[1]))
 
     def __reduce__(self):
         raise TypeError("a Provider is not copied or pickled: its masks are used once.")
+
+
+def _make_mask(
+    key: PublicKey,
+    bias: np.ndarray,
+    flood_bits: int,
+    part: slice = slice(None),
+    *,
+    plan: Plan,
+    profile: Profile,
+) -> MaskContent:
+    """A fresh encryption of bias and flood at the results' coefficients."""
+    bias = bias[part]
+    zeros = key.encrypt_zeros(len(bias))
+    flood = flooding.draw_flood(flood_bits, (len(bias), plan.rows), profile)
+    first = evaluation.mask_results(zeros[0], bias, flood, plan=plan, profile=profile)
+    return MaskContent(np.asarray(first), np.asarray(zeros[1])).kept()
 
 
 def _check_budget(budget: float | None, profile: Profile) -> None:

@@ -1,5 +1,8 @@
 """A search under encryption finds what the clear one finds, and reads its text."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -359,3 +362,17 @@ def test_hits_of_other_indexes_are_refused(open_search):
 def test_settings_that_cannot_be_are_refused(indexes, settings, message):
     with pytest.raises(ValueError, match=message):
         SearchProvider(indexes["scores"], **settings)
+
+
+def test_what_is_dropped_is_freed_at_once(open_search):
+    _, scarce, own = open_search("clusters", weights_bytes=0)
+    gc.collect()
+    gc.disable()  # memory of rings of objects would wait for it
+    try:
+        hits = converse(own.search(QUERIES[3], 3), scarce)
+        dropped = [weakref.ref(one) for one in scarce._blocks._made.values()]
+        converse(own.read(hits[0]), scarce)
+        assert dropped
+        assert not any(one() for one in dropped)
+    finally:
+        gc.enable()
