@@ -24,6 +24,7 @@ setup(
     packages=find_packages(
         include=["helix_jax", "helix_jax.*", "experiments", "experiments.*"]
     ),
+    entry_points={"console_scripts": ["helix = experiments.__main__:main"]},
     package_data={
         "helix_jax.assets": ["*/*"],
         "helix_jax.net.page": ["page.html", "page.css", "page.js"],

@@ -15,16 +15,11 @@ import re
 import typing
 from pathlib import Path
 
+from experiments import programs
 from helix_jax.reports import Table
 from helix_jax.runs import Report, Run, experiment, option
 
 FOLDER = Path(__file__).parent
-
-
-def programs() -> list[str]:
-    """Names of the modules of experiments/ that can be started."""
-    files = sorted(FOLDER.glob("*.py"))
-    return [path.stem for path in files if "\nif __name__ ==" in path.read_text()]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +34,9 @@ def compute(config: ListConfig, _: Run | None) -> Report:
     """The programs, or the flags of one."""
     if config.program:
         return Report({}, [flags_table(config.program)])
-    rows = [[name, *question_and_cost(FOLDER / f"{name}.py")] for name in programs()]
+    rows = [
+        [name, *question_and_cost(FOLDER / f"{name}.py")] for name in programs(FOLDER)
+    ]
     note = "Start one with python -m experiments.PROGRAM; --program=PROGRAM: its flags."
     return Report({}, [Table("Programs", ["program", "question", "cost"], rows, note)])
 

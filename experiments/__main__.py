@@ -1,0 +1,48 @@
+"""Programs by their names: `helix classify ...` is `python -m experiments.classify`.
+
+    helix                        which programs there are
+    helix PROGRAM --help         what one does, and its flags
+    helix PROGRAM --flag=... ..  run it
+    helix --version
+
+`python -m experiments` is the same where the command is not installed.
+"""
+
+import difflib
+import runpy
+import sys
+
+from experiments import programs
+from helix_jax import __version__
+from helix_jax.interrupts import quiet_interrupts
+
+WRONG_INPUT = 2
+_HELP = ("help", "-h", "-help", "--help")
+
+
+def main() -> int | None:
+    """Run the program that the first word of the command line names."""
+    quiet_interrupts()
+    name, *words = [*sys.argv[1:], "list"][: max(len(sys.argv) - 1, 1)]
+    if name in _HELP:
+        print(__doc__)
+        name, words = "list", []
+    if name == "--version":
+        print(f"helix_jax {__version__}")
+        return None
+    known = programs()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 3)
+        meant = f"; did you mean {' or '.join(near)}?" if near else "."
+        print(
+            f"helix: there is no program {name!r}{meant} `helix list` shows all.",
+            file=sys.stderr,
+        )
+        return WRONG_INPUT
+    sys.argv[:] = [sys.argv[0], *words]
+    runpy.run_module(f"experiments.{name}", run_name="__main__", alter_sys=True)
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
