@@ -12,18 +12,28 @@ so do the source states as they are. Intervals of R2 are bootstraps over documen
 With --stores=none no states are kept: moments are taken as they are computed, in pieces
 that WORKDIR/streamed holds, so that a killed run goes on; pairs are shuffled within
 windows of texts, and the test split is computed twice.
+
+The folder of the map says how near a mapped row is to the target's own: a predicted
+cosine and a bound that nine rows in ten are to keep, calibrated on the select split,
+tested on the test split (not with --stores=none; docs/maps.md).
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 
 import numpy as np
 
-from experiments.shared.about import BRACKETS, about_pair, count_texts
+from experiments.shared.about import BRACKETS, about_pair, count_texts, short_data
+from experiments.shared.map_facts import (
+    confidence_table,
+    licences_of,
+    scored_confidence,
+)
 from experiments.shared.names import CONTROL_NAMES
 from experiments.shared.options import PairOptions, seed_option
 from experiments.shared.sides import open_corpus, pair_splits, stream_splits
-from helix_jax.alignment import evaluate_map, r2_of_rows
+from helix_jax.alignment import MapCard, evaluate_map, r2_of_rows
 from helix_jax.linalg import spectrum_of
 from helix_jax.progress import bar
 from helix_jax.reports import Curves, Quantity, Table, arm_table
@@ -37,6 +47,7 @@ from helix_jax.transfer.stream_fit import fit_streams, row_errors
 MAPS = {"": "ridge"} | {f"{name}_": title for name, title in CONTROL_NAMES.items()}
 COLUMNS = {"r2": Quantity("test R2", form=3), "cosine": Quantity("centred cosine")}
 RESAMPLES = 1000  # of documents, for intervals
+TOLD = ("test/", "confidence/", "similarity/")  # numbers that stand on the card
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,12 +87,20 @@ def compute(config: FitConfig, _: Run) -> Report:
             spectra[f"residual, {MAPS[name]}"] = scores.residual_spectrum
     rank = int(moments["test"].count) - 1
     shown = {name: np.asarray(values)[:rank] for name, values in spectra.items()}
-    return Report(
-        numbers,
-        [maps_table(numbers), spectrum_curves(shown)],
-        about_pair(config, numbers),
-        files={"map": fitted.save},
+    blocks = [maps_table(numbers), spectrum_curves(shown)]
+    confidence, scores = scored_confidence(fitted, resamples=RESAMPLES)
+    if confidence is not None:
+        numbers |= scores
+        blocks.append(confidence_table(scores))
+    card = MapCard(
+        short_data(config.data),
+        {split: int(own.count) for split, own in moments.items()},
+        {name: value for name, value in numbers.items() if name.startswith(TOLD)},
+        licences_of(config.source, config.target),
     )
+    save = functools.partial(fitted.save, card=card, confidence=confidence)
+    about = about_pair(config, numbers)
+    return Report(numbers, blocks, about, files={"map": save})
 
 
 def maps_table(numbers: Mapping[str, float | Interval]) -> Table:

@@ -1,9 +1,10 @@
 """Artefact folders: config.json with fingerprints, arrays in safetensors.
 
-A map or a probe is a folder of two files that change at one instant: a killed process
-leaves the old artefact or the new one. A file system without symbolic links has no such
-instant: killed between the two files, the process leaves a folder that is refused as
-damaged, since config.json names the SHA-256 of the arrays that it was saved with.
+A map or a probe is a folder of two files, and perhaps a README.md, that change at one
+instant: a killed process leaves the old artefact or the new one. A file system without
+symbolic links has no such instant: killed between the files, the process leaves a
+folder that is refused as damaged, since config.json names the SHA-256 of the arrays
+that it was saved with.
 """
 
 import hashlib
@@ -25,6 +26,7 @@ from helix_jax.textfile import read_json
 
 FORMAT = 1
 CONFIG, ARRAYS, DIGEST = "config.json", "arrays.safetensors", "arrays_sha256"
+README = "README.md"
 _REREADS = 10
 
 
@@ -33,6 +35,8 @@ def save_artefact(
     kind: str,
     config: Mapping[str, Any],
     arrays: Mapping[str, Any],
+    *,
+    texts: Mapping[str, str] | None = None,
 ) -> Path:
     """Write an artefact folder at one instant, replacing one of the same kind.
 
@@ -41,6 +45,7 @@ def save_artefact(
       kind: what it is, such as "affine_map" or "probe".
       config: JSON-able settings; the key "fingerprints" holds what made it.
       arrays: name -> array.
+      texts: name -> content of files for readers, such as README.md.
 
     Returns:
       The folder.
@@ -59,6 +64,8 @@ def save_artefact(
         dump_safetensors(new / ARRAYS, parts)
         record = {"kind": kind, "format": FORMAT, **config, DIGEST: _digest(new)}
         (new / CONFIG).write_text(_as_json(kind, record), encoding="utf-8")
+        for name, text in (texts or {}).items():
+            (new / name).write_text(text, encoding="utf-8")
     return folder
 
 
@@ -159,7 +166,7 @@ def _require_replaceable(folder: Path, kind: str) -> None:
         _read_config(folder, [kind])
     except ArtefactError:
         names = {path.name for path in folder.iterdir() if not is_passing(path.name)}
-        if not names <= {CONFIG, ARRAYS} or _is_json(folder / CONFIG):
+        if not names <= {CONFIG, ARRAYS, README} or _is_json(folder / CONFIG):
             raise
 
 

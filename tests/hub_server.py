@@ -1,8 +1,9 @@
 """A small hub on loopback: model or data set repositories served from folders.
 
 It answers the requests that `huggingface_hub`, `datasets` and `transformers` make for
-reading: what a repository holds at a revision, and the bytes of a file. Those libraries
-read the hub's address when they are imported, so the loading is another process's.
+reading: what a repository holds at a revision, and the bytes of a file; those for
+writing are in `hub_uploads`. Those libraries read the hub's address when they are
+imported, so the loading is another process's.
 """
 
 import contextlib
@@ -18,6 +19,8 @@ import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+from .hub_uploads import Uploads
 
 _REPO = r"([^/]+/[^/]+)"
 # Request -> (repository, revision or None, the rest).
@@ -43,7 +46,7 @@ class Repository(NamedTuple):
     gated: bool = False
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _Handler(Uploads, http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
@@ -54,7 +57,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         length = int(self.headers.get("Content-Length", 0))
         self._body = self.rfile.read(length)
-        self.do_GET()
+        if self.server.uploads is None or not self.answer_write():
+            self.do_GET()
 
     def log_message(self, *args) -> None:
         self.server.requests.append(f"{self.command} {self.path}")
@@ -138,9 +142,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             data, status = data[start:stop], 206
         return self._send(status, data, headers)
 
-    def _json(self, record) -> None:
+    def _json(self, record, status: int = 200) -> None:
         data = json.dumps(record).encode()
-        self._send(200, data, {"Content-Type": "application/json"})
+        self._send(status, data, {"Content-Type": "application/json"})
 
     def _error(self, code: str, commit: str | None = None, status: int = 404) -> None:
         headers = {"X-Error-Code": code, "X-Error-Message": code}
@@ -172,10 +176,16 @@ def _entries(folder: Path, folders: bool = False) -> list[dict]:
 
 
 @contextlib.contextmanager
-def serve(repositories: Mapping[str, Repository]):
-    """Serve repositories by their names; gives (endpoint, list of requests)."""
+def serve(repositories: Mapping[str, Repository], uploads: Path | None = None):
+    """Serve repositories by their names; gives (endpoint, list of requests).
+
+    Args:
+      repositories: what there is; a dict of dicts where others can be pushed.
+      uploads: folder for what is pushed; None for a hub that is only read.
+    """
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.repositories, server.requests = repositories, []
+    server.uploads, server.new_repository = uploads, Repository
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -186,7 +196,13 @@ def serve(repositories: Mapping[str, Repository]):
 
 
 def load_in_process(
-    script: str, endpoint: str, home: Path, requests: list, *, offline: bool = False
+    script: str,
+    endpoint: str,
+    home: Path,
+    requests: list,
+    *,
+    offline: bool = False,
+    token: str = "",
 ) -> list:
     """Run a script against a hub; a record for each of the requests.
 
@@ -197,8 +213,10 @@ def load_in_process(
       home: folder of the cache.
       requests: JSON-able.
       offline: without asking the hub.
+      token: of whoever asks; empty for nobody.
     """
     environment = os.environ | {
+        "HF_TOKEN": token,
         "HF_ENDPOINT": endpoint,
         "HF_HOME": str(home),
         "HF_HUB_DISABLE_XET": "1",

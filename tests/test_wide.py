@@ -45,6 +45,10 @@ def affine():
     return al.ridge_at(ridge(), 5).map
 
 
+def confidence():
+    return al.fit_confidence(affine(), moments(), (X, Y), DOCUMENTS)
+
+
 def probe():
     path = probes.fit_probes(X, LABELS, num_classes=3, penalties=[0.1])
     return probes.select_probe(path, X, LABELS).probe
@@ -100,6 +104,7 @@ CALLS = {
         moments(), held_out(), anchors=(X[:40], Y[:40]), count=3
     ),
     al.fit_canonical: lambda: al.fit_canonical(moments()),
+    al.fit_confidence: confidence,
     al.fit_descent: lambda: (
         al.fit_descent(
             "gradient_mse",
@@ -161,6 +166,9 @@ CALLS = {
     al.ridge_at: lambda: al.ridge_at(ridge(), 5),
     al.ridge_maps: lambda: al.ridge_maps(ridge()),
     al.row_cosine: lambda: al.row_cosine(Y, Z),
+    al.score_confidence: lambda: al.score_confidence(
+        confidence(), affine(), (X, Y), DOCUMENTS, resamples=20
+    ),
     al.score_rows: lambda: al.score_rows(affine(), batches(), centre=Y.mean(0)),
     al.select_by_gcv: lambda: al.select_by_gcv(ridge(), moments()),
     al.select_map: lambda: al.select_map(al.fit_pls(moments()), held_out()),
@@ -307,6 +315,7 @@ CALLS = {
     ),
 }
 FLOAT32 = {  # as their documentation says
+    al.fit_confidence,
     al.fit_descent,
     al.fit_gradient,
     al.kl_of_logits,
@@ -324,6 +333,7 @@ NO_FLOATS = {
     al.derangement,
     al.kl_loss,
     al.load_map,
+    al.push_map,
     al.rank_grid,
     al.save_map,
     al.usable_methods,

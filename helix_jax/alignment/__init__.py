@@ -2,6 +2,7 @@
 
 from helix_jax.alignment.accumulate import accumulate, fold_rows
 from helix_jax.alignment.canonical import canonical_factors, fit_canonical
+from helix_jax.alignment.confidence import fit_confidence, score_confidence
 from helix_jax.alignment.controls import (
     gaussian_like,
     identity_map,
@@ -20,7 +21,9 @@ from helix_jax.alignment.losses import (
     kl_of_logits,
     mse_rows,
 )
+from helix_jax.alignment.map_cards import MapCard
 from helix_jax.alignment.map_files import load_map, save_map
+from helix_jax.alignment.map_hub import push_map
 from helix_jax.alignment.maps import (
     AffineMap,
     LowRankMap,
@@ -106,6 +109,7 @@ __all__ = [
     "Fitted",
     "GradientFit",
     "LowRankMap",
+    "MapCard",
     "MapPath",
     "MlpMap",
     "Moments",
@@ -128,6 +132,7 @@ __all__ = [
     "evaluate_map",
     "fit_all",
     "fit_canonical",
+    "fit_confidence",
     "fit_descent",
     "fit_gradient",
     "fit_least_squares",
@@ -155,6 +160,7 @@ __all__ = [
     "path_maps",
     "path_r2",
     "prepare",
+    "push_map",
     "r2_interval",
     "r2_of_rows",
     "random_orthogonal_map",
@@ -167,6 +173,7 @@ __all__ = [
     "ridge_maps",
     "row_cosine",
     "save_map",
+    "score_confidence",
     "score_rows",
     "select_by_gcv",
     "select_columns",

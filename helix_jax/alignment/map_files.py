@@ -1,4 +1,4 @@
-"""Maps as artefact folders that refuse other models."""
+"""Maps as artefact folders that refuse other models, here or on the hub."""
 
 import os
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from helix_jax import checks, kinds
+from helix_jax.alignment.map_cards import MapCard, map_card
 from helix_jax.alignment.maps import (
     AffineMap,
     LowRankMap,
@@ -18,10 +19,11 @@ from helix_jax.alignment.maps import (
     StateMap,
 )
 from helix_jax.arguments import takes
-from helix_jax.artefacts import load_artefact, save_artefact
-from helix_jax.errors import ArtefactError
+from helix_jax.artefacts import README, save_artefact
 from helix_jax.fingerprint import check_same
 from helix_jax.linalg import wide
+from helix_jax.map_confidence import Confidence
+from helix_jax.maps_numpy import NumpyMap, read_map
 
 KIND = "affine_map"
 KINDS = {
@@ -41,8 +43,10 @@ def save_map(
     target: Mapping[str, Any],
     penalty: float | None,
     split: str,
+    card: MapCard | None = None,
+    confidence: Confidence | None = None,
 ) -> Path:
-    """Write a map as an artefact folder.
+    """Write a map as an artefact folder, with a card.
 
     Args:
       folder: where.
@@ -51,6 +55,8 @@ def save_map(
       target: fingerprint record of the target store.
       penalty: the one it was fitted with; None where the method has none.
       split: the rows it was fitted on, such as "fit".
+      card: what is known of it besides: data, sizes, numbers, licences.
+      confidence: what `fit_confidence` calibrated.
 
     Returns:
       The folder.
@@ -72,7 +78,13 @@ def save_map(
     config = {"dx": dx, "dy": dy, "fingerprints": fingerprints}
     if form["kind"] != KIND:
         config["form"] = form
-    return save_artefact(folder, form["kind"], config, arrays)
+    if card is not None:
+        config["card"] = card.record()
+    if confidence is not None:
+        own = confidence.arrays()
+        arrays |= {f"confidence.{name}": value for name, value in own.items()}
+    text = map_card({"kind": form["kind"], **config}, confidence=confidence)
+    return save_artefact(folder, form["kind"], config, arrays, texts={README: text})
 
 
 @takes(folder=kinds.PATH)
@@ -82,47 +94,35 @@ def load_map(
     *,
     source: Mapping[str, Any] | None = None,
     target: Mapping[str, Any] | None = None,
+    revision: str | None = None,
 ) -> tuple[StateMap, dict[str, Any]]:
     """Read a map, refusing one that was fitted for other models.
 
     Args:
-      folder: written by `save_map`.
+      folder: written by `save_map`, or "hub:OWNER/NAME" of one that `push_map` pushed.
       source: fingerprint record that the source must have; None accepts any.
       target: fingerprint record that the target must have; None accepts any.
+      revision: branch, tag or commit, of the hub.
 
     Returns:
       The map, and its fingerprints {source, target, penalty, split}.
 
     Raises:
-      ArtefactError: missing, damaged, or not a map.
+      ArtefactError: missing, damaged, or not a map; the hub does not give it.
       FingerprintError: fitted from another source or target; names both.
     """
-    config, arrays = load_artefact(folder, KINDS)
-    try:
-        fingerprints = config["fingerprints"]
-        sides = {side: fingerprints[side] for side in ("source", "target")}
-        built = _build(config.get("form", {"kind": config["kind"]}), arrays)
-        widths = config["dx"], config["dy"]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ArtefactError(
-            f"{folder} is damaged: its config.json and its arrays do not make a map "
-            f"({type(error).__name__}: {error}); fit it again."
-        ) from error
-    if built.widths != widths:
-        raise ArtefactError(
-            f"{folder} is damaged: its arrays map {built.widths}, its config.json says "
-            f"{widths}; fit it again."
-        )
+    found = read_map(folder, revision=revision)
+    fingerprints = found.config["fingerprints"]
     for side, expected in (("source", source), ("target", target)):
         if expected is not None:
             check_same(
                 f"the {side} of the map in {folder}",
-                sides[side],
+                fingerprints[side],
                 f"the {side} here",
                 expected,
                 remedy="Fit a new map for these states, or load the one made for them.",
             )
-    return built, fingerprints
+    return _build(found.map), fingerprints
 
 
 def _form(map: StateMap) -> dict[str, Any]:
@@ -142,19 +142,19 @@ def _arrays(map: StateMap) -> dict[str, np.ndarray]:
     }
 
 
-def _build(form: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> StateMap:
-    made = KINDS[form["kind"]]
-    if made is not ResidualMap:
-        return made(**{name: jnp.asarray(value) for name, value in arrays.items()})
+def _build(found: NumpyMap) -> StateMap:
     parts = {
-        part: _build(
-            form[part],
-            {
-                name.removeprefix(f"{part}."): value
-                for name, value in arrays.items()
-                if name.startswith(f"{part}.")
-            },
-        )
-        for part in ("base", "delta")
+        name: _build(part) if isinstance(part, NumpyMap) else jnp.asarray(part)
+        for name, part in found.parts.items()
     }
-    return ResidualMap(**parts)
+    return KINDS[found.kind](**parts)
+
+
+def as_numpy(map: StateMap) -> NumpyMap:
+    """The same map for numpy."""
+    kinds = {made: kind for kind, made in KINDS.items()}
+    parts = {
+        name: as_numpy(part) if hasattr(part, "widths") else np.asarray(part)
+        for name, part in vars(map).items()
+    }
+    return NumpyMap(kinds[type(map)], parts)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from helix_jax import assets
+from helix_jax import assets, hub
 from helix_jax.errors import CheckpointError
 from helix_jax.models.module_list import transformer_folder
 from helix_jax.models.weights import LAYOUTS, index_shards
@@ -102,48 +102,13 @@ def resolved_revision(folder: Path) -> str | None:
 
 def _fetch(name: str, revision: str | None, patterns: Sequence[str]) -> Path:
     """The cache folder of a hub id with the files that match."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        HTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    asked = f"{name!r} (revision {revision or 'main'})"
     near = difflib.get_close_matches(name, assets.NAMES, 1, 0.75)
-    hint = f"; did you mean {near[0]}?" if near else "."
-    try:
-        folder = snapshot_download(
-            name,
-            revision=revision,
-            allow_patterns=["config.json", *patterns],
-            # Copies of the model in other formats; but modules are in folders.
-            ignore_patterns=None if any("/" in one for one in patterns) else ["*/*"],
-        )
-    except GatedRepoError as error:
-        raise CheckpointError(
-            f"{asked} is gated: accept its terms on its page and set HF_TOKEN to a "
-            "token of that account."
-        ) from error
-    except RevisionNotFoundError as error:
-        raise CheckpointError(
-            f"{name!r} has no revision {revision!r}; name a branch, tag or commit."
-        ) from error
-    except (RepositoryNotFoundError, HFValidationError) as error:
-        raise CheckpointError(
-            f"{asked} is neither a folder here nor on the hub; check the name, or set "
-            f"HF_TOKEN where it is private{hint}"
-        ) from error
-    except LocalEntryNotFoundError as error:
-        raise CheckpointError(
-            f"{asked} is not in the local cache and the hub cannot be reached; connect "
-            f"once (and unset HF_HUB_OFFLINE), or name a local folder{hint}"
-        ) from error
-    except (HTTPError, OSError) as error:
-        raise CheckpointError(
-            f"the hub did not give {asked}: {type(error).__name__}: {error}"
-        ) from error
-    return Path(folder)
+    return hub.fetch(
+        name,
+        revision=revision,
+        patterns=["config.json", *patterns],
+        raises=CheckpointError,
+        # Elsewhere there are copies of the model in other formats; modules are there.
+        subfolders=any("/" in one for one in patterns),
+        hint=f"; did you mean {near[0]}?" if near else ".",
+    )

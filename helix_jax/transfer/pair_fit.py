@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -10,10 +10,12 @@ import numpy as np
 from helix_jax.activations import Pair, PairStream
 from helix_jax.alignment import (
     AffineMap,
+    MapCard,
     Moments,
     Selection,
     accumulate,
     evaluate_map,
+    fit_confidence,
     fit_ridge,
     fit_shuffled,
     identity_map,
@@ -21,13 +23,17 @@ from helix_jax.alignment import (
     random_orthogonal_map,
     ridge_at,
     save_map,
+    score_confidence,
     select_by_gcv,
     select_penalty,
 )
+from helix_jax.alignment.confidence import are_enough
 from helix_jax.errors import RunError
+from helix_jax.map_confidence import Confidence
 from helix_jax.progress import bar, stage
 from helix_jax.similarity import linear_cka
-from helix_jax.text.hashing import hashed_order
+from helix_jax.stats import Interval
+from helix_jax.text.hashing import document_of, hashed_order
 
 
 class PairFit(NamedTuple):
@@ -74,8 +80,39 @@ class PairFit(NamedTuple):
             controls["identity"] = identity_map(dx, dy)
         return controls
 
-    def save(self, folder: Path) -> Path:
-        """Write the map to a folder, with what it was made of."""
+    def confidence(self, *, constant: bool = False) -> Confidence | None:
+        """What says of a mapped row how near it is, calibrated on the select split.
+
+        Args:
+          constant: the control, see `fit_confidence`.
+
+        Returns:
+          None where there are too few rows for it, or none at hand.
+        """
+        pair = self.pairs["select"]
+        if not isinstance(pair, Pair):
+            return None
+        documents = [document_of(text_id) for text_id in pair.ids]
+        if not are_enough(documents):
+            return None
+        return fit_confidence(
+            self.map, self.moments["fit"], pair.read(), documents, constant=constant
+        )
+
+    def score_confidence(self, own: Confidence, **settings: Any) -> dict[str, Interval]:
+        """What a confidence promises on the test split, see `score_confidence`."""
+        pair = self.pairs["test"]
+        documents = [document_of(text_id) for text_id in pair.ids]
+        return score_confidence(own, self.map, pair.read(), documents, **settings)
+
+    def save(
+        self,
+        folder: Path,
+        *,
+        card: MapCard | None = None,
+        confidence: Confidence | None = None,
+    ) -> Path:
+        """Write the map to a folder, with what it was made of; see `save_map`."""
         return save_map(
             folder,
             self.map,
@@ -83,6 +120,8 @@ class PairFit(NamedTuple):
             target=self.pairs["fit"].y.fingerprint,
             penalty=float(self.chosen.fit.penalty),
             split="fit",
+            card=card,
+            confidence=confidence,
         )
 
     def numbers(self) -> dict[str, float]:

@@ -8,6 +8,7 @@ from experiments import extract, fit, similarity
 from helix_jax.activations import open_store
 from helix_jax.alignment import load_map
 from helix_jax.errors import FingerprintError
+from helix_jax.maps_numpy import read_map
 from helix_jax.reports import Curves, Table, load_blocks
 from tests.experiments.told import require_told
 
@@ -25,8 +26,14 @@ def test_fit_writes_a_map_for_these_models_only(models, texts, tmp_path):
         assert summary["test/r2"] > summary[f"test/{control}_r2"] + 0.2
     assert summary["test/r2"] == summary["fit/r2"]
     assert summary["test/r2_low"] < summary["test/r2"] < summary["test/r2_high"]
-    table, spectrum = load_blocks(tmp_path / "w")
+    table, spectrum, confidence = load_blocks(tmp_path / "w")
     assert (type(table), type(spectrum)) == (Table, Curves)
+    assert confidence.rows[0][0] == "cosine"
+    assert read_map(tmp_path / "w" / "map").confidence is not None
+    card = (tmp_path / "w" / "map" / "README.md").read_text()
+    assert f"| test/r2 | {summary['test/r2']:.4g} |" in card
+    assert "Data: texts.jsonl; its licence: unknown." in card
+    assert summary["confidence/cosine_coverage"] > 0.6
     assert [row[0] for row in table.rows] == list(fit.MAPS.values())
     assert table.rows[0][1].startswith(f"{summary['test/r2']:.3f} [")
     shares = {

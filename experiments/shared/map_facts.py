@@ -1,0 +1,64 @@
+"""What programs say of maps: confidence of rows, licences of the parts."""
+
+from collections.abc import Mapping
+
+from helix_jax.map_confidence import Confidence
+from helix_jax.models.licences import licence_of
+from helix_jax.reports import Quantity, Table, arm_table
+from helix_jax.stats import Interval
+from helix_jax.transfer.pair_fit import PairFit
+
+COVERAGE = 0.9
+_ARMS = {
+    f"{kind}{name}": f"{title}{words}"
+    for name, title in (("cosine", "cosine"), ("centred_cosine", "centred cosine"))
+    for kind, words in (("", ""), ("constant_", ", control: one prediction for all"))
+}
+_COLUMNS = {
+    "": Quantity("true", form=3),
+    "_predicted": Quantity("predicted", form=3),
+    "_at_least": Quantity("at least", form=3),
+    "_coverage": Quantity("rows at or above it, %", 100, 1),
+    "_correlation": Quantity("correlation", form=2),
+}
+
+
+def scored_confidence(
+    fitted: PairFit, *, resamples: int
+) -> tuple[Confidence | None, dict[str, Interval]]:
+    """The confidence of a map's rows, and its numbers and its control's, on test rows.
+
+    Args:
+      fitted: the map.
+      resamples: of the bootstrap over documents.
+
+    Returns:
+      None and nothing where there are too few rows to calibrate on.
+    """
+    own = fitted.confidence()
+    if own is None:
+        return None, {}
+    numbers = {}
+    for prefix, one in (("", own), ("constant_", fitted.confidence(constant=True))):
+        scores = fitted.score_confidence(one, coverage=COVERAGE, resamples=resamples)
+        numbers |= {f"confidence/{prefix}{name}": v for name, v in scores.items()}
+    return own, numbers
+
+
+def confidence_table(numbers: Mapping[str, Interval]) -> Table:
+    """The numbers of `scored_confidence`."""
+    return arm_table(
+        "How near a mapped row is to the target's own",
+        numbers,
+        _ARMS,
+        _COLUMNS,
+        lambda name, arm: f"confidence/{arm}{name}",
+        note=f"Calibrated on the select split for {100 * COVERAGE:.0f}% of rows; the "
+        "control knows nothing of the row. Correlation of predicted and true cosine. "
+        "[ ]: 95% bootstrap interval over documents, test split.",
+    )
+
+
+def licences_of(source: str, target: str) -> dict[str, str]:
+    """ "source", "target" -> licence of a model as its card says, else "unknown"."""
+    return {"source": licence_of(source), "target": licence_of(target)}

@@ -1,0 +1,204 @@
+"""How near mapped rows are to the target's own: calibrated, and held to its promise.
+
+The rows of a split that the map was not fitted on are divided in two by document: on
+one half the cosine of a row is regressed on what is cheap to know of it, on the other
+the errors of that regression are kept, whose quantiles are the margins of the bound.
+
+Reference: see `helix_jax.map_confidence`, which computes both for new rows.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from helix_jax import checks, kinds
+from helix_jax.alignment.map_files import as_numpy
+from helix_jax.alignment.maps import StateMap
+from helix_jax.alignment.moments import Moments
+from helix_jax.arguments import takes
+from helix_jax.linalg import spectrum_of
+from helix_jax.map_confidence import COSINES, Confidence, Regression, features
+from helix_jax.stats import Interval, bootstrap_interval, bootstrap_statistic
+from helix_jax.types import Array
+
+DIRECTIONS = 16
+LEAST_ROWS = 20  # in each half: a bound for nine rows in ten, with room
+_PENALTY = 1e-2  # of the regression, beside terms of variance one
+_MOST = 1 - 1e-6  # of a cosine, so that atanh is finite
+
+
+@takes(map=kinds.MAP, moments=kinds.MOMENTS, rows=kinds.TWO_SIDES)
+def fit_confidence(
+    map: StateMap,
+    moments: Moments,
+    rows: tuple[Array, Array],
+    documents: Sequence[Any],
+    *,
+    constant: bool = False,
+) -> Confidence:
+    """Calibrate the confidence of a map's rows.
+
+    Args:
+      map: from dx to dy.
+      moments: of the rows that it was fitted on.
+      rows: x [N, dx] and y [N, dy] of rows that it was not fitted on, such as those of
+        the select split.
+      documents: [N] document of each row.
+      constant: the control: one prediction for every row, whatever it is.
+
+    Returns:
+      Confidence.
+
+    Raises:
+      ValueError: the rows differ, or there are too few in a half.
+    """
+    x, y = (np.asarray(z, np.float32) for z in rows)
+    documents = [str(one) for one in documents]
+    if not len(x) == len(y) == len(documents):
+        raise ValueError(
+            "fit_confidence: x, y and documents need one entry a row, got "
+            f"{len(x)}, {len(y)} and {len(documents)}."
+        )
+    for name, width, wanted in zip("xy", (x.shape[1], y.shape[1]), map.widths):
+        checks.require_width("fit_confidence", name, width, wanted)
+    held = second_half(documents)
+    if not are_enough(documents):
+        raise ValueError(
+            f"fit_confidence: needs {LEAST_ROWS} rows in each half of the documents, "
+            f"got {int((~held).sum())} and {int(held.sum())}; use more texts."
+        )
+    y_hat = as_numpy(map)(x)
+    own = _directions(moments)
+    found = features(own, x, y_hat)
+    own = own._replace(
+        centre=found[~held].mean(0),
+        spread=np.maximum(found[~held].std(0), 1e-6),
+        lowest=found[~held].min(0),
+        highest=found[~held].max(0),
+    )
+    terms = own.terms(found).astype(np.float64)
+    regressions = {}
+    for name, cosine in true_cosines(own, y_hat, y).items():
+        z = np.arctanh(np.clip(cosine, -_MOST, _MOST))
+        weights = _regress(terms[~held], z[~held])
+        if constant:
+            weights = np.append(z[~held].mean(), np.zeros(len(weights) - 1))
+        residuals = np.sort(terms[held] @ weights - z[held])
+        regressions[name] = Regression(
+            weights.astype(np.float32), residuals.astype(np.float32)
+        )
+    return own._replace(regressions=regressions)
+
+
+def second_half(documents: Sequence[Any]) -> np.ndarray:
+    """[N] bool, whether a row's margin is kept: of half of the documents, by hash."""
+    digests = (hashlib.sha256(f"confidence {one}".encode()) for one in documents)
+    return np.array([own.digest()[0] & 1 for own in digests], bool)
+
+
+def are_enough(documents: Sequence[Any]) -> bool:
+    """Whether `fit_confidence` takes so many rows of these documents."""
+    held = second_half(documents)
+    return bool(min(held.sum(), (~held).sum()) >= LEAST_ROWS)
+
+
+def true_cosines(
+    own: Confidence, y_hat: np.ndarray, y: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Name of COSINES -> [N] float64, of rows whose target is known."""
+    y_hat, y = (np.asarray(z, np.float64) for z in (y_hat, y))
+    centres = dict(zip(COSINES, (np.zeros_like(own.mean_y), own.mean_y)))
+    return {
+        name: _cosines(y_hat - centre, y - centre) for name, centre in centres.items()
+    }
+
+
+@takes(map=kinds.MAP, rows=kinds.TWO_SIDES)
+def score_confidence(
+    own: Confidence,
+    map: StateMap,
+    rows: tuple[Array, Array],
+    documents: Sequence[Any],
+    *,
+    coverage: float = 0.9,
+    resamples: int = 1000,
+) -> dict[str, Interval]:
+    """What the confidence promises, on rows that nothing was fitted on.
+
+    Args:
+      own: of `fit_confidence`.
+      map: whose it is.
+      rows: x [N, dx] and y [N, dy].
+      documents: [N] document of each row.
+      coverage: that is promised.
+      resamples: of the bootstrap over documents.
+
+    Returns:
+      For each NAME of COSINES, with intervals over documents: NAME, the mean of the
+      true ones; NAME_predicted; NAME_at_least, the mean bound; NAME_coverage, the share
+      of rows at or above their bound; NAME_correlation (Pearson) of predicted and true.
+
+    Raises:
+      ArtefactError: a coverage that the calibration cannot give.
+    """
+    x, y = (np.asarray(z, np.float32) for z in rows)
+    y_hat = as_numpy(map)(x)
+    scores: dict[str, Interval] = {}
+    for name, true in true_cosines(own, y_hat, y).items():
+        predicted, least = own(name, x, y_hat, coverage=coverage)
+        means = {
+            name: true,
+            f"{name}_predicted": predicted,
+            f"{name}_at_least": least,
+            f"{name}_coverage": true >= least,
+        }
+        for key, values in means.items():
+            scores[key] = bootstrap_interval(values, documents, resamples=resamples)
+        p, t = (z.astype(np.float64) - z.mean() for z in (predicted, true))
+        if p.std() > 0:
+            sums = np.stack([np.ones_like(p), p, t, p * p, t * t, p * t], axis=1)
+            scores[f"{name}_correlation"] = bootstrap_statistic(
+                sums, documents, _correlation, resamples=resamples
+            )
+    return scores
+
+
+def _correlation(sums: Array) -> Array:
+    count, p, t, pp, tt, pt = sums
+    return (pt - p * t / count) / ((pp - p * p / count) * (tt - t * t / count)) ** 0.5
+
+
+def _directions(moments: Moments) -> Confidence:
+    """The part that is known of the fit rows alone."""
+    spectrum = spectrum_of(moments.cov_xx)
+    values = np.asarray(spectrum.values, np.float64)
+    usable = values > np.finfo(np.float32).eps * values[0]
+    count = int(min(DIRECTIONS, usable.sum()))
+    values, basis = values[:count], np.asarray(spectrum.basis, np.float64)[:, :count]
+    whole = float(np.trace(np.asarray(moments.cov_xx)))
+    target = float(np.trace(np.asarray(moments.cov_yy)))
+    rest = max(whole - values.sum(), np.finfo(np.float32).eps * whole)
+    empty = np.zeros(0, np.float32)
+    parts = (
+        moments.mean_x,
+        moments.mean_y,
+        basis / np.sqrt(values),
+        values,
+        [whole, rest, target],
+    )
+    single = (np.asarray(part, np.float32) for part in parts)
+    return Confidence(*single, empty, empty, empty, empty, {})
+
+
+def _regress(terms: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Ridge; the first term, one, is not penalised."""
+    penalty = _PENALTY * len(terms) * np.eye(terms.shape[1])
+    penalty[0, 0] = 0
+    return np.linalg.solve(terms.T @ terms + penalty, terms.T @ z)
+
+
+def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return np.einsum("ij,ij->i", a, b) / np.where(norms > 0, norms, 1)
