@@ -121,6 +121,25 @@ def read_safetensors(
             raise raises(f"{path} is damaged ({error}); {remedy}.") from error
 
 
+def map_safetensors(path: Path, name: str) -> np.ndarray:
+    """One array of a safetensors file that is sound, read from disk as it is used.
+
+    Args:
+      path: the file.
+      name: of the array.
+
+    Returns:
+      A memory map, for reading.
+    """
+    with path.open("rb") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        entry = json.loads(stream.read(size))[name]
+    kinds = {kind: dtype for dtype, kind in _TYPES.items()}
+    dtype = np.dtype(kinds[entry["dtype"]])
+    offset = 8 + size + entry["data_offsets"][0]
+    return np.memmap(path, dtype, "r", offset, tuple(entry["shape"]))
+
+
 def write_npz(
     path: str | os.PathLike,
     arrays: Mapping[str, Any],

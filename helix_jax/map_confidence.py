@@ -21,7 +21,7 @@ import numpy as np
 from helix_jax.errors import ArtefactError
 
 COSINES = ("cosine", "centred_cosine")  # about zero, about the target's fit mean
-_SMALL = 1e-12
+_SMALL = 1e-3  # beside energies, so that their logarithms are not of rounding
 
 
 class Regression(NamedTuple):
@@ -156,7 +156,7 @@ def features(own: Confidence, x: np.ndarray, y_hat: np.ndarray) -> np.ndarray:
         about_mean / target,
         about_zero / (mean_square + target),
     )
-    return np.log(np.maximum(np.stack(parts, axis=1), _SMALL))
+    return np.log(np.maximum(np.stack(parts, axis=1), 0) + _SMALL)
 
 
 def _squares(rows: np.ndarray) -> np.ndarray:

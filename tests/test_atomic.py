@@ -27,6 +27,7 @@ from helix_jax.atomic import append_lines, is_passing, replaced_files, write_fil
 from helix_jax.errors import ArtefactError, PathError, ProtocolError
 
 ROOT = Path(__file__).parents[1]
+FILES = ["README.md", "arrays.safetensors", "config.json"]  # of a map
 
 
 def save(folder, value, width=3):
@@ -71,7 +72,7 @@ def test_links_and_files_of_others_stay(tmp_path):
     for value in (1, 2):
         save(tmp_path / "map", value)
     assert (tmp_path / "map").is_symlink()
-    kept = [".helix-partially", "arrays.safetensors", "config.json", "notes"]
+    kept = [".helix-partially", *FILES, "notes"]
     assert names(real) == kept
     (tmp_path / "file").symlink_to(real / "notes")
     write_file(tmp_path / "file", "new")
@@ -103,7 +104,7 @@ def test_without_links_files_are_replaced_one_by_one(tmp_path, monkeypatch):
     for value in (1, 2):
         save(tmp_path / "map", value)
         assert load_map(tmp_path / "map")[1]["penalty"] == value
-    assert names(tmp_path / "map") == ["arrays.safetensors", "config.json"]
+    assert names(tmp_path / "map") == FILES
     monkeypatch.undo()
     monkeypatch.setattr(os, "link", refuse)  # as on many network disks
     save(tmp_path / "map", 3)
@@ -145,7 +146,7 @@ def test_a_reader_never_sees_two_versions(tmp_path):
     reader.join()
     assert errors == []
     assert len(seen) > 3
-    assert names(tmp_path / "map") == ["arrays.safetensors", "config.json"]
+    assert names(tmp_path / "map") == FILES
 
 
 # --- damage

@@ -14,6 +14,7 @@ import pyarrow.compute
 import pyarrow.parquet
 from safetensors import SafetensorError, safe_open
 
+from helix_jax.array_files import map_safetensors
 from helix_jax.errors import StoreError
 from helix_jax.paths import os_errors
 from helix_jax.text.ids import read_id
@@ -132,18 +133,13 @@ def _read_safetensors(path: Path) -> Content:
                 )
             ids = _read_ids(path, ids)
         labels = tensors.get_tensor("labels") if "labels" in held else None
-        return Content(tensors.get_tensor(name), ids, labels)
+        if 0 in tensors.get_slice(name).get_shape():  # which cannot be mapped
+            return Content(tensors.get_tensor(name), ids, labels)
+    return Content(map_safetensors(path, name), ids, labels)
 
 
 def _read_parquet(path: Path) -> Content:
-    schema = pyarrow.parquet.read_schema(path)
-    _check_names(path, "columns", schema.names, plural=False)
-    missing = {"id", "embedding"} - set(schema.names)
-    if missing:
-        raise StoreError(
-            f"{path} has the columns {schema.names}; expected 'id', 'embedding' and "
-            "perhaps 'label'."
-        )
+    schema = parquet_schema(path)
     wanted = ["id", "embedding"] + ["label"] * ("label" in schema.names)
     table = pyarrow.parquet.read_table(path, columns=wanted).combine_chunks()
     ids = _read_ids(path, table["id"].to_pylist())
@@ -155,29 +151,79 @@ def _read_parquet(path: Path) -> Content:
                 f"{path}: labels must be {len(ids)} class numbers, got {kind}."
             )
         labels = table["label"].to_pylist()
-    vectors = table["embedding"]
-    if vectors.null_count:
-        row = vectors.is_null().to_pylist().index(True)
-        raise StoreError(f"{path}: the embedding of {ids[row]!r} is null.")
+    vectors = table["embedding"].combine_chunks()  # one array of one chunk
+    return Content(rows_of_lists(path, vectors, ids=ids), ids, labels)
+
+
+def parquet_schema(path: Path) -> pyarrow.Schema:
+    """The columns of a file of embeddings, without reading its rows.
+
+    Raises:
+      StoreError: without the columns "id" and "embedding", or two of one name.
+    """
+    schema = pyarrow.parquet.read_schema(path)
+    _check_names(path, "columns", schema.names, plural=False)
+    missing = {"id", "embedding"} - set(schema.names)
+    if missing:
+        raise StoreError(
+            f"{path} has the columns {schema.names}; expected 'id', 'embedding' and "
+            "perhaps 'label'."
+        )
+    kind = schema.field("embedding").type
     if not (
-        pyarrow.types.is_list(vectors.type)
-        or pyarrow.types.is_large_list(vectors.type)
-        or pyarrow.types.is_fixed_size_list(vectors.type)
+        pyarrow.types.is_list(kind)
+        or pyarrow.types.is_large_list(kind)
+        or pyarrow.types.is_fixed_size_list(kind)
     ):
         raise StoreError(
-            f"{path}: the column 'embedding' has type {vectors.type}, expected lists "
-            "of numbers."
+            f"{path}: the column 'embedding' has type {kind}, expected lists of "
+            "numbers."
         )
+    return schema
+
+
+def rows_of_lists(
+    path: Path,
+    vectors: pyarrow.Array,
+    *,
+    ids: Sequence[Any],
+    width: int | None = None,
+    start: int = 0,
+) -> np.ndarray:
+    """[n, D] numbers of n lists, without a copy where there are no nulls.
+
+    Args:
+      path: of the file, for messages.
+      vectors: lists of numbers.
+      ids: [n] of the rows, for messages.
+      width: that all lists must have; None is that of the first.
+      start: row of the file that the first is.
+
+    Raises:
+      StoreError: a list or a number is null, or of another length.
+    """
+
+    def where(row: int) -> str:
+        own = ids[row].as_py() if isinstance(ids, pyarrow.Array) else ids[row]
+        return f"row {start + row} (counting from 0), {own!r}"
+
+    if vectors.null_count:
+        row = vectors.is_null().to_pylist().index(True)
+        raise StoreError(f"{path}: the embedding of {where(row)} is null.")
     widths = np.asarray(pyarrow.compute.list_value_length(vectors))
-    unequal = np.flatnonzero(widths != widths[0]) if len(widths) else []
+    wanted = width if width is not None or not len(widths) else int(widths[0])
+    unequal = np.flatnonzero(widths != wanted)
     if len(unequal):
-        row = unequal[0]
+        row = int(unequal[0])
         raise StoreError(
-            f"{path} is ragged: the embedding of {ids[row]!r} has {widths[row]} "
-            f"numbers, that of {ids[0]!r} has {widths[0]}."
+            f"{path} is ragged: the embedding of {where(row)} has {widths[row]} "
+            f"numbers, the first one has {wanted}."
         )
-    flat = pyarrow.compute.list_flatten(vectors).to_numpy()
-    return Content(flat.reshape(len(ids), -1), ids, labels)
+    flat = vectors.flatten()
+    if flat.null_count:
+        row = flat.is_null().to_pylist().index(True) // wanted
+        raise StoreError(f"{path}: the embedding of {where(row)} holds a null.")
+    return flat.to_numpy(zero_copy_only=False).reshape(len(vectors), -1)
 
 
 def _read_ids(path: Path, values: Iterable[Any]) -> list[str]:

@@ -26,6 +26,7 @@ from helix_jax.types import Array
 DIRECTIONS = 16
 LEAST_ROWS = 20  # in each half: a bound for nine rows in ten, with room
 _PENALTY = 1e-2  # of the regression, beside terms of variance one
+_MAIN, _LEAST_REST = 0.95, 1e-4  # shares of the variance on and off the directions
 _MOST = 1 - 1e-6  # of a cosine, so that atanh is finite
 
 
@@ -174,12 +175,12 @@ def _directions(moments: Moments) -> Confidence:
     """The part that is known of the fit rows alone."""
     spectrum = spectrum_of(moments.cov_xx)
     values = np.asarray(spectrum.values, np.float64)
-    usable = values > np.finfo(np.float32).eps * values[0]
-    count = int(min(DIRECTIONS, usable.sum()))
+    whole, target = values.sum(), float(np.trace(np.asarray(moments.cov_yy)))
+    # Something must lie off them, or its logarithm is that of rounding.
+    fitting = int(np.sum(np.cumsum(values) <= _MAIN * whole))
+    count = max(1, min(DIRECTIONS, fitting))
     values, basis = values[:count], np.asarray(spectrum.basis, np.float64)[:, :count]
-    whole = float(np.trace(np.asarray(moments.cov_xx)))
-    target = float(np.trace(np.asarray(moments.cov_yy)))
-    rest = max(whole - values.sum(), np.finfo(np.float32).eps * whole)
+    rest = max(whole - values.sum(), _LEAST_REST * whole)
     empty = np.zeros(0, np.float32)
     parts = (
         moments.mean_x,

@@ -79,8 +79,8 @@ def map_card(
             *_front_matter(sides, known),
             f"# {names}, width {width}",
             "",
-            f"A map `{equation}` of source rows x to target rows y, fitted by "
-            "[helix_jax](https://pypi.org/project/helix-jax/).",
+            f"A map `{equation}` of source rows x to target rows y, fitted with "
+            "helix_jax.",
             "",
             "## How to load it",
             "",

@@ -128,6 +128,7 @@ def option(
     required: bool = False,
     tiny: Any = None,
     verbatim: bool = False,
+    alias: str = "",
 ) -> Any:
     """A dataclass field with what its flag may be; `prepare_config` sees to it.
 
@@ -144,6 +145,7 @@ def option(
       required: whether an empty value is refused.
       tiny: stands in for an empty value under --tiny.
       verbatim: the items of a list keep their white space.
+      alias: another name of the flag, such as a word of Python, which no field can be.
     """
     what = {
         "choices": tuple(choices),
@@ -154,6 +156,7 @@ def option(
         "required": required,
         "tiny": tiny,
         "verbatim": verbatim,
+        "alias": alias,
     }
     if choices:
         help_text = f"{help_text}: {', '.join(one or repr(one) for one in choices)}"
@@ -196,6 +199,10 @@ def define_flags(
             raise TypeError(
                 f"{config_class.__name__}.{field.name} has type {hints[field.name]}, "
                 "expected bool, int, float, str, tuple[str, ...] or tuple[int, ...]."
+            )
+        if alias := field.metadata.get("alias"):
+            flags.DEFINE_alias(
+                alias, field.name, flag_values=known, module_name=program
             )
 
 

@@ -56,7 +56,7 @@ def open_run(workdir: str | os.PathLike, config: Any) -> Run:
 
     Args:
       workdir: the folder, on this machine.
-      config: a dataclass of JSON-able fields; `workdir` itself is not compared.
+      config: a dataclass of JSON-able fields; the folder itself is not compared.
 
     Returns:
       The run.
@@ -77,7 +77,9 @@ def _open_folder(folder: Path, config: Any) -> None:
     # A local copy of a bucket's folder has another path at the next start.
     record = json.loads(with_public_names(json.dumps(dataclasses.asdict(config))))
     record = {"experiment": type(config).__name__, **record}
-    record.pop("workdir", None)
+    for field in dataclasses.fields(config):
+        if field.name == "workdir" or field.metadata.get("names") == "workdir":
+            record.pop(field.name)
     known = {f.name: f.default for f in dataclasses.fields(config) if f.name in record}
     defaults = json.loads(json.dumps(known, default=repr))
     path = folder / "config.json"

@@ -1,0 +1,208 @@
+r"""Embeddings of one model as those of another, any number, with a confidence each.
+
+    python -m experiments.translate --map=FOLDER_OR_HUB --in=vectors.parquet --out=OUT
+
+--map is a folder that experiments.fit wrote, or hub:OWNER/NAME; --in an npy (with
+FILE.ids.txt, if any), safetensors or Parquet file; --out a folder, which gets the rows
+in their order as parts of the same format in OUT/rows. One row comes out for each row
+in, with its id and whatever else stands beside it. Beside each stands how near it is to
+the target's own row: the cosine that is predicted, and one that it has at least, for
+nine rows in ten of the kind that the map was calibrated on (docs/maps.md).
+
+Memory does not grow with the file. What is killed goes on behind the last whole part.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+
+from experiments.shared.about import about
+from experiments.shared.map_facts import COVERAGE
+from experiments.shared.options import workdir_option
+from helix_jax.activations.embedding_stream import Vectors, open_vectors
+from helix_jax.alignment import (
+    fit_confidence,
+    fit_ridge,
+    from_batch,
+    ridge_at,
+    save_map,
+)
+from helix_jax.errors import RunError
+from helix_jax.fingerprint import check_same
+from helix_jax.map_confidence import COSINES
+from helix_jax.maps_numpy import MapFolder, read_map
+from helix_jax.reports import Table
+from helix_jax.runs import Report, Run, Specs, experiment, option, write_atomically
+from helix_jax.textfile import read_json
+from helix_jax.transfer.translation import make_translation, require_width, translate
+
+MADE_UP = "made-up"  # in place of a map and a file, under --tiny
+NONE = "none"
+
+
+@dataclasses.dataclass(frozen=True)
+class TranslateConfig:
+    """Flags of the program."""
+
+    out: str = workdir_option("folder of what comes out")
+    map: str = option(
+        "",
+        "folder of a map, or hub:OWNER/NAME",
+        names="path",
+        required=True,
+        tiny=MADE_UP,
+    )
+    revision: str = option("", "branch, tag or commit of a map of the hub")
+    vectors: str = option(
+        "",
+        "npy, safetensors or Parquet file; also --in",
+        names="path",
+        required=True,
+        tiny=MADE_UP,
+        alias="in",
+    )
+    confidence: str = option(
+        COSINES[0],
+        "what stands beside each row: the cosine with the target's own row, or the "
+        "same about the mean of the target's fit rows",
+        choices=(*COSINES, NONE),
+    )
+    coverage: float = option(
+        COVERAGE, "share of rows at or above their bound", above=0, most=1
+    )
+    part_rows: int = option(0, "rows of a part; 0: 128 MiB of them", least=0)
+    tiny: bool = option(False, "a made-up map, and 3,000 made-up rows")
+
+    @property
+    def workdir(self) -> str:
+        """What the harness calls --out."""
+        return self.out
+
+    def check(self) -> None:
+        """Raise where a map or a file is given and the other is made up."""
+        if (self.map == MADE_UP) != (self.vectors == MADE_UP):
+            raise RunError(
+                f"--map={self.map} and --in={self.vectors}: give both, or neither."
+            )
+
+
+def require_fit(config: TranslateConfig, _: Specs) -> None:
+    """Refuse a map and a file that do not fit before the folder is touched."""
+    if config.map != MADE_UP:
+        vectors, found = open_inputs(config)
+        require_width(vectors, found)
+        translation_of(config, found)
+
+
+def open_inputs(config: TranslateConfig) -> tuple[Vectors, MapFolder]:
+    """The file and the map."""
+    found = read_map(config.map, revision=config.revision or None)
+    return open_vectors(Path(config.vectors)), found
+
+
+def translation_of(config: TranslateConfig, found: MapFolder):
+    """What the flags ask of a map."""
+    cosine = "" if config.confidence == NONE else config.confidence
+    return make_translation(
+        found, cosine=cosine, coverage=config.coverage, part_rows=config.part_rows
+    )
+
+
+@experiment(tiny={"part_rows": 1000}, check=require_fit)
+def compute(config: TranslateConfig, run: Run) -> Report:
+    """Translate; see the module docstring."""
+    if config.map == MADE_UP:
+        folder = run.folder / MADE_UP
+        config = dataclasses.replace(
+            config, map=str(folder / "map"), vectors=str(make_up(folder))
+        )
+    vectors, found = open_inputs(config)
+    require_same(run.folder / "inputs.json", vectors, found)
+    totals = translate(vectors, translation_of(config, found), run.folder)
+    dx, dy = found.map.widths
+    count = totals["rows"]
+    numbers = {"rows": count, "parts": totals["parts"], "width": dy}
+    means = {
+        name: value / count
+        for name, value in totals.items()
+        if name.startswith(COSINES)
+    }
+    numbers |= {f"mean_{name}": value for name, value in means.items()}
+    header = ["rows", "parts", "width in", "width out", *(_title(n) for n in means)]
+    row = [count, totals["parts"], dx, dy, *(f"{own:.3f}" for own in means.values())]
+    table = Table("Rows translated", header, [row], note=_note(config, found))
+    return Report(numbers, [table], about(_pair(found), vectors.path.name))
+
+
+def require_same(path: Path, vectors: Vectors, found: MapFolder) -> None:
+    """Raise unless the parts that are there were made of this file and this map."""
+    record = {"vectors": vectors.record(), "map": found.config.get("arrays_sha256")}
+    if not path.exists():
+        write_atomically(path, json.dumps(record, indent=1))
+        return
+    check_same(
+        f"what {path.parent} was made of",
+        read_json(path, raises=RunError),
+        "what is given now",
+        record,
+        remedy="Use another --out.",
+    )
+
+
+def make_up(folder: Path) -> Path:
+    """Write a made-up map with its confidence, and a Parquet file of 3,000 rows."""
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(size=(24, 16))
+
+    def rows(count: int) -> tuple[np.ndarray, np.ndarray]:
+        x = rng.uniform(0.3, 3, size=(count, 1)) * rng.normal(size=(count, 24))
+        return x, x @ kernel + 3 * rng.normal(size=(count, 16))
+
+    moments = from_batch(*rows(2000))
+    map = ridge_at(fit_ridge(moments, penalties=1e-3), 0).map
+    own = fit_confidence(map, moments, rows(1000), np.arange(1000))
+    record = {"source": {"model": "x"}, "target": {"model": "y"}, "penalty": 1e-3}
+    save_map(folder / "map", map, **record, split="fit", confidence=own)
+    x, path = rows(3000)[0].astype(np.float32), folder / "vectors.parquet"
+    ids = [f"row {number}" for number in range(len(x))]
+    table = pyarrow.table({"id": ids, "embedding": list(x)})
+    pyarrow.parquet.write_table(table, path, row_group_size=700)
+    return path
+
+
+def _pair(found: MapFolder) -> str:
+    sides = (found.config["fingerprints"][side] for side in ("source", "target"))
+    names = [one.get("model") or one.get("embeddings") or "unknown" for one in sides]
+    return " -> ".join(names)
+
+
+def _title(name: str) -> str:
+    words = name.replace("_at_least", ", at least").replace("_", " ")
+    return f"mean {words}"
+
+
+def _note(config: TranslateConfig, found: MapFolder) -> str:
+    if config.confidence == NONE:
+        return "Nothing is said of how near a row is (--confidence=none)."
+    note = (
+        f"The cosine of each row with the target's own, as predicted, and as at least "
+        f"in {100 * config.coverage:g}% of rows of the kind that the map was "
+        "calibrated on; of other texts nothing is promised."
+    )
+    numbers = found.config.get("card", {}).get("numbers", {})
+    held = numbers.get(f"confidence/{config.confidence}_coverage")
+    if held and config.coverage == COVERAGE:
+        value, low, high = (100 * one for one in held)
+        note += f" On the map's own test rows it held for {value:.1f} [{low:.1f}, "
+        note += f"{high:.1f}]%."
+    return note
+
+
+run = compute.run
+
+if __name__ == "__main__":
+    compute.main()
