@@ -20,8 +20,13 @@ the queries are of the test split.
 | shuffled   | new model, mapped        | old model; map of shuffled pairs: control |
 | random     | new model, rotated       | old model: control                        |
 
-Cosines are about the mean of the index's fit rows; every recall has a bootstrap
-interval over documents.
+Beside ridge, adapters of other kinds are fitted on the same pairs, those of
+Drift-Adapter (arXiv 2509.23471) among them: see `helix_jax.transfer.adapters`.
+
+Recall and nDCG are of the second half alone; graded nDCG counts texts of its class too
+(2 for the second half, 1 for its class). "As reindexed" is the share of the 10 rows
+that the new model finds in its own index. Cosines are about the mean of the index's fit
+rows; every number has a bootstrap interval over documents.
 
 Cost: two cores, embedded models, docstrings: about two minutes.
 """
@@ -29,24 +34,19 @@ Cost: two cores, embedded models, docstrings: about two minutes.
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+import jax
+
 from experiments.shared.about import BRACKETS, about_pair, count_texts
-from experiments.shared.options import (
-    TINY_TEXTS,
-    PairOptions,
-    resamples_option,
-    seed_option,
-)
-from experiments.shared.sides import load_sides, open_corpus, paired_states, with_stores
-from helix_jax.errors import CorpusError
+from experiments.shared.halves import HalvesOptions, read_halves, require_models
+from experiments.shared.options import TINY_TEXTS
+from experiments.shared.sides import load_sides
 from helix_jax.progress import bar
 from helix_jax.reports import Curves, Quantity, Table, cross_curves, cross_table
-from helix_jax.runs import Report, Run, Specs, experiment, option
-from helix_jax.similarity.retrieval import RetrievalScores
+from helix_jax.runs import Report, Run, experiment, option
 from helix_jax.stats import Interval
-from helix_jax.text.hashing import SPLITS
-from helix_jax.text.views import halves
+from helix_jax.transfer.adapters import ADAPTERS, fit_adapters
 from helix_jax.transfer.pair_fit import fit_few, fit_pairs
-from helix_jax.transfer.search import open_migration, search_arms
+from helix_jax.transfer.search import ArmScores, open_migration, score_arms, search_arms
 
 ARMS = {
     "native": "old queries, old index",
@@ -60,100 +60,122 @@ ARMS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class MigrationConfig(PairOptions):
+class MigrationConfig(HalvesOptions):
     """Flags of the experiment."""
 
-    cutoffs: tuple[int, ...] = option(
-        (1, 10, 100), "k of recall at k", least=1, required=True
-    )
     rows: tuple[int, ...] = option(
         (100, 300, 1000, 3000, 10_000), "texts embedded again, for the curve", least=2
     )
-    words: int = option(8, "a half with fewer words is left out", least=1)
-    resamples: int = resamples_option()
-    seed: int = seed_option("of the random controls")
+    epochs: int = option(300, "of the adapters' descents, at most", least=1)
     tiny: bool = option(False, "600 texts, 64 tokens each at most")
 
 
-def require_models(config: MigrationConfig, specs: Specs) -> None:
-    """Raise CorpusError where embeddings stand for a model."""
-    for flag, name in (("source", config.source), ("target", config.target)):
-        if specs[name] is None:
-            raise CorpusError(
-                f"--{flag}={name}: halves of texts are to be embedded, so both sides "
-                "must be models and not embeddings:FILE."
-            )
-
-
 @experiment(
-    tiny=TINY_TEXTS | {"resamples": 200, "rows": (100, 200)}, check=require_models
+    tiny=TINY_TEXTS | {"resamples": 200, "rows": (100, 200), "epochs": 5},
+    check=require_models,
 )
 def compute(config: MigrationConfig, _: Run) -> Report:
     """Index, map, ask; see the module docstring."""
-    asking, held = halves(open_corpus(config), words=config.words)
-    options, sides = with_stores(config), load_sides(config)
-    pairs = {split: paired_states(*sides, held, split, options) for split in SPLITS}
-    queries = paired_states(*sides, asking, "test", options)
-    fitted = fit_pairs(pairs)
-    migration = open_migration(fitted, queries)
-    settings = {"cutoffs": config.cutoffs, "resamples": config.resamples}
-    arms = search_arms(migration, fitted, fitted.controls(config.seed), **settings)
-    select, every = fitted.moments["select"], len(pairs["fit"].x)
-    curve = {}
+    texts = read_halves(config, load_sides(config))
+    queries = texts.queries["test"]
+    fitted = fit_pairs(texts.index)
+    fit, every = fitted.moments["fit"], len(texts.index["fit"].x)
+    migration = open_migration(texts.index.values(), queries, fit)
+    searches = search_arms(migration, fitted, fitted.controls(config.seed))
     for count in bar([n for n in config.rows if n < every], "maps of fewer texts"):
-        few = fit_few(pairs["fit"], select, count, seed=config.seed)
-        curve[count] = migration.ask_mapped(few, **settings)
-    numbers = count_texts(pairs) | {
+        pairs, select = texts.index["fit"], fitted.moments["select"]
+        few = fit_few(pairs, select, count, seed=config.seed)
+        searches[f"mapped_of_{count}"] = migration.mapped(few)
+    adapters = fit_adapters(
+        {split: texts.index[split].read() for split in ("fit", "select")},
+        fit,
+        fitted.chosen,
+        key=jax.random.key(config.seed),
+        epochs=config.epochs,
+    )
+    for name, adapter in adapters.items():
+        searches[f"adapter_{name}"] = migration.mapped(adapter)
+    arms = score_arms(
+        migration, searches, cutoffs=config.cutoffs, resamples=config.resamples
+    )
+    numbers = count_texts(texts.index) | {
         "data/test_documents": len(set(migration.documents)),  # of the queries
         "migration/index_rows": len(migration.old),
         "migration/queries": len(queries.ids),
         "migration/fit_rows": every,
     }
-    named = arms | {f"mapped_of_{count}": scores for count, scores in curve.items()}
-    for arm, scores in named.items():
+    for arm, scores in arms.items():
         numbers |= scores_of(arm, scores)
     note = (
         f"{len(queries.ids)} queries of the test split in an index of "
         f"{len(migration.old)} second halves. {BRACKETS}"
     )
-    k = config.cutoffs[min(1, len(config.cutoffs) - 1)]
     blocks = [
-        recall_table(arms, config.cutoffs, note),
-        recall_curves(arms, curve | {every: arms["mapped"]}, k),
+        arms_table("Recall of the relevant text", ARMS, arms, config.cutoffs, note),
+        arms_table(
+            "Adapters of the same pairs, new queries in the old index",
+            {f"adapter_{name}": words for name, words in ADAPTERS.items()},
+            arms,
+            config.cutoffs,
+            note,
+        ),
+        recall_curves(arms, every, config.cutoffs),
     ]
     return Report(numbers, blocks, about_pair(config, numbers))
 
 
-def scores_of(arm: str, scores: RetrievalScores) -> dict[str, float | Interval]:
+def scores_of(arm: str, scores: ArmScores) -> dict[str, float | Interval]:
     """The numbers of an arm under their names."""
-    start = "migration/recall_at"
-    recalls = {f"{start}_{k}_{arm}": recall for k, recall in scores.recall.items()}
-    name = f"migration/mean_reciprocal_rank_{arm}"
-    return {name: scores.mean_reciprocal_rank} | recalls
+    found = scores.found
+    numbers = {f"recall_at_{k}": recall for k, recall in found.recall.items()} | {
+        "mean_reciprocal_rank": found.mean_reciprocal_rank,
+        "ndcg": found.ndcg,
+        "graded_ndcg": scores.graded,
+        "as_reindexed": scores.alike,
+    }
+    return {
+        f"migration/{name}_{arm}": number
+        for name, number in numbers.items()
+        if number is not None
+    }
 
 
-def recall_table(
-    arms: Mapping[str, RetrievalScores], cutoffs: Sequence[int], note: str
+def arms_table(
+    title: str,
+    rows: Mapping[str, str],
+    arms: Mapping[str, ArmScores],
+    cutoffs: Sequence[int],
+    note: str,
 ) -> Table:
-    """Recall of every arm at every cutoff."""
+    """What some arms find: recall at every cutoff, nDCG, and as the new index does."""
+    columns = {f"recall_at_{k}": Quantity(f"recall@{k}, %", 100, 1) for k in cutoffs}
+    columns["ndcg"] = Quantity("nDCG@10, %", 100, 1)
+    numbers = {arm: scores_of(arm, arms[arm]) for arm in rows}
+    more = {"graded_ndcg": "graded nDCG@10, %", "as_reindexed": "as reindexed, %"}
+    for name, words in more.items():
+        if all(f"migration/{name}_{arm}" in numbers[arm] for arm in rows):
+            columns[name] = Quantity(words, 100, 1)
     return cross_table(
-        "Recall of the relevant text",
+        title,
         "arm",
-        ARMS,
-        {k: Quantity(f"recall@{k}, %", 100, 1) for k in cutoffs},
-        lambda arm, k: arms[arm].recall[k],
+        rows,
+        columns,
+        lambda arm, name: numbers[arm][f"migration/{name}_{arm}"],
         note=note,
     )
 
 
 def recall_curves(
-    arms: Mapping[str, RetrievalScores], mapped: Mapping[int, RetrievalScores], k: int
+    arms: Mapping[str, ArmScores], every: int, cutoffs: Sequence[int]
 ) -> Curves:
     """Recall at one cutoff of maps of so many texts, and of arms without a map."""
-
-    series = {"mapped": {count: mapped[count].recall[k] for count in mapped}}
+    k = cutoffs[min(1, len(cutoffs) - 1)]
+    start = "mapped_of_"
+    mapped = {int(a.removeprefix(start)): a for a in arms if a.startswith(start)}
+    mapped[every] = "mapped"
+    series = {"mapped": {n: arms[arm].found.recall[k] for n, arm in mapped.items()}}
     for arm in ("native", "reindexed", "unmapped"):
-        series[arm] = dict.fromkeys(mapped, arms[arm].recall[k])
+        series[arm] = dict.fromkeys(mapped, arms[arm].found.recall[k])
     return cross_curves(
         f"Recall at {k} against texts embedded again",
         "texts embedded by both models",

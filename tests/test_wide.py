@@ -166,6 +166,7 @@ CALLS = {
     al.ridge_at: lambda: al.ridge_at(ridge(), 5),
     al.ridge_maps: lambda: al.ridge_maps(ridge()),
     al.row_cosine: lambda: al.row_cosine(Y, Z),
+    al.scale_dimensions: lambda: al.scale_dimensions(affine(), moments()),
     al.score_confidence: lambda: al.score_confidence(
         confidence(), affine(), (X, Y), DOCUMENTS, resamples=20
     ),
@@ -207,6 +208,7 @@ CALLS = {
     si.moments_null: lambda: si.moments_null(cka_of, (X, Y), **FEW),
     si.mutual_neighbours: lambda: si.mutual_neighbours(*neighbours()),
     si.nearest_neighbours: lambda: neighbours()[0],
+    si.nearest_rows: lambda: si.nearest_rows(X[:9], X, neighbours=3),
     si.neighbours_null: lambda: si.neighbours_null(si.cknna, *neighbours(), **FEW),
     si.norms_from_batch: lambda: si.norms_from_batch(X, Y),
     si.predictivity_null: lambda: si.predictivity_null(

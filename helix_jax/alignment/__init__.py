@@ -10,6 +10,7 @@ from helix_jax.alignment.controls import (
     random_orthogonal_map,
 )
 from helix_jax.alignment.descents import GRADIENT_METHODS, Descended, fit_descent
+from helix_jax.alignment.dimensions import scale_dimensions
 from helix_jax.alignment.evaluate import Evaluation, evaluate_map
 from helix_jax.alignment.gradient import Descent, GradientFit, fit_gradient
 from helix_jax.alignment.growing import growing_moments
@@ -173,6 +174,7 @@ __all__ = [
     "ridge_maps",
     "row_cosine",
     "save_map",
+    "scale_dimensions",
     "score_confidence",
     "score_rows",
     "select_by_gcv",

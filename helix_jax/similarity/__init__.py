@@ -30,6 +30,7 @@ from helix_jax.similarity.neighbours import (
     cknna,
     mutual_neighbours,
     nearest_neighbours,
+    nearest_rows,
 )
 from helix_jax.similarity.norm_moments import (
     NormMoments,
@@ -85,6 +86,7 @@ __all__ = [
     "moments_null",
     "mutual_neighbours",
     "nearest_neighbours",
+    "nearest_rows",
     "neighbours_null",
     "norms_from_batch",
     "predictivity_null",

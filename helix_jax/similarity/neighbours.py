@@ -86,16 +86,62 @@ def nearest_neighbours(
             )
         z = z / norms
     z = z.astype(product_dtype or z.dtype)
-    return _nearest(
-        z, k=neighbours, block=min(block_rows, rows), columns=min(_COLUMNS, rows)
-    )
+    return _nearest(z, z, k=neighbours, own=False, **_tiles(rows, rows, block_rows))
 
 
-@functools.partial(jax.jit, static_argnames=("k", "block", "columns"))
-def _nearest(z: Array, *, k: int, block: int, columns: int) -> Neighbours:
-    rows = z.shape[0]
-    asking = jnp.pad(z, ((0, -rows % block), (0, 0)))
-    asked = jnp.pad(z, ((0, -rows % columns), (0, 0)))
+@takes(queries=kinds.ARRAY, index=kinds.ARRAY)
+@wide
+def nearest_rows(
+    queries: Array,
+    index: Array,
+    *,
+    neighbours: int = 10,
+    product_dtype: Any = None,
+    block_rows: int = 256,
+) -> Neighbours:
+    """The k rows of an index with the largest inner product with each query.
+
+    Args:
+      queries: [Q, D] float.
+      index: [N, D] float; take `unit_rows` of both for cosines.
+      neighbours: k, N at most.
+      product_dtype, block_rows: as for `nearest_neighbours`.
+
+    Returns:
+      Neighbours, [Q, k].
+
+    Raises:
+      ValueError: widths that differ, fewer rows than k, or NaN.
+    """
+    who = "nearest_rows"
+    for name, z in (("queries", queries), ("index", index)):
+        checks.require_matrix(who, name, z)
+        checks.require_finite(who, name, z)
+    checks.require_width(who, "index", index.shape[1], queries.shape[1])
+    if not 1 <= neighbours <= len(index):
+        raise ValueError(
+            f"{who}: neighbours needs to be 1 to {len(index)}, the rows of the index, "
+            f"got {neighbours}."
+        )
+    dtype = product_dtype or wide_dtype()
+    asking, asked = (jnp.asarray(z).astype(dtype) for z in (queries, index))
+    tiles = _tiles(len(queries), len(index), block_rows)
+    return _nearest(asking, asked, k=neighbours, own=True, **tiles)
+
+
+def _tiles(asking: int, asked: int, block_rows: int) -> dict[str, int]:
+    """Rows and columns of a tile."""
+    return {"block": min(block_rows, asking), "columns": min(_COLUMNS, asked)}
+
+
+@functools.partial(jax.jit, static_argnames=("k", "own", "block", "columns"))
+def _nearest(
+    asking: Array, asked: Array, *, k: int, own: bool, block: int, columns: int
+) -> Neighbours:
+    """The best k of `asked` for each of `asking`; without `own` none is its own."""
+    queries, rows = asking.shape[0], asked.shape[0]
+    asking = jnp.pad(asking, ((0, -queries % block), (0, 0)))
+    asked = jnp.pad(asked, ((0, -rows % columns), (0, 0)))
 
     def of_block(start: Array) -> Neighbours:
         a = jax.lax.dynamic_slice_in_dim(asking, start, block)
@@ -104,7 +150,7 @@ def _nearest(z: Array, *, k: int, block: int, columns: int) -> Neighbours:
         def step(best: Neighbours, first: Array) -> tuple[Neighbours, None]:
             b = jax.lax.dynamic_slice_in_dim(asked, first, columns)
             other = first + jnp.arange(columns, dtype=jnp.int32)
-            allowed = (other < rows) & (asking_rows[:, None] != other)
+            allowed = (other < rows) & (own | (asking_rows[:, None] != other))
             tile = jnp.where(allowed, product(a, b.T), -jnp.inf)
             values, places = jax.lax.top_k(tile, min(k, columns))
             values = jnp.concatenate([best.similarity, values], axis=1)
@@ -113,14 +159,15 @@ def _nearest(z: Array, *, k: int, block: int, columns: int) -> Neighbours:
             return Neighbours(jnp.take_along_axis(places, chosen, 1), values), None
 
         nothing = Neighbours(
-            jnp.zeros((block, k), jnp.int32), jnp.full((block, k), -jnp.inf, z.dtype)
+            jnp.zeros((block, k), jnp.int32),
+            jnp.full((block, k), -jnp.inf, asking.dtype),
         )
         starts = jnp.arange(0, asked.shape[0], columns, dtype=jnp.int32)
         return jax.lax.scan(step, nothing, starts)[0]
 
     starts = jnp.arange(0, asking.shape[0], block, dtype=jnp.int32)
     found = jax.lax.map(of_block, starts)
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, k)[:rows], found)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, k)[:queries], found)
 
 
 @takes(x=kinds.NEIGHBOURS, y=kinds.NEIGHBOURS)

@@ -14,6 +14,8 @@ import numpy as np
 
 from helix_jax import checks, numeric
 from helix_jax.linalg import product, unit_rows
+from helix_jax.similarity.gains import rank_gains
+from helix_jax.similarity.neighbours import nearest_rows
 from helix_jax.stats import Interval, bootstrap_interval
 from helix_jax.types import Array
 
@@ -72,26 +74,39 @@ def relevant_ranks(queries: Array, index: Array, relevant: Array) -> np.ndarray:
     return ranks
 
 
-def centred_ranks(
-    queries: Array, index: Array, relevant: Array, *, centre: Array
-) -> np.ndarray:
-    """`relevant_ranks` by cosine about a centre.
+class Search(NamedTuple):
+    """Queries and the rows of an index, compared by inner product.
+
+    Attributes:
+      queries: [Q, D] float32.
+      index: [N, D] float32.
+    """
+
+    queries: np.ndarray
+    index: np.ndarray
+
+    def ranks(self, relevant: Array) -> np.ndarray:
+        """[Q] rank of each query's relevant row, see `relevant_ranks`."""
+        return relevant_ranks(self.queries, self.index, relevant)
+
+    def nearest(self, count: int) -> np.ndarray:
+        """[Q, count] int, rows of the index, best first."""
+        found = nearest_rows(
+            self.queries, self.index, neighbours=count, product_dtype=jnp.float32
+        )
+        return np.asarray(found.rows)
+
+
+def cosine_search(queries: Array, index: Array, *, centre: Array) -> Search:
+    """Queries and rows whose inner products are cosines about a centre.
 
     Args:
       queries: [Q, D] float.
       index: [N, D] float.
-      relevant: [Q] int.
       centre: [D], such as the mean of other rows of the index's space.
-
-    Returns:
-      [Q] int, from 1 (best) to N.
-
-    Raises:
-      ValueError: as `relevant_ranks`.
     """
-    return relevant_ranks(
-        unit_rows(queries - centre), unit_rows(index - centre), relevant
-    )
+    rows = (unit_rows(np.asarray(z, np.float32) - centre) for z in (queries, index))
+    return Search(*map(np.asarray, rows))
 
 
 class RetrievalScores(NamedTuple):
@@ -99,10 +114,12 @@ class RetrievalScores(NamedTuple):
 
     Attributes:
       recall: k -> recall@k, with its interval over documents.
+      ndcg: nDCG@depth where that row alone is relevant, likewise.
       mean_reciprocal_rank: [] of all queries.
     """
 
     recall: dict[int, Interval]
+    ndcg: Interval
     mean_reciprocal_rank: float
 
 
@@ -111,24 +128,30 @@ def score_ranks(
     documents: Sequence[str],
     *,
     cutoffs: Sequence[int],
+    depth: int = 10,
     resamples: int = 2000,
 ) -> RetrievalScores:
-    """Recall at every cutoff and the mean reciprocal rank.
+    """Recall at every cutoff, nDCG and the mean reciprocal rank.
 
     Args:
-      ranks: [Q] int, from `relevant_ranks`.
+      ranks: [Q] int, from `relevant_ranks`; [S, Q] of several draws, over which what a
+        query is worth is the mean.
       documents: [Q] document of each query.
       cutoffs: every k.
+      depth: of the nDCG.
       resamples: of the bootstrap.
 
     Raises:
       ValueError: as `bootstrap_interval`.
     """
+    ranks = np.atleast_2d(ranks)
+
+    def over_documents(worth: np.ndarray) -> Interval:
+        return bootstrap_interval(worth.mean(0), documents, resamples=resamples)
+
     return RetrievalScores(
-        {
-            k: bootstrap_interval(ranks <= k, documents, resamples=resamples)
-            for k in cutoffs
-        },
+        {k: over_documents(ranks <= k) for k in cutoffs},
+        over_documents(rank_gains(ranks, depth=depth)),
         float(np.mean(1 / ranks)),
     )
 

@@ -31,7 +31,7 @@ from helix_jax.alignment import (
 )
 from helix_jax.probes import predict_logits
 from helix_jax.progress import bar, stage
-from helix_jax.similarity.retrieval import centred_ranks
+from helix_jax.similarity.retrieval import cosine_search
 from helix_jax.stats import Interval, bootstrap_interval
 from helix_jax.transfer.pair_fit import choose_map, pair_moments
 from helix_jax.transfer.task import Task
@@ -98,7 +98,7 @@ def score_deal(
     (x, y), centre = pairs["test"].read(), dealt.y.mean(axis=0)
     for arm, affine in bar(maps.items(), "arms scored"):
         mapped = np.asarray(apply_map(affine, x))
-        ranks = centred_ranks(mapped, y, np.arange(len(y)), centre=centre)
+        ranks = cosine_search(mapped, y, centre=centre).ranks(np.arange(len(y)))
         scores[f"{arm}/error"] = squared_errors(affine, x, y)
         scores[f"{arm}/deviation"] = deviations(y)
         scores[f"{arm}/recall"] = (ranks == 1).astype(float)

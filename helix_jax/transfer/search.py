@@ -13,24 +13,42 @@ The target is the old model, the source the new one.
 | random     | new model, rotated       | old model: control                        |
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from helix_jax.activations import Pair
-from helix_jax.alignment import AffineMap, apply_map
+from helix_jax.alignment import AffineMap, Moments, StateMap, apply_map
 from helix_jax.progress import bar
 from helix_jax.similarity import swapped
+from helix_jax.similarity.gains import class_gains, normalised_gains
 from helix_jax.similarity.retrieval import (
     RetrievalScores,
-    centred_ranks,
+    Search,
+    cosine_search,
     score_ranks,
     with_width,
 )
+from helix_jax.stats import Interval, bootstrap_interval
 from helix_jax.text.hashing import document_of
 from helix_jax.transfer.pair_fit import PairFit, choose_map
-from helix_jax.types import Array
+
+DEPTH = 10  # of nDCG and of what is found alike; all rows of a smaller index
+
+
+class ArmScores(NamedTuple):
+    """What an arm finds.
+
+    Attributes:
+      found: scores of the one relevant row.
+      graded: nDCG@DEPTH where rows of its class count too; None without classes.
+      alike: share of the DEPTH rows that a reference finds; None without one.
+    """
+
+    found: RetrievalScores
+    graded: Interval | None = None
+    alike: Interval | None = None
 
 
 class Migration(NamedTuple):
@@ -41,6 +59,7 @@ class Migration(NamedTuple):
       asked_new, asked_old: [Q, dx], [Q, dy] queries for the last Q texts, in order.
       centre_new, centre_old: [dx], [dy], that cosines are about.
       documents: [Q] of the queries.
+      classes: [N] int32 of the index's texts, -1 where they have none.
     """
 
     new: np.ndarray
@@ -50,68 +69,115 @@ class Migration(NamedTuple):
     centre_new: np.ndarray
     centre_old: np.ndarray
     documents: list[str]
+    classes: np.ndarray
 
-    def ask(
-        self, queries: Array, index: Array, centre: Array, **settings: object
-    ) -> RetrievalScores:
-        """Scores of queries [Q, D] in an index [N, D], settings as in `score_ranks`."""
-        wanted = np.arange(len(self.old) - len(queries), len(self.old))
-        ranks = centred_ranks(queries, index, wanted, centre=centre)
-        return score_ranks(ranks, self.documents, **settings)
+    @property
+    def wanted(self) -> np.ndarray:
+        """[Q] int, the row of the index that each query looks for."""
+        return np.arange(len(self.old) - len(self.documents), len(self.old))
 
-    def ask_mapped(self, affine: AffineMap, **settings: object) -> RetrievalScores:
-        """Scores of the new model's queries, mapped, in the old index."""
-        mapped = apply_map(affine, self.asked_new)
-        return self.ask(mapped, self.old, self.centre_old, **settings)
+    def in_new(self, *, index: np.ndarray | None = None) -> Search:
+        """The new model's queries in its own space, in an index [N, dx] or its own."""
+        index = self.new if index is None else index
+        return cosine_search(self.asked_new, index, centre=self.centre_new)
+
+    def in_old(self, *, queries: np.ndarray | None = None) -> Search:
+        """Queries [Q, dy], or the old model's own, in the old index."""
+        queries = self.asked_old if queries is None else queries
+        return cosine_search(queries, self.old, centre=self.centre_old)
+
+    def mapped(self, map: StateMap) -> Search:
+        """The new model's queries, mapped, in the old index."""
+        return self.in_old(queries=np.asarray(apply_map(map, self.asked_new)))
+
+    def backward(self, map: StateMap) -> Search:
+        """The new model's queries in the old index, mapped from old to new."""
+        return self.in_new(index=np.asarray(apply_map(map, self.old)))
+
+    def score(
+        self,
+        search: Search,
+        *,
+        reference: np.ndarray | None = None,
+        cutoffs: Sequence[int],
+        resamples: int = 2000,
+    ) -> ArmScores:
+        """What a search finds.
+
+        Args:
+          search: of these queries in an index of these rows.
+          reference: [Q, DEPTH] rows that another one finds.
+          cutoffs, resamples: as for `score_ranks`.
+        """
+        depth, settings = min(DEPTH, len(self.old)), {"resamples": resamples}
+        nearest = search.nearest(depth)
+        graded = alike = None
+        if self.classes.min() >= 0:
+            gains = normalised_gains(*class_gains(nearest, self.wanted, self.classes))
+            graded = bootstrap_interval(gains, self.documents, **settings)
+        if reference is not None:
+            shared = np.any(nearest[:, :, None] == reference[:, None, :], axis=2)
+            alike = bootstrap_interval(shared.mean(1), self.documents, **settings)
+        ranks = search.ranks(self.wanted)
+        settings |= {"cutoffs": cutoffs, "depth": depth}
+        return ArmScores(score_ranks(ranks, self.documents, **settings), graded, alike)
 
 
-def open_migration(fitted: PairFit, queries: Pair) -> Migration:
-    """The index of all pairs of a fit, centred at the means of its fit split.
+def open_migration(pairs: Iterable[Pair], queries: Pair, moments: Moments) -> Migration:
+    """The index of all rows of some pairs, centred at the means of some moments.
 
     Args:
-      fitted: pairs of several splits, "test" the last.
-      queries: of the same texts as the test split.
+      pairs: x is of the new model and y of the old one.
+      queries: of the same texts as the last of the pairs.
+      moments: of the rows that cosines are about the means of.
     """
-    new, old = map(np.concatenate, zip(*(p.read() for p in fitted.pairs.values())))
-    fit = fitted.moments["fit"]
-    centres = (np.asarray(mean, np.float32) for mean in (fit.mean_x, fit.mean_y))
+    pairs = list(pairs)
+    new, old = map(np.concatenate, zip(*(pair.read() for pair in pairs)))
+    classes = np.concatenate([pair.labels for pair in pairs])
+    centres = (np.asarray(z, np.float32) for z in (moments.mean_x, moments.mean_y))
     documents = [document_of(text_id) for text_id in queries.ids]
-    return Migration(new, old, *queries.read(), *centres, documents)
+    return Migration(new, old, *queries.read(), *centres, documents, classes)
+
+
+def backward_map(moments: Mapping[str, Moments]) -> AffineMap:
+    """The ridge map from the old space to the new one, of moments by split."""
+    return choose_map({name: swapped(one) for name, one in moments.items()}).fit.map
 
 
 def search_arms(
-    migration: Migration,
-    fitted: PairFit,
-    controls: Mapping[str, AffineMap],
-    *,
-    cutoffs: Sequence[int],
-    resamples: int = 2000,
-) -> dict[str, RetrievalScores]:
-    """Recall of every arm.
+    migration: Migration, fitted: PairFit, controls: Mapping[str, AffineMap]
+) -> dict[str, Search]:
+    """The searches of every arm.
 
     Args:
       migration: of the pairs of the fit.
       fitted: the map from new to old; the backward one is fitted on its moments.
       controls: maps from new to old: "shuffled", "random".
-      cutoffs, resamples: as for `score_ranks`.
-
-    Returns:
-      arm -> RetrievalScores.
     """
-    new, old, asked_new, asked_old, centre_new, centre_old, _ = migration
-    backward = choose_map({name: swapped(m) for name, m in fitted.moments.items()})
-    cut = with_width(asked_new, old.shape[1])
-    asked = {
-        "native": (asked_old, old, centre_old),
-        "reindexed": (asked_new, new, centre_new),
-        "mapped": (apply_map(fitted.map, asked_new), old, centre_old),
-        "backward": (asked_new, apply_map(backward.fit.map, old), centre_new),
-        "unmapped": (cut, old, centre_old),
-        "shuffled": (apply_map(controls["shuffled"], asked_new), old, centre_old),
-        "random": (apply_map(controls["random"], asked_new), old, centre_old),
-    }
-    settings = {"cutoffs": cutoffs, "resamples": resamples}
+    cut = with_width(migration.asked_new, migration.old.shape[1])
     return {
-        arm: migration.ask(*rows, **settings)
-        for arm, rows in bar(asked.items(), "arms asked")
+        "native": migration.in_old(),
+        "reindexed": migration.in_new(),
+        "mapped": migration.mapped(fitted.map),
+        "backward": migration.backward(backward_map(fitted.moments)),
+        "unmapped": migration.in_old(queries=cut),
+        "shuffled": migration.mapped(controls["shuffled"]),
+        "random": migration.mapped(controls["random"]),
+    }
+
+
+def score_arms(
+    migration: Migration, searches: Mapping[str, Search], **settings: object
+) -> dict[str, ArmScores]:
+    """Scores of several searches, each beside what "reindexed" finds.
+
+    Args:
+      migration: whose queries they are.
+      searches: arm -> Search.
+      **settings: of `Migration.score`.
+    """
+    reference = migration.in_new().nearest(min(DEPTH, len(migration.old)))
+    return {
+        arm: migration.score(search, reference=reference, **settings)
+        for arm, search in bar(searches.items(), "arms asked")
     }

@@ -79,7 +79,7 @@ def test_the_map_finds_what_its_controls_do_not(tmp_path):
     assert recall["mapped"] > 0.6 * recall["native"]
     assert summary["migration/recall_at_10_mapped_low"] <= recall["mapped"]
     assert run(config) == summary
-    assert len(load_blocks(tmp_path)) == 2
+    assert len(load_blocks(tmp_path)) == 3
     require_told(tmp_path, "pebble-llama -> pebble-qwen3, docstrings", "to test on")
 
 

@@ -1,0 +1,88 @@
+"""What programs of retrieval through a map share: texts in halves, embedded twice.
+
+The first half of a text asks for the second, in an index of second halves. The old
+model is the target, the new one the source.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from experiments.shared.options import PairOptions, resamples_option, seed_option
+from experiments.shared.sides import (
+    Side,
+    open_corpus,
+    paired_states,
+    with_stores,
+    without_texts_of,
+)
+from helix_jax.activations import Pair
+from helix_jax.errors import CorpusError
+from helix_jax.runs import Specs, option
+from helix_jax.text.corpus import Corpus
+from helix_jax.text.hashing import SPLITS
+from helix_jax.text.views import halves
+
+
+@dataclasses.dataclass(frozen=True)
+class HalvesOptions(PairOptions):
+    """Flags of an old model's index that is asked with a new one."""
+
+    cutoffs: tuple[int, ...] = option(
+        (1, 10, 100), "k of recall at k", least=1, required=True
+    )
+    words: int = option(8, "a half with fewer words is left out", least=1)
+    resamples: int = resamples_option()
+    seed: int = seed_option("of the random controls")
+
+
+class Halves(NamedTuple):
+    """A corpus in halves, by both models; dictionaries are by split.
+
+    Attributes:
+      index: second halves, x of the new model and y of the old one.
+      queries: first halves of the same texts, of the splits that were asked for.
+    """
+
+    index: dict[str, Pair]
+    queries: dict[str, Pair]
+
+
+def require_models(config: HalvesOptions, specs: Specs) -> None:
+    """Raise CorpusError where embeddings stand for a model."""
+    for flag, name in (("source", config.source), ("target", config.target)):
+        if specs[name] is None:
+            raise CorpusError(
+                f"--{flag}={name}: halves of texts are to be embedded, so both sides "
+                "must be models and not embeddings:FILE."
+            )
+
+
+def read_halves(
+    config: HalvesOptions,
+    sides: tuple[Side, Side],
+    asking: Sequence[str] = ("test",),
+    *,
+    corpus: Corpus | None = None,
+    but: Corpus | None = None,
+) -> Halves:
+    """Both models' embeddings of all halves, extracted where they are missing.
+
+    Args:
+      config: flags.
+      sides: the new model and the old one.
+      asking: splits whose first halves are embedded too.
+      corpus: another one than --data.
+      but: texts that this one holds are left out.
+    """
+    corpus = open_corpus(config) if corpus is None else corpus
+    options, kept = with_stores(config), None
+    if but is not None:
+        new = without_texts_of(but, *SPLITS)
+        kept = {t.id for split in SPLITS for t in corpus.read(split) if new(t)}
+    keep = None if kept is None else lambda half: half.id in kept
+    first, second = halves(corpus, words=config.words)
+    return Halves(
+        {one: paired_states(*sides, second, one, options, keep=keep) for one in SPLITS},
+        {one: paired_states(*sides, first, one, options, keep=keep) for one in asking},
+    )
