@@ -112,8 +112,8 @@ def compute(config: DriftConfig, _: Run) -> Report:
     words = about(
         sides_of(config),
         f"{short_data(config.data)}, then {short_data(config.later)}",
-        f"{numbers['data/fit_texts']:,} earlier texts to fit on",
-        f"{numbers['drift/later_fit_texts']:,} later ones",
+        f"{numbers['data/fit_texts']:,} texts to fit on",
+        f"{numbers['drift/later_fit_texts']:,} later texts to refresh with",
         documents=len(set(migration.documents)),
     )
     return Report(numbers, result_blocks(numbers, sizes, config), words)
