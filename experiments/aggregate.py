@@ -20,34 +20,38 @@ With --epsilon and --rank a second sum has differential privacy of each pair of 
 noise of all silos (docs/differential_privacy.md); the select split is public then.
 """
 
+from __future__ import annotations
+
 import dataclasses
 
 import numpy as np
 
 from experiments.shared.about import about_planted
 from experiments.shared.options import PlantedOptions, seed_option
-from experiments.shared.sides import open_corpus, pair_splits
 from helix_jax.errors import RunError
-from helix_jax.private.accountant import Privacy
-from helix_jax.private.aggregation.private_maps import private_errors
 from helix_jax.private.aggregation.session import (
     MAX_SILOS,
     default_threshold,
     least_threshold,
-)
-from helix_jax.private.aggregation.silo_maps import (
-    SiloMoments,
-    map_errors,
-    planted_silos,
-    prediction_errors,
-    sum_silos,
 )
 from helix_jax.progress import stage
 from helix_jax.reports import Quantity, plain_bars, quantity_table
 from helix_jax.runs import Report, Run, Specs, experiment, option
 from helix_jax.text.corpus import Corpus
 from helix_jax.text.hashing import document_of, part_of
-from helix_jax.transfer.pair_fit import choose_map, pair_moments
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from experiments.shared.sides import open_corpus, pair_splits
+    from helix_jax.private.accountant import Privacy
+    from helix_jax.private.aggregation.private_maps import private_errors
+    from helix_jax.private.aggregation.silo_maps import (
+        SiloMoments,
+        map_errors,
+        planted_silos,
+        prediction_errors,
+        sum_silos,
+    )
+    from helix_jax.transfer.pair_fit import choose_map, pair_moments
 
 QUANTITIES = {
     "equal_to_clear_sum": Quantity(

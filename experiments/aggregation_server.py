@@ -19,22 +19,26 @@ Cost: memory beside one vector of a session: 16 bytes a number, 19 MB for 768 x 
 the disk one a silo until the sum is there.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import logging
 from pathlib import Path
 
 from helix_jax.errors import RunError
-from helix_jax.net.aggregation import (
-    AGGREGATION_DOORS,
-    AggregationService,
-    read_agreement,
-)
-from helix_jax.net.aggregation.desk import Deadlines
 from helix_jax.net.aggregation.identity_files import read_identity
 from helix_jax.net.server import check_listening, serve_service
 from helix_jax.net.settings import ServiceSettings
 from helix_jax.runs import option
 from helix_jax.runs.program import start_program
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from helix_jax.net.aggregation import (
+        AGGREGATION_DOORS,
+        AggregationService,
+        read_agreement,
+    )
+    from helix_jax.net.aggregation.desk import Deadlines
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,6 +17,8 @@ under "guarded"; extraction of the classifier from d + 1 logits, and membership 
 n, stay, and a key that is none reads masks of narrow layers. See docs/attacks.md.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Callable
 from functools import partial
@@ -26,30 +28,32 @@ import numpy as np
 from experiments.shared.about import about_planted
 from experiments.shared.options import PlantedOptions, limit_option, seed_option
 from experiments.shared.policies import check_policies
-from experiments.shared.sides import open_corpus, row_width
-from experiments.shared.task import open_task
-from helix_jax.attacks import (
-    answer_findings,
-    classifier_findings,
-    crafted_key_findings,
-    label_findings,
-    membership_findings,
-    row_findings,
-)
-from helix_jax.attacks.setting import (
-    HEADER,
-    Finding,
-    Setting,
-    measure_attacks,
-    planted_setting,
-)
 from helix_jax.errors import RunError
 from helix_jax.private.profiles import PROFILES
 from helix_jax.reports import Table, markdown_table
 from helix_jax.runs import Report, Run, Specs, experiment, option, write_atomically
 from helix_jax.text.corpus import Corpus
 from helix_jax.text.hashing import SPLITS
-from helix_jax.transfer.pair_fit import fit_pairs
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from experiments.shared.sides import open_corpus, row_width
+    from experiments.shared.task import open_task
+    from helix_jax.attacks import (
+        answer_findings,
+        classifier_findings,
+        crafted_key_findings,
+        label_findings,
+        membership_findings,
+        row_findings,
+    )
+    from helix_jax.attacks.setting import (
+        HEADER,
+        Finding,
+        Setting,
+        measure_attacks,
+        planted_setting,
+    )
+    from helix_jax.transfer.pair_fit import fit_pairs
 
 NOTE = (
     "Unprotected: the control, where each attack must succeed; guarded: the profile of "

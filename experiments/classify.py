@@ -22,22 +22,26 @@ not at all; and the largest class.
 Reference: arXiv 2603.18908, the tables of classification.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping
 from functools import partial
 
 from experiments.shared.about import BRACKETS, about_pair, count_texts
 from experiments.shared.options import TINY_TASK, TaskOptions, seeds_option
-from experiments.shared.sides import open_corpus
-from experiments.shared.task import open_task
-from helix_jax.probes import ArmScores, arm_scores, save_probe
 from helix_jax.progress import bar
 from helix_jax.reports import Block, Quantity, cross_bars, cross_table
 from helix_jax.runs import Report, Run, experiment, option
 from helix_jax.stats import Interval
 from helix_jax.text.corpus import LEAST_TEXTS
-from helix_jax.transfer.few_shot import few_shot_arms, public_arms
-from helix_jax.transfer.pair_fit import fit_pairs
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from experiments.shared.sides import open_corpus
+    from experiments.shared.task import open_task
+    from helix_jax.probes import ArmScores, arm_scores, save_probe
+    from helix_jax.transfer.few_shot import few_shot_arms, public_arms
+    from helix_jax.transfer.pair_fit import fit_pairs
 
 ARMS = {
     "target": "target, its own states",

@@ -15,6 +15,8 @@ Writes WORKDIR/report.html (one file) and WORKDIR/report.md with plots.
 Cost: two cores, about five minutes.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import importlib.util
 import itertools
@@ -25,7 +27,6 @@ from typing import Any
 
 import numpy as np
 
-from experiments import encrypted, generate, pairs, private_fit, query, similarity
 from experiments.shared.about import BRACKETS
 from experiments.shared.local_service import local_service
 from helix_jax import assets
@@ -42,6 +43,9 @@ from helix_jax.reports import (
     write_page,
 )
 from helix_jax.runs import Experiment, Report, Run, experiment, option
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from experiments import encrypted, generate, pairs, private_fit, query, similarity
 
 TITLE = "One affine map between independently trained language models"
 FACTS = {  # what the numbers were measured on

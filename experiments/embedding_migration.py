@@ -31,22 +31,32 @@ rows; every number has a bootstrap interval over documents.
 Cost: two cores, embedded models, docstrings: about two minutes.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-import jax
-
 from experiments.shared.about import BRACKETS, about_pair, count_texts
-from experiments.shared.halves import HalvesOptions, read_halves, require_models
+from experiments.shared.halves_options import HalvesOptions, require_models
 from experiments.shared.options import TINY_TEXTS
-from experiments.shared.sides import load_sides
 from helix_jax.progress import bar
 from helix_jax.reports import Curves, Quantity, Table, cross_curves, cross_table
 from helix_jax.runs import Report, Run, experiment, option
 from helix_jax.stats import Interval
-from helix_jax.transfer.adapters import ADAPTERS, fit_adapters
-from helix_jax.transfer.pair_fit import fit_few, fit_pairs
-from helix_jax.transfer.search import ArmScores, open_migration, score_arms, search_arms
+
+if __name__ != "__main__":  # slow, and flags are read without
+    import jax
+
+    from experiments.shared.halves import read_halves
+    from experiments.shared.sides import load_sides
+    from helix_jax.transfer.adapters import ADAPTERS, fit_adapters
+    from helix_jax.transfer.pair_fit import fit_few, fit_pairs
+    from helix_jax.transfer.search import (
+        ArmScores,
+        open_migration,
+        score_arms,
+        search_arms,
+    )
 
 ARMS = {
     "native": "old queries, old index",

@@ -17,6 +17,8 @@ Seconds are medians over queries, with the middle 95% of them.
 Cost: two cores, width 768, 5 classes: a query in 2 milliseconds, 57 kB up, 21 kB down.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -26,20 +28,24 @@ import numpy as np
 from experiments.shared.about import BRACKETS, about_planted
 from experiments.shared.options import TINY_TEXTS, PlantedOptions, seed_option
 from experiments.shared.policies import check_policies
-from experiments.shared.sides import open_corpus
-from experiments.shared.task import open_task
-from helix_jax.alignment import AffineMap
-from helix_jax.ood import energy_score
-from helix_jax.private import Client, Provider
 from helix_jax.private.packing import MAX_CLASSES, MAX_WIDTH
-from helix_jax.private.planted import planted_layer
 from helix_jax.private.profiles import PROFILES
-from helix_jax.private.rehearsal import STAGES, Conversation
+from helix_jax.private.stages import STAGES
 from helix_jax.progress import stage
 from helix_jax.reports import Block, Quantity, Table, cross_bars, plain_bars
 from helix_jax.runs import Report, Run, Specs, experiment, option
-from helix_jax.stats import Interval, bootstrap_interval
-from helix_jax.transfer.pair_fit import fit_pairs
+from helix_jax.stats import Interval
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from experiments.shared.sides import open_corpus
+    from experiments.shared.task import open_task
+    from helix_jax.alignment import AffineMap
+    from helix_jax.ood import energy_score
+    from helix_jax.private import Client, Provider
+    from helix_jax.private.planted import planted_layer
+    from helix_jax.private.rehearsal import Conversation
+    from helix_jax.stats import bootstrap_interval
+    from helix_jax.transfer.pair_fit import fit_pairs
 
 SPLITS = ("test", "select", "fit")
 SPREAD = "median [2.5th to 97.5th percentile of the queries]"

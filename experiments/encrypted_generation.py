@@ -12,23 +12,28 @@ and vocabulary would take; they are measured, not extrapolated.
 Cost: two cores, embedded models, guarded: about 20 ms a token; more in the table.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping
 
 from experiments.shared.about import about_tokens
-from experiments.shared.sides import open_corpus
-from experiments.shared.token_maps import check_cuts, fit_map
-from experiments.shared.token_sides import TokenMapOptions, load_token_sides
+from experiments.shared.token_options import TokenMapOptions
 from helix_jax.errors import RunError
-from helix_jax.generation import stitch
-from helix_jax.generation.rehearsal import StepCosts, rehearse_steps, rehearse_texts
-from helix_jax.generation.token_sides import first_words
-from helix_jax.models import resolve_layers
 from helix_jax.private.packing import MAX_CLASSES, MAX_WIDTH
 from helix_jax.private.profiles import PROFILES
-from helix_jax.private.rehearsal import STAGES
+from helix_jax.private.stages import STAGES
 from helix_jax.reports import Samples, Table
 from helix_jax.runs import Report, Run, Specs, experiment, log_metrics, option
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from experiments.shared.sides import open_corpus
+    from experiments.shared.token_maps import check_cuts, fit_map
+    from experiments.shared.token_sides import load_token_sides
+    from helix_jax.generation import stitch
+    from helix_jax.generation.rehearsal import StepCosts, rehearse_steps, rehearse_texts
+    from helix_jax.generation.token_sides import first_words
+    from helix_jax.models import resolve_layers
 
 HEADER = [
     "what",

@@ -9,6 +9,8 @@ flags, it ends with the same bytes.
 Cost: two cores, a model of 1.3 M parameters: some 50,000 tokens a second.
 """
 
+from __future__ import annotations
+
 import dataclasses
 
 from experiments.shared.about import about, short_data
@@ -18,14 +20,17 @@ from experiments.shared.options import (
     layers_option,
     workdir_option,
 )
-from experiments.shared.sides import Side, open_corpus, states_of, with_stores
-from experiments.shared.token_sides import MODEL
-from helix_jax.models import load_tokenizer, model_name
-from helix_jax.models.engines import load_model_by
+from experiments.shared.token_options import MODEL
+from helix_jax.models import model_name
 from helix_jax.progress import stage
 from helix_jax.reports import Table
 from helix_jax.runs import Report, Run, experiment, option
 from helix_jax.text.corpus import SPLITS
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from experiments.shared.sides import Side, open_corpus, states_of, with_stores
+    from helix_jax.models import load_tokenizer
+    from helix_jax.models.engines import load_model_by
 
 
 @dataclasses.dataclass(frozen=True)

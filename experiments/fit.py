@@ -18,6 +18,8 @@ cosine and a bound that nine rows in ten are to keep, calibrated on the select s
 tested on the test split (not with --stores=none; docs/maps.md).
 """
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 from collections.abc import Mapping
@@ -25,24 +27,27 @@ from collections.abc import Mapping
 import numpy as np
 
 from experiments.shared.about import BRACKETS, about_pair, count_texts, short_data
-from experiments.shared.map_facts import (
-    confidence_table,
-    licences_of,
-    scored_confidence,
-)
 from experiments.shared.names import CONTROL_NAMES
 from experiments.shared.options import PairOptions, seed_option
-from experiments.shared.sides import open_corpus, pair_splits, stream_splits
-from helix_jax.alignment import MapCard, evaluate_map, r2_of_rows
-from helix_jax.linalg import spectrum_of
+from helix_jax.alignment import MapCard
 from helix_jax.progress import bar
 from helix_jax.reports import Curves, Quantity, Table, arm_table
 from helix_jax.runs import Report, Run, experiment, option
 from helix_jax.runs.prepare import NO_STORES
 from helix_jax.stats import Interval
 from helix_jax.text.hashing import document_of
-from helix_jax.transfer.pair_fit import fit_pairs
-from helix_jax.transfer.stream_fit import fit_streams, row_errors
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from experiments.shared.map_facts import (
+        confidence_table,
+        licences_of,
+        scored_confidence,
+    )
+    from experiments.shared.sides import open_corpus, pair_splits, stream_splits
+    from helix_jax.alignment import evaluate_map, r2_of_rows
+    from helix_jax.linalg import spectrum_of
+    from helix_jax.transfer.pair_fit import fit_pairs
+    from helix_jax.transfer.stream_fit import fit_streams, row_errors
 
 MAPS = {"": "ridge"} | {f"{name}_": title for name, title in CONTROL_NAMES.items()}
 COLUMNS = {"r2": Quantity("test R2", form=3), "cosine": Quantity("centred cosine")}

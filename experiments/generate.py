@@ -24,53 +24,53 @@ answer the multiple-choice questions of --questions, one {"question", "choices",
 Controls have their names as suffix.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from experiments.shared.about import LEAST_DOCUMENTS, about, about_tokens, short_model
 from experiments.shared.options import workdir_option
-from experiments.shared.sides import open_corpus
-from experiments.shared.token_maps import (
-    check_cuts,
-    fit_map,
-    map_file,
-    measure_table,
-    score_map,
-)
-from experiments.shared.token_sides import (
-    METHODS,
-    MODEL,
-    TINY_MAP,
-    TokenMapOptions,
-    load_token_sides,
-)
+from experiments.shared.token_options import MODEL, TINY_MAP, TokenMapOptions
 from helix_jax import assets
 from helix_jax.artefacts import holds_artefact
+from helix_jax.choices import TOKEN_MAPS
 from helix_jax.errors import RunError
-from helix_jax.generation import Sampling
-from helix_jax.generation.arms import Writer, alone, arms_of
-from helix_jax.generation.choices import read_questions, score_choices
-from helix_jax.generation.continuations import continue_prompts, writing_numbers
-from helix_jax.generation.stitch_files import (
-    load_controls,
-    load_scores,
-    load_stitch,
-    save_measured_map,
-)
-from helix_jax.generation.text_metrics import compare_samples
-from helix_jax.generation.token_sides import sample_prompts
 from helix_jax.mirrored import public_name
-from helix_jax.models.tokenizer_place import find_tokenizer
 from helix_jax.progress import bar
 from helix_jax.reports import Block, Quantity, Samples
 from helix_jax.runs import Report, Run, Specs, experiment, flat_numbers, option
 from helix_jax.runs.records import Records
 from helix_jax.stats import Interval
 from helix_jax.text.corpus import Corpus
+
+if __name__ != "__main__":  # slow, and flags are read without
+    import jax
+
+    from experiments.shared.sides import open_corpus
+    from experiments.shared.token_maps import (
+        check_cuts,
+        fit_map,
+        map_file,
+        measure_table,
+        score_map,
+    )
+    from experiments.shared.token_sides import load_token_sides
+    from helix_jax.generation import Sampling
+    from helix_jax.generation.arms import Writer, alone, arms_of
+    from helix_jax.generation.choices import read_questions, score_choices
+    from helix_jax.generation.continuations import continue_prompts, writing_numbers
+    from helix_jax.generation.stitch_files import (
+        load_controls,
+        load_scores,
+        load_stitch,
+        save_measured_map,
+    )
+    from helix_jax.generation.text_metrics import compare_samples
+    from helix_jax.generation.token_sides import sample_prompts
+    from helix_jax.models.tokenizer_place import find_tokenizer
 
 SHOWN = 8  # prompts in a report
 CONTROLS = ("shuffled", "random")  # that write texts too
@@ -148,10 +148,11 @@ def check(config: GenerateConfig, specs: Specs) -> None:
                 f"--chat: the tokenizer of --{flag}={name} has no chat template; leave "
                 "--chat out, or name a model that was trained on chats."
             )
-    if config.map not in METHODS and not (Path(config.map) / "config.json").is_file():
+    own = Path(config.map) / "config.json"
+    if config.map not in TOKEN_MAPS and not own.is_file():
         raise RunError(
-            f"--map={config.map} must be {', '.join(METHODS)}, or the folder of a map "
-            "(with config.json, as experiments.fit_tokens writes to WORKDIR/map)."
+            f"--map={config.map} must be {', '.join(TOKEN_MAPS)}, or the folder of a "
+            "map (with config.json, as experiments.fit_tokens writes to WORKDIR/map)."
         )
     if config.target:
         check_cuts(config, specs)
@@ -167,7 +168,7 @@ def check(config: GenerateConfig, specs: Specs) -> None:
 )
 def compute(config: GenerateConfig, run: Run) -> Report:
     """Continue every prompt; see the module docstring."""
-    fits = bool(config.target) and config.map in METHODS
+    fits = bool(config.target) and config.map in TOKEN_MAPS
     corpus = open_corpus(config) if fits or not config.prompt else None
     sides = load_token_sides(config)
     source, target = map(alone, *sides)

@@ -14,6 +14,8 @@ Cost: two cores: 50,000 rows of width 384 in clusters in 5 seconds after they ar
 embedded, a million in some minutes.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from pathlib import Path
 
@@ -26,14 +28,15 @@ from experiments.shared.options import (
     seed_option,
     workdir_option,
 )
-from experiments.shared.sides import load_side, open_corpus, states_of, with_stores
 from helix_jax.private.packing import MAX_WIDTH
-from helix_jax.private.search import save_index
-from helix_jax.private.search.layout import MAX_LISTED, MAX_PROBES
-from helix_jax.private.search.records import MAX_TEXT_BYTES
+from helix_jax.private.search.limits import MAX_LISTED, MAX_PROBES, MAX_TEXT_BYTES
 from helix_jax.reports import Table
 from helix_jax.runs import Report, Run, experiment, option
 from helix_jax.text.corpus import SPLITS
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from experiments.shared.sides import load_side, open_corpus, states_of, with_stores
+    from helix_jax.private.search import save_index
 
 ROWS = {"auto": None, "scored": False, "clusters": True}
 

@@ -24,23 +24,28 @@ rows of --data. R2 is the map's, on the test split's second halves.
 Cost: two cores, embedded models, docstrings and topics: about two minutes.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping
 
 from experiments.shared.about import BRACKETS, about, count_texts, short_data, sides_of
-from experiments.shared.halves import Halves, HalvesOptions, read_halves, require_models
+from experiments.shared.halves_options import HalvesOptions, require_models
 from experiments.shared.options import TINY_TEXTS
-from experiments.shared.sides import load_sides, open_corpus
-from helix_jax.alignment import AffineMap, evaluate_map
 from helix_jax.progress import bar
 from helix_jax.reports import Block, Quantity, Table, cross_curves, cross_table
 from helix_jax.runs import Report, Run, experiment, option
-from helix_jax.similarity.retrieval import Search
 from helix_jax.stats import Interval
 from helix_jax.text.hashing import SPLITS
-from helix_jax.transfer.pair_fit import fit_pairs, pair_moments
-from helix_jax.transfer.refresh import KINDS, LEAST_SELECT, refreshed_maps
-from helix_jax.transfer.search import Migration, open_migration
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from experiments.shared.halves import Halves, read_halves
+    from experiments.shared.sides import load_sides, open_corpus
+    from helix_jax.alignment import AffineMap, evaluate_map
+    from helix_jax.similarity.retrieval import Search
+    from helix_jax.transfer.pair_fit import fit_pairs, pair_moments
+    from helix_jax.transfer.refresh import KINDS, LEAST_SELECT, refreshed_maps
+    from helix_jax.transfer.search import Migration, open_migration
 
 ARMS = {
     "native": "old queries, old index",

@@ -23,20 +23,15 @@ Reference: arXiv 2603.18908, the layer study; stitching in the middle: Bansal et
   2021, arXiv 2106.07682.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import itertools
 from collections.abc import Mapping
 
-import jax
-
 from experiments.shared.about import BRACKETS, about_tokens
 from experiments.shared.options import resamples_option, seed_option
-from experiments.shared.sides import open_corpus
-from experiments.shared.token_sides import TokenOptions, load_token_sides
-from helix_jax.activations.layer_moments import Layers
-from helix_jax.generation.layer_pairs import read_layer_moments, score_layers
-from helix_jax.generation.token_sides import sample_texts
-from helix_jax.models import resolve_layers
+from experiments.shared.token_options import TokenOptions
 from helix_jax.progress import Progress, bar
 from helix_jax.reports import (
     Block,
@@ -49,7 +44,17 @@ from helix_jax.reports import (
 from helix_jax.runs import Report, Run, experiment, option
 from helix_jax.stats import Interval
 from helix_jax.text.hashing import SPLITS
-from helix_jax.transfer.pair_fit import choose_map
+
+if __name__ != "__main__":  # slow, and flags are read without
+    import jax
+
+    from experiments.shared.sides import open_corpus
+    from experiments.shared.token_sides import load_token_sides
+    from helix_jax.activations.layer_moments import Layers
+    from helix_jax.generation.layer_pairs import read_layer_moments, score_layers
+    from helix_jax.generation.token_sides import sample_texts
+    from helix_jax.models import resolve_layers
+    from helix_jax.transfer.pair_fit import choose_map
 
 MAPS = {  # measure -> title, unit
     "test/r2": ("R2 of the map", "R2"),

@@ -18,11 +18,11 @@ all share (`methods/shared_seconds`) included; those of a gradient fit are from 
 map, with its compilation. `methods/moments_seconds` is the pass over the rows.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import time
 from collections.abc import Mapping
-
-import jax
 
 from experiments.shared.about import BRACKETS, about_pair, count_texts
 from experiments.shared.names import CONTROL_NAMES, METHOD_NAMES, PROBES
@@ -34,17 +34,21 @@ from experiments.shared.options import (
     public_option,
     seed_option,
 )
-from experiments.shared.sides import open_corpus
-from experiments.shared.task import open_task
-from helix_jax.alignment import Moments
 from helix_jax.progress import stage
 from helix_jax.reports import Block, Quantity, column_each, cross_bars, cross_table
 from helix_jax.runs import Report, Run, experiment, option
 from helix_jax.stats import Interval
 from helix_jax.text.hashing import SPLITS
-from helix_jax.transfer.methods import Material, Rows, closed_maps, time_closed
-from helix_jax.transfer.pair_fit import PairFit, choose_map, pair_moments
-from helix_jax.transfer.task import MapScores, draw_texts
+
+if __name__ != "__main__":  # slow, and flags are read without
+    import jax
+
+    from experiments.shared.sides import open_corpus
+    from experiments.shared.task import open_task
+    from helix_jax.alignment import Moments
+    from helix_jax.transfer.methods import Material, Rows, closed_maps, time_closed
+    from helix_jax.transfer.pair_fit import PairFit, choose_map, pair_moments
+    from helix_jax.transfer.task import MapScores, draw_texts
 
 FITTED_ON = {
     "": "pairs of the task",

@@ -22,6 +22,8 @@ can gain. Control: the map of shuffled pairs, which finds what is embedded again
 Cost: two cores, embedded models, docstrings: about three minutes.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import itertools
 from collections.abc import Mapping
@@ -29,9 +31,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from experiments.shared.about import BRACKETS, about_pair, count_texts
-from experiments.shared.halves import HalvesOptions, read_halves, require_models
+from experiments.shared.halves_options import HalvesOptions, require_models
 from experiments.shared.options import TINY_TEXTS, seeds_option
-from experiments.shared.sides import load_sides
+from helix_jax.choices import CALIBRATIONS
 from helix_jax.progress import bar
 from helix_jax.reports import (
     Block,
@@ -43,13 +45,18 @@ from helix_jax.reports import (
     read_interval,
 )
 from helix_jax.runs import Report, Run, experiment, option
-from helix_jax.similarity.retrieval import score_ranks
-from helix_jax.stats import Interval, paired_interval
-from helix_jax.transfer.mixed import CALIBRATIONS, mixed_ranks
-from helix_jax.transfer.pair_fit import fit_pairs
-from helix_jax.transfer.renewals import fit_renewal
-from helix_jax.transfer.search import DEPTH, Migration, open_migration
-from helix_jax.transfer.ways import WAYS
+from helix_jax.stats import Interval
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from experiments.shared.halves import read_halves
+    from experiments.shared.sides import load_sides
+    from helix_jax.similarity.retrieval import score_ranks
+    from helix_jax.stats import paired_interval
+    from helix_jax.transfer.mixed import mixed_ranks
+    from helix_jax.transfer.pair_fit import fit_pairs
+    from helix_jax.transfer.renewals import fit_renewal
+    from helix_jax.transfer.search import DEPTH, Migration, open_migration
+    from helix_jax.transfer.ways import WAYS
 
 WAY_NAMES = {"mapped": "queries mapped", "backward": "index mapped"}
 ORDERS = {
@@ -84,7 +91,7 @@ class MixedConfig(HalvesOptions):
         required=True,
     )
     calibration: str = option(
-        "log_odds", "how two parts' scores are compared", choices=tuple(CALIBRATIONS)
+        "log_odds", "how two parts' scores are compared", choices=CALIBRATIONS
     )
     seeds: int = seeds_option("random orders")
     tiny: bool = option(False, "600 texts, 64 tokens each at most")

@@ -26,6 +26,8 @@ with the known class as the positive one call FPR95. Intervals are bootstraps ov
 sides' documents.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -39,8 +41,6 @@ from experiments.shared.options import (
     resamples_option,
     seed_option,
 )
-from experiments.shared.sides import open_corpus, paired_states, without_texts_of
-from experiments.shared.task import open_task
 from helix_jax.errors import RunError
 from helix_jax.progress import stage
 from helix_jax.reports import (
@@ -56,8 +56,12 @@ from helix_jax.runs import Report, Run, experiment, option
 from helix_jax.stats import Interval
 from helix_jax.text.corpus import Corpus
 from helix_jax.text.hashing import SPLITS, document_of
-from helix_jax.transfer.detection import Detection, detect
-from helix_jax.transfer.pair_fit import choose_map, fit_pairs
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from experiments.shared.sides import open_corpus, paired_states, without_texts_of
+    from experiments.shared.task import open_task
+    from helix_jax.transfer.detection import Detection, detect
+    from helix_jax.transfer.pair_fit import choose_map, fit_pairs
 
 ARMS = {
     "native": "native states",
@@ -71,7 +75,7 @@ REFITTED = {  # detectors fitted on the states that they read
 }
 METRICS = ("auroc", "aupr_in", "aupr_out", "fpr95", "fpr95_in")
 DRAWN = ("energy", "mahalanobis", "knn")  # detectors whose ROC curves are shown
-Scores = Mapping[str, Mapping[str, Detection]]  # arm -> detector
+Scores = Mapping[str, Mapping[str, "Detection"]]  # arm -> detector
 
 
 @dataclasses.dataclass(frozen=True)

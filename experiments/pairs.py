@@ -6,13 +6,14 @@ Each model is extracted once; every pair is a run of experiments.classify in a f
 its own, with all its arms and controls (its flags are taken here too).
 """
 
+from __future__ import annotations
+
 import dataclasses
 import itertools
 import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from experiments import classify
 from experiments.shared.about import BRACKETS, about_models
 from experiments.shared.options import (
     ModelsOptions,
@@ -21,7 +22,6 @@ from experiments.shared.options import (
     resamples_option,
     seeds_option,
 )
-from experiments.shared.sides import with_stores
 from helix_jax.models import model_name
 from helix_jax.reports import (
     Block,
@@ -33,6 +33,10 @@ from helix_jax.reports import (
 )
 from helix_jax.runs import Report, Run, experiment, option
 from helix_jax.stats import Interval
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from experiments import classify
+    from experiments.shared.sides import with_stores
 
 SHOWN = ("target", "mapped", "source", "shuffled", "random", "majority")
 COLUMNS = {

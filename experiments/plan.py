@@ -14,29 +14,34 @@ out: activations/links.py. Nothing is written.
 Cost: seconds, whatever the size of the model.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import math
 from collections.abc import Mapping
 
 from experiments.shared.options import dtype_option, layers_option, mesh_option
+from helix_jax.activations.batching import ACCELERATOR_BUDGET_TOKENS
 from helix_jax.activations.chips import CHIPS, Chip
-from helix_jax.activations.layout import ACCELERATOR_BUDGET_TOKENS
-from helix_jax.activations.links import layer_time
-from helix_jax.activations.planning import (
-    Needs,
-    cpu_mesh,
-    extraction_needs,
-    moment_bytes,
-    smallest_mesh,
-)
-from helix_jax.models import ModelSpec, model_name, resolve_layers
-from helix_jax.models.checkpoint import read_spec
-from helix_jax.models.mesh import BATCH_AXES, check_mesh, mesh_flag, parse_mesh
+from helix_jax.models import ModelSpec, model_name
 from helix_jax.paths import expand_path
 from helix_jax.progress import bar
 from helix_jax.reports import Table
 from helix_jax.runs import Report, Run, experiment, option
-from helix_jax.runs.inputs import naming
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from helix_jax.activations.links import layer_time
+    from helix_jax.activations.planning import (
+        Needs,
+        cpu_mesh,
+        extraction_needs,
+        moment_bytes,
+        smallest_mesh,
+    )
+    from helix_jax.models import resolve_layers
+    from helix_jax.models.checkpoint import read_spec
+    from helix_jax.models.mesh import BATCH_AXES, check_mesh, mesh_flag, parse_mesh
+    from helix_jax.runs.inputs import naming
 
 GB = 1e9
 CONFIG = "embedded model by name, hub id, or a folder of which config.json is read"

@@ -11,21 +11,21 @@ beside it is Kneser-Ney smoothed and trained on the same tokens.
 Cost: two cores, the defaults: about 9,000 tokens a second.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from experiments.shared.about import about, short_data
 from experiments.shared.options import limit_option, seed_option, workdir_option
-from helix_jax.devices import devices_for
 from helix_jax.errors import RunError
-from helix_jax.models import ModelSpec, family_of, load_tokenizer
-from helix_jax.models.checkpoint import DTYPES
+from helix_jax.models import ModelSpec
+from helix_jax.models.dtypes import DTYPES
 from helix_jax.processes import current
 from helix_jax.progress import stage
 from helix_jax.reports import Quantity, quantity_table
@@ -38,19 +38,25 @@ from helix_jax.runs import (
     option,
     truncate_metrics,
 )
-from helix_jax.text.corpora import load_corpus
 from helix_jax.training import (
-    TrainState,
     encode_documents,
     held_out_windows,
-    make_optimizer,
     pack_documents,
     read_documents,
 )
-from helix_jax.training.card import model_card, save_trained
-from helix_jax.training.hf_config import DECODERS, hf_config
-from helix_jax.training.train import Schedule, held_out_numbers, train
-from helix_jax.training.vocabulary import kept_tokenizer
+from helix_jax.training.hf_config import DECODERS
+
+if __name__ != "__main__":  # slow, and flags are read without
+    import jax
+
+    from helix_jax.devices import devices_for
+    from helix_jax.models import family_of, load_tokenizer
+    from helix_jax.text.corpora import load_corpus
+    from helix_jax.training import TrainState, make_optimizer
+    from helix_jax.training.card import model_card, save_trained
+    from helix_jax.training.hf_config import hf_config
+    from helix_jax.training.train import Schedule, held_out_numbers, train
+    from helix_jax.training.vocabulary import kept_tokenizer
 
 QUANTITIES = {
     "train/parameters": Quantity("parameters"),

@@ -19,41 +19,47 @@ select split public; --curve measures accuracy and membership at several epsilon
 Cost: two cores, 4,000 rows of 768 by 768 dimensions: about 10 seconds in all.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from experiments.shared.about import BRACKETS, about, about_pair, count_texts
 from experiments.shared.options import TINY_TEXTS, PlantedOptions, seed_option
-from experiments.shared.privacy import (
-    PrivacyOptions,
-    Protection,
-    measure_privacy,
-    privacy_blocks,
-    require_privacy,
-    unit_pair,
-)
-from experiments.shared.sides import open_corpus, row_width
-from experiments.shared.task import open_task
-from helix_jax.alignment import Moments, accumulate
+from experiments.shared.privacy_options import PrivacyOptions
 from helix_jax.errors import RunError
-from helix_jax.private.comparisons import moment_errors
-from helix_jax.private.curator import noisy_map
-from helix_jax.private.fit_bits import PRECISION, SHARE, widest_fit
-from helix_jax.private.fit_plan import PRECISIONS
 from helix_jax.private.packing import MAX_WIDTH
-from helix_jax.private.planted import planted_rows
+from helix_jax.private.policies import PRECISION, PRECISIONS, SHARE
 from helix_jax.private.profiles import PROFILES
-from helix_jax.private.rehearsal import rehearse_fit
 from helix_jax.reports import Block, Quantity, cross_bars, plain_bars, quantity_table
 from helix_jax.runs import Report, Run, Specs, experiment, option
-from helix_jax.stats import Interval, relative_error
-from helix_jax.transfer.pair_fit import gcv_map, pair_moments
-from helix_jax.transfer.task import Task
+from helix_jax.stats import Interval
+
+if __name__ != "__main__":  # slow, and flags are read without
+    import jax
+
+    from experiments.shared.privacy import (
+        Protection,
+        measure_privacy,
+        privacy_blocks,
+        require_privacy,
+        unit_pair,
+    )
+    from experiments.shared.sides import open_corpus, row_width
+    from experiments.shared.task import open_task
+    from helix_jax.alignment import Moments, accumulate
+    from helix_jax.private.comparisons import moment_errors
+    from helix_jax.private.curator import noisy_map
+    from helix_jax.private.fit_bits import widest_fit
+    from helix_jax.private.planted import planted_rows
+    from helix_jax.private.rehearsal import rehearse_fit
+    from helix_jax.stats import relative_error
+    from helix_jax.transfer.pair_fit import gcv_map, pair_moments
+    from helix_jax.transfer.task import Task
 
 PUBLIC_ROWS = 300  # planted ones, for differential privacy
 ARMS = {"test_accuracy": "under encryption", "plain_test_accuracy": "in the clear"}

@@ -30,6 +30,8 @@ Cost: two cores, once embedded: 100,000 x 384 0.6 s a search, 7.2 MB; a million 
 clusters 1.1 s, 9.2 MB (docs/search.md).
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,30 +47,36 @@ from experiments.shared.options import (
     seed_option,
 )
 from experiments.shared.policies import check_policies
-from experiments.shared.sides import load_sides, open_corpus, paired_states, with_stores
-from helix_jax.alignment import apply_map
-from helix_jax.private import Client
 from helix_jax.private.packing import MAX_WIDTH
-from helix_jax.private.search import (
-    SearchClient,
-    SearchIndex,
-    SearchProvider,
-    open_index,
-    save_index,
-)
-from helix_jax.private.search.about import MAX_DECOYS
-from helix_jax.private.search.guesses import guess_choices
-from helix_jax.private.search.index import unit
-from helix_jax.private.search.layout import MAX_PROBES
+from helix_jax.private.search.limits import MAX_DECOYS, MAX_PROBES, MAX_ROWS
 from helix_jax.private.search.planted import planted_index
-from helix_jax.private.search.rehearsal import Costs, Rehearsed, rehearse_search
-from helix_jax.private.search.rows import MAX_ROWS
 from helix_jax.progress import stage
 from helix_jax.reports import Quantity, Table, cross_table
 from helix_jax.runs import Report, Run, Specs, experiment, option
-from helix_jax.stats import Interval, bootstrap_interval
+from helix_jax.stats import Interval
 from helix_jax.text.hashing import SPLITS, document_of
-from helix_jax.transfer.pair_fit import fit_pairs
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from experiments.shared.sides import (
+        load_sides,
+        open_corpus,
+        paired_states,
+        with_stores,
+    )
+    from helix_jax.alignment import apply_map
+    from helix_jax.private import Client
+    from helix_jax.private.search import (
+        SearchClient,
+        SearchIndex,
+        SearchProvider,
+        open_index,
+        save_index,
+    )
+    from helix_jax.private.search.guesses import guess_choices
+    from helix_jax.private.search.index import unit
+    from helix_jax.private.search.rehearsal import Costs, Rehearsed, rehearse_search
+    from helix_jax.stats import bootstrap_interval
+    from helix_jax.transfer.pair_fit import fit_pairs
 
 LAYOUTS = {"auto": None, "scored": False, "clusters": True}
 QUANTITIES = {

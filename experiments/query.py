@@ -14,6 +14,8 @@ was killed after the fit does not fit again. Seconds are medians, with the middl
 Cost: two cores, 4,000 texts of width 768: the fit 30 seconds, a query 10 milliseconds.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import time
 from collections.abc import Callable
@@ -32,19 +34,22 @@ from experiments.shared.about import (
 )
 from experiments.shared.options import ExtractionOptions, TextOptions, workdir_option
 from experiments.shared.service_options import ServiceOptions, choose_served
-from experiments.shared.sides import load_side, open_corpus, states_of, with_stores
-from helix_jax.activations import Store
-from helix_jax.alignment import AffineMap, apply_map, load_map, save_map
 from helix_jax.artefacts import holds_artefact
 from helix_jax.errors import RunError
-from helix_jax.net import Connection
 from helix_jax.progress import bar
 from helix_jax.reports import Block, Quantity, Samples, quantity_table
 from helix_jax.runs import Report, Run, experiment, option
-from helix_jax.stats import Interval, bootstrap_interval
+from helix_jax.stats import Interval
 from helix_jax.text.corpus import Corpus
 from helix_jax.text.hashing import document_of
-from helix_jax.transfer.pair_fit import gcv_map
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from experiments.shared.sides import load_side, open_corpus, states_of, with_stores
+    from helix_jax.activations import Store
+    from helix_jax.alignment import AffineMap, apply_map, load_map, save_map
+    from helix_jax.net import Connection
+    from helix_jax.stats import bootstrap_interval
+    from helix_jax.transfer.pair_fit import gcv_map
 
 QUANTITIES = {
     "accuracy": Quantity("accuracy of the provider's classifier, %", 100, 1),

@@ -15,6 +15,8 @@ tells of its rows what docs/private.md says of a fit.
 Cost: two cores, a head of 576 by 49,152: about a second a token, 5 MB.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import time
 
@@ -23,14 +25,16 @@ import numpy as np
 from experiments.shared.about import about, short_model
 from experiments.shared.options import workdir_option
 from experiments.shared.service_options import ServiceOptions, choose_served
-from experiments.shared.token_sides import MODEL
-from helix_jax.alignment import load_map
+from experiments.shared.token_options import MODEL
 from helix_jax.errors import RunError
-from helix_jax.generation.stitch import native
-from helix_jax.models import load_model, load_tokenizer
 from helix_jax.progress import bar, stage
 from helix_jax.reports import Quantity, Samples, quantity_table
 from helix_jax.runs import Report, Run, experiment, option
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from helix_jax.alignment import load_map
+    from helix_jax.generation.stitch import native
+    from helix_jax.models import load_model, load_tokenizer
 
 QUANTITIES = {
     "tokens": Quantity("tokens", 1, ".0f"),

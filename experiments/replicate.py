@@ -16,21 +16,26 @@ Cost: two cores, --preset=local: about three hours; --preset=pebble: 26 minutes.
 Reference: arXiv 2603.18908.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import time
 from pathlib import Path
 
-import jax
-
-from experiments.claims import all_claims
-from experiments.claims.bench import Bench
-from experiments.claims.benches import PRESETS, BenchOptions
+from experiments.shared.bench_options import PRESETS, BenchOptions
 from helix_jax.errors import HelixError, RunError
 from helix_jax.progress import bar
 from helix_jax.reports.ledger import Claim, Finding, Ledger
 from helix_jax.runs import Report, Run, Specs, experiment, option, write_atomically
 from helix_jax.textfile import read_json
+
+if __name__ != "__main__":  # slow, and flags are read without
+    import jax
+
+    from experiments.claims import all_claims
+    from experiments.claims.bench import Bench
+    from experiments.claims.benches import BENCHES
 
 NOTE = (
     "[ ]: 95% bootstrap intervals over documents; of CKA by leaving documents out, of "
@@ -42,7 +47,7 @@ NOTE = (
 class ReplicateConfig(BenchOptions):
     """Flags of the experiment."""
 
-    preset: str = option("local", "models and data", choices=tuple(PRESETS))
+    preset: str = option("local", "models and data", choices=PRESETS)
     claims: tuple[str, ...] = option((), "names of the claims to test; empty: all")
 
 
@@ -58,7 +63,7 @@ def compute(config: ReplicateConfig, run: Run) -> Report:
     """Test every claim; see the module docstring."""
     chosen = choose_claims(config.claims)
     place = run.folder / "ledger.md"
-    bench = PRESETS[config.preset](config)
+    bench = BENCHES[config.preset](config)
     findings: dict[str, Finding] = {}
     ledger = Ledger("Ledger of the paper's claims", NOTE, chosen, findings)
     numbers: dict[str, float] = {}

@@ -10,10 +10,11 @@ itself no work directory stands for the work directories in it. With --tiny and 
 Cost: a few seconds.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from pathlib import Path
 
-from experiments import fit
 from helix_jax.errors import RunError
 from helix_jax.paths import os_errors
 from helix_jax.reports import write_markdown, write_page, write_parts
@@ -21,6 +22,9 @@ from helix_jax.reports.workdirs import find_ended, read_section
 from helix_jax.runs import option, prepare_config
 from helix_jax.runs.places import local_places
 from helix_jax.runs.program import start_program
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from experiments import fit
 
 
 @dataclasses.dataclass(frozen=True)

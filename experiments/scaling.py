@@ -19,6 +19,8 @@ same samples with their pairs shuffled; the target's and the source's own probes
 Least squares is left out below dx + 2 texts, where it is not defined.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping
 from functools import partial
@@ -26,7 +28,7 @@ from functools import partial
 import numpy as np
 
 from experiments.shared.about import BRACKETS, about_pair, count_texts
-from experiments.shared.names import METHOD_NAMES, PROBES
+from experiments.shared.names import CURVE_NAMES, PROBES
 from experiments.shared.options import (
     TINY_TASK,
     TaskOptions,
@@ -36,18 +38,19 @@ from experiments.shared.options import (
     resamples_option,
     seeds_option,
 )
-from experiments.shared.sides import open_corpus
-from experiments.shared.task import open_task
-from helix_jax.alignment import GRADIENT_METHODS, METHODS
 from helix_jax.errors import RunError
 from helix_jax.reports import Block, Quantity, Table, cross_curves, cross_table
 from helix_jax.runs import Report, Run, experiment, option, write_metrics
-from helix_jax.stats import Interval, LearningCurve
+from helix_jax.stats import Interval
 from helix_jax.text.hashing import hashed_order
-from helix_jax.transfer.growth import CONTROL, growth_curves
 
-NAMES = METHOD_NAMES | {CONTROL: "control: ridge, shuffled pairs"}
-GROUPS = {"closed forms": METHODS, "gradient fits": GRADIENT_METHODS}
+if __name__ != "__main__":  # slow, and flags are read without
+    from experiments.shared.sides import open_corpus
+    from experiments.shared.task import open_task
+    from helix_jax.alignment import GRADIENT_METHODS, METHODS
+    from helix_jax.stats import LearningCurve
+    from helix_jax.transfer.growth import CONTROL, growth_curves
+
 ACCURACY = Quantity("accuracy, %", 100, 1)
 FIGURES = {  # score -> title, how it is shown
     "loss": ("Test loss", Quantity("1 - R2, share of the variance")),
@@ -150,25 +153,28 @@ def result_blocks(
     curves: Mapping[str, LearningCurve], probes: Mapping[str, Interval], headline: str
 ) -> list[Block]:
     """Scores at the largest size and at all; curves of loss and accuracy."""
-    curves = {name: curves[name] for name in NAMES if name in curves}
+    curves = {name: curves[name] for name in CURVE_NAMES if name in curves}
     marks, note = {}, BRACKETS
     if curves[headline].found:
-        marks[f"plateau of {NAMES[headline]}"] = float(curves[headline].plateau.value)
+        marks[f"plateau of {CURVE_NAMES[headline]}"] = float(
+            curves[headline].plateau.value
+        )
     else:
-        note += f" {NAMES[headline]}: no plateau, its loss falls to the end."
+        note += f" {CURVE_NAMES[headline]}: no plateau, its loss falls to the end."
     blocks: list[Block] = score_tables(curves, probes, note)
     ends = curves[headline].sizes[0], curves[headline].sizes[-1]
     levels = {
         title: dict.fromkeys(ends, probes.get(name)) for name, title in PROBES.items()
     }
-    for group, members in GROUPS.items():
+    groups = {"closed forms": METHODS, "gradient fits": GRADIENT_METHODS}
+    for group, members in groups.items():
         drawn = {name: curve for name, curve in curves.items() if name in members}
         if not drawn:
             continue
         drawn[CONTROL] = curves[CONTROL]
         for score, (title, quantity) in FIGURES.items():
             series = {
-                NAMES[name]: {
+                CURVE_NAMES[name]: {
                     at: scores[score] for at, scores in curve.points().items()
                 }
                 for name, curve in drawn.items()
@@ -191,7 +197,7 @@ def score_tables(
     curves: Mapping[str, LearningCurve], probes: Mapping[str, Interval], note: str
 ) -> list[Table]:
     """R2, accuracy and plateau: with intervals at the largest size, without at all."""
-    sizes, names = curves[CONTROL].sizes, {name: NAMES[name] for name in curves}
+    sizes, names = curves[CONTROL].sizes, {name: CURVE_NAMES[name] for name in curves}
 
     def at_largest(name: str, score: str) -> Interval | str | None:
         if name in PROBES:

@@ -22,7 +22,7 @@ from typing import Any
 
 from helix_jax.errors import RunError
 from helix_jax.net.server import serve
-from helix_jax.net.settings import make_settings, read_settings
+from helix_jax.net.settings_file import make_settings, read_settings
 from helix_jax.runs import option
 from helix_jax.runs.program import start_program
 

@@ -18,25 +18,33 @@ its session, for its secrets go with it; before `mask` is reported, that costs n
 Cost: 768 x 768 in three silos on two cores: seconds, and 19 MB sent by each.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import logging
 import time
 from pathlib import Path
 
-from helix_jax.activations import join, load_embeddings
-from helix_jax.alignment import Moments
 from helix_jax.array_files import write_npz
 from helix_jax.errors import RunError
-from helix_jax.net.aggregation import SiloConnection, read_agreement, take_part
 from helix_jax.net.aggregation.identity_files import read_identity
-from helix_jax.net.tls import client_context
 from helix_jax.paths import os_errors
 from helix_jax.private import Ledger
-from helix_jax.private.aggregation import Silo, decode, encode, name_moments
 from helix_jax.runs import option
 from helix_jax.runs.program import start_program
 from helix_jax.secret_files import read_secret
-from helix_jax.transfer.pair_fit import pair_moments
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from helix_jax.activations import join, load_embeddings
+    from helix_jax.alignment import Moments
+    from helix_jax.net.aggregation import SiloConnection, read_agreement, take_part
+    from helix_jax.private.aggregation import Silo, decode, encode, name_moments
+    from helix_jax.transfer.pair_fit import pair_moments
+
+INTERRUPTED = (
+    "this silo is out of its session, if it had joined: its secrets went with this "
+    "process, and the same command cannot go on. Agree on a new session if it is needed"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,12 +86,6 @@ def run(config: SiloConfig) -> Moments:
             f"none of --session={config.session}."
         )
     number = members.index(verifying_key) + 1
-    tls = client_context(
-        config.authority or None,
-        config.certificate or None,
-        config.private_key or None,
-        config.pin or None,
-    )
     token = None
     if config.token_file:
         token = read_secret(Path(config.token_file), "a token").decode().strip()
@@ -109,10 +111,13 @@ def run(config: SiloConfig) -> Moments:
     with SiloConnection(
         config.url,
         agreement,
-        token=token,
-        tls=tls,
-        plain=config.plain_http,
         patience=config.patience_seconds,
+        token=token,
+        authority=config.authority or None,
+        certificate=config.certificate or None,
+        private_key=config.private_key or None,
+        pin=config.pin or None,
+        plain_http=config.plain_http,
     ) as connection:
         words = take_part(silo, connection, report=report)
         seconds = time.monotonic() - told["share"]  # before that others were waited for
@@ -133,4 +138,4 @@ def run(config: SiloConfig) -> Moments:
 
 
 if __name__ == "__main__":
-    start_program(SiloConfig, run)
+    start_program(SiloConfig, run, interrupted=INTERRUPTED)

@@ -16,13 +16,14 @@ and of each pair come from leaving out documents in 20 groups, or for means over
 (cosine, agreement, divergence) from the document bootstrap.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from experiments.shared.about import about_models
@@ -33,26 +34,32 @@ from experiments.shared.options import (
     require_distinct,
     seed_option,
 )
-from experiments.shared.sides import load_side, open_corpus, states_of, with_stores
-from helix_jax.activations import Store, join
 from helix_jax.errors import RunError
-from helix_jax.models import model_name, resolve_layers
+from helix_jax.models import model_name
 from helix_jax.progress import bar
 from helix_jax.reports import Block, Matrix, Table, cross_matrix
 from helix_jax.runs import Report, Run, experiment, option
-from helix_jax.runs.inputs import naming
-from helix_jax.similarity.matrix import NEIGHBOUR_MEASURES
-from helix_jax.similarity.pairs import score_pairs
-from helix_jax.similarity.scores import HEAD_MEASURES, MEASURES, Shuffles, SplitRows
-from helix_jax.similarity.summary import MeasureScores, summarise, summary_numbers
-from helix_jax.stats import Interval, exact_fraction, least_discoveries
+from helix_jax.stats import Interval, exact_fraction
 from helix_jax.text.corpus import Corpus
 from helix_jax.text.hashing import SPLITS, document_of, hashed_subset
+
+if __name__ != "__main__":  # slow, and flags are read without
+    import jax
+
+    from experiments.shared.sides import load_side, open_corpus, states_of, with_stores
+    from helix_jax.activations import Store, join
+    from helix_jax.models import resolve_layers
+    from helix_jax.runs.inputs import naming
+    from helix_jax.similarity.matrix import NEIGHBOUR_MEASURES
+    from helix_jax.similarity.pairs import score_pairs
+    from helix_jax.similarity.scores import HEAD_MEASURES, MEASURES, Shuffles, SplitRows
+    from helix_jax.similarity.summary import MeasureScores, summarise, summary_numbers
+    from helix_jax.stats import least_discoveries
 
 DISCOVERY = 0.05
 TINY_SHUFFLES = 59  # the least by which one of three pairs can be a discovery
 
-Results = Mapping[str, MeasureScores]  # measure -> its scores
+Results = Mapping[str, "MeasureScores"]  # measure -> its scores
 
 
 class View(NamedTuple):
@@ -78,7 +85,7 @@ class SimilarityConfig(ModelsOptions):
             "r2_backward",
         ),
         "all, or some",
-        choices=("all", *MEASURES),
+        choices=("all", *MEASURE_NAMES),
         required=True,
     )
     permutations: int = option(100, "shuffles of the nulls", least=1)

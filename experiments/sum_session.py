@@ -15,21 +15,25 @@ A session is one sum. Who may collude with whom: docs/aggregation.md, "Assumptio
 Cost: two seconds.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from pathlib import Path
 
 from helix_jax.atomic import write_file
 from helix_jax.errors import RunError
-from helix_jax.net.aggregation.agreement import (
-    Agreement,
-    new_agreement,
-    parse_key,
-    read_agreement,
-)
 from helix_jax.net.aggregation.identity_files import make_identity
-from helix_jax.private.aggregation import MomentsFormat
 from helix_jax.runs import option
 from helix_jax.runs.program import start_program
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from helix_jax.net.aggregation.agreement import (
+        Agreement,
+        new_agreement,
+        parse_key,
+        read_agreement,
+    )
+    from helix_jax.private.aggregation import MomentsFormat
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,6 +31,8 @@ Qwen2.5 - Mistral-7B-v0.2 .061 / .151, Nemo - Mistral-7B .067 / .151. Measured:
   paper finds incompatible are the same bytes; 86 to 91% of all boundaries agree.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -44,16 +46,19 @@ from experiments.shared.options import (
     resamples_option,
     workdir_option,
 )
-from experiments.shared.sides import open_corpus
 from helix_jax.errors import CorpusError
-from helix_jax.models import load_tokenizer, model_name
+from helix_jax.models import model_name
 from helix_jax.progress import bar, stage
 from helix_jax.reports import Block, Quantity, bar_of, cross_matrix, quantity_table
 from helix_jax.runs import Report, Run, Specs, experiment, option
 from helix_jax.stats import Interval
-from helix_jax.text.compatibility import RATES, Rate
 from helix_jax.text.hashing import document_of
-from helix_jax.text.tokenizer_pairs import count_matches, likeness
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from experiments.shared.sides import open_corpus
+    from helix_jax.models import load_tokenizer
+    from helix_jax.text.compatibility import RATES, Rate
+    from helix_jax.text.tokenizer_pairs import count_matches, likeness
 
 MATRICES = {
     "jaccard_bytes": "Vocabulary Jaccard in bytes",

@@ -12,33 +12,41 @@ nine rows in ten of the kind that the map was calibrated on (docs/maps.md).
 Memory does not grow with the file. What is killed goes on behind the last whole part.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow
-import pyarrow.parquet
 
 from experiments.shared.about import about
-from experiments.shared.map_facts import COVERAGE
 from experiments.shared.options import workdir_option
-from helix_jax.activations.embedding_stream import Vectors, open_vectors
-from helix_jax.alignment import (
-    fit_confidence,
-    fit_ridge,
-    from_batch,
-    ridge_at,
-    save_map,
-)
 from helix_jax.errors import RunError
 from helix_jax.fingerprint import check_same
-from helix_jax.map_confidence import COSINES
+from helix_jax.map_confidence import COSINES, COVERAGE
 from helix_jax.maps_numpy import MapFolder, read_map
 from helix_jax.reports import Table
 from helix_jax.runs import Report, Run, Specs, experiment, option, write_atomically
 from helix_jax.textfile import read_json
-from helix_jax.transfer.translation import make_translation, require_width, translate
+
+if __name__ != "__main__":  # slow, and flags are read without
+    import pyarrow
+    import pyarrow.parquet
+
+    from helix_jax.activations.embedding_stream import Vectors, open_vectors
+    from helix_jax.alignment import (
+        fit_confidence,
+        fit_ridge,
+        from_batch,
+        ridge_at,
+        save_map,
+    )
+    from helix_jax.transfer.translation import (
+        make_translation,
+        require_width,
+        translate,
+    )
 
 MADE_UP = "made-up"  # in place of a map and a file, under --tiny
 NONE = "none"

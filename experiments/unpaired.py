@@ -23,19 +23,14 @@ With these flags, embedded pebble-llama -> pebble-qwen3 on docstrings: R2 .673
 accuracy 58.1 % (62.2); agreement .43, .01 against the Gaussian.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping
 
 from experiments.shared.about import BRACKETS, about, short_data, sides_of
 from experiments.shared.names import CONTROL_NAMES, PROBES
 from experiments.shared.options import PairOptions, resamples_option, seeds_option
-from experiments.shared.sides import (
-    load_sides,
-    open_corpus,
-    paired_states,
-    states_of,
-    with_stores,
-)
 from helix_jax.activations.deal import deal_rows
 from helix_jax.errors import RunError
 from helix_jax.progress import bar
@@ -44,8 +39,17 @@ from helix_jax.runs import Report, Run, experiment, option, read_arrays, write_a
 from helix_jax.stats import Interval
 from helix_jax.text.corpus import Corpus
 from helix_jax.text.hashing import SPLITS, document_of
-from helix_jax.transfer.deals import score_deal, summarise_deals
-from helix_jax.transfer.task import make_task
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from experiments.shared.sides import (
+        load_sides,
+        open_corpus,
+        paired_states,
+        states_of,
+        with_stores,
+    )
+    from helix_jax.transfer.deals import score_deal, summarise_deals
+    from helix_jax.transfer.task import make_task
 
 ARMS = {
     "unpaired": "without pairs",

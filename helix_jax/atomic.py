@@ -294,3 +294,9 @@ def sync(path: Path) -> None:
             raise
     finally:
         os.close(fd)
+
+
+def sync_new(path: Path) -> None:
+    """The same of a new file and of its name."""
+    sync(path)
+    sync(path.parent)

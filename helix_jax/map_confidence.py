@@ -21,6 +21,7 @@ import numpy as np
 from helix_jax.errors import ArtefactError
 
 COSINES = ("cosine", "centred_cosine")  # about zero, about the target's fit mean
+COVERAGE = 0.9  # share of rows at or above their bound, unless another is asked for
 _SMALL = 1e-3  # beside energies, so that their logarithms are not of rounding
 
 

@@ -9,6 +9,7 @@ import secrets
 import stat
 from pathlib import Path
 
+from helix_jax.atomic import sync
 from helix_jax.errors import HelixError, PathError
 from helix_jax.paths import os_errors
 
@@ -67,9 +68,9 @@ def make_secret(
         try:
             with os.fdopen(file, "wb") as stream:
                 stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
+            sync(own)
             os.link(own, path)
+            sync(path.parent)
         except FileExistsError:
             return False
         finally:

@@ -11,11 +11,15 @@ In the encrypted layer N is the ring degree, q the modulus and P the number of
 parties; the files there say so.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import jax
+from helix_jax.lazy import lazy_names
 
-Array = jax.Array
+if TYPE_CHECKING:
+    from jax import Array
+
+__all__ = ["Array", "Text"]
+lazy_names(__name__)
 
 
 class Text(NamedTuple):

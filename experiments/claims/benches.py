@@ -6,7 +6,6 @@ pebble  the embedded models and the small ones of HELIX_SHARED: minutes
 paper   the paper's own models and data, from the hub
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import jax
 
 from experiments.claims.bench import Bench
 from experiments.claims.compatibility import TRAINED
-from experiments.shared.options import workdir_option
+from experiments.shared.bench_options import BenchOptions
 from experiments.shared.places import (
     REAL_DECODERS,
     REAL_MODELS,
@@ -23,7 +22,6 @@ from experiments.shared.places import (
     small_models,
 )
 from helix_jax import assets
-from helix_jax.runs import option
 
 TOKENIZERS = {
     "qwen2.5": "qwen2.5",
@@ -34,32 +32,6 @@ TOKENIZERS = {
 }
 TASKS = ("sst2", "trec", "ag_news", "dbpedia", "mnli", "mrpc", "rte", "imdb")
 PUBLIC = "corpora/imdb_unlabelled.jsonl"  # the paper's public text is of IMDB
-
-
-@dataclasses.dataclass(frozen=True)
-class BenchOptions:
-    """Flags of a bench."""
-
-    workdir: str = workdir_option()
-    shared: str = option(
-        "", "folder of data/, models/, tokenizers/; empty: found", names="path"
-    )
-    limit: int = option(
-        0, "texts of a corpus to use, chosen by hash; 0: the preset's number", least=0
-    )
-    max_tokens: int = option(96, "tokens of a text", least=1)
-    tiny: bool = option(False, "700 texts, 48 tokens, one pair")
-
-    def shares(self, limit: int) -> dict[str, object]:
-        """The flags that every program of a bench has, `limit` texts by default."""
-        limit = self.limit or limit
-        return {
-            "limit": limit,
-            "public_limit": 2 * limit,
-            "max_tokens": self.max_tokens,
-            "pooling": "mean",  # as in the paper, of sentence encoders too
-            "stores": str(Path(self.workdir) / "stores"),
-        }
 
 
 def local_bench(flags: BenchOptions) -> Bench:
@@ -189,7 +161,7 @@ def _encoder(workdir: str, target: str) -> list[tuple[str, str]]:
     return [(str(named), target)]
 
 
-PRESETS: dict[str, Callable[[BenchOptions], Bench]] = {
+BENCHES: dict[str, Callable[[BenchOptions], Bench]] = {
     "local": local_bench,
     "pebble": pebble_bench,
     "paper": paper_bench,

@@ -7,11 +7,13 @@ puts the sentence before the note of every block.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from helix_jax.activations import Pair
 from helix_jax.models import model_name
 from helix_jax.text.hashing import document_of
+
+if TYPE_CHECKING:
+    from helix_jax.activations import Pair
 
 IMPORTED = "embeddings:"
 BRACKETS = "[ ]: 95% bootstrap interval over documents."
@@ -35,7 +37,7 @@ def short_data(names: str) -> str:
     )
 
 
-def count_texts(pairs: Mapping[str, Pair]) -> dict[str, int]:
+def count_texts(pairs: Mapping[str, "Pair"]) -> dict[str, int]:
     """data/SPLIT_texts of every split, and data/test_documents."""
     counts = {f"data/{split}_texts": len(pair.ids) for split, pair in pairs.items()}
     return counts | {"data/test_documents": count_documents(pairs["test"].ids)}

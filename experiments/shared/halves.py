@@ -4,11 +4,10 @@ The first half of a text asks for the second, in an index of second halves. The 
 model is the target, the new one the source.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from experiments.shared.options import PairOptions, resamples_option, seed_option
+from experiments.shared.halves_options import HalvesOptions
 from experiments.shared.sides import (
     Side,
     open_corpus,
@@ -17,23 +16,9 @@ from experiments.shared.sides import (
     without_texts_of,
 )
 from helix_jax.activations import Pair
-from helix_jax.errors import CorpusError
-from helix_jax.runs import Specs, option
 from helix_jax.text.corpus import Corpus
 from helix_jax.text.hashing import SPLITS
 from helix_jax.text.views import halves
-
-
-@dataclasses.dataclass(frozen=True)
-class HalvesOptions(PairOptions):
-    """Flags of an old model's index that is asked with a new one."""
-
-    cutoffs: tuple[int, ...] = option(
-        (1, 10, 100), "k of recall at k", least=1, required=True
-    )
-    words: int = option(8, "a half with fewer words is left out", least=1)
-    resamples: int = resamples_option()
-    seed: int = seed_option("of the random controls")
 
 
 class Halves(NamedTuple):
@@ -46,16 +31,6 @@ class Halves(NamedTuple):
 
     index: dict[str, Pair]
     queries: dict[str, Pair]
-
-
-def require_models(config: HalvesOptions, specs: Specs) -> None:
-    """Raise CorpusError where embeddings stand for a model."""
-    for flag, name in (("source", config.source), ("target", config.target)):
-        if specs[name] is None:
-            raise CorpusError(
-                f"--{flag}={name}: halves of texts are to be embedded, so both sides "
-                "must be models and not embeddings:FILE."
-            )
 
 
 def read_halves(

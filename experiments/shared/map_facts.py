@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 
-from helix_jax.map_confidence import Confidence
+from helix_jax.map_confidence import COVERAGE, Confidence
 from helix_jax.models.licences import licence_of
 from helix_jax.reports import Quantity, Table, arm_table
 from helix_jax.stats import Interval
 from helix_jax.transfer.pair_fit import PairFit
 
-COVERAGE = 0.9
 _ARMS = {
     f"{kind}{name}": f"{title}{words}"
     for name, title in (("cosine", "cosine"), ("centred_cosine", "centred cosine"))

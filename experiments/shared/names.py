@@ -20,6 +20,7 @@ PROBES = {
     "target_probe": "target, its own probe and states",
     "source_probe": "source, its own probe and states",
 }
+CURVE_NAMES = METHOD_NAMES | {"control_shuffled": "control: ridge, shuffled pairs"}
 CONTROL_NAMES = {
     "shuffled": "control: shuffled pairs",
     "random": "control: random rotation",

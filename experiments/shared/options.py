@@ -4,12 +4,11 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from helix_jax.activations.pooling import POOLINGS
-from helix_jax.activations.recipe import AUTO
-from helix_jax.alignment import GRADIENT_METHODS, METHODS, usable_methods
+from experiments.shared.names import METHOD_NAMES
+from helix_jax import alignment
+from helix_jax.choices import AUTO, ENGINES, POOLINGS
 from helix_jax.errors import RunError
-from helix_jax.models.checkpoint import LOADED_DTYPES
-from helix_jax.models.engines import ENGINES
+from helix_jax.models.dtypes import LOADED_DTYPES
 from helix_jax.runs import option
 
 TEXT_POOLINGS = (AUTO, *(one for one in POOLINGS if one != "token"))
@@ -65,7 +64,7 @@ def methods_option(default: str) -> Any:
     return option(
         (default,),
         "names or groups",
-        choices=("all", "closed", "gradient", *METHODS, *GRADIENT_METHODS),
+        choices=("all", "closed", "gradient", *METHOD_NAMES),
         required=True,
     )
 
@@ -75,9 +74,9 @@ def choose_methods(names: Sequence[str], rows: int, dx: int) -> list[str]:
 
     A group leaves out what so few rows of width dx cannot give.
     """
-    closed = usable_methods(rows, dx, anchors=True)
-    groups = {"closed": closed, "gradient": tuple(GRADIENT_METHODS)}
-    groups["all"] = (*closed, *GRADIENT_METHODS)
+    closed = alignment.usable_methods(rows, dx, anchors=True)
+    gradient = tuple(alignment.GRADIENT_METHODS)
+    groups = {"closed": closed, "gradient": gradient, "all": (*closed, *gradient)}
     chosen = (method for name in names for method in groups.get(name, (name,)))
     return list(dict.fromkeys(chosen))
 

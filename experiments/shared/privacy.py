@@ -1,11 +1,11 @@
-"""Differential privacy of a fit's rows: its flags, rows of the unit ball, its price."""
+"""Differential privacy of a fit's rows: rows of the unit ball, its price."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from experiments.shared.privacy_options import PrivacyOptions
 from helix_jax.alignment import AffineMap
 from helix_jax.attacks.private_membership import most_auc, private_membership
 from helix_jax.errors import RunError
@@ -15,7 +15,6 @@ from helix_jax.private.unit_rows import UnitRows, expand_map, unit_rows
 from helix_jax.probes import right_rows
 from helix_jax.progress import bar
 from helix_jax.reports import Block, Curves, Table
-from helix_jax.runs import option
 from helix_jax.stats import Interval, bootstrap_interval
 from helix_jax.transfer.task import Task
 
@@ -24,30 +23,6 @@ EPSILONS = (0.5, 1.0, 2.0, 4.0, 8.0, 0.0)  # 0: no noise
 _DRAWS = 5  # of the noise, behind an accuracy
 _RESAMPLES = 200  # of the rows, behind an area
 HEADER = ("epsilon", "accuracy, %", "AUC of membership", "no test is above")
-
-
-@dataclasses.dataclass(frozen=True)
-class PrivacyOptions:
-    """Flags of differential privacy."""
-
-    epsilon: float = option(
-        0.0, "of differential privacy of the rows; 0: none", least=0
-    )
-    delta: float = option(1e-5, "of the same, below 1 / rows", above=0, most=0.5)
-    protect: str = option(
-        "targets",
-        "what it is of: the target's rows, or pairs, of which the source is noisy too",
-        choices=("targets", "pairs"),
-    )
-    curve: bool = option(
-        False, "accuracy and membership at several epsilons as well, in the clear"
-    )
-    shadows: int = option(16, "maps of that membership attack", least=2)
-
-    @property
-    def private(self) -> bool:
-        """Whether the fit has any."""
-        return self.epsilon > 0
 
 
 def require_privacy(options: PrivacyOptions) -> None:

@@ -3,8 +3,8 @@
 import dataclasses
 from typing import Any
 
+from helix_jax import net
 from helix_jax.errors import RunError
-from helix_jax.net import Connection, connect, read_token
 from helix_jax.runs import option
 
 
@@ -24,15 +24,15 @@ class ServiceOptions:
     pin: str = option("", "sha256/... of the provider's public key")
     plain_http: bool = option(False, "allow http://, on this machine alone")
 
-    def connect(self, **options: Any) -> Connection:
+    def connect(self, **options: Any) -> "net.Connection":
         """The provider's service.
 
         Raises:
           RunError: a flag is not what it should be.
         """
-        return connect(
+        return net.connect(
             self.url,
-            token=read_token(self.token) if self.token else None,
+            token=net.read_token(self.token) if self.token else None,
             authority=self.authority or None,
             certificate=self.certificate or None,
             private_key=self.private_key or None,

@@ -12,18 +12,14 @@ import jax
 from experiments.shared.about import BRACKETS
 from experiments.shared.token_sides import TokenMapOptions
 from helix_jax.alignment import Descent, GradientFit
+from helix_jax.choices import TOKEN_MAPS
 from helix_jax.errors import RunError
 from helix_jax.generation import stitch
 from helix_jax.generation.heads import head_of
 from helix_jax.generation.scores import score_stitch
 from helix_jax.generation.stitch import Part
 from helix_jax.generation.stitch_files import save_token_map
-from helix_jax.generation.token_map import (
-    METHODS,
-    TokenMap,
-    fit_token_map,
-    sample_pairs,
-)
+from helix_jax.generation.token_map import TokenMap, fit_token_map, sample_pairs
 from helix_jax.generation.token_sides import TokenSides, sample_texts
 from helix_jax.models import resolve_layers
 from helix_jax.progress import Progress
@@ -52,7 +48,7 @@ def check_cuts(options: TokenMapOptions, specs: Specs) -> None:
             f"--map={options.map} reads the target's head, so it must give the states "
             f"of its last layer: --target_layer={options.target_layer} is none."
         )
-    if options.map in METHODS and options.target_norm and layer < target.num_layers:
+    if options.map in TOKEN_MAPS and options.target_norm and layer < target.num_layers:
         raise RunError(
             f"--target_layer={options.target_layer} is before the target's last block, "
             "which reads the raw stream: add --notarget_norm."

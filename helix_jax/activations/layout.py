@@ -9,16 +9,15 @@ tenth, and the number it finds is recorded.
 import math
 from typing import Any
 
-from helix_jax.activations.batching import length_ladder
+from helix_jax.activations.batching import (
+    ACCELERATOR_BUDGET_TOKENS,
+    CPU_BUDGET_TOKENS,
+    length_ladder,
+)
 from helix_jax.activations.forward import DeviceGroup, Readout
 from helix_jax.models import ModelSpec
 from helix_jax.models.torch_engine import TorchSpec
 
-# 512 tokens already fill the products of two cores (SmolLM2-135M, all-mpnet-base-v2:
-# 0.85 of the largest product alone); larger batches are harder to fill with texts of
-# one length, and more of them is padding.
-CPU_BUDGET_TOKENS = 1024
-ACCELERATOR_BUDGET_TOKENS = 32768
 CPU_GROWTH = 1.125
 WINDOW_SECONDS = 60
 # Rough floors: operations a second, and tokens a second of however small a model.

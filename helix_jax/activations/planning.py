@@ -21,7 +21,7 @@ from helix_jax.activations.forward import pooled_states
 from helix_jax.activations.layout import block_parameters
 from helix_jax.errors import MeshError
 from helix_jax.models import ModelSpec
-from helix_jax.models.checkpoint import LOADED_DTYPES
+from helix_jax.models.dtypes import LOADED_DTYPES
 from helix_jax.models.mesh import BATCH_AXES, batch_parts, check_mesh, make_mesh
 from helix_jax.models.params import nest, parameter_shapes
 from helix_jax.models.quantised import parameter_bytes

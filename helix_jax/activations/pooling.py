@@ -12,9 +12,8 @@ token          every state, unpooled
 import jax.numpy as jnp
 
 from helix_jax.arguments import native
+from helix_jax.choices import POOLINGS
 from helix_jax.types import Array
-
-POOLINGS = ("mean", "last", "cls", "weighted_mean", "max", "mean_sqrt", "token")
 
 
 def pool(states: Array, mask: Array, *, method: str) -> Array:

@@ -15,6 +15,7 @@ import numpy as np
 
 from helix_jax.activations.extraction import Extraction
 from helix_jax.activations.pooling import check_pooling
+from helix_jax.choices import AUTO
 from helix_jax.errors import CheckpointError
 from helix_jax.models import Model, ModelSpec, resolve_layers
 from helix_jax.models.layers import activate, dense
@@ -23,7 +24,6 @@ from helix_jax.models.sentence import DenseModule, SentenceModules, read_modules
 from helix_jax.models.torch_engine import TorchModel, TorchSpec
 from helix_jax.types import Array
 
-AUTO = "auto"
 MAX_TOKENS = 512
 
 

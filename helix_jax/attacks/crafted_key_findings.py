@@ -10,9 +10,10 @@ from helix_jax.attacks.row_division import raw_covariance
 from helix_jax.attacks.setting import Finding, Service, Setting, serve
 from helix_jax.errors import ProtocolError
 from helix_jax.private import Client, FitProvider, Provider
-from helix_jax.private.fit_bits import SHARE, fewest_rows
+from helix_jax.private.fit_bits import fewest_rows
 from helix_jax.private.fit_plan import plan_fit
 from helix_jax.private.internals import admit_unproved
+from helix_jax.private.policies import SHARE
 from helix_jax.private.profiles import find_profile
 
 SHAPES = ((8, 512), (16, 256), (64, 64), (256, 16))  # width, classes of made-up layers

@@ -20,9 +20,9 @@ from helix_jax.attacks.setting import (
     correlation_numbers,
 )
 from helix_jax.errors import ProtocolError
-from helix_jax.private.fit_bits import PRECISION, SHARE, fewest_rows
-from helix_jax.private.fit_plan import PRECISIONS
+from helix_jax.private.fit_bits import fewest_rows
 from helix_jax.private.internals import integer_rows, unmasked_results
+from helix_jax.private.policies import PRECISION, PRECISIONS, SHARE
 from helix_jax.private.rehearsal import FitRehearsal, rehearse_fit
 from helix_jax.stats import relative_error
 

@@ -1,18 +1,23 @@
 """Text from one model's transformer and another's output head."""
 
-from helix_jax.generation.generate import Generated, generate, generate_ids
-from helix_jax.generation.prompt import declared_stops
-from helix_jax.generation.sampling import Sampling
-from helix_jax.generation.stitch import (
-    Part,
-    Stitch,
-    StitchCache,
-    empty_stitch_cache,
-    native,
-    read_head,
-    run_stitch,
-    stitch,
-)
+from typing import TYPE_CHECKING
+
+from helix_jax.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from helix_jax.generation.generate import Generated, generate, generate_ids
+    from helix_jax.generation.prompt import declared_stops
+    from helix_jax.generation.sampling import Sampling
+    from helix_jax.generation.stitch import (
+        Part,
+        Stitch,
+        StitchCache,
+        empty_stitch_cache,
+        native,
+        read_head,
+        run_stitch,
+        stitch,
+    )
 
 __all__ = [
     "Generated",
@@ -29,3 +34,4 @@ __all__ = [
     "run_stitch",
     "stitch",
 ]
+lazy_names(__name__)

@@ -23,6 +23,7 @@ from flax import struct
 
 from helix_jax import checks, numeric
 from helix_jax.activations.token_pairs import TokenPairs
+from helix_jax.choices import SIGNALS
 from helix_jax.errors import CorpusError
 from helix_jax.generation.heads import Head, arm_side, head_of, native_side
 from helix_jax.generation.metrics import ENTRIES_AT_ONCE, negative_log_p, padded_block
@@ -31,8 +32,6 @@ from helix_jax.models import Model
 from helix_jax.probes import train_probe
 from helix_jax.stats import exact_fraction
 from helix_jax.types import Array, Text
-
-SIGNALS = ("entropy", "max_probability", "margin")
 
 
 class GateRows(NamedTuple):

@@ -17,7 +17,8 @@ from helix_jax.generation.generate import Generated, generate
 from helix_jax.generation.stitch import Stitch, native
 from helix_jax.models import Model
 from helix_jax.private import Client, Provider
-from helix_jax.private.rehearsal import STAGES, WARMUPS, Conversation
+from helix_jax.private.rehearsal import WARMUPS, Conversation
+from helix_jax.private.stages import STAGES
 from helix_jax.progress import bar, stage
 
 CHECKED = 512  # logits of a made-up head that are compared with those in the clear

@@ -31,11 +31,11 @@ from helix_jax.alignment import (
     ridge_at,
     to_affine,
 )
+from helix_jax.choices import TOKEN_MAPS
 from helix_jax.generation.heads import Head
 from helix_jax.progress import stage
 from helix_jax.types import Array
 
-METHODS = ("ridge", "kl", "mlp")
 Rows = tuple[np.ndarray, np.ndarray]
 
 
@@ -105,7 +105,7 @@ def fit_token_map(
       ridge: of the moments of both samples, see `select_penalty`.
       fit: pairs of the fit split; with their rows for kl and mlp.
       select: the same of the select split.
-      method: of METHODS.
+      method: of TOKEN_MAPS.
       head: of the target, for the states that the map gives; for kl and mlp.
       hidden: width of the network of mlp.
       key: three jax.random keys [3], of the rotation among the controls, of the
@@ -202,7 +202,7 @@ def refine_map(
     Raises:
       ValueError: another method, or a sample without rows.
     """
-    if method not in METHODS[1:]:
+    if method not in TOKEN_MAPS[1:]:
         raise ValueError(f"refine_map: method must be kl or mlp, got {method!r}.")
     if fit.rows is None or select.rows is None:
         raise ValueError("refine_map: needs the rows; sample pairs with keep_rows.")

@@ -1,29 +1,10 @@
 """Attention with linear biases: distant keys score less, each head at its own rate."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 
 from helix_jax.models.spec import AlibiSpec
 from helix_jax.types import Array
-
-STEEPEST = 8  # the slopes fall to 2^-STEEPEST
-
-
-def alibi_slopes(heads: int) -> tuple[float, ...]:
-    """The slope of each head, 2^(-8 i / n) for heads i = 1..n.
-
-    Between powers of two, the slopes of n heads, n the power below, come first, and
-    then those of 2 n heads that lie between them.
-
-    Reference: Press et al. 2021, arXiv 2108.12409, section 3.
-    """
-    count = 2 ** math.ceil(math.log2(heads))
-    slopes = [2.0 ** (-STEEPEST * i / count) for i in range(1, count + 1)]
-    if count != heads:
-        slopes = slopes[1::2] + slopes[::2]
-    return tuple(slopes[:heads])
 
 
 def alibi_bias(alibi: AlibiSpec, queries: Array, keys: Array) -> Array:

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import ml_dtypes
 import numpy as np
 
 from helix_jax import kinds
@@ -19,6 +18,7 @@ from helix_jax.models.adapter_config import has_adapter, read_base
 from helix_jax.models.config import model_code
 from helix_jax.models.config_file import read_config, read_raw_config
 from helix_jax.models.convert import from_params, read_parts, without_absent_head
+from helix_jax.models.dtypes import DTYPES, INT8, LOADED_DTYPES
 from helix_jax.models.families import Family, family_of
 from helix_jax.models.hub import (
     fetch_files,
@@ -30,7 +30,7 @@ from helix_jax.models.hub import (
 from helix_jax.models.mesh import mesh_for
 from helix_jax.models.params import flatten, nest, parameter_shapes
 from helix_jax.models.placing import cuts_of, place_parts, shared_digest
-from helix_jax.models.quantised import INT8, parameter_bytes, quantise
+from helix_jax.models.quantised import parameter_bytes, quantise
 from helix_jax.models.sharding import placements
 from helix_jax.models.spec import ModelSpec
 from helix_jax.models.weights import (
@@ -43,8 +43,6 @@ from helix_jax.models.weights import (
 from helix_jax.paths import local_path
 
 LOG = logging.getLogger(__name__)
-DTYPES = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
-LOADED_DTYPES = DTYPES | {INT8: ml_dtypes.bfloat16}  # and what is not int8 then
 
 
 class Model(NamedTuple):

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from helix_jax.choices import ENGINES
 from helix_jax.errors import CheckpointError, MeshError, UnsupportedError
 from helix_jax.models.checkpoint import (
     Model,
@@ -35,7 +36,6 @@ from helix_jax.models.torch_engine.library import has_torch
 from helix_jax.models.wrappers import WRAPPERS
 
 LOG = logging.getLogger(__name__)
-ENGINES = ("auto", "jax", "torch")
 
 
 def load_model_by(

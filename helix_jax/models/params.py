@@ -1,21 +1,12 @@
 """The parameter pytree of a spec: names, shapes and random initial values."""
 
-import math
 from collections.abc import Iterator, Mapping
 
 import jax
 import jax.numpy as jnp
 
-from helix_jax.models.spec import ModelSpec
+from helix_jax.models.spec import XIELU, ModelSpec
 from helix_jax.types import Array
-
-# Initial values of xielu's parameters; alpha_p and alpha_n before their softplus.
-XIELU = {
-    "alpha_p": math.log(math.expm1(0.8)),
-    "alpha_n": math.log(math.expm1(0.3)),
-    "beta": 0.5,
-    "eps": -1e-6,
-}
 
 
 def parameter_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:

@@ -18,12 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
+from helix_jax.models.dtypes import INT8
 from helix_jax.models.params import flatten, nest
 from helix_jax.models.spec import ModelSpec
 from helix_jax.models.transformer import apply_model
 from helix_jax.types import Array
 
-INT8 = "int8"  # among the dtypes that a model is loaded in
 LARGEST = 127
 FLOATS = ("router", "shared_gate")  # few weights that decide much
 

@@ -6,6 +6,15 @@ A `ModelSpec` is hashable, so it is a static argument of a jitted function. A fa
 """
 
 import dataclasses
+import math
+
+# Initial values of xielu's parameters; alpha_p and alpha_n before their softplus.
+XIELU = {
+    "alpha_p": math.log(math.expm1(0.8)),
+    "alpha_n": math.log(math.expm1(0.3)),
+    "beta": 0.5,
+    "eps": -1e-6,
+}
 
 
 @dataclasses.dataclass(frozen=True)

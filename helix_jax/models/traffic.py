@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from helix_jax.models.checkpoint import LOADED_DTYPES
+from helix_jax.models.dtypes import LOADED_DTYPES
 from helix_jax.models.experts import MOST_ROWS, block_sizes
 from helix_jax.models.params import parameter_shapes
 from helix_jax.models.quantised import parameter_bytes

@@ -7,9 +7,15 @@ A provider: `experiments.serve`. A client: `experiments.query`, or in a script
     logits = provider.classify("trec", x)
 """
 
-from helix_jax.net.async_connection import AsyncConnection, RemoteFit
-from helix_jax.net.connection import Connection, connect, connect_async
-from helix_jax.net.transport import ServiceError, Transport, read_token
+from typing import TYPE_CHECKING
+
+from helix_jax.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from helix_jax.net.async_connection import AsyncConnection
+    from helix_jax.net.connection import Connection, connect, connect_async
+    from helix_jax.net.remote_fit import RemoteFit
+    from helix_jax.net.transport import ServiceError, Transport, read_token
 
 __all__ = [
     "AsyncConnection",
@@ -21,3 +27,4 @@ __all__ = [
     "connect_async",
     "read_token",
 ]
+lazy_names(__name__)

@@ -5,45 +5,29 @@ stay in this process.
 """
 
 import asyncio
-import contextlib
 import json
-import os
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from helix_jax.alignment import AffineMap, Moments
 from helix_jax.errors import ProtocolError
 from helix_jax.generation.encrypted import HeadOffer, generate_encrypted
 from helix_jax.generation.generate import Generated
 from helix_jax.generation.stitch import Part
-from helix_jax.net.service import PROTOCOL
-from helix_jax.net.transport import Answer, ServiceError, Transport
-from helix_jax.private import Client, FitClient, LabelClient, Layer, wire
+from helix_jax.net.capabilities import require_spoken
+from helix_jax.net.lost_answers import until_answered
+from helix_jax.net.remote_fit import RemoteFit, fit_remotely
+from helix_jax.net.search_steps import take_steps
+from helix_jax.net.transport import ServiceError, Transport
+from helix_jax.private import Client, LabelClient, Layer
 from helix_jax.private.accountant import Privacy
-from helix_jax.private.search import Document, Hit, Request, SearchClient
+from helix_jax.private.search import Document, Hit, SearchClient
 from helix_jax.private.search.client import Steps
-from helix_jax.private.search.requests import split_answers
 from helix_jax.progress import bar
 
-_ATTEMPTS = 5  # encryptions of one query whose answers were lost
 _ROWS = 64  # of one message
-
-
-class RemoteFit(NamedTuple):
-    """A fit through a service.
-
-    Attributes:
-      moments: what every solver takes; of the projection where there was a rank.
-      noise: [d_x, d_y] standard deviation of the provider's noise in cov_xy.
-      expand: makes a map from the projection one from x itself.
-    """
-
-    moments: Moments
-    noise: np.ndarray
-    expand: Callable[[AffineMap], AffineMap]
 
 
 class AsyncConnection:
@@ -71,13 +55,7 @@ class AsyncConnection:
         """
         if self._about is None:
             found = json.loads((await self.transport.ask("GET", "/v1")).body)
-            spoken = found.get("protocol"), found.get("wire")
-            if spoken != (PROTOCOL, wire.VERSION):
-                raise ProtocolError(
-                    f"{self.transport.url} speaks protocol {spoken[0]} with messages "
-                    f"of version {spoken[1]}, here are {PROTOCOL} and {wire.VERSION}; "
-                    "use releases of helix_jax that speak the same."
-                )
+            require_spoken(self.transport.url, found)
             self._about = found
         return self._about
 
@@ -141,33 +119,10 @@ class AsyncConnection:
         client = Client(about["profile"])
         try:
             await self._register(client)
-            return await self._fit(rows, client, x, ids, rank, privacy)
+            options = {"ids": ids, "rank": rank, "privacy": privacy}
+            return await fit_remotely(self.transport, rows, client, x, **options)
         finally:
             client.close()
-
-    async def _fit(self, rows, client, x, ids, rank, privacy) -> RemoteFit:
-        path = f"/v1/fits/{os.urandom(16).hex()}"
-        asked = json.dumps({"rows": rows, "key": client.key.hex()}).encode()
-        offer = (await self.transport.ask("PUT", path, asked)).body
-        make = partial(FitClient, client, offer, x, ids=ids, rank=rank, privacy=privacy)
-        side = await asyncio.to_thread(make)
-        chunks = side.chunks()
-        for number in bar(
-            range(side.plan.chunks), "rows under encryption", unit="messages"
-        ):
-            message = await asyncio.to_thread(next, chunks)
-            await self.transport.ask("PUT", f"{path}/rows/{number}", message)
-        side.read_mean((await self.transport.ask("GET", f"{path}/mean")).body)
-        part, parts = 0, 1
-        while part < parts:
-            answer = await self.transport.ask("GET", f"{path}/results/{part}")
-            parts = _parts_of(answer, side.offer.width)
-            await asyncio.to_thread(side.read, answer.body)
-            part += 1
-        moments = side.moments()
-        with contextlib.suppress(ServiceError):  # it ends by itself, later
-            await self.transport.ask("DELETE", path)
-        return RemoteFit(moments, side.noise, side.expand)
 
     async def search(self, index: str, x: np.ndarray, *, k: int = 10) -> list[Hit]:
         """Find the rows of an index nearest to a query, under encryption.
@@ -183,13 +138,11 @@ class AsyncConnection:
         Raises:
           ServiceError: refused, or not reached.
         """
-        side = await self._searcher(index)
-        return await self._drive(index, lambda: side.search(x, k))
+        return await self._search(index, lambda side: side.search(x, k))
 
     async def read(self, index: str, hit: Hit) -> Document:
         """The id and text of a hit; which it was is not shown."""
-        side = await self._searcher(index)
-        return await self._drive(index, lambda: side.read(hit))
+        return await self._search(index, lambda side: side.read(hit))
 
     async def generate(
         self,
@@ -270,98 +223,52 @@ class AsyncConnection:
             self._searchers[index] = SearchClient(client, json.loads(answer.body))
         return self._searchers[index]
 
-    async def _drive(self, index: str, begin: Callable[[], Steps]) -> Any:
-        """What a search returns; one whose answer was lost begins anew.
-
-        It asks the same sets then, so that nothing more is told.
-        """
-        path = f"/v1/indexes/{index}/answers"
-        for attempt in range(_ATTEMPTS):
-            steps = begin()
-            try:
-                request = await asyncio.to_thread(next, steps)
-                while True:
-                    query = [("part", part) for part in request.parts]
-                    answer = await self.transport.ask(
-                        "POST", path, request.message, query=query
-                    )
-                    answers = split_answers(answer.body, len(request.parts))
-                    request = await asyncio.to_thread(_sent, steps, answers)
-                    if isinstance(request, _Found):
-                        return request.value
-            except ServiceError as error:
-                if error.code != "answered" or attempt == _ATTEMPTS - 1:
-                    raise
-        raise AssertionError
+    async def _search(self, index: str, begin: Callable[[SearchClient], Steps]) -> Any:
+        """What a search returns; one whose answer was lost begins anew."""
+        side = await self._searcher(index)
+        return await until_answered(
+            lambda: take_steps(self.transport, index, begin(side))
+        )
 
     async def _ask(
         self, head: str, layer: Layer, client: Client, x: np.ndarray
     ) -> np.ndarray:
-        """Results [B, k] of rows [B, d]; a lost answer's query is encrypted anew."""
-        for attempt in range(_ATTEMPTS):
-            query = client.encrypt(layer, x)
-            try:
-                path = f"/v1/heads/{head}/answers"
-                answer = (await self.transport.ask("POST", path, query)).body
-                return client.decrypt(answer)
-            except ServiceError as error:
-                if error.code != "answered" or attempt == _ATTEMPTS - 1:
-                    raise
-        raise AssertionError
+        """Results [B, k] of rows [B, d]."""
+
+        async def attempt() -> np.ndarray:
+            query, path = client.encrypt(layer, x), f"/v1/heads/{head}/answers"
+            return client.decrypt((await self.transport.ask("POST", path, query)).body)
+
+        return await until_answered(attempt)
 
     async def _label(
         self, head: str, layer: Layer, client: Client, row: np.ndarray
     ) -> np.ndarray:
         """The label of one row; a conversation that was lost begins anew."""
-        path = f"/v1/heads/{head}"
+
+        async def attempt() -> np.ndarray:
+            try:
+                return await self._converse(f"/v1/heads/{head}", layer, client, row)
+            except ServiceError:
+                self._labels.pop(f"/v1/heads/{head}", None)
+                raise
+
         async with self._labelling:
-            for attempt in range(_ATTEMPTS):
-                try:
-                    side = self._labels.get(head)
-                    if side is None:
-                        side = LabelClient(client, layer)
-                        agreed = side.agree()
-                        elements = await self.transport.ask(
-                            "POST", f"{path}/transfers", agreed
-                        )
-                        side.read_elements(elements.body)
-                        self._labels[head] = side
-                    query = client.encrypt(layer, row)
-                    answer = await self.transport.ask("POST", f"{path}/answers", query)
-                    choices = side.choose(answer.body)
-                    garbled = await self.transport.ask(
-                        "POST", f"{path}/labels", choices
-                    )
-                    return side.read(garbled.body)
-                except ServiceError as error:
-                    self._labels.pop(head, None)
-                    lost = error.code in ("answered", "malformed", "conflict")
-                    if not lost or attempt == _ATTEMPTS - 1:
-                        raise
-        raise AssertionError
+            lost = ("answered", "malformed", "conflict")
+            return await until_answered(attempt, lost=lost)
 
-
-def _parts_of(answer: Answer, most: int) -> int:
-    """How many messages of results there are, as a provider says."""
-    written = answer.headers.get("helix-parts", "")
-    right = written.isascii() and written.isdigit() and len(written) < 10
-    count = int(written) if right else 0
-    if not 0 < count <= most:
-        raise ProtocolError(
-            f"fit: expected 1 to {most} messages of results, got {written!r:.30}."
-        )
-    return count
-
-
-class _Found(NamedTuple):
-    """What the steps of a search have returned."""
-
-    value: Any
-
-
-def _sent(steps: Steps, answers: list[bytes]) -> Request | _Found:
-    """The next request, or what was found: no exception crosses a thread."""
-    try:
-        return steps.send(answers)
-    except StopIteration as end:
-        return _Found(end.value)
+    async def _converse(
+        self, path: str, layer: Layer, client: Client, row: np.ndarray
+    ) -> np.ndarray:
+        side = self._labels.get(path)
+        if side is None:
+            side = LabelClient(client, layer)
+            agreed = side.agree()
+            elements = await self.transport.ask("POST", f"{path}/transfers", agreed)
+            side.read_elements(elements.body)
+            self._labels[path] = side
+        query = client.encrypt(layer, row)
+        answer = await self.transport.ask("POST", f"{path}/answers", query)
+        choices = side.choose(answer.body)
+        garbled = await self.transport.ask("POST", f"{path}/labels", choices)
+        return side.read(garbled.body)

@@ -6,29 +6,26 @@
 Each call returns when it is done; `connect_async` is for who has an event loop.
 """
 
-import asyncio
-import threading
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from helix_jax.generation.generate import Generated
-from helix_jax.net.async_connection import AsyncConnection, RemoteFit
+from helix_jax.net.async_connection import AsyncConnection
+from helix_jax.net.background import Background
+from helix_jax.net.remote_fit import RemoteFit
 from helix_jax.net.transport import Transport
 from helix_jax.private.search import Document, Hit
-
-Result = TypeVar("Result")
 
 
 class Connection:
     """The same for scripts: each call returns when it is done."""
 
     def __init__(self, make: Callable[[], AsyncConnection]):
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self._own = self._wait(_made(make))
+        self._background = Background()
+        self._wait = self._background.wait
+        self._own = self._background.make(make)
 
     def about(self) -> dict[str, Any]:
         """See `AsyncConnection.about`."""
@@ -60,29 +57,15 @@ class Connection:
 
     def close(self) -> None:
         """See `AsyncConnection.close`."""
-        if self._thread.is_alive():
+        if self._background.open:
             self._wait(self._own.close())
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
+            self._background.close()
 
     def __enter__(self) -> "Connection":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _wait(self, work: Coroutine[Any, Any, Result]) -> Result:
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
-
-async def _made(make: Callable[[], AsyncConnection]) -> AsyncConnection:
-    return make()
 
 
 def connect(url: str, **options: Any) -> Connection:

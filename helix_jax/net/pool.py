@@ -16,7 +16,8 @@ from typing import Any
 from helix_jax.net.family import Family
 from helix_jax.net.frames import Frame, pack, place_of, receive_from
 from helix_jax.net.refusals import Refusal
-from helix_jax.net.settings import ServiceSettings, as_values
+from helix_jax.net.settings import ServiceSettings
+from helix_jax.net.settings_file import as_values
 
 LOG = logging.getLogger(__name__)
 _START_SECONDS = 1800.0  # a large head is encoded before the first answer

@@ -6,30 +6,25 @@ on their way to workers, and answers that are given again.
 
 import asyncio
 import contextlib
-import hashlib
 import json
-import re
 import shutil
 import sqlite3
 from typing import Any
 
-import helix_jax
+from helix_jax.net.account import account
 from helix_jax.net.audit import Audit
+from helix_jax.net.capabilities import provider_fields
 from helix_jax.net.frames import Frame
 from helix_jax.net.limits import Meters
+from helix_jax.net.message_names import fit_of, key_of, profile_of, sixteen_bytes
 from helix_jax.net.metrics import Metrics
 from helix_jax.net.pool import Place, Pool
 from helix_jax.net.recent import RecentAnswers
 from helix_jax.net.refusals import FORGOTTEN, Refusal
 from helix_jax.net.settings import ServiceSettings
 from helix_jax.net.state import KnownFit, State
-from helix_jax.private import wire
-from helix_jax.private.profiles import PROFILES
 
-PROTOCOL = 1
-KEY_BYTES = 16
 MOST_PARTS = 1024  # of an index, that one message asks
-_HEX = re.compile(r"[0-9a-f]{32}")
 
 
 class Service:
@@ -86,53 +81,13 @@ class Service:
 
     def capabilities(self) -> dict[str, Any]:
         """What a client must know before it asks; JSON-able."""
-        return {
-            "service": "helix_jax",
-            "name": self.settings.name,
-            "release": helix_jax.__version__,
-            "protocol": PROTOCOL,
-            "wire": wire.VERSION,
-            "profiles": sorted(PROFILES),
-            "limits": {"body_bytes": int(self.settings.body_bytes)},
-            **self.pool.about,
-        }
+        return {**provider_fields(self.settings), **self.pool.about}
 
     async def account(self, identity: str) -> dict[str, Any]:
         """What a client has had, and may have; JSON-able."""
         told = await self._run({"op": "spent", "identity": identity})
-        spent = told.head["spent"]
-        meter, limits = self.meters.of(identity), self.settings.limits_of(identity)
-        served = self.pool.about["heads"]
-        return {
-            "identity": identity,
-            "heads": {
-                name: {
-                    "policy": self.settings.policy_of(identity, name)
-                    or served[name]["policy"],
-                    "bits": bits,
-                    "budget": self.settings.budget_of(identity, name),
-                }
-                for name, bits in spent["heads"].items()
-            },
-            "indexes": {
-                name: {
-                    "bits": scores,
-                    "budget": self.settings.indexes[name].budget,
-                    "text_bits": texts,
-                    "text_budget": self.settings.indexes[name].text_budget,
-                }
-                for name, (scores, texts) in spent["indexes"].items()
-            },
-            "bytes_today": meter.used_bytes,
-            "limits": {
-                "requests_per_second": limits.requests_per_second,
-                "requests_at_once": limits.requests_at_once,
-                "uploads_at_once": limits.uploads_at_once,
-                "fits_per_day": limits.fits_per_day,
-                "bytes_per_day": limits.bytes_per_day,
-                "keys": limits.keys,
-            },
-        }
+        used, served = self.meters.of(identity).used_bytes, self.pool.about["heads"]
+        return account(self.settings, identity, told.head["spent"], used, served)
 
     async def put_key(self, identity: str, name: str, bundle: bytes) -> None:
         """Register a client's key."""
@@ -195,7 +150,7 @@ class Service:
         self, identity: str, name: str, rows: str, key_name: str
     ) -> bytes:
         """Begin a fit, or find it again; its offer."""
-        fit, key = _fit_of(identity, name), sixteen_bytes(key_name)
+        fit, key = fit_of(identity, name), sixteen_bytes(key_name)
         _require(rows, self.settings.rows)
         self._own_key(identity, key)
         limits = self.settings.limits_of(identity)
@@ -236,7 +191,7 @@ class Service:
 
     async def end_fit(self, identity: str, name: str) -> None:
         """Forget a fit; one that was forgotten stays so."""
-        fit = _fit_of(identity, name)
+        fit = fit_of(identity, name)
         if self.state.fit(fit) is None:
             raise Refusal("not_found", f"fit {name} for {identity}")
         self.state.end_fit(fit)
@@ -312,7 +267,7 @@ class Service:
             raise Refusal("not_found", f"key {key.hex()} of {owner} for {identity}")
 
     def _own_fit(self, identity: str, name: str) -> tuple[bytes, KnownFit]:
-        fit = _fit_of(identity, name)
+        fit = fit_of(identity, name)
         known = self.state.fit(fit)
         if known is None or known.ended:
             raise Refusal("not_found", f"fit {name} for {identity}: {known}")
@@ -324,31 +279,3 @@ class Service:
 def _require(name: str, served: Any) -> None:
     if name not in served:
         raise Refusal("not_found", f"{name!r} is not served")
-
-
-def sixteen_bytes(name: str) -> bytes:
-    if not _HEX.fullmatch(name):
-        raise Refusal("malformed", f"expected 32 hexadecimal digits, got {name!r:.50}")
-    return bytes.fromhex(name)
-
-
-def _fit_of(identity: str, name: str) -> bytes:
-    """A fit's name here: those of two clients are never the same."""
-    own = identity.encode() + b"\0" + sixteen_bytes(name)
-    return hashlib.sha256(own).digest()[:16]
-
-
-def profile_of(message: bytes) -> str:
-    """The profile in the header of a message."""
-    code = message[7] if len(message) >= wire.HEADER_BYTES else -1
-    for profile in PROFILES.values():
-        if profile.code == code:
-            return profile.name
-    raise Refusal("malformed", "a message of an unknown profile")
-
-
-def key_of(message: bytes) -> bytes:
-    """The key that a message names."""
-    if len(message) < wire.HEADER_BYTES:
-        raise Refusal("malformed", "a message without a header")
-    return bytes(message[8 : 8 + KEY_BYTES])

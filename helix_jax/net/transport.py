@@ -8,8 +8,9 @@ import asyncio
 import json
 import os
 import random
+import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -22,6 +23,8 @@ from helix_jax.net.refusals import CODES
 from helix_jax.secret_files import read_secret
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
+_REFUSAL_BYTES = 1000  # of what says that something is refused
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
 
 
 class ServiceError(HelixError, RuntimeError):
@@ -59,6 +62,7 @@ class Transport:
         timeout_seconds: float = 120.0,
         patience_seconds: float = 120.0,
         answer_bytes: int = 2**28,
+        again: Collection[str] = (),
     ):
         """Take the address and what each side is known by; nothing is sent yet.
 
@@ -73,6 +77,12 @@ class Transport:
           timeout_seconds: of one request.
           patience_seconds: of all attempts at one, from the first.
           answer_bytes: most of an answer; a larger one is refused.
+          again: codes of refusals after which asking again can help, beside those that
+            say so themselves.
+
+        Raises:
+          RunError: an address that cannot be, or is not allowed.
+          ValueError: a token that cannot be sent.
         """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -83,10 +93,12 @@ class Transport:
         else:
             context = tls.client_context(authority, certificate, private_key, pin)
         headers = {"accept-encoding": "identity"}
+        if token and not _TOKEN.fullmatch(token):
+            raise ValueError("Transport: the token has characters that none has.")
         if token:
             headers["authorization"] = f"Bearer {token}"
         self._patience, self.url = patience_seconds, url
-        self._answer_bytes = answer_bytes
+        self._answer_bytes, self._again = answer_bytes, frozenset(again)
         self._http = httpx2.AsyncClient(
             base_url=url,
             headers=headers,
@@ -104,8 +116,14 @@ class Transport:
         body: bytes | None = None,
         *,
         query: list[tuple[str, str]] | None = None,
+        most: int | None = None,
     ) -> Answer:
         """Send a request until it is answered, refused for good, or patience ends.
+
+        Args:
+          method, path, query: of the request.
+          body: of it; None for none.
+          most: bytes of this answer; None for those of any.
 
         Raises:
           ServiceError: says which.
@@ -115,11 +133,11 @@ class Transport:
         while True:
             after, wrong = 0.0, None
             try:
-                answer, content = await self._exchange(method, path, body, query)
+                answer, content = await self._exchange(method, path, body, query, most)
                 if answer.is_success:
                     return Answer(content, answer.headers)
                 wrong, again = _refusal(answer, content)
-                if not again:
+                if not again and wrong.code not in self._again:
                     raise wrong
                 written = answer.headers.get("retry-after", "")
                 after = float(written) if written.isdigit() else 0.0
@@ -145,9 +163,10 @@ class Transport:
         path: str,
         body: bytes | None,
         query: list[tuple[str, str]] | None,
+        most: int | None,
     ) -> tuple[httpx2.Response, bytes]:
         """One request; an answer that is larger than any can be is not read on."""
-        found = bytearray()
+        found, most = bytearray(), self._answer_bytes if most is None else most
         async with self._http.stream(
             method, path, content=body, params=query
         ) as answer:
@@ -155,10 +174,9 @@ class Transport:
                 raise ServiceError("malformed", f"{answer.url} answered compressed.")
             async for piece in answer.aiter_raw():
                 found += piece
-                if len(found) > self._answer_bytes:
+                if len(found) > max(most, _REFUSAL_BYTES * (not answer.is_success)):
                     raise ServiceError(
-                        "malformed",
-                        f"{answer.url} answered more than {self._answer_bytes} bytes.",
+                        "malformed", f"{answer.url} answered more than {most} bytes."
                     )
         return answer, bytes(found)
 

@@ -23,7 +23,7 @@ from helix_jax.net.enrolment import Asking
 from helix_jax.net.family import end_with
 from helix_jax.net.frames import Frame, place_of, receive, send
 from helix_jax.net.refusals import code_of
-from helix_jax.net.settings import make_settings
+from helix_jax.net.settings_file import make_settings
 from helix_jax.private import Client, Provider
 from helix_jax.runs.compiled import keep_compiled
 

@@ -21,8 +21,6 @@ from helix_jax.private.fit_plan import (
 )
 from helix_jax.private.row_blocks import INTEGERS, RowSource, row_blocks
 
-PRECISION = 12  # bits of a result
-SHARE = 0.25  # of the bits of the rows that the results of a fit may carry
 _RANK_BITS = 12  # below the largest direction of the rows, what is none
 _COLUMNS = 256  # whose values are counted in one pass
 _ROWS = 2**13  # whose values are counted at once

@@ -9,11 +9,9 @@ layer's weights are. What the result itself tells is bounded in bits: the flood 
 for X, and the guard asks for rows that hold several times as many.
 """
 
-import contextlib
 import hashlib
 import math
 import os
-import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -36,14 +34,7 @@ from helix_jax.private.accountant import Privacy
 from helix_jax.private.accounts import PublicKey, require_current, require_same
 from helix_jax.private.admission import Admission, admit
 from helix_jax.private.fit_account import FitAccount
-from helix_jax.private.fit_bits import PRECISION, SHARE
-from helix_jax.private.fit_plan import (
-    PRECISIONS,
-    FitOffer,
-    FitPlan,
-    plan_fit,
-    transcript,
-)
+from helix_jax.private.fit_plan import FitOffer, FitPlan, plan_fit, transcript
 from helix_jax.private.fit_products import add_rows, read_pairs
 from helix_jax.private.fit_state import (
     FitState,
@@ -53,13 +44,14 @@ from helix_jax.private.fit_state import (
     write_state,
 )
 from helix_jax.private.fit_targets import TARGETS, chunk_weights, make_offer
-from helix_jax.private.forks import require_own
 from helix_jax.private.kept_answers import KeptAnswers
 from helix_jax.private.ledger import Ledger
+from helix_jax.private.policies import PRECISION, PRECISIONS, SHARE
 from helix_jax.private.prepared_rows import PreparedRows
 from helix_jax.private.prepared_rows_passes import prepare_rows
 from helix_jax.private.profiles import find_profile
 from helix_jax.private.self_test import require_exact
+from helix_jax.private.turns import Turns, one_at_a_time
 from helix_jax.types import Array
 
 _ANSWERS = 32  # columns of the result masked and sent at once
@@ -156,8 +148,7 @@ class FitProvider:
             own=ledger is None,
         )
         self._admission, self._until = admission, math.inf
-        self._process = os.getpid()
-        self._lock = threading.RLock()
+        self._turns = Turns("this FitProvider")
         self._key: PublicKey | None = None
         self._plan: FitPlan | None = None
         self._row_bits = 0  # of the client's integers, in a private fit
@@ -176,12 +167,12 @@ class FitProvider:
           ProtocolError: one of them is malformed, or the bundle proves no key.
           KeyRoleError: another client has begun, or the ticket does not admit this key.
         """
-        require_own(self._process, "this FitProvider")
+        self._turns.require_own()
         return self._admit(PublicKey.admissible(bundle, self.offer.profile), ticket)
 
     def _admit(self, key: PublicKey, ticket: bytes | None) -> bytes:
         admitted = admit(self._admission, ticket, key.key)
-        with self._own():
+        with self._turns:
             if self._key is not None and self._key.key != key.key:
                 raise KeyRoleError(
                     f"this fit is with the client key {self._key.key.hex()}, not "
@@ -205,12 +196,13 @@ class FitProvider:
         """The number of the message of rows that is expected next."""
         return len(self._absorbed)
 
+    @one_at_a_time
     def was_absorbed(self, number: int, message: bytes) -> bool:
         """Whether the message of rows of a number was this one, to the byte."""
-        with self._own():
-            digest = hashlib.sha256(message).digest()
-            return 0 <= number < self.next_chunk and self._absorbed[number] == digest
+        digest = hashlib.sha256(message).digest()
+        return 0 <= number < self.next_chunk and self._absorbed[number] == digest
 
+    @one_at_a_time
     def absorb(self, message: bytes) -> None:
         """Multiply one message of encrypted rows.
 
@@ -219,10 +211,6 @@ class FitProvider:
             refuses the fit.
           KeyRoleError: no key is registered, or it is of another.
         """
-        with self._own():
-            self._absorb(message)
-
-    def _absorb(self, message: bytes) -> None:
         key, profile = self._registered(), self.offer.profile
         read = wire.read(message, "rows", profile, key.key, number=self.offer.number)
         number, width, _, row_bits = read.sizes
@@ -244,6 +232,7 @@ class FitProvider:
         self._plan, self._row_bits = plan, row_bits
         self._absorbed.append(hashlib.sha256(message).digest())
 
+    @one_at_a_time
     def mean_message(self) -> bytes:
         """The column means, encrypted for the client: the intercept's part.
 
@@ -254,13 +243,12 @@ class FitProvider:
           ProtocolError: the ledger has it: it was given before a restart; or the bits
             of this client are spent.
         """
-        with self._own():
-            if self._mean_message is None:
-                # More noise on the same means would average out.
-                message = self._mean()
-                self._charge_mean(kept=False)
-                self._mean_message = message
-            return self._mean_message
+        if self._mean_message is None:
+            # More noise on the same means would average out.
+            message = self._mean()
+            self._charge_mean(kept=False)
+            self._mean_message = message
+        return self._mean_message
 
     def _mean(self) -> bytes:
         return fit_answers.mean_message(self._registered(), self.offer, self._prepared)
@@ -269,6 +257,7 @@ class FitProvider:
         rho, bits = fit_noise.mean_rho(self.offer.rho), fit_bits.mean_bits(self.offer)
         self._account.charge(b"mean", bits, rho, self.offer.number, kept=kept)
 
+    @one_at_a_time
     def results(self) -> Iterator[bytes]:
         """Messages with the cross-covariance, once, when all rows were absorbed.
 
@@ -276,12 +265,12 @@ class FitProvider:
           ProtocolError: rows are missing, the results were given before, or the bits
             of this client are spent.
         """
-        with self._own():
-            plan = self._complete_plan()
-            made = self._results(plan, list(self._sums))
-            self._charge_results(plan, kept=False)
-            return made
+        plan = self._complete_plan()
+        made = self._results(plan, list(self._sums))
+        self._charge_results(plan, kept=False)
+        return made
 
+    @one_at_a_time
     def keep_mean(self, folder: str | os.PathLike) -> Path:
         """The message of the means in a file, whole before it is charged.
 
@@ -294,30 +283,29 @@ class FitProvider:
         Raises:
           ProtocolError: as of `mean_message`, or the file cannot be written.
         """
-        with self._own():
-            kept = KeptAnswers(self._folder_of_account(folder), self.offer.number)
-            if not kept.has("mean") and self._mean_message is None:
-                self._account.require_new(b"mean", self.offer.number)
-            (file,) = kept.keep("mean", lambda: [self._mean_message or self._mean()])
-            self._charge_mean(kept=True)
-            self._mean_message = file.read_bytes()
-            return file
+        kept = KeptAnswers(self._folder_of_account(folder), self.offer.number)
+        if not kept.has("mean") and self._mean_message is None:
+            self._account.require_new(b"mean", self.offer.number)
+        (file,) = kept.keep("mean", lambda: [self._mean_message or self._mean()])
+        self._charge_mean(kept=True)
+        self._mean_message = file.read_bytes()
+        return file
 
+    @one_at_a_time
     def keep_results(self, folder: str | os.PathLike) -> list[Path]:
         """The messages of the results in files, all whole before they are charged.
 
         Raises:
           ProtocolError: as of `results`, or they cannot be written.
         """
-        with self._own():
-            plan = self._complete_plan()
-            name = f"results-{transcript(self._absorbed).hex()}"
-            kept = KeptAnswers(self._folder_of_account(folder), self.offer.number)
-            if not kept.has(name):
-                self._account.require_new(b"results", self.offer.number)
-            files = kept.keep(name, lambda: self._results(plan, list(self._sums)))
-            self._charge_results(plan, kept=True)
-            return files
+        plan = self._complete_plan()
+        name = f"results-{transcript(self._absorbed).hex()}"
+        kept = KeptAnswers(self._folder_of_account(folder), self.offer.number)
+        if not kept.has(name):
+            self._account.require_new(b"results", self.offer.number)
+        files = kept.keep(name, lambda: self._results(plan, list(self._sums)))
+        self._charge_results(plan, kept=True)
+        return files
 
     def _complete_plan(self) -> FitPlan:
         """The plan, where all rows were absorbed."""
@@ -338,7 +326,7 @@ class FitProvider:
         key, absorbed = self._registered(), transcript(self._absorbed)
         for number, sums in enumerate(totals):
             for start in range(0, sums.shape[0], _ANSWERS):
-                require_own(self._process, "this FitProvider")
+                self._turns.require_own()
                 yield fit_answers.covariance_message(
                     sums[start : start + _ANSWERS],
                     number * TARGETS + start,
@@ -350,6 +338,7 @@ class FitProvider:
                     masked=masked,
                 )
 
+    @one_at_a_time
     def save(self, folder: str | os.PathLike) -> None:
         """Keep what was absorbed so far in a folder, whole or not at all.
 
@@ -357,9 +346,8 @@ class FitProvider:
           ProtocolError: it cannot be written, or another fit is kept there; that and
             what was kept before is intact.
         """
-        with self._own():
-            folder = self._folder_of_account(folder)
-        with self._own(), hold(folder, "a provider's save"):
+        folder = self._folder_of_account(folder)
+        with hold(folder, "a provider's save"):
             plan = self._plan
             state = FitState(
                 self._absorbed,
@@ -375,6 +363,7 @@ class FitProvider:
             )
             write_state(folder, state)
 
+    @one_at_a_time
     def restore(self, folder: str | os.PathLike) -> int:
         """Take up a saved fit of the same rows and client, if there is one.
 
@@ -389,15 +378,14 @@ class FitProvider:
         folder = local_path(folder, "the folder of a provider's state")
         if not folder.is_dir():
             return self.next_chunk
-        with self._own():
-            self._keep_account(folder)
+        self._keep_account(folder)
         if not has_state(folder):
             return self.next_chunk
         name = self._account.ledger.name
         state = read_state(
             folder, offer=self.offer, identity=self.identity, ledger=name
         )
-        with self._own(), jax.enable_x64(True):
+        with jax.enable_x64(True):
             # The guard had seen it; what it gives is charged when it is given.
             self._plan = self._plan_of(state.width) if state.width else None
             self.offer = FitOffer.from_bytes(state.offer, self.offer.profile)
@@ -424,13 +412,6 @@ class FitProvider:
             key = self._registered().key
             require_fit_of(folder, key=key, rows=self._prepared.hashes.fingerprint)
         self._account = self._account.kept_beside(folder)
-
-    @contextlib.contextmanager
-    def _own(self) -> Iterator[None]:
-        """One caller at a time, in the process that made this."""
-        require_own(self._process, "this FitProvider")
-        with self._lock:
-            yield
 
     def _registered(self) -> PublicKey:
         if self._key is None:

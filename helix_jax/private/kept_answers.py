@@ -6,7 +6,6 @@ A process that ends before the second step has given nothing, and what it had wr
 of unfinished answers is made anew; after it the same bytes are given again.
 """
 
-import os
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -45,7 +44,9 @@ class KeptAnswers:
                 passing.mkdir(0o700)
                 try:
                     for number, message in enumerate(make()):
-                        _write(passing / f"{number:06d}", message)
+                        file = passing / f"{number:06d}"
+                        file.write_bytes(message)
+                        sync(file)
                     sync(passing)
                     passing.rename(place)
                 except BaseException:
@@ -54,10 +55,3 @@ class KeptAnswers:
                 sync(self._folder)
                 sync(self._folder.parent)
         return sorted(place.iterdir())
-
-
-def _write(file: Path, message: bytes) -> None:
-    with file.open("xb") as stream:
-        stream.write(message)
-        stream.flush()
-        os.fsync(stream.fileno())

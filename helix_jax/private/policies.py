@@ -20,6 +20,11 @@ NAMES = ("logits", "rounded", "label")
 LABEL_BITS = 16
 GUARDED = "rounded:12"  # unless another is named
 
+# Of an encrypted fit, unless others are named:
+PRECISION = 12  # bits of a result
+PRECISIONS = range(8, 21)  # that a provider may choose
+SHARE = 0.25  # of the bits of the rows that the results of a fit may carry
+
 
 class Policy(NamedTuple):
     """An answer policy.

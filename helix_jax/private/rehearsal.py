@@ -18,22 +18,17 @@ import numpy as np
 from helix_jax.alignment import AffineMap, Moments
 from helix_jax.private.accountant import Privacy
 from helix_jax.private.client import Client
-from helix_jax.private.fit_bits import PRECISION, SHARE
 from helix_jax.private.fit_client import FitClient
 from helix_jax.private.fit_provider import FitProvider
 from helix_jax.private.labels.client import LabelClient
 from helix_jax.private.layer import shared_scales
+from helix_jax.private.policies import PRECISION, SHARE
 from helix_jax.private.provider import PREPARED, Provider
+from helix_jax.private.stages import STAGES
 from helix_jax.private.summing import sum_answers
 from helix_jax.progress import bar, stage
 from helix_jax.stats import Interval
 
-STAGES = {  # of one query -> words
-    "prepare": "masks, ahead",
-    "client_encrypt": "client encrypts",
-    "provider": "provider",
-    "client_decrypt": "client decrypts",
-}
 WARMUPS = 3  # queries that compile
 
 

@@ -1,46 +1,51 @@
 """Tables, plots and pages of results."""
 
-from helix_jax.reports.blocks import (
-    Bars,
-    Block,
-    Curves,
-    Matrix,
-    Samples,
-    Table,
-    load_blocks,
-    save_blocks,
-)
-from helix_jax.reports.crossed import (
-    bar_of,
-    column_each,
-    cross_bars,
-    cross_curves,
-    cross_matrix,
-    cross_table,
-)
-from helix_jax.reports.page import (
-    Section,
-    markdown_page,
-    write_markdown,
-    write_page,
-    write_parts,
-)
-from helix_jax.reports.plots import save_figure
-from helix_jax.reports.quantities import (
-    Quantity,
-    arm_table,
-    plain_bars,
-    quantity_rows,
-    quantity_table,
-)
-from helix_jax.reports.tables import (
-    format_interval,
-    format_number,
-    latex_table,
-    markdown_table,
-    read_interval,
-)
-from helix_jax.reports.terminal import print_tables, with_about
+from typing import TYPE_CHECKING
+
+from helix_jax.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from helix_jax.reports.blocks import (
+        Bars,
+        Block,
+        Curves,
+        Matrix,
+        Samples,
+        Table,
+        load_blocks,
+        save_blocks,
+    )
+    from helix_jax.reports.crossed import (
+        bar_of,
+        column_each,
+        cross_bars,
+        cross_curves,
+        cross_matrix,
+        cross_table,
+    )
+    from helix_jax.reports.page import (
+        Section,
+        markdown_page,
+        write_markdown,
+        write_page,
+        write_parts,
+    )
+    from helix_jax.reports.plots import save_figure
+    from helix_jax.reports.quantities import (
+        Quantity,
+        arm_table,
+        plain_bars,
+        quantity_rows,
+        quantity_table,
+    )
+    from helix_jax.reports.tables import (
+        format_interval,
+        format_number,
+        latex_table,
+        markdown_table,
+        read_interval,
+    )
+    from helix_jax.reports.terminal import print_tables, with_about
 
 __all__ = [
     "Bars",
@@ -76,3 +81,4 @@ __all__ = [
     "write_page",
     "write_parts",
 ]
+lazy_names(__name__)

@@ -5,7 +5,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import jax
 from absl import flags
 
 from helix_jax.errors import PathError
@@ -43,9 +42,9 @@ def keep_compiled(request: str) -> Path | None:
       The folder; None where nothing is kept.
     """
     if request == OFF:
-        jax.config.update("jax_compilation_cache_dir", None)
+        _tell_jax("jax_compilation_cache_dir", None)
         return None
-    given = request or jax.config.jax_compilation_cache_dir
+    given = request or _given_folder()
     folder = user_folder()
     try:
         if given:
@@ -60,10 +59,30 @@ def keep_compiled(request: str) -> Path | None:
             file=sys.stderr,
             flush=True,
         )
-        jax.config.update("jax_compilation_cache_dir", None)
+        _tell_jax("jax_compilation_cache_dir", None)
         return None
-    jax.config.update("jax_compilation_cache_dir", str(folder))
+    _tell_jax("jax_compilation_cache_dir", str(folder))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         name = "jax_persistent_cache_min_compile_time_secs"
-        jax.config.update(name, LEAST_SECONDS)
+        _tell_jax(name, LEAST_SECONDS)
     return folder
+
+
+def _given_folder() -> str | None:
+    """What the variable says, as JAX holds it where it is imported."""
+    jax = sys.modules.get("jax")
+    name = "jax_compilation_cache_dir"
+    return getattr(jax.config, name) if jax else os.environ.get(name.upper())
+
+
+def _tell_jax(name: str, value: str | float | None) -> None:
+    """Set an option of JAX; by its variable, where it is not imported yet.
+
+    So this process does not import it for that, and those that it starts do the same.
+    """
+    if "jax" in sys.modules:
+        sys.modules["jax"].config.update(name, value)
+    elif value is None:
+        os.environ.pop(name.upper(), None)
+    else:
+        os.environ[name.upper()] = str(value)

@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import jax
-
 import helix_jax
 from helix_jax.processes import current
 
@@ -29,6 +27,8 @@ _RECORDED = (
 
 def environment() -> dict[str, Any]:
     """The record of environment.json."""
+    import jax  # slow, and flags are read without
+
     versions: dict[str, str | None] = {"helix_jax": helix_jax.__version__}
     for name in _RECORDED:
         try:

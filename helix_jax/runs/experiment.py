@@ -11,6 +11,8 @@
     if __name__ == "__main__":
         compute.main()
 
+What is slow to import stands under `if __name__ != "__main__":`, see `start_program`.
+
 `run` looks for what the flags name, opens or resumes the work directory, computes,
 writes and prints; of a run that has ended it prints the first table. `compute` is an
 ordinary function, which writes nothing but what a long run resumes from.
@@ -19,16 +21,13 @@ ordinary function, which writes nothing but what a long run resumes from.
 import dataclasses
 import functools
 import sys
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from helix_jax.errors import RunError
-from helix_jax.models import ModelSpec
 from helix_jax.processes import current
 from helix_jax.reports import Block, load_blocks, print_tables, save_blocks, with_about
-from helix_jax.runs.inputs import check_inputs, refuse_slow_dtype
 from helix_jax.runs.places import local_places
 from helix_jax.runs.prepare import prepare_config
 from helix_jax.runs.program import start_program
@@ -43,7 +42,11 @@ from helix_jax.runs.workdir import (
 )
 from helix_jax.stats import Interval
 
-Specs = Mapping[str, ModelSpec | None]  # model as it is named -> its architecture
+if TYPE_CHECKING:
+    from helix_jax.models import ModelSpec
+
+Specs = Mapping[str, "ModelSpec | None"]  # model as it is named -> its architecture
+_INPUTS = ("corpora", "tokenizer", "side", "model")  # that fields name, see `option`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +81,7 @@ class Experiment:
     ):
         """`experiment` makes it."""
         functools.update_wrapper(self, compute)
-        self.config_class: type = typing.get_type_hints(compute)["config"]
+        self.config_class = _config_class(compute)
         # Not the module, which is __main__ where the program was started.
         self.name = Path(compute.__code__.co_filename).stem
         self._compute, self._tiny, self._check = compute, tiny, check
@@ -107,7 +110,11 @@ class Experiment:
         config = prepare_config(config, tiny=self._tiny)
         if hasattr(config, "check"):  # of its class: flags that need each other
             config.check()
-        specs = check_inputs(config)
+        specs: Specs = {}
+        if any(f.metadata.get("names") in _INPUTS for f in dataclasses.fields(config)):
+            from helix_jax.runs.inputs import check_inputs  # slow, and not for flags
+
+            specs = check_inputs(config)
         if self._check is not None:
             self._check(config, specs)
         return config
@@ -133,6 +140,8 @@ class Experiment:
             if current().index == 0:
                 print_tables(load_blocks(run.folder), most=1)
             return read_summary(run)
+        from helix_jax.runs.inputs import refuse_slow_dtype
+
         refuse_slow_dtype(config)
         run = tracked(run, config)
         try:
@@ -164,6 +173,12 @@ def experiment(
         names (None for embeddings made elsewhere).
     """
     return lambda compute: Experiment(compute, tiny or {}, check)
+
+
+def _config_class(compute: Callable[..., Any]) -> type:
+    """The annotation of `config`; others may name what is not imported yet."""
+    hint = compute.__annotations__["config"]
+    return compute.__globals__[hint] if isinstance(hint, str) else hint
 
 
 def _finish(run: Run, report: Report) -> dict[str, float]:

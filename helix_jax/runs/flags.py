@@ -172,14 +172,17 @@ def define_flags(
       config_class: frozen dataclass with fields of type bool, int, float, str,
         tuple[str, ...] or tuple[int, ...] (comma-separated lists).
       known: where they are defined.
-      program: whose they are said to be.
+      program: whose they are said to be; those that are required, of
+        `required_section(program)`.
 
     Raises:
       TypeError: a field of another type.
     """
     hints = typing.get_type_hints(config_class)
-    place = {"flag_values": known, "module_name": program}
     for field in dataclasses.fields(config_class):
+        needed = field.metadata.get("required") and not field.default
+        section = required_section(program) if needed else program
+        place = {"flag_values": known, "module_name": section}
         default = None if field.default is dataclasses.MISSING else field.default
         help_text = field.metadata.get("help", field.name)
         if hints[field.name] in (tuple[str, ...], tuple[int, ...]):
@@ -204,6 +207,11 @@ def define_flags(
             flags.DEFINE_alias(
                 alias, field.name, flag_values=known, module_name=program
             )
+
+
+def required_section(program: str) -> str:
+    """The part of a program's help that comes first."""
+    return f"{program}, required"
 
 
 def config_from_flags(config_class: type, known: flags.FlagValues) -> Any:

@@ -22,9 +22,9 @@ from helix_jax.errors import (
 )
 from helix_jax.models import ModelSpec, resolve_layers
 from helix_jax.models.checkpoint import find_source
+from helix_jax.models.dtypes import INT8
 from helix_jax.models.engines import read_spec_by
 from helix_jax.models.mesh import check_mesh, parse_mesh
-from helix_jax.models.quantised import INT8
 from helix_jax.models.tokenizer_place import find_tokenizer
 from helix_jax.models.torch_engine import TorchSpec
 from helix_jax.runs.prepare import IMPORTED

@@ -5,7 +5,6 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
-from helix_jax.mirror import fetched, mirrored
 from helix_jax.paths import is_url
 from helix_jax.processes import current
 from helix_jax.runs.prepare import in_a_bucket
@@ -43,6 +42,8 @@ def local_places(config: Config) -> Iterator[Config]:
 def _read_here(flag: str, value: str, places: contextlib.ExitStack) -> str:
     if not _is_url(value):
         return value
+    from helix_jax.mirror import fetched  # slow, and few have buckets
+
     return str(places.enter_context(fetched(in_a_bucket(flag, value))))
 
 
@@ -52,6 +53,8 @@ def _is_url(value: Any) -> bool:
 
 @contextlib.contextmanager
 def _kept(url: str) -> Iterator[str]:
+    from helix_jax.mirror import mirrored
+
     first = current().index == 0
     with contextlib.ExitStack() as stack:
         if first:

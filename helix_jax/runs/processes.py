@@ -20,16 +20,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import numpy as np
 from absl import flags
-from jax._src import clusters
-from jax._src.cloud_tpu_init import running_in_cloud_tpu_vm
-from jax.experimental import multihost_utils
 
 import helix_jax
 from helix_jax.errors import HelixError, ProcessError, RunError
-from helix_jax.processes import ALONE, MEETING_SECONDS, Processes, join, split_address
+from helix_jax.processes import ALONE, MEETING_SECONDS, Processes, join
 
 AUTO = "auto"
 STOPPING_SECONDS = 20.0  # for a process to come to an end by itself after a loss
@@ -87,8 +82,10 @@ def joined(known: flags.FlagValues, tell: Callable[[str], Any]) -> Iterator[Proc
     if place is None:
         yield ALONE
         return
+    from helix_jax.runs import shared_devices as devices  # imports jax, which is slow
+
     processes = join(*place, seconds=known["meeting_seconds"].value)
-    processes.share_devices = known["share_devices"].value or running_in_cloud_tpu_vm
+    processes.share_devices = known["share_devices"].value or devices.on_a_pod()
     # A process that waits for a device of a lost one does not come back by itself.
     patience = 0.0 if processes.share_devices else STOPPING_SECONDS
     last = threading.Lock()  # of who ends the process, and alone says why
@@ -97,10 +94,15 @@ def joined(known: flags.FlagValues, tell: Callable[[str], Any]) -> Iterator[Proc
         processes.agree("code", code_record())
         if processes.share_devices:
             seconds = known["meeting_seconds"].value
-            share_devices(processes, place, seconds, tell, last)
+            devices.share_devices(
+                processes,
+                place.coordinator,
+                seconds,
+                lambda reason: _end_later(reason, tell, seconds, last),
+            )
         yield processes
         if processes.share_devices:
-            _part_devices(processes)
+            devices.part_devices(processes)
         processes.leave()
     except BaseException as error:
         last.acquire()
@@ -121,58 +123,6 @@ def joined(known: flags.FlagValues, tell: Callable[[str], Any]) -> Iterator[Proc
         raise error
 
 
-def share_devices(
-    processes: Processes,
-    place: Place,
-    seconds: float,
-    tell: Callable[[str], Any],
-    last: threading.Lock,
-) -> None:
-    """Make the devices of all processes one set, and see by a sum over them that it is.
-
-    Raises:
-      ProcessError: they do not add up.
-    """
-    host, port = split_address(place.coordinator)
-    host = f"[{host}]" if ":" in host else host
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    # Who is lost is known by `processes`; without this jax aborts all the others.
-    jax.config.update("jax_enable_recoverability", True)
-    # And this takes SIGTERM for itself, so that who is asked to end would not.
-    jax.config.update("jax_enable_preemption_service", False)
-    processes.wait("the devices")
-    reason = (
-        f"the devices of {place.count} processes gave no sum within {seconds:g} "
-        f"seconds. See that the machines reach each other, port {port + 1} of {host} "
-        "included."
-    )
-    timer = _end_later(reason, tell, seconds, last)
-    jax.distributed.initialize(
-        f"{host}:{port + 1}",
-        place.count,
-        place.index,
-        initialization_timeout=int(seconds),
-        cluster_detection_method="deactivate",
-    )
-    numbers = multihost_utils.process_allgather(np.int32(place.index))
-    timer.cancel()
-    if sorted(np.asarray(numbers).tolist()) != list(range(place.count)):
-        raise ProcessError(
-            f"the devices of {place.count} processes do not add up: those of processes "
-            f"{np.asarray(numbers).tolist()} answered."
-        )
-
-
-def _part_devices(processes: Processes) -> None:
-    """End jax's own meeting, whose server is process 0's: that one last."""
-    with contextlib.ExitStack() as end:
-        if processes.index == 0:
-            end.callback(jax.distributed.shutdown)
-        else:
-            jax.distributed.shutdown()
-        processes.wait("the end of the devices")
-
-
 def place_of(known: flags.FlagValues) -> Place | None:
     """The place that flags give, or the cluster; None for one process.
 
@@ -183,7 +133,10 @@ def place_of(known: flags.FlagValues) -> Place | None:
     asked, index, coordinator = (known[name].value for name in names)
     count = asked.strip()
     if count == AUTO:
-        return _of_cluster(coordinator)
+        from helix_jax.runs.shared_devices import read_cluster
+
+        place = Place(*read_cluster(coordinator))
+        return place if place.count > 1 else None
     if not count.isdecimal() or int(count) < 1:
         raise RunError(f"--processes={asked}: expected a whole number, or {AUTO}.")
     if not 0 <= index < int(count):
@@ -201,23 +154,6 @@ def place_of(known: flags.FlagValues) -> Place | None:
             "listens; all need the same."
         )
     return Place(coordinator, int(count), index)
-
-
-def _of_cluster(coordinator: str) -> Place | None:
-    """What the cluster says, as `jax.distributed.initialize()` reads it."""
-    detect = clusters.ClusterEnv.auto_detect_unset_distributed_params
-    found = detect(coordinator or None, None, None, None, None, int(MEETING_SECONDS))
-    address, count, index, devices = found
-    if address is None or count is None or index is None:
-        raise RunError(
-            "--processes=auto: neither SLURM, Open MPI, Kubernetes nor a TPU pod is "
-            "known here; give --coordinator=HOST:PORT --processes=N --process=I."
-        )
-    if devices is not None:  # one process a device
-        shown = ",".join(map(str, devices))
-        jax.config.update("jax_cuda_visible_devices", shown)
-        jax.config.update("jax_rocm_visible_devices", shown)
-    return Place(address, int(count), int(index)) if int(count) > 1 else None
 
 
 def agree_on_flags(processes: Processes, config: Any) -> None:

@@ -24,11 +24,12 @@ from helix_jax.processes import Processes, current
 from helix_jax.progress import stop_all
 from helix_jax.runs.command_line import parse_flags
 from helix_jax.runs.compiled import FLAG, define_cache_flag, keep_compiled
-from helix_jax.runs.flags import config_from_flags, define_flags
+from helix_jax.runs.flags import config_from_flags, define_flags, required_section
 from helix_jax.runs.places import local_places
 from helix_jax.runs.prepare import prepare_config
 from helix_jax.runs.processes import agree_on_flags, define_process_flags, joined
 from helix_jax.runs.signals import Interrupted, catch_signals
+from helix_jax.runs.started import find_whole
 from helix_jax.runs.tracking import choose_trackers, define_tracking_flags
 from helix_jax.runs.workdir import unclaimed_on_failure
 
@@ -41,16 +42,27 @@ _HELP_END = (
 
 
 def start_program(
-    config_class: type, run: Callable[[Any], Any], *, doc: str | None = None
+    config_class: type,
+    run: Callable[[Any], Any],
+    *,
+    doc: str | None = None,
+    interrupted: str | None = None,
 ) -> NoReturn:
     """Run an experiment with the flags of this process, and end the process.
+
+    The module that was started reads its flags and no more. Once they are right it is
+    imported by its own name, and its `run` is called: what is slow to import, and not
+    needed for flags, stands in it under `if __name__ != "__main__":`.
 
     Args:
       config_class: frozen dataclass, one field a flag.
       run: takes the config.
       doc: what --help begins with; None for the head of the module of `run`.
+      interrupted: what an interruption has done, for its message; None where the same
+        command goes on, in the work directory that the config has.
     """
-    _leave(run_program(config_class, run, sys.argv, doc=doc))
+    said = {"doc": doc, "interrupted": interrupted}
+    _leave(run_program(config_class, run, sys.argv, **said, find=find_whole))
 
 
 def start_main(main: Callable[[list[str]], Any], *, own_words: bool = False) -> None:
@@ -62,11 +74,13 @@ def start_main(main: Callable[[list[str]], Any], *, own_words: bool = False) -> 
     """
 
     def work() -> None:
+        if _asks_help(sys.argv):
+            print(_help(sys.argv[0], flags.FLAGS, sys.modules[main.__module__].__doc__))
+            return
         rest = parse_flags(sys.argv[1:], flags.FLAGS, own_words=own_words)
         main([sys.argv[0], *rest])
 
-    doc = sys.modules[main.__module__].__doc__
-    _leave(0 if _help(sys.argv, flags.FLAGS, doc) else run_guarded(work))
+    _leave(run_guarded(work))
 
 
 def run_program(
@@ -75,6 +89,8 @@ def run_program(
     argv: Sequence[str],
     *,
     doc: str | None = None,
+    interrupted: str | None = None,
+    find: Callable[[type, Callable], tuple[type, Callable]] | None = None,
 ) -> int:
     """What `start_program` does, in a process that goes on: the exit status.
 
@@ -82,14 +98,17 @@ def run_program(
     no work directory, so that flags can be corrected.
 
     Args:
-      config_class, run, doc: as there.
+      config_class, run, doc, interrupted: as there.
       argv: the program's name and its words.
+      find: gives the class and the function to take in place of these, once the flags
+        are right.
     """
     known = flags.FlagValues()
     define_flags(config_class, known, program=argv[0])
     define_program_flags(known, program=argv[0])
-    if _help(argv, known, doc or sys.modules[run.__module__].__doc__):
-        return 0
+    if _asks_help(argv):
+        text = _help(argv[0], known, doc or sys.modules[run.__module__].__doc__)
+        return run_guarded(lambda: print(text))
     place = [
         field.name
         for field in dataclasses.fields(config_class)
@@ -99,35 +118,49 @@ def run_program(
 
     def work() -> None:
         parse_flags(argv[1:], known)
+        config = config_from_flags(config_class, known)
+        nowhere = place and not getattr(config, place[0])
+        nowhere = nowhere and getattr(config, "tiny", False)
+        if nowhere:
+            folder = temporary_name(config_class.__name__.removesuffix("Config"))
+            config = dataclasses.replace(config, **{place[0]: folder})
+        config = prepare_config(config)
+        whole, own_run = find(config_class, run) if find else (config_class, run)
+        fields = dataclasses.fields(config)
+        config = whole(**{field.name: getattr(config, field.name) for field in fields})
         keep_compiled(known[FLAG].value)
         choose_trackers(known)
         with joined(known, _say) as processes:
-            work_with(processes)
+            if nowhere:
+                config = in_a_temporary_folder(config, processes)
+            work_with(config, own_run, processes)
 
-    def work_with(processes: Processes) -> None:
-        config = config_from_flags(config_class, known)
-        if place and not getattr(config, place[0]) and getattr(config, "tiny", False):
-            folder = temporary_name(config_class.__name__.removesuffix("Config"))
-            folder = processes.first("a temporary folder", folder)
-            config = dataclasses.replace(config, **{place[0]: folder})
-            again[0] = f" with --{place[0]}={folder}"
-            prepare_config(config)
-            if processes.index == 0:
-                print(f"no --{place[0]} is given: results go to {folder}", flush=True)
-        config = prepare_config(config)
+    def in_a_temporary_folder(config: Any, processes: Processes) -> Any:
+        folder = processes.first("a temporary folder", getattr(config, place[0]))
+        again[0] = f" with --{place[0]}={folder}"
+        if processes.index == 0:
+            print(f"no --{place[0]} is given: results go to {folder}", flush=True)
+        return dataclasses.replace(config, **{place[0]: folder})
+
+    def work_with(
+        config: Any, own_run: Callable[[Any], Any], processes: Processes
+    ) -> None:
         agree_on_flags(processes, config)
         folder = getattr(config, place[0]) if place else ""
         own = folder and processes.index == 0  # the others write nothing there
         with local_places(config) as local:
             here = getattr(local, place[0]) if own else ""
             with unclaimed_on_failure(here) if own else contextlib.nullcontext():
-                run(local)
+                own_run(local)
         if own:
             print(f"results: {folder}")
 
-    return run_guarded(
-        work, lambda: f"; run the same command again{again[0]} to resume"
-    )
+    def after_interruption() -> str:
+        if interrupted is not None:
+            return f"; {interrupted}"
+        return f"; run the same command again{again[0]} to resume" if place else ""
+
+    return run_guarded(work, after_interruption)
 
 
 def define_program_flags(known: flags.FlagValues, *, program: str) -> None:
@@ -200,14 +233,19 @@ def _say(line: str) -> None:
     print(" ".join(part for part in parts if part), file=sys.stderr, flush=True)
 
 
-def _help(argv: Sequence[str], known: flags.FlagValues, doc: str | None) -> bool:
-    """Print the help if it is asked for; whether it is."""
+def _asks_help(argv: Sequence[str]) -> bool:
     words = list(argv[1:])
     words = words[: words.index("--")] if "--" in words else words
-    if not set(_HELP) & set(words):
-        return False
-    print(f"{(doc or '').strip()}\n{known.module_help(argv[0])}\n\n{_HELP_END}")
-    return True
+    return bool(set(_HELP) & set(words))
+
+
+def _help(program: str, known: flags.FlagValues, doc: str | None) -> str:
+    """The text of --help; flags that must be given stand first."""
+    sections = [required_section(program), program]
+    shown = [
+        known.module_help(one) for one in sections if known.get_flags_for_module(one)
+    ]
+    return "\n".join([(doc or "").strip(), *shown, "", _HELP_END])
 
 
 def _leave(status: int) -> NoReturn:

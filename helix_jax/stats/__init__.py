@@ -1,25 +1,34 @@
 """How sure a number is: intervals, permutation tests, false discoveries."""
 
-from helix_jax.stats.bootstrap import (
-    Interval,
-    bootstrap_counts,
-    bootstrap_interval,
-    bootstrap_statistic,
-    mean_of_sums,
-    paired_interval,
-)
-from helix_jax.stats.discovery import (
-    benjamini_hochberg,
-    benjamini_yekutieli,
-    least_discoveries,
-)
-from helix_jax.stats.exact import at_most, exact_fraction
-from helix_jax.stats.jackknife import document_groups, jackknife_interval
-from helix_jax.stats.learning_curve import LearningCurve, learning_curve, plateau_size
-from helix_jax.stats.permutation import permutation_null, permutation_p, sign_flip_p
-from helix_jax.stats.rank_correlation import pair_rank_correlation
-from helix_jax.stats.relative import relative_error
-from helix_jax.stats.seeds import seed_interval
+from typing import TYPE_CHECKING
+
+from helix_jax.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from helix_jax.stats.bootstrap import (
+        bootstrap_counts,
+        bootstrap_interval,
+        bootstrap_statistic,
+        mean_of_sums,
+        paired_interval,
+    )
+    from helix_jax.stats.discovery import (
+        benjamini_hochberg,
+        benjamini_yekutieli,
+        least_discoveries,
+    )
+    from helix_jax.stats.exact import at_most, exact_fraction
+    from helix_jax.stats.interval import Interval
+    from helix_jax.stats.jackknife import document_groups, jackknife_interval
+    from helix_jax.stats.learning_curve import (
+        LearningCurve,
+        learning_curve,
+        plateau_size,
+    )
+    from helix_jax.stats.permutation import permutation_null, permutation_p, sign_flip_p
+    from helix_jax.stats.rank_correlation import pair_rank_correlation
+    from helix_jax.stats.relative import relative_error
+    from helix_jax.stats.seeds import seed_interval
 
 __all__ = [
     "Interval",
@@ -45,3 +54,4 @@ __all__ = [
     "seed_interval",
     "sign_flip_p",
 ]
+lazy_names(__name__)

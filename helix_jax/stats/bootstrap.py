@@ -9,7 +9,6 @@ only, so that all resamples are one product, counts [R, G] times sums [G, K].
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,25 +18,10 @@ from helix_jax import checks, kinds, numeric
 from helix_jax.arguments import takes
 from helix_jax.linalg import product, wide, wide_dtype
 from helix_jax.stats.documents import document_codes
+from helix_jax.stats.interval import Interval
 from helix_jax.types import Array
 
 _RESAMPLES_AT_ONCE = 64
-
-
-class Interval(NamedTuple):
-    """An estimate and its interval: floats of a bootstrap, arrays [...] of seeds.
-
-    Attributes:
-      value: of all rows.
-      low: lower end.
-      high: upper end.
-    """
-
-    value: float | Array
-    low: float | Array
-    high: float | Array
-
-    ENDS = ("", "_low", "_high")  # behind a name, where the three stand apart
 
 
 def mean_of_sums(sums: Array) -> Array:

@@ -19,8 +19,8 @@ import numpy as np
 from helix_jax import checks, kinds, numeric
 from helix_jax.arguments import takes
 from helix_jax.linalg import wide, wide_dtype
-from helix_jax.stats.bootstrap import Interval
 from helix_jax.stats.documents import document_codes
+from helix_jax.stats.interval import Interval
 from helix_jax.stats.seeds import t_quantile
 from helix_jax.types import Array
 

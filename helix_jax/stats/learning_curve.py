@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from helix_jax import checks
-from helix_jax.stats.bootstrap import Interval, bootstrap_counts
+from helix_jax.stats.bootstrap import bootstrap_counts
 from helix_jax.stats.documents import document_codes
 from helix_jax.stats.exact import at_most, exact_fraction
+from helix_jax.stats.interval import Interval
 
 
 class LearningCurve(NamedTuple):

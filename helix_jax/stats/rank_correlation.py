@@ -11,7 +11,8 @@ import numpy as np
 from scipy.stats import ConstantInputWarning, spearmanr
 
 from helix_jax import checks, numeric
-from helix_jax.stats.bootstrap import Interval, bootstrap_counts
+from helix_jax.stats.bootstrap import bootstrap_counts
+from helix_jax.stats.interval import Interval
 from helix_jax.types import Array
 
 

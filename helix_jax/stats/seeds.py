@@ -6,7 +6,7 @@ from scipy.special import stdtrit
 
 from helix_jax import checks, numeric
 from helix_jax.linalg import wide, wide_dtype
-from helix_jax.stats.bootstrap import Interval
+from helix_jax.stats.interval import Interval
 from helix_jax.types import Array
 
 

@@ -66,6 +66,16 @@ def test_an_interrupted_run_says_so_in_one_line(tmp_path, number, status):
     assert list(tmp_path.iterdir()) == []  # nothing but flags was there
 
 
+def test_who_cannot_go_on_is_not_told_to_start_again(tmp_path):
+    code = PROGRAM.replace("Config, run)", 'Config, run, interrupted="it is out")')
+    process = start(f"--workdir={tmp_path / 'w'}", code=code)
+    assert process.stdout.readline() == "working\n"
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    last = said.replace("\r", "\n").splitlines()[-1]
+    assert (process.returncode, last) == (130, "interrupted; it is out.")
+
+
 def test_an_interrupted_run_with_work_in_it_keeps_it(tmp_path):
     process = start(f"--workdir={tmp_path / 'w'}", "--work")
     assert process.stdout.readline() == "working\n"

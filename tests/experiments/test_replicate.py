@@ -12,7 +12,7 @@ from sklearn.linear_model import LinearRegression
 
 from experiments.claims import all_claims, compatibility
 from experiments.claims.bench import missing
-from experiments.claims.benches import PRESETS, BenchOptions
+from experiments.claims.benches import BENCHES, BenchOptions
 from experiments.replicate import ReplicateConfig, choose_claims, compute, run
 from helix_jax.errors import RunError
 from helix_jax.reports import load_blocks
@@ -132,7 +132,7 @@ def test_a_real_claim_on_real_data(tmp_path, shared):
         assert 0.3 < summary["cka/pebble-neox/pebble-llama"] < 1
     _, ledger = load_blocks(tmp_path / "w")
     assert all(row[3] != UNTESTABLE for row in ledger.rows)
-    bench = PRESETS["local"](config)
+    bench = BENCHES["local"](config)
     assert bench.corpora == {"trec": str(data / "trec")}
 
 
@@ -169,7 +169,7 @@ def test_the_real_models_are_taken_from_where_they_lie_or_from_the_hub(
     monkeypatch.setenv("HELIX_REAL", str(tmp_path))
     (tmp_path / "gemma3-270m").mkdir()
     (tmp_path / "gemma3-270m" / "config.json").write_text("{}")
-    bench = PRESETS["local"](BenchOptions(workdir=str(tmp_path), shared=str(tmp_path)))
+    bench = BENCHES["local"](BenchOptions(workdir=str(tmp_path), shared=str(tmp_path)))
     smollm2, gemma = bench.pairs[0]
     assert smollm2 == "HuggingFaceTB/SmolLM2-135M-Instruct"
     assert gemma == str(tmp_path / "gemma3-270m")
@@ -177,7 +177,7 @@ def test_the_real_models_are_taken_from_where_they_lie_or_from_the_hub(
     assert bench.options["limit"] == 3000
     assert len(bench.causal) + len(bench.trained) >= 8
     limited = BenchOptions(workdir=str(tmp_path), shared=str(tmp_path), limit=50)
-    assert PRESETS["paper"](limited).options["limit"] == 50
+    assert BENCHES["paper"](limited).options["limit"] == 50
 
 
 def test_compatibility_is_spearmans_over_all_ordered_pairs():
@@ -202,7 +202,7 @@ def test_compatibility_is_spearmans_over_all_ordered_pairs():
 def test_bits_lost_of_a_pair_and_too_few_models(tmp_path):
     config = BenchOptions(str(tmp_path), str(tmp_path), 100, 32, tiny=True)
     bench = dataclasses.replace(
-        PRESETS["pebble"](config), causal=("pebble-llama", "pebble-neox")
+        BENCHES["pebble"](config), causal=("pebble-llama", "pebble-neox")
     )
     assert compatibility.compatibility.check(bench).verdict == UNTESTABLE
     lost = compatibility.bits_lost(bench, bench.causal)

@@ -37,6 +37,7 @@ def test_everything_that_is_named_has_words():
     assert set(names.METHOD_NAMES) == {*METHODS, *GRADIENT_METHODS}
     assert set(names.MEASURE_NAMES) == set(MEASURES)
     assert set(names.DETECTOR_NAMES) == set(DETECTORS)
+    assert set(names.CURVE_NAMES) == {*METHODS, *GRADIENT_METHODS, CONTROL}
     rates = list(map(rate_words, RATES.values()))
     words = [*names.METHOD_NAMES.values(), *rates]
     assert not [one for one in words if "_" in one]

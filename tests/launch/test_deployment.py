@@ -14,7 +14,7 @@ from absl import flags
 from experiments.list import config_class
 from helix_jax.net.metrics import Metrics
 from helix_jax.net.server import check_settings
-from helix_jax.net.settings import make_settings, read_settings
+from helix_jax.net.settings_file import make_settings, read_settings
 from helix_jax.runs.program import define_program_flags
 from tests.conftest import cases
 

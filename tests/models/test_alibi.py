@@ -12,7 +12,8 @@ from transformers.models.falcon.modeling_falcon import build_alibi_tensor
 from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
 
 from helix_jax.models import apply_model
-from helix_jax.models.alibi import alibi_bias, alibi_slopes
+from helix_jax.models.alibi import alibi_bias
+from helix_jax.models.alibi_slopes import alibi_slopes
 from helix_jax.models.spec import AlibiSpec
 
 from .twins import VOCABULARY, twin_states

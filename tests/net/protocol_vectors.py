@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from helix_jax.net.capabilities import PROTOCOL
 from helix_jax.net.refusals import CODES
-from helix_jax.net.service import PROTOCOL
 from helix_jax.private import (
     PROFILES,
     Client,

@@ -16,7 +16,6 @@ from helix_jax.net.aggregation import Agreement, SiloConnection
 from helix_jax.net.aggregation.agreement import new_agreement
 from helix_jax.net.aggregation.rounds import Rounds
 from helix_jax.net.identities import Identities
-from helix_jax.net.tls import client_context
 from helix_jax.private.aggregation import (
     MomentsFormat,
     Silo,
@@ -113,7 +112,7 @@ class Place(NamedTuple):
             self.parties.agreement,
             **{
                 "token": self.tokens[number - 1],
-                "tls": client_context(self.certificates / "authority.pem"),
+                "authority": self.certificates / "authority.pem",
                 "patience": PATIENCE,
             }
             | options,

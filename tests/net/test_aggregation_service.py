@@ -168,7 +168,8 @@ def test_a_certificate_says_who_a_silo_is(tmp_path, certificates):
     agreement = dataclasses.replace(parties.agreement, names=names)
     place = prepare(tmp_path, certificates, parties._replace(agreement=agreement))
     files = [certificates / name for name in ("authority.pem", "ada.pem", "ada.key")]
-    own = {"token": None, "tls": client_context(*files)}
+    names = ("authority", "certificate", "private_key")
+    own = {"token": None, **dict(zip(names, files))}
     with served(place) as url, place.connect(url, 1, **own) as connection:
         connection.send(Kind.KEYS, place.parties.silo(1).advertise())
         assert connection.describe()["waiting_for"] == ["silo-2", "silo-3"]
@@ -326,9 +327,8 @@ def test_a_server_that_is_not_the_known_one_gets_nothing(place, url, strangers):
     ):
         connection.describe()
     pin = "sha256/" + "A" * 43 + "="
-    pinned = client_context(place.certificates / "authority.pem", pin=pin)
     with (
-        place.connect(url, 1, tls=pinned) as connection,
+        place.connect(url, 1, pin=pin) as connection,
         pytest.raises(ProtocolError, match="certificate is not trusted"),
     ):
         connection.describe()

@@ -11,7 +11,7 @@ from helix_jax.errors import ProtocolError, RunError
 from helix_jax.net.connections import STRANGERS
 from helix_jax.net.refusals import Refusal
 from helix_jax.net.server import check_settings
-from helix_jax.net.settings import make_settings
+from helix_jax.net.settings_file import make_settings
 from helix_jax.net.state import State
 from helix_jax.private import Client
 from helix_jax.private.search import (

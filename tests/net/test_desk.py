@@ -7,7 +7,7 @@ from helix_jax.net import enrolment
 from helix_jax.net.desk import Desk
 from helix_jax.net.enrolment import Asking
 from helix_jax.net.refusals import FORGOTTEN, Refusal
-from helix_jax.net.settings import make_settings
+from helix_jax.net.settings_file import make_settings
 from helix_jax.private import Client
 
 

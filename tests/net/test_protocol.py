@@ -18,10 +18,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from helix_jax.net.app import make_app
+from helix_jax.net.capabilities import PROTOCOL
 from helix_jax.net.doors import DOORS, Door
 from helix_jax.net.page import page_doors
 from helix_jax.net.refusals import CODES, Refusal
-from helix_jax.net.service import PROTOCOL, Service
+from helix_jax.net.service import Service
 from helix_jax.net.settings import ServiceSettings
 from helix_jax.private import FitProvider, wire
 

@@ -5,6 +5,7 @@ import pytest
 import scipy.stats
 from sklearn.linear_model import LogisticRegression
 
+from helix_jax import choices
 from helix_jax.linalg import unit_rows
 from helix_jax.similarity.retrieval import Search
 from helix_jax.transfer.mixed import (
@@ -74,6 +75,7 @@ def test_scores_of_parts_of_unequal_spread_need_a_line(spaces):
     small = Search(new.queries * np.float32(0.2), new.index)
     order = np.random.default_rng(0).permutation(ROWS)[None]
     ranks = {}
+    assert tuple(CALIBRATIONS) == choices.CALIBRATIONS
     for name in CALIBRATIONS:
         lines = (
             calibrate_scores(name, Search(one.queries, one.index[WANTED]))

@@ -12,9 +12,8 @@ from helix_jax.models.families.common import (
     read_rope,
 )
 from helix_jax.models.families.layout import gated_rules
-from helix_jax.models.params import XIELU
 from helix_jax.models.rules import KEEP, Codec, Rule
-from helix_jax.models.spec import ModelSpec
+from helix_jax.models.spec import XIELU, ModelSpec
 
 
 def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from helix_jax.errors import CheckpointError, UnsupportedError
 from helix_jax.models.config import ConfigReader
 from helix_jax.models.families.common import check_whole_heads
-from helix_jax.models.rope import rope_from_hf
+from helix_jax.models.rope_config import rope_from_hf
 from helix_jax.models.spec import RopeSpec
 
 

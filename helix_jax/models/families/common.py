@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from helix_jax.errors import CheckpointError, UnsupportedError
 from helix_jax.models.config import ConfigReader
-from helix_jax.models.rope import rope_from_hf
+from helix_jax.models.rope_config import rope_from_hf
 from helix_jax.models.rules import Rule
 from helix_jax.models.spec import ModelSpec, RopeSpec
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from helix_jax.errors import CheckpointError
-from helix_jax.models.alibi import alibi_slopes
+from helix_jax.models.alibi_slopes import alibi_slopes
 from helix_jax.models.config import ConfigReader
 from helix_jax.models.families.common import (
     ROTARY_BUFFERS,

@@ -8,7 +8,7 @@ from helix_jax.errors import CheckpointError
 from helix_jax.models.config import ConfigReader
 from helix_jax.models.families.common import OTHER_HEADS, Family
 from helix_jax.models.families.gpt_layout import gpt_parts
-from helix_jax.models.rope import rope_from_hf
+from helix_jax.models.rope_config import rope_from_hf
 from helix_jax.models.rules import KEEP, Rule, dense, grouped, norm
 from helix_jax.models.spec import ModelSpec
 

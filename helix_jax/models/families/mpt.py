@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from helix_jax.models.alibi import STEEPEST, alibi_slopes
+from helix_jax.models.alibi_slopes import STEEPEST, alibi_slopes
 from helix_jax.models.config import ConfigReader
 from helix_jax.models.families.common import OTHER_HEADS, Family, plain_parts
 from helix_jax.models.families.gpt_layout import QKV

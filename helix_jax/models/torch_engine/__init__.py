@@ -4,14 +4,19 @@ Nothing else of helix_jax imports torch, and this does so only once a model is a
 for, so that it can be installed without: pip install 'helix_jax[torch]'.
 """
 
-from helix_jax.models.torch_engine.load import load_torch_model
-from helix_jax.models.torch_engine.spec import TorchSpec, read_torch_spec
-from helix_jax.models.torch_engine.states import (
-    TorchModel,
-    is_out_of_memory,
-    require_vectors,
-    torch_states,
-)
+from typing import TYPE_CHECKING
+
+from helix_jax.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from helix_jax.models.torch_engine.load import load_torch_model
+    from helix_jax.models.torch_engine.spec import TorchSpec, read_torch_spec
+    from helix_jax.models.torch_engine.states import (
+        TorchModel,
+        is_out_of_memory,
+        require_vectors,
+        torch_states,
+    )
 
 __all__ = [
     "TorchModel",
@@ -22,3 +27,4 @@ __all__ = [
     "require_vectors",
     "torch_states",
 ]
+lazy_names(__name__)

@@ -14,7 +14,6 @@ one that keeps everything (docs/aggregation.md, "Assumptions").
 
 import json
 import mmap
-import os
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
@@ -141,13 +140,3 @@ class Journal:
                     path.name not in names
                 ):
                     path.unlink()
-
-
-def sync_file(path: Path) -> None:
-    """Bring a file that was written, and its name, to the disk."""
-    for place in (path, path.parent):
-        fd = os.open(place, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)

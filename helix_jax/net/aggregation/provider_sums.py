@@ -21,13 +21,14 @@ from helix_jax.errors import RunError
 from helix_jax.net.aggregation.service_base import ServiceBase
 from helix_jax.net.aggregation.sum_settings import SummandSettings, SumSettings
 from helix_jax.net.aggregation.summed_layer import summed_layer
+from helix_jax.net.capabilities import provider_fields, require_spoken
 from helix_jax.net.doors import DOORS
+from helix_jax.net.message_names import key_of, profile_of, sixteen_bytes
 from helix_jax.net.recent import RecentAnswers
 from helix_jax.net.refusals import Refusal
-from helix_jax.net.service import PROTOCOL, key_of, profile_of, sixteen_bytes
 from helix_jax.net.transport import ServiceError, Transport
-from helix_jax.private import Layer, sum_answers, wire
-from helix_jax.private.profiles import PROFILES, find_profile
+from helix_jax.private import Layer, sum_answers
+from helix_jax.private.profiles import find_profile
 from helix_jax.secret_files import read_secret
 
 DOORS_OF_SUMS = tuple(
@@ -113,12 +114,7 @@ class SumService(ServiceBase):
     def capabilities(self) -> dict[str, Any]:
         """What a client must know before it asks; JSON-able."""
         return {
-            "service": "helix_jax",
-            **self.about(),
-            "protocol": PROTOCOL,
-            "wire": wire.VERSION,
-            "profiles": sorted(PROFILES),
-            "limits": {"body_bytes": int(self.settings.body_bytes)},
+            **provider_fields(self.settings),
             "heads": {name: one.about for name, one in self._sums.items()},
             "rows": {},
         }
@@ -201,12 +197,7 @@ def _summand(name: str, settings: SummandSettings) -> Summand:
 async def _offer_of(summand: Summand) -> tuple[Layer, dict[str, Any]]:
     """A provider's layer, and what it says of the head."""
     about = json.loads((await summand.transport.ask("GET", "/v1")).body)
-    spoken = about.get("protocol"), about.get("wire")
-    if spoken != (PROTOCOL, wire.VERSION):
-        raise RunError(
-            f"{summand.transport.url} speaks protocol {spoken[0]} with messages of "
-            f"version {spoken[1]}, here are {PROTOCOL} and {wire.VERSION}."
-        )
+    require_spoken(summand.transport.url, about, raises=RunError)
     head = about.get("heads", {}).get(summand.head)
     if head is None:
         raise RunError(f"{summand.transport.url} serves no head {summand.head!r}.")

@@ -28,6 +28,7 @@ from helix_jax.net.aggregation.rounds import Rounds
 from helix_jax.net.aggregation.service_base import ServiceBase
 from helix_jax.net.aggregation.uploads import receive_body
 from helix_jax.net.bodies import announced
+from helix_jax.net.capabilities import service_fields
 from helix_jax.net.doors import DOORS, Door
 from helix_jax.net.refusals import Refusal
 from helix_jax.net.settings import ServiceSettings
@@ -103,7 +104,7 @@ class AggregationService(ServiceBase):
     def capabilities(self) -> dict[str, Any]:
         """What this is; JSON-able."""
         known = {"service": "helix_jax aggregation", "protocol": PROTOCOL}
-        return {**known, **self.about()}
+        return {**known, **service_fields(self.settings)}
 
     async def account(self, identity: str) -> dict[str, Any]:
         """The sessions that a silo takes part in; JSON-able."""

@@ -1,8 +1,7 @@
 """What services beside the provider's have, for `make_app` and `serve_service`."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import helix_jax
 from helix_jax.net.audit import Audit
 from helix_jax.net.limits import Meters
 from helix_jax.net.metrics import Metrics
@@ -37,7 +36,3 @@ class ServiceBase:
         self.meters.write()
         self.state.close()
         self.audit.close()
-
-    def about(self) -> dict[str, Any]:
-        """What capabilities begin with."""
-        return {"name": self.settings.name, "release": helix_jax.__version__}

@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from helix_jax.errors import RunError
-from helix_jax.net.settings import ServiceSettings, make_settings, read_settings
+from helix_jax.net.settings import ServiceSettings
+from helix_jax.net.settings_file import make_settings, read_settings
 
 _PATHS = ("token_file", "authority")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from starlette.requests import Request
 
-from helix_jax.net.aggregation.journal import sync_file
+from helix_jax.atomic import sync_new
 from helix_jax.net.refusals import Refusal
 
 PAUSE_SECONDS = 30.0  # in which nothing comes
@@ -50,5 +50,5 @@ async def receive_body(request: Request, file: Path | None, size: int) -> str:
     if left:
         raise Refusal("malformed", f"{left} bytes are missing")
     if file:
-        await asyncio.to_thread(sync_file, file)
+        await asyncio.to_thread(sync_new, file)
     return digest.hexdigest()

@@ -14,11 +14,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 import helix_jax
+from helix_jax.net.capabilities import PROTOCOL
 from helix_jax.net.doors import Door
 from helix_jax.net.page import parts
 from helix_jax.net.page.status import Status
 from helix_jax.net.refusals import Refusal
-from helix_jax.net.service import PROTOCOL, Service
+from helix_jax.net.service import Service
 from helix_jax.private import wire
 
 POLICY = (

@@ -1,22 +1,27 @@
 """Sums over silos, of which nobody sees one silo's part; see docs/aggregation.md."""
 
-from helix_jax.private.aggregation.aggregator import Aggregator
-from helix_jax.private.aggregation.fixed_point import MomentsFormat, decode, encode
-from helix_jax.private.aggregation.past_sums import name_moments
-from helix_jax.private.aggregation.rehearsal import (
-    Rehearsal,
-    rehearse,
-    rehearse_moments,
-)
-from helix_jax.private.aggregation.session import (
-    Session,
-    default_threshold,
-    least_threshold,
-    most_colluders,
-    new_identity,
-    new_session,
-)
-from helix_jax.private.aggregation.silo import Silo
+from typing import TYPE_CHECKING
+
+from helix_jax.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from helix_jax.private.aggregation.aggregator import Aggregator
+    from helix_jax.private.aggregation.fixed_point import MomentsFormat, decode, encode
+    from helix_jax.private.aggregation.past_sums import name_moments
+    from helix_jax.private.aggregation.rehearsal import (
+        Rehearsal,
+        rehearse,
+        rehearse_moments,
+    )
+    from helix_jax.private.aggregation.session import (
+        Session,
+        default_threshold,
+        least_threshold,
+        most_colluders,
+        new_identity,
+        new_session,
+    )
+    from helix_jax.private.aggregation.silo import Silo
 
 __all__ = [
     "Aggregator",
@@ -35,3 +40,4 @@ __all__ = [
     "rehearse",
     "rehearse_moments",
 ]
+lazy_names(__name__)

@@ -9,8 +9,6 @@ Reference: Bonawitz et al. 2017, CCS, figure 4, with the steps for active advers
 """
 
 import hmac
-import os
-import threading
 
 import numpy as np
 
@@ -26,7 +24,7 @@ from helix_jax.private.aggregation.masking import (
 from helix_jax.private.aggregation.messages import AGGREGATOR, Kind, Message
 from helix_jax.private.aggregation.session import Session
 from helix_jax.private.aggregation.silo_keys import SiloKeys
-from helix_jax.private.aggregation.turns import one_at_a_time
+from helix_jax.private.turns import Turns, one_at_a_time
 
 ROUNDS = (Kind.KEYS, Kind.SHARES, Kind.MASKED, Kind.CONFIRM, Kind.REVEAL)
 
@@ -48,8 +46,7 @@ class Aggregator:
                 "Aggregator: the signing key is not that of the session's aggregator. "
                 "Give the key whose public half is Session.aggregator."
             )
-        self._process, self._name = os.getpid(), "the aggregator"
-        self._lock = threading.Lock()
+        self._turns = Turns("the aggregator")
         self._session = session
         self._signing_key = signing_key
         self._round = 0

@@ -10,7 +10,6 @@ Reference: Bonawitz et al. 2017, CCS, figure 4, with the steps for active advers
 """
 
 import os
-import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -29,8 +28,8 @@ from helix_jax.private.aggregation.messages import AGGREGATOR, Kind
 from helix_jax.private.aggregation.past_sums import record_sum, were_summed
 from helix_jax.private.aggregation.session import Session
 from helix_jax.private.aggregation.silo_keys import SiloKeys, read_all_keys
-from helix_jax.private.aggregation.turns import one_at_a_time
 from helix_jax.private.ledger import Ledger
+from helix_jax.private.turns import Turns, one_at_a_time
 
 STEPS = ("advertise", "share", "mask", "confirm", "reveal")
 
@@ -88,8 +87,7 @@ class Silo:
             )
         self.number = number
         self._rows, self._ledger, self._again = rows, ledger, bool(again)
-        self._process, self._name = os.getpid(), f"silo {number}"
-        self._lock = threading.Lock()
+        self._turns = Turns(f"silo {number}")
         self._session = session
         self._signing_key = signing_key
         self._words: np.ndarray | None = words

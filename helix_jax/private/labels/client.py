@@ -1,7 +1,6 @@
 """The client of a layer that shows labels alone."""
 
 import os
-import threading
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -10,7 +9,6 @@ import numpy as np
 from helix_jax.errors import ProtocolError
 from helix_jax.private import wire
 from helix_jax.private.client import Client
-from helix_jax.private.forks import require_own
 from helix_jax.private.internals import signing_key
 from helix_jax.private.labels import base_transfers, shares, transfers
 from helix_jax.private.labels.argmax import argmax, count_gates, index_bits
@@ -23,6 +21,7 @@ from helix_jax.private.labels.garbling import (
 )
 from helix_jax.private.layer import Layer
 from helix_jax.private.policies import LABEL_BITS
+from helix_jax.private.turns import Turns
 from helix_jax.types import Array
 
 
@@ -64,7 +63,7 @@ class LabelClient:
                 "'label'; its answers are read by Client.decrypt."
             )
         self._client, self.layer = client, layer
-        self._lock, self._process = threading.Lock(), os.getpid()
+        self._turns = Turns("this LabelClient")
         self._asked: tuple[bytes, list[int], bytes] | None = None
         self._agreed: bytes | None = None
         self._keys: list[tuple[bytes, bytes]] = []
@@ -119,8 +118,7 @@ class LabelClient:
             were agreed on, or this is a forked child.
           KeyRoleError: it is for another key.
         """
-        require_own(self._process, "this LabelClient")
-        with self._lock:
+        with self._turns:
             if self._agreed is None:
                 raise ProtocolError("answer: no transfers were agreed on; do so first.")
             opened = self._client.open_answer(answer, labels=True)
@@ -147,7 +145,7 @@ class LabelClient:
         """
         profile, classes = self.layer.profile, self.layer.plan.classes
         read = wire.read(garbled, "garbled", profile, self._client.key, binding=None)
-        with self._lock:
+        with self._turns:
             chosen = self._chosen.get(read.number)
         if chosen is None or self._agreed is None:
             raise ProtocolError(
@@ -181,7 +179,7 @@ class LabelClient:
         found = (found << np.arange(len(found))[:, None]).sum(axis=0)
         if not (bits[0] ^ bits[1]).all() or found.max() >= classes:
             raise ProtocolError("garbled: the circuit was changed on its way.")
-        with self._lock:
+        with self._turns:
             self._chosen.pop(read.number, None)
         return found.reshape(chosen.shape)
 

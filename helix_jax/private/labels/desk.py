@@ -5,8 +5,6 @@ of each once, and forgets the offsets before it does. That the client signed wha
 here is for the provider to check.
 """
 
-import os
-import threading
 from collections import OrderedDict
 from typing import NamedTuple
 
@@ -14,7 +12,6 @@ import numpy as np
 
 from helix_jax.errors import ProtocolError
 from helix_jax.private import wire
-from helix_jax.private.forks import require_own
 from helix_jax.private.labels import base_transfers, shares, transfers
 from helix_jax.private.labels.argmax import argmax
 from helix_jax.private.labels.garbling import (
@@ -28,6 +25,7 @@ from helix_jax.private.labels.garbling import (
 from helix_jax.private.layer import Layer
 from helix_jax.private.sampling import secret_bytes
 from helix_jax.private.signatures import SIGNATURE_BYTES
+from helix_jax.private.turns import Turns
 
 WAITING = 64  # answers of a key that may wait for their second round
 
@@ -45,7 +43,7 @@ class Desk:
 
     def __init__(self, layer: Layer):
         self._layer = layer
-        self._lock, self._process = threading.Lock(), os.getpid()
+        self._turns = Turns("the answer to these choices")
         self._transfers: _Transfers | None = None
         self._waiting: OrderedDict[bytes, np.ndarray] = OrderedDict()
 
@@ -64,7 +62,7 @@ class Desk:
         number = read.key + read.number
         offered = bytes(read.payload[:-SIGNATURE_BYTES])
         sent, keys = base_transfers.reply(offered, bits.tolist(), number)
-        with self._lock:
+        with self._turns:
             self._transfers = _Transfers(read.number, bits, keys)
         return wire.write(
             "elements",
@@ -83,7 +81,7 @@ class Desk:
           number: of the message of queries.
           offsets: [B, k] int64, see `shares`.
         """
-        with self._lock:
+        with self._turns:
             self._waiting[number] = offsets
             if len(self._waiting) > WAITING:
                 self._waiting.popitem(last=False)
@@ -96,9 +94,8 @@ class Desk:
             it fails the check of the transfers, which are then given up.
         """
         layer, profile = self._layer, self._layer.profile
-        require_own(self._process, "the answer to these choices")
         # One at a time: a failed check must end the transfers before the next.
-        with self._lock:
+        with self._turns:
             agreed = self._transfers
             if agreed is None:
                 raise ProtocolError(

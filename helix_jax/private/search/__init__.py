@@ -9,12 +9,17 @@ A `SearchProvider` holds an index folder (`save_index`), a `SearchClient` asks; 
 between them. What the provider learns, and the client: docs/search.md.
 """
 
-from helix_jax.private.search.client import Hit, SearchClient
-from helix_jax.private.search.conversation import converse
-from helix_jax.private.search.index import SearchIndex, open_index, save_index
-from helix_jax.private.search.provider import SearchProvider
-from helix_jax.private.search.records import Document
-from helix_jax.private.search.requests import Request
+from typing import TYPE_CHECKING
+
+from helix_jax.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from helix_jax.private.search.client import Hit, SearchClient
+    from helix_jax.private.search.conversation import converse
+    from helix_jax.private.search.index import SearchIndex, open_index, save_index
+    from helix_jax.private.search.provider import SearchProvider
+    from helix_jax.private.search.records import Document
+    from helix_jax.private.search.requests import Request
 
 __all__ = [
     "Document",
@@ -27,3 +32,4 @@ __all__ = [
     "open_index",
     "save_index",
 ]
+lazy_names(__name__)

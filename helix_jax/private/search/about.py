@@ -17,12 +17,17 @@ from helix_jax.errors import ProtocolError
 from helix_jax.private.layer import Layer
 from helix_jax.private.packing import MAX_CLASSES
 from helix_jax.private.profiles import Profile
-from helix_jax.private.search.layout import MAX_BLOCKS, MAX_LISTED, MAX_PROBES, Layout
+from helix_jax.private.search.layout import Layout
+from helix_jax.private.search.limits import (
+    MAX_BLOCKS,
+    MAX_DECOYS,
+    MAX_LISTED,
+    MAX_PROBES,
+    MAX_ROWS,
+)
 from helix_jax.private.search.records import MAX_RECORD_BYTES
-from helix_jax.private.search.rows import MAX_ROWS
 
 FORMAT, METRIC = 1, "cosine"
-MAX_DECOYS = 64
 _LAYER_BASE64 = 1024  # most characters of a layer's description
 
 

@@ -16,7 +16,8 @@ from helix_jax.errors import ProtocolError
 from helix_jax.private import packing
 from helix_jax.private.client import Client
 from helix_jax.private.layer import Layer
-from helix_jax.private.search.about import MAX_DECOYS, read_about
+from helix_jax.private.search.about import read_about
+from helix_jax.private.search.limits import MAX_DECOYS
 from helix_jax.private.search.plausible import choose_sets, draw_blocks, draw_decoys
 from helix_jax.private.search.records import from_digits, read_record
 from helix_jax.private.search.requests import Request, answer_bytes

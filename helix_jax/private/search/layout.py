@@ -11,12 +11,11 @@ from helix_jax.private.search.clusters import (
     fit_centroids,
     mean_directions,
 )
+from helix_jax.private.search.limits import MAX_BLOCKS, MAX_LISTED, MAX_PROBES
 from helix_jax.private.search.plausible import best_clusters, choose_sets
 
 SLACK = 1.1  # places of all clusters together, over rows
 WEIGHED = 50_000  # rows that the weights of sets are counted on
-MAX_BLOCKS = 65_536
-MAX_LISTED, MAX_PROBES = 65_536, 1024
 _BLOCK = 4096
 
 

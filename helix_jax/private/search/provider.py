@@ -15,9 +15,10 @@ from helix_jax.private.admission import Admission, Ticket, admit
 from helix_jax.private.ledger import Ledger
 from helix_jax.private.policies import GUARDED, Policy
 from helix_jax.private.profiles import find_profile
-from helix_jax.private.search.about import MAX_DECOYS, About, write_about
+from helix_jax.private.search.about import About, write_about
 from helix_jax.private.search.blocks import Blocks
 from helix_jax.private.search.index import SearchIndex
+from helix_jax.private.search.limits import MAX_DECOYS
 from helix_jax.private.search.parts import (
     Family,
     split_part,

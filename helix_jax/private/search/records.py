@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from helix_jax.errors import ProtocolError
+from helix_jax.private.search.limits import MAX_ID_BYTES, MAX_TEXT_BYTES
 
-MAX_TEXT_BYTES, MAX_ID_BYTES = 16_384, 512
 LARGEST_DIGIT = 2048  # in magnitude
 _CHECKSUM = 8
 _START = struct.Struct(f"<{_CHECKSUM}sHH")

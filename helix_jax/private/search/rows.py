@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from helix_jax.private.packing import MAX_WIDTH
-from helix_jax.private.search.records import MAX_ID_BYTES, MAX_TEXT_BYTES, record_bytes
+from helix_jax.private.search.limits import MAX_ID_BYTES, MAX_ROWS, MAX_TEXT_BYTES
+from helix_jax.private.search.records import record_bytes
 
-MAX_ROWS = 20_000_000
 _BLOCK = 8192
 
 

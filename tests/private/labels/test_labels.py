@@ -272,8 +272,8 @@ def test_a_forked_child_neither_asks_nor_garbles(sides):
     choices = side.choose(provider.answer(side.encrypt(np.ones(WIDTH))))
     desk = provider._accounts[side._client.key].desk
     for party, run in ((desk, desk.label), (side, side.choose)):
-        party._process -= 1
+        party._turns.process -= 1
         with pytest.raises(ProtocolError, match="a forked child"):
             run(choices)
-        party._process += 1
+        party._turns.process += 1
     provider.label(choices)

@@ -1,0 +1,35 @@
+"""Flags of a bench, and the names of those that there are."""
+
+import dataclasses
+from pathlib import Path
+
+from experiments.shared.options import workdir_option
+from helix_jax.runs import option
+
+PRESETS = ("local", "pebble", "paper")  # see `claims.benches`
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchOptions:
+    """Flags of a bench."""
+
+    workdir: str = workdir_option()
+    shared: str = option(
+        "", "folder of data/, models/, tokenizers/; empty: found", names="path"
+    )
+    limit: int = option(
+        0, "texts of a corpus to use, chosen by hash; 0: the preset's number", least=0
+    )
+    max_tokens: int = option(96, "tokens of a text", least=1)
+    tiny: bool = option(False, "700 texts, 48 tokens, one pair")
+
+    def shares(self, limit: int) -> dict[str, object]:
+        """The flags that every program of a bench has, `limit` texts by default."""
+        limit = self.limit or limit
+        return {
+            "limit": limit,
+            "public_limit": 2 * limit,
+            "max_tokens": self.max_tokens,
+            "pooling": "mean",  # as in the paper, of sentence encoders too
+            "stores": str(Path(self.workdir) / "stores"),
+        }

@@ -1,0 +1,11 @@
+"""What can be chosen by name, apart from the code that does it.
+
+That code is slow to load, and who only lists the names needs none of it.
+"""
+
+AUTO = "auto"  # as the model's folder says
+POOLINGS = ("mean", "last", "cls", "weighted_mean", "max", "mean_sqrt", "token")
+ENGINES = ("auto", "jax", "torch")  # what runs a model
+TOKEN_MAPS = ("ridge", "kl", "mlp")  # how a map between token states is fitted
+SIGNALS = ("entropy", "max_probability", "margin")  # that a gate can go by
+CALIBRATIONS = ("raw", "standardised", "log_odds")  # of the scores of two searches

@@ -1,0 +1,20 @@
+"""The rates at which heads with linear biases lose sight of distant keys."""
+
+import math
+
+STEEPEST = 8  # the slopes fall to 2^-STEEPEST
+
+
+def alibi_slopes(heads: int) -> tuple[float, ...]:
+    """The slope of each head, 2^(-8 i / n) for heads i = 1..n.
+
+    Between powers of two, the slopes of n heads, n the power below, come first, and
+    then those of 2 n heads that lie between them.
+
+    Reference: Press et al. 2021, arXiv 2108.12409, section 3.
+    """
+    count = 2 ** math.ceil(math.log2(heads))
+    slopes = [2.0 ** (-STEEPEST * i / count) for i in range(1, count + 1)]
+    if count != heads:
+        slopes = slopes[1::2] + slopes[::2]
+    return tuple(slopes[:heads])

@@ -1,0 +1,44 @@
+"""The steps of a search, taken with a service."""
+
+import asyncio
+from typing import Any, NamedTuple
+
+from helix_jax.net.transport import Transport
+from helix_jax.private.search import Request
+from helix_jax.private.search.client import Steps
+from helix_jax.private.search.requests import split_answers
+
+
+class _Found(NamedTuple):
+    """What the steps have returned."""
+
+    value: Any
+
+
+async def take_steps(transport: Transport, index: str, steps: Steps) -> Any:
+    """What the steps return, once each of their requests was answered.
+
+    Args:
+      transport: to the service.
+      index: that is asked.
+      steps: of `SearchClient.search` or `read`.
+
+    Raises:
+      ServiceError: refused, or not reached.
+    """
+    path = f"/v1/indexes/{index}/answers"
+    request = await asyncio.to_thread(next, steps)
+    while not isinstance(request, _Found):
+        query = [("part", part) for part in request.parts]
+        answer = await transport.ask("POST", path, request.message, query=query)
+        answers = split_answers(answer.body, len(request.parts))
+        request = await asyncio.to_thread(_sent, steps, answers)
+    return request.value
+
+
+def _sent(steps: Steps, answers: list[bytes]) -> Request | _Found:
+    """The next request, or what was found: no exception crosses a thread."""
+    try:
+        return steps.send(answers)
+    except StopIteration as end:
+        return _Found(end.value)
