@@ -33,8 +33,8 @@ _WORDS = {
     "late": "closed the round without this silo, which is out of this sum",
     "ended": "says that the session ended without a total: too few silos stayed, or "
     "one sent wrong shares. Agree on a new one",
-    "untrusted": "has a certificate that is not trusted, and was sent nothing; compare "
-    "the address and the authority's file",
+    "untrusted": "is not who it should be: its certificate is not trusted, and nothing "
+    "was sent. Compare the address and the authority's file",
     "malformed": "cannot take this message; both need the same helix_jax and file",
 }
 
