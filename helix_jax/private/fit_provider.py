@@ -9,7 +9,6 @@ layer's weights are. What the result itself tells is bounded in bits: the flood 
 for X, and the guard asks for rows that hold several times as many.
 """
 
-import hashlib
 import math
 import os
 from collections.abc import Iterable, Iterator
@@ -22,20 +21,13 @@ import numpy as np
 from helix_jax.errors import KeyRoleError, ProtocolError
 from helix_jax.locks import hold
 from helix_jax.paths import local_path, os_errors
-from helix_jax.private import (
-    fit_answers,
-    fit_bits,
-    fit_noise,
-    sampling,
-    signatures,
-    wire,
-)
+from helix_jax.private import fit_answers, fit_bits, fit_noise
 from helix_jax.private.accountant import Privacy
 from helix_jax.private.accounts import PublicKey, require_current, require_same
 from helix_jax.private.admission import Admission, admit
+from helix_jax.private.fit_absorbed import Absorbed
 from helix_jax.private.fit_account import FitAccount
 from helix_jax.private.fit_plan import FitOffer, FitPlan, plan_fit, transcript
-from helix_jax.private.fit_products import add_rows, read_pairs
 from helix_jax.private.fit_state import (
     FitState,
     has_state,
@@ -43,7 +35,7 @@ from helix_jax.private.fit_state import (
     require_fit_of,
     write_state,
 )
-from helix_jax.private.fit_targets import TARGETS, chunk_weights, make_offer
+from helix_jax.private.fit_targets import TARGETS, make_offer
 from helix_jax.private.kept_answers import KeptAnswers
 from helix_jax.private.ledger import Ledger
 from helix_jax.private.policies import PRECISION, PRECISIONS, SHARE
@@ -150,10 +142,7 @@ class FitProvider:
         self._admission, self._until = admission, math.inf
         self._turns = Turns("this FitProvider")
         self._key: PublicKey | None = None
-        self._plan: FitPlan | None = None
-        self._row_bits = 0  # of the client's integers, in a private fit
-        self._sums: list[Array] = []
-        self._absorbed: list[bytes] = []  # SHA-256 of the messages of rows
+        self._absorbed = Absorbed()
         self._mean_message: bytes | None = None
 
     def register(self, bundle: bytes | PublicKey, ticket: bytes | None = None) -> bytes:
@@ -199,8 +188,7 @@ class FitProvider:
     @one_at_a_time
     def was_absorbed(self, number: int, message: bytes) -> bool:
         """Whether the message of rows of a number was this one, to the byte."""
-        digest = hashlib.sha256(message).digest()
-        return 0 <= number < self.next_chunk and self._absorbed[number] == digest
+        return self._absorbed.has(number, message)
 
     @one_at_a_time
     def absorb(self, message: bytes) -> None:
@@ -211,26 +199,13 @@ class FitProvider:
             refuses the fit.
           KeyRoleError: no key is registered, or it is of another.
         """
-        key, profile = self._registered(), self.offer.profile
-        read = wire.read(message, "rows", profile, key.key, number=self.offer.number)
-        number, width, _, row_bits = read.sizes
-        fit_noise.require_row_bits(row_bits, self.offer.rho, self._row_bits)
-        plan = self._plan or self._guarded_plan(width)
-        length = wire.residues_length(plan.chunk * plan.tiles, profile)
-        length += sampling.SEED_BYTES + signatures.SIGNATURE_BYTES
-        sizes = self.next_chunk, plan.width, plan.rows, row_bits
-        wire.expect_sizes(read, sizes, length)
-        read = key.require_signed(message, read)
-        if self.next_chunk == plan.chunks:
-            raise ProtocolError(f"rows: all {plan.chunks} messages were absorbed.")
-        if self.offer.rho:  # noise that cannot be made is refused before it is charged
-            fit_noise.covariance_sigma(self.offer.rho, row_bits, plan, self.offer.width)
-        pairs = read_pairs(read.payload, plan=plan, profile=profile)
-        weights = chunk_weights(self._prepared.rows, plan, number)
-        # Only now is anything changed.
-        self._sums = add_rows(self._sums, pairs, weights, plan=plan, profile=profile)
-        self._plan, self._row_bits = plan, row_bits
-        self._absorbed.append(hashlib.sha256(message).digest())
+        self._absorbed.take(
+            message,
+            key=self._registered(),
+            offer=self.offer,
+            rows=self._prepared.rows,
+            plan_of=self._guarded_plan,
+        )
 
     @one_at_a_time
     def mean_message(self) -> bytes:
@@ -265,8 +240,8 @@ class FitProvider:
           ProtocolError: rows are missing, the results were given before, or the bits
             of this client are spent.
         """
-        plan = self._complete_plan()
-        made = self._results(plan, list(self._sums))
+        plan = self._absorbed.complete_plan()
+        made = self._results(plan, list(self._absorbed.sums))
         self._charge_results(plan, kept=False)
         return made
 
@@ -298,22 +273,14 @@ class FitProvider:
         Raises:
           ProtocolError: as of `results`, or they cannot be written.
         """
-        plan = self._complete_plan()
-        name = f"results-{transcript(self._absorbed).hex()}"
+        plan = self._absorbed.complete_plan()
+        name = f"results-{transcript(self._absorbed.digests).hex()}"
         kept = KeptAnswers(self._folder_of_account(folder), self.offer.number)
         if not kept.has(name):
             self._account.require_new(b"results", self.offer.number)
-        files = kept.keep(name, lambda: self._results(plan, list(self._sums)))
+        files = kept.keep(name, lambda: self._results(plan, list(self._absorbed.sums)))
         self._charge_results(plan, kept=True)
         return files
-
-    def _complete_plan(self) -> FitPlan:
-        """The plan, where all rows were absorbed."""
-        plan = self._plan
-        if plan is None or self.next_chunk < plan.chunks:
-            wanted = "all" if plan is None else plan.chunks - self.next_chunk
-            raise ProtocolError(f"fit: {wanted} messages of rows are missing.")
-        return plan
 
     def _charge_results(self, plan: FitPlan, *, kept: bool) -> None:
         rho = fit_noise.covariance_rho(self.offer.rho)
@@ -323,7 +290,7 @@ class FitProvider:
     def _results(
         self, plan: FitPlan, totals: list[Array], *, masked: bool = True
     ) -> Iterator[bytes]:
-        key, absorbed = self._registered(), transcript(self._absorbed)
+        key, absorbed = self._registered(), transcript(self._absorbed.digests)
         for number, sums in enumerate(totals):
             for start in range(0, sums.shape[0], _ANSWERS):
                 self._turns.require_own()
@@ -333,7 +300,7 @@ class FitProvider:
                     key=key,
                     offer=self.offer,
                     plan=plan,
-                    row_bits=self._row_bits,
+                    row_bits=self._absorbed.row_bits,
                     binding=absorbed,
                     masked=masked,
                 )
@@ -348,17 +315,17 @@ class FitProvider:
         """
         folder = self._folder_of_account(folder)
         with hold(folder, "a provider's save"):
-            plan = self._plan
+            absorbed = self._absorbed
             state = FitState(
-                self._absorbed,
+                absorbed.digests,
                 self.offer.to_bytes(),
                 self._account.ledger.name,
                 self.identity,
                 self._registered().key,
-                plan.width if plan else 0,
-                self._row_bits,
+                absorbed.plan.width if absorbed.plan else 0,
+                absorbed.row_bits,
                 self._prepared.hashes.fingerprint,
-                [np.asarray(part) for part in self._sums],
+                [np.asarray(part) for part in absorbed.sums],
                 self._mean_message,
             )
             write_state(folder, state)
@@ -387,13 +354,14 @@ class FitProvider:
         )
         with jax.enable_x64(True):
             # The guard had seen it; what it gives is charged when it is given.
-            self._plan = self._plan_of(state.width) if state.width else None
+            absorbed = self._absorbed
+            absorbed.plan = self._plan_of(state.width) if state.width else None
             self.offer = FitOffer.from_bytes(state.offer, self.offer.profile)
-            self._row_bits = state.bits
+            absorbed.row_bits = state.bits
             if state.mean is not None:
                 self._mean_message = state.mean
-            self._absorbed = state.absorbed
-            self._sums = [jnp.asarray(part) for part in state.sums]
+            absorbed.digests = state.absorbed
+            absorbed.sums = [jnp.asarray(part) for part in state.sums]
         return self.next_chunk
 
     def _folder_of_account(self, folder: str | os.PathLike) -> Path:

@@ -56,9 +56,10 @@ def integer_rows(provider: FitProvider) -> np.ndarray:
 
 def unmasked_results(provider: FitProvider) -> Iterator[bytes]:
     """Messages of a fit's results as one without masks and floods would send them."""
-    return provider._results(provider._plan, list(provider._sums), masked=False)
+    absorbed = provider._absorbed
+    return provider._results(absorbed.plan, list(absorbed.sums), masked=False)
 
 
 def unmasked_sums(provider: FitProvider) -> np.ndarray:
     """What a fit has summed so far: [d_y, T, 2, L, N] int64, transformed."""
-    return np.concatenate([np.asarray(part) for part in provider._sums])
+    return np.concatenate([np.asarray(part) for part in provider._absorbed.sums])

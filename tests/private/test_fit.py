@@ -559,7 +559,7 @@ def test_masked_results_are_fresh_and_open_ones_are_not(clients):
         fit = FitClient(clients[name], provider.offer.to_bytes(), x)
         for message in fit.chunks():
             provider.absorb(message)
-        made = provider._plan, provider._sums
+        made = provider._absorbed.plan, provider._absorbed.sums
         both = [b"".join(provider._results(*made)) for _ in range(2)]
         assert (both[0] != both[1]) == fresh
 
