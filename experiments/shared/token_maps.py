@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 
 from experiments.shared.about import BRACKETS
-from experiments.shared.token_sides import TokenMapOptions
+from experiments.shared.token_options import TokenMapOptions
 from helix_jax.alignment import Descent, GradientFit
 from helix_jax.choices import TOKEN_MAPS
 from helix_jax.errors import RunError
