@@ -1,6 +1,7 @@
 """Moments of several layers of both sides from one pass, and those of any two."""
 
 import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -37,7 +38,9 @@ class LayerMoments(NamedTuple):
         return select_columns(self.joint, *columns)
 
 
-def layer_moments(pairs: TokenPairs, layers: Layers, *, limit: int) -> LayerMoments:
+def layer_moments(
+    pairs: TokenPairs, layers: Layers, *, limit: int, skip: int = 0
+) -> LayerMoments:
     """Moments of all layers of the pairs, in one pass.
 
     A matrix of (layers x width)^2 float64 is held for each side: take some layers of a
@@ -47,10 +50,23 @@ def layer_moments(pairs: TokenPairs, layers: Layers, *, limit: int) -> LayerMome
       pairs: of sides that give these layers.
       layers: of the source and of the target.
       limit: of pairs; those of the block that reaches it are all taken.
+      skip: as for `layer_rows`.
     """
-    blocks = itertools.islice(pairs, -(-limit // pairs.block_rows))
-    joint = accumulate(
-        (np.concatenate(block.x, axis=1), np.concatenate(block.y, axis=1))
-        for block in blocks
-    )
-    return LayerMoments(joint, layers)
+    return LayerMoments(accumulate(layer_rows(pairs, limit=limit, skip=skip)), layers)
+
+
+def layer_rows(
+    pairs: TokenPairs, *, limit: int, skip: int = 0
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows of all layers of each side beside each other, block by block.
+
+    Args:
+      pairs: of sides that give some layers.
+      limit: of pairs, those that are skipped among them; those of the block that
+        reaches it are all taken.
+      skip: tokens at the beginning of a text that are left out, on either side: the
+        first one's states are often hundreds of times as long as all others.
+    """
+    for block in itertools.islice(pairs, -(-limit // pairs.block_rows)):
+        kept = np.minimum(block.position_x, block.position_y) >= skip
+        yield tuple(np.concatenate(side[:, kept], axis=1) for side in block[:2])

@@ -16,6 +16,7 @@ from helix_jax.alignment.maps import (
     LowRankMap,
     MlpMap,
     ResidualMap,
+    ShiftMap,
     StateMap,
 )
 from helix_jax.arguments import takes
@@ -31,6 +32,7 @@ KINDS = {
     "low_rank_map": LowRankMap,
     "mlp_map": MlpMap,
     "residual_map": ResidualMap,
+    "shift_map": ShiftMap,
 }
 
 

@@ -4,6 +4,7 @@
     LowRankMap    y_hat = x left right + bias
     MlpMap        y_hat = gelu(x first + inner) second + bias
     ResidualMap   y_hat = base(x) + delta(x)
+    ShiftMap      y_hat = x + shift
 
 A map is a pytree of its parameters that is called with states and has `widths`
 (dx, dy); `apply_map` takes any. `map_files.py` writes and reads them.
@@ -122,6 +123,24 @@ class ResidualMap:
         return self.base(x) + self.delta(x)
 
 
+@struct.dataclass
+class ShiftMap:
+    """The same vector added to every state, y_hat = x + shift.
+
+    Attributes:
+      shift: [D].
+    """
+
+    shift: Array
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        return self.shift.shape[0], self.shift.shape[0]
+
+    def __call__(self, x: Array) -> Array:
+        return x + self.shift
+
+
 @takes(map=kinds.MAP, x=kinds.ARRAY)
 @wide
 def apply_map(map: StateMap, x: Array) -> Array:
@@ -175,6 +194,9 @@ def to_affine(map: StateMap) -> AffineMap:
         return map
     if isinstance(map, LowRankMap):
         return AffineMap(product(map.left, map.right), map.bias)
+    if isinstance(map, ShiftMap):
+        shift = jnp.asarray(map.shift)
+        return AffineMap(jnp.eye(shift.shape[0], dtype=shift.dtype), shift)
     if isinstance(map, ResidualMap):
         base, delta = to_affine(map.base), to_affine(map.delta)
         return AffineMap(base.kernel + delta.kernel, base.bias + delta.bias)

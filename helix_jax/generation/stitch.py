@@ -172,14 +172,9 @@ def run_stitch(
     """
     caches = cache or StitchCache(None, None)
     mask = jnp.ones(tokens.shape, bool) if mask is None else mask.astype(bool)
-    target = parts.target
     h, grown = run_source(parts.source, parts.map, tokens, mask, caches.source)
-    h = h.astype(target.params["embed"].dtype)
-    start, stop = target.layer, target.spec.num_layers
-    later = caches.target
-    if start < stop:
-        positions = next_positions(caches.source, mask)
-        h, later = _run(target, Stream(h, mask, positions), start, stop, later)
+    positions = next_positions(caches.source, mask)
+    h, later = run_target(parts.target, h, mask, positions, caches.target)
     return h, None if cache is None else StitchCache(grown, later)
 
 
@@ -208,6 +203,33 @@ def run_source(
     if source.normed:
         h = normalise(source.params.get("final_norm", {}), h, source.spec)
     return h if map is None else apply_map(map, h), cache
+
+
+def run_target(
+    target: Part,
+    h: Array,
+    mask: Array,
+    positions: Array | None = None,
+    cache: KeyValueCache | None = None,
+) -> tuple[Array, KeyValueCache | None]:
+    """The target's half of a stitch, which needs nothing of the source.
+
+    Args:
+      target: the part that goes on.
+      h: [B, T, dy] states at its cut.
+      mask: [B, T] bool.
+      positions: [B, T] int, of the tokens; None where nothing came before.
+      cache: what came before.
+
+    Returns:
+      [B, T, dy] for `read_head`, and the extended cache.
+    """
+    h = h.astype(target.params["embed"].dtype)
+    start, stop = target.layer, target.spec.num_layers
+    if start == stop:
+        return h, cache
+    positions = next_positions(None, mask) if positions is None else positions
+    return _run(target, Stream(h, mask, positions), start, stop, cache)
 
 
 def read_head(parts: Stitch, states: Array) -> Array:

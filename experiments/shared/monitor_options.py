@@ -1,0 +1,59 @@
+"""Flags of the program `monitors`."""
+
+import dataclasses
+
+from experiments.shared.options import (
+    TextOptions,
+    dtype_option,
+    resamples_option,
+    seed_option,
+    workdir_option,
+)
+from helix_jax.runs import option
+
+
+@dataclasses.dataclass(frozen=True)
+class MonitorOptions(TextOptions):
+    """Which models, layers, texts and doses."""
+
+    workdir: str = workdir_option()
+    models: tuple[str, ...] = option(
+        (),
+        "two or more decoders: embedded by name, folders or hub ids",
+        names="model",
+        required=True,
+        tiny=("pebble-llama", "pebble-neox"),
+    )
+    positive: str = option("", "class that is told from the rest; empty: the last")
+    public: str = option(
+        "docstrings",
+        "text that maps are fitted on and passages are of",
+        names="corpora",
+        required=True,
+    )
+    depths: tuple[int, ...] = option(
+        (40, 60, 80), "layers, in percent of the blocks", least=0, most=100
+    )
+    dtype: str = dtype_option()
+    max_tokens: int = option(64, "longer texts lose their end", least=2)
+    pairs: int = option(24_000, "token pairs to fit maps on", least=2)
+    select_pairs: int = option(4000, "token pairs to choose penalties on", least=2)
+    test_pairs: int = option(4000, "token pairs to score maps on", least=2)
+    passages: int = option(48, "passages of public text that are steered", least=2)
+    passage_tokens: int = option(24, "of each passage", least=4)
+    places: int = option(4, "of each passage whose next token is asked for", least=1)
+    telling: int = option(32, "tokens of the class, and of the rest", least=1)
+    dose: int = option(20, "length of what is added, in percent of a state", least=1)
+    doses: tuple[int, ...] = option(
+        (5, 10, 20, 40), "the same, of the dose-response curves", least=1
+    )
+    draws: int = option(3, "random directions", least=1)
+    ablated: int = option(200, "test texts read under ablation", least=4)
+    suffix: str = option("", "behind a text that is read under ablation")
+    prompt_tokens: int = option(8, "of a passage, that are continued", least=1)
+    new_tokens: int = option(24, "written behind each prompt", least=1)
+    encoder: str = option(
+        "", "sentence encoder that judges texts; empty: the installed", names="model"
+    )
+    resamples: int = resamples_option(1000)
+    seed: int = seed_option("of random directions, shuffles and writing")

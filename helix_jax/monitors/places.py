@@ -1,0 +1,48 @@
+"""Where states come from: a model and one of its layers, and whose they are not."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from helix_jax import kinds
+from helix_jax.arguments import takes
+from helix_jax.fingerprint import check_same
+from helix_jax.models import Model, resolve_layers
+
+Place = Mapping[str, Any]  # JSON-able: model, weights, layer
+
+
+@takes(model=kinds.MODEL, layer=kinds.COUNT)
+def place_of(model: Model, layer: int) -> dict[str, Any]:
+    """The raw residual stream of a model at a layer.
+
+    Args:
+      model: the model.
+      layer: 0 is the embedding, i the output of block i, -1 the last.
+
+    Returns:
+      model, weights and the layer, counted from the embedding.
+
+    Raises:
+      ValueError: the model has no such layer.
+    """
+    (layer,) = resolve_layers(model.spec, (layer,))
+    record = model.fingerprint
+    return {"model": record["model"], "weights": record["weights"], "layer": layer}
+
+
+def require_place(what: str, own: Place, where: str, wanted: Place) -> None:
+    """Raise FingerprintError unless something is of the states that it is used on.
+
+    Args:
+      what: it is, for the message.
+      own: place of it.
+      where: it is used, for the message.
+      wanted: the place there.
+    """
+    check_same(
+        what,
+        own,
+        where,
+        wanted,
+        remedy="Find the direction, or fit the maps, for this model and layer.",
+    )
