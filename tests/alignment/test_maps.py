@@ -5,7 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from helix_jax.alignment import AffineMap, apply_map, compose_map, load_map, save_map
+from helix_jax.alignment import (
+    AffineMap,
+    ShiftMap,
+    apply_map,
+    compose_map,
+    load_map,
+    save_map,
+    to_affine,
+)
 from helix_jax.artefacts import save_artefact
 from helix_jax.errors import ArtefactError, FingerprintError
 
@@ -45,6 +53,19 @@ def test_compose_applies_first_then_second():
         apply_map(second, apply_map(first, x)),
         atol=1e-5,
     )
+
+
+def test_a_shift_adds_its_vector_and_comes_back_from_its_folder(tmp_path):
+    shift = ShiftMap(np.arange(3, dtype=np.float32))
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    np.testing.assert_array_equal(apply_map(shift, x), x + np.arange(3))
+    np.testing.assert_allclose(
+        apply_map(to_affine(shift), x), x + np.arange(3), atol=1e-6
+    )
+    record = {"source": SOURCE, "target": SOURCE, "penalty": None, "split": "fit"}
+    loaded, _ = load_map(save_map(tmp_path / "map", shift, **record))
+    assert isinstance(loaded, ShiftMap)
+    np.testing.assert_array_equal(loaded.shift, shift.shift)
 
 
 def test_widths_must_fit():
