@@ -109,7 +109,7 @@ def compute(config: MonitorsConfig, run: Run) -> Report:
         f"{study.name(source)} -> {study.name(target)}": numbers
         for (source, target), numbers in measure_cells(study).items()
     }
-    ranks = rank_measures(cells)
+    ranks = rank_measures(cells, resamples=config.resamples)
     doses, ablated = measure_doses(study), measure_ablations(study)
     judged, written, judge_numbers = measure_writing(study)
     numbers: Numbers = {

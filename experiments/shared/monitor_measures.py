@@ -143,7 +143,9 @@ def steering_numbers(
     }
 
 
-def rank_measures(cells: Mapping[str, Numbers]) -> dict[str, Interval]:
+def rank_measures(
+    cells: Mapping[str, Numbers], *, resamples: int
+) -> dict[str, Interval]:
     """Spearman's correlation of each measure with the share of the native effect."""
     nodes = [tuple(name.split(" -> ")) for name in cells]
     if len(set(sum(nodes, ()))) < 4:
@@ -152,7 +154,7 @@ def rank_measures(cells: Mapping[str, Numbers]) -> dict[str, Interval]:
     ranks = {}
     for name in FORETELLING:
         values = [getattr(own[name], "value", own[name]) for own in cells.values()]
-        ranks[name] = pair_rank_correlation(values, shares, nodes)
+        ranks[name] = pair_rank_correlation(values, shares, nodes, resamples=resamples)
     return ranks
 
 
@@ -214,7 +216,8 @@ def measure_writing(study: Study) -> tuple[dict, dict, Numbers]:
     if not encoder:
         return judged, written, {}
     with stage("training the judge"):
-        judge = make_judge(encoder, *study.labelled, resamples=config.resamples)
+        settings = {"resamples": config.resamples, "max_tokens": config.max_tokens}
+        judge = make_judge(encoder, *study.labelled, **settings)
     for asked, (name, own) in zip(study.asked, written.items()):
         odds = judge_texts(judge, own)
         judged[name] = {

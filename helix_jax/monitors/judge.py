@@ -26,16 +26,21 @@ class Judge(NamedTuple):
       encoder, tokenizer: the sentence encoder.
       probe: on its embeddings, of the rest and the class.
       auroc: on held-out texts.
+      max_tokens: longer texts lose their end.
     """
 
     encoder: Model
     tokenizer: Any
     probe: Probe
     auroc: Interval
+    max_tokens: int
 
     def log_odds(self, texts: Sequence[str]) -> np.ndarray:
         """[N] float64 log-odds of the class, of each text."""
-        return _log_odds(self.probe, embed_texts(self.encoder, self.tokenizer, texts))
+        embedded = embed_texts(
+            self.encoder, self.tokenizer, texts, max_tokens=self.max_tokens
+        )
+        return _log_odds(self.probe, embedded)
 
 
 def make_judge(
@@ -43,6 +48,7 @@ def make_judge(
     texts: Mapping[str, Sequence[Text]],
     labels: Mapping[str, np.ndarray],
     *,
+    max_tokens: int,
     resamples: int,
 ) -> Judge:
     """Train a judge.
@@ -51,6 +57,7 @@ def make_judge(
       encoder: folder or hub id of a sentence encoder.
       texts: by split: "fit", "select", "test".
       labels: [N] 0 and 1 of each split.
+      max_tokens: longer texts lose their end.
       resamples: of the bootstrap over documents.
 
     Raises:
@@ -58,7 +65,9 @@ def make_judge(
     """
     model, tokenizer = load_model(encoder), load_tokenizer(encoder)
     x = {
-        split: embed_texts(model, tokenizer, [text.text for text in own])
+        split: embed_texts(
+            model, tokenizer, [text.text for text in own], max_tokens=max_tokens
+        )
         for split, own in texts.items()
     }
     chosen = train_probe(x["fit"], labels["fit"], x["select"], labels["select"], 2)
@@ -67,7 +76,7 @@ def make_judge(
     documents = [document_of(text.id) for text in texts["test"]]
     scores = _log_odds(chosen.probe, x["test"])
     auroc = score_auroc(scores, labels["test"], documents, resamples=resamples)
-    return Judge(model, tokenizer, chosen.probe, auroc)
+    return Judge(model, tokenizer, chosen.probe, auroc, max_tokens)
 
 
 def _log_odds(probe: Probe, embedded: np.ndarray) -> np.ndarray:
