@@ -1,48 +1,76 @@
 """Monitors and steering end to end, tiny."""
 
+import itertools
+
+import numpy as np
 import pytest
 
 from experiments.monitors import MonitorsConfig, run
+from experiments.shared.monitor_measures import FORETELLING, rank_measures
 from helix_jax import assets
 from helix_jax.errors import RunError
-from helix_jax.monitors.arms import CARRIED
 from helix_jax.monitors.geometry import GEOMETRY
 from helix_jax.reports import Curves, Samples, Table, load_blocks
+from helix_jax.stats import Interval
 from tests.experiments.told import require_told
 
 
-def test_monitors_of_one_pebble_work_in_another(tmp_path):
+def test_monitors_of_one_pebble_work_in_another(texts, tmp_path):
     config = MonitorsConfig(
-        workdir=str(tmp_path / "w"), positive="jax", encoder="pebble-qwen3", tiny=True
+        workdir=str(tmp_path / "w"),
+        data=str(texts),
+        public=str(texts),
+        positive="jax",
+        depths=(75,),
+        encoder="pebble-qwen3",
+        tiny=True,
     )
     summary = run(config)
-    cells = {name.split("/")[1] for name in summary if name.startswith("cell/")}
-    assert len(cells) == 8  # two layers of each, both ways
-    for cell in cells:
-        at = f"cell/{cell}"
+    names = "pebble-llama, 3", "pebble-neox, 3"
+    for source, target in (names, names[::-1]):
+        at = f"cell/{source} -> {target}"
         assert summary[f"{at}/auroc_mean"] > summary[f"{at}/auroc_shuffled"]
         assert summary[f"{at}/auroc_mean"] > 0.6
-        for name in (*GEOMETRY, *(f"share_{arm}" for arm in CARRIED)):
-            assert f"{at}/{name}" in summary
+        assert set(GEOMETRY) <= {name.removeprefix(f"{at}/") for name in summary}
         assert summary[f"{at}/effect_native_low"] > 0
-        assert summary[f"{at}/share_forward"] > abs(summary[f"{at}/share_shuffled"])
-    assert -1 <= summary["rank/round_trip"] <= 1
-    changes = [
-        summary[f"dose/{target}/native/{dose}/effect"]
-        for target in ("pebble-neox, 3 from pebble-llama, 3",)
-        for dose in (10, 20)
-    ]
-    assert changes == sorted(changes)
+        forward = summary[f"{at}/share_forward"]
+        assert forward > summary[f"{at}/share_complement"]
+        for control in ("shuffled", "random"):
+            assert forward > abs(summary[f"{at}/share_{control}"])
+        effects = [
+            summary[f"dose/{target} from {source}/native/{dose}/effect"]
+            for dose in (10, 20)
+        ]
+        assert effects == sorted(effects)
+        assert summary[f"{at}/effect_native"] == effects[1]
     assert 0 <= summary["judge/auroc_low"] <= summary["judge/auroc"] <= 1
-    kinds = [type(block) for block in load_blocks(tmp_path / "w")]
-    assert kinds == [*(Table,) * 4, *(Curves, Table) * 2, *(Table,) * 2, Samples]
-    require_told(tmp_path / "w", "pebble-llama and pebble-neox", "docstrings")
     before = load_blocks(tmp_path / "w")
+    kinds = [type(block) for block in before]
+    assert kinds == [*(Table,) * 3, *(Curves, Table) * 2, *(Table,) * 2, Samples]
+    require_told(tmp_path / "w", "pebble-llama and pebble-neox", "texts.jsonl")
     (tmp_path / "w" / "DONE").unlink()
-    for half in ("effects-0-1.npz", "moments-0-1.npz", "texts-1-2.npz"):
-        (tmp_path / "w" / "parts" / half).unlink()
+    for part in ("effects-0-3", "moments-0-1", "texts-1-2"):
+        (tmp_path / "w" / "parts" / f"{part}.npz").unlink()
     assert run(config) == summary
     assert load_blocks(tmp_path / "w") == before
+
+
+def test_a_measure_that_foretells_the_effect_is_told_from_one_that_does_not():
+    nodes = [f"m{i}, 1" for i in range(6)]
+    pairs = list(itertools.permutations(nodes, 2))
+    rng = np.random.default_rng(0)
+    cells = {}
+    for place, (source, target) in enumerate(pairs):
+        own = dict.fromkeys(FORETELLING, 0.0) | {"linear_cka": place + rng.normal()}
+        own |= {name: rng.normal() for name in FORETELLING if name != "linear_cka"}
+        share = Interval(float(place), 0.0, 0.0)
+        cells[f"{source} -> {target}"] = own | {"share_forward": share}
+    ranks = rank_measures(cells, resamples=200)
+    assert tuple(ranks) == FORETELLING
+    assert ranks["linear_cka"].low > 0.9
+    assert ranks["round_trip"].low < 0 < ranks["round_trip"].high
+    few = dict(list(cells.items())[:1])
+    assert rank_measures(few, resamples=200) == {}
 
 
 @pytest.mark.parametrize(
