@@ -153,7 +153,8 @@ def compute(config: MonitorsConfig, run: Run) -> Report:
                 f"{auroc.value:.1%} [{auroc.low:.1%}, {auroc.high:.1%}].",
             )
         )
-    blocks.append(text_samples(written))
+    if written:
+        blocks.append(text_samples(written))
     told = about(
         " and ".join(side.name for side in sides),
         f"{short_data(config.data)}, public text of {short_data(config.public)}",

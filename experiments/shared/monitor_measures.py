@@ -208,6 +208,8 @@ def measure_ablations(study: Study) -> dict[str, dict[str, Numbers]]:
 def measure_writing(study: Study) -> tuple[dict, dict, Numbers]:
     """What is written, and the change of a judge's log-odds where there is a judge."""
     config, judged, written = study.config, {}, {}
+    if not config.new_tokens:
+        return judged, written, {}
     for place in range(len(study.sides)):
         nodes = middle_of(study.sides, place)
         name = "{1} from {0}".format(*map(study.name, nodes))

@@ -51,7 +51,7 @@ class MonitorOptions(TextOptions):
     ablated: int = option(200, "test texts read under ablation", least=4)
     suffix: str = option("", "behind a text that is read under ablation")
     prompt_tokens: int = option(8, "of a passage, that are continued", least=1)
-    new_tokens: int = option(24, "written behind each prompt", least=1)
+    new_tokens: int = option(24, "written behind each prompt; 0: none is", least=0)
     encoder: str = option(
         "", "sentence encoder that judges texts; empty: the installed", names="model"
     )

@@ -43,7 +43,7 @@ def read_text_states(
     layers: Sequence[int],
     *,
     max_tokens: int,
-    token_budget: int = 4096,
+    token_budget: int = 1024,
 ) -> TextStates:
     """States of some texts at some layers, in one pass.
 
