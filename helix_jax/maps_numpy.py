@@ -25,6 +25,7 @@ PARTS = {  # kind of a map -> its arrays
     "low_rank_map": ("left", "right", "bias"),
     "mlp_map": ("first", "inner", "second", "bias"),
     "residual_map": ("base", "delta"),
+    "shift_map": ("shift",),
 }
 _CONFIDENCE = "confidence."
 
@@ -45,6 +46,8 @@ class NumpyMap(NamedTuple):
         """dx, dy."""
         if self.kind == "residual_map":
             return self.parts["base"].widths
+        if self.kind == "shift_map":
+            return self.parts["shift"].shape * 2
         first, last = {
             "affine_map": ("kernel", "kernel"),
             "low_rank_map": ("left", "right"),
@@ -85,6 +88,8 @@ class NumpyMap(NamedTuple):
     def _apply(self, x: np.ndarray) -> np.ndarray:
         if self.kind == "residual_map":
             return self.parts["base"]._apply(x) + self.parts["delta"]._apply(x)
+        if self.kind == "shift_map":
+            return x + np.asarray(self.parts["shift"], x.dtype)
         parts = [
             np.asarray(self.parts[name], x.dtype) for name in PARTS[self.kind][:-1]
         ]

@@ -19,6 +19,7 @@ _EQUATIONS = {
     "low_rank_map": "y = x left right + bias",
     "mlp_map": "y = gelu(x first + inner) second + bias",
     "residual_map": "y = base(x) + delta(x)",
+    "shift_map": "y = x + shift",
 }
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 _SIDES = ("source", "target")

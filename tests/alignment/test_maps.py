@@ -16,6 +16,7 @@ from helix_jax.alignment import (
 )
 from helix_jax.artefacts import save_artefact
 from helix_jax.errors import ArtefactError, FingerprintError
+from helix_jax.maps_numpy import read_map
 
 SOURCE = {"model": "a", "layer": -1}
 TARGET = {"model": "b", "layer": -1}
@@ -63,9 +64,11 @@ def test_a_shift_adds_its_vector_and_comes_back_from_its_folder(tmp_path):
         apply_map(to_affine(shift), x), x + shift.shift, atol=1e-6
     )
     record = {"source": SOURCE, "target": SOURCE, "penalty": None, "split": "fit"}
-    loaded, _ = load_map(save_map(tmp_path / "map", shift, **record))
+    folder = save_map(tmp_path / "map", shift, **record)
+    loaded, _ = load_map(folder)
     assert isinstance(loaded, ShiftMap)
     np.testing.assert_array_equal(loaded.shift, shift.shift)
+    np.testing.assert_array_equal(read_map(folder).map(x), x + shift.shift)
 
 
 def test_widths_must_fit():
