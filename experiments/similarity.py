@@ -46,10 +46,8 @@ from helix_jax.text.hashing import SPLITS, document_of, hashed_subset
 if __name__ != "__main__":  # slow, and flags are read without
     import jax
 
-    from experiments.shared.sides import load_side, open_corpus, states_of, with_stores
-    from helix_jax.activations import Store, join
-    from helix_jax.models import resolve_layers
-    from helix_jax.runs.inputs import naming
+    from experiments.shared.sides import open_corpus, stores_of_models
+    from helix_jax.activations import Store
     from helix_jax.similarity.matrix import NEIGHBOUR_MEASURES
     from helix_jax.similarity.pairs import score_pairs
     from helix_jax.similarity.scores import HEAD_MEASURES, MEASURES, Shuffles, SplitRows
@@ -164,7 +162,6 @@ def read_views(
     config: SimilarityConfig, corpus: Corpus
 ) -> tuple[list[View], dict[str, Store]]:
     """The rows of every layer of every model; the stores of the first, for texts."""
-    options = with_stores(config)
     limits = {"fit": config.fit_rows, "select": config.rows, "test": config.rows}
     test_rows = min(corpus.counts["test"], config.rows or corpus.counts["test"])
     if {"all", *NEIGHBOUR_MEASURES} & set(config.measures) and (
@@ -174,21 +171,15 @@ def read_views(
             f"--neighbours={config.neighbours} must be below the {test_rows} texts of "
             "the test split that are used; lower it, or use more texts."
         )
-    views, first, texts = [], {}, {}
-    for name in config.models:
-        with naming("models"):
-            side = load_side(name, options)
-        if side.model is not None:
-            layers = resolve_layers(side.model.spec, config.layers)
-            side = side._replace(layers=tuple(sorted(set(layers))))
-        stores = {}
-        for split in SPLITS:
-            store = states_of(side, corpus, split, options)
-            join(first.setdefault(split, store), store)  # raises if the texts differ
-            stores[split] = store.select(
+    views, texts = [], {}
+    for side, whole in stores_of_models(config, corpus):
+        stores = {
+            split: store.select(
                 hashed_subset(store.ids, limits[split], salt="similarity")
             )
-            texts.setdefault(split, stores[split])
+            for split, store in whole.items()
+        }
+        texts = texts or stores
         for layer in stores["fit"].layers:
             rows = SplitRows(*(stores[split].read(layer) for split in SPLITS))
             layer_name = f"{side.name}@{layer}" if len(side.layers) > 1 else side.name

@@ -336,6 +336,7 @@ NO_FLOATS = {
     al.kl_loss,
     al.load_map,
     al.push_map,
+    al.push_maps,
     al.rank_grid,
     al.save_map,
     al.usable_methods,

@@ -7,13 +7,18 @@ A side is a model (folder or hub id), whose states are extracted to a store, or
 import dataclasses
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.shared.options import ExtractionOptions, PairOptions, TextOptions
+from experiments.shared.options import (
+    ExtractionOptions,
+    ModelsOptions,
+    PairOptions,
+    TextOptions,
+)
 from helix_jax.activations import (
     Pair,
     PairStream,
@@ -251,6 +256,30 @@ def load_sides(config: PairOptions) -> tuple[Side, Side]:
             layer = getattr(config, f"{flag}_layer")
             sides.append(load_side(getattr(config, flag), config, layer=layer))
     return tuple(sides)
+
+
+def stores_of_models(
+    config: ModelsOptions, corpus: Corpus
+) -> Iterator[tuple[Side, dict[str, Store]]]:
+    """Each model of --models with its stores of every split, of all of --layers.
+
+    A model is loaded when it is asked for, and run once for all its layers.
+
+    Raises:
+      StoreError: two models have other texts.
+    """
+    options, first = with_stores(config), {}
+    for name in config.models:
+        with naming("models"):
+            side = load_side(name, options)
+        if side.model is not None:
+            layers = resolve_layers(side.model.spec, config.layers)
+            side = side._replace(layers=tuple(sorted(set(layers))))
+        stores = {}
+        for split in SPLITS:
+            stores[split] = states_of(side, corpus, split, options)
+            join(first.setdefault(split, stores[split]), stores[split])
+        yield side, stores
 
 
 def pair_splits(

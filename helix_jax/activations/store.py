@@ -153,6 +153,17 @@ class Store:
         chosen = rows if self.selection is None else self.selection[rows]
         return dataclasses.replace(self, selection=chosen)
 
+    def only(self, layer: int) -> "Store":
+        """A view of one layer, as if it alone had been extracted.
+
+        Args:
+          layer: which; negative counts from the end of `layers`.
+        """
+        layer, record = self._layer(layer), dict(self.fingerprint)
+        if "layers" in record:
+            record["layers"] = [layer]
+        return dataclasses.replace(self, layers=(layer,), fingerprint=record)
+
     def _read(self, layer: int, start: int, stop: int) -> np.ndarray:
         rows = slice(start, min(stop, len(self)))
         if self.selection is not None:

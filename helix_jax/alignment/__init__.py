@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     )
     from helix_jax.alignment.map_cards import MapCard
     from helix_jax.alignment.map_files import load_map, save_map
-    from helix_jax.alignment.map_hub import push_map
+    from helix_jax.alignment.map_hub import push_map, push_maps
     from helix_jax.alignment.maps import (
         AffineMap,
         LowRankMap,
@@ -169,6 +169,7 @@ __all__ = [
     "path_r2",
     "prepare",
     "push_map",
+    "push_maps",
     "r2_interval",
     "r2_of_rows",
     "random_orthogonal_map",

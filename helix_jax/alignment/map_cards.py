@@ -6,7 +6,7 @@ the folder's config.json.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from helix_jax.map_confidence import Confidence
@@ -23,7 +23,8 @@ _EQUATIONS = {
 }
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 _SIDES = ("source", "target")
-_NUMBERS = "Intervals are 95% bootstraps over documents, where there are any."
+_MOST_COLUMNS = 6
+_INTERVALS = "Intervals are 95% bootstraps over documents, where there are any."
 
 
 class MapCard(NamedTuple):
@@ -77,7 +78,7 @@ def map_card(
     equation = _EQUATIONS[config.get("form", config)["kind"]]
     return "\n".join(
         [
-            *_front_matter(sides, known),
+            *_front_matter(sides.values(), known),
             f"# {names}, width {width}",
             "",
             f"A map `{equation}` of source rows x to target rows y, fitted with "
@@ -107,11 +108,57 @@ def map_card(
     )
 
 
+def atlas_card(configs: Mapping[str, Mapping[str, Any]], *, place: str = PLACE) -> str:
+    """Markdown of a folder of maps.
+
+    Args:
+      configs: name of the folder of each map -> its config.json.
+      place: where they lie on the hub.
+    """
+    sides = [
+        config["fingerprints"][side] for config in configs.values() for side in _SIDES
+    ]
+    first = next(iter(configs))
+    shown = list(dict.fromkeys(name for one in configs.values() for name in _told(one)))
+    shown = shown[:_MOST_COLUMNS]
+    lines = [f"| folder | {' | '.join(shown)} |", f"|---{'|---' * len(shown)}|"]
+    for name, config in configs.items():
+        cells = (_interval(_told(config).get(one)) for one in shown)
+        lines.append(f"| [{name}]({name}/README.md) | {' | '.join(cells)} |")
+    return "\n".join(
+        [
+            *_front_matter(sides, MapCard().record()),
+            f"# {len(configs)} maps between models",
+            "",
+            "Each folder holds one, with a card of its own:",
+            "",
+            *_loading(f"{place}/{first}"),
+            "",
+            *lines,
+            "",
+            _INTERVALS,
+            "",
+        ]
+    )
+
+
+def _told(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The numbers of a card that are of the test split."""
+    numbers = config.get("card", {}).get("numbers", {})
+    return {k: v for k, v in numbers.items() if k.startswith("test/")}
+
+
+def _interval(value: Any) -> str:
+    if not isinstance(value, list):
+        return "" if value is None else f"{value:.3f}"
+    return f"{value[0]:.3f} [{value[1]:.3f}, {value[2]:.3f}]"
+
+
 def _front_matter(
-    sides: Mapping[str, Mapping[str, Any]], known: Mapping[str, Any]
+    sides: Iterable[Mapping[str, Any]], known: Mapping[str, Any]
 ) -> list[str]:
     """YAML; strings are written as JSON, which YAML reads alike."""
-    models = [str(record.get("model", "")) for record in sides.values()]
+    models = [str(record.get("model", "")) for record in sides]
     record: dict[str, Any] = {
         "library_name": "helix_jax",
         "license": UNKNOWN,  # of the map itself; those of its parts are in a table
@@ -194,7 +241,7 @@ def _numbers(numbers: Mapping[str, Any]) -> list[str]:
         parts = value if isinstance(value, list) else [value, None, None]
         cells = " | ".join("" if one is None else f"{one:.4g}" for one in parts)
         lines.append(f"| {name} | {cells} |")
-    return [*lines, "", _NUMBERS]
+    return [*lines, "", _INTERVALS]
 
 
 def _confidence(confidence: Confidence | None) -> list[str]:
