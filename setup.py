@@ -42,6 +42,7 @@ setup(
         "safetensors",
         "scipy",
         "tensorstore",
+        "threadpoolctl",
         "tokenizers",
         "tqdm",
         "transformers",

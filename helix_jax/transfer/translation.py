@@ -4,9 +4,12 @@
     OUT/done/part-00000.json      written last: the part is whole
 
 A part is the same rows whenever it is made, so that what was killed goes on behind the
-last whole one. Reading, mapping and writing overlap, each in a thread of its own.
+last whole one. Reading, mapping and writing overlap. Each core maps blocks of its own:
+a product that is divided among cores waits for the slowest of them.
 """
 
+import collections
+import os
 import queue
 import threading
 from collections.abc import Iterator
@@ -15,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+import threadpoolctl
 
 from helix_jax.activations.embedding_stream import Block, Vectors
 from helix_jax.errors import StoreError
@@ -24,7 +28,7 @@ from helix_jax.progress import Progress
 from helix_jax.transfer.translated_parts import FOLDERS, Part, read_done, write_part
 
 _T = TypeVar("_T")
-BLOCK_BYTES = 8 << 20  # of rows that are read at once
+BLOCK_BYTES = 4 << 20  # of rows that are read at once
 PART_BYTES = 128 << 20  # of mapped rows that are held, and written at once
 AHEAD = 4  # blocks that are read before they are wanted
 
@@ -132,11 +136,13 @@ def translate(
         Progress(
             "rows translated", total=vectors.count, done=start, unit="rows"
         ) as progress,
+        threadpoolctl.threadpool_limits(1, user_api="blas"),
+        ThreadPoolExecutor(_cores()) as mappers,
         ThreadPoolExecutor(1) as writer,
     ):
         waiting: Future | None = None
         blocks = _ahead(vectors.blocks(start, size, translation.part_rows))
-        for part in _parts(blocks, translation, vectors, whole, progress):
+        for part in _parts(blocks, translation, vectors, whole, mappers, progress):
             if waiting is not None:
                 records.append(waiting.result())
             waiting = writer.submit(write_part, out, vectors, part)
@@ -159,20 +165,24 @@ def _parts(
     translation: Translation,
     vectors: Vectors,
     number: int,
+    mappers: ThreadPoolExecutor,
     progress: Progress,
 ) -> Iterator[Part]:
-    """Blocks mapped, and gathered to parts."""
+    """Blocks mapped and gathered to parts; of bad rows the first is told."""
     rows, dy = translation.part_rows, translation.map.widths[1]
-    part, filled = None, 0
+    part, filled, working = None, 0, collections.deque()
     for block in blocks:
         if part is None:
             left = min(rows, vectors.count - number * rows)
             part, filled = _empty(number, left, dy, translation), 0
-        _map_block(block, translation, part, filled, vectors.path)
+        place = block, translation, part, filled, vectors.path
+        working.append(mappers.submit(_map_block, *place))
         part.beside.append(block.beside)
-        progress.update(len(block.x))
         filled += len(block.x)
-        if filled == len(part.y):
+        full = filled == len(part.y)
+        while working and (full or len(working) > AHEAD):
+            progress.update(working.popleft().result())
+        if full:
             yield part
             part, number = None, number + 1
 
@@ -184,8 +194,8 @@ def _empty(number: int, rows: int, dy: int, translation: Translation) -> Part:
 
 def _map_block(
     block: Block, translation: Translation, part: Part, place: int, path: Path
-) -> None:
-    """Fill rows of a part."""
+) -> int:
+    """Fill rows of a part; how many."""
     with np.errstate(over="ignore", invalid="ignore"):
         x = np.ascontiguousarray(block.x, np.float32)
         y = translation.map(x)
@@ -200,6 +210,7 @@ def _map_block(
         )
         for own, values in zip(part.cosines.values(), found):
             own[rows] = values
+    return len(y)
 
 
 def _require_finite(block: Block, y: np.ndarray, path: Path) -> None:
@@ -253,3 +264,9 @@ def _ahead(items: Iterator[_T]) -> Iterator[_T]:
     finally:
         stopped.set()
         thread.join()
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
