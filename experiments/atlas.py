@@ -15,6 +15,8 @@ with its card and the confidence of its rows, and a card of all:
 A killed run goes on behind the last pair.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import itertools
 import json
@@ -23,7 +25,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from experiments.shared.about import BRACKETS, about_models, short_data
-from experiments.shared.map_facts import licences_of, scored_confidence
 from experiments.shared.options import (
     TINY_TEXTS,
     ModelsOptions,
@@ -32,12 +33,9 @@ from experiments.shared.options import (
     resamples_option,
     seed_option,
 )
-from experiments.shared.sides import folder_name, open_corpus, stores_of_models
 from helix_jax.alignment import MapCard
-from helix_jax.alignment.map_cards import atlas_card
 from helix_jax.artefacts import README
 from helix_jax.errors import RunError
-from helix_jax.maps_numpy import read_map
 from helix_jax.models import model_name
 from helix_jax.progress import bar
 from helix_jax.reports import Block, Quantity, arm_table, cross_matrix, read_interval
@@ -52,8 +50,14 @@ from helix_jax.runs import (
 from helix_jax.text.corpus import Corpus
 from helix_jax.text.hashing import SPLITS, document_of
 from helix_jax.textfile import read_json
-from helix_jax.transfer.atlas import Node, fit_both, score_fit
-from helix_jax.transfer.pair_fit import PairFit
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from experiments.shared.map_facts import licences_of, scored_confidence
+    from experiments.shared.sides import folder_name, open_corpus, stores_of_models
+    from helix_jax.alignment.map_cards import atlas_card
+    from helix_jax.maps_numpy import read_map
+    from helix_jax.transfer.atlas import Node, fit_both, score_fit
+    from helix_jax.transfer.pair_fit import PairFit
 
 COLUMNS = {
     "test/r2": Quantity("R2", form=3),
