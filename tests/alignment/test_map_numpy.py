@@ -15,6 +15,7 @@ from helix_jax.alignment import (
     LowRankMap,
     MlpMap,
     ResidualMap,
+    ShiftMap,
     apply_map,
     load_map,
     save_map,
@@ -40,6 +41,7 @@ MAPS = {
     "low_rank_map": LowRankMap(normal(6, DX, 3), normal(7, 3, DY), normal(8, DY)),
     "mlp_map": MLP,
     "residual_map": ResidualMap(AFFINE, MLP),
+    "shift_map": ShiftMap(normal(10, DX)),
 }
 
 
@@ -52,7 +54,7 @@ def test_every_kind_gives_what_apply_map_gives(kind, tmp_path):
     got = found.map(x)
     assert got.dtype == np.float32
     assert found.map.kind == kind
-    assert found.map.widths == (DX, DY)
+    assert found.map.widths == MAPS[kind].widths
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=2e-5)
     np.testing.assert_array_equal(as_numpy(MAPS[kind])(x), got)
     assert found.map(x.astype(np.float64)).dtype == np.float64
