@@ -257,6 +257,13 @@ CALLS = {
     stats.paired_interval: lambda: stats.paired_interval(
         KNOWN, KNOWN[::-1], GROUPS[0], resamples=20
     ),
+    stats.rank_correlations: lambda: stats.rank_correlations(
+        {"a": [1.0, 3, 2], "b": [1.0, 2, 3]},
+        [1.0, 2, 3],
+        [(0, 1), (1, 2), (2, 0)],
+        against="a",
+        resamples=4,
+    ),
     stats.permutation_null: lambda: stats.permutation_null(
         lambda order, z: jnp.sum(z[order] * z), len(X), X[:, 0], permutations=5
     ),

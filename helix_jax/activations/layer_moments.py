@@ -1,13 +1,15 @@
-"""Moments of several layers of both sides from one pass, and those of any two."""
+"""Moments of several layers of both sides from one pass, and those of some of them."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from helix_jax.activations.token_pairs import TokenPairs
-from helix_jax.alignment import Moments, accumulate, select_columns
+from helix_jax.alignment import Moments, accumulate, from_batch, merge, select_columns
+from helix_jax.errors import CorpusError
 
 Layers = tuple[tuple[int, ...], tuple[int, ...]]  # of the source, of the target
 
@@ -29,13 +31,66 @@ class LayerMoments(NamedTuple):
         Raises:
           ValueError: a layer that was not taken.
         """
-        columns = []
-        for layer, of_side, columns_of_side in zip(
-            (source_layer, target_layer), self.layers, self.joint.cov_xy.shape
+        return self.of_layers((source_layer,), (target_layer,))
+
+    def of_layers(self, source: Sequence[int], target: Sequence[int]) -> Moments:
+        """Moments of some layers of each side, beside each other in this order.
+
+        Raises:
+          ValueError: a layer that was not taken.
+        """
+        return select_columns(self.joint, *self.columns(source, target))
+
+    def columns(
+        self, source: Sequence[int], target: Sequence[int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Columns of some layers of the source, and of the target, each [n] int."""
+        found = []
+        for layers, of_side, columns_of_side in zip(
+            (source, target), self.layers, self.joint.cov_xy.shape
         ):
-            width, place = columns_of_side // len(of_side), of_side.index(layer)
-            columns.append(slice(place * width, (place + 1) * width))
-        return select_columns(self.joint, *columns)
+            width = columns_of_side // len(of_side)
+            first = [of_side.index(layer) * width for layer in layers]
+            found.append((np.array(first)[:, None] + np.arange(width)).reshape(-1))
+        return tuple(found)
+
+
+def parted_layer_moments(
+    pairs: TokenPairs, layers: Layers, *, parts: int, limit: int
+) -> tuple[LayerMoments, ...]:
+    """Moments of states of several kinds, such as keys and values, in one pass.
+
+    Products are of float32 and sums of float64: of as many columns the products are
+    nearly all of the cost, and blocks are centred before them.
+
+    Args:
+      pairs: of sides that give `parts` times these layers, one kind after the other.
+      layers: of the source and of the target.
+      parts: kinds.
+      limit: of pairs; those of the block that reaches it are all taken.
+
+    Returns:
+      LayerMoments of each kind, between its states of both sides.
+    """
+    totals: list[Moments | None] = [None] * parts
+    for block in itertools.islice(pairs, -(-limit // pairs.block_rows)):
+        rows = len(block.text_ids)
+        weights = (np.arange(pairs.block_rows) < rows).astype(np.float32)
+        missing = ((0, 0), (0, pairs.block_rows - rows), (0, 0))
+        sides = [np.split(np.pad(z, missing), parts) for z in (block.x, block.y)]
+        for part, (x, y) in enumerate(zip(*sides)):
+            batch = from_batch(
+                np.concatenate(x, axis=1),
+                np.concatenate(y, axis=1),
+                weights=weights,
+                product_dtype="float32",
+            )
+            total = totals[part]
+            totals[part] = batch if total is None else merge(total, batch)
+            jax.block_until_ready(totals[part])
+    if totals[0] is None:
+        raise CorpusError("the texts give no pair of tokens.")
+    return tuple(LayerMoments(total, layers) for total in totals)
 
 
 def layer_moments(

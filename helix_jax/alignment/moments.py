@@ -261,21 +261,22 @@ def merge_all(parts: Iterable[Moments]) -> Moments:
 @takes(moments=kinds.MOMENTS)
 @wide
 def select_columns(
-    moments: Moments, x: slice = slice(None), y: slice = slice(None)
+    moments: Moments, x: slice | Array = slice(None), y: slice | Array = slice(None)
 ) -> Moments:
     """Moments of some columns of each side, such as one layer among several.
 
     Args:
       moments: of all columns.
-      x, y: which of the dx source columns and of the dy target columns.
+      x, y: which of the dx source columns and of the dy target columns, slices or
+        [n] int.
     """
     return Moments(
         moments.count,
         moments.mean_x[x],
         moments.mean_y[y],
-        moments.cov_xx[x, x],
-        moments.cov_xy[x, y],
-        moments.cov_yy[y, y],
+        moments.cov_xx[x][:, x],
+        moments.cov_xy[x][:, y],
+        moments.cov_yy[y][:, y],
     )
 
 

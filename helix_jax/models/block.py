@@ -62,28 +62,39 @@ def block(
         scale = spec.residual_scale
         return h + (branch if scale is None else branch * scale)
 
+    x = attention_input(params, spec, h, first=first)
     if spec.parallel:
-        x = norm("attention_norm", h)
         y = x if spec.shared_norm else norm("ffn_norm", h)
         return add(h, attention(x) + transform(y))
     if spec.block == "pre":
-        x = norm("attention_norm", h)
-        if not spec.first_norm:
-            x = jnp.where(first, h, x)
         h = add(h, attention(x))
         return add(h, transform(norm("ffn_norm", h)))
     if spec.block == "post":
-        h = add(h, norm("attention_post_norm", attention(h)))
+        h = add(h, norm("attention_post_norm", attention(x)))
         return add(h, norm("ffn_post_norm", transform(h)))
     if spec.block == "sandwich":
-        mixed = attention(norm("attention_norm", h))
+        mixed = attention(x)
         h = add(h, norm("attention_post_norm", mixed))
         mixed = transform(norm("ffn_norm", h))
         return add(h, norm("ffn_post_norm", mixed))
     if spec.block == "post_residual":
-        h = norm("attention_norm", add(h, attention(h)))
+        h = norm("attention_norm", add(h, attention(x)))
         return norm("ffn_norm", add(h, transform(h)))
     raise ValueError(f"unknown block {spec.block!r} in the spec of {spec.family}.")
+
+
+def attention_input(
+    params: Mapping, spec: ModelSpec, h: Array, *, first: Array | bool = False
+) -> Array:
+    """What a block's attention reads of its residual stream h: [B, T, D].
+
+    Args:
+      params, spec, first: as for `block`.
+    """
+    if not spec.parallel and spec.block in ("post", "post_residual"):
+        return h
+    x = normalise(params.get("attention_norm", {}), h, spec)
+    return x if spec.first_norm or spec.parallel else jnp.where(first, h, x)
 
 
 def _by_blocks(layer: Callable[[Array], Array], x: Array) -> Array:

@@ -75,7 +75,7 @@ def run_layers(
     kept = None
     if inner:
         kept = jnp.zeros((len(inner) + 1, *stream.h.shape), stream.h.dtype)
-    sight = _sight(params, spec, stream, cache)
+    sight = sight_of(params, spec, stream, cache)
     first_slot = None if cache is None else cache.next_slot - stream.h.shape[1]
 
     def step(carry: _Carry, layer: _Layer) -> tuple[_Carry, None]:
@@ -88,9 +88,7 @@ def run_layers(
             )
             return attended
 
-        reach, turn = sight.of_window(layer.window)
-        if spec.rope_layers is not None:
-            turn = _turn_where(layer.rotates, turn)
+        reach, turn = sight.of_layer(layer.window, layer.rotates)
         own = gather_layer(layer.params, spec)
         h = block(own, spec, carry.h, reach, turn, remember, first=layer.number == 0)
         h = constrain(h, "batch", None, None)
@@ -172,34 +170,36 @@ def _layers(
     return _Layer(stacked, numbers, slots, *own)
 
 
-def _turn_where(rotates: Any, turn: Turn) -> Turn:
-    """The turn, or that of no angle in a layer that does not rotate."""
-    cos, sin = jnp.where(rotates, turn.cos, 1.0), jnp.where(rotates, turn.sin, 0.0)
-    return turn._replace(cos=cos, sin=sin)
-
-
-class _Sight(NamedTuple):
+class Sight(NamedTuple):
     """Which keys a token sees, and how far each is turned.
 
     Attributes:
       reach: of a layer without a window.
       windows: whether some layers have one.
+      unturned: whether some layers do not rotate.
       everywhere, nearby: the turn of layers without and with a window, or None.
     """
 
     reach: Reach
     windows: bool
+    unturned: bool
     everywhere: Turn | None
     nearby: Turn | None
 
-    def of_window(self, window: Any) -> tuple[Reach, Turn | None]:
-        """Reach and turn of a layer that sees `window` tokens far; 0: any."""
+    def of_layer(self, window: Any, rotates: Any) -> tuple[Reach, Turn | None]:
+        """Reach and turn of a layer that sees `window` tokens far, 0: any.
+
+        A layer that does not rotate has the turn of no angle.
+        """
         reach, turn = self.reach, self.everywhere
         if self.windows:
             reach = reach._replace(window=window)
         if self.nearby is not None:
             choose = partial(jnp.where, window == 0)
             turn = jax.tree.map(choose, self.everywhere, self.nearby)
+        if self.unturned:
+            cos = jnp.where(rotates, turn.cos, 1.0)
+            turn = turn._replace(cos=cos, sin=jnp.where(rotates, turn.sin, 0.0))
         return reach, turn
 
 
@@ -211,9 +211,10 @@ def _by_head(params: Mapping, spec: ModelSpec, reach: Reach) -> Array:
     return relative_bias(params["relative_bias"], *places, spec.relative_bias)[None]
 
 
-def _sight(
+def sight_of(
     params: Mapping, spec: ModelSpec, stream: Stream, cache: KeyValueCache | None
-) -> _Sight:
+) -> Sight:
+    """What the tokens of a stream see, of themselves or of a cache that holds them."""
     keys = stream if cache is None else cache
     positions = stream.positions
     reach = Reach(positions, keys.positions, keys.mask, spec.causal)
@@ -226,7 +227,7 @@ def _sight(
         rotation(rope, positions) if rope is not None else None
         for rope in (spec.rope, spec.local_rope)
     ]
-    return _Sight(reach, windows, *turns)
+    return Sight(reach, windows, spec.rope_layers is not None, *turns)
 
 
 def _write(keys, values, k, v, number, first_slot):

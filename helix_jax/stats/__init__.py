@@ -26,7 +26,10 @@ if TYPE_CHECKING:
         plateau_size,
     )
     from helix_jax.stats.permutation import permutation_null, permutation_p, sign_flip_p
-    from helix_jax.stats.rank_correlation import pair_rank_correlation
+    from helix_jax.stats.rank_correlation import (
+        pair_rank_correlation,
+        rank_correlations,
+    )
     from helix_jax.stats.relative import relative_error
     from helix_jax.stats.seeds import seed_interval
 
@@ -50,6 +53,7 @@ __all__ = [
     "permutation_null",
     "permutation_p",
     "plateau_size",
+    "rank_correlations",
     "relative_error",
     "seed_interval",
     "sign_flip_p",

@@ -5,7 +5,7 @@ numbers: the pairs of one model have it in common. So models are resampled, not 
 """
 
 import warnings
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 from scipy.stats import ConstantInputWarning, spearmanr
@@ -48,17 +48,64 @@ def pair_rank_correlation(
       standard errors and tests for network statistics", Connections 22(2).
     """
     who = "pair_rank_correlation"
+    found = _correlations(who, {"x": x}, y, pairs, resamples, level, seed)
+    return found["x"]
+
+
+def rank_correlations(
+    measures: Mapping[str, Array],
+    y: Array,
+    pairs: Sequence[tuple[Hashable, Hashable]],
+    *,
+    against: str,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """`pair_rank_correlation` of several measures with one, and which is larger.
+
+    Args:
+      measures: name -> [P].
+      y: [P], what they are to tell.
+      pairs, resamples, level, seed: as there.
+      against: the measure that the others are compared with.
+
+    Returns:
+      Of every measure its correlation with y; and NAME_over_AGAINST, how much larger it
+      is than that of `against`, on the same resamples.
+
+    Raises:
+      ValueError: as there, or an unknown `against`.
+    """
+    who = "rank_correlations"
+    if against not in measures:
+        raise ValueError(
+            f"{who}: against must be of {list(measures)}, got {against!r}."
+        )
+    return _correlations(who, measures, y, pairs, resamples, level, seed, against)
+
+
+def _correlations(
+    who: str,
+    given: Mapping[str, Array],
+    y: Array,
+    pairs: Sequence[tuple[Hashable, Hashable]],
+    resamples: int,
+    level: float,
+    seed: int,
+    against: str | None = None,
+) -> dict[str, Interval]:
     measures = {}
-    for name, values in (("x", x), ("y", y)):
+    for name, values in (*given.items(), ("y", y)):
         values = np.asarray(numeric.numbers(who, name, values, rank=1), np.float64)
         checks.require_finite(who, name, values)
         measures[name] = values
-    x, y = measures["x"], measures["y"]
-    if not len(x) == len(y) == len(pairs):
-        raise ValueError(
-            f"{who}: x, y and pairs need one entry a pair, got {len(x)}, {len(y)} and "
-            f"{len(pairs)}."
-        )
+    for name, x in measures.items():
+        if len(x) != len(pairs):
+            raise ValueError(
+                f"{who}: x, y and pairs need one entry a pair, got {len(x)} of {name} "
+                f"and {len(pairs)} pairs."
+            )
     same = [pair for pair in pairs if pair[0] == pair[1]]
     if same:
         raise ValueError(f"{who}: a pair needs two different objects, got {same[0]}.")
@@ -72,18 +119,26 @@ def pair_rank_correlation(
         np.array([places[pair[side]] for pair in pairs]) for side in (0, 1)
     )
 
+    y = measures.pop("y")
+    others = [name for name in measures if against and name != against]
+
     def correlations(counts: np.ndarray) -> list[np.ndarray]:
         weights = counts[:, first] * counts[:, second]
-        return [np.array([_spearman(x, y, row) for row in weights])]
+        found = {
+            name: np.array([_spearman(x, y, row) for row in weights])
+            for name, x in measures.items()
+        }
+        return [*found.values(), *(found[name] - found[against] for name in others)]
 
-    (interval,) = bootstrap_counts(
+    intervals = bootstrap_counts(
         correlations,
         [len(places)],
         chance=np.random.default_rng(seed),
         resamples=resamples,
         level=level,
     )
-    return interval
+    names = [*measures, *(f"{name}_over_{against}" for name in others)]
+    return dict(zip(names, intervals))
 
 
 def _spearman(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> float:

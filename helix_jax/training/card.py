@@ -44,12 +44,28 @@ def save_trained(
     )
 
 
+SCRATCH = (
+    "Trained from scratch by `experiments/pretrain.py` of helix_jax, for tests and "
+    "demonstrations of linear alignment between independently trained models. It "
+    "knows little; do not use it for anything else."
+)
+TUNED = (
+    "Tuned a little by `experiments/finetune.py` of helix_jax from the model below, "
+    "whose licence holds, to have two models that differ by training alone."
+)
+
+
 def model_card(
-    recipe: Mapping[str, Any], data: Mapping[str, Any], results: Mapping[str, float]
+    recipe: Mapping[str, Any],
+    data: Mapping[str, Any],
+    results: Mapping[str, float],
+    *,
+    said: str = SCRATCH,
 ) -> str:
     """Markdown with the recipe (flags), what the data was, and the results."""
     shown = {k: v for k, v in recipe.items() if k not in ("workdir", "tiny")}
-    for name in ("data", "tokenizer"):  # what it was, not where it lay
+    for name in {"data", "tokenizer", "model"} & recipe.keys():
+        # what it was, not where it lay
         shown[name] = ",".join(Path(one).name for one in recipe[name].split(","))
     rows = "\n".join(
         f"| {name} | {value:,} |"
@@ -58,10 +74,7 @@ def model_card(
         for name, value in results.items()
     )
     return (
-        f"# A small {recipe['family']} language model\n\n"
-        "Trained from scratch by `experiments/pretrain.py` of helix_jax, for tests and "
-        "demonstrations of linear alignment between independently trained models. It "
-        "knows little; do not use it for anything else.\n\n"
+        f"# A small {recipe['family']} language model\n\n{said}\n\n"
         "## Results on held-out documents\n\n"
         f"| measure | value |\n|---|---|\n{rows}\n\n"
         f"## Recipe\n\n```json\n{json.dumps(shown, indent=2)}\n```\n\n"

@@ -85,10 +85,17 @@ def make_optimizer(
 
 
 def init_state(
-    key: Array, spec: ModelSpec, optimizer: optax.GradientTransformation
+    key: Array,
+    spec: ModelSpec,
+    optimizer: optax.GradientTransformation,
+    *,
+    params: Any = None,
 ) -> TrainState:
-    """The state before the first step."""
-    params = init_params(key, spec)
+    """The state before the first step, of random parameters or of these, copied."""
+    if params is None:
+        params = init_params(key, spec)
+    else:
+        params = jax.tree.map(lambda leaf: jnp.array(leaf, jnp.float32), params)
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
 
 

@@ -55,11 +55,12 @@ def train(
     schedule: Schedule,
     *,
     snapshot: Path,
+    params: Any = None,
     begin: Callable[[int], object] = lambda step: None,
     log: Log = lambda step, metrics: None,
     devices: Sequence[jax.Device] | None = None,
 ) -> tuple[TrainState, float]:
-    """Train from scratch, or go on from the snapshot; the same weights come out.
+    """Train, or go on from the snapshot; the same weights come out.
 
     Args:
       spec: the architecture.
@@ -67,6 +68,7 @@ def train(
       windows: [N, T + 1] int32.
       schedule: of the training.
       snapshot: file that holds the state every so many steps.
+      params: of a model to tune, float32; None to begin with random ones.
       begin: called once with the steps that are done.
       log: called with the step and train/loss_nats, train/gradient_norm.
       devices: that share the windows of every batch; None for the default device alone.
@@ -79,7 +81,8 @@ def train(
       RunError: a loss that is not finite, or a damaged snapshot.
     """
     step = make_step(spec, optimizer, microbatch=schedule.microbatch)
-    state = init_state(jax.random.key(schedule.seed), spec, optimizer)
+    key = jax.random.key(schedule.seed)
+    state = init_state(key, spec, optimizer, params=params)
     clock = np.zeros((), np.float64)
     if snapshot.exists():
         state, clock = load_snapshot(snapshot, (state, clock))

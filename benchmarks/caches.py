@@ -1,0 +1,182 @@
+r"""Time to the first token from a mapped cache, against reading the prompt natively.
+
+    python -m benchmarks.caches [--source=FOLDER] [--target=FOLDER] [--lengths=64,256]
+
+What the source has read counts as being there, as where one model hands its work to
+another. Timed are, of one prompt and compiled before:
+
+    native   the target reads the prompt, logits of its last token
+    mapped   the source's cache is mapped, the target reads the first tokens and the
+             last one, logits of that
+    source   the source reads the prompt: what a hand-over cannot save where the
+             source has not read it for its own sake
+
+The map has the shape of a fitted one, of --layers source layers a target layer; its
+numbers are random, which takes the same time. Both sides take turns, medians count.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+from benchmarks.timing import alternate, medians, write_results
+from experiments.shared.places import real_models
+from helix_jax import assets
+from helix_jax.caches import CacheMap, LayerMaps, cache_form, map_cache
+from helix_jax.models import (
+    KeyValueCache,
+    Model,
+    apply_model,
+    empty_cache,
+    load_model,
+    model_name,
+)
+from helix_jax.runs.flags import integers_flag
+from helix_jax.runs.program import start_main
+
+SOURCE = flags.DEFINE_string("source", "", "folder; empty: SmolLM2, or pebble-llama")
+TARGET = flags.DEFINE_string("target", "", "folder; empty: the source's own shape")
+LENGTHS = integers_flag("lengths", [64, 256, 1024, 2048, 4096], "tokens of a prompt")
+LAYERS = integers_flag("layers", [1, 4], "source layers of a target layer; 0: all")
+OPENING = flags.DEFINE_integer("opening", 4, "first tokens that the target reads")
+REPEATS = flags.DEFINE_integer("repeats", 3, "counted repetitions", lower_bound=1)
+TINY = flags.DEFINE_bool("tiny", False, "embedded models, one short prompt")
+
+
+def random_map(source: Model, target: Model, layers: int) -> CacheMap:
+    """A map of the shape of a fitted one."""
+    x, y = cache_form(source.spec), cache_form(target.spec)
+    count = min(layers or x.layers, x.layers)
+    rng = np.random.default_rng(0)
+
+    def part() -> LayerMaps:
+        own = [rng.permutation(x.layers)[:count] for _ in range(y.layers)]
+        shape = (y.layers, count * x.width, y.width)
+        kernel = rng.normal(size=shape).astype(np.float32) / (count * x.width) ** 0.5
+        return LayerMaps(
+            jnp.asarray(np.array(own, np.int32)),
+            jnp.asarray(kernel),
+            jnp.zeros((y.layers, y.width)),
+        )
+
+    return CacheMap(part(), part(), x, y)
+
+
+@partial(jax.jit, static_argnames=("spec", "slots"))
+def read_natively(params: Any, tokens: jax.Array, *, spec: Any, slots: int):
+    """The last token's logits after a whole prompt, and its cache."""
+    cache = empty_cache(spec, 1, slots, params["embed"].dtype)
+    cache = apply_model(params, spec, tokens[:, :-1], cache=cache).cache
+    output = apply_model(params, spec, tokens[:, -1:], logits=True, cache=cache)
+    return output.logits[:, -1], output.cache
+
+
+@partial(jax.jit, static_argnames=("spec", "slots", "opening"))
+def read_mapped(
+    params: Any,
+    cache_map: CacheMap,
+    source: KeyValueCache,
+    tokens: jax.Array,
+    *,
+    spec: Any,
+    slots: int,
+    opening: int,
+):
+    """The last token's logits behind a mapped cache, and the cache."""
+    cache = empty_cache(spec, 1, slots, params["embed"].dtype)
+    if opening:
+        cache = apply_model(params, spec, tokens[:, :opening], cache=cache).cache
+    places = jnp.arange(opening, tokens.shape[1] - 1, dtype=jnp.int32)[None]
+    cache = map_cache(cache_map, source, cache, places)
+    output = apply_model(params, spec, tokens[:, -1:], logits=True, cache=cache)
+    return output.logits[:, -1], output.cache
+
+
+def compare(
+    source: Model, target: Model, length: int, layers: list[int], repeats: int
+) -> dict[str, float]:
+    """Median seconds of each way, for one prompt length."""
+    most = min(source.spec.vocab_size, target.spec.vocab_size)
+    ids = np.random.default_rng(1).integers(3, most, (1, length))
+    tokens, slots = jnp.asarray(ids), length + 64
+    _, read = read_natively(source.params, tokens, spec=source.spec, slots=slots)
+    ways: dict[str, Callable[[], Any]] = {
+        "native": lambda: read_natively(
+            target.params, tokens, spec=target.spec, slots=slots
+        ),
+        "source": lambda: read_natively(
+            source.params, tokens, spec=source.spec, slots=slots
+        ),
+    }
+    for count in layers:
+        cache_map = random_map(source, target, count)
+        ways[f"mapped_{count or 'all'}"] = partial(
+            read_mapped,
+            target.params,
+            cache_map,
+            read,
+            tokens,
+            spec=target.spec,
+            slots=slots,
+            opening=OPENING.value,
+        )
+    timed = {
+        name: lambda way=way: jax.block_until_ready(way()) for name, way in ways.items()
+    }
+    return medians(alternate(timed, repeats=repeats, warmups=1))
+
+
+def main(_: list[str]) -> None:
+    """Compare at every length, and write the results."""
+    real = real_models()
+    default = real.get("smollm2-135m", str(assets.model_path("pebble-llama")))
+    source = load_model(
+        str(assets.model_path("pebble-llama"))
+        if TINY.value
+        else SOURCE.value or default
+    )
+    target = load_model(TARGET.value) if TARGET.value and not TINY.value else source
+    tiny = TINY.value
+    lengths, layers = ([32], [1]) if tiny else (LENGTHS.value, LAYERS.value)
+    context = min(source.spec.max_tokens, target.spec.max_tokens)
+    table = []
+    for length in [one for one in lengths if one <= context]:
+        seconds = compare(source, target, length, layers, 1 if tiny else REPEATS.value)
+        native = seconds.pop("native")
+        ratios = {name: value / native for name, value in seconds.items()}
+        table.append(
+            [
+                length,
+                f"{1000 * native:.0f}",
+                *(f"{1000 * seconds[name]:.0f}" for name in seconds),
+                *(f"{ratio:.2f}" for ratio in ratios.values()),
+            ]
+        )
+        print(*table[-1], flush=True)
+    ways = ["source", *(f"mapped, {one or 'all'} layers" for one in layers)]
+    header = [
+        "prompt, tokens",
+        "native, ms",
+        *(f"{way}, ms" for way in ways),
+        *(f"{way}, of native" for way in ways),
+    ]
+    names = [model_name(str(model.folder)) for model in (source, target)]
+    notes = (
+        f"Time to the first token of {names[1]}, one prompt, float32: its own reading "
+        f"of the prompt against a cache that {names[0]} has, mapped; the first "
+        f"{OPENING.value} tokens and the last one are read by the target itself. "
+        "'source': what the other model's own reading takes, which is not counted in "
+        "the others. The numbers of the maps are random, their shapes those of fitted "
+        "ones."
+    )
+    title = "Time to the first token from a mapped cache"
+    print(write_results("caches", title, header, table, notes, not tiny))
+
+
+if __name__ == "__main__":
+    start_main(main)

@@ -1,0 +1,275 @@
+r"""Can one model go on where another has read, from the other's mapped cache?
+
+    python -m experiments.caches --workdir=runs/caches --source=DIR_OR_ID \
+      --target=DIR_OR_ID --data=NAME_FILE_OR_FOLDER [--layers=1,4,0] [--train_rank=16]
+
+One pass through both models gives the moments of all keys and values; each target layer
+takes its keys and values from a few source layers that are chosen on the select split,
+by ridge. Of prompts of the test split the source reads all, the target the first and
+the last tokens alone; what the target then says of the true continuation is scored
+against what it says when it has read the prompt itself.
+
+| arm          | the target goes on from                                        |
+|--------------|----------------------------------------------------------------|
+| native       | its own cache of the prompt                                    |
+| mapped       | the source's, mapped; from 1, 4 or all source layers           |
+| trained      | likewise, the map trained on what the target itself says next  |
+| as it is     | the source's, without a map, where both are of one form        |
+| none         | nothing but special tokens: control                            |
+| shuffled     | the mapped cache of another prompt: control                    |
+| mean         | the mean keys and values at every token: control               |
+
+Retention is 1 - (bits_arm - bits_native) / (bits_none - bits_native), in bits per
+character of the continuation. The map of --keep source layers is in WORKDIR/map.
+
+Cost: two busy cores, embedded models: 4 minutes.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import jax
+
+from experiments.shared.about import about_tokens
+from experiments.shared.cache_blocks import (
+    arm_figures,
+    arm_of,
+    arm_titles,
+    arms_table,
+    calibration_table,
+    layer_matrices,
+)
+from experiments.shared.cache_options import TINY_CACHES, CacheOptions, check_caches
+from experiments.shared.sides import open_corpus
+from experiments.shared.token_sides import load_token_sides
+from helix_jax.activations.token_pairs import TokenPairs
+from helix_jax.alignment import Descent
+from helix_jax.caches import (
+    CacheMap,
+    CacheMoments,
+    FittedCacheMap,
+    LayerChoice,
+    cache_form,
+    cache_side,
+    choose_layers,
+    fit_cache_map,
+    identity_map,
+    make_choices,
+    make_prompts,
+    mean_map,
+    read_cache_moments,
+    save_cache_map,
+)
+from helix_jax.caches.arms import ArmRows, answer_choices, measure_arms
+from helix_jax.caches.choices import choice_numbers
+from helix_jax.caches.distil import make_lessons, train_map
+from helix_jax.caches.gate import arm_numbers, calibration_numbers
+from helix_jax.caches.prompts import Prompts
+from helix_jax.generation.token_sides import TokenSides, sample_texts
+from helix_jax.progress import Progress
+from helix_jax.runs import Report, Run, experiment, option
+from helix_jax.stats import Interval
+from helix_jax.text.corpora import load_corpus
+from helix_jax.text.corpus import Corpus, require_labels
+
+
+@dataclasses.dataclass(frozen=True)
+class CachesConfig(CacheOptions):
+    """Flags of the experiment."""
+
+    tiny: bool = option(False, "3,000 token pairs, 12 prompts")
+
+
+@experiment(tiny=TINY_CACHES, check=check_caches)
+def compute(config: CachesConfig, run: Run) -> Report:
+    """Moments, maps, arms; see the module docstring."""
+    corpus, sides = open_corpus(config), load_token_sides(config)
+    moments = read_moments(sides, corpus, config)
+    choice = choose_layers(moments, count=max(config.layers) or 1)
+    fitted = fit_maps(moments, choice, config)
+    kept = fitted[arm_of(config.keep)]
+    maps = {arm: one.map for arm, one in fitted.items()}
+    prompts = {
+        split: read_prompts(sides, corpus, split, count, config)
+        for split, count in (
+            ("select", config.select_prompts),
+            ("test", config.prompts),
+        )
+    }
+    if config.train_rank:
+        fit = read_prompts(sides, corpus, "fit", config.train_prompts, config)
+        snapshot = run.folder / "training.safetensors"
+        maps["trained"] = train(
+            kept.map, sides, fit, prompts["select"], snapshot, config
+        )
+    forms = [cache_form(model.spec) for model in sides.models]
+    if (plain := identity_map(*forms)) is not None:
+        maps["as_is"] = plain
+    maps["mean"] = mean_map(kept.map, moments["fit"].means)
+    scored = {split: score(sides, own, maps, config) for split, own in prompts.items()}
+    numbers = {
+        "fit/pairs": int(moments["fit"].keys.joint.count),
+        "caches/source_layers": forms[0].layers,
+        "caches/target_layers": forms[1].layers,
+    }
+    numbers |= arm_numbers(scored["test"], resamples=config.resamples)
+    numbers |= calibration_numbers(fitted, scored["select"])
+    if config.choices:
+        numbers |= ask(sides, maps, config)
+    record = {
+        "text": {**corpus.fingerprint, "split": "fit"},
+        "pairs": numbers["fit/pairs"],
+        "max_tokens": config.max_tokens,
+        "rule": config.rule,
+        "trained": bool(config.train_rank),
+    }
+    best = maps.get("trained", kept.map)
+    arms = arm_titles(numbers, config.layers, config.rank)
+    note = (
+        f"{config.continuation} tokens behind prompts of {config.prompt}, teacher-"
+        f"forced; the target reads the first {config.opening} and the last "
+        f"{config.closing} itself."
+    )
+    blocks = [
+        arms_table(numbers, arms, note=note),
+        calibration_table(numbers, arms),
+        *arm_figures(numbers, arms, scored["test"].cosines),
+        *layer_matrices(choice),
+    ]
+    told = about_tokens(
+        config, numbers, f"{numbers['caches/prompts']:,} prompts to test on"
+    )
+    files = {"map": partial(write_map, best, sides, record)}
+    return Report(numbers, blocks, told, files)
+
+
+def read_moments(
+    sides: TokenSides, corpus: Corpus, config: CachesConfig
+) -> dict[str, CacheMoments]:
+    """Moments of both caches on the fit and the select split."""
+    both = [cache_side(*side) for side in zip(*sides)]
+    found = {}
+    for split, limit in (("fit", config.pairs), ("select", config.select_pairs)):
+        texts = sample_texts(corpus, split, limit, max_tokens=config.max_tokens)
+        with Progress(f"caches of the {split} split", unit="texts read") as shown:
+            pairs = TokenPairs(
+                *both,
+                partial(shown.over, texts),
+                max_tokens=config.max_tokens,
+                block_rows=min(4096, limit),
+                window_tokens=config.window_tokens,
+            )
+            found[split] = read_cache_moments(pairs, limit=limit)
+    return found
+
+
+def fit_maps(
+    moments: Mapping[str, CacheMoments],
+    choice: Mapping[str, LayerChoice],
+    config: CachesConfig,
+) -> dict[str, FittedCacheMap]:
+    """Arm -> fitted map, of every number of source layers and of the rank."""
+    fitted = {}
+    for count in config.layers:
+        chosen = choice if count else None
+        fitted[arm_of(count)] = fit_cache_map(moments, chosen, count=count)
+    if config.rank:
+        most = max(config.layers)
+        fitted["mapped_rank"] = fit_cache_map(
+            moments, choice, count=most, rank=config.rank
+        )
+    return fitted
+
+
+def read_prompts(
+    sides: TokenSides, corpus: Corpus, split: str, count: int, config: CachesConfig
+) -> Prompts:
+    """So many prompts of a split."""
+    length = config.prompt + config.continuation
+    texts = sample_texts(corpus, split, 16 * length * count, max_tokens=length)
+    return make_prompts(texts, sides.tokenizers, config.shape, count=count)
+
+
+def train(
+    start: CacheMap,
+    sides: TokenSides,
+    fit: Prompts,
+    select: Prompts,
+    snapshot: Path,
+    config: CachesConfig,
+) -> CacheMap:
+    """The kept map, trained by what the target itself says next."""
+    batch = min(config.batch, len(fit.ids), len(select.ids))
+    lessons = [make_lessons(sides.models, own, batch=batch) for own in (fit, select)]
+    settings = Descent(config.learning_rate, batch, config.epochs, warmup_steps=10)
+    with Progress("training the map", unit="steps") as shown:
+        trained, _ = train_map(
+            start,
+            sides.models[1],
+            *lessons,
+            rank=config.train_rank,
+            key=jax.random.split(jax.random.key(config.seed)),
+            settings=settings,
+            snapshot=snapshot,
+            on_step=shown.at,
+        )
+    return trained
+
+
+def score(
+    sides: TokenSides,
+    prompts: Prompts,
+    maps: Mapping[str, CacheMap],
+    config: CachesConfig,
+) -> ArmRows:
+    """Every arm on some prompts."""
+    return measure_arms(
+        sides.models,
+        sides.tokenizers[1],
+        prompts,
+        maps,
+        shuffled=arm_of(config.keep),
+        batch=min(config.batch, len(prompts.ids)),
+    )
+
+
+def ask(
+    sides: TokenSides, maps: Mapping[str, CacheMap], config: CachesConfig
+) -> dict[str, float | Interval]:
+    """How often each arm chooses rightly of the test texts of --choices."""
+    corpus = load_corpus(config.choices)
+    require_labels(corpus)
+    endings = config.endings or [f" {name}" for name in corpus.classes]
+    choices = make_choices(
+        corpus.read("test"),
+        sides.tokenizers,
+        question=config.question,
+        endings=[f" {ending.strip()}" for ending in endings],
+        tokens=config.question_tokens,
+        count=config.questions,
+        opening=config.opening,
+        closing=config.closing,
+        rule=config.rule,
+    )
+    right = answer_choices(
+        sides.models,
+        sides.tokenizers[1],
+        choices,
+        maps,
+        shuffled=arm_of(config.keep),
+        batch=min(config.batch, len(choices.answers)),
+    )
+    return choice_numbers(right, choices, resamples=config.resamples)
+
+
+def write_map(best: CacheMap, sides: TokenSides, record: dict, folder: Path) -> None:
+    """Write the kept map with what it was made of."""
+    save_cache_map(folder, best, *sides.models, made_of=record)
+
+
+run = compute.run
+
+if __name__ == "__main__":
+    compute.main()

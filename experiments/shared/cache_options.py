@@ -1,0 +1,111 @@
+"""Flags of a program in which one model goes on from another's cache."""
+
+import dataclasses
+
+from experiments.shared.options import resamples_option, seed_option, workdir_option
+from experiments.shared.token_sides import TokenOptions
+from helix_jax.caches import PromptShape, cache_form
+from helix_jax.caches.prompts import RULES
+from helix_jax.errors import RunError
+from helix_jax.runs import Specs, option
+
+TINY_CACHES = {
+    "pairs": 3000,
+    "select_pairs": 1000,
+    "max_tokens": 48,
+    "prompt": 24,
+    "continuation": 16,
+    "prompts": 12,
+    "select_prompts": 8,
+    "layers": (1, 2, 0),
+    "keep": 2,
+    "rank": 8,
+    "train_rank": 4,
+    "train_prompts": 16,
+    "epochs": 1,
+    "resamples": 50,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class CacheOptions(TokenOptions):
+    """Flags of two models, the map between their caches, and the prompts."""
+
+    workdir: str = workdir_option("work directory; the map is in WORKDIR/map")
+    pairs: int = option(40_000, "token pairs to fit on", least=2)
+    select_pairs: int = option(10_000, "token pairs to choose on", least=2)
+    layers: tuple[int, ...] = option(
+        (1, 4), "source layers a target layer, an arm each; 0: all", required=True
+    )
+    keep: int = option(4, "of these the one whose map is kept and trained", least=0)
+    rank: int = option(0, "an arm of kernels of this rank; 0: none", least=0)
+    train_rank: int = option(
+        0, "rank of what training adds to each kernel; 0: no training", least=0
+    )
+    train_prompts: int = option(64, "prompts of the fit split to train on", least=2)
+    epochs: int = option(3, "of the training", least=1)
+    learning_rate: float = option(1e-3, "of the training, at its peak", above=0)
+    seed: int = seed_option("of the training")
+    prompt: int = option(96, "target tokens of a prompt", least=2)
+    continuation: int = option(64, "target tokens to predict behind it", least=1)
+    opening: int = option(
+        4, "first tokens that the target reads, beside special ones", least=0
+    )
+    closing: int = option(1, "last tokens of a prompt that the target reads", least=1)
+    rule: str = option(
+        "after", "source token that stands for one that ends elsewhere", choices=RULES
+    )
+    prompts: int = option(64, "prompts to score on", least=2)
+    select_prompts: int = option(24, "prompts of the select split", least=2)
+    batch: int = option(8, "prompts at a time", least=2)
+    choices: str = option(
+        "", "labelled corpus to ask about, file or folder; empty: none", names="corpora"
+    )
+    question: str = option(
+        "\nThis text is about", "behind each text of --choices", verbatim=True
+    )
+    endings: tuple[str, ...] = option(
+        (), "an ending a class of --choices; empty: their names"
+    )
+    questions: int = option(200, "texts to ask about", least=2)
+    question_tokens: int = option(40, "tokens that they are cut to", least=8)
+    window_tokens: int = option(8192, "tokens of each side in memory", least=1)
+    resamples: int = resamples_option()
+
+    @property
+    def shape(self) -> PromptShape:
+        """How texts are cut."""
+        names = ("prompt", "continuation", "opening", "closing", "rule")
+        return PromptShape(**{name: getattr(self, name) for name in names})
+
+
+def check_caches(config: CacheOptions, specs: Specs) -> None:
+    """Raise where flags do not go together, or a model has no cache to map."""
+    named = ",".join(map(str, config.layers))
+    if min(config.layers) < 0:
+        raise RunError(
+            f"--layers={named}: numbers of source layers need to be 1 or more, or 0 "
+            "for all."
+        )
+    if config.keep not in config.layers:
+        raise RunError(f"--keep={config.keep} must be one of --layers={named}.")
+    if config.rank and not max(config.layers):
+        raise RunError(
+            f"--rank={config.rank} is of the most source layers of --layers={named}, "
+            "which are all; add a number of them."
+        )
+    try:
+        shape = config.shape
+    except ValueError as error:
+        raise RunError(f"--prompt={config.prompt}: {error}") from error
+    length = shape.prompt + shape.continuation
+    for flag in ("source", "target"):
+        name = getattr(config, flag)
+        cache_form(specs[name])
+        if specs[name].max_tokens < length:
+            raise RunError(
+                f"--prompt={config.prompt}: with --continuation="
+                f"{config.continuation} they are more than the "
+                f"{specs[name].max_tokens} tokens of --{flag}={name}; make one "
+                "shorter."
+            )

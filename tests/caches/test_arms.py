@@ -1,0 +1,117 @@
+"""Every arm on embedded models: identities, controls and training."""
+
+import jax
+import numpy as np
+import pytest
+
+from helix_jax.activations.token_pairs import TokenPairs
+from helix_jax.alignment import Descent, from_batch
+from helix_jax.caches import (
+    CacheStates,
+    PromptShape,
+    cache_form,
+    cache_side,
+    identity_map,
+    make_prompts,
+    read_cache_moments,
+)
+from helix_jax.caches.arms import measure_arms
+from helix_jax.caches.distil import make_lessons, train_map, with_delta
+from helix_jax.caches.fit import choose_layers, fit_cache_map
+from helix_jax.caches.measures import continuation_numbers, retention_of_sums
+from helix_jax.errors import RunError
+from helix_jax.text.docstrings import read_docstrings
+
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
+TEXTS = [text for text in read_docstrings() if len(text.text) > 300][:80]
+
+
+@pytest.fixture(scope="module")
+def sides(pebble):
+    """llama -> qwen3, which share a tokenizer: models, tokenizers, moments, a map."""
+    both = [pebble(name) for name in ("llama", "qwen3")]
+    moments = {}
+    for split, texts in (("fit", TEXTS[:40]), ("select", TEXTS[40:50])):
+        pairs = TokenPairs(
+            *(cache_side(*one) for one in both),
+            lambda texts=texts: texts,
+            max_tokens=64,
+            block_rows=512,
+        )
+        moments[split] = read_cache_moments(pairs, limit=4000)
+    models, tokenizers = zip(*both)
+    return models, tokenizers, moments
+
+
+def test_moments_of_two_kinds_are_those_of_the_rows(sides):
+    models, tokenizers, moments = sides
+    ids = [tokenizers[0](text.text)["input_ids"][:64] for text in TEXTS[40:50]]
+    rows = []
+    for model in models:
+        states = CacheStates(model.params, model.spec)
+        each = [
+            np.asarray(states(np.array([own]), np.ones((1, len(own)), bool)))[:, 0]
+            for own in ids
+        ]
+        rows.append(np.concatenate(each, axis=1).astype(float))
+    for part, own in enumerate((moments["select"].keys, moments["select"].values)):
+        x, y = (np.split(side, 2)[part] for side in rows)
+        x, y = (np.concatenate(side, axis=1) for side in (x, y))
+        wanted = from_batch(x, y)
+        assert float(own.joint.count) == len(x)
+        for name in ("mean_x", "mean_y", "cov_xx", "cov_xy", "cov_yy"):
+            found, exact = (np.asarray(getattr(z, name)) for z in (own.joint, wanted))
+            assert np.abs(found - exact).max() < 1e-4 * np.abs(exact).max(), name
+
+
+def test_a_model_goes_on_from_its_own_cache_as_if_it_had_read(sides):
+    """Through states, places and back: the identity map loses nothing."""
+    models, tokenizers, _ = sides
+    model, tokenizer = models[0], tokenizers[0]
+    same = identity_map(*[cache_form(model.spec)] * 2)
+    prompts = make_prompts(TEXTS, (tokenizer,) * 2, PromptShape(40, 12), count=5)
+    arms = measure_arms(
+        (model, model), tokenizer, prompts, {"as_is": same}, shuffled="as_is", batch=4
+    )
+    found = continuation_numbers(arms.rows, resamples=20)
+    assert abs(found["caches/kl_nats_as_is"].value) < 1e-4
+    assert found["caches/agreement_top1_as_is"].value > 0.98
+    assert found["caches/retention_as_is"].value == pytest.approx(1, abs=1e-3)
+    assert arms.cosines["as_is"].min() > 0.9999
+    assert found["caches/kl_nats_shuffled"].value > 0.1
+    assert found["caches/prompts"] == 5
+
+
+def test_training_gains_on_the_map_that_it_begins_with_and_resumes(sides, tmp_path):
+    models, tokenizers, moments = sides
+    start = fit_cache_map(moments, choose_layers(moments, count=1)).map
+    shape = PromptShape(24, 12)
+    fit, select = (
+        make_lessons(models, make_prompts(texts, tokenizers, shape, count=8), batch=4)
+        for texts in (TEXTS[:40], TEXTS[40:])
+    )
+    settings = {"rank": 4, "key": jax.random.split(jax.random.key(0))}
+    descent = Descent(3e-3, 4, epochs=6, warmup_steps=2)
+    path = tmp_path / "snapshot.safetensors"
+    lessons = (start, models[1], fit, select)
+    trained, ended = train_map(*lessons, settings=descent, snapshot=path, **settings)
+    none = Descent(3e-3, 4, epochs=0)
+    _, before = train_map(*lessons, settings=none, **settings)
+    assert float(ended.loss) < 0.95 * float(before.loss)
+    assert int(ended.epoch) == 6
+    # A training that has ended is read from its snapshot, whatever the lessons.
+    again, _ = train_map(*lessons, settings=descent, snapshot=path, **settings)
+    for one, other in zip(jax.tree.leaves(trained), jax.tree.leaves(again)):
+        np.testing.assert_array_equal(one, other)
+    untouched = with_delta(start, before.best)
+    np.testing.assert_allclose(untouched.keys.kernel, start.keys.kernel)
+    broken = [one._replace(wanted=one.wanted * np.nan) for one in fit]
+    with pytest.raises(RunError, match="not finite any more"):
+        train_map(start, models[1], broken, select, settings=descent, **settings)
+
+
+def test_retention_is_one_for_native_and_none_for_no_context():
+    assert retention_of_sums(np.array([5.0, 5.0, 9.0])) == 1
+    assert retention_of_sums(np.array([9.0, 5.0, 9.0])) == 0
+    assert retention_of_sums(np.array([11.0, 5.0, 9.0])) == -0.5

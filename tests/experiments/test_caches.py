@@ -1,0 +1,153 @@
+"""Caches of one model in another, a sibling, and the gate, end to end, tiny."""
+
+import numpy as np
+import pytest
+
+from experiments import cache_gate, caches, finetune
+from helix_jax.caches import load_cache_map
+from helix_jax.errors import RunError, UnsupportedError
+from helix_jax.models import load_model, load_tokenizer
+from helix_jax.reports import load_blocks
+from helix_jax.stats import Interval
+from tests.experiments.told import require_told
+
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
+
+def pair_config(folder, source, target, texts, **flags):
+    return caches.CachesConfig(
+        workdir=str(folder),
+        source=source,
+        target=target,
+        data=str(texts),
+        tiny=True,
+        **flags,
+    )
+
+
+@pytest.fixture(scope="module")
+def runs(texts, tmp_path_factory):
+    """Three ordered pairs, tiny: (folder, summary) of each."""
+    folder = tmp_path_factory.mktemp("runs")
+    few = {"layers": (1,), "keep": 1, "rank": 0, "train_rank": 0}
+    made = {}
+    for source, target in (("llama", "neox"), ("neox", "llama"), ("llama", "qwen3")):
+        place = folder / f"{source}-{target}"
+        flags = {} if target == "neox" else few
+        config = pair_config(
+            place, f"pebble-{source}", f"pebble-{target}", texts, **flags
+        )
+        made[source, target] = config, caches.run(config)
+    return folder, made
+
+
+def test_a_mapped_cache_is_worth_more_than_its_controls(runs):
+    folder, made = runs
+    config, summary = made["llama", "neox"]
+    bits = {
+        arm: summary[f"caches/bits_per_character_{arm}"]
+        for arm in ("native", "mapped_2", "mapped_all", "none", "shuffled", "mean")
+    }
+    assert bits["native"] < bits["mapped_2"] < min(bits["shuffled"], bits["mean"])
+    assert summary["caches/kl_nats_native"] == 0
+    assert summary["caches/retention_mapped_2"] > summary["caches/retention_shuffled"]
+    assert summary["gate/select_r2_mapped_2"] > summary["gate/select_r2_mapped_1"] > 0
+    assert summary["caches/attention_cosine_mapped_2"] > 0.2
+    assert np.isfinite(summary["caches/kl_nats_trained"])
+    before = load_blocks(folder / "llama-neox")
+    assert caches.run(config) == summary
+    assert load_blocks(folder / "llama-neox") == before
+    require_told(folder / "llama-neox", "pebble-llama -> pebble-neox", "to test on")
+    models = [load_model(f"pebble-{name}") for name in ("llama", "neox")]
+    found, made_of = load_cache_map(folder / "llama-neox" / "map", *models)
+    assert found.keys.layers.shape == (4, 2)
+    assert made_of["made_of"]["rule"] == "after"
+
+
+def test_choices_are_asked_of_every_arm(texts, tmp_path):
+    config = pair_config(
+        tmp_path / "w",
+        "pebble-llama",
+        "pebble-llama",
+        texts,
+        layers=(1,),
+        keep=1,
+        rank=0,
+        train_rank=0,
+        choices=str(texts),
+        endings=("one", "two", "three", "four"),
+        questions=6,
+        question_tokens=16,
+    )
+    summary = caches.run(config)
+    assert summary["caches/retention_as_is"] == pytest.approx(1, abs=1e-3)
+    assert summary["caches/choice_accuracy_native"] == pytest.approx(
+        summary["caches/choice_accuracy_as_is"]
+    )
+    assert summary["caches/questions"] == 6
+
+
+def test_the_gate_correlates_the_pairs_that_have_ended(runs, tmp_path):
+    folder, _ = runs
+    config = cache_gate.CacheGateConfig(
+        workdir=str(tmp_path / "w"), runs=(str(folder),), arm="mapped_1", tiny=True
+    )
+    summary = cache_gate.run(config)
+    assert summary["gate/pairs"] == 3
+    value = Interval(
+        *(summary[f"gate/rank_correlation_select_cosine{e}"] for e in Interval.ENDS)
+    )
+    assert -1 <= value.low <= value.high <= 1
+    assert require_told(tmp_path / "w", "3 pairs of 3 models")
+    with pytest.raises(RunError, match="--arm=mapped_9 was not measured"):
+        cache_gate.run(
+            cache_gate.CacheGateConfig(
+                workdir=str(tmp_path / "v"), runs=(str(folder),), arm="mapped_9"
+            )
+        )
+    one = str(folder / "llama-neox")
+    with pytest.raises(RunError, match="needs three or more, of three models"):
+        cache_gate.run(
+            cache_gate.CacheGateConfig(workdir=str(tmp_path / "u"), runs=(one,))
+        )
+
+
+def test_a_sibling_reads_its_text_better_than_the_model_before(texts, tmp_path):
+    config = finetune.FinetuneConfig(
+        workdir=str(tmp_path / "w"),
+        model="pebble-llama",
+        data=str(texts),
+        steps=12,
+        tiny=True,
+    )
+    summary = finetune.run(config)
+    assert summary["test/loss_nats"] < summary["test/loss_nats_before"]
+    folder = str(tmp_path / "w" / "model")
+    tuned, before = load_model(folder), load_model("pebble-llama")
+    assert tuned.spec == before.spec
+    assert load_tokenizer(folder)("a b")["input_ids"]
+    assert np.abs(tuned.params["embed"] - before.params["embed"]).max() > 1e-4
+    require_told(tmp_path / "w", "pebble-llama", "to test on")
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"keep": 3}, "--keep=3 must be one of --layers=1,2,0"),
+        ({"layers": (0,), "keep": 0}, "--rank=8 is of the most source layers"),
+        ({"prompt": 5}, "a prompt of 5 tokens has none between"),
+        ({"prompt": 250}, "more than the 256 tokens of --source"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_refused(texts, tmp_path, flags, said):
+    config = pair_config(tmp_path / "w", "pebble-llama", "pebble-neox", texts, **flags)
+    with pytest.raises(RunError, match=said):
+        caches.run(config)
+    assert not (tmp_path / "w").exists()
+
+
+def test_an_encoder_is_refused_by_name(texts, tmp_path, real_model):
+    encoder = real_model("minilm-l6")
+    config = pair_config(tmp_path / "w", encoder, "pebble-neox", texts)
+    with pytest.raises(UnsupportedError, match="bert is an encoder"):
+        caches.run(config)
