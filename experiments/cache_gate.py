@@ -47,7 +47,7 @@ class CacheGateConfig:
     )
     arm: str = option("", "arm that is judged, such as mapped_1; empty: the kept one")
     resamples: int = resamples_option()
-    tiny: bool = option(False, "few resamples; without --runs: three pairs, tiny")
+    tiny: bool = option(False, "few resamples")
 
 
 class PairRun(NamedTuple):

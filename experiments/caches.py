@@ -79,7 +79,7 @@ from helix_jax.text.corpus import Corpus, require_labels
 class CachesConfig(CacheOptions):
     """Flags of the experiment."""
 
-    tiny: bool = option(False, "3,000 token pairs, 12 prompts")
+    tiny: bool = option(False, "3,000 token pairs, eight prompts")
 
 
 @experiment(tiny=TINY_CACHES, check=check_caches)

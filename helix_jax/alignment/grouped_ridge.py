@@ -24,7 +24,7 @@ from helix_jax.arguments import takes
 from helix_jax.linalg import product, wide
 from helix_jax.types import Array
 
-PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+PENALTIES = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 
 
 class GroupedRidge(NamedTuple):
@@ -80,17 +80,44 @@ def fit_grouped_ridge(
         raise ValueError(
             f"{who}: penalties need one or more positive numbers, got {penalties}."
         )
-    best = np.full(groups, -np.inf)
-    chosen, kernel = np.zeros(groups), jnp.zeros((dx, dy), fit.cov_xy.dtype)
-    for penalty in penalties:
-        found = _solve(fit, jnp.asarray(penalty, fit.cov_xy.dtype))
-        scores = np.asarray(_scores(found, fit, select, groups=groups))
-        better = np.nan_to_num(scores, nan=-np.inf) > best
-        best, chosen = np.where(better, scores, best), np.where(better, penalty, chosen)
-        kernel = jnp.where(np.repeat(better, dy // groups), found, kernel)
-    return GroupedRidge(
-        AffineMap(kernel, fit.mean_y - product(fit.mean_x, kernel)), chosen, best
-    )
+    penalties = jnp.asarray(penalties, fit.cov_xy.dtype)
+    kernel, bias, chosen, r2 = _best(fit, select, penalties, groups=groups)
+    return GroupedRidge(AffineMap(kernel, bias), np.asarray(chosen), np.asarray(r2))
+
+
+@wide
+def fit_each_ridge(
+    fit: Moments,
+    select: Moments,
+    sources: Array,
+    targets: Array,
+    *,
+    penalties: Sequence[float] = PENALTIES,
+) -> GroupedRidge:
+    """Ridge from source columns of its own to each group of target columns.
+
+    Args:
+      fit, select: of all columns.
+      sources: [G, n] int, the source columns of each group.
+      targets: [G, m] int, its target columns.
+      penalties: relative ones, of which each group takes its own.
+
+    Returns:
+      GroupedRidge, whose map has arrays [G, n, m] and [G, m].
+    """
+    penalties = jnp.asarray(penalties, jnp.result_type(float))
+    kernel, bias, chosen, r2 = _each(fit, select, sources, targets, penalties)
+    return GroupedRidge(AffineMap(kernel, bias), np.asarray(chosen), np.asarray(r2))
+
+
+@jax.jit
+def _each(fit, select, sources, targets, penalties):
+    def one(columns):
+        own = [_columns(moments, *columns) for moments in (fit, select)]
+        kernel, bias, chosen, r2 = _best(*own, penalties, groups=1)
+        return kernel, bias, chosen[0], r2[0]
+
+    return jax.lax.map(one, (sources, targets))
 
 
 @wide
@@ -135,6 +162,33 @@ def _columns(moments: Moments, x: Array, y: Array) -> Moments:
         moments.cov_xy[x[:, None], y],
         jnp.diag(moments.cov_yy[y, y]),
     )
+
+
+@partial(jax.jit, static_argnames="groups")
+def _best(
+    fit: Moments, select: Moments, penalties: Array, *, groups: int
+) -> tuple[Array, Array, Array, Array]:
+    """Kernel and bias of the best penalty of each group; penalties and R2 [groups]."""
+    dx, dy = fit.cov_xy.shape
+
+    def attempt(best, penalty):
+        kernel, chosen, r2 = best
+        found = _solve(fit, penalty)
+        scores = _scores(found, fit, select, groups=groups)
+        better = scores > r2  # not where it is NaN
+        columns = jnp.repeat(better, dy // groups)
+        kept = (
+            jnp.where(columns, found, kernel),
+            jnp.where(better, penalty, chosen),
+            jnp.where(better, scores, r2),
+        )
+        return kept, None
+
+    kind = fit.cov_xy.dtype
+    none = jnp.zeros((dx, dy), kind), jnp.zeros(groups, kind)
+    start = (*none, jnp.full(groups, -jnp.inf, kind))
+    (kernel, chosen, r2), _ = jax.lax.scan(attempt, start, penalties)
+    return kernel, fit.mean_y - product(fit.mean_x, kernel), chosen, r2
 
 
 @jax.jit

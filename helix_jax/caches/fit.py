@@ -17,9 +17,10 @@ import numpy as np
 
 from helix_jax.activations.layer_moments import LayerMoments, parted_layer_moments
 from helix_jax.activations.token_pairs import TokenPairs
-from helix_jax.alignment import Moments, evaluate_map, fit_reduced_rank, map_at
+from helix_jax.alignment import evaluate_map, fit_reduced_rank, map_at
 from helix_jax.alignment.grouped_ridge import (
     PENALTIES,
+    fit_each_ridge,
     fit_grouped_ridge,
     score_sources,
 )
@@ -28,7 +29,7 @@ from helix_jax.caches.maps import CacheMap, LayerMaps
 from helix_jax.progress import bar, stage
 
 PARTS = ("keys", "values")
-FEW_PENALTIES = (1e-5, 1e-3, 1e-1)  # where all source layers are taken
+FEW_PENALTIES = (1e-7, 1e-5, 1e-3)  # where all source layers are taken
 
 
 class CacheMoments(NamedTuple):
@@ -181,30 +182,41 @@ def fit_cache_map(
             scores[part], chosen[part] = found.r2, found.penalties
         else:
             layers = choice[part].layers[:, : count or None]
-            each = []
-            for layer in bar(range(target.layers), title):
-                own = [one.of_layers(layers[layer], (layer,)) for one in (fit, select)]
-                each.append(_fit_layer(*own, rank=rank, penalties=penalties))
-            maps, scores[part], chosen[part] = map(np.array, zip(*each))
-            kernel, bias = maps[:, :-1], maps[:, -1]
+            columns = [fit.columns(own, (j,)) for j, own in enumerate(layers.tolist())]
+            with stage(f"{title}, {layers.shape[1]} source layers"):
+                found = fit_each_ridge(
+                    fit.joint,
+                    select.joint,
+                    *map(np.array, zip(*columns)),
+                    penalties=penalties,
+                )
+            kernel, bias = found.map.kernel, found.map.bias
+            scores[part], chosen[part] = found.r2, found.penalties
+            if rank:
+                kernel, bias, scores[part] = _of_rank(
+                    (fit, select), layers, found.penalties, rank
+                )
         parts[part] = _as_layer_maps(layers, kernel, bias)
     fitted = CacheMap(parts["keys"], parts["values"], source, target)
     return FittedCacheMap(fitted, scores, chosen)
 
 
-def _fit_layer(
-    fit: Moments, select: Moments, *, rank: int, penalties: Sequence[float]
-) -> tuple[np.ndarray, float, float]:
-    """Kernel with the bias below it, R2 and penalty of one target layer."""
-    found = fit_grouped_ridge(fit, select, penalties=penalties)
-    penalty, r2, fitted = float(found.penalties[0]), float(found.r2[0]), found.map
-    if rank:
-        limit = min(fit.cov_xy.shape)
-        path = fit_reduced_rank(fit, ranks=[min(rank, limit)], penalty=penalty)
+def _of_rank(
+    moments: tuple[LayerMoments, LayerMoments],
+    layers: np.ndarray,
+    penalties: np.ndarray,
+    rank: int,
+) -> tuple[np.ndarray, ...]:
+    """Kernels, biases and R2 of reduced-rank maps to each target layer."""
+    found = []
+    for layer, own in enumerate(bar(layers.tolist(), f"maps of rank {rank}")):
+        fit, select = (one.of_layers(own, (layer,)) for one in moments)
+        ranks = [min(rank, *fit.cov_xy.shape)]
+        path = fit_reduced_rank(fit, ranks=ranks, penalty=float(penalties[layer]))
         fitted = map_at(path, 0).map
         r2 = float(evaluate_map(fitted, select).r2)
-    kernel = np.concatenate([fitted.kernel, fitted.bias[None]])
-    return kernel.astype(np.float32), r2, penalty
+        found.append((np.asarray(fitted.kernel), np.asarray(fitted.bias), r2))
+    return tuple(map(np.array, zip(*found)))
 
 
 def _as_layer_maps(layers: np.ndarray, *arrays: np.ndarray) -> LayerMaps:
