@@ -107,12 +107,15 @@ def test_the_gate_finds_the_measure_that_tells_retention(ended, tmp_path):
     assert summary["gate/rank_correlation_select_r2_low"] < 0.5
     assert summary["gate/rank_correlation_select_cosine_over_select_r2"] > 0.2
     require_told(tmp_path / "w", "12 pairs of 4 models")
-    for flags, said in (
+    refused = (
         ({"runs": (str(ended),), "arm": "mapped_9"}, "--arm=mapped_9 was not measured"),
         ({"runs": (str(ended / "a-b"),)}, "needs three or more, of three models"),
         ({}, "missing: --runs"),
-    ):
-        config = cache_gate.CacheGateConfig(workdir=str(tmp_path / "v"), **flags)
+    )
+    for number, (flags, said) in enumerate(refused):
+        config = cache_gate.CacheGateConfig(
+            workdir=str(tmp_path / f"{number}"), **flags
+        )
         with pytest.raises(RunError, match=said):
             cache_gate.run(config)
 
