@@ -143,7 +143,10 @@ def test_a_sibling_reads_its_text_better_than_the_model_before(tmp_path):
     ("flags", "said"),
     [
         ({"keep": 3}, "--keep=3 must be one of --layers=2,0"),
-        ({"layers": (0,), "keep": 0}, "--rank=8 is of the most source layers"),
+        (
+            {"layers": (0,), "keep": 0, "rank": 8},
+            "--rank=8 is of the most source layers",
+        ),
         ({"prompt": 5}, "a prompt of 5 tokens has none between"),
         ({"prompt": 250}, "more than the 256 tokens of --source"),
     ],
