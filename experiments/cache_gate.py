@@ -11,19 +11,23 @@ resamples.
 Cost: seconds, of runs that have ended.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.shared.about import about, short_model
 from experiments.shared.options import resamples_option, workdir_option
-from helix_jax.caches.gate import SIGNALS, gate_correlations
 from helix_jax.errors import RunError
 from helix_jax.reports import Curves, Quantity, Table, quantity_table
 from helix_jax.reports.tables import format_interval
 from helix_jax.reports.workdirs import find_ended
 from helix_jax.runs import Report, Run, experiment, option
 from helix_jax.textfile import read_json
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from helix_jax.caches.gate import gate_correlations
 
 TITLES = {
     "select_r2": "R2 of keys and values",
@@ -72,7 +76,7 @@ def compute(config: CacheGateConfig, run: Run) -> Report:
             f"--runs={','.join(config.runs)} holds pairs {pairs}; a correlation over "
             "pairs needs three or more, of three models."
         )
-    signals = {name: [one.number(f"gate/{name}") for one in runs] for name in SIGNALS}
+    signals = {name: [one.number(f"gate/{name}") for one in runs] for name in TITLES}
     retention = [one.number("caches/retention") for one in runs]
     found = gate_correlations(signals, retention, pairs, resamples=config.resamples)
     numbers = {f"gate/rank_correlation_{name}": value for name, value in found.items()}
@@ -148,7 +152,7 @@ def pairs_table(runs: list[PairRun]) -> Table:
         for end in ("", "_low", "_high"):
             name = f"caches/retention_{one.arm}{end}"
             numbers[f"retention {number}{end}"] = one.summary[name]
-        for name in SIGNALS:
+        for name in TITLES:
             numbers[f"{name} {number}"] = one.number(f"gate/{name}")
     note = "[ ]: 95% bootstrap interval over documents."
     return quantity_table("Pairs", numbers, shown, "{} {}".format, arms, note=note)

@@ -25,54 +25,58 @@ character of the continuation. The map of --keep source layers is in WORKDIR/map
 Cost: two busy cores, embedded models: 4 minutes.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-import jax
-
 from experiments.shared.about import about_tokens
-from experiments.shared.cache_blocks import (
-    arm_figures,
-    arm_of,
-    arm_titles,
-    arms_table,
-    calibration_table,
-    layer_matrices,
-)
 from experiments.shared.cache_options import TINY_CACHES, CacheOptions, check_caches
-from experiments.shared.sides import open_corpus
-from experiments.shared.token_sides import load_token_sides
-from helix_jax.activations.token_pairs import TokenPairs
-from helix_jax.alignment import Descent
-from helix_jax.caches import (
-    CacheMap,
-    CacheMoments,
-    FittedCacheMap,
-    LayerChoice,
-    cache_form,
-    cache_side,
-    choose_layers,
-    fit_cache_map,
-    identity_map,
-    make_choices,
-    make_prompts,
-    mean_map,
-    read_cache_moments,
-    save_cache_map,
-)
-from helix_jax.caches.arms import ArmRows, answer_choices, measure_arms
-from helix_jax.caches.choices import choice_numbers
-from helix_jax.caches.distil import make_lessons, train_map
-from helix_jax.caches.gate import arm_numbers, calibration_numbers
-from helix_jax.caches.prompts import Prompts
-from helix_jax.generation.token_sides import TokenSides, sample_texts
 from helix_jax.progress import Progress
 from helix_jax.runs import Report, Run, experiment, option
 from helix_jax.stats import Interval
-from helix_jax.text.corpora import load_corpus
 from helix_jax.text.corpus import Corpus, require_labels
+
+if __name__ != "__main__":  # slow, and flags are read without
+    import jax
+
+    from experiments.shared.cache_blocks import (
+        arm_figures,
+        arm_of,
+        arm_titles,
+        arms_table,
+        calibration_table,
+        layer_matrices,
+    )
+    from experiments.shared.sides import open_corpus
+    from experiments.shared.token_sides import load_token_sides
+    from helix_jax.activations.token_pairs import TokenPairs
+    from helix_jax.alignment import Descent
+    from helix_jax.caches import (
+        CacheMap,
+        CacheMoments,
+        FittedCacheMap,
+        LayerChoice,
+        cache_form,
+        cache_side,
+        choose_layers,
+        fit_cache_map,
+        identity_map,
+        make_choices,
+        make_prompts,
+        mean_map,
+        read_cache_moments,
+        save_cache_map,
+    )
+    from helix_jax.caches.arms import ArmRows, answer_choices, measure_arms
+    from helix_jax.caches.choices import choice_numbers
+    from helix_jax.caches.distil import make_lessons, train_map
+    from helix_jax.caches.gate import arm_numbers, calibration_numbers
+    from helix_jax.caches.prompts import Prompts
+    from helix_jax.generation.token_sides import TokenSides, sample_texts
+    from helix_jax.text.corpora import load_corpus
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,8 @@ beside that of the model itself on the same tokens.
 Cost: two cores, SmolLM2 135M, --steps=100 --batch=2 --context=128: 9 minutes.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import math
 from functools import partial
@@ -18,22 +20,24 @@ from functools import partial
 from experiments.shared.about import about, short_data, short_model
 from experiments.shared.options import limit_option, seed_option, workdir_option
 from helix_jax.errors import RunError
-from helix_jax.models import load_model, load_tokenizer
 from helix_jax.progress import stage
 from helix_jax.reports import Quantity, quantity_table
 from helix_jax.runs import Report, Run, experiment, option
-from helix_jax.text.corpora import load_corpus
-from helix_jax.training import (
-    encode_documents,
-    held_out_loss,
-    held_out_windows,
-    make_optimizer,
-    pack_documents,
-    read_documents,
-)
-from helix_jax.training.card import TUNED, model_card, save_trained
-from helix_jax.training.train import Schedule, train
-from helix_jax.transformers_names import transformers_names
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from helix_jax.models import load_model, load_tokenizer
+    from helix_jax.text.corpora import load_corpus
+    from helix_jax.training import (
+        encode_documents,
+        held_out_loss,
+        held_out_windows,
+        make_optimizer,
+        pack_documents,
+        read_documents,
+    )
+    from helix_jax.training.card import TUNED, model_card, save_trained
+    from helix_jax.training.train import Schedule, train
+    from helix_jax.transformers_names import transformers_names
 
 QUANTITIES = {
     "train/tokens": Quantity("tokens trained on, epochs included"),

@@ -9,3 +9,4 @@ ENGINES = ("auto", "jax", "torch")  # what runs a model
 TOKEN_MAPS = ("ridge", "kl", "mlp")  # how a map between token states is fitted
 SIGNALS = ("entropy", "max_probability", "margin")  # that a gate can go by
 CALIBRATIONS = ("raw", "standardised", "log_odds")  # of the scores of two searches
+PLACE_RULES = ("after", "before")  # caches: which source token stands for a target's

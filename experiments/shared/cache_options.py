@@ -3,9 +3,9 @@
 import dataclasses
 
 from experiments.shared.options import resamples_option, seed_option, workdir_option
-from experiments.shared.token_sides import TokenOptions
-from helix_jax.caches import PromptShape, cache_form
-from helix_jax.caches.prompts import RULES
+from experiments.shared.token_options import TokenOptions
+from helix_jax.caches.shape import PromptShape
+from helix_jax.choices import PLACE_RULES
 from helix_jax.errors import RunError
 from helix_jax.runs import Specs, option
 
@@ -52,7 +52,9 @@ class CacheOptions(TokenOptions):
     )
     closing: int = option(1, "last tokens of a prompt that the target reads", least=1)
     rule: str = option(
-        "after", "source token that stands for one that ends elsewhere", choices=RULES
+        "after",
+        "source token that stands for one that ends elsewhere",
+        choices=PLACE_RULES,
     )
     prompts: int = option(64, "prompts to score on", least=2)
     select_prompts: int = option(24, "prompts of the select split", least=2)
@@ -80,6 +82,8 @@ class CacheOptions(TokenOptions):
 
 def check_caches(config: CacheOptions, specs: Specs) -> None:
     """Raise where flags do not go together, or a model has no cache to map."""
+    from helix_jax.caches import cache_form  # slow, and flags are read without
+
     named = ",".join(map(str, config.layers))
     if min(config.layers) < 0:
         raise RunError(

@@ -10,20 +10,41 @@ measures    how the target goes on from it
 map_files   maps as artefact folders
 """
 
-from helix_jax.caches.choices import Choices, make_choices
-from helix_jax.caches.fit import (
-    CacheMoments,
-    FittedCacheMap,
-    LayerChoice,
-    choose_layers,
-    fit_cache_map,
-    read_cache_moments,
-)
-from helix_jax.caches.form import CacheForm, cache_form
-from helix_jax.caches.map_files import load_cache_map, save_cache_map
-from helix_jax.caches.maps import CacheMap, LayerMaps, identity_map, map_cache, mean_map
-from helix_jax.caches.prompts import Prompts, PromptShape, make_prompts, token_places
-from helix_jax.caches.states import CacheStates, cache_side, cache_states, write_states
+from typing import TYPE_CHECKING
+
+from helix_jax.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from helix_jax.caches.choices import Choices, make_choices
+    from helix_jax.caches.fit import (
+        CacheMoments,
+        FittedCacheMap,
+        LayerChoice,
+        choose_layers,
+        fit_cache_map,
+        read_cache_moments,
+    )
+    from helix_jax.caches.form import CacheForm, cache_form
+    from helix_jax.caches.map_files import load_cache_map, save_cache_map
+    from helix_jax.caches.maps import (
+        CacheMap,
+        LayerMaps,
+        identity_map,
+        map_cache,
+        mean_map,
+    )
+    from helix_jax.caches.prompts import (
+        Prompts,
+        PromptShape,
+        make_prompts,
+        token_places,
+    )
+    from helix_jax.caches.states import (
+        CacheStates,
+        cache_side,
+        cache_states,
+        write_states,
+    )
 
 __all__ = [
     "CacheForm",
@@ -52,3 +73,4 @@ __all__ = [
     "token_places",
     "write_states",
 ]
+lazy_names(__name__)

@@ -20,55 +20,18 @@ Reference: the first tokens, on which attention rests: Xiao et al. 2023, arXiv
   2309.17453; that a model reads them itself: ours.
 """
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from helix_jax.caches.shape import PromptShape
 from helix_jax.errors import CorpusError
 from helix_jax.text.tokens import encode_texts, private_tokenizer, tokenizer_fingerprint
 from helix_jax.types import Text
 
-RULES = ("after", "before")
 _LONGEST = 1 << 20
 _AT_ONCE = 64  # texts
-
-
-@dataclasses.dataclass(frozen=True)
-class PromptShape:
-    """How texts are cut.
-
-    Attributes:
-      prompt: target tokens of a prompt, special ones among them.
-      continuation: target tokens behind it.
-      opening: first tokens of a prompt that the target reads itself; special tokens
-        before the text come on top of them.
-      closing: last tokens that it reads itself, one or more.
-      rule: which source token stands for a target token; see the head of this file.
-    """
-
-    prompt: int = 128
-    continuation: int = 128
-    opening: int = 4
-    closing: int = 1
-    rule: str = "after"
-
-    def __post_init__(self):
-        if self.rule not in RULES:
-            raise ValueError(
-                f"PromptShape: rule must be of {RULES}, got {self.rule!r}."
-            )
-        if self.closing < 1 or self.opening < 0 or self.continuation < 1:
-            raise ValueError(
-                "PromptShape: closing and continuation need to be 1 or more, opening "
-                f"0 or more, got {self.closing}, {self.continuation}, {self.opening}."
-            )
-        if self.prompt <= self.opening + self.closing:
-            raise ValueError(
-                f"PromptShape: a prompt of {self.prompt} tokens has none between the "
-                f"first {self.opening} and the last {self.closing}; make it longer."
-            )
 
 
 class Prompts(NamedTuple):
@@ -189,7 +152,7 @@ def token_places(
     Args:
       x_ends: [S] int, where each source token ends, -1 for special ones.
       y_ends: [T] int, the same of the target.
-      rule: of RULES.
+      rule: as for `PromptShape`.
 
     Returns:
       [T] int32 places in the source.

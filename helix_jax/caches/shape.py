@@ -1,0 +1,41 @@
+"""How texts are cut into prompts and what follows them; see `prompts`."""
+
+import dataclasses
+
+from helix_jax.choices import PLACE_RULES
+
+
+@dataclasses.dataclass(frozen=True)
+class PromptShape:
+    """How texts are cut.
+
+    Attributes:
+      prompt: target tokens of a prompt, special ones among them.
+      continuation: target tokens behind it.
+      opening: first tokens of a prompt that the target reads itself; special tokens
+        before the text come on top of them.
+      closing: last tokens that it reads itself, one or more.
+      rule: which source token stands for a target token; see `prompts`.
+    """
+
+    prompt: int = 128
+    continuation: int = 128
+    opening: int = 4
+    closing: int = 1
+    rule: str = "after"
+
+    def __post_init__(self):
+        if self.rule not in PLACE_RULES:
+            raise ValueError(
+                f"PromptShape: rule must be of {PLACE_RULES}, got {self.rule!r}."
+            )
+        if self.closing < 1 or self.opening < 0 or self.continuation < 1:
+            raise ValueError(
+                "PromptShape: closing and continuation need to be 1 or more, opening "
+                f"0 or more, got {self.closing}, {self.continuation}, {self.opening}."
+            )
+        if self.prompt <= self.opening + self.closing:
+            raise ValueError(
+                f"PromptShape: a prompt of {self.prompt} tokens has none between the "
+                f"first {self.opening} and the last {self.closing}; make it longer."
+            )
