@@ -165,7 +165,7 @@ def read_moments(
                 block_rows=min(4096, limit),
                 window_tokens=config.window_tokens,
             )
-            found[split] = read_cache_moments(pairs, limit=limit)
+            found[split] = read_cache_moments(pairs, limit=limit, skip=config.opening)
     return found
 
 

@@ -56,7 +56,7 @@ class LayerMoments(NamedTuple):
 
 
 def parted_layer_moments(
-    pairs: TokenPairs, layers: Layers, *, parts: int, limit: int
+    pairs: TokenPairs, layers: Layers, *, parts: int, limit: int, skip: int = 0
 ) -> tuple[LayerMoments, ...]:
     """Moments of states of several kinds, such as keys and values, in one pass.
 
@@ -68,15 +68,17 @@ def parted_layer_moments(
       layers: of the source and of the target.
       parts: kinds.
       limit: of pairs; those of the block that reaches it are all taken.
+      skip: as for `layer_rows`.
 
     Returns:
       LayerMoments of each kind, between its states of both sides.
     """
     totals: list[Moments | None] = [None] * parts
     for block in itertools.islice(pairs, -(-limit // pairs.block_rows)):
-        rows = len(block.text_ids)
-        weights = (np.arange(pairs.block_rows) < rows).astype(np.float32)
-        missing = ((0, 0), (0, pairs.block_rows - rows), (0, 0))
+        few = pairs.block_rows - len(block.text_ids)  # so that nothing compiles again
+        kept = np.minimum(block.position_x, block.position_y) >= skip
+        weights = np.pad(kept.astype(np.float32), (0, few))
+        missing = ((0, 0), (0, few), (0, 0))
         sides = [np.split(np.pad(z, missing), parts) for z in (block.x, block.y)]
         for part, (x, y) in enumerate(zip(*sides)):
             batch = from_batch(

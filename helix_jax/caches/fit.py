@@ -83,7 +83,7 @@ class FittedCacheMap(NamedTuple):
         return float(np.mean([self.r2[part] for part in PARTS]))
 
 
-def read_cache_moments(pairs: TokenPairs, *, limit: int) -> CacheMoments:
+def read_cache_moments(pairs: TokenPairs, *, limit: int, skip: int = 0) -> CacheMoments:
     """Moments of keys with keys and values with values, all layers, in one pass.
 
     For each of both some matrices of (L K D_head)^2 float64 are held.
@@ -91,13 +91,17 @@ def read_cache_moments(pairs: TokenPairs, *, limit: int) -> CacheMoments:
     Args:
       pairs: of sides from `cache_side`.
       limit: of token pairs; those of the block that reaches it are all taken.
+      skip: tokens at the beginning of a text that are left out: those that a target
+        reads itself, whose keys and values are far from all others.
 
     Raises:
       CorpusError: there is no pair.
     """
     source, target = (cache_form(side.spec) for side in (pairs.source, pairs.target))
     layers = tuple(range(source.layers)), tuple(range(target.layers))
-    keys, values = parted_layer_moments(pairs, layers, parts=len(PARTS), limit=limit)
+    keys, values = parted_layer_moments(
+        pairs, layers, parts=len(PARTS), limit=limit, skip=skip
+    )
     return CacheMoments(keys, values, source, target)
 
 
