@@ -25,36 +25,44 @@ Cost: two cores, two embedded models, --tiny: about two minutes.
 Reference: docs/monitors.md has what was measured.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping
 
 from experiments.shared.about import about, short_data
-from experiments.shared.monitor_measures import (
-    Numbers,
-    Study,
-    measure_ablations,
-    measure_cells,
-    measure_doses,
-    measure_writing,
-    rank_measures,
-)
 from experiments.shared.monitor_options import MonitorOptions
-from experiments.shared.monitor_sides import cross_sides, load_monitored, read_labelled
-from experiments.shared.monitor_steps import ask_of
-from experiments.shared.monitor_tables import (
-    behaviour_table,
-    dose_blocks,
-    geometry_tables,
-    monitor_table,
-    steering_table,
-    text_samples,
-)
 from experiments.shared.options import require_distinct
-from experiments.shared.sides import open_corpus
 from helix_jax.errors import RunError
 from helix_jax.models import model_name
 from helix_jax.reports import Quantity
 from helix_jax.runs import Report, Run, Specs, experiment, option
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from experiments.shared.monitor_measures import (
+        Numbers,
+        Study,
+        measure_ablations,
+        measure_cells,
+        measure_doses,
+        measure_writing,
+        rank_measures,
+    )
+    from experiments.shared.monitor_sides import (
+        cross_sides,
+        load_monitored,
+        read_labelled,
+    )
+    from experiments.shared.monitor_steps import ask_of
+    from experiments.shared.monitor_tables import (
+        behaviour_table,
+        dose_blocks,
+        geometry_tables,
+        monitor_table,
+        steering_table,
+        text_samples,
+    )
+    from experiments.shared.sides import open_corpus
 
 
 @dataclasses.dataclass(frozen=True)
