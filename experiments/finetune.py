@@ -23,6 +23,7 @@ from helix_jax.errors import RunError
 from helix_jax.progress import stage
 from helix_jax.reports import Quantity, quantity_table
 from helix_jax.runs import Report, Run, experiment, option
+from helix_jax.text.corpus import require_texts
 
 if __name__ != "__main__":  # slow, and flags are read without
     from helix_jax.models import load_model, load_tokenizer
@@ -96,6 +97,7 @@ def compute(config: FinetuneConfig, run: Run) -> Report:
     """Tune, evaluate, write the sibling; see the module docstring."""
     with stage(f"reading {config.data}"):
         corpus = load_corpus(config.data, limit=config.limit or None)
+    require_texts(corpus, f"--data={config.data}", {"fit": 1, "test": 1})
     model, tokenizer = load_model(config.model), load_tokenizer(config.model)
     with stage("text to windows of tokens"):
         ids = encode_documents(tokenizer, read_documents(corpus, "fit"))
