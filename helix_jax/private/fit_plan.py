@@ -25,7 +25,7 @@ from helix_jax.private.profiles import Profile
 
 MAX_ROWS = 10_000_000
 KERNEL_BITS = 15  # of the provider's integers, without sign
-MAX_BLOCK_ROWS = 1024  # rows multiplied at once, see `fit_provider`
+MAX_BLOCK_ROWS = 1024  # rows multiplied at once, see `fit_products`
 ENERGY_BITS = 12  # of the trace of cov_yy
 MEAN_BITS = 24  # of the largest mean, in units of its column
 MAX_EXPONENT = 300  # of those units
