@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import ndcg_score
 
 from experiments.embedding_migration import MigrationConfig, compute, run
 from helix_jax import assets
@@ -102,6 +103,7 @@ def test_recalls_are_those_counted_plainly_on_the_stored_states(tmp_path):
         max_tokens=48,
         cutoffs=(1, 5),
         rows=(40,),
+        epochs=2,
         resamples=20,
     )
     numbers = compute(compute.prepare(config), Run(tmp_path)).numbers
@@ -133,6 +135,7 @@ def test_recalls_are_those_counted_plainly_on_the_stored_states(tmp_path):
         "backward": (asked_new, backward(index_old), x),
         "unmapped": (np.pad(cut, [(0, 0), (0, missing)]), index_old, y),
     }
+    found = {}
     for arm, (asked, index, side) in searches.items():
         centre = side["fit"].mean(0)
         a, b = asked - centre, index - centre
@@ -145,6 +148,15 @@ def test_recalls_are_those_counted_plainly_on_the_stored_states(tmp_path):
             recall = np.mean(np.array(ranks) <= k)
             name = f"migration/recall_at_{k}_{arm}"
             assert float(numbers[name].value) == pytest.approx(recall, abs=1e-7), name
+        own = np.arange(len(ids)) == np.array(wanted)[:, None]
+        ndcg = float(numbers[f"migration/ndcg_{arm}"].value)
+        assert ndcg == pytest.approx(ndcg_score(own, cosines, k=10), abs=1e-6), arm
+        found[arm] = np.argsort(-cosines, axis=1)[:, :10]
+    for arm, rows in found.items():
+        new = zip(rows, found["reindexed"])
+        alike = np.mean([len(set(a) & set(b)) / 10 for a, b in new])
+        name = f"migration/as_reindexed_{arm}"
+        assert float(numbers[name].value) == pytest.approx(alike, abs=1e-7), name
     assert numbers["migration/queries"] == len(wanted)
     assert numbers["migration/index_rows"] == len(ids)
 
