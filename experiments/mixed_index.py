@@ -62,7 +62,7 @@ WAY_NAMES = {"mapped": "queries mapped", "backward": "index mapped"}
 ORDERS = {
     "random": "at random",
     "predicted": "largest predicted residual first",
-    "true": "largest true residual first, which is not known",
+    "true": "largest true residual first (not known)",
     "shuffled": "control: at random, map of shuffled pairs",
 }
 CALIBRATION_NAMES = {
@@ -166,41 +166,37 @@ def gains_of(
 
 
 def result_blocks(numbers: Numbers, config: MixedConfig) -> list[Block]:
-    """Recall by share and order for each way, gains, calibrations, a figure."""
-    shares = {share: Quantity(f"{share}%", 100, 1) for share in config.shares}
-    whole = "; ".join(
-        f"{words}: recall@{k} "
-        f"{100 * read_interval(numbers, f'mixed/recall_at_{k}_{arm}')[0]:.1f}%"
-        for arm, words in ARMS.items()
-        for k in config.cutoffs
-    )
+    """Every measure by share and order for each way, gains, calibrations, a figure."""
     note = (
         f"{numbers['mixed/queries']} queries of the test split in an index of "
         f"{numbers['mixed/index_rows']} second halves, a share of which is embedded "
-        f"again. {whole}. {BRACKETS}"
+        f"again. {BRACKETS}"
     )
-    blocks: list[Block] = []
-    for way, words in WAY_NAMES.items():
-        for k in config.cutoffs:
-            start = f"mixed/recall_at_{k}_{way}"
-            blocks.append(
-                cross_table(
-                    f"Recall@{k}, %, {words}",
-                    "order of the rows",
-                    ORDERS,
-                    shares,
-                    lambda order, share, start=start: numbers[
-                        f"{start}_{order}_{share}"
-                    ],
-                    note=note,
-                )
-            )
     return [
-        *blocks,
+        *(way_table(way, numbers, config, note) for way in WAY_NAMES),
         gains_table(numbers, config, note),
         calibrations_table(numbers, config, note),
         share_curves(numbers, config),
     ]
+
+
+def way_table(way: str, numbers: Numbers, config: MixedConfig, note: str) -> Table:
+    """What every order finds at every share, beside what needs no share."""
+    measures = {f"recall_at_{k}": f"recall@{k}, %" for k in config.cutoffs}
+    rows = {
+        (name, arm): f"{words}: {title}"
+        for name, title in (measures | {"ndcg": "nDCG@10, %"}).items()
+        for arm, words in (ARMS | ORDERS).items()
+    }
+
+    def number(row: tuple[str, str], share: int) -> float | Interval:
+        name, arm = row
+        place = arm if arm in ARMS else f"{way}_{arm}_{share}"
+        return numbers[f"mixed/{name}_{place}"]
+
+    columns = {share: Quantity(f"{share}%", 100, 1) for share in config.shares}
+    title = f"A share embedded again, {WAY_NAMES[way]}"
+    return cross_table(title, "order of the rows", rows, columns, number, note=note)
 
 
 def gains_table(numbers: Numbers, config: MixedConfig, note: str) -> Table:

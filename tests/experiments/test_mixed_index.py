@@ -43,7 +43,7 @@ def test_a_share_embedded_again_gains_and_a_shuffled_map_finds_no_more(
         assert recall(f"{way}_shuffled_20") < recall(f"{way}_random_20")
         assert np.isfinite(summary[f"mixed/{way}_rank_agreement"])
     assert run_mixed(config) == summary
-    assert len(load_blocks(tmp_path)) == 2 * 3 + 3
+    assert len(load_blocks(tmp_path)) == 5
     require_told(tmp_path, "pebble-llama -> pebble-qwen3, docstrings", "to test on")
 
 
