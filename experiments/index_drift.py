@@ -13,6 +13,8 @@ of the test split of either, asked in the grown index:
 | refreshed_n | of the moments of --data and of n later texts, merged              |
 | weighted_n  | the same, a later text counted more, as is best on later texts     |
 | refit_n     | of n later texts alone                                             |
+| rotation    | a rotation in place of ridge, of --data                            |
+| rotated_n   | the same, of the moments of --data and of n later texts, merged    |
 | shuffled    | control: that of --data with its pairs shuffled                    |
 | native      | none: old queries, old index                                       |
 | reindexed   | none: new queries, all embedded again                              |
@@ -41,7 +43,7 @@ from helix_jax.text.hashing import SPLITS
 if __name__ != "__main__":  # slow, and flags are read without
     from experiments.shared.halves import Halves, read_halves
     from experiments.shared.sides import load_sides, open_corpus
-    from helix_jax.alignment import AffineMap, evaluate_map
+    from helix_jax.alignment import AffineMap, evaluate_map, fit_procrustes
     from helix_jax.similarity.retrieval import Search
     from helix_jax.transfer.pair_fit import fit_pairs, pair_moments
     from helix_jax.transfer.refresh import KINDS, LEAST_SELECT, refreshed_maps
@@ -51,12 +53,14 @@ ARMS = {
     "native": "old queries, old index",
     "reindexed": "new queries, new index",
     "kept": "map of the earlier texts, kept",
+    "rotation": "rotation of the earlier texts, kept",
     "shuffled": "control: map of shuffled pairs",
 }
 KIND_NAMES = {
     "refreshed": "refreshed with {} later texts",
     "weighted": "refreshed with {}, weighted",
     "refit": "fitted on {} later texts alone",
+    "rotated": "rotation refreshed with {}",
 }
 TIMES = {"later": "later texts", "earlier": "earlier texts"}
 Numbers = Mapping[str, float | Interval]
@@ -94,7 +98,11 @@ def compute(config: DriftConfig, _: Run) -> Report:
         "later": read_halves(config, sides, corpus=other, but=corpus),
     }
     fitted = fit_pairs(texts["earlier"].index)
-    maps = {"kept": fitted.map, "shuffled": fitted.controls(config.seed)["shuffled"]}
+    maps = {
+        "kept": fitted.map,
+        "rotation": fit_procrustes(fitted.moments["fit"]).map,
+        "shuffled": fitted.controls(config.seed)["shuffled"],
+    }
     later = texts["later"].index
     sizes = sorted({n for n in config.sizes if n < len(later["fit"].x)})
     sizes = [*sizes, len(later["fit"].x)]

@@ -10,6 +10,7 @@ natively in the new space, all others through the map:
 | way      | rows that are not embedded again                       |
 |----------|--------------------------------------------------------|
 | mapped   | old, compared with the query mapped to the old space   |
+| rotated  | the same, by orthogonal Procrustes in place of ridge   |
 | backward | mapped to the new space, compared with the new query   |
 
 The two parts' scores are made comparable by a line each that is chosen on the select
@@ -58,7 +59,11 @@ if __name__ != "__main__":  # slow, and flags are read without
     from helix_jax.transfer.search import DEPTH, Migration, open_migration
     from helix_jax.transfer.ways import WAYS
 
-WAY_NAMES = {"mapped": "queries mapped", "backward": "index mapped"}
+WAY_NAMES = {
+    "mapped": "queries mapped",
+    "rotated": "queries rotated",
+    "backward": "index mapped",
+}
 ORDERS = {
     "random": "at random",
     "predicted": "largest predicted residual first",

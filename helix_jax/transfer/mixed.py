@@ -110,15 +110,15 @@ class Parts(NamedTuple):
           renewed: [N] bool.
 
         Returns:
-          Search of width D_new + D_old + 1; scores are in units of the old part's
-          cosine, which keeps the order.
+          Search of width D_new + D_old + 1, all scores divided by the larger slope,
+          which keeps the order.
         """
-        slope = self.of_new.slope / self.of_old.slope
-        offset = (self.of_new.offset - self.of_old.offset) / self.of_old.slope
+        new, old = self.of_new, self.of_old
+        scale = max(abs(new.slope), abs(old.slope))
         queries = np.concatenate(
             [
-                np.float32(slope) * self.new.queries,
-                self.old.queries,
+                np.float32(new.slope / scale) * self.new.queries,
+                np.float32(old.slope / scale) * self.old.queries,
                 np.ones((len(self.new.queries), 1), np.float32),
             ],
             axis=1,
@@ -128,7 +128,7 @@ class Parts(NamedTuple):
             [
                 np.where(chosen, self.new.index, 0),
                 np.where(chosen, 0, self.old.index),
-                np.where(chosen, np.float32(offset), 0),
+                np.where(chosen, new.offset / scale, old.offset / scale),
             ],
             axis=1,
             dtype=np.float32,

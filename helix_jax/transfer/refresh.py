@@ -5,6 +5,7 @@
 | refreshed | of the earlier texts, merged with those of n later ones             |
 | weighted  | the same, each later row counted as often as is best on later texts |
 | refit     | of the n later texts alone                                          |
+| rotated   | as refreshed, for a rotation (orthogonal Procrustes) and no ridge   |
 
 Moments are all that is kept of the earlier texts. n / 4 more later texts, 20 at least,
 are embedded by both models to choose penalties and weights on.
@@ -19,6 +20,7 @@ from helix_jax.alignment import (
     AffineMap,
     Moments,
     accumulate,
+    fit_procrustes,
     fit_ridge,
     growing_moments,
     merge,
@@ -30,7 +32,7 @@ from helix_jax.text.hashing import hashed_order
 
 WEIGHTS = (1.0, 3.0, 10.0, 30.0, 100.0)
 LEAST_SELECT = 20
-KINDS = ("refreshed", "weighted", "refit")
+KINDS = ("refreshed", "weighted", "refit", "rotated")
 
 
 @wide
@@ -89,5 +91,6 @@ def refreshed_maps(
                 "refreshed": refresh_map(earlier, later, held, weights=(1.0,)),
                 "weighted": refresh_map(earlier, later, held, weights=WEIGHTS),
                 "refit": select_penalty(fit_ridge(later), held).fit.map,
+                "rotated": fit_procrustes(merge(earlier, later)).map,
             },
         )

@@ -1,9 +1,10 @@
-"""The two ways across: the new model's queries mapped back, or the old index forward.
+"""The ways across: the new model's queries mapped back, or the old index forward.
 
-| way      | the map goes    | compared                     |
-|----------|-----------------|------------------------------|
-| mapped   | from new to old | mapped queries with old rows |
-| backward | from old to new | new queries with mapped rows |
+| way      | the map goes    | it is      | compared                     |
+|----------|-----------------|------------|------------------------------|
+| mapped   | from new to old | ridge      | mapped queries with old rows |
+| rotated  | from new to old | a rotation | mapped queries with old rows |
+| backward | from old to new | ridge      | new queries with mapped rows |
 """
 
 from collections.abc import Mapping
@@ -17,8 +18,10 @@ from helix_jax.alignment import (
     FitResult,
     Moments,
     apply_map,
+    fit_procrustes,
     fit_shuffled,
     row_cosine,
+    shuffled_moments,
 )
 from helix_jax.similarity import swapped
 from helix_jax.similarity.retrieval import Search
@@ -32,9 +35,11 @@ class Way(NamedTuple):
 
     Attributes:
       backward: from old to new.
+      rotation: the map is orthogonal Procrustes, not ridge.
     """
 
     backward: bool
+    rotation: bool = False
 
     def moments(self, moments: Moments) -> Moments:
         """Moments as those of what is mapped and what it should be."""
@@ -45,12 +50,17 @@ class Way(NamedTuple):
         return (old, new) if self.backward else (new, old)
 
     def fit(self, moments: Mapping[str, Moments]) -> FitResult:
-        """The ridge map of moments by split."""
+        """The map of moments by split."""
+        if self.rotation:
+            return fit_procrustes(self.moments(moments["fit"]))
         return choose_map({k: self.moments(one) for k, one in moments.items()}).fit
 
     def fit_shuffled(self, pair: Pair, *, key: Array, penalty: float) -> AffineMap:
         """The control: the map of pairs that do not belong together."""
-        return fit_shuffled(*self.rows(*pair.read()), key=key, penalty=penalty)
+        rows = self.rows(*pair.read())
+        if self.rotation:
+            return fit_procrustes(shuffled_moments(*rows, key=key)).map
+        return fit_shuffled(*rows, key=key, penalty=penalty)
 
     def search(self, migration: Migration, map: AffineMap) -> Search:
         """The new model's queries in the old index, through a map."""
@@ -66,4 +76,8 @@ class Way(NamedTuple):
         return 1 - np.asarray(row_cosine(mapped - centre, own - centre), np.float64)
 
 
-WAYS = {"mapped": Way(backward=False), "backward": Way(backward=True)}
+WAYS = {
+    "mapped": Way(backward=False),
+    "rotated": Way(backward=False, rotation=True),
+    "backward": Way(backward=True),
+}

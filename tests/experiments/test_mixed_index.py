@@ -32,7 +32,7 @@ def test_a_share_embedded_again_gains_and_a_shuffled_map_finds_no_more(
     def recall(arm, k=100):
         return summary[f"mixed/recall_at_{k}_{arm}"]
 
-    for way in ("mapped", "backward"):
+    for way in ("mapped", "rotated", "backward"):
         assert recall(f"{way}_random_0") < recall(f"{way}_random_100")
         for order in ("random", "predicted", "true"):
             assert recall(f"{way}_{order}_100") == recall("reindexed")
@@ -43,7 +43,7 @@ def test_a_share_embedded_again_gains_and_a_shuffled_map_finds_no_more(
         assert recall(f"{way}_shuffled_20") < recall(f"{way}_random_20")
         assert np.isfinite(summary[f"mixed/{way}_rank_agreement"])
     assert run_mixed(config) == summary
-    assert len(load_blocks(tmp_path)) == 5
+    assert len(load_blocks(tmp_path)) == 6
     require_told(tmp_path, "pebble-llama -> pebble-qwen3, docstrings", "to test on")
 
 
@@ -57,8 +57,10 @@ def test_an_index_that_grows_is_asked_by_maps_that_saw_more_of_it(stores, tmp_pa
     }
     largest = summary["drift/later_fit_texts"]
     sizes = (30, 100, largest)
-    kinds = ("refreshed", "weighted", "refit")
-    assert arms == {"kept", "shuffled"} | {f"{k}_{n}" for k in kinds for n in sizes}
+    kinds = ("refreshed", "weighted", "refit", "rotated")
+    assert arms == {"kept", "rotation", "shuffled"} | {
+        f"{k}_{n}" for k in kinds for n in sizes
+    }
     r2 = {arm: summary[f"drift/r2_later_{arm}"] for arm in arms}
     assert r2["shuffled"] < 0.05 < r2["kept"] < r2[f"weighted_{largest}"]
     assert r2[f"weighted_{largest}"] >= r2[f"refreshed_{largest}"] - 0.01

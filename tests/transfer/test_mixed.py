@@ -36,16 +36,18 @@ def spaces():
     return space(0, 24, 0.7), space(1, 9, 1.0)
 
 
-def test_a_mixed_score_is_its_own_parts_line(spaces):
+@pytest.mark.parametrize("slope", [2.0, -2.0, 0.0])
+def test_a_mixed_score_is_its_own_parts_line(spaces, slope):
+    """A map of shuffled pairs may have no slope, or one downwards."""
     new, old = spaces
-    parts = Parts(new, old, Calibration(3.0, -1.0), Calibration(2.0, 0.5))
+    parts = Parts(new, old, Calibration(3.0, -1.0), Calibration(slope, 0.5))
     renewed = renewed_rows(np.random.default_rng(0).permutation(ROWS), 0.3)
     assert renewed.sum() == 90
     search = parts.mix(renewed)
     native = 3 * new.queries @ new.index.T - 1
-    mapped = 2 * old.queries @ old.index.T + 0.5
+    mapped = slope * old.queries @ old.index.T + 0.5
     wanted = np.where(renewed, native, mapped)
-    found = 2 * search.queries @ search.index.T + 0.5  # in units of the old part
+    found = 3 * search.queries @ search.index.T  # divided by the larger slope
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
