@@ -50,6 +50,7 @@ if __name__ != "__main__":  # slow, and flags are read without
 
 MADE_UP = "made-up"  # in place of a map and a file, under --tiny
 NONE = "none"
+MANY_OUTSIDE = 0.2  # share of rows; of a kind that was seen they are a few in a hundred
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,10 +140,15 @@ def compute(config: TranslateConfig, run: Run) -> Report:
         for name, value in totals.items()
         if name.startswith(COSINES)
     }
+    outside = means.pop(f"{config.confidence}_outside", None)
     numbers |= {f"mean_{name}": value for name, value in means.items()}
     header = ["rows", "parts", "width in", "width out", *(_title(n) for n in means)]
     row = [count, totals["parts"], dx, dy, *(f"{own:.3f}" for own in means.values())]
-    table = Table("Rows translated", header, [row], note=_note(config, found))
+    if outside is not None:
+        numbers["outside"] = outside
+        header, row = [*header, "rows outside, %"], [*row, f"{100 * outside:.1f}"]
+    note = _note(config, found, outside)
+    table = Table("Rows translated", header, [row], note=note)
     return Report(numbers, [table], about(_pair(found), vectors.path.name))
 
 
@@ -193,7 +199,7 @@ def _title(name: str) -> str:
     return f"mean {words}"
 
 
-def _note(config: TranslateConfig, found: MapFolder) -> str:
+def _note(config: TranslateConfig, found: MapFolder, outside: float | None) -> str:
     if config.confidence == NONE:
         return "Nothing is said of how near a row is (--confidence=none)."
     note = (
@@ -207,6 +213,12 @@ def _note(config: TranslateConfig, found: MapFolder) -> str:
         value, low, high = (100 * one for one in held)
         note += f" On the map's own test rows it held for {value:.1f} [{low:.1f}, "
         note += f"{high:.1f}]%."
+    note += " Outside: rows unlike all that the map was calibrated on."
+    if outside > MANY_OUTSIDE:
+        note += (
+            f" WARNING: {100 * outside:.0f}% of these rows are, so the bound does not "
+            "hold for them. Fit the map on texts of this kind."
+        )
     return note
 
 

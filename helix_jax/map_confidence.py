@@ -80,9 +80,23 @@ class Confidence(NamedTuple):
         Raises:
           ArtefactError: a coverage that so few calibration rows cannot give.
         """
+        return self.judge(name, x, y_hat, coverage=coverage)[:2]
+
+    def judge(
+        self, name: str, x: np.ndarray, y_hat: np.ndarray, *, coverage: float = COVERAGE
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """As a call, and [N] bool: rows outside what was seen when it was calibrated.
+
+        A feature of such a row is lower, or higher, than that of all calibration rows:
+        of few rows of the same kind of text this is so, of many of another kind, of
+        which the bound promises nothing.
+        """
         own, margin = self.regressions[name], self.margin(name, coverage)
-        z = self.terms(features(self, x, y_hat)) @ own.weights
-        return np.tanh(z, dtype=np.float32), np.tanh(z - margin, dtype=np.float32)
+        found = features(self, x, y_hat)
+        z = self.terms(found) @ own.weights
+        bounds = np.tanh(z, dtype=np.float32), np.tanh(z - margin, dtype=np.float32)
+        outside = ((found < self.lowest) | (found > self.highest)).any(axis=1)
+        return *bounds, outside
 
     def margin(self, name: str, coverage: float) -> float:
         """q of a coverage; errors as of a call."""

@@ -40,6 +40,8 @@ def scored_confidence(
     numbers = {}
     for prefix, one in (("", own), ("constant_", fitted.confidence(constant=True))):
         scores = fitted.score_confidence(one, coverage=COVERAGE, resamples=resamples)
+        if prefix:
+            scores.pop("outside")
         numbers |= {f"confidence/{prefix}{name}": v for name, v in scores.items()}
     return own, numbers
 
@@ -54,6 +56,8 @@ def confidence_table(numbers: Mapping[str, Interval]) -> Table:
         lambda name, arm: f"confidence/{arm}{name}",
         note=f"Calibrated on the select split for {100 * COVERAGE:.0f}% of rows; the "
         "control knows nothing of the row. Correlation of predicted and true cosine. "
+        f"Outside what was seen there: {100 * numbers['confidence/outside'].value:.1f}"
+        "% of rows. "
         "[ ]: 95% bootstrap interval over documents, test split.",
     )
 

@@ -140,6 +140,7 @@ def score_confidence(
       For each NAME of COSINES, with intervals over documents: NAME, the mean of the
       true ones; NAME_predicted; NAME_at_least, the mean bound; NAME_coverage, the share
       of rows at or above their bound; NAME_correlation (Pearson) of predicted and true.
+      And "outside", the share of rows outside what was seen, see `Confidence.judge`.
 
     Raises:
       ArtefactError: a coverage that the calibration cannot give.
@@ -148,12 +149,13 @@ def score_confidence(
     y_hat = as_numpy(map)(x)
     scores: dict[str, Interval] = {}
     for name, true in true_cosines(own, y_hat, y).items():
-        predicted, least = own(name, x, y_hat, coverage=coverage)
+        predicted, least, outside = own.judge(name, x, y_hat, coverage=coverage)
         means = {
             name: true,
             f"{name}_predicted": predicted,
             f"{name}_at_least": least,
             f"{name}_coverage": true >= least,
+            "outside": outside,
         }
         for key, values in means.items():
             scores[key] = bootstrap_interval(values, documents, resamples=resamples)

@@ -1,7 +1,7 @@
 """Parts of a translated file: rows that are mapped, and how they are written.
 
 .parquet      every column of the input, "embedding" mapped, and the cosines
-.npy          part-00000.npy, .ids.txt, .cosines.npy [n, 2]: predicted, at least
+.npy          part-00000.npy, .ids.txt, .cosines.npy [n, 3]: as of a Parquet row
 .safetensors  embeddings, labels, ids, as the input has them; the cosines
 """
 
@@ -31,7 +31,7 @@ class Part(NamedTuple):
     Attributes:
       number: of the part.
       y: [n, dy] float32.
-      cosines: name -> [n] float32: predicted, at least.
+      cosines: name -> [n] float32: predicted, at least, outside (1 or 0).
       beside: the blocks' `beside`, one behind the other.
     """
 

@@ -51,10 +51,10 @@ class Translation(NamedTuple):
     part_rows: int
 
     def names(self) -> list[str]:
-        """Names of the cosines of a row: predicted, at least."""
+        """Names of what is said of a row: predicted, at least, whether outside."""
         if self.confidence is None:
             return []
-        return [f"{self.cosine}{end}" for end in ("", "_at_least")]
+        return [f"{self.cosine}{end}" for end in ("", "_at_least", "_outside")]
 
 
 def make_translation(
@@ -205,7 +205,7 @@ def _map_block(
     rows = slice(place, place + len(y))
     part.y[rows] = y
     if translation.confidence is not None:
-        found = translation.confidence(
+        found = translation.confidence.judge(
             translation.cosine, x, y, coverage=translation.coverage
         )
         for own, values in zip(part.cosines.values(), found):

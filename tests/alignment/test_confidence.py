@@ -149,3 +149,7 @@ def test_strange_rows_are_held_to_what_was_seen(own, fitted):
     assert np.isfinite(predicted).all()
     assert (np.abs(predicted) <= 1).all()
     assert (least <= predicted).all()
+    assert own.judge("cosine", far, np.asarray(fitted[0](far)))[2].all()
+    seen = planted(3, 6000)
+    scores = score_confidence(own, fitted[0], *seen)
+    assert scores["outside"].high < 0.05

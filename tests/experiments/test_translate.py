@@ -47,7 +47,11 @@ def test_tiny_translates_what_it_made_up(made):
     assert summary["rows"] == 3000
     assert summary["mean_cosine"] == pytest.approx(predicted.mean(), rel=1e-4)
     assert summary["mean_cosine_at_least"] == pytest.approx(least.mean(), rel=1e-4)
+    outside = found.confidence.judge("cosine", x, y)[2]
+    assert summary["outside"] == pytest.approx(outside.mean(), abs=1e-3)
+    assert 0 < outside.mean() < 0.1
     (shown,) = load_blocks(made)
+    assert "WARNING" not in shown.note
     assert shown.rows[0][:4] == [3000, 3, 24, 16]
     assert "of other texts nothing is promised" in shown.note
 
@@ -88,6 +92,16 @@ def test_the_flag_may_be_called_in_and_other_inputs_are_refused(made, tmp_path, 
     )
     assert "do not agree" in said
     assert "Use another --out." in said
+
+
+def test_rows_of_another_kind_are_told(made, tmp_path):
+    path = tmp_path / "far.npy"
+    np.save(path, 9 * np.random.default_rng(0).normal(size=(50, 24)))
+    map = made / "made-up" / "map"
+    assert run(f"--map={map}", f"--in={path}", f"--out={tmp_path / 'w'}") == 0
+    assert json.loads((tmp_path / "w" / "summary.json").read_text())["outside"] == 1
+    (shown,) = load_blocks(tmp_path / "w")
+    assert "WARNING: 100% of these rows are, so the bound does not hold" in shown.note
 
 
 def test_wrong_input_is_one_line_and_nothing_is_written(made, tmp_path, capsys):

@@ -71,7 +71,7 @@ def run(path, folder, out, **settings):
 def wanted(folder, x=X):
     found = read_map(folder)
     y = found.map(x.astype(np.float32))
-    return y, np.stack(found.confidence("cosine", x, y), axis=1)
+    return y, np.stack(found.confidence.judge("cosine", x, y), axis=1)
 
 
 def same(found, expected):
@@ -100,14 +100,14 @@ def test_parquet_keeps_its_columns_and_maps_one(kind, folder, tmp_path):
     table = pyarrow.concat_tables(
         pyarrow.parquet.read_table(one) for one in parts(tmp_path / "out", ".parquet")
     )
-    names = ["id", "embedding", "label", "t", "cosine", "cosine_at_least"]
-    assert table.column_names == names
+    names = ["cosine", "cosine_at_least", "cosine_outside"]
+    assert table.column_names == ["id", "embedding", "label", "t", *names]
     assert table["id"].to_pylist() == IDS
     assert table["t"].combine_chunks().equals(extra)
     np.testing.assert_array_equal(table["label"].to_numpy(), LABELS)
     y, cosines = wanted(folder)
     same(np.array(table["embedding"].to_pylist()), y)
-    same(np.stack([table["cosine"], table["cosine_at_least"]], axis=1), cosines)
+    same(np.stack([table[name] for name in names], axis=1), cosines)
     assert totals["rows"] == ROWS
     assert totals["cosine"] == pytest.approx(cosines[:, 0].sum(), rel=1e-4)
     store = load_embeddings(parts(tmp_path / "out", ".parquet")[1])
