@@ -29,7 +29,8 @@ from helix_jax.textfile import read_lines
 
 STREAMED = (".npy", ".safetensors", ".parquet")
 _ENDS_BYTES = 1 << 20
-_READ_BYTES = 1 << 22  # of a column of Parquet at a time
+_READ_BYTES = 1 << 22  # of a column of Parquet at a time, where its row groups are
+_LARGE_BYTES = 128 << 20  # larger than this; others are read at once, which is faster
 
 
 class Block(NamedTuple):
@@ -135,11 +136,13 @@ def _open_parquet(path: Path) -> Vectors:
         file.close()
     except pyarrow.ArrowException as error:
         raise _damaged(path, error) from error
+    largest = max((group.total_byte_size for group in groups), default=0)
+    buffered = _READ_BYTES if largest > _LARGE_BYTES else 0
     starts = [0, *itertools.accumulate(group.num_rows for group in groups)]
 
     def read(start: int, size: int, _: int) -> Iterator[Block]:
         with pyarrow.parquet.ParquetFile(
-            path, buffer_size=_READ_BYTES, pre_buffer=False
+            path, buffer_size=buffered, pre_buffer=False
         ) as file:
             for group in range(sum(one <= start for one in starts[1:]), len(groups)):
                 row = starts[group]

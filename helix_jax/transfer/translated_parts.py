@@ -76,19 +76,26 @@ def _done(out: Path, number: int) -> Path:
 
 
 def _write_parquet(start: Path, vectors: Vectors, part: Part) -> None:
-    columns = {}
+    # Without room for nulls, which costs time to write and to read.
+    number = pyarrow.field("element", pyarrow.float32(), nullable=False)
+    columns, fields = [], []
     for name in vectors.schema.names:
         if name == "embedding":
+            kind = pyarrow.list_(number, part.y.shape[1])
+            fields.append(pyarrow.field(name, kind, nullable=False))
             flat = pyarrow.array(part.y.reshape(-1))
-            width = part.y.shape[1]
-            columns[name] = pyarrow.FixedSizeListArray.from_arrays(flat, width)
+            columns.append(pyarrow.FixedSizeListArray.from_arrays(flat, type=kind))
         else:
-            columns[name] = pyarrow.chunked_array([own[name] for own in part.beside])
-    columns |= {name: pyarrow.array(values) for name, values in part.cosines.items()}
+            fields.append(vectors.schema.field(name))
+            columns.append(pyarrow.chunked_array([own[name] for own in part.beside]))
+    for name, values in part.cosines.items():
+        fields.append(pyarrow.field(name, pyarrow.float32(), nullable=False))
+        columns.append(pyarrow.array(values))
+    table = pyarrow.table(columns, schema=pyarrow.schema(fields))
     with replaced_file(f"{start}.parquet", raises=StoreError) as temporary:
         # Numbers of states repeat nowhere: dictionaries and statistics are no use.
         pyarrow.parquet.write_table(
-            pyarrow.table(columns),
+            table,
             temporary,
             row_group_size=_GROUP_ROWS,
             use_dictionary=False,
