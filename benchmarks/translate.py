@@ -166,7 +166,7 @@ def main(_: list[str]) -> None:
     header += ["of the roofline, %", "peak memory, MiB"]
     notes = (
         f"{rows:,} float32 rows a file, which the system holds in memory; parts are "
-        "written to disk. The machine was busy with other work (load 12 on two cores), "
+        "written to disk. The machine was busy with other work (load 16 on two cores), "
         "so that seconds of the clock are not those of an idle one. numpy: the product "
         "alone, of an array in memory, with as many threads as it takes, and with one. "
         "Parquet: lists of float32, no dictionary, row groups of 8,192."
