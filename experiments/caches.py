@@ -25,9 +25,10 @@ character of the continuation. The map of --keep source layers is in WORKDIR/map
 Cost: two cores that did much else, embedded models, --pairs=8000: 5 minutes.
 
 With these flags, --prompt=64 --continuation=32 --prompts=48 --layers=1,2,0, on
-docstrings: pebble-llama -> pebble-qwen3, which share a tokenizer, keeps 72.9, 77.9 and
-83.5 % from 1, 2 and all source layers, pebble-neox -> pebble-llama, which do not, 81.2,
-85.8 and 88.1 %; another prompt's cache 2.0 and 16.3 %. docs/caches.md has the intervals.
+docstrings, retention from 1, 2 and all source layers: pebble-llama -> pebble-qwen3,
+which share a tokenizer, 73, 78 and 83 %; between two tokenizers pebble-neox ->
+pebble-llama 81, 86 and 88 %, pebble-llama -> pebble-neox 56, 61 and 63 %; from another
+prompt's cache 2, 16 and 18 %. docs/caches.md has the intervals.
 """
 
 from __future__ import annotations
