@@ -15,11 +15,17 @@ from helix_jax.alignment import Moments
 from helix_jax.errors import RunError
 from helix_jax.generation.token_sides import TokenSides, sample_texts
 from helix_jax.models import Model, load_model, load_tokenizer, model_name
-from helix_jax.monitors import fit_directions, place_of, read_text_states
+from helix_jax.monitors import (
+    DIRECTION_KINDS,
+    fit_directions,
+    place_of,
+    read_text_states,
+)
 from helix_jax.monitors.arms import Origin
 from helix_jax.monitors.crossing import fit_crossing, shuffled_crossing
 from helix_jax.monitors.directions import Direction
 from helix_jax.monitors.pair_moments import SHUFFLED, PairMoments, read_pair_moments
+from helix_jax.monitors.places import Place
 from helix_jax.progress import stage
 from helix_jax.runs import Run, read_arrays, write_arrays
 from helix_jax.similarity.predictivity import swapped
@@ -111,15 +117,18 @@ def load_monitored(config: MonitorOptions, run: Run, labelled: Labelled) -> list
         read = functools.partial(_states, config, model, tokenizer, texts)
         arrays = kept(run, f"states-{number}", read)
         rows = {split: arrays[split] for split in SPLITS}
-        with stage(f"directions of {model_name(name)}"):
-            directions = {
-                layer: fit_directions(
-                    {split: own[place] for split, own in rows.items()},
-                    labels,
-                    place_of(model, layer),
-                )
-                for place, layer in enumerate(layers)
+        places = [place_of(model, layer) for layer in layers]
+        find = functools.partial(_directions, rows, labels, places)
+        found = kept(run, f"directions-{number}", find)
+        directions = {
+            layer: {
+                kind: Direction(vector, float(bias), place)
+                for kind, vector, bias in zip(DIRECTION_KINDS, *of_layer)
             }
+            for layer, place, *of_layer in zip(
+                layers, places, found["vectors"], found["biases"]
+            )
+        }
         short = Path(model_name(name)).name
         scale = arrays["scale"]
         sides.append(Side(short, model, tokenizer, layers, rows, scale, directions))
@@ -139,6 +148,25 @@ def _states(
         if split == "fit":
             arrays["scale"] = read.scale
     return arrays
+
+
+def _directions(
+    rows: Mapping[str, np.ndarray],
+    labels: Mapping[str, np.ndarray],
+    places: Sequence[Place],
+) -> dict[str, np.ndarray]:
+    """Vectors [n, kinds, D] and biases [n, kinds] of n places."""
+    found = []
+    for number, place in enumerate(places):
+        own = {split: of_split[number] for split, of_split in rows.items()}
+        with stage(f"directions of {place['model']}, layer {place['layer']}"):
+            found.append(fit_directions(own, labels, place))
+    return {
+        name: np.array(
+            [[getattr(own[kind], field) for kind in DIRECTION_KINDS] for own in found]
+        )
+        for name, field in (("vectors", "vector"), ("biases", "bias"))
+    }
 
 
 class Crossed(NamedTuple):
