@@ -28,7 +28,7 @@ from helix_jax.monitors.steering import edited
 from helix_jax.types import Array
 
 ROWS_AT_ONCE = 16
-STEP = 16  # lengths are padded to multiples of it
+STEP = 16  # lengths are padded to multiples of it, where they differ
 
 
 class Passages(NamedTuple):
@@ -129,13 +129,14 @@ def read_edits(
     shape = len(edits), *passages.places.shape
     log_odds, nats = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     order = np.argsort([len(own) for own in passages.ids], kind="stable")
+    step = 1 if len({len(own) for own in passages.ids}) == 1 else STEP
     for start in range(0, len(order), ROWS_AT_ONCE):
         rows = order[start : start + ROWS_AT_ONCE]
         # The last batch is filled up, so that nothing is compiled for it.
         filled = np.resize(rows, ROWS_AT_ONCE)
         own = [passages.ids[row] for row in filled]
         lengths = np.array([len(one) for one in own])
-        padded = np.zeros((ROWS_AT_ONCE, -(-lengths.max() // STEP) * STEP), np.int32)
+        padded = np.zeros((ROWS_AT_ONCE, -(-lengths.max() // step) * step), np.int32)
         for place, one in enumerate(own):
             padded[place, : len(one)] = one
         found = reader(
