@@ -97,7 +97,7 @@ def check(config: MonitorsConfig, specs: Specs) -> None:
         "passages": 12,
         "telling": 8,
         "ablated": 40,
-        "doses": (10, 20),
+        "doses": (50, 100),
         "draws": 2,
         "new_tokens": 8,
         "max_tokens": 48,

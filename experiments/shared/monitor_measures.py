@@ -81,7 +81,10 @@ def native_numbers(study: Study, target: Node) -> Numbers:
     (drawn,) = random_vectors(1, rows.shape[1], seed=study.config.seed)
     scores = {f"native_auroc_{kind}": one.score(rows) for kind, one in own.items()}
     scores["auroc_random"] = rows @ drawn
-    return {name: _auroc(study, one) for name, one in scores.items()}
+    gap = side.gap_at(target[1]) / side.scale_at(target[1])
+    return {"gap_over_state": gap} | {
+        name: _auroc(study, one) for name, one in scores.items()
+    }
 
 
 def carried_numbers(

@@ -43,9 +43,14 @@ class MonitorOptions(TextOptions):
     passage_tokens: int = option(24, "of each passage", least=4)
     places: int = option(4, "of each passage whose next token is asked for", least=1)
     telling: int = option(32, "tokens of the class, and of the rest", least=1)
-    dose: int = option(20, "length of what is added, in percent of a state", least=1)
+    dose: int = option(
+        100,
+        "length of what is added, in percent of the distance between the mean states "
+        "of the class and the rest",
+        least=1,
+    )
     doses: tuple[int, ...] = option(
-        (5, 10, 20, 40), "the same, of the dose-response curves", least=1
+        (50, 100, 200, 400), "the same, of the dose-response curves", least=1
     )
     draws: int = option(3, "random directions", least=1)
     ablated: int = option(200, "test texts read under ablation", least=4)

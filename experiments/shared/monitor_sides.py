@@ -61,6 +61,10 @@ class Side(NamedTuple):
         """[N, D] states of a split at a layer."""
         return self.rows[split][self.layers.index(layer)]
 
+    def gap_at(self, layer: int) -> float:
+        """Distance between the mean states of the class and the rest at a layer."""
+        return float(np.linalg.norm(self.directions[layer]["mean"].vector))
+
     def scale_at(self, layer: int) -> float:
         """Length of a token's state at a layer."""
         return float(self.scale[self.layers.index(layer)])

@@ -139,7 +139,7 @@ def steer_target(
             vectors |= {arm_name(source, arm): v for arm, v in carried.items()}
     share = config.dose / 100
     shifts = {
-        name: dosed(vector, side.scale_at(layer), share)
+        name: dosed(vector, side.gap_at(layer), share)
         for name, vector in vectors.items()
     }
     return _effects(run, f"effects-{target[0]}-{layer}", side, layer, shifts, asked)
@@ -163,7 +163,7 @@ def dose_target(
     vectors = native_vectors(own, draws=1, seed=config.seed)
     vectors |= carried_vectors(crossings[nodes].origin, own["mean"])
     shifts = {
-        f"{arm} {dose}": dosed(vectors[arm], side.scale_at(layer), dose / 100)
+        f"{arm} {dose}": dosed(vectors[arm], side.gap_at(layer), dose / 100)
         for arm in DOSED
         for dose in config.doses
     }
@@ -249,7 +249,7 @@ def write_target(
     vectors |= carried_vectors(crossings[nodes].origin, own["mean"])
     shifts = {NONE: np.zeros(width, np.float32)}
     for arm in WRITERS:
-        shifts[arm] = dosed(vectors[arm], side.scale_at(layer), config.dose / 100)
+        shifts[arm] = dosed(vectors[arm], side.gap_at(layer), config.dose / 100)
     prompts = [ids[: config.prompt_tokens] for ids in asked.passages.ids]
     written = {}
     for number, (arm, shift) in enumerate(shifts.items()):

@@ -52,7 +52,11 @@ def monitor_table(cells: Mapping[str, Numbers], note: str) -> Table:
 def steering_table(cells: Mapping[str, Numbers], dose: int, note: str) -> Table:
     """Effects of carried directions as shares of the native one's."""
     share = Quantity("", 1, 2)
-    columns = {"effect_native": Quantity("effect of the native, nats", form=2)}
+    columns = {
+        "gap_over_state": Quantity("that distance, % of a state", 100, 1),
+        "effect_native": Quantity("effect of the native, nats", form=2),
+        "price_native": Quantity("its price, nats a token", form=2),
+    }
     columns |= {f"share_{arm}": share._replace(title=arm) for arm in CARRIED}
     columns["share_logistic_native"] = share._replace(title="native, logistic")
     columns["share_random"] = share._replace(title="largest of the random")
@@ -64,10 +68,11 @@ def steering_table(cells: Mapping[str, Numbers], dose: int, note: str) -> Table:
         lambda cell, column: cells[cell].get(column),
         note=(
             f"{note} {OVER_PASSAGES} Effect: change of the log-odds of the class's "
-            f"telling tokens against the rest's; what is added has {dose}% of a "
-            "state's length. Forward, transpose, inverse: how the direction is "
-            "carried. Controls: the map of shuffled pairs; the complement, what of the "
-            "forward one is orthogonal to the native; random directions."
+            f"telling tokens against the rest's; what is added has {dose}% of the "
+            "distance between the mean states of the class and the rest. Forward, "
+            "transpose, inverse: how the direction is carried. Controls: the map of "
+            "shuffled pairs; the complement, what of the forward one is orthogonal to "
+            "the native; random directions."
         ),
     )
 
@@ -78,7 +83,7 @@ def dose_blocks(
     """Dose-response of a target: a figure of the effect, a table with its price."""
     figure: Curves = cross_curves(
         f"Dose and response, {target}",
-        "length of what is added, % of a state",
+        "length of what is added, % of the distance between the class and the rest",
         Quantity("change of the log-odds, nats"),
         {
             arm: {dose: own["effect"] for dose, own in at.items()}

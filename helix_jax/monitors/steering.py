@@ -1,6 +1,6 @@
 """A model whose states are changed at one layer while it reads and writes.
 
-    steered   h <- h + alpha s v / |v|     s: how long a state is there
+    steered   h <- h + alpha s v / |v|     s: a length, see `dosed`
     ablated   h <- h - (h - m) V V'        V: orthonormal, m: mean of the states
 
 A model stitched to itself by such a map is that: blocks 1..i, the map, blocks i+1..L
@@ -62,7 +62,9 @@ def dosed(vector: Array, scale: float, alpha: float) -> np.ndarray:
 
     Args:
       vector: [D] float, not zero.
-      scale: length of a state, such as `state_scale`.
+      scale: a length of that space, such as the distance between the mean states of a
+        class and the rest. (That of a state is none to go by: most of it may be the
+        same for all texts.)
       alpha: share of that.
 
     Returns:

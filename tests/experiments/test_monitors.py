@@ -39,7 +39,7 @@ def test_monitors_of_one_pebble_work_in_another(texts, tmp_path):
             assert forward > abs(summary[f"{at}/share_{control}"])
         effects = [
             summary[f"dose/{target} from {source}/native/{dose}/effect"]
-            for dose in (10, 20)
+            for dose in (50, 100)
         ]
         assert effects == sorted(effects)
         assert summary[f"{at}/effect_native"] == effects[1]
