@@ -23,7 +23,7 @@ Penalties and weights of what sees later texts are chosen on n / 4 more of them,
 least. Later texts that --data holds are left out. Cosines are about the mean of the fit
 rows of --data. R2 is the map's, on the test split's second halves.
 
-Cost: two cores, embedded models, docstrings and topics: about two minutes.
+Cost: one core, mpnet and MiniLM, 1,687 rows, states at hand: two and a half minutes.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ those of largest predicted residual first, which needs their old embeddings only
 those of largest true residual first, which nobody knows: the most that such an order
 can gain. Control: the map of shuffled pairs, which finds what is embedded again alone.
 
-Cost: two cores, embedded models, docstrings: about three minutes.
+Cost: one core, mpnet and MiniLM, 484 queries in 1,096 rows, states at hand: a minute.
 """
 
 from __future__ import annotations
