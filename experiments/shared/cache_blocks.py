@@ -103,7 +103,7 @@ def arm_figures(
     bars = cross_bars(
         "Bits a character of the continuation",
         Quantity("bits a character"),
-        {arm: title.replace(": ", ":\n") for arm, title in arms.items()},
+        arms,
         {"": "continuation"},
         lambda arm, _: numbers[f"caches/bits_per_character_{arm}"],
     )
