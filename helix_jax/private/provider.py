@@ -249,7 +249,8 @@ class Provider:
             if self.layer.profile.guarded and self.layer.plan.answers <= PREPARED:
                 # Nothing of a pool leads back here, so that memory of dropped layers is
                 # free at once, and their masks wiped.
-                pool = MaskPool(self._mask_maker(key))
+                make = self._mask_maker(key)
+                pool = MaskPool(lambda: make().kept())
             desk = Desk(self.layer) if self.layer.policy.name == "label" else None
             account = Account(key, pool, admitted, desk)
             account = self._accounts.setdefault(key.key, account)
@@ -481,7 +482,7 @@ def _make_mask(
     zeros = key.encrypt_zeros(len(bias))
     flood = flooding.draw_flood(flood_bits, (len(bias), plan.rows), profile)
     first = evaluation.mask_results(zeros[0], bias, flood, plan=plan, profile=profile)
-    return MaskContent(np.asarray(first), np.asarray(zeros[1])).kept()
+    return MaskContent(np.asarray(first), np.asarray(zeros[1]))
 
 
 def _check_budget(budget: float | None, profile: Profile) -> None:
