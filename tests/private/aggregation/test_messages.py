@@ -2,7 +2,6 @@
 
 import copy
 import struct
-import threading
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,6 +11,7 @@ from helix_jax.errors import KeyRoleError, ProtocolError
 from helix_jax.private.aggregation import bodies, messages, primitives, shamir
 from helix_jax.private.aggregation.messages import Kind
 from helix_jax.private.aggregation.silo import STEPS
+from helix_jax.private.turns import Turns
 from tests.conftest import WIDE
 from tests.private.aggregation.stage import Stage
 
@@ -28,9 +28,9 @@ FROM_SILO = (Kind.KEYS, Kind.SHARES, Kind.MASKED, Kind.CONFIRM, Kind.REVEAL)
 
 def another(role):
     """A copy of a role, which it does not give itself."""
-    state = {name: value for name, value in vars(role).items() if name != "_lock"}
+    state = {name: value for name, value in vars(role).items() if name != "_turns"}
     copied = object.__new__(type(role))
-    vars(copied).update(copy.deepcopy(state), _lock=threading.Lock())
+    vars(copied).update(copy.deepcopy(state), _turns=Turns("a copy"))
     return copied
 
 
