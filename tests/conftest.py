@@ -9,10 +9,11 @@ import pytest
 from filelock import FileLock
 
 from experiments.shared.places import real_folder, real_models
+from helix_jax.paths import user_cache
 
-# What one test has compiled no other test, process or run compiles again; most of the
-# time of a first run is compilation. `pytest --cache-clear` empties it.
-CACHE = Path(__file__).parents[1] / ".pytest_cache" / "d" / "jax"
+# What one test has compiled no other test, process, clone or run compiles again; most
+# of the time of a first run is compilation. To start cold, remove the folder.
+CACHE = user_cache("xla-tests")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
@@ -21,6 +22,23 @@ SHARED = Path(
 ).resolve()
 REAL = real_folder()
 WIDE = bool(os.environ.get("HELIX_WIDE"))
+
+# Programs that run a few times are optimised little, here and in the processes that
+# tests start: a trivial one compiles in 30 ms instead of 60. Left out are passes over
+# machine code (LLVM's), but for pretrained models (`compiled_as_users_do`), and the
+# newer of two ways to fuse loops; with HELIX_WIDE=1 nothing is.
+FLAGS = os.environ.get("XLA_FLAGS", "")
+if not WIDE and "fusion_emitters" not in FLAGS:
+    FLAGS += " --xla_cpu_use_fusion_emitters=false"
+    os.environ["XLA_FLAGS"] = FLAGS
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+PRETRAINED = {"real", "real_model", "shared"}  # fixtures
+
+
+def with_devices(count: int) -> dict[str, str]:
+    """The environment of a process that sees so many CPU devices."""
+    flags = f"{FLAGS} --xla_force_host_platform_device_count={count}".strip()
+    return {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
 
 
 def cases(some: Iterable, *more: Any) -> list:
@@ -75,22 +93,18 @@ def forget_compiled():
     jax.clear_caches()
 
 
-def compile_quickly():
-    """Programs that run a few times are optimised little: half the time to compile.
-
-    What is left out are passes over machine code (LLVM's); tests of the same forward
-    pass and decoder on pretrained models are compiled as users compile them, and with
-    HELIX_WIDE=1 all are.
-    """
+@pytest.fixture(autouse=True)
+def compiled_as_users_do(request):
+    """Tests of pretrained models run what users run, with every optimisation."""
+    if WIDE or PRETRAINED.isdisjoint(request.fixturenames):
+        yield
+        return
     import jax
 
     before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", not WIDE)
+    jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
-
-
-compiled_quickly = pytest.fixture(compile_quickly)
 
 
 def pytest_collection_modifyitems(items):

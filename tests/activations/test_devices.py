@@ -11,6 +11,7 @@ import pytest
 
 from helix_jax.activations import open_store
 from helix_jax.errors import StoreError
+from tests.conftest import with_devices
 
 from .made import extracted, make_model, make_texts, make_tokenizer
 
@@ -31,10 +32,9 @@ def run(path, model=None):
 
 def test_four_devices_equal_one(tmp_path):
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    flags = "--xla_force_host_platform_device_count=4"
     done = subprocess.run(
         [sys.executable, "-m", "activations.test_devices", str(tmp_path / "four")],
-        env={**os.environ, "PYTHONPATH": path, "XLA_FLAGS": flags},
+        env={**with_devices(4), "PYTHONPATH": path},
         capture_output=True,
         text=True,
         timeout=300,

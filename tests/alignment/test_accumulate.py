@@ -1,6 +1,5 @@
 """Streams: equal to the whole at once, one compilation, hard numerics, bad rows."""
 
-import os
 import subprocess
 import sys
 from itertools import pairwise
@@ -19,6 +18,7 @@ from helix_jax.alignment import (
     from_batch,
     ridge_at,
 )
+from tests.conftest import with_devices
 
 
 def _batches(x, y, size):
@@ -236,11 +236,7 @@ def test_four_devices_merge_to_the_whole():
         [sys.executable, "-c", _FOUR_DEVICES],
         capture_output=True,
         text=True,
-        env={
-            **os.environ,
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
-            "JAX_PLATFORMS": "cpu",
-        },
+        env=with_devices(4),
     )
     assert ended.stdout.strip() == "equal", ended.stderr[-2000:]
 

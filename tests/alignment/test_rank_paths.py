@@ -25,8 +25,6 @@ from helix_jax.alignment import (
     select_map,
 )
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 PATHS = {
     "cca": lambda m, **kw: fit_canonical(m, **kw),
     "whitened": lambda m, **kw: fit_canonical(m, shrink=False, **kw),

@@ -7,11 +7,6 @@ import pytest
 
 from helix_jax.private import Client, Layer, Provider
 
-from ..conftest import compile_quickly
-
-# Whole numbers, whose compilation takes most of the time.
-all_compiled_quickly = pytest.fixture(scope="module", autouse=True)(compile_quickly)
-
 
 class Parties(NamedTuple):
     client: Client

@@ -1,15 +1,12 @@
 """A key that is none takes the mask off narrow layers, where no proof is asked for."""
 
 import numpy as np
-import pytest
 
 from helix_jax.attacks import crafted_key, crafted_key_findings, raw_answers
 from helix_jax.attacks.crafted_key_findings import attack_fit, measure_crafted_key
 from helix_jax.attacks.setting import planted_setting, serve
 from helix_jax.private import FitProvider
 from helix_jax.private.internals import admit_unproved
-
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
 
 def attack(own):

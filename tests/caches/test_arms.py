@@ -22,8 +22,6 @@ from helix_jax.caches.measures import continuation_numbers, retention_of_sums
 from helix_jax.errors import RunError
 from helix_jax.text.docstrings import read_docstrings
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 TEXTS = [text for text in read_docstrings() if len(text.text) > 300][:80]
 
 

@@ -9,8 +9,6 @@ from helix_jax.caches.choices import choice_numbers
 from helix_jax.errors import CorpusError
 from helix_jax.text.docstrings import read_docstrings
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 QUESTION = "\nThis is about"
 ENDINGS = (" array", " model", " file")
 

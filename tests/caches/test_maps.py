@@ -22,8 +22,6 @@ from helix_jax.caches.fit import CacheMoments
 from helix_jax.errors import ArtefactError, FingerprintError
 from helix_jax.models import empty_cache
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 RNG = np.random.default_rng(0)
 LAYERS, WIDTH, ROWS = 5, 6, 3000
 

@@ -13,8 +13,6 @@ from helix_jax.models import ModelSpec, apply_model, empty_cache
 from helix_jax.models.cache import rewind
 from tests.conftest import cases
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 TURNED = cases(
     ("llama", "llama_yarn", "phi3_partial", "phi3_long", "glm", "gemma3", "smollm3"),
     *("gptj", "gpt_neox", "olmo3", "gpt_oss", "cohere2", "falcon", "llama3", "qwen3"),

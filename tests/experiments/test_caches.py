@@ -14,8 +14,6 @@ from helix_jax.models import load_model, load_tokenizer
 from helix_jax.reports import load_blocks
 from tests.experiments.told import require_told
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 
 def pair_config(folder, source, target, texts, **flags):
     return caches.CachesConfig(

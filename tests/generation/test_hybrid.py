@@ -14,8 +14,6 @@ from ..conftest import cases
 from .conftest import wild
 from .slow import slow_generate
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 PROMPTS = [
     "Once upon a time",
     "def f(x):\n    return  x  # naïve café — 日本",

@@ -70,7 +70,6 @@ def spec_of(name: str) -> ModelSpec:
 WAYS = {way_of_decoding(spec_of(name)): name for name in reversed(DECODERS)}
 
 
-@pytest.mark.usefixtures("compiled_quickly")
 @pytest.mark.parametrize("name", sorted(WAYS.values()))
 def test_every_way_of_decoding(twin, name):
     theirs, model = twin(name)

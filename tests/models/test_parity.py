@@ -14,8 +14,6 @@ from helix_jax.models.layers import normalise
 
 from .twins import DECODERS, FROM_PADDING, TWINS, VOCABULARY, build_twin, twin_states
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 TOLERANCE = 1e-4
 LENGTHS = (12, 7, 1, 4)
 forward = jax.jit(

@@ -31,6 +31,7 @@ from helix_jax.models.mesh import (
 from helix_jax.models.sharding import logical_axes, mesh_of, partition
 from helix_jax.models.spec import ExpertSpec
 from helix_jax.models.traffic import forward_traffic, sent_bytes
+from tests.conftest import with_devices
 
 from .published import PUBLISHED
 from .published_encoders import ENCODERS
@@ -56,9 +57,8 @@ def start(cases, folder, *, devices=8, port=None, rank=0):
         [sys.executable, "-m", "models.sharded_runner", *map(str, words)],
         cwd=folder,
         env={
-            **os.environ,
+            **with_devices(devices),
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         },
         stderr=subprocess.PIPE,
         text=True,

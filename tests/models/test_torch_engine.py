@@ -27,7 +27,6 @@ RELATIVE = 1e-5
 LENGTHS = (12, 7, 1, 4)
 
 
-@pytest.mark.usefixtures("compiled_quickly")
 @pytest.mark.parametrize("name", TWINS)
 def test_states_equal_those_of_the_engine_jax(twin, name):
     """Every layer, raw and after the final norm, beside padding."""

@@ -9,13 +9,7 @@ from helix_jax.private import Client, Provider
 from helix_jax.private.profiles import find_profile
 from helix_jax.private.seal import SecretKey
 
-from ..conftest import compile_quickly
-
 SEED = 5
-
-
-# Whole numbers, whose compilation takes most of the time.
-all_compiled_quickly = pytest.fixture(scope="module", autouse=True)(compile_quickly)
 
 
 @pytest.fixture(scope="session")

@@ -25,8 +25,6 @@ from helix_jax.private.profiles import PROFILES
 pytest.importorskip("Pyfhel")
 ROWS, WIDTH, TARGET = 150, 30, 12
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 
 def make_rows(rows=ROWS, width=WIDTH, target=TARGET, seed=0):
     """Rows with means far from zero and columns of very different size."""

@@ -1,6 +1,5 @@
 """Training steps: the loss of transformers, gradients that ignore grouping."""
 
-import os
 import subprocess
 import sys
 
@@ -20,6 +19,7 @@ from helix_jax.training import (
     save_snapshot,
 )
 from helix_jax.training.hf_config import DECODERS, hf_config
+from tests.conftest import with_devices
 
 SIZES = {
     "vocab_size": 64,
@@ -46,7 +46,6 @@ def windows(rows=4):
     return np.random.default_rng(0).integers(0, 64, (rows, 17)).astype(np.int32)
 
 
-@pytest.mark.usefixtures("compiled_quickly")
 @pytest.mark.parametrize("family", DECODERS)
 def test_loss_equals_transformers_for_every_family(family, tmp_path):
     torch = pytest.importorskip("torch")
@@ -156,11 +155,7 @@ def test_four_devices_share_every_batch(tmp_path):
         [sys.executable, "-c", _FOUR_DEVICES, str(tmp_path)],
         capture_output=True,
         text=True,
-        env={
-            **os.environ,
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
-            "JAX_PLATFORMS": "cpu",
-        },
+        env=with_devices(4),
     )
     assert ended.returncode == 0, ended.stderr[-2000:]
     assert float(ended.stdout) < 2e-5  # 2e-6 was seen, after six steps of 1e-2
