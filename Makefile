@@ -22,7 +22,7 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else "helix_jax needs Python 3.11, 3.12 or 3.13, got %d.%d; use: make PYTHON=python3.12 ..." % v[:2])'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/core.stamp: setup.py constraints.txt | $(VENV)/bin/python
+$(VENV)/core.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) -e '.[plots]'
 	@touch $@
 

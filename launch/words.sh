@@ -106,7 +106,7 @@ trap clean EXIT
 # What a machine runs to install an extra once; again where the pins have changed.
 setup_command() {
   local pins
-  pins=$(cat setup.py constraints.txt | cksum)
+  pins=$(cat pyproject.toml constraints.txt | cksum)
   echo "cd helix_jax && { [ -f .venv/ready-${pins%% *} ] || { python3 -m venv .venv &&" \
     ".venv/bin/pip install -q -c constraints.txt -e '.[$1]' &&" \
     "touch .venv/ready-${pins%% *}; }; }"
