@@ -31,25 +31,25 @@ HEAD = """# Models
 
 Every text model type of transformers {version}: those with a tokenizer, or with a
 class for causal, masked or sequence-to-sequence language models or for text encoders.
-Written by `python -m helix_jax.models.coverage docs/models.md`; with `--try` the engine
-torch is tried again.
+Written by `python -m helix_jax.models.coverage docs/models.md`; with `--try` it tries
+torch again.
 
-* **jax**: "native" types have a family in `helix_jax/models/families`; of "text part"
-  types, which read images or sounds as well, the text part is one. Programs that run
+* **jax**: "native" types have a family in `helix_jax/models/families`; "text part"
+  types also read images or sounds, and their text part has one. Programs that run
   blocks and heads apart (generation, layers, the encrypted head) need one of these.
 * **torch** (`--engine=torch`, `pip install 'helix_jax[torch]'`): "yes" was tried with a
-  tiny random model: states of every layer, before and after the final norm. Of types
-  that read images or sounds as well it is the text part that is run, of
-  encoder-decoders the encoder. "not tried" (no tiny one could be made, or it did not
-  run) is no promise, and no refusal: a model is looked at when it is loaded, and
-  refused by name where its states cannot be told.
+  tiny random model: states of every layer, before and after the final norm. Types that
+  also read images or sounds run their text part, encoder-decoders their encoder.
+  "not tried" (no tiny model could be made, or it did not run) is neither a promise nor a
+  refusal: a model is examined when it is loaded, and refused by name if its states
+  cannot be identified.
 
-`--engine=auto`, the default, takes jax where it can and torch elsewhere, also for a
-setting that a native family does not have, and says why. Code that comes with a model
-is run by neither. Quantised weights are for torch; a GGUF file lies alone in a folder,
+`--engine=auto`, the default, takes jax where it can and torch elsewhere, including for a
+setting that a native family does not have, and says why. Neither runs code that comes
+with a model. Quantised weights need torch; a GGUF file lies alone in a folder,
 beside the tokenizer files of the model that it was made from.
 
-Types that jax runs stand first, then those that torch runs, those that were not tried,
+Types that jax runs come first, then those that torch runs, those that were not tried,
 and those that are refused.
 
 {counts}
