@@ -29,7 +29,7 @@ def test_every_program_has_a_question_and_says_what_was_measured(capsys):
     question, cost = rows["embedding_migration"]
     assert question == embedding_migration.__doc__.splitlines()[0]
     assert f"Cost: {cost}." in embedding_migration.__doc__.splitlines()
-    assert "two minutes" in cost
+    assert "40 seconds" in cost
 
 
 def test_what_is_no_program_and_what_says_nothing(tmp_path, monkeypatch):
