@@ -40,14 +40,14 @@ torch again.
 * **torch** (`--engine=torch`, `pip install 'helix_jax[torch]'`): "yes" was tried with a
   tiny random model: states of every layer, before and after the final norm. Types that
   also read images or sounds run their text part, encoder-decoders their encoder.
-  "not tried" (no tiny model could be made, or it did not run) is neither a promise nor a
-  refusal: a model is examined when it is loaded, and refused by name if its states
+  "not tried" (no tiny model could be made, or it did not run) is neither a promise nor
+  a refusal: a model is examined when it is loaded, and refused by name if its states
   cannot be identified.
 
-`--engine=auto`, the default, takes jax where it can and torch elsewhere, including for a
-setting that a native family does not have, and says why. Neither runs code that comes
-with a model. Quantised weights need torch; a GGUF file lies alone in a folder,
-beside the tokenizer files of the model that it was made from.
+`--engine=auto`, the default, takes jax where it can and torch elsewhere, including for
+a setting that a native family does not have, and says why. Neither runs code that comes
+with a model. Quantised weights need torch; a GGUF file lies alone in a folder, beside
+the tokenizer files of the model that it was made from.
 
 Types that jax runs come first, then those that torch runs, those that were not tried,
 and those that are refused.
