@@ -168,6 +168,23 @@ def test_bad_input_is_refused(make_planted):
         select_penalty(fit_ridge(moments), from_batch(y, y))
 
 
+@pytest.mark.parametrize("rows", [12, 40])
+def test_gcv_counts_the_intercept_among_the_degrees_of_freedom(make_planted, rows):
+    """The hat matrix itself, of ridge on x and a column of ones."""
+    x, y, *_ = make_planted(rows, 6, 4, noise=2.0, mean_over_std=3.0)
+    moments = from_batch(x, y)
+    path = fit_ridge(moments, penalties=PENALTIES, relative=False)
+    found = select_by_gcv(path, moments).r2
+    design = np.hstack([x, np.ones((rows, 1))])
+    total = np.sum((y - y.mean(0)) ** 2)
+    for penalty, r2 in zip(PENALTIES, np.asarray(found)):
+        damped = design.T @ design + penalty * np.diag([1.0] * 6 + [0.0])
+        hat = design @ np.linalg.solve(damped, design.T)
+        error = np.sum((y - hat @ y) ** 2)
+        wanted = 1 - error / total / (1 - np.trace(hat) / rows) ** 2
+        assert r2 == pytest.approx(wanted, rel=1e-6)
+
+
 def test_gcv_that_knows_of_noise_is_right_on_average(make_planted):
     """Noise in cov_xy, of another size in each row, against the error in the clear."""
     x, y, *_ = make_planted(500, 6, 4)

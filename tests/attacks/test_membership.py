@@ -1,5 +1,6 @@
 """Overfitted maps tell their rows; sqrt(2 d_x d_y / n) holds; chance is chance."""
 
+import numpy as np
 import pytest
 
 from helix_jax.attacks import membership
@@ -48,6 +49,39 @@ def test_scores_that_know_nothing_are_at_chance(rng):
     found = membership.roc(rng.standard_normal(members.shape), members, rng=rng)
     assert found.auc.low < 0.5 < found.auc.high
     assert found.tpr[0.01].low < 0.01 < found.tpr[0.01].high
+
+
+def test_a_map_is_no_shadow_of_its_own(rng):
+    """Its scores are what they are against maps that do not include it."""
+    residuals = rng.standard_normal((6, 40, 3)) * np.linspace(1, 3, 40)[:, None]
+    residuals += rng.standard_normal((40, 3))
+    members = membership.draw_members(40, 6, rng=rng)
+    mean = residuals.mean(axis=0)
+    inverse = np.linalg.inv(mean.T @ mean / len(mean))
+    found = membership.likelihood_scores(residuals)
+    losses = np.log(np.sum(residuals**2, axis=2))
+    away = {}
+    for target, row in np.ndindex(6, 40):
+        others = np.delete(residuals[:, row], target, axis=0).mean(axis=0)
+        own = residuals[target, row] - others
+        assert found[target, row] == pytest.approx(-others @ inverse @ own, rel=1e-5)
+        known = np.delete(losses[:, row], target)
+        inside = np.delete(members[:, row], target)
+        if 0 < inside.sum() < 5:
+            means = known[inside].mean(), known[~inside].mean()
+            away[target, row] = losses[target, row] - np.array(means)
+    ratios = {place: two[1] ** 2 - two[0] ** 2 for place, two in away.items()}
+    scores = membership.loss_scores(residuals, members)
+    spreads = [ratio / scores[place] / 2 for place, ratio in ratios.items()]
+    assert len(spreads) > 200
+    np.testing.assert_allclose(spreads, spreads[0], rtol=1e-5)
+
+
+def test_losses_of_noise_tell_no_member(rng):
+    members = membership.draw_members(2000, 4, rng=rng)
+    noise = rng.standard_normal((*members.shape, 2))
+    found = membership.roc(membership.loss_scores(noise, members), members, rng=rng)
+    assert found.auc.low < 0.5 < found.auc.high
 
 
 def test_roc_of_perfect_scores(rng):

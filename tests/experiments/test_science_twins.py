@@ -230,3 +230,37 @@ def test_states_as_they_are_are_an_arm_where_both_sides_have_one_width(known, tm
     assert ["control: the source states as they are"] in [
         row[:1] for row in report.blocks[0].rows
     ]
+
+
+def test_few_texts_count_as_much_as_the_flag_says(known, tmp_path):
+    """Public text has another relation: its map fails, unless few texts outweigh it."""
+    public = planted(tmp_path, "public", ROWS)
+    flags = known.flags | {"public": public.flags["data"]}
+    for side, turned in (("source", 1.0), ("target", -1.0)):
+        own, other = (
+            np.load(one.flags[side].removeprefix("embeddings:"))
+            for one in (known, public)
+        )
+        np.savez(
+            tmp_path / f"both-{side}.npz",
+            embeddings=np.concatenate(
+                [own["embeddings"], turned * other["embeddings"]]
+            ),
+            ids=np.concatenate([own["ids"], other["ids"]]),
+        )
+        flags[side] = f"embeddings:{tmp_path}/both-{side}.npz"
+    found = {}
+    for share in (1e-6, 0.98):
+        config = classify.ClassifyConfig(
+            workdir=str(tmp_path / f"{share}"),
+            few_shot=(32,),
+            few_shot_share=share,
+            seeds=1,
+            resamples=20,
+            **flags,
+        )
+        numbers = classify.compute(config, Run(tmp_path)).numbers
+        found[share] = numbers["test/public_32_accuracy"].value
+        public_alone = numbers["test/public_accuracy"].value
+    assert found[1e-6] == public_alone
+    assert found[0.98] > public_alone + 0.3

@@ -24,7 +24,8 @@ def fits(counts, probabilities) -> bool:
 
 
 def test_ternary():
-    values = sampling.ternary((SIZE,))
+    # So many that a byte of 256 values taken modulo 3 would be told from a fair one.
+    values = sampling.ternary((8 * SIZE,))
     assert set(np.unique(values)) == {-1, 0, 1}
     assert fits(np.bincount(values + 1), [1 / 3] * 3)
     # Neighbours are independent.

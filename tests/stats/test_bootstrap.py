@@ -4,9 +4,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
 from helix_jax.probes import f1_of_confusion, macro_f1
-from helix_jax.stats import bootstrap_interval, bootstrap_statistic, paired_interval
+from helix_jax.stats import (
+    bootstrap_counts,
+    bootstrap_interval,
+    bootstrap_statistic,
+    paired_interval,
+)
 
 
 def _clustered(seed, documents=40, rows=10, effect=1.0):
@@ -30,6 +36,25 @@ def test_value_and_spread_equal_brute_force():
         means.append(np.concatenate([values[codes == name] for name in drawn]).mean())
     want = np.quantile(means, [0.025, 0.975])
     np.testing.assert_allclose([got.low, got.high], want, atol=0.08 * np.ptp(want))
+
+
+@pytest.mark.parametrize("chance", [np.random.default_rng(0), jax.random.key(0)])
+def test_every_document_is_drawn_as_often_as_any_other(chance):
+    called = []
+
+    def keep_counts(counts):
+        called.append(np.asarray(counts))
+        return [counts[:, 0]]
+
+    bootstrap_counts(keep_counts, [7], chance=chance, resamples=3000, at_once=1000)
+    once, *drawn = called
+    np.testing.assert_array_equal(once, np.ones((1, 7)))
+    counts = np.concatenate(drawn)
+    assert counts.shape == (3000, 7)
+    np.testing.assert_array_equal(counts.sum(axis=1), 7)
+    assert scipy.stats.chisquare(counts.sum(axis=0)).pvalue > 1e-6
+    # Draws of one resample are independent: a count is binomial, of variance 6 / 7.
+    assert counts.var(axis=0) == pytest.approx(6 / 7, abs=0.12)
 
 
 def test_intervals_cover_at_their_level_only_with_the_documents():

@@ -2,13 +2,19 @@
 
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import roc_auc_score
 
 from helix_jax.alignment import AffineMap, from_batch
 from helix_jax.transfer.deals import summarise_deals
 from helix_jax.transfer.detection import detect
+from helix_jax.transfer.few_shot import few_shot_arms, public_arms
 from helix_jax.transfer.growth import CONTROL, growing_maps, score_growth
+from helix_jax.transfer.task import draw_texts
+from tests.twins import best_probe, best_ridge
+
+COUNTS = {"fit": 60, "select": 50}  # of other text
 
 
 def test_maps_of_growing_samples_are_those_of_their_rows_alone(task, rows):
@@ -78,3 +84,42 @@ def test_a_detector_reads_mapped_states_as_if_they_were_the_targets(task, rows):
         assert detection.metrics["auroc"].value == pytest.approx(wanted, abs=1e-4)
         false, true = detection.curve.T
         assert np.trapezoid(true, false) == pytest.approx(wanted, abs=5e-3)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_few_texts_have_the_share_of_the_weight_that_they_are_given(task, rows, times):
+    """As if each of them stood so often beside the other text; a share of 1, alone."""
+    generator = np.random.default_rng(4)
+    other = {name: generator.normal(size=(count, 5)) for name, count in COUNTS.items()}
+    kernel = generator.normal(size=(5, 4))  # a relation that the task does not have
+    public = {
+        name: (x, x @ kernel + generator.normal(size=(len(x), 4)))
+        for name, x in other.items()
+    }
+    moments = {name: from_batch(*pair) for name, pair in public.items()}
+    few = 20
+    for share in (times * few / (COUNTS["fit"] + times * few), 1):
+        arms = public_arms(task, moments, counts=[few], share=share, seeds=2)
+        assert [len(logits) for logits in arms.values()] == [1, 2]
+        for seed, found in enumerate(arms[f"public_{few}"]):
+            drawn = draw_texts(task.ids["fit"], few, seed=seed)
+            x, y = (np.tile(z["fit"][drawn], (times, 1)) for z in (rows.x, rows.y))
+            if share < 1:
+                x = np.concatenate([x, public["fit"][0]])
+                y = np.concatenate([y, public["fit"][1]])
+            twin = best_ridge(x, y, *public["select"])
+            mapped = twin.predict(rows.x["test"])
+            wanted = mapped @ task.target_probe.kernel + task.target_probe.bias
+            np.testing.assert_allclose(found, wanted, rtol=1e-2, atol=1e-2)
+
+
+def test_few_labelled_texts_train_a_probe_and_choose_its_penalty(task, rows):
+    """scikit-learn's probe of the later three quarters; the first one chooses."""
+    arms = few_shot_arms(task, counts=[80], seeds=2)
+    for seed, found in enumerate(arms["few_shot_80"]):
+        drawn = draw_texts(task.ids["fit"], 80, seed=seed)
+        x, labels = rows.x["fit"][drawn], rows.labels["fit"][drawn]
+        twin = best_probe(x[20:], labels[20:], x[:20], labels[:20])
+        wanted = twin.predict_log_proba(rows.x["test"])
+        found = log_softmax(np.asarray(found), axis=1)
+        np.testing.assert_allclose(found, wanted, rtol=1e-2, atol=1e-2)
