@@ -46,6 +46,12 @@ def test_every_text_once_in_a_shape_of_the_list(lengths, budget, multiple):
         assert max(lengths[row] for row in batch.rows) <= batch.length
     partly = [batch for batch in batches if len(batch.rows) < batch.capacity]
     assert len(partly) <= 1  # only the last batch of a window may be partly empty
+    for batch in partly:  # and of the two sizes it has the smaller one that suffices
+        quarter = batch_capacity(batch.length, budget // 4, multiple=multiple)
+        few = len(batch.rows) <= quarter
+        assert (
+            batch.capacity == min(c for c, t in shapes if t == batch.length) or not few
+        )
 
 
 def test_batches_depend_on_nothing_but_the_lengths():

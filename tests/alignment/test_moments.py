@@ -131,6 +131,15 @@ def test_merge_inside_a_scan_under_jit(make_planted):
     _assert_close(got, _numpy_moments(x, y), 1e-10)
 
 
+def test_no_row_is_lost_beyond_what_float32_counts(make_planted):
+    x, y, *_ = make_planted(30, 4, 3)
+    many = from_batch(x, y)._replace(count=np.float64(2**24))
+    for count in (1, 3):
+        one = from_batch(x[:count], y[:count])
+        assert float(merge(many, one).count) == 2**24 + count
+        assert float(merge_all([one, many, one]).count) == 2**24 + 2 * count
+
+
 def test_translate_moves_only_means(make_planted):
     x, y, *_ = make_planted(30, 4, 3)
     moved = translate(from_batch(x, y), np.arange(4.0), np.full(3, -2.0))
@@ -141,7 +150,8 @@ def test_all_merge_over_a_mapped_axis(make_planted):
     x, y, *_ = make_planted(60, 4, 3, mean_over_std=1e3)
     shards = jax.tree.map(
         lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]),
-        *(from_batch(x[i : i + 20], y[i : i + 20]) for i in range(0, 60, 20)),
+        # A device may have few rows.
+        *(from_batch(x[rows], y[rows]) for rows in np.split(np.arange(60), [5, 20])),
     )
     with jax.enable_x64(True):
         stacked = jax.tree.map(jnp.asarray, shards)

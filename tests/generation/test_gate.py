@@ -82,8 +82,13 @@ def test_a_gate_keeps_its_promise_on_new_rows(kind):
 def test_a_gate_is_used_inside_jit():
     gate = fit_gate(*(planted_rows(2000, seed) for seed in (0, 1)), kind="margin")
     logits = jax.random.normal(jax.random.key(0), (5, 50)) * 4
-    want = gate_scores(gate, confidence_signals(logits)) >= gate.threshold
-    np.testing.assert_array_equal(jax.jit(trusts)(gate, logits), want)
+    scores = gate_scores(gate, confidence_signals(logits))
+    np.testing.assert_array_equal(
+        jax.jit(trusts)(gate, logits), scores >= gate.threshold
+    )
+    # One that is as good as the threshold is good enough; infinity trusts none.
+    assert trusts(gate.replace(threshold=jnp.max(scores)), logits).sum() == 1
+    assert not trusts(gate.replace(threshold=jnp.inf), logits).any()
 
 
 def test_rows_of_a_real_stitch():

@@ -61,6 +61,15 @@ def test_draws_follow_the_distribution():
     assert (np.abs(found - law) < 5 * np.sqrt(law / count) + 1e-9).all()
 
 
+def test_every_row_and_step_has_a_draw_of_its_own():
+    rows, steps = np.divmod(np.arange(64), 8)
+    draws = np.asarray(uniform_draws(jax.random.key(0), rows, steps))
+    assert len(np.unique(draws)) == 64
+    again = np.asarray(uniform_draws(jax.random.key(0), rows[::-1], steps[::-1]))
+    np.testing.assert_array_equal(again[::-1], draws)
+    assert not np.isin(uniform_draws(jax.random.key(1), rows, steps), draws).any()
+
+
 def test_the_ends_of_the_unit_interval():
     logits = jnp.asarray([[-jnp.inf, 0.0, -jnp.inf, 1.0, -jnp.inf]])
     for draw, expected in ((0.0, 1), (np.nextafter(np.float32(1), 0), 3)):

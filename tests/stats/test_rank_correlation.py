@@ -22,6 +22,22 @@ def test_the_value_is_spearmans():
     assert got.low <= got.value <= got.high
 
 
+def test_a_resample_holds_the_pairs_of_the_objects_that_it_drew():
+    """Brute force: every object as often as drawn, and all pairs among them."""
+    pairs = pairs_of(5)[:-3]  # not every pair is there
+    x, y = np.random.default_rng(1).normal(size=(2, len(pairs)))
+    got = pair_rank_correlation(x, y, pairs, resamples=60, seed=4)
+    found = []
+    for drawn in np.random.default_rng(4).integers(5, size=(60, 5)):
+        places = [
+            pairs.index(two) for two in itertools.product(drawn, drawn) if two in pairs
+        ]
+        if len(set(x[places])) > 1:
+            found.append(spearmanr(x[places], y[places]).statistic)
+    wanted = np.quantile(found, [0.025, 0.975])
+    assert (got.low, got.high) == pytest.approx(tuple(wanted), abs=1e-12)
+
+
 def test_a_monotone_measure_has_no_doubt():
     pairs = pairs_of(6)
     x = np.arange(len(pairs), dtype=float)

@@ -36,10 +36,12 @@ def test_adjusted_p_values_equal_scipy(p):
 
 def test_tests_that_were_not_made_do_not_count():
     p = np.array([[0.001, np.nan], [0.04, 0.3]])
-    q = np.asarray(jax.jit(benjamini_hochberg)(p))
-    want = scipy.stats.false_discovery_control(p[~np.isnan(p)])
-    np.testing.assert_allclose(q[~np.isnan(p)], want, rtol=1e-6)
-    assert np.isnan(q[0, 1])
+    for function, method in ((benjamini_hochberg, "bh"), (benjamini_yekutieli, "by")):
+        want = scipy.stats.false_discovery_control(p[~np.isnan(p)], method=method)
+        for adjust in (function, jax.jit(function)):
+            q = np.asarray(adjust(p))
+            np.testing.assert_allclose(q[~np.isnan(p)], want, rtol=1e-6)
+            assert np.isnan(q[0, 1])
     with pytest.raises(ValueError, match=r"in \[0, 1\], got -0.1 to 0.5"):
         benjamini_hochberg(np.array([0.5, -0.1]))
 
