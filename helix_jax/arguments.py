@@ -1,4 +1,4 @@
-"""What kind of thing an argument has to be, and how to get it from what came instead.
+"""The kinds of arguments, and how to get the right one from what was given instead.
 
     @takes(map=MAP, x=ARRAY)
     def apply_map(map, x): ...
@@ -27,9 +27,9 @@ class Kind(NamedTuple):
     """A kind of argument.
 
     Attributes:
-      noun: what is wanted, with its article.
+      noun: what is expected, with its article.
       fits: whether a value is of this kind.
-      source: how one gets it at all.
+      source: how to obtain one.
       instead: name of another type -> how to get it from a value of that type, where
         "{}" stands for the argument.
     """
@@ -40,7 +40,7 @@ class Kind(NamedTuple):
     instead: Mapping[str, str] = {}
 
     def but(self, **instead: str) -> "Kind":
-        """The same with more ways, or other ones."""
+        """The same kind with more entries in `instead`, or different ones."""
         return self._replace(instead={**self.instead, **instead})
 
     def or_none(self) -> "Kind":
@@ -49,14 +49,14 @@ class Kind(NamedTuple):
 
 
 def takes(**kinds: Kind) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
-    """Decorate a function to refuse arguments of another kind with one clear line.
+    """Decorate a function to refuse arguments of the wrong kind with one clear line.
 
     Args:
       **kinds: parameter -> Kind. A default of None may also be given as None.
 
     Returns:
-      The decorator. What is decorated raises TypeError: an argument is missing, of
-      another kind, or in another's place.
+      The decorator. The decorated function raises TypeError if an argument is missing,
+      of the wrong kind, or in another's place.
     """
 
     def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -64,8 +64,8 @@ def takes(**kinds: Kind) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
         who = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
         parameters = signature.parameters.values()
         several = any(one.kind is one.VAR_POSITIONAL for one in parameters)
-        # Of too many arguments the first are looked at: a third array is a sign that
-        # the second is no record.
+        # With too many arguments, look at the first ones: a third array suggests that
+        # the second is not a record.
         places = None if several else sum(map(_has_place, parameters))
         for name in kinds.keys() - signature.parameters.keys():
             raise TypeError(f"{who} has no parameter {name}.")
@@ -76,7 +76,7 @@ def takes(**kinds: Kind) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
             kwargs = {name: native(value) for name, value in kwargs.items()}
             try:
                 given = signature.bind_partial(*args[:places], **kwargs).arguments
-            except TypeError:  # unknown ones, or one given twice: Python says which
+            except TypeError:  # unknown or repeated ones: Python says which
                 return function(*args, **kwargs)
             _require(who, signature, kinds, given)
             return function(*args, **kwargs)
@@ -118,7 +118,7 @@ def _require(
 
 
 def _order(signature: inspect.Signature) -> str:
-    """The parameters in their places and those that must be named, without types."""
+    """The positional and the keyword-only parameters, without types."""
     empty = inspect.Parameter.empty
     plain = [
         one.replace(annotation=empty, default=empty)
@@ -147,11 +147,11 @@ def _remedy(kind: Kind, name: str, value: Any) -> str:
 
 
 def is_array(value: Any) -> bool:
-    """Whether a value is a numpy or JAX array, or as good as one.
+    """Whether a value is a numpy or JAX array, or equivalent to one.
 
     Masked, sparse and labelled arrays are not: what they hold beside their numbers
-    would be lost. Those of another byte order are not, whose bytes a compiled function
-    may read in its own order.
+    would be lost. Nor are arrays in another byte order, which a compiled function may
+    misread.
     """
     if _library(value) in _REMEDIES or isinstance(value, np.ma.MaskedArray):
         return False
@@ -173,7 +173,7 @@ _REMEDIES = {
 
 
 def native(value: Any) -> Any:
-    """An array in this machine's byte order; anything else as it is."""
+    """An array in this machine's byte order; anything else unchanged."""
     if _is_swapped(value):
         return value.astype(value.dtype.newbyteorder("="))
     return value
@@ -201,7 +201,7 @@ def array_remedy(name: str, value: Any) -> str | None:
 
 
 def described(value: Any) -> str:
-    """What a value is, in a few words."""
+    """A short description of a value."""
     if isinstance(value, np.generic):
         return described(value.item())
     if is_array(value) or _is_swapped(value):

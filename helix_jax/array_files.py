@@ -1,4 +1,4 @@
-"""Named arrays in one file, safetensors or npz, replaced whole and read whole."""
+"""Named arrays in one file, safetensors or npz, always replaced and read as a whole."""
 
 import io
 import json
@@ -45,7 +45,7 @@ def write_safetensors(
     metadata: Mapping[str, str] | None = None,
     raises: type[HelixError] = PathError,
 ) -> None:
-    """Write arrays as a safetensors file that is replaced at one instant.
+    """Write arrays as a safetensors file, replaced atomically.
 
     Args:
       path: the file.
@@ -66,8 +66,8 @@ def dump_safetensors(
 ) -> None:
     """Write the bytes of `safetensors.numpy.save`, one array in memory at a time.
 
-    Its own `save_file` makes files that other users cannot read, and its errors hide
-    what the operating system said.
+    safetensors' own `save_file` makes files that other users cannot read, and its
+    errors hide the operating system's message.
 
     Raises:
       OSError: it cannot be written.
@@ -106,14 +106,14 @@ def read_safetensors(
 
     Args:
       path: the file.
-      remedy: what to do where it is damaged, a sentence without its period.
+      remedy: what to do if it is damaged, a sentence without its period.
       raises: class of the error.
 
     Raises:
       HelixError: of class `raises`; missing, unreadable or damaged.
     """
     with os_errors(path, "be read", raises):
-        with open(path, "rb"):  # the library's own error hides what the system said
+        with open(path, "rb"):  # the library's own error hides the system's
             pass
         try:
             return load_file(path)
@@ -122,14 +122,14 @@ def read_safetensors(
 
 
 def map_safetensors(path: Path, name: str) -> np.ndarray:
-    """One array of a safetensors file that is sound, read from disk as it is used.
+    """One array of an intact safetensors file, read from disk as it is used.
 
     Args:
       path: the file.
       name: of the array.
 
     Returns:
-      A memory map, for reading.
+      A read-only memory map.
     """
     with path.open("rb") as stream:
         size = int.from_bytes(stream.read(8), "little")
@@ -147,7 +147,7 @@ def write_npz(
     compressed: bool = True,
     raises: type[HelixError] = PathError,
 ) -> None:
-    """Write arrays as an .npz file, replaced at one instant; see `write_file`."""
+    """Write arrays as an .npz file, replaced atomically; see `write_file`."""
     write_file(path, dump_npz(arrays, compressed=compressed), raises=raises)
 
 
@@ -183,7 +183,7 @@ def load_npz(
     try:
         found = np.load(stream, allow_pickle=False)
         if not isinstance(found, np.lib.npyio.NpzFile):
-            raise raises(f"{name} is no .npz file of arrays; {remedy}.")
+            raise raises(f"{name} is not an .npz file of arrays; {remedy}.")
         chosen = found.files if names is None else names
         return {one: found[one] for one in chosen}
     except (

@@ -1,10 +1,10 @@
 """Artefact folders: config.json with fingerprints, arrays in safetensors.
 
-A map or a probe is a folder of two files, and perhaps a README.md, that change at one
-instant: a killed process leaves the old artefact or the new one. A file system without
-symbolic links has no such instant: killed between the files, the process leaves a
-folder that is refused as damaged, since config.json names the SHA-256 of the arrays
-that it was saved with.
+A map or a probe is a folder of two files, and perhaps a README.md, that change
+atomically: a killed process leaves the old artefact or the new one. Without symbolic
+links the change is not atomic: a process killed between the files leaves a folder that
+is refused as damaged, since config.json names the SHA-256 of the arrays that it was
+saved with.
 """
 
 import hashlib
@@ -38,14 +38,14 @@ def save_artefact(
     *,
     texts: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write an artefact folder at one instant, replacing one of the same kind.
+    """Write an artefact folder atomically, replacing one of the same kind.
 
     Args:
       folder: where; parents are made. Other files in it stay.
       kind: what it is, such as "affine_map" or "probe".
       config: JSON-able settings; the key "fingerprints" holds what made it.
       arrays: name -> array.
-      texts: name -> content of files for readers, such as README.md.
+      texts: name -> content of files for people, such as README.md.
 
     Returns:
       The folder.
@@ -79,7 +79,7 @@ def load_artefact(
 
     Args:
       folder: the artefact.
-      kind: the kind that the caller wants, or several.
+      kind: the expected kind, or several.
       expect: fingerprints it must carry, compared key by key; None compares nothing.
 
     Returns:
@@ -105,7 +105,7 @@ def load_artefact(
 
 
 def holds_artefact(folder: str | os.PathLike) -> bool:
-    """Whether one was saved there; a first save that was killed leaves none."""
+    """Whether an artefact was saved there; an interrupted first save leaves none."""
     return (Path(folder) / CONFIG).is_file()
 
 
@@ -115,7 +115,8 @@ def _read_version(
     """config.json and the arrays that it was saved with.
 
     Another process may save a new version between the two reads, or while the system
-    follows a link: what fails is read again, and is damaged when it fails unchanged.
+    follows a link: a failed read is repeated, and the artefact is damaged if it fails
+    unchanged.
     """
     before, failures = None, 0
     while True:
@@ -137,8 +138,7 @@ def _read_arrays(folder: Path, config: Mapping[str, Any]) -> dict[str, np.ndarra
     arrays = read_safetensors(path, remedy=remedy, raises=ArtefactError)
     if config.get(DIGEST) not in (None, _digest(folder)):
         raise ArtefactError(
-            f"{path} is damaged: it is not the file that {CONFIG} was saved with; "
-            f"{remedy}."
+            f"{path} is damaged: {CONFIG} was saved with another file; {remedy}."
         )
     return arrays
 
@@ -159,7 +159,7 @@ def _read_config(folder: Path, kinds: Collection[str]) -> dict[str, Any]:
 
 
 def _require_replaceable(folder: Path, kind: str) -> None:
-    """Refuse a folder of something else; a damaged artefact is no obstacle."""
+    """Refuse a folder with other content; a damaged artefact is no obstacle."""
     if not (folder / CONFIG).exists():  # new, or the rest of what was removed
         return
     try:

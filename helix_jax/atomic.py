@@ -1,9 +1,9 @@
-"""Files and groups of files that change at one instant, however a process ends.
+"""Files and groups of files that change atomically, however a process ends.
 
-A reader of one file sees the old version or the new one, whole; so does, of a group,
-whoever opens its files after the instant or before it, where the file system has
-symbolic links. What a killed writer leaves behind bears the name `.helix-partial-...`;
-the next writer of the same folder removes it, and nothing else that is not its own.
+A reader of one file sees the whole old version or the whole new one. So does a reader
+of a group who opens its files all before or all after the change, if the file system
+has symbolic links. Leftovers of a killed writer are named `.helix-partial-...`; the
+next writer of the same folder removes them, and nothing else that is not its own.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ def is_passing(name: str) -> bool:
 def replaced_file(
     path: str | os.PathLike, *, raises: type[HelixError] = PathError
 ) -> Iterator[Path]:
-    """An empty file to write, which takes the place of another when the block ends.
+    """An empty file to write, which replaces another when the block ends.
 
     Args:
       path: the file; its folder must exist. A symbolic link stays, its target changes.
@@ -57,7 +57,7 @@ def replaced_file(
     place = Path(os.path.realpath(path))
     with os_errors(path, "be written", raises):
         if place.exists() and not place.is_file() and not place.is_dir():
-            raise raises(f"{path} is neither a file nor free; choose another path.")
+            raise raises(f"{path} exists and is not a file; choose another path.")
         _sweep(place.parent)
         fd, temporary = _reserve(place.parent)
         try:
@@ -81,7 +81,7 @@ def write_file(
     *,
     raises: type[HelixError] = PathError,
 ) -> None:
-    """Write a whole file at one instant; see `replaced_file`."""
+    """Write a whole file atomically; see `replaced_file`."""
     data = content.encode() if isinstance(content, str) else content
     with replaced_file(path, raises=raises) as temporary:
         temporary.write_bytes(data)
@@ -95,12 +95,12 @@ def append_lines(
 ) -> None:
     """Add lines to a file of lines; they are on disk when this returns.
 
-    A last line without its end, which a killed writer left, goes first.
+    An incomplete last line, left by a killed writer, is removed first.
 
     Args:
       path: the file; made where it is missing.
       lines: without line ends.
-      raises: class of the error; what could not be written whole is taken back.
+      raises: class of the error; an incomplete write is undone.
     """
     data = "".join(f"{line}\n" for line in lines).encode()
     with os_errors(path, "be written", raises):
@@ -125,12 +125,12 @@ def append_lines(
 def replaced_files(
     folder: str | os.PathLike, *, raises: type[HelixError] = PathError
 ) -> Iterator[Path]:
-    """An empty folder to write files in, which all become those of FOLDER at once.
+    """An empty folder to write files in, which all move to FOLDER at once.
 
-    While they change places, each name is a symbolic link through one link `current`,
-    whose own replacement is the instant of the change; then the links become files
-    again. Other files of FOLDER stay. One process writes at a time. On a file system
-    without symbolic links the files are replaced one by one, config.json last.
+    During the change, each name is a symbolic link through one link `current`, whose
+    own replacement is the atomic step; then the links become files again. Other files
+    of FOLDER stay. One process writes at a time. On a file system without symbolic
+    links the files are replaced one by one, config.json last.
 
     Args:
       folder: made where it is missing, parents too.
@@ -188,7 +188,7 @@ def _switch(folder: Path, stage: Path) -> None:
 
 
 def _settle(folder: Path) -> None:
-    """Turn links of earlier changes into the files that they show; drop leftovers."""
+    """Turn links of earlier changes into their files; drop leftovers."""
     for stage in folder.glob(f"{PARTIAL}*"):
         if stage.is_symlink() or not stage.is_dir():
             continue
@@ -214,7 +214,7 @@ def _names(folder: Path) -> list[Path]:
 
 
 def _keep(file: Path, copy: Path) -> None:
-    """A second name for a file, if there is one."""
+    """A second name for a file, if it exists."""
     if not os.path.lexists(file):
         return
     copy.parent.mkdir(parents=True, exist_ok=True)
@@ -246,7 +246,7 @@ def _put_link(target: str, place: Path, stage: Path) -> None:
 
 
 def _reserve(folder: Path) -> tuple[int, Path]:
-    """A new file under lock: one that nobody holds is a leftover."""
+    """A new locked file: one that nobody holds is a leftover."""
     while True:
         path = folder / f"{PARTIAL}{secrets.token_hex(8)}"
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
@@ -256,7 +256,7 @@ def _reserve(folder: Path) -> tuple[int, Path]:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the files of writers that were killed."""
+    """Remove the files of killed writers."""
     with os.scandir(folder) as entries:
         found = [one for one in entries if one.name.startswith(PARTIAL)]
     for entry in found:
@@ -285,7 +285,7 @@ def _end_of_lines(stream) -> int:
 
 
 def sync(path: Path) -> None:
-    """What was written of a file, or the names of a folder, is on disk on return."""
+    """Flush a file, or the names of a folder, to disk."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
@@ -297,6 +297,6 @@ def sync(path: Path) -> None:
 
 
 def sync_new(path: Path) -> None:
-    """The same of a new file and of its name."""
+    """The same for a new file and its name."""
     sync(path)
     sync(path.parent)

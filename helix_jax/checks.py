@@ -1,4 +1,4 @@
-"""Guards for the input of public functions: what was expected, what came, what to do.
+"""Input checks of public functions: what was expected, what was given, what to do.
 
 Shapes and dtypes are known while tracing, so they are always checked; values only
 where they are concrete, so that every guarded function stays jit-able.
@@ -14,7 +14,7 @@ from helix_jax.arguments import require_array
 
 
 def is_concrete(*trees: Any) -> bool:
-    """Whether no leaf is a tracer, so that values can be looked at."""
+    """Whether no leaf is a tracer, so that values can be checked."""
     leaves = jax.tree.leaves(trees)
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
 
@@ -65,8 +65,8 @@ def require_width(
     Args:
       who, name: for errors.
       got, expected: widths.
-      shape: of the array, to tell rows that stand in columns.
-      target: width of the other side of a map, to tell states of that side.
+      shape: of the array, to detect rows that stand in columns.
+      target: width of the other side of a map, to detect states of that side.
     """
     if got == expected:
         return

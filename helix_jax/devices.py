@@ -1,7 +1,7 @@
-"""Devices that share the rows of every batch, each with a copy of all the rest.
+"""Devices that share the rows of every batch, each with a copy of everything else.
 
-Of one process or of several that `jax.distributed` has joined; these all give the same
-arrays, of which each places what its own devices hold.
+They belong to one process, or to several that `jax.distributed` has joined; all of
+these pass the same arrays, and each places its own devices' part.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class RowDevices:
 
     Attributes:
       mesh: of that one axis.
-      by_row, everywhere: shardings of batches and of all the rest.
+      by_row, everywhere: shardings of batches and of everything else.
     """
 
     def __init__(self, devices: Sequence[jax.Device] | None = None):
@@ -34,10 +34,10 @@ class RowDevices:
         return self.mesh.size
 
     def place_rows(self, tree: Any) -> Any:
-        """Arrays [B, ...] with the rows dealt out, consecutive ones to one device.
+        """Arrays [B, ...] with their rows distributed, consecutive ones to one device.
 
         Raises:
-          ValueError: the number of rows is no multiple of that of the devices.
+          ValueError: the number of rows is not a multiple of the number of devices.
         """
 
         def place(array: Any) -> jax.Array:
@@ -51,7 +51,7 @@ class RowDevices:
         return jax.tree.map(place, tree)
 
     def gather(self, tree: Any) -> Any:
-        """Arrays dealt by rows, or copied, as whole arrays of the default device."""
+        """Distributed or copied arrays as whole arrays on the default device."""
 
         def whole(array: jax.Array) -> jax.Array:
             if not array.is_fully_addressable and not array.is_fully_replicated:
@@ -74,7 +74,7 @@ class RowDevices:
 
 
 def devices_for(rows: int) -> list[jax.Device] | None:
-    """All devices, where there are several that can share so many rows evenly.
+    """All devices, if several can share that many rows evenly.
 
     Returns:
       None: the default device has the whole batch.

@@ -2,7 +2,7 @@
 
 
 class HelixError(Exception):
-    """Base of these errors; wrong arguments are ValueError or TypeError."""
+    """Base class of these errors; wrong arguments are ValueError or TypeError."""
 
 
 class PathError(HelixError, ValueError):
@@ -10,7 +10,7 @@ class PathError(HelixError, ValueError):
 
 
 class LockError(HelixError, RuntimeError):
-    """The lock of a folder was lost: another process has taken it for abandoned."""
+    """The lock of a folder was lost: another process found it abandoned."""
 
 
 class ProcessError(HelixError, RuntimeError):
@@ -18,7 +18,7 @@ class ProcessError(HelixError, RuntimeError):
 
 
 class FingerprintError(HelixError, ValueError):
-    """Two things that were made from different inputs were put together."""
+    """Two things made from different inputs were combined."""
 
 
 class StoreError(HelixError, ValueError):
@@ -34,7 +34,7 @@ class CheckpointError(HelixError, ValueError):
 
 
 class UnsupportedError(CheckpointError):
-    """A model folder is sound, and the engine jax does not compute what it says."""
+    """A model folder is intact, but the engine jax does not support it."""
 
 
 class MeshError(HelixError, ValueError):
@@ -42,23 +42,23 @@ class MeshError(HelixError, ValueError):
 
 
 class CorpusError(HelixError, ValueError):
-    """A text source is missing, empty, or lacks what was asked of it."""
+    """A text source is missing, empty, or lacks what was requested."""
 
 
 class RunError(HelixError, ValueError):
-    """A program cannot run, or go on, with these flags and what they name."""
+    """A program cannot run, or resume, with these flags and what they name."""
 
 
 class ProtocolError(HelixError, ValueError):
-    """A message of the other party, or a party's saved state, cannot be taken."""
+    """A message of the other party, or a party's saved state, is not acceptable."""
 
 
 class AnsweredError(ProtocolError):
-    """A message that is answered once was answered before."""
+    """A message that may be answered only once was answered before."""
 
 
 class BudgetError(ProtocolError):
-    """What a party may have in all does not allow what it asks for."""
+    """A request exceeds the party's total budget."""
 
 
 class KeyRoleError(HelixError, ValueError):

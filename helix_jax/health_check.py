@@ -1,11 +1,11 @@
-"""Is the service of this machine ready? For containers and supervisors.
+"""Is the service on this machine ready? For containers and supervisors.
 
     python -m helix_jax.health_check https://127.0.0.1:8443
 
 ends with status 0 where GET /health/ready is answered with 200 within five seconds, and
 with 1 otherwise. It imports nothing but the standard library, since it is started every
-few seconds. It asks this machine alone and sends no token, and so takes whatever
-certificate it is shown: a container does not know by which name the world reaches it.
+few seconds. It queries only this machine and sends no token, and so accepts any
+certificate: a container does not know under which name the world reaches it.
 """
 
 import http.client

@@ -2,7 +2,7 @@
 
 Everything goes through `huggingface_hub`, so that its rules hold for tokens (HF_TOKEN,
 or what `hf auth login` saved), for the cache (HF_HOME) and offline (HF_HUB_OFFLINE).
-What the hub says becomes one error that tells what to do.
+Whatever the hub answers becomes one error that says what to do.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from helix_jax.errors import HelixError
 
-START = "hub:"  # before a name of the hub where a folder could stand
+START = "hub:"  # marks a hub name where a folder could stand
 _NAME = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 
 
@@ -24,7 +24,7 @@ def split_name(
     Args:
       given: with or without `hub:` before it.
       raises: class of the error.
-      who: what is named, for the message.
+      who: what the name is for, for the message.
 
     Raises:
       HelixError: of class `raises`; not of this form.
@@ -59,7 +59,7 @@ def fetch(
       hint: end of the message where there is no such repository.
 
     Raises:
-      HelixError: of class `raises`; it cannot be had, and why.
+      HelixError: of class `raises`; it is not available, and why.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -90,7 +90,7 @@ def push(
     private: bool | None = None,
     raises: type[HelixError],
 ) -> str:
-    """Make a model repository where there is none, and commit files to it, all at once.
+    """Make a model repository if it is missing, and commit files to it, all at once.
 
     Args:
       files: path in the repository -> content, or a file of this machine.
@@ -101,10 +101,10 @@ def push(
       raises: class of the error.
 
     Returns:
-      The commit, 40 hex digits; what has not changed makes none anew.
+      The commit, 40 hex digits; unchanged files make no new one.
 
     Raises:
-      HelixError: of class `raises`; the hub does not take it, and why.
+      HelixError: of class `raises`; the hub refuses it, and why.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 
@@ -129,7 +129,7 @@ def _said(
     *,
     writing: bool = False,
 ) -> Iterator[None]:
-    """One error for whatever the hub, or the way to it, answers."""
+    """One error for whatever the hub, or the network, answers."""
     from huggingface_hub.errors import (
         GatedRepoError,
         HFValidationError,

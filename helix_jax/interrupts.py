@@ -1,4 +1,4 @@
-"""Interruptions that Python would lose, or show as a traceback."""
+"""Interruptions that Python would lose or show as a traceback."""
 
 import signal
 import sys
@@ -11,10 +11,10 @@ _AGAIN_SECONDS = 0.05
 
 
 def quiet_interrupts() -> None:
-    """Let a KeyboardInterrupt that nobody catches end the process in one line.
+    """Make an uncaught KeyboardInterrupt end the process with one line.
 
-    Also where a shell has started the program in the background with SIGINT ignored, as
-    the programs do once they run.
+    Even if a shell started the program in the background with SIGINT ignored, as
+    programs do once they run.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.unraisablehook = send_lost_interrupts(sys.unraisablehook)
@@ -36,10 +36,10 @@ def quiet_interrupts() -> None:
 def send_lost_interrupts(
     before: Callable[[Any], object], lost: Callable[[], object] = lambda: None
 ) -> Callable[[Any], None]:
-    """A `sys.unraisablehook` that sends a signal again whose exception was dropped.
+    """A `sys.unraisablehook` that resends a signal whose exception was dropped.
 
-    Where a signal arrives while a finalizer or a callback of the garbage collector runs
-    (JAX has one), Python prints the exception of its handler and goes on.
+    If a signal arrives while a finalizer or a callback of the garbage collector runs
+    (JAX has one), Python prints the exception of its handler and continues.
 
     Args:
       before: the hook for everything else.
@@ -52,7 +52,7 @@ def send_lost_interrupts(
             return
         lost()
         number = getattr(dropped.exc_value, "signal", signal.SIGINT)
-        # From a thread and later: here, its exception would be dropped as well.
+        # From a thread, later: here, its exception would be dropped as well.
         main = threading.main_thread().ident
         timer = threading.Timer(_AGAIN_SECONDS, signal.pthread_kill, (main, number))
         timer.daemon = True

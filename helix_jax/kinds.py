@@ -1,6 +1,6 @@
-"""The kinds of arguments of the public functions, and the ways from one to another.
+"""The kinds of arguments of public functions, and conversions between them.
 
-Records are told by the names of their types, so that this file imports none of them.
+Records are recognised by the names of their types, so this file imports none of them.
 """
 
 import os
@@ -154,7 +154,7 @@ PROBE_PATH = Kind(
 
 
 def record(name: str, source: str, **instead: str) -> Kind:
-    """The kind of one record, told by its type's name."""
+    """The kind of one record, recognised by its type's name."""
     article = "an" if name[0] in "AEIOU" else "a"
     return Kind(f"{article} {name}", _named(name), source, instead)
 

@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are first asked for.
+"""Names of a package that are imported on first use.
 
     from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ from typing import Any
 
 
 def lazy_names(package: str) -> None:
-    """Let what a package imports under `if TYPE_CHECKING:` come when it is asked for.
+    """Import what a package names under `if TYPE_CHECKING:` on first use.
 
     Args:
       package: name of the package, whose file calls this at its end.
@@ -37,7 +37,7 @@ def lazy_names(package: str) -> None:
 
 
 class LazyPackage(types.ModuleType):
-    """A package whose names come when they are asked for; see the head of this file."""
+    """A package whose names are imported on first use; see the top of this file."""
 
     def __getattr__(self, name: str) -> Any:
         """Import a name, once."""
@@ -49,7 +49,7 @@ class LazyPackage(types.ModuleType):
         return value
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Keep the names of the package from submodules that are called the same.
+        """Protect the package's names from submodules with the same name.
 
         Python binds `alignment.accumulate` to the submodule once that is imported; the
         package means the function.
@@ -59,12 +59,12 @@ class LazyPackage(types.ModuleType):
         super().__setattr__(name, value)
 
     def __dir__(self) -> list[str]:
-        """Also the names that are not imported yet."""
+        """Including the names that are not imported yet."""
         return sorted({*super().__dir__(), *self.__all__})
 
 
 def _read_origins(module: types.ModuleType) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Name -> (module, name there), of what stands under `if TYPE_CHECKING:`."""
+    """Name -> (module, name there), from the imports under `if TYPE_CHECKING:`."""
     source = module.__loader__.get_source(module.__name__)
     for block in ast.parse(source).body:
         if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING":

@@ -1,7 +1,7 @@
-"""The few numerical tools that everything uses: wide arithmetic, products, spectra.
+"""Numerical tools used everywhere: wide arithmetic, products, spectra.
 
-Those that compute are all `wide`: what comes in as float64 is computed and given back
-as float64, whoever calls; float32 stays float32.
+The computing functions are all `wide`: float64 input is computed and returned as
+float64, whoever calls; float32 stays float32.
 """
 
 import functools
@@ -24,16 +24,16 @@ def has_float64() -> bool:
 
 
 def wide(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Decorate a function to run with float64 switched on, where the backend has it.
+    """Decorate a function to run with float64 enabled, if the backend has it.
 
     The switch holds inside the function only: importing or calling helix_jax leaves
     the process-wide default at float32. Works on tracers too, under jit, vmap and
-    shard_map. Inside, `wide_dtype()` is the dtype to cast to. Arrays come in in this
-    machine's byte order, without which jit would read their bytes as they lie.
+    shard_map. Inside, `wide_dtype()` is the dtype to cast to. Arrays are converted to
+    this machine's byte order; jit would otherwise misread their bytes.
 
-    A function that reads a caller's stream is not wide itself, only what it does with
-    each item: the code that makes the items, such as a model's forward pass, keeps the
-    caller's own setting.
+    A function that reads a caller's stream is not wide itself, only its work on each
+    item: the code that makes the items, such as a model's forward pass, keeps the
+      caller's setting.
     """
 
     @functools.wraps(function)
@@ -62,9 +62,9 @@ def product(a: Array, b: Array) -> Array:
 @wide
 @jax.jit
 def first_argmax(values: Array) -> Array:
-    """[...] int32 place of the largest of values [..., N], the first among equals.
+    """[...] int32 index of the largest of values [..., N], the first among equals.
 
-    As jnp.argmax, which cannot be traced in a `wide` function and compiled outside.
+    Like jnp.argmax, which cannot be traced in a `wide` function and compiled outside.
     """
     places = jnp.arange(values.shape[-1], dtype=jnp.int32)
     largest = values == jnp.max(values, axis=-1, keepdims=True)
@@ -81,7 +81,7 @@ def unit_rows(rows: Array) -> Array:
 
 @wide
 def laid_out_transpose(a: Array) -> Array:
-    """a' as an array of its own, for products that contract over rows.
+    """a' as a separate array, for products that contract over rows.
 
     XLA on CPUs takes up to 1.5 times as long to contract over leading rows as to
     multiply by a transpose laid out before (measured, float64).
@@ -118,7 +118,7 @@ def spectrum_of(covariance: Array) -> Spectrum:
 
 @wide
 def rank_threshold(values: Array) -> Array:
-    """Largest eigenvalue that rounding alone explains: eps * D * max(values)."""
+    """Largest eigenvalue explained by rounding alone: eps * D * max(values)."""
     return jnp.finfo(values.dtype).eps * values.shape[-1] * jnp.max(values)
 
 

@@ -1,4 +1,4 @@
-"""Where a lock lies: a file under the kernel's lock, or what behaves like one."""
+"""The place of a lock: a file locked by the kernel, or something that behaves alike."""
 
 import contextlib
 import os
@@ -19,9 +19,9 @@ class Seen(NamedTuple):
     """A lock as it was found.
 
     Attributes:
-      owner: who holds it; None where its record is empty or damaged.
+      owner: who holds it; None if its record is empty or damaged.
       stamp: changes with each heartbeat.
-      beat: of the last one, seconds of the epoch.
+      beat: time of the last heartbeat, seconds of the epoch.
     """
 
     owner: Owner | None
@@ -38,10 +38,10 @@ class Place(Protocol):
         """The lock there, or None."""
 
     def ended(self, seen: Seen) -> bool:
-        """Whether its owner may be gone, as far as this machine can tell."""
+        """Whether its owner may be gone, as far as this machine knows."""
 
     def take(self, owner: Owner, seen: Seen | None) -> bool:
-        """Take it, if nothing has changed since `seen`; never waits."""
+        """Take it if nothing has changed since `seen`; never waits."""
 
     def beat(self) -> bool:
         """Show that the owner lives; False when the lock is no longer its own."""
@@ -66,7 +66,7 @@ class LocalPlace:
             return None
 
     def ended(self, seen: Seen) -> bool:
-        # The kernel of one machine knows better than any record: `take` asks it.
+        # On one machine the kernel is more reliable than any record: `take` asks it.
         return seen.owner is None or seen.owner.machine == this_machine()
 
     def take(self, owner: Owner, seen: Seen | None) -> bool:
@@ -123,7 +123,7 @@ class LocalPlace:
 def flock(fd: int) -> bool:
     """Lock an open file without waiting; False when another holds it.
 
-    True also where the file system has no locks: records and heartbeats remain.
+    Also True if the file system has no locks: records and heartbeats remain.
     """
     if fcntl is None:
         return True

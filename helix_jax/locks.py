@@ -1,11 +1,11 @@
-"""One writer a folder: who writes holds a lock, the others wait and are told for whom.
+"""One writer per folder: it holds a lock, and others wait and are told for whom.
 
-A folder that is being written holds `.helix-lock`, a JSON record of its owner; it goes
-when the writing ends. On one machine the lock is the kernel's (flock), so that a killed
-owner frees it at once. Another machine knows an owner by its heartbeat: the file's time
-moves every ten seconds, and an owner that has not moved it for a minute of watching is
-taken for dead. So NFS is safe with flock across hosts (Linux's default) and without.
-Who only reads takes no lock.
+A folder that is being written holds `.helix-lock`, a JSON record of its owner, which is
+removed when the writing ends. On one machine the lock is the kernel's (flock), so a
+killed owner frees it at once. Another machine recognises an owner by its heartbeat: the
+file's time changes every ten seconds, and an owner that has not changed it for a minute
+of watching counts as dead. So NFS is safe with flock across hosts (Linux's default) and
+without. Readers take no lock.
 """
 
 import atexit
@@ -37,16 +37,16 @@ class Lock:
 
         Args:
           place: where it lies.
-          what: what its owner does, for those who wait: "an extraction".
-          stale: seconds without a heartbeat after which an owner that cannot be asked
-            is taken for dead.
+          what: what its owner does, to tell those who wait: "an extraction".
+          stale: seconds without a heartbeat after which an owner on another machine
+            counts as dead.
         """
         self._place, self._owner, self._stale = place, this_process(what), stale
         self._lost = threading.Event()
         self._ended = threading.Event()
 
     def acquire(self) -> None:
-        """Take the lock, waiting for its owner; says after a second for whom."""
+        """Take the lock, waiting for its owner; says for whom after a second."""
         seen, began = None, time.monotonic()
         changed, told, pause = began, began + 1 - TELL_SECONDS, 0.01
         while True:
@@ -76,7 +76,7 @@ class Lock:
             raise LockError(
                 f"{self._place.name} was taken over by another process, since this one "
                 f"gave no sign for {self._stale:g} seconds. Nothing more is written; "
-                "run the same command again to go on with what is there."
+                "run the same command again to resume from what is there."
             )
 
     def release(self) -> None:
@@ -85,7 +85,7 @@ class Lock:
         self._place.drop()
 
     def disown(self) -> None:
-        """What a forked child does with the locks of its parent."""
+        """Drop the parent's locks in a forked child."""
         self._ended.set()
         if isinstance(self._place, LocalPlace):
             self._place.disown()
@@ -115,7 +115,8 @@ _guard = threading.RLock()
 def hold(folder: str | os.PathLike, what: str) -> Iterator[None]:
     """Hold the lock of a local folder that exists, for the length of a block.
 
-    A thread that holds it already goes on, as does any where the process keeps it.
+    A thread that already holds it continues, as does any thread if the process keeps
+    it.
     """
     name, thread = os.path.realpath(folder), threading.current_thread()
     with _guard:
@@ -136,7 +137,7 @@ def hold(folder: str | os.PathLike, what: str) -> Iterator[None]:
 def keep(folder: str | os.PathLike, what: str) -> None:
     """Take the lock of a local folder for this process, until `let_go` or its end.
 
-    A thread that keeps it already goes on, as does any once that thread has ended;
+    A thread that already keeps it continues, as does any once that thread has ended;
     until then it waits, as another process would.
     """
     name, thread = os.path.realpath(folder), threading.current_thread()
@@ -152,12 +153,12 @@ def keep(folder: str | os.PathLike, what: str) -> None:
 
 
 def let_go(folder: str | os.PathLike) -> None:
-    """Give back what `keep` took; nothing where it was not kept."""
+    """Release what `keep` took; no effect otherwise."""
     _let_go(os.path.realpath(folder))
 
 
 def writer_of(place: Place) -> str:
-    """Who writes there now, for a message; empty for nobody that is known to live."""
+    """The active writer there, for a message; empty if none is known to be alive."""
     seen = place.look()
     if seen is None or seen.owner is None:
         return ""

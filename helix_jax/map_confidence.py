@@ -1,4 +1,4 @@
-"""How near a mapped row is to the target's own, said of each row: numpy alone.
+"""How near each mapped row is to the target's own, in numpy alone.
 
     features   f(x, y_hat): energies of x and of y_hat, in and off the main directions
     predicted  tanh(w . terms(f)), the cosine of y_hat with the target's row
@@ -22,11 +22,11 @@ from helix_jax.errors import ArtefactError
 
 COSINES = ("cosine", "centred_cosine")  # about zero, about the target's fit mean
 COVERAGE = 0.9  # share of rows at or above their bound, unless another is asked for
-_SMALL = 1e-3  # beside energies, so that their logarithms are not of rounding
+_SMALL = 1e-3  # added to energies, so that logarithms do not amplify rounding
 
 
 class Regression(NamedTuple):
-    """What predicts one cosine.
+    """The predictor of one cosine.
 
     Attributes:
       weights: [terms] float.
@@ -78,17 +78,17 @@ class Confidence(NamedTuple):
           [N] float32 twice: predicted, at least.
 
         Raises:
-          ArtefactError: a coverage that so few calibration rows cannot give.
+          ArtefactError: too few calibration rows for this coverage.
         """
         return self.judge(name, x, y_hat, coverage=coverage)[:2]
 
     def judge(
         self, name: str, x: np.ndarray, y_hat: np.ndarray, *, coverage: float = COVERAGE
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """As a call, and [N] bool: rows outside what was seen when it was calibrated.
+        """As a call, and [N] bool: rows outside the range of the calibration rows.
 
-        A feature of such a row is lower, or higher, than that of all calibration rows:
-        of few rows of the same kind of text this is so, of many of another kind, of
+        A feature of such a row is lower, or higher, than in all calibration rows. This
+        holds for few rows of the same kind of text and for many of another kind, for
         which the bound promises nothing.
         """
         own, margin = self.regressions[name], self.margin(name, coverage)
@@ -120,7 +120,7 @@ class Confidence(NamedTuple):
         return np.concatenate([one, scaled, products], axis=1)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """As an artefact holds it; `confidence_of` reads it."""
+        """The arrays stored in an artefact; `confidence_of` reads them."""
         found = {k: v for k, v in self._asdict().items() if k != "regressions"}
         for name, own in self.regressions.items():
             found |= {f"{name}.{part}": value for part, value in own._asdict().items()}
@@ -142,7 +142,7 @@ def confidence_of(arrays: Mapping[str, np.ndarray]) -> Confidence:
 
 
 def features(own: Confidence, x: np.ndarray, y_hat: np.ndarray) -> np.ndarray:
-    """[N, F] float32 of rows and what they are mapped to, see the head of this file.
+    """[N, F] float32 features of rows and their images, see the top of this file.
 
     In order: log energy of x about its mean; of it along the main directions, each in
     its own standard deviations (Mahalanobis); off them; of y_hat about the mean of y;

@@ -1,4 +1,4 @@
-"""Folders of maps read and applied without JAX: numpy, safetensors, nothing else.
+"""Read and apply map folders without JAX: only numpy and safetensors.
 
     found = read_map("runs/fit/map")            # or "hub:OWNER/NAME"
     y = found.map(x)                            # [N, dy] float32
@@ -76,7 +76,7 @@ class NumpyMap(NamedTuple):
         return self._apply(x.astype(_float_of(x.dtype), copy=False))
 
     def cast(self, dtype: Any) -> "NumpyMap":
-        """The same map with all of its numbers in one dtype."""
+        """The same map with all its numbers in one dtype."""
         parts = {
             name: part.cast(dtype)
             if isinstance(part, NumpyMap)
@@ -105,11 +105,11 @@ class NumpyMap(NamedTuple):
 
 
 class MapFolder(NamedTuple):
-    """What a folder of a map holds.
+    """The contents of a map folder.
 
     Attributes:
       map: the map.
-      config: of its config.json: dx, dy, fingerprints, what the card tells.
+      config: from its config.json: dx, dy, fingerprints, the card's data.
       confidence: of its rows; None where none was calibrated.
     """
 
@@ -130,7 +130,7 @@ def read_map(folder: str | os.PathLike, *, revision: str | None = None) -> MapFo
       MapFolder.
 
     Raises:
-      ArtefactError: missing, damaged, or not a map; the hub does not give it.
+      ArtefactError: missing, damaged, not a map, or not available from the hub.
     """
     place = place_of(folder, revision=revision)
     config, arrays = load_artefact(place, PARTS)
@@ -163,10 +163,10 @@ def read_map(folder: str | os.PathLike, *, revision: str | None = None) -> MapFo
 def place_of(
     folder: str | os.PathLike, *, revision: str | None = None
 ) -> str | os.PathLike:
-    """The local folder of a map, fetched where it is one of the hub.
+    """The local folder of a map, fetched if it is on the hub.
 
     Raises:
-      ArtefactError: a revision of a local folder; the hub does not give it.
+      ArtefactError: a revision of a local folder, or not available from the hub.
     """
     name = os.fspath(folder)
     if not name.startswith(hub.START):

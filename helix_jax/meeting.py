@@ -1,11 +1,11 @@
-"""Where the processes of one run meet: JSON lines over TCP, each to process 0 and back.
+"""The meeting point of a run's processes: JSON lines over TCP, to and from process 0.
 
     process -> meeting   hello, gather (one value of each process), beat, bye or failed
     meeting -> process   met, gathered (the values of all), beat, lost, refused
 
-A process that is killed closes its connection, so that all others know at once; one
-whose machine is gone is known by its silence. The port has no password: it belongs on
-the network of the cluster alone.
+A killed process closes its connection, so all others know at once; one whose machine is
+gone is recognised by its silence. The port has no password: it must be reachable only
+on the network of the cluster.
 """
 
 import contextlib
@@ -28,19 +28,19 @@ class Link:
     """One end of a connection: messages out, whole or not at all; messages in."""
 
     def __init__(self, connection: socket.socket):
-        """Silence of SILENT_SECONDS is the end of it."""
+        """It ends after SILENT_SECONDS of silence."""
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(SILENT_SECONDS)
         self._connection, self._one = connection, threading.Lock()
 
     def send(self, **message: Any) -> None:
-        """Send a message; an end that is gone is found by who reads."""
+        """Send a message; the reading side detects a closed end."""
         line = json.dumps(message).encode() + b"\n"
         with self._one, contextlib.suppress(OSError):
             self._connection.sendall(line)
 
     def messages(self) -> Iterator[dict[str, Any]]:
-        """What comes, until the other end is gone, silent, or speaks another tongue."""
+        """Incoming messages, until the other end is gone, silent or invalid."""
         lines = self._connection.makefile("rb")
         with contextlib.suppress(OSError, ValueError), lines:
             while line := lines.readline(LONGEST_LINE):
@@ -57,20 +57,20 @@ class Link:
 
 
 class Meeting:
-    """The meeting of `count` processes, held by process 0 in threads of its own."""
+    """The meeting of `count` processes, run by process 0 in separate threads."""
 
     def __init__(self, host: str, port: int, count: int, *, seconds: float):
         """Open the port.
 
         Args:
-          host: as the processes call it; a loopback address is bound alone, for any
-            other name every interface is.
+          host: as the processes call it; a loopback address binds only that, any other
+            name every interface.
           port: to listen on.
           count: of processes.
-          seconds: in which all must have come.
+          seconds: in which all must have joined.
 
         Raises:
-          ProcessError: the port cannot be had.
+          ProcessError: the port is not available.
         """
         own = host if host in ("localhost", "127.0.0.1", "::1") else ""
         family = socket.AF_INET6 if own == "::1" else socket.AF_INET
@@ -86,12 +86,12 @@ class Meeting:
         self._members: dict[int, Link] = {}
         self._values: dict[int, dict[int, tuple[str, Any]]] = {}
         self._left: set[int] = set()
-        self._over: dict[str, Any] = {}  # what has ended it, for who comes later
+        self._over: dict[str, Any] = {}  # what has ended it, for latecomers
         for work in (self._accept, self._watch):
             threading.Thread(target=work, daemon=True).start()
 
     def close(self, *, seconds: float) -> None:
-        """Close the port, once all have left or so many seconds are over."""
+        """Close the port, once all have left or after so many seconds."""
         with self._change:
             self._change.wait_for(lambda: self._left >= self._members.keys(), seconds)
         self._listener.close()
@@ -125,7 +125,7 @@ class Meeting:
     def _missing(self) -> str:
         missing = sorted(set(range(self._count)) - self._members.keys())
         return (
-            f"{named(missing)} of {self._count} did not come within {self._seconds:g} "
+            f"{named(missing)} of {self._count} did not join within {self._seconds:g} "
             "seconds. Start all of them, with the same --coordinator and --processes; "
             "--meeting_seconds waits longer."
         )
@@ -151,11 +151,11 @@ class Meeting:
         link.close()
 
     def _join(self, link: Link, hello: dict[str, Any]) -> int | None:
-        """The index of a process that belongs here; any other is told so."""
+        """The index of a process that belongs here; others are refused."""
         index, count = hello.get("hello"), hello.get("of")
         with self._change:
             if not isinstance(index, int):
-                link.close()  # somebody who came to the wrong door
+                link.close()  # not a process of a run
                 return None
             reason = ""
             if count != self._count:
@@ -182,7 +182,7 @@ class Meeting:
         return index
 
     def _gather(self, index: int, message: dict[str, Any]) -> None:
-        """Keep one value; when all of this turn are there, send them to everybody."""
+        """Keep one value; once all values of this turn are in, send them to all."""
         turn = message["gather"]
         with self._change:
             values = self._values.setdefault(turn, {})

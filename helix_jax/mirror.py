@@ -1,15 +1,15 @@
-"""A folder of a bucket as a local one: fetched first, then kept as the local one is.
+"""A bucket folder as a local one: fetched first, then updated with local changes.
 
     with mirrored("s3://bucket/runs/trec") as folder: ...   # one writer at a time
     with fetched("s3://bucket/runs/trec/map") as folder: ...  # to read
 
-The bucket is the truth: what lies in the local folder from before is dropped. Each time
-a file in it has become whole, all that has changed goes up, as one step: whoever reads
-the bucket, or goes on there on another machine after a kill, finds a state that the
-local folder had. One object changes at one instant by itself. Of several, all but the
-largest are staged and named in a journal; writing the largest is the instant, and who
-comes next finishes or forgets the rest. Stores are not copied, nor what is kept of
-streamed states: they are read and written where they are. Neither are symbolic links.
+The bucket is authoritative: earlier content of the local folder is dropped. Whenever a
+local file is complete, all changes are uploaded as one step: whoever reads the bucket,
+or resumes from it on another machine after a kill, finds a state that the local folder
+had. A single object changes atomically. Of several, all but the largest are staged and
+named in a journal; writing the largest is the atomic step, and the next writer
+completes or discards the rest. Stores, and what is kept of streamed states, are not
+copied: they are read and written in place. Symbolic links are not copied either.
 """
 
 import contextlib
@@ -40,8 +40,8 @@ from helix_jax.storage import (
     write_json,
 )
 
-IN_PLACE = {"stores", "streamed"}  # folders that are used where they are
-GROWN_SECONDS = 20.0  # files that only grow go up once in so long
+IN_PLACE = {"stores", "streamed"}  # folders that are used in place
+GROWN_SECONDS = 20.0  # interval of uploads of files that only grow
 _STAGE, _JOURNAL = f"{PARTIAL}stage/", f"{PARTIAL}journal.json"
 _AT_ONCE = 32  # reads
 
@@ -62,7 +62,7 @@ class Mirror:
         self._sent = time.monotonic()
 
     def fetch(self) -> int:
-        """Bring all files here, over what is here; how many there are.
+        """Fetch all files, over local ones; returns their number.
 
         Raises:
           StoreError: they cannot be read.
@@ -82,7 +82,7 @@ class Mirror:
         return len(names)
 
     def recover(self) -> None:
-        """Finish the step that a killed writer has begun, or forget it.
+        """Complete or discard the step that a killed writer began.
 
         Raises:
           StoreError: the bucket cannot be read or written.
@@ -93,7 +93,7 @@ class Mirror:
             write_bytes(self._folder, key, None)
 
     def changed(self, grown: bool) -> None:
-        """Send what has changed; of files that only grow, once in a while."""
+        """Upload changes; those of files that only grow, once in a while."""
         if not grown or time.monotonic() - self._sent >= GROWN_SECONDS:
             self.send()
 
@@ -101,8 +101,8 @@ class Mirror:
         """Make the bucket what the local folder is now.
 
         Raises:
-          StoreError: it cannot be written; it is what it was, or will be what it
-            should when it is opened again.
+          StoreError: it cannot be written; it is unchanged, or will be complete when it
+            is opened again.
           LockError: another process has taken the folder over.
         """
         now = self._scan()
@@ -136,7 +136,7 @@ class Mirror:
             write_bytes(self._folder, key, None)
 
     def _unfinished(self) -> Mapping[str, Any]:
-        """The journal of a step whose instant has been; empty for none."""
+        """The journal of a step whose last write was done; empty for none."""
         journal = read_json(self._folder, _JOURNAL) or {}
         if "with" in journal:
             name, digest = journal["with"]
@@ -146,7 +146,7 @@ class Mirror:
         return journal
 
     def _apply(self, journal: Mapping[str, Any]) -> None:
-        """Do what a journal says, and remove it."""
+        """Carry out a journal, and remove it."""
         for name, key in journal.get("put", {}).items():
             write_bytes(self._folder, name, read_bytes(self._folder, key))
         for name in journal.get("drop", ()):
@@ -187,8 +187,9 @@ def mirrored(url: str, what: str = "a run", *, write: bool = True) -> Iterator[P
 
     Args:
       url: of the folder; it need not be there.
-      what: is done in it, for those who wait for it.
-      write: False to take what another process of the same run keeps: nothing goes up.
+      what: what is done in it, to tell those who wait.
+      write: False to use what another process of the same run keeps: nothing is
+        uploaded.
 
     Raises:
       StoreError: the bucket cannot be read or written.
@@ -211,7 +212,7 @@ def mirrored(url: str, what: str = "a run", *, write: bool = True) -> Iterator[P
         with standing_for(root, url, mirror.changed if write else _nothing):
             try:
                 yield root
-            except (StoreError, LockError):  # the bucket has had its minute
+            except (StoreError, LockError):  # the bucket had its minute
                 raise
             except BaseException:
                 if write:
@@ -228,7 +229,7 @@ def mirrored(url: str, what: str = "a run", *, write: bool = True) -> Iterator[P
 
 @contextlib.contextmanager
 def fetched(url: str) -> Iterator[Path]:
-    """A local copy of a folder of a bucket, to read, of the same name.
+    """A read-only local copy of a bucket folder, under the same name.
 
     Raises:
       StoreError: there is nothing, or it cannot be read.
@@ -244,7 +245,7 @@ def fetched(url: str) -> Iterator[Path]:
 
 
 def _nothing(grown: bool) -> None:
-    """Whoever only reads sends nothing."""
+    """A reader uploads nothing."""
 
 
 def _is_copied(name: str) -> bool:

@@ -1,8 +1,8 @@
-"""Local folders that stand for folders of a bucket, and who is told of their changes.
+"""Local folders that stand for bucket folders, and notification of their changes.
 
-Programs work on local files. Where a folder's own place is a bucket, whoever brought it
-here (`mirror.py`) is told of every file that has become whole, and whoever names a file
-or opens a store in it gets its own place.
+Programs work on local files. If a folder's real place is a bucket, `mirror.py`, which
+fetched it, is notified of every completed file, and whoever names a file or opens a
+store in it gets the real place.
 """
 
 import contextlib
@@ -22,8 +22,8 @@ def standing_for(
 
     Args:
       root: the local folder.
-      url: its own place.
-      changed: called when a file in it is whole, with whether it only grew.
+      url: the real place.
+      changed: called when a file in it is complete, with whether it only grew.
     """
     name = os.path.realpath(root)
     _folders[name] = (url.rstrip("/"), changed)
@@ -41,11 +41,11 @@ def standing_for(
 
 
 def tell_change(path: str | os.PathLike, *, grown: bool = False) -> None:
-    """Say that a file, or a group of files in a folder, is whole.
+    """Report that a file, or a group of files in a folder, is complete.
 
     Args:
       path: of the file or folder.
-      grown: whether it only got more lines, as it does often.
+      grown: whether it only gained lines, which happens often.
     """
     for root, (_, changed) in list(_folders.items()):
         if _inside(os.path.realpath(path), root) is not None:
@@ -53,7 +53,7 @@ def tell_change(path: str | os.PathLike, *, grown: bool = False) -> None:
 
 
 def public_name(name: str) -> str:
-    """The place that a path stands for; the path itself where it is its own."""
+    """The place that a path stands for; otherwise the path itself."""
     for root, (url, _) in _folders.items():
         if (rest := _inside(os.path.realpath(name), root)) is not None:
             return url + rest.replace(os.sep, "/")
@@ -61,7 +61,7 @@ def public_name(name: str) -> str:
 
 
 def with_public_names(text: str) -> str:
-    """A text with the places that paths in it stand for."""
+    """A text with its paths replaced by the places that they stand for."""
     for root, (url, _) in _folders.items():
         text = text.replace(root, url)
     return text

@@ -1,8 +1,8 @@
-"""Numbers as arguments: widened before anything is counted, multiplied or summed.
+"""Numbers as arguments: widened before they are counted, multiplied or summed.
 
 An array of uint8 labels times 77 classes wraps, as do sums of it; float16 overflows at
-65,504. Whatever comes in leaves this file in a dtype that one can count in, with its
-rank, sign and range checked; values are looked at where they are concrete.
+65,504. This file returns numbers in a dtype that is wide enough, with rank, sign and
+range checked; values are checked if they are concrete.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ def numbers(who: str, name: str, values: Any, *, rank: int | None = None) -> Any
     Args:
       who, name: for errors.
       values: [...] bool, int or float; lists and pandas series too.
-      rank: number of axes that are wanted; None takes any.
+      rank: expected number of axes; None accepts any.
 
     Returns:
       [...] numpy, or JAX where it was.
@@ -56,7 +56,7 @@ _AXES = {0: "one number", 1: "one number for each row", 2: "shape [rows, columns
 
 
 def _plain(who: str, name: str, values: Any) -> np.ndarray:
-    """What is no JAX array as a plain numpy one."""
+    """Anything but a JAX array as a plain numpy one."""
     if isinstance(values, np.ma.MaskedArray) or "sparse" in type(values).__module__:
         require_array(who, name, values)
     if hasattr(values, "_fields"):  # a record of several arrays
@@ -90,14 +90,14 @@ def whole_numbers(
     below: int | None = None,
     remedy: str = "",
 ) -> Any:
-    """Labels, predicted classes or indices, wide enough to count with.
+    """Labels, predicted classes or indices, in a dtype wide enough to count with.
 
     Args:
       who, name: for errors.
       values: [N] bool or any integer; lists and pandas series too.
       rows: N, if it is known.
       below: all must be smaller, if there is a bound.
-      remedy: said where one is out of range.
+      remedy: said if one is out of range.
 
     Returns:
       [N] int64: numpy, or traced (then int32 where float64 is off).
@@ -137,7 +137,7 @@ def whole_numbers(
 
 
 def class_logits(who: str, logits: Any) -> Any:
-    """Logits [..., C] as `numbers`; whole numbers for each row are taken for labels.
+    """Logits [..., C] as `numbers`; one whole number per row is taken for labels.
 
     Raises:
       TypeError: not numbers.

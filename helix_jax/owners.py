@@ -1,4 +1,4 @@
-"""Who writes: the record of a process that others can judge by."""
+"""The record of a writing process, by which others identify it."""
 
 import getpass
 import json
@@ -16,8 +16,8 @@ class Owner(NamedTuple):
       what: "an extraction", "a run", ...
       host, user, pid: of the process.
       machine: identity of the running kernel; host names may repeat.
-      space: of the process ids; containers have their own.
-      started: when the process began, as the kernel counts; pids come again.
+      space: namespace of process ids; containers have their own.
+      started: when the process began, by the kernel; pids are reused.
       since: seconds of the epoch.
     """
 
@@ -58,7 +58,7 @@ def this_process(what: str) -> Owner:
 
 
 def has_ended(owner: Owner) -> bool:
-    """Whether an owner is a process of this machine that is no more."""
+    """Whether an owner is a process of this machine that has ended."""
     if (owner.machine, owner.space) != (this_machine(), _space()):
         return False
     try:
@@ -76,7 +76,7 @@ def encode_owner(owner: Owner) -> bytes:
 
 
 def decode_owner(record: bytes) -> Owner | None:
-    """The owner of a record; None where it is empty or damaged."""
+    """The owner of a record; None if it is empty or damaged."""
     try:
         return Owner(**json.loads(record))
     except (ValueError, TypeError):
@@ -84,7 +84,7 @@ def decode_owner(record: bytes) -> Owner | None:
 
 
 def this_machine() -> str:
-    """Identity of the running kernel, for which the name of the host stands in."""
+    """Identity of the running kernel; the host name if there is none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

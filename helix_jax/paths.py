@@ -1,4 +1,4 @@
-"""Paths that a person gives: one rule for all of them, and one line when they fail.
+"""Paths given by users: one rule for all, and a one-line error if they fail.
 
 A leading `~` is the home folder; nothing else is replaced (`$NAME` is the shell's), and
 a URL (`gs://`, `s3://`, ...) stays as it is. Flags, `embeddings:FILE`, corpora, stores,
@@ -34,7 +34,7 @@ _REASONS = {
 
 
 def printable(name: str | os.PathLike) -> str:
-    """A name as it can be printed: bytes that are not UTF-8 as \\udcNN."""
+    """A printable name: bytes that are not UTF-8 as \\udcNN."""
     return os.fspath(name).encode("utf-8", "backslashreplace").decode()
 
 
@@ -44,7 +44,7 @@ def is_url(given: str | os.PathLike) -> bool:
 
 
 def expand_path(given: str | os.PathLike) -> str:
-    """A place as it is used: `~` and `~NAME` become home folders, URLs stay.
+    """An expanded place: `~` and `~NAME` become home folders, URLs stay.
 
     Args:
       given: a local path or a URL.
@@ -88,11 +88,11 @@ def user_cache(*names: str) -> Path:
 
 
 def local_path(given: str | os.PathLike, what: str = "this path") -> Path:
-    """The expanded path of something that must lie on this machine.
+    """The expanded path of something that must be on this machine.
 
     Args:
-      given: what the person wrote.
-      what: what it is the path of, for the message, such as "--workdir".
+      given: the path as written.
+      what: what the path is for, for the message, such as "--workdir".
 
     Raises:
       PathError: a URL, or not a path at all; see `expand_path`.
@@ -109,12 +109,12 @@ def local_path(given: str | os.PathLike, what: str = "this path") -> Path:
 def explain_os_error(
     error: OSError, path: str | os.PathLike, doing: str = "be used"
 ) -> str:
-    """One line: the path, what could not be done, the real cause and the remedy.
+    """One line: the path, what failed, the cause and the remedy.
 
     Args:
-      error: what the operating system said.
+      error: of the operating system.
       path: the path that the person gave.
-      doing: what the path could not "be": "be read", "be written", ...
+      doing: what failed: "be read", "be written", ...
     """
     reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
     return f"{os.fspath(path)} cannot {doing}: {reason}."

@@ -1,4 +1,4 @@
-"""The processes of one run: they meet, agree, wait for each other, know of a loss.
+"""The processes of one run: they meet, agree, wait for each other, detect losses.
 
     processes = meet("10.0.0.1:7000", count=4, index=2)
     processes.agree("flags", record)        # the same error everywhere, or none
@@ -6,9 +6,9 @@
     processes.wait("the states")            # until all are here, or one is lost
     processes.leave()
 
-No device and no jax: work that is divided needs no collective, and one that hangs in a
-collective could not be told of a loss. What is waited for has no time limit, since one
-process may have more to do than another; that all of them live is watched.
+Uses no device and no jax: divided work needs no collective, and a process that hangs in
+a collective could not be told of a loss. Waiting has no time limit, since one process
+may have more to do than another; but all processes are watched for losses.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ class Processes:
     """
 
     def __init__(self) -> None:
-        """One process, which waits for nobody."""
+        """A single process, which waits for nobody."""
         self.index, self.count, self.share_devices = 0, 1, False
         self._link: Link | None = None
         self._meeting: Meeting | None = None
@@ -46,7 +46,7 @@ class Processes:
         self._on_loss: Callable[[str], Any] | None = None
 
     def gather(self, name: str, value: Any = None) -> list[Any]:
-        """One JSON-able value of each process, in their order; all wait for all.
+        """One JSON-able value of each process, in their order; all wait for each other.
 
         Raises:
           ProcessError: a process was lost, has failed, or is elsewhere in the program.
@@ -71,7 +71,7 @@ class Processes:
         return answer["values"]
 
     def first(self, name: str, value: Any = None) -> Any:
-        """The value of process 0, which others need not give."""
+        """The value of process 0; others need not give one."""
         return self.gather(name, value if self.index == 0 else None)[0]
 
     def wait(self, name: str) -> None:
@@ -84,7 +84,7 @@ class Processes:
 
     @contextlib.contextmanager
     def first_then_others(self, name: str) -> Iterator[None]:
-        """Let process 0 go through the block, and then all others."""
+        """Let process 0 run the block first, and then all others."""
         if self.index > 0:
             self.wait(name)
         yield
@@ -95,7 +95,7 @@ class Processes:
         """Raise on every process unless all give the same record.
 
         Args:
-          what: it is of, for the message.
+          what: what the record describes, for the message.
           record: JSON-able.
 
         Raises:
@@ -118,7 +118,7 @@ class Processes:
             raise ProcessError(self._lost)
 
     def is_lost(self, seconds: float) -> bool:
-        """Whether a process is lost, or will be known to be within some seconds."""
+        """Whether a process is lost, or will be found lost within some seconds."""
         with self._change:
             return bool(self._change.wait_for(lambda: self._lost, seconds))
 
@@ -127,7 +127,7 @@ class Processes:
         self._on_loss = tell
 
     def leave(self, failure: str = "") -> None:
-        """Wait for all to be at their end; or, with a reason, tell them and go.
+        """Wait for all to end; or, with a reason, tell them and leave.
 
         Raises:
           ProcessError: a process was lost, or has failed.
@@ -201,10 +201,10 @@ def meet(
       coordinator: HOST:PORT where process 0 listens, the same for all.
       count: of processes.
       index: of this one, from 0.
-      seconds: in which all must have come.
+      seconds: in which all must have joined.
 
     Raises:
-      ProcessError: some did not come (they are named), or do not belong together.
+      ProcessError: some did not join (they are named), or do not belong together.
     """
     host, port = split_address(coordinator)
     found = Processes()
@@ -215,14 +215,14 @@ def meet(
 
 
 def join(*address: Any, **options: Any) -> Processes:
-    """`meet`, as the processes that `current` gives from then on."""
+    """`meet`; `current` returns these processes from then on."""
     global _current
     _current = meet(*address, **options)
     return _current
 
 
 def current() -> Processes:
-    """The processes that this one has joined; ALONE where there was no `join`."""
+    """The processes that this one has joined; ALONE without a `join`."""
     return _current
 
 
@@ -230,7 +230,7 @@ def split_address(coordinator: str) -> tuple[str, int]:
     """Host and port of HOST:PORT.
 
     Raises:
-      ProcessError: it is something else.
+      ProcessError: it has another form.
     """
     host, _, port = coordinator.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
@@ -256,7 +256,7 @@ def _connect(host: str, port: int, name: str, seconds: float) -> Link:
 
 
 def _differences(first: Any, other: Any, index: int) -> list[str]:
-    """Where two records differ, at the depth of what is no dictionary."""
+    """The differences of two records, inside nested dictionaries."""
 
     def flat(record: Any, name: str = "") -> dict[str, Any]:
         if not isinstance(record, dict) or not record:

@@ -1,12 +1,12 @@
-"""Signs of life of long work.
+"""Progress of long work.
 
     for x, y in bar(rows, "moments", total=20): ...
     with stage("fitting ridge"): ...
 
-On a terminal a bar moves and is gone when the work is, so that nothing stands between
-the tables. Elsewhere (a log, a notebook, a pipe) a plain line is written after two
-seconds, one every half minute, and one at the end; work of less than two seconds says
-nothing.
+On a terminal a bar moves and disappears when the work is done, so that nothing is left
+between the tables. Elsewhere (a log, a notebook, a pipe) a plain line is written after
+two seconds, one every half minute, and one at the end; work of less than two seconds is
+silent.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ EVERY_SECONDS = 30.0
 
 
 class Progress:
-    """A count of what is done of one piece of work; see the head of this file."""
+    """The progress of one piece of work; see the top of this file."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Progress:
             self._thread.start()
 
     def update(self, count: int = 1, *, note: str | None = None) -> None:
-        """So much more is done; `note` is shown behind the count."""
+        """Add to what is done; `note` is shown after the count."""
         self.done += count
         self._note = self._note if note is None else note
         if self._bar is not None:
@@ -71,16 +71,16 @@ class Progress:
             self._bar.update(count)
 
     def at(self, done: int, total: int) -> None:
-        """So much is done in all, of so much."""
+        """Set what is done, and the total."""
         self.total = total
         if self._bar is not None:
             self._bar.total = total
         self.update(done - self.done)
 
     def over(self, items: Sequence[_T]) -> Iterator[_T]:
-        """The items from the first, counted as they are read; does not end the work.
+        """The items, counted as they are read; does not end the work.
 
-        For what reads ahead and then works: `bar` would have ended with the reading.
+        For code that reads ahead and then works: `bar` would end with the reading.
         """
         self.at(0, len(items))
         for item in items:
@@ -88,7 +88,7 @@ class Progress:
             self.update()
 
     def stop(self) -> None:
-        """The work is over, well or not; clears the bar."""
+        """The work is over, successfully or not; clears the bar."""
         if self._ended.is_set():
             return
         self._ended.set()
@@ -101,7 +101,7 @@ class Progress:
             self._say("")
 
     def line(self) -> str:
-        """What there is to say now."""
+        """The current message."""
         seconds = round(time.monotonic() - self._began)
         parts = []
         if self._counted:
@@ -142,7 +142,7 @@ def _is_terminal(stream: Any) -> bool:
 
 
 def stop_all() -> None:
-    """Stop whatever is still shown, such as what an error has left in the middle."""
+    """Stop whatever is still shown, such as a bar left by an error."""
     for progress in list(_SHOWN):
         progress.stop()
 
@@ -155,13 +155,13 @@ def bar(
     unit: str = "",
     show: bool = True,
 ) -> Iterator[_T]:
-    """The items, counted as they are worked on.
+    """The items, counted as they are processed.
 
     Args:
       items: any iterable.
       name: of the work, such as "texts read".
-      total: how many there are; None asks their length, if they have one.
-      unit: what is counted, where the name does not say it.
+      total: their number; None uses their length, if they have one.
+      unit: what is counted, if the name does not say so.
       show: False for silence.
     """
     if total is None and hasattr(items, "__len__"):
@@ -173,5 +173,5 @@ def bar(
 
 
 def stage(name: str) -> Progress:
-    """A context of work that cannot be counted, by name."""
+    """A named context for work that cannot be counted."""
     return Progress(name, counted=False)

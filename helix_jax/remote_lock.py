@@ -1,8 +1,8 @@
-"""A lock in a folder of a bucket: a key that is written on conditions.
+"""A lock in a bucket folder: a key with conditional writes.
 
-A bucket has no kernel to tell that an owner was killed. There an owner of this machine
-is asked for by its process id, another one by its heartbeat. It needs a server that
-keeps conditions on writes (GCS, S3 and most others).
+A bucket has no kernel to report that an owner was killed. An owner on this machine is
+checked by its process id, another one by its heartbeat. The server must support
+conditional writes (GCS, S3 and most others).
 """
 
 import contextlib
@@ -17,8 +17,8 @@ from helix_jax.owners import Owner, decode_owner, encode_owner, has_ended
 from helix_jax.storage import ANSWER_SECONDS, Folder, settle
 from helix_jax.storage_errors import STORAGE_ERRORS, write_error
 
-_SOON_SECONDS = 5.0  # of waiting where it is tried again, or of no matter
-_BEAT_SECONDS = 5.0  # at most one heartbeat in so long, however often it is asked for
+_SOON_SECONDS = 5.0  # of waiting, where it is retried or optional
+_BEAT_SECONDS = 5.0  # at most one heartbeat per interval, however many are requested
 
 
 class RemotePlace:
@@ -58,8 +58,8 @@ class RemotePlace:
             generation = lock.stamp.generation
         with self._one:
             self._owner = owner
-            # Without a bucket there is nothing, and yet the condition fails: after
-            # some turns a write without one says why, or shows that there is none.
+            # Without a bucket there is no key, and yet the condition fails: after some
+            # turns an unconditional write says why, or shows that there is no bucket.
             taken = self._write(generation)
             self._refused = 0 if taken or seen is not None else self._refused + 1
             return taken
@@ -72,7 +72,7 @@ class RemotePlace:
                 return True
             try:
                 return self._write(self._generation, _SOON_SECONDS)
-            except StoreError:  # the network; its return will tell
+            except StoreError:  # the network; its return will show
                 return True
 
     def drop(self) -> None:
@@ -106,5 +106,5 @@ class RemotePlace:
 
 
 def lock_place(folder: Folder) -> Place:
-    """Where the lock of a folder lies."""
+    """The place of a folder's lock."""
     return RemotePlace(folder) if folder.local is None else LocalPlace(folder.local)

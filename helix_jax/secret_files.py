@@ -1,6 +1,6 @@
-"""Files of keys and tokens: only their owner may read them, and none is written over.
+"""Files of keys and tokens: readable only by their owner, and never overwritten.
 
-A file that others may read is refused, not repaired: who could read it may have.
+A file that others can read is refused, not repaired: they may have read it already.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ OTHERS = 0o077  # the rights of everybody but the owner
 def require_secret(
     path: Path, what: str, *, raises: type[HelixError] = PathError
 ) -> None:
-    """Refuse a file that others than its owner may use.
+    """Refuse a file that anyone but its owner may use.
 
     Args:
       path: the file.
@@ -27,12 +27,12 @@ def require_secret(
       raises: class of the error.
 
     Raises:
-      HelixError: of class `raises`; there is none, it is no file, or others may use it.
+      HelixError: of class `raises`; it is missing, not a file, or others may use it.
     """
     with os_errors(path, f"be used as {what}", raises):
         mode = path.stat().st_mode
     if not stat.S_ISREG(mode) or mode & OTHERS:
-        raise raises(f"{path} is to be a file that only its owner may read: chmod 600.")
+        raise raises(f"{path} must be a file that only its owner may read: chmod 600.")
 
 
 def read_secret(
@@ -47,16 +47,16 @@ def read_secret(
 def make_secret(
     path: Path, content: bytes, what: str, *, raises: type[HelixError] = PathError
 ) -> bool:
-    """Make a file of mode 0600, whole or not at all; of two at once the first wins.
+    """Make a file of mode 0600, whole or not at all; of two writers the first wins.
 
     Args:
-      path: the file; its folder is made where it is missing, for its owner alone.
-      content: what it is to hold.
-      what: what that is.
+      path: the file; a missing folder is made, for its owner alone.
+      content: of the file.
+      what: what the content is, for messages.
       raises: class of the error.
 
     Returns:
-      Whether it was made; False where something of this name is there.
+      Whether it was made; False if the name exists.
 
     Raises:
       HelixError: of class `raises`; it cannot be made.
@@ -80,7 +80,7 @@ def make_secret(
 
 
 def make_private_folder(path: Path) -> None:
-    """A folder that only its owner may enter; one that is there stays as it is.
+    """Make a folder that only its owner may enter; an existing one stays as it is.
 
     Raises:
       OSError: it cannot be made.
@@ -92,7 +92,7 @@ def make_private_folder(path: Path) -> None:
 def require_private_folder(
     path: Path, what: str, *, raises: type[HelixError] = PathError
 ) -> None:
-    """Refuse a folder that others than its owner may enter; made where it is missing.
+    """Refuse a folder that anyone but its owner may enter; a missing one is made.
 
     Args:
       path: the folder.
@@ -100,12 +100,13 @@ def require_private_folder(
       raises: class of the error.
 
     Raises:
-      HelixError: of class `raises`; it is no folder, cannot be made, or is not private.
+      HelixError: of class `raises`; it is not a folder, cannot be made, or is not
+        private.
     """
     with os_errors(path, f"be used as {what}", raises):
         make_private_folder(path)
         mode = path.stat().st_mode
     if mode & OTHERS:
         raise raises(
-            f"{path} is to be a folder that only its owner may enter: chmod 700."
+            f"{path} must be a folder that only its owner may enter: chmod 700."
         )

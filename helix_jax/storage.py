@@ -1,8 +1,7 @@
 """Folders of keys: in a local folder, gs://, s3:// or memory://, through TensorStore.
 
-One write of a key is atomic in every one of these. What a server does not answer within
-a minute is an error: connections that stand still are given up and tried again, and no
-wait is without an end.
+One write of a key is atomic in all of these. No answer from a server within a minute is
+an error: stalled connections are dropped and retried, and no wait is unbounded.
 """
 
 import functools
@@ -20,9 +19,9 @@ from helix_jax.storage_errors import STORAGE_ERRORS, brief, read_error, write_er
 
 CACHE_BYTES = 64 << 20
 NETWORK_RETRIES = 5  # half a minute; TensorStore's 32 would take a quarter hour
-ANSWER_SECONDS = 40.0  # of waiting for a server, and beside it for what is sent:
+ANSWER_SECONDS = 40.0  # of waiting for a server, in addition to sending:
 LEAST_BYTES_PER_SECOND = 1e6
-_CURL = {  # a connection on which nothing moves is given up and made again
+_CURL = {  # a stalled connection is dropped and made again
     "CONNECT_TIMEOUT_SECONDS": 15,
     "LOW_SPEED_TIME_SECONDS": 15,
     "LOW_SPEED_LIMIT_BYTES": 1,
@@ -47,7 +46,7 @@ class Folder(NamedTuple):
 
 @functools.cache
 def shared_context() -> ts.Context:
-    """The one context of a process: memory:// lives in it, readers share its cache."""
+    """The only context of a process: memory:// lives in it, readers share its cache."""
     for name, value in _CURL.items():
         os.environ.setdefault(f"TENSORSTORE_CURL_{name}", str(value))
     retries = {"max_retries": NETWORK_RETRIES}
@@ -66,10 +65,9 @@ def open_folder(path: str | os.PathLike) -> Folder:
 
     Args:
       path: a local path, or a URL that TensorStore knows (gs://, s3://, memory://,
-        file://, and http:// for reading). A path in the local copy of a folder of a
-        bucket (`mirrored`) is opened in the bucket. Credentials come from the
-        environment, as for the clouds' own tools; AWS_ENDPOINT_URL names another S3
-        server.
+        file://, and http:// for reading). A path in the local copy of a bucket folder
+        (`mirrored`) is opened in the bucket. Credentials come from the environment, as
+        for the clouds' own tools; AWS_ENDPOINT_URL names another S3 server.
 
     Raises:
       StoreError: a URL that TensorStore refuses.
@@ -102,7 +100,7 @@ def _s3_spec(url: str) -> dict[str, Any]:
     if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
         spec["endpoint"] = endpoint
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-        if region:  # else the server is asked for it, as Amazon's always is
+        if region:  # else the server is asked, as Amazon's always is
             spec["aws_region"] = region
     if os.environ.get("AWS_ACCESS_KEY_ID"):  # else files are looked for, and missed
         spec["aws_credentials"] = {"type": "environment"}
@@ -112,16 +110,16 @@ def _s3_spec(url: str) -> dict[str, Any]:
 def settle(
     folder: Folder, future: Any, sent_bytes: int = 0, *, seconds: float = ANSWER_SECONDS
 ) -> Any:
-    """The result of what TensorStore does in a folder.
+    """The result of a TensorStore operation in a folder.
 
     Args:
-      folder: where; of a local one any time is waited for.
+      folder: where; for a local one the wait is unlimited.
       future: of TensorStore.
-      sent_bytes: how much goes over the network, as far as it is known.
-      seconds: to wait for an answer, beside those for what is sent.
+      sent_bytes: how much is sent over the network, as far as known.
+      seconds: to wait for an answer, in addition to the time for sending.
 
     Raises:
-      TimeoutError: a server gives no answer; one of STORAGE_ERRORS, as all others.
+      TimeoutError: a server gives no answer; one of STORAGE_ERRORS, like all others.
     """
     if folder.local is not None:
         return future.result()
@@ -133,7 +131,7 @@ def settle(
 
 
 def list_keys(folder: Folder, first: str = "", after: str = "") -> list[str]:
-    """The keys in a folder, in their order.
+    """The keys in a folder, in order.
 
     Args:
       folder: the location.
@@ -192,7 +190,7 @@ def write_json(
     """Write a key atomically, as JSON whose bytes depend on the record alone."""
     try:
         text = json.dumps(record, indent=indent, sort_keys=True, allow_nan=False)
-    except (TypeError, ValueError) as error:  # a fingerprint of somebody's own making
+    except (TypeError, ValueError) as error:  # a fingerprint made by the caller
         raise StoreError(
             f"{folder.name}/{key} cannot be written: {error}; give strings, numbers, "
             "lists and dictionaries."

@@ -26,7 +26,7 @@ _FULL = (
 )
 _BUSY = ("the server asks for fewer requests", "wait some minutes")
 _TOO_LARGE = ("one object is larger than the server takes", "choose another place")
-# Codes of S3 and GCS, or of HTTP, that say more than TensorStore's own word.
+# Codes of S3, GCS or HTTP that say more than TensorStore's message.
 _CODES = {
     "NoSuchBucket": _NO_BUCKET,
     "bucket does not exist": _NO_BUCKET,
@@ -43,7 +43,7 @@ _CODES = {
     "ExpiredToken": _DENIED,
     "AccessDenied": _DENIED,
 }
-# What TensorStore's errors begin with, where the operating system has no say.
+# Beginnings of TensorStore's errors that do not come from the operating system.
 _REMOTE = {
     "PERMISSION_DENIED": _DENIED,
     "UNAUTHENTICATED": _DENIED,
@@ -75,8 +75,8 @@ def read_error(
       folder: the store.
       key: what was read.
       error: of TensorStore.
-      doing: what it could not "be".
-      otherwise: the cause where neither the operating system nor the network is one.
+      doing: what failed, such as "read".
+      otherwise: the cause if it is neither the operating system nor the network.
     """
     known = _cause(error) or otherwise or ("the read failed", "see what it says")
     reason, remedy = known
@@ -110,7 +110,7 @@ def brief(error: BaseException) -> str:
 
 
 def _cause(error: BaseException) -> Cause | None:
-    """The cause that the system or the network tells; None where it does not."""
+    """The cause given by the system or the network, or None."""
     text = str(error)
     found = re.search(r"os_error_code='(\d+)'", text)
     if found and int(found.group(1)) != errno.ENOENT:

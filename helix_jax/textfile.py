@@ -1,10 +1,10 @@
-"""Text files of the world, read one way: what the bytes say, or an error that tells.
+"""Text files, read in one way: their exact text, or an error that says what to do.
 
-UTF-8 with or without a byte order mark, UTF-16 and UTF-32 with one. A line ends at
-LF, CR LF or CR and nowhere else: U+2028, form feeds and their kin are characters of the
-text. JSON keeps what it says: a key that stands twice in one object with different
-values is refused, and so are numbers and nestings too large to be held. In JSONL, where
-keys are columns, a key that stands twice is refused whatever its values.
+UTF-8 with or without a byte order mark, UTF-16 and UTF-32 with one. A line ends at LF,
+CR LF or CR and nowhere else: U+2028, form feeds and the like are characters of the
+text. JSON loses nothing: a key that occurs twice in one object with different values is
+refused, and so are numbers and nestings that are too large. In JSONL, where keys are
+columns, a repeated key is refused whatever its values.
 """
 
 import codecs
@@ -26,7 +26,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# What a file is instead of text, by its first bytes.
+# File types other than text, by their first bytes.
 _FORMATS = (
     (b"\x1f\x8b", "gzip; unpack it first, with: gunzip FILE"),
     (b"PK\x03\x04", "a zip archive or a spreadsheet; unpack it, or save it as CSV"),
@@ -46,11 +46,11 @@ def read_lines(
     Args:
       path: the file.
       raises: class of the error.
-      keep_ends: leave CR LF and CR as they are, as a reader of quoted fields wants;
-        otherwise every line ends with LF.
+      keep_ends: keep CR LF and CR, as a reader of quoted fields needs; otherwise every
+        line ends with LF.
 
     Raises:
-      HelixError: of class `raises`; not there, unreadable, or not text (which line).
+      HelixError: of class `raises`; missing, unreadable, or not text (which line).
     """
     newline = "" if keep_ends else None
     with _opened(path, raises, newline=newline) as stream:
@@ -74,7 +74,7 @@ def read_text(path: Path, *, raises: type[HelixError] = PathError) -> str:
 def _opened(
     path: Path, raises: type[HelixError], *, newline: str | None = None
 ) -> Iterator[TextIO]:
-    """A text file, and one error for whatever is wrong with it."""
+    """A text file, and one error for anything wrong with it."""
     with os_errors(path, "be read", raises):
         kind = path.stat().st_mode
         if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
@@ -94,7 +94,7 @@ def _opened(
 def _with_nul(path: Path, number: int, raises: type[HelixError]) -> HelixError:
     # UTF-16 without a mark is valid UTF-8, in part.
     return raises(
-        f"{path}, line {number}: holds a NUL character, which no text does; "
+        f"{path}, line {number}: holds a NUL character, which text never does; "
         f"{_remedy(path)}"
     )
 
@@ -105,14 +105,14 @@ def read_entries(path: Path, *, raises: type[HelixError] = PathError) -> list[st
 
 
 def split_lines(text: str) -> list[str]:
-    """The lines of a text that is no file, ending where those of a file end."""
+    """The lines of a text that is not in a file, with the same line ends."""
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def read_jsonl(
     path: Path, *, raises: type[HelixError] = PathError
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Stream the objects of a JSONL file; blank lines are passed over.
+    """Stream the objects of a JSONL file; blank lines are skipped.
 
     Args:
       path: the file.
@@ -123,7 +123,7 @@ def read_jsonl(
 
     Raises:
       HelixError: of class `raises`; as for `read_lines` and `parse_json`, or a line
-        that is no object or has a key twice.
+        that is not an object or repeats a key.
     """
     for number, line in enumerate(read_lines(path, raises=raises), start=1):
         if line.isspace():
@@ -153,12 +153,12 @@ def parse_json(
       text: the whole of it.
       where: "FILE" or "FILE, line 3", for the message.
       raises: class of the error.
-      jsonl: the text is a line of a JSONL file, whose keys are columns: none may stand
-        twice, not even with equal values.
+      jsonl: the text is a line of a JSONL file, whose keys are columns: none may be
+        repeated, not even with equal values.
 
     Raises:
-      HelixError: malformed, a key twice in an object, a number or a nesting that
-        is too large.
+      HelixError: malformed, a repeated key in an object, a number or a nesting that is
+        too large.
     """
     try:
         return json.loads(text, object_pairs_hook=_once if jsonl else _distinct)
@@ -196,7 +196,7 @@ def read_json(path: Path, *, raises: type[HelixError] = PathError) -> Any:
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
-        # As JSON, for which 1, 1.0 and true are three things.
+        # As JSON, in which 1, 1.0 and true are different.
         if key in found and json.dumps(found[key]) != json.dumps(value):
             raise ValueError(f"the key {key!r} stands twice, with different values")
         found[key] = value
@@ -217,7 +217,7 @@ def _encoding(start: bytes) -> str:
 
 
 def _not_text(path: Path, encoding: str, error: UnicodeError) -> str:
-    """The file, the line and the remedy of text that cannot be decoded."""
+    """The file, the line and the remedy for text that cannot be decoded."""
     data = path.read_bytes()
     try:
         data.decode(encoding)
@@ -235,13 +235,13 @@ def _not_text(path: Path, encoding: str, error: UnicodeError) -> str:
 
 
 def _remedy(path: Path) -> str:
-    """What to do with a file that is no UTF-8, from its first bytes."""
+    """What to do with a file that is not UTF-8, from its first bytes."""
     with path.open("rb") as stream:
         start = stream.read(1 << 16)
     for mark, what in _FORMATS:
         if start.startswith(mark):
             return f"the file is {what}"
-    # Of UTF-16 the upper bytes of Latin letters, or of line ends at least, are 0.
+    # In UTF-16 the upper bytes of Latin letters, or at least of line ends, are 0.
     upper, lower = start[0::2].count(0), start[1::2].count(0)
     if upper == lower == 0:
         return (
@@ -250,7 +250,7 @@ def _remedy(path: Path) -> str:
         )
     name = "utf-16be" if upper > lower else "utf-16le"
     text = start[: len(start) // 2 * 2].decode(name, "replace")
-    # A lone NUL makes no line end of its neighbours, and no text of Latin letters.
+    # A lone NUL does not turn its neighbours into line ends or Latin letters.
     latin = "\n" in text or 2 * sum(one.isascii() for one in text) > len(text)
     if not latin or min(upper, lower) * 10 > max(upper, lower):
         return "the file is binary, or damaged: write it again as UTF-8"

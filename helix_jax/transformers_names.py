@@ -1,7 +1,7 @@
-"""Names of the transformers library, which is imported when one is first wanted.
+"""Names of the transformers library, which is imported on first use.
 
-That library puts another module in its place while it is imported, so that a `from
-transformers import ...` in a second thread can see the one without names.
+While it is imported, that library replaces its module with another, so a
+`from transformers import ...` in a second thread can see the one without names.
 """
 
 import contextlib
@@ -27,13 +27,13 @@ def transformers_names(*names: str) -> tuple[Any, ...]:
     """
     with _one_at_a_time, _without_advice():
         importlib.import_module(_LIBRARY)
-        library = importlib.import_module(_LIBRARY)  # the one that took its place
+        library = importlib.import_module(_LIBRARY)  # the replacement
         return tuple(getattr(library, name) for name in names)
 
 
 @contextlib.contextmanager
 def _without_advice() -> Iterator[None]:
-    """It says, where torch is missing, that there are no models: of its own."""
+    """Without torch the library warns that models are unavailable: its own."""
     before = os.environ.get(_QUIET)
     os.environ[_QUIET] = "1"
     try:

@@ -268,7 +268,7 @@ def test_a_cut_off_file_of_arrays_is_one_clear_error(tmp_path, kind):
     if kind == "npz":
         np.save(path.with_suffix(".npy"), np.ones(3))
         path.with_suffix(".npy").rename(path)
-        with pytest.raises(PathError, match=r"no \.npz file of arrays"):
+        with pytest.raises(PathError, match=r"not an \.npz file of arrays"):
             read(path, remedy="delete it")
 
 

@@ -1,8 +1,8 @@
-"""The words of a command line -> absl flags: each is understood, or refused by name.
+"""Arguments of a command line -> absl flags: each is understood, or refused by name.
 
-absl itself stops at the first word that is no flag and hands the rest back, lets the
-last of two values win, and takes a flag for the value of the one before it. Here every
-word must be part of a flag; only what stands behind `--` may be a program's own.
+absl itself stops at the first argument that is not a flag and returns the rest, lets
+the last of two values win, and takes a flag as the value of the one before it. Here
+every argument must be part of a flag; only those after `--` may be a program's own.
 """
 
 import difflib
@@ -29,8 +29,8 @@ class Given(NamedTuple):
     Attributes:
       name: of the flag.
       value: its text.
-      written: the words that it was read from.
-      source: the file that they stood in; empty for the command line.
+      written: the arguments that it was read from.
+      source: the file that held them; empty for the command line.
     """
 
     name: str
@@ -42,17 +42,17 @@ class Given(NamedTuple):
 def parse_flags(
     words: Sequence[str], known: flags.FlagValues, *, own_words: bool = False
 ) -> list[str]:
-    """Set flags from the words of a command line.
+    """Set flags from the arguments of a command line.
 
-    A flag of a file (--flagfile) gives way to the same one on the command line.
+    A flag on the command line overrides the same flag of a file (--flagfile).
 
     Args:
       words: without the program's name.
       known: the flags; parsed afterwards.
-      own_words: whether the program takes words behind `--`.
+      own_words: whether the program takes arguments after `--`.
 
     Returns:
-      The words behind `--`; none unless `own_words`.
+      The arguments after `--`; none unless `own_words`.
 
     Raises:
       RunError: an unknown flag, words left over, a flag without value, twice with
@@ -75,7 +75,7 @@ def parse_flags(
 def _split(
     words: Sequence[str], known: flags.FlagValues, source: str
 ) -> tuple[list[Given], list[tuple[str, Given | None]], list[str]]:
-    """Flags; words left over, with the flag before each; words behind `--`."""
+    """Flags; arguments left over, with the flag before each; arguments after `--`."""
     given: list[Given] = []
     left_over: list[tuple[str, Given | None]] = []
     words = list(words)
@@ -111,7 +111,7 @@ def _split(
 
 
 def _next_value(word: str, words: list[str], known: flags.FlagValues) -> str:
-    """The word after a flag, which must not be a flag itself."""
+    """The argument after a flag, which must not be a flag itself."""
     following = words[0].lstrip("-").partition("=")[0] if words else ""
     is_flag = (
         words
@@ -133,7 +133,7 @@ def _flag_lines(path: str, source: str) -> Iterator[str]:
     if not path.strip():
         raise RunError("--flagfile is empty; name a file with one flag a line.")
     if source:
-        raise RunError(f"--flagfile={path} stands in {source}; name it beside it.")
+        raise RunError(f"{source} holds --flagfile={path}; write it beside it.")
     for line in read_lines(Path(expand_path(path)), raises=RunError):
         if line.strip() and not line.startswith(("#", "//")):
             yield line.strip()
@@ -151,7 +151,7 @@ def _unknown(written: str, known: flags.FlagValues) -> str:
 def _left_over(
     words: list[tuple[str, Given | None]], known: flags.FlagValues, *, own_words: bool
 ) -> str:
-    """Names each word that is no part of a flag, and says what to write instead."""
+    """Name each argument that is not part of a flag, and say what to write instead."""
     groups: list[tuple[Given | None, list[str]]] = []
     for word, flag in words:
         if groups and groups[-1][0] is flag:

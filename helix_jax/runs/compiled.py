@@ -1,4 +1,4 @@
-"""What programs compile is kept for the next one, in a folder of the user."""
+"""A user folder that keeps compiled code for later programs."""
 
 import os
 import sys
@@ -12,10 +12,10 @@ from helix_jax.paths import local_path, user_cache
 
 FLAG = "compilation_cache"
 OFF = "off"
-LEAST_SECONDS = 0.2  # what is compiled faster is not worth a file
+LEAST_SECONDS = 0.2  # code that compiles faster is not worth a file
 _HELP = (
-    "folder that keeps what is compiled, or off; empty: JAX_COMPILATION_CACHE_DIR, "
-    "or the user's cache where that is not set"
+    "folder that keeps compiled code, or off; empty: JAX_COMPILATION_CACHE_DIR, "
+    "or the user's cache if that is not set"
 )
 
 
@@ -30,7 +30,7 @@ def user_folder() -> Path:
 
 
 def keep_compiled(request: str) -> Path | None:
-    """Have JAX keep what it compiles from now on; one line where it cannot.
+    """Have JAX keep what it compiles from now on; print one line if it cannot.
 
     Programs share a folder: a file that another process is still writing is compiled
     again, with a warning of JAX.
@@ -54,7 +54,7 @@ def keep_compiled(request: str) -> Path | None:
             pass
     except (OSError, PathError) as error:
         print(
-            f"warning: what is compiled cannot be kept in {folder} ({error}); "
+            f"warning: compiled code cannot be kept in {folder} ({error}); "
             f"--{FLAG}=PATH names another folder, --{FLAG}={OFF} does without.",
             file=sys.stderr,
             flush=True,
@@ -69,16 +69,16 @@ def keep_compiled(request: str) -> Path | None:
 
 
 def _given_folder() -> str | None:
-    """What the variable says, as JAX holds it where it is imported."""
+    """The value of the variable, from JAX if that is imported."""
     jax = sys.modules.get("jax")
     name = "jax_compilation_cache_dir"
     return getattr(jax.config, name) if jax else os.environ.get(name.upper())
 
 
 def _tell_jax(name: str, value: str | float | None) -> None:
-    """Set an option of JAX; by its variable, where it is not imported yet.
+    """Set an option of JAX; by its variable, if JAX is not imported yet.
 
-    So this process does not import it for that, and those that it starts do the same.
+    This process need not import JAX for that, and its child processes inherit it.
     """
     if "jax" in sys.modules:
         sys.modules["jax"].config.update(name, value)

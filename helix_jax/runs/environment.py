@@ -27,7 +27,7 @@ _RECORDED = (
 
 def environment() -> dict[str, Any]:
     """The record of environment.json."""
-    import jax  # slow, and flags are read without
+    import jax  # slow, and not needed to read flags
 
     versions: dict[str, str | None] = {"helix_jax": helix_jax.__version__}
     for name in _RECORDED:
@@ -54,9 +54,9 @@ def commit_of(package: Path) -> dict[str, Any]:
       package: its folder.
 
     Returns:
-      The commit, and whether files that git knows differ from it; None for both where
-      the package is installed, or git is not. A checkout that merely holds the
-      environment in which the package is installed is none of it.
+      The commit, and whether tracked files differ from it; None for both if the package
+      is installed or git is not. A checkout that merely contains the environment in
+      which the package is installed does not count.
     """
     none = {"commit": None, "changed": None}
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
@@ -69,7 +69,7 @@ def commit_of(package: Path) -> dict[str, Any]:
 
 
 def _git(folder: Path, *words: str) -> str | None:
-    """What git prints; None where it fails or is not there."""
+    """The output of git; None if it fails or is not installed."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *words],

@@ -11,11 +11,11 @@
     if __name__ == "__main__":
         compute.main()
 
-What is slow to import stands under `if __name__ != "__main__":`, see `start_program`.
+Slow imports stand under `if __name__ != "__main__":`, see `start_program`.
 
 `run` looks for what the flags name, opens or resumes the work directory, computes,
-writes and prints; of a run that has ended it prints the first table. `compute` is an
-ordinary function, which writes nothing but what a long run resumes from.
+writes and prints; for a finished run it prints the first table. `compute` is an
+ordinary function, which writes only what a long run needs to resume.
 """
 
 import dataclasses
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from helix_jax.models import ModelSpec
 
 Specs = Mapping[str, "ModelSpec | None"]  # model as it is named -> its architecture
-_INPUTS = ("corpora", "tokenizer", "side", "model")  # that fields name, see `option`
+_INPUTS = ("corpora", "tokenizer", "side", "model")  # of fields, see `option`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +56,9 @@ class Report:
     Attributes:
       numbers: name -> number, or Interval; those of summary.json.
       blocks: tables and figures, those of report.json.
-      about: who, on which texts, how many; stands before the note of every block.
-      files: name in the work directory -> what writes it, given its path.
-      text: printed in place of the tables.
+      about: models, texts and their number; precedes the note of every block.
+      files: name in the work directory -> function that writes it, given its path.
+      text: printed instead of the tables.
     """
 
     numbers: Mapping[str, float | Interval]
@@ -71,7 +71,7 @@ class Report:
 
 
 class Experiment:
-    """A program; see the head of this file. Called, it computes and nothing more."""
+    """A program; see the top of this file. Calling it only computes."""
 
     def __init__(
         self,
@@ -82,37 +82,37 @@ class Experiment:
         """`experiment` makes it."""
         functools.update_wrapper(self, compute)
         self.config_class = _config_class(compute)
-        # Not the module, which is __main__ where the program was started.
+        # Not the module, which is __main__ when the program was started.
         self.name = Path(compute.__code__.co_filename).stem
         self._compute, self._tiny, self._check = compute, tiny, check
 
     def __call__(self, config: Any, run: Run) -> Report:
-        """What the program finds with a prepared config."""
+        """The report of the program for a prepared config."""
         return self._compute(config, run)
 
     def config(self, shared: Mapping[str, Any], **flags: Any) -> Any:
-        """A config of this program, for programs that run several.
+        """A config of this program, for programs that run several others.
 
         Args:
-          shared: flags of all of them; those that this one does not have are left out.
-          **flags: of this one; they go before.
+          shared: flags of all of them; those that this one lacks are left out.
+          **flags: of this one; they override `shared`.
         """
         names = {field.name for field in dataclasses.fields(self.config_class)}
         known = {name: value for name, value in shared.items() if name in names}
         return self.config_class(**{**known, **flags})
 
     def prepare(self, config: Any) -> Any:
-        """The config with everything filled in, after all that can be refused early.
+        """The config with everything filled in, after all early checks.
 
         Raises:
-          RunError: says which flag, what it has and what it should.
+          RunError: names the flag, its value and what was expected.
         """
         config = prepare_config(config, tiny=self._tiny)
-        if hasattr(config, "check"):  # of its class: flags that need each other
+        if hasattr(config, "check"):  # of its class: flags that depend on each other
             config.check()
         specs: Specs = {}
         if any(f.metadata.get("names") in _INPUTS for f in dataclasses.fields(config)):
-            from helix_jax.runs.inputs import check_inputs  # slow, and not for flags
+            from helix_jax.runs.inputs import check_inputs  # slow; flags need none
 
             specs = check_inputs(config)
         if self._check is not None:
@@ -120,9 +120,9 @@ class Experiment:
         return config
 
     def run(self, config: Any) -> dict[str, float]:
-        """The summary of the config's work directory, computed where it is missing.
+        """The summary of the config's work directory, computed if it is missing.
 
-        Without a field `workdir` there is none: the tables are printed, no more.
+        Without a field `workdir` there is none: the tables are only printed.
 
         Raises:
           RunError: the config cannot be run, or its directory belongs to another.
@@ -167,16 +167,16 @@ def experiment(
     """Make a program of `compute(config, run) -> Report`.
 
     Args:
-      tiny: values of the flags under --tiny, where they are not given.
-      check: refuses what flags cannot mean together, before the work directory is
-        touched; takes the prepared config, and the architecture of every model that it
-        names (None for embeddings made elsewhere).
+      tiny: values of the flags under --tiny, unless they are given.
+      check: refuses incompatible flags before the work directory is touched; takes the
+        prepared config, and the architecture of every model that it names (None for
+        embeddings made elsewhere).
     """
     return lambda compute: Experiment(compute, tiny or {}, check)
 
 
 def _config_class(compute: Callable[..., Any]) -> type:
-    """The annotation of `config`; others may name what is not imported yet."""
+    """The annotation of `config`; others may name what is not yet imported."""
     hint = compute.__annotations__["config"]
     return compute.__globals__[hint] if isinstance(hint, str) else hint
 

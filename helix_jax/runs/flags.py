@@ -18,7 +18,7 @@ _DEFINE = {
 
 
 class _NamesParser(flags.BaseListParser):
-    """Names separated by commas; one that holds a comma stands in double quotes."""
+    """Names separated by commas; a name with a comma is written in double quotes."""
 
     def __init__(self) -> None:
         super().__init__(",", "comma")
@@ -32,7 +32,7 @@ class _NamesParser(flags.BaseListParser):
             (parts,) = csv.reader([argument], strict=True, skipinitialspace=True)
         except (csv.Error, ValueError):
             raise ValueError(
-                "expected names separated by commas, one that holds a comma or a "
+                "expected names separated by commas, a name with a comma or a "
                 f"quote in double quotes, got {argument!r}"
             ) from None
         if not all(part.strip() for part in parts):
@@ -53,7 +53,7 @@ class _TextsParser(_NamesParser):
 
 
 class _ChoicesParser(_NamesParser):
-    """Names separated by commas, each one of some."""
+    """Names separated by commas, each from a list of choices."""
 
     def __init__(self, choices: Sequence[str]) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ def option(
     verbatim: bool = False,
     alias: str = "",
 ) -> Any:
-    """A dataclass field with what its flag may be; `prepare_config` sees to it.
+    """A dataclass field with its flag's allowed values; checked by `prepare_config`.
 
     Args:
       default: of the flag.
@@ -138,14 +138,15 @@ def option(
       choices: the values that it can have, each item of a list.
       least, most: bounds of a number, themselves allowed; of each item of a list.
       above: a lower bound that is not allowed itself.
-      names: what it names: "workdir" and "folder" (to write to, and to read; local or
-        in a bucket), "path" (local), "place" (of stores; local or a URL), "model",
-        "side" (a model or embeddings:FILE), "tokenizer" or "corpora"; a
+      names: what the value names: "workdir" and "folder" (to write to, and to read;
+        local or in a bucket), "path" (local), "place" (of stores; local or a URL),
+        "model", "side" (a model or embeddings:FILE), "tokenizer" or "corpora"; a
         leading `~` is expanded in all of them.
       required: whether an empty value is refused.
-      tiny: stands in for an empty value under --tiny.
+      tiny: replaces an empty value under --tiny.
       verbatim: the items of a list keep their white space.
-      alias: another name of the flag, such as a word of Python, which no field can be.
+      alias: another name of the flag, such as a keyword of Python, which no field can
+        have.
     """
     what = {
         "choices": tuple(choices),
@@ -171,8 +172,8 @@ def define_flags(
     Args:
       config_class: frozen dataclass with fields of type bool, int, float, str,
         tuple[str, ...] or tuple[int, ...] (comma-separated lists).
-      known: where they are defined.
-      program: whose they are said to be; those that are required, of
+      known: the registry in which to define them.
+      program: the section of --help that lists them; required ones are in
         `required_section(program)`.
 
     Raises:
@@ -210,12 +211,12 @@ def define_flags(
 
 
 def required_section(program: str) -> str:
-    """The part of a program's help that comes first."""
+    """The first section of a program's help."""
     return f"{program}, required"
 
 
 def config_from_flags(config_class: type, known: flags.FlagValues) -> Any:
-    """The config that parsed flags describe."""
+    """The config given by parsed flags."""
     values = {}
     for field in dataclasses.fields(config_class):
         value = known[field.name].value

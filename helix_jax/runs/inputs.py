@@ -1,4 +1,4 @@
-"""What flags name, looked at before any work: models, layers, embeddings, corpora."""
+"""Checks of what flags name, before any work: models, layers, embeddings, corpora."""
 
 import contextlib
 import dataclasses
@@ -35,11 +35,11 @@ _COLUMNS = ("text_column", "pair_column", "label_column", "id_column")
 
 
 def check_inputs(config: Any) -> dict[str, Spec | None]:
-    """Look for what a config names; no weights and no texts are read.
+    """Check that what a config names exists; no weights and no texts are read.
 
     Args:
-      config: a prepared config; what its fields name counts, see `option`, and of a
-        model NAME the layers in NAME_layer, NAME_layers or layers.
+      config: a prepared config; its fields say what they name, see `option`, and for a
+        model NAME its layers are in NAME_layer, NAME_layers or layers.
 
     Returns:
       Model as it is named -> its architecture, None for embeddings made elsewhere.
@@ -73,9 +73,9 @@ def check_inputs(config: Any) -> dict[str, Spec | None]:
 
 
 def refuse_slow_dtype(config: Any) -> None:
-    """Refuse bfloat16, and int8, which is computed with in it, where it is slower.
+    """Refuse bfloat16, and int8, which computes in bfloat16, where it is slower.
 
-    Not a part of `check_inputs`: it asks JAX for its devices, which one process holds.
+    Not part of `check_inputs`: it asks JAX for its devices, which one process holds.
 
     Raises:
       RunError: a model would be run in bfloat16 by the engine jax on a CPU.
@@ -93,7 +93,7 @@ def refuse_slow_dtype(config: Any) -> None:
 
 @contextlib.contextmanager
 def naming(flag: str) -> Iterator[None]:
-    """Let what is wrong with the value of a flag begin with the flag's name."""
+    """Put the name of a flag before errors about its value."""
     try:
         yield
     except (CheckpointError, CorpusError, MeshError, StoreError) as error:
@@ -101,11 +101,11 @@ def naming(flag: str) -> Iterator[None]:
 
 
 def _check_model(config: Any, flag: str, name: str) -> Spec:
-    """The architecture of a model of a flag, which has the layers of the flags."""
+    """The architecture of a flag's model, which must have the flags' layers."""
     if name.startswith(IMPORTED):
         raise RunError(
-            f"--{flag}={name}: the model itself is run here, so that embeddings made "
-            "elsewhere cannot stand for it; name a model."
+            f"--{flag}={name}: the model itself is run here, so embeddings made "
+            "elsewhere cannot replace it; name a model."
         )
     revision = getattr(config, "revision", "") or None
     with naming(flag):
@@ -135,14 +135,14 @@ def _check_model(config: Any, flag: str, name: str) -> Spec:
 
 
 def side_recipe(config: Any, name: str, spec: Spec, layer: int = -1) -> Recipe:
-    """How vectors come of texts with a model of the flags, without its weights."""
+    """How a model of the flags turns texts into vectors, without its weights."""
     place = find_source(name, getattr(config, "revision", "") or None)
     folder, wanted = place.adapter or place.base, extraction_of(config, (layer,))
     return choose_recipe(spec, folder, wanted, name=name)
 
 
 def extraction_of(config: Any, layers: Sequence[int]) -> Extraction:
-    """What the flags say of an extraction."""
+    """The extraction that the flags describe."""
     return Extraction(
         layers,
         config.final_norm,
@@ -155,13 +155,13 @@ def extraction_of(config: Any, layers: Sequence[int]) -> Extraction:
 
 
 def captured_flags(config: Any, layer: int) -> dict[str, Any]:
-    """What they say of states that were captured elsewhere, see `load_captured`."""
+    """Their options for states that were captured elsewhere, see `load_captured`."""
     pooling = "mean" if config.pooling == AUTO else config.pooling
     return {"layer": layer, "pooling": pooling, "final_norm": config.final_norm}
 
 
 def _check_imported(config: Any, flag: str, file: str) -> None:
-    """Raise where embeddings made elsewhere are not what the flags ask for."""
+    """Raise if embeddings made elsewhere are not what the flags ask for."""
     if is_captured(file):
         layer = getattr(config, f"{flag}_layer", -1)
         check_captured(file, **captured_flags(config, layer))
@@ -170,19 +170,19 @@ def _check_imported(config: Any, flag: str, file: str) -> None:
 
 
 def _require_prefix(flag: str, name: str) -> None:
-    """Raise where a file of embeddings is named as models are."""
+    """Raise if a file of embeddings is named like a model."""
     if not name.startswith(IMPORTED) and Path(name).suffix.lower() in READERS:
         raise RunError(
-            f"--{flag}={name} is no model; for a file of embeddings write "
+            f"--{flag}={name} is not a model; for a file of embeddings write "
             f"{IMPORTED}{name}."
         )
 
 
 def _require_budget(config: Any, name: str, longest: int) -> None:
-    """Raise where a batch of the flags has no room for the longest text."""
+    """Raise if a batch of the flags has no room for the longest text."""
     budget = getattr(config, "token_budget", 0)
     if 0 < budget < longest:
         raise RunError(
             f"--token_budget={budget} has no room for a text of {longest} tokens, "
-            f"which --max_tokens allows with {name}; raise the one or lower the other."
+            f"which --max_tokens allows with {name}; raise one or lower the other."
         )

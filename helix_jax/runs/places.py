@@ -1,4 +1,4 @@
-"""Flags that name folders of buckets, as the local folders that programs work on."""
+"""Bucket URLs in flags, replaced by the local folders that programs work on."""
 
 import contextlib
 import dataclasses
@@ -14,13 +14,13 @@ Config = TypeVar("Config")
 
 @contextlib.contextmanager
 def local_places(config: Config) -> Iterator[Config]:
-    """The config with local folders in place of URLs, as long as the block lasts.
+    """The config with local folders instead of URLs, for the length of the block.
 
-    The work directory goes up as it changes, by process 0; each of the others has a
-    copy of its own. What is read is fetched once.
+    Process 0 uploads the work directory as it changes; each of the others has its own
+    copy. Folders to read are fetched once.
 
     Args:
-      config: a config of `option` fields; without URLs it comes back as it is.
+      config: a config of `option` fields; without URLs it is returned unchanged.
 
     Raises:
       StoreError: a bucket cannot be read or written.

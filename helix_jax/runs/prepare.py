@@ -1,4 +1,4 @@
-"""What a config must be before any work: complete, in range, its paths expanded."""
+"""Checks of a config before any work: complete, in range, its paths expanded."""
 
 import contextlib
 import dataclasses
@@ -16,24 +16,24 @@ from helix_jax.paths import expand_path, is_url, local_path
 Config = TypeVar("Config")
 STORAGE = ("gs", "s3", "file", "memory", "http", "https")  # where stores can lie
 BUCKETS = ("gs", "s3")  # and work directories
-NO_STORES = "none"  # in place of a place: of programs whose config says `storeless`
-IMPORTED = "embeddings:"  # before the file of embeddings that stands for a model
+NO_STORES = "none"  # instead of a place, for programs whose config says `storeless`
+IMPORTED = "embeddings:"  # precedes a file of embeddings given instead of a model
 
 
 def prepare_config(config: Config, *, tiny: Mapping[str, Any] | None = None) -> Config:
-    """Check a config by what its fields say of themselves, see `option`.
+    """Check a config against the declarations of its fields, see `option`.
 
     Args:
       config: a frozen dataclass of `option` fields.
-      tiny: values of the fields under --tiny, where they still have their defaults.
+      tiny: values under --tiny of fields that still have their defaults.
 
     Returns:
-      The config with embedded models in place of missing ones under --tiny, and `~`
-      expanded; preparing it again changes nothing.
+      The config with embedded models for missing ones under --tiny, and `~` expanded;
+      preparing it again changes nothing.
 
     Raises:
-      RunError: values are missing (all are named), of another type, out of range, no
-        choice, given twice in a list, or no path.
+      RunError: values are missing (all are named), of another type, out of range, not
+        among the choices, given twice in a list, or not a path.
     """
     fields = dataclasses.fields(config)
     if getattr(config, "tiny", False):
@@ -52,7 +52,7 @@ def prepare_config(config: Config, *, tiny: Mapping[str, Any] | None = None) -> 
     if getattr(config, "stores", "") == NO_STORES and not hasattr(config, "storeless"):
         raise RunError(
             f"--stores={NO_STORES}: this program reads rows of states more than once "
-            "and needs a store of them; experiments.fit does without."
+            "and needs a store of them; experiments.fit does not."
         )
     changed = {}
     for field in fields:
@@ -75,15 +75,15 @@ def shrink(config: Config, **values: Any) -> Config:
 
 
 def list_as_tuple(value: Any) -> Any:
-    """A list as the tuple that configs hold; anything else as it is."""
+    """A list as the tuple that configs hold; anything else unchanged."""
     return tuple(value) if isinstance(value, list) else value
 
 
 def in_a_bucket(flag: str, url: str) -> str:
-    """The URL of a folder that is worked on in a local copy.
+    """The URL of a folder that is used through a local copy.
 
     Raises:
-      RunError: it is none of BUCKETS.
+      RunError: its scheme is not among BUCKETS.
     """
     scheme, _, place = url.partition("://")
     if scheme not in BUCKETS or not place.strip("/"):
@@ -97,8 +97,8 @@ def in_a_bucket(flag: str, url: str) -> str:
 def _with_stand_ins(config: Config) -> Config:
     """Embedded models and texts for those that are not given.
 
-    A field that may be empty is filled only where none of its kind is given, as with
-    --source given and --target not.
+    An optional field is filled only if none of its kind is given, unlike --target when
+    --source is given.
     """
     own = [f for f in dataclasses.fields(config) if f.metadata.get("tiny") is not None]
     none_given = not any(_given(getattr(config, field.name)) for field in own)
@@ -158,7 +158,7 @@ def _require_value(field: dataclasses.Field, value: Any) -> None:
 
 
 def _require_different(field: dataclasses.Field, value: Any) -> None:
-    """Raise where a list holds an item twice; of folders, they may be alike."""
+    """Raise if a list holds an item twice; folders may be equal under two names."""
     if not isinstance(value, tuple) or field.metadata.get("names") == "folder":
         return
     for place, item in enumerate(value):
@@ -170,7 +170,7 @@ def _require_different(field: dataclasses.Field, value: Any) -> None:
 
 
 def must_be_among(value: Any, choices: typing.Iterable[str]) -> str:
-    """The end of a message on a value that is none of the choices."""
+    """The end of a message on a value that is not among the choices."""
     choices = [one for one in choices if one]
     near = difflib.get_close_matches(str(value), choices, 1, 0.5)
     hint = f"; did you mean {near[0]}?" if near else "."
@@ -185,7 +185,7 @@ def _listed(choices: list[str]) -> Iterator[str]:
 
 
 def _storage(flag: str, place: str) -> str:
-    """A place where stores can lie; whether it lets us write is seen later."""
+    """A place where stores can lie; whether it is writable is checked later."""
     scheme = place.partition("://")[0]
     if is_url(place) and scheme not in STORAGE:
         known = " or ".join(f"{one}://" for one in STORAGE[:2])
@@ -202,7 +202,7 @@ def _storage(flag: str, place: str) -> str:
 
 @contextlib.contextmanager
 def _naming(flag: str) -> Iterator[None]:
-    """Let what is wrong with a path begin with the name of its flag."""
+    """Put the name of its flag before errors about a path."""
     try:
         yield
     except PathError as error:
@@ -212,7 +212,7 @@ def _naming(flag: str) -> Iterator[None]:
 
 
 def _expanded(field: dataclasses.Field, value: Any) -> Any:
-    """A value with the paths in it expanded."""
+    """A value with its paths expanded."""
     if isinstance(value, tuple):
         return tuple(_expanded(field, one) for one in value)
     names = field.metadata.get("names")

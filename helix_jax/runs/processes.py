@@ -1,11 +1,11 @@
-"""A program as several processes: its flags, their meeting, what they must agree in.
+"""A program as several processes: their flags, their meeting, what they must agree on.
 
     python -m experiments.extract ... --coordinator=HOST:7000 --processes=2 --process=0
     python -m experiments.extract ... --coordinator=HOST:7000 --processes=2 --process=1
 
-All run the same program on the same texts and divide what is extracted; process 0 alone
+All run the same program on the same texts and divide the extraction; only process 0
 writes the work directory. Whatever ends one of them ends all, each with the reason; the
-same command, with as many processes as there are then, goes on.
+same command resumes, with any number of processes.
 """
 
 import contextlib
@@ -27,12 +27,12 @@ from helix_jax.errors import HelixError, ProcessError, RunError
 from helix_jax.processes import ALONE, MEETING_SECONDS, Processes, join
 
 AUTO = "auto"
-STOPPING_SECONDS = 20.0  # for a process to come to an end by itself after a loss
+STOPPING_SECONDS = 20.0  # for a process to end by itself after a loss
 _VERSIONS = ("jax", "jaxlib", "numpy", "tokenizers", "tensorstore")
 
 
 class Place(NamedTuple):
-    """Where a process stands among those of its run; see `processes.join`."""
+    """The place of a process among those of its run; see `processes.join`."""
 
     coordinator: str
     count: int
@@ -50,33 +50,31 @@ def define_process_flags(known: flags.FlagValues, *, program: str) -> None:
         **place,
     )
     flags.DEFINE_integer("process", 0, "number of this one, from 0", **place)
-    flags.DEFINE_string(
-        "coordinator", "", "HOST:PORT where process 0 listens, for all", **place
-    )
+    flags.DEFINE_string("coordinator", "", "HOST:PORT where process 0 listens", **place)
     flags.DEFINE_float(
-        "meeting_seconds", MEETING_SECONDS, "in which all must have come", **place
+        "meeting_seconds", MEETING_SECONDS, "for all processes to join", **place
     )
     flags.DEFINE_bool(
         "share_devices",
         False,
-        "make the devices of all processes one set: a --mesh, and batches of training, "
-        "lie over all of them; always so on a TPU pod",
+        "make the devices of all processes one set: a --mesh and training batches "
+        "span all of them; always so on a TPU pod",
         **place,
     )
 
 
 @contextlib.contextmanager
 def joined(known: flags.FlagValues, tell: Callable[[str], Any]) -> Iterator[Processes]:
-    """The processes of the flags, which have met and run the same code.
+    """The processes of the flags, once they have met and run the same code.
 
     Args:
       known: with the flags of `define_process_flags`, parsed.
-      tell: prints why this process ends, where the block cannot be left because the
-        device or a library does not return.
+      tell: prints why this process ends, if the block cannot be left because the device
+        or a library does not return.
 
     Raises:
       RunError: flags that do not fit together.
-      ProcessError: processes did not come, differ, or were lost.
+      ProcessError: processes did not join, differ, or were lost.
     """
     place = place_of(known)
     if place is None:
@@ -86,7 +84,7 @@ def joined(known: flags.FlagValues, tell: Callable[[str], Any]) -> Iterator[Proc
 
     processes = join(*place, seconds=known["meeting_seconds"].value)
     processes.share_devices = known["share_devices"].value or devices.on_a_pod()
-    # A process that waits for a device of a lost one does not come back by itself.
+    # A process that waits for a device of a lost one does not return by itself.
     patience = 0.0 if processes.share_devices else STOPPING_SECONDS
     last = threading.Lock()  # of who ends the process, and alone says why
     processes.on_loss(lambda reason: _end_later(reason, tell, patience, last))
@@ -108,7 +106,7 @@ def joined(known: flags.FlagValues, tell: Callable[[str], Any]) -> Iterator[Proc
         last.acquire()
         known_kind = isinstance(error, (HelixError, ValueError, KeyboardInterrupt))
         if processes.share_devices and not known_kind and processes.is_lost(5.0):
-            processes.check()  # what a device has said is of the loss
+            processes.check()  # a device error is due to the loss
         _, gloo, why = str(error).partition("Gloo")
         if processes.share_devices and gloo:
             error = ProcessError(
@@ -124,10 +122,10 @@ def joined(known: flags.FlagValues, tell: Callable[[str], Any]) -> Iterator[Proc
 
 
 def place_of(known: flags.FlagValues) -> Place | None:
-    """The place that flags give, or the cluster; None for one process.
+    """The place given by flags or the cluster; None for one process.
 
     Raises:
-      RunError: they do not fit together, or no cluster is known.
+      RunError: flags do not fit together, or no cluster is known.
     """
     names = ("processes", "process", "coordinator")
     asked, index, coordinator = (known[name].value for name in names)
@@ -157,13 +155,13 @@ def place_of(known: flags.FlagValues) -> Place | None:
 
 
 def agree_on_flags(processes: Processes, config: Any) -> None:
-    """Raise ProcessError, on every process, where their configs differ."""
+    """Raise ProcessError, on every process, if their configs differ."""
     record = {"program": type(config).__name__, **dataclasses.asdict(config)}
     processes.agree("flags", {f"--{name}": value for name, value in record.items()})
 
 
 def code_record() -> dict[str, Any]:
-    """What the numbers of a run depend on: versions, and a digest of each own file."""
+    """What a run's numbers depend on: versions, and a digest of each source file."""
     folder = Path(helix_jax.__file__).parent
     own = {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()[:8]
@@ -176,9 +174,9 @@ def code_record() -> dict[str, Any]:
 def _end_later(
     reason: str, tell: Callable[[str], Any], seconds: float, last: threading.Lock
 ) -> threading.Timer:
-    """End the process, if it has not ended by itself in some seconds.
+    """End the process if it has not ended by itself within some seconds.
 
-    Where it is at its end already (`last` is taken) it has its own words to say.
+    If it is already ending (`last` is taken) it prints its own message.
     """
 
     def end() -> None:

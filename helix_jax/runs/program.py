@@ -1,9 +1,9 @@
 """The program around an experiment's `run(config)`, or around any `main` with flags.
 
-Words, flags and values are checked before any work. What a person can mend ends in one
-line on the standard error stream and status 2, an interruption in one line and status
-130 (SIGINT) or 143 (SIGTERM); anything else is a fault of the program and keeps its
-traceback, as everything does with HELIX_TRACEBACK=1.
+Arguments, flags and values are checked before any work. An error that the user can
+correct ends in one line on the standard error stream and status 2, an interruption in
+one line and status 130 (SIGINT) or 143 (SIGTERM). Anything else is a bug and keeps its
+traceback, as every error does with HELIX_TRACEBACK=1.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ from helix_jax.runs.workdir import unclaimed_on_failure
 WRONG_INPUT = 2
 _HELP = ("-h", "-?", "-help", "--help", "--helpshort", "--helpfull")
 _HELP_END = (
-    "Flags of a file, one a line: --flagfile=FILE; the same flag beside it goes before."
+    "Flags from a file, one a line: --flagfile=FILE; the command line overrides it."
     "\nHELIX_TRACEBACK=1 shows where an error comes from.\n"
 )
 
@@ -50,16 +50,16 @@ def start_program(
 ) -> NoReturn:
     """Run an experiment with the flags of this process, and end the process.
 
-    The module that was started reads its flags and no more. Once they are right it is
-    imported by its own name, and its `run` is called: what is slow to import, and not
-    needed for flags, stands in it under `if __name__ != "__main__":`.
+    The module that was started only reads its flags. Once they are valid it is imported
+    by its own name, and its `run` is called: imports that are slow and not needed for
+    flags stand in it under `if __name__ != "__main__":`.
 
     Args:
       config_class: frozen dataclass, one field a flag.
       run: takes the config.
-      doc: what --help begins with; None for the head of the module of `run`.
-      interrupted: what an interruption has done, for its message; None where the same
-        command goes on, in the work directory that the config has.
+      doc: the beginning of --help; None for the docstring of the module of `run`.
+      interrupted: what an interruption has done, for its message; None if the same
+        command resumes, in the work directory of the config.
     """
     said = {"doc": doc, "interrupted": interrupted}
     _leave(run_program(config_class, run, sys.argv, **said, find=find_whole))
@@ -69,8 +69,8 @@ def start_main(main: Callable[[list[str]], Any], *, own_words: bool = False) -> 
     """Run a function with the absl flags of its module, and end the process.
 
     Args:
-      main: takes [program, *words behind `--`].
-      own_words: whether the program takes words behind `--`.
+      main: takes [program, *arguments after `--`].
+      own_words: whether the program takes arguments after `--`.
     """
 
     def work() -> None:
@@ -92,16 +92,15 @@ def run_program(
     interrupted: str | None = None,
     find: Callable[[type, Callable], tuple[type, Callable]] | None = None,
 ) -> int:
-    """What `start_program` does, in a process that goes on: the exit status.
+    """What `start_program` does, in a process that continues: the exit status.
 
-    A run that fails, or is interrupted, before it has written anything of worth leaves
-    no work directory, so that flags can be corrected.
+    A run that fails, or is interrupted, before it has written any result leaves no work
+    directory, so that flags can be corrected.
 
     Args:
       config_class, run, doc, interrupted: as there.
-      argv: the program's name and its words.
-      find: gives the class and the function to take in place of these, once the flags
-        are right.
+      argv: the program's name and its arguments.
+      find: gives the class and the function to use instead, once the flags are valid.
     """
     known = flags.FlagValues()
     define_flags(config_class, known, program=argv[0])
@@ -114,7 +113,7 @@ def run_program(
         for field in dataclasses.fields(config_class)
         if field.metadata.get("names") == "workdir" or field.name == "workdir"
     ]
-    again = [""]  # what an interrupted run needs in order to go on
+    again = [""]  # what an interrupted run needs to resume
 
     def work() -> None:
         parse_flags(argv[1:], known)
@@ -164,7 +163,7 @@ def run_program(
 
 
 def define_program_flags(known: flags.FlagValues, *, program: str) -> None:
-    """The flags that every program has beside those of its config."""
+    """The flags that every program has in addition to those of its config."""
     define_cache_flag(known, program=program)
     define_process_flags(known, program=program)
     define_tracking_flags(known, program=program)
@@ -177,16 +176,16 @@ def temporary_name(program: str) -> str:
 
 
 def run_guarded(work: Callable[[], Any], resume: Callable[[], str] = str) -> int:
-    """Do some work; what ends it becomes one line and an exit status.
+    """Do some work; an error becomes one line and an exit status.
 
     Args:
       work: takes nothing.
-      resume: gives the end of the line on an interruption.
+      resume: gives the end of the line after an interruption.
 
     Raises:
-      Exception: a fault of the program; or any with HELIX_TRACEBACK set.
+      Exception: a bug in the program; or any with HELIX_TRACEBACK set.
     """
-    # One line a device platform that is not here is no news.
+    # JAX prints a line for each device platform that is missing.
     logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     try:
@@ -197,7 +196,7 @@ def run_guarded(work: Callable[[], Any], resume: Callable[[], str] = str) -> int
     except Interrupted as stop:
         _say(f"interrupted{resume()}.")
         return 128 + stop.signal
-    except BrokenPipeError:  # the reader has what it wanted, as in `| head`
+    except BrokenPipeError:  # the reader has enough, as in `| head`
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -210,7 +209,7 @@ def run_guarded(work: Callable[[], Any], resume: Callable[[], str] = str) -> int
 
 
 def _explained(error: Exception) -> str | None:
-    """What a person can do about an error; None for a fault of the program."""
+    """What the user can do about an error; None for a bug in the program."""
     if isinstance(error, (HelixError, ValueError)):
         return str(error)
     if isinstance(error, OSError) and error.filename is not None:
@@ -221,13 +220,13 @@ def _explained(error: Exception) -> str | None:
         return (
             f"out of memory ({str(error).strip() or 'no more can be had'}); use fewer "
             "or shorter texts (--limit, --max_tokens), smaller batches "
-            "(--token_budget, --batch) or smaller models, where there are such flags."
+            "(--token_budget, --batch) or smaller models, if there are such flags."
         )
     return None
 
 
 def _say(line: str) -> None:
-    """One line on the standard error stream, in place of what is still shown."""
+    """One line on the standard error stream, replacing any progress still shown."""
     stop_all()
     parts = (part.strip() for part in line.splitlines())
     print(" ".join(part for part in parts if part), file=sys.stderr, flush=True)
@@ -240,7 +239,7 @@ def _asks_help(argv: Sequence[str]) -> bool:
 
 
 def _help(program: str, known: flags.FlagValues, doc: str | None) -> str:
-    """The text of --help; flags that must be given stand first."""
+    """The text of --help; required flags come first."""
     sections = [required_section(program), program]
     shown = [
         known.module_help(one) for one in sections if known.get_flags_for_module(one)
@@ -249,10 +248,10 @@ def _help(program: str, known: flags.FlagValues, doc: str | None) -> str:
 
 
 def _leave(status: int) -> NoReturn:
-    """End the process; at once, whatever its threads do, if it was interrupted.
+    """End the process; at once if it was interrupted, whatever its threads do.
 
-    So too where its devices are also those of others: what is left of them would end it
-    by an abort when process 0 is gone.
+    Also at once if its devices are shared with others: they would abort it when process
+    0 is gone.
     """
     if status > 128 or current().share_devices:
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""A file of records in a work directory that grows by batches, and can be resumed."""
+"""A file of records in a work directory that grows by batches and can be resumed."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ from helix_jax.textfile import read_jsonl
 
 
 class Records(NamedTuple):
-    """One JSON object a line; each batch has a line of metrics too.
+    """One JSON object a line; each batch also has a line of metrics.
 
     Attributes:
       run: an open work directory.
@@ -30,7 +30,7 @@ class Records(NamedTuple):
         return self.run.folder / self.name
 
     def resume(self) -> int:
-        """How many records there are, in whole batches; drops what was half written."""
+        """The number of records, in whole batches; drops incomplete ones."""
         exists = self.path.exists()
         lines = self.path.read_text().splitlines(keepends=True) if exists else []
         whole = [line for line in lines if line.endswith("\n")]

@@ -1,6 +1,6 @@
-"""Devices of several processes as one set, and what a cluster says of its processes.
+"""Devices of several processes as one set, and the processes of a cluster.
 
-Beside `processes`, which needs no jax; this does.
+Separate from `processes`, because this needs jax and that does not.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ def share_devices(
     seconds: float,
     end_later: Callable[[str], threading.Timer],
 ) -> None:
-    """Make the devices of all processes one set, and see by a sum over them that it is.
+    """Make the devices of all processes one set, and verify it by a sum over them.
 
     Args:
       processes: that have met.
@@ -38,14 +38,14 @@ def share_devices(
         cancelled.
 
     Raises:
-      ProcessError: they do not add up.
+      ProcessError: the sum is wrong.
     """
     host, port = split_address(coordinator)
     host = f"[{host}]" if ":" in host else host
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    # Who is lost is known by `processes`; without this jax aborts all the others.
+    # `processes` finds losses; without this jax aborts all the others.
     jax.config.update("jax_enable_recoverability", True)
-    # And this takes SIGTERM for itself, so that who is asked to end would not.
+    # This also handles SIGTERM itself, so a process asked to end would not.
     jax.config.update("jax_enable_preemption_service", False)
     processes.wait("the devices")
     timer = end_later(
@@ -70,7 +70,7 @@ def share_devices(
 
 
 def part_devices(processes: Processes) -> None:
-    """End jax's own meeting, whose server is process 0's: that one last."""
+    """End jax's own meeting; process 0, which holds its server, last."""
     with contextlib.ExitStack() as end:
         if processes.index == 0:
             end.callback(jax.distributed.shutdown)

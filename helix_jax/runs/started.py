@@ -1,7 +1,7 @@
-"""The module that was started as a program, imported by its name as well.
+"""The module that was started as a program, also imported by its name.
 
-As `__main__` it reads flags; what is slow to import, and not needed for that, stands in
-it under `if __name__ != "__main__":` and is there under its own name alone.
+As `__main__` it reads flags; slow imports that flags do not need stand under
+`if __name__ != "__main__":` and run only under its own name.
 """
 
 import importlib
@@ -16,7 +16,7 @@ def find_whole(
 ) -> tuple[type, Callable[[Any], Any]]:
     """The config class and `run` of the started module, imported by its name.
 
-    Of a script that lies in no package they are those that there are.
+    For a script outside any package, the given ones.
     """
     main = sys.modules["__main__"]
     file = getattr(main, "__file__", None)
@@ -30,7 +30,7 @@ def find_whole(
 
 
 def _module_name(file: Path) -> str:
-    """The dotted name of a file in a package; empty of one that lies in none."""
+    """The dotted name of a file in a package; empty for a file outside any."""
     parts, folder = [file.stem], file.parent
     while (folder / "__init__.py").is_file():
         parts, folder = [folder.name, *parts], folder.parent

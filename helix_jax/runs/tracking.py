@@ -2,10 +2,11 @@
 
     python -m experiments.pretrain ... --tensorboard --tracker=wandb
 
-A client is sent what metrics.jsonl gains and, at the end, the summary, so that a run
-that is killed and goes on shows each step once. Where they send it is each client's own
-business: WANDB_MODE=offline, MLFLOW_TRACKING_URI=sqlite:///FILE. TensorBoard files are
-in WORKDIR/tensorboard. A program that runs others has one such run for each of them.
+A client gets new lines of metrics.jsonl and, at the end, the summary, so that a run
+that is killed and resumed shows each step once. Each client's own settings say where it
+sends them: WANDB_MODE=offline, MLFLOW_TRACKING_URI=sqlite:///FILE. TensorBoard files
+are in WORKDIR/tensorboard. A program that runs others has one such run for each of
+them.
 """
 
 import functools
@@ -36,12 +37,12 @@ def define_tracking_flags(known: flags.FlagValues, *, program: str) -> None:
         "tensorboard", False, "write metrics to WORKDIR/tensorboard too", **place
     )
     flags.DEFINE_enum(
-        "tracker", "", ["", "wandb", "mlflow"], "client that gets metrics too", **place
+        "tracker", "", ["", "wandb", "mlflow"], "client that also gets metrics", **place
     )
 
 
 def choose_trackers(known: flags.FlagValues) -> None:
-    """Have runs that this process opens from now on tracked as the flags say.
+    """Track the runs that this process opens from now on, as the flags say.
 
     Raises:
       RunError: a client is not installed.
@@ -58,20 +59,20 @@ def choose_trackers(known: flags.FlagValues) -> None:
 
 
 class Client(Protocol):
-    """What shows the metrics of one run."""
+    """A tracker of the metrics of one run."""
 
     def restart(self) -> None:
-        """Steps come again from the first on; those that are known may be dropped."""
+        """Steps are sent again from the first; known ones may be dropped."""
 
     def log(self, step: int, numbers: Numbers) -> None:
         """Take the numbers of a step."""
 
     def finish(self, step: int, summary: Numbers) -> None:
-        """Take the summary, which belongs to the last step, and end."""
+        """Take the summary, which belongs to the last step, and close."""
 
 
 class Tracker:
-    """Sends a client what the metrics.jsonl of a work directory gains."""
+    """Sends new lines of a work directory's metrics.jsonl to a client."""
 
     def __init__(self, folder: Path, open_client: Callable[[], Client]):
         """The client is opened with the first numbers."""
@@ -80,13 +81,13 @@ class Tracker:
         self._offset, self._step = 0, 0
 
     def follow(self) -> None:
-        """Send what is new; everything again where the file was cut."""
+        """Send new lines; everything again if the file was truncated."""
         for step, numbers in self._new_lines():
             self._client().log(step, numbers)
             self._step = step
 
     def finish(self, summary: Mapping[str, float | None]) -> None:
-        """Send the summary, and end."""
+        """Send the summary, and close."""
         self.follow()
         self._client().finish(self._step, _known(summary))
 
@@ -144,7 +145,7 @@ class TensorBoard:
 
 
 class WandB:
-    """A run of Weights & Biases, which has the same id when it goes on."""
+    """A run of Weights & Biases, which keeps its id when it is resumed."""
 
     def __init__(self, folder: Path, config: Mapping[str, Any]):
         import wandb
@@ -160,7 +161,7 @@ class WandB:
         self._last = self._run.step - 1  # of an earlier process
 
     def restart(self) -> None:
-        """Its steps only grow: what it has already is dropped in `log`."""
+        """Its steps only grow: `log` drops the known ones."""
 
     def log(self, step: int, numbers: Numbers) -> None:
         if step > self._last:
@@ -173,7 +174,7 @@ class WandB:
 
 
 class MLflow:
-    """A run of MLflow, found again by a tag when it goes on."""
+    """A run of MLflow, found again by a tag when it is resumed."""
 
     def __init__(self, folder: Path, config: Mapping[str, Any]):
         import mlflow
@@ -201,7 +202,7 @@ class MLflow:
                 yield one.step
 
     def restart(self) -> None:
-        """It keeps what it has: that is dropped in `log`."""
+        """It keeps what it has: `log` drops the known steps."""
 
     def log(self, step: int, numbers: Numbers) -> None:
         if step > self._last:
@@ -214,7 +215,7 @@ class MLflow:
 
     def _send(self, step: int, numbers: Numbers) -> None:
         for name, value in numbers.items():
-            safe = re.sub(r"[^\w\-. /:]", "_", name)  # what it takes in a name
+            safe = re.sub(r"[^\w\-. /:]", "_", name)  # allowed in a name
             self._client.log_metric(self._id, safe, value, step=step)
 
 
@@ -226,5 +227,5 @@ _CLIENTS: dict[str, Callable[[Path, Mapping[str, Any]], Client]] = {
 
 
 def _known(numbers: Mapping[str, float | None]) -> Numbers:
-    """Without what is missing or was not finite."""
+    """Without missing and non-finite values."""
     return {name: value for name, value in numbers.items() if value is not None}

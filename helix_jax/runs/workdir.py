@@ -1,15 +1,15 @@
 """Work directories: config, environment, metrics, summary, DONE.
 
-    config.json       the flags; another run with other flags is refused
+    config.json the flags; a run with other flags is refused
     environment.json  versions, commit, devices, machine
-    metrics.jsonl     one JSON object a line, as the run goes, where it goes in steps
+    metrics.jsonl one JSON object a line, written step by step
     report.json       tables and figures
     summary.json      flat: name -> number, of an interval also name_low, name_high
     DONE              the last thing written
 
-Of a run of several processes, process 0 alone writes these; other files are written by
-whoever calls `write_atomically` or `write_arrays`. Names are `split/name`; a unit
-stands in the name.
+With several processes, process 0 alone writes these; other files are written by whoever
+calls `write_atomically` or `write_arrays`. Names are `split/name`, with the unit in the
+name.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ class Run(NamedTuple):
 
     Attributes:
       folder: where it is.
-      trackers: what gets its metrics beside its files, see `runs.tracking`.
+      trackers: clients that also get its metrics, see `runs.tracking`.
     """
 
     folder: Path
@@ -49,10 +49,10 @@ class Run(NamedTuple):
 
 
 def open_run(workdir: str | os.PathLike, config: Any) -> Run:
-    """Create a work directory, or take up the one that these flags made.
+    """Create a work directory, or resume the one that these flags made.
 
-    A run that goes on there is waited for; until `finish_run` or the end of the
-    process no other is let in.
+    Waits for a run that is active there; no other is let in until `finish_run` or the
+    end of the process.
 
     Args:
       workdir: the folder, on this machine.
@@ -74,7 +74,7 @@ def open_run(workdir: str | os.PathLike, config: Any) -> Run:
 
 
 def _open_folder(folder: Path, config: Any) -> None:
-    # A local copy of a bucket's folder has another path at the next start.
+    # The local copy of a bucket's folder has a new path at each start.
     record = json.loads(with_public_names(json.dumps(dataclasses.asdict(config))))
     record = {"experiment": type(config).__name__, **record}
     for field in dataclasses.fields(config):
@@ -88,8 +88,8 @@ def _open_folder(folder: Path, config: Any) -> None:
             _require_same(folder, _read_flags(path), record, defaults)
         elif folder.exists() and (own := _others(folder)):
             raise RunError(
-                f"--workdir={folder} holds {own[0].name} and is no work directory (it "
-                "has no config.json); use another folder."
+                f"--workdir={folder} holds {own[0].name} and no config.json, so "
+                "it is no work directory; use another folder."
             )
         if not is_done(Run(folder)):
             folder.mkdir(parents=True, exist_ok=True)
@@ -119,8 +119,8 @@ def _read_flags(path: Path) -> dict[str, Any]:
         ) from error
     if "experiment" not in found:
         raise RunError(
-            f"--workdir={path.parent} is no work directory (its config.json is of "
-            "something else); use another folder."
+            f"--workdir={path.parent} is no work directory (its config.json "
+            "belongs to something else); use another folder."
         )
     return found
 
@@ -133,7 +133,7 @@ def _require_same(
 ) -> None:
     """Raise unless a work directory was made with these flags.
 
-    A flag that there was not yet had what is its default now.
+    A flag that did not exist then counts as having its present default.
     """
     before = defaults | before
     differing = [
@@ -149,7 +149,7 @@ def _require_same(
 
 
 def _others(folder: Path) -> list[Path]:
-    """What a folder holds beside flags, and stores, which name what they are of."""
+    """Contents of a folder except flags and stores (which have fingerprints)."""
     kept = {"config.json", "environment.json", "stores"}
     return sorted(
         path
@@ -161,7 +161,7 @@ def _others(folder: Path) -> list[Path]:
 def forget_run(workdir: str | os.PathLike) -> None:
     """Remove the flags of a work directory that holds nothing made with them.
 
-    Stores stay, which any flags may use; runs inside it are treated alike.
+    Stores stay, since any flags may use them; runs inside are treated likewise.
     """
     folder = Path(workdir)
     for path in _others(folder):
@@ -177,11 +177,11 @@ def forget_run(workdir: str | os.PathLike) -> None:
 
 @contextlib.contextmanager
 def unclaimed_on_failure(workdir: str | os.PathLike) -> Iterator[None]:
-    """Leave a work directory as it was if the block fails before it made anything.
+    """Leave a work directory as it was if the block fails before writing results.
 
     Args:
-      workdir: the folder, new or not; one that other flags or earlier runs have made
-        something in is never touched.
+      workdir: the folder, new or not; one with results of other flags or earlier runs
+        is never touched.
     """
     folder = Path(workdir)
     missing = [one for one in (folder, *folder.parents) if not os.path.lexists(one)]
@@ -192,7 +192,7 @@ def unclaimed_on_failure(workdir: str | os.PathLike) -> Iterator[None]:
         with contextlib.suppress(OSError):
             if fresh:
                 forget_run(folder)
-        let_go(folder)  # not before: who waits for it would lose its flags
+        let_go(folder)  # not before: a waiting run would lose its flags
         with contextlib.suppress(OSError):
             for path in missing:
                 path.rmdir()
@@ -243,7 +243,7 @@ def truncate_metrics(run: Run, step: int) -> None:
     if not path.exists() or current().index != 0:
         return
     kept = []
-    # What follows a damaged line does not count.
+    # Lines after a damaged one do not count.
     with contextlib.suppress(RunError, KeyError, TypeError):
         for line in read_lines(path, raises=RunError):
             step_of = parse_json(line, str(path), raises=RunError)["step"]
@@ -275,7 +275,7 @@ def finish_run(
 
 
 def flat_numbers(numbers: Mapping[str, float | Interval]) -> dict[str, float]:
-    """The numbers with three in place of each Interval, as in summary.json."""
+    """The numbers with three for each Interval, as in summary.json."""
     flat: dict[str, float] = {}
     for name, value in numbers.items():
         if isinstance(value, Interval):
@@ -295,7 +295,7 @@ def read_summary(run: Run) -> dict[str, float]:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file of a run so that a reader sees the old content or the new.
+    """Write a file of a run so that a reader sees either the old or the new content.
 
     Raises:
       RunError: it cannot be written, and the old one is intact.
@@ -309,7 +309,7 @@ def write_arrays(path: Path, **arrays: np.ndarray) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """What `write_arrays` wrote.
+    """The arrays that `write_arrays` wrote.
 
     Raises:
       RunError: it is missing or damaged.
@@ -318,7 +318,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def _numbers(metrics: Mapping[str, float]) -> dict[str, float | None]:
-    """Plain JSON numbers; a value that is not finite becomes null."""
+    """Plain JSON numbers; a non-finite value becomes null."""
     plain = {}
     for name, value in metrics.items():
         number = value if isinstance(value, int) else float(value)

@@ -77,5 +77,5 @@ def test_a_folder_that_cannot_be_written_is_one_warning(given, tmp_path, capsys)
     assert keep_compiled(str(tmp_path / "file" / "below")) is None
     assert jax.config.jax_compilation_cache_dir is None
     said = capsys.readouterr().err
-    assert said.startswith("warning: what is compiled cannot be kept")
+    assert said.startswith("warning: compiled code cannot be kept")
     assert said.count("\n") == 1
