@@ -2,9 +2,9 @@
 
     W' = W + s B A,    s = alpha / r, or alpha / sqrt(r) with use_rslora
 
-and the tensors that an adapter stores whole (modules_to_save, trained biases) take the
-place of the base's. Other kinds of adapters, and variants of this one that compute
-something else, are refused by name.
+and tensors that an adapter stores whole (modules_to_save, trained biases) replace the
+base's. Other kinds of adapters, and LoRA variants that compute something else, are
+refused by name.
 
 Reference: Hu et al. 2021, arXiv 2106.09685, equation 3; rslora: Kalajdzievski 2023,
 arXiv 2312.03732.
@@ -39,7 +39,7 @@ class Adapter(NamedTuple):
       folder: where it is.
       config: its adapter_config.json.
       factors: module -> {"A": ..., "B": ...} tensors, and {"embedding_A": ...} ones.
-      replaced: checkpoint name -> the tensor that takes its place.
+      replaced: checkpoint name -> the tensor that replaces it.
       files: its weight files.
     """
 
@@ -56,17 +56,17 @@ class Adapter(NamedTuple):
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """JSON-able: what it adds to the fingerprint of its base."""
+        """JSON-able: its part of the fingerprint of its base."""
         settings = self.folder / CONFIG
         return {"weights": digest(self.files), "config": digest([settings])}
 
 
 def read_adapter(folder: Path) -> Adapter:
-    """The adapter of a folder, its weights fetched already.
+    """The adapter of a folder whose weights are already fetched.
 
     Raises:
       CheckpointError: a kind or a setting that cannot be merged exactly, missing or
-        damaged weights, tensors that are no part of a LoRA adapter.
+        damaged weights, tensors that do not belong to a LoRA adapter.
     """
     config = read_settings(folder)
     file = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
@@ -105,7 +105,7 @@ def read_adapter(folder: Path) -> Adapter:
     for module, pair in factors.items():
         if set(pair) not in ({"A", "B"}, {"embedding_A", "embedding_B"}):
             raise CheckpointError(
-                f"{file}: of {module} there is only {sorted(pair)}; fetch it again."
+                f"{file}: {module} has only {sorted(pair)}; fetch it again."
             )
     if not factors and not replaced:
         raise CheckpointError(f"{file} holds no tensors; was the adapter saved?")
@@ -130,7 +130,7 @@ def merged_tensors(
     """
     factors = {_meaning(f"{name}.weight", family): name for name in adapter.factors}
     replaced = {_meaning(name, family): name for name in adapter.replaced}
-    # Of parts that are not read here (classifiers, vision) nothing is merged.
+    # Parts that are not read here (classifiers, vision) are not merged.
     factors, replaced = (
         {match: name for match, name in found.items() if match.rule is not None}
         for found in (_known(factors, adapter), _known(replaced, adapter))
@@ -151,14 +151,14 @@ def merged_tensors(
             stored = _sum(stored, delta, adapter, module)
         elif match not in factors and is_target(adapter.config, stored.name):
             raise CheckpointError(
-                f"{adapter.folder}: target_modules name {stored.name}, of which the "
+                f"{adapter.folder}: target_modules name {stored.name}, for which the "
                 "adapter holds no weights; fetch it again."
             )
         yield stored
     if left:
         raise CheckpointError(
-            f"{adapter.folder} changes {sorted(left.values())[:4]}, which the base has "
-            "no tensors of; it was trained on another model."
+            f"{adapter.folder} changes {sorted(left.values())[:4]}, which the base "
+            "does not have; it was trained on another model."
         )
     for name in replaced.values():  # such as a head that the base only ties
         yield adapter.replaced[name]._replace(name=name, kind="float32")
@@ -169,7 +169,7 @@ def _same(array: np.ndarray) -> np.ndarray:
 
 
 def _meaning(name: str, family: Family) -> Match | None:
-    """What a name means, whether or not it has the prefix of full checkpoints."""
+    """The meaning of a name, with or without the prefix of full checkpoints."""
     match = match_name(name, family)
     return match and match._replace(bare=False)
 
@@ -222,7 +222,7 @@ def _sum(
 
 
 def _check_ties(factors, replaced, adapter: Adapter, spec: ModelSpec) -> None:
-    """Refuse what would change one of two tensors that the config ties."""
+    """Refuse a change to only one of two tensors that the config ties."""
     changed = {
         match.rule.paths[0]: name
         for found in (factors, replaced)

@@ -10,7 +10,7 @@ from helix_jax.textfile import read_json
 
 CONFIG = "adapter_config.json"
 
-# Fields of a LoRA config that say how it is merged, and those that say nothing of it.
+# Fields of a LoRA config that affect merging, and those that do not.
 _MERGE = frozenset(
     """
     peft_type base_model_name_or_path revision r lora_alpha use_rslora rank_pattern
@@ -24,7 +24,7 @@ _INERT = frozenset(
     runtime_config qalora_group_size
     """.split()
 )
-# Settings with regular expressions, or names that are looked for as such.
+# Settings with regular expressions, or names that are used as such.
 _PATTERNS = (
     "target_modules",
     "exclude_modules",
@@ -33,7 +33,7 @@ _PATTERNS = (
     "rank_pattern",
     "alpha_pattern",
 )
-# Initial values that leave the base as it was; the others take a part out of it first.
+# Initial values that leave the base unchanged; the others first subtract a part of it.
 _PLAIN_STARTS = (True, False, None, "gaussian", "eva")
 
 
@@ -103,7 +103,7 @@ def read_base(folder: Path) -> tuple[str, str | None]:
     """The name of the model that a folder's adapter was trained on, and its revision.
 
     Raises:
-      CheckpointError: it names none, or is of a kind that is refused.
+      CheckpointError: it names none, or its kind is refused.
     """
     config = read_settings(folder)
     name = config.get("base_model_name_or_path")

@@ -1,4 +1,4 @@
-"""Attention with linear biases: distant keys score less, each head at its own rate."""
+"""Attention with linear biases: distant keys score lower, each head at its own rate."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from helix_jax.types import Array
 
 
 def alibi_bias(alibi: AlibiSpec, queries: Array, keys: Array) -> Array:
-    """What each head adds to its scores; any block of queries and keys.
+    """The biases that each head adds to its scores, for any block of queries and keys.
 
     Args:
       alibi: slopes m.
@@ -17,7 +17,7 @@ def alibi_bias(alibi: AlibiSpec, queries: Array, keys: Array) -> Array:
 
     Returns:
       [B, H, T, S] float32, m (keys - queries); or, where it is coarse, m keys as
-      [B, H, 1, S], which differs by what a softmax does not see.
+      [B, H, 1, S], which differs by a constant that softmax ignores.
     """
     slopes = jnp.asarray(alibi.slopes, jnp.float32)[:, None, None]
     if alibi.coarse:

@@ -1,4 +1,4 @@
-"""The rates at which heads with linear biases lose sight of distant keys."""
+"""The slopes of heads with linear biases."""
 
 import math
 

@@ -15,9 +15,9 @@ from helix_jax.models.sharding import active_mesh, constrain, share_kv_heads
 from helix_jax.models.spec import ModelSpec
 from helix_jax.types import Array
 
-# Rows with this many scores, or cached features, are worked through one by one on a
-# CPU: those of a whole batch would not stay in its cache, and reading a layer of the
-# key-value cache would copy it.
+# Rows with this many scores, or cached features, are processed one by one on a CPU:
+# those of a whole batch would not fit its cache, and reading a layer of the key-value
+# cache would copy it.
 MANY_SCORES, MANY_CACHED = 2**18, 2**16
 HEADS = ("batch", "heads", None, None)
 
@@ -70,10 +70,10 @@ def attend(
       q: [B, H, T, D_head].
       k, v: [B, K, S, D_head], each serving H / K query heads; with `layer`, those of
         every layer, [L, B, K, S, D_head].
-      reach: what each query sees; it gives what is added.
+      reach: which keys each query sees, and what is added to the scores.
       spec: attention_scale, attention_softcap.
       layer: [] int, the layer of k and v to read.
-      sinks: [H] float, for each head one more score, of a key without value.
+      sinks: [H] float, one more score for each head, of a key without value.
 
     Returns:
       [B, T, H * D_head] in v's dtype.

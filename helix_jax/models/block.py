@@ -1,4 +1,4 @@
-"""One transformer block: attention and feed-forward, with norms where the spec says."""
+"""One transformer block: attention and feed-forward, with norms as in the spec."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -27,14 +27,14 @@ def block(
     *,
     first: Array | bool = False,
 ) -> Array:
-    """One transformer block; where its norms stand is `spec.block`.
+    """One transformer block; `spec.block` places its norms.
 
     Args:
       params: one layer's parameters.
       spec: the architecture.
       h: [B, T, D].
       reach: which keys each query sees, and what is added to their scores.
-      turn: what positions do to queries and keys (`rope.Turn`), or None.
+      turn: the rotation of queries and keys by position (`rope.Turn`), or None.
       remember: (k, v) -> (keys, values, layer), what to attend to: k and v themselves,
         or the cache that they were written to.
       first: whether it is the model's first.
@@ -86,7 +86,7 @@ def block(
 def attention_input(
     params: Mapping, spec: ModelSpec, h: Array, *, first: Array | bool = False
 ) -> Array:
-    """What a block's attention reads of its residual stream h: [B, T, D].
+    """The input of a block's attention, from the residual stream h: [B, T, D].
 
     Args:
       params, spec, first: as for `block`.
@@ -98,10 +98,10 @@ def attention_input(
 
 
 def _by_blocks(layer: Callable[[Array], Array], x: Array) -> Array:
-    """layer(x), x: [B, T, D], of some tokens at a time where a text is long.
+    """layer(x), x: [B, T, D], for some tokens at a time if a text is long.
 
-    What is wider inside the layer is never held of all tokens. Devices of a mesh, which
-    share it, take all at once: what they send each other is sent once.
+    The wider states inside the layer are never held for all tokens. Devices of a mesh,
+    which share them, take all tokens at once, so that they communicate once.
     """
     batch, time, width = x.shape
     blocks = -(-time // MOST_TOKENS)

@@ -1,6 +1,6 @@
 """The key-value cache: a plain record, updated by pure functions.
 
-Every row of the batch keeps its own next slot, so rows may be rewound apart. Padding
+Every row of the batch has its own next slot, so rows may be rewound separately. Padding
 occupies slots too; `mask` says which slots hold a token.
 """
 
@@ -55,10 +55,10 @@ def rewind(cache: KeyValueCache, next_slot: Array) -> KeyValueCache:
 
 
 def next_positions(cache: KeyValueCache | None, mask: Array) -> Array:
-    """Positions of new tokens: how many tokens of the row stand before each.
+    """Positions of new tokens: how many tokens of the row precede each.
 
     Args:
-      cache: what came before, or None.
+      cache: of the preceding tokens, or None.
       mask: [B, T] bool, which of the new slots hold a token.
 
     Returns:
@@ -69,12 +69,12 @@ def next_positions(cache: KeyValueCache | None, mask: Array) -> Array:
 
 
 def reserve(cache: KeyValueCache, mask: Array, positions: Array) -> KeyValueCache:
-    """Mark the slots of T new tokens as taken; keys and values follow layer by layer.
+    """Reserve the slots of T new tokens; keys and values follow layer by layer.
 
     Raises:
-      ValueError: T is larger than the whole cache, or than what is left of a row where
-        that can be seen. While tracing it cannot, and tokens beyond the end are lost:
-        keep next_slot + T <= S.
+      ValueError: T is larger than the whole cache, or than the rest of a row if that is
+        concrete. While tracing it is not, and tokens beyond the end are lost: keep
+        next_slot + T <= S.
     """
     tokens, slots = mask.shape[1], cache.mask.shape[1]
     used = int(jnp.max(cache.next_slot)) if is_concrete(cache.next_slot) else 0
@@ -98,7 +98,7 @@ def slots_of(start: Array, tokens: int) -> tuple[Array, Array]:
 
 
 def write_layer(table: Array, layer: Array, new: Array, start: Array) -> Array:
-    """Write T tokens of one layer in place; nothing else of the table is touched.
+    """Write T tokens of one layer in place; the rest of the table is untouched.
 
     Args:
       table: [L, B, K, S, D_head], keys or values.
@@ -117,9 +117,9 @@ def write_layer(table: Array, layer: Array, new: Array, start: Array) -> Array:
 def unstack_layers(layers: Mapping) -> tuple[dict, ...]:
     """L trees of one that has leaves [L, ...], for the "layers" of parameters.
 
-    With them and the cache's tables apart, the forward pass runs over the layers one by
-    one and not in a loop, which would copy each layer's weights and table for every
-    token: for decoding with small models. The weights are copied here.
+    With these and separate cache tables, the forward pass unrolls the layers instead of
+    looping, which would copy each layer's weights and table for every token: for
+    decoding with small models. The weights are copied here.
     """
     count = len(jax.tree.leaves(layers)[0])
     return tuple(

@@ -52,8 +52,8 @@ class Model(NamedTuple):
       spec: its architecture.
       params: its parameter pytree.
       fingerprint: JSON-able: model, revision (the commit of a hub id), dtype, weights,
-        config, and adapter where there is one.
-      folder: where its files are; an adapter's own where it lies alone.
+        config, and adapter if there is one.
+      folder: where its files are; for a separate adapter, the adapter's.
     """
 
     spec: ModelSpec
@@ -75,14 +75,14 @@ def load_model(
     Args:
       name_or_path: a local folder, or an id such as "Qwen/Qwen2.5-0.5B"; either may
         hold a LoRA adapter, beside full weights or alone, which is merged.
-      dtype: float32, bfloat16 or float16; the weights are cast to it. int8: kernels
-        of the blocks are rounded to it (`models/quantised.py`), all else is bfloat16.
+      dtype: float32, bfloat16 or float16; the weights are cast to it. int8: kernels of
+        the blocks are rounded to it (`models/quantised.py`), the rest is bfloat16.
       revision: branch, tag or commit of a hub id.
       mesh: the devices to cut it over, such as "data:2,tensor:4" (`models/mesh.py`);
         "": the default device, or as few as hold it.
 
     Returns:
-      Model, its parameters on these devices. A process reads what its own devices need.
+      Model, its parameters on these devices. A process reads only its devices' part.
 
     Raises:
       CheckpointError: no such folder, missing or damaged shards, an architecture or a
@@ -93,7 +93,7 @@ def load_model(
         raise CheckpointError(
             f"dtype must be one of {list(LOADED_DTYPES)}, got {dtype!r}."
         )
-    # The small files first: what they say is refused before any weights are fetched.
+    # The small files first: a refusal comes before any weights are fetched.
     source = find_source(name_or_path, revision)
     family, spec = read_family_spec(source.base)
     if code := model_code(read_raw_config(source.base)):
@@ -159,11 +159,11 @@ class Source(NamedTuple):
 def find_source(name_or_path: str, revision: str | None = None) -> Source:
     """The folders of a model: its own, and that of its base where it is an adapter.
 
-    As in transformers, an adapter beside the weights of a local folder is one of
-    these; one that lies alone, or on the hub, is of the model that it names.
+    As in transformers, an adapter beside the weights of a local folder applies to
+    these; a separate one, or one on the hub, applies to the model that it names.
 
     Raises:
-      CheckpointError: no such folder, or a base that cannot be had.
+      CheckpointError: no such folder, or the base is not available.
     """
     folder = model_folder(name_or_path, revision=revision, weights=False)
     if not has_adapter(folder):
@@ -176,7 +176,7 @@ def find_source(name_or_path: str, revision: str | None = None) -> Source:
         base = model_folder(name, revision=revision, weights=False)
     except CheckpointError as error:
         raise CheckpointError(
-            f"{folder} is an adapter of {name!r}, which is not to be had: {error} Put "
+            f"{folder} is an adapter of {name!r}, which is not available: {error} Put "
             "its folder's path into base_model_name_or_path of adapter_config.json."
         ) from error
     if has_adapter(base):
@@ -197,11 +197,11 @@ def read_spec(name_or_path: str, *, revision: str | None = None) -> ModelSpec:
 
 
 def read_family_spec(folder: Path) -> tuple[Family, ModelSpec]:
-    """The family of a folder's config.json, and what that makes of it.
+    """The family of a folder's config.json, and the spec that it builds.
 
     Raises:
-      UnsupportedError: what the family does not compute; names it.
-      CheckpointError: no config, or one that no model can have.
+      UnsupportedError: names what the family does not compute.
+      CheckpointError: no config, or an impossible one.
     """
     config = read_config(folder)
     family = family_of(config["model_type"])
@@ -211,7 +211,7 @@ def read_family_spec(folder: Path) -> tuple[Family, ModelSpec]:
 def save_model(
     folder: str | os.PathLike, params: dict, spec: ModelSpec, config: Any, *, dtype: str
 ) -> Path:
-    """Write a model as a Hugging Face folder; its files change at one instant.
+    """Write a model as a Hugging Face folder; its files change atomically.
 
     Args:
       folder: where; a model there is replaced, its other files (tokenizer, card) stay.

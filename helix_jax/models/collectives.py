@@ -1,4 +1,4 @@
-"""What a compiled program sends between devices, read from its text.
+"""What a compiled program sends between devices, read from its HLO text.
 
 Of the forward pass on a mesh, with B rows of T tokens a device:
 
@@ -10,8 +10,8 @@ Of the forward pass on a mesh, with B rows of T tokens a device:
 | tensor | two all-reduces: [B, T, D] each | an all-reduce: [B, T, D] |
 
 A mixture of experts is reduced in float32, and has an all-reduce for each block of
-tokens where `tensor` cuts it (`models/traffic.py` has the sizes). What stands once is
-of the look-up of the embedding; a vocabulary that `tensor` does not divide has none.
+tokens if `tensor` cuts it (`models/traffic.py` has the sizes). The column "once" is for
+the embedding look-up; a vocabulary that `tensor` does not divide has none.
 """
 
 import math
@@ -39,12 +39,12 @@ _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 
 
 def collective_bytes(compiled: Any) -> dict[str, int]:
-    """Bytes that each kind of collective gives one device in one run.
+    """Bytes that each kind of collective delivers to one device in one run.
 
     The bytes are those of the results: of an all-reduce of S bytes over n devices a
     ring sends 2 S (n - 1) / n, of an all-gather whose result has S bytes S (n - 1) / n,
-    and as much of an all-to-all of S; of a reduce-scatter to S bytes S (n - 1). What a
-    loop holds counts as often as it runs; of a condition, all branches.
+    and as much of an all-to-all of S; of a reduce-scatter to S bytes S (n - 1).
+    Collectives in a loop count once per turn; all branches of a condition count.
 
     Args:
       compiled: of `jax.jit(f).lower(...).compile()`, or its text.
@@ -53,7 +53,7 @@ def collective_bytes(compiled: Any) -> dict[str, int]:
       Kind, of KINDS -> bytes; kinds that do not occur are left out.
 
     Raises:
-      ValueError: collectives in a loop whose number of turns XLA does not know.
+      ValueError: collectives in a loop with a number of turns unknown to XLA.
     """
     text = compiled if isinstance(compiled, str) else compiled.as_text()
     computations, entry = _computations(text)
@@ -93,7 +93,7 @@ def _trips(line: str, inner: Counter) -> int:
     known = _TRIPS.search(line)
     if known is None and inner:
         raise ValueError(
-            "collective_bytes: a loop with collectives runs as often as its data says: "
+            "collective_bytes: the turns of a loop with collectives depend on data: "
             f"{line.strip()[:120]}"
         )
     return int(known[1]) if known else 1

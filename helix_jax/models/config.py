@@ -1,9 +1,9 @@
-"""Reading a Hugging Face config so that nothing that has an effect is ignored.
+"""Reading a Hugging Face config so that no effective setting is ignored.
 
-Of what a config.json holds, transformers' config class of its model type defines some
-attributes. One that it defines changes nothing (INERT), is honoured, or is refused
-unless it has its default value. One that it does not define has no effect and is
-passed over, but for those that transformers reads of any config (READ_ANYWAY).
+transformers' config class for a model type defines some of the attributes in a
+config.json. A defined attribute changes nothing (INERT), is honoured, or is refused
+unless it has its default value. An undefined one has no effect and is skipped, except
+those that transformers reads from any config (READ_ANYWAY).
 """
 
 import functools
@@ -37,7 +37,7 @@ INERT = frozenset(
     _auto_class _experts_implementation
     """.split()
 )
-# Read by transformers, of configs whose class does not define them too; with the values
+# Read by transformers even if the config class does not define them; with the values
 # that have no effect. None is always one of them.
 READ_ANYWAY: dict[str, tuple[Any, ...]] = {
     "attention_chunk_size": (),
@@ -59,7 +59,7 @@ READ_ANYWAY: dict[str, tuple[Any, ...]] = {
     "transformers_weights": ("model.safetensors", "pytorch_model.bin"),
     "use_bidirectional_attention": (False,),
 }
-# Counts, and from where on they mean something; a window of 0 is none.
+# Counts, and their least meaningful value; a window of 0 means none.
 LEAST = dict.fromkeys(
     """
     vocab_size hidden_size n_embd num_hidden_layers n_layer num_layers n_head num_heads
@@ -73,9 +73,9 @@ LEAST = dict.fromkeys(
     1,
 ) | {"sliding_window": 0, "window_size": 0}
 MOST = 2**31 - 1
-# Code of these is not the model's.
+# Custom code for these is not the model's.
 OTHER_CODE = frozenset({"AutoTokenizer", "AutoProcessor", "AutoImageProcessor"})
-# What no other engine would run either.
+# Settings that no other engine would run either.
 NO_ENGINE = frozenset({"auto_map", "transformers_weights"})
 ADVICE = {
     "auto_map": (
@@ -84,11 +84,11 @@ ADVICE = {
         "such code"
     ),
     "is_causal": (
-        "its attention runs in another direction than that of {family}, which is not "
-        "supported; read the other way its states would be wrong"
+        "its attention has another direction than that of {family}, which is not "
+        "supported; its states would be wrong"
     ),
     "quantization_config": (
-        "the weights are quantised, which the engine jax does not read; take "
+        "the weights are quantised, which the engine jax does not read; use "
         "--engine=torch, or load the model that they were made from"
     ),
     "transformers_weights": (
@@ -118,7 +118,7 @@ def model_code(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class ConfigReader:
-    """Hands out config attributes one by one and knows which were never asked for."""
+    """Reads config attributes one by one and records which were never read."""
 
     def __init__(self, config: Mapping[str, Any]):
         self._config = dict(config)
@@ -129,8 +129,7 @@ class ConfigReader:
         """The value of an attribute that the family honours.
 
         Raises:
-          CheckpointError: it is absent and has no default, or a number that no model
-            can have there.
+          CheckpointError: it is absent and has no default, or is an impossible number.
         """
         self._unread.discard(name)
         value = self._config.get(name)
@@ -153,7 +152,7 @@ class ConfigReader:
         return default if value is None else value
 
     def expect(self, name: str, *accepted: Any) -> None:
-        """An attribute that the family honours for these values only; None passes.
+        """An attribute that the family supports for these values only; None passes.
 
         Raises:
           CheckpointError: another value.
@@ -168,14 +167,14 @@ class ConfigReader:
             )
 
     def expect_code(self, stem: str) -> bool:
-        """Code beside the weights only as what became transformers' own.
+        """Accept code beside the weights only if it became transformers' own.
 
-        A name says nothing of what code does: gte-Qwen2's Qwen2Model attends both
-        ways, and no attribute of its config says so. So a family whose model type was
-        transformers' own first accepts none.
+        A class name does not say what its code does: gte-Qwen2's Qwen2Model attends in
+        both directions, and no attribute of its config says so. So a family whose model
+        type began in transformers accepts no code.
 
         Args:
-          stem: what the names of its classes begin with.
+          stem: the beginning of its class names.
 
         Returns:
           Whether there is any.
@@ -197,10 +196,10 @@ class ConfigReader:
         return bool(code)
 
     def finish(self) -> None:
-        """Refuse what is left and has an effect; pass over what has none.
+        """Refuse remaining attributes that have an effect; skip the others.
 
         Raises:
-          CheckpointError: names every attribute that this family does not honour.
+          CheckpointError: names every attribute that this family does not support.
         """
         left = {
             name: self._config[name]

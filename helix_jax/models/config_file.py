@@ -1,4 +1,4 @@
-"""config.json of a model folder, with nothing that it says lost on the way."""
+"""config.json of a model folder, read without losing any setting."""
 
 import copy
 import importlib
@@ -24,14 +24,14 @@ ROPE_SPELLINGS = frozenset(
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """config.json, with the defaults and newer spellings that transformers fills in.
+    """config.json, with transformers' defaults and newer spellings filled in.
 
-    Attributes of the file that transformers drops are kept, so that `ConfigReader`
-    sees them. Of a multimodal model the text part is returned.
+    Attributes that transformers drops are kept, so that `ConfigReader` sees them. For a
+    multimodal model the text part is returned.
 
     Raises:
-      CheckpointError: missing, unreadable, not supported, not valid for its
-        model_type, or of an architecture that is none of it.
+      CheckpointError: missing, unreadable, not supported, not valid for its model_type,
+        or with an architecture that does not belong to it.
     """
     from huggingface_hub.errors import StrictDataclassError
 
@@ -59,7 +59,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{file} is not a valid {kind} config: {' '.join(str(error).split())}"
         ) from error
-    # Generation settings are moved to a file of their own, aliases to one name.
+    # Generation settings move to a separate file, aliases to one name.
     moved = set(GenerationConfig().to_dict()) | set(config.attribute_map)
     full = _with_dropped(raw, full, moved, file)
     if kind not in WRAPPERS:
@@ -75,7 +75,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         if is_defined(kind, name):
             outer.take(name, None)
     outer.finish()
-    # Without a text_config transformers takes every default of its own.
+    # Without a text_config transformers uses all its own defaults.
     return _with_dropped(raw.get("text_config") or {}, text, moved, file)
 
 
@@ -97,8 +97,8 @@ def read_raw_config(folder: Path) -> dict[str, Any]:
 def check_architectures(raw: Mapping[str, Any], file: Path) -> None:
     """Refuse classes that transformers does not have for a config's model type.
 
-    A class of someone's own computes what its code says, be it under the weights of a
-    model that we know: bidirectional attention, another head, more layers.
+    A custom class computes whatever its code says, even with the weights of a known
+    model: bidirectional attention, another head, more layers.
 
     Raises:
       CheckpointError: names them.
@@ -119,7 +119,7 @@ def check_architectures(raw: Mapping[str, Any], file: Path) -> None:
     known = set(dir(module))
     borrowed = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(kind)
     if borrowed is not None and borrowed not in known:
-        # transformers runs it with another's classes, in the place of its authors'.
+        # transformers runs it with another model's classes instead of its authors'.
         own = CONFIG_MAPPING_NAMES[kind].removesuffix("Config")
         known |= {borrowed, MODEL_MAPPING_NAMES.get(kind, borrowed)}
         known |= {f"{own}ForCausalLM", f"{own}Model"}
@@ -142,7 +142,7 @@ def check_architectures(raw: Mapping[str, Any], file: Path) -> None:
 def _with_dropped(
     raw: Mapping[str, Any], full: Mapping[str, Any], moved: set[str], file: Path
 ) -> dict[str, Any]:
-    """The full config and what the file holds beyond it, old rope spellings aside."""
+    """The full config and the file's extra settings, except old rope spellings."""
     rope = full.get("rope_parameters")
     spellings = ROPE_SPELLINGS if "rope_parameters" in full else frozenset()
     for name in ("rope_theta", "rotary_emb_base"):

@@ -17,8 +17,8 @@ from helix_jax.models.spec import ModelSpec
 from helix_jax.models.weights import FLOATS, StoredTensor
 from helix_jax.models.wrappers import OTHER_PARTS, RENAMED
 
-# What a tied head shares, by the parameter that stands for both: the embedding, and in
-# bert's heads the second bias, which without tying is stored and never used.
+# Tied tensors, by the parameter that stands for both: the embedding, and in bert's
+# heads the second bias, which without tying is stored and never used.
 TIED = {
     "embed": "embed",
     "head/kernel": "embed",
@@ -30,12 +30,12 @@ ANSWERING = (r"^transformer\.(embed_tokens|layers|norm)\.", r"model.\1.")
 
 
 class Match(NamedTuple):
-    """What a checkpoint name means: a rule and its indices, or no rule: to be ignored.
+    """The meaning of a checkpoint name: a rule and indices; without a rule, ignored.
 
     Attributes:
       rule: the one rule that matches.
-      indices: numbers of the layer and the expert or head, as many as the rule has
-        "{}".
+      indices: numbers of the layer and the expert or head, one for each "{}" of the
+        rule.
       bare: the name lacked the prefix of full checkpoints.
     """
 
@@ -75,10 +75,10 @@ def match_name(name: str, family: Family) -> Match | None:
 def without_absent_head(
     spec: ModelSpec, family: Family, names: Iterable[str]
 ) -> ModelSpec:
-    """The spec without output head where a checkpoint of the base model has none.
+    """The spec without output head, for checkpoints of a base model.
 
-    Base-model checkpoints are known by names without the family's prefix; a full one
-    that lacks its head is damaged, and that is for `to_params` to say.
+    Base-model checkpoints are recognised by names without the family's prefix; a full
+    one that lacks its head is damaged, which `to_params` reports.
     """
     matches = [match for name in names if (match := match_name(name, family))]
     rules = [match.rule for match in matches if match.rule is not None]
@@ -118,8 +118,8 @@ def read_parts(
 ) -> dict[str, list[Part]]:
     """Parts of the parameters of a checkpoint, in one pass over its tensors.
 
-    Of a file only the pages that hold the parts are read, except where the family
-    writes kernels in turns (`rules.grouped`): such a tensor is read whole.
+    Only the pages of a file that hold the parts are read, except for kernels that a
+    family interleaves (`rules.grouped`): such a tensor is read whole.
 
     Args:
       tensors: streamed.
@@ -134,9 +134,9 @@ def read_parts(
       path -> its parts, in the order of `cuts`.
 
     Raises:
-      CheckpointError: a name that no rule or more than one matches, a parameter set
-        twice or never, a wrong shape, a tensor that is not floating point, NaN, a
-        value too large for the dtype, a tied head that is not the embedding.
+      CheckpointError: a name that matches no rule or several, a parameter set twice or
+        never, a wrong shape, a tensor that is not floating point, NaN, a value too
+        large for the dtype, a tied head that is not the embedding.
     """
     shapes = parameter_shapes(spec)
     held: dict[str, list[Part]] = {}
@@ -235,7 +235,7 @@ def from_params(
 
 
 def _unused(rule: Rule, spec: ModelSpec) -> bool:
-    """Whether a tensor plays no part in this model, though its family knows it."""
+    """Whether a tensor has no role in this model, though its family knows it."""
     if spec.head is None and rule.paths[0].startswith("head"):
         return True
     return rule.paths[0] == SHARED_BIAS and not spec.tied
@@ -268,7 +268,7 @@ def _check_finite(target: np.ndarray, stored: np.ndarray, about: str) -> None:
 
 
 def _indexed_axes(path: str, family: Family) -> int:
-    """How many leading axes of a parameter its checkpoint names can number."""
+    """How many leading axes of a parameter are numbered in checkpoint names."""
     counts = [rule.name.count("{}") for rule in family.rules if path in rule.paths]
     return max(counts, default=int(path.startswith("layers/")))
 
@@ -290,7 +290,7 @@ def _check_kind(stored: StoredTensor, about: str) -> None:
     if stored.kind not in FLOATS.values():
         raise CheckpointError(
             f"{about} is {stored.kind}, expected float32, bfloat16 or float16. "
-            "Quantised checkpoints are for the engine torch: take --engine=torch, or "
+            "Quantised checkpoints need the engine torch: use --engine=torch, or "
             "load the original weights."
         )
 

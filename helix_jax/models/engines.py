@@ -1,4 +1,4 @@
-"""Which engine computes a model's states: jax, where its family is native, or torch.
+"""Which engine computes a model's states: jax, if its family is native, or torch.
 
 jax    families of `models/families`, in this library's own forward pass
 torch  whatever transformers loads (`models/torch_engine`): other families, settings
@@ -86,11 +86,11 @@ def read_spec_by(
 
 
 class Choice(NamedTuple):
-    """An engine, and why "auto" takes it in place of jax.
+    """An engine, and why "auto" chose it instead of jax.
 
     Attributes:
       engine: "jax" or "torch".
-      reason: a sentence; None where jax runs the model, or an engine was asked for.
+      reason: a sentence; None if jax runs the model, or an engine was requested.
     """
 
     engine: str
@@ -100,11 +100,10 @@ class Choice(NamedTuple):
 def choose_engine(
     engine: str, name_or_path: str, *, revision: str | None = None
 ) -> Choice:
-    """The engine, or for "auto" the one that can.
+    """The engine, or for "auto" the first that can run the model.
 
     Raises:
-      CheckpointError: another word, or a model that torch would run, which is not
-        installed.
+      CheckpointError: an unknown engine, or a model for torch, which is not installed.
     """
     if engine not in ENGINES:
         raise CheckpointError(f"engine must be one of {ENGINES}, got {engine!r}.")
@@ -124,9 +123,9 @@ def choose_engine(
 
 
 def why_not_native(folder: Path) -> str | None:
-    """What the engine jax does not run of a folder, a sentence; None where it does.
+    """Why the engine jax does not run a folder, a sentence; None if it does.
 
-    None too where no engine runs it: what is damaged is told when it is loaded.
+    Also None if no engine runs it: damage is reported when it is loaded.
     """
     if not (folder / "config.json").is_file():
         return "its weights are GGUF." if any(folder.glob("*.gguf")) else None
@@ -146,7 +145,7 @@ def why_not_native(folder: Path) -> str | None:
 
 @contextlib.contextmanager
 def _telling(reason: str | None) -> Iterator[None]:
-    """Let what torch refuses in place of jax end with why jax does not run it."""
+    """Add to torch's refusals why jax does not run the model either."""
     try:
         yield
     except CheckpointError as error:

@@ -1,4 +1,4 @@
-"""A mixture of experts in place of a block's feed-forward layer.
+"""A mixture of experts instead of a block's feed-forward layer.
 
     y = sum over the k experts e that the router prefers of w_e f_e(x), plus f_shared(x)
 
@@ -20,16 +20,16 @@ from helix_jax.models.sharding import active_mesh
 from helix_jax.models.spec import ExpertSpec, ModelSpec
 from helix_jax.types import Array
 
-# Rows that one expert takes at a time. 4,096 tokens, 4 of 32 experts, D 512, F 1,024 on
-# 2 CPU cores: 0.36 s, every expert on every token 3.7 s; 4 tokens: 6, 14 ms, and
-# `jax.lax.ragged_dot` 200 ms, as it makes an [E, tokens, D] array there.
+# Rows that one expert processes at a time. 4,096 tokens, 4 of 32 experts, D 512, F
+# 1,024 on 2 CPU cores: 0.36 s, every expert on every token 3.7 s; 4 tokens: 6, 14 ms,
+# and `jax.lax.ragged_dot` 200 ms, since it makes an [E, tokens, D] array there.
 MOST_ROWS = 64
 
 
 def mix_experts(params: Mapping, x: Array, spec: ModelSpec) -> Array:
-    """Each token's weighted experts, and the shared one where there is one.
+    """Each token's weighted experts, and the shared one if there is one.
 
-    A token's result depends on no other token: experts have no capacity to run out of.
+    A token's result depends on no other token: experts have no capacity limit.
 
     Args:
       params: one layer's: "router", "experts" [E, ...] and, where the spec has them,
@@ -54,7 +54,7 @@ def mix_experts(params: Mapping, x: Array, spec: ModelSpec) -> Array:
 def _sum_of_experts(
     router: Mapping, experts: Mapping, x: Array, *, spec: ModelSpec, first: Array = 0
 ) -> Array:
-    """Each token's weighted experts of those at hand, [B, T, D] float32.
+    """Each token's weighted experts among the given ones, [B, T, D] float32.
 
     Args:
       router: of all experts.
@@ -78,7 +78,7 @@ def _sum_of_experts(
     def step(total: Array, block: _Block) -> tuple[Array, None]:
         if count == spec.experts.count:
             return add(total, block), None
-        # Others have most tokens; the block's first says whether it has any.
+        # Unused places have token N; the block's first shows whether it has any.
         real = block.tokens[0] < len(tokens)
         return jax.lax.cond(real, add, lambda total, _: total, total, block), None
 
@@ -92,8 +92,8 @@ def _sum_over_mesh(
 ) -> Array:
     """`_sum_of_experts` on a mesh: rows of the batch stay on their devices.
 
-    The devices of an `expert` axis take all of each other's rows through the experts
-    that each has, and add up what comes of them; `tensor` is left to the partitioner.
+    The devices of an `expert` axis run all of each other's rows through their own
+    experts and sum the results; `tensor` is left to the partitioner.
     """
 
     def own(router, experts, x):
@@ -121,7 +121,7 @@ def route(
     """The experts of each token and their weights, in float32.
 
     Args:
-      params: {"kernel": [D, E]} and "bias": [E] where the router has one.
+      params: {"kernel": [D, E]} and "bias": [E] if the router has one.
       tokens: [N, D].
       experts: per_token, normalised.
 
@@ -138,11 +138,11 @@ def route(
 
 
 class _Block(NamedTuple):
-    """Tokens that one expert works on at once; of all blocks, stacked.
+    """Tokens that one expert processes at once; for all blocks, stacked.
 
     Attributes:
       expert: [] int.
-      tokens: [rows] int, N where the block has no more.
+      tokens: [rows] int, N for unused places.
       weights: [rows] float32.
     """
 
@@ -152,17 +152,17 @@ class _Block(NamedTuple):
 
 
 def block_sizes(pairs: int, count: int) -> tuple[int, int]:
-    """Rows of a block, and how many blocks so many pairs of token and expert take.
+    """Rows of a block, and the number of blocks for so many token-expert pairs.
 
-    Each expert's last block may be filled in part, so that there are at most `count`
-    more than the pairs need.
+    Each expert's last block may be partly filled, so there are at most `count` more
+    than the pairs need.
     """
     rows = min(MOST_ROWS, max(1, pairs // count))
     return rows, min(pairs, pairs // rows + count)
 
 
 def _blocks(weights: Array, chosen: Array, count: int) -> _Block:
-    """All pairs of a token and its expert, by expert, cut into blocks of equal size.
+    """All token-expert pairs, by expert, cut into blocks of equal size.
 
     Pairs whose expert is `count` or more are left out.
     """

@@ -1,7 +1,8 @@
-"""Parameters in memory: where they lie, and how a tensor of a file is put there.
+"""Parameters in memory: their layout, and how file tensors are written there.
 
 Cast and transposition are one step, in blocks of a cache line; the check for NaN needs
-no temporary of the tensor's size, and of a mapped file a few pages are held at a time.
+no temporary of the tensor's size, and only a few pages of a mapped file are held at a
+time.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,25 +10,25 @@ from typing import NamedTuple
 
 import numpy as np
 
-LINE = 64  # bytes; arrays that begin at one are handed to JAX on a CPU without a copy
+LINE = 64  # bytes; JAX on a CPU takes arrays aligned to it without a copy
 COLUMNS = 16  # transposed at a time; measured
 PAGES = 2**24  # bytes of a file that are held at a time
 _BLOCK = 2**16  # values checked at a time
 
 
 class Part(NamedTuple):
-    """What is held of a parameter here, all of it or what some devices need.
+    """The part of a parameter held here: all of it or what some devices need.
 
     Attributes:
-      index: its place in the parameter, a slice with start and stop a dimension.
-      array: the values of that place.
+      index: its place in the parameter, a slice with start and stop per dimension.
+      array: the values at that place.
     """
 
     index: tuple[slice, ...]
     array: np.ndarray
 
     def of(self, numbers: Sequence[int]) -> tuple[np.ndarray, tuple[slice, ...]] | None:
-        """Of the tensor with these numbers in the stack, what is held and its index."""
+        """The held part of the tensor with these stack numbers, and its index."""
         stack, own = self.index[: len(numbers)], self.index[len(numbers) :]
         if not all(at.start <= n < at.stop for at, n in zip(stack, numbers)):
             return None
@@ -59,11 +60,11 @@ def fill(
 
     Args:
       target: where to.
-      values: as they lie in a file, or a transposed view of that.
-      release: gives back the pages of the file, called after every PAGES bytes of it.
+      values: in file order, or a transposed view of that.
+      release: releases the pages of the file, called after every PAGES bytes of it.
     """
     turned = values.ndim == 2 and values.strides[0] < values.strides[1]
-    if turned:  # along what the file holds row by row
+    if turned:  # along the rows of the file
         values, target = values.T, target.T
     values, target = np.atleast_1d(values), np.atleast_1d(target)
     rows = COLUMNS * max(1, PAGES // COLUMNS // max(1, abs(values.strides[0])))
@@ -78,7 +79,7 @@ def fill(
 
 
 def _fill_columns(target: np.ndarray, values: np.ndarray) -> None:
-    """A block of the file is cast while at hand, and written as lines of the target."""
+    """A block of the file is cast while cached, and written as lines of the target."""
     for start in range(0, values.shape[1], COLUMNS):
         columns = slice(start, start + COLUMNS)
         target[:, columns] = values[:, columns].astype(target.dtype)

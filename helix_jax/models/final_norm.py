@@ -1,4 +1,4 @@
-"""A model's final norm alone, for states that were captured elsewhere before it."""
+"""Only a model's final norm, for states that were captured elsewhere before it."""
 
 from collections.abc import Callable
 
@@ -20,15 +20,15 @@ from helix_jax.types import Array
 def read_final_norm(
     name_or_path: str, *, revision: str | None = None
 ) -> tuple[ModelSpec, Callable[[Array], Array]]:
-    """The final norm of a native model, of whose weights nothing else is read.
+    """The final norm of a native model; none of its other weights are read.
 
     Args:
       name_or_path: as for `load_model`.
       revision: branch, tag or commit of a hub id.
 
     Returns:
-      The architecture, and h [..., D] -> float32 [..., D], the norm of it; h itself
-      where the model's stream ends without one.
+      The architecture, and the function h [..., D] -> float32 [..., D] of the norm; the
+      identity if the model's stream ends without one.
 
     Raises:
       CheckpointError: as `load_model`, or an adapter, which may hold another norm.

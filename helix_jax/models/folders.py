@@ -1,4 +1,4 @@
-"""What a folder holds that is no model folder, or more than one, and what to do."""
+"""Messages on a folder that is not, or not just one, model folder."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ def explain_folder(folder: Path) -> str:
     packed = sorted(name for name in names if name.endswith(".gguf"))
     if packed:
         return (
-            f"{about}: it holds GGUF weights, which the engine jax does not read. Take "
+            f"{about}: it holds GGUF weights, which the engine jax does not read. Use "
             "--engine=torch, or convert them with transformers: AutoModelForCausalLM."
             f"from_pretrained({str(folder)!r}, gguf_file={packed[0]!r})."
             "save_pretrained(NEW), the tokenizer likewise, and give NEW."
@@ -23,10 +23,12 @@ def explain_folder(folder: Path) -> str:
             "convert_llama_weights_to_hf."
         )
     if "model_index.json" in names:
-        return f"{about} but model_index.json: a diffusion pipeline, no language model."
+        return (
+            f"{about} but model_index.json: a diffusion pipeline, not a language model."
+        )
     if "modules.json" in names:
         return (
-            f"{about} but modules.json: of sentence-transformers, with the model in a "
+            f"{about} but modules.json: sentence-transformers, with the model in a "
             "folder of its own, as older versions wrote it. Fetch the whole repository "
             "(hf download ID --local-dir FOLDER) and name that folder."
         )

@@ -1,7 +1,7 @@
 """Where a model's files are: embedded, a local folder, or fetched from the hub.
 
-Names of embedded models go before paths, and paths before hub ids: a folder that is
-called pebble-llama is ./pebble-llama.
+Names of embedded models take precedence over paths, and paths over hub ids: write
+./pebble-llama for a folder named pebble-llama.
 """
 
 import difflib
@@ -18,7 +18,7 @@ SMALL_FILES = ["*.json", "tokenizer*", "*.model", "*.txt", "*.jinja"]
 
 
 def model_name(name_or_path: str) -> str:
-    """A hub id as it is, a folder by its last part: not where it lies, what it is."""
+    """A hub id unchanged, a folder by its last part: what it is, not where it is."""
     if name_or_path in assets.NAMES:
         return name_or_path
     path = Path(name_or_path).expanduser()
@@ -28,18 +28,18 @@ def model_name(name_or_path: str) -> str:
 def model_folder(
     name_or_path: str, *, revision: str | None = None, weights: bool = True
 ) -> Path:
-    """The local folder of a model, fetched from the hub where it is not a folder.
+    """The local folder of a model, fetched from the hub unless it is a folder.
 
     Args:
       name_or_path: an embedded model such as "pebble-llama", a folder, or a hub id
-        such as "Qwen/Qwen2.5-0.5B". Of a local folder of sentence-transformers the
-        one that its transformer lies in.
+        such as "Qwen/Qwen2.5-0.5B". For a local sentence-transformers folder, the one
+        of its transformer.
       revision: branch, tag or commit of a hub id.
       weights: fetch the weights too; False for config and tokenizer alone.
 
     Raises:
-      CheckpointError: neither a folder here nor a hub id that can be had, or a
-        revision of what has none.
+      CheckpointError: neither a folder here nor an available hub id, or a revision of
+        something without revisions.
     """
     embedded = name_or_path in assets.NAMES
     path = Path(name_or_path).expanduser()
@@ -60,16 +60,16 @@ def model_folder(
 
 
 def fetch_weights(name: str, folder: Path) -> Path:
-    """The folder of a model with its weights, once its config has been looked at.
+    """The folder of a model with its weights, once its config has been checked.
 
     Args:
-      name: a hub id, or what else `model_folder` took.
-      folder: what it gave for it.
+      name: a hub id, or another argument of `model_folder`.
+      folder: its result for that name.
 
     Raises:
       CheckpointError: the hub does not give them.
     """
-    # The commit that the first answer named, should the branch move.
+    # The commit of the first answer, in case the branch moves.
     commit = resolved_revision(folder)
     if commit is None or Path(name).expanduser().is_dir():
         return folder
@@ -108,7 +108,7 @@ def _fetch(name: str, revision: str | None, patterns: Sequence[str]) -> Path:
         revision=revision,
         patterns=["config.json", *patterns],
         raises=CheckpointError,
-        # Elsewhere there are copies of the model in other formats; modules are there.
+        # Other folders hold copies in other formats; only modules need their folders.
         subfolders=any("/" in one for one in patterns),
         hint=f"; did you mean {near[0]}?" if near else ".",
     )

@@ -1,4 +1,4 @@
-"""What `apply_model` is given, checked before anything is computed."""
+"""Checks of the arguments of `apply_model`, before anything is computed."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,8 +20,8 @@ def check_inputs(
     """Refuse arguments of `apply_model` that do not fit each other or the model.
 
     Raises:
-      ValueError: no arrays, wrong shapes or dtypes, a mask of other values than 0 and
-        1, what the model has not.
+      ValueError: not arrays, wrong shapes or dtypes, mask values other than 0 and 1,
+        options that the model does not have.
     """
     _check_integers("tokens", tokens)
     if tokens.size == 0:
@@ -56,7 +56,7 @@ def check_inputs(
 
 
 def check_ids(name: str, ids: Array | None, count: int, mask: Array) -> None:
-    """Refuse numbers that their table does not have, where they can be looked at."""
+    """Refuse numbers that their table does not have, if they are concrete."""
     if ids is None or not is_concrete(ids, mask):
         return
     wrong = np.asarray(mask) & ~((np.asarray(ids) >= 0) & (np.asarray(ids) < count))
@@ -93,5 +93,5 @@ def _check_mask(mask: Array | None) -> None:
     if not whole and is_concrete(mask) and not np.isin(mask, (0, 1)).all():
         raise ValueError(
             f"mask must be 1 for tokens and 0 for padding, got {mask.dtype} with other "
-            "values; a bias that is added to scores is no mask."
+            "values; a bias that is added to scores is not a mask."
         )

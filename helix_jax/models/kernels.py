@@ -1,10 +1,11 @@
-"""Fused attention of whole texts where a platform has it, in place of `attend`'s own.
+"""Fused attention of whole texts if a platform has it, instead of `attend`'s own.
 
 gpu  `jax.nn.dot_product_attention` by cuDNN: bfloat16 and float16
 tpu  the splash-attention kernel of jax's pallas operations: bfloat16
 
-Both hold no matrix of scores. What they do not compute (`kernel_for`) is computed as
-everywhere else. On a mesh each device runs the kernel on its rows and heads.
+Neither holds a matrix of scores. Cases that they do not support (`kernel_for`) are
+computed as everywhere else. On a mesh each device runs the kernel on its rows and
+heads.
 
 Reference: Dao 2023 (FlashAttention-2), arXiv 2307.08691.
 """
@@ -36,8 +37,9 @@ def kernel_for(
 ) -> str | None:
     """Which kernel computes an attention: "cuda", "tpu" or None.
 
-    Neither adds biases by head (alibi, relative positions), and cuDNN's knows no soft
-    caps and no sinks, no float32, and no head whose width is odd or above WIDEST_HEAD.
+    Neither adds biases by head (alibi, relative positions), and cuDNN's supports no
+    soft caps, no sinks, no float32, and no head whose width is odd or above
+    WIDEST_HEAD.
 
     Args:
       platform: "cpu", "gpu" or "tpu", of the process.
@@ -78,7 +80,7 @@ def attend_by_kernel(
       options: of the kernel's function: implementation, or interpret.
 
     Returns:
-      [B, H, T, D_head] in v's dtype; at padding without meaning.
+      [B, H, T, D_head] in v's dtype; meaningless at padding.
     """
     run = partial(_cuda if kernel == "cuda" else _tpu, spec=spec, **(options or {}))
     window = jnp.asarray(0 if reach.window is None else reach.window, jnp.int32)
@@ -111,7 +113,7 @@ def _tpu(q, k, v, positions, mask, window, sinks, *, spec, interpret=False):
     extra = -time % block
     q, k, v = (jnp.pad(x, ((0, 0), (0, 0), (0, extra), (0, 0))) for x in (q, k, v))
     q = (q.astype(jnp.float32) * spec.attention_scale).astype(q.dtype)
-    # Padding sees padding alone; among tokens slots are in the order of positions.
+    # Padding sees only padding; slots of tokens are in the order of positions.
     segments = jnp.pad(mask, ((0, 0), (0, extra))).astype(jnp.int32)
 
     def run(width, *rows):

@@ -81,7 +81,7 @@ def normalise(params: Mapping[str, Array], x: Array, spec: ModelSpec) -> Array:
     """Root-mean-square or layer normalisation over the last axis, in float32.
 
     Args:
-      params: {"scale": [D], "bias": [D]}, or what of them the norm has.
+      params: {"scale": [D], "bias": [D]}, or those that the norm has.
       x: [..., D].
       spec: norm, norm_epsilon, norm_unit_offset.
 

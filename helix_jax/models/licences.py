@@ -1,4 +1,4 @@
-"""The licence of a model, where its own card says it."""
+"""The licence of a model, from its own card."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ def licence_of(name: str) -> str:
       name: an embedded model, a folder, or a hub id; what `model_folder` takes.
 
     Returns:
-      Such as "apache-2.0"; "unknown" where there is no card, or it says none.
+      Such as "apache-2.0"; "unknown" if there is no card, or it names none.
     """
     if name in assets.NAMES:
         return _OWN

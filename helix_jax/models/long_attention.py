@@ -1,6 +1,7 @@
 """Attention of long texts: block by block of queries and keys, in bounded memory.
 
-Of a block of queries, over the blocks of keys j, with scores s_j and running maximum m:
+For a block of queries, over the blocks of keys j, with scores s_j and running maximum
+m:
 
     m' = max(m, max s_j)
     z  <- z exp(m - m') + sum exp(s_j - m')
@@ -44,7 +45,7 @@ def attend_by_blocks(
     row: Array,
     sinks: Array | None = None,
 ) -> Array:
-    """Attention of the rows of q; its score matrix is never held.
+    """Attention of the rows of q, without holding the score matrix.
 
     Args:
       q: [B, H, T, D_head], some rows of a batch.
@@ -81,7 +82,7 @@ def attend_by_blocks(
         def block_of_keys(sums, begin):
             start = jnp.minimum(begin, slots - keys)
             seen = reach.of_block(query, queries, start, keys)
-            # The last block begins earlier where it would pass the end.
+            # The last block begins earlier if it would pass the end.
             allowed = seen.allowed & (start + jnp.arange(keys) >= begin)
 
             def add(sums):

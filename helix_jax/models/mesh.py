@@ -1,4 +1,4 @@
-"""Meshes of devices: what each axis is for, and how many devices it has.
+"""Meshes of devices: the purpose and size of each axis.
 
 | axis | what is cut along it |
 |---|---|
@@ -21,7 +21,7 @@ from helix_jax.processes import current
 
 AXES = ("data", "fsdp", "expert", "tensor")  # the last has the closest devices
 BATCH_AXES = ("data", "expert", "fsdp")
-# Of a device's memory, what the parameters may take; states and XLA have the rest.
+# The share of a device's memory for parameters; states and XLA have the rest.
 PARAMETER_SHARE = 0.7
 
 
@@ -29,7 +29,7 @@ def parse_mesh(text: str) -> dict[str, int]:
     """The sizes of "data:2,tensor:4", axes in the order of AXES.
 
     Raises:
-      MeshError: an unknown axis, one given twice, a size that is no number above 0.
+      MeshError: an unknown axis, one given twice, a size that is not a number above 0.
     """
     sizes: dict[str, int] = {}
     for part in text.split(","):
@@ -51,19 +51,19 @@ def parse_mesh(text: str) -> dict[str, int]:
 
 
 def mesh_flag(sizes: Mapping[str, int]) -> str:
-    """Sizes as `parse_mesh` reads them."""
+    """Sizes in the form that `parse_mesh` reads."""
     return ",".join(f"{name}:{size}" for name, size in sizes.items())
 
 
 def make_mesh(
     sizes: Mapping[str, int], devices: Sequence[jax.Device] | None = None
 ) -> Mesh:
-    """A mesh of all AXES, those that are not in `sizes` of size 1.
+    """A mesh of all AXES; those not in `sizes` have size 1.
 
     Args:
       sizes: as of `parse_mesh`.
-      devices: of the mesh, in its order; None for those of all processes, one process
-        behind the other.
+      devices: of the mesh, in its order; None for those of all processes, process by
+        process.
 
     Raises:
       MeshError: there are more or fewer devices than the sizes' product, or as
@@ -86,7 +86,7 @@ def make_mesh(
 
 
 def check_processes(sizes: Mapping[str, int], own: int) -> None:
-    """Raise MeshError unless a copy of the model is on whole processes, or in one.
+    """Raise MeshError unless a copy of the model covers whole processes or lies in one.
 
     Args:
       sizes: as of `parse_mesh`.
@@ -102,7 +102,7 @@ def check_processes(sizes: Mapping[str, int], own: int) -> None:
 
 
 def _of_others(devices: int) -> str:
-    """What is to be said of devices of other processes, which are not among these."""
+    """A remark on devices of other processes, which are not counted."""
     if current().count == 1 or jax.process_count() > 1:
         return ""
     return (
@@ -112,7 +112,7 @@ def _of_others(devices: int) -> str:
 
 
 def batch_parts(mesh: Mesh | None) -> int:
-    """In how many parts a batch is cut on a mesh; 1 without one."""
+    """The number of parts of a batch on a mesh; 1 without one."""
     return 1 if mesh is None else math.prod(mesh.shape[name] for name in BATCH_AXES)
 
 
@@ -120,7 +120,7 @@ def check_mesh(spec: ModelSpec, sizes: Mapping[str, int]) -> None:
     """Raise MeshError unless the axes divide what they cut of a model.
 
     Fewer key-value heads than `tensor` are copied to the devices that share them, so
-    that one of both numbers must divide the other.
+    one of the two numbers must divide the other.
     """
     tensor, expert = sizes.get("tensor", 1), sizes.get("expert", 1)
     _divide(spec, "heads", spec.num_heads, "tensor", tensor)
@@ -161,11 +161,11 @@ def choose_mesh(
       spec: the architecture.
       devices: how many there are.
       parameter_bytes: of all parameters.
-      device_bytes: memory of each, of which PARAMETER_SHARE is for parameters; None
-        where it is not known: then one device is taken to hold the model.
+      device_bytes: memory of each, of which PARAMETER_SHARE is for parameters; None if
+        unknown: then one device is assumed to hold the model.
 
     Raises:
-      MeshError: all devices together do not hold it.
+      MeshError: all devices together cannot hold it.
     """
     if device_bytes is None:
         return {"data": devices}
@@ -195,10 +195,10 @@ def mesh_for(spec: ModelSpec, text: str, *, parameter_bytes: int = 0) -> Mesh | 
       spec: the architecture.
       text: as for `parse_mesh`, of the devices of this process or of all; "" for
         `choose_mesh` of those of this process.
-      parameter_bytes: of all parameters; 0 where it is not to be chosen.
+      parameter_bytes: of all parameters; 0 if no mesh is to be chosen.
 
     Returns:
-      None where nothing was asked for and one device holds the model.
+      None if none was requested and one device holds the model.
 
     Raises:
       MeshError: as `parse_mesh`, `make_mesh`, `check_mesh` and `choose_mesh`.

@@ -1,9 +1,9 @@
-"""modules.json of sentence-transformers: what follows what, and where the model lies.
+"""modules.json of sentence-transformers: the order of modules, and the model's folder.
 
     modules.json    [{"path": "", "type": "...Transformer"}, {"path": "1_Pooling", ...}]
 
-The transformer lies beside the list, or in a folder of its own (0_Transformer), as
-older versions wrote it.
+The transformer lies beside the list, or in a separate folder (0_Transformer), as older
+versions wrote it.
 """
 
 from pathlib import Path
@@ -35,9 +35,9 @@ def module_kinds(root: Path) -> list[tuple[str, str]]:
 
 
 def transformer_folder(root: Path) -> Path:
-    """Where the model of a folder lies: in the folder, or where its list says.
+    """The place of a folder's model: the folder itself, or where its list says.
 
-    Of a list that cannot be read nothing is said here; `read_modules` does.
+    An unreadable list is ignored here; `read_modules` reports it.
     """
     try:
         kind, path = module_kinds(root)[0]
@@ -48,7 +48,7 @@ def transformer_folder(root: Path) -> Path:
 
 
 def modules_root(folder: Path) -> Path | None:
-    """The folder whose list has the model of a folder; None where there is none."""
+    """The folder whose list names the model of a folder, or None."""
     if (folder / LIST).is_file():
         return folder
     parent = folder.parent

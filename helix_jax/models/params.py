@@ -91,7 +91,7 @@ def parameter_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
     if spec.final_norm:
         norm("final_norm", d)
     if spec.head == "mlm":
-        # A projected embedding is tied to a head that comes back to its width.
+        # A projected embedding is tied to a head that returns to its width.
         inner = embed_width if spec.embed_projected == "sum" else d
         dense("head_transform", d, inner, bias=spec.head_transform_bias)
         norm("head_norm", inner)
@@ -103,7 +103,7 @@ def parameter_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
 
 
 def unstored(spec: ModelSpec) -> set[tuple[str, int]]:
-    """(path, layer) of what stands in the stack and no checkpoint holds; any number."""
+    """(path, layer) of stacked entries that no checkpoint holds; any value will do."""
     if spec.first_norm:
         return set()
     norms = [path for path in parameter_shapes(spec) if "layers/attention_norm" in path]

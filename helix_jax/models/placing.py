@@ -1,4 +1,4 @@
-"""Parameters of a checkpoint on their devices; each process reads what its own need."""
+"""Parameters of a checkpoint on their devices; each process reads only its part."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,9 +27,9 @@ def cuts_of(shape: tuple[int, ...], sharding: NamedSharding | None) -> list[Inde
 def place_parts(
     parts: Sequence[Part], shape: tuple[int, ...], sharding: NamedSharding | None
 ) -> Array:
-    """A parameter on its devices, or the default one, of its parts here.
+    """A parameter on its devices, or the default one, from its local parts.
 
-    A CPU takes them as they lie, so that they must not be written to afterwards.
+    A CPU uses them without a copy, so they must not be written to afterwards.
 
     Args:
       parts: of `cuts_of`, filled.
@@ -45,7 +45,7 @@ def place_parts(
 
 
 def shared_digest(files: Sequence[Path]) -> str:
-    """`weights.digest`, of which each process hashes its share of the files."""
+    """`weights.digest`, each process hashing its share of the files."""
     own = np.zeros((len(files), 32), np.uint8)
     for number in range(jax.process_index(), len(files), jax.process_count()):
         own[number] = np.frombuffer(sha256(files[number]), np.uint8)

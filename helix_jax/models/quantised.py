@@ -1,10 +1,10 @@
-"""Weights in int8: each output of a kernel has a scale; what is computed stays floats.
+"""Weights in int8, with a scale for each output of a kernel; computation in floats.
 
     kernel = values * scale,   scale_j = max_i |kernel_ij| / 127
 
-The kernels of all blocks are; embeddings, the head, routers, gates of shared experts,
-norms and biases are as they were loaded. Of bfloat16 states the products are exact in
-float32: bfloat16 holds whole numbers to 256.
+This applies to the kernels of all blocks; embeddings, the head, routers, gates of
+shared experts, norms and biases stay as loaded. Products with bfloat16 states are exact
+in float32: bfloat16 holds whole numbers to 256.
 
 Reference: Dettmers et al. 2022 (LLM.int8()), arXiv 2208.07339, section 2, by column and
 of the weights alone.
@@ -25,11 +25,11 @@ from helix_jax.models.transformer import apply_model
 from helix_jax.types import Array
 
 LARGEST = 127
-FLOATS = ("router", "shared_gate")  # few weights that decide much
+FLOATS = ("router", "shared_gate")  # few weights with a large effect
 
 
 def is_quantised(path: str) -> bool:
-    """Whether a parameter is a kernel that int8 is for."""
+    """Whether a parameter is a kernel to be stored in int8."""
     owner = path.removesuffix("/kernel")
     return path.startswith("layers/") and owner != path and not owner.endswith(FLOATS)
 
@@ -37,12 +37,12 @@ def is_quantised(path: str) -> bool:
 def parameter_bytes(
     shapes: Mapping[str, tuple[int, ...]], dtype: str, itemsize: int
 ) -> int:
-    """Bytes of parameters, `itemsize` each where they are not int8.
+    """Bytes of parameters, `itemsize` each unless they are int8.
 
     Args:
-      shapes: of `parameter_shapes`, or what a device has of them.
+      shapes: of `parameter_shapes`, or a device's part of them.
       dtype: that the model is loaded in.
-      itemsize: of what is not int8 then.
+      itemsize: of those that are not int8.
     """
     return sum(
         math.prod(shape) * (1 if dtype == INT8 and is_quantised(path) else itemsize)
@@ -51,7 +51,7 @@ def parameter_bytes(
 
 
 def quantise_kernel(kernel: Array) -> dict[str, Array]:
-    """The parameters that `layers.dense` takes in place of a kernel.
+    """The parameters that `layers.dense` takes instead of a kernel.
 
     Args:
       kernel: [..., D_in, D_out] float, on one device or cut over a mesh.
@@ -80,7 +80,7 @@ def _quantise(kernel: Array, places) -> tuple[Array, Array]:
 
 
 def quantise(flat: Mapping[str, Array]) -> dict[str, Array]:
-    """Path -> parameter, with int8 in place of every kernel of the blocks."""
+    """Path -> parameter, with every kernel of the blocks in int8."""
     found = {}
     for path, value in flat.items():
         if is_quantised(path):

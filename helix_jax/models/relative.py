@@ -1,4 +1,4 @@
-"""Relative position bias: what a pair of places adds to the scores of each head."""
+"""Relative position bias: what a pair of positions adds to the scores of each head."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -30,10 +30,10 @@ def relative_bias(
 
 
 def buckets(distance: np.ndarray, spec: RelativeBias) -> np.ndarray:
-    """Rows of the table, from 0 to buckets - 1, of keys so many tokens behind.
+    """Rows of the table, from 0 to buckets - 1, for keys at these distances.
 
-    In numpy and in the order of operations that the models were trained with: where a
-    boundary falls depends on the rounding of a logarithm.
+    In numpy and in the order of operations of the models' training: the place of a
+    boundary depends on the rounding of a logarithm.
     """
     half = spec.buckets // 2
     single = half // 2

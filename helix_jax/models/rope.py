@@ -9,7 +9,7 @@ from helix_jax.types import Array
 
 
 class Turn(NamedTuple):
-    """What positions do to queries and keys.
+    """The rotation of queries and keys by position.
 
     Attributes:
       cos, sin: [B, T, 1, R] float32, R the number of frequencies.
@@ -24,10 +24,10 @@ class Turn(NamedTuple):
 def rotation(rope: RopeSpec, positions: Array) -> Turn:
     """cos and sin of every angle, and the growth of queries.
 
-    A row with a position beyond `long_after` takes the long table, or the frequencies
-    of its length, whatever the other rows of its batch hold. (transformers decides for
-    the whole batch at once; keys that are cached already keep the table they were made
-    with, as they do there.)
+    A row with a position beyond `long_after` uses the long table, or the frequencies
+    for its length, independently of the other rows of its batch. (transformers decides
+    for the whole batch at once; cached keys keep the table they were made with, as
+    there.)
 
     Args:
       rope: the frequencies.
@@ -51,7 +51,7 @@ def rotation(rope: RopeSpec, positions: Array) -> Turn:
 
 
 def rotate(x: Array, cos: Array, sin: Array, *, interleaved: bool = False) -> Array:
-    """Rotate the first 2R features of each head; the rest pass.
+    """Rotate the first 2R features of each head; the rest pass unchanged.
 
     Args:
       x: [B, T, H, D_head].
@@ -82,6 +82,6 @@ def _dynamic(rope: RopeSpec, length: Array) -> Array:
     base, factor = rope.dynamic
     dim = 2 * len(rope.frequencies)
     grown = factor * length.astype(jnp.float32) / rope.long_after - (factor - 1)
-    # Rows that are short enough take the table; theirs would be a power of less than 1.
+    # Short rows use the table; their own base would be a power below 1.
     base = base * jnp.maximum(grown, 1.0) ** (dim / (dim - 2))
     return base ** -(jnp.arange(0, dim, 2, dtype=jnp.float32) / dim)

@@ -11,7 +11,7 @@ from helix_jax.errors import CheckpointError, UnsupportedError
 from helix_jax.models.spec import RopeSpec
 
 _POSITIVE = (math.ulp(0.0), sys.float_info.max)
-# Values of rope_parameters from which frequencies are made, and their ranges.
+# Values of rope_parameters that determine frequencies, and their ranges.
 _RANGES = dict.fromkeys(
     """
     rope_theta factor low_freq_factor high_freq_factor beta_fast beta_slow
@@ -79,7 +79,7 @@ def rope_from_hf(
         raise CheckpointError(
             f"rope_parameters of type {kind!r} lack {error}, got {sorted(parameters)}."
         ) from error
-    except (ArithmeticError, ValueError) as error:  # each in range, not all together
+    except (ArithmeticError, ValueError) as error:  # each in range, but not together
         raise CheckpointError(
             f"rope_parameters of type {kind!r} cannot be used for heads of "
             f"{head_width} features and {max_tokens} positions ({error}), got "
@@ -95,7 +95,7 @@ def rope_from_hf(
 
 
 def _check_ranges(given: Mapping[str, Any], kind: str) -> None:
-    """Refuse what is no number, or none that a frequency can be made with."""
+    """Refuse values that are not numbers, or cannot give a frequency."""
     for name in sorted(given.keys() & _RANGES.keys()):
         value, (least, most) = given[name], _RANGES[name]
         listed = name in _LISTS

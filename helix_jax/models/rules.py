@@ -1,9 +1,9 @@
-"""Rules that pair checkpoint tensors with parameters, and the ways between them.
+"""Rules that pair checkpoint tensors with parameters, and convert between them.
 
-A rule names one checkpoint tensor and one or more parameters and says how to go both
-ways, so that a trained model can also be written in the layout of its family. "{}" in
-a name stands for the layer, a second one for the expert or head; the parameters of such
-a rule are stacked, [L, ...], [L, E, ...] or [L, H, ...].
+A rule names one checkpoint tensor and one or more parameters and converts in both
+directions, so that a trained model can also be written in the layout of its family.
+"{}" in a name stands for the layer, a second one for the expert or head; the parameters
+of such a rule are stacked, [L, ...], [L, E, ...] or [L, H, ...].
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ class Codec(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """One checkpoint name, the parameters it holds, and the way between them.
+    """One checkpoint name, the parameters it holds, and their conversion.
 
     `when` says for which specs the name is written; it may be read for all.
     """
@@ -42,7 +42,7 @@ TRANSPOSE = Codec(
 
 
 def _transposed(w: np.ndarray) -> np.ndarray:
-    """[..., a, b] as [..., b, a]; a bias as it is."""
+    """[..., a, b] as [..., b, a]; a bias unchanged."""
     return w if w.ndim == 1 else w.swapaxes(-1, -2)
 
 
@@ -72,10 +72,10 @@ def fused(sizes: Callable[[ModelSpec], list[int]], *, transposed: bool) -> Codec
 
 
 def grouped(sizes: Callable[[ModelSpec], tuple[int, list[int]]]) -> Codec:
-    """Several kernels [outputs, inputs], or biases, cut into groups that take turns.
+    """Several kernels [outputs, inputs], or biases, in interleaved groups.
 
     Args:
-      sizes: spec -> number of groups, and how many outputs of each kernel are in one.
+      sizes: spec -> number of groups, and outputs of each kernel in one group.
     """
 
     def split(w, spec):
@@ -103,7 +103,7 @@ def _group_sizes(spec: ModelSpec) -> tuple[int, list[int]]:
 QKV_COLUMNS = fused(_query_key_value_sizes, transposed=False)
 QKV_ROWS = fused(_query_key_value_sizes, transposed=True)
 GATE_UP_ROWS = fused(lambda spec: [spec.ffn_width], transposed=True)
-# Each key-value head behind the query heads that it serves.
+# Each key-value head after the query heads that it serves.
 QKV_BY_GROUP = grouped(_group_sizes)
 
 
@@ -126,7 +126,7 @@ def norm(name: str, path: str) -> list[Rule]:
 def fused_dense(
     name: str, paths: Sequence[str], kernel: Codec, bias: Codec
 ) -> list[Rule]:
-    """Rules of several dense layers that the checkpoint keeps as one tensor."""
+    """Rules of several dense layers that the checkpoint stores as one tensor."""
     return [
         Rule(f"{name}.weight", tuple(f"{path}/kernel" for path in paths), kernel),
         Rule(f"{name}.bias", tuple(f"{path}/bias" for path in paths), bias),

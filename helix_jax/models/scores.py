@@ -1,7 +1,7 @@
-"""The scores of attention: products, and what is added by key, query and head.
+"""Attention scores: products, and what is added by key, query and head.
 
-For long texts neither is ever held whole: `Reach` gives what is added for any block of
-queries and keys.
+For long texts neither is ever held in full: `Reach` gives the added part for any block
+of queries and keys.
 """
 
 from collections.abc import Callable
@@ -15,9 +15,9 @@ from helix_jax.models.layers import precision_of, softcap
 from helix_jax.models.spec import ModelSpec
 from helix_jax.types import Array
 
-# Texts with this many pairs of a query and a key are worked through by blocks.
+# Texts with this many query-key pairs are processed in blocks.
 MANY_PAIRS = 2**19
-MASKED = -1e30  # finite, so that a row without any key gives numbers and not NaN
+MASKED = -1e30  # finite, so that a row without keys gives numbers, not NaN
 
 
 def allowed_keys(
@@ -66,7 +66,7 @@ class Reach(NamedTuple):
       causal, window: as for `allowed_keys`.
       by_head: a Reach, of a block or all -> [B or 1, H, t or 1, s] float32, what each
         head adds, by positions or by slots; None for nothing.
-      first_query, first_key: [] int, slots of the first ones.
+      first_query, first_key: [] int, slots of the first query and key.
       ready: `bias` and `added`, computed before, or None.
     """
 
@@ -92,7 +92,7 @@ class Reach(NamedTuple):
 
     @property
     def is_long(self) -> bool:
-        """Whether scores of all pairs are too many to be held."""
+        """Whether the scores of all pairs are too many to hold."""
         return self.query_positions.shape[1] * self.key_mask.shape[1] >= MANY_PAIRS
 
     @property
@@ -119,11 +119,11 @@ class Reach(NamedTuple):
         return None if self.by_head is None else self.by_head(self)
 
     def prepared(self) -> "Reach":
-        """With `ready`, for layers that share it; as it is where it is long."""
+        """With `ready`, for layers that share it; unchanged for long texts."""
         return self if self.is_long else self._replace(ready=(self.bias, self.added))
 
     def of_rows(self, start: Array, count: int) -> "Reach":
-        """That of `count` rows of the batch from `start` on."""
+        """The reach of `count` rows of the batch from `start` on."""
 
         def part(table):
             one = len(table) == 1
@@ -136,7 +136,7 @@ class Reach(NamedTuple):
         )
 
     def of_block(self, query: Array, queries: int, key: Array, keys: int) -> "Reach":
-        """That of some queries, from slot `query` on, and keys; nothing is ready."""
+        """The reach of some queries, from slot `query` on, and keys; not ready."""
         return self._replace(
             query_positions=dynamic_slice_in_dim(
                 self.query_positions, query, queries, 1

@@ -1,4 +1,4 @@
-"""What a folder of sentence-transformers says of its embeddings, beside the model."""
+"""The embedding modules of a sentence-transformers folder, beside the model."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from helix_jax.models.module_list import LIST, module_kinds, modules_root
 from helix_jax.models.weights import digest, stored_tensors, weight_files
 from helix_jax.textfile import read_json
 
-# Their pooling modes -> ours, in the two spellings that their files have.
+# Their pooling modes -> ours, in both spellings of their files.
 POOLING_MODES = {
     "cls": "cls",
     "max": "max",
@@ -42,7 +42,7 @@ _FILES = ("config.json", "model.safetensors", "pytorch_model.bin")
 
 
 class DenseModule(NamedTuple):
-    """activation(x @ kernel + bias), behind the pooling.
+    """activation(x @ kernel + bias), after the pooling.
 
     Attributes:
       kernel: [D_in, D_out] float32.
@@ -60,16 +60,16 @@ class Normalize(NamedTuple):
 
 
 class SentenceModules(NamedTuple):
-    """How one vector comes of a text's states, and how the text is put.
+    """How a text's states become one vector, and how the text is prompted.
 
     Attributes:
       pooling: of the states after the last layer and its norm, a name of `pool`.
       include_prompt: whether the states of the prompt's tokens are pooled too.
-      after: what follows, in order.
-      weights: digest of the files of dense modules; None where there are none.
-      max_tokens: longer texts lose their end, or None.
-      prompts: name -> what is written before a text.
-      default_prompt: the name of the one that is taken where none is named, or None.
+      after: the modules that follow, in order.
+      weights: digest of the files of dense modules, or None.
+      max_tokens: longer texts are truncated; None for no limit.
+      prompts: name -> text put before each text.
+      default_prompt: the name of the prompt used by default, or None.
     """
 
     pooling: str
@@ -82,15 +82,15 @@ class SentenceModules(NamedTuple):
 
 
 def read_modules(folder: Path, *, name: str) -> SentenceModules | None:
-    """The modules of a folder that sentence-transformers has written; None for others.
+    """The modules of a sentence-transformers folder; None for other folders.
 
     Args:
       folder: of the model, see `transformer_folder`.
-      name: a hub id that it came from, or what else `model_folder` took.
+      name: the hub id that it came from, or another argument of `model_folder`.
 
     Raises:
-      CheckpointError: a damaged file, or a module, pooling, activation or setting that
-        is not known; names it.
+      CheckpointError: a damaged file, or an unknown module, pooling, activation or
+        setting; names it.
     """
     root = modules_root(folder)
     if root is None:
@@ -100,7 +100,7 @@ def read_modules(folder: Path, *, name: str) -> SentenceModules | None:
     if wanted != ["Transformer", "Pooling"] or root / kinds[0][1] != folder:
         raise CheckpointError(
             f"{file} begins with {', '.join(wanted) or 'nothing'}; expected a "
-            "Transformer, in this folder or in one that is there, and a Pooling. Give "
+            "Transformer, in this folder or a subfolder, and a Pooling. Give "
             "--pooling for the states of the model alone."
         )
     inside = [f"{path}/{own}" for _, path in kinds[1:] for own in _FILES]
@@ -118,7 +118,7 @@ def read_modules(folder: Path, *, name: str) -> SentenceModules | None:
             after.append(Normalize())
         elif kind != "Dropout":
             raise CheckpointError(
-                f"{file} has a module {kind}, which is not supported behind the "
+                f"{file} has a module {kind}, which is not supported after the "
                 "pooling; supported are Dense, Normalize and Dropout. Give --pooling "
                 "for the states of the model alone."
             )
@@ -137,7 +137,7 @@ def read_modules(folder: Path, *, name: str) -> SentenceModules | None:
 def _read(
     file: Path, known: Mapping[str, tuple | None], *, missing: Any = None
 ) -> dict[str, Any]:
-    """A config whose every key is known; of a tuple one of its values is expected."""
+    """A config with known keys only; a tuple lists the accepted values."""
     if missing is not None and not file.is_file():
         return missing
     config = read_json(file, raises=CheckpointError)
@@ -145,7 +145,7 @@ def _read(
         raise CheckpointError(f"{file} must be an object; fetch it again.")
     for key, value in config.items():
         if key not in known:
-            raise CheckpointError(f"{file}: {key!r} is {value!r}, which is not known.")
+            raise CheckpointError(f"{file}: {key!r} is {value!r}, which is unknown.")
         accepted = known[key]
         if accepted is not None and value not in (*accepted, None):
             raise CheckpointError(
@@ -229,14 +229,14 @@ def _max_tokens(folder: Path) -> int | None:
         if limit is not None and (type(limit) is not int or limit < 1):
             raise CheckpointError(
                 f"{file}: max_seq_length is {limit!r}; expected a number of tokens. "
-                "Mend it, or give --pooling."
+                "Correct it, or give --pooling."
             )
         limits.append(limit)
     if limits in ([], [None]):
         file = folder / "tokenizer_config.json"
         own = read_json(file, raises=CheckpointError) if file.is_file() else {}
         limits = [own.get("model_max_length")]
-    # Tokenizers without a limit have a number of 30 digits there.
+    # Tokenizers without a limit store a number of 30 digits.
     return limits[0] if isinstance(limits[0], int) and limits[0] < 2**31 else None
 
 

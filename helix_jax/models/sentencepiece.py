@@ -5,9 +5,9 @@ order of their scores, so the merges that a fast tokenizer wants are all the way
 split a piece in two, best score first. Spaces become U+2581, with one put before the
 text if the file says so; a text begins with <s> if the file has one.
 
-One difference to the library: a control symbol that is spelled out in a text is taken
-for the symbol, as transformers does, and text behind a symbol gets a space before it,
-unless `behind_symbols` is False.
+One difference from the library: a control symbol spelled out in a text is read as the
+symbol, as in transformers, and text after a symbol gets a space before it, unless
+`behind_symbols` is False.
 
 Reference: google/sentencepiece, sentencepiece_model.proto; Sennrich et al. 2016, arXiv
 1508.07909 (BPE); Kudo 2018, arXiv 1804.10959 (unigram).
@@ -39,7 +39,7 @@ _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5  # wire types of protobuf
 
 
 class SentencePiece(NamedTuple):
-    """A tokenizer and the names of its special pieces, None where it has none."""
+    """A tokenizer and the names of its special pieces, None for missing ones."""
 
     tokenizer: Tokenizer
     unk_token: str
@@ -59,13 +59,13 @@ def read_sentencepiece(
 
     Args:
       path: the file.
-      begin: whether texts begin with <s>, where there is one.
-      prefix: whether a space is put before a text; None: as the file says.
-      behind_symbols: whether also before text behind a symbol; if not, a text that
+      begin: whether texts begin with <s>, if it exists.
+      prefix: whether a space is put before a text; None: as in the file.
+      behind_symbols: whether also before text after a symbol; if not, a text that
         begins with a space gets none either (transformers with legacy=False).
 
     Raises:
-      CheckpointError: no such model, or one with settings that are not known here.
+      CheckpointError: no such model, or one with unknown settings.
     """
     with os_errors(path, "be read", CheckpointError):
         data = path.read_bytes()
@@ -87,7 +87,7 @@ def read_sentencepiece(
             f"{path} is not a sentencepiece model of type BPE or unigram with one "
             "unknown piece and spaces before words; convert it to a tokenizer.json."
         )
-    # Symbols are searched for in the text as it is, with its spaces.
+    # Symbols are searched for in the unchanged text, with its spaces.
     names = [
         name.replace(SPACE, " ") if kind == _USER else name
         for name, (_, _, kind) in zip(names, pieces)

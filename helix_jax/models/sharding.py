@@ -1,8 +1,8 @@
-"""Where parameters and states lie on a mesh: names -> logical axes -> mesh axes.
+"""The placement of parameters and states on a mesh: names -> logical -> mesh axes.
 
-The forward pass is one program for any mesh: parameters come in where `shardings` puts
-them, `constrain` says where states lie between them, and XLA's partitioner writes the
-communication. The mesh is that of `jax.set_mesh`; without one nothing is constrained.
+The forward pass is one program for any mesh: `shardings` places parameters, `constrain`
+places the states between them, and XLA's partitioner inserts the communication. The
+mesh is that of `jax.set_mesh`; without one nothing is constrained.
 
 Reference: Xu et al. 2021 (GSPMD), arXiv 2105.04663; kernels by columns and rows:
 Shoeybi et al. 2019, arXiv 1909.08053; `fsdp`: Rajbhandari et al. 2019, arXiv
@@ -21,7 +21,7 @@ from helix_jax.models.params import flatten, nest, parameter_shapes
 from helix_jax.models.spec import ModelSpec
 from helix_jax.types import Array
 
-# Logical axis -> the mesh axes that cut it. None in AXES_OF and missing here: whole.
+# Logical axis -> the mesh axes that cut it. None in AXES_OF, or missing here: whole.
 RULES = {
     "batch": BATCH_AXES,
     "looked_up": tuple(name for name in BATCH_AXES if name != "fsdp"),
@@ -33,8 +33,8 @@ RULES = {
     "experts": "expert",
     "layers": None,
 }
-# Parameter -> logical axes, behind those of a stack. What is one row wide or less
-# (norms, biases into the stream, sinks) is whole on every device.
+# Parameter -> logical axes, after those of a stack. Parameters of one row or less
+# (norms, biases into the stream, sinks) are whole on every device.
 AXES_OF = {
     "embed": ("vocabulary", "embed"),
     "positions": (None, "embed"),
@@ -67,7 +67,7 @@ def logical_axes(path: str, dimensions: int) -> tuple[str | None, ...]:
     """The logical axis of each dimension of a parameter; None for whole ones.
 
     Raises:
-      ValueError: a kernel that no rule knows.
+      ValueError: a kernel without a rule.
     """
     if path.endswith("kernel_scale"):  # of int8: one number an output
         *stack, _, outputs = logical_axes(path.removesuffix("_scale"), dimensions + 1)
@@ -87,7 +87,7 @@ def partition(
     """How a parameter is cut on a mesh that fits the model (`check_mesh`).
 
     A vocabulary, or an embedding's width, that its axis does not divide is whole on
-    every device, and so are key-value heads of which there are too few.
+    every device, and so are key-value heads if there are too few.
     """
     cuts = []
     for name, size in zip(logical_axes(path, len(shape)), shape, strict=True):
@@ -102,7 +102,7 @@ def partition(
 def placements(
     spec: ModelSpec, mesh: Mesh | None
 ) -> dict[str, NamedSharding] | dict[str, None]:
-    """Path -> where a parameter of `parameter_shapes` lies; None without a mesh.
+    """Path -> placement of a parameter of `parameter_shapes`; None without a mesh.
 
     Raises:
       MeshError: the mesh does not divide the model's heads, features or experts.
@@ -123,7 +123,7 @@ def shardings(spec: ModelSpec, mesh: Mesh) -> dict:
 
 
 def shard_params(params: Mapping, spec: ModelSpec, mesh: Mesh) -> dict:
-    """Parameters at hand, put where `shardings` says.
+    """Given parameters, placed by `shardings`.
 
     Raises:
       MeshError: as `shardings`.
@@ -151,7 +151,7 @@ def mesh_of(params: Any) -> Mesh | None:
 
 @contextlib.contextmanager
 def on_mesh(mesh: Mesh | None) -> Iterator[None]:
-    """Within, what is traced is constrained to a mesh; None or one device: nothing."""
+    """Constrain traced code inside to a mesh; None or one device: no effect."""
     if mesh is None or mesh.size == 1:
         yield
         return
@@ -166,7 +166,7 @@ def active_mesh() -> AbstractMesh | None:
 
 
 def constrain(x: Array, *axes: str | None) -> Array:
-    """x with its dimensions cut by logical axes; as it is without a mesh."""
+    """x with its dimensions cut by logical axes; unchanged without a mesh."""
     if active_mesh() is None:
         return x
     cuts = [RULES.get(name) for name in axes]
@@ -174,7 +174,7 @@ def constrain(x: Array, *axes: str | None) -> Array:
 
 
 def gather_layer(params: Mapping, spec: ModelSpec) -> Mapping:
-    """One layer's parameters, whole along `fsdp`; those of the next stay apart."""
+    """One layer's parameters, gathered along `fsdp`; those of the next stay cut."""
     mesh = active_mesh()
     if mesh is None or mesh.shape["fsdp"] == 1:
         return params
@@ -190,7 +190,7 @@ def gather_layer(params: Mapping, spec: ModelSpec) -> Mapping:
 def share_kv_heads(x: Array) -> Array:
     """Keys or values [B, K, S, D_head], each head repeated for the devices it serves.
 
-    With fewer heads than `tensor` has devices they become as many: a device holds the
+    Fewer heads than `tensor` has devices are repeated to as many: a device holds the
     one that its query heads read.
     """
     mesh = active_mesh()

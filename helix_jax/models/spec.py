@@ -27,10 +27,10 @@ class RopeSpec:
       scale: factor on cos and sin (YaRN, LongRoPE).
       long_frequencies: LongRoPE's table for contexts longer than `long_after` tokens.
       long_after: tokens, or None.
-      dynamic: (base, factor) of frequencies that are computed anew for contexts longer
-        than `long_after` tokens (dynamic NTK), or None.
-      interleaved: neighbouring features turn together, (0, 1), (2, 3), .. (glm, gptj),
-        instead of feature i and that half of the rotated part further on.
+      dynamic: (base, factor) of frequencies recomputed for contexts longer than
+        `long_after` tokens (dynamic NTK), or None.
+      interleaved: neighbouring features rotate together, (0, 1), (2, 3), .. (glm,
+        gptj), instead of feature i and the one half of the rotated part further on.
       query_growth: (beta, period): queries are multiplied by 1 + beta log(1 +
         floor(position / period)) (llama 4, ministral3); None for never.
     """
@@ -48,13 +48,13 @@ class RopeSpec:
 class RelativeBias:
     """Bias of scores by the distance between query and key (t5, arXiv 1910.10683).
 
-    One table for all layers: half of its rows for keys before the query and itself,
-    half for keys behind it; of each half, one half for single distances, the other for
-    spans that grow with the distance.
+    One table for all layers: half of its rows for the query and keys before it, half
+    for keys after it; half of each for single distances, the other half for spans that
+    grow with the distance.
 
     Attributes:
       buckets: rows of the table.
-      max_distance: tokens from where on all distances are alike.
+      max_distance: tokens, from which all distances share a row.
     """
 
     buckets: int
@@ -66,7 +66,7 @@ class AlibiSpec:
     """A bias on the scores that falls with the distance of a key (arXiv 2108.12409).
 
     Attributes:
-      slopes: what each head takes off per token of distance.
+      slopes: what each head subtracts per token of distance.
       scale: factor on that (falcon scales it with the scores).
       coarse: slopes and key positions are multiplied in bfloat16, whatever the model
         runs in (falcon).
@@ -111,13 +111,13 @@ class ModelSpec:
       norm: "rms" or "layer"; `norm_epsilon`; `norm_bias` where layer norms have one;
         `norm_unit_offset`: the scale is 1 + weight (gemma); `norm_scale`: whether
         norms have a scale at all (olmo's have none).
-      block: where the norms stand. "pre": h + f(norm(h)). "post": h + norm(f(h))
+      block: the place of the norms. "pre": h + f(norm(h)). "post": h + norm(f(h))
         (olmo2). "sandwich": h + norm(f(norm(h))) (gemma 2, 3). "post_residual":
         norm(h + f(h)) (bert, early opt).
       first_norm: whether the first block has a norm before its attention; False in
-        modernbert, where that of the embeddings stands there.
+        modernbert, which has that of the embeddings instead.
       parallel: attention and feed-forward read the same h (gpt_neox); `shared_norm`:
-        behind one norm instead of each its own (phi, cohere).
+        after one norm instead of separate ones (phi, cohere).
       residual_scale: factor on what each branch adds to the stream (granite).
       activation: "silu", "gelu" (exact), "gelu_tanh", "relu", "relu2" (its square) or
         "xielu" (apertus; each layer has learned parameters of it).
@@ -130,10 +130,10 @@ class ModelSpec:
       num_positions, position_offset: rows of the learned table and the row of the
         first token.
       sinusoids: positions are given by sines and cosines instead (xglm).
-      uncounted_token: the id that takes no position of its own wherever it stands
-        (roberta's padding), but the row before the first token's; None for none.
+      uncounted_token: the id that takes no position wherever it stands (roberta's
+        padding), but the row before the first token's; None for none.
       token_types: rows of the token type table (bert).
-      task_types: rows of a task type table, whose first stands in every text (ernie).
+      task_types: rows of a task type table, whose first is used for every text (ernie).
       embed_width: width of the embedding where it differs from D.
       embed_projected: what is projected from it to D: "tokens" alone (small opt), or
         the "sum" with positions and types, behind its norm and with a bias (electra).
@@ -148,19 +148,19 @@ class ModelSpec:
       qk_norm: None, "head" (each head), "heads" (each head with weights of its own and
         no bias: cohere) or "full" (all heads together).
       qk_norm_last: norms of heads come after their rotation (hunyuan).
-      qkv_clip: queries, keys and values are cut off at its negative and at it (olmo),
+      qkv_clip: queries, keys and values are clipped to plus or minus this value (olmo)
         before they are rotated; None for never.
       experts: a mixture of experts instead of one feed-forward layer, or None.
       clamped_gate: (limit, slope) of a gated layer whose activation is g sigmoid(slope
         g), times 1 + up, g and up clipped at the limit (gpt_oss); None for none.
-      sinks: each head has a score of its own that takes part in the softmax and reads
+      sinks: each head has an extra score that takes part in the softmax and reads
         nothing (gpt_oss).
       qkv_bias, out_bias, ffn_bias: which projections have a bias.
       final_norm: whether the residual stream ends in a norm.
       head: "linear", "mlm" (bert's transform, norm and bias) or None.
       tied: the head is the transposed embedding.
       head_bias: the head has a bias.
-      head_activation: of the mlm head's transform, where it is not `activation`.
+      head_activation: of the mlm head's transform, if it is not `activation`.
       head_transform_bias: whether the mlm head's transform has a bias.
     """
 

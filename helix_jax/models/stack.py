@@ -1,7 +1,7 @@
 """Blocks one after another: a loop over layers from any one to any other.
 
-Where a model's layers are stacked, [L, ...], the loop is a scan; where its cache holds
-the tables of the layers apart, it is unrolled.
+If a model's layers are stacked, [L, ...], the loop is a scan; if its cache holds
+separate tables for the layers, it is unrolled.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ class Stream(NamedTuple):
 
     Attributes:
       h: [B, T, D] float.
-      mask: [B, T] bool, where tokens stand.
+      mask: [B, T] bool, True for tokens.
       positions: [B, T] int, of the tokens.
     """
 
@@ -42,7 +42,7 @@ class LayersOutput(NamedTuple):
 
     Attributes:
       h: [B, T, D], the stream after the last block.
-      collected: [n, B, T, D], the layers that were asked for, in that order.
+      collected: [n, B, T, D], the requested layers, in that order.
       cache: the extended cache, or None.
     """
 
@@ -64,7 +64,7 @@ def run_layers(
     """Blocks start+1..stop over a residual stream.
 
     Args:
-      params, spec: the model; its layers unstacked where the cache is.
+      params, spec: the model; its layers unstacked if the cache is.
       stream: after block `start`.
       start, stop: layer numbers, 0 <= start <= stop <= L; stop None means L. Static.
       collect: layer numbers between start and stop to return. Static.
@@ -114,7 +114,7 @@ def run_layers(
 
 
 class _Carry(NamedTuple):
-    """What a layer takes from the one before: stream, cache and collected states."""
+    """What passes from layer to layer: stream, cache and collected states."""
 
     h: Array
     keys: Any
@@ -123,7 +123,7 @@ class _Carry(NamedTuple):
 
 
 class _Layer(NamedTuple):
-    """What a layer has of its own; or of all, stacked.
+    """What belongs to one layer; or to all, stacked.
 
     `slot` is where its output goes among the collected states: unwanted layers write to
     the last slot, which is dropped, so that one loop body serves any choice.
@@ -171,7 +171,7 @@ def _layers(
 
 
 class Sight(NamedTuple):
-    """Which keys a token sees, and how far each is turned.
+    """Which keys a token sees, and the rotation of each.
 
     Attributes:
       reach: of a layer without a window.
@@ -187,9 +187,9 @@ class Sight(NamedTuple):
     nearby: Turn | None
 
     def of_layer(self, window: Any, rotates: Any) -> tuple[Reach, Turn | None]:
-        """Reach and turn of a layer that sees `window` tokens far, 0: any.
+        """Reach and turn of a layer with a window of `window` tokens; 0: unlimited.
 
-        A layer that does not rotate has the turn of no angle.
+        A layer that does not rotate has a turn of angle zero.
         """
         reach, turn = self.reach, self.everywhere
         if self.windows:
@@ -204,7 +204,7 @@ class Sight(NamedTuple):
 
 
 def _by_head(params: Mapping, spec: ModelSpec, reach: Reach) -> Array:
-    """What each head adds to the scores of a block: `Reach.by_head`."""
+    """The terms that each head adds to the scores of a block: `Reach.by_head`."""
     if spec.alibi is not None:
         return alibi_bias(spec.alibi, reach.query_positions, reach.key_positions)
     places = (reach.query_slots, reach.key_slots)
@@ -214,7 +214,7 @@ def _by_head(params: Mapping, spec: ModelSpec, reach: Reach) -> Array:
 def sight_of(
     params: Mapping, spec: ModelSpec, stream: Stream, cache: KeyValueCache | None
 ) -> Sight:
-    """What the tokens of a stream see, of themselves or of a cache that holds them."""
+    """What the tokens of a stream see, among themselves or in a cache with them."""
     keys = stream if cache is None else cache
     positions = stream.positions
     reach = Reach(positions, keys.positions, keys.mask, spec.causal)

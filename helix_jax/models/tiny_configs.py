@@ -1,4 +1,4 @@
-"""Configs of any model type of transformers that make a model small enough to try."""
+"""Configs of any model type of transformers that make a model small enough to test."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,7 +26,7 @@ SIZES = {
 }
 TINY = {name: size for size, names in SIZES.items() for name in names.split()}
 SECTIONS = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]}
-# What the tiny sizes need beside them, by type.
+# Further settings that the tiny sizes need, by type.
 MORE: dict[str, dict[str, Any]] = {
     "bamba": {"mamba_n_heads": 4},
     "gemma3n_text": {
@@ -45,7 +45,7 @@ MORE: dict[str, dict[str, Any]] = {
     "xmod": {"default_language": "en_XX"},
     "zamba2": {"layers_block_type": ["mamba", "hybrid"]},
 }
-# For types whose sizes have to fit each other in ways of their own.
+# For types whose sizes must fit each other in special ways.
 SHALLOW = {
     name: size
     for name, size in TINY.items()
@@ -54,7 +54,7 @@ SHALLOW = {
 
 
 def tiny_config(kind: str, sizes: Mapping[str, int]) -> Any:
-    """A config of a model type, and of its parts, with some sizes where it has them."""
+    """A config of a model type, and of its parts, with small sizes."""
     (CONFIG_MAPPING,) = transformers_names("CONFIG_MAPPING")
     return _sized(CONFIG_MAPPING[kind], sizes)
 

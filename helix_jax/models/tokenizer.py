@@ -1,14 +1,14 @@
-"""Tokenizers of models, and whether the two belong together.
+"""Tokenizers of models, and whether a tokenizer and a model belong together.
 
-What is used is what the files say, not what a class would make of them:
+The files decide, not what a class would make of them:
 
-    tokenizer.json                as it is
+    tokenizer.json unchanged
     *.model                       the sentencepiece model, for classes that add nothing
     vocab.json and merges.txt,    by the declared class of transformers, which alone
       vocab.txt                   says how text is split
 
 and with each the files beside it (`tokenizer_files`, `tokenizer_settings`). No code of
-a model is ever run (trust_remote_code is False), and nothing is asked.
+a model is ever run (trust_remote_code is False), without any prompt.
 """
 
 from pathlib import Path
@@ -49,12 +49,12 @@ def load_tokenizer(name_or_path: str, *, revision: str | None = None) -> Any:
 
     Returns:
       transformers.PreTrainedTokenizerFast, which neither pads nor truncates by itself.
-      Where no file names a padding token it is the end of text, else the unknown token,
-      if there is one: models here mask by length, so no result depends on it.
+      If no file names a padding token it is the end of text, else the unknown token, if
+      it exists: models here mask by length, so no result depends on it.
 
     Raises:
-      CheckpointError: no tokenizer files, malformed ones, files that contradict each
-        other, or none that gives character offsets.
+      CheckpointError: no tokenizer files, malformed or contradictory ones, or none that
+        gives character offsets.
     """
     place = find_tokenizer(name_or_path, revision=revision)
     return _wrap(_read(place), place.path)
@@ -68,7 +68,7 @@ class _Found(NamedTuple):
 
 
 class _Ours(NamedTuple):
-    """A tokenizer that nobody else has, so that transformers' copy of it is itself."""
+    """A tokenizer without other owners, so that transformers' copy of it is itself."""
 
     core: Tokenizer
 
@@ -127,7 +127,7 @@ def _from_json(path: Path, files: TokenizerFiles) -> _Found:
     parse_json(text, str(path), raises=CheckpointError)
     try:
         core = Tokenizer.from_str(text)
-    except Exception as error:  # the library raises nothing more special
+    except Exception as error:  # the library raises no narrower type
         raise CheckpointError(
             f"{path} is no tokenizer of the tokenizers library ({first_line(error)}); "
             "take the file from the model's page again."

@@ -214,7 +214,7 @@ FILES = [
                 A.replace("0.self", "7.self").replace("A.w", "B.w"): SMALL.T,
             }
         ),
-        r"changes \['model\.layers\.7\.self_attn\.q_proj'\], which the base has no",
+        r"changes \['model\.layers\.7\.self_attn\.q_proj'\], which the base does not",
     ),
     (
         lambda t: {k.replace("q_proj", "Wqkv"): v for k, v in t.items()},

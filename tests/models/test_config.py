@@ -310,13 +310,13 @@ def test_bookkeeping_of_published_folders_changes_nothing(tmp_path, family):
 
 
 ADVICE = [
-    ("llama", "is_causal", False, "read the other way its states would be wrong"),
+    ("llama", "is_causal", False, "its states would be wrong"),
     ("bert", "is_causal", True, "only False, None is supported: its attention runs"),
     (
         "qwen2",
         "quantization_config",
         INT4,
-        "weights are quantised, which the engine jax does not read; take --engine=tor",
+        "weights are quantised, which the engine jax does not read; use --engine=tor",
     ),
     ("gpt2", "auto_map", {"AutoModel": "m.M"}, "code of its authors, which is never"),
     ("phi3", "auto_map", {"AutoModel": "m.M"}, "code of its authors, which is never"),

@@ -59,7 +59,7 @@ INPUTS = [
     ((ROW, [[1, 1, 0]]), {}, "mask must be a .* got list"),
     ((ROW, ROW * 0.5), {}, "mask must be 1 for tokens and 0 for padding, got float32"),
     ((ROW, ROW * jnp.nan), {}, "mask must be 1 for tokens"),
-    ((ROW, ROW * -1e9), {}, "a bias that is added to scores is no mask"),
+    ((ROW, ROW * -1e9), {}, "a bias that is added to scores is not a mask"),
     ((ROW,), {"token_types": ROW * 0.5}, "token_types must be .* integers, got float"),
     ((ROW,), {"token_types": ROW[0]}, r"token_types must be .* got int32\[3\]"),
 ]

@@ -99,7 +99,7 @@ def test_auto_takes_jax_for_native_families_and_torch_for_others(copy, caplog):
     assert choose_engine("auto", str(copy)) == ("jax", None)
     rewrite(copy, quantization_config={"quant_method": "fp8"})
     assert choose_engine("auto", str(copy)) == ("torch", "its weights are quantised.")
-    with pytest.raises(CheckpointError, match=r"quantised.*take --engine=torch"):
+    with pytest.raises(CheckpointError, match=r"quantised.*use --engine=torch"):
         read_spec_by("jax", str(copy))
     config = transformers.RwkvConfig(
         vocab_size=61, hidden_size=16, num_hidden_layers=2, context_length=32
