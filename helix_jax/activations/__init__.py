@@ -1,4 +1,4 @@
-"""Hidden states of texts, extracted to a store that resumes, or imported."""
+"""Hidden states of texts, extracted to a resumable store, or imported."""
 
 from typing import TYPE_CHECKING
 

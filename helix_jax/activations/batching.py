@@ -3,9 +3,9 @@
 Texts are grouped by a fixed ladder of lengths. A batch of length T holds about
 `token_budget / T` texts; texts that do not fill a batch move up to the next longer
 one, and only the last batch of a window may be partly empty (quarter-size batches are
-used when three suffice). So at most two shapes a rung are ever compiled, and the
-batches are a function of the lengths, the ladder and the budget alone: whoever repeats
-them gets the same bits.
+used when three suffice). So at most two shapes per rung are ever compiled, and the
+batches depend only on the lengths, the ladder and the budget: repeating them gives the
+same bits.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How many tokens a batch may have: by formula, by memory, or measured."""
+"""The number of tokens of a batch: by formula, by memory, or measured."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ def choose_token_budget(
 
     Args:
       request: a number, "auto" or "measure".
-      model: on the devices, with what is taken of it.
+      model: on the devices, with its readout.
       max_tokens: the longest row.
 
     Returns:
@@ -67,7 +67,7 @@ def measure_token_budget(
     """The smallest budget within 5 % of the best throughput that fits in memory.
 
     Batches of `length` tokens a row are timed from small to large, until two in a row
-    are no gain or the device runs out of memory. The result depends on the clock: two
+    bring no gain or the device runs out of memory. The result depends on the clock: two
     searches may differ, so a store records what it used.
 
     Args:

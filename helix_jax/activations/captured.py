@@ -4,7 +4,7 @@ A server writes one file a request, as vLLM's ExampleHiddenStatesConnector does:
 
     REQUEST.safetensors   "hidden_states" [T, layers, D] float, "token_ids" [T] int
 
-Which text a request was, and which layers these are, the files do not say. A list does:
+The files do not say which text a request was, or which layers they hold. A list does:
 
     captured.json   {"layers": [18, 36], "model": "Qwen/Qwen3-8B",
                      "texts": [{"id": "doc/0", "file": "REQUEST.safetensors"}, ...]}
@@ -39,12 +39,12 @@ STATES, TOKENS = "hidden_states", "token_ids"
 
 
 class Captured(NamedTuple):
-    """What a list says of captured states.
+    """A list of captured states.
 
     Attributes:
       path: of the list.
       layers: number of each layer that the files hold, in their order.
-      model: whose they are, a folder or hub id; None where it is not said.
+      model: whose they are, a folder or hub id; None if not given.
       ids, files: of each text.
       labels: [texts] int32, -1 for none.
     """
@@ -66,7 +66,7 @@ def read_captured(path: str | os.PathLike) -> Captured:
     """Read a list of captured states; none of its files is opened.
 
     Raises:
-      StoreError: no such list, or it lacks what this module says.
+      StoreError: no such list, or it lacks a part that this module describes.
     """
     path = local_path(path, "a list of captured states")
     record = read_json(path, raises=StoreError)
@@ -103,10 +103,10 @@ def read_captured(path: str | os.PathLike) -> Captured:
 def check_captured(
     path: str | os.PathLike, *, layer: int, pooling: str, final_norm: bool
 ) -> Captured:
-    """The list, if it can give what is asked for; arguments as for `load_captured`.
+    """The list, if it can give what is requested; arguments as for `load_captured`.
 
     Raises:
-      StoreError: no such list or file, a layer or pooling that it does not give, or no
+      StoreError: no such list or file, a layer or pooling that it does not have, or no
         model whose final norm could be applied.
     """
     check_pooling(pooling)
@@ -114,7 +114,7 @@ def check_captured(
     if pooling == "token" or layer not in (-1, *captured.layers):
         raise StoreError(
             f"{captured.path} gives one row a text of the layers "
-            f"{', '.join(map(str, captured.layers))}, asked were layer {layer} and "
+            f"{', '.join(map(str, captured.layers))}, requested are layer {layer} and "
             f"pooling {pooling!r}."
         )
     if final_norm and captured.model is None:
@@ -126,7 +126,7 @@ def check_captured(
     if missing:
         raise StoreError(
             f"{captured.path} lists {len(missing)} files that are not there, first "
-            f"{missing[0]}. Capture these requests again, or take them off the list."
+            f"{missing[0]}. Capture these requests again, or remove them from the list."
         )
     return captured
 
@@ -152,7 +152,7 @@ def load_captured(
 
     Raises:
       StoreError: files that are missing, damaged, not finite, or of other layers.
-      CheckpointError: the model's final norm is not to be had.
+      CheckpointError: the model's final norm is not available.
     """
     captured = check_captured(path, layer=layer, pooling=pooling, final_norm=final_norm)
     layer = captured.layers[-1] if layer == -1 else layer
@@ -225,7 +225,7 @@ def _numbers(values: Any) -> bool:
 def _read_states(
     file: Path, captured: Captured, layer: int, width: int | None, hasher: Any
 ) -> np.ndarray:
-    """[T, D] of one layer, checked; the file's bytes go to the hasher too."""
+    """[T, D] of one layer, checked; the hasher is updated with the file's bytes."""
     remedy = "Capture that request again"
     arrays = read_safetensors(file, remedy=remedy, raises=StoreError)
     hasher.update(hashlib.sha256(file.read_bytes()).digest())

@@ -1,4 +1,4 @@
-"""Rows of two sides that have no text in common, dealt by a hash of the documents."""
+"""Rows of two sides without a common text, split by a hash of the documents."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from helix_jax.text.hashing import document_of, part_of
 
 
 class Dealt(NamedTuple):
-    """Rows of both sides without a text in common, and pairs of the source's texts.
+    """Rows of both sides without a common text, and pairs of the source's texts.
 
     Attributes:
       x: [N, dx] source states.

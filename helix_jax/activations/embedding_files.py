@@ -35,7 +35,7 @@ _DAMAGED = (
 
 
 class Content(NamedTuple):
-    """What a file holds, as it holds it.
+    """The content of a file, as stored.
 
     Attributes:
       rows: [N, D] array or memory map.
@@ -60,7 +60,7 @@ def read_content(path: Path) -> Content:
         raise StoreError(
             f"{path} is not a file of embeddings; expected one of {tuple(READERS)}."
         )
-    if not os.path.exists(path):  # unlike Path.exists, for names of any length
+    if not os.path.exists(path):  # unlike Path.exists, works for names of any length
         raise StoreError(f"there is no file {path}.")
     with os_errors(path, "be read", StoreError):
         path.open("rb").close()
@@ -110,7 +110,9 @@ def _read_npz(path: Path) -> Content:
 
 def _read_safetensors(path: Path) -> Content:
     with safe_open(path, framework="numpy") as tensors:
-        with path.open("rb") as stream:  # its own reader takes the last of two names
+        with path.open(
+            "rb"
+        ) as stream:  # its own reader uses the last of two equal names
             size = int.from_bytes(stream.read(8), "little")
             parse_json(stream.read(size), str(path), raises=StoreError, jsonl=True)
         held = sorted(tensors.keys())
@@ -197,7 +199,7 @@ def rows_of_lists(
       vectors: lists of numbers.
       ids: [n] of the rows, for messages.
       width: that all lists must have; None is that of the first.
-      start: row of the file that the first is.
+      start: row of the file that comes first.
 
     Raises:
       StoreError: a list or a number is null, or of another length.
@@ -227,7 +229,7 @@ def rows_of_lists(
 
 
 def _read_ids(path: Path, values: Iterable[Any]) -> list[str]:
-    """Ids as strings; integers and bytes of UTF-8 are read as what they say."""
+    """Ids as strings; integers and UTF-8 bytes are converted."""
     return [
         read_id(value, f"{path}, row {row} (counting from 0)", raises=StoreError)
         for row, value in enumerate(values)
@@ -235,7 +237,7 @@ def _read_ids(path: Path, values: Iterable[Any]) -> list[str]:
 
 
 def _check_names(path: Path, what: str, names: Sequence[str], *, plural: bool) -> None:
-    """Refuse two parts of one name, and a name that an s or a capital would hide."""
+    """Refuse two parts with one name, and near misses such as a plural or a capital."""
     twice = [name for name, times in collections.Counter(names).items() if times > 1]
     if twice:
         raise StoreError(

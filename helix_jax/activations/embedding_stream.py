@@ -3,8 +3,8 @@
     vectors = open_vectors("vectors.parquet")
     for block in vectors.blocks(start=0, size=8192, every=65536): ...
 
-A block holds rows and what stands beside them. Of a file that is read like this nothing
-is held but a block: npy and safetensors are read at their place, Parquet by row groups.
+A block holds rows and their other columns. Only a block of the file is held at a time:
+npy and safetensors are read in place, Parquet by row groups.
 """
 
 import hashlib
@@ -37,10 +37,10 @@ class Block(NamedTuple):
     """Some rows.
 
     Attributes:
-      start: row of the file that the first is.
+      start: row of the file that comes first.
       x: [n, D] of any dtype.
-      beside: name -> n of what else the file says of each row: Arrow arrays of
-        Parquet, lists of ids or arrays of labels of the others.
+      beside: name -> n values of each other column: Arrow arrays for Parquet, lists of
+        ids or arrays of labels for the others.
     """
 
     start: int
@@ -72,12 +72,12 @@ class Vectors(NamedTuple):
     reader: Callable[[int, int, int], Iterator[Block]]
 
     def blocks(self, start: int, size: int, every: int) -> Iterator[Block]:
-        """Blocks from a row on to the last; the same ones wherever one starts.
+        """Blocks from a row to the last; the same ones wherever reading starts.
 
         Args:
           start: first row, a multiple of `every`.
           size: rows of a block at most.
-          every: no block has rows on both sides of a multiple of this.
+          every: no block crosses a multiple of this.
 
         Raises:
           StoreError: a row cannot be read, by its number.
@@ -92,7 +92,7 @@ class Vectors(NamedTuple):
                     first = last
 
     def record(self) -> dict[str, Any]:
-        """What tells this file from another: sizes, and the SHA-256 of both ends."""
+        """The identity of this file: sizes, and the SHA-256 of both ends."""
         size = self.path.stat().st_size
         digest = hashlib.sha256()
         with self.path.open("rb") as stream:
@@ -111,8 +111,8 @@ def open_vectors(path: Path) -> Vectors:
         `activations.embeddings` says.
 
     Raises:
-      StoreError: no such file, another format, damaged, no rows, no matrix of numbers,
-        or as many ids as rows are not there.
+      StoreError: no such file, another format, damaged, no rows, not a matrix of
+        numbers, or fewer or more ids than rows.
     """
     suffix = path.suffix.lower()
     if suffix not in STREAMED:
@@ -181,7 +181,7 @@ def _of_batch(path: Path, batch: pyarrow.RecordBatch, row: int, width: int) -> B
 
 
 def _first_width(path: Path) -> int:
-    """Numbers of the first row; 0 of a file without rows."""
+    """Width of the first row; 0 for a file without rows."""
     try:
         with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
             batch = next(file.iter_batches(1, columns=["embedding"]), None)

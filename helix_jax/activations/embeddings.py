@@ -7,8 +7,8 @@ FILE.safetensors  tensor "embeddings" (or the only matrix) and, if any, "labels"
 FILE.parquet      columns "id", "embedding" (lists of equal length) and, if any,
                   "label"
 
-Ids are strings, kept as they are, or integers. Labels are class numbers 0..2^31 - 1; -1
-and null stand for none.
+Ids are strings, kept unchanged, or integers. Labels are class numbers 0..2^31 - 1; -1
+and null mean none.
 """
 
 import dataclasses
@@ -53,7 +53,7 @@ def load_embeddings(
     Raises:
       StoreError: no such file or format, damaged, ragged, not numbers, NaN, infinite
         or beyond float32; ids missing, too few, too many or repeated; labels that are
-        no class numbers.
+        not class numbers.
     """
     try:
         path = local_path(file, "a file of embeddings")
@@ -71,7 +71,7 @@ def load_embeddings(
         return rows[chosen]
 
     joined = "\n".join(own_ids)
-    if joined.count("\n") >= len(own_ids):  # an id holds a line break itself
+    if joined.count("\n") >= len(own_ids):  # an id contains a line break
         joined = f"\n{json.dumps(own_ids)}"
     return Store(
         name=str(path),

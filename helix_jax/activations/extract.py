@@ -1,11 +1,11 @@
-"""Extraction: model x corpus x layers x pooling to a store that resumes.
+"""Extraction: model x corpus x layers x pooling to a resumable store.
 
     window k+1 is read and tokenised | window k is on the device | window k-1 is written
 
-Batches are a function of the texts and of the recorded layout (`layout.py`), never of
-where an earlier run stopped, nor of how many processes share the windows; so a killed
-extraction that is run again, by as many as there are then, ends with the same bytes as
-one that was not killed.
+Batches depend on the texts and the recorded layout (`layout.py`), never on where an
+earlier run stopped or on how many processes share the windows; so a killed extraction
+that is run again, by any number of processes, ends with the same bytes as one that was
+not killed.
 """
 
 import contextlib
@@ -66,26 +66,25 @@ def extract(
     progress: bool = True,
     processes: Processes = ALONE,
 ) -> Store:
-    """Extract hidden states, or go on where a killed extraction stopped.
+    """Extract hidden states, or resume where a killed extraction stopped.
 
     Args:
       model: from `load_model`, `load_torch_model` or `load_model_by`.
       tokenizer: from `load_tokenizer`, of the same model.
-      texts: the corpus from its beginning, also when resuming; ids are unique.
+      texts: the corpus from its beginning, even when resuming; ids are unique.
       path: local folder, gs://BUCKET/PATH or s3://BUCKET/PATH.
       wanted: which states, and in which pieces; by default the mean of the last layer.
       text_fingerprint: JSON-able record of the corpus and split.
       devices: that share every batch; None for all local ones.
-      total: number of texts where it is known, for the progress bar and for the
-        number of shapes that are worth compiling.
+      total: number of texts if known, for the progress bar and for the number of shapes
+        worth compiling.
       progress: show it.
       processes: that divide the windows among them, all called with the same arguments;
         the path is one that all of them see.
 
     Returns:
-      The complete store; `throughput` tells what this run did. A store that was
-      complete already is returned as it is; one that another process writes is waited
-      for.
+      The complete store; `throughput` describes this run. A store that was already
+      complete is returned unchanged; if another process writes it, this one waits.
 
     Raises:
       ValueError: an option that does not fit the model.
@@ -93,7 +92,7 @@ def extract(
       CorpusError: an empty text, a repeated id, or a token without an embedding.
       StoreError: states that are not finite, a full disk, or a store that was begun
         with other settings.
-      LockError: another process has taken this one for dead, and goes on.
+      LockError: another process considered this one dead, and took over.
       FingerprintError: another store lies at the path.
       ProcessError: the processes differ in what they extract, or one was lost.
     """
@@ -104,10 +103,10 @@ def extract(
     fingerprint, requested = extractor.fingerprint, extractor.requested()
     asked = {**fingerprint, **requested, "on_empty": wanted.on_empty}
     processes.agree(f"what is extracted to {folder.name}", asked)
-    # What is complete is only read, also where nothing can be written.
+    # A complete store is only read, even where nothing can be written.
     complete = processes.first("whether the store is complete", is_complete(folder))
     new_layout = partial(extractor.new_layout, total)
-    if extractor.shared and not complete:  # a batch that is tried needs all of them
+    if extractor.shared and not complete:  # trying a batch needs all of them
         new_layout = partial(dict, new_layout())
     alone = complete or processes.index > 0  # process 0 has the lock for all
     with contextlib.nullcontext() if alone else writing(folder) as lock:
@@ -189,7 +188,7 @@ def _run_windows(
     """Read ahead, compute, write behind.
 
     Returns:
-      What was read, own windows and others: windows, digest. And what was computed:
+      What was read, including others' windows: windows, digest. And what was computed:
       seconds, tokens and padding.
     """
     layers, read = extractor.placed.readout.layers, {"windows": 0, "digest": ""}

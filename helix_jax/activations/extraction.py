@@ -1,4 +1,4 @@
-"""What is extracted of texts, and in which pieces: one record from the flags on."""
+"""What to extract from texts, and in which pieces: one record, filled from flags."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,14 +15,14 @@ class Extraction(NamedTuple):
       pooling: "mean", "last", "cls", "weighted_mean", "max", "mean_sqrt", or "token"
         for every token; "auto": the whole recipe of a sentence encoder's folder, or
         "mean" for another (`choose_recipe`).
-      max_tokens: longer texts lose their end and are counted; never more than the
-        model's context. None: with "auto" as the folder says, else 512.
-      prompt_name: of the folder's prompts, to stand before every text; "": its default
+      max_tokens: longer texts are truncated and counted; never more than the model's
+        context. None: with "auto" as in the folder, else 512.
+      prompt_name: one of the folder's prompts, put before every text; "": its default
         one with "auto", else none.
       dtype: of the stored rows, float32, bfloat16 or float16; pooling is in float32.
       token_budget: tokens a batch, padding included; "auto" chooses by model, device
         and memory; "measure" times some on the device. Recorded in the store.
-      window: texts between two safe points; None chooses.
+      window: texts between two save points; None chooses.
       on_empty: what to do with a text without tokens, "error" or "skip".
     """
 

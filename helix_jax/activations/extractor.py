@@ -1,4 +1,4 @@
-"""What an extraction runs: a model on its devices, a tokenizer, a recipe, a layout."""
+"""The parts of an extraction: a model on its devices, tokenizer, recipe, layout."""
 
 import logging
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -62,16 +62,16 @@ def store_fingerprint(
 
 
 class Extractor(NamedTuple):
-    """What an extraction runs; made by `make_extractor`.
+    """The parts of an extraction; made by `make_extractor`.
 
     Attributes:
       name: of the model.
-      placed: the model on its devices, with what is taken of it.
+      placed: the model on its devices, with its readout.
       backend: its tokenizer.
-      prompt: stands before every text.
-      max_tokens: longer texts lose their end.
+      prompt: put before every text.
+      max_tokens: longer texts are truncated.
       fingerprint: of the states, as of a store.
-      wanted: what it was made for.
+      wanted: the requested extraction.
     """
 
     name: str
@@ -96,7 +96,7 @@ class Extractor(NamedTuple):
         """
         if self.shared and self.wanted.token_budget == "measure":
             raise ValueError(
-                "token_budget='measure' goes by the clock of one process, and several "
+                "token_budget='measure' uses the clock of one process, and several "
                 "share each batch; give a number, or 'auto'."
             )
         budget = choose_token_budget(
@@ -112,7 +112,7 @@ class Extractor(NamedTuple):
         )
 
     def requested(self) -> dict[str, Any]:
-        """The part of a layout that the caller insists on."""
+        """The part of a layout that the caller has fixed."""
         group = self.placed.group
         asked = {"devices": group.size, "platform": group.platform, "cut": group.cut}
         if isinstance(self.wanted.token_budget, int):
@@ -166,7 +166,7 @@ def own_windows(
     *,
     each: int = 1,
 ) -> Callable[[int], bool]:
-    """Whether this process computes a window: its share; all where batches are shared.
+    """Whether this process computes a window: its share; all if batches are shared.
 
     Args:
       extractors: that read the same windows.
@@ -180,7 +180,7 @@ def own_windows(
 def keep_step(
     extractors: Sequence[Extractor], processes: Processes, window: int
 ) -> None:
-    """Before a window: that all processes live; where they share batches, are here.
+    """Before a window, check that all processes live and, if they share batches, wait.
 
     Between CPUs a collective gives up on a process that comes half a minute later.
 
@@ -200,7 +200,7 @@ def make_extractor(
     text_fingerprint: Any,
     devices: Sequence[jax.Device] | None = None,
 ) -> Extractor:
-    """Make ready what an extraction runs.
+    """Prepare the parts of an extraction.
 
     Args and errors: as for `extract`.
     """

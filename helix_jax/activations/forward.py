@@ -25,7 +25,7 @@ from helix_jax.types import Array
 
 
 class Readout(NamedTuple):
-    """What is taken of a model: the static arguments of `pooled_states`.
+    """What to read from a model: the static arguments of `pooled_states`.
 
     Attributes:
       spec: the architecture.
@@ -99,7 +99,7 @@ class DeviceGroup:
 
     Attributes:
       mesh: of the devices.
-      size: in how many parts a batch is cut.
+      size: number of parts of a batch.
       cut: the mesh's axes that cut parameters, as "fsdp:2,tensor:4", and how many
         processes add up what they give; None for none.
       platform: "cpu", "gpu" or "tpu".
@@ -108,7 +108,7 @@ class DeviceGroup:
     def __init__(
         self, devices: Sequence[jax.Device] | None = None, mesh: Mesh | None = None
     ):
-        """A mesh, or some devices that each hold all parameters; None for all local."""
+        """A mesh, or devices that each hold all parameters; None for all local ones."""
         if mesh is None:
             devices = list(jax.local_devices() if devices is None else devices)
             mesh = make_mesh({"data": len(devices)}, devices)
@@ -132,7 +132,7 @@ class DeviceGroup:
     def place_batch(self, tokens: np.ndarray, lengths: np.ndarray) -> Any:
         """A batch split by rows; the number of rows is a multiple of `size`.
 
-        Processes that share a mesh all give the same batch.
+        Processes that share a mesh all pass the same batch.
         """
         if self.mesh.is_multi_process:
             return tuple(
@@ -151,7 +151,7 @@ class DeviceGroup:
 
 
 class PlacedModel(NamedTuple):
-    """A model on the devices that share every batch, and what is taken of it.
+    """A model on the devices that share every batch, and its readout.
 
     Attributes:
       params: parameter pytree, on the devices.
@@ -175,7 +175,7 @@ class PlacedModel(NamedTuple):
 
 
 class Host(NamedTuple):
-    """Where torch runs a model, as a `DeviceGroup` says it: on one device."""
+    """The one device on which torch runs a model, like a `DeviceGroup`."""
 
     platform: str
     size: int = 1
@@ -183,7 +183,7 @@ class Host(NamedTuple):
 
 
 class PlacedTorchModel(NamedTuple):
-    """A model that torch runs, and what is taken of it; called as a `PlacedModel`.
+    """A model that torch runs, and its readout; called like a `PlacedModel`.
 
     Attributes:
       model: on its device.
@@ -239,13 +239,13 @@ def place_model(
     devices: Sequence[jax.Device] | None = None,
     weights: Sequence[Mapping] = (),
 ) -> PlacedModel | PlacedTorchModel:
-    """A model on devices; None for all local ones, or where it lies already.
+    """A model on devices; None for all local ones, or where it already is.
 
     `weights` are those of the readout's steps.
 
     Raises:
-      ValueError: devices for a model that lies on a mesh or that torch has, or a layer
-        that torch has no vectors of.
+      ValueError: devices for a model that lies on a mesh or is run by torch, or a layer
+        without vectors in torch.
     """
     if isinstance(model, TorchModel):
         if devices is not None:
@@ -261,5 +261,5 @@ def place_model(
 
 
 def is_exhausted(error: Exception) -> bool:
-    """Whether an engine says that its device has no memory left."""
+    """Whether an engine reports that its device is out of memory."""
     return "RESOURCE_EXHAUSTED" in str(error) or is_out_of_memory(error)

@@ -1,4 +1,4 @@
-"""Batches dispatched ahead of the host, states gathered in the order of the texts."""
+"""Batches dispatched ahead of the host; states gathered in the order of the texts."""
 
 import collections
 from collections.abc import Callable, Iterable, Iterator, Sequence

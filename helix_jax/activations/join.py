@@ -64,15 +64,15 @@ def join(store_x: Store, store_y: Store, *, align: str = "strict") -> Pair:
     Args:
       store_x: source.
       store_y: target.
-      align: "strict" wants the same ids in the same order; "intersect" keeps the ids
-        that both hold, in the order of store_x, and counts what it drops.
+      align: "strict" requires the same ids in the same order; "intersect" keeps the
+        common ids, in the order of store_x, and counts what it drops.
 
     Returns:
       The pair.
 
     Raises:
-      StoreError: ids differ, nothing is shared, an id to be matched is not unique, or
-        two labels of one id differ; names both stores.
+      StoreError: ids differ, none is shared, an id to be matched is not unique, or two
+        labels of one id differ; names both stores.
     """
     if align == "strict":
         if store_x.ids != store_y.ids:

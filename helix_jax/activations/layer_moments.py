@@ -1,4 +1,4 @@
-"""Moments of several layers of both sides from one pass, and those of some of them."""
+"""Moments of several layers of both sides from one pass, and selections of them."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ Layers = tuple[tuple[int, ...], tuple[int, ...]]  # of the source, of the target
 
 
 class LayerMoments(NamedTuple):
-    """Moments of some layers of each side, beside each other.
+    """Moments of some layers of each side, side by side.
 
     Attributes:
       joint: of rows [layers x width] of each side.
@@ -29,15 +29,15 @@ class LayerMoments(NamedTuple):
         """Moments of one layer of each side.
 
         Raises:
-          ValueError: a layer that was not taken.
+          ValueError: a layer that is not included.
         """
         return self.of_layers((source_layer,), (target_layer,))
 
     def of_layers(self, source: Sequence[int], target: Sequence[int]) -> Moments:
-        """Moments of some layers of each side, beside each other in this order.
+        """Moments of some layers of each side, side by side in this order.
 
         Raises:
-          ValueError: a layer that was not taken.
+          ValueError: a layer that is not included.
         """
         return select_columns(self.joint, *self.columns(source, target))
 
@@ -60,14 +60,14 @@ def parted_layer_moments(
 ) -> tuple[LayerMoments, ...]:
     """Moments of states of several kinds, such as keys and values, in one pass.
 
-    Products are of float32 and sums of float64: of as many columns the products are
+    Products are in float32 and sums in float64: with so many columns products are
     nearly all of the cost, and blocks are centred before them.
 
     Args:
       pairs: of sides that give `parts` times these layers, one kind after the other.
       layers: of the source and of the target.
       parts: kinds.
-      limit: of pairs; those of the block that reaches it are all taken.
+      limit: of pairs; the block that reaches it is taken whole.
       skip: as for `layer_rows`.
 
     Returns:
@@ -75,7 +75,7 @@ def parted_layer_moments(
     """
     totals: list[Moments | None] = [None] * parts
     for block in itertools.islice(pairs, -(-limit // pairs.block_rows)):
-        few = pairs.block_rows - len(block.text_ids)  # so that nothing compiles again
+        few = pairs.block_rows - len(block.text_ids)  # avoids recompilation
         kept = np.minimum(block.position_x, block.position_y) >= skip
         weights = np.pad(kept.astype(np.float32), (0, few))
         missing = ((0, 0), (0, few), (0, 0))
@@ -100,13 +100,13 @@ def layer_moments(
 ) -> LayerMoments:
     """Moments of all layers of the pairs, in one pass.
 
-    A matrix of (layers x width)^2 float64 is held for each side: take some layers of a
-    large model, not all.
+    A matrix of (layers x width)^2 float64 is held for each side: choose some layers of
+    a large model, not all.
 
     Args:
       pairs: of sides that give these layers.
       layers: of the source and of the target.
-      limit: of pairs; those of the block that reaches it are all taken.
+      limit: of pairs; the block that reaches it is taken whole.
       skip: as for `layer_rows`.
     """
     return LayerMoments(accumulate(layer_rows(pairs, limit=limit, skip=skip)), layers)
@@ -115,14 +115,13 @@ def layer_moments(
 def layer_rows(
     pairs: TokenPairs, *, limit: int, skip: int = 0
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows of all layers of each side beside each other, block by block.
+    """Rows of all layers of each side, side by side, block by block.
 
     Args:
       pairs: of sides that give some layers.
-      limit: of pairs, those that are skipped among them; those of the block that
-        reaches it are all taken.
-      skip: tokens at the beginning of a text that are left out, on either side: the
-        first one's states are often hundreds of times as long as all others.
+      limit: of pairs, including skipped ones; the block that reaches it is taken whole.
+      skip: tokens left out at the beginning of a text, on either side: the first one's
+        states are often hundreds of times as long as all others.
     """
     for block in itertools.islice(pairs, -(-limit // pairs.block_rows)):
         kept = np.minimum(block.position_x, block.position_y) >= skip

@@ -1,9 +1,9 @@
 """Settings that the bits of a store depend on, chosen without a clock.
 
-A store that was killed and one that was not must come out equal, also when they are
-two stores made by two commands. So "auto" is a formula over the model and the device,
-not a measurement; `budget.measure_token_budget` measures for whoever wants the last
-tenth, and the number it finds is recorded.
+A store that was killed and resumed and one that was not must be equal, even when made
+by two commands. So "auto" is a formula over the model and the device, not a
+measurement; `budget.measure_token_budget` measures for those who want the last tenth,
+and its result is recorded.
 """
 
 import math
@@ -20,7 +20,7 @@ from helix_jax.models.torch_engine import TorchSpec
 
 CPU_GROWTH = 1.125
 WINDOW_SECONDS = 60
-# Rough floors: operations a second, and tokens a second of however small a model.
+# Rough lower bounds: operations a second, and tokens a second of any model.
 SPEEDS = {"cpu": (2e11, 1e5)}
 ACCELERATOR_SPEED = (1e14, 1e6)
 COARSE_SECONDS = 30
@@ -42,12 +42,12 @@ def choose_layout(
     """The layout of a new store.
 
     Args:
-      readout: what is taken of the model.
+      readout: what is read from the model.
       group: the devices that share a batch.
       max_tokens: longest text.
       token_budget: tokens a batch.
       window: texts a window; None chooses.
-      texts: how many texts there are, or None.
+      texts: number of texts, or None.
 
     Returns:
       JSON-able record: window_texts, chunk_rows, ladder, token_budget, devices,
@@ -107,7 +107,7 @@ def default_token_budget(spec: ModelSpec, platform: str, max_tokens: int) -> int
 
 
 def block_parameters(spec: ModelSpec | TorchSpec) -> int:
-    """Parameters of all blocks that a token meets; its work is twice that."""
+    """Parameters of all blocks that a token passes; its operations are twice that."""
     if isinstance(spec, TorchSpec):
         return spec.block_parameters
     queries = spec.num_heads * spec.head_width

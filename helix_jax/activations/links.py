@@ -1,23 +1,23 @@
-"""How long a layer computes on a mesh, and how long its devices send meanwhile.
+"""The time a layer computes on a mesh, and the time its devices communicate.
 
-Of a layer, with N tokens on each device, c seconds of computing a token, r seconds of
-collectives a token that the next product waits for (all-reduces), and g seconds in
-which the next layer's kernels are gathered, or w in which they are read from memory:
+For a layer with N tokens on each device, c seconds of computation a token, r seconds of
+collectives a token that the next product waits for (all-reduces), g seconds to gather
+the next layer's kernels, or w to read them from memory:
 
     seconds = max((c + r) N, g, w)        share of the peak = c N / seconds
 
 A mixture of experts reads an expert's kernels for each block of tokens that it takes
-(`models/experts.py`), b seconds a token of a large batch: max(c, b) in place of c, but
-for the share. Experts count as chosen evenly.
+(`models/experts.py`), b seconds a token of a large batch: max(c, b) instead of c,
+except in the share. Experts count as evenly chosen.
 
 So by `tensor` the share is c / (c + r) at most, whatever the batch, and by `fsdp` it
 grows with the batch until N = g / c.
 
 Links: the axes in use share those of a TPU evenly, as on a torus with wrap-around
 links (a v5e or v6e slice has them where a side is 16). GPUs of one machine use NVLink;
-an axis that leaves it sends by the network adapters of those of its devices that a
-machine has, where the last axes are the closest (`mesh.AXES`). Latency, what XLA adds,
-and reading of states are left out: it is a bound from below.
+an axis that leaves the machine sends through the network adapters of its devices there,
+the last axes being the closest (`mesh.AXES`). Latency, what XLA adds, and reading of
+states are left out: the result is a lower bound.
 
 Reference: the ring's bytes: Patarasuk and Yuan 2009, doi:10.1016/j.jpdc.2008.09.002.
 """
@@ -41,7 +41,7 @@ LARGE = 2**20  # tokens of a device, whose blocks of experts are all but full
 
 
 class LayerTime(NamedTuple):
-    """Seconds of one layer, the mean of all.
+    """Seconds of one layer, averaged over all.
 
     Attributes:
       computing: at the peak, a token of a device: c.
@@ -71,7 +71,7 @@ class LayerTime(NamedTuple):
         return self.computing * tokens / self.seconds(tokens)
 
     def tokens_for(self, share: float) -> float | None:
-        """Tokens on each device for a share of the peak; None where none suffice."""
+        """Tokens on each device for a share of the peak; None if no number suffices."""
         if self.computing < share * self.token:
             return None
         return share * max(self.gathering, self.reading) / self.computing
@@ -80,7 +80,7 @@ class LayerTime(NamedTuple):
 def layer_time(
     spec: ModelSpec, sizes: Mapping[str, int], chip: Chip, *, dtype: str, length: int
 ) -> LayerTime:
-    """What a layer takes on a mesh of some accelerator.
+    """The times of a layer on a mesh of an accelerator.
 
     Args:
       spec: the architecture.

@@ -1,11 +1,11 @@
-"""Paired states of two models that are reduced as they are computed: no store.
+"""Paired states of two models, reduced as they are computed, without a store.
 
     window k of the texts -> states of both models -> reduction of its piece -> one file
 
 A piece is some consecutive windows, however many processes there are. Its result is one
-file, whole or not there at all, which says in its name what of the texts was read until
-then; so what was killed goes on, with as many processes as
-there are then, and ends with the same numbers, added in the same order.
+file, complete or absent, whose name says how far the texts were read; so a killed run
+resumes, with any number of processes, and ends with the same numbers, added in the same
+order.
 """
 
 import io
@@ -46,13 +46,13 @@ Reduction = Callable[[int, Iterator[Rows]], Mapping[str, Any]]
 
 
 class PairStream(NamedTuple):
-    """Paired states of two models on the same texts, computed whenever they are read.
+    """Paired states of two models on the same texts, computed on every read.
 
     Attributes:
-      x, y: what computes the source's and the target's states, of one layer each.
+      x, y: extractors of the source's and the target's states, of one layer each.
       read: gives the texts, from their beginning, each time it is called.
       folder: where results are kept, local or in a bucket, seen by all processes.
-      total: number of texts where it is known.
+      total: number of texts if known.
       processes: that divide the pieces among them.
     """
 
@@ -71,16 +71,16 @@ class PairStream(NamedTuple):
     def reduce(
         self, reduction: Reduction, *, record: Any, title: str
     ) -> Iterator[dict[str, np.ndarray]]:
-        """Reduce the rows of each piece, where it is missing; the results in order.
+        """Reduce the rows of each missing piece; yields all results in order.
 
         Args:
           reduction: takes the number of a piece and its rows, window by window, all of
             which it must read; gives named arrays.
-          record: JSON-able, says what the reduction does, and with which settings.
+          record: JSON-able, describes the reduction and its settings.
           title: of the work, for the progress.
 
         Yields:
-          What `reduction` gave for each piece.
+          The result of `reduction` for each piece.
 
         Raises:
           CorpusError, StoreError, ProcessError: as for `extract`.
@@ -122,7 +122,7 @@ class PairStream(NamedTuple):
         reduction: Reduction,
         title: str,
     ) -> dict[str, Any]:
-        """Compute the missing pieces of this process; what was read of the texts."""
+        """Compute this process's missing pieces; returns what was read of the texts."""
         shared = self.x.shared or self.y.shared
         read = {"windows": 0, "digest": ""}
 
@@ -183,7 +183,7 @@ def _read(place: Folder, key: str | None) -> dict[str, np.ndarray]:
     value = None if key is None else read_bytes(place, key)
     if value is None:
         raise RunError(
-            f"not all of {place.name} is to be seen from this process. Give all "
+            f"not all of {place.name} is visible to this process. Give all "
             "processes one --workdir, in a bucket or a folder that machines share."
         )
     name, remedy = f"{place.name}/{key}", "delete it and run again"

@@ -1,9 +1,9 @@
 """What an extraction needs of a device, from the architecture alone.
 
-Parameters are counted; what a batch needs beside them is what XLA says of the program
-that runs it, compiled for the CPU with shapes in place of arrays. Nothing is loaded.
-That program is in float32: a CPU would copy other weights to float32, where an
-accelerator does not, and of narrower states it is a bound from above.
+Parameters are counted; XLA reports what a batch needs beside them, for its program
+compiled for the CPU with shapes instead of arrays. Nothing is loaded. That program is
+in float32: a CPU would copy other weights to float32, which an accelerator does not,
+and for narrower states the result is an upper bound.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ class Needs(NamedTuple):
 
 
 def cpu_mesh(sizes: dict[str, int]) -> Mesh | None:
-    """A mesh of so many devices, for which the CPU stands in; None for one device.
+    """A mesh of so many devices, simulated on the CPU; None for one device.
 
     Raises:
       MeshError: this process has started its devices already, and fewer.
@@ -61,7 +61,7 @@ def cpu_mesh(sizes: dict[str, int]) -> Mesh | None:
     if len(devices) < count:
         raise MeshError(
             f"the mesh has {count} devices and this process has started "
-            f"{len(devices)}; plan it in a process of its own."
+            f"{len(devices)}; plan it in a separate process."
         )
     return make_mesh(sizes, devices[:count])
 
@@ -75,7 +75,7 @@ def extraction_needs(
     layers: Sequence[int] = (),
     mesh: Mesh | None = None,
 ) -> Needs:
-    """What the extraction of pooled states needs.
+    """What an extraction of pooled states needs.
 
     Args:
       spec: the architecture.
@@ -122,7 +122,7 @@ def extraction_needs(
 def flops_per_token(spec: ModelSpec, length: int) -> float:
     """Operations of the blocks for one token of a text of so many tokens.
 
-    Two for each parameter that it meets; and four for each feature of each head and
+    Two for each parameter that it passes; and four for each feature of each head and
     each token that it sees, of which a decoder needs about half and computes all.
     """
     attention = 4 * spec.num_layers * spec.num_heads * spec.head_width * length
@@ -130,7 +130,7 @@ def flops_per_token(spec: ModelSpec, length: int) -> float:
 
 
 def moment_bytes(dx: int, dy: int) -> int:
-    """Of float64 moments of two widths, the sum and the part that is added to it."""
+    """Bytes of float64 moments of two widths: the sum and the part added to it."""
     return 2 * 8 * (dx * dx + dx * dy + dy * dy + dx + dy)
 
 

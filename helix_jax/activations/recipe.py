@@ -1,4 +1,4 @@
-"""How one vector comes of a text: what a sentence encoder's folder says, or flags.
+"""How a text becomes one vector: by a sentence encoder's folder, or by flags.
 
     vector = normalise?(f(W pool(states of prompt + text) + b)), any number of modules
 
@@ -28,7 +28,7 @@ MAX_TOKENS = 512
 
 
 class Step(NamedTuple):
-    """One module behind the pooling, as far as it is static.
+    """The static part of a module after the pooling.
 
     Attributes:
       kind: "dense" or "normalize".
@@ -42,16 +42,16 @@ class Step(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """How the vectors of a store are made of states.
+    """How states become the vectors of a store.
 
     Attributes:
       pooling: as for `pool`.
-      max_tokens: longer texts lose their end.
-      prompt: stands before every text.
+      max_tokens: longer texts are truncated.
+      prompt: put before every text.
       steps: what follows the pooling.
-      weights: parameters of each step, {} where it has none.
-      record: JSON-able, of prompt and steps; {} where there are none.
-      notes: sentences on what of the folder is left out.
+      weights: parameters of each step, {} for none.
+      record: JSON-able, of prompt and steps; {} for none.
+      notes: sentences on parts of the folder that are left out.
     """
 
     pooling: str
@@ -66,7 +66,7 @@ class Recipe(NamedTuple):
 def choose_recipe(
     spec: ModelSpec | TorchSpec, folder: Path, wanted: Extraction, *, name: str
 ) -> Recipe:
-    """What a model's folder says of its embeddings, where nothing else is asked for.
+    """The embeddings that a model's folder describes, unless others are requested.
 
     Args:
       spec: of the model.
@@ -77,7 +77,7 @@ def choose_recipe(
       name: its hub id, or what else it is called.
 
     Raises:
-      CheckpointError: a module, setting or prompt that is not known.
+      CheckpointError: an unknown module, setting or prompt.
       ValueError: an unknown pooling.
     """
     own, pooling = wanted.pooling != AUTO, wanted.pooling
@@ -104,8 +104,8 @@ def choose_recipe(
     after = modules.after if last and wanted.final_norm else ()
     if len(after) < len(modules.after):
         notes = (
-            "what follows its pooling is of the last layer after the final norm, and "
-            "left out for others.",
+            "the modules after its pooling need the last layer after the final norm, "
+            "and are left out for others.",
         )
     steps = tuple(_step(module) for module in after)
     record: dict[str, Any] = {}
@@ -149,7 +149,7 @@ def finish(
 
 
 def width_after(width: int, steps: Sequence[Step]) -> int:
-    """Features of a vector that had `width` behind the pooling."""
+    """Features of a vector that had `width` after the pooling."""
     return next((step.width for step in reversed(steps) if step.width), width)
 
 
@@ -180,7 +180,7 @@ def _weights(module: Any) -> dict[str, np.ndarray]:
 
 
 def _left_out(folder: Path) -> tuple[str, ...]:
-    """Which modules a pooling that was asked for leaves out, in a sentence."""
+    """Which modules a requested pooling leaves out, in a sentence."""
     root = modules_root(folder)
     left = [kind for kind, _ in module_kinds(root)] if root is not None else []
     plain = ("Transformer", "Pooling", "Normalize", "Dropout")
@@ -189,5 +189,5 @@ def _left_out(folder: Path) -> tuple[str, ...]:
         return ()
     return (
         f"its sentence embeddings pass through {', '.join(left)} after pooling, which "
-        "are no part of the states with a pooling of one's own.",
+        "are not applied with an explicit pooling.",
     )

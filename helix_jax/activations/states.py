@@ -18,7 +18,7 @@ def window_states(
     """States of a window in the order of its texts.
 
     Args:
-      model: on the devices, with what is taken of it.
+      model: on the devices, with its readout.
       window: its tokens.
       layout: ladder, token_budget, devices.
 

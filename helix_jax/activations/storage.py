@@ -43,7 +43,7 @@ def open_array(
         "fill_missing_data_reads": False,
         "store_data_equal_to_fill_value": True,
     }
-    # A killed run leaves an array with rows, whose shape is not that of a new one.
+    # A killed run leaves an array with rows, unlike a new one.
     create = create and read_bytes(folder, f"{key}/zarr.json") is None
     if create:
         tail = [] if width is None else [width]

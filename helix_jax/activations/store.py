@@ -34,7 +34,7 @@ class Store:
 
     Attributes:
       name: path or file, for messages.
-      layers: layer numbers held; an import holds layer 0 alone.
+      layers: layer numbers held; an import holds only layer 0.
       width: D.
       fingerprint: what made it.
       counts: texts, rows, tokens, truncated, empty.
@@ -44,7 +44,7 @@ class Store:
       ends: [rows] int32 for a token-level store: the character at which each token
         ends, -1 for special tokens; None when a row is a text.
       throughput: seconds and tokens_per_second of the extraction that returned this
-        store; empty when it was only opened.
+        store; empty if it was only opened.
       selection: [N] int, the rows of a view (`select`); None for all rows.
       reader: (layer, rows) -> [n, D] in the stored dtype.
     """
@@ -154,7 +154,7 @@ class Store:
         return dataclasses.replace(self, selection=chosen)
 
     def only(self, layer: int) -> "Store":
-        """A view of one layer, as if it alone had been extracted.
+        """A view of one layer, as if only it had been extracted.
 
         Args:
           layer: which; negative counts from the end of `layers`.
@@ -196,10 +196,10 @@ def open_store(
       expect: fingerprint it must have; None accepts any.
 
     Returns:
-      The store; rows stay where they are until read.
+      The store; rows stay on disk until read.
 
     Raises:
-      StoreError: none there, damaged, or incomplete.
+      StoreError: missing, damaged, or incomplete.
       FingerprintError: made from other inputs; names both.
     """
     folder = open_folder(path)

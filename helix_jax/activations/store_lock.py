@@ -13,7 +13,7 @@ from helix_jax.storage import Folder
 
 @contextlib.contextmanager
 def writing(folder: Folder) -> Iterator[Lock]:
-    """Be the only one who writes to a store; waits for another writer, and says so.
+    """Become the only writer of a store; waits for another writer, and says so.
 
     Raises:
       StoreError: the folder cannot be made or written to.
@@ -33,7 +33,7 @@ def writing(folder: Folder) -> Iterator[Lock]:
 
 
 def store_writer(folder: Folder) -> str:
-    """Who writes to a store now, for a message; empty for nobody."""
+    """The current writer of a store, for a message; empty for none."""
     with contextlib.suppress(StoreError, OSError):
         return writer_of(lock_place(folder))
     return ""

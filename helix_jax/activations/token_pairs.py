@@ -2,8 +2,8 @@
 
 Texts are read in windows of a few thousand tokens; both models run over a window, its
 tokens are paired, and the pairs leave in blocks of equal size. Memory is that of one
-window, so that there may be any number of pairs; the stream can be read again and
-gives the same blocks.
+window, whatever the number of pairs; the stream can be read again and gives the same
+blocks.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ from helix_jax.types import Text
 
 
 class TokenBlock(NamedTuple):
-    """N pairs of tokens; what is said of x holds for y.
+    """N pairs of tokens; descriptions of x also hold for y.
 
     Attributes:
       x, y: [n, N, dx] and [m, N, dy] float32 states.
@@ -35,8 +35,8 @@ class TokenBlock(NamedTuple):
       end_x, end_y: [N] int32, character at which the token ends; a token in front of
         the text ends at 0.
       next_x, next_y: [N] int32, the token that follows, -1 at the end of the text: a
-        special token that the tokenizer puts there is none of the text.
-      next_end_x, next_end_y: [N] int32, character at which that one ends.
+        special token that the tokenizer adds there does not count.
+      next_end_x, next_end_y: [N] int32, character at which that token ends.
     """
 
     x: np.ndarray
@@ -54,18 +54,18 @@ class TokenBlock(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TokenPairs:
-    """A stream of `TokenBlock`s that can be read again; see the head of this file.
+    """A stream of `TokenBlock`s that can be read again; see the top of this file.
 
     Attributes:
       source, target: x and y.
       texts: gives the texts from the beginning each time it is called.
-      max_tokens: of a text and side; longer texts lose their end.
+      max_tokens: of a text and side; longer texts are truncated.
       block_rows: pairs a block; the last may have fewer.
       window_tokens: tokens of each side that are read at once, roughly.
       token_budget: tokens a forward pass, padding included.
       one_shape: pad all texts of a window to one length.
-      loop, exact: as for `pair_tokens`. Where both sides have one tokenizer, equal
-        places are paired instead, special tokens among them.
+      loop, exact: as for `pair_tokens`. If both sides share one tokenizer, equal places
+        are paired instead, including special tokens.
     """
 
     source: TokenSide

@@ -1,4 +1,4 @@
-"""States of every token of some texts, by a model or anything that reads tokens."""
+"""States of every token of some texts, from a model or anything that reads tokens."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -61,7 +61,7 @@ class LayerStates:
 
 
 class TorchLayers(NamedTuple):
-    """`LayerStates` of a model that torch runs, called with lengths for the mask."""
+    """`LayerStates` of a model run by torch, called with lengths, not a mask."""
 
     model: TorchModel
     layers: tuple[int, ...]

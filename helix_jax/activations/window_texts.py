@@ -1,4 +1,4 @@
-"""What a store says of each of its windows: texts/00000000.json, one file a window."""
+"""A store's records of its windows: texts/00000000.json, one file per window."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from helix_jax.storage import Folder, list_keys, read_many
 
 
 class Counts(NamedTuple):
-    """What a window, or a whole store, holds.
+    """The contents of a window, or of a whole store.
 
     Attributes:
       texts_read: texts taken from the corpus, skipped ones included.
@@ -34,7 +34,7 @@ def texts_key(window: int) -> str:
 
 
 def windows_written(folder: Folder) -> list[int]:
-    """Numbers of the windows that are there, in their order.
+    """Numbers of the existing windows, in order.
 
     Raises:
       StoreError: they cannot be listed.
@@ -45,7 +45,7 @@ def windows_written(folder: Folder) -> list[int]:
 
 
 def read_counts(folder: Folder, windows: Iterable[int]) -> dict[int, Counts]:
-    """What some windows hold; without those that are missing, damaged or older.
+    """Contents of some windows, except missing, damaged or older ones.
 
     Raises:
       StoreError: they cannot be read.
@@ -61,7 +61,7 @@ def read_counts(folder: Folder, windows: Iterable[int]) -> dict[int, Counts]:
 
 
 def sum_counts(windows: Iterable[Counts]) -> Counts:
-    """What windows in their order hold together."""
+    """The combined contents of windows in order."""
     total = Counts()
     for one in windows:
         total = Counts(*(a + b for a, b in zip(total[:-1], one[:-1])), one.digest)

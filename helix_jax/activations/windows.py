@@ -20,11 +20,11 @@ class TextWindow(NamedTuple):
 
     Attributes:
       number: of the window, from 0.
-      first_row: of the store that is its own.
+      first_row: its first row in the store.
       ids, labels: of the texts that have tokens; a label is an int or None.
-      encoded: their tokens; None for a window that is not to be computed here.
+      encoded: their tokens; None for a window that is not computed here.
       lengths: [n] int, tokens of each.
-      counts: of this window; of a window that is not computed here, what is known.
+      counts: of this window, as far as known if it is not computed here.
     """
 
     number: int
@@ -55,8 +55,8 @@ def read_windows(
       backend: from `private_tokenizer`.
       size: texts a window.
       done: what the store holds already, by number of the window.
-      own: whether a window is to be computed here, asked once of each in their order;
-        from `deal_windows`.
+      own: whether a window is computed here, called once for each in order; from
+        `deal_windows`.
       vocab_size: V, rows of the model's embedding.
       token_rows: a row is a token, not a text.
       on_empty: "error", or "skip" to leave out texts without tokens and count them.
@@ -102,10 +102,10 @@ def read_windows(
 def deal_windows(
     done: Container[int], index: int, count: int, *, each: int = 1
 ) -> Callable[[int], bool]:
-    """Whether a window is the share `index` of `count`, asked of each in their order.
+    """Whether a window belongs to share `index` of `count`, called for each in order.
 
-    What is missing is dealt in turn, so that shares do not overlap, leave no gap, and
-    are even however much is done already.
+    Missing windows are dealt in turn, so that shares do not overlap, leave no gap, and
+    are even however much is already done.
 
     Args:
       done: pieces that are not dealt.
@@ -187,7 +187,7 @@ def _tokenised(
 def _require_same(
     done: Counts, texts: int, digest: str, number: int, store: str
 ) -> None:
-    """Raise where a window that is there is not of these texts."""
+    """Raise if an existing window is not of these texts."""
     if (done.texts_read, done.digest) != (texts, digest):
         raise _other_corpus(store, number)
 

@@ -1,4 +1,4 @@
-"""Writing a store window by window, so that a killed run can go on.
+"""Writing a store window by window, so that a killed run can resume.
 
     metadata.json            what made it, the layout, "complete" with what it holds
     texts/00000000.json      ids, labels and token counts of the first window of texts
@@ -7,9 +7,9 @@
 
 A window's arrays are written first and its texts last, in one atomic write: a window
 without texts does not exist. So windows may come in any order and from several
-processes, and each that is there is kept. No file holds a time, a host or a path, so
-runs that were killed, runs that were not, and runs of any number of processes leave the
-same bytes.
+processes, and every complete one is kept. No file holds a time, a host or a path, so
+interrupted runs, uninterrupted runs, and runs of any number of processes leave the same
+bytes.
 """
 
 from collections.abc import Callable, Mapping
@@ -45,7 +45,7 @@ class Window(NamedTuple):
 
     Attributes:
       number: of the window, from 0.
-      first_row: of the store that is its own.
+      first_row: its first row in the store.
       ids, labels: of its texts; a label is an int or None.
       lengths: [texts] int, tokens of each text.
       states: layer -> [rows, D] in the store's dtype.
@@ -89,10 +89,10 @@ class StoreWriter:
         return self._metadata["complete"]
 
     def append(self, window: Window) -> None:
-        """Write one window; on return it is safe.
+        """Write one window; it is on disk on return.
 
         Raises:
-          StoreError: it could not be written, and nothing of it counts.
+          StoreError: it could not be written, and no part of it counts.
         """
         start, stop = window.first_row, window.first_row + window.counts.rows
         parts = {f"layers/{layer}": rows for layer, rows in window.states.items()}
@@ -103,7 +103,7 @@ class StoreWriter:
         for key, rows in parts.items():
             pending.append((key, self._grow(key, rows, stop)[start:stop].write(rows)))
         failed = None
-        for key, future in pending:  # wait for all: none may go on behind an error
+        for key, future in pending:  # wait for all: none may continue after an error
             try:
                 settle(self.folder, future, needed)
             except STORAGE_ERRORS as error:
@@ -123,7 +123,7 @@ class StoreWriter:
         )
 
     def finish(self, windows: int) -> Counts:
-        """Mark the store complete; what it holds.
+        """Mark the store complete; returns its contents.
 
         Raises:
           StoreError: a window is missing, there are no rows, or the mark could not be
@@ -186,14 +186,14 @@ def begin_store(
     arrays: Mapping[str, tuple[str, int | None]],
     lock: Lock | None = None,
 ) -> StoreWriter:
-    """Make a store, or go on with the one that lies there.
+    """Make a store, or resume the one that exists.
 
     Args:
       folder: where.
       fingerprint: what makes it; must equal that of a store found there.
       new_layout: gives the settings of a new store; an unfinished one keeps its own.
-      requested: the part of the layout that the caller insists on.
-      arrays: key -> dtype and width of what it holds, made where it is missing.
+      requested: the part of the layout that the caller has fixed.
+      arrays: key -> dtype and width of its rows; missing arrays are made.
       lock: of the folder, held by the caller; checked before anything counts.
 
     Raises:
@@ -245,7 +245,7 @@ def attach_store(folder: Folder) -> StoreWriter:
     """The writer of another process to a store that process 0 has begun.
 
     Raises:
-      StoreError: it is not to be seen from here.
+      StoreError: it is not visible from here.
     """
     begun = read_metadata(folder)
     if begun is None:
@@ -277,5 +277,5 @@ def read_metadata(folder: Folder) -> dict[str, Any] | None:
 
 
 def is_complete(folder: Folder) -> bool:
-    """Whether a whole store lies there."""
+    """Whether a complete store exists there."""
     return bool((read_metadata(folder) or {}).get("complete"))

@@ -1,4 +1,4 @@
-"""Streams of row batches folded into a record: one compiled step, memory of one block.
+"""Streams of row batches folded into a record: one compiled step, one block in memory.
 
 Every block has the shape of the first batch: a shorter one is padded with rows of
 weight zero, a longer one is cut, so that nothing recompiles. The record is donated to
@@ -34,7 +34,7 @@ _S = TypeVar("_S")
 
 
 class _Progress(NamedTuple):
-    """Rows folded so far, and the first row that was not finite (-1: none)."""
+    """Rows folded so far, and the first non-finite row (-1: none)."""
 
     rows: Array
     bad_x: Array
@@ -57,7 +57,7 @@ def fold_rows(
       state: the record to start from, or a function of the first batch that makes it.
         Its arrays are donated.
       batches: pairs of [B, dx] and [B, dy] float arrays, B may vary.
-      devices: that share every block; each keeps a record of its own.
+      devices: that share every block; each keeps its own record.
 
     Returns:
       The record after all rows; with `devices` all of them, along a first axis.
@@ -100,7 +100,7 @@ def fold_rows(
 def _begin(
     state: Any, x: Array, y: Array, devices: RowDevices | None
 ) -> tuple[Any, _Progress]:
-    """The record to start from, in arrays of its own, and nothing read so far."""
+    """The record to start from, in separate arrays, and no rows yet."""
     state = state(x, y) if callable(state) else state
     state = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), state)
     begun = state, _Progress(*(jnp.full((), n, int) for n in (0, -1, -1)))
@@ -136,7 +136,7 @@ def _step(update: Callable, devices: RowDevices | None) -> Callable:
         state, progress = jax.tree.map(lambda leaf: leaf[0], (state, progress))
         return jax.tree.map(lambda leaf: leaf[None], step(state, progress, *block))
 
-    if devices is not None:  # no device asks another for anything
+    if devices is not None:  # devices do not communicate
         parts = {"in_specs": PartitionSpec(ROWS), "out_specs": PartitionSpec(ROWS)}
         own_step = jax.shard_map(own_step, mesh=devices.mesh, **parts)
     chosen = step if devices is None else own_step
@@ -203,9 +203,9 @@ def accumulate(
 ) -> Moments:
     """Moments of a stream of paired row batches, in one pass.
 
-    All rows are shifted by the first batch's mean, exactly, before anything else and
-    the means shifted back at the end; so float32 accumulators too see only numbers of
-    the size of the deviations.
+    All rows are first shifted by the first batch's mean, exactly, and the means are
+    shifted back at the end; so even float32 accumulators only see numbers of the size
+    of the deviations.
 
     Args:
       batches: pairs of [B, dx] source and [B, dy] target states, float; numpy (memory
@@ -236,7 +236,7 @@ row_devices = functools.cache(RowDevices)  # one a set of devices: steps are kep
 
 @functools.cache
 def _merged(devices: RowDevices) -> Callable[["_Shifted"], "_Shifted"]:
-    """The one collective: what each device has, merged, on all of them."""
+    """The only collective: the records of all devices, merged, on each of them."""
 
     def merge_own(state: _Shifted) -> _Shifted:
         state = jax.tree.map(lambda leaf: leaf[0], state)

@@ -53,7 +53,7 @@ def canonical_factors(
 
     Returns:
       CrossFactors: left = Sx^-1/2 U, so that x @ left are the canonical variates;
-      values = rho, descending, at most 1; right = Sy^1/2 V, what takes the variates to
+      values = rho, descending, at most 1; right = Sy^1/2 V, which maps the variates to
       target states. Directions without variance are left out.
 
     Raises:
@@ -164,8 +164,8 @@ def _canonical_path(
 def damped_roots(values: Array, penalty: float | Array) -> Array:
     """Square roots of eigenvalues plus penalty times their mean; zero without variance.
 
-    Where a side does not vary its covariance with the other is rounding alone, which a
-    small penalty would blow up.
+    If a side does not vary, its covariance with the other is only rounding, which a
+    small penalty would amplify.
     """
     damped = values + penalty * jnp.mean(values)
     return jnp.sqrt(jnp.where(values > rank_threshold(values), damped, 0))

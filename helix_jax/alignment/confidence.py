@@ -1,8 +1,8 @@
-"""How near mapped rows are to the target's own: calibrated, and held to its promise.
+"""How near mapped rows are to the target's own: calibration, and its evaluation.
 
-The rows of a split that the map was not fitted on are divided in two by document: on
-one half the cosine of a row is regressed on what is cheap to know of it, on the other
-the errors of that regression are kept, whose quantiles are the margins of the bound.
+The rows of a split that the map was not fitted on are halved by document: on one half
+the cosine of a row is regressed on cheap features, on the other the errors of that
+regression are kept, whose quantiles are the margins of the bound.
 
 Reference: see `helix_jax.map_confidence`, which computes both for new rows.
 """
@@ -47,7 +47,7 @@ def fit_confidence(
       rows: x [N, dx] and y [N, dy] of rows that it was not fitted on, such as those of
         the select split.
       documents: [N] document of each row.
-      constant: the control: one prediction for every row, whatever it is.
+      constant: the control: the same prediction for every row.
 
     Returns:
       Confidence.
@@ -94,13 +94,13 @@ def fit_confidence(
 
 
 def second_half(documents: Sequence[Any]) -> np.ndarray:
-    """[N] bool, whether a row's margin is kept: of half of the documents, by hash."""
+    """[N] bool, whether a row's margin is kept: for half of the documents, by hash."""
     digests = (hashlib.sha256(f"confidence {one}".encode()) for one in documents)
     return np.array([own.digest()[0] & 1 for own in digests], bool)
 
 
 def are_enough(documents: Sequence[Any]) -> bool:
-    """Whether `fit_confidence` takes so many rows of these documents."""
+    """Whether `fit_confidence` accepts so many rows of these documents."""
     held = second_half(documents)
     return bool(min(held.sum(), (~held).sum()) >= LEAST_ROWS)
 
@@ -108,7 +108,7 @@ def are_enough(documents: Sequence[Any]) -> bool:
 def true_cosines(
     own: Confidence, y_hat: np.ndarray, y: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Name of COSINES -> [N] float64, of rows whose target is known."""
+    """Name of COSINES -> [N] float64, for rows whose target is known."""
     y_hat, y = (np.asarray(z, np.float64) for z in (y_hat, y))
     centres = dict(zip(COSINES, (np.zeros_like(own.mean_y), own.mean_y)))
     return {
@@ -126,7 +126,7 @@ def score_confidence(
     coverage: float = 0.9,
     resamples: int = 1000,
 ) -> dict[str, Interval]:
-    """What the confidence promises, on rows that nothing was fitted on.
+    """An evaluation of the confidence, on held-out rows.
 
     Args:
       own: of `fit_confidence`.
@@ -140,10 +140,11 @@ def score_confidence(
       For each NAME of COSINES, with intervals over documents: NAME, the mean of the
       true ones; NAME_predicted; NAME_at_least, the mean bound; NAME_coverage, the share
       of rows at or above their bound; NAME_correlation (Pearson) of predicted and true.
-      And "outside", the share of rows outside what was seen, see `Confidence.judge`.
+      And "outside", the share of rows outside the calibrated range, see
+      `Confidence.judge`.
 
     Raises:
-      ArtefactError: a coverage that the calibration cannot give.
+      ArtefactError: a coverage that the calibration cannot support.
     """
     x, y = (np.asarray(z, np.float32) for z in rows)
     y_hat = as_numpy(map)(x)
@@ -174,11 +175,11 @@ def _correlation(sums: Array) -> Array:
 
 
 def _directions(moments: Moments) -> Confidence:
-    """The part that is known of the fit rows alone."""
+    """The part that only needs the fit rows."""
     spectrum = spectrum_of(moments.cov_xx)
     values = np.asarray(spectrum.values, np.float64)
     whole, target = values.sum(), float(np.trace(np.asarray(moments.cov_yy)))
-    # Something must lie off them, or its logarithm is that of rounding.
+    # Some variance must lie off them, or its logarithm is that of rounding.
     fitting = int(np.sum(np.cumsum(values) <= _MAIN * whole))
     count = max(1, min(DIRECTIONS, fitting))
     values, basis = values[:count], np.asarray(spectrum.basis, np.float64)[:, :count]

@@ -1,4 +1,4 @@
-"""Maps that know nothing of the pairing: what every table sets beside a fitted map.
+"""Maps that do not know the pairing: the controls that every table shows.
 
 | control    | what it keeps                                   |
 |------------|-------------------------------------------------|
@@ -68,7 +68,7 @@ def random_orthogonal_map(moments: Moments, *, key: Array) -> AffineMap:
 
 @takes(y=kinds.ARRAY)
 def gaussian_like(y: Array, *, seed: int) -> np.ndarray:
-    """Normal rows of the mean and the covariance of y, which have no other shape.
+    """Gaussian rows with the mean and covariance of y, and no other structure.
 
     Args:
       y: [N, D] float, target states.

@@ -8,7 +8,7 @@
 | gradient_huber    | affine                       | ridge     | Huber              |
 | mlp               | ridge and one hidden layer   | ridge     | squared error      |
 
-They see the rows themselves, beside the closed forms of `methods.METHODS`.
+They use the rows themselves, unlike the closed forms of `methods.METHODS`.
 """
 
 import time
@@ -37,7 +37,7 @@ BATCH = 128  # rows a step, at most
 
 
 class Start(NamedTuple):
-    """What a fit may begin with: a key, the fit moments, the mean, ridge."""
+    """What a fit may start from: a key, the fit moments, the mean, ridge."""
 
     key: Array
     moments: Moments
@@ -46,7 +46,7 @@ class Start(NamedTuple):
 
 
 class GradientMethod(NamedTuple):
-    """Where a fit begins, and the loss of rows that it descends."""
+    """The starting point of a fit, and the loss of rows that it minimises."""
 
     begin: Callable[[Start], StateMap]
     loss: Loss
@@ -71,7 +71,7 @@ GRADIENT_METHODS: Mapping[str, GradientMethod] = {
 
 
 class Descended(NamedTuple):
-    """A map and the seconds that it took, with its compilation."""
+    """A map and the seconds that it took, including compilation."""
 
     map: StateMap
     seconds: float
@@ -103,7 +103,7 @@ def fit_descent(
       fit: x [N, dx] and y [N, dy] float.
       select: the same of the select split.
       moments: of the fit rows.
-      ridge: the map that some begin with.
+      ridge: the map that some start from.
       key: jax.random key of the order of the rows and of random weights.
       epochs: passes over the rows, at most.
       on_step, devices: as for `fit_gradient`.

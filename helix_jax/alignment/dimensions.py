@@ -1,11 +1,11 @@
-"""The best scale of each target dimension behind a map that is given.
+"""The best scale of each target dimension after a given map.
 
 With z = x kernel + bias the mapped states, for each dimension j of the target
 
     s_j = cov(z_j, y_j) / var(z_j),     y_hat_j = mean(y_j) + s_j (z_j - mean(z_j))
 
-It is the diagonal scaling that adapters of retrieval indexes put behind a rotation; a
-map without such a constraint, fitted by least squares, has s = 1 already.
+This is the diagonal scaling that adapters of retrieval indexes apply after a rotation;
+an unconstrained least-squares map already has s = 1.
 """
 
 import jax

@@ -1,4 +1,4 @@
-"""How good a map is, from the moments of a test split alone.
+"""The quality of a map, from the moments of a test split alone.
 
 With W, b the map and the moments of the rows to test on, the residual y - xW - b has
 
@@ -58,8 +58,8 @@ def evaluate_map(affine: AffineMap, moments: Moments) -> Evaluation:
       moments: of the test split, the same widths.
 
     Returns:
-      Evaluation. R2 is against the mean of these very rows, so that it is below zero
-      for a map that does worse than a constant.
+      Evaluation. R2 is relative to the mean of these rows, so it is below zero for a
+      map that does worse than a constant.
 
     Raises:
       ValueError: the widths differ, fewer than 2 rows, or NaN in the moments.

@@ -4,9 +4,9 @@
     fit = fit_gradient(start, (x, y), (x_select, y_select), loss=kl_loss(head),
                        key=key, settings=Descent())
 
-`init` and `step` are the pure pieces. Of a `ResidualMap` the delta alone is trained.
-The rows of step k are a function of the key and k, so that a fit that was stopped and
-goes on from its `GradientFit` ends with the same map.
+`init` and `step` are the pure pieces. Only the delta of a `ResidualMap` is trained. The
+rows of step k depend on the key and k, so a fit that is stopped and resumed from its
+`GradientFit` ends with the same map.
 """
 
 import dataclasses
@@ -69,9 +69,8 @@ class Descent:
       epochs: passes over the rows, at most.
       warmup_steps: at most a tenth of all.
       final_fraction: of the learning rate at the end.
-      weight_decay: decoupled, of what is trained; for a residual that is towards its
-        base.
-      patience: epochs without a gain on the select rows before it stops.
+      weight_decay: decoupled, of the trained part; for a residual, towards its base.
+      patience: epochs without improvement on the select rows before it stops.
     """
 
     learning_rate: float = 4e-3
@@ -156,7 +155,7 @@ def fit_gradient(
     on_step: Callable[[int, int], None] | None = None,
     devices: Sequence[jax.Device] | None = None,
 ) -> GradientFit:
-    """Train a map, and keep what is best on the select rows.
+    """Train a map, and keep the best one on the select rows.
 
     Args:
       start: where to begin: a warm start counts as the best until another is better.
@@ -165,7 +164,7 @@ def fit_gradient(
       loss: of rows, see `losses.py`.
       key: jax.random key of the order of the rows.
       settings: of the descent.
-      resume: go on from here instead of `start`.
+      resume: continue from here instead of `start`.
       on_epoch: called after each epoch with the fit and the numbers "fit_loss",
         "select_loss", for a log or a snapshot.
       on_step: called after each step with the steps done and those of all epochs, for
@@ -215,7 +214,7 @@ def fit_gradient(
             state, info = step(state, *pair, loss, optimizer=optimizer)
             losses.append(info["loss"])
             if on_step is not None:
-                # Not far ahead of the device, so that what is told is true.
+                # Not far ahead of the device, so that progress is accurate.
                 jax.block_until_ready(losses[max(0, len(losses) - 8)])
                 done = int(now.epoch) * (len(x) // batch) + len(losses)
                 on_step(done, settings.epochs * (len(x) // batch))
@@ -271,7 +270,7 @@ def _loss_sum(map: StateMap, x: Array, y: Array, counts: Array, loss: Loss) -> A
 
 
 def _split(map: StateMap) -> tuple[Any, Callable[[Any], StateMap]]:
-    """What is trained of a map, and how to put it back."""
+    """The trained part of a map, and how to put it back."""
     if isinstance(map, ResidualMap):
         return map.delta, lambda delta: map.replace(delta=delta)
     return map, lambda trained: trained

@@ -1,4 +1,4 @@
-"""Moments of growing samples: each holds the one before, every row is read once."""
+"""Moments of growing samples: each contains the previous one; rows are read once."""
 
 import itertools
 from collections.abc import Iterator, Sequence

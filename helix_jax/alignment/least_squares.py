@@ -1,4 +1,4 @@
-"""Least squares: the map of smallest norm among those of smallest error."""
+"""Least squares: the minimum-norm map among those of least error."""
 
 import jax.numpy as jnp
 

@@ -1,4 +1,4 @@
-"""Products of float32 matrices from narrow ones, where a backend has no wide products.
+"""Products of float32 matrices from narrow ones, for backends without wide products.
 
 A float32 number is a sum of limbs: h + m + l of bfloat16, eight bits each, or integers
 of seven bits under one scale a column. Of u'v = (h + m + l)'(h + m + l) the products of
@@ -10,8 +10,8 @@ places i + j < limbs are taken, the large ones exactly enough, the rest below ro
       3       6            24             21
 
 bfloat16 products add up in float32, int8 products in int32, which is exact for fewer
-than 2^17 rows. What blocks of rows give is added with what each addition loses
-(two-sum), so that the error does not grow with their number.
+than 2^17 rows. Results of row blocks are summed with compensation (two-sum), so the
+error does not grow with their number.
 
 Error against float64 of states of smollm2-135m -> gemma3-270m on TREC (2,400 rows, the
 last layers, float32 records, solved in float64):

@@ -1,4 +1,4 @@
-"""What a gradient fit minimises: one number for each row.
+"""Losses for gradient fits: one number for each row.
 
     mse_rows      mean_d (y_hat - y)^2
     cosine_rows   1 - cos(y_hat, y)
@@ -6,10 +6,10 @@
     kl_loss       KL(softmax head(y) || softmax head(y_hat)), in nats
 
 A loss is called with y_hat [N, dy] and y [N, dy] and gives [N] in
-their dtype, float32 at least; that of logits is float32. `kl_loss` asks
-that the mapped state names the next token as the target's own state does, through the
-target's frozen head: where ridge spends its rank on directions of large variance, this
-one spends it on those that the head reads.
+their dtype, float32 at least; that of logits is float32. `kl_loss` asks that the mapped
+state predicts the next token as the target's own state does, through the target's
+frozen head: ridge spends its rank on directions of large variance, this loss on those
+that the head reads.
 
 Reference: distillation by the target's own distribution: Hinton, Vinyals, Dean 2015,
   arXiv 1503.02531; of hidden states through a head: Belrose et al. 2023 (tuned lens),
@@ -91,8 +91,8 @@ def _kl_rows(head: Head, y_hat: Array, y: Array) -> Array:
 
 
 def _kl_forward(head: Head, y_hat: Array, y: Array) -> tuple[Array, Array]:
-    # The gradient by the mapped states while their logits are at hand: [N, dy] to keep
-    # instead of [N, V], and nothing goes through the head again on the way back.
+    # The gradient by the mapped states while their logits are available: [N, dy] to
+    # keep instead of [N, V], and the head is not run again in the backward pass.
     def rows(mapped: Array, own: Array) -> tuple[Array, Array]:
         reference = head(own)
         kl, backward = jax.vjp(lambda z: kl_of_logits(reference, head(z)), mapped)

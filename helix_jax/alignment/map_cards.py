@@ -1,7 +1,7 @@
 """The card of a map: what it maps, what it was fitted on, how good it is, how to load.
 
-README.md of its folder, with the front matter that the hub reads, made of nothing but
-the folder's config.json.
+README.md of its folder, with the front matter that the hub reads, made from the
+folder's config.json alone.
 """
 
 import json
@@ -28,11 +28,11 @@ _INTERVALS = "Intervals are 95% bootstraps over documents, where there are any."
 
 
 class MapCard(NamedTuple):
-    """What is known of a map beside its fingerprints.
+    """What is known of a map besides its fingerprints.
 
     Attributes:
-      data: of what its rows are: a corpus, by name.
-      rows: split -> how many.
+      data: the corpus of its rows, by name.
+      rows: split -> number of rows.
       numbers: name -> number, or Interval: R2, a task's accuracy, their controls.
       licences: "source", "target", "data" -> licence, where it is known.
     """
@@ -43,7 +43,7 @@ class MapCard(NamedTuple):
     licences: Mapping[str, str] = {}
 
     def record(self) -> dict[str, Any]:
-        """As config.json holds it."""
+        """The form stored in config.json."""
         numbers = {
             name: [float(one) for one in value]
             if isinstance(value, Interval)

@@ -1,4 +1,4 @@
-"""Maps as artefact folders that refuse other models, here or on the hub."""
+"""Maps as artefact folders that refuse other models, local or on the hub."""
 
 import os
 from collections.abc import Mapping
@@ -55,10 +55,10 @@ def save_map(
       map: the map, of any kind.
       source: fingerprint record of the source store.
       target: fingerprint record of the target store.
-      penalty: the one it was fitted with; None where the method has none.
+      penalty: the one it was fitted with; None if the method has none.
       split: the rows it was fitted on, such as "fit".
-      card: what is known of it besides: data, sizes, numbers, licences.
-      confidence: what `fit_confidence` calibrated.
+      card: further facts about it: data, sizes, numbers, licences.
+      confidence: from `fit_confidence`.
 
     Returns:
       The folder.
@@ -110,7 +110,7 @@ def load_map(
       The map, and its fingerprints {source, target, penalty, split}.
 
     Raises:
-      ArtefactError: missing, damaged, or not a map; the hub does not give it.
+      ArtefactError: missing, damaged, not a map, or not available from the hub.
       FingerprintError: fitted from another source or target; names both.
     """
     found = read_map(folder, revision=revision)

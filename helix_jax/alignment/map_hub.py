@@ -1,4 +1,4 @@
-"""Maps pushed to the hub, from where `load_map("hub:OWNER/NAME")` has them."""
+"""Maps pushed to the hub, from which `load_map("hub:OWNER/NAME")` loads them."""
 
 import os
 
@@ -20,9 +20,9 @@ def push_map(
     private: bool | None = None,
     message: str = "Add a map",
 ) -> str:
-    """Push the folder of a map to the hub, made there where it is missing.
+    """Push the folder of a map to the hub, making the repository if it is missing.
 
-    The token is the hub's own affair: HF_TOKEN, or what `hf auth login` saved.
+    The hub's client handles the token: HF_TOKEN, or the one saved by `hf auth login`.
 
     Args:
       folder: written by `save_map`; the card is written anew with its place.
@@ -35,7 +35,7 @@ def push_map(
       The commit, for `load_map(..., revision=...)`.
 
     Raises:
-      ArtefactError: no map there, no such name, or the hub does not take it.
+      ArtefactError: no map there, no such name, or the hub refuses it.
     """
     repository, inside = hub.split_name(name, raises=ArtefactError, who="a map")
     return hub.push(
@@ -60,7 +60,7 @@ def push_maps(
     """Push a folder of maps, such as an atlas, in one commit; errors as `push_map`.
 
     Args:
-      folder: whose folders are maps.
+      folder: a folder of map folders.
       name: "OWNER/NAME"; a map of it is "hub:OWNER/NAME/FOLDER" then.
       revision, private, message: as for `push_map`.
 

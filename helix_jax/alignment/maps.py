@@ -1,4 +1,4 @@
-"""Maps from source to target states: what they are, apply, compose.
+"""Maps from source to target states: definition, application, composition.
 
     AffineMap     y_hat = x kernel + bias
     LowRankMap    y_hat = x left right + bias
@@ -23,7 +23,7 @@ from helix_jax.types import Array
 
 
 class StateMap(Protocol):
-    """What every map is, beside a pytree."""
+    """The interface of every map, which is also a pytree."""
 
     @property
     def widths(self) -> tuple[int, int]: ...
@@ -105,7 +105,7 @@ class MlpMap:
 
 @struct.dataclass
 class ResidualMap:
-    """A map and what is added to it, y_hat = base(x) + delta(x).
+    """A map and a correction, y_hat = base(x) + delta(x).
 
     Attributes:
       base: any map; training leaves it as it is.

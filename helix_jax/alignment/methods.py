@@ -1,4 +1,4 @@
-"""Every closed-form method under one name, one signature and one rule of choice.
+"""Every closed-form method by name, with one signature and one selection rule.
 
 | name              | family of maps                        | chosen                 |
 |-------------------|---------------------------------------|------------------------|
@@ -39,7 +39,7 @@ from helix_jax.types import Array
 
 
 class Problem(NamedTuple):
-    """What the methods share: both splits' moments and their decompositions.
+    """What the methods share: moments of both splits and their decompositions.
 
     Attributes:
       fit, select: Moments of the two splits.
@@ -180,7 +180,7 @@ METHODS: Mapping[str, Callable[[Problem], Selection]] = {
 
 
 class Fitted(NamedTuple):
-    """A method's map and what it took.
+    """A method's map and its time.
 
     Attributes:
       selection: the chosen map, its R2 on the select split and the path's.
@@ -215,7 +215,7 @@ def fit_all(
     penalties: Sequence[float] | Array = RELATIVE_PENALTIES,
     count: int = 20,
 ) -> dict[str, Fitted]:
-    """Fit all methods on one pass's moments, each with its choice on the select split.
+    """Fit all methods on the moments of one pass, each selected on the select split.
 
     Args:
       fit: moments of the fit split.
@@ -228,7 +228,7 @@ def fit_all(
       must not be used.
 
     Raises:
-      ValueError: an unknown method, one that these rows cannot give, and as `prepare`.
+      ValueError: an unknown method, one that needs other rows, and as `prepare`.
     """
     if methods is None:
         rows, dx = float(fit.count), fit.cov_xx.shape[0]

@@ -1,4 +1,4 @@
-"""Joint second moments of paired states: the one record that every solver takes.
+"""Joint second moments of paired states: the record that every solver takes.
 
     count   n = sum_i w_i
     mean_x  mu = sum_i w_i x_i / n                  mean_y likewise
@@ -7,8 +7,8 @@
 Covariances are divided by n (not n - 1), so that merging is a weighted average.
 
 A batch is centred before its products (corrected two-pass), and two records merge by
-the pairwise update, so nothing is lost to means far from zero. Everything runs in
-float64 where the backend has it; see `from_batch` for the narrower settings.
+the pairwise update, so means far from zero cost no precision. Everything runs in
+float64 if the backend has it; see `from_batch` for narrower settings.
 
 Reference: Chan, Golub, LeVeque 1983, "Algorithms for computing the sample variance",
   equations 1.7 (corrected two-pass) and 2.1 (pairwise update).
@@ -33,8 +33,8 @@ class Moments(NamedTuple):
     """Count, means and covariances of paired rows, x source and y target.
 
     Attributes:
-      count: [] number of rows, or sum of their weights, in the widest dtype whatever
-        that of the rest is: float32 counts to 16,777,216 only.
+      count: [] number of rows, or sum of their weights, always in the widest dtype:
+        float32 counts only to 16,777,216.
       mean_x: [dx] mean of the source states.
       mean_y: [dy] mean of the target states.
       cov_xx: [dx, dx] covariance of the source states, divided by count.
@@ -89,7 +89,7 @@ def from_batch(
         `dtype`. "float32" is 2 to 3 times as fast on a CPU, and more on a GPU with
         slow float64, for covariances that are accurate to about 1e-7 of their norm.
         "bfloat16x2" and "bfloat16x3" are 3 and 6 products of bfloat16 each, see
-        `limbs.py`, for backends that are fast in nothing wider.
+        `limbs.py`, for backends that are fast only in narrow dtypes.
 
     Returns:
       Moments.
@@ -189,7 +189,7 @@ def _share(weights: Array, total: Array) -> Array:
 
 
 def _centre(x: Array, share: Array, dtype: Any) -> tuple[Array, Array, Array]:
-    """Rows minus a first mean, times the root of their share; mean; what it lacked."""
+    """Rows minus a first mean, times the root of their share; mean; its correction."""
     share = share[:, None]
     x = jnp.where(share > 0, jnp.asarray(x).astype(dtype), 0)
     anchor = jnp.sum(share * x, axis=0)

@@ -27,7 +27,7 @@ from helix_jax.linalg import product, rounding_variance, wide
 from helix_jax.types import Array
 
 COMPONENTS = 64
-"""Most components of the default grid: they come one after the other."""
+"""Most components of the default grid: they are computed one after the other."""
 
 _KRYLOV, _SWEEPS, _TOLERANCE = 12, 30, 1e-8
 
@@ -44,7 +44,7 @@ def fit_pls(moments: Moments, *, ranks: Sequence[int] | None = None) -> MapPath:
 
     Returns:
       MapPath, P the number of ranks. `rank` counts the components that exist: fewer
-      than asked for where the covariance of source and target is used up before.
+      than requested if the covariance of source and target is exhausted earlier.
       `condition` is the largest over the smallest variance of a score.
 
     Raises:

@@ -1,12 +1,12 @@
 """Paths of affine maps that share their factors, scored from moments alone.
 
-Every closed-form method gives its maps for P penalties or ranks as
+Every closed-form method returns its maps for P penalties or ranks as
 
     kernel_p = left diag(gains_p) right',      bias = mean_y - mean_x kernel_p
 
-so that one rule evaluates and chooses among all of them, whatever the method. With
-G = (left' cov_xx left) * (right' right) and h = diag(left' cov_xy right) of some rows,
-the residual's covariance has the trace
+so one rule evaluates and selects among them, whatever the method. With G = (left'
+cov_xx left) * (right' right) and h = diag(left' cov_xy right) of some rows, the
+residual's covariance has the trace
 
     tr(cov_yy) - 2 gains_p' h + gains_p' G gains_p
 
@@ -32,7 +32,7 @@ class FitResult(NamedTuple):
 
     Attributes:
       map: AffineMap.
-      penalty: [] as it was asked for; zero where the method has none.
+      penalty: [] as requested; zero if the method has none.
       condition: [] condition number of the matrix that was inverted.
       rank: [] int, directions that the fit uses; for ridge and least squares the source
         directions whose variance is above rounding.
@@ -47,7 +47,7 @@ class FitResult(NamedTuple):
 
     @property
     def failure(self) -> str | None:
-        """Why the map must not be used; None where it may. On the host only."""
+        """Why the map must not be used; None if it may. On the host only."""
         if bool(self.ok):
             return None
         return (
@@ -57,10 +57,10 @@ class FitResult(NamedTuple):
 
 
 class MapPath(NamedTuple):
-    """P affine maps in factored form; see the head of this file.
+    """P affine maps in factored form; see the top of this file.
 
     Attributes:
-      penalties: [P] as asked for; zero where the method has none.
+      penalties: [P] as requested; zero if the method has none.
       rank: [P] int, directions that each map uses.
       gains: [P, K] weight of each direction.
       left: [dx, K] source directions.
@@ -218,7 +218,7 @@ def require_widths(who: str, dx: int, dy: int, moments: Moments) -> None:
 
 
 def other_widths(dx: int, dy: int, moments: Moments) -> str:
-    """What to do where a map's widths are not those of some moments."""
+    """What to do if a map's widths are not those of some moments."""
     if moments.cov_xy.shape == (dy, dx):
         return "x and y are exchanged: use similarity.swapped(moments)."
     return "Use splits of the same stores."

@@ -5,9 +5,9 @@ With cov_xy = U diag(s) V' (thin), Q = U V' and
     kernel = c Q,     c = 1, or c = sum(s) / tr(Q' cov_xx Q) with scale
 
 For dx <= dy, Q Q' = I and lengths are kept: Q has the least squared error among all
-such matrices. For dx > dy, Q' Q = I: there the error of least squares has no closed
-form, and Q maximises tr(Q' cov_xy), which is also what comes of filling up the target
-with zeros to the source's width. For that Q, c is the scale of least error.
+such matrices. For dx > dy, Q' Q = I: there the least-squares problem has no closed
+form, and Q maximises tr(Q' cov_xy), as does padding the target with zeros to the
+source's width. For that Q, c is the scale of least error.
 """
 
 import functools
@@ -64,10 +64,10 @@ def fit_procrustes(
       factors: of cov_xy, if they are at hand.
 
     Returns:
-      FitResult. `rank` is that of cov_xy, which fewer rows than dimensions bound: the
-      directions beyond it are turned somewhere arbitrary, and such a fit aligns even
-      random rows. `condition` is largest over smallest singular value above rounding;
-      `ok` is false where nothing varies together.
+      FitResult. `rank` is that of cov_xy, limited by the number of rows: directions
+      beyond it are rotated arbitrarily, and such a fit aligns even random rows.
+      `condition` is largest over smallest singular value above rounding; `ok` is false
+      where nothing varies together.
 
     Raises:
       ValueError: fewer than 2 rows, or NaN in the moments.

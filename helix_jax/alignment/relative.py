@@ -5,7 +5,7 @@ their rows centred and of length one,
 
     r_k(x) = cos(x - mean_x, a_k)
 
-needs no map: a model that reads r of one space reads r of the other. To come back to
+needs no map: a model that reads r of one space reads r of the other. To return to
 target states, solve b_k . (y_hat - mean_y) = c |x - mean_x| r_k(x) for y_hat by ridge,
 c the ratio of both sides' root variances. The length of x cancels what the cosine
 divided by, so the whole is affine:
@@ -13,7 +13,7 @@ divided by, so the whole is affine:
     kernel = c A' (B B' + rho I)^-1 B
 
 with A [K, dx] and B [K, dy] the anchors' rows. It uses K pairs where a fit uses all
-rows, and stands in the tables for comparison.
+rows, and is in the tables for comparison.
 """
 
 from collections.abc import Sequence
@@ -74,7 +74,7 @@ def fit_relative(
     """The affine map through relative representations, for many penalties at once.
 
     Args:
-      moments: of the fit rows; of them the means and total variances alone are used.
+      moments: of the fit rows; only means and total variances are used.
       anchors_x: [K, dx] float, source states of K fit rows.
       anchors_y: [K, dy] float, target states of the same rows.
       penalties: rho relative to the mean of the squared singular values of B.

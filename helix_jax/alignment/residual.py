@@ -1,4 +1,4 @@
-"""Where gradient fits begin: a fitted map, and a correction that is zero.
+"""Starting points of gradient fits: a fitted map and a zero correction.
 
 The correction is affine, of low rank, or a small network; it is float32, as it is
 trained.

@@ -47,7 +47,7 @@ class RidgePath(NamedTuple):
     """Ridge maps for P penalties, in factored form.
 
     Attributes:
-      penalties: [P] as asked for.
+      penalties: [P] as requested.
       ridge: [P] the same, as added to the eigenvalues of cov_xx.
       spectrum: of cov_xx.
       cross: [dx, dy] cov_xy in the basis of the spectrum.
@@ -199,12 +199,12 @@ def select_by_gcv(
     and error / n = tr(cov_yy) - sum_i |A_i|^2 (2 d_i - s_i d_i^2). For fits that see no
     other pairs, such as encrypted ones.
 
-    Noise of a known size in cov_xy adds t_i = sum_jk (V_ji noise_jk)^2 to |A_i|^2, and
-    2 d_i t_i is added to the error for it, which is right then, on average.
+    Noise of a known size in cov_xy adds t_i = sum_jk (V_ji noise_jk)^2 to |A_i|^2;
+    adding 2 d_i t_i to the error makes it right on average.
 
     Args:
       path: from `fit_ridge` on these moments.
-      moments: of the fit split; of cov_yy the trace alone is used.
+      moments: of the fit split; only the trace of cov_yy is used.
       noise: [dx, dy] standard deviations of noise that was added to cov_xy, such as
         for differential privacy; None for none.
 

@@ -22,8 +22,8 @@ class RowScores(NamedTuple):
     Attributes:
       count: [] rows.
       cosine: [] mean of cos(y_hat_i, y_i).
-      centred_cosine: [] mean of cos(y_hat_i - centre, y_i - centre). Raw states share
-        a large mean, which alone brings raw cosines near 1; this one it does not.
+      centred_cosine: [] mean of cos(y_hat_i - centre, y_i - centre). Raw states share a
+        large mean, which alone brings raw cosines near 1, but not this one.
       squared_error: [] mean of |y_hat_i - y_i|^2.
     """
 
@@ -75,8 +75,8 @@ def score_rows(
     Args:
       affine: AffineMap from dx to dy.
       batches: pairs of [B, dx] and [B, dy] float arrays, as for `accumulate`.
-      centre: [dy] what the centred cosine is taken about: the mean of the target's
-        *fit* rows (`moments.mean_y`), so that nothing of the test rows is used.
+      centre: [dy] centre of the centred cosine: the mean of the target's *fit* rows
+        (`moments.mean_y`), so that the test rows are not used.
 
     Returns:
       RowScores.

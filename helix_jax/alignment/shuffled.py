@@ -1,7 +1,7 @@
-"""Pairs that do not belong together: moments and maps of the control of every map.
+"""Wrongly paired rows: moments and maps for the control of every map.
 
-Target rows are dealt anew along one cycle through all of them, so that none keeps its
-partner; whatever else a fit sees stays as it was.
+Target rows are permuted along one cycle through all of them, so that none keeps its
+partner; everything else that a fit sees is unchanged.
 """
 
 from collections.abc import Iterable
@@ -54,7 +54,7 @@ def shuffled_moments(
       block_rows: rows a step.
 
     Returns:
-      Moments of x and of y dealt anew: all those of one side alone are the same.
+      Moments of x and the permuted y: those of one side alone are unchanged.
 
     Raises:
       ValueError: x and y differ in rows, hold NaN, or have one row.
@@ -118,7 +118,7 @@ def fit_shuffled(
     relative: bool = True,
     block_rows: int = 4096,
 ) -> AffineMap:
-    """The ridge map fitted on pairs that do not belong together.
+    """The ridge map fitted on wrongly paired rows.
 
     Args:
       x: [N, dx] float, source states of the fit split.

@@ -1,8 +1,8 @@
 """Unpaired alignment: a map between two models' states of different texts.
 
 With A [N, dx] and B [M, dy] rows of both sides about their means and of length one, a
-coupling P [N, M] says how much of each row goes with each row of the other side, all
-rows of a side alike. Scores S and coupling alternate:
+coupling P [N, M] says how much of each row belongs to each row of the other side, with
+equal sums over rows and columns. Scores S and coupling alternate:
 
     P = argmax <P, S> + epsilon H(P)                 (Sinkhorn)
     C = A' P B = U diag(s) V'
@@ -12,16 +12,17 @@ rows of a side alike. Scores S and coupling alternate:
     S = A U V' B'                                    Wasserstein-Procrustes
 
 F_i(t) is the share of the rows of its own side, or of some thousand of them, whose
-cosine to row i is below t, which no rotation changes: texts are first known by how many
-others are how alike. The rows that go together at last are the pairs of a ridge map.
+cosine to row i is below t, which no rotation changes: texts are first recognised by the
+distribution of their similarities. The rows coupled at the end are the pairs of a ridge
+map.
 
-Nothing says by itself whether a map found so is right. Both sides are halved at random
-and each half is aligned alone; `agreement` is how alike the two rotations are. It is
-about zero where the shapes of both sides single out no map. Measured on real states: up
-to .04 against a Gaussian of the same covariance, .11 and .14 for wrong maps between
-models that are little alike, .40 and .43 for right ones. It can be low for a right map,
-where one half finds it and the other does not, and high for a wrong one: unrelated
-clusters have one best match too.
+The result alone does not show whether such a map is right. Both sides are halved at
+random and each half is aligned separately; `agreement` is the similarity of the two
+rotations. It is about zero if the shapes of both sides determine no map. Measured on
+real states: up to .04 against a Gaussian of the same covariance, .11 and .14 for wrong
+maps between models that are little alike, .40 and .43 for right ones. It can be low for
+a right map, if only one half finds it, and high for a wrong one: unrelated clusters
+also have one best match.
 """
 
 import functools
@@ -42,13 +43,13 @@ from helix_jax.linalg import product, spectrum_of, unit_rows
 from helix_jax.types import Array
 
 AGREEMENT = 0.25
-"""Agreement of two halves from which on a map counts as found."""
+"""Agreement of two halves above which a map counts as found."""
 
 _GROMOV, _PROCRUSTES = 20, 10  # rounds
 _FIRST, _LATER = 0.01, 0.2  # epsilon, of the standard deviation of the scores
 _SWEEPS, _LEVELS, _BLOCK = 20, 64, 256
 _REFERENCES, _MOST = 4096, 32_768  # rows that signatures count, rows that are used
-_FIRST_ROWS = 8192  # that are coupled at first, where few say too little: 3/4 of a half
+_FIRST_ROWS = 8192  # coupled at first, where few rows say too little: 3/4 of a half
 
 
 class UnpairedFit(NamedTuple):
@@ -80,7 +81,7 @@ def fit_unpaired(
     match_rows: int = 4096,
     penalty: float = 0.01,
 ) -> UnpairedFit:
-    """The affine map that makes the shape of the source that of the target.
+    """The affine map that gives the source the shape of the target.
 
     Args:
       x: [N, dx] float, source states, of texts like the target's but not the same. Of
@@ -129,7 +130,7 @@ def fit_unpaired(
     first, second = jax.random.split(key)
     settings = {"rows": min(match_rows, len(x), len(y)), "penalty": penalty}
     best = crosses[int(jnp.argmax(jnp.max(jnp.stack(similarity), axis=1)))]
-    # On wide directions alone at first; then on all, which a map tells apart by now.
+    # First on wide directions only; then on all, which the map can now separate.
     affine = _ridge(first, product(a, _polar(best)), b, x, y, **settings)
     whitening = _whitening(y)
     mapped, b = (
@@ -242,7 +243,7 @@ def _align(
 def _pairs(
     key: Array, a: Array, b: Array, x: Array, y: Array, *, rows: int
 ) -> tuple[Array, Array]:
-    """Drawn rows of each side, and what of the other side goes with them."""
+    """Drawn rows of each side, and their coupled rows of the other side."""
     first, second = jax.random.split(key)
     (a, x), (b, y) = _draw(first, rows, a, x), _draw(second, rows, b, y)
     coupling = rows * _couple(product(a, b.T), _LATER)

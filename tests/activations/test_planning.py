@@ -104,7 +104,7 @@ def test_the_fewest_devices_that_hold_models_are_found(model):
 def test_a_mesh_of_devices_that_there_are_not_is_refused():
     assert cpu_mesh({}) is None
     jax.devices()
-    with pytest.raises(MeshError, match=r"1024 devices .* process of its own"):
+    with pytest.raises(MeshError, match=r"1024 devices .* separate process"):
         cpu_mesh({"data": 1024})
 
 

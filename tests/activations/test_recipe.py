@@ -158,12 +158,12 @@ def test_pretrained_sentence_encoders(real_model, tmp_path, name):
 def test_what_follows_the_pooling_is_of_the_last_layer(loaded, options):
     recipe = recipe_of(loaded[0], Extraction(**AUTO | options))
     assert not recipe.steps
-    assert "is of the last layer after the final norm" in recipe.notes[0]
+    assert "need the last layer after the final norm" in recipe.notes[0]
 
 
 def test_what_is_left_out_is_said_once_a_store(loaded, caplog, tmp_path):
     vectors(*loaded, tmp_path / "s", pooling="auto", layers=(0,))
-    said = [one for one in caplog.messages if "is of the last layer after the" in one]
+    said = [one for one in caplog.messages if "need the last layer after the" in one]
     assert len(said) == 1
 
 
