@@ -1,4 +1,4 @@
-r"""Detectors of strange texts, on the target's states and on mapped source states.
+r"""Out-of-distribution detectors, on the target's states and on mapped source states.
 
     python -m experiments.ood --workdir=runs/ood --source=DIR_OR_ID \
       --target=DIR_OR_ID --data=NAME_FILE_OR_FOLDER --ood_data=NAME_FILE_OR_FOLDER \
@@ -19,7 +19,7 @@ read on:
 | refitted | the mapped ones, detectors fitted on mapped states too                  |
 | source   | the source's own, with its own probe and detectors                      |
 
-Higher is stranger, and strange is the positive class: `_auroc`, `_aupr_in`,
+Out-of-distribution ("strange") is the positive class: `_auroc`, `_aupr_in`,
 `_aupr_out`, and `_fpr95`, the known texts flagged where 95% of the strange ones are.
 `_fpr95_in` is the strange texts passed where 95% of the known ones are: what papers
 with the known class as the positive one call FPR95. Intervals are bootstraps over both
@@ -84,7 +84,7 @@ class OodConfig(TaskOptions):
 
     ood_data: str = option(
         "",
-        "corpus of strange texts; labels are not used",
+        "corpus of out-of-distribution texts; labels are not used",
         names="corpora",
         required=True,
         tiny="topics",
@@ -129,7 +129,7 @@ def compute(config: OodConfig, _: Run) -> Report:
 
 
 def open_strange(config: OodConfig, corpus: Corpus) -> tuple[Corpus, Callable]:
-    """The corpus of strange texts, and a filter of those that --data does not hold.
+    """The corpus of out-of-distribution texts, and a filter of those not in --data.
 
     Raises:
       RunError: --data holds all of them but one, or all.

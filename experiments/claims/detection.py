@@ -63,8 +63,8 @@ def _texts(summary: Mapping[str, float]) -> str:
     none=NO_DATA,
 )
 def ood_mapped(bench: Bench) -> Iterator[Case]:
-    """Energy detects strange texts on states mapped by public text too, less well than
-    on native ones.
+    """Energy detects out-of-distribution texts under a map of public text, less well
+    than on native ones.
 
     AUROC in percent, native to mapped by public text; a case holds if the mapped
     interval is above 50 and begins below the native one's end

@@ -1,4 +1,4 @@
-"""Detectors of strange inputs and how well they do; higher is stranger everywhere."""
+"""Out-of-distribution detectors and their metrics; a higher score is further out."""
 
 from typing import TYPE_CHECKING
 

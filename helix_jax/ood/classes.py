@@ -63,7 +63,7 @@ def class_means(
 @takes(x=kinds.ARRAY, num_classes=kinds.COUNT)
 @wide
 def fit_class_means(x: Array, labels: Array, *, num_classes: int) -> ClassMeans:
-    """Directions of the classes from the rows that a classifier knows.
+    """Directions of the classes from the rows that a classifier was trained on.
 
     Args:
       x: [N, D] float, states of the fit split.

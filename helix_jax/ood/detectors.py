@@ -1,4 +1,4 @@
-"""All detectors of one classifier, fitted together and read by name.
+"""All out-of-distribution detectors of one classifier, fitted together, by name.
 
 They are fitted on the states that the classifier was trained on and read on any states
 of that space: the target's own, or the source's through a map.
@@ -41,7 +41,7 @@ from helix_jax.types import Array
 
 
 class FittedDetectors(NamedTuple):
-    """What the detectors have learned of the known rows."""
+    """The detectors fitted to the in-distribution rows."""
 
     probe: Probe
     mahalanobis: Mahalanobis
@@ -61,7 +61,7 @@ def fit_detectors(
       probe: Probe of width D with C classes.
       x: [N, D] float, states of the fit split.
       labels: [N] int.
-      k: neighbour of knn; None is 50, or a tenth of the rows where that is fewer.
+      k: neighbour of knn; None is 50, or a tenth of the rows if that is fewer.
 
     Returns:
       FittedDetectors.
@@ -101,4 +101,4 @@ DETECTORS: Mapping[str, Callable[[FittedDetectors, Any], Array]] = {
     "vim": lambda fitted, x: vim_score(fitted.vim, x),
     "one_class": lambda fitted, x: one_class_score(fitted.one_class, x),
 }
-"""name -> score of states x [N, D] as [N], higher is stranger."""
+"""name -> score of states x [N, D] as [N], higher is further out of distribution."""

@@ -1,4 +1,4 @@
-"""The energy of logits: low for inputs that the classifier knows."""
+"""The energy of logits: low for in-distribution inputs."""
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +12,14 @@ from helix_jax.types import Array
 def energy_score(logits: Array, *, temperature: float = 1.0) -> Array:
     """Energy -T log sum_c exp(logit_c / T); higher is further out of distribution.
 
-    It is a function of the logits alone, so that whoever decrypts them can compute it.
+    It depends on the logits alone, so whoever decrypts them can compute it.
 
     Args:
       logits: [..., C] float.
       temperature: T, positive.
 
     Returns:
-      [...] float32, or wider where the logits are.
+      [...] float32, or wider if the logits are.
 
     Raises:
       ValueError: the temperature is not positive.

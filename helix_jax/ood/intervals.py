@@ -1,8 +1,8 @@
 """Intervals of detection metrics: documents resampled, and DeLong's standard error.
 
-Known and strange rows come from two corpora, so each side's documents are drawn with
-replacement from its own; a row counts as often as its document was drawn. The sort is
-done once: a resample is a weighted count at each distinct score.
+Known (in-distribution) and strange (out-of-distribution) rows come from two corpora, so
+each side's documents are resampled separately; a row counts as often as its document
+was drawn. The sort is done once: a resample is a weighted count at each distinct score.
 """
 
 from collections.abc import Sequence
@@ -95,7 +95,7 @@ def detection_intervals(
 
 
 def auroc_standard_error(known: Any, strange: Any) -> float:
-    """DeLong's standard error of AUROC, for rows that are independent.
+    """DeLong's standard error of AUROC, for independent rows.
 
     With v_i the share of known rows below strange row i (ties count half) and u_j the
     share of strange rows above known row j: var(v) / M + var(u) / N.

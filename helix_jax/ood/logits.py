@@ -1,6 +1,6 @@
-"""Scores of logits alone: whoever reads, or decrypts, the logits can compute them.
+"""Scores from logits alone: whoever reads, or decrypts, the logits can compute them.
 
-As everywhere in this package, higher is stranger.
+As everywhere in this package, higher is further out of distribution.
 """
 
 import jax

@@ -6,7 +6,7 @@ and covariance T of all rows together,
     mahalanobis           min_c d_c,  d_c = (x - mu_c)' S^-1 (x - mu_c)
     relative_mahalanobis  min_c d_c - (x - mu)' T^-1 (x - mu)
 
-The second takes off what is unusual in any class, which in wide states is most of d_c.
+The second subtracts what is unusual for any class, most of d_c in wide states.
 """
 
 from typing import NamedTuple
@@ -48,7 +48,7 @@ class Mahalanobis(NamedTuple):
 def fit_mahalanobis(
     x: Array, labels: Array, *, num_classes: int, penalty: float = 1e-6
 ) -> Mahalanobis:
-    """Class means and covariances of the rows that a classifier knows.
+    """Class means and covariances of the rows that a classifier was trained on.
 
     Args:
       x: [N, D] float, states of the fit split.

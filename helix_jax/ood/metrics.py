@@ -1,8 +1,9 @@
-"""How well a score tells strange rows from known ones: exact, also under ties.
+"""How well a score separates out-of-distribution rows: exact, also under ties.
 
-Higher is stranger. Everything is a function of how many known and strange rows there
-are at each distinct score, in descending order, which one sort of each side gives. In
-numpy: XLA's sort takes ten times as long on a CPU.
+Strange rows are out of distribution and should score higher than known rows, which are
+in distribution. All metrics depend on the numbers of known and strange rows at each
+distinct score, in descending order, from one sort of each side. In numpy: XLA's sort
+takes ten times as long on a CPU.
 
 | name     | positive class | definition                                             |
 |----------|----------------|--------------------------------------------------------|
@@ -12,9 +13,9 @@ numpy: XLA's sort takes ten times as long on a CPU.
 | fpr95    | strange        | known rows flagged where 95% of the strange ones are   |
 | fpr95_in | known          | strange rows passed where 95% of the known ones are    |
 
-The `_trapezoid` forms join the points of the precision-recall curve by straight lines,
-as pytorch-ood does, which flatters; auroc and fpr95 are as there. Papers that take the
-known rows as positive tabulate fpr95_in as "FPR95".
+The `_trapezoid` forms interpolate the precision-recall curve linearly, as pytorch-ood
+does, which is optimistic; auroc and fpr95 are as there. Papers that take the known rows
+as positive report fpr95_in as "FPR95".
 """
 
 from typing import Any, NamedTuple
@@ -40,7 +41,7 @@ class Counts(NamedTuple):
 
 
 class DetectionMetrics(NamedTuple):
-    """See the head of this file; each [...] float64."""
+    """See the top of this file; each [...] float64."""
 
     auroc: np.ndarray
     aupr_in: np.ndarray
@@ -103,7 +104,7 @@ def count_scores(known: Any, strange: Any) -> Counts:
 def roc_points(known: Any, strange: Any, *, most: int | None = None) -> np.ndarray:
     """Corners of the ROC curve, strange rows the positive class.
 
-    The curve has a point for each distinct score, so that rows of one score make a
+    The curve has a point for each distinct score, so rows with equal scores make a
     slanted line; points on a straight line between two others are left out.
 
     Args:
@@ -129,7 +130,7 @@ def roc_points(known: Any, strange: Any, *, most: int | None = None) -> np.ndarr
     points = flagged[np.concatenate([[True], turns, [True]])] / flagged[-1]
     if most is None or len(points) <= most:
         return points
-    wanted = np.linspace(0, 2, most)  # a rising curve is as long as both shares
+    wanted = np.linspace(0, 2, most)  # a rising curve has the length of both shares
     places = np.searchsorted(points.sum(axis=1), wanted)
     return points[np.unique(places.clip(max=len(points) - 1))]
 
@@ -164,7 +165,7 @@ def metrics_of_counts(
     passed = all_strange - flagged + strange
     pairs = np.sum(strange * (2.0 * (all_known - flagged_known) + known), axis=-1)
     out, out_lines = _precision(strange, flagged, flagged_known)
-    # Of minus the score the order is the reverse one.
+    # Minus the score has the reverse order.
     flip = (..., slice(None, None, -1))
     inside, inside_lines = _precision(known[flip], passed_known[flip], passed[flip])
     return DetectionMetrics(
@@ -195,7 +196,7 @@ def _precision(
 def _rate_at(true_rate: np.ndarray, false_rate: np.ndarray, rate: float) -> np.ndarray:
     """The false rate at the first threshold whose true rate is `rate` or more.
 
-    A rate that was computed, such as 3 * 0.3, or float32, may be off by rounding.
+    A computed rate, such as 3 * 0.3, or float32, may be off by rounding.
     """
     least = float(exact_fraction(rate)) * (1 - 1e-12)
     place = np.argmax(true_rate >= least, axis=-1)
@@ -214,7 +215,7 @@ def _scores(name: str, values: Any) -> np.ndarray:
 
 
 def _require_no_labels(known: Any, strange: Any) -> None:
-    """Refuse truths and scores of the same rows, as other libraries take them."""
+    """Refuse labels and scores of the same rows, the form of other libraries."""
     first, second = np.asarray(known), np.asarray(strange)
     if first.shape != second.shape or second.dtype.kind != "f":
         return

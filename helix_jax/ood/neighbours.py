@@ -1,4 +1,4 @@
-"""Distance to the k-th nearest of the rows that a classifier knows.
+"""Distance to the k-th nearest of the rows that a classifier was trained on.
 
 score = |z - z_(k)|, z = x / |x|, z_(k) the k-th nearest row of the bank.
 """
@@ -16,7 +16,7 @@ from helix_jax.types import Array
 
 
 class NeighbourBank(NamedTuple):
-    """Known rows.
+    """In-distribution rows.
 
     Attributes:
       rows: [N, D] float32 of length one.
@@ -62,8 +62,8 @@ def neighbour_score(
 ) -> Array:
     """Distance to the k-th nearest known row.
 
-    Memory is that of one block of distances, block_rows x (bank_rows + k), whatever
-    the number of rows on either side.
+    Memory is one block of distances, block_rows x (bank_rows + k), whatever the number
+    of rows on either side.
 
     Args:
       bank: NeighbourBank of width D.

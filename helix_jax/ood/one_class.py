@@ -2,8 +2,8 @@
 
     w = (E[x x'] + r I)^-1 E[x],     score = |1 - x' w|
 
-The hyperplane x'w = 1 is pressed to the known rows; without labels, logits or
-distances, one inner product a row: also what an encrypted linear layer can compute.
+The hyperplane x'w = 1 is fitted to the known rows without labels, logits or distances.
+A score takes one inner product a row, which an encrypted linear layer can compute too.
 """
 
 from typing import NamedTuple
@@ -38,7 +38,7 @@ def fit_one_class(mean: Array, covariance: Array, *, penalty: float = 1e-3) -> O
 
     Raises:
       ValueError: NaN, shapes that differ, a penalty not above zero, or a mean of zero,
-        which no direction can tell from other rows.
+        which no direction separates from other rows.
 
     Reference: Choi 2009, "Least squares one-class support vector machine", equation 6,
       with a linear kernel and the plane at 1.

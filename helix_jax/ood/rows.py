@@ -1,4 +1,4 @@
-"""What detectors ask of rows: guards, and the spectrum of their second moment."""
+"""Checks of rows for detectors, and the spectrum of their second moment."""
 
 import jax.numpy as jnp
 

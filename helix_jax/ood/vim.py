@@ -1,4 +1,4 @@
-"""Virtual-logit matching: how far off the principal subspace, against the logits.
+"""Virtual-logit matching: distance from the principal subspace, against the logits.
 
 With the origin o = -pinv(W') b, at which the logits x W + b of a classifier are as near
 zero as can be, and R [D, D - k] the directions of least variance about o,
@@ -40,7 +40,7 @@ class Vim(NamedTuple):
 @takes(probe=kinds.PROBE, x=kinds.ARRAY)
 @wide
 def fit_vim(probe: Probe, x: Array, *, dimension: int | None = None) -> Vim:
-    """Find the residual subspace of the rows that a classifier knows.
+    """Find the residual subspace of the rows that a classifier was trained on.
 
     Args:
       probe: Probe of width D.

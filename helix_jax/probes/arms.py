@@ -1,4 +1,4 @@
-"""How well one way to classify some rows does, over several draws of it."""
+"""Scores of one way to classify rows, over several draws of it."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -36,7 +36,7 @@ class ArmScores(NamedTuple):
 
 
 def right_rows(draws: Sequence[Array], labels: Array) -> np.ndarray:
-    """Whether each draw names each label.
+    """Whether each draw predicts each label.
 
     Args:
       draws: S of [N, C] float logits.
@@ -67,7 +67,7 @@ def arm_scores(
       draws: S of [N, C] float logits, such as one for each seed.
       labels: [N] int.
       documents: [N] document of each row.
-      resamples: R; documents are resampled with what all draws say of them.
+      resamples: R; documents are resampled together with all draws' predictions.
 
     Returns:
       ArmScores.

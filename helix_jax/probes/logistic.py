@@ -5,7 +5,7 @@ For each penalty, over W [D, C] and b [C],
     1/N sum_i -log softmax(x_i W + b)[label_i] + ridge/2 |W|^2
 
 with b not penalised, and ridge = penalty * trace(cov) / D (relative=True) or penalty.
-It is the optimum of scikit-learn's LogisticRegression with C = `sklearn_c(...)`.
+This is the optimum of scikit-learn's LogisticRegression with C = `sklearn_c(...)`.
 
 The path runs from the strongest penalty to the weakest, each fit starting from the
 last one's, in one compiled scan.
@@ -31,14 +31,14 @@ PENALTIES = tuple(np.logspace(-6, 1, 10).tolist())
 """Default grid: 1e-6 to 10 times the mean variance of a dimension."""
 
 ABSENT = -1e4
-"""Bias of a class without rows: probability zero, and still a number."""
+"""Bias of a class without rows: probability zero, but finite."""
 
 
 class ProbePath(NamedTuple):
     """Probes for P penalties.
 
     Attributes:
-      penalties: [P] as asked for.
+      penalties: [P] as requested.
       ridge: [P] the same, as in the objective.
       probe: Probe with a leading axis P.
       objective: [P] at the solution, in nats, summed in float64.
@@ -61,7 +61,7 @@ class ProbePath(NamedTuple):
 
 
 class ProbeSelection(NamedTuple):
-    """The probe that is best on a select split.
+    """The best probe on a select split.
 
     Attributes:
       probe: Probe.
@@ -83,7 +83,7 @@ class ProbeSelection(NamedTuple):
 
     @property
     def failure(self) -> str | None:
-        """Why the probe must not be used; None where it may. On the host only."""
+        """Why the probe must not be used; None if it may. On the host only."""
         if bool(self.ok):
             return None
         return (
@@ -127,7 +127,7 @@ def fit_probes(
       labels: [N] int, class of each row. A class without rows gets probability zero.
       num_classes: C, at least 2.
       penalties: [P] or a scalar, positive, in any order.
-      relative: see the head of this file. Scale-free, and the same for any N.
+      relative: see the top of this file. Scale-free, and the same for any N.
       tolerance: share of the objective that may be missing at the solution.
       max_steps: Newton steps a penalty at most.
       max_products: Hessian products a Newton step at most.

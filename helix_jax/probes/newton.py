@@ -33,7 +33,7 @@ _SMALLEST_STEP = 2.0**-20
 
 
 class Problem(NamedTuple):
-    """Features and labels of N rows, and the spectrum that preconditions.
+    """Features and labels of N rows, and the spectrum for the preconditioner.
 
     Attributes:
       z: [N, D] centred features.
@@ -47,7 +47,7 @@ class Problem(NamedTuple):
 
 
 class NewtonState(NamedTuple):
-    """Where the solver is.
+    """The state of the solver.
 
     Attributes:
       theta: [C, D + 1] weights, the bias in the last column.
@@ -144,7 +144,8 @@ def certify(problem: Problem, theta: Array, ridge: Array) -> Certificate:
     size = min(rows, _BLOCK_ROWS)
 
     def block(sums, index):
-        # The last block is moved back to end with the rows; rows seen before count 0.
+        # The last block is moved back to end with the rows; repeated rows have weight
+        # 0.
         start = jnp.minimum(index * size, rows - size)
         z = jax.lax.dynamic_slice_in_dim(problem.z, start, size)
         is_label = jax.lax.dynamic_slice_in_dim(problem.is_label, start, size, axis=1)
@@ -224,7 +225,7 @@ def _conjugate_gradients(
     tolerance: float,
     max_products: int,
 ) -> tuple[Array, Array]:
-    """Solve hessian d = -gradient, the more exactly the nearer the optimum is."""
+    """Solve hessian d = -gradient, more exactly near the optimum."""
     h = precondition(-gradient)
     first = jnp.sum(-gradient * h)
     exactness = jnp.clip(first / loss, 1e-6, 0.25)

@@ -1,1 +1,1 @@
-"""What a map carries from one store of states to another, and what it loses."""
+"""What a map preserves between two stores of states, and what it loses."""

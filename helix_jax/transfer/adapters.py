@@ -1,4 +1,4 @@
-"""Adapters of retrieval indexes as others build them, beside ridge, on the same pairs.
+"""Adapters of retrieval indexes from the literature, and ridge, on the same pairs.
 
 | name              | map                                           | fitted      |
 |-------------------|-----------------------------------------------|-------------|

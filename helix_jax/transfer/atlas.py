@@ -1,7 +1,7 @@
-"""Maps of every ordered pair of some models' layers, from stores that are there.
+"""Maps between every ordered pair of models' layers, from existing stores.
 
-The moments of a pair are taken once for both directions, a layer's classifier is
-trained once for all pairs that it is in.
+The moments of a pair are taken once for both directions; a layer's classifier is
+trained once for all its pairs.
 """
 
 import dataclasses
@@ -28,11 +28,11 @@ class Node:
     """One layer of one model: its states of every split, and its classifier.
 
     Attributes:
-      name: of model and layer, as a folder can be called.
+      name: of model and layer, usable as a folder name.
       model: its name.
-      given: what the person called it.
+      given: the name given by the user.
       stores: by split, of one layer.
-      classes: names of the classes of the texts; None where they have none.
+      classes: names of the classes of the texts, or None.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Node:
 
     @functools.cached_property
     def probe(self) -> Probe:
-        """The classifier of its states; RunError where it is not to be trusted."""
+        """The classifier of its states; RunError if it cannot be trusted."""
         parts = (
             part[split] for split in SPLITS[:2] for part in (self.rows, self.labels)
         )
@@ -78,7 +78,7 @@ def fit_both(a: Node, b: Node) -> Iterator[tuple[Node, Node, PairFit]]:
 def score_fit(
     source: Node, target: Node, fitted: PairFit, *, seed: int, resamples: int
 ) -> dict[str, float | Interval]:
-    """What a map is worth on the test split, beside maps that know nothing.
+    """The scores of a map on the test split, with those of the controls.
 
     Args:
       source, target: of the map.

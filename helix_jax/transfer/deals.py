@@ -1,4 +1,4 @@
-"""Maps without pairs beside their ceiling and controls, over several deals of texts.
+"""Maps without pairs, with their ceiling and controls, over several random splits.
 
 | arm      | the map                                                        |
 |----------|----------------------------------------------------------------|
@@ -36,7 +36,7 @@ from helix_jax.stats import Interval, bootstrap_interval
 from helix_jax.transfer.pair_fit import choose_map, pair_moments
 from helix_jax.transfer.task import Task
 
-TRUST = ("agreement", "found")  # what a fit without pairs says of itself
+TRUST = ("agreement", "found")  # self-assessment of a fit without pairs
 
 
 def fit_arms(
@@ -73,7 +73,7 @@ def score_deal(
     seed: int,
     starts: int = 3,
 ) -> dict[str, np.ndarray]:
-    """What every arm of a deal says of every test text.
+    """The results of every arm of a deal on every test text.
 
     Args:
       dealt: rows of both sides to fit on.

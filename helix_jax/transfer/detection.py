@@ -1,4 +1,4 @@
-"""Detectors of strange texts, fitted on the target's states, on what a map gives them.
+"""Out-of-distribution detectors, fitted on the target's states, applied to mapped ones.
 
 | arm      | states of known and of strange texts                               |
 |----------|--------------------------------------------------------------------|
@@ -27,7 +27,7 @@ from helix_jax.transfer.task import Task
 
 
 class Detection(NamedTuple):
-    """How well a detector tells strange texts from known ones, in one arm.
+    """How well a detector separates out-of-distribution texts, in one arm.
 
     Attributes:
       metrics: name in `DetectionMetrics` -> its interval over documents of both.

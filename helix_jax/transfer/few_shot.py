@@ -1,4 +1,4 @@
-"""Arms of a task that know little of it: other text, and a few texts of its own.
+"""Arms with little task data: public text, and a few texts of the task.
 
 | arm of `public_arms`   | the map is fitted on                                  |
 |------------------------|-------------------------------------------------------|
@@ -43,7 +43,7 @@ def public_arms(
     Args:
       task: read on its test split.
       public: moments of other text, fit and select splits.
-      counts: texts of the task beside it.
+      counts: texts of the task added to it.
       share: of the weight that these texts have, in (0, 1]; 1 is these texts alone.
       seeds: draws of them.
     """

@@ -1,4 +1,4 @@
-"""What maps of more and more rows are worth, each sample holding the one before."""
+"""Scores of maps fitted on growing samples, each containing the previous one."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -76,7 +76,7 @@ def growing_maps(
 def score_growth(
     task: Task, grown: Iterable[Mapping[str, StateMap]], names: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """What every map says of every test text.
+    """The results of every map on every test text.
 
     Args:
       task: whose test split is scored.

@@ -31,7 +31,7 @@ Rows = tuple[np.ndarray, np.ndarray]  # source states [N, dx], target states [N,
 
 
 class Material(NamedTuple):
-    """What maps are fitted on; dictionaries are by split, fit and select.
+    """The data that maps are fitted on; dictionaries are by split, fit and select.
 
     Attributes:
       moments: those of "fit" are of the sample.
@@ -51,7 +51,7 @@ class Material(NamedTuple):
         """The closed forms among the methods.
 
         Raises:
-          RunError: a map is not to be trusted.
+          RunError: a map cannot be trusted.
         """
         moments, anchors = self.moments, self.anchors
         wanted = [name for name in self.methods if name in METHODS]
@@ -95,7 +95,7 @@ class Material(NamedTuple):
         return maps | {name: method.map for name, method in descents.items()}
 
     def shuffled(self, *, key: Array) -> "Material":
-        """The same with fit rows, and anchors, that do not belong together."""
+        """The same with wrongly paired fit rows and anchors."""
         moments = shuffled_moments(*self.rows["fit"], key=key)
         return self._replace(
             moments={**self.moments, "fit": moments},

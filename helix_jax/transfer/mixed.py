@@ -1,4 +1,4 @@
-"""An index of which a share is embedded again: two spaces, one list of results.
+"""An index with a share embedded again: two spaces, one list of results.
 
 Rows that the new model has embedded are compared with its query natively, all others
 with the mapped query (or mapped themselves). Scores of the two parts are made
@@ -65,11 +65,11 @@ CALIBRATIONS: Mapping[str, Callable[[np.ndarray, np.ndarray], Calibration]] = {
 
 
 def calibrate_scores(name: str, search: Search) -> Calibration:
-    """Choose a part's line on queries that are not of the test split.
+    """Choose a part's line on queries outside the test split.
 
     Args:
       name: of CALIBRATIONS.
-      search: whose i-th query looks for the i-th row of its index, and no other.
+      search: whose i-th query has the i-th row of its index as its only match.
 
     Raises:
       ValueError: an unknown name, fewer than two queries, or rows that are not theirs.
@@ -90,7 +90,7 @@ def calibrate_scores(name: str, search: Search) -> Calibration:
 
 
 class Parts(NamedTuple):
-    """The two ways of comparing all queries with all rows, and their lines.
+    """Both ways of comparing all queries with all rows, and their lines.
 
     Attributes:
       new: the new model's queries and rows.
@@ -104,7 +104,7 @@ class Parts(NamedTuple):
     of_old: Calibration
 
     def mix(self, renewed: np.ndarray) -> Search:
-        """The search of an index of which some rows are embedded again.
+        """The search of an index with some rows embedded again.
 
         Args:
           renewed: [N] bool.

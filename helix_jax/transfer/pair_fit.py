@@ -1,4 +1,4 @@
-"""One ridge map between two stores, with the maps that know nothing of the pairing."""
+"""One ridge map between two stores, with controls that do not know the pairing."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,8 +42,8 @@ class PairFit(NamedTuple):
     Attributes:
       pairs, moments: of "fit", "select" and "test".
       chosen: the map whose penalty is best on the select split.
-      shuffled: moments of the fit split's rows in pairs that do not belong together;
-        None: they are taken of the rows when they are asked for.
+      shuffled: moments of the fit split's rows, wrongly paired; None: computed from the
+        rows on request.
     """
 
     pairs: Mapping[str, Pair | PairStream]
@@ -57,9 +57,9 @@ class PairFit(NamedTuple):
         return self.chosen.fit.map
 
     def controls(self, seed: int) -> dict[str, AffineMap]:
-        """Maps that know nothing of the pairing: shuffled, random, mean.
+        """Controls that do not know the pairing: shuffled, random, mean.
 
-        And identity, the source states as they are, where both are of one width.
+        And identity, the unchanged source states, if both widths are equal.
         """
         rotation, shuffle = jax.random.split(jax.random.key(seed))
         penalty, moments = float(self.chosen.fit.penalty), self.moments["fit"]
@@ -81,13 +81,13 @@ class PairFit(NamedTuple):
         return controls
 
     def confidence(self, *, constant: bool = False) -> Confidence | None:
-        """What says of a mapped row how near it is, calibrated on the select split.
+        """The confidence of mapped rows, calibrated on the select split.
 
         Args:
           constant: the control, see `fit_confidence`.
 
         Returns:
-          None where there are too few rows for it, or none at hand.
+          None if there are too few rows for it, or none available.
         """
         pair = self.pairs["select"]
         if not isinstance(pair, Pair):
@@ -100,7 +100,7 @@ class PairFit(NamedTuple):
         )
 
     def score_confidence(self, own: Confidence, **settings: Any) -> dict[str, Interval]:
-        """What a confidence promises on the test split, see `score_confidence`."""
+        """The evaluation of a confidence on the test split, see `score_confidence`."""
         pair = self.pairs["test"]
         documents = [document_of(text_id) for text_id in pair.ids]
         return score_confidence(own, self.map, pair.read(), documents, **settings)
@@ -112,7 +112,7 @@ class PairFit(NamedTuple):
         card: MapCard | None = None,
         confidence: Confidence | None = None,
     ) -> Path:
-        """Write the map to a folder, with what it was made of; see `save_map`."""
+        """Write the map to a folder, with its provenance; see `save_map`."""
         return save_map(
             folder,
             self.map,

@@ -1,4 +1,4 @@
-"""A map whose index has grown with other texts: kept, refreshed, or fitted anew.
+"""A map whose index has grown with other texts: kept, refreshed, or refitted.
 
 | kind      | moments                                                             |
 |-----------|---------------------------------------------------------------------|
@@ -7,8 +7,8 @@
 | refit     | of the n later texts alone                                          |
 | rotated   | as refreshed, for a rotation (orthogonal Procrustes) and no ridge   |
 
-Moments are all that is kept of the earlier texts. n / 4 more later texts, 20 at least,
-are embedded by both models to choose penalties and weights on.
+Only moments are kept of the earlier texts. Another n / 4 later texts, at least 20, are
+embedded by both models to choose penalties and weights.
 """
 
 from collections.abc import Iterator, Sequence

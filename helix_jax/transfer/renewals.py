@@ -1,4 +1,4 @@
-"""Which rows of an index are embedded again first, and the indexes that come of it.
+"""Which rows of an index are embedded again first, and the resulting indexes.
 
 | order     | first                                                       |
 |-----------|-------------------------------------------------------------|
@@ -42,7 +42,7 @@ class Renewal(NamedTuple):
 
     Attributes:
       way: of the maps.
-      map, shuffled: of the fit split's pairs, and of pairs that do not belong together.
+      map, shuffled: of the fit split's pairs, and of wrong pairs.
       predicted, true: [N] residual of each row.
       random: [S, N] permutations of the rows.
     """
@@ -56,7 +56,7 @@ class Renewal(NamedTuple):
 
     @property
     def orders(self) -> Mapping[str, np.ndarray]:
-        """Name -> [S, N] orders; see the head of this file."""
+        """Name -> [S, N] orders; see the top of this file."""
         return {
             "random": self.random,
             "predicted": np.argsort(-self.predicted)[None],

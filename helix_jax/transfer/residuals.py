@@ -1,4 +1,4 @@
-"""Which rows of an index a map serves worst, told from their old embeddings alone.
+"""Predicting which rows of an index a map serves worst, from their old embeddings.
 
 A row's residual is 1 - cos(mapped - centre, own - centre). On the fit split it is taken
 out of sample: each half of the documents by the map of the other half. A ridge map from
@@ -24,7 +24,7 @@ from helix_jax.types import Array
 def predicted_residuals(
     pair: Pair, select: Moments, old: np.ndarray, *, way: Way, centre: np.ndarray
 ) -> np.ndarray:
-    """The residual that each row of an index is expected to have.
+    """The predicted residual of each row of an index.
 
     Args:
       pair: new and old embeddings of the fit split.

@@ -1,4 +1,4 @@
-"""An index of embeddings made with an old model, asked with a new one.
+"""An index of embeddings made with an old model, queried with a new one.
 
 The target is the old model, the source the new one.
 
@@ -34,16 +34,16 @@ from helix_jax.stats import Interval, bootstrap_interval
 from helix_jax.text.hashing import document_of
 from helix_jax.transfer.pair_fit import PairFit, choose_map
 
-DEPTH = 10  # of nDCG and of what is found alike; all rows of a smaller index
+DEPTH = 10  # of nDCG and of shared results; all rows of a smaller index
 
 
 class ArmScores(NamedTuple):
-    """What an arm finds.
+    """The scores of an arm.
 
     Attributes:
       found: scores of the one relevant row.
       graded: nDCG@DEPTH where rows of its class count too; None without classes.
-      alike: share of the DEPTH rows that a reference finds; None without one.
+      alike: share of the reference's DEPTH rows that are found; None without one.
     """
 
     found: RetrievalScores
@@ -169,7 +169,7 @@ def search_arms(
 def score_arms(
     migration: Migration, searches: Mapping[str, Search], **settings: object
 ) -> dict[str, ArmScores]:
-    """Scores of several searches, each beside what "reindexed" finds.
+    """Scores of several searches, each compared with the results of "reindexed".
 
     Args:
       migration: whose queries they are.

@@ -30,7 +30,7 @@ _SHUFFLED = "shuffled_"
 
 
 class RowErrors(NamedTuple):
-    """What a bootstrap over documents needs of each row.
+    """The values of each row that a bootstrap over documents needs.
 
     Attributes:
       ids: [N] of the texts.
@@ -44,7 +44,7 @@ class RowErrors(NamedTuple):
 
 
 def fit_streams(pairs: Mapping[str, PairStream], *, seed: int) -> PairFit:
-    """As `fit_pairs`, of states that no store holds.
+    """Like `fit_pairs`, for states without a store.
 
     Args:
       pairs: of "fit", "select" and "test".

@@ -1,4 +1,4 @@
-"""A classification task that two models' states read, and how its arms are scored."""
+"""A classification task on the states of two models, and the scores of its arms."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ MapScores = dict[str, dict[str, Interval]]  # r2, accuracy -> map -> its score
 
 
 class Task(NamedTuple):
-    """Everything an arm is read and scored with; dictionaries are by split.
+    """Everything needed to score an arm; dictionaries are by split.
 
     Attributes:
       x, y: source states [N, dx], target states [N, dy].
@@ -112,7 +112,7 @@ def make_task(
       resamples: of the bootstrap over documents.
 
     Raises:
-      RunError: a probe is not to be trusted.
+      RunError: a probe cannot be trusted.
     """
     with stage("reading the states"):
         x = {split: pair.x.read() for split, pair in pairs.items()}
@@ -152,7 +152,7 @@ def trained_probe(
 
 
 def draw_texts(ids: Sequence[str], count: int, *, seed: int) -> np.ndarray:
-    """[count] rows of some of N texts, by a hash of their ids.
+    """[count] rows of N texts, chosen by a hash of their ids.
 
     Raises:
       RunError: as many texts are asked for as there are, or more.
