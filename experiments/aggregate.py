@@ -60,7 +60,7 @@ QUANTITIES = {
     "survivors": Quantity("silos that stayed"),
     "rows": Quantity("rows of those silos"),
     "vector_length": Quantity("numbers that a silo sends"),
-    "fraction_bits": Quantity("bits behind the point of each"),
+    "fraction_bits": Quantity("bits after the point of each"),
     "upload_bytes": Quantity("a silo's messages, MB", 1e-6),
     "silo_seconds": Quantity("a silo's time, mean, s"),
     "aggregator_seconds": Quantity("the aggregator's time, s"),
@@ -101,7 +101,7 @@ class AggregateConfig(PlantedOptions):
 
     silos: int = option(5, "silos that hold rows", least=3, most=MAX_SILOS)
     dropped: int = option(
-        1, "silos that leave before their masked moments have come", least=0
+        1, "silos that leave before sending their masked moments", least=0
     )
     threshold: int = option(0, "silos that must stay; 0: two thirds and one", least=0)
     rows: int = option(4000, "planted rows of each silo, without --source", least=2)
@@ -111,12 +111,12 @@ class AggregateConfig(PlantedOptions):
         10, "public bound: means below 2^bits, variances 4^bits", least=-40, most=40
     )
     epsilon: float = option(
-        0.0, "of differential privacy of a pair of rows; 0: none", least=0
+        0.0, "epsilon of differential privacy of a pair of rows; 0: none", least=0
     )
-    delta: float = option(1e-5, "of the same, below 1 / rows", above=0, most=0.5)
+    delta: float = option(1e-5, "delta of the same, below 1 / rows", above=0, most=0.5)
     rank: int = option(0, "directions of the source in that sum", least=0)
     split_by: str = option(
-        "document", "what a silo's rows share", choices=("document", "label")
+        "document", "how rows are divided among silos", choices=("document", "label")
     )
     seed: int = seed_option("of the planted rows")
     tiny: bool = option(False, "400 rows of width 12 and 10, or 400 texts of 64 tokens")

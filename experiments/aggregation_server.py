@@ -47,20 +47,22 @@ class AggregationServerConfig:
 
     sessions: tuple[str, ...] = option((), "files of sessions", required=True)
     identity: str = option("", "the signing key's file", names="path", required=True)
-    state: str = option("", "folder of what is kept", names="path", required=True)
-    host: str = option("127.0.0.1", "address to listen at")
+    state: str = option(
+        "", "folder of the service's state", names="path", required=True
+    )
+    host: str = option("127.0.0.1", "address to listen on")
     port: int = option(8450, "port; 0: any free one", least=0, most=65535)
     certificate: str = option("", "PEM file of TLS", names="path")
     private_key: str = option("", "PEM file of its key", names="path")
     client_authority: str = option(
-        "", "PEM file: silos may show certificates of it", names="path"
+        "", "PEM file of an authority whose certificates silos may show", names="path"
     )
-    plain_http: bool = option(False, "no TLS, on this machine alone")
+    plain_http: bool = option(False, "no TLS, on this machine only")
     join_seconds: float = option(
-        3600.0, "the first round waits for silos, from the first one's keys", above=0
+        3600.0, "how long the first round waits, from the first silo's keys", above=0
     )
-    round_seconds: float = option(300.0, "every later round waits", above=0)
-    publish: bool = option(True, "silos whose rows are in a sum may have it")
+    round_seconds: float = option(300.0, "how long every later round waits", above=0)
+    publish: bool = option(True, "give the sum to silos whose rows are in it")
 
 
 def run(config: AggregationServerConfig) -> None:
@@ -79,7 +81,7 @@ def run(config: AggregationServerConfig) -> None:
     key, _ = read_identity(Path(config.identity))
     agreements = [read_agreement(path) for path in config.sessions]
     if len({one.digest for one in agreements}) < len(agreements):
-        raise RunError("--sessions: two files are of the same session.")
+        raise RunError("--sessions: two files describe the same session.")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     service = AggregationService(
         settings,

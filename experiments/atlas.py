@@ -83,7 +83,10 @@ MATRICES = {  # number -> title, unit
     "test/r2": ("R2 of the map", "R2"),
     "test/shuffled_r2": ("Control: R2 of a map of shuffled pairs", "R2"),
     "test/mapped_accuracy": ("Accuracy of the target's classifier", "share"),
-    "test/shuffled_accuracy": ("Control: the same through shuffled pairs", "share"),
+    "test/shuffled_accuracy": (
+        "Control: the same with a map of shuffled pairs",
+        "share",
+    ),
 }
 Results = Mapping[str, Mapping[str, float]]  # name of a map -> its numbers
 

@@ -67,9 +67,7 @@ class AttackConfig(PlantedOptions):
     """Flags of the experiment."""
 
     limit: int = limit_option(20_000)
-    max_tokens: int = option(
-        128, "longer texts lose their end, and are counted", least=1
-    )
+    max_tokens: int = option(128, "longer texts are truncated, and counted", least=1)
     profile: str = option(
         "guarded", "the protected provider's", choices=tuple(PROFILES)
     )
@@ -78,7 +76,7 @@ class AttackConfig(PlantedOptions):
     )
     repeats: int = option(64, "answers to one ciphertext that are averaged", least=1)
     rows: int = option(
-        0, "of the cross-covariance that is divided; 0: as few as may be", least=0
+        0, "rank of the divided cross-covariance; 0: as few as possible", least=0
     )
     columns: int = option(16, "of the target in attacks on rows", least=1)
     shadows: int = option(32, "maps of the membership attack", least=2)

@@ -49,7 +49,7 @@ class CacheGateConfig:
     runs: tuple[str, ...] = option(
         (), "work directories of experiments.caches, or folders of them", names="folder"
     )
-    arm: str = option("", "arm that is judged, such as mapped_1; empty: the kept one")
+    arm: str = option("", "arm to judge, such as mapped_1; empty: the kept one")
     resamples: int = resamples_option()
     tiny: bool = option(False, "few resamples")
 
@@ -95,7 +95,7 @@ def compute(config: CacheGateConfig, run: Run) -> Report:
     ]
     header = ["measure of the select split", "Spearman with retention", "more than R2"]
     blocks = [
-        Table("What tells the retention of a pair", header, rows, note),
+        Table("What predicts the retention of a pair", header, rows, note),
         pairs_table(runs),
         scatter(signals, retention),
     ]
@@ -165,7 +165,7 @@ def scatter(signals: dict[str, list[float]], retention: list[float]) -> Curves:
         for name in ("select_r2", "select_cosine")
     }
     return Curves(
-        "Retention of each pair against what the select split says",
+        "Retention of each pair against a measure of the select split",
         "measure of the select split",
         "retention",
         {name: [list(point) for point in points] for name, points in series.items()},

@@ -138,7 +138,7 @@ def compute(config: CachesConfig, run: Run) -> Report:
     best = maps.get("trained", kept.map)
     arms = arm_titles(numbers, config.layers, config.rank)
     note = (
-        f"{config.continuation} tokens behind prompts of {config.prompt}, teacher-"
+        f"{config.continuation} tokens after prompts of {config.prompt}, teacher-"
         f"forced; the target reads the first {config.opening} and the last "
         f"{config.closing} itself."
     )

@@ -38,19 +38,21 @@ from helix_jax.runs import Report, Run, experiment, option
 class CertificatesConfig:
     """Flags of the program."""
 
-    folder: str = option("", "where the files lie", names="path", required=True)
+    folder: str = option("", "folder of the files", names="path", required=True)
     make: str = option(
         "all", "what to make", choices=("all", AUTHORITY, SERVER, "client")
     )
     names: tuple[str, ...] = option(
-        LOCAL_NAMES, "host names and addresses that the server is reached by"
+        LOCAL_NAMES, "host names and addresses of the server"
     )
     clients: tuple[str, ...] = option(
-        ("client",), "identities of clients, the names of their files, too"
+        ("client",), "identities of clients, also the names of their files"
     )
-    days: int = option(90, "days that server and clients hold", least=1, most=MOST_DAYS)
+    days: int = option(
+        90, "validity of servers and clients, in days", least=1, most=MOST_DAYS
+    )
     authority_days: int = option(
-        1825, "days that the authority holds", least=1, most=MOST_DAYS
+        1825, "validity of the authority, in days", least=1, most=MOST_DAYS
     )
 
     def check(self) -> None:

@@ -49,7 +49,7 @@ ARMS = {
     "source": "source, its own probe",
     "shuffled": "control: map of shuffled pairs",
     "random": "control: random rotation",
-    "identity": "control: the source states as they are",
+    "identity": "control: unchanged source states",
     "majority": "control: largest class",
     "public": "map of public text",
 }
@@ -62,7 +62,7 @@ class ClassifyConfig(TaskOptions):
 
     few_shot: tuple[int, ...] = option((32, 64, 128), "in-distribution texts", least=1)
     few_shot_share: float = option(
-        0.5, "their share of the weight beside public text", above=0, most=1
+        0.5, "their share of the weight, with public text", above=0, most=1
     )
     seeds: int = seeds_option()
     tiny: bool = option(False, "600 texts, 64 tokens each at most")

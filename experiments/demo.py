@@ -187,7 +187,7 @@ def model_blocks(alike: Mapping[str, float]) -> list[Block]:
             ["model", "family", "parameters", "perplexity", "trigram"],
             [assets.describe(name) for name in names],
             note="Perplexity is on held-out documents, per token of each model's own "
-            "tokenizer, beside a Kneser-Ney trigram trained on the same tokens.",
+            "tokenizer, compared with a Kneser-Ney trigram on the same tokens.",
         ),
         Matrix("Unbiased linear CKA of last states", "CKA", names, names, cka.tolist()),
     ]

@@ -63,7 +63,7 @@ ARMS = {
     "reindexed": "new queries, new index",
     "mapped": "new queries mapped, old index",
     "backward": "new queries, old index mapped",
-    "unmapped": "control: new queries as they are",
+    "unmapped": "control: unmapped new queries",
     "shuffled": "control: map of shuffled pairs",
     "random": "control: random rotation",
 }
@@ -76,7 +76,9 @@ class MigrationConfig(HalvesOptions):
     rows: tuple[int, ...] = option(
         (100, 300, 1000, 3000, 10_000), "texts embedded again, for the curve", least=2
     )
-    epochs: int = option(300, "of the adapters' descents, at most", least=1)
+    epochs: int = option(
+        300, "epochs of the adapters' gradient descents, at most", least=1
+    )
     tiny: bool = option(False, "600 texts, 64 tokens each at most")
 
 
@@ -123,7 +125,7 @@ def compute(config: MigrationConfig, _: Run) -> Report:
     blocks = [
         arms_table("Recall of the relevant text", ARMS, arms, config.cutoffs, note),
         arms_table(
-            "Adapters of the same pairs, new queries in the old index",
+            "Adapters on the same pairs, new queries in the old index",
             {f"adapter_{name}": words for name, words in ADAPTERS.items()},
             arms,
             config.cutoffs,

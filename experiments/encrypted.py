@@ -84,15 +84,17 @@ class EncryptedConfig(PlantedOptions):
 
     profile: str = option("guarded", "of the parameters", choices=tuple(PROFILES))
     policy: str = option(
-        "", "of the answers: logits, rounded:BITS or label; empty: the profile's own"
+        "", "policy of answers: logits, rounded:BITS or label; empty: the profile's"
     )
     minimise: str = option(
-        "time", "what the tiling is for", choices=("time", "traffic")
+        "time", "what the tiling minimises", choices=("time", "traffic")
     )
     width: int = option(768, "of made-up embeddings", least=1, most=MAX_WIDTH)
-    classes: int = option(5, "of a made-up classifier", least=1, most=MAX_CLASSES)
+    classes: int = option(
+        5, "classes of a synthetic classifier", least=1, most=MAX_CLASSES
+    )
     queries: int = option(200, "how many; 0: all texts of the test split", least=0)
-    seed: int = seed_option("of made-up embeddings and weights")
+    seed: int = seed_option("of synthetic embeddings and weights")
     tiny: bool = option(False, "8 queries of width 64; 600 texts, 64 tokens at most")
 
 
@@ -161,7 +163,7 @@ def compute(config: EncryptedConfig, _: Run) -> Report:
     )
     told = about_planted(
         config,
-        "made-up embeddings and weights",
+        "synthetic embeddings and weights",
         f"{len(problem.x):,} queries",
         of_texts if config.source else "",
         documents=documents,

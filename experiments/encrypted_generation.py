@@ -54,15 +54,15 @@ class EncryptedGenerationConfig(TokenMapOptions):
     profile: str = option("guarded", "of the parameters", choices=tuple(PROFILES))
     pairs: int = option(200_000, "token pairs to fit on", least=1)
     prompts: int = option(
-        8, "texts of the test split whose beginning is the prompt", least=1
+        8, "texts of the test split whose beginnings are prompts", least=1
     )
     prompt_words: int = option(12, "words of a prompt", least=1)
     max_new_tokens: int = option(32, "tokens a text", least=1)
     minimise: str = option(
-        "time", "what the packing is for", choices=("time", "traffic")
+        "time", "what the packing minimises", choices=("time", "traffic")
     )
-    sizes: tuple[str, ...] = option((), "WIDTHxVOCABULARY of made-up heads to time")
-    repeats: int = option(5, "steps of a made-up head", least=1)
+    sizes: tuple[str, ...] = option((), "WIDTHxVOCABULARY of synthetic heads to time")
+    repeats: int = option(5, "steps of a synthetic head", least=1)
     tiny: bool = option(False, "300 texts, two prompts, four tokens")
 
 
@@ -80,7 +80,7 @@ def check(config: EncryptedGenerationConfig, specs: Specs) -> None:
     if layer < target.num_layers or not config.target_norm:
         raise RunError(
             "the encrypted head reads the target's last states after its final norm: "
-            "leave --target_layer and --target_norm as they are."
+            "leave out --target_layer and --target_norm."
         )
 
 

@@ -71,7 +71,7 @@ def compute(config: ExtractConfig, _: Run) -> Report:
             numbers[f"{split}/tokens_per_second"] = speed
         counts = [store.counts[name] for name in ("rows", "tokens", "truncated")]
         rows.append([split, *counts, store.name])
-    header = ["split", "rows", "tokens", "texts that lost their end", "store"]
+    header = ["split", "rows", "tokens", "truncated texts", "store"]
     table = Table("States of texts", header, rows)
     return Report(numbers, [table], about(side.name, short_data(config.data)))
 

@@ -49,9 +49,9 @@ QUANTITIES = {
     "train/seconds": Quantity("training, s"),
     "test/tokens": Quantity("held-out tokens predicted"),
     "test/loss_nats": Quantity("held-out loss, nats a token", form=3),
-    "test/loss_nats_before": Quantity("that of the model before", form=3),
+    "test/loss_nats_before": Quantity("the same before tuning", form=3),
     "test/bits_per_character": Quantity("held-out bits a character", form=3),
-    "test/bits_per_character_before": Quantity("those of the model before", form=3),
+    "test/bits_per_character_before": Quantity("the same before tuning", form=3),
 }
 
 
@@ -81,7 +81,9 @@ class FinetuneConfig:
     warmup_steps: int = option(10, "steps of linear warm-up", least=0)
     weight_decay: float = option(0.01, "decoupled, of matrices", least=0)
     seed: int = seed_option("of the order of the windows")
-    held_out_tokens: int = option(8192, "to evaluate on, at most", least=1)
+    held_out_tokens: int = option(
+        8192, "held-out tokens to evaluate on, at most", least=1
+    )
     snapshot_every: int = option(50, "steps between snapshots", least=1)
     tiny: bool = option(False, "four steps of an embedded model")
 

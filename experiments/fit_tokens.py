@@ -65,7 +65,7 @@ MEASURES = {
 FIGURES = {  # title -> how numbers are shown, those of each series
     "Agreement with the target": (
         Quantity("agreement, %", 100),
-        {"agreement_top1": "first choice", "agreement_top5": "among the five first"},
+        {"agreement_top1": "first choice", "agreement_top5": "among the first five"},
     ),
     "Divergence from the target": (Quantity("KL, nats"), {"kl_nats": "KL"}),
 }
@@ -78,7 +78,7 @@ class FitTokensConfig(TokenMapOptions):
     workdir: str = workdir_option("work directory; the map is in WORKDIR/map")
     gate: str = option("", "fitted as well", choices=("", *SIGNALS, "logistic"))
     gate_quality: float = option(
-        0.8, "agreement wanted of what the gate trusts", above=0, most=1
+        0.8, "required agreement where the gate trusts the map", above=0, most=1
     )
     resamples: int = resamples_option()
     tiny: bool = option(False, "8,000 token pairs, one epoch")
@@ -159,7 +159,7 @@ def gate_table(numbers: Mapping[str, float | Interval]) -> Table:
         f"gate/{name}": Quantity(title, 1, 3) for name, title in GATE_NAMES.items()
     }
     arms = {"": "by token", "_by_text": "by text"}
-    note = f"Trusted token by token, or whole texts. {BRACKETS}"
+    note = f"Trusted by token, or by whole text. {BRACKETS}"
     return quantity_table("The gate", numbers, measures, arms=arms, note=note)
 
 

@@ -90,8 +90,8 @@ MEASURES = {
     "repetition": Quantity("repetition", 1, 3),
 }
 ANSWERS = {
-    "letter_accuracy": Quantity("right by the likeliest letter, %", 100, 1),
-    "text_accuracy": Quantity("right by the likeliest choice, %", 100, 1),
+    "letter_accuracy": Quantity("right by the most likely letter, %", 100, 1),
+    "text_accuracy": Quantity("right by the most likely choice, %", 100, 1),
 }
 
 
@@ -110,23 +110,21 @@ class GenerateConfig(TokenMapOptions):
         "ridge", "ridge, kl or mlp, or the folder of a map", names="folder"
     )
     prompt: str = option("", "one prompt; empty: those of --data")
-    prompts: int = option(100, "how many texts of --data are continued", least=1)
-    prompt_words: int = option(12, "words of each text that make its prompt", least=1)
+    prompts: int = option(100, "texts of --data to continue", least=1)
+    prompt_words: int = option(12, "words of each text in its prompt", least=1)
     chat: bool = option(False, "prompts are a user's turn in the chat templates")
     max_new_tokens: int = option(128, "of each text", least=1)
-    rows: int = option(16, "prompts that are continued at a time", least=1)
+    rows: int = option(16, "prompts to continue at a time", least=1)
     temperature: float = option(0.0, "0: greedy", least=0)
     top_k: int = option(0, "0: all", least=0)
     top_p: float = option(1.0, "1: all", above=0, most=1)
     repetition_penalty: float = option(1.0, "1: none", above=0)
-    stop_strings: tuple[str, ...] = option(
-        (), "end a text where one appears", verbatim=True
-    )
+    stop_strings: tuple[str, ...] = option((), "strings that end a text", verbatim=True)
     encoder: str = option(
         "", "sentence encoder for cosines; empty: the installed one", names="model"
     )
     questions: str = option(
-        "", "JSONL of multiple-choice questions to answer as well", names="path"
+        "", "JSONL of multiple-choice questions to answer too", names="path"
     )
     resamples: int = option(1000, "bootstrap resamples of prompts", least=1)
     tiny: bool = option(False, "8,000 token pairs, 4 prompts, 16 tokens")

@@ -58,10 +58,12 @@ class IndexConfig(TextOptions, ExtractionOptions):
         SPLITS, "which splits", choices=SPLITS, required=True
     )
     text_bytes: int = option(
-        400, "a longer text loses its end", least=0, most=MAX_TEXT_BYTES
+        400, "longer texts are truncated", least=0, most=MAX_TEXT_BYTES
     )
     rows: str = option(
-        "auto", "how rows lie; auto: in clusters from 200,001 on", choices=tuple(ROWS)
+        "auto",
+        "layout of rows; auto: clusters from 200,001 rows on",
+        choices=tuple(ROWS),
     )
     block_rows: int = option(
         512, "most rows of a cluster or block", least=1, most=MAX_WIDTH
@@ -113,7 +115,7 @@ def compute(config: IndexConfig, _: Run) -> Report:
     }
     table = Table(
         "Index for private search",
-        ["rows", "width", "longest text, bytes", "texts that lost their end"],
+        ["rows", "width", "longest text, bytes", "truncated texts"],
         [[len(rows), rows.shape[1], numbers["index/longest_text_bytes"], cut]],
     )
     told = about(side.name, short_data(config.data))

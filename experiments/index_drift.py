@@ -59,7 +59,7 @@ ARMS = {
 KIND_NAMES = {
     "refreshed": "refreshed with {} later texts",
     "weighted": "refreshed with {}, weighted",
-    "refit": "fitted on {} later texts alone",
+    "refit": "fitted on only {} later texts",
     "rotated": "rotation refreshed with {}",
 }
 TIMES = {"later": "later texts", "earlier": "earlier texts"}
@@ -114,7 +114,7 @@ def compute(config: DriftConfig, _: Run) -> Report:
     numbers = count_texts(texts["earlier"].index) | {
         f"drift/later_{split}_texts": len(later[split].ids) for split in SPLITS
     }
-    for time in bar(TIMES, "kinds of queries asked"):
+    for time in bar(TIMES, "kinds of queries"):
         migration = grown_index(texts, time, fitted.moments["fit"])
         numbers[f"drift/{time}_queries"] = len(migration.documents)
         numbers["drift/index_rows"] = len(migration.old)

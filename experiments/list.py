@@ -26,7 +26,7 @@ FOLDER = Path(__file__).parent
 class ListConfig:
     """Flags of the program."""
 
-    program: str = option("", "whose flags to list", choices=("", *programs()))
+    program: str = option("", "program whose flags to list", choices=("", *programs()))
 
 
 @experiment()

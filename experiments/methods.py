@@ -69,8 +69,8 @@ class MethodsConfig(TaskOptions):
     """Flags of the experiment."""
 
     methods: tuple[str, ...] = methods_option("all")
-    public: str = public_option("to fit on as well; empty: none")
-    anchors: int = option(300, "rows that relative representations refer to", least=1)
+    public: str = public_option("to fit on too; empty: none")
+    anchors: int = option(300, "anchor rows of relative representations", least=1)
     epochs: int = option(20, "of gradient fits, at most", least=1)
     repeats: int = option(3, "timed fits of the closed forms", least=1)
     seed: int = seed_option("of the controls and the gradient fits")

@@ -71,9 +71,9 @@ ORDERS = {
     "shuffled": "control: at random, map of shuffled pairs",
 }
 CALIBRATION_NAMES = {
-    "raw": "cosines as they are",
+    "raw": "raw cosines",
     "standardised": "in deviations from the mean of other rows",
-    "log_odds": "log-odds of being looked for",
+    "log_odds": "log-odds of being the wanted row",
 }
 GAINS = {
     "random": "at random, beyond none",
@@ -96,7 +96,7 @@ class MixedConfig(HalvesOptions):
         required=True,
     )
     calibration: str = option(
-        "log_odds", "how two parts' scores are compared", choices=CALIBRATIONS
+        "log_odds", "how scores of the two parts are compared", choices=CALIBRATIONS
     )
     seeds: int = seeds_option("random orders")
     tiny: bool = option(False, "600 texts, 64 tokens each at most")

@@ -82,8 +82,8 @@ def check(config: MonitorsConfig, specs: Specs) -> None:
     for name in config.models:
         if not specs[name].causal or specs[name].head is None:
             raise RunError(
-                f"--models: {name} is no decoder with a head, and what steers a model "
-                "is seen in what it says next; name language models."
+                f"--models: {name} is not a decoder with a head, and steering "
+                "shows in the next tokens; name language models."
             )
 
 
@@ -142,7 +142,7 @@ def compute(config: MonitorsConfig, run: Run) -> Report:
     blocks.append(
         behaviour_table(
             "Ablation: AUROC of the model's own log-odds at the ends of texts",
-            "what is taken away",
+            "ablated directions",
             ablated,
             {"auroc": Quantity("AUROC, %", 100, 1)},
             f"{note} Taken away: what three directions span (mean, logistic, sparse), "
@@ -153,7 +153,7 @@ def compute(config: MonitorsConfig, run: Run) -> Report:
         auroc = judge_numbers["judge/auroc"]
         blocks.append(
             behaviour_table(
-                "What is written under steering, as an independent model sees it",
+                "Steered text, judged by an independent model",
                 "what is added",
                 judged,
                 {"change": Quantity("change of the judge's log-odds, nats", form=2)},

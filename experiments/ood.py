@@ -172,7 +172,7 @@ def result_blocks(scores: Scores) -> list[Block]:
     """AUROC and FPR95 of every detector and arm; bars, and ROC curves of some."""
     arms = {arm: title for arm, title in ARMS.items() if arm in scores}
     flagged = " FPR95: known texts flagged where 95% of the strange ones are."
-    alone = " The source's own are read by its own probe."
+    alone = " The source's states use its own probe."
     return [
         metric_table("AUROC of detectors", scores, "auroc", arms),
         cross_bars(
@@ -194,9 +194,7 @@ def result_blocks(scores: Scores) -> list[Block]:
             for detector in DRAWN
         ),
         metric_table("FPR95 of detectors", scores, "fpr95", arms, flagged),
-        metric_table(
-            "AUROC of detectors fitted anew", scores, "auroc", REFITTED, alone
-        ),
+        metric_table("AUROC of refitted detectors", scores, "auroc", REFITTED, alone),
     ]
 
 

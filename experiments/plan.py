@@ -44,7 +44,7 @@ if __name__ != "__main__":  # slow, and flags are read without
     from helix_jax.runs.inputs import naming
 
 GB = 1e9
-CONFIG = "embedded model by name, hub id, or a folder of which config.json is read"
+CONFIG = "embedded model by name, hub id, or a folder with config.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ class PlanConfig:
     """Flags of the program."""
 
     source: str = option("", CONFIG, required=True, tiny="pebble-llama")
-    target: str = option("", "another model that is held beside it; empty: none")
+    target: str = option("", "another model held with it; empty: none")
     tokens: float = option(1e9, "tokens that each model reads", above=0)
     mesh: str = mesh_option()
     dtype: str = dtype_option()
@@ -61,9 +61,7 @@ class PlanConfig:
     token_budget: int = option(
         ACCELERATOR_BUDGET_TOKENS, "tokens a batch, padding included", least=1
     )
-    utilisation: float = option(
-        0.4, "share of the peak speed that is reached", above=0, most=1
-    )
+    utilisation: float = option(0.4, "reached share of the peak speed", above=0, most=1)
     tiny: bool = option(False, "an embedded model, batches of 512 tokens")
 
 
@@ -190,7 +188,7 @@ def device_table(needs: Mapping[str, Needs], numbers: Mapping[str, float]) -> Ta
     rows.append(["together", numbers["plan/device_bytes"] / GB])
     note = (
         f"{numbers['plan/flops_per_token'] / GB:.3g} billion operations a token. A "
-        "batch is the hungriest model's."
+        "batch is that of the model that needs most."
     )
     return Table("What a device holds, GB", ["what", "GB"], rows, note)
 

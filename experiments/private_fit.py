@@ -84,12 +84,12 @@ class PrivateFitConfig(PrivacyOptions, PlantedOptions):
     )
     precision: int = option(
         PRECISION,
-        "bits that one number of the result may carry",
+        "most bits in one number of the result",
         least=PRECISIONS[0],
         most=PRECISIONS[-1],
     )
     share: float = option(
-        SHARE, "of the bits of the target's rows that all results may carry", above=0
+        SHARE, "share of the target rows' bits that all results may carry", above=0
     )
     rows: int = option(4000, "planted rows", least=2)
     source_width: int = option(768, "of planted rows", least=1, most=MAX_WIDTH)

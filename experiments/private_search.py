@@ -104,11 +104,11 @@ class SearchConfig(PlantedOptions):
     block_rows: int = option(512, "most rows of a cluster", least=1, most=MAX_WIDTH)
     probes: int = option(16, "clusters of a query", least=1, most=MAX_PROBES)
     decoys: int = option(9, "other sets of clusters", least=0, most=MAX_DECOYS)
-    rows: int = option(100_000, "of a made-up index", least=2, most=MAX_ROWS)
-    width: int = option(384, "of a made-up index", least=1, most=MAX_WIDTH)
+    rows: int = option(100_000, "rows of a synthetic index", least=2, most=MAX_ROWS)
+    width: int = option(384, "width of a synthetic index", least=1, most=MAX_WIDTH)
     memory: int = option(8, "GB for transformed weights", least=0)
     resamples: int = resamples_option()
-    seed: int = seed_option("of what is made up, of clusters and of controls")
+    seed: int = seed_option("of synthetic data, clusters and controls")
     tiny: bool = option(False, "600 texts, or rows; 64 tokens at most; 8 queries")
 
 
@@ -348,7 +348,7 @@ def blocks_of(
     if guesses:
         blocks.append(
             cross_table(
-                "The provider's guess of the clusters that were meant",
+                "The provider's guess of the intended clusters",
                 "queries",
                 guesses,
                 {"": Quantity("right, %", 100, 1)},

@@ -75,11 +75,9 @@ class QueryConfig(ServiceOptions, TextOptions, ExtractionOptions):
     source_layer: int = option(-1, "0 is the embedding, -1 the last")
     rows: str = option("", "name of the provider's rows; empty: its only ones")
     head: str = option("", "name of the provider's classifier; empty: its only one")
-    rank: int = option(
-        0, "principal directions that the map is fitted in; 0: all", least=0
-    )
+    rank: int = option(0, "principal directions to fit the map in; 0: all", least=0)
     queries: int = option(0, "texts of the test split to ask about; 0: all", least=0)
-    index: str = option("", "name of an index of the provider's to search; empty: none")
+    index: str = option("", "name of a provider's index to search; empty: none")
     searches: int = option(5, "texts to search for in it", least=1)
 
 

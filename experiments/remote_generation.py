@@ -55,7 +55,7 @@ class RemoteGenerationConfig(ServiceOptions):
     )
     head: str = option("", "name of the provider's head; empty: its only one")
     prompts: tuple[str, ...] = option(
-        (), "texts to go on from", required=True, verbatim=True
+        (), "texts to continue", required=True, verbatim=True
     )
     max_new_tokens: int = option(32, "tokens a text", least=1)
 

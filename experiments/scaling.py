@@ -68,14 +68,14 @@ class ScalingConfig(TaskOptions):
     """Flags of the experiment."""
 
     methods: tuple[str, ...] = methods_option("closed")
-    public: str = public_option("to fit on in place of --data")
+    public: str = public_option("to fit on instead of --data")
     least: int = option(100, "texts of the smallest sample", least=2)
     sizes: int = option(8, "sizes from --least to all, evenly by ratio", least=2)
     tolerance: float = option(
-        0.02, "share of the loss that a plateau may be above it", least=0
+        0.02, "share of the loss by which a plateau may exceed it", least=0
     )
     anchors: int = option(
-        300, "rows that relative representations refer to, at most", least=1
+        300, "anchor rows of relative representations, at most", least=1
     )
     epochs: int = option(20, "of gradient fits", least=1)
     seeds: int = seeds_option("orders of the texts")

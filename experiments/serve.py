@@ -32,19 +32,19 @@ class ServeConfig:
     """Flags; what is left empty is the file's, or its default."""
 
     config: str = option("", "TOML file of settings", names="path")
-    state: str = option("", "folder of what must outlive the service", names="path")
+    state: str = option("", "folder of state that outlives the service", names="path")
     heads: tuple[str, ...] = option((), "NAME=PATH of classifiers to serve")
     rows: tuple[str, ...] = option((), "NAME=PATH of rows to fit to")
     indexes: tuple[str, ...] = option((), "NAME=PATH of indexes to search")
-    host: str = option("", "address to listen at; empty: 127.0.0.1")
+    host: str = option("", "address to listen on; empty: 127.0.0.1")
     port: int = option(-1, "port; 0: any free one; -1: 8443", least=-1, most=65535)
     certificate: str = option("", "PEM file of TLS", names="path")
     private_key: str = option("", "PEM file of its key", names="path")
     client_authority: str = option(
-        "", "PEM file: clients may show certificates of it", names="path"
+        "", "PEM file of an authority whose certificates clients may show", names="path"
     )
-    plain_http: bool = option(False, "no TLS, on this machine alone")
-    anonymous: bool = option(False, "no tokens, on this machine alone")
+    plain_http: bool = option(False, "no TLS, on this machine only")
+    anonymous: bool = option(False, "no tokens, on this machine only")
     workers: int = option(0, "processes that compute; 0: 2", least=0)
 
 

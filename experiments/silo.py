@@ -43,7 +43,7 @@ if __name__ != "__main__":  # slow, and flags are read without
 
 INTERRUPTED = (
     "this silo is out of its session, if it had joined: its secrets went with this "
-    "process, and the same command cannot go on. Agree on a new session if it is needed"
+    "process, and the same command cannot resume. Agree on a new session if needed"
 )
 
 
@@ -51,7 +51,7 @@ INTERRUPTED = (
 class SiloConfig:
     """Flags of the program."""
 
-    url: str = option("", "of the aggregator, https://HOST:PORT", required=True)
+    url: str = option("", "URL of the aggregator, https://HOST:PORT", required=True)
     session: str = option("", "file of the session", names="path", required=True)
     identity: str = option("", "the signing key's file", names="path", required=True)
     token_file: str = option("", "file of the token", names="path")
@@ -60,17 +60,15 @@ class SiloConfig:
     target: str = option("", "the same of the target", names="path", required=True)
     output: str = option("", "folder to write to", names="path", required=True)
     authority: str = option(
-        "",
-        "PEM file of who signed the server's certificate; empty: the system's",
-        names="path",
+        "", "PEM file of the server's authority; empty: the system's", names="path"
     )
     pin: str = option("", "of the server's key, sha256/...; empty: none")
-    certificate: str = option("", "PEM file that says who this is", names="path")
+    certificate: str = option("", "PEM file of this silo's certificate", names="path")
     private_key: str = option("", "PEM file of its key", names="path")
-    plain_http: bool = option(False, "no TLS, on this machine alone")
+    plain_http: bool = option(False, "no TLS, on this machine only")
     again: bool = option(False, "the rows may have been in a sum before")
     patience_seconds: float = option(
-        600.0, "the aggregator may be away at once", above=0
+        600.0, "how long the aggregator may be away at a time", above=0
     )
 
 
@@ -83,7 +81,7 @@ def run(config: SiloConfig) -> Moments:
     if verifying_key not in members:
         raise RunError(
             f"--identity={config.identity}: its public key {verifying_key.hex()} is "
-            f"none of --session={config.session}."
+            f"not in --session={config.session}."
         )
     number = members.index(verifying_key) + 1
     token = None

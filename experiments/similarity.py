@@ -90,7 +90,7 @@ class SimilarityConfig(ModelsOptions):
     rows: int = option(2000, "test texts to use, chosen by hash; 0: all", least=0)
     fit_rows: int = option(10_000, "fit texts to use, chosen by hash; 0: all", least=0)
     rank: int = option(
-        0, "principal directions of svcca, pwcca, procrustes; 0: found", least=0
+        0, "principal directions of svcca, pwcca, procrustes; 0: chosen", least=0
     )
     neighbours: int = option(10, "of mutual_knn and cknna", least=1)
     seed: int = seed_option("of the shuffles and the groups of documents")

@@ -49,7 +49,7 @@ class SumSessionConfig:
     target_width: int = option(0, "of the target's states", least=0)
     threshold: int = option(0, "silos that must stay; 0: two thirds and one", least=0)
     colluders: int = option(
-        -1, "silos that may be in league with the aggregator; -1: as many as it bears"
+        -1, "silos that may collude with the aggregator; -1: as many as possible"
     )
     row_bits: int = option(24, "no silo has more than 2^bits rows", least=0, most=48)
     value_bits: int = option(
@@ -69,7 +69,7 @@ def run(config: SumSessionConfig) -> str:
     if config.show:
         return _describe(read_agreement(config.show))
     if Path(config.session).exists():
-        raise RunError(f"--session={config.session} is there, and is not written over.")
+        raise RunError(f"--session={config.session} exists and is never overwritten.")
     agreement = _agreed(config)
     write_file(config.session, agreement.to_json())
     return _describe(agreement)
@@ -84,7 +84,7 @@ def _agreed(config: SumSessionConfig) -> Agreement:
     for item in config.silos:
         name, _, key = item.partition("=")
         if name in silos:
-            raise RunError(f"--silos: {name!r} stands there twice.")
+            raise RunError(f"--silos: {name!r} is given twice.")
         silos[name] = parse_key(key)
     layout = MomentsFormat(
         config.source_width,

@@ -39,12 +39,12 @@ class TokensConfig:
         "", "folder of the service's state", names="path", required=True
     )
     issue: str = option("", "name of a client to issue a token for")
-    days: float = option(30.0, "days that it holds", above=0, most=3650)
-    out: str = option("", "file to write it to, not there yet", names="path")
-    list: bool = option(False, "list all tokens, and certificates that were revoked")
-    revoke: str = option("", "token by its id, or all tokens of a name, to end")
+    days: float = option(30.0, "validity in days", above=0, most=3650)
+    out: str = option("", "new file to write it to", names="path")
+    list: bool = option(False, "list all tokens, and revoked certificates")
+    revoke: str = option("", "token to revoke by id, or all tokens of a name")
     revoke_certificate: str = option(
-        "", "name whose certificates made until now are to count no more"
+        "", "name whose certificates made until now are revoked"
     )
 
     def check(self) -> None:
@@ -56,11 +56,11 @@ class TokensConfig:
             flags = ", ".join(f"--{name}" for name in names)
             raise RunError(f"expected one of {flags}, got {said}.")
         if self.out and not self.issue:
-            raise RunError("--out: only what --issue makes is written to a file.")
+            raise RunError("--out: only --issue writes a file.")
         if self.issue:
             check_name(self.issue)
         if self.out and Path(self.out).exists():
-            raise RunError(f"--out: {self.out} is there, and is not written over.")
+            raise RunError(f"--out: {self.out} exists and is never overwritten.")
 
 
 def run(config: TokensConfig) -> None:
@@ -96,7 +96,7 @@ def _issue(identities: Identities, config: TokensConfig) -> None:
         if not written:  # nobody has seen it
             identities.revoke(token.split("_")[1])
     if not written:
-        raise RunError(f"--out: {place} is there, and is not written over.")
+        raise RunError(f"--out: {place} exists and is never overwritten.")
     print(f"a token for {config.issue!r} is in {place}.")
 
 

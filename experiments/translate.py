@@ -60,7 +60,7 @@ MANY_OUTSIDE = 0.2  # share of rows; of a kind that was seen they are a few in a
 class TranslateConfig:
     """Flags of the program."""
 
-    out: str = workdir_option("folder of what comes out")
+    out: str = workdir_option("folder of the results")
     map: str = option(
         "",
         "folder of a map, or hub:OWNER/NAME",
@@ -79,7 +79,7 @@ class TranslateConfig:
     )
     confidence: str = option(
         COSINES[0],
-        "what stands beside each row: the cosine with the target's own row, or the "
+        "confidence of each row: the cosine with the target's own row, or the "
         "same about the mean of the target's fit rows",
         choices=(*COSINES, NONE),
     )
@@ -87,7 +87,7 @@ class TranslateConfig:
         COVERAGE, "share of rows at or above their bound", above=0, most=1
     )
     part_rows: int = option(0, "rows of a part; 0: 128 MiB of them", least=0)
-    tiny: bool = option(False, "a made-up map, and 3,000 made-up rows")
+    tiny: bool = option(False, "a synthetic map, and 3,000 synthetic rows")
 
     @property
     def workdir(self) -> str:
@@ -164,7 +164,7 @@ def require_same(path: Path, vectors: Vectors, found: MapFolder) -> None:
     check_same(
         f"what {path.parent} was made of",
         read_json(path, raises=RunError),
-        "what is given now",
+        "the present flags",
         record,
         remedy="Use another --out.",
     )
@@ -204,7 +204,7 @@ def _title(name: str) -> str:
 
 def _note(config: TranslateConfig, found: MapFolder, outside: float | None) -> str:
     if config.confidence == NONE:
-        return "Nothing is said of how near a row is (--confidence=none)."
+        return "Rows have no confidence (--confidence=none)."
     note = (
         f"The cosine of each row with the target's own, as predicted, and as at least "
         f"in {100 * config.coverage:g}% of rows of the kind that the map was "

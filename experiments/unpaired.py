@@ -76,7 +76,7 @@ class UnpairedConfig(PairOptions):
         "", "corpus of the target's side; empty: half of --data", names="corpora"
     )
     starts: int = option(3, "starts of each half of the rows", least=1)
-    seeds: int = seeds_option("ways to deal the documents")
+    seeds: int = seeds_option("random splits of the documents")
     resamples: int = resamples_option()
     tiny: bool = option(False, "800 texts, 64 tokens each at most, one seed and start")
 
@@ -148,7 +148,7 @@ def require_others(corpus: Corpus, strange: Corpus) -> frozenset[str]:
     if total - len(shared) < 2:
         raise RunError(
             f"--target_data has {len(shared)} of its {total} texts from "
-            f"--data, first {shared[0]!r}; the two sides are to have none in common."
+            f"--data, first {shared[0]!r}; the two sides must have none in common."
         )
     if shared:
         print(

@@ -53,7 +53,7 @@ def arm_titles(numbers: Numbers, layers: Sequence[int], rank: int) -> dict[str, 
     titles |= {
         "mapped_rank": f"mapped, rank {rank}",
         "trained": "mapped and trained",
-        "as_is": "as it is, no map",
+        "as_is": "unchanged, no map",
         "none": "control: no context",
         "shuffled": "control: another prompt's",
         "mean": "control: the mean",
@@ -64,7 +64,7 @@ def arm_titles(numbers: Numbers, layers: Sequence[int], rank: int) -> dict[str, 
 def arms_table(numbers: Numbers, arms: Mapping[str, str], *, note: str) -> Table:
     """How the target goes on from each cache."""
     return arm_table(
-        "Going on from each cache",
+        "Continuing from each cache",
         numbers,
         arms,
         MEASURES,
@@ -81,7 +81,7 @@ def calibration_table(numbers: Numbers, arms: Mapping[str, str]) -> Table:
     own = {name.removeprefix(prefix): value for name, value in numbers.items()}
     judged = {arm: title for arm, title in arms.items() if f"select_r2_{arm}" in own}
     return quantity_table(
-        "What the select split says of each map",
+        "Measures of each map on the select split",
         own,
         CALIBRATION,
         "{}_{}".format,

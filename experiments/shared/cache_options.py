@@ -36,24 +36,24 @@ class CacheOptions(TokenOptions):
     layers: tuple[int, ...] = option(
         (1, 4), "source layers a target layer, an arm each; 0: all", required=True
     )
-    keep: int = option(4, "of these the one whose map is kept and trained", least=0)
-    rank: int = option(0, "an arm of kernels of this rank; 0: none", least=0)
+    keep: int = option(4, "which of these arms' map is kept and trained", least=0)
+    rank: int = option(0, "adds an arm with kernels of this rank; 0: none", least=0)
     train_rank: int = option(
-        0, "rank of what training adds to each kernel; 0: no training", least=0
+        0, "rank that training adds to each kernel; 0: no training", least=0
     )
     train_prompts: int = option(64, "prompts of the fit split to train on", least=2)
     epochs: int = option(3, "of the training", least=1)
     learning_rate: float = option(1e-3, "of the training, at its peak", above=0)
     seed: int = seed_option("of the training")
     prompt: int = option(96, "target tokens of a prompt", least=2)
-    continuation: int = option(64, "target tokens to predict behind it", least=1)
+    continuation: int = option(64, "target tokens to predict after it", least=1)
     opening: int = option(
-        4, "first tokens that the target reads, beside special ones", least=0
+        4, "first tokens that the target reads, besides special ones", least=0
     )
     closing: int = option(1, "last tokens of a prompt that the target reads", least=1)
     rule: str = option(
         "after",
-        "source token that stands for one that ends elsewhere",
+        "source token for a target token that ends elsewhere",
         choices=PLACE_RULES,
     )
     prompts: int = option(64, "prompts to score on", least=2)
@@ -63,13 +63,13 @@ class CacheOptions(TokenOptions):
         "", "labelled corpus to ask about, file or folder; empty: none", names="corpora"
     )
     question: str = option(
-        "\nThis text is about", "behind each text of --choices", verbatim=True
+        "\nThis text is about", "text after each text of --choices", verbatim=True
     )
     endings: tuple[str, ...] = option(
-        (), "an ending a class of --choices; empty: their names"
+        (), "one ending per class of --choices; empty: their names"
     )
     questions: int = option(200, "texts to ask about", least=2)
-    question_tokens: int = option(40, "tokens that they are cut to", least=8)
+    question_tokens: int = option(40, "tokens that they are truncated to", least=8)
     window_tokens: int = option(8192, "tokens of each side in memory", least=1)
     resamples: int = resamples_option()
 

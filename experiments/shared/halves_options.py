@@ -14,7 +14,7 @@ class HalvesOptions(PairOptions):
     cutoffs: tuple[int, ...] = option(
         (1, 10, 100), "k of recall at k", least=1, required=True
     )
-    words: int = option(8, "a half with fewer words is left out", least=1)
+    words: int = option(8, "halves with fewer words are left out", least=1)
     resamples: int = resamples_option()
     seed: int = seed_option("of the random controls")
 
@@ -24,6 +24,6 @@ def require_models(config: HalvesOptions, specs: Specs) -> None:
     for flag, name in (("source", config.source), ("target", config.target)):
         if specs[name] is None:
             raise CorpusError(
-                f"--{flag}={name}: halves of texts are to be embedded, so both sides "
+                f"--{flag}={name}: halves of texts are embedded, so both sides "
                 "must be models and not embeddings:FILE."
             )

@@ -55,7 +55,7 @@ def confidence_table(numbers: Mapping[str, Interval]) -> Table:
         _COLUMNS,
         lambda name, arm: f"confidence/{arm}{name}",
         note=f"Calibrated on the select split for {100 * COVERAGE:.0f}% of rows; the "
-        "control knows nothing of the row. Correlation of predicted and true cosine. "
+        "control ignores the row. Correlation of predicted and true cosine. "
         f"Outside what was seen there: {100 * numbers['confidence/outside'].value:.1f}"
         "% of rows. "
         "[ ]: 95% bootstrap interval over documents, test split.",

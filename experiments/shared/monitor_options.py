@@ -24,39 +24,40 @@ class MonitorOptions(TextOptions):
         required=True,
         tiny=("pebble-llama", "pebble-neox"),
     )
-    positive: str = option("", "class that is told from the rest; empty: the last")
+    positive: str = option("", "class to separate from the rest; empty: the last")
     public: str = option(
-        "docstrings",
-        "text that maps are fitted on and passages are of",
-        names="corpora",
-        required=True,
+        "docstrings", "text of maps and passages", names="corpora", required=True
     )
     depths: tuple[int, ...] = option(
         (40, 60, 80), "layers, in percent of the blocks", least=0, most=100
     )
     dtype: str = dtype_option()
-    max_tokens: int = option(64, "longer texts lose their end", least=2)
+    max_tokens: int = option(64, "longer texts are truncated", least=2)
     pairs: int = option(24_000, "token pairs to fit maps on", least=2)
     select_pairs: int = option(4000, "token pairs to choose penalties on", least=2)
     test_pairs: int = option(4000, "token pairs to score maps on", least=2)
-    passages: int = option(48, "passages of public text that are steered", least=2)
+    passages: int = option(48, "passages of public text to steer", least=2)
     passage_tokens: int = option(24, "of each passage", least=4)
-    places: int = option(4, "of each passage whose next token is asked for", least=1)
+    places: int = option(
+        4, "places of each passage whose next token is predicted", least=1
+    )
     telling: int = option(32, "tokens of the class, and of the rest", least=1)
     dose: int = option(
         100,
-        "length of what is added, in percent of the distance between the mean states "
+        "length of the added vector, in percent of the distance between mean states "
         "of the class and the rest",
         least=1,
     )
     doses: tuple[int, ...] = option(
-        (50, 100, 200, 400), "the same, of the dose-response curves", least=1
+        (50, 100, 200, 400), "the same, for the dose-response curves", least=1
     )
     draws: int = option(3, "random directions", least=1)
     ablated: int = option(200, "test texts read under ablation", least=4)
-    suffix: str = option("", "behind a text that is read under ablation")
-    prompt_tokens: int = option(8, "of a passage, that are continued", least=1)
-    new_tokens: int = option(24, "written behind each prompt; 0: none is", least=0)
+    suffix: str = option("", "text after a text that is read under ablation")
+    prompt_tokens: int = option(8, "tokens of a passage to continue", least=1)
+    new_tokens: int = option(
+        24, "tokens to generate after each prompt; 0: none", least=0
+    )
     encoder: str = option(
         "", "sentence encoder that judges texts; empty: the installed", names="model"
     )

@@ -54,12 +54,12 @@ def steering_table(cells: Mapping[str, Numbers], dose: int, note: str) -> Table:
     share = Quantity("", 1, 2)
     columns = {
         "gap_over_state": Quantity("that distance, % of a state", 100, 1),
-        "effect_native": Quantity("effect of the native, nats", form=2),
+        "effect_native": Quantity("effect of the native one, nats", form=2),
         "price_native": Quantity("its price, nats a token", form=2),
     }
     columns |= {f"share_{arm}": share._replace(title=arm) for arm in CARRIED}
     columns["share_logistic_native"] = share._replace(title="native, logistic")
-    columns["share_random"] = share._replace(title="largest of the random")
+    columns["share_random"] = share._replace(title="largest random one")
     return cross_table(
         "Steering: effect on the odds of the class's tokens, over the native one's",
         "source, layer -> target, layer",
@@ -68,8 +68,8 @@ def steering_table(cells: Mapping[str, Numbers], dose: int, note: str) -> Table:
         lambda cell, column: cells[cell].get(column),
         note=(
             f"{note} {OVER_PASSAGES} Effect: change of the log-odds of the class's "
-            f"telling tokens against the rest's; what is added has {dose}% of the "
-            "distance between the mean states of the class and the rest. Forward, "
+            f"characteristic tokens against the rest's; the added vector has {dose}% "
+            "of the distance between the mean states of class and rest. Forward, "
             "transpose, inverse: how the direction is carried. Controls: the map of "
             "shuffled pairs; the complement, what of the forward one is orthogonal to "
             "the native; random directions."
@@ -83,7 +83,7 @@ def dose_blocks(
     """Dose-response of a target: a figure of the effect, a table with its price."""
     figure: Curves = cross_curves(
         f"Dose and response, {target}",
-        "length of what is added, % of the distance between the class and the rest",
+        "length of the added vector, % of the distance between class and rest",
         Quantity("change of the log-odds, nats"),
         {
             arm: {dose: own["effect"] for dose, own in at.items()}
@@ -150,7 +150,7 @@ def geometry_tables(
     if ranks:
         tables.append(
             cross_table(
-                "Does a measure foretell the effect?",
+                "Does a measure predict the effect?",
                 "measure",
                 {name: MEASURES[name] for name in ranks},
                 {"rank": Quantity("Spearman's rank correlation", form=2)},
@@ -171,4 +171,4 @@ def text_samples(written: Mapping[str, Mapping[str, Sequence[str]]]) -> Samples:
         {"target": target, **{arm: texts[0] for arm, texts in own.items()}}
         for target, own in written.items()
     ]
-    return Samples("What the targets write, steered", items)
+    return Samples("Steered text of the targets", items)

@@ -25,7 +25,7 @@ CONTROL_NAMES = {
     "shuffled": "control: shuffled pairs",
     "random": "control: random rotation",
     "mean": "control: the mean",
-    "identity": "control: the source states as they are",
+    "identity": "control: unchanged source states",
 }
 MEASURE_NAMES = {
     "linear_cka": "linear CKA",

@@ -85,7 +85,7 @@ def dtype_option() -> Any:
     """The field of the floats that models are loaded in."""
     return option(
         "float32",
-        "of the weights; int8: those of the blocks, computed with in bfloat16; neither "
+        "dtype of the weights; int8: of the blocks, computing in bfloat16; neither "
         "it nor bfloat16 on a CPU",
         choices=LOADED_DTYPES,
     )
@@ -95,7 +95,7 @@ def engine_option() -> Any:
     """The field of what runs the models."""
     return option(
         "auto",
-        "what runs the models; auto takes jax for native families, else torch",
+        "engine of the models; auto: jax for native families, else torch",
         choices=ENGINES,
     )
 
@@ -104,9 +104,9 @@ def mesh_option() -> Any:
     """The field of the devices that models are cut over."""
     return option(
         "",
-        "devices by what they share, such as data:2,tensor:4 (data, fsdp, expert, "
-        "tensor); empty: all share the batch, of a model that one holds, else as few "
-        "as hold it",
+        "how devices divide the work, such as data:2,tensor:4 (data, fsdp, expert, "
+        "tensor); empty: all share the batch if each can hold the model, else as few "
+        "as possible hold it",
     )
 
 
@@ -130,33 +130,35 @@ class ExtractionOptions:
 
     pooling: str = option(
         AUTO,
-        "over the tokens; auto: with all that follows it, as a sentence encoder's "
-        "folder says, else mean",
+        "over the tokens; auto: with all modules after it, as in a sentence encoder's "
+        "folder, else mean",
         choices=TEXT_POOLINGS,
     )
     prompt_name: str = option(
-        "", "of a sentence encoder's prompts, before every text; empty: its default"
+        "", "name of a sentence encoder's prompt; empty: its default"
     )
     final_norm: bool = option(True, "take states after the model's final norm")
     max_tokens: int = option(
         0,
-        "longer texts lose their end, and are counted; 0: with --pooling=auto as a "
-        "sentence encoder's folder says, else 512",
+        "longer texts are truncated, and counted; 0: with --pooling=auto as in a "
+        "sentence encoder's folder, else 512",
         least=0,
     )
     dtype: str = dtype_option()
     engine: str = engine_option()
     mesh: str = mesh_option()
-    token_budget: int = option(0, "tokens a batch, padding included; 0: found", least=0)
+    token_budget: int = option(
+        0, "tokens a batch, padding included; 0: chosen", least=0
+    )
     window: int = option(
         0,
-        "texts of a piece of work: what a kill can cost, and what processes divide; "
-        "0: found",
+        "texts of a piece of work: lost at most by a kill, divided by processes; "
+        "0: chosen",
         least=0,
     )
     stores: str = option(
         "",
-        "folder or URL of activation stores; empty: in --workdir; none, of fit alone: "
+        "folder or URL of activation stores; empty: in --workdir; none (fit only): "
         "states are not kept",
         names="place",
     )
@@ -218,8 +220,8 @@ class PlantedOptions(PairOptions):
             )
         if not named and self.data != type(self).data:
             raise RunError(
-                f"--data={self.data} is given without --source and --target, and what "
-                "stands in for them is no states of texts; give both, or no --data."
+                f"--data={self.data} is given without --source and --target, and the "
+                "synthetic rows are not states of texts; give both, or no --data."
             )
 
 

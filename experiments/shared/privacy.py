@@ -22,7 +22,7 @@ OWN_SHARE = 0.2  # of rho, for the source's own moments where pairs are protecte
 EPSILONS = (0.5, 1.0, 2.0, 4.0, 8.0, 0.0)  # 0: no noise
 _DRAWS = 5  # of the noise, behind an accuracy
 _RESAMPLES = 200  # of the rows, behind an area
-HEADER = ("epsilon", "accuracy, %", "AUC of membership", "no test is above")
+HEADER = ("epsilon", "accuracy, %", "AUC of membership", "bound for any test")
 
 
 def require_privacy(options: PrivacyOptions) -> None:

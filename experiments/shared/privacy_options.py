@@ -10,18 +10,18 @@ class PrivacyOptions:
     """Flags of differential privacy."""
 
     epsilon: float = option(
-        0.0, "of differential privacy of the rows; 0: none", least=0
+        0.0, "epsilon of differential privacy of the rows; 0: none", least=0
     )
-    delta: float = option(1e-5, "of the same, below 1 / rows", above=0, most=0.5)
+    delta: float = option(1e-5, "delta of the same, below 1 / rows", above=0, most=0.5)
     protect: str = option(
         "targets",
-        "what it is of: the target's rows, or pairs, of which the source is noisy too",
+        "what it protects: the target's rows, or pairs, with noise on the source too",
         choices=("targets", "pairs"),
     )
     curve: bool = option(
-        False, "accuracy and membership at several epsilons as well, in the clear"
+        False, "also accuracy and membership at several epsilons, in the clear"
     )
-    shadows: int = option(16, "maps of that membership attack", least=2)
+    shadows: int = option(16, "shadow maps of that membership attack", least=2)
 
     @property
     def private(self) -> bool:

@@ -15,14 +15,12 @@ class ServiceOptions:
     url: str = option("", "https://HOST:PORT of the provider", required=True)
     token: str = option("", "file of this client's token (chmod 600)", names="path")
     authority: str = option(
-        "",
-        "PEM file of who signs the provider's certificate; empty: the system's",
-        names="path",
+        "", "PEM file of the provider's authority; empty: the system's", names="path"
     )
     certificate: str = option("", "PEM file that this client shows", names="path")
     private_key: str = option("", "PEM file of its key", names="path")
     pin: str = option("", "sha256/... of the provider's public key")
-    plain_http: bool = option(False, "allow http://, on this machine alone")
+    plain_http: bool = option(False, "allow http://, on this machine only")
 
     def connect(self, **options: Any) -> "net.Connection":
         """The provider's service.

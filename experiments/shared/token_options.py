@@ -24,15 +24,15 @@ class TokenOptions(TextOptions):
     target: str = option("", MODEL, names="model", required=True, tiny="pebble-qwen3")
     workdir: str = workdir_option()
     dtype: str = dtype_option()
-    engine: str = option("jax", "what runs the models", choices=("jax", "torch"))
-    max_tokens: int = option(256, "longer texts lose their end", least=2)
+    engine: str = option("jax", "engine of the models", choices=("jax", "torch"))
+    max_tokens: int = option(256, "longer texts are truncated", least=2)
 
     def check(self) -> None:
         """Raise where the parameters are asked of an engine that keeps them."""
         if self.engine != "jax":
             raise RunError(
                 f"--engine={self.engine}: this program runs blocks and heads of its "
-                "models apart, which the engine jax alone does; name models of native "
+                "models separately, which only jax does; name models of native "
                 "families (docs/models.md) and leave --engine out."
             )
 
@@ -55,7 +55,7 @@ class TokenMapOptions(TokenOptions):
     target_layer: int = option(-1, "0 is the embedding, -1 the last")
     source_norm: bool = option(True, "take states after the source's final norm")
     target_norm: bool = option(True, "give states after the target's final norm")
-    map: str = option("ridge", "how it is fitted", choices=TOKEN_MAPS)
+    map: str = option("ridge", "how the map is fitted", choices=TOKEN_MAPS)
     pairs: int = option(400_000, "token pairs to fit on", least=1)
     select_pairs: int = option(50_000, "token pairs to choose on", least=1)
     test_pairs: int = option(100_000, "token pairs to score on", least=1)

@@ -94,5 +94,5 @@ def test_an_encoder_is_refused_by_name(tmp_path):
     config = MonitorsConfig(
         workdir=str(tmp_path / "w"), models=("pebble-llama", encoder), tiny=True
     )
-    with pytest.raises(RunError, match="is no decoder with a head"):
+    with pytest.raises(RunError, match="is not a decoder with a head"):
         run(config)

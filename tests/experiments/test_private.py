@@ -25,7 +25,7 @@ def test_encrypted_made_up(tmp_path):
     assert blocks == before
     assert (type(table), type(seconds), type(sent)) == (Table, Bars, Bars)
     assert "same answer as in the clear, %" in [row[0] for row in table.rows]
-    require_told(tmp_path / "w", "made-up embeddings", "8 queries")
+    require_told(tmp_path / "w", "synthetic embeddings", "8 queries")
     said = {row[0]: row[2] for row in table.rows}
     assert "percentile of the queries" in said["provider, ms"]
     low, middle, high = (

@@ -227,7 +227,7 @@ def test_states_as_they_are_are_an_arm_where_both_sides_have_one_width(known, tm
     report = classify.compute(config, Run(tmp_path))
     identity = report.numbers["test/identity_accuracy"]
     assert identity == report.numbers["test/target_accuracy"]
-    assert ["control: the source states as they are"] in [
+    assert ["control: unchanged source states"] in [
         row[:1] for row in report.blocks[0].rows
     ]
 

@@ -90,7 +90,7 @@ def test_parties_make_keys_and_agree(tmp_path, capsys):
     agreement = read_agreement(session)
     assert agreement.digest == digest
     assert agreement.session.members[0] == verifying
-    with pytest.raises(RunError, match="is there, and is not written over"):
+    with pytest.raises(RunError, match="exists and is never overwritten"):
         sum_session.run(config)
     with pytest.raises(RunError, match="not written over: whoever has"):
         sum_session.run(SumSessionConfig(new_identity=str(tmp_path / "north")))

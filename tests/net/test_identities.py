@@ -231,7 +231,7 @@ def test_the_program_issues_lists_and_revokes(tmp_path, capsys):
     [
         ({}, "expected one of --issue, --list, --revoke, .* got none"),
         ({"issue": "a", "list": True}, "got --issue and --list"),
-        ({"list": True, "out": "x"}, "only what --issue makes"),
+        ({"list": True, "out": "x"}, "only --issue writes"),
         ({"issue": "a\nb"}, "printable text"),
         ({"issue": "a", "days": 0.0}, "--days must be above 0"),
         ({"list": True}, "holds no state.db; nothing was issued"),
@@ -251,7 +251,7 @@ def test_the_program_wants_a_folder_of_its_own(tmp_path):
     with pytest.raises(ValueError, match="only its owner may enter: chmod 700"):
         run(TokensConfig(state=str(tmp_path / "state"), issue="ada"))
     (tmp_path / "token").write_text("mine")
-    with pytest.raises(RunError, match="is not written over"):
+    with pytest.raises(RunError, match="is never overwritten"):
         run(
             TokensConfig(
                 state=str(tmp_path / "new"), issue="a", out=str(tmp_path / "token")
