@@ -15,6 +15,7 @@ against what it says when it has read the prompt itself.
 | mapped       | the source's, mapped; from 1, 4 or all source layers           |
 | trained      | likewise, the map trained on what the target itself says next  |
 | as it is     | the source's, without a map, where both are of one form        |
+| residual     | likewise, with a change of low rank (--residual_rank)          |
 | none         | nothing but special tokens: control                            |
 | shuffled     | the mapped cache of another prompt: control                    |
 | mean         | the mean keys and values at every token: control               |
@@ -69,6 +70,7 @@ if __name__ != "__main__":  # slow, and flags are read without
         cache_side,
         choose_layers,
         fit_cache_map,
+        fit_cache_residual,
         identity_map,
         make_choices,
         make_prompts,
@@ -136,7 +138,7 @@ def compute(config: CachesConfig, run: Run) -> Report:
         "trained": bool(config.train_rank),
     }
     best = maps.get("trained", kept.map)
-    arms = arm_titles(numbers, config.layers, config.rank)
+    arms = arm_titles(numbers, config.layers, config.rank, config.residual_rank)
     note = (
         f"{config.continuation} tokens after prompts of {config.prompt}, teacher-"
         f"forced; the target reads the first {config.opening} and the last "
@@ -180,7 +182,7 @@ def fit_maps(
     choice: Mapping[str, LayerChoice],
     config: CachesConfig,
 ) -> dict[str, FittedCacheMap]:
-    """Arm -> fitted map, of every number of source layers and of the rank."""
+    """Arm -> fitted map, of every number of source layers and of the ranks."""
     fitted = {}
     for count in config.layers:
         chosen = choice if count else None
@@ -190,6 +192,8 @@ def fit_maps(
         fitted["mapped_rank"] = fit_cache_map(
             moments, choice, count=most, rank=config.rank
         )
+    if config.residual_rank:
+        fitted["residual"] = fit_cache_residual(moments, rank=config.residual_rank)
     return fitted
 
 

@@ -44,7 +44,9 @@ def arm_of(layers: int) -> str:
     return f"mapped_{layers}" if layers else "mapped_all"
 
 
-def arm_titles(numbers: Numbers, layers: Sequence[int], rank: int) -> dict[str, str]:
+def arm_titles(
+    numbers: Numbers, layers: Sequence[int], rank: int, residual_rank: int = 0
+) -> dict[str, str]:
     """Arm -> what it is called, of those that were measured."""
     titles = {"native": "native"}
     for count in layers:
@@ -52,6 +54,7 @@ def arm_titles(numbers: Numbers, layers: Sequence[int], rank: int) -> dict[str, 
         titles[arm_of(count)] = "mapped, " + words.get(count, f"{count} source layers")
     titles |= {
         "mapped_rank": f"mapped, rank {rank}",
+        "residual": f"as it is, and a change of rank {residual_rank}",
         "trained": "mapped and trained",
         "as_is": "unchanged, no map",
         "none": "control: no context",

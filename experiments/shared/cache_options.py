@@ -38,6 +38,12 @@ class CacheOptions(TokenOptions):
     )
     keep: int = option(4, "which of these arms' map is kept and trained", least=0)
     rank: int = option(0, "adds an arm with kernels of this rank; 0: none", least=0)
+    residual_rank: int = option(
+        0,
+        "adds an arm of the source's own cache with a change of this rank, for caches "
+        "of one form; 0: none",
+        least=0,
+    )
     train_rank: int = option(
         0, "rank that training adds to each kernel; 0: no training", least=0
     )
@@ -97,6 +103,19 @@ def check_caches(config: CacheOptions, specs: Specs) -> None:
             f"--rank={config.rank} is of the most source layers of --layers={named}, "
             "which are all; add a number of them."
         )
+    forms = [cache_form(specs[getattr(config, flag)]) for flag in ("source", "target")]
+    widths = [(form.layers, form.width) for form in forms]
+    if config.residual_rank and widths[0] != widths[1]:
+        raise RunError(
+            f"--residual_rank={config.residual_rank} changes the source's own cache, "
+            "which needs as many layers of one width as the target's; they have "
+            f"{widths[0][0]} of {widths[0][1]} and {widths[1][0]} of {widths[1][1]}."
+        )
+    if config.residual_rank > widths[0][1]:
+        raise RunError(
+            f"--residual_rank={config.residual_rank} is more than the "
+            f"{widths[0][1]} columns of a layer's keys."
+        )
     try:
         shape = config.shape
     except ValueError as error:
@@ -104,7 +123,6 @@ def check_caches(config: CacheOptions, specs: Specs) -> None:
     length = shape.prompt + shape.continuation
     for flag in ("source", "target"):
         name = getattr(config, flag)
-        cache_form(specs[name])
         if specs[name].max_tokens < length:
             raise RunError(
                 f"--prompt={config.prompt}: with --continuation="

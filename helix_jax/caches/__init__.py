@@ -3,6 +3,7 @@
 form        what a cache looks like, and which models have one
 states      keys and values as states of tokens, without their position
 fit         moments of all layers from one pass, source layers, ridge
+residual    the source's own cache and a change of low rank
 maps        a map, and the target's cache that it gives
 prompts     texts cut for it, and which token stands for which
 reading     what each arm has read
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         make_prompts,
         token_places,
     )
+    from helix_jax.caches.residual import fit_cache_residual
     from helix_jax.caches.states import (
         CacheStates,
         cache_side,
@@ -62,6 +64,7 @@ __all__ = [
     "cache_states",
     "choose_layers",
     "fit_cache_map",
+    "fit_cache_residual",
     "identity_map",
     "load_cache_map",
     "make_choices",

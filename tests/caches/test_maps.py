@@ -13,6 +13,7 @@ from helix_jax.caches import (
     cache_form,
     choose_layers,
     fit_cache_map,
+    fit_cache_residual,
     identity_map,
     load_cache_map,
     map_cache,
@@ -72,6 +73,34 @@ def test_planted_layers_and_kernels_are_found(forms):
     low = fit_cache_map(moments, choice, rank=2)
     assert 0.2 < low.mean_r2 < 0.8
     assert np.linalg.matrix_rank(low.map.keys.kernel[0], tol=1e-3) == 2
+
+
+def test_a_low_rank_change_of_the_own_cache_is_found(forms):
+    """y = x + x U V + 1, from the moments of (x, y): the kernel is I + U V."""
+    form = forms[0]
+    x = 3 * RNG.normal(size=(LAYERS, ROWS, WIDTH)).astype(np.float32) + 5
+    thin = RNG.normal(size=(LAYERS, WIDTH, 2)) @ RNG.normal(size=(LAYERS, 2, WIDTH))
+    y = x + x @ thin.astype(np.float32) + 1
+    y += 0.1 * RNG.normal(size=y.shape).astype(np.float32)
+    moments = {}
+    for split, rows in (("fit", slice(0, 2000)), ("select", slice(2000, None))):
+        parts = (np.concatenate(z[:, rows], axis=1) for z in (x, y))
+        part = LayerMoments(from_batch(*parts), (tuple(range(LAYERS)),) * 2)
+        moments[split] = CacheMoments(part, part, form, form)
+    fitted = fit_cache_residual(moments, rank=2)
+    assert fitted.map.keys.layers.tolist() == [[j] for j in range(LAYERS)]
+    for part in (fitted.map.keys, fitted.map.values):
+        np.testing.assert_allclose(part.kernel, np.eye(WIDTH) + thin, rtol=0, atol=0.02)
+        np.testing.assert_allclose(part.bias, 1, rtol=0, atol=0.1)
+    assert fitted.r2["keys"].min() > 0.99
+    # Of one rank less it is worse, and the change itself has no more than that rank.
+    low = fit_cache_residual(moments, rank=1)
+    assert low.mean_r2 < fitted.mean_r2 - 0.01
+    change = np.asarray(low.map.values.kernel[0]) - np.eye(WIDTH)
+    assert np.linalg.matrix_rank(change, tol=1e-3) == 1
+    wider = moments["fit"]._replace(target=forms[1])
+    with pytest.raises(ValueError, match="as many layers of one width, got 5"):
+        fit_cache_residual({"fit": wider, "select": wider}, rank=2)
 
 
 def test_groups_are_ridge_with_a_penalty_each():
