@@ -1,6 +1,7 @@
 # Everything below makes its own virtual environment in .venv first.
 #   make demo     the main job on the embedded models and corpus, offline
-#   make test     the test suite
+#   make test     the test suite, without its slow tests
+#   make test-slow   the slow ones: kills, whole programs, pretrained weights
 #   make check    formatting and lint
 #   make crypto   Pyfhel, built from source with g++ alone
 #   make certificates   an authority, a server and a client for a trial of the service
@@ -16,7 +17,7 @@ WORKDIR ?= runs/demo
 CERTIFICATES ?= certificates
 PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test check crypto certificates clean
+.PHONY: demo test test-slow check crypto certificates clean
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else "helix_jax needs Python 3.11, 3.12 or 3.13, got %d.%d; use: make PYTHON=python3.12 ..." % v[:2])'
@@ -38,7 +39,10 @@ demo: $(VENV)/crypto.stamp
 	$(VENV)/bin/python -m experiments.demo --workdir=$(WORKDIR)
 
 test: $(VENV)/dev.stamp
-	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest $(PYTEST_ARGS) -m 'not slow'
+
+test-slow: $(VENV)/dev.stamp
+	$(VENV)/bin/python -m pytest $(PYTEST_ARGS) -m slow
 
 check: $(VENV)/dev.stamp
 	$(VENV)/bin/ruff format --check .

@@ -32,7 +32,6 @@ if not WIDE and "fusion_emitters" not in FLAGS:
     FLAGS += " --xla_cpu_use_fusion_emitters=false"
     os.environ["XLA_FLAGS"] = FLAGS
     os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-PRETRAINED = {"real", "real_model", "shared"}  # fixtures
 
 
 def with_devices(count: int) -> dict[str, str]:
@@ -96,7 +95,7 @@ def forget_compiled():
 @pytest.fixture(autouse=True)
 def compiled_as_users_do(request):
     """Tests of pretrained models run what users run, with every optimisation."""
-    if WIDE or PRETRAINED.isdisjoint(request.fixturenames):
+    if WIDE or "real_model" not in request.fixturenames:
         yield
         return
     import jax

@@ -25,6 +25,7 @@ def models() -> list[str]:
     return found if WIDE else found[:1]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("model", models(), ids=lambda model: Path(model).name)
 def test_same_bytes(tmp_path, model):

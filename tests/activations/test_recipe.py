@@ -333,6 +333,7 @@ for name, prompt in json.loads(sys.argv[1]):
 """
 
 
+@pytest.mark.slow
 def test_modules_come_from_the_hub_with_the_model(gemma, tmp_path):
     """And nothing of the folders that hold the model in other formats."""
     commit = "c" * 40

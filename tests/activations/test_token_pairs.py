@@ -32,6 +32,7 @@ def sides():
     return first, second, tokenizer, x, y
 
 
+@pytest.mark.slow
 def test_blocks_are_the_states_of_each_text(sides):
     first, second, tokenizer, x, y = sides
     texts = make_texts(40, longest=12)

@@ -45,7 +45,9 @@ def own(fitted):
 @pytest.mark.parametrize("coverage", [0.5, 0.9, 0.99])
 def test_the_bound_holds_for_the_promised_share_of_new_rows(own, fitted, coverage):
     rows, documents = planted(3, 6000)
-    scores = score_confidence(own, fitted[0], rows, documents, coverage=coverage)
+    scores = score_confidence(
+        own, fitted[0], rows, documents, coverage=coverage, resamples=100
+    )
     for name in COSINES:
         found = scores[f"{name}_coverage"]
         # The calibration's own draw moves it: 1,500 rows, four standard deviations.
@@ -55,9 +57,9 @@ def test_the_bound_holds_for_the_promised_share_of_new_rows(own, fitted, coverag
 
 def test_rows_are_told_apart_and_the_control_tells_none(own, fitted):
     rows, documents = planted(3, 6000)
-    scores = score_confidence(own, fitted[0], rows, documents)
+    scores = score_confidence(own, fitted[0], rows, documents, resamples=100)
     constant = fit_confidence(*fitted, *planted(2, 3000), constant=True)
-    control = score_confidence(constant, fitted[0], rows, documents)
+    control = score_confidence(constant, fitted[0], rows, documents, resamples=100)
     for name in COSINES:
         assert scores[f"{name}_correlation"].low > 0.6
         assert f"{name}_correlation" not in control

@@ -46,6 +46,7 @@ def r2(fit, x, y):
     return 1 - (missed**2).sum() / ((y - y.mean(0)) ** 2).sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dx", "dy"), [(16, 16), (12, 20), (20, 12)])
 def test_a_planted_rotation_is_found_without_a_pair(dx, dy):
     x, y, x_test, y_test = sides(dx, dy)
@@ -56,6 +57,7 @@ def test_a_planted_rotation_is_found_without_a_pair(dx, dy):
     assert fit.similarity.shape == (2, 3)
 
 
+@pytest.mark.slow
 def test_rows_without_shape_are_said_to_single_out_no_map():
     rng = np.random.default_rng(0)
     x, y = (rng.normal(size=(1500, 16)) for _ in range(2))

@@ -1,6 +1,7 @@
 """A key that is none takes the mask off narrow layers, where no proof is asked for."""
 
 import numpy as np
+import pytest
 
 from helix_jax.attacks import crafted_key, crafted_key_findings, raw_answers
 from helix_jax.attacks.crafted_key_findings import attack_fit, measure_crafted_key
@@ -50,6 +51,7 @@ def test_the_masks_of_a_fit_come_off():
     assert found.error < 2.0**-39
 
 
+@pytest.mark.slow
 def test_the_finding_says_what_was_read_and_what_is_left(clients, monkeypatch):
     """Shares follow from the digits of a result: some 11 of the coefficients each."""
     monkeypatch.setattr(crafted_key_findings, "FITS", ())  # above

@@ -81,6 +81,7 @@ def test_a_model_goes_on_from_its_own_cache_as_if_it_had_read(sides):
     assert found["caches/prompts"] == 5
 
 
+@pytest.mark.slow
 def test_training_gains_on_the_map_that_it_begins_with_and_resumes(sides, tmp_path):
     models, tokenizers, moments = sides
     start = fit_cache_map(moments, choose_layers(moments, count=1)).map

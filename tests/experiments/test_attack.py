@@ -10,6 +10,8 @@ from helix_jax.errors import RunError
 from helix_jax.reports import Table, load_blocks, markdown_table
 from tests.experiments.told import require_told
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):

@@ -26,6 +26,7 @@ def pair_config(folder, source, target, texts, **flags):
     )
 
 
+@pytest.mark.slow
 def test_a_mapped_cache_is_worth_more_than_its_controls(texts, tmp_path):
     config = pair_config(tmp_path, "pebble-llama", "pebble-neox", texts)
     summary = caches.run(config)
@@ -49,6 +50,7 @@ def test_a_mapped_cache_is_worth_more_than_its_controls(texts, tmp_path):
     assert made_of["made_of"]["rule"] == "after"
 
 
+@pytest.mark.slow
 def test_choices_are_asked_of_every_arm(texts, tmp_path):
     config = pair_config(
         tmp_path / "w",

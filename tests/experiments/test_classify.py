@@ -46,6 +46,7 @@ def done(models, texts, tmp_path_factory):
     return config, run(config)
 
 
+@pytest.mark.slow
 def test_the_summary_has_every_arm_with_its_interval(done):
     config, summary = done
     assert summary.keys() >= REQUIRED

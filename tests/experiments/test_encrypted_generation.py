@@ -12,6 +12,7 @@ from tests.experiments.test_token_twins import Twin
 from tests.experiments.told import require_told
 
 
+@pytest.mark.slow
 def test_the_text_is_that_in_the_clear_and_its_cost_is_counted(tmp_path):
     config = EncryptedGenerationConfig(
         workdir=str(tmp_path),

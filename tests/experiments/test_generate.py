@@ -17,6 +17,7 @@ def samples(folder):
     return [json.loads(line) for line in lines]
 
 
+@pytest.mark.slow
 def test_a_map_is_fitted_and_used_and_a_killed_run_goes_on(models, texts, tmp_path):
     config = generate.GenerateConfig(
         workdir=str(tmp_path / "w"),

@@ -11,6 +11,7 @@ from helix_jax.reports import Bars, Matrix, Table, load_blocks
 from tests.experiments.told import require_told
 
 
+@pytest.mark.slow
 def test_layers_of_a_model_with_another(models, texts, tmp_path):
     config = layers.LayersConfig(
         workdir=str(tmp_path / "w"),
@@ -42,6 +43,7 @@ def test_layers_of_a_model_with_another(models, texts, tmp_path):
     assert all(cell for row in table.rows for cell in row[2:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["kl", "mlp"])
 def test_token_maps_gain_on_ridge(texts, tmp_path, method):
     config = fit_tokens.FitTokensConfig(

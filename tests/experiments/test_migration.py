@@ -64,6 +64,7 @@ def test_halves_hold_the_text_between_them():
     assert first.fingerprint != second.fingerprint
 
 
+@pytest.mark.slow
 def test_the_map_finds_what_its_controls_do_not(tmp_path):
     config = MigrationConfig(
         workdir=str(tmp_path),
@@ -94,6 +95,7 @@ def states(folder, model, half, *splits):
     return rows
 
 
+@pytest.mark.slow
 def test_recalls_are_those_counted_plainly_on_the_stored_states(tmp_path):
     config = MigrationConfig(
         workdir=str(tmp_path),

@@ -21,6 +21,7 @@ def stores(tmp_path_factory):
     return str(tmp_path_factory.mktemp("halves"))
 
 
+@pytest.mark.slow
 def test_a_share_embedded_again_gains_and_a_shuffled_map_finds_no_more(
     stores, tmp_path
 ):
@@ -47,6 +48,7 @@ def test_a_share_embedded_again_gains_and_a_shuffled_map_finds_no_more(
     require_told(tmp_path, "pebble-llama -> pebble-qwen3, docstrings", "to test on")
 
 
+@pytest.mark.slow
 def test_an_index_that_grows_is_asked_by_maps_that_saw_more_of_it(stores, tmp_path):
     config = DriftConfig(workdir=str(tmp_path), stores=stores, **MODELS)
     summary = run_drift(config)

@@ -15,6 +15,7 @@ from helix_jax.stats import Interval
 from tests.experiments.told import require_told
 
 
+@pytest.mark.slow
 def test_monitors_of_one_pebble_work_in_another(texts, tmp_path):
     config = MonitorsConfig(
         workdir=str(tmp_path / "w"),

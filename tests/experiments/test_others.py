@@ -54,6 +54,7 @@ def test_fit_writes_a_map_for_these_models_only(models, texts, tmp_path):
         load_map(tmp_path / "w" / "map", source=made_of["target"])
 
 
+@pytest.mark.slow
 def test_similarity_of_a_model_with_another(models, texts, tmp_path):
     copies = {}
     for name, model in models.items():

@@ -48,6 +48,7 @@ def test_encrypted_labels(tmp_path):
     assert summary["encrypted/answer_bytes"] == 20_585 + 7_552  # both rounds
 
 
+@pytest.mark.slow
 def test_a_real_classifier_and_a_real_fit(models, texts, tmp_path):
     sides = {
         "source": str(models["llama"]),
@@ -90,6 +91,7 @@ def test_a_real_classifier_and_a_real_fit(models, texts, tmp_path):
     assert sent.series["fit"][0][0] == 1e-6 * summary["private_fit/upload_bytes"]
 
 
+@pytest.mark.slow
 def test_planted_fit_with_a_rank(tmp_path):
     both = {
         rank: private_fit.run(
@@ -121,6 +123,7 @@ def test_privacy_that_is_none_is_refused(tmp_path):
             private_fit.run(config)
 
 
+@pytest.mark.slow
 def test_a_fit_with_differential_privacy_and_its_price(models, texts, tmp_path):
     config = private_fit.PrivateFitConfig(
         workdir=str(tmp_path / "w"),

@@ -33,6 +33,7 @@ def test_an_index_of_texts_holds_their_ids_and_beginnings(texts, tmp_path):
     assert summary["index/texts_cut"] > 0
 
 
+@pytest.mark.slow
 def test_private_search_through_a_map_finds_what_its_control_does_not(texts, tmp_path):
     config = private_search.SearchConfig(
         workdir=str(tmp_path / "run"),

@@ -57,6 +57,7 @@ def test_logits_under_encryption_equal_the_matrix_product(tmp_path):
     np.testing.assert_allclose(asked, logits, rtol=0, atol=provider.layer.error)
 
 
+@pytest.mark.slow
 def test_accuracy_under_encryption_equals_that_of_scikit_learn(known, tmp_path):
     config = encrypted.EncryptedConfig(
         workdir=str(tmp_path), queries=0, policy="logits", **known.flags

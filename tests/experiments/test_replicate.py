@@ -111,6 +111,7 @@ def test_a_finding_equals_scikit_learn(tmp_path):
     assert report.text.count("**holds**") == 1
 
 
+@pytest.mark.slow
 def test_a_real_claim_on_real_data(tmp_path, shared):
     data = tmp_path / "shared" / "data"
     data.mkdir(parents=True)
@@ -199,6 +200,7 @@ def test_compatibility_is_spearmans_over_all_ordered_pairs():
     assert perfect.holds
 
 
+@pytest.mark.slow
 def test_bits_lost_of_a_pair_and_too_few_models(tmp_path):
     config = BenchOptions(str(tmp_path), str(tmp_path), 100, 32, tiny=True)
     bench = dataclasses.replace(

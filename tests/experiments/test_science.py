@@ -43,6 +43,7 @@ def news(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_every_method_has_its_scores_intervals_and_control(common, tmp_path):
     config = methods.MethodsConfig(
         workdir=str(tmp_path / "w"),
@@ -88,6 +89,7 @@ def test_every_method_has_its_scores_intervals_and_control(common, tmp_path):
     require_told(config.workdir, "llama", "gpt_neox", "texts.jsonl", "to test on")
 
 
+@pytest.mark.slow
 def test_detectors_on_native_and_mapped_states(common, news, tmp_path):
     config = ood.OodConfig(
         workdir=str(tmp_path / "w"),

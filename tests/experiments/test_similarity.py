@@ -80,6 +80,7 @@ def test_every_measure_has_its_null_and_interval(planted, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_layers_of_a_model_are_extracted_once(models, texts, tmp_path):
     folders = {}
     for name, model in models.items():

@@ -70,6 +70,7 @@ def flags(tmp_path_factory):
     )
 
 
+@pytest.mark.slow
 def test_a_token_map_is_scored_as_transformers_scores_it(twins, flags, tmp_path):
     config = fit_tokens.FitTokensConfig(**flags)
     report = fit_tokens.compute(config, Run(tmp_path))
@@ -115,6 +116,7 @@ def test_a_token_map_is_scored_as_transformers_scores_it(twins, flags, tmp_path)
         assert found == pytest.approx(value, rel=1e-4), name
 
 
+@pytest.mark.slow
 def test_a_pair_of_layers_has_the_r2_of_ridge_in_numpy(twins, flags, tmp_path):
     config = layers.LayersConfig(**flags, source_layers=(1,), target_layers=(2, 0))
     report = layers.compute(config, Run(tmp_path))

@@ -32,6 +32,7 @@ def common(models, texts, tmp_path_factory):
     }
 
 
+@pytest.mark.slow
 def test_arms_stand_beside_their_ceiling_and_controls(common, tmp_path):
     config = UnpairedConfig(workdir=str(tmp_path / "w"), **common)
     summary = run(config)
@@ -62,6 +63,7 @@ def test_arms_stand_beside_their_ceiling_and_controls(common, tmp_path):
     assert found["ridge on pairs"] is None
 
 
+@pytest.mark.slow
 def test_arms_are_those_of_scikit_learn_and_numpy(tmp_path):
     generator = np.random.default_rng(0)
     names = [f"words/{row}" for row in range(900)]  # those of words.jsonl

@@ -106,6 +106,7 @@ def files_asked(requests: list[str], name: str) -> set[str]:
     return {match[1] for match in found if match}
 
 
+@pytest.mark.slow
 def test_models_load_from_the_hub_and_from_its_cache(hub, folders, tmp_path):
     endpoint, requests = hub
     asked = [
@@ -170,6 +171,7 @@ def test_what_the_config_refuses_is_refused_before_weights_are_fetched(hub, tmp_
     assert files_asked(requests, "lab/foreign") == {"config.json"}
 
 
+@pytest.mark.slow
 def test_an_adapter_of_the_hub_and_its_base(hub, folders, tmp_path):
     endpoint, requests = hub
     requests.clear()

@@ -23,6 +23,8 @@ from helix_jax.models import apply_model, check_vocabulary, load_model, load_tok
 
 from .twins import FROM_PADDING
 
+pytestmark = pytest.mark.usefixtures("real_model")  # compiled as users compile
+
 MODELS = ["stories260K", "llama2xs-280K", "babyllama-tok105", "babyllama-tok361"]
 TEXTS = [
     "Once upon a time there was a little girl who lived in a big house.",

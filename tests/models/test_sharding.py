@@ -108,6 +108,7 @@ def check_traffic(cases, twin, results):
     assert checked >= 7
 
 
+@pytest.mark.slow
 def test_states_on_eight_devices_are_those_of_one(twin, tmp_path):
     folder = str(twin("mixtral")[1].folder)
     _, results = check_states(CASES, twin, tmp_path, [(folder, THREE, "int8")])
@@ -149,6 +150,7 @@ def test_states_on_eight_devices_are_those_of_one(twin, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_model_and_hold_half_each(twin, tmp_path):
     """Peak memory of loading: at most 1.3 times what a process holds; observed 1.21.
 

@@ -16,6 +16,7 @@ from .walk import Walk, mutations
 IMPOSSIBLE = 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_attribute_is_honoured_or_refused_by_name(tmp_path, family):
     logging.getLogger("transformers").setLevel(logging.CRITICAL)

@@ -16,6 +16,8 @@ from helix_jax.net.transport import ServiceError
 from .asking import Asker, Fitting
 from .phoenix import Phoenix, lives, plant_many, stopped, wait_until
 
+pytestmark = pytest.mark.slow
+
 KILLS = 3
 
 

@@ -58,6 +58,7 @@ def test_every_query_is_charged_once(served, planted):
     assert after - before == pytest.approx(5 * bits)
 
 
+@pytest.mark.slow
 def test_after_sigterm_the_state_is_whole_and_known(planted, tmp_path):
     words = (
         f"--heads=planted={planted.head_file}",

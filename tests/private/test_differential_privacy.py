@@ -210,6 +210,7 @@ def play(client, x, y, privacy, *, own=None, folder=None, **kwargs):
     return fit
 
 
+@pytest.mark.slow
 def test_a_private_fit_is_the_curators(client):
     """Without noise to speak of the moments are the plain ones; with it, as it says."""
     x, y = planted()

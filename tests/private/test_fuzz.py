@@ -64,6 +64,7 @@ def stream(name: str, seed: int):
     return fuzz.mutants(target, others, np.random.default_rng(seed))
 
 
+@pytest.mark.slow
 def test_every_kind_is_mutated():
     assert list(targets()) == KINDS
     kinds = {target.fresh()[fuzz.KIND] for target in targets().values()}

@@ -112,6 +112,7 @@ def test_a_training_by_two_processes_is_that_of_one(tmp_path):
     assert 0 < worst < 1e-5 * max(np.abs(values).max() for values in one.values())
 
 
+@pytest.mark.slow
 def test_two_killed_and_four_that_go_on_leave_the_bytes_of_one(runs):
     out, report = runs
     assert [status for status, _ in report["whole"] + report["four"]] == [0] * 5
