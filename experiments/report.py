@@ -3,8 +3,9 @@ r"""One page from the work directories of some runs.
     python -m experiments.report --workdirs=runs/demo,runs/trec --output=report
 
 Writes OUTPUT/report.html (one file, no network), OUTPUT/report.md with its figures, and
-OUTPUT/parts with every table in LaTeX and every figure as SVG and PNG. A folder that is
-itself no work directory stands for the work directories in it. With --tiny and no
+OUTPUT/parts with every table in LaTeX and every figure as SVG and PNG. Every run opens
+with its answer in a sentence and a figure; its samples come last, folded. A folder that
+is itself no work directory stands for the work directories in it. With --tiny and no
 --workdirs it is a page of `experiments.fit --tiny`, run in OUTPUT/fit.
 
 Cost: a few seconds.
@@ -17,7 +18,13 @@ from pathlib import Path
 
 from helix_jax.errors import RunError
 from helix_jax.paths import os_errors
-from helix_jax.reports import write_markdown, write_page, write_parts
+from helix_jax.reports import (
+    Answer,
+    print_answer,
+    write_markdown,
+    write_page,
+    write_parts,
+)
 from helix_jax.reports.workdirs import find_ended, read_section
 from helix_jax.runs import option, prepare_config
 from helix_jax.runs.places import local_places
@@ -62,7 +69,10 @@ def _write(config: ReportConfig) -> Path:
         write_markdown(output / "report.md", config.title, sections)
         write_parts(output / "parts", sections)
         page = write_page(output / "report.html", config.title, sections)
-    print(f"results: {page} ({len(sections)} runs)")
+    for section in sections:
+        print(f"\n{section.title}")
+        print_answer(Answer(section.answer, section.about))
+    print(f"\npage: {page}\nresults: {output}")
     return page
 
 

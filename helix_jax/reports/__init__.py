@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from helix_jax.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from helix_jax.reports.answers import Answer, answer_of, load_answer, save_answer
     from helix_jax.reports.blocks import (
         Bars,
         Block,
@@ -23,13 +24,12 @@ if TYPE_CHECKING:
         cross_matrix,
         cross_table,
     )
-    from helix_jax.reports.page import (
-        Section,
+    from helix_jax.reports.markdown_page import (
         markdown_page,
         write_markdown,
-        write_page,
         write_parts,
     )
+    from helix_jax.reports.page import write_page
     from helix_jax.reports.plots import save_figure
     from helix_jax.reports.quantities import (
         Quantity,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         quantity_rows,
         quantity_table,
     )
+    from helix_jax.reports.sections import Section
     from helix_jax.reports.tables import (
         format_interval,
         format_number,
@@ -45,9 +46,10 @@ if TYPE_CHECKING:
         markdown_table,
         read_interval,
     )
-    from helix_jax.reports.terminal import print_tables, with_about
+    from helix_jax.reports.terminal import print_answer, print_tables, with_about
 
 __all__ = [
+    "Answer",
     "Bars",
     "Block",
     "Curves",
@@ -56,6 +58,7 @@ __all__ = [
     "Samples",
     "Section",
     "Table",
+    "answer_of",
     "arm_table",
     "bar_of",
     "column_each",
@@ -66,14 +69,17 @@ __all__ = [
     "format_interval",
     "format_number",
     "latex_table",
+    "load_answer",
     "load_blocks",
     "markdown_page",
     "markdown_table",
     "plain_bars",
+    "print_answer",
     "print_tables",
     "quantity_rows",
     "quantity_table",
     "read_interval",
+    "save_answer",
     "save_blocks",
     "save_figure",
     "with_about",

@@ -5,6 +5,7 @@ dash of its own.
 """
 
 import io
+import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,16 +33,20 @@ MARKERS = "osD^vP*X<>hp"
 DASHES = ("-", "--", "-.", ":")
 REFERENCES = ("--", ":", "-.", (0, (8, 3)))
 STANDING = 6  # groups of bars that stand; more lie, so that their names fit
-LETTERS_PER_INCH = 10  # of the names below standing bars
+LETTERS_PER_INCH = 10  # of the names beside bars
+NAMES_SHARE = 0.45  # of the width of lying bars
+TWO_COLUMNS_INCHES = 4.6  # of a figure whose legend has two columns
+CELL_INCHES, CELL_POINTS = 0.6, 10  # a cell whose number has so many points
 FEW = 16  # points of a curve whose intervals are drawn one by one
 
 
-def draw(block: Block, *, titled: bool = True) -> Any:
+def draw(block: Block, *, titled: bool = True, widest: float = math.inf) -> Any:
     """The matplotlib figure of a block.
 
     Args:
       block: Bars, Matrix or Curves.
       titled: whether the title stands in the figure, or around it.
+      widest: inches that the figure may be wide, such as those of a phone.
 
     Returns:
       A Figure; `savefig` writes PNG or SVG.
@@ -52,7 +57,7 @@ def draw(block: Block, *, titled: bool = True) -> Any:
     """
     for kind, function in ((Bars, _bars), (Matrix, _matrix), (Curves, _curves)):
         if isinstance(block, kind):
-            figure = function(block)
+            figure = function(block, widest)
             if titled:
                 figure.axes[0].set_title(block.title, loc="left", fontsize=10)
             return figure
@@ -75,13 +80,15 @@ def _dateless(path: Path) -> dict[str, None]:
     return {"Date": None} if Path(path).suffix == ".svg" else {}
 
 
-def _bars(block: Bars) -> Any:
+def _bars(block: Bars, widest: float) -> Any:
     groups, series = len(block.groups), len(block.series)
-    lying = groups > STANDING
+    upright = min(10.0, 2.0 + 1.6 * groups)
+    lying = groups > STANDING or upright > widest
     if lying:
-        figure, axes = _figure(width=7.5, height=0.8 + groups * (0.14 * series + 0.12))
+        height = 0.8 + groups * (0.14 * series + 0.12)
+        figure, axes = _figure(width=min(7.5, widest), height=height)
     else:
-        figure, axes = _figure(width=min(10.0, 2.0 + 1.6 * groups), height=3.4)
+        figure, axes = _figure(width=upright, height=3.4)
     places, thickness = np.arange(groups), min(0.8 / series, 0.5)
     for number, (name, values) in enumerate(block.series.items()):
         value, low, high = np.array(values, float).T
@@ -108,7 +115,8 @@ def _bars(block: Bars) -> Any:
             label=name,
         )
     if lying:
-        axes.set_yticks(places, block.groups)
+        letters = int(LETTERS_PER_INCH * figure.get_figwidth() * NAMES_SHARE)
+        axes.set_yticks(places, [_wrapped(name, letters) for name in block.groups])
         axes.set_ylim(groups - 0.5, -0.5)
         axes.set_xlabel(block.label)
     else:
@@ -127,10 +135,12 @@ def _wrapped(name: str, letters: int) -> str:
     )
 
 
-def _matrix(block: Matrix) -> Any:
+def _matrix(block: Matrix, widest: float) -> Any:
     values = np.array(block.values, float)
     height, width = values.shape
-    figure, axes = _figure(width=2.2 + 0.9 * width, height=1.2 + 0.5 * height)
+    inches = min(2.2 + 0.9 * width, widest)
+    figure, axes = _figure(width=inches, height=1.2 + 0.5 * height)
+    points = min(CELL_POINTS, CELL_POINTS * (inches - 1.9) / width / CELL_INCHES)
     low, high = block.limits
     image = axes.imshow(values, vmin=low, vmax=high, cmap="Blues", aspect="auto")
     for row, column in np.ndindex(height, width):
@@ -145,6 +155,7 @@ def _matrix(block: Matrix) -> Any:
             f"{number:.2f}{mark}",
             ha="center",
             va="center",
+            fontsize=points,
             color="white" if dark else "black",
         )
     turned = {"rotation": 20, "ha": "right"} if max(map(len, block.columns)) > 9 else {}
@@ -156,8 +167,9 @@ def _matrix(block: Matrix) -> Any:
     return figure
 
 
-def _curves(block: Curves) -> Any:
-    figure, axes = _figure(width=4.8 if block.diagonal else 6.4, height=4.0)
+def _curves(block: Curves, widest: float) -> Any:
+    inches = 4.8 if block.diagonal else 6.4
+    figure, axes = _figure(width=min(inches, widest), height=4.0)
     axes.set_xscale("log" if block.log_x else "linear")
     axes.set_yscale("log" if block.log_y else "linear")
     for number, (name, points) in enumerate(block.series.items()):
@@ -245,8 +257,9 @@ def _legend(figure: Any, axes: Any) -> None:
     names = axes.get_legend_handles_labels()[1]
     if len(names) < 2:
         return
-    figure.set_figheight(figure.get_figheight() + 0.18 * -(-len(names) // 2))
-    figure.legend(frameon=False, fontsize=8, ncols=2, loc="outside lower left")
+    columns = 2 if figure.get_figwidth() >= TWO_COLUMNS_INCHES else 1
+    figure.set_figheight(figure.get_figheight() + 0.18 * -(-len(names) // columns))
+    figure.legend(frameon=False, fontsize=8, ncols=columns, loc="outside lower left")
 
 
 def _figure(*, width: float, height: float) -> tuple[Any, Any]:

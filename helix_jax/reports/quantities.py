@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from helix_jax.reports.blocks import Bars, Table
-from helix_jax.reports.tables import format_interval
+from helix_jax.reports.tables import format_interval, show_cell, with_unit
 from helix_jax.stats import Interval
 
 Numbers = Mapping[str, float | Interval]
@@ -43,6 +43,12 @@ class Quantity(NamedTuple):
         if self.form is None:
             return value
         return bool(value) if self.form is bool else f"{value:{self.form}}"
+
+    def told(self, numbers: Numbers, name: str) -> str:
+        """The number with its unit, such as "61.4% [51.6, 70.9]", for a sentence."""
+        title, comma, unit = self.title.rpartition(", ")
+        text = show_cell(self.cell(numbers, name))
+        return with_unit(f"{comma}{unit}" if title else "", text)
 
 
 def quantity_rows(

@@ -2,6 +2,7 @@
 
 import math
 import numbers
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,6 +10,9 @@ import numpy as np
 from helix_jax.stats import Interval
 
 MISSING = "-"
+UNITS = ("%", "ms", "s", "hours", "kB", "MB", "GB", "bytes", "nats", "bits", "points")
+_PLAIN = re.compile(r"-?\d+(\.\d+)?")
+NEAR = 100  # numbers of a column that differ by less have one number of digits
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -26,7 +30,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> s
     """
     require_rectangle(header, rows)
     header = [name.replace("|", r"\|") for name in header]
-    cells = [[show_cell(value).replace("|", r"\|") for value in row] for row in rows]
+    cells = [[text.replace("|", r"\|") for text in row] for row in show_rows(rows)]
     left = text_columns(header, rows)
     widths = [
         max(3, len(name), *(len(row[i]) for row in cells)) if cells else len(name)
@@ -72,8 +76,8 @@ def latex_table(
     require_rectangle(header, rows)
     columns = "".join("l" if left else "r" for left in text_columns(header, rows))
 
-    def line(values: Sequence[object]) -> str:
-        return " & ".join(show_cell(one).translate(_LATEX) for one in values) + r" \\"
+    def line(values: Sequence[str]) -> str:
+        return " & ".join(one.translate(_LATEX) for one in values) + r" \\"
 
     parts = [
         r"\begin{table}",
@@ -82,7 +86,7 @@ def latex_table(
         r"\toprule",
         line(header),
         r"\midrule",
-        *map(line, rows),
+        *map(line, show_rows(rows)),
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",
@@ -158,6 +162,42 @@ def show_cell(value: object) -> str:
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     return format_number(value) if isinstance(value, numbers.Real) else str(value)
+
+
+def show_rows(rows: Sequence[Sequence[object]]) -> list[list[str]]:
+    """All cells as text; numbers of one column that are alike have equal digits."""
+    columns = [_show_column(column) for column in zip(*rows)]
+    return [list(row) for row in zip(*columns)] if columns else [[] for _ in rows]
+
+
+def _show_column(values: Sequence[object]) -> list[str]:
+    """Fractions of about one size as 0.70, 0.65; anything else cell by cell."""
+    texts = [show_cell(value) for value in values]
+    fractions = {
+        text: value
+        for value, text in zip(values, texts)
+        if isinstance(value, numbers.Real) and text != MISSING
+    }
+    sizes = [abs(float(text)) for text in fractions if _PLAIN.fullmatch(text)]
+    counted = any(isinstance(value, numbers.Integral) for value in fractions.values())
+    near = 0 < max(sizes, default=0) < NEAR * min(filter(None, sizes), default=0)
+    if counted or len(sizes) < len(fractions) or not near:
+        return texts
+    written = max(len(text.partition(".")[2]) for text in fractions)
+    digits = min(written, max(3 - math.floor(math.log10(max(sizes))), 0))
+    return [
+        f"{fractions[text]:.{digits}f}" if text in fractions else text for text in texts
+    ]
+
+
+def with_unit(name: str, text: str) -> str:
+    """ "accuracy 61.4% [51.6, 70.9]" from "accuracy, %" and "61.4 [51.6, 70.9]"."""
+    start, _, unit = name.rpartition(", ")
+    if unit not in UNITS:
+        return f"{name} {text}".strip()
+    value, space, interval = text.partition(" ")
+    joined = value + ("" if unit == "%" else " ") + unit + space + interval
+    return f"{start} {joined}".strip()
 
 
 def text_columns(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[bool]:

@@ -1,10 +1,12 @@
-"""Tables and samples on a terminal, each told what it is about."""
+"""Tables and samples on a terminal, each told what it is about, and the answer."""
 
 import dataclasses
 import textwrap
 from collections.abc import Mapping, Sequence
 
+from helix_jax.reports.answers import Answer
 from helix_jax.reports.blocks import Block, Samples, Table
+from helix_jax.reports.sections import reading_order
 from helix_jax.reports.tables import MISSING, markdown_table, show_cell
 
 MOST_ROWS = 60
@@ -26,13 +28,14 @@ def with_about(blocks: Sequence[Block], about: str) -> list[Block]:
 
 
 def print_tables(blocks: Sequence[Block], *, most: int | None = None) -> None:
-    """Title, rows and note of the tables, with a line between; samples as they are.
+    """Title, rows and note of the tables, with a line between; samples come last.
 
     Args:
       blocks: what is no table and no samples is left out.
       most: how many blocks; None for all.
     """
-    shown = [block for block in blocks if isinstance(block, (Table, Samples))]
+    ordered = [blocks[place] for place in reading_order(blocks)]
+    shown = [block for block in ordered if isinstance(block, (Table, Samples))]
     for block in shown[:most]:
         print(f"\n{block.title}\n")
         if isinstance(block, Table):
@@ -47,6 +50,13 @@ def print_tables(blocks: Sequence[Block], *, most: int | None = None) -> None:
     print(flush=True)
 
 
+def print_answer(answer: Answer) -> None:
+    """What was found, and of which models and texts, as the last that is read."""
+    for name, text in (("answer", answer.text), ("of", answer.about)):
+        if text:
+            print(_filled(f"{name}: {text}", later="  "))
+
+
 def _written(item: Mapping[str, str]) -> str:
     """A sample; the first text behind its prompt stands where the prompt ends."""
     names = list(item)
@@ -56,7 +66,8 @@ def _written(item: Mapping[str, str]) -> str:
     return f"{item['prompt']}{item[names[1]]}{others}"
 
 
-def _filled(note: str) -> str:
+def _filled(note: str, *, later: str = "") -> str:
     """A note in lines of 88 columns; the brackets that it explains are one word."""
     held = note.replace("[ ]", "[\N{NO-BREAK SPACE}]")
-    return textwrap.fill(held, 88).replace("[\N{NO-BREAK SPACE}]", "[ ]")
+    filled = textwrap.fill(held, 88, subsequent_indent=later)
+    return filled.replace("[\N{NO-BREAK SPACE}]", "[ ]")

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 from helix_jax.errors import RunError
+from helix_jax.reports.answers import load_answer
 from helix_jax.reports.blocks import load_blocks
-from helix_jax.reports.page import Section
+from helix_jax.reports.sections import Section
 from helix_jax.textfile import read_json
 
 
@@ -35,7 +36,7 @@ def find_ended(folder: Path, *, flag: str = "workdirs") -> list[Path]:
 
 
 def read_section(folder: Path) -> Section:
-    """The section of a work directory: its blocks, its flags and its machine.
+    """The section of a work directory: answer, blocks, its flags and its machine.
 
     Raises:
       RunError: no run that has ended, or a damaged file.
@@ -50,4 +51,6 @@ def read_section(folder: Path) -> Section:
         name: json.dumps(value) if isinstance(value, (dict, list)) else value
         for name, value in facts.items()
     }
-    return Section(title, shown, load_blocks(folder))
+    blocks = load_blocks(folder)
+    answer = load_answer(folder, blocks)
+    return Section(title, shown, blocks, answer.text, answer.about)

@@ -27,7 +27,17 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from helix_jax.errors import RunError
 from helix_jax.processes import current
-from helix_jax.reports import Block, load_blocks, print_tables, save_blocks, with_about
+from helix_jax.reports import (
+    Answer,
+    Block,
+    answer_of,
+    load_blocks,
+    print_answer,
+    print_tables,
+    save_answer,
+    save_blocks,
+    with_about,
+)
 from helix_jax.runs.places import local_places
 from helix_jax.runs.prepare import prepare_config
 from helix_jax.runs.program import start_program
@@ -59,6 +69,8 @@ class Report:
       about: models, texts and their number; precedes the note of every block.
       files: name in the work directory -> function that writes it, given its path.
       text: printed instead of the tables.
+      answer: what was found, in a sentence made of the numbers; empty for what the
+        first table says first.
     """
 
     numbers: Mapping[str, float | Interval]
@@ -68,6 +80,13 @@ class Report:
         default_factory=dict
     )
     text: str = ""
+    answer: str = ""
+
+    @property
+    def answered(self) -> Answer:
+        """The answer, and what it is of; what has no numbers has none."""
+        first = answer_of(self.blocks) if self.numbers else ""
+        return Answer(self.answer or first, self.about)
 
 
 class Experiment:
@@ -134,6 +153,7 @@ class Experiment:
         if not hasattr(config, "workdir"):
             report = self._compute(config, None)
             print_tables(with_about(report.blocks, report.about))
+            print_answer(report.answered)
             return flat_numbers(report.numbers)
         run = open_run(config.workdir, config)
         if current().first("whether the run has ended", is_done(run)):
@@ -182,12 +202,13 @@ def _config_class(compute: Callable[..., Any]) -> type:
 
 
 def _finish(run: Run, report: Report) -> dict[str, float]:
-    """Write the files, the blocks, the summary and DONE; print the tables."""
+    """Write files, blocks, answer, summary and DONE; print the tables."""
     blocks = with_about(report.blocks, report.about)
     if current().index == 0:
         for name, write in report.files.items():
             write(run.folder / name)
         save_blocks(run.folder, blocks)
+        save_answer(run.folder, report.answered)
         if report.text:
             print(report.text, flush=True)
         else:

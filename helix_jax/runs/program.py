@@ -14,6 +14,7 @@ import secrets
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from absl import flags
@@ -24,6 +25,7 @@ from helix_jax.processes import Processes, current
 from helix_jax.progress import stop_all
 from helix_jax.runs.command_line import parse_flags
 from helix_jax.runs.compiled import FLAG, define_cache_flag, keep_compiled
+from helix_jax.runs.ending import print_ending
 from helix_jax.runs.flags import config_from_flags, define_flags, required_section
 from helix_jax.runs.places import local_places
 from helix_jax.runs.prepare import prepare_config
@@ -151,7 +153,9 @@ def run_program(
             here = getattr(local, place[0]) if own else ""
             with unclaimed_on_failure(here) if own else contextlib.nullcontext():
                 own_run(local)
-        if own:
+            if own:
+                print_ending(Path(here), folder)
+        if own:  # and up where it goes, if that is a bucket
             print(f"results: {folder}")
 
     def after_interruption() -> str:

@@ -9,8 +9,8 @@ import pytest
 from experiments.shared.options import TextOptions
 from experiments.shared.sides import folder_name
 from helix_jax.errors import CorpusError
+from helix_jax.reports import Section, write_markdown
 from helix_jax.reports.blocks import Samples
-from helix_jax.reports.page import Section, write_markdown
 from helix_jax.runs.prepare import prepare_config
 from helix_jax.storage import open_folder, read_json, write_json
 from helix_jax.text.corpora import load_corpus

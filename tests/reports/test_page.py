@@ -12,13 +12,17 @@ import pytest
 from experiments.report import ReportConfig, run
 from helix_jax.errors import RunError
 from helix_jax.reports import (
+    Answer,
     Bars,
     Curves,
     Matrix,
     Samples,
+    Section,
     Table,
     load_blocks,
+    save_answer,
     save_blocks,
+    write_page,
 )
 from helix_jax.reports.plots import draw
 
@@ -157,6 +161,70 @@ def test_the_page_is_one_well_formed_file(workdir, tmp_path):
         assert said in text.lower() or said in text
     assert "(white space alone, 2 characters)" in text
     assert page.read_text().count("<svg") == 3
+
+
+def page_of(path, blocks, **said):
+    return write_page(path, "P", [Section("Run", {}, blocks, **said)])
+
+
+def test_a_page_opens_with_answer_and_figure_and_folds_the_samples_at_its_end(
+    workdir, tmp_path
+):
+    save_blocks(workdir, BLOCKS[::-1])  # samples first
+    save_answer(workdir, Answer("It is 51.2%.", "A to B, 40 texts."))
+    output = tmp_path / "report"
+    page = run(ReportConfig(workdirs=(str(workdir),), output=str(output))).read_text()
+    body = page[page.index("<body>") :]
+    order = ["It is 51.2%.", "A to B, 40 texts.", ">Bars</h3>", "Accuracy</h3>"]
+    order += ["<details><summary>Texts: 1, folded", "Once &lt;upon", "How it was made"]
+    places = [body.index(one) for one in order]
+    assert places == sorted(places)
+    assert body.index("<svg") < body.index("<table")
+    markdown = (output / "report.md").read_text()
+    order = ["**It is 51.2%.**", "### Bars", "### Accuracy", "<details>", "Once <upon"]
+    places = [markdown.index(one) for one in order]
+    assert places == sorted(places)
+
+
+def test_what_all_notes_say_is_said_once(tmp_path):
+    about = "A to B, 40 texts."
+    blocks = [Table("T", ["a"], [["x"]], note=f"{about} Of the test split.")] * 2
+    text = page_of(tmp_path / "p.html", blocks, answer="Yes.", about=about).read_text()
+    assert text.count(about) == 1
+    assert text.count('<p class="note">Of the test split.</p>') == 2
+
+
+def test_no_two_figures_share_an_id(tmp_path):
+    curves = Curves("C", "x", "y", {"s": [(0, 1, 0, 2), (1, 2, 1, 3)]})
+    text = page_of(tmp_path / "p.html", [curves, curves]).read_text()
+    ids = re.findall(r'\bid="([^"]+)"', text)
+    assert len(ids) == len(set(ids)) > 10
+    named = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', text))
+    assert named <= set(ids)
+
+
+def test_a_wide_figure_has_a_slim_form_and_a_narrow_one_does_not(tmp_path):
+    series = {"s": [(1, 0.5, 2)] * 5}
+    wide = Bars("W", "x", [f"group {i}" for i in range(5)], series)
+    text = page_of(tmp_path / "p.html", [wide, BLOCKS[1]]).read_text()
+    assert re.findall(r'figure class="(\w*)"', text) == ["full", "slim", ""]
+    inches = draw(wide, widest=4.3).get_figwidth()
+    assert inches == 4.3 < draw(wide).get_figwidth()
+
+
+@pytest.mark.parametrize(
+    ("columns", "kinds"),
+    [(2, "scroll"), (5, "scroll stacked"), (12, "scroll stacked broad")],
+)
+def test_a_table_too_wide_for_a_phone_or_paper_is_stacked(tmp_path, columns, kinds):
+    interval = "66.7 [59.0, 74.3]"
+    header = ["arm", *(f"quantity {i}" for i in range(columns))]
+    table = Table("T", header, [["a-b", *[interval] * columns]])
+    text = page_of(tmp_path / "p.html", [table]).read_text()
+    assert re.findall(r'<div class="([\w ]+)">', text)[0] == kinds
+    assert text.count('<span class="whole">[59.0, 74.3]</span>') == columns
+    assert text.count('data-name="quantity 0"') == 1
+    assert text.count('<td class="number"') == columns
 
 
 def test_markdown_and_parts_for_a_paper(workdir, tmp_path):

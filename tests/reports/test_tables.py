@@ -11,6 +11,7 @@ from helix_jax.reports import (
     markdown_table,
     read_interval,
 )
+from helix_jax.reports.tables import show_rows
 
 
 def test_a_table_lines_up():
@@ -77,6 +78,23 @@ def test_an_upright_bar_in_a_cell_is_not_a_column():
 )
 def test_numbers_have_one_format_and_missing_ones_are_said(value, text):
     assert markdown_table(["x"], [[value]]).splitlines()[2].strip("| ") == text
+
+
+@pytest.mark.parametrize(
+    ("column", "shown"),
+    [
+        ([0.6522, 0.7, None], ["0.6522", "0.7000", "-"]),
+        ([0.730131, 0.012267], ["0.7301", "0.0123"]),
+        ([0.5, 12], ["0.5", "12"]),  # a count stays one
+        ([0.5, 0.00012], ["0.5", "0.00012"]),  # too far apart for equal digits
+        ([12345.6, 2.5], ["12,346", "2.5"]),
+        ([0.0, 0.25], ["0.00", "0.25"]),
+        (["a", 0.5, True], ["a", "0.5", "yes"]),
+        ([math.nan, 2.0, 2.5], ["-", "2.0", "2.5"]),
+    ],
+)
+def test_numbers_of_a_column_have_equal_digits(column, shown):
+    assert [cells[0] for cells in show_rows([[one] for one in column])] == shown
 
 
 def test_missing_cells_leave_text_to_the_left():

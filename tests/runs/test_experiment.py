@@ -2,13 +2,16 @@
 
 import dataclasses
 import json
+import shlex
+import subprocess
 
 import pytest
 
 from helix_jax.errors import RunError
-from helix_jax.reports import Table
+from helix_jax.reports import Table, load_answer
 from helix_jax.runs import Run, option
 from helix_jax.runs.experiment import Report, experiment
+from helix_jax.runs.program import run_program
 from helix_jax.stats import Interval
 
 
@@ -87,3 +90,34 @@ def test_a_failure_names_the_program_by_its_file(tmp_path):
     config = PlantedConfig(workdir=str(tmp_path / "v"), fails="--rows is wrong.")
     with pytest.raises(RunError, match=r"^--rows is wrong"):
         compute.run(config)
+
+
+def test_a_program_ends_with_its_answer_its_page_and_its_files(tmp_path, capsys):
+    folder = tmp_path / "w"
+    words = ["planted", f"--workdir={folder}", "--tiny"]
+
+    def ending():
+        assert run_program(PlantedConfig, compute.run, words) == 0
+        return capsys.readouterr().out.splitlines()[-4:]
+
+    answer, of, page, results = ending()
+    assert answer == "answer: First: x 2."
+    assert of == "of: Of planted rows."
+    assert f"--workdirs={folder} --output={folder}/page" in page
+    assert results == f"results: {folder}"
+    made = [*shlex.split(page.removeprefix("page: made by "))]
+    subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
+    text = (folder / "page" / "report.html").read_text()
+    assert "First: x 2." in text
+    (folder / "report.html").write_text(text)
+    assert ending() == [answer, of, f"page: {folder}/report.html", results]
+
+
+@experiment()
+def told(config: PlantedConfig, _: Run) -> Report:
+    return Report({"n": 1}, [Table("T", ["x"], [[1]])], answer=f"It is {config.rows}.")
+
+
+def test_an_answer_that_is_said_goes_before_the_table(tmp_path, capsys):
+    told.run(PlantedConfig(workdir=str(tmp_path / "w")))
+    assert load_answer(tmp_path / "w", []).text == "It is 5."
