@@ -50,6 +50,7 @@ if __name__ != "__main__":  # slow, and flags are read without
     import jax
 
     from experiments.shared.cache_blocks import (
+        MEASURES,
         arm_figures,
         arm_of,
         arm_titles,
@@ -85,6 +86,10 @@ if __name__ != "__main__":  # slow, and flags are read without
     from helix_jax.caches.prompts import Prompts
     from helix_jax.generation.token_sides import TokenSides, sample_texts
     from helix_jax.text.corpora import load_corpus
+ANSWER = (
+    "The target goes on from the source's mapped cache with {{{kept}}} of what the "
+    "prompt is worth to it, from another prompt's with {{caches/retention_shuffled}}."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +159,10 @@ def compute(config: CachesConfig, run: Run) -> Report:
         config, numbers, f"{numbers['caches/prompts']:,} prompts to test on"
     )
     files = {"map": partial(write_map, best, sides, record)}
-    return Report(numbers, blocks, told, files)
+    chosen = "trained" if config.train_rank else arm_of(config.keep)
+    sentence = ANSWER.format(kept=f"caches/retention_{chosen}")
+    answer = MEASURES["caches/retention"].fill(sentence, numbers)
+    return Report(numbers, blocks, told, files, answer=answer)
 
 
 def read_moments(

@@ -54,6 +54,11 @@ ARMS = {
     "public": "map of public text",
 }
 ACCURACY = Quantity("accuracy, %", 100, 1)
+ANSWER = (
+    "The target's classifier is right on {test/mapped_accuracy} of the test texts by "
+    "the source's mapped states, on {test/target_accuracy} by the target's own, and on "
+    "{test/shuffled_accuracy} through a map of shuffled pairs."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +131,9 @@ def compute(config: ClassifyConfig, _: Run) -> Report:
         )
     titles = {name: titles[name] for name in arms}
     blocks = accuracy_blocks(scores, titles, f"{len(task.classes)} classes. {BRACKETS}")
-    return Report(numbers, blocks, about_pair(config, numbers), files)
+    answer = ACCURACY.fill(ANSWER, numbers)
+    about = about_pair(config, numbers)
+    return Report(numbers, blocks, about, files, answer=answer)
 
 
 def accuracy_blocks(

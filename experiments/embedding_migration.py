@@ -37,6 +37,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from experiments.shared.about import BRACKETS, about_pair, count_texts
+from experiments.shared.answers import recall_answer
 from experiments.shared.halves_options import HalvesOptions, require_models
 from experiments.shared.options import TINY_TEXTS
 from helix_jax.progress import bar
@@ -67,6 +68,13 @@ ARMS = {
     "shuffled": "control: map of shuffled pairs",
     "random": "control: random rotation",
 }
+ANSWER = (
+    "The relevant text is among the first {k} of a new query that is mapped to the old "
+    "index, in {{migration/recall_at_{k}_mapped}} of the cases: "
+    "{{migration/recall_at_{k}_native}} by the old model, "
+    "{{migration/recall_at_{k}_reindexed}} with all texts embedded again, "
+    "{{migration/recall_at_{k}_shuffled}} through a map of shuffled pairs."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +141,8 @@ def compute(config: MigrationConfig, _: Run) -> Report:
         ),
         recall_curves(arms, every, config.cutoffs),
     ]
-    return Report(numbers, blocks, about_pair(config, numbers))
+    answer = recall_answer(ANSWER, numbers, config)
+    return Report(numbers, blocks, about_pair(config, numbers), answer=answer)
 
 
 def scores_of(arm: str, scores: ArmScores) -> dict[str, float | Interval]:

@@ -53,6 +53,10 @@ QUANTITIES = {
     "test/bits_per_character": Quantity("held-out bits a character", form=3),
     "test/bits_per_character_before": Quantity("the same before tuning", form=3),
 }
+ANSWER = (
+    "Held-out loss, nats a token: {test/loss_nats} of the tuned model, "
+    "{test/loss_nats_before} of the model before."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +175,8 @@ def compute(config: FinetuneConfig, run: Run) -> Report:
         f"{predicted:,} held-out tokens to test on",
     )
     table = quantity_table("The tuned model", numbers, QUANTITIES)
-    return Report(numbers, [table], told, files={"model": write})
+    answer = QUANTITIES["test/loss_nats"].fill(ANSWER, numbers)
+    return Report(numbers, [table], told, files={"model": write}, answer=answer)
 
 
 run = compute.run

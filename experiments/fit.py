@@ -51,6 +51,10 @@ if __name__ != "__main__":  # slow, and flags are read without
 
 MAPS = {"": "ridge"} | {f"{name}_": title for name, title in CONTROL_NAMES.items()}
 COLUMNS = {"r2": Quantity("test R2", form=3), "cosine": Quantity("centred cosine")}
+ANSWER = (
+    "One affine map from the source's states has R2 {test/r2} on the target's states "
+    "of the test split; a map of shuffled pairs has {test/shuffled_r2}."
+)
 RESAMPLES = 1000  # of documents, for intervals
 TOLD = ("test/", "confidence/", "similarity/")  # numbers that stand on the card
 
@@ -105,7 +109,8 @@ def compute(config: FitConfig, _: Run) -> Report:
     )
     save = functools.partial(fitted.save, card=card, confidence=confidence)
     about = about_pair(config, numbers)
-    return Report(numbers, blocks, about, files={"map": save})
+    answer = COLUMNS["r2"].fill(ANSWER, numbers)
+    return Report(numbers, blocks, about, files={"map": save}, answer=answer)
 
 
 def maps_table(numbers: Mapping[str, float | Interval]) -> Table:

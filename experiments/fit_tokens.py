@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from experiments.shared.about import BRACKETS, about_tokens
+from experiments.shared.answers import HELD_OUT_PERPLEXITY, head_answer
 from experiments.shared.names import GATE_NAMES
 from experiments.shared.options import resamples_option, workdir_option
 from experiments.shared.token_options import TINY_MAP, TokenMapOptions
@@ -57,7 +58,7 @@ ARMS = {
 }
 NATIVE = {"_native_target": "target alone", "_native_source": "source alone"}
 MEASURES = {
-    "perplexity_mapped": Quantity("perplexity", 1, 1),
+    "perplexity_mapped": HELD_OUT_PERPLEXITY,
     "kl_nats": Quantity("KL, nats", 1, 3),
     "agreement_top1": Quantity("top-1 agreement, %", 100, 1),
     "agreement_top5": Quantity("top-5 agreement, %", 100, 1),
@@ -107,7 +108,9 @@ def compute(config: FitTokensConfig, run: Run) -> Report:
         )
         blocks.append(gate_table(numbers))
     files = {"map": map_file(fitted, sides, corpus, config)}
-    return Report(numbers, blocks, about_tokens(config, numbers), files)
+    told = about_tokens(config, numbers)
+    answer = head_answer(numbers, config.data)
+    return Report(numbers, blocks, told, files, answer=answer)
 
 
 def read_gate_rows(

@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.shared.about import LEAST_DOCUMENTS, about, about_tokens, short_model
+from experiments.shared.answers import HELD_OUT_PERPLEXITY, head_answer
 from experiments.shared.options import workdir_option
 from experiments.shared.token_options import MODEL, TINY_MAP, TokenMapOptions
 from helix_jax import assets
@@ -82,7 +83,7 @@ TITLES = {  # of texts: in a line of samples.jsonl -> in a report
     "shuffled": "control: shuffled map",
 }
 MEASURES = {
-    "perplexity_mapped": Quantity("perplexity", 1, 1),
+    "perplexity_mapped": HELD_OUT_PERPLEXITY,
     "kl_nats": Quantity("KL, nats", 1, 3),
     "agreement_top1": Quantity("top-1 agreement, %", 100, 1),
     "cosine_source": Quantity("cosine to source", 1, 3),
@@ -209,7 +210,8 @@ def compute(config: GenerateConfig, run: Run) -> Report:
         if config.target
         else about(f"{short_model(config.source)} alone", "", prompts)
     )
-    return Report(numbers, text_blocks(samples, numbers), told)
+    answer = head_answer(numbers, config.data)
+    return Report(numbers, text_blocks(samples, numbers), told, answer=answer)
 
 
 def choose_prompts(

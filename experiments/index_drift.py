@@ -32,6 +32,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from experiments.shared.about import BRACKETS, about, count_texts, short_data, sides_of
+from experiments.shared.answers import recall_answer
 from experiments.shared.halves_options import HalvesOptions, require_models
 from experiments.shared.options import TINY_TEXTS
 from helix_jax.progress import bar
@@ -63,6 +64,12 @@ KIND_NAMES = {
     "rotated": "rotation refreshed with {}",
 }
 TIMES = {"later": "later texts", "earlier": "earlier texts"}
+ANSWER = (
+    "The relevant text is among the first {k} of a later query in "
+    "{{drift/recall_at_{k}_later_kept}} of the cases by the map of the earlier texts, "
+    "in {{drift/recall_at_{k}_later_refreshed_{size}}} once it has seen {size} later "
+    "texts, and in {{drift/recall_at_{k}_later_reindexed}} in a new index."
+)
 Numbers = Mapping[str, float | Interval]
 
 
@@ -129,7 +136,9 @@ def compute(config: DriftConfig, _: Run) -> Report:
         f"{numbers['drift/later_fit_texts']:,} later texts to refresh with",
         documents=len(set(migration.documents)),
     )
-    return Report(numbers, result_blocks(numbers, sizes, config), words)
+    answer = recall_answer(ANSWER, numbers, config, size=sizes[-1])
+    blocks = result_blocks(numbers, sizes, config)
+    return Report(numbers, blocks, words, answer=answer)
 
 
 def grown_index(texts: Mapping[str, Halves], time: str, moments: object) -> Migration:

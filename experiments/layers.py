@@ -61,13 +61,14 @@ MAPS = {  # measure -> title, unit
     "generation/agreement_top1": ("Agreement with the target", "share of tokens"),
     "generation/kl_nats": ("Divergence from the target", "nats"),
 }
+AGREEMENT = "generation/agreement_top1"
 CELLS = {  # of a pair of layers
     "test/r2": Quantity("R2", form=3),
     "generation/agreement_top1": Quantity("agreement", form=3),
     "generation/agreement_top1_mean": Quantity("control: the mean", form=3),
     "generation/agreement_top1_random_head": Quantity("control: permuted head", form=3),
     "generation/kl_nats": Quantity("KL, nats", form=2),
-    "generation/perplexity_mapped": Quantity("perplexity", form=1),
+    "generation/perplexity_mapped": Quantity("perplexity of held-out text", form=1),
 }
 
 Scores = Mapping[str, float | Interval]
@@ -136,7 +137,14 @@ def compute(config: LayersConfig, _: Run) -> Report:
         for name, value in scores.items()
     }
     about = about_tokens(config, next(iter(cells.values())))
-    return Report(numbers, layer_blocks(cells, layers), about)
+    best = max(cells, key=lambda pair: _value(cells[pair], AGREEMENT))
+    answer = CELLS[AGREEMENT].fill(
+        f"Of {len(cells)} pairs of layers the target's head agrees best with its own "
+        f"first choice from the source's layer {best[0]} to its layer {best[1]}: on "
+        f"{{{AGREEMENT}}} of the tokens.",
+        cells[best],
+    )
+    return Report(numbers, layer_blocks(cells, layers), about, answer=answer)
 
 
 def pair_line(pair: tuple[int, int], scores: Scores) -> str:

@@ -32,6 +32,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from experiments.shared.about import BRACKETS, about_pair, count_texts
+from experiments.shared.answers import recall_answer
 from experiments.shared.halves_options import HalvesOptions, require_models
 from experiments.shared.options import TINY_TEXTS, seeds_option
 from helix_jax.choices import CALIBRATIONS
@@ -80,6 +81,12 @@ GAINS = {
     "predicted": "predicted residual, beyond random",
     "true": "true residual, beyond random",
 }
+ANSWER = (
+    "The relevant text is among the first {k} of a mapped query in "
+    "{{mixed/recall_at_{k}_mapped_random_{least}}} of the cases where {least}% of the "
+    "index is embedded again, in {{mixed/recall_at_{k}_mapped_random_{most}}} where "
+    "{most}% is, and in {{mixed/recall_at_{k}_reindexed}} where all is."
+)
 ARMS = {"native": "old queries, old index", "reindexed": "new queries, new index"}
 Numbers = Mapping[str, float | Interval]
 
@@ -133,7 +140,10 @@ def compute(config: MixedConfig, _: Run) -> Report:
     for arm, found in ranks.items():
         numbers |= scores_of(arm, found, test, config)
     numbers |= gains_of(ranks, test, config)
-    return Report(numbers, result_blocks(numbers, config), about_pair(config, numbers))
+    shares = {"least": min(config.shares), "most": max(config.shares)}
+    answer = recall_answer(ANSWER, numbers, config, **shares)
+    blocks = result_blocks(numbers, config)
+    return Report(numbers, blocks, about_pair(config, numbers), answer=answer)
 
 
 def scores_of(
@@ -174,7 +184,7 @@ def result_blocks(numbers: Numbers, config: MixedConfig) -> list[Block]:
     """Every measure by share and order for each way, gains, calibrations, a figure."""
     note = (
         f"{numbers['mixed/queries']} queries of the test split in an index of "
-        f"{numbers['mixed/index_rows']} second halves, a share of which is embedded "
+        f"{numbers['mixed/index_rows']:,} second halves, a share of which is embedded "
         f"again. {BRACKETS}"
     )
     return [

@@ -68,7 +68,8 @@ def compute(config: PairsConfig, _: Run) -> Report:
     """Classify every pair; see the module docstring."""
     results = run_pairs(config)
     about = about_pairs(config.data, results)
-    return Report(pair_numbers(results), result_blocks(results), about)
+    numbers, blocks = pair_numbers(results), result_blocks(results)
+    return Report(numbers, blocks, about, answer=pairs_answer(results))
 
 
 def run_pairs(config: PairsConfig) -> Results:
@@ -98,6 +99,29 @@ def about_pairs(data: str, results: Results) -> str:
     return about_models(f"pairs of {names}", data, next(iter(results.values())))
 
 
+def lost_points(results: Results) -> dict[tuple[str, str], float]:
+    """Points of accuracy that the map costs the target's classifier, of each pair."""
+    return {
+        pair: 100 * (summary["test/target_accuracy"] - summary["test/mapped_accuracy"])
+        for pair, summary in results.items()
+    }
+
+
+def pairs_answer(results: Results) -> str:
+    """What the map costs over all pairs, in a sentence."""
+    lost = list(lost_points(results).values())
+    mapped, own, shuffled = (
+        100 * sum(one[f"test/{arm}_accuracy"] for one in results.values()) / len(lost)
+        for arm in ("mapped", "target", "shuffled")
+    )
+    return (
+        f"The target's classifier is right on {mapped:.1f}% of the test texts by the "
+        f"source's mapped states, on {own:.1f}% by the target's own, and on "
+        f"{shuffled:.1f}% through a map of shuffled pairs (means over ordered pairs: "
+        f"{len(lost)}); the map costs {min(lost):.1f} to {max(lost):.1f} points."
+    )
+
+
 def pair_numbers(results: Results) -> dict[str, float]:
     """SOURCE/TARGET/name -> number."""
     return {
@@ -110,10 +134,7 @@ def pair_numbers(results: Results) -> dict[str, float]:
 def result_blocks(results: Results) -> list[Block]:
     """The pairs as a table, as bars, and what is lost as a matrix."""
     title, models = "Accuracy of the target's classifier", _names(results)
-    lost = {
-        pair: 100 * (summary["test/target_accuracy"] - summary["test/mapped_accuracy"])
-        for pair, summary in results.items()
-    }
+    lost = lost_points(results)
     return [
         arm_table(
             title,

@@ -70,6 +70,10 @@ QUANTITIES = {
     "test/trigram_loss_nats": Quantity("the trigram's loss, nats a token"),
     "test/trigram_perplexity": Quantity("the trigram's perplexity"),
 }
+ANSWER = (
+    "The model has perplexity {test/perplexity} on held-out text, a trigram model of "
+    "the same tokens {test/trigram_perplexity}."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,7 +223,8 @@ def compute(config: PretrainConfig, run: Run) -> Report:
         f"{numbers['test/tokens']:,} held-out tokens to test on",
     )
     table = quantity_table("The trained model", numbers, QUANTITIES)
-    return Report(numbers, [table], told, files={"model": model})
+    answer = QUANTITIES["test/perplexity"].fill(ANSWER, numbers)
+    return Report(numbers, [table], told, files={"model": model}, answer=answer)
 
 
 def open_tokenizer(config: PretrainConfig, corpus: Any, folder: Path) -> Any:

@@ -132,6 +132,7 @@ def compute(config: ScalingConfig, _: Run) -> Report:
         result_blocks(curves, probes, headline),
         about_pair(config, numbers),
         files={"metrics.jsonl": partial(write_metrics, steps=points)},
+        answer=plateau_answer(curves[headline], CURVE_NAMES[headline]),
     )
 
 
@@ -233,6 +234,19 @@ def score_tables(
 def plateau(curve: LearningCurve) -> Interval | str:
     """Where the loss stops falling, in texts; or that it does not."""
     return curve.plateau if curve.found else "none: still falling"
+
+
+def plateau_answer(curve: LearningCurve, name: str) -> str:
+    """How many texts a method needs, in a sentence."""
+    last = curve.sizes[-1]
+    start = (
+        f"On {last:,} texts {name} has test R2 "
+        f"{AT_LARGEST['r2'].told(curve.at(last), 'r2')}; its loss "
+    )
+    if not curve.found:
+        return f"{start}still falls there."
+    enough = AT_LARGEST["plateau"].told({"": curve.plateau}, "")
+    return f"{start}stops falling at {enough} texts."
 
 
 def both_scores(scores: Mapping[str, Interval]) -> str | None:

@@ -17,7 +17,7 @@ from helix_jax.reports.tables import MISSING, show_cell, with_unit
 from helix_jax.textfile import read_json
 
 FILE = "answer.json"
-MOST = 3  # rows, and numbers of the first
+MOST = 4  # rows, and numbers of the first
 PLAIN = ("value", "")  # headers that name no quantity: it stands in the row
 
 

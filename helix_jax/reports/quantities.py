@@ -8,10 +8,11 @@ rows = quantity_rows(numbers, QUANTITIES)
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from string import Formatter
 from typing import NamedTuple
 
 from helix_jax.reports.blocks import Bars, Table
-from helix_jax.reports.tables import format_interval, show_cell, with_unit
+from helix_jax.reports.tables import UNITS, format_interval, show_cell, with_unit
 from helix_jax.stats import Interval
 
 Numbers = Mapping[str, float | Interval]
@@ -46,9 +47,14 @@ class Quantity(NamedTuple):
 
     def told(self, numbers: Numbers, name: str) -> str:
         """The number with its unit, such as "61.4% [51.6, 70.9]", for a sentence."""
-        title, comma, unit = self.title.rpartition(", ")
+        unit = self.title.rpartition(", ")[2]
         text = show_cell(self.cell(numbers, name))
-        return with_unit(f"{comma}{unit}" if title else "", text)
+        return with_unit(f", {unit}", text) if unit in UNITS else text
+
+    def fill(self, sentence: str, numbers: Numbers) -> str:
+        """A sentence with numbers in place of their names, such as "{test/r2}"."""
+        names = [name for _, name, _, _ in Formatter().parse(sentence) if name]
+        return sentence.format_map({name: self.told(numbers, name) for name in names})
 
 
 def quantity_rows(
