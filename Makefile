@@ -1,5 +1,5 @@
 # Everything below makes its own virtual environment in .venv first.
-#   make demo     the main job on the embedded models and corpus, offline
+#   make demo     the main job on the embedded models and corpus, offline: minutes
 #   make test     the test suite, without its slow tests
 #   make test-slow   the slow ones: kills, whole programs, pretrained weights
 #   make check    formatting and lint
@@ -17,25 +17,31 @@ WORKDIR ?= runs/demo
 CERTIFICATES ?= certificates
 PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-slow check crypto certificates clean
+.PHONY: demo demo_start test test-slow check crypto certificates clean
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else "helix_jax needs Python 3.11, 3.12 or 3.13, got %d.%d; use: make PYTHON=python3.12 ..." % v[:2])'
 	$(PYTHON) -m venv $(VENV)
 
+demo_start:
+	@[ -f $(VENV)/crypto.stamp ] || echo "First, and once, everything is installed into $(VENV): some minutes, a compiler included. Then the demo runs: about 5 minutes on two cores."
+
 $(VENV)/core.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) -e '.[plots]'
+	@echo "Installing helix_jax and what it needs, at the versions of constraints.txt"
+	@$(PIP) -e '.[plots]'
 	@touch $@
 
 $(VENV)/crypto.stamp: $(VENV)/core.stamp build_tools/seal_offline.cmake
-	CMAKE_TOOLCHAIN_FILE=$(CURDIR)/build_tools/seal_offline.cmake $(PIP) -e '.[crypto,net]'
+	@echo "Installing the encrypted layer: Microsoft SEAL is compiled by g++, the longest part"
+	@CMAKE_TOOLCHAIN_FILE=$(CURDIR)/build_tools/seal_offline.cmake $(PIP) -e '.[crypto,net]'
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/crypto.stamp
-	$(PIP) -e '.[dev]'
+	@echo "Installing what the tests need"
+	@$(PIP) -e '.[dev]'
 	@touch $@
 
-demo: $(VENV)/crypto.stamp
+demo: demo_start $(VENV)/crypto.stamp
 	$(VENV)/bin/python -m experiments.demo --workdir=$(WORKDIR)
 
 test: $(VENV)/dev.stamp

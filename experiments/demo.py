@@ -12,6 +12,8 @@ map fitted between two parties, the classifier asked on ciphertexts; then the sa
 once more between two processes, a provider's service and its client, over TLS.
 Writes WORKDIR/report.html (one file) and WORKDIR/report.md with plots.
 
+It says at its start how long it takes, and at every step what it does.
+
 Cost: two cores, about five minutes.
 """
 
@@ -21,7 +23,7 @@ import dataclasses
 import importlib.util
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -31,13 +33,13 @@ from experiments.shared.about import BRACKETS
 from experiments.shared.local_service import local_service
 from helix_jax import assets
 from helix_jax.reports import (
+    Answer,
     Block,
     Matrix,
     Quantity,
     Section,
     Table,
     load_blocks,
-    markdown_page,
     with_about,
     write_markdown,
     write_page,
@@ -48,12 +50,25 @@ if __name__ != "__main__":  # slow, and flags are read without
     from experiments import encrypted, generate, pairs, private_fit, query, similarity
 
 TITLE = "One affine map between independently trained language models"
+OF_MODELS = "perplexity of held-out text"
 FACTS = {  # what the numbers were measured on
     "data/classes": "classes",
     "data/fit_texts": "texts to fit on",
     "data/select_texts": "texts to choose the penalty on",
     "data/test_texts": "texts to test on",
 }
+STEPS = {  # name -> what is done, and seconds that it took on two cores
+    "similarity": (
+        "how alike the states of three models are; they read the texts",
+        107,
+    ),
+    "pairs": ("a map and a classifier for the ordered pairs of models", 65),
+    "encrypted": ("the classifier asked on ciphertexts", 10),
+    "private_fit": ("the map fitted by two parties that show no rows", 26),
+    "query": ("the same between two processes, over TLS", 22),
+    "generate": ("text by one model's blocks and another's head", 98),
+}
+ENCRYPTED = ("encrypted", "private_fit", "query")
 COSTS = {  # names of numbers, in one cell -> how each is shown
     ("private_fit/plain_test_accuracy",): Quantity(
         "map fitted in the clear, accuracy, %", 100, 1
@@ -99,6 +114,9 @@ def compute(config: DemoConfig, run: Run) -> Report:
     """Compare, map, classify, report; see the module docstring."""
     began = time.perf_counter()
     place = run.folder
+    encrypts = importlib.util.find_spec("Pyfhel") is not None
+    steps = [name for name in STEPS if encrypts or name not in ENCRYPTED]
+    print(start_line(steps, tiny=config.tiny), flush=True)
     shared = {
         "data": config.data,
         "limit": config.limit,
@@ -107,12 +125,19 @@ def compute(config: DemoConfig, run: Run) -> Report:
     }
     models = tuple(str(assets.model_path(name)) for name in assets.NAMES)
 
+    def begin(name: str) -> None:
+        print(
+            f"\n[{steps.index(name) + 1} of {len(steps)}] {STEPS[name][0]}", flush=True
+        )
+
     def part(program: Experiment, name: str, **flags: Any) -> dict[str, float]:
+        begin(name)
         workdir = str(place / name)
         return program.run(program.config(shared, workdir=workdir, **flags))
 
     measures = ("linear_cka", "unbiased_cka")
     alike = part(similarity.compute, "similarity", models=models, measures=measures)
+    begin("pairs")
     results = pairs.run_pairs(
         pairs.compute.config(
             shared,
@@ -125,7 +150,7 @@ def compute(config: DemoConfig, run: Run) -> Report:
     )
     first = next(iter(results))
     hidden = {}
-    if importlib.util.find_spec("Pyfhel"):
+    if encrypts:
         source, target = (str(assets.model_path(name)) for name in first)
         sides = {"source": source, "target": target}
         hidden = part(encrypted.compute, "encrypted", queries=100, **sides)
@@ -161,9 +186,9 @@ def compute(config: DemoConfig, run: Run) -> Report:
     facts = {"corpus": f"{config.data}, split by document"} | {
         title: results[first][name] for name, title in FACTS.items()
     }
-    sections = [Section("The embedded models", facts, blocks)]
+    answer = Answer(pairs.pairs_answer(results), told)
+    sections = [Section("The embedded models", facts, blocks, *answer)]
     pages = {"report.html": write_page, "report.md": write_markdown}
-    text = markdown_page(TITLE, sections)
     return Report(
         numbers,
         blocks,
@@ -171,8 +196,16 @@ def compute(config: DemoConfig, run: Run) -> Report:
             name: partial(write, title=TITLE, sections=sections)
             for name, write in pages.items()
         },
-        text=f"\n{text}\nreport: {place / 'report.html'}",
+        answer=answer,
     )
+
+
+def start_line(steps: Sequence[str], *, tiny: bool) -> str:
+    """How many steps there are, and how long they take."""
+    if tiny:
+        return f"The demo, tiny: {len(steps)} steps."
+    minutes = sum(STEPS[name][1] for name in steps) / 60
+    return f"The demo: {len(steps)} steps, about {minutes:.0f} minutes on two cores."
 
 
 def model_blocks(alike: Mapping[str, float]) -> list[Block]:
@@ -184,10 +217,12 @@ def model_blocks(alike: Mapping[str, float]) -> list[Block]:
     return [
         Table(
             "The models",
-            ["model", "family", "parameters", "perplexity", "trigram"],
+            [*("model", "family", "parameters"), OF_MODELS, "a trigram's"],
             [assets.describe(name) for name in names],
-            note="Perplexity is on held-out documents, per token of each model's own "
-            "tokenizer, compared with a Kneser-Ney trigram on the same tokens.",
+            note="Perplexity of documents held out of what the models were trained on "
+            "(docstrings, film reviews, novels, stories, Wikipedia), per token of each "
+            "one's own tokenizer: not to be compared with that of docstrings below. "
+            "Beside it a Kneser-Ney trigram of the same tokens.",
         ),
         Matrix("Unbiased linear CKA of last states", "CKA", names, names, cka.tolist()),
     ]

@@ -69,8 +69,8 @@ class Report:
       about: models, texts and their number; precedes the note of every block.
       files: name in the work directory -> function that writes it, given its path.
       text: printed instead of the tables.
-      answer: what was found, in a sentence made of the numbers; empty for what the
-        first table says first.
+      answer: what was found, in a sentence made of the numbers, with what it is of
+        where that is not `about`; empty for what the first table says first.
     """
 
     numbers: Mapping[str, float | Interval]
@@ -80,11 +80,13 @@ class Report:
         default_factory=dict
     )
     text: str = ""
-    answer: str = ""
+    answer: str | Answer = ""
 
     @property
     def answered(self) -> Answer:
         """The answer, and what it is of; what has no numbers has none."""
+        if isinstance(self.answer, Answer):
+            return self.answer
         first = answer_of(self.blocks) if self.numbers else ""
         return Answer(self.answer or first, self.about)
 

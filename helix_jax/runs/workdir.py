@@ -4,6 +4,7 @@
     environment.json  versions, commit, devices, machine
     metrics.jsonl one JSON object a line, written step by step
     report.json       tables and figures
+    answer.json       the answer in a sentence, and what it is of
     summary.json      flat: name -> number, of an interval also name_low, name_high
     DONE              the last thing written
 
