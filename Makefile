@@ -32,7 +32,7 @@ $(VENV)/core.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/crypto.stamp: $(VENV)/core.stamp build_tools/seal_offline.cmake
-	@echo "Installing the encrypted layer: Microsoft SEAL is compiled by g++, the longest part"
+	@echo "Installing the encrypted layer: Microsoft SEAL is compiled by g++"
 	@CMAKE_TOOLCHAIN_FILE=$(CURDIR)/build_tools/seal_offline.cmake $(PIP) -e '.[crypto,net]'
 	@touch $@
 

@@ -32,7 +32,7 @@ ARMS = Table(
 def test_the_first_row_answers_and_the_next_stand_beside_it():
     assert answer_of([ARMS]) == (
         "Maps: ridge, accuracy 61.4% [51.6, 70.9], R2 0.7123; "
-        "control: shuffled, 33.0 [30.0, 36.0]."
+        "control: shuffled, 33.0 [30.0, 36.0]; a fourth, 1.0."
     )
 
 
