@@ -37,7 +37,7 @@ from experiments.shared.options import (
 from helix_jax.errors import RunError
 from helix_jax.models import model_name
 from helix_jax.progress import bar
-from helix_jax.reports import Block, Matrix, Table, cross_matrix
+from helix_jax.reports import Block, Matrix, Table, cross_matrix, format_interval
 from helix_jax.runs import Report, Run, experiment, option
 from helix_jax.stats import Interval, exact_fraction
 from helix_jax.text.corpus import Corpus
@@ -155,6 +155,7 @@ def compute(config: SimilarityConfig, _: Run) -> Report:
         numbers,
         result_blocks(results, names, pairs, config.permutations),
         about_models(", ".join(names), config.data, numbers),
+        answer=similarity_answer(results),
     )
 
 
@@ -228,6 +229,18 @@ def result_blocks(
             for measure, scores in results.items()
         ),
     ]
+
+
+def similarity_answer(results: Results) -> str:
+    """What the first measure says of all pairs, in a sentence."""
+    measure, scores = next(iter(results.items()))
+    mean = format_interval({measure: scores.mean}, measure, scale=1, digits=3)
+    said = (
+        f"{MEASURE_NAMES[measure]} is {mean} on average over {len(scores.pairs)} pairs"
+    )
+    if math.isnan(scores.shuffled):
+        return f"{said}."
+    return f"{said}, and {scores.shuffled:.3f} between shuffled texts."
 
 
 def mean_table(results: Results, shuffles: int, note: str = "") -> Table:

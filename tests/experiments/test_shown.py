@@ -1,6 +1,7 @@
 """What tables say in words: planted summaries, without a run."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -147,6 +148,12 @@ def test_discoveries_at_a_high_similarity(permutations, found, least):
     (row,) = similarity.mean_table(results, permutations).rows
     assert row[0] == "linear CKA"
     assert row[-1] == found
+    said = similarity.similarity_answer(results)
+    assert re.fullmatch(
+        r"linear CKA is 0\.870 \[0\.\d+, 0\.\d+\] on average over 3 pairs, and 0\.\d+ "
+        "between shuffled texts.",
+        said,
+    )
 
 
 def test_the_tiny_run_can_discover_one_pair_of_three():
