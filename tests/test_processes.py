@@ -104,7 +104,7 @@ def test_what_has_failed_is_told_to_all(coordinator):
 @pytest.mark.parametrize(
     ("indices", "of", "seconds", "message"),
     [
-        ([0, 1], [4, 4], 1, "processes 2 and 3 of 4 did not come within 1 seconds"),
+        ([0, 1], [4, 4], 1, "processes 2 and 3 of 4 did not join within 1 seconds"),
         ([1], [2], 1, "nobody listens at .* after 1 seconds .*process 0 has not come"),
         (
             [0, 1],

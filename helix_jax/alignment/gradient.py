@@ -225,7 +225,7 @@ def fit_gradient(
         }
         if not np.isfinite(numbers["fit_loss"]):
             raise ValueError(
-                "fit_gradient: the loss is not finite any more; use a smaller "
+                "fit_gradient: the loss is no longer finite; use a smaller "
                 f"learning rate than {settings.learning_rate}."
             )
         better = bool(found < now.loss)

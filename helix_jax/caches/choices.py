@@ -70,8 +70,8 @@ def make_choices(
     firsts = [own[len(bare)] for own in asked if own[: len(bare)] == bare]
     if len(set(firsts)) < len(endings):
         raise CorpusError(
-            f"the endings {list(endings)} do not each begin with a token of their own "
-            "in the target's tokenizer; give endings that do."
+            f"the endings {list(endings)} do not all begin with different tokens "
+            "of the target's tokenizer; give endings that do."
         )
     last = bare[-1:]
     length = len(bare) - len(encode_texts(backend, ["a"]).ids[0])

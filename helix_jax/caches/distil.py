@@ -162,7 +162,7 @@ def train_map(
             )
             if not np.isfinite(float(loss)):
                 raise RunError(
-                    "train_map: the loss is not finite any more; use a smaller "
+                    "train_map: the loss is no longer finite; use a smaller "
                     f"learning rate than {settings.learning_rate}."
                 )
             if on_step is not None:

@@ -70,8 +70,8 @@ def cache_form(spec: ModelSpec) -> CacheForm:
         )
     if spec.rope is not None and spec.qk_norm_last and spec.qk_norm is not None:
         raise UnsupportedError(
-            f"{family} normalises its keys after they are turned, so that their "
-            "position cannot be taken out of them; name another decoder."
+            f"{family} normalises its keys after rotating them, so their "
+            "position cannot be removed; name another decoder."
         )
     windows = spec.windows or (0,) * spec.num_layers
     rotates = spec.rope_layers or (True,) * spec.num_layers
@@ -110,7 +110,7 @@ def require_cache(who: str, cache: KeyValueCache, form: CacheForm) -> None:
     """Raise ValueError unless a cache has keys and values of a form."""
     if isinstance(cache.keys, tuple):
         raise ValueError(
-            f"{who}: the cache has its layers' tables apart; give one that is stacked, "
+            f"{who}: the cache has separate tables for its layers; give a stacked one, "
             "as empty_cache makes it."
         )
     wanted = (form.layers, form.kv_heads, form.head_width)

@@ -85,7 +85,7 @@ def continuation_nats(
         end = int(request.places.max(initial=-1)) + 1
         start = max(0, end - room)
         if not end or request.places.min() < start:
-            fault = "has no token of its own in the target's tokenizer; give it text, "
+            fault = "has no separate token in the target's tokenizer; give it text, "
             fault += "and cut the two between words."
             if end:
                 fault = (
@@ -93,7 +93,7 @@ def continuation_nats(
                 )
                 fault += f"{room}; shorten it."
             raise ValueError(
-                f"the ending {endings[number]!r} behind the prompt "
+                f"the ending {endings[number]!r} after the prompt "
                 f"{prompts[number][-80:]!r} {fault}"
             )
         asked.append(

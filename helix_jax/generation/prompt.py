@@ -59,8 +59,8 @@ def read_prompt(
         reading = open_reading(reader, prefix, text, behind=False)
     if not reading.ids:
         raise ValueError(
-            f"{where} is empty, and the source's tokenizer begins texts with no token "
-            "of its own; give it some text."
+            f"{where} is empty, and the source's tokenizer adds no beginning token; "
+            "give it some text."
         )
     return reading
 
@@ -209,8 +209,8 @@ def _open_parsed(reader, tokenizer, prefix, text, where) -> Reading:
         if reading.ids == whole:
             return reading
     raise ValueError(
-        f"{where}: the source's tokenizer reads the text behind the special token "
-        f"{encoded.tokens[last]!r} otherwise than it reads that text alone; this kind "
+        f"{where}: the source's tokenizer reads the text after the special token "
+        f"{encoded.tokens[last]!r} differently from that text alone; this kind "
         "of tokenizer is not supported with special tokens in a prompt."
     )
 

@@ -83,6 +83,6 @@ def telling_tokens(
     if telling[sides[0]].min() <= 0 or telling[sides[1]].max() >= 0:
         raise ValueError(
             f"telling_tokens: fewer than {count} tokens of {least_texts} texts or more "
-            "lean to each side; use more texts, or ask for fewer tokens."
+            "lean to each side; use more texts, or request fewer tokens."
         )
     return ClassTokens(*(side.astype(np.int32) for side in sides))

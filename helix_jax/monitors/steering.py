@@ -104,7 +104,7 @@ def ablation(directions: Sequence[Array], mean: Array) -> ResidualMap:
     # Columns of zeros where they span less, so that k of any are of one size.
     basis = np.where(sizes > 1e-9, basis.T, 0)  # [D, k]
     if not basis.any():
-        raise ValueError("ablation: the directions are all zero; nothing to take away.")
+        raise ValueError("ablation: the directions are all zero; nothing to ablate.")
     back = (mean @ basis) @ basis.T
     nothing = ShiftMap(np.zeros(len(mean), np.float32))
     parts = (part.astype(np.float32) for part in (basis, -basis.T, back))

@@ -46,6 +46,6 @@ def require_spoken(
     if spoken != (PROTOCOL, wire.VERSION):
         raise raises(
             f"{url} speaks protocol {spoken[0]} with messages of version {spoken[1]}, "
-            f"here are {PROTOCOL} and {wire.VERSION}; use releases of helix_jax that "
-            "speak the same."
+            f"this side {PROTOCOL} and {wire.VERSION}; use releases of helix_jax that "
+            "match."
         )

@@ -39,8 +39,8 @@ def require_free(folder: Path, names: Sequence[str]) -> None:
     for file in (pair_of(folder, name).certificate for name in names):
         if file.exists():
             raise RunError(
-                f"{file} is there, and is not written over; remove it first, and its "
-                "key too if that is to be another."
+                f"{file} exists and is never overwritten; remove it first, and its "
+                "key too to change it."
             )
 
 
@@ -88,7 +88,7 @@ def read_key(path: Path) -> ec.EllipticCurvePrivateKey:
     try:
         key = serialization.load_pem_private_key(written, None)
     except (ValueError, TypeError) as wrong:
-        raise PathError(f"{path} is no unencrypted private key as PEM.") from wrong
+        raise PathError(f"{path} is not an unencrypted private key as PEM.") from wrong
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise PathError(f"{path} is no key on an elliptic curve; take one that is.")
+        raise PathError(f"{path} is not an elliptic-curve key; use one.")
     return key

@@ -138,7 +138,7 @@ def _sign(
     signing = read_key(authority.private_key)
     begins, last = _now(), issuer.not_valid_after_utc
     if last <= begins:
-        raise RunError(f"the authority of {folder} has ended; make another.")
+        raise RunError(f"the authority of {folder} has expired; make another.")
     ends = min(begins + _days(days), last)
     key = take_key(folder, file)
     builder = _begin(

@@ -105,7 +105,7 @@ def open_rows(name: str, settings: RowsSettings) -> Rows:
     if len(store.layers) != 1:
         raise RunError(
             f"rows.{name}.path: expected a store of one layer, got the layers "
-            f"{list(store.layers)} in {path}; extract the one that is to be served."
+            f"{list(store.layers)} in {path}; extract the one to serve."
         )
     source = StoreRows(store, store.layers[0])
     return Rows(source, store.ids, {"fingerprint": dict(store.fingerprint)})
@@ -129,7 +129,7 @@ def _only(where: str, pattern: str) -> str:
     found = sorted(glob.glob(pattern))
     if len(found) != 1:
         raise RunError(
-            f"{where}: {pattern!r} is to be one path, and is {len(found)}: "
+            f"{where}: {pattern!r} must match one path, and matches {len(found)}: "
             f"{', '.join(found) or 'none'}."
         )
     return found[0]
@@ -176,7 +176,7 @@ class Deployment:
         if not norms:
             raise RunError(
                 f"heads.{name}.input_norm: give the largest norm of a query; no rows "
-                f"of width {width} are served, which would tell it."
+                f"of width {width} are served to derive it from."
             )
         return _ROOM * max(norms)
 

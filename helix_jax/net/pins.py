@@ -70,7 +70,7 @@ def read_pins(pins: str | Sequence[str]) -> tuple[str, ...]:
         if start != _START or length != hashlib.sha256().digest_size:
             raise ValueError(
                 f"pin: expected {_START} and 44 characters of base64, got {pin!r}; "
-                "the certificates program shows that of a server."
+                "experiments.certificates shows that of a server."
             )
     return several
 
@@ -92,7 +92,7 @@ def check_pin(tls: ssl.SSLObject | ssl.SSLSocket, pins: str | Sequence[str]) -> 
     if not any(hmac.compare_digest(found, pin) for pin in allowed):
         raise PinError(
             f"the server's key has the pin {found}, expected {' or '.join(allowed)}; "
-            "ask its operator by another way whether the key was changed."
+            "ask its operator through another channel whether the key was changed."
         )
 
 

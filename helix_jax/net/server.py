@@ -68,7 +68,7 @@ def check_settings(settings: ServiceSettings) -> None:
             ):
                 raise RunError(
                     f"clients.{identity}.budgets.{head}: expected more than 0 bits, "
-                    f"got {bits!r}; who may have none has no token and no certificate"
+                    f"got {bits!r}; for none give no token and no certificate"
                 )
         try:
             settings.limits_of(identity)
@@ -83,12 +83,12 @@ def check_listening(settings: ServiceSettings) -> None:
       RunError: says what.
     """
     if bool(settings.certificate) != bool(settings.private_key):
-        raise RunError("a certificate needs its private_key, and this its certificate")
+        raise RunError("certificate and private_key need each other")
     if not settings.certificate:
         tls.require_plain_allowed(settings.host, settings.plain_http)
     if settings.anonymous and not tls.is_loopback(settings.host):
         raise RunError(
-            f"anonymous clients are served on this machine alone, not at "
+            f"anonymous clients are served only on this machine, not at "
             f"{settings.host}: give tokens or certificates"
         )
     if settings.client_authority and not settings.certificate:
@@ -208,8 +208,8 @@ async def listen(
         raise RunError(f"nothing can be served: {error.detail}") from error
     except SystemExit as error:  # uvicorn's, where the port is taken
         raise RunError(
-            f"{settings.host}:{settings.port} cannot be listened at; another program "
-            "may do so: take another --port"
+            f"cannot listen on {settings.host}:{settings.port}; another program "
+            "may use it: choose another --port"
         ) from error
     except asyncio.CancelledError:
         LOG.warning("ended before anything was served")

@@ -54,7 +54,7 @@ def read_settings(path: str | os.PathLike) -> dict[str, Any]:
     try:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise RunError(f"{path} is no TOML: {error}.") from error
+        raise RunError(f"{path} is not TOML: {error}.") from error
     return _with_paths(found, Path(path).absolute().parent)
 
 

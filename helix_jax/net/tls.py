@@ -99,8 +99,8 @@ def client_context(
     """
     if (certificate is None) != (private_key is None):
         raise ValueError(
-            "client_context: a certificate needs its private_key, and this needs its "
-            "certificate; give both or none."
+            "client_context: certificate and private_key need each other; "
+            "give both or neither."
         )
     context = _context(ssl.PROTOCOL_TLS_CLIENT, allow_older)
     context.hostname_checks_common_name = False
@@ -134,7 +134,7 @@ def load_certificate(
     if not begins.timestamp() <= time.time() < ends.timestamp():
         raise PathError(
             f"{chain} holds from {begins:%Y-%m-%d %H:%M} to {ends:%Y-%m-%d %H:%M} UTC, "
-            "and not now; take another, or set the clock."
+            "not now; use another, or set the clock."
         )
     require_secret(key, "a private key")
     try:
@@ -191,7 +191,7 @@ def peer_certificate(tls: ssl.SSLObject | ssl.SSLSocket) -> PeerCertificate | No
     begins = float(ssl.cert_time_to_seconds(shown["notBefore"]))
     ends = float(ssl.cert_time_to_seconds(shown["notAfter"]))
     if ends < time.time():
-        raise KeyRoleError(f"the certificate of {names[0]!r} has ended; renew it.")
+        raise KeyRoleError(f"the certificate of {names[0]!r} has expired; renew it.")
     return PeerCertificate(names[0], begins, ends)
 
 
@@ -218,8 +218,8 @@ def require_plain_allowed(host: str, plain: bool) -> None:
         )
     if not is_loopback(host):
         raise RunError(
-            f"--plain_http: {host} is not this machine alone, and what goes there "
-            "could be read and changed; take localhost, 127.0.0.1 or ::1, or give a "
+            f"--plain_http: {host} is not only this machine, and traffic to it "
+            "could be read and changed; use localhost, 127.0.0.1 or ::1, or give a "
             "certificate."
         )
 
@@ -252,4 +252,4 @@ def _trust(context: ssl.SSLContext, authority: Place) -> None:
 
 
 def _no_password() -> NoReturn:
-    raise OSError("it is encrypted, and nobody could type its password; decrypt it")
+    raise OSError("it is encrypted, and no password can be typed here; decrypt it")

@@ -94,7 +94,7 @@ class Transport:
             context = tls.client_context(authority, certificate, private_key, pin)
         headers = {"accept-encoding": "identity"}
         if token and not _TOKEN.fullmatch(token):
-            raise ValueError("Transport: the token has characters that none has.")
+            raise ValueError("Transport: the token has characters that no token has.")
         if token:
             headers["authorization"] = f"Bearer {token}"
         self._patience, self.url = patience_seconds, url
@@ -146,7 +146,7 @@ class Transport:
             except httpx2.TransportError as error:
                 if _is_distrust(error):
                     raise ServiceError(
-                        "untrusted", f"{self.url} is not who it should be: {error}"
+                        "untrusted", f"{self.url} cannot prove its identity: {error}"
                     ) from error
                 wrong = ServiceError(
                     "unreachable", f"{self.url} cannot be reached: {error!r}"

@@ -62,8 +62,8 @@ class Privacy:
         """
         if not self.delta * rows < 1:
             raise ValueError(
-                f"privacy: delta {self.delta:g} allows that one of {rows} rows is "
-                f"given away whole; it needs to be well below {1 / rows:.2g}."
+                f"privacy: delta {self.delta:g} allows one of {rows} rows to be "
+                f"revealed completely; it needs to be well below {1 / rows:.2g}."
             )
 
 
@@ -155,8 +155,8 @@ def most_rho(
     low, high = _LEAST, _MOST
     if delta_of(low, epsilon) > delta:
         raise ValueError(
-            f"privacy: epsilon {epsilon:g} and delta {delta:g} need noise beyond "
-            "every use; raise them."
+            f"privacy: epsilon {epsilon:g} and delta {delta:g} need too much noise "
+            "to be useful; raise them."
         )
     while high / low > 1 + 1e-12:  # ends at a rho that is private
         middle = math.sqrt(low * high)

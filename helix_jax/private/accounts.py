@@ -158,5 +158,5 @@ def require_current(until: float) -> None:
     """
     if time.time() > until:
         raise KeyRoleError(
-            "the ticket of this key has ended; register it with another."
+            "the ticket of this key has expired; register it with another."
         )

@@ -108,20 +108,24 @@ class Admission:
         start = _HEADER.unpack(body[: _HEADER.size])
         magic, version, admission, holder, until, length = start
         if (magic, version) != (_MAGIC, _VERSION):
-            raise ProtocolError("ticket: this is none, or one of another release.")
+            raise ProtocolError(
+                "ticket: this is not a ticket, or one of another release."
+            )
         digest = _digest(body)
         if admission != self.name or not signatures.is_signed(
             self._verifying, signature, digest
         ):
-            raise KeyRoleError("ticket: it was not given by this provider's admission.")
+            raise KeyRoleError(
+                "ticket: it was not issued by this provider's admission."
+            )
         if holder != key:
             raise KeyRoleError(
                 f"ticket: it is for the client key {holder.hex()}, not {key.hex()}."
             )
         if until < time.time():
-            raise KeyRoleError("ticket: it has ended; ask the provider for another.")
+            raise KeyRoleError("ticket: it has expired; ask the provider for another.")
         if length != len(body) - _HEADER.size:
-            raise ProtocolError("ticket: its length is not what it says.")
+            raise ProtocolError("ticket: its length differs from its header.")
         return Ticket(body[_HEADER.size :].decode(), until)
 
     def __reduce__(self):
@@ -164,7 +168,7 @@ def _read_key(path: Path) -> bytes:
     key = read_secret(path, what, raises=ProtocolError)
     if len(key) != signatures.KEY_BYTES:
         raise ProtocolError(
-            f"{path} is no admission's key: {len(key)} bytes in place of "
+            f"{path} is not an admission's key: {len(key)} bytes instead of "
             f"{signatures.KEY_BYTES}."
         )
     return key

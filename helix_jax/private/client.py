@@ -149,7 +149,7 @@ class Client:
             raise ValueError(
                 f"encrypt: |x| is {norm:.7g}, the layer takes at most "
                 f"{layer.input_norm:.7g} (and, for rounding, {margin:.1g} of it more); "
-                "scale x, or ask for a layer of a larger input_norm."
+                "scale x, or request a layer with a larger input_norm."
             )
         seeds, firsts = [], []
         for group in packing.groups(len(rows)):
@@ -252,7 +252,7 @@ class Client:
         message = wire.read(data, *expected, binding=None, whole=whole)
         if message.number not in self._pending:
             raise ProtocolError(
-                f"answer: query {message.number.hex()} was not asked here, or its "
+                f"answer: query {message.number.hex()} was not made here, or its "
                 "answer was read before."
             )
         binding = self._pending[message.number].layer.binding

@@ -133,7 +133,7 @@ class FitAccount(NamedTuple):
         if self.ledger.has(self.subject, number + what):
             raise AnsweredError(
                 f"the {what.decode()} of fit {number.hex()} were given before, and are "
-                "not kept; begin anew."
+                "not kept; start a new fit."
             )
 
     @property

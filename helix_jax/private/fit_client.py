@@ -119,8 +119,8 @@ class FitClient:
             )
         if any(number not in self._sent for number in range(start)):
             raise ProtocolError(
-                f"rows: the messages before {start} were not made here, so that the "
-                "results could not be checked; begin the fit anew."
+                f"rows: the messages before {start} were not made here, so the "
+                "results could not be checked; start a new fit."
             )
         for number in range(start, plan.chunks):
             if self._last[0] == number:

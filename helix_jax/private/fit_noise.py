@@ -207,7 +207,7 @@ def require_left(spent: float, rho: float, privacy: Privacy) -> None:
         raise ProtocolError(
             f"fit: clients have had {spent / total:.0%} of the rho that epsilon "
             f"{privacy.epsilon:g} allows of these rows, and {rho / total:.0%} more are "
-            "asked for; nothing more of them can be given under this epsilon."
+            "requested; nothing more can be given under this epsilon."
         )
 
 

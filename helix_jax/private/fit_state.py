@@ -15,7 +15,7 @@ from helix_jax.private.fit_plan import FitOffer
 
 _FILE = "sums.npz"
 _PARTS = ("absorbed", "offer", "ledger", "identity", "key", "width", "rows", "bits")
-_REMEDY = "remove it to begin the fit again, or name another folder"
+_REMEDY = "remove it to restart the fit, or name another folder"
 
 
 class FitState(NamedTuple):
@@ -117,7 +117,7 @@ def read_state(
     ):
         if kept != here:
             raise ProtocolError(
-                f"{what} of the fit in {file} is another than this provider's: "
+                f"{what} of the fit in {file} differs from this provider's: "
                 "give the precision, identity and ledger that it was begun with; "
                 f"or {_REMEDY}."
             )

@@ -8,7 +8,7 @@ import os
 
 from helix_jax.errors import ProtocolError
 
-_REMEDY = "a forked child makes one of its own, or is started by spawn"
+_REMEDY = "make a new one in a forked child, or start it by spawn"
 
 
 def require_own(process: int, what: str, remedy: str = _REMEDY) -> None:

@@ -181,7 +181,7 @@ def _witness(public: Seeded, secret: np.ndarray, profile: Profile) -> np.ndarray
         or (size > MEAN_SQUARES).any()
     ):
         raise ValueError(
-            "prove: the public key is none of this secret: s must be at most "
+            "prove: the public key does not belong to this secret: s must be at most "
             f"{REACH[0]} and b + a s at most {REACH[1]} in every coefficient, and "
             f"their mean squares at most {MEAN_SQUARES}; make another key."
         )

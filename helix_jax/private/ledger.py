@@ -211,7 +211,7 @@ def _require_new(
     before = _charged_to(connection, subject, reference)
     if before is not None:
         raise AnsweredError(
-            f"{reference.hex()} was given to client {before!r} before; begin anew."
+            f"{reference.hex()} was already given to client {before!r}; start anew."
         )
 
 

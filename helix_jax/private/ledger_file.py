@@ -105,7 +105,7 @@ def begin(connection: sqlite3.Connection, path: Path | None, running: str) -> by
             raise ProtocolError(f"{path} is a file of another program, not a ledger.")
         if tables and version != _VERSION:
             raise ProtocolError(
-                f"{path} is a ledger of version {version}, here is {_VERSION}; use the "
+                f"{path} is a ledger of version {version}, not {_VERSION}; use the "
                 "release of helix_jax that wrote it."
             )
         if not tables:
@@ -132,7 +132,7 @@ def _log_ahead(connection: sqlite3.Connection) -> None:
             break
         time.sleep(_WAIT / 100)
     raise sqlite3.OperationalError(
-        "it is locked, or its disk has no write-ahead logging; take a local disk"
+        "it is locked, or its disk has no write-ahead logging; use a local disk"
     )
 
 

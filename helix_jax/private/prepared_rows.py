@@ -25,7 +25,7 @@ LOG = logging.getLogger(__name__)
 INTEGERS_FILE = "integers"
 _RECORD_FILE = "rows.npz"
 _VERSION = 1  # of both files, and of how the integers are made
-_REMEDY = "remove the folder, and they are prepared again"
+_REMEDY = "remove the folder to prepare them again"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -37,7 +37,7 @@ def sum_answers(answers: Sequence[bytes], layer: Layer) -> bytes:
         raise ValueError("sum_answers: needs at least one answer, got none.")
     if layer.policy.name == "label":
         raise ValueError(
-            "sum_answers: results of the policy 'label' have offsets of their own; "
+            "sum_answers: results of the policy 'label' have separate offsets; "
             "add answers of another policy."
         )
     plan = layer.plan

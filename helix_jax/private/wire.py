@@ -33,10 +33,10 @@ KINDS = {
     )
 }
 _REMEDIES = {
-    "query": "it was encrypted for another layer or other scales; read the offer anew",
-    "answer": "it is of another layer or other scales; read the offer and ask anew",
-    "choices": "they are of transfers that were given up; agree on new ones",
-    "covariance": "it is of other messages of rows than were sent; begin the fit anew",
+    "query": "it was encrypted for another layer or other scales; read the offer again",
+    "answer": "it is of another layer or other scales; read the offer and ask again",
+    "choices": "they are of discarded transfers; agree on new ones",
+    "covariance": "it is of other messages of rows than were sent; start a new fit",
 }
 _MAGIC = b"HLXP"
 _HEADER = struct.Struct("<4sHBB16s16s16s4IQ")
@@ -159,10 +159,10 @@ def read(
     )
     *sizes, length = rest
     if magic != _MAGIC:
-        raise ProtocolError(f"{kind}: this is no message of the encrypted layer.")
+        raise ProtocolError(f"{kind}: this is not a message of the encrypted layer.")
     if version != VERSION:
         raise ProtocolError(
-            f"{kind}: version {VERSION} is spoken here, got {version}; use the same "
+            f"{kind}: expected version {VERSION}, got {version}; use the same "
             "release of helix_jax on both sides."
         )
     if code != KINDS[kind]:
@@ -173,7 +173,7 @@ def read(
     if parameters != profile.code:
         names = {other.code: other.name for other in PROFILES.values()}
         raise ProtocolError(
-            f"{kind}: profile {profile.name!r} is used here, got "
+            f"{kind}: expected profile {profile.name!r}, got "
             f"{names.get(parameters, parameters)!r}."
         )
     if whole and length != len(view) - HEADER_BYTES:
@@ -183,7 +183,7 @@ def read(
         )
     if key is not None and own != key:
         raise KeyRoleError(
-            f"{kind}: it is for the client key {own.hex()}, here is {key.hex()}."
+            f"{kind}: it is for the client key {own.hex()}, expected {key.hex()}."
         )
     if number is not None and given != number:
         raise ProtocolError(
@@ -258,7 +258,7 @@ class Pieces:
             piece = next(self._pieces, None)
             if piece is None:
                 raise ProtocolError(
-                    f"{self._kind}: the message ends {missing} bytes too early."
+                    f"{self._kind}: the message is {missing} bytes too short."
                 )
             parts.append(piece)
             missing -= len(piece)

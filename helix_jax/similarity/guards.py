@@ -19,9 +19,9 @@ def require_rows_for_rank(who: str, rows: Any, rank: Any) -> None:
     if float(rows) < ROWS_PER_RANK * int(rank):
         raise ValueError(
             f"{who}: {float(rows):g} rows are too few for {int(rank)} directions, "
-            f"{ROWS_PER_RANK} for each are wanted: rows that do not belong together "
+            f"{ROWS_PER_RANK} per direction are needed: unrelated rows "
             "would score high too. Use more rows or a smaller rank, or "
-            "allow_few_rows=True beside a permutation null."
+            "allow_few_rows=True with a permutation null."
         )
 
 

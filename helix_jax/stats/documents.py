@@ -57,6 +57,6 @@ def _require_names(who: str, names: Iterable[Any]) -> None:
         if isinstance(name, (float, np.floating)) and not float(name).is_integer():
             shown = "NaN" if math.isnan(name) else f"{name:g}"
             raise ValueError(
-                f"{who}: a document is {shown}, which names none; needs strings or "
+                f"{who}: a document is {shown}, which is not a name; needs strings or "
                 "whole numbers, such as document_of(id)."
             )

@@ -144,9 +144,9 @@ def _customary(
         # "Label" alone is another column; beside "label", or with a space, a slip.
         if folded == column or (column is None and near != near.strip()):
             raise CorpusError(
-                f"{place}: the column {near!r} is nearly called {folded!r}; columns "
-                f"found: {', '.join(map(repr, columns))}. Rename it, or say which "
-                f"column is meant with {flag}."
+                f"{place}: the column {near!r} is almost named {folded!r}; columns "
+                f"found: {', '.join(map(repr, columns))}. Rename it, or name the "
+                f"right column with {flag}."
             )
     return column
 

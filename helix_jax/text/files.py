@@ -99,8 +99,8 @@ def _read_csv(path: Path) -> Iterator[Record]:
                 )
             if len(header) > 1 and [fields[0].lstrip("\ufeff"), *fields[1:]] == header:
                 raise CorpusError(
-                    f"{path}, line {line}: the header stands here again, as in files "
-                    "that were joined. Leave this line out."
+                    f"{path}, line {line}: the header is repeated, as in files "
+                    "that were joined. Remove this line."
                 )
             yield line, dict(zip(header, fields))
     except csv.Error as error:

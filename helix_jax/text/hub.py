@@ -58,7 +58,7 @@ def hub_part(
         raise CorpusError(
             f"{name}: cannot load {_place(spec)} from the hub: "
             f"{type(error).__name__}: {error}\nWithout a connection give the path of a "
-            f"file or of a folder of SPLIT.jsonl files in place of the name."
+            f"file or of a folder of SPLIT.jsonl files instead of the name."
         ) from error
     first = next(iter(tables.values()))
     _check_commit(first, spec)
@@ -134,8 +134,8 @@ def _check_commit(table: Any, spec: HubSpec) -> None:
     if _COMMIT.fullmatch(commit) and commit != spec.revision:
         raise CorpusError(
             f"{_place(spec)}: expected commit {spec.revision}, but without a "
-            f"connection only {commit} is at hand. Connect to the hub once, or ask "
-            f"for what is there with revision={commit!r}."
+            f"connection only {commit} is available. Connect to the hub once, or ask "
+            f"for the cached one with revision={commit!r}."
         )
 
 

@@ -36,7 +36,7 @@ def read_id(value: Any, where: str, *, raises: type[HelixError]) -> str:
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return str(value)
     if value is None or (isinstance(value, str) and not value):
-        raise raises(f"{where}: the id is empty; give every text its own.")
+        raise raises(f"{where}: the id is empty; give every text an id.")
     if not isinstance(value, str):
         raise raises(
             f"{where}: an id must be a string or an integer, found "

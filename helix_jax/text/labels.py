@@ -98,7 +98,7 @@ def resolve_labels(
         if isinstance(label, float) and abs(label) >= 2**53:
             raise CorpusError(
                 f"{where}: the class number {label!r} is a float beyond 2**53, where "
-                "floats no longer tell integers apart. Write it as an integer, or as "
+                "floats no longer separate integers. Write it as an integer, or as "
                 "a name."
             )
     whole = [_whole(label) for label in distinct]
@@ -139,7 +139,7 @@ def _scores(distinct: Sequence[Label], first_seen: Sequence[str]) -> np.ndarray 
             if isinstance(label, int) and abs(label) > 2**53:
                 raise CorpusError(
                     f"{where}: the score {label} is beyond 2**53, where float64 no "
-                    "longer tells integers apart. Scale the scores."
+                    "longer separates integers. Scale the scores."
                 )
         return np.array([float(label) for label in distinct])
     if not all(map(_DECIMAL.fullmatch, distinct)):

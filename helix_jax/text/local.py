@@ -56,7 +56,7 @@ def folder_part(folder: Path, flags: dict[str, str | None]) -> Part:
     left = [path for path in everything if path not in files and _may_be_split(path)]
     if left:
         raise CorpusError(
-            f"{folder}: {printable(left[0].name)} is called as a split but cannot be "
+            f"{folder}: {printable(left[0].name)} is named like a split but cannot be "
             f"read here, where a split is a file that ends in {', '.join(TABLES)}. "
             "Unpack or convert it, give it another name, or move it out."
         )
@@ -68,8 +68,8 @@ def folder_part(folder: Path, flags: dict[str, str | None]) -> Part:
     stems = [path.stem for path in files]
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise CorpusError(
-            f"{folder}: split {twice[0]!r} is there in several formats: {listed}. "
-            f"Leave one."
+            f"{folder}: split {twice[0]!r} exists in several formats: {listed}. "
+            f"Keep one."
         )
     classes = None
     if (folder / "labels.txt").exists():
@@ -104,7 +104,7 @@ def _read_class_names(path: Path) -> tuple[str, ...]:
     for line, name in enumerate(names, start=1):
         if (first := names.index(name) + 1) < line:
             raise CorpusError(
-                f"{path}, line {line}: the class {name!r} is on line {first} already; "
+                f"{path}, line {line}: the class {name!r} is already on line {first}; "
                 "every class needs its own name."
             )
     return tuple(names)

@@ -157,7 +157,7 @@ def test_what_does_not_fit_is_refused(captured, name):
 
 
 def test_layers_and_rows_that_were_not_captured(captured):
-    with pytest.raises(StoreError, match="layers 2, 1, 4, asked were layer 3"):
+    with pytest.raises(StoreError, match="layers 2, 1, 4, requested are layer 3"):
         load_captured(captured, layer=3)
     with pytest.raises(StoreError, match="one row a text"):
         load_captured(captured, pooling="token")

@@ -285,7 +285,7 @@ REFUSED = [
     (
         "sentence_bert_config.json",
         lambda record: record | {"unheard_of": 1},
-        "'unheard_of' is 1, which is not known",
+        "'unheard_of' is 1, which is unknown",
     ),
     (
         "config_sentence_transformers.json",

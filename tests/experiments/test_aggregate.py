@@ -87,7 +87,7 @@ def test_what_cannot_be_run_is_refused(tmp_path):
         run(workdir=str(tmp_path / "c"), dropped=2)
     with pytest.raises(RunError, match="--epsilon needs --rank"):
         run(workdir=str(tmp_path / "c"), epsilon=1.0)
-    with pytest.raises(RunError, match="noise beyond every use"):
+    with pytest.raises(RunError, match="too much noise to be useful"):
         run(workdir=str(tmp_path / "c"), epsilon=1e-15, rank=2)
     with pytest.raises(ValueError, match="beyond the public bound"):
         run(workdir=str(tmp_path / "d"), value_bits=-3)

@@ -113,7 +113,7 @@ def test_privacy_that_is_none_is_refused(tmp_path):
     options = {"rank": 4, "tiny": True, "share": 1.0, "delta": 1e-4}
     for wrong, said in (
         ({"epsilon": 1.0, "rank": 0}, "needs --rank from 1 to 24"),
-        ({"epsilon": 1e-15}, "noise beyond every use"),
+        ({"epsilon": 1e-15}, "too much noise to be useful"),
         ({"curve": True}, "--curve needs --source"),
     ):
         config = private_fit.PrivateFitConfig(

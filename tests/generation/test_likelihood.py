@@ -125,7 +125,7 @@ def test_endings_without_a_token_and_too_long_ones(pebble):
     model, tokenizer, _, _ = pebble
     parts = native(model)
     for prompt, ending in (("The functio", "n"), ("The", "")):
-        with pytest.raises(ValueError, match="has no token of its own"):
+        with pytest.raises(ValueError, match="has no separate token"):
             continuation_nats(parts, tokenizer, tokenizer, [prompt], [ending])
     with pytest.raises(ValueError, match="needs 400 tokens, and the models read 256"):
         continuation_nats(parts, tokenizer, tokenizer, ["word"], [" word" * 400])

@@ -258,7 +258,7 @@ def test_an_adapter_alone_whose_base_is_not_there(adapted, tmp_path):
     for name in ("config.json", "model.safetensors"):
         (adapted / name).unlink()
     for base, message in (
-        (str(tmp_path / "gone"), r"is an adapter of '.*gone', which is not to be had"),
+        (str(tmp_path / "gone"), r"is an adapter of '.*gone', which is not available"),
         (None, r"names no base model"),
         (str(adapted), r"which is an adapter itself"),
     ):

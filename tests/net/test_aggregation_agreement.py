@@ -92,7 +92,7 @@ def test_parties_make_keys_and_agree(tmp_path, capsys):
     assert agreement.session.members[0] == verifying
     with pytest.raises(RunError, match="exists and is never overwritten"):
         sum_session.run(config)
-    with pytest.raises(RunError, match="not written over: whoever has"):
+    with pytest.raises(RunError, match="never overwritten: whoever has"):
         sum_session.run(SumSessionConfig(new_identity=str(tmp_path / "north")))
     (tmp_path / "north").chmod(0o640)
     with pytest.raises(PathError, match="chmod 600"):
@@ -106,7 +106,7 @@ def test_parties_make_keys_and_agree(tmp_path, capsys):
         ({"session": "s", "show": "s"}, "give one of"),
         ({"session": "s"}, "--session needs --aggregator"),
         ({"session": "s", "silos": ("a=0",)}, "expected a key of 64 hex"),
-        ({"session": "s", "silos": (f"a={'0' * 64}",) * 2}, "'a' stands there twice"),
+        ({"session": "s", "silos": (f"a={'0' * 64}",) * 2}, "'a' is given twice"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

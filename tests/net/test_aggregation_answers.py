@@ -143,7 +143,7 @@ def test_layers_that_cannot_be_added_are_named(layers):
         ("[sums.a.b]\nurl='u'\nhead='h'\n[heads.c]\npath='p'", "of its own"),
         (
             "[sums.a.b]\nurl='u/'\nhead='h'\n[sums.a.c]\nurl='u'\nhead='h'",
-            "the same head of one service stands twice",
+            "the same head of one service is listed twice",
         ),
     ],
 )

@@ -312,7 +312,7 @@ def test_a_total_that_is_not_published_stays_with_the_aggregator(
     place = prepare(tmp_path, certificates, make_parties(3))
     with served(place, publish=False) as url, ThreadPoolExecutor(3) as pool:
         for one in [pool.submit(run_silo, place, url, k) for k in (1, 2, 3)]:
-            with pytest.raises(ProtocolError, match="does not give this silo"):
+            with pytest.raises(ProtocolError, match="refuses this silo"):
                 one.result()
     total = place.sums / "total"
     words = np.frombuffer(total.read_bytes(), "<u8").reshape(2, -1)
@@ -323,13 +323,13 @@ def test_a_server_that_is_not_the_known_one_gets_nothing(place, url, strangers):
     wrong = place._replace(certificates=strangers)
     with (
         wrong.connect(url, 1) as connection,
-        pytest.raises(ProtocolError, match="certificate is not trusted"),
+        pytest.raises(ProtocolError, match="has an untrusted certificate"),
     ):
         connection.describe()
     pin = "sha256/" + "A" * 43 + "="
     with (
         place.connect(url, 1, pin=pin) as connection,
-        pytest.raises(ProtocolError, match="certificate is not trusted"),
+        pytest.raises(ProtocolError, match="has an untrusted certificate"),
     ):
         connection.describe()
 

@@ -141,7 +141,7 @@ def test_keys_that_cannot_be_taken(tmp_path):
             serialization.NoEncryption(),
         )
     )
-    with pytest.raises(PathError, match="is no key on an elliptic curve"):
+    with pytest.raises(PathError, match="is not an elliptic-curve key"):
         make_server(tmp_path, ["localhost"], days=1)
     key.chmod(0o644)
     with pytest.raises(PathError, match="only its owner may read"):

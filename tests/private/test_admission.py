@@ -43,7 +43,7 @@ def test_a_ticket_says_who_holds_a_key():
     assert 0 < read.until - time.time() <= 60
     with pytest.raises(KeyRoleError, match="for the client key 000102"):
         admission.read(ticket, bytes(16))
-    with pytest.raises(KeyRoleError, match="not given by this provider's admission"):
+    with pytest.raises(KeyRoleError, match="not issued by this provider's admission"):
         Admission().read(ticket, KEY)
     for place in range(len(ticket)):
         changed = bytearray(ticket)
@@ -96,7 +96,7 @@ def test_a_signing_key_in_a_file(tmp_path):
         Admission(path)
     path.chmod(0o600)
     path.write_bytes(b"short")
-    with pytest.raises(ProtocolError, match="5 bytes in place of 32"):
+    with pytest.raises(ProtocolError, match="5 bytes instead of 32"):
         Admission(path)
 
 
@@ -177,7 +177,7 @@ def test_a_ticket_is_needed_as_long_as_its_holder_asks(client, monkeypatch):
     late = admission.issue("a", own.key, seconds=3000)
     now = time.time()
     monkeypatch.setattr("time.time", lambda: now + 2000)
-    with pytest.raises(KeyRoleError, match="has ended; register it with another"):
+    with pytest.raises(KeyRoleError, match="has expired; register it with another"):
         provider.answer(own.encrypt(layer, X))
     provider.register(own.public_bundle(), late)
     provider.answer(own.encrypt(layer, X))

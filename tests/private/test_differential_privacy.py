@@ -284,7 +284,7 @@ def test_a_private_fit_refuses_what_it_cannot_protect(client):
     privacy = Privacy(1.0, 1e-4)
     with pytest.raises(ValueError, match="norm 1 at most"):
         FitProvider(2 * y, privacy=privacy)
-    with pytest.raises(ValueError, match="given away whole"):
+    with pytest.raises(ValueError, match="revealed completely"):
         FitProvider(y, privacy=Privacy(1.0, 1 / 400))
     with pytest.raises(ValueError, match="guarded"):
         FitProvider(y, privacy=privacy, profile="open")

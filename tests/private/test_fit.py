@@ -584,7 +584,7 @@ def test_the_guard_and_the_order_of_messages(clients):
     with pytest.raises(ProtocolError, match="rows"):
         provider.absorb(message)
     list(provider.results())
-    with pytest.raises(ProtocolError, match="was given to client"):
+    with pytest.raises(ProtocolError, match="was already given to client"):
         provider.results()
     with pytest.raises(ProtocolError, match="results are missing"):
         fit.moments()

@@ -310,7 +310,7 @@ def test_layer_messages(parties):
         bad = dataclasses.replace(layer, **change).to_bytes()
         with pytest.raises(ProtocolError, match="do not fit a modulus of 101 bits"):
             Layer.from_bytes(bad, layer.profile)
-    with pytest.raises(ProtocolError, match="profile 'open' is used here, got 'guard"):
+    with pytest.raises(ProtocolError, match="expected profile 'open', got 'guard"):
         Layer.from_bytes(layer.to_bytes(), PROFILES["open"])
     bad = dataclasses.replace(layer, plan=layer.plan._replace(width=10**6))
     with pytest.raises(ProtocolError, match="layer: plan: width must be from 1"):

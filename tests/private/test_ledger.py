@@ -35,7 +35,7 @@ def test_charges_add_up_by_subject_and_client(ledger):
 
 def test_an_answer_is_charged_once(ledger):
     ledger.charge(ROWS, "a", 1, reference=b"one", budget=None)
-    with pytest.raises(ProtocolError, match="6f6e65 was given to client 'a' before"):
+    with pytest.raises(ProtocolError, match="6f6e65 was already given to client 'a'"):
         ledger.charge(ROWS, "a", 1, reference=b"one", budget=None)
     assert ledger.spent(ROWS, "a") == 1
 

@@ -35,7 +35,7 @@ def test_queries_are_answered_once(client):
     provider, layer = make_provider(client("open"))
     query = client("open").encrypt(layer, X)
     provider.answer(query)
-    with pytest.raises(ProtocolError, match="before; begin anew"):
+    with pytest.raises(ProtocolError, match="; start anew"):
         provider.answer(query)
 
 
@@ -43,7 +43,7 @@ def test_answers_are_read_once(client):
     provider, layer = make_provider(client("open"))
     answer = provider.answer(client("open").encrypt(layer, X))
     client("open").decrypt(answer)
-    with pytest.raises(ProtocolError, match="not asked here, or its answer was read"):
+    with pytest.raises(ProtocolError, match="not made here, or its answer was read"):
         client("open").decrypt(answer)
 
 
@@ -53,7 +53,7 @@ def test_budget(client):
     provider, layer = make_provider(own, budget=2.5 * provider.answer_bits)
     query = own.encrypt(layer, X)
     provider.answer(query)
-    with pytest.raises(ProtocolError, match="before; begin anew"):
+    with pytest.raises(ProtocolError, match="; start anew"):
         provider.answer(query)  # a replay costs nothing
     with pytest.raises(ProtocolError, match="bytes follow"):
         provider.answer(query[:-1])
@@ -136,7 +136,7 @@ def test_redeployed_weights_are_not_read_with_the_old_scales(client, profile):
         providers.append(provider)
         offers.append(own.read_layer(provider.layer.to_bytes()))
     assert offers[0].result_bits != offers[1].result_bits
-    with pytest.raises(ProtocolError, match=r"query: .* read the offer anew"):
+    with pytest.raises(ProtocolError, match=r"query: .* read the offer again"):
         providers[1].answer(own.encrypt(offers[0], X))
     # Someone on the way who writes the other layer into the header; and the client.
     query = own.encrypt(offers[0], X)
@@ -144,7 +144,7 @@ def test_redeployed_weights_are_not_read_with_the_old_scales(client, profile):
     with pytest.raises(KeyRoleError, match="not signed by the owner"):
         providers[1].answer(changed)
     changed = sign_anew(own, changed)
-    with pytest.raises(ProtocolError, match=r"answer: .* ask anew"):
+    with pytest.raises(ProtocolError, match=r"answer: .* ask again"):
         own.decrypt(providers[1].answer(changed))
     assert np.allclose(own.decrypt(providers[0].answer(query)), X @ kernel, atol=1e-2)
 

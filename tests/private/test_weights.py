@@ -147,9 +147,9 @@ def test_answers_in_pieces(client, problem):
         cut = [whole[i : i + size] for i in range(0, len(whole), size)]
         np.testing.assert_array_equal(read(cut), expected)
     for parts, message in (
-        ([], "ends 80 bytes too early"),
-        (pieces[:-1], "bytes too early"),
-        ([whole[:-1]], "ends 1 bytes too early"),
+        ([], "is 80 bytes too short"),
+        (pieces[:-1], "bytes too short"),
+        ([whole[:-1]], "is 1 bytes too short"),
         ([whole, b"", b"x"], "bytes follow the end"),
         ([whole + b"x"], "bytes follow the end"),
         ([whole[:72] + bytes(8) + whole[80:]], "expected sizes"),

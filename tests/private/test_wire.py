@@ -42,12 +42,12 @@ def test_round_trip():
         (SOUND[:-1], "the header says 7 bytes follow, got 6"),
         (SOUND + b"x", "the header says 7 bytes follow, got 8"),
         (put(72, struct.pack("<Q", 2**64 - 1)), "says 18446744073709551615 bytes"),
-        (put(0, b"HLXQ"), "no message of the encrypted layer"),
-        (put(4, b"\1\0"), f"version {wire.VERSION} is spoken here, got 1; use"),
+        (put(0, b"HLXQ"), "not a message of the encrypted layer"),
+        (put(4, b"\1\0"), f"expected version {wire.VERSION}, got 1; use"),
         (put(6, b"\4"), "expected a message of kind 'query', got 'answer'"),
         (put(6, b"\xff"), "expected a message of kind 'query', got 255"),
-        (put(7, b"\1"), "profile 'open' is used here, got 'guarded'"),
-        (put(7, b"\xee"), "profile 'open' is used here, got 238"),
+        (put(7, b"\1"), "expected profile 'open', got 'guarded'"),
+        (put(7, b"\xee"), "expected profile 'open', got 238"),
     ],
 )
 def test_malformed_headers(data, message):
@@ -71,7 +71,7 @@ def test_other_conversations():
 
 def test_other_keys():
     with pytest.raises(
-        KeyRoleError, match=f"client key {KEY.hex()}, here is {'00' * 16}"
+        KeyRoleError, match=f"client key {KEY.hex()}, expected {'00' * 16}"
     ):
         wire.read(SOUND, "query", PROFILE, bytes(16))
     assert wire.read(SOUND, "query", PROFILE).key == KEY

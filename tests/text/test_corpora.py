@@ -452,7 +452,7 @@ def test_folders_that_are_not_corpora_are_named(tmp_path):
         load_corpus(str(folder))
     (folder / "extra.jsonl").unlink()
     _write(folder / "train.csv", RECORDS)
-    with pytest.raises(CorpusError, match=r"split 'train' is there in several formats"):
+    with pytest.raises(CorpusError, match=r"split 'train' exists in several formats"):
         load_corpus(str(folder))
 
 

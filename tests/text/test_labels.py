@@ -189,7 +189,7 @@ def test_class_names_are_lines_as_they_stand(tmp_path, names, labels, classes):
         (
             b"a\nb\na\n",
             ["a"],
-            r"labels.txt, line 3: the class 'a' is on line 1 already",
+            r"labels.txt, line 3: the class 'a' is already on line 1",
         ),
         (b"a\n\nb\n", ["a"], r"labels.txt, line 2: no class name"),
         (b"\n", ["a"], r"labels.txt, line 1: no class name"),

@@ -124,12 +124,12 @@ def test_line_breaks_inside_quotes_stay_what_they_are(tmp_path):
         (
             "it.csv",
             b"text,label\na,0\ntext,label\nb,1\n",
-            r"it.csv, line 3: the header stands here again",
+            r"it.csv, line 3: the header is repeated",
         ),
         (
             "it.tsv",
             b"text\tlabel\na\t0\n\xef\xbb\xbftext\tlabel\nb\t1\n",
-            r"it.tsv, line 3: the header stands here again",
+            r"it.tsv, line 3: the header is repeated",
         ),
         ("it.csv", b"text,b\na\0b,c\n", r"it.csv, line 2: holds a NUL character"),
         ("it.csv", b"\x1f\x8b\x08\x00\xff", r"line 1: .*the file is gzip; unpack it"),
@@ -207,11 +207,14 @@ def test_two_columns_of_one_name_in_parquet_are_refused(tmp_path, twice):
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ("text,label,Label", r"column 'Label' is nearly called 'label'"),
-        ("text,label,label ", r"column 'label ' is nearly called 'label'"),
-        ("text, label,x", r"column ' label' is nearly .* which .* with label_column"),
-        ("text,TEXT,label", r"column 'TEXT' is nearly .* meant with text_column"),
-        ("\ufefftext,text ,label", r"column 'text ' is nearly called 'text'"),
+        ("text,label,Label", r"column 'Label' is almost named 'label'"),
+        ("text,label,label ", r"column 'label ' is almost named 'label'"),
+        ("text, label,x", r"column ' label' is almost .* right .* with label_column"),
+        (
+            "text,TEXT,label",
+            r"column 'TEXT' is almost .* right column with text_column",
+        ),
+        ("\ufefftext,text ,label", r"column 'text ' is almost named 'text'"),
     ],
 )
 def test_names_that_are_nearly_customary_are_not_guessed(tmp_path, header, message):
@@ -291,7 +294,7 @@ def test_splits_of_a_folder_that_cannot_be_read_are_not_passed_over(tmp_path, na
     assert load_corpus(tmp_path).counts["fit"]
     other = tmp_path / name.rstrip("/")
     other.mkdir() if name.endswith("/") else other.write_bytes(b"")
-    with pytest.raises(CorpusError, match=rf"{other.name} is called as a split but"):
+    with pytest.raises(CorpusError, match=rf"{other.name} is named like a split but"):
         load_corpus(tmp_path)
 
 

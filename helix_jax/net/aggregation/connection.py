@@ -24,18 +24,18 @@ _ANSWERS = dict(zip(ROUNDS, (Kind.ALL_KEYS, Kind.SHARES_FOR, Kind.SURVIVORS)))
 _ANSWERS[Kind.CONFIRM] = Kind.REQUEST
 _WORDS = {
     "unauthorized": "does not know this token or certificate; ask its operator for one",
-    "forbidden": "does not give this silo what it asked for",
+    "forbidden": "refuses this silo what it asked for",
     "not_found": "has no such session with this silo: compare the session's file, and "
     "the name that the token was issued for, with the operator's",
-    "conflict": "has another message of this silo for the round: it was begun by "
+    "conflict": "has another message of this silo for the round, begun by "
     "another process, whose secrets went with it. Leave this session out, and agree on "
     "a new one if it is needed",
     "late": "closed the round without this silo, which is out of this sum",
-    "ended": "says that the session ended without a total: too few silos stayed, or "
+    "ended": "reports that the session ended without a total: too few silos stayed, or "
     "one sent wrong shares. Agree on a new one",
-    "untrusted": "is not who it should be: its certificate is not trusted, and nothing "
+    "untrusted": "has an untrusted certificate; it may be an impostor, and nothing "
     "was sent. Compare the address and the authority's file",
-    "malformed": "cannot take this message; both need the same helix_jax and file",
+    "malformed": "does not accept this message; both need the same helix_jax and file",
 }
 
 

@@ -21,8 +21,8 @@ def make_identity(path: Path) -> bytes:
     signing, verifying = new_identity()
     if not make_secret(path, f"{signing.hex()}\n".encode(), "a signing key"):
         raise RunError(
-            f"{path} is there, and is not written over: whoever has that silo's public "
-            "key would not know it any more. Name another file."
+            f"{path} exists and is never overwritten: whoever has that silo's public "
+            "key would no longer recognise it. Name another file."
         )
     return verifying
 

@@ -76,9 +76,7 @@ def read_sum_settings(path: str | os.PathLike) -> SumSettings:
         raise RunError(f"{path} names no sum: write tables [sums.NAME.PROVIDER].")
     service = make_settings(values)
     if service.heads or service.rows or service.indexes:
-        raise RunError(
-            f"{path}: a service of sums has no heads, rows or indexes of its own."
-        )
+        raise RunError(f"{path}: a service of sums cannot have heads, rows or indexes.")
     folder = Path(path).absolute().parent
     made = {
         name: {
@@ -90,7 +88,9 @@ def read_sum_settings(path: str | os.PathLike) -> SumSettings:
     for name, providers in made.items():
         asked = {(one.url.rstrip("/"), one.head) for one in providers.values()}
         if len(asked) < len(providers):
-            raise RunError(f"sums.{name}: the same head of one service stands twice.")
+            raise RunError(
+                f"sums.{name}: the same head of one service is listed twice."
+            )
     return SumSettings(service, made)
 
 

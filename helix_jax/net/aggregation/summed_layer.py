@@ -24,12 +24,14 @@ def summed_layer(offers: Mapping[str, Layer], shared: Mapping[str, bool]) -> Lay
     """
     if len(offers) < 2:
         raise RunError(
-            f"a sum needs two providers or more, got {len(offers)}: the answer of one "
-            "would be opened as it is."
+            f"a sum needs two providers or more, got {len(offers)}: a single answer "
+            "would be opened unchanged."
         )
     layers = list(offers.values())
     if any(layer.policy.name == "label" for layer in layers):
-        raise RunError("answers of the policy 'label' cannot be added; take another.")
+        raise RunError(
+            "answers of the policy 'label' cannot be added; use another policy."
+        )
     try:
         query_bits, result_bits = shared_scales(layers)
     except ValueError as wrong:

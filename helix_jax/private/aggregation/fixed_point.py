@@ -173,7 +173,7 @@ def decode(words: np.ndarray, layout: MomentsFormat) -> Moments:
     if not 1 <= rows <= layout.silos << layout.row_bits:
         raise ProtocolError(
             f"decode: the total has {rows} rows, needs 1 to "
-            f"{layout.silos << layout.row_bits}. A silo sent what are no moments."
+            f"{layout.silos << layout.row_bits}. A silo did not send moments."
         )
     sums = to_integers(words[:, 1 : 1 + width])  # [D] Python integers of up to 127 bits
     wholes, rests = sums // (rows << bits), sums % (rows << bits)
@@ -181,7 +181,7 @@ def decode(words: np.ndarray, layout: MomentsFormat) -> Moments:
     if max(abs(wholes)) > most + (most >> _ROUNDING_BITS):
         raise ProtocolError(
             f"decode: a mean of the total exceeds 2^{layout.value_bits}, the public "
-            "bound. A silo sent what are no moments."
+            "bound. A silo did not send moments."
         )
     integer, whole = wholes.astype(np.int64), wholes.astype(np.float64)
     rest = (rests / (rows << bits)).astype(np.float64)
@@ -197,7 +197,7 @@ def decode(words: np.ndarray, layout: MomentsFormat) -> Moments:
     if variance.min() < -bound * 2.0**-50 or np.abs(joint).max() > bound:
         raise ProtocolError(
             "decode: a variance of the total is negative, or a covariance beyond the "
-            "public bound. A silo sent what are no moments."
+            "public bound. A silo did not send moments."
         )
     mean = np.ldexp((sums / rows).astype(np.float64), -2 * bits)
     dx = layout.dx

@@ -138,7 +138,7 @@ def decode_private(
     if not (1 <= rows <= 2**_ROW_BITS and np.abs(values).max() < _MOST):
         raise ProtocolError(
             f"decode_private: the total has {rows:.0f} rows, and numbers up to "
-            f"{np.abs(values).max():.3g}. A silo sent what are no sums of rows."
+            f"{np.abs(values).max():.3g}. A silo did not send sums of rows."
         )
     return read_sums_of(
         values[1:],

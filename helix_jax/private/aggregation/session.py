@@ -58,7 +58,7 @@ class Session:
         keys = (self.aggregator, *self.members)
         if not 3 <= silos <= MAX_SILOS:
             raise ValueError(
-                f"Session: needs 3 to {MAX_SILOS} silos, got {silos}. Of a sum over "
+                f"Session: needs 3 to {MAX_SILOS} silos, got {silos}. In a sum over "
                 "two, each silo learns the other's part by subtraction."
             )
         if len(set(keys)) < len(keys) or any(len(key) != KEY_BYTES for key in keys):

@@ -75,7 +75,7 @@ class Silo:
         ):
             raise KeyRoleError(
                 f"Silo: the signing key is not that of member {number} of the session. "
-                "Give the key whose public half stands in Session.members."
+                "Give the key whose public half is in Session.members."
             )
         require_words("Silo", words, session.length)
         if not again and were_summed(ledger, rows):
@@ -271,7 +271,7 @@ class Silo:
             raise ProtocolError(
                 f"silo {self.number}: silo {message.sender} confirmed the survivors "
                 f"{sorted(survivors)}, this silo {sorted(self._survivors)}. The "
-                "aggregator tells silos different things: do not go on."
+                "aggregator tells silos different things: do not continue."
             )
 
     def _require_enough(self, what: str, silos) -> None:

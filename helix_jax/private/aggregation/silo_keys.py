@@ -61,6 +61,6 @@ def read_all_keys(session: Session, signed: Mapping[int, bytes]) -> dict[int, Si
     if len(set(flat)) < len(flat):
         raise ProtocolError(
             "ALL_KEYS: two silos advertise the same key. One of them copies the "
-            "other: do not go on."
+            "other: do not continue."
         )
     return keys

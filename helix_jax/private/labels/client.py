@@ -178,7 +178,7 @@ class LabelClient:
         found = bits[1].reshape(-1, queries).astype(np.int64)
         found = (found << np.arange(len(found))[:, None]).sum(axis=0)
         if not (bits[0] ^ bits[1]).all() or found.max() >= classes:
-            raise ProtocolError("garbled: the circuit was changed on its way.")
+            raise ProtocolError("garbled: the circuit was changed in transit.")
         with self._turns:
             self._chosen.pop(read.number, None)
         return found.reshape(chosen.shape)

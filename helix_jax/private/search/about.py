@@ -107,7 +107,7 @@ def read_about(data: Mapping[str, Any], profile: Profile) -> About:
     ):
         if data.get(name) != wanted:
             raise ProtocolError(
-                f"index: {name} {wanted!r} is spoken here, got {data.get(name)!r}."
+                f"index: expected {name} {wanted!r}, got {data.get(name)!r}."
             )
     rows = _count(data, "rows", 1, MAX_ROWS)
     blocks = _count(data, "blocks", 1, MAX_BLOCKS)

@@ -161,7 +161,7 @@ class SearchClient:
             and start <= hit.row < start + layout.sizes[hit.block]
             and (hit.chosen >= 0) == self.about.clustered
         ):
-            raise ValueError(f"read: {hit} is no hit of this index.")
+            raise ValueError(f"read: {hit} is not a hit of this index.")
         return self._read(hit, hit.row - start)
 
     def _read(self, hit: Hit, place: int) -> Steps:

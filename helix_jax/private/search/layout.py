@@ -119,12 +119,12 @@ def lay_out(
     elif count > MAX_CLASSES:
         raise ValueError(
             f"save_index: {count} rows are more than the {MAX_CLASSES} that one layer "
-            "scores; take clusters=True."
+            "scores; use clusters=True."
         )
     if blocks > MAX_BLOCKS:
         raise ValueError(
             f"save_index: {count} rows in blocks of {block_rows} are more than "
-            f"{MAX_BLOCKS} blocks; take a larger block_rows."
+            f"{MAX_BLOCKS} blocks; use a larger block_rows."
         )
     generator = np.random.default_rng(seed)
     if not clusters:

@@ -122,7 +122,7 @@ def texts_family(index: SearchIndex, profile: Profile, *, asked: int) -> Family:
         raise ValueError(
             f"texts of {size} bytes in blocks of {width} rows need a flood of "
             f"{scales.flood_bits + 2} bits where digits have {scales.result_bits}: "
-            "take a smaller block_rows, or shorter texts."
+            "use a smaller block_rows, or shorter texts."
         )
     subject, parts = b"search texts" + index.name, {"texts": len(layout.sizes)}
     return Family(parts, kernel, plan, scales, policy, subject)

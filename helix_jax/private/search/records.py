@@ -61,8 +61,8 @@ def read_record(name: bytes, row: int, record: bytes) -> Document:
     body = record[_START.size : stop]
     if stop > len(record) or checksum != _checksum(name, row, lengths, body):
         raise ProtocolError(
-            f"texts: what was answered is not the text of row {row}: its checksum does "
-            "not fit. Tell the provider by another way; asking again could tell it "
+            f"texts: the answer is not the text of row {row}: its checksum does "
+            "not fit. Tell the provider by another channel; repeating could tell it "
             "which text was read."
         )
     try:
@@ -88,9 +88,7 @@ def from_digits(digits: np.ndarray) -> bytes:
     """
     whole = np.rint(digits) + LARGEST_DIGIT
     if not ((whole >= 0) & (whole < 2 * LARGEST_DIGIT)).all():
-        raise ProtocolError(
-            "texts: what was answered is no text: digits out of bounds."
-        )
+        raise ProtocolError("texts: the answer is not a text: digits out of bounds.")
     first, second = whole.astype(np.int64).reshape(-1, 2).T
     parts = first & 255, first >> 8 | (second & 15) << 4, second >> 4
     return np.stack(parts, axis=1).astype(np.uint8).tobytes()

@@ -62,7 +62,7 @@ def read_documents(
     if len(set(encoded_ids)) < count:
         seen: set[bytes] = set()
         twice = next(one for one in encoded_ids if one in seen or seen.add(one))
-        raise ValueError(f"save_index: the id {twice.decode()!r} stands twice.")
+        raise ValueError(f"save_index: the id {twice.decode()!r} occurs twice.")
     return encoded_ids, encoded, record_bytes(encoded_ids, encoded)
 
 
@@ -78,7 +78,7 @@ def _encode(name: str, values: list[str], most: int, remedy: str) -> list[bytes]
             found.append(value.encode())
         except UnicodeEncodeError as wrong:
             raise ValueError(
-                f"save_index: the {name} of row {row} is no UTF-8 ({wrong.reason})."
+                f"save_index: the {name} of row {row} is not UTF-8 ({wrong.reason})."
             ) from wrong
         if len(found[-1]) > most:
             raise ValueError(

@@ -97,7 +97,7 @@ def test_what_is_no_sum_of_rows_is_refused(rows):
         encode_private(y, x, layout)
     with pytest.raises(ValueError, match="norm 1 at most"):
         encode_private(2 * x, y, layout)
-    with pytest.raises(ValueError, match="given away whole"):
+    with pytest.raises(ValueError, match="revealed completely"):
         encode_private(x, y, PrivateFormat(6, 4, least=2, epsilon=1.0, delta=0.01))
     with pytest.raises(ValueError, match="no moments have"):
         PrivateFormat(6, 4, least=0, epsilon=1.0, delta=1e-6)

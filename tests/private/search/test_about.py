@@ -32,9 +32,9 @@ def test_a_description_goes_through_json(open_search, name):
 
 
 CHANGES = [
-    ({"format": 2}, "format 1 is spoken here, got 2"),
+    ({"format": 2}, "expected format 1, got 2"),
     ({"metric": "dot"}, "metric 'cosine'"),
-    ({"profile": "open"}, "profile 'guarded' is spoken here, got 'open'"),
+    ({"profile": "open"}, "expected profile 'guarded', got 'open'"),
     ({"rows": 10**12}, "rows must be a whole number from 1"),
     ({"rows": True}, "rows must be a whole number"),
     ({"rows": 599}, "21 blocks hold 600 of 599 rows"),

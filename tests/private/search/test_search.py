@@ -154,7 +154,7 @@ def test_each_part_answers_a_message_once(open_search):
     provider.answer(message, ["cluster/1"])
     provider.answer(message, ["cluster/2"])
     for part in ("cluster/1", "cluster/2"):
-        with pytest.raises(ProtocolError, match="before; begin anew"):
+        with pytest.raises(ProtocolError, match="; start anew"):
             provider.answer(message, [part])
 
 
@@ -345,7 +345,7 @@ def test_hits_of_other_indexes_are_refused(open_search):
         (own, Hit(0, 1.0, 0, 3)),
         (clustered, Hit(0, 1.0, 0, -1)),
     ]:
-        with pytest.raises(ValueError, match="is no hit of this index"):
+        with pytest.raises(ValueError, match="is not a hit of this index"):
             search.read(hit)
 
 
