@@ -111,7 +111,9 @@ def test_what_captured_states_do_not_give_is_refused_before_texts_are_read(
     rows = [("d/0", np.arange(2), np.ones((2, 1, 3), np.float32))]
     path = save_captured(tmp_path / "c.json", rows, layers=(2,), model=MODEL)
     config = dataclasses.replace(config, source=f"embeddings:{path}", data="imdb")
-    with pytest.raises(RunError, match=r"--source: .*of the layers 2, requested are lay"):
+    with pytest.raises(
+        RunError, match=r"--source: .*of the layers 2, requested are la"
+    ):
         check_inputs(dataclasses.replace(config, source_layer=1))
     (tmp_path / "c-000000.safetensors").unlink()
     with pytest.raises(RunError, match=r"--source: .*lists 1 files that are not there"):

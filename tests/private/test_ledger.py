@@ -154,7 +154,7 @@ def test_a_copy_of_a_closed_file_is_whole(tmp_path):
 
 def test_a_reference_is_charged_once_whoever_asks(ledger):
     ledger.charge(ROWS, "a", 1, reference=b"1", budget=None)
-    with pytest.raises(ProtocolError, match="given to client 'a' before"):
+    with pytest.raises(ProtocolError, match="given to client 'a'"):
         ledger.charge(ROWS, "b", 1, reference=b"1", budget=None)
 
 
@@ -190,7 +190,7 @@ def test_charges_ahead_are_lost_with_the_machine_and_never_given_twice(
     assert ledger.spent(ROWS, "a") == 8
     assert ledger.spent(ROWS, "b") == 2
     assert charge(Ledger(path), 3) == 9  # counted once
-    with pytest.raises(ProtocolError, match="given to client 'a' before"):
+    with pytest.raises(ProtocolError, match="given to client 'a'"):
         charge(ledger, 2)
     assert [charge(ledger, number) for number in range(4, 15)][-1] == 20
     with pytest.raises(ProtocolError, match="has had 20 bits"):
@@ -216,7 +216,7 @@ def test_charges_ahead_outlive_a_killed_process(tmp_path):
         forking(KILLED, tmp_path / "ledger.db")
     ledger = Ledger(tmp_path / "ledger.db")
     assert ledger.spent(ROWS, "a") == 5
-    with pytest.raises(ProtocolError, match="given to client 'a' before"):
+    with pytest.raises(ProtocolError, match="given to client 'a'"):
         ledger.charge(ROWS, "a", 1, reference=b"4", budget=9)
 
 
@@ -270,7 +270,7 @@ def test_ledgers_of_another_release_are_refused(tmp_path):
     other.execute("PRAGMA user_version = 1")
     other.commit()
     other.close()
-    with pytest.raises(ProtocolError, match="a ledger of version 1, here is 2"):
+    with pytest.raises(ProtocolError, match="a ledger of version 1, not 2"):
         Ledger(path)
 
 
