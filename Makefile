@@ -2,7 +2,9 @@
 #   make demo     the main job on the embedded models and corpus, offline: minutes
 #   make test     the test suite, without its slow tests
 #   make test-slow   the slow ones: kills, whole programs, pretrained weights
-#   make check    formatting and lint
+#   make check    formatting, lint and types
+#   make docs     the documents as a site, in site/
+#   make notebooks   the notebooks, executed in place
 #   make crypto   Pyfhel, built from source with g++ alone
 #   make certificates   an authority, a server and a client for a trial of the service
 # Another interpreter: make PYTHON=python3.12 demo
@@ -17,7 +19,7 @@ WORKDIR ?= runs/demo
 CERTIFICATES ?= certificates
 PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo demo_start test test-slow check crypto certificates clean
+.PHONY: demo demo_start test test-slow check docs notebooks crypto certificates clean
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else "helix_jax needs Python 3.11, 3.12 or 3.13, got %d.%d; use: make PYTHON=python3.12 ..." % v[:2])'
@@ -41,6 +43,11 @@ $(VENV)/dev.stamp: $(VENV)/crypto.stamp
 	@$(PIP) -e '.[dev]'
 	@touch $@
 
+$(VENV)/docs.stamp: $(VENV)/core.stamp
+	@echo "Installing what the site is made with"
+	@$(PIP) -e '.[docs]'
+	@touch $@
+
 demo: demo_start $(VENV)/crypto.stamp
 	$(VENV)/bin/python -m experiments.demo --workdir=$(WORKDIR)
 
@@ -53,6 +60,14 @@ test-slow: $(VENV)/dev.stamp
 check: $(VENV)/dev.stamp
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/python -m mypy
+
+docs: $(VENV)/docs.stamp
+	$(VENV)/bin/python -m mkdocs build --strict
+
+notebooks: $(VENV)/dev.stamp
+	for one in notebooks/*.ipynb; do \
+	  $(VENV)/bin/python -m nbclient --inplace $$one || exit 1; done
 
 crypto: $(VENV)/crypto.stamp
 
@@ -60,4 +75,4 @@ certificates: $(VENV)/crypto.stamp
 	$(VENV)/bin/python -m experiments.certificates --folder=$(CERTIFICATES)
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build site *.egg-info

@@ -72,14 +72,14 @@ def takes(**kinds: Kind) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
 
         @functools.wraps(function)
         def run(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-            args = tuple(map(native, args))
-            kwargs = {name: native(value) for name, value in kwargs.items()}
+            positions: tuple[Any, ...] = tuple(map(native, args))
+            names: dict[str, Any] = {k: native(value) for k, value in kwargs.items()}
             try:
-                given = signature.bind_partial(*args[:places], **kwargs).arguments
+                given = signature.bind_partial(*positions[:places], **names).arguments
             except TypeError:  # unknown or repeated ones: Python says which
-                return function(*args, **kwargs)
+                return function(*positions, **names)
             _require(who, signature, kinds, given)
-            return function(*args, **kwargs)
+            return function(*positions, **names)
 
         return run
 

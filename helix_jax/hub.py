@@ -141,7 +141,7 @@ def _said(
     )
 
     asked = f"{name!r} (revision {revision or 'main'})"
-    others = (HTTPError, OSError)
+    others: tuple[type[Exception], ...] = (HTTPError, OSError)
     if writing:  # of the card's front matter, or of the upload of a large file
         others += (ValueError, RuntimeError)
     try:

@@ -79,8 +79,8 @@ AFFINE = Kind(
     "an AffineMap",
     _named("AffineMap"),
     MAP.source,
-    MAP.instead
-    | {
+    {
+        **MAP.instead,
         "LowRankMap": "to_affine({})",
         "ResidualMap": "to_affine({})",
         "MlpMap": "score_rows, which takes any map",

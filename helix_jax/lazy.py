@@ -65,9 +65,11 @@ class LazyPackage(types.ModuleType):
 
 def _read_origins(module: types.ModuleType) -> Iterator[tuple[str, tuple[str, str]]]:
     """Name -> (module, name there), from the imports under `if TYPE_CHECKING:`."""
-    source = module.__loader__.get_source(module.__name__)
+    loader: Any = module.__loader__
+    source = loader.get_source(module.__name__)
     for block in ast.parse(source).body:
         if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING":
-            for line in block.body:
+            lines = (line for line in block.body if isinstance(line, ast.ImportFrom))
+            for line in lines:
                 for one in line.names:
-                    yield one.asname or one.name, (line.module, one.name)
+                    yield one.asname or one.name, (line.module or "", one.name)

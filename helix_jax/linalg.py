@@ -6,7 +6,7 @@ float64, whoever calls; float32 stays float32.
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -38,12 +38,12 @@ def wide(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
     @functools.wraps(function)
     def run(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        args = tuple(map(native, args))
-        kwargs = {name: native(value) for name, value in kwargs.items()}
+        positions: tuple[Any, ...] = tuple(map(native, args))
+        names: dict[str, Any] = {k: native(value) for k, value in kwargs.items()}
         if not has_float64():
-            return function(*args, **kwargs)
+            return function(*positions, **names)
         with jax.enable_x64(True):
-            return function(*args, **kwargs)
+            return function(*positions, **names)
 
     return run
 

@@ -3,10 +3,12 @@
 import contextlib
 import os
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
 from helix_jax.owners import Owner, decode_owner, encode_owner, this_machine
 
+fcntl: ModuleType | None
 try:
     import fcntl
 except ImportError:  # not a POSIX system
@@ -75,6 +77,7 @@ class LocalPlace:
         except FileNotFoundError:  # a writer that failed has removed its folder
             os.makedirs(self.name, exist_ok=True)
             return False
+        taken = False
         try:
             if not flock(fd) or not self._is(fd):  # held, or given back meanwhile
                 return False
@@ -84,10 +87,10 @@ class LocalPlace:
             with contextlib.suppress(OSError):  # on a full disk it stays empty
                 os.ftruncate(fd, 0)
                 os.pwrite(fd, encode_owner(owner), 0)
-            self._fd, fd = fd, None
+            self._fd, taken = fd, True
             return True
         finally:
-            if fd is not None:
+            if not taken:
                 os.close(fd)
 
     def beat(self) -> bool:

@@ -53,10 +53,12 @@ class Lock:
             now, found = time.monotonic(), self._place.look()
             if found != seen:
                 seen, changed = found, now
-            free = found is None or self._place.ended(found)
-            if (free or self._silent(found, changed)) and self._place.take(
-                self._owner, found
-            ):
+            free = (
+                found is None
+                or self._place.ended(found)
+                or self._silent(found, changed)
+            )
+            if free and self._place.take(self._owner, found):
                 break
             if now - told >= TELL_SECONDS:
                 told = now

@@ -94,9 +94,9 @@ class Confidence(NamedTuple):
         own, margin = self.regressions[name], self.margin(name, coverage)
         found = features(self, x, y_hat)
         z = self.terms(found) @ own.weights
-        bounds = np.tanh(z, dtype=np.float32), np.tanh(z - margin, dtype=np.float32)
-        outside = ((found < self.lowest) | (found > self.highest)).any(axis=1)
-        return *bounds, outside
+        value, low = np.tanh([z, z - margin], dtype=np.float32)
+        outside = (found < self.lowest) | (found > self.highest)
+        return value, low, np.any(outside, axis=1)
 
     def margin(self, name: str, coverage: float) -> float:
         """q of a coverage; errors as of a call."""
@@ -137,8 +137,8 @@ def confidence_of(arrays: Mapping[str, np.ndarray]) -> Confidence:
         name: Regression(arrays[f"{name}.weights"], arrays[f"{name}.residuals"])
         for name in COSINES
     }
-    parts = (arrays[name] for name in Confidence._fields[:-1])
-    return Confidence(*parts, regressions)
+    parts = {name: arrays[name] for name in Confidence._fields[:-1]}
+    return Confidence(**parts, regressions=regressions)
 
 
 def features(own: Confidence, x: np.ndarray, y_hat: np.ndarray) -> np.ndarray:

@@ -55,7 +55,7 @@ class Mirror:
         Args:
           folder: of the bucket.
           root: the local one.
-          lock: of the folder, held by the caller; None to read only.
+          lock: of the folder, held by the caller; None where nothing will be sent.
         """
         self._folder, self._root, self._lock = folder, root, lock
         self._known: dict[str, tuple[int, ...]] = {}
@@ -109,7 +109,8 @@ class Mirror:
         put = [name for name in now if self._known.get(name) != now[name]]
         drop = [name for name in self._known if name not in now]
         if put or drop:
-            self._lock.check()
+            if self._lock is not None:
+                self._lock.check()
             self._step(sorted(put, key=lambda name: now[name][0]), drop)
             self._known = now
         self._sent = time.monotonic()
@@ -155,7 +156,7 @@ class Mirror:
 
     def _scan(self) -> dict[str, tuple[int, ...]]:
         """Name of each local file -> its size, and what changes with its content."""
-        found = {}
+        found: dict[str, tuple[int, ...]] = {}
         for folder, folders, files in os.walk(self._root):
             folders[:] = [name for name in folders if not is_passing(name)]
             for file in files:

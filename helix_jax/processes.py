@@ -151,14 +151,14 @@ class Processes:
         self.index, self.count, self._link = index, count, link
         link.send(hello=index, of=count)
         for work in (self._listen, self._beat):
-            threading.Thread(target=work, daemon=True).start()
+            threading.Thread(target=work, args=(link,), daemon=True).start()
         with self._change:
             self._change.wait_for(lambda: self._met or self._lost)
         self.check()
 
-    def _listen(self) -> None:
+    def _listen(self, link: Link) -> None:
         lost = f"process 0 {KILLED}"
-        for message in self._link.messages():
+        for message in link.messages():
             with self._change:
                 if "met" in message:
                     self._met = True
@@ -182,9 +182,9 @@ class Processes:
         if self._met and not self._ended and self._on_loss is not None:
             self._on_loss(self._lost)
 
-    def _beat(self) -> None:
+    def _beat(self, link: Link) -> None:
         while not self._lost:
-            self._link.send(beat=1)
+            link.send(beat=1)
             time.sleep(BEAT_SECONDS)
 
 

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -164,7 +164,7 @@ def bar(
       unit: what is counted, if the name does not say so.
       show: False for silence.
     """
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     with Progress(name, total=total, unit=unit, show=show) as progress:
         for item in items:

@@ -60,18 +60,19 @@ class RemotePlace:
             self._owner = owner
             # Without a bucket there is no key, and yet the condition fails: after some
             # turns an unconditional write says why, or shows that there is no bucket.
-            taken = self._write(generation)
+            taken = self._write(owner, generation)
             self._refused = 0 if taken or seen is not None else self._refused + 1
             return taken
 
     def beat(self) -> bool:
         with self._one:
-            if self._owner is None:
+            owner = self._owner
+            if owner is None:
                 return False
             if time.monotonic() - self._last < _BEAT_SECONDS:
                 return True
             try:
-                return self._write(self._generation, _SOON_SECONDS)
+                return self._write(owner, self._generation, _SOON_SECONDS)
             except StoreError:  # the network; its return will show
                 return True
 
@@ -87,9 +88,11 @@ class RemotePlace:
         except STORAGE_ERRORS as error:
             raise write_error(self._folder, FILE, 0, error) from error
 
-    def _write(self, generation: Any, seconds: float = ANSWER_SECONDS) -> bool:
+    def _write(
+        self, owner: Owner, generation: Any, seconds: float = ANSWER_SECONDS
+    ) -> bool:
         beat = json.dumps({"beat": time.time()}).encode()
-        record = beat + b"\n" + encode_owner(self._owner)
+        record = beat + b"\n" + encode_owner(owner)
         try:
             written = self._folder.kvstore.write(FILE, record, if_equal=generation)
             stamp = settle(self._folder, written, seconds=seconds)
@@ -98,7 +101,7 @@ class RemotePlace:
         generation = stamp.generation
         if not generation:  # it is another's, or a lost answer was that it is ours
             found = self.look()
-            if found is None or found.owner != self._owner:
+            if found is None or found.owner != owner:
                 return False
             generation = found.stamp
         self._generation, self._last = generation, time.monotonic()

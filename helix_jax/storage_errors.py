@@ -57,8 +57,13 @@ _REMOTE = {
 class Named(Protocol):
     """A location: what the user called it, and its path where it is local."""
 
-    name: str
-    local: str | None
+    @property
+    def name(self) -> str:
+        """As it was given."""
+
+    @property
+    def local(self) -> str | None:
+        """Its path, or None of a bucket."""
 
 
 def read_error(

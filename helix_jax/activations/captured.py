@@ -161,13 +161,13 @@ def load_captured(
         spec, norm = read_final_norm(captured.model)
         width = spec.width
     hasher = hashlib.sha256(captured.path.read_bytes())
-    rows, lengths = [], []
+    found, lengths = [], []
     for file in captured.files:
-        states = _read_states(file, captured, layer, width, hasher)
+        states: np.ndarray = _read_states(file, captured, layer, width, hasher)
         width = states.shape[1]
-        rows.append(_pooled(states, norm, pooling))
+        found.append(_pooled(states, norm, pooling))
         lengths.append(len(states))
-    rows = np.stack(rows)
+    rows = np.stack(found)
     return Store(
         name=str(captured.path),
         layers=(layer,),

@@ -2,6 +2,7 @@
 
 import collections
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def gather_states(
       [n, texts, D], or [n, tokens, D], in the dtype of the states.
     """
     starts = text_starts(ids) if token_rows else np.arange(len(ids) + 1)
-    states = None
+    states: Any = None  # until the first batch tells its shape
     for batch, result in _results(forward, ids, batches):
         if states is None:
             shape = (result.shape[0], int(starts[-1]), result.shape[-1])

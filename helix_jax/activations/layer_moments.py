@@ -52,7 +52,7 @@ class LayerMoments(NamedTuple):
             width = columns_of_side // len(of_side)
             first = [of_side.index(layer) * width for layer in layers]
             found.append((np.array(first)[:, None] + np.arange(width)).reshape(-1))
-        return tuple(found)
+        return found[0], found[1]
 
 
 def parted_layer_moments(

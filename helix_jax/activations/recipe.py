@@ -92,8 +92,8 @@ def choose_recipe(
     prompt = _prompt(modules, wanted.prompt_name, name)
     if own or modules is None:
         pooling = pooling if own else "mean"
-        record = {"prompt": prompt} if prompt else {}
-        return Recipe(pooling, length, prompt, (), (), record, notes)
+        said = {"prompt": prompt} if prompt else {}
+        return Recipe(pooling, length, prompt, (), (), said, notes)
     if prompt and not modules.include_prompt:
         raise CheckpointError(
             f"{name} leaves the tokens of its prompt {prompt!r} out of the pooling, "

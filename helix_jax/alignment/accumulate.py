@@ -65,15 +65,16 @@ def fold_rows(
     Raises:
       ValueError: no batch came, shapes differ, or a row holds NaN or infinity.
     """
+    record: Any = state  # or what makes it, until the first batch is here
     progress = None
     waiting: list[Array] = []
     for x, y, weights in _blocks(batches, 1 if devices is None else len(devices)):
         if progress is None:
-            state, progress = _begin(state, x, y, devices)
+            record, progress = _begin(record, x, y, devices)
         if devices is not None:
             x, y, weights = _dealt(devices, (x, y, weights))
         step = _step(update, devices)
-        state, progress, tick = step(state, progress, x, y, weights)
+        record, progress, tick = step(record, progress, x, y, weights)
         waiting.append(tick)
         if len(waiting) > 2:
             waiting.pop(0).block_until_ready()
@@ -93,7 +94,7 @@ def fold_rows(
                 f"{rows[rows >= 0].min()} of {of}. Extract these states again, in a "
                 "wider dtype if they overflowed."
             )
-    return state
+    return record
 
 
 @wide
@@ -240,8 +241,8 @@ def _merged(devices: RowDevices) -> Callable[["_Shifted"], "_Shifted"]:
 
     def merge_own(state: _Shifted) -> _Shifted:
         state = jax.tree.map(lambda leaf: leaf[0], state)
-        shifts = (jax.lax.pmean(z, ROWS) for z in (state.shift_x, state.shift_y))
-        return _Shifted(*shifts, all_merge(state.moments, ROWS))
+        x, y = (jax.lax.pmean(z, ROWS) for z in (state.shift_x, state.shift_y))
+        return _Shifted(x, y, all_merge(state.moments, ROWS))
 
     parts = {"in_specs": PartitionSpec(ROWS), "out_specs": PartitionSpec()}
     return wide(jax.jit(jax.shard_map(merge_own, mesh=devices.mesh, **parts)))
@@ -259,8 +260,8 @@ def _name(dtype: Any) -> str | None:
 
 def _start(x: Array, y: Array, *, dtype: Any) -> _Shifted:
     nothing = empty(x.shape[1], y.shape[1], dtype=dtype)
-    finite = (jnp.nan_to_num(z.mean(0).astype(nothing.mean_x.dtype)) for z in (x, y))
-    return _Shifted(*finite, nothing)
+    x, y = (jnp.nan_to_num(z.mean(0).astype(nothing.mean_x.dtype)) for z in (x, y))
+    return _Shifted(x, y, nothing)
 
 
 @functools.cache

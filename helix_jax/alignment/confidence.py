@@ -192,8 +192,8 @@ def _directions(moments: Moments) -> Confidence:
         values,
         [whole, rest, target],
     )
-    single = (np.asarray(part, np.float32) for part in parts)
-    return Confidence(*single, empty, empty, empty, empty, {})
+    single = [np.asarray(part, np.float32) for part in parts] + 4 * [empty]
+    return Confidence(**dict(zip(Confidence._fields, single)), regressions={})
 
 
 def _regress(terms: np.ndarray, z: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from helix_jax import kinds
 from helix_jax.alignment.controls import mean_map
 from helix_jax.alignment.gradient import Descent, fit_gradient
 from helix_jax.alignment.losses import Loss, cosine_rows, huber_rows, mse_rows
-from helix_jax.alignment.maps import StateMap
+from helix_jax.alignment.maps import AffineMap, StateMap
 from helix_jax.alignment.moments import Moments
 from helix_jax.alignment.residual import (
     residual_affine,
@@ -41,8 +41,8 @@ class Start(NamedTuple):
 
     key: Array
     moments: Moments
-    mean: StateMap
-    ridge: StateMap
+    mean: AffineMap
+    ridge: AffineMap
 
 
 class GradientMethod(NamedTuple):
@@ -90,7 +90,7 @@ def fit_descent(
     select: tuple[Any, Any],
     *,
     moments: Moments,
-    ridge: StateMap,
+    ridge: AffineMap,
     key: Array,
     epochs: int,
     on_step: Callable[[int, int], None] | None = None,

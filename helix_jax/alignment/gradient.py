@@ -272,7 +272,7 @@ def _loss_sum(map: StateMap, x: Array, y: Array, counts: Array, loss: Loss) -> A
 def _split(map: StateMap) -> tuple[Any, Callable[[Any], StateMap]]:
     """The trained part of a map, and how to put it back."""
     if isinstance(map, ResidualMap):
-        return map.delta, lambda delta: map.replace(delta=delta)
+        return map.delta, lambda delta: ResidualMap(map.base, delta)
     return map, lambda trained: trained
 
 

@@ -49,10 +49,11 @@ def growing_moments(
 def _grow(
     x: Array, y: Array, order: np.ndarray, ends: Sequence[int], block_rows: int
 ) -> Iterator[Moments]:
-    moments = None
+    moments: Moments | None = None
     for start, end in itertools.pairwise(ends):
         for first in range(start, end, block_rows):
             rows = order[first : min(first + block_rows, end)]
             batch = from_batch(x[rows], y[rows])
             moments = batch if moments is None else merge(moments, batch)
-        yield moments
+        if moments is not None:
+            yield moments

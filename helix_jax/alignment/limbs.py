@@ -137,7 +137,7 @@ def limb_gram(
 
     def add(sums, block):
         term = limb_product(*block, kind=kind, limbs=limbs)
-        return two_sum(*sums, term), None
+        return two_sum(sums[0], sums[1], term), None
 
     zero = jnp.zeros((u.shape[1], v.shape[1]), jnp.float32)
     (total, rest), _ = jax.lax.scan(add, (zero, zero), tuple(parts))

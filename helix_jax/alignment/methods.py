@@ -61,7 +61,7 @@ class Problem(NamedTuple):
     canonical: CrossFactors
     anchors: tuple[Array, Array] | None
     penalties: Array
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of this name
 
 
 @takes(fit=kinds.MOMENTS, select=kinds.MOMENTS, anchors=kinds.TWO_SIDES)

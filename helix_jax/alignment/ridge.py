@@ -184,7 +184,8 @@ def select_penalty(path: RidgePath, moments: Moments) -> Selection:
     Reference: ours; see path.py.
     """
     moments = usable_moments("select_penalty", moments)
-    require_widths("select_penalty", *path.cross.shape, moments)
+    dx, dy = path.cross.shape
+    require_widths("select_penalty", dx, dy, moments)
     return select_map(ridge_factors(path), moments)
 
 
@@ -218,7 +219,8 @@ def select_by_gcv(
       choosing a good ridge parameter", equation 1.4. Noise: ours.
     """
     moments = usable_moments("select_by_gcv", moments)
-    require_widths("select_by_gcv", *path.cross.shape, moments)
+    dx, dy = path.cross.shape
+    require_widths("select_by_gcv", dx, dy, moments)
     values = path.spectrum.values
     shrink = _shrink(values + path.ridge[:, None], rank_threshold(values))
     energy = jnp.sum(path.cross**2, axis=1)

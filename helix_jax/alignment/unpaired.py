@@ -128,7 +128,10 @@ def fit_unpaired(
     white = unit_rows(product(x - x.mean(0), _whitening(x)))
     agreement = jnp.mean(row_cosine(*(product(white, _polar(c)) for c in crosses)))
     first, second = jax.random.split(key)
-    settings = {"rows": min(match_rows, len(x), len(y)), "penalty": penalty}
+    settings: dict[str, Any] = {
+        "rows": min(match_rows, len(x), len(y)),
+        "penalty": penalty,
+    }
     best = crosses[int(jnp.argmax(jnp.max(jnp.stack(similarity), axis=1)))]
     # First on wide directions only; then on all, which the map can now separate.
     affine = _ridge(first, product(a, _polar(best)), b, x, y, **settings)

@@ -56,6 +56,6 @@ def solve_lattice(
         sign = basis[row, count + width]
         if abs(sign) == mark:
             found = [basis[row, place] for place in range(count)]
-            column = np.array(found, np.int64) * (1 if sign > 0 else -1)
-            return column - np.rint(column.mean()).astype(np.int64)
+            lost = np.array(found, np.int64) * (1 if sign > 0 else -1)
+            return lost - np.rint(lost.mean()).astype(np.int64)
     return None

@@ -98,7 +98,7 @@ ADVICE = {
 
 
 @functools.cache
-def _config_class(family: str) -> type:
+def _config_class(family: str) -> Any:
     (CONFIG_MAPPING,) = transformers_names("CONFIG_MAPPING")
 
     return CONFIG_MAPPING[family]

@@ -16,7 +16,7 @@ Reference: google/sentencepiece, sentencepiece_model.proto; Sennrich et al. 2016
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tokenizers import (
     AddedToken,
@@ -142,7 +142,7 @@ _NAMED = ((41, 1), (42, 2), (43, -1))  # ids of <s>, </s> and <pad> and their de
 
 def _piece(message: bytes) -> tuple[str, float, int]:
     """Name, score and kind of one entry."""
-    fields = dict(_fields(message))
+    fields: dict[int, Any] = dict(_fields(message))
     return fields[1].decode(), fields.get(2, 0.0), fields.get(3, _NORMAL)
 
 

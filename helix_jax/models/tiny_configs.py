@@ -59,7 +59,7 @@ def tiny_config(kind: str, sizes: Mapping[str, int]) -> Any:
     return _sized(CONFIG_MAPPING[kind], sizes)
 
 
-def _sized(config_class: type, sizes: Mapping[str, int]) -> Any:
+def _sized(config_class: Any, sizes: Mapping[str, int]) -> Any:
     default = config_class()
     parts = {
         name: _sized(type(part), sizes)

@@ -72,11 +72,11 @@ def telling_tokens(
     share = prior * total / max(total.sum(), 1)
     every, odds = total >= least_texts, []
     share = np.where(every, share, 1)
-    for own in held:
-        inside = own + share
-        outside = own.sum() + prior - inside
+    for counts in held:
+        inside = counts + share
+        outside = counts.sum() + prior - inside
         odds.append(np.log(inside) - np.log(np.maximum(outside, 1e-9)))
-    spread = np.sqrt(sum(1 / (own + share) for own in held))
+    spread = np.sqrt(sum(1 / (counts + share) for counts in held))
     telling = np.where(every, (odds[1] - odds[0]) / spread, 0)
     order = np.argsort(-telling, kind="stable")
     sides = order[:count], order[::-1][:count]

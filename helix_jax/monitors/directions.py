@@ -99,12 +99,12 @@ def fit_direction(
             raise RunError(chosen.failure)
         vector, bias = chosen.vector, float(chosen.bias)
         return Direction(np.asarray(vector, np.float64), bias, place)
-    chosen = train_probe(x, labels, x_select, labels_select, 2)
-    if chosen.failure:
-        raise RunError(chosen.failure)
-    kernel = np.asarray(chosen.probe.kernel, np.float64)
-    bias = np.asarray(chosen.probe.bias, np.float64)
-    return Direction(kernel[:, 1] - kernel[:, 0], float(bias[1] - bias[0]), place)
+    trained = train_probe(x, labels, x_select, labels_select, 2)
+    if trained.failure:
+        raise RunError(trained.failure)
+    kernel = np.asarray(trained.probe.kernel, np.float64)
+    biases = np.asarray(trained.probe.bias, np.float64)
+    return Direction(kernel[:, 1] - kernel[:, 0], float(biases[1] - biases[0]), place)
 
 
 def fit_directions(

@@ -121,7 +121,7 @@ def read_edits(
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *edits)
     reader = functools.partial(
         _read,
-        parts.replace(map=None),
+        Stitch(parts.source, parts.target, None),
         head_of(parts.target),
         stacked,
         ClassTokens(*map(jnp.asarray, tokens)),
@@ -134,7 +134,7 @@ def read_edits(
         rows = order[start : start + ROWS_AT_ONCE]
         # The last batch is filled up, so that nothing is compiled for it.
         filled = np.resize(rows, ROWS_AT_ONCE)
-        own = [passages.ids[row] for row in filled]
+        own = [passages.ids[row] for row in filled.tolist()]
         lengths = np.array([len(one) for one in own])
         padded = np.zeros((ROWS_AT_ONCE, -(-lengths.max() // step) * step), np.int32)
         for place, one in enumerate(own):

@@ -90,7 +90,7 @@ def fit_sparse(
     x: Array,
     labels: Array,
     *,
-    shares: Sequence[float] = SHARES,
+    shares: Sequence[float] | Array = SHARES,
     tolerance: float = 1e-3,
     max_steps: int = 4000,
 ) -> SparsePath:

@@ -80,8 +80,8 @@ def read_text_states(
         # A text of one token has no other state than that.
         begins = np.minimum(ends[:-1] + SKIPPED, ends[1:] - 1)
         for begin, end in zip(begins, ends[1:]):
-            own = found[:, begin:end]
-            rows.append(own.mean(axis=1))
-            lengths.append(np.linalg.norm(own, axis=-1))
+            part = found[:, begin:end]
+            rows.append(part.mean(axis=1))
+            lengths.append(np.linalg.norm(part, axis=-1))
     scale = np.median(np.concatenate(lengths, axis=1), axis=1)
     return TextStates(np.stack(rows, axis=1), scale.astype(np.float64))

@@ -58,12 +58,12 @@ async def _no_method(request: Request, error: Exception) -> Response:
 
 
 def _endpoint(service: Service, identify, door: Door):
-    async def endpoint(request: Request) -> Response:
+    async def endpoint(request: Request) -> Response | Held:
         began, identity, sizes = time.perf_counter(), "", [0, 0]
         detail = ""
         service.metrics.under_way.inc()
         try:
-            response = await serve(request, sizes)
+            response: Response | Held = await serve(request, sizes)
             identity = request.scope.get("helix_identity", "")
         except ClientDisconnect:
             response, detail = refused(Refusal("timeout")), "the client went away"
@@ -93,7 +93,7 @@ def _endpoint(service: Service, identify, door: Door):
             )
         return response
 
-    async def serve(request: Request, sizes: list[int]) -> Response:
+    async def serve(request: Request, sizes: list[int]) -> Response | Held:
         names = request.path_params
         if door.open:
             return await door.act(service, "", names, b"", request)

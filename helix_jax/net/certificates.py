@@ -149,7 +149,7 @@ def _sign(
         (_usage(digital_signature=True), True),
         (x509.ExtendedKeyUsage([usage]), False),
         (
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key()),
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signing.public_key()),
             False,
         ),
         *((one, False) for one in more),

@@ -7,7 +7,7 @@ answer that its reader does not take.
 import asyncio
 import logging
 from collections import OrderedDict
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -32,7 +32,9 @@ class Connection(HttpToolsProtocol):
     _rest: asyncio.TimerHandle | None = None
     _left, _stuck, _head_bytes, _arriving = 0, 0.0, 0, False
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(  # type: ignore[override]  # as uvicorn's does
+        self, transport: asyncio.Transport
+    ) -> None:
         """Read the certificate, and begin to watch."""
         super().connection_made(transport)
         tls = transport.get_extra_info("ssl_object")
@@ -74,8 +76,8 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()
             return
         self._arriving = True
-        self.scope["helix_certificate"] = self._shown
-        self.scope["helix_connection"] = self
+        scope = cast(dict[str, Any], self.scope)
+        scope |= {"helix_certificate": self._shown, "helix_connection": self}
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

@@ -70,11 +70,15 @@ def open_head(name: str, settings: HeadSettings) -> Head:
       RunError: the path is none of those that `HeadSettings` names.
       HelixError: it is damaged.
     """
-    path = settings.path
+    path, about = settings.path, dict[str, Any]()
     if path.startswith(_LM_HEAD):
         weights, offer = head_weights(load_model(path.removeprefix(_LM_HEAD)))
-        about = {"vocabulary": offer.vocabulary, "softcap": offer.softcap}
-        return Head(weights.kernel, weights.bias, {"kind": "lm_head", **about})
+        about = {
+            "kind": "lm_head",
+            "vocabulary": offer.vocabulary,
+            "softcap": offer.softcap,
+        }
+        return Head(weights.kernel, weights.bias, about)
     if path.endswith(".npz"):
         arrays = _arrays(path, ("kernel", "bias"), optional=("classes",))
         classes = [str(one) for one in arrays.get("classes", ())]
@@ -141,9 +145,9 @@ class Deployment:
     def __init__(self, settings: ServiceSettings):
         self.settings = settings
         # Of this object alone, so that they end with it.
-        self.head = functools.cache(self.head)
-        self.rows = functools.cache(self.rows)
-        self.input_norm = functools.cache(self.input_norm)
+        self.head = functools.cache(self.head)  # type: ignore[method-assign]
+        self.rows = functools.cache(self.rows)  # type: ignore[method-assign]
+        self.input_norm = functools.cache(self.input_norm)  # type: ignore[method-assign]
 
     def head(self, name: str) -> Head:
         """A head by its name."""

@@ -47,8 +47,10 @@ class Desk:
 
     def _forget(self, key: bytes) -> None:
         """Drop the accounts and masks of a key that makes room."""
-        for provider in (*self._providers.values(), *self._indexes.values()):
+        for provider in self._providers.values():
             provider.forget(key)
+        for index in self._indexes.values():
+            index.forget(key)
         for one in [one for one in self._recent if one[2] == key]:
             del self._recent[one]
 
@@ -159,22 +161,22 @@ class Desk:
                 "answer_bits": provider.answer_bits,
             }
         rows = {}
-        for name, settings in self.settings.rows.items():
+        for name, given in self.settings.rows.items():
             served = self.deployment.rows(name)
             count, width = served.prepared.rows.shape
             rows[name] = served.about | {
-                "profile": settings.profile,
+                "profile": given.profile,
                 "rows": count,
                 "width": width,
-                "precision": settings.precision,
-                "share": settings.share,
+                "precision": given.precision,
+                "share": given.share,
             }
         indexes = {}
-        for name, settings in self.settings.indexes.items():
+        for name, asked in self.settings.indexes.items():
             index = self.index(name).about
             indexes[name] = {
-                "profile": settings.profile,
-                "policy": settings.policy or GUARDED,
+                "profile": asked.profile,
+                "policy": asked.policy or GUARDED,
                 "rows": index["rows"],
                 "model": index["model"],
             }

@@ -114,7 +114,7 @@ class Place:
         Raises:
           Refusal: the answer is one, or there is none: the worker is dead then.
         """
-        if self._writer is None:
+        if self._writer is None or self._reader is None:
             raise Refusal("lost", f"worker {self.number} is being replaced", after=1)
         try:
             async with asyncio.timeout(seconds):
@@ -153,7 +153,7 @@ class Place:
 
     async def ended(self) -> int:
         """Wait for the end of the process; its status."""
-        return await self._process.wait()
+        return 0 if self._process is None else await self._process.wait()
 
     async def close(self) -> None:
         """Let the process end, and end it where it does not."""

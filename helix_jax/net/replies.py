@@ -52,6 +52,6 @@ class Held:
             await self._response(scope, receive, send)
 
 
-def size_of(response: Response) -> int:
+def size_of(response: "Response | Held") -> int:
     """Bytes of its body."""
     return int(response.headers.get("content-length", 0))

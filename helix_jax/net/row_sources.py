@@ -3,11 +3,11 @@
 Each is a shape, and slices of rows, as `prepare_rows` takes them.
 """
 
+import dataclasses
 import json
 import os
 import zipfile
 import zlib
-from typing import NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,8 @@ _HEADERS = {
 _DAMAGE = (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
-class StoreRows(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class StoreRows:
     """The rows of a store's only layer.
 
     Attributes:

@@ -27,7 +27,7 @@ async def take_steps(transport: Transport, index: str, steps: Steps) -> Any:
       ServiceError: refused, or not reached.
     """
     path = f"/v1/indexes/{index}/answers"
-    request = await asyncio.to_thread(next, steps)
+    request: Request | _Found = await asyncio.to_thread(next, steps)
     while not isinstance(request, _Found):
         query = [("part", part) for part in request.parts]
         answer = await transport.ask("POST", path, request.message, query=query)

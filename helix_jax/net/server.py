@@ -191,7 +191,7 @@ async def listen(
 
     def end() -> None:
         service.draining = server.should_exit = True
-        if not server.started:
+        if not server.started and starting is not None:
             starting.cancel()
 
     for one in (signal.SIGTERM, signal.SIGINT):

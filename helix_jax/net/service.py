@@ -245,7 +245,7 @@ class Service:
             try:
                 return await place.exchange(asked, seconds=seconds)
             except Refusal as refusal:
-                if refusal.code != FORGOTTEN:
+                if key is None or refusal.code != FORGOTTEN:
                     raise
             place.learnt.discard(key.hex())
             await self._teach(place, key)
@@ -255,6 +255,8 @@ class Service:
         if key.hex() in place.learnt:
             return
         known = self.state.key(key)
+        if known is None:
+            raise Refusal("not_found", f"key {key.hex()} is known no more")
         await place.exchange(
             Frame({"op": "key", "profile": known.profile}, known.bundle),
             seconds=self.settings.operation_seconds,

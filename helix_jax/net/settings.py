@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from helix_jax.private.policies import PRECISION, SHARE
 
@@ -175,7 +176,11 @@ class ServiceSettings:
     def limits_of(self, identity: str) -> Limits:
         """The limits of a client."""
         own = self.clients.get(identity)
-        return dataclasses.replace(self.limits, **own.limits) if own else self.limits
+        return (
+            dataclasses.replace(self.limits, **dict[str, Any](own.limits))
+            if own
+            else self.limits
+        )
 
     def policy_of(self, identity: str, head: str) -> str:
         """The policy of a head's answers to a client; empty for the profile's own."""

@@ -93,7 +93,8 @@ class State:
                     f"{folder} holds secrets, and others may read it: chmod 700."
                 )
         self.ledger = Ledger(self.folder / FILE)  # the file is its own, first
-        self._lock, self._owners = threading.Lock(), {}
+        self._lock = threading.Lock()
+        self._owners: dict[bytes, str] = {}
         with os_errors(folder, "be used as the service's state", RunError):
             self._connection = sqlite3.connect(
                 self.folder / FILE,
@@ -210,7 +211,7 @@ class State:
         found = self._connection.execute(
             "SELECT identity, rows, key, ended FROM fits WHERE fit = ?", (fit,)
         ).fetchone()
-        return found and KnownFit(*found[:3], bool(found[3]))
+        return found and KnownFit(*found)._replace(ended=bool(found[3]))
 
     def abandoned_fits(self, seconds: float) -> list[bytes]:
         """Fits that were begun so long ago and never ended."""

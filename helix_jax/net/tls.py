@@ -15,7 +15,7 @@ import os
 import ssl
 import time
 from collections.abc import Sequence
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from cryptography import x509
 
@@ -175,7 +175,7 @@ def peer_certificate(tls: ssl.SSLObject | ssl.SSLSocket) -> PeerCertificate | No
     Raises:
       KeyRoleError: it does not say one name, or has ended since the handshake.
     """
-    shown = tls.getpeercert()
+    shown: dict[str, Any] | None = tls.getpeercert()
     if not shown:
         return None
     parts = (one for part in shown["subject"] for one in part)

@@ -168,7 +168,7 @@ class Transport:
         """One request; an answer that is larger than any can be is not read on."""
         found, most = bytearray(), self._answer_bytes if most is None else most
         async with self._http.stream(
-            method, path, content=body, params=query
+            method, path, content=body, params=None if query is None else tuple(query)
         ) as answer:
             if "content-encoding" in answer.headers:  # nobody asked for it
                 raise ServiceError("malformed", f"{answer.url} answered compressed.")

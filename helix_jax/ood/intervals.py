@@ -125,8 +125,10 @@ def auroc_standard_error(known: Any, strange: Any) -> float:
 
     def share_below(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
         others = np.sort(others)
-        sides = (np.searchsorted(others, rows, side) for side in ("left", "right"))
-        return sum(sides) / (2 * len(others))
+        left, right = (
+            np.searchsorted(others, rows, side) for side in ("left", "right")
+        )
+        return (left + right) / (2 * len(others))
 
     return float(
         np.sqrt(

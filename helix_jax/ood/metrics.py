@@ -43,13 +43,13 @@ class Counts(NamedTuple):
 class DetectionMetrics(NamedTuple):
     """See the top of this file; each [...] float64."""
 
-    auroc: np.ndarray
-    aupr_in: np.ndarray
-    aupr_out: np.ndarray
-    fpr95: np.ndarray
-    fpr95_in: np.ndarray
-    aupr_in_trapezoid: np.ndarray
-    aupr_out_trapezoid: np.ndarray
+    auroc: Any
+    aupr_in: Any
+    aupr_out: Any
+    fpr95: Any
+    fpr95_in: Any
+    aupr_in_trapezoid: Any
+    aupr_out_trapezoid: Any
 
 
 def detection_metrics(known: Any, strange: Any, *, rate: float = 0.95):
@@ -71,7 +71,7 @@ def detection_metrics(known: Any, strange: Any, *, rate: float = 0.95):
     """
     counts = count_scores(known, strange)
     metrics = metrics_of_counts(counts.known, counts.strange, rate=rate)
-    return DetectionMetrics(*(float(value) for value in metrics))
+    return DetectionMetrics(*map(float, metrics))
 
 
 def count_scores(known: Any, strange: Any) -> Counts:

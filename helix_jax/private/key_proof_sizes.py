@@ -83,4 +83,5 @@ def extracted_norms(profile: Profile) -> tuple[float, float]:
     2 b = e'' - a s'' for these. (Honest ones have s'' = 2 s and e'' = 2 e.)
     """
     largest = (1 + 1e-9) / math.sin(math.pi / (2 * profile.degree))
-    return tuple(largest * 2 * norm for norm in proof_shape(profile).norms)
+    s, e = proof_shape(profile).norms
+    return largest * 2 * s, largest * 2 * e

@@ -129,6 +129,7 @@ class Ledger:
                         totals = subject, client, float(total), float(on_disk)
                         insert(connection, "totals", totals)
                         return total
+        raise AssertionError("what is synced is on the disk up to the total")
 
     def spent(self, subject: bytes, client: str) -> float:
         """Bits that a client has had of a subject."""

@@ -89,11 +89,14 @@ def prepare_rows(
         folder.mkdir(0o700, parents=True, exist_ok=True)
     with hold(folder, "the preparation of rows"):
         kept = read_prepared(folder, ids_digest=digest, privacy=privacy)
-        same = kept is not None and kept.rows.shape == tuple(source.shape)
-        if same and source_name and kept.source == source_name:
+        if kept is not None and kept.rows.shape != tuple(source.shape):
+            kept = None
+        if kept is not None and source_name and kept.source == source_name:
             return kept
         seen = _look(source, digest)
-        if same and kept.hashes == seen.hashes and kept.source == source_name:
+        if kept is not None and (
+            kept.hashes == seen.hashes and kept.source == source_name
+        ):
             return kept
         require_measures(seen.measures, privacy)
         return _keep(folder, source, seen, digest, privacy, source_name)

@@ -12,7 +12,7 @@ without JAX's compilation cache, a tenth with it.
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -140,7 +140,8 @@ def _questions(profile: Profile) -> tuple[_Questions, dict[str, np.ndarray]]:
     rows[0], rows[1] = 2**KERNEL_BITS, -(2**KERNEL_BITS)
     limbs = generator.integers(0, 2**LIMB_BITS, (MAX_BLOCK_ROWS, 8))
     limbs[:, 0] = 2**LIMB_BITS - 1
-    whole, modulus = 0, profile.modulus
+    whole: Any = 0  # numpy's of Python's integers, from the first prime on
+    modulus = profile.modulus
     for prime, row in zip(profile.primes, dense.astype(object)):
         rest = modulus // prime
         whole = whole + row * (rest * pow(rest, -1, prime))

@@ -10,13 +10,13 @@ import functools
 import os
 import threading
 from collections.abc import Callable
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from helix_jax.private.forks import require_own
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-_S = TypeVar("_S")
+_S = TypeVar("_S", bound="_HasTurns")
 
 
 class Turns:
@@ -52,6 +52,10 @@ class Turns:
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
+
+
+class _HasTurns(Protocol):
+    _turns: Turns
 
 
 def one_at_a_time(

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from helix_jax.stats import Interval
+from helix_jax.stats.interval import ENDS
 
 MISSING = "-"
 UNITS = ("%", "ms", "s", "hours", "kB", "MB", "GB", "bytes", "nats", "bits", "points")
@@ -107,7 +108,7 @@ def read_interval(
     """
     found = numbers.get(name)
     if not isinstance(found, tuple):
-        found = (numbers.get(f"{name}{end}") for end in Interval.ENDS)
+        found = (numbers.get(f"{name}{end}") for end in ENDS)
     return [math.nan if end is None else scale * float(end) for end in found]
 
 

@@ -140,7 +140,7 @@ class Experiment:
             self._check(config, specs)
         return config
 
-    def run(self, config: Any) -> dict[str, float]:
+    def run(self, config: Any) -> dict[str, Any]:
         """The summary of the config's work directory, computed if it is missing.
 
         Without a field `workdir` there is none: the tables are only printed.
@@ -151,7 +151,7 @@ class Experiment:
         with local_places(config) as local:
             return self._run(self.prepare(local))
 
-    def _run(self, config: Any) -> dict[str, float]:
+    def _run(self, config: Any) -> dict[str, Any]:
         if not hasattr(config, "workdir"):
             report = self._compute(config, None)
             print_tables(with_about(report.blocks, report.about))
@@ -203,7 +203,7 @@ def _config_class(compute: Callable[..., Any]) -> type:
     return compute.__globals__[hint] if isinstance(hint, str) else hint
 
 
-def _finish(run: Run, report: Report) -> dict[str, float]:
+def _finish(run: Run, report: Report) -> dict[str, Any]:
     """Write files, blocks, answer, summary and DONE; print the tables."""
     blocks = with_about(report.blocks, report.about)
     if current().index == 0:

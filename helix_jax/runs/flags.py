@@ -76,7 +76,9 @@ class _IntegersParser(flags.BaseListParser):
         super().__init__(",", "comma")
         self._least = least
 
-    def parse(self, argument: Any) -> list[int]:
+    def parse(  # type: ignore[override]  # absl's lists are of words
+        self, argument: Any
+    ) -> list[int]:
         if not isinstance(argument, str):
             return list(argument)
         try:

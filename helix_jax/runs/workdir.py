@@ -34,6 +34,7 @@ from helix_jax.processes import current
 from helix_jax.runs.environment import environment
 from helix_jax.runs.tracking import METRICS, Tracker, open_trackers
 from helix_jax.stats import Interval
+from helix_jax.stats.interval import ENDS
 from helix_jax.textfile import parse_json, read_json, read_lines
 
 
@@ -280,7 +281,7 @@ def flat_numbers(numbers: Mapping[str, float | Interval]) -> dict[str, float]:
     flat: dict[str, float] = {}
     for name, value in numbers.items():
         if isinstance(value, Interval):
-            flat |= {f"{name}{end}": one for end, one in zip(Interval.ENDS, value)}
+            flat |= {f"{name}{end}": one for end, one in zip(ENDS, value)}
         else:
             flat[name] = value
     return flat

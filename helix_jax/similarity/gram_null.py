@@ -166,7 +166,7 @@ def linear_cka_null(
     """
     who = "linear_cka_null"
     checks.require_pair(who, x, y)
-    settings = {"permutations": permutations, "key": key}
+    settings: dict[str, Any] = {"permutations": permutations, "key": key}
     n = x.shape[0]
     rows = prepare_all(who, (x, y), "linear", 4)
     x, y = (_narrowed(z) for z in rows)

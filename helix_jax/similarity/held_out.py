@@ -151,7 +151,7 @@ def pair_nulls(
     Returns:
       measure -> [P].
     """
-    settings = {"permutations": permutations, "key": key}
+    settings: dict[str, Any] = {"permutations": permutations, "key": key}
     narrow = settings | {"product_dtype": product_dtype}
     rank = fitted.bases[0].shape[1]
 

@@ -122,7 +122,7 @@ def similarity_nulls(
     """
     _require_measures(measures)
     pairs = all_pairs(len(representations)) if pairs is None else pairs
-    settings = {"permutations": permutations, "key": key}
+    settings: dict[str, Any] = {"permutations": permutations, "key": key}
     nulls = {}
     for name in measures:
         if name in NEIGHBOUR_MEASURES:

@@ -65,7 +65,9 @@ def norms_from_batch(
       ValueError, TypeError: as `from_batch`, or a weight other than zero and one.
     """
     moments = from_batch(x, y, weights=weights)
-    if checks.is_concrete(weights) and not np.isin(weights, (0, 1, None)).all():
+    if weights is not None and (
+        checks.is_concrete(weights) and not np.isin(weights, (0, 1)).all()
+    ):
         raise ValueError(
             "norms_from_batch: weights need to be zero or one; repeat rows that count "
             "more often."

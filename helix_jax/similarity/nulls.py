@@ -132,16 +132,14 @@ def cca_null(
     sides = zip((moments.cov_xx, moments.cov_yy), (moments.mean_x, moments.mean_y))
     bases = [(spectrum_of(cov).basis[:, :rank], mean) for cov, mean in sides]
 
-    def reduced(pair: Rows | None) -> Rows | None:
-        if pair is None:
-            return None
+    def reduced(pair: Rows) -> Rows:
         return tuple(product(z - mean, b) for z, (b, mean) in zip(pair, bases))
 
     return moments_null(
         _weighted_cca if weighted else _mean_cca,
         reduced(fit),
         bases[0][0].T,
-        test=reduced(test),
+        test=None if test is None else reduced(test),
         **settings,
     )
 

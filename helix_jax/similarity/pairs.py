@@ -1,6 +1,7 @@
 """Every pair of some spaces by any measures, each by the way that its kind has."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from helix_jax.progress import bar, stage
 from helix_jax.similarity.matrix import ROW_MEASURES, Pairs
@@ -59,7 +60,11 @@ def score_pairs(
     fitted = [name for name in measures if name not in ROW_MEASURES]
     if fitted:
         rank = rank or max(1, min(64, len(spaces[0].fit) // 20))
-        settings = {"rank": rank, "labels": labels, "shuffles": shuffles}
+        settings: dict[str, Any] = {
+            "rank": rank,
+            "labels": labels,
+            "shuffles": shuffles,
+        }
         each = [
             score_fitted(spaces[a], spaces[b], fitted, kept, **settings)
             for a, b in bar(pairs, "pairs fitted and scored")

@@ -113,7 +113,7 @@ def linear_cka_null_moments(record: NormMoments) -> NullMoments:
         norm = m.count * jnp.where(norm > 0, norm, jnp.nan)
         trace = m.count * jnp.trace(cov) / norm
         sides.append(_centred(trace, m.count * squares / norm**2))
-    return permuted_inner(*sides, m.count)
+    return permuted_inner(sides[0], sides[1], m.count)
 
 
 @takes(sums=kinds.GRAM_SUMS)

@@ -83,7 +83,7 @@ class Search(NamedTuple):
     """
 
     queries: np.ndarray
-    index: np.ndarray
+    index: np.ndarray  # type: ignore[assignment]  # a tuple has a method of this name
 
     def ranks(self, relevant: Array) -> np.ndarray:
         """[Q] rank of each query's relevant row, see `relevant_ranks`."""

@@ -129,8 +129,12 @@ def score_rows(
     Raises:
       ValueError: as `similarity_matrix`.
     """
-    settings = {"measures": measures, "pairs": pairs, "neighbours": neighbours}
-    settings["product_dtype"] = shuffles.product_dtype
+    settings: dict[str, Any] = {
+        "measures": measures,
+        "pairs": pairs,
+        "neighbours": neighbours,
+        "product_dtype": shuffles.product_dtype,
+    }
     value = similarity_matrix(representations, **settings)
     left_out = [
         similarity_matrix([x[rows] for x in representations], **settings)
@@ -171,8 +175,13 @@ def score_fitted(
     fit, select, test = zip(x, y)
     held_out = [name for name in measures if name in HELD_OUT_MEASURES]
     heads = [name for name in measures if name in HEAD_MEASURES]
+    if heads and labels is None:
+        raise ValueError(f"score_fitted: {', '.join(heads)} needs labels, got None.")
     fitted = fit_pair(fit, select, rank=rank)
-    value, left_out, null, by_row = {}, {}, {}, {}
+    value: dict[str, Any] = {}
+    left_out: dict[str, Any] = {}
+    null: dict[str, Any] = {}
+    by_row: dict[str, Any] = {}
     if held_out:
         every = score_pair(fitted, test)
         partial = [
@@ -185,7 +194,7 @@ def score_fitted(
             left_out[name] = [scores[name] for scores in partial]
     if "cosine" in held_out:
         by_row["cosine"] = row_cosines(fitted, test)
-    if heads:
+    if heads and labels is not None:
         logits = _head_logits(fitted, x.test, y, labels)
         for name in heads:
             by_row[name] = HEAD_MEASURES[name](*logits)

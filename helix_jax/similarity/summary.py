@@ -114,7 +114,8 @@ def summarise(scores: Scores, measure: str, documents: Sequence[str]) -> Measure
     else:
         left_out = scores.left_out[measure]
         mean = jackknife_interval(np.mean(value), left_out.mean(axis=1))
-        each = zip(*map(np.asarray, jackknife_interval(value, left_out)))
+        ends = map(np.asarray, jackknife_interval(value, left_out))
+        each = [Interval(*three) for three in zip(*ends)]
     p = np.asarray(placed.p)
     chance = (placed.null_mean, placed.calibrated, placed.z, p, benjamini_hochberg(p))
     pairs = [

@@ -30,7 +30,7 @@ def document_codes(
     # A list is not made an array first: numpy would take 1 and "1" for the same, and
     # drop zero bytes at the end of a name.
     array = isinstance(documents, np.ndarray) or not isinstance(documents, Sequence)
-    values = np.asarray(documents) if array else documents
+    values: Any = np.asarray(documents) if array else documents
     shape = list(np.shape(values)) if array else [len(values)]
     if shape != [rows]:
         raise ValueError(
@@ -40,15 +40,15 @@ def document_codes(
         names, codes = np.unique(values, return_inverse=True)
         _require_names(who, names)
         return codes.astype(np.int64), len(names)
-    names = set(values)
-    _require_names(who, names)
+    different = set(values)
+    _require_names(who, different)
     try:
-        names = sorted(names)
+        order = sorted(different)
     except TypeError:  # of several types
-        names = sorted(names, key=lambda name: (type(name).__name__, str(name)))
-    places = {name: place for place, name in enumerate(names)}
+        order = sorted(different, key=lambda name: (type(name).__name__, str(name)))
+    places = {name: place for place, name in enumerate(order)}
     codes = np.fromiter((places[name] for name in values), np.int64, rows)
-    return codes, len(names)
+    return codes, len(order)
 
 
 def _require_names(who: str, names: Iterable[Any]) -> None:

@@ -6,6 +6,9 @@ if TYPE_CHECKING:  # not for this alone: tables of numbers need no jax
     from helix_jax.types import Array
 
 
+ENDS = ("", "_low", "_high")  # behind a name, where the three of one stand apart
+
+
 class Interval(NamedTuple):
     """An estimate and its interval: floats of a bootstrap, arrays [...] of seeds.
 
@@ -18,5 +21,3 @@ class Interval(NamedTuple):
     value: "float | Array"
     low: "float | Array"
     high: "float | Array"
-
-    ENDS = ("", "_low", "_high")  # behind a name, where the three stand apart

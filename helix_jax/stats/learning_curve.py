@@ -41,7 +41,7 @@ class LearningCurve(NamedTuple):
         """loss, r2 and accuracy at one size; empty where the fit is not defined."""
         place = self.sizes.index(size)
         loss, accuracy = (
-            Interval(*(float(end[place]) for end in curve))
+            Interval(*(float(np.asarray(end)[place]) for end in curve))
             for curve in (self.loss, self.accuracy)
         )
         if np.isnan(loss.value):

@@ -128,7 +128,8 @@ def _correlations(
             name: np.array([_spearman(x, y, row) for row in weights])
             for name, x in measures.items()
         }
-        return [*found.values(), *(found[name] - found[against] for name in others)]
+        gains = (found[name] - found[str(against)] for name in others)
+        return [*found.values(), *gains]
 
     intervals = bootstrap_counts(
         correlations,

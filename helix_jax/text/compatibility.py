@@ -173,10 +173,8 @@ def _codes(
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Of each text [tokens] int64 on both sides: equal codes for equal spellings."""
     numbers: dict[Hashable, int] = {}
-    return tuple(
-        _side_codes(side, encoded.ids, name, numbers)
-        for side, encoded in ((x, x_encoded), (y, y_encoded))
-    )
+    first = _side_codes(x, x_encoded.ids, name, numbers)
+    return first, _side_codes(y, y_encoded.ids, name, numbers)
 
 
 def _side_codes(
@@ -204,7 +202,7 @@ def _side_codes(
 def _same_position(x: np.ndarray, y: np.ndarray) -> tuple[int, int]:
     x, y = x[x >= 0], y[y >= 0]
     both = min(len(x), len(y))
-    return np.count_nonzero(x[:both] == y[:both]), max(len(x), len(y))
+    return int(np.count_nonzero(x[:both] == y[:both])), max(len(x), len(y))
 
 
 def _same_tokens(

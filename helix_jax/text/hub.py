@@ -145,7 +145,8 @@ def _find_splits(spec: HubSpec) -> tuple[tuple[str, str], ...]:
     found = datasets.get_dataset_split_names(
         spec.repository, spec.config, revision=spec.revision
     )
-    splits = tuple((split, role_of(split)) for split in found if role_of(split))
+    roles = {split: role_of(split) for split in found}
+    splits = tuple((split, role) for split, role in roles.items() if role)
     if not splits:
         raise CorpusError(
             f"{_place(spec)}: no split is called train, validation or test; splits "

@@ -180,9 +180,9 @@ def _given_index(
             "at its own place, 0 first."
         )
     if texts and None not in names:
-        return names
+        return [one for one in names if one is not None]
     if None not in numbers:
-        return numbers
+        return [one for one in numbers if one is not None]
     named = texts and any(one is not None for one in names)
     at = (names if named else numbers).index(None)
     raise CorpusError(

@@ -45,7 +45,7 @@ def hf_config(
         )
     head_width = width // num_heads
     kinds = ["global"] if num_layers % 2 else ["global", "local"]
-    sizes = _names(vocab_size, "vocab_size")
+    sizes: dict[str, Any] = _names(vocab_size, "vocab_size")
     sizes |= _names(width, "hidden_size n_embd d_model word_embed_proj_dim")
     sizes |= _names(num_layers, "num_hidden_layers n_layer n_layers num_layers")
     sizes |= _names(num_heads, "num_attention_heads n_head n_heads num_heads")

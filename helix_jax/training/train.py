@@ -93,7 +93,11 @@ def train(
     first = int(state.step)
     begin(first)
     began = time.perf_counter() - float(clock)
-    order = {"batch": schedule.batch, "seed": schedule.seed, "place": place}
+    order: dict[str, Any] = {
+        "batch": schedule.batch,
+        "seed": schedule.seed,
+        "place": place,
+    }
     states = run_steps(step, state, windows, steps=schedule.steps, **order)
     title = f"training {spec.family}"
     with Progress(title, total=schedule.steps, done=first, unit="steps") as shown:

@@ -81,7 +81,7 @@ def fit_adapters(
     rotation = fit_procrustes(moments).map
     scaled = scale_dimensions(rotation, moments)
     path = fit_reduced_rank(moments, ranks=(rank,), penalty=ridge.fit.penalty)
-    maps = {
+    maps: dict[str, StateMap] = {
         "ridge": ridge.fit.map,
         "procrustes": rotation,
         "procrustes_scaled": scaled,

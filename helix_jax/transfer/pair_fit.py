@@ -68,8 +68,8 @@ class PairFit(NamedTuple):
                 x, y = self.pairs["fit"].read()
                 of_shuffled = fit_shuffled(x, y, key=shuffle, penalty=penalty)
             else:
-                of_shuffled = ridge_at(fit_ridge(self.shuffled, penalties=penalty), 0)
-                of_shuffled = of_shuffled.map
+                path = fit_ridge(self.shuffled, penalties=penalty)
+                of_shuffled = ridge_at(path, 0).map
             controls = {
                 "shuffled": of_shuffled,
                 "random": random_orthogonal_map(moments, key=rotation),

@@ -63,7 +63,7 @@ def write_part(out: Path, vectors: Vectors, part: Part) -> dict[str, float]:
     """
     suffix = vectors.path.suffix.lower()
     _WRITERS[suffix](out / "rows" / f"part-{part.number:05}", vectors, part)
-    record = {"rows": len(part.y)}
+    record: dict[str, float] = {"rows": len(part.y)}
     record |= {
         name: float(values.sum(dtype=float)) for name, values in part.cosines.items()
     }

@@ -60,9 +60,15 @@ class Desk:
 
     async def close_now(self) -> None:
         """Close the open round, if it has begun, without waiting for others."""
-        kind = await self.in_thread(lambda: self.rounds.open_round)
-        if kind and await self.in_thread(lambda: self.rounds.begun):
-            await self.in_thread(lambda: self.rounds.close(kind, due=True))
+
+        def close() -> bool:
+            kind = self.rounds.open_round
+            if kind is None or not self.rounds.begun:
+                return False
+            self.rounds.close(kind, due=True)
+            return True
+
+        if await self.in_thread(close):
             self._wake()
 
     async def take(self, kind: Kind, silo: int, file: Path | None, digest: str) -> None:

@@ -117,7 +117,7 @@ class Journal:
         return self.folder / TOTAL
 
     def _add(self, event: Event) -> None:
-        record = event._replace(kind=event.kind.name)._asdict()
+        record = event._asdict() | {"kind": event.kind.name}
         line = json.dumps({k: v for k, v in record.items() if v})
         append_lines(self.folder / LINES, [line], raises=ProtocolError)
 

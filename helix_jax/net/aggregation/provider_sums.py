@@ -168,10 +168,12 @@ class SumService(ServiceBase):
     async def _all(self, requests) -> list[Any]:
         """What every provider says, or what the first that refused did."""
         found = await asyncio.gather(*requests, return_exceptions=True)
-        wrong = [one for one in found if isinstance(one, BaseException)]
-        for error in wrong:
-            if not isinstance(error, ServiceError):
-                raise error
+        wrong = []
+        for one in found:
+            if isinstance(one, ServiceError):
+                wrong.append(one)
+            elif isinstance(one, BaseException):
+                raise one
         if wrong:
             code = next((one.code for one in wrong if one.code in _TOLD), "lost")
             raise Refusal(code, "; ".join(map(str, wrong)))

@@ -103,10 +103,9 @@ def _summand(place: str, values: Any, folder: Path) -> SummandSettings:
                 f"{place}.{name}: there is no such setting; there are "
                 f"{', '.join(fields)}."
             )
-        if type(value) is not fields[name].type:
-            raise RunError(
-                f"{place}.{name}: expected {fields[name].type.__name__}, got {value!r}."
-            )
+        kind = fields[name].type
+        if isinstance(kind, type) and type(value) is not kind:
+            raise RunError(f"{place}.{name}: expected {kind.__name__}, got {value!r}.")
         if name in _PATHS and value:
             given[name] = str(folder / Path(value).expanduser())
     missing = [name for name in ("url", "head") if not given.get(name)]

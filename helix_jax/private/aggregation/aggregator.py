@@ -9,6 +9,7 @@ Reference: Bonawitz et al. 2017, CCS, figure 4, with the steps for active advers
 """
 
 import hmac
+import mmap
 
 import numpy as np
 
@@ -68,7 +69,7 @@ class Aggregator:
         return self._present - self._answers.keys()
 
     @one_at_a_time
-    def receive(self, data: bytes) -> int:
+    def receive(self, data: bytes | mmap.mmap) -> int:
         """Take one silo's message of this round; returns the silo's number.
 
         Raises:

@@ -21,6 +21,7 @@ Numbers are little-endian; number 0 is the aggregator. Sets and tables: see bodi
 
 import enum
 import hashlib
+import mmap
 import struct
 from typing import NamedTuple
 
@@ -145,7 +146,7 @@ def message_bytes(session: Session, kind: Kind) -> tuple[int, int]:
     return around + least, around + most
 
 
-def sender_of(data: bytes) -> int:
+def sender_of(data: bytes | mmap.mmap) -> int:
     """Who a message of a right size says that it is of; nothing of it is checked."""
     return _HEADER.unpack_from(data)[3]
 

@@ -59,10 +59,11 @@ class PrivateFormat:
 
     def shares(self) -> tuple[Privacy, Privacy]:
         """Of epsilon: for y and its products with x, and for x's own moments."""
-        return tuple(
+        y, own = (
             Privacy(self.epsilon, self.delta, share=part)
             for part in (1 - OWN_SHARE, OWN_SHARE)
         )
+        return y, own
 
     @property
     def length(self) -> int:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from helix_jax.private.aggregation.fixed_point import MomentsFormat, decode, enc
 from helix_jax.private.aggregation.int128 import add, zeros
 from helix_jax.private.aggregation.session import new_identity, new_session
 from helix_jax.private.aggregation.silo import STEPS, Silo
+
+_R = TypeVar("_R")
 
 
 class Rehearsal(NamedTuple):
@@ -78,7 +80,7 @@ def rehearse(
     sizes = dict.fromkeys(session.numbers, 0)
     aggregator_seconds = 0.0
 
-    def timed(function: Callable, *args: bytes) -> tuple[object, float]:
+    def timed(function: Callable[..., _R], *args: bytes) -> tuple[_R, float]:
         start = time.perf_counter()
         result = function(*args)
         return result, time.perf_counter() - start

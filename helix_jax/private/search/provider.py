@@ -103,7 +103,7 @@ class SearchProvider:
             ledger=self._ledger,
             weights_bytes=weights_bytes,
         )
-        self._keys: dict[bytes, tuple[PublicKey, Ticket]] = {}
+        self._keys: dict[bytes, _Enrolled] = {}
         self._lock = threading.Lock()
         self.about: dict[str, Any] = write_about(
             About(

@@ -1,5 +1,6 @@
 """What an index is made of, checked where it comes in: vectors, ids and texts."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -59,10 +60,9 @@ def read_documents(
             )
     encoded_ids = _encode("id", own_ids, MAX_ID_BYTES, "shorten it")
     encoded = _encode("text", own_texts, MAX_TEXT_BYTES, "cut it, or index its parts")
-    if len(set(encoded_ids)) < count:
-        seen: set[bytes] = set()
-        twice = next(one for one in encoded_ids if one in seen or seen.add(one))
-        raise ValueError(f"save_index: the id {twice.decode()!r} occurs twice.")
+    twice = [one for one, times in Counter(encoded_ids).items() if times > 1]
+    if twice:
+        raise ValueError(f"save_index: the id {twice[0].decode()!r} occurs twice.")
     return encoded_ids, encoded, record_bytes(encoded_ids, encoded)
 
 
