@@ -96,6 +96,8 @@ def test_what_is_said_of_the_package_is_complete(built):
     assert {"crypto", "net", "plots", "torch"} <= set(said.get_all("Provides-Extra"))
     (entry,) = built["installed"].glob("*.dist-info/entry_points.txt")
     assert "helix = experiments.__main__:main" in entry.read_text()
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {__version__}\n" in citation
 
 
 def test_programs_run_from_the_wheel(built, tmp_path):
