@@ -67,7 +67,7 @@ docs: $(VENV)/docs.stamp
 
 notebooks: $(VENV)/dev.stamp
 	for one in notebooks/*.ipynb; do \
-	  $(VENV)/bin/python -m nbclient --inplace $$one || exit 1; done
+	  $(VENV)/bin/jupyter-execute --inplace $$one || exit 1; done
 
 crypto: $(VENV)/crypto.stamp
 

@@ -9,6 +9,7 @@ import html
 import io
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from helix_jax.reports.blocks import Block, Samples, Table
 from helix_jax.reports.plots import draw
@@ -120,7 +121,7 @@ def _figure(block: Block, name: str) -> str:
     )
 
 
-def _svg(figure: object, start: str) -> str:
+def _svg(figure: Any, start: str) -> str:
     """The SVG element; its ids begin with `start`, so that no two figures share one."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", bbox_inches="tight", metadata={"Date": None})
