@@ -223,7 +223,7 @@ def test_few_rows_for_the_rank_are_refused_unless_asked_for():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(2, 64, 50))
     moments = from_batch(x, y)
-    message = "64 rows are too few for 100 directions, 5 for each .* smaller rank"
+    message = "64 rows are too few for 100 directions, 5 per direction .* smaller rank"
     for measure in (mean_cca, pwcca):
         with pytest.raises(ValueError, match=message):
             measure(moments)
