@@ -1,6 +1,6 @@
 """Programs by their names: `helix classify ...` is `python -m experiments.classify`.
 
-    helix                        which programs there are
+    helix                        all programs
     helix PROGRAM --help         what one does, and its flags
     helix PROGRAM --flag=... ..  run it
     helix --version

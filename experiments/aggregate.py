@@ -1,4 +1,4 @@
-r"""One map from the states of several silos, of which nobody sees one silo's moments.
+r"""One map from the states of several silos, without anybody seeing one silo's moments.
 
     python -m experiments.aggregate --workdir=runs/aggregate --silos=5 --dropped=1
     python -m experiments.aggregate --workdir=runs/aggregate --source=DIR_OR_ID \

@@ -7,8 +7,8 @@ r"""What an adversary learns: every attack, on its control and on the guarded pr
 The provider holds the target's classifier and states, the client the source's states;
 without models these are the embedded pebble-llama and pebble-neox on docstrings, or
 planted with --tiny. Each attack runs first on a provider without protection, where
-it must succeed, then on --profile. Correlations stand beside the middle 95% of those
-with shuffled truth, rates beside their 95% interval.
+it must succeed, then on --profile. Correlations are shown with the middle 95% of those
+with shuffled truth, rates with their 95% interval.
 
 Cost: two cores, 20,000 docstrings: about 5 minutes.
 

@@ -5,9 +5,9 @@ r"""Can one model go on where another has read, from the other's mapped cache?
 
 One pass through both models gives the moments of all keys and values; each target layer
 takes its keys and values from a few source layers that are chosen on the select split,
-by ridge. Of prompts of the test split the source reads all, the target the first and
-the last tokens alone; what the target then says of the true continuation is scored
-against what it says when it has read the prompt itself.
+by ridge. The source reads whole prompts of the test split, the target only their first
+and last tokens; the target's predictions of the true continuation are scored against
+those after reading the prompt itself.
 
 | arm          | the target goes on from                                        |
 |--------------|----------------------------------------------------------------|
@@ -222,7 +222,7 @@ def train(
     snapshot: Path,
     config: CachesConfig,
 ) -> CacheMap:
-    """The kept map, trained by what the target itself says next."""
+    """The kept map, trained on the target's own predictions."""
     batch = min(config.batch, len(fit.ids), len(select.ids))
     lessons = [make_lessons(sides.models, own, batch=batch) for own in (fit, select)]
     settings = Descent(config.learning_rate, batch, config.epochs, warmup_steps=10)

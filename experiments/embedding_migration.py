@@ -1,14 +1,14 @@
-r"""A retrieval index made with an old model, asked with a new one.
+r"""A retrieval index made with an old model, queried with a new one.
 
     python -m experiments.embedding_migration --workdir=runs/migration \
       --source=NEW_MODEL --target=OLD_MODEL --data=NAME_FILE_OR_FOLDER
 
 An index holds embeddings of the target (the old model); embedding everything again with
-the source (the new model) is dear. How good are the new model's queries, mapped into
-the old space by a map that was fitted on a few re-embedded texts? Each text is cut in
-two: the first half asks for the second, among the second halves of every split. The
-map is fitted on second halves of the fit split, its penalty chosen on the select split,
-the queries are of the test split.
+the source (the new model) is expensive. How good are the new model's queries, mapped
+into the old space by a map that was fitted on a few re-embedded texts? Each text is cut
+in two: the first half is the query for the second, among the second halves of every
+split. The map is fitted on second halves of the fit split, its penalty chosen on the
+select split, the queries come from the test split.
 
 | arm        | queries                  | index                                     |
 |------------|--------------------------|-------------------------------------------|

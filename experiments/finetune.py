@@ -3,10 +3,10 @@ r"""A sibling of a model: the same architecture and tokenizer, weights tuned a l
     python -m experiments.finetune --workdir=runs/sibling --model=DIR_OR_ID \
       --data=NAME_FILE_OR_FOLDER --steps=100
 
-All weights go on from the model's by AdamW on the next token of a text; the sibling is
-written to WORKDIR/model in Hugging Face folder format. Killed at any moment and started
-again with the same flags, it ends with the same weights. The held-out loss stands
-beside that of the model itself on the same tokens.
+All weights are tuned from the model's by AdamW on the next token of a text; the sibling
+is written to WORKDIR/model in Hugging Face folder format. Killed at any moment and
+started again with the same flags, it ends with the same weights. The held-out loss is
+compared with that of the model itself on the same tokens.
 
 Cost: two cores that did much else, SmolLM2 135M, 24 steps of 96 tokens: 5 minutes.
 

@@ -4,14 +4,15 @@ r"""An affine map from one model's states to another's, with its controls.
       --data=NAME_FILE_OR_FOLDER
 
 Fits ridge maps for a path of penalties on the fit split, chooses the penalty on the
-select split, scores on the test split, and writes WORKDIR/map. Beside the fitted map
-stand the maps that know nothing of the pairing: the mean, a random rotation, and ridge
-on shuffled pairs; all should be near or below zero. Where both sides are of one width,
-so do the source states as they are. Intervals of R2 are bootstraps over documents.
+select split, scores on the test split, and writes WORKDIR/map. The fitted map is
+compared with controls that do not know the pairing: the mean, a random rotation, and
+ridge on shuffled pairs; all should be near or below zero. If both widths are equal, so
+is the identity, the unchanged source states. Intervals of R2 are bootstraps over
+documents.
 
-With --stores=none no states are kept: moments are taken as they are computed, in pieces
-that WORKDIR/streamed holds, so that a killed run goes on; pairs are shuffled within
-windows of texts, and the test split is computed twice.
+With --stores=none no states are kept: moments are taken as states are computed, in
+pieces that WORKDIR/streamed holds, so that a killed run resumes; pairs are shuffled
+within windows of texts, and the test split is computed twice.
 
 The folder of the map says how near a mapped row is to the target's own: a predicted
 cosine and a bound that nine rows in ten are to keep, calibrated on the select split,

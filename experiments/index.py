@@ -8,7 +8,7 @@ Texts are embedded by the model, or their embeddings read from a file, and writt
 WORKDIR/index with their ids and texts: what `SearchProvider` opens. Up to 200,000 rows
 are scored whole; more lie in clusters, of which a query asks --probes. A text is read
 under encryption in a record of one size, so that the longest one sets the price of all:
-what is longer than --text_bytes loses its end.
+texts longer than --text_bytes are truncated.
 
 Cost: two cores: 50,000 rows of width 384 in clusters in 5 seconds after they are
 embedded, a million in some minutes.

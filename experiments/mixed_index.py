@@ -1,11 +1,11 @@
-r"""An old index of which a share is embedded again: how much does a share gain?
+r"""An old index with a share embedded again: how much does a share gain?
 
     python -m experiments.mixed_index --workdir=runs/mixed --source=NEW_MODEL \
       --target=OLD_MODEL --data=NAME_FILE_OR_FOLDER [--shares=0,1,5,20]
 
-As in `experiments.embedding_migration`, first halves ask for second halves, the source
-is the new model and the target the old one. Rows that are embedded again are searched
-natively in the new space, all others through the map:
+As in `experiments.embedding_migration`, first halves are queries for second halves, the
+source is the new model and the target the old one. Rows that are embedded again are
+searched natively in the new space, all others through the map:
 
 | way      | rows that are not embedded again                       |
 |----------|--------------------------------------------------------|

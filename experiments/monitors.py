@@ -16,8 +16,8 @@ maps of token states, which are fitted on public text without labels:
 | ablation           | AUROC of the model's own log-odds at the ends of labelled texts |
 | geometry           | CKA, R2, cosines; their rank correlation with the effect        |
 
-Controls: random directions of the same length, the map of shuffled pairs, what of the
-carried direction is orthogonal to the native one. The close look (doses, writing,
+Controls: random directions of the same length, the map of shuffled pairs, the part of
+the carried direction orthogonal to the native one. The close look (doses, writing,
 ablation) is at the middle of --depths, from the next model of the list.
 
 Cost: two cores, two embedded models, --tiny: about two minutes.

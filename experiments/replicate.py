@@ -1,4 +1,4 @@
-r"""A ledger of the paper's claims: what it says, what is found here, the verdict.
+r"""A ledger of the paper's claims: its value, the value found here, the verdict.
 
     python -m experiments.replicate --workdir=runs/replicate --preset=local
     python -m experiments.replicate --workdir=runs/paper --preset=paper

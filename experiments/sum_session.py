@@ -58,7 +58,7 @@ class SumSessionConfig:
 
 
 def run(config: SumSessionConfig) -> str:
-    """Do the one thing that was asked for; returns the key or the digest."""
+    """Do the one requested action; returns the key or the digest."""
     actions = [config.new_identity, config.session, config.show]
     if sum(map(bool, actions)) != 1:
         raise RunError("give one of --new_identity, --session and --show.")

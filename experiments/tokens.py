@@ -64,7 +64,7 @@ class TokensConfig:
 
 
 def run(config: TokensConfig) -> None:
-    """Do the one thing that is asked for."""
+    """Do the one requested action."""
     config = prepare_config(config)
     config.check()
     state = Path(config.state)

@@ -10,11 +10,11 @@ are used for nothing else: R2; recall, how often the target state that is neares
 mapped one by cosine is that of the same text; for labelled texts the accuracy of the
 target's own probe. `found` is whether the fit itself takes its map for right.
 
-Beside it stand the ridge map of pairs of the source's texts, the ceiling; and controls:
-the target's states replaced by a Gaussian of the same mean and covariance, which spread
-alike and have no shape; a random rotation, and the mean. Each of --seeds deals the
-documents anew. Scores are means over seeds, their intervals bootstraps over documents;
-agreement and `found` stand with the least and the most of all seeds.
+It is compared with the ridge map of pairs of the source's texts, the ceiling; and with
+controls: the target's states replaced by a Gaussian of the same mean and covariance,
+with the same spread and no shape; a random rotation, and the mean. Each of --seeds
+splits the documents anew. Scores are means over seeds, their intervals bootstraps over
+documents; agreement and `found` are shown with the least and the most of all seeds.
 
 Cost: two busy cores, --max_tokens=96 --seeds=2: 9 minutes.
 

@@ -1,4 +1,4 @@
-"""Every arm on every prompt: how the target goes on, and what its attention reads."""
+"""Every arm on every prompt: how the target continues, and what its attention reads."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -37,7 +37,7 @@ ATTENDED = 16  # tokens behind the prompt at which attention is compared
 
 
 class ArmRows(NamedTuple):
-    """What was measured of N prompts.
+    """Measurements of N prompts.
 
     Attributes:
       rows: how the target goes on, by arm.

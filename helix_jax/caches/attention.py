@@ -1,4 +1,4 @@
-"""What a target's attention reads from a cache that it did not make, layer by layer.
+"""A target's attention outputs from a cache that it did not make, layer by layer.
 
     cosine_l = cos( attend(q_l, K_l, V_l), attend(q_l, K'_l, V'_l) )
 

@@ -1,4 +1,4 @@
-"""Questions about a text, answered by the first token of each ending behind its cache.
+"""Questions about a text, answered by the first token of each ending after its cache.
 
     text, cut to so many tokens | question | the likeliest of the endings' first tokens
 
@@ -103,7 +103,7 @@ def make_choices(
 def right_choices(
     model: Model, caches: Mapping[str, KeyValueCache], choices: Choices
 ) -> dict[str, np.ndarray]:
-    """arm -> [B] bool, whether the target chooses rightly behind each cache.
+    """arm -> [B] bool, whether the target chooses correctly after each cache.
 
     Args:
       model: the target.

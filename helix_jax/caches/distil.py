@@ -1,4 +1,4 @@
-"""A map of caches trained by what the target itself says next: the stronger arm.
+"""A map of caches trained on the target's own predictions: the stronger arm.
 
 To each kernel of a fitted map a product of two thin matrices is added, W + A B, and to
 each bias a vector, so that over the continuations of the fit split
@@ -41,7 +41,7 @@ from helix_jax.types import Array
 
 @struct.dataclass
 class Delta:
-    """What is added to the maps of keys, or of values.
+    """The trained additions to the maps of keys, or of values.
 
     Attributes:
       left, right: [L', dx, r] and [L', r, dy], whose product is added to the kernel.
@@ -90,7 +90,7 @@ class Training(NamedTuple):
 def make_lessons(
     models: tuple[Model, Model], prompts: Prompts, *, batch: int
 ) -> list[Lesson]:
-    """What the source has read, and what the target itself says, of some prompts."""
+    """The source's reading and the target's own predictions for some prompts."""
     source, target = models
     form, lessons = cache_form(source.spec), []
     for some, _ in prompts.batches(batch):
@@ -122,7 +122,7 @@ def train_map(
     snapshot: Path | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> tuple[CacheMap, Training]:
-    """Train a fitted map; see the head of this file.
+    """Train a fitted map; see the top of this file.
 
     Args:
       start: the fitted map.
@@ -183,7 +183,7 @@ def train_map(
 
 
 def with_delta(cache_map: CacheMap, delta: tuple[Delta, Delta]) -> CacheMap:
-    """The map with what was trained in its kernels and biases."""
+    """The map with the trained additions in its kernels and biases."""
     parts = [
         LayerMaps(part.layers, part.kernel + own.left @ own.right, part.bias + own.bias)
         for part, own in zip((cache_map.keys, cache_map.values), delta)

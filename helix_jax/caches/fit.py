@@ -4,9 +4,9 @@
     choice = choose_layers(moments, count=4)
     fitted = fit_cache_map(moments, choice, count=4)
 
-Which source layers a target layer is made of is chosen on the select split, one after
-the other: to those that are chosen the one is added with which ridge has the largest
-R2. The first k of a choice are the choice of k; keys and values have their own.
+The source layers of each target layer are chosen greedily on the select split: each
+time the one is added with which ridge has the largest R2. The first k of a choice are
+the choice of k; keys and values have separate choices.
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,7 +65,7 @@ class LayerChoice(NamedTuple):
 
 
 class FittedCacheMap(NamedTuple):
-    """A map and what the select split says of it.
+    """A map and its scores on the select split.
 
     Attributes:
       map: CacheMap, float32.

@@ -1,4 +1,4 @@
-"""What the keys and values of a model's cache look like, and what turns its keys."""
+"""The form of keys and values in a model's cache, and the rotation of its keys."""
 
 import dataclasses
 from typing import Any
@@ -47,10 +47,10 @@ class CacheForm:
 def cache_form(spec: ModelSpec) -> CacheForm:
     """The form of a model's cache.
 
-    Sliding windows and grouped heads, one for all queries among them, are no matter: a
-    cache holds every token, and as many heads as have keys. Where nothing turns the
-    keys (learned positions, a bias by distance, layers without rotation) what a state
-    knows of its position stays in its keys.
+    Sliding windows and grouped heads, including one for all queries, need no special
+    treatment: a cache holds every token, and as many heads as have keys. If keys are
+      not rotated (learned positions, a bias by distance, layers without rotation) what
+      a state knows of its position stays in its keys.
 
     Raises:
       UnsupportedError: an encoder, which has no cache; a model that normalises its keys
@@ -126,5 +126,5 @@ def require_cache(who: str, cache: KeyValueCache, form: CacheForm) -> None:
 
 
 def model_record(model: Model) -> dict[str, Any]:
-    """What of a model a map depends on: its fingerprint and the form of its cache."""
+    """What a map depends on: the model's fingerprint and the form of its cache."""
     return {**model.fingerprint, "cache": cache_form(model.spec).record}

@@ -1,4 +1,4 @@
-"""Whether a map of caches can be trusted: what the select split says before its use.
+"""Whether a map of caches can be trusted: signals of the select split before its use.
 
     gate/select_r2               of keys and values, the mean over target layers
     gate/select_cosine           of attention outputs with the native ones, likewise
@@ -44,7 +44,7 @@ def arm_numbers(scored: ArmRows, *, resamples: int) -> dict[str, float | Interva
 def calibration_numbers(
     fitted: Mapping[str, FittedCacheMap], scored: ArmRows
 ) -> dict[str, float]:
-    """gate/SIGNAL_ARM of every fitted map; see the head of this file.
+    """gate/SIGNAL_ARM of every fitted map; see the top of this file.
 
     Args:
       fitted: arm -> map with its scores on the select split.

@@ -1,4 +1,4 @@
-"""How a target goes on from a cache, teacher-forced on the true continuation.
+"""How a target continues from a cache, teacher-forced on the true continuation.
 
     kl_nats              KL(native || arm) of the next token, the mean over tokens
     agreement_top1       the arm's first choice is the native one
@@ -47,7 +47,7 @@ class ContinuationRows(NamedTuple):
 def continuation_logits(
     params: Mapping, cache: KeyValueCache, tokens: Array, *, spec: ModelSpec
 ) -> Array:
-    """[B, T, V] logits after each of the tokens [B, T], read behind a cache."""
+    """[B, T, V] logits after each of the tokens [B, T], read after a cache."""
     return apply_model(params, spec, tokens, logits=True, cache=cache).logits
 
 

@@ -1,4 +1,4 @@
-"""What each arm has read before it goes on: caches of the target, of every kind.
+"""What each arm has read before it continues: caches of the target, of every kind.
 
     native     the target reads the prompt
     mapped     the source reads it; its cache, mapped, between the first and last tokens
@@ -69,7 +69,7 @@ def read_part(
 def mapped_cache(
     cache_map: CacheMap, source: KeyValueCache, opening: KeyValueCache, prompts: Prompts
 ) -> KeyValueCache:
-    """The target's cache of some prompts, mapped behind their opening tokens."""
+    """The target's cache of some prompts, mapped after their opening tokens."""
     return transfer(cache_map, source, opening, jnp.asarray(prompts.places))
 
 

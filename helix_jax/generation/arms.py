@@ -11,7 +11,7 @@ from helix_jax.models import Model
 
 
 class Writer(NamedTuple):
-    """Who continues prompts.
+    """The writers that continue prompts.
 
     Attributes:
       parts: a stitch, or a model alone.

@@ -77,7 +77,7 @@ def read_questions(path: str | os.PathLike) -> list[Question]:
 
 
 def _fault(asked: Question) -> str | None:
-    """What is wrong with a question, and what was expected."""
+    """The error in a question, and what was expected."""
     question, choices, answer = asked
     if not isinstance(question, str):
         return f"question must be a string, got {question!r}"

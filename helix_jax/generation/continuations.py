@@ -1,4 +1,4 @@
-"""What several writers make of the same prompts, batch by batch, and how fast."""
+"""Several writers' continuations of the same prompts, batch by batch, and speed."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence

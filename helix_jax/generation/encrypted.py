@@ -51,7 +51,7 @@ class HeadWeights(NamedTuple):
 
 
 class HeadOffer(NamedTuple):
-    """What the client may know of a head.
+    """The public description of a head.
 
     Attributes:
       vocabulary: V.

@@ -35,7 +35,7 @@ from helix_jax.types import Array, Text
 
 
 class GateRows(NamedTuple):
-    """What a gate is made of and judged by; N predicted tokens.
+    """The data of a gate's fit and evaluation; N predicted tokens.
 
     Attributes:
       signals: [N, 3] float32, see the head of this file.

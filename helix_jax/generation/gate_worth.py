@@ -1,4 +1,4 @@
-"""What a gate is worth on held-out tokens, trusted one by one or by whole texts."""
+"""The value of a gate on held-out tokens, trusted by token or by whole text."""
 
 from collections.abc import Mapping
 
@@ -48,7 +48,7 @@ def measure_gate(
 def gate_summary(
     gate: Gate, rows: GateRows, *, by_text: bool = False, resamples: int = 2000
 ) -> dict[str, float | Interval]:
-    """What the gate is worth on held-out tokens.
+    """The value of the gate on held-out tokens.
 
     Args:
       gate: from `fit_gate`.

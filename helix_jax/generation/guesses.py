@@ -1,4 +1,4 @@
-"""Which source tokens probably stand for a target token, to decode ahead of the text.
+"""Guesses of the source tokens for a target token, to decode ahead of the text.
 
     fed for a target token: its lesson behind the last source token, else its own bytes,
     the first token of which is merged with the last source token where it can be

@@ -25,7 +25,7 @@ from helix_jax.generation.stitch import Stitch
 
 
 class HarnessModel(LM):
-    """What the harness asks of a model.
+    """The harness's requests to a model.
 
     Attributes:
       parts: the stitch.
@@ -53,7 +53,7 @@ class HarnessModel(LM):
     def loglikelihood(
         self, requests: Sequence[Any], disable_tqdm: bool = False
     ) -> list[tuple[float, bool]]:
-        """log p of each continuation behind its context, and whether it is greedy."""
+        """log p of each continuation after its context, and whether it is greedy."""
         pairs = [request.args for request in requests]
         scores = []
         for batch in _batches(pairs, self.batch):
@@ -77,7 +77,7 @@ class HarnessModel(LM):
     def generate_until(
         self, requests: Sequence[Any], disable_tqdm: bool = False
     ) -> list[str]:
-        """The text behind each context, up to one of the strings `until`."""
+        """The text after each context, up to one of the strings `until`."""
         written: list[str] = [""] * len(requests)
         groups: dict[str, list[int]] = {}
         for number, request in enumerate(requests):

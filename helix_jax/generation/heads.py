@@ -1,4 +1,4 @@
-"""What teacher-forced measures read: states of a stitch's arms, and frozen heads."""
+"""Inputs of teacher-forced measures: states of a stitch's arms, and frozen heads."""
 
 import jax
 import jax.numpy as jnp

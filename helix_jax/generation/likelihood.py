@@ -1,4 +1,4 @@
-"""-log p of text behind text: no state has seen what it predicts.
+"""-log p of text after text: no state has seen what it predicts.
 
 The source reads a text; the target's head is asked for each of its own tokens from the
 last source token that ends where that token begins, or before. On one tokenizer that is
@@ -61,7 +61,7 @@ def continuation_nats(
     prompts: Sequence[str],
     endings: Sequence[str],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """-log p of each ending behind its prompt; see the head of this file.
+    """-log p of each ending after its prompt; see the top of this file.
 
     Args:
       parts: a stitch, or `native(model)` with the model's tokenizer twice.

@@ -118,7 +118,7 @@ class _Flight(NamedTuple):
 
 @dataclasses.dataclass
 class _Line:
-    """What the host knows of a row on the device.
+    """The host's record of a row on the device.
 
     Attributes:
       cached: source tokens that it has after the last block checked, or will have once

@@ -1,4 +1,4 @@
-"""What host and device tell each other of a block of decoding, in few arrays."""
+"""The messages between host and device about a block of decoding, in few arrays."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from helix_jax.types import Array
 
 
 class Orders(NamedTuple):
-    """What the host wants of a block; may change without compiling anew.
+    """The host's orders for a block; they may change without recompilation.
 
     Attributes:
       rows: [B, 7 + M] int32, a line for each row of what `Order` names.
@@ -22,7 +22,7 @@ class Orders(NamedTuple):
 
 
 class Order(NamedTuple):
-    """What the host wants of one row; of all of them, [B], on the device.
+    """The host's orders for one row; for all rows, [B], on the device.
 
     Attributes:
       active: 0: the row takes no part.
@@ -46,7 +46,7 @@ class Order(NamedTuple):
 
 
 class Block(NamedTuple):
-    """What a block did, on the host; on the device one array [B, 4 + most] int32.
+    """The results of a block, on the host; on the device one array [B, 4 + most] int32.
 
     Attributes:
       count: [B] int32, target tokens chosen.
@@ -80,7 +80,7 @@ def pack_orders(
 
 
 def unpack_rows(orders: Orders) -> Order:
-    """What is wanted of all rows, on the device."""
+    """The orders for all rows, on the device."""
     columns = len(Order._fields) - 1
     return Order(*orders.rows[:, :columns].T, orders.rows[:, columns:])
 

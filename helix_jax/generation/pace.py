@@ -15,7 +15,7 @@ OVERHEAD = 0.5  # of a block that is begun before the last is checked, in steps
 
 
 class Pace:
-    """What blocks of one batch have taken; the texts do not depend on it.
+    """The times of one batch's blocks; the texts do not depend on them.
 
     Args:
       rows: B; the row that falls behind holds up the batch, so their risks add up.

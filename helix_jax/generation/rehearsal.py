@@ -1,4 +1,4 @@
-"""An encrypted head and its client in one process: what a token on ciphertexts takes.
+"""An encrypted head and its client in one process: the cost of a token on ciphertexts.
 
     rehearse_texts   texts on ciphertexts beside the same texts in the clear
     rehearse_steps   single steps of a made-up head of any size
@@ -25,7 +25,7 @@ CHECKED = 512  # logits of a made-up head that are compared with those in the cl
 
 
 class StepCosts(NamedTuple):
-    """What one token on ciphertexts takes.
+    """The cost of one token on ciphertexts.
 
     Attributes:
       seconds: stage of `STAGES` -> median.

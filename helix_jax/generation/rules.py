@@ -1,4 +1,4 @@
-"""What is fed to the source for the tokens of the target, as the device knows it."""
+"""The source tokens fed for target tokens, in the device's form."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""What generation keeps on the device: caches, logits, histories; and how it is fed.
+"""The state of generation on the device: caches, logits, histories; and its updates.
 
 `feed` appends a right-padded chunk to the rows of a batch: prefill and single steps are
 this. Caches have no holes: the slots that padding took are given back, so a row's next
@@ -34,7 +34,7 @@ LARGE_HEAD = 2**24
 
 
 class DecodeState(NamedTuple):
-    """What stays on the device between calls.
+    """The state that stays on the device between calls.
 
     Attributes:
       cache: of both sides, without holes.

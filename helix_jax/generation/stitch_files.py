@@ -34,7 +34,7 @@ def save_token_map(
     max_tokens: int,
     text: dict[str, Any],
 ) -> Path:
-    """Write a map with what it was made of, for `load_stitch`.
+    """Write a map with its provenance, for `load_stitch`.
 
     Args:
       folder: to write; replaced as a whole.
@@ -95,7 +95,7 @@ def save_measured_map(
     controls: Mapping[str, StateMap],
     scores: Mapping[str, float],
 ) -> None:
-    """Write a map, controls and scores; the map comes last and stands for the whole.
+    """Write a map, controls and scores; the map comes last and marks completion.
 
     Args:
       folder: to write to.
@@ -119,7 +119,7 @@ def save_measured_map(
 
 
 def load_controls(folder: Path, names: Iterable[str]) -> dict[str, StateMap]:
-    """Those of some controls that lie beside a map."""
+    """The controls stored beside a map."""
     places = {name: folder / "controls" / name for name in names}
     return {
         name: load_map(place)[0]

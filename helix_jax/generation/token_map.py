@@ -40,7 +40,7 @@ Rows = tuple[np.ndarray, np.ndarray]
 
 
 class PairSample(NamedTuple):
-    """What the pairs of a split leave behind.
+    """The data kept from the pairs of a split.
 
     Attributes:
       moments: of the pairs.
@@ -99,7 +99,7 @@ def fit_token_map(
     key: Array,
     descend: Callable[..., GradientFit] = fit_gradient,
 ) -> TokenMap:
-    """The map of a method, which goes on from ridge, beside the controls.
+    """The map of a method, which starts from ridge, with the controls.
 
     Args:
       ridge: of the moments of both samples, see `select_penalty`.
@@ -155,7 +155,7 @@ def sample_pairs(
 def token_controls(
     fit: PairSample, *, penalty: float, key: Array
 ) -> dict[str, AffineMap]:
-    """The maps that know nothing of the pairing.
+    """The controls that do not know the pairing.
 
     Args:
       fit: pairs of the fit split.

@@ -1,4 +1,4 @@
-"""Tokens that tell a class from the rest: what a steered model should say more often.
+"""Tokens characteristic of a class: what a steered model should say more often.
 
 Of each token w, with a of the class's texts and b of the rest's that hold it, the
 log-odds ratio under a Dirichlet prior c_w that is the share of all texts times `prior`,

@@ -1,4 +1,4 @@
-"""Maps both ways between the states of two models, and what is carried over by them.
+"""Maps in both directions between two models' states, and what they carry over.
 
 With y_hat = x K + c from source to target and x_hat = y B + d back,
 
@@ -73,7 +73,7 @@ def fit_crossing(
 
 
 def shuffled_crossing(crossing: Crossing, shuffled: Moments) -> Crossing:
-    """The control: the same fit, with the same penalties, on pairs dealt anew.
+    """The control: the same fit, with the same penalties, on shuffled pairs.
 
     Args:
       crossing: of the true pairs.
@@ -113,7 +113,7 @@ def carry_vector(
     rule: str = "forward",
     cutoff: float = INVERSE_CUTOFF,
 ) -> np.ndarray:
-    """A steering vector of the target; see the head of this file.
+    """A steering vector of the target; see the top of this file.
 
     Args:
       direction: found at the crossing's source.

@@ -1,4 +1,4 @@
-"""Directions of states that tell a class from the rest: three ways to find one.
+"""Directions of states that separate a class from the rest: three ways to find one.
 
     mean       w = mean of the class - mean of the rest;   b = -w (their midpoint)
     logistic   w, b of a logistic probe with an L2 penalty

@@ -1,4 +1,4 @@
-"""Where states come from: a model and one of its layers, and whose they are not."""
+"""The origin of states: a model and one of its layers, with checks for mismatches."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a model says next while its states are changed at a layer, read from its head.
+"""A model's next-token predictions while its states are changed at a layer.
 
 At some places of some texts, for each of A edits of the residual stream:
 
@@ -32,7 +32,7 @@ STEP = 16  # lengths are padded to multiples of it, where they differ
 
 
 class Passages(NamedTuple):
-    """Texts as tokens, and where their next tokens are asked for.
+    """Texts as tokens, and the places whose next tokens are predicted.
 
     Attributes:
       ids: G texts, special tokens in front included.
@@ -100,7 +100,7 @@ def read_edits(
     passages: Passages,
     tokens: ClassTokens,
 ) -> Readings:
-    """What a model says next under each of some edits.
+    """A model's next-token predictions under each of some edits.
 
     Args:
       model: a decoder with a head.

@@ -1,4 +1,4 @@
-"""What comes in a request: bodies of a known size, read in time; names and numbers."""
+"""The parts of a request: bodies of a known size, read in time; names and numbers."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What a service says of itself at /v1, and what a client must find there."""
+"""A service's description of itself at /v1, and what a client must find there."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Where certificates and their keys lie: two PEM files each, none written over."""
+"""Files of certificates and their keys: two PEM files each, never overwritten."""
 
 from collections.abc import Sequence
 from pathlib import Path

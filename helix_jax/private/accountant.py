@@ -26,7 +26,7 @@ _LEAST, _MOST = 1e-12, 1e6  # of rho
 
 @dataclasses.dataclass(frozen=True)
 class Privacy:
-    """What the rows of one owner may tell: (epsilon, delta)-differential privacy.
+    """A limit on what an owner's rows reveal: (epsilon, delta)-differential privacy.
 
     Attributes:
       epsilon: positive and finite; no privacy is None in place of this record.

@@ -1,4 +1,4 @@
-"""What a provider keeps for its clients: their public keys and whom they belong to."""
+"""A provider's records of its clients: their public keys and owners."""
 
 import time
 
@@ -129,7 +129,7 @@ class Account:
         self._until = max(self._until, ticket.until)
 
     def require_current(self) -> None:
-        """Refuse who has no ticket any more.
+        """Refuse a client whose ticket has expired.
 
         Raises:
           KeyRoleError: it has ended.

@@ -1,4 +1,4 @@
-"""Who may ask: tickets that bind a client's key to an identity.
+"""Admission of clients: tickets that bind a client's key to an identity.
 
     ticket = (admission, key, until, identity), signed by the provider
 
@@ -31,7 +31,7 @@ _NAME_BYTES = 16
 
 
 class Ticket(NamedTuple):
-    """What a ticket says.
+    """The content of a ticket.
 
     Attributes:
       identity: whom its holder is counted as.
@@ -133,7 +133,7 @@ class Admission:
 
 
 def admit(admission: Admission | None, ticket: bytes | None, key: bytes) -> Ticket:
-    """Whom a key belongs to; without an admission to itself, for ever.
+    """The owner of a key; without an admission the key itself, for ever.
 
     Raises:
       ProtocolError: the ticket is malformed, or nobody here can read it.

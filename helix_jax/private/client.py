@@ -80,11 +80,11 @@ class Client:
         self._pending: dict[bytes, _Pending] = {}
 
     def close(self) -> None:
-        """Overwrite the secret key; what is encrypted or read after it is refused."""
+        """Overwrite the secret key; later encryption and reading are refused."""
         self._secret.close()
 
     def public_bundle(self) -> bytes:
-        """What a provider needs to mask answers and to know who asks: public keys.
+        """The public keys by which a provider masks answers and identifies the client.
 
         In guarded profiles with a proof, which is made once and no two of which are the
         same.
@@ -104,7 +104,7 @@ class Client:
         return self._public.to_bytes(proof)
 
     def read_layer(self, offer: bytes) -> Layer:
-        """Read what a provider says of its layer.
+        """Read a provider's description of its layer.
 
         Raises:
           ProtocolError: it is malformed or out of bounds.

@@ -1,4 +1,4 @@
-"""What a provider computes on residues: products, masks, and the words of answers.
+"""A provider's computation on residues: products, masks, and the words of answers.
 
     answer = words( w c + mask ),   c = (c0, c1) the client's ciphertexts
 

@@ -1,4 +1,4 @@
-"""What the client of an encrypted fit may have of the provider's rows, and has had.
+"""What a client of an encrypted fit may have of the provider's rows, and has had.
 
 Bits are counted by rows, whatever their order, and by client: those of all fits of the
 same rows add up. The rho of private rows adds up over all clients of a ledger.

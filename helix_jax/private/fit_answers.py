@@ -1,4 +1,4 @@
-"""What the provider of an encrypted fit answers: masked messages for its client."""
+"""The answers of an encrypted fit's provider: masked messages for its client."""
 
 import numpy as np
 

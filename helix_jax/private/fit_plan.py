@@ -1,4 +1,4 @@
-"""What both sides of an encrypted fit agree on: where rows lie, and the offer.
+"""What both sides of an encrypted fit agree on: the layout of rows, and the offer.
 
 A ciphertext holds R = N // m rows of the client, row b in coefficients b m .. b m + m -
 1, where m is the width, or its part where it is wider than N. The provider turns block
@@ -35,7 +35,7 @@ MIN_RHO, MAX_RHO = 1e-18, 1e6  # noise for less has no room
 
 
 class FitPlan(NamedTuple):
-    """Where rows lie.
+    """The layout of rows.
 
     Attributes:
       rows: n.
@@ -122,7 +122,7 @@ def transcript(digests: Iterable[bytes]) -> bytes:
 
 @dataclasses.dataclass(frozen=True)
 class FitOffer:
-    """What the provider publishes about its rows.
+    """The public description of a provider's rows.
 
     Attributes:
       profile: parameters of the ring.

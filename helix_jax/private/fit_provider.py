@@ -1,4 +1,4 @@
-"""The provider of an encrypted fit, who can keep it in a folder and go on there."""
+"""The provider of an encrypted fit, which can be kept in a folder and resumed."""
 
 import os
 from pathlib import Path

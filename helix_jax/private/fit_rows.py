@@ -1,4 +1,4 @@
-"""The client's rows of an encrypted fit, as they are encrypted."""
+"""The client's rows of an encrypted fit, in the form that is encrypted."""
 
 import math
 from typing import NamedTuple

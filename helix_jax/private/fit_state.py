@@ -1,6 +1,6 @@
-"""The state of an encrypted fit in a folder: what a provider has absorbed so far.
+"""The state of an encrypted fit in a folder: a provider's sums so far.
 
-Its sums are not masked: with the client's key they tell all rows.
+Its sums are not masked: with the client's key they reveal all rows.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ _REMEDY = "remove it to restart the fit, or name another folder"
 
 
 class FitState(NamedTuple):
-    """What a fit is continued from.
+    """The state that a fit continues from.
 
     Attributes:
       absorbed: SHA-256 of each message of rows, in order.

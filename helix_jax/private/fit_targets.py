@@ -1,4 +1,4 @@
-"""The target rows of an encrypted fit as integers, as they are multiplied.
+"""The target rows of an encrypted fit as integers, ready to multiply.
 
 Two passes over the rows, in blocks: what they measure, and their integers.
 """
@@ -191,7 +191,7 @@ def make_offer(
     precision: int | None,
     privacy: Privacy | None,
 ) -> FitOffer:
-    """What the client may know of rows, in a new fit.
+    """The public description of rows, in a new fit.
 
     Args:
       targets: of the rows.

@@ -1,4 +1,4 @@
-"""Noise that hides what an answer would tell beside its result.
+"""Noise that hides what an answer would reveal besides its result.
 
 The phase of an answer coefficient is <w, z> + shift + flood, with z the query that the
 ciphertext holds and

@@ -1,4 +1,4 @@
-"""What stays in the process that made it.
+"""Objects that stay in the process that made them.
 
 Masks are used once, so that a copy in a forked child is one too many; and JAX does not
 survive a fork: its threads stay behind, and the child would wait for them for ever.

@@ -1,4 +1,4 @@
-"""What lies behind the doors of both parties, for who has a reason to look.
+"""Internals of both parties, for tests and attacks.
 
 No message of a protocol shows any of it. `FitClient` opens results with its client's
 key; attacks compare what they found with the truth, and play providers without masks.

@@ -1,4 +1,4 @@
-"""Sizes of a proof of a public key, and what it proves in numbers.
+"""Sizes of a proof of a public key, and the bounds that it proves.
 
 A response is a discrete Gaussian of deviation sigma in every coefficient, whatever the
 secret, and is refused where its norm is above `ProofShape.norms`. Of two of them that

@@ -1,4 +1,4 @@
-"""What a provider publishes about its linear layer: sizes, scales, policy.
+"""The public description of a provider's linear layer: sizes, scales, policy.
 
 Numbers are integers under encryption: a query entry is round(x 2^query_bits), a weight
 round(w 2^kernel_bits), a result is the sum of their products, read back as multiples of

@@ -1,4 +1,4 @@
-"""What a provider has given out, in bits, by what it was about and to whom.
+"""A ledger of what a provider has given out, in bits, by subject and client.
 
     charge first, answer then: what is not in the ledger has not left
 

@@ -20,7 +20,7 @@ from helix_jax.private.forks import require_own
 
 
 class MaskContent(NamedTuple):
-    """What hides one answer.
+    """The mask of one answer.
 
     Attributes:
       first: [A, L, r] int64, residues at the positions of results: encryption of zero,

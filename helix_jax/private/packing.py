@@ -1,4 +1,4 @@
-"""Where numbers lie in coefficients: inner products as one product of polynomials.
+"""The packing of numbers in coefficients: inner products as one polynomial product.
 
 A tile of m entries of the query is z(X) = sum_j z_j X^j. A polynomial of weights holds
 r = N // m rows, reversed: w(X) = sum_i sum_j w_ij X^(i m + m - 1 - j). The coefficient

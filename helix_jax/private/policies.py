@@ -1,4 +1,4 @@
-"""What an answer shows of the results: logits, noisy logits, or the label alone.
+"""Answer policies: logits, noisy logits, or the label alone.
 
 logits        x W + b, to the layer's error
 rounded:BITS  the same with noise of standard deviation range / 2^BITS, where range
@@ -56,7 +56,7 @@ class Policy(NamedTuple):
 
     @classmethod
     def of(cls, profile: Profile) -> "Policy":
-        """What answers of a profile show unless another policy is named."""
+        """The default policy of a profile."""
         return cls.parse(GUARDED if profile.guarded else "logits")
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""A provider's rows as fits multiply them: integers, and what is known of them.
+"""A provider's rows in the form that fits multiply: integers, and their record.
 
 Made once of the same rows, shared by every fit. In a folder they are two files: the
 integers, from which each message's rows are read when it comes, and a record that

@@ -38,7 +38,7 @@ AHEAD = 64  # queries whose bits are brought to the ledger's disk at once
 
 
 class Share(NamedTuple):
-    """What a layer is a part of, where several count as one in the ledger.
+    """The whole that a layer belongs to, if several layers count as one in the ledger.
 
     Attributes:
       subject: names the whole.
@@ -187,7 +187,7 @@ class Provider:
 
     @property
     def answer_bits(self) -> float:
-        """Bits of the weights that one query's answer tells at most; 0 of public ones.
+        """Most bits of the weights in one query's answer; 0 for public weights.
 
         Whatever the client has encrypted, see `flooding`; of labels, see `shares`.
         """
@@ -437,7 +437,7 @@ class Provider:
         return self._accounts[key]
 
     def _cover(self, account: Account) -> Callable[[slice], MaskContent]:
-        """What one query's answer is covered with, made part by part or before."""
+        """The mask of one query's answer, made part by part or before."""
         profile = self.layer.profile
         if not profile.guarded:
             none = np.zeros((self.layer.plan.part, len(profile.primes), 1), np.int64)

@@ -1,4 +1,4 @@
-"""Both parties in one process, to see what a protocol costs and what is sent.
+"""Both parties in one process, to measure a protocol's cost and traffic.
 
     Conversation   one client asks one provider of a layer, each stage timed
     rehearse_sum   one client asks several providers, whose answers are added unopened
@@ -61,7 +61,7 @@ class Conversation:
         self.forget_times()
 
     def forget_times(self) -> None:
-        """Begin to count anew, after queries that compiled."""
+        """Reset the counts, after queries that compiled."""
         self.seconds: dict[str, list[float]] = {stage: [] for stage in STAGES}
 
     @property
@@ -165,7 +165,7 @@ def rehearse_sum(maps: Sequence[AffineMap], x: np.ndarray) -> SummedAnswers:
 
 
 class FitRehearsal(NamedTuple):
-    """Both sides of an encrypted fit that has ended, and what it cost.
+    """Both sides of a finished encrypted fit, and its cost.
 
     Attributes:
       client: FitClient.

@@ -1,4 +1,4 @@
-"""A test of exact arithmetic on the device at hand, before anything is computed there.
+"""A test of exact arithmetic on the present device, before anything is computed there.
 
 Products of residues are exact where float64 quotients are right to some 2^-51 and int64
 wraps at 2^64; those of a fit's matrices where sums of float64 below 2^53 are. CPUs and

@@ -1,4 +1,4 @@
-"""Roles that are asked by several threads at once, as servers ask them.
+"""Roles that several threads call at once, as in servers.
 
 A silo that confirmed two lists of survivors at once, or shared its secrets twice under
 the same keys, an aggregator that added a vector twice, and a provider that gave one

@@ -1,4 +1,4 @@
-"""A score beside what it is for rows that do not belong together.
+"""A score compared with its values for wrongly paired rows.
 
     calibrated = (score - m) / (best - m),   z = (score - m) / s
 
@@ -17,7 +17,7 @@ from helix_jax.types import Array
 
 
 class Calibrated(NamedTuple):
-    """A score and where it stands in its null, [...] each.
+    """A score and its place in its null distribution, [...] each.
 
     Attributes:
       score: as measured.

@@ -1,4 +1,4 @@
-"""Discounted cumulative gain: what the first k rows of a ranking are worth.
+"""Discounted cumulative gain of the first k rows of a ranking.
 
     DCG@k = sum_{p=1..k} gain(row at place p) / log2(1 + p),    nDCG@k = DCG@k / largest
 

@@ -45,7 +45,7 @@ HELD_OUT_MEASURES = (
 
 
 class FittedPair(NamedTuple):
-    """What is known of a pair before its test rows are seen.
+    """What is fitted for a pair before its test rows are seen.
 
     Attributes:
       fit: Moments of the fit rows.

@@ -1,4 +1,4 @@
-"""Moments with those of the rows' squared norms: what the unbiased HSIC needs.
+"""Moments including those of the rows' squared norms, for the unbiased HSIC.
 
 With u = x - mean_x, v = y - mean_y, k = |u|^2 and l = |v|^2 the record adds the means
 of k k, k l, l l (numbers) and of k u, k v, l u, l v (vectors). The vectors are there so

@@ -1,4 +1,4 @@
-"""Procrustes distance: what a rotation and one scale for each side cannot undo.
+"""Procrustes distance: the difference left by a rotation and a scale for each side.
 
 With both sides centred and scaled to |X| = |Y| = 1 (Frobenius), over rotations Q
 

@@ -1,4 +1,4 @@
-"""What the scores of many pairs come to: each beside chance, and means, with intervals.
+"""Summary of many pairs' scores: each compared with chance, and means, with intervals.
 
 Scores of pairs of rows have jackknife intervals over groups of documents, means over
 rows bootstraps over documents; see `stats.jackknife` for why.
@@ -22,7 +22,7 @@ _BEST = {"procrustes": 0.0, "divergence": 0.0}  # of identical states; of others
 
 
 class PairScore(NamedTuple):
-    """What a measure says of one pair.
+    """A measure's values for one pair.
 
     Attributes:
       score: with its 95% interval.
@@ -42,7 +42,7 @@ class PairScore(NamedTuple):
 
 
 class MeasureScores(NamedTuple):
-    """What a measure says of all pairs: their mean with its interval, and each."""
+    """A measure's values for all pairs: their mean with its interval, and each."""
 
     mean: Interval
     pairs: list[PairScore]

@@ -1,4 +1,4 @@
-"""Permutation tests: how large a score gets when rows do not belong together.
+"""Permutation tests: how large a score gets for wrongly paired rows.
 
     p = (1 + number of shuffles that score at least as much) / (1 + shuffles)
 

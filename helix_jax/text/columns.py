@@ -58,7 +58,7 @@ def choose_columns(
     label_column: str | None = None,
     id_column: str | None = None,
 ) -> Columns:
-    """Take the columns that were asked for, or those with a customary name.
+    """Take the requested columns, or those with a customary name.
 
     Args:
       columns: column names of the table.

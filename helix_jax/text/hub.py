@@ -125,7 +125,7 @@ def _open_tables(spec: HubSpec, splits: list[str]) -> dict[str, Any]:
 
 
 def _check_commit(table: Any, spec: HubSpec) -> None:
-    """Raise unless the commit is the one asked for.
+    """Raise unless the commit is the requested one.
 
     Offline, `datasets` takes whatever commit it has kept; the folder is named after it.
     """

@@ -20,7 +20,7 @@ DROPPED = len(SPLITS)  # the split code of a row that belongs to no split
 
 @dataclasses.dataclass(frozen=True)
 class Scan:
-    """What a pass keeps.
+    """The result of a pass.
 
     Attributes:
       split: [N] int8, place in SPLITS, or DROPPED for an empty text.

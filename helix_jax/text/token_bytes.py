@@ -55,7 +55,7 @@ _UTF8 = [byte for byte in range(0xF5) if byte not in (0xC0, 0xC1)]  # the rest i
 
 
 class TokenBytes(NamedTuple):
-    """What the ids of a tokenizer stand for.
+    """The bytes of a tokenizer's ids.
 
     The pieces of a text's tokens, joined, are the UTF-8 bytes of the text, behind one
     space if `dummy_space`, unless the text holds what `loses` names or the spelling of
@@ -81,7 +81,7 @@ class TokenBytes(NamedTuple):
 
 
 def token_bytes(tokenizer: Any) -> TokenBytes:
-    """Read what every id of a tokenizer stands for.
+    """Read the bytes of every id of a tokenizer.
 
     Args:
       tokenizer: a transformers fast tokenizer, or a tokenizers.Tokenizer.

@@ -21,7 +21,7 @@ _WHOLE = 2**31 - 1  # tokens: texts are not cut
 
 
 class PairCounts(NamedTuple):
-    """What some tokenizers make of the same N texts.
+    """The tokens of the same N texts by several tokenizers.
 
     Attributes:
       spelled: name -> its vocabulary.

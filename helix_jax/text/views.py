@@ -10,7 +10,7 @@ from helix_jax.types import Text
 
 @dataclasses.dataclass(frozen=True)
 class CorpusView:
-    """What reads like a corpus.
+    """The reading interface of a corpus.
 
     Attributes:
       corpus: the texts.

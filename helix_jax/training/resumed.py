@@ -1,4 +1,4 @@
-"""A descent that a killed process goes on with, from its last epoch."""
+"""A gradient descent that resumes from its last epoch after a kill."""
 
 from collections.abc import Callable
 from pathlib import Path

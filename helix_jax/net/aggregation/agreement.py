@@ -1,4 +1,4 @@
-"""What the parties of a sum agreed on, as a file that each of them can read.
+"""The agreement of a sum's parties, as a file that each of them can read.
 
     {"aggregation": 1, "identifier": HEX, "aggregator": HEX,
      "silos": [{"name": "north", "key": HEX}, ...], "threshold": 3, "colluders": 1,

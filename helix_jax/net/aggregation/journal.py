@@ -1,4 +1,4 @@
-"""What an aggregator has taken and closed, on the disk before anybody is told.
+"""An aggregator's accepted messages and closed rounds, on disk before anybody is told.
 
     FOLDER/journal.jsonl    a line an event, in order
     FOLDER/KIND-SILO-ID     a message, named by a line once it was accepted

@@ -1,4 +1,4 @@
-"""What a service of sums serves: the settings of any service, and whom it asks.
+"""The settings of a service of sums: those of any service, and its providers.
 
     name = "sums.example"
     state = "state"

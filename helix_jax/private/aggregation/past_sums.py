@@ -1,4 +1,4 @@
-"""Which rows a silo has had in a sum: no second sum without being told.
+"""The rows that a silo has had in a sum: no second sum unless permitted.
 
 Two totals over the same rows of sets of silos that differ by one give that silo's
 moments, exactly and however each was made. So a silo writes its rows down before its

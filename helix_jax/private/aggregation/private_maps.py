@@ -1,4 +1,4 @@
-"""What differential privacy of a sum over silos leaves of its map."""
+"""The map of a sum over silos with differential privacy."""
 
 import numpy as np
 

@@ -37,7 +37,7 @@ _MOST = 2.0**62  # of a number in the total
 
 @dataclasses.dataclass(frozen=True)
 class PrivateFormat:
-    """What all silos agree on.
+    """The parameters that all silos agree on.
 
     Attributes:
       dx, dy: widths of source and target, in their unit balls.

@@ -17,7 +17,7 @@ _R = TypeVar("_R")
 
 
 class Rehearsal(NamedTuple):
-    """What came out of a sum, and what it cost.
+    """The result of a sum, and its cost.
 
     Attributes:
       total: [2, L] uint64.
@@ -105,7 +105,7 @@ def rehearse(
 
 
 class MomentsRehearsal(NamedTuple):
-    """The sum of some silos' moments, and what it cost.
+    """The sum of some silos' moments, and its cost.
 
     Attributes:
       moments: of all rows of the silos that stayed.

@@ -1,4 +1,4 @@
-"""What all roles agree on before a sum, and its digest, which every key is bound to."""
+"""The parameters agreed on before a sum, and their digest, which binds every key."""
 
 import dataclasses
 import functools
@@ -121,7 +121,7 @@ def least_threshold(silos: int, colluders: int) -> int:
 
 
 def most_colluders(silos: int, threshold: int) -> int:
-    """The most colluders that a threshold bears, 0 at least; see `Session`."""
+    """The most colluders that a threshold tolerates, at least 0; see `Session`."""
     return max(0, min(threshold - 2, 2 * threshold - silos - 1, silos - 2))
 
 

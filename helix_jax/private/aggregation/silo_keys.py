@@ -1,4 +1,4 @@
-"""The body of KEYS: what a silo shows of its secrets before anything else."""
+"""The body of KEYS: the public part of a silo's secrets, sent first."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from helix_jax.private.aggregation.session import Session
 
 
 class SiloKeys(NamedTuple):
-    """What one silo shows.
+    """The public keys of one silo.
 
     Attributes:
       sealing: X25519 public key, 32 bytes, for shares that are sealed for it.

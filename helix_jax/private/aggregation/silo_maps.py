@@ -1,4 +1,4 @@
-"""What silos gain by a sum of their moments, or of their predictions, and its cost."""
+"""The gain of silos from a sum of their moments, or predictions, and its cost."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -44,7 +44,7 @@ class SiloMoments(NamedTuple):
     public: tuple[np.ndarray, ...] = ()
 
     def maps_alone(self) -> list[AffineMap]:
-        """The ridge map that each silo that stays has by itself."""
+        """The ridge map of each remaining silo alone."""
         return [
             select_penalty(fit_ridge(moments), self.select).fit.map
             for moments in self.silos[: self.kept]

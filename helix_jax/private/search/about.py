@@ -32,7 +32,7 @@ _LAYER_BASE64 = 1024  # most characters of a layer's description
 
 
 class About(NamedTuple):
-    """What a client knows of an index.
+    """The public description of an index.
 
     Attributes:
       name: 16 bytes, of its content.

@@ -1,4 +1,4 @@
-"""What a provider guesses that knows what a client's other queries chose.
+"""The guess of a provider that knows the choices of a client's other queries.
 
     guess = argmax_s p(s) / w(s) among the sets that were asked
 

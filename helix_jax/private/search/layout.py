@@ -1,4 +1,4 @@
-"""Where the rows of an index lie: in which order, and in which blocks."""
+"""The layout of an index's rows: their order and blocks."""
 
 import dataclasses
 from collections.abc import Mapping

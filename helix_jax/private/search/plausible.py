@@ -1,4 +1,4 @@
-"""Which clusters a query asks, from a public list, and the decoys it hides among.
+"""The clusters that a query requests, from a public list, and its decoys.
 
 The list holds the probe sets of rows of the index, each with a weight: how many of the
 index's rows choose it. A query chooses one, by a value of its clusters that falls with

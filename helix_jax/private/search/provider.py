@@ -1,7 +1,7 @@
 """The provider of a private search: an index whose parts answer encrypted queries.
 
-It learns from a search that it came, and which clusters were asked; from the reading of
-a text which blocks were asked. What that tells: docs/search.md.
+From a search it learns that there was one, and which clusters were requested; from the
+reading of a text which blocks were requested. What that reveals: docs/search.md.
 """
 
 import threading

@@ -1,4 +1,4 @@
-"""What is read of a hit: its id and text, in a record of one size, as digits.
+"""The record of a hit: its id and text, in a fixed size, as digits.
 
     checksum 8, bytes of the id 2, bytes of the text 2, id, text, zeros
 
@@ -24,7 +24,7 @@ MAX_RECORD_BYTES = -(-(_START.size + MAX_ID_BYTES + MAX_TEXT_BYTES) // 3) * 3
 
 
 class Document(NamedTuple):
-    """What a provider's index says of a row.
+    """The content of a row in a provider's index.
 
     Attributes:
       id: of the row.

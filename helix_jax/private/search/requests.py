@@ -1,4 +1,4 @@
-"""What a search asks: one message of a client, for some parts of an index.
+"""The requests of a search: one message of a client, for some parts of an index.
 
 A search, or the reading of a text, is a generator that yields Requests, receives for
 each the list of answers in the order of its parts, and returns what was found. Whoever

@@ -1,4 +1,4 @@
-"""What an index is made of, checked where it comes in: vectors, ids and texts."""
+"""The input of an index, checked: vectors, ids and texts."""
 
 from collections import Counter
 from collections.abc import Sequence
