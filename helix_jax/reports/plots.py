@@ -6,36 +6,31 @@ dash of its own.
 
 import io
 import math
-import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from helix_jax.atomic import write_file
-from helix_jax.errors import HelixError, RunError
+from helix_jax.errors import RunError
 from helix_jax.reports.blocks import Bars, Block, Curves, Matrix
-
-# Colours that stay apart for colour-blind readers (Okabe and Ito 2008).
-COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#999999",
-    "#56B4E9",
-    "#E69F00",
-    "#000000",
+from helix_jax.reports.plot_looks import (
+    COLOURS,
+    DASHES,
+    HATCHES,
+    MARKERS,
+    REFERENCES,
+    edge_white,
+    new_figure,
+    own_style,
+    place_legend,
+    plain_ticks,
+    wrap_name,
 )
-HATCHES = ("", "///", "...", "xxx", "\\\\\\", "---", "ooo", "+++")
-MARKERS = "osD^vP*X<>hp"
-DASHES = ("-", "--", "-.", ":")
-REFERENCES = ("--", ":", "-.", (0, (8, 3)))
+
 STANDING = 6  # groups of bars that stand; more lie, so that their names fit
 LETTERS_PER_INCH = 10  # of the names beside bars
 NAMES_SHARE = 0.45  # of the width of lying bars
-TWO_COLUMNS_INCHES = 4.6  # of a figure whose legend has two columns
 CELL_INCHES, CELL_POINTS = 0.6, 10  # a cell whose number has so many points
 FEW = 16  # points of a curve whose intervals are drawn one by one
 
@@ -86,9 +81,9 @@ def _bars(block: Bars, widest: float) -> Any:
     lying = groups > STANDING or upright > widest
     if lying:
         height = 0.8 + groups * (0.14 * series + 0.12)
-        figure, axes = _figure(width=min(7.5, widest), height=height)
+        figure, axes = new_figure(width=min(7.5, widest), height=height)
     else:
-        figure, axes = _figure(width=upright, height=3.4)
+        figure, axes = new_figure(width=upright, height=3.4)
     places, thickness = np.arange(groups), min(0.8 / series, 0.5)
     for number, (name, values) in enumerate(block.series.items()):
         value, low, high = np.array(values, float).T
@@ -98,13 +93,13 @@ def _bars(block: Bars, widest: float) -> Any:
             value,
             thickness * 0.92,
             color=COLOURS[number % len(COLOURS)],
-            hatch=_own(HATCHES, number),
+            hatch=own_style(HATCHES, number),
             edgecolor="white",
             label=name,
             error_kw={"elinewidth": 0.9},
             **{"xerr" if lying else "yerr": errors},
         )
-        _edge_white(drawn.errorbar[2])
+        edge_white(drawn.errorbar[2])
     across = axes.axvline if lying else axes.axhline
     for number, (name, value) in enumerate(block.references.items()):
         across(
@@ -116,30 +111,22 @@ def _bars(block: Bars, widest: float) -> Any:
         )
     if lying:
         letters = int(LETTERS_PER_INCH * figure.get_figwidth() * NAMES_SHARE)
-        axes.set_yticks(places, [_wrapped(name, letters) for name in block.groups])
+        axes.set_yticks(places, [wrap_name(name, letters) for name in block.groups])
         axes.set_ylim(groups - 0.5, -0.5)
         axes.set_xlabel(block.label)
     else:
         letters = int(LETTERS_PER_INCH * figure.get_figwidth() / groups)
-        axes.set_xticks(places, [_wrapped(name, letters) for name in block.groups])
+        axes.set_xticks(places, [wrap_name(name, letters) for name in block.groups])
         axes.set_ylabel(block.label)
-    _legend(figure, axes)
+    place_legend(figure, axes)
     return figure
-
-
-def _wrapped(name: str, letters: int) -> str:
-    """A name in lines of at most so many letters, where its words allow it."""
-    lines = name.split("\n")
-    return "\n".join(
-        textwrap.fill(line, max(letters, 8), break_long_words=False) for line in lines
-    )
 
 
 def _matrix(block: Matrix, widest: float) -> Any:
     values = np.array(block.values, float)
     height, width = values.shape
     inches = min(2.2 + 0.9 * width, widest)
-    figure, axes = _figure(width=inches, height=1.2 + 0.5 * height)
+    figure, axes = new_figure(width=inches, height=1.2 + 0.5 * height)
     points = min(CELL_POINTS, CELL_POINTS * (inches - 1.9) / width / CELL_INCHES)
     low, high = block.limits
     image = axes.imshow(values, vmin=low, vmax=high, cmap="Blues", aspect="auto")
@@ -169,7 +156,7 @@ def _matrix(block: Matrix, widest: float) -> Any:
 
 def _curves(block: Curves, widest: float) -> Any:
     inches = 4.8 if block.diagonal else 6.4
-    figure, axes = _figure(width=min(inches, widest), height=4.0)
+    figure, axes = new_figure(width=min(inches, widest), height=4.0)
     axes.set_xscale("log" if block.log_x else "linear")
     axes.set_yscale("log" if block.log_y else "linear")
     for number, (name, points) in enumerate(block.series.items()):
@@ -179,7 +166,7 @@ def _curves(block: Curves, widest: float) -> Any:
             style["transform"] = _beside(axes, number, len(block.series))
         axes.plot(
             *columns[:2],
-            linestyle=_own(DASHES, number),
+            linestyle=own_style(DASHES, number),
             marker=MARKERS[number % len(MARKERS)],
             markevery=max(1, len(points) // 12),
             markersize=5,
@@ -202,12 +189,12 @@ def _curves(block: Curves, widest: float) -> Any:
             x, color="black", linewidth=1, linestyle=REFERENCES[number % 4], label=name
         )
     if block.log_x:
-        _plain_ticks(axes.xaxis, *axes.get_xlim())
+        plain_ticks(axes.xaxis, *axes.get_xlim())
     if block.log_y:
-        _plain_ticks(axes.yaxis, *axes.get_ylim())
+        plain_ticks(axes.yaxis, *axes.get_ylim())
     axes.set_xlabel(block.x_label)
     axes.set_ylabel(block.y_label)
-    _legend(figure, axes)
+    place_legend(figure, axes)
     return figure
 
 
@@ -227,53 +214,3 @@ def _beside(axes: Any, number: int, series: int) -> Any:
     points = (number - (series - 1) / 2) * min(3.0, 20 / series)
     scale = axes.figure.dpi_scale_trans
     return axes.transData + ScaledTranslation(points / 72, 0, scale)
-
-
-def _edge_white(lines: Any) -> None:
-    """Dark lines stay visible on dark bars."""
-    from matplotlib.patheffects import withStroke
-
-    for one in lines:
-        one.set_path_effects([withStroke(linewidth=2.4, foreground="white")])
-
-
-def _plain_ticks(axis: Any, low: float, high: float) -> None:
-    """Within three decades a logarithmic axis has plain numbers at 1, 2 and 5."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    if high < 1000 * low:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.set_minor_formatter(NullFormatter())
-
-
-def _own(styles: Sequence[str], number: int) -> str:
-    """The style of a series; another one where its colour comes again."""
-    return styles[(number + number // len(COLOURS)) % len(styles)]
-
-
-def _legend(figure: Any, axes: Any) -> None:
-    """Names below the axes, where there are several."""
-    names = axes.get_legend_handles_labels()[1]
-    if len(names) < 2:
-        return
-    columns = 2 if figure.get_figwidth() >= TWO_COLUMNS_INCHES else 1
-    figure.set_figheight(figure.get_figheight() + 0.18 * -(-len(names) // columns))
-    figure.legend(frameon=False, fontsize=8, ncols=columns, loc="outside lower left")
-
-
-def _figure(*, width: float, height: float) -> tuple[Any, Any]:
-    try:
-        import matplotlib
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise HelixError(
-            "plots need matplotlib; install it with: pip install 'helix_jax[plots]'"
-        ) from error
-    matplotlib.rcParams["svg.hashsalt"] = "helix_jax"  # ids in an SVG: always the same
-    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
