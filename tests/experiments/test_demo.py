@@ -10,7 +10,7 @@ pytest.importorskip("Pyfhel")
 from experiments import demo
 from helix_jax import assets
 from helix_jax.activations import open_store
-from helix_jax.reports import load_blocks
+from helix_jax.reports import load_answer, load_blocks
 from helix_jax.text.hashing import SPLITS
 from tests.twins import best_probe, best_ridge, r2
 
@@ -78,8 +78,24 @@ def require_twins(folder, summary):
         assert (folder / page).read_text().count("Unbiased linear CKA")
 
 
+def test_the_start_says_how_long_the_steps_take():
+    assert (
+        demo.start_line(list(demo.STEPS), tiny=False)
+        == "The demo: 6 steps, about 5 minutes on two cores."
+    )
+    plain = [name for name in demo.STEPS if name not in demo.ENCRYPTED]
+    assert "3 steps, about 4 minutes" in demo.start_line(plain, tiny=False)
+
+
 @pytest.mark.slow
-def test_a_demo_equals_scikit_learn_and_numpy(tmp_path):
+def test_a_demo_equals_scikit_learn_and_numpy(tmp_path, capsys):
     folder = tmp_path / "w"
     summary = demo.run(demo.DemoConfig(workdir=str(folder), tiny=True))
+    said = capsys.readouterr().out
+    steps = [said.index(f"[{number} of 6] ") for number in range(1, 7)]
+    assert steps == sorted(steps)
+    answer = load_answer(folder, [])
+    mapped = 100 * summary[f"{'/'.join(assets.NAMES[:2])}/test/mapped_accuracy"]
+    assert f"right on {mapped:.1f}% of the test texts" in answer.text
+    assert assets.NAMES[0] in answer.about
     require_twins(folder, summary)
