@@ -58,25 +58,17 @@ if __name__ != "__main__":  # slow, and flags are read without
         calibration_table,
         layer_matrices,
     )
+    from experiments.shared.cache_maps import fit_caches
     from experiments.shared.sides import open_corpus
     from experiments.shared.token_sides import load_token_sides
-    from helix_jax.activations.token_pairs import TokenPairs
     from helix_jax.alignment import Descent
     from helix_jax.caches import (
         CacheMap,
-        CacheMoments,
-        FittedCacheMap,
-        LayerChoice,
         cache_form,
-        cache_side,
-        choose_layers,
-        fit_cache_map,
-        fit_cache_residual,
         identity_map,
         make_choices,
         make_prompts,
         mean_map,
-        read_cache_moments,
         save_cache_map,
     )
     from helix_jax.caches.arms import ArmRows, answer_choices, measure_arms
@@ -103,11 +95,9 @@ class CachesConfig(CacheOptions):
 def compute(config: CachesConfig, run: Run) -> Report:
     """Moments, maps, arms; see the module docstring."""
     corpus, sides = open_corpus(config), load_token_sides(config)
-    moments = read_moments(sides, corpus, config)
-    choice = choose_layers(moments, count=max(config.layers) or 1)
-    fitted = fit_maps(moments, choice, config)
-    kept = fitted[arm_of(config.keep)]
-    maps = {arm: one.map for arm, one in fitted.items()}
+    fits = fit_caches(config, run, sides, corpus)
+    kept = fits.fitted[arm_of(config.keep)]
+    maps = {arm: one.map for arm, one in fits.fitted.items()}
     prompts = {
         split: read_prompts(sides, corpus, split, count, config)
         for split, count in (
@@ -124,15 +114,15 @@ def compute(config: CachesConfig, run: Run) -> Report:
     forms = [cache_form(model.spec) for model in sides.models]
     if (plain := identity_map(*forms)) is not None:
         maps["as_is"] = plain
-    maps["mean"] = mean_map(kept.map, moments["fit"].means)
+    maps["mean"] = mean_map(kept.map, fits.means)
     scored = {split: score(sides, own, maps, config) for split, own in prompts.items()}
     numbers = {
-        "fit/pairs": int(moments["fit"].keys.joint.count),
+        "fit/pairs": fits.pairs,
         "caches/source_layers": forms[0].layers,
         "caches/target_layers": forms[1].layers,
     }
     numbers |= arm_numbers(scored["test"], resamples=config.resamples)
-    numbers |= calibration_numbers(fitted, scored["select"])
+    numbers |= calibration_numbers(fits.fitted, scored["select"])
     if config.choices:
         numbers |= ask(sides, maps, config)
     record = {
@@ -153,7 +143,7 @@ def compute(config: CachesConfig, run: Run) -> Report:
         arms_table(numbers, arms, note=note),
         calibration_table(numbers, arms),
         *arm_figures(numbers, arms, scored["test"].cosines),
-        *layer_matrices(choice),
+        *layer_matrices(fits.choice),
     ]
     told = about_tokens(
         config, numbers, f"{numbers['caches/prompts']:,} prompts to test on"
@@ -163,46 +153,6 @@ def compute(config: CachesConfig, run: Run) -> Report:
     sentence = ANSWER.format(kept=f"caches/retention_{chosen}")
     answer = MEASURES["caches/retention"].fill(sentence, numbers)
     return Report(numbers, blocks, told, files, answer=answer)
-
-
-def read_moments(
-    sides: TokenSides, corpus: Corpus, config: CachesConfig
-) -> dict[str, CacheMoments]:
-    """Moments of both caches on the fit and the select split."""
-    both = [cache_side(*side) for side in zip(*sides)]
-    found = {}
-    for split, limit in (("fit", config.pairs), ("select", config.select_pairs)):
-        texts = sample_texts(corpus, split, limit, max_tokens=config.max_tokens)
-        with Progress(f"caches of the {split} split", unit="texts read") as shown:
-            pairs = TokenPairs(
-                *both,
-                partial(shown.over, texts),
-                max_tokens=config.max_tokens,
-                block_rows=min(4096, limit),
-                window_tokens=config.window_tokens,
-            )
-            found[split] = read_cache_moments(pairs, limit=limit, skip=config.opening)
-    return found
-
-
-def fit_maps(
-    moments: Mapping[str, CacheMoments],
-    choice: Mapping[str, LayerChoice],
-    config: CachesConfig,
-) -> dict[str, FittedCacheMap]:
-    """Arm -> fitted map, of every number of source layers and of the ranks."""
-    fitted = {}
-    for count in config.layers:
-        chosen = choice if count else None
-        fitted[arm_of(count)] = fit_cache_map(moments, chosen, count=count)
-    if config.rank:
-        most = max(config.layers)
-        fitted["mapped_rank"] = fit_cache_map(
-            moments, choice, count=most, rank=config.rank
-        )
-    if config.residual_rank:
-        fitted["residual"] = fit_cache_residual(moments, rank=config.residual_rank)
-    return fitted
 
 
 def read_prompts(

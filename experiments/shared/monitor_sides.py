@@ -2,13 +2,14 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from experiments.shared.kept_arrays import kept
 from experiments.shared.monitor_options import MonitorOptions
 from experiments.shared.sides import open_corpus
 from helix_jax.alignment import Moments
@@ -27,7 +28,7 @@ from helix_jax.monitors.directions import Direction
 from helix_jax.monitors.pair_moments import SHUFFLED, PairMoments, read_pair_moments
 from helix_jax.monitors.places import Place
 from helix_jax.progress import stage
-from helix_jax.runs import Run, read_arrays, write_arrays
+from helix_jax.runs import Run
 from helix_jax.similarity.predictivity import swapped
 from helix_jax.text.corpus import Corpus, require_labels
 from helix_jax.text.hashing import SPLITS
@@ -68,17 +69,6 @@ class Side(NamedTuple):
     def scale_at(self, layer: int) -> float:
         """Length of a token's state at a layer."""
         return float(self.scale[self.layers.index(layer)])
-
-
-def kept(
-    run: Run, name: str, make: Callable[[], Mapping[str, np.ndarray]]
-) -> dict[str, np.ndarray]:
-    """Arrays of a file of the work directory, made where it is missing."""
-    path = run.folder / "parts" / f"{name}.npz"
-    if not path.exists():
-        path.parent.mkdir(exist_ok=True)
-        write_arrays(path, **make())
-    return read_arrays(path)
 
 
 def read_labelled(config: MonitorOptions) -> tuple[str, Labelled]:

@@ -41,7 +41,12 @@ def test_a_mapped_cache_is_worth_more_than_its_controls(texts, tmp_path):
     assert summary["caches/attention_cosine_mapped_2"] > 0.2
     assert np.isfinite(summary["caches/kl_nats_trained"])
     before = load_blocks(tmp_path)
+    # Killed behind the fit it reads no text for it again.
+    maps = tmp_path / "parts" / "maps.npz"
+    written = maps.stat().st_mtime_ns
+    (tmp_path / "DONE").unlink()
     assert caches.run(config) == summary
+    assert maps.stat().st_mtime_ns == written
     assert load_blocks(tmp_path) == before
     require_told(tmp_path, "pebble-llama -> pebble-neox", "to test on")
     models = [load_model(f"pebble-{name}") for name in ("llama", "neox")]
@@ -60,6 +65,7 @@ def test_choices_are_asked_of_every_arm(texts, tmp_path):
         layers=(1,),
         keep=1,
         rank=0,
+        residual_rank=4,
         train_rank=0,
         choices=str(texts),
         endings=("one", "two", "three", "four"),
@@ -72,6 +78,9 @@ def test_choices_are_asked_of_every_arm(texts, tmp_path):
         summary["caches/choice_accuracy_as_is"]
     )
     assert summary["caches/questions"] == 6
+    # Nothing is to be changed, and the moments say so.
+    assert summary["gate/select_r2_residual"] == pytest.approx(1, abs=1e-6)
+    assert summary["caches/retention_residual"] == pytest.approx(1, abs=1e-3)
 
 
 @pytest.fixture
@@ -147,6 +156,7 @@ def test_a_sibling_reads_its_text_better_than_the_model_before(tmp_path):
             {"layers": (0,), "keep": 0, "rank": 8},
             "--rank=8 is of the most source layers",
         ),
+        ({"residual_rank": 4}, "they have 4 of 128 and 4 of 144"),
         ({"prompt": 5}, "a prompt of 5 tokens has none between"),
         ({"prompt": 250}, "more than the 256 tokens of --source"),
     ],

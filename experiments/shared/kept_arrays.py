@@ -1,0 +1,18 @@
+"""Arrays of finished steps in the work directory, where a killed run goes on."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from helix_jax.runs import Run, read_arrays, write_arrays
+
+
+def kept(
+    run: Run, name: str, make: Callable[[], Mapping[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """Arrays of a file of the work directory, made where it is missing."""
+    path = run.folder / "parts" / f"{name}.npz"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        write_arrays(path, **make())
+    return read_arrays(path)
