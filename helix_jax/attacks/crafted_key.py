@@ -11,8 +11,8 @@ tiles that narrow all of u is read, the mask is taken off, and what protects the
 part is rounding alone, as under "open". (Results themselves keep their flood.) Of wide
 layers with few results only a few of the N coefficients are read.
 
-Providers ask for a proof that e of b + a s = e is short (`private/key_proof.py`), and a
-staircase has none. What follows is what it would cost to go without.
+Providers require a proof that e of b + a s = e is short (`private/key_proof.py`), and a
+staircase has none. What follows is the cost of omitting the check.
 
 Reference: ours.
 """

@@ -21,7 +21,7 @@ FITS = ((256, 12), (768, 12))  # width, bits a result of made-up fits
 
 
 class MaskFinding(NamedTuple):
-    """What a crafted key does to one provider.
+    """The effect of a crafted key on one provider.
 
     Attributes:
       refused: it is not admitted.

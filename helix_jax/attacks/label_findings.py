@@ -1,4 +1,4 @@
-"""What a client finds out about logits under the policy "label"."""
+"""What a client learns about logits under the policy "label"."""
 
 import numpy as np
 

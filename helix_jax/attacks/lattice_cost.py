@@ -1,4 +1,4 @@
-"""What it costs to find a secret key by lattice reduction: log2 of operations.
+"""The cost of finding a secret key by lattice reduction: log2 of operations.
 
 A public key (b, a), b = e - a s, is N samples of LWE of dimension N modulo q. With s
 scaled to the size of e, (s, e) is a short vector of a lattice of d dimensions and

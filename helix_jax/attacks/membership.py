@@ -36,7 +36,7 @@ from helix_jax.stats import Interval, bootstrap_counts
 
 
 class Roc(NamedTuple):
-    """How well scores tell members from others.
+    """How well scores separate members from others.
 
     Attributes:
       auc: area under the curve; 0.5 is chance.

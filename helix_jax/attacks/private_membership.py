@@ -1,4 +1,4 @@
-"""Membership in maps with differential privacy: what is left of it at an epsilon.
+"""Membership attacks on maps with differential privacy, at a given epsilon.
 
 Members are a random half of a pool that the adversary knows, as in `membership`, and it
 has shadow maps with the same noise. Noise that makes one release (epsilon, delta)-

@@ -1,4 +1,4 @@
-"""Rows from the cross-covariance itself: what an exact fit tells whoever solves it.
+"""Rows from the cross-covariance itself: what an exact fit reveals to its client.
 
 The client has its rows X and obtains C = X' Y. Its best linear guess of Y is
 

@@ -1,4 +1,4 @@
-"""Whom the attacks are run on, and the form of what they find."""
+"""The parties of the attacks, and the form of findings."""
 
 import itertools
 import time
@@ -15,7 +15,7 @@ from helix_jax.stats import Interval
 
 
 class Setting(NamedTuple):
-    """A provider's secrets, and what a client asks with.
+    """A provider's secrets, and a client's queries.
 
     Attributes:
       classifier: the provider's, kernel [d, k] and bias [k] float64.
@@ -43,7 +43,7 @@ def planted_setting(seed: int) -> Setting:
 
 
 class Finding(NamedTuple):
-    """What an attack found.
+    """The finding of an attack.
 
     Attributes:
       numbers: name -> number, or Interval.
@@ -57,7 +57,7 @@ class Finding(NamedTuple):
 def measure_attacks(
     setting: Setting, attacks: Mapping[str, Callable[[Setting], Finding]]
 ) -> Finding:
-    """What every attack finds, one after the other, with NAME_seconds of each.
+    """The findings of every attack, one after the other, with NAME_seconds of each.
 
     Args:
       setting: whom they are run on.

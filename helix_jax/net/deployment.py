@@ -1,4 +1,4 @@
-"""What a worker serves: heads, rows and indexes of the settings, opened."""
+"""The heads, rows and indexes that a worker serves, opened from the settings."""
 
 import functools
 import glob
@@ -140,7 +140,7 @@ def _only(where: str, pattern: str) -> str:
 
 
 class Deployment:
-    """What is served, each opened when it is first asked for."""
+    """The served objects, each opened on first use."""
 
     def __init__(self, settings: ServiceSettings):
         self.settings = settings

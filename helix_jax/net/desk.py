@@ -1,7 +1,7 @@
-"""What a worker does for clients: heads and indexes by name, fits in `fit_desk.py`.
+"""A worker's operations for clients: heads and indexes by name, fits in `fit_desk.py`.
 
-All that a request needs comes with it, and all that must last is on the disk when its
-answer is given: another worker can go on in the place of one that has ended.
+A request carries all it needs, and everything that must last is on disk when its answer
+is given: another worker can replace one that has ended.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ class Desk:
     """
 
     def __init__(self, settings: ServiceSettings):
-        """Open the state; heads and rows follow when they are asked for."""
+        """Open the state; heads and rows follow on first use."""
         self.settings, self.deployment = settings, Deployment(settings)
         self.folder = Path(settings.state)
         self.ledger = Ledger(self.folder / "state.db")
@@ -133,7 +133,7 @@ class Desk:
                 pass
 
     def prepare_one(self) -> bool:
-        """Make one mask ahead for who asked lately; False where all are made."""
+        """Make one mask ahead for a recent client; False if all are made."""
         for head, policy, key in reversed(self._recent):
             provider = self._providers[head, policy]
             try:
@@ -146,7 +146,7 @@ class Desk:
         return False
 
     def about(self) -> dict[str, Any]:
-        """What clients may know of all that is served; JSON-able."""
+        """The public description of everything served; JSON-able."""
         heads = {}
         for name, settings in self.settings.heads.items():
             provider = self.provider(name, settings.policy)

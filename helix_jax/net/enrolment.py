@@ -16,7 +16,7 @@ KEYS = 512  # that asked last; with their masks some 0.5 MB each
 
 
 class Asking(NamedTuple):
-    """Who asks.
+    """The client of a request.
 
     Attributes:
       identity: as the service knows it.

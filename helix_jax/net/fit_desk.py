@@ -1,4 +1,4 @@
-"""What a worker does for fits: each goes on from its folder, whoever had it before."""
+"""A worker's operations for fits: each resumes from its folder, in any worker."""
 
 import shutil
 from collections import OrderedDict
@@ -25,7 +25,7 @@ class FitDesk:
         self._fits: OrderedDict[bytes, FitProvider] = OrderedDict()
 
     def open(self, number: bytes, rows: str, asking: Asking) -> bytes:
-        """Begin a fit, or go on with it; its offer."""
+        """Begin or resume a fit; returns its offer."""
         return self._fit(number, rows, asking, new=True).offer.to_bytes()
 
     def next_rows(self, number: bytes, rows: str, asking: Asking) -> int:

@@ -1,4 +1,4 @@
-"""What goes between the service and its workers: frames of JSON and bytes.
+"""Messages between the service and its workers: frames of JSON and bytes.
 
     length of the head 4, length of the body 8, little-endian; head (JSON); body
 
@@ -30,7 +30,7 @@ def place_of(bound: bytes, places: int) -> int:
 
 
 def pack(frame: Frame) -> list[bytes]:
-    """A frame as it is sent, in pieces."""
+    """The pieces of a frame to send."""
     head = json.dumps(frame.head).encode()
     return [_LENGTHS.pack(len(head), len(frame.body)) + head, frame.body]
 

@@ -1,4 +1,4 @@
-"""Who a client is: bearer tokens, and certificates that count no more.
+"""Identities of clients: bearer tokens, and revoked certificates.
 
     token = helix_ID_SECRET: ID 16 hex digits, SECRET 32 random bytes as base64url
 
@@ -8,11 +8,11 @@ Issuing and revoking are on the disk when they return, and hold at the next look
 process: nothing is remembered in between.
 
 An identity is a name. Several tokens of one name, and its certificate, are one client:
-they share its budget, which no new token begins anew.
+they share its budget, which no new token resets.
 
-Time is the clock's on the wall. A clock that jumps ahead ends tokens early, until it is
-set right; one that falls back lets what has ended hold again, for as long as it is
-behind. A revocation asks no clock.
+Time is wall-clock time. A clock that jumps ahead ends tokens early, until it is
+corrected; one that falls back makes expired ones valid again for as long as it is
+behind. Revocation does not depend on the clock.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ _NOBODY = bytes(hashlib.sha256().digest_size)
 
 
 class Identity(NamedTuple):
-    """Who has shown a token, or a certificate.
+    """The owner of a token, or of a certificate.
 
     Attributes:
       name: whom the ledger counts.
@@ -114,7 +114,7 @@ class Identities:
         return token
 
     def find(self, token: str) -> Identity | None:
-        """Who holds a token; None for what is malformed, unknown, ended or revoked.
+        """The owner of a token; None if it is malformed, unknown, expired or revoked.
 
         Raises:
           ProtocolError: the file cannot be read.
@@ -134,7 +134,7 @@ class Identities:
         return Identity(identity, parts[1], until)
 
     def find_certificate(self, shown: PeerCertificate) -> Identity | None:
-        """Who has shown a certificate; None where it ended, or its name was revoked.
+        """The owner of a certificate; None if it expired, or its name was revoked.
 
         Raises:
           ProtocolError: the file cannot be read.
@@ -171,9 +171,9 @@ class Identities:
         return count
 
     def revoke_certificate(self, name: str) -> None:
-        """Let certificates of a name that begin before now, or now, count no more.
+        """Revoke certificates of a name that begin before now, or now.
 
-        One that is made later holds: the identity, and what it has had, stay the same.
+        A later certificate is valid: the identity, and what it has had, stay the same.
 
         Raises:
           RunError: a name that cannot be.

@@ -1,4 +1,4 @@
-"""What each client may ask for at once, in a second and in a day.
+"""Limits of each client: at once, in a second and in a day.
 
 Rates go by the monotonic clock, which does not jump. Days are the state's, see there.
 """

@@ -1,4 +1,4 @@
-"""What is asked anew where an answer was made and lost on its way."""
+"""Requests that are repeated because an answer was lost in transit."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar

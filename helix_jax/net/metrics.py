@@ -1,4 +1,4 @@
-"""What the service counts, as Prometheus reads it."""
+"""The service's counts, in the form of Prometheus."""
 
 from prometheus_client import (
     CollectorRegistry,

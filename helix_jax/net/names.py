@@ -1,4 +1,4 @@
-"""What may name a client, in tokens, certificates, logs and the ledger alike."""
+"""Valid names of clients, in tokens, certificates, logs and the ledger alike."""
 
 import re
 

@@ -2,9 +2,9 @@
 
     pin = "sha256/" + base64(SHA-256(SubjectPublicKeyInfo of the server's certificate))
 
-A pin stands beside the certificate's verification, never in its place. It is of the key
-and not of the certificate: a certificate that is made anew for the same key has the
-same pin, and a server that is about to change its key gives out both pins before.
+A pin is checked in addition to the certificate's verification, never instead. It pins
+the key and not the certificate: a renewed certificate for the same key has the same
+pin, and a server that is about to change its key gives out both pins beforehand.
 
 The context itself checks: whatever opens a connection with it, the handshake ends with
 the check or with an error, before a byte of the application is sent. By then a server

@@ -191,7 +191,7 @@ class Pool:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What is served.
+        """The public description of what is served.
 
         Raises:
           Refusal: no worker serves yet.

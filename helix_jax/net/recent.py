@@ -1,6 +1,6 @@
 """Answers of the last minutes, for a client whose connection broke before it had one.
 
-The same bytes asked again get the same bytes: no second mask, no second charge.
+Repeated bytes get the same answer: no second mask, no second charge.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ BYTES = 128_000_000
 
 
 class RecentAnswers:
-    """Answers by a hash of who asked what."""
+    """Answers by a hash of client and request."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
-"""What a service refuses, by code: a status and a constant message, and no detail.
+"""A service's refusals, by code: a status and a constant message, and no detail.
 
-Details are for the log of the service alone; what a peer sees does not depend on data.
+Details go only to the service's log; what a peer sees does not depend on data.
 """
 
 import errno
@@ -20,7 +20,7 @@ _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
 class Code(NamedTuple):
-    """An HTTP status, what the peer is told, and whether asking again can help."""
+    """An HTTP status, the message to the peer, and whether a retry can help."""
 
     status: int
     message: str

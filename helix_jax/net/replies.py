@@ -1,4 +1,4 @@
-"""What a request is answered by: messages, and refusals that tell nothing."""
+"""Answers to requests: messages, and refusals that reveal nothing."""
 
 import contextlib
 import logging

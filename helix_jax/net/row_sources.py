@@ -1,4 +1,4 @@
-"""What the rows of a service are read from, block by block: a store, or an .npz file.
+"""Sources of a service's rows, read block by block: a store, or an .npz file.
 
 Each is a shape, and slices of rows, as `prepare_rows` takes them.
 """

@@ -10,7 +10,7 @@ from helix_jax.private.search.requests import split_answers
 
 
 class _Found(NamedTuple):
-    """What the steps have returned."""
+    """The result of the steps."""
 
     value: Any
 

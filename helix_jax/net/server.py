@@ -1,7 +1,8 @@
-"""A service listening: TLS, who asks, and an orderly end.
+"""A listening service: TLS, identification of clients, and an orderly end.
 
-SIGTERM and SIGINT: no new work is taken, what is under way is answered, workers end,
-the state is left whole. SIGKILL costs what is under way, and nothing that was answered.
+SIGTERM and SIGINT: no new work is accepted, requests in progress are answered, workers
+end, the state is left complete. SIGKILL costs requests in progress, and nothing that
+was answered.
 """
 
 import asyncio
@@ -98,7 +99,7 @@ def check_listening(settings: ServiceSettings) -> None:
 def identifier(
     settings: ServiceSettings, identities: Identities
 ) -> Callable[[Request], str | None]:
-    """Who asks: by a token, else by a certificate, else where allowed anybody."""
+    """The client of a request: by token, certificate, or, if allowed, neither."""
 
     def identify(request: Request) -> str | None:
         written = request.headers.get("authorization")
@@ -118,7 +119,7 @@ def identifier(
 def serve(
     settings: ServiceSettings, *, on_ready: Callable[[str], None] = print
 ) -> None:
-    """Serve until the process is told to end.
+    """Serve until the process is asked to end.
 
     Args:
       settings: of the service.

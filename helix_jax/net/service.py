@@ -59,7 +59,7 @@ class Service:
         self._sweeper = asyncio.create_task(self._sweep())
 
     async def _sweep(self) -> None:
-        """Give up fits that nobody goes on with, now and every hour."""
+        """Give up abandoned fits, now and every hour."""
         while True:
             for fit in self.state.abandoned_fits(3600 * self.settings.fit_hours):
                 # The next hour sees it again.
@@ -207,7 +207,7 @@ class Service:
         *,
         bound: bytes | None,
     ) -> bytes:
-        """The answer to a message, the same to the same one asked again."""
+        """The answer to a message; a repeated message gets the same answer."""
         self._own_key(identity, key)
         own = {**head, "identity": identity, "key": key.hex()}
 

@@ -86,7 +86,7 @@ class IndexSettings:
 
 @dataclasses.dataclass(frozen=True)
 class ClientSettings:
-    """What one client has otherwise than all.
+    """The special settings of one client.
 
     Attributes:
       policies: head -> policy.
@@ -101,7 +101,7 @@ class ClientSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What one client may ask for.
+    """The limits of one client.
 
     Attributes:
       requests_per_second: on average; twice as many at once.

@@ -44,7 +44,7 @@ _FIELDS_OF_PATHS = {"state", "certificate", "private_key", "client_authority", "
 
 
 def read_settings(path: str | os.PathLike) -> dict[str, Any]:
-    """What a TOML file says, with paths made absolute; checked by `make_settings`.
+    """The settings of a TOML file, with absolute paths; checked by `make_settings`.
 
     Raises:
       RunError: it cannot be read, or is no TOML.

@@ -1,11 +1,11 @@
-"""What the service knows of clients, beside the ledger in one SQLite file.
+"""The service's records of clients, with the ledger in one SQLite file.
 
     keys    whose a key is, and its bundle: a restarted service knows its clients
     fits    whose a fit is, and of which rows
     usage   bytes and requests of a client, by day
 
-Keys and fits are on the disk when a call returns; usage is written now and then, and
-what was counted since is lost with the process: it bounds load, not what is told.
+Keys and fits are on disk when a call returns; usage is written now and then, and later
+counts are lost with the process: it limits load, not disclosure.
 """
 
 import contextlib

@@ -1,11 +1,11 @@
 """How both sides of a connection know each other: TLS 1.3, certificates, pins.
 
-Of the server its certificate is verified, and that it is for the name or address which
-was asked for. Of a client, where the server is given an authority: that this authority
-signed its certificate; whose it is, is its subject's common name.
+The server's certificate is verified, and that it names the requested host or address. A
+client's certificate, if the server is given an authority, must be signed by that
+authority; its subject's common name is the client.
 
 Only this authority counts for clients, never the system's. No session is resumed: each
-connection shows its certificates anew. A private key that others may read is refused.
+connection shows its certificates again. A private key that others may read is refused.
 
 Reference: RFC 8446, RFC 9525 (names), https://docs.python.org/3/library/ssl.html.
 """
@@ -50,7 +50,7 @@ def server_context(
     require_client: bool = True,
     allow_older: bool = False,
 ) -> ssl.SSLContext:
-    """What a server's connections are made by.
+    """The TLS context of a server.
 
     Args:
       certificate: PEM file, the server's certificate first, then those between it and
@@ -84,7 +84,7 @@ def client_context(
     *,
     allow_older: bool = False,
 ) -> ssl.SSLContext:
-    """What a client's connections are made by.
+    """The TLS context of a client.
 
     Args:
       authority: PEM file of who signs the server's certificate; None takes the
@@ -167,7 +167,7 @@ def read_certificate(path: Place) -> x509.Certificate:
 
 
 def peer_certificate(tls: ssl.SSLObject | ssl.SSLSocket) -> PeerCertificate | None:
-    """What a client's verified certificate says; None where it showed none.
+    """The content of a client's verified certificate; None if it showed none.
 
     Args:
       tls: a connection of the server, after the handshake.

@@ -199,7 +199,7 @@ def read_token(path: str | os.PathLike) -> str:
 
 
 def _refusal(answer: httpx2.Response, content: bytes) -> tuple[ServiceError, bool]:
-    """What was refused, and whether asking again can help."""
+    """A refusal, and whether a retry can help."""
     try:
         code = json.loads(content)["error"]
         known = CODES[code]

@@ -65,7 +65,7 @@ def serve(end: socket.socket) -> None:
 def answer(
     desk: Desk, head: dict[str, Any], body: bytes
 ) -> tuple[dict[str, Any], bytes]:
-    """What a request is answered by: a head and a body."""
+    """The answer to a request: a head and a body."""
     op = head["op"]
     if op == "key":
         return {"key": desk.keys.learn(body, head["profile"]).hex()}, b""

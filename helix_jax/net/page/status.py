@@ -1,10 +1,10 @@
-"""What anybody may know of a service's load: coarse numbers, and nothing of clients.
+"""The public view of a service's load: coarse numbers, and nothing about clients.
 
-Who can watch exact counts can tell when one client asks, and how much. Counts are
-therefore rounded down to 10, 20, 50, 100, ... (fewer than 10 are 0), shares to
-twentieths, times up to an edge of the histogram, and all are worked out anew no more
-often than every five seconds. Routes stand as patterns, without names. What is left is
-about how much the service is used by all; who minds closes it by `show_load = false`.
+Exact counts would reveal when a single client asks, and how much. Counts are therefore
+rounded down to 10, 20, 50, 100, ... (fewer than 10 are 0), shares to twentieths, times
+up to an edge of the histogram, and all are recomputed at most every five seconds.
+Routes are shown as patterns, without names. What remains is how much the service is
+used overall; `show_load = false` closes that too.
 """
 
 import time
