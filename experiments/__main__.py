@@ -8,13 +8,13 @@
 `python -m experiments` is the same where the command is not installed.
 """
 
-import difflib
 import runpy
 import sys
 
 from experiments import programs
 from helix_jax import __version__
 from helix_jax.interrupts import quiet_interrupts
+from helix_jax.near_names import did_you_mean
 
 WRONG_INPUT = 2
 _HELP = ("help", "-h", "-help", "--help")
@@ -32,8 +32,7 @@ def main() -> int | None:
         return None
     known = programs()
     if name not in known:
-        near = difflib.get_close_matches(name, known, 3)
-        meant = f"; did you mean {' or '.join(near)}?" if near else "."
+        meant = did_you_mean(name, known, most=3)
         print(
             f"helix: there is no program {name!r}{meant} `helix list` shows all.",
             file=sys.stderr,

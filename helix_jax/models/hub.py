@@ -4,7 +4,6 @@ Names of embedded models take precedence over paths, and paths over hub ids: wri
 ./pebble-llama for a folder named pebble-llama.
 """
 
-import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from helix_jax import assets, hub
 from helix_jax.errors import CheckpointError
 from helix_jax.models.module_list import transformer_folder
 from helix_jax.models.weights import LAYOUTS, index_shards
+from helix_jax.near_names import did_you_mean
 
 SMALL_FILES = ["*.json", "tokenizer*", "*.model", "*.txt", "*.jinja"]
 
@@ -102,7 +102,6 @@ def resolved_revision(folder: Path) -> str | None:
 
 def _fetch(name: str, revision: str | None, patterns: Sequence[str]) -> Path:
     """The cache folder of a hub id with the files that match."""
-    near = difflib.get_close_matches(name, assets.NAMES, 1, 0.75)
     return hub.fetch(
         name,
         revision=revision,
@@ -110,5 +109,5 @@ def _fetch(name: str, revision: str | None, patterns: Sequence[str]) -> Path:
         raises=CheckpointError,
         # Other folders hold copies in other formats; only modules need their folders.
         subfolders=any("/" in one for one in patterns),
-        hint=f"; did you mean {near[0]}?" if near else ".",
+        hint=did_you_mean(name, assets.NAMES, alike=0.75),
     )

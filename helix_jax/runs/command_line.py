@@ -5,7 +5,6 @@ the last of two values win, and takes a flag as the value of the one before it. 
 every argument must be part of a flag; only those after `--` may be a program's own.
 """
 
-import difflib
 import math
 import re
 import shlex
@@ -16,6 +15,7 @@ from typing import NamedTuple
 from absl import flags
 
 from helix_jax.errors import RunError
+from helix_jax.near_names import did_you_mean
 from helix_jax.paths import expand_path
 from helix_jax.textfile import read_lines
 
@@ -143,8 +143,9 @@ def _unknown(written: str, known: flags.FlagValues) -> str:
     name = written.lstrip("-").partition("=")[0]
     names = [one for one in known if one not in ("help", "flagfile")]
     names += [f"no{one}" for one in names if known[one].boolean]
-    near = difflib.get_close_matches(name, names, 1, 0.6)
-    advice = f"did you mean --{near[0]}?" if near else "--help lists the flags"
+    advice = did_you_mean(
+        name, names, form="did you mean --{}?", otherwise="--help lists the flags"
+    )
     return f"there is no flag --{name} ({advice})"
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import difflib
 import math
 import os
 import typing
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from helix_jax.errors import PathError, RunError
+from helix_jax.near_names import did_you_mean
 from helix_jax.paths import expand_path, is_url, local_path
 
 Config = TypeVar("Config")
@@ -172,8 +172,7 @@ def _require_different(field: dataclasses.Field, value: Any) -> None:
 def must_be_among(value: Any, choices: typing.Iterable[str]) -> str:
     """The end of a message on a value that is not among the choices."""
     choices = [one for one in choices if one]
-    near = difflib.get_close_matches(str(value), choices, 1, 0.5)
-    hint = f"; did you mean {near[0]}?" if near else "."
+    hint = did_you_mean(str(value), choices, alike=0.5)
     return f" must be {' or '.join(_listed(choices))}, got {value!r}{hint}"
 
 
