@@ -23,7 +23,8 @@ from helix_jax import checks, kinds
 from helix_jax.alignment.maps import AffineMap
 from helix_jax.alignment.moments import Moments, usable_moments
 from helix_jax.arguments import takes
-from helix_jax.linalg import first_argmax, product, wide
+from helix_jax.linalg import product, wide
+from helix_jax.penalties import choose_best
 from helix_jax.types import Array
 
 
@@ -192,8 +193,7 @@ def select_map(path: MapPath, moments: Moments) -> Selection:
       ValueError: as `path_r2`.
     """
     r2 = path_r2(path, moments)
-    index = first_argmax(jnp.where(jnp.isfinite(r2), r2, -jnp.inf))
-    at_edge = (r2.shape[0] > 1) & ((index == 0) | (index == r2.shape[0] - 1))
+    index, at_edge = choose_best(r2)
     return Selection(map_at(path, index), index, r2, at_edge)
 
 

@@ -29,7 +29,6 @@ from helix_jax.alignment.path import (
 from helix_jax.arguments import takes
 from helix_jax.linalg import (
     Spectrum,
-    first_argmax,
     product,
     rank_of,
     rank_threshold,
@@ -37,6 +36,7 @@ from helix_jax.linalg import (
     spectrum_of,
     wide,
 )
+from helix_jax.penalties import choose_best
 from helix_jax.types import Array
 
 RELATIVE_PENALTIES = tuple(np.logspace(-8, 1.5, 20).tolist())
@@ -233,8 +233,7 @@ def select_by_gcv(
         error = error + 2 * jnp.sum(added * shrink, axis=1)
     freedom = (1 + jnp.sum(values * shrink, axis=1)) / moments.count
     r2 = 1 - error / total / jnp.where(freedom < 1, (1 - freedom) ** 2, jnp.nan)
-    index = first_argmax(jnp.where(jnp.isfinite(r2), r2, -jnp.inf))
-    at_edge = (index == 0) | (index == r2.shape[0] - 1)
+    index, at_edge = choose_best(r2)
     return Selection(ridge_at(path, index), index, r2, at_edge)
 
 

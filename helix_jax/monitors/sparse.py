@@ -27,7 +27,8 @@ import numpy as np
 
 from helix_jax import checks, kinds, numeric
 from helix_jax.arguments import takes
-from helix_jax.linalg import first_argmax, product, rounding_variance, wide, wide_dtype
+from helix_jax.linalg import product, rounding_variance, wide, wide_dtype
+from helix_jax.penalties import choose_best, strongest_first
 from helix_jax.types import Array
 
 SHARES = (0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05, 0.03)
@@ -125,18 +126,17 @@ def fit_sparse(
     if checks.is_concrete(x) and not bool(jnp.any(varies)):
         raise ValueError("fit_sparse: the states do not vary from row to row.")
     scale = jnp.where(varies, 1 / jnp.sqrt(jnp.where(varies, variance, 1)), 0)
-    order = np.argsort(-shares, kind="stable")
-    path = _fit_path(
+    fit = functools.partial(
+        _fit_path,
         (x - mean) * scale,
         jnp.asarray(labels).astype(x.dtype),
-        jnp.asarray(shares[order]),
         tolerance=tolerance,
         max_steps=max_steps,
     )
+    path = strongest_first(fit, shares)
     vectors = path.vectors * scale
     biases = path.biases - product(vectors, mean)
-    path = path._replace(vectors=vectors, biases=biases)
-    return jax.tree.map(lambda leaf: leaf[np.argsort(order)], path)
+    return path._replace(vectors=vectors, biases=biases)
 
 
 @functools.partial(jax.jit, static_argnames=("tolerance", "max_steps"))
@@ -217,7 +217,7 @@ def select_sparse(path: SparsePath, x: Array, labels: Array) -> SparseSelection:
     scores = product(jnp.asarray(x).astype(wide_dtype()), path.vectors.T) + path.biases
     signs = 2 * jnp.asarray(labels).astype(scores.dtype) - 1
     nll = jnp.mean(jax.nn.softplus(-signs[:, None] * scores), axis=0)
-    best = first_argmax(jnp.where(jnp.isfinite(nll), -nll, -jnp.inf))
+    best, _ = choose_best(-nll)
     return SparseSelection(
         path.vectors[best], path.biases[best], path.shares[best], nll, path.ok[best]
     )

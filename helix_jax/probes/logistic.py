@@ -22,6 +22,7 @@ import numpy as np
 from helix_jax import checks, kinds, numeric
 from helix_jax.arguments import takes
 from helix_jax.linalg import first_argmax, product, spectrum_of, wide, wide_dtype
+from helix_jax.penalties import choose_best, strongest_first
 from helix_jax.probes.newton import Problem, certify, newton
 from helix_jax.probes.objective import margins
 from helix_jax.probes.probe import Probe
@@ -151,11 +152,10 @@ def fit_probes(
             "fit_probes: penalties need one or more numbers above zero, got "
             f"{penalties.tolist()}. Without one, separable classes have no optimum."
         )
-    order = np.argsort(-penalties, kind="stable")
-    path = _fit_path(
+    fit = functools.partial(
+        _fit_path,
         jnp.asarray(x),
         jnp.asarray(labels),
-        jnp.asarray(penalties[order], wide_dtype()),
         num_classes=num_classes,
         relative=relative,
         tolerance=tolerance,
@@ -163,7 +163,7 @@ def fit_probes(
         max_products=max_products,
         dtype=jnp.promote_types(x.dtype, jnp.float32) if dtype is None else dtype,
     )
-    return jax.tree.map(lambda leaf: leaf[np.argsort(order)], path)
+    return strongest_first(fit, penalties)
 
 
 @functools.partial(
@@ -254,14 +254,14 @@ def select_probe(path: ProbePath, x: Array, labels: Array) -> ProbeSelection:
         "select_probe", labels, classes, x.shape[0], kinds=1
     )
     nll, accuracy = _score_path(path.probe, jnp.asarray(x), jnp.asarray(labels))
-    index = first_argmax(jnp.where(jnp.isfinite(nll), -nll, -jnp.inf))
+    index, at_edge = choose_best(-nll)
     return ProbeSelection(
         jax.tree.map(lambda leaf: leaf[index], path.probe),
         path.penalties[index],
         index,
         nll,
         accuracy,
-        (index == 0) | (index == nll.shape[0] - 1),
+        at_edge,
         path.ok[index],
     )
 
