@@ -45,7 +45,7 @@ def sign_anew(client: Client, message: bytes) -> bytes:
 
 def transformed_weights(provider: Provider) -> Weights:
     """The weights of a layer, parts of [A, T, L, N] int64, transformed."""
-    return provider._weights
+    return provider._prepared.weights
 
 
 def integer_rows(provider: FitProvider) -> np.ndarray:

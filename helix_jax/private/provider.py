@@ -4,36 +4,27 @@ It reads queries, counts them, covers products by masks that are used once, and 
 answers part by part. Plain JAX: it needs no compiler, and runs on any device.
 """
 
-import math
-import os
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from helix_jax import kinds
 from helix_jax.arguments import takes
-from helix_jax.errors import KeyRoleError, ProtocolError
-from helix_jax.private import answers, evaluation, flooding, packing, residues, wire
-from helix_jax.private.accounts import Account, PublicKey
-from helix_jax.private.admission import Admission, Ticket, admit
-from helix_jax.private.forks import require_own
-from helix_jax.private.labels import shares
-from helix_jax.private.labels.desk import Desk
-from helix_jax.private.layer import MAX_INPUT_NORM, Layer, power_above
+from helix_jax.errors import ProtocolError
+from helix_jax.private import answers, wire
+from helix_jax.private.accounts import Account
+from helix_jax.private.admission import Admission
+from helix_jax.private.covers import answer_parts
+from helix_jax.private.layer_keys import LayerKeys, check_budget
 from helix_jax.private.ledger import Ledger
-from helix_jax.private.masks import MaskContent, MaskPool, wipe_with
-from helix_jax.private.packing import Plan
-from helix_jax.private.policies import Policy
-from helix_jax.private.profiles import Profile, find_profile
+from helix_jax.private.prepared_layer import check_layer, prepare_layer
+from helix_jax.private.profiles import find_profile
 from helix_jax.private.queries import read_queries
-from helix_jax.private.scales import Scales, choose_scales
-from helix_jax.private.self_test import require_exact
-from helix_jax.private.weights import Weights, hash_layer
+from helix_jax.private.scales import Scales
+from helix_jax.private.weights import hash_layer
 from helix_jax.types import Array
 
-PREPARED = 256  # most answer ciphertexts whose masks are made ahead
 AHEAD = 64  # queries whose bits are brought to the ledger's disk at once
 
 
@@ -61,7 +52,7 @@ class ReadQueries(NamedTuple):
     pairs: list[np.ndarray]
 
 
-class Provider:
+class Provider(LayerKeys):
     """The owner of weights, who answers encrypted queries.
 
     Attributes:
@@ -119,151 +110,35 @@ class Provider:
           ValueError: shapes, values or sizes that cannot be.
           RuntimeError: the device computes wrongly, see `self_test`.
         """
-        if not hasattr(kernel, "shape"):
-            kernel = np.asarray(kernel)
-        if len(kernel.shape) != 2:
-            raise ValueError(
-                f"Provider: kernel needs shape [d, k], got {list(kernel.shape)}."
-            )
-        bias = np.zeros(kernel.shape[1]) if bias is None else np.asarray(bias)
-        if bias.shape != kernel.shape[1:]:
-            raise ValueError(
-                f"Provider: bias needs shape [{kernel.shape[1]}], got "
-                f"{list(bias.shape)}."
-            )
-        bias = packing.check_rows("Provider: bias", bias[None], kernel.shape[1])[0]
-        if not 0 < input_norm < MAX_INPUT_NORM:
-            raise ValueError(
-                f"Provider: input_norm must be positive and below {MAX_INPUT_NORM:g}, "
-                f"got {input_norm}."
-            )
+        kernel, bias = check_layer(kernel, bias)
         parameters = find_profile(profile)
-        parsed = Policy.of(parameters) if policy is None else Policy.parse(policy)
-        require_exact(parameters)
-        _check_budget(budget, parameters)
-        if tiles is None:
-            plan = packing.plan_layer(*kernel.shape, parameters, minimise=minimise)
-        else:
-            plan = packing.plan_tiles(*kernel.shape, parameters, tiles)
-        self._scales = scales or choose_scales(
+        check_budget(budget, parameters)
+        prepared = prepare_layer(
             kernel,
             bias,
             input_norm=input_norm,
-            plan=plan,
             profile=parameters,
-            policy=parsed,
+            policy=policy,
+            minimise=minimise,
+            tiles=tiles,
             shared=shared,
+            weights_bytes=weights_bytes,
+            scales=scales,
         )
-        self.layer = Layer(
-            parameters,
-            plan,
-            self._scales.result_bits,
-            self._scales.query_bits,
-            float(input_norm),
-            power_above(self._scales.error),
-            parsed,
-        )
-        if parsed.name == "label":
-            self._check_labels()
-        self._budget, self._admission = budget, admission
+        super().__init__(prepared, admission)
+        self._budget = budget
         self._ledger, self._share = ledger or Ledger(), share or Share(b"layer", b"")
         if ledger is not None and share is None:
             self._share = Share(hash_layer(kernel, bias), b"")
-        self._process = os.getpid()
-        self._weights = Weights(
-            kernel, self._scales.kernel_bits, plan, parameters, weights_bytes
-        )
-        # Parts of answers have one shape, so that they share one compiled function.
-        used = np.zeros((len(self._weights) * plan.part, plan.rows))
-        used.reshape(-1)[: plan.classes] = bias
-        self._bias = residues.scaled_residues(
-            used, self._scales.result_bits, parameters
-        )
-        if not parameters.rounded:
-            self._bias = evaluation.transform_bias(
-                self._bias, plan=plan, profile=parameters
-            )
-        self._accounts: dict[bytes, Account] = {}
 
     @property
     def answer_bits(self) -> float:
-        """Most bits of the weights in one query's answer; 0 for public weights.
-
-        Whatever the client has encrypted, see `flooding`; of labels, see `shares`.
-        """
-        profile = self.layer.profile
-        if not profile.guarded:
-            return 0.0
-        if self.layer.policy.name == "label":
-            return math.log2(self.layer.plan.classes)
-        bits = flooding.carried_bits(self._scales.flood_bits, profile)
-        return self.layer.plan.classes * bits
+        """See `PreparedLayer.answer_bits`."""
+        return self._prepared.answer_bits
 
     def spent(self, client: str) -> float:
         """Bits that a client has had of these weights: an identity, or "key HEX"."""
         return self._ledger.spent(self._share.subject, client)
-
-    def register(
-        self,
-        bundle: bytes | PublicKey,
-        ticket: bytes | None = None,
-        *,
-        budget: float | None = None,
-    ) -> bytes:
-        """Admit a client's public key; admitting it again takes a later ticket.
-
-        Args:
-          bundle: of the client, or the key that was read from it, for who registers
-            one with several providers and checks its proof once.
-          ticket: of the admission, where there is one.
-          budget: bits that this client may have, in place of the provider's.
-
-        Returns:
-          Its name, 16 bytes.
-
-        Raises:
-          ProtocolError: one of them is malformed, or the bundle proves no key.
-          KeyRoleError: the ticket does not admit this key, or as another than before.
-        """
-        require_own(self._process, "this Provider")
-        _check_budget(budget, self.layer.profile)
-        key = PublicKey.admissible(bundle, self.layer.profile)
-        return self._admit(key, ticket, budget)
-
-    def _admit(
-        self, key: PublicKey, ticket: bytes | None, budget: float | None = None
-    ) -> bytes:
-        return self.enrol(key, admit(self._admission, ticket, key.key), budget)
-
-    def enrol(
-        self, key: PublicKey, admitted: Ticket, budget: float | None = None
-    ) -> bytes:
-        """Admit a key whose proof, and a ticket which, was verified elsewhere here.
-
-        Raises:
-          KeyRoleError: the ticket is of another identity than before.
-        """
-        account = self._accounts.get(key.key)
-        if account is None:
-            pool = None
-            if self.layer.profile.guarded and self.layer.plan.answers <= PREPARED:
-                # Nothing of a pool leads back here, so that memory of dropped layers is
-                # free at once, and their masks wiped.
-                make = self._mask_maker(key)
-                pool = MaskPool(lambda: make().kept())
-            desk = Desk(self.layer) if self.layer.policy.name == "label" else None
-            account = Account(key, pool, admitted, desk)
-            account = self._accounts.setdefault(key.key, account)
-        account.renew(admitted)
-        account.budget = budget
-        return key.key
-
-    def forget(self, key: bytes) -> None:
-        """Drop what is kept for a client key, its masks too; what it had stays counted.
-
-        A key that comes back is registered anew; labels that it waits for are lost.
-        """
-        self._accounts.pop(key, None)
 
     def agree(self, transfers: bytes) -> bytes:
         """Agree with a client on what its labels need, once; see `LabelClient`.
@@ -304,32 +179,6 @@ class Provider:
         read = wire.read(message, kind, self.layer.profile, binding=None)
         account = self._account(read.key)
         return account.key.require_signed(message, read), account
-
-    def _check_labels(self) -> None:
-        """Refuse layers too small or too large to have labels."""
-        shares.count_transfers(self.layer, 1)
-        if self.layer.plan.classes < 2:
-            raise ValueError("Provider: labels need 2 classes or more, got 1.")
-
-    def masks(self, key: bytes) -> MaskPool:
-        """The pool of masks of a key, to prepare them ahead.
-
-        Raises:
-          KeyRoleError: the key is not registered.
-          ValueError: answers have no masks in this profile, or are so large that
-            theirs are made when they are sent.
-        """
-        pool = self._account(key).pool
-        if pool is None and not self.layer.profile.guarded:
-            raise ValueError(
-                f"profile {self.layer.profile.name!r} answers without masks."
-            )
-        if pool is None:
-            raise ValueError(
-                f"masks of {self.layer.plan.answers} ciphertexts are not prepared, "
-                f"only those of {PREPARED} or less; they are made with the answer."
-            )
-        return pool
 
     def answer(self, query: bytes) -> bytes:
         """Answer one message of encrypted queries.
@@ -393,104 +242,12 @@ class Provider:
     def _pieces(
         self, header: bytes, query: bytes, pairs: list[np.ndarray], account: Account
     ) -> Iterator[bytes]:
-        """The header, and words of answers to queries [B, T, 2, L, N], part by part."""
+        """The header, and the words of answers, none of which a forked child makes."""
         yield header
-        plan, profile = self.layer.plan, self.layer.profile
-        require_own(self._process, "this Provider")
-        covers = [[self._cover(account) for _ in pair] for pair in pairs]
-        if account.desk is not None:
-            offsets, held = shares.draw_offsets(
-                sum(map(len, pairs)), plan, len(self._bias), profile
-            )
-            account.desk.hold(query, held)
-        for number, weights in enumerate(self._weights):
-            require_own(self._process, "this Provider")
-            count, results = plan.parts[number]
-            columns = slice(number * plan.part, (number + 1) * plan.part)
-            done = 0
-            for pair, of_pair in zip(pairs, covers):
-                if not profile.rounded:
-                    products = evaluation.products_of(
-                        weights, pair, self._bias[columns], profile=profile
-                    )
-                    yield answers.pack_products(products, count, profile)
-                    continue
-                masks = [cover(columns) for cover in of_pair]
-                firsts, seconds = (np.stack(part) for part in zip(*masks))
-                if account.desk is not None:
-                    firsts += offsets[done : done + len(pair), columns]
-                    firsts %= residues.column(profile)
-                    done += len(pair)
-                words = evaluation.words_of(
-                    weights, pair, firsts, seconds, plan=plan, profile=profile
-                )
-                yield answers.pack_words(*words, count, results)
-
-    def _account(self, key: bytes) -> Account:
-        require_own(self._process, "this Provider")
-        if key not in self._accounts:
-            raise KeyRoleError(
-                f"the client key {key.hex()} is not registered here; send its bundle "
-                "first."
-            )
-        self._accounts[key].require_current()
-        return self._accounts[key]
-
-    def _cover(self, account: Account) -> Callable[[slice], MaskContent]:
-        """The mask of one query's answer, made part by part or before."""
-        profile = self.layer.profile
-        if not profile.guarded:
-            none = np.zeros((self.layer.plan.part, len(profile.primes), 1), np.int64)
-            return lambda part: MaskContent(self._bias[part], none)
-        prepared = account.pool.take_prepared() if account.pool is not None else None
-        if prepared is None:  # a message of many queries has room for a part's only
-            return self._mask_maker(account.key)
-        mask = prepared.spend()
-
-        def cover(part: slice) -> MaskContent:
-            return MaskContent(mask.first[part], mask.second[part])
-
-        wipe_with(cover, [mask])
-        return cover
-
-    def _mask_maker(self, key: PublicKey) -> Callable[..., MaskContent]:
-        """Makes the masks of a key: of whole answers, or of a part's columns."""
-        return partial(
-            _make_mask,
-            key,
-            self._bias,
-            self._scales.flood_bits,
-            plan=self.layer.plan,
-            profile=self.layer.profile,
-        )
+        self._require_own()
+        for piece in answer_parts(self._prepared, query, pairs, account):
+            yield piece
+            self._require_own()
 
     def __reduce__(self):
         raise TypeError("a Provider is not copied or pickled: its masks are used once.")
-
-
-def _make_mask(
-    key: PublicKey,
-    bias: np.ndarray,
-    flood_bits: int,
-    part: slice = slice(None),
-    *,
-    plan: Plan,
-    profile: Profile,
-) -> MaskContent:
-    """A fresh encryption of bias and flood at the results' coefficients."""
-    bias = bias[part]
-    zeros = key.encrypt_zeros(len(bias))
-    flood = flooding.draw_flood(flood_bits, (len(bias), plan.rows), profile)
-    first = evaluation.mask_results(zeros[0], bias, flood, plan=plan, profile=profile)
-    return MaskContent(np.asarray(first), np.asarray(zeros[1]))
-
-
-def _check_budget(budget: float | None, profile: Profile) -> None:
-    """Refuse budgets that bound nothing."""
-    if budget is not None and not budget > 0:
-        raise ValueError(f"Provider: budget must be positive bits, got {budget}.")
-    if budget is not None and not profile.guarded:
-        raise ValueError(
-            f"Provider: a budget counts bits of weights that are hidden; answers "
-            f"of profile {profile.name!r} hide none. Use 'guarded'."
-        )

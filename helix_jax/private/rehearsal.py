@@ -22,8 +22,9 @@ from helix_jax.private.fit_client import FitClient
 from helix_jax.private.fit_provider import FitProvider
 from helix_jax.private.labels.client import LabelClient
 from helix_jax.private.layer import shared_scales
+from helix_jax.private.layer_keys import PREPARED
 from helix_jax.private.policies import PRECISION, SHARE
-from helix_jax.private.provider import PREPARED, Provider
+from helix_jax.private.provider import Provider
 from helix_jax.private.stages import STAGES
 from helix_jax.private.summing import sum_answers
 from helix_jax.progress import bar, stage

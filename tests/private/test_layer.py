@@ -265,7 +265,9 @@ def test_guarded_answers_to_equal_queries_differ(parties):
     counts = np.bincount(apart[classes:] >> 32, minlength=256)
     assert stats.chisquare(counts).pvalue > 1e-9
     # Results differ by two floods of standard deviation R / sqrt 3.
-    flood = 2.0 ** (provider._scales.flood_bits - layer.result_bits) / np.sqrt(3)
+    flood = 2.0 ** (provider._prepared.scales.flood_bits - layer.result_bits) / np.sqrt(
+        3
+    )
     apart = results[1] - results[0]
     assert 0.6 * flood < apart.std() / np.sqrt(2) < 1.5 * flood
     assert flood < layer.error
@@ -282,7 +284,7 @@ def test_floods_cover_the_shift(parties):
     """R is 2^40 times the bound of everything an answer tells beside its result."""
     for settings in ((12, 5), (70, 1), (3, 2000)):
         *_, provider, layer, kernel, _ = parties(*settings, "guarded")
-        scales, plan = provider._scales, layer.plan
+        scales, plan = provider._prepared.scales, layer.plan
         integers = np.abs(np.rint(np.ldexp(kernel, scales.kernel_bits)))
         totals = np.zeros(plan.answers * plan.rows)
         totals[: plan.classes] = integers.sum(axis=0)
@@ -405,7 +407,7 @@ def test_the_margin_counts_in_everything_that_is_stated(parties):
     reach = longest * np.linalg.norm(kernel, axis=0).max() + np.abs(bias).max()
     room = layer.profile.modulus / 2
     assert (reach + layer.error) * 2.0**layer.result_bits < room
-    scales = provider._scales
+    scales = provider._prepared.scales
     rounding = np.sqrt(12) * longest * 2.0 ** (-scales.kernel_bits - 1)
     assert layer.error > rounding
 

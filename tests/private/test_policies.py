@@ -39,7 +39,9 @@ def test_rounded(parties, ask, bits):
     noise = [ask(client, provider, layer, x) - (x @ kernel + bias) for _ in range(10)]
     noise = np.concatenate(noise)
     assert 0.85 * stated < noise.std() < 2.3 * stated
-    exact = 2.0 ** (provider._scales.flood_bits - layer.result_bits) / np.sqrt(3)
+    exact = 2.0 ** (provider._prepared.scales.flood_bits - layer.result_bits) / np.sqrt(
+        3
+    )
     assert abs(noise.std() / exact - 1) < 0.15
     assert abs(noise.mean()) < 6 * exact / np.sqrt(len(noise))
     assert np.abs(noise).max() <= layer.error
@@ -61,7 +63,7 @@ def test_noise_and_results_never_wrap(bits):
     """The largest result and 2 R stay below q / 2; a result carries about `bits`."""
     kernel = np.random.default_rng(bits).standard_normal((6, 3))
     provider = Provider(kernel, input_norm=3.0, policy=f"rounded:{bits}")
-    scales, profile = provider._scales, provider.layer.profile
+    scales, profile = provider._prepared.scales, provider.layer.profile
     reach = 3.0 * (1 + 2**-5) * np.linalg.norm(kernel, axis=0).max()
     largest = reach * 2.0**scales.result_bits + 2.0 ** (scales.flood_bits + 1)
     assert largest < 0.97 * profile.modulus / 2

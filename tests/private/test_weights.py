@@ -59,9 +59,9 @@ def test_weights_made_anew_give_the_same_bytes(client, problem, name, budget):
     few, same = make(own, kernel, bias, weights_bytes=budget)
     assert same == layer
     assert (layer.plan.answers, len(layer.plan.parts)) == (89, 3)
-    size = whole._weights.part_bytes
-    assert whole._weights.kept_bytes == 3 * size
-    assert few._weights.kept_bytes == budget // size * size
+    size = whole._prepared.weights.part_bytes
+    assert whole._prepared.weights.kept_bytes == 3 * size
+    assert few._prepared.weights.kept_bytes == budget // size * size
     for rows in (x[0], x):  # two groups of queries
         query = own.encrypt(layer, rows)
         answer = whole.answer(query)
@@ -108,7 +108,7 @@ def test_kernels_are_read_in_blocks(client, problem):
 
 def test_masks_too_large_to_be_prepared(client, problem, monkeypatch):
     """They are made part by part, each afresh."""
-    monkeypatch.setattr("helix_jax.private.provider.PREPARED", 88)
+    monkeypatch.setattr("helix_jax.private.layer_keys.PREPARED", 88)
     kernel, bias, x = problem
     own = client("guarded")
     provider, layer = make(own, kernel, bias)
