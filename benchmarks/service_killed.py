@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from helix_jax.net import Connection, connect
-from helix_jax.net.state import FILE
+from helix_jax.net.state_file import FILE
 
 ROWS, WIDTH, CLASSES = 4000, 24, 3
 _PATIENCE = 600.0

@@ -14,7 +14,8 @@ from benchmarks.service_processes import Started, started
 from helix_jax.net import Connection, connect, read_token
 from helix_jax.net.certificates import LOCAL_NAMES, make_authority, make_server
 from helix_jax.net.identities import Identities
-from helix_jax.net.state import FILE, State
+from helix_jax.net.state import State
+from helix_jax.net.state_file import FILE
 from helix_jax.private.planted import planted_layer
 from helix_jax.secret_files import make_secret
 

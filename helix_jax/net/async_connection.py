@@ -19,9 +19,10 @@ from helix_jax.generation.stitch import Part
 from helix_jax.net.capabilities import require_spoken
 from helix_jax.net.lost_answers import until_answered
 from helix_jax.net.remote_fit import RemoteFit, fit_remotely
+from helix_jax.net.remote_labels import RemoteLabels
 from helix_jax.net.search_steps import take_steps
-from helix_jax.net.transport import ServiceError, Transport
-from helix_jax.private import Client, LabelClient, Layer
+from helix_jax.net.transport import Transport
+from helix_jax.private import Client, Layer
 from helix_jax.private.accountant import Privacy
 from helix_jax.private.search import Document, Hit, SearchClient
 from helix_jax.private.search.client import Steps
@@ -42,10 +43,10 @@ class AsyncConnection:
         self._clients: dict[str, Client] = {}
         self._registered: set[bytes] = set()
         self._layers: dict[str, Layer] = {}
-        self._labels: dict[str, LabelClient] = {}
+        self._labels = RemoteLabels(transport)
         self._searchers: dict[str, SearchClient] = {}
         self._about: dict[str, Any] | None = None
-        self._registering, self._labelling = asyncio.Lock(), asyncio.Lock()
+        self._registering = asyncio.Lock()
 
     async def about(self) -> dict[str, Any]:
         """What the provider serves.
@@ -81,7 +82,7 @@ class AsyncConnection:
         rows = x[None] if x.ndim == 1 else x
         layer, client = await self._layer(head)
         if layer.policy.name == "label":
-            found = [await self._label(head, layer, client, row) for row in rows]
+            found = [await self._labels.ask(head, layer, client, row) for row in rows]
         else:
             parts = [rows[i : i + _ROWS] for i in range(0, len(rows), _ROWS)]
             shown = bar(parts, "rows asked", unit="messages") if parts[1:] else parts
@@ -240,35 +241,3 @@ class AsyncConnection:
             return client.decrypt((await self.transport.ask("POST", path, query)).body)
 
         return await until_answered(attempt)
-
-    async def _label(
-        self, head: str, layer: Layer, client: Client, row: np.ndarray
-    ) -> np.ndarray:
-        """The label of one row; a conversation that was lost begins anew."""
-
-        async def attempt() -> np.ndarray:
-            try:
-                return await self._converse(f"/v1/heads/{head}", layer, client, row)
-            except ServiceError:
-                self._labels.pop(f"/v1/heads/{head}", None)
-                raise
-
-        async with self._labelling:
-            lost = ("answered", "malformed", "conflict")
-            return await until_answered(attempt, lost=lost)
-
-    async def _converse(
-        self, path: str, layer: Layer, client: Client, row: np.ndarray
-    ) -> np.ndarray:
-        side = self._labels.get(path)
-        if side is None:
-            side = LabelClient(client, layer)
-            agreed = side.agree()
-            elements = await self.transport.ask("POST", f"{path}/transfers", agreed)
-            side.read_elements(elements.body)
-            self._labels[path] = side
-        query = client.encrypt(layer, row)
-        answer = await self.transport.ask("POST", f"{path}/answers", query)
-        choices = side.choose(answer.body)
-        garbled = await self.transport.ask("POST", f"{path}/labels", choices)
-        return side.read(garbled.body)

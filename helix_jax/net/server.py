@@ -27,10 +27,11 @@ from helix_jax.net.connections import Connection
 from helix_jax.net.doors import DOORS, Door
 from helix_jax.net.identities import Identities
 from helix_jax.net.page import page_doors
+from helix_jax.net.plain_http import is_loopback, require_plain_allowed
 from helix_jax.net.refusals import Refusal
 from helix_jax.net.service import Service
 from helix_jax.net.settings import ServiceSettings
-from helix_jax.net.state import FILE
+from helix_jax.net.state_file import FILE
 
 LOG = logging.getLogger(__name__)
 ANONYMOUS = "anonymous"
@@ -86,8 +87,8 @@ def check_listening(settings: ServiceSettings) -> None:
     if bool(settings.certificate) != bool(settings.private_key):
         raise RunError("certificate and private_key need each other")
     if not settings.certificate:
-        tls.require_plain_allowed(settings.host, settings.plain_http)
-    if settings.anonymous and not tls.is_loopback(settings.host):
+        require_plain_allowed(settings.host, settings.plain_http)
+    if settings.anonymous and not is_loopback(settings.host):
         raise RunError(
             f"anonymous clients are served only on this machine, not at "
             f"{settings.host}: give tokens or certificates"

@@ -1,7 +1,7 @@
 """A provider's service: who may ask for what, and which worker does it.
 
-HTTP is in `app.py` and `doors.py`, computing in `desk.py`; here are names, owners, keys
-on their way to workers, and answers that are given again.
+HTTP is in `app.py` and `doors.py`, computing in `desk.py`, the way to it in
+`dispatch.py`; here are names, owners, and answers that are given again.
 """
 
 import asyncio
@@ -14,13 +14,14 @@ from typing import Any
 from helix_jax.net.account import account
 from helix_jax.net.audit import Audit
 from helix_jax.net.capabilities import provider_fields
+from helix_jax.net.dispatch import Dispatch
 from helix_jax.net.frames import Frame
 from helix_jax.net.limits import Meters
 from helix_jax.net.message_names import fit_of, key_of, profile_of, sixteen_bytes
 from helix_jax.net.metrics import Metrics
-from helix_jax.net.pool import Place, Pool
+from helix_jax.net.pool import Pool
 from helix_jax.net.recent import RecentAnswers
-from helix_jax.net.refusals import FORGOTTEN, Refusal
+from helix_jax.net.refusals import Refusal
 from helix_jax.net.settings import ServiceSettings
 from helix_jax.net.state import KnownFit, State
 
@@ -42,6 +43,7 @@ class Service:
         self.metrics = Metrics()
         self.pool = Pool(settings)
         self.meters = Meters(self.state, settings.limits_of, settings.memory_bytes)
+        self._dispatch = Dispatch(self.pool, self.state, settings.operation_seconds)
         self.draining = False
         self._recent = RecentAnswers(self.metrics.repeated.inc)
         self._sweeper: asyncio.Task | None = None
@@ -65,7 +67,7 @@ class Service:
                 # The next hour sees it again.
                 with contextlib.suppress(Refusal, sqlite3.OperationalError):
                     head = {"op": "end_fit", "fit": fit.hex()}
-                    await self._run(head, bound=fit)
+                    await self._dispatch.run(head, bound=fit)
                     self.state.end_fit(fit)
                     self.audit.write(event="a fit was given up", fit=fit.hex())
             await asyncio.sleep(3600)
@@ -85,7 +87,7 @@ class Service:
 
     async def account(self, identity: str) -> dict[str, Any]:
         """What a client has had, and may have; JSON-able."""
-        told = await self._run({"op": "spent", "identity": identity})
+        told = await self._dispatch.run({"op": "spent", "identity": identity})
         used, served = self.meters.of(identity).used_bytes, self.pool.about["heads"]
         return account(self.settings, identity, told.head["spent"], used, served)
 
@@ -97,7 +99,7 @@ class Service:
         if owner != identity:
             # Whose it is learns only who has the whole of it.
             head = {"op": "key", "profile": profile}
-            learnt = await self._run(head, bundle)
+            learnt = await self._dispatch.run(head, bundle)
             if learnt.head["key"] != name:
                 raise Refusal("malformed", f"the bundle is of key {learnt.head['key']}")
             most = self.settings.limits_of(identity).keys
@@ -106,7 +108,9 @@ class Service:
     async def offer(self, identity: str, head: str) -> bytes:
         """The layer of a head, as this client is answered."""
         _require(head, self.settings.heads)
-        found = await self._run({"op": "offer", "head": head, "identity": identity})
+        found = await self._dispatch.run(
+            {"op": "offer", "head": head, "identity": identity}
+        )
         return found.body
 
     async def ask(self, identity: str, head: str, what: str, message: bytes) -> bytes:
@@ -129,7 +133,7 @@ class Service:
         _require(name, self.settings.indexes)
         if name not in self._indexes:
             head = {"op": "index", "index": name}
-            found = await self._run(head, bound=name.encode())
+            found = await self._dispatch.run(head, bound=name.encode())
             self._indexes[name] = found.head["about"]
         return self._indexes[name]
 
@@ -152,7 +156,7 @@ class Service:
         """Begin a fit, or find it again; its offer."""
         fit, key = fit_of(identity, name), sixteen_bytes(key_name)
         _require(rows, self.settings.rows)
-        self._own_key(identity, key)
+        self._dispatch.require_own_key(identity, key)
         limits = self.settings.limits_of(identity)
         known = self.state.begin_fit(
             fit,
@@ -195,7 +199,7 @@ class Service:
         if self.state.fit(fit) is None:
             raise Refusal("not_found", f"fit {name} for {identity}")
         self.state.end_fit(fit)
-        await self._run({"op": "end_fit", "fit": fit.hex()}, bound=fit)
+        await self._dispatch.run({"op": "end_fit", "fit": fit.hex()}, bound=fit)
 
     async def _once(
         self,
@@ -208,11 +212,11 @@ class Service:
         bound: bytes | None,
     ) -> bytes:
         """The answer to a message; a repeated message gets the same answer."""
-        self._own_key(identity, key)
+        self._dispatch.require_own_key(identity, key)
         own = {**head, "identity": identity, "key": key.hex()}
 
         async def make() -> bytes:
-            return (await self._run(own, message, key=key, bound=bound)).body
+            return (await self._dispatch.run(own, message, key=key, bound=bound)).body
 
         name = RecentAnswers.name(identity, what, message)
         return await self._recent.once(name, make)
@@ -227,46 +231,7 @@ class Service:
             "identity": known.identity,
             "key": known.key.hex(),
         }
-        return await self._run(own, body, key=known.key, bound=fit)
-
-    async def _run(
-        self,
-        head: dict[str, Any],
-        body: bytes = b"",
-        *,
-        key: bytes | None = None,
-        bound: bytes | None = None,
-    ) -> Frame:
-        """Have a worker do something, once it knows the key."""
-        async with self.pool.turn(bound) as place:
-            if key is not None:
-                await self._teach(place, key)
-            seconds, asked = self.settings.operation_seconds, Frame(head, body)
-            try:
-                return await place.exchange(asked, seconds=seconds)
-            except Refusal as refusal:
-                if key is None or refusal.code != FORGOTTEN:
-                    raise
-            place.learnt.discard(key.hex())
-            await self._teach(place, key)
-            return await place.exchange(asked, seconds=seconds)
-
-    async def _teach(self, place: Place, key: bytes) -> None:
-        if key.hex() in place.learnt:
-            return
-        known = self.state.key(key)
-        if known is None:
-            raise Refusal("not_found", f"key {key.hex()} is known no more")
-        await place.exchange(
-            Frame({"op": "key", "profile": known.profile}, known.bundle),
-            seconds=self.settings.operation_seconds,
-        )
-        place.learnt.add(key.hex())
-
-    def _own_key(self, identity: str, key: bytes) -> None:
-        owner = self.state.owner(key)
-        if owner != identity:  # another's looks like none
-            raise Refusal("not_found", f"key {key.hex()} of {owner} for {identity}")
+        return await self._dispatch.run(own, body, key=known.key, bound=fit)
 
     def _own_fit(self, identity: str, name: str) -> tuple[bytes, KnownFit]:
         fit = fit_of(identity, name)

@@ -8,48 +8,15 @@ Keys and fits are on disk when a call returns; usage is written now and then, an
 counts are lost with the process: it limits load, not disclosure.
 """
 
-import contextlib
 import os
 import sqlite3
-import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
-from helix_jax.errors import RunError
 from helix_jax.net.refusals import Refusal
-from helix_jax.paths import os_errors
-from helix_jax.private import Ledger
-from helix_jax.private.ledger_file import transaction
+from helix_jax.net.state_file import StateFile
 
-FILE = "state.db"
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS keys (
-  key BLOB PRIMARY KEY,
-  identity TEXT NOT NULL,
-  profile TEXT NOT NULL,
-  bundle BLOB NOT NULL,
-  seconds REAL NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS fits (
-  fit BLOB PRIMARY KEY,
-  identity TEXT NOT NULL,
-  rows TEXT NOT NULL,
-  key BLOB NOT NULL,
-  seconds REAL NOT NULL,
-  ended INTEGER NOT NULL DEFAULT 0
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS usage (
-  identity TEXT NOT NULL,
-  day INTEGER NOT NULL,
-  requests INTEGER NOT NULL,
-  bytes INTEGER NOT NULL,
-  PRIMARY KEY (identity, day)
-) WITHOUT ROWID;
-"""
 _REMEMBERED = 100_000  # owners of keys
-_WAIT = 30.0  # seconds for other processes
 DAY = 86_400.0
 
 
@@ -70,7 +37,7 @@ class KnownFit(NamedTuple):
     ended: bool
 
 
-class State:
+class State(StateFile):
     """The tables of a service.
 
     Attributes:
@@ -79,32 +46,9 @@ class State:
     """
 
     def __init__(self, folder: str | os.PathLike):
-        """Open them, or begin.
-
-        Raises:
-          RunError: the folder cannot be used, or others may read it.
-          ProtocolError: the file is something else.
-        """
-        self.folder = Path(folder)
-        with os_errors(folder, "be used as the service's state", RunError):
-            self.folder.mkdir(0o700, parents=True, exist_ok=True)
-            if self.folder.stat().st_mode & 0o077:
-                raise RunError(
-                    f"{folder} holds secrets, and others may read it: chmod 700."
-                )
-        self.ledger = Ledger(self.folder / FILE)  # the file is its own, first
-        self._lock = threading.Lock()
+        """As `StateFile`."""
+        super().__init__(folder)
         self._owners: dict[bytes, str] = {}
-        with os_errors(folder, "be used as the service's state", RunError):
-            self._connection = sqlite3.connect(
-                self.folder / FILE,
-                timeout=_WAIT,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-            self._connection.execute("PRAGMA synchronous = FULL")
-            for statement in _SCHEMA.strip().rstrip(";").split(";"):
-                self._connection.execute(statement)
 
     def add_key(
         self, key: bytes, identity: str, profile: str, bundle: bytes, *, most: int
@@ -248,16 +192,6 @@ class State:
             (identity, day),
         ).fetchone()
         return found or (0, 0)
-
-    def close(self) -> None:
-        """Leave the file whole."""
-        self._connection.close()
-        self.ledger.close()
-
-    @contextlib.contextmanager
-    def _transaction(self, *, synced: bool = True) -> Iterator[sqlite3.Connection]:
-        with self._lock, transaction(self._connection, synced=synced):
-            yield self._connection
 
 
 def today() -> int:

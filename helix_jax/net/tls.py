@@ -10,7 +10,6 @@ connection shows its certificates again. A private key that others may read is r
 Reference: RFC 8446, RFC 9525 (names), https://docs.python.org/3/library/ssl.html.
 """
 
-import ipaddress
 import os
 import ssl
 import time
@@ -199,40 +198,6 @@ def peer_identity(tls: ssl.SSLObject | ssl.SSLSocket) -> str | None:
     """The common name of a client's certificate; see `peer_certificate`."""
     shown = peer_certificate(tls)
     return None if shown is None else shown.name
-
-
-def require_plain_allowed(host: str, plain: bool) -> None:
-    """Refuse a connection without TLS, but for a trial on one machine.
-
-    Args:
-      host: name or address that is listened at, or asked.
-      plain: whether the person has said that it is to be without TLS.
-
-    Raises:
-      RunError: nobody has, or the host is not this machine alone.
-    """
-    if not plain:
-        raise RunError(
-            f"{host}: no certificate is given, and nothing is sent without TLS; give "
-            "one, or --plain_http for a trial on one machine."
-        )
-    if not is_loopback(host):
-        raise RunError(
-            f"--plain_http: {host} is not only this machine, and traffic to it "
-            "could be read and changed; use localhost, 127.0.0.1 or ::1, or give a "
-            "certificate."
-        )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or an address is that of this machine for itself."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
-    except ValueError:
-        return False
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def _context(side: ssl._SSLMethod, allow_older: bool) -> ssl.SSLContext:

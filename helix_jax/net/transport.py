@@ -19,6 +19,7 @@ import httpx2
 
 from helix_jax.errors import HelixError, RunError
 from helix_jax.net import tls
+from helix_jax.net.plain_http import require_plain_allowed
 from helix_jax.net.refusals import CODES
 from helix_jax.secret_files import read_secret
 
@@ -89,7 +90,7 @@ class Transport:
             raise RunError(f"expected https://HOST:PORT, got {url!r}.")
         context: ssl.SSLContext | bool = True
         if parts.scheme == "http":
-            tls.require_plain_allowed(parts.hostname, plain_http)
+            require_plain_allowed(parts.hostname, plain_http)
         else:
             context = tls.client_context(authority, certificate, private_key, pin)
         headers = {"accept-encoding": "identity"}

@@ -20,13 +20,11 @@ from helix_jax.private.admission import Admission, admit
 from helix_jax.private.fit_absorbed import Absorbed
 from helix_jax.private.fit_account import FitAccount
 from helix_jax.private.fit_plan import FitPlan, plan_fit, transcript
-from helix_jax.private.fit_targets import TARGETS, make_offer
+from helix_jax.private.fit_targets import TARGETS
 from helix_jax.private.ledger import Ledger
-from helix_jax.private.policies import PRECISION, PRECISIONS, SHARE
+from helix_jax.private.offered_rows import offer_rows
+from helix_jax.private.policies import PRECISION, SHARE
 from helix_jax.private.prepared_rows import PreparedRows
-from helix_jax.private.prepared_rows_passes import prepare_rows
-from helix_jax.private.profiles import find_profile
-from helix_jax.private.self_test import require_exact
 from helix_jax.private.turns import Turns, one_at_a_time
 from helix_jax.types import Array
 
@@ -81,45 +79,18 @@ class FitRole:
           ValueError: shapes or values that cannot be.
           RuntimeError: the device computes wrongly, see `self_test`.
         """
-        parameters = find_profile(profile)
-        require_exact(parameters)
-        if isinstance(y, PreparedRows):
-            if ids is not None or privacy is not None:
-                raise ValueError(
-                    "FitProvider: prepared rows have their ids and privacy; give both "
-                    "to prepare_rows, got them here."
-                )
-            privacy = y.privacy
-        if privacy is not None and not parameters.guarded:
-            raise ValueError(
-                f"FitProvider: profile {profile!r} shows more than results, and no "
-                "noise on them protects rows; use 'guarded' for differential privacy."
-            )
-        if precision is not None and precision not in PRECISIONS:
-            raise ValueError(
-                f"FitProvider: precision must be from {PRECISIONS[0]} to "
-                f"{PRECISIONS[-1]} bits or None, got {precision}."
-            )
         if not share > 0:
             raise ValueError(f"FitProvider: share must be positive, got {share}.")
-        if not isinstance(y, PreparedRows):
-            y = prepare_rows(y, ids=ids, privacy=privacy)
-        self._prepared = y
-        self.offer = make_offer(
-            y.targets,
-            y.rows.shape[0],
-            parameters,
-            y.ids_digest,
-            precision=precision,
-            privacy=privacy,
+        self._prepared, self.offer = offer_rows(
+            y, ids=ids, profile=profile, precision=precision, privacy=privacy
         )
-        guarded = parameters.guarded
+        guarded = self.offer.profile.guarded
         self._account = FitAccount(
-            y.hashes.subject,
+            self._prepared.hashes.subject,
             identity,
             share,
-            y.held_bits if guarded else math.inf,
-            privacy,
+            self._prepared.held_bits if guarded else math.inf,
+            self._prepared.privacy,
             ledger or Ledger(),
             own=ledger is None,
         )

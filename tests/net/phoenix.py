@@ -15,7 +15,7 @@ import numpy as np
 
 from helix_jax.net import Connection, connect
 from helix_jax.net.audit import FILE as AUDIT
-from helix_jax.net.state import FILE as STATE
+from helix_jax.net.state_file import FILE as STATE
 
 from .services import Served, start_service
 

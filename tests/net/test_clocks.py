@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from helix_jax.net.identities import Identities
-from helix_jax.net.state import FILE
+from helix_jax.net.state_file import FILE
 
 from .asking import Asker, Fitting, spent
 from .clocks import Clock

@@ -17,7 +17,7 @@ from helix_jax.net.page.status import coarse
 from helix_jax.net.pins import pin_of
 from helix_jax.net.service import Service
 from helix_jax.net.settings import ServiceSettings
-from helix_jax.net.state import FILE
+from helix_jax.net.state_file import FILE
 from helix_jax.net.tls import client_context, read_certificate
 
 from .browsers import browsing

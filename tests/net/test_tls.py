@@ -15,13 +15,13 @@ from helix_jax.errors import KeyRoleError, PathError, ProtocolError, RunError
 from helix_jax.net.certificate_files import pair_of, read_key
 from helix_jax.net.certificates import make_server
 from helix_jax.net.pins import PinError, check_pin, pin_of
+from helix_jax.net.plain_http import require_plain_allowed
 from helix_jax.net.tls import (
     client_context,
     load_certificate,
     peer_certificate,
     peer_identity,
     read_certificate,
-    require_plain_allowed,
     server_context,
 )
 from tests.net.meetings import is_met, meet

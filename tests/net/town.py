@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from helix_jax.net import Connection
 from helix_jax.net.identities import Identities
-from helix_jax.net.state import FILE
+from helix_jax.net.state_file import FILE
 
 from .asking import Asker
 from .phoenix import Phoenix, plant_many
