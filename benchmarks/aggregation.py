@@ -8,6 +8,8 @@ without the start of Python, and with the silos waiting for each other's process
 Memory is the largest that a process held, JAX and all.
 """
 
+from __future__ import annotations
+
 import contextlib
 import re
 import subprocess
@@ -18,19 +20,21 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from benchmarks.timing import write_results
-from experiments.tokens import STATE_FILE
-from helix_jax.alignment import accumulate
-from helix_jax.array_files import read_npz
-from helix_jax.net.aggregation.agreement import new_agreement
-from helix_jax.net.aggregation.identity_files import make_identity
-from helix_jax.net.certificates import LOCAL_NAMES, make_authority, make_server
-from helix_jax.net.identities import Identities
-from helix_jax.private.aggregation import MomentsFormat, decode, encode
-from helix_jax.private.aggregation.int128 import add, zeros
 from helix_jax.runs.flags import integers_flag
 from helix_jax.runs.program import start_main
 from helix_jax.secret_files import make_secret
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from benchmarks.timing import write_results
+    from experiments.tokens import STATE_FILE
+    from helix_jax.alignment import accumulate
+    from helix_jax.array_files import read_npz
+    from helix_jax.net.aggregation.agreement import new_agreement
+    from helix_jax.net.aggregation.identity_files import make_identity
+    from helix_jax.net.certificates import LOCAL_NAMES, make_authority, make_server
+    from helix_jax.net.identities import Identities
+    from helix_jax.private.aggregation import MomentsFormat, decode, encode
+    from helix_jax.private.aggregation.int128 import add, zeros
 
 SILOS = integers_flag("silos", [3, 8], "silos of a sum")
 WIDTHS = integers_flag("widths", [256, 768], "of source and target")

@@ -15,29 +15,27 @@ The map has the shape of a fitted one, of --layers source layers a target layer;
 numbers are random, which takes the same time. Both sides take turns, medians count.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from benchmarks.timing import alternate, medians, write_results
 from experiments.shared.places import real_models
-from helix_jax import assets
-from helix_jax.caches import CacheMap, LayerMaps, cache_form, map_cache
-from helix_jax.models import (
-    KeyValueCache,
-    Model,
-    apply_model,
-    empty_cache,
-    load_model,
-    model_name,
-)
 from helix_jax.runs.flags import integers_flag
 from helix_jax.runs.program import start_main
+
+if __name__ != "__main__":  # slow, and flags are read without
+    import jax
+    import jax.numpy as jnp
+
+    from benchmarks.cache_reading import random_map, read_mapped, read_natively
+    from benchmarks.timing import alternate, medians, write_results
+    from helix_jax import assets
+    from helix_jax.models import Model, load_model, model_name
 
 SOURCE = flags.DEFINE_string("source", "", "folder; empty: SmolLM2, or pebble-llama")
 TARGET = flags.DEFINE_string("target", "", "folder; empty: the source's own shape")
@@ -46,55 +44,6 @@ LAYERS = integers_flag("layers", [1, 4], "source layers of a target layer; 0: al
 OPENING = flags.DEFINE_integer("opening", 4, "first tokens that the target reads")
 REPEATS = flags.DEFINE_integer("repeats", 3, "counted repetitions", lower_bound=1)
 TINY = flags.DEFINE_bool("tiny", False, "embedded models, one short prompt")
-
-
-def random_map(source: Model, target: Model, layers: int) -> CacheMap:
-    """A map of the shape of a fitted one."""
-    x, y = cache_form(source.spec), cache_form(target.spec)
-    count = min(layers or x.layers, x.layers)
-    rng = np.random.default_rng(0)
-
-    def part() -> LayerMaps:
-        own = [rng.permutation(x.layers)[:count] for _ in range(y.layers)]
-        shape = (y.layers, count * x.width, y.width)
-        kernel = rng.normal(size=shape).astype(np.float32) / (count * x.width) ** 0.5
-        return LayerMaps(
-            jnp.asarray(np.array(own, np.int32)),
-            jnp.asarray(kernel),
-            jnp.zeros((y.layers, y.width)),
-        )
-
-    return CacheMap(part(), part(), x, y)
-
-
-@partial(jax.jit, static_argnames=("spec", "slots"))
-def read_natively(params: Any, tokens: jax.Array, *, spec: Any, slots: int):
-    """The last token's logits after a whole prompt, and its cache."""
-    cache = empty_cache(spec, 1, slots, params["embed"].dtype)
-    cache = apply_model(params, spec, tokens[:, :-1], cache=cache).cache
-    output = apply_model(params, spec, tokens[:, -1:], logits=True, cache=cache)
-    return output.logits[:, -1], output.cache
-
-
-@partial(jax.jit, static_argnames=("spec", "slots", "opening"))
-def read_mapped(
-    params: Any,
-    cache_map: CacheMap,
-    source: KeyValueCache,
-    tokens: jax.Array,
-    *,
-    spec: Any,
-    slots: int,
-    opening: int,
-):
-    """The last token's logits behind a mapped cache, and the cache."""
-    cache = empty_cache(spec, 1, slots, params["embed"].dtype)
-    if opening:
-        cache = apply_model(params, spec, tokens[:, :opening], cache=cache).cache
-    places = jnp.arange(opening, tokens.shape[1] - 1, dtype=jnp.int32)[None]
-    cache = map_cache(cache_map, source, cache, places)
-    output = apply_model(params, spec, tokens[:, -1:], logits=True, cache=cache)
-    return output.logits[:, -1], output.cache
 
 
 def compare(

@@ -15,6 +15,8 @@ pretrained models of $HELIX_REAL on AG News; beside sentence encoders stands the
 1 B parameters in bfloat16.
 """
 
+from __future__ import annotations
+
 import importlib.util
 import math
 import tempfile
@@ -23,19 +25,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from absl import flags
 
-from benchmarks.timing import alternate, medians, write_results
-from benchmarks.torch_peer import RANDOM, make_random_model, sentence_peer, torch_peer
 from experiments.shared.places import real_models, shared_folder, small_models
-from helix_jax.activations import Extraction, extract
-from helix_jax.models import load_model, load_tokenizer
 from helix_jax.runs.flags import integers_flag
 from helix_jax.runs.program import start_main
-from helix_jax.text.corpora import load_corpus
-from helix_jax.types import Text
+
+if __name__ != "__main__":  # slow, and flags are read without
+    import jax
+
+    from benchmarks.timing import alternate, medians, write_results
+    from benchmarks.torch_peer import (
+        RANDOM,
+        make_random_model,
+        sentence_peer,
+        torch_peer,
+    )
+    from helix_jax.activations import Extraction, extract
+    from helix_jax.models import load_model, load_tokenizer
+    from helix_jax.text.corpora import load_corpus
+    from helix_jax.types import Text
 
 TITLES = {"cpu": "CPU", "real": "pretrained models, CPU", "gpu": "GPU"}
 PRESET = flags.DEFINE_enum("preset", "cpu", list(TITLES), "models and dtype")

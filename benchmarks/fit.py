@@ -11,20 +11,24 @@ Memory is that of fresh processes: ours with rows made block by block, of n and 
 them; scikit-learn's with n rows and one penalty.
 """
 
+from __future__ import annotations
+
 import sys
 
 import numpy as np
 from absl import flags
 
-from benchmarks.timing import (
-    alternate,
-    medians,
-    peak_memory_bytes,
-    run_child,
-    write_results,
-)
-from helix_jax.alignment import accumulate, fit_ridge, ridge_maps
 from helix_jax.runs.program import start_main
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from benchmarks.timing import (
+        alternate,
+        medians,
+        peak_memory_bytes,
+        run_child,
+        write_results,
+    )
+    from helix_jax.alignment import accumulate, fit_ridge, ridge_maps
 
 ROWS = flags.DEFINE_integer("rows", 200_000, "N", lower_bound=1)
 WIDTH = flags.DEFINE_integer("width", 1024, "D of both sides", lower_bound=1)

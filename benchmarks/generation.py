@@ -18,30 +18,35 @@ The roofline is bytes of weights and of the cache a step over the bandwidth of a
 of 256 MB; models of some megabytes lie in the processor's cache and can pass it.
 """
 
+from __future__ import annotations
+
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from benchmarks.timing import alternate, medians, write_results
 from experiments.shared.places import REAL_DECODERS, real_models, small_models
-from helix_jax import assets
-from helix_jax.activations.token_pairs import TokenPairs
-from helix_jax.activations.token_states import layer_side
-from helix_jax.alignment import accumulate, fit_ridge, ridge_at
-from helix_jax.generation import Stitch, generate, generate_ids, native, stitch
-from helix_jax.generation.generate import reader_tables
-from helix_jax.generation.stitch import read_head
-from helix_jax.models import Model, load_model, load_tokenizer, model_name
 from helix_jax.runs.flags import integers_flag
 from helix_jax.runs.program import start_main
-from helix_jax.text.docstrings import read_docstrings
+
+if __name__ != "__main__":  # slow, and flags are read without
+    import jax
+    import jax.numpy as jnp
+
+    from benchmarks.timing import alternate, medians, write_results
+    from helix_jax import assets
+    from helix_jax.activations.token_pairs import TokenPairs
+    from helix_jax.activations.token_states import layer_side
+    from helix_jax.alignment import accumulate, fit_ridge, ridge_at
+    from helix_jax.generation import Stitch, generate, generate_ids, native, stitch
+    from helix_jax.generation.generate import reader_tables
+    from helix_jax.generation.stitch import read_head
+    from helix_jax.models import Model, load_model, load_tokenizer, model_name
+    from helix_jax.text.docstrings import read_docstrings
 
 MODELS = flags.DEFINE_list("models", None, "folders; empty: all that lie here")
 BATCHES = integers_flag("batches", [1, 16], "rows")

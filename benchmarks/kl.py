@@ -11,6 +11,8 @@ head, and their losses of all steps must agree before a number is printed. Each 
 a process of its own, which also gives its peak memory above what it held before.
 """
 
+from __future__ import annotations
+
 import json
 import sys
 import time
@@ -18,9 +20,16 @@ import time
 import numpy as np
 from absl import flags
 
-from benchmarks.timing import forget_peak, peak_memory_bytes, run_child, write_results
 from helix_jax.runs.flags import integers_flag
 from helix_jax.runs.program import start_main
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from benchmarks.timing import (
+        forget_peak,
+        peak_memory_bytes,
+        run_child,
+        write_results,
+    )
 
 WORDS = flags.DEFINE_integer("words", 262_144, "V, of the target", lower_bound=2)
 SOURCE = flags.DEFINE_integer("source", 576, "width of the source", lower_bound=1)

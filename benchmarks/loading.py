@@ -9,6 +9,8 @@ the process held at most above what it held before, over the bytes of the parame
 the dtype they run in; pages of the mapped file count on both sides.
 """
 
+from __future__ import annotations
+
 import json
 import statistics
 import sys
@@ -17,9 +19,16 @@ from pathlib import Path
 
 from absl import flags
 
-from benchmarks.timing import forget_peak, peak_memory_bytes, run_child, write_results
 from experiments.shared.places import real_models, small_models
 from helix_jax.runs.program import start_main
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from benchmarks.timing import (
+        forget_peak,
+        peak_memory_bytes,
+        run_child,
+        write_results,
+    )
 
 MODELS = flags.DEFINE_list("models", None, "folders; empty: the pretrained ones here")
 DTYPES = flags.DEFINE_list("dtypes", ["float32", "bfloat16"], "to run in")

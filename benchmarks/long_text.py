@@ -8,6 +8,8 @@ with only cost memory. Before: the interpreter with what it imports. The planned
 are those of `experiments.plan`: parameters, and a batch.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import sys
@@ -17,9 +19,16 @@ from pathlib import Path
 
 from absl import flags
 
-from benchmarks.timing import forget_peak, peak_memory_bytes, run_child, write_results
 from experiments.shared.places import real_models
 from helix_jax.runs.program import start_main
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from benchmarks.timing import (
+        forget_peak,
+        peak_memory_bytes,
+        run_child,
+        write_results,
+    )
 
 MODEL = flags.DEFINE_string("model", "", "folder; empty: SmolLM2-135M as it lies here")
 TOKENS = flags.DEFINE_list("tokens", ["1024", "8192", "32768"], "lengths of the text")

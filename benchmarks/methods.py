@@ -7,15 +7,19 @@ makes moments in float64; then `fit_all` fits and chooses among all paths from t
 Beside it scikit-learn fits one ridge penalty and one PLS of ten components on the rows.
 """
 
+from __future__ import annotations
+
 import functools
 
 import numpy as np
 from absl import flags
 
-from benchmarks.timing import alternate, medians, write_results
-from helix_jax.alignment import accumulate, fit_all, from_batch
 from helix_jax.runs.flags import integers_flag
 from helix_jax.runs.program import start_main
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from benchmarks.timing import alternate, medians, write_results
+    from helix_jax.alignment import accumulate, fit_all, from_batch
 
 ROWS = integers_flag("rows", [20_000, 50_000, 200_000], "N")
 WIDTH = flags.DEFINE_integer("width", 768, "D of both sides", lower_bound=1)

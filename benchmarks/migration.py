@@ -13,29 +13,34 @@ Expect of mpnet in MiniLM's place: hours of a core to embed a million short text
 a minute or so to map them.
 """
 
+from __future__ import annotations
+
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from absl import flags
 
-from benchmarks.timing import forget_peak, medians, peak_memory_bytes, write_results
-from helix_jax.activations import Extraction, extract
-from helix_jax.alignment import (
-    AffineMap,
-    accumulate,
-    apply_map,
-    fit_ridge,
-    select_by_gcv,
-)
-from helix_jax.assets import model_path
-from helix_jax.models import load_model, load_tokenizer, model_name
 from helix_jax.runs.program import start_main
-from helix_jax.text.corpora import load_corpus
+
+if __name__ != "__main__":  # slow, and flags are read without
+    import jax
+
+    from benchmarks.timing import forget_peak, medians, peak_memory_bytes, write_results
+    from helix_jax.activations import Extraction, extract
+    from helix_jax.alignment import (
+        AffineMap,
+        accumulate,
+        apply_map,
+        fit_ridge,
+        select_by_gcv,
+    )
+    from helix_jax.assets import model_path
+    from helix_jax.models import load_model, load_tokenizer, model_name
+    from helix_jax.text.corpora import load_corpus
 
 NEW = flags.DEFINE_string("new", "", "folder or hub id; empty: pebble-llama")
 OLD = flags.DEFINE_string("old", "", "folder or hub id; empty: pebble-qwen3")

@@ -7,12 +7,16 @@ so that nearly all are tied. scikit-learn computes three of our seven metrics (A
 average precision both ways); they must agree before a time counts.
 """
 
+from __future__ import annotations
+
 import numpy as np
 from absl import flags
 
-from benchmarks.timing import alternate, medians, write_results
-from helix_jax.ood import detection_metrics
 from helix_jax.runs.program import start_main
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from benchmarks.timing import alternate, medians, write_results
+    from helix_jax.ood import detection_metrics
 
 ROWS = flags.DEFINE_integer(
     "rows", 10_000_000, "scores of both sides together", lower_bound=1

@@ -8,16 +8,20 @@ of both sides on one core, 6 million a second for 12 million tokens at once and 
 million for batches of 100,000 (--tiny), against 0.4 to 0.6 million for the loop.
 """
 
+from __future__ import annotations
+
 import numpy as np
 from absl import flags
 
-from benchmarks.timing import alternate, medians, write_results
-from helix_jax.assets import model_path
-from helix_jax.models import load_tokenizer, model_name
 from helix_jax.runs.program import start_main
-from helix_jax.text.corpora import load_corpus
-from helix_jax.text.pairing import pair_tokens
-from helix_jax.text.tokens import encode_texts, private_tokenizer
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from benchmarks.timing import alternate, medians, write_results
+    from helix_jax.assets import model_path
+    from helix_jax.models import load_tokenizer, model_name
+    from helix_jax.text.corpora import load_corpus
+    from helix_jax.text.pairing import pair_tokens
+    from helix_jax.text.tokens import encode_texts, private_tokenizer
 
 SOURCE = flags.DEFINE_string("source", "", "folder or hub id; empty: pebble-llama")
 TARGET = flags.DEFINE_string("target", "", "folder or hub id; empty: pebble-neox")

@@ -7,25 +7,30 @@ and TenSEAL brings its own SEAL. A peer whose interpreter is not named is left o
 the table says so. Pyfhel is that of this environment.
 """
 
+from __future__ import annotations
+
 import functools
 import sys
 import time
 from pathlib import Path
 
-import jax
 import numpy as np
 from absl import flags
 
-from benchmarks.timing import run_child, write_results
-from helix_jax.alignment import accumulate
-from helix_jax.private import Client, Provider, key_proof
-from helix_jax.private.accounts import PublicKey
-from helix_jax.private.comparisons import moment_errors
-from helix_jax.private.internals import secret_key
-from helix_jax.private.planted import planted_layer
-from helix_jax.private.rehearsal import Conversation, rehearse_fit
 from helix_jax.runs.flags import choices_flag
 from helix_jax.runs.program import start_main
+
+if __name__ != "__main__":  # slow, and flags are read without
+    import jax
+
+    from benchmarks.timing import run_child, write_results
+    from helix_jax.alignment import accumulate
+    from helix_jax.private import Client, Provider, key_proof
+    from helix_jax.private.accounts import PublicKey
+    from helix_jax.private.comparisons import moment_errors
+    from helix_jax.private.internals import secret_key
+    from helix_jax.private.planted import planted_layer
+    from helix_jax.private.rehearsal import Conversation, rehearse_fit
 
 OPENFHE = flags.DEFINE_string("openfhe_python", "", "interpreter that has openfhe")
 TENSEAL = flags.DEFINE_string("tenseal_python", "", "interpreter that has tenseal")

@@ -8,6 +8,8 @@ of the file come on top and go when others need them. Errors are against float64
 columns. Two cores: about 15 minutes.
 """
 
+from __future__ import annotations
+
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,12 +18,14 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from benchmarks.timing import write_results
 from helix_jax.paths import local_path
-from helix_jax.private import Client, Provider
 from helix_jax.private.profiles import PROFILES
 from helix_jax.runs.flags import choices_flag
 from helix_jax.runs.program import start_main
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from benchmarks.timing import write_results
+    from helix_jax.private import Client, Provider
 
 NAMES = choices_flag("profiles", ["guarded"], "of the layers", list(PROFILES))
 FOLDER = flags.DEFINE_string("folder", "", "of the weights; a temporary one")

@@ -9,14 +9,18 @@ and 1e-6 at which every loss comes within 1e-5 of ours, or the default where non
 the path with that tolerance is what counts, run once. Losses are compared in float64.
 """
 
+from __future__ import annotations
+
 import time
 
 import numpy as np
 from absl import flags
 
-from benchmarks.timing import alternate, medians, write_results
-from helix_jax.probes import fit_probes, sklearn_c
 from helix_jax.runs.program import start_main
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from benchmarks.timing import alternate, medians, write_results
+    from helix_jax.probes import fit_probes, sklearn_c
 
 ROWS = flags.DEFINE_integer("rows", 20_000, "N", lower_bound=1)
 WIDTH = flags.DEFINE_integer("width", 768, "D", lower_bound=1)

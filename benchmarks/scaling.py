@@ -5,12 +5,16 @@ r"""How the cost of moments and of the ridge path grows with rows and width.
 Exponents are slopes of log seconds against log n (or d) by least squares.
 """
 
+from __future__ import annotations
+
 import numpy as np
 from absl import flags
 
-from benchmarks.timing import alternate, medians, write_results
-from helix_jax.alignment import accumulate, fit_ridge, ridge_maps
 from helix_jax.runs.program import start_main
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from benchmarks.timing import alternate, medians, write_results
+    from helix_jax.alignment import accumulate, fit_ridge, ridge_maps
 
 REPEATS = flags.DEFINE_integer("repeats", 3, "counted repetitions", lower_bound=1)
 TINY = flags.DEFINE_bool("tiny", False, "small sizes")

@@ -13,19 +13,19 @@ long as --minutes says, fit two, search five, generation one, peers two.
 import tempfile
 from pathlib import Path
 
-from benchmarks.service_fit import fit
-from benchmarks.service_generation import generation
-from benchmarks.service_load import load
-from benchmarks.service_own import make_place
-from benchmarks.service_peers import peers
-from benchmarks.service_query import query
-from benchmarks.service_results import TINY
-from benchmarks.service_search import search
-from helix_jax.runs.flags import choices_flag
+from benchmarks.service_flags import ONLY, PARTS, TINY
 from helix_jax.runs.program import start_main
 
-PARTS = {part.__name__: part for part in (query, load, fit, search, generation, peers)}
-ONLY = choices_flag("only", tuple(PARTS), "parts to run", tuple(PARTS))
+if __name__ != "__main__":  # slow, and flags are read without
+    from benchmarks.service_fit import fit
+    from benchmarks.service_generation import generation
+    from benchmarks.service_load import load
+    from benchmarks.service_own import make_place
+    from benchmarks.service_peers import peers
+    from benchmarks.service_query import query
+    from benchmarks.service_search import search
+
+    STARTS = dict(zip(PARTS, (query, load, fit, search, generation, peers)))
 
 
 def main(_: list[str]) -> None:
@@ -33,7 +33,7 @@ def main(_: list[str]) -> None:
     for name in ONLY.value:
         with tempfile.TemporaryDirectory() as folder:
             width, classes = (64, 3) if TINY.value else (768, 5)
-            PARTS[name](make_place(Path(folder), width=width, classes=classes))
+            STARTS[name](make_place(Path(folder), width=width, classes=classes))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ none of the constant ones ends the run.
 Cost: some 20 s a kill and 5 ms a request on two cores.
 """
 
+from __future__ import annotations
+
 import contextlib
 import http.client
 import json
@@ -27,12 +29,14 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from benchmarks.service_killed import ROWS, WIDTH, Killed
-from benchmarks.timing import write_results
-from helix_jax.net.refusals import CODES
-from helix_jax.private import Client
 from helix_jax.progress import bar
 from helix_jax.runs.program import start_main
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from benchmarks.service_killed import ROWS, WIDTH, Killed
+    from benchmarks.timing import write_results
+    from helix_jax.net.refusals import CODES
+    from helix_jax.private import Client
 
 KILLS = flags.DEFINE_integer("kills", 50, "ends of the service", lower_bound=0)
 REQUESTS = flags.DEFINE_integer("requests", 100_000, "changed messages", lower_bound=0)

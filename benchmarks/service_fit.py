@@ -5,14 +5,12 @@ import time
 import jax
 import numpy as np
 
+from benchmarks.service_flags import ROWS, TINY
 from benchmarks.service_own import Place, own_service
-from benchmarks.service_results import TINY, write_part
+from benchmarks.service_results import write_part
 from helix_jax.alignment import accumulate
 from helix_jax.private.comparisons import moment_errors
 from helix_jax.private.planted import planted_rows
-from helix_jax.runs.flags import integers_flag
-
-ROWS = integers_flag("rows", (4000, 16_000), "of each fit")
 
 
 def fit(place: Place) -> None:

@@ -7,22 +7,15 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from absl import flags
 
+from benchmarks.service_flags import TINY, TOKENS, WRITER
 from benchmarks.service_own import Place, own_service
 from benchmarks.service_processes import counted_port
-from benchmarks.service_results import TINY, write_part
+from benchmarks.service_results import write_part
 from helix_jax.generation import Stitch, stitch
 from helix_jax.generation.stitch import run_source
 from helix_jax.models import load_model, load_tokenizer
 from helix_jax.net import Connection
-
-WRITER = flags.DEFINE_string(
-    "writer",
-    str(Path.home() / ".cache/helix_real/smollm2-135m"),
-    "model whose states are sent and whose head is served",
-)
-TOKENS = flags.DEFINE_integer("tokens", 40, "of each text", lower_bound=2)
 
 PROMPTS = ("The capital of France is", "Private inference means that", "Once upon a")
 EMBEDDED = "pebble-llama"

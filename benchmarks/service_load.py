@@ -4,12 +4,10 @@ import threading
 import time
 
 import numpy as np
-from absl import flags
 
+from benchmarks.service_flags import MINUTES, TINY
 from benchmarks.service_own import CLIENTS, Place, own_service
-from benchmarks.service_results import TINY, write_part
-
-MINUTES = flags.DEFINE_float("minutes", 10, "that the load lasts", lower_bound=0)
+from benchmarks.service_results import write_part
 
 
 def load(place: Place) -> None:

@@ -12,19 +12,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from absl import flags
 
+from benchmarks.service_flags import (
+    CLIENTS,
+    CONCRETE,
+    LOAD_SECONDS,
+    QUERIES,
+    TENSEAL,
+    TINY,
+    TURNS,
+)
 from benchmarks.service_own import Place, own_service
 from benchmarks.service_processes import Started, counted_port, started
-from benchmarks.service_results import TINY, write_part
+from benchmarks.service_results import write_part
 from benchmarks.timing import run_child
-
-TENSEAL = flags.DEFINE_string("tenseal_python", "", "interpreter that has tenseal")
-CONCRETE = flags.DEFINE_string("concrete_python", "", "interpreter that has concrete")
-QUERIES = flags.DEFINE_integer("queries", 40, "a turn of each", lower_bound=1)
-TURNS = flags.DEFINE_integer("turns", 5, "of each", lower_bound=1)
-CLIENTS = flags.DEFINE_integer("clients", 8, "at once", lower_bound=1)
-LOAD_SECONDS = flags.DEFINE_float("load_seconds", 15, "with all clients", lower_bound=0)
 
 OWN = "helix_jax, guarded"
 SCRIPTS = Path(__file__).parent / "peer_services"

@@ -3,16 +3,14 @@
 import time
 
 import numpy as np
-from absl import flags
 
+from benchmarks.service_flags import ASKED, TINY
 from benchmarks.service_own import Own, Place, own_service
 from benchmarks.service_processes import counted_port
-from benchmarks.service_results import TINY, write_part
+from benchmarks.service_results import write_part
 from helix_jax.net import Connection
 from helix_jax.private import Client, Provider
 from helix_jax.private.rehearsal import Conversation
-
-ASKED = flags.DEFINE_integer("asked", 1000, "queries of each policy", lower_bound=1)
 
 POLICIES = ("rounded:12", "logits", "label")
 BATCH = 64

@@ -3,11 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from absl import flags
-
+from benchmarks.service_flags import TINY
 from benchmarks.timing import write_results
-
-TINY = flags.DEFINE_bool("tiny", False, "small sizes, whose numbers are not kept")
 
 
 def write_part(

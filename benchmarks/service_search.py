@@ -6,26 +6,16 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from absl import flags
 
+from benchmarks.service_flags import INDEX_ROWS, INDEXES, SEARCHES, TINY, WEIGHTS
 from benchmarks.service_own import Own, Place, own_service
 from benchmarks.service_processes import counted_port
-from benchmarks.service_results import TINY, write_part
+from benchmarks.service_results import write_part
 from helix_jax.net import Connection
 from helix_jax.paths import local_path
 from helix_jax.private.search import Hit, SearchIndex, open_index, save_index
 from helix_jax.private.search.planted import planted_index
-from helix_jax.runs.flags import integers_flag
 from helix_jax.stats import bootstrap_interval
-
-INDEX_ROWS = integers_flag("index_rows", (100_000, 1_000_000), "of each index")
-SEARCHES = flags.DEFINE_integer("searches", 50, "of each index", lower_bound=2)
-WEIGHTS = flags.DEFINE_float(
-    "weights_gigabytes", 2, "memory for transformed weights", lower_bound=0
-)
-INDEXES = flags.DEFINE_string(
-    "indexes", "", "folder of indexes, kept for other runs; empty: a temporary one"
-)
 
 WIDTH, K = 384, 10
 CHECKED = 200  # searches at most

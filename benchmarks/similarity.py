@@ -10,27 +10,32 @@ fresh processes that compute linear CKA of --memory_rows rows made block by bloc
 against one that holds the Gram matrices of --rows rows.
 """
 
+from __future__ import annotations
+
 import functools
 import sys
 import time
 
-import jax
 import numpy as np
 from absl import flags
 
 from benchmarks.similarity_peers import PLAIN, PLATONIC
-from benchmarks.timing import peak_memory_bytes, run_child, write_results
-from helix_jax.alignment import accumulate
 from helix_jax.runs.flags import choices_flag
 from helix_jax.runs.program import start_main
-from helix_jax.similarity import (
-    linear_cka,
-    linear_cka_null,
-    linear_cka_null_moments,
-    norms_from_batch,
-)
-from helix_jax.similarity.kernels import median_distance
-from helix_jax.similarity.matrix import all_pairs, similarity_matrix
+
+if __name__ != "__main__":  # slow, and flags are read without
+    import jax
+
+    from benchmarks.timing import peak_memory_bytes, run_child, write_results
+    from helix_jax.alignment import accumulate
+    from helix_jax.similarity import (
+        linear_cka,
+        linear_cka_null,
+        linear_cka_null_moments,
+        norms_from_batch,
+    )
+    from helix_jax.similarity.kernels import median_distance
+    from helix_jax.similarity.matrix import all_pairs, similarity_matrix
 
 MODELS = flags.DEFINE_integer("models", 8, "models", lower_bound=1)
 LAYERS = flags.DEFINE_integer("layers", 4, "layers of each", lower_bound=1)

@@ -9,6 +9,8 @@ side with all its runs over those that its cores had. Overhead: the sweep's seco
 over those of xargs, less one.
 """
 
+from __future__ import annotations
+
 import os
 import resource
 import shlex
@@ -21,9 +23,11 @@ from typing import NamedTuple
 
 from absl import flags
 
-from benchmarks.timing import write_results
 from helix_jax.errors import RunError
 from helix_jax.runs.program import start_main
+
+if __name__ != "__main__":  # slow, and flags are read without
+    from benchmarks.timing import write_results
 
 RUNS = flags.DEFINE_integer("runs", 64, "of the sweep", lower_bound=1)
 JOBS = flags.DEFINE_integer("jobs", 2, "at once, one a core", lower_bound=1)

@@ -12,6 +12,8 @@ a row) at the rate of a large square product of numpy on one core.
 Cost: two cores, a minute.
 """
 
+from __future__ import annotations
+
 import shutil
 import subprocess
 import sys
@@ -21,24 +23,27 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pyarrow
-import pyarrow.parquet
-import threadpoolctl
 from absl import flags
 
-from benchmarks.timing import peak_memory_bytes, write_results
-from helix_jax.activations.embedding_stream import open_vectors
-from helix_jax.alignment import (
-    fit_confidence,
-    fit_ridge,
-    from_batch,
-    ridge_at,
-    save_map,
-)
-from helix_jax.array_files import write_safetensors
-from helix_jax.maps_numpy import read_map
 from helix_jax.runs.program import start_main
-from helix_jax.transfer.translation import make_translation, translate
+
+if __name__ != "__main__":  # slow, and flags are read without
+    import pyarrow
+    import pyarrow.parquet
+    import threadpoolctl
+
+    from benchmarks.timing import peak_memory_bytes, write_results
+    from helix_jax.activations.embedding_stream import open_vectors
+    from helix_jax.alignment import (
+        fit_confidence,
+        fit_ridge,
+        from_batch,
+        ridge_at,
+        save_map,
+    )
+    from helix_jax.array_files import write_safetensors
+    from helix_jax.maps_numpy import read_map
+    from helix_jax.transfer.translation import make_translation, translate
 
 TINY = flags.DEFINE_bool("tiny", False, "few rows, nothing is kept")
 ROWS = flags.DEFINE_integer("rows", 60_000, "rows of a file")

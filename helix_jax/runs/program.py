@@ -31,7 +31,7 @@ from helix_jax.runs.places import local_places
 from helix_jax.runs.prepare import prepare_config
 from helix_jax.runs.processes import agree_on_flags, define_process_flags, joined
 from helix_jax.runs.signals import Interrupted, catch_signals
-from helix_jax.runs.started import find_whole
+from helix_jax.runs.started import find_main, find_whole
 from helix_jax.runs.tracking import choose_trackers, define_tracking_flags
 from helix_jax.runs.workdir import unclaimed_on_failure
 
@@ -70,6 +70,9 @@ def start_program(
 def start_main(main: Callable[[list[str]], Any], *, own_words: bool = False) -> None:
     """Run a function with the absl flags of its module, and end the process.
 
+    As `start_program`, it imports the started module by its own name once the flags are
+    right, and calls `main` there.
+
     Args:
       main: takes [program, *arguments after `--`].
       own_words: whether the program takes arguments after `--`.
@@ -80,7 +83,9 @@ def start_main(main: Callable[[list[str]], Any], *, own_words: bool = False) -> 
             print(_help(sys.argv[0], flags.FLAGS, sys.modules[main.__module__].__doc__))
             return
         rest = parse_flags(sys.argv[1:], flags.FLAGS, own_words=own_words)
-        main([sys.argv[0], *rest])
+        for name in flags.FLAGS:  # which the module defines once more
+            flags.FLAGS[name].allow_override = True
+        find_main(main)([sys.argv[0], *rest])
 
     _leave(run_guarded(work))
 

@@ -8,6 +8,7 @@ import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 
@@ -18,15 +19,27 @@ def find_whole(
 
     For a script outside any package, the given ones.
     """
-    main = sys.modules["__main__"]
-    file = getattr(main, "__file__", None)
-    if config_class.__module__ != "__main__" or file is None:
+    module = _whole_module(config_class.__module__)
+    if module is None:
         return config_class, run
-    name = main.__spec__.name if main.__spec__ else _module_name(Path(file).resolve())
-    if not name:
-        return config_class, run
-    module = importlib.import_module(name)
     return getattr(module, config_class.__name__), module.run
+
+
+def find_main(main: Callable) -> Callable:
+    """The same of a function `main` of the started module."""
+    module = _whole_module(main.__module__)
+    return main if module is None else module.main
+
+
+def _whole_module(name: str) -> ModuleType | None:
+    """The started module by its own name; None where another, or none, is asked for."""
+    started = sys.modules["__main__"]
+    file = getattr(started, "__file__", None)
+    if name != "__main__" or file is None:
+        return None
+    spec = started.__spec__
+    own = spec.name if spec else _module_name(Path(file).resolve())
+    return importlib.import_module(own) if own else None
 
 
 def _module_name(file: Path) -> str:
