@@ -20,7 +20,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from helix_jax.generation.generate import GREEDY, Generated, reader_tables
+from helix_jax.generation.generate import (
+    GREEDY,
+    Generated,
+    generated_from,
+    reader_tables,
+)
 from helix_jax.generation.guesses import make_rules
 from helix_jax.generation.prompt import read_prompt, stop_ids
 from helix_jax.generation.rows import Row, absorb, bounds_of, check_lengths, kept_tokens
@@ -164,14 +169,7 @@ def generate_encrypted(
             draws = uniform_draws(key, np.array([0]), np.array([len(row.tokens)]))
         token = _choose(logits, rules.suppressed, draws, sampling)
         absorb(row, token, reader, rules.stops[token], bounds)
-    return Generated(
-        row.answer,
-        row.tokens,
-        row.reason,
-        len(row.tokens),
-        row.repairs,
-        len(row.reading.ids),
-    )
+    return generated_from(row)
 
 
 def _slots(prompt: int, new: int, context: int) -> int:

@@ -136,7 +136,7 @@ def generate(
     rules = make_rules(guesses, stops=stops)
     decoder = Decoder(parts, reader, guesses, rules, bounds, sampling, key, on_text)
     run_rows(decoder, rows)
-    return [_generated(row) for row in rows]
+    return [generated_from(row) for row in rows]
 
 
 def generate_ids(
@@ -187,7 +187,7 @@ def generate_ids(
     guesses = native_guesses(sizes[1])
     rules = make_rules(guesses, stops=stop_tokens, suppressed=suppressed)
     run_rows(Decoder(parts, reader, guesses, rules, bounds, sampling, key), rows)
-    return [_generated(row) for row in rows]
+    return [generated_from(row) for row in rows]
 
 
 @lru_cache(maxsize=8)
@@ -234,7 +234,8 @@ def _as_target(tokenizer: Any, reading: Reading) -> list[int]:
     return [*leading_tokens(tokenizer), *ids]
 
 
-def _generated(row: Row) -> Generated:
+def generated_from(row: Row) -> Generated:
+    """What a row that is done comes to."""
     return Generated(
         row.answer,
         row.tokens,
