@@ -327,5 +327,5 @@ def test_plain_is_for_this_machine_and_whoever_says_so(host):
     ["0.0.0.0", "::", "192.0.2.1", "example.org", "localhost.example.org", "", "127.1"],
 )
 def test_plain_goes_nowhere_else(host):
-    with pytest.raises(RunError, match="is not this machine alone"):
+    with pytest.raises(RunError, match="is not only this machine"):
         require_plain_allowed(host, plain=True)
