@@ -33,9 +33,7 @@ from pathlib import Path
 from faults import Fault, read_faults, summarise, with_fault
 
 ROOT = Path(__file__).resolve().parents[1]
-LEFT_OUT = shutil.ignore_patterns(
-    *(".git .venv __pycache__ runs build dist .*_cache .hypothesis").split()
-)
+NOT_COPIED = {".git", ".venv", "build", "dist", "runs"}  # of the checkout itself
 FAILED, NONE_LEFT = 1, 5  # exit codes of pytest; a broken import is 2 or 4
 
 
@@ -50,7 +48,7 @@ def run_tests(
     process = subprocess.Popen(
         [*command, *tests],
         cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root)},
+        env=os.environ | {"PYTHONPATH": str(root)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -128,6 +126,8 @@ def plant(given: argparse.Namespace) -> str:
     for fault in faults:
         with_fault(fault, given.root)  # all are planted once before any is run
     table = read_table(given.table)
+    # Real data lies beside the checkout, and not beside the copy.
+    os.environ.setdefault("HELIX_SHARED", str(given.root.resolve().parent / "shared"))
     left = [
         fault
         for fault in faults
@@ -137,7 +137,13 @@ def plant(given: argparse.Namespace) -> str:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder, "checkout")
         if left:
-            shutil.copytree(given.root, root, ignore=LEFT_OUT)
+            shutil.copytree(
+                given.root,
+                root,
+                ignore=lambda folder, names: (
+                    NOT_COPIED if Path(folder) == given.root else {"__pycache__"}
+                ),
+            )
 
         def clean(tests: Sequence[str]) -> str:
             if tests not in passing:

@@ -31,8 +31,10 @@ def make_texts(count: int, *, longest: int = 4, seed: int = 0) -> list[Text]:
     return texts
 
 
-def make_tokenizer(vocab_size: int = 96) -> PreTrainedTokenizerFast:
-    """Byte-level BPE trained on the words above, with <s> put before every text."""
+def make_tokenizer(
+    vocab_size: int = 96, *, begins: bool = True
+) -> PreTrainedTokenizerFast:
+    """Byte-level BPE of the words above, with <s> put before a text, or nothing."""
     core = Tokenizer(models.BPE(unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
@@ -40,9 +42,10 @@ def make_tokenizer(vocab_size: int = 96) -> PreTrainedTokenizerFast:
         vocab_size=vocab_size, special_tokens=["<unk>", "<s>"], show_progress=False
     )
     core.train_from_iterator([" ".join(WORDS)], trainer)
-    core.post_processor = processors.TemplateProcessing(
-        single="<s> $A", special_tokens=[("<s>", 1)]
-    )
+    if begins:
+        core.post_processor = processors.TemplateProcessing(
+            single="<s> $A", special_tokens=[("<s>", 1)]
+        )
     return PreTrainedTokenizerFast(
         tokenizer_object=core, unk_token="<unk>", bos_token="<s>", pad_token="<unk>"
     )

@@ -110,6 +110,23 @@ def test_two_tokenizers_are_paired_by_ends():
     )
 
 
+def test_nothing_follows_the_last_token_of_a_text(sides):
+    """Not the first of the next text either, where no special token is between."""
+    bare = make_tokenizer(begins=False)
+    x, y = (layer_side(model, bare) for model in sides[:2])
+    texts = make_texts(9, longest=6)
+    (block,) = TokenPairs(x, y, lambda: iter(texts), window_tokens=4096)
+    start = 0
+    for text in texts:
+        own = bare(text.text)["input_ids"]
+        rows = slice(start, start + len(own))
+        for following in (block.next_x, block.next_y):
+            assert following[rows].tolist() == [*own[1:], -1]
+        assert (block.next_end_x[rows][:-1] == block.end_x[rows][1:]).all()
+        start += len(own)
+    assert start == len(block.text_ids)
+
+
 def test_what_does_not_fit_is_refused(sides):
     _, _, tokenizer, x, y = sides
     with pytest.raises(CorpusError, match="no pair"):

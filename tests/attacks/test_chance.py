@@ -26,6 +26,12 @@ def test_a_correlation_has_the_p_value_of_all_shuffles_on_both_sides(rng):
         assert (found.low, found.high) == pytest.approx((low, high), abs=0.05)
 
 
+def test_the_ends_hold_nineteen_of_twenty_shuffles(rng):
+    """Of many rows the correlation is normal, of variance 1 / (n - 1)."""
+    found = chance.correlate(*rng.normal(size=(2, 401)), rng=rng, shuffles=4000)
+    assert (found.low, found.high) == pytest.approx((-1.96 / 20, 1.96 / 20), abs=6e-3)
+
+
 def test_independent_numbers_have_uniform_p_values(rng):
     found = [
         chance.correlate(*rng.normal(size=(2, 15)), rng=rng, shuffles=99).p_value

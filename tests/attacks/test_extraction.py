@@ -54,3 +54,13 @@ def test_noise_calls_for_a_ridge(rng):
         for noisy in (False, True)
     ]
     assert errors[1] < errors[0]
+
+
+def test_differences_are_from_the_first_class_and_of_what_labels_tell(rng):
+    """Labels tell a classifier up to one vector and number added to every class."""
+    true = planted(rng, 5, 4)
+    found = extraction.differences(true)
+    np.testing.assert_allclose(found[:-1, 2], true.kernel[:, 3] - true.kernel[:, 0])
+    np.testing.assert_allclose(found[-1], true.bias[1:] - true.bias[0])
+    moved = AffineMap(true.kernel + rng.standard_normal((5, 1)), true.bias + 3)
+    np.testing.assert_allclose(extraction.differences(moved), found, atol=1e-12)

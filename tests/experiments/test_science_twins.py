@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -54,8 +55,9 @@ def test_a_fit_and_its_controls_equal_those_of_scikit_learn(known, tmp_path):
     assert report.numbers["fit/penalty"] == pytest.approx(penalty, rel=1e-5)
     residual = known.y["test"] - ridge.predict(test)
     places = np.linalg.eigvalsh(np.cov(residual.T, bias=True))[::-1]
-    shown = np.array(report.blocks[1].series["residual, ridge"])[:, 1]
+    number, shown = np.array(report.blocks[1].series["residual, ridge"]).T
     total = known.y["test"].var(0).sum()
+    np.testing.assert_array_equal(number, 1 + np.arange(len(places)))
     np.testing.assert_allclose(shown, places / total, rtol=1e-3)
     report.files["map"](tmp_path / "map")
     affine, record = load_map(tmp_path / "map")
@@ -121,6 +123,8 @@ def mahalanobis(fit, labels, rows):
 
 def test_auroc_equals_that_of_scikit_learn(known, tmp_path):
     strange = planted(tmp_path, "strange", ROWS, shift=1.5)
+    with open(strange.flags["data"], "a") as corpus:  # --data's own are left out
+        corpus.write(Path(known.flags["data"]).read_text())
     flags = dict(known.flags)
     for side in ("source", "target"):  # one file has the rows of both corpora
         parts = [

@@ -10,7 +10,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from helix_jax.probes import fit_probes, predict_logits, select_probe, sklearn_c
+from helix_jax.probes import Probe, fit_probes, predict_logits, select_probe, sklearn_c
 
 GRID = [1e-4, 1.0, 1e-2]
 
@@ -136,6 +136,18 @@ def test_selection_is_the_least_loss_on_the_select_rows(digits):
     assert chosen.failure is None
     failed = chosen._replace(ok=np.bool_(False))
     assert f"penalty {float(chosen.penalty):g} has not converged" in failed.failure
+
+
+def test_a_sure_mistake_costs_more_than_unsure_ones():
+    """One probe is right in 9 of 10 rows and certain of all; one in 8, and doubts."""
+    x = np.array([-1.0, -1, -1, -1, 1, 1, 1, 1, 0.2, 2])[:, None]
+    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 0])
+    path = fit_probes(x, labels, num_classes=2, penalties=[1.0, 0.1])
+    kernel = np.array([[[0.0, 100.0]], [[0.0, 1.0]]])
+    bias = np.array([[0.0, 0.0], [0.0, -0.5]])
+    chosen = select_probe(path._replace(probe=Probe(kernel, bias)), x, labels)
+    np.testing.assert_allclose(chosen.accuracy, [0.9, 0.8])
+    assert int(chosen.index) == 1
 
 
 def test_relative_penalties_do_not_depend_on_scale_or_repetition():

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, log_loss
+from sklearn.metrics import confusion_matrix as sklearn_confusion
 
 from helix_jax.probes import (
     accuracy,
@@ -35,9 +36,9 @@ def test_equal_to_scikit_learn(case):
     probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     got = float(negative_log_likelihood(logits, labels))
     assert got == pytest.approx(log_loss(labels, probabilities), rel=1e-9)
-    assert (
-        np.trace(confusion_matrix(predicted, labels, 5)) == (predicted == labels).sum()
-    )
+    want = sklearn_confusion(labels, predicted)  # not symmetric: labels are the rows
+    assert (want != want.T).any()
+    np.testing.assert_array_equal(confusion_matrix(predicted, labels, 5), want)
 
 
 def test_macro_f1_skips_classes_that_never_occur():
@@ -58,6 +59,13 @@ def test_calibration_error_is_the_definition(case, bins):
             gap = abs(right[inside].mean() - confidence[inside].mean())
             want += inside.mean() * gap
     assert float(calibration_error(logits, labels, bins=bins)) == pytest.approx(want)
+
+
+def test_a_confidence_between_two_bins_is_of_the_lower_one():
+    """Bins are (0, 1/2] and (1/2, 1]: a wrong row of .5 does not excuse a right one."""
+    logits = np.log([[0.5, 0.5], [0.9, 0.1]])
+    got = calibration_error(logits, np.array([1, 0]), bins=2)
+    assert float(got) == pytest.approx((0.5 + 0.1) / 2)
 
 
 def test_calibration_error_of_a_calibrated_and_an_overconfident_classifier():

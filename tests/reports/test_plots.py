@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from helix_jax.reports import Bars
+from helix_jax.reports import Bars, Curves
 
 plots = pytest.importorskip("helix_jax.reports.plots")
 pytest.importorskip("matplotlib")
@@ -29,3 +29,20 @@ def test_names_below_standing_bars_do_not_overlap(count):
     places = [label.get_window_extent() for label in labels]
     for left, right in itertools.pairwise(places):
         assert left.x1 < right.x0
+
+
+@pytest.mark.parametrize("groups", [1, plots.STANDING + 1])
+def test_intervals_of_bars_reach_from_their_low_to_their_high_end(groups):
+    values = [(5.0, 4.0, 8.0)] * groups
+    block = Bars("a title", "x", list(map(str, range(groups))), {"x": values})
+    (bars,) = plots.draw(block).axes[0].containers[-1:]
+    along = 1 if groups == 1 else 0  # upright, or lying where they are many
+    for segment in bars.errorbar[2][0].get_segments():
+        assert segment[:, along].tolist() == [4, 8]
+
+
+def test_intervals_of_curves_reach_from_their_low_to_their_high_end():
+    points = [[1.0, 5.0, 4.0, 8.0], [2.0, 6.0, 3.0, 7.0]]
+    axes = plots.draw(Curves("a title", "x", "y", {"one": points})).axes[0]
+    (lines,) = axes.collections
+    assert [part[:, 1].tolist() for part in lines.get_segments()] == [[4, 8], [3, 7]]

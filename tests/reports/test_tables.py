@@ -105,5 +105,8 @@ def test_missing_cells_leave_text_to_the_left():
 def test_large_numbers_have_no_digits_that_say_nothing():
     summary = {"x": 766479600.9, "x_low": 23456.78, "x_high": 1524.96}
     assert format_interval(summary, "x", scale=1) == "7.66e+08 [23,457, 1,525.0]"
+    # Nor is there a zero below zero.
+    summary = {"x": -0.0004, "x_low": -0.06, "x_high": 0.0}
+    assert format_interval(summary, "x", scale=1, digits=1) == "0.0 [-0.1, 0.0]"
     summary = {"x": 1.0, "x_low": 0.5, "x_high": math.nan}
     assert format_interval(summary, "x", scale=1) == "1.0"

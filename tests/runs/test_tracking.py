@@ -8,7 +8,12 @@ from absl import flags
 
 from helix_jax.errors import RunError
 from helix_jax.runs import finish_run, log_metrics, open_run, option, truncate_metrics
-from helix_jax.runs.tracking import choose_trackers, define_tracking_flags
+from helix_jax.runs.tracking import (
+    METRICS,
+    Tracker,
+    choose_trackers,
+    define_tracking_flags,
+)
 from helix_jax.runs.workdir import tracked
 from helix_jax.stats import Interval
 
@@ -58,6 +63,35 @@ def test_without_flags_nothing_is_tracked(tmp_path, choose):
     log_run(tmp_path / "w")
     names = {path.name for path in (tmp_path / "w").iterdir()}
     assert not names & {"tensorboard", "wandb", "mlruns"}
+
+
+class Recorded:
+    """A client that keeps what it is sent."""
+
+    def __init__(self):
+        self.sent = []
+
+    def restart(self):
+        self.sent.append("restart")
+
+    def log(self, step, numbers):
+        self.sent.append((step, dict(numbers)))
+
+    def finish(self, step, summary):
+        self.sent.append((step, "end"))
+
+
+def test_a_client_is_sent_each_line_once_and_all_again_where_the_file_was_cut(tmp_path):
+    lines = ['{"step": 0, "a": 1.0}\n', '{"step": 1, "a": 2.0}\n']
+    client, path = Recorded(), tmp_path / METRICS
+    tracker = Tracker(tmp_path, lambda: client)
+    for count in (0, 1, 1, 2, 1):
+        path.write_text("".join(lines[:count]))
+        tracker.follow()
+    zero, one = (0, {"a": 1.0}), (1, {"a": 2.0})
+    assert client.sent == [zero, one, "restart", zero]
+    tracker.finish({})
+    assert client.sent[-1] == (0, "end")
 
 
 def test_a_client_that_is_missing_is_named(choose, monkeypatch):

@@ -97,6 +97,13 @@ def test_ordinary_token_goes_before_its_fallback(shared):
     assert tokenizer.convert_ids_to_tokens(int(table.byte_ids[0x80])) == "<0x80>"
 
 
+def test_a_token_of_the_vocabulary_goes_before_its_fallback_of_a_lower_id():
+    core = gemma_like()
+    ids = token_bytes(core).byte_ids
+    for byte, token in ((b"a", "a"), (b" ", "\u2581"), (b"c", "<0x63>")):
+        assert core.id_to_token(int(ids[byte[0]])) == token
+
+
 @pytest.mark.parametrize(
     ("core", "dummy", "loses"),
     [
