@@ -20,6 +20,7 @@ from helix_jax.monitors import (
 from helix_jax.monitors.arms import CARRIED, Origin, carried_vectors
 from helix_jax.monitors.geometry import GEOMETRY, measure_geometry
 from helix_jax.monitors.steering import cosine
+from helix_jax.similarity.predictivity import swapped
 
 from .conftest import SOURCE, TARGET
 
@@ -43,6 +44,21 @@ def crossing(planted):
 def shuffled(planted, crossing):
     moments = shuffled_moments(planted.x, planted.y, key=jax.random.key(0))
     return shuffled_crossing(crossing, moments)
+
+
+def test_a_reversed_crossing_keeps_each_map_with_its_place_and_penalty(
+    planted, crossing
+):
+    crossing = crossing._replace(penalties=(1e-3, 10.0))
+    back = crossing.reversed()
+    assert (back.source, back.target) == (TARGET, SOURCE)
+    assert back.reversed() == crossing
+    moments = shuffled_moments(planted.x, planted.y, key=jax.random.key(0))
+    wanted = shuffled_crossing(crossing, moments).reversed()
+    found = shuffled_crossing(back, swapped(moments))
+    for name in ("forward", "backward"):
+        kernels = (getattr(one, name).kernel for one in (found, wanted))
+        np.testing.assert_allclose(*kernels, atol=1e-9)
 
 
 def auroc(planted, direction, z):

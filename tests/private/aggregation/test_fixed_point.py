@@ -280,3 +280,16 @@ def test_a_covariance_beyond_the_bound_is_refused():
     words[:, place : place + 1] = w.multiply(np.array([2**60]), 2**50)
     with pytest.raises(ProtocolError, match="or a covariance beyond"):
         decode(words, layout)
+
+
+def test_many_equal_rows_have_no_covariance_below_the_last_unit_either():
+    """Means between two units: their squares count, which many rows add up."""
+    layout = MomentsFormat(2, 1, silos=1, row_bits=21, value_bits=36)
+    unit = 2.0**-layout.fraction_bits
+    mean_x, mean_y = unit * np.array([2.5, -7.25]), unit * np.array([0.5])
+    zeros = (np.zeros(shape) for shape in ((2, 2), (2, 1), (1, 1)))
+    moments = Moments(np.float64(2**20), mean_x, mean_y, *zeros)
+    found = decode(encode(moments, layout), layout)
+    for got in (found.cov_xx, found.cov_xy, found.cov_yy):
+        assert np.abs(np.asarray(got)).max() < 1e-3 * unit**2
+    np.testing.assert_array_equal(found.mean_x, mean_x)
