@@ -17,7 +17,7 @@ class Fault:
       line: the right line without its indentation, of which the file has one.
       faulty: what takes its place.
       kind: sign, axis, off by one, mask, dtype, swapped arguments, dropped term, ...
-      tests: paths of the tests that have to notice.
+      tests: files of tests that have to notice, or FILE::TEST.
       equivalent: why no test can notice, where none can.
     """
 
@@ -70,9 +70,8 @@ def with_fault(fault: Fault, root: Path) -> str:
       ValueError: there is no such file, its tests are not there, or the right line
         is not found exactly once.
     """
-    missing = [
-        name for name in (fault.file, *fault.tests) if not (root / name).exists()
-    ]
+    needed = (fault.file, *(name.partition("::")[0] for name in fault.tests))
+    missing = [name for name in needed if not (root / name).exists()]
     if missing:
         raise ValueError(f"{fault.file}: {missing[0]} is not in {root}.")
     lines = (root / fault.file).read_text().splitlines(keepends=True)

@@ -58,9 +58,11 @@ def run_tests(
     try:
         output, _ = process.communicate(timeout=limit_seconds)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
         return FAILED, f"ERROR over {limit_seconds:g} seconds"
+    finally:
+        if process.poll() is None:  # too slow, or this program is to end
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     return process.returncode, output[-4000:]
 
 
@@ -194,6 +196,7 @@ def main() -> None:
         help="run these once more",
     )
     parser.add_argument("--limit_seconds", type=float, default=300, help="of one fault")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         print(plant(parser.parse_args()))
     except (OSError, ValueError) as error:
