@@ -13,6 +13,14 @@ def test_windows_hold_the_stream():
     np.testing.assert_array_equal(unpack_windows(windows), [0, 1, 2, 3, 0, 4, 5, 0, 6])
 
 
+@pytest.mark.parametrize("length", [4, 5, 9, 12, 13])
+def test_every_token_but_the_first_is_predicted_once_but_for_an_incomplete_window(
+    length,
+):
+    windows = pack_documents([list(range(length))], context=4)
+    assert windows[:, 1:].ravel().tolist() == list(range(1, (length - 1) // 4 * 4 + 1))
+
+
 def test_nothing_gives_no_windows():
     assert pack_documents([], context=4).shape == (0, 5)
 
