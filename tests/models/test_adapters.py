@@ -200,7 +200,7 @@ SETTINGS = [
     ({"rank_pattern": {"up_proj": 2}}, r"up_proj has factors .* says rank 2"),
     (
         {"target_modules": ["q_proj", "up_proj", "v_proj"]},
-        r"target_modules name model\.layers\.0\.self_attn\.v_proj\.weight, of which",
+        r"target_modules name model\.layers\.0\.self_attn\.v_proj\.weight, for which",
     ),
 ]
 FILES = [

@@ -140,7 +140,7 @@ def test_layers_that_cannot_be_added_are_named(layers):
         ("[sums.a.b]\nurl = 3", r"sums.a.b.url: expected str, got 3"),
         ("[sums.a.b]\nport = 3", r"sums.a.b.port: there is no such setting"),
         ("[sums]\na = 3", r"sums.a: expected a table"),
-        ("[sums.a.b]\nurl='u'\nhead='h'\n[heads.c]\npath='p'", "of its own"),
+        ("[sums.a.b]\nurl='u'\nhead='h'\n[heads.c]\npath='p'", "cannot have heads"),
         (
             "[sums.a.b]\nurl='u/'\nhead='h'\n[sums.a.c]\nurl='u'\nhead='h'",
             "the same head of one service is listed twice",

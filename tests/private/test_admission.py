@@ -58,7 +58,7 @@ def test_a_ticket_says_who_holds_a_key():
 def test_tickets_end():
     admission = Admission()
     ticket = admission.issue("a", KEY, seconds=1e-6)
-    with pytest.raises(KeyRoleError, match="it has ended"):
+    with pytest.raises(KeyRoleError, match="it has expired"):
         admission.read(ticket, KEY)
 
 

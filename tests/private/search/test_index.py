@@ -109,7 +109,7 @@ def test_a_folder_of_something_else_is_neither_opened_nor_replaced(tmp_path):
         (np.ones(4), {}, r"shape \[N, d\], got \[4\]"),
         (np.ones((3, 4), int), {}, "need floats"),
         (np.ones((3, 4)), {"texts": ["a"]}, "expected 3 texts"),
-        (np.ones((3, 4)), {"ids": ["a", "b", "a"]}, "the id 'a' stands twice"),
+        (np.ones((3, 4)), {"ids": ["a", "b", "a"]}, "the id 'a' occurs twice"),
         (np.ones((3, 4)), {"ids": ["a", "b", 3]}, "row 2 needs a string, got int"),
         (np.ones((3, 4)), {"texts": ["", "", "\ud800"]}, "row 2 is no UTF-8"),
         (np.ones((3, 4)), {"texts": ["", "x" * 16_385, ""]}, "row 1 has 16385 bytes"),
