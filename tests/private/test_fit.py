@@ -381,9 +381,7 @@ def test_a_state_goes_with_its_ledger_identity_and_offer(clients, tmp_path):
     for settings, folder, wrong in given:
         other = FitProvider(y, **settings)
         other.register(client.public_bundle())
-        with pytest.raises(
-            ProtocolError, match=f"{wrong} of the fit in .* differs from"
-        ):
+        with pytest.raises(ProtocolError, match=f"{wrong} of the fit in .* differs"):
             other.restore(tmp_path / folder)
     old = dict(np.load(tmp_path / "alone.npz"))
     del old["absorbed"]

@@ -165,7 +165,7 @@ def test_changed_messages(sides):
         (garbled[:-1], "bytes follow"),
         (garbled[:60] + bytes(4) + garbled[64:], "expected sizes"),
         (garbled[:24] + bytes(16) + garbled[40:], "are not awaited"),
-        (garbled[:80] + bytes(16) + garbled[96:], "changed (on its way|in transit)"),
+        (garbled[:80] + bytes(16) + garbled[96:], "changed (on|in tran)"),
     ):
         with pytest.raises(ProtocolError, match=message):
             side.read(changed)
@@ -202,7 +202,7 @@ def test_exchanged_hashes_of_a_result_name_no_value(sides):
         changed, other = bytearray(garbled), start + 16 * bits
         changed[start : start + 16] = garbled[other : other + 16]
         changed[other : other + 16] = garbled[start : start + 16]
-        with pytest.raises(ProtocolError, match="changed (on its way|in transit)"):
+        with pytest.raises(ProtocolError, match="changed (on|in tran)"):
             side.read(bytes(changed))
     side.read(garbled)
 
