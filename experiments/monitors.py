@@ -41,7 +41,6 @@ from helix_jax.runs import Report, Run, Specs, experiment, option
 if __name__ != "__main__":  # slow, and flags are read without
     from experiments.shared.monitor_measures import (
         Numbers,
-        Study,
         measure_ablations,
         measure_cells,
         measure_doses,
@@ -53,7 +52,7 @@ if __name__ != "__main__":  # slow, and flags are read without
         load_monitored,
         read_labelled,
     )
-    from experiments.shared.monitor_steps import ask_of
+    from experiments.shared.monitor_study import Study, ask_of
     from experiments.shared.monitor_tables import (
         behaviour_table,
         dose_blocks,

@@ -1,26 +1,22 @@
 """What the program `monitors` measures of what its models read and write."""
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
 
-from experiments.shared.monitor_options import MonitorOptions
-from experiments.shared.monitor_sides import Crossed, Labelled, Node, Side
+from experiments.shared.monitor_sides import Crossed, Node
 from experiments.shared.monitor_steps import (
     DOSED,
     NONE,
-    Asked,
-    Crossings,
     Effects,
     ablate_target,
     arm_name,
     dose_target,
     judge_texts,
-    middle_of,
     steer_target,
     write_target,
 )
+from experiments.shared.monitor_study import Study
 from helix_jax import assets
 from helix_jax.monitors import (
     DIRECTION_KINDS,
@@ -34,7 +30,6 @@ from helix_jax.monitors.arms import CARRIED
 from helix_jax.monitors.geometry import GEOMETRY, measure_geometry
 from helix_jax.monitors.steering import random_vectors
 from helix_jax.progress import bar, stage
-from helix_jax.runs import Run
 from helix_jax.stats import Interval, pair_rank_correlation
 from helix_jax.text.hashing import document_of
 
@@ -42,27 +37,12 @@ FORETELLING = (*GEOMETRY, "auroc_mean")
 Numbers = dict[str, float | Interval]
 
 
-class Study(NamedTuple):
-    """All that the measures are taken of."""
-
-    config: MonitorOptions
-    run: Run
-    sides: Sequence[Side]
-    crossings: Crossings
-    asked: Sequence[Asked]
-    labelled: Labelled
-
-    def name(self, node: Node) -> str:
-        """A model and a layer, as tables say it."""
-        return f"{self.sides[node[0]].name}, {node[1]}"
-
-
 def measure_cells(study: Study) -> dict[tuple[Node, Node], Numbers]:
     """Monitors, geometry and steering of every source and target."""
     cells: dict[tuple[Node, Node], Numbers] = {}
     targets = dict.fromkeys(target for _, target in study.crossings)
     for target in bar(list(targets), "targets steered"):
-        effects = steer_target(*study[:4], target, study.asked[target[0]])
+        effects = steer_target(study, target)
         native = native_numbers(study, target)
         for (source, other), crossed in study.crossings.items():
             if other == target:
@@ -167,8 +147,8 @@ def measure_doses(study: Study) -> dict[str, dict[str, dict[int, Numbers]]]:
     settings = {"resamples": study.config.resamples}
     for place in range(len(study.sides)):
         asked = study.asked[place]
-        effects = dose_target(*study[:4], place, asked)
-        source, target = map(study.name, middle_of(study.sides, place))
+        effects = dose_target(study, place)
+        source, target = map(study.name, study.middle_of(place))
         found[f"{target} from {source}"] = {
             arm: {
                 dose: {
@@ -192,8 +172,8 @@ def measure_ablations(study: Study) -> dict[str, dict[str, Numbers]]:
     found = {}
     for place in range(len(study.sides)):
         asked = study.asked[place]
-        odds = ablate_target(*study[:4], place, asked)
-        source, target = map(study.name, middle_of(study.sides, place))
+        odds = ablate_target(study, place)
+        source, target = map(study.name, study.middle_of(place))
         found[f"{target} from {source}"] = {
             arm: {
                 "auroc": score_auroc(
@@ -214,9 +194,9 @@ def measure_writing(study: Study) -> tuple[dict, dict, Numbers]:
     if not config.new_tokens:
         return judged, written, {}
     for place in range(len(study.sides)):
-        nodes = middle_of(study.sides, place)
+        nodes = study.middle_of(place)
         name = "{1} from {0}".format(*map(study.name, nodes))
-        written[name] = write_target(*study[:4], place, study.asked[place])
+        written[name] = write_target(study, place)
     encoder = config.encoder or assets.installed_encoder()
     if not encoder:
         return judged, written, {}
