@@ -6,7 +6,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from experiments.shared.monitor_sides import Node, kept
+from experiments.shared.kept_arrays import kept
+from experiments.shared.monitor_sides import Node
 from experiments.shared.monitor_study import SteeredLayer, Study
 from helix_jax.alignment import StateMap
 from helix_jax.monitors import Judge, ablation, read_edits, write_edited
