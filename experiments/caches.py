@@ -14,7 +14,7 @@ those after reading the prompt itself.
 | native       | its own cache of the prompt                                    |
 | mapped       | the source's, mapped; from 1, 4 or all source layers           |
 | trained      | likewise, the map trained on what the target itself says next  |
-| as it is     | the source's, without a map, where both are of one form        |
+| unchanged    | the source's, without a map, where both are of one form        |
 | residual     | likewise, with a change of low rank (--residual_rank)          |
 | none         | nothing but special tokens: control                            |
 | shuffled     | the mapped cache of another prompt: control                    |

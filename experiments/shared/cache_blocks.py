@@ -54,7 +54,7 @@ def arm_titles(
         titles[arm_of(count)] = "mapped, " + words.get(count, f"{count} source layers")
     titles |= {
         "mapped_rank": f"mapped, rank {rank}",
-        "residual": f"as it is, and a change of rank {residual_rank}",
+        "residual": f"unchanged, plus a change of rank {residual_rank}",
         "trained": "mapped and trained",
         "as_is": "unchanged, no map",
         "none": "control: no context",
