@@ -251,7 +251,7 @@ if not (child := os.fork()):
         try:
             one()
         except ProtocolError as wrong:
-            told += "a forked child makes one of its own" in str(wrong)
+            told += "make a new one in a forked child" in str(wrong)
     os._exit(told)
 print(len(tries), os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 client.encrypt(layer, x[0][:4])

@@ -202,7 +202,7 @@ def test_exchanged_hashes_of_a_result_name_no_value(sides):
         changed, other = bytearray(garbled), start + 16 * bits
         changed[start : start + 16] = garbled[other : other + 16]
         changed[other : other + 16] = garbled[start : start + 16]
-        with pytest.raises(ProtocolError, match="changed (on|in tran)"):
+        with pytest.raises(ProtocolError, match=r"changed (on|in tran)"):
             side.read(bytes(changed))
     side.read(garbled)
 
