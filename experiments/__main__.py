@@ -13,7 +13,7 @@ import sys
 
 from experiments import programs
 from helix_jax import __version__
-from helix_jax.interrupts import quiet_interrupts
+from helix_jax.interrupts import quiet_interrupts, quiet_pipes
 from helix_jax.near_names import did_you_mean
 
 WRONG_INPUT = 2
@@ -25,10 +25,12 @@ def main() -> int | None:
     quiet_interrupts()
     name, *words = [*sys.argv[1:], "list"][: max(len(sys.argv) - 1, 1)]
     if name in _HELP:
-        print(__doc__)
+        with quiet_pipes():
+            print(__doc__)
         name, words = "list", []
     if name == "--version":
-        print(f"helix_jax {__version__}")
+        with quiet_pipes():
+            print(f"helix_jax {__version__}")
         return None
     known = programs()
     if name not in known:

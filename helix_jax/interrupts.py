@@ -1,10 +1,12 @@
 """Interruptions that Python would lose or show as a traceback."""
 
+import contextlib
+import os
 import signal
 import sys
 import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 _AGAIN_SECONDS = 0.05
@@ -31,6 +33,17 @@ def quiet_interrupts() -> None:
             before(kind, value, trace)
 
     sys.excepthook = hook
+
+
+@contextlib.contextmanager
+def quiet_pipes() -> Iterator[None]:
+    """A reader that has enough, as in `| head`, ends the output without a word."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def send_lost_interrupts(

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 from absl import flags
 
 from helix_jax.errors import HelixError
+from helix_jax.interrupts import quiet_pipes
 from helix_jax.paths import explain_os_error
 from helix_jax.processes import Processes, current
 from helix_jax.progress import stop_all
@@ -198,17 +199,12 @@ def run_guarded(work: Callable[[], Any], resume: Callable[[], str] = str) -> int
     logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     try:
-        with catch_signals():
+        with quiet_pipes(), catch_signals():
             work()
-            sys.stdout.flush()
         return 0
     except Interrupted as stop:
         _say(f"interrupted{resume()}.")
         return 128 + stop.signal
-    except BrokenPipeError:  # the reader has enough, as in `| head`
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
         said = _explained(error)
         if said is None or os.environ.get("HELIX_TRACEBACK"):

@@ -48,3 +48,10 @@ def test_wrong_flags_are_refused_as_by_the_module():
 
 def test_version():
     assert run("experiments", "--version").stdout == f"helix_jax {__version__}\n"
+
+
+@pytest.mark.parametrize("words", ["--help", "--version", "list", "classify --help"])
+def test_a_reader_who_reads_nothing_ends_it_without_a_word(words):
+    command = f"{sys.executable} -m experiments {words} | true"
+    found = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert found.stderr == ""
