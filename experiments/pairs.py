@@ -114,11 +114,13 @@ def pairs_answer(results: Results) -> str:
         100 * sum(one[f"test/{arm}_accuracy"] for one in results.values()) / len(lost)
         for arm in ("mapped", "target", "shuffled")
     )
+    ends = dict.fromkeys(f"{of(lost):.1f}" for of in (min, max))
+    cost = " to ".join(ends)
     return (
         f"The target's classifier is right on {mapped:.1f}% of the test texts by the "
         f"source's mapped states, on {own:.1f}% by the target's own, and on "
         f"{shuffled:.1f}% through a map of shuffled pairs (means over ordered pairs: "
-        f"{len(lost)}); the map costs {min(lost):.1f} to {max(lost):.1f} points."
+        f"{len(lost)}); the map costs {cost} points."
     )
 
 
