@@ -58,6 +58,7 @@ if __name__ != "__main__":  # slow, and flags are read without
         dose_blocks,
         geometry_tables,
         monitor_table,
+        monitors_answer,
         steering_table,
         text_samples,
     )
@@ -170,7 +171,7 @@ def compute(config: MonitorsConfig, run: Run) -> Report:
         f"{numbers['data/passages']} passages that are steered",
         documents=len(set(asked[0].documents)),
     )
-    return Report(numbers, blocks, told)
+    return Report(numbers, blocks, told, answer=monitors_answer(cells))
 
 
 def _flat(rooms: Mapping[str, Mapping]) -> Numbers:

@@ -30,6 +30,34 @@ MEASURES = {
 }
 
 
+def monitors_answer(cells: Mapping[str, Numbers]) -> str:
+    """What is read and moved by carried directions, over all pairs of layers."""
+    whole = list(cells.values())
+    told = [own for own in whole if own["effect_native"].low > 0]
+    read = (
+        f"Carried logistic monitors have AUROC {_span(whole, 'auroc_logistic')} on the "
+        f"target's states, its own {_span(whole, 'native_auroc_logistic')}, those of "
+        f"shuffled pairs {_span(whole, 'auroc_shuffled')}"
+    )
+    if not told:
+        return (
+            f"{read}; no steering vector of the target's own has an effect above zero "
+            "that a carried one could have a share of."
+        )
+    return (
+        f"{read}; where the target's own steering vector has an effect above zero "
+        f"({len(told)} of {len(whole)} pairs of layers), the carried one has "
+        f"{_span(told, 'share_forward')} of it, one of shuffled pairs "
+        f"{_span(told, 'share_shuffled')}."
+    )
+
+
+def _span(cells: Sequence[Numbers], name: str) -> str:
+    """The least and the largest of a number."""
+    values = [float(cell[name].value) for cell in cells]
+    return " to ".join(dict.fromkeys(f"{of(values):.2f}" for of in (min, max)))
+
+
 def monitor_table(cells: Mapping[str, Numbers], note: str) -> Table:
     """AUROC of monitors in the target, carried from every source."""
     auroc = Quantity("", 100, 1)
