@@ -77,7 +77,8 @@ def test_a_mesh_is_planned_without_its_devices(large):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    (row,) = (line for line in done.stdout.splitlines() if "parameters of" in line)
+    rows = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    (row,) = (row for row in rows if "parameters of" in row)
     assert "70.56" in row  # half of 141.1, and norms
     assert "tensor:2" in done.stdout
 

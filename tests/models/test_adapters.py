@@ -204,7 +204,7 @@ SETTINGS = [
     ),
 ]
 FILES = [
-    (lambda t: {k: v for k, v in t.items() if k != A}, r"q_proj there is only \['B'\]"),
+    (lambda t: {k: v for k, v in t.items() if k != A}, r"q_proj has only \['B'\]"),
     (lambda t: t | {A: SMALL}, r"for a tensor of \[48, 30\], the base has \[48, 32\]"),
     (
         lambda t: (

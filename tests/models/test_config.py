@@ -311,7 +311,12 @@ def test_bookkeeping_of_published_folders_changes_nothing(tmp_path, family):
 
 ADVICE = [
     ("llama", "is_causal", False, "its states would be wrong"),
-    ("bert", "is_causal", True, "only False, None is supported: its attention runs"),
+    (
+        "bert",
+        "is_causal",
+        True,
+        "only False, None is supported: its attention has another",
+    ),
     (
         "qwen2",
         "quantization_config",

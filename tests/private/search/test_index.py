@@ -111,7 +111,7 @@ def test_a_folder_of_something_else_is_neither_opened_nor_replaced(tmp_path):
         (np.ones((3, 4)), {"texts": ["a"]}, "expected 3 texts"),
         (np.ones((3, 4)), {"ids": ["a", "b", "a"]}, "the id 'a' occurs twice"),
         (np.ones((3, 4)), {"ids": ["a", "b", 3]}, "row 2 needs a string, got int"),
-        (np.ones((3, 4)), {"texts": ["", "", "\ud800"]}, "row 2 is no UTF-8"),
+        (np.ones((3, 4)), {"texts": ["", "", "\ud800"]}, "row 2 is not UTF-8"),
         (np.ones((3, 4)), {"texts": ["", "x" * 16_385, ""]}, "row 1 has 16385 bytes"),
         (np.ones((3, 4)), {"block_rows": 0}, "block_rows must be from 1"),
         (np.ones((3, 4)), {"probes": 0, "clusters": True}, "probes must be from 1"),
