@@ -15,7 +15,7 @@ from helix_jax.alignment import Moments, evaluate_map, fit_reduced_rank, map_at
 from helix_jax.alignment.grouped_ridge import PENALTIES
 from helix_jax.caches.fit import PARTS, CacheMoments, FittedCacheMap
 from helix_jax.caches.maps import CacheMap, LayerMaps, identity_map
-from helix_jax.linalg import wide
+from helix_jax.linalg import spectrum_of, wide
 from helix_jax.progress import bar
 
 
@@ -72,13 +72,17 @@ def fit_cache_residual(
     return FittedCacheMap(fitted, scores, chosen)
 
 
+@wide
 def _best_change(
     fit: Moments, select: Moments, rank: int, penalties: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray, float, float]:
     """Kernel, bias, R2 on select and penalty of one layer."""
     change, tried = moments_of_change(fit), []
+    spectrum = spectrum_of(change.cov_xx)  # one for all penalties
     for penalty in penalties:
-        path = fit_reduced_rank(change, ranks=[rank], penalty=penalty)
+        path = fit_reduced_rank(
+            change, ranks=[rank], penalty=penalty, spectrum_x=spectrum
+        )
         found = map_at(path, 0).map
         kernel = np.asarray(found.kernel)
         found = found.replace(kernel=kernel + np.eye(len(kernel), dtype=kernel.dtype))
