@@ -15,8 +15,10 @@ names both the versions and the content.
 import ast
 import functools
 import gc
+import hashlib
 import importlib.metadata
 import importlib.util
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +26,7 @@ from pathlib import Path
 from helix_jax.errors import CorpusError
 from helix_jax.text.hashing import content_key
 from helix_jax.text.ids import name_in_id
+from helix_jax.text.kept import kept_texts
 from helix_jax.types import Text
 
 # Label (top-level package) -> (distribution that installs it, folder in the package).
@@ -55,11 +58,16 @@ def read_docstrings() -> tuple[Text, ...]:
       Texts with id "package/path/file.py#Qualified.name" (the module's own docstring
       ends in "#"), the cleaned docstring, and the package's place in CLASSES. Of equal
       docstrings the first in the order of PACKAGES is kept. Parsing takes some
-      seconds; the result is kept for the rest of the process.
+      seconds; the result is kept for the rest of the process, and in the user's cache
+      for others, until a source file changes its size or its time.
 
     Raises:
       CorpusError: a package of the list is not installed.
     """
+    return kept_texts("docstrings", _state_of_sources(), _parse_all)
+
+
+def _parse_all() -> list[Text]:
     seen: set[bytes] = set()
     texts = []
     # Syntax trees are millions of objects without cycles: the collector, which would
@@ -68,15 +76,29 @@ def read_docstrings() -> tuple[Text, ...]:
     gc.disable()
     try:
         for package in PACKAGES:
-            for text_id, text in _package_docstrings(package):
-                key = content_key(text)
-                if key not in seen:
-                    seen.add(key)
-                    texts.append(Text(text_id, text, CLASSES.index(package)))
+            for document, path in _package_files(package):
+                for text_id, text in file_docstrings(document, path):
+                    key = content_key(text)
+                    if key not in seen:
+                        seen.add(key)
+                        texts.append(Text(text_id, text, CLASSES.index(package)))
     finally:
         if collecting:
             gc.enable()
-    return tuple(texts)
+    return texts
+
+
+def _state_of_sources() -> str:
+    """A digest of the parser, and of every file's name, size and time of change."""
+    digest = hashlib.sha256(f"{sys.version}\n".encode())
+    for own in (__file__, content_key.__code__.co_filename):
+        digest.update(Path(own).read_bytes())
+    for package in PACKAGES:
+        for document, path in _package_files(package):
+            found = path.stat()
+            line = f"{document}\0{found.st_size}\0{found.st_mtime_ns}\n"
+            digest.update(line.encode("utf-8", "backslashreplace"))
+    return digest.hexdigest()
 
 
 def package_versions() -> dict[str, str]:
@@ -100,7 +122,8 @@ def _package_folder(package: str) -> Path:
     )
 
 
-def _package_docstrings(package: str) -> Iterator[tuple[str, str]]:
+def _package_files(package: str) -> Iterator[tuple[str, Path]]:
+    """Name of the document and path of every source file, in a fixed order."""
     folder = _package_folder(package)
     inner = PACKAGES[package][1]
     prefix = package if inner == "." else f"{package}/{inner}"
@@ -109,7 +132,7 @@ def _package_docstrings(package: str) -> Iterator[tuple[str, str]]:
     )
     for name, path in files:
         if not _is_skipped(name):
-            yield from file_docstrings(f"{prefix}/{name_in_id(name)}", path)
+            yield f"{prefix}/{name_in_id(name)}", path
 
 
 def _is_skipped(name: str) -> bool:

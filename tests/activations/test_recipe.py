@@ -3,6 +3,7 @@
 Tolerance: 1e-5 absolute, on vectors of unit length. Observed: below 5e-7.
 """
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -24,7 +25,10 @@ from helix_jax.types import Text
 from ..hub_server import Repository, load_in_process, serve
 from .made import WORDS, extracted, make_tokenizer
 
-sentence_transformers = pytest.importorskip("sentence_transformers")
+# Imported where it is used: for collecting tests it takes too long.
+if importlib.util.find_spec("sentence_transformers") is None:
+    pytest.skip("sentence-transformers is not installed", allow_module_level=True)
+
 WRITTEN = ["the small cat sleeps", "  a  house ", " ".join(WORDS * 3), "Tree"]
 TEXTS = [Text(f"t/{i}", text) for i, text in enumerate(WRITTEN)]
 PROMPTS = {"query": "a red bird: ", "document": "old "}
@@ -98,9 +102,9 @@ def vectors(model, tokenizer, path, texts=TEXTS, **options):
 
 
 def encode(folder, texts=WRITTEN, **options):
-    return sentence_transformers.SentenceTransformer(str(folder), device="cpu").encode(
-        texts, **options
-    )
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(str(folder), device="cpu").encode(texts, **options)
 
 
 @pytest.mark.parametrize("engine", ["jax", "torch"])
@@ -199,13 +203,15 @@ def test_the_default_prompt(loaded, changed):
 
 @pytest.mark.parametrize("mode", POOLING_MODES)
 def test_modes_of_pooling(loaded, changed, mode):
+    from sentence_transformers.models import Pooling
+
     folder = changed(
         "1_Pooling/config.json",
         lambda _: {"embedding_dimension": 16, "pooling_mode": mode},
     )
     states = np.random.default_rng(0).normal(size=(3, 5, 16)).astype(np.float32)
     mask = np.arange(5)[None, :] < np.array([[5], [1], [3]])
-    theirs = sentence_transformers.models.Pooling(16, mode)
+    theirs = Pooling(16, mode)
     wanted = theirs(
         {
             "token_embeddings": torch.tensor(states),

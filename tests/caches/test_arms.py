@@ -22,18 +22,21 @@ from helix_jax.caches.measures import continuation_numbers, retention_of_sums
 from helix_jax.errors import RunError
 from helix_jax.text.docstrings import read_docstrings
 
-TEXTS = [text for text in read_docstrings() if len(text.text) > 300][:80]
+
+@pytest.fixture(scope="module")
+def texts():
+    return [text for text in read_docstrings() if len(text.text) > 300][:80]
 
 
 @pytest.fixture(scope="module")
-def sides(pebble):
+def sides(pebble, texts):
     """llama -> qwen3, which share a tokenizer: models, tokenizers, moments, a map."""
     both = [pebble(name) for name in ("llama", "qwen3")]
     moments = {}
-    for split, texts in (("fit", TEXTS[:40]), ("select", TEXTS[40:50])):
+    for split, some in (("fit", texts[:40]), ("select", texts[40:50])):
         pairs = TokenPairs(
             *(cache_side(*one) for one in both),
-            lambda texts=texts: texts,
+            lambda some=some: some,
             max_tokens=64,
             block_rows=512,
         )
@@ -42,9 +45,9 @@ def sides(pebble):
     return models, tokenizers, moments
 
 
-def test_moments_of_two_kinds_are_those_of_the_rows(sides):
+def test_moments_of_two_kinds_are_those_of_the_rows(sides, texts):
     models, tokenizers, moments = sides
-    ids = [tokenizers[0](text.text)["input_ids"][:64] for text in TEXTS[40:50]]
+    ids = [tokenizers[0](text.text)["input_ids"][:64] for text in texts[40:50]]
     rows = []
     for model in models:
         states = CacheStates(model.params, model.spec)
@@ -63,12 +66,12 @@ def test_moments_of_two_kinds_are_those_of_the_rows(sides):
             assert np.abs(found - exact).max() < 1e-4 * np.abs(exact).max(), name
 
 
-def test_a_model_goes_on_from_its_own_cache_as_if_it_had_read(sides):
+def test_a_model_goes_on_from_its_own_cache_as_if_it_had_read(sides, texts):
     """Through states, places and back: the identity map loses nothing."""
     models, tokenizers, _ = sides
     model, tokenizer = models[0], tokenizers[0]
     same = identity_map(*[cache_form(model.spec)] * 2)
-    prompts = make_prompts(TEXTS, (tokenizer,) * 2, PromptShape(40, 12), count=5)
+    prompts = make_prompts(texts, (tokenizer,) * 2, PromptShape(40, 12), count=5)
     arms = measure_arms(
         (model, model), tokenizer, prompts, {"as_is": same}, shuffled="as_is", batch=4
     )
@@ -82,11 +85,13 @@ def test_a_model_goes_on_from_its_own_cache_as_if_it_had_read(sides):
 
 
 @pytest.mark.slow
-def test_training_gains_on_the_map_that_it_begins_with_and_resumes(sides, tmp_path):
+def test_training_gains_on_the_map_that_it_begins_with_and_resumes(
+    sides, texts, tmp_path
+):
     models, tokenizers, moments = sides
     start = fit_cache_map(moments, choose_layers(moments, count=1)).map
     shape = PromptShape(24, 12)
-    prompts = make_prompts(TEXTS[:40], tokenizers, shape, count=8)
+    prompts = make_prompts(texts[:40], tokenizers, shape, count=8)
     fit = make_lessons(models, prompts, batch=4)
     settings = {"rank": 4, "key": jax.random.split(jax.random.key(0))}
     descent = Descent(1e-2, 4, epochs=4, warmup_steps=2)

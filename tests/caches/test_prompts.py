@@ -9,8 +9,12 @@ from helix_jax.text.docstrings import read_docstrings
 from helix_jax.text.tokens import encode_texts, private_tokenizer
 from helix_jax.types import Text
 
-TEXTS = [text for text in read_docstrings() if len(text.text) > 400][:20]
 STRANGE = "Zürich - 東京 🙂 naïve\n\n  x"
+
+
+@pytest.fixture(scope="module")
+def texts():
+    return [text for text in read_docstrings() if len(text.text) > 400][:20]
 
 
 def ends_of(tokenizer, texts):
@@ -36,11 +40,11 @@ def brute_places(x_ends, y_ends, rule):
 
 
 @pytest.mark.parametrize("rule", ["after", "before"])
-def test_places_are_those_found_one_by_one(pebble, rule):
+def test_places_are_those_found_one_by_one(pebble, rule, texts):
     x, y = (pebble(name)[1] for name in ("llama", "neox"))
-    texts = [STRANGE, *(text.text for text in TEXTS[:5])]
+    read = [STRANGE, *(text.text for text in texts[:5])]
     differ = 0
-    for x_ends, y_ends in zip(ends_of(x, texts), ends_of(y, texts)):
+    for x_ends, y_ends in zip(ends_of(x, read), ends_of(y, read)):
         y_ends = y_ends[1:]  # without the beginning of text
         x_ends = x_ends[: len(x_ends) // 2]  # cut shorter: what is behind falls back
         found = token_places(x_ends, y_ends, rule=rule)
@@ -49,17 +53,17 @@ def test_places_are_those_found_one_by_one(pebble, rule):
     assert differ > 20
 
 
-def test_a_prompt_and_its_continuation_are_the_text(pebble):
+def test_a_prompt_and_its_continuation_are_the_text(pebble, texts):
     x, y = (pebble(name)[1] for name in ("llama", "neox"))
     shape = PromptShape(30, 20, opening=3, closing=2)
-    prompts = make_prompts(TEXTS, (x, y), shape, count=6)
-    texts = {text.id: text.text for text in TEXTS}
+    prompts = make_prompts(texts, (x, y), shape, count=6)
+    by_id = {text.id: text.text for text in texts}
     assert prompts.opening == 4  # with the beginning of text
     assert prompts.places.shape == (6, 30 - 4 - 2)
     for row, name in enumerate(prompts.ids):
         prompt = y.decode(prompts.target[row], skip_special_tokens=True)
         following = y.decode(prompts.continuation[row])
-        assert texts[name].startswith(prompt + following)
+        assert by_id[name].startswith(prompt + following)
         assert prompts.characters[row] == len(following)
         read = x.decode(prompts.source[row][prompts.source_mask[row]][1:])
         assert prompt.startswith(read)  # and no character of what follows
@@ -67,9 +71,9 @@ def test_a_prompt_and_its_continuation_are_the_text(pebble):
         assert prompts.places[row].max() < prompts.source_mask[row].sum()
 
 
-def test_of_one_tokenizer_the_same_places_stand_for_each_other(pebble):
+def test_of_one_tokenizer_the_same_places_stand_for_each_other(pebble, texts):
     tokenizer = pebble("llama")[1]
-    prompts = make_prompts(TEXTS, (tokenizer,) * 2, PromptShape(24, 8), count=3)
+    prompts = make_prompts(texts, (tokenizer,) * 2, PromptShape(24, 8), count=3)
     mine = prompts.opening
     assert (prompts.places == np.arange(mine, 23)).all()
     assert (prompts.source[:, :24] == prompts.target).all()

@@ -1,5 +1,6 @@
 import hashlib
 import inspect
+import os
 import subprocess
 import sys
 
@@ -111,13 +112,17 @@ def test_corpus_is_labelled_distinct_and_large_enough():
         assert {split_of(text.id) for text in mine} == {"fit", "select", "test"}
 
 
-def test_order_and_content_are_the_same_in_another_process():
+def test_order_and_content_are_the_same_in_another_process(tmp_path):
     code = (
         "import hashlib; from helix_jax.text.docstrings import read_docstrings; "
         "print(hashlib.sha256(repr(read_docstrings()).encode()).hexdigest())"
     )
     run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)},  # parsed there once more
+        capture_output=True,
+        text=True,
+        check=True,
     )
     here = hashlib.sha256(repr(read_docstrings()).encode()).hexdigest()
     assert run.stdout.strip() == here
