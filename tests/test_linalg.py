@@ -11,6 +11,12 @@ DRAWN = np.random.default_rng(0).standard_normal((6, 6))
 COVARIANCE = DRAWN @ DRAWN.T
 
 
+def rebuilt(spectrum):
+    """The matrix of a spectrum."""
+    values, basis = map(np.asarray, spectrum)
+    return (basis * values) @ basis.T
+
+
 @pytest.mark.parametrize(
     ("call", "want"),
     [
@@ -18,6 +24,7 @@ COVARIANCE = DRAWN @ DRAWN.T
             lambda: linalg.spectrum_of(COVARIANCE).values,
             np.linalg.eigvalsh(COVARIANCE)[::-1],
         ),
+        (lambda: rebuilt(linalg.spectrum_of(COVARIANCE)), COVARIANCE),
         (lambda: linalg.product(DRAWN, DRAWN), DRAWN @ DRAWN),
         (
             lambda: linalg.unit_rows(DRAWN),
@@ -39,6 +46,7 @@ COVARIANCE = DRAWN @ DRAWN.T
     ],
     ids=[
         "spectrum_of",
+        "basis",
         "product",
         "unit_rows",
         "laid_out_transpose",
@@ -51,7 +59,7 @@ def test_float64_stays_outside_a_wide_function(call, want):
     assert not jax.config.jax_enable_x64
     got = np.asarray(call())
     assert got.dtype == np.float64
-    np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-14 * np.abs(want).max())
 
 
 def test_float32_stays_float32_under_jit_and_not():
@@ -66,3 +74,11 @@ def test_float32_stays_float32_under_jit_and_not():
 def test_a_rank_that_only_float64_tells():
     values = np.array([1.0, 1e-9, 0.0])
     assert int(linalg.rank_of(values)) == 2
+
+
+def test_orthogonal_matrices_are_uniform():
+    """No entry leans to a sign, by Haar measure, and all are as large on average."""
+    draw = jax.jit(lambda key: linalg.random_orthogonal(key, 4, 3))
+    drawn = np.array([draw(key) for key in jax.random.split(jax.random.key(0), 400)])
+    np.testing.assert_allclose(drawn.mean(axis=0), 0, atol=5 / np.sqrt(4 * 400))
+    np.testing.assert_allclose((drawn**2).mean(axis=0), 1 / 4, atol=0.06)

@@ -15,11 +15,20 @@ from helix_jax.caches import (
     make_prompts,
     read_cache_moments,
 )
-from helix_jax.caches.arms import measure_arms
+from helix_jax.caches.arms import ArmRows, measure_arms
+from helix_jax.caches.attention import attention_outputs, native_streams
 from helix_jax.caches.distil import make_lessons, train_map, with_delta
-from helix_jax.caches.fit import choose_layers, fit_cache_map
-from helix_jax.caches.measures import continuation_numbers, retention_of_sums
+from helix_jax.caches.fit import FittedCacheMap, choose_layers, fit_cache_map
+from helix_jax.caches.gate import calibration_numbers
+from helix_jax.caches.measures import (
+    ContinuationRows,
+    continuation_numbers,
+    continuation_tokens,
+    retention_of_sums,
+)
+from helix_jax.caches.reading import read_native
 from helix_jax.errors import RunError
+from helix_jax.models.layers import dense, feed_forward, normalise
 from helix_jax.text.docstrings import read_docstrings
 
 
@@ -84,6 +93,22 @@ def test_a_model_goes_on_from_its_own_cache_as_if_it_had_read(sides, texts):
     assert found["caches/prompts"] == 5
 
 
+def test_what_attention_mixes_is_what_the_blocks_go_on_with(sides):
+    models, tokenizers, _ = sides
+    model, tokenizer = models[0], tokenizers[0]
+    prompts = make_prompts(TEXTS, (tokenizer,) * 2, PromptShape(40, 12), count=2)
+    read, spec = continuation_tokens(prompts)[0], model.spec
+    cache = read_native(model, prompts, room=read.shape[1])
+    streams, whole = native_streams(model.params, cache, read, spec=spec)
+    outputs = attention_outputs(model.params, streams, whole, spec=spec)
+    for layer in range(spec.num_layers - 1):
+        own = jax.tree.map(lambda stacked, layer=layer: stacked[layer], model.params)
+        own = own["layers"]
+        h = streams[layer] + dense(own["out"], outputs[layer])
+        h += feed_forward(own, normalise(own["ffn_norm"], h, spec), spec)
+        np.testing.assert_allclose(h, streams[layer + 1], atol=1e-3)
+
+
 @pytest.mark.slow
 def test_training_gains_on_the_map_that_it_begins_with_and_resumes(
     sides, texts, tmp_path
@@ -111,6 +136,30 @@ def test_training_gains_on_the_map_that_it_begins_with_and_resumes(
     broken = [one._replace(states=one.states * np.nan) for one in fit]
     with pytest.raises(RunError, match="no longer finite"):
         train_map(start, models[1], broken, fit, settings=descent, **settings)
+
+
+def test_the_gate_tells_all_layers_and_the_worst():
+    """Three prompts, two layers: one prompt is bad everywhere, one layer on average."""
+    cosines = np.array([[0.9, 0.7], [0.8, 0.6], [0.2, 0.3]])
+    values = {
+        "native": np.array([[0.0, 4.0, 8.0]] * 3),
+        "mapped": np.array([[1.0, 3.0, 10.0]] * 3),
+        "none": np.array([[9.0, 0.0, 16.0]] * 3),
+    }
+    rows = ContinuationRows(["a", "b", "c"], values, np.full(3, 4), np.full(3, 20))
+    r2 = {"keys": np.array([0.5, 0.7]), "values": np.array([0.2, 0.4])}
+    one = FittedCacheMap(None, r2, {})
+    found = calibration_numbers({"mapped": one}, ArmRows(rows, {"mapped": cosines}))
+    wanted = {
+        "select_r2": 0.45,
+        "select_r2_keys": 0.6,
+        "select_r2_values": 0.3,
+        "select_cosine": 3.5 / 6,
+        "select_cosine_least": 1.6 / 3,
+        "select_agreement": 0.75,
+        "select_retention": 0.75,
+    }
+    assert found == pytest.approx({f"gate/{k}_mapped": v for k, v in wanted.items()})
 
 
 def test_retention_is_one_for_native_and_none_for_no_context():

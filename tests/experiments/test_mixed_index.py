@@ -65,6 +65,8 @@ def test_an_index_that_grows_is_asked_by_maps_that_saw_more_of_it(stores, tmp_pa
     }
     r2 = {arm: summary[f"drift/r2_later_{arm}"] for arm in arms}
     assert r2["shuffled"] < 0.05 < r2["kept"] < r2[f"weighted_{largest}"]
+    # A map knows texts as it was fitted on better than later ones.
+    assert summary["drift/r2_earlier_kept"] > r2["kept"] + 0.02
     assert r2[f"weighted_{largest}"] >= r2[f"refreshed_{largest}"] - 0.01
     for time in ("earlier", "later"):
         recall = f"drift/recall_at_100_{time}"

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from experiments import index, private_search
@@ -66,6 +67,18 @@ def test_made_up_rows_in_clusters_are_searched(tmp_path):
     assert summary["recall/native_logits"] > 0.8
     assert summary["guess/chance"] == 0.25
     assert summary["cost/native_logits_parts"] > 10
+
+
+def test_the_nearest_of_many_rows_are_those_of_all_at_once():
+    """More rows than are compared at a time, with the nearest in both blocks."""
+    made = np.random.default_rng(0).normal(size=(70_000, 3)).astype(np.float32)
+    rows = made / np.linalg.norm(made, axis=1, keepdims=True)
+    queries = 2 * rows[[7, 66_000, 69_999]]
+    found = private_search.nearest(rows, queries, 20)
+    wanted = np.argsort(-queries @ rows.T, axis=1, kind="stable")[:, :20]
+    assert (found > 65_536).any()
+    assert [set(own) for own in found.tolist()] == [set(own) for own in wanted.tolist()]
+    assert found[:, 0].tolist() == [7, 66_000, 69_999]
 
 
 def test_policies_that_are_none_are_refused_before_anything_is_done(tmp_path):
