@@ -114,11 +114,15 @@ def test_the_page_on_scale_says_what_the_plan_says(large):
     assert rows == 14
 
 
-def test_two_models_have_their_moments():
-    tiny = plan.PlanConfig(source="pebble-llama", tiny=True)
+def test_two_models_have_their_moments_and_the_time_of_both():
+    tiny = plan.PlanConfig(source="pebble-llama", utilisation=1e-6, tiny=True)
     one = plan.run(tiny)
     both = plan.run(dataclasses.replace(tiny, target="pebble-neox"))
     assert one["plan/moment_bytes"] == 0
     assert both["plan/moment_bytes"] > 0
     assert both["plan/parameter_bytes"] > one["plan/parameter_bytes"]
-    assert both["H200/seconds"] > one["H200/seconds"]
+    for found in (one, both):
+        work = tiny.tokens * found["plan/flops_per_token"]
+        for name, chip in plan.CHIPS.items():
+            seconds = work / (1e-6 * chip.flops(tiny.dtype))
+            assert found[f"{name}/seconds"] == pytest.approx(seconds)

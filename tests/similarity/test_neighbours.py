@@ -11,6 +11,7 @@ from helix_jax.similarity import (
     cknna,
     mutual_neighbours,
     nearest_neighbours,
+    nearest_rows,
     neighbours_null,
 )
 from helix_jax.similarity import neighbours as module
@@ -88,6 +89,15 @@ def test_among_duplicates_the_lower_row_is_first():
             [6, 7, 0],
         ],
     )
+
+
+def test_rows_that_point_away_have_real_neighbours_still(monkeypatch):
+    """In tiles that are filled up, where every similarity is below zero."""
+    monkeypatch.setattr(module, "_COLUMNS", 16)
+    rows = np.abs(np.random.default_rng(0).normal(size=(41, 4)))
+    found = nearest_rows(-rows[:7], rows, neighbours=41, block_rows=4)
+    wanted = np.argsort(rows[:7] @ rows.T, axis=1)
+    np.testing.assert_array_equal(found.rows, wanted)
 
 
 def test_bad_input_is_refused():

@@ -66,6 +66,13 @@ def test_a_class_smaller_than_the_depth_can_still_be_ranked_best():
     assert normalised_gains([[0.0]], [[0.0]]) == [0]
 
 
+def test_a_row_that_points_away_from_its_query_is_last_of_the_rows_there_are():
+    rows = np.abs(np.random.default_rng(0).normal(size=(40, 4))) + 0.1
+    search = Search(-rows.astype(np.float32), rows.astype(np.float32))
+    worst = np.argmax(rows @ rows.T, axis=1)
+    assert search.ranks(worst).tolist() == [40] * 40
+
+
 def test_several_draws_are_means_of_each_query():
     ranks = np.array([[1, 30], [4, 1]])
     scores = score_ranks(ranks, ["a", "b"], cutoffs=(1, 4), resamples=20)
