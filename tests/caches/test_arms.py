@@ -93,17 +93,16 @@ def test_a_model_goes_on_from_its_own_cache_as_if_it_had_read(sides, texts):
     assert found["caches/prompts"] == 5
 
 
-def test_what_attention_mixes_is_what_the_blocks_go_on_with(sides):
+def test_what_attention_mixes_is_what_the_blocks_go_on_with(sides, texts):
     models, tokenizers, _ = sides
     model, tokenizer = models[0], tokenizers[0]
-    prompts = make_prompts(TEXTS, (tokenizer,) * 2, PromptShape(40, 12), count=2)
+    prompts = make_prompts(texts, (tokenizer,) * 2, PromptShape(40, 12), count=2)
     read, spec = continuation_tokens(prompts)[0], model.spec
     cache = read_native(model, prompts, room=read.shape[1])
     streams, whole = native_streams(model.params, cache, read, spec=spec)
     outputs = attention_outputs(model.params, streams, whole, spec=spec)
     for layer in range(spec.num_layers - 1):
-        own = jax.tree.map(lambda stacked, layer=layer: stacked[layer], model.params)
-        own = own["layers"]
+        own = jax.tree.map(lambda z, layer=layer: z[layer], model.params["layers"])
         h = streams[layer] + dense(own["out"], outputs[layer])
         h += feed_forward(own, normalise(own["ffn_norm"], h, spec), spec)
         np.testing.assert_allclose(h, streams[layer + 1], atol=1e-3)
