@@ -1,5 +1,6 @@
 """Fixtures of the whole suite."""
 
+import gc
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -32,6 +33,11 @@ if not WIDE and "fusion_emitters" not in FLAGS:
     FLAGS += " --xla_cpu_use_fusion_emitters=false"
     os.environ["XLA_FLAGS"] = FLAGS
     os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
+
+# Traces and models are hundreds of thousands of objects that live: Python's collector
+# is called when so many are new, and not for every 700.
+gc.set_threshold(50_000, *gc.get_threshold()[1:])
 
 
 def with_devices(count: int) -> dict[str, str]:
