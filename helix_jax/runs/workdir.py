@@ -68,29 +68,41 @@ def open_run(workdir: str | os.PathLike, config: Any) -> Run:
         cannot be made or read.
       PathError: a URL.
     """
-    folder = local_path(workdir, "--workdir")
+    flag = _flag_of(config)
+    folder = local_path(workdir, f"--{flag}")
     if current().index == 0:
-        _open_folder(folder, config)
+        _open_folder(folder, config, flag)
     current().wait("the work directory")
     return Run(folder)
 
 
-def _open_folder(folder: Path, config: Any) -> None:
+def _flag_of(config: Any) -> str:
+    """Name of the flag that gave the folder: some programs call it otherwise."""
+    named = (f.name for f in dataclasses.fields(config) if _is_workdir(f))
+    return next(named, "workdir")
+
+
+def _is_workdir(field: dataclasses.Field) -> bool:
+    return "workdir" in (field.name, field.metadata.get("names"))
+
+
+def _open_folder(folder: Path, config: Any, flag: str) -> None:
     # The local copy of a bucket's folder has a new path at each start.
     record = json.loads(with_public_names(json.dumps(dataclasses.asdict(config))))
     record = {"experiment": type(config).__name__, **record}
     for field in dataclasses.fields(config):
-        if field.name == "workdir" or field.metadata.get("names") == "workdir":
+        if _is_workdir(field):
             record.pop(field.name)
     known = {f.name: f.default for f in dataclasses.fields(config) if f.name in record}
     defaults = json.loads(json.dumps(known, default=repr))
     path = folder / "config.json"
-    with os_errors(f"--workdir={folder}", "be used as a work directory", RunError):
+    given = f"--{flag}={folder}"
+    with os_errors(given, "be used as a work directory", RunError):
         if path.exists():
-            _require_same(folder, _read_flags(path), record, defaults)
+            _require_same(given, _read_flags(path, given), record, defaults)
         elif folder.exists() and (own := _others(folder)):
             raise RunError(
-                f"--workdir={folder} holds {own[0].name} and no config.json, so "
+                f"{given} holds {own[0].name} and no config.json, so "
                 "it is no work directory; use another folder."
             )
         if not is_done(Run(folder)):
@@ -98,7 +110,7 @@ def _open_folder(folder: Path, config: Any) -> None:
             keep(folder, "a run")
             if path.exists():  # perhaps made by the run that was waited for
                 try:
-                    _require_same(folder, _read_flags(path), record, defaults)
+                    _require_same(given, _read_flags(path, given), record, defaults)
                 except RunError:
                     let_go(folder)
                     raise
@@ -109,29 +121,24 @@ def _open_folder(folder: Path, config: Any) -> None:
                 write_atomically(path, _json(record))
 
 
-def _read_flags(path: Path) -> dict[str, Any]:
+def _read_flags(path: Path, given: str) -> dict[str, Any]:
     """The flags that a work directory was made with."""
     try:
         found = read_json(path, raises=RunError)
         if not isinstance(found, dict):
             raise RunError(f"{path}: expected a JSON object, got {found!r}.")
     except RunError as error:
-        raise RunError(
-            f"--workdir={path.parent} is damaged, use another folder: {error}"
-        ) from error
+        raise RunError(f"{given} is damaged, use another folder: {error}") from error
     if "experiment" not in found:
         raise RunError(
-            f"--workdir={path.parent} is no work directory (its config.json "
+            f"{given} is no work directory (its config.json "
             "belongs to something else); use another folder."
         )
     return found
 
 
 def _require_same(
-    folder: Path,
-    before: dict[str, Any],
-    record: dict[str, Any],
-    defaults: dict[str, Any],
+    given: str, before: dict[str, Any], record: dict[str, Any], defaults: dict[str, Any]
 ) -> None:
     """Raise unless a work directory was made with these flags.
 
@@ -145,8 +152,8 @@ def _require_same(
     ]
     if differing:
         raise RunError(
-            f"--workdir={folder} was made with other flags ({'; '.join(differing)}); "
-            "use another --workdir, or the same flags to resume."
+            f"{given} was made with other flags ({'; '.join(differing)}); "
+            "use another folder, or the same flags to resume."
         )
 
 

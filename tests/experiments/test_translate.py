@@ -129,8 +129,11 @@ def test_wrong_input_is_one_line_and_nothing_is_written(made, tmp_path, capsys):
         ((*given, place, "--coverage=1"), "is not to be had of"),
         ((*given, place, "--revision=v1"), "revision='v1' is for maps of the hub"),
         ((given[0], "--tiny", place), "give both, or neither"),
-        ((*given, f"--out={tmp_path}/taken"), "holds mine.txt and no config.json"),
-        ((*given, f"--out={tmp_path}/file"), "--workdir"),
+        (
+            (*given, f"--out={tmp_path}/taken"),
+            f"--out={tmp_path}/taken holds mine.txt and no",
+        ),
+        ((*given, f"--out={tmp_path}/file"), "--out="),
         ((given[0], place), "--vectors ("),
     ]:
         assert said in refused(capsys, *words), words
