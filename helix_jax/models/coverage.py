@@ -8,6 +8,7 @@ looked at as a loaded one is. Without it, what the file says of that is kept.
 """
 
 import argparse
+import collections
 import contextlib
 import re
 import signal
@@ -160,12 +161,10 @@ def coverage_text(torch_says: Mapping[str, str]) -> str:
     rows = {
         kind: (by_jax(kind), torch_says.get(kind, NOT_TRIED)) for kind in text_types()
     }
-    jax = sum(bool(native) for native, _ in rows.values())
-    tried = [said for _, said in rows.values() if said.startswith("yes")]
-    neither = sum(not a and b.startswith("refused") for a, b in rows.values())
+    ranks = collections.Counter(_rank(*row) for row in rows.values())
     counts = (
-        f"Of {len(rows)} types {jax} are run by jax, {len(tried)} were tried by torch "
-        f"and are run, {neither} are run by neither."
+        f"Of {len(rows)} types jax runs {ranks[0]}; of the others torch runs "
+        f"{ranks[1]}, {ranks[2]} were not tried, and {ranks[3]} are refused."
     )
     ordered = sorted(rows.items(), key=lambda row: (_rank(*row[1]), row[0]))
     lines = [f"| {kind} | {a} | {b} |" for kind, (a, b) in ordered]
@@ -173,7 +172,7 @@ def coverage_text(torch_says: Mapping[str, str]) -> str:
 
 
 def _rank(jax: str, torch: str) -> int:
-    """Places in the table: run by jax, run by torch, not tried, refused."""
+    """Place in the table: run by jax, run by torch, not tried, refused."""
     if jax:
         return 0
     ends = [torch.startswith(word) for word in ("yes", NOT_TRIED, "refused")]
