@@ -20,6 +20,10 @@ those after reading the prompt itself.
 | shuffled     | the mapped cache of another prompt: control                    |
 | mean         | the mean keys and values at every token: control               |
 
+Of each test prompt a gate says how near the mapped cache will be, from what is known
+without reading it (the confidence of the map on its keys and values, the source's loss,
+...); what becomes of prompts that it keeps and refuses is measured.
+
 Retention is 1 - (bits_arm - bits_native) / (bits_none - bits_native), in bits per
 character of the continuation. The map of --keep source layers is in WORKDIR/map.
 
@@ -59,6 +63,7 @@ if __name__ != "__main__":  # slow, and flags are read without
         layer_matrices,
     )
     from experiments.shared.cache_maps import fit_caches
+    from experiments.shared.prompt_gates import judge_prompts, prompt_signals
     from experiments.shared.sides import open_corpus
     from experiments.shared.token_sides import load_token_sides
     from helix_jax.alignment import Descent
@@ -133,6 +138,10 @@ def compute(config: CachesConfig, run: Run) -> Report:
         "trained": bool(config.train_rank),
     }
     best = maps.get("trained", kept.map)
+    chosen = "trained" if config.train_rank else arm_of(config.keep)
+    known = prompt_signals(config, sides, prompts, best, fits.directions)
+    judged, gate_blocks = judge_prompts(known, scored, chosen, config.resamples)
+    numbers |= judged
     arms = arm_titles(numbers, config.layers, config.rank, config.residual_rank)
     note = (
         f"{config.continuation} tokens after prompts of {config.prompt}, teacher-"
@@ -142,6 +151,7 @@ def compute(config: CachesConfig, run: Run) -> Report:
     blocks = [
         arms_table(numbers, arms, note=note),
         calibration_table(numbers, arms),
+        *gate_blocks,
         *arm_figures(numbers, arms, scored["test"].cosines),
         *layer_matrices(fits.choice),
     ]
@@ -149,7 +159,6 @@ def compute(config: CachesConfig, run: Run) -> Report:
         config, numbers, f"{numbers['caches/prompts']:,} prompts to test on"
     )
     files = {"map": partial(write_map, best, sides, record)}
-    chosen = "trained" if config.train_rank else arm_of(config.keep)
     sentence = ANSWER.format(kept=f"caches/retention_{chosen}")
     answer = MEASURES["caches/retention"].fill(sentence, numbers)
     return Report(numbers, blocks, told, files, answer=answer)

@@ -12,7 +12,8 @@ maps of token states, which are fitted on public text without labels:
 | steering           | log-odds of the class's telling tokens, on passages of public   |
 |                    | text, over the effect of the target's own direction             |
 | dose, price        | the same at several doses; nats a token of the passages         |
-| what it writes     | an independent model's probe on texts written under steering    |
+| what it writes     | an independent model's probe on texts written under steering;   |
+|                    | with --judge_data it learns from a corpus of its own            |
 | ablation           | AUROC of the model's own log-odds at the ends of labelled texts |
 | geometry           | CKA, R2, cosines; their rank correlation with the effect        |
 
@@ -85,6 +86,11 @@ def check(config: MonitorsConfig, specs: Specs) -> None:
                 f"--models: {name} is not a decoder with a head, and steering "
                 "shows in the next tokens; name language models."
             )
+    if config.encoder in config.models:
+        raise RunError(
+            f"--encoder={config.encoder} is one of --models; texts are judged by "
+            "a model that writes none of them, such as a sentence encoder."
+        )
 
 
 @experiment(
@@ -108,11 +114,14 @@ def check(config: MonitorsConfig, specs: Specs) -> None:
 def compute(config: MonitorsConfig, run: Run) -> Report:
     """Find, carry, watch, steer; see the module docstring."""
     positive, labelled = read_labelled(config)
+    lessons = labelled
+    if config.judge_data:
+        _, lessons = read_labelled(config, config.judge_data, positive=positive)
     public = open_corpus(config, config.public)
     sides = load_monitored(config, run, labelled)
     crossings = cross_sides(config, run, sides, public)
     asked = [ask_of(config, side, labelled, public) for side in sides]
-    study = Study(config, run, sides, crossings, asked, labelled)
+    study = Study(config, run, sides, crossings, asked, labelled, lessons)
     cells = {
         f"{study.name(source)} -> {study.name(target)}": numbers
         for (source, target), numbers in measure_cells(study).items()
@@ -157,7 +166,9 @@ def compute(config: MonitorsConfig, run: Run) -> Report:
                 "what is added",
                 judged,
                 {"change": Quantity("change of the judge's log-odds, nats", form=2)},
-                f"{note} The judge's AUROC on held-out labelled texts is "
+                f"{note} The judge, a probe on another model's embeddings, learned "
+                f"from {short_data(config.judge_data or config.data)}; its AUROC on "
+                f"test texts of {short_data(config.data)} is "
                 f"{auroc.value:.1%} [{auroc.low:.1%}, {auroc.high:.1%}].",
             )
         )

@@ -30,7 +30,9 @@ from helix_jax.caches import (
     read_cache_moments,
 )
 from helix_jax.caches.fit import PARTS
+from helix_jax.caches.prompt_signals import layer_directions
 from helix_jax.generation.token_sides import TokenSides, sample_texts
+from helix_jax.map_confidence import Confidence
 from helix_jax.progress import Progress
 from helix_jax.runs import Run
 from helix_jax.text.corpus import Corpus
@@ -44,12 +46,15 @@ class CacheFits(NamedTuple):
       means: [2 L', K' D_head'] of the target's states there.
       choice: "keys", "values" -> source layers.
       fitted: arm -> fitted map.
+      directions: "keys", "values" -> of each layer of the kept map, see
+        `layer_directions`.
     """
 
     pairs: int
     means: np.ndarray
     choice: dict[str, LayerChoice]
     fitted: dict[str, FittedCacheMap]
+    directions: dict[str, list[Confidence]]
 
 
 def fit_caches(
@@ -62,7 +67,9 @@ def fit_caches(
         choice = choose_layers(moments, count=max(config.layers) or 1)
         fit = moments["fit"]
         fitted = fit_maps(moments, choice, config)
-        return _flat(CacheFits(int(fit.keys.joint.count), fit.means, choice, fitted))
+        found = layer_directions(fit, fitted[arm_of(config.keep)].map)
+        pairs = int(fit.keys.joint.count)
+        return _flat(CacheFits(pairs, fit.means, choice, fitted, found))
 
     arrays = kept(run, "maps", make)
     return _fits(arrays, *(cache_form(model.spec) for model in sides.models))
@@ -119,6 +126,10 @@ def _flat(fits: CacheFits) -> dict[str, np.ndarray]:
                 arrays[f"{arm}.{part}.{name}"] = np.asarray(getattr(own, name))
             arrays[f"{arm}.{part}.r2"] = np.asarray(one.r2[part])
             arrays[f"{arm}.{part}.penalties"] = np.asarray(one.penalties[part])
+    for part, layers in fits.directions.items():
+        for layer, own in enumerate(layers):
+            named = own.arrays().items()
+            arrays |= {f"directions.{part}.{layer}.{name}": v for name, v in named}
     return arrays
 
 
@@ -142,4 +153,18 @@ def _fits(
         )
         parts = [LayerMaps(*map(jnp.asarray, own[part])) for part in PARTS]
         fitted[arm] = FittedCacheMap(CacheMap(*parts, source, target), r2, penalties)
-    return CacheFits(int(arrays["pairs"]), arrays["means"], choice, fitted)
+    directions = {
+        part: [
+            Confidence(
+                **{
+                    name: arrays[f"directions.{part}.{layer}.{name}"]
+                    for name in Confidence._fields[:-1]
+                },
+                regressions={},
+            )
+            for layer in range(target.layers)
+        ]
+        for part in PARTS
+    }
+    pairs = int(arrays["pairs"])
+    return CacheFits(pairs, arrays["means"], choice, fitted, directions)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments.shared.monitor_sides import Crossed, Node
+from experiments.shared.monitor_sides import Crossed, Labelled, Node
 from experiments.shared.monitor_steps import (
     DOSED,
     NONE,
@@ -188,6 +188,12 @@ def measure_ablations(study: Study) -> dict[str, dict[str, Numbers]]:
     return found
 
 
+def of_lessons(lessons: Labelled, labelled: Labelled) -> Labelled:
+    """The texts of a judge, which is tested on those of the directions."""
+    (texts, labels), (own, of_own) = lessons, labelled
+    return texts | {"test": own["test"]}, labels | {"test": of_own["test"]}
+
+
 def measure_writing(study: Study) -> tuple[dict, dict, Numbers]:
     """What is written, and the change of a judge's log-odds where there is a judge."""
     config, judged, written = study.config, {}, {}
@@ -202,7 +208,9 @@ def measure_writing(study: Study) -> tuple[dict, dict, Numbers]:
         return judged, written, {}
     with stage("training the judge"):
         settings = {"resamples": config.resamples, "max_tokens": config.max_tokens}
-        judge = make_judge(encoder, *study.labelled, **settings)
+        judge = make_judge(
+            encoder, *of_lessons(study.lessons, study.labelled), **settings
+        )
     for asked, (name, own) in zip(study.asked, written.items()):
         odds = judge_texts(judge, own)
         judged[name] = {

@@ -61,5 +61,11 @@ class MonitorOptions(TextOptions):
     encoder: str = option(
         "", "sentence encoder that judges texts; empty: the installed", names="model"
     )
+    judge_data: str = option(
+        "",
+        "labelled corpus, with the class, that the judge learns from, so that it "
+        "shares no text with the directions; empty: --data",
+        names="corpora",
+    )
     resamples: int = resamples_option(1000)
     seed: int = seed_option("of random directions, shuffles and writing")

@@ -71,15 +71,22 @@ class Side(NamedTuple):
         return float(self.scale[self.layers.index(layer)])
 
 
-def read_labelled(config: MonitorOptions) -> tuple[str, Labelled]:
+def read_labelled(
+    config: MonitorOptions, name: str | None = None, *, positive: str = ""
+) -> tuple[str, Labelled]:
     """The class, the labelled texts of every split, and whether each is of the class.
+
+    Args:
+      config: the program's flags.
+      name: another corpus than --data.
+      positive: the class; empty: that of the flags, or the last.
 
     Raises:
       RunError: there is no such class.
     """
-    corpus = open_corpus(config, labelled=True)
+    corpus = open_corpus(config, name, labelled=True)
     classes = require_labels(corpus)
-    positive = config.positive or classes[-1]
+    positive = positive or config.positive or classes[-1]
     if positive not in classes:
         raise RunError(
             f"--positive={positive}: {corpus.name} has the classes "

@@ -56,6 +56,7 @@ class Study(NamedTuple):
       crossings: by source and target.
       asked: of each model.
       labelled: the labelled texts.
+      lessons: those that a judge of writing learns from.
     """
 
     config: MonitorOptions
@@ -64,6 +65,7 @@ class Study(NamedTuple):
     crossings: Crossings
     asked: Sequence[Asked]
     labelled: Labelled
+    lessons: Labelled
 
     def name(self, node: Node) -> str:
         """A model and a layer, as tables say it."""

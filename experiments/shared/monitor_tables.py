@@ -19,6 +19,7 @@ from helix_jax.stats import Interval
 Numbers = Mapping[str, float | Interval]
 ALL_PLACES = "[ ]: 95% bootstrap interval over documents."
 OVER_PASSAGES = "[ ]: 95% bootstrap interval over documents of the passages."
+SHOWN = 3  # texts of each target
 MEASURES = {
     "linear_cka": "linear CKA of the token states",
     "r2_forward": "R2 of the map to the target",
@@ -194,9 +195,10 @@ def geometry_tables(
 
 
 def text_samples(written: Mapping[str, Mapping[str, Sequence[str]]]) -> Samples:
-    """The first text of every arm of every target."""
+    """The first texts of every arm of every target."""
     items = [
-        {"target": target, **{arm: texts[0] for arm, texts in own.items()}}
+        {"target": target, **dict(zip(own, texts))}
         for target, own in written.items()
+        for texts in list(zip(*own.values()))[:SHOWN]
     ]
     return Samples("Steered text of the targets", items)

@@ -18,7 +18,7 @@ from helix_jax.alignment.map_files import as_numpy
 from helix_jax.alignment.maps import StateMap
 from helix_jax.alignment.moments import Moments
 from helix_jax.arguments import takes
-from helix_jax.linalg import spectrum_of
+from helix_jax.linalg import Spectrum, spectrum_of
 from helix_jax.map_confidence import COSINES, Confidence, Regression, features
 from helix_jax.stats import Interval, bootstrap_interval, bootstrap_statistic
 from helix_jax.types import Array
@@ -55,6 +55,25 @@ def fit_confidence(
     Raises:
       ValueError: the rows differ, or there are too few in a half.
     """
+    own = main_directions(moments)
+    return calibrate_confidence(own, map, rows, documents, constant=constant)
+
+
+@takes(map=kinds.MAP, rows=kinds.TWO_SIDES)
+def calibrate_confidence(
+    own: Confidence,
+    map: StateMap,
+    rows: tuple[Array, Array],
+    documents: Sequence[Any],
+    *,
+    constant: bool = False,
+) -> Confidence:
+    """`fit_confidence` of moments that are summed up already.
+
+    Args:
+      own: of `main_directions`.
+      map, rows, documents, constant: as for `fit_confidence`, with its errors.
+    """
     x, y = (np.asarray(z, np.float32) for z in rows)
     documents = [str(one) for one in documents]
     if not len(x) == len(y) == len(documents):
@@ -71,7 +90,6 @@ def fit_confidence(
             f"got {int((~held).sum())} and {int(held.sum())}; use more texts."
         )
     y_hat = as_numpy(map)(x)
-    own = _directions(moments)
     found = features(own, x, y_hat)
     own = own._replace(
         centre=found[~held].mean(0),
@@ -174,9 +192,20 @@ def _correlation(sums: Array) -> Array:
     return (pt - p * t / count) / ((pp - p * p / count) * (tt - t * t / count)) ** 0.5
 
 
-def _directions(moments: Moments) -> Confidence:
-    """The part that only needs the fit rows."""
-    spectrum = spectrum_of(moments.cov_xx)
+@takes(moments=kinds.MOMENTS)
+def main_directions(
+    moments: Moments, *, spectrum_x: Spectrum | None = None
+) -> Confidence:
+    """The part of a confidence that needs the moments of the fit rows alone.
+
+    Args:
+      moments: of the rows that a map was fitted on.
+      spectrum_x: of their cov_xx, where it is known.
+
+    Returns:
+      Confidence that predicts nothing yet; `calibrate_confidence` makes it do so.
+    """
+    spectrum = spectrum_of(moments.cov_xx) if spectrum_x is None else spectrum_x
     values = np.asarray(spectrum.values, np.float64)
     whole, target = values.sum(), float(np.trace(np.asarray(moments.cov_yy)))
     # Some variance must lie off them, or its logarithm is that of rounding.

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from helix_jax.stats.permutation import permutation_null, permutation_p, sign_flip_p
     from helix_jax.stats.rank_correlation import (
+        document_rank_correlations,
         pair_rank_correlation,
         rank_correlations,
     )
@@ -43,6 +44,7 @@ __all__ = [
     "bootstrap_interval",
     "bootstrap_statistic",
     "document_groups",
+    "document_rank_correlations",
     "exact_fraction",
     "jackknife_interval",
     "learning_curve",

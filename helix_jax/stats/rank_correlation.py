@@ -1,17 +1,20 @@
-"""Spearman's correlation of measures on pairs, with the pairs' objects resampled.
+"""Spearman's correlation of measures, with what they have in common resampled.
 
 A measure of ordered pairs (i, j) of n models is no sample of n (n - 1) independent
-numbers: the pairs of one model have it in common. So models are resampled, not pairs.
+numbers: the pairs of one model have it in common. So models are resampled, not pairs;
+and of measures of texts their documents.
 """
 
 import warnings
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import ConstantInputWarning, spearmanr
 
 from helix_jax import checks, numeric
 from helix_jax.stats.bootstrap import bootstrap_counts
+from helix_jax.stats.documents import document_codes
 from helix_jax.stats.interval import Interval
 from helix_jax.types import Array
 
@@ -48,8 +51,39 @@ def pair_rank_correlation(
       standard errors and tests for network statistics", Connections 22(2).
     """
     who = "pair_rank_correlation"
-    found = _correlations(who, {"x": x}, y, pairs, resamples, level, seed)
+    objects = _objects_of_pairs(who, pairs)
+    found = _correlations(who, {"x": x}, y, objects, resamples, level, seed)
     return found["x"]
+
+
+def document_rank_correlations(
+    measures: Mapping[str, Array],
+    y: Array,
+    documents: Sequence[str] | Array,
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Spearman's rank correlation of measures of rows with another, over documents.
+
+    Args:
+      measures: name -> [N] float.
+      y: [N] float, what they are to tell.
+      documents: [N] document of each row.
+      resamples, level, seed: as for `pair_rank_correlation`, of documents.
+
+    Returns:
+      name -> Interval of floats, all on the same resamples.
+
+    Raises:
+      ValueError: other lengths, NaN, fewer than three documents, or a measure that does
+        not vary.
+    """
+    who = "document_rank_correlations"
+    codes, count = document_codes(who, documents, len(documents))
+    objects = _Objects(count, len(codes), lambda counts: counts[:, codes])
+    return _correlations(who, measures, y, objects, resamples, level, seed)
 
 
 def rank_correlations(
@@ -78,18 +112,48 @@ def rank_correlations(
       ValueError: as there, or an unknown `against`.
     """
     who = "rank_correlations"
+    objects = _objects_of_pairs(who, pairs)
     if against not in measures:
         raise ValueError(
             f"{who}: against must be of {list(measures)}, got {against!r}."
         )
-    return _correlations(who, measures, y, pairs, resamples, level, seed, against)
+    return _correlations(who, measures, y, objects, resamples, level, seed, against)
+
+
+class _Objects(NamedTuple):
+    """What is resampled: so many objects of so many rows.
+
+    Attributes:
+      count: objects.
+      rows: that have them.
+      weigh: [R, count] int draws of objects -> [R, rows] int, of the rows.
+    """
+
+    count: int
+    rows: int
+    weigh: Callable[[np.ndarray], np.ndarray]
+
+
+def _objects_of_pairs(who: str, pairs: Sequence[tuple[Hashable, Hashable]]) -> _Objects:
+    same = [pair for pair in pairs if pair[0] == pair[1]]
+    if same:
+        raise ValueError(f"{who}: a pair needs two different objects, got {same[0]}.")
+    places = {name: i for i, name in enumerate(dict.fromkeys(sum(pairs, ())))}
+    first, second = (
+        np.array([places[pair[side]] for pair in pairs], int) for side in (0, 1)
+    )
+
+    def weigh(counts: np.ndarray) -> np.ndarray:
+        return counts[:, first] * counts[:, second]
+
+    return _Objects(len(places), len(pairs), weigh)
 
 
 def _correlations(
     who: str,
     given: Mapping[str, Array],
     y: Array,
-    pairs: Sequence[tuple[Hashable, Hashable]],
+    objects: _Objects,
     resamples: int,
     level: float,
     seed: int,
@@ -101,29 +165,22 @@ def _correlations(
         checks.require_finite(who, name, values)
         measures[name] = values
     for name, x in measures.items():
-        if len(x) != len(pairs):
+        if len(x) != objects.rows:
             raise ValueError(
-                f"{who}: x, y and pairs need one entry a pair, got {len(x)} of {name} "
-                f"and {len(pairs)} pairs."
+                f"{who}: all measures need one entry a row, got {len(x)} of {name} "
+                f"for {objects.rows} rows."
             )
-    same = [pair for pair in pairs if pair[0] == pair[1]]
-    if same:
-        raise ValueError(f"{who}: a pair needs two different objects, got {same[0]}.")
-    places = {name: i for i, name in enumerate(dict.fromkeys(sum(pairs, ())))}
-    if len(places) < 3:
-        raise ValueError(f"{who}: needs three objects or more, got {len(places)}.")
+    if objects.count < 3:
+        raise ValueError(f"{who}: needs three objects or more, got {objects.count}.")
     for name, values in measures.items():
         if np.ptp(values) == 0:
-            raise ValueError(f"{who}: {name} is the same for every pair.")
-    first, second = (
-        np.array([places[pair[side]] for pair in pairs]) for side in (0, 1)
-    )
+            raise ValueError(f"{who}: {name} is the same for every row.")
 
     y = measures.pop("y")
     others = [name for name in measures if against and name != against]
 
     def correlations(counts: np.ndarray) -> list[np.ndarray]:
-        weights = counts[:, first] * counts[:, second]
+        weights = objects.weigh(counts)
         found = {
             name: np.array([_spearman(x, y, row) for row in weights])
             for name, x in measures.items()
@@ -133,7 +190,7 @@ def _correlations(
 
     intervals = bootstrap_counts(
         correlations,
-        [len(places)],
+        [objects.count],
         chance=np.random.default_rng(seed),
         resamples=resamples,
         level=level,
@@ -143,7 +200,7 @@ def _correlations(
 
 
 def _spearman(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> float:
-    """Of pairs that count so often; NaN where one of the two does not vary."""
+    """Of rows that count so often; NaN where one of the two does not vary."""
     if counts.sum() < 2:
         return np.nan
     with warnings.catch_warnings():

@@ -40,6 +40,10 @@ def test_a_mapped_cache_is_worth_more_than_its_controls(texts, tmp_path):
     assert 0 < summary["gate/select_r2_mapped_2"] < 1
     assert summary["caches/attention_cosine_mapped_2"] > 0.2
     assert np.isfinite(summary["caches/kl_nats_trained"])
+    assert summary["prompts/test_prompts"] == 8
+    for name in ("rank_closeness_gate", "rank_retention_predicted_cosine"):
+        assert -1 <= summary[f"prompts/{name}_low"] <= summary[f"prompts/{name}"] <= 1
+    assert 0 <= summary["prompts/kept_25"] <= summary["prompts/kept_90"] <= 1
     before = load_blocks(tmp_path)
     # Killed behind the fit it reads no text for it again.
     maps = tmp_path / "parts" / "maps.npz"

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from experiments.monitors import MonitorsConfig, run
-from experiments.shared.monitor_measures import FORETELLING, rank_measures
+from experiments.shared.monitor_measures import FORETELLING, of_lessons, rank_measures
 from helix_jax import assets
 from helix_jax.errors import RunError
+from helix_jax.monitors import make_judge
 from helix_jax.monitors.geometry import GEOMETRY
 from helix_jax.reports import Curves, Samples, Table, load_blocks
 from helix_jax.stats import Interval
+from helix_jax.types import Text
 from tests.experiments.told import require_told
 
 
@@ -24,6 +26,7 @@ def test_monitors_of_one_pebble_work_in_another(texts, tmp_path):
         positive="jax",
         depths=(75,),
         encoder="pebble-qwen3",
+        judge_data="docstrings",
         tiny=True,
     )
     summary = run(config)
@@ -56,6 +59,31 @@ def test_monitors_of_one_pebble_work_in_another(texts, tmp_path):
     assert load_blocks(tmp_path / "w") == before
 
 
+def test_a_judge_learns_from_its_lessons_and_is_tested_on_the_directions_texts():
+    texts, labels = {}, {}
+    for split, count in (("fit", 40), ("select", 20), ("test", 20)):
+        labels[split] = np.arange(count) % 2
+        texts[split] = [
+            Text(
+                f"{split} {i}", ("Return the sum.", "A film I loved!")[i % 2] + f" {i}"
+            )
+            for i in range(count)
+        ]
+    flipped = {split: 1 - own for split, own in labels.items()}
+    own = make_judge_of((texts, labels), (texts, labels))
+    other = make_judge_of((texts, flipped), (texts, labels))
+    assert own.auroc.value > 0.95
+    assert other.auroc.value == pytest.approx(1 - own.auroc.value, abs=1e-6)
+    found = other.log_odds(["A film I loved! 1", "Return the sum. 2"])
+    assert found[0] < found[1]
+
+
+def make_judge_of(lessons, labelled):
+    return make_judge(
+        "pebble-qwen3", *of_lessons(lessons, labelled), max_tokens=16, resamples=20
+    )
+
+
 def test_a_measure_that_foretells_the_effect_is_told_from_one_that_does_not():
     nodes = [f"m{i}, 1" for i in range(6)]
     pairs = list(itertools.permutations(nodes, 2))
@@ -80,6 +108,7 @@ def test_a_measure_that_foretells_the_effect_is_told_from_one_that_does_not():
         ({"positive": "cobol"}, "--positive=cobol: docstrings has the classes"),
         ({"models": ("pebble-llama",)}, "--models needs two or more"),
         ({"depths": (120,)}, "--depths must be 100 or less"),
+        ({"encoder": "pebble-neox"}, "--encoder=pebble-neox is one of --models"),
     ],
 )
 def test_bad_flags_are_refused(tmp_path, flags, said):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from helix_jax.stats import pair_rank_correlation
+from helix_jax.stats import document_rank_correlations, pair_rank_correlation
 
 
 def pairs_of(count: int) -> list[tuple[int, int]]:
@@ -67,11 +67,34 @@ def test_models_and_not_pairs_are_resampled():
     assert naive <= 18
 
 
+def test_documents_of_rows_are_resampled_whole():
+    """Brute force: all rows of every document as often as it was drawn."""
+    documents = ["a", "b", "a", "c", "d", "d", "d", "e"]
+    x, y = np.random.default_rng(2).normal(size=(2, 8))
+    measures = {"x": x, "minus": -x}
+    got = document_rank_correlations(measures, y, documents, resamples=60, seed=4)
+    assert got["x"].value == pytest.approx(spearmanr(x, y).statistic, abs=1e-12)
+    assert tuple(got["minus"]) == pytest.approx(
+        (-got["x"].value, -got["x"].high, -got["x"].low)
+    )
+    found = []
+    for drawn in np.random.default_rng(4).integers(5, size=(60, 5)):
+        places = [
+            row for one in drawn for row in range(8) if documents[row] == "abcde"[one]
+        ]
+        if len(set(x[places])) > 1:
+            found.append(spearmanr(x[places], y[places]).statistic)
+    wanted = np.quantile(found, [0.025, 0.975])
+    assert (got["x"].low, got["x"].high) == pytest.approx(tuple(wanted), abs=1e-12)
+    with pytest.raises(ValueError, match="three objects or more, got 2"):
+        document_rank_correlations(measures, y, ["a"] * 4 + ["b"] * 4)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"x": np.ones(5)}, "one entry a pair"),
-        ({"x": np.zeros(6)}, "x is the same for every pair"),
+        ({"x": np.ones(5)}, "one entry a row"),
+        ({"x": np.zeros(6)}, "x is the same for every row"),
         ({"y": np.full(6, np.nan)}, "y"),
         ({"pairs": [(0, 0), *pairs_of(3)[1:]]}, "two different objects"),
         ({"pairs": [(0, 1)] * 6}, "three objects"),
