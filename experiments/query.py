@@ -177,6 +177,7 @@ def map_to(
         target=served[rows].get("fingerprint", {"rows": rows}),
         penalty=None,
         split="fit",
+        confidence="it was fitted under encryption, on rows that only the provider has",
     )
     return affine, {"fit_seconds": seconds}
 

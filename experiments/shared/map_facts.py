@@ -24,7 +24,7 @@ _COLUMNS = {
 
 def scored_confidence(
     fitted: PairFit, *, resamples: int
-) -> tuple[Confidence | None, dict[str, Interval]]:
+) -> tuple[Confidence | str, dict[str, Interval]]:
     """The confidence of a map's rows, and its numbers and its control's, on test rows.
 
     Args:
@@ -32,11 +32,11 @@ def scored_confidence(
       resamples: of the bootstrap over documents.
 
     Returns:
-      None and nothing where there are too few rows to calibrate on.
+      Why not, in words, and nothing where there are too few rows to calibrate on.
     """
     own = fitted.confidence()
-    if own is None:
-        return None, {}
+    if isinstance(own, str):
+        return own, {}
     numbers = {}
     for prefix, one in (("", own), ("constant_", fitted.confidence(constant=True))):
         scores = fitted.score_confidence(one, coverage=COVERAGE, resamples=resamples)

@@ -157,6 +157,7 @@ def map_file(
         penalty=float(fitted.ridge.fit.penalty),
         max_tokens=options.max_tokens,
         text={**corpus.fingerprint, "split": "fit"},
+        confidence=fitted.confidence,
     )
 
 

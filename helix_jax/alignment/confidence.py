@@ -84,11 +84,8 @@ def calibrate_confidence(
     for name, width, wanted in zip("xy", (x.shape[1], y.shape[1]), map.widths):
         checks.require_width("fit_confidence", name, width, wanted)
     held = second_half(documents)
-    if not are_enough(documents):
-        raise ValueError(
-            f"fit_confidence: needs {LEAST_ROWS} rows in each half of the documents, "
-            f"got {int((~held).sum())} and {int(held.sum())}; use more texts."
-        )
+    if lacking := lack_of(documents):
+        raise ValueError(f"fit_confidence: {lacking}; use more texts.")
     y_hat = as_numpy(map)(x)
     found = features(own, x, y_hat)
     own = own._replace(
@@ -117,10 +114,16 @@ def second_half(documents: Sequence[Any]) -> np.ndarray:
     return np.array([own.digest()[0] & 1 for own in digests], bool)
 
 
-def are_enough(documents: Sequence[Any]) -> bool:
-    """Whether `fit_confidence` accepts so many rows of these documents."""
+def lack_of(documents: Sequence[Any]) -> str:
+    """Why `fit_confidence` refuses rows of these documents; empty if it does not."""
     held = second_half(documents)
-    return bool(min(held.sum(), (~held).sum()) >= LEAST_ROWS)
+    halves = int((~held).sum()), int(held.sum())
+    if min(halves) >= LEAST_ROWS:
+        return ""
+    return (
+        f"needs {LEAST_ROWS} rows in each half of the documents, got {halves[0]} and "
+        f"{halves[1]}"
+    )
 
 
 def true_cosines(

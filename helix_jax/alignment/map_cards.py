@@ -102,7 +102,7 @@ def map_card(
             "",
             "## How sure a row is",
             "",
-            *_confidence(confidence),
+            *_confidence(confidence, config.get("uncalibrated", "")),
             "",
         ]
     )
@@ -244,10 +244,12 @@ def _numbers(numbers: Mapping[str, Any]) -> list[str]:
     return [*lines, "", _INTERVALS]
 
 
-def _confidence(confidence: Confidence | None) -> list[str]:
+def _confidence(confidence: Confidence | None, why: str) -> list[str]:
     if confidence is None:
+        reason = f" Why: {why}." if why else ""
         return [
             "Not calibrated: this folder maps rows and does not say how near they are."
+            f"{reason}"
         ]
     count = len(next(iter(confidence.regressions.values())).residuals)
     return [

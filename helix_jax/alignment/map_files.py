@@ -46,7 +46,7 @@ def save_map(
     penalty: float | None,
     split: str,
     card: MapCard | None = None,
-    confidence: Confidence | None = None,
+    confidence: Confidence | str = "",
 ) -> Path:
     """Write a map as an artefact folder, with a card.
 
@@ -58,7 +58,7 @@ def save_map(
       penalty: the one it was fitted with; None if the method has none.
       split: the rows it was fitted on, such as "fit".
       card: further facts about it: data, sizes, numbers, licences.
-      confidence: from `fit_confidence`.
+      confidence: from `fit_confidence`; or, in words, why its rows have none.
 
     Returns:
       The folder.
@@ -82,10 +82,13 @@ def save_map(
         config["form"] = form
     if card is not None:
         config["card"] = card.record()
-    if confidence is not None:
-        own = confidence.arrays()
+    calibrated = None if isinstance(confidence, str) else confidence
+    if calibrated is not None:
+        own = calibrated.arrays()
         arrays |= {f"confidence.{name}": value for name, value in own.items()}
-    text = map_card({"kind": form["kind"], **config}, confidence=confidence)
+    elif confidence:
+        config["uncalibrated"] = confidence
+    text = map_card({"kind": form["kind"], **config}, confidence=calibrated)
     return save_artefact(folder, form["kind"], config, arrays, texts={README: text})
 
 

@@ -23,8 +23,8 @@ import numpy as np
 
 from helix_jax.alignment import AffineMap
 from helix_jax.alignment.confidence import (
-    are_enough,
     calibrate_confidence,
+    lack_of,
     main_directions,
 )
 from helix_jax.caches.fit import PARTS, CacheMoments
@@ -99,7 +99,7 @@ def calibrate_layers(
     """
     mapped = prompts.places.shape[1]
     documents = np.repeat([document_of(name) for name in prompts.ids], mapped).tolist()
-    if not are_enough(documents):
+    if lack_of(documents):
         return None
     rows: dict[str, list[np.ndarray]] = {"x": [], "y": []}
     for some, count in prompts.batches(batch):

@@ -16,6 +16,7 @@ from helix_jax.atomic import write_file
 from helix_jax.errors import RunError
 from helix_jax.fingerprint import check_same
 from helix_jax.generation.stitch import Stitch, stitch
+from helix_jax.map_confidence import Confidence
 from helix_jax.models import Model, resolve_layers
 from helix_jax.textfile import read_json
 
@@ -33,6 +34,7 @@ def save_token_map(
     penalty: float,
     max_tokens: int,
     text: dict[str, Any],
+    confidence: Confidence | str = "",
 ) -> Path:
     """Write a map with its provenance, for `load_stitch`.
 
@@ -44,6 +46,7 @@ def save_token_map(
       penalty: of the ridge map that it is, or starts from.
       max_tokens: of a text.
       text: fingerprint of the corpus that it was fitted on, the split among it.
+      confidence: of its rows, or why there is none.
     """
 
     def record(model: Model, layer: int, normed: bool) -> dict[str, Any]:
@@ -63,6 +66,7 @@ def save_token_map(
         target=record(target, target_layer, target_norm),
         penalty=penalty,
         split=text["split"],
+        confidence=confidence,
     )
 
 
@@ -114,7 +118,8 @@ def save_measured_map(
     text = json.dumps(plain, indent=1) + "\n"
     write_file(folder / "scores.json", text, raises=RunError)
     for name, control in controls.items():
-        save(folder / "controls" / name, map=control)
+        place = folder / "controls" / name
+        save(place, map=control, confidence="it is a control")
     save(folder / "map", map=map)
 
 

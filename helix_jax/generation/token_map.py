@@ -8,7 +8,7 @@
 Reference: ridge: arXiv 2603.18908; kl and mlp: ours.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from helix_jax.alignment import (
     Selection,
     StateMap,
     accumulate_with_shuffled,
+    fit_confidence,
     fit_gradient,
     fit_ridge,
     kl_loss,
@@ -31,12 +32,17 @@ from helix_jax.alignment import (
     ridge_at,
     to_affine,
 )
+from helix_jax.alignment.confidence import lack_of
 from helix_jax.choices import TOKEN_MAPS
+from helix_jax.errors import CorpusError
 from helix_jax.generation.heads import Head
+from helix_jax.map_confidence import Confidence
 from helix_jax.progress import stage
+from helix_jax.text.hashing import document_of
 from helix_jax.types import Array
 
 Rows = tuple[np.ndarray, np.ndarray]
+CALIBRATION = 8192  # pairs of the select split that confidences are calibrated on
 
 
 class PairSample(NamedTuple):
@@ -46,11 +52,15 @@ class PairSample(NamedTuple):
       moments: of the pairs.
       shuffled: of pairs whose targets were dealt anew within each block.
       rows: x [N, dx] and y [N, dy] float32 themselves, or None.
+      text_ids: [n] of the first pairs, CALIBRATION at most.
+      first: x [n, dx] and y [n, dy] of these.
     """
 
     moments: Moments
     shuffled: Moments
     rows: Rows | None
+    text_ids: np.ndarray
+    first: Rows
 
 
 class TokenMap(NamedTuple):
@@ -62,6 +72,8 @@ class TokenMap(NamedTuple):
       controls: maps that know nothing of the pairing, by name.
       moments: of the fit pairs.
       descent: how kl and mlp ended; None for ridge.
+      confidence: of its rows, calibrated on the first pairs of the select split; or why
+        there is none.
     """
 
     map: StateMap
@@ -69,6 +81,7 @@ class TokenMap(NamedTuple):
     controls: dict[str, AffineMap]
     moments: Moments
     descent: GradientFit | None
+    confidence: Confidence | str
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -129,7 +142,14 @@ def fit_token_map(
             key=key[1:],
             descend=descend,
         )
-    return TokenMap(fitted, ridge, controls, fit.moments, descent)
+    documents = [document_of(text_id) for text_id in select.text_ids.tolist()]
+    confidence: Confidence | str = lack_of(documents)
+    if confidence:
+        confidence = f"a calibration on the select split {confidence}"
+    else:
+        with stage("calibrating the confidence of rows"):
+            confidence = fit_confidence(fitted, fit.moments, select.first, documents)
+    return TokenMap(fitted, ridge, controls, fit.moments, descent, confidence)
 
 
 def sample_pairs(
@@ -147,9 +167,26 @@ def sample_pairs(
     Raises:
       CorpusError: there is no pair.
     """
-    rows = pairs.read(limit) if keep_rows else None
-    blocks = _first(pairs.rows(), limit) if rows is None else _blocks(*rows)
-    return PairSample(*accumulate_with_shuffled(blocks, key=key), rows)
+    most = limit if keep_rows else min(limit, CALIBRATION)
+    held: list[tuple[np.ndarray, ...]] = []
+
+    def passing() -> Iterator[Rows]:
+        left, wanted = limit, most
+        for block in pairs:
+            own = (block.text_ids, block.x[0], block.y[0])
+            if wanted > 0:
+                held.append(tuple(one[:wanted] for one in own))
+            yield own[1][:left], own[2][:left]
+            left, wanted = left - len(own[0]), wanted - len(own[0])
+            if left <= 0:
+                return
+        if not held:
+            raise CorpusError("the texts give no pair of tokens.")
+
+    moments = accumulate_with_shuffled(passing(), key=key)
+    ids, x, y = map(np.concatenate, zip(*held))
+    first = ids[:CALIBRATION], (x[:CALIBRATION], y[:CALIBRATION])
+    return PairSample(*moments, (x, y) if keep_rows else None, *first)
 
 
 def token_controls(
@@ -213,16 +250,3 @@ def refine_map(
     )
     descent = descend(start, fit.rows, select.rows, loss=kl_loss(head), key=key[1])
     return to_affine(descent.map) if method == "kl" else descent.map, descent
-
-
-def _blocks(x: np.ndarray, y: np.ndarray, rows: int = 8192) -> Iterator[Rows]:
-    return ((x[i : i + rows], y[i : i + rows]) for i in range(0, len(x), rows))
-
-
-def _first(blocks: Iterable[Rows], limit: int) -> Iterator[Rows]:
-    """The first `limit` rows of a stream."""
-    for x, y in blocks:
-        yield x[:limit], y[:limit]
-        limit -= len(x)
-        if limit <= 0:
-            return

@@ -27,13 +27,26 @@ from helix_jax.alignment import (
     select_by_gcv,
     select_penalty,
 )
-from helix_jax.alignment.confidence import are_enough
+from helix_jax.alignment.confidence import lack_of
 from helix_jax.errors import RunError
 from helix_jax.map_confidence import Confidence
 from helix_jax.progress import bar, stage
 from helix_jax.similarity import linear_cka
 from helix_jax.stats import Interval
 from helix_jax.text.hashing import document_of, hashed_order
+from helix_jax.types import Array
+
+
+class KeptRows(NamedTuple):
+    """Some pairs of a stream, chosen by a hash of their ids.
+
+    Attributes:
+      ids: [N] of the texts.
+      rows: x [N, dx] and y [N, dy].
+    """
+
+    ids: list[str]
+    rows: tuple[np.ndarray, np.ndarray]
 
 
 class PairFit(NamedTuple):
@@ -44,12 +57,14 @@ class PairFit(NamedTuple):
       chosen: the map whose penalty is best on the select split.
       shuffled: moments of the fit split's rows, wrongly paired; None: computed from the
         rows on request.
+      kept: of pairs that are streams, some rows of the select and the test split.
     """
 
     pairs: Mapping[str, Pair | PairStream]
     moments: Mapping[str, Moments]
     chosen: Selection
     shuffled: Moments | None = None
+    kept: Mapping[str, KeptRows] = {}
 
     @property
     def map(self) -> AffineMap:
@@ -80,37 +95,40 @@ class PairFit(NamedTuple):
             controls["identity"] = identity_map(dx, dy)
         return controls
 
-    def confidence(self, *, constant: bool = False) -> Confidence | None:
+    def confidence(self, *, constant: bool = False) -> Confidence | str:
         """The confidence of mapped rows, calibrated on the select split.
 
         Args:
           constant: the control, see `fit_confidence`.
 
         Returns:
-          None if there are too few rows for it, or none available.
+          Why there is none, in words, if there are too few rows for it.
         """
-        pair = self.pairs["select"]
-        if not isinstance(pair, Pair):
-            return None
-        documents = [document_of(text_id) for text_id in pair.ids]
-        if not are_enough(documents):
-            return None
+        documents, rows = self._rows("select")
+        if lacking := lack_of(documents):
+            return f"a calibration on the select split {lacking}"
         return fit_confidence(
-            self.map, self.moments["fit"], pair.read(), documents, constant=constant
+            self.map, self.moments["fit"], rows, documents, constant=constant
         )
 
     def score_confidence(self, own: Confidence, **settings: Any) -> dict[str, Interval]:
         """The evaluation of a confidence on the test split, see `score_confidence`."""
-        pair = self.pairs["test"]
-        documents = [document_of(text_id) for text_id in pair.ids]
-        return score_confidence(own, self.map, pair.read(), documents, **settings)
+        documents, rows = self._rows("test")
+        return score_confidence(own, self.map, rows, documents, **settings)
+
+    def _rows(self, split: str) -> tuple[list[str], tuple[Array, Array]]:
+        """Documents, x and y: of a stream of the rows that were kept, else of all."""
+        pair = self.pairs[split]
+        own = self.kept[split] if isinstance(pair, PairStream) else pair
+        rows = own.rows if isinstance(own, KeptRows) else own.read()
+        return [document_of(text_id) for text_id in own.ids], rows
 
     def save(
         self,
         folder: Path,
         *,
         card: MapCard | None = None,
-        confidence: Confidence | None = None,
+        confidence: Confidence | str = "",
     ) -> Path:
         """Write the map to a folder, with its provenance; see `save_map`."""
         return save_map(

@@ -1,7 +1,9 @@
 """One ridge map between two models without a store: moments as states are computed.
 
 The rows of the fit and select splits are computed once, those of the test split once
-more for the errors of each row, whose sums over documents give the intervals.
+more for the errors of each row, whose sums over documents give the intervals. Some rows
+of the select and the test split are kept: the confidence of mapped rows is calibrated
+and tested on them.
 """
 
 import functools
@@ -13,7 +15,7 @@ import jax
 import numpy as np
 
 from helix_jax.activations import Pair, PairStream
-from helix_jax.activations.pair_stream import Rows
+from helix_jax.activations.pair_stream import PIECES, Rows
 from helix_jax.alignment import (
     AffineMap,
     Moments,
@@ -23,10 +25,14 @@ from helix_jax.alignment import (
     merge_all,
     squared_errors,
 )
-from helix_jax.transfer.pair_fit import PairFit, choose_map
+from helix_jax.text.hashing import hashed_subset
+from helix_jax.transfer.pair_fit import KeptRows, PairFit, choose_map
 from helix_jax.types import Array
 
+KEPT = 16_384  # rows of a split, at most
 _SHUFFLED = "shuffled_"
+_ROWS = ("row_ids", "row_x", "row_y")
+_SALT = "confidence"
 
 
 class RowErrors(NamedTuple):
@@ -55,17 +61,39 @@ def fit_streams(pairs: Mapping[str, PairStream], *, seed: int) -> PairFit:
       RunError: the map is not to be trusted.
     """
     _, key = jax.random.split(jax.random.key(seed))
-    moments = {}
+    moments, kept = {}, {}
     moments["fit"], shuffled = _with_shuffled(pairs["fit"], key, seed)
     for split in ("select", "test"):
-        moments[split] = stream_moments(pairs[split], title=f"moments, {split} split")
-    return PairFit(pairs, moments, choose_map(moments), shuffled)
+        moments[split], kept[split] = moments_and_rows(
+            pairs[split], title=f"moments, {split} split"
+        )
+    return PairFit(pairs, moments, choose_map(moments), shuffled, kept)
 
 
 def stream_moments(pair: PairStream, *, title: str = "moments") -> Moments:
     """Moments of all rows; the pieces of the texts merge as a balanced tree."""
     parts = pair.reduce(_moments, record="moments", title=title)
     return merge_all(_moments_of(part) for part in parts)
+
+
+def moments_and_rows(
+    pair: PairStream, *, title: str = "moments", most: int = KEPT
+) -> tuple[Moments, KeptRows]:
+    """Moments of all rows, and at most so many rows, a share of each piece's.
+
+    Args:
+      pair: of the two models.
+      title: of the work.
+      most: rows to keep.
+    """
+    share = -(-most // PIECES)
+    reduction = functools.partial(_moments_and_rows, most=share)
+    record = {"moments and rows": share}
+    parts = list(pair.reduce(reduction, record=record, title=title))
+    ids, x, y = (np.concatenate([part[name] for part in parts]) for name in _ROWS)
+    chosen = hashed_subset(ids.tolist(), most, salt=_SALT)
+    kept = KeptRows(ids[chosen].tolist(), (x[chosen], y[chosen]))
+    return merge_all(_moments_of(part) for part in parts), kept
 
 
 def row_errors(
@@ -89,6 +117,26 @@ def row_errors(
 
 def _moments(_: int, rows: Iterator[Rows]) -> dict[str, Any]:
     return accumulate((one.x, one.y) for one in rows)._asdict()
+
+
+def _moments_and_rows(_: int, rows: Iterator[Rows], *, most: int) -> dict[str, Any]:
+    """Moments of a piece, and `most` of its rows, no more of which are held."""
+    held: list[Any] = []
+
+    def passing() -> Iterator[tuple[Array, Array]]:
+        for one in rows:
+            held[:] = _subset([*held, np.array(one.ids), one.x, one.y], most)
+            yield one.x, one.y
+
+    moments = accumulate(passing())
+    return moments._asdict() | dict(zip(_ROWS, held))
+
+
+def _subset(columns: list[Any], most: int) -> list[Any]:
+    """Ids, x and y of one or two blocks of rows, those of smallest hash."""
+    joined = [np.concatenate(columns[place::3]) for place in range(3)]
+    chosen = hashed_subset(joined[0].tolist(), most, salt=_SALT)
+    return [column[chosen] for column in joined]
 
 
 def _with_shuffled(

@@ -12,7 +12,14 @@ from helix_jax.activations.extractor import make_extractor
 from helix_jax.alignment import Moments, accumulate, identity_map
 from helix_jax.errors import ProcessError, StoreError
 from helix_jax.processes import ALONE, meet
-from helix_jax.transfer.stream_fit import row_errors, stream_moments
+from helix_jax.text.hashing import SPLITS
+from helix_jax.transfer.pair_fit import fit_pairs
+from helix_jax.transfer.stream_fit import (
+    fit_streams,
+    moments_and_rows,
+    row_errors,
+    stream_moments,
+)
 
 from .made import extracted, make_model, make_texts, make_tokenizer, store_bytes
 
@@ -85,6 +92,28 @@ def test_moments_and_errors_are_those_of_the_stores(tmp_path, sides, stored):
         found.errors["identity"], want.errors["identity"], rtol=1e-6
     )
     np.testing.assert_allclose(found.deviations, want.deviations, rtol=1e-6)
+
+
+def test_rows_that_are_kept_are_those_of_the_stores_and_calibrate_alike(
+    tmp_path, sides, stored
+):
+    pair = stream(sides, tmp_path)
+    moments, kept = moments_and_rows(pair)
+    equal(moments, accumulate(stored.rows()), 1e-12)
+    assert kept.ids == stored.ids
+    for own, wanted in zip(kept.rows, stored.read()):
+        np.testing.assert_array_equal(own, wanted)
+    _, few = moments_and_rows(pair, most=64)
+    assert 0 < len(few.ids) <= 64
+    assert set(few.ids) < set(stored.ids)
+    x = dict(zip(stored.ids, stored.read()[0]))
+    np.testing.assert_array_equal(few.rows[0], [x[name] for name in few.ids])
+    streamed = fit_streams(dict.fromkeys(SPLITS, pair), seed=0).confidence()
+    wanted = fit_pairs(dict.fromkeys(SPLITS, stored)).confidence()
+    for name, array in wanted.arrays().items():
+        np.testing.assert_allclose(
+            streamed.arrays()[name], array, rtol=1e-3, atol=1e-4, err_msg=name
+        )
 
 
 def test_two_of_which_one_fails_and_three_that_go_on_give_the_same_bits(

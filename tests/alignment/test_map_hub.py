@@ -8,7 +8,9 @@ import pytest
 from huggingface_hub import ModelCard
 
 from helix_jax.alignment import AffineMap, MapCard, push_map, save_map
+from helix_jax.alignment.map_cards import map_card
 from helix_jax.errors import ArtefactError
+from helix_jax.maps_numpy import read_map
 from helix_jax.stats import Interval
 
 from ..hub_server import Repository, load_in_process, serve
@@ -98,6 +100,18 @@ def test_a_map_saved_without_a_card_says_that_nothing_is_known(tmp_path):
     assert "# unknown to unknown, width 6 to 4" in card.text
     assert "Nothing was recorded when it was saved." in card.text
     assert "Not calibrated" in card.text
+    assert "Why" not in card.text
+
+
+def test_a_map_without_a_confidence_says_why_and_so_does_what_is_pushed(tmp_path):
+    why = "a calibration on the select split needs 20 rows in each half"
+    saved = {"source": {}, "target": {}, "penalty": None, "split": "fit"}
+    save_map(tmp_path, a_map(0), **saved, confidence=why)
+    found = read_map(tmp_path)
+    assert found.confidence is None
+    assert found.config["uncalibrated"] == why
+    assert f"Why: {why}." in ModelCard.load(tmp_path / "README.md").text
+    assert f"Why: {why}." in map_card(found.config, place="lab/map")
 
 
 def test_what_is_pushed_is_what_is_loaded(folders, tmp_path):

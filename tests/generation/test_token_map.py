@@ -6,7 +6,14 @@ import pytest
 
 from helix_jax.activations.token_pairs import TokenPairs
 from helix_jax.activations.token_states import layer_side
-from helix_jax.alignment import Descent, apply_map, fit_gradient, fit_ridge, ridge_at
+from helix_jax.alignment import (
+    Descent,
+    apply_map,
+    fit_gradient,
+    fit_ridge,
+    ridge_at,
+    select_penalty,
+)
 from helix_jax.errors import FingerprintError
 from helix_jax.generation import generate, native
 from helix_jax.generation.arms import alone, arms_of
@@ -15,6 +22,7 @@ from helix_jax.generation.stitch import Part
 from helix_jax.generation.stitch_files import load_stitch, save_token_map
 from helix_jax.generation.token_map import (
     PairSample,
+    fit_token_map,
     refine_map,
     sample_pairs,
     token_controls,
@@ -96,6 +104,27 @@ def test_refining_lowers_the_divergence(pairs, pebble, method):
 
     assert divergence(refined) < 0.9 * divergence(ridge)
     assert divergence(refined) == pytest.approx(float(descent.loss), rel=1e-3)
+
+
+def test_a_token_map_has_a_confidence_or_says_why_not(pairs):
+    sample = sample_pairs(pairs, 1000, key=KEY, keep_rows=False)
+    assert set(sample.text_ids) == {text.id for text in TEXTS}
+    for own, wanted in zip(sample.first, pairs.read(1000)):
+        np.testing.assert_array_equal(own, wanted)
+    ridge = select_penalty(fit_ridge(sample.moments), sample.moments)
+    keys = jax.random.split(KEY, 3)
+    x, y = sample.first
+    many = sample._replace(text_ids=np.array([f"d{n}" for n in range(len(x))], object))
+    fitted = fit_token_map(ridge, sample, many, key=keys)
+    mapped = np.asarray(fitted.map(x))
+    predicted, _ = fitted.confidence("cosine", x, mapped)
+    true = np.einsum("ij,ij->i", mapped, y) / (
+        np.linalg.norm(mapped, axis=1) * np.linalg.norm(y, axis=1)
+    )
+    assert abs(predicted.mean() - true.mean()) < 0.1
+    one = sample._replace(text_ids=np.full(len(x), "d0", object))
+    why = fit_token_map(ridge, sample, one, key=keys).confidence
+    assert "needs 20 rows in each half of the documents" in why
 
 
 def test_what_cannot_be_refined_is_refused(pairs):
