@@ -20,9 +20,8 @@ those after reading the prompt itself.
 | shuffled     | the mapped cache of another prompt: control                    |
 | mean         | the mean keys and values at every token: control               |
 
-Of each test prompt a gate says how near the mapped cache will be, from what is known
-without reading it (the confidence of the map on its keys and values, the source's loss,
-...); what becomes of prompts that it keeps and refuses is measured.
+A gate says of each test prompt how near the mapped cache will be, before it is read (by
+the map's confidence, the source's loss, ...); what it keeps and refuses is measured.
 
 Retention is 1 - (bits_arm - bits_native) / (bits_none - bits_native), in bits per
 character of the continuation. The map of --keep source layers is in WORKDIR/map.

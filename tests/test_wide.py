@@ -239,6 +239,9 @@ CALLS = {
     stats.bootstrap_statistic: lambda: stats.bootstrap_statistic(
         X[:, :2], DOCUMENTS, stats.mean_of_sums, resamples=20
     ),
+    stats.document_rank_correlations: lambda: stats.document_rank_correlations(
+        {"a": [1.0, 3, 2]}, [1.0, 2, 3], list("abc"), resamples=4
+    ),
     stats.learning_curve: lambda: stats.learning_curve(
         KNOWN[None] ** 2,
         KNOWN[None] > 0,

@@ -30,7 +30,7 @@ from helix_jax.caches import (
     read_cache_moments,
 )
 from helix_jax.caches.fit import PARTS
-from helix_jax.caches.prompt_signals import layer_directions
+from helix_jax.caches.prompt_confidence import layer_directions
 from helix_jax.generation.token_sides import TokenSides, sample_texts
 from helix_jax.map_confidence import Confidence
 from helix_jax.progress import Progress

@@ -8,6 +8,7 @@ from experiments.shared.about import BRACKETS
 from experiments.shared.cache_options import CacheOptions
 from helix_jax.caches import CacheMap
 from helix_jax.caches.arms import ArmRows
+from helix_jax.caches.prompt_confidence import calibrate_layers
 from helix_jax.caches.prompt_gate import (
     GATE,
     LEAST,
@@ -19,7 +20,7 @@ from helix_jax.caches.prompt_gate import (
     decision_numbers,
     fit_prompt_gate,
 )
-from helix_jax.caches.prompt_signals import CHECK, FREE, calibrate_layers, read_signals
+from helix_jax.caches.prompt_signals import CHECK, FREE, read_signals
 from helix_jax.caches.prompts import Prompts
 from helix_jax.generation.token_sides import TokenSides
 from helix_jax.map_confidence import Confidence

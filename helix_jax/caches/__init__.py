@@ -8,6 +8,7 @@ maps        a map, and the target's cache that it gives
 prompts     texts cut for it, and which token stands for which
 reading     what each arm has read
 measures    how the target goes on from it
+prompt_gate whether the cache of one prompt can be trusted, from `prompt_signals`
 map_files   maps as artefact folders
 """
 

@@ -143,12 +143,11 @@ def fit_token_map(
             descend=descend,
         )
     documents = [document_of(text_id) for text_id in select.text_ids.tolist()]
-    confidence: Confidence | str = lack_of(documents)
-    if confidence:
-        confidence = f"a calibration on the select split {confidence}"
+    confidence: Confidence | str
+    if lacking := lack_of(documents):
+        confidence = f"a calibration on the select split {lacking}"
     else:
-        with stage("calibrating the confidence of rows"):
-            confidence = fit_confidence(fitted, fit.moments, select.first, documents)
+        confidence = fit_confidence(fitted, fit.moments, select.first, documents)
     return TokenMap(fitted, ridge, controls, fit.moments, descent, confidence)
 
 

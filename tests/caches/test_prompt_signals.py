@@ -13,14 +13,8 @@ from helix_jax.caches import (
     make_prompts,
     read_cache_moments,
 )
-from helix_jax.caches.prompt_signals import (
-    CHECK,
-    CHECKED,
-    FREE,
-    calibrate_layers,
-    layer_directions,
-    read_signals,
-)
+from helix_jax.caches.prompt_confidence import calibrate_layers, layer_directions
+from helix_jax.caches.prompt_signals import CHECK, CHECKED, FREE, read_signals
 from helix_jax.models import apply_model
 from helix_jax.text.docstrings import read_docstrings
 from helix_jax.text.hashing import document_of
