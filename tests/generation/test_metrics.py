@@ -83,6 +83,28 @@ def test_a_model_agrees_with_itself(pebbles):
     assert found["generation/kl_nats_random_head"].value > 3
 
 
+def test_a_first_choice_among_five_counts_and_a_sixth_does_not(pebbles):
+    model, tokenizer = pebbles["pebble-llama"]
+    kernel = np.eye(128, dtype=np.float32) + 0.3 * random_map(128, 128).kernel
+    mapped = AffineMap(kernel, np.zeros(128, np.float32))
+    parts = stitch(model, model, mapped)
+    scored = teacher_forced(
+        parts, model, tokenizer, tokenizer, lambda: iter(TEXTS), key=KEY
+    )
+    above = []
+    for text in TEXTS:
+        own, ids = log_p(model, tokenizer, text.text)
+        x = apply_model(model.params, model.spec, jnp.asarray([ids])).hidden[0, 0]
+        logits = np.asarray(x @ mapped.kernel) @ np.asarray(model.params["embed"]).T
+        asked = np.take_along_axis(logits, own.argmax(1)[:, None], axis=1)
+        above.append((logits > asked).sum(1)[:-1])
+    above = np.concatenate(above)
+    assert {0, 4, 5} <= set(above.tolist())
+    sums = scored.values[:, :, 0].sum((0, 1))
+    assert sums[COLUMNS.index("agreement_top1")] == (above == 0).sum()
+    assert sums[COLUMNS.index("agreement_top5")] == (above < 5).sum()
+
+
 def test_every_number_by_hand(pebbles):
     source, tokenizer = pebbles["pebble-qwen3"]
     target, _ = pebbles["pebble-llama"]

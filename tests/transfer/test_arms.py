@@ -86,6 +86,35 @@ def test_a_detector_reads_mapped_states_as_if_they_were_the_targets(task, rows):
         assert np.trapezoid(true, false) == pytest.approx(wanted, abs=5e-3)
 
 
+def distances(fitted_on, labels, rows):
+    """[N] squared Mahalanobis distances of rows to the nearest class."""
+    means = np.stack([fitted_on[labels == c].mean(0) for c in range(3)])
+    inverse = np.linalg.inv(np.cov((fitted_on - means[labels]).T))
+    apart = rows[:, None] - means
+    return np.einsum("ncd,de,nce->nc", apart, inverse, apart).min(axis=1)
+
+
+def test_every_arm_has_detectors_of_the_states_that_it_names(task, rows):
+    generator = np.random.default_rng(3)
+    strange = [2 * generator.normal(size=(60, width)) for width in (5, 4)]
+    kernel = np.linalg.lstsq(rows.x["fit"], rows.y["fit"], rcond=None)[0]
+    affine = AffineMap(kernel.astype(np.float32), np.zeros(4, np.float32))
+    scores = detect(task, {"mapped": affine}, strange, list(map(str, range(60))))
+    mapped = [z @ kernel for z in (rows.x["fit"], rows.x["test"], strange[0])]
+    arms = {
+        "native": (rows.y["fit"], rows.y["test"], strange[1]),
+        "mapped": (rows.y["fit"], *mapped[1:]),
+        "refitted": mapped,
+        "source": (rows.x["fit"], rows.x["test"], strange[0]),
+    }
+    found = {arm: scores[arm]["mahalanobis"].metrics["auroc"].value for arm in arms}
+    truth = np.repeat([0, 1], [len(rows.x["test"]), 60])
+    for arm, (fitted_on, *read) in arms.items():
+        wanted = distances(fitted_on, rows.labels["fit"], np.concatenate(read))
+        assert found[arm] == pytest.approx(roc_auc_score(truth, wanted), abs=1e-4)
+    assert abs(found["refitted"] - found["mapped"]) > 0.001  # the two are told apart
+
+
 @pytest.mark.parametrize("times", [1, 3])
 def test_few_texts_have_the_share_of_the_weight_that_they_are_given(task, rows, times):
     """As if each of them stood so often beside the other text; a share of 1, alone."""
