@@ -1,5 +1,6 @@
 """The program that plants faults, on a package of one function and its tests."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -98,3 +99,16 @@ def test_what_cannot_be_planted_is_refused_before_any_run(
     assert done.returncode == 2
     assert told in done.stderr
     assert not (tmp_path / "table.jsonl").exists()
+
+
+def test_every_listed_fault_can_be_planted(monkeypatch):
+    """Its line stands once in the code as it is now, and its tests are there."""
+    monkeypatch.syspath_prepend(PROGRAM.parent)
+    faults = importlib.import_module("faults")
+    listed = faults.read_faults(PROGRAM.parent / "faults.toml")
+    assert len(listed) > 100
+    for fault in listed:
+        assert fault.faulty in faults.with_fault(fault, ROOT)
+        for test in fault.tests:
+            name, _, function = test.partition("::")
+            assert f"def {function}" in (ROOT / name).read_text(), test
