@@ -143,6 +143,16 @@ def test_cores_are_divided():
     assert all(len(share) == 1 for share in shares_of_cores(3 * len(cores)))
 
 
+@pytest.mark.parametrize("jobs", [2, 3, 5, 7])
+def test_no_core_is_idle_where_cores_do_not_divide(jobs, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {*range(3, 10)})
+    shares = shares_of_cores(jobs)
+    assert [core for share in shares for core in share] == [*range(3, 10)]
+    sizes = [len(share) for share in shares]
+    assert len(sizes) == jobs
+    assert max(sizes) - min(sizes) <= 1
+
+
 def test_tasks_run_at_once_on_their_own_cores(tmp_path):
     """Each waits for the other, and says where it may run."""
     code = (
