@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from experiments import extract, fit, similarity
@@ -52,6 +53,30 @@ def test_fit_writes_a_map_for_these_models_only(models, texts, tmp_path):
     assert made_of["source"]["model"] == made_of["target"]["model"] == "model"
     with pytest.raises(FingerprintError, match="weights"):
         load_map(tmp_path / "w" / "map", source=made_of["target"])
+
+
+@pytest.mark.slow
+def test_a_map_fitted_without_stores_is_as_sure_of_its_rows(models, texts, tmp_path):
+    """All rows of so few texts are kept, so that both calibrations have the same."""
+    found = []
+    for stores in ("", "none"):
+        folder = tmp_path / f"w{stores}"
+        config = fit.FitConfig(
+            workdir=str(folder),
+            source=str(models["llama"]),
+            target=str(models["gpt_neox"]),
+            data=str(texts),
+            stores=stores,
+            limit=900,
+            max_tokens=24,
+        )
+        summary = fit.run(config)
+        told = {k: v for k, v in summary.items() if k.startswith("confidence/")}
+        found.append((told, read_map(folder / "map").confidence.arrays()))
+    (told, arrays), (streamed, of_stream) = found
+    assert streamed == pytest.approx(told, abs=1e-3)
+    for name, array in arrays.items():
+        np.testing.assert_allclose(of_stream[name], array, rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.slow
