@@ -7,8 +7,9 @@ from helix_jax.errors import ProtocolError
 from helix_jax.private import PROFILES, Client, Provider, packing, wire
 from helix_jax.private.internals import sign_anew
 from helix_jax.private.weights import Weights, measure_kernel
+from tests.conftest import cases
 
-WIDTH, CLASSES, TILES = 40, 9000, 1  # 89 answers in three parts
+WIDTH, CLASSES, TILES = 40, 3400, 1  # 34 answers in two parts
 
 
 class Reader:
@@ -49,19 +50,19 @@ def renumbered(client: Client, query: bytes, number: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("name", "budget"), [("open", 0), ("open", 1_500_000), ("swift", 0)]
+    ("name", "kept"), cases([("open", 1), ("swift", 0)], ("open", 0), ("swift", 1))
 )
-def test_weights_made_anew_give_the_same_bytes(client, problem, name, budget):
+def test_weights_made_anew_give_the_same_bytes(client, problem, name, kept):
     """None kept, or the first part only: the bytes of a layer that keeps all."""
     kernel, bias, x = problem
     own = client(name)
     whole, layer = make(own, kernel, bias)
-    few, same = make(own, kernel, bias, weights_bytes=budget)
-    assert same == layer
-    assert (layer.plan.answers, len(layer.plan.parts)) == (89, 3)
     size = whole._prepared.weights.part_bytes
-    assert whole._prepared.weights.kept_bytes == 3 * size
-    assert few._prepared.weights.kept_bytes == budget // size * size
+    few, same = make(own, kernel, bias, weights_bytes=(kept + 1) * size - 1)
+    assert same == layer
+    assert (layer.plan.answers, len(layer.plan.parts)) == (34, 2)
+    assert whole._prepared.weights.kept_bytes == 2 * size
+    assert few._prepared.weights.kept_bytes == kept * size
     for rows in (x[0], x):  # two groups of queries
         query = own.encrypt(layer, rows)
         answer = whole.answer(query)
@@ -92,7 +93,7 @@ def test_a_memory_mapped_file(client, problem, tmp_path):
 
 def test_kernels_are_read_in_blocks(client, problem):
     kernel, bias, _ = problem
-    wide = Reader(np.tile(kernel, (20, 1)))
+    wide = Reader(np.tile(kernel, (50, 1)))
     sizes = measure_kernel(wide)
     np.testing.assert_allclose(sizes.sums, np.abs(wide.kernel.astype(float)).sum(0))
     np.testing.assert_allclose(sizes.squares, (wide.kernel.astype(float) ** 2).sum(0))
@@ -108,11 +109,11 @@ def test_kernels_are_read_in_blocks(client, problem):
 
 def test_masks_too_large_to_be_prepared(client, problem, monkeypatch):
     """They are made part by part, each afresh."""
-    monkeypatch.setattr("helix_jax.private.layer_keys.PREPARED", 88)
+    monkeypatch.setattr("helix_jax.private.layer_keys.PREPARED", 33)
     kernel, bias, x = problem
     own = client("guarded")
     provider, layer = make(own, kernel, bias)
-    with pytest.raises(ValueError, match="masks of 89 ciphertexts are not prepared"):
+    with pytest.raises(ValueError, match="masks of 34 ciphertexts are not prepared"):
         provider.masks(own.key)
     query = own.encrypt(layer, x[0])
     pending = own._pending[query[24:40]]
@@ -135,7 +136,7 @@ def test_answers_in_pieces(client, problem):
     query = own.encrypt(layer, x)
     pending = own._pending[query[24:40]]
     pieces = list(provider.answer_pieces(query))
-    assert len(pieces) == 1 + 3 * 2
+    assert len(pieces) == 1 + 2 * 2
     whole = b"".join(pieces)
     expected = own.decrypt(whole)
 
