@@ -14,6 +14,7 @@ from helix_jax.private.internals import sign_anew
 from helix_jax.private.layer import norm_margin
 from helix_jax.private.policies import Policy
 from helix_jax.private.scales import NORM_MARGIN, choose_scales
+from tests.conftest import cases
 
 from .twins import inverse_transform, lift
 
@@ -354,8 +355,13 @@ def test_several_queries_in_one_message(client, count):
 NARROW = [np.float16, jnp.bfloat16]
 
 
-@pytest.mark.parametrize("made", [np.float32, np.float64, *NARROW])
-@pytest.mark.parametrize("norm", [1.0, 0.1, 3.7])
+@pytest.mark.parametrize(
+    ("made", "norm"),
+    cases(
+        zip([np.float32, np.float64, *NARROW], [0.1, 1.0, 3.7, 0.1]),
+        *itertools.product([np.float32, np.float64, *NARROW], [0.1, 1.0, 3.7]),
+    ),
+)
 def test_vectors_scaled_to_the_norm_are_taken(parties, made, norm):
     """As their own dtype rounds them, computed in it, and widened since."""
     client, _, layer, _, _ = parties(64, 3, "open", input_norm=norm)
