@@ -124,12 +124,12 @@ class _Objects(NamedTuple):
     """What is resampled: so many objects of so many rows.
 
     Attributes:
-      count: objects.
+      number: of objects.
       rows: that have them.
-      weigh: [R, count] int draws of objects -> [R, rows] int, of the rows.
+      weigh: [R, number] int draws of objects -> [R, rows] int, of the rows.
     """
 
-    count: int
+    number: int
     rows: int
     weigh: Callable[[np.ndarray], np.ndarray]
 
@@ -170,8 +170,8 @@ def _correlations(
                 f"{who}: all measures need one entry a row, got {len(x)} of {name} "
                 f"for {objects.rows} rows."
             )
-    if objects.count < 3:
-        raise ValueError(f"{who}: needs three objects or more, got {objects.count}.")
+    if objects.number < 3:
+        raise ValueError(f"{who}: needs three objects or more, got {objects.number}.")
     for name, values in measures.items():
         if np.ptp(values) == 0:
             raise ValueError(f"{who}: {name} is the same for every row.")
@@ -190,7 +190,7 @@ def _correlations(
 
     intervals = bootstrap_counts(
         correlations,
-        [objects.count],
+        [objects.number],
         chance=np.random.default_rng(seed),
         resamples=resamples,
         level=level,
