@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from helix_jax import checks, kinds
@@ -20,7 +21,7 @@ from helix_jax.alignment.moments import Moments
 from helix_jax.arguments import takes
 from helix_jax.linalg import Spectrum, spectrum_of
 from helix_jax.map_confidence import COSINES, Confidence, Regression, features
-from helix_jax.stats import Interval, bootstrap_interval, bootstrap_statistic
+from helix_jax.stats import Interval, bootstrap_statistic
 from helix_jax.types import Array
 
 DIRECTIONS = 16
@@ -169,30 +170,32 @@ def score_confidence(
     """
     x, y = (np.asarray(z, np.float32) for z in rows)
     y_hat = as_numpy(map)(x)
-    scores: dict[str, Interval] = {}
+    columns, names = [np.ones(len(x))], []
     for name, true in true_cosines(own, y_hat, y).items():
         predicted, least, outside = own.judge(name, x, y_hat, coverage=coverage)
-        means = {
-            name: true,
-            f"{name}_predicted": predicted,
-            f"{name}_at_least": least,
-            f"{name}_coverage": true >= least,
-            "outside": outside,
-        }
-        for key, values in means.items():
-            scores[key] = bootstrap_interval(values, documents, resamples=resamples)
         p, t = (z.astype(np.float64) - z.mean() for z in (predicted, true))
-        if p.std() > 0:
-            sums = np.stack([np.ones_like(p), p, t, p * p, t * t, p * t], axis=1)
-            scores[f"{name}_correlation"] = bootstrap_statistic(
-                sums, documents, _correlation, resamples=resamples
-            )
-    return scores
+        columns += [true, predicted, least, true >= least, p, t, p * p, t * t, p * t]
+        names += [name, *(f"{name}_{one}" for one in ("predicted", "at_least"))]
+        # All predictions the same correlate with nothing.
+        correlation = f"{name}_correlation" if p.std() > 0 else None
+        names += [f"{name}_coverage", correlation]
+    # In one bootstrap: the draws take longer than all that is made of them.
+    found = bootstrap_statistic(
+        np.stack([*columns, outside], axis=1), documents, _scores, resamples=resamples
+    )
+    ends = zip([*names, "outside"], *(np.asarray(end).tolist() for end in found))
+    return {name: Interval(*interval) for name, *interval in ends if name}
 
 
-def _correlation(sums: Array) -> Array:
-    count, p, t, pp, tt, pt = sums
-    return (pt - p * t / count) / ((pp - p * p / count) * (tt - t * t / count)) ** 0.5
+def _scores(sums: Array) -> Array:
+    """What `score_confidence` returns, in its order, from the sums of its columns."""
+    count, each, outside = sums[0], sums[1:-1].reshape(len(COSINES), -1), sums[-1:]
+    p, t, pp, tt, pt = each[:, 4:].T
+    spread = (pp - p * p / count) * (tt - t * t / count)
+    correlations = (pt - p * t / count) / spread**0.5
+    means = each[:, :4] / count
+    scores = jnp.concatenate([means, correlations[:, None]], axis=1)
+    return jnp.concatenate([scores.reshape(-1), outside / count])
 
 
 @takes(moments=kinds.MOMENTS)

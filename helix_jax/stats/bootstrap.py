@@ -107,14 +107,16 @@ def bootstrap_statistic(
     Args:
       rows: [N, K] float, what is summed.
       documents: [N] document of each row.
-      statistic: pure function from the sums [K] to a number, of module level so that
-        its compilation is reused; `mean_of_sums` is one.
+      statistic: pure function from the sums [K] to a number, or to an array [...] of
+        several, of module level so that its compilation is reused; `mean_of_sums` is
+        one.
       resamples: R.
       level: share of resamples inside.
       key: jax.random key; None is jax.random.key(0).
 
     Returns:
-      Interval of floats; resamples whose statistic is NaN are left out.
+      Interval of floats, or of arrays [...]; resamples whose statistic is NaN are left
+      out.
 
     Raises:
       ValueError: rows differ, NaN, fewer than two documents, or a level outside (0, 1).

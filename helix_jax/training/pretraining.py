@@ -197,17 +197,18 @@ def held_out_loss(
       windows: [N, T + 1] int32.
       batch: windows at a time; the last batch repeats a window, which does not count.
     """
-
-    @jax.jit
-    def losses_of(params, rows):
-        return jax.vmap(lambda row: cross_entropy(params, spec, row[None]))(rows)
-
     losses = []
     for start in range(0, len(windows), batch):
         rows = windows[start : start + batch]
         padded = np.concatenate([rows, np.repeat(rows[:1], batch - len(rows), axis=0)])
-        losses.append(np.asarray(losses_of(params, padded))[: len(rows)])
+        losses.append(np.asarray(_losses(params, spec, padded))[: len(rows)])
     return float(np.mean(np.concatenate(losses), dtype=np.float64))
+
+
+@partial(jax.jit, static_argnames="spec")
+def _losses(params: Any, spec: ModelSpec, windows: Array) -> Array:
+    """[N] of windows [N, T + 1]."""
+    return jax.vmap(lambda row: cross_entropy(params, spec, row[None]))(windows)
 
 
 def trigram_loss(

@@ -11,7 +11,7 @@ def spread(width):
     return np.arange(1, width + 1) ** -0.5
 
 
-def sides(dx, dy, rows=1500, noise=0.05, seed=0):
+def sides(dx, dy, rows=500, noise=0.05, seed=0):
     """Rows of one shape on both sides, none of them twice, and pairs to score on."""
     rng = np.random.default_rng(seed)
     inner = min(dx, dy)
@@ -46,7 +46,6 @@ def r2(fit, x, y):
     return 1 - (missed**2).sum() / ((y - y.mean(0)) ** 2).sum()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("dx", "dy"), [(16, 16), (12, 20), (20, 12)])
 def test_a_planted_rotation_is_found_without_a_pair(dx, dy):
     x, y, x_test, y_test = sides(dx, dy)
@@ -57,17 +56,16 @@ def test_a_planted_rotation_is_found_without_a_pair(dx, dy):
     assert fit.similarity.shape == (2, 3)
 
 
-@pytest.mark.slow
 def test_rows_without_shape_are_said_to_single_out_no_map():
     rng = np.random.default_rng(0)
-    x, y = (rng.normal(size=(1500, 16)) for _ in range(2))
+    x, y = (rng.normal(size=(500, 16)) for _ in range(2))
     fit = fit_unpaired(x, y, key=jax.random.key(0))
     assert not bool(fit.found)
     assert abs(float(fit.agreement)) < 0.3
 
 
 def test_the_same_key_gives_the_same_map():
-    x, y, *_ = sides(12, 12, rows=400)
+    x, y, *_ = sides(12, 12, rows=200)
     first, second = (fit_unpaired(x, y, key=jax.random.key(1), starts=1) for _ in "ab")
     np.testing.assert_array_equal(first.map.kernel, second.map.kernel)
 
@@ -75,8 +73,8 @@ def test_the_same_key_gives_the_same_map():
 def test_more_rows_than_are_used_are_drawn_from(monkeypatch):
     from helix_jax.alignment import unpaired
 
-    monkeypatch.setattr(unpaired, "_MOST", 1200)
-    monkeypatch.setattr(unpaired, "_REFERENCES", 500)
+    monkeypatch.setattr(unpaired, "_MOST", 400)
+    monkeypatch.setattr(unpaired, "_REFERENCES", 300)
     x, y, x_test, y_test = sides(12, 12)
     fit = fit_unpaired(x, y, key=jax.random.key(0))
     assert bool(fit.found)

@@ -51,7 +51,7 @@ def embedded(request, corpus):
     for split in ("fit", "test"):
         own = {"part": config.part, "parts": config.parts}
         texts = list(read_documents(corpus, split, **own))
-        texts = texts[:: 1 if split == "fit" else 10]
+        texts = texts[:: 1 if split == "fit" else 40]
         ids = encode_documents(tokenizer, texts)
         windows[split] = pack_documents(ids, context=config.context)
     trigram = trigram_loss(

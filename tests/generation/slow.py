@@ -5,7 +5,7 @@ rule for bytes is written down here a second time, the encoding is transformers'
 """
 
 import itertools
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -31,9 +31,14 @@ def split_bytes(data: bytes) -> tuple[str, bytes]:
     return data.decode("utf-8", "replace"), b""
 
 
+@cache
+def byte_ids(tokenizer) -> list[int]:
+    return token_bytes(tokenizer).byte_ids.tolist()
+
+
 def source_ids(tokenizer, data: bytes) -> list[int]:
     text, tail = split_bytes(data)
-    single = [int(token_bytes(tokenizer).byte_ids[byte]) for byte in tail]
+    single = [byte_ids(tokenizer)[byte] for byte in tail]
     if min(single, default=0) < 0:
         text, single = text + "\ufffd", []
     return tokenizer(text, split_special_tokens=True)["input_ids"] + single

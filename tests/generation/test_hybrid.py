@@ -20,10 +20,10 @@ PROMPTS = [
     "Hi",
     "  two spaces, then 🙂",
 ]
-PAIRS = [("neox", "llama"), ("llama", "qwen3"), ("llama", "neox")]
+PAIRS = [("neox", "llama"), ("llama", "qwen3")]
 
 
-def check(parts, source, target, *, tokens=24, prompts=PROMPTS, sampling=None, key=3):
+def check(parts, source, target, *, tokens=16, prompts=PROMPTS, sampling=None, key=3):
     sampling, key = sampling or Sampling(), jax.random.key(key)
     found = generate(
         parts,
@@ -54,13 +54,13 @@ def check(parts, source, target, *, tokens=24, prompts=PROMPTS, sampling=None, k
 
 
 @pytest.mark.parametrize("seed", cases([0], 1))
-@pytest.mark.parametrize("names", PAIRS)
+@pytest.mark.parametrize("names", cases(PAIRS[:1], PAIRS[1], ("llama", "neox")))
 def test_wild_maps(pebble, names, seed):
     (a, source), (b, target) = map(pebble, names)
     check(wild(a, b, seed), source, target)
 
 
-@pytest.mark.parametrize("names", PAIRS[:2])
+@pytest.mark.parametrize("names", cases(PAIRS[1:], PAIRS[0]))
 def test_wild_maps_sampled(pebble, names):
     (a, source), (b, target) = map(pebble, names)
     found = check(
@@ -69,7 +69,7 @@ def test_wild_maps_sampled(pebble, names):
     assert sum(one.repairs for one in found) > 0
 
 
-@pytest.mark.parametrize("plan", [(1, 1), (3, 1), (1, 2), (5, 2)])
+@pytest.mark.parametrize("plan", cases([(1, 1), (5, 2)], (3, 1), (1, 2)))
 def test_blocks_of_any_length(pebble, monkeypatch, plan):
     """A block may end within the tokens that are fed for one; the next goes on."""
     monkeypatch.setattr(Pace, "plan", lambda self, guesses, most: plan)
@@ -120,7 +120,7 @@ def test_batch_and_block_change_nothing(pebble):
     """One row alone, or with a watcher, which makes blocks shorter."""
     (a, source), (b, target) = map(pebble, PAIRS[0])
     parts, sampling = wild(a, b), Sampling(temperature=1.0)
-    options = {"max_new_tokens": 40, "sampling": sampling, "key": jax.random.key(1)}
+    options = {"max_new_tokens": 24, "sampling": sampling, "key": jax.random.key(1)}
     together = generate(parts, source, target, PROMPTS, **options)
     alone = generate(parts, source, target, PROMPTS[:1], **options)[0]
     pieces = {}

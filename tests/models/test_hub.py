@@ -175,20 +175,20 @@ def test_what_the_config_refuses_is_refused_before_weights_are_fetched(hub, tmp_
 def test_an_adapter_of_the_hub_and_its_base(hub, folders, tmp_path):
     endpoint, requests = hub
     requests.clear()
-    asked = [("model", "lab/adapter", None), ("model", "lab/sharded", None)]
-    adapted, base = load_in_process(_LOAD, endpoint, tmp_path, asked)
+    # Beside it the same of two folders here.
+    alone = shutil.copytree(folders["adapter"], tmp_path / "alone")
+    settings = json.loads((alone / "adapter_config.json").read_text())
+    settings |= {"base_model_name_or_path": str(folders["new"]), "revision": None}
+    (alone / "adapter_config.json").write_text(json.dumps(settings))
+    names = ("lab/adapter", "lab/sharded", str(alone))
+    asked = [("model", name, None) for name in names]
+    adapted, base, local = load_in_process(_LOAD, endpoint, tmp_path, asked)
     assert adapted["model"] == "lab/adapter"
     assert adapted["revision"] == NEW
     assert adapted["weights"] == base["weights"]
     assert adapted["digest"] != base["digest"]
     own = {"adapter_config.json", "adapter_model.safetensors"}
     assert files_asked(requests, "lab/adapter") - {"README.md"} == own
-    # The same as the two folders here.
-    alone = shutil.copytree(folders["adapter"], tmp_path / "alone")
-    settings = json.loads((alone / "adapter_config.json").read_text())
-    settings |= {"base_model_name_or_path": str(folders["new"]), "revision": None}
-    (alone / "adapter_config.json").write_text(json.dumps(settings))
-    (local,) = load_in_process(_LOAD, endpoint, tmp_path, [("model", str(alone), None)])
     assert local["digest"] == adapted["digest"]
 
 

@@ -199,9 +199,9 @@ CHOICES: dict[str, list[Any]] = {
     "no_rope_layer_interval": [1, 2],
 }
 # What all families share is walked whole for some of them, in part for the others.
-WHOLE = ("llama", "gpt2", "gpt_neox", "gemma3_text", "bert", "t5")
-SOME_ACTIVATIONS = "relu silu gelu gelu_new gelu_pytorch_tanh quick_gelu".split()
-SOME_ROPES = [*ROPES[:3], ROPES[4], LLAMA3, YARN, LONG]
+WHOLE = ("llama", "gpt_neox", "gemma3_text", "bert", "t5")
+SOME_ACTIVATIONS = "relu gelu gelu_new".split()
+SOME_ROPES = [ROPES[1], YARN, LONG]
 # A class, its model type, its bookkeeping, and what new models are filled with, on
 # which the twin's random norms stand: no attributes to vary.
 FIXED = {"model_type", "transformers_version", "_name_or_path", "initializer_factor"}
@@ -250,6 +250,9 @@ PAIRS = [
     {"rope_parameters": {"rope_type": "default", "rope_theta": 9.0}, "rope_theta": 5.0},
     {"rope_scaling": {"type": "dynamic", "factor": 3.0}, "rope_theta": 50.0},
 ]
+
+
+forward = jax.jit(apply_model, static_argnames=("spec", "logits"))
 
 
 class Outcome(NamedTuple):
@@ -367,9 +370,10 @@ class Walk:
                 if name not in tied
             ]
             flat = to_params(stored, spec, family_of(self.family), dtype=np.float32)
-            # Operation by operation: compiling each of these once takes longer.
-            with jax.disable_jit():
-                out = apply_model(
+            # Operation by operation, but for experts, which are a loop: compiling each
+            # of these once takes longer.
+            with jax.disable_jit(spec.experts is None):
+                out = forward(
                     nest(flat),
                     spec,
                     jnp.asarray(self.tokens),
