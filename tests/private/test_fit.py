@@ -546,11 +546,11 @@ def test_results_of_other_rows_are_not_read(clients):
 
 def test_rank_projects_and_expands(clients):
     generator = np.random.default_rng(3)
-    hidden = generator.normal(size=(ROWS, 4))
-    x = hidden @ generator.normal(size=(4, WIDTH)) + 5
-    y = hidden @ generator.normal(size=(4, TARGET))
-    fit = play(clients["guarded"], x, y, rank=4, **EXACT)
-    assert fit.moments().cov_xy.shape == (4, TARGET)
+    hidden = generator.normal(size=(ROWS, 8))
+    x = hidden @ generator.normal(size=(8, WIDTH)) + 5
+    y = hidden @ generator.normal(size=(8, TARGET))
+    fit = play(clients["guarded"], x, y, rank=8, **EXACT)
+    assert fit.moments().cov_xy.shape == (8, TARGET)
     affine = ridge_at(fit_ridge(fit.moments(), penalties=[1e-8]), 0).map
     wide = fit.expand(affine)
     assert wide.kernel.shape == (WIDTH, TARGET)
