@@ -1,22 +1,22 @@
-r"""Who adds the moments of several silos, without seeing those of one?
+r"""How are the moments of several silos added without anybody seeing those of one?
 
     python -m experiments.aggregation_server --sessions=sum.json \
       --identity=aggregator.key --state=STATE --host=0.0.0.0 --port=8450 \
       --certificate=server.pem --private_key=server.key
 
 The aggregator's service: silos (experiments.silo) send it their messages of five
-rounds; a round closes when all have answered or its time is over. It holds the sum when
-enough have stayed, and nothing of a single silo at any time. Sessions are agreed on
-with experiments.sum_session, tokens for silos are made by experiments.tokens with the
-same --state, for the names that the silos have in the session.
+rounds; a round closes when all have answered or its time is over. It gets the sum if
+enough silos stay, and never anything of a single silo. Sessions are agreed on with
+experiments.sum_session, tokens for silos are made by experiments.tokens with the same
+--state, for the names that the silos have in the session.
 
-What it has acknowledged lies in --state: killed and started again with the same flags
-it goes on. SIGUSR1 closes the open rounds at once with those who have answered, where
-it is known that the others will not; SIGTERM ends it. For a trial on one machine
---plain_http does without TLS.
+What it has acknowledged is in --state: killed and started again with the same flags, it
+resumes. SIGUSR1 closes the open rounds at once with the silos that have answered, for
+when the others are known not to; SIGTERM ends it. For a trial on one machine,
+--plain_http turns TLS off.
 
-Cost: memory beside one vector of a session: 16 bytes a number, 19 MB for 768 x 768; on
-the disk one a silo until the sum is there.
+Cost: in memory one vector of a session, 16 bytes a number, 19 MB for 768 x 768; on disk
+one a silo until the sum is made.
 """
 
 from __future__ import annotations
@@ -59,9 +59,11 @@ class AggregationServerConfig:
     )
     plain_http: bool = option(False, "no TLS, on this machine only")
     join_seconds: float = option(
-        3600.0, "how long the first round waits, from the first silo's keys", above=0
+        3600.0,
+        "seconds that the first round waits after the first silo's keys",
+        above=0,
     )
-    round_seconds: float = option(300.0, "how long every later round waits", above=0)
+    round_seconds: float = option(300.0, "seconds that each later round waits", above=0)
     publish: bool = option(True, "give the sum to silos whose rows are in it")
 
 

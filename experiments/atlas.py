@@ -4,17 +4,17 @@ r"""Maps between all layers of all models of a list, with cards, ready to be pus
       --data=NAME_FILE_OR_FOLDER
 
 Each model is run once for all its layers. Every ordered pair of layers of different
-models gets a ridge map, its penalty chosen on the select split, beside maps that know
-nothing of the pairing (shuffled pairs, a random rotation); where texts have classes,
-the target's classifier reads what is mapped. WORKDIR/maps has a folder for each map,
-with its card and the confidence of its rows, and a card of all:
+models gets a ridge map, its penalty chosen on the select split, beside uninformed maps
+(shuffled pairs, a random rotation); where texts have classes, the target's classifier
+reads what is mapped. WORKDIR/maps has a folder for each map, with its card and the
+confidence of its rows, and a card of all:
 
     push_maps("runs/atlas/maps", "OWNER/NAME")
     load_map("hub:OWNER/NAME/A@12--to--B@6")
 
-A killed run goes on behind the last pair.
+A killed run resumes after the last finished pair.
 
-Cost: two cores that others use, two sentence encoders whose states are there, 5,380
+Cost: two busy cores, two sentence encoders whose states were extracted before, 5,380
 texts of six classes: five minutes.
 """
 
@@ -129,7 +129,8 @@ def compute(config: AtlasConfig, run: Run) -> Report:
     }
     names = [node.name for node in nodes]
     about = about_models(f"maps between {', '.join(names)}", config.data, numbers)
-    return Report(numbers, atlas_blocks(results, names, numbers), about)
+    blocks = atlas_blocks(results, names, numbers)
+    return Report(numbers, blocks, about, answer=atlas_answer(results))
 
 
 def read_nodes(config: AtlasConfig, corpus: Corpus) -> list[Node]:
@@ -177,6 +178,20 @@ def fit_one(
     name = _pair(source, target)
     fitted.save(folder / "maps" / name, card=card, confidence=confidence)
     write_atomically(_file(folder, name), json.dumps(flat_numbers(numbers), indent=1))
+
+
+def atlas_answer(results: Results) -> str:
+    """What the maps are worth, from the best to the worst, in a sentence."""
+    numbers = next(iter(results.values()))
+    labelled = "test/mapped_accuracy" in numbers
+    name = "test/mapped_accuracy" if labelled else "test/r2"
+    order = sorted(results, key=lambda pair: results[pair][name], reverse=True)
+    best, worst = (
+        f"{COLUMNS[name].told(results[pair], name)} ({pair.replace('--to--', ' -> ')})"
+        for pair in (order[0], order[-1])
+    )
+    what = "Accuracy of the target's classifier on mapped states" if labelled else "R2"
+    return f"{what} over {len(order)} maps: from {best} to {worst}."
 
 
 def atlas_blocks(

@@ -13,8 +13,9 @@ with shuffled truth, rates with their 95% interval.
 Cost: two cores, 20,000 docstrings: about 5 minutes.
 
 To expect: all weights and rows exactly from raw answers, correlations within chance
-under "guarded"; extraction of the classifier from d + 1 logits, and membership at small
-n, stay, and a key that is none reads masks of narrow layers. See docs/attacks.md.
+under "guarded". What still succeeds: extraction of the classifier from d + 1 logits,
+membership at small n, and a crafted public key, which reads masks of narrow layers. See
+docs/attacks.md.
 """
 
 from __future__ import annotations
@@ -72,14 +73,15 @@ class AttackConfig(PlantedOptions):
         "guarded", "the protected provider's", choices=tuple(PROFILES)
     )
     policies: tuple[str, ...] = option(
-        ("logits", "rounded:12", "rounded:8", "rounded:4", "label"), "to extract from"
+        ("logits", "rounded:12", "rounded:8", "rounded:4", "label"),
+        "answer policies to extract the classifier from",
     )
     repeats: int = option(64, "answers to one ciphertext that are averaged", least=1)
     rows: int = option(
         0, "rank of the divided cross-covariance; 0: as few as possible", least=0
     )
-    columns: int = option(16, "of the target in attacks on rows", least=1)
-    shadows: int = option(32, "maps of the membership attack", least=2)
+    columns: int = option(16, "columns of the target in attacks on rows", least=1)
+    shadows: int = option(32, "shadow maps of the membership attack", least=2)
     resamples: int = option(
         200, "bootstrap resamples of the membership attack", least=1
     )

@@ -49,7 +49,7 @@ class CacheGateConfig:
     runs: tuple[str, ...] = option(
         (), "work directories of experiments.caches, or folders of them", names="folder"
     )
-    arm: str = option("", "arm to judge, such as mapped_1; empty: the kept one")
+    arm: str = option("", "arm to score, such as mapped_1; empty: the kept one")
     resamples: int = resamples_option()
     tiny: bool = option(False, "few resamples")
 
@@ -106,7 +106,13 @@ def compute(config: CacheGateConfig, run: Run) -> Report:
         f"{sum(int(one.summary['caches/prompts']) for one in runs):,} prompts to test "
         "on",
     )
-    return Report(numbers, blocks, told)
+    best = max(TITLES, key=lambda name: abs(found[name].value))
+    correlation = format_interval(found, best, scale=1, digits=2)
+    answer = (
+        f"Of {len(TITLES)} measures of the select split, {TITLES[best]} predicts the "
+        f"retention of a pair best: Spearman correlation {correlation}."
+    )
+    return Report(numbers, blocks, told, answer=answer)
 
 
 def open_runs(config: CacheGateConfig) -> list[Path]:

@@ -1,4 +1,4 @@
-r"""Can one model go on where another has read, from the other's mapped cache?
+r"""Can one model continue a text that another has read, from the other's mapped cache?
 
     python -m experiments.caches --workdir=runs/caches --source=DIR_OR_ID \
       --target=DIR_OR_ID --data=NAME_FILE_OR_FOLDER [--layers=1,4,0] [--train_rank=16]
@@ -26,7 +26,7 @@ the map's confidence, the source's loss, ...); what it keeps and refuses is meas
 Retention is 1 - (bits_arm - bits_native) / (bits_none - bits_native), in bits per
 character of the continuation. The map of --keep source layers is in WORKDIR/map.
 
-Cost: two cores that did much else, embedded models, --pairs=8000: 5 minutes.
+Cost: two busy cores, embedded models, --pairs=8000: 5 minutes.
 
 With these flags, --prompt=64 --continuation=32 --prompts=48 --layers=1,2,0, on
 docstrings, retention from 1, 2 and all source layers: pebble-llama -> pebble-qwen3,

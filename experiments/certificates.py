@@ -1,4 +1,4 @@
-r"""Which files let a provider and its clients know each other, for a trial?
+r"""How do a provider and its clients identify each other in a trial?
 
     python -m experiments.certificates --folder=certificates
     python -m experiments.certificates --folder=certificates --make=client --clients=ada
@@ -6,9 +6,9 @@ r"""Which files let a provider and its clients know each other, for a trial?
       --names=provider.example.org,192.0.2.7
 
 Makes an authority, a server's certificate and one for each client, signed by it, with
-their keys (mode 0600); prints where they lie, until when they hold and the pin of the
-server's key. Nothing is written over. The authority's key is needed only to sign:
-whoever has it is every client. docs/deploy.md says what goes to whom.
+their keys (mode 0600); prints where they are, until when they are valid and the pin of
+the server's key. No file is overwritten. The authority's key is needed only to sign:
+whoever has it can pose as any client. docs/deploy.md says what goes to whom.
 
 Cost: two seconds.
 """
@@ -74,7 +74,7 @@ def compute(config: CertificatesConfig, _: Run | None) -> Report:
     if SERVER in kinds:
         made.append(make_server(folder, config.names, days=config.days))
     made += [make_client(folder, one, days=config.days) for one in clients]
-    head = ["certificate", "private key", "for", "holds until (UTC)", "pin"]
+    head = ["certificate", "private key", "for", "valid until (UTC)", "pin"]
     return Report({}, [Table("Certificates", head, [_row(one) for one in made])])
 
 

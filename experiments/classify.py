@@ -67,7 +67,7 @@ class ClassifyConfig(TaskOptions):
 
     few_shot: tuple[int, ...] = option((32, 64, 128), "in-distribution texts", least=1)
     few_shot_share: float = option(
-        0.5, "their share of the weight, with public text", above=0, most=1
+        0.5, "share of the weight that they get beside public text", above=0, most=1
     )
     seeds: int = seeds_option()
     tiny: bool = option(False, "600 texts, 64 tokens each at most")

@@ -1,4 +1,4 @@
-r"""A retrieval index made with an old model, queried with a new one.
+r"""How well does a new model search the index of an old one through a map?
 
     python -m experiments.embedding_migration --workdir=runs/migration \
       --source=NEW_MODEL --target=OLD_MODEL --data=NAME_FILE_OR_FOLDER

@@ -6,11 +6,11 @@ r"""The encrypted linear layer: its time, bytes and error, beside the plain laye
       --source=DIR_OR_ID --target=DIR_OR_ID --data=NAME_FILE_OR_FOLDER
 
 A client encrypts embeddings, a provider answers with the logits of its classifier, both
-in this process, bytes between them. Without models the embeddings and weights are
+in this process, exchanging bytes. Without models the embeddings and weights are
 Gaussian, logits of order 10. With them the provider holds the target's probe and the
 client the source's states, which it maps to the target's space by a ridge map; queries
-are the texts of the test split, and of the others where --queries asks for more;
-accuracy is that on the test split.
+are the texts of the test split, and of the other splits if --queries asks for more;
+accuracy is on the test split alone.
 
 Seconds are medians over queries, with the middle 95% of them.
 
@@ -89,7 +89,7 @@ class EncryptedConfig(PlantedOptions):
     minimise: str = option(
         "time", "what the tiling minimises", choices=("time", "traffic")
     )
-    width: int = option(768, "of made-up embeddings", least=1, most=MAX_WIDTH)
+    width: int = option(768, "of synthetic embeddings", least=1, most=MAX_WIDTH)
     classes: int = option(
         5, "classes of a synthetic classifier", least=1, most=MAX_CLASSES
     )
@@ -175,6 +175,7 @@ def compute(config: EncryptedConfig, _: Run) -> Report:
             numbers, f"Profile {config.profile}, policy {provider.layer.policy}."
         ),
         told,
+        answer=encrypted_answer(numbers),
     )
 
 
@@ -199,6 +200,20 @@ def real_problem(config: EncryptedConfig) -> Problem:
         task.map_states(fit_pairs(opened.pairs).map, SPLITS)[:count],
         task.labels["test"][:count],
         task.documents[:count],
+    )
+
+
+def encrypted_answer(numbers: Mapping[str, float | Interval]) -> str:
+    """What a query takes, and whether it is answered as in the clear."""
+    said = {name: shown.told(numbers, name) for name, (shown, _) in QUANTITIES.items()}
+    accuracy = (
+        f" Accuracy: {said['accuracy']} under encryption, {said['plain_accuracy']} in "
+        "the clear."
+    )
+    return (
+        f"One query takes {said['online_seconds']}, client and provider together; "
+        f"{said['argmax_agreement']} of the answers name the class that is named in "
+        "the clear." + (accuracy if "accuracy" in numbers else "")
     )
 
 

@@ -6,8 +6,8 @@ r"""Text written with a head that never leaves its owner, token by token on ciph
 The client runs the source and the map, encrypts the mapped state, the provider applies
 the target's output head to the ciphertext, the client decrypts the logits and picks the
 token. Beside it the same texts in the clear: tokens that differ, error of the logits.
---sizes adds single steps of made-up heads, so that one sees what a model of that width
-and vocabulary would take; they are measured, not extrapolated.
+--sizes adds single steps of synthetic heads, to show what a model of that width and
+vocabulary would take; they are measured, not extrapolated.
 
 Cost: two cores, embedded models, guarded: about 20 ms a token; more in the table.
 """
@@ -130,7 +130,7 @@ def compute(config: EncryptedGenerationConfig, run: Run) -> Report:
         numbers |= of_size
         size = (width, vocabulary, config.profile)
         speed = 1 / sum(costs.seconds.values())
-        rows.append(["one step, made up", *size, *cost_cells(costs), speed])
+        rows.append(["one step, synthetic", *size, *cost_cells(costs), speed])
     note = (
         "Milliseconds are medians. The texts: source and map included. "
         f"{of_texts['token_agreement']:.1%} of {of_texts['tokens']} tokens equal those "
@@ -146,7 +146,12 @@ def compute(config: EncryptedGenerationConfig, run: Run) -> Report:
         Samples("Texts written on ciphertexts", samples),
     ]
     about = about_tokens(config, numbers, f"{len(prompts):,} prompts")
-    return Report(numbers, blocks, about)
+    answer = (
+        f"{of_texts['tokens_per_second']:.3g} tokens a second on ciphertexts; "
+        f"{of_texts['token_agreement']:.1%} of {of_texts['tokens']} tokens equal those "
+        "in the clear."
+    )
+    return Report(numbers, blocks, about, answer=answer)
 
 
 def cost_cells(costs: StepCosts) -> list[float]:

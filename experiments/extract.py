@@ -73,7 +73,9 @@ def compute(config: ExtractConfig, _: Run) -> Report:
         rows.append([split, *counts, store.name])
     header = ["split", "rows", "tokens", "truncated texts", "store"]
     table = Table("States of texts", header, rows)
-    return Report(numbers, [table], about(side.name, short_data(config.data)))
+    rows_of_all = sum(numbers[f"{split}/rows"] for split in config.splits)
+    told = about(side.name, short_data(config.data), f"{rows_of_all:,} rows")
+    return Report(numbers, [table], told)
 
 
 run = compute.run

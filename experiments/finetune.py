@@ -8,7 +8,7 @@ is written to WORKDIR/model in Hugging Face folder format. Killed at any moment 
 started again with the same flags, it ends with the same weights. The held-out loss is
 compared with that of the model itself on the same tokens.
 
-Cost: two cores that did much else, SmolLM2 135M, 24 steps of 96 tokens: 5 minutes.
+Cost: two busy cores, SmolLM2 135M, 24 steps of 96 tokens: 5 minutes.
 
 With --steps=24 --batch=1 --context=96 --learning_rate=2e-4 on film reviews its held-out
 loss goes from 4.333 to 4.214 nats a token (960 tokens).

@@ -5,10 +5,9 @@ r"""An affine map from one model's states to another's, with its controls.
 
 Fits ridge maps for a path of penalties on the fit split, chooses the penalty on the
 select split, scores on the test split, and writes WORKDIR/map. The fitted map is
-compared with controls that do not know the pairing: the mean, a random rotation, and
-ridge on shuffled pairs; all should be near or below zero. If both widths are equal, so
-is the identity, the unchanged source states. Intervals of R2 are bootstraps over
-documents.
+compared with uninformed controls: the mean, a random rotation, and ridge on shuffled
+pairs; all should be near or below zero. If both widths are equal, the identity (the
+unchanged source states) is one more. Intervals of R2 are bootstraps over documents.
 
 With --stores=none no states are kept: moments are taken as states are computed, in
 pieces that WORKDIR/streamed holds, so that a killed run resumes; pairs are shuffled

@@ -7,7 +7,7 @@ Fitted on tokens of the fit split, chosen on the select split, scored on documen
 the test split beside the native models and the controls; the map is in WORKDIR/map.
 --map is ridge, kl or mlp, see `helix_jax.generation.token_map`.
 
-Cost: two cores that did other work too, --pairs=250000 --hidden=512: 10 minutes.
+Cost: two busy cores, --pairs=250000 --hidden=512: 10 minutes.
 
 With these flags, embedded pebble-llama -> pebble-qwen3 on docstrings: perplexity 55.0
 by ridge, 30.7 by kl, 25.1 by mlp, where the target has 20.6 and the source 20.7;

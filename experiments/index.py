@@ -118,7 +118,7 @@ def compute(config: IndexConfig, _: Run) -> Report:
         ["rows", "width", "longest text, bytes", "truncated texts"],
         [[len(rows), rows.shape[1], numbers["index/longest_text_bytes"], cut]],
     )
-    told = about(side.name, short_data(config.data))
+    told = about(side.name, short_data(config.data), f"{len(rows):,} texts")
     return Report(numbers, [table], told, files={"index": write})
 
 

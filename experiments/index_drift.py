@@ -1,4 +1,4 @@
-r"""An old index that grows with other texts: does the map still find them?
+r"""Does a map still find the texts of an index that grew under distribution shift?
 
     python -m experiments.index_drift --workdir=runs/drift --source=NEW_MODEL \
       --target=OLD_MODEL --data=EARLIER --later=LATER [--sizes=30,100,300,1000]
@@ -19,9 +19,9 @@ of the test split of either, asked in the grown index:
 | native      | none: old queries, old index                                       |
 | reindexed   | none: new queries, all embedded again                              |
 
-Penalties and weights of what sees later texts are chosen on n / 4 more of them, 20 at
-least. Later texts that --data holds are left out. Cosines are about the mean of the fit
-rows of --data. R2 is the map's, on the test split's second halves.
+Penalties and weights of maps that see later texts are chosen on n / 4 more of them, at
+least 20. Later texts that --data holds are left out. Cosines are about the mean of the
+fit rows of --data. R2 is the map's, on the test split's second halves.
 
 Cost: one core, mpnet and MiniLM, 1,687 rows, states at hand: two and a half minutes.
 """

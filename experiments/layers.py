@@ -1,4 +1,4 @@
-r"""Which cut of the source and which entry of the target work.
+r"""At which cut of the source and entry of the target does a stitch work?
 
     python -m experiments.layers --workdir=runs/layers --source=DIR_OR_ID \
       --target=DIR_OR_ID --data=NAME_FILE_OR_FOLDER --source_layers=0,1,2,3,4

@@ -129,7 +129,8 @@ def compute(config: MethodsConfig, _: Run) -> Report:
     }
     files = {"map": ridge.save} if "ridge" in closed else {}
     blocks = result_blocks(scores, seconds)
-    return Report(numbers, blocks, about_pair(config, numbers), files)
+    about = about_pair(config, numbers)
+    return Report(numbers, blocks, about, files, answer=methods_answer(scores))
 
 
 def material_of(
@@ -143,6 +144,20 @@ def material_of(
     methods = choose_methods(config.methods, len(x), x.shape[1])
     anchors = draw_texts(ids, min(config.anchors, len(ids) - 1), seed=config.seed)
     return Material(moments, rows, methods, (x[anchors], y[anchors]))
+
+
+def methods_answer(scores: Mapping[str, MapScores]) -> str:
+    """The method of the highest test R2, and its accuracy, in a sentence."""
+    r2, accuracy = scores[""]["r2"], scores[""]["accuracy"]
+    methods = [name for name in METHOD_NAMES if name in r2]
+    best = max(methods, key=lambda name: r2[name].value)
+    r2_of, accuracy_of = (shown for _, shown in SCORES.values())
+    return (
+        f"The highest test R2 of {len(methods)} methods is {r2_of.told(r2, best)}, by "
+        f"{METHOD_NAMES[best]}; accuracy of the target's probe on states that it maps: "
+        f"{accuracy_of.told(accuracy, best)}, on the target's own states: "
+        f"{accuracy_of.told(accuracy, 'target')}."
+    )
 
 
 def result_blocks(

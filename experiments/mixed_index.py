@@ -1,4 +1,4 @@
-r"""An old index with a share embedded again: how much does a share gain?
+r"""How much does a search gain if a share of an old index is embedded again?
 
     python -m experiments.mixed_index --workdir=runs/mixed --source=NEW_MODEL \
       --target=OLD_MODEL --data=NAME_FILE_OR_FOLDER [--shares=0,1,5,20]
@@ -17,8 +17,8 @@ The two parts' scores are made comparable by a line each that is chosen on the s
 split (see `helix_jax.transfer.mixed`), by --calibration; the others stand beside it at
 the largest share. Rows come in one of three orders: at random (means over --seeds),
 those of largest predicted residual first, which needs their old embeddings only, and
-those of largest true residual first, which nobody knows: the most that such an order
-can gain. Control: the map of shuffled pairs, which finds what is embedded again alone.
+those of largest true residual first, an oracle: the most that such an order can gain.
+Control: the map of shuffled pairs, which finds only what is embedded again.
 
 Cost: one core, mpnet and MiniLM, 484 queries in 1,096 rows, states at hand: a minute.
 """

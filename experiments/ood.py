@@ -4,9 +4,9 @@ r"""Out-of-distribution detectors, on the target's states and on mapped source s
       --target=DIR_OR_ID --data=NAME_FILE_OR_FOLDER --ood_data=NAME_FILE_OR_FOLDER \
       [--public=NAME_FILE_OR_FOLDER]
 
-Known are the test texts of --data, strange those of --ood_data that --data does not
-hold. A probe and every detector are fitted on the target's states of the fit split, and
-read on:
+In-distribution ("known") are the test texts of --data, out-of-distribution ("strange")
+those of --ood_data that --data does not hold. A probe and every detector are fitted on
+the target's states of the fit split, and read on:
 
 | arm      | states of known and strange texts                                       |
 |----------|-------------------------------------------------------------------------|
@@ -19,11 +19,11 @@ read on:
 | refitted | the mapped ones, detectors fitted on mapped states too                  |
 | source   | the source's own, with its own probe and detectors                      |
 
-Out-of-distribution ("strange") is the positive class: `_auroc`, `_aupr_in`,
-`_aupr_out`, and `_fpr95`, the known texts flagged where 95% of the strange ones are.
-`_fpr95_in` is the strange texts passed where 95% of the known ones are: what papers
-with the known class as the positive one call FPR95. Intervals are bootstraps over both
-sides' documents.
+Out-of-distribution is the positive class of `_auroc`, `_aupr_in`, `_aupr_out`, and
+`_fpr95`, the share of known texts flagged at the threshold that flags 95% of the
+strange ones. `_fpr95_in` is the share of strange texts passed where 95% of the known
+ones pass: FPR95 of papers whose positive class is in-distribution. Intervals are
+bootstraps over both sides' documents.
 """
 
 from __future__ import annotations
@@ -73,8 +73,15 @@ REFITTED = {  # detectors fitted on the states that they read
     "refitted": "mapped states, fitted there",
     "source": "the source's own, fitted there",
 }
+SIDES = {"known": "in-distribution", "strange": "out-of-distribution"}
 METRICS = ("auroc", "aupr_in", "aupr_out", "fpr95", "fpr95_in")
 DRAWN = ("energy", "mahalanobis", "knn")  # detectors whose ROC curves are shown
+AUROC = Quantity("AUROC, %", 100, 1)
+ANSWER = (
+    "AUROC of the energy score, out-of-distribution against known texts: "
+    "{ood/energy_mapped_auroc} on mapped states, {ood/energy_native_auroc} on native "
+    "states, {ood/energy_shuffled_auroc} by a map of shuffled pairs."
+)
 Scores = Mapping[str, Mapping[str, "Detection"]]  # arm -> detector
 
 
@@ -116,7 +123,7 @@ def compute(config: OodConfig, _: Run) -> Report:
     documents = [document_of(text_id) for text_id in strange.ids]
     scores = detect(task, maps, strange.read(), documents)
     numbers = fitted.numbers()
-    for side, pair in (("known", pairs["test"]), ("strange", strange)):
+    for side, pair in zip(SIDES, (pairs["test"], strange)):
         numbers[f"ood/{side}_texts"] = len(pair.ids)
         numbers[f"ood/{side}_documents"] = count_documents(pair.ids)
     numbers |= {
@@ -125,7 +132,9 @@ def compute(config: OodConfig, _: Run) -> Report:
         for detector, detection in detectors.items()
         for metric in METRICS
     }
-    return Report(numbers, result_blocks(scores), about_sides(config, numbers))
+    answer = AUROC.fill(ANSWER, numbers)
+    about_both = about_sides(config, numbers)
+    return Report(numbers, result_blocks(scores), about_both, answer=answer)
 
 
 def open_strange(config: OodConfig, corpus: Corpus) -> tuple[Corpus, Callable]:
@@ -153,7 +162,7 @@ def open_strange(config: OodConfig, corpus: Corpus) -> tuple[Corpus, Callable]:
 def about_sides(config: OodConfig, numbers: Mapping[str, Any]) -> str:
     """Who, on which texts, how many of either side."""
     texts, documents = (
-        {side: numbers[f"ood/{side}_{unit}"] for side in ("known", "strange")}
+        {side: numbers[f"ood/{side}_{unit}"] for side in SIDES}
         for unit in ("texts", "documents")
     )
     return about(
@@ -161,8 +170,8 @@ def about_sides(config: OodConfig, numbers: Mapping[str, Any]) -> str:
         f"{short_data(config.data)} against {short_data(config.ood_data)}",
         f"{numbers['fit/rows']:,} texts to fit on",
         *(
-            f"{texts[side]:,} {side} test texts (of {documents[side]:,} documents)"
-            for side in texts
+            f"{texts[side]:,} {name} test texts (of {documents[side]:,} documents)"
+            for side, name in SIDES.items()
         ),
         documents=min(documents.values()),
     )
@@ -171,13 +180,15 @@ def about_sides(config: OodConfig, numbers: Mapping[str, Any]) -> str:
 def result_blocks(scores: Scores) -> list[Block]:
     """AUROC and FPR95 of every detector and arm; bars, and ROC curves of some."""
     arms = {arm: title for arm, title in ARMS.items() if arm in scores}
-    flagged = " FPR95: known texts flagged where 95% of the strange ones are."
+    flagged = (
+        " FPR95: share of in-distribution texts flagged where 95% of the others are."
+    )
     alone = " The source's states use its own probe."
     return [
         metric_table("AUROC of detectors", scores, "auroc", arms),
         cross_bars(
             "AUROC of detectors, with controls",
-            Quantity("AUROC, %", 100, 1),
+            AUROC,
             {detector: DETECTOR_NAMES[detector] for detector in scores["native"]},
             arms,
             lambda detector, arm: scores[arm][detector].metrics["auroc"],
@@ -186,8 +197,8 @@ def result_blocks(scores: Scores) -> list[Block]:
         *(
             Curves(
                 f"ROC curve of {DETECTOR_NAMES[detector]}",
-                "known texts flagged, share",
-                "strange texts flagged, share",
+                "in-distribution texts flagged, share",
+                "out-of-distribution texts flagged, share",
                 {said: scores[arm][detector].curve for arm, said in arms.items()},
                 diagonal=True,
             )

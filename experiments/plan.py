@@ -1,15 +1,15 @@
-r"""What does an extraction need, and on which accelerators, before anything is loaded?
+r"""What will an extraction need, and on which accelerators?
 
     python -m experiments.plan --source=DIR_OR_ID [--target=DIR_OR_ID] --tokens=1e9 \
       [--mesh=tensor:4] [--dtype=bfloat16]
 
-From the config of a model alone: bytes of a device, operations a token, and of each
-accelerator whether it holds the models with a batch, how many it takes where one does
-not, what they send each other in a layer, the batch that half of their peak takes, and
-the time of all tokens at --utilisation of the peak, or what sending leaves of it. What
-a batch needs is what XLA says of the program in float32, compiled for the CPU: other
-dtypes need less, and an accelerator's own layout may differ. How the times are worked
-out: activations/links.py. Nothing is written.
+Answers before anything is loaded, from the config of a model alone: bytes of a device,
+operations a token, and for each accelerator whether one holds the models with a batch
+or how many are needed, what they send each other in a layer, the batch that reaches
+half of their peak, and the time of all tokens at --utilisation of the peak, or at what
+communication leaves of it. What a batch needs is XLA's figure for the program in
+float32, compiled for the CPU: other dtypes need less, and an accelerator's own layout
+may differ. How times are estimated: activations/links.py. Nothing is written.
 
 Cost: seconds, whatever the size of the model.
 """
@@ -61,7 +61,9 @@ class PlanConfig:
     token_budget: int = option(
         ACCELERATOR_BUDGET_TOKENS, "tokens a batch, padding included", least=1
     )
-    utilisation: float = option(0.4, "reached share of the peak speed", above=0, most=1)
+    utilisation: float = option(
+        0.4, "share of the peak speed that is reached", above=0, most=1
+    )
     tiny: bool = option(False, "an embedded model, batches of 512 tokens")
 
 

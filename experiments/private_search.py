@@ -1,4 +1,4 @@
-r"""A search under encryption, through one's own model and a map, beside clear ones.
+r"""How well does a client search a provider's index through a map, under encryption?
 
     python -m experiments.private_search --workdir=runs/private_search \
       --source=CLIENTS_MODEL --target=PROVIDERS_MODEL --data=NAME_FILE_OR_FOLDER
@@ -20,11 +20,11 @@ hits of the query's class.
 | mapped, POLICY    | client's model, mapped   | encrypted                           |
 | shuffled, POLICY  | map of shuffled pairs    | encrypted: control                  |
 
-Without models rows are made up: normal rows about centres of a few hundred rows each,
+Without models rows are synthetic: normal rows about centres of a few hundred rows each,
 with a spectrum that falls like that of sentence encoders; then there is no map. An
 index in clusters (--index=clusters, or from 200,001 rows on) hides its choice among
---decoys; how often a provider that knows what half of the queries chose guesses the
-others' choice is reported beside the guess by chance.
+--decoys; the report says how often a provider that knows the choices of half of the
+queries guesses those of the others, beside chance.
 
 Cost: two cores, once embedded: 100,000 x 384 0.6 s a search, 7.2 MB; a million in
 clusters 1.1 s, 9.2 MB (docs/search.md).
@@ -100,7 +100,7 @@ class SearchConfig(PlantedOptions):
     )
     k: int = option(10, "hits of a search", least=1)
     queries: int = option(200, "how many; 0: all texts of the test split", least=0)
-    index: str = option("auto", "how rows lie", choices=tuple(LAYOUTS))
+    index: str = option("auto", "layout of rows", choices=tuple(LAYOUTS))
     block_rows: int = option(512, "most rows of a cluster", least=1, most=MAX_WIDTH)
     probes: int = option(16, "clusters of a query", least=1, most=MAX_PROBES)
     decoys: int = option(9, "other sets of clusters", least=0, most=MAX_DECOYS)

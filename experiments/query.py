@@ -6,8 +6,8 @@ r"""A client of a provider's service: fit a map to its rows, ask its classifier.
 
 The provider (experiments.serve) has rows of the same texts, states of another model,
 and a classifier of that model's states. The client's states are encrypted here; what
-comes back is the cross-covariance, of which the map is made, then one answer a text;
-with --index, too, the nearest text of an index of that model's (experiments.index).
+comes back is the cross-covariance, from which the map is made, then one answer a text;
+with --index also the nearest text in an index of that model (experiments.index).
 Neither side sees the other's states or weights. WORKDIR/map holds the map; a run that
 was killed after the fit does not fit again. Seconds are medians, with the middle 95%.
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -120,8 +120,24 @@ def compute(config: QueryConfig, run: Run) -> Report:
     note = f"Policy {shown['policy']}, profile {shown['profile']}. {BRACKETS}"
     table = quantity_table("A provider's service", numbers, QUANTITIES, note=note)
     facts = {"data/test_texts": count, "data/fit_texts": len(states["fit"])}
+    answer = query_answer(numbers)
     numbers = {f"query/{name}": value for name, value in numbers.items()}
-    return Report(numbers | facts, [table, *blocks], told)
+    return Report(numbers | facts, [table, *blocks], told, answer=answer)
+
+
+def query_answer(numbers: Mapping[str, Any]) -> str:
+    """What was asked of the service and what it took, a sentence for each kind."""
+    said = {name: shown.told(numbers, name) for name, shown in QUANTITIES.items()}
+    sentences = []
+    if "query_seconds" in numbers:
+        right = f"is right on {said['accuracy']} of the texts and "
+        sentences.append(
+            f"The provider's classifier {right if 'accuracy' in numbers else ''}takes "
+            f"{said['query_seconds']} a query."
+        )
+    if "search_seconds" in numbers:
+        sentences.append(f"A search takes {said['search_seconds']}.")
+    return " ".join(sentences)
 
 
 class Asked(NamedTuple):

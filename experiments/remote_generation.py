@@ -8,9 +8,9 @@ r"""Text by this client's model and a provider's output head, over a network.
 The provider serves the head of its model (in its file `[heads.words]`, `path =
 "lm_head:MODEL"`, `policy`, `input_norm`: docs/deploy.md) and sees no text and no state;
 the client sees the logits of the tokens that it asks for. --map is a map between the
-two models' last token states. experiments.fit_tokens makes it where both models'
-weights are at hand, in the clear; the provider can run it and give the map away, which
-tells of its rows what docs/private.md says of a fit.
+two models' last token states. experiments.fit_tokens makes it in the clear, from the
+weights of both models; the provider can run it and give the map away, which reveals as
+much of its rows as a fit does (docs/private.md).
 
 Cost: two cores, a head of 576 by 49,152: about a second a token, 5 MB.
 """
@@ -109,7 +109,11 @@ def compute(config: RemoteGenerationConfig, _: Run) -> Report:
             quantity_table("Text over a network", numbers, QUANTITIES, note=policy),
             Samples("Texts", samples),
         ],
-        about(f"{short_model(config.source)} -> {head} of {served['name']}", ""),
+        about(
+            f"{short_model(config.source)} -> {head} of {served['name']}",
+            "",
+            f"{len(written):,} prompts",
+        ),
     )
 
 

@@ -6,10 +6,10 @@ r"""A ledger of the paper's claims: its value, the value found here, the verdict
 `local` takes four pretrained models (SmolLM2-135M, Gemma 3 270M, all-mpnet-base-v2,
 all-MiniLM-L6-v2) and, of the folder --shared, the data sets that are at hand; `pebble`
 the embedded models and small ones; `paper` the paper's own models and data, from the
-hub. What is missing is said to be "not testable here". Every claim states the rule of
+hub. What is missing is reported as "not testable here". Every claim states the rule of
 its verdict. WORKDIR/ledger.md is written as claims are tested; killed and started again
-with the same flags, tested claims are only read. A claim whose test ends in an error
-does not keep the others from being tested; the next start tries it again.
+with the same flags, tested claims are only read. If the test of a claim ends in an
+error, the others are tested all the same, and the next start tries it again.
 
 Cost: two cores, --preset=local: about three hours; --preset=pebble: 26 minutes.
 

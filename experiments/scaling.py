@@ -1,4 +1,4 @@
-r"""How many fitting texts a map needs: R2, loss and accuracy against their number.
+r"""How many texts does a map need? R2, loss and accuracy against their number.
 
     python -m experiments.scaling --workdir=runs/scaling --source=DIR_OR_ID \
       --target=DIR_OR_ID --data=NAME_FILE_OR_FOLDER [--public=NAME_FILE_OR_FOLDER] \

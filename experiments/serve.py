@@ -6,11 +6,10 @@ r"""A provider's service: classifiers, rows to fit to and indexes, under encrypt
       --private_key=certificates/server.key --heads=trec=runs/trec/target_probe \
       --rows="trec=runs/trec/stores/TARGET-trec-fit-*"
 
-A head without rows of its width needs its `input_norm` in --config.
-Clients ask with experiments.query or helix_jax.net.connect. --config=FILE holds more
-than flags do (budgets, policies by client, limits): docs/deploy.md; a flag that is
-given, too, overrides it.
-SIGTERM ends the service in order: what is under way is answered, the state is whole.
+A head without rows of its width needs its `input_norm` in --config. Clients use
+experiments.query or helix_jax.net.connect. --config=FILE sets more than flags can
+(budgets, policies by client, limits): docs/deploy.md; a flag overrides it. SIGTERM ends
+the service in order: requests under way are answered, the state is complete.
 
 Cost: 0.6 GB a worker; a query of width 768 and 5 classes some 5 milliseconds.
 """

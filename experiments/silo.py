@@ -1,4 +1,4 @@
-r"""How does one organisation add its rows to a sum that nobody sees a part of?
+r"""How does an organisation add its rows to a sum whose parts nobody sees?
 
     python -m experiments.silo --url=https://HOST:8450 --session=sum.json \
       --identity=north.key --token_file=north.token --ledger=north.db \
@@ -10,10 +10,10 @@ to moments, and sends these under masks to the aggregator
 moments of all silos' rows together, and writes OUTPUT/moments.npz (names as in
 `Moments`).
 
---ledger is the file that knows which rows have left this silo in a masked vector; they
-leave in no second sum unless --again is given, which all silos have to
-(docs/aggregation.md, "One sum of the same rows"). A silo whose process ends is out of
-its session, for its secrets go with it; before `mask` is reported, that costs nothing.
+--ledger is the file that records which rows have left this silo in a masked vector;
+they enter no second sum unless all silos give --again (docs/aggregation.md, "One sum of
+the same rows"). A silo whose process ends has left its session, since its secrets are
+lost; before `mask` is reported, that costs nothing.
 
 Cost: 768 x 768 in three silos on two cores: seconds, and 19 MB sent by each.
 """
@@ -55,7 +55,9 @@ class SiloConfig:
     session: str = option("", "file of the session", names="path", required=True)
     identity: str = option("", "the signing key's file", names="path", required=True)
     token_file: str = option("", "file of the token", names="path")
-    ledger: str = option("", "file of rows that left", names="path", required=True)
+    ledger: str = option(
+        "", "file that records the rows that have left", names="path", required=True
+    )
     source: str = option("", "file of embeddings", names="path", required=True)
     target: str = option("", "the same of the target", names="path", required=True)
     output: str = option("", "folder to write to", names="path", required=True)
@@ -66,9 +68,9 @@ class SiloConfig:
     certificate: str = option("", "PEM file of this silo's certificate", names="path")
     private_key: str = option("", "PEM file of its key", names="path")
     plain_http: bool = option(False, "no TLS, on this machine only")
-    again: bool = option(False, "the rows may have been in a sum before")
+    again: bool = option(False, "allow rows that were in a sum before")
     patience_seconds: float = option(
-        600.0, "how long the aggregator may be away at a time", above=0
+        600.0, "seconds for which the aggregator may be unreachable", above=0
     )
 
 

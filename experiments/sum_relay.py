@@ -1,16 +1,17 @@
-r"""Who asks several providers at once, and lets the client open only their sum?
+r"""How does a client get the sum of several providers' answers, and none of them alone?
 
     python -m experiments.sum_relay --config=sums.toml
 
 A service between clients and providers (experiments.serve). A client's encrypted query
 goes to every provider of a sum, their encrypted answers are added, and the sum goes
-back: the providers see no query, the client no single provider's result, this service
-neither. Clients ask it like a provider, by helix_jax.net.connect(url).classify. The
-file: helix_jax/net/aggregation/sum_settings.py; a sum of several classifiers is their
-logits added, so that scaling each by a weight before makes a weighted mean.
+back. The providers see no query, the client sees no single provider's result, and this
+service sees neither. Clients ask it like a provider, by
+helix_jax.net.connect(url).classify. The file:
+helix_jax/net/aggregation/sum_settings.py; a sum of several classifiers is their logits
+added, so that scaling each by a weight before makes a weighted mean.
 
-It and a client that work together open every provider's answers. Providers give the
-heads of a sum to it alone: docs/aggregation.md, "Answers of several providers".
+The service and a client that collude can open every provider's answers. Providers serve
+the heads of a sum to it alone: docs/aggregation.md, "Answers of several providers".
 
 Cost: as a query to the slowest provider, and some milliseconds.
 """

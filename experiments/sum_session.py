@@ -6,11 +6,11 @@ r"""What do several silos and an aggregator agree on, before they sum over a net
     python -m experiments.sum_session --show=sum.json
 
 Each party makes an identity once, keeps the file and tells the others the key that is
-printed, by a way on which nobody can change it. One of them writes the session's file
-and sends it to all; each looks at it with --show and compares the digest with the
-others', by telephone for example: who was told other keys, widths or thresholds has
-another digest. Then experiments.aggregation_server and experiments.silo run it.
-A session is one sum. Who may collude with whom: docs/aggregation.md, "Assumptions".
+printed, over a channel on which nobody can change it. One of them writes the session's
+file and sends it to all; each looks at it with --show and compares the digest with the
+others', by telephone for example: other keys, widths or thresholds give another digest.
+Then experiments.aggregation_server and experiments.silo run it. A session is one sum.
+Who may collude with whom: docs/aggregation.md, "Assumptions".
 
 Cost: two seconds.
 """

@@ -1,4 +1,4 @@
-r"""Who may ask a provider's service by a token?
+r"""Which clients may use a provider's service, by token?
 
     python -m experiments.tokens --state=DIR --issue=NAME --days=30 --out=FILE
     python -m experiments.tokens --state=DIR --list
@@ -6,10 +6,10 @@ r"""Who may ask a provider's service by a token?
     python -m experiments.tokens --state=DIR --revoke_certificate=NAME
 
 A token is shown once, here, or written to a file of mode 0600: only its hash is kept.
-The service may be running; it sees a token, and that it was revoked, at its next
-request. Revoking by a name ends all tokens of it; a certificate of that name goes by
---revoke_certificate, which refuses those made before now. A name is what the ledger
-counts: a new token of the same name has no new budget.
+The service may be running; new and revoked tokens count from the next request on.
+Revoking a name ends all its tokens, but not its certificates: --revoke_certificate
+refuses those made before now. The ledger counts by name: a new token of the same name
+has no new budget.
 
 Cost: two seconds.
 """
@@ -44,7 +44,7 @@ class TokensConfig:
     list: bool = option(False, "list all tokens, and revoked certificates")
     revoke: str = option("", "token to revoke by id, or all tokens of a name")
     revoke_certificate: str = option(
-        "", "name whose certificates made until now are revoked"
+        "", "name of which to revoke the certificates made until now"
     )
 
     def check(self) -> None:

@@ -1,4 +1,4 @@
-r"""Embeddings of one model as those of another, any number, with a confidence each.
+r"""Embeddings of one model translated to those of another, each with a confidence.
 
     python -m experiments.translate --map=FOLDER_OR_HUB --in=vectors.parquet --out=OUT
 
@@ -6,13 +6,13 @@ r"""Embeddings of one model as those of another, any number, with a confidence e
 FILE.ids.txt, if any), safetensors or Parquet file; --out a folder, which gets the rows
 in their order as parts of the same format in OUT/rows. One row comes out for each row
 in, with its id and whatever else stands beside it. Beside each stands how near it is to
-the target's own row: the cosine that is predicted, and one that it has at least, for
-nine rows in ten of the kind that the map was calibrated on (docs/maps.md).
+the target's own row: a predicted cosine, and a lower bound that holds for nine rows in
+ten of the kind that the map was calibrated on (docs/maps.md).
 
-Memory does not grow with the file. What is killed goes on behind the last whole part.
+Memory does not grow with the file. A killed run resumes after the last whole part.
 
-Cost: two busy cores, width 768 to 384: some 0.6 GB of npy or 0.3 GB of Parquet a second
-of both; see docs/maps.md.
+Cost: two busy cores, width 768 to 384: some 0.6 GB of npy or 0.3 GB of Parquet a
+second, read and written; see docs/maps.md.
 """
 
 from __future__ import annotations
@@ -152,7 +152,8 @@ def compute(config: TranslateConfig, run: Run) -> Report:
         header, row = [*header, "rows outside, %"], [*row, f"{100 * outside:.1f}"]
     note = _note(config, found, outside)
     table = Table("Rows translated", header, [row], note=note)
-    return Report(numbers, [table], about(_pair(found), vectors.path.name))
+    told = about(_pair(found), vectors.path.name, f"{count:,} rows")
+    return Report(numbers, [table], told)
 
 
 def require_same(path: Path, vectors: Vectors, found: MapFolder) -> None:

@@ -6,9 +6,9 @@ r"""A map between two models that have read no text in common.
 The documents of the fit split are dealt to the two sides by a hash, so that no text is
 seen by both; with --target_data the target's side is the fit split of that corpus. The
 map is that of `alignment.fit_unpaired`. It is scored on pairs of the test split, which
-are used for nothing else: R2; recall, how often the target state that is nearest to a
-mapped one by cosine is that of the same text; for labelled texts the accuracy of the
-target's own probe. `found` is whether the fit itself takes its map for right.
+are used for nothing else: R2; recall, how often the target state nearest to a mapped
+one by cosine is that of the same text; for labelled texts the accuracy of the target's
+own probe. `found` says whether the fit itself judges its map to be right.
 
 It is compared with the ridge map of pairs of the source's texts, the ceiling; and with
 controls: the target's states replaced by a Gaussian of the same mean and covariance,
@@ -62,6 +62,10 @@ MEASURES = {  # name -> title of its figure, how it is shown
     "recall": ("recall@1", Quantity("recall@1, %", 100, 1)),
     "accuracy": ("accuracy", Quantity("accuracy, %", 100, 1)),
 }
+ANSWER = (
+    "Test R2 of the map: {unpaired/unpaired_r2} fitted without pairs, "
+    "{unpaired/paired_r2} by ridge on pairs, {unpaired/random_r2} by a random rotation."
+)
 TRUST = {
     "agreement": Quantity("agreement of starts [least, most]", form=2),
     "found": Quantity("taken for right", form=3),
@@ -133,7 +137,9 @@ def compute(config: UnpairedConfig, run: Run) -> Report:
         f"{len(test):,} texts to test on (of {len(set(documents)):,} documents)",
         documents=len(set(documents)),
     )
-    return Report(numbers, result_blocks(arms, probes, config.seeds), told)
+    blocks = result_blocks(arms, probes, config.seeds)
+    answer = MEASURES["r2"][1].fill(ANSWER, numbers)
+    return Report(numbers, blocks, told, answer=answer)
 
 
 def require_others(corpus: Corpus, strange: Corpus) -> frozenset[str]:

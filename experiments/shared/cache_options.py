@@ -36,7 +36,7 @@ class CacheOptions(TokenOptions):
     layers: tuple[int, ...] = option(
         (1, 4), "source layers a target layer, an arm each; 0: all", required=True
     )
-    keep: int = option(4, "which of these arms' map is kept and trained", least=0)
+    keep: int = option(4, "arm whose map is kept and trained, one of --layers", least=0)
     rank: int = option(0, "adds an arm with kernels of this rank; 0: none", least=0)
     residual_rank: int = option(
         0,

@@ -39,7 +39,7 @@ class MonitorOptions(TextOptions):
     passages: int = option(48, "passages of public text to steer", least=2)
     passage_tokens: int = option(24, "of each passage", least=4)
     places: int = option(
-        4, "places of each passage whose next token is predicted", least=1
+        4, "positions of each passage at which the next token is predicted", least=1
     )
     telling: int = option(32, "tokens of the class, and of the rest", least=1)
     dose: int = option(

@@ -12,14 +12,16 @@ class PrivacyOptions:
     epsilon: float = option(
         0.0, "epsilon of differential privacy of the rows; 0: none", least=0
     )
-    delta: float = option(1e-5, "delta of the same, below 1 / rows", above=0, most=0.5)
+    delta: float = option(
+        1e-5, "delta of the differential privacy, below 1 / rows", above=0, most=0.5
+    )
     protect: str = option(
         "targets",
         "what it protects: the target's rows, or pairs, with noise on the source too",
         choices=("targets", "pairs"),
     )
     curve: bool = option(
-        False, "also accuracy and membership at several epsilons, in the clear"
+        False, "also measure accuracy and membership at several epsilons, in the clear"
     )
     shadows: int = option(16, "shadow maps of that membership attack", least=2)
 

@@ -40,7 +40,7 @@ def measure_division(
       rng: of the shuffles.
     """
     kernel, service = setting.classifier.kernel, serve(setting, profile)
-    summary = {"division_queries": service.layer.plan.tiles}
+    summary: dict[str, float] = {"division_queries": service.layer.plan.tiles}
     queries, seconds = _ask(service, setting.queries)
     raw = [raw_answers.raw_answer(service.provider, query).second for query in queries]
     division.divide(seconds, raw, service.layer)  # compiles
@@ -145,7 +145,8 @@ def measure_noise(
 ) -> Finding:
     """Weights from the noise of queries of zero; arguments as above."""
     kernel, bias = setting.classifier.kernel, setting.classifier.bias
-    zero, summary = np.zeros(len(kernel)), {}
+    zero = np.zeros(len(kernel))
+    summary: dict[str, float] = {}
 
     def queries_of_zero(party: Service, *, raw: bool):
         layer = party.layer

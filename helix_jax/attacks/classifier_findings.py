@@ -1,6 +1,6 @@
 """Extraction of the classifier from its answers, by policy and by budget."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -41,21 +41,24 @@ def measure_extraction(
     x = setting.queries[: budgets["4d"]]
     named = (held @ true.kernel + true.bias).argmax(axis=1)
     largest = float(np.bincount(named).max() / len(held))
-    summary = {"extraction_chance_agreement": largest}
-    rows, truth = [], extraction.differences(true)
+    summary: dict[str, float | Interval] = {"extraction_chance_agreement": largest}
+    users: dict[str, Interval] = {}
+    rows: list[list[str]] = []
+    truth = extraction.differences(true)
     ones = np.concatenate([held, np.ones((len(held), 1))], axis=1)
 
     plain = x @ true.kernel + true.bias
 
     def steal(policy: str, results: np.ndarray) -> dict[str, str]:
-        solve = partial(extraction.solve_logits, noisy=policy.startswith("rounded"))
-        if policy == "label":
-            solve = _solve_labels
+        solve: Callable[[np.ndarray, np.ndarray], AffineMap] = _solve_labels
+        if policy != "label":
+            noisy = policy.startswith("rounded")
+            solve = partial(extraction.solve_logits, noisy=noisy)
         cells, start = {}, f"extraction_{policy.replace(':', '_')}"
         # What the policy leaves to whom it is meant for.
         right = results.argmax(axis=1) == plain.argmax(axis=1)
-        user_rate = chance.rate(int(right.sum()), len(right))
-        summary[f"{start}_user_agreement"] = user_rate
+        users[policy] = chance.rate(int(right.sum()), len(right))
+        summary[f"{start}_user_agreement"] = users[policy]
         for budget, count in budgets.items():
             stolen = solve(x[:count], results[:count])
             same = extraction.agreement(stolen, true, held)
@@ -83,7 +86,7 @@ def measure_extraction(
             rows.append(
                 [
                     "" if rows else "classifier from answers",
-                    _against(policy, budgets[budget], summary),
+                    _against(policy, budgets[budget], users[policy]),
                     control[budget],
                     cells[budget],
                     f"{100 * largest:.1f}% agree; error 1",
@@ -106,7 +109,10 @@ def measure_packed_weights(
     classifier = AffineMap(unit * integers, np.zeros(integers.shape[1]))
     own = setting._replace(classifier=classifier)
     common = np.unique(integers, return_counts=True)[1].max() / integers.size
-    numbers, rows = {"packed_weights_chance_exact": float(common)}, []
+    numbers: dict[str, float | Interval] = {
+        "packed_weights_chance_exact": float(common)
+    }
+    rows: list[list[str]] = []
 
     def share(packing: weight_packing.Packing, results: np.ndarray) -> Interval:
         same = weight_packing.unpack(packing, results, unit) == integers
@@ -139,9 +145,8 @@ def _solve_labels(x: np.ndarray, shown: np.ndarray) -> AffineMap:
     return extraction.solve_labels(x, shown.argmax(axis=1), shown.shape[1])
 
 
-def _against(policy: str, count: int, summary: dict[str, float | Interval]) -> str:
-    used = summary[f"extraction_{policy.replace(':', '_')}_user_agreement"]
-    return f"{policy} ({100 * used.value:.0f}% right), {count} queries"
+def _against(policy: str, count: int, right: Interval) -> str:
+    return f"{policy} ({100 * right.value:.0f}% right), {count} queries"
 
 
 def _scaled_error(guess: np.ndarray, truth: np.ndarray) -> float:

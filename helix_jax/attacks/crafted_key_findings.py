@@ -54,7 +54,8 @@ def measure_crafted_key(setting: Setting, *, profile: str) -> Finding:
     settings = {"own": setting} | {
         f"{width}x{classes}": made_setting(width, classes) for width, classes in SHAPES
     }
-    summary, rows = {}, []
+    summary: dict[str, float] = {}
+    rows: list[list[str]] = []
 
     def report(name: str, against: str, found: MaskFinding) -> None:
         summary[f"crafted_key_{name}_refused"] = float(found.refused)

@@ -154,9 +154,8 @@ def _sieve(problem: LWE, block: int, dimension: int, root: float) -> int:
 def _log_root_volume(problem: LWE, dimensions: np.ndarray) -> np.ndarray:
     """log2 of the d-th root of the volume, the secret scaled to the error's size."""
     scale = max(math.log2(problem.error / problem.secret), 0.0)
-    volume = scale * problem.dimension
-    volume = volume + problem.log_modulus * (dimensions - problem.dimension - 1)
-    return volume / dimensions
+    moduli = problem.log_modulus * (dimensions - problem.dimension - 1)
+    return (scale * problem.dimension + moduli) / dimensions
 
 
 def _log_delta(block: int) -> float:

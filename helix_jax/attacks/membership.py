@@ -153,8 +153,9 @@ def roc(
     row = np.broadcast_to(np.arange(scores.shape[1]), scores.shape).reshape(-1)[order]
     inside = members.reshape(-1)[order].astype(np.float64)
 
-    def areas_and_rates(counts: np.ndarray) -> np.ndarray:
-        return np.transpose([_roc_of(weight[row], inside, rates) for weight in counts])
+    def areas_and_rates(counts: np.ndarray) -> list[np.ndarray]:
+        found = [_roc_of(weight[row], inside, rates) for weight in counts]
+        return list(np.transpose(found))
 
     area, *tpr = bootstrap_counts(
         areas_and_rates, [scores.shape[1]], chance=rng, resamples=resamples

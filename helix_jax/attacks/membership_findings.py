@@ -10,6 +10,7 @@ from helix_jax.attacks.private_membership import most_auc, private_membership
 from helix_jax.attacks.setting import Finding, Setting
 from helix_jax.private.accountant import Privacy
 from helix_jax.private.unit_rows import unit_rows
+from helix_jax.stats import Interval
 
 DIRECTIONS = 32
 PUBLIC_ROWS = 300
@@ -29,7 +30,8 @@ def measure_membership(
     order = rng.permutation(len(setting.x))
     widths = setting.x.shape[1], setting.y.shape[1]
     sizes = {"control": 2 * widths[0], "eighth": len(order) // 8, "all": len(order)}
-    summary, rows = {}, []
+    summary: dict[str, float | Interval] = {}
+    rows: list[list[str | None]] = []
     for name, size in sizes.items():
         pool = order[: size - size % 2]
         control = name == "control"
@@ -99,7 +101,7 @@ def measure_private_membership(
         for privacy, own in ((None, None), shares)
     )
     most = most_auc(*shares)
-    numbers = {
+    numbers: dict[str, float | Interval] = {
         "private_membership_bare_auc": bare.auc,
         "private_membership_auc": hidden.auc,
         "private_membership_most_auc": most,

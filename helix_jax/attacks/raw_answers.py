@@ -124,7 +124,7 @@ def words_to_residues(values: np.ndarray, profile: Profile) -> np.ndarray:
 
 def lift(values: np.ndarray, profile: Profile) -> np.ndarray:
     """Residues [..., L, n] as integers in (-q / 2, q / 2]: [..., n] of Python's."""
-    total = 0
+    total = np.zeros((), object)
     for number, prime in enumerate(profile.primes):
         rest = profile.modulus // prime
         unit = rest * pow(rest, -1, prime)
@@ -136,7 +136,8 @@ def lift(values: np.ndarray, profile: Profile) -> np.ndarray:
 def raw_phases(client: Client, answer: RawAnswer | QueryParts) -> np.ndarray:
     """Decrypt ciphertexts whole: integers [A, N], every coefficient in every bit."""
     profile = client.profile
-    phases = _phases(*answer, secret_key(client).residues, profile=profile)
+    secret = secret_key(client).residues
+    phases = _phases(answer.first, answer.second, secret, profile=profile)
     return lift(np.asarray(phases), profile)
 
 

@@ -121,7 +121,9 @@ def measure_projection(
     above.
     """
     width, order = setting.x.shape[1], rng.permutation(len(setting.x))
-    half, rows, summary = len(order) // 2, [], {}
+    half = len(order) // 2
+    rows: list[list[str]] = []
+    summary: dict[str, float] = {}
     few = order[:width]
     try:
         fit_encrypted(setting.x[few], setting.y[few][:, :columns], profile)
@@ -204,7 +206,8 @@ def measure_packed_rows(
     y = setting.y[taken][:, :columns].astype(np.float64)
     packing = row_packing.pack(len(y), width)
     truth = (y - y.mean(axis=0))[: 2 * (width - 1)]
-    numbers, rows = {}, []
+    numbers: dict[str, float] = {}
+    rows: list[list[str | None]] = []
     for precision in (None, PRECISIONS[-1], PRECISION):
         fit = fit_encrypted(
             packing.x,

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -50,8 +50,8 @@ class Finding(NamedTuple):
       rows: of the table, cells of HEADER; None where an attack was not made.
     """
 
-    numbers: dict[str, float | Interval]
-    rows: list[list[str | None]]
+    numbers: Mapping[str, float | Interval]
+    rows: Sequence[Sequence[str | None]]
 
 
 def measure_attacks(
@@ -63,12 +63,14 @@ def measure_attacks(
       setting: whom they are run on.
       attacks: name -> attack.
     """
-    numbers, rows = {}, []
+    numbers: dict[str, float | Interval] = {}
+    rows: list[list[str | None]] = []
     for name, attack in bar(attacks.items(), "attacks"):
         began = time.perf_counter()
         finding = attack(setting)
-        numbers |= finding.numbers | {f"{name}_seconds": time.perf_counter() - began}
-        rows += finding.rows
+        numbers.update(finding.numbers)
+        numbers[f"{name}_seconds"] = time.perf_counter() - began
+        rows += map(list, finding.rows)
     for above, row in itertools.pairwise(rows):  # each row is complete in itself
         row[0] = row[0] or above[0]
     return Finding(numbers, rows)

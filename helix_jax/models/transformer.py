@@ -6,7 +6,7 @@ Pure functions over a parameter pytree; `spec` says which switches are on.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax.numpy as jnp
 
@@ -101,7 +101,15 @@ def apply_model(
     return ModelOutput(hidden, scores, cache)
 
 
-def resolve_layers(spec: ModelSpec, layers: Sequence[int]) -> tuple[int, ...]:
+class Layered(Protocol):
+    """What has layers: the spec of a model of ours, or of one that torch runs."""
+
+    @property
+    def num_layers(self) -> int:
+        """L."""
+
+
+def resolve_layers(spec: Layered, layers: Sequence[int]) -> tuple[int, ...]:
     """Layer numbers 0..L for a list that may count from the end."""
     count = spec.num_layers
     if not layers or any(not -count - 1 <= layer <= count for layer in layers):

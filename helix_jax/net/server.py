@@ -118,20 +118,25 @@ def identifier(
 
 
 def serve(
-    settings: ServiceSettings, *, on_ready: Callable[[str], None] = print
+    settings: ServiceSettings,
+    *,
+    on_ready: Callable[[str], None] = print,
+    on_end: Callable[[str], None] = print,
 ) -> None:
     """Serve until the process is asked to end.
 
     Args:
       settings: of the service.
       on_ready: gets the address, once it is served.
+      on_end: gets a sentence: what was served, how many requests, where the state is.
 
     Raises:
       RunError: it cannot be served; says why.
     """
     check_settings(settings)
     doors = *DOORS, *page_doors()
-    serve_service(settings, Service(settings), doors, on_ready=on_ready)
+    service = Service(settings)
+    serve_service(settings, service, doors, on_ready=on_ready, on_end=on_end)
 
 
 def serve_service(
@@ -140,6 +145,7 @@ def serve_service(
     doors: tuple[Door, ...],
     *,
     on_ready: Callable[[str], None] = print,
+    on_end: Callable[[str], None] = print,
 ) -> None:
     """The same of a service that is made, or of another one with its methods.
 
@@ -147,7 +153,7 @@ def serve_service(
       settings: of where it listens, and who may ask.
       service: that is asked.
       doors: what of it is shown.
-      on_ready: as for `serve`.
+      on_ready, on_end: as for `serve`.
 
     Raises:
       RunError: it cannot be served; says why.
@@ -158,6 +164,10 @@ def serve_service(
     with hold(folder, "a service"):
         _run(listen(settings, service, app, on_ready))
     identities.close()
+    requests = service.metrics.answered()
+    on_end(
+        f"{settings.name} has ended: {requests:,} requests answered, state in {folder}"
+    )
 
 
 async def listen(

@@ -72,10 +72,14 @@ def _sentence(table: Table) -> str:
         parts = _numbers(header, rows[0])
     elif len(header) > 1 and header[1] in PLAIN:  # each row is one
         shown = [row for row in rows if _is_there(row[1])]
-        parts = [with_unit(row[0], show_cell(row[1])) for row in shown[:MOST]]
+        parts = [
+            with_unit(show_cell(row[0]), show_cell(row[1])) for row in shown[:MOST]
+        ]
     else:
         parts = [", ".join([rows[0][0], *_numbers(header[1:], rows[0][1:])])]
-        beside = ([row[0], *_numbers([""], row[1:2])] for row in rows[1:MOST])
+        beside = (
+            [show_cell(row[0]), *_numbers([""], row[1:2])] for row in rows[1:MOST]
+        )
         parts += [", ".join(words) for words in beside if len(words) > 1]
     return f"{table.title}: {'; '.join(parts)}."
 

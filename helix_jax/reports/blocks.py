@@ -14,7 +14,6 @@ from typing import Any
 from helix_jax.atomic import write_file
 from helix_jax.errors import RunError
 from helix_jax.paths import local_path
-from helix_jax.stats import Interval
 from helix_jax.textfile import read_json
 
 FILE = "report.json"
@@ -44,7 +43,7 @@ class Bars:
     title: str
     label: str
     groups: Sequence[str]
-    series: Mapping[str, Sequence[Interval]]
+    series: Mapping[str, Sequence[Sequence[float]]]
     references: Mapping[str, float] = dataclasses.field(default_factory=dict)
     note: str = ""
 

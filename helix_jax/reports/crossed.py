@@ -6,7 +6,7 @@ cross_table("Maps", "map", maps, columns, lambda name, split: right[name][split]
 cross_bars("Maps", accuracy, maps, splits, lambda name, split: right[name][split])
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 
 from helix_jax.reports.blocks import Bars, Curves, Matrix, Table
 from helix_jax.reports.quantities import Quantity
@@ -14,7 +14,7 @@ from helix_jax.reports.tables import read_interval
 from helix_jax.stats import Interval
 
 Titles = Mapping[Hashable, str]
-Number = Callable[..., float | Interval | str | None]  # of two keys
+Number = Callable[..., float | Interval | None]  # of two keys
 
 
 def column_each(quantity: Quantity, titles: Titles) -> dict[Hashable, Quantity]:
@@ -32,7 +32,7 @@ def cross_table(
     corner: str,
     rows: Titles,
     columns: Mapping[Hashable, Quantity],
-    number: Number,
+    number: Callable[..., float | Interval | str | None],
     *,
     note: str = "",
 ) -> Table:
@@ -43,7 +43,8 @@ def cross_table(
       corner: what the rows are.
       rows: key -> the first cell of its row.
       columns: key -> how its numbers are shown.
-      number: of the key of a row and the key of a column; None for none.
+      number: of the key of a row and the key of a column; None for none, a text as it
+        is.
       note: below the table.
     """
 
@@ -96,7 +97,11 @@ def cross_curves(
     x_label: str,
     quantity: Quantity,
     series: Mapping[str, Mapping[float, float | Interval | None]],
-    **settings: object,
+    *,
+    log_x: bool = False,
+    log_y: bool = False,
+    marks: Mapping[str, float] | None = None,
+    note: str = "",
 ) -> Curves:
     """A line for each name, through the numbers at its places.
 
@@ -104,13 +109,22 @@ def cross_curves(
       title, x_label: of the figure and of the places.
       quantity: of the numbers.
       series: name -> place -> number.
-      **settings: other attributes of `Curves`.
+      log_x, log_y, marks, note: as in `Curves`.
     """
     points = {
         name: [[x, *bar_of(quantity, number)] for x, number in numbers.items()]
         for name, numbers in series.items()
     }
-    return Curves(title, x_label, quantity.title, points, **settings)
+    return Curves(
+        title,
+        x_label,
+        quantity.title,
+        points,
+        log_x=log_x,
+        log_y=log_y,
+        marks=marks or {},
+        note=note,
+    )
 
 
 def cross_matrix(
@@ -119,7 +133,12 @@ def cross_matrix(
     rows: Titles,
     columns: Titles,
     number: Callable[..., float],
-    **settings: object,
+    *,
+    marks: Sequence[Sequence[str]] = (),
+    limits: tuple[float, float] = (0.0, 1.0),
+    row_label: str = "",
+    column_label: str = "",
+    note: str = "",
 ) -> Matrix:
     """A number for each pair of two lists, as a coloured map.
 
@@ -127,8 +146,18 @@ def cross_matrix(
       title, label: of the map and of its numbers.
       rows, columns: key -> name.
       number: of the key of a row and the key of a column; NaN leaves a cell empty.
-      **settings: other attributes of `Matrix`.
+      marks, limits, row_label, column_label, note: as in `Matrix`.
     """
     values = [[number(row, column) for column in columns] for row in rows]
     names = list(rows.values()), list(columns.values())
-    return Matrix(title, label, *names, values, **settings)
+    return Matrix(
+        title,
+        label,
+        *names,
+        values,
+        marks=marks,
+        limits=limits,
+        row_label=row_label,
+        column_label=column_label,
+        note=note,
+    )

@@ -13,7 +13,6 @@ from typing import Any
 
 from helix_jax.reports.blocks import Block, Samples, Table
 from helix_jax.reports.plots import draw
-from helix_jax.reports.sections import is_figure
 from helix_jax.reports.tables import require_rectangle, show_rows
 
 PHONE_LETTERS, PAPER_LETTERS = 58, 135  # of a row, its columns as narrow as can be
@@ -35,7 +34,7 @@ def html_block(block: Block, note: str, name: str) -> str:
         items = "".join(map(_sample, block.items))
         title = f"{escape(block.title)}: {len(block.items)}, folded"
         return f"<details><summary>{title}</summary>{said}{items}</details>"
-    body = _figure(block, name) if is_figure(block) else html_table(block)
+    body = html_table(block) if isinstance(block, Table) else _figure(block, name)
     return f"<h3>{escape(block.title)}</h3>\n{body}{said}"
 
 

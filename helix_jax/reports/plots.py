@@ -50,13 +50,17 @@ def draw(block: Block, *, titled: bool = True, widest: float = math.inf) -> Any:
       HelixError: matplotlib is not installed.
       TypeError: a block that is no figure.
     """
-    for kind, function in ((Bars, _bars), (Matrix, _matrix), (Curves, _curves)):
-        if isinstance(block, kind):
-            figure = function(block, widest)
-            if titled:
-                figure.axes[0].set_title(block.title, loc="left", fontsize=10)
-            return figure
-    raise TypeError(f"draw: {type(block).__name__} is no figure.")
+    if isinstance(block, Bars):
+        figure = _bars(block, widest)
+    elif isinstance(block, Matrix):
+        figure = _matrix(block, widest)
+    elif isinstance(block, Curves):
+        figure = _curves(block, widest)
+    else:
+        raise TypeError(f"draw: {type(block).__name__} is no figure.")
+    if titled:
+        figure.axes[0].set_title(block.title, loc="left", fontsize=10)
+    return figure
 
 
 def save_figure(path: Path, block: Block) -> Path:

@@ -40,7 +40,9 @@ class Quantity(NamedTuple):
             return format_interval(numbers, name, scale=self.scale, digits=digits)
         if name not in numbers:
             return None
-        value = numbers[name] if self.scale == 1 else self.scale * numbers[name]
+        found = numbers[name]
+        value = found.value if isinstance(found, Interval) else found
+        value = value if self.scale == 1 else self.scale * value
         if self.form is None:
             return value
         return bool(value) if self.form is bool else f"{value:{self.form}}"

@@ -96,7 +96,7 @@ def latex_table(
 
 
 def read_interval(
-    numbers: Mapping[str, float | Interval], name: str, *, scale: float = 1
+    numbers: Mapping[str, float | Interval | None], name: str, *, scale: float = 1
 ) -> list[float]:
     """[value, low, high] of a number by its name; NaN where there is none.
 
@@ -107,9 +107,13 @@ def read_interval(
       scale: multiplies all three.
     """
     found = numbers.get(name)
-    if not isinstance(found, tuple):
-        found = (numbers.get(f"{name}{end}") for end in ENDS)
-    return [math.nan if end is None else scale * float(end) for end in found]
+    if isinstance(found, Interval):
+        return [scale * float(end) for end in found]
+    ends = [numbers.get(f"{name}{end}") for end in ENDS]
+    return [
+        math.nan if end is None or isinstance(end, Interval) else scale * float(end)
+        for end in ends
+    ]
 
 
 def format_interval(
@@ -140,7 +144,7 @@ def _fixed(value: float, digits: int) -> str:
     return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text
 
 
-def format_number(value: float) -> str:
+def format_number(value: float | numbers.Real) -> str:
     """A number as text: whole ones in full, others with four significant digits.
 
     An exponent below 1e-4 only; NaN is missing, infinity is said.

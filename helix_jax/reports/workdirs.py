@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from helix_jax.errors import RunError
 from helix_jax.reports.answers import load_answer
@@ -41,7 +42,7 @@ def read_section(folder: Path) -> Section:
     Raises:
       RunError: no run that has ended, or a damaged file.
     """
-    facts = {}
+    facts: dict[str, Any] = {}
     for name in ("config.json", "environment.json"):
         path = folder / name
         if path.is_file():

@@ -54,8 +54,10 @@ from helix_jax.stats import Interval
 
 if TYPE_CHECKING:
     from helix_jax.models import ModelSpec
+    from helix_jax.models.torch_engine import TorchSpec
 
-Specs = Mapping[str, "ModelSpec | None"]  # model as it is named -> its architecture
+# Model as it is named -> its architecture.
+Specs = Mapping[str, "ModelSpec | TorchSpec | None"]
 _INPUTS = ("corpora", "tokenizer", "side", "model")  # of fields, see `option`
 
 

@@ -4,17 +4,24 @@ import csv
 import dataclasses
 import sys
 import typing
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypedDict
 
 from absl import flags
 
-_DEFINE = {
+_DEFINE: dict[type, Callable[..., object]] = {
     bool: flags.DEFINE_bool,
     int: flags.DEFINE_integer,
     float: flags.DEFINE_float,
     str: flags.DEFINE_string,
 }
+
+
+class Section(TypedDict):
+    """Where a flag is defined: its registry, and the section of --help."""
+
+    flag_values: flags.FlagValues
+    module_name: str
 
 
 class _NamesParser(flags.BaseListParser):
@@ -185,14 +192,15 @@ def define_flags(
     for field in dataclasses.fields(config_class):
         needed = field.metadata.get("required") and not field.default
         section = required_section(program) if needed else program
-        place = {"flag_values": known, "module_name": section}
+        place = Section(flag_values=known, module_name=section)
         default = None if field.default is dataclasses.MISSING else field.default
         help_text = field.metadata.get("help", field.name)
         if hints[field.name] in (tuple[str, ...], tuple[int, ...]):
             numbers = hints[field.name] == tuple[int, ...]
             texts = _TextsParser if field.metadata.get("verbatim") else _NamesParser
+            parser: flags.ArgumentParser = _IntegersParser() if numbers else texts()
             flags.DEFINE(
-                _IntegersParser() if numbers else texts(),
+                parser,
                 field.name,
                 list(default or ()),
                 help_text,

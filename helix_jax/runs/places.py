@@ -3,13 +3,11 @@
 import contextlib
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 from helix_jax.paths import is_url
 from helix_jax.processes import current
-from helix_jax.runs.prepare import in_a_bucket
-
-Config = TypeVar("Config")
+from helix_jax.runs.prepare import Config, in_a_bucket
 
 
 @contextlib.contextmanager

@@ -7,13 +7,16 @@ import os
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from helix_jax.errors import PathError, RunError
 from helix_jax.near_names import did_you_mean
 from helix_jax.paths import expand_path, is_url, local_path
 
-Config = TypeVar("Config")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", bound="DataclassInstance")
 STORAGE = ("gs", "s3", "file", "memory", "http", "https")  # where stores can lie
 BUCKETS = ("gs", "s3")  # and work directories
 NO_STORES = "none"  # instead of a place, for programs whose config says `storeless`

@@ -18,20 +18,22 @@ import time
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from absl import flags
 
 import helix_jax
 from helix_jax.errors import HelixError, ProcessError, RunError
 from helix_jax.processes import ALONE, MEETING_SECONDS, Processes, join
+from helix_jax.runs.flags import Section
 
 AUTO = "auto"
 STOPPING_SECONDS = 20.0  # for a process to end by itself after a loss
 _VERSIONS = ("jax", "jaxlib", "numpy", "tokenizers", "tensorstore")
 
 
-class Place(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Place:
     """The place of a process among those of its run; see `processes.join`."""
 
     coordinator: str
@@ -41,7 +43,7 @@ class Place(NamedTuple):
 
 def define_process_flags(known: flags.FlagValues, *, program: str) -> None:
     """--processes, --process, --coordinator, --meeting_seconds, --share_devices."""
-    place = {"flag_values": known, "module_name": program}
+    place = Section(flag_values=known, module_name=program)
     flags.DEFINE_string(
         "processes",
         "1",
@@ -82,7 +84,8 @@ def joined(known: flags.FlagValues, tell: Callable[[str], Any]) -> Iterator[Proc
         return
     from helix_jax.runs import shared_devices as devices  # imports jax, which is slow
 
-    processes = join(*place, seconds=known["meeting_seconds"].value)
+    seconds = known.meeting_seconds
+    processes = join(place.coordinator, place.count, place.index, seconds=seconds)
     processes.share_devices = known["share_devices"].value or devices.on_a_pod()
     # A process that waits for a device of a lost one does not return by itself.
     patience = 0.0 if processes.share_devices else STOPPING_SECONDS
@@ -91,7 +94,6 @@ def joined(known: flags.FlagValues, tell: Callable[[str], Any]) -> Iterator[Proc
     try:
         processes.agree("code", code_record())
         if processes.share_devices:
-            seconds = known["meeting_seconds"].value
             devices.share_devices(
                 processes,
                 place.coordinator,
@@ -127,8 +129,7 @@ def place_of(known: flags.FlagValues) -> Place | None:
     Raises:
       RunError: flags do not fit together, or no cluster is known.
     """
-    names = ("processes", "process", "coordinator")
-    asked, index, coordinator = (known[name].value for name in names)
+    asked, index, coordinator = known.processes, known.process, known.coordinator
     count = asked.strip()
     if count == AUTO:
         from helix_jax.runs.shared_devices import read_cluster

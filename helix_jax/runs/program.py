@@ -135,7 +135,7 @@ def run_program(
         whole, own_run = find(config_class, run) if find else (config_class, run)
         fields = dataclasses.fields(config)
         config = whole(**{field.name: getattr(config, field.name) for field in fields})
-        keep_compiled(known[FLAG].value)
+        keep_compiled(getattr(known, FLAG))
         choose_trackers(known)
         with joined(known, _say) as processes:
             if nowhere:

@@ -22,6 +22,7 @@ from absl import flags
 
 from helix_jax.errors import RunError
 from helix_jax.fingerprint import fingerprint
+from helix_jax.runs.flags import Section
 
 METRICS = "metrics.jsonl"
 _EXTRAS = {"tensorboard": "tensorboardX", "wandb": "wandb", "mlflow": "mlflow"}
@@ -32,7 +33,7 @@ Numbers = Mapping[str, float]
 
 def define_tracking_flags(known: flags.FlagValues, *, program: str) -> None:
     """The flags --tensorboard and --tracker."""
-    place = {"flag_values": known, "module_name": program}
+    place = Section(flag_values=known, module_name=program)
     flags.DEFINE_bool(
         "tensorboard", False, "write metrics to WORKDIR/tensorboard too", **place
     )

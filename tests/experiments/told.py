@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from helix_jax.reports import Table, load_blocks
+from helix_jax.reports import Table, load_answer, load_blocks
 from helix_jax.reports.tables import show_cell
 
 KEY = re.compile(r"\b[a-z][a-z0-9]*_[a-z0-9_]+\b|\b(test|fit|generation|gate|data)/\w")
@@ -16,9 +16,15 @@ def require_told(folder: Path | str, *words: str) -> list[Table]:
 
     Each block's note has all `words` (models, corpus) and the number of texts, rows,
     tokens or prompts; no cell is the name of a key, a raw NaN or infinity, or empty;
-    a bracket is explained by its row, its column or the note.
+    a bracket is explained by its row, its column or the note. The answer is a sentence
+    with a number and without keys.
     """
     blocks = load_blocks(Path(folder))
+    answer = load_answer(Path(folder), blocks).text
+    assert re.search(r"\d.*\.$", answer), answer
+    for word in words:
+        answer = answer.replace(word, "")
+    assert not KEY.search(answer), answer
     for block in blocks:
         for word in words:
             assert word in block.note, (block.title, word, block.note)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 from helix_jax.net import Connection, connect
 
 WIDTH, CLASSES, ROWS = 24, 3, 240
+ENDED = r" has ended: [\d,]+ requests answered, state in \S+"
 
 
 class Served(NamedTuple):
@@ -107,8 +109,10 @@ def start_service(state: Path, *words: str, tls: bool = False) -> Served:
 
 
 def stop_service(process: subprocess.Popen, sig: int = signal.SIGTERM) -> int:
-    """End a service; its exit status."""
+    """End a service, which then says what it has done; its exit status."""
     process.send_signal(sig)
     status = process.wait(60)
-    process.stdout.close()
+    with process.stdout:
+        if status == 0:
+            assert re.search(ENDED, process.stdout.read())
     return status

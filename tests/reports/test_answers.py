@@ -47,6 +47,11 @@ def test_a_row_of_numbers_alone_is_told_by_its_columns():
     assert answer_of([table]) == "Rows: rows 535; width 1,768; share 3.25%."
 
 
+def test_rows_of_which_some_are_named_by_numbers():
+    table = Table("Sizes", ["size", "R2"], [["all", 0.75], [100, 0.5]])
+    assert answer_of([table]) == "Sizes: all, R2 0.75; 100, 0.5."
+
+
 def test_figures_and_empty_tables_do_not_answer():
     empty = Table("None", ["a", "b"], [])
     bars = Bars("B", "x", ["g"], {"s": [[1, 1, 1]]})

@@ -31,6 +31,11 @@ def test_a_cell_is_what_its_form_says():
     assert isinstance(whole, int)  # not scaled, so a whole number still
 
 
+def test_of_an_interval_a_form_without_one_shows_the_value():
+    assert Quantity("accuracy, %", 100).cell(NUMBERS, "accuracy") == 50.0
+    assert Quantity("accuracy", 1, ".2f").cell(NUMBERS, "accuracy") == "0.50"
+
+
 def test_a_summary_has_the_cells_of_its_report():
     shown = Quantity("accuracy, %", 100, 1)
     summary = {"a": 0.5, "a_low": 0.25, "a_high": 0.75, "b": 0.5}
