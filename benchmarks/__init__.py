@@ -1,4 +1,4 @@
-"""Speed against the tools one would use instead, side by side in one run."""
+"""Speed beside alternative tools, in the same run."""
 
 import sys
 

@@ -1,4 +1,4 @@
-r"""A provider's service that is killed again and again, and asked what nobody asks.
+r"""A provider's service that is killed again and again, and sent malformed requests.
 
     python -m benchmarks.service_faults --kills=50 --requests=100000
 

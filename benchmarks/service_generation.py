@@ -89,7 +89,7 @@ def largest_state(parts: Stitch, tokenizer: Any, prompt: str) -> float:
 
 
 def timed(connection: Connection, width: int) -> float:
-    """Seconds of one made-up state, from the state to the logits."""
+    """Seconds of one synthetic state, from the state to the logits."""
     state = np.random.default_rng(0).standard_normal(width)
     start = time.perf_counter()
     connection.classify("words", state)

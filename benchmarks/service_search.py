@@ -79,8 +79,8 @@ def search(place: Place) -> None:
         "index built, s",
     ]
     notes = (
-        f"{count} searches of each made-up index of width {WIDTH}, rows about centres "
-        "about others; one client, one worker, `guarded`, scores to 12 bits, "
+        f"{count} searches of each synthetic index of width {WIDTH}, rows in clusters "
+        "of clusters; one client, one worker, `guarded`, scores to 12 bits, "
         f"{WEIGHTS.value:g} GB for transformed weights. Medians; recall by the clear "
         "search of the same vectors, interval over queries. Bytes on the wire."
     )

@@ -90,7 +90,7 @@ class AttackConfig(PlantedOptions):
 
 
 def check(config: AttackConfig, _: Specs) -> None:
-    """Refuse policies that are none."""
+    """Refuse unknown policies."""
     check_policies("policies", *config.policies)
 
 

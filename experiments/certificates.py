@@ -64,7 +64,7 @@ class CertificatesConfig:
 
 @experiment()
 def compute(config: CertificatesConfig, _: Run | None) -> Report:
-    """Make what is asked for."""
+    """Make the certificates that --make names."""
     folder, made = Path(config.folder), []
     kinds = {AUTHORITY, SERVER, "client"} if config.make == "all" else {config.make}
     clients = config.clients if "client" in kinds else ()

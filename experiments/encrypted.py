@@ -115,7 +115,7 @@ class Problem(NamedTuple):
 
 
 def check(config: EncryptedConfig, _: Specs) -> None:
-    """Refuse a policy that is none."""
+    """Refuse an unknown policy."""
     if config.policy:
         check_policies("policy", config.policy)
 

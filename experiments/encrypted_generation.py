@@ -67,7 +67,7 @@ class EncryptedGenerationConfig(TokenMapOptions):
 
 
 def check(config: EncryptedGenerationConfig, specs: Specs) -> None:
-    """Refuse sizes that are none, and states that the encrypted head does not read.
+    """Refuse malformed sizes, and states that the encrypted head does not read.
 
     Raises:
       RunError: says which.
@@ -161,7 +161,7 @@ def cost_cells(costs: StepCosts) -> list[float]:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Width and vocabulary of a made-up head.
+    """Width and vocabulary of a synthetic head.
 
     Raises:
       RunError: it is not WIDTHxVOCABULARY, or larger than a layer can be.

@@ -148,7 +148,7 @@ def result_blocks(results: Results) -> list[Block]:
             note="target: the classifier on its own model's states, the ceiling of a "
             "map; mapped: on the source's states after the affine map, the result; "
             "source: a classifier trained on the source's own states; shuffled, "
-            "random, majority: controls that know nothing of the pairing. CKA and R2 "
+            "random, majority: controls that ignore the pairing. CKA and R2 "
             f"are of the test split. {BRACKETS}",
         ),
         cross_bars(

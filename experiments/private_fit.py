@@ -122,7 +122,7 @@ class Problem(NamedTuple):
 
 
 def check(config: PrivateFitConfig, _: Specs) -> None:
-    """Refuse too few planted rows, and privacy that is none."""
+    """Refuse too few planted rows, and invalid privacy."""
     require_privacy(config)
     if not config.source:
         if config.curve:

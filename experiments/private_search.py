@@ -118,7 +118,7 @@ class Problem(NamedTuple):
     Attributes:
       rows: [N, d] of the provider's model.
       queries: arm -> [Q, d] in the provider's space, "native" first.
-      own: rows and queries of the client's model; None: made up.
+      own: rows and queries of the client's model; None for synthetic ones.
       labels: of rows and of queries; None: the texts have none.
       documents: [Q] of the queries.
     """
@@ -131,7 +131,7 @@ class Problem(NamedTuple):
 
 
 def check(config: SearchConfig, _: Specs) -> None:
-    """Refuse policies that are none."""
+    """Refuse unknown policies."""
     check_policies("policies", *config.policies)
 
 
@@ -184,7 +184,7 @@ def compute(config: SearchConfig, run: Run) -> Report:
     numbers |= {"search/rows": len(problem.rows), "search/width": problem.rows.shape[1]}
     told = about_planted(
         config,
-        f"{len(problem.rows):,} made-up rows of width {problem.rows.shape[1]}",
+        f"{len(problem.rows):,} synthetic rows of width {problem.rows.shape[1]}",
         f"{len(problem.documents):,} queries",
         documents=numbers["data/test_documents"],
     )

@@ -28,7 +28,7 @@ from helix_jax.runs.program import start_program
 
 @dataclasses.dataclass(frozen=True)
 class ServeConfig:
-    """Flags; what is left empty is the file's, or its default."""
+    """Flags; an empty one leaves the file's setting, or its default."""
 
     config: str = option("", "TOML file of settings", names="path")
     state: str = option("", "folder of state that outlives the service", names="path")

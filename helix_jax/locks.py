@@ -1,4 +1,4 @@
-"""One writer per folder: it holds a lock, and others wait and are told for whom.
+"""One writer per folder: it holds a lock; others wait and are told who holds it.
 
 A folder that is being written holds `.helix-lock`, a JSON record of its owner, which is
 removed when the writing ends. On one machine the lock is the kernel's (flock), so a
@@ -46,7 +46,7 @@ class Lock:
         self._ended = threading.Event()
 
     def acquire(self) -> None:
-        """Take the lock, waiting for its owner; says for whom after a second."""
+        """Take the lock, waiting for its owner, who is named after a second."""
         seen, began = None, time.monotonic()
         changed, told, pause = began, began + 1 - TELL_SECONDS, 0.01
         while True:

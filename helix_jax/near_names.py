@@ -1,4 +1,4 @@
-"""What was meant by a name that is none of those known: the end of a message."""
+"""The name that an unknown one was meant to be, for the end of a message."""
 
 import difflib
 from collections.abc import Iterable

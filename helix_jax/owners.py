@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Owner(NamedTuple):
-    """Who writes.
+    """A process that writes.
 
     Attributes:
       what: "an extraction", "a run", ...

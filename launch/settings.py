@@ -121,7 +121,7 @@ def _require_dictionaries(file: str, found: Iterable[Any]) -> Iterator[Setting]:
 
 
 def _written(value: Any) -> str:
-    """A value as it stands on a command line."""
+    """A value as a command line writes it."""
     if isinstance(value, bool):
         return str(value).lower()
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -5,9 +5,9 @@ r"""One program as a SLURM job; launch.sweep --slurm=... makes an array of many.
       -- --workdir=$SCRATCH/trec --source=A --target=B ...
 
 Options are those of sbatch under submitit's names, time in minutes. A job that is
-preempted or runs out of time is put in the queue again and goes on where it was. With
-nodes=2, or ntasks_per_node, the processes find each other through SLURM. Start it from
-the folder of helix_jax, which all nodes must see. Needs submitit: helix_jax[slurm].
+preempted or runs out of time is queued again and resumes where it was. With nodes=2, or
+ntasks_per_node, the processes find each other through SLURM. Start it from the folder
+of helix_jax, which all nodes must see. Needs submitit: helix_jax[slurm].
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""A client of a service: takes its turns as it is told, so that several can alternate.
+"""A client of a service that works in turns, so that several can alternate.
 
 Each line of input is the JSON of one turn, each line of output that of its result:
 

@@ -1,4 +1,4 @@
-"""The claim that alike tokenizers make good text, over all ordered pairs of models.
+"""The claim that similar tokenizers make good text, over all ordered pairs of models.
 
 The paper's quality is what a judge says of written text. Ours needs no judge: by how
 many bits a character the target's head on mapped states predicts held-out text worse

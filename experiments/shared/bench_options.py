@@ -1,4 +1,4 @@
-"""Flags of a bench, and the names of those that there are."""
+"""Flags of a bench, and the names of all benches."""
 
 import dataclasses
 from pathlib import Path

@@ -65,7 +65,7 @@ def arm_titles(
 
 
 def arms_table(numbers: Numbers, arms: Mapping[str, str], *, note: str) -> Table:
-    """How the target goes on from each cache."""
+    """How well the target continues from each cache."""
     return arm_table(
         "Continuing from each cache",
         numbers,

@@ -1,4 +1,4 @@
-"""Flags of a program in which one model goes on from another's cache."""
+"""Flags of a program in which one model continues from another's cache."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Arrays of finished steps in the work directory, where a killed run goes on."""
+"""Arrays of finished steps in the work directory, from which a killed run resumes."""
 
 from collections.abc import Callable, Mapping
 

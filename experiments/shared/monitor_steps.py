@@ -1,4 +1,4 @@
-"""What the program `monitors` lets its models read and write, kept as it comes."""
+"""What the models of `monitors` read and write, kept step by step."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

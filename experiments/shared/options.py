@@ -204,7 +204,7 @@ TINY_TASK = TINY_TEXTS | {"public_limit": 600, "resamples": 200}
 
 @dataclasses.dataclass(frozen=True)
 class PlantedOptions(PairOptions):
-    """Flags of two sides for which made-up rows stand where neither is named."""
+    """Flags of two sides; without them the rows are synthetic."""
 
     source: str = option("", f"{SIDE}; empty: made-up rows", names="side")
     target: str = option("", f"{SIDE}; empty: made-up rows", names="side")

@@ -1,4 +1,4 @@
-"""Where data and models that others made lie on a machine; nothing of it is shipped.
+"""Where third-party data and models are on a machine; none are shipped.
 
 `HELIX_SHARED` (default ../shared) has data/, corpora/, models/ and tokenizers/;
 `HELIX_REAL` (default ~/.cache/helix_real) has pretrained models of general English as

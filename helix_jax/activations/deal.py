@@ -35,7 +35,7 @@ def deal_rows(
       ids: [N] text ids.
       rows: source states [N, dx] and target states [N, dy] of these texts.
       seed: of the deal.
-      others: [M, dy] target states of texts that are none of these; None for none.
+      others: [M, dy] target states of other texts; None for none.
     """
     salt = f"deal {seed}"
     to_source = [part_of(document_of(name), 2, salt=salt) == 0 for name in ids]

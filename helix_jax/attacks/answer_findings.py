@@ -34,7 +34,7 @@ def measure_division(
     """Weights by dividing second parts.
 
     Args:
-      setting: whom to attack.
+      setting: that is attacked.
       profile: of the protected provider.
       repeats: answers to one ciphertext that are averaged.
       rng: of the shuffles.

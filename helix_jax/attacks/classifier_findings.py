@@ -32,7 +32,7 @@ def measure_extraction(
     """Steal the classifier from plain logits, and from answers under every policy.
 
     Args:
-      setting: whom to attack; at least 4 d queries.
+      setting: that is attacked; at least 4 d queries.
       profile: of the protected provider.
       policies: what answers show.
     """
@@ -55,7 +55,7 @@ def measure_extraction(
             noisy = policy.startswith("rounded")
             solve = partial(extraction.solve_logits, noisy=noisy)
         cells, start = {}, f"extraction_{policy.replace(':', '_')}"
-        # What the policy leaves to whom it is meant for.
+        # What the policy leaves to an honest client.
         right = results.argmax(axis=1) == plain.argmax(axis=1)
         users[policy] = chance.rate(int(right.sum()), len(right))
         summary[f"{start}_user_agreement"] = users[policy]

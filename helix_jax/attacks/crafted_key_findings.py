@@ -16,8 +16,13 @@ from helix_jax.private.internals import admit_unproved
 from helix_jax.private.policies import SHARE
 from helix_jax.private.profiles import find_profile
 
-SHAPES = ((8, 512), (16, 256), (64, 64), (256, 16))  # width, classes of made-up layers
-FITS = ((256, 12), (768, 12))  # width, bits a result of made-up fits
+SHAPES = (
+    (8, 512),
+    (16, 256),
+    (64, 64),
+    (256, 16),
+)  # width, classes of synthetic layers
+FITS = ((256, 12), (768, 12))  # width, bits a result of synthetic fits
 
 
 class MaskFinding(NamedTuple):
@@ -36,10 +41,10 @@ class MaskFinding(NamedTuple):
 
 
 def measure_crafted_key(setting: Setting, *, profile: str) -> Finding:
-    """Register a key that is none, and read the mask's secret from one answer.
+    """Register a crafted key, and read the mask's secret from one answer.
 
     Args:
-      setting: whom to attack; layers of `SHAPES` with Gaussian weights, and fits of
+      setting: that is attacked; layers of `SHAPES` with Gaussian weights, and fits of
         `FITS` of Gaussian rows, come after.
       profile: of the provider.
 
@@ -70,12 +75,12 @@ def measure_crafted_key(setting: Setting, *, profile: str) -> Finding:
 
     for name, attacked in settings.items():
         width, classes = attacked.classifier.kernel.shape
-        made = "" if name == "own" else "made-up layer, "
+        made = "" if name == "own" else "synthetic layer, "
         found = attack_layer(serve(attacked, profile), width)
         report(name, f"{made}width {width}, {classes} classes", found)
     for width, precision in FITS:
         found = attack_fit(made_fit(width, profile, precision), width)
-        against = f"made-up fit, width {width}, {precision} bits a result"
+        against = f"synthetic fit, width {width}, {precision} bits a result"
         report(f"fit_{width}", against, found)
     return Finding(summary, rows)
 

@@ -23,7 +23,7 @@ def measure_labels(
     """Logits from what is decrypted, and their differences by chosen shares.
 
     Args:
-      setting: whom to attack.
+      setting: that is attacked.
       profile: of the protected provider.
       rng: of the shuffles.
     """

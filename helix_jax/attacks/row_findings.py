@@ -84,7 +84,7 @@ def measure_row_division(
     """The provider's rows by dividing second parts.
 
     Args:
-      setting: whom to attack.
+      setting: that is attacked.
       profile: of the protected provider.
       rows: of the fit; 0 for the fewest that the guard allows.
       columns: of the target.

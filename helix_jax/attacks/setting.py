@@ -60,7 +60,7 @@ def measure_attacks(
     """The findings of every attack, one after the other, with NAME_seconds of each.
 
     Args:
-      setting: whom they are run on.
+      setting: that is attacked.
       attacks: name -> attack.
     """
     numbers: dict[str, float | Interval] = {}
@@ -80,7 +80,7 @@ HEADER = ("attack", "against", "unprotected", "guarded", "chance")
 
 
 class Service(NamedTuple):
-    """A provider of the classifier, and a client whom it knows."""
+    """A provider of the classifier, and a registered client."""
 
     client: Client
     provider: Provider

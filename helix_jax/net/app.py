@@ -30,7 +30,7 @@ def make_app(
 
     Args:
       service: that it shows.
-      identify: who asks; None for nobody known.
+      identify: the client of a request; None for an unknown one.
       doors: its routes.
     """
 

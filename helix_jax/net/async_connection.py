@@ -113,7 +113,7 @@ class AsyncConnection:
 
         Raises:
           ServiceError: refused, or not reached.
-          ProtocolError: other texts, or messages that are none.
+          ProtocolError: other texts, or malformed messages.
         """
         about = await self._served("rows", rows)
         # A key of its own: a map that is shown says nothing of other queries.

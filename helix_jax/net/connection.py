@@ -3,7 +3,7 @@
     provider = connect("https://provider.example:8443", token=..., authority=...)
     logits = provider.classify("trec", x)
 
-Each call returns when it is done; `connect_async` is for who has an event loop.
+Each call returns when it is done; `connect_async` is for programs with an event loop.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A connection of the server: who shows a certificate, and how long one may dawdle.
+"""A connection of the server: the client's certificate, and limits on slow clients.
 
 uvicorn bounds the time between requests; here that of a request's head, and of an
 answer that its reader does not take.

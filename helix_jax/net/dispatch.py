@@ -10,7 +10,7 @@ from helix_jax.net.worker_place import Place
 
 
 class Dispatch:
-    """Has workers do what is asked."""
+    """Passes requests to workers."""
 
     def __init__(self, pool: Pool, state: State, operation_seconds: float):
         """Take the workers, the keys that are known, and what one request may take."""

@@ -35,7 +35,7 @@ class Enrolment:
     """
 
     def __init__(self, admission: Admission, on_forget: Callable[[bytes], None]):
-        """Take an admission, and what is to be done when a key makes room."""
+        """Take an admission, and what to call when a key is dropped."""
         self.admission, self._on_forget = admission, on_forget
         self._keys: OrderedDict[bytes, PublicKey] = OrderedDict()
         self._tickets: WeakKeyDictionary = WeakKeyDictionary()  # provider -> by key

@@ -19,7 +19,7 @@ class FitDesk:
     def __init__(
         self, deployment: Deployment, folder: Path, ledger: Ledger, keys: Enrolment
     ):
-        """Take what is served, the folder of all fits, and who is charged and known."""
+        """Take what is served, the folder of all fits, the ledger and the keys."""
         self._deployment, self._folder = deployment, folder
         self._ledger, self._keys = ledger, keys
         self._fits: OrderedDict[bytes, FitProvider] = OrderedDict()

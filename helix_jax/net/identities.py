@@ -46,7 +46,7 @@ class Identity(NamedTuple):
     """The owner of a token, or of a certificate.
 
     Attributes:
-      name: whom the ledger counts.
+      name: that the ledger counts under.
       token: id of the token, for the log; empty for a certificate.
       until: seconds since 1970, when this ends.
     """
@@ -96,7 +96,7 @@ class Identities:
         """A new token, which nobody can ask for again.
 
         Args:
-          identity: whom its holder is.
+          identity: of its holder.
           seconds: that it holds from now on.
 
         Raises:

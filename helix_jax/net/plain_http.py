@@ -10,7 +10,7 @@ def require_plain_allowed(host: str, plain: bool) -> None:
 
     Args:
       host: name or address that is listened at, or asked.
-      plain: whether the person has said that it is to be without TLS.
+      plain: whether the user asked for no TLS.
 
     Raises:
       RunError: nobody has, or the host is not this machine alone.

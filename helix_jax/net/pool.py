@@ -1,4 +1,4 @@
-"""The service's workers: how many there are, who gets which, and their replacement.
+"""The service's workers: their number, who is assigned which, their replacement.
 
 What is bound to one (a fit, a conversation about labels) goes to the same
 place again.

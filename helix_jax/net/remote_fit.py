@@ -44,7 +44,7 @@ async def fit_remotely(
 
     Raises:
       ServiceError: refused, or not reached.
-      ProtocolError: other texts, or messages that are none.
+      ProtocolError: other texts, or malformed messages.
     """
     path = f"/v1/fits/{os.urandom(16).hex()}"
     asked = json.dumps({"rows": rows, "key": client.key.hex()}).encode()

@@ -244,7 +244,7 @@ def _server_context(settings: ServiceSettings) -> ssl.SSLContext:
         settings.certificate,
         settings.private_key,
         settings.client_authority or None,
-        require_client=False,  # who has none may have a token
+        require_client=False,  # a client without one may have a token
     )
 
 

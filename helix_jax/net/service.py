@@ -97,7 +97,7 @@ class Service:
         profile = profile_of(bundle)
         owner = self.state.owner(key)
         if owner != identity:
-            # Whose it is learns only who has the whole of it.
+            # Only who has the whole of it learns whose it is.
             head = {"op": "key", "profile": profile}
             learnt = await self._dispatch.run(head, bundle)
             if learnt.head["key"] != name:

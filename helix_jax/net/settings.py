@@ -1,4 +1,4 @@
-"""What a provider serves and to whom, as one frozen record; read by `settings_file`."""
+"""What a provider serves, and to which clients: a record that `settings_file` reads."""
 
 import dataclasses
 from collections.abc import Mapping

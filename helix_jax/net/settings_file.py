@@ -17,7 +17,7 @@
     policies = {trec = "label"}
     budgets = {trec = 1e6}
 
-Paths are relative to the file. What is not known is refused by name.
+Paths are relative to the file. Unknown settings are refused by name.
 """
 
 import dataclasses

@@ -103,7 +103,7 @@ class Account:
     Attributes:
       key: encrypts masks for it, and verifies its messages.
       pool: its masks, where they are prepared.
-      identity: whom it belongs to.
+      identity: of the client that it belongs to.
       desk: its labels, where the policy is "label".
       budget: bits that its owner may have, in place of the provider's; None: that.
     """

@@ -34,7 +34,7 @@ class Ticket(NamedTuple):
     """The content of a ticket.
 
     Attributes:
-      identity: whom its holder is counted as.
+      identity: that its holder is counted as.
       until: seconds since 1970, when it ends.
     """
 

@@ -43,7 +43,7 @@ def read_pairs(payload: bytes, *, plan: FitPlan, profile: Profile) -> np.ndarray
       profile: of the ring.
 
     Raises:
-      ProtocolError: residues that are none.
+      ProtocolError: a residue is not below its prime.
     """
     seed = bytes(payload[: sampling.SEED_BYTES])
     count = plan.chunk * plan.tiles

@@ -132,7 +132,7 @@ class FitRole:
 
     @property
     def identity(self) -> str:
-        """Who the client is, for the ledger."""
+        """The identity of the client, for the ledger."""
         return self._account.identity
 
     @property

@@ -34,7 +34,7 @@ class KeptAnswers:
           make: gives its messages.
 
         Raises:
-          ProtocolError: it cannot be written; nothing of it is there then.
+          ProtocolError: it cannot be written; no part of it is left.
         """
         place, passing = self._folder / name, self._folder / f".{name}"
         if not place.is_dir():

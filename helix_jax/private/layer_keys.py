@@ -16,7 +16,7 @@ PREPARED = 256  # most answer ciphertexts whose masks are made ahead
 
 
 class LayerKeys:
-    """Who may ask a layer; `Provider` also answers.
+    """The client keys that may query a layer; `Provider` also answers.
 
     Attributes:
       layer: what clients may know.

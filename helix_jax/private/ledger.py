@@ -98,8 +98,8 @@ class Ledger:
           Bits that the client has had of the subject, with these.
 
         Raises:
-          ValueError: bits that are none, or a client that is no text.
-          AnsweredError: the reference was charged before, to whomever.
+          ValueError: bits are no number, or the client is no text.
+          AnsweredError: the reference was charged before, to any client.
           BudgetError: the budget does not allow it.
           ProtocolError: the ledger cannot be written. Nothing is charged then.
         """
@@ -137,7 +137,7 @@ class Ledger:
             return _totals(connection, subject, client)[0]
 
     def has(self, subject: bytes, reference: bytes) -> bool:
-        """Whether an answer was charged, to whomever."""
+        """Whether an answer was charged, to any client."""
         with self._use() as connection:
             return _charged_to(connection, subject, reference) is not None
 

@@ -1,4 +1,4 @@
-"""Made-up problems of the private protocols, whose answers are known."""
+"""Synthetic problems of the private protocols, with known answers."""
 
 import numpy as np
 

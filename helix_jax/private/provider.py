@@ -149,7 +149,7 @@ class Provider(LayerKeys):
           ValueError: the policy is not "label".
         """
         message, account = self._labelled("transfers", transfers)
-        # Who repeats it would end the transfers that its owner has.
+        # A repetition would end the transfers that its owner has.
         self._ledger.charge(
             self._share.subject,
             account.identity,

@@ -148,7 +148,7 @@ def rehearse_sum(maps: Sequence[AffineMap], x: np.ndarray) -> SummedAnswers:
     """
     settings = {
         "input_norm": float(np.linalg.norm(x, axis=1).max()),
-        "policy": "logits",  # of whose noise a sum would have as much from each
+        "policy": "logits",  # rounding would add the noise of every provider
     }
     weights = [(np.asarray(share.kernel), np.asarray(share.bias)) for share in maps]
     scales = shared_scales([Provider(*share, **settings).layer for share in weights])

@@ -22,7 +22,7 @@ _S = TypeVar("_S", bound="_HasTurns")
 class Turns:
     """One caller at a time, in the process that made it.
 
-    A context; who is in it may enter it again.
+    A context, which the thread that is in it may enter again.
 
     Attributes:
       process: the id of that which made it.

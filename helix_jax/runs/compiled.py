@@ -55,7 +55,7 @@ def keep_compiled(request: str) -> Path | None:
     except (OSError, PathError) as error:
         print(
             f"warning: compiled code cannot be kept in {folder} ({error}); "
-            f"--{FLAG}=PATH names another folder, --{FLAG}={OFF} does without.",
+            f"--{FLAG}=PATH names another folder, --{FLAG}={OFF} keeps none.",
             file=sys.stderr,
             flush=True,
         )

@@ -114,7 +114,8 @@ def test_detectors_on_native_and_mapped_states(common, news, tmp_path):
     assert kinds == [Table, Bars, Table, Table]
     assert own.header[1:] == list(ood.REFITTED.values())
     assert bars.groups == [DETECTOR_NAMES[one] for one in DETECTORS]
-    require_told(config.workdir, "llama", "gpt_neox", "texts.jsonl against", "out-of-distribution")
+    words = "llama", "gpt_neox", "texts.jsonl against", "out-of-distribution"
+    require_told(config.workdir, *words)
     place = bars.groups.index("energy")
     assert bars.series["mapped states"][place] == [
         100 * summary[f"ood/energy_mapped_auroc{end}"] for end in ("", "_low", "_high")

@@ -29,7 +29,7 @@ def require_told(folder: Path | str, *words: str) -> list[Table]:
         for word in words:
             assert word in block.note, (block.title, word, block.note)
         assert re.search(
-            r"\d (paired |planted |test |known test |tokens? )?"
+            r"\d (paired |planted |test |in-distribution test |tokens? )?"
             r"(texts|text|rows|tokens|token pairs|prompts|prompt|to fit|queries)",
             block.note,
         ), (block.title, block.note)

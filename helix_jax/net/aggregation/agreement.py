@@ -43,7 +43,7 @@ class Agreement:
     names: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        """Refuse names that are none, and a session of something else."""
+        """Refuse invalid names, and a session of something else."""
         wrong = [name for name in self.names if not _NAME.fullmatch(name)]
         if wrong or len(set(self.names)) < len(self.names):
             raise ValueError(

@@ -98,7 +98,7 @@ class SiloConnection:
         return self._wait(kind.name.lower(), most)
 
     def describe(self) -> dict[str, Any]:
-        """The open round and who is waited for; see `Rounds.describe`.
+        """The open round and the silos not heard yet; see `Rounds.describe`.
 
         Raises:
           ProtocolError, ProcessError: as `send`.

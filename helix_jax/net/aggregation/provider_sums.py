@@ -72,7 +72,7 @@ class SumService(ServiceBase):
     """Asks several providers what it is asked.
 
     Args:
-      settings: of where it listens, and whom it asks.
+      settings: where it listens, and the providers.
     """
 
     def __init__(self, settings: SumSettings):

@@ -177,9 +177,9 @@ class Rounds:
             return bool(state.digests)
 
     def describe(self) -> dict[str, object]:
-        """For people and for the parties: the round, who has stayed, whether it ended.
+        """For people and parties: the round, the silos that stayed, whether it ended.
 
-        Who has not answered yet is told too: it is no secret from those who take part.
+        It names the silos that have not answered: participants may know them.
         """
         with self._known() as state:
             names = dict(zip(self.agreement.session.numbers, self.agreement.names))

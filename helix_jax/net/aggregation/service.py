@@ -1,6 +1,6 @@
 """The aggregator as a web service: silos send their messages and wait for the others'.
 
-    GET /v1/sessions/SESSION          the open round, who is waited for, JSON
+    GET /v1/sessions/SESSION          the open round, silos not heard yet, JSON
     PUT /v1/sessions/SESSION/ROUND    the silo's message: 204; 409 for another one
     GET /v1/sessions/SESSION/ROUND    what the round came to for this silo
     GET /v1/sessions/SESSION/total    [2, L] uint64, for silos that are in it
@@ -112,7 +112,7 @@ class AggregationService(ServiceBase):
         return {"identity": identity, "sessions": own}
 
     def find(self, session: str, identity: str) -> tuple[Desk, int]:
-        """A session's desk, and the number of who asks there."""
+        """A session's desk, and the number of the silo that asks."""
         desk = self._desks.get(session)
         number = desk.rounds.agreement.number_of(identity) if desk else None
         if desk is None or number is None:  # others' sessions look like none

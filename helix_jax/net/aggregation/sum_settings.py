@@ -14,7 +14,7 @@
     [sums.trec.south]
     ...
 
-Paths are relative to the file. What is not known is refused by name.
+Paths are relative to the file. Unknown settings are refused by name.
 """
 
 import dataclasses
@@ -57,7 +57,7 @@ class SumSettings:
 
     Attributes:
       service: where it listens, its state and limits; it serves nothing of its own.
-      sums: name -> provider's name -> whom to ask.
+      sums: name -> provider's name -> where it is.
     """
 
     service: ServiceSettings

@@ -1,4 +1,4 @@
-"""A body that comes in, written to a file as it comes, never held whole in memory."""
+"""An incoming body, written to a file piece by piece, never whole in memory."""
 
 import asyncio
 import contextlib

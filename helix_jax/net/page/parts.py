@@ -129,7 +129,7 @@ def _chart(shares: Sequence[int], words: str) -> str:
 def _table(
     caption: str, names: Sequence[str], lines: Sequence[Sequence[object]]
 ) -> str:
-    """A table, each cell of which knows its column's name; nothing of no lines."""
+    """A table whose cells carry their column's name; empty without lines."""
     if not lines:
         return ""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
@@ -157,7 +157,7 @@ def _what(head: dict[str, Any]) -> str:
 
 
 def _model(one: dict[str, Any]) -> str:
-    """The model in what is said of a fingerprint, without a folder's path."""
+    """The model that a fingerprint names, without a folder's path."""
     fingerprints = one.get("fingerprints") or {}
     states = one.get("fingerprint") or fingerprints.get("states") or {}
     found = one.get("model") or states.get("model")

@@ -61,7 +61,7 @@ def take_table(
 
 
 def take_all(body: memoryview) -> None:
-    """Raise unless nothing of a body is left."""
+    """Raise if bytes of a body are left."""
     if len(body):
         raise ProtocolError(f"take_all: {len(body)} bytes too many.")
 

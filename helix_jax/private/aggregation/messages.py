@@ -147,7 +147,7 @@ def message_bytes(session: Session, kind: Kind) -> tuple[int, int]:
 
 
 def sender_of(data: bytes | mmap.mmap) -> int:
-    """Who a message of a right size says that it is of; nothing of it is checked."""
+    """The sender that a message of a right size names; nothing is checked."""
     return _HEADER.unpack_from(data)[3]
 
 

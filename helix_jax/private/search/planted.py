@@ -1,4 +1,4 @@
-"""A made-up index whose rows lie about centres, which lie about others."""
+"""A synthetic index: rows in clusters, whose centres are in clusters too."""
 
 import numpy as np
 
