@@ -246,7 +246,9 @@ class Client:
             del self._pending[message.number]
         return OpenedAnswer(message.number, pending.layer, pending.shape, phases)
 
-    def _read_header(self, data: bytes, *, whole: bool = True) -> wire.Message:
+    def _read_header(
+        self, data: bytes | memoryview, *, whole: bool = True
+    ) -> wire.Message:
         """The message of an answer that is awaited, of the layer that was asked."""
         expected = "answer", self.profile, self.key
         message = wire.read(data, *expected, binding=None, whole=whole)

@@ -68,10 +68,10 @@ def answer_parts(
                 firsts += offsets[done : done + len(pair), columns]
                 firsts %= residues.column(profile)
                 done += len(pair)
-            words = evaluation.words_of(
+            first, second = evaluation.words_of(
                 weights, pair, firsts, seconds, plan=plan, profile=profile
             )
-            yield answers.pack_words(*words, count, results)
+            yield answers.pack_words(first, second, count, results)
 
 
 def _cover(prepared: PreparedLayer, account: Account) -> Callable[[slice], MaskContent]:

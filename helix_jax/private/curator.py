@@ -15,6 +15,7 @@ Reference: Kairouz, Liu, Steinke 2021, arXiv 2102.06387, proposition 14 (sums of
   discrete Gaussians).
 """
 
+import dataclasses
 import math
 from typing import NamedTuple
 
@@ -39,7 +40,8 @@ class PrivateMoments(NamedTuple):
     noise: np.ndarray
 
 
-class _Release(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class _Release:
     """One mechanism: what a row moves, sigma over that, and how many numbers."""
 
     sensitivity: float

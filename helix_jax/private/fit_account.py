@@ -102,10 +102,10 @@ class FitAccount(NamedTuple):
           ProtocolError: it is more than is left, or was charged before.
         """
         subject, reference = self._of_everyone, number + what
-        everyone = self.privacy is not None
-        if everyone and not (kept and self.ledger.has(subject, reference)):
+        privacy = self.privacy
+        if privacy and not (kept and self.ledger.has(subject, reference)):
             spent = self.ledger.spent(subject, _EVERYONE)
-            fit_noise.require_left(spent, rho, self.privacy)
+            fit_noise.require_left(spent, rho, privacy)
         # Its own first: what it may not have costs the others nothing.
         if not (kept and self.ledger.has(self.subject, reference)):
             self.ledger.charge(
@@ -115,13 +115,9 @@ class FitAccount(NamedTuple):
                 reference=reference,
                 budget=self.budget,
             )
-        if everyone and not (kept and self.ledger.has(subject, reference)):
+        if privacy and not (kept and self.ledger.has(subject, reference)):
             self.ledger.charge(
-                subject,
-                _EVERYONE,
-                rho,
-                reference=reference,
-                budget=self.privacy.total_rho,
+                subject, _EVERYONE, rho, reference=reference, budget=privacy.total_rho
             )
 
     def require_new(self, what: bytes, number: bytes) -> None:

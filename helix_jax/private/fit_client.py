@@ -158,8 +158,11 @@ class FitClient:
         numbers = (2, count, degree)
         length = 2 * count * degree * answer_words.WORD_BYTES
         wire.expect_sizes(message, (count,), length)
-        parts = wire.unpack_integers(message.payload, numbers, answer_words.WORD_BYTES)
-        phases = answer_words.open_words(secret_key(client), *parts, np.arange(degree))
+        words = wire.unpack_integers(message.payload, numbers, answer_words.WORD_BYTES)
+        first, second = words
+        phases = answer_words.open_words(
+            secret_key(client), first, second, np.arange(degree)
+        )
         scaled = np.ldexp(phases.reshape(-1), -self.offer.mean_bits)
         self._mean_y = np.ldexp(scaled[: self.offer.width], self.offer.exponents)
         if self.offer.rho:

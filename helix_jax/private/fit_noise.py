@@ -64,7 +64,8 @@ def private_columns(y: np.ndarray, privacy: Privacy) -> PrivateColumns:
     """
     privacy.require_rows(len(y))
     rows = unit_integers("FitProvider", y, KERNEL_BITS)
-    return PrivateColumns(rows, *private_bounds(*y.shape, privacy))
+    norm, mean = private_bounds(len(y), y.shape[1], privacy)
+    return PrivateColumns(rows, norm, mean)
 
 
 def private_bounds(rows: int, width: int, privacy: Privacy) -> tuple[float, float]:

@@ -96,11 +96,10 @@ def pack_rows(x: np.ndarray, plan: FitPlan, start: int) -> np.ndarray:
     part = x[start * plan.blocks : (start + plan.chunk) * plan.blocks]
     whole = np.zeros((plan.chunk * plan.blocks, plan.tiles * plan.tile))
     whole[: len(part), : plan.width] = part
-    whole = whole.reshape(plan.chunk, plan.blocks, plan.tiles, plan.tile)
+    tiled = whole.reshape(plan.chunk, plan.blocks, plan.tiles, plan.tile)
     used = plan.blocks * plan.tile
-    packed[..., :used] = whole.transpose(0, 2, 1, 3).reshape(
-        plan.chunk, plan.tiles, used
-    )
+    in_order = tiled.transpose(0, 2, 1, 3)
+    packed[..., :used] = in_order.reshape(plan.chunk, plan.tiles, used)
     return packed.reshape(plan.chunk * plan.tiles, plan.degree)
 
 

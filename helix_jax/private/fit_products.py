@@ -34,7 +34,7 @@ def block_turns(plan: FitPlan, profile: Profile) -> np.ndarray:
     return residues.transform(signs, profile)
 
 
-def read_pairs(payload: bytes, *, plan: FitPlan, profile: Profile) -> np.ndarray:
+def read_pairs(payload: memoryview, *, plan: FitPlan, profile: Profile) -> np.ndarray:
     """Ciphertexts [chunk, T, 2, L, N] int64 of a message of rows.
 
     Args:

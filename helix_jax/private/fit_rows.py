@@ -90,7 +90,7 @@ def _plain_rows(x: np.ndarray, offer: FitOffer, rank: int | None) -> ClientRows:
     # Columns of norm 2^(room - bits), so that the flood is as small beside them as it
     # can be. A constant column has none: all of it is zero, its noise too.
     scales = norms * 2 ** (bits - room)
-    plan, cov_xx = plan_fit(*x.shape, offer.profile), x.T @ x / len(x)
+    plan, cov_xx = plan_fit(len(x), x.shape[1], offer.profile), x.T @ x / len(x)
     x = x / np.where(norms > 0, scales, 1)
     return ClientRows(plan, x, bits, 0, scales, mean, cov_xx, basis)
 
@@ -100,7 +100,7 @@ def _private_rows(
 ) -> ClientRows:
     """Not centred, each of norm 2^row_bits at most as integers."""
     require_unit("FitClient", x)
-    plan = plan_fit(*x.shape, offer.profile)
+    plan = plan_fit(len(x), x.shape[1], offer.profile)
     bits = fit_noise.choose_row_bits(
         np.linalg.norm(x, axis=0).max(),
         offer.norm_bits,

@@ -3,6 +3,7 @@
 Two passes over the rows, in blocks: what they measure, and their integers.
 """
 
+import dataclasses
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -50,7 +51,8 @@ class Targets(NamedTuple):
     energy: float
 
 
-class Measures(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Measures:
     """What a pass over rows has seen so far.
 
     Attributes:

@@ -57,6 +57,8 @@ def integer_rows(provider: FitProvider) -> np.ndarray:
 def unmasked_results(provider: FitProvider) -> Iterator[bytes]:
     """Messages of a fit's results as one without masks and floods would send them."""
     absorbed = provider._absorbed
+    if absorbed.plan is None:
+        raise ValueError("unmasked_results: the provider has absorbed no rows yet.")
     return provider._results(absorbed.plan, list(absorbed.sums), masked=False)
 
 

@@ -72,7 +72,10 @@ def prove(
     while True:
         masks = [discrete_gaussian(scale, size) for scale in shape.scales]
         nothing = np.zeros(size, np.int64)
-        commitments = _commit(*masks, nothing, public.first[0], a, profile=profile)
+        secrets, errors = masks
+        commitments = _commit(
+            secrets, errors, nothing, public.first[0], a, profile=profile
+        )
         challenges = _challenge(public, commitments, profile, owner)
         hidden = [rotate(part, challenges) for part in witness]
         responses = [mask + part for mask, part in zip(masks, hidden)]
@@ -80,7 +83,8 @@ def prove(
             sending_chance(responses, hidden, shape), sampling.secret_bytes(32)
         )
         if sent and _is_short(responses, shape):
-            return _pack(challenges, *responses, shape)
+            secrets, errors = responses
+            return _pack(challenges, secrets, errors, shape)
 
 
 def verify(
@@ -102,12 +106,15 @@ def verify(
         raise ProtocolError(
             f"key: a proof has {proof_length(profile)} bytes, got {len(proof)}."
         )
-    challenges, *responses = _unpack(proof, shape, profile.degree)
-    sound = challenges.max() < 2 * profile.degree and _is_short(responses, shape)
+    challenges, secrets, errors = _unpack(proof, shape, profile.degree)
+    short = _is_short((secrets, errors), shape)
+    sound = short and challenges.max() < 2 * profile.degree
     if sound:
         a, one = _second(public, profile), np.eye(1, profile.degree, dtype=np.int64)
         powers = rotate(one[0], challenges)
-        commitments = _commit(*responses, powers, public.first[0], a, profile=profile)
+        commitments = _commit(
+            secrets, errors, powers, public.first[0], a, profile=profile
+        )
         sound = np.array_equal(
             _challenge(public, commitments, profile, owner), challenges
         )

@@ -45,9 +45,9 @@ class ProofShape(NamedTuple):
     """
 
     repetitions: int
-    scales: tuple[int, int]
-    bits: tuple[int, int]
-    norms: tuple[float, float]
+    scales: tuple[int, ...]
+    bits: tuple[int, ...]
+    norms: tuple[float, ...]
 
 
 @functools.cache

@@ -53,7 +53,7 @@ def open_file(path: Path | None) -> Opened:
     connection = sqlite3.connect(
         path or ":memory:", timeout=_WAIT, isolation_level=None, check_same_thread=False
     )
-    return Opened(connection, path and path.stat())
+    return Opened(connection, None if path is None else path.stat())
 
 
 def read_name(connection: sqlite3.Connection) -> bytes:
@@ -68,7 +68,9 @@ def read_name(connection: sqlite3.Connection) -> bytes:
 def is_at(opened: Opened, path: Path | None) -> bool:
     """Whether a file that was opened is still that of its path."""
     try:
-        return path is None or os.path.samestat(opened.file, path.stat())
+        if path is None or opened.file is None:
+            return path is None
+        return os.path.samestat(opened.file, path.stat())
     except OSError:
         return False
 

@@ -99,10 +99,11 @@ def prepare_layer(
         )
     parsed = Policy.of(profile) if policy is None else Policy.parse(policy)
     require_exact(profile)
+    width, classes = kernel.shape
     if tiles is None:
-        plan = packing.plan_layer(*kernel.shape, profile, minimise=minimise)
+        plan = packing.plan_layer(width, classes, profile, minimise=minimise)
     else:
-        plan = packing.plan_tiles(*kernel.shape, profile, tiles)
+        plan = packing.plan_tiles(width, classes, profile, tiles)
     scales = scales or choose_scales(
         kernel,
         bias,

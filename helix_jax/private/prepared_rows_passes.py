@@ -104,10 +104,13 @@ def prepare_rows(
 
 def _look(source: RowSource, digest: bytes) -> _Seen:
     """The first pass: rows measured and hashed."""
-    measures, each = None, np.empty((source.shape[0], 32), np.uint8)
+    measures: Measures | None = None
+    each = np.empty((source.shape[0], 32), np.uint8)
     for start, block in float_blocks(source):
         measures = measure(block, measures)
         each[start : start + len(block)] = hash_each(block)
+    if measures is None:
+        raise ValueError("FitProvider: expected one row or more, got none.")
     return _Seen(measures, join_hashes(each, source.shape[1], digest))
 
 

@@ -16,6 +16,7 @@ from helix_jax.private import answers, wire
 from helix_jax.private.accounts import Account
 from helix_jax.private.admission import Admission
 from helix_jax.private.covers import answer_parts
+from helix_jax.private.labels.desk import Desk
 from helix_jax.private.layer_keys import LayerKeys, check_budget
 from helix_jax.private.ledger import Ledger
 from helix_jax.private.prepared_layer import check_layer, prepare_layer
@@ -148,7 +149,7 @@ class Provider(LayerKeys):
           KeyRoleError: its key is not registered, or did not sign it.
           ValueError: the policy is not "label".
         """
-        message, account = self._labelled("transfers", transfers)
+        message, account, desk = self._labelled("transfers", transfers)
         # A repetition would end the transfers that its owner has.
         self._ledger.charge(
             self._share.subject,
@@ -157,7 +158,7 @@ class Provider(LayerKeys):
             reference=message.key + message.number,
             budget=None,
         )
-        return account.desk.agree(transfers)
+        return desk.agree(transfers)
 
     def label(self, choices: bytes) -> bytes:
         """The second round of an answer under the policy "label".
@@ -167,18 +168,21 @@ class Provider(LayerKeys):
           KeyRoleError: its key is not registered, or did not sign it.
           ValueError: the policy is not "label".
         """
-        return self._labelled("choices", choices)[1].desk.label(choices)
+        return self._labelled("choices", choices)[2].label(choices)
 
-    def _labelled(self, kind: str, message: bytes) -> tuple[wire.Message, Account]:
-        """A message of labels that its owner signed, and whose it is."""
-        if self.layer.policy.name != "label":
+    def _labelled(
+        self, kind: str, message: bytes
+    ) -> tuple[wire.Message, Account, Desk]:
+        """A message of labels that its owner signed, its account and its desk."""
+        name, account = self.layer.policy.name, None
+        if name == "label":
+            read = wire.read(message, kind, self.layer.profile, binding=None)
+            account = self._account(read.key)
+        if account is None or account.desk is None:
             raise ValueError(
-                f"the policy is {self.layer.policy.name!r}: its answers have no "
-                "second round."
+                f"the policy is {name!r}: its answers have no second round."
             )
-        read = wire.read(message, kind, self.layer.profile, binding=None)
-        account = self._account(read.key)
-        return account.key.require_signed(message, read), account
+        return account.key.require_signed(message, read), account, account.desk
 
     def answer(self, query: bytes) -> bytes:
         """Answer one message of encrypted queries.

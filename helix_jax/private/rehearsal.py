@@ -7,6 +7,7 @@
 `aggregation.rehearsal` is the same for sums over silos.
 """
 
+import functools
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -146,13 +147,14 @@ def rehearse_sum(maps: Sequence[AffineMap], x: np.ndarray) -> SummedAnswers:
     Returns:
       SummedAnswers, whose results are those of the sum of the maps.
     """
-    settings = {
-        "input_norm": float(np.linalg.norm(x, axis=1).max()),
-        "policy": "logits",  # rounding would add the noise of every provider
-    }
+    make = functools.partial(
+        Provider,
+        input_norm=float(np.linalg.norm(x, axis=1).max()),
+        policy="logits",  # rounding would add the noise of every provider
+    )
     weights = [(np.asarray(share.kernel), np.asarray(share.bias)) for share in maps]
-    scales = shared_scales([Provider(*share, **settings).layer for share in weights])
-    providers = [Provider(*share, **settings, shared=scales) for share in weights]
+    scales = shared_scales([make(*share).layer for share in weights])
+    providers = [make(*share, shared=scales) for share in weights]
     client = Client()
     for provider in providers:
         provider.register(client.public_bundle())

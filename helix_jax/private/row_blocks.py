@@ -19,7 +19,9 @@ INTEGERS = np.dtype("<i4")
 class RowSource(Protocol):
     """What rows are read from: a shape, and slices of rows that are arrays."""
 
-    shape: tuple[int, ...]
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, d)."""
 
     def __getitem__(self, rows: slice) -> Any:
         """Rows start to stop."""
@@ -51,7 +53,7 @@ class RowFile:
       shape: (n, d).
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int]):
+    def __init__(self, path: Path, shape: tuple[int, ...]):
         """Open the file, which stays this one when another takes its name.
 
         Args:

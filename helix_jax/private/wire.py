@@ -94,7 +94,7 @@ def write(
         length=len(payload) + signed * signatures.SIGNATURE_BYTES,
     )
     message = header + payload
-    return sign(message, signing_key) if signed else message
+    return message if signing_key is None else sign(message, signing_key)
 
 
 def sign(message: bytes, signing_key: bytes) -> bytes:
@@ -120,7 +120,7 @@ def write_header(
 
 
 def read(
-    data: bytes,
+    data: bytes | memoryview,
     kind: str,
     profile: Profile,
     key: bytes | None = None,
@@ -154,10 +154,9 @@ def read(
         raise ProtocolError(
             f"{kind}: a message has at least {HEADER_BYTES} bytes, got {len(view)}."
         )
-    magic, version, code, parameters, own, given, bound, *rest = _HEADER.unpack(
-        view[:HEADER_BYTES]
+    magic, version, code, parameters, own, given, bound, *sizes, length = (
+        _HEADER.unpack(view[:HEADER_BYTES])
     )
-    *sizes, length = rest
     if magic != _MAGIC:
         raise ProtocolError(f"{kind}: this is not a message of the encrypted layer.")
     if version != VERSION:
@@ -244,8 +243,9 @@ def expect_sizes(message: Message, sizes: tuple[int, ...], length: int) -> None:
 class Pieces:
     """A message that arrives in pieces, read in others."""
 
-    def __init__(self, pieces: Iterable[bytes], kind: str):
-        self._pieces, self._kind, self._buffer = iter(pieces), kind, b""
+    def __init__(self, pieces: Iterable[bytes | memoryview], kind: str):
+        self._pieces, self._kind = iter(pieces), kind
+        self._buffer: bytes | memoryview = b""
 
     def take(self, count: int) -> memoryview:
         """The next bytes.

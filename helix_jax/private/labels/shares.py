@@ -38,9 +38,9 @@ def draw_offsets(
     for number, prime in enumerate(profile.primes):
         own = (drawn % prime).astype(np.int64)
         residues[:, : plan.classes, number] = own.reshape(queries, -1)
-    residues = residues.reshape(queries, answers, plan.rows, -1).swapaxes(2, 3)
+    by_answer = residues.reshape(queries, answers, plan.rows, -1).swapaxes(2, 3)
     shares = ((drawn << LABEL_BITS) // profile.modulus).astype(np.int64)
-    return residues, shares.reshape(queries, -1)
+    return by_answer, shares.reshape(queries, -1)
 
 
 def cut(fractions: np.ndarray) -> np.ndarray:
