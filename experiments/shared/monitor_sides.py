@@ -88,9 +88,11 @@ def read_labelled(
     classes = require_labels(corpus)
     positive = positive or config.positive or classes[-1]
     if positive not in classes:
+        known = f"{corpus.name} has the classes {', '.join(classes)}"
         raise RunError(
-            f"--positive={positive}: {corpus.name} has the classes "
-            f"{', '.join(classes)}; name one of them."
+            f"--judge_data={name}: {known}, not {positive!r}, which is monitored."
+            if name
+            else f"--positive={positive}: {known}; name one of them."
         )
     texts = {split: list(corpus.read(split)) for split in SPLITS}
     wanted = classes.index(positive)

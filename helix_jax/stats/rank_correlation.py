@@ -5,9 +5,9 @@ numbers: the pairs of one model have it in common. So models are resampled, not 
 and of measures of texts their documents.
 """
 
+import dataclasses
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import ConstantInputWarning, spearmanr
@@ -120,7 +120,8 @@ def rank_correlations(
     return _correlations(who, measures, y, objects, resamples, level, seed, against)
 
 
-class _Objects(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class _Objects:
     """What is resampled: so many objects of so many rows.
 
     Attributes:

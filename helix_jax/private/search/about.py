@@ -85,10 +85,9 @@ def write_about(about: About) -> dict[str, Any]:
         "texts": base64.b64encode(about.texts.to_bytes()).decode(),
     }
     if layout.sets is not None:
-        found["sets"] = len(layout.sets)
-        found["probes"] = layout.sets.shape[1]
-        found["members"] = _write(layout.sets)
-        found["weights"] = _write(layout.weights)
+        sets, weights = layout.choices()
+        found["sets"], found["probes"] = sets.shape
+        found["members"], found["weights"] = _write(sets), _write(weights)
     return found
 
 
@@ -133,10 +132,12 @@ def read_about(data: Mapping[str, Any], profile: Profile) -> About:
             )
     elif rows > MAX_CLASSES or (sizes[:-1] != block_rows).any():
         raise ProtocolError(f"index: {rows} rows need clusters, or whole blocks.")
-    layers = [_layer(data, name, profile) for name in ("vectors", "texts")]
+    vectors, texts = (_layer(data, name, profile) for name in ("vectors", "texts"))
     width = _count(data, "width", 1, 2**31)
-    wanted = (width, rows if sets is None else block_rows), (block_rows, size // 3 * 2)
-    for name, layer, expected in zip(("vectors", "texts"), layers, wanted):
+    for name, layer, expected in (
+        ("vectors", vectors, (width, rows if sets is None else block_rows)),
+        ("texts", texts, (block_rows, size // 3 * 2)),
+    ):
         plan = layer.plan
         if (plan.width, plan.classes) != expected or layer.policy.name == "label":
             raise ProtocolError(
@@ -148,18 +149,21 @@ def read_about(data: Mapping[str, Any], profile: Profile) -> About:
                 f"index: the layer of {name} takes norms to {layer.input_norm}, "
                 "expected 1."
             )
-    name, model = data.get("name"), data.get("model")
-    if not isinstance(name, str) or len(name) != 32 or not isinstance(model, Mapping):
+    digits, model = data.get("name"), data.get("model")
+    if not (
+        isinstance(digits, str) and len(digits) == 32 and isinstance(model, Mapping)
+    ):
         raise ProtocolError("index: expected a name of 32 hex digits, and a model.")
     try:
-        own = bytes.fromhex(name)
+        own = bytes.fromhex(digits)
     except ValueError as wrong:
         raise ProtocolError("index: its name is not hexadecimal.") from wrong
     return About(
         own,
         dict(model),
         rows,
-        *layers,
+        vectors,
+        texts,
         size,
         _count(data, "decoys", 0, MAX_DECOYS),
         Layout(np.empty(0, np.int64), block_rows, sizes, None, sets, weights),

@@ -120,17 +120,18 @@ class SearchClient:
         rows = _best(scores, k)
         blocks = rows // self.about.layout.block_rows
         found = zip(rows.tolist(), scores[rows].tolist(), blocks.tolist())
-        return [Hit(*one, -1) for one in found]
+        return [Hit(row, score, block, -1) for row, score, block in found]
 
     def _search_clusters(self, x: np.ndarray, k: int) -> Steps:
         layout, layer = self.about.layout, self.about.vectors
+        sets, _ = layout.choices()
         parts = [f"centroids/{i}" for i in range(self.about.centroid_blocks)]
         scores = np.concatenate((yield from self._ask(layer, x, parts)))
         chosen = self._choose(x, scores[: len(layout.sizes)])
-        asked = np.unique(layout.sets[self.sets_of(chosen)])
+        asked = np.unique(sets[self.sets_of(chosen)])
         parts = [f"cluster/{block}" for block in asked]
         answers = yield from self._ask(layer, x, parts)
-        own, starts = layout.sets[chosen], np.cumsum(layout.sizes) - layout.sizes
+        own, starts = sets[chosen], np.cumsum(layout.sizes) - layout.sizes
         places = np.searchsorted(asked, own)
         rows = np.concatenate(
             [starts[block] + np.arange(layout.sizes[block]) for block in own]
@@ -141,7 +142,7 @@ class SearchClient:
         )
         best = _best(scores, k)
         found = (values[best].tolist() for values in (rows, scores, blocks))
-        return [Hit(*one, chosen) for one in zip(*found)]
+        return [Hit(row, score, block, chosen) for row, score, block in zip(*found)]
 
     def read(self, hit: Hit) -> Steps:
         """Read the id and the text of a hit.
@@ -177,8 +178,9 @@ class SearchClient:
             asked = np.unique([hit.block, *others])
         else:
             # Of every set the cluster of the same rank: no set is told by its rank.
-            (rank,) = np.flatnonzero(layout.sets[hit.chosen] == hit.block)
-            asked = np.unique(layout.sets[self.sets_of(hit.chosen), rank])
+            sets, _ = layout.choices()
+            (rank,) = np.flatnonzero(sets[hit.chosen] == hit.block)
+            asked = np.unique(sets[self.sets_of(hit.chosen), rank])
         one_hot = np.zeros(layer.plan.width)
         one_hot[place] = 1
         parts = [f"texts/{block}" for block in asked]
@@ -204,7 +206,8 @@ class SearchClient:
         """The set of a query: the one of before, where it was asked before."""
         asked = hashlib.sha256(x.astype(np.float32).tobytes()).digest()
         if asked not in self._chosen:
-            found = choose_sets(scores[None], self.about.layout.sets)[0]
+            sets, _ = self.about.layout.choices()
+            found = choose_sets(scores[None], sets)[0]
             self._chosen[asked] = int(found)
             if len(self._chosen) > _REMEMBERED:
                 self._chosen.popitem(last=False)
@@ -212,7 +215,7 @@ class SearchClient:
 
     def sets_of(self, chosen: int) -> np.ndarray:
         """[D + 1] the set that a query chose, and the decoys it is asked with."""
-        weights = self.about.layout.weights
+        _, weights = self.about.layout.choices()
         decoys = draw_decoys(
             self._secret, self.about.name, chosen, weights, self._decoys
         )

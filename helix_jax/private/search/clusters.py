@@ -9,6 +9,8 @@ nearest candidates of each. Rows are read in blocks, so that they may lie in a f
 Reference: Dhillon and Modha 2001 (spherical k-means); Gale and Shapley 1962.
 """
 
+from typing import Protocol
+
 import numpy as np
 
 from helix_jax.progress import bar
@@ -19,7 +21,21 @@ CANDIDATES = 24  # nearest centroids that a row asks, at once
 _BLOCK = 8192
 
 
-def fit_centroids(vectors: np.ndarray, count: int, *, seed: int) -> np.ndarray:
+class Rows(Protocol):
+    """Rows [N, d]: an array, or what reads and scales them when they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, d)."""
+
+    def __len__(self) -> int:
+        """N."""
+
+    def __getitem__(self, rows: slice | np.ndarray, /) -> np.ndarray:
+        """Some rows."""
+
+
+def fit_centroids(vectors: Rows, count: int, *, seed: int) -> np.ndarray:
     """Centroids of a sample of unit rows.
 
     Args:
@@ -48,7 +64,7 @@ def fit_centroids(vectors: np.ndarray, count: int, *, seed: int) -> np.ndarray:
     return centroids
 
 
-def mean_directions(vectors: np.ndarray, owners: np.ndarray, count: int) -> np.ndarray:
+def mean_directions(vectors: Rows, owners: np.ndarray, count: int) -> np.ndarray:
     """[C, d] float32, directions of clusters' means; zero of those without rows."""
     sums = np.zeros((count, vectors.shape[1]))
     for start in range(0, len(vectors), _BLOCK):
@@ -61,9 +77,7 @@ def mean_directions(vectors: np.ndarray, owners: np.ndarray, count: int) -> np.n
     return (sums / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
 
-def assign_balanced(
-    vectors: np.ndarray, centroids: np.ndarray, capacity: int
-) -> np.ndarray:
+def assign_balanced(vectors: Rows, centroids: np.ndarray, capacity: int) -> np.ndarray:
     """The cluster of every row, no cluster with more than `capacity` rows.
 
     Args:
@@ -85,7 +99,7 @@ def assign_balanced(
 
 
 def nearest(
-    vectors: np.ndarray, rows: np.ndarray, centroids: np.ndarray, count: int
+    vectors: Rows, rows: np.ndarray, centroids: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The nearest centroids of some rows, best first, and their scores, [n, count]."""
     order = np.empty((len(rows), count), np.int64)

@@ -23,7 +23,7 @@ def guess_choices(search: SearchClient, chosen: np.ndarray) -> np.ndarray:
       [Q - Q // 2] probability that the guess is right: of equally good guesses each is
       as likely.
     """
-    weights = search.about.layout.weights
+    _, weights = search.about.layout.choices()
     known, asked = np.split(chosen, [len(chosen) // 2])
     counts = np.bincount(known, minlength=len(weights))
     prior = (counts + weights / weights.sum()) / (len(known) + 1)

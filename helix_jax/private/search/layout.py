@@ -7,6 +7,7 @@ import numpy as np
 
 from helix_jax.private.packing import MAX_CLASSES, MAX_WIDTH
 from helix_jax.private.search.clusters import (
+    Rows,
     assign_balanced,
     fit_centroids,
     mean_directions,
@@ -49,12 +50,19 @@ class Layout:
         """Its arrays by name."""
         found = {"order": self.order, "sizes": self.sizes}
         if self.centroids is not None:
-            found |= {
-                "centroids": self.centroids,
-                "sets": self.sets,
-                "weights": self.weights,
-            }
+            sets, weights = self.choices()
+            found |= {"centroids": self.centroids, "sets": sets, "weights": weights}
         return found
+
+    def choices(self) -> tuple[np.ndarray, np.ndarray]:
+        """The public list of an index in clusters: sets and weights.
+
+        Raises:
+          ValueError: its rows are in no clusters.
+        """
+        if self.sets is None or self.weights is None:
+            raise ValueError("the rows of this index are in no clusters.")
+        return self.sets, self.weights
 
     @classmethod
     def from_arrays(
@@ -66,27 +74,26 @@ class Layout:
           KeyError: one is missing.
           ValueError: they do not belong together.
         """
-        names = ("centroids", "sets", "weights") if clusters else ()
-        found = cls(
-            arrays["order"],
-            int(block_rows),
-            arrays["sizes"],
-            **{name: arrays[name] for name in names},
-        )
+        found = cls(arrays["order"], int(block_rows), arrays["sizes"])
         if not (found.sizes >= 0).all() or found.sizes.max() > found.block_rows:
             raise ValueError("blocks have more rows than they may have")
         if found.sizes.sum() != len(found.order):
             raise ValueError("rows of blocks are not those of the index")
-        if clusters and not (
-            len(found.centroids) == len(found.sizes)
-            and found.sets.ndim == 2
-            and len(found.weights) == len(found.sets)
-            and found.sets.min() >= 0
-            and found.sets.max() < len(found.sizes)
-            and (found.weights > 0).all()
+        if not clusters:
+            return found
+        centroids, sets, weights = (
+            arrays[name] for name in ("centroids", "sets", "weights")
+        )
+        if not (
+            len(centroids) == len(found.sizes)
+            and sets.ndim == 2
+            and len(weights) == len(sets)
+            and sets.min() >= 0
+            and sets.max() < len(found.sizes)
+            and (weights > 0).all()
         ):
             raise ValueError("clusters, sets and weights do not belong together")
-        return found
+        return cls(found.order, found.block_rows, found.sizes, centroids, sets, weights)
 
 
 def lay_out(
@@ -144,7 +151,7 @@ def lay_out(
 
 
 def list_sets(
-    vectors: np.ndarray, centroids: np.ndarray, *, probes: int, listed: int, seed: int
+    vectors: Rows, centroids: np.ndarray, *, probes: int, listed: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The public list: probe sets of random rows, and how many rows choose each.
 

@@ -70,7 +70,8 @@ def vectors_family(
       asked: clusters of a query, decoys with them, that the traffic is least for.
     """
     layout, width = index.layout, index.vectors.shape[1]
-    if layout.centroids is None:
+    centroids = layout.centroids
+    if centroids is None:
         parts, classes, answers = {"scores": 1}, len(index.vectors), 1
         uploads = UPLOADS["scores"]
     else:
@@ -80,12 +81,12 @@ def vectors_family(
     plan = _plan(width, classes, profile, uploads=uploads, answers=answers)
 
     def kernel(part: str, number: int) -> np.ndarray:
-        if part == "scores":
+        if centroids is None:
             return index.vectors.T
         if part == "cluster":
             found = index.vectors[layout.rows(number)]
         else:
-            found = layout.centroids[number * classes : (number + 1) * classes]
+            found = centroids[number * classes : (number + 1) * classes]
         return np.pad(found, ((0, classes - len(found)), (0, 0))).T
 
     bound = np.broadcast_to(np.float64(_MARGIN / math.sqrt(width)), (width, classes))
