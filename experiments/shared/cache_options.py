@@ -100,8 +100,8 @@ def check_caches(config: CacheOptions, specs: Specs) -> None:
         raise RunError(f"--keep={config.keep} must be one of --layers={named}.")
     if config.rank and not max(config.layers):
         raise RunError(
-            f"--rank={config.rank} is of the most source layers of --layers={named}, "
-            "which are all; add a number of them."
+            f"--rank={config.rank} applies to the largest number in --layers={named}, "
+            "which has only 0, for all; add a number of source layers."
         )
     forms = [cache_form(specs[getattr(config, flag)]) for flag in ("source", "target")]
     widths = [(form.layers, form.width) for form in forms]

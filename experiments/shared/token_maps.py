@@ -46,7 +46,7 @@ def check_cuts(options: TokenMapOptions, specs: Specs) -> None:
     if options.map in ("kl", "mlp") and layer < target.num_layers:
         raise RunError(
             f"--map={options.map} reads the target's head, so it must give the states "
-            f"of its last layer: --target_layer={options.target_layer} is none."
+            f"of its last layer: --target_layer={options.target_layer} is not."
         )
     if options.map in TOKEN_MAPS and options.target_norm and layer < target.num_layers:
         raise RunError(

@@ -52,7 +52,7 @@ class Dispatch:
             return
         known = self._state.key(key)
         if known is None:
-            raise Refusal("not_found", f"key {key.hex()} is known no more")
+            raise Refusal("not_found", f"key {key.hex()} is no longer known")
         await place.exchange(
             Frame({"op": "key", "profile": known.profile}, known.bundle),
             seconds=self._seconds,

@@ -85,7 +85,7 @@ class FitDesk:
         if found is None:
             folder = self._folder_of(number)
             if not new and not folder.is_dir():
-                raise Refusal("not_found", f"fit {number.hex()} is not here")
+                raise Refusal("not_found", f"fit {number.hex()} is not known")
             settings = self._deployment.settings.rows[rows]
             found = FitProvider(
                 self._deployment.rows(rows).prepared,

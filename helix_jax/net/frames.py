@@ -38,7 +38,7 @@ def pack(frame: Frame) -> list[bytes]:
 def _lengths(data: bytes) -> tuple[int, int]:
     head, body = _LENGTHS.unpack(data)
     if head > MOST_HEAD or body > MOST_BODY:
-        raise ConnectionError(f"a frame of {head} and {body} bytes is none")
+        raise ConnectionError(f"a frame of {head} and {body} bytes is too large")
     return head, body
 
 

@@ -239,7 +239,7 @@ class Service:
         if known is None or known.ended:
             raise Refusal("not_found", f"fit {name} for {identity}: {known}")
         if known.rows not in self.settings.rows:
-            raise Refusal("not_found", f"rows {known.rows} are not served any more")
+            raise Refusal("not_found", f"rows {known.rows} are no longer served")
         return fit, known
 
 

@@ -95,7 +95,7 @@ class Transport:
             context = tls.client_context(authority, certificate, private_key, pin)
         headers = {"accept-encoding": "identity"}
         if token and not _TOKEN.fullmatch(token):
-            raise ValueError("Transport: the token has characters that no token has.")
+            raise ValueError("Transport: the token has characters that none has.")
         if token:
             headers["authorization"] = f"Bearer {token}"
         self._patience, self.url = patience_seconds, url

@@ -158,7 +158,7 @@ def test_a_sibling_reads_its_text_better_than_the_model_before(tmp_path):
         ({"keep": 3}, "--keep=3 must be one of --layers=2,0"),
         (
             {"layers": (0,), "keep": 0, "rank": 8},
-            "--rank=8 is of the most source layers",
+            "--rank=8 applies to the largest number in --layers=0",
         ),
         ({"residual_rank": 4}, "they have 4 of 128 and 4 of 144"),
         ({"prompt": 5}, "a prompt of 5 tokens has none between"),

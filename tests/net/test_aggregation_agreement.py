@@ -48,8 +48,8 @@ def test_a_file_says_all_that_the_session_is_bound_to():
         ({"silos": RECORD["silos"][:2]}, "needs 3 to 1000 silos, got 2"),
         ({"silos": [{**one, "name": "x"} for one in RECORD["silos"]]}, "different nam"),
         ({"silos": [{**one, "name": "../x"} for one in RECORD["silos"]]}, "letters"),
-        ({"aggregator": "xy"}, "lacks or mistakes something"),
-        ({"moments": {}}, "lacks or mistakes something"),
+        ({"aggregator": "xy"}, "lacks a field or holds a wrong one"),
+        ({"moments": {}}, "lacks a field or holds a wrong one"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -63,7 +63,7 @@ def test_files_that_cannot_be_are_refused(change, said):
 )
 def test_what_is_no_agreement_is_refused(tmp_path, text):
     (tmp_path / "sum.json").write_text(text)
-    with pytest.raises(ProtocolError, match="lacks or mistakes something"):
+    with pytest.raises(ProtocolError, match="lacks a field or holds a wrong one"):
         read_agreement(tmp_path / "sum.json")
 
 

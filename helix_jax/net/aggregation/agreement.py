@@ -116,8 +116,8 @@ class Agreement:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as wrong:
             raise ProtocolError(
-                f"agreement: it lacks or mistakes something ({wrong}). Take the file "
-                "as it was agreed on, or make one with experiments.sum_session."
+                f"agreement: it lacks a field or holds a wrong one ({wrong}). Take the "
+                "file that was agreed on, or make one with experiments.sum_session."
             ) from wrong
 
 

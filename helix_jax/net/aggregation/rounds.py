@@ -200,7 +200,7 @@ class Rounds:
             return False
         self._require_open(state, kind, silo)
         if file is None:
-            raise Refusal("conflict", f"silo {silo}: {kind.name} is there no more")
+            raise Refusal("conflict", f"silo {silo}: {kind.name} is no longer kept")
         data = self._journal.message(file)
         if messages.sender_of(data) != silo:
             raise Refusal("forbidden", f"silo {silo} sent a message of another")
