@@ -14,7 +14,7 @@ from .made import store_bytes
 
 ROOT = Path(__file__).parents[2]
 ASSETS = ROOT / "helix_jax" / "assets"
-KILLS = 4
+KILLS = 4 if WIDE else 2
 
 
 def models() -> list[str]:

@@ -50,11 +50,22 @@ def pebbles():
     }
 
 
+forward = jax.jit(apply_model, static_argnames=("spec", "logits"))
+
+
+def read_alone(model, tokenizer, text):
+    """[T, D] last states, [T, V] logits and tokens of a text by itself."""
+    ids = np.asarray(tokenizer(text)["input_ids"])
+    padded = np.pad(ids, (0, -len(ids) % 32))[None]  # many lengths compile once
+    mask = np.arange(padded.size)[None] < len(ids)
+    out = forward(model.params, model.spec, padded, mask, logits=True)
+    return out.hidden[0, 0, : len(ids)], out.logits[0, : len(ids)], ids
+
+
 def log_p(model, tokenizer, text):
     """[T, V] of a text by itself, and its tokens."""
-    ids = tokenizer(text)["input_ids"]
-    out = apply_model(model.params, model.spec, jnp.asarray([ids]), logits=True)
-    return np.asarray(jax.nn.log_softmax(out.logits[0]), np.float64), np.asarray(ids)
+    _, logits, ids = read_alone(model, tokenizer, text)
+    return np.asarray(jax.nn.log_softmax(logits), np.float64), ids
 
 
 def identity(width):
@@ -128,7 +139,7 @@ def test_every_number_by_hand(pebbles):
     tokens = characters = 0
     for text in TEXTS:
         own, ids = log_p(target, tokenizer, text.text)
-        x = apply_model(source.params, source.spec, jnp.asarray([ids])).hidden[0, 0]
+        x = read_alone(source, tokenizer, text.text)[0]
         logits = np.asarray(x @ mapped.kernel) @ np.asarray(target.params["embed"]).T
         other = np.asarray(jax.nn.log_softmax(logits.astype(np.float64)))
         own, other, following = own[:-1], other[:-1], ids[1:]
