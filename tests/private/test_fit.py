@@ -37,8 +37,8 @@ def make_rows(rows=ROWS, width=WIDTH, target=TARGET, seed=0):
 
 
 @pytest.fixture(scope="module")
-def clients():
-    return {name: Client(name) for name in PROFILES}
+def clients(client):
+    return {name: client(name) for name in PROFILES}
 
 
 def play(client, x, y, *, ids=None, rank=None, **kwargs):
