@@ -1,6 +1,7 @@
 """ARCHITECTURE.md says which way imports go; the code is held to what it says."""
 
 import ast
+import functools
 import graphlib
 import re
 from collections.abc import Iterator, Mapping
@@ -28,12 +29,22 @@ def read_modules(root: Path) -> dict[str, str]:
     }
 
 
+@functools.cache
+def import_statements(source: str) -> list[ast.Import | ast.ImportFrom]:
+    """Those of a text, wherever in it they stand."""
+    return [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+
+
 def imports_of(module: str, modules: Mapping[str, str]) -> Iterator[str]:
-    """The modules that one imports, wherever in its text it does so."""
-    for node in ast.walk(ast.parse(modules[module])):
+    """The modules that one imports."""
+    for node in import_statements(modules[module]):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
+        else:
             assert node.level == 0, f"{module} has a relative import"
             names = [
                 inner
@@ -41,8 +52,6 @@ def imports_of(module: str, modules: Mapping[str, str]) -> Iterator[str]:
                 else node.module
                 for alias in node.names
             ]
-        else:
-            continue
         yield from (name for name in names if name in modules)
 
 
