@@ -77,7 +77,8 @@ def plan_fit(rows: int, width: int, profile: Profile) -> FitPlan:
         )
     tiles = -(-width // profile.degree)
     tile = -(-width // tiles)
-    blocks = min(profile.degree // tile, MAX_BLOCK_ROWS)
+    # Blocks beyond the last row would lie nowhere, and cost as much as its own.
+    blocks = min(profile.degree // tile, MAX_BLOCK_ROWS, rows)
     groups = -(-rows // blocks)
     # Some 640 ciphertexts' rows, so that products of matrices are worth their overhead.
     chunk = min(groups, max(1, 640 // (blocks * tiles)))

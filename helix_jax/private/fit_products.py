@@ -22,16 +22,19 @@ def limb_counts(profile: Profile) -> list[int]:
     return [-(-prime.bit_length() // LIMB_BITS) for prime in profile.primes]
 
 
-def block_turns(plan: FitPlan, profile: Profile) -> np.ndarray:
-    """Values [R, L, N] of X^(-b m), by which block b comes to the front."""
-    monomials = np.zeros((plan.blocks, plan.degree), np.int64)
-    monomials[0, 0] = 1
-    for block in range(1, plan.blocks):  # X^(-b m) = -X^(N - b m)
-        monomials[block, plan.degree - block * plan.tile] = -1
-    # The barrier keeps XLA from transforming these constants while it compiles.
-    monomials = jax.lax.optimization_barrier(jnp.asarray(monomials))
-    signs = residues.reduce(monomials[:, None, :], residues.column(profile))
-    return residues.transform(signs, profile)
+def block_turns(plan: FitPlan, profile: Profile) -> Array:
+    """Values [R, L, N] of X^(-b m), by which block b comes to the front.
+
+    Value i is psi^-((2 rev(i) + 1) b m), and psi^-N is -1.
+    """
+    inverses = residues.ring_of(profile).inverse_powers
+    powers = np.concatenate([inverses, residues.column(profile) - inverses], axis=1)
+    # The barrier keeps XLA from computing what follows while it compiles.
+    odd = jax.lax.optimization_barrier(
+        jnp.asarray(2 * residues.reversed_bits(plan.degree) + 1)
+    )
+    turns = jnp.arange(plan.blocks)[:, None] * plan.tile
+    return jnp.moveaxis(jnp.asarray(powers)[:, turns * odd % (2 * plan.degree)], 0, 1)
 
 
 def read_pairs(payload: memoryview, *, plan: FitPlan, profile: Profile) -> np.ndarray:

@@ -187,7 +187,7 @@ def _docstrings_part() -> Part:
     def rows():
         return (Row(*text) for text in read_docstrings())
 
-    origin = {"versions": package_versions()}
+    origin = {"versions": dict(package_versions())}
     return Part("docstrings", (Source("docstrings", rows),), CLASSES, origin)
 
 

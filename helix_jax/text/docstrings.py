@@ -101,6 +101,7 @@ def _state_of_sources() -> str:
     return digest.hexdigest()
 
 
+@functools.cache
 def package_versions() -> dict[str, str]:
     """Package -> installed version, for the fingerprint of the corpus."""
     return {

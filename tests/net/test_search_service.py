@@ -69,10 +69,10 @@ def test_a_text_is_written_as_in_the_clear(searched):
     same = AffineMap(np.eye(width, dtype=np.float32), np.zeros(width, np.float32))
     parts, tokenizers = stitch(model, model, same), (tokenizer, tokenizer)
     prompt = "Return the indices of"
-    (clear,) = generate(parts, *tokenizers, [prompt], max_new_tokens=6)
+    (clear,) = generate(parts, *tokenizers, [prompt], max_new_tokens=3)
     with searched.connect() as provider:
         found = provider.generate(
-            "words", parts.source, parts.map, tokenizers, prompt, max_new_tokens=6
+            "words", parts.source, parts.map, tokenizers, prompt, max_new_tokens=3
         )
         with pytest.raises(ValueError, match="no heads 'other'"):
             provider.generate("other", parts.source, same, tokenizers, prompt)
@@ -92,13 +92,13 @@ def test_the_program_writes_what_the_clear_text_is(searched, tmp_path):
         url=searched.url,
         plain_http=True,
         prompts=(prompt,),
-        max_new_tokens=3,
+        max_new_tokens=2,
         **flags,
     )
     summary = remote_generation.run(config)
     (clear,) = generate(
-        native(model), *[load_tokenizer(MODEL)] * 2, [prompt], max_new_tokens=3
+        native(model), *[load_tokenizer(MODEL)] * 2, [prompt], max_new_tokens=2
     )
     _, texts = load_blocks(tmp_path / "w")
-    assert summary["remote/tokens"] == 3
+    assert summary["remote/tokens"] == 2
     assert texts.items[0]["text"] == clear.text

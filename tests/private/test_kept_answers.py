@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from helix_jax.errors import AnsweredError, BudgetError, ProtocolError
-from helix_jax.private import Client, FitClient, FitProvider, Ledger
+from helix_jax.private import FitClient, FitProvider, Ledger
 from helix_jax.private.kept_answers import KeptAnswers
 
 pytest.importorskip("Pyfhel")
@@ -53,10 +53,10 @@ def test_what_was_not_whole_is_made_anew_and_never_shown(tmp_path):
 class Run:
     """A fit of one client, whose provider may end and come back."""
 
-    def __init__(self, folder, *, share=100.0):
+    def __init__(self, folder, client, *, share=100.0):
         generator = np.random.default_rng(2)
         self.x, self.y = (generator.normal(size=(40, 3)) for _ in range(2))
-        self.folder, self.share, self.client = folder, share, Client()
+        self.folder, self.share, self.client = folder, share, client
         self.provider()  # makes the ledger
         first = self.provider()
         first.save(self.state)
@@ -89,8 +89,8 @@ def read(files):
     return [file.read_bytes() for file in files]
 
 
-def test_kept_answers_are_the_same_after_a_new_start_and_charged_once(tmp_path):
-    run = Run(tmp_path)
+def test_kept_answers_are_the_same_after_a_new_start_and_charged_once(tmp_path, client):
+    run = Run(tmp_path, client())
     one = run.provider()
     mean, results = one.keep_mean(run.state), one.keep_results(run.state)
     first = [mean.read_bytes(), *read(results)]
@@ -108,9 +108,9 @@ def test_kept_answers_are_the_same_after_a_new_start_and_charged_once(tmp_path):
 
 
 def test_killed_between_the_disk_and_the_ledger_it_is_charged_when_it_is_given(
-    tmp_path,
+    tmp_path, client
 ):
-    run = Run(tmp_path)
+    run = Run(tmp_path, client())
     one = run.provider()
     # All that is done before the charge, and then the end.
     kept = KeptAnswers(run.state, one.offer.number)
@@ -121,8 +121,10 @@ def test_killed_between_the_disk_and_the_ledger_it_is_charged_when_it_is_given(
     assert len(run.charges()) == 1
 
 
-def test_what_was_charged_and_is_not_there_is_never_made_with_other_noise(tmp_path):
-    run = Run(tmp_path)
+def test_what_was_charged_and_is_not_there_is_never_made_with_other_noise(
+    tmp_path, client
+):
+    run = Run(tmp_path, client())
     one = run.provider()
     one.keep_mean(run.state).unlink()
     (folder,) = run.state.glob("answers-*/mean")
@@ -139,8 +141,8 @@ def test_what_was_charged_and_is_not_there_is_never_made_with_other_noise(tmp_pa
     assert len(run.charges()) == 2
 
 
-def test_what_the_ledger_refuses_is_not_given_though_it_is_kept(tmp_path):
-    run = Run(tmp_path)
+def test_what_the_ledger_refuses_is_not_given_though_it_is_kept(tmp_path, client):
+    run = Run(tmp_path, client())
     one = run.provider()
     one._account = one._account._replace(share=1e-9)
     for keep in (one.keep_mean, one.keep_results):
