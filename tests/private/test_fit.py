@@ -144,17 +144,17 @@ def test_the_noise_is_that_of_the_larger_flood(clients):
     np.testing.assert_array_equal(FitClient(client, offer, x).noise, fit.noise)
 
 
-@pytest.mark.parametrize("constant", [0.0, 1.0])
-def test_a_constant_column_of_the_source_has_no_weight(clients, constant):
+def test_a_constant_column_of_the_source_has_no_weight(clients):
     x, y = make_rows()
     x = x[:, :8] / x[:, :8].std(axis=0) * 1e-3
-    x[:, 3] = constant
+    constant = [3, 5]
+    x[:, constant] = 0.0, 1.0
     fit = play(clients["guarded"], x, y)
-    assert not fit.noise[3].any()
+    assert not fit.noise[constant].any()
     moments = fit.moments()
-    assert not np.asarray(moments.cov_xy)[3].any()
+    assert not np.asarray(moments.cov_xy)[constant].any()
     kernel = np.asarray(ridge_at(fit_ridge(moments, penalties=[1e-9]), 0).map.kernel)
-    assert np.abs(kernel[3]).max() <= 1e-6 * np.abs(kernel).max()
+    assert np.abs(kernel[constant]).max() <= 1e-6 * np.abs(kernel).max()
 
 
 def test_rows_wider_than_a_ciphertext(clients):

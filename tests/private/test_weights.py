@@ -9,7 +9,13 @@ from helix_jax.private.internals import sign_anew
 from helix_jax.private.weights import Weights, measure_kernel
 from tests.conftest import cases
 
-WIDTH, CLASSES, TILES = 40, 3400, 1  # 34 answers in two parts
+WIDTH, CLASSES, TILES = 40, 600, 1  # six answers, in two parts of three
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    """So that few answers are several parts."""
+    monkeypatch.setattr("helix_jax.private.packing.PART", 4)
 
 
 class Reader:
@@ -60,7 +66,7 @@ def test_weights_made_anew_give_the_same_bytes(client, problem, name, kept):
     size = whole._prepared.weights.part_bytes
     few, same = make(own, kernel, bias, weights_bytes=(kept + 1) * size - 1)
     assert same == layer
-    assert (layer.plan.answers, len(layer.plan.parts)) == (34, 2)
+    assert (layer.plan.answers, len(layer.plan.parts)) == (6, 2)
     assert whole._prepared.weights.kept_bytes == 2 * size
     assert few._prepared.weights.kept_bytes == kept * size
     for rows in (x[0], x):  # two groups of queries
@@ -93,7 +99,7 @@ def test_a_memory_mapped_file(client, problem, tmp_path):
 
 def test_kernels_are_read_in_blocks(client, problem):
     kernel, bias, _ = problem
-    wide = Reader(np.tile(kernel, (50, 1)))
+    wide = Reader(np.tile(kernel, (200, 1)))
     sizes = measure_kernel(wide)
     np.testing.assert_allclose(sizes.sums, np.abs(wide.kernel.astype(float)).sum(0))
     np.testing.assert_allclose(sizes.squares, (wide.kernel.astype(float) ** 2).sum(0))
@@ -109,11 +115,11 @@ def test_kernels_are_read_in_blocks(client, problem):
 
 def test_masks_too_large_to_be_prepared(client, problem, monkeypatch):
     """They are made part by part, each afresh."""
-    monkeypatch.setattr("helix_jax.private.layer_keys.PREPARED", 33)
+    monkeypatch.setattr("helix_jax.private.layer_keys.PREPARED", 5)
     kernel, bias, x = problem
     own = client("guarded")
     provider, layer = make(own, kernel, bias)
-    with pytest.raises(ValueError, match="masks of 34 ciphertexts are not prepared"):
+    with pytest.raises(ValueError, match="masks of 6 ciphertexts are not prepared"):
         provider.masks(own.key)
     query = own.encrypt(layer, x[0])
     pending = own._pending[query[24:40]]
@@ -128,11 +134,9 @@ def test_masks_too_large_to_be_prepared(client, problem, monkeypatch):
     assert (payloads[0] == payloads[1]).mean() < 0.01
 
 
-def test_answers_in_pieces(client, problem, monkeypatch):
+def test_answers_in_pieces(client, problem):
     """Pieces of every length are read, and what is missing or too much is refused."""
-    monkeypatch.setattr(packing, "PART", 4)
     kernel, bias, x = problem
-    kernel, bias = kernel[:, :700], bias[:700]  # 7 answers
     own = client("open")
     provider, layer = make(own, kernel, bias)
     query = own.encrypt(layer, x)
