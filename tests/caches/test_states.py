@@ -3,6 +3,7 @@
 Tolerance: 2e-5 of keys of order one.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -22,11 +23,12 @@ UNTURNED = cases(
 )
 RNG = np.random.default_rng(0)
 MASK = jnp.asarray(np.arange(11) < np.array([[11], [7]]))
+forward = jax.jit(apply_model, static_argnames=("spec", "logits"))
 
 
 def read(model, tokens, mask, slots=16):
     cache = empty_cache(model.spec, len(tokens), slots)
-    return apply_model(model.params, model.spec, tokens, mask, cache=cache).cache
+    return forward(model.params, model.spec, tokens, mask, cache=cache).cache
 
 
 @pytest.mark.parametrize("name", [*TURNED, *UNTURNED])
@@ -51,11 +53,11 @@ def test_a_cache_is_written_again_from_its_states(twin, name):
 def test_a_token_has_one_first_key_wherever_it_stands(twin, name):
     """What the first layer knows of a token is the token, and a turn by its place."""
     _, model = twin(name)
-    tokens = jnp.full((1, 11), 7)
-    states = CacheStates(model.params, model.spec)(tokens, jnp.ones((1, 11), bool))
+    tokens, ones = jnp.full((2, 11), 7), jnp.ones((2, 11), bool)
+    states = CacheStates(model.params, model.spec)(tokens, ones)
     keys = np.asarray(states[0, 0])
     np.testing.assert_allclose(keys, np.tile(keys[:1], (11, 1)), rtol=0, atol=2e-5)
-    turned = np.asarray(read(model, tokens, jnp.ones((1, 11), bool)).keys[0, 0, 0])
+    turned = np.asarray(read(model, tokens, ones).keys[0, 0, 0])
     assert np.abs(turned[1] - turned[0]).max() > 1e-3
 
 
@@ -72,7 +74,7 @@ def test_a_model_goes_on_from_its_own_states_as_from_its_cache(twin, name, promp
     opening = rewind(native, jnp.full(2, 2))
     written = write_states(states, form, opening, ones[:, 2:])
     logits = [
-        apply_model(
+        forward(
             model.params, model.spec, tokens[:, prompt:], logits=True, cache=cache
         ).logits
         for cache in (native, written)

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import peft
@@ -26,6 +27,7 @@ from .twins import VOCABULARY, build_twin, twin_states
 
 TOKENS = np.random.default_rng(6).integers(3, VOCABULARY, (2, 7))
 MASK = np.ones(TOKENS.shape, bool)
+forward = jax.jit(apply_model, static_argnames=("spec", "logits"))
 ALPHAS = {"alpha_pattern": {"layers.1.mlp.up_proj": 3, "q_proj": 5}}
 RANKS = {"rank_pattern": {r"layers\.0\..*q_proj": 5, "down_proj": 1}}
 # twin -> settings of adapters; fused projections, Conv1D, whole tensors, biases.
@@ -94,8 +96,7 @@ def write_adapter(theirs, folder: Path, **settings) -> torch.nn.Module:
 
 def logits_of(folder) -> np.ndarray:
     model = load_model(str(folder))
-    tokens = jnp.asarray(TOKENS)
-    return np.asarray(apply_model(model.params, model.spec, tokens, logits=True).logits)
+    return np.asarray(forward(model.params, model.spec, TOKENS, logits=True).logits)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -4,7 +4,6 @@ import shutil
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import transformers
@@ -17,6 +16,7 @@ from .twins import VOCABULARY, build_twin, twin_config, twin_states
 
 TOKENS = np.random.default_rng(8).integers(3, VOCABULARY, (2, 8))
 MASK = np.ones(TOKENS.shape, bool)
+forward = jax.jit(apply_model, static_argnames=("spec", "logits"))
 # Where bert and roberta keep the head's two biases: (the decoder's, the shared one).
 BIASES = {
     "bert": ("cls.predictions.decoder.bias", "cls.predictions.bias"),
@@ -36,8 +36,7 @@ KERNELS = {
 
 def logits_of(folder) -> np.ndarray:
     model = load_model(str(folder))
-    tokens = jnp.asarray(TOKENS)
-    return np.asarray(apply_model(model.params, model.spec, tokens, logits=True).logits)
+    return np.asarray(forward(model.params, model.spec, TOKENS, logits=True).logits)
 
 
 def change(folder: Path, edit) -> None:

@@ -37,11 +37,15 @@ PASSAGES = Passages(
 )
 
 
+forward = jax.jit(apply_model, static_argnames=("spec", "logits"))
+
+
 def plain_logits(model, ids):
     """[T, V] logits of one text."""
-    tokens = jnp.asarray([ids])
-    output = apply_model(model.params, model.spec, tokens, logits=True)
-    return np.asarray(output.logits)[0]
+    padded = np.pad(ids, (0, -len(ids) % 48))[None]  # many lengths compile once
+    mask = np.arange(padded.size)[None] < len(ids)
+    output = forward(model.params, model.spec, padded, mask, logits=True)
+    return np.asarray(output.logits)[0, : len(ids)]
 
 
 def by_hand(logits, passages, row):
