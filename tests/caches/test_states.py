@@ -24,6 +24,7 @@ UNTURNED = cases(
 RNG = np.random.default_rng(0)
 MASK = jnp.asarray(np.arange(11) < np.array([[11], [7]]))
 forward = jax.jit(apply_model, static_argnames=("spec", "logits"))
+states_of = jax.jit(CacheStates.__call__)
 
 
 def read(model, tokens, mask, slots=16):
@@ -54,7 +55,7 @@ def test_a_token_has_one_first_key_wherever_it_stands(twin, name):
     """What the first layer knows of a token is the token, and a turn by its place."""
     _, model = twin(name)
     tokens, ones = jnp.full((2, 11), 7), jnp.ones((2, 11), bool)
-    states = CacheStates(model.params, model.spec)(tokens, ones)
+    states = states_of(CacheStates(model.params, model.spec), tokens, ones)
     keys = np.asarray(states[0, 0])
     np.testing.assert_allclose(keys, np.tile(keys[:1], (11, 1)), rtol=0, atol=2e-5)
     turned = np.asarray(read(model, tokens, ones).keys[0, 0, 0])
