@@ -90,7 +90,7 @@ def check(config: FitTokensConfig, specs: Specs) -> None:
     check_cuts(config, specs)
 
 
-@experiment(tiny=TINY_MAP | {"test_pairs": 2000, "resamples": 100}, check=check)
+@experiment(tiny=TINY_MAP | {"resamples": 100}, check=check)
 def compute(config: FitTokensConfig, run: Run) -> Report:
     """Fit, score, write the map; see the module docstring."""
     corpus, sides = open_corpus(config), load_token_sides(config)

@@ -40,6 +40,7 @@ class TokenOptions(TextOptions):
 TINY_MAP = {
     "pairs": 8000,
     "select_pairs": 2000,
+    "test_pairs": 2000,
     "max_tokens": 64,
     "epochs": 1,
     "hidden": 32,

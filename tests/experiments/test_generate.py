@@ -25,6 +25,9 @@ def test_a_map_is_fitted_and_used_and_a_killed_run_goes_on(models, texts, tmp_pa
         target=str(models["gpt_neox"]),
         data=str(texts),
         temperature=0.8,
+        pairs=2000,
+        max_new_tokens=8,
+        resamples=100,
         tiny=True,
     )
     summary = generate.run(config)
