@@ -21,7 +21,7 @@ class BenchOptions:
         0, "texts of a corpus to use, chosen by hash; 0: the preset's number", least=0
     )
     max_tokens: int = option(96, "tokens of a text", least=1)
-    tiny: bool = option(False, "700 texts, 48 tokens, one pair")
+    tiny: bool = option(False, "700 texts, 48 tokens, one pair, one seed")
 
     def shares(self, limit: int) -> dict[str, object]:
         """The flags that every program of a bench has, `limit` texts by default."""
@@ -32,4 +32,5 @@ class BenchOptions:
             "max_tokens": self.max_tokens,
             "pooling": "mean",  # as in the paper, of sentence encoders too
             "stores": str(Path(self.workdir) / "stores"),
+            **({"seeds": 1, "resamples": 200} if self.tiny else {}),
         }
