@@ -129,7 +129,7 @@ def answer_choices(
     shuffled: str,
     batch: int,
 ) -> dict[str, np.ndarray]:
-    """arm -> [N] bool, whether the target chooses rightly; as `measure_arms`."""
+    """arm -> [N] bool, whether the target chooses correctly; as `measure_arms`."""
     special, parts = len(leading_tokens(target_tokenizer)), []
     total, done = len(choices.answers), 0
     with Progress("choosing behind each cache", total=total, unit="texts") as shown:

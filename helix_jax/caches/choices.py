@@ -122,7 +122,8 @@ def right_choices(
 def choice_numbers(
     right: Mapping[str, np.ndarray], choices: Choices, *, resamples: int
 ) -> dict[str, float | Interval]:
-    """caches/choice_accuracy_ARM, and that of the commonest answer."""
+    """caches/choice_accuracy_ARM, and that of always giving the most frequent
+    answer."""
     documents = [document_of(name) for name in choices.prompts.ids]
     numbers: dict[str, float | Interval] = {
         f"caches/choice_accuracy_{arm}": bootstrap_interval(

@@ -6,7 +6,7 @@ each bias a vector, so that over the continuations of the fit split
     KL( target | its own cache  ||  target | mapped cache )
 
 of the next token is least. B begins at zero, so that training begins at the fitted map;
-what is best on the select split is kept. The target is frozen. Memory is that of a
+the best on the select split is kept. The target is frozen. Memory is that of a
 batch of prompts and their caches, and of what the source has read of all prompts.
 
 Reference: distillation: Hinton, Vinyals, Dean 2015, arXiv 1503.02531; thin products: Hu
@@ -128,7 +128,7 @@ def train_map(
       start: the fitted map.
       target: the model that goes on.
       fit, select: lessons, all of one shape.
-      rank: r of what is added to each kernel.
+      rank: r of the product added to each kernel.
       key: two jax.random keys [2], of A's start and of the order of the lessons.
       settings: learning rate, epochs, decay and patience; a lesson is a step.
       snapshot: file that holds the training after each epoch; None keeps none.

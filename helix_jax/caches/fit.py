@@ -5,8 +5,8 @@
     fitted = fit_cache_map(moments, choice, count=4)
 
 The source layers of each target layer are chosen greedily on the select split: each
-time the one is added with which ridge has the largest R2. The first k of a choice are
-the choice of k; keys and values have separate choices.
+step adds the layer with which ridge has the largest R2. The first k of a choice are the
+choice of k; keys and values have separate choices.
 """
 
 from collections.abc import Mapping, Sequence

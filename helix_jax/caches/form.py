@@ -33,7 +33,7 @@ class CacheForm:
 
     @property
     def record(self) -> dict[str, Any]:
-        """The same as JSON has it, each entry comparable by itself."""
+        """The form as JSON holds it, each entry comparable by itself."""
         record = dataclasses.asdict(self)
         turned = [name for name in ("rope", "local_rope") if record[name] is not None]
         for name in turned:
@@ -48,9 +48,9 @@ def cache_form(spec: ModelSpec) -> CacheForm:
     """The form of a model's cache.
 
     Sliding windows and grouped heads, including one for all queries, need no special
-    treatment: a cache holds every token, and as many heads as have keys. If keys are
-      not rotated (learned positions, a bias by distance, layers without rotation) what
-      a state knows of its position stays in its keys.
+    treatment: a cache holds every token, and as many heads as there are keys for. If
+      keys are not rotated (learned positions, a bias by distance, layers without
+      rotation) what a state knows of its position stays in its keys.
 
     Raises:
       UnsupportedError: an encoder, which has no cache; a model that normalises its keys

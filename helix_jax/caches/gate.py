@@ -7,8 +7,8 @@
     gate/select_retention        as in `measures`
 
 Which of them predicts the retention of the test split over pairs of models is measured
-by Spearman's correlation, the models resampled; beside it that of R2 and the
-difference of the two on the same resamples.
+by Spearman's correlation, with models resampled, and compared with that of R2 on the
+same resamples.
 """
 
 from collections.abc import Hashable, Mapping, Sequence

@@ -73,7 +73,7 @@ def load_cache_map(
       The map, and its fingerprints {source, target, made_of}.
 
     Raises:
-      ArtefactError: missing, damaged, or no map of caches.
+      ArtefactError: missing, damaged, or not a map of caches.
       FingerprintError: fitted for other models, or for caches of other layers, shapes
         or rotary frequencies; each difference is named.
     """

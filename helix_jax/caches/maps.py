@@ -2,7 +2,7 @@
 
     k_hat_j = [k_i for i in layers_j] W_j + b_j         and the values likewise
 
-for each target layer j, on keys from which the position is taken out.
+for each target layer j, on keys whose position is removed.
 
 Reference: a ridge map between key-value caches: arXiv 2608.03893; source layers chosen
   on held-out moments, keys and values each their own, and first tokens that the target

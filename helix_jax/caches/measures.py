@@ -1,4 +1,4 @@
-"""How a target continues from a cache, teacher-forced on the true continuation.
+"""How well a target continues from a cache, teacher-forced on the true continuation.
 
     kl_nats              KL(native || arm) of the next token, the mean over tokens
     agreement_top1       the arm's first choice is the native one

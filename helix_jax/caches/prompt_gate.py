@@ -5,9 +5,9 @@
 
 A gate is a linear function of the signals, fitted to the closeness of prompts of the
 select split by ridge; its thresholds are quantiles there. On the test split: the rank
-correlation of each signal and of the gate with what was measured, documents resampled,
-beside that with what was measured on another prompt; and how prompts that are kept and
-refused fare.
+correlation of each signal and of the gate with the measured outcome, documents
+resampled, next to that with another prompt's outcome; and the outcomes of kept and of
+refused prompts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -123,7 +123,7 @@ def correlation_numbers(
 
 
 def dealt(documents: Sequence[str]) -> np.ndarray:
-    """[N] rows, each of another document as far as that goes: half a turn of all."""
+    """[N] rows, each of another document where possible: half a turn of all."""
     order = np.argsort(np.array(documents, str), kind="stable")
     found = np.empty(len(order), int)
     found[order] = np.roll(order, len(order) // 2)
@@ -139,7 +139,7 @@ def decision_numbers(
     kind: str = "",
     resamples: int = 2000,
 ) -> dict[str, float | Interval]:
-    """What becomes of prompts that a threshold keeps, and of those that it refuses.
+    """Outcomes of the prompts that a threshold keeps, and of those that it refuses.
 
     Args:
       chosen_on: [M] scores of prompts of the select split, of which a threshold keeps

@@ -11,7 +11,7 @@
     check_nats         the target's loss on the last tokens of the prompt that are
                        mapped, from the mapped cache of those before: it reads these few
 
-The target has not read the prompt for any of them, but for the last.
+Only for the last has the target read any of the prompt.
 """
 
 from collections.abc import Mapping

@@ -74,7 +74,7 @@ def mapped_cache(
 
 
 def shuffled_cache(cache: KeyValueCache) -> KeyValueCache:
-    """What another row holds, the next one of the batch."""
+    """What the next row of the batch holds."""
     tables = (jnp.roll(table, 1, axis=1) for table in (cache.keys, cache.values))
     keys, values = tables
     return cache._replace(keys=keys, values=values)

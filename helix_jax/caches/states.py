@@ -1,7 +1,7 @@
 """Keys and values as states of tokens: position taken out of keys, and put back.
 
 A key is turned by its token's position, k_p = s R(p) k, s the scale of the rotation.
-Of two models with other frequencies only the k have something to do with each other:
+Between models with different frequencies only the k can be compared:
 
     states   k = R(-p) k_p / s and v, [2 L, B, S, K D_head], keys first
     cache    k_p = s R(p) k for another model, at its own positions
@@ -64,7 +64,7 @@ def cache_states(cache: KeyValueCache, form: CacheForm) -> Array:
       form: of the model.
 
     Returns:
-      [2 L, B, S, K D_head] float32, keys first; without meaning in slots that hold no
+      [2 L, B, S, K D_head] float32, keys first; meaningless in slots that hold no
       token.
 
     Raises:

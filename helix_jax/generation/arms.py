@@ -1,4 +1,4 @@
-"""All who continue the same prompts: a stitch, its controls, both models alone."""
+"""All writers that continue the same prompts: a stitch, its controls, both models."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

@@ -50,7 +50,7 @@ def read_questions(path: str | os.PathLike) -> list[Question]:
     over.
 
     Raises:
-      CorpusError: unreadable, without a question, or a line that is none, by its
+      CorpusError: unreadable, without a question, or a line that is not one, by its
         number.
     """
     path, questions = local_path(path, "the file of questions"), []
@@ -124,7 +124,7 @@ def answer_questions(
       [M] int, the chosen place.
 
     Raises:
-      ValueError: another mode, or a question whose answer is none of its choices.
+      ValueError: another mode, or a question whose answer is not among its choices.
     """
     if mode not in MODES:
         raise ValueError(f'answer_questions: mode must be "letter" or "text": {mode!r}')

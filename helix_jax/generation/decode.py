@@ -1,9 +1,9 @@
 """The device program of decoding: a block of steps, run ahead of the host.
 
-`decode_block` rolls rows back and feeds them what the host found to be right, while the
-others go on where the last block ended, which the host need not have seen; then it
-chooses tokens and feeds, for each, the source tokens that are guessed to stand for it,
-until the block ends or the host must look.
+`decode_block` rolls rows back and feeds them the tokens that the host found to be
+right, while the others continue where the last block ended, even if the host has not
+seen it yet; then it chooses tokens and feeds, for each, the source tokens that are
+guessed to stand for it, until the block ends or the host must look.
 """
 
 from typing import NamedTuple
@@ -54,8 +54,8 @@ def decode_block(
 
     A row waits, its last token chosen and not fed, after a stop token, a token without
     a guess, its `total`-th token, or one that would take it beyond `limit`; later
-    blocks leave it alone until the host orders it anew. What was begun at the end of
-    the block, a queue or a guess, the next one goes on with.
+    blocks leave it alone until the host orders it anew. A queue or a guess that is
+    unfinished at the end of the block is continued by the next.
 
     Args:
       parts: the stitch.

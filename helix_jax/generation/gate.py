@@ -6,8 +6,8 @@ A score is linear in three signals of the mapped head's logits,
 
 with w one of them alone, or that of a logistic probe which was trained on the fit split
 to tell whether the mapped head's first choice is the target's. The threshold is the
-lowest that reaches a wanted agreement on the select split; where it is not reached the
-target answers. A text is trusted by the mean of its tokens' scores.
+lowest that reaches a wanted agreement on the select split; if none reaches it, the
+target always answers. A text is trusted by the mean of its tokens' scores.
 
 Reference: Hendrycks and Gimpel 2017, arXiv 1610.02136 (maximum probability); El-Yaniv
   and Wiener 2010 and Geifman and El-Yaniv 2017, arXiv 1705.08500 (coverage and risk).

@@ -3,7 +3,7 @@
     parts = stitch(source, target, map)     # or native(model)
     generate(parts, source_tokenizer, target_tokenizer, ["Once upon a time"])
 
-`reading` says how what the target writes becomes what the source reads, `prompt` how
+`reading` says how the source reads what the target writes, `prompt` how
 prompts and chats are read and where texts end, `sampling` how tokens are chosen.
 """
 
@@ -88,7 +88,7 @@ def generate(
       key: PRNG key; needed unless greedy.
       stop_tokens: ids or spellings of the target, beside those of `prompt.stop_ids`;
         `declared_stops(model.folder)` are those of a generation_config.json.
-      stop_strings: a text ends where one appears, and does not hold it.
+      stop_strings: a text ends where one appears, and does not include it.
       chat: render the prompts with the source's chat template; stop at the target's
         end of turn.
       special_tokens: spellings of special tokens in prompts mean these tokens.
@@ -151,8 +151,8 @@ def generate_ids(
 ) -> list[Generated]:
     """Continue token ids by token ids, without any text.
 
-    What the head chooses is read by the source as it is, so that both must have one
-    vocabulary: for native models, and for stitches of models with the same tokenizer.
+    The source reads the ids that the head chooses, so both must have one vocabulary:
+    for native models, and for stitches of models with the same tokenizer.
 
     Args:
       parts, max_new_tokens, sampling, key: as in `generate`.
@@ -235,7 +235,7 @@ def _as_target(tokenizer: Any, reading: Reading) -> list[int]:
 
 
 def generated_from(row: Row) -> Generated:
-    """What a row that is done comes to."""
+    """The result of a finished row."""
     return Generated(
         row.answer,
         row.tokens,

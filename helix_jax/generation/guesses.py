@@ -4,9 +4,9 @@
     the first token of which is merged with the last source token where it can be
 
 A guess is checked against the text after every block, so a wrong one costs time and
-never changes a result. One that was wrong becomes a lesson: where a word is read anew
-as it grows, what is taken back and what is fed in its place follow, nearly always, from
-the last source token and the target token.
+never changes a result. One that was wrong becomes a lesson: where a word is re-read as
+it grows, the tokens taken back and those fed instead nearly always follow from the last
+source token and the target token.
 """
 
 import dataclasses
@@ -31,7 +31,8 @@ Taught = Mapping[tuple[int, int], tuple[int, tuple[int, ...]]]
 
 @dataclasses.dataclass
 class Guesses:
-    """What is fed for target tokens; learns, which changes the time of later runs only.
+    """What is fed for target tokens; it learns, which changes only how long later runs
+    take.
 
     Attributes:
       ids: [V, M] int32, the source tokens of each target token's bytes alone.

@@ -1,17 +1,18 @@
-"""-log p of text after text: no state has seen what it predicts.
+"""-log p of a text after another; no state has seen what it predicts.
 
-The source reads a text; the target's head is asked for each of its own tokens from the
-last source token that ends where that token begins, or before. On one tokenizer that is
-the token before it, and all is as lm-evaluation-harness does it:
+The source reads a text; the target's head predicts each of its own tokens from the last
+source token that ends at or before the beginning of that token. On one tokenizer that
+is the token before it, and all is as lm-evaluation-harness does it:
 
 * White space at the end of a prompt is moved to the ending. Prompt + ending is encoded
-  as one text, of whose tokens as many as the prompt alone has are not asked for. They
-  are read as the prompt alone is encoded, which differs where a token spans the two.
+  as one text, of whose tokens the first, as many as the prompt alone has, are not
+  scored. They are read as the prompt alone is encoded, which differs where a token
+  spans the two.
 * A text begins with the special tokens that its tokenizer puts there. Where it puts
-  none, the first token asked for stands behind a prefix: the beginning of text, or else
+  none, the first scored token stands behind a prefix: the beginning of text, or else
   the end of text. A tokenizer that names neither is refused there.
 * What is too long loses its beginning, special tokens included.
-* A rolling text is asked for in whole, in windows that share one token of context (the
+* A rolling text is scored whole, in windows that share one token of context (the
   last window is as long as it can be).
 
 Special tokens that a tokenizer puts behind a text are left out. Between two tokenizers
@@ -41,7 +42,7 @@ UNBOUNDED = 1 << 20
 
 
 class Asked(NamedTuple):
-    """Tokens of one text that are asked for.
+    """Tokens of one text that are scored.
 
     Attributes:
       ids: source tokens of the text, those before it included.
@@ -105,7 +106,7 @@ def continuation_nats(
 def rolling_nats(
     parts: Stitch, source_tokenizer: Any, target_tokenizer: Any, texts: Sequence[str]
 ) -> np.ndarray:
-    """-log p of whole texts, each token asked for once; see the head of this file.
+    """-log p of whole texts, each token scored once; see the head of this file.
 
     Args:
       parts, source_tokenizer, target_tokenizer: as for `continuation_nats`.
@@ -173,7 +174,8 @@ def _asked(
     texts: Sequence[str],
     contexts: Sequence[list[int]],
 ) -> list[Asked]:
-    """What is asked for of each text: all but as many target tokens as its context."""
+    """The scored tokens of each text: all but as many target tokens as its context
+    has."""
     x = _Texts.of(source_tokenizer, texts)
     y = x
     fingerprints = map(tokenizer_fingerprint, (source_tokenizer, target_tokenizer))
@@ -188,7 +190,7 @@ def _asked(
             ids = [*context, *ids[first:]]
         front = list(leading_tokens(source_tokenizer))
         spelled = [front or _prefix(source_tokenizer), _prefix(target_tokenizer)]
-        # A beginning that the text spells itself is not put there twice, nor asked for.
+        # A beginning that the text spells itself is neither put there twice nor scored.
         front = [] if spelled[0] and ids[: len(spelled[0])] == spelled[0] else front
         if not first and spelled[1] and labels[:1].tolist() == spelled[1]:
             first = 1

@@ -54,7 +54,7 @@ Correction = tuple[int, list[int]]  # source tokens of a row to keep, those to f
 
 
 class Decoder(NamedTuple):
-    """All that extends rows, but for the rows.
+    """All that extends rows, except the rows.
 
     Attributes:
       parts: the stitch.
@@ -79,7 +79,7 @@ class Decoder(NamedTuple):
     @property
     def learns(self) -> bool:
         """Whether wrong guesses become lessons, which take fed tokens back."""
-        # What crosses a turn must be read anew, so that the device takes nothing back.
+        # What crosses a turn must be read again, so the device takes nothing back.
         return self.guesses.learns and not self.bounds.turns
 
 
@@ -124,7 +124,7 @@ class _Line:
       cached: source tokens that it has after the last block checked, or will have once
         all is fed that was begun.
       behind: how many of them are still to be fed.
-      due: it must be ordered anew; until then its blocks do not count.
+      due: the host must give it new orders; until then its blocks do not count.
       since: the first block that counts.
     """
 

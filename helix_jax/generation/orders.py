@@ -56,7 +56,7 @@ class Block(NamedTuple):
         had not seen took back some of what should be kept; nothing was done.
       open: [B] int32, 1: the next block goes on with the row without the host; 0:
         nothing was fed for the last token.
-      tokens: [B, most] int32, the tokens; what stands behind `count` has no meaning.
+      tokens: [B, most] int32, the tokens; entries beyond `count` are meaningless.
     """
 
     count: np.ndarray

@@ -1,9 +1,9 @@
-"""How many steps a block of decoding has, and whether the next one is begun before.
+"""How many steps a block of decoding has, and whether the next one is begun early.
 
 A guess that fails costs what was fed behind it: half of its block on average, and all
 of the next one where that is under way. So blocks are short where guesses fail often.
-To begin the next block before this one is checked hides the host's work, and is worth
-it only where that is long beside a step.
+Beginning the next block before this one is checked hides the host's work, which pays
+only where that work is long compared with a step.
 """
 
 import math

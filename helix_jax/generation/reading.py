@@ -1,6 +1,6 @@
 """Text that grows by the target's bytes, as the source's tokenizer reads it.
 
-What a reading is, whatever tokens led to it:
+The rules of a reading, whatever tokens led to it:
 
 * The text is the prompt and the bytes of the chosen tokens, read as UTF-8. Bytes that
   can never become valid are U+FFFD. A special token has no bytes.

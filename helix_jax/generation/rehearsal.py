@@ -67,7 +67,7 @@ class EncryptedTexts(NamedTuple):
 
     @property
     def numbers(self) -> dict[str, float]:
-        """The costs, and how far the texts are those in the clear."""
+        """The costs, and how far the texts agree with those in the clear."""
         pairs = list(zip(self.written, self.clear))
         tokens = sum(len(written.tokens) for written in self.written)
         same = sum(
@@ -180,7 +180,7 @@ def _conversation(
             weights.bias,
             input_norm=norm,
             profile=profile,
-            policy="logits",  # tokens are to be those in the clear
+            policy="logits",  # tokens should equal those in the clear
             minimise=minimise,
         )
         return Conversation(Client(profile), provider)

@@ -40,7 +40,7 @@ class Bounds:
     Attributes:
       total: tokens a row may have.
       context: source tokens that the models can read.
-      turns: lengths beyond which the models read all tokens otherwise (long rope).
+      turns: lengths beyond which the models read all tokens differently (long rope).
       stop_strings: end a text where one appears.
     """
 

@@ -1,8 +1,8 @@
 """The state of generation on the device: caches, logits, histories; and its updates.
 
-`feed` appends a right-padded chunk to the rows of a batch: prefill and single steps are
-this. Caches have no holes: the slots that padding took are given back, so a row's next
-slot is the number of its tokens.
+`feed` appends a right-padded chunk to the rows of a batch: this serves prefill and
+single steps. Caches have no holes: the slots that padding took are given back, so a
+row's next slot is the number of its tokens.
 """
 
 import weakref
@@ -40,7 +40,7 @@ class DecodeState(NamedTuple):
       cache: of both sides, without holes.
       logits: [B, V] float32, of the target, at each row's last token.
       history: [B, N] int32, tokens of the target's vocabulary: the prompt, then what
-        was chosen; [B, 0] where nobody asks for it.
+        was chosen; [B, 0] where it is not needed.
       known: [B] int32, tokens of the history that count.
       steps: [B] int32, tokens chosen.
       guess: source tokens that are being fed.

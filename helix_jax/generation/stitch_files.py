@@ -2,7 +2,7 @@
 
 save_token_map, load_stitch      a map alone
 save_measured_map                FOLDER/map, FOLDER/controls/NAME, FOLDER/scores.json
-load_controls, load_scores       what lies beside the map
+load_controls, load_scores       what is stored beside the map
 """
 
 import json

@@ -220,7 +220,8 @@ def refine_map(
     key: Array,
     descend: Callable[..., GradientFit] = fit_gradient,
 ) -> tuple[StateMap, GradientFit]:
-    """Go on from ridge by gradient, as the target's head reads the map's states.
+    """Train from ridge by gradient on what the target's head predicts from mapped
+    states.
 
     Args:
       ridge: the map to start from.

@@ -156,7 +156,7 @@ def _refused(error: Exception) -> str:
 
 
 def coverage_text(torch_says: Mapping[str, str]) -> str:
-    """The document, of what the engine torch does with each type."""
+    """The document, from what the engine torch does with each type."""
     (version,) = transformers_names("__version__")
     rows = {
         kind: (by_jax(kind), torch_says.get(kind, NOT_TRIED)) for kind in text_types()
@@ -180,7 +180,7 @@ def _rank(jax: str, torch: str) -> int:
 
 
 def read_trials(text: str) -> dict[str, str]:
-    """What a document says that the engine torch does with each type."""
+    """What the document says about each type with the engine torch."""
     return dict(re.findall(r"^\| (\S+) \| [^|]* \| ([^|]*?) \|$", text, re.MULTILINE))
 
 

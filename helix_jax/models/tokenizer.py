@@ -1,6 +1,6 @@
 """Tokenizers of models, and whether a tokenizer and a model belong together.
 
-The files decide, not what a class would make of them:
+The files decide, not what a class would do with them:
 
     tokenizer.json unchanged
     *.model                       the sentencepiece model, for classes that add nothing
@@ -68,7 +68,7 @@ class _Found(NamedTuple):
 
 
 class _Ours(NamedTuple):
-    """A tokenizer without other owners, so that transformers' copy of it is itself."""
+    """A tokenizer without other owners, which transformers uses without copying it."""
 
     core: Tokenizer
 
@@ -170,7 +170,7 @@ def _from_sentencepiece(path: Path, files: TokenizerFiles) -> _Found:
 def _with_special(files: TokenizerFiles, own: dict[str, Any]) -> TokenizerFiles:
     """The files, with the special tokens that the vocabulary names where they do not.
 
-    What they name as null stays without a token.
+    A token that they give as null stays absent.
     """
     named = {
         name: AddedToken(str(token), special=True, normalized=False)

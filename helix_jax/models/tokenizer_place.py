@@ -14,11 +14,11 @@ _TOKENIZERS = ("tokenizer.json", "vocab.*", "*.model")
 
 
 class TokenizerPlace(NamedTuple):
-    """A tokenizer that is there and not read yet.
+    """A tokenizer that was found and is not read yet.
 
     Attributes:
       path: the folder, or the file that was named.
-      vocabulary: the file that is its law.
+      vocabulary: the file that defines it.
       files: what those beside it say.
     """
 

@@ -1,7 +1,7 @@
-"""A tokenizer made what the files beside its vocabulary say, or refused by name.
+"""A tokenizer changed as the files beside its vocabulary say, or refused by name.
 
-The vocabulary's own file is the law: of the others, only what is asked for explicitly
-is done, and what contradicts it is refused.
+The vocabulary's own file decides: of the others, only explicit settings are applied,
+and those that contradict it are refused.
 
     add_bos_token, add_eos_token       true: texts begin (end) so; false: they do not
     special and added tokens           are found in texts, with the ids declared
@@ -90,7 +90,7 @@ def _contradiction(files: TokenizerFiles, name: str, asked: bool) -> CheckpointE
 
 
 def _add_declared(core: Tokenizer, token: Declared, files: TokenizerFiles) -> None:
-    """Add a token that a file declares with its id, or see that it is there so."""
+    """Add a token that a file declares, or check that it is there with that id."""
     where = f"{files.folder / token.file}: the token {token.content!r}"
     own, holder = core.token_to_id(token.content), core.id_to_token(token.index)
     if own not in (None, token.index) or holder not in (None, token.content):

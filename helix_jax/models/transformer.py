@@ -46,7 +46,7 @@ def apply_model(
     cache: KeyValueCache | None = None,
     token_types: Array | None = None,
 ) -> ModelOutput:
-    """Hidden states of any layers, and logits where asked.
+    """Hidden states of any layers, and logits on request.
 
     Args:
       params: parameter pytree (`models/params.py`).
@@ -63,8 +63,8 @@ def apply_model(
       token_types: [B, T] int for models that have them; None means all zero.
 
     Returns:
-      ModelOutput; states at padding are finite and without meaning. While tracing, ids
-      cannot be looked at: a token, position or token type beyond its table then makes
+      ModelOutput; states at padding are finite but meaningless. While tracing, ids
+      cannot be checked: a token, position or token type beyond its table then makes
       every state of its row NaN.
 
     Raises:
@@ -86,7 +86,7 @@ def apply_model(
     if cache is not None and spec.num_positions:
         check_ids("positions", positions, spec.max_tokens, mask)
     h = embed(params, spec, tokens, positions, token_types)
-    # What stands at padding may be any number, and NaN there would spread.
+    # Padding may hold any number, and a NaN there would spread.
     h = constrain(jnp.where(mask[..., None], h, 0), "batch", None, None)
     if cache is not None:
         cache = reserve(cache, mask, positions)

@@ -1,7 +1,7 @@
 """Folders with a vocabulary alone: vocab.json and merges.txt, or vocab.txt.
 
 These files do not say how text is split before they are looked up; the declared class
-of transformers does, and it is used where it is one that says so.
+of transformers does, and it is used if it says how.
 """
 
 from pathlib import Path
@@ -56,7 +56,7 @@ def read_vocabulary(folder: Path, declared: str | None) -> Any:
 
 
 def _check_vocabulary_files(folder: Path) -> None:
-    """Refuse vocabulary files that transformers would read otherwise than they say."""
+    """Refuse vocabulary files that transformers would not read as written."""
     for name in (*VOCABULARIES, "merges.txt"):
         path = folder / name
         if not path.exists():

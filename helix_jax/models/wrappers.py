@@ -1,4 +1,5 @@
-"""Multimodal models that hold a text model: which, under what names, and what is left.
+"""Multimodal models that hold a text model: which ones, under what names, and what is
+left out.
 
 Only the text model is loaded; on text alone the wrapper computes the same.
 """
@@ -49,7 +50,7 @@ def text_type(raw: Mapping[str, Any]) -> str | None:
 
 
 def take_text(outer: ConfigReader, raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The text config of a wrapper's, as its family reads it.
+    """The text config of a wrapper, as its family reads it.
 
     Args:
       outer: the full config of the wrapper; all that it says of other parts is taken.

@@ -8,7 +8,7 @@
 | forward, transpose, inverse | the source's direction, carried by each rule      |
 | logistic      | the source's logistic direction, carried forward                |
 | shuffled      | carried forward by the map of shuffled pairs: control           |
-| complement    | what of the forward one is orthogonal to the native: control    |
+| complement    | the part of the forward one orthogonal to the native: control   |
 """
 
 from collections.abc import Mapping

@@ -1,15 +1,15 @@
 """Tokens characteristic of a class: what a steered model should say more often.
 
-Of each token w, with a of the class's texts and b of the rest's that hold it, the
-log-odds ratio under a Dirichlet prior c_w that is the share of all texts times `prior`,
+For each token w, held by a texts of the class and b of the rest, the log-odds ratio
+under a Dirichlet prior c_w that is the share of all texts times `prior`,
 
     log (a + c) / (A + C - a - c) - log (b + c) / (B + C - b - c),
 
 over its standard deviation sqrt(1 / (a + c) + 1 / (b + c)); A, B, C are sums over all
 tokens. The largest are the class's tokens, the smallest the rest's.
 
-Reference: Monroe, Colaresi, Quinn 2008, "Fightin' words", equations 15 to 22, on texts
-  that hold a token in place of its counts.
+Reference: Monroe, Colaresi, Quinn 2008, "Fightin' words", equations 15 to 22, counting
+  the texts that hold a token, not its occurrences.
 """
 
 from collections.abc import Sequence

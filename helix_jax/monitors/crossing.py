@@ -8,9 +8,10 @@ With y_hat = x K + c from source to target and x_hat = y B + d back,
                        inverse     v -> v B+    the least shift of y that x_hat shows
                                                 as v, over B's larger singular values
 
-A monitor is a covector, which goes against the arrows, a vector goes along them; on
-spaces of unlike scales the transpose is no vector at all, and the inverse follows small
-singular values: which of them steers is a question for an experiment.
+A monitor is a covector, carried against the direction of a map; a vector is carried
+along it. Between spaces of unlike scales the transpose does not act as a vector, and
+the inverse follows small singular values: which rule steers is a question for an
+experiment.
 
 Reference: ours; that a covector is carried by the transpose is linear algebra.
 """

@@ -1,4 +1,4 @@
-"""How alike two places are, before anything is carried: what might foretell an effect.
+"""How alike two places are, before anything is carried: what may predict an effect.
 
 linear_cka        of the token states of both
 r2_forward        of the map, on held-out token states; r2_backward likewise

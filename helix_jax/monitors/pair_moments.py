@@ -49,7 +49,7 @@ class PairMoments(NamedTuple):
     def of_arrays(
         cls, arrays: Mapping[str, np.ndarray], layers: Layers
     ) -> "PairMoments":
-        """What `arrays` gave."""
+        """Moments from what `arrays` returned."""
         splits = dict.fromkeys(name.partition(".")[0] for name in arrays)
         return cls(
             {

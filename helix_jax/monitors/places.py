@@ -31,11 +31,12 @@ def place_of(model: Model, layer: int) -> dict[str, Any]:
 
 
 def require_place(what: str, own: Place, where: str, wanted: Place) -> None:
-    """Raise FingerprintError unless something is of the states that it is used on.
+    """Raise FingerprintError unless something was made for the states that it is used
+    on.
 
     Args:
-      what: it is, for the message.
-      own: place of it.
+      what: the thing, for the message.
+      own: the place that it was made for.
       where: it is used, for the message.
       wanted: the place there.
     """

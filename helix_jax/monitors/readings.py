@@ -36,8 +36,8 @@ class Passages(NamedTuple):
 
     Attributes:
       ids: G texts, special tokens in front included.
-      places: [G, P] int, tokens whose next one is asked for.
-      following: [G, P] int, what follows there; -1 for nothing.
+      places: [G, P] int, tokens whose next token is predicted.
+      following: [G, P] int, the token that follows; -1 for none.
     """
 
     ids: Sequence[Sequence[int]]
@@ -50,7 +50,7 @@ class Readings(NamedTuple):
 
     Attributes:
       log_odds: [A, G, P] float32.
-      nats: [A, G, P] float32; of nothing that follows without meaning.
+      nats: [A, G, P] float32; meaningless where no token follows.
     """
 
     log_odds: np.ndarray
@@ -60,7 +60,7 @@ class Readings(NamedTuple):
 def cut_passages(
     ids: Sequence[Sequence[int]], *, tokens: int, places: int
 ) -> tuple[Passages, np.ndarray]:
-    """Passages of equal length, asked at places that are spread over their later half.
+    """Passages of equal length, read at places that are spread over their later half.
 
     Args:
       ids: token ids of texts; shorter ones than tokens + 1 are left out.
@@ -88,7 +88,7 @@ def cut_passages(
 
 
 def at_ends(ids: Sequence[Sequence[int]]) -> Passages:
-    """Whole texts, asked at their last token, with nothing that follows."""
+    """Whole texts, read at their last token, which no token follows."""
     ends = np.array([[len(own) - 1] for own in ids])
     return Passages(ids, ends, np.full_like(ends, -1))
 

@@ -10,7 +10,7 @@ starts anew where it points uphill; the path runs from the strongest penalty to 
 weakest, each fit starting from the last one's.
 
 At the optimum the gradient of the loss is -penalty sign(w_j) where w_j is not zero, and
-within +-penalty elsewhere; by how much that fails is the certificate.
+within +-penalty elsewhere; the largest violation is the certificate.
 
 Reference: Beck and Teboulle 2009 (FISTA), section 4; restarts: O'Donoghue and Candes
   2015, arXiv 1204.3982, section 3.2; optimality: Hastie, Tibshirani, Wainwright 2015,
@@ -32,9 +32,9 @@ from helix_jax.penalties import choose_best, strongest_first
 from helix_jax.types import Array
 
 SHARES = (0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05, 0.03)
-"""Default grid: shares of the least penalty at which nothing is left."""
+"""Default grid: shares of the least penalty at which all weights are zero."""
 
-CHECKED = 10  # steps between two looks at optimality
+CHECKED = 10  # steps between two checks of optimality
 
 
 class SparsePath(NamedTuple):

@@ -3,9 +3,9 @@
     steered   h <- h + alpha s v / |v|     s: a length, see `dosed`
     ablated   h <- h - (h - m) V V'        V: orthonormal, m: mean of the states
 
-A model stitched to itself by such a map is that: blocks 1..i, the map, blocks i+1..L
-and the head. So texts are written by `generate`, likelihoods are those of `likelihood`,
-and nothing decodes anew.
+Such a model is stitched to itself by a map: blocks 1..i, the map, blocks i+1..L and the
+head. So `generate` writes its texts and `likelihood` gives its likelihoods; there is no
+second decoder.
 
 Reference: adding a vector: Turner et al. 2023, arXiv 2308.10248, section 2; ablation of
   a direction: Arditi et al. 2024, arXiv 2406.11717, section 2.4, here about the mean.
@@ -63,7 +63,7 @@ def dosed(vector: Array, scale: float, alpha: float) -> np.ndarray:
     Args:
       vector: [D] float, not zero.
       scale: a length of that space, such as the distance between the mean states of a
-        class and the rest. (That of a state is none to go by: most of it may be the
+        class and the rest. (A state's own length is no guide: most of it may be the
         same for all texts.)
       alpha: share of that.
 
@@ -84,10 +84,10 @@ def dosed(vector: Array, scale: float, alpha: float) -> np.ndarray:
 
 
 def ablation(directions: Sequence[Array], mean: Array) -> ResidualMap:
-    """The map that puts what lies along some directions to its mean.
+    """The map that sets the components along some directions to their mean.
 
     Args:
-      directions: k vectors [D], not all zero; what they span is taken away.
+      directions: k vectors [D], not all zero; their span is ablated.
       mean: [D] of the states.
 
     Returns:
@@ -101,7 +101,7 @@ def ablation(directions: Sequence[Array], mean: Array) -> ResidualMap:
     checks.require_width("ablation", "directions", rows.shape[1], len(mean))
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     _, sizes, basis = np.linalg.svd(rows / np.where(lengths > 0, lengths, 1), False)
-    # Columns of zeros where they span less, so that k of any are of one size.
+    # Zero columns where they span less, so that any k have the same shape.
     basis = np.where(sizes > 1e-9, basis.T, 0)  # [D, k]
     if not basis.any():
         raise ValueError("ablation: the directions are all zero; nothing to ablate.")

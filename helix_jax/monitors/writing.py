@@ -26,7 +26,7 @@ def write_edited(
     key: Array,
     sampling: Sampling = NUCLEUS,
 ) -> list[str]:
-    """Continue prompts under an edit; of the same key, all edits draw the same numbers.
+    """Continue prompts under an edit; with one key, all edits share the random draws.
 
     Args:
       model, tokenizer: who writes.

@@ -6,7 +6,8 @@ and covariance T of all rows together,
     mahalanobis           min_c d_c,  d_c = (x - mu_c)' S^-1 (x - mu_c)
     relative_mahalanobis  min_c d_c - (x - mu)' T^-1 (x - mu)
 
-The second subtracts what is unusual for any class, most of d_c in wide states.
+The second subtracts what is unusual for every class, which is most of d_c in wide
+states.
 """
 
 from typing import NamedTuple

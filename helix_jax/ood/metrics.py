@@ -9,7 +9,7 @@ takes ten times as long on a CPU.
 |----------|----------------|--------------------------------------------------------|
 | auroc    | either         | P(strange > known) + P(equal) / 2                      |
 | aupr_out | strange        | average precision, sum of precision times recall gained|
-| aupr_in  | known          | the same of minus the score                            |
+| aupr_in  | known          | the same of the negated score                          |
 | fpr95    | strange        | known rows flagged where 95% of the strange ones are   |
 | fpr95_in | known          | strange rows passed where 95% of the known ones are    |
 
@@ -165,7 +165,7 @@ def metrics_of_counts(
     passed = all_strange - flagged + strange
     pairs = np.sum(strange * (2.0 * (all_known - flagged_known) + known), axis=-1)
     out, out_lines = _precision(strange, flagged, flagged_known)
-    # Minus the score has the reverse order.
+    # Negating the score reverses the order.
     flip = (..., slice(None, None, -1))
     inside, inside_lines = _precision(known[flip], passed_known[flip], passed[flip])
     return DetectionMetrics(

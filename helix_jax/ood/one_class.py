@@ -1,4 +1,4 @@
-"""A linear one-class score: least squares of the number one on the states.
+"""A linear one-class score: least squares of the constant 1 on the states.
 
     w = (E[x x'] + r I)^-1 E[x],     score = |1 - x' w|
 

@@ -49,8 +49,8 @@ def fit_vim(probe: Probe, x: Array, *, dimension: int | None = None) -> Vim:
         the reference's 512 of 768.
 
     Returns:
-      Vim. With rows that do not leave the principal subspace alpha is zero, and the
-      score is the energy.
+      Vim. If no row leaves the principal subspace, alpha is zero and the score is the
+      energy.
 
     Raises:
       ValueError: NaN, another width, fewer than 2 rows, or k out of range.

@@ -1,4 +1,4 @@
-"""Scores of one way to classify rows, over several draws of it."""
+"""Scores of one way to classify rows, averaged over several draws."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -27,7 +27,7 @@ class ArmScores(NamedTuple):
     accuracy_std: float | None
 
     def numbers(self, name: str) -> dict[str, float | Interval]:
-        """NAME_accuracy and the others."""
+        """NAME_accuracy, NAME_macro_f1 and so on, without those that are None."""
         return {
             f"{name}_{field}": value
             for field, value in self._asdict().items()
@@ -46,7 +46,7 @@ def right_rows(draws: Sequence[Array], labels: Array) -> np.ndarray:
       [S, N] float64, 1 where the largest logit is that of the label.
 
     Raises:
-      ValueError: a draw has other rows than the labels.
+      ValueError: a draw's rows are not as many as the labels.
     """
     for logits in draws:
         checks.same_rows("right_rows", logits=logits, labels=labels)

@@ -3,7 +3,7 @@
     calibrated = (score - m) / (best - m),   z = (score - m) / s
 
 with m, s the mean and standard deviation over shuffled pairs: 0 is chance and 1 the
-best value whatever the rows and widths, which raw scores do not tell.
+best value whatever the rows and widths; raw scores show neither.
 """
 
 from typing import NamedTuple

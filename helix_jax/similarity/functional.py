@@ -1,4 +1,4 @@
-"""Whether a head reads the same from two representations: by its outputs alone.
+"""Whether a head reads the same from two representations, judged by its outputs alone.
 
 Two sets of logits of one head, such as the target's head on its own states and on
 mapped source states, are compared row by row. With p, q the softmax of both and

@@ -39,7 +39,7 @@ def normalised_gains(gains: Array, largest: Array) -> np.ndarray:
       largest: [Q, k] float, of the best ranking that there is.
 
     Returns:
-      [Q] float64 from 0 to 1; 0 where nothing is worth anything.
+      [Q] float64 from 0 to 1; 0 where no row has a gain.
 
     Raises:
       ValueError: shapes that differ.

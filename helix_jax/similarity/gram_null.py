@@ -1,4 +1,4 @@
-"""Permutation nulls of CKA and RSA: each matrix once, then only its order changes.
+"""Permutation nulls of CKA and RSA: each matrix is computed once, then reordered.
 
 Every such score is the inner product of two matrices that were centred and scaled to
 norm 1, A . B[p][:, p] for the order p. For linear kernels with more rows than widths

@@ -1,7 +1,7 @@
 """Sums over the kernel matrices of many representations of the same rows, in tiles.
 
-CKA, its unbiased form and RSA of every pair among M representations need of their
-kernel matrices K_m [N, N] no more than
+CKA, its unbiased form and RSA of every pair among M representations need from their
+kernel matrices K_m [N, N] only
 
     inner[m, l] = sum_{i != j} K_m[i, j] K_l[i, j]
     rows[m, i]  = sum_{j != i} K_m[i, j]

@@ -1,4 +1,4 @@
-"""Refusals of settings in which a score says nothing of the representations."""
+"""Refusals of settings in which a score says nothing about the representations."""
 
 from typing import Any
 

@@ -134,10 +134,10 @@ def pair_nulls(
     key: Array | None = None,
     product_dtype: Any = None,
 ) -> dict[str, Array]:
-    """The same with the pairing of fit and of test rows shuffled, and fitted anew.
+    """The same with the pairing of fit and of test rows shuffled, and refitted.
 
     The penalty is that of the true pairs. For the cosine the map is kept and the test
-    rows are shuffled, so that its null says what is due to shared directions.
+    rows are shuffled, so that its null shows what shared directions alone give.
 
     Args:
       fitted: from `fit_pair`.

@@ -8,8 +8,8 @@
 | cosine      | 1 - cos(a, b), a distance                                     |
 | correlation | 1 - the correlation of a's and b's entries, a distance        |
 
-Rows are centred first (by the mean row) for the first three: CKA and distances do not
-change by it, and nothing is lost to a mean far from zero.
+Rows are centred first (by the mean row) for the first three: this changes neither CKA
+nor distances, and no precision is lost to a mean far from zero.
 """
 
 from collections.abc import Sequence
@@ -64,7 +64,7 @@ def prepare_rows(
     elif kernel != "cosine":
         mean = jnp.mean(z, axis=0)
         z = z - mean
-        # A column that is constant but for rounding says nothing.
+        # A column that is constant up to rounding carries no information.
         level = 8 * jnp.finfo(z.dtype).eps * jnp.abs(mean)
         z = jnp.where(jnp.max(jnp.abs(z), axis=0) > level, z, 0)
     if kernel in ("cosine", "correlation"):

@@ -22,7 +22,7 @@ from helix_jax.types import Array
 
 
 class KernelMeasure(NamedTuple):
-    """A cosine of centred matrices: of which, and centred how."""
+    """A cosine of centred matrices: which ones, and how they are centred."""
 
     kernel: str
     ranks: bool
@@ -153,7 +153,7 @@ def all_pairs(count: int) -> list[tuple[int, int]]:
 
 
 def _by_matrices(measures: Sequence[str]) -> dict[tuple[str, bool], list[str]]:
-    """Kernel measures by the matrices that they are made of."""
+    """Kernel measures, grouped by the matrices that they use."""
     groups: dict[tuple[str, bool], list[str]] = {}
     for name in measures:
         if name in KERNEL_MEASURES:

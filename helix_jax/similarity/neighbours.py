@@ -1,17 +1,17 @@
 """Whether two representations have the same nearest neighbours.
 
-With N_x(i) the k rows most similar to row i by x, and i never its own neighbour,
+With N_x(i) the k rows most similar to row i by x, where i is never its own neighbour,
 
     mutual k-NN = mean_i |N_x(i) & N_y(i)| / k
     CKNNA       = HSIC_1(M * K, M * L) / sqrt(HSIC_1(M_x * K, ..) HSIC_1(M_y * L, ..)),
                   M_x[i, j] = j in N_x(i),   M = M_x * M_y
 
 Only the k neighbours of each row and their similarities are kept, so that memory is
-N k however many rows there are; a kernel matrix is computed in tiles and forgotten.
+N k for N rows; a kernel matrix is computed in tiles and discarded.
 
 Reference: Huh, Cheung, Wang, Isola 2024, arXiv 2405.07987, appendix A, and its code,
-  github.com/minyoungg/platonic-rep, whose values these are (there 1e-6 is added to the
-  denominator of CKNNA).
+  github.com/minyoungg/platonic-rep, whose values this reproduces (there 1e-6 is added
+  to the denominator of CKNNA).
 """
 
 import functools
@@ -138,7 +138,7 @@ def _tiles(asking: int, asked: int, block_rows: int) -> dict[str, int]:
 def _nearest(
     asking: Array, asked: Array, *, k: int, own: bool, block: int, columns: int
 ) -> Neighbours:
-    """The best k of `asked` for each of `asking`; without `own` none is its own."""
+    """The best k of `asked` for each row of `asking`; `own` lets a row find itself."""
     queries, rows = asking.shape[0], asked.shape[0]
     asking = jnp.pad(asking, ((0, -queries % block), (0, 0)))
     asked = jnp.pad(asked, ((0, -rows % columns), (0, 0)))

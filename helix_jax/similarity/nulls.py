@@ -95,7 +95,7 @@ def _of_moments(statistic: Callable) -> Callable:
         if split is None:
             return None
         moments, ut, v = split
-        # The places of some of a random order are a random order themselves.
+        # The first places of a random order, ranked, are a random order themselves.
         cross = product(ut, v[jnp.argsort(order[: v.shape[0]])])
         return moments._replace(cov_xy=cross.astype(moments.cov_xy.dtype))
 

@@ -1,4 +1,4 @@
-"""Every pair of some spaces by any measures, each by the way that its kind has."""
+"""Every pair of several spaces by any measures, computed as each kind requires."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -29,7 +29,7 @@ def score_pairs(
     neighbours: int = 10,
     shuffles: Shuffles = THOUSAND,
 ) -> Scores:
-    """Scores of pairs, without each group of documents, and shuffled.
+    """Scores of pairs: of all rows, without each group of documents, and shuffled.
 
     Args:
       spaces: states of the same texts, by split.

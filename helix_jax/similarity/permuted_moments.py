@@ -1,4 +1,5 @@
-"""Exact mean and deviation of a score over all N! orders of the rows, unshuffled.
+"""Exact mean and deviation of a score over all N! orders of the rows, without
+shuffling.
 
 For symmetric matrices A, B the sum Z = sum_ij A[p_i, p_j] B[i, j] over a random order p
 has a mean and a variance that depend on A and on B by six sums each:

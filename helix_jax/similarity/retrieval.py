@@ -2,7 +2,7 @@
 
     rank_i = 1 + #{j != r_i : <q_i, z_j> >= <q_i, z_{r_i}>};  recall@k = mean(rank <= k)
 
-A tie counts against the relevant row, so that equal rows are no success.
+A tie counts against the relevant row, so that identical rows do not count as a success.
 """
 
 from collections.abc import Sequence
@@ -134,8 +134,8 @@ def score_ranks(
     """Recall at every cutoff, nDCG and the mean reciprocal rank.
 
     Args:
-      ranks: [Q] int, from `relevant_ranks`; [S, Q] of several draws, over which what a
-        query is worth is the mean.
+      ranks: [Q] int, from `relevant_ranks`; [S, Q] of several draws: a query counts
+        with its mean over them.
       documents: [Q] document of each query.
       cutoffs: every k.
       depth: of the nDCG.
@@ -157,7 +157,8 @@ def score_ranks(
 
 
 def with_width(rows: np.ndarray, width: int) -> np.ndarray:
-    """Rows [N, D] cut, or padded with zeros, to [N, width]: what needs no map."""
+    """Rows [N, D] cut, or padded with zeros, to [N, width]: the control that needs no
+    map."""
     rows = rows[:, :width]
     return np.pad(rows, [(0, 0), (0, width - rows.shape[1])])
 

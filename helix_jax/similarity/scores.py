@@ -1,4 +1,5 @@
-"""Many pairs of representations by many measures, with what intervals and p need.
+"""Many pairs of representations by many measures, with what intervals and p-values
+need.
 
     rows = score_rows(test, pairs, measures, kept, ...)       # all pairs together
     each = [score_fitted(views[a], views[b], ...) for a, b in pairs]
@@ -93,7 +94,7 @@ def left_out_rows(
       key: jax.random key; None is jax.random.key(0).
 
     Returns:
-      G arrays of rows, in order, as many each time so that nothing is compiled twice.
+      G arrays of rows, in order, all of one length so that nothing is compiled twice.
 
     Raises:
       ValueError: fewer than two documents.
@@ -161,7 +162,7 @@ def score_fitted(
       x: states of the first.
       y: states of the second, of the same rows.
       measures: names among HELD_OUT_MEASURES and HEAD_MEASURES.
-      kept: of `left_out_rows`, for those whose score is no mean over rows.
+      kept: of `left_out_rows`, for those whose score is not a mean over rows.
       rank: principal directions of each side for svcca, pwcca and procrustes.
       labels: int classes of the rows; needed by HEAD_MEASURES.
       shuffles: of the null.

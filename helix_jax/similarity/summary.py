@@ -1,7 +1,7 @@
 """Summary of many pairs' scores: each compared with chance, and means, with intervals.
 
 Scores of pairs of rows have jackknife intervals over groups of documents, means over
-rows bootstraps over documents; see `stats.jackknife` for why.
+rows bootstrap intervals over documents; see `stats.jackknife` for why.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ class MeasureScores(NamedTuple):
 
     @property
     def shuffled(self) -> float:
-        """Mean over pairs of those shuffled."""
+        """Mean over pairs of the shuffled scores."""
         return float(np.mean([pair.shuffled for pair in self.pairs]))
 
     @property
@@ -58,7 +58,7 @@ class MeasureScores(NamedTuple):
         return float(np.mean([pair.calibrated for pair in self.pairs]))
 
     def discoveries(self, rate: float) -> int:
-        """How many pairs are more alike than chance, at a rate of false ones."""
+        """How many pairs are more alike than chance, at a false discovery rate."""
         return sum(pair.q <= rate for pair in self.pairs)
 
 

@@ -3,8 +3,8 @@
 Rows of one document are not independent; documents are. A resample draws as many
 documents as there are, with replacement, and each counts as often as it was drawn:
 `bootstrap_counts`, through which every bootstrap of this project goes. Any statistic of
-sums over rows (a mean, an F1 from a confusion matrix) needs of each document its sums
-only, so that all resamples are one product, counts [R, G] times sums [G, K].
+sums over rows (a mean, an F1 from a confusion matrix) needs only the sums of each
+document, so that all resamples are one product, counts [R, G] times sums [G, K].
 """
 
 import functools
@@ -173,9 +173,9 @@ def bootstrap_counts(
     Args:
       statistics: function of counts [R, G_1], [R, G_2], ..., one array for each group
         of documents, that gives K arrays [R, ...].
-      documents: G_1, G_2, ...; each group's are drawn from that group.
-      chance: generator of the draws; or a jax.random key, of one group, of which the
-        draws of a resample depend on the key and its number only.
+      documents: G_1, G_2, ...; each group is resampled by itself.
+      chance: generator of the draws; or, for one group, a jax.random key: the draws of
+        a resample then depend only on the key and the number of the resample.
       resamples: R.
       level: share of resamples inside.
       at_once: resamples in one call of `statistics`; None is all.
@@ -226,7 +226,7 @@ def _drawing(chance: np.random.Generator | Array, resamples: int) -> Callable:
 
 
 def _count(drawn: np.ndarray) -> np.ndarray:
-    """[R, G] int64 how often each of G numbers stands in each row of [R, G]."""
+    """[R, G] int64 how often each of G numbers occurs in each row of [R, G]."""
     resamples, count = drawn.shape
     flat = (drawn + count * np.arange(resamples)[:, None]).reshape(-1)
     return np.bincount(flat, minlength=drawn.size).reshape(drawn.shape)

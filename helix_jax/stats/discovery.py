@@ -70,7 +70,7 @@ def benjamini_yekutieli(p_values: Array) -> Array:
 
 
 def least_discoveries(tests: int, permutations: int, *, rate: float) -> int | None:
-    """How many of some tests need the least p-value for any to be a discovery.
+    """How many tests need the smallest possible p-value for any to be a discovery.
 
     Of m tests k have p = 1 / (1 + P): q = m / (k (1 + P)) <= rate, see
     `benjamini_hochberg`.
@@ -81,7 +81,7 @@ def least_discoveries(tests: int, permutations: int, *, rate: float) -> int | No
       rate: of false discoveries.
 
     Returns:
-      The least k; None where m are too few.
+      The least k; None if even k = m is too few.
     """
     least = -(-tests // (exact_fraction(rate) * (1 + permutations)))
     return int(least) if least <= tests else None

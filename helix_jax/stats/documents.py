@@ -1,4 +1,4 @@
-"""The documents of rows, numbered: what differs as it was given stays different."""
+"""The documents of rows, numbered; names that differ keep different numbers."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -52,7 +52,7 @@ def document_codes(
 
 
 def _require_names(who: str, names: Iterable[Any]) -> None:
-    """Raise ValueError for numbers with fractions, which are values and no names."""
+    """Raise ValueError for numbers with fractions, which are values, not names."""
     for name in names:
         if isinstance(name, (float, np.floating)) and not float(name).is_integer():
             shown = "NaN" if math.isnan(name) else f"{name:g}"

@@ -21,11 +21,11 @@ def exact_fraction(value: Any) -> Fraction:
     Args:
       value: a float64 is taken as the fraction of denominator at most 10^6 to which it
         is the nearest float64, if there is one; a float32 of at most 10^3. Any other
-        number is what it is.
+        number is taken exactly.
 
     Returns:
-      The fraction. Between two such fractions lie thousands of floats, so that there
-      is one at most.
+      The fraction. Between two such fractions lie thousands of floats, so there is at
+      most one.
     """
     if isinstance(value, Fraction | int):
         return Fraction(value)

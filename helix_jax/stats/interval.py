@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
-if TYPE_CHECKING:  # not for this alone: tables of numbers need no jax
+if TYPE_CHECKING:  # tables of numbers need no jax
     from helix_jax.types import Array
 
 
-ENDS = ("", "_low", "_high")  # behind a name, where the three of one stand apart
+ENDS = ("", "_low", "_high")  # suffixes of the three numbers, where they have names
 
 
 class Interval(NamedTuple):

@@ -29,7 +29,7 @@ from helix_jax.types import Array
 def document_groups(
     documents: Sequence[str] | Array, *, groups: int = 20, key: Array | None = None
 ) -> np.ndarray:
-    """Divide rows into groups of whole documents, at random and as equal as they get.
+    """Divide rows into groups of whole documents, at random and as equal as possible.
 
     Args:
       documents: [N] document of each row.

@@ -87,7 +87,7 @@ def learning_curve(
 
     Args:
       error: [S, N] float, squared error of each test row at each size.
-      right: [S, N] float or bool, whether it is classified rightly.
+      right: [S, N] float or bool, whether it is classified correctly.
       deviation: [N] float, its squared distance from the mean of all.
       documents: [N] document of each row.
       sizes: [S] int, ascending.

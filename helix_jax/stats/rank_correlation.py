@@ -1,8 +1,8 @@
-"""Spearman's correlation of measures, with what they have in common resampled.
+"""Spearman's correlation of measures, resampling the objects that they share.
 
-A measure of ordered pairs (i, j) of n models is no sample of n (n - 1) independent
-numbers: the pairs of one model have it in common. So models are resampled, not pairs;
-and of measures of texts their documents.
+A measure of ordered pairs (i, j) of n models is not a sample of n (n - 1) independent
+numbers: pairs that share a model are dependent. So models are resampled, not pairs; for
+measures of texts, documents are.
 """
 
 import dataclasses
@@ -69,7 +69,7 @@ def document_rank_correlations(
 
     Args:
       measures: name -> [N] float.
-      y: [N] float, what they are to tell.
+      y: [N] float, what they should predict.
       documents: [N] document of each row.
       resamples, level, seed: as for `pair_rank_correlation`, of documents.
 
@@ -96,16 +96,16 @@ def rank_correlations(
     level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """`pair_rank_correlation` of several measures with one, and which is larger.
+    """`pair_rank_correlation` of several measures with one, and their differences.
 
     Args:
       measures: name -> [P].
-      y: [P], what they are to tell.
+      y: [P], what they should predict.
       pairs, resamples, level, seed: as there.
       against: the measure that the others are compared with.
 
     Returns:
-      Of every measure its correlation with y; and NAME_over_AGAINST, how much larger it
+      Each measure's correlation with y; and NAME_over_AGAINST, how much larger it
       is than that of `against`, on the same resamples.
 
     Raises:
@@ -122,7 +122,7 @@ def rank_correlations(
 
 @dataclasses.dataclass(frozen=True)
 class _Objects:
-    """What is resampled: so many objects of so many rows.
+    """The objects that are resampled, and the rows that they weigh.
 
     Attributes:
       number: of objects.
@@ -201,7 +201,7 @@ def _correlations(
 
 
 def _spearman(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> float:
-    """Of rows that count so often; NaN where one of the two does not vary."""
+    """Of weighted rows; NaN where one of the two does not vary."""
     if counts.sum() < 2:
         return np.nan
     with warnings.catch_warnings():

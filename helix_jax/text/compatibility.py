@@ -27,7 +27,7 @@ Reference: Gorbett and Jana 2026, arXiv 2603.18908, section on tokenizers, which
 "corresponding positions" and no more; span and boundary are ours.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,14 +69,14 @@ RATES = {
 
 
 class Spelled(NamedTuple):
-    """What the tokens of a tokenizer are called.
+    """How the tokens of a tokenizer are spelled.
 
     Attributes:
-      spellings: name of SPELLINGS -> for each id a string or bytes, None for none.
+      spellings: name of SPELLINGS -> for each id a string or bytes, or None.
       dummy_space: the first token of a text begins with a space that is not there.
     """
 
-    spellings: dict[str, list[Hashable | None]]
+    spellings: dict[str, Sequence[str | None] | Sequence[bytes | None]]
     dummy_space: bool
 
 
@@ -95,7 +95,7 @@ def spell(tokenizer: Any) -> Spelled:
     shown = backend.decode_batch(
         [[index] for index in range(len(known))], skip_special_tokens=False
     )
-    spellings = {
+    spellings: dict[str, Sequence[str | None] | Sequence[bytes | None]] = {
         "raw_special": strings,
         "raw": [string if kept else None for string, kept in zip(strings, known)],
         "decoded": [string if kept else None for string, kept in zip(shown, known)],
@@ -123,7 +123,7 @@ def vocabulary_jaccard(x: Spelled, y: Spelled, *, spelling: str) -> float:
 def match_counts(
     x: Spelled, y: Spelled, x_encoded: Encoded, y_encoded: Encoded
 ) -> dict[str, np.ndarray]:
-    """Matches and what is counted, text by text, for every rate of RATES.
+    """Matches and what is counted, text by text, for every rate in RATES.
 
     Args:
       x: source.
@@ -137,12 +137,7 @@ def match_counts(
     Raises:
       ValueError: texts that were cut, tokens without ends, or different texts.
     """
-    for encoded in (x_encoded, y_encoded):
-        if encoded.ends is None or encoded.truncated.any():
-            raise ValueError(
-                "match_counts: needs whole texts and their ends; use encode_texts with "
-                "with_ends=True and enough max_tokens."
-            )
+    x_ends, y_ends = _whole_ends(x_encoded), _whole_ends(y_encoded)
     codes = {name: _codes(x, y, x_encoded, y_encoded, name) for name in SPELLINGS}
     counts = {
         f"position_{name}": np.array(
@@ -150,15 +145,15 @@ def match_counts(
         ).reshape(-1, 2)
         for name in SPELLINGS
     }
-    pairs = pair_tokens(x_encoded.ends, y_encoded.ends)
+    pairs = pair_tokens(x_ends, y_ends)
     for name in PAIRED:
         same = _same_tokens(pairs, *codes[name])
         counts[f"pair_{name}"] = _by_text(pairs, len(x_encoded.ids), same)
-    exact = pair_tokens(x_encoded.ends, y_encoded.ends, exact=True)
+    exact = pair_tokens(x_ends, y_ends, exact=True)
     tokens = np.array(
         [
             np.count_nonzero(a > 0) + np.count_nonzero(b > 0)
-            for a, b in zip(x_encoded.ends, y_encoded.ends)
+            for a, b in zip(x_ends, y_ends)
         ],
         np.int64,
     )
@@ -166,6 +161,15 @@ def match_counts(
     for name, matches in (("span", spans[:, 0]), ("boundary", spans[:, 1])):
         counts[name] = np.stack([matches, tokens - matches], axis=1)
     return counts
+
+
+def _whole_ends(encoded: Encoded) -> list[np.ndarray]:
+    if encoded.ends is None or encoded.truncated.any():
+        raise ValueError(
+            "match_counts: needs whole texts and their ends; use encode_texts with "
+            "with_ends=True and enough max_tokens."
+        )
+    return encoded.ends
 
 
 def _codes(

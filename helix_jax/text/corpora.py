@@ -105,7 +105,7 @@ def check_corpus(name: str | os.PathLike, **flags: str | None) -> None:
 
 
 def _names_of(name: str | os.PathLike) -> list[str]:
-    """The corpora that are named, one or more."""
+    """The corpora of a joined name, one or more."""
     joined = os.fspath(name)
     if not joined.strip(", "):
         raise CorpusError(f"load_corpus: no corpus named; {_choices()}")

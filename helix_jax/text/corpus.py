@@ -192,9 +192,8 @@ def build_corpus(
         "classes": None if labels.classes is None else list(labels.classes),
     }
     if origins := [(part.name, part.origin) for part in parts if part.origin]:
-        record["origin"] = dict(origins)
-        if len(record["origin"]) < len(origins):  # two parts of one name
-            record["origin"] = origins
+        by_name = dict(origins)  # shorter where two parts have one name
+        record["origin"] = by_name if len(by_name) == len(origins) else origins
     return Corpus(
         name,
         labels.classes,
@@ -257,7 +256,11 @@ def _labels(name: str, parts: Sequence[Part], scan: Scan) -> Labels:
         )
     classes = parts[0].classes if len(parts) == 1 and scan.distinct else None
     return resolve_labels(
-        scan.distinct, scan.first_seen, classes, name, numbered=parts[0].numbered
+        [label for label in scan.distinct if label is not None],
+        scan.first_seen,
+        classes,
+        name,
+        numbered=parts[0].numbered,
     )
 
 

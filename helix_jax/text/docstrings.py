@@ -47,6 +47,7 @@ MINIMUM_CHARACTERS = 60
 CLASSES = tuple(sorted(PACKAGES))
 
 _NAMED = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 _BLOCKS = (ast.If, ast.Try, ast.With)
 
 
@@ -179,7 +180,7 @@ def file_docstrings(document: str, path: Path) -> Iterator[tuple[str, str]]:
         yield f"{document}#{name}" + (f"~{count}" if count > 1 else ""), text
 
 
-def _named_nodes(node: ast.AST, name: str) -> Iterator[tuple[str, ast.AST]]:
+def _named_nodes(node: ast.AST, name: str) -> Iterator[tuple[str, _Documented]]:
     if isinstance(node, (ast.Module, *_NAMED)):
         yield name, node
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):

@@ -1,6 +1,7 @@
 """Data sets of the hub, through `datasets`, as parts of a corpus."""
 
 import dataclasses
+import functools
 import importlib
 import itertools
 import re
@@ -75,7 +76,7 @@ def hub_part(
     sources = tuple(
         Source(
             f"{_place(spec)} {split}",
-            lambda split=split: _read(tables[split], name, split, spec, rows),
+            functools.partial(_read, tables[split], name, split, spec, rows),
             fractions[role],
         )
         for split, role in splits
@@ -189,22 +190,23 @@ def _class_names(table: Any, label: str | None) -> tuple[str, ...] | None:
 def _read(
     table: Any, name: str, split: str, spec: HubSpec, rows: int | None
 ) -> Iterator[Row]:
+    columns = spec.columns or choose_columns(table.column_names or (), _place(spec))
     records = _records(table.take(rows) if rows is not None else table)
     if not spec.running_text:
         yield from rows_from_records(
-            records, spec.columns, name=name, part=split, place=_place(spec)
+            records, columns, name=name, part=split, place=_place(spec)
         )
-    elif spec.columns.id is None:  # a line a row
-        lines = (record[spec.columns.text[0]] for _, record in records)
+    elif columns.id is None:  # a line a row
+        lines = (record[columns.text[0]] for _, record in records)
         for document, number, text in paragraph_texts(lines):
             yield Row(f"{name}/{split}/{document}#{number}", text.strip())
     else:  # an article a row
         for row, record in records:
             where = f"{_place(spec)} {split}, row {row}"
-            lines = split_lines(text_of(record, spec.columns.text[0], where))
-            own = read_id(record[spec.columns.id], where, raises=CorpusError)
+            article_lines = split_lines(text_of(record, columns.text[0], where))
+            own = read_id(record[columns.id], where, raises=CorpusError)
             article = name_in_id(own)
-            for part, number, text in paragraph_texts(lines):
+            for part, number, text in paragraph_texts(article_lines):
                 yield Row(f"{name}/{article}#{part}.{number}", text.strip())
 
 

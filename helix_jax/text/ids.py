@@ -1,6 +1,6 @@
 """Ids of texts: given ones are kept as they are, made ones keep names whole.
 
-A given id is a string or an integer, and two that differ in the file differ here: no
+A given id is a string or an integer, and ids that differ in the file stay different: no
 trimming, no Unicode form, no number read from a string. In a made id
 "CORPUS/DOCUMENT#PART" the first '#' ends the document, so a '#' of a file's or an
 article's own name is written %23 there; other names stay as they are.

@@ -1,30 +1,33 @@
 """From the labels of a source to class indices, or to scores.
 
-What differs in the file differs here. A label is a number only where the file's type
-says so (JSON, Parquet, the hub), or, where labels are texts, if all of them are
+Labels that differ in the file stay different. A label is a number only where the file's
+type says so (JSON, Parquet, the hub), or, where labels are texts, if all of them are
 written as Python writes them: whole numbers without a plus, leading zeros, spaces or
-separators are class numbers, so that "1" and "01" are two names; decimals are scores
-if no two of them mean one number, so that "3.1" and "3.10" are two names, and so are
+separators are class numbers, so that "1" and "01" are two names; decimals are scores if
+no two of them mean one number, so that "3.1" and "3.10" are two names, and so are
 version numbers as soon as they cannot be told apart as numbers.
 """
 
+import dataclasses
 import math
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TypeVar
 
 import numpy as np
 
 from helix_jax.errors import CorpusError
-from helix_jax.text.rows import Label
 
 MOST_CLASSES = 10_000
+_Known = str | int | float  # a label that is not None
+_Value = TypeVar("_Value", str, int)
 # Python refuses to read integers of more than some thousand digits.
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,999}")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,999})(\.[0-9]+)?(e[+-]?[0-9]+)?")
 
 
-class Labels(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Labels:
     """Class names and, for each distinct label, its index or score.
 
     Attributes:
@@ -39,7 +42,7 @@ class Labels(NamedTuple):
 
 
 def resolve_labels(
-    distinct: Sequence[Label],
+    distinct: Sequence[_Known],
     first_seen: Sequence[str],
     classes: tuple[str, ...] | None,
     place: str,
@@ -101,8 +104,19 @@ def resolve_labels(
                 "floats no longer separate integers. Write it as an integer, or as "
                 "a name."
             )
-    whole = [_whole(label) for label in distinct]
-    values = list(distinct) if None in whole else whole
+    numbers = [number for number in map(_whole, distinct) if number is not None]
+    if len(numbers) == len(distinct):
+        return _ranked(numbers, distinct, first_seen, place)
+    return _ranked(list(map(str, distinct)), distinct, first_seen, place)
+
+
+def _ranked(
+    values: list[_Value],
+    distinct: Sequence[_Known],
+    first_seen: Sequence[str],
+    place: str,
+) -> Labels:
+    """Classes in the order of the labels' values, which must differ."""
     ordered = sorted(set(values))
     if len(ordered) < len(distinct):
         one = next(i for i, value in enumerate(values) if value in values[:i])
@@ -117,22 +131,23 @@ def resolve_labels(
     return Labels(tuple(map(str, ordered)), np.asarray(index, np.int32), None)
 
 
-def _kind(label: Label) -> str:
+def _kind(label: _Known) -> str:
     if isinstance(label, bool):
         return "truth value"
     return "text" if isinstance(label, str) else "number"
 
 
-def _whole(label: Label) -> int | None:
+def _whole(label: _Known) -> int | None:
     """The integer that a label is, exactly, or None."""
     if isinstance(label, str):
         return int(label) if _WHOLE.fullmatch(label) else None
     return int(label) if label == math.floor(label) else None
 
 
-def _scores(distinct: Sequence[Label], first_seen: Sequence[str]) -> np.ndarray | None:
+def _scores(distinct: Sequence[_Known], first_seen: Sequence[str]) -> np.ndarray | None:
     """[distinct] float64, or None where the labels are classes."""
-    if not isinstance(distinct[0], str):
+    texts = [label for label in distinct if isinstance(label, str)]
+    if not texts:
         if all(_whole(label) is not None for label in distinct):
             return None
         for label, where in zip(distinct, first_seen):
@@ -142,9 +157,9 @@ def _scores(distinct: Sequence[Label], first_seen: Sequence[str]) -> np.ndarray 
                     "longer separates integers. Scale the scores."
                 )
         return np.array([float(label) for label in distinct])
-    if not all(map(_DECIMAL.fullmatch, distinct)):
+    if not all(map(_DECIMAL.fullmatch, texts)):
         return None
-    values = np.array([float(label) for label in distinct])
+    values = np.array([float(label) for label in texts])
     fractions = np.isfinite(values) & (values != np.floor(values))
     same = len(np.unique(values)) < len(values)
     if same or not fractions.any() or not np.isfinite(values).all():
@@ -153,7 +168,7 @@ def _scores(distinct: Sequence[Label], first_seen: Sequence[str]) -> np.ndarray 
 
 
 def _given_index(
-    distinct: Sequence[Label],
+    distinct: Sequence[_Known],
     first_seen: Sequence[str],
     classes: tuple[str, ...],
     numbered: bool,
@@ -166,17 +181,21 @@ def _given_index(
         for number in whole
     ]
     spelled = [
-        label if isinstance(label, str) or number is None else str(number)
+        label if isinstance(label, str) else None if number is None else str(number)
         for label, number in zip(distinct, whole)
     ]
     texts = bool(distinct) and isinstance(distinct[0], str)
-    names = [place.get(one) for one in spelled]
+    names = [None if one is None else place.get(one) for one in spelled]
     if None not in numbers and None not in names and names != numbers and not numbered:
-        at = next(i for i, (a, b) in enumerate(zip(names, numbers)) if a != b)
+        at, number = next(
+            (i, b)
+            for i, (a, b) in enumerate(zip(names, numbers))
+            if b is not None and a != b
+        )
         raise CorpusError(
             f"{first_seen[at]}: the label {distinct[at]!r} may be the class of that "
-            f"name, number {names[at]}, or class number {numbers[at]}, "
-            f"{classes[numbers[at]]!r}. Name the classes by words, or put each number "
+            f"name, number {names[at]}, or class number {number}, "
+            f"{classes[number]!r}. Name the classes by words, or put each number "
             "at its own place, 0 first."
         )
     if texts and None not in names:

@@ -14,7 +14,7 @@ from helix_jax.textfile import read_entries
 
 
 def file_part(path: Path, flags: dict[str, str | None]) -> Part:
-    """A file as a corpus that is called as it is.
+    """A file as a corpus named after it.
 
     Args:
       path: a file of SUFFIXES.
@@ -46,7 +46,8 @@ def folder_part(folder: Path, flags: dict[str, str | None]) -> Part:
         if path.suffix.lower() in TABLES and not path.name.startswith(".")
     ]
     listed = ", ".join(printable(path.name) for path in everything) or "nothing"
-    unknown = [path.name for path in files if role_of(path.stem) is None]
+    roles = {path: role for path in files if (role := role_of(path.stem))}
+    unknown = [path.name for path in files if path not in roles]
     if not files or unknown:
         raise CorpusError(
             f"{folder}: expected files named after their split "
@@ -74,10 +75,10 @@ def folder_part(folder: Path, flags: dict[str, str | None]) -> Part:
     classes = None
     if (folder / "labels.txt").exists():
         classes = _read_class_names(folder / "labels.txt")
-    fractions = role_fractions({role_of(path.stem) for path in files})
+    fractions = role_fractions(set(roles.values()))
     name = local_path(folder.resolve()).name
     sources = tuple(
-        _file_source(path, name, path.stem, flags, fractions[role_of(path.stem)])
+        _file_source(path, name, path.stem, flags, fractions[roles[path]])
         for path in files
     )
     return Part(name, sources, classes)

@@ -8,7 +8,7 @@ The baseline that a trained language model must beat on the same tokens:
 
 where c counts trigrams, n(v w) the distinct tokens before v w and n(w) those before w,
 D is 0 for unseen and one of three discounts for seen 1, 2 and 3 or more times, and
-g is the mass that discounting sets free. Vectorised: n-grams are integers, and
+g is the mass that discounting frees. Vectorised: n-grams are integers, and
 counting is sorting them.
 
 Reference: Chen and Goodman 1999, "An empirical study of smoothing techniques for

@@ -14,8 +14,9 @@ Rules beside it:
   one counts. So does the last where a tokenizer puts an empty first token.
 * A token that ends at or before character 0 carries no text: special tokens and
   templates have the end -1 (`encode_texts`).
-* Ends that fall back are taken for the furthest end so far: what was read stays read.
-* Where the other side was cut shorter there is no partner and no pair. If it was cut
+* An end before an earlier one counts as the furthest end so far: text once read stays
+read. * Where the other side was cut shorter there is no partner and no pair. If it was
+cut
   inside a character, its last token is taken to complete it; at most one pair a text.
 
 Reference: Gorbett and Jana 2026, arXiv 2603.18908, token alignment; the rules beside

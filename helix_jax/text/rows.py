@@ -30,7 +30,7 @@ class Source:
     """One official part of a corpus (or all of it), readable again and again.
 
     Attributes:
-      place: what to call it in messages: a path or a hub id.
+      place: its name in messages: a path or a hub id.
       rows: makes a fresh iterator over the rows, always the same ones.
       fractions: shares of its documents that go to fit, select and test.
     """

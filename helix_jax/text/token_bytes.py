@@ -2,8 +2,8 @@
 
 Read from the JSON of a fast tokenizer's backend, never from its name: the steps of its
 decoder, applied to one token in the middle of a text, give the token's bytes; its
-normalizer and pre-tokenizer say whether a space is put before the first word and what
-of a text is lost.
+normalizer and pre-tokenizer say whether a space is put before the first word and what a
+text loses.
 
     byte level       each character is a byte of GPT-2's alphabet (gpt2, qwen, llama 3)
     sentencepiece    U+2581 is a space, <0xNN> a byte (llama, mistral, gemma, t5)
@@ -76,7 +76,7 @@ class TokenBytes(NamedTuple):
 
     @property
     def lossless(self) -> bool:
-        """Whether every text can be had back from its tokens."""
+        """Whether every text can be restored from its tokens."""
         return not self.loses
 
 

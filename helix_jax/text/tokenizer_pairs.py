@@ -1,4 +1,4 @@
-"""Every pair of some tokenizers on the same texts; each text is encoded once a side."""
+"""Every pair of several tokenizers on the same texts, each encoded once a tokenizer."""
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
@@ -97,14 +97,16 @@ def count_matches(
         for name, tokenizer in tokenizers.items()
     }
     tokens = dict.fromkeys(tokenizers, 0)
-    parts = {pair: [] for pair in itertools.combinations(tokenizers, 2)}
+    parts: dict[tuple[str, str], list[dict[str, np.ndarray]]] = {
+        pair: [] for pair in itertools.combinations(tokenizers, 2)
+    }
     for texts in batches:
         encoded = {
             name: encode_texts(backend, texts, with_ends=True)
             for name, backend in backends.items()
         }
         for name, side in encoded.items():
-            tokens[name] += sum(int((ends >= 0).sum()) for ends in side.ends)
+            tokens[name] += sum(int((ends >= 0).sum()) for ends in side.ends or ())
         for (a, b), counts in parts.items():
             counts.append(match_counts(spelled[a], spelled[b], encoded[a], encoded[b]))
     matches = {

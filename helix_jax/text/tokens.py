@@ -1,4 +1,4 @@
-"""Texts to token ids: truncation that is counted."""
+"""Texts to token ids, with truncated texts marked."""
 
 import functools
 import hashlib
@@ -65,7 +65,7 @@ def private_tokenizer(tokenizer: Any, *, max_tokens: int) -> Tokenizer:
 def copy_backend(backend: Tokenizer) -> Tokenizer:
     """A tokenizer of the same ids and offsets that neither pads nor truncates.
 
-    What is changed in the copy changes nothing in the other. The vocabulary, which
+    Changing the copy does not change the original. The vocabulary, which
     nobody changes, is held once: writing and reading 262,144 entries takes a second.
     """
     copy = Tokenizer(backend.model)
@@ -126,7 +126,7 @@ def encode_texts(
     """
     encode = backend.encode_batch if with_ends else backend.encode_batch_fast
     encodings = encode(list(texts))
-    limit = backend.truncation["max_length"]
+    limit = backend.truncation["max_length"] if backend.truncation else None
     ids = [encoding.ids for encoding in encodings]
     truncated = np.array(
         [

@@ -33,7 +33,7 @@ def read_topics() -> tuple[Text, ...]:
 
 
 def topics_origin() -> dict[str, str]:
-    """What the texts are those of, for the fingerprint of the corpus."""
+    """Where the texts come from, for the fingerprint of the corpus."""
     content = "\0".join(text.text for text in read_topics())
     digest = hashlib.sha256(content.encode()).hexdigest()
     return {"python": platform.python_version(), "sha256": digest[:16]}

@@ -65,7 +65,7 @@ def model_card(
     """Markdown with the recipe (flags), what the data was, and the results."""
     shown = {k: v for k, v in recipe.items() if k not in ("workdir", "tiny")}
     for name in {"data", "tokenizer", "model"} & recipe.keys():
-        # what it was, not where it lay
+        # which data it was, not where it was stored
         shown[name] = ",".join(Path(one).name for one in recipe[name].split(","))
     rows = "\n".join(
         f"| {name} | {value:,} |"

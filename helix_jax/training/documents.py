@@ -52,7 +52,7 @@ def held_out_windows(
       tokenizer: a transformers tokenizer.
       texts: held out of the training.
       context: T.
-      tokens: no text is added from where there are more.
+      tokens: no text is added once there are this many.
 
     Returns:
       [N, T + 1] int32, and the characters of the tokens that they predict.

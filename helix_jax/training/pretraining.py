@@ -91,7 +91,7 @@ def init_state(
     *,
     params: Any = None,
 ) -> TrainState:
-    """The state before the first step, of random parameters or of these, copied."""
+    """The state before the first step, of random parameters or of copies of these."""
     if params is None:
         params = init_params(key, spec)
     else:
@@ -167,7 +167,7 @@ def run_steps(
     seed: int,
     place: Callable[[np.ndarray], Any] | None = None,
 ) -> Iterator[tuple[int, TrainState, dict[str, Array]]]:
-    """Step from where a state stands to the last step; see `window_batch`.
+    """Train from the step of a state to the last step; see `window_batch`.
 
     Args:
       step: from `make_step`, which reuses the buffers of the state before it.
@@ -179,7 +179,7 @@ def run_steps(
       place: puts a batch on the devices; None for the default one.
 
     Yields:
-      (steps done, state, info) after every step; a state is good until the next.
+      (steps done, state, info) after every step; a state is valid until the next.
     """
     for number in range(int(state.step), steps):
         rows = window_batch(windows, step=number, batch=batch, seed=seed)
@@ -214,7 +214,8 @@ def _losses(params: Any, spec: ModelSpec, windows: Array) -> Array:
 def trigram_loss(
     windows: np.ndarray, held_out: np.ndarray, *, vocab_size: int
 ) -> float:
-    """The loss of a trigram of the training tokens, in nats, beside `held_out_loss`.
+    """The loss of a trigram of the training tokens, in nats, to compare with
+    `held_out_loss`.
 
     Args:
       windows: [N, T + 1] int32, what was trained on.

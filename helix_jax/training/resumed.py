@@ -22,7 +22,7 @@ def resumed_gradient(
     title: str = "training the map",
     **given: Any,
 ) -> GradientFit:
-    """`fit_gradient`, which begins after the last epoch that it has ended before.
+    """`fit_gradient`, resumed after the last epoch that an earlier run completed.
 
     Args:
       start, fit, select, settings, on_epoch: as there.

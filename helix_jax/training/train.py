@@ -1,4 +1,5 @@
-"""A model trained to the last step, from its last snapshot on, and what it is worth."""
+"""Training a model to the last step, resumed from its snapshot, and its held-out
+loss."""
 
 import math
 import time

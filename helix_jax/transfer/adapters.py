@@ -65,7 +65,7 @@ def fit_adapters(
     """Every adapter, on the rows of the fit split.
 
     Args:
-      rows: of the splits "fit" and "select"; descents stop by the second.
+      rows: of the splits "fit" and "select"; gradient fits stop early by the second.
       moments: of the fit split.
       ridge: its map, whose penalty is that of the reduced rank too.
       key: jax.random key of the order of the rows and of random weights.

@@ -12,6 +12,7 @@ import numpy as np
 
 from helix_jax.activations import Store, join
 from helix_jax.alignment import r2_interval
+from helix_jax.errors import RunError
 from helix_jax.probes import Probe
 from helix_jax.progress import stage
 from helix_jax.similarity import swapped
@@ -54,11 +55,20 @@ class Node:
     @functools.cached_property
     def probe(self) -> Probe:
         """The classifier of its states; RunError if it cannot be trusted."""
-        parts = (
-            part[split] for split in SPLITS[:2] for part in (self.rows, self.labels)
-        )
+        if self.classes is None:
+            raise RunError(
+                f"{self.given} has no classes to train a classifier of; extract its "
+                "states from a labelled corpus."
+            )
+        fit, select = SPLITS[:2]
         with stage(f"training the classifier of {self.name}"):
-            return trained_probe(*parts, len(self.classes))
+            return trained_probe(
+                self.rows[fit],
+                self.labels[fit],
+                self.rows[select],
+                self.labels[select],
+                len(self.classes),
+            )
 
 
 def fit_both(a: Node, b: Node) -> Iterator[tuple[Node, Node, PairFit]]:

@@ -4,7 +4,7 @@
 |----------|----------------------------------------------------------------|
 | unpaired | of `fit_unpaired`, on texts that the two sides do not share    |
 | paired   | ridge on pairs of the source's texts: the ceiling              |
-| gaussian | as unpaired, of target states that have no shape: control      |
+| gaussian | as unpaired, of Gaussian target states, without shape: control |
 | random   | a random rotation: control                                     |
 | mean     | the mean: control                                              |
 """
@@ -82,9 +82,9 @@ def score_deal(
       seed, starts: as for `fit_arms`.
 
     Returns:
-      ARM/error, ARM/deviation, ARM/recall (whether the state that is nearest by cosine
-      about the mean of the target's rows is that of the text) and, with a task,
-      ARM/accuracy: [N] of the test texts. ARM_agreement and ARM_found of fits without
+      ARM/error, ARM/deviation, ARM/recall (whether the nearest state, by cosine about
+      the mean of the target's rows, is the text's own) and, with a task, ARM/accuracy:
+      [N] of the test texts. ARM_agreement and ARM_found of fits without
       pairs, source_rows and target_rows: [].
     """
     maps, fits = fit_arms(dealt, pairs["select"], seed=seed, starts=starts)
@@ -132,11 +132,13 @@ def summarise_deals(
     def of_rows(name: str) -> np.ndarray:
         return np.mean([scores[f"{arm}/{name}"] for scores in deals], axis=0)
 
-    settings = {"documents": documents, "resamples": resamples}
-    summary = {"r2": r2_of_rows(of_rows("error"), of_rows("deviation"), **settings)}
+    error, deviation = of_rows("error"), of_rows("deviation")
+    summary = {"r2": r2_of_rows(error, deviation, documents, resamples=resamples)}
     for name in ("recall", "accuracy"):
         if f"{arm}/{name}" in deals[0]:
-            summary[name] = bootstrap_interval(of_rows(name), **settings)
+            summary[name] = bootstrap_interval(
+                of_rows(name), documents, resamples=resamples
+            )
     for name in TRUST:
         if f"{arm}_{name}" in deals[0]:
             values = np.stack([scores[f"{arm}_{name}"] for scores in deals])

@@ -64,11 +64,11 @@ def detect(
     for arm, fitted, *sides in bar(arms, "arms scored", total=total):
         scores[arm] = {}
         for detector, score in DETECTORS.items():
-            strangeness = [np.asarray(score(fitted, states)) for states in sides]
+            known, far = (np.asarray(score(fitted, states)) for states in sides)
             metrics = detection_intervals(
-                *strangeness, task.documents, documents, resamples=task.resamples
+                known, far, task.documents, documents, resamples=task.resamples
             )
-            curve = roc_points(*strangeness, most=200)
+            curve = roc_points(known, far, most=200)
             scores[arm][detector] = Detection(metrics, curve)
     return scores
 

@@ -126,19 +126,22 @@ def growth_curves(
     """
     names, scores = (*methods, CONTROL), []
     select = accumulate([rows["select"]])
-    settings = {"methods": methods, "anchors": anchors, "epochs": epochs}
     for order in orders:
-        grown = growing_maps(rows, select, order, sizes, **settings)
+        grown = growing_maps(
+            rows, select, order, sizes, methods=methods, anchors=anchors, epochs=epochs
+        )
         grown = bar(grown, "sizes fitted and scored", total=len(sizes))
         scores.append(score_growth(task, grown, names))
-    return {
-        name: learning_curve(
-            *np.mean([of_order[name] for of_order in scores], axis=0),
+    curves = {}
+    for name in bar(names, "methods summarised"):
+        error, right = np.mean([of_order[name] for of_order in scores], axis=0)
+        curves[name] = learning_curve(
+            error,
+            right,
             deviations(task.y["test"]),
             task.documents,
             sizes,
             tolerance=tolerance,
             resamples=task.resamples,
         )
-        for name in bar(names, "methods summarised")
-    }
+    return curves

@@ -1,4 +1,4 @@
-"""Maps of every method from the same rows: closed forms, and those of descent."""
+"""Maps of every method from the same rows: closed forms and gradient fits."""
 
 import time
 from collections.abc import Mapping, Sequence

@@ -2,7 +2,7 @@
 
 Rows that the new model has embedded are compared with its query natively, all others
 with the mapped query (or mapped themselves). Scores of the two parts are made
-comparable by a line each,
+comparable by a linear function each,
 
     score_ij = slope <q_i, z_j> + offset,
 

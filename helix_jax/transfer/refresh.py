@@ -5,7 +5,7 @@
 | refreshed | of the earlier texts, merged with those of n later ones             |
 | weighted  | the same, each later row counted as often as is best on later texts |
 | refit     | of the n later texts alone                                          |
-| rotated   | as refreshed, for a rotation (orthogonal Procrustes) and no ridge   |
+| rotated   | as refreshed, for a rotation (orthogonal Procrustes), not ridge     |
 
 Only moments are kept of the earlier texts. Another n / 4 later texts, at least 20, are
 embedded by both models to choose penalties and weights.
@@ -68,7 +68,7 @@ def refresh_map(
 def refreshed_maps(
     earlier: Moments, fit: Pair, select: Pair, sizes: Sequence[int], *, seed: int
 ) -> Iterator[tuple[int, dict[str, AffineMap]]]:
-    """The maps of more and more later texts, each sample holding the one before.
+    """The maps of more and more later texts, each sample containing the one before.
 
     Args:
       earlier: moments of the rows that the map was fitted on.

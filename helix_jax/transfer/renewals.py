@@ -3,9 +3,9 @@
 | order     | first                                                       |
 |-----------|-------------------------------------------------------------|
 | random    | any row, by several draws                                   |
-| predicted | the largest residual that the old embedding lets expect     |
-| true      | the largest residual, which is known of no row before       |
-| shuffled  | control: as random, through a map of pairs that are no pairs |
+| predicted | the largest residual, predicted from the old embedding      |
+| true      | the largest true residual, unknown before embedding again   |
+| shuffled  | control: as random, through a map of shuffled pairs          |
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from helix_jax.activations import Pair
 from helix_jax.alignment import AffineMap
 from helix_jax.stats import Interval
 from helix_jax.transfer.mixed import CALIBRATIONS, Parts, open_parts
@@ -83,7 +84,7 @@ class Renewal(NamedTuple):
           test: the index and its queries.
           select: rows and queries of the select split alone.
           shares: percent embedded again.
-          calibration: of all but those that are named for theirs.
+          calibration: of all plans but those named after their own.
 
         Returns:
           ORDER_SHARE -> Plan; CALIBRATION -> Plan, random and of the largest share.
@@ -114,8 +115,16 @@ def fit_renewal(
       test: the index.
       seed: of the shuffle and of the first random order.
       draws: random orders.
+
+    Raises:
+      TypeError: the pairs are a stream.
     """
     fit, pair = way.fit(fitted.moments), fitted.pairs["fit"]
+    if not isinstance(pair, Pair):
+        raise TypeError(
+            "fit_renewal: residuals are taken by halves of stored rows; fit the map on "
+            "stores, not on a stream."
+        )
     centre = test.centre_new if way.backward else test.centre_old
     generators = [np.random.default_rng(seed + n) for n in range(draws)]
     return Renewal(

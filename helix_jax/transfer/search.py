@@ -106,21 +106,27 @@ class Migration(NamedTuple):
 
         Args:
           search: of these queries in an index of these rows.
-          reference: [Q, DEPTH] rows that another one finds.
+          reference: [Q, DEPTH] rows that another search finds.
           cutoffs, resamples: as for `score_ranks`.
         """
-        depth, settings = min(DEPTH, len(self.old)), {"resamples": resamples}
+        depth = min(DEPTH, len(self.old))
         nearest = search.nearest(depth)
         graded = alike = None
         if self.classes.min() >= 0:
             gains = normalised_gains(*class_gains(nearest, self.wanted, self.classes))
-            graded = bootstrap_interval(gains, self.documents, **settings)
+            graded = bootstrap_interval(gains, self.documents, resamples=resamples)
         if reference is not None:
             shared = np.any(nearest[:, :, None] == reference[:, None, :], axis=2)
-            alike = bootstrap_interval(shared.mean(1), self.documents, **settings)
-        ranks = search.ranks(self.wanted)
-        settings |= {"cutoffs": cutoffs, "depth": depth}
-        return ArmScores(score_ranks(ranks, self.documents, **settings), graded, alike)
+            agreed = shared.mean(1)
+            alike = bootstrap_interval(agreed, self.documents, resamples=resamples)
+        found = score_ranks(
+            search.ranks(self.wanted),
+            self.documents,
+            cutoffs=cutoffs,
+            depth=depth,
+            resamples=resamples,
+        )
+        return ArmScores(found, graded, alike)
 
 
 def open_migration(pairs: Iterable[Pair], queries: Pair, moments: Moments) -> Migration:
@@ -134,9 +140,17 @@ def open_migration(pairs: Iterable[Pair], queries: Pair, moments: Moments) -> Mi
     pairs = list(pairs)
     new, old = map(np.concatenate, zip(*(pair.read() for pair in pairs)))
     classes = np.concatenate([pair.labels for pair in pairs])
-    centres = (np.asarray(z, np.float32) for z in (moments.mean_x, moments.mean_y))
-    documents = [document_of(text_id) for text_id in queries.ids]
-    return Migration(new, old, *queries.read(), *centres, documents, classes)
+    asked_new, asked_old = queries.read()
+    return Migration(
+        new,
+        old,
+        asked_new,
+        asked_old,
+        np.asarray(moments.mean_x, np.float32),
+        np.asarray(moments.mean_y, np.float32),
+        [document_of(text_id) for text_id in queries.ids],
+        classes,
+    )
 
 
 def backward_map(moments: Mapping[str, Moments]) -> AffineMap:
@@ -167,17 +181,23 @@ def search_arms(
 
 
 def score_arms(
-    migration: Migration, searches: Mapping[str, Search], **settings: object
+    migration: Migration,
+    searches: Mapping[str, Search],
+    *,
+    cutoffs: Sequence[int],
+    resamples: int = 2000,
 ) -> dict[str, ArmScores]:
     """Scores of several searches, each compared with the results of "reindexed".
 
     Args:
       migration: whose queries they are.
       searches: arm -> Search.
-      **settings: of `Migration.score`.
+      cutoffs, resamples: as for `Migration.score`.
     """
     reference = migration.in_new().nearest(min(DEPTH, len(migration.old)))
     return {
-        arm: migration.score(search, reference=reference, **settings)
-        for arm, search in bar(searches.items(), "arms asked")
+        arm: migration.score(
+            search, reference=reference, cutoffs=cutoffs, resamples=resamples
+        )
+        for arm, search in bar(searches.items(), "arms searched")
     }

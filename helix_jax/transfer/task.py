@@ -64,13 +64,13 @@ class Task(NamedTuple):
         }
 
     def name_largest(self) -> np.ndarray:
-        """[N, C] logits that name the largest class of the fit split."""
+        """[N, C] logits that always predict the largest class of the fit split."""
         count = len(self.classes)
         largest = np.bincount(self.labels["fit"], minlength=count).argmax()
         return np.tile(np.eye(count)[largest], (len(self.documents), 1))
 
     def accuracy(self, logits: Any, split: str = "test") -> Interval:
-        """Share of a split that [N, C] logits name, with its interval."""
+        """Accuracy of [N, C] logits on a split, with its interval."""
         (right,) = right_rows([logits], self.labels[split])
         documents = self.documents
         if split != "test":

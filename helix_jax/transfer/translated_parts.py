@@ -42,13 +42,13 @@ class Part(NamedTuple):
 
 
 def read_done(out: Path, number: int) -> dict[str, float] | None:
-    """What was written of a part when it was whole; None where it is not."""
+    """The record of a complete part; None if the part is not complete."""
     path = _done(out, number)
     return read_json(path, raises=StoreError) if path.exists() else None
 
 
 def write_part(out: Path, vectors: Vectors, part: Part) -> dict[str, float]:
-    """Write a part, and last that it is whole.
+    """Write a part, and last the record that it is complete.
 
     Args:
       out: folder with FOLDERS in it.
@@ -76,6 +76,8 @@ def _done(out: Path, number: int) -> Path:
 
 
 def _write_parquet(start: Path, vectors: Vectors, part: Part) -> None:
+    if vectors.schema is None:
+        raise StoreError(f"{vectors.path} has no columns; it is not a Parquet file.")
     # Without room for nulls, which costs time to write and to read.
     number = pyarrow.field("element", pyarrow.float32(), nullable=False)
     columns, fields = [], []
@@ -93,7 +95,7 @@ def _write_parquet(start: Path, vectors: Vectors, part: Part) -> None:
         columns.append(pyarrow.array(values))
     table = pyarrow.table(columns, schema=pyarrow.schema(fields))
     with replaced_file(f"{start}.parquet", raises=StoreError) as temporary:
-        # Numbers of states repeat nowhere: dictionaries and statistics are no use.
+        # States rarely repeat a number: dictionaries and statistics do not help.
         pyarrow.parquet.write_table(
             table,
             temporary,

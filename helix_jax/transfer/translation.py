@@ -1,11 +1,11 @@
 """Files of embeddings through a map, part by part: bounded memory, nothing done twice.
 
     OUT/rows/part-00000.parquet   the rows in their order, one out for each row in
-    OUT/done/part-00000.json      written last: the part is whole
+    OUT/done/part-00000.json      written last: the part is complete
 
-A part is the same rows whenever it is made, so that what was killed goes on behind the
-last whole one. Reading, mapping and writing overlap. Each core maps blocks of its own:
-a product that is divided among cores waits for the slowest of them.
+A part is the same rows whenever it is made, so that a killed run resumes after the last
+complete one. Reading, mapping and writing overlap. Each core maps blocks of its own: a
+product that is divided among cores waits for the slowest of them.
 """
 
 import collections
@@ -51,7 +51,7 @@ class Translation(NamedTuple):
     part_rows: int
 
     def names(self) -> list[str]:
-        """Names of what is said of a row: predicted, at least, whether outside."""
+        """Names of a row's confidence: predicted, lower bound, whether outside."""
         if self.confidence is None:
             return []
         return [f"{self.cosine}{end}" for end in ("", "_at_least", "_outside")]
@@ -72,15 +72,15 @@ def make_translation(
       StoreError: a confidence is asked for and the folder has none.
       ArtefactError: a coverage that its calibration cannot give.
     """
-    if cosine and found.confidence is None:
+    own = found.confidence if cosine else None
+    if cosine and own is None:
         raise StoreError(
             "this map was saved without a confidence for its rows: fit it again with "
             "experiments.fit, which calibrates one, or give --confidence=none."
         )
-    if cosine:
-        found.confidence.margin(cosine, coverage)
+    if own is not None:
+        own.margin(cosine, coverage)
     rows = part_rows or max(1, PART_BYTES // (4 * found.map.widths[1]))
-    own = found.confidence if cosine else None
     return Translation(found.map.cast(np.float32), own, cosine, coverage, rows)
 
 
@@ -126,9 +126,9 @@ def translate(
     for name in FOLDERS:
         (out / name).mkdir(parents=True, exist_ok=True)
     parts = -(-vectors.count // translation.part_rows)
-    records = [read_done(out, number) for number in range(parts)]
-    whole = next((k for k, one in enumerate(records) if one is None), parts)
-    records = records[:whole]
+    done = [read_done(out, number) for number in range(parts)]
+    whole = next((k for k, one in enumerate(done) if one is None), parts)
+    records = [record for record in done[:whole] if record is not None]
     start = whole * translation.part_rows
     unit = vectors.width * vectors.item_bytes
     size = max(1, BLOCK_BYTES // unit)
@@ -168,9 +168,10 @@ def _parts(
     mappers: ThreadPoolExecutor,
     progress: Progress,
 ) -> Iterator[Part]:
-    """Blocks mapped and gathered to parts; of bad rows the first is told."""
+    """Blocks mapped and gathered to parts; the first bad row is reported."""
     rows, dy = translation.part_rows, translation.map.widths[1]
-    part, filled, working = None, 0, collections.deque()
+    part, filled = None, 0
+    working: collections.deque[Future[int]] = collections.deque()
     for block in blocks:
         if part is None:
             left = min(rows, vectors.count - number * rows)
@@ -195,7 +196,7 @@ def _empty(number: int, rows: int, dy: int, translation: Translation) -> Part:
 def _map_block(
     block: Block, translation: Translation, part: Part, place: int, path: Path
 ) -> int:
-    """Fill rows of a part; how many."""
+    """Fill rows of a part; returns how many."""
     with np.errstate(over="ignore", invalid="ignore"):
         x = np.ascontiguousarray(block.x, np.float32)
         y = translation.map(x)
@@ -267,6 +268,6 @@ def _ahead(items: Iterator[_T]) -> Iterator[_T]:
 
 
 def _cores() -> int:
-    """Those that this process may use."""
+    """The cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -17,7 +17,7 @@ def bert_spec(config: ConfigReader, raw: Mapping[str, Any], **own: Any) -> Model
 
     Args:
       config, raw: the config.
-      **own: fields of the spec that the family has otherwise.
+      **own: fields of the spec in which the family differs.
     """
     config.expect("position_embedding_type", "absolute")
     config.expect("is_causal", False)

@@ -1,4 +1,4 @@
-"""What configs say of single layers: windows, and rotary bases by kind of layer."""
+"""What configs say about single layers: windows, and rotary bases by kind of layer."""
 
 from collections.abc import Mapping
 

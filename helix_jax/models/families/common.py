@@ -210,8 +210,8 @@ def plain_parts(
 
     Args:
       config, raw: the config.
-      width, layers, heads, activation: what the family calls these attributes; None
-        for an activation that it does not let one choose.
+      width, layers, heads, activation: what the family calls these attributes; None for
+        an activation that its config cannot choose.
     """
     chosen = {} if activation is None else {"activation": activation}
     size, count = config.take(width), config.take(heads)

@@ -1,6 +1,6 @@
 """Gemma 1 to 3 (arXiv 2403.08295, 2408.00118, 2503.19786) and VaultGemma (2510.15001).
 
-Of Gemma 3 the text part.
+Only the text part of Gemma 3.
 """
 
 from collections.abc import Mapping

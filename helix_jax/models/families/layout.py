@@ -1,4 +1,4 @@
-"""Names of llama's checkpoints, and of those that are laid out alike."""
+"""Names of llama's checkpoints, and of those with the same layout."""
 
 from collections.abc import Mapping, Sequence
 
@@ -51,7 +51,7 @@ def gated_rules(
     attention: Sequence[Rule] = ATTENTION,
     ffn: Sequence[Rule] = GATED_FFN,
 ) -> tuple[Rule, ...]:
-    """Rules of llama and its kin. A rule for what a model has not does no harm.
+    """Rules of llama and its kin. A rule for a tensor that a model lacks does no harm.
 
     Args:
       norms: name within a layer -> parameter.

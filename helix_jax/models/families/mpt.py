@@ -14,8 +14,9 @@ from helix_jax.models.spec import AlibiSpec, ModelSpec
 def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     """The spec of an mpt config.
 
-    What the authors' code honours and transformers' does not is refused, for it has no
-    twin: another scale of the biases, learned positions, norms of queries and keys.
+    What the authors' code honours and transformers' does not is refused, since nothing
+    checks it: another scale of the biases, learned positions, norms of queries and
+    keys.
     """
     config = ConfigReader(raw)
     config.expect_code("MPT")

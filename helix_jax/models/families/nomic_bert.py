@@ -43,7 +43,7 @@ _FREE = frozenset(
 
 
 def check_published(raw: Mapping[str, Any], *, code: bool) -> None:
-    """Refuse what the published code would do otherwise than transformers' class.
+    """Refuse what the published code would do differently from transformers' class.
 
     Args:
       raw: the config.

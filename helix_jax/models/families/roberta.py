@@ -31,7 +31,7 @@ def roberta_from_hf(raw: Mapping[str, Any], **own: Any) -> ModelSpec:
 
     Args:
       raw: the config.
-      **own: fields of the spec that the family has otherwise.
+      **own: fields of the spec in which the family differs.
 
     Raises:
       CheckpointError: also for a config without a padding id.

@@ -20,10 +20,9 @@ _UNREAD = """
 def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     """The spec of the encoder of a t5 config.
 
-    Of a folder with both halves the encoder is read: its states are those of the text,
-    and the decoder says nothing until it is given another one. Positions are relative
-    and without end; `max_tokens` is the length of the training, 512 where it is not
-    said.
+    From a folder with both halves only the encoder is read: its states are those of the
+    text; the decoder needs a second text. Positions are relative and without end;
+    `max_tokens` is the length of the training, 512 if the config does not say.
     """
     config = ConfigReader(raw)
     config.expect("is_decoder", False)

@@ -1,8 +1,9 @@
 """What a network does after its last block, found by watching one pass.
 
 transformers returns h_0 ... h_{L-1} as they are and, for h_L, whatever its class ends
-with: the final norm of h_L, or a projection, or h_L. Which module makes the last state
-is told by its numbers, not by names, so that h_L and the norm are had apart.
+with: the final norm of h_L, or a projection, or h_L. The module that makes the last
+state is identified by its numbers, not by names, so that h_L and the norm can be read
+separately.
 """
 
 import inspect
@@ -24,7 +25,7 @@ class Ending(NamedTuple):
 
     Attributes:
       num_layers: L.
-      norm: the final norm, a module; None where the stream ends without.
+      norm: the final norm, a module; None if the stream ends without one.
       follower: the first module that reads h_L; None where h_L is what is returned.
       vectors: for h_0 ... h_L, whether it is one vector of the width a token.
       padded: whether a text's states are the same beside padding.
@@ -131,7 +132,7 @@ def _watch(network: Any, tokens: Any) -> tuple[Any, list[_Call]]:
 
 
 def _maker(calls: Iterable[_Call], state: Any) -> _Call | None:
-    """The first call that made a state; of modules in each other the innermost."""
+    """The first call that made a state; of nested modules the innermost."""
     torch = torch_library("a model")
     for call in calls:
         if not torch.is_tensor(call.made) or call.made.ndim != state.ndim:
@@ -143,7 +144,7 @@ def _maker(calls: Iterable[_Call], state: Any) -> _Call | None:
 
 
 def _in_lists(network: Any) -> set[int]:
-    """The modules in lists, which blocks are and what follows them is not."""
+    """The modules in lists: blocks are in one, what follows them is not."""
     lists = torch_library("a model").nn.ModuleList
     return {
         id(inner)

@@ -57,7 +57,7 @@ def versions() -> dict[str, str]:
 
 @contextlib.contextmanager
 def refusing(doing: str) -> Iterator[None]:
-    """Let what these libraries raise become one line.
+    """Turn what these libraries raise into one line.
 
     Raises:
       CheckpointError: what could not be done, and what the library said.

@@ -23,8 +23,8 @@ class TorchSpec:
       family: Hugging Face `model_type`, of the text part.
       vocab_size, width, num_layers: V, D and L.
       max_tokens: context length in tokens.
-      block_parameters: parameters beside the embedding, which a token's work is twice
-        of.
+      block_parameters: parameters without the embedding; a token costs twice as many
+        operations.
     """
 
     family: str

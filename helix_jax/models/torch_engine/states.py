@@ -54,7 +54,7 @@ def torch_states(
       final_norm: apply the model's final norm to every layer, or to none.
 
     Returns:
-      [n, B, T, D] float32; what stands at padding has no meaning.
+      [n, B, T, D] float32; values at padding are meaningless.
 
     Raises:
       ValueError: a layer whose state is not one vector a token, or a text longer than
