@@ -143,7 +143,7 @@ def compute(config: DemoConfig, run: Run) -> Report:
             shared,
             workdir=str(place),
             models=models,
-            resamples=1000,
+            resamples=100 if config.tiny else 1000,
             seeds=1,
             max_pairs=int(config.tiny),
         )
@@ -154,14 +154,15 @@ def compute(config: DemoConfig, run: Run) -> Report:
         source, target = (str(assets.model_path(name)) for name in first)
         sides = {"source": source, "target": target}
         hidden = part(encrypted.compute, "encrypted", queries=100, **sides)
-        rank = 64 if config.tiny else 0
+        rank = 16 if config.tiny else 0
         hidden |= part(private_fit.compute, "private_fit", rank=rank, **sides)
         serve = (
             f"--heads=demo={place / '-to-'.join(first) / 'target_probe'}",
             f"--rows=demo={place}/stores/{first[1]}-*-fit-*",
         )
         with local_service(place / "service", serve) as where:
-            own = {"source": source, "rank": rank, "queries": 100}
+            asked = 20 if config.tiny else 100
+            own = {"source": source, "rank": rank, "queries": asked}
             hidden |= part(query.compute, "query", **own, **where)
     written = part(
         generate.compute,
@@ -175,7 +176,7 @@ def compute(config: DemoConfig, run: Run) -> Report:
         select_pairs=2000 if config.tiny else 8000,
         test_pairs=2000 if config.tiny else 20_000,
         prompts=2 if config.tiny else 16,
-        max_new_tokens=32,
+        max_new_tokens=8 if config.tiny else 32,
     )
     numbers = {**alike, **hidden, **pairs.pair_numbers(results), **written}
     told = pairs.about_pairs(config.data, results)
