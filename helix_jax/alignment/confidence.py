@@ -170,7 +170,8 @@ def score_confidence(
     """
     x, y = (np.asarray(z, np.float32) for z in rows)
     y_hat = as_numpy(map)(x)
-    columns, names = [np.ones(len(x))], []
+    columns: list[np.ndarray] = [np.ones(len(x))]
+    names: list[str | None] = []
     for name, true in true_cosines(own, y_hat, y).items():
         predicted, least, outside = own.judge(name, x, y_hat, coverage=coverage)
         p, t = (z.astype(np.float64) - z.mean() for z in (predicted, true))
