@@ -1,6 +1,7 @@
 """Monitors and steering end to end, tiny."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -115,6 +116,15 @@ def test_bad_flags_are_refused(tmp_path, flags, said):
     config = MonitorsConfig(workdir=str(tmp_path / "w"), tiny=True, **flags)
     with pytest.raises(RunError, match=said):
         run(config)
+
+
+def test_a_judge_that_does_not_know_the_class_is_refused(tmp_path):
+    rows = [{"text": f"text number {n}", "label": n % 2} for n in range(90)]
+    judge = tmp_path / "judge.jsonl"
+    judge.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = {"workdir": str(tmp_path / "w"), "judge_data": str(judge), "tiny": True}
+    with pytest.raises(RunError, match=r"--judge_data=.*has the classes 0, 1, not"):
+        run(MonitorsConfig(**words))
 
 
 def test_an_encoder_is_refused_by_name(tmp_path):
