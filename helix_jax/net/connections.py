@@ -19,6 +19,7 @@ HEAD_SECONDS = 15.0
 HEAD_BYTES = 32_768
 READER_SECONDS = 60.0  # without taking a byte
 _LOOK_SECONDS = 5.0
+HEAD_TOO_LARGE = b"Request head too large."
 STRANGERS = 256  # connections that have not shown who they are
 _STRANGERS: "OrderedDict[Connection, None]" = OrderedDict()
 
@@ -63,17 +64,19 @@ class Connection(HttpToolsProtocol):
         if self._head is not None:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES + 2**18:  # what one read may hold
-                self.transport.abort()
+                self._refuse_head()
                 return
         super().data_received(data)
 
     def on_headers_complete(self) -> None:
         """A request's head is here."""
+        if self.transport.is_closing():  # it follows one that was refused
+            return
         if self._head is not None:
             self._head.cancel()
             self._head, self._head_bytes = None, 0
         if sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES:
-            self.transport.abort()
+            self._refuse_head()
             return
         self._arriving = True
         scope = cast(dict[str, Any], self.scope)
@@ -106,6 +109,16 @@ class Connection(HttpToolsProtocol):
                 timer.cancel()
         self._head = self._look = self._rest = None
         super().connection_lost(exc)
+
+    def _refuse_head(self) -> None:
+        """431, and the end of the connection; there is no request to answer yet."""
+        self.transport.write(
+            b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+            b"content-type: text/plain; charset=utf-8\r\n"
+            b"content-length: %d\r\nconnection: close\r\n\r\n%s"
+            % (len(HEAD_TOO_LARGE), HEAD_TOO_LARGE)
+        )
+        self.transport.close()
 
     def _is_idle(self) -> bool:
         done = self.cycle is None or self.cycle.response_complete

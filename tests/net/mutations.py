@@ -4,6 +4,7 @@ import json
 
 from hypothesis import strategies as some
 
+from helix_jax.net.connections import HEAD_TOO_LARGE
 from helix_jax.net.refusals import CODES
 from helix_jax.private.wire import HEADER_BYTES
 
@@ -16,7 +17,7 @@ _TOLD = {
     for name, code in CODES.items()
 }
 # Of the parser of HTTP itself, before there is a request; no body for HEAD.
-_OF_HTTP = {b"Invalid HTTP request received.", b""}
+_OF_HTTP = {b"Invalid HTTP request received.", HEAD_TOO_LARGE, b""}
 
 
 def changed_bytes(body: bytes) -> some.SearchStrategy[bytes]:

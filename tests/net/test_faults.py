@@ -1,5 +1,6 @@
 """Slow, vanished and repeated clients, lost workers, full disks: others are served."""
 
+import contextlib
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import socket
 import numpy as np
 import pytest
 
+from helix_jax.net.connections import HEAD_TOO_LARGE
 from helix_jax.private import Client
 
 from .asking import Fitting, register, spent
@@ -77,6 +79,21 @@ def test_who_dawdles_is_ended_and_disturbs_nobody(town, planted):
     assert ended(half_head) == b""
     for one in (mute, nothing_read):
         one.close()
+
+
+@pytest.mark.parametrize("lines", [[9000] * 4, [40_000], [400_000]])
+def test_a_head_that_is_too_large_is_refused_and_ends_the_connection(town, lines):
+    line = b"GET /v1 HTTP/1.1\r\nHost: here\r\n"
+    more = b"".join(b"Cookie: %s\r\n" % (size * b"x") for size in lines)
+    with town.ask("nobody").open() as end:
+        with contextlib.suppress(ConnectionError):  # it is closed while more comes
+            end.sendall(line + more + b"\r\n" + line + b"\r\n")
+        answer = ended(end)
+    # Of what is sent behind the refusal TCP may lose the refusal itself.
+    if sum(lines) < 100_000 or answer:
+        assert answer.startswith(b"HTTP/1.1 431 ")
+        assert answer.endswith(HEAD_TOO_LARGE)
+        assert answer.count(b"HTTP/1.1 ") == 1
 
 
 def test_a_refusal_is_told_while_the_body_still_comes(town):
