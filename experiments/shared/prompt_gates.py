@@ -90,8 +90,7 @@ def judge_prompts(
     unknowing = fit_prompt_gate(
         signals["select"], target[dealt(rows["select"].documents)], FREE
     )
-    scores = {split: gate(own) for split, own in signals.items()}
-    known = {GATE: scores["test"]} | dict(signals["test"])
+    known = {GATE: gate(signals["test"]), **signals["test"]}
     numbers: Numbers = {
         "prompts/select_prompts": len(rows["select"].documents),
         "prompts/test_prompts": len(rows["test"].documents),

@@ -34,7 +34,7 @@ from helix_jax.runs.processes import agree_on_flags, define_process_flags, joine
 from helix_jax.runs.signals import Interrupted, catch_signals
 from helix_jax.runs.started import find_main, find_whole
 from helix_jax.runs.tracking import choose_trackers, define_tracking_flags
-from helix_jax.runs.workdir import unclaimed_on_failure
+from helix_jax.runs.workdir import is_workdir, unclaimed_on_failure
 
 WRONG_INPUT = 2
 _HELP = ("-h", "-?", "-help", "--help", "--helpshort", "--helpfull")
@@ -116,11 +116,7 @@ def run_program(
     if _asks_help(argv):
         text = _help(argv[0], known, doc or sys.modules[run.__module__].__doc__)
         return run_guarded(lambda: print(text))
-    place = [
-        field.name
-        for field in dataclasses.fields(config_class)
-        if field.metadata.get("names") == "workdir" or field.name == "workdir"
-    ]
+    place = [one.name for one in dataclasses.fields(config_class) if is_workdir(one)]
     again = [""]  # what an interrupted run needs to resume
 
     def work() -> None:

@@ -78,11 +78,12 @@ def open_run(workdir: str | os.PathLike, config: Any) -> Run:
 
 def _flag_of(config: Any) -> str:
     """Name of the flag that gave the folder: some programs call it otherwise."""
-    named = (f.name for f in dataclasses.fields(config) if _is_workdir(f))
+    named = (f.name for f in dataclasses.fields(config) if is_workdir(f))
     return next(named, "workdir")
 
 
-def _is_workdir(field: dataclasses.Field) -> bool:
+def is_workdir(field: dataclasses.Field) -> bool:
+    """Whether a flag names the work directory of its program."""
     return "workdir" in (field.name, field.metadata.get("names"))
 
 
@@ -91,7 +92,7 @@ def _open_folder(folder: Path, config: Any, flag: str) -> None:
     record = json.loads(with_public_names(json.dumps(dataclasses.asdict(config))))
     record = {"experiment": type(config).__name__, **record}
     for field in dataclasses.fields(config):
-        if _is_workdir(field):
+        if is_workdir(field):
             record.pop(field.name)
     known = {f.name: f.default for f in dataclasses.fields(config) if f.name in record}
     defaults = json.loads(json.dumps(known, default=repr))
