@@ -21,7 +21,7 @@ docs/attacks.md.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
@@ -31,8 +31,9 @@ from experiments.shared.options import PlantedOptions, limit_option, seed_option
 from experiments.shared.policies import check_policies
 from helix_jax.errors import RunError
 from helix_jax.private.profiles import PROFILES
-from helix_jax.reports import Table, markdown_table
+from helix_jax.reports import Quantity, Table, markdown_table
 from helix_jax.runs import Report, Run, Specs, experiment, option, write_atomically
+from helix_jax.stats import Interval
 from helix_jax.text.corpus import Corpus
 from helix_jax.text.hashing import SPLITS
 
@@ -61,6 +62,9 @@ NOTE = (
     "the run; chance: correlations with shuffled truth, their middle 95%, or what a "
     "guess without the answers has. [ ] behind a rate or an AUC: its 95% interval."
 )
+
+SHARE = Quantity("share, %", 100, 1)
+CORRELATION = Quantity("correlation", form="+.3f")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +128,31 @@ def compute(config: AttackConfig, _: Run) -> Report:
         [Table("Attacks", HEADER, rows, note=NOTE)],
         told,
         files={"table.md": partial(write_atomically, content=markdown)},
+        answer=attack_answer(numbers, config, len(setting.classifier.kernel)),
+    )
+
+
+def attack_answer(
+    numbers: Mapping[str, float | Interval], config: AttackConfig, width: int
+) -> str:
+    """What division tells with and without the profile, and what a copy still does."""
+    exact = SHARE.told(numbers, "division_raw_exact_share")
+    guess, low, high = (
+        CORRELATION.told(numbers, f"division_guarded_{name}")
+        for name in ("correlation", "chance_low", "chance_high")
+    )
+    said = (
+        f"Division reads {exact} of the classifier's weights from an unprotected "
+        f"provider; under {config.profile} its guess has a correlation of {guess} with "
+        f"them, by chance {low} to {high}"
+    )
+    if not config.policies:
+        return f"{said}."
+    policy = config.policies[0]
+    name = f"extraction_{policy.replace(':', '_')}_4d_agreement"
+    return (
+        f"{said}; a copy made from {4 * width:,} answers under {policy} still agrees "
+        f"with the classifier on {SHARE.told(numbers, name)} of held-out texts."
     )
 
 

@@ -12,6 +12,7 @@ Cost: two cores, a model of 1.3 M parameters: some 50,000 tokens a second.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from experiments.shared.about import about, short_data
 from experiments.shared.options import (
@@ -75,7 +76,20 @@ def compute(config: ExtractConfig, _: Run) -> Report:
     table = Table("States of texts", header, rows)
     rows_of_all = sum(numbers[f"{split}/rows"] for split in config.splits)
     told = about(side.name, short_data(config.data), f"{rows_of_all:,} rows")
-    return Report(numbers, [table], told)
+    answer = extract_answer(numbers, config)
+    return Report(numbers, [table], told, answer=answer)
+
+
+def extract_answer(numbers: Mapping[str, float], config: ExtractConfig) -> str:
+    """How many texts and tokens were read, over all splits."""
+    rows, tokens, cut = (
+        f"{sum(numbers[f'{split}/{name}'] for split in config.splits):,}"
+        for name in ("rows", "tokens", "truncated")
+    )
+    return (
+        f"The states of {rows} texts are stored, from {tokens} tokens; {cut} of the "
+        f"texts were truncated to {config.max_tokens:,} tokens."
+    )
 
 
 run = compute.run

@@ -30,7 +30,7 @@ from experiments.shared.options import (
 )
 from helix_jax.private.packing import MAX_WIDTH
 from helix_jax.private.search.limits import MAX_LISTED, MAX_PROBES, MAX_TEXT_BYTES
-from helix_jax.reports import Table
+from helix_jax.reports import Quantity, Table
 from helix_jax.runs import Report, Run, experiment, option
 from helix_jax.text.corpus import SPLITS
 
@@ -38,6 +38,11 @@ if __name__ != "__main__":  # slow, and flags are read without
     from experiments.shared.sides import load_side, open_corpus, states_of, with_stores
     from helix_jax.private.search import save_index
 
+ANSWER = (
+    "The index has {index/rows} rows of width {index/width}; {index/texts_cut} texts "
+    "were truncated, and each is read in a record that has room for the longest one, "
+    "of {index/longest_text_bytes} bytes."
+)
 ROWS = {"auto": None, "scored": False, "clusters": True}
 
 
@@ -119,7 +124,8 @@ def compute(config: IndexConfig, _: Run) -> Report:
         [[len(rows), rows.shape[1], numbers["index/longest_text_bytes"], cut]],
     )
     told = about(side.name, short_data(config.data), f"{len(rows):,} texts")
-    return Report(numbers, [table], told, files={"index": write})
+    answer = Quantity("count", form=",.0f").fill(ANSWER, numbers)
+    return Report(numbers, [table], told, files={"index": write}, answer=answer)
 
 
 run = compute.run

@@ -27,6 +27,7 @@ from helix_jax.models import ModelSpec, model_name
 from helix_jax.paths import expand_path
 from helix_jax.progress import bar
 from helix_jax.reports import Table
+from helix_jax.reports.tables import show_cell
 from helix_jax.runs import Report, Run, experiment, option
 
 if __name__ != "__main__":  # slow, and flags are read without
@@ -115,7 +116,24 @@ def compute(config: PlanConfig, _: Run | None) -> Report:
     blocks = [device_table(needs, numbers), chip_table(rows, config)]
     if sending:
         blocks.append(layer_table(sending, config))
-    return Report(numbers, blocks, about_plan(config))
+    answer = plan_answer(numbers, config.tokens)
+    return Report(numbers, blocks, about_plan(config), answer=answer)
+
+
+def plan_answer(numbers: Mapping[str, float], tokens: float) -> str:
+    """What a device holds, and the shortest and the longest time of all tokens."""
+    held = f"The models and a batch take {numbers['plan/device_bytes'] / GB:.3g} GB"
+    hours = {
+        f"{numbers[f'{name}/devices']} x {name}": numbers[f"{name}/seconds"] / 3600
+        for name in CHIPS
+        if f"{name}/seconds" in numbers
+    }
+    if not hours:
+        return f"{held} of a device: none of {len(CHIPS)} accelerators has room."
+    order = sorted(hours, key=hours.get)
+    times = [f"{show_cell(hours[one])} hours on {one}" for one in order]
+    span = f"from {times[0]} to {times[-1]}" if len(times) > 1 else times[0]
+    return f"{held} on one device; {tokens:.3g} tokens take {span}."
 
 
 def device_numbers(

@@ -40,6 +40,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.shared.about import BRACKETS, about_planted
+from experiments.shared.answers import RECALL
 from experiments.shared.options import (
     TINY_TEXTS,
     PlantedOptions,
@@ -188,7 +189,29 @@ def compute(config: SearchConfig, run: Run) -> Report:
         f"{len(problem.documents):,} queries",
         documents=numbers["data/test_documents"],
     )
-    return Report(numbers, blocks_of(numbers, costs, config), told)
+    blocks, answer = blocks_of(numbers, costs, config), search_answer(numbers, config)
+    return Report(numbers, blocks, told, answer=answer)
+
+
+def search_answer(numbers: Mapping[str, float | Interval], config: SearchConfig) -> str:
+    """What the first policy finds, beside its control, and the time of a search."""
+    policy = config.policies[0].replace(":", "_")
+    arms = {
+        "mapped": "through the map",
+        "native": "for queries of the provider's model",
+        "shuffled": "through a map of shuffled pairs",
+    }
+    found = [
+        f"{RECALL.told(numbers, name)} {words}"
+        for arm, words in arms.items()
+        if (name := f"recall/{arm}_{policy}") in numbers
+    ]
+    arm = "mapped" if config.source else "native"
+    seconds = QUANTITIES["seconds"].told(numbers, f"cost/{arm}_{policy}_seconds")
+    return (
+        f"Recall@{config.k} under encryption ({config.policies[0]}): "
+        f"{', '.join(found)}; a search takes {seconds}."
+    )
 
 
 def made_problem(config: SearchConfig) -> Problem:

@@ -102,6 +102,11 @@ def compute(config: RemoteGenerationConfig, _: Run) -> Report:
         {"prompt": prompt, "text": one.text}
         for prompt, one in zip(config.prompts, written)
     ]
+    said = {name: shown.told(numbers, name) for name, shown in QUANTITIES.items()}
+    answer = (
+        f"{said['tokens']} tokens were written, {said['tokens_per_second']} a second "
+        f"end to end; the answers took {said['spent_bits']} bits of the head."
+    )
     policy = f"Policy {served['heads'][head]['policy']}."
     return Report(
         {f"remote/{name}": value for name, value in numbers.items()},
@@ -112,8 +117,9 @@ def compute(config: RemoteGenerationConfig, _: Run) -> Report:
         about(
             f"{short_model(config.source)} -> {head} of {served['name']}",
             "",
-            f"{len(written):,} prompts",
+            f"{len(written):,} prompts" if len(written) > 1 else "1 prompt",
         ),
+        answer=answer,
     )
 
 

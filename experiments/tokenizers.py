@@ -34,7 +34,7 @@ Qwen2.5 - Mistral-7B-v0.2 .061 / .151, Nemo - Mistral-7B .067 / .151. Measured:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 
 from experiments.shared.about import BRACKETS, about, short_data
@@ -64,6 +64,7 @@ MATRICES = {
     "jaccard_bytes": "Vocabulary Jaccard in bytes",
     "match_pair_bytes": "Tokens with the same bytes, of all paired",
 }
+SAME_BYTES = Quantity("tokens with the same bytes, %", 100, 1)
 _AT_ONCE = 1000  # texts
 
 
@@ -129,12 +130,29 @@ def compute(config: TokenizersConfig, _: Run) -> Report:
         documents=numbers["data/documents"],
     )
     blocks = result_blocks(numbers, counts.matches, list(tokenizers))
-    return Report(numbers, blocks, told)
+    answer = tokenizers_answer(numbers, counts.matches)
+    return Report(numbers, blocks, told, answer=answer)
 
 
 def short_name(name: str) -> str:
     """A tokenizer's name: of a folder the last part, of a file or hub id two."""
     return "--".join(model_name(name).split("/")[-2:])
+
+
+def tokenizers_answer(
+    numbers: Mapping[str, float | Interval], pairs: Collection[tuple[str, str]]
+) -> str:
+    """How many paired tokens have the same bytes, in the most and least alike pair."""
+    names = {pair: f"{'/'.join(pair)}/match_pair_bytes" for pair in pairs}
+    order = sorted(pairs, key=lambda pair: numbers[names[pair]].value, reverse=True)
+    shares = [
+        f"{SAME_BYTES.told(numbers, names[pair])} between {' and '.join(pair)}"
+        for pair in order
+    ]
+    said = f"Of the tokens paired by their ends, {shares[0]} have the same bytes"
+    if len(shares) == 1:
+        return f"{said}."
+    return f"{said}, the most of {len(shares)} pairs, and {shares[-1]}, the least."
 
 
 def rate_words(rate: Rate) -> str:

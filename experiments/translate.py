@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -153,7 +154,21 @@ def compute(config: TranslateConfig, run: Run) -> Report:
     note = _note(config, found, outside)
     table = Table("Rows translated", header, [row], note=note)
     told = about(_pair(found), vectors.path.name, f"{count:,} rows")
-    return Report(numbers, [table], told)
+    return Report(numbers, [table], told, answer=translate_answer(numbers, config))
+
+
+def translate_answer(numbers: Mapping[str, float], config: TranslateConfig) -> str:
+    """How many rows were translated, and how near they are to the target's own."""
+    said = f"{numbers['rows']:,} rows were translated to width {numbers['width']}"
+    name = f"mean_{config.confidence}"
+    if name not in numbers:
+        return f"{said}, without a confidence."
+    return (
+        f"{said}; the predicted {config.confidence.replace('_', ' ')} with the "
+        f"target's own row is {numbers[name]:.3f} on average and its lower bound "
+        f"{numbers[f'{name}_at_least']:.3f}; {100 * numbers['outside']:.1f}% of the "
+        "rows are unlike all that the map was calibrated on."
+    )
 
 
 def require_same(path: Path, vectors: Vectors, found: MapFolder) -> None:

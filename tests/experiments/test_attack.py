@@ -8,7 +8,7 @@ from experiments import attack
 from helix_jax.attacks import crafted_key_findings
 from helix_jax.errors import RunError
 from helix_jax.reports import Table, load_blocks, markdown_table
-from tests.experiments.told import require_told
+from tests.experiments.told import require_answered, require_told
 
 pytestmark = pytest.mark.slow
 
@@ -96,6 +96,14 @@ def test_a_finished_run_is_not_run_again(finished):
     assert "weights by dividing c1" in table
     (block,) = load_blocks(folder)
     require_told(folder, "planted states", "1,600 paired rows")
+    require_answered(
+        folder,
+        f"{100 * summary['attack/division_raw_exact_share']:.1f}%",
+        f"{summary['attack/division_guarded_correlation']:+.3f}",
+        f"{summary['attack/division_guarded_chance_low']:+.3f}",
+        f"{summary['attack/division_guarded_chance_high']:+.3f}",
+        f"{100 * summary['attack/extraction_logits_4d_agreement']:.1f}%",
+    )
     assert isinstance(block, Table)
     assert markdown_table(block.header, block.rows) + "\n" == table
 

@@ -11,7 +11,7 @@ from helix_jax.alignment import load_map
 from helix_jax.errors import FingerprintError
 from helix_jax.maps_numpy import read_map
 from helix_jax.reports import Curves, Table, load_blocks
-from tests.experiments.told import require_told
+from tests.experiments.told import require_answered, require_told
 
 
 def test_fit_writes_a_map_for_these_models_only(models, texts, tmp_path):
@@ -116,4 +116,9 @@ def test_extract_makes_one_store_a_split(models, texts, tmp_path):
     assert open_store(stores[0]).layers == (0, 2)
     rows = sum(summary[f"{split}/rows"] for split in ("fit", "select", "test"))
     assert rows == 200
+    tokens, cut = (
+        sum(summary[f"{split}/{name}"] for split in ("fit", "select", "test"))
+        for name in ("tokens", "truncated")
+    )
+    require_answered(tmp_path / "w", "200", f"{tokens:,}", f"{cut:,}", "64")
     assert json.loads((tmp_path / "w" / "config.json").read_text())["tiny"]

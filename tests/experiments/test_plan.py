@@ -58,6 +58,16 @@ def test_what_does_not_fit_is_said_with_what_would(large, capsys):
     assert numbers["v5e/seconds"] == pytest.approx(seconds)
     assert numbers["H100/tokens_for_half"] < 512
     assert "tokens for half" in shown
+    hours = sorted(
+        (numbers[f"{chip}/seconds"] / 3600, f"{numbers[f'{chip}/devices']} x {chip}")
+        for chip in plan.CHIPS
+    )
+    said = " ".join(shown.split("answer: ")[1].split())
+    assert said.startswith(
+        f"The models and a batch take {numbers['plan/device_bytes'] / 1e9:.3g} GB on "
+        f"one device; 1e+09 tokens take from {hours[0][0]:.3f} hours on {hours[0][1]} "
+        f"to {hours[-1][0]:.2f} hours on {hours[-1][1]}."
+    )
 
 
 def test_a_mesh_is_planned_without_its_devices(large):

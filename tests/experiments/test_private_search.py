@@ -9,6 +9,7 @@ from experiments import index, private_search
 from helix_jax.errors import RunError
 from helix_jax.private.search import open_index
 from helix_jax.private.search.records import read_record
+from tests.experiments.told import require_answered
 
 pytest.importorskip("Pyfhel")
 
@@ -32,6 +33,8 @@ def test_an_index_of_texts_holds_their_ids_and_beginnings(texts, tmp_path):
         document = read_record(found.name, row, found.records[row].tobytes())
         assert document.text in beginnings
     assert summary["index/texts_cut"] > 0
+    facts = ("rows", "width", "texts_cut", "longest_text_bytes")
+    require_answered(tmp_path / "run", *(str(summary[f"index/{one}"]) for one in facts))
 
 
 @pytest.mark.slow
@@ -53,6 +56,10 @@ def test_private_search_through_a_map_finds_what_its_control_does_not(texts, tmp
     assert summary["recall/native_rounded_4"] < summary["recall/native_rounded_12"]
     assert summary["recall/mapped_rounded_12"] > summary["recall/shuffled_rounded_12"]
     assert abs(summary["recall/mapped_rounded_12"] - summary["recall/mapped"]) < 0.1
+    arms = ("mapped", "native", "shuffled")
+    recalls = (f"{100 * summary[f'recall/{a}_rounded_12']:.1f}%" for a in arms)
+    seconds = f"{summary['cost/mapped_rounded_12_seconds']:.3f} s"
+    require_answered(tmp_path / "run", "10", *recalls, seconds)
 
 
 def test_made_up_rows_in_clusters_are_searched(tmp_path):
@@ -67,6 +74,9 @@ def test_made_up_rows_in_clusters_are_searched(tmp_path):
     assert summary["recall/native_logits"] > 0.8
     assert summary["guess/chance"] == 0.25
     assert summary["cost/native_logits_parts"] > 10
+    recall = f"{100 * summary['recall/native_logits']:.1f}%"
+    seconds = f"{summary['cost/native_logits_seconds']:.3f} s"
+    require_answered(tmp_path, "10", recall, seconds)
 
 
 def test_the_nearest_of_many_rows_are_those_of_all_at_once():

@@ -11,7 +11,7 @@ from helix_jax import assets
 from helix_jax.errors import RunError
 from helix_jax.reports import load_blocks
 from helix_jax.text.compatibility import RATES, SPELLINGS
-from tests.experiments.told import require_told
+from tests.experiments.told import require_answered, require_told
 
 
 def config(workdir, names, texts, **kwargs):
@@ -48,6 +48,10 @@ def test_embedded_tokenizers(texts, tmp_path, capsys):
     assert "pebble-llama - pebble-neox" in printed
     assert len(load_blocks(tmp_path / "w")) == 3
     require_told(tmp_path / "w", "pebble-llama", "texts.jsonl", "100 texts (of")
+    least = min(
+        summary[f"{a}/match_pair_bytes"] for a in (other, "pebble-neox/pebble-qwen3")
+    )
+    require_answered(tmp_path / "w", "100.0%", "3", f"{100 * least:.1f}%")
     again = tokenizers.run(config(tmp_path / "w", names, texts))
     assert again == summary
     assert capsys.readouterr().out == printed

@@ -11,6 +11,7 @@ from helix_jax.alignment import AffineMap, save_map
 from helix_jax.maps_numpy import read_map
 from helix_jax.reports import load_blocks
 from helix_jax.runs.program import run_program
+from tests.experiments.told import require_answered
 
 
 def run(*words):
@@ -50,6 +51,9 @@ def test_tiny_translates_what_it_made_up(made):
     outside = found.confidence.judge("cosine", x, y)[2]
     assert summary["outside"] == pytest.approx(outside.mean(), abs=1e-3)
     assert 0 < outside.mean() < 0.1
+    means = (summary[f"mean_cosine{bound}"] for bound in ("", "_at_least"))
+    shares = f"{100 * summary['outside']:.1f}%"
+    require_answered(made, "3,000", "16", *(f"{mean:.3f}" for mean in means), shares)
     (shown,) = load_blocks(made)
     assert "WARNING" not in shown.note
     assert shown.rows[0][:4] == [3000, 3, 24, 16]
@@ -67,6 +71,7 @@ def test_the_flag_may_be_called_in_and_other_inputs_are_refused(made, tmp_path, 
         "parts": 1,
         "width": 16,
     }
+    require_answered(tmp_path / "w", "3,000", "16")
     (tmp_path / "w" / "DONE").unlink()  # as if it had been killed before its end
     copy = tmp_path / "w2.parquet"
     pyarrow.parquet.write_table(table.slice(0, 9), copy)

@@ -50,3 +50,10 @@ def require_told(folder: Path | str, *words: str) -> list[Table]:
                     about = " ".join([name, table.note, *map(show_cell, row)])
                     assert EXPLAINED.search(about), (table.title, name, text)
     return tables
+
+
+def require_answered(folder: Path | str, *shown: str) -> None:
+    """Check that the answer of a work directory has these numbers, in this order."""
+    answer = load_answer(Path(folder), []).text
+    pattern = ".*".join(rf"(?<![\d.,]){re.escape(number)}(?!\d)" for number in shown)
+    assert re.search(pattern, answer), (shown, answer)

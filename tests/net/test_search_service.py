@@ -11,6 +11,7 @@ from helix_jax.models import load_model, load_tokenizer
 from helix_jax.private.search import save_index
 from helix_jax.reports import load_blocks
 
+from ..experiments.told import require_answered
 from .services import serving
 
 ROWS, WIDTH = 300, 16
@@ -101,4 +102,6 @@ def test_the_program_writes_what_the_clear_text_is(searched, tmp_path):
     )
     _, texts = load_blocks(tmp_path / "w")
     assert summary["remote/tokens"] == 2
+    speed, bits = summary["remote/tokens_per_second"], summary["remote/spent_bits"]
+    require_answered(tmp_path / "w", "2", f"{speed:.3g}", f"{bits:,.0f}")
     assert texts.items[0]["text"] == clear.text
