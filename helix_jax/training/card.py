@@ -1,4 +1,4 @@
-"""A trained model as a folder, with its card: recipe, data, results."""
+"""A trained model as a folder, with a card of its recipe, data and results."""
 
 import json
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ def save_trained(
     """Write a folder that transformers loads, with README.md and results.json.
 
     Args:
-      folder: where.
+      folder: to write to.
       params, spec, config, dtype: as for `save_model`.
       tokenizer: a transformers tokenizer.
       card: from `model_card`.
@@ -50,8 +50,8 @@ SCRATCH = (
     "knows little; do not use it for anything else."
 )
 TUNED = (
-    "Tuned a little by `experiments/finetune.py` of helix_jax from the model below, "
-    "whose licence holds, to have two models that differ by training alone."
+    "Fine-tuned briefly by `experiments/finetune.py` of helix_jax from the model "
+    "below, whose licence applies, to give two models that differ in training alone."
 )
 
 
@@ -62,10 +62,10 @@ def model_card(
     *,
     said: str = SCRATCH,
 ) -> str:
-    """Markdown with the recipe (flags), what the data was, and the results."""
+    """Markdown with the recipe (flags), the data and the results."""
     shown = {k: v for k, v in recipe.items() if k not in ("workdir", "tiny")}
     for name in {"data", "tokenizer", "model"} & recipe.keys():
-        # which data it was, not where it was stored
+        # the name of the data, not where it was stored
         shown[name] = ",".join(Path(one).name for one in recipe[name].split(","))
     rows = "\n".join(
         f"| {name} | {value:,} |"

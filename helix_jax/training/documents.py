@@ -1,4 +1,4 @@
-"""Documents of a corpus -> windows of tokens to train on, or to be measured on."""
+"""Documents of a corpus as windows of tokens, for training and for evaluation."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -15,7 +15,7 @@ _AT_ONCE = 1024  # texts
 def read_documents(
     corpus: Any, split: str, *, part: int = 0, parts: int = 1
 ) -> Iterator[str]:
-    """Texts of a split; those of "fit" are cut into disjoint parts by document.
+    """Texts of a split; of "fit", which is divided by document, one part.
 
     Args:
       corpus: a Corpus, or a view of one.
@@ -34,7 +34,7 @@ def encode_documents(tokenizer: Any, texts: Iterable[str]) -> list[list[int]]:
 
     Args:
       tokenizer: a transformers tokenizer.
-      texts: any iterable; some are encoded at a time.
+      texts: any iterable; 1,024 are encoded at a time.
     """
     ids: list[list[int]] = []
     texts = iter(texts)
@@ -46,16 +46,16 @@ def encode_documents(tokenizer: Any, texts: Iterable[str]) -> list[list[int]]:
 def held_out_windows(
     tokenizer: Any, texts: list[str], *, context: int, tokens: int
 ) -> tuple[np.ndarray, int]:
-    """Windows of about so many tokens, of texts in a fixed random order.
+    """Windows of about `tokens` tokens, from texts taken in a fixed random order.
 
     Args:
       tokenizer: a transformers tokenizer.
-      texts: held out of the training.
+      texts: held-out texts.
       context: T.
-      tokens: no text is added once there are this many.
+      tokens: no text is added once there are more than this.
 
     Returns:
-      [N, T + 1] int32, and the characters of the tokens that they predict.
+      [N, T + 1] int32, and the number of characters of the predicted tokens.
     """
     documents: list[list[int]] = []
     total = 0

@@ -30,8 +30,8 @@ def hf_config(
       transformers.PretrainedConfig.
 
     Raises:
-      ValueError: no supported decoder, a width that its heads do not divide, or a
-        feed-forward width that the family does not let one choose.
+      ValueError: the family is not a supported decoder, width is not an even multiple
+        of num_heads, or the family fixes another feed-forward width.
     """
     CONFIG_MAPPING, CAUSAL_LM = transformers_names(
         "CONFIG_MAPPING", "MODEL_FOR_CAUSAL_LM_MAPPING"
@@ -76,5 +76,5 @@ def hf_config(
 
 
 def _names(size: int, names: str) -> dict[str, int]:
-    """One size under the names that families have for it."""
+    """One size under each of the names that families give it."""
     return dict.fromkeys(names.split(), size)

@@ -1,4 +1,4 @@
-"""Documents -> one stream of tokens -> batches that depend on the step alone."""
+"""Documents as one stream of tokens, cut into batches that depend on the step alone."""
 
 from collections.abc import Iterable
 
@@ -8,8 +8,8 @@ import numpy as np
 def pack_documents(documents: Iterable[list[int]], *, context: int) -> np.ndarray:
     """Cut the concatenated documents into windows of context + 1 tokens.
 
-    Neighbouring windows share one token, so that every token but the first is
-    predicted once. Each document is expected to begin with the tokenizer's beginning
+    Neighbouring windows share one token, so that every token but the first is predicted
+    once. Each document is expected to begin with the tokenizer's beginning-of-text
     token. An incomplete last window is dropped.
 
     Args:
@@ -34,7 +34,7 @@ def unpack_windows(windows: np.ndarray) -> np.ndarray:
 def window_batch(
     windows: np.ndarray, *, step: int, batch: int, seed: int
 ) -> np.ndarray:
-    """The windows of one step: a new permutation each epoch, no state.
+    """The windows of one step, from a new permutation each epoch; keeps no state.
 
     Args:
       windows: [N, T + 1] int32.

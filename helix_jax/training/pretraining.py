@@ -42,8 +42,8 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """Clipping to norm 1, AdamW or Muon, linear warm-up and cosine decay.
 
-    Weight decay is for matrices only. With "muon" the kernels of the blocks move by
-    orthogonalised momentum, everything else by AdamW.
+    Weight decay is for matrices only. With "muon" the kernels of the blocks are updated
+    by Muon (orthogonalised momentum), everything else by AdamW.
 
     Reference: Loshchilov and Hutter 2019, arXiv 1711.05101; Loshchilov and Hutter
       2017, arXiv 1608.03983; Muon: Jordan et al. 2024, Liu et al. 2025, arXiv
@@ -91,7 +91,7 @@ def init_state(
     *,
     params: Any = None,
 ) -> TrainState:
-    """The state before the first step, of random parameters or of copies of these."""
+    """The state before the first step; `params` are copied, None for random ones."""
     if params is None:
         params = init_params(key, spec)
     else:
@@ -121,7 +121,7 @@ def make_step(
     *,
     microbatch: int | None = None,
 ) -> Callable[[TrainState, Array], tuple[TrainState, dict[str, Array]]]:
-    """A jitted (state, windows) -> (state, info); the state's buffers are reused.
+    """A jitted step (state, windows) -> (state, info); it reuses the state's buffers.
 
     Args:
       spec: the architecture.
@@ -167,19 +167,19 @@ def run_steps(
     seed: int,
     place: Callable[[np.ndarray], Any] | None = None,
 ) -> Iterator[tuple[int, TrainState, dict[str, Array]]]:
-    """Train from the step of a state to the last step; see `window_batch`.
+    """Train from the state's step to the last step, on the batches of `window_batch`.
 
     Args:
       step: from `make_step`, which reuses the buffers of the state before it.
-      state: the first, or one of a snapshot; the steps that follow are the same.
+      state: the initial one, or one of a snapshot, from which the same steps follow.
       windows: [N, T + 1] int32.
-      steps: in all, those of the state included.
+      steps: in total, including those already done.
       batch: B, windows a step.
       seed: of the order of the windows.
       place: puts a batch on the devices; None for the default one.
 
     Yields:
-      (steps done, state, info) after every step; a state is valid until the next.
+      (steps done, state, info) after every step; a state is valid until the next one.
     """
     for number in range(int(state.step), steps):
         rows = window_batch(windows, step=number, batch=batch, seed=seed)
@@ -190,12 +190,12 @@ def run_steps(
 def held_out_loss(
     params: Any, spec: ModelSpec, windows: np.ndarray, *, batch: int = 16
 ) -> float:
-    """Mean next-token loss over windows, in nats; the sum is taken in float64.
+    """Mean next-token loss over windows, in nats, averaged in float64.
 
     Args:
       params, spec: the model.
       windows: [N, T + 1] int32.
-      batch: windows at a time; the last batch repeats a window, which does not count.
+      batch: windows at a time; the last batch is padded, and padding is not counted.
     """
     losses = []
     for start in range(0, len(windows), batch):
@@ -214,11 +214,10 @@ def _losses(params: Any, spec: ModelSpec, windows: Array) -> Array:
 def trigram_loss(
     windows: np.ndarray, held_out: np.ndarray, *, vocab_size: int
 ) -> float:
-    """The loss of a trigram of the training tokens, in nats, to compare with
-    `held_out_loss`.
+    """Held-out loss of a trigram model of the training tokens, in nats, for comparison.
 
     Args:
-      windows: [N, T + 1] int32, what was trained on.
+      windows: [N, T + 1] int32, the training windows.
       held_out: [M, T + 1] int32.
       vocab_size: V.
     """

@@ -1,4 +1,4 @@
-"""A gradient descent that resumes from its last epoch after a kill."""
+"""Gradient descent that resumes after its last complete epoch when it was killed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,8 +25,8 @@ def resumed_gradient(
     """`fit_gradient`, resumed after the last epoch that an earlier run completed.
 
     Args:
-      start, fit, select, settings, on_epoch: as there.
-      snapshot: file that holds the fit after each epoch; None keeps none.
+      start, fit, select, settings, on_epoch: as for `fit_gradient`.
+      snapshot: file to which the fit is saved after each epoch; None for none.
       title: of the progress bar.
       **given: loss and key; devices, by default all that can share a batch.
 
@@ -34,7 +34,7 @@ def resumed_gradient(
       GradientFit, the same whether or not it was interrupted.
 
     Raises:
-      RunError: a snapshot that is damaged or of another fit.
+      RunError: the snapshot is damaged or belongs to another fit.
       ValueError: as `fit_gradient`.
     """
     given.setdefault("devices", devices_for(settings.batch))

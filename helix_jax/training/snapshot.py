@@ -14,7 +14,7 @@ def save_snapshot(path: Path, tree: Any) -> None:
     """Write the leaves of a pytree under their paths.
 
     Raises:
-      RunError: it cannot be written, and the old one is intact.
+      RunError: it cannot be written; an older snapshot is still intact.
     """
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     arrays = {
@@ -28,7 +28,7 @@ def load_snapshot(path: Path, like: Any) -> Any:
     """Read a pytree of the structure and shapes of `like`.
 
     Raises:
-      RunError: the file is damaged or of another structure.
+      RunError: the file is damaged, or its structure or shapes differ.
     """
     arrays = read_safetensors(
         path, remedy="delete it to start from the beginning", raises=RunError

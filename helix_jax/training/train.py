@@ -1,5 +1,4 @@
-"""Training a model to the last step, resumed from its snapshot, and its held-out
-loss."""
+"""Train a model, resuming from its snapshot, and measure its held-out loss."""
 
 import math
 import time
@@ -30,13 +29,13 @@ Log = Callable[[int, Mapping[str, float]], object]  # (step, metrics)
 
 
 class Schedule(NamedTuple):
-    """How long, in which batches and order a model is trained, and what is kept.
+    """For how long and in which batches a model is trained, and how often it is saved.
 
     Attributes:
-      steps: in all.
+      steps: in total.
       batch: B, windows a step.
-      seed: of the initial weights and of the order of the windows.
-      microbatch: windows a gradient; None for B.
+      seed: of the initial weights and the order of the windows.
+      microbatch: windows whose gradient is taken at once; None for B.
       log_every: steps between metrics.
       snapshot_every: steps between snapshots.
     """
@@ -61,25 +60,25 @@ def train(
     log: Log = lambda step, metrics: None,
     devices: Sequence[jax.Device] | None = None,
 ) -> tuple[TrainState, float]:
-    """Train, or go on from the snapshot; the same weights come out.
+    """Train, or resume from the snapshot, which ends with the same weights.
 
     Args:
       spec: the architecture.
-      optimizer: from `make_optimizer`, of as many steps.
+      optimizer: from `make_optimizer`, for the same number of steps.
       windows: [N, T + 1] int32.
       schedule: of the training.
-      snapshot: file that holds the state every so many steps.
-      params: of a model to tune, float32; None to begin with random ones.
-      begin: called once with the steps that are done.
+      snapshot: file to which the state is saved every `snapshot_every` steps.
+      params: of a model to fine-tune, float32; None to start with random ones.
+      begin: called once with the number of steps already done.
       log: called with the step and train/loss_nats, train/gradient_norm.
       devices: that share the windows of every batch; None for the default device alone.
         The weights are the same up to rounding.
 
     Returns:
-      The last state, and the seconds of all processes that trained.
+      The last state, and the seconds of training, interrupted runs included.
 
     Raises:
-      RunError: a loss that is not finite, or a damaged snapshot.
+      RunError: the loss is not finite, or the snapshot is damaged.
     """
     step = make_step(spec, optimizer, microbatch=schedule.microbatch)
     key = jax.random.key(schedule.seed)
@@ -133,20 +132,20 @@ def held_out_numbers(
     batch: int,
     dtype: str,
 ) -> dict[str, float]:
-    """The held-out loss of a model, and that of a trigram of the same tokens.
+    """The held-out loss of a model, and of a trigram model of the same tokens.
 
     Args:
       params, spec: the model.
-      windows: [N, T + 1] int32, what was trained on.
+      windows: [N, T + 1] int32, the training windows.
       held_out: [M, T + 1] int32.
-      characters: of the tokens that are predicted.
+      characters: number of characters of the predicted tokens.
       batch: windows at a time.
-      dtype: of the weights as they are stored, which are what is measured.
+      dtype: that weights are stored in; the loss is that of the rounded weights.
     """
     rounded = jax.tree.map(lambda leaf: leaf.astype(dtype).astype(leaf.dtype), params)
     with stage("held-out loss"):
         loss = held_out_loss(rounded, spec, held_out, batch=batch)
-    with stage("the trigram beside it"):
+    with stage("the loss of a trigram model"):
         of_trigram = trigram_loss(windows, held_out, vocab_size=spec.vocab_size)
     predicted = held_out[:, 1:].size
     return {

@@ -15,10 +15,10 @@ END_OF_TEXT = "<|endoftext|>"
 def kept_tokenizer(
     folder: Path, texts: Iterable[str], *, vocab_size: int, context: int
 ) -> Any:
-    """The tokenizer of a folder, trained there where there is none.
+    """The tokenizer of a folder, trained and saved there if it is missing.
 
     Args:
-      folder: of its files.
+      folder: of the tokenizer's files.
       texts, vocab_size, context: as for `train_tokenizer`.
 
     Raises:
@@ -32,7 +32,7 @@ def kept_tokenizer(
 
 
 def train_tokenizer(texts: Iterable[str], *, vocab_size: int, context: int) -> Any:
-    """A byte-level BPE tokenizer that begins every text with END_OF_TEXT.
+    """Train a byte-level BPE tokenizer that begins every text with END_OF_TEXT.
 
     Args:
       texts: the training text.
