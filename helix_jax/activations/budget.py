@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import jax
 import numpy as np
 
 from helix_jax.activations.batching import batch_capacity
-from helix_jax.activations.forward import PlacedModel, is_exhausted
+from helix_jax.activations.forward import PlacedModel, PlacedTorchModel, is_exhausted
 from helix_jax.activations.layout import default_token_budget
 
 CANDIDATES = tuple(2**power for power in range(9, 20))
@@ -15,7 +16,7 @@ TYPICAL_LENGTH = 64
 
 
 def choose_token_budget(
-    request: int | str, model: PlacedModel, *, max_tokens: int
+    request: int | str, model: PlacedModel | PlacedTorchModel, *, max_tokens: int
 ) -> int:
     """The token budget of a new store.
 
@@ -48,7 +49,7 @@ def choose_token_budget(
     budget = default_token_budget(model.readout.spec, group.platform, max_tokens)
     while group.platform != "cpu":
         rows = batch_capacity(max_tokens, budget, multiple=group.size)
-        if _fits(lambda r=rows: _run(model, r, max_tokens)):
+        if _fits(partial(_run, model, rows, max_tokens)):
             break
         if rows == group.size:
             raise ValueError(_TOO_LARGE.format(max_tokens))
@@ -57,7 +58,7 @@ def choose_token_budget(
 
 
 def measure_token_budget(
-    model: PlacedModel,
+    model: PlacedModel | PlacedTorchModel,
     *,
     max_tokens: int,
     length: int = TYPICAL_LENGTH,
@@ -87,11 +88,11 @@ def measure_token_budget(
     for budget in sorted({max(own, max_tokens) for own in candidates}):
         longest = batch_capacity(max_tokens, budget, multiple=group.size)
         if group.platform != "cpu" and not _fits(
-            lambda r=longest: _run(model, r, max_tokens)
+            partial(_run, model, longest, max_tokens)
         ):
             break
         rows = batch_capacity(length, budget, multiple=group.size)
-        seconds = _fastest(lambda r=rows: _run(model, r, length), repeats)
+        seconds = _fastest(partial(_run, model, rows, length), repeats)
         speeds[budget] = rows * length / seconds
         tried = list(speeds.values())
         if len(tried) > 3 and max(tried[-2:]) < 1.03 * max(tried[:-2]):
@@ -118,7 +119,7 @@ def _fits(work: Callable[[], object]) -> bool:
     return True
 
 
-def _run(model: PlacedModel, rows: int, length: int) -> object:
+def _run(model: PlacedModel | PlacedTorchModel, rows: int, length: int) -> object:
     tokens = np.zeros((rows, length), np.int32)
     lengths = np.full(rows, length, np.int32)
     return jax.block_until_ready(model(tokens, lengths))

@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -157,7 +157,7 @@ def load_captured(
     captured = check_captured(path, layer=layer, pooling=pooling, final_norm=final_norm)
     layer = captured.layers[-1] if layer == -1 else layer
     width, norm = None, lambda h: jnp.asarray(h, jnp.float32)
-    if final_norm:
+    if final_norm and captured.model is not None:  # as `check_captured` requires
         spec, norm = read_final_norm(captured.model)
         width = spec.width
     hasher = hashlib.sha256(captured.path.read_bytes())
@@ -214,7 +214,7 @@ def save_captured(
     return path
 
 
-def _numbers(values: Any) -> bool:
+def _numbers(values: Any) -> TypeGuard[list[int]]:
     return (
         isinstance(values, list)
         and bool(values)

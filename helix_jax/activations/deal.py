@@ -38,8 +38,8 @@ def deal_rows(
       others: [M, dy] target states of other texts; None for none.
     """
     salt = f"deal {seed}"
-    to_source = [part_of(document_of(name), 2, salt=salt) == 0 for name in ids]
-    to_source = np.array(to_source, bool)
+    parts = [part_of(document_of(name), 2, salt=salt) for name in ids]
+    to_source = np.array(parts, int) == 0
     x, y = rows
     others = y[~to_source] if others is None else others
     return Dealt(x[to_source], others, y[to_source])

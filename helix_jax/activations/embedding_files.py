@@ -44,7 +44,7 @@ class Content(NamedTuple):
     """
 
     rows: Any
-    ids: Sequence[str] | None = None
+    ids: list[str] | None = None
     labels: Sequence[int | None] | np.ndarray | None = None
 
 

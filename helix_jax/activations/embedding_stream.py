@@ -65,7 +65,7 @@ class Vectors(NamedTuple):
     """
 
     path: Path
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of this name
     width: int
     item_bytes: int
     schema: pyarrow.Schema | None

@@ -57,12 +57,12 @@ def load_embeddings(
     """
     try:
         path = local_path(file, "a file of embeddings")
-        ids = None if ids is None else local_path(ids, "a list of ids")
+        beside = None if ids is None else local_path(ids, "a list of ids")
     except PathError as error:
         raise StoreError(str(error)) from error
     content = read_content(path)
     rows = _check_matrix(path, content.rows)
-    own_ids = _find_ids(path, ids, content.ids, len(rows))
+    own_ids = _find_ids(path, beside, content.ids, len(rows))
     labels = np.full(len(rows), -1, np.int32)
     if content.labels is not None:
         labels = _check_labels(path, content.labels, len(rows))

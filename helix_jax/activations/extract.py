@@ -99,7 +99,7 @@ def extract(
     extractor = make_extractor(
         model, tokenizer, wanted, text_fingerprint=text_fingerprint, devices=devices
     )
-    folder, throughput = open_folder(path), {}
+    folder, throughput = open_folder(path), dict[str, float]()
     fingerprint, requested = extractor.fingerprint, extractor.requested()
     asked = {**fingerprint, **requested, "on_empty": wanted.on_empty}
     processes.agree(f"what is extracted to {folder.name}", asked)
@@ -205,7 +205,8 @@ def _run_windows(
                 tokens, padded = tokens + counts.tokens, padded + cost
                 if written is not None:
                     written.result()
-                finished = _finished_window(window, dict(zip(layers, states)))
+                by_layer = dict(zip(layers, states))
+                finished = _finished_window(window, window.encoded.ends, by_layer)
                 written = writing.submit(writer.append, finished) if writes else None
             speed = tokens / (time.perf_counter() - start)
             shown.update(counts.texts_read, note=f"{speed:,.0f} tokens/s")
@@ -220,8 +221,9 @@ def _run_windows(
     }
 
 
-def _finished_window(window: TextWindow, states: dict[int, np.ndarray]) -> Window:
-    ends = window.encoded.ends
+def _finished_window(
+    window: TextWindow, ends: list[np.ndarray] | None, states: dict[int, np.ndarray]
+) -> Window:
     return Window(
         number=window.number,
         first_row=window.first_row,

@@ -62,7 +62,7 @@ def pooled_states(
     params: Mapping,
     tokens: Array,
     lengths: Array,
-    weights: Sequence[Mapping] = (),
+    weights: Sequence[Mapping[str, Array]] = (),
     *,
     spec: ModelSpec,
     layers: tuple[int, ...],
@@ -163,7 +163,7 @@ class PlacedModel(NamedTuple):
     params: Any
     group: DeviceGroup
     readout: Readout
-    weights: Sequence[Mapping] = ()
+    weights: Sequence[Mapping[str, Array]] = ()
 
     def __call__(self, tokens: np.ndarray, lengths: np.ndarray) -> Array:
         """`pooled_states` of a batch [B, T], dispatched; the devices divide B."""
@@ -195,7 +195,7 @@ class PlacedTorchModel(NamedTuple):
     model: TorchModel
     group: Host
     readout: Readout
-    weights: Sequence[Mapping] = ()
+    weights: Sequence[Mapping[str, Array]] = ()
 
     def __call__(self, tokens: np.ndarray, lengths: np.ndarray) -> Array:
         """States of a batch [B, T] pooled as `pooled_states` does."""
@@ -222,7 +222,7 @@ class PlacedTorchModel(NamedTuple):
 def _pooled(
     hidden: Array,
     lengths: Array,
-    weights: Sequence[Mapping],
+    weights: Sequence[Mapping[str, Array]],
     *,
     pooling: str,
     dtype: jnp.dtype,
@@ -237,7 +237,7 @@ def place_model(
     model: Model | TorchModel,
     readout: Readout,
     devices: Sequence[jax.Device] | None = None,
-    weights: Sequence[Mapping] = (),
+    weights: Sequence[Mapping[str, Array]] = (),
 ) -> PlacedModel | PlacedTorchModel:
     """A model on devices; None for all local ones, or where it already is.
 

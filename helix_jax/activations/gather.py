@@ -1,8 +1,8 @@
 """Batches dispatched ahead of the host; states gathered in the order of the texts."""
 
 import collections
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -11,7 +11,15 @@ from helix_jax.types import Array
 
 IN_FLIGHT = 3  # batches that the device may be ahead of the host
 
-Forward = Callable[[np.ndarray, np.ndarray], Array]
+
+class Forward(Protocol):
+    """A forward pass that is dispatched, not waited for."""
+
+    def __call__(self, tokens: np.ndarray, lengths: np.ndarray, /) -> Array:
+        """States [n, B, D] or [n, B, T, D] of tokens [B, T] int32, lengths [B] int32.
+
+        The tokens are padded on the right.
+        """
 
 
 def gather_states(
@@ -24,8 +32,7 @@ def gather_states(
     """States of some texts, computed batch by batch.
 
     Args:
-      forward: tokens [B, T] int32, padded on the right, and lengths [B] int32 -> states
-        [n, B, D], or [n, B, T, D] with `token_rows`; dispatched without waiting.
+      forward: gives [n, B, D], or [n, B, T, D] with `token_rows`.
       ids: tokens of each text.
       batches: one or more that hold every text once, from `plan_batches`.
       token_rows: a row of the result is a token, not a text.

@@ -73,7 +73,7 @@ def parted_layer_moments(
     Returns:
       LayerMoments of each kind, between its states of both sides.
     """
-    totals: list[Moments | None] = [None] * parts
+    totals: list[Moments] = []
     for block in itertools.islice(pairs, -(-limit // pairs.block_rows)):
         few = pairs.block_rows - len(block.text_ids)  # avoids recompilation
         kept = np.minimum(block.position_x, block.position_y) >= skip
@@ -87,10 +87,12 @@ def parted_layer_moments(
                 weights=weights,
                 product_dtype="float32",
             )
-            total = totals[part]
-            totals[part] = batch if total is None else merge(total, batch)
+            if part < len(totals):
+                totals[part] = merge(totals[part], batch)
+            else:
+                totals.append(batch)
             jax.block_until_ready(totals[part])
-    if totals[0] is None:
+    if not totals:
         raise CorpusError("the texts give no pair of tokens.")
     return tuple(LayerMoments(total, layers) for total in totals)
 
@@ -125,4 +127,5 @@ def layer_rows(
     """
     for block in itertools.islice(pairs, -(-limit // pairs.block_rows)):
         kept = np.minimum(block.position_x, block.position_y) >= skip
-        yield tuple(np.concatenate(side[:, kept], axis=1) for side in block[:2])
+        x, y = (np.concatenate(side[:, kept], axis=1) for side in block[:2])
+        yield x, y

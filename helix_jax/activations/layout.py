@@ -14,7 +14,7 @@ from helix_jax.activations.batching import (
     CPU_BUDGET_TOKENS,
     length_ladder,
 )
-from helix_jax.activations.forward import DeviceGroup, Readout
+from helix_jax.activations.forward import DeviceGroup, Host, Readout
 from helix_jax.models import ModelSpec
 from helix_jax.models.torch_engine import TorchSpec
 
@@ -32,7 +32,7 @@ CHUNK_BYTES = 8 << 20
 
 def choose_layout(
     readout: Readout,
-    group: DeviceGroup,
+    group: DeviceGroup | Host,
     *,
     max_tokens: int,
     token_budget: int,
@@ -77,7 +77,7 @@ def choose_layout(
 
 
 def choose_ladder(
-    spec: ModelSpec, platform: str, max_tokens: int, texts: int | None
+    spec: ModelSpec | TorchSpec, platform: str, max_tokens: int, texts: int | None
 ) -> tuple[int, ...]:
     """A fine ladder; a coarse one where compiling would cost more than padding.
 
@@ -93,14 +93,16 @@ def choose_ladder(
     return length_ladder(max_tokens)
 
 
-def default_window(spec: ModelSpec, platform: str) -> int:
+def default_window(spec: ModelSpec | TorchSpec, platform: str) -> int:
     """Texts a window: about a minute of work, the most that a kill can cost."""
     tokens = WINDOW_SECONDS * _tokens_per_second(spec, platform)
     low, high = WINDOW_TEXTS
     return max(low, min(high, _power_of_two(int(tokens / TYPICAL_TOKENS))))
 
 
-def default_token_budget(spec: ModelSpec, platform: str, max_tokens: int) -> int:
+def default_token_budget(
+    spec: ModelSpec | TorchSpec, platform: str, max_tokens: int
+) -> int:
     """Tokens a batch: enough to fill the device, and at least one longest text."""
     budget = CPU_BUDGET_TOKENS if platform == "cpu" else ACCELERATOR_BUDGET_TOKENS
     return max(budget, max_tokens)
@@ -120,7 +122,7 @@ def block_parameters(spec: ModelSpec | TorchSpec) -> int:
     return spec.num_layers * (projections + feed_forward)
 
 
-def _tokens_per_second(spec: ModelSpec, platform: str) -> float:
+def _tokens_per_second(spec: ModelSpec | TorchSpec, platform: str) -> float:
     flops, most = SPEEDS.get(platform, ACCELERATOR_SPEED)
     return min(flops / (2 * block_parameters(spec)), most)
 

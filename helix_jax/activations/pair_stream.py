@@ -176,7 +176,8 @@ def _pieces(place: Folder) -> Iterator[tuple[str, int, int, int, str]]:
     """Of each piece there: key, number, last window, texts read until then, digest."""
     for key in list_keys(place):
         if found := _KEY.fullmatch(key):
-            yield key, *map(int, found.groups()[:3]), found[4]
+            number, last, texts = map(int, found.groups()[:3])
+            yield key, number, last, texts, found[4]
 
 
 def _read(place: Folder, key: str | None) -> dict[str, np.ndarray]:

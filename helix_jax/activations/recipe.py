@@ -6,7 +6,7 @@ Reference: Reimers and Gurevych 2019, arXiv 1908.10084; the modules are those of
   sentence-transformers, whose `encode` this equals.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -126,7 +126,7 @@ def recipe_of(model: Model | TorchModel, wanted: Extraction) -> Recipe:
 
 
 def finish(
-    pooled: Array, steps: Sequence[Step], weights: Sequence[dict[str, Array]]
+    pooled: Array, steps: Sequence[Step], weights: Sequence[Mapping[str, Array]]
 ) -> Array:
     """What follows the pooling, [..., D] float32 -> [..., D'] float32.
 

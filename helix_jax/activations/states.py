@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 
 from helix_jax.activations.batching import plan_batches
-from helix_jax.activations.forward import PlacedModel, is_exhausted
+from helix_jax.activations.forward import PlacedModel, PlacedTorchModel, is_exhausted
 from helix_jax.activations.gather import gather_states
 from helix_jax.activations.windows import TextWindow
 from helix_jax.errors import StoreError
 
 
 def window_states(
-    model: PlacedModel, window: TextWindow, layout: Mapping[str, Any]
+    model: PlacedModel | PlacedTorchModel, window: TextWindow, layout: Mapping[str, Any]
 ) -> tuple[np.ndarray, int]:
     """States of a window in the order of its texts.
 
@@ -30,7 +30,7 @@ def window_states(
       StoreError: the device has no memory for a batch.
     """
     readout = model.readout
-    if not len(window.ids):
+    if window.encoded is None or not len(window.ids):
         shape = len(readout.layers), 0, readout.width
         return np.empty(shape, readout.dtype), 0
     batches = plan_batches(
@@ -73,7 +73,7 @@ def require_finite_states(
     if not len(bad):
         return
     layer, row = bad[0]
-    if window.encoded.ends is not None:
+    if window.encoded is not None and window.encoded.ends is not None:
         row = np.searchsorted(np.cumsum(window.lengths), row, side="right")
     raise StoreError(
         f"{model}: layer {layers[layer]} of the text {window.ids[row]!r} has NaN or "

@@ -88,13 +88,18 @@ class Store:
     @functools.cached_property
     def row_starts(self) -> np.ndarray:
         """[texts + 1] int64, the first row of each text in the whole store."""
-        steps = self.lengths if self.ends is not None else np.ones(len(self.text_ids))
-        return np.concatenate([[0], np.cumsum(steps)]).astype(np.int64)
+        return np.concatenate([[0], np.cumsum(self._text_rows)]).astype(np.int64)
 
     @functools.cached_property
     def _row_texts(self) -> np.ndarray:
-        texts = np.arange(len(self.text_ids))
-        return texts if self.ends is None else np.repeat(texts, self.lengths)
+        return np.repeat(np.arange(len(self.text_ids)), self._text_rows)
+
+    @functools.cached_property
+    def _text_rows(self) -> np.ndarray:
+        """[texts] int64, rows of each text: one, or one a token."""
+        if self.ends is None or self.lengths is None:
+            return np.ones(len(self.text_ids), np.int64)
+        return self.lengths
 
     def _select(self, values: np.ndarray) -> np.ndarray:
         return values if self.selection is None else values[self.selection]
@@ -170,7 +175,9 @@ class Store:
             chosen = self.selection[rows]
             first = chosen[0] if len(chosen) else 0
             contiguous = np.array_equal(chosen, np.arange(first, first + len(chosen)))
-            rows = slice(first, first + len(chosen)) if contiguous else chosen
+            if not contiguous:
+                return np.asarray(self.reader(layer, chosen), np.float32)
+            rows = slice(first, first + len(chosen))
         return np.asarray(self.reader(layer, rows), np.float32)
 
     def _layer(self, layer: int | None) -> int:

@@ -131,7 +131,9 @@ class TokenPairs:
             if equal:
                 places = _equal_places(x, y)
             else:
-                found = pair_tokens(x.ends, y.ends, loop=self.loop, exact=self.exact)
+                found = pair_tokens(
+                    x.known_ends, y.known_ends, loop=self.loop, exact=self.exact
+                )
                 places = found.text, found.x, found.y
             if len(places[0]):
                 states_x = states(self.source, x)
@@ -170,7 +172,7 @@ class _Flat(NamedTuple):
         return cls(
             text_starts(encoded.ids),
             np.concatenate(encoded.ids).astype(np.int32),
-            np.concatenate(encoded.ends).astype(np.int32),
+            np.concatenate(encoded.known_ends).astype(np.int32),
         )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from flax import struct
 
 from helix_jax.activations.batching import length_ladder, plan_batches
-from helix_jax.activations.gather import gather_states
+from helix_jax.activations.gather import Forward, gather_states
 from helix_jax.errors import CorpusError
 from helix_jax.models import Model, ModelSpec, apply_model, resolve_layers
 from helix_jax.models.mesh import batch_parts
@@ -23,21 +23,6 @@ from helix_jax.models.torch_engine import (
 )
 from helix_jax.text.tokens import Encoded
 from helix_jax.types import Array, Text
-
-
-class TokenSide(NamedTuple):
-    """One side of the pairs.
-
-    Attributes:
-      states: pytree that is called with tokens [B, T] int and mask [B, T] bool and
-        gives [n, B, T, D] float, n states of each token; or TorchLayers.
-      tokenizer: of the model.
-      spec: of the model; gives context and vocabulary.
-    """
-
-    states: Callable[[Array, Array], Array]
-    tokenizer: Any
-    spec: ModelSpec | TorchSpec
 
 
 @struct.dataclass
@@ -73,6 +58,21 @@ class TorchLayers(NamedTuple):
         )
 
 
+class TokenSide(NamedTuple):
+    """One side of the pairs.
+
+    Attributes:
+      states: pytree that is called with tokens [B, T] int and mask [B, T] bool and
+        gives [n, B, T, D] float, n states of each token; or TorchLayers.
+      tokenizer: of the model.
+      spec: of the model; gives context and vocabulary.
+    """
+
+    states: Callable[[Array, Array], Array] | TorchLayers
+    tokenizer: Any
+    spec: ModelSpec | TorchSpec
+
+
 def layer_side(
     model: Model | TorchModel,
     tokenizer: Any,
@@ -84,14 +84,14 @@ def layer_side(
     layers = resolve_layers(model.spec, layers)
     if isinstance(model, TorchModel):
         require_vectors(model, layers)
-        states = TorchLayers(model, layers, normed)
-    else:
-        states = LayerStates(model.params, model.spec, layers, normed)
+        by_torch = TorchLayers(model, layers, normed)
+        return TokenSide(by_torch, tokenizer, model.spec)
+    states = LayerStates(model.params, model.spec, layers, normed)
     return TokenSide(states, tokenizer, model.spec)
 
 
 def token_states(
-    states: Callable[[Array, Array], Array],
+    states: Callable[[Array, Array], Array] | TorchLayers,
     ids: Sequence[Sequence[int]],
     token_budget: int,
     *,
@@ -113,13 +113,13 @@ def token_states(
     few = int(lengths.sum()) < 2 * token_budget  # padding costs less than compiling
     shortest = longest if one_shape or few else 8
     ladder = length_ladder(longest, shortest=shortest, growth=1.6)
-    by_torch = isinstance(states, TorchLayers)
-    mesh = None if by_torch else mesh_of(states)
+    mesh = None if isinstance(states, TorchLayers) else mesh_of(states)
     batches = plan_batches(
         lengths, ladder=ladder, token_budget=token_budget, multiple=batch_parts(mesh)
     )
     with on_mesh(mesh):
-        forward = states if by_torch else partial(_run, states)
+        by_torch = isinstance(states, TorchLayers)
+        forward: Forward = states if by_torch else partial(_run, states)
         return gather_states(forward, ids, batches, token_rows=True)
 
 

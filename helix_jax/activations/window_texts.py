@@ -64,5 +64,6 @@ def sum_counts(windows: Iterable[Counts]) -> Counts:
     """The combined contents of windows in order."""
     total = Counts()
     for one in windows:
-        total = Counts(*(a + b for a, b in zip(total[:-1], one[:-1])), one.digest)
+        sums = (a + b for a, b in zip(total[:-1], one[:-1]))
+        total = Counts._make((*sums, one.digest))
     return total

@@ -79,7 +79,9 @@ def read_windows(
             break
         _check_ids(window, seen)
         update_digest(hasher, window)
-        nothing = TextWindow(number, first_row, [], [], None, np.zeros(0, int), None)
+        nothing = TextWindow(
+            number, first_row, [], [], None, np.zeros(0, int), Counts()
+        )
         if number in done:
             _require_same(done[number], len(window), hasher.hexdigest(), number, store)
             ready = nothing._replace(counts=done[number])

@@ -22,7 +22,7 @@ from helix_jax.errors import CheckpointError
 from helix_jax.models.adapter_config import CONFIG, by_pattern, is_target, read_settings
 from helix_jax.models.convert import Match, match_name
 from helix_jax.models.families.common import Family
-from helix_jax.models.rules import KEEP, QKV_COLUMNS
+from helix_jax.models.rules import KEEP, QKV_COLUMNS, Rule
 from helix_jax.models.spec import ModelSpec
 from helix_jax.models.weights import FLOATS, StoredTensor, digest, stored_tensors
 
@@ -128,12 +128,9 @@ def merged_tensors(
         config's, shapes that do not fit, targets without weights, or a change to one
         of two tensors that the config ties.
     """
-    factors = {_meaning(f"{name}.weight", family): name for name in adapter.factors}
-    replaced = {_meaning(name, family): name for name in adapter.replaced}
-    # Parts that are not read here (classifiers, vision) are not merged.
     factors, replaced = (
-        {match: name for match, name in found.items() if match.rule is not None}
-        for found in (_known(factors, adapter), _known(replaced, adapter))
+        _known({_meaning(name + suffix, family): name for name in names}, adapter)
+        for names, suffix in ((adapter.factors, ".weight"), (adapter.replaced, ""))
     )
     _check_ties(factors, replaced, adapter, spec)
     left = dict(factors)
@@ -147,7 +144,7 @@ def merged_tensors(
             stored = new._replace(name=stored.name, kind="float32")
         module = left.pop(match, None)
         if module is not None:
-            delta = _delta(adapter, module, match)
+            delta = _delta(adapter, module, match.rule)
             stored = _sum(stored, delta, adapter, module)
         elif match not in factors and is_target(adapter.config, stored.name):
             raise CheckpointError(
@@ -175,15 +172,20 @@ def _meaning(name: str, family: Family) -> Match | None:
 
 
 def _known(found: Mapping[Match | None, str], adapter: Adapter) -> dict[Match, str]:
+    """Meanings -> names, without parts that are not read here (classifiers, vision)."""
     if None in found:
         raise CheckpointError(
             f"{adapter.folder} changes {found[None]!r}, which this model does not "
             f"have; it was trained on {adapter.base or 'another model'}."
         )
-    return dict(found)
+    return {
+        match: name
+        for match, name in found.items()
+        if match is not None and match.rule is not None
+    }
 
 
-def _delta(adapter: Adapter, module: str, match: Match) -> np.ndarray:
+def _delta(adapter: Adapter, module: str, rule: Rule) -> np.ndarray:
     """s B A in the layout of the checkpoint's tensor."""
     pair, config = adapter.factors[module], adapter.config
     embedding = "embedding_A" in pair
@@ -199,7 +201,7 @@ def _delta(adapter: Adapter, module: str, match: Match) -> np.ndarray:
         )
     scale = alpha / (rank**0.5 if config.get("use_rslora") else rank)
     delta = np.float32(scale) * (up @ down)
-    kept = match.rule.codec in (KEEP, QKV_COLUMNS)  # Conv1D and embeddings: [in, out]
+    kept = rule.codec in (KEEP, QKV_COLUMNS)  # Conv1D and embeddings: [in, out]
     return delta.T if kept else delta
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from helix_jax.errors import CheckpointError
+from helix_jax.models.config import is_number
 from helix_jax.textfile import read_json
 
 CONFIG = "adapter_config.json"
@@ -68,14 +69,14 @@ def read_settings(folder: Path) -> dict[str, Any]:
         unknown["bias"] = config["bias"]
     if type(config.get("r", 8)) is not int:
         unknown["r"] = config["r"]
-    if type(config.get("lora_alpha", 8)) not in (int, float):
+    if not is_number(config.get("lora_alpha", 8)):
         unknown["lora_alpha"] = config["lora_alpha"]
     if config.get("use_rslora") not in (None, True, False):
         unknown["use_rslora"] = config["use_rslora"]
     for name in ("rank_pattern", "alpha_pattern"):
         patterns = config.get(name) or {}
         if not isinstance(patterns, dict) or not all(
-            type(value) in (int, float) for value in patterns.values()
+            is_number(value) for value in patterns.values()
         ):
             unknown[name] = config[name]
     for name in _PATTERNS:

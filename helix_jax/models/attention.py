@@ -31,6 +31,7 @@ def project(
       q: [B, H, T, D_head]; k, v: [B, K, T, D_head].
     """
     batch, time, _ = x.shape
+    interleaved = spec.rope is not None and spec.rope.interleaved
 
     def heads(name):
         y = dense(params[name], x)
@@ -44,7 +45,7 @@ def project(
         if normed and not spec.qk_norm_last:
             y = normalise(norm, y, spec)
         if turn is not None and name != "v":
-            y = rotate(y, turn.cos, turn.sin, interleaved=spec.rope.interleaved)
+            y = rotate(y, turn.cos, turn.sin, interleaved=interleaved)
         if normed and spec.qk_norm_last:
             y = normalise(norm, y, spec)
         if turn is not None and turn.growth is not None and name == "q":

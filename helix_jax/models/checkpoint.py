@@ -41,6 +41,7 @@ from helix_jax.models.weights import (
     weight_files,
 )
 from helix_jax.paths import local_path
+from helix_jax.types import Array
 
 LOG = logging.getLogger(__name__)
 
@@ -125,7 +126,7 @@ def load_model(
     cuts = {path: cuts_of(shape, places[path]) for path, shape in shapes.items()}
     parts = read_parts(tensors, spec, family, cuts, dtype=kind, where=str(base))
     own = source.adapter or base
-    record = {
+    record: dict[str, Any] = {
         "model": model_name(name_or_path),
         "revision": resolved_revision(own),
         "dtype": dtype,
@@ -135,7 +136,7 @@ def load_model(
     if adapter is not None:
         record["adapter"] = adapter.fingerprint
     # One by one, so that an accelerator leaves none here; a CPU takes them as they lie.
-    params = {}
+    params: dict[str, Array] = {}
     for path in list(parts):
         value = place_parts(parts.pop(path), shapes[path], places[path])
         params |= quantise({path: value}) if dtype == INT8 else {path: value}

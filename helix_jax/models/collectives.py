@@ -110,5 +110,5 @@ def _result_bytes(result: str, kind: str, start: str | None) -> int:
 
 
 def _itemsize(dtype: str) -> int:
-    bits = _BITS.get(dtype) or int(re.search(r"\d+", dtype)[0])
+    bits = _BITS.get(dtype) or int(re.findall(r"\d+", dtype)[0])
     return max(1, bits // 8)

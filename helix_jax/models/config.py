@@ -11,7 +11,7 @@ import logging
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from helix_jax.errors import CheckpointError, UnsupportedError
 from helix_jax.transformers_names import transformers_names
@@ -115,6 +115,11 @@ def model_code(config: Mapping[str, Any]) -> dict[str, Any]:
     code = config.get("auto_map") or {}
     code = code if isinstance(code, Mapping) else {"auto_map": code}
     return {key: name for key, name in code.items() if key not in OTHER_CODE}
+
+
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Whether a setting is a number; true and false are none."""
+    return type(value) in (int, float)
 
 
 class ConfigReader:

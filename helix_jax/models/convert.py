@@ -55,17 +55,17 @@ def match_name(name: str, family: Family) -> Match | None:
     for prefix in ("", family.prefix):
         full = prefix + name
         found = [
-            Match(rule, tuple(map(int, numbers.groups())), bool(prefix))
+            (rule, tuple(map(int, numbers.groups())))
             for rule in family.rules
             if (numbers := _pattern(rule.name).fullmatch(full))
         ]
         if len(found) > 1:
             raise CheckpointError(
                 f"{name!r} matches {len(found)} rules of {family.name!r}: "
-                f"{[match.rule.name for match in found]}, expected one."
+                f"{[rule.name for rule, _ in found]}, expected one."
             )
         if found:
-            return found[0]
+            return Match(*found[0], bare=bool(prefix))
         ignored = (*OTHER_PARTS, *family.ignored)
         if any(re.fullmatch(pattern, full) for pattern in ignored):
             return Match(None, bare=bool(prefix))

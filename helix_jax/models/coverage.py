@@ -101,6 +101,7 @@ def by_torch(kind: str) -> str:
 def _try(kind: str, sizes: Mapping[str, int]) -> str:
     torch = torch_library(kind)
     torch.manual_seed(0)
+    failures: tuple[type[Exception], ...] = (CheckpointError, *trouble())
     try:
         config = tiny_config(kind, sizes)
         with torch.device("meta"):
@@ -109,7 +110,7 @@ def _try(kind: str, sizes: Mapping[str, int]) -> str:
             return NOT_TRIED
         config = tiny_config(kind, sizes)  # anew: some classes change theirs
         network = text_part(make_network(config).eval())
-    except (CheckpointError, *trouble()):
+    except failures:
         return NOT_TRIED
     try:
         spec = spec_of(network, Path(kind))

@@ -7,7 +7,6 @@ arXiv 2401.06066.
 """
 
 from collections.abc import Mapping
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -39,10 +38,15 @@ def mix_experts(params: Mapping, x: Array, spec: ModelSpec) -> Array:
 
     Returns:
       [B, T, D] in x's dtype.
+
+    Raises:
+      ValueError: the spec has no experts.
     """
-    mesh = active_mesh()
-    own = partial(_sum_of_experts if mesh is None else _sum_over_mesh, spec=spec)
-    mixed = own(params["router"], params["experts"], x).astype(x.dtype)
+    if spec.experts is None:
+        raise ValueError("mix_experts: the spec has no experts; use feed_forward.")
+    mix = _sum_of_experts if active_mesh() is None else _sum_over_mesh
+    mixed = mix(params["router"], params["experts"], x, spec, spec.experts)
+    mixed = mixed.astype(x.dtype)
     if "shared" not in params:
         return mixed
     shared = feed_forward(params["shared"], x, spec)
@@ -52,7 +56,13 @@ def mix_experts(params: Mapping, x: Array, spec: ModelSpec) -> Array:
 
 
 def _sum_of_experts(
-    router: Mapping, experts: Mapping, x: Array, *, spec: ModelSpec, first: Array = 0
+    router: Mapping,
+    experts: Mapping,
+    x: Array,
+    spec: ModelSpec,
+    mixture: ExpertSpec,
+    *,
+    first: Array = 0,
 ) -> Array:
     """Each token's weighted experts among the given ones, [B, T, D] float32.
 
@@ -60,12 +70,12 @@ def _sum_of_experts(
       router: of all experts.
       experts: those from number `first` on, [e, ...].
       x: [B, T, D].
-      spec: of the model.
+      spec, mixture: of the model, and of its experts.
       first: [] int.
     """
     tokens = x.reshape(-1, x.shape[-1])
     count = len(jax.tree.leaves(experts)[0])
-    weights, chosen = route(router, tokens, spec.experts)
+    weights, chosen = route(router, tokens, mixture)
     chosen = chosen - first
     chosen = jnp.where((chosen >= 0) & (chosen < count), chosen, count)
 
@@ -76,7 +86,7 @@ def _sum_of_experts(
         return total.at[block.tokens].add(rows, mode="drop")
 
     def step(total: Array, block: _Block) -> tuple[Array, None]:
-        if count == spec.experts.count:
+        if count == mixture.count:
             return add(total, block), None
         # Unused places have token N; the block's first shows whether it has any.
         real = block.tokens[0] < len(tokens)
@@ -88,7 +98,7 @@ def _sum_of_experts(
 
 
 def _sum_over_mesh(
-    router: Mapping, experts: Mapping, x: Array, *, spec: ModelSpec
+    router: Mapping, experts: Mapping, x: Array, spec: ModelSpec, mixture: ExpertSpec
 ) -> Array:
     """`_sum_of_experts` on a mesh: rows of the batch stay on their devices.
 
@@ -98,11 +108,11 @@ def _sum_over_mesh(
 
     def own(router, experts, x):
         count = len(jax.tree.leaves(experts)[0])
-        if count == spec.experts.count:
-            return _sum_of_experts(router, experts, x, spec=spec)
+        if count == mixture.count:
+            return _sum_of_experts(router, experts, x, spec, mixture)
         x = jax.lax.all_gather(x, "expert", tiled=True)
         first = jax.lax.axis_index("expert") * count
-        mixed = _sum_of_experts(router, experts, x, spec=spec, first=first)
+        mixed = _sum_of_experts(router, experts, x, spec, mixture, first=first)
         return jax.lax.psum_scatter(mixed, "expert", tiled=True)
 
     rows = PartitionSpec(BATCH_AXES)

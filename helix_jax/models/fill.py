@@ -24,7 +24,7 @@ class Part(NamedTuple):
       array: the values at that place.
     """
 
-    index: tuple[slice, ...]
+    index: tuple[slice, ...]  # type: ignore[assignment]  # a tuple has a method of this name
     array: np.ndarray
 
     def of(self, numbers: Sequence[int]) -> tuple[np.ndarray, tuple[slice, ...]] | None:

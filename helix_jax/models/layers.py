@@ -108,12 +108,11 @@ def softcap(x: Array, cap: float | None) -> Array:
     return x if cap is None else cap * jnp.tanh(x / cap)
 
 
-def clamped_gate(gate: Array, up: Array, spec: ModelSpec) -> Array:
+def clamped_gate(gate: Array, up: Array, *, limit: float, slope: float) -> Array:
     """(1 + u) g sigmoid(slope g), u = clip(up), g = min(gate, limit), in float32.
 
     Reference: OpenAI 2025 (gpt-oss), arXiv 2508.10925, section 2.
     """
-    limit, slope = spec.clamped_gate
     g = jnp.minimum(gate.astype(jnp.float32), limit)
     u = jnp.clip(up.astype(jnp.float32), -limit, limit)
     return ((1.0 + u) * g * jax.nn.sigmoid(slope * g)).astype(gate.dtype)
@@ -126,7 +125,8 @@ def feed_forward(params: Mapping, x: Array, spec: ModelSpec) -> Array:
     """
     z = dense(params["gate" if spec.gated else "up"], x)
     if spec.clamped_gate is not None:
-        return dense(params["down"], clamped_gate(z, dense(params["up"], x), spec))
+        (limit, slope), up = spec.clamped_gate, dense(params["up"], x)
+        return dense(params["down"], clamped_gate(z, up, limit=limit, slope=slope))
     if spec.activation == "xielu":
         z = xielu(params["activation"], z)
     else:

@@ -209,8 +209,9 @@ def mesh_for(spec: ModelSpec, text: str, *, parameter_bytes: int = 0) -> Mesh | 
         check_mesh(spec, sizes)
         own = math.prod(sizes.values()) == len(devices)
         return make_mesh(sizes, devices if own else None)
-    limits = [(one.memory_stats() or {}).get("bytes_limit") for one in devices]
-    least = None if None in limits else min(limits)
+    memories = [one.memory_stats() or {} for one in devices]
+    limits = [own["bytes_limit"] for own in memories if "bytes_limit" in own]
+    least = min(limits) if len(limits) == len(devices) else None
     sizes = choose_mesh(
         spec, len(devices), parameter_bytes=parameter_bytes, device_bytes=least
     )

@@ -81,7 +81,7 @@ def _quantise(kernel: Array, places) -> tuple[Array, Array]:
 
 def quantise(flat: Mapping[str, Array]) -> dict[str, Array]:
     """Path -> parameter, with every kernel of the blocks in int8."""
-    found = {}
+    found: dict[str, Array] = {}
     for path, value in flat.items():
         if is_quantised(path):
             parent = path.removesuffix("kernel")

@@ -37,7 +37,7 @@ def rotation(rope: RopeSpec, positions: Array) -> Turn:
     if rope.long_after is not None:
         length = jnp.max(positions, axis=1)[:, None, None, None] + 1
         if rope.dynamic is not None:
-            long = _dynamic(rope, length)
+            long = _dynamic(rope, length, *rope.dynamic)
         else:
             long = jnp.asarray(rope.long_frequencies, jnp.float32)
         frequencies = jnp.where(length > rope.long_after, long, frequencies)
@@ -74,12 +74,11 @@ def rotate(x: Array, cos: Array, sin: Array, *, interleaved: bool = False) -> Ar
     return jnp.concatenate([*pair, rest], axis=-1)
 
 
-def _dynamic(rope: RopeSpec, length: Array) -> Array:
+def _dynamic(rope: RopeSpec, length: Array, base: float, factor: float) -> Array:
     """Frequencies of rows of `length` [B, 1, 1, 1] tokens, [B, 1, 1, R].
 
     The base grows with the length (NTK-aware scaling, bloc97 and emozilla 2023).
     """
-    base, factor = rope.dynamic
     dim = 2 * len(rope.frequencies)
     grown = factor * length.astype(jnp.float32) / rope.long_after - (factor - 1)
     # Short rows use the table; their own base would be a power below 1.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from helix_jax.errors import CheckpointError, UnsupportedError
+from helix_jax.models.config import is_number
 from helix_jax.models.spec import RopeSpec
 
 _POSITIVE = (math.ulp(0.0), sys.float_info.max)
@@ -101,7 +102,7 @@ def _check_ranges(given: Mapping[str, Any], kind: str) -> None:
         listed = name in _LISTS
         numbers = value if listed and isinstance(value, list) else [value]
         if listed != isinstance(value, list) or not all(
-            type(one) in (int, float) and least <= one <= most for one in numbers
+            is_number(one) and least <= one <= most for one in numbers
         ):
             raise CheckpointError(
                 f"rope_parameters of type {kind!r} have {name} {value!r}; expected "

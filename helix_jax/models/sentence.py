@@ -178,9 +178,13 @@ def _pooling(folder: Path) -> tuple[str, bool]:
 
 
 def _dense(folder: Path) -> DenseModule:
-    known = dict.fromkeys(("in_features", "out_features", "bias"), None)
-    known |= {"activation_function": tuple(_ACTIVATIONS), "use_residual": (False,)}
-    config = _read(folder / "config.json", known | _between(_SENTENCE))
+    known: dict[str, tuple | None] = {
+        **dict.fromkeys(("in_features", "out_features", "bias"), None),
+        "activation_function": tuple(_ACTIVATIONS),
+        "use_residual": (False,),
+        **_between(_SENTENCE),
+    }
+    config = _read(folder / "config.json", known)
     activation = config.get("activation_function")
     tensors = {
         stored.name.removeprefix("linear."): np.asarray(stored.read(), np.float32)
@@ -189,7 +193,7 @@ def _dense(folder: Path) -> DenseModule:
     kernel, bias = tensors.get("weight"), tensors.get("bias")
     shape = config.get("out_features"), config.get("in_features")
     names = {"weight", "bias"} if config.get("bias", True) else {"weight"}
-    if set(tensors) != names or kernel.shape != shape:
+    if set(tensors) != names or kernel is None or kernel.shape != shape:
         raise CheckpointError(
             f"{folder} must hold a linear layer with {sorted(names)}, {shape[1]} -> "
             f"{shape[0]}; it has { ({n: list(t.shape) for n, t in tensors.items()}) }."
@@ -201,7 +205,7 @@ def _dense(folder: Path) -> DenseModule:
 
 
 def _max_tokens(folder: Path) -> int | None:
-    known = {
+    known: dict[str, tuple | None] = {
         "max_seq_length": None,
         "do_lower_case": (True, False),
         "transformer_task": ("feature-extraction",),

@@ -14,9 +14,8 @@ Reference: google/sentencepiece, sentencepiece_model.proto; Sennrich et al. 2016
 """
 
 import struct
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tokenizers import (
     AddedToken,
@@ -30,12 +29,12 @@ from tokenizers import (
 )
 
 from helix_jax.errors import CheckpointError
+from helix_jax.models.protobuf import field_of, messages_of, read_fields
 from helix_jax.paths import os_errors
 
 SPACE = "\u2581"
 _NORMAL, _UNKNOWN, _CONTROL, _USER = 1, 2, 3, 4
 _UNIGRAM, _BPE = 1, 2
-_VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5  # wire types of protobuf
 
 
 class SentencePiece(NamedTuple):
@@ -70,19 +69,15 @@ def read_sentencepiece(
     with os_errors(path, "be read", CheckpointError):
         data = path.read_bytes()
     try:
-        fields = list(_fields(data))
-        pieces = [_piece(value) for number, value in fields if number == 1]
-        trainer = dict(_fields(b"".join(v for number, v in fields if number == 2)))
-        cleaner = dict(_fields(b"".join(v for number, v in fields if number == 3)))
+        pieces, settings = _read_model(data)
     except (IndexError, KeyError, TypeError, ValueError, struct.error) as error:
         raise CheckpointError(
             f"{path} is no sentencepiece model; expected the tokenizer.model of a "
             "model's folder, or name the folder."
         ) from error
     names = [name for name, _, _ in pieces]
-    kind = trainer.get(3, _UNIGRAM)
     unknown = [name for name, _, kind in pieces if kind == _UNKNOWN]
-    if kind not in (_UNIGRAM, _BPE) or len(unknown) != 1 or trainer.get(24, 0):
+    if settings.kind not in (_UNIGRAM, _BPE) or len(unknown) != 1 or settings.behind:
         raise CheckpointError(
             f"{path} is not a sentencepiece model of type BPE or unigram with one "
             "unknown piece and spaces before words; convert it to a tokenizer.json."
@@ -93,22 +88,22 @@ def read_sentencepiece(
         for name, (_, _, kind) in zip(names, pieces)
     ]
     vocabulary = {name: index for index, name in enumerate(names)}
-    fallback = bool(trainer.get(35, 0))
-    if kind == _BPE:
+    model: models.Model
+    if settings.kind == _BPE:
         scores = {name: score for name, score, kind in pieces if kind == _NORMAL}
         model = models.BPE(
             vocabulary,
             _merges(scores),
             unk_token=unknown[0],
             fuse_unk=True,
-            byte_fallback=fallback,
+            byte_fallback=settings.fallback,
         )
     else:
         scored = [(name, score) for name, (_, score, _) in zip(names, pieces)]
-        model = models.Unigram(scored, vocabulary[unknown[0]], fallback)
+        model = models.Unigram(scored, vocabulary[unknown[0]], settings.fallback)
     core = Tokenizer(model)
-    dummy = bool(cleaner.get(3, 1)) if prefix is None else prefix
-    core.normalizer = _normalizer(cleaner, dummy and behind_symbols)
+    dummy = settings.dummy if prefix is None else prefix
+    core.normalizer = _normalizer(settings, dummy and behind_symbols)
     if dummy and not behind_symbols:
         core.pre_tokenizer = pre_tokenizers.Metaspace(
             SPACE, prepend_scheme="first", split=False
@@ -126,8 +121,9 @@ def read_sentencepiece(
             ]
         )
     control = {index for index, piece in enumerate(pieces) if piece[2] == _CONTROL}
-    named = [trainer.get(field, default) for field, default in _NAMED]
-    bos, eos, pad = (names[index] if index in control else None for index in named)
+    bos, eos, pad = (
+        names[index] if index in control else None for index in settings.named
+    )
     if begin and bos is not None:
         core.post_processor = processors.TemplateProcessing(
             single=f"{bos} $A",
@@ -137,13 +133,55 @@ def read_sentencepiece(
     return SentencePiece(core, unknown[0], bos, eos, pad)
 
 
-_NAMED = ((41, 1), (42, 2), (43, -1))  # ids of <s>, </s> and <pad> and their defaults
+class _Settings(NamedTuple):
+    """What a file says beside its pieces.
+
+    Attributes:
+      kind: of the model, _UNIGRAM, _BPE or another.
+      behind: whether spaces are put behind words.
+      fallback: whether unknown characters are spelled in bytes.
+      named: ids of <s>, </s> and <pad>.
+      table: compiled, of characters that are replaced; empty for none.
+      dummy: whether a space is put before a text.
+      strip: whether white space is cleaned.
+    """
+
+    kind: int
+    behind: bool
+    fallback: bool
+    named: tuple[int, int, int]
+    table: bytes
+    dummy: bool
+    strip: bool
+
+
+def _read_model(data: bytes) -> tuple[list[tuple[str, float, int]], _Settings]:
+    """Name, score and kind of each piece, and the settings."""
+    fields = list(read_fields(data))
+    pieces = [_piece(message) for message in messages_of(fields, 1)]
+    trainer, cleaner = (
+        dict(read_fields(b"".join(messages_of(fields, number)))) for number in (2, 3)
+    )
+    return pieces, _Settings(
+        kind=field_of(trainer, 3, _UNIGRAM),
+        behind=bool(field_of(trainer, 24, 0)),
+        fallback=bool(field_of(trainer, 35, 0)),
+        named=(
+            field_of(trainer, 41, 1),
+            field_of(trainer, 42, 2),
+            field_of(trainer, 43, -1),
+        ),
+        table=field_of(cleaner, 2, b""),
+        dummy=bool(field_of(cleaner, 3, 1)),
+        strip=bool(field_of(cleaner, 4, 1)),
+    )
 
 
 def _piece(message: bytes) -> tuple[str, float, int]:
     """Name, score and kind of one entry."""
-    fields: dict[int, Any] = dict(_fields(message))
-    return fields[1].decode(), fields.get(2, 0.0), fields.get(3, _NORMAL)
+    fields = list(read_fields(message))
+    name, rest = messages_of(fields, 1)[-1], dict(fields)
+    return name.decode(), field_of(rest, 2, 0.0), field_of(rest, 3, _NORMAL)
 
 
 def _merges(scores: dict[str, float]) -> list[tuple[str, str]]:
@@ -158,41 +196,12 @@ def _merges(scores: dict[str, float]) -> list[tuple[str, str]]:
     return [(name[:place], name[place:]) for _, place, name in splits]
 
 
-def _normalizer(cleaner: dict[int, bytes | int], dummy: bool) -> normalizers.Normalizer:
-    steps = []
-    if cleaner.get(2):
-        steps.append(normalizers.Precompiled(cleaner[2]))
-    if cleaner.get(4, 1):
+def _normalizer(settings: _Settings, dummy: bool) -> normalizers.Normalizer:
+    steps: list[normalizers.Normalizer] = []
+    if settings.table:
+        steps.append(normalizers.Precompiled(settings.table))
+    if settings.strip:
         steps += [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
     if dummy:
         steps.append(normalizers.Prepend(SPACE))
     return normalizers.Sequence([*steps, normalizers.Replace(" ", SPACE)])
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, bytes | int | float]]:
-    """The fields of a protobuf message: (number, value)."""
-    place = 0
-    while place < len(message):
-        key, place = _varint(message, place)
-        number, wire = key >> 3, key & 7
-        if wire == _VARINT:
-            value, place = _varint(message, place)
-            yield number, value - (1 << 64) if value >> 63 else value
-            continue
-        size = {_EIGHT: 8, _FOUR: 4}.get(wire)
-        if wire == _BYTES:
-            size, place = _varint(message, place)
-        if size is None or place + size > len(message):
-            raise ValueError("not a protobuf message")
-        chunk, place = message[place : place + size], place + size
-        yield number, struct.unpack("<f", chunk)[0] if wire == _FOUR else chunk
-
-
-def _varint(message: bytes, place: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = message[place]
-        value |= (byte & 0x7F) << shift
-        place, shift = place + 1, shift + 7
-        if byte < 0x80:
-            return value, place

@@ -22,7 +22,7 @@ from helix_jax.models.spec import ModelSpec
 from helix_jax.types import Array
 
 # Logical axis -> the mesh axes that cut it. None in AXES_OF, or missing here: whole.
-RULES = {
+RULES: Mapping[str | None, str | tuple[str, ...] | None] = {
     "batch": BATCH_AXES,
     "looked_up": tuple(name for name in BATCH_AXES if name != "fsdp"),
     "embed": "fsdp",
@@ -70,8 +70,8 @@ def logical_axes(path: str, dimensions: int) -> tuple[str | None, ...]:
       ValueError: a kernel without a rule.
     """
     if path.endswith("kernel_scale"):  # of int8: one number an output
-        *stack, _, outputs = logical_axes(path.removesuffix("_scale"), dimensions + 1)
-        return (*stack, outputs)
+        *front, _, outputs = logical_axes(path.removesuffix("_scale"), dimensions + 1)
+        return (*front, outputs)
     stack = next((axes for name, axes in _STACKS.items() if path.startswith(name)), ())
     own = AXES_OF.get("/".join(path.split("/")[-2:]))
     if own is None:
@@ -92,7 +92,7 @@ def partition(
     cuts = []
     for name, size in zip(logical_axes(path, len(shape)), shape, strict=True):
         axis = RULES.get(name)
-        parts = sizes.get(axis, 1)
+        parts = sizes.get(axis, 1) if isinstance(axis, str) else 1
         if name == "kv_heads":
             size = spec.num_kv_heads
         cuts.append(axis if parts > 1 and size % parts == 0 else None)

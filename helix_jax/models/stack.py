@@ -19,7 +19,7 @@ from helix_jax.models.relative import relative_bias
 from helix_jax.models.rope import Turn, rotation
 from helix_jax.models.scores import Reach
 from helix_jax.models.sharding import constrain, gather_layer
-from helix_jax.models.spec import ModelSpec
+from helix_jax.models.spec import AlibiSpec, ModelSpec, RelativeBias
 from helix_jax.types import Array
 
 
@@ -107,7 +107,8 @@ def run_layers(
     if cache is not None:
         cache = cache._replace(keys=carry.keys, values=carry.values)
     states = {start: stream.h, stop: carry.h}
-    states |= {layer: carry.kept[slot] for slot, layer in enumerate(inner)}
+    if carry.kept is not None:
+        states |= {layer: carry.kept[slot] for slot, layer in enumerate(inner)}
     wanted = [states[layer] for layer in collect]
     collected = jnp.stack(wanted) if wanted else carry.h[None][:0]
     return LayersOutput(carry.h, collected, cache)
@@ -197,18 +198,20 @@ class Sight(NamedTuple):
         if self.nearby is not None:
             choose = partial(jnp.where, window == 0)
             turn = jax.tree.map(choose, self.everywhere, self.nearby)
-        if self.unturned:
+        if self.unturned and turn is not None:
             cos = jnp.where(rotates, turn.cos, 1.0)
             turn = turn._replace(cos=cos, sin=jnp.where(rotates, turn.sin, 0.0))
         return reach, turn
 
 
-def _by_head(params: Mapping, spec: ModelSpec, reach: Reach) -> Array:
-    """The terms that each head adds to the scores of a block: `Reach.by_head`."""
-    if spec.alibi is not None:
-        return alibi_bias(spec.alibi, reach.query_positions, reach.key_positions)
-    places = (reach.query_slots, reach.key_slots)
-    return relative_bias(params["relative_bias"], *places, spec.relative_bias)[None]
+def _alibi(alibi: AlibiSpec, reach: Reach) -> Array:
+    """`alibi_bias` as a `Reach.by_head`."""
+    return alibi_bias(alibi, reach.query_positions, reach.key_positions)
+
+
+def _relative(table: Array, bias: RelativeBias, reach: Reach) -> Array:
+    """`relative_bias` as a `Reach.by_head`."""
+    return relative_bias(table, reach.query_slots, reach.key_slots, bias)[None]
 
 
 def sight_of(
@@ -218,8 +221,11 @@ def sight_of(
     keys = stream if cache is None else cache
     positions = stream.positions
     reach = Reach(positions, keys.positions, keys.mask, spec.causal)
-    if spec.relative_bias is not None or spec.alibi is not None:
-        reach = reach._replace(by_head=partial(_by_head, params, spec))
+    if spec.alibi is not None:
+        reach = reach._replace(by_head=partial(_alibi, spec.alibi))
+    elif spec.relative_bias is not None:
+        table = params["relative_bias"]
+        reach = reach._replace(by_head=partial(_relative, table, spec.relative_bias))
     windows = spec.windows is not None
     if not windows:
         reach = reach.prepared()

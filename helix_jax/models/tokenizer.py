@@ -11,6 +11,7 @@ and with each the files beside it (`tokenizer_files`, `tokenizer_settings`). No 
 a model is ever run (trust_remote_code is False), without any prompt.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -151,17 +152,19 @@ def _from_sentencepiece(path: Path, files: TokenizerFiles) -> _Found:
         )
     settings = files.settings
     begin = settings.get("add_bos_token") is not False
-    asked = {
-        "prefix": settings.get("add_prefix_space"),
-        "behind_symbols": settings.get("legacy") is not False,
-    }
-    made = read_sentencepiece(path, begin=begin, **asked)
+    read = partial(
+        read_sentencepiece,
+        path,
+        prefix=settings.get("add_prefix_space"),
+        behind_symbols=settings.get("legacy") is not False,
+    )
+    made = read(begin=begin)
     own = {
         name: getattr(made, name) for name in ("unk_token", "bos_token", "eos_token")
     }
     bos = files.special.get("bos_token")
     if begin and bos is not None and bos.content != made.bos_token:
-        made = read_sentencepiece(path, begin=False, **asked)
+        made = read(begin=False)
         files = files._replace(settings=settings | {"add_bos_token": True})
     own["pad_token"] = made.pad_token
     return _Found(made.tokenizer, _with_special(files, own))

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from tokenizers import AddedToken
 
 from helix_jax.errors import CheckpointError
+from helix_jax.models.config import is_number
 from helix_jax.textfile import read_json, read_text
 
 CONFIG = "tokenizer_config.json"
@@ -49,7 +50,7 @@ class Declared(NamedTuple):
     """
 
     file: str
-    index: int
+    index: int  # type: ignore[assignment]  # a tuple has a method of this name
     content: str
     flags: dict[str, bool]
 
@@ -156,7 +157,7 @@ def _refuse_unknown(settings: dict[str, Any], path: Path) -> None:
                 f"{path}: {name} must be true, false or null, got {value!r}."
             )
     length = settings.get("model_max_length")
-    if length is not None and type(length) not in (int, float):
+    if length is not None and not is_number(length):
         raise CheckpointError(
             f"{path}: model_max_length must be a number, got {length!r}."
         )

@@ -47,8 +47,8 @@ def apply_settings(core: Tokenizer, files: TokenizerFiles) -> None:
         )
     _check_normalizer(core, files)
     _check_prefix_space(core, files)
-    for token in sorted(files.added, key=lambda token: token.index):
-        _add_declared(core, token, files)
+    for declared in sorted(files.added, key=lambda token: token.index):
+        _add_declared(core, declared, files)
     known = {token.content for token in core.get_added_tokens_decoder().values()}
     for token in (*files.special.values(), *files.extra):
         if token.content not in known:
@@ -81,9 +81,9 @@ def _check_prefix_space(core: Tokenizer, files: TokenizerFiles) -> None:
 
 
 def _contradiction(files: TokenizerFiles, name: str, asked: bool) -> CheckpointError:
-    asked, done = (str(one).lower() for one in (asked, not asked))
+    said, done = (str(one).lower() for one in (asked, not asked))
     return CheckpointError(
-        f"{files.folder}: {CONFIG} says {name} is {asked}, the tokenizer's own file "
+        f"{files.folder}: {CONFIG} says {name} is {said}, the tokenizer's own file "
         f"(tokenizer.json) does as if it were {done}. The ids differ; find out which "
         "the model was trained with, and change the other."
     )

@@ -40,15 +40,6 @@ OTHER_PARTS = (
 )
 
 
-def text_type(raw: Mapping[str, Any]) -> str | None:
-    """The family that a config's text part asks for; None where it names none."""
-    inner = raw
-    if raw["model_type"] in WRAPPERS:
-        inner = raw.get("text_config")
-    kind = inner.get("model_type") if isinstance(inner, Mapping) else None
-    return THREE_AXES.get(kind, kind)
-
-
 def take_text(outer: ConfigReader, raw: Mapping[str, Any]) -> dict[str, Any]:
     """The text config of a wrapper, as its family reads it.
 

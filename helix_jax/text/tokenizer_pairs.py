@@ -106,7 +106,7 @@ def count_matches(
             for name, backend in backends.items()
         }
         for name, side in encoded.items():
-            tokens[name] += sum(int((ends >= 0).sum()) for ends in side.ends or ())
+            tokens[name] += sum(int((ends >= 0).sum()) for ends in side.known_ends)
         for (a, b), counts in parts.items():
             counts.append(match_counts(spelled[a], spelled[b], encoded[a], encoded[b]))
     matches = {

@@ -26,6 +26,20 @@ class Encoded(NamedTuple):
     truncated: np.ndarray
     ends: list[np.ndarray] | None
 
+    @property
+    def known_ends(self) -> list[np.ndarray]:
+        """`ends`, where they were asked for.
+
+        Raises:
+          ValueError: they were not.
+        """
+        if self.ends is None:
+            raise ValueError(
+                "Encoded: the ends of these tokens are not known; give encode_texts "
+                "with_ends=True."
+            )
+        return self.ends
+
 
 def private_tokenizer(tokenizer: Any, *, max_tokens: int) -> Tokenizer:
     """A copy of the tokenizer's Rust backend that truncates and does not pad.

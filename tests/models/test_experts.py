@@ -1,5 +1,7 @@
 """Mixtures of experts against a loop over tokens in numpy, and in both layouts."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -84,6 +86,13 @@ def test_the_shared_expert_and_its_gate():
     wanted += gate * one_feed_forward(params["shared"], rows)
     found = mix_experts(params, jnp.asarray(x), spec)[0]
     assert np.abs(np.asarray(found) - wanted).max() < 1e-4
+
+
+def test_a_spec_without_experts_is_refused():
+    spec, params = small(3, 1)
+    dense = dataclasses.replace(spec, experts=None)
+    with pytest.raises(ValueError, match="mix_experts: the spec has no experts"):
+        mix_experts(params, jnp.zeros((1, 2, 8)), dense)
 
 
 def test_other_tokens_change_nothing():

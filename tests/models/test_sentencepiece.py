@@ -10,7 +10,8 @@ import transformers
 
 from helix_jax.errors import CheckpointError
 from helix_jax.models import load_tokenizer
-from helix_jax.models.sentencepiece import _fields, read_sentencepiece
+from helix_jax.models.protobuf import read_fields
+from helix_jax.models.sentencepiece import read_sentencepiece
 
 FILES = {
     "llama2": "llama2/tokenizer.model",
@@ -112,6 +113,27 @@ def test_other_files(tmp_path, data):
         load_tokenizer(str(path))
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        field(1, field(1, 5)),  # a piece whose name is a number
+        field(1, field(1, b"c") + field(2, b"score")),
+        field(1, field(1, b"c") + field(3, 1.0)),
+        field(2, 7),  # settings that are a number
+        field(2, field(3, b"kind")),
+        field(2, field(41, 1.0)),
+        field(3, field(2, 5)),  # a table that is a number
+        field(3, field(4, b"yes")),
+    ],
+)
+def test_fields_of_another_type_are_refused(tmp_path, damage):
+    path = model_file(tmp_path / "m.model", SMALL, {3: 2}, PLAIN)
+    read_sentencepiece(path)
+    path.write_bytes(path.read_bytes() + damage)
+    with pytest.raises(CheckpointError, match=r"m\.model is no sentencepiece model"):
+        read_sentencepiece(path)
+
+
 @pytest.mark.parametrize("trainer", [{3: 3}, {3: 2, 24: 1}])
 def test_unknown_settings(tmp_path, trainer):
     path = model_file(tmp_path / "m.model", SMALL, trainer)
@@ -142,7 +164,7 @@ def merge_by_score(text, ids, scores):
 @pytest.mark.parametrize("name", FILES)
 def test_real_files_merge_by_score(name, shared):
     path = shared / "tokenizers" / FILES[name]
-    pieces = [dict(_fields(v)) for n, v in _fields(path.read_bytes()) if n == 1]
+    pieces = [dict(read_fields(v)) for n, v in read_fields(path.read_bytes()) if n == 1]
     ids = {piece[1].decode(): index for index, piece in enumerate(pieces)}
     scores = {p[1].decode(): p.get(2, 0.0) for p in pieces if p.get(3, 1) == 1}
     lines = (shared / "data" / "ag_news" / "test.jsonl").read_text().splitlines()[:60]

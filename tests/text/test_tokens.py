@@ -58,6 +58,14 @@ def test_ends_are_character_offsets():
     assert ends.dtype == np.int32
 
 
+def test_ends_that_nobody_asked_for_are_not_known():
+    backend = private_tokenizer(make_tokenizer(), max_tokens=64)
+    with_ends = encode_texts(backend, ["the cat"], with_ends=True)
+    assert with_ends.known_ends is with_ends.ends
+    with pytest.raises(ValueError, match="give encode_texts with_ends=True"):
+        encode_texts(backend, ["the cat"]).known_ends  # noqa: B018  # it is refused
+
+
 def test_callers_tokenizer_is_left_alone():
     tokenizer = make_tokenizer()
     tokenizer.backend_tokenizer.enable_padding(length=32)

@@ -9,7 +9,7 @@ from helix_jax.models.rules import KEEP, SHARED_BIAS, Rule, dense, norm
 from helix_jax.models.spec import ModelSpec
 
 # What the pre-norm kin of bert have in other places.
-PRE_NORM = {"block": "pre", "final_norm": True}
+PRE_NORM: dict[str, Any] = {"block": "pre", "final_norm": True}
 
 
 def bert_spec(config: ConfigReader, raw: Mapping[str, Any], **own: Any) -> ModelSpec:

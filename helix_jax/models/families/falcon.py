@@ -31,7 +31,7 @@ def _read_groups(config: ConfigReader, heads: int, *, new: bool) -> int:
     return groups
 
 
-def _read_norms(config: ConfigReader, *, new: bool) -> dict[str, bool]:
+def _read_norms(config: ConfigReader, *, new: bool) -> tuple[bool, bool]:
     """Whether branches are parallel, and whether behind one norm."""
     parallel = config.take("parallel_attn", False)
     count = config.take("num_ln_in_parallel_attn", 2 if new else 1)
@@ -41,7 +41,7 @@ def _read_norms(config: ConfigReader, *, new: bool) -> dict[str, bool]:
             f"falcon: transformers has no forward pass for num_ln_in_parallel_attn "
             f"{count} with new_decoder_architecture {new} and parallel_attn {parallel}."
         )
-    return {"parallel": parallel, "shared_norm": parallel and count == 1}
+    return parallel, parallel and count == 1
 
 
 def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
@@ -59,9 +59,11 @@ def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     else:
         parts["rope"] = read_rope(config, parts["head_width"])
     groups = _read_groups(config, parts["num_heads"], new=new)
+    parallel, shared_norm = _read_norms(config, new=new)
     spec = ModelSpec(
         **parts | {"num_kv_heads": groups},
-        **_read_norms(config, new=new),
+        parallel=parallel,
+        shared_norm=shared_norm,
         ffn_width=config.take("ffn_hidden_size", 4 * parts["width"]),
         max_tokens=config.take("max_position_embeddings"),
         norm_epsilon=config.take("layer_norm_epsilon"),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from helix_jax.errors import CheckpointError, UnsupportedError
-from helix_jax.models.config import ConfigReader
+from helix_jax.models.config import ConfigReader, is_number
 from helix_jax.models.families.common import ROTARY_BUFFERS, Family, gated_parts
 from helix_jax.models.families.layout import LAYER, PRE_NORMS, PROJECTIONS, gated_rules
 from helix_jax.models.families.moe import expert_rules, read_experts
@@ -18,7 +18,7 @@ from helix_jax.models.spec import ModelSpec
 
 def dense_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     """The spec of a hunyuan_v1_dense config."""
-    config = ConfigReader(raw | {"rope_parameters": _rope(raw)})
+    config = ConfigReader({**raw, "rope_parameters": _rope(raw)})
     spec = ModelSpec(**_parts(config, raw))
     config.finish()
     return spec
@@ -35,7 +35,7 @@ def moe_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
             "one number for all layers."
         )
     own = {"rope_parameters": _rope(raw), "num_experts_per_tok": chosen}
-    config = ConfigReader(raw | own)
+    config = ConfigReader({**raw, **own})
     config.expect_code("HunYuan(MoEV1)?")
     config.take("moe_topk")
     config.take("sep_token_id", None)  # the tokenizer's
@@ -58,19 +58,23 @@ def _rope(raw: Mapping[str, Any]) -> dict[str, Any]:
     The base is theta alpha^(d / (d - 2)) then, and nothing else there is read.
     """
     given = dict(raw.get("rope_parameters") or {})
-    alpha, width = given.get("alpha"), raw.get("head_dim")
+    alpha, theta = given.get("alpha"), given.get("rope_theta")
+    width = raw.get("head_dim")
     if given.get("rope_type") != "dynamic" or not alpha:
         return given
-    numbers = (alpha, given.get("rope_theta"), width)
-    if not all(type(number) in (int, float) for number in numbers) or not (
-        alpha > 0 and width > 2
+    if not (
+        is_number(alpha)
+        and is_number(theta)
+        and is_number(width)
+        and alpha > 0
+        and width > 2
     ):
         raise CheckpointError(
             f"{raw['model_type']}: rope_parameters of type dynamic with alpha "
             f"{alpha!r} need it positive, a number rope_theta and heads of more than "
             f"two features (head_dim); got {given} and head_dim {width!r}."
         )
-    base = given["rope_theta"] * alpha ** (width / (width - 2))
+    base = theta * alpha ** (width / (width - 2))
     part = {"partial_rotary_factor": given.get("partial_rotary_factor")}
     return {"rope_type": "default", "rope_theta": base} | part
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from helix_jax.errors import CheckpointError
-from helix_jax.models.config import ConfigReader
+from helix_jax.models.config import ConfigReader, is_number
 from helix_jax.models.families.by_layer import equal_windows, read_windows
 from helix_jax.models.families.common import ROTARY_BUFFERS, Family, gated_parts
 from helix_jax.models.families.layout import PRE_NORMS, gated_rules
@@ -38,7 +38,7 @@ def ministral3_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     beta = rope.pop("llama_4_scaling_beta", None)
     rope.pop("max_position_embeddings", None)  # yarn reads the one outside
     period = rope.get("original_max_position_embeddings")
-    if not all(type(value) in (int, float) for value in (beta, period)) or period <= 0:
+    if not (is_number(beta) and is_number(period) and period > 0):
         raise CheckpointError(
             "ministral3: rope_parameters must have numbers llama_4_scaling_beta and "
             "original_max_position_embeddings, by which its queries grow with their "

@@ -93,15 +93,16 @@ def _after_blocks(
 ) -> tuple[Any, Any, Any]:
     """The final norm, the module that reads h_L, and h_L."""
     maker = _maker(calls, last)
-    if maker is not None and id(maker.module) in inside:
-        return None, None, last
-    if maker is not None and _is_norm(maker.module):
-        return maker.module, maker.module, maker.read
-    before = maker and _maker(calls, maker.read)  # such as opt's projection
-    if before and id(before.module) in inside:
-        return None, maker.module, maker.read
-    if before and _is_norm(before.module):
-        return before.module, before.module, before.read
+    if maker is not None:
+        if id(maker.module) in inside:
+            return None, None, last
+        if _is_norm(maker.module):
+            return maker.module, maker.module, maker.read
+        before = _maker(calls, maker.read)  # such as opt's projection
+        if before is not None and id(before.module) in inside:
+            return None, maker.module, maker.read
+        if before is not None and _is_norm(before.module):
+            return before.module, before.module, before.read
     made = "no module" if maker is None else f"a {type(maker.module).__name__}"
     raise CheckpointError(
         f"{name}: its last state is made by {made} and not by a block or a norm, so "

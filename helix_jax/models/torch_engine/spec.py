@@ -144,13 +144,13 @@ def spec_of(network: Any, folder: Path) -> TorchSpec:
             f"{folder}: its {type(network).__name__} has no embedding of tokens that "
             "transformers finds; the engine torch runs models of text."
         ) from error
-    sizes = {
+    read = {
         "width": getattr(config, "hidden_size", None),
         "num_layers": getattr(config, "num_hidden_layers", None),
         "vocab_size": getattr(embedding, "num_embeddings", None),
     }
-    unknown = [name for name, size in sizes.items() if not isinstance(size, int)]
-    if unknown:
+    sizes = {name: size for name, size in read.items() if isinstance(size, int)}
+    if unknown := [name for name in read if name not in sizes]:
         raise CheckpointError(
             f"{folder}: the engine torch does not find {', '.join(unknown)} of a "
             f"{config.model_type}; it runs models of text with blocks one after "

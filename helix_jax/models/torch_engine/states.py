@@ -125,7 +125,7 @@ def _run(
 @contextlib.contextmanager
 def _reading(module: Any) -> Iterator[list[Any]]:
     """What a module reads meanwhile, its first tensor of each call."""
-    torch, read = torch_library("a model"), []
+    torch, read = torch_library("a model"), list[Any]()
     if module is None:
         yield read
         return

@@ -52,7 +52,10 @@ class Aggregator:
         self._signing_key = signing_key
         self._round = 0
         self._present = frozenset(session.numbers)
-        self._answers: dict[int, object] = {}
+        self._answered: set[int] = set()
+        self._signed: dict[int, bytes] = {}
+        self._sealed: dict[int, dict[int, bytes]] = {}
+        self._revealed: dict[int, tuple[dict[int, bytes], dict[int, bytes]]] = {}
         self._keys: dict[int, SiloKeys] = {}
         self._sharing: frozenset[int] = frozenset()
         self._survivors: frozenset[int] = frozenset()
@@ -66,7 +69,7 @@ class Aggregator:
     @property
     def waiting_for(self) -> frozenset[int]:
         """Silos that may still answer in this round."""
-        return self._present - self._answers.keys()
+        return self._present - self._answered
 
     @one_at_a_time
     def receive(self, data: bytes | mmap.mmap) -> int:
@@ -84,7 +87,7 @@ class Aggregator:
                 f"aggregator: silo {message.sender} was left out of an earlier round; "
                 f"{sorted(self._present)} take part."
             )
-        if message.sender in self._answers:
+        if message.sender in self._answered:
             raise ProtocolError(
                 f"aggregator: silo {message.sender} has sent {kind.name} already."
             )
@@ -95,7 +98,8 @@ class Aggregator:
             Kind.CONFIRM: self._take_confirm,
             Kind.REVEAL: self._take_reveal,
         }[kind]
-        self._answers[message.sender] = take(message, data)
+        take(message, data)
+        self._answered.add(message.sender)
         return message.sender
 
     @one_at_a_time
@@ -110,9 +114,9 @@ class Aggregator:
             revealed are not those of the secrets.
         """
         kind = self._kind("close_round")
-        if len(self._answers) < self._session.threshold:
+        if len(self._answered) < self._session.threshold:
             raise ProtocolError(
-                f"aggregator: {len(self._answers)} of {len(self._present)} silos sent "
+                f"aggregator: {len(self._answered)} of {len(self._present)} silos sent "
                 f"{kind.name}, needs {self._session.threshold}; waiting for "
                 f"{sorted(self.waiting_for)}. Nothing can be unmasked without them. "
                 "Silos whose masked vectors have left enter no other session with the "
@@ -126,7 +130,8 @@ class Aggregator:
             Kind.REVEAL: self._close_reveal,
         }[kind]
         sent = close()
-        self._present, self._answers = frozenset(self._answers), {}
+        self._present, self._answered = frozenset(self._answered), set()
+        self._signed, self._sealed, self._revealed = {}, {}, {}
         self._round += 1
         return sent
 
@@ -149,11 +154,11 @@ class Aggregator:
         """Silos whose vectors are in the total; empty before they are known."""
         return self._survivors
 
-    def _take_keys(self, message: Message, data: bytes) -> bytes:
-        SiloKeys.from_bytes(message.body)
-        return bytes(data)
+    def _take_keys(self, message: Message, data: bytes | mmap.mmap) -> None:
+        SiloKeys.from_bytes(bytes(message.body))
+        self._signed[message.sender] = bytes(data)
 
-    def _take_shares(self, message: Message, _: bytes) -> dict[int, bytes]:
+    def _take_shares(self, message: Message, _: bytes | mmap.mmap) -> None:
         sealed, rest = bodies.take_table(
             self._session, message.body, messages.SEALED_BYTES
         )
@@ -164,12 +169,12 @@ class Aggregator:
                 f"aggregator: silo {message.sender} shared its secrets with "
                 f"{sorted(sealed)}, needs {sorted(wanted)}."
             )
-        return sealed
+        self._sealed[message.sender] = sealed
 
-    def _take_masked(self, message: Message, _: bytes) -> None:
+    def _take_masked(self, message: Message, _: bytes | mmap.mmap) -> None:
         add(self._total, bodies.take_words(self._session, message.body))
 
-    def _take_confirm(self, message: Message, data: bytes) -> bytes:
+    def _take_confirm(self, message: Message, data: bytes | mmap.mmap) -> None:
         survivors, rest = bodies.take_set(self._session, message.body)
         bodies.take_all(rest)
         if survivors != self._survivors:
@@ -177,9 +182,9 @@ class Aggregator:
                 f"aggregator: silo {message.sender} confirmed {sorted(survivors)}, the "
                 f"survivors are {sorted(self._survivors)}."
             )
-        return bytes(data)
+        self._signed[message.sender] = bytes(data)
 
-    def _take_reveal(self, message: Message, _: bytes) -> tuple[dict, dict]:
+    def _take_reveal(self, message: Message, _: bytes | mmap.mmap) -> None:
         seeds, rest = bodies.take_table(self._session, message.body, shamir.SHARE_BYTES)
         keys, rest = bodies.take_table(self._session, rest, shamir.SHARE_BYTES)
         bodies.take_all(rest)
@@ -190,36 +195,36 @@ class Aggregator:
                 f"{sorted(seeds)} and of the keys of {sorted(keys)}, was asked for "
                 f"{sorted(self._survivors)} and {sorted(gone)}."
             )
-        return seeds, keys
+        self._revealed[message.sender] = seeds, keys
 
     def _close_keys(self) -> dict[int, bytes]:
         self._keys = {
             k: SiloKeys.from_bytes(messages.body_of(data))
-            for k, data in self._answers.items()
+            for k, data in self._signed.items()
         }
-        table = bodies.pack_table(self._session, self._answers)
-        return {k: self._write(Kind.ALL_KEYS, k, table) for k in self._answers}
+        table = bodies.pack_table(self._session, self._signed)
+        return {k: self._write(Kind.ALL_KEYS, k, table) for k in self._signed}
 
     def _close_shares(self) -> dict[int, bytes]:
-        self._sharing = frozenset(self._answers)
+        self._sharing = frozenset(self._sealed)
         sent = {}
-        for k in self._answers:
-            table = {j: one[k] for j, one in self._answers.items() if j != k}
+        for k in self._sealed:
+            table = {j: one[k] for j, one in self._sealed.items() if j != k}
             packed = bodies.pack_table(self._session, table)
             sent[k] = self._write(Kind.SHARES_FOR, k, packed)
         return sent
 
     def _close_masked(self) -> dict[int, bytes]:
-        self._survivors = frozenset(self._answers)
+        self._survivors = frozenset(self._answered)
         packed = bodies.pack_set(self._session, self._survivors)
-        return {k: self._write(Kind.SURVIVORS, k, packed) for k in self._answers}
+        return {k: self._write(Kind.SURVIVORS, k, packed) for k in self._survivors}
 
     def _close_confirm(self) -> dict[int, bytes]:
         gone = self._sharing - self._survivors
         request = bodies.pack_request(
-            self._session, self._survivors, gone, self._answers
+            self._session, self._survivors, gone, self._signed
         )
-        return {k: self._write(Kind.REQUEST, k, request) for k in self._answers}
+        return {k: self._write(Kind.REQUEST, k, request) for k in self._signed}
 
     def _close_reveal(self) -> dict[int, bytes]:
         digest = self._session.digest
@@ -241,7 +246,7 @@ class Aggregator:
         return {}
 
     def _combine(self, which: int, k: int) -> bytes:
-        shares = {j: revealed[which][k] for j, revealed in self._answers.items()}
+        shares = {j: revealed[which][k] for j, revealed in self._revealed.items()}
         return shamir.combine(shares, threshold=self._session.threshold)
 
     def _require_same(self, k: int, found: bytes, promised: bytes) -> None:

@@ -37,7 +37,7 @@ def add_mask(words: np.ndarray, key: bytes, *, negative: bool = False) -> None:
         size = part.stop - part.start
         for stream, row in zip(streams, mask):
             stream.update_into(
-                memoryview(_ZEROS)[: 8 * size], row[:size].view(np.uint8)
+                memoryview(_ZEROS)[: 8 * size], memoryview(row[:size].view(np.uint8))
             )
         (subtract if negative else add)(words[:, part], mask[:, :size])
 

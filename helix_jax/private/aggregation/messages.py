@@ -81,7 +81,9 @@ def write(
     return b"".join([header, *parts, sign(signing_key, _digest(header, *parts))])
 
 
-def read(session: Session, data: bytes, kind: Kind, *, recipient: int) -> Message:
+def read(
+    session: Session, data: bytes | mmap.mmap, kind: Kind, *, recipient: int
+) -> Message:
     """Check a message up to its signature.
 
     Args:

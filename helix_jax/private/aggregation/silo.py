@@ -90,7 +90,7 @@ class Silo:
         self._turns = Turns(f"silo {number}")
         self._session = session
         self._signing_key = signing_key
-        self._words: np.ndarray | None = words
+        self._words = words
         self._random = random
         self._step = 0
         self._shares: dict[int, bytes] = {}
@@ -168,7 +168,7 @@ class Silo:
             add_pair_mask(words, self.number, self._mask_key, k, public, session=digest)
         record_sum(self._ledger, self._rows, self._session, again=self._again)
         self._shares |= shares
-        self._words = self._seed = self._mask_key = self._private_key = None
+        del self._words, self._seed, self._mask_key, self._private_key
         self._step += 1
         return self._write(Kind.MASKED, bodies.pack_words(words))
 

@@ -36,13 +36,13 @@ class SiloKeys(NamedTuple):
         Raises:
           ProtocolError: the last byte is neither 0 nor 1.
         """
-        *keys, again = (
+        sealing, masking, commitment, again = (
             bytes(body[start : start + KEY_BYTES])
             for start in range(0, messages.KEYS_BODY_BYTES, KEY_BYTES)
         )
         if again not in (b"\0", b"\1"):
             raise ProtocolError(f"KEYS: the last byte is 0 or 1, got {again.hex()}.")
-        return cls(*keys, again == b"\1")
+        return cls(sealing, masking, commitment, again == b"\1")
 
 
 def read_all_keys(session: Session, signed: Mapping[int, bytes]) -> dict[int, SiloKeys]:

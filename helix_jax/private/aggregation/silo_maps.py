@@ -98,7 +98,8 @@ def sum_silos(
       ProtocolError, ValueError: as `rehearse_moments`.
     """
     count = len(data.silos)
-    layout = MomentsFormat(*data.pooled.cov_xy.shape, count, value_bits=value_bits)
+    dx, dy = data.pooled.cov_xy.shape
+    layout = MomentsFormat(dx, dy, count, value_bits=value_bits)
     leaves = {silo: "mask" for silo in range(data.kept + 1, count + 1)}
     summed = rehearse_moments(data.silos, layout, threshold=threshold, leaves=leaves)
     clear = merge_all(data.silos[: data.kept])
