@@ -1,4 +1,4 @@
-"""Text from one model's transformer and another's output head."""
+"""Text from one model's transformer blocks and another model's output head."""
 
 from typing import TYPE_CHECKING
 

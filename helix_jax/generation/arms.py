@@ -1,4 +1,4 @@
-"""All writers that continue the same prompts: a stitch, its controls, both models."""
+"""The writers that continue the same prompts: a stitch, its controls, both models."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,12 +11,12 @@ from helix_jax.models import Model
 
 
 class Writer(NamedTuple):
-    """The writers that continue prompts.
+    """One writer that continues prompts.
 
     Attributes:
       parts: a stitch, or a model alone.
       source_tokenizer, target_tokenizer: of its two models.
-      stops: what ends a text, beside the tokenizers' own.
+      stops: further tokens that end a text, ids or spellings.
     """
 
     parts: Stitch
@@ -25,7 +25,7 @@ class Writer(NamedTuple):
     stops: Sequence[int | str] = ()
 
     def write(self, prompts: Sequence[Prompt], **settings: Any) -> list[Generated]:
-        """Continue prompts, with the settings of `generate`."""
+        """Continue prompts; the settings are those of `generate`."""
         *arm, stops = self
         return generate(*arm, prompts, stop_tokens=stops, **settings)
 
@@ -38,12 +38,12 @@ def alone(model: Model, tokenizer: Any) -> Writer:
 def arms_of(
     parts: Stitch, source: Writer, target: Writer, controls: Mapping[str, StateMap]
 ) -> dict[str, Writer]:
-    """The stitch, as "text", its native models, and its controls by their names.
+    """The writers of a stitch, named "text", of both models alone, and of its controls.
 
     Args:
       parts: a stitch of the two models.
       source, target: from `alone`.
-      controls: name -> another map between the same cuts.
+      controls: name -> a control map between the same layers.
     """
     mapped = target._replace(parts=parts, source_tokenizer=source.source_tokenizer)
     return {

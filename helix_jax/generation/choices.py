@@ -1,9 +1,9 @@
 """Multiple-choice questions answered by likelihood, for any stitch or native model.
 
-    letter   the likeliest of " A", " B", .. behind question and lettered choices
-    text     the likeliest choice behind the bare question, in nats a character
+    letter   the likeliest of " A", " B", .. after the question and its lettered choices
+    text     the likeliest choice after the question alone, in nats per character
 
-Likelihoods are those of `continuation_nats`.
+Likelihoods come from `continuation_nats`.
 
 Reference: Hendrycks et al. 2021 (MMLU), arXiv 2009.03300, section 4; likelihood of the
   choice by its length: Brown et al. 2020, arXiv 2005.14165, section 2.4.
@@ -35,7 +35,7 @@ class Question(NamedTuple):
     Attributes:
       question: its text.
       choices: two to ten.
-      answer: place of the right one.
+      answer: index of the right one.
     """
 
     question: str
@@ -44,14 +44,13 @@ class Question(NamedTuple):
 
 
 def read_questions(path: str | os.PathLike) -> list[Question]:
-    """Questions of a JSONL file: {"question", "choices", "answer"} a line.
+    """Questions of a JSONL file, each line {"question", "choices", "answer"}.
 
-    The answer is a place or a letter, as MMLU's files have it. Empty lines are passed
-    over.
+    The answer is an index or a letter, as in MMLU's files. Empty lines are skipped.
 
     Raises:
-      CorpusError: unreadable, without a question, or a line that is not one, by its
-        number.
+      CorpusError: the file is unreadable or has no question; or names the line that is
+        not a valid question.
     """
     path, questions = local_path(path, "the file of questions"), []
     for number, line in enumerate(read_lines(path, raises=CorpusError), start=1):
@@ -77,7 +76,7 @@ def read_questions(path: str | os.PathLike) -> list[Question]:
 
 
 def _fault(asked: Question) -> str | None:
-    """The error in a question, and what was expected."""
+    """What is wrong with a question, and what was expected; None if it is valid."""
     question, choices, answer = asked
     if not isinstance(question, str):
         return f"question must be a string, got {question!r}"
@@ -112,7 +111,7 @@ def answer_questions(
     *,
     mode: str = "letter",
 ) -> np.ndarray:
-    """The choice of each question.
+    """The choice that is taken for each question.
 
     Args:
       parts: a stitch, or `native(model)` with the model's tokenizer twice.
@@ -121,10 +120,10 @@ def answer_questions(
       mode: "letter" or "text".
 
     Returns:
-      [M] int, the chosen place.
+      [M] int, the index of the choice.
 
     Raises:
-      ValueError: another mode, or a question whose answer is not among its choices.
+      ValueError: the mode is unknown, or a question is not valid.
     """
     if mode not in MODES:
         raise ValueError(f'answer_questions: mode must be "letter" or "text": {mode!r}')
@@ -153,13 +152,12 @@ def score_choices(
     """Accuracy of every writer in both modes.
 
     Args:
-      writers: name -> who answers, as of `arms_of`.
+      writers: name -> who answers, as from `arms_of`.
       questions: M questions.
       resamples: of the bootstrap over questions.
 
-    Returns:
-      Intervals choices/letter_accuracy and choices/text_accuracy, with _NAME behind it
-      but for "text"; choices/chance and choices/questions.
+    Returns: Intervals choices/letter_accuracy and choices/text_accuracy, followed by
+      _NAME for every writer but "text"; choices/chance and choices/questions.
     """
     numbers: dict[str, float | Interval] = {"choices/questions": len(questions)}
     for name, mode in bar(
@@ -180,13 +178,13 @@ def choice_scores(
     documents: Sequence[str] | None = None,
     resamples: int = 2000,
 ) -> dict[str, float | Interval]:
-    """Accuracy with its interval, and that of chance.
+    """Accuracy with its interval, and the accuracy of guessing.
 
     Args:
       chosen: [M] int, from `answer_questions`.
       questions: the same M.
       name: of the measure.
-      documents: [M] what is resampled; None for every question by itself.
+      documents: [M] units of the bootstrap; None: each question is one.
       resamples: of the bootstrap.
 
     Returns:

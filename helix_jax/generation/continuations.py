@@ -1,4 +1,4 @@
-"""Several writers' continuations of the same prompts, batch by batch, and speed."""
+"""Several writers continue the same prompts, batch by batch; speed is measured."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,11 +14,11 @@ class Continued(NamedTuple):
     """A batch of prompts that were continued.
 
     Attributes:
-      first: place of its first prompt.
-      samples: one a prompt: id, prompt, the fields of `Generated` of the first writer,
-        and the text of every other writer under its name.
-      steps: tokens that the first writer took.
-      seconds: that it took for them.
+      first: index of its first prompt.
+      samples: one per prompt: id, prompt, the fields of `Generated` of the first
+        writer, and the text of every other writer under its name.
+      steps: tokens that the first writer wrote.
+      seconds: that it took.
     """
 
     first: int
@@ -42,11 +42,11 @@ def continue_prompts(
     Args:
       writers: name -> who writes, as from `arms_of`.
       prompts: (id, text).
-      rows: prompts a batch.
-      key: jax.random key; that of a batch depends on its place alone.
-      first: where to begin, a multiple of `rows`.
-      chat: prompts are a user's turn in the chat templates.
-      **settings: others of `generate`.
+      rows: prompts per batch.
+      key: jax.random key; that of a batch depends only on its place.
+      first: index of the prompt to begin with, a multiple of `rows`.
+      chat: each prompt is a user's turn in a chat template.
+      **settings: other arguments of `generate`.
     """
     names = list(writers)
     for start in range(first, len(prompts), rows):
@@ -74,7 +74,7 @@ def continue_prompts(
 def writing_numbers(
     samples: Sequence[Mapping[str, Any]], seconds: float
 ) -> dict[str, float]:
-    """Numbers of the writing itself.
+    """Speed, stops and corrections over all texts.
 
     Args:
       samples: of all batches.

@@ -1,9 +1,9 @@
 """The device program of decoding: a block of steps, run ahead of the host.
 
-`decode_block` rolls rows back and feeds them the tokens that the host found to be
-right, while the others continue where the last block ended, even if the host has not
-seen it yet; then it chooses tokens and feeds, for each, the source tokens that are
-guessed to stand for it, until the block ends or the host must look.
+`decode_block` first rolls back the rows that the host corrects and feeds them the right
+tokens; the other rows continue where the last block ended, even if the host has not
+checked it yet. Then it chooses tokens and feeds, for each, the source tokens that are
+guessed to stand for it, until the block ends or every row needs the host.
 """
 
 from typing import NamedTuple
@@ -25,12 +25,12 @@ from helix_jax.types import Array
 
 
 class _Progress(NamedTuple):
-    """A block between two of its steps.
+    """The state of a block between two of its steps.
 
     Attributes:
       number: [] int32, steps done.
       state: of the rows.
-      seen: [B, V] bool, tokens that a repetition penalty counts; None without one.
+      seen: [B, V] bool, tokens that the repetition penalty counts; None without one.
       chosen: [B, most] int32, tokens chosen in this block.
     """
 
@@ -50,24 +50,24 @@ def decode_block(
     sampling: Sampling,
     most: int,
 ) -> tuple[DecodeState, Array]:
-    """`count` steps, each one source token a row, and a token chosen where it is due.
+    """Run `count` steps; each feeds one source token per row and chooses one if due.
 
-    A row waits, its last token chosen and not fed, after a stop token, a token without
-    a guess, its `total`-th token, or one that would take it beyond `limit`; later
-    blocks leave it alone until the host orders it anew. A queue or a guess that is
-    unfinished at the end of the block is continued by the next.
+    A row pauses after a stop token, a token without a guess, its `total`-th token, or
+    one that would take it beyond `limit`: this token is chosen but not fed, and later
+    blocks skip the row until the host gives it new orders. A queue or a guess that is
+    unfinished at the end of a block is continued by the next one.
 
     Args:
       parts: the stitch.
-      state: with logits at each row's last token, where nothing is queued.
+      state: with logits at the last token of each row that has nothing queued.
       rules: of the target's vocabulary.
-      orders: of the host.
+      orders: from the host.
       key: PRNG key of the whole run.
       sampling: static.
       most: width of the result; static.
 
     Returns:
-      The state; what was done, for `unpack_block`.
+      The state, and the results of the block for `unpack_block`.
     """
     order = unpack_rows(orders)
     total, count, unseen = orders.block
@@ -100,7 +100,7 @@ def decode_block(
 
 
 def _rolled_back(state: DecodeState, order: Order, refused: Array) -> DecodeState:
-    """The state with which the block begins: rows anew as the host orders them."""
+    """The state at the beginning of the block, with the host's orders carried out."""
     anew = (order.anew > 0) & ~refused
     keep = jnp.where(anew, order.keep, state.cache.source.next_slot)
     active = (order.active > 0) & (anew | (state.open & ~refused))
@@ -133,7 +133,7 @@ def _choose(now: _Progress, rules: Rules, key: Array, sampling: Sampling) -> Arr
 
 
 def _record(now: _Progress, asks: Array, token: Array, *, column: Array) -> _Progress:
-    """Write the tokens of rows that ask for one into `column` [B] and the history."""
+    """Write the tokens of the rows `asks` into `column` [B] and into the history."""
     state, seen = now.state, now.seen
     rows, beyond = jnp.arange(len(token)), now.chosen.shape[1]
     places = jnp.where(asks, column, beyond)
@@ -156,7 +156,7 @@ def _guess_next(
     limit: Array,
     total: Array,
 ) -> DecodeState:
-    """What to feed for the tokens just chosen; rows that end with them wait."""
+    """Set what to feed for the tokens just chosen; rows that they end pause."""
     guess, back = guess_of(rules, state.guess.last, token)
     guess = Guess(*(rowwise(asks, new, old) for new, old in zip(guess, state.guess)))
     slot = state.cache.source.next_slot
@@ -171,11 +171,11 @@ def _guess_next(
 
 
 def _feed(parts: Stitch, state: DecodeState) -> DecodeState:
-    """Feed the next token of what is being fed."""
+    """Feed each row the next source token of its guess or queue."""
     guess, part, goes = state.guess, state.part, state.open
     rows, width = jnp.arange(len(part)), guess.ids.shape[1]
     chunk = guess.ids[rows, jnp.minimum(part, width - 1)][:, None]
-    # Tokens that stand for several leave steps in which no row will choose.
+    # A token that stands for several source tokens leaves steps without a choice.
     wanted = goes & (part + 1 == guess.length) if width > 1 else None
     state = feed(parts, state, chunk, goes.astype(jnp.int32), wanted=wanted)
     return state._replace(part=part + goes)

@@ -1,13 +1,13 @@
-"""Text with a head that stays with its owner, who sees neither text nor states.
+"""Text by an output head that stays with its owner, who sees neither text nor states.
 
     client:   h = map(source(text));  message = encrypt(h)
     provider: answer = message head + bias        (on ciphertexts, helix_jax.private)
     client:   token = choose(softcap(decrypt(answer)))
 
 The client holds the source, the map and both tokenizers; of the target it knows what
-`HeadOffer` says. What each side learns is that of the encrypted layer,
-docs/private.md: the client learns the logits that it asks for, so that d + 1 of its
-tokens determine the kernel; a policy or a budget of the provider limits that.
+`HeadOffer` says. Each side learns as much as in the encrypted layer (docs/private.md):
+the client learns the logits that it asks for, so that d + 1 of its tokens determine the
+kernel; a policy or a budget of the provider limits this.
 
 Reference: ours; the layer: arXiv 2603.18908, section on inference.
 """
@@ -40,7 +40,7 @@ from helix_jax.models import Model, empty_cache, rewind
 from helix_jax.models.layers import softcap
 from helix_jax.types import Array
 
-LADDER = (1, 4, 16, 64, 256)  # widths of chunks, so that nothing recompiles
+LADDER = (1, 4, 16, 64, 256)  # widths of chunks: few, so that little is compiled
 
 
 class HeadWeights(NamedTuple):
@@ -60,7 +60,7 @@ class HeadOffer(NamedTuple):
 
     Attributes:
       vocabulary: V.
-      softcap: c in c tanh(x / c), which the client applies; None for none.
+      softcap: c in c tanh(x / c), which the client applies; None: no soft cap.
     """
 
     vocabulary: int
@@ -70,10 +70,10 @@ class HeadOffer(NamedTuple):
 def head_weights(target: Model) -> tuple[HeadWeights, HeadOffer]:
     """The output head of a model as a linear layer on its normed last states.
 
-    The layer's results are the logits before their soft cap: `logit_scale` is in it.
+    The layer's results are the logits before the soft cap; it includes `logit_scale`.
 
     Raises:
-      ValueError: no head, or one that is not linear.
+      ValueError: the model has no head, or one that is not linear.
     """
     spec, params = target.spec, target.params
     if spec.head != "linear":
@@ -115,7 +115,7 @@ def generate_encrypted(
       source: the part of a stitch that reads the text.
       map: to the target's normed last states.
       offer: from the provider.
-      ask: [dy] float64 state -> [V] logits, through encryption and the provider.
+      ask: [dy] float64 state -> [V] logits, by encryption and the provider.
       source_tokenizer, target_tokenizer: of the two models.
       prompt: a text.
       max_new_tokens, sampling, key, stop_tokens, stop_strings: as in `generate`.
@@ -124,7 +124,7 @@ def generate_encrypted(
       Generated.
 
     Raises:
-      ValueError: as `generate`; a repetition penalty, which needs the target's side.
+      ValueError: as `generate`; a repetition penalty, which is not supported.
     """
     if sampling.repetition_penalty != 1:
         raise ValueError("generate_encrypted: a repetition penalty is not supported.")
@@ -173,8 +173,8 @@ def generate_encrypted(
 
 
 def _slots(prompt: int, new: int, context: int) -> int:
-    """Slots of the cache: a source token for each byte of a target token would be
-    more, but four for each suffice for every pair of real tokenizers."""
+    """Slots of the cache: four source tokens for each target token, which suffice for
+    every pair of real tokenizers; the worst case is one for each byte."""
     slots = 64
     while slots < min(prompt + 4 * new, context):
         slots *= 2
@@ -182,7 +182,7 @@ def _slots(prompt: int, new: int, context: int) -> int:
 
 
 def _feed(source: Part, map: Any, cache, keep: int, ids: Sequence[int]):
-    """Rewind to `keep` tokens, feed the others; the mapped state of the last [dy]."""
+    """Rewind to `keep` tokens and feed `ids`; the mapped state [dy] of the last one."""
     state = None
     for begin in range(0, len(ids), LADDER[-1]):
         part = ids[begin : begin + LADDER[-1]]

@@ -4,10 +4,10 @@ A score is linear in three signals of the mapped head's logits,
 
     s = w . (-entropy, log max p, log p_1 - log p_2) + b,      trust if s >= threshold
 
-with w one of them alone, or that of a logistic probe which was trained on the fit split
-to tell whether the mapped head's first choice is the target's. The threshold is the
+where w picks one signal, or is that of a logistic probe trained on the fit split to
+predict whether the mapped head's first choice is the target's. The threshold is the
 lowest that reaches a wanted agreement on the select split; if none reaches it, the
-target always answers. A text is trusted by the mean of its tokens' scores.
+target always answers. A whole text is trusted by the mean of its tokens' scores.
 
 Reference: Hendrycks and Gimpel 2017, arXiv 1610.02136 (maximum probability); El-Yaniv
   and Wiener 2010 and Geifman and El-Yaniv 2017, arXiv 1705.08500 (coverage and risk).
@@ -38,8 +38,8 @@ class GateRows(NamedTuple):
     """The data of a gate's fit and evaluation; N predicted tokens.
 
     Attributes:
-      signals: [N, 3] float32, see the head of this file.
-      agrees: [N] bool, the mapped head's first choice is the target's.
+      signals: [N, 3] float32, see the top of this file.
+      agrees: [N] bool, whether the mapped head's first choice is the target's.
       mapped_nats, native_nats: [N] -log p of the true next token.
       text_ids: [N] object.
     """
@@ -58,7 +58,7 @@ class Gate:
     Attributes:
       weights: [3].
       bias: [].
-      threshold: [], infinity for never.
+      threshold: []; infinity: never trust.
     """
 
     weights: Array
@@ -82,7 +82,7 @@ def gate_scores(gate: Gate, signals: Array) -> Array:
 
 
 def trusts(gate: Gate, logits: Array) -> Array:
-    """Whether to take the mapped head's word, [..., V] -> [...] bool; jit-able."""
+    """Whether to trust the mapped head, [..., V] logits -> [...] bool; jit-able."""
     return gate_scores(gate, confidence_signals(logits)) >= gate.threshold
 
 
@@ -138,20 +138,20 @@ def fit_gate(
     quality: float = 0.8,
     by_text: bool = False,
 ) -> Gate:
-    """A gate whose trusted tokens agree with the target as often as wanted.
+    """A gate whose trusted tokens agree with the target at the wanted rate.
 
     Args:
-      fit: rows of the fit split; used by "logistic" alone.
+      fit: rows of the fit split; used by "logistic" only.
       select: rows of the select split, for the threshold.
       kind: "entropy", "max_probability", "margin" or "logistic".
       quality: wanted agreement among trusted tokens, in (0, 1].
-      by_text: whole texts are to be trusted, by the mean score of their tokens.
+      by_text: trust whole texts, by the mean score of their tokens.
 
     Returns:
       Gate.
 
     Raises:
-      ValueError: another kind, or a quality outside (0, 1].
+      ValueError: the kind is unknown, or the quality is outside (0, 1].
     """
     if kind not in (*SIGNALS, "logistic"):
         raise ValueError(
@@ -174,15 +174,16 @@ def fit_gate(
 
 
 def threshold_for(scores: np.ndarray, good: np.ndarray, quality: float) -> np.float32:
-    """The lowest threshold above which at least a share `quality` [N] is good.
+    """The lowest threshold at which a share `quality` of the trusted rows is good.
 
     Args:
       scores: [N], compared as float32, the dtype of the threshold.
       good: [N] bool.
-      quality: wanted share; one that was computed may be off by rounding.
+      quality: wanted share, up to rounding.
 
     Raises:
-      TypeError, ValueError: not numbers and truths of the same rows, or NaN.
+      TypeError, ValueError: the arguments are not numbers and booleans of the same
+        rows, or a score is NaN.
     """
     scores, good = _ranking("threshold_for", scores, good)
     order = np.argsort(-scores, kind="stable")
@@ -197,11 +198,10 @@ def threshold_for(scores: np.ndarray, good: np.ndarray, quality: float) -> np.fl
 def coverage_curve(
     scores: np.ndarray, good: np.ndarray, coverages: np.ndarray
 ) -> np.ndarray:
-    """Share of good ones among the best-scored part, for each coverage in (0, 1].
+    """Share of good rows among those scored best, for each coverage in (0, 1].
 
     Raises:
-      TypeError, ValueError: not numbers and truths of the same rows, NaN, or a coverage
-        outside (0, 1].
+      TypeError, ValueError: as `threshold_for`, or a coverage is outside (0, 1].
     """
     scores, good = _ranking("coverage_curve", scores, good)
     coverages = np.asarray(coverages, float)

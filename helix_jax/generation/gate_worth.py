@@ -1,4 +1,4 @@
-"""The value of a gate on held-out tokens, trusted by token or by whole text."""
+"""How well a gate does on held-out tokens, by single tokens or by whole texts."""
 
 from collections.abc import Mapping
 
@@ -20,7 +20,7 @@ from helix_jax.text.hashing import document_of
 def measure_gate(
     rows: Mapping[str, GateRows], *, kind: str, quality: float, resamples: int = 2000
 ) -> dict[str, float | Interval]:
-    """A gate that is fitted, chosen and measured, token by token and by whole texts.
+    """Fit a gate, set its threshold and measure it, by tokens and by whole texts.
 
     Args:
       rows: of the splits "fit", "select" and "test".
@@ -28,7 +28,7 @@ def measure_gate(
       resamples: of the bootstrap over documents.
 
     Returns:
-      The numbers of `gate_summary`, those by whole texts with _by_text behind.
+      The numbers of `gate_summary`; those by whole texts end in _by_text.
 
     Raises:
       ValueError: as `fit_gate`.
@@ -48,7 +48,7 @@ def measure_gate(
 def gate_summary(
     gate: Gate, rows: GateRows, *, by_text: bool = False, resamples: int = 2000
 ) -> dict[str, float | Interval]:
-    """The value of the gate on held-out tokens.
+    """How well a gate does on held-out tokens.
 
     Args:
       gate: from `fit_gate`.
@@ -56,12 +56,11 @@ def gate_summary(
       by_text: as for `fit_gate`.
       resamples: of the bootstrap over documents.
 
-    Returns:
-      Intervals gate/coverage; gate/agreement of trusted tokens (NaN where none is
-      trusted), gate/agreement_all of all; gate/agreement_mixed and
-      gate/perplexity_mixed where the target answers the rest. Numbers
-      gate/agreement_at_10 .. _100, the curve over coverage, whose mean is
-      gate/curve_gain above that of a random gate.
+    Returns: Intervals gate/coverage; gate/agreement of trusted tokens (NaN if none is
+      trusted), gate/agreement_all of all tokens; gate/agreement_mixed and
+      gate/perplexity_mixed if the target answers the rest. Numbers gate/agreement_at_10
+      .. _100, the curve over coverage; gate/curve_gain, its mean above that of a random
+      gate.
     """
     scores = row_scores(gate, rows, by_text)
     trusted = scores >= gate.threshold

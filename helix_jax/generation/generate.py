@@ -3,8 +3,8 @@
     parts = stitch(source, target, map)     # or native(model)
     generate(parts, source_tokenizer, target_tokenizer, ["Once upon a time"])
 
-`reading` says how the source reads what the target writes, `prompt` how
-prompts and chats are read and where texts end, `sampling` how tokens are chosen.
+`reading` defines how the source reads what the target writes, `prompt` how prompts and
+chats are read and where texts end, `sampling` how tokens are chosen.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,13 +39,13 @@ class Generated(NamedTuple):
     """One text.
 
     Attributes:
-      text: what was written behind the prompt, without stop token and stop string.
+      text: what was written after the prompt, without stop token and stop string.
       tokens: target tokens chosen, the stop token included.
       reason: "stop" (a stop token), "stop_string", "length" (max_new_tokens) or
-        "context" (the models can read no more).
+        "context" (the context is full).
       steps: tokens chosen.
-      repairs: how often the host took back what was fed to the source; fewer as the
-        guesses of two tokenizers learn.
+      repairs: how often the host took back source tokens that were fed on a wrong
+        guess; guesses of a pair of tokenizers improve from run to run.
       source_tokens: tokens of prompt and text as the source reads them.
     """
 
@@ -82,25 +82,25 @@ def generate(
     Args:
       parts: `stitch(source, target, map)` or `native(model)`.
       source_tokenizer, target_tokenizer: of the two models; the same one for `native`.
-      prompts: texts, or with `chat` lists of {"role", "content"}; one batch.
+      prompts: one batch of texts, or with `chat` of lists of {"role", "content"}.
       max_new_tokens: target tokens for each.
       sampling: greedy by default.
       key: PRNG key; needed unless greedy.
-      stop_tokens: ids or spellings of the target, beside those of `prompt.stop_ids`;
+      stop_tokens: ids or spellings of the target, besides those of `prompt.stop_ids`;
         `declared_stops(model.folder)` are those of a generation_config.json.
-      stop_strings: a text ends where one appears, and does not include it.
+      stop_strings: a text ends before the first that appears in it.
       chat: render the prompts with the source's chat template; stop at the target's
         end of turn.
-      special_tokens: spellings of special tokens in prompts mean these tokens.
+      special_tokens: read spellings of special tokens in prompts as these tokens.
       on_text: called with a prompt's number and each new piece of its text.
 
     Returns:
       Generated for each prompt.
 
     Raises:
-      ValueError: prompts that cannot be read or fill the context, settings out of
-        range, a stop token that does not exist, two tokenizers for a native model.
-      CheckpointError: a tokenizer that is not its model's.
+      ValueError: a prompt cannot be read or fills the context, a setting is out of
+        range, a stop token does not exist, or a native model is given two tokenizers.
+      CheckpointError: a tokenizer does not belong to its model.
     """
     key = _check_settings(prompts, max_new_tokens, sampling, key, stop_strings)
     native = parts.map is None
@@ -149,10 +149,10 @@ def generate_ids(
     stop_tokens: Sequence[int] = (),
     suppressed: Sequence[int] = (),
 ) -> list[Generated]:
-    """Continue token ids by token ids, without any text.
+    """Continue token ids with token ids, without any text.
 
-    The source reads the ids that the head chooses, so both must have one vocabulary:
-    for native models, and for stitches of models with the same tokenizer.
+    The source reads the ids that the head chooses, so both must share a vocabulary: use
+    it for native models and for stitches of models with the same tokenizer.
 
     Args:
       parts, max_new_tokens, sampling, key: as in `generate`.
@@ -163,7 +163,8 @@ def generate_ids(
       Generated for each prompt, without text.
 
     Raises:
-      ValueError: as `generate`; ids outside the vocabulary; two vocabularies.
+      ValueError: as `generate`; an id is outside the vocabulary; the two vocabularies
+        differ in size.
     """
     key = _check_settings(prompts, max_new_tokens, sampling, key, ())
     sizes = [part.spec.vocab_size for part in (parts.source, parts.target)]
@@ -194,7 +195,7 @@ def generate_ids(
 def reader_tables(
     source: Any, target: Any, sizes: tuple[int, int], *, native: bool
 ) -> tuple[Reader, Guesses]:
-    """The reader and guesses of two tokenizers, which are not read again if changed.
+    """The reader and guesses of two tokenizers, cached: later changes go unnoticed.
 
     Args:
       source, target: fast tokenizers.
@@ -202,7 +203,7 @@ def reader_tables(
       native: the two are one model.
 
     Raises:
-      CheckpointError: a tokenizer that is not its model's.
+      CheckpointError: a tokenizer does not belong to its model.
     """
     for side, tokenizer, size in zip(("source", "target"), (source, target), sizes):
         check_vocabulary(tokenizer, size, model=side)
@@ -211,7 +212,7 @@ def reader_tables(
 
 
 def _check_settings(prompts, max_new_tokens, sampling, key, stop_strings) -> Array:
-    """The key, or any for greedy."""
+    """The key, or an arbitrary one for greedy decoding; raises ValueError."""
     if isinstance(prompts, str):
         raise ValueError(
             f"generate: prompts must be a list of prompts, got {prompts[:40]!r}: use "

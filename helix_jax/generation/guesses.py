@@ -1,12 +1,13 @@
 """Guesses of the source tokens for a target token, to decode ahead of the text.
 
-    fed for a target token: its lesson behind the last source token, else its own bytes,
-    the first token of which is merged with the last source token where it can be
+What is fed for a target token is the lesson learnt for it after the last source token;
+without one, its own bytes, whose first token is merged with the last source token where
+the two are read as one.
 
 A guess is checked against the text after every block, so a wrong one costs time and
-never changes a result. One that was wrong becomes a lesson: where a word is re-read as
-it grows, the tokens taken back and those fed instead nearly always follow from the last
-source token and the target token.
+never changes a result. A wrong guess becomes a lesson: when a word is read differently
+as it grows, the tokens taken back and those fed instead nearly always follow from the
+last source token and the target token.
 """
 
 import dataclasses
@@ -20,32 +21,32 @@ from helix_jax.generation.reading import Reader
 from helix_jax.generation.rules import Lessons, Merges, Rules, hash_pair
 from helix_jax.types import Array
 
-LONGEST = 16  # source tokens; a target token that needs more waits for the host
-QUEUE = 8  # source tokens that the host may give a row to feed, at least
+LONGEST = 16  # source tokens; a target token that needs more is left to the host
+QUEUE = 8  # least room for source tokens that the host gives a row to feed
 LESSONS = 64  # the newest are kept
 MEMORY = 2048  # target tokens
-MERGES_A_PLACE = 4  # of the hash table; the few that find no room are not guessed
+MERGES_A_PLACE = 4  # in the hash table; the few pairs without room are not guessed
 
 Taught = Mapping[tuple[int, int], tuple[int, tuple[int, ...]]]
 
 
 @dataclasses.dataclass
 class Guesses:
-    """What is fed for target tokens; it learns, which changes only how long later runs
-    take.
+    """What is fed for target tokens. It learns from wrong guesses, which changes only
+    how long later runs take.
 
     Attributes:
       ids: [V, M] int32, the source tokens of each target token's bytes alone.
-      lengths: [V] int32, how many; 0 where there is no guess.
-      alone: the same as tuples.
+      lengths: [V] int32, their number; 0 where there is no guess.
+      alone: `ids` as tuples.
       written: [V] bool, tokens that stand for bytes.
       merges: pairs of source tokens that are read as one, on the device.
-      merged: the same as (left, right) -> the one.
+      merged: the same pairs as (left, right) -> the one token.
       learns: wrong guesses become lessons.
       taught: (last source token, target token) -> how many source tokens are taken
-        back, and what is fed then; replaced as a whole, never changed.
-      risk: share of the last MEMORY target tokens or so whose guess was wrong.
-      seen: tokens that the share was taken over.
+        back, and which are fed then; replaced as a whole, never changed in place.
+      risk: share of wrong guesses over about the last MEMORY target tokens.
+      seen: target tokens that this share is over.
     """
 
     ids: Array
@@ -94,7 +95,7 @@ def native_guesses(vocabulary: int) -> Guesses:
 
 
 def make_merges(reader: Reader) -> tuple[Merges, dict[tuple[int, int], int]]:
-    """Pairs of source tokens whose bytes are a third one's, which is read as itself."""
+    """Pairs of source tokens whose joined bytes are always read as one third token."""
     ids = {}
     for index, piece in enumerate(reader.own_pieces):
         if piece:
@@ -121,7 +122,7 @@ def make_merges(reader: Reader) -> tuple[Merges, dict[tuple[int, int], int]]:
 
 
 def no_merges() -> Merges:
-    """For a reader whose tokens stay as they are."""
+    """Empty merges, for a reader whose tokens never change."""
     return Merges(*np.zeros((3, 0, MERGES_A_PLACE), np.int32))
 
 
@@ -140,7 +141,7 @@ def make_rules(
     Args:
       guesses: of the reader.
       stops: ids of the target that end a text.
-      suppressed: ids never chosen, beside those that stand for no bytes and no stop.
+      suppressed: ids never chosen, besides those that are neither bytes nor a stop.
     """
     ends, barred = np.zeros_like(guesses.written), ~guesses.written
     ends[list(stops)] = True
@@ -159,7 +160,7 @@ def make_rules(
 def learn(
     guesses: Guesses, before: Sequence[int], token: int, after: Sequence[int]
 ) -> None:
-    """Remember that `token` made source tokens `after` of source tokens `before`."""
+    """Remember that `token` turned the source tokens `before` into `after`."""
     same = common_prefix(before, after)
     lesson = len(before) - same, tuple(after[same:])
     if 0 < len(lesson[1]) <= guesses.ids.shape[1]:
@@ -169,13 +170,13 @@ def learn(
 
 
 def count_failures(guesses: Guesses, failed: int, chosen: int) -> None:
-    """Take `chosen` target tokens into the share of wrong guesses."""
+    """Update the share of wrong guesses with `failed` of `chosen` target tokens."""
     guesses.seen = min(guesses.seen + chosen, MEMORY)
     guesses.risk += (failed - guesses.risk * chosen) / max(guesses.seen, chosen, 1)
 
 
 def lesson_table(guesses: Guesses, taught: Taught) -> Lessons:
-    """Lessons as the device reads them; none where nothing is learnt."""
+    """Lessons in the device's form; empty where nothing was learnt."""
     size, width = (LESSONS if guesses.learns else 0), guesses.ids.shape[1]
     last, token, back, lengths = np.zeros((4, size), np.int32)
     ids = np.zeros((size, width), np.int32)
@@ -190,8 +191,7 @@ def lesson_table(guesses: Guesses, taught: Taught) -> Lessons:
 def feeder(
     guesses: Guesses, taught: Taught, merged: Mapping[tuple[int, int], int]
 ) -> Callable[[list[int], int], None]:
-    """A function that does to a list of source tokens what the device does for one
-    target token, in place."""
+    """A function that feeds a target token to a list of source tokens, as on the device."""
 
     def feed(cached: list[int], token: int) -> None:
         last = cached[-1]
@@ -208,7 +208,7 @@ def feeder(
 
 
 def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many tokens at the beginning are the same."""
+    """How many tokens at the beginning are equal."""
     pairs = enumerate(zip(a, b))
     return next((place for place, (x, y) in pairs if x != y), min(len(a), len(b)))
 

@@ -3,9 +3,8 @@
     model = HarnessModel(parts, source_tokenizer, target_tokenizer)
     lm_eval.simple_evaluate(model=model, tasks=["arc_easy"])
 
-Needs the package `lm_eval` (pip install lm-eval), tried with 0.4.13. Likelihoods are
-those of `likelihood`, which on one tokenizer are the harness's own, texts those of
-`generate`.
+Needs the package `lm_eval` (pip install lm-eval), tested with 0.4.13. Likelihoods come
+from `likelihood`, which on one tokenizer are the harness's own; texts from `generate`.
 
 Reference: Gao et al., "A framework for few-shot language model evaluation",
   https://github.com/EleutherAI/lm-evaluation-harness.
@@ -25,13 +24,13 @@ from helix_jax.generation.stitch import Stitch
 
 
 class HarnessModel(LM):
-    """The harness's requests to a model.
+    """Answers the harness's requests with a stitch or a native model.
 
     Attributes:
       parts: the stitch.
       source_tokenizer, target_tokenizer: of its models; the same one for `native`.
       batch: requests at a time.
-      seed: of texts that are sampled.
+      seed: of sampled texts.
     """
 
     def __init__(
@@ -106,9 +105,9 @@ class HarnessModel(LM):
         )
 
     def _fitting(self, context: str, settings: dict[str, Any]) -> str:
-        """The context without the beginning for which there is no room."""
+        """The context, shortened at its beginning until it fits."""
         room = self.parts.source.spec.max_tokens - settings["max_new_tokens"]
-        while True:  # what is left may be read in more tokens than before
+        while True:  # the rest may take more tokens than it did in the whole
             ids = self.source_tokenizer(context, return_offsets_mapping=True)
             excess = len(ids["input_ids"]) - max(room, 1)
             if excess <= 0:
@@ -117,7 +116,7 @@ class HarnessModel(LM):
 
 
 def _settings(asked: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of `generate` for the harness's."""
+    """The harness's settings as arguments of `generate`."""
     until = asked.get("until") or []
     temperature = float(asked.get("temperature") or 0.0)
     return {

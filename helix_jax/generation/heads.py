@@ -23,7 +23,7 @@ class Head:
     """The head of a model as a pytree: [..., D] states -> [..., V] float32 logits.
 
     Attributes:
-      parts: a stitch whose target has the head, without a map.
+      parts: a stitch without a map, whose target has the head.
     """
 
     parts: Stitch
@@ -39,7 +39,7 @@ class ArmStates:
 
     Attributes:
       parts: cuts and models.
-      maps: A maps; None where source and target are one model.
+      maps: A maps; None: source and target are one model.
     """
 
     parts: Stitch
@@ -49,7 +49,7 @@ class ArmStates:
         parts, maps = self.parts, self.maps
         source, target = parts.source, parts.target
         if maps[0] is not None and target.layer == target.spec.num_layers:
-            # The maps give the head's states: the source is run once for all.
+            # The maps give what the head reads: the source runs once for all maps.
             h, _ = run_source(source, None, tokens, mask)
             arms = [apply_map(map, h) for map in maps]
         else:
@@ -60,7 +60,7 @@ class ArmStates:
 
 def head_of(target: Part) -> Head:
     """The head of a stitch's target, on the states that `run_stitch` gives."""
-    # Only what the head reads: the other parameters would be carried along.
+    # Only what the head reads, so that no other parameters are carried along.
     names = ("embed", "embed_out", "final_norm", "head", "head_transform", "head_norm")
     params = {name: target.params[name] for name in names if name in target.params}
     part = target.replace(params=params, layer=target.spec.num_layers)
@@ -68,7 +68,7 @@ def head_of(target: Part) -> Head:
 
 
 def permuted_head(head: Head, key: Array) -> Head:
-    """The control: every output vector belongs to another token, chosen at random."""
+    """A control: the head with its output vectors assigned to tokens at random."""
     return PermutedHead(head, derangement(key, head.parts.target.spec.vocab_size))
 
 
@@ -84,7 +84,7 @@ class PermutedHead:
 
 
 def native_side(model: Model, tokenizer) -> TokenSide:
-    """A model's own last states, raw, as its `native` head reads them."""
+    """A model's last states, before the final norm, as its `native` head reads them."""
     return TokenSide(ArmStates(native(model), (None,)), tokenizer, model.spec)
 
 

@@ -1,4 +1,4 @@
-"""Every layer of the source against every layer of the target: moments, then stitches.
+"""Stitches from every layer of the source to every layer of the target.
 
     moments = read_layer_moments(sides, texts, shown, layers, limit=N, max_tokens=T)
     score_layers(sides, pair, ridge, {split: moments.of_pair(*pair)}, texts, ...)
@@ -36,10 +36,10 @@ def read_layer_moments(
     Args:
       sides: both models.
       texts: to read.
-      shown: counts them.
+      shown: progress, which counts them.
       layers: of the source and of the target.
       limit: of token pairs, as for `layer_moments`.
-      max_tokens: longer texts lose their end.
+      max_tokens: longer texts are truncated.
     """
     pairs = sides.pairs(
         texts,
@@ -63,16 +63,16 @@ def score_layers(
     max_tokens: int,
     resamples: int,
 ) -> dict[str, float | Interval]:
-    """All measures of a map from a cut of the source to an entry of the target.
+    """All measures of a stitch between two layers.
 
     Args:
       sides: both models.
       pair: layers of the source and of the target.
       ridge: the map between them.
       moments: of the two layers, on the "fit" and "test" splits.
-      texts: of the test split, read teacher-forced.
+      texts: of the test split, scored teacher-forced.
       key: jax.random key of the controls.
-      max_tokens: longer texts lose their end.
+      max_tokens: longer texts are truncated.
       resamples: of the bootstrap over documents.
 
     Returns:

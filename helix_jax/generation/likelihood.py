@@ -1,21 +1,21 @@
-"""-log p of a text after another; no state has seen what it predicts.
+"""-log p of a text after another text; no state has seen what it predicts.
 
 The source reads a text; the target's head predicts each of its own tokens from the last
-source token that ends at or before the beginning of that token. On one tokenizer that
-is the token before it, and all is as lm-evaluation-harness does it:
+source token that ends at or before the beginning of that token. If both share a
+tokenizer, this is the token before it, and everything follows lm-evaluation-harness:
 
 * White space at the end of a prompt is moved to the ending. Prompt + ending is encoded
-  as one text, of whose tokens the first, as many as the prompt alone has, are not
-  scored. They are read as the prompt alone is encoded, which differs where a token
-  spans the two.
-* A text begins with the special tokens that its tokenizer puts there. Where it puts
-  none, the first scored token stands behind a prefix: the beginning of text, or else
-  the end of text. A tokenizer that names neither is refused there.
-* What is too long loses its beginning, special tokens included.
+  as one text; its first tokens, as many as the prompt alone has, are not scored. They
+  are replaced by those of the prompt alone, which differ where a token spans prompt and
+  ending.
+* A text begins with the special tokens that its tokenizer puts there. If there are
+  none, the first scored token follows a prefix: the beginning-of-text token, or else
+  the end-of-text token. If the tokenizer names neither, the text is refused.
+* A text that is too long is cut at its beginning, special tokens included.
 * A rolling text is scored whole, in windows that share one token of context (the
   last window is as long as it can be).
 
-Special tokens that a tokenizer puts behind a text are left out. Between two tokenizers
+Special tokens that a tokenizer puts after a text are left out. Between two tokenizers
 the source reads prompt + ending as one text, and a source token inside a character
 counts as having read the whole of it.
 
@@ -45,8 +45,8 @@ class Asked(NamedTuple):
     """Tokens of one text that are scored.
 
     Attributes:
-      ids: source tokens of the text, those before it included.
-      places: [M] int, the place in `ids` whose state predicts each of them.
+      ids: source tokens of the text and of what precedes it.
+      places: [M] int, the index in `ids` whose state predicts each of them.
       labels: [M] int, the target tokens.
     """
 
@@ -73,8 +73,8 @@ def continuation_nats(
       [N] float64, nats; [N] bool, whether every token of the ending is the likeliest.
 
     Raises:
-      ValueError: an ending without a token of its own, or one that is longer than the
-        models' context; nothing to put before the first token of a text.
+      ValueError: an ending has no token of its own or exceeds the models' context, or
+        there is nothing to put before the first token of a text.
     """
     moved = [_move_spaces(prompt, end) for prompt, end in zip(prompts, endings)]
     contexts = _Texts.of(target_tokenizer, [prompt for prompt, _ in moved])
@@ -106,7 +106,7 @@ def continuation_nats(
 def rolling_nats(
     parts: Stitch, source_tokenizer: Any, target_tokenizer: Any, texts: Sequence[str]
 ) -> np.ndarray:
-    """-log p of whole texts, each token scored once; see the head of this file.
+    """-log p of whole texts, each token scored once; see the top of this file.
 
     Args:
       parts, source_tokenizer, target_tokenizer: as for `continuation_nats`.
@@ -116,7 +116,7 @@ def rolling_nats(
       [N] float64, nats.
 
     Raises:
-      ValueError: nothing to put before the first token of a text.
+      ValueError: there is nothing to put before the first token of a text.
     """
     room, windows, owners = _room(parts), [], []
     nothing = [[]] * len(texts)
@@ -145,8 +145,8 @@ class _Texts(NamedTuple):
 
     Attributes:
       ids: of each text.
-      ends: [tokens] int, of each text, the character up to which it is read by then.
-      begins: [tokens] int, of each text, the character before which the token begins.
+      ends: [tokens] int for each text, the character up to which a token has read.
+      begins: [tokens] int for each text, the character at which a token begins.
     """
 
     ids: list[list[int]]
@@ -174,8 +174,7 @@ def _asked(
     texts: Sequence[str],
     contexts: Sequence[list[int]],
 ) -> list[Asked]:
-    """The scored tokens of each text: all but as many target tokens as its context
-    has."""
+    """The scored tokens of each text: those after the tokens of its context."""
     x = _Texts.of(source_tokenizer, texts)
     y = x
     fingerprints = map(tokenizer_fingerprint, (source_tokenizer, target_tokenizer))
@@ -190,7 +189,7 @@ def _asked(
             ids = [*context, *ids[first:]]
         front = list(leading_tokens(source_tokenizer))
         spelled = [front or _prefix(source_tokenizer), _prefix(target_tokenizer)]
-        # A beginning that the text spells itself is neither put there twice nor scored.
+        # A prefix that the text itself spells is neither repeated nor scored.
         front = [] if spelled[0] and ids[: len(spelled[0])] == spelled[0] else front
         if not first and spelled[1] and labels[:1].tolist() == spelled[1]:
             first = 1
@@ -213,7 +212,7 @@ def _asked(
 
 
 def _prefix(tokenizer: Any) -> list[int]:
-    """The beginning of text, or else the end of text, where one is named."""
+    """The beginning-of-text token, or else the end-of-text token, if one is named."""
     names = (tokenizer.bos_token, tokenizer.eos_token)
     name = next((name for name in names if name is not None), None)
     index = None if name is None else tokenizer.backend_tokenizer.token_to_id(name)

@@ -1,13 +1,13 @@
 """The host's side of generation: blocks on the device, checked against the text.
 
     block of guesses -> for each row: is the text, encoded anew, what was fed?
-                        yes: on;  no: rewind to the common prefix, feed what is right
+                        yes: go on;  no: rewind to the common prefix, feed the rest
 
-While the host checks a block, the device is at the next one. The result is that of the
-slow loop, which encodes the whole text and runs the whole model for every token. How
-many steps a block has follows from how often guesses fail; where a step takes far
-longer than the check of a block, the device waits for the host, so that nothing is
-fed behind a wrong guess.
+While the host checks a block, the device runs the next one. The result equals that of
+the slow loop, which encodes the whole text and runs the whole model for every token.
+The number of steps of a block depends on how often guesses fail; if a step takes far
+longer than the check of a block, the device waits for the host, so that nothing is fed
+after a wrong guess.
 """
 
 import dataclasses
@@ -47,19 +47,19 @@ from helix_jax.generation.state import (
 from helix_jax.generation.stitch import Stitch
 from helix_jax.types import Array
 
-MOST, STREAMED = 32, 8  # steps a block at most; where somebody watches
+MOST, STREAMED = 32, 8  # most steps of a block; if text is streamed
 CHUNK = 512  # tokens of a prompt that are fed at once
 
-Correction = tuple[int, list[int]]  # source tokens of a row to keep, those to feed then
+Correction = tuple[int, list[int]]  # source tokens of a row to keep, and to feed then
 
 
 class Decoder(NamedTuple):
-    """All that extends rows, except the rows.
+    """Everything that rows are extended with.
 
     Attributes:
       parts: the stitch.
       reader: how chosen tokens become source tokens.
-      guesses: of the reader; learns.
+      guesses: of the reader; they learn.
       rules: of the target's vocabulary, with these guesses.
       bounds: when rows end.
       sampling: how tokens are chosen.
@@ -79,19 +79,19 @@ class Decoder(NamedTuple):
     @property
     def learns(self) -> bool:
         """Whether wrong guesses become lessons, which take fed tokens back."""
-        # What crosses a turn must be read again, so the device takes nothing back.
+        # What crosses a turn must be read again, so the device may take nothing back.
         return self.guesses.learns and not self.bounds.turns
 
 
 def run_rows(decoder: Decoder, rows: Sequence[Row]) -> None:
     """Extend every row until it ends.
 
-    A text that the tokenizer reads otherwise than in parts split before a word is
-    written once more, read as a whole for each token; a callback is then given what
-    goes beyond the characters that it has.
+    A text that the tokenizer reads differently as a whole than split into parts is
+    written again, encoded as a whole for every token; a callback is then given only
+    what goes beyond the characters that it already has.
 
     Args:
-      decoder: what extends them.
+      decoder: extends them.
       rows: prompts; changed in place.
     """
     _run(decoder, rows)
@@ -121,10 +121,10 @@ class _Line:
     """The host's record of a row on the device.
 
     Attributes:
-      cached: source tokens that it has after the last block checked, or will have once
-        all is fed that was begun.
-      behind: how many of them are still to be fed.
-      due: the host must give it new orders; until then its blocks do not count.
+      cached: source tokens that it has after the last checked block, including those
+        that are still being fed.
+      behind: how many of these are still to be fed.
+      due: the host must give it new orders; until then its results do not count.
       since: the first block that counts.
     """
 
@@ -190,13 +190,13 @@ def _run(decoder: Decoder, rows: Sequence[Row]) -> None:
         flight = flights.popleft()
         begun = time.perf_counter()
         block = unpack_block(flight.block)
-        if block.open.any():  # no step was left out
+        if block.open.any():  # no step was skipped
             pace.note(begun, flight.count)
         _check(decoder, flight, block, lines, rows)
 
 
 def _worth_a_block(rows, lines, flights, bounds, depth: int) -> bool:
-    """Whether some row has steps to take that no block under way will take."""
+    """Whether some row needs more steps than the blocks under way will take."""
     if not flights:
         return True
     under_way = sum(flight.count for flight in flights)
@@ -213,7 +213,7 @@ def _correction(row: Row, line: _Line, bounds: Bounds) -> Correction:
         return fed, []
     ids = row.reading.ids
     kept = kept_tokens(line.cached[:fed], ids, bounds)
-    if line.behind:  # its logits are not read
+    if line.behind:  # its logits were not computed
         kept = min(kept, len(ids) - 1)
     return kept, ids[kept:]
 
@@ -250,7 +250,7 @@ def _check(
     lines: Sequence[_Line],
     rows: Sequence[Row],
 ) -> None:
-    """Take over what a block chose, as far as the text is what was fed."""
+    """Accept the tokens of a block as long as the text is read as what was fed."""
     bounds, stops = decoder.bounds, decoder.rules.stops
     failed = chosen = 0
     for number, (order, line, row) in enumerate(zip(flight.orders, lines, rows)):
@@ -291,13 +291,13 @@ def _check(
 
 
 def _limit(length: int, slots: int, bounds: Bounds) -> int:
-    """Source tokens that a row of this length may have before the host must look."""
+    """Source tokens that a row of this length may reach without the host."""
     ahead = [turn for turn in bounds.turns if turn >= length]
     return min([slots, bounds.context, *ahead])
 
 
 def _histories(rows, total, sampling) -> tuple[np.ndarray, np.ndarray]:
-    """Target tokens of the prompts, with room for more, where a penalty needs them."""
+    """Target tokens of the prompts, with room for more, if a penalty needs them."""
     if sampling.repetition_penalty == 1:
         return np.zeros((len(rows), 0), np.int32), np.zeros(len(rows), np.int32)
     known = np.array([len(row.prompt) for row in rows], np.int32)
@@ -311,7 +311,7 @@ def _mend(parts, state, corrections, rows, bounds: Bounds) -> DecodeState:
     """Rewind each row to the source tokens that it keeps and feed it its chunk."""
     steps = np.array([len(row.tokens) for row in rows], np.int32)
     longest = max(len(chunk) for _, chunk in corrections)
-    # A long-rope model must see in one piece what it reads with its other table.
+    # A long-rope model must read in one piece what it reads with its other table.
     width = _bucket(longest if bounds.turns else min(longest, CHUNK), 4)
     for begin in range(0, longest, width):
         parted = [chunk[begin : begin + width] for _, chunk in corrections]
@@ -325,7 +325,7 @@ def _mend(parts, state, corrections, rows, bounds: Bounds) -> DecodeState:
 
 
 def _bucket(size: int, least: int, most: int | None = None) -> int:
-    """The smallest power of two times `least` that holds `size`, at most `most`."""
+    """The smallest `least` * 2^n that is `size` or more, at most `most`."""
     bucket = least
     while bucket < size:
         bucket *= 2

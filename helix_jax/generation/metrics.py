@@ -1,20 +1,21 @@
 """Teacher-forced measures: the mapped head against the target's own, token by token.
 
 Both models read the same true text; wherever a token of the source and one of the
-target end at the same character, both heads say what comes next:
+target end at the same character, both heads predict the next token:
 
     agreement_top1   the mapped head's first choice is the target's
-    agreement_top5   the target's first choice is among the mapped head's five
+    agreement_top5   the target's first choice is among the mapped head's first five
     kl_nats          KL(target || mapped)
     perplexity       exp of the mean -log p(the target's true next token)
-    bits_per_character   the same sum in bits, over the characters of those tokens
+    bits_per_character   the same sum in bits, divided by the characters of these tokens
 
 Perplexity is per token of the target, and over the same tokens for the mapped and the
-native head; the source's own is per token of its own, so that between two tokenizers
-only bits per character compare. Pairs that do not end at the same character are left
-out: there the source has read what is to be predicted.
+native head; that of the source alone is per token of the source, so that between two
+tokenizers only bits per character are comparable. Tokens that do not end at the same
+character are left out, because there the source has already read what is to be
+predicted.
 
-Memory is that of one block of logits and of some sums for each document.
+Memory holds one block of logits and some sums for each document.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -43,7 +44,7 @@ from helix_jax.types import Array, Text
 ENTRIES_AT_ONCE = 2**23
 """Logits of one head that are held at once."""
 BUCKETS = 20
-"""Positions are counted by octave: 0, 1-2, 3-6, 7-14, ..."""
+"""Positions are grouped by octave: 0, 1-2, 3-6, 7-14, ..."""
 COLUMNS = ("kl_nats", "agreement_top1", "agreement_top5", "nll_nats", "native_nats")
 
 
@@ -81,13 +82,13 @@ def teacher_forced(
 
     Args:
       parts: the stitch, with its map: the arm "mapped".
-      target: the whole model whose head it has.
+      target: the whole model that its head belongs to.
       source_tokenizer, target_tokenizer: of the two models.
-      texts: gives the texts, held out.
-      controls: other maps between the same cuts, by name of their arm.
-      key: jax.random key of the control "random_head", the mapped states read by a
-        head whose output vectors are dealt to other tokens.
-      max_tokens: of a text; longer ones lose their end.
+      texts: returns the held-out texts.
+      controls: arm -> another map between the same layers.
+      key: jax.random key of the control "random_head", which reads the mapped states
+        with its output vectors assigned to other tokens.
+      max_tokens: longer texts are truncated.
       one_shape: as for `TokenPairs`, where many stitches are scored on few texts.
 
     Returns:
@@ -125,7 +126,7 @@ def native_sums(
     *,
     max_tokens: int = 512,
 ) -> DocumentSums:
-    """A model's own -log p on its own tokens: COLUMNS that compare are zero."""
+    """A model's -log p of its own tokens; COLUMNS that compare two models are zero."""
     side, head = native_side(model, tokenizer), head_of(native(model).target)
     rows = max(1, ENTRIES_AT_ONCE // model.spec.vocab_size)
     pairs = TokenPairs(side, side, texts, max_tokens=max_tokens, block_rows=rows)
@@ -162,7 +163,7 @@ def _score(
         )
         return jnp.stack([column.astype(jnp.float32) for column in columns], axis=-1)
 
-    # One arm after another, so that one block of logits is held beside the target's.
+    # One arm after another: only one block of logits is held besides the target's.
     arms, done = [], target_logits
     for head, states in zip(heads, x):
         states, done = jax.lax.optimization_barrier((states, done))
@@ -179,7 +180,7 @@ def _own_nats(head: Head, states: Array, following: Array) -> Array:
 def negative_log_p(logits: Array, tokens: Array) -> Array:
     """-log softmax(logits)[token] in nats: [N, V] and [N] int (-1: any) -> [N].
 
-    In float32 at least; a token that is not in the vocabulary gives NaN.
+    In float32 at least; a token outside the vocabulary gives NaN.
     """
     logits = jnp.asarray(numeric.numbers("negative_log_p", "logits", logits, rank=2))
     checks.require_shape("negative_log_p", "tokens", tokens, logits.shape[:1])
@@ -227,7 +228,7 @@ def _sums(
 
 
 def padded_block(block: TokenBlock, rows: int) -> TokenBlock:
-    """The block with `rows` rows, so that nothing compiles again."""
+    """The block padded to `rows` rows, so that nothing is compiled again."""
     short = rows - len(block.next_y)
 
     def pad(column: np.ndarray) -> np.ndarray:

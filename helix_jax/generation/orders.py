@@ -1,4 +1,4 @@
-"""The messages between host and device about a block of decoding, in few arrays."""
+"""The messages between host and device for a block of decoding, in few arrays."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,12 +9,12 @@ from helix_jax.types import Array
 
 
 class Orders(NamedTuple):
-    """The host's orders for a block; they may change without recompilation.
+    """The host's orders for a block; new values need no recompilation.
 
     Attributes:
-      rows: [B, 7 + M] int32, a line for each row of what `Order` names.
-      block: [3] int32: chosen tokens that a row may have in all; steps of the block, at
-        most `most`; 1 if the host has not seen the block before.
+      rows: [B, 7 + M] int32, the fields of `Order` for each row.
+      block: [3] int32: tokens that may be chosen for a row in total; steps of the
+        block, at most `most`; 1 if the host has not checked the previous block.
     """
 
     rows: Array
@@ -22,17 +22,17 @@ class Orders(NamedTuple):
 
 
 class Order(NamedTuple):
-    """The host's orders for one row; for all rows, [B], on the device.
+    """The host's orders for one row; on the device for all rows, [B].
 
     Attributes:
-      active: 0: the row takes no part.
-      anew: 1: the orders below hold. 0: it goes on where it stands, if it can.
+      active: 0: the row has ended.
+      anew: 1: the orders below hold. 0: it continues as it is, if it can.
       keep: source tokens to keep; others are rolled back.
       steps: chosen tokens to keep.
-      last: the row's last source token, that of the queue if there is one.
-      limit: source tokens that the row may have in all; also if not `anew`.
-      queued: how many of the queue.
-      queue: [M], source tokens to feed before anything is chosen.
+      last: the row's last source token, that of the queue included.
+      limit: source tokens that the row may have in total; also without `anew`.
+      queued: number of tokens in the queue.
+      queue: [M], source tokens to feed before a token is chosen.
     """
 
     active: Array | int
@@ -50,13 +50,14 @@ class Block(NamedTuple):
 
     Attributes:
       count: [B] int32, target tokens chosen.
-      behind: [B] int32, source tokens of the last of them, or of the queue, that the
-        next block will feed.
-      refused: [B] int32, 1: `anew` could not be followed, since the block that the host
-        had not seen took back some of what should be kept; nothing was done.
-      open: [B] int32, 1: the next block goes on with the row without the host; 0:
+      behind: [B] int32, source tokens of the last choice, or of the queue, that are
+        left for the next block to feed.
+      refused: [B] int32, 1: the orders could not be carried out, because the block that
+        the host had not checked took back tokens that were to be kept; nothing was
+        done.
+      open: [B] int32, 1: the next block can continue the row without the host; 0:
         nothing was fed for the last token.
-      tokens: [B, most] int32, the tokens; entries beyond `count` are meaningless.
+      tokens: [B, most] int32, the chosen tokens; entries beyond `count` mean nothing.
     """
 
     count: np.ndarray
@@ -69,10 +70,10 @@ class Block(NamedTuple):
 def pack_orders(
     orders: Sequence[Order], *, total: int, count: int, unseen: bool
 ) -> Orders:
-    """Orders in two arrays, so that little has to cross to the device.
+    """The orders in two arrays, so that there are few transfers to the device.
 
     Args:
-      orders: of each row, their queues of one length.
+      orders: of each row, with queues of equal length.
       total, count, unseen: as in `Orders.block`.
     """
     rows = np.array([(*order[:-1], *order.queue) for order in orders], np.int32)
@@ -86,6 +87,6 @@ def unpack_rows(orders: Orders) -> Order:
 
 
 def unpack_block(packed: Array) -> Block:
-    """The block, when the device is done with it."""
+    """The results of a block; waits until the device has them."""
     host = np.asarray(packed)
     return Block(*host[:, :4].T, host[:, 4:])

@@ -1,9 +1,9 @@
-"""How many steps a block of decoding has, and whether the next one is begun early.
+"""How many steps a block of decoding has, and whether the next one starts early.
 
-A guess that fails costs what was fed behind it: half of its block on average, and all
-of the next one where that is under way. So blocks are short where guesses fail often.
-Beginning the next block before this one is checked hides the host's work, which pays
-only where that work is long compared with a step.
+A guess that fails wastes what was fed after it: half of its block on average, and all
+of the next one if that is under way. So blocks are short when guesses fail often.
+Starting the next block before this one is checked hides the host's work, which pays
+only if that work is long compared with a step.
 """
 
 import math
@@ -11,25 +11,25 @@ import time
 
 from helix_jax.generation.guesses import MEMORY, Guesses
 
-OVERHEAD = 0.5  # of a block that is begun before the last is checked, in steps
+OVERHEAD = 0.5  # of a block that starts before the last is checked, in steps
 
 
 class Pace:
-    """The times of one batch's blocks; the texts do not depend on them.
+    """Plans the blocks of one batch from measured times; texts do not depend on it.
 
     Args:
-      rows: B; the row that falls behind holds up the batch, so their risks add up.
-      large: whether steps are thought to be long until one has been measured.
+      rows: B; a row with a wrong guess holds up the batch, so the risks add up.
+      large: whether steps are assumed to be long until one has been measured.
     """
 
     def __init__(self, rows: int, *, large: bool):
         self._rows, self._large = rows, large
-        self._step = math.inf  # seconds of the device; these are the least seen
-        self._block = self._each = math.inf  # of the host, a block and a step of it
+        self._step = math.inf  # seconds on the device; the least measured so far
+        self._block = self._each = math.inf  # of the host: a block, and a step of it
         self._ended, self._last = None, 1
 
     def plan(self, guesses: Guesses, most: int) -> tuple[int, int]:
-        """Steps of the next block, at most `most`, and how many may be under way."""
+        """Steps of the next block, at most `most`, and how many blocks may overlap."""
         if not guesses.learns:
             return most, 2
         known = self._block < math.inf
@@ -48,7 +48,7 @@ class Pace:
         return min(plans)[1:]
 
     def note(self, begun: float, steps: int) -> None:
-        """A wait for a block of so many steps, since `begun`, has ended."""
+        """Record that the wait since `begun` for a block of `steps` steps has ended."""
         if self._ended is not None:
             host = begun - self._ended
             self._block = min(self._block, host)

@@ -29,13 +29,13 @@ def read_prompt(
       tokenizer: the source's.
       prompt: a text, or with `chat` a list of {"role", "content"}.
       chat: render the messages with the source's chat template.
-      special_tokens: spellings of special tokens in the prompt mean these tokens; else
-        they are plain text, and refused in a chat.
+      special_tokens: read spellings of special tokens in the prompt as these tokens;
+        otherwise they are plain text, and refused in a chat.
       where: "prompt 3", for messages.
 
     Raises:
-      ValueError: no text to read, text that is not valid Unicode, no chat template, or
-        messages that it refuses.
+      ValueError: the prompt is empty or not valid Unicode, there is no chat template,
+        or it refuses the messages.
     """
     text = prompt
     if chat:
@@ -68,7 +68,7 @@ def read_prompt(
 def render_chat(
     tokenizer: Any, messages: Prompt, special_tokens: bool, where: str
 ) -> str:
-    """The text of a chat up to where the answer begins, by the chat template."""
+    """The text of a chat by the chat template, up to where the answer begins."""
     from jinja2 import TemplateError
 
     if not getattr(tokenizer, "chat_template", None):
@@ -113,7 +113,7 @@ def leading_tokens(tokenizer: Any) -> tuple[int, ...]:
 
 
 def end_of_turn(tokenizer: Any) -> int | None:
-    """The special token behind an answer in the tokenizer's chat template, if any."""
+    """The special token after an answer in the tokenizer's chat template, if any."""
     from jinja2 import TemplateError
 
     if not getattr(tokenizer, "chat_template", None):
@@ -140,17 +140,17 @@ def stop_ids(
 ) -> set[int]:
     """The target tokens that end a text.
 
-    They are the target's end and beginning of text, the tokens of the target that are
-    spelled as the source's, `extra`, and in a chat the target's end of turn.
+    They are the target's end and beginning of text, the target's tokens that are
+    spelled like those of the source, `extra`, and in a chat the target's end of turn.
 
     Args:
       source, target: the tokenizers.
       vocabulary: V, rows of the target's head.
-      extra: ids or spellings of more.
-      chat: whether turns end.
+      extra: ids or spellings of further tokens.
+      chat: whether the end of a turn ends a text.
 
     Raises:
-      ValueError: an extra token that the target does not have.
+      ValueError: the target has no such extra token.
     """
     index_of = target.backend_tokenizer.token_to_id
     names = [
@@ -174,7 +174,7 @@ def declared_stops(folder: Path) -> tuple[int, ...]:
     """The eos_token_id of a folder's generation_config.json; empty without one.
 
     Raises:
-      CheckpointError: the file is damaged, or names no token ids.
+      CheckpointError: the file is damaged or does not hold token ids.
     """
     file = Path(folder) / "generation_config.json"
     record = read_json(file, raises=CheckpointError) if file.is_file() else {}
@@ -191,7 +191,7 @@ def declared_stops(folder: Path) -> tuple[int, ...]:
 
 
 def _open_parsed(reader, tokenizer, prefix, text, where) -> Reading:
-    """A reading whose text begins behind the last special token that it spells."""
+    """A reading whose text begins after the last special token that it spells."""
     backend = copy_backend(tokenizer.backend_tokenizer)
     backend.encode_special_tokens = False
     encoded = backend.encode(text, add_special_tokens=False)

@@ -1,23 +1,23 @@
-"""Text that grows by the target's bytes, as the source's tokenizer reads it.
+"""Text that grows by the target's tokens, as the source's tokenizer reads it.
 
-The rules of a reading, whatever tokens led to it:
+A reading depends only on the text, not on the tokens that it grew by:
 
-* The text is the prompt and the bytes of the chosen tokens, read as UTF-8. Bytes that
-  can never become valid are U+FFFD. A special token has no bytes.
+* The text is the prompt and the bytes of the chosen tokens, decoded as UTF-8. Bytes
+  that can never become valid are U+FFFD. A special token has no bytes.
 * The source reads its own special tokens, then the whole text, encoded anew, in which
   the spelling of a special token is plain text. Special tokens that its tokenizer puts
-  behind a text are left out.
-* An unfinished character at the end is read as single-byte tokens where the source has
-  them, and as U+FFFD where it has not.
+  after a text are left out.
+* An unfinished character at the end is read as single-byte tokens if the source has
+  them, otherwise as U+FFFD.
 
 So that a long text need not be encoded anew for each token, the ids are kept up to the
-last place between a visible ASCII character and a space with an ASCII letter behind it,
-or between an ASCII letter and punctuation other than an apostrophe. Where no token of
-the vocabulary reaches across such a place, merges and Viterbi paths do not either, and
-every pre-tokenizer that we know splits there; `make_reader` tries it on a few texts,
-and does without the places where either fails.
+last split: a place between a visible ASCII character and a space followed by an ASCII
+letter, or between an ASCII letter and punctuation other than an apostrophe. If no token
+of the vocabulary spans such a place, no merge and no Viterbi path does, and every
+pre-tokenizer that we know splits there; `make_reader` tests both on a few texts, and
+does not use the kinds of places that fail.
 
-A native reading has no source tokenizer to satisfy: chosen tokens are read as they are.
+In a native reading the chosen tokens are read as they are.
 """
 
 import codecs
@@ -51,9 +51,9 @@ class Reader(NamedTuple):
       pieces: for each target token its bytes, or None.
       own_pieces: for each source token its bytes, or None.
       first: encodes a text from its beginning.
-      inside: encodes a text that stands behind another one: no dummy space.
+      inside: encodes a text that follows another one, without a dummy space.
       byte_ids: [256] the source's single-byte tokens, -1 where there is none.
-      splits: matches end where ids before stay as they are; None: nowhere.
+      splits: a match ends where the ids before it can no longer change; None: nowhere.
       native: chosen tokens are read as they are.
     """
 
@@ -71,12 +71,12 @@ class Reading(NamedTuple):
 
     Attributes:
       ids: source tokens, those of `prefix` first.
-      prefix: source tokens before the text: special ones, a chat's opening.
-      behind: the text stands behind others in the prefix (`Reader.inside`).
+      prefix: source tokens before the text: special tokens, the opening of a chat.
+      behind: the text follows other text in the prefix (`Reader.inside`).
       text: whole characters.
-      pending: bytes of an unfinished character behind them.
+      pending: bytes of an unfinished character after them.
       start, fixed: the first `fixed` ids are those of the prefix and `text[:start]`,
-        and will stay so.
+        and can no longer change.
     """
 
     ids: list[int]
@@ -94,7 +94,7 @@ def make_reader(source: Any, target: Any, *, native: bool) -> Reader:
     Args:
       source: fast tokenizer whose tokens are read.
       target: fast tokenizer whose tokens are chosen.
-      native: the two are one, and chosen tokens are read as they are.
+      native: the two are the same, and chosen tokens are read as they are.
     """
     table, chosen = token_bytes(source), token_bytes(target)
     first = _encoder(source.backend_tokenizer.to_str())
@@ -119,7 +119,7 @@ def open_reading(
 
 
 def extend(reader: Reader, reading: Reading, token: int) -> Reading:
-    """The reading with one more target token behind its text."""
+    """The reading with one more target token."""
     piece = reader.pieces[token] if token < len(reader.pieces) else None
     text, pending = append_bytes(reading.pending, piece or b"")
     _, prefix, behind, before, _, start, fixed = reading
@@ -130,7 +130,7 @@ def extend(reader: Reader, reading: Reading, token: int) -> Reading:
 
 
 def append_bytes(pending: bytes, piece: bytes) -> tuple[str, bytes]:
-    """Whole characters of pending + piece, and the bytes of an unfinished one."""
+    """The whole characters of pending + piece, and the bytes of an unfinished one."""
     if not pending:
         try:
             return piece.decode(), b""
@@ -142,20 +142,20 @@ def append_bytes(pending: bytes, piece: bytes) -> tuple[str, bytes]:
 
 
 def read_whole(reader: Reader, reading: Reading) -> list[int]:
-    """The definition: the ids of a reading, encoded anew from the beginning."""
+    """The ids of a reading by definition: encoded anew from the beginning."""
     encode = reader.inside if reading.behind else reader.first
     known, unfinished = _unfinished(reader, reading.pending)
     return [*reading.prefix, *encode(reading.text + known), *unfinished]
 
 
 def _read_tail(reader: Reader, reading: Reading, known: int = 0) -> Reading:
-    """The ids of a reading, of whose text `known` characters were read before."""
+    """The reading with its ids, given that `known` characters were read before."""
     ids, prefix, behind, text, pending, start, fixed = reading
     ids = ids[:fixed]
     encode = reader.inside if behind or start > 0 else reader.first
     place = None
     if reader.splits:
-        # A place that was not seen before lies behind, or across, the end before.
+        # A new split lies after, or across, the end of what was known.
         for match in reader.splits.finditer(text, max(start, known - 2)):
             place = match.end()
     if place is not None:
@@ -171,7 +171,7 @@ def _read_tail(reader: Reader, reading: Reading, known: int = 0) -> Reading:
 
 
 def _unfinished(reader: Reader, pending: bytes) -> tuple[str, list[int]]:
-    """What stands for the bytes of an unfinished character: text, or ids."""
+    """What an unfinished character is read as: text to encode, or ids."""
     if not pending:
         return "", []
     ids = [int(reader.byte_ids[byte]) for byte in pending]
@@ -184,7 +184,7 @@ def _encoder(record: str) -> Callable[[str], tuple[int, ...]]:
     backend.no_truncation()
     backend.encode_special_tokens = True
 
-    @lru_cache(maxsize=2**15)  # words come again
+    @lru_cache(maxsize=2**15)  # words recur
     def encode_short(text: str) -> tuple[int, ...]:
         return tuple(backend.encode(text, add_special_tokens=False).ids)
 
@@ -219,7 +219,7 @@ def _without_dummy_space(record: str) -> str:
 
 
 def _splits(table: TokenBytes, first: Callable, inside: Callable) -> re.Pattern | None:
-    """Places before which ids do not depend on what follows."""
+    """A pattern of places before which ids do not depend on what follows."""
     joined = b"\xff".join(piece for piece in table.pieces if piece is not None)
     crossed = {pair[1:] for pair in re.findall(rb"[A-Za-z][!-/:-@[-`{-~]", joined)}
 

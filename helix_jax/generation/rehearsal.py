@@ -1,9 +1,9 @@
 """An encrypted head and its client in one process: the cost of a token on ciphertexts.
 
     rehearse_texts   texts on ciphertexts beside the same texts in the clear
-    rehearse_steps   single steps of a made-up head of any size
+    rehearse_steps   single steps of a synthetic head of any size
 
-`private.rehearsal` does the same for a layer by itself.
+`private.rehearsal` does the same for a single layer.
 """
 
 import time
@@ -21,7 +21,7 @@ from helix_jax.private.rehearsal import WARMUPS, Conversation
 from helix_jax.private.stages import STAGES
 from helix_jax.progress import bar, stage
 
-CHECKED = 512  # logits of a made-up head that are compared with those in the clear
+CHECKED = 512  # logits of a synthetic head that are compared with those in the clear
 
 
 class StepCosts(NamedTuple):
@@ -30,7 +30,7 @@ class StepCosts(NamedTuple):
     Attributes:
       seconds: stage of `STAGES` -> median.
       query_bytes, answer_bytes: of the last query.
-      max_error: of a logit, beside the product in float64, over all queries.
+      max_error: of a logit, against the product in float64, over all queries.
     """
 
     seconds: dict[str, float]
@@ -40,7 +40,7 @@ class StepCosts(NamedTuple):
 
     @property
     def numbers(self) -> dict[str, float]:
-        """The same, flat, with the unit in the name."""
+        """The costs by name, with the unit in the name."""
         return {f"{name}_seconds": median for name, median in self.seconds.items()} | {
             "query_bytes": self.query_bytes,
             "answer_bytes": self.answer_bytes,
@@ -49,14 +49,14 @@ class StepCosts(NamedTuple):
 
 
 class EncryptedTexts(NamedTuple):
-    """Texts of the same prompts.
+    """Texts written for the same prompts.
 
     Attributes:
       written: on ciphertexts.
       clear: by the same stitch in the clear.
       target: by the target alone.
       costs: of a token.
-      seconds: that all texts on ciphertexts took, the source and the map included.
+      seconds: of all texts on ciphertexts, source and map included.
     """
 
     written: list[Generated]
@@ -97,9 +97,10 @@ def rehearse_texts(
 
     Args:
       parts: a stitch that enters the target at its normed last states.
-      target: the model whose head is encrypted for.
+      target: the model whose head is applied to ciphertexts.
       tokenizers: of the source and of the target.
-      prompts: texts; the first two, in the clear, show how large states become.
+      prompts: texts; the first two are also continued in the clear, to bound the norm
+        of states.
       max_new_tokens: target tokens for each.
       **settings: profile and minimise, of the provider.
     """
@@ -143,12 +144,12 @@ def rehearse_texts(
 def rehearse_steps(
     width: int, vocabulary: int, *, repeats: int, seed: int, **settings: str
 ) -> StepCosts:
-    """Single steps of a made-up Gaussian head, logits of order 10.
+    """Single steps of a synthetic Gaussian head, with logits of order 10.
 
     Args:
       width: dy.
       vocabulary: V.
-      repeats: steps that are timed, after those that compile.
+      repeats: timed steps, after the warm-up.
       seed: of the head and of the states.
       **settings: profile and minimise, of the provider.
     """
@@ -173,14 +174,14 @@ def rehearse_steps(
 def _conversation(
     weights: HeadWeights, norm: float, *, profile: str, minimise: str
 ) -> Conversation:
-    """Both parties of an encrypted head; states of norm at most `norm`."""
+    """Both parties of an encrypted head, for states of norm at most `norm`."""
     with stage("encoding the head"):
         provider = Provider(
             weights.kernel,
             weights.bias,
             input_norm=norm,
             profile=profile,
-            policy="logits",  # tokens should equal those in the clear
+            policy="logits",  # so that tokens equal those in the clear
             minimise=minimise,
         )
         return Conversation(Client(profile), provider)

@@ -1,4 +1,4 @@
-"""A text as it grows token by token, and where it ends."""
+"""A text that grows token by token, and where it ends."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -16,11 +16,11 @@ class Row:
       reading: the text, and the source tokens that it is read as.
       prompt: target tokens of the prompt, for the repetition penalty.
       tokens: target tokens chosen.
-      reason: why it ended; None while it has not.
+      reason: why it ended; None: it has not.
       repairs: how often tokens already fed were taken back.
-      begin: characters of the prompt.
-      answer: what stands behind the prompt, once the text has ended.
-      shown: characters of it that the callback was given.
+      begin: number of characters of the prompt.
+      answer: the text after the prompt, once it has ended.
+      shown: number of its characters that the callback was given.
     """
 
     reading: Reading
@@ -65,7 +65,7 @@ def check_lengths(rows: Sequence[Row], bounds: Bounds) -> None:
     """Refuse prompts that the models cannot read.
 
     Raises:
-      ValueError: one that is empty, or longer than the context.
+      ValueError: a prompt is empty or longer than the context.
     """
     for number, row in enumerate(rows):
         length = len(row.reading.ids)
@@ -77,14 +77,14 @@ def check_lengths(rows: Sequence[Row], bounds: Bounds) -> None:
 
 
 def absorb(row: Row, token: int, reader: Reader, stop: bool, bounds: Bounds) -> None:
-    """Take over a chosen token, and note it where the text ends with it.
+    """Append a chosen token, and record whether it ends the text.
 
     Args:
       row: changed in place.
       token: of the target.
       reader: how it becomes source tokens.
-      stop: it is one that ends a text.
-      bounds: what else does.
+      stop: whether the token ends a text.
+      bounds: what else ends it.
     """
     row.tokens.append(token)
     if stop:
@@ -101,7 +101,7 @@ def absorb(row: Row, token: int, reader: Reader, stop: bool, bounds: Bounds) -> 
 
 
 def kept_tokens(cached: Sequence[int], ids: Sequence[int], bounds: Bounds) -> int:
-    """How many cached tokens stay, so that the row's logits are those behind `ids`."""
+    """How many cached tokens to keep, so that the logits become those after `ids`."""
     if cached == ids:
         return len(cached)
     if any((len(cached) > turn) != (len(ids) > turn) for turn in bounds.turns):
@@ -110,7 +110,7 @@ def kept_tokens(cached: Sequence[int], ids: Sequence[int], bounds: Bounds) -> in
 
 
 def begin_anew(row: Row, reader: Reader) -> None:
-    """The prompt alone again, as another reader reads it."""
+    """Return to the prompt alone, read by another reader."""
     old = row.reading
     row.reading = open_reading(
         reader, old.prefix, old.text[: row.begin], behind=old.behind
@@ -119,7 +119,7 @@ def begin_anew(row: Row, reader: Reader) -> None:
 
 
 def show(number: int, row: Row, bounds: Bounds, on_text: Callable) -> None:
-    """Give the callback what can no longer become part of a stop string."""
+    """Give the callback the text that can no longer become part of a stop string."""
     answer = row.answer
     if answer is None:
         answer = row.reading.text[row.begin :]
@@ -141,7 +141,7 @@ def _finish(row: Row, reason: str) -> None:
 
 
 def _stop_place(row: Row, before: int, stop_strings: Sequence[str]) -> int | None:
-    """Where the first stop string stands that ends behind character `before`."""
+    """Where the first stop string that ends after character `before` begins."""
     if not stop_strings:
         return None
     text = row.reading.text

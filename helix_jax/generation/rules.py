@@ -10,7 +10,7 @@ from helix_jax.types import Array
 
 
 class Merges(NamedTuple):
-    """Pairs of source tokens that are read as one; a hash table of S x 4 places.
+    """Pairs of source tokens that are read as one, in a hash table of S x 4 places.
 
     Attributes:
       left, right: [S, 4] int32, the pair; -1 where there is none.
@@ -23,14 +23,14 @@ class Merges(NamedTuple):
 
 
 class Lessons(NamedTuple):
-    """Better guesses for a target token behind a certain source token; K of them.
+    """K better guesses, each for a target token after a certain source token.
 
     Attributes:
       last: [K] int32, the source token; -1 where there is no lesson.
       token: [K] int32, the target token.
-      back: [K] int32, source tokens that are taken back.
+      back: [K] int32, number of source tokens that are taken back.
       ids: [K, M] int32, source tokens that are fed then.
-      lengths: [K] int32, how many of them.
+      lengths: [K] int32, their number.
     """
 
     last: Array
@@ -46,11 +46,11 @@ class Rules:
 
     Attributes:
       guesses: [V, M] int32, source tokens that are fed for each target token.
-      lengths: [V] int32, how many of them; 0: only the host knows.
+      lengths: [V] int32, their number; 0: the host must decide.
       stops: [V] bool, tokens that end a row.
       suppressed: [V] bool, tokens that are never chosen.
-      merges: what the first token of a guess and the token before it are read as.
-      lessons: guesses that go before all others.
+      merges: what the token before a guess and its first token are read as.
+      lessons: guesses that override all others.
     """
 
     guesses: Array
@@ -62,7 +62,7 @@ class Rules:
 
 
 class Guess(NamedTuple):
-    """[B, M] source tokens, their number [B], and the last token behind them [B]."""
+    """[B, M] source tokens, their number [B], and the last of them [B]."""
 
     ids: Array
     length: Array
@@ -70,7 +70,7 @@ class Guess(NamedTuple):
 
 
 def guess_of(rules: Rules, last: Array, token: Array) -> tuple[Guess, Array]:
-    """What to feed for `token` behind `last`, and how much to take back; all [B]."""
+    """What to feed for `token` after `last`, and how much to take back; all [B]."""
     ids, length, back = rules.guesses[token], rules.lengths[token], 0 * token
     if rules.merges.left.size:
         merged = find_merge(rules.merges, last, ids[:, 0])
@@ -91,7 +91,7 @@ def guess_of(rules: Rules, last: Array, token: Array) -> tuple[Guess, Array]:
 
 
 def find_merge(merges: Merges, left: Array, right: Array) -> Array:
-    """The token that each pair is read as, -1 where it is not; all [B] int32."""
+    """The token that each pair is read as, -1 if it is not one; all [B] int32."""
     places = hash_pair(left, right) & np.uint32(len(merges.left) - 1)
     fits = merges.left[places] == left[:, None]
     fits &= merges.right[places] == right[:, None]
@@ -99,7 +99,7 @@ def find_merge(merges: Merges, left: Array, right: Array) -> Array:
 
 
 def hash_pair(left: Array, right: Array) -> Array:
-    """A number for each pair of tokens, uint32; numpy or jax."""
+    """A uint32 hash of each pair of tokens; numpy or JAX."""
     left, right = left.astype(np.uint32), right.astype(np.uint32)
     mixed = left * np.uint32(0x9E3779B1) ^ right * np.uint32(0x85EBCA77)
     return mixed ^ (mixed >> np.uint32(15))

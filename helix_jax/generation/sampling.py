@@ -5,9 +5,9 @@
                                                               top-k, top-p, inverse CDF
 
 The order and meaning of each step are those of transformers' logits processors. The
-draw takes one uniform number a token, made from the key, the row and the number of
-tokens that the row has so far: what a row becomes does not depend on how the work was
-cut into blocks.
+draw takes one uniform number per token, made from the key, the row and the number of
+tokens that the row has so far, so that the result does not depend on how the work was
+divided into blocks.
 
 Reference: Keskar et al. 2019, arXiv 1909.05858, section 4.1 (penalty); Fan et al. 2018,
   arXiv 1805.04833 (top-k); Holtzman et al. 2020, arXiv 1904.09751 (top-p).
@@ -26,7 +26,7 @@ class Sampling:
     """How tokens are chosen; static.
 
     Attributes:
-      temperature: 0 for greedy; else logits are divided by it.
+      temperature: 0: greedy; otherwise logits are divided by it.
       top_k: only the k likeliest tokens, and those equal to the last of them; 0: all.
       top_p: only the smallest set of likeliest tokens with this mass; 1: all.
       repetition_penalty: logits of tokens in the prompt or the text so far are divided
@@ -54,13 +54,13 @@ class Sampling:
 def process_logits(
     logits: Array, suppressed: Array, seen: Array | None, sampling: Sampling
 ) -> Array:
-    """Logits after every step but the draw; -inf where a token is ruled out.
+    """Logits after all steps but the draw; -inf for tokens that are ruled out.
 
     Args:
       logits: [B, V] float32.
       suppressed: [V] bool, tokens that are never chosen.
-      seen: [B, V] bool, tokens of the prompt and of the text so far; may be None where
-        there is no penalty.
+      seen: [B, V] bool, tokens of the prompt and of the text so far; may be None
+        without a penalty.
       sampling: the settings.
 
     Returns:
@@ -102,8 +102,8 @@ def choose_tokens(processed: Array, uniform: Array, sampling: Sampling) -> Array
     probability = jax.nn.softmax(processed, axis=-1)
     below = jnp.cumsum(probability, axis=-1)
     possible = probability > 0
-    # The sum is rounded: the largest partial sum stands for 1, and a token of
-    # probability zero is never the one that passes the draw.
+    # The sum is rounded: the largest partial sum takes the place of 1, and a token of
+    # probability zero is never chosen.
     total = jnp.max(jnp.where(possible, below, 0), axis=-1)
     return _first(possible & (below > (uniform * total)[:, None]))
 

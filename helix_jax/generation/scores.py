@@ -1,13 +1,13 @@
-"""Teacher-forced sums as numbers with intervals, under the names of a summary.
+"""Teacher-forced sums as numbers with intervals, by their names in a summary.
 
     generation/kl_nats                      of the mapped head
     generation/kl_nats_shuffled             of a control, by its suffix
     generation/kl_nats_position_7           of predictions from positions 7 to 14
     generation/perplexity_ratio             of the mapped head to the native target
-    generation/bits_over_source             bits a character more than the source alone
-    generation/gap_closed, log_gap_closed   where "ridge" is a control: the share of its
+    generation/bits_over_source             bits per character above the source alone
+    generation/gap_closed, log_gap_closed   if "ridge" is a control: the share of its
                                             distance to the native target, in perplexity
-                                            and in nats, that the mapped head regains
+                                            and in nats, that the mapped head closes
 
 All but the gaps and the counts are Intervals: bootstraps over documents, paired for the
 ratio and the bits over the source.
@@ -42,7 +42,7 @@ def perplexity_of_sums(sums: Array) -> Array:
 
 
 def bits_of_sums(sums: Array) -> Array:
-    """Bits a character, from (nats, characters)."""
+    """Bits per character, from (nats, characters)."""
     return sums[0] / jnp.log(2.0) / sums[1]
 
 
@@ -52,7 +52,7 @@ def perplexity_ratio_of_sums(sums: Array) -> Array:
 
 
 def bits_difference_of_sums(sums: Array) -> Array:
-    """Bits a character of one less those of the other, (nats, characters) of each."""
+    """Difference in bits per character, from (nats, characters) of each of the two."""
     return bits_of_sums(sums[:2]) - bits_of_sums(sums[2:])
 
 
@@ -72,10 +72,10 @@ def score_stitch(
     Args:
       parts: the stitch, with its map.
       models, tokenizers: of the source and the target.
-      texts: held out.
-      controls: other maps between the same cuts, by name of their arm.
+      texts: held-out texts.
+      controls: arm -> another map between the same layers.
       key: jax.random key of the control "random_head".
-      max_tokens: of a text; longer ones lose their end.
+      max_tokens: longer texts are truncated.
       resamples: of the bootstrap over documents.
 
     Returns:
@@ -111,10 +111,10 @@ def generation_scores(
       scored: from `teacher_forced`.
       native_source: from `native_sums` of the source, on the same texts.
       resamples: of the bootstrap.
-      by_position: measure the octaves of positions too.
+      by_position: also measure each octave of positions.
 
     Returns:
-      Name -> number or Interval; see the head of this file.
+      Name -> number or Interval; see the top of this file.
     """
     numbers: dict[str, float | Interval] = {
         "generation/tokens": int(scored.tokens.sum()),
@@ -174,7 +174,7 @@ def generation_scores(
 
 
 def _gap_closed(numbers: Mapping[str, float | Interval]) -> dict[str, float]:
-    """The share of what ridge loses to the native target that another map regains."""
+    """The share of ridge's gap to the native target that the mapped head closes."""
     native, ridge, mapped = (
         float(numbers[f"generation/perplexity_{arm}"].value)
         for arm in ("native_target", "mapped_ridge", "mapped")

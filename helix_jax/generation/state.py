@@ -1,8 +1,8 @@
 """The state of generation on the device: caches, logits, histories; and its updates.
 
-`feed` appends a right-padded chunk to the rows of a batch: this serves prefill and
-single steps. Caches have no holes: the slots that padding took are given back, so a
-row's next slot is the number of its tokens.
+`feed` appends a right-padded chunk to the rows of a batch, for prefill and for single
+steps. Caches have no holes: slots taken by padding are freed, so that a row's next slot
+is the number of its tokens.
 """
 
 import weakref
@@ -25,11 +25,11 @@ from helix_jax.models import rewind
 from helix_jax.models.cache import unstack_layers, unstack_tables
 from helix_jax.types import Array
 
-# Models no larger than this are run layer by layer, without a loop: longer to compile,
-# and the weights are held twice.
+# Models up to this size are run layer by layer, without a loop: they take longer to
+# compile, and their weights are held twice.
 UNROLLED_BYTES = 2**28
-# Heads of this size are left out of steps in which no row will choose; to leave out
-# smaller ones takes longer than they do.
+# Heads of this size or more are skipped in steps in which no row will choose a token;
+# skipping a smaller head takes longer than running it.
 LARGE_HEAD = 2**24
 
 
@@ -41,12 +41,12 @@ class DecodeState(NamedTuple):
       logits: [B, V] float32, of the target, at each row's last token.
       history: [B, N] int32, tokens of the target's vocabulary: the prompt, then what
         was chosen; [B, 0] where it is not needed.
-      known: [B] int32, tokens of the history that count.
-      steps: [B] int32, tokens chosen.
+      known: [B] int32, number of valid tokens in the history.
+      steps: [B] int32, number of tokens chosen.
       guess: source tokens that are being fed.
-      part: [B] int32, how many of them are fed.
-      fewest: [B] int32, source tokens that stayed throughout the last block.
-      open: [B] bool, rows that can go on without the host.
+      part: [B] int32, how many of these have been fed.
+      fewest: [B] int32, source tokens that were kept throughout the last block.
+      open: [B] bool, rows that can continue without the host.
     """
 
     cache: StitchCache
@@ -61,7 +61,7 @@ class DecodeState(NamedTuple):
 
 
 def unroll(parts: Stitch) -> Stitch:
-    """The stitch, its layers unstacked where they are small; copied once a model."""
+    """The stitch with its layers unstacked if they are small; copied once per model."""
     if _layer_bytes(parts) > UNROLLED_BYTES:
         return parts
 
@@ -128,7 +128,7 @@ def grow(state: DecodeState, slots: int) -> DecodeState:
 def rewind_state(state: DecodeState, tokens: Array, steps: Array) -> DecodeState:
     """Keep the first `tokens` source tokens and `steps` choices of each row, both [B].
 
-    The logits stay those of the last token fed; feed a token to each row rewound.
+    The logits remain those of the last token fed; feed a token to each rewound row.
     """
     return state._replace(
         cache=rewind_cache(state.cache, tokens),
@@ -151,12 +151,12 @@ def feed(
       parts: the stitch.
       state: what came before.
       tokens: [B, T] int, source tokens, padded on the right.
-      lengths: [B] int, how many of each row count; a row with 0 keeps its state.
-      wanted: [B] bool, rows whose logits will be read; where there are none, a large
-        head is left out. None for all.
+      lengths: [B] int, number of tokens of each row; a row with 0 keeps its state.
+      wanted: [B] bool, rows whose logits will be read; if there are none, a large head
+        is skipped. None: all.
 
     Returns:
-      The state, its logits at the last token of each row.
+      The state, with the logits at the last token of each row.
     """
     begin = state.cache.source.next_slot
     mask = jnp.arange(tokens.shape[1]) < lengths[:, None]
@@ -176,12 +176,12 @@ def feed(
 
 
 def rewind_cache(cache: StitchCache, next_slot: Array) -> StitchCache:
-    """Forget what stands from `next_slot` [B] on, on both sides."""
+    """Forget everything from `next_slot` [B] on, on both sides."""
     return _each(lambda one: rewind(one, next_slot), cache)
 
 
 def _each(change: Callable, cache: StitchCache) -> StitchCache:
-    """The change made to the caches of both sides."""
+    """Apply `change` to the caches of both sides."""
     return StitchCache(*(None if one is None else change(one) for one in cache))
 
 
@@ -189,10 +189,10 @@ _copies: dict[tuple[int, ...], tuple[list[weakref.ref], tuple]] = {}
 
 
 def _apart(params: Mapping) -> tuple[dict, ...]:
-    """The layers unstacked; kept for as long as the weights that they are a copy of."""
+    """The layers unstacked; kept as long as the weights that they are copied from."""
     leaves = jax.tree.leaves(params["layers"])
     if not all(isinstance(leaf, jax.Array) for leaf in leaves):
-        return _unstack(params["layers"])  # others may change in place
+        return _unstack(params["layers"])  # other dictionaries may change in place
     key = tuple(map(id, leaves))
     if key not in _copies:
         refs = [weakref.ref(leaf, lambda _: _copies.pop(key, None)) for leaf in leaves]

@@ -2,8 +2,8 @@
 
     h = source blocks 1..i (tokens);  z = map(h);  logits = head(target blocks j+1..(z))
 
-i and j at the last layers is the paper's case. Without a map and with one model it is
-that model itself, so native and hybrid text come from the same code.
+The paper takes i and j at the last layers. With one model and no map the stitch is that
+model itself, so that native and hybrid text come from the same code.
 
 Reference: arXiv 2603.18908, section on generation; middle layers: Bansal et al. 2021
   (model stitching), arXiv 2106.07682.
@@ -42,8 +42,8 @@ class Part:
     Attributes:
       params: of the whole model.
       spec: its architecture.
-      layer: residual stream at which the stitch cuts it, 0..L.
-      normed: whether that state is taken, or entered, after the final norm.
+      layer: where the stitch cuts its residual stream, 0..L.
+      normed: whether the cut is after the final norm.
     """
 
     params: Mapping
@@ -54,12 +54,12 @@ class Part:
 
 @struct.dataclass
 class Stitch:
-    """A source up to its cut, a map, and a target from its cut on; a pytree.
+    """A source up to its cut, a map, and a target after its cut; a pytree.
 
     Attributes:
-      source: blocks 1..layer of it are run.
-      target: blocks layer+1..L and the head of it are run.
-      map: what `apply_map` takes, or None where both sides are one model.
+      source: its blocks 1..layer are run.
+      target: its blocks layer+1..L and its head are run.
+      map: as for `apply_map`; None: both sides are one model.
     """
 
     source: Part
@@ -68,7 +68,7 @@ class Stitch:
 
 
 class StitchCache(NamedTuple):
-    """Key-value caches of both sides; that of a target that runs no block is None."""
+    """Key-value caches of both sides; None for a target that runs no block."""
 
     source: KeyValueCache
     target: KeyValueCache | None
@@ -85,11 +85,11 @@ def stitch(
     source_norm: bool = True,
     target_norm: bool = True,
 ) -> Stitch:
-    """The source's blocks, a map and the target's head.
+    """Join the source's blocks, a map, and the target's remaining blocks and head.
 
     Args:
       source: decoder that reads the text.
-      target: decoder whose head names the next token.
+      target: decoder whose head predicts the next token.
       map: from the source's cut [dx] to the target's [dy].
       source_layer, target_layer: where each is cut; 0 is the embedding, -1 the last.
       source_norm: the map takes states after the source's final norm.
@@ -97,8 +97,8 @@ def stitch(
         layer has one.
 
     Raises:
-      ValueError: an encoder, a target without a head, a cut that does not exist, or
-        widths that do not fit.
+      ValueError: a model is an encoder, the target has no head, a layer does not exist,
+        or widths do not match.
     """
     parts = []
     for side, model, layer, normed in (
@@ -138,7 +138,7 @@ def native(model: Model) -> Stitch:
     """A model with its own head.
 
     Raises:
-      ValueError: an encoder, or a model without a head.
+      ValueError: the model is an encoder, or has no head.
     """
     return stitch(model, model, None, source_norm=False, target_norm=False)
 
@@ -159,13 +159,13 @@ def run_stitch(
     mask: Array | None = None,
     cache: StitchCache | None = None,
 ) -> tuple[Array, StitchCache | None]:
-    """States from which the target's head reads, at each token of the source.
+    """The states that the target's head reads, at each token of the source.
 
     Args:
       parts: the stitch.
       tokens: [B, T] int, of the source's tokenizer.
-      mask: [B, T] bool, False for padding on either side; None for none.
-      cache: what came before; the tokens are appended to it.
+      mask: [B, T] bool, False for padding on either side; None: no padding.
+      cache: of the tokens before, which these are appended to.
 
     Returns:
       [B, T, dy] for `read_head`, and the extended cache.
@@ -185,7 +185,7 @@ def run_source(
     mask: Array,
     cache: KeyValueCache | None = None,
 ) -> tuple[Array, KeyValueCache | None]:
-    """The source's half of a stitch, which needs nothing of the target.
+    """The source's half of a stitch, which needs nothing from the target.
 
     Args:
       source: the part that reads the text.
@@ -212,13 +212,13 @@ def run_target(
     positions: Array | None = None,
     cache: KeyValueCache | None = None,
 ) -> tuple[Array, KeyValueCache | None]:
-    """The target's half of a stitch, which needs nothing of the source.
+    """The target's half of a stitch, which needs nothing from the source.
 
     Args:
-      target: the part that goes on.
+      target: the part that continues.
       h: [B, T, dy] states at its cut.
       mask: [B, T] bool.
-      positions: [B, T] int, of the tokens; None where nothing came before.
+      positions: [B, T] int, of the tokens; None: these are the first.
       cache: what came before.
 
     Returns:

@@ -2,7 +2,7 @@
 
 save_token_map, load_stitch      a map alone
 save_measured_map                FOLDER/map, FOLDER/controls/NAME, FOLDER/scores.json
-load_controls, load_scores       what is stored beside the map
+load_controls, load_scores       what is stored with the map
 """
 
 import json
@@ -43,9 +43,9 @@ def save_token_map(
       map: from the source's cut to the target's.
       source, target: the models.
       source_layer, target_layer, source_norm, target_norm: cuts, as for `stitch`.
-      penalty: of the ridge map that it is, or starts from.
-      max_tokens: of a text.
-      text: fingerprint of the corpus that it was fitted on, the split among it.
+      penalty: of the ridge map that it is, or was trained from.
+      max_tokens: longer texts are truncated.
+      text: fingerprint of the corpus and split that it was fitted on.
       confidence: of its rows, or why there is none.
     """
 
@@ -71,10 +71,10 @@ def save_token_map(
 
 
 def load_stitch(folder: Path, source: Model, target: Model) -> Stitch:
-    """Two models with the map of `save_token_map`, at its cuts.
+    """Two models joined by a map of `save_token_map`, at its cuts.
 
     Raises:
-      ArtefactError: no such map, or a damaged one.
+      ArtefactError: the map does not exist or is damaged.
       FingerprintError: it was fitted for another model; names both.
     """
     map, made_of = load_map(folder)
@@ -99,11 +99,11 @@ def save_measured_map(
     controls: Mapping[str, StateMap],
     scores: Mapping[str, float],
 ) -> None:
-    """Write a map, controls and scores; the map comes last and marks completion.
+    """Write a map, its controls and scores; the map, written last, marks completion.
 
     Args:
       folder: to write to.
-      save: `save_token_map` with all but the folder and the map.
+      save: `save_token_map` with all arguments but folder, map and confidence.
       map: the fitted one.
       controls: name -> map.
       scores: name -> number.
@@ -124,7 +124,7 @@ def save_measured_map(
 
 
 def load_controls(folder: Path, names: Iterable[str]) -> dict[str, StateMap]:
-    """The controls stored beside a map."""
+    """The controls stored with a map."""
     places = {name: folder / "controls" / name for name in names}
     return {
         name: load_map(place)[0]
@@ -134,6 +134,6 @@ def load_controls(folder: Path, names: Iterable[str]) -> dict[str, StateMap]:
 
 
 def load_scores(folder: Path) -> dict[str, float]:
-    """The scores beside a map; none for one that was written alone."""
+    """The scores stored with a map; empty for a map that was saved alone."""
     path = folder / "scores.json"
     return read_json(path, raises=RunError) if path.is_file() else {}

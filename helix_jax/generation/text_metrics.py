@@ -1,12 +1,12 @@
-"""Measures of written text: closeness to both native texts, repetition, variety.
+"""Measures of generated text: closeness to both native texts, repetition, variety.
 
     cosine_target    cos(embedding of the text, embedding of the target's own text)
     cosine_source    the same for the source's own text
-    repetition       share of word 4-grams that stood in the text before
-    distinct_2       distinct word pairs over word pairs, of all texts together
-    words            words a text
+    repetition       share of word 4-grams that occurred earlier in the text
+    distinct_2       distinct word pairs divided by word pairs, over all texts together
+    words            words per text
 
-The embedding is a sentence encoder's: its token states, averaged and normalised.
+Embeddings are the token states of a sentence encoder, averaged and normalised.
 
 Reference: Reimers and Gurevych 2019, arXiv 1908.10084 (mean pooling); Li et al. 2016,
   arXiv 1510.03055, section 5.3 (distinct-n); Welleck et al. 2020, arXiv 1908.04319,
@@ -36,14 +36,14 @@ def embed_texts(
     max_tokens: int = 256,
     token_budget: int = 8192,
 ) -> np.ndarray:
-    """Sentence embeddings: mean over token states, of length one.
+    """Sentence embeddings: the mean over token states, scaled to length one.
 
     Args:
-      model: an encoder such as all-MiniLM-L6-v2 (any model will do).
+      model: an encoder such as all-MiniLM-L6-v2; any model works.
       tokenizer: of the model.
       texts: N texts; an empty one gives zero.
-      max_tokens: longer texts lose their end.
-      token_budget: tokens a forward pass, padding included.
+      max_tokens: longer texts are truncated.
+      token_budget: tokens per forward pass, padding included.
 
     Returns:
       [N, D] float32.
@@ -75,13 +75,13 @@ def embed_texts(
 
 
 def repetition_rate(text: str, *, n: int = 4) -> float:
-    """Share of the word n-grams that stood in the text before; 0 for short texts."""
+    """Share of word n-grams that occurred earlier in the text; 0 for short texts."""
     grams = _grams(text, n)
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
 def distinct_n(texts: Sequence[str], *, n: int = 2) -> float:
-    """Distinct word n-grams over word n-grams, of all texts together; 0 for none."""
+    """Distinct word n-grams divided by word n-grams, over all texts; 0 without any."""
     grams = [gram for text in texts for gram in _grams(text, n)]
     return len(set(grams)) / len(grams) if grams else 0.0
 
@@ -93,21 +93,21 @@ def text_scores(
     encoder_tokenizer: Any,
     resamples: int = 2000,
 ) -> dict[str, float | Interval]:
-    """Measures of generated texts against what both models write by themselves.
+    """Measures of generated texts, compared with what both models write alone.
 
     Args:
-      arms: who wrote -> N texts, to the same prompts; "native_source" and
-        "native_target" are needed, and measured as the others are.
+      arms: writer -> N texts, for the same prompts; "native_source" and "native_target"
+        are required, and measured like the others.
       encoder, encoder_tokenizer: the sentence encoder.
       resamples: of the bootstrap over prompts.
 
     Returns:
       Intervals generation/cosine_source, cosine_target, repetition, words, and the
-      number generation/distinct_2, with _ARM behind the name, but for "mapped".
+      number generation/distinct_2, each followed by _ARM except for "mapped".
 
     Raises:
-      ValueError: a native model is missing, different numbers of texts, or fewer than
-        two.
+      ValueError: a native model is missing, arms have different numbers of texts, or
+        there are fewer than two.
     """
     counts = {arm: len(texts) for arm, texts in arms.items()}
     if not counts.keys() >= {"native_source", "native_target"}:
@@ -148,12 +148,12 @@ def compare_samples(
     *,
     resamples: int = 2000,
 ) -> dict[str, float | Interval]:
-    """Every writer's texts against both native ones; see `text_scores`.
+    """Compare every writer's texts with both native ones; see `text_scores`.
 
     Args:
-      samples: one a prompt, as of `continue_prompts`: writer -> text.
+      samples: one per prompt, as from `continue_prompts`: writer -> text.
       encoder: folder or hub id of a sentence encoder.
-      writers: names as of `arms_of`; "text" is the mapped head's.
+      writers: names as from `arms_of`; "text" is the mapped head.
       resamples: of the bootstrap.
     """
     with stage("loading the sentence encoder"):

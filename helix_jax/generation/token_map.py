@@ -1,9 +1,9 @@
 """Maps between the token states of two models, fitted on pairs of their tokens.
 
     ridge   the closed form, from the moments of the pairs
-    kl      from ridge on: least KL(target || mapped) of the next token, both read
-            through the target's frozen head
-    mlp     the same of ridge and a small network that is added to it
+    kl      trained from ridge to minimise KL(target || mapped) of the next token, both
+            read through the target's frozen head
+    mlp     trained likewise, with a small network added to ridge
 
 Reference: ridge: arXiv 2603.18908; kl and mlp: ours.
 """
@@ -50,9 +50,9 @@ class PairSample(NamedTuple):
 
     Attributes:
       moments: of the pairs.
-      shuffled: of pairs whose targets were dealt anew within each block.
-      rows: x [N, dx] and y [N, dy] float32 themselves, or None.
-      text_ids: [n] of the first pairs, CALIBRATION at most.
+      shuffled: of pairs whose targets were permuted within each block.
+      rows: x [N, dx] and y [N, dy] float32, or None.
+      text_ids: [n] of the first pairs, at most CALIBRATION.
       first: x [n, dx] and y [n, dy] of these.
     """
 
@@ -67,13 +67,13 @@ class TokenMap(NamedTuple):
     """A fitted map.
 
     Attributes:
-      map: as asked for.
+      map: of the requested method.
       ridge: the ridge map and its penalty, from which the others start.
-      controls: maps that know nothing of the pairing, by name.
+      controls: uninformed maps by name.
       moments: of the fit pairs.
-      descent: how kl and mlp ended; None for ridge.
-      confidence: of its rows, calibrated on the first pairs of the select split; or why
-        there is none.
+      descent: the training of kl or mlp; None for ridge.
+      confidence: of mapped rows, calibrated on the first pairs of the select split; or
+        why there is none.
     """
 
     map: StateMap
@@ -112,18 +112,18 @@ def fit_token_map(
     key: Array,
     descend: Callable[..., GradientFit] = fit_gradient,
 ) -> TokenMap:
-    """The map of a method, which starts from ridge, with the controls.
+    """Fit the map of a method, which starts from ridge, and the controls.
 
     Args:
       ridge: of the moments of both samples, see `select_penalty`.
       fit: pairs of the fit split; with their rows for kl and mlp.
-      select: the same of the select split.
-      method: of TOKEN_MAPS.
-      head: of the target, for the states that the map gives; for kl and mlp.
+      select: the same, of the select split.
+      method: one of TOKEN_MAPS.
+      head: of the target, which reads mapped states; for kl and mlp.
       hidden: width of the network of mlp.
       key: three jax.random keys [3], of the rotation among the controls, of the
         network's start and of the order of the rows.
-      descend: `fit_gradient`, with settings of its own.
+      descend: `fit_gradient` with its settings.
 
     Raises:
       ValueError: as `refine_map`.
@@ -160,11 +160,11 @@ def sample_pairs(
       pairs: of one layer of each side.
       limit: pairs to read.
       key: jax.random key of the shuffled pairs.
-      keep_rows: kl and mlp read every row again, which takes N (dx + dy) floats;
-        without, memory is that of a block.
+      keep_rows: keep all rows, N (dx + dy) floats, which kl and mlp read again;
+        otherwise memory holds one block.
 
     Raises:
-      CorpusError: there is no pair.
+      CorpusError: the texts give no pair.
     """
     most = limit if keep_rows else min(limit, CALIBRATION)
     held: list[tuple[np.ndarray, ...]] = []
@@ -191,11 +191,11 @@ def sample_pairs(
 def token_controls(
     fit: PairSample, *, penalty: float, key: Array
 ) -> dict[str, AffineMap]:
-    """The controls that do not know the pairing.
+    """The uninformed controls.
 
     Args:
       fit: pairs of the fit split.
-      penalty: the relative one, chosen for the true pairs.
+      penalty: relative, as chosen for the true pairs.
       key: jax.random key of the rotation.
 
     Returns:
@@ -220,24 +220,23 @@ def refine_map(
     key: Array,
     descend: Callable[..., GradientFit] = fit_gradient,
 ) -> tuple[StateMap, GradientFit]:
-    """Train from ridge by gradient on what the target's head predicts from mapped
-    states.
+    """Train a map, starting from ridge, to match the predictions of the target's head.
 
     Args:
       ridge: the map to start from.
       fit: pairs to fit on, with their rows.
-      select: pairs that say which epoch was best, with their rows.
+      select: pairs that the best epoch is chosen on, with their rows.
       method: "kl" or "mlp".
-      head: of the target, for the states that the map gives.
+      head: of the target, which reads mapped states.
       hidden: width of the network of "mlp".
       key: two jax.random keys [2], of the network's start and of the order of the rows.
-      descend: `fit_gradient`, with settings of its own.
+      descend: `fit_gradient` with its settings.
 
     Returns:
-      The map, which "kl" leaves affine, and how the descent ended.
+      The map, which is affine for "kl", and the descent.
 
     Raises:
-      ValueError: another method, or a sample without rows.
+      ValueError: the method is unknown, or a sample has no rows.
     """
     if method not in TOKEN_MAPS[1:]:
         raise ValueError(f"refine_map: method must be kl or mlp, got {method!r}.")

@@ -27,12 +27,12 @@ class TokenSides(NamedTuple):
         normed: tuple[bool, bool],
         **settings: Any,
     ) -> TokenPairs:
-        """The pairs of some texts, counted as they are read.
+        """The token pairs of some texts.
 
         Args:
           texts: to read.
-          shown: counts them.
-          layers, normed: as for `layer_side`, of each side.
+          shown: progress, which counts the texts.
+          layers, normed: as for `layer_side`, for each side.
           **settings: of `TokenPairs`.
         """
         source, target = (
@@ -65,7 +65,7 @@ def sample_texts(
 ) -> list[Text]:
     """Texts of a split with about this many tokens, chosen and ordered by hash.
 
-    Four characters are reckoned for a token, of those that are not cut off.
+    A token is taken to be four characters; text beyond `max_tokens` is not counted.
     """
 
     def size(text: Text) -> int:
@@ -83,5 +83,5 @@ def sample_prompts(corpus: Corpus, count: int, *, words: int) -> list[tuple[str,
 
 
 def first_words(text: str, words: int) -> str:
-    """The first words of a text, such as make a prompt."""
+    """The first words of a text, as a prompt."""
     return " ".join(text.split()[:words])
