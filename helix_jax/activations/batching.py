@@ -1,11 +1,10 @@
-"""Length buckets: how a window of texts becomes batches of few, fixed shapes.
+"""Length buckets: how a window of texts becomes batches of a few fixed shapes.
 
 Texts are grouped by a fixed ladder of lengths. A batch of length T holds about
-`token_budget / T` texts; texts that do not fill a batch move up to the next longer
-one, and only the last batch of a window may be partly empty (quarter-size batches are
-used when three suffice). So at most two shapes per rung are ever compiled, and the
-batches depend only on the lengths, the ladder and the budget: repeating them gives the
-same bits.
+`token_budget / T` texts; texts that do not fill a batch move up to the next length, and
+only the last batch of a window may be partly empty (quarter-size batches are used when
+three suffice). So at most two shapes per rung are ever compiled, and the batches depend
+only on the lengths, the ladder and the budget: a repetition gives the same bits.
 """
 
 from collections.abc import Sequence
@@ -13,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-# 512 tokens already fill the products of two cores (SmolLM2-135M, all-mpnet-base-v2:
-# 0.85 of the largest product alone); larger batches are harder to fill with texts of
-# one length, and more of them is padding.
+# 512 tokens already keep two cores busy (SmolLM2-135M, all-mpnet-base-v2: 0.85 of the
+# speed of the largest product); larger batches are harder to fill with texts of one
+# length and hold more padding.
 CPU_BUDGET_TOKENS = 1024
 ACCELERATOR_BUDGET_TOKENS = 32768
 
@@ -42,8 +41,8 @@ def length_ladder(
     Args:
       max_tokens: the last rung.
       shortest: the first rung, unless max_tokens is smaller.
-      growth: factor, above 1; at most this much of a row is padding beyond rounding.
-      multiple: rungs are multiples of it, twice it from 32 and on, except the last.
+      growth: factor, above 1; it bounds the share of padding, up to rounding.
+      multiple: rungs are multiples of it, from 32 on of twice it, except the last.
 
     Returns:
       Strictly increasing lengths; 19 of them for 512 tokens, 31 for 8,192.
@@ -62,11 +61,11 @@ def length_ladder(
 
 
 def batch_capacity(length: int, token_budget: int, *, multiple: int = 1) -> int:
-    """Rows of a batch: the budget's share, a multiple of `multiple`, at least that.
+    """Rows of a batch: what the budget allows, a positive multiple of `multiple`.
 
     Args:
-      length: T, tokens a row.
-      token_budget: tokens a batch, padding included.
+      length: T, tokens per row.
+      token_budget: tokens per batch, padding included.
       multiple: the number of devices that share a batch.
     """
     return max(multiple, token_budget // length // multiple * multiple)
@@ -80,7 +79,7 @@ def plan_batches(
     Args:
       lengths: [n] int, tokens of each text, 1 <= length <= ladder[-1].
       ladder: increasing lengths.
-      token_budget: tokens a batch.
+      token_budget: tokens per batch.
       multiple: capacities are multiples of it.
 
     Returns:
@@ -127,12 +126,12 @@ def pad_batch(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Right-padded tokens of a batch.
 
-    Padding repeats a row's own last token, so that no token of another text, and no
-    damaged row of the embedding that the text does not use, takes part.
+    Padding repeats a row's own last token, so that no token of another text takes part,
+    and no damaged row of the embedding that the text does not use.
 
     Args:
       tokens: token ids of every text of the window.
-      batch: which of them.
+      batch: the texts to take.
 
     Returns:
       tokens [B, T] int32, lengths [B] int32. Rows beyond the batch's texts repeat one

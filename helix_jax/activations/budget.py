@@ -1,4 +1,4 @@
-"""The number of tokens of a batch: by formula, by memory, or measured."""
+"""The number of tokens per batch: by formula, by memory, or measured."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -30,7 +30,8 @@ def choose_token_budget(
       in the device's memory; for "measure" what `measure_token_budget` finds.
 
     Raises:
-      ValueError: another request, a number below max_tokens, or nothing fits.
+      ValueError: the request is none of these, it is below max_tokens, or nothing fits
+        in memory.
     """
     if request == "measure":
         return measure_token_budget(model, max_tokens=max_tokens)[0]
@@ -67,15 +68,15 @@ def measure_token_budget(
 ) -> tuple[int, dict[int, float]]:
     """The smallest budget within 5 % of the best throughput that fits in memory.
 
-    Batches of `length` tokens a row are timed from small to large, until two in a row
-    bring no gain or the device runs out of memory. The result depends on the clock: two
-    searches may differ, so a store records what it used.
+    Batches of `length` tokens per row are timed from small to large, until two in
+    succession bring no gain or the device runs out of memory. The result depends on the
+    clock, so two searches may differ; a store records what it used.
 
     Args:
       model, max_tokens: as for `choose_token_budget`.
-      length: tokens a row, typical of the texts.
-      candidates: increasing budgets to try, those below max_tokens are left out.
-      repeats: timed runs of each, the fastest counts.
+      length: tokens per row, typical of the texts.
+      candidates: increasing budgets to try; those below max_tokens are left out.
+      repeats: timed runs of each; the fastest counts.
 
     Returns:
       The budget, and tokens per second of each candidate tried.

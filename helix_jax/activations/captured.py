@@ -1,10 +1,10 @@
 """Hidden states captured by an inference server, as a store: docs/captured.md.
 
-A server writes one file a request, as vLLM's ExampleHiddenStatesConnector does:
+A server writes one file per request, as vLLM's ExampleHiddenStatesConnector does:
 
     REQUEST.safetensors   "hidden_states" [T, layers, D] float, "token_ids" [T] int
 
-The files do not say which text a request was, or which layers they hold. A list does:
+The files do not record the text of a request or the layers that they hold. A list does:
 
     captured.json   {"layers": [18, 36], "model": "Qwen/Qwen3-8B",
                      "texts": [{"id": "doc/0", "file": "REQUEST.safetensors"}, ...]}
@@ -44,7 +44,7 @@ class Captured(NamedTuple):
     Attributes:
       path: of the list.
       layers: number of each layer that the files hold, in their order.
-      model: whose they are, a folder or hub id; None if not given.
+      model: folder or hub id of the model; None if not given.
       ids, files: of each text.
       labels: [texts] int32, -1 for none.
     """
@@ -58,7 +58,7 @@ class Captured(NamedTuple):
 
 
 def is_captured(file: str | os.PathLike) -> bool:
-    """Whether a file, by its name, is a list of captured states."""
+    """Whether a file is a list of captured states, judged by its name."""
     return Path(file).suffix.lower() == ".json"
 
 
@@ -66,7 +66,7 @@ def read_captured(path: str | os.PathLike) -> Captured:
     """Read a list of captured states; none of its files is opened.
 
     Raises:
-      StoreError: no such list, or it lacks a part that this module describes.
+      StoreError: the list does not exist, or lacks a part described above.
     """
     path = local_path(path, "a list of captured states")
     record = read_json(path, raises=StoreError)
@@ -103,11 +103,11 @@ def read_captured(path: str | os.PathLike) -> Captured:
 def check_captured(
     path: str | os.PathLike, *, layer: int, pooling: str, final_norm: bool
 ) -> Captured:
-    """The list, if it can give what is requested; arguments as for `load_captured`.
+    """The list, checked for what is requested; arguments as for `load_captured`.
 
     Raises:
-      StoreError: no such list or file, a layer or pooling that it does not have, or no
-        model whose final norm could be applied.
+      StoreError: the list or a file does not exist, it does not hold the layer or does
+        not allow the pooling, or it names no model whose final norm could be applied.
     """
     check_pooling(pooling)
     captured = read_captured(path)
@@ -141,17 +141,17 @@ def load_captured(
     """Pool one layer of captured states to a store in memory.
 
     Args:
-      path: the list, as this module says.
-      layer: 0 is the embedding, i the output of block i; -1 the last that was captured.
-      pooling: as for `pool`, one row a text.
+      path: the list, as described above.
+      layer: 0 is the embedding, i the output of block i; -1 the last captured one.
+      pooling: as for `pool`, one row per text.
       final_norm: apply the final norm of the list's model, as `extract` does; servers
-        capture streams before it.
+        capture states before it.
 
     Returns:
       A store of that layer.
 
     Raises:
-      StoreError: files that are missing, damaged, not finite, or of other layers.
+      StoreError: a file is missing, damaged, not finite, or holds other layers.
       CheckpointError: the model's final norm is not available.
     """
     captured = check_captured(path, layer=layer, pooling=pooling, final_norm=final_norm)
@@ -193,13 +193,13 @@ def save_captured(
     layers: Sequence[int],
     model: str | None = None,
 ) -> Path:
-    """Write states in this format, one file a text beside the list.
+    """Write states in this format, one file per text, next to the list.
 
     Args:
       path: the list, such as captured.json.
       texts: (id, token_ids [T] int, hidden_states [T, layers, D] float) of each.
       layers: number of each layer.
-      model: whose they are, a folder or hub id.
+      model: folder or hub id of the model.
 
     Returns:
       The path.

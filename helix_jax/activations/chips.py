@@ -1,16 +1,16 @@
-"""Accelerators by name: memory, speed and links, as their makers publish them.
+"""Accelerators by name: memory, speed and links, as published by their makers.
 
 Reference: cloud.google.com/tpu/docs/v5e, /v5p and /v6e (links: half of the bandwidth in
 both directions); NVIDIA's data sheets of A100 80GB SXM, H100 SXM and H200 SXM (dense,
 without sparsity; half of NVLink's both directions) and of the DGX machines with eight
-of them (one network adapter a GPU).
+of them (one network adapter per GPU).
 """
 
 from typing import NamedTuple
 
-# Of float32 products at the highest precision: a TPU takes six passes of bfloat16.
+# A TPU computes float32 products at the highest precision in six bfloat16 passes.
 _PASSES = 6
-NODE = 8  # GPUs of one machine, between which NVLink is
+NODE = 8  # GPUs of one machine, linked by NVLink
 
 
 class Chip(NamedTuple):
@@ -19,11 +19,11 @@ class Chip(NamedTuple):
     Attributes:
       memory_bytes: of the device.
       usable: share that JAX takes; on GPUs XLA_PYTHON_CLIENT_MEM_FRACTION's default.
-      bfloat16_flops: operations a second at its peak.
+      bfloat16_flops: operations per second at its peak.
       float32_flops: the same in float32, at the precision that models run in.
-      read_bytes: a second, from its memory.
-      link_bytes: a second, sent over all its links to devices of its slice or machine.
-      network_bytes: a second, sent to other machines; None where a slice has no others.
+      read_bytes: per second, from its memory.
+      link_bytes: sent per second over all its links within its slice or machine.
+      network_bytes: sent per second to other machines; None: a slice has none.
     """
 
     memory_bytes: float
@@ -40,7 +40,7 @@ class Chip(NamedTuple):
         return self.usable * self.memory_bytes
 
     def flops(self, dtype: str) -> float:
-        """Peak operations a second of models whose weights have this dtype."""
+        """Peak operations per second of models whose weights have this dtype."""
         return self.float32_flops if dtype == "float32" else self.bfloat16_flops
 
 

@@ -1,4 +1,4 @@
-"""Rows of two sides without a common text, split by a hash of the documents."""
+"""Rows of two sides that share no text, split by a hash of their documents."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from helix_jax.text.hashing import document_of, part_of
 
 
 class Dealt(NamedTuple):
-    """Rows of both sides without a common text, and pairs of the source's texts.
+    """Rows of both sides that share no text, and paired rows of the source's texts.
 
     Attributes:
       x: [N, dx] source states.
@@ -29,13 +29,13 @@ def deal_rows(
     seed: int,
     others: np.ndarray | None = None,
 ) -> Dealt:
-    """Half of the documents to the source; the other half, or `others`, to the target.
+    """Give half of the documents to the source; the rest, or `others`, to the target.
 
     Args:
       ids: [N] text ids.
       rows: source states [N, dx] and target states [N, dy] of these texts.
       seed: of the deal.
-      others: [M, dy] target states of other texts; None for none.
+      others: [M, dy] target states of other texts; None: use the other half.
     """
     salt = f"deal {seed}"
     parts = [part_of(document_of(name), 2, salt=salt) for name in ids]

@@ -52,15 +52,15 @@ def read_content(path: Path) -> Content:
     """The content of a file, by its suffix.
 
     Raises:
-      StoreError: another suffix, no such file, damaged, without the named parts, two
-        parts of one name, or ids that are neither strings nor integers.
+      StoreError: the suffix is unknown, the file is missing, damaged or lacks a named
+        part, two parts share a name, or an id is neither a string nor an integer.
     """
     suffix = path.suffix.lower()
     if suffix not in READERS:
         raise StoreError(
             f"{path} is not a file of embeddings; expected one of {tuple(READERS)}."
         )
-    if not os.path.exists(path):  # unlike Path.exists, works for names of any length
+    if not os.path.exists(path):  # unlike Path.exists, it accepts names of any length
         raise StoreError(f"there is no file {path}.")
     with os_errors(path, "be read", StoreError):
         path.open("rb").close()
@@ -112,7 +112,7 @@ def _read_safetensors(path: Path) -> Content:
     with safe_open(path, framework="numpy") as tensors:
         with path.open(
             "rb"
-        ) as stream:  # its own reader uses the last of two equal names
+        ) as stream:  # the module's own reader takes the last of two equal names
             size = int.from_bytes(stream.read(8), "little")
             parse_json(stream.read(size), str(path), raises=StoreError, jsonl=True)
         held = sorted(tensors.keys())
@@ -161,7 +161,7 @@ def parquet_schema(path: Path) -> pyarrow.Schema:
     """The columns of a file of embeddings, without reading its rows.
 
     Raises:
-      StoreError: without the columns "id" and "embedding", or two of one name.
+      StoreError: the column "id" or "embedding" is missing, or two share a name.
     """
     schema = pyarrow.parquet.read_schema(path)
     _check_names(path, "columns", schema.names, plural=False)
@@ -192,17 +192,17 @@ def rows_of_lists(
     width: int | None = None,
     start: int = 0,
 ) -> np.ndarray:
-    """[n, D] numbers of n lists, without a copy where there are no nulls.
+    """The numbers [n, D] of n lists, without a copy if there are no nulls.
 
     Args:
       path: of the file, for messages.
       vectors: lists of numbers.
       ids: [n] of the rows, for messages.
-      width: that all lists must have; None is that of the first.
+      width: that all lists must have; None: that of the first.
       start: row of the file that comes first.
 
     Raises:
-      StoreError: a list or a number is null, or of another length.
+      StoreError: a list or a number is null, or a list has another length.
     """
 
     def where(row: int) -> str:
@@ -229,7 +229,7 @@ def rows_of_lists(
 
 
 def _read_ids(path: Path, values: Iterable[Any]) -> list[str]:
-    """Ids as strings; integers and UTF-8 bytes are converted."""
+    """The ids as strings; integers and UTF-8 bytes are converted."""
     return [
         read_id(value, f"{path}, row {row} (counting from 0)", raises=StoreError)
         for row, value in enumerate(values)
@@ -237,7 +237,7 @@ def _read_ids(path: Path, values: Iterable[Any]) -> list[str]:
 
 
 def _check_names(path: Path, what: str, names: Sequence[str], *, plural: bool) -> None:
-    """Refuse two parts with one name, and near misses such as a plural or a capital."""
+    """Refuse two parts with one name, and misspelt names (a plural, a capital)."""
     twice = [name for name, times in collections.Counter(names).items() if times > 1]
     if twice:
         raise StoreError(

@@ -1,4 +1,4 @@
-"""Files of embeddings read in blocks, whatever their size: npy, safetensors, Parquet.
+"""Files of embeddings of any size, read in blocks: npy, safetensors, Parquet.
 
     vectors = open_vectors("vectors.parquet")
     for block in vectors.blocks(start=0, size=8192, every=65536): ...
@@ -29,8 +29,8 @@ from helix_jax.textfile import read_lines
 
 STREAMED = (".npy", ".safetensors", ".parquet")
 _ENDS_BYTES = 1 << 20
-_READ_BYTES = 1 << 22  # of a column of Parquet at a time, where its row groups are
-_LARGE_BYTES = 128 << 20  # larger than this; others are read at once, which is faster
+_READ_BYTES = 1 << 22  # of a Parquet column at a time, if its row groups are
+_LARGE_BYTES = 128 << 20  # larger than this; others are read whole, which is faster
 
 
 class Block(NamedTuple):
@@ -72,15 +72,15 @@ class Vectors(NamedTuple):
     reader: Callable[[int, int, int], Iterator[Block]]
 
     def blocks(self, start: int, size: int, every: int) -> Iterator[Block]:
-        """Blocks from a row to the last; the same ones wherever reading starts.
+        """Blocks from a row to the end; the same ones wherever reading starts.
 
         Args:
           start: first row, a multiple of `every`.
-          size: rows of a block at most.
+          size: most rows of a block.
           every: no block crosses a multiple of this.
 
         Raises:
-          StoreError: a row cannot be read, by its number.
+          StoreError: a row cannot be read; says its number.
         """
         with os_errors(self.path, "be read", StoreError):
             for block in self.reader(start, size, every):
@@ -107,12 +107,12 @@ def open_vectors(path: Path) -> Vectors:
     """Open a file of embeddings for reading in blocks.
 
     Args:
-      path: .npy (ids, if any, in FILE.ids.txt), .safetensors or .parquet, as
-        `activations.embeddings` says.
+      path: .npy (with ids, if any, in FILE.ids.txt), .safetensors or .parquet, as
+        described in `activations.embeddings`.
 
     Raises:
-      StoreError: no such file, another format, damaged, no rows, not a matrix of
-        numbers, or fewer or more ids than rows.
+      StoreError: the file is missing, damaged, of another format, without rows or not a
+        matrix of numbers, or ids and rows differ in number.
     """
     suffix = path.suffix.lower()
     if suffix not in STREAMED:
@@ -233,7 +233,7 @@ def _open_matrix(path: Path) -> Vectors:
 
 
 def _read_rows(path: Path, rows: np.ndarray, first: int, last: int) -> np.ndarray:
-    """Rows of a memory map; read, so that pages of the file are not held."""
+    """Rows of a memory map, copied so that no pages of the file are kept in memory."""
     if not isinstance(rows, np.memmap) or not rows.flags.c_contiguous:
         return np.asarray(rows[first:last])
     width = rows.shape[1]

@@ -1,6 +1,6 @@
-"""Embeddings made elsewhere (hosted APIs) as a store.
+"""Embeddings made elsewhere, such as by a hosted API, as a store.
 
-FILE.npy          array [N, D]; ids in FILE.ids.txt or --ids, one a line
+FILE.npy          array [N, D]; ids in FILE.ids.txt or --ids, one per line
 FILE.npz          arrays "embeddings" [N, D], "ids" [N] and, if any, "labels" [N]
 FILE.safetensors  tensor "embeddings" (or the only matrix) and, if any, "labels";
                   ids as for npy, or as a JSON list in the metadata key "ids"
@@ -42,18 +42,18 @@ def load_embeddings(
     """Open a file of embeddings as a store.
 
     Args:
-      file: .npy, .npz, .safetensors or .parquet, laid out as this module says.
-      ids: text file with one id a line, for formats that hold none; by default
-        FILE.ids.txt beside the file ("vectors.ids.txt" for "vectors.npy").
+      file: .npy, .npz, .safetensors or .parquet, in the layout described above.
+      ids: text file with one id per line, for formats that hold none; by default
+        FILE.ids.txt next to the file ("vectors.ids.txt" for "vectors.npy").
 
     Returns:
       A store of one layer, numbered 0; its fingerprint is the SHA-256 of the file and
       of the ids. npy is read from disk as needed, the others are held in memory.
 
     Raises:
-      StoreError: no such file or format, damaged, ragged, not numbers, NaN, infinite
-        or beyond float32; ids missing, too few, too many or repeated; labels that are
-        not class numbers.
+      StoreError: the file is missing, damaged, ragged or of an unknown format; rows are
+        not numbers, not finite or beyond float32; ids are missing, repeated or not as
+        many as rows; labels are not class numbers.
     """
     try:
         path = local_path(file, "a file of embeddings")
@@ -90,18 +90,18 @@ def load_embeddings(
 
 
 def select_texts(store: Store, texts: Sequence[Text], *, of: str) -> Store:
-    """The rows of some texts, in their order, looked up by id, with their labels.
+    """The rows of some texts, in their order, found by id, with the texts' labels.
 
     Args:
       store: of embeddings made elsewhere.
       texts: N texts.
-      of: where they are from, for the message.
+      of: name of their corpus, for the message.
 
     Returns:
       Store of N rows.
 
     Raises:
-      CorpusError: the store lacks ids; says how many, and the first.
+      CorpusError: the store lacks some ids; says how many, and the first.
     """
     places = {text_id: row for row, text_id in enumerate(store.ids)}
     missing = [text.id for text in texts if text.id not in places]

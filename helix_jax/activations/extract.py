@@ -2,10 +2,10 @@
 
     window k+1 is read and tokenised | window k is on the device | window k-1 is written
 
-Batches depend on the texts and the recorded layout (`layout.py`), never on where an
+Batches depend on the texts and the recorded layout (`layout.py`), not on where an
 earlier run stopped or on how many processes share the windows; so a killed extraction
-that is run again, by any number of processes, ends with the same bytes as one that was
-not killed.
+that is run again, by any number of processes, ends with the same bytes as an
+uninterrupted one.
 """
 
 import contextlib
@@ -73,27 +73,26 @@ def extract(
       tokenizer: from `load_tokenizer`, of the same model.
       texts: the corpus from its beginning, even when resuming; ids are unique.
       path: local folder, gs://BUCKET/PATH or s3://BUCKET/PATH.
-      wanted: which states, and in which pieces; by default the mean of the last layer.
+      wanted: which states to store, and how; by default the mean of the last layer.
       text_fingerprint: JSON-able record of the corpus and split.
-      devices: that share every batch; None for all local ones.
+      devices: that share every batch; None: all local ones.
       total: number of texts if known, for the progress bar and for the number of shapes
         worth compiling.
       progress: show it.
-      processes: that divide the windows among them, all called with the same arguments;
-        the path is one that all of them see.
+      processes: that divide the windows, each called with the same arguments; all must
+        see the path.
 
-    Returns:
-      The complete store; `throughput` describes this run. A store that was already
-      complete is returned unchanged; if another process writes it, this one waits.
+    Returns: The complete store; `throughput` describes this run. A complete store is
+      returned unchanged; if another process is writing it, this one waits.
 
     Raises:
-      ValueError: an option that does not fit the model.
-      CheckpointError: a tokenizer that does not belong to the model.
-      CorpusError: an empty text, a repeated id, or a token without an embedding.
-      StoreError: states that are not finite, a full disk, or a store that was begun
-        with other settings.
-      LockError: another process considered this one dead, and took over.
-      FingerprintError: another store lies at the path.
+      ValueError: an option does not suit the model.
+      CheckpointError: the tokenizer does not belong to the model.
+      CorpusError: a text is empty, an id is repeated, or a token has no embedding.
+      StoreError: a state is not finite, the disk is full, or the store was begun with
+        other settings.
+      LockError: another process took this one for dead and took over.
+      FingerprintError: another store is at the path.
       ProcessError: the processes differ in what they extract, or one was lost.
     """
     extractor = make_extractor(
@@ -103,12 +102,12 @@ def extract(
     fingerprint, requested = extractor.fingerprint, extractor.requested()
     asked = {**fingerprint, **requested, "on_empty": wanted.on_empty}
     processes.agree(f"what is extracted to {folder.name}", asked)
-    # A complete store is only read, even where nothing can be written.
+    # A complete store is only read, so that it may be read-only.
     complete = processes.first("whether the store is complete", is_complete(folder))
     new_layout = partial(extractor.new_layout, total)
-    if extractor.shared and not complete:  # trying a batch needs all of them
+    if extractor.shared and not complete:  # trying a batch takes all processes
         new_layout = partial(dict, new_layout())
-    alone = complete or processes.index > 0  # process 0 has the lock for all
+    alone = complete or processes.index > 0  # process 0 holds the lock for all
     with contextlib.nullcontext() if alone else writing(folder) as lock:
         writer = (
             None if processes.index else _begin(extractor, folder, new_layout, lock)
@@ -170,7 +169,7 @@ def _written(writer: StoreWriter) -> dict[int, Counts]:
 def _tell_truncated(done: Counts, extractor: Extractor) -> None:
     if done.truncated:
         LOG.warning(
-            "%s: %d of %d texts were longer than %d tokens and lost their end.",
+            "%s: %d of %d texts were longer than %d tokens and were truncated.",
             extractor.name,
             done.truncated,
             done.texts,
@@ -185,10 +184,10 @@ def _run_windows(
     shown: Progress,
     processes: Processes,
 ) -> tuple[dict[str, Any], dict[str, float]]:
-    """Read ahead, compute, write behind.
+    """Read, compute and write windows at the same time.
 
     Returns:
-      What was read, including others' windows: windows, digest. And what was computed:
+      What was read, including others' windows: windows, digest; and what was computed:
       seconds, tokens and padding.
     """
     layers, read = extractor.placed.readout.layers, {"windows": 0, "digest": ""}

@@ -1,4 +1,4 @@
-"""What to extract from texts, and in which pieces: one record, filled from flags."""
+"""What to extract from texts, and how: one record, filled from flags."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,15 +14,15 @@ class Extraction(NamedTuple):
       final_norm: apply the model's final norm to every layer.
       pooling: "mean", "last", "cls", "weighted_mean", "max", "mean_sqrt", or "token"
         for every token; "auto": the whole recipe of a sentence encoder's folder, or
-        "mean" for another (`choose_recipe`).
-      max_tokens: longer texts are truncated and counted; never more than the model's
-        context. None: with "auto" as in the folder, else 512.
+        "mean" for other models (`choose_recipe`).
+      max_tokens: longer texts are truncated and counted; at most the model's context.
+        None: as the folder says with "auto", otherwise 512.
       prompt_name: one of the folder's prompts, put before every text; "": its default
-        one with "auto", else none.
+        prompt with "auto", otherwise none.
       dtype: of the stored rows, float32, bfloat16 or float16; pooling is in float32.
-      token_budget: tokens a batch, padding included; "auto" chooses by model, device
-        and memory; "measure" times some on the device. Recorded in the store.
-      window: texts between two save points; None chooses.
+      token_budget: tokens per batch, padding included; "auto" chooses by model, device
+        and memory; "measure" times several on the device. Recorded in the store.
+      window: texts between two save points; None: chosen.
       on_empty: what to do with a text without tokens, "error" or "skip".
     """
 

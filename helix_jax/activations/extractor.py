@@ -42,10 +42,9 @@ def store_fingerprint(
 
     Args: as for `extract`.
 
-    Returns:
-      model, revision, dtype, weights; layers (absolute), final_norm, pooling,
-      stored_dtype, max_tokens (at most the context), text, tokenizer; engine where
-      it is not jax; prompt, modules and modules_weights where there are any.
+    Returns: model, revision, dtype, weights; layers (absolute), final_norm, pooling,
+      stored_dtype, max_tokens (at most the context), text, tokenizer; engine if it is
+      not jax; prompt, modules and modules_weights if there are any.
     """
     recipe = recipe_of(model, wanted)
     return {
@@ -70,7 +69,7 @@ class Extractor(NamedTuple):
       backend: its tokenizer.
       prompt: put before every text.
       max_tokens: longer texts are truncated.
-      fingerprint: of the states, as of a store.
+      fingerprint: of the states, as in a store.
       wanted: the requested extraction.
     """
 
@@ -92,7 +91,7 @@ class Extractor(NamedTuple):
         """Settings that the bits of the states depend on, see `choose_layout`.
 
         Raises:
-          ValueError: as `choose_token_budget`, or a clock for a batch that is shared.
+          ValueError: as `choose_token_budget`; "measure" for a shared batch.
         """
         if self.shared and self.wanted.token_budget == "measure":
             raise ValueError(
@@ -148,10 +147,10 @@ class Extractor(NamedTuple):
     def states(
         self, window: TextWindow, layout: Mapping[str, Any]
     ) -> tuple[np.ndarray, int]:
-        """States [n, rows, D] of a window, all finite; and tokens with padding.
+        """States [n, rows, D] of a window, all finite; and its tokens with padding.
 
         Raises:
-          StoreError: one is not finite, or the device has no memory.
+          StoreError: a state is not finite, or the device's memory does not suffice.
         """
         states, cost = window_states(self.placed, window, layout)
         layers = self.placed.readout.layers
@@ -169,7 +168,7 @@ def own_windows(
     """Whether this process computes a window: its share; all if batches are shared.
 
     Args:
-      extractors: that read the same windows.
+      extractors: of the models that read the same windows.
       done, each: as for `deal_windows`.
     """
     if any(one.shared for one in extractors):
@@ -180,9 +179,9 @@ def own_windows(
 def keep_step(
     extractors: Sequence[Extractor], processes: Processes, window: int
 ) -> None:
-    """Before a window, check that all processes live and, if they share batches, wait.
+    """Before a window, check that all processes are alive; if they share batches, wait.
 
-    Between CPUs a collective gives up on a process that comes half a minute later.
+    Between CPUs a collective gives up on a process that is half a minute late.
 
     Raises:
       ProcessError: one was lost.

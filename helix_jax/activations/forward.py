@@ -25,7 +25,7 @@ from helix_jax.types import Array
 
 
 class Readout(NamedTuple):
-    """What to read from a model: the static arguments of `pooled_states`.
+    """What is read from a model: the static arguments of `pooled_states`.
 
     Attributes:
       spec: the architecture.
@@ -100,15 +100,15 @@ class DeviceGroup:
     Attributes:
       mesh: of the devices.
       size: number of parts of a batch.
-      cut: the mesh's axes that cut parameters, as "fsdp:2,tensor:4", and how many
-        processes add up what they give; None for none.
+      cut: the mesh's axes that divide parameters, as "fsdp:2,tensor:4", and the number
+        of processes whose results are summed; None: no such axis.
       platform: "cpu", "gpu" or "tpu".
     """
 
     def __init__(
         self, devices: Sequence[jax.Device] | None = None, mesh: Mesh | None = None
     ):
-        """A mesh, or devices that each hold all parameters; None for all local ones."""
+        """A mesh, or devices that each hold all parameters; None: all local devices."""
         if mesh is None:
             devices = list(jax.local_devices() if devices is None else devices)
             mesh = make_mesh({"data": len(devices)}, devices)
@@ -126,13 +126,13 @@ class DeviceGroup:
         self._single = first if mesh.size == 1 else None
 
     def place_params(self, params: Any) -> Any:
-        """Copies of parameters on every device; no copy where they already are."""
+        """Copies of parameters on every device; none where they already are."""
         return jax.device_put(params, self._single or self._everywhere)
 
     def place_batch(self, tokens: np.ndarray, lengths: np.ndarray) -> Any:
         """A batch split by rows; the number of rows is a multiple of `size`.
 
-        Processes that share a mesh all pass the same batch.
+        All processes that share a mesh pass the same batch.
         """
         if self.mesh.is_multi_process:
             return tuple(
@@ -144,7 +144,7 @@ class DeviceGroup:
         return jax.device_put((tokens, lengths), self._single or self._by_row)
 
     def readable(self, states: Array) -> Array:
-        """States that every process can read whole."""
+        """The states, whole in every process."""
         if self.mesh.is_multi_process:
             return jax.device_put(states, self._everywhere)
         return states
@@ -166,7 +166,7 @@ class PlacedModel(NamedTuple):
     weights: Sequence[Mapping[str, Array]] = ()
 
     def __call__(self, tokens: np.ndarray, lengths: np.ndarray) -> Array:
-        """`pooled_states` of a batch [B, T], dispatched; the devices divide B."""
+        """Dispatch `pooled_states` of a batch [B, T]; the devices divide B."""
         placed = self.group.place_batch(tokens, lengths)
         readout = self.readout._asdict()
         with on_mesh(self.group.mesh):
@@ -175,7 +175,7 @@ class PlacedModel(NamedTuple):
 
 
 class Host(NamedTuple):
-    """The one device on which torch runs a model, like a `DeviceGroup`."""
+    """The device on which torch runs a model, with the interface of `DeviceGroup`."""
 
     platform: str
     size: int = 1
@@ -239,13 +239,13 @@ def place_model(
     devices: Sequence[jax.Device] | None = None,
     weights: Sequence[Mapping[str, Array]] = (),
 ) -> PlacedModel | PlacedTorchModel:
-    """A model on devices; None for all local ones, or where it already is.
+    """Place a model on devices; None: all local ones, or where it already is.
 
     `weights` are those of the readout's steps.
 
     Raises:
-      ValueError: devices for a model that lies on a mesh or is run by torch, or a layer
-        without vectors in torch.
+      ValueError: devices are given for a model that is on a mesh or run by torch, or
+        torch gives no vectors of a layer.
     """
     if isinstance(model, TorchModel):
         if devices is not None:

@@ -1,4 +1,4 @@
-"""Batches dispatched ahead of the host; states gathered in the order of the texts."""
+"""Batches are dispatched ahead of the host; states come in the order of the texts."""
 
 import collections
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from helix_jax.activations.batching import Batch, pad_batch
 from helix_jax.types import Array
 
-IN_FLIGHT = 3  # batches that the device may be ahead of the host
+IN_FLIGHT = 3  # batches by which the device may be ahead of the host
 
 
 class Forward(Protocol):
@@ -34,14 +34,14 @@ def gather_states(
     Args:
       forward: gives [n, B, D], or [n, B, T, D] with `token_rows`.
       ids: tokens of each text.
-      batches: one or more that hold every text once, from `plan_batches`.
-      token_rows: a row of the result is a token, not a text.
+      batches: that hold every text once, from `plan_batches`; at least one.
+      token_rows: whether a row of the result is a token, not a text.
 
     Returns:
       [n, texts, D], or [n, tokens, D], in the dtype of the states.
     """
     starts = text_starts(ids) if token_rows else np.arange(len(ids) + 1)
-    states: Any = None  # until the first batch tells its shape
+    states: Any = None  # until the first batch gives its shape
     for batch, result in _results(forward, ids, batches):
         if states is None:
             shape = (result.shape[0], int(starts[-1]), result.shape[-1])
@@ -56,14 +56,14 @@ def gather_states(
 
 
 def text_starts(ids: Sequence[Sequence[int]]) -> np.ndarray:
-    """[texts + 1] int64, the first token of each text in all of them."""
+    """[texts + 1] int64, the index of each text's first token among all tokens."""
     return np.cumsum([0, *map(len, ids)], dtype=np.int64)
 
 
 def _results(
     forward: Forward, ids: Sequence[Sequence[int]], batches: Iterable[Batch]
 ) -> Iterator[tuple[Batch, np.ndarray]]:
-    """Every batch with its states, the device some batches ahead."""
+    """Every batch with its states; the device runs some batches ahead."""
     pending: collections.deque = collections.deque()
     for batch in batches:
         pending.append((batch, forward(*pad_batch(ids, batch))))

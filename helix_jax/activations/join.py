@@ -1,4 +1,4 @@
-"""Pairing two stores row by row, only when their ids agree."""
+"""Pairing two stores row by row, only if their ids agree."""
 
 import collections
 from collections.abc import Iterator, Sequence
@@ -13,11 +13,11 @@ from helix_jax.errors import StoreError
 
 
 class Pair(NamedTuple):
-    """Two stores whose rows belong together; x is source, y is target.
+    """Two stores whose rows are paired; x is source, y is target.
 
     Attributes:
-      x, y: stores with equal ids in equal order.
-      dropped_x, dropped_y: rows that had no partner (align="intersect" only).
+      x, y: stores with the same ids in the same order.
+      dropped_x, dropped_y: numbers of rows without a partner (align="intersect" only).
     """
 
     x: Store
@@ -53,7 +53,7 @@ class Pair(NamedTuple):
         return self.x.read(layer_x), self.y.read(layer_y)
 
     def select(self, rows: np.ndarray) -> "Pair":
-        """The pair of both stores' views of some rows; see `Store.select`."""
+        """A view of some rows of both stores; see `Store.select`."""
         return Pair(self.x.select(rows), self.y.select(rows))
 
 
@@ -71,8 +71,8 @@ def join(store_x: Store, store_y: Store, *, align: str = "strict") -> Pair:
       The pair.
 
     Raises:
-      StoreError: ids differ, none is shared, an id to be matched is not unique, or two
-        labels of one id differ; names both stores.
+      StoreError: ids differ, none is shared, an id to match is repeated, or the labels
+        of an id differ; names both stores.
     """
     if align == "strict":
         if store_x.ids != store_y.ids:

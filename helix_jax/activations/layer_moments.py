@@ -1,4 +1,4 @@
-"""Moments of several layers of both sides from one pass, and selections of them."""
+"""Moments of several layers of both sides from one pass, and parts of them."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ class LayerMoments(NamedTuple):
     """Moments of some layers of each side, side by side.
 
     Attributes:
-      joint: of rows [layers x width] of each side.
+      joint: moments of rows [layers x width] of each side.
       layers: of the source and of the target, in the order of the columns.
     """
 
@@ -60,13 +60,13 @@ def parted_layer_moments(
 ) -> tuple[LayerMoments, ...]:
     """Moments of states of several kinds, such as keys and values, in one pass.
 
-    Products are in float32 and sums in float64: with so many columns products are
-    nearly all of the cost, and blocks are centred before them.
+    Products are in float32, of centred blocks, and sums in float64: with so many
+    columns the products are nearly all of the cost.
 
     Args:
-      pairs: of sides that give `parts` times these layers, one kind after the other.
+      pairs: of sides that give these layers of every kind, one kind after the other.
       layers: of the source and of the target.
-      parts: kinds.
+      parts: number of kinds.
       limit: of pairs; the block that reaches it is taken whole.
       skip: as for `layer_rows`.
 
@@ -75,7 +75,7 @@ def parted_layer_moments(
     """
     totals: list[Moments] = []
     for block in itertools.islice(pairs, -(-limit // pairs.block_rows)):
-        few = pairs.block_rows - len(block.text_ids)  # avoids recompilation
+        few = pairs.block_rows - len(block.text_ids)  # pad, to avoid recompilation
         kept = np.minimum(block.position_x, block.position_y) >= skip
         weights = np.pad(kept.astype(np.float32), (0, few))
         missing = ((0, 0), (0, few), (0, 0))
@@ -122,8 +122,8 @@ def layer_rows(
     Args:
       pairs: of sides that give some layers.
       limit: of pairs, including skipped ones; the block that reaches it is taken whole.
-      skip: tokens left out at the beginning of a text, on either side: the first one's
-        states are often hundreds of times as long as all others.
+      skip: tokens to leave out at the beginning of a text, on either side; the norm of
+        the first one's states is often hundreds of times that of all others.
     """
     for block in itertools.islice(pairs, -(-limit // pairs.block_rows)):
         kept = np.minimum(block.position_x, block.position_y) >= skip

@@ -1,9 +1,9 @@
 """Settings that the bits of a store depend on, chosen without a clock.
 
-A store that was killed and resumed and one that was not must be equal, even when made
-by two commands. So "auto" is a formula over the model and the device, not a
-measurement; `budget.measure_token_budget` measures for those who want the last tenth,
-and its result is recorded.
+An interrupted and an uninterrupted extraction must give the same store, even from two
+commands. So "auto" is a formula of the model and the device, not a measurement;
+`budget.measure_token_budget` measures, for the last tenth of speed, and its result is
+recorded.
 """
 
 import math
@@ -20,7 +20,7 @@ from helix_jax.models.torch_engine import TorchSpec
 
 CPU_GROWTH = 1.125
 WINDOW_SECONDS = 60
-# Rough lower bounds: operations a second, and tokens a second of any model.
+# Rough lower bounds: operations per second, and tokens per second of any model.
 SPEEDS = {"cpu": (2e11, 1e5)}
 ACCELERATOR_SPEED = (1e14, 1e6)
 COARSE_SECONDS = 30
@@ -44,9 +44,9 @@ def choose_layout(
     Args:
       readout: what is read from the model.
       group: the devices that share a batch.
-      max_tokens: longest text.
-      token_budget: tokens a batch.
-      window: texts a window; None chooses.
+      max_tokens: of the longest text.
+      token_budget: tokens per batch.
+      window: texts per window; None: chosen.
       texts: number of texts, or None.
 
     Returns:
@@ -79,7 +79,7 @@ def choose_layout(
 def choose_ladder(
     spec: ModelSpec | TorchSpec, platform: str, max_tokens: int, texts: int | None
 ) -> tuple[int, ...]:
-    """A fine ladder; a coarse one where compiling would cost more than padding.
+    """A fine ladder, or a coarse one if compiling would cost more than padding.
 
     A coarse ladder computes about a tenth more and compiles half as many shapes. Rungs
     are closest on a CPU, where a shape compiles in about a second.
@@ -94,7 +94,7 @@ def choose_ladder(
 
 
 def default_window(spec: ModelSpec | TorchSpec, platform: str) -> int:
-    """Texts a window: about a minute of work, the most that a kill can cost."""
+    """Texts per window: about a minute of work, the most that a kill can cost."""
     tokens = WINDOW_SECONDS * _tokens_per_second(spec, platform)
     low, high = WINDOW_TEXTS
     return max(low, min(high, _power_of_two(int(tokens / TYPICAL_TOKENS))))
@@ -103,13 +103,13 @@ def default_window(spec: ModelSpec | TorchSpec, platform: str) -> int:
 def default_token_budget(
     spec: ModelSpec | TorchSpec, platform: str, max_tokens: int
 ) -> int:
-    """Tokens a batch: enough to fill the device, and at least one longest text."""
+    """Tokens per batch: enough to fill the device, and at least the longest text."""
     budget = CPU_BUDGET_TOKENS if platform == "cpu" else ACCELERATOR_BUDGET_TOKENS
     return max(budget, max_tokens)
 
 
 def block_parameters(spec: ModelSpec | TorchSpec) -> int:
-    """Parameters of all blocks that a token passes; its operations are twice that."""
+    """Parameters of all blocks that a token passes; operations are twice as many."""
     if isinstance(spec, TorchSpec):
         return spec.block_parameters
     queries = spec.num_heads * spec.head_width

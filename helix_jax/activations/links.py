@@ -1,25 +1,26 @@
-"""The time a layer computes on a mesh, and the time its devices communicate.
+"""The time that a layer computes on a mesh, and the time that its devices communicate.
 
-For a layer with N tokens on each device, c seconds of computation a token, r seconds of
-collectives a token that the next product waits for (all-reduces), g seconds to gather
-the next layer's kernels, or w to read them from memory:
+A layer has N tokens on each device. It takes c seconds of computation per token, r
+seconds per token of collectives that the next product waits for (all-reduces), g
+seconds to gather the next layer's kernels, and w seconds to read them from memory:
 
     seconds = max((c + r) N, g, w)        share of the peak = c N / seconds
 
 A mixture of experts reads an expert's kernels for each block of tokens that it takes
-(`models/experts.py`), b seconds a token of a large batch: max(c, b) instead of c,
-except in the share. Experts count as evenly chosen.
+(`models/experts.py`), b seconds per token of a large batch: the formula then has
+max(c, b) in place of c, except in the share. Experts are taken to be chosen evenly.
 
-So by `tensor` the share is c / (c + r) at most, whatever the batch, and by `fsdp` it
-grows with the batch until N = g / c.
+So with `tensor` the share is at most c / (c + r), whatever the batch, and with `fsdp`
+it grows with the batch until N = g / c.
 
-Links: the axes in use share those of a TPU evenly, as on a torus with wrap-around
-links (a v5e or v6e slice has them where a side is 16). GPUs of one machine use NVLink;
-an axis that leaves the machine sends through the network adapters of its devices there,
-the last axes being the closest (`mesh.AXES`). Latency, what XLA adds, and reading of
-states are left out: the result is a lower bound.
+Links: the axes in use share the links of a TPU evenly, as on a torus with wrap-around
+  links (a v5e or v6e slice has them if a side is 16). GPUs of one machine use NVLink;
+  an axis that spans machines sends through the network adapters of its devices in each,
+  the last axes being the closest (`mesh.AXES`). Latency, what XLA adds, and reading of
+  states are left out: the result is a lower bound.
 
-Reference: the ring's bytes: Patarasuk and Yuan 2009, doi:10.1016/j.jpdc.2008.09.002.
+Reference: bytes of a ring all-reduce: Patarasuk and Yuan 2009,
+  doi:10.1016/j.jpdc.2008.09.002.
 """
 
 import math
@@ -37,18 +38,18 @@ from helix_jax.models.traffic import (
     ring_bytes,
 )
 
-LARGE = 2**20  # tokens of a device, whose blocks of experts are all but full
+LARGE = 2**20  # tokens of a device whose blocks of experts are nearly full
 
 
 class LayerTime(NamedTuple):
-    """Seconds of one layer, averaged over all.
+    """Seconds of one layer, averaged over all layers.
 
     Attributes:
-      computing: at the peak, a token of a device: c.
-      reducing: of collectives that are waited for, a token of a device: r.
-      gathering: of its kernels: g.
-      reading: of its kernels: w.
-      blocks: of reading experts for each block of tokens, a token of a device: b.
+      computing: c, per token of a device, at the peak speed.
+      reducing: r, per token of a device, of collectives that are waited for.
+      gathering: g, of its kernels.
+      reading: w, of its kernels.
+      blocks: b, per token of a device, of reading experts for each block of tokens.
     """
 
     computing: float
@@ -59,19 +60,19 @@ class LayerTime(NamedTuple):
 
     @property
     def token(self) -> float:
-        """Seconds of a token of a batch that is large enough."""
+        """Seconds per token of a large batch."""
         return max(self.computing, self.blocks) + self.reducing
 
     def seconds(self, tokens: float) -> float:
-        """Of a layer with so many tokens on each device."""
+        """Seconds of a layer with this many tokens on each device."""
         return max(self.token * tokens, self.gathering, self.reading)
 
     def share(self, tokens: float) -> float:
-        """Share of the peak that is reached at most."""
+        """The largest share of the peak speed that this many tokens can reach."""
         return self.computing * tokens / self.seconds(tokens)
 
     def tokens_for(self, share: float) -> float | None:
-        """Tokens on each device for a share of the peak; None if no number suffices."""
+        """Tokens on each device that reach a share of the peak; None if none do."""
         if self.computing < share * self.token:
             return None
         return share * max(self.gathering, self.reading) / self.computing
@@ -109,7 +110,7 @@ def layer_time(
 
 
 def axis_speed(chip: Chip, sizes: Mapping[str, int], axis: str) -> float:
-    """Bytes a second that a device sends along an axis."""
+    """Bytes per second that a device sends along an axis."""
     if chip.network_bytes is None:
         return chip.link_bytes / sum(size > 1 for size in sizes.values())
     closer = math.prod(sizes.get(name, 1) for name in AXES[AXES.index(axis) + 1 :])

@@ -2,10 +2,10 @@
 
     window k of the texts -> states of both models -> reduction of its piece -> one file
 
-A piece is some consecutive windows, however many processes there are. Its result is one
-file, complete or absent, whose name says how far the texts were read; so a killed run
-resumes, with any number of processes, and ends with the same numbers, added in the same
-order.
+A piece is a number of consecutive windows, independent of the number of processes. Its
+result is one file, complete or absent, whose name says how far the texts were read; so
+a killed run resumes, with any number of processes, and ends with the same numbers,
+added in the same order.
 """
 
 import io
@@ -29,8 +29,8 @@ from helix_jax.progress import Progress
 from helix_jax.storage import Folder, list_keys, open_folder, read_bytes, write_bytes
 from helix_jax.types import Text
 
-PIECES = 64  # at most, where the number of texts is known
-_PIECE_WINDOWS = 16  # where it is not
+PIECES = 64  # at most, if the number of texts is known
+_PIECE_WINDOWS = 16  # if it is not
 _KEY = re.compile(r"(\d{8})-(\d+)-(\d+)-(\w*)\.npz")
 
 
@@ -50,7 +50,7 @@ class PairStream(NamedTuple):
 
     Attributes:
       x, y: extractors of the source's and the target's states, of one layer each.
-      read: gives the texts, from their beginning, each time it is called.
+      read: returns the texts, from their beginning, each time it is called.
       folder: where results are kept, local or in a bucket, seen by all processes.
       total: number of texts if known.
       processes: that divide the pieces among them.
@@ -65,7 +65,7 @@ class PairStream(NamedTuple):
 
     @property
     def ids(self) -> list[str]:
-        """Id of each text, one a row."""
+        """Id of each text, one per row."""
         return [text.id for text in self.read()]
 
     def reduce(
@@ -75,7 +75,7 @@ class PairStream(NamedTuple):
 
         Args:
           reduction: takes the number of a piece and its rows, window by window, all of
-            which it must read; gives named arrays.
+            which it must read; returns named arrays.
           record: JSON-able, describes the reduction and its settings.
           title: of the work, for the progress.
 
@@ -84,7 +84,7 @@ class PairStream(NamedTuple):
 
         Raises:
           CorpusError, StoreError, ProcessError: as for `extract`.
-          RunError: the texts have changed since it was begun.
+          RunError: the texts have changed since the work was begun.
         """
         own = [one.new_layout(self.total) for one in (self.x, self.y)]
         size = min(one["window_texts"] for one in own)
@@ -173,7 +173,7 @@ class PairStream(NamedTuple):
 
 
 def _pieces(place: Folder) -> Iterator[tuple[str, int, int, int, str]]:
-    """Of each piece there: key, number, last window, texts read until then, digest."""
+    """For each existing piece: key, number, last window, texts read by then, digest."""
     for key in list_keys(place):
         if found := _KEY.fullmatch(key):
             number, last, texts = map(int, found.groups()[:3])

@@ -1,9 +1,9 @@
 """What an extraction needs of a device, from the architecture alone.
 
-Parameters are counted; XLA reports what a batch needs beside them, for its program
+Parameters are counted; XLA reports what a batch needs in addition, for the program
 compiled for the CPU with shapes instead of arrays. Nothing is loaded. That program is
-in float32: a CPU would copy other weights to float32, which an accelerator does not,
-and for narrower states the result is an upper bound.
+in float32, because a CPU would copy other weights to float32, which an accelerator does
+not; for narrower states the result is an upper bound.
 """
 
 import contextlib
@@ -34,10 +34,10 @@ class Needs(NamedTuple):
     """What one model needs.
 
     Attributes:
-      parameter_bytes: of a device.
-      batch_bytes: of a device, what a batch of the longest texts adds in float32.
+      parameter_bytes: on each device.
+      batch_bytes: on each device, what a batch of the longest texts adds in float32.
       model_bytes: all parameters.
-      flops_per_token: of the blocks; products and attention of a whole text.
+      flops_per_token: of the blocks, for products and for attention over a whole text.
     """
 
     parameter_bytes: int
@@ -47,15 +47,15 @@ class Needs(NamedTuple):
 
 
 def cpu_mesh(sizes: dict[str, int]) -> Mesh | None:
-    """A mesh of so many devices, simulated on the CPU; None for one device.
+    """A mesh of these sizes, simulated on the CPU; None for one device.
 
     Raises:
-      MeshError: this process has started its devices already, and fewer.
+      MeshError: this process has already started fewer devices.
     """
     count = math.prod(sizes.values())
     if count == 1:
         return None
-    with contextlib.suppress(RuntimeError):  # they have been started
+    with contextlib.suppress(RuntimeError):  # they have already been started
         jax.config.update("jax_num_cpu_devices", count)
     devices = jax.devices("cpu")
     if len(devices) < count:
@@ -81,12 +81,12 @@ def extraction_needs(
       spec: the architecture.
       dtype: of the weights.
       max_tokens: of the longest text.
-      token_budget: tokens a batch.
-      layers: absolute numbers of the layers that are taken; () for the last.
+      token_budget: tokens per batch.
+      layers: absolute numbers of the layers that are taken; (): the last.
       mesh: from `cpu_mesh`.
 
     Raises:
-      MeshError: a mesh that does not fit the model.
+      MeshError: the mesh does not suit the model.
     """
     places, shapes = placements(spec, mesh), parameter_shapes(spec)
     flat = {
@@ -120,28 +120,28 @@ def extraction_needs(
 
 
 def flops_per_token(spec: ModelSpec, length: int) -> float:
-    """Operations of the blocks for one token of a text of so many tokens.
+    """Operations of the blocks for one token of a text of `length` tokens.
 
-    Two for each parameter that it passes; and four for each feature of each head and
-    each token that it sees, of which a decoder needs about half and computes all.
+    Two for each parameter that it passes, and four for each feature of each head and
+    each token of the text: a decoder needs about half of these and computes all.
     """
     attention = 4 * spec.num_layers * spec.num_heads * spec.head_width * length
     return 2 * block_parameters(spec) + attention
 
 
 def moment_bytes(dx: int, dy: int) -> int:
-    """Bytes of float64 moments of two widths: the sum and the part added to it."""
+    """Bytes of float64 moments of two widths: the sum, and the part added to it."""
     return 2 * 8 * (dx * dx + dx * dy + dy * dy + dx + dy)
 
 
 def smallest_mesh(
     specs: Iterable[ModelSpec], needs: Iterable[Needs], room: float
 ) -> dict[str, int] | None:
-    """The fewest devices, a power of two, that hold models and a batch; None for none.
+    """The smallest power of two of devices that holds models and a batch; None if none.
 
     Args:
       specs: architectures of the models that are held at once.
-      needs: theirs on one device.
+      needs: of each model, on one device.
       room: bytes of a device.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Pooling: one vector a text from its token states, with any padding.
+"""Pooling: one vector per text from its token states, with any padding.
 
 mean           sum_t h_t / n                  n valid tokens
 last           h at the last valid token
@@ -20,7 +20,7 @@ def pool(states: Array, mask: Array, *, method: str) -> Array:
     """Pool over time in float32; padding on either side has no influence.
 
     Args:
-      states: [..., B, T, D] float, hidden states; padding may hold anything, NaN too.
+      states: [..., B, T, D] float, hidden states; padding may hold anything, even NaN.
       mask: [B, T] bool or int, nonzero at tokens.
       method: one of POOLINGS. Static.
 
@@ -29,7 +29,7 @@ def pool(states: Array, mask: Array, *, method: str) -> Array:
       A row without any token is zero.
 
     Raises:
-      ValueError: unknown method, or shapes that do not fit.
+      ValueError: the method is unknown, or shapes do not match.
 
     Reference: position-weighted mean: Muennighoff 2022 (SGPT), arXiv 2202.08904,
       equation 2; the others are as in Reimers and Gurevych 2019, arXiv 1908.10084.

@@ -1,4 +1,4 @@
-"""How a text becomes one vector: by a sentence encoder's folder, or by flags.
+"""How a text becomes one vector: as a sentence encoder's folder says, or by flags.
 
     vector = normalise?(f(W pool(states of prompt + text) + b)), any number of modules
 
@@ -32,8 +32,8 @@ class Step(NamedTuple):
 
     Attributes:
       kind: "dense" or "normalize".
-      activation: of a dense one.
-      width: features after it, of a dense one.
+      activation: of a dense module.
+      width: features after a dense module.
     """
 
     kind: str
@@ -51,7 +51,7 @@ class Recipe(NamedTuple):
       steps: what follows the pooling.
       weights: parameters of each step, {} for none.
       record: JSON-able, of prompt and steps; {} for none.
-      notes: sentences on parts of the folder that are left out.
+      notes: sentences about parts of the folder that are left out.
     """
 
     pooling: str
@@ -71,14 +71,14 @@ def choose_recipe(
     Args:
       spec: of the model.
       folder: where its files are.
-      wanted: pooling: a name of `pool`, and nothing behind it, or "auto"; layers and
-        final_norm: what follows the pooling was trained on the last layer after its
-        norm and is left out for others; max_tokens and prompt_name.
-      name: its hub id, or what else it is called.
+      wanted: pooling: a method of `pool`, without further steps, or "auto"; layers and
+        final_norm: the steps after the pooling were trained on the last layer after its
+        norm and are left out for others; max_tokens and prompt_name.
+      name: its hub id, or another name.
 
     Raises:
-      CheckpointError: an unknown module, setting or prompt.
-      ValueError: an unknown pooling.
+      CheckpointError: a module, setting or prompt is unknown.
+      ValueError: the pooling is unknown.
     """
     own, pooling = wanted.pooling != AUTO, wanted.pooling
     length = wanted.max_tokens or MAX_TOKENS
@@ -128,7 +128,7 @@ def recipe_of(model: Model | TorchModel, wanted: Extraction) -> Recipe:
 def finish(
     pooled: Array, steps: Sequence[Step], weights: Sequence[Mapping[str, Array]]
 ) -> Array:
-    """What follows the pooling, [..., D] float32 -> [..., D'] float32.
+    """Apply what follows the pooling, [..., D] float32 -> [..., D'] float32.
 
     Args:
       pooled: from `pool`.
@@ -180,7 +180,7 @@ def _weights(module: Any) -> dict[str, np.ndarray]:
 
 
 def _left_out(folder: Path) -> tuple[str, ...]:
-    """Which modules a requested pooling leaves out, in a sentence."""
+    """A sentence on the modules that a requested pooling leaves out."""
     root = modules_root(folder)
     left = [kind for kind, _ in module_kinds(root)] if root is not None else []
     plain = ("Transformer", "Pooling", "Normalize", "Dropout")

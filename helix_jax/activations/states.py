@@ -27,7 +27,7 @@ def window_states(
       included.
 
     Raises:
-      StoreError: the device has no memory for a batch.
+      StoreError: the device's memory does not suffice for a batch.
     """
     readout = model.readout
     if window.encoded is None or not len(window.ids):
@@ -62,7 +62,7 @@ def require_finite_states(
 
     Args:
       states: [n, rows, D], as from `window_states`.
-      window: where they come from.
+      window: of their texts.
       layers: number of each of the n layers.
       model: its name.
 

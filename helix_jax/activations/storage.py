@@ -1,4 +1,4 @@
-"""Arrays of rows in a store's folder."""
+"""Arrays of rows in the folder of a store."""
 
 from typing import Any
 
@@ -22,17 +22,17 @@ def open_array(
 ) -> ts.TensorStore:
     """Open a zarr3 array of rows, or create an empty one that can grow.
 
-    Chunks are plain little-endian bytes with a checksum; a chunk that is missing or
-    damaged is an error when read, not zeros.
+    Chunks are plain little-endian bytes with a checksum; reading a missing or damaged
+    chunk is an error and never gives zeros.
 
     Args:
       folder: the location.
       key: the array's folder.
-      create: make it, with no rows, unless it is there.
-      dtype, width, chunk_rows: of a new array; [N, width], or [N] for width None.
+      create: make it, without rows, unless it exists.
+      dtype, width, chunk_rows: of a new array, [N, width], or [N] if width is None.
 
     Raises:
-      StoreError: missing or damaged, or it cannot be made.
+      StoreError: the array is missing or damaged, or cannot be made.
     """
     root = folder.spec
     spec: dict[str, Any] = {

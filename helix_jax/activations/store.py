@@ -34,7 +34,7 @@ class Store:
 
     Attributes:
       name: path or file, for messages.
-      layers: layer numbers held; an import holds only layer 0.
+      layers: numbers of the layers that it holds; an import holds only layer 0.
       width: D.
       fingerprint: what made it.
       counts: texts, rows, tokens, truncated, empty.
@@ -63,7 +63,7 @@ class Store:
     selection: np.ndarray | None = None
 
     def __len__(self) -> int:
-        """N, the number of rows."""
+        """The number of rows N."""
         return len(self._row_texts if self.selection is None else self.selection)
 
     @functools.cached_property
@@ -108,9 +108,9 @@ class Store:
         """Rows in order, `batch` at a time, the next batch read ahead.
 
         Args:
-          layer: which layer; negative counts from the end of `layers`; None when the
+          layer: which layer; negative counts from the end of `layers`; None if the
             store holds one only.
-          batch: rows a step.
+          batch: rows per step.
 
         Yields:
           [n, D] float32, n = batch except at the end.
@@ -200,14 +200,14 @@ def open_store(
 
     Args:
       path: local folder or URL.
-      expect: fingerprint it must have; None accepts any.
+      expect: the fingerprint that it must have; None: any.
 
     Returns:
       The store; rows stay on disk until read.
 
     Raises:
-      StoreError: missing, damaged, or incomplete.
-      FingerprintError: made from other inputs; names both.
+      StoreError: the store is missing, damaged, or incomplete.
+      FingerprintError: it was made from other inputs; names both.
     """
     folder = open_folder(path)
     metadata = read_metadata(folder)

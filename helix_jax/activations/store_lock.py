@@ -1,4 +1,4 @@
-"""The lock of a store: one writer at a time, wherever it lies."""
+"""The lock of a store, local or in a bucket: one writer at a time."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from helix_jax.storage import Folder
 
 @contextlib.contextmanager
 def writing(folder: Folder) -> Iterator[Lock]:
-    """Become the only writer of a store; waits for another writer, and says so.
+    """Become the only writer of a store; if there is another one, say so and wait.
 
     Raises:
       StoreError: the folder cannot be made or written to.
@@ -28,12 +28,12 @@ def writing(folder: Folder) -> Iterator[Lock]:
     finally:
         lock.release()
         if folder.local is not None:
-            with contextlib.suppress(OSError):  # nothing came of it
+            with contextlib.suppress(OSError):  # nothing was made
                 os.rmdir(folder.local)
 
 
 def store_writer(folder: Folder) -> str:
-    """The current writer of a store, for a message; empty for none."""
+    """The current writer of a store, for a message; empty if there is none."""
     with contextlib.suppress(StoreError, OSError):
         return writer_of(lock_place(folder))
     return ""

@@ -1,9 +1,8 @@
 """Paired token states of two models on the same texts, streamed without a store.
 
 Texts are read in windows of a few thousand tokens; both models run over a window, its
-tokens are paired, and the pairs leave in blocks of equal size. Memory is that of one
-window, whatever the number of pairs; the stream can be read again and gives the same
-blocks.
+tokens are paired, and the pairs come in blocks of equal size. Memory holds one window,
+whatever the number of pairs; the stream can be read again and gives the same blocks.
 """
 
 import dataclasses
@@ -26,16 +25,16 @@ from helix_jax.types import Text
 
 
 class TokenBlock(NamedTuple):
-    """N pairs of tokens; descriptions of x also hold for y.
+    """N pairs of tokens; what is said of x also holds for y.
 
     Attributes:
       x, y: [n, N, dx] and [m, N, dy] float32 states.
       text_ids: [N] object, id of the text.
-      position_x, position_y: [N] int32, place of the token in its text.
-      end_x, end_y: [N] int32, character at which the token ends; a token in front of
-        the text ends at 0.
-      next_x, next_y: [N] int32, the token that follows, -1 at the end of the text: a
-        special token that the tokenizer adds there does not count.
+      position_x, position_y: [N] int32, index of the token in its text.
+      end_x, end_y: [N] int32, character at which the token ends; 0 for a token in front
+        of the text.
+      next_x, next_y: [N] int32, the next token, -1 at the end of the text; a special
+        token that the tokenizer adds there does not count.
       next_end_x, next_end_y: [N] int32, character at which that token ends.
     """
 
@@ -58,14 +57,14 @@ class TokenPairs:
 
     Attributes:
       source, target: x and y.
-      texts: gives the texts from the beginning each time it is called.
-      max_tokens: of a text and side; longer texts are truncated.
-      block_rows: pairs a block; the last may have fewer.
-      window_tokens: tokens of each side that are read at once, roughly.
-      token_budget: tokens a forward pass, padding included.
+      texts: returns the texts, from the beginning, each time it is called.
+      max_tokens: on each side; longer texts are truncated.
+      block_rows: pairs per block; the last may have fewer.
+      window_tokens: about how many tokens of each side are read at once.
+      token_budget: tokens per forward pass, padding included.
       one_shape: pad all texts of a window to one length.
-      loop, exact: as for `pair_tokens`. If both sides share one tokenizer, equal places
-        are paired instead, including special tokens.
+      loop, exact: as for `pair_tokens`. If both sides share one tokenizer, tokens at
+        the same position are paired instead, including special tokens.
     """
 
     source: TokenSide
@@ -83,7 +82,7 @@ class TokenPairs:
         """Blocks of `block_rows` pairs.
 
         Raises:
-          CorpusError: a token that a model does not embed.
+          CorpusError: a model has no embedding for a token.
         """
         return _blocks_of(self._windows(), self.block_rows)
 
@@ -145,9 +144,9 @@ class TokenPairs:
                 )
 
     def _text_windows(self) -> Iterator[list[Text]]:
-        """Texts with tokens, about `window_tokens` a window by their characters."""
+        """Windows of texts, of about `window_tokens` tokens by their characters."""
         window, characters = [], 0
-        most = 4 * self.max_tokens  # characters that count: the rest is cut off
+        most = 4 * self.max_tokens  # characters that count: the rest is truncated
         for text in self.texts():
             if not text.text.strip():
                 continue
@@ -161,7 +160,7 @@ class TokenPairs:
 
 
 class _Flat(NamedTuple):
-    """Tokens of some texts in one row, and where each text starts."""
+    """The tokens of some texts in sequence, and where each text starts."""
 
     starts: np.ndarray
     ids: np.ndarray
@@ -177,7 +176,7 @@ class _Flat(NamedTuple):
 
 
 def _equal_places(x: Encoded, y: Encoded) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Text and positions of the tokens that both sides kept."""
+    """Text and positions of the tokens that both sides have."""
     shared = np.array([min(len(a), len(b)) for a, b in zip(x.ids, y.ids)])
     text = np.repeat(np.arange(len(shared)), shared)
     place = np.arange(len(text)) - np.repeat(np.cumsum(shared) - shared, shared)

@@ -1,4 +1,4 @@
-"""States of every token of some texts, from a model or anything that reads tokens."""
+"""States of every token of some texts, from a model or whatever else reads tokens."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -62,10 +62,10 @@ class TokenSide(NamedTuple):
     """One side of the pairs.
 
     Attributes:
-      states: pytree that is called with tokens [B, T] int and mask [B, T] bool and
-        gives [n, B, T, D] float, n states of each token; or TorchLayers.
+      states: pytree that maps tokens [B, T] int and mask [B, T] bool to [n, B, T, D]
+        float, n states of each token; or TorchLayers.
       tokenizer: of the model.
-      spec: of the model; gives context and vocabulary.
+      spec: of the model, for its context and vocabulary.
     """
 
     states: Callable[[Array, Array], Array] | TorchLayers
@@ -102,8 +102,8 @@ def token_states(
     Args:
       states: as in `TokenSide`.
       ids: tokens of each text, at least one.
-      token_budget: tokens a forward pass, padding included.
-      one_shape: pad all texts to one length: less to compile, more to compute.
+      token_budget: tokens per forward pass, padding included.
+      one_shape: pad all texts to one length, which compiles less and computes more.
 
     Returns:
       [n, tokens, D] float32.
@@ -132,7 +132,7 @@ def _run(
 
 
 def require_embedded(side: TokenSide, texts: list[Text], encoded: Encoded) -> None:
-    """Raise CorpusError for a token beyond the embedding of a side."""
+    """Raise CorpusError for a token outside the embedding of a side."""
     for text, ids in zip(texts, encoded.ids):
         if max(ids, default=0) >= side.spec.vocab_size:
             raise CorpusError(

@@ -1,4 +1,4 @@
-"""A store's records of its windows: texts/00000000.json, one file per window."""
+"""The records of a store's windows: texts/00000000.json, one file per window."""
 
 import json
 import re
@@ -14,9 +14,9 @@ class Counts(NamedTuple):
     Attributes:
       texts_read: texts taken from the corpus, skipped ones included.
       texts, rows, tokens: written.
-      truncated: texts that lost tokens at their end.
+      truncated: texts that were truncated.
       empty: texts skipped because they have no token.
-      digest: SHA-256 over the texts read up to its end; see `windows.update_digest`.
+      digest: SHA-256 of the texts read up to its end; see `windows.update_digest`.
     """
 
     texts_read: int = 0
@@ -45,7 +45,7 @@ def windows_written(folder: Folder) -> list[int]:
 
 
 def read_counts(folder: Folder, windows: Iterable[int]) -> dict[int, Counts]:
-    """Contents of some windows, except missing, damaged or older ones.
+    """The contents of some windows, except missing, damaged or outdated ones.
 
     Raises:
       StoreError: they cannot be read.
@@ -55,7 +55,7 @@ def read_counts(folder: Folder, windows: Iterable[int]) -> dict[int, Counts]:
     for number, value in zip(numbers, read_many(folder, map(texts_key, numbers))):
         try:
             found[number] = Counts(**json.loads(value or b"")["counts"])
-        except (ValueError, KeyError, TypeError):  # it is written again
+        except (ValueError, KeyError, TypeError):  # it will be written again
             continue
     return found
 

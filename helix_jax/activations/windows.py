@@ -24,7 +24,7 @@ class TextWindow(NamedTuple):
       ids, labels: of the texts that have tokens; a label is an int or None.
       encoded: their tokens; None for a window that is not computed here.
       lengths: [n] int, tokens of each.
-      counts: of this window, as far as known if it is not computed here.
+      counts: of this window; only what is known if it is not computed here.
     """
 
     number: int
@@ -48,30 +48,30 @@ def read_windows(
     on_empty: str = "error",
     store: str = "the store",
 ) -> Iterator[TextWindow]:
-    """All windows of `size` texts, those of this process tokenised.
+    """All windows of `size` texts; those of this process are tokenised.
 
     Args:
       texts: the corpus from its beginning.
       backend: from `private_tokenizer`.
-      size: texts a window.
-      done: what the store holds already, by number of the window.
-      own: whether a window is computed here, called once for each in order; from
+      size: texts per window.
+      done: what the store already holds, by number of the window.
+      own: whether a window is computed here; called once for each, in order; from
         `deal_windows`.
       vocab_size: V, rows of the model's embedding.
-      token_rows: a row is a token, not a text.
+      token_rows: whether a row is a token, not a text.
       on_empty: "error", or "skip" to leave out texts without tokens and count them.
       store: its name, for messages.
 
     Raises:
-      CorpusError: a text is empty, is not text, repeats an id, or has a token that the
-        model does not embed.
-      StoreError: the texts that the store holds are not those of this corpus.
+      CorpusError: a text is empty, is not text, repeats an id, or has a token without
+        an embedding.
+      StoreError: the store holds texts of another corpus.
     """
     stream = iter(texts)
     hasher = hashlib.sha256()
     seen: set[str] = set()
     first_row, number = 0, -1
-    # Whether the rows of a window are known before its texts are tokenised.
+    # Whether the number of rows of a window is known before its texts are tokenised.
     as_texts = not token_rows and on_empty == "error"
     for number in itertools.count():
         window = list(itertools.islice(stream, size))
@@ -104,16 +104,16 @@ def read_windows(
 def deal_windows(
     done: Container[int], index: int, count: int, *, each: int = 1
 ) -> Callable[[int], bool]:
-    """Whether a window belongs to share `index` of `count`, called for each in order.
+    """Whether a window belongs to share `index` of `count`; called for each in order.
 
     Missing windows are dealt in turn, so that shares do not overlap, leave no gap, and
-    are even however much is already done.
+    are even no matter how much is already done.
 
     Args:
       done: pieces that are not dealt.
       index: of the share.
-      count: of shares.
-      each: windows of a piece, which goes to one share.
+      count: number of shares.
+      each: windows of a piece; a piece belongs to one share.
     """
     turns, dealt = itertools.count(), {}
 
@@ -129,7 +129,7 @@ def deal_windows(
 def ahead(
     source: Iterator[TextWindow], pool: ThreadPoolExecutor
 ) -> Iterator[TextWindow]:
-    """The same windows, the next one prepared in a thread meanwhile."""
+    """The same windows; a thread prepares the next one meanwhile."""
     job = pool.submit(next, source, None)
     while (window := job.result()) is not None:
         job = pool.submit(next, source, None)
@@ -143,7 +143,7 @@ def _tokenised(
     on_empty: str,
     vocab_size: int,
 ) -> dict[str, Any]:
-    """The fields of a window that its tokens give."""
+    """The fields of a window that follow from its tokens."""
     encoded = _encode(backend, window, token_rows)
     _check_embedded(backend, window, encoded, vocab_size)
     has_tokens = np.array(
@@ -189,7 +189,7 @@ def _tokenised(
 def _require_same(
     done: Counts, texts: int, digest: str, number: int, store: str
 ) -> None:
-    """Raise if an existing window is not of these texts."""
+    """Raise if an existing window holds other texts."""
     if (done.texts_read, done.digest) != (texts, digest):
         raise _other_corpus(store, number)
 
@@ -235,7 +235,7 @@ def _encode(backend: Tokenizer, window: list[Text], with_ends: bool) -> Encoded:
 def _check_embedded(
     backend: Tokenizer, window: list[Text], encoded: Encoded, vocab_size: int
 ) -> None:
-    """Refuse ids beyond the embedding, which would be read as its last row."""
+    """Refuse ids outside the embedding, which would be read as its last row."""
     for text, ids in zip(window, encoded.ids):
         largest = max(ids, default=0)
         if largest >= vocab_size:
@@ -247,7 +247,7 @@ def _check_embedded(
 
 
 def update_digest(hasher: Any, texts: Sequence[Text]) -> None:
-    """Feed ids, texts and labels to a hashlib object, however they are grouped."""
+    """Feed ids, texts and labels to a hashlib object, independent of their grouping."""
     for text in texts:
         for part in (text.id, text.text, repr(text.label)):
             encoded = part.encode("utf-8", "surrogatepass")

@@ -1,6 +1,6 @@
 """Writing a store window by window, so that a killed run can resume.
 
-    metadata.json            what made it, the layout, "complete" with what it holds
+    metadata.json            what made it, the layout, and once complete what it holds
     texts/00000000.json      ids, labels and token counts of the first window of texts
     layers/12/               zarr3 array [N, D], one for each layer
     ends/                    zarr3 array [N], token-level stores only
@@ -8,8 +8,8 @@
 A window's arrays are written first and its texts last, in one atomic write: a window
 without texts does not exist. So windows may come in any order and from several
 processes, and every complete one is kept. No file holds a time, a host or a path, so
-interrupted runs, uninterrupted runs, and runs of any number of processes leave the same
-bytes.
+that interrupted runs, uninterrupted runs, and runs of any number of processes leave the
+same bytes.
 """
 
 from collections.abc import Callable, Mapping
@@ -49,7 +49,7 @@ class Window(NamedTuple):
       ids, labels: of its texts; a label is an int or None.
       lengths: [texts] int, tokens of each text.
       states: layer -> [rows, D] in the store's dtype.
-      ends: [rows] int32 for a token-level store, else None.
+      ends: [rows] int32 for a token-level store, otherwise None.
       counts: of this window.
     """
 
@@ -67,9 +67,9 @@ class StoreWriter:
     """Writes windows to a new or unfinished store.
 
     Attributes:
-      folder: where it lies.
+      folder: of the store.
       layout: recorded settings that the bits of the states depend on.
-      complete: nothing is left to write.
+      complete: whether nothing is left to write.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class StoreWriter:
         """Write one window; it is on disk on return.
 
         Raises:
-          StoreError: it could not be written, and no part of it counts.
+          StoreError: it could not be written; no part of it counts.
         """
         start, stop = window.first_row, window.first_row + window.counts.rows
         parts = {f"layers/{layer}": rows for layer, rows in window.states.items()}
@@ -150,7 +150,7 @@ class StoreWriter:
         return total
 
     def _grow(self, key: str, rows: np.ndarray, stop: int) -> Any:
-        """The array, of at least `stop` rows; another process may have grown it."""
+        """The array with at least `stop` rows; another process may have grown it."""
         shape = [stop] if rows.ndim == 1 else [stop, None]
         try:
             if key not in self._arrays:
@@ -189,15 +189,15 @@ def begin_store(
     """Make a store, or resume the one that exists.
 
     Args:
-      folder: where.
-      fingerprint: what makes it; must equal that of a store found there.
-      new_layout: gives the settings of a new store; an unfinished one keeps its own.
+      folder: of the store.
+      fingerprint: of its inputs; must equal that of an existing store.
+      new_layout: returns the settings of a new store; an unfinished one keeps its own.
       requested: the part of the layout that the caller has fixed.
       arrays: key -> dtype and width of its rows; missing arrays are made.
       lock: of the folder, held by the caller; checked before anything counts.
 
     Raises:
-      FingerprintError: another store lies there; names both.
+      FingerprintError: another store is there; names both.
       StoreError: it was begun with other settings, or cannot be written.
     """
     begun = read_metadata(folder)
@@ -242,10 +242,10 @@ def _with_arrays(
 
 
 def attach_store(folder: Folder) -> StoreWriter:
-    """The writer of another process to a store that process 0 has begun.
+    """The writer of a process other than 0, for a store that process 0 has begun.
 
     Raises:
-      StoreError: it is not visible from here.
+      StoreError: it is not visible to this process.
     """
     begun = read_metadata(folder)
     if begun is None:
@@ -261,7 +261,7 @@ def read_metadata(folder: Folder) -> dict[str, Any] | None:
     """The metadata record of a store, or None where there is none.
 
     Raises:
-      StoreError: damaged, or of another format.
+      StoreError: it is damaged or has another format.
     """
     metadata = read_json(folder, METADATA)
     if metadata is None:

@@ -191,7 +191,7 @@ def lesson_table(guesses: Guesses, taught: Taught) -> Lessons:
 def feeder(
     guesses: Guesses, taught: Taught, merged: Mapping[tuple[int, int], int]
 ) -> Callable[[list[int], int], None]:
-    """A function that feeds a target token to a list of source tokens, as on the device."""
+    """A function that feeds a target token to a list of source tokens in place."""
 
     def feed(cached: list[int], token: int) -> None:
         last = cached[-1]
