@@ -352,6 +352,7 @@ NO_FLOATS = {
     al.usable_methods,
     stats.at_most,
     stats.document_groups,
+    stats.estimate_of,
     stats.exact_fraction,
     stats.least_discoveries,
     stats.plateau_size,

@@ -35,7 +35,7 @@ def native_streams(
     output = apply_model(
         params, spec, tokens, layers=layers, final_norm=False, cache=cache
     )
-    return output.hidden, output.cache
+    return output.hidden, output.extended
 
 
 @partial(jax.jit, static_argnames="spec")

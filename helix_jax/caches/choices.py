@@ -77,7 +77,7 @@ def make_choices(
     length = len(bare) - len(encode_texts(backend, ["a"]).ids[0])
     written, labels = [], {}
     for text in texts:
-        (ends,) = encode_texts(backend, [text.text], with_ends=True).ends
+        (ends,) = encode_texts(backend, [text.text], with_ends=True).known_ends
         if text.label is None or len(ends) <= tokens:
             continue
         cut = text.text[: int(ends[tokens - 1])]

@@ -13,6 +13,7 @@ Reference: distillation: Hinton, Vinyals, Dean 2015, arXiv 1503.02531; thin prod
   et al. 2021 (LoRA), arXiv 2106.09685; of maps between caches: ours.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -141,10 +142,8 @@ def train_map(
       RunError: a loss that is not finite; a damaged snapshot, or one of another shape.
     """
     optimizer = settings.optimizer(len(fit) * settings.batch)
-    delta = tuple(
-        _begin(own, part, rank)
-        for own, part in zip(jax.random.split(key[0]), (start.keys, start.values))
-    )
+    key_keys, key_values = jax.random.split(key[0])
+    delta = (_begin(key_keys, start.keys, rank), _begin(key_values, start.values, rank))
     frozen = (start, target.params, head_of(native(target).target))
     spec, zero = target.spec, jnp.zeros((), jnp.int32)
     first = jnp.asarray(_mean_loss(delta, frozen, select, spec))
@@ -188,7 +187,7 @@ def with_delta(cache_map: CacheMap, delta: tuple[Delta, Delta]) -> CacheMap:
         LayerMaps(part.layers, part.kernel + own.left @ own.right, part.bias + own.bias)
         for part, own in zip((cache_map.keys, cache_map.values), delta)
     ]
-    return cache_map.replace(keys=parts[0], values=parts[1])
+    return dataclasses.replace(cache_map, keys=parts[0], values=parts[1])
 
 
 def _begin(key: Array, part: LayerMaps, rank: int) -> Delta:
@@ -213,7 +212,7 @@ def _loss(delta, frozen, lesson: Lesson, spec: ModelSpec) -> Array:
     slots = opening.shape[1] + tokens + read.shape[1]
     cache = empty_cache(spec, len(read), slots, params["embed"].dtype)
     if opening.shape[1]:
-        cache = apply_model(params, spec, opening, cache=cache).cache
+        cache = apply_model(params, spec, opening, cache=cache).extended
     states = map_states(with_delta(start, delta), jnp.asarray(lesson.states))
     mask = jnp.ones((len(read), tokens), bool)
     cache = write_states(states, start.target, cache, mask)

@@ -123,7 +123,8 @@ def choose_layers(
         fit, select = (getattr(moments[split], part) for split in ("fit", "select"))
         layers, alone = [], []
         for layer in bar(range(target.layers), f"choosing source layers of {part}"):
-            own, scores = [], []
+            own: list[int] = []
+            scores = []
             for _ in range(count):
                 left = [one for one in range(source.layers) if one not in own]
                 columns = [fit.columns((*own, one), (layer,)) for one in left]

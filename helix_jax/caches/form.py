@@ -6,6 +6,8 @@ from typing import Any
 from helix_jax.errors import FingerprintError, UnsupportedError
 from helix_jax.fingerprint import check_same
 from helix_jax.models import KeyValueCache, Model, ModelSpec, RopeSpec
+from helix_jax.models.torch_engine import TorchSpec
+from helix_jax.types import Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +46,7 @@ class CacheForm:
         return record | {"turns": list(self.turns)}
 
 
-def cache_form(spec: ModelSpec) -> CacheForm:
+def cache_form(spec: ModelSpec | TorchSpec) -> CacheForm:
     """The form of a model's cache.
 
     Sliding windows and grouped heads, including one for all queries, need no special
@@ -106,9 +108,11 @@ def require_form(side: str, form: CacheForm, found: CacheForm) -> None:
         raise FingerprintError(f"the {side} here has another form of cache.")
 
 
-def require_cache(who: str, cache: KeyValueCache, form: CacheForm) -> None:
-    """Raise ValueError unless a cache has keys and values of a form."""
-    if isinstance(cache.keys, tuple):
+def require_cache(
+    who: str, cache: KeyValueCache, form: CacheForm
+) -> tuple[Array, Array]:
+    """The keys and values of a cache; ValueError unless they have a form."""
+    if isinstance(cache.keys, tuple) or isinstance(cache.values, tuple):
         raise ValueError(
             f"{who}: the cache has separate tables for its layers; give a stacked one, "
             "as empty_cache makes it."
@@ -123,6 +127,7 @@ def require_cache(who: str, cache: KeyValueCache, form: CacheForm) -> None:
                 f"{list(wanted)}, got {list(found)} in an array {list(shape)}; give "
                 "the cache of the model that the map was fitted for."
             )
+    return cache.keys, cache.values
 
 
 def model_record(model: Model) -> dict[str, Any]:

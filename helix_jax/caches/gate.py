@@ -18,7 +18,7 @@ import numpy as np
 from helix_jax.caches.arms import ArmRows
 from helix_jax.caches.fit import FittedCacheMap
 from helix_jax.caches.measures import continuation_numbers
-from helix_jax.stats import Interval, bootstrap_interval, rank_correlations
+from helix_jax.stats import Interval, bootstrap_interval, estimate_of, rank_correlations
 
 SIGNALS = (
     "select_r2",
@@ -51,7 +51,7 @@ def calibration_numbers(
       scored: of the select split.
     """
     found = continuation_numbers(scored.rows, resamples=1)
-    numbers = {}
+    numbers: dict[str, float] = {}
     for arm, one in fitted.items():
         own = (
             one.mean_r2,
@@ -59,8 +59,8 @@ def calibration_numbers(
             float(one.r2["values"].mean()),
             float(scored.cosines[arm].mean()),
             float(scored.cosines[arm].mean(0).min()),
-            float(found[f"caches/agreement_top1_{arm}"].value),
-            float(found[f"caches/retention_{arm}"].value),
+            estimate_of(found[f"caches/agreement_top1_{arm}"]),
+            estimate_of(found[f"caches/retention_{arm}"]),
         )
         numbers |= {f"gate/{name}_{arm}": v for name, v in zip(SIGNALS, own)}
     return numbers

@@ -78,14 +78,14 @@ def load_cache_map(
         or rotary frequencies; each difference is named.
     """
     config, arrays = load_artefact(folder, KIND)
-    forms = [cache_form(model.spec) for model in (source, target)]
+    forms = cache_form(source.spec), cache_form(target.spec)
     try:
         made_of = config["fingerprints"]
         records = {side: dict(made_of[side]) for side in ("source", "target")}
-        parts = [
+        keys, values = (
             LayerMaps(*(jnp.asarray(arrays[f"{part}.{field}"]) for field in _FIELDS))
             for part in ("keys", "values")
-        ]
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise ArtefactError(
             f"{folder} is damaged: its config.json and its arrays do not make a map "
@@ -100,7 +100,7 @@ def load_cache_map(
             _flat(here),
             remedy="Fit a map for these two models with experiments.caches.",
         )
-    cache_map = CacheMap(*parts, *forms)
+    cache_map = CacheMap(keys, values, *forms)
     try:
         cache_map.require_shapes()
     except ValueError as error:

@@ -9,6 +9,8 @@ Reference: a ridge map between key-value caches: arXiv 2608.03893; source layers
   reads itself: ours.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -171,4 +173,4 @@ def mean_map(cache_map: CacheMap, means: Array) -> CacheMap:
             (len(bias), cache_map.source.width, cache_map.target.width), bias.dtype
         )
         parts.append(LayerMaps(part.layers[:, :1], kernel, bias))
-    return cache_map.replace(keys=parts[0], values=parts[1])
+    return dataclasses.replace(cache_map, keys=parts[0], values=parts[1])

@@ -10,7 +10,7 @@ cache does harm. All have bootstrap intervals over documents, native and none re
 with the arm.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -25,6 +25,8 @@ from helix_jax.stats import Interval, bootstrap_statistic, mean_of_sums
 from helix_jax.types import Array
 
 COLUMNS = ("kl_nats", "agreement_top1", "nats")
+# Measure -> the statistic of its sums, and what is summed, each [N].
+Columns = dict[str, tuple[Callable[[Array], Array], list[np.ndarray]]]
 
 
 class ContinuationRows(NamedTuple):
@@ -142,13 +144,13 @@ def continuation_numbers(
     native, none = (rows.values[arm][:, 2] for arm in ("native", "none"))
     for arm, values in rows.values.items():
         kl, same, nats = values.T
-        columns = {
-            "kl_nats": (mean_of_sums, kl, rows.tokens),
-            "agreement_top1": (mean_of_sums, same, rows.tokens),
-            "bits_per_character": (bits_of_sums, nats, rows.characters),
-            "retention": (retention_of_sums, nats, native, none),
+        columns: Columns = {
+            "kl_nats": (mean_of_sums, [kl, rows.tokens]),
+            "agreement_top1": (mean_of_sums, [same, rows.tokens]),
+            "bits_per_character": (bits_of_sums, [nats, rows.characters]),
+            "retention": (retention_of_sums, [nats, native, none]),
         }
-        for name, (statistic, *sums) in columns.items():
+        for name, (statistic, sums) in columns.items():
             if arm in ("native", "none") and name == "retention":
                 continue
             numbers[f"caches/{name}_{arm}"] = bootstrap_statistic(

@@ -45,9 +45,9 @@ def layer_directions(
     Returns:
       "keys", "values" -> L' confidences that predict nothing yet.
     """
-    found = {}
+    found: dict[str, list[Confidence]] = {part: [] for part in PARTS}
     for part in PARTS:
-        own, spectra, found[part] = getattr(moments, part), {}, []
+        own, spectra = getattr(moments, part), {}
         chosen = np.asarray(getattr(cache_map, part).layers).tolist()
         for layer, layers in enumerate(bar(chosen, f"main directions of {part}")):
             joint = own.of_layers(layers, (layer,))
@@ -92,7 +92,7 @@ def calibrate_layers(
             rows[name].append(np.asarray(states)[:, :count])
     x, y = (np.concatenate(rows[name], axis=1) for name in "xy")
     y = y.reshape(len(y), -1, y.shape[-1])
-    found = {part: [] for part in PARTS}
+    found: dict[str, list[Confidence]] = {part: [] for part in PARTS}
     for part, layer, affine, own_x in layer_rows(cache_map, x):
         own_y = y[PARTS.index(part) * cache_map.target.layers + layer]
         one = calibrate_confidence(

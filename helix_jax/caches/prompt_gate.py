@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from helix_jax.caches.measures import ContinuationRows, retention_of_sums
+from helix_jax.caches.measures import Columns, ContinuationRows, retention_of_sums
 from helix_jax.stats import (
     Interval,
     bootstrap_statistic,
@@ -104,7 +104,7 @@ def correlation_numbers(
       on the prompt that follows by hash of the ids. Signals that do not vary are left
       out.
     """
-    numbers = {}
+    numbers: dict[str, Interval] = {}
     outcomes = closeness(rows, arm), prompt_retention(rows, arm)
     for name, outcome in zip(OUTCOMES, outcomes):
         held = np.isfinite(outcome)
@@ -164,11 +164,11 @@ def decision_numbers(
         for group, held in (("kept", kept), ("refused", ~kept)):
             if len({rows.documents[row] for row in np.flatnonzero(held)}) < 2:
                 continue
-            columns = {
-                "kl_nats": (mean_of_sums, kl, rows.tokens),
-                "retention": (retention_of_sums, *nats),
+            columns: Columns = {
+                "kl_nats": (mean_of_sums, [kl, rows.tokens]),
+                "retention": (retention_of_sums, nats),
             }
-            for measure, (statistic, *sums) in columns.items():
+            for measure, (statistic, sums) in columns.items():
                 numbers[f"prompts/{kind}{measure}_{group}_{share}"] = (
                     bootstrap_statistic(
                         np.stack([one * held for one in sums], axis=1),

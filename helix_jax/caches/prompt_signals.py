@@ -156,9 +156,10 @@ def _read_source(model: Model, prompts: Prompts) -> tuple[KeyValueCache, np.ndar
 def _read(
     params: Mapping, tokens: Array, mask: Array, *, spec: ModelSpec
 ) -> tuple[KeyValueCache, Array]:
-    cache = empty_cache(spec, *tokens.shape, params["embed"].dtype)
+    batch, slots = tokens.shape
+    cache = empty_cache(spec, batch, slots, params["embed"].dtype)
     found = apply_model(params, spec, tokens, mask, final_norm=False, cache=cache)
-    return found.cache, found.hidden[0]
+    return found.extended, found.hidden[0]
 
 
 @jax.jit

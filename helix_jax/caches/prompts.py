@@ -100,13 +100,14 @@ def make_prompts(
     """
     equal = len({tokenizer_fingerprint(one) for one in tokenizers}) == 1
     backends = [private_tokenizer(one, max_tokens=_LONGEST) for one in tokenizers]
-    found, waiting = [], []
+    found: list[tuple] = []
+    waiting: list[Text] = []
 
     def take() -> None:
         written = [text.text for text in waiting]
         x, y = (encode_texts(own, written, with_ends=True) for own in backends)
         for row, text in enumerate(waiting):
-            sides = (x.ids[row], x.ends[row]), (y.ids[row], y.ends[row])
+            sides = (x.ids[row], x.known_ends[row]), (y.ids[row], y.known_ends[row])
             if (cut := _cut(*sides, shape, equal)) is not None:
                 found.append((text.id, *cut))
         waiting.clear()
@@ -161,8 +162,8 @@ def token_places(
     y_ends = np.maximum(y_ends, 0)
     if rule == "before":
         places = np.searchsorted(x_ends, y_ends, side="right") - 1
-        first = np.searchsorted(x_ends, 0, side="right")  # the first of the text
-        return np.maximum(places, min(first, len(x_ends) - 1)).astype(np.int32)
+        begin = int(np.searchsorted(x_ends, 0, side="right"))  # of the text
+        return np.maximum(places, min(begin, len(x_ends) - 1)).astype(np.int32)
     first = np.minimum(np.searchsorted(x_ends, y_ends), len(x_ends) - 1)
     return (np.searchsorted(x_ends, x_ends[first], side="right") - 1).astype(np.int32)
 

@@ -31,7 +31,7 @@ def read_tokens(
     cache = empty_cache(spec, len(tokens), slots, params["embed"].dtype)
     if not tokens.shape[1]:
         return cache
-    return apply_model(params, spec, tokens, mask, cache=cache).cache
+    return apply_model(params, spec, tokens, mask, cache=cache).extended
 
 
 transfer = jax.jit(map_cache)

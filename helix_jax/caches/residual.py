@@ -6,6 +6,7 @@ for caches of one form, such as those of a model and of what it was tuned to. It
 from the same moments as every other map: those of (x, y - x).
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import jax.numpy as jnp
@@ -85,7 +86,8 @@ def _best_change(
         )
         found = map_at(path, 0).map
         kernel = np.asarray(found.kernel)
-        found = found.replace(kernel=kernel + np.eye(len(kernel), dtype=kernel.dtype))
+        same = np.eye(len(kernel), dtype=kernel.dtype)
+        found = dataclasses.replace(found, kernel=kernel + same)
         tried.append((float(evaluate_map(found, select).r2), penalty, found))
     r2, penalty, best = max(tried, key=lambda one: one[0])
     return np.asarray(best.kernel), np.asarray(best.bias), r2, penalty

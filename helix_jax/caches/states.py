@@ -38,9 +38,10 @@ class CacheStates:
 
     def __call__(self, tokens: Array, mask: Array) -> Array:
         """[2 L, B, T, K D_head] float32 of tokens [B, T] and mask [B, T]."""
-        cache = empty_cache(self.spec, *tokens.shape, self.params["embed"].dtype)
-        cache = apply_model(self.params, self.spec, tokens, mask, cache=cache).cache
-        return cache_states(cache, cache_form(self.spec))
+        batch, slots = tokens.shape
+        cache = empty_cache(self.spec, batch, slots, self.params["embed"].dtype)
+        output = apply_model(self.params, self.spec, tokens, mask, cache=cache)
+        return cache_states(output.extended, cache_form(self.spec))
 
 
 def cache_side(model: Model, tokenizer: Any) -> TokenSide:
@@ -70,10 +71,8 @@ def cache_states(cache: KeyValueCache, form: CacheForm) -> Array:
     Raises:
       ValueError: a cache of another form.
     """
-    require_cache("cache_states", cache, form)
-    keys, values = (
-        table.astype(jnp.float32).swapaxes(2, 3) for table in (cache.keys, cache.values)
-    )
+    tables = require_cache("cache_states", cache, form)
+    keys, values = (table.astype(jnp.float32).swapaxes(2, 3) for table in tables)
     keys = _turn(keys, form, cache.positions, back=True)
     both = jnp.concatenate([keys, values])
     return both.reshape(*both.shape[:3], form.width)
@@ -97,7 +96,7 @@ def write_states(
     Raises:
       ValueError: states or a cache of another form, or no room.
     """
-    require_cache("write_states", into, form)
+    held = require_cache("write_states", into, form)
     wanted = (2 * form.layers, *mask.shape, form.width)
     if states.shape != wanted:
         raise ValueError(
@@ -114,7 +113,7 @@ def write_states(
         table.at[:, rows, :, columns].set(
             jnp.moveaxis(new, 0, 2).astype(table.dtype), mode="drop"
         )
-        for table, new in ((cache.keys, keys), (cache.values, values))
+        for table, new in zip(held, (keys, values))
     ]
     return cache._replace(keys=tables[0], values=tables[1])
 

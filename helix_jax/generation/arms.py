@@ -1,5 +1,6 @@
 """The writers that continue the same prompts: a stitch, its controls, both models."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -26,8 +27,14 @@ class Writer(NamedTuple):
 
     def write(self, prompts: Sequence[Prompt], **settings: Any) -> list[Generated]:
         """Continue prompts; the settings are those of `generate`."""
-        *arm, stops = self
-        return generate(*arm, prompts, stop_tokens=stops, **settings)
+        return generate(
+            self.parts,
+            self.source_tokenizer,
+            self.target_tokenizer,
+            prompts,
+            stop_tokens=self.stops,
+            **settings,
+        )
 
 
 def alone(model: Model, tokenizer: Any) -> Writer:
@@ -51,7 +58,7 @@ def arms_of(
         "native_source": source,
         "native_target": target,
         **{
-            name: mapped._replace(parts=parts.replace(map=control))
+            name: mapped._replace(parts=dataclasses.replace(parts, map=control))
             for name, control in controls.items()
         },
     }

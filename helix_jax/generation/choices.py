@@ -132,11 +132,11 @@ def answer_questions(
             raise ValueError(f"answer_questions: question {number}: {fault}.")
     prompts, endings = [], []
     for question in questions:
-        prompt, ends = question.question, question.choices
+        prompt, choices = question.question, question.choices
         if mode == "letter":
-            prompt, ends = letter_prompt(question), LETTERS[: len(question.choices)]
-        prompts += [prompt] * len(ends)
-        endings += [f" {end}" for end in ends]
+            prompt, choices = letter_prompt(question), tuple(LETTERS[: len(choices)])
+        prompts += [prompt] * len(choices)
+        endings += [f" {choice}" for choice in choices]
     nats, _ = continuation_nats(
         parts, source_tokenizer, target_tokenizer, prompts, endings
     )
@@ -163,8 +163,9 @@ def score_choices(
     for name, mode in bar(
         list(itertools.product(writers, MODES)), "questions answered"
     ):
-        *arm, _ = writers[name]
-        chosen = answer_questions(*arm, questions, mode=mode)
+        arm = writers[name]
+        tokenizers = arm.source_tokenizer, arm.target_tokenizer
+        chosen = answer_questions(arm.parts, *tokenizers, questions, mode=mode)
         name = f"{mode}_accuracy" + ("" if name == "text" else f"_{name}")
         numbers |= choice_scores(chosen, questions, name=name, resamples=resamples)
     return numbers
@@ -191,9 +192,9 @@ def choice_scores(
       choices/NAME, an Interval, and choices/chance.
     """
     right = np.array([question.answer for question in questions]) == chosen
-    documents = np.arange(len(right)) if documents is None else documents
+    units = np.arange(len(right)) if documents is None else documents
     chance = np.mean([1 / len(question.choices) for question in questions])
     return {
-        f"choices/{name}": bootstrap_interval(right, documents, resamples=resamples),
+        f"choices/{name}": bootstrap_interval(right, units, resamples=resamples),
         "choices/chance": float(chance),
     }

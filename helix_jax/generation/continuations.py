@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 
 from helix_jax.generation.arms import Writer
+from helix_jax.generation.prompt import Prompt
 from helix_jax.types import Array
 
 
@@ -51,9 +52,9 @@ def continue_prompts(
     names = list(writers)
     for start in range(first, len(prompts), rows):
         batch = prompts[start : start + rows]
-        texts = [text for _, text in batch]
-        if chat:
-            texts = [[{"role": "user", "content": text}] for text in texts]
+        texts: list[Prompt] = [
+            [{"role": "user", "content": text}] if chat else text for _, text in batch
+        ]
         settings |= {"key": jax.random.fold_in(key, start), "chat": chat}
         began = time.perf_counter()
         written = writers[names[0]].write(texts, **settings)

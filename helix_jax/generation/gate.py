@@ -13,6 +13,7 @@ Reference: Hendrycks and Gimpel 2017, arXiv 1610.02136 (maximum probability); El
   and Wiener 2010 and Geifman and El-Yaniv 2017, arXiv 1705.08500 (coverage and risk).
 """
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -113,7 +114,7 @@ def gate_rows(
         full = padded_block(block, size)
         columns = _rows(*heads, full.x[0], full.y[0], full.next_y)
         columns = [np.asarray(column)[: len(known)][known] for column in columns]
-        kept.append(GateRows(*columns, block.text_ids[known]))
+        kept.append(GateRows._make((*columns, block.text_ids[known])))
         count += int(known.sum())
         if count >= limit:
             break
@@ -162,15 +163,16 @@ def fit_gate(
     if kind == "logistic":
         labels = [rows.agrees.astype(np.int32) for rows in (fit, select)]
         trained = train_probe(fit.signals, labels[0], select.signals, labels[1], 2)
-        kernel, bias = (
+        kernel, biases = (
             np.asarray(weight) for weight in (trained.probe.kernel, trained.probe.bias)
         )
-        weights, bias = kernel[:, 1] - kernel[:, 0], bias[1] - bias[0]
+        weights, bias = kernel[:, 1] - kernel[:, 0], float(biases[1] - biases[0])
     else:
         weights, bias = np.eye(3)[SIGNALS.index(kind)], 0.0
     gate = Gate(np.float32(weights), np.float32(bias), np.float32(np.inf))
     scores = row_scores(gate, select, by_text)
-    return gate.replace(threshold=threshold_for(scores, select.agrees, quality))
+    threshold = threshold_for(scores, select.agrees, quality)
+    return dataclasses.replace(gate, threshold=threshold)
 
 
 def threshold_for(scores: np.ndarray, good: np.ndarray, quality: float) -> np.float32:

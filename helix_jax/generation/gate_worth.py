@@ -33,7 +33,7 @@ def measure_gate(
     Raises:
       ValueError: as `fit_gate`.
     """
-    numbers = {}
+    numbers: dict[str, float | Interval] = {}
     for suffix, by_text in (("", False), ("_by_text", True)):
         with stage("fitting and scoring the gate"):
             fitting = rows["fit"], rows["select"]

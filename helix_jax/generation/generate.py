@@ -178,7 +178,7 @@ def generate_ids(
     for name, ids in given.items():
         if any(not 0 <= index < sizes[1] for index in ids):
             raise ValueError(f"generate_ids: {name} must hold ids below {sizes[1]}.")
-    reader = Reader((), (), tuple, tuple, np.zeros(0), splits=None, native=True)
+    reader = Reader((), (), _no_text, _no_text, np.zeros(0), splits=None, native=True)
     rows = [
         Row(Reading(list(ids), tuple(ids), False, "", b"", 0, len(ids)), prompt=ids)
         for ids in prompts
@@ -235,8 +235,19 @@ def _as_target(tokenizer: Any, reading: Reading) -> list[int]:
     return [*leading_tokens(tokenizer), *ids]
 
 
+def _no_text(_: str) -> tuple[int, ...]:
+    """The tokens of the texts of `generate_ids`, which are all empty."""
+    return ()
+
+
 def generated_from(row: Row) -> Generated:
-    """The result of a finished row."""
+    """The result of a finished row.
+
+    Raises:
+      ValueError: it is not finished.
+    """
+    if row.answer is None or row.reason is None:
+        raise ValueError("generated_from: this text has not ended; decode on.")
     return Generated(
         row.answer,
         row.tokens,

@@ -80,23 +80,25 @@ def make_guesses(reader: Reader, vocabulary: int) -> Guesses:
     ids = np.zeros((vocabulary, width), np.int32)
     for line, tokens in zip(ids, alone):
         line[: len(tokens)] = tokens
-    lengths = np.array(list(map(len, alone)), np.int32)
-    tables = jax.device_put((ids, lengths))
-    return Guesses(*tables, alone, written, *make_merges(reader), True)
+    counts = np.array(list(map(len, alone)), np.int32)
+    table, lengths = jax.device_put((ids, counts))
+    merges, merged = make_merges(reader)
+    return Guesses(table, lengths, alone, written, merges, merged, True)
 
 
 @lru_cache(maxsize=8)
 def native_guesses(vocabulary: int) -> Guesses:
     """Every token stands for itself, and there is nothing to learn."""
     ids, ones = np.arange(vocabulary, dtype=np.int32)[:, None], np.ones(vocabulary)
-    tables = jax.device_put((ids, ones.astype(np.int32)))
+    table, lengths = jax.device_put((ids, ones.astype(np.int32)))
     alone = [(token,) for token in range(vocabulary)]
-    return Guesses(*tables, alone, ones.astype(bool), no_merges(), {}, False, risk=0)
+    written = ones.astype(bool)
+    return Guesses(table, lengths, alone, written, no_merges(), {}, False, risk=0)
 
 
 def make_merges(reader: Reader) -> tuple[Merges, dict[tuple[int, int], int]]:
     """Pairs of source tokens whose joined bytes are always read as one third token."""
-    ids = {}
+    ids: dict[bytes, int] = {}
     for index, piece in enumerate(reader.own_pieces):
         if piece:
             ids.setdefault(piece, index)

@@ -54,7 +54,7 @@ class HarnessModel(LM):
     ) -> list[tuple[float, bool]]:
         """log p of each continuation after its context, and whether it is greedy."""
         pairs = [request.args for request in requests]
-        scores = []
+        scores: list[tuple[float, bool]] = []
         for batch in _batches(pairs, self.batch):
             nats, greedy = self._nats(*zip(*batch))
             scores += zip((-nats).tolist(), greedy.tolist())
@@ -65,7 +65,7 @@ class HarnessModel(LM):
     ) -> list[float]:
         """log p of each text, every token predicted once."""
         texts = [request.args[0] for request in requests]
-        scores = []
+        scores: list[float] = []
         for batch in _batches(texts, self.batch):
             nats = rolling_nats(
                 self.parts, self.source_tokenizer, self.target_tokenizer, batch

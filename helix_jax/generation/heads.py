@@ -1,5 +1,7 @@
 """Inputs of teacher-forced measures: states of a stitch's arms, and frozen heads."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -48,12 +50,13 @@ class ArmStates:
     def __call__(self, tokens: Array, mask: Array) -> Array:
         parts, maps = self.parts, self.maps
         source, target = parts.source, parts.target
-        if maps[0] is not None and target.layer == target.spec.num_layers:
+        given = [map for map in maps if map is not None]
+        if given and target.layer == target.spec.num_layers:
             # The maps give what the head reads: the source runs once for all maps.
             h, _ = run_source(source, None, tokens, mask)
-            arms = [apply_map(map, h) for map in maps]
+            arms = [apply_map(map, h) for map in given]
         else:
-            each = (parts.replace(map=map) for map in maps)
+            each = (dataclasses.replace(parts, map=map) for map in maps)
             arms = [run_stitch(own, tokens, mask)[0] for own in each]
         return jnp.stack(arms).astype(jnp.float32)
 
@@ -63,13 +66,9 @@ def head_of(target: Part) -> Head:
     # Only what the head reads, so that no other parameters are carried along.
     names = ("embed", "embed_out", "final_norm", "head", "head_transform", "head_norm")
     params = {name: target.params[name] for name in names if name in target.params}
-    part = target.replace(params=params, layer=target.spec.num_layers)
+    layer = target.spec.num_layers
+    part = dataclasses.replace(target, params=params, layer=layer)
     return Head(Stitch(part, part, None))
-
-
-def permuted_head(head: Head, key: Array) -> Head:
-    """A control: the head with its output vectors assigned to tokens at random."""
-    return PermutedHead(head, derangement(key, head.parts.target.spec.vocab_size))
 
 
 @struct.dataclass
@@ -81,6 +80,11 @@ class PermutedHead:
 
     def __call__(self, states: Array) -> Array:
         return self.head(states)[..., self.order]
+
+
+def permuted_head(head: Head, key: Array) -> PermutedHead:
+    """A control: the head with its output vectors assigned to tokens at random."""
+    return PermutedHead(head, derangement(key, head.parts.target.spec.vocab_size))
 
 
 def native_side(model: Model, tokenizer) -> TokenSide:

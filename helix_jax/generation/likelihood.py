@@ -119,7 +119,7 @@ def rolling_nats(
       ValueError: there is nothing to put before the first token of a text.
     """
     room, windows, owners = _room(parts), [], []
-    nothing = [[]] * len(texts)
+    nothing: list[list[int]] = [[]] * len(texts)
     for number, request in enumerate(
         _asked(source_tokenizer, target_tokenizer, texts, nothing)
     ):
@@ -231,10 +231,11 @@ def _room(parts: Stitch) -> int:
 def _score(parts: Stitch, asked: Sequence[Asked]) -> tuple[np.ndarray, np.ndarray]:
     """Nats of each text, and whether all its tokens are the likeliest."""
     for request in asked:
-        for side, ids in ((parts.source, request.ids), (parts.target, request.labels)):
-            if max(ids, default=0) >= side.spec.vocab_size:
+        both = ((parts.source, request.ids), (parts.target, request.labels))
+        for side, tokens in both:
+            if max(tokens, default=0) >= side.spec.vocab_size:
                 raise ValueError(
-                    f"a text holds token {max(ids)} of a model that embeds "
+                    f"a text holds token {max(tokens)} of a model that embeds "
                     f"{side.spec.vocab_size}; remove it from the text."
                 )
     ids = [request.ids for request in asked]
@@ -255,8 +256,8 @@ def _score(parts: Stitch, asked: Sequence[Asked]) -> tuple[np.ndarray, np.ndarra
         )
         scored = _scored(head, states[taken], following)
         scores.append([np.asarray(column)[: at_once - short] for column in scored])
-    nats, first = (np.concatenate(column) for column in zip(*scores))
-    misses = np.bincount(owners, ~first, len(asked))
+    nats, likeliest = (np.concatenate(column) for column in zip(*scores))
+    misses = np.bincount(owners, ~likeliest, len(asked))
     return np.bincount(owners, nats, len(asked)), misses == 0
 
 

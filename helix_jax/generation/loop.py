@@ -111,7 +111,7 @@ class _Flight(NamedTuple):
 
     number: int
     orders: Sequence[Order]
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of this name
     follow: Callable[[list[int], int], None]
     block: Array
 
@@ -139,16 +139,18 @@ def _run(decoder: Decoder, rows: Sequence[Row]) -> None:
     most = MOST if decoder.on_text is None else STREAMED
     rules, merged = decoder.rules, guesses.merged
     if bounds.turns:
-        rules, merged = rules.replace(merges=no_merges()), {}
+        rules, merged = dataclasses.replace(rules, merges=no_merges()), {}
     taught = guesses.taught if decoder.learns else {}
-    rules = jax.device_put(rules.replace(lessons=lesson_table(guesses, taught)))
+    lessons = lesson_table(guesses, taught)
+    rules = jax.device_put(dataclasses.replace(rules, lessons=lessons))
     longest = max(len(row.reading.ids) for row in rows)
     room = bounds.total if decoder.reader.native else bounds.total * 5 // 4
     slots = _bucket(min(longest + room, bounds.context), 64, bounds.context)
     parts = unroll(decoder.parts)
     width = guesses.ids.shape[1]
     state = _begin(parts, slots, width, *_histories(rows, bounds.total, sampling))
-    lines, flights, number = [_Line([]) for row in rows], deque(), 0
+    lines, flights = [_Line([]) for row in rows], deque[_Flight]()
+    number = 0
     pace = Pace(len(rows), large=not is_unrolled(parts))
     while any(row.reason is None for row in rows):
         count, depth = pace.plan(guesses, most)
@@ -161,7 +163,8 @@ def _run(decoder: Decoder, rows: Sequence[Row]) -> None:
             if _fit_a_queue(corrections, width):
                 if decoder.learns and guesses.taught is not taught:
                     taught = guesses.taught
-                    rules = rules.replace(lessons=lesson_table(guesses, taught))
+                    lessons = lesson_table(guesses, taught)
+                    rules = dataclasses.replace(rules, lessons=lessons)
                 orders = _orders(rows, lines, corrections, slots, width, bounds)
                 packed = pack_orders(
                     orders, total=bounds.total, count=count, unseen=bool(flights)

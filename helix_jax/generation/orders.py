@@ -60,7 +60,7 @@ class Block(NamedTuple):
       tokens: [B, most] int32, the chosen tokens; entries beyond `count` mean nothing.
     """
 
-    count: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]  # a tuple has a method of this name
     behind: np.ndarray
     refused: np.ndarray
     open: np.ndarray
@@ -83,10 +83,10 @@ def pack_orders(
 def unpack_rows(orders: Orders) -> Order:
     """The orders for all rows, on the device."""
     columns = len(Order._fields) - 1
-    return Order(*orders.rows[:, :columns].T, orders.rows[:, columns:])
+    return Order._make((*orders.rows[:, :columns].T, orders.rows[:, columns:]))
 
 
 def unpack_block(packed: Array) -> Block:
     """The results of a block; waits until the device has them."""
     host = np.asarray(packed)
-    return Block(*host[:, :4].T, host[:, 4:])
+    return Block._make((*host[:, :4].T, host[:, 4:]))

@@ -26,7 +26,8 @@ class Pace:
         self._rows, self._large = rows, large
         self._step = math.inf  # seconds on the device; the least measured so far
         self._block = self._each = math.inf  # of the host: a block, and a step of it
-        self._ended, self._last = None, 1
+        self._ended: float | None = None
+        self._last = 1  # steps of the last block
 
     def plan(self, guesses: Guesses, most: int) -> tuple[int, int]:
         """Steps of the next block, at most `most`, and how many blocks may overlap."""
@@ -53,5 +54,6 @@ class Pace:
             host = begun - self._ended
             self._block = min(self._block, host)
             self._each = min(self._each, host / self._last)
-        self._ended, self._last = time.perf_counter(), steps
-        self._step = min(self._step, (self._ended - begun) / steps)
+        now = time.perf_counter()
+        self._ended, self._last = now, steps
+        self._step = min(self._step, (now - begun) / steps)

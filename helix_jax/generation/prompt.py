@@ -37,10 +37,11 @@ def read_prompt(
       ValueError: the prompt is empty or not valid Unicode, there is no chat template,
         or it refuses the messages.
     """
-    text = prompt
     if chat:
         text = render_chat(tokenizer, prompt, special_tokens, where)
-    elif not isinstance(prompt, str):
+    elif isinstance(prompt, str):
+        text = prompt
+    else:
         raise ValueError(
             f"{where} must be a string, got {type(prompt).__name__}; lists of messages "
             "need chat=True."

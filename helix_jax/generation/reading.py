@@ -203,7 +203,7 @@ def _without_dummy_space(record: str) -> str:
         kind = part.get("type")
         if kind == "Prepend":
             return {"type": "Sequence", "normalizers": []}
-        changes = {}
+        changes: dict[str, object] = {}
         if "add_prefix_space" in part:
             changes["add_prefix_space"] = False
         if kind == "Metaspace":

@@ -105,10 +105,11 @@ def rehearse_texts(
       **settings: profile and minimise, of the provider.
     """
     weights, offer = head_weights(target)
-    length = {"max_new_tokens": max_new_tokens}
+    length = max_new_tokens
     with stage("the same texts in the clear"):
-        clear = generate(parts, *tokenizers, prompts, **length)
-        alone = generate(native(target), *tokenizers[1:] * 2, prompts, **length)
+        clear = generate(parts, *tokenizers, prompts, max_new_tokens=length)
+        own = native(target), tokenizers[1], tokenizers[1]
+        alone = generate(*own, prompts, max_new_tokens=length)
     states: list[np.ndarray] = []
 
     def remember(state: np.ndarray) -> np.ndarray:
@@ -117,7 +118,13 @@ def rehearse_texts(
 
     def write(ask: Callable[[np.ndarray], np.ndarray], prompt: str) -> Generated:
         return generate_encrypted(
-            parts.source, parts.map, offer, ask, *tokenizers, prompt, **length
+            parts.source,
+            parts.map,
+            offer,
+            ask,
+            *tokenizers,
+            prompt,
+            max_new_tokens=length,
         )
 
     for prompt in bar(prompts[:2], "texts that show how large states become"):

@@ -30,7 +30,7 @@ from helix_jax.generation.metrics import (
 from helix_jax.generation.stitch import Stitch
 from helix_jax.models import Model
 from helix_jax.progress import Progress, stage
-from helix_jax.stats import Interval, bootstrap_statistic, mean_of_sums
+from helix_jax.stats import Interval, bootstrap_statistic, estimate_of, mean_of_sums
 from helix_jax.types import Array, Text
 
 MEANS = ("agreement_top1", "agreement_top5", "kl_nats")
@@ -85,15 +85,20 @@ def score_stitch(
       CorpusError: as `teacher_forced`.
     """
     source, target = models
-    limits = {"max_tokens": max_tokens}
     with Progress("scoring the maps", unit="texts read") as shown:
         read = partial(shown.over, texts)
         scored = teacher_forced(
-            parts, target, *tokenizers, read, controls=controls, key=key, **limits
+            parts,
+            target,
+            *tokenizers,
+            read,
+            controls=controls,
+            key=key,
+            max_tokens=max_tokens,
         )
     with Progress("scoring the source alone", unit="texts read") as shown:
         read = partial(shown.over, texts)
-        source_alone = native_sums(source, tokenizers[0], read, **limits)
+        source_alone = native_sums(source, tokenizers[0], read, max_tokens=max_tokens)
     with stage("intervals over documents"):
         return generation_scores(scored, source_alone, resamples=resamples)
 
@@ -176,7 +181,7 @@ def generation_scores(
 def _gap_closed(numbers: Mapping[str, float | Interval]) -> dict[str, float]:
     """The share of ridge's gap to the native target that the mapped head closes."""
     native, ridge, mapped = (
-        float(numbers[f"generation/perplexity_{arm}"].value)
+        estimate_of(numbers[f"generation/perplexity_{arm}"])
         for arm in ("native_target", "mapped_ridge", "mapped")
     )
     log_gap = np.log(ridge / mapped) / np.log(ridge / native)

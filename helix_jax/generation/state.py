@@ -5,6 +5,7 @@ steps. Caches have no holes: slots taken by padding are freed, so that a row's n
 is the number of its tokens.
 """
 
+import dataclasses
 import weakref
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -66,12 +67,13 @@ def unroll(parts: Stitch) -> Stitch:
         return parts
 
     def apart(part: Part) -> Part:
-        return part.replace(params={**part.params, "layers": _apart(part.params)})
+        params = {**part.params, "layers": _apart(part.params)}
+        return dataclasses.replace(part, params=params)
 
     target = parts.target
     if target.layer < target.spec.num_layers:
         target = apart(target)
-    return parts.replace(source=apart(parts.source), target=target)
+    return dataclasses.replace(parts, source=apart(parts.source), target=target)
 
 
 def is_unrolled(parts: Stitch) -> bool:
@@ -182,7 +184,8 @@ def rewind_cache(cache: StitchCache, next_slot: Array) -> StitchCache:
 
 def _each(change: Callable, cache: StitchCache) -> StitchCache:
     """Apply `change` to the caches of both sides."""
-    return StitchCache(*(None if one is None else change(one) for one in cache))
+    target = None if cache.target is None else change(cache.target)
+    return StitchCache(change(cache.source), target)
 
 
 _copies: dict[tuple[int, ...], tuple[list[weakref.ref], tuple]] = {}

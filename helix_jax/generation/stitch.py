@@ -10,7 +10,7 @@ Reference: arXiv 2603.18908, section on generation; middle layers: Bansal et al.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import jax.numpy as jnp
 from flax import struct
@@ -153,6 +153,18 @@ def empty_stitch_cache(parts: Stitch, batch: int, slots: int) -> StitchCache:
     return StitchCache(cache(parts.source), cache(parts.target) if runs else None)
 
 
+@overload
+def run_stitch(
+    parts: Stitch, tokens: Array, mask: Array | None, cache: StitchCache
+) -> tuple[Array, StitchCache]: ...
+
+
+@overload
+def run_stitch(
+    parts: Stitch, tokens: Array, mask: Array | None = None
+) -> tuple[Array, None]: ...
+
+
 def run_stitch(
     parts: Stitch,
     tokens: Array,
@@ -170,12 +182,12 @@ def run_stitch(
     Returns:
       [B, T, dy] for `read_head`, and the extended cache.
     """
-    caches = cache or StitchCache(None, None)
+    own, other = (None, None) if cache is None else cache
     mask = jnp.ones(tokens.shape, bool) if mask is None else mask.astype(bool)
-    h, grown = run_source(parts.source, parts.map, tokens, mask, caches.source)
-    positions = next_positions(caches.source, mask)
-    h, later = run_target(parts.target, h, mask, positions, caches.target)
-    return h, None if cache is None else StitchCache(grown, later)
+    h, grown = run_source(parts.source, parts.map, tokens, mask, own)
+    positions = next_positions(own, mask)
+    h, later = run_target(parts.target, h, mask, positions, other)
+    return h, None if grown is None else StitchCache(grown, later)
 
 
 def run_source(

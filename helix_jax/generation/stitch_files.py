@@ -78,7 +78,7 @@ def load_stitch(folder: Path, source: Model, target: Model) -> Stitch:
       FingerprintError: it was fitted for another model; names both.
     """
     map, made_of = load_map(folder)
-    cuts = {}
+    cuts: dict[str, Any] = {}
     for side, model in (("source", source), ("target", target)):
         check_same(
             f"the {side} of the map in {folder}",

@@ -130,10 +130,11 @@ def fit_token_map(
     """
     with stage("fitting the controls"):
         controls = token_controls(fit, penalty=float(ridge.fit.penalty), key=key[0])
-    fitted, descent = ridge.fit.map, None
+    fitted: StateMap = ridge.fit.map
+    descent: GradientFit | None = None
     if method != "ridge":
         fitted, descent = refine_map(
-            fitted,
+            ridge.fit.map,
             fit,
             select,
             method=method,
@@ -215,7 +216,7 @@ def refine_map(
     select: PairSample,
     *,
     method: str,
-    head: Head,
+    head: Head | None,
     hidden: int,
     key: Array,
     descend: Callable[..., GradientFit] = fit_gradient,
@@ -236,12 +237,16 @@ def refine_map(
       The map, which is affine for "kl", and the descent.
 
     Raises:
-      ValueError: the method is unknown, or a sample has no rows.
+      ValueError: the method is unknown, a sample has no rows, or there is no head.
     """
     if method not in TOKEN_MAPS[1:]:
         raise ValueError(f"refine_map: method must be kl or mlp, got {method!r}.")
     if fit.rows is None or select.rows is None:
         raise ValueError("refine_map: needs the rows; sample pairs with keep_rows.")
+    if head is None:
+        raise ValueError(
+            f"refine_map: {method} needs the target's head; give head=head_of(target)."
+        )
     start = (
         residual_affine(ridge)
         if method == "kl"

@@ -52,12 +52,12 @@ def load_sides(source: str, target: str, *, dtype: str = "float32") -> TokenSide
     Raises:
       CheckpointError: as `load_model`.
     """
-    models, tokenizers = [], []
+    loaded = []
     for name in (source, target):
         with stage(f"loading {model_name(name)}"):
-            models.append(load_model(name, dtype=dtype))
-            tokenizers.append(load_tokenizer(name))
-    return TokenSides(tuple(models), tuple(tokenizers))
+            loaded.append((load_model(name, dtype=dtype), load_tokenizer(name)))
+    (model_x, tokenizer_x), (model_y, tokenizer_y) = loaded
+    return TokenSides((model_x, model_y), (tokenizer_x, tokenizer_y))
 
 
 def sample_texts(

@@ -33,6 +33,20 @@ class ModelOutput(NamedTuple):
     logits: Array | None
     cache: KeyValueCache | None
 
+    @property
+    def extended(self) -> KeyValueCache:
+        """`cache`, where the pass was given one.
+
+        Raises:
+          ValueError: it was not.
+        """
+        if self.cache is None:
+            raise ValueError(
+                "ModelOutput: this pass has kept no cache; give apply_model one, from "
+                "empty_cache."
+            )
+        return self.cache
+
 
 def apply_model(
     params: Mapping,

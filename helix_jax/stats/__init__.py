@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         least_discoveries,
     )
     from helix_jax.stats.exact import at_most, exact_fraction
-    from helix_jax.stats.interval import Interval
+    from helix_jax.stats.interval import Interval, estimate_of
     from helix_jax.stats.jackknife import document_groups, jackknife_interval
     from helix_jax.stats.learning_curve import (
         LearningCurve,
@@ -45,6 +45,7 @@ __all__ = [
     "bootstrap_statistic",
     "document_groups",
     "document_rank_correlations",
+    "estimate_of",
     "exact_fraction",
     "jackknife_interval",
     "learning_curve",

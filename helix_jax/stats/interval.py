@@ -21,3 +21,8 @@ class Interval(NamedTuple):
     value: "float | Array"
     low: "float | Array"
     high: "float | Array"
+
+
+def estimate_of(number: float | Interval) -> float:
+    """A number, without its interval if it has one."""
+    return float(number.value if isinstance(number, Interval) else number)

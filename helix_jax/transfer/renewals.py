@@ -119,12 +119,13 @@ def fit_renewal(
     Raises:
       TypeError: the pairs are a stream.
     """
-    fit, pair = way.fit(fitted.moments), fitted.pairs["fit"]
+    pair = fitted.pairs["fit"]
     if not isinstance(pair, Pair):
         raise TypeError(
             "fit_renewal: residuals are taken by halves of stored rows; fit the map on "
             "stores, not on a stream."
         )
+    fit = way.fit(fitted.moments)
     centre = test.centre_new if way.backward else test.centre_old
     generators = [np.random.default_rng(seed + n) for n in range(draws)]
     return Renewal(

@@ -14,12 +14,15 @@ from helix_jax.errors import ProcessError, StoreError
 from helix_jax.processes import ALONE, meet
 from helix_jax.text.hashing import SPLITS
 from helix_jax.transfer.pair_fit import fit_pairs
+from helix_jax.transfer.renewals import fit_renewal
+from helix_jax.transfer.search import Migration
 from helix_jax.transfer.stream_fit import (
     fit_streams,
     moments_and_rows,
     row_errors,
     stream_moments,
 )
+from helix_jax.transfer.ways import Way
 
 from .made import extracted, make_model, make_texts, make_tokenizer, store_bytes
 
@@ -114,6 +117,15 @@ def test_rows_that_are_kept_are_those_of_the_stores_and_calibrate_alike(
         np.testing.assert_allclose(
             streamed.arrays()[name], array, rtol=1e-3, atol=1e-4, err_msg=name
         )
+
+
+def test_a_renewal_needs_rows_that_are_stored(tmp_path, sides):
+    pair = stream(sides, tmp_path)
+    fitted = fit_streams(dict.fromkeys(SPLITS, pair), seed=0)
+    x, y = np.ones((2, 16)), np.zeros(16)
+    test = Migration(x, x, x[:1], x[:1], y, y, ["d"], np.array([-1, -1]))
+    with pytest.raises(TypeError, match="fit the map on stores, not on a stream"):
+        fit_renewal(Way(backward=True), fitted, test, seed=0, draws=1)
 
 
 def test_two_of_which_one_fails_and_three_that_go_on_give_the_same_bits(

@@ -10,6 +10,9 @@ import transformers
 from tokenizers.normalizers import NFC
 
 from helix_jax.generation import declared_stops, generate, generate_ids, native
+from helix_jax.generation.generate import generated_from
+from helix_jax.generation.reading import Reading
+from helix_jax.generation.rows import Row
 from helix_jax.models import family_of, load_tokenizer
 from helix_jax.models.spec import ModelSpec
 
@@ -131,3 +134,11 @@ def test_a_native_model_has_one_tokenizer(pebble):
     changed.backend_tokenizer.normalizer = NFC()
     with pytest.raises(ValueError, match="one tokenizer, got two"):
         generate(native(model), tokenizer, changed, ["x"])
+
+
+def test_a_text_that_has_not_ended_has_no_result():
+    reading = Reading([1], (1,), False, "", b"", 0, 1)
+    with pytest.raises(ValueError, match="this text has not ended"):
+        generated_from(Row(reading))
+    done = generated_from(Row(reading, tokens=[2], reason="length", answer="b"))
+    assert done == ("b", [2], "length", 1, 0, 1)

@@ -134,6 +134,9 @@ def test_what_cannot_be_refined_is_refused(pairs):
         refine_map(None, sample, sample, method="ridge", **given)
     with pytest.raises(ValueError, match="sample pairs with keep_rows"):
         refine_map(None, sample, sample, method="kl", **given)
+    whole = sample_pairs(pairs, 40, key=KEY, keep_rows=True)
+    with pytest.raises(ValueError, match="kl needs the target's head; give head="):
+        refine_map(None, whole, whole, method="kl", **given)
     assert PairSample(*sample) == sample
 
 

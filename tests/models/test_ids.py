@@ -116,6 +116,17 @@ def test_positions_beyond_the_table(twin):
     assert np.isnan(forward(*inputs, cache=cache).hidden).all()
 
 
+def test_a_pass_without_a_cache_extends_none(twin):
+    _, model = twin("llama")
+    tokens = jnp.asarray(GOOD)
+    cache = empty_cache(model.spec, *GOOD.shape)
+    kept = apply_model(model.params, model.spec, tokens, cache=cache)
+    assert kept.extended is kept.cache
+    bare = apply_model(model.params, model.spec, tokens)
+    with pytest.raises(ValueError, match=r"kept no cache; give apply_model one, from"):
+        bare.extended  # noqa: B018  # it is refused
+
+
 @pytest.mark.parametrize(
     ("name", "side"),
     [("roberta", "none"), ("roberta", "right"), ("roberta", "left"), ("mpnet", "left")],

@@ -18,6 +18,7 @@ from helix_jax.array_files import read_safetensors, write_safetensors
 from helix_jax.errors import ArtefactError, StoreError
 from helix_jax.maps_numpy import read_map
 from helix_jax.transfer import translation
+from helix_jax.transfer.translated_parts import Part, write_part
 from helix_jax.transfer.translation import make_translation, require_width, translate
 
 DX, DY, ROWS, PART = 10, 6, 1000, 300
@@ -275,6 +276,14 @@ def test_what_cannot_be_read_in_blocks_is_refused(tmp_path):
     }.items():
         with pytest.raises(StoreError, match=said):
             open_vectors(tmp_path / name)
+
+
+def test_a_part_of_a_file_without_columns_is_not_written_as_parquet(tmp_path):
+    vectors = open_vectors(write_npy(tmp_path / "v.npy"))
+    renamed = vectors._replace(path=tmp_path / "v.parquet")
+    with pytest.raises(StoreError, match=r"v\.parquet has no columns; it is not a Par"):
+        write_part(tmp_path, renamed, Part(0, X, {}, []))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["v.ids.txt", "v.npy"]
 
 
 def test_what_does_not_fit_is_refused_with_what_to_do(folder, tmp_path):
