@@ -1,4 +1,4 @@
-"""The bench that claims are tested on, and how a function becomes a claim."""
+"""The bench that claims are tested on, and the decorator that makes a claim."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,19 +17,19 @@ class Bench:
     """Models, corpora and settings that claims are tested with.
 
     Attributes:
-      folder: work directory; every check has folders of its own in it.
+      folder: work directory; every check has its own folders in it.
       pairs: (source, target) models, each a folder or hub id.
-      generators: pairs that generate text; decoders.
-      corpora: the paper's name of a data set -> name, file or folder for --data.
+      generators: pairs of decoders that generate text.
+      corpora: the paper's name of a data set -> the corpus for --data.
       public: corpus of public text.
       tokenizers: name -> folder or hub id.
       options: flags that every run shares: limit, max_tokens, stores ...
-      few: texts of the task beside public text.
+      few: number of in-distribution texts that are added to public text.
       tiny: settings of a test.
-      causal: causal models of any kind, of which every ordered pair is tested.
-      trained: names of more of them, which `compatibility` trains.
-      plateau_texts: texts of the learning curve.
-      token_pairs: that maps of tokens are fitted on.
+      causal: causal models, of which every ordered pair is tested.
+      trained: names of further causal models, which `compatibility` trains.
+      plateau_texts: number of texts of the learning curve.
+      token_pairs: number of pairs that maps of tokens are fitted on.
     """
 
     folder: Path
@@ -48,11 +48,11 @@ class Bench:
 
     @property
     def small(self) -> bool:
-        """Whether there are too few texts for the pairs of tokens of a real run."""
+        """Whether there are too few texts for the token pairs of a full run."""
         return self.options["limit"] < 1000
 
     def config(self, program: Experiment, *place: str, **flags: object) -> Any:
-        """A config of a program: the shared options that it has, and its own.
+        """The config of a program: those shared options that it has, and its own flags.
 
         Args:
           program: the `compute` of its module.
@@ -64,13 +64,13 @@ class Bench:
     def run(
         self, program: Experiment, *place: str, **flags: object
     ) -> Mapping[str, float]:
-        """The summary of a program, which runs where it has not; see `config`."""
+        """The summary of a program, which is run if it has not been; see `config`."""
         return program.run(self.config(program, *place, **flags))
 
     def run_pair(
         self, program: Experiment, pair: tuple[str, str], *place: str, **flags: object
     ) -> Mapping[str, float]:
-        """The same of a program with a source and a target."""
+        """The summary of a program that has a source and a target."""
         source, target = pair
         place = (*place, names_of(pair).replace(" ", "-"))
         return self.run(program, *place, source=source, target=target, **flags)
@@ -89,15 +89,16 @@ def claim(
     statement: str = "",
     rule: str = "",
 ) -> Callable[[Callable[[Bench], Iterable[Case]]], Claim]:
-    """Make a claim of a function that yields its cases on a bench.
+    """Make a claim from a function that yields its cases on a bench.
 
     Args:
-      paper: its numbers.
-      none: why the claim cannot be tested where it applies to no case.
-      needs: data sets of which one has to be at hand.
-      name: of the claim; that of the function.
-      statement: what is claimed; the first paragraph of the function's docstring.
-      rule: that each case follows, "{few}" stands for the bench's; the second one.
+      paper: the paper's numbers.
+      none: why the claim cannot be tested, if it yields no case.
+      needs: data sets of which one is required.
+      name: of the claim; by default that of the function.
+      statement: what is claimed; by default the first paragraph of the docstring.
+      rule: by which a case holds, where "{few}" stands for `Bench.few`; by default the
+        second paragraph.
     """
 
     def decorate(cases: Callable[[Bench], Iterable[Case]]) -> Claim:
@@ -120,17 +121,17 @@ def untestable(name: str, statement: str, paper: str, why: str) -> Claim:
 
 
 def missing(what: str) -> str:
-    """Why a claim cannot be tested for which something is not at hand."""
+    """Why a claim cannot be tested if something that it needs is missing."""
     return f"there is no {what} here"
 
 
 def names_of(pair: tuple[str, str]) -> str:
-    """ "A to B" of two models."""
+    """ "A to B", the names of two models."""
     return " to ".join(map(short_name, pair))
 
 
 def values(summary: Mapping[str, float], start: str, *names: str) -> list[float]:
-    """Some numbers of a summary, whose names begin alike."""
+    """Numbers of a summary whose names all begin with `start`."""
     return [summary[f"{start}{name}"] for name in names]
 
 
@@ -140,5 +141,5 @@ def read(summary: Mapping[str, float], name: str) -> Interval:
 
 
 def show(interval: Interval, *, scale: float = 100, digits: int = 1) -> str:
-    """ "1.2 [0.3, 2.0]" of an interval."""
+    """An interval as "1.2 [0.3, 2.0]"."""
     return format_interval({"": interval}, "", scale=scale, digits=digits) or "-"

@@ -1,8 +1,8 @@
-"""The benches: which models and data claims are tested with, by the name of a preset.
+"""The benches: the models and data that claims are tested with, one for each preset.
 
-local   pretrained models of general English (HELIX_REAL, else by hub id) and the
+local   pretrained models of general English (HELIX_REAL, otherwise by hub id) and the
         paper's small data sets; the default
-pebble  the embedded models and the small ones of HELIX_SHARED: minutes
+pebble  the embedded models and the small ones of HELIX_SHARED; takes minutes
 paper   the paper's own models and data, from the hub
 """
 
@@ -31,11 +31,11 @@ TOKENIZERS = {
     "gpt-neox-20b_pythia": "gpt-neox-20b_pythia",
 }
 TASKS = ("sst2", "trec", "ag_news", "dbpedia", "mnli", "mrpc", "rte", "imdb")
-PUBLIC = "corpora/imdb_unlabelled.jsonl"  # the paper's public text is of IMDB
+PUBLIC = "corpora/imdb_unlabelled.jsonl"  # the paper's public text comes from IMDB
 
 
 def local_bench(flags: BenchOptions) -> Bench:
-    """Four pretrained models of four groups, six pairs; data that lie here."""
+    """Four pretrained models of four groups, in six pairs, and the data sets found."""
     if flags.tiny:
         return pebble_bench(flags)
     shared = shared_folder(flags.shared)
@@ -70,7 +70,7 @@ def local_bench(flags: BenchOptions) -> Bench:
 
 
 def pebble_bench(flags: BenchOptions) -> Bench:
-    """Embedded models, and what the folder of small models and data holds."""
+    """The embedded models, and the small models and data sets of the shared folder."""
     shared = shared_folder(flags.shared)
     own = {name: str(assets.model_path(name)) for name in assets.NAMES}
     pairs = [(own["pebble-neox"], own["pebble-llama"])]
@@ -92,7 +92,7 @@ def pebble_bench(flags: BenchOptions) -> Bench:
 
 
 def paper_bench(flags: BenchOptions) -> Bench:
-    """Models and data of the paper, from the hub."""
+    """The paper's models and data, from the hub."""
     qwen, llama = "Qwen/Qwen2.5-7B-Instruct", "meta-llama/Meta-Llama-3-8B-Instruct"
     small, gemma = "meta-llama/Llama-3.2-1B-Instruct", "google/gemma-3-270m-it"
     mistral = "mistralai/Mistral-7B-Instruct-v0.2"
@@ -135,7 +135,7 @@ def paper_bench(flags: BenchOptions) -> Bench:
 
 
 def at_hand(folder: Path, places: Mapping[str, str]) -> dict[str, str]:
-    """Name -> path of those files and folders that a folder has."""
+    """Name -> path of those files and folders that exist in a folder."""
     return {
         name: str(folder / place)
         for name, place in places.items()
@@ -149,7 +149,7 @@ def _others(shared: Path) -> list[tuple[str, str]]:
 
 
 def _encoder(workdir: str, target: str) -> list[tuple[str, str]]:
-    """A sentence encoder as the source, where its package is installed."""
+    """A sentence encoder as the source, if its package is installed."""
     folder = assets.installed_encoder()
     if not folder:
         return []

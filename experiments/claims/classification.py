@@ -18,7 +18,7 @@ from helix_jax.reports.ledger import Case, Claim
 from helix_jax.stats import Interval, at_most, exact_fraction
 from helix_jax.transfer.task import compare_arms
 
-# Task -> what is claimed, the paper's numbers, and the most points lost of them.
+# Task -> what is claimed, the paper's numbers, and the largest loss among them.
 FEW = "A map fitted on the texts of {} costs the target's classifier few points of "
 FEW += "accuracy."
 SMALL = "On {}, a pair task, the map's loss is small too."
@@ -31,18 +31,19 @@ OWN_MAPS = {
     "mrpc": (SMALL, "F1 80.2 in distribution, 77.8 by IMDB", 5.0),
     "rte": (SMALL, "accuracy 61.0 in distribution, 59.6 by IMDB", 5.0),
 }
-# Tasks of the paper's table of public maps that are far from public text.
+# Tasks far from public text in the paper's table of maps fitted on public text.
 FAR = ("trec", "dbpedia", "ag_news")
 
 
 class TaskRun(NamedTuple):
-    """A run of experiments.classify that has ended.
+    """A finished run of experiments.classify.
 
     Attributes:
       names: "A to B", of the models.
       folder: its work directory.
-      texts: of the test split.
-      learned: whether the target's accuracy is above the largest class by its interval.
+      texts: number of texts of the test split.
+      learned: whether the interval of the target's accuracy is above the share of the
+        largest class.
     """
 
     names: str
@@ -52,12 +53,12 @@ class TaskRun(NamedTuple):
 
     @property
     def key(self) -> str:
-        """A/B, what its numbers stand under."""
+        """A/B, which the names of its numbers contain."""
         return self.names.replace(" to ", "/")
 
 
 def task_runs(bench: Bench, task: str) -> Iterator[TaskRun]:
-    """A task classified with every pair of models; each runs once."""
+    """Runs of a task with every pair of models; each is run once."""
     for pair in bench.pairs:
         place = ("classify", task)
         summary = bench.run_pair(
@@ -86,7 +87,7 @@ def own_map(task: str, statement: str, paper: str, most: float) -> Claim:
         paper,
         name=f"own_map_{task}",
         statement=statement.format(task),
-        rule="points lost on the same texts; a pair holds if the interval begins at "
+        rule="points lost on the same texts; a pair holds if the interval begins at  "
         f"{most} or below",
         none="no target here beats the largest class on this task",
         needs=(task,),
@@ -117,7 +118,7 @@ def difference(
     tasks: Sequence[str] = FAR,
     holds: Callable[[Interval], bool] = lambda points: float(points.low) > 0,
 ) -> Claim:
-    """A claim on the difference between two arms of the tasks that are at hand."""
+    """A claim on the difference between two arms, on the tasks that are available."""
 
     @claim(
         paper,
@@ -145,20 +146,20 @@ CLAIMS = (
     *(own_map(task, *terms) for task, terms in OWN_MAPS.items()),
     untestable(
         "stsb",
-        "On STS-B a map of IMDB text loses much of the correlation.",
+        "On STS-B, a map fitted on IMDB text loses much of the correlation.",
         "Pearson 75.6 in distribution, 61.0 by IMDB",
         missing("STS-B"),
     ),
     difference(
         "public_map",
-        "A map of public text alone carries less than one of the task's texts.",
+        "A map of public text alone loses more than a map of the task's own texts.",
         "TREC 55.8-75.4 of 95-97; DBpedia 44.5-79.6 of 99; AG News 64.3-86.7",
         "mapped",
         "public",
     ),
     difference(
         "public_sentiment",
-        "On SST-2 a map of public text is nearly as good as one of the task's own.",
+        "On SST-2 a map of public text is nearly as good as a map of the task's texts.",
         "90.7-93.2 of 93-96",
         "mapped",
         "public",
@@ -168,14 +169,14 @@ CLAIMS = (
     ),
     difference(
         "public_and_few",
-        "128 texts of the task beside public text mend much of it.",
+        "Adding 128 in-distribution texts to public text recovers much of that loss.",
         "TREC 76.8-87.6; DBpedia 86.7-96.6; AG News 83.6-89.2",
         "public_{few}",
         "public",
     ),
     difference(
         "few_shot",
-        "Public text and 128 texts beat a classifier of 128 labelled texts.",
+        "Public text with 128 such texts beats a classifier of 128 labelled texts.",
         "TREC 76.8-87.6 against 65-85; DBpedia 86.7-96.6 against 78-93",
         "public_{few}",
         "few_shot_{few}",

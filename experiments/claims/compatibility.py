@@ -1,8 +1,8 @@
-"""The claim that similar tokenizers make good text, over all ordered pairs of models.
+"""The claim that similar tokenizers give good text, over all ordered pairs of models.
 
-The paper's quality is what a judge says of written text. Ours needs no judge: by how
-many bits a character the target's head on mapped states predicts held-out text worse
-than the source alone does. Pairs of one model have it in common, so that intervals
+The paper lets a judge score the quality of generated text. Our measure needs no judge:
+how many more bits per character the target's head on mapped states needs for held-out
+text than the source alone. Pairs that share a model are not independent, so intervals
 resample models (`stats.pair_rank_correlation`).
 """
 
@@ -18,13 +18,13 @@ from helix_jax.reports.ledger import Case
 from helix_jax.stats import pair_rank_correlation
 
 LEAST_MODELS = 12
-# Small causal models with tokenizers of their own: flags of experiments.pretrain.
+# Small causal models with their own tokenizers: flags of experiments.pretrain.
 TRAINED = {
     "seed-gpt2": {"family": "gpt2", "vocab_size": 512},
     "seed-olmo2": {"family": "olmo2", "vocab_size": 2048},
     "seed-llama": {"family": "llama", "vocab_size": 16384},
 }
-LIKENESS = {  # of two tokenizers, in experiments.tokenizers -> what the paper calls it
+LIKENESS = {  # of two tokenizers, in experiments.tokenizers -> the paper's name
     "match_position_bytes": "match rate",
     "jaccard_raw": "Jaccard",
 }
@@ -36,11 +36,11 @@ LIKENESS = {  # of two tokenizers, in experiments.tokenizers -> what the paper c
     none=missing(f"set of {LEAST_MODELS} causal models"),
 )
 def compatibility(bench: Bench) -> Iterator[Case]:
-    """Both correlate with the judged quality of generated text.
+    """Jaccard and match rate correlate with the judged quality of generated text.
 
-    Spearman's rank correlation with the bits a character that the mapped head loses
-    against the source alone, sign turned, over all ordered pairs; intervals over
-    models; a measure holds if its interval is above 0
+    Spearman's rank correlation with minus the bits per character that the mapped head
+    loses against the source alone, over all ordered pairs; intervals over models; a
+    measure holds if its interval is above 0
     """
     models = (*bench.causal, *(_train(bench, name) for name in bench.trained))
     if len(models) < LEAST_MODELS:
@@ -62,12 +62,12 @@ def compatibility(bench: Bench) -> Iterator[Case]:
 def correlations(
     pairs: Sequence[tuple[str, str]], alike: Mapping[str, float], lost: Sequence[float]
 ) -> Iterator[Case]:
-    """One case a measure of likeness.
+    """One case for each measure of likeness.
 
     Args:
       pairs: ordered pairs of models.
-      alike: summary of experiments.tokenizers of them, unordered pairs.
-      lost: bits a character of each pair.
+      alike: summary of experiments.tokenizers for them, by unordered pairs.
+      lost: bits per character, for each pair.
     """
     for name, title in LIKENESS.items():
         values = []
@@ -86,7 +86,7 @@ def correlations(
 
 
 def _train(bench: Bench, name: str) -> str:
-    """The folder of a small causal model with a tokenizer of its own."""
+    """The folder of a small causal model with its own tokenizer, trained if missing."""
     config = bench.config(
         pretrain.compute,
         "compatibility",
@@ -99,7 +99,7 @@ def _train(bench: Bench, name: str) -> str:
     )
     pretrain.run(config)
     folder = bench.folder / "compatibility" / "models" / name
-    if not folder.is_dir():  # a copy, named after the model: links are seen through
+    if not folder.is_dir():  # a copy named after the model, as links are resolved
         half = folder.with_name(f"{name}.copying")
         shutil.rmtree(half, ignore_errors=True)
         shutil.copytree(bench.folder / "compatibility" / name / "model", half)
@@ -108,7 +108,7 @@ def _train(bench: Bench, name: str) -> str:
 
 
 def bits_lost(bench: Bench, pair: tuple[str, str]) -> float:
-    """Bits a character that the mapped head needs more than the source alone."""
+    """How many more bits per character the mapped head needs than the source alone."""
     summary = bench.run_pair(
         fit_tokens.compute,
         pair,

@@ -17,32 +17,32 @@ from helix_jax.ood import DETECTORS
 from helix_jax.reports.ledger import Case
 from helix_jax.stats import Interval
 
-# Known task and strange texts -> the paper's AUROC of energy, baseline and mapped.
+# In- and out-of-distribution corpus -> the paper's AUROC of energy, native and mapped.
 CASES = {
     ("sst2", "ag_news"): ".82-.88 to .77-.85",
     ("trec", "ag_news"): ".41-.95 to .43-.79",
     ("ag_news", "mnli"): ".88-.96 to .72-.84",
     ("mnli", "imdb"): "",
 }
-NO_DATA = missing("pair of known and strange data")
+NO_DATA = missing("pair of in-distribution and out-of-distribution data")
 
 
 def _runs(bench: Bench) -> Iterator[tuple[str, Mapping[str, float]]]:
-    """(name, summary) of every case whose data are at hand; each runs once."""
+    """(name, summary) of every case whose data are available; each is run once."""
     for pair in bench.pairs[: 1 if bench.tiny else 2]:
-        for known, strange in CASES:
-            if {known, strange} <= bench.corpora.keys():
+        for known, other in CASES:
+            if {known, other} <= bench.corpora.keys():
                 summary = bench.run_pair(
                     ood.compute,
                     pair,
                     "ood",
-                    f"{known}-{strange}",
+                    f"{known}-{other}",
                     data=bench.corpora[known],
-                    ood_data=bench.corpora[strange],
+                    ood_data=bench.corpora[other],
                     ood_limit=bench.options["limit"],
                     public=bench.public,
                 )
-                yield f"{known} against {strange}, {names_of(pair)}", summary
+                yield f"{known} against {other}, {names_of(pair)}", summary
 
 
 def _auroc(summary: Mapping[str, float], detector: str, states: str) -> Interval:
@@ -50,24 +50,24 @@ def _auroc(summary: Mapping[str, float], detector: str, states: str) -> Interval
 
 
 def _texts(summary: Mapping[str, float]) -> str:
-    known, strange = (summary[f"ood/{part}_texts"] for part in ("known", "strange"))
-    return f"{known:,} known, {strange:,} strange texts"
+    known, other = (summary[f"ood/{part}_texts"] for part in ("known", "strange"))
+    return f"{known:,} in-distribution, {other:,} out-of-distribution texts"
 
 
 @claim(
     "; ".join(
-        f"{known} against {strange} {auroc}"
-        for (known, strange), auroc in CASES.items()
+        f"{known} against {other} {auroc}"
+        for (known, other), auroc in CASES.items()
         if auroc
     ),
     none=NO_DATA,
 )
 def ood_mapped(bench: Bench) -> Iterator[Case]:
-    """Energy detects out-of-distribution texts under a map of public text, less well
-    than on native ones.
+    """Energy detects out-of-distribution texts on states mapped by a map of public
+    text, but less well than on native states.
 
-    AUROC in percent, native to mapped by public text; a case holds if the mapped
-    interval is above 50 and begins below the native one's end
+    AUROC in percent, on native and on mapped states; a case holds if the mapped
+    interval is above 50 and does not begin above the end of the native one
     """
     for name, summary in _runs(bench):
         native, mapped = (_auroc(summary, "energy", s) for s in ("native", "public"))
@@ -80,9 +80,9 @@ def ood_mapped(bench: Bench) -> Iterator[Case]:
 
 @claim("TREC from .41", none=NO_DATA)
 def ood_weak(bench: Bench) -> Iterator[Case]:
-    """Energy alone is a weak detector: some baselines are below chance.
+    """Energy alone is a weak detector: on native states it can be below chance.
 
-    AUROC in percent; holds if an interval of a native baseline is below 50
+    AUROC in percent; holds if the lowest native AUROC has an interval below 50
     """
     baselines = {
         name: _auroc(summary, "energy", "native") for name, summary in _runs(bench)
@@ -98,11 +98,11 @@ def ood_weak(bench: Bench) -> Iterator[Case]:
 
 @claim("none", none=NO_DATA)
 def ood_others(bench: Bench) -> Iterator[Case]:
-    """Stronger detectors are wanted beside it (our question).
+    """Other detectors are stronger than energy (our question).
 
-    AUROC in percent on mapped states of the detector that is best of ten on the other
-    cases; a case holds if its interval is above energy's and above that of its control,
-    which is not at 50: a wrong map keeps texts apart as well
+    AUROC in percent on mapped states, of the detector that is the best of ten on the
+    other cases; a case holds if its interval is above that of energy and above that of
+    its control, which need not be 50: even a wrong map can keep texts apart
     """
     runs = dict(_runs(bench))
     for name, summary in runs.items():

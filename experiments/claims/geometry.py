@@ -1,4 +1,4 @@
-"""Claims on how alike states are, and on traps of fitting."""
+"""Claims on the similarity of states, and on pitfalls of fitting."""
 
 import itertools
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from helix_jax.text.hashing import document_of
 
 
 def check_cka(bench: Bench) -> Finding:
-    """A pair holds if the plain CKA may be above .5, and is far above its control."""
+    """A pair holds if its plain CKA can be above .5 and is far above its control."""
     models = tuple(dict.fromkeys(name for pair in bench.pairs for name in pair))
     if len(models) < 2:
         return Finding("", UNTESTABLE, missing("pair of models"))
@@ -45,10 +45,11 @@ def check_cka(bench: Bench) -> Finding:
 
 @claim("squared error .234 without, .0098 with (a synthetic check)")
 def intercept(bench: Bench) -> Iterator[Case]:
-    """The printed solution has no intercept; a column of ones mends it.
+    """The printed solution has no intercept; a column of ones adds it.
 
-    squared error of held-out states over their variance, the printed solution at lambda
-    1e-4; a pair holds if the interval of the ratio reaches above 1.1
+    ratio of the squared errors on held-out states, without and with the column, at
+    lambda 1e-4; in brackets each divided by the states' variance; a pair holds if the
+    interval of the ratio reaches above 1.1
     """
     for pair in bench.pairs:
         source, target = pair
@@ -75,7 +76,7 @@ def intercept(bench: Bench) -> Iterator[Case]:
 
 
 def _errors(x, y, x_test, y_test, *, ones: bool) -> np.ndarray:
-    """[N] squared errors of (X'X + lambda I)^-1 X'Y, with or without a one a row."""
+    """[N] squared errors of (X'X + lambda I)^-1 X'Y, with `ones` as a column or not."""
     if ones:
         x, x_test = (
             np.pad(z, ((0, 0), (0, 1)), constant_values=1) for z in (x, x_test)
@@ -86,9 +87,10 @@ def _errors(x, y, x_test, y_test, *, ones: bool) -> np.ndarray:
 
 @claim("PCA to 50 dimensions and 64 points 'align' random labels")
 def few_rows(_: Bench) -> Iterator[Case]:
-    """With few rows for the rank, random pairs look aligned.
+    """With too few rows for the rank, random pairs look aligned.
 
-    ridge between unrelated Gaussian rows of width 50, 10 draws; the similarity measures
+    ridge between unrelated Gaussian rows of width 50, over 10 draws; holds if R2 is
+    above .5 on the fitting rows and not above 0 on others; the similarity measures
     refuse such settings
     """
 

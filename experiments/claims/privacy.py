@@ -1,4 +1,4 @@
-"""Claims on the protocol: what it costs, and what it gives away."""
+"""Claims on the protocol: what it costs, and what it reveals."""
 
 import importlib.util
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ NO_CRYPTO = missing("Pyfhel (make crypto)")
 def _runs(
     bench: Bench, program: Experiment, name: str, **flags: object
 ) -> Iterator[Mapping[str, float]]:
-    """The summary of a program, which runs once; nothing without Pyfhel."""
+    """The summary of a program, which is run once; nothing without Pyfhel."""
     if importlib.util.find_spec("Pyfhel"):
         flags |= {"workdir": bench.place(name), "tiny": bench.tiny}
         yield program.run(program.config_class(**flags))
@@ -24,7 +24,7 @@ def _runs(
 def encrypted_query(bench: Bench) -> Iterator[Case]:
     """An encrypted query takes under a second and under a megabyte.
 
-    profile guarded, masks counted, medians
+    profile guarded, masks included, medians
     """
     for summary in _runs(bench, encrypted.compute, "encrypted"):
         costs = ("online_seconds", "prepare_seconds", "query_bytes", "answer_bytes")
@@ -43,8 +43,8 @@ def encrypted_query(bench: Bench) -> Iterator[Case]:
 def encrypted_fit(bench: Bench) -> Iterator[Case]:
     """The map can be fitted on encrypted rows.
 
-    1,000 planted rows, 96 x 96, 12 bits a result; holds where the relative error of the
-    cross-covariance is below 1 / sqrt(1,000), what sampling leaves a correlation
+    1,000 planted rows, 96 x 96, 12 bits per result; holds if the relative error of the
+    cross-covariance is at most 1 / sqrt(1,000), the sampling error of a correlation
     """
     sizes = {"rows": 1000, "source_width": 96, "target_width": 96}
     for summary in _runs(bench, private_fit.compute, "private_fit", **sizes):
@@ -63,11 +63,11 @@ def encrypted_fit(bench: Bench) -> Iterator[Case]:
     none=NO_CRYPTO,
 )
 def recovery(bench: Bench) -> Iterator[Case]:
-    """Raw answers give the provider's rows and weights away (a trap that the paper
+    """Raw answers reveal the provider's rows and weights (a weakness that the paper
     does not treat).
 
     holds if every attack succeeds on raw answers and the guarded one is within chance;
-    the whole table is experiments.attack's
+    experiments.attack has the whole table
     """
     for summary in _runs(bench, attack.compute, "attack"):
         weights, rows, queries = values(
@@ -107,8 +107,8 @@ def recovery(bench: Bench) -> Iterator[Case]:
 def membership(bench: Bench) -> Iterator[Case]:
     """Membership in the fitting rows can hardly be inferred from W.
 
-    likelihood-ratio attack with shadow maps, all targets; holds if the interval begins
-    at .643 or below, the paper's mean and spread
+    likelihood-ratio attack with shadow maps, on all targets; holds if the interval of
+    the AUC begins at .643 or below, the paper's mean plus its spread
     """
     for summary in _runs(bench, attack.compute, "attack"):
         start = "attack/membership_"

@@ -1,4 +1,4 @@
-"""Claims on tokenizers, layers, fitting rows and generated text."""
+"""Claims on tokenizers, layers, numbers of fitting rows and generated text."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -33,9 +33,9 @@ class TokenizerPair(NamedTuple):
     """Two tokenizers that the paper compares.
 
     Attributes:
-      title: "A - B", as the paper calls them.
+      title: "A - B", by the paper's names.
       jaccard, match: the paper's values.
-      key: what the pair's numbers begin with.
+      key: with which the names of the pair's numbers begin.
       summary: of experiments.tokenizers.
     """
 
@@ -47,7 +47,7 @@ class TokenizerPair(NamedTuple):
 
 
 def _tokenizer_pairs(bench: Bench) -> Iterator[TokenizerPair]:
-    """The pairs whose tokenizers are at hand, all of one run."""
+    """The pairs whose tokenizers are available, from one run."""
     if len(bench.tokenizers) < 2:
         return
     summary = bench.run(
@@ -66,10 +66,10 @@ def _tokenizer_pairs(bench: Bench) -> Iterator[TokenizerPair]:
 
 @claim(JACCARDS, none=NO_TOKENIZERS)
 def jaccard(bench: Bench) -> Iterator[Case]:
-    """Vocabulary Jaccard of tokenizers.
+    """The vocabulary Jaccard of tokenizers is as published.
 
-    raw strings with special tokens; in bytes tokens that are spelled otherwise count as
-    the same; a pair holds within .002
+    of raw strings with special tokens; in bytes, tokens that differ only in spelling
+    count as the same; a pair holds if it differs by .002 or less
     """
     for pair in _tokenizer_pairs(bench):
         raw, alike = values(pair.summary, f"{pair.key}/jaccard_", "raw", "bytes")
@@ -82,10 +82,11 @@ def jaccard(bench: Bench) -> Iterator[Case]:
 
 @claim(MATCHES, none=NO_TOKENIZERS)
 def match_rate(bench: Bench) -> Iterator[Case]:
-    """Exact token match rate.
+    """The exact token match rate is as published.
 
-    positions of the same text with the same bytes; it depends on the texts, which the
-    paper does not name; a pair holds if the interval contains its value
+    positions of the same text whose tokens have the same bytes; the rate depends on the
+    texts, which the paper does not name; a pair holds if the interval contains its
+    published value
     """
     for pair in _tokenizer_pairs(bench):
         position, ends = (
@@ -108,8 +109,8 @@ def match_rate(bench: Bench) -> Iterator[Case]:
 def last_layers(bench: Bench) -> Iterator[Case]:
     """Only the last layers of the source serve the target's head.
 
-    first choices that agree with the target's, by the source's layer; holds if the last
-    is above half depth with apart intervals
+    share of first choices that agree with the target's, by the source's layer; holds if
+    the interval of the last layer is above that of the layer at half depth
     """
     for pair in bench.generators[:1]:
         depth, last = (read_spec(name).num_layers for name in pair)
@@ -140,10 +141,11 @@ def last_layers(bench: Bench) -> Iterator[Case]:
 
 @claim("flat from about 1,000 on (4,000 in the first version)")
 def plateau(bench: Bench) -> Iterator[Case]:
-    """More than some thousand fitting examples bring little.
+    """More than a few thousand fitting examples gain little.
 
-    fitting texts from which on the squared error is within 2% of that of all, the first
-    of 8 sizes by ratio; a pair holds if the interval begins at 4,000 or below
+    number of fitting texts, among 8 sizes of equal ratio, from which on the squared
+    error is within 2% of that with all; a pair holds if the interval begins at 4,000 or
+    below
     """
     for pair in bench.pairs[:2]:
         summary = bench.run_pair(
@@ -169,7 +171,7 @@ def plateau(bench: Bench) -> Iterator[Case]:
 
 
 def _generations(bench: Bench) -> Iterator[tuple[str, Mapping[str, float]]]:
-    """(names, summary) of token maps by ridge for every pair of decoders."""
+    """(names, summary) of ridge maps of tokens, for every pair of decoders."""
     for pair in bench.generators:
         summary = bench.run_pair(
             fit_tokens.compute,
@@ -187,10 +189,10 @@ def _generations(bench: Bench) -> Iterator[tuple[str, Mapping[str, float]]]:
 
 @claim("+26%", none=NO_DECODERS)
 def perplexity(bench: Bench) -> Iterator[Case]:
-    """Text by the mapped head costs 26% of perplexity (pairs of 7-8B).
+    """The mapped head raises perplexity by 26% (pairs of 7-8B models).
 
-    per target token at paired positions, ridge; a pair holds if the interval of the
-    ratio begins at 1.26 or below
+    ratio to the target's own perplexity, per target token at paired positions, ridge; a
+    pair holds if the interval of the ratio begins at 1.26 or below
     """
     for names, summary in _generations(bench):
         ratio = read(summary, "generation/perplexity_ratio")
@@ -206,9 +208,10 @@ def perplexity(bench: Bench) -> Iterator[Case]:
 
 @claim("MMLU 22 native, 20-21 mapped; 42 native, 28-36 mapped", none=NO_DECODERS)
 def no_gain(bench: Bench) -> Iterator[Case]:
-    """A weak source does not gain by a strong target's head.
+    """A weak source does not gain from a strong target's head.
 
-    bits a character on the same text; a pair holds unless the interval is below zero
+    difference in bits per character on the same text, mapped head less source alone; a
+    pair holds unless the interval is below zero
     """
     for names, summary in _generations(bench):
         more = read(summary, "generation/bits_over_source")
