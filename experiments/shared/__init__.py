@@ -1,1 +1,1 @@
-"""What several programs share: flags, sides, tasks, maps, and the words of tables."""
+"""What several programs share: flags, sides, tasks, maps and the wording of tables."""

@@ -1,8 +1,8 @@
-"""What a report is about: who, on which texts, how many.
+"""What a report is about: which models, on which texts, and how many.
 
     Report(numbers, blocks, about_pair(config, numbers))
 
-puts the sentence before the note of every block.
+This sentence precedes the note of every block.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,20 +17,21 @@ if TYPE_CHECKING:
 
 IMPORTED = "embeddings:"
 BRACKETS = "[ ]: 95% bootstrap interval over documents."
-# Of fewer documents than this, all may be read right more than once in twenty times by
-# a classifier that is right on 90% (.9^28 = .052): a bootstrap then says [100, 100].
+# With fewer documents than this, a classifier that is right on 90% gets all of them
+# right more often than once in twenty times (.9^28 = .052): the bootstrap interval is
+# then [100, 100].
 LEAST_DOCUMENTS = 30
 
 
 def short_model(name: str) -> str:
-    """A model, or a file of embeddings, as a reader knows it."""
+    """The short name of a model or of a file of embeddings."""
     if name.startswith(IMPORTED):
         return f"embeddings of {Path(name.removeprefix(IMPORTED)).name}"
     return model_name(name)
 
 
 def short_data(names: str) -> str:
-    """Corpora of a flag: a hub's name as it is, a file or folder by its last part."""
+    """Short names of a flag's corpora: hub ids as they are, of paths the last part."""
     parts = [one.strip() for one in names.split(",")]
     return " and ".join(
         Path(one).resolve().name if Path(one).exists() else one for one in parts
@@ -44,18 +45,19 @@ def count_texts(pairs: Mapping[str, "Pair"]) -> dict[str, int]:
 
 
 def count_documents(ids: Sequence[str]) -> int:
-    """How many documents some texts are of."""
+    """The number of documents that some texts belong to."""
     return len(set(map(document_of, ids)))
 
 
 def about(who: str, data: str, *facts: str, documents: int | None = None) -> str:
-    """Who, on which texts, how many; a warning where documents are too few.
+    """A sentence: which models, on which texts, how many; warns if documents are too
+    few.
 
     Args:
-      who: models or what stands for them.
-      data: corpora.
+      who: the models, or what replaces them.
+      data: the corpora.
       *facts: numbers of texts.
-      documents: that the intervals are over; None for no intervals.
+      documents: number that the intervals are over; None: there are no intervals.
     """
     sentence = ", ".join(part for part in (who, data, *facts) if part) + "."
     if documents is not None and documents < LEAST_DOCUMENTS:
@@ -68,7 +70,7 @@ def about(who: str, data: str, *facts: str, documents: int | None = None) -> str
 
 
 def sides_of(config: Any) -> str:
-    """ "A -> B" of the source and the target; of equal names with their folders."""
+    """ "A -> B" for source and target; with their folders if the names are equal."""
     sides = config.source, config.target
     names = [short_model(one) for one in sides]
     if names[0] == names[1] and sides[0] != sides[1]:
@@ -101,7 +103,7 @@ def about_pair(
 def about_planted(
     config: Any, planted: str, *facts: str, documents: int | None = None
 ) -> str:
-    """About a source and a target, or about what stands in where neither is named."""
+    """About a source and a target, or about planted data if neither is named."""
     if not config.source:
         return about(planted, "", *facts)
     return about(sides_of(config), short_data(config.data), *facts, documents=documents)

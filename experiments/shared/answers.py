@@ -1,4 +1,4 @@
-"""Answers that several programs give, each in a sentence made of its numbers."""
+"""Answers that several programs give, each a sentence made of the report's numbers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +19,7 @@ Numbers = Mapping[str, float | Interval]
 
 
 def head_answer(numbers: Numbers, data: str) -> str:
-    """What the mapped head is worth on some corpora; empty where it was not scored."""
+    """How well the mapped head does on held-out text; empty if it was not scored."""
     start = "generation/perplexity"
     if f"{start}_mapped_shuffled" not in numbers:
         return ""
@@ -29,13 +29,13 @@ def head_answer(numbers: Numbers, data: str) -> str:
 
 
 def recall_answer(sentence: str, numbers: Numbers, config: Any, **names: object) -> str:
-    """What a search finds among the first k; the second cutoff if there are two.
+    """What a search finds among the first k: the second cutoff, or the only one.
 
     Args:
-      sentence: with {k} and those of `names`; a number's name stands in two braces.
+      sentence: with {k} and the names in `names`; numbers are named in double braces.
       numbers: of the report.
       config: has `cutoffs`.
-      **names: what else the sentence names.
+      **names: further values for the sentence.
     """
     k = config.cutoffs[min(1, len(config.cutoffs) - 1)]
     return RECALL.fill(sentence.format(k=k, **names), numbers)

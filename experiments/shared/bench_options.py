@@ -15,22 +15,22 @@ class BenchOptions:
 
     workdir: str = workdir_option()
     shared: str = option(
-        "", "folder of data/, models/, tokenizers/; empty: found", names="path"
+        "", "folder with data/, models/, tokenizers/; empty: searched", names="path"
     )
     limit: int = option(
         0, "texts of a corpus to use, chosen by hash; 0: the preset's number", least=0
     )
-    max_tokens: int = option(96, "tokens of a text", least=1)
+    max_tokens: int = option(96, "longer texts are truncated", least=1)
     tiny: bool = option(False, "700 texts, 48 tokens, one pair, one seed")
 
     def shares(self, limit: int) -> dict[str, object]:
-        """The flags that every program of a bench has, `limit` texts by default."""
+        """The flags that all programs of a bench share; `limit` texts by default."""
         limit = self.limit or limit
         return {
             "limit": limit,
             "public_limit": 2 * limit,
             "max_tokens": self.max_tokens,
-            "pooling": "mean",  # as in the paper, of sentence encoders too
+            "pooling": "mean",  # as in the paper, also for sentence encoders
             "stores": str(Path(self.workdir) / "stores"),
             **({"seeds": 1, "resamples": 200} if self.tiny else {}),
         }

@@ -20,7 +20,7 @@ from helix_jax.stats import Interval
 
 MEASURES = {
     "caches/retention": Quantity("retention, %", 100, 1),
-    "caches/bits_per_character": Quantity("bits a character", 1, 3),
+    "caches/bits_per_character": Quantity("bits per character", 1, 3),
     "caches/kl_nats": Quantity("KL, nats", 1, 3),
     "caches/agreement_top1": Quantity("top-1 agreement, %", 100, 1),
     "caches/attention_cosine": Quantity("attention cosine", 1, 3),
@@ -40,14 +40,14 @@ Numbers = Mapping[str, float | Interval]
 
 
 def arm_of(layers: int) -> str:
-    """The name of the arm of so many source layers."""
+    """The name of the arm with this many source layers."""
     return f"mapped_{layers}" if layers else "mapped_all"
 
 
 def arm_titles(
     numbers: Numbers, layers: Sequence[int], rank: int, residual_rank: int = 0
 ) -> dict[str, str]:
-    """Arm -> what it is called, of those that were measured."""
+    """Arm -> its title, for the arms that were measured."""
     titles = {"native": "native"}
     for count in layers:
         words = {0: "all source layers", 1: "1 source layer"}
@@ -79,7 +79,7 @@ def arms_table(numbers: Numbers, arms: Mapping[str, str], *, note: str) -> Table
 
 
 def calibration_table(numbers: Numbers, arms: Mapping[str, str]) -> Table:
-    """What the select split says of each map."""
+    """Measures of each map on the select split."""
     prefix = "gate/"
     own = {name.removeprefix(prefix): value for name, value in numbers.items()}
     judged = {arm: title for arm, title in arms.items() if f"select_r2_{arm}" in own}
@@ -96,22 +96,22 @@ def calibration_table(numbers: Numbers, arms: Mapping[str, str]) -> Table:
 def arm_figures(
     numbers: Numbers, arms: Mapping[str, str], cosines: Mapping[str, np.ndarray]
 ) -> list[Block]:
-    """Bits of every arm, and what attention reads by layer.
+    """Figures: bits of every arm, and what attention reads by layer.
 
     Args:
       numbers: of the report.
       arms: arm -> title.
-      cosines: arm -> [N, L] of attention outputs with the native ones.
+      cosines: arm -> [N, L], of attention outputs with the native ones.
     """
     bars = cross_bars(
-        "Bits a character of the continuation",
-        Quantity("bits a character"),
+        "Bits per character of the continuation",
+        Quantity("bits per character"),
         arms,
         {"": "continuation"},
         lambda arm, _: numbers[f"caches/bits_per_character_{arm}"],
     )
     curves = cross_curves(
-        "Attention outputs with the native ones, by layer",
+        "Cosine of attention outputs with the native ones, by layer",
         "layer of the target",
         Quantity("cosine"),
         {

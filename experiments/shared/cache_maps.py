@@ -1,7 +1,7 @@
 """The maps of the program `caches`: moments of all layers, source layers, ridge.
 
 They are written to the work directory as soon as they are fitted, so that a run that is
-killed behind them reads no text again.
+killed after that reads no text again.
 """
 
 from collections.abc import Mapping
@@ -39,14 +39,14 @@ from helix_jax.text.corpus import Corpus
 
 
 class CacheFits(NamedTuple):
-    """What the fit and the select split give.
+    """What the fit and select splits give.
 
     Attributes:
       pairs: token pairs of the fit split.
-      means: [2 L', K' D_head'] of the target's states there.
+      means: [2 L', K' D_head'] of the target's states on the fit split.
       choice: "keys", "values" -> source layers.
       fitted: arm -> fitted map.
-      directions: "keys", "values" -> of each layer of the kept map, see
+      directions: "keys", "values" -> those of each layer of the kept map, see
         `layer_directions`.
     """
 
@@ -60,7 +60,7 @@ class CacheFits(NamedTuple):
 def fit_caches(
     config: CacheOptions, run: Run, sides: TokenSides, corpus: Corpus
 ) -> CacheFits:
-    """Every arm's map, from one pass over each split or from the work directory."""
+    """Each arm's map, from one pass over each split or from the work directory."""
 
     def make():
         moments = read_moments(sides, corpus, config)
@@ -78,7 +78,7 @@ def fit_caches(
 def read_moments(
     sides: TokenSides, corpus: Corpus, config: CacheOptions
 ) -> dict[str, CacheMoments]:
-    """Moments of both caches on the fit and the select split."""
+    """Moments of both caches on the fit and select splits."""
     both = [cache_side(*side) for side in zip(*sides)]
     found = {}
     for split, limit in (("fit", config.pairs), ("select", config.select_pairs)):
@@ -100,7 +100,7 @@ def fit_maps(
     choice: Mapping[str, LayerChoice],
     config: CacheOptions,
 ) -> dict[str, FittedCacheMap]:
-    """Arm -> fitted map, of every number of source layers and of the ranks."""
+    """Arm -> fitted map, for each number of source layers and for the ranks."""
     fitted = {}
     for count in config.layers:
         chosen = choice if count else None

@@ -34,39 +34,43 @@ class CacheOptions(TokenOptions):
     pairs: int = option(40_000, "token pairs to fit on", least=2)
     select_pairs: int = option(10_000, "token pairs to choose on", least=2)
     layers: tuple[int, ...] = option(
-        (1, 4), "source layers a target layer, an arm each; 0: all", required=True
+        (1, 4),
+        "source layers per target layer, one arm for each; 0: all",
+        required=True,
     )
     keep: int = option(4, "arm whose map is kept and trained, one of --layers", least=0)
-    rank: int = option(0, "adds an arm with kernels of this rank; 0: none", least=0)
+    rank: int = option(0, "add an arm whose kernels have this rank; 0: none", least=0)
     residual_rank: int = option(
         0,
-        "adds an arm of the source's own cache with a change of this rank, for caches "
-        "of one form; 0: none",
+        "add an arm with the source's own cache and a change of this rank, for caches "
+        "of the same shape; 0: none",
         least=0,
     )
     train_rank: int = option(
         0, "rank that training adds to each kernel; 0: no training", least=0
     )
     train_prompts: int = option(64, "prompts of the fit split to train on", least=2)
-    epochs: int = option(3, "of the training", least=1)
-    learning_rate: float = option(1e-3, "of the training, at its peak", above=0)
+    epochs: int = option(3, "epochs of the training", least=1)
+    learning_rate: float = option(1e-3, "peak learning rate of the training", above=0)
     seed: int = seed_option("of the training")
     prompt: int = option(96, "target tokens of a prompt", least=2)
-    continuation: int = option(64, "target tokens to predict after it", least=1)
+    continuation: int = option(64, "target tokens to predict after a prompt", least=1)
     opening: int = option(
-        4, "first tokens that the target reads, besides special ones", least=0
+        4, "first tokens that the target reads itself, after special ones", least=0
     )
-    closing: int = option(1, "last tokens of a prompt that the target reads", least=1)
+    closing: int = option(1, "last tokens of a prompt that it reads itself", least=1)
     rule: str = option(
         "after",
-        "source token for a target token that ends elsewhere",
+        "which source token to pair with a target token that ends at another place",
         choices=PLACE_RULES,
     )
     prompts: int = option(64, "prompts to score on", least=2)
     select_prompts: int = option(24, "prompts of the select split", least=2)
     batch: int = option(8, "prompts at a time", least=2)
     choices: str = option(
-        "", "labelled corpus to ask about, file or folder; empty: none", names="corpora"
+        "",
+        "labelled corpus for questions, file or folder; empty: none",
+        names="corpora",
     )
     question: str = option(
         "\nThis text is about", "text after each text of --choices", verbatim=True
@@ -75,19 +79,21 @@ class CacheOptions(TokenOptions):
         (), "one ending per class of --choices; empty: their names"
     )
     questions: int = option(200, "texts to ask about", least=2)
-    question_tokens: int = option(40, "tokens that they are truncated to", least=8)
+    question_tokens: int = option(
+        40, "tokens that these texts are truncated to", least=8
+    )
     window_tokens: int = option(8192, "tokens of each side in memory", least=1)
     resamples: int = resamples_option()
 
     @property
     def shape(self) -> PromptShape:
-        """How texts are cut."""
+        """How texts are divided into prompts."""
         names = ("prompt", "continuation", "opening", "closing", "rule")
         return PromptShape(**{name: getattr(self, name) for name in names})
 
 
 def check_caches(config: CacheOptions, specs: Specs) -> None:
-    """Raise where flags do not go together, or a model has no cache to map."""
+    """Raise if flags are incompatible, or a model has no cache to map."""
     from helix_jax.caches import cache_form  # slow, and flags are read without
 
     named = ",".join(map(str, config.layers))

@@ -1,7 +1,7 @@
-"""What programs of retrieval through a map share: texts in halves, embedded twice.
+"""What programs of retrieval through a map share: halves of texts, by two models.
 
-The first half of a text asks for the second, in an index of second halves. The old
-model is the target, the new one the source.
+The first half of a text is the query for its second half, in an index of second halves.
+The old model is the target, the new one the source.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class Halves(NamedTuple):
 
     Attributes:
       index: second halves, x of the new model and y of the old one.
-      queries: first halves of the same texts, of the splits that were asked for.
+      queries: first halves of the same texts, of the requested splits.
     """
 
     index: dict[str, Pair]
@@ -41,14 +41,14 @@ def read_halves(
     corpus: Corpus | None = None,
     but: Corpus | None = None,
 ) -> Halves:
-    """Both models' embeddings of all halves, extracted where they are missing.
+    """Both models' embeddings of all halves, extracted if they are missing.
 
     Args:
       config: flags.
       sides: the new model and the old one.
       asking: splits whose first halves are embedded too.
-      corpus: another one than --data.
-      but: texts that this one holds are left out.
+      corpus: instead of --data.
+      but: a corpus whose texts are left out.
     """
     corpus = open_corpus(config) if corpus is None else corpus
     options, kept = with_stores(config), None

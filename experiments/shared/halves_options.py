@@ -1,4 +1,4 @@
-"""Flags of programs that ask an old model's index of texts with a new model."""
+"""Flags of programs that query an old model's index of texts with a new model."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from helix_jax.runs import Specs, option
 
 @dataclasses.dataclass(frozen=True)
 class HalvesOptions(PairOptions):
-    """Flags of an old model's index that is asked with a new one."""
+    """Flags of an old model's index that is queried with a new model."""
 
     cutoffs: tuple[int, ...] = option(
         (1, 10, 100), "k of recall at k", least=1, required=True
@@ -20,7 +20,7 @@ class HalvesOptions(PairOptions):
 
 
 def require_models(config: HalvesOptions, specs: Specs) -> None:
-    """Raise CorpusError where embeddings stand for a model."""
+    """Raise if a side is a file of embeddings and not a model."""
     for flag, name in (("source", config.source), ("target", config.target)):
         if specs[name] is None:
             raise CorpusError(

@@ -10,7 +10,7 @@ from helix_jax.runs import Run, read_arrays, write_arrays
 def kept(
     run: Run, name: str, make: Callable[[], Mapping[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
-    """Arrays of a file of the work directory, made where it is missing."""
+    """The arrays of a file in the work directory, computed if it is missing."""
     path = run.folder / "parts" / f"{name}.npz"
     if not path.exists():
         path.parent.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""A provider's service as a process of this machine, over TLS, for demonstrations."""
+"""A provider's service as a process on this machine, over TLS, for demonstrations."""
 
 import contextlib
 import socket
@@ -23,17 +23,17 @@ _DAYS = 30
 def local_service(folder: Path, words: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Start experiments.serve, and end it when the block ends.
 
-    Its port is a free one, and the same when it is started again in the same folder.
+    It takes a free port, and the same one when it is started again in that folder.
 
     Args:
-      folder: of its certificates, a client's token and its state.
-      words: what it serves.
+      folder: for its certificates, a client's token and its state.
+      words: flags that say what it serves.
 
     Yields:
       Flags of `ServiceOptions` by which a client finds and trusts it.
 
     Raises:
-      RunError: it ended before it served.
+      RunError: it ended before it was ready.
     """
     certificates, state, token = (
         folder / name for name in ("certificates", "state", "client.token")

@@ -1,4 +1,4 @@
-"""What programs say of maps: confidence of rows, licences of the parts."""
+"""What programs report about maps: confidence of rows, licences of the models."""
 
 from collections.abc import Mapping
 
@@ -25,14 +25,15 @@ _COLUMNS = {
 def scored_confidence(
     fitted: PairFit, *, resamples: int
 ) -> tuple[Confidence | str, dict[str, Interval]]:
-    """The confidence of a map's rows, and its numbers and its control's, on test rows.
+    """The confidence of a map's rows, and how it and its control do on test rows.
 
     Args:
       fitted: the map.
       resamples: of the bootstrap over documents.
 
     Returns:
-      Why not, in words, and nothing where there are too few rows to calibrate on.
+      The confidence and its numbers; if there are too few rows to calibrate on, the
+      reason and no numbers.
     """
     own = fitted.confidence()
     if isinstance(own, str):
@@ -63,5 +64,5 @@ def confidence_table(numbers: Mapping[str, Interval]) -> Table:
 
 
 def licences_of(source: str, target: str) -> dict[str, str]:
-    """ "source", "target" -> licence of a model as its card says, else "unknown"."""
+    """ "source", "target" -> the licence in a model's card, or "unknown"."""
     return {"source": licence_of(source), "target": licence_of(target)}

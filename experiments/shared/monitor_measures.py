@@ -100,7 +100,7 @@ def _auroc(study: Study, scores: np.ndarray) -> Interval:
 def steering_numbers(
     study: Study, source: Node, target: Node, effects: Effects
 ) -> Numbers:
-    """Effects of a target's arms over that of its own direction."""
+    """Effects of a target's arms as shares of that of its own direction."""
     odds, documents = effects.log_odds, study.asked[target[0]].documents
     settings = {"resamples": study.config.resamples}
     before, native = odds[NONE], odds["native"]
@@ -168,7 +168,7 @@ def measure_doses(study: Study) -> dict[str, dict[str, dict[int, Numbers]]]:
 
 
 def measure_ablations(study: Study) -> dict[str, dict[str, Numbers]]:
-    """target -> what is taken away -> AUROC of the model's own log-odds."""
+    """target -> what is ablated -> AUROC of the model's own log-odds."""
     found = {}
     for place in range(len(study.sides)):
         asked = study.asked[place]
@@ -189,13 +189,13 @@ def measure_ablations(study: Study) -> dict[str, dict[str, Numbers]]:
 
 
 def of_lessons(lessons: Labelled, labelled: Labelled) -> Labelled:
-    """The texts of a judge, which is tested on those of the directions."""
+    """The texts that a judge learns from, with those of the directions as its test."""
     (texts, labels), (own, of_own) = lessons, labelled
     return texts | {"test": own["test"]}, labels | {"test": of_own["test"]}
 
 
 def measure_writing(study: Study) -> tuple[dict, dict, Numbers]:
-    """What is written, and the change of a judge's log-odds where there is a judge."""
+    """The texts written, and the change of a judge's log-odds if there is a judge."""
     config, judged, written = study.config, {}, {}
     if not config.new_tokens:
         return judged, written, {}

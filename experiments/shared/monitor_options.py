@@ -37,11 +37,13 @@ class MonitorOptions(TextOptions):
     select_pairs: int = option(4000, "token pairs to choose penalties on", least=2)
     test_pairs: int = option(4000, "token pairs to score maps on", least=2)
     passages: int = option(48, "passages of public text to steer", least=2)
-    passage_tokens: int = option(24, "of each passage", least=4)
+    passage_tokens: int = option(24, "tokens of each passage", least=4)
     places: int = option(
         4, "positions of each passage at which the next token is predicted", least=1
     )
-    telling: int = option(32, "tokens of the class, and of the rest", least=1)
+    telling: int = option(
+        32, "characteristic tokens of the class, and of the rest", least=1
+    )
     dose: int = option(
         100,
         "length of the added vector, in percent of the distance between mean states "
@@ -49,17 +51,19 @@ class MonitorOptions(TextOptions):
         least=1,
     )
     doses: tuple[int, ...] = option(
-        (50, 100, 200, 400), "the same, for the dose-response curves", least=1
+        (50, 100, 200, 400), "such lengths for the dose-response curves", least=1
     )
-    draws: int = option(3, "random directions", least=1)
+    draws: int = option(3, "number of random directions", least=1)
     ablated: int = option(200, "test texts read under ablation", least=4)
-    suffix: str = option("", "text after a text that is read under ablation")
+    suffix: str = option("", "text to append to texts that are read under ablation")
     prompt_tokens: int = option(8, "tokens of a passage to continue", least=1)
     new_tokens: int = option(
         24, "tokens to generate after each prompt; 0: none", least=0
     )
     encoder: str = option(
-        "", "sentence encoder that judges texts; empty: the installed", names="model"
+        "",
+        "sentence encoder that judges texts; empty: the installed one",
+        names="model",
     )
     judge_data: str = option(
         "",

@@ -34,19 +34,19 @@ from helix_jax.text.corpus import Corpus, require_labels
 from helix_jax.text.hashing import SPLITS
 from helix_jax.types import Text
 
-Node = tuple[int, int]  # place of a model in the list, layer
+Node = tuple[int, int]  # index of a model in the list, layer
 Labelled = tuple[dict[str, list[Text]], dict[str, np.ndarray]]
 
 
 class Side(NamedTuple):
-    """A model and what it makes of the labelled texts.
+    """A model with its states and directions of the labelled texts.
 
     Attributes:
       name: short name.
       model, tokenizer: loaded.
       layers: n layers, ascending.
       rows: split -> [n, N, D] states.
-      scale: [n] length of a token's state.
+      scale: [n] norm of a token's state.
       directions: layer -> kind -> direction.
     """
 
@@ -67,7 +67,7 @@ class Side(NamedTuple):
         return float(np.linalg.norm(self.directions[layer]["mean"].vector))
 
     def scale_at(self, layer: int) -> float:
-        """Length of a token's state at a layer."""
+        """Norm of a token's state at a layer."""
         return float(self.scale[self.layers.index(layer)])
 
 
@@ -78,7 +78,7 @@ def read_labelled(
 
     Args:
       config: the program's flags.
-      name: another corpus than --data.
+      name: corpus instead of --data.
       positive: the class; empty: that of the flags, or the last.
 
     Raises:
@@ -104,7 +104,7 @@ def read_labelled(
 
 
 def layers_at(depths: Sequence[int], blocks: int) -> tuple[int, ...]:
-    """Layers at some percents of the blocks, ascending, each once."""
+    """The layers at some percentages of the blocks, ascending, without repeats."""
     return tuple(sorted({round(depth * blocks / 100) for depth in depths}))
 
 
@@ -158,7 +158,7 @@ def _directions(
     labels: Mapping[str, np.ndarray],
     places: Sequence[Place],
 ) -> dict[str, np.ndarray]:
-    """Vectors [n, kinds, D] and biases [n, kinds] of n places."""
+    """Vectors [n, kinds, D] and biases [n, kinds] of n layers."""
     found = []
     for number, place in enumerate(places):
         own = {split: of_split[number] for split, of_split in rows.items()}
@@ -173,11 +173,11 @@ def _directions(
 
 
 class Crossed(NamedTuple):
-    """What lies between a source and a target.
+    """Maps and moments between a source and a target.
 
     Attributes:
       origin: of the source, with the maps to the target.
-      test: moments of their token states, of the test split.
+      test: moments of their token states on the test split.
     """
 
     origin: Origin
@@ -219,7 +219,7 @@ def cross_sides(
 def _both_ways(
     sides: Sequence[Side], nodes: tuple[Node, Node], moments: Mapping[str, Moments]
 ) -> dict[tuple[Node, Node], Crossed]:
-    """The crossing of two nodes, there and back."""
+    """The crossing of two nodes, in both directions."""
     places = [place_of(sides[number].model, layer) for number, layer in nodes]
     with stage(f"maps between {places[0]['layer']} and {places[1]['layer']}"):
         there = fit_crossing(moments, *places)

@@ -1,4 +1,4 @@
-"""What the models of `monitors` read and write, kept step by step."""
+"""What the models of `monitors` read and write, saved step by step."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -21,7 +21,7 @@ NONE = "none"
 
 
 class Effects(NamedTuple):
-    """What arms do to a target; arms by name, "none" among them.
+    """The effects of arms on a target; arms by name, including "none".
 
     Attributes:
       log_odds: arm -> [G, P].
@@ -33,7 +33,7 @@ class Effects(NamedTuple):
 
 
 def arm_name(source: Node, arm: str) -> str:
-    """How a carried arm is called among those of a target."""
+    """The name of a carried arm among those of a target."""
     return f"{source[0]}@{source[1]} {arm}"
 
 
@@ -95,7 +95,7 @@ WRITERS = ("native", "forward", "transpose", "inverse", "shuffled", "random 0")
 
 
 def write_target(study: Study, target: int) -> dict[str, list[str]]:
-    """arm -> what the target writes behind the beginnings of its passages."""
+    """arm -> what the target writes after the beginnings of its passages."""
     config = study.config
     place, vectors = _at_middle(study, target)
     shifts = {arm: place.shift(vectors[arm], config.dose) for arm in WRITERS}
@@ -131,7 +131,7 @@ def judge_texts(
 
 
 def _at_middle(study: Study, target: int) -> tuple[SteeredLayer, dict[str, np.ndarray]]:
-    """A target's middle layer, and vectors: its own, carried ones, one at random."""
+    """A target's middle layer, and vectors: its own, carried ones, a random one."""
     nodes = study.middle_of(target)
     place = study.steered(nodes[1])
     own = place.side.directions[place.layer]
@@ -147,7 +147,7 @@ def _effects(
     *,
     at_ends: bool = False,
 ) -> Effects:
-    """What edits do to what is said of the passages, or at the ends of the texts."""
+    """The effects of edits on predictions in the passages, or at the ends of texts."""
     asked = place.asked
 
     def read() -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""What `monitors` studies: models, what they are asked, where they are changed."""
+"""What `monitors` studies: models, the texts that they read, where they are changed."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -27,15 +27,15 @@ Crossings = Mapping[tuple[Node, Node], Crossed]
 
 
 class Asked(NamedTuple):
-    """What a model is asked, and of which documents.
+    """What a model reads, and from which documents.
 
     Attributes:
       passages: of public text.
       documents: [G] of the passages.
-      tokens: of the class and the rest.
-      labelled: test texts, asked at their ends.
+      tokens: characteristic tokens of the class and the rest.
+      labelled: test texts, scored at their ends.
       labels: [M] of these.
-      text_documents: [M].
+      text_documents: [M] of these.
     """
 
     passages: Passages
@@ -47,16 +47,16 @@ class Asked(NamedTuple):
 
 
 class Study(NamedTuple):
-    """All that is steered, and with what.
+    """All models, maps and texts of a study.
 
     Attributes:
       config: the program's flags.
-      run: whose work directory keeps what is read.
+      run: in whose work directory results are kept.
       sides: the models.
       crossings: by source and target.
-      asked: of each model.
+      asked: what each model reads.
       labelled: the labelled texts.
-      lessons: those that a judge of writing learns from.
+      lessons: labelled texts that a judge of writing learns from.
     """
 
     config: MonitorOptions
@@ -68,26 +68,26 @@ class Study(NamedTuple):
     lessons: Labelled
 
     def name(self, node: Node) -> str:
-        """A model and a layer, as tables say it."""
+        """A model and a layer, as named in tables."""
         return f"{self.sides[node[0]].name}, {node[1]}"
 
     def middle_of(self, target: int) -> tuple[Node, Node]:
-        """The source and the target that are looked at closely: middle layers."""
+        """The source and the target of closer study: middle layers."""
         source = (target + 1) % len(self.sides)
         nodes = ((place, self.sides[place].layers) for place in (source, target))
         return tuple((place, layers[len(layers) // 2]) for place, layers in nodes)
 
     def steered(self, target: Node) -> "SteeredLayer":
-        """A model and a layer that is changed, and what its model is asked."""
+        """A model, the layer that is changed, and what the model reads."""
         return SteeredLayer(self.sides[target[0]], target[1], self.asked[target[0]])
 
 
 class SteeredLayer(NamedTuple):
-    """Where states are changed, and what the model is asked then.
+    """Where states are changed, and what the model reads then.
 
     Attributes:
       side: the model.
-      layer: of it.
+      layer: of the model.
       asked: passages and texts.
     """
 

@@ -32,7 +32,7 @@ MEASURES = {
 
 
 def monitors_answer(cells: Mapping[str, Numbers]) -> str:
-    """What is read and moved by carried directions, over all pairs of layers."""
+    """What carried directions read and move, over all pairs of layers."""
     whole = list(cells.values())
     told = [own for own in whole if own["effect_native"].low > 0]
     read = (
@@ -54,7 +54,7 @@ def monitors_answer(cells: Mapping[str, Numbers]) -> str:
 
 
 def _span(cells: Sequence[Numbers], name: str) -> str:
-    """The least and the largest of a number."""
+    """The smallest and the largest value of a number."""
     values = [float(cell[name].value) for cell in cells]
     return " to ".join(dict.fromkeys(f"{of(values):.2f}" for of in (min, max)))
 
@@ -79,12 +79,12 @@ def monitor_table(cells: Mapping[str, Numbers], note: str) -> Table:
 
 
 def steering_table(cells: Mapping[str, Numbers], dose: int, note: str) -> Table:
-    """Effects of carried directions as shares of the native one's."""
+    """Effects of carried directions as shares of that of the native one."""
     share = Quantity("", 1, 2)
     columns = {
         "gap_over_state": Quantity("that distance, % of a state", 100, 1),
         "effect_native": Quantity("effect of the native one, nats", form=2),
-        "price_native": Quantity("its price, nats a token", form=2),
+        "price_native": Quantity("its price, nats per token", form=2),
     }
     columns |= {f"share_{arm}": share._replace(title=arm) for arm in CARRIED}
     columns["share_logistic_native"] = share._replace(title="native, logistic")
@@ -127,7 +127,7 @@ def dose_blocks(
         rows,
         {
             "effect": Quantity("change of the log-odds, nats", form=2),
-            "price": Quantity("more nats a token of public text", form=3),
+            "price": Quantity("increase in nats per token of public text", form=3),
         },
         lambda row, column: curves[row[0]][row[1]][column],
         note=f"{note} {OVER_PASSAGES}",
@@ -142,7 +142,7 @@ def behaviour_table(
     columns: Mapping[str, Quantity],
     note: str,
 ) -> Table:
-    """Rows of every target's arms; what was written, or read under ablation."""
+    """A row for each arm of each target: texts written, or read under ablation."""
     rows = {
         (target, arm): f"{target}: {arm}" for target, own in arms.items() for arm in own
     }
@@ -159,7 +159,7 @@ def behaviour_table(
 def geometry_tables(
     cells: Mapping[str, Numbers], ranks: Mapping[str, Interval], note: str
 ) -> list[Block]:
-    """Geometry beside the causal effect; how the two go together."""
+    """Geometry with the causal effect, and the correlation of the two."""
     columns = {
         name: Quantity(MEASURES[name], form="+.2f" if "cosine" in name else ".2f")
         for name in GEOMETRY

@@ -1,4 +1,4 @@
-"""The words that stand in tables for methods, measures and detectors."""
+"""The words for methods, measures and detectors in tables."""
 
 METHOD_NAMES = {
     "least_squares": "least squares",
@@ -61,8 +61,8 @@ GATE_NAMES = {
     "coverage": "coverage: share trusted",
     "agreement": "agreement of those with the target's first choice",
     "agreement_all": "agreement of all, trusted or not",
-    "agreement_mixed": "agreement where the target answers the rest",
-    "perplexity_mixed": "perplexity where the target answers the rest",
+    "agreement_mixed": "agreement if the target answers the rest",
+    "perplexity_mixed": "perplexity if the target answers the rest",
 }
 SPELLING_NAMES = {
     "raw_special": "vocabulary strings, special tokens included",

@@ -1,4 +1,4 @@
-"""Flags that several programs have: texts, what is extracted, two sides."""
+"""Flags that several programs share: texts, extraction, two sides."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -16,51 +16,51 @@ SIDE = "embedded model by name, model folder, hub id, or embeddings:FILE"
 
 
 def workdir_option(help_text: str = "work directory") -> Any:
-    """The field of the folder that a run writes to."""
+    """The field for the folder that a run writes to."""
     return option("", help_text, names="workdir", required=True)
 
 
 def seed_option(help_text: str) -> Any:
-    """The field of a seed, which is a 32-bit number."""
+    """The field for a seed, a 32-bit number."""
     return option(0, help_text, least=0, most=2**32 - 1)
 
 
 def seeds_option(
     help_text: str = "draws of the few-shot texts and of the controls",
 ) -> Any:
-    """The field of how often a draw is repeated; scores are means over the draws."""
+    """The field for the number of random draws; scores are means over the draws."""
     return option(3, help_text, least=1)
 
 
 def resamples_option(default: int = 2000) -> Any:
-    """The field of the resamples behind intervals over documents."""
+    """The field for the resamples of intervals over documents."""
     return option(default, "bootstrap resamples of documents", least=1)
 
 
 def limit_option(default: int = 0) -> Any:
-    """The field of how much of --data is used."""
+    """The field for how much of --data is used."""
     return option(
         default, "texts of the corpus to use, chosen by hash; 0: all", least=0
     )
 
 
 def public_option(use: str = "to fit maps on; empty: none") -> Any:
-    """The field of public text, which is not of the task."""
+    """The field for public text, which is not from the task."""
     return option("", f"corpora of public text {use}", names="corpora")
 
 
 def public_limit_option() -> Any:
-    """The field of how much of --public is used."""
+    """The field for how much of --public is used."""
     return option(20_000, "public texts to use, chosen by hash; 0: all", least=0)
 
 
 def layers_option() -> Any:
-    """The field of the layers whose states are taken."""
+    """The field for the layers whose states are taken."""
     return option((-1,), "0 is the embedding, -1 the last", required=True)
 
 
 def methods_option(default: str) -> Any:
-    """The field of the methods to fit, see `choose_methods`."""
+    """The field for the methods to fit, see `choose_methods`."""
     return option(
         (default,),
         "names or groups",
@@ -72,7 +72,7 @@ def methods_option(default: str) -> Any:
 def choose_methods(names: Sequence[str], rows: int, dx: int) -> list[str]:
     """The methods of --methods: names, `all`, `closed` (forms) or `gradient`.
 
-    A group leaves out what so few rows of width dx cannot give.
+    A group leaves out methods that need more rows of width dx.
     """
     closed = alignment.usable_methods(rows, dx, anchors=True)
     gradient = tuple(alignment.GRADIENT_METHODS)
@@ -82,31 +82,31 @@ def choose_methods(names: Sequence[str], rows: int, dx: int) -> list[str]:
 
 
 def dtype_option() -> Any:
-    """The field of the floats that models are loaded in."""
+    """The field for the dtype that models are loaded in."""
     return option(
         "float32",
-        "dtype of the weights; int8: of the blocks, computing in bfloat16; neither "
-        "it nor bfloat16 on a CPU",
+        "dtype of the weights; int8: of the blocks, which compute in bfloat16; a CPU "
+        "takes neither it nor bfloat16",
         choices=LOADED_DTYPES,
     )
 
 
 def engine_option() -> Any:
-    """The field of what runs the models."""
+    """The field for what runs the models."""
     return option(
         "auto",
-        "engine of the models; auto: jax for native families, else torch",
+        "engine of the models; auto: jax for native families, otherwise torch",
         choices=ENGINES,
     )
 
 
 def mesh_option() -> Any:
-    """The field of the devices that models are cut over."""
+    """The field for the mesh of devices that models are divided over."""
     return option(
         "",
         "how devices divide the work, such as data:2,tensor:4 (data, fsdp, expert, "
-        "tensor); empty: all share the batch if each can hold the model, else as few "
-        "as possible hold it",
+        "tensor); empty: all share the batch if each can hold the model, otherwise as "
+        "few as possible hold it",
     )
 
 
@@ -117,7 +117,9 @@ class TextOptions:
     data: str = option(
         "docstrings", "corpus by name, file or folder", names="corpora", required=True
     )
-    text_column: str = option("", "column of the text; empty: a customary name")
+    text_column: str = option(
+        "", "column of the text; empty: a column with a usual name"
+    )
     pair_column: str = option("", "column of the second text of a pair")
     label_column: str = option("", "column of the label")
     id_column: str = option("", "column of unique ids")
@@ -126,12 +128,12 @@ class TextOptions:
 
 @dataclasses.dataclass(frozen=True)
 class ExtractionOptions:
-    """Flags that say which states of a text are taken."""
+    """Flags for the states that are taken of a text."""
 
     pooling: str = option(
         AUTO,
-        "over the tokens; auto: with all modules after it, as in a sentence encoder's "
-        "folder, else mean",
+        "of token states; auto: with all modules after it, as in a sentence encoder's "
+        "folder, otherwise mean",
         choices=TEXT_POOLINGS,
     )
     prompt_name: str = option(
@@ -141,19 +143,19 @@ class ExtractionOptions:
     max_tokens: int = option(
         0,
         "longer texts are truncated, and counted; 0: with --pooling=auto as in a "
-        "sentence encoder's folder, else 512",
+        "sentence encoder's folder, otherwise 512",
         least=0,
     )
     dtype: str = dtype_option()
     engine: str = engine_option()
     mesh: str = mesh_option()
     token_budget: int = option(
-        0, "tokens a batch, padding included; 0: chosen", least=0
+        0, "tokens per batch, padding included; 0: chosen", least=0
     )
     window: int = option(
         0,
-        "texts of a piece of work: lost at most by a kill, divided by processes; "
-        "0: chosen",
+        "texts of a piece of work, the most that a kill loses and the unit that "
+        "processes divide; 0: chosen",
         least=0,
     )
     stores: str = option(
@@ -171,7 +173,7 @@ class ModelsOptions(TextOptions, ExtractionOptions):
     workdir: str = workdir_option()
     models: tuple[str, ...] = option(
         (),
-        "two or more: embedded by name, folders, hub ids, embeddings:FILE",
+        "two or more: embedded models by name, folders, hub ids, embeddings:FILE",
         names="side",
         required=True,
         tiny=("pebble-llama", "pebble-neox"),
@@ -191,7 +193,7 @@ class PairOptions(TextOptions, ExtractionOptions):
 
 @dataclasses.dataclass(frozen=True)
 class TaskOptions(PairOptions):
-    """Flags of two sides, a task, and public text that maps are fitted on as well."""
+    """Flags of two sides, a task, and public text that maps are also fitted on."""
 
     public: str = public_option()
     public_limit: int = public_limit_option()
@@ -206,17 +208,17 @@ TINY_TASK = TINY_TEXTS | {"public_limit": 600, "resamples": 200}
 class PlantedOptions(PairOptions):
     """Flags of two sides; without them the rows are synthetic."""
 
-    source: str = option("", f"{SIDE}; empty: made-up rows", names="side")
-    target: str = option("", f"{SIDE}; empty: made-up rows", names="side")
+    source: str = option("", f"{SIDE}; empty: synthetic rows", names="side")
+    target: str = option("", f"{SIDE}; empty: synthetic rows", names="side")
 
     def check(self) -> None:
-        """Raise where one side is named and the other is not, or a corpus alone."""
+        """Raise if only one side is named, or only a corpus."""
         named = [side for side in ("source", "target") if getattr(self, side)]
         if len(named) == 1:
             (missing,) = {"source", "target"} - set(named)
             raise RunError(
                 f"--{named[0]} is given and --{missing} is not; give both, or neither "
-                "for what stands in for them."
+                "to use the program's own data."
             )
         if not named and self.data != type(self).data:
             raise RunError(
@@ -226,7 +228,7 @@ class PlantedOptions(PairOptions):
 
 
 def require_distinct(flag: str, names: list[str]) -> None:
-    """Raise unless there are two names, which results stand under, and all differ."""
+    """Raise unless there are two names or more, all different, as results bear them."""
     if len(names) < 2:
         raise RunError(f"--{flag} needs two or more names, got {names}.")
     if len(set(names)) < len(names):

@@ -1,14 +1,14 @@
-"""Where third-party data and models are on a machine; none are shipped.
+"""Where third-party data and models are on a machine; none are included here.
 
 `HELIX_SHARED` (default ../shared) has data/, corpora/, models/ and tokenizers/;
 `HELIX_REAL` (default ~/.cache/helix_real) has pretrained models of general English as
-Hugging Face folders. What is missing is left out by whoever asks.
+Hugging Face folders. Callers leave out what is missing.
 """
 
 import os
 from pathlib import Path
 
-# Folder of HELIX_REAL -> where others have the same model, by its hub id.
+# Folder of HELIX_REAL -> hub id of the same model.
 REAL_MODELS = {
     "smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct",
     "gemma3-270m": "google/gemma-3-270m",
@@ -24,7 +24,7 @@ def shared_folder(given: str = "") -> Path:
 
 
 def small_models(given: str = "") -> list[Path]:
-    """Folders of the small pretrained models that lie in the shared folder."""
+    """Folders of the small pretrained models in the shared folder."""
     found = shared_folder(given).glob("models/*/config.json")
     return sorted(path.parent for path in found)
 
@@ -36,7 +36,7 @@ def real_folder() -> Path:
 
 
 def real_models() -> dict[str, str]:
-    """Name -> folder of the pretrained models that lie here, in the table's order."""
+    """Name -> folder of the pretrained models found here, in the table's order."""
     folder = real_folder()
     return {
         name: str(folder / name)

@@ -5,7 +5,7 @@ from helix_jax.private.policies import Policy
 
 
 def check_policies(flag: str, *policies: str) -> None:
-    """Raise unless all answer policies of a flag are such."""
+    """Raise unless a flag names answer policies that exist."""
     if not policies:
         raise RunError(f"--{flag} is empty; name one or more answer policies.")
     for policy in policies:

@@ -1,4 +1,4 @@
-"""Differential privacy of a fit's rows: rows of the unit ball, its price."""
+"""Differential privacy of a fit's rows: rows in the unit ball, and what it costs."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -18,18 +18,18 @@ from helix_jax.reports import Block, Curves, Table
 from helix_jax.stats import Interval, bootstrap_interval
 from helix_jax.transfer.task import Task
 
-OWN_SHARE = 0.2  # of rho, for the source's own moments where pairs are protected
+OWN_SHARE = 0.2  # of rho, for the source's own moments if pairs are protected
 EPSILONS = (0.5, 1.0, 2.0, 4.0, 8.0, 0.0)  # 0: no noise
-_DRAWS = 5  # of the noise, behind an accuracy
-_RESAMPLES = 200  # of the rows, behind an area
+_DRAWS = 5  # of the noise, for each accuracy
+_RESAMPLES = 200  # of the rows, for each AUC
 HEADER = ("epsilon", "accuracy, %", "AUC of membership", "bound for any test")
 
 
 def require_privacy(options: PrivacyOptions) -> None:
-    """Raise where the flags promise nothing.
+    """Raise if the flags give no guarantee.
 
     Raises:
-      RunError: says which.
+      RunError: says why.
     """
     try:
         Protection.of(options, options.epsilon)
@@ -38,14 +38,14 @@ def require_privacy(options: PrivacyOptions) -> None:
 
 
 class Protection(NamedTuple):
-    """Both parties' shares of an epsilon; None for none."""
+    """Both parties' shares of an epsilon; None: no noise."""
 
     privacy: Privacy | None
     own: Privacy | None
 
     @classmethod
     def of(cls, options: PrivacyOptions, epsilon: float) -> "Protection":
-        """At an epsilon."""
+        """The shares at an epsilon."""
         if not epsilon:
             return cls(None, None)
         if options.protect == "targets":
@@ -60,7 +60,7 @@ class UnitPair(NamedTuple):
     Attributes:
       x: [N, r] float64.
       y: [N, E] float64.
-      source, target: how they came there.
+      source, target: how they were scaled into it.
     """
 
     x: np.ndarray
@@ -69,7 +69,7 @@ class UnitPair(NamedTuple):
     target: UnitRows
 
     def expand(self, affine: AffineMap) -> AffineMap:
-        """A map between the unit balls as one between rows."""
+        """A map between the unit balls as a map between the original rows."""
         return expand_map(affine, self.source, self.target)
 
 
@@ -79,10 +79,10 @@ def unit_pair(
     *,
     rank: int,
 ) -> UnitPair:
-    """Paired rows in unit balls that paired public rows give.
+    """Paired rows in unit balls, which are fitted on paired public rows.
 
     Raises:
-      RunError: no rank, or one that the reference has not.
+      RunError: the rank is missing or more than the public rows allow.
     """
     most = min(reference[0].shape[1], len(reference[0]) - 1)
     if not 1 <= rank <= most:
@@ -99,9 +99,9 @@ def measure_privacy(
 ) -> dict[str, float | Interval]:
     """Accuracy and membership at each epsilon, in the clear.
 
-    Accuracy: of the target's probe on the test split, maps of the fit split, a mean
-    over draws of the noise. Membership: the pool is the fit and test splits, of which
-    maps see halves. The select split is public.
+    Accuracy is that of the target's probe on the test split, by maps of the fit split,
+    averaged over draws of the noise. For membership the pool is the fit and test
+    splits, of which each map sees a half. The select split is public.
 
     Args:
       options: flags.
@@ -147,7 +147,7 @@ def measure_privacy(
 def privacy_blocks(
     numbers: Mapping[str, float | Interval], options: PrivacyOptions
 ) -> list[Block]:
-    """Table and curves of `measure_privacy`."""
+    """The table and curves of `measure_privacy`."""
     rows, curves = [], {"accuracy": [], "AUC of membership": []}
     for epsilon in EPSILONS:
         start = f"epsilon_{epsilon:g}"

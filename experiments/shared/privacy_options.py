@@ -17,7 +17,7 @@ class PrivacyOptions:
     )
     protect: str = option(
         "targets",
-        "what it protects: the target's rows, or pairs, with noise on the source too",
+        "what it protects: the target's rows, or pairs with noise also on the source",
         choices=("targets", "pairs"),
     )
     curve: bool = option(
@@ -27,5 +27,5 @@ class PrivacyOptions:
 
     @property
     def private(self) -> bool:
-        """Whether the fit has any."""
+        """Whether the fit has differential privacy."""
         return self.epsilon > 0

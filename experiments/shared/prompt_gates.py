@@ -1,4 +1,4 @@
-"""The gate of the program `caches` over single prompts: its numbers and its page."""
+"""The gate of the program `caches` over single prompts: its numbers and its blocks."""
 
 from collections.abc import Mapping, Sequence
 
@@ -29,14 +29,14 @@ from helix_jax.stats import Interval
 
 CONTROL = "control_"
 TITLES = {
-    GATE: "the gate, of all but the last",
+    GATE: "the gate, of all signals but the last",
     "predicted_cosine": "predicted cosine of keys and values",
-    "outside": "share of them unlike the calibration's",
+    "outside": "share of keys and values outside the calibration",
     "leverage": "leverage of the source's keys and values",
     "source_nats": "the source's own loss on the prompt",
     "source_tokens": "tokens that the source has read",
     "entropy_nats": "entropy of the first prediction",
-    CHECK: "the target's loss on a few last tokens, which it reads",
+    CHECK: "the target's loss on the few last tokens that it reads",
 }
 MEASURED = {"closeness": "closeness (-log KL)", "retention": "retention"}
 Signals = Mapping[str, Mapping[str, np.ndarray]]
@@ -50,7 +50,7 @@ def prompt_signals(
     cache_map: CacheMap,
     directions: Mapping[str, Sequence[Confidence]],
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Split -> signal -> one number a prompt, of the select and the test split."""
+    """Split -> signal -> one number per prompt, for the select and test splits."""
     own = prompts["select"]
     settings = {"batch": min(config.batch, *(len(one.ids) for one in prompts.values()))}
     confidences = calibrate_layers(directions, cache_map, sides.models, own, **settings)
@@ -70,16 +70,16 @@ def prompt_signals(
 def judge_prompts(
     signals: Signals, scored: Mapping[str, ArmRows], arm: str, resamples: int
 ) -> tuple[Numbers, list[Block]]:
-    """What the gate foretells of prompts, and what comes of its choice.
+    """How well the gate predicts the quality of prompts, and what its choice gives.
 
     Args:
-      signals: of `prompt_signals`.
+      signals: from `prompt_signals`.
       scored: split -> what was measured.
-      arm: whose cache is judged.
+      arm: whose cache is scored.
       resamples: of documents.
 
     Returns:
-      Nothing where a split has too few documents.
+      The numbers; empty if a split has too few documents.
     """
     rows = {split: own.rows for split, own in scored.items()}
     if min(len(set(own.documents)) for own in rows.values()) < LEAST:
@@ -105,7 +105,7 @@ def judge_prompts(
 
 
 def correlation_table(numbers: Numbers) -> Block:
-    """What foretells the quality of one prompt's cache, beside its control."""
+    """What predicts the quality of one prompt's cache, next to its control."""
     columns = {
         f"{kind}_{name}": Quantity(f"{words}{MEASURED[name]}", form=2)
         for name in OUTCOMES
@@ -127,7 +127,7 @@ def correlation_table(numbers: Numbers) -> Block:
 
 
 def decision_blocks(numbers: Numbers) -> list[Block]:
-    """Quality of kept and refused prompts by the share that a threshold keeps."""
+    """Quality of kept and refused prompts, by the share that a threshold keeps."""
     kinds = {"": "", CONTROL: "control: "}
     columns = {
         f"{kind}{name}": quantity._replace(title=f"{words}{quantity.title}")

@@ -1,4 +1,4 @@
-"""Flags of programs that ask a provider's service."""
+"""Flags of programs that use a provider's service."""
 
 import dataclasses
 from typing import Any
@@ -10,7 +10,7 @@ from helix_jax.runs import option
 
 @dataclasses.dataclass(frozen=True)
 class ServiceOptions:
-    """Where a provider is, and what each side is known by."""
+    """Where a provider is, and how each side identifies itself."""
 
     url: str = option("", "https://HOST:PORT of the provider", required=True)
     token: str = option("", "file of this client's token (chmod 600)", names="path")
@@ -18,7 +18,7 @@ class ServiceOptions:
         "", "PEM file of the provider's authority; empty: the system's", names="path"
     )
     certificate: str = option("", "PEM file that this client shows", names="path")
-    private_key: str = option("", "PEM file of its key", names="path")
+    private_key: str = option("", "PEM file of that certificate's key", names="path")
     pin: str = option("", "sha256/... of the provider's public key")
     plain_http: bool = option(False, "allow http://, on this machine only")
 
@@ -26,7 +26,7 @@ class ServiceOptions:
         """The provider's service.
 
         Raises:
-          RunError: a flag is not what it should be.
+          RunError: a flag is not valid.
         """
         return net.connect(
             self.url,

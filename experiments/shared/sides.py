@@ -1,7 +1,7 @@
-"""What the experiments share: flags of two sides, and their stores of states.
+"""The two sides that flags name, and their stores of states.
 
 A side is a model (folder or hub id), whose states are extracted to a store, or
-`embeddings:FILE`, embeddings made elsewhere, or states captured there (a .json).
+`embeddings:FILE`: embeddings made elsewhere, or states captured there (a .json).
 """
 
 import dataclasses
@@ -54,7 +54,7 @@ from helix_jax.types import Text
 
 
 class Side(NamedTuple):
-    """A model that is ready to be run, or embeddings made elsewhere."""
+    """A loaded model, or embeddings made elsewhere."""
 
     name: str
     layers: tuple[int, ...]
@@ -82,14 +82,14 @@ def load_side(name: str, options: ExtractionOptions, *, layer: int = -1) -> Side
 
 
 def row_width(config: PairOptions, flag: str) -> int | None:
-    """Features of a side's rows, known before its weights are read.
+    """The width of a side's rows, before its weights are read.
 
     Args:
       config: flags of two sides.
       flag: "source" or "target".
 
     Returns:
-      None for embeddings made elsewhere, which have theirs when they are read.
+      The width; None for embeddings made elsewhere, which must be read first.
     """
     name, layer = getattr(config, flag), getattr(config, f"{flag}_layer")
     spec = check_inputs(config)[name]
@@ -105,17 +105,17 @@ def open_corpus(
     least: Mapping[str, int] = LEAST_TEXTS,
     labelled: bool = False,
 ) -> Corpus:
-    """The corpus of the flags; columns are for --data only, not for another name.
+    """The corpus of the flags; flags of columns apply to --data only.
 
     Args:
       options: flags.
-      name: another corpus than --data.
-      least: split -> texts without which what comes later would fail.
+      name: corpus instead of --data.
+      least: split -> number of texts that later steps need.
       labelled: whether --data needs classes.
 
     Raises:
-      CorpusError: no such corpus.
-      RunError: too few texts; says how many would do.
+      CorpusError: there is no such corpus.
+      RunError: there are too few texts; says how many are enough.
     """
     limit = options.limit or None
     with stage(f"reading {name or options.data}"):
@@ -145,22 +145,22 @@ def states_of(
     *,
     keep: Callable[[Text], bool] | None = None,
 ) -> Store:
-    """The store of one side on one split of a corpus, extracted where it is missing.
+    """The store of one side on one split of a corpus, extracted if it is missing.
 
     Args:
       side: from `load_side`.
       corpus: the texts.
       split: "fit", "select" or "test".
       options: extraction flags; `stores` must be set.
-      keep: which texts to take; None for all. All are extracted, so that one store
-        serves whatever is left out of it.
+      keep: which texts to take; None: all. All are extracted, so that one store serves
+        every selection.
 
     Returns:
-      Store. Embeddings made elsewhere are looked up by text id, and the labels of the
-      corpus are given to them.
+      The store. Embeddings made elsewhere are found by text id and get the labels of
+      the corpus.
 
     Raises:
-      CorpusError: an import lacks ids of the corpus.
+      CorpusError: embeddings made elsewhere lack ids of the corpus.
     """
     if side.imported is not None:
         texts = [text for text in corpus.read(split) if keep is None or keep(text)]
@@ -202,7 +202,7 @@ def stream_splits(config: PairOptions, corpus: Corpus) -> dict[str, PairStream]:
     """Both sides' states of every split, computed as they are read: --stores=none.
 
     Raises:
-      RunError: a side is no model.
+      RunError: a side is not a model.
     """
     sides = load_sides(config)
     for flag, side in zip(("source", "target"), sides):
@@ -229,11 +229,11 @@ def stream_splits(config: PairOptions, corpus: Corpus) -> dict[str, PairStream]:
 
 
 def folder_name(name: str) -> str:
-    """A name as the beginning of a folder's, here or in a URL; ordinary ones stay.
+    """A name that can begin a folder's name, here or in a URL; ordinary names stay.
 
-    What tells two of one name apart, a fingerprint, is written behind it.
+    A fingerprint is appended to it, which tells equal names apart.
     """
-    # These have a meaning in a URL; a folder's name has 255 bytes at most.
+    # These have a meaning in a URL; the name of a folder has at most 255 bytes.
     safe = re.sub(r"[%#?|]", "_", name)
     return safe.encode()[:200].decode(errors="ignore")
 
@@ -261,12 +261,12 @@ def load_sides(config: PairOptions) -> tuple[Side, Side]:
 def stores_of_models(
     config: ModelsOptions, corpus: Corpus
 ) -> Iterator[tuple[Side, dict[str, Store]]]:
-    """Each model of --models with its stores of every split, of all of --layers.
+    """Each model of --models with its stores of every split, for all of --layers.
 
-    A model is loaded when it is asked for, and run once for all its layers.
+    A model is loaded when its turn comes, and run once for all its layers.
 
     Raises:
-      StoreError: two models have other texts.
+      StoreError: two models have different texts.
     """
     options, first = with_stores(config), {}
     for name in config.models:
@@ -298,7 +298,7 @@ def with_stores(options: Any) -> Any:
 
 
 def without_texts_of(corpus: Corpus, *splits: str) -> Callable[[Text], bool]:
-    """A filter for texts that some splits of a corpus do not hold."""
+    """A filter that passes texts that are not in some splits of a corpus."""
     with stage("texts that two corpora share"):
         held = {
             content_key(text.text) for split in splits for text in corpus.read(split)

@@ -1,4 +1,4 @@
-"""A labelled corpus as both sides of the flags see it."""
+"""A labelled corpus in the states of both sides of the flags."""
 
 import dataclasses
 from typing import NamedTuple
@@ -29,7 +29,7 @@ class OpenTask(NamedTuple):
       sides: source and target.
       pairs: states of both by split, joined.
       task: labels and probes.
-      public: the texts of --public, where there are any.
+      public: the texts of --public, if there are any.
     """
 
     options: PairOptions
@@ -40,7 +40,7 @@ class OpenTask(NamedTuple):
     public: Corpus | None
 
     def public_pairs(self) -> dict[str, Pair]:
-        """States of --public, fit and select splits, without the task's test texts."""
+        """States of --public (fit, select), without texts of the task's test split."""
         keep = without_texts_of(self.corpus, "test")
         return {
             split: paired_states(
@@ -56,7 +56,7 @@ class OpenTask(NamedTuple):
 
 
 def open_task(config: PairOptions, corpus: Corpus, resamples: int = 2000) -> OpenTask:
-    """Extract the states of a labelled corpus where they are missing; train probes."""
+    """Extract missing states of a labelled corpus, and train probes."""
     classes, public = require_labels(corpus), None
     if getattr(config, "public", ""):
         options = dataclasses.replace(config, limit=config.public_limit)

@@ -1,6 +1,6 @@
 """Maps between the token states of two models, fitted and scored as the flags say.
 
-What ridge, kl and mlp are stands in `helix_jax.generation.token_map`.
+`helix_jax.generation.token_map` describes ridge, kl and mlp.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,14 +32,14 @@ from helix_jax.transfer.pair_fit import choose_map
 
 
 def check_cuts(options: TokenMapOptions, specs: Specs) -> None:
-    """Refuse a map that the target's blocks or its head could not go on from.
+    """Refuse a map to states that the target's blocks or head cannot continue from.
 
     Args:
-      options: flags; a --map that is no method is one that was fitted before.
+      options: flags; a --map that is not a method is a map fitted before.
       specs: architectures of the models.
 
     Raises:
-      RunError: kl or mlp before the last layer, or a final norm in the middle.
+      RunError: kl or mlp before the last layer, or a final norm before it.
     """
     target = specs[options.target]
     (layer,) = resolve_layers(target, (options.target_layer,))
@@ -62,16 +62,16 @@ def fit_map(
     *,
     snapshot: Path | None = None,
 ) -> TokenMap:
-    """A map between the cuts of the flags, which `check_cuts` has seen.
+    """A map between the cuts of the flags, checked by `check_cuts`.
 
     Args:
       sides: from `load_token_sides`.
       corpus: its fit and select splits are used.
       options: flags.
-      snapshot: file from which a gradient fit that is killed can go on.
+      snapshot: file from which a killed gradient fit resumes.
 
     Raises:
-      RunError: a system that cannot be solved.
+      RunError: the equations cannot be solved.
     """
     shuffle, *keys = jax.random.split(jax.random.key(options.seed), 4)
     samples = {}
@@ -128,7 +128,7 @@ def score_map(
 ) -> dict[str, float | Interval]:
     """Numbers of the fit, and teacher-forced measures on the test split.
 
-    The ridge map is an arm of its own where another map was fitted.
+    If another map was fitted, the ridge map is a separate arm.
     """
     limits = {"max_tokens": options.max_tokens}
     ridge = {} if fitted.descent is None else {"ridge": fitted.ridge.fit.map}
@@ -146,7 +146,7 @@ def score_map(
 def map_file(
     fitted: TokenMap, sides: TokenSides, corpus: Corpus, options: TokenMapOptions
 ) -> Callable[..., Path]:
-    """What writes the map, or another `map`, to a folder, see `Report.files`."""
+    """A function that writes the map, or another, to a folder; see `Report.files`."""
     source, target = sides.models
     return partial(
         save_token_map,
@@ -170,15 +170,15 @@ def measure_table(
     *,
     room: str = "generation",
 ) -> Table:
-    """Maps, controls and native models by what was measured of them.
+    """A table of what was measured of maps, controls and native models.
 
     Args:
       title: of the table.
       numbers: from `generation_scores` and `text_scores`.
-      arms: what stands behind the names of an arm's measures -> its title.
-      measures: name, as of the mapped head -> how it is shown.
-      note: the brackets are explained behind it.
-      room: what the names of the numbers begin with.
+      arms: suffix of an arm's measures -> its title.
+      measures: name, as for the mapped head -> how it is shown.
+      note: of the table; an explanation of the brackets is appended.
+      room: with which the names of the numbers begin.
     """
 
     def name_of(name: str, arm: str) -> str:

@@ -28,7 +28,7 @@ class TokenOptions(TextOptions):
     max_tokens: int = option(256, "longer texts are truncated", least=2)
 
     def check(self) -> None:
-        """Raise where the parameters are asked of an engine that keeps them."""
+        """Raise if the engine does not give access to the models' parameters."""
         if self.engine != "jax":
             raise RunError(
                 f"--engine={self.engine}: this program runs blocks and heads of its "
@@ -64,9 +64,9 @@ class TokenMapOptions(TokenOptions):
         "target", "which side's tokens are looped over", choices=("target", "source")
     )
     hidden: int = option(1024, "width of the network of --map=mlp", least=1)
-    epochs: int = option(2, "of kl and mlp, at most", least=1)
-    learning_rate: float = option(4e-3, "of kl and mlp, at its peak", above=0)
-    batch: int = option(512, "token pairs a step of kl and mlp", least=1)
+    epochs: int = option(2, "most epochs of kl and mlp", least=1)
+    learning_rate: float = option(4e-3, "peak learning rate of kl and mlp", above=0)
+    batch: int = option(512, "token pairs per step of kl and mlp", least=1)
     seed: int = seed_option("of the fit and of the controls")
 
     @property

@@ -82,8 +82,9 @@ def extract(
       processes: that divide the windows, each called with the same arguments; all must
         see the path.
 
-    Returns: The complete store; `throughput` describes this run. A complete store is
-      returned unchanged; if another process is writing it, this one waits.
+    Returns:
+      The complete store; `throughput` describes this run. A complete store is returned
+      unchanged; if another process is writing it, this one waits.
 
     Raises:
       ValueError: an option does not suit the model.

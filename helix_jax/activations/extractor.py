@@ -42,7 +42,8 @@ def store_fingerprint(
 
     Args: as for `extract`.
 
-    Returns: model, revision, dtype, weights; layers (absolute), final_norm, pooling,
+    Returns:
+      model, revision, dtype, weights; layers (absolute), final_norm, pooling,
       stored_dtype, max_tokens (at most the context), text, tokenizer; engine if it is
       not jax; prompt, modules and modules_weights if there are any.
     """

@@ -156,8 +156,9 @@ def score_choices(
       questions: M questions.
       resamples: of the bootstrap over questions.
 
-    Returns: Intervals choices/letter_accuracy and choices/text_accuracy, followed by
-      _NAME for every writer but "text"; choices/chance and choices/questions.
+    Returns:
+      Intervals choices/letter_accuracy and choices/text_accuracy, followed by _NAME for
+      every writer but "text"; choices/chance and choices/questions.
     """
     numbers: dict[str, float | Interval] = {"choices/questions": len(questions)}
     for name, mode in bar(

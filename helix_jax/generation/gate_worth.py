@@ -56,7 +56,8 @@ def gate_summary(
       by_text: as for `fit_gate`.
       resamples: of the bootstrap over documents.
 
-    Returns: Intervals gate/coverage; gate/agreement of trusted tokens (NaN if none is
+    Returns:
+      Intervals gate/coverage; gate/agreement of trusted tokens (NaN if none is
       trusted), gate/agreement_all of all tokens; gate/agreement_mixed and
       gate/perplexity_mixed if the target answers the rest. Numbers gate/agreement_at_10
       .. _100, the curve over coverage; gate/curve_gain, its mean above that of a random
