@@ -100,7 +100,7 @@ def map_card(
             "",
             *_numbers(known["numbers"]),
             "",
-            "## How sure a row is",
+            "## The confidence of a row",
             "",
             *_confidence(confidence, config.get("uncalibrated", "")),
             "",
