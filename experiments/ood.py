@@ -4,26 +4,26 @@ r"""Out-of-distribution detectors, on the target's states and on mapped source s
       --target=DIR_OR_ID --data=NAME_FILE_OR_FOLDER --ood_data=NAME_FILE_OR_FOLDER \
       [--public=NAME_FILE_OR_FOLDER]
 
-In-distribution ("known") are the test texts of --data, out-of-distribution ("strange")
-those of --ood_data that --data does not hold. A probe and every detector are fitted on
-the target's states of the fit split, and read on:
+The test texts of --data are in-distribution, those of --ood_data that --data does not
+hold out-of-distribution. A probe and every detector are fitted on the target's states
+of the fit split, and read on:
 
-| arm      | states of known and strange texts                                       |
+| arm      | states of the texts                                                     |
 |----------|-------------------------------------------------------------------------|
 | native   | the target's own                                                        |
 | mapped   | the source's, by ridge on the task's fit texts                          |
 | public   | the source's, by ridge on --public texts only                           |
 | shuffled | control: the source's, by ridge on shuffled pairs                       |
 | random   | control: the source's, by a random rotation                             |
-| identity | control: the source's as they are, where both sides have one width      |
+| identity | control: the source's as they are, if both sides have the same width    |
 | refitted | the mapped ones, detectors fitted on mapped states too                  |
 | source   | the source's own, with its own probe and detectors                      |
 
 Out-of-distribution is the positive class of `_auroc`, `_aupr_in`, `_aupr_out`, and
-`_fpr95`, the share of known texts flagged at the threshold that flags 95% of the
-strange ones. `_fpr95_in` is the share of strange texts passed where 95% of the known
-ones pass: FPR95 of papers whose positive class is in-distribution. Intervals are
-bootstraps over both sides' documents.
+`_fpr95`, the share of in-distribution texts flagged at the threshold that flags 95% of
+the out-of-distribution ones. `_fpr95_in` is the share of out-of-distribution texts
+passed if 95% of the in-distribution ones pass: FPR95 of papers whose positive class is
+in-distribution. Intervals are bootstraps over both sides' documents.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ METRICS = ("auroc", "aupr_in", "aupr_out", "fpr95", "fpr95_in")
 DRAWN = ("energy", "mahalanobis", "knn")  # detectors whose ROC curves are shown
 AUROC = Quantity("AUROC, %", 100, 1)
 ANSWER = (
-    "AUROC of the energy score, out-of-distribution against known texts: "
+    "AUROC of the energy score, out-of-distribution against in-distribution: "
     "{ood/energy_mapped_auroc} on mapped states, {ood/energy_native_auroc} on native "
     "states, {ood/energy_shuffled_auroc} by a map of shuffled pairs."
 )
@@ -141,7 +141,7 @@ def open_strange(config: OodConfig, corpus: Corpus) -> tuple[Corpus, Callable]:
     """The corpus of out-of-distribution texts, and a filter of those not in --data.
 
     Raises:
-      RunError: --data holds all of them but one, or all.
+      RunError: --data holds all of them, or all but one.
     """
     strange = open_corpus(
         dataclasses.replace(config, limit=config.ood_limit),
@@ -160,7 +160,7 @@ def open_strange(config: OodConfig, corpus: Corpus) -> tuple[Corpus, Callable]:
 
 
 def about_sides(config: OodConfig, numbers: Mapping[str, Any]) -> str:
-    """Who, on which texts, how many of either side."""
+    """Which models, on which texts, how many of either kind."""
     texts, documents = (
         {side: numbers[f"ood/{side}_{unit}"] for side in SIDES}
         for unit in ("texts", "documents")
@@ -181,7 +181,7 @@ def result_blocks(scores: Scores) -> list[Block]:
     """AUROC and FPR95 of every detector and arm; bars, and ROC curves of some."""
     arms = {arm: title for arm, title in ARMS.items() if arm in scores}
     flagged = (
-        " FPR95: share of in-distribution texts flagged where 95% of the others are."
+        "  FPR95: share of in-distribution texts flagged if 95% of the others are."
     )
     alone = " The source's states use its own probe."
     return [

@@ -4,12 +4,12 @@ r"""A ledger of the paper's claims: its value, the value found here, the verdict
     python -m experiments.replicate --workdir=runs/paper --preset=paper
 
 `local` takes four pretrained models (SmolLM2-135M, Gemma 3 270M, all-mpnet-base-v2,
-all-MiniLM-L6-v2) and, of the folder --shared, the data sets that are at hand; `pebble`
+all-MiniLM-L6-v2) and, of the folder --shared, the data sets found there; `pebble`
 the embedded models and small ones; `paper` the paper's own models and data, from the
 hub. What is missing is reported as "not testable here". Every claim states the rule of
 its verdict. WORKDIR/ledger.md is written as claims are tested; killed and started again
 with the same flags, tested claims are only read. If the test of a claim ends in an
-error, the others are tested all the same, and the next start tries it again.
+error, the others are still tested, and the next start tries it again.
 
 Cost: two cores, --preset=local: about three hours; --preset=pebble: 26 minutes.
 
@@ -87,7 +87,9 @@ def compute(config: ReplicateConfig, run: Run) -> Report:
             f"{error}\nThe others are in {place}; start again with the same flags to "
             "try these again."
         ) from error
-    return Report(numbers, ledger.blocks, text=ledger.text)
+    counts = ", ".join(f"{verdict} {count}" for verdict, count in ledger.counts)
+    answer = f"Verdicts on {len(findings)} claims of the paper: {counts}."
+    return Report(numbers, ledger.blocks, text=ledger.text, answer=answer)
 
 
 def choose_claims(names: tuple[str, ...]) -> list[Claim]:

@@ -1,7 +1,7 @@
 """How well a score separates out-of-distribution rows: exact, also under ties.
 
-Strange rows are out of distribution and should score higher than known rows, which are
-in distribution. All metrics depend on the numbers of known and strange rows at each
+Strange rows are out-of-distribution and should score higher than known rows, which are
+in-distribution. All metrics depend on the numbers of known and strange rows at each
 distinct score, in descending order, from one sort of each side. In numpy: XLA's sort
 takes ten times as long on a CPU.
 
@@ -10,12 +10,12 @@ takes ten times as long on a CPU.
 | auroc    | either         | P(strange > known) + P(equal) / 2                      |
 | aupr_out | strange        | average precision, sum of precision times recall gained|
 | aupr_in  | known          | the same of the negated score                          |
-| fpr95    | strange        | known rows flagged where 95% of the strange ones are   |
-| fpr95_in | known          | strange rows passed where 95% of the known ones are    |
+| fpr95    | strange        | known rows flagged if 95% of the strange ones are      |
+| fpr95_in | known          | strange rows passed if 95% of the known ones are       |
 
 The `_trapezoid` forms interpolate the precision-recall curve linearly, as pytorch-ood
-does, which is optimistic; auroc and fpr95 are as there. Papers that take the known rows
-as positive report fpr95_in as "FPR95".
+does, which is optimistic; auroc and fpr95 are as in pytorch-ood. Papers that take the
+known rows as positive report fpr95_in as "FPR95".
 """
 
 from typing import Any, NamedTuple
@@ -53,7 +53,7 @@ class DetectionMetrics(NamedTuple):
 
 
 def detection_metrics(known: Any, strange: Any, *, rate: float = 0.95):
-    """All metrics of the scores of known and of strange rows.
+    """All metrics, from the scores of known and of strange rows.
 
     Args:
       known: [N] float, scores of in-distribution rows.
@@ -102,7 +102,7 @@ def count_scores(known: Any, strange: Any) -> Counts:
 
 
 def roc_points(known: Any, strange: Any, *, most: int | None = None) -> np.ndarray:
-    """Corners of the ROC curve, strange rows the positive class.
+    """Corners of the ROC curve, with strange rows as the positive class.
 
     The curve has a point for each distinct score, so rows with equal scores make a
     slanted line; points on a straight line between two others are left out.
@@ -110,7 +110,7 @@ def roc_points(known: Any, strange: Any, *, most: int | None = None) -> np.ndarr
     Args:
       known: [N] float, scores of in-distribution rows.
       strange: [M] float, scores of out-of-distribution rows.
-      most: corners to keep, evenly along the curve; None keeps all.
+      most: corners to keep, evenly along the curve; None: all.
 
     Returns:
       [P, 2] float64, the shares of known and of strange rows that are flagged, from

@@ -1,6 +1,6 @@
 """Out-of-distribution detectors, fitted on the target's states, applied to mapped ones.
 
-| arm      | states of known and of strange texts                               |
+| arm      | states of in-distribution and out-of-distribution texts            |
 |----------|--------------------------------------------------------------------|
 | native   | the target's own                                                   |
 | NAME     | the source's, by each map                                          |
@@ -31,7 +31,8 @@ class Detection(NamedTuple):
 
     Attributes:
       metrics: name in `DetectionMetrics` -> its interval over documents of both.
-      curve: [P, 2] points of the ROC curve: known and strange texts flagged, shares.
+      curve: [P, 2] points of the ROC curve, the shares of in-distribution and of
+        out-of-distribution texts that are flagged.
     """
 
     metrics: dict[str, Interval]
@@ -47,9 +48,10 @@ def detect(
     """Every detector in every arm.
 
     Args:
-      task: the known texts, its test split; detectors are fitted on its fit split.
+      task: its test split is in-distribution; detectors are fitted on its fit split.
       maps: arm -> map from the source's states to the target's.
-      strange: source states [M, dx] and target states [M, dy] of strange texts.
+      strange: source states [M, dx] and target states [M, dy] of out-of-distribution
+        texts.
       documents: [M] of these.
 
     Returns:
@@ -76,7 +78,7 @@ def detect(
 def read_arms(
     task: Task, maps: Mapping[str, StateMap], strange: tuple[np.ndarray, np.ndarray]
 ) -> Iterator[tuple[str, FittedDetectors, Any, Any]]:
-    """Name, detectors, states of known texts, states of strange texts, of each arm."""
+    """Name, detectors, in-distribution and out-of-distribution states, of each arm."""
     labels = task.labels["fit"]
     fitted = fit_detectors(task.target_probe, task.y["fit"], labels)
     yield "native", fitted, task.y["test"], strange[1]

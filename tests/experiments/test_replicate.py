@@ -28,6 +28,7 @@ from helix_jax.reports.ledger import (
 )
 from helix_jax.runs import Run
 from tests.conftest import WIDE, cases
+from tests.experiments.told import require_answered
 from tests.twins import r2
 
 PARTS = (slice(64), slice(64, None))  # fitting rows of the claim few_rows, others
@@ -75,6 +76,7 @@ def test_a_ledger_is_written_and_resumes(tmp_path):
     verdicts = [row[3] for row in ledger.rows]
     assert verdicts == [HOLDS, UNTESTABLE, UNTESTABLE, UNTESTABLE]
     assert counts.rows == [[HOLDS, 1], [UNTESTABLE, 3]]
+    require_answered(tmp_path / "w", "4", "holds 1", "not testable here 3")
     text = Path(config.workdir, "ledger.md").read_text()
     assert "holds: 1; not testable here: 3" in text
     assert "**not testable here**: there is no trec here" in text
