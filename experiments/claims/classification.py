@@ -87,7 +87,7 @@ def own_map(task: str, statement: str, paper: str, most: float) -> Claim:
         paper,
         name=f"own_map_{task}",
         statement=statement.format(task),
-        rule="points lost on the same texts; a pair holds if the interval begins at  "
+        rule="points lost on the same texts; a pair holds if the interval begins at "
         f"{most} or below",
         none="no target here beats the largest class on this task",
         needs=(task,),

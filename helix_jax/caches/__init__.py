@@ -1,13 +1,13 @@
-"""Key-value caches carried from one model to another, so that one need not read again.
+"""Key-value caches carried from one model to another, which need not read the text.
 
-form        what a cache looks like, and which models have one
+form        the layout of a cache, and which models have one
 states      keys and values as states of tokens, without their position
 fit         moments of all layers from one pass, source layers, ridge
 residual    the source's own cache and a change of low rank
 maps        a map, and the target's cache that it gives
-prompts     texts cut for it, and which token stands for which
+prompts     texts divided for it, and which token stands for which
 reading     what each arm has read
-measures    how the target goes on from it
+measures    how well the target continues from it
 prompt_gate whether the cache of one prompt can be trusted, from `prompt_signals`
 map_files   maps as artefact folders
 """

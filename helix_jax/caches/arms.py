@@ -33,14 +33,14 @@ from helix_jax.models import KeyValueCache, Model
 from helix_jax.progress import Progress
 from helix_jax.text.hashing import document_of
 
-ATTENDED = 16  # tokens behind the prompt at which attention is compared
+ATTENDED = 16  # tokens after the prompt at which attention is compared
 
 
 class ArmRows(NamedTuple):
     """Measurements of N prompts.
 
     Attributes:
-      rows: how the target goes on, by arm.
+      rows: how the target continues, by arm.
       cosines: arm -> [N, L] of attention outputs with the native ones.
     """
 
@@ -62,7 +62,7 @@ def arm_caches(
       models: source and target.
       prompts: B of them, two or more.
       maps: arm -> map.
-      shuffled: the map whose caches are dealt to other prompts.
+      shuffled: the map whose caches are given to other prompts.
       special: tokens that the target's tokenizer puts before a text.
     """
     source, target = models
@@ -87,7 +87,7 @@ def measure_arms(
     *,
     shuffled: str,
     batch: int,
-    title: str = "going on from each cache",
+    title: str = "continuing from each cache",
 ) -> ArmRows:
     """Score every arm on every prompt.
 
@@ -95,8 +95,8 @@ def measure_arms(
       models: source and target.
       target_tokenizer: of the target.
       prompts: N of them.
-      maps: arm -> map, beside which "native", "none" and "shuffled" are measured.
-      shuffled: the map whose caches are dealt to other prompts.
+      maps: arm -> map; "native", "none" and "shuffled" are measured in addition.
+      shuffled: the map whose caches are given to other prompts.
       batch: prompts at a time, 2 or more.
       title: of the progress.
     """
@@ -132,7 +132,7 @@ def answer_choices(
     """arm -> [N] bool, whether the target chooses correctly; as `measure_arms`."""
     special, parts = len(leading_tokens(target_tokenizer)), []
     total, done = len(choices.answers), 0
-    with Progress("choosing behind each cache", total=total, unit="texts") as shown:
+    with Progress("choosing after each cache", total=total, unit="texts") as shown:
         for some, count in choices.prompts.batches(batch):
             rows = np.arange(done, done + batch) % total
             own = choices._replace(prompts=some, answers=choices.answers[rows])

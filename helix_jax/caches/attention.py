@@ -2,9 +2,9 @@
 
     cosine_l = cos( attend(q_l, K_l, V_l), attend(q_l, K'_l, V'_l) )
 
-q the native queries of the tokens behind the prompt, K and V the native keys and
-values, K' and V' those of another cache in place of the prompt's. The output of all
-heads of a token is one vector.
+where q are the native queries of the tokens after the prompt, K and V the native keys
+and values, and K' and V' those of another cache in place of the prompt's. The output of
+all heads of a token is one vector.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from helix_jax.types import Array
 def native_streams(
     params: Mapping, cache: KeyValueCache, tokens: Array, *, spec: ModelSpec
 ) -> tuple[Array, KeyValueCache]:
-    """The stream before each block, of tokens [B, T] behind a cache, and the new cache.
+    """The stream before each block, of tokens [B, T] after a cache, and the new cache.
 
     Returns:
       [L, B, T, D], and the cache with these tokens.
@@ -74,7 +74,7 @@ def attention_outputs(
 
 
 def in_place_of(whole: KeyValueCache, prompt: KeyValueCache) -> KeyValueCache:
-    """A cache whose first slots are those of another one, as far as that one goes."""
+    """A cache whose first slots are replaced by those of another one."""
     slots = jnp.arange(whole.mask.shape[1])
     first = (slots[None] < prompt.next_slot[:, None])[None, :, None, :, None]
     keys, values = (

@@ -1,6 +1,6 @@
 """Questions about a text, answered by the first token of each ending after its cache.
 
-    text, cut to so many tokens | question | the likeliest of the endings' first tokens
+    text, truncated | question | the likeliest of the endings' first tokens
 
 The prompt is text and question; an arm answers from its cache of it.
 
@@ -28,7 +28,7 @@ class Choices(NamedTuple):
 
     Attributes:
       prompts: whose last tokens are the question.
-      answers: [N] int, place of the right ending.
+      answers: [N] int, index of the right ending.
       endings: [E] int32, first target token of each ending.
     """
 
@@ -52,16 +52,16 @@ def make_choices(
     """Questions about the first texts that are long enough.
 
     Args:
-      texts: with labels, places in `endings`.
+      texts: with labels, which are indices of `endings`.
       tokenizers: of the source and of the target.
-      question: behind each text.
-      endings: behind the question, one a label, such as " sports".
-      tokens: target tokens that a text is cut to, special ones among them.
-      count: of questions, at most.
+      question: after each text.
+      endings: after the question, one per label, such as " sports".
+      tokens: target tokens that a text is truncated to, including special ones.
+      count: most questions.
       opening, closing, rule: as for `PromptShape`.
 
     Raises:
-      CorpusError: two endings with one first token, or fewer than two texts that are
+      CorpusError: two endings have the same first token, or fewer than two texts are
         long enough.
     """
     backend = private_tokenizer(tokenizers[1], max_tokens=1 << 20)
@@ -88,7 +88,7 @@ def make_choices(
     shape = PromptShape(tokens + length, 1, opening, closing, rule)
     prompts = make_prompts(written, tokenizers, shape, count=2 * count)
     answers = np.array([labels[name] for name in prompts.ids])
-    # Where a token spans text and question, the prompt does not end with the question.
+    # If a token spans text and question, the prompt does not end with the question.
     whole = (prompts.target[:, -1:] == last).all(1)
     whole &= prompts.continuation[:, 0] == np.array(firsts)[answers]
     rows = np.flatnonzero(whole)[:count]

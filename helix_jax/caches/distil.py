@@ -5,9 +5,9 @@ each bias a vector, so that over the continuations of the fit split
 
     KL( target | its own cache  ||  target | mapped cache )
 
-of the next token is least. B begins at zero, so that training begins at the fitted map;
-the best on the select split is kept. The target is frozen. Memory is that of a
-batch of prompts and their caches, and of what the source has read of all prompts.
+of the next token is minimised. B starts at zero, so that training starts at the fitted
+map; the best result on the select split is kept. The target is frozen. Memory holds a
+batch of prompts and their caches, and the source's states of all prompts.
 
 Reference: distillation: Hinton, Vinyals, Dean 2015, arXiv 1503.02531; thin products: Hu
   et al. 2021 (LoRA), arXiv 2106.09685; of maps between caches: ours.
@@ -60,7 +60,7 @@ class Lesson(NamedTuple):
     Attributes:
       states: [2 L, B, T, K D_head] float32, the source's, one for each mapped token.
       opening: [B, t] int32, tokens that the target reads first.
-      read: [B, n] int32, tokens that it reads behind the mapped ones.
+      read: [B, n] int32, tokens that it reads after the mapped ones.
       wanted: [B, C, D] its own last states of the continuation, before the head.
     """
 
@@ -127,19 +127,20 @@ def train_map(
 
     Args:
       start: the fitted map.
-      target: the model that goes on.
+      target: the model that continues.
       fit, select: lessons, all of one shape.
       rank: r of the product added to each kernel.
-      key: two jax.random keys [2], of A's start and of the order of the lessons.
+      key: two jax.random keys [2], of A's initial values and of the order of the
+        lessons.
       settings: learning rate, epochs, decay and patience; a lesson is a step.
-      snapshot: file that holds the training after each epoch; None keeps none.
-      on_step: called with the steps done and those of all epochs.
+      snapshot: file to which the training is saved after each epoch; None: none.
+      on_step: called with the number of steps done and of all steps.
 
     Returns:
-      The map with the best delta in its kernels, and how the training ended.
+      The map with the best delta in its kernels, and the final state of the training.
 
     Raises:
-      RunError: a loss that is not finite; a damaged snapshot, or one of another shape.
+      RunError: the loss is not finite, or the snapshot is damaged or has another shape.
     """
     optimizer = settings.optimizer(len(fit) * settings.batch)
     key_keys, key_values = jax.random.split(key[0])
@@ -199,7 +200,7 @@ def _begin(key: Array, part: LayerMaps, rank: int) -> Delta:
 
 @partial(jax.jit, static_argnames="spec")
 def _last_states(params, cache, tokens, *, spec: ModelSpec) -> Array:
-    """[B, T, D] before the final norm, of tokens behind a cache."""
+    """[B, T, D] before the final norm, of tokens after a cache."""
     output = apply_model(params, spec, tokens, final_norm=False, cache=cache)
     return output.hidden[0]
 

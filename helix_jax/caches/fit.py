@@ -1,4 +1,4 @@
-"""Maps between caches fitted from moments: one pass over the text, then no rows.
+"""Maps between caches, fitted from moments: after one pass no rows are needed.
 
     moments = {split: read_cache_moments(pairs, limit=N) for split in (fit, select)}
     choice = choose_layers(moments, count=4)
@@ -29,7 +29,7 @@ from helix_jax.caches.maps import CacheMap, LayerMaps
 from helix_jax.progress import bar, stage
 
 PARTS = ("keys", "values")
-FEW_PENALTIES = (1e-7, 1e-5, 1e-3)  # where all source layers are taken
+FEW_PENALTIES = (1e-7, 1e-5, 1e-3)  # if all source layers are taken
 
 
 class CacheMoments(NamedTuple):
@@ -86,11 +86,11 @@ class FittedCacheMap(NamedTuple):
 def read_cache_moments(pairs: TokenPairs, *, limit: int, skip: int = 0) -> CacheMoments:
     """Moments of keys with keys and values with values, all layers, in one pass.
 
-    For each of both some matrices of (L K D_head)^2 float64 are held.
+    For keys and for values some matrices of (L K D_head)^2 float64 are held.
 
     Args:
       pairs: of sides from `cache_side`.
-      limit: of token pairs; those of the block that reaches it are all taken.
+      limit: of token pairs; the block that reaches it is taken whole.
       skip: tokens at the beginning of a text that are left out: those that a target
         reads itself, whose keys and values are far from all others.
 
@@ -155,10 +155,10 @@ def fit_cache_map(
     Args:
       moments: of the "fit" and "select" splits.
       choice: from `choose_layers`; None takes all layers.
-      count: of the chosen ones to take, 0 for all that were chosen.
-      rank: of each kernel, by reduced-rank regression with the penalty that ridge
-        takes; 0 for full rank.
-      penalties: relative ones, of which each target layer takes its own.
+      count: number of chosen layers to take; 0: all that were chosen.
+      rank: of each kernel, by reduced-rank regression with the penalty chosen for
+        ridge; 0: full rank.
+      penalties: relative; each target layer chooses one of them.
 
     Returns:
       FittedCacheMap.

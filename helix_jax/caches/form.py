@@ -16,9 +16,9 @@ class CacheForm:
 
     Attributes:
       layers, kv_heads, head_width: L, K and D_head.
-      rope: what turns keys of layers without a window, or None.
-      local_rope: the same of layers with a window, where it is another one.
-      turns: of each layer, "none", "rope" or "local_rope".
+      rope: rotation of keys in layers without a window, or None.
+      local_rope: rotation in layers with a window, if it differs.
+      turns: for each layer, "none", "rope" or "local_rope".
     """
 
     layers: int
@@ -35,7 +35,7 @@ class CacheForm:
 
     @property
     def record(self) -> dict[str, Any]:
-        """The form as JSON holds it, each entry comparable by itself."""
+        """The form as JSON, each entry comparable by itself."""
         record = dataclasses.asdict(self)
         turned = [name for name in ("rope", "local_rope") if record[name] is not None]
         for name in turned:
@@ -51,13 +51,13 @@ def cache_form(spec: ModelSpec | TorchSpec) -> CacheForm:
 
     Sliding windows and grouped heads, including one for all queries, need no special
     treatment: a cache holds every token, and as many heads as there are keys for. If
-      keys are not rotated (learned positions, a bias by distance, layers without
-      rotation) what a state knows of its position stays in its keys.
+    keys are not rotated (learned positions, a bias by distance, layers without
+    rotation), they keep what they hold of the position.
 
     Raises:
-      UnsupportedError: an encoder, which has no cache; a model that normalises its keys
-        after they are turned, so that no turn takes their position out; a model that
-        another engine than jax runs.
+      UnsupportedError: the model is an encoder, which has no cache; it normalises its
+        keys after they are rotated, so that their position cannot be removed; or it is
+        run by another engine than jax.
     """
     family = getattr(spec, "family", type(spec).__name__)
     if not isinstance(spec, ModelSpec):

@@ -1,4 +1,4 @@
-"""Whether a map of caches can be trusted: signals of the select split before its use.
+"""Whether a map of caches can be trusted, by signals of the select split.
 
     gate/select_r2               of keys and values, the mean over target layers
     gate/select_cosine           of attention outputs with the native ones, likewise
@@ -32,7 +32,7 @@ SIGNALS = (
 
 
 def arm_numbers(scored: ArmRows, *, resamples: int) -> dict[str, float | Interval]:
-    """caches/MEASURE_ARM of every arm, attention among them."""
+    """caches/MEASURE_ARM of every arm, including attention."""
     numbers = continuation_numbers(scored.rows, resamples=resamples)
     for arm, cosines in scored.cosines.items():
         numbers[f"caches/attention_cosine_{arm}"] = bootstrap_interval(

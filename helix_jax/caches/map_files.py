@@ -30,16 +30,16 @@ def save_cache_map(
     """Write a map with the models that it was fitted for.
 
     Args:
-      folder: where; replaced as a whole.
+      folder: to write to; replaced as a whole.
       cache_map: between caches of the two.
       source, target: the models.
-      made_of: JSON-able, what else it was made of: corpus, split, pairs, penalties.
+      made_of: JSON-able, its other inputs: corpus, split, pairs, penalties.
 
     Returns:
       The folder.
 
     Raises:
-      FingerprintError: the map is one of other models.
+      FingerprintError: the map belongs to other models.
       ValueError: it holds NaN or infinity, or arrays of other shapes.
     """
     cache_map.check(source.spec, target.spec)
@@ -73,9 +73,9 @@ def load_cache_map(
       The map, and its fingerprints {source, target, made_of}.
 
     Raises:
-      ArtefactError: missing, damaged, or not a map of caches.
-      FingerprintError: fitted for other models, or for caches of other layers, shapes
-        or rotary frequencies; each difference is named.
+      ArtefactError: the folder is missing, damaged, or not a map of caches.
+      FingerprintError: the map was fitted for other models, or for caches of other
+        layers, shapes or rotary frequencies; each difference is named.
     """
     config, arrays = load_artefact(folder, KIND)
     forms = cache_form(source.spec), cache_form(target.spec)
@@ -109,7 +109,7 @@ def load_cache_map(
 
 
 def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries of the cache's form beside the others, each by its own name."""
+    """The record with each entry of the cache's form under its own name."""
     cache = record.get("cache")
     if not isinstance(cache, Mapping):
         return dict(record)

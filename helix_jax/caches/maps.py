@@ -2,10 +2,10 @@
 
     k_hat_j = [k_i for i in layers_j] W_j + b_j         and the values likewise
 
-for each target layer j, on keys whose position is removed.
+for each target layer j, where the position is removed from keys.
 
 Reference: a ridge map between key-value caches: arXiv 2608.03893; source layers chosen
-  on held-out moments, keys and values each their own, and first tokens that the target
+  on held-out moments, separately for keys and values, and first tokens that the target
   reads itself: ours.
 """
 
@@ -28,7 +28,7 @@ class LayerMaps:
     """An affine map to each target layer, of keys or of values.
 
     Attributes:
-      layers: [L', k] int32, from 0, the source layers that each is made of.
+      layers: [L', k] int32, from 0, the source layers of each target layer.
       kernel: [L', k K D_head, K' D_head'].
       bias: [L', K' D_head'].
     """
@@ -64,11 +64,11 @@ class CacheMap:
     target: CacheForm = struct.field(pytree_node=False)
 
     def check(self, source: ModelSpec, target: ModelSpec) -> None:
-        """Raise unless the map is one between caches of these models.
+        """Raise unless the map is between caches of these models.
 
         Raises:
-          FingerprintError: other layers, heads, widths or rotary frequencies; each is
-            named.
+          FingerprintError: layers, heads, widths or rotary frequencies differ; each
+            difference is named.
           UnsupportedError: as `cache_form`.
         """
         require_form("source", self.source, cache_form(source))
@@ -103,24 +103,25 @@ def map_cache(
     places: Array,
     mask: Array | None = None,
 ) -> KeyValueCache:
-    """The target's cache with tokens that the source has read, and not the target.
+    """The target's cache, extended by tokens that only the source has read.
 
-    Pure, to be jitted by its caller: one compilation for each number of tokens, so pad
-    `places` to a few lengths (`mask`).
+    Pure, to be jitted by its caller. It is compiled once for each number of tokens, so
+    pad `places` to a few lengths (`mask`).
 
     Args:
       cache_map: of the two models.
       cache: of the source, which has read a text in one pass.
-      into: of the target, with room for T more tokens a row; what it holds stays.
+      into: of the target, with room for T more tokens per row; its content is kept.
       places: [B, T] int, the slot of `cache` that stands for each of the target's
         tokens, see `prompts.token_places`.
-      mask: [B, T] bool, False for padding; None for none.
+      mask: [B, T] bool, False for padding; None: no padding.
 
     Returns:
       The target's cache, extended by T slots.
 
     Raises:
-      ValueError: caches of other forms than the map's, rows that differ, no room.
+      ValueError: a cache has another form than the map's, rows differ in number, or
+        there is no room.
 
     Reference: arXiv 2608.03893.
     """
@@ -147,7 +148,7 @@ def map_states(cache_map: CacheMap, states: Array) -> Array:
 
 
 def identity_map(source: CacheForm, target: CacheForm) -> CacheMap | None:
-    """The source's own keys and values, where the two have as many of one width."""
+    """The source's own keys and values, if both caches have the same shape."""
     if (source.layers, source.width) != (target.layers, target.width):
         return None
     layers = np.arange(source.layers, dtype=np.int32)[:, None]
@@ -158,7 +159,7 @@ def identity_map(source: CacheForm, target: CacheForm) -> CacheMap | None:
 
 
 def mean_map(cache_map: CacheMap, means: Array) -> CacheMap:
-    """The map that knows nothing: every token has the mean keys and values.
+    """The uninformed map: every token has the mean keys and values.
 
     Args:
       cache_map: of the same two models.

@@ -1,13 +1,13 @@
 """How well a target continues from a cache, teacher-forced on the true continuation.
 
-    kl_nats              KL(native || arm) of the next token, the mean over tokens
-    agreement_top1       the arm's first choice is the native one
-    bits_per_character   -log2 p of the continuation over its characters
+    kl_nats              KL(native || arm) of the next token, averaged over tokens
+    agreement_top1       share of tokens with the native first choice
+    bits_per_character   -log2 p of the continuation, divided by its characters
     retention            1 - (bits_arm - bits_native) / (bits_none - bits_native)
 
-Retention is 1 for the native target and 0 for one that has read nothing; below 0 the
-cache does harm. All have bootstrap intervals over documents, native and none resampled
-with the arm.
+Retention is 1 for the native target and 0 for one that has read nothing; a cache below
+0 does harm. All have bootstrap intervals over documents, native and none resampled with
+the arm.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +36,7 @@ class ContinuationRows(NamedTuple):
       documents: N names.
       values: arm -> [N, len(COLUMNS)].
       tokens: [N] tokens of the continuation.
-      characters: [N] characters of it.
+      characters: [N] characters of the continuation.
     """
 
     documents: list[str]
@@ -70,7 +70,7 @@ def _score(native: Array, logits: Array, following: Array) -> Array:
 
 
 def continuation_tokens(prompts: Prompts) -> tuple[Array, Array]:
-    """What is read behind a cache, [B, closing + C - 1], and what follows, [B, C]."""
+    """What is read after a cache, [B, closing + C - 1], and what follows, [B, C]."""
     closing = prompts.target[:, -prompts.closing :]
     read = np.concatenate([closing, prompts.continuation[:, :-1]], axis=1)
     return jnp.asarray(read), jnp.asarray(prompts.continuation)
@@ -108,7 +108,7 @@ def score_caches(
 def joined_rows(
     parts: Sequence[Mapping[str, np.ndarray]], prompts: Prompts, documents: list[str]
 ) -> ContinuationRows:
-    """The rows of all batches, of which the first len(documents) count."""
+    """The rows of all batches; the first len(documents) are valid."""
     count = len(documents)
     values = {
         arm: np.concatenate([part[arm] for part in parts])[:count] for arm in parts[0]
@@ -118,7 +118,7 @@ def joined_rows(
 
 
 def bits_of_sums(sums: Array) -> Array:
-    """Bits a character, from (nats, characters)."""
+    """Bits per character, from (nats, characters)."""
     return sums[0] / jnp.log(2.0) / sums[1]
 
 
@@ -130,7 +130,7 @@ def retention_of_sums(sums: Array) -> Array:
 def continuation_numbers(
     rows: ContinuationRows, *, resamples: int = 2000
 ) -> dict[str, float | Interval]:
-    """caches/MEASURE_ARM of every arm, see the head of this file.
+    """caches/MEASURE_ARM of every arm, see the top of this file.
 
     Args:
       rows: with the arms "native" and "none".

@@ -1,9 +1,9 @@
 """How near mapped keys and values are to native ones: a confidence for each layer.
 
 The maps to each target layer, of keys and of values, get the confidence of
-`alignment.confidence`: main directions of the source's states from the moments of the
-fit split, a regression and its margins from prompts of the select split, which both
-models read.
+`alignment.confidence`: the main directions of the source's states come from the moments
+of the fit split, a regression and its margins from prompts of the select split, which
+both models read.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,14 +36,14 @@ LayerConfidences = Mapping[str, Sequence[Confidence]]  # "keys", "values" -> [L'
 def layer_directions(
     moments: CacheMoments, cache_map: CacheMap
 ) -> dict[str, list[Confidence]]:
-    """What the confidence of each target layer's maps needs of the fit rows.
+    """What the confidence of each target layer's maps needs from the fit rows.
 
     Args:
       moments: of the fit split.
-      cache_map: whose source layers count.
+      cache_map: whose source layers are used.
 
     Returns:
-      "keys", "values" -> L' confidences that predict nothing yet.
+      "keys", "values" -> L' confidences that are not calibrated yet.
     """
     found: dict[str, list[Confidence]] = {part: [] for part in PARTS}
     for part in PARTS:
@@ -69,14 +69,14 @@ def calibrate_layers(
     """The confidence of each target layer's maps, on prompts that both models read.
 
     Args:
-      directions: of `layer_directions`.
+      directions: from `layer_directions`.
       cache_map: with these source layers.
       models: source and target.
       prompts: of the select split.
       batch: prompts at a time.
 
     Returns:
-      "keys", "values" -> L' confidences; None where there are too few documents.
+      "keys", "values" -> L' confidences; None if there are too few documents.
     """
     mapped = prompts.places.shape[1]
     documents = np.repeat([document_of(name) for name in prompts.ids], mapped).tolist()

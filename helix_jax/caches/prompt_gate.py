@@ -1,7 +1,7 @@
-"""Whether one prompt can be taken over: a prediction from its signals, and its worth.
+"""Whether the cache of one prompt can be used: a prediction from its signals, tested.
 
     closeness   -log KL(native || mapped) of the next token, over the continuation
-    retention   as in `measures`, of one prompt: only of those worth reading
+    retention   as in `measures`, of one prompt: only of prompts worth reading
 
 A gate is a linear function of the signals, fitted to the closeness of prompts of the
 select split by ridge; its thresholds are quantiles there. On the test split: the rank
@@ -25,11 +25,11 @@ from helix_jax.stats import (
 
 GATE = "gate"
 OUTCOMES = ("closeness", "retention")
-SHARES = (25, 50, 75, 90)  # percents of select prompts that a threshold keeps
+SHARES = (25, 50, 75, 90)  # percentages of select prompts that a threshold keeps
 LEAST = 6  # documents of each split
-_PENALTY = 0.3  # of the regression, a prompt, beside signals of variance one
+_PENALTY = 0.3  # of the regression, per prompt, for signals of variance one
 _SMALL = 1e-6  # nats
-_WORTH = 0.02  # bits a character: a prompt that gives less is not worth reading
+_WORTH = 0.02  # bits per character: a prompt that gives less is not worth reading
 
 
 class PromptGate(NamedTuple):
@@ -52,7 +52,7 @@ class PromptGate(NamedTuple):
 
 
 def closeness(rows: ContinuationRows, arm: str) -> np.ndarray:
-    """[N] -log of the KL in nats a token; the higher, the nearer to native."""
+    """[N] -log of the KL in nats per token; the higher, the nearer to native."""
     return -np.log(np.maximum(rows.values[arm][:, 0] / rows.tokens, 0) + _SMALL)
 
 
@@ -72,8 +72,8 @@ def fit_prompt_gate(
 
     Args:
       signals: name -> [N] of prompts of the select split.
-      outcome: [N], what is to be predicted.
-      names: of the signals to use, where they are there.
+      outcome: [N], to be predicted.
+      names: of the signals to use, if they exist.
     """
     used = tuple(n for n in names if n in signals and np.ptp(signals[n]) > 0)
     rows = np.stack([signals[name] for name in used], axis=1)
@@ -94,9 +94,9 @@ def correlation_numbers(
     """Spearman's correlation of signals with what was measured, and its control.
 
     Args:
-      signals: name -> [N], the gate's score among them.
+      signals: name -> [N], including the gate's score.
       rows: N prompts of the test split.
-      arm: whose cache is judged.
+      arm: whose cache is scored.
       resamples: of documents.
 
     Returns:
@@ -123,7 +123,7 @@ def correlation_numbers(
 
 
 def dealt(documents: Sequence[str]) -> np.ndarray:
-    """[N] rows, each of another document where possible: half a turn of all."""
+    """[N] rows, each of another document if possible: all rotated by half."""
     order = np.argsort(np.array(documents, str), kind="stable")
     found = np.empty(len(order), int)
     found[order] = np.roll(order, len(order) // 2)
@@ -142,18 +142,18 @@ def decision_numbers(
     """Outcomes of the prompts that a threshold keeps, and of those that it refuses.
 
     Args:
-      chosen_on: [M] scores of prompts of the select split, of which a threshold keeps
-        each of SHARES.
+      chosen_on: [M] scores of prompts of the select split; thresholds keep SHARES of
+        them.
       scores: [N] of the test split.
       rows: these N prompts.
-      arm: whose cache is judged.
+      arm: whose cache is scored.
       kind: of the gate, before the names of its numbers.
       resamples: of documents.
 
     Returns:
       prompts/KINDkept_SHARE, the share of test prompts that are kept; and
       prompts/KINDMEASURE_GROUP_SHARE, MEASURE retention or kl_nats, GROUP kept or
-      refused, where there are prompts in it.
+      refused, if it has prompts.
     """
     kl = rows.values[arm][:, 0]
     nats = [rows.values[one][:, 2] for one in (arm, "native", "none")]

@@ -1,17 +1,17 @@
-"""What can be known of a prompt before its mapped cache is trusted.
+"""What is known of a prompt before its mapped cache is used.
 
     predicted_cosine   of mapped with native keys and values about their mean, by the
                        confidence of each layer's map, over tokens and layers
-    outside            share of these that are unlike all rows of the calibration
+    outside            share of these that are outside the calibration
     leverage           log energy of the source's keys and values along the main
                        directions of the fit rows, in their standard deviations
-    source_nats        the source's own loss on the prompt, a token
+    source_nats        the source's own loss on the prompt, per token
     source_tokens      tokens that the source has read
     entropy_nats       of the target's first prediction from the mapped cache
     check_nats         the target's loss on the last tokens of the prompt that are
                        mapped, from the mapped cache of those before: it reads these few
 
-Only for the last has the target read any of the prompt.
+Only for the last signal has the target read any of the prompt.
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ from helix_jax.models import KeyValueCache, Model, ModelSpec, apply_model, empty
 from helix_jax.progress import Progress
 from helix_jax.types import Array
 
-CHECKED = 8  # tokens of a prompt that the target reads for `check_nats`, at most
+CHECKED = 8  # most tokens of a prompt that the target reads for `check_nats`
 FREE = (
     "predicted_cosine",
     "outside",
@@ -61,13 +61,13 @@ def read_signals(
     batch: int,
     title: str = "signals of prompts",
 ) -> dict[str, np.ndarray]:
-    """The signals of each prompt, see the head of this file.
+    """The signals of each prompt; see the top of this file.
 
     Args:
       models: source and target.
       prompts: N of them.
       cache_map: between their caches.
-      confidences: of `calibrate_layers`; None leaves out what they predict.
+      confidences: from `calibrate_layers`; None: leave out what they predict.
       batch: prompts at a time.
       title: of the progress.
 
@@ -142,7 +142,7 @@ def _confidence_signals(
 
 
 def _read_source(model: Model, prompts: Prompts) -> tuple[KeyValueCache, np.ndarray]:
-    """The source's cache of some prompts, and its loss [B] in nats a token."""
+    """The source's cache of some prompts, and its loss [B] in nats per token."""
     tokens, mask = jnp.asarray(prompts.source), jnp.asarray(prompts.source_mask)
     cache, states = _read(model.params, tokens, mask, spec=model.spec)
     following = jnp.pad(tokens[:, 1:], ((0, 0), (0, 1)))

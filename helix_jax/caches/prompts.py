@@ -7,16 +7,15 @@
 
 Which source token stands for a target token that ends at character e:
 
-* One tokenizer: the token in the same place.
-* Two: rule "after" takes the first source token that ends at e or behind it, as
-  `text/pairing.py` pairs tokens, and so as a map is fitted. A source token that ends
-  behind the prompt is not read; tokens for which there is no other one take the last
-  that is. Rule "before" takes the last source token that ends at e or before it, and
-  the first of the text where there is none. Of tokens inside one character the last
-  counts.
+* One tokenizer: the token at the same position.
+* Two tokenizers: rule "after" takes the first source token that ends at or after e, as
+  `text/pairing.py` pairs tokens, on which maps are fitted. A source token that ends
+  after the prompt is not read; tokens that would need it take the last one that is
+  read. Rule "before" takes the last source token that ends at or before e, or the first
+  of the text if there is none. Of tokens inside one character the last is taken.
 * Special tokens before a text are among the first `opening`, which the target reads.
 
-Reference: the first tokens, on which attention rests: Xiao et al. 2023, arXiv
+Reference: the first tokens, on which attention depends: Xiao et al. 2023, arXiv
   2309.17453; that a model reads them itself: ours.
 """
 
@@ -39,12 +38,12 @@ class Prompts(NamedTuple):
 
     Attributes:
       ids: N text ids.
-      source: [N, S] int32 source tokens, padded behind.
+      source: [N, S] int32 source tokens, padded at the end.
       source_mask: [N, S] bool.
       target: [N, P] int32 target tokens of the prompt.
       opening: target tokens at its beginning that the target reads itself.
       closing: those at its end.
-      places: [N, P - opening - closing] int32, the place in `source` of each mapped
+      places: [N, P - opening - closing] int32, the index in `source` of each mapped
         token.
       continuation: [N, C] int32 target tokens.
       characters: [N] int, of the continuation.
@@ -61,7 +60,7 @@ class Prompts(NamedTuple):
     characters: np.ndarray
 
     def rows(self, rows: Any) -> "Prompts":
-        """Those of some rows [n] int."""
+        """The prompts of some rows [n] int."""
         taken = {
             name: value[rows]
             for name, value in self._asdict().items()
@@ -70,10 +69,10 @@ class Prompts(NamedTuple):
         return self._replace(ids=[self.ids[row] for row in rows], **taken)
 
     def batches(self, size: int) -> Iterator[tuple["Prompts", int]]:
-        """`size` rows at a time, the last with rows that stand for themselves again.
+        """`size` rows at a time; the last batch is filled up with repeated rows.
 
         Yields:
-          The rows, and how many of them count.
+          The rows, and how many of them are valid.
         """
         for start in range(0, len(self.ids), size):
             rows = np.arange(start, start + size)
@@ -92,8 +91,8 @@ def make_prompts(
     Args:
       texts: any number.
       tokenizers: of the source and of the target.
-      shape: how they are cut.
-      count: of prompts, at most.
+      shape: how they are divided.
+      count: most prompts.
 
     Raises:
       CorpusError: fewer than two texts are long enough.
@@ -114,7 +113,7 @@ def make_prompts(
 
     least = shape.prompt + shape.continuation
     for text in texts:
-        if len(text.text) >= least:  # a token has a character, nearly always more
+        if len(text.text) >= least:  # a token has one character or more
             waiting.append(text)
         if len(waiting) == _AT_ONCE:
             take()
@@ -137,7 +136,7 @@ def make_prompts(
         padded,
         mask,
         np.array(target, np.int32),
-        openings[0],  # a tokenizer puts as many special tokens before every text
+        openings[0],  # the same number of special tokens precedes every text
         shape.closing,
         np.array(places),
         np.array(continuation, np.int32),
@@ -148,7 +147,7 @@ def make_prompts(
 def token_places(
     x_ends: np.ndarray, y_ends: np.ndarray, *, rule: str = "after"
 ) -> np.ndarray:
-    """The source token that stands for each target token; see the head of this file.
+    """The source token that stands for each target token; see the top of this file.
 
     Args:
       x_ends: [S] int, where each source token ends, -1 for special ones.
@@ -174,7 +173,7 @@ def _cut(
     shape: PromptShape,
     equal: bool,
 ) -> tuple | None:
-    """Source and target tokens of one text, or None where it is too short."""
+    """Source and target tokens of one text, or None if it is too short."""
     (x_ids, x_ends), (y_ids, y_ends) = x, y
     end = shape.prompt + shape.continuation
     if len(y_ids) < end or y_ends[end - 1] < 0:

@@ -2,12 +2,12 @@
 
     native     the target reads the prompt
     mapped     the source reads it; its cache, mapped, between the first and last tokens
-    as_is      likewise, without a map, where both caches are of one form
+    as_is      likewise, without a map, if both caches have the same shape
     none       the target's special tokens alone
-    shuffled   what was mapped of another prompt of the batch
+    shuffled   the mapped cache of another prompt of the batch
     mean       every mapped token has the mean keys and values
 
-In all the target reads the last tokens of the prompt itself, behind the cache.
+In all arms the target itself reads the last tokens of the prompt, after the cache.
 """
 
 from collections.abc import Mapping
@@ -59,7 +59,7 @@ def read_opening(model: Model, prompts: Prompts, *, room: int) -> KeyValueCache:
 def read_part(
     model: Model, tokens: np.ndarray, prompts: Prompts, room: int
 ) -> KeyValueCache:
-    """The target's own cache of tokens [B, t], with room for `room` behind a prompt."""
+    """The target's own cache of tokens [B, t], with `room` slots more than a prompt."""
     slots = prompts.target.shape[1] + room
     tokens = jnp.asarray(tokens, jnp.int32)
     mask = jnp.ones(tokens.shape, bool)

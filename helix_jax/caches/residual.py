@@ -2,7 +2,8 @@
 
     k_hat_j = k_j + k_j U_j V_j + b_j        and the values likewise
 
-for caches of one form, such as those of a model and of what it was tuned to. It comes
+for caches of the same shape, such as those of a model and of its fine-tuned sibling. It
+comes
 from the same moments as every other map: those of (x, y - x).
 """
 
@@ -22,7 +23,7 @@ from helix_jax.progress import bar
 
 @wide
 def moments_of_change(moments: Moments) -> Moments:
-    """Moments of (x, y - x) from those of (x, y), which have one width."""
+    """Moments of (x, y - x) from those of (x, y), which have the same width."""
     across = moments.cov_xy + moments.cov_xy.T
     return moments._replace(
         mean_y=moments.mean_y - moments.mean_x,
@@ -42,14 +43,14 @@ def fit_cache_residual(
     Args:
       moments: of the "fit" and "select" splits.
       rank: of the change of each layer's keys, and of its values.
-      penalties: relative ones, of which each layer takes the one with the best R2 on
-        the select split.
+      penalties: relative; each layer takes the one with the best R2 on the select
+        split.
 
     Returns:
       FittedCacheMap; its R2 is of y, not of the change.
 
     Raises:
-      ValueError: the caches are not of one form, or the rank is not in range.
+      ValueError: the caches differ in shape, or the rank is out of range.
     """
     source, target = moments["fit"].source, moments["fit"].target
     plain = identity_map(source, target)

@@ -1,4 +1,4 @@
-"""How texts are cut into prompts and what follows them; see `prompts`."""
+"""How texts are divided into prompts and continuations; see `prompts`."""
 
 import dataclasses
 
@@ -7,13 +7,13 @@ from helix_jax.choices import PLACE_RULES
 
 @dataclasses.dataclass(frozen=True)
 class PromptShape:
-    """How texts are cut.
+    """How texts are divided.
 
     Attributes:
-      prompt: target tokens of a prompt, special ones among them.
-      continuation: target tokens behind it.
+      prompt: target tokens of a prompt, including special ones.
+      continuation: target tokens after it.
       opening: first tokens of a prompt that the target reads itself; special tokens
-        before the text come on top of them.
+        before the text are not counted.
       closing: last tokens that it reads itself, one or more.
       rule: which source token stands for a target token; see `prompts`.
     """

@@ -1,12 +1,12 @@
-"""Keys and values as states of tokens: position taken out of keys, and put back.
+"""Keys and values as states of tokens: positions removed from keys, and put back.
 
-A key is turned by its token's position, k_p = s R(p) k, s the scale of the rotation.
-Between models with different frequencies only the k can be compared:
+A key is rotated by its token's position, k_p = s R(p) k, with s the scale of the
+rotation. Between models with different frequencies only k is comparable:
 
     states   k = R(-p) k_p / s and v, [2 L, B, S, K D_head], keys first
     cache    k_p = s R(p) k for another model, at its own positions
 
-`cache_states` and `write_states` are inverse to each other.
+`cache_states` and `write_states` are inverses of each other.
 
 Reference: Su et al. 2021, arXiv 2104.09864, equation 34.
 """
@@ -26,7 +26,7 @@ from helix_jax.types import Array
 
 @struct.dataclass
 class CacheStates:
-    """Keys and values of every layer of a model, for `TokenSide`: 2 L states a token.
+    """Keys and values of every layer of a model, for `TokenSide`: 2 L states per token.
 
     Attributes:
       params: of the model.
@@ -65,11 +65,10 @@ def cache_states(cache: KeyValueCache, form: CacheForm) -> Array:
       form: of the model.
 
     Returns:
-      [2 L, B, S, K D_head] float32, keys first; meaningless in slots that hold no
-      token.
+      [2 L, B, S, K D_head] float32, keys first; slots without a token mean nothing.
 
     Raises:
-      ValueError: a cache of another form.
+      ValueError: the cache has another form.
     """
     tables = require_cache("cache_states", cache, form)
     keys, values = (table.astype(jnp.float32).swapaxes(2, 3) for table in tables)
@@ -81,20 +80,20 @@ def cache_states(cache: KeyValueCache, form: CacheForm) -> Array:
 def write_states(
     states: Array, form: CacheForm, into: KeyValueCache, mask: Array
 ) -> KeyValueCache:
-    """A cache with the tokens of some states behind those that it holds.
+    """A cache extended by the tokens of some states.
 
     Args:
       states: [2 L, B, T, K D_head] float.
       form: of the model whose cache it is.
-      into: with room for T tokens a row.
+      into: with room for T tokens per row.
       mask: [B, T] bool, False for padding.
 
     Returns:
-      The extended cache, in its dtype; keys are turned by the positions that follow
-      those that it holds.
+      The extended cache, in its dtype; keys are rotated by the positions after those
+      that it holds.
 
     Raises:
-      ValueError: states or a cache of another form, or no room.
+      ValueError: states or cache have another form, or there is no room.
     """
     held = require_cache("write_states", into, form)
     wanted = (2 * form.layers, *mask.shape, form.width)
@@ -119,7 +118,7 @@ def write_states(
 
 
 def _turn(keys: Array, form: CacheForm, positions: Array, *, back: bool) -> Array:
-    """Keys [L, B, S, K, D_head] turned by their positions [B, S], or turned back."""
+    """Keys [L, B, S, K, D_head] rotated by their positions [B, S], or rotated back."""
     if form.rope is None:
         return keys
     everywhere = rotation(form.rope, positions)
