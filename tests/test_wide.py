@@ -160,6 +160,7 @@ CALLS = {
     al.relative_representation: lambda: al.relative_representation(
         X, X[:5], mean=X.mean(0)
     ),
+    al.affine_rates: lambda: al.affine_rates(moments()),
     al.residual_affine: lambda: al.residual_affine(affine()).delta,
     al.residual_low_rank: lambda: al.residual_low_rank(KEY, affine(), rank=2).delta,
     al.residual_mlp: lambda: al.residual_mlp(KEY, moments(), affine(), hidden=4).delta,
@@ -327,6 +328,7 @@ CALLS = {
     ),
 }
 FLOAT32 = {  # as their documentation says
+    al.affine_rates,
     al.fit_confidence,
     al.fit_descent,
     al.fit_gradient,

@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from helix_jax.alignment.reduced_rank import fit_reduced_rank
     from helix_jax.alignment.relative import fit_relative, relative_representation
     from helix_jax.alignment.residual import (
+        affine_rates,
         residual_affine,
         residual_low_rank,
         residual_mlp,
@@ -129,6 +130,7 @@ __all__ = [
     "UnpairedFit",
     "accumulate",
     "accumulate_with_shuffled",
+    "affine_rates",
     "all_merge",
     "apply_map",
     "canonical_factors",

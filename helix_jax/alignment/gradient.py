@@ -81,8 +81,10 @@ class Descent:
     weight_decay: float = 0.0
     patience: int = 2
 
-    def optimizer(self, rows: int) -> optax.GradientTransformation:
-        """The optax optimizer for this many rows an epoch."""
+    def optimizer(
+        self, rows: int, rates: StateMap | None = None
+    ) -> optax.GradientTransformation:
+        """The optimizer for this many rows an epoch; rates as for `fit_gradient`."""
         steps = max(2, self.epochs * (rows // self.batch))
         schedule = optax.warmup_cosine_decay_schedule(
             0.0,
@@ -91,7 +93,13 @@ class Descent:
             steps,
             self.final_fraction * self.learning_rate,
         )
-        return optax.adamw(schedule, weight_decay=self.weight_decay)
+        plain = optax.adamw(schedule, weight_decay=self.weight_decay)
+        if rates is None:
+            return plain
+        return optax.chain(
+            plain,
+            optax.stateless(lambda steps, _: jax.tree.map(jnp.multiply, steps, rates)),
+        )
 
 
 def init(map: StateMap, optimizer: optax.GradientTransformation) -> GradientState:
@@ -150,6 +158,7 @@ def fit_gradient(
     loss: Loss,
     key: Array,
     settings: Descent = Descent(),
+    rates: StateMap | None = None,
     resume: GradientFit | None = None,
     on_epoch: Callable[[GradientFit, dict[str, float]], None] | None = None,
     on_step: Callable[[int, int], None] | None = None,
@@ -164,6 +173,8 @@ def fit_gradient(
       loss: of rows, see `losses.py`.
       key: jax.random key of the order of the rows.
       settings: of the descent.
+      rates: for each parameter of the trained part, what its learning rate is
+        multiplied by, such as `affine_rates` gives; None for one everywhere.
       resume: continue from here instead of `start`.
       on_epoch: called after each epoch with the fit and the numbers "fit_loss",
         "select_loss", for a log or a snapshot.
@@ -190,7 +201,7 @@ def fit_gradient(
     x, y = fit
     batch = settings.batch
     checks.require_rows("fit_gradient", len(x), batch, "one batch")
-    optimizer = settings.optimizer(len(x))
+    optimizer = settings.optimizer(len(x), rates)
     loss = jax.tree_util.Partial(loss)
     place, copy = (lambda rows: rows), (lambda tree: tree)
     if devices is not None:

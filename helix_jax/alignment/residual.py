@@ -20,11 +20,42 @@ from helix_jax.alignment.moments import Moments
 from helix_jax.arguments import takes
 from helix_jax.types import Array
 
+UNIT_WIDTH = (
+    128  # of sources, with the target's spread, for which `affine_rates` is one
+)
+
 
 @takes(base=kinds.AFFINE)
 def residual_affine(base: AffineMap) -> ResidualMap:
     """A base map and an affine correction that begins at zero."""
     return ResidualMap(base, jax.tree.map(lambda leaf: _zeros(*leaf.shape), base))
+
+
+@takes(moments=kinds.MOMENTS)
+def affine_rates(moments: Moments) -> AffineMap:
+    """Learning rates of an affine correction that suit states of any scale and width.
+
+    Adam moves every entry of a kernel by about the learning rate, whatever the
+    gradient: with dx inputs of spread s_x, outputs move by up to dx s_x of it. Divided
+    by these and multiplied by the target's spread, a step moves mapped states by the
+    same fraction of their spread for every pair. A width of 128 and equal spreads give
+    a factor of one.
+
+    Args:
+      moments: of the fit rows.
+
+    Returns:
+      Factors for `fit_gradient`, which broadcast against the correction: kernel [dx, 1]
+      float32, zero where the source is constant; bias [1].
+
+    Reference: rates by width: Yang et al. 2022, arXiv 2203.03466, table 3.
+    """
+    dx = moments.cov_xx.shape[0]
+    variance = np.diagonal(moments.cov_xx).astype(np.float32)
+    spread = np.sqrt(np.diagonal(moments.cov_yy).mean(), dtype=np.float32)
+    inverse = np.where(variance > 0, 1 / np.sqrt(np.maximum(variance, 1e-30)), 0)
+    kernel = UNIT_WIDTH / dx * spread * inverse[:, None]
+    return AffineMap(jnp.asarray(kernel), jnp.full(1, spread))
 
 
 @takes(key=kinds.KEY, base=kinds.MAP)

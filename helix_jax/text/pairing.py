@@ -15,8 +15,8 @@ Rules beside it:
 * A token that ends at or before character 0 carries no text: special tokens and
   templates have the end -1 (`encode_texts`).
 * An end before an earlier one counts as the furthest end so far: text once read stays
-read. * Where the other side was cut shorter there is no partner and no pair. If it was
-cut
+  read.
+* Where the other side was cut shorter there is no partner and no pair. If it was cut
   inside a character, its last token is taken to complete it; at most one pair a text.
 
 Reference: Gorbett and Jana 2026, arXiv 2603.18908, token alignment; the rules beside

@@ -13,6 +13,7 @@ from helix_jax.alignment import (
     LowRankMap,
     MlpMap,
     ResidualMap,
+    affine_rates,
     apply_map,
     cosine_rows,
     fit_gradient,
@@ -61,6 +62,44 @@ def test_mse_finds_the_least_squares_map(rows, start):
     np.testing.assert_allclose(to_affine(found.map).bias, best.bias, atol=0.02)
     if start == "residual":
         np.testing.assert_array_equal(found.map.base.kernel, half.kernel)
+
+
+def test_rates_make_a_descent_the_same_in_any_units(rows):
+    """One dimension of the source in thousandths, the target in hundreds."""
+    ((x, y), (x_select, y_select)), unit = rows, np.float32([1e3, 1, 1, 1, 1, 1])
+    own = np.float32(0.01)
+    others = (x * unit, y * own), (x_select * unit, y_select * own)
+    short = Descent(learning_rate=1.0, batch=100, epochs=2)
+
+    def descend(rows, **given):
+        moments = from_batch(*rows[0])
+        start = residual_affine(jax.tree.map(jnp.zeros_like, zero()))
+        given = given or {"rates": affine_rates(moments)}
+        loss = jax.tree_util.Partial(relative_error, np.float32(rows[0][1].std()))
+        return to_affine(train(start, rows, settings=short, loss=loss, **given).map)
+
+    plain, other = descend(rows), descend(others)
+    back = np.asarray(other.kernel) * unit[:, None] / own
+    np.testing.assert_allclose(back, plain.kernel, atol=1e-3)
+    np.testing.assert_allclose(other.bias / own, plain.bias, atol=1e-3)
+    assert np.abs(plain.kernel).max() > 0.1
+    without = descend(others, rates=None)
+    assert np.abs(np.asarray(without.kernel) * unit[:, None] / own - back).max() > 0.1
+
+
+def relative_error(spread, y_hat, y):
+    return mse_rows(y_hat / spread, y / spread)
+
+
+def test_rates_shrink_with_the_width_and_leave_constants_alone():
+    x = np.random.default_rng(1).normal(size=(400, 256)).astype(np.float32)
+    x[:, 3] = 7.0
+    rates = affine_rates(from_batch(x, 2 * x[:, :5].copy()))
+    assert rates.kernel[3] == 0
+    spread = np.sqrt(np.mean(np.var(2 * x[:, :5], axis=0)))
+    want = 128 / 256 * spread / x[:, 8].std()
+    assert float(rates.kernel[8, 0]) == pytest.approx(want, rel=1e-3)
+    assert float(rates.bias[0]) == pytest.approx(spread, rel=1e-3)
 
 
 @pytest.mark.parametrize("loss", [cosine_rows, huber_rows])

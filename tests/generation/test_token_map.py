@@ -58,11 +58,24 @@ def test_a_sample_has_the_moments_of_its_first_pairs(pairs, keep_rows):
     assert np.abs(np.asarray(sample.shuffled.cov_xy) - want).max() > 0.1
 
 
+def test_rows_are_those_whose_tokens_end_together(pebble):
+    """Where the source has read on, it knows what the target is to predict."""
+    source, target = (layer_side(*pebble(name)) for name in ("llama", "neox"))
+    text = Text("d", "Interpolates multidimensional arrays of Fourier coefficients.")
+    pairs = TokenPairs(source, target, lambda: iter([text]), block_rows=16)
+    found = sample_pairs(pairs, 22, key=KEY, keep_rows=True)
+    same = np.concatenate([block.end_x == block.end_y for block in pairs])[:22]
+    assert 5 < same.sum() < 22
+    for own, wanted in zip(found.rows, pairs.read(22)):
+        np.testing.assert_array_equal(own, wanted[same])
+    assert int(found.moments.count) == 22
+
+
 def test_controls_know_nothing_of_the_pairing(pairs):
-    sample = sample_pairs(pairs, 1000, key=KEY, keep_rows=True)
+    sample = sample_pairs(pairs, 1000, key=KEY, keep_rows=False)
     controls = token_controls(sample, penalty=0.1, key=KEY)
     assert list(controls) == ["mean", "shuffled", "random"]
-    x, y = sample.rows
+    x, y = sample.first
     np.testing.assert_allclose(
         apply_map(controls["mean"], x), np.tile(y.mean(0), (len(x), 1)), atol=1e-5
     )
