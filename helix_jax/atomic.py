@@ -14,6 +14,7 @@ import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from helix_jax.errors import HelixError, PathError
 from helix_jax.lock_files import FILE, flock
@@ -271,7 +272,7 @@ def _sweep(folder: Path) -> None:
                 os.close(fd)
 
 
-def _end_of_lines(stream) -> int:
+def _end_of_lines(stream: BinaryIO) -> int:
     """Where the last whole line of a file ends."""
     end = stream.seek(0, os.SEEK_END)
     while end:

@@ -7,7 +7,7 @@ whatever the number of pairs; the stream can be read again and gives the same bl
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -184,7 +184,12 @@ def _equal_places(x: Encoded, y: Encoded) -> tuple[np.ndarray, np.ndarray, np.nd
 
 
 def _paired(
-    texts: list[Text], places: Any, x: _Flat, y: _Flat, states_x, states_y
+    texts: list[Text],
+    places: tuple[np.ndarray, np.ndarray, np.ndarray],
+    x: _Flat,
+    y: _Flat,
+    states_x: np.ndarray,
+    states_y: np.ndarray,
 ) -> TokenBlock:
     text, *positions = places
     columns = []

@@ -123,7 +123,9 @@ def _gathered(devices: RowDevices, record: Any) -> Any:
 
 @functools.cache
 def _step(update: Callable, devices: RowDevices | None) -> Callable:
-    def step(state, progress, x, y, weights):
+    def step(
+        state: Any, progress: _Progress, x: Array, y: Array, weights: Array
+    ) -> tuple[Any, _Progress, Array]:
         state = update(state, x, y, weights)
         rows = jnp.sum(weights > 0)
         progress = _Progress(
@@ -133,7 +135,9 @@ def _step(update: Callable, devices: RowDevices | None) -> Callable:
         )
         return state, progress, progress.rows + 0
 
-    def own_step(state, progress, *block):
+    def own_step(
+        state: Any, progress: _Progress, *block: Array
+    ) -> tuple[Any, _Progress, Array]:
         state, progress = jax.tree.map(lambda leaf: leaf[0], (state, progress))
         return jax.tree.map(lambda leaf: leaf[None], step(state, progress, *block))
 

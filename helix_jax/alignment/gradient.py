@@ -133,7 +133,7 @@ def step(
     """
     trained, rebuild = _split(state.map)
 
-    def mean_loss(trained):
+    def mean_loss(trained: Any) -> Array:
         return jnp.mean(loss(apply_map(rebuild(trained), x), y))
 
     value, gradients = jax.value_and_grad(mean_loss)(trained)

@@ -111,8 +111,10 @@ def fit_each_ridge(
 
 
 @jax.jit
-def _each(fit, select, sources, targets, penalties):
-    def one(columns):
+def _each(
+    fit: Moments, select: Moments, sources: Array, targets: Array, penalties: Array
+) -> tuple[Array, Array, Array, Array]:
+    def one(columns: tuple[Array, Array]) -> tuple[Array, Array, Array, Array]:
         own = [_columns(moments, *columns) for moments in (fit, select)]
         kernel, bias, chosen, r2 = _best(*own, penalties, groups=1)
         return kernel, bias, chosen[0], r2[0]
@@ -144,8 +146,10 @@ def score_sources(
 
 
 @jax.jit
-def _score_sources(fit, select, sources, target, penalty):
-    def one(source):
+def _score_sources(
+    fit: Moments, select: Moments, sources: Array, target: Array, penalty: Array
+) -> Array:
+    def one(source: Array) -> Array:
         own = [_columns(moments, source, target) for moments in (fit, select)]
         return _scores(_solve(own[0], penalty), *own, groups=1)[0]
 
@@ -171,7 +175,9 @@ def _best(
     """Kernel and bias of the best penalty of each group; penalties and R2 [groups]."""
     dx, dy = fit.cov_xy.shape
 
-    def attempt(best, penalty):
+    def attempt(
+        best: tuple[Array, Array, Array], penalty: Array
+    ) -> tuple[tuple[Array, Array, Array], None]:
         kernel, chosen, r2 = best
         found = _solve(fit, penalty)
         scores = _scores(found, fit, select, groups=groups)

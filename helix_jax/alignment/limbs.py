@@ -135,7 +135,9 @@ def limb_gram(
     missing = ((0, blocks * block_rows - u.shape[0]), (0, 0))
     parts = [jnp.pad(z, missing).reshape(blocks, block_rows, -1) for z in (u, v)]
 
-    def add(sums, block):
+    def add(
+        sums: tuple[Array, Array], block: tuple[Array, Array]
+    ) -> tuple[tuple[Array, Array], None]:
         term = limb_product(*block, kind=kind, limbs=limbs)
         return two_sum(sums[0], sums[1], term), None
 

@@ -99,7 +99,7 @@ def _components(cov_xx: Array, cov_xy: Array, *, count: int) -> _Components:
     tiny = jnp.finfo(cov_xx.dtype).tiny
     first = jnp.linalg.norm(cov_xy)
 
-    def component(carry, place):
+    def component(carry: tuple, place: Array) -> tuple[tuple, tuple]:
         cross, left, loadings, guess, more = carry
         leading = _leading(cross, guess + 1e-3 * start)
         w = product(cross, leading.vector)
@@ -137,10 +137,10 @@ def _leading(matrix: Array, guess: Array) -> _Leading:
     transpose = matrix.T
     size = min(_KRYLOV, matrix.shape[1])
 
-    def sweep(state):
+    def sweep(state: tuple) -> tuple:
         vector, _, _, _, number = state
 
-        def extend(carry, place):
+        def extend(carry: tuple, place: Array) -> tuple[tuple, None]:
             basis, images, v = carry
             for _ in range(2):
                 v = v - product(basis, product(basis.T, v))
@@ -162,7 +162,7 @@ def _leading(matrix: Array, guess: Array) -> _Leading:
         residual = jnp.linalg.norm(product(transpose, image) - values[-1] * vector)
         return vector, second, values[-1], residual, number + 1
 
-    def unfinished(state):
+    def unfinished(state: tuple) -> Array:
         _, _, value, residual, number = state
         return (residual > _TOLERANCE * value) & (number < _SWEEPS)
 

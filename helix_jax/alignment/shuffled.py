@@ -4,7 +4,7 @@ Target rows are permuted along one cycle through all of them, so that none keeps
 partner; everything else that a fit sees is unchanged.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
@@ -88,7 +88,7 @@ def accumulate_with_shuffled(
       ValueError: no rows, different rows or widths, or NaN or infinity, with the row.
     """
 
-    def doubled():
+    def doubled() -> Iterator[tuple[Any, np.ndarray]]:
         for number, (x, y) in enumerate(batches):
             order = np.arange(len(y))
             if len(y) > 1:

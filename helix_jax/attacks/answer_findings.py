@@ -53,7 +53,7 @@ def measure_division(
     summary["division_raw_relative_error"] = error
     control = _exact_cell(float(exact.mean()), len(queries), "query")
 
-    def protected(party: Service, name: str, count: int):
+    def protected(party: Service, name: str, count: int) -> list[str]:
         asked, seconds = _ask(party, setting.queries)
         answers = []
         for query in asked:
@@ -148,7 +148,9 @@ def measure_noise(
     zero = np.zeros(len(kernel))
     summary: dict[str, float] = {}
 
-    def queries_of_zero(party: Service, *, raw: bool):
+    def queries_of_zero(
+        party: Service, *, raw: bool
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         layer = party.layer
         count = int(1.5 * layer.plan.tiles * layer.plan.tile) + 8
         errors, whole, sent = [], [], []
@@ -161,9 +163,12 @@ def measure_noise(
                 whole.append(query_noise.zero_results(phases, layer.plan))
             sent.append(party.client.decrypt(party.provider.answer(query)) - bias)
         noise = np.ldexp(np.stack(sent), layer.result_bits)
-        return np.stack(errors), np.concatenate(whole) if raw else None, noise
+        exact = np.concatenate(whole) if raw else np.zeros(0)
+        return np.stack(errors), exact, noise
 
-    def protected(party: Service, name: str, errors: np.ndarray, noise: np.ndarray):
+    def protected(
+        party: Service, name: str, errors: np.ndarray, noise: np.ndarray
+    ) -> list[str]:
         weights = query_noise.solve_weights(errors, noise, party.layer)
         correlation = chance.correlate(weights, kernel, rng=rng)
         summary.update(correlation_numbers(correlation, f"noise_{name}"))

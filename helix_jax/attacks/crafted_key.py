@@ -29,6 +29,7 @@ from helix_jax.private.accounts import PublicKey
 from helix_jax.private.encryption import Seeded
 from helix_jax.private.profiles import Profile
 from helix_jax.private.sampling import SEED_BYTES, uniform_residues
+from helix_jax.types import Array
 
 
 class CraftedKey(NamedTuple):
@@ -194,7 +195,7 @@ def unmasked_error(
 
 
 @residues.exact("profile")
-def _mask_of(u, a, *, profile):
+def _mask_of(u: Array, a: Array, *, profile: Profile) -> Array:
     primes = residues.column(profile)
     u = residues.transform(residues.reduce(2 * u[:, None, :], primes), profile)
     return residues.inverse_transform(residues.multiply(u, a, primes), profile)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from helix_jax.private import residues
+from helix_jax.types import Array
 
 
 class ModularSolution(NamedTuple):
@@ -56,19 +57,21 @@ def centred(values: np.ndarray, prime: int) -> np.ndarray:
 
 
 @residues.exact()
-def _solve(matrix, right, prime, bits):
+def _solve(
+    matrix: Array, right: Array, prime: Array, bits: Array
+) -> tuple[Array, Array]:
     n = matrix.shape[-1]
     system = jnp.concatenate([matrix, right], axis=-1)
 
-    def inverse(a):
-        def square_and_multiply(power, bit):
+    def inverse(a: Array) -> Array:
+        def square_and_multiply(power: Array, bit: Array) -> tuple[Array, None]:
             power = residues.multiply(power, power, prime)
             factor = jnp.where(bit == 1, a, 1)
             return residues.multiply(power, factor, prime), None
 
         return jax.lax.scan(square_and_multiply, jnp.ones_like(a), bits)[0]
 
-    def eliminate(i, state):
+    def eliminate(i: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
         system, ok = state
         row = jax.lax.dynamic_index_in_dim(system, i, -2, keepdims=False)
         pivot = jax.lax.dynamic_index_in_dim(row, i, -1, keepdims=False)

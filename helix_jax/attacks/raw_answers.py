@@ -27,6 +27,7 @@ from helix_jax.private.packing import Plan
 from helix_jax.private.profiles import Profile
 from helix_jax.private.sampling import SEED_BYTES, uniform_residues
 from helix_jax.private.signatures import SIGNATURE_BYTES
+from helix_jax.types import Array
 
 
 class QueryParts(NamedTuple):
@@ -85,11 +86,11 @@ def raw_answer(provider: Provider, query: bytes) -> RawAnswer:
 
 
 @residues.exact("profile")
-def _products(weights, parts, *, profile: Profile):
+def _products(weights: Array, parts: Array, *, profile: Profile) -> Array:
     """[2, A, L, N]: weights [A, T, L, N] times parts [2, T, L, N], summed over T."""
     primes = residues.column(profile)
 
-    def add_tile(total, tile):
+    def add_tile(total: Array, tile: tuple[Array, Array]) -> tuple[Array, None]:
         own, pair = tile
         return residues.add(
             total, residues.multiply(own[None], pair[:, None], primes), primes
@@ -142,7 +143,7 @@ def raw_phases(client: Client, answer: RawAnswer | QueryParts) -> np.ndarray:
 
 
 @residues.exact("profile")
-def _phases(first, second, secret, *, profile: Profile):
+def _phases(first: Array, second: Array, secret: Array, *, profile: Profile) -> Array:
     primes = residues.column(profile)
     masked = residues.multiply(second, secret, primes)
     return residues.inverse_transform(residues.add(first, masked, primes), profile)

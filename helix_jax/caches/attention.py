@@ -61,7 +61,7 @@ def attention_outputs(
     windows = spec.windows or (0,) * spec.num_layers
     rotates = spec.rope_layers or (True,) * spec.num_layers
 
-    def one(layer):
+    def one(layer: tuple) -> Array:
         own, h, k, v, number, window, rotated = layer
         reach, turn = sight.of_layer(window, rotated)
         x = attention_input(own, spec, h, first=number == 0)

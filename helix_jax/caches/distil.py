@@ -14,7 +14,7 @@ Reference: distillation: Hinton, Vinyals, Dean 2015, arXiv 1503.02531; thin prod
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,9 +33,9 @@ from helix_jax.caches.prompts import Prompts
 from helix_jax.caches.reading import read_native, read_source
 from helix_jax.caches.states import cache_states, write_states
 from helix_jax.errors import RunError
-from helix_jax.generation.heads import head_of
+from helix_jax.generation.heads import Head, head_of
 from helix_jax.generation.stitch import native
-from helix_jax.models import Model, ModelSpec, apply_model, empty_cache
+from helix_jax.models import KeyValueCache, Model, ModelSpec, apply_model, empty_cache
 from helix_jax.training.snapshot import load_snapshot, save_snapshot
 from helix_jax.types import Array
 
@@ -191,6 +191,10 @@ def with_delta(cache_map: CacheMap, delta: tuple[Delta, Delta]) -> CacheMap:
     return dataclasses.replace(cache_map, keys=parts[0], values=parts[1])
 
 
+_Deltas = tuple[Delta, Delta]  # of keys and of values
+_Frozen = tuple[CacheMap, Mapping, Head]  # the fitted map; the target's weights, head
+
+
 def _begin(key: Array, part: LayerMaps, rank: int) -> Delta:
     layers, dx, dy = part.kernel.shape
     left = jax.random.normal(key, (layers, dx, rank), jnp.float32) / dx**0.5
@@ -199,13 +203,15 @@ def _begin(key: Array, part: LayerMaps, rank: int) -> Delta:
 
 
 @partial(jax.jit, static_argnames="spec")
-def _last_states(params, cache, tokens, *, spec: ModelSpec) -> Array:
+def _last_states(
+    params: Mapping, cache: KeyValueCache, tokens: Array, *, spec: ModelSpec
+) -> Array:
     """[B, T, D] before the final norm, of tokens after a cache."""
     output = apply_model(params, spec, tokens, final_norm=False, cache=cache)
     return output.hidden[0]
 
 
-def _loss(delta, frozen, lesson: Lesson, spec: ModelSpec) -> Array:
+def _loss(delta: _Deltas, frozen: _Frozen, lesson: Lesson, spec: ModelSpec) -> Array:
     """Mean KL of a lesson, in nats."""
     start, params, head = frozen
     opening, read = jnp.asarray(lesson.opening), jnp.asarray(lesson.read)
@@ -224,18 +230,28 @@ def _loss(delta, frozen, lesson: Lesson, spec: ModelSpec) -> Array:
 
 
 @partial(jax.jit, static_argnames=("spec", "optimizer"))
-def _step(delta, state, frozen, lesson, *, spec, optimizer):
+def _step(
+    delta: _Deltas,
+    state: optax.OptState,
+    frozen: _Frozen,
+    lesson: Lesson,
+    *,
+    spec: ModelSpec,
+    optimizer: optax.GradientTransformation,
+) -> tuple[_Deltas, optax.OptState, Array]:
     loss, gradients = jax.value_and_grad(_loss)(delta, frozen, lesson, spec)
     updates, state = optimizer.update(gradients, state, delta)
     return optax.apply_updates(delta, updates), state, loss
 
 
 @partial(jax.jit, static_argnames="spec")
-def _loss_of(delta, frozen, lesson, spec):
+def _loss_of(delta: _Deltas, frozen: _Frozen, lesson: Lesson, spec: ModelSpec) -> Array:
     return _loss(delta, frozen, lesson, spec)
 
 
-def _mean_loss(delta, frozen, lessons: Sequence[Lesson], spec: ModelSpec) -> float:
+def _mean_loss(
+    delta: _Deltas, frozen: _Frozen, lessons: Sequence[Lesson], spec: ModelSpec
+) -> float:
     return float(
         np.mean([float(_loss_of(delta, frozen, one, spec)) for one in lessons])
     )

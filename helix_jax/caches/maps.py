@@ -40,7 +40,7 @@ class LayerMaps:
     def __call__(self, states: Array) -> Array:
         """[L, ..., K D_head] states of all source layers -> [L', ..., K' D_head']."""
 
-        def one(own):
+        def one(own: tuple[Array, Array, Array]) -> Array:
             layers, kernel, bias = own
             x = jnp.moveaxis(states[layers], 0, -2)
             x = x.reshape(*x.shape[:-2], -1)

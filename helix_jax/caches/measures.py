@@ -57,7 +57,7 @@ def continuation_logits(
 def _score(native: Array, logits: Array, following: Array) -> Array:
     """[B, len(COLUMNS)] sums over a continuation, one row after another."""
 
-    def row(one):
+    def row(one: tuple[Array, Array, Array]) -> Array:
         native, logits, following = one
         log_p = jax.nn.log_softmax(logits)
         nats = -jnp.take_along_axis(log_p, following[:, None], axis=-1)[:, 0]
@@ -92,7 +92,7 @@ def score_caches(
     read, following = continuation_tokens(prompts)
     count = following.shape[1]
 
-    def logits(cache):
+    def logits(cache: KeyValueCache) -> Array:
         found = continuation_logits(model.params, cache, read, spec=model.spec)
         return found[:, -count:]
 

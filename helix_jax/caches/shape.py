@@ -24,7 +24,7 @@ class PromptShape:
     closing: int = 1
     rule: str = "after"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.rule not in PLACE_RULES:
             raise ValueError(
                 f"PromptShape: rule must be of {PLACE_RULES}, got {self.rule!r}."

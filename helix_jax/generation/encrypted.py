@@ -37,6 +37,7 @@ from helix_jax.generation.sampling import (
 )
 from helix_jax.generation.stitch import Part, Stitch, run_source
 from helix_jax.models import Model, empty_cache, rewind
+from helix_jax.models.cache import KeyValueCache
 from helix_jax.models.layers import softcap
 from helix_jax.types import Array
 
@@ -181,7 +182,9 @@ def _slots(prompt: int, new: int, context: int) -> int:
     return min(slots, context)
 
 
-def _feed(source: Part, map: Any, cache, keep: int, ids: Sequence[int]):
+def _feed(
+    source: Part, map: Any, cache: KeyValueCache, keep: int, ids: Sequence[int]
+) -> tuple[np.ndarray, KeyValueCache]:
     """Rewind to `keep` tokens and feed `ids`; the mapped state [dy] of the last one."""
     state = None
     for begin in range(0, len(ids), LADDER[-1]):
@@ -196,13 +199,22 @@ def _feed(source: Part, map: Any, cache, keep: int, ids: Sequence[int]):
 
 
 @partial(jax.jit, donate_argnames="cache")
-def _fed(source, map, cache, keep, chunk, count):
+def _fed(
+    source: Part,
+    map: Any,
+    cache: KeyValueCache,
+    keep: Array,
+    chunk: Array,
+    count: Array,
+) -> tuple[Array, KeyValueCache]:
     cache = rewind(cache, keep[None])
     mask = jnp.arange(chunk.shape[1])[None] < count
     h, cache = run_source(source, map, chunk, mask, cache)
     return h[0, count - 1], rewind(cache, (keep + count)[None])
 
 
-def _choose(logits, suppressed, draws, sampling) -> int:
+def _choose(
+    logits: Array, suppressed: Array, draws: Array | None, sampling: Sampling
+) -> int:
     processed = process_logits(logits, suppressed, None, sampling)
     return int(choose_tokens(processed, draws, sampling)[0])

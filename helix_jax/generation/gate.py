@@ -124,7 +124,9 @@ def gate_rows(
 
 
 @jax.jit
-def _rows(head: Head, own_head: Head, x: Array, y: Array, following: Array):
+def _rows(
+    head: Head, own_head: Head, x: Array, y: Array, following: Array
+) -> tuple[Array, ...]:
     logits, target_logits = head(x), own_head(y)
     agrees = jnp.argmax(logits, axis=-1) == jnp.argmax(target_logits, axis=-1)
     nats = (negative_log_p(each, following) for each in (logits, target_logits))

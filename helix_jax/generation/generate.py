@@ -211,7 +211,13 @@ def reader_tables(
     return reader, make_guesses(reader, sizes[1])
 
 
-def _check_settings(prompts, max_new_tokens, sampling, key, stop_strings) -> Array:
+def _check_settings(
+    prompts: Sequence[Prompt] | Sequence[Sequence[int]],
+    max_new_tokens: int,
+    sampling: Sampling,
+    key: Array | None,
+    stop_strings: Sequence[str],
+) -> Array:
     """The key, or an arbitrary one for greedy decoding; raises ValueError."""
     if isinstance(prompts, str):
         raise ValueError(

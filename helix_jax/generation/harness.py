@@ -10,7 +10,7 @@ Reference: Gao et al., "A framework for few-shot language model evaluation",
   https://github.com/EleutherAI/lm-evaluation-harness.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -99,7 +99,9 @@ class HarnessModel(LM):
                     written[number] = text.text
         return written
 
-    def _nats(self, contexts, endings) -> tuple[np.ndarray, np.ndarray]:
+    def _nats(
+        self, contexts: Sequence[str], endings: Sequence[str]
+    ) -> tuple[np.ndarray, np.ndarray]:
         return continuation_nats(
             self.parts, self.source_tokenizer, self.target_tokenizer, contexts, endings
         )
@@ -130,5 +132,5 @@ def _settings(asked: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _batches(items: Sequence[Any], size: int):
+def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     return (items[start : start + size] for start in range(0, len(items), size))

@@ -1,6 +1,7 @@
 """Inputs of teacher-forced measures: states of a stitch's arms, and frozen heads."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -87,12 +88,14 @@ def permuted_head(head: Head, key: Array) -> PermutedHead:
     return PermutedHead(head, derangement(key, head.parts.target.spec.vocab_size))
 
 
-def native_side(model: Model, tokenizer) -> TokenSide:
+def native_side(model: Model, tokenizer: Any) -> TokenSide:
     """A model's last states, before the final norm, as its `native` head reads them."""
     return TokenSide(ArmStates(native(model), (None,)), tokenizer, model.spec)
 
 
-def arm_side(parts: Stitch, maps: tuple[StateMap, ...], source_tokenizer) -> TokenSide:
+def arm_side(
+    parts: Stitch, maps: tuple[StateMap, ...], source_tokenizer: Any
+) -> TokenSide:
     """The states of a stitch under some maps at every source token."""
     maps = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), maps)
     return TokenSide(ArmStates(parts, maps), source_tokenizer, parts.source.spec)

@@ -198,7 +198,13 @@ def _run(decoder: Decoder, rows: Sequence[Row]) -> None:
         _check(decoder, flight, block, lines, rows)
 
 
-def _worth_a_block(rows, lines, flights, bounds, depth: int) -> bool:
+def _worth_a_block(
+    rows: Sequence[Row],
+    lines: Sequence[_Line],
+    flights: Sequence[_Flight],
+    bounds: Bounds,
+    depth: int,
+) -> bool:
     """Whether some row needs more steps than the blocks under way will take."""
     if not flights:
         return True
@@ -229,7 +235,12 @@ def _fit_a_queue(corrections: Sequence[Correction], width: int) -> bool:
 
 
 def _orders(
-    rows, lines, corrections, slots: int, width: int, bounds: Bounds
+    rows: Sequence[Row],
+    lines: Sequence[_Line],
+    corrections: Sequence[Correction],
+    slots: int,
+    width: int,
+    bounds: Bounds,
 ) -> list[Order]:
     return [
         Order(
@@ -299,7 +310,9 @@ def _limit(length: int, slots: int, bounds: Bounds) -> int:
     return min([slots, bounds.context, *ahead])
 
 
-def _histories(rows, total, sampling) -> tuple[np.ndarray, np.ndarray]:
+def _histories(
+    rows: Sequence[Row], total: int, sampling: Sampling
+) -> tuple[np.ndarray, np.ndarray]:
     """Target tokens of the prompts, with room for more, if a penalty needs them."""
     if sampling.repetition_penalty == 1:
         return np.zeros((len(rows), 0), np.int32), np.zeros(len(rows), np.int32)
@@ -310,7 +323,13 @@ def _histories(rows, total, sampling) -> tuple[np.ndarray, np.ndarray]:
     return history, known
 
 
-def _mend(parts, state, corrections, rows, bounds: Bounds) -> DecodeState:
+def _mend(
+    parts: Stitch,
+    state: DecodeState,
+    corrections: Sequence[Correction],
+    rows: Sequence[Row],
+    bounds: Bounds,
+) -> DecodeState:
     """Rewind each row to the source tokens that it keeps and feed it its chunk."""
     steps = np.array([len(row.tokens) for row in rows], np.int32)
     longest = max(len(chunk) for _, chunk in corrections)
@@ -343,5 +362,12 @@ _block = jax.jit(
 
 
 @jax.jit(donate_argnames="state")
-def _refeed(parts, state, keep, steps, tokens, lengths):
+def _refeed(
+    parts: Stitch,
+    state: DecodeState,
+    keep: Array,
+    steps: Array,
+    tokens: Array,
+    lengths: Array,
+) -> DecodeState:
     return feed(parts, rewind_state(state, keep, steps), tokens, lengths)

@@ -191,7 +191,9 @@ def declared_stops(folder: Path) -> tuple[int, ...]:
     return tuple(stops)
 
 
-def _open_parsed(reader, tokenizer, prefix, text, where) -> Reading:
+def _open_parsed(
+    reader: Reader, tokenizer: Any, prefix: Sequence[int], text: str, where: str
+) -> Reading:
     """A reading whose text begins after the last special token that it spells."""
     backend = copy_backend(tokenizer.backend_tokenizer)
     backend.encode_special_tokens = False

@@ -24,7 +24,7 @@ import codecs
 import json
 import re
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -197,7 +197,7 @@ def _encoder(record: str) -> Callable[[str], tuple[int, ...]]:
 def _without_dummy_space(record: str) -> str:
     """The tokenizer's JSON without the steps that put a space before a text."""
 
-    def mend(part):
+    def mend(part: Any) -> Any:
         if not isinstance(part, dict):
             return part
         kind = part.get("type")
@@ -223,7 +223,7 @@ def _splits(table: TokenBytes, first: Callable, inside: Callable) -> re.Pattern 
     joined = b"\xff".join(piece for piece in table.pieces if piece is not None)
     crossed = {pair[1:] for pair in re.findall(rb"[A-Za-z][!-/:-@[-`{-~]", joined)}
 
-    def parts(probes) -> bool:
+    def parts(probes: Iterable[tuple[str, str]]) -> bool:
         return all(first(a + b) == first(a) + inside(b) for a, b in probes)
 
     marks = [

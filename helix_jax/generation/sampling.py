@@ -38,7 +38,7 @@ class Sampling:
     top_p: float = 1.0
     repetition_penalty: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, ok, wanted in (
             ("temperature", 0 <= self.temperature < float("inf"), "0 or more"),
             ("top_k", self.top_k >= 0 and int(self.top_k) == self.top_k, "0 or more"),
@@ -118,7 +118,7 @@ def _first(marked: Array) -> Array:
 def uniform_draws(key: Array, rows: Array, steps: Array) -> Array:
     """[B] float32 in [0, 1): one number for each row and step, both [B] int."""
 
-    def draw(row, step):
+    def draw(row: Array, step: Array) -> Array:
         return jax.random.uniform(
             jax.random.fold_in(jax.random.fold_in(key, row), step)
         )

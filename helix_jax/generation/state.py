@@ -23,7 +23,7 @@ from helix_jax.generation.stitch import (
     run_stitch,
 )
 from helix_jax.models import rewind
-from helix_jax.models.cache import unstack_layers, unstack_tables
+from helix_jax.models.cache import KeyValueCache, unstack_layers, unstack_tables
 from helix_jax.types import Array
 
 # Models up to this size are run layer by layer, without a loop: they take longer to
@@ -113,10 +113,12 @@ def begin_state(
 def grow(state: DecodeState, slots: int) -> DecodeState:
     """The state with room for `slots` tokens a row."""
 
-    def longer(cache):
+    def longer(cache: KeyValueCache) -> KeyValueCache:
         more = slots - cache.mask.shape[1]
 
-        def pad(table):  # [B, S], [B, K, S, D_head] or [L, B, K, S, D_head]
+        def pad(
+            table: Array,
+        ) -> Array:  # [B, S], [B, K, S, D_head] or [L, B, K, S, D_head]
             widths = [(0, 0)] * table.ndim
             widths[max(1, table.ndim - 2)] = (0, more)
             return jnp.pad(table, widths)

@@ -190,6 +190,18 @@ def run_stitch(
     return h, None if grown is None else StitchCache(grown, later)
 
 
+@overload
+def run_source(
+    source: Part, map: Any, tokens: Array, mask: Array, cache: KeyValueCache
+) -> tuple[Array, KeyValueCache]: ...
+
+
+@overload
+def run_source(
+    source: Part, map: Any, tokens: Array, mask: Array, cache: None = None
+) -> tuple[Array, None]: ...
+
+
 def run_source(
     source: Part,
     map: Any,

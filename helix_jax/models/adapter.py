@@ -223,16 +223,20 @@ def _sum(
     return stored._replace(kind="float32", read=read)
 
 
-def _check_ties(factors, replaced, adapter: Adapter, spec: ModelSpec) -> None:
+def _check_ties(
+    factors: Mapping[Match, str],
+    replaced: Mapping[Match, str],
+    adapter: Adapter,
+    spec: ModelSpec,
+) -> None:
     """Refuse a change to only one of two tensors that the config ties."""
-    changed = {
-        match.rule.paths[0]: name
+    added, whole = (
+        {one.rule.paths[0]: name for one, name in found.items() if one.rule is not None}
         for found in (factors, replaced)
-        for match, name in found.items()
-        if match.rule.paths[0] in ("embed", "head/kernel")
-    }
-    whole = {match.rule.paths[0] for match in replaced}
-    both = {"embed", "head/kernel"} <= whole - {m.rule.paths[0] for m in factors}
+    )
+    tied = {"embed", "head/kernel"}
+    changed = {path: name for path, name in (added | whole).items() if path in tied}
+    both = tied <= whole.keys() - added.keys()
     if spec.tied and spec.head is not None and changed and not both:
         raise CheckpointError(
             f"{adapter.folder} changes {sorted(changed.values())} alone, which the "

@@ -33,7 +33,7 @@ def project(
     batch, time, _ = x.shape
     interleaved = spec.rope is not None and spec.rope.interleaved
 
-    def heads(name):
+    def heads(name: str) -> Array:
         y = dense(params[name], x)
         norm = params.get(f"{name}_norm", {})
         if name != "v" and spec.qk_norm == "full":
@@ -91,7 +91,7 @@ def attend(
     tables = (k, v) if k.ndim == 5 else (k[None], v[None])
     first = jnp.zeros((), jnp.int32)
 
-    def of_rows(q, row):
+    def of_rows(q: Array, row: Array) -> Array:
         own = reach.of_rows(row, len(q))
         if own.is_long:
             places = {"layer": layer, "row": row, "sinks": sinks}
@@ -103,7 +103,7 @@ def attend(
         )
         return _mix(q, k, v, own, spec, sinks)
 
-    def by_rows():
+    def by_rows() -> Array:
         return of_rows(q, first)
 
     kernel = None
@@ -111,13 +111,13 @@ def attend(
         platform = jax.default_backend()
         kernel = kernel_for(platform, q, reach, spec, sinks=sinks is not None)
 
-    def at_once():
+    def at_once() -> Array:
         if kernel is None:
             return by_rows()
         by_kernel = partial(attend_by_kernel, kernel, q, k, v, reach, spec, sinks=sinks)
         return jax.lax.platform_dependent(**{kernel: by_kernel}, default=by_rows)
 
-    def row_by_row():
+    def row_by_row() -> Array:
         numbers = jnp.arange(batch, dtype=jnp.int32)
         return jax.lax.map(lambda one: of_rows(one[0][None], one[1])[0], (q, numbers))
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from helix_jax.models.attention import attend, project
 from helix_jax.models.experts import mix_experts
 from helix_jax.models.layers import dense, feed_forward, normalise
+from helix_jax.models.rope import Turn
 from helix_jax.models.scores import Reach
 from helix_jax.models.sharding import active_mesh
 from helix_jax.models.spec import ModelSpec
@@ -22,8 +23,8 @@ def block(
     spec: ModelSpec,
     h: Array,
     reach: Reach,
-    turn,
-    remember,
+    turn: Turn | None,
+    remember: Callable[[Array, Array], tuple[Array, Array, Array | None]],
     *,
     first: Array | bool = False,
 ) -> Array:
@@ -43,22 +44,22 @@ def block(
       [B, T, D].
     """
 
-    def attention(x):
+    def attention(x: Array) -> Array:
         q, k, v = project(params, x, spec, turn)
         k, v, layer = remember(k, v)
         sinks = params.get("sinks")
         mixed = attend(q, k, v, reach, spec, layer=layer, sinks=sinks)
         return dense(params["out"], mixed)
 
-    def transform(x):
+    def transform(x: Array) -> Array:
         if spec.experts is not None:
             return mix_experts(params, x, spec)
         return _by_blocks(partial(feed_forward, params, spec=spec), x)
 
-    def norm(name, x):
+    def norm(name: str, x: Array) -> Array:
         return normalise(params.get(name, {}), x, spec)
 
-    def add(h, branch):
+    def add(h: Array, branch: Array) -> Array:
         scale = spec.residual_scale
         return h + (branch if scale is None else branch * scale)
 
@@ -110,7 +111,7 @@ def _by_blocks(layer: Callable[[Array], Array], x: Array) -> Array:
     size = -(-time // blocks)
     x = jnp.pad(x, ((0, 0), (0, blocks * size - time), (0, 0)))
 
-    def of_block(start):
+    def of_block(start: Array) -> Array:
         return layer(jax.lax.dynamic_slice_in_dim(x, start, size, 1))
 
     y = jax.lax.map(of_block, jnp.arange(blocks, dtype=jnp.int32) * size)

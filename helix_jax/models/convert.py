@@ -241,7 +241,9 @@ def _unused(rule: Rule, spec: ModelSpec) -> bool:
     return rule.paths[0] == SHARED_BIAS and not spec.tied
 
 
-def _allocate(path: str, cuts, dtype, where: str) -> list[Part]:
+def _allocate(
+    path: str, cuts: Sequence[tuple[slice, ...]], dtype: np.dtype, where: str
+) -> list[Part]:
     shapes = [tuple(one.stop - one.start for one in index) for index in cuts]
     try:
         arrays = [aligned_empty(shape, dtype) for shape in shapes]
@@ -295,7 +297,13 @@ def _check_kind(stored: StoredTensor, about: str) -> None:
         )
 
 
-def _split(rule, stored, spec, shapes, about):
+def _split(
+    rule: Rule,
+    stored: StoredTensor,
+    spec: ModelSpec,
+    shapes: Mapping[str, tuple[int, ...]],
+    about: str,
+) -> list[tuple[str, np.ndarray]]:
     """(path, part) pairs of one tensor, shapes checked."""
     try:
         parts = rule.codec.split(stored.read(), spec)

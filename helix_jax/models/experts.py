@@ -106,7 +106,7 @@ def _sum_over_mesh(
     experts and sum the results; `tensor` is left to the partitioner.
     """
 
-    def own(router, experts, x):
+    def own(router: Mapping, experts: Mapping, x: Array) -> Array:
         count = len(jax.tree.leaves(experts)[0])
         if count == mixture.count:
             return _sum_of_experts(router, experts, x, spec, mixture)

@@ -93,7 +93,18 @@ def attend_by_kernel(
     return jax.shard_map(run, in_specs=cuts, out_specs=own, check_vma=False)(*arrays)
 
 
-def _cuda(q, k, v, positions, mask, window, sinks, *, spec, implementation="cudnn"):
+def _cuda(
+    q: Array,
+    k: Array,
+    v: Array,
+    positions: Array,
+    mask: Array,
+    window: Array,
+    sinks: Array | None,
+    *,
+    spec: ModelSpec,
+    implementation: str = "cudnn",
+) -> Array:
     reach = Reach(positions, positions, mask, spec.causal, window)
     mixed = jax.nn.dot_product_attention(
         *(x.swapaxes(1, 2) for x in (q, k, v)),
@@ -104,7 +115,18 @@ def _cuda(q, k, v, positions, mask, window, sinks, *, spec, implementation="cudn
     return mixed.swapaxes(1, 2)
 
 
-def _tpu(q, k, v, positions, mask, window, sinks, *, spec, interpret=False):
+def _tpu(
+    q: Array,
+    k: Array,
+    v: Array,
+    positions: Array,
+    mask: Array,
+    window: Array,
+    sinks: Array | None,
+    *,
+    spec: ModelSpec,
+    interpret: bool = False,
+) -> Array:
     # Slow to import, and for TPUs alone.
     from jax.experimental.pallas.ops.tpu import splash_attention as splash
 
@@ -116,7 +138,7 @@ def _tpu(q, k, v, positions, mask, window, sinks, *, spec, interpret=False):
     # Padding sees only padding; slots of tokens are in the order of positions.
     segments = jnp.pad(mask, ((0, 0), (0, extra))).astype(jnp.int32)
 
-    def run(width, *rows):
+    def run(width: int, *rows: Array) -> Array:
         behind = width - 1 if width else None
         ahead = 0 if spec.causal else behind
         mask = splash.LocalMask((time + extra,) * 2, (behind, ahead), 0)
@@ -129,7 +151,7 @@ def _tpu(q, k, v, positions, mask, window, sinks, *, spec, interpret=False):
             interpret=interpret,
         )
 
-        def row(q, k, v, own):
+        def row(q: Array, k: Array, v: Array, own: Array) -> Array:
             return kernel(q, k, v, splash.SegmentIds(own, own), sinks)
 
         return jax.vmap(row)(*rows)

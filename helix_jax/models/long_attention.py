@@ -70,22 +70,22 @@ def attend_by_blocks(
     reach = reach._replace(query_positions=positions)
     first = jnp.zeros((), jnp.int32)
 
-    def read(table, start):
+    def read(table: Array, start: Array) -> Array:
         place = (layer.astype(jnp.int32), row, first, start, first)
         shape = (1, batch, groups, keys, width)
         return jax.lax.dynamic_slice(table, place, shape)[0]
 
-    def block_of_queries(query):
+    def block_of_queries(query: Array) -> Array:
         own = jax.lax.dynamic_slice_in_dim(q, query, queries, 2)
         lined = own.reshape(batch, groups, -1, width)
 
-        def block_of_keys(sums, begin):
+        def block_of_keys(sums: _Sums, begin: Array) -> tuple[_Sums, None]:
             start = jnp.minimum(begin, slots - keys)
             seen = reach.of_block(query, queries, start, keys)
             # The last block begins earlier if it would pass the end.
             allowed = seen.allowed & (start + jnp.arange(keys) >= begin)
 
-            def add(sums):
+            def add(sums: _Sums) -> _Sums:
                 known = seen._replace(ready=(score_bias(allowed), seen.added))
                 k, v = (read(table, start) for table in tables)
                 return _add(sums, lined, k, v, known, spec)

@@ -20,18 +20,20 @@ def parameter_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
     queries = spec.num_heads * spec.head_width
     keys = spec.num_kv_heads * spec.head_width
 
-    def norm(path, size, stack=()):
+    def norm(path: str, size: int, stack: tuple[int, ...] = ()) -> None:
         if spec.norm_scale:
             shapes[f"{path}/scale"] = (*stack, size)
         if spec.norm_bias:
             shapes[f"{path}/bias"] = (*stack, size)
 
-    def dense(path, inputs, outputs, bias, stack=()):
+    def dense(
+        path: str, inputs: int, outputs: int, bias: bool, stack: tuple[int, ...] = ()
+    ) -> None:
         shapes[f"{path}/kernel"] = (*stack, inputs, outputs)
         if bias:
             shapes[f"{path}/bias"] = (*stack, outputs)
 
-    def feed_forward(path, width, stack):
+    def feed_forward(path: str, width: int, stack: tuple[int, ...]) -> None:
         for name in ("gate", "up") if spec.gated else ("up",):
             dense(f"{path}/{name}", d, width, spec.ffn_bias, stack)
         dense(f"{path}/down", width, d, spec.ffn_bias, stack)

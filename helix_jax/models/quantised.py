@@ -69,8 +69,10 @@ def quantise_kernel(kernel: Array) -> dict[str, Array]:
     return dict(zip(("kernel", "kernel_scale"), _quantise(kernel, places)))
 
 
-def _quantise(kernel: Array, places) -> tuple[Array, Array]:
-    def both(kernel):
+def _quantise(
+    kernel: Array, places: tuple[NamedSharding, NamedSharding] | None
+) -> tuple[Array, Array]:
+    def both(kernel: Array) -> tuple[Array, Array]:
         weights = kernel.astype(jnp.float32)
         scale = jnp.max(jnp.abs(weights), axis=-2) / LARGEST
         units = jnp.where(scale > 0, scale, 1)[..., None, :]

@@ -127,7 +127,9 @@ def _llama3(plain: np.ndarray, given: dict[str, Any]) -> np.ndarray:
     return np.where(medium, blended, scaled).astype(np.float32)
 
 
-def _yarn(powers, theta, dim, max_tokens, given) -> RopeSpec:
+def _yarn(
+    powers: np.ndarray, theta: float, dim: int, max_tokens: int, given: dict[str, Any]
+) -> RopeSpec:
     original = given["original_max_position_embeddings"]
     factor = given.pop("factor", None) or max_tokens / original
     fast, slow = given.pop("beta_fast", None) or 32, given.pop("beta_slow", None) or 1
@@ -155,7 +157,7 @@ def _yarn(powers, theta, dim, max_tokens, given) -> RopeSpec:
     return RopeSpec(_floats(frequencies.astype(np.float32)), float(scale))
 
 
-def _longrope(powers, max_tokens, given) -> RopeSpec:
+def _longrope(powers: np.ndarray, max_tokens: int, given: dict[str, Any]) -> RopeSpec:
     original = given["original_max_position_embeddings"]
     factor = given.pop("factor", None) or max_tokens / original
     scale = given.pop("attention_factor", None)

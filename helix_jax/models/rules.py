@@ -60,11 +60,11 @@ def fused(sizes: Callable[[ModelSpec], list[int]], *, transposed: bool) -> Codec
       transposed: the checkpoint keeps [outputs, inputs].
     """
 
-    def split(w, spec):
+    def split(w: np.ndarray, spec: ModelSpec) -> list[np.ndarray]:
         w = _transposed(w) if transposed else w
         return np.split(w, sizes(spec), axis=-1)
 
-    def join(parts, spec):
+    def join(parts: Sequence[np.ndarray], spec: ModelSpec) -> np.ndarray:
         w = np.concatenate(parts, axis=-1)
         return _transposed(w) if transposed else w
 
@@ -78,13 +78,13 @@ def grouped(sizes: Callable[[ModelSpec], tuple[int, list[int]]]) -> Codec:
       sizes: spec -> number of groups, and outputs of each kernel in one group.
     """
 
-    def split(w, spec):
+    def split(w: np.ndarray, spec: ModelSpec) -> list[np.ndarray]:
         groups, counts = sizes(spec)
         rows = w.reshape(groups, sum(counts), *w.shape[1:])
         parts = np.split(rows, np.cumsum(counts)[:-1], axis=1)
         return [part.reshape(-1, *w.shape[1:]).T for part in parts]
 
-    def join(parts, spec):
+    def join(parts: Sequence[np.ndarray], spec: ModelSpec) -> np.ndarray:
         groups, counts = sizes(spec)
         rows = [
             part.T.reshape(groups, count, *part.shape[:-1])

@@ -125,7 +125,7 @@ class Reach(NamedTuple):
     def of_rows(self, start: Array, count: int) -> "Reach":
         """The reach of `count` rows of the batch from `start` on."""
 
-        def part(table):
+        def part(table: Array) -> Array:
             one = len(table) == 1
             return table if one else dynamic_slice_in_dim(table, start, count)
 

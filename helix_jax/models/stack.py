@@ -6,7 +6,7 @@ separate tables for the layers, it is unrolled.
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -81,7 +81,7 @@ def run_layers(
     def step(carry: _Carry, layer: _Layer) -> tuple[_Carry, None]:
         keys, values, kept = carry.keys, carry.values, carry.kept
 
-        def remember(k, v):
+        def remember(k: Array, v: Array) -> tuple[Array, Array, Array | None]:
             nonlocal keys, values
             keys, values, attended = _write(
                 keys, values, k, v, layer.number, first_slot
@@ -112,6 +112,9 @@ def run_layers(
     wanted = [states[layer] for layer in collect]
     collected = jnp.stack(wanted) if wanted else carry.h[None][:0]
     return LayersOutput(carry.h, collected, cache)
+
+
+_Tables: TypeAlias = Array | tuple[Array, ...] | None  # of a cache, stacked or by layer
 
 
 class _Carry(NamedTuple):
@@ -236,11 +239,13 @@ def sight_of(
     return Sight(reach, windows, spec.rope_layers is not None, *turns)
 
 
-def _write(keys, values, k, v, number, first_slot):
+def _write(
+    keys: _Tables, values: _Tables, k: Array, v: Array, number: Any, first_slot: Any
+) -> tuple[_Tables, _Tables, tuple[Array, Array, Array | None]]:
     """Cached tables with a layer's new keys and values, and what it attends to."""
     if keys is None:
         return None, None, (k, v, None)
-    if isinstance(keys, tuple):
+    if isinstance(keys, tuple) and isinstance(values, tuple):
         keys = write_apart(keys, number, k, first_slot)
         values = write_apart(values, number, v, first_slot)
         return keys, values, (keys[number], values[number], None)

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -202,7 +202,7 @@ def _stored_torch(file: Path) -> Iterator[StoredTensor]:
             f"{file} must hold a flat dict of tensors; save model.state_dict() alone."
         )
 
-    def read(tensor):
+    def read(tensor: Any) -> np.ndarray:
         if tensor.dtype == torch.bfloat16:
             return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
         return tensor.numpy()

@@ -162,8 +162,8 @@ def _fit_path(
         worst = jnp.max(jnp.where(weights == 0, at_zero, elsewhere))
         return jnp.maximum(worst, jnp.abs(slope[-1])) / penalty
 
-    def fit(start: Array, penalty: Array):
-        def step(state):
+    def fit(start: Array, penalty: Array) -> tuple[Array, tuple[Array, Array]]:
+        def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             theta, ahead, momentum = state
             moved = ahead - length * gradient(ahead)
             shrunk = jnp.maximum(jnp.abs(moved[:-1]) - length * penalty, 0)
@@ -174,12 +174,12 @@ def _fit_path(
             ahead = new + (momentum - 1) / following * (new - theta)
             return new, ahead, following
 
-        def steps(carry):
+        def steps(carry: tuple) -> tuple:
             state, _, count = carry
             state = jax.lax.fori_loop(0, CHECKED, lambda _, own: step(own), state)
             return state, violation(state[0], penalty), count + CHECKED
 
-        def goes_on(carry):
+        def goes_on(carry: tuple) -> Array:
             _, missed, count = carry
             return (count < max_steps) & (missed > tolerance)
 

@@ -76,7 +76,9 @@ def detection_intervals(
         np.searchsorted(-scores, -np.asarray(side)) for side in (known, strange)
     )
 
-    def metrics(known_counts: np.ndarray, strange_counts: np.ndarray):
+    def metrics(
+        known_counts: np.ndarray, strange_counts: np.ndarray
+    ) -> DetectionMetrics:
         return metrics_of_counts(
             _at_scores(known_counts[:, known_codes], known_places, len(scores)),
             _at_scores(strange_counts[:, strange_codes], strange_places, len(scores)),

@@ -52,7 +52,9 @@ class DetectionMetrics(NamedTuple):
     aupr_out_trapezoid: Any
 
 
-def detection_metrics(known: Any, strange: Any, *, rate: float = 0.95):
+def detection_metrics(
+    known: Any, strange: Any, *, rate: float = 0.95
+) -> DetectionMetrics:
     """All metrics, from the scores of known and of strange rows.
 
     Args:

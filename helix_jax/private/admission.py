@@ -16,7 +16,7 @@ import secrets
 import struct
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from helix_jax.errors import KeyRoleError, ProtocolError
 from helix_jax.paths import local_path, os_errors
@@ -128,7 +128,7 @@ class Admission:
             raise ProtocolError("ticket: its length differs from its header.")
         return Ticket(body[_HEADER.size :].decode(), until)
 
-    def __reduce__(self):
+    def __reduce__(self) -> NoReturn:
         raise TypeError("an Admission is not copied or pickled: it holds a secret key.")
 
 

@@ -116,7 +116,9 @@ def add(
 
 
 @residues.exact("plan", "profile")
-def _open_products(pairs: Array, secret: Array, *, plan: Plan, profile: Profile):
+def _open_products(
+    pairs: Array, secret: Array, *, plan: Plan, profile: Profile
+) -> Array:
     """Phases [B, a, r] as fractions of the modulus, of pairs [B, a, 2, L, N]."""
     primes = residues.column(profile)
     product = residues.near_product(pairs[:, :, 1], secret, primes)

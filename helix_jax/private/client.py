@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
@@ -260,5 +260,5 @@ class Client:
         binding = self._pending[message.number].layer.binding
         return wire.read(data, *expected, binding=binding, whole=whole)
 
-    def __reduce__(self):
+    def __reduce__(self) -> NoReturn:
         raise TypeError("a Client is not copied or pickled: it holds a secret key.")

@@ -93,14 +93,25 @@ def _draw(
     return seed, uniform, sampling.centred_binomial((tiles, profile.degree))
 
 
-def _encrypted(message, uniform, errors, secret, *, profile: Profile):
+def _encrypted(
+    message: Array, uniform: Array, errors: Array, secret: Array, *, profile: Profile
+) -> Array:
     primes = residues.column(profile)
     product = residues.multiply(uniform, secret, primes)
     noisy = residues.transform(message + errors[:, None, :], profile)
     return residues.subtract(noisy, product, primes)
 
 
-def _encrypted_split(high, low, power, uniform, errors, secret, *, profile: Profile):
+def _encrypted_split(
+    high: Array,
+    low: Array,
+    power: Array,
+    uniform: Array,
+    errors: Array,
+    secret: Array,
+    *,
+    profile: Profile,
+) -> Array:
     message = residues.join(high, low, power, profile)
     message = jnp.pad(message, ((0, 0), (0, 0), (0, profile.degree - high.shape[-1])))
     return _encrypted(message, uniform, errors, secret, profile=profile)
@@ -143,7 +154,9 @@ def encrypt_zeros(
 
 
 @residues.exact("profile")
-def _encrypt_zeros(key_b, key_a, u, e0, e1, *, profile: Profile):
+def _encrypt_zeros(
+    key_b: Array, key_a: Array, u: Array, e0: Array, e1: Array, *, profile: Profile
+) -> tuple[Array, ...]:
     primes = residues.column(profile)
     u, e0, e1 = (residues.reduce(part[:, None, :], primes) for part in (u, e0, e1))
     u = residues.transform(u, profile)

@@ -21,7 +21,9 @@ from helix_jax.types import Array
 
 
 @residues.exact("plan", "profile")
-def mask_results(zeros, bias, flood, *, plan: Plan, profile: Profile):
+def mask_results(
+    zeros: Array, bias: Array, flood: Array, *, plan: Plan, profile: Profile
+) -> Array:
     primes = residues.column(profile)
     first = residues.add(zeros[..., plan.positions], flood, primes)
     return residues.add(first, bias, primes)
@@ -35,14 +37,14 @@ def transform_bias(bias: Array, *, plan: Plan, profile: Profile) -> Array:
     return jax.lax.map(lambda one: residues.transform(one, profile), whole)
 
 
-def _multiply(weights, queries, profile: Profile) -> Array:
+def _multiply(weights: Array, queries: Array, profile: Profile) -> Array:
     """Products summed over tiles, residues [B, A, 2, L, N], transformed.
 
     weights [A, T, L, N] and queries [B, T, 2, L, N] transformed.
     """
     primes, tiles = residues.column(profile), weights.shape[1]
 
-    def add_tile(tile, total):
+    def add_tile(tile: Array, total: Array) -> Array:
         own, pairs = (
             jax.lax.dynamic_index_in_dim(part, tile, 1, keepdims=False)
             for part in (weights, queries)
@@ -57,7 +59,9 @@ def _multiply(weights, queries, profile: Profile) -> Array:
 
 
 @residues.exact("profile")
-def products_of(weights, queries, bias, *, profile: Profile) -> Array:
+def products_of(
+    weights: Array, queries: Array, bias: Array, *, profile: Profile
+) -> Array:
     """Answers left transformed: residues [B, A, 2, L, N]; bias [A, L, N]."""
     total = _multiply(weights, queries, profile)
     first = residues.add(total[:, :, 0], bias, residues.column(profile))
@@ -66,7 +70,15 @@ def products_of(weights, queries, bias, *, profile: Profile) -> Array:
 
 
 @residues.exact("plan", "profile")
-def words_of(weights, queries, mask_firsts, mask_seconds, *, plan, profile):
+def words_of(
+    weights: Array,
+    queries: Array,
+    mask_firsts: Array,
+    mask_seconds: Array,
+    *,
+    plan: Plan,
+    profile: Profile,
+) -> tuple[Array, ...]:
     """Words of answers, [B, A, r] and [B, A, N]; masks in coefficients."""
     primes = residues.column(profile)
     total = _multiply(weights, queries, profile)

@@ -11,6 +11,7 @@ matrix.
 import hashlib
 import math
 from collections.abc import Iterable, Iterator
+from typing import NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -261,5 +262,5 @@ class FitClient:
             return affine
         return AffineMap(basis @ np.asarray(affine.kernel), affine.bias)
 
-    def __reduce__(self):
+    def __reduce__(self) -> NoReturn:
         raise TypeError("a FitClient is not copied or pickled: it holds a secret key.")

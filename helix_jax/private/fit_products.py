@@ -103,7 +103,9 @@ def split_limbs(pairs: Array, *, plan: FitPlan, profile: Profile) -> list[Array]
 
 
 @residues.exact("profile")
-def add_products(sums: Array, weights: Array, limbs: list[Array], *, profile: Profile):
+def add_products(
+    sums: Array, weights: Array, limbs: list[Array], *, profile: Profile
+) -> Array:
     """sums + weights' turned ciphertexts, modulo the primes; sums [J, T, 2, L, N]."""
     weights = weights.T
     totals = []
@@ -123,7 +125,15 @@ def add_products(sums: Array, weights: Array, limbs: list[Array], *, profile: Pr
 
 
 @residues.exact("plan", "profile")
-def mask_sums(sums, first, second, flood, *, plan: FitPlan, profile: Profile):
+def mask_sums(
+    sums: Array,
+    first: Array,
+    second: Array,
+    flood: Array,
+    *,
+    plan: FitPlan,
+    profile: Profile,
+) -> tuple[Array, ...]:
     """Words of results: [J, T, m] and [J, T, N]."""
     primes = residues.column(profile)
     total = residues.inverse_transform(sums, profile)
@@ -136,7 +146,9 @@ def mask_sums(sums, first, second, flood, *, plan: FitPlan, profile: Profile):
 
 
 @residues.exact("profile")
-def add_words(first, message, second, *, profile: Profile):
+def add_words(
+    first: Array, message: Array, second: Array, *, profile: Profile
+) -> tuple[Array, ...]:
     """Words of an encryption of zero plus a message: [A, N] and [A, N]."""
     own = residues.add(first, message, residues.column(profile))
     return tuple(answer_words.to_words(part, profile) for part in (own, second))

@@ -11,6 +11,7 @@ for X, and the guard asks for rows that hold several times as many.
 
 import math
 from collections.abc import Iterable, Iterator
+from typing import NoReturn
 
 from helix_jax.errors import KeyRoleError, ProtocolError
 from helix_jax.private import fit_answers, fit_bits, fit_noise
@@ -246,5 +247,5 @@ class FitRole:
         self._account.require_room(needed, self.offer.rows, width)
         return plan
 
-    def __reduce__(self):
+    def __reduce__(self) -> NoReturn:
         raise TypeError("a FitProvider is not copied or pickled: it answers one fit.")

@@ -196,7 +196,7 @@ def _witness(public: Seeded, secret: np.ndarray, profile: Profile) -> np.ndarray
 
 
 @residues.exact("profile")
-def _open_key(b, a, secret, *, profile: Profile) -> Array:
+def _open_key(b: Array, a: Array, secret: Array, *, profile: Profile) -> Array:
     """Residues [2, L, N] of s and of b + a s, coefficients."""
     primes = residues.column(profile)
     errors = residues.add(b, residues.multiply(a, secret, primes), primes)
@@ -204,7 +204,15 @@ def _open_key(b, a, secret, *, profile: Profile) -> Array:
 
 
 @residues.exact("profile")
-def _commit(secrets, errors, powers, b, a, *, profile: Profile) -> Array:
+def _commit(
+    secrets: Array,
+    errors: Array,
+    powers: Array,
+    b: Array,
+    a: Array,
+    *,
+    profile: Profile,
+) -> Array:
     """errors - a secrets - powers b of integers [R, N]: [R, L, N], transformed.
 
     Compiled once for both sides: the prover's powers are zeros.

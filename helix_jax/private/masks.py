@@ -11,7 +11,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -65,7 +65,7 @@ class Mask:
                 f"mask {self.number} was used before; each answer takes a new one."
             ) from None
 
-    def __reduce__(self):
+    def __reduce__(self) -> NoReturn:
         raise TypeError("a Mask is not copied or pickled: it would be used twice.")
 
 
@@ -137,7 +137,7 @@ class MaskPool:
         self._lock = threading.Lock()
         self._masks.clear()
 
-    def __reduce__(self):
+    def __reduce__(self) -> NoReturn:
         raise TypeError("a MaskPool is not copied or pickled: masks are used once.")
 
 

@@ -5,7 +5,7 @@ answers part by part. Plain JAX: it needs no compiler, and runs on any device.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
@@ -253,5 +253,5 @@ class Provider(LayerKeys):
             yield piece
             self._require_own()
 
-    def __reduce__(self):
+    def __reduce__(self) -> NoReturn:
         raise TypeError("a Provider is not copied or pickled: its masks are used once.")

@@ -8,6 +8,7 @@ little-endian 64-bit residues, transformed. What is done with it is in `encrypti
 import os
 import warnings
 import weakref
+from typing import NoReturn
 
 import numpy as np
 
@@ -73,7 +74,7 @@ class SecretKey:
         self._wipe()
         self._seal = None
 
-    def __reduce__(self):
+    def __reduce__(self) -> NoReturn:
         raise TypeError("a SecretKey is not copied or pickled; it stays where it is.")
 
 

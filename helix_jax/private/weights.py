@@ -133,11 +133,13 @@ def _residue_dtype(profile: Profile) -> type:
 
 
 @residues.exact("plan", "profile")
-def _transform_block(block, scale, *, plan: Plan, profile: Profile) -> Array:
+def _transform_block(
+    block: Array, scale: Array, *, plan: Plan, profile: Profile
+) -> Array:
     """Weights [d, a r] as residues [a, T, L, N] of their integers, transformed."""
     packed = packing.pack_kernel(jnp.rint(block * scale).astype(jnp.int64), plan)
 
-    def transform(one):
+    def transform(one: Array) -> Array:
         reduced = residues.reduce(one[None, :], residues.column(profile))
         return residues.transform(reduced, profile).astype(_residue_dtype(profile))
 

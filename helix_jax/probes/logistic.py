@@ -23,7 +23,7 @@ from helix_jax import checks, kinds, numeric
 from helix_jax.arguments import takes
 from helix_jax.linalg import first_argmax, product, spectrum_of, wide, wide_dtype
 from helix_jax.penalties import choose_best, strongest_first
-from helix_jax.probes.newton import Problem, certify, newton
+from helix_jax.probes.newton import Certificate, NewtonState, Problem, certify, newton
 from helix_jax.probes.objective import margins
 from helix_jax.probes.probe import Probe
 from helix_jax.types import Array
@@ -201,7 +201,9 @@ def _fit_path(
     bias = jnp.where(share > 0, jnp.log(jnp.where(share > 0, share, 1)), ABSENT)
     start = jnp.zeros((num_classes, width + 1), wide_dtype()).at[:, -1].set(bias)
 
-    def fit(theta: Array, penalty: Array):
+    def fit(
+        theta: Array, penalty: Array
+    ) -> tuple[Array, tuple[NewtonState, Certificate]]:
         state = newton(
             problem,
             penalty,

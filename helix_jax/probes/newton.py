@@ -143,7 +143,9 @@ def certify(problem: Problem, theta: Array, ridge: Array) -> Certificate:
     rows = problem.z.shape[0]
     size = min(rows, _BLOCK_ROWS)
 
-    def block(sums, index):
+    def block(
+        sums: tuple[Array, Array], index: Array
+    ) -> tuple[tuple[Array, Array], None]:
         # The last block is moved back to end with the rows; repeated rows have weight
         # 0.
         start = jnp.minimum(index * size, rows - size)
@@ -231,12 +233,12 @@ def _conjugate_gradients(
     exactness = jnp.clip(first / loss, 1e-6, 0.25)
     enough = jnp.maximum(exactness * first, tolerance * loss / 100)
 
-    def go_on(state):
+    def go_on(state: tuple) -> Array:
         _, _, _, rho, count, usable = state
         fresh = (count == 0) & (rho > 0)
         return usable & (count < max_products) & (fresh | (rho > enough))
 
-    def step(state):
+    def step(state: tuple) -> tuple:
         d, r, p, rho, count, _ = state
         q = hessian(p)
         curvature = jnp.sum(p * q)

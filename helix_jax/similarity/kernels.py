@@ -97,7 +97,7 @@ def median_distance(x: Array) -> Array:
 
 
 def prepare_all(
-    who: str, representations: Sequence[Any], kernel: str, minimum: int, **settings
+    who: str, representations: Sequence[Any], kernel: str, minimum: int, **settings: Any
 ) -> tuple[Array, ...]:
     """`prepare_rows` of several representations of the same rows.
 

@@ -115,7 +115,16 @@ def _about(record: NormMoments, joint: Moments) -> NormMoments:
     k, l = jnp.trace(m.cov_xx), jnp.trace(m.cov_yy)  # noqa: E741 - the equation's
     dd, ee = product(d, d), product(e, e)
 
-    def square(kl, kv, lu, mean_k, mean_l, cov, left, right):
+    def square(
+        kl: Array,
+        kv: Array,
+        lu: Array,
+        mean_k: Array,
+        mean_l: Array,
+        cov: Array,
+        left: Array,
+        right: Array,
+    ) -> Array:
         lengths = (product(left, left), product(right, right))
         return (
             kl

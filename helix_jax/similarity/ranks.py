@@ -49,7 +49,9 @@ def rank_tables(
         high = 2.0 if kernel in ("cosine", "correlation") else _longest(z)
         scale = BINS / jnp.where(high > 0, high, jnp.nan)
 
-        def step(counts, start, z=z, scale=scale):
+        def step(
+            counts: Array, start: Array, z: Array = z, scale: Array = scale
+        ) -> tuple[Array, None]:
             left, right = start[0] + places, start[1] + places
             once = (left[:, None] < right) & (right < rows)
             a, b = (jax.lax.dynamic_slice_in_dim(z, s, block) for s in start)

@@ -164,7 +164,9 @@ def with_width(rows: np.ndarray, width: int) -> np.ndarray:
 
 
 @jax.jit
-def _better(queries, wanted, own, part, first, stop) -> Array:
+def _better(
+    queries: Array, wanted: Array, own: Array, part: Array, first: Array, stop: Array
+) -> Array:
     """[Q] how many rows of a part of the index come before the wanted one."""
     scores = product(queries, part.T)
     threshold = jnp.sum(queries * wanted, axis=1, keepdims=True)

@@ -9,6 +9,7 @@ document, so that all resamples are one product, counts [R, G] times sums [G, K]
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +62,7 @@ def bootstrap_interval(
 
 
 def paired_interval(
-    values: Array, others: Array, documents: Sequence[str] | Array, **settings
+    values: Array, others: Array, documents: Sequence[str] | Array, **settings: Any
 ) -> Interval:
     """Interval of mean(values) - mean(others) on the same rows.
 

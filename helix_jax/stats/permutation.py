@@ -69,7 +69,15 @@ def permutation_null(
 @functools.partial(
     jax.jit, static_argnames=("statistic", "rows", "permutations", "at_once")
 )
-def _null(key, arguments, *, statistic, rows, permutations, at_once):
+def _null(
+    key: Array,
+    arguments: Any,
+    *,
+    statistic: Callable[..., Any],
+    rows: int,
+    permutations: int,
+    at_once: int,
+) -> Any:
     def permuted(number: Array) -> Any:
         order = jax.random.permutation(jax.random.fold_in(key, number), rows)
         return statistic(order, *arguments)

@@ -184,7 +184,7 @@ def _choices() -> str:
 
 
 def _docstrings_part() -> Part:
-    def rows():
+    def rows() -> Iterator[Row]:
         return (Row(*text) for text in read_docstrings())
 
     origin = {"versions": dict(package_versions())}

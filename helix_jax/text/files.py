@@ -11,12 +11,15 @@ import csv
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from helix_jax.errors import CorpusError
 from helix_jax.paths import os_errors
 from helix_jax.text.paragraphs import paragraph_texts
 from helix_jax.textfile import read_jsonl, read_lines
+
+if TYPE_CHECKING:  # slow to import, and for Parquet alone
+    import pyarrow.parquet
 
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 SUFFIXES = (*TABLES, ".txt")
@@ -120,7 +123,7 @@ def _checked_header(path: Path, line: int, header: list[str]) -> list[str]:
     return header
 
 
-def _open_parquet(path: Path):
+def _open_parquet(path: Path) -> "pyarrow.parquet.ParquetFile":
     import pyarrow
     import pyarrow.parquet
 

@@ -53,7 +53,7 @@ def make_optimizer(
         0.0, learning_rate, warmup_steps, steps, final_fraction * learning_rate
     )
 
-    def matrices(params):
+    def matrices(params: Any) -> Any:
         return jax.tree.map_with_path(lambda path, _: _is_matrix(path), params)
 
     adamw = optax.adamw(
@@ -65,7 +65,7 @@ def make_optimizer(
     if kind != "muon":
         raise ValueError(f"optimizer must be adamw or muon, got {kind!r}.")
 
-    def orthogonalised(params):
+    def orthogonalised(params: Any) -> Any:
         # Stacked kernels are [L, in, out]; each layer is orthogonalised by itself.
         dimensions = optax.contrib.MuonDimensionNumbers(1, 2)
         return jax.tree.map_with_path(
@@ -131,15 +131,15 @@ def make_step(
         arrays of a small model in a processor's cache. None takes all B at once.
     """
 
-    def gradient(params, windows):
+    def gradient(params: Any, windows: Array) -> tuple[Array, Any]:
         return jax.value_and_grad(cross_entropy)(params, spec, windows)
 
-    def mean_gradient(params, windows):
+    def mean_gradient(params: Any, windows: Array) -> tuple[Array, Any]:
         if microbatch is None or microbatch == windows.shape[0]:
             return gradient(params, windows)
         groups = windows.reshape(-1, microbatch, windows.shape[1])
 
-        def add(total, group):
+        def add(total: Any, group: Array) -> tuple[Any, None]:
             return jax.tree.map(jnp.add, total, gradient(params, group)), None
 
         zeros = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, params))
@@ -147,7 +147,7 @@ def make_step(
         return jax.tree.map(lambda leaf: leaf / groups.shape[0], total)
 
     @partial(jax.jit, donate_argnums=0)
-    def step(state: TrainState, windows: Array):
+    def step(state: TrainState, windows: Array) -> tuple[TrainState, dict[str, Array]]:
         loss, gradients = mean_gradient(state.params, windows)
         updates, inner = optimizer.update(gradients, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -226,9 +226,9 @@ def trigram_loss(
     return -float(np.mean(values[1:]))
 
 
-def _is_matrix(path) -> bool:
+def _is_matrix(path: tuple) -> bool:
     return path[-1].key in ("kernel", "embed", "positions")
 
 
-def _is_block_kernel(path) -> bool:
+def _is_block_kernel(path: tuple) -> bool:
     return path[0].key == "layers" and path[-1].key == "kernel"

@@ -26,6 +26,7 @@ Reference: ours.
 
 import dataclasses
 import json
+from collections.abc import Iterator
 
 import jax.numpy as jnp
 import numpy as np
@@ -212,7 +213,7 @@ def decode(words: np.ndarray, layout: MomentsFormat) -> Moments:
     return Moments(*(jnp.asarray(part, wide_dtype()) for part in parts))
 
 
-def _triangle(layout: MomentsFormat):
+def _triangle(layout: MomentsFormat) -> Iterator[tuple[int, slice]]:
     """Yield (j, place of row j of the upper triangle in the vector)."""
     width = layout.dx + layout.dy
     start = 1 + width

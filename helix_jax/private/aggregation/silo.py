@@ -10,7 +10,8 @@ Reference: Bonawitz et al. 2017, CCS, figure 4, with the steps for active advers
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import NoReturn
 
 import numpy as np
 
@@ -274,12 +275,12 @@ class Silo:
                 "aggregator tells silos different things: do not continue."
             )
 
-    def _require_enough(self, what: str, silos) -> None:
+    def _require_enough(self, what: str, silos: Collection[int]) -> None:
         if len(silos) < self._session.threshold:
             raise ProtocolError(
                 f"silo {self.number}: {len(silos)} silos {what}, needs "
                 f"{self._session.threshold}."
             )
 
-    def __reduce__(self):
+    def __reduce__(self) -> NoReturn:
         raise TypeError("a Silo is not copied or pickled: it takes each step once.")

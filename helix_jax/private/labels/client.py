@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
@@ -200,5 +200,5 @@ class LabelClient:
             signing_key=signing_key(self._client),
         )
 
-    def __reduce__(self):
+    def __reduce__(self) -> NoReturn:
         raise TypeError("a LabelClient is not copied or pickled: it holds secret keys.")

@@ -6,7 +6,7 @@ reading of a text which blocks were requested. What that reveals: docs/search.md
 
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from helix_jax.errors import BudgetError, KeyRoleError, ProtocolError
 from helix_jax.private import wire
@@ -260,7 +260,7 @@ class SearchProvider:
                 )
             return self._keys[own]
 
-    def __reduce__(self):
+    def __reduce__(self) -> NoReturn:
         raise TypeError("a SearchProvider is not copied or pickled.")
 
 
