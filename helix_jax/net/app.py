@@ -7,7 +7,8 @@ answered whole: no worker waits for a network.
 import contextlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -16,22 +17,23 @@ from starlette.routing import Route
 
 from helix_jax.net.bodies import announced, read_body
 from helix_jax.net.doors import DOORS, Door
+from helix_jax.net.limits import Meter
 from helix_jax.net.refusals import CODES, Refusal
 from helix_jax.net.replies import Held, explain, refused, size_of
-from helix_jax.net.service import Service
+from helix_jax.net.served import Served
+
+Identify = Callable[[Request], str | None]  # who asks; None: nobody who is known
 
 
 def make_app(
-    service: Service,
-    identify: Callable[[Request], str | None],
-    doors: tuple[Door, ...] = DOORS,
+    service: Served, identify: Identify, doors: tuple[Door[Any], ...] = DOORS
 ) -> Starlette:
     """The ASGI application; a server with ASGI's lifespan starts and ends the service.
 
     Args:
       service: that it shows.
       identify: the client of a request; None for an unknown one.
-      doors: its routes.
+      doors: its routes, for a service of its kind.
     """
 
     routes = [
@@ -41,7 +43,7 @@ def make_app(
     handlers = {404: _no_route, 405: _no_method}
 
     @contextlib.asynccontextmanager
-    async def lifespan(_: Starlette):
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await service.start()
         yield
         await service.close()
@@ -57,7 +59,9 @@ async def _no_method(request: Request, error: Exception) -> Response:
     return refused(Refusal("method"))
 
 
-def _endpoint(service: Service, identify, door: Door):
+def _endpoint(
+    service: Served, identify: Identify, door: Door[Any]
+) -> Callable[[Request], Awaitable[Response | Held]]:
     async def endpoint(request: Request) -> Response | Held:
         began, identity, sizes = time.perf_counter(), "", [0, 0]
         detail = ""
@@ -118,7 +122,9 @@ def _endpoint(service: Service, identify, door: Door):
             held.enter_context(meters.memory(size_of(response), meter))
             return Held(response, held.pop_all())
 
-    async def whole(request, identity, meter, sizes) -> Response:
+    async def whole(
+        request: Request, identity: str, meter: Meter, sizes: list[int]
+    ) -> Response:
         most = service.settings.body_bytes if door.most is None else door.most
         size = announced(request, int(most))
         with service.meters.memory(2 * size, meter):

@@ -1,7 +1,7 @@
 """The routes of a provider: which request does what; see docs/protocol.md."""
 
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
@@ -10,15 +10,18 @@ from starlette.responses import JSONResponse, Response
 from helix_jax.net.bodies import read_json, read_number
 from helix_jax.net.refusals import Refusal
 from helix_jax.net.replies import message
+from helix_jax.net.served import Answering, Served
 from helix_jax.net.service import Service
 
 _KEY_BYTES = 1_000_000
 _SMALL = 4096
 
-Act = Callable[[Service, str, dict[str, str], bytes, Request], Awaitable[Response]]
+Names = dict[str, str]  # those in braces in the path
+Of = TypeVar("Of", contravariant=True)  # what kind of service
+Act = Callable[[Of, str, Names, bytes, Request], Awaitable[Response]]
 
 
-class Door(NamedTuple):
+class Door(NamedTuple, Generic[Of]):
     """One route.
 
     Attributes:
@@ -32,18 +35,22 @@ class Door(NamedTuple):
 
     method: str
     path: str
-    act: Act
+    act: Act[Of]
     most: int | None = 0
     upload: bool = False
     open: bool = False
     stream: bool = False
 
 
-async def _live(service, identity, names, body, request):
+async def _live(
+    service: Served, identity: str, names: Names, body: bytes, request: Request
+) -> Response:
     return JSONResponse({"live": True})
 
 
-async def _ready(service, identity, names, body, request):
+async def _ready(
+    service: Served, identity: str, names: Names, body: bytes, request: Request
+) -> Response:
     if service.draining:
         raise Refusal("draining", after=5)
     if not service.pool.ready:
@@ -51,7 +58,9 @@ async def _ready(service, identity, names, body, request):
     return JSONResponse({"ready": True})
 
 
-async def _metrics(service, identity, names, body, request):
+async def _metrics(
+    service: Served, identity: str, names: Names, body: bytes, request: Request
+) -> Response:
     peer = request.client.host if request.client else ""
     if peer not in ("127.0.0.1", "::1"):
         raise Refusal("forbidden", f"metrics asked for by {peer}")
@@ -62,78 +71,111 @@ async def _metrics(service, identity, names, body, request):
     return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
-async def _capabilities(service, identity, names, body, request):
+async def _capabilities(
+    service: Served, identity: str, names: Names, body: bytes, request: Request
+) -> Response:
     return JSONResponse(service.capabilities())
 
 
-async def _account(service, identity, names, body, request):
+async def _account(
+    service: Served, identity: str, names: Names, body: bytes, request: Request
+) -> Response:
     return JSONResponse(await service.account(identity))
 
 
-async def _put_key(service, identity, names, body, request):
+async def _put_key(
+    service: Answering, identity: str, names: Names, body: bytes, request: Request
+) -> Response:
     await service.put_key(identity, names["key"], body)
     return Response(status_code=204)
 
 
-async def _offer(service, identity, names, body, request):
+async def _offer(
+    service: Answering, identity: str, names: Names, body: bytes, request: Request
+) -> Response:
     return message(await service.offer(identity, names["head"]))
 
 
-async def _ask(service, identity, names, body, request):
+async def _ask(
+    service: Answering, identity: str, names: Names, body: bytes, request: Request
+) -> Response:
     what = request.scope["path"].rsplit("/", 1)[1]
     return message(await service.ask(identity, names["head"], what, body))
 
 
-async def _index(service, identity, names, body, request):
+async def _index(
+    service: Service, identity: str, names: Names, body: bytes, request: Request
+) -> Response:
     return JSONResponse(await service.index(names["index"]))
 
 
-async def _search(service, identity, names, body, request):
+async def _search(
+    service: Service, identity: str, names: Names, body: bytes, request: Request
+) -> Response:
     parts = request.query_params.getlist("part")
     return message(await service.search(identity, names["index"], parts, body))
 
 
-async def _begin_fit(service, identity, names, body, request):
+async def _begin_fit(
+    service: Service, identity: str, names: Names, body: bytes, request: Request
+) -> Response:
     asked = read_json(body, ("rows", "key"))
     return message(
         await service.begin_fit(identity, names["fit"], asked["rows"], asked["key"])
     )
 
 
-async def _fit_state(service, identity, names, body, request):
+async def _fit_state(
+    service: Service, identity: str, names: Names, body: bytes, request: Request
+) -> Response:
     return JSONResponse(await service.fit_state(identity, names["fit"]))
 
 
-async def _end_fit(service, identity, names, body, request):
+async def _end_fit(
+    service: Service, identity: str, names: Names, body: bytes, request: Request
+) -> Response:
     await service.end_fit(identity, names["fit"])
     return Response(status_code=204)
 
 
-async def _put_rows(service, identity, names, body, request):
+async def _put_rows(
+    service: Service, identity: str, names: Names, body: bytes, request: Request
+) -> Response:
     chunk = read_number(names["chunk"])
     after = await service.put_rows(identity, names["fit"], chunk, body)
     return Response(status_code=204, headers={"helix-next": str(after)})
 
 
-async def _mean(service, identity, names, body, request):
+async def _mean(
+    service: Service, identity: str, names: Names, body: bytes, request: Request
+) -> Response:
     return message(await service.mean(identity, names["fit"]))
 
 
-async def _results(service, identity, names, body, request):
+async def _results(
+    service: Service, identity: str, names: Names, body: bytes, request: Request
+) -> Response:
     part = read_number(names["part"])
     count, found = await service.results(identity, names["fit"], part)
     return message(found, {"helix-parts": str(count)})
 
 
-DOORS = (
+# Of every service; of one whose heads answer; and all of a provider.
+COMMON_DOORS: tuple[Door[Served], ...] = (
     Door("GET", "/health/live", _live, open=True),
     Door("GET", "/health/ready", _ready, open=True),
     Door("GET", "/metrics", _metrics, open=True),
     Door("GET", "/v1", _capabilities, open=True),
     Door("GET", "/v1/account", _account),
+)
+HEAD_DOORS: tuple[Door[Answering], ...] = (
+    *COMMON_DOORS,
     Door("PUT", "/v1/keys/{key}", _put_key, most=_KEY_BYTES),
     Door("GET", "/v1/heads/{head}", _offer),
     Door("POST", "/v1/heads/{head}/answers", _ask, most=None),
+)
+DOORS: tuple[Door[Service], ...] = (
+    *HEAD_DOORS,
     Door("POST", "/v1/heads/{head}/transfers", _ask, most=None),
     Door("POST", "/v1/heads/{head}/labels", _ask, most=None),
     Door("GET", "/v1/indexes/{index}", _index),

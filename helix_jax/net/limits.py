@@ -8,7 +8,7 @@ import logging
 import sqlite3
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from helix_jax.net.refusals import Refusal
 from helix_jax.net.settings import Limits
@@ -59,7 +59,9 @@ class Meter:
 class Meters:
     """All clients' use, and the memory of all requests under way."""
 
-    def __init__(self, state: State, limits_of, memory_bytes: float):
+    def __init__(
+        self, state: State, limits_of: Callable[[str], Limits], memory_bytes: float
+    ):
         """Take the state, identity -> Limits, and the bytes for bodies."""
         self._state, self._limits_of = state, limits_of
         self._memory, self.held = memory_bytes, 0

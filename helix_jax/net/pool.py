@@ -7,6 +7,7 @@ place again.
 import asyncio
 import contextlib
 import logging
+from collections.abc import AsyncIterator
 from typing import Any
 
 from helix_jax.net.family import Family
@@ -97,7 +98,7 @@ class Pool:
         return min(serving or self.places, key=lambda place: place.waiting)
 
     @contextlib.asynccontextmanager
-    async def turn(self, bound: bytes | None = None):
+    async def turn(self, bound: bytes | None = None) -> AsyncIterator[Place]:
         """A place to oneself.
 
         Raises:

@@ -29,6 +29,7 @@ from helix_jax.net.identities import Identities
 from helix_jax.net.page import page_doors
 from helix_jax.net.plain_http import is_loopback, require_plain_allowed
 from helix_jax.net.refusals import Refusal
+from helix_jax.net.served import Served
 from helix_jax.net.service import Service
 from helix_jax.net.settings import ServiceSettings
 from helix_jax.net.state_file import FILE
@@ -141,8 +142,8 @@ def serve(
 
 def serve_service(
     settings: ServiceSettings,
-    service: Service,
-    doors: tuple[Door, ...],
+    service: Served,
+    doors: tuple[Door[Any], ...],
     *,
     on_ready: Callable[[str], None] = print,
     on_end: Callable[[str], None] = print,
@@ -172,7 +173,7 @@ def serve_service(
 
 async def listen(
     settings: ServiceSettings,
-    service: Service,
+    service: Served,
     app: ASGIApp,
     on_ready: Callable[[str], None],
 ) -> None:

@@ -9,7 +9,8 @@ import logging
 import os
 import socket
 import sys
-from typing import Any
+from collections.abc import AsyncIterator
+from typing import Any, Self
 
 from helix_jax.net.family import Family
 from helix_jax.net.frames import Frame, pack, receive_from
@@ -88,7 +89,7 @@ class Place:
         self.serves.set()
 
     @contextlib.asynccontextmanager
-    async def taken(self):
+    async def taken(self) -> AsyncIterator[Self]:
         """The worker to oneself; after the death of one, its successor.
 
         Raises:

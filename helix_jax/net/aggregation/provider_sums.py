@@ -13,7 +13,7 @@ sees a single provider's result as long as the two do not work together
 
 import asyncio
 import json
-import re
+from collections.abc import Awaitable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from helix_jax.net.aggregation.service_base import ServiceBase
 from helix_jax.net.aggregation.sum_settings import SummandSettings, SumSettings
 from helix_jax.net.aggregation.summed_layer import summed_layer
 from helix_jax.net.capabilities import provider_fields, require_spoken
-from helix_jax.net.doors import DOORS
+from helix_jax.net.doors import HEAD_DOORS, Door
 from helix_jax.net.message_names import key_of, profile_of, sixteen_bytes
 from helix_jax.net.recent import RecentAnswers
 from helix_jax.net.refusals import Refusal
@@ -31,11 +31,7 @@ from helix_jax.private import Layer, sum_answers
 from helix_jax.private.profiles import find_profile
 from helix_jax.secret_files import read_secret
 
-DOORS_OF_SUMS = tuple(
-    door
-    for door in DOORS
-    if not re.search(r"/(fits|indexes|transfers|labels)\b", door.path)
-)
+DOORS_OF_SUMS: tuple[Door["SumService"], ...] = HEAD_DOORS
 PATIENCE_SECONDS = 10.0  # with a provider that is away
 _TOLD = ("budget", "answered", "malformed", "quota", "busy", "draining")
 
@@ -165,7 +161,7 @@ class SumService(ServiceBase):
             raise Refusal("not_found", f"{name!r} is not served")
         return self._sums[name]
 
-    async def _all(self, requests) -> list[Any]:
+    async def _all(self, requests: Iterable[Awaitable[Any]]) -> list[Any]:
         """What every provider says, or what the first that refused did."""
         found = await asyncio.gather(*requests, return_exceptions=True)
         wrong = []

@@ -14,6 +14,7 @@ Everything here blocks, is used by threads of a server, and one call at a time.
 import contextlib
 import logging
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from helix_jax.errors import ProtocolError
@@ -191,7 +192,9 @@ class Rounds:
                 "survivors": [names[k] for k in sorted(state.survivors)],
             }
 
-    def _take(self, state, kind, silo, file, digest) -> bool:
+    def _take(
+        self, state: RoundState, kind: Kind, silo: int, file: Path | None, digest: str
+    ) -> bool:
         """Whether the file is kept; the same message came before if not."""
         there = state.digests.get((kind, silo))
         if there is not None:
@@ -226,7 +229,7 @@ class Rounds:
             raise Refusal("late", f"silo {silo} was left out of an earlier round")
 
     @contextlib.contextmanager
-    def _known(self):
+    def _known(self) -> Iterator[RoundState]:
         """The state, for one call; made anew where the last one broke off.
 
         So memory is never ahead of the disk: a line that could not be written leaves

@@ -5,8 +5,8 @@
     GET /v1/sessions/SESSION/ROUND    what the round came to for this silo
     GET /v1/sessions/SESSION/total    [2, L] uint64, for silos that are in it
 
-and what every service has (`doors.DOORS`). SESSION is `Agreement.digest`, ROUND one of
-keys, shares, masked, confirm, reveal. What is not there yet is waited for,
+and what every service has (`doors.COMMON_DOORS`). SESSION is `Agreement.digest`, ROUND
+one of keys, shares, masked, confirm, reveal. What is not there yet is waited for,
 ?wait=SECONDS, and then answered by 204. Which silo asks is known by the name that its
 token or its certificate has; what it says is believed for the signature in it alone.
 """
@@ -29,10 +29,11 @@ from helix_jax.net.aggregation.service_base import ServiceBase
 from helix_jax.net.aggregation.uploads import receive_body
 from helix_jax.net.bodies import announced
 from helix_jax.net.capabilities import service_fields
-from helix_jax.net.doors import DOORS, Door
+from helix_jax.net.doors import COMMON_DOORS, Door, Names
 from helix_jax.net.refusals import Refusal
 from helix_jax.net.settings import ServiceSettings
 from helix_jax.private.aggregation.aggregator import ROUNDS
+from helix_jax.private.aggregation.messages import Kind
 
 LOG = logging.getLogger(__name__)
 PROTOCOL = 1
@@ -124,12 +125,24 @@ class AggregationService(ServiceBase):
         return self.draining
 
 
-async def _describe(service, identity, names, body, request):
+async def _describe(
+    service: AggregationService,
+    identity: str,
+    names: Names,
+    body: bytes,
+    request: Request,
+) -> Response:
     desk, _ = service.find(names["session"], identity)
     return JSONResponse(await desk.in_thread(desk.rounds.describe))
 
 
-async def _put(service, identity, names, body, request):
+async def _put(
+    service: AggregationService,
+    identity: str,
+    names: Names,
+    body: bytes,
+    request: Request,
+) -> Response:
     desk, silo = service.find(names["session"], identity)
     kind = _kind(names["round"])
     size = announced(request, 2**63)
@@ -151,7 +164,13 @@ def _remove(file: Path | None) -> None:
         file.unlink(missing_ok=True)
 
 
-async def _get(service, identity, names, body, request):
+async def _get(
+    service: AggregationService,
+    identity: str,
+    names: Names,
+    body: bytes,
+    request: Request,
+) -> Response:
     desk, silo = service.find(names["session"], identity)
     kind = _kind(names["round"])
     data = await desk.wait(
@@ -162,7 +181,13 @@ async def _get(service, identity, names, body, request):
     return Response(data, media_type=_BINARY)
 
 
-async def _total(service, identity, names, body, request):
+async def _total(
+    service: AggregationService,
+    identity: str,
+    names: Names,
+    body: bytes,
+    request: Request,
+) -> Response:
     desk, silo = service.find(names["session"], identity)
     path = await desk.wait(
         lambda: desk.rounds.total(silo), _wait(request), service.is_ending
@@ -174,13 +199,8 @@ async def _total(service, identity, names, body, request):
     return FileResponse(path, stat_result=path.stat(), media_type=_BINARY)
 
 
-AGGREGATION_DOORS = (
-    *(
-        door
-        for door in DOORS
-        if door.path.startswith(("/health/", "/metrics", "/v1/account"))
-        or door.path == "/v1"
-    ),
+AGGREGATION_DOORS: tuple[Door[AggregationService], ...] = (
+    *COMMON_DOORS,
     Door("GET", "/v1/sessions/{session}", _describe),
     Door("GET", "/v1/sessions/{session}/total", _total),
     Door("PUT", "/v1/sessions/{session}/{round}", _put, upload=True, stream=True),
@@ -188,7 +208,7 @@ AGGREGATION_DOORS = (
 )
 
 
-def _kind(name: str):
+def _kind(name: str) -> Kind:
     if name not in _KINDS:
         raise Refusal("not_found", f"no round {name:.64}")
     return _KINDS[name]
