@@ -116,9 +116,8 @@ def grow(state: DecodeState, slots: int) -> DecodeState:
     def longer(cache: KeyValueCache) -> KeyValueCache:
         more = slots - cache.mask.shape[1]
 
-        def pad(
-            table: Array,
-        ) -> Array:  # [B, S], [B, K, S, D_head] or [L, B, K, S, D_head]
+        def pad(table: Array) -> Array:
+            # [B, S], [B, K, S, D_head] or [L, B, K, S, D_head]
             widths = [(0, 0)] * table.ndim
             widths[max(1, table.ndim - 2)] = (0, more)
             return jnp.pad(table, widths)

@@ -145,9 +145,9 @@ class Deployment:
     def __init__(self, settings: ServiceSettings):
         self.settings = settings
         # Of this object alone, so that they end with it.
-        self.head = functools.cache(self.head)  # type: ignore[method-assign]  # kept with this object
-        self.rows = functools.cache(self.rows)  # type: ignore[method-assign]  # kept with this object
-        self.input_norm = functools.cache(self.input_norm)  # type: ignore[method-assign]  # kept with this object
+        self.head = functools.cache(self.head)  # type: ignore[method-assign]
+        self.rows = functools.cache(self.rows)  # type: ignore[method-assign]
+        self.input_norm = functools.cache(self.input_norm)  # type: ignore[method-assign]
 
     def head(self, name: str) -> Head:
         """A head by its name."""

@@ -14,7 +14,6 @@ Reference: RFC 7469, section 2.4.
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import ssl
@@ -62,10 +61,10 @@ def read_pins(pins: str | Sequence[str]) -> tuple[str, ...]:
     if not several:
         raise ValueError("pin: none is given; leave it out, or name one key.")
     for pin in several:
+        start, written = pin[: len(_START)], pin[len(_START) :]
         try:
-            start, written = pin[: len(_START)], pin[len(_START) :]
             length = len(base64.b64decode(written, validate=True))
-        except binascii.Error:
+        except ValueError:  # no base64, or no ASCII
             length = 0
         if start != _START or length != hashlib.sha256().digest_size:
             raise ValueError(

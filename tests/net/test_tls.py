@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from helix_jax.errors import KeyRoleError, PathError, ProtocolError, RunError
 from helix_jax.net.certificate_files import pair_of, read_key
 from helix_jax.net.certificates import make_server
-from helix_jax.net.pins import PinError, check_pin, pin_of
+from helix_jax.net.pins import PinError, check_pin, pin_of, read_pins
 from helix_jax.net.plain_http import require_plain_allowed
 from helix_jax.net.tls import (
     client_context,
@@ -176,6 +176,13 @@ def test_a_pinned_key_is_taken_and_another_refused(certificates):
     check_pin(meeting.client, pin)
     with pytest.raises(PinError, match="expected"):
         check_pin(meeting.client, [OTHER_PIN])
+
+
+@pytest.mark.parametrize("bad", ["x", "sha256/abc", "sha256/é", OTHER_PIN[:-4], "é"])
+def test_a_malformed_pin_is_refused_with_what_one_is(bad):
+    assert read_pins(OTHER_PIN) == (OTHER_PIN,)
+    with pytest.raises(ValueError, match="pin: expected sha256/ and 44 characters of"):
+        read_pins(f"{OTHER_PIN},{bad}")
 
 
 def test_a_pin_is_no_substitute_for_a_name_or_an_authority(certificates, strangers):
