@@ -60,7 +60,7 @@ if __name__ != "__main__":  # slow, and flags are read without
 NOTE = (
     "Unprotected: the control, where each attack must succeed; guarded: the profile of "
     "the run; chance: correlations with shuffled truth, their middle 95%, or what a "
-    "guess without the answers has. [ ] behind a rate or an AUC: its 95% interval."
+    "guess without the answers has. [ ] after a rate or an AUC: its 95% interval."
 )
 
 SHARE = Quantity("share, %", 100, 1)

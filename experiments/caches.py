@@ -9,18 +9,18 @@ by ridge. The source reads whole prompts of the test split, the target only thei
 and last tokens; the target's predictions of the true continuation are scored against
 those after reading the prompt itself.
 
-| arm          | the target goes on from                                        |
+| arm          | the target continues from                                      |
 |--------------|----------------------------------------------------------------|
 | native       | its own cache of the prompt                                    |
 | mapped       | the source's, mapped; from 1, 4 or all source layers           |
 | trained      | likewise, the map trained on what the target itself says next  |
-| unchanged    | the source's, without a map, where both are of one form        |
+| unchanged    | the source's, without a map, if both have the same shape       |
 | residual     | likewise, with a change of low rank (--residual_rank)          |
 | none         | nothing but special tokens: control                            |
 | shuffled     | the mapped cache of another prompt: control                    |
 | mean         | the mean keys and values at every token: control               |
 
-A gate says of each test prompt how near the mapped cache will be, before it is read (by
+A gate predicts how near the mapped cache of each test prompt is to the native one (from
 the map's confidence, the source's loss, ...); what it keeps and refuses is measured.
 
 Retention is 1 - (bits_arm - bits_native) / (bits_none - bits_native), in bits per
@@ -83,7 +83,7 @@ if __name__ != "__main__":  # slow, and flags are read without
     from helix_jax.generation.token_sides import TokenSides, sample_texts
     from helix_jax.text.corpora import load_corpus
 ANSWER = (
-    "The target goes on from the source's mapped cache with {{{kept}}} of what the "
+    "The target continues from the source's mapped cache with {{{kept}}} of what the "
     "prompt is worth to it, from another prompt's with {{caches/retention_shuffled}}."
 )
 

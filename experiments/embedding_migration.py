@@ -28,7 +28,7 @@ Recall and nDCG are of the second half alone; graded nDCG counts texts of its cl
 that the new model finds in its own index. Cosines are about the mean of the index's fit
 rows; every number has a bootstrap interval over documents.
 
-Cost: one core, mpnet and MiniLM, 484 queries in 1,096 rows, states at hand: 40 seconds.
+Cost: one core, mpnet and MiniLM, 484 queries in 1,096 rows, states there: 40 seconds.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ def compute(config: FitConfig, _: Run) -> Report:
 
 
 def maps_table(numbers: Mapping[str, float | Interval]) -> Table:
-    """The map beside its controls."""
+    """The map and its controls."""
     note = (
         f"Relative penalty {numbers['fit/penalty']:.2g} chosen on the select split; "
         f"linear CKA {numbers['similarity/linear_cka']:.3f} on the test split. "

@@ -86,7 +86,7 @@ class FitTokensConfig(TokenMapOptions):
 
 
 def check(config: FitTokensConfig, specs: Specs) -> None:
-    """Refuse a map that the target could not go on from."""
+    """Refuse a map that the target could not continue from."""
     check_cuts(config, specs)
 
 

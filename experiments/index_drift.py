@@ -23,7 +23,7 @@ Penalties and weights of maps that see later texts are chosen on n / 4 more of t
 least 20. Later texts that --data holds are left out. Cosines are about the mean of the
 fit rows of --data. R2 is the map's, on the test split's second halves.
 
-Cost: one core, mpnet and MiniLM, 1,687 rows, states at hand: two and a half minutes.
+Cost: one core, mpnet and MiniLM, 1,687 rows, states there: two and a half minutes.
 """
 
 from __future__ import annotations

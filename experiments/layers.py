@@ -159,7 +159,7 @@ def pair_line(pair: tuple[int, int], scores: Scores) -> str:
 def layer_blocks(
     cells: Mapping[tuple[int, int], Scores], layers: Layers
 ) -> list[Block]:
-    """A map of layers for each measure, and all pairs beside their controls."""
+    """A matrix of layers for each measure, and all pairs with their controls."""
     rows, columns = ({layer: str(layer) for layer in sorted(side)} for side in layers)
     pairs = list(itertools.product(rows, columns))
     blocks: list[Block] = []

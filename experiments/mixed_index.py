@@ -20,7 +20,7 @@ those of largest predicted residual first, which needs their old embeddings only
 those of largest true residual first, an oracle: the most that such an order can gain.
 Control: the map of shuffled pairs, which finds only what is embedded again.
 
-Cost: one core, mpnet and MiniLM, 484 queries in 1,096 rows, states at hand: a minute.
+Cost: one core, mpnet and MiniLM, 484 queries in 1,096 rows, states there: a minute.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ def result_blocks(numbers: Numbers, config: MixedConfig) -> list[Block]:
 
 
 def way_table(way: str, numbers: Numbers, config: MixedConfig, note: str) -> Table:
-    """What every order finds at every share, beside what needs no share."""
+    """What every order finds at every share, and what is found without a share."""
     measures = {f"recall_at_{k}": f"recall@{k}, %" for k in config.cutoffs}
     rows = {
         (name, arm): f"{words}: {title}"

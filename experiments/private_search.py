@@ -24,7 +24,7 @@ Without models rows are synthetic: normal rows about centres of a few hundred ro
 with a spectrum that falls like that of sentence encoders; then there is no map. An
 index in clusters (--index=clusters, or from 200,001 rows on) hides its choice among
 --decoys; the report says how often a provider that knows the choices of half of the
-queries guesses those of the others, beside chance.
+queries guesses those of the others, compared with chance.
 
 Cost: two cores, once embedded: 100,000 x 384 0.6 s a search, 7.2 MB; a million in
 clusters 1.1 s, 9.2 MB (docs/search.md).
@@ -194,7 +194,7 @@ def compute(config: SearchConfig, run: Run) -> Report:
 
 
 def search_answer(numbers: Mapping[str, float | Interval], config: SearchConfig) -> str:
-    """What the first policy finds, beside its control, and the time of a search."""
+    """What the first policy and its control find, and the time of a search."""
     policy = config.policies[0].replace(":", "_")
     arms = {
         "mapped": "through the map",

@@ -4,10 +4,10 @@ r"""Embeddings of one model translated to those of another, each with a confiden
 
 --map is a folder that experiments.fit wrote, or hub:OWNER/NAME; --in an npy (with
 FILE.ids.txt, if any), safetensors or Parquet file; --out a folder, which gets the rows
-in their order as parts of the same format in OUT/rows. One row comes out for each row
-in, with its id and whatever else stands beside it. Beside each stands how near it is to
-the target's own row: a predicted cosine, and a lower bound that holds for nine rows in
-ten of the kind that the map was calibrated on (docs/maps.md).
+in their order as parts of the same format in OUT/rows. Each row gives one row, with its
+id and its other columns, and with how near it is to the target's own row: a predicted
+cosine, and a lower bound that holds for nine rows in ten of the kind that the map was
+calibrated on (docs/maps.md).
 
 Memory does not grow with the file. A killed run resumes after the last whole part.
 
@@ -96,7 +96,7 @@ class TranslateConfig:
         return self.out
 
     def check(self) -> None:
-        """Raise where a map or a file is given and the other is made up."""
+        """Raise if only one of the map and the file is given."""
         if (self.map == MADE_UP) != (self.vectors == MADE_UP):
             raise RunError(
                 f"--map={self.map} and --in={self.vectors}: give both, or neither."
@@ -187,7 +187,7 @@ def require_same(path: Path, vectors: Vectors, found: MapFolder) -> None:
 
 
 def make_up(folder: Path) -> Path:
-    """Write a made-up map with its confidence, and a Parquet file of 3,000 rows."""
+    """Write a synthetic map with its confidence, and a Parquet file of 3,000 rows."""
     rng = np.random.default_rng(0)
     kernel = rng.normal(size=(24, 16))
 

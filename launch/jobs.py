@@ -31,7 +31,7 @@ class Command:
 
     Attributes:
       words: program and arguments.
-      log: file that gets what process 0 prints; of another, its number behind it.
+      log: file of what process 0 prints; for other processes their number is appended.
     """
 
     words: Sequence[str]
@@ -54,7 +54,7 @@ class Command:
             raise RunError(f"status {done.returncode}, see {log}.")
 
     def checkpoint(self) -> Any:
-        """What is put in the queue again: the same, since a killed run goes on."""
+        """What is put in the queue again: the same, since a killed run resumes."""
         import submitit
 
         return submitit.helpers.DelayedSubmission(self)

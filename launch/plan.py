@@ -93,7 +93,7 @@ def command_of(experiment: str, run: Planned) -> list[str]:
 
 
 def task_of(experiment: str, run: Planned) -> Task:
-    """A run as a command; what it prints goes to logs/NAME.txt beside its folder."""
+    """A run as a command; what it prints goes to logs/NAME.txt next to its folder."""
     log = run.folder.parent / "logs" / f"{run.folder.name}.txt"
     return Task(run.folder.name, command_of(experiment, run), log)
 

@@ -1,7 +1,7 @@
 """What a sweep runs: settings, each a dictionary of flags, in a fixed order.
 
     grid   flag=a,b     every value with every other setting; several are multiplied
-    zip    flag=a,b     all zips go on together, the first values, then the second, ...
+    zip    flag=a,b     all zips advance together: the first values, the second, ...
     list   "f=a g=b"    one setting as it stands, quoted as in a shell
     file   NAME.py      its function settings() yields dictionaries
 

@@ -26,7 +26,7 @@ from helix_jax.types import Array
 
 DIRECTIONS = 16
 LEAST_ROWS = 20  # in each half: a bound for nine rows in ten, with room
-_PENALTY = 1e-2  # of the regression, beside terms of variance one
+_PENALTY = 1e-2  # of the regression, for terms of variance one
 _MAIN, _LEAST_REST = 0.95, 1e-4  # shares of the variance on and off the directions
 _MOST = 1 - 1e-6  # of a cosine, so that atanh is finite
 

@@ -69,7 +69,7 @@ def map_card(
     Args:
       config: its config.json, with or without "card".
       confidence: of its rows, where there is one.
-      place: where it lies on the hub.
+      place: where it is on the hub.
     """
     sides = {side: config["fingerprints"][side] for side in _SIDES}
     known = MapCard().record() | config.get("card", {})

@@ -9,7 +9,7 @@ from helix_jax.stats import Interval, permutation_p
 
 
 class Correlation(NamedTuple):
-    """A correlation beside those of shuffled truth.
+    """A correlation, compared with those of shuffled truth.
 
     Attributes:
       value: Pearson's correlation of estimate and truth.

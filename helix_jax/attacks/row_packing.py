@@ -76,7 +76,7 @@ def unpack(packing: Packing, cross: np.ndarray, exponents: np.ndarray) -> np.nda
     rest = cross[:-1] - packing.x[-1, 0] * last
     found = np.empty((len(rest), packing.shared, rest.shape[1]))
     for place in range(packing.shared):
-        # Those behind it add less than a half; the last one keeps its fraction.
+        # Those after it add less than a half; the last one keeps its fraction.
         whole = place + 1 < packing.shared
         found[:, place] = np.rint(rest) if whole else rest
         rest = np.ldexp(rest - found[:, place], STEP_BITS)

@@ -73,7 +73,7 @@ def unpack(packing: Packing, results: np.ndarray, unit: float) -> np.ndarray:
     width = packing.x.shape[1]
     rest = np.asarray(results, np.float64) / (packing.x[0, 0] * unit)
     found = np.empty((len(rest), packing.shared, rest.shape[1]))
-    for place in range(packing.shared):  # those behind add less than a half
+    for place in range(packing.shared):  # those after it add less than a half
         found[:, place] = np.rint(rest)
         rest = (rest - found[:, place]) * 2.0**BITS
     return found.reshape(-1, rest.shape[1])[:width]

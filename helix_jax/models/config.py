@@ -111,7 +111,7 @@ def is_defined(family: str, name: str) -> bool:
 
 
 def model_code(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The classes of a model that are code beside it, as auto_map names them."""
+    """The classes of a model that are code in its folder, as auto_map names them."""
     code = config.get("auto_map") or {}
     code = code if isinstance(code, Mapping) else {"auto_map": code}
     return {key: name for key, name in code.items() if key not in OTHER_CODE}
@@ -172,7 +172,7 @@ class ConfigReader:
             )
 
     def expect_code(self, stem: str) -> bool:
-        """Accept code beside the weights only if it became transformers' own.
+        """Accept code next to the weights only if it became transformers' own.
 
         A class name does not say what its code does: gte-Qwen2's Qwen2Model attends in
         both directions, and no attribute of its config says so. So a family whose model

@@ -86,7 +86,7 @@ def make_mesh(
 
 
 def check_processes(sizes: Mapping[str, int], own: int) -> None:
-    """Raise MeshError unless a copy of the model covers whole processes or lies in one.
+    """Raise MeshError unless a copy of the model covers whole processes or is in one.
 
     Args:
       sizes: as of `parse_mesh`.

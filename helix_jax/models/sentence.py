@@ -1,4 +1,4 @@
-"""The embedding modules of a sentence-transformers folder, beside the model."""
+"""The embedding modules of a sentence-transformers folder, without the model."""
 
 import json
 from collections.abc import Mapping

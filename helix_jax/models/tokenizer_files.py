@@ -1,4 +1,4 @@
-"""What the files beside a vocabulary say about a tokenizer.
+"""What the files next to a vocabulary say about a tokenizer.
 
     tokenizer_config.json     settings, special tokens, added tokens with their ids
     special_tokens_map.json   special tokens

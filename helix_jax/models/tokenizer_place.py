@@ -1,4 +1,4 @@
-"""Where a model's tokenizer lies, and what the small files beside it say."""
+"""Where a model's tokenizer is, and what the small files next to it say."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,7 @@ class TokenizerPlace(NamedTuple):
     Attributes:
       path: the folder, or the file that was named.
       vocabulary: the file that defines it.
-      files: what those beside it say.
+      files: what the files next to it say.
     """
 
     path: Path

@@ -1,4 +1,4 @@
-"""A tokenizer changed as the files beside its vocabulary say, or refused by name.
+"""A tokenizer changed as the files next to its vocabulary say, or refused by name.
 
 The vocabulary's own file decides: of the others, only explicit settings are applied,
 and those that contradict it are refused.
@@ -102,7 +102,7 @@ def _add_declared(core: Tokenizer, token: Declared, files: TokenizerFiles) -> No
     there = core.get_added_tokens_decoder().get(token.index)
     if there is not None:
         for name, value in token.flags.items():
-            # With no normalizer the text is the same before and behind it.
+            # Without a normalizer the text is the same before and after it.
             free = name == "special" or (name == "normalized" and not core.normalizer)
             if not free and getattr(there, name) != value:
                 raise CheckpointError(
@@ -181,7 +181,7 @@ def _framed(core: Tokenizer) -> list[int]:
 
 
 def _around(core: Tokenizer, behind: bool) -> list[str]:
-    """Names of the tokens that are put before a text, or behind it."""
+    """Names of the tokens that are put before a text, or after it."""
     ids = _framed(core)
     place = ids.index(_TEXT)
     return [

@@ -26,7 +26,7 @@ class Pair(NamedTuple):
 
 
 def pair_of(folder: Path, name: str) -> Pair:
-    """Where a certificate and its key lie in a folder."""
+    """The paths of a certificate and its key in a folder."""
     return Pair(folder / f"{name}.pem", folder / f"{name}.key")
 
 
@@ -62,7 +62,7 @@ def take_key(folder: Path, name: str) -> ec.EllipticCurvePrivateKey:
 
 
 def write_certificate(folder: Path, name: str, made: x509.Certificate) -> Pair:
-    """Write a certificate beside its key, which is there.
+    """Write a certificate next to its key, which exists.
 
     Raises:
       RunError: there is one.

@@ -73,7 +73,7 @@ class Issued(NamedTuple):
 
 
 class Identities:
-    """Issues, finds and revokes; for threads, and beside other processes."""
+    """Issues, finds and revokes; for threads, and alongside other processes."""
 
     def __init__(self, path: str | os.PathLike):
         """Open the tables in a ledger's file, or begin both.

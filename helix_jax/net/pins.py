@@ -106,7 +106,7 @@ def pin_context(context: ssl.SSLContext, pins: str | Sequence[str]) -> None:
     def with_check(plain: type) -> type:
         class Pinned(plain):
             def do_handshake(self, *args: bool) -> None:
-                super().do_handshake(*args)  # an error where it has not ended
+                super().do_handshake(*args)  # an error if it has not ended
                 check_pin(self, allowed)
 
         return Pinned

@@ -1,4 +1,4 @@
-"""The file that a service's tables and its ledger lie in."""
+"""The file of a service's tables and its ledger."""
 
 import contextlib
 import os

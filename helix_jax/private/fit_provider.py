@@ -140,7 +140,7 @@ class FitProvider(FitRole):
         return folder
 
     def _keep_account(self, folder: Path) -> None:
-        """Keep it beside this fit's state, but not beside another's."""
+        """Keep it next to this fit's state, but not next to another's."""
         if has_state(folder):
             key = self._registered().key
             require_fit_of(folder, key=key, rows=self._prepared.hashes.fingerprint)

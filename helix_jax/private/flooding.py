@@ -85,7 +85,7 @@ def coarse_bits(precision: int, profile: Profile) -> int:
 
 
 def carried_bits(bits: int, profile: Profile) -> float:
-    """Bits that a result can carry beside a flood of R = 2^bits."""
+    """Bits that a result can carry under a flood of R = 2^bits."""
     return math.log2(profile.modulus) - bits - 1
 
 

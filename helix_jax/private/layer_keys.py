@@ -118,7 +118,7 @@ class LayerKeys:
         return self._accounts[key]
 
     def _require_own(self) -> None:
-        """Refuse to go on in a forked child, whose masks are its parent's."""
+        """Refuse to continue in a forked child, whose masks are its parent's."""
         require_own(self._process, "this Provider")
 
 

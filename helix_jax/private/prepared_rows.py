@@ -57,7 +57,7 @@ class PreparedRows:
 
 
 def write_record(folder: Path, prepared: PreparedRows, integers: bytes) -> None:
-    """Keep what is known of rows whose integers lie in the folder.
+    """Keep what is known of rows whose integers are in the folder.
 
     Args:
       folder: that holds them.

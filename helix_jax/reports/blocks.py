@@ -55,7 +55,7 @@ class Matrix:
     Attributes:
       values: a row for each name of `rows`; NaN leaves a cell empty.
       label: what the numbers are.
-      marks: of each cell, written behind its number, such as "*"; empty for none.
+      marks: of each cell, written after its number, such as "*"; empty for none.
       limits: ends of the colour scale.
       row_label, column_label: what the names are.
     """

@@ -15,7 +15,7 @@ from helix_jax.textfile import split_lines
 
 
 def write_markdown(path: Path, title: str, sections: Sequence[Section]) -> Path:
-    """Write a Markdown page; its figures are PNG files beside it. Returns its path."""
+    """Write a Markdown page; its figures are PNG files next to it. Returns its path."""
     for place, section in enumerate(sections):
         for number, block in enumerate(section.blocks):
             if is_figure(block):

@@ -29,7 +29,7 @@ from helix_jax.reports.plot_looks import (
 )
 
 STANDING = 6  # groups of bars that stand; more lie, so that their names fit
-LETTERS_PER_INCH = 10  # of the names beside bars
+LETTERS_PER_INCH = 10  # of the names next to bars
 NAMES_SHARE = 0.45  # of the width of lying bars
 CELL_INCHES, CELL_POINTS = 0.6, 10  # a cell whose number has so many points
 FEW = 16  # points of a curve whose intervals are drawn one by one

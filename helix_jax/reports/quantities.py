@@ -24,7 +24,7 @@ class Quantity(NamedTuple):
     Attributes:
       title: its words, with the unit.
       scale: multiplies it.
-      form: digits behind the point of the value and of its interval; a format of the
+      form: digits after the point of the value and of its interval; a format of the
         value alone, such as ".3g"; `bool` for yes or no; None leaves the number to the
         table.
     """

@@ -137,7 +137,7 @@ def format_interval(
 
 
 def _fixed(value: float, digits: int) -> str:
-    """So many digits behind the point, fewer for a large number."""
+    """This many digits after the point, fewer for a large number."""
     if abs(value) >= 1e6:
         return f"{value:.3g}"
     text = f"{value:,.{digits if abs(value) < 1e4 else 0}f}"

@@ -13,7 +13,7 @@ MOST_ROWS = 60
 
 
 def with_about(blocks: Sequence[Block], about: str) -> list[Block]:
-    """The blocks with a sentence before their notes, and what "-" means behind them."""
+    """The blocks with a sentence before their notes and the meaning of "-" after."""
 
     def note(block: Block) -> str:
         empty = isinstance(block, Table) and any(
@@ -58,7 +58,7 @@ def print_answer(answer: Answer) -> None:
 
 
 def _written(item: Mapping[str, str]) -> str:
-    """A sample; the first text behind its prompt stands where the prompt ends."""
+    """A sample; the first text after its prompt begins where the prompt ends."""
     names = list(item)
     if names[:1] != ["prompt"] or len(names) == 1:
         return "\n".join(map(": ".join, item.items()))

@@ -1,4 +1,4 @@
-"""Metrics of runs in TensorBoard, Weights & Biases or MLflow, beside metrics.jsonl.
+"""Metrics of runs in TensorBoard, Weights & Biases or MLflow, besides metrics.jsonl.
 
     python -m experiments.pretrain ... --tensorboard --tracker=wandb
 

@@ -58,7 +58,7 @@ def nearest_neighbours(
       neighbours: k.
       normalise: scale rows to length 1, so that similarity is the cosine.
       product_dtype: of the tiles; None is float64 where the backend has it.
-      block_rows: rows a tile; memory is block_rows * 8,192 beside the rows.
+      block_rows: rows per tile; memory is block_rows * 8,192, besides the rows.
 
     Returns:
       Neighbours.

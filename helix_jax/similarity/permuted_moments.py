@@ -155,7 +155,7 @@ def unbiased_cka_null_moments(rows: Array) -> NullMoments:
     Raises:
       ValueError: fewer than 4 rows.
 
-    Reference: ours; it is the variance behind the t test of Székely and Rizzo 2013,
+    Reference: ours; it is the variance in the t test of Székely and Rizzo 2013,
       "The distance correlation t-test of independence in high dimension".
     """
     checks.require_rows("unbiased_cka_null_moments", rows, 4, "HSIC_1 needs four")

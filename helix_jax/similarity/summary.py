@@ -92,7 +92,7 @@ def summary_numbers(
 
 
 def summarise(scores: Scores, measure: str, documents: Sequence[str]) -> MeasureScores:
-    """A measure's pairs beside chance, and its mean over pairs, with 95% intervals.
+    """A measure's pairs against chance, and its mean over pairs, with 95% intervals.
 
     Args:
       scores: of [pairs].

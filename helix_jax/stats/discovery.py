@@ -77,7 +77,7 @@ def least_discoveries(tests: int, permutations: int, *, rate: float) -> int | No
 
     Args:
       tests: m.
-      permutations: P, behind every p-value.
+      permutations: P, on which every p-value is based.
       rate: of false discoveries.
 
     Returns:

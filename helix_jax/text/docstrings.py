@@ -1,4 +1,4 @@
-"""The embedded corpus: docstrings of the scientific packages installed beside us.
+"""The embedded corpus: docstrings of the scientific packages installed with this one.
 
 Docstrings of modules, classes and functions are parsed with `ast` from source files
 (nothing is imported or executed) of a fixed list of packages, all of them core

@@ -11,7 +11,7 @@ from helix_jax.text.columns import Columns
 
 @dataclasses.dataclass(frozen=True)
 class HubSpec:
-    """Where a corpus lies on the hub and how it is read.
+    """Where a corpus is on the hub and how it is read.
 
     Attributes:
       repository: "owner/name".

@@ -130,7 +130,7 @@ def token_bytes(tokenizer: Any) -> TokenBytes:
     if optional:
         loses.append("a space at the start")
     kept = [one for one in added.values() if not one["special"]]
-    # Prepend also puts its space behind every added token that a text holds.
+    # Prepend also puts its space after every added token that a text holds.
     if (kept and _has(before, "Prepend")) or any(
         one["lstrip"] or one["rstrip"] for one in kept
     ):

@@ -86,7 +86,7 @@ def copy_backend(backend: Tokenizer) -> Tokenizer:
     for part in ("normalizer", "pre_tokenizer", "post_processor", "decoder"):
         if (own := getattr(backend, part)) is not None:
             setattr(copy, part, own)
-    # In the order of their ids, behind the normalizer: as a tokenizer.json is read.
+    # In the order of their ids, after the normalizer: as a tokenizer.json is read.
     added = sorted(backend.get_added_tokens_decoder().items())
     copy.add_tokens([token for _, token in added])
     copy.encode_special_tokens = backend.encode_special_tokens  # not in the JSON

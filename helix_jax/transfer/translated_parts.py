@@ -32,7 +32,7 @@ class Part(NamedTuple):
       number: of the part.
       y: [n, dy] float32.
       cosines: name -> [n] float32: predicted, at least, outside (1 or 0).
-      beside: the blocks' `beside`, one behind the other.
+      beside: the blocks' `beside`, one after the other.
     """
 
     number: int

@@ -101,7 +101,7 @@ def require_width(vectors: Vectors, found: MapFolder) -> None:
 def translate(
     vectors: Vectors, translation: Translation, out: Path
 ) -> dict[str, float]:
-    """Map every row of a file to parts in a folder; goes on where it was killed.
+    """Map every row of a file to parts in a folder; resumes where it was killed.
 
     Args:
       vectors: the file, of the map's source width.

@@ -93,7 +93,7 @@ def bert_rules(base: str, norms: Sequence[Rule], head: Sequence[Rule]) -> tuple:
 
 
 def post_norms(base: str) -> list[Rule]:
-    """Rules of the norms behind each half of a layer."""
+    """Rules of the norms after each half of a layer."""
     layer = f"{base}.encoder.layer.{{}}."
     return [
         *norm(f"{layer}attention.output.LayerNorm", "layers/attention_norm"),

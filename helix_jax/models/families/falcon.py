@@ -32,7 +32,7 @@ def _read_groups(config: ConfigReader, heads: int, *, new: bool) -> int:
 
 
 def _read_norms(config: ConfigReader, *, new: bool) -> tuple[bool, bool]:
-    """Whether branches are parallel, and whether behind one norm."""
+    """Whether branches are parallel, and whether they follow one norm."""
     parallel = config.take("parallel_attn", False)
     count = config.take("num_ln_in_parallel_attn", 2 if new else 1)
     possible = {(True, True): (1, 2), (False, True): (1,), (True, False): ()}

@@ -50,7 +50,7 @@ def gpt_rules(qkv: Codec, kernel: Codec = TRANSPOSE) -> tuple[Rule, ...]:
     """Rules of gpt2 and its nearest kin.
 
     Args:
-      qkv: how queries, keys and values lie in one tensor.
+      qkv: how queries, keys and values are arranged in one tensor.
       kernel: how the other kernels lie.
     """
     layer = "transformer.h.{}."

@@ -16,7 +16,7 @@ CODEGEN_BLOCKS = 4  # of heads, in which its fused projection is stored
 
 
 def _spec(config: ConfigReader, raw: Mapping[str, Any]) -> ModelSpec:
-    """Parallel branches behind one norm; a part of each head is rotated by pairs."""
+    """Parallel branches after one norm; a part of each head is rotated by pairs."""
     parts = gpt_parts(config, raw)
     rotated = config.take("rotary_dim")
     if rotated % 2 or rotated > parts["head_width"]:

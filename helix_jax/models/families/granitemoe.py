@@ -1,4 +1,4 @@
-"""Granite 3 with experts (IBM 2024): granite, whose experts lie in two tensors."""
+"""Granite 3 with experts (IBM 2024): granite, whose experts are in two tensors."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -128,6 +128,6 @@ def _load(folder: Path, config: Any, dtype: Any, packed: str | None) -> Any:
 
 
 def _block(key: str) -> str:
-    """The name of the block that a tensor lies in, up to its number; or none's."""
+    """The name of a tensor's block, up to its number; empty if it is in none."""
     found = re.match(r".*?\.\d+(?=\.)", key)
     return found[0] if found else "no block"

@@ -63,7 +63,7 @@ class SiloConnection:
         options |= {
             "patience_seconds": patience,
             "timeout_seconds": WAIT_SECONDS + 30.0,
-            "again": ("failed",),  # the silo's secrets end with it, so it goes on
+            "again": ("failed",),  # the silo's secrets end with it, so it retries
         }
         try:
             self._transport = self._background.make(lambda: Transport(url, **options))

@@ -70,7 +70,7 @@ class AggregationService(ServiceBase):
         self._running: list[asyncio.Task] = []
 
     async def start(self) -> None:
-        """Open the sessions, which go on where they were; SIGUSR1 closes rounds.
+        """Open the sessions, which resume where they were; SIGUSR1 closes rounds.
 
         Raises:
           KeyRoleError: the key is not that of a session's aggregator.

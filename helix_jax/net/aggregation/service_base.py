@@ -1,4 +1,4 @@
-"""What services beside the provider's have, for `make_app` and `serve_service`."""
+"""What services other than the provider's have, for `make_app` and `serve_service`."""
 
 from typing import NamedTuple
 

@@ -18,7 +18,7 @@ from helix_jax.errors import ProtocolError
 from helix_jax.private.aggregation.session import Session
 from helix_jax.private.ledger import Ledger
 
-_NAME_BITS = 16  # of means and variances beside the largest
+_NAME_BITS = 16  # of means and variances, relative to the largest
 _READERS = "readers of sums over silos"  # whoever learns a total
 
 
@@ -43,7 +43,7 @@ def name_moments(moments: Moments) -> bytes:
     for mean, variance in zip((moments.mean_x, moments.mean_y), variances):
         mean, variance = (np.asarray(part, np.float64) for part in (mean, variance))
         spread = variance.max(initial=0.0)
-        # A mean of zero is a rounding error: beside the spread it stays zero.
+        # A mean of zero is a rounding error: relative to the spread it stays zero.
         largest = max(np.abs(mean).max(initial=0.0), np.sqrt(spread))
         for values, size in ((mean, largest), (variance, spread)):
             unit = int(np.frexp(size)[1]) - _NAME_BITS

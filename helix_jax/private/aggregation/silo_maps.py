@@ -24,7 +24,7 @@ from helix_jax.stats import relative_error
 
 
 class SiloMoments(NamedTuple):
-    """Moments of paired rows that lie in silos.
+    """Moments of paired rows that are divided among silos.
 
     Attributes:
       silos: of the rows of each; the last ones leave.

@@ -25,7 +25,7 @@ def draw_offsets(
     Args:
       queries: B.
       plan: of the layer.
-      answers: A, ciphertexts that results lie in, those that fill the last part too.
+      answers: A, ciphertexts of the results, including those that fill the last part.
       profile: of the ring.
 
     Returns:

@@ -25,7 +25,7 @@ class Layout:
     """Blocks of rows.
 
     Attributes:
-      order: [N] int64, which of the rows as they were given lies at each place.
+      order: [N] int64, the number of the given row at each place.
       block_rows: most rows of a block.
       sizes: [B] int64, rows of each block; those of one follow those of another.
       centroids: [B, d] float32 of norm 1 (zero of an empty cluster); None: blocks are
