@@ -51,6 +51,19 @@ def cases(some: Iterable, *more: Any) -> list:
     return [*some, *more] if WIDE else list(some)
 
 
+def slow_but(quick: Iterable, some: Iterable) -> list:
+    """Cases of a test; all but the quick ones are slow, together if not each."""
+    quick = list(quick)
+    return [
+        one
+        if one in quick
+        else pytest.param(
+            *one if isinstance(one, tuple) else (one,), marks=pytest.mark.slow
+        )
+        for one in some
+    ]
+
+
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory):
     """(name, function that fills a new folder) -> the folder, made by one worker."""

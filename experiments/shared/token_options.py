@@ -65,7 +65,9 @@ class TokenMapOptions(TokenOptions):
     )
     hidden: int = option(1024, "width of the network of --map=mlp", least=1)
     epochs: int = option(2, "most epochs of kl and mlp", least=1)
-    learning_rate: float = option(4e-3, "peak learning rate of kl and mlp", above=0)
+    learning_rate: float = option(
+        4e-3, "peak learning rate of kl and mlp; kl scales it to the states", above=0
+    )
     batch: int = option(512, "token pairs per step of kl and mlp", least=1)
     seed: int = seed_option("of the fit and of the controls")
 

@@ -16,8 +16,8 @@ from helix_jax.generation.rows import Row
 from helix_jax.models import family_of, load_tokenizer
 from helix_jax.models.spec import ModelSpec
 
-from ..conftest import cases
-from ..models.twins import DECODERS, TWINS, VOCABULARY, twin_config
+from ..conftest import cases, slow_but
+from ..models.twins import DECODERS, QUICK, TWINS, VOCABULARY, twin_config
 
 MODELS = cases(["stories260K"], "babyllama-tok105", "llama2xs-280K", "babyllama-tok361")
 PROMPTS = ["Once upon a time", "The big dog and the small cat went", "Tom"]
@@ -82,7 +82,7 @@ def test_the_ways_are_those_of_all_decoders():
     assert sorted(first.values()) == WAYS
 
 
-@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("name", slow_but(QUICK[:4], WAYS))
 def test_every_way_of_decoding(twin, name):
     theirs, model = twin(name)
     rng = np.random.default_rng(0)

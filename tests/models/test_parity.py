@@ -12,7 +12,16 @@ import pytest
 from helix_jax.models import apply_model, empty_cache, load_model, rewind
 from helix_jax.models.layers import normalise
 
-from .twins import DECODERS, FROM_PADDING, TWINS, VOCABULARY, build_twin, twin_states
+from ..conftest import cases, slow_but
+from .twins import (
+    DECODERS,
+    FROM_PADDING,
+    QUICK,
+    TWINS,
+    VOCABULARY,
+    build_twin,
+    twin_states,
+)
 
 TOLERANCE = 1e-4
 LENGTHS = (12, 7, 1, 4)
@@ -66,7 +75,7 @@ def worst(ours, theirs, mask) -> float:
     return float(np.abs(np.asarray(ours)[mask] - np.asarray(theirs)[mask]).max())
 
 
-@pytest.mark.parametrize("name", TWINS)
+@pytest.mark.parametrize("name", slow_but(QUICK, TWINS))
 def test_states_and_logits_equal_the_twin(twin, name):
     theirs, model = twin(name)
     for side in ("none", "right", "left"):
@@ -93,8 +102,8 @@ def test_states_behind_the_final_norm_by_default(twin, name):
     assert worst(last.hidden[0], normed_last(model, raw), mask) < TOLERANCE
 
 
-@pytest.mark.parametrize("side", ["right", "left"])
-@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("side", cases(["left"], "right"))
+@pytest.mark.parametrize("name", slow_but(QUICK, DECODERS))
 def test_cached_equals_uncached(twin, name, side):
     """Padded prompts, then token by token, then rewound and on with other tokens."""
     _, model = twin(name)

@@ -20,14 +20,15 @@ from helix_jax.models.layers import normalise
 from helix_jax.models.torch_engine import load_torch_model, torch_states
 from helix_jax.models.torch_engine.spec import UNBOUNDED
 
+from ..conftest import slow_but
 from .test_parity import all_states, padded, random_tokens
-from .twins import TWINS, build_twin
+from .twins import QUICK, TWINS, build_twin
 
 RELATIVE = 1e-5
 LENGTHS = (12, 7, 1, 4)
 
 
-@pytest.mark.parametrize("name", TWINS)
+@pytest.mark.parametrize("name", slow_but(QUICK, TWINS))
 def test_states_equal_those_of_the_engine_jax(twin, name):
     """Every layer, raw and after the final norm, beside padding."""
     _, ours = twin(name)

@@ -344,6 +344,11 @@ DECODERS = [
     for name, (family, attributes) in TWINS.items()
     if family_of(family).causal and "use_bidirectional_attention" not in attributes
 ]
+# One of each kind, for the suite without its slow tests.
+QUICK = """
+    llama3 mistral qwen3 gemma3 phi3_long gpt2 falcon_alibi cohere2 gpt_oss mixtral
+    bert roberta modernbert mpnet t5
+""".split()
 # Families whose positions are counted from behind the padding id.
 FROM_PADDING = {TWINS[name][0] for name in TWINS if TWINS[name][1] is ROBERTA}
 FROM_PADDING |= {"mpnet"}
