@@ -29,16 +29,15 @@ import numpy as np
 from experiments.shared.about import about_planted
 from experiments.shared.options import PlantedOptions, limit_option, seed_option
 from experiments.shared.policies import check_policies
-from helix_jax.errors import RunError
 from helix_jax.private.profiles import PROFILES
 from helix_jax.reports import Quantity, Table, markdown_table
 from helix_jax.runs import Report, Run, Specs, experiment, option, write_atomically
 from helix_jax.stats import Interval
-from helix_jax.text.corpus import Corpus
 from helix_jax.text.hashing import SPLITS
 
 if __name__ != "__main__":  # slow, and flags are read without
-    from experiments.shared.sides import open_corpus, row_width
+    from experiments.shared.attack_queries import queries_of, require_queries
+    from experiments.shared.sides import open_corpus
     from experiments.shared.task import open_task
     from helix_jax.attacks import (
         answer_findings,
@@ -196,50 +195,6 @@ def attacks(config: AttackConfig) -> dict[str, Callable[[Setting], Finding]]:
         ),
         "crafted_key": partial(crafted_key_findings.measure_crafted_key, **guarded),
     }
-
-
-def queries_of(width: int) -> int:
-    """How many texts are asked about, and at least as many judge what was learnt."""
-    return 4 * (width + 1)
-
-
-def require_queries(config: AttackConfig, corpus: Corpus) -> None:
-    """Raise unless the texts outside the fit split suffice for the attacks.
-
-    Raises:
-      RunError: says which --limit would do.
-    """
-    width = row_width(config, "target")
-    if width is None:
-        return
-    held, need = _outside(corpus), 2 * queries_of(width)
-    if held < need:
-        limit = _limit_that_does(config, held, need)
-        raise RunError(
-            f"{held} texts of {config.data} are outside the fit split, {need} "
-            f"are needed for queries and agreement with {width} dimensions; "
-            + (f"raise --limit to {limit}." if limit else "use a larger --data.")
-        )
-
-
-def _outside(corpus: Corpus) -> int:
-    """How many texts are outside the fit split."""
-    return sum(corpus.counts[split] for split in SPLITS[1:])
-
-
-def _limit_that_does(config: AttackConfig, held: int, need: int) -> int:
-    """A --limit with enough texts outside the fit split; 0 where none has.
-
-    Splits are by document, so that shares vary with the limit: it is tried.
-    """
-    limit = config.limit
-    while limit and held < need:
-        limit = limit * need * 11 // (10 * max(held, 1)) + 1
-        corpus = open_corpus(dataclasses.replace(config, limit=limit), least={})
-        held = _outside(corpus)
-        if held < need and sum(corpus.counts[split] for split in SPLITS) < limit:
-            return 0
-    return limit
 
 
 def with_models(config: AttackConfig) -> AttackConfig:

@@ -4,7 +4,7 @@ r"""What will an extraction need, and on which accelerators?
       [--mesh=tensor:4] [--dtype=bfloat16]
 
 Answers before anything is loaded, from the config of a model alone: bytes of a device,
-operations a token, and for each accelerator whether one holds the models with a batch
+operations per token, and for each accelerator whether one holds the models with a batch
 or how many are needed, what they send each other in a layer, the batch that reaches
 half of their peak, and the time of all tokens at --utilisation of the peak, or at what
 communication leaves of it. What a batch needs is XLA's figure for the program in
@@ -21,13 +21,19 @@ import math
 from collections.abc import Mapping
 
 from experiments.shared.options import dtype_option, layers_option, mesh_option
+from experiments.shared.plan_tables import (
+    GB,
+    chip_table,
+    device_table,
+    layer_row,
+    layer_table,
+)
 from helix_jax.activations.batching import ACCELERATOR_BUDGET_TOKENS
 from helix_jax.activations.chips import CHIPS, Chip
 from helix_jax.models import ModelSpec, model_name
 from helix_jax.paths import expand_path
 from helix_jax.progress import bar
-from helix_jax.reports import Table
-from helix_jax.reports.tables import show_cell
+from helix_jax.reports.durations import format_duration
 from helix_jax.runs import Report, Run, experiment, option
 
 if __name__ != "__main__":  # slow, and flags are read without
@@ -44,7 +50,6 @@ if __name__ != "__main__":  # slow, and flags are read without
     from helix_jax.models.mesh import BATCH_AXES, check_mesh, mesh_flag, parse_mesh
     from helix_jax.runs.inputs import naming
 
-GB = 1e9
 CONFIG = "embedded model by name, hub id, or a folder with config.json"
 
 
@@ -60,7 +65,7 @@ class PlanConfig:
     layers: tuple[int, ...] = layers_option()
     max_tokens: int = option(512, "of the longest text", least=1)
     token_budget: int = option(
-        ACCELERATOR_BUDGET_TOKENS, "tokens a batch, padding included", least=1
+        ACCELERATOR_BUDGET_TOKENS, "tokens per batch, padding included", least=1
     )
     utilisation: float = option(
         0.4, "share of the peak speed that is reached", above=0, most=1
@@ -111,11 +116,14 @@ def compute(config: PlanConfig, _: Run | None) -> Report:
         if devices:
             numbers[f"{name}/seconds"] = seconds
         shown = mesh_flag(placed or {}) or None
-        hours = seconds / 3600 if devices else None
-        rows.append([name, chip.room / GB, fits, devices or None, shown, hours])
-    blocks = [device_table(needs, numbers), chip_table(rows, config)]
+        time = format_duration(seconds) if devices else None
+        rows.append([name, chip.room / GB, fits, devices or None, shown, time])
+    blocks = [
+        device_table(needs, numbers),
+        chip_table(rows, tokens=config.tokens, utilisation=config.utilisation),
+    ]
     if sending:
-        blocks.append(layer_table(sending, config))
+        blocks.append(layer_table(sending, token_budget=config.token_budget))
     answer = plan_answer(numbers, config.tokens)
     return Report(numbers, blocks, about_plan(config), answer=answer)
 
@@ -123,15 +131,15 @@ def compute(config: PlanConfig, _: Run | None) -> Report:
 def plan_answer(numbers: Mapping[str, float], tokens: float) -> str:
     """What a device holds, and the shortest and the longest time of all tokens."""
     held = f"The models and a batch take {numbers['plan/device_bytes'] / GB:.3g} GB"
-    hours = {
-        f"{numbers[f'{name}/devices']} x {name}": numbers[f"{name}/seconds"] / 3600
+    seconds = {
+        f"{numbers[f'{name}/devices']} x {name}": numbers[f"{name}/seconds"]
         for name in CHIPS
         if f"{name}/seconds" in numbers
     }
-    if not hours:
+    if not seconds:
         return f"{held} of a device: none of {len(CHIPS)} accelerators has room."
-    order = sorted(hours, key=hours.get)
-    times = [f"{show_cell(hours[one])} hours on {one}" for one in order]
+    order = sorted(seconds, key=seconds.get)
+    times = [f"{format_duration(seconds[one])} on {one}" for one in order]
     span = f"from {times[0]} to {times[-1]}" if len(times) > 1 else times[0]
     return f"{held} on one device; {tokens:.3g} tokens take {span}."
 
@@ -189,70 +197,14 @@ def layer_numbers(
     return found if half is None else found | {"tokens_for_half": half * parts}
 
 
-def layer_row(found: Mapping[str, float]) -> list[object]:
-    """The numbers of a layer as they are shown."""
-    half = found.get("tokens_for_half")
-    times = [1e3 * one for name, one in found.items() if name.endswith("_seconds")]
-    return [*times, 100 * found["share_of_peak"], half and round(half)]
-
-
-def device_table(needs: Mapping[str, Needs], numbers: Mapping[str, float]) -> Table:
-    """The bytes of a device."""
-    rows = [
-        [f"parameters of {model_name(name)}", one.parameter_bytes / GB]
-        for name, one in needs.items()
-    ]
-    rows.append(["a batch", numbers["plan/batch_bytes"] / GB])
-    if numbers["plan/moment_bytes"]:
-        rows.append(["moments", numbers["plan/moment_bytes"] / GB])
-    rows.append(["together", numbers["plan/device_bytes"] / GB])
-    note = (
-        f"{numbers['plan/flops_per_token'] / GB:.3g} billion operations a token. A "
-        "batch is that of the model that needs most."
-    )
-    return Table("What a device holds, GB", ["what", "GB"], rows, note)
-
-
-def chip_table(rows: list[list[object]], config: PlanConfig) -> Table:
-    """The accelerators."""
-    header = ["accelerator", "room, GB", "fits", "devices", "mesh", "hours"]
-    note = (
-        f"Hours of {config.tokens:.3g} tokens at {100 * config.utilisation:.0f}% of "
-        "the published peak, on so many devices; room is what JAX takes of the memory."
-    )
-    return Table("Accelerators", header, rows, note)
-
-
-def layer_table(rows: list[list[object]], config: PlanConfig) -> Table:
-    """What a layer takes on the accelerators' meshes."""
-    header = [
-        "accelerator",
-        "model",
-        "mesh",
-        "computing, ms",
-        "waiting, ms",
-        "gathering, ms",
-        "reading, ms",
-        "share of peak, %",
-        "tokens for half",
-    ]
-    note = (
-        f"One layer of a batch of {config.token_budget:,} tokens. Kernels are gathered "
-        "and read while the layer before computes; sums over devices, and rows that "
-        "others' experts take, are waited for. The last column is the batch that "
-        "reaches half of the peak; none: no batch does."
-    )
-    return Table("A layer", header, rows, note)
-
-
 def about_plan(config: PlanConfig) -> str:
     """Which models, how they are run."""
     names = " and ".join(
         model_name(one) for one in (config.source, config.target) if one
     )
     return (
-        f"{names}, {config.dtype}, {config.token_budget:,} tokens a batch, texts of at "
-        f"most {config.max_tokens:,}{config.mesh and ', mesh '}{config.mesh}."
+        f"{names}, {config.dtype}, {config.token_budget:,} tokens per batch, texts of "
+        f"at most {config.max_tokens:,}{config.mesh and ', mesh '}{config.mesh}."
     )
 
 

@@ -33,14 +33,11 @@ clusters 1.1 s, 9.2 MB (docs/search.md).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from experiments.shared.about import BRACKETS, about_planted
-from experiments.shared.answers import RECALL
+from experiments.shared.about import about_planted
 from experiments.shared.options import (
     TINY_TEXTS,
     PlantedOptions,
@@ -48,23 +45,19 @@ from experiments.shared.options import (
     seed_option,
 )
 from experiments.shared.policies import check_policies
+from experiments.shared.search_blocks import blocks_of, cost_of, search_answer
 from helix_jax.private.packing import MAX_WIDTH
 from helix_jax.private.search.limits import MAX_DECOYS, MAX_PROBES, MAX_ROWS
-from helix_jax.private.search.planted import planted_index
 from helix_jax.progress import stage
-from helix_jax.reports import Quantity, Table, cross_table
 from helix_jax.runs import Report, Run, Specs, experiment, option
 from helix_jax.stats import Interval
-from helix_jax.text.hashing import SPLITS, document_of
 
 if __name__ != "__main__":  # slow, and flags are read without
-    from experiments.shared.sides import (
-        load_sides,
-        open_corpus,
-        paired_states,
-        with_stores,
+    from experiments.shared.search_problem import (
+        SearchProblem,
+        planted_problem,
+        real_problem,
     )
-    from helix_jax.alignment import apply_map
     from helix_jax.private import Client
     from helix_jax.private.search import (
         SearchClient,
@@ -75,19 +68,10 @@ if __name__ != "__main__":  # slow, and flags are read without
     )
     from helix_jax.private.search.guesses import guess_choices
     from helix_jax.private.search.index import unit
-    from helix_jax.private.search.rehearsal import Costs, Rehearsed, rehearse_search
+    from helix_jax.private.search.rehearsal import Rehearsed, rehearse_search
     from helix_jax.stats import bootstrap_interval
-    from helix_jax.transfer.pair_fit import fit_pairs
 
 LAYOUTS = {"auto": None, "scored": False, "clusters": True}
-QUANTITIES = {
-    "seconds": Quantity("a search, s", 1, 3),
-    "cpu_seconds": Quantity("processor time of both, s", 1, 3),
-    "provider_seconds": Quantity("of the provider, s", 1, 3),
-    "sent_bytes": Quantity("up, MB", 1e-6, 2),
-    "received_bytes": Quantity("down, MB", 1e-6, 2),
-    "parts": Quantity("layers asked", 1, 0),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,24 +97,6 @@ class SearchConfig(PlantedOptions):
     tiny: bool = option(False, "600 texts, or rows; 64 tokens at most; 8 queries")
 
 
-class Problem(NamedTuple):
-    """An index's rows, and queries by what embeds them.
-
-    Attributes:
-      rows: [N, d] of the provider's model.
-      queries: arm -> [Q, d] in the provider's space, "native" first.
-      own: rows and queries of the client's model; None for synthetic ones.
-      labels: of rows and of queries; None: the texts have none.
-      documents: [Q] of the queries.
-    """
-
-    rows: np.ndarray
-    queries: Mapping[str, np.ndarray]
-    own: tuple[np.ndarray, np.ndarray] | None
-    labels: tuple[np.ndarray, np.ndarray] | None
-    documents: list[str]
-
-
 def check(config: SearchConfig, _: Specs) -> None:
     """Refuse unknown policies."""
     check_policies("policies", *config.policies)
@@ -142,7 +108,7 @@ def check(config: SearchConfig, _: Specs) -> None:
 )
 def compute(config: SearchConfig, run: Run) -> Report:
     """Index, ask, compare; see the module docstring."""
-    problem = real_problem(config) if config.source else made_problem(config)
+    problem = open_problem(config)
     index = make_index(config, problem.rows, run.folder / "index")
     clear = {
         name: index.layout.order[nearest(index.vectors, queries, config.k)]
@@ -189,66 +155,23 @@ def compute(config: SearchConfig, run: Run) -> Report:
         f"{len(problem.documents):,} queries",
         documents=numbers["data/test_documents"],
     )
-    blocks, answer = blocks_of(numbers, costs, config), search_answer(numbers, config)
+    blocks = blocks_of(numbers, costs, k=config.k)
+    answer = search_answer(
+        numbers, k=config.k, first=config.policies[0], planted=not config.source
+    )
     return Report(numbers, blocks, told, answer=answer)
 
 
-def search_answer(numbers: Mapping[str, float | Interval], config: SearchConfig) -> str:
-    """What the first policy and its control find, and the time of a search."""
-    policy = config.policies[0].replace(":", "_")
-    arms = {
-        "mapped": "through the map",
-        "native": "for queries of the provider's model",
-        "shuffled": "through a map of shuffled pairs",
-    }
-    found = [
-        f"{RECALL.told(numbers, name)} {words}"
-        for arm, words in arms.items()
-        if (name := f"recall/{arm}_{policy}") in numbers
-    ]
-    arm = "mapped" if config.source else "native"
-    seconds = QUANTITIES["seconds"].told(numbers, f"cost/{arm}_{policy}_seconds")
-    return (
-        f"Recall@{config.k} under encryption ({config.policies[0]}): "
-        f"{', '.join(found)}; a search takes {seconds}."
+def open_problem(config: SearchConfig) -> SearchProblem:
+    """The states of both sides; without sides, synthetic rows."""
+    if config.source:
+        return real_problem(config, count=config.queries, seed=config.seed)
+    return planted_problem(
+        rows=config.rows,
+        width=config.width,
+        count=config.queries or 200,
+        seed=config.seed,
     )
-
-
-def made_problem(config: SearchConfig) -> Problem:
-    """Rows about centres, and queries of the same distribution."""
-    count = config.queries or 200
-    rows, queries = planted_index(
-        rows=config.rows, queries=count, width=config.width, seed=config.seed
-    )
-    documents = [str(i) for i in range(count)]
-    return Problem(rows, {"native": queries}, None, None, documents)
-
-
-def real_problem(config: SearchConfig) -> Problem:
-    """The target's rows, and the source's queries through a map and a control."""
-    corpus = open_corpus(config)
-    sides, options = load_sides(config), with_stores(config)
-    pairs = {split: paired_states(*sides, corpus, split, options) for split in SPLITS}
-    fitted = fit_pairs(pairs)
-    count = config.queries or len(pairs["test"].ids)
-    asked, native = (rows[:count] for rows in pairs["test"].read())
-    x, y = (
-        np.concatenate(parts)
-        for parts in zip(*(pairs[split].read() for split in ("fit", "select")))
-    )
-    queries = {
-        "native": native,
-        "mapped": np.asarray(apply_map(fitted.map, asked)),
-        "shuffled": np.asarray(
-            apply_map(fitted.controls(config.seed)["shuffled"], asked)
-        ),
-    }
-    labels = None
-    if pairs["fit"].y.labels is not None:
-        of = {split: np.asarray(pairs[split].y.labels) for split in SPLITS}
-        labels = np.concatenate([of["fit"], of["select"]]), of["test"][:count]
-    documents = [document_of(one) for one in pairs["test"].ids[:count]]
-    return Problem(y, queries, (x, asked), labels, documents)
 
 
 def make_index(config: SearchConfig, rows: np.ndarray, folder: Path) -> SearchIndex:
@@ -284,7 +207,7 @@ def scores_of(
     arm: str,
     rows: np.ndarray,
     native: np.ndarray,
-    problem: Problem,
+    problem: SearchProblem,
     config: SearchConfig,
 ) -> dict[str, Interval]:
     """Recall of hits [Q, k] by the native ones, and how many are of the class."""
@@ -314,72 +237,6 @@ def guessed(
         f"guess/{name}": bootstrap_interval(right, half, resamples=config.resamples),
         "guess/chance": 1 / (config.decoys + 1),
     }
-
-
-def cost_of(costs: list[Costs]) -> list[tuple[str, float | Interval]]:
-    """Medians with the middle 95% of the searches; bytes' means."""
-    spent = {
-        name: np.array([getattr(c, name) for c in costs]) for name in Costs._fields
-    }
-    spent["seconds"] = spent.pop("client_seconds") + spent["provider_seconds"]
-    return [
-        (
-            name,
-            Interval(*np.quantile(spent[name], [0.5, 0.025, 0.975]))
-            if name.endswith("seconds")
-            else float(spent[name].mean()),
-        )
-        for name in QUANTITIES
-    ]
-
-
-def blocks_of(
-    numbers: Mapping[str, float | Interval],
-    costs: Mapping[str, list[Costs]],
-    config: SearchConfig,
-) -> list[Table]:
-    """Recall of every arm, the cost of a search, and what its clusters tell."""
-    arms = {
-        name.removeprefix("recall/"): name.removeprefix("recall/").replace("_", " ")
-        for name in numbers
-        if name.startswith("recall/")
-    }
-    columns = {"recall": Quantity(f"recall@{config.k}, %", 100, 1)}
-    if any(name.startswith("same_class/") for name in numbers):
-        columns["same_class"] = Quantity("hits of the query's class, %", 100, 1)
-    blocks = [
-        cross_table(
-            f"Hits among the {config.k} of the provider's own model",
-            "queries, policy",
-            arms,
-            columns,
-            lambda arm, column: numbers[f"{column}/{arm}"],
-            note=BRACKETS,
-        ),
-        cross_table(
-            "Cost of a search",
-            "queries, policy",
-            {arm: arms[arm] for arm in costs},
-            QUANTITIES,
-            lambda arm, column: numbers[f"cost/{arm}_{column}"],
-            note="Seconds: median [2.5th to 97.5th percentile of the queries].",
-        ),
-    ]
-    guesses = {
-        name: name.removeprefix("guess/") for name in numbers if "guess/" in name
-    }
-    if guesses:
-        blocks.append(
-            cross_table(
-                "The provider's guess of the intended clusters",
-                "queries",
-                guesses,
-                {"": Quantity("right, %", 100, 1)},
-                lambda name, _: numbers[name],
-                note="It knows what half of the queries chose, and the rule of decoys.",
-            )
-        )
-    return blocks
 
 
 run = compute.run

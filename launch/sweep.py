@@ -30,6 +30,7 @@ from helix_jax.locks import keep
 from helix_jax.paths import is_url, local_path, os_errors
 from helix_jax.progress import Progress
 from helix_jax.reports import format_interval
+from helix_jax.reports.durations import format_duration
 from helix_jax.runs import Run, is_done
 from helix_jax.runs.program import start_main
 from helix_jax.runs.workdir import read_summary
@@ -110,7 +111,9 @@ def run_all(runs: Sequence[Planned], *, of: int) -> list[Planned]:
                 print(f"failed: {one.task.name}: {said} ({one.task.log})", flush=True)
             left = (time.monotonic() - began) / count * (len(runs) - count)
             parts = [f"{len(failed)} failed"] if failed else []
-            shown.update(note=", ".join([*parts, f"about {duration(left)} left"]))
+            shown.update(
+                note=", ".join([*parts, f"about {format_duration(left)} left"])
+            )
     return failed
 
 
@@ -126,13 +129,6 @@ def ended_runs(runs: Sequence[Planned], shown: Progress) -> Iterator[Ended]:
         name=EXPERIMENT.value,
         shown=shown,
     )
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: 42 s, 7 min, 3.5 h."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def outcome_of(run: Planned, swept: Iterable[str]) -> Outcome:

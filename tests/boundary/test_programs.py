@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.attack import AttackConfig, require_queries
+from experiments.attack import AttackConfig
 from experiments.list import config_class, programs
+from experiments.shared.attack_queries import require_queries
 from helix_jax import assets, progress
 from helix_jax.runs.program import run_program
 from helix_jax.text.corpora import load_corpus

@@ -12,6 +12,7 @@ from experiments import plan
 from helix_jax.errors import HelixError
 from helix_jax.models.checkpoint import read_spec
 from helix_jax.models.mesh import parse_mesh
+from helix_jax.reports.durations import format_duration
 
 ROOT = Path(__file__).parents[2]
 LLAMA_70B = {
@@ -58,15 +59,15 @@ def test_what_does_not_fit_is_said_with_what_would(large, capsys):
     assert numbers["v5e/seconds"] == pytest.approx(seconds)
     assert numbers["H100/tokens_for_half"] < 512
     assert "tokens for half" in shown
-    hours = sorted(
-        (numbers[f"{chip}/seconds"] / 3600, f"{numbers[f'{chip}/devices']} x {chip}")
+    times = sorted(
+        (numbers[f"{chip}/seconds"], f"{numbers[f'{chip}/devices']} x {chip}")
         for chip in plan.CHIPS
     )
     said = " ".join(shown.split("answer: ")[1].split())
     assert said.startswith(
         f"The models and a batch take {numbers['plan/device_bytes'] / 1e9:.3g} GB on "
-        f"one device; 1e+09 tokens take from {hours[0][0]:.3f} hours on {hours[0][1]} "
-        f"to {hours[-1][0]:.2f} hours on {hours[-1][1]}."
+        f"one device; 1e+09 tokens take from {format_duration(times[0][0])} on "
+        f"{times[0][1]} to {format_duration(times[-1][0])} on {times[-1][1]}."
     )
 
 
