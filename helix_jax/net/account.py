@@ -1,4 +1,4 @@
-"""What a client has had from a provider, and may have."""
+"""What a client has used of a provider, and may use."""
 
 from collections.abc import Mapping
 from typing import Any

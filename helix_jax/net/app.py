@@ -82,12 +82,12 @@ def _endpoint(
         service.metrics.seconds.labels(door.path).observe(seconds)
         service.metrics.bytes.labels("up").inc(sizes[0])
         service.metrics.bytes.labels("down").inc(sizes[1])
-        # Strangers, and what is refused for being too much, do not push others out.
+        # Unknown clients and requests over a quota do not push others out.
         if identity and response.status_code != CODES["quota"].status:
             service.audit.write(
                 identity=identity,
                 method=door.method,
-                path=request.scope["path"][:200],  # whatever the Host was
+                path=request.scope["path"][:200],  # whatever the Host header says
                 peer=request.client.host if request.client else "",
                 status=response.status_code,
                 up=sizes[0],

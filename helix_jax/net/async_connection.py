@@ -61,7 +61,7 @@ class AsyncConnection:
         return self._about
 
     async def account(self) -> dict[str, Any]:
-        """What this client has had, and may have."""
+        """What this client has used, and may use."""
         return json.loads((await self.transport.ask("GET", "/v1/account")).body)
 
     async def classify(self, head: str, x: np.ndarray) -> np.ndarray:
@@ -101,8 +101,8 @@ class AsyncConnection:
     ) -> RemoteFit:
         """Fit to rows of the provider, under encryption.
 
-        A provider that ends and comes back, or a broken connection, costs the message
-        that was on its way.
+        A provider that restarts, or a broken connection, costs only the message that
+        was on its way.
 
         Args:
           rows: their name.
@@ -142,7 +142,7 @@ class AsyncConnection:
         return await self._search(index, lambda side: side.search(x, k))
 
     async def read(self, index: str, hit: Hit) -> Document:
-        """The id and text of a hit; which it was is not shown."""
+        """The id and text of a hit; the provider does not see which."""
         return await self._search(index, lambda side: side.read(hit))
 
     async def generate(
@@ -225,7 +225,7 @@ class AsyncConnection:
         return self._searchers[index]
 
     async def _search(self, index: str, begin: Callable[[SearchClient], Steps]) -> Any:
-        """What a search returns; one whose answer was lost begins anew."""
+        """What a search returns; one whose answer was lost starts again."""
         side = await self._searcher(index)
         return await until_answered(
             lambda: take_steps(self.transport, index, begin(side))

@@ -1,4 +1,4 @@
-"""The audit log: one JSON line a request, without plaintext, keys, tokens or bodies."""
+"""The audit log: a JSON line per request, without plaintext, keys, tokens, bodies."""
 
 import json
 import logging

@@ -26,7 +26,7 @@ class Background:
             raise
 
     def make(self, make: Callable[[], Result]) -> Result:
-        """What a function makes in the loop, to be used there."""
+        """What a function makes inside the loop, for use there."""
 
         async def made() -> Result:
             return make()
@@ -35,7 +35,7 @@ class Background:
 
     @property
     def open(self) -> bool:
-        """Whether it takes work."""
+        """Whether it accepts work."""
         return self._thread.is_alive()
 
     def close(self) -> None:

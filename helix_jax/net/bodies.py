@@ -13,7 +13,7 @@ def announced(request: Request, most: int) -> int:
     """The length of a body, from its header.
 
     Raises:
-      Refusal: it is not said, or larger than `most`.
+      Refusal: it is not given, or larger than `most`.
     """
     written = request.headers.get("content-length")
     if written is None:
@@ -31,7 +31,7 @@ async def read_body(request: Request, size: int, seconds: float) -> bytes:
     """Exactly the bytes that were announced, in time.
 
     Raises:
-      Refusal: others came, or too late.
+      Refusal: fewer or more came, or too late.
     """
     if size == 0:
         return b""
@@ -54,12 +54,12 @@ def read_json(body: bytes, names: tuple[str, ...]) -> dict[str, Any]:
     """An object of texts with exactly these names.
 
     Raises:
-      Refusal: it is none.
+      Refusal: it is not such an object.
     """
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
-        raise Refusal("malformed", "no JSON") from None
+        raise Refusal("malformed", "not JSON") from None
     if not isinstance(found, dict) or set(found) != set(names):
         raise Refusal("malformed", f"expected an object of {names}")
     if not all(isinstance(value, str) for value in found.values()):
@@ -71,7 +71,7 @@ def read_number(written: str) -> int:
     """A number of a path.
 
     Raises:
-      Refusal: it is none.
+      Refusal: it is not a number.
     """
     if not (written.isascii() and written.isdigit() and len(written) < 10):
         raise Refusal("malformed", "expected a number")

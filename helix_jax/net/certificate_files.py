@@ -31,10 +31,10 @@ def pair_of(folder: Path, name: str) -> Pair:
 
 
 def require_free(folder: Path, names: Sequence[str]) -> None:
-    """Refuse to make a certificate that is there; a key that is there is taken.
+    """Refuse to make a certificate that exists; a key that exists is used.
 
     Raises:
-      RunError: one of them is.
+      RunError: one of them exists.
     """
     for file in (pair_of(folder, name).certificate for name in names):
         if file.exists():
@@ -45,11 +45,11 @@ def require_free(folder: Path, names: Sequence[str]) -> None:
 
 
 def take_key(folder: Path, name: str) -> ec.EllipticCurvePrivateKey:
-    """The private key of a certificate to be made: that which is there, or a new one.
+    """The private key of a certificate to be made: the one that exists, or a new one.
 
     Raises:
-      PathError: the one that is there is no such key, or others may read it; or a new
-        one cannot be written.
+      PathError: the file holds no such key, others may read it, or a new one cannot
+        be written.
     """
     path = pair_of(folder, name).private_key
     key = ec.generate_private_key(ec.SECP256R1())
@@ -65,7 +65,7 @@ def write_certificate(folder: Path, name: str, made: x509.Certificate) -> Pair:
     """Write a certificate next to its key, which exists.
 
     Raises:
-      RunError: there is one.
+      RunError: the certificate exists.
       PathError: it cannot be written.
     """
     require_free(folder, [name])
@@ -82,7 +82,7 @@ def read_key(path: Path) -> ec.EllipticCurvePrivateKey:
     """The private key of a PEM file that only its owner may read.
 
     Raises:
-      PathError: there is none on a curve, or others may read it.
+      PathError: it holds no key on an elliptic curve, or others may read it.
     """
     written = read_secret(path, "a private key")
     try:

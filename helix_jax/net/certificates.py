@@ -1,15 +1,15 @@
-"""Certificates of an authority of one's own: for trials, and for a few known clients.
+"""Certificates of your own authority: for trials, and for a few known clients.
 
     authority -- signs --> server (names and addresses), client (common name = identity)
 
 Keys are on the curve P-256. A server's certificate serves as no client's and the other
-way round, and no certificate but the authority's own signs others. Nothing is written
-over: a certificate that is to be made anew is removed first, by a person. Its key, if
-that is left there, is taken again: the server's pin stays, and so does the authority
-for all that it has signed.
+way round, and no certificate but the authority's own signs others. Nothing is
+overwritten: to renew a certificate, a person removes it first. If its key is left
+there, it is used again: the server's pin stays valid, and so does everything that an
+authority has signed.
 
-An organisation that has an authority takes that; `tls` asks no more of certificates
-than RFC 5280 does.
+An organisation that has an authority uses that one; `tls` demands no more of
+certificates than RFC 5280 does.
 
 Reference: RFC 5280, sections 4.2.1 (extensions) and 4.1.2.5 (times).
 """
@@ -51,7 +51,7 @@ def make_authority(folder: Path, *, days: int) -> Pair:
       days: that it holds.
 
     Raises:
-      RunError: there is one, or days are out of range.
+      RunError: the authority exists, or days are out of range.
       PathError: it cannot be written.
     """
     require_free(folder, [AUTHORITY])
@@ -78,7 +78,7 @@ def make_server(folder: Path, names: Sequence[str], *, days: int) -> Pair:
       days: that it holds, no longer than the authority.
 
     Raises:
-      RunError: there is one, a name is none, or days are out of range.
+      RunError: it exists, a name is malformed, or days are out of range.
       PathError: the authority's files are missing, or it cannot be written.
     """
     alternatives = check_server(names)
@@ -95,7 +95,7 @@ def make_client(folder: Path, name: str, *, days: int) -> Pair:
       days: as for `make_server`.
 
     Raises:
-      RunError: there is one, the name cannot be, or days are out of range.
+      RunError: it exists, the name is malformed, or days are out of range.
       PathError: as for `make_server`.
     """
     check_client(name)
@@ -103,10 +103,10 @@ def make_client(folder: Path, name: str, *, days: int) -> Pair:
 
 
 def check_server(names: Sequence[str]) -> x509.SubjectAlternativeName:
-    """Names and addresses as a certificate says them.
+    """Names and addresses as a certificate holds them.
 
     Raises:
-      RunError: there is none, or one is neither.
+      RunError: the list is empty, or an entry is neither.
     """
     if not names:
         raise RunError("a server's certificate needs a name or an address.")

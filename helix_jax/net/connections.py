@@ -20,7 +20,7 @@ HEAD_BYTES = 32_768
 READER_SECONDS = 60.0  # without taking a byte
 _LOOK_SECONDS = 5.0
 HEAD_TOO_LARGE = b"Request head too large."
-STRANGERS = 256  # connections that have not shown who they are
+STRANGERS = 256  # connections that have not identified themselves
 _STRANGERS: "OrderedDict[Connection, None]" = OrderedDict()
 
 
@@ -48,17 +48,17 @@ class Connection(HttpToolsProtocol):
                 return
         self._expect_head()
         self._look = self.loop.call_later(_LOOK_SECONDS, self._watch)
-        # Whoever has shown nothing makes room for others, the oldest first.
+        # The unidentified make room for others, the oldest first.
         _STRANGERS[self] = None
         while len(_STRANGERS) > STRANGERS:
             _STRANGERS.popitem(last=False)[0].transport.abort()
 
     def is_known(self) -> None:
-        """A request of this connection has shown who it is."""
+        """A request has identified this connection's client."""
         _STRANGERS.pop(self, None)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes; an idle connection begins a request by them."""
+        """Bytes came; on an idle connection they begin a request."""
         if self._head is None and self._is_idle():
             self._expect_head()
         if self._head is not None:
@@ -84,7 +84,7 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """A request is here, whole."""
+        """A whole request is here."""
         self._arriving = False
         if self._rest is not None:
             self._rest.cancel()
@@ -92,10 +92,10 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """An answer is on its way, perhaps while its request is, too.
+        """An answer is on its way, perhaps while its request still arrives.
 
-        What still comes of a request that was refused is dropped, for a time: to who
-        is sending, a connection that ends hides the refusal.
+        The rest of a refused request is read and dropped for a time: if the connection
+        ended while the client is sending, it would not see the refusal.
         """
         super().on_response_complete()
         if self._arriving and self._rest is None:

@@ -67,7 +67,7 @@ def open_head(name: str, settings: HeadSettings) -> Head:
     """Read a head.
 
     Raises:
-      RunError: the path is none of those that `HeadSettings` names.
+      RunError: the path is not of a kind that `HeadSettings` names.
       HelixError: it is damaged.
     """
     path, about = settings.path, dict[str, Any]()
@@ -116,7 +116,7 @@ def open_rows(name: str, settings: RowsSettings) -> Rows:
 
 
 def _ids(path: str) -> list[str] | None:
-    """The names in a file of rows; None where it has none."""
+    """The names in a file of rows; None if it has none."""
     _read(path, ())  # that it is such a file
     with zipfile.ZipFile(path) as file:
         found = {one.removesuffix(".npy") for one in file.namelist()}
@@ -127,7 +127,7 @@ def _ids(path: str) -> list[str] | None:
 
 
 def _only(where: str, pattern: str) -> str:
-    """The one path of a pattern with *, whose end programs make of hashes."""
+    """The one path that matches a pattern with *; programs end names with hashes."""
     if "*" not in pattern:
         return pattern
     found = sorted(glob.glob(pattern))
@@ -154,7 +154,7 @@ class Deployment:
         return open_head(name, self.settings.heads[name])
 
     def rows(self, name: str) -> ServedRows:
-        """Rows by their name; prepared where they are not yet, which takes a while."""
+        """Rows by their name; prepared if they are not yet, which takes a while."""
         opened = open_rows(name, self.settings.rows[name])
         place = urllib.parse.quote(name, safe="")
         prepared = prepare_rows(

@@ -126,7 +126,7 @@ class Desk:
         return b"".join(provider.answer_pieces(message, parts))
 
     def _drop_masks(self, head: str, policy: str, key: bytes) -> None:
-        """Wipe the masks of a key that asks no more: of large heads they are large."""
+        """Wipe the masks of a key that asks no more: for large heads they are large."""
         with contextlib.suppress(KeyRoleError, ValueError):
             pool = self._providers[head, policy].masks(key)
             while pool.take_prepared() is not None:
@@ -183,7 +183,7 @@ class Desk:
         return {"heads": heads, "rows": rows, "indexes": indexes}
 
     def spent(self, identity: str) -> dict[str, dict[str, Any]]:
-        """Bits that a client has had: of heads; of indexes' scores and texts."""
+        """Bits that a client has used: of heads; of indexes' scores and texts."""
         heads = {
             name: self.provider(name, self.settings.policy_of(identity, name)).spent(
                 identity

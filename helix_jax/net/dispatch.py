@@ -1,4 +1,4 @@
-"""Requests on their way to workers, and the keys that go before them."""
+"""Requests on their way to workers, and the keys that workers must know first."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ class Dispatch:
     """Passes requests to workers."""
 
     def __init__(self, pool: Pool, state: State, operation_seconds: float):
-        """Take the workers, the keys that are known, and what one request may take."""
+        """Take the workers, the known keys, and the seconds that a request may take."""
         self._pool, self._state, self._seconds = pool, state, operation_seconds
 
     async def run(
@@ -63,7 +63,7 @@ class Dispatch:
         """Refuse a key that is not this client's.
 
         Raises:
-          Refusal: it is another's, which looks like none.
+          Refusal: it belongs to another client, which looks the same as an unknown key.
         """
         owner = self._state.owner(key)
         if owner != identity:

@@ -1,4 +1,4 @@
-"""Keys of clients in one worker: checked once, registered where they ask, renewed."""
+"""Keys of clients in one worker: checked once, registered where needed, renewed."""
 
 import time
 from collections import OrderedDict
@@ -12,7 +12,7 @@ from helix_jax.private.accounts import PublicKey
 from helix_jax.private.profiles import find_profile
 
 TICKET_SECONDS = 3600.0
-KEYS = 512  # that asked last; with their masks some 0.5 MB each
+KEYS = 512  # the last to ask; about 0.5 MB each with their masks
 
 
 class Asking(NamedTuple):
@@ -28,7 +28,7 @@ class Asking(NamedTuple):
 
 
 class Enrolment:
-    """The keys that a worker knows, and the tickets that it gave them.
+    """The keys that a worker knows, and the tickets that it gave for them.
 
     Attributes:
       admission: whose tickets they are.
@@ -50,7 +50,7 @@ class Enrolment:
         return key.key
 
     def _forget(self, key: bytes) -> None:
-        """Make room: of a key that nobody used for long, what can be had again."""
+        """Make room: drop what can be made again of the key unused for longest."""
         del self._keys[key]
         for until in self._tickets.values():
             until.pop(key, None)

@@ -1,9 +1,9 @@
 """A service and its workers end together, and the next begins when all have ended.
 
 A worker is killed by the kernel when its service is (Linux; elsewhere it ends when it
-has nothing to do). One that is late could still write what a successor of it has gone
-beyond: so all hold one lock, which the service passes on to them as an open file, and
-which is free when the last of them has ended.
+has nothing to do). One that ends late could overwrite its successor's newer state: so
+all hold one lock, which the service passes on to them as an open file, and which is
+free when the last of them has ended.
 
 Reference: https://man7.org/linux/man-pages/man2/pr_set_pdeathsig.2const.html,
   https://man7.org/linux/man-pages/man2/flock.2.html (inherited by children).
@@ -58,7 +58,7 @@ class Family:
 
 
 def end_with(service: int) -> None:
-    """Let this worker be killed when its service ends; at once where it has.
+    """Let this worker be killed when its service ends; at once if it has ended.
 
     Args:
       service: the number of its process.

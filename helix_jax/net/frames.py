@@ -2,7 +2,7 @@
 
     length of the head 4, length of the body 8, little-endian; head (JSON); body
 
-Both ends are this program's own processes; nothing is unpickled there either.
+Both ends are this program's own processes; even so, nothing is unpickled.
 """
 
 import asyncio

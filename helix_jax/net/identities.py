@@ -2,10 +2,10 @@
 
     token = helix_ID_SECRET: ID 16 hex digits, SECRET 32 random bytes as base64url
 
-A token is shown once, when it is issued; kept is its SHA-256, which needs no salt and
-no slowness, since the secret has 256 bits. It lies in the file of the state's ledger.
-Issuing and revoking are on the disk when they return, and hold at the next look of any
-process: nothing is remembered in between.
+A token is shown once, when it is issued. Only its SHA-256 is kept, in the file of the
+state's ledger; it needs no salt and no slow hash, since the secret has 256 bits.
+Issuing and revoking are on the disk when they return, and every process sees them at
+its next request: nothing is cached.
 
 An identity is a name. Several tokens of one name, and its certificate, are one client:
 they share its budget, which no new token resets.
@@ -62,7 +62,7 @@ class Issued(NamedTuple):
     Attributes:
       id, identity: as in `Identity`.
       made, until: seconds since 1970.
-      revoked: the same; None for one that was not.
+      revoked: the same; None if it was not.
     """
 
     id: str
@@ -100,7 +100,7 @@ class Identities:
           seconds: that it holds from now on.
 
         Raises:
-          ValueError: a name that cannot be (RunError), or no time.
+          ValueError: a malformed name (RunError), or no time.
           ProtocolError: the file cannot be written.
         """
         check_name(identity)
@@ -173,10 +173,10 @@ class Identities:
     def revoke_certificate(self, name: str) -> None:
         """Revoke certificates of a name that begin before now, or now.
 
-        A later certificate is valid: the identity, and what it has had, stay the same.
+        A later certificate is valid: the identity, and what it has used, stay the same.
 
         Raises:
-          RunError: a name that cannot be.
+          RunError: a malformed name.
           ProtocolError: the file cannot be written.
         """
         check_name(name)

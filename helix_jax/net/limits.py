@@ -44,7 +44,7 @@ class Meter:
         self._at = now
         if self._left < 1:
             after = (1 - self._left) / rate
-            raise Refusal("quota", "requests a second", after=after)
+            raise Refusal("quota", "requests per second", after=after)
         if self.used_bytes >= self.limits.bytes_per_day:
             raise Refusal("quota", f"{self.used_bytes} bytes today", after=600)
         self._left -= 1

@@ -18,7 +18,7 @@ def sixteen_bytes(name: str) -> bytes:
 
 
 def fit_of(identity: str, name: str) -> bytes:
-    """A fit's name here: those of two clients are never the same."""
+    """A fit's name on this service: no two clients share one."""
     own = identity.encode() + b"\0" + sixteen_bytes(name)
     return hashlib.sha256(own).digest()[:16]
 

@@ -5,11 +5,11 @@ import re
 from helix_jax.errors import RunError
 
 _TOKEN_ID = re.compile(r"[0-9a-f]{16}")
-_MOST = 64  # characters, those that a certificate has for it
+_MOST = 64  # characters, as in a certificate's common name
 
 
 def is_token_id(text: str) -> bool:
-    """Whether a text is the id of a token, which no client is named by."""
+    """Whether a text is the id of a token, which no client may have as its name."""
     return _TOKEN_ID.fullmatch(text) is not None
 
 
@@ -17,8 +17,8 @@ def check_name(identity: str) -> None:
     """Refuse what cannot name a client.
 
     Raises:
-      RunError: it is no printable text of 1 to 64 characters without blanks at its
-        ends, or looks like the id of a token.
+      RunError: it is not printable text of 1 to 64 characters without blanks at its
+        ends, or it looks like the id of a token.
     """
     right = isinstance(identity, str) and identity.isprintable()
     if not right or not 0 < len(identity) <= _MOST or identity != identity.strip():

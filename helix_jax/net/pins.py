@@ -1,4 +1,4 @@
-"""One key of one server: a client that knows it takes no other, whoever signed that.
+"""The key of one server: a client that knows it accepts no other, whoever signed it.
 
     pin = "sha256/" + base64(SHA-256(SubjectPublicKeyInfo of the server's certificate))
 
@@ -8,7 +8,7 @@ pin, and a server that is about to change its key gives out both pins beforehand
 
 The context itself checks: whatever opens a connection with it, the handshake ends with
 the check or with an error, before a byte of the application is sent. By then a server
-has seen the client's certificate, where there is one, and nothing else.
+has seen the client's certificate, if it has one, and nothing else.
 
 Reference: RFC 7469, section 2.4.
 """
@@ -28,7 +28,7 @@ _START = "sha256/"
 
 
 class PinError(ProtocolError, ssl.SSLCertVerificationError):
-    """The server's key is not the one that is known; for `ssl` a failed handshake."""
+    """The server's key is not the pinned one; for `ssl` a failed handshake."""
 
 
 def pin_of(certificate: bytes | x509.Certificate) -> str:
@@ -38,7 +38,7 @@ def pin_of(certificate: bytes | x509.Certificate) -> str:
       certificate: read, or as DER.
 
     Raises:
-      ValueError: these bytes are no certificate.
+      ValueError: these bytes are not a certificate.
     """
     if isinstance(certificate, bytes):
         certificate = x509.load_der_x509_certificate(certificate)
@@ -55,7 +55,7 @@ def read_pins(pins: str | Sequence[str]) -> tuple[str, ...]:
       pins: a list, or one text with commas between them.
 
     Raises:
-      ValueError: there is none, or one is malformed.
+      ValueError: there is no pin, or one is malformed.
     """
     several = tuple(pins.split(",") if isinstance(pins, str) else pins)
     if not several:
@@ -64,7 +64,7 @@ def read_pins(pins: str | Sequence[str]) -> tuple[str, ...]:
         start, written = pin[: len(_START)], pin[len(_START) :]
         try:
             length = len(base64.b64decode(written, validate=True))
-        except ValueError:  # no base64, or no ASCII
+        except ValueError:  # not base64, or not ASCII
             length = 0
         if start != _START or length != hashlib.sha256().digest_size:
             raise ValueError(
@@ -75,7 +75,7 @@ def read_pins(pins: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def check_pin(tls: ssl.SSLObject | ssl.SSLSocket, pins: str | Sequence[str]) -> None:
-    """Refuse a server whose key is none of the pinned ones.
+    """Refuse a server whose key is not among the pinned ones.
 
     Args:
       tls: its connection, after the handshake.

@@ -1,4 +1,4 @@
-"""Connections without TLS: for a trial on one machine, where a person has said so."""
+"""Connections without TLS: for a trial on one machine, if the user asks for it."""
 
 import ipaddress
 
@@ -6,14 +6,14 @@ from helix_jax.errors import RunError
 
 
 def require_plain_allowed(host: str, plain: bool) -> None:
-    """Refuse a connection without TLS, but for a trial on one machine.
+    """Refuse a connection without TLS, except for a trial on one machine.
 
     Args:
-      host: name or address that is listened at, or asked.
+      host: name or address to listen at, or to connect to.
       plain: whether the user asked for no TLS.
 
     Raises:
-      RunError: nobody has, or the host is not this machine alone.
+      RunError: the user has not, or the host is not this machine alone.
     """
     if not plain:
         raise RunError(
@@ -29,7 +29,7 @@ def require_plain_allowed(host: str, plain: bool) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a name or an address is that of this machine for itself."""
+    """Whether a name or an address is a loopback one."""
     if host.lower() == "localhost":
         return True
     try:

@@ -1,7 +1,7 @@
-"""The service's workers: their number, who is assigned which, their replacement.
+"""The service's workers: starting, assigning and replacing them.
 
-What is bound to one (a fit, a conversation about labels) goes to the same
-place again.
+What is bound to one worker (a fit, a conversation about labels) goes to the same place
+each time.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from helix_jax.net.settings import ServiceSettings
 from helix_jax.net.worker_place import Place
 
 LOG = logging.getLogger(__name__)
-_PAUSES = (0.0, 1.0, 5.0, 30.0)  # before a worker is replaced, by failures in a row
+_PAUSES = (0.0, 1.0, 5.0, 30.0)  # before a worker is replaced, by consecutive failures
 
 
 class Pool:

@@ -1,4 +1,4 @@
-"""Answers of the last minutes, for a client whose connection broke before it had one.
+"""Answers of the last minutes, for clients whose connection broke before the answer.
 
 Repeated bytes get the same answer: no second mask, no second charge.
 """
@@ -30,7 +30,7 @@ class RecentAnswers:
         self._asked: dict[bytes, asyncio.Future] = {}
 
     async def once(self, name: bytes, make: Callable[[], Awaitable[bytes]]) -> bytes:
-        """The answer of a name: kept, or being made for another, or made now."""
+        """The answer of a name: a kept one, one that is being made, or one made now."""
         while name in self._asked:
             await asyncio.wait([self._asked[name]])
         if (known := self.get(name)) is not None:
@@ -59,7 +59,7 @@ class RecentAnswers:
         return found and found[1]
 
     def keep(self, name: bytes, answer: bytes) -> None:
-        """Keep an answer, in the place of the oldest where there is no room."""
+        """Keep an answer, in place of the oldest if there is no room."""
         self._held += len(answer)
         self._kept[name] = time.monotonic(), answer
         self._forget()

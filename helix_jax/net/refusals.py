@@ -57,7 +57,7 @@ class Refusal(HelixError):
     Attributes:
       code: of CODES.
       detail: for the log.
-      after: seconds until it may be asked for again; None where nobody knows.
+      after: seconds until it may be asked for again; None if unknown.
     """
 
     def __init__(self, code: str, detail: str = "", *, after: float | None = None):
@@ -66,7 +66,7 @@ class Refusal(HelixError):
 
 
 def code_of(error: Exception) -> str:
-    """The code by which an exception is refused."""
+    """The code of the refusal that an exception leads to."""
     if isinstance(error, Refusal):
         return error.code
     if _is_of_disk(error):
@@ -84,7 +84,7 @@ def code_of(error: Exception) -> str:
 
 
 def _is_of_disk(error: BaseException | None) -> bool:
-    """Whether the disk is full, gone or at its limit: nothing that a peer has done."""
+    """Whether the disk is full, gone or at its limit, which is no fault of the peer."""
     while error is not None:
         # Of SQLite's: full, locked, an error of input and output.
         if isinstance(error, sqlite3.OperationalError):

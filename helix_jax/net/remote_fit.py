@@ -20,9 +20,9 @@ class RemoteFit(NamedTuple):
     """A fit through a service.
 
     Attributes:
-      moments: what every solver takes; of the projection where there was a rank.
+      moments: what every solver takes; of the projection if a rank was given.
       noise: [d_x, d_y] standard deviation of the provider's noise in cov_xy.
-      expand: makes a map from the projection one from x itself.
+      expand: turns a map from the projection into one from x itself.
     """
 
     moments: Moments
@@ -69,7 +69,7 @@ async def fit_remotely(
 
 
 def _parts_of(answer: Answer, most: int) -> int:
-    """How many messages of results there are, as a provider says."""
+    """The number of messages of results that a provider announces."""
     written = answer.headers.get("helix-parts", "")
     right = written.isascii() and written.isdigit() and len(written) < 10
     count = int(written) if right else 0

@@ -20,7 +20,7 @@ class RemoteLabels:
     async def ask(
         self, head: str, layer: Layer, client: Client, row: np.ndarray
     ) -> np.ndarray:
-        """The label of one row; a conversation that was lost begins anew.
+        """The label of one row; a conversation that was lost starts again.
 
         Args:
           head: its name.

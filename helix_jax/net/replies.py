@@ -40,7 +40,7 @@ def explain(error: Exception, where: str) -> tuple[Response, str]:
 
 
 class Held:
-    """A response, and what is given back when its reader has it, or is gone."""
+    """A response, and what is released when its reader has it or is gone."""
 
     def __init__(self, response: Response, held: contextlib.ExitStack):
         self._response, self._held = response, held

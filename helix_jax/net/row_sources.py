@@ -41,7 +41,7 @@ class StoreRows:
 
     @property
     def name(self) -> str:
-        """What a store of other rows does not have: what made it, and where it is."""
+        """What tells this store from others: what made it, and where it is."""
         about = [self.store.name, self.layer, self.shape, dict(self.store.fingerprint)]
         return json.dumps(about, sort_keys=True)
 
@@ -91,7 +91,7 @@ class NpzRows:
         self._begin = self._stream.tell()
 
     def __getitem__(self, rows: slice) -> np.ndarray:
-        """Rows [stop - start, d]; those before the last ones cost a new beginning.
+        """Rows [stop - start, d]; going back means reading from the beginning again.
 
         Raises:
           RunError: they are damaged.

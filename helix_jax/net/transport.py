@@ -32,7 +32,7 @@ class ServiceError(HelixError, RuntimeError):
     """A service refused, or could not be reached.
 
     Attributes:
-      code: of `refusals.CODES`; "unreachable" where there was no answer.
+      code: of `refusals.CODES`; "unreachable" if there was no answer.
     """
 
     def __init__(self, code: str, message: str):

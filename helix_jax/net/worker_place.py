@@ -110,7 +110,7 @@ class Place:
         """Send a frame and receive its answer; for who holds `turn`.
 
         Raises:
-          Refusal: the answer is one, or there is none: the worker is dead then.
+          Refusal: the worker refuses, or does not answer: it is dead then.
         """
         if self._writer is None or self._reader is None:
             raise Refusal("lost", f"worker {self.number} is being replaced", after=1)

@@ -5,8 +5,8 @@
      "moments": {"dx": 768, "dy": 768, "silos": 3, "row_bits": 24, "value_bits": 10}}
 
 The parties compare `Session.digest` over a channel that they trust: it covers all but
-the names. These say by which identity of the transport a silo comes in, and no more: a
-message is believed for its signature, so a wrong name can keep a silo out, not speak
+the names. A name only says by which identity of the transport a silo connects: a
+message is believed for its signature, so a wrong name can keep a silo out but not speak
 for it.
 """
 
@@ -63,11 +63,11 @@ class Agreement:
 
     @property
     def digest(self) -> str:
-        """By which the parties compare, and the service finds it; 64 hex characters."""
+        """What the parties compare, and the service finds it by; 64 hex characters."""
         return self.session.digest.hex()
 
     def number_of(self, name: str) -> int | None:
-        """The silo of this name, from 1; None where there is none."""
+        """The number of the silo of this name, from 1; None if there is none."""
         return self.names.index(name) + 1 if name in self.names else None
 
     def to_json(self) -> str:
@@ -93,7 +93,7 @@ class Agreement:
         """Read the text of the file.
 
         Raises:
-          ProtocolError: it is no agreement, or one under which nothing is promised.
+          ProtocolError: it is not an agreement, or one under which nothing is promised.
         """
         try:
             record = json.loads(text)
@@ -136,8 +136,8 @@ def new_agreement(
       silos: name -> verifying key, in order.
       layout: of the moments.
       threshold: silos that must stay; None for two thirds and one.
-      colluders: silos that may be in league with the aggregator; None for as many as
-        the threshold bears.
+      colluders: silos that may collude with the aggregator; None for as many as the
+        threshold allows.
 
     Raises:
       ValueError: nothing would be promised under these parameters.
@@ -157,13 +157,13 @@ def read_agreement(path: str | os.PathLike) -> Agreement:
     """Read the file of an agreement.
 
     Raises:
-      ProtocolError: it cannot be read, or is no agreement.
+      ProtocolError: it cannot be read, or is not an agreement.
     """
     path = local_path(path, "the agreement")
     with os_errors(path, "be read", ProtocolError), open(path, "rb") as stream:
         text = stream.read(_MOST_BYTES + 1)
     if len(text) > _MOST_BYTES:
-        raise ProtocolError(f"{path} is no agreement: it has over {_MOST_BYTES} bytes.")
+        raise ProtocolError(f"{path} is not an agreement: over {_MOST_BYTES} bytes.")
     return Agreement.from_json(text)
 
 
@@ -171,7 +171,7 @@ def parse_key(text: str) -> bytes:
     """A verifying key from 64 hex characters.
 
     Raises:
-      ValueError: they are none.
+      ValueError: they are not such a key.
     """
     if not _KEY.fullmatch(text):
         raise ValueError(f"expected a key of 64 hex characters, got {text[:80]!r}.")

@@ -50,7 +50,7 @@ class SiloConnection:
         plain_http.
 
     Raises:
-      RunError: a URL that cannot be, or is not allowed.
+      RunError: a malformed URL, or one that is not allowed.
       ValueError: a token that cannot be sent.
     """
 
@@ -89,7 +89,7 @@ class SiloConnection:
         self.sent_bytes += len(message)
 
     def receive(self, kind: Kind) -> bytes:
-        """What a round came to for this silo, as soon as it has closed.
+        """The result of a round for this silo, as soon as it has closed.
 
         Raises:
           ProtocolError, ProcessError: as `send`, or it is larger than it can be.
@@ -110,7 +110,7 @@ class SiloConnection:
         """[2, L] uint64, the total, as soon as it is there.
 
         Raises:
-          ProtocolError, ProcessError: as `receive`; it may not be published, too.
+          ProtocolError, ProcessError: as `receive`, or it is not published.
         """
         size = 16 * self._agreement.session.length
         data = self._wait("total", size)

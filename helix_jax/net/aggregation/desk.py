@@ -1,4 +1,4 @@
-"""One session inside the server: who waits is woken, rounds close when they are due."""
+"""One session inside the server: wakes those who wait, closes rounds that are due."""
 
 import asyncio
 import contextlib
@@ -79,12 +79,12 @@ class Desk:
     async def wait(
         self, ask: Callable[[], _T | None], seconds: float, ending: Callable[[], bool]
     ) -> _T | None:
-        """What is asked for, as soon as it is there; None where it is not in time.
+        """What is asked for, as soon as it is there; None if it is not there in time.
 
         Args:
-          ask: gives None where it is not there.
+          ask: gives None while it is not there.
           seconds: to wait.
-          ending: whether nobody is to wait any more; looked at now and then.
+          ending: whether waiting is to stop; checked now and then.
 
         Raises:
           Refusal: what `ask` raises, or the service ends.
@@ -106,7 +106,7 @@ class Desk:
         return found
 
     async def in_thread(self, ask: Callable[..., _T], *args: object) -> _T:
-        """What a call comes to that may wait for the disk.
+        """The result of a call that may wait for the disk.
 
         Raises:
           Refusal: what it refuses, or the disk does.

@@ -1,6 +1,6 @@
 """An aggregator's accepted messages and closed rounds, on disk before anybody is told.
 
-    FOLDER/journal.jsonl    a line an event, in order
+    FOLDER/journal.jsonl    a line per event, in order
     FOLDER/KIND-SILO-ID     a message, named by a line once it was accepted
     FOLDER/total            the sum, [2, L] uint64, when the last line says so
 

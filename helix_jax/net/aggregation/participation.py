@@ -18,8 +18,8 @@ def take_part(
     """All five steps, then the total.
 
     A silo is made for this and used for nothing else. If the process ends in between,
-    its secrets are gone and it is out of this session: another process of the same silo
-    is refused, and before `mask` that costs nothing.
+    its secrets are gone and the silo is out of this session: another process of the
+    same silo is refused. Before `mask` that costs nothing.
 
     Args:
       silo: whose steps they are.

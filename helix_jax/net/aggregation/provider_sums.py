@@ -204,7 +204,7 @@ async def _offer_of(summand: Summand) -> tuple[Layer, dict[str, Any]]:
 
 
 async def _answer(summand: Summand, key: bytes, bundle: bytes, message: bytes) -> bytes:
-    """A provider's answer; one that does not know the key is told it once more."""
+    """A provider's answer; one that does not know the key is sent it again."""
     path = f"/v1/heads/{summand.head}/answers"
     try:
         return (await summand.transport.ask("POST", path, message)).body

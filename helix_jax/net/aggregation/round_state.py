@@ -1,6 +1,6 @@
-"""What an aggregator knows of a session in memory: made by doing what its journal says.
+"""What an aggregator knows of a session in memory: made by replaying its journal.
 
-Signatures are deterministic, so that what is done again gives the same bytes.
+Signatures are deterministic, so that a replay gives the same bytes.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ class RoundState:
     Args:
       agreement: of all parties.
       signing_key: of the aggregator's identity.
-      journal: that is done again.
+      journal: that is replayed.
 
     Attributes:
       aggregator: the protocol's state machine; a new one where the session is over.

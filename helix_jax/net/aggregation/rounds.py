@@ -3,12 +3,12 @@
     message -> file on the disk -> Aggregator.receive -> line in the journal -> yes
     round   -> Aggregator.close_round                 -> line in the journal -> answers
 
-Nobody is told what is not in the journal, and the state of a started aggregator is
-made by doing again what is in it: signatures are deterministic, so a silo that asks
-once more after a restart gets the same bytes. Two lists of survivors could come only
-from a journal that was put back; silos sign one list each and refuse the second.
+Nobody is told what is not in the journal, and the state of a started aggregator is made
+by replaying it: signatures are deterministic, so a silo that asks again after a restart
+gets the same bytes. Two lists of survivors could come only from a journal that was
+restored from an old copy; silos sign one list each and refuse the second.
 
-Everything here blocks, is used by threads of a server, and one call at a time.
+Everything here blocks, and is called by threads of a server, one at a time.
 """
 
 import contextlib
@@ -54,7 +54,7 @@ class Rounds:
             LOG.info("%s goes on: %s", self._name, self.describe())
 
     def expect(self, kind: Kind, silo: int, size: int) -> Path | None:
-        """Where a message that is coming is to be written, before any of it is read.
+        """Where to write an incoming message, before any of it is read.
 
         Args:
           kind: the round.
@@ -62,8 +62,8 @@ class Rounds:
           size: bytes of the message.
 
         Returns:
-          A path that is free; None where the silo's message is there, so that what
-          comes is only compared with it.
+          A path that is free; None if the silo's message is there, so that the new
+          one is only compared with it.
 
         Raises:
           Refusal: it has no such size, the round is over or still to come, or the
@@ -106,8 +106,8 @@ class Rounds:
         """Close a round if all have answered, or if it is due; whether it has closed.
 
         Args:
-          kind: the round; another one than the open one is let be.
-          due: its time is over. Where too few have answered the session ends then.
+          kind: the round; any but the open one is left alone.
+          due: its time is over; the session ends if too few have answered.
         """
         with self._known() as state:
             if state.kind != kind or (state.aggregator.waiting_for and not due):
@@ -195,7 +195,7 @@ class Rounds:
     def _take(
         self, state: RoundState, kind: Kind, silo: int, file: Path | None, digest: str
     ) -> bool:
-        """Whether the file is kept; the same message came before if not."""
+        """Whether the file is kept; if not, the same message came before."""
         there = state.digests.get((kind, silo))
         if there is not None:
             if there != digest:
@@ -230,7 +230,7 @@ class Rounds:
 
     @contextlib.contextmanager
     def _known(self) -> Iterator[RoundState]:
-        """The state, for one call; made anew where the last one broke off.
+        """The state, for one call; rebuilt if the last call broke off.
 
         So memory is never ahead of the disk: a line that could not be written leaves
         nothing behind, and the same call may be made again.

@@ -6,9 +6,9 @@
     GET /v1/sessions/SESSION/total    [2, L] uint64, for silos that are in it
 
 and what every service has (`doors.COMMON_DOORS`). SESSION is `Agreement.digest`, ROUND
-one of keys, shares, masked, confirm, reveal. What is not there yet is waited for,
-?wait=SECONDS, and then answered by 204. Which silo asks is known by the name that its
-token or its certificate has; what it says is believed for the signature in it alone.
+one of keys, shares, masked, confirm, reveal. A request for what is not there yet waits
+for it, ?wait=SECONDS, and is then answered by 204. Which silo asks is known by the name
+of its token or certificate; what it says is believed for its signature alone.
 """
 
 import asyncio
@@ -121,7 +121,7 @@ class AggregationService(ServiceBase):
         return desk, number
 
     def is_ending(self) -> bool:
-        """Whether who waits is to ask again later."""
+        """Whether a waiting client is to ask again later."""
         return self.draining
 
 
@@ -217,5 +217,5 @@ def _kind(name: str) -> Kind:
 def _wait(request: Request) -> float:
     text = request.query_params.get("wait", "0")
     if not (text.isascii() and text.isdigit() and len(text) < 5):
-        raise Refusal("malformed", "wait is no whole number of seconds")
+        raise Refusal("malformed", "wait is not a whole number of seconds")
     return min(int(text), MAX_WAIT_SECONDS)

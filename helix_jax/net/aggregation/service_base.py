@@ -10,7 +10,7 @@ from helix_jax.net.state import State
 
 
 class Workers(NamedTuple):
-    """What metrics say of a service's processes: here are none."""
+    """What metrics say of a service's processes: this one has none."""
 
     ready: bool = True
     places: tuple = ()

@@ -39,7 +39,7 @@ class SummandSettings:
       head: that it serves.
       token_file: of the token by which it knows this service, not its clients.
       authority: PEM file of who signed its certificate; empty: the system's.
-      pin: of its key, sha256/...; empty: none.
+      pin: of its key, sha256/...; empty for none.
       plain_http: without TLS, on this machine alone.
     """
 

@@ -1,4 +1,4 @@
-"""The one layer that the sum of several providers' answers is of."""
+"""The layer that the sum of several providers' answers belongs to."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from helix_jax.private.layer import power_above
 
 
 def summed_layer(offers: Mapping[str, Layer], shared: Mapping[str, bool]) -> Layer:
-    """What a client reads the sum by: the providers' layer, their errors added.
+    """What a client reads the sum with: the providers' layer, their errors added.
 
     Args:
       offers: provider's name -> what it publishes of its layer.

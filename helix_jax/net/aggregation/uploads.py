@@ -10,14 +10,14 @@ from starlette.requests import Request
 from helix_jax.atomic import sync_new
 from helix_jax.net.refusals import Refusal
 
-PAUSE_SECONDS = 30.0  # in which nothing comes
+PAUSE_SECONDS = 30.0  # without a byte
 
 
 async def receive_body(request: Request, file: Path | None, size: int) -> str:
     """Write the body of a request; it is on the disk then.
 
     Args:
-      request: whose body was not touched yet.
+      request: whose body has not been read yet.
       file: a path that is free; None only reads.
       size: bytes that the body needs to have; it was checked before.
 

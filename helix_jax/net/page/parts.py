@@ -50,7 +50,7 @@ def served(about: dict[str, Any]) -> str:
                     "Model",
                     "Width",
                     "Policy",
-                    "Bits an answer",
+                    "Bits per answer",
                     "Profile",
                 ),
                 heads,

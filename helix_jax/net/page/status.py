@@ -22,7 +22,7 @@ class Status:
     """The numbers of the last seconds."""
 
     def __init__(self, *, seconds: float = SECONDS):
-        """Take how long numbers are given again."""
+        """Take for how many seconds the same numbers are given."""
         self._seconds, self._at = seconds, -float("inf")
         self._known: dict[str, Any] = {}
 
@@ -110,7 +110,7 @@ def _spread(cumulative: list[float]) -> dict[str, Any]:
 
 
 def _edge(cumulative: list[float], share: float) -> float | None:
-    """The first edge that this share of requests is below; None: none of them."""
+    """The first edge that this share of requests is below; None if there is none."""
     wanted = share * cumulative[-1]
     return next(
         (
