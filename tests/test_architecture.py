@@ -92,6 +92,7 @@ def test_the_rooms_are_those_that_there_are():
     assert packages - {"experiments/claims"} | set(TOPS) == set(FLOORS)
 
 
+@pytest.mark.slow
 def test_imports_go_downwards_only():
     assert upward_imports(MODULES) == []
 

@@ -114,6 +114,7 @@ def test_without_links_files_are_replaced_one_by_one(tmp_path, monkeypatch):
 # --- at once
 
 
+@pytest.mark.slow
 def test_a_reader_never_sees_two_versions(tmp_path):
     save(tmp_path / "map", 0, width=1)
     ended, errors, seen = threading.Event(), [], set()

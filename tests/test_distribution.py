@@ -69,6 +69,7 @@ def files_in(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in found}
 
 
+@pytest.mark.slow
 def test_the_wheel_has_the_files_of_the_packages_and_no_others(built, tracked):
     wanted = {name for name in tracked if name.startswith(PACKAGES)}
     found = files_in(built["installed"])
@@ -100,6 +101,7 @@ def test_what_is_said_of_the_package_is_complete(built):
     assert f"\nversion: {__version__}\n" in citation
 
 
+@pytest.mark.slow
 def test_programs_run_from_the_wheel(built, tmp_path):
     place = {"cwd": tmp_path, "PYTHONPATH": str(built["installed"])}
     assert "--source" in run("-m", "experiments", "classify", "--help", **place)

@@ -36,6 +36,7 @@ def loaded_by(code: str) -> list[str]:
     return [one for one in json.loads(done.stdout) if one in SLOW]
 
 
+@pytest.mark.slow
 def test_importing_every_package_loads_no_slow_library():
     assert len(PACKAGES) > 15
     assert loaded_by(f"import {', '.join(PACKAGES)}") == []
@@ -58,6 +59,7 @@ def test_every_name_is_there_and_listed(name):
 @pytest.mark.parametrize(
     ("package", "name"), [("alignment", "accumulate"), ("activations", "extract")]
 )
+@pytest.mark.slow
 def test_a_function_goes_before_the_submodule_of_its_name(package, name):
     code = (
         f"import helix_jax.{package}.{name}\n"

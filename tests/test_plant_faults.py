@@ -55,6 +55,7 @@ def rows_of(folder):
     return [json.loads(line) for line in (folder / "table.jsonl").open()]
 
 
+@pytest.mark.slow
 def test_what_is_caught_and_what_survives_is_told_and_not_run_again(toy, tmp_path):
     done = toy(CAUGHT, SURVIVES)
     assert done.returncode == 0, done.stderr
@@ -69,6 +70,7 @@ def test_what_is_caught_and_what_survives_is_told_and_not_run_again(toy, tmp_pat
     assert len(rows_of(tmp_path)) == 2
 
 
+@pytest.mark.slow
 def test_tests_that_fail_without_the_fault_catch_nothing(toy, tmp_path):
     (tmp_path / "test_toy.py").write_text(f"{TESTS}    assert mean([2, 4]) == 4\n")
     assert "none caught of 0 that can be; 1 errors" in toy(CAUGHT).stdout
@@ -77,6 +79,7 @@ def test_tests_that_fail_without_the_fault_catch_nothing(toy, tmp_path):
     assert row["why"].startswith("without the fault: test_toy.py::test_of_equal")
 
 
+@pytest.mark.slow
 def test_equivalent_faults_are_no_part_of_the_share(toy):
     done = toy(("total = 0", "total = 0.0"), equivalent="division makes it a float")
     assert "| toy | 1 | 0 | 0 | 1 |" in done.stdout

@@ -42,6 +42,7 @@ def test_the_example_runs(tmp_path, monkeypatch):
     assert np.isfinite(np.asarray(names["y_hat"])).all()
 
 
+@pytest.mark.slow
 def test_the_encrypted_example_runs(capsys):
     pytest.importorskip("Pyfhel")
     names = run_example("Two parties that share neither data nor weights")

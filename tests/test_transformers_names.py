@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +19,7 @@ print(all(one[0] is transformers.CONFIG_MAPPING for one in found))
 """
 
 
+@pytest.mark.slow
 def test_all_threads_find_the_names():
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],

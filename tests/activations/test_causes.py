@@ -65,6 +65,7 @@ def test_a_home_folder_is_found(tmp_path, monkeypatch):
         open_store("")
 
 
+@pytest.mark.slow
 def test_users_without_rights_and_buckets_without_them(tmp_path):
     """In a process of its own, without privileges, with buckets on loopback."""
     if os.getuid():

@@ -30,6 +30,7 @@ def run(path, model=None):
     )
 
 
+@pytest.mark.slow
 def test_four_devices_equal_one(tmp_path):
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     done = subprocess.run(

@@ -109,12 +109,14 @@ def test_real_model(tmp_path, real, real_texts):
     assert store.fingerprint["model"] == "stories260K"
 
 
+@pytest.mark.slow
 def test_encoder(tmp_path, minilm, real_texts):
     store = run(minilm, real_texts[:8], tmp_path / "s", max_tokens=16, pooling="cls")
     want = np.stack([own[-1][0] for own in alone(*minilm, real_texts[:8], 16)])
     np.testing.assert_allclose(store.read(), want, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_windows_and_budget_do_not_change_the_states(tmp_path, tiny):
     stores = [
         run(

@@ -56,6 +56,7 @@ def test_full_disk(tmp_path, tiny, small_disk):
     assert store_bytes(small_disk / "s") == store_bytes(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_file_size_limit(tmp_path, tiny):
     """Needs no privileges: files of a process may not exceed 1,000 bytes."""
     run(tiny, tmp_path / "whole")

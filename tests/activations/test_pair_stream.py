@@ -84,6 +84,7 @@ def together(count, work):
         return list(pool.map(run, range(count)))
 
 
+@pytest.mark.slow
 def test_moments_and_errors_are_those_of_the_stores(tmp_path, sides, stored):
     pair = stream(sides, tmp_path)
     moments = stream_moments(pair)
@@ -97,6 +98,7 @@ def test_moments_and_errors_are_those_of_the_stores(tmp_path, sides, stored):
     np.testing.assert_allclose(found.deviations, want.deviations, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_rows_that_are_kept_are_those_of_the_stores_and_calibrate_alike(
     tmp_path, sides, stored
 ):

@@ -109,6 +109,7 @@ def encode(folder, texts=WRITTEN, **options):
 
 @pytest.mark.parametrize("engine", ["jax", "torch"])
 @pytest.mark.parametrize("name", ["", "query"])
+@pytest.mark.slow
 def test_a_folder_is_what_it_says(gemma, tmp_path, name, engine):
     model = load_model_by(engine, str(gemma))
     found, record = vectors(
@@ -146,6 +147,7 @@ def test_a_transformer_in_a_folder_of_its_own(gemma, tmp_path, changed):
 
 
 @pytest.mark.parametrize("name", ["minilm-l6", "mpnet-base"])
+@pytest.mark.slow
 def test_pretrained_sentence_encoders(real_model, tmp_path, name):
     folder = real_model(name)
     written = ["A cat sat on the mat.", "Hi.", " Crème brûlée ½ 你好 "]

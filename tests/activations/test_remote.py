@@ -28,6 +28,7 @@ def run(path):
     )
 
 
+@pytest.mark.slow
 def test_remote_objects_are_the_local_files(tmp_path):
     local = run(tmp_path / "s")
     with ObjectServer() as server:

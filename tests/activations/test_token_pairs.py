@@ -37,6 +37,7 @@ def sides():
     return first, second, tokenizer, x, y
 
 
+@pytest.mark.slow
 def test_blocks_are_the_states_of_each_text(sides):
     first, second, tokenizer, x, y = sides
     texts = make_texts(40, longest=12)
@@ -71,6 +72,7 @@ def test_blocks_are_the_states_of_each_text(sides):
     assert start == len(ids)
 
 
+@pytest.mark.slow
 def test_the_stream_is_read_again_and_feeds_moments(sides):
     _, _, _, x, y = sides
     texts = make_texts(300, longest=12)

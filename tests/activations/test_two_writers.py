@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("kill", [False, True], ids=["both end", "one is killed"])
+@pytest.mark.slow
 def test_two_processes(tmp_path, kill):
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     words = [str(tmp_path), *(["kill"] if kill else [])]

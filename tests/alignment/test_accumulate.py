@@ -103,6 +103,7 @@ def hard(request, make_planted):
         ({"dtype": "float32"}, 1e-5, 3e-2, None),
     ],
 )
+@pytest.mark.slow
 def test_million_ill_conditioned_rows_far_from_zero(
     hard, setting, cov, predicted, kernel
 ):
@@ -231,6 +232,7 @@ print("equal")
 """
 
 
+@pytest.mark.slow
 def test_four_devices_merge_to_the_whole():
     ended = subprocess.run(
         [sys.executable, "-c", _FOUR_DEVICES],

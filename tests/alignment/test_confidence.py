@@ -43,6 +43,7 @@ def own(fitted):
 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.9, 0.99])
+@pytest.mark.slow
 def test_the_bound_holds_for_the_promised_share_of_new_rows(own, fitted, coverage):
     rows, documents = planted(3, 6000)
     scores = score_confidence(

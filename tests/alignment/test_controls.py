@@ -20,6 +20,7 @@ from helix_jax.linalg import random_orthogonal
 KEY = jax.random.key(0)
 
 
+@pytest.mark.slow
 def test_no_control_finds_the_planted_map(make_planted):
     x, y, *_ = make_planted(2000, 8, 8, noise=0.1, mean_over_std=1)
     fit, test = from_batch(x[:1000], y[:1000]), from_batch(x[1000:], y[1000:])

@@ -49,6 +49,7 @@ def beginnings(moments):
 
 
 @pytest.mark.parametrize("name", GRADIENT_METHODS)
+@pytest.mark.slow
 def test_a_name_is_a_beginning_and_a_loss(name, planted, moments, beginnings):
     begin, loss = beginnings[name]
     ridge = fit_least_squares(moments).map

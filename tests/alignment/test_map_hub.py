@@ -114,6 +114,7 @@ def test_a_map_without_a_confidence_says_why_and_so_does_what_is_pushed(tmp_path
     assert f"Why: {why}." in map_card(found.config, place="lab/map")
 
 
+@pytest.mark.slow
 def test_what_is_pushed_is_what_is_loaded(folders, tmp_path):
     held = {"lab/taken": Repository({"a" * 40: folders}, {"main": "a" * 40})}
     first, second = (str(folders / name) for name in "01")

@@ -29,6 +29,7 @@ def fitted(splits):
     return fit_all(fit, select, anchors=anchors)
 
 
+@pytest.mark.slow
 def test_all_methods_are_there_and_the_planted_map_is_found(splits, fitted):
     (_, _, test), _ = splits
     assert list(fitted) == list(METHODS)

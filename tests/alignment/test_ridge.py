@@ -185,6 +185,7 @@ def test_gcv_counts_the_intercept_among_the_degrees_of_freedom(make_planted, row
         assert r2 == pytest.approx(wanted, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_gcv_that_knows_of_noise_is_right_on_average(make_planted):
     """Noise in cov_xy, of another size in each row, against the error in the clear."""
     x, y, *_ = make_planted(500, 6, 4)

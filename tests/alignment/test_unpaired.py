@@ -47,6 +47,7 @@ def r2(fit, x, y):
 
 
 @pytest.mark.parametrize(("dx", "dy"), [(16, 16), (12, 20), (20, 12)])
+@pytest.mark.slow
 def test_a_planted_rotation_is_found_without_a_pair(dx, dy):
     x, y, x_test, y_test = sides(dx, dy)
     fit = fit_unpaired(x, y, key=jax.random.key(0))
@@ -56,6 +57,7 @@ def test_a_planted_rotation_is_found_without_a_pair(dx, dy):
     assert fit.similarity.shape == (2, 3)
 
 
+@pytest.mark.slow
 def test_rows_without_shape_are_said_to_single_out_no_map():
     rng = np.random.default_rng(0)
     x, y = (rng.normal(size=(500, 16)) for _ in range(2))
@@ -64,12 +66,14 @@ def test_rows_without_shape_are_said_to_single_out_no_map():
     assert abs(float(fit.agreement)) < 0.3
 
 
+@pytest.mark.slow
 def test_the_same_key_gives_the_same_map():
     x, y, *_ = sides(12, 12, rows=200)
     first, second = (fit_unpaired(x, y, key=jax.random.key(1), starts=1) for _ in "ab")
     np.testing.assert_array_equal(first.map.kernel, second.map.kernel)
 
 
+@pytest.mark.slow
 def test_more_rows_than_are_used_are_drawn_from(monkeypatch):
     from helix_jax.alignment import unpaired
 

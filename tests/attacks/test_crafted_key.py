@@ -21,6 +21,7 @@ def attack(own):
     return key, query, answer, crafted_key.read_secret(answer, own.layer, key, bias)
 
 
+@pytest.mark.slow
 def test_the_mask_of_a_narrow_layer_comes_off(parties):
     own = parties(width=8, classes=512, tiles=1)
     key, query, answer, secret = attack(own)
@@ -42,6 +43,7 @@ def test_wide_layers_keep_most_of_it(parties):
     assert 0 < secret.known.mean() < 0.05
 
 
+@pytest.mark.slow
 def test_the_masks_of_a_fit_come_off():
     """Six digits of 768 coefficients, at the default's precision; two columns."""
     y = np.random.default_rng(0).standard_normal((5, 2))

@@ -17,6 +17,7 @@ def ask(parties, count):
 
 
 @pytest.mark.parametrize("tiles", [1, 2, 3])
+@pytest.mark.slow
 def test_raw_answers_give_every_weight_exactly(parties, tiles):
     own = parties(width=24, classes=300, tiles=tiles)  # several answers
     queries, seconds = ask(own, tiles)
@@ -31,6 +32,7 @@ def test_raw_answers_give_every_weight_exactly(parties, tiles):
 
 
 @pytest.mark.parametrize("profile", ["guarded", "open"])
+@pytest.mark.slow
 def test_words_of_a_profile_give_nothing(parties, profile, rng):
     own = parties(width=64, classes=8, tiles=1, profile=profile)
     queries, seconds = ask(own, 1)

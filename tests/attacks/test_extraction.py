@@ -29,6 +29,7 @@ def test_exact_logits_give_the_map_from_one_more_query_than_dimensions(rng):
 
 
 @pytest.mark.parametrize(("policy", "least"), [("logits", 1.0), ("rounded:6", 0.8)])
+@pytest.mark.slow
 def test_encryption_does_not_hinder_it(parties, policy, least, rng):
     own = parties(width=16, classes=4, policy=policy)
     true = AffineMap(own.kernel, own.bias)

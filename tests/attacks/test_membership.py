@@ -35,6 +35,7 @@ def test_overfitted_maps_tell_their_rows(rng):
 
 
 @pytest.mark.parametrize("rows", [1000, 4000])
+@pytest.mark.slow
 def test_the_likelihood_follows_its_law(rng, rows):
     members, residuals = attack(rng, 2 * rows, 16, 12)
     found = membership.roc(membership.likelihood_scores(residuals), members, rng=rng)
@@ -91,6 +92,7 @@ def test_roc_of_perfect_scores(rng):
     assert found.tpr[0.001].value == 1
 
 
+@pytest.mark.slow
 def test_noise_for_differential_privacy_hides_members(rng):
     x, y = pool(rng, 400, 12, 16)
     x, y = unit_rows(x, rank=12).apply(x), unit_rows(y).apply(y)

@@ -23,6 +23,7 @@ def noise_of(own, count):
     return np.stack(errors), np.stack(phases), np.stack(sent)
 
 
+@pytest.mark.slow
 def test_errors_are_small_and_known(parties):
     own = parties(width=16, classes=3)
     errors, *_ = noise_of(own, 2)
@@ -32,6 +33,7 @@ def test_errors_are_small_and_known(parties):
 
 
 @pytest.mark.parametrize(("classes", "tiles"), [(3, 1), (5, 2)])
+@pytest.mark.slow
 def test_noise_of_raw_answers_gives_every_weight_exactly(parties, classes, tiles):
     own = parties(width=16, classes=classes, tiles=tiles)
     errors, phases, _ = noise_of(own, 24)
@@ -42,6 +44,7 @@ def test_noise_of_raw_answers_gives_every_weight_exactly(parties, classes, tiles
 
 
 @pytest.mark.parametrize(("profile", "leaks"), [("guarded", False), ("open", True)])
+@pytest.mark.slow
 def test_the_flood_hides_it_and_rounding_does_not(parties, profile, leaks, rng):
     own = parties(width=24, classes=4, profile=profile, zero_bias=True, tiles=1)
     errors, _, sent = noise_of(own, 60)

@@ -33,6 +33,7 @@ def fit(client, x, y, *, masked=True, **kwargs):
 
 
 @pytest.mark.parametrize("width", cases([96], 64))
+@pytest.mark.slow
 def test_unmasked_second_parts_give_every_row(clients, width, rng):
     x, y = rng.standard_normal((200, width)), rng.standard_normal((200, 3))
     provider, side, messages, answers = fit(clients["guarded"], x, y, share=0.5)
@@ -65,6 +66,7 @@ def test_many_rows_leave_the_share_that_dimensions_have(rng):
     assert abs(np.mean(error**2) - (1 - 24 / 2400)) < 0.005
 
 
+@pytest.mark.slow
 def test_an_encrypted_fit_of_few_rows_gives_them_where_the_guard_lets_it(clients, rng):
     x, y = rng.standard_normal((20, 24)), rng.standard_normal((20, 5))
     with pytest.raises(ProtocolError, match="could carry 100% of the bits"):
@@ -110,6 +112,7 @@ def test_two_rows_a_number_need_twice_the_bits(clients, rng, precision, first, s
 
 
 @pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.slow
 def test_honest_rows_fall_to_lattices_where_results_are_exact(clients, rng, masked):
     pytest.importorskip("fpylll")
     x, y = rng.standard_normal((27, 16)), rng.standard_normal((27, 2))

@@ -1,10 +1,12 @@
 """Whole products show the weights to unit queries; what is sent instead is uniform."""
 
 import numpy as np
+import pytest
 
 from helix_jax.attacks import chance, raw_answers, unused_coefficients
 
 
+@pytest.mark.slow
 def test_unit_queries_read_every_weight(parties):
     own = parties(width=24, classes=300, tiles=2)
     phases = []
@@ -18,6 +20,7 @@ def test_unit_queries_read_every_weight(parties):
     np.testing.assert_array_equal(guess.integers, truth)
 
 
+@pytest.mark.slow
 def test_what_a_guarded_answer_leaves_out_is_uniform(parties, rng):
     own = parties(width=64, classes=8, tiles=1)
     query = own.client.encrypt(own.layer, unused_coefficients.unit_query(own.layer, 0))

@@ -21,6 +21,7 @@ def test_packed_weights_in_the_clear(rng, shared):
     np.testing.assert_array_equal(found, integers)
 
 
+@pytest.mark.slow
 def test_packed_weights_fall_with_the_bits_of_results(rng):
     """24 weights a class in 12 queries of 25 bits; of 11 bits every other is read."""
     pytest.importorskip("Pyfhel")

@@ -28,6 +28,7 @@ SWAPPED = {
 
 
 @pytest.mark.parametrize("name", SWAPPED)
+@pytest.mark.slow
 def test_arrays_of_another_byte_order(name):
     for dtype in ("f4", "f8"):
         expected = SWAPPED[name]((ROWS * 0.1).astype(dtype))

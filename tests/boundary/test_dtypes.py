@@ -145,6 +145,7 @@ def test_labels_out_of_range_give_nan_where_they_cannot_be_looked_at():
     assert float(score(jnp.asarray(NINE))) == 1
 
 
+@pytest.mark.slow
 def test_probes_of_every_dtype():
     def fitted(x, y):
         path = probes.fit_probes(

@@ -32,6 +32,7 @@ from tests.boundary.dtypes import (
 )
 
 
+@pytest.mark.slow
 def test_moments_of_every_float():
     expected = al.from_batch(ROWS.astype(np.float64), OTHERS.astype(np.float64))
     both = {"rtol": 1e-9, "atol": 1e-6}
@@ -118,6 +119,7 @@ def test_row_scores():
     np.testing.assert_allclose(al.mse_rows(np.float16(wide), -np.float16(wide)), 6e2**2)
 
 
+@pytest.mark.slow
 def test_similarities_of_every_float():
     x, y = ROWS.astype(np.float64), OTHERS.astype(np.float64)
     centre = y.mean(0)
@@ -178,6 +180,7 @@ def test_calibration_in_a_null():
     check(lambda z: si.calibrate(60, z, best=100.0), expected, null)
 
 
+@pytest.mark.slow
 def test_pooling():
     states = np.full((2, 400, 3), 2.0)
     mask = np.arange(400) < np.array([[300], [400]])
@@ -245,6 +248,7 @@ def test_membership():
         relative_error(np.ones(4), np.ones((4, 1)))
 
 
+@pytest.mark.slow
 def test_rows_of_a_private_fit():
     def offer(rows):
         own = FitProvider(rows, profile="open").offer  # numbered at random

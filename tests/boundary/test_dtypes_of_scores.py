@@ -26,6 +26,7 @@ from tests.boundary.dtypes import (
 )
 
 
+@pytest.mark.slow
 def test_scores_of_logits():
     p = softmax(LOGITS)
     energy = -np.log(np.sum(np.exp(LOGITS.astype(float)), axis=1))
@@ -107,6 +108,7 @@ def test_a_rate_that_was_computed_is_met():
         assert gate.threshold_for(scores, good, quality) == 0
 
 
+@pytest.mark.slow
 def test_detectors_of_rows():
     probe = probes.Probe(np.eye(8, 3), np.zeros(3))
     labels = NINE % 3

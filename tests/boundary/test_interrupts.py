@@ -76,6 +76,7 @@ def test_who_cannot_go_on_is_not_told_to_start_again(tmp_path):
     assert (process.returncode, last) == (130, "interrupted; it is out.")
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_with_work_in_it_keeps_it(tmp_path):
     process = start(f"--workdir={tmp_path / 'w'}", "--work")
     assert process.stdout.readline() == "working\n"
@@ -90,6 +91,7 @@ def test_an_interrupted_run_with_work_in_it_keeps_it(tmp_path):
     assert "made with other flags (--quick: False there, True now)" in said
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_enough_ends_no_run_with_a_traceback(tmp_path):
     process = start(f"--workdir={tmp_path / 'w'}", "--quick")
     process.stdout.readline()

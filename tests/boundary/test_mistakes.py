@@ -580,6 +580,7 @@ def test_models_and_stitches(tmp_path):
         generate(native(model), tokenizer, tokenizer, "a text")
 
 
+@pytest.mark.slow
 def test_queries_of_any_array_are_taken_and_others_refused():
     pytest.importorskip("Pyfhel")
     client = Client("open")

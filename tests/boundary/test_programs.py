@@ -509,6 +509,7 @@ def test_a_path_is_one_path_for_results_and_states(tmp_path, capsys, monkeypatch
     assert list((tmp_path / "s").iterdir())
 
 
+@pytest.mark.slow
 def test_too_few_texts_are_said_before_work_and_advice_that_is_given_works(
     tmp_path, capsys
 ):
@@ -601,6 +602,7 @@ def test_flags_of_generate_that_do_not_go_together(
         ("report", ["--workdirs=none"], "--workdirs=none is no folder"),
     ],
 )
+@pytest.mark.slow
 def test_what_does_not_go_together_is_said_before_work(
     name, words, said, tmp_path, capsys, monkeypatch
 ):

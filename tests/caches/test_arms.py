@@ -56,6 +56,7 @@ def sides(pebble, texts):
     return models, tokenizers, moments
 
 
+@pytest.mark.slow
 def test_moments_of_two_kinds_are_those_of_the_rows(sides, texts):
     models, tokenizers, moments = sides
     ids = [tokenizers[0](text.text)["input_ids"][:64] for text in texts[40:50]]
@@ -78,6 +79,7 @@ def test_moments_of_two_kinds_are_those_of_the_rows(sides, texts):
             assert np.abs(found - exact).max() < 1e-4 * np.abs(exact).max(), name
 
 
+@pytest.mark.slow
 def test_a_model_goes_on_from_its_own_cache_as_if_it_had_read(sides, texts):
     """Through states, places and back: the identity map loses nothing."""
     models, tokenizers, _ = sides

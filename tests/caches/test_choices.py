@@ -19,6 +19,7 @@ def texts():
     return [text._replace(label=number % 3) for number, text in enumerate(long)]
 
 
+@pytest.mark.slow
 def test_an_arm_of_the_models_own_cache_chooses_as_the_model(pebble, texts):
     model, tokenizer = pebble("llama")
     tokenizers = (tokenizer, tokenizer)

@@ -51,6 +51,7 @@ def forms(twin):
     )
 
 
+@pytest.mark.slow
 def test_planted_layers_and_kernels_are_found(forms):
     moments, kernels = planted(*forms)
     choice = choose_layers(moments, count=2)

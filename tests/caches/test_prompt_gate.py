@@ -51,6 +51,7 @@ def test_a_gate_takes_what_tells_and_leaves_out_what_does_not_vary(gate):
     assert own.weights[0] > 5 * abs(own.weights[1])
 
 
+@pytest.mark.slow
 def test_the_correlation_of_what_tells_is_high_and_that_of_its_control_is_not(gate):
     own, _ = gate
     signals, rows = planted(1)

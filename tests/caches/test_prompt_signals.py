@@ -47,6 +47,7 @@ def signals_of(same, prompts):
     return read_signals((model, model), prompts, cache_map, found, batch=3)
 
 
+@pytest.mark.slow
 def test_signals_are_those_of_a_model_that_reads_the_whole_prompt(same):
     model, _, _, test, _ = same
     found = signals_of(same, test)
@@ -72,6 +73,7 @@ def test_a_map_without_loss_is_confident_and_text_without_sense_is_outside(same)
     assert odd["source_nats"].mean() > found["source_nats"].mean() + 1
 
 
+@pytest.mark.slow
 def test_few_documents_give_no_confidence_and_the_other_signals(same):
     model, cache_map, directions, test, _ = same
     models = (model, model)

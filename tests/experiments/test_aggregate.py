@@ -11,6 +11,7 @@ from helix_jax.reports import Bars, Table, load_blocks
 from tests.experiments.told import require_told
 
 
+@pytest.mark.slow
 def test_planted_silos(tmp_path):
     config = aggregate.AggregateConfig(
         workdir=str(tmp_path / "w"), silos=6, dropped=1, tiny=True
@@ -42,6 +43,7 @@ def test_planted_silos(tmp_path):
     assert bars.series["map"][0][0] == 100 * summary["aggregate/all_silos_error"]
 
 
+@pytest.mark.slow
 def test_stored_silos(models, texts, tmp_path):
     config = aggregate.AggregateConfig(
         workdir=str(tmp_path / "w"),
@@ -59,6 +61,7 @@ def test_stored_silos(models, texts, tmp_path):
     assert "aggregate/private_error" not in summary
 
 
+@pytest.mark.slow
 def test_planted_silos_with_differential_privacy(tmp_path):
     errors = {}
     for epsilon in (4.0, 1e5):

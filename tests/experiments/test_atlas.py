@@ -52,6 +52,7 @@ def names_of(summary):
     return sorted({key.partition("/")[0] for key in summary if "--to--" in key})
 
 
+@pytest.mark.slow
 def test_maps_and_tasks_equal_scikit_learn(made, planted):
     folder, summary = made
     rows, labels = {}, np.load(planted / "labels.npy")
@@ -122,6 +123,7 @@ def test_pairs_that_are_there_are_not_fitted_again(made, planted, tmp_path):
     assert fitted.numbers[f"{name}/test/r2"] == summary[f"{name}/test/r2"]
 
 
+@pytest.mark.slow
 def test_the_folder_is_pushed_whole(made, tmp_path):
     folder, summary = made
     name, other = names_of(summary)
@@ -140,6 +142,7 @@ def test_the_folder_is_pushed_whole(made, tmp_path):
     assert f"hub:lab/atlas/{other}" in (files / other / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_layers_of_models_are_nodes_and_one_model_is_refused(tmp_path):
     data = tmp_path / "texts.jsonl"
     told = (inspect.getdoc(getattr(np, name)) for name in dir(np))

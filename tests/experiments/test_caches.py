@@ -133,6 +133,7 @@ def test_the_gate_finds_the_measure_that_tells_retention(ended, tmp_path):
             cache_gate.run(config)
 
 
+@pytest.mark.slow
 def test_a_sibling_reads_its_text_better_than_the_model_before(tmp_path):
     config = finetune.FinetuneConfig(
         workdir=str(tmp_path / "w"),

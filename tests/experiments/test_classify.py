@@ -57,6 +57,7 @@ def test_the_summary_has_every_arm_with_its_interval(done):
     } <= summary.keys()
 
 
+@pytest.mark.slow
 def test_the_map_carries_the_classifier_and_the_controls_do_not(done):
     _, summary = done
     mapped = summary["test/mapped_accuracy"]

@@ -60,6 +60,7 @@ def test_monitors_of_one_pebble_work_in_another(texts, tmp_path):
     assert load_blocks(tmp_path / "w") == before
 
 
+@pytest.mark.slow
 def test_a_judge_learns_from_its_lessons_and_is_tested_on_the_directions_texts():
     texts, labels = {}, {}
     for split, count in (("fit", 40), ("select", 20), ("test", 20)):

@@ -14,6 +14,7 @@ from helix_jax.reports import Curves, Table, load_blocks
 from tests.experiments.told import require_answered, require_told
 
 
+@pytest.mark.slow
 def test_fit_writes_a_map_for_these_models_only(models, texts, tmp_path):
     config = fit.FitConfig(
         workdir=str(tmp_path / "w"),
@@ -101,6 +102,7 @@ def test_similarity_of_a_model_with_another(models, texts, tmp_path):
     assert summary[f"{start}/r2_forward"] > 0.2
 
 
+@pytest.mark.slow
 def test_extract_makes_one_store_a_split(models, texts, tmp_path):
     config = extract.ExtractConfig(
         workdir=str(tmp_path / "w"),

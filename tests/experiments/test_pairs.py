@@ -23,6 +23,7 @@ def config_of(planted, workdir, **flags):
     )
 
 
+@pytest.mark.slow
 def test_accuracies_equal_scikit_learn(planted, tmp_path):
     config = pairs.compute.prepare(config_of(planted, tmp_path))
     report = pairs.compute(config, Run(tmp_path))

@@ -71,6 +71,7 @@ def test_what_does_not_fit_is_said_with_what_would(large, capsys):
     )
 
 
+@pytest.mark.slow
 def test_a_mesh_is_planned_without_its_devices(large):
     words = [f"--source={large}", "--dtype=bfloat16", "--mesh=tensor:2"]
     done = subprocess.run(

@@ -16,6 +16,7 @@ from helix_jax.text.corpora import load_corpus
 from tests.experiments.told import require_told
 
 
+@pytest.mark.slow
 def test_the_model_has_transformers_logits(models):
     torch = pytest.importorskip("torch")
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -32,6 +33,7 @@ def test_the_model_has_transformers_logits(models):
         np.testing.assert_allclose(logits, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_measures_are_those_of_transformers_on_the_written_model(texts, tmp_path):
     torch = pytest.importorskip("torch")
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -11,6 +11,7 @@ from helix_jax.reports import Bars, Table, load_blocks
 from tests.experiments.told import require_told
 
 
+@pytest.mark.slow
 def test_encrypted_made_up(tmp_path):
     config = encrypted.EncryptedConfig(workdir=str(tmp_path / "w"), tiny=True)
     summary = encrypted.run(config)
@@ -38,6 +39,7 @@ def test_encrypted_made_up(tmp_path):
     assert sent.series["encrypted"][0][0] == summary["encrypted/query_bytes"] / 1e3
 
 
+@pytest.mark.slow
 def test_encrypted_labels(tmp_path):
     config = encrypted.EncryptedConfig(
         workdir=str(tmp_path / "w"), policy="label", tiny=True

@@ -62,6 +62,7 @@ def test_private_search_through_a_map_finds_what_its_control_does_not(texts, tmp
     require_answered(tmp_path / "run", "10", *recalls, seconds)
 
 
+@pytest.mark.slow
 def test_made_up_rows_in_clusters_are_searched(tmp_path):
     config = private_search.SearchConfig(
         workdir=str(tmp_path),

@@ -40,6 +40,7 @@ def accuracy(known, mapped):
     return np.mean(probe.predict(mapped) == known.labels["test"])
 
 
+@pytest.mark.slow
 def test_logits_under_encryption_equal_the_matrix_product(tmp_path):
     config = encrypted.EncryptedConfig(
         workdir=str(tmp_path), width=40, classes=3, queries=6, seed=5
@@ -69,6 +70,7 @@ def test_accuracy_under_encryption_equals_that_of_scikit_learn(known, tmp_path):
         assert numbers[f"encrypted/{name}"].value == pytest.approx(right), name
 
 
+@pytest.mark.slow
 def test_an_encrypted_fit_equals_numpy_and_scikit_learn(known, tmp_path, monkeypatch):
     fits = []
 
@@ -96,6 +98,7 @@ def test_an_encrypted_fit_equals_numpy_and_scikit_learn(known, tmp_path, monkeyp
     assert numbers["private_fit/upload_bytes"] == fits[0].sizes["rows"]
 
 
+@pytest.mark.slow
 def test_the_map_of_all_silos_and_of_one_equal_those_of_scikit_learn(known, tmp_path):
     config = aggregate.AggregateConfig(
         workdir=str(tmp_path), silos=CLASSES, dropped=0, split_by="label", **known.flags
@@ -115,6 +118,7 @@ def test_the_map_of_all_silos_and_of_one_equal_those_of_scikit_learn(known, tmp_
     assert numbers["aggregate/rows"] == len(known.x["fit"])
 
 
+@pytest.mark.slow
 def test_summed_answers_equal_the_sum_of_matrix_products():
     generator = np.random.default_rng(0)
     x = generator.normal(size=(4, 12))
@@ -126,6 +130,7 @@ def test_summed_answers_equal_the_sum_of_matrix_products():
     np.testing.assert_allclose(rehearse_sum(maps, x).results, clear, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_what_plain_logits_tell_equals_least_squares(tmp_path):
     """The stolen classifier of every budget, and how often it names the same class."""
     config = attack.AttackConfig(workdir=str(tmp_path), policies=("logits",), tiny=True)

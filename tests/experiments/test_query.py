@@ -84,6 +84,7 @@ def config(folder, url, workdir, **flags):
     )
 
 
+@pytest.mark.slow
 def test_a_map_is_fitted_and_the_classifier_and_the_index_are_asked(
     two_sides, tmp_path
 ):
@@ -97,6 +98,7 @@ def test_a_map_is_fitted_and_the_classifier_and_the_index_are_asked(
     assert own >= 3  # of five texts, whose states are mapped and of 400
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_after_the_fit_does_not_fit_again(two_sides, tmp_path):
     folder, url = two_sides
     query.run(config(folder, url, tmp_path / "w", queries=2))

@@ -89,6 +89,7 @@ def test_a_ledger_is_written_and_resumes(tmp_path):
     assert run(config)["few_rows/inside"] == 77.0
 
 
+@pytest.mark.slow
 def test_a_finding_equals_scikit_learn(tmp_path):
     # Least squares beside ridge at a penalty of 1e-6: R2 .7898789 of both on the
     # fitting rows; -4.1991 and -4.1994 on the others.
@@ -183,6 +184,7 @@ def test_the_real_models_are_taken_from_where_they_lie_or_from_the_hub(
     assert BENCHES["paper"](limited).options["limit"] == 50
 
 
+@pytest.mark.slow
 def test_compatibility_is_spearmans_over_all_ordered_pairs():
     pairs = list(itertools.permutations("abcd", 2))
     alike = {

@@ -140,6 +140,7 @@ def test_texts_that_are_not_strange_are_refused(common, tmp_path):
         ood.run(config)
 
 
+@pytest.mark.slow
 def test_scaling_has_a_curve_for_every_method_and_a_plateau(common, tmp_path):
     config = scaling.ScalingConfig(
         workdir=str(tmp_path / "w"),

@@ -28,6 +28,7 @@ def _config(folder, workdir, **settings):
     )
 
 
+@pytest.mark.slow
 def test_numbers_equal_plain_numpy_on_the_test_texts(planted, tmp_path):
     config = _config(planted, tmp_path, measures=("linear_cka", "mutual_knn"))
     report = similarity.compute(similarity.compute.prepare(config), Run(tmp_path))
@@ -106,6 +107,7 @@ def test_layers_of_a_model_are_extracted_once(models, texts, tmp_path):
         similarity.run(wrong)
 
 
+@pytest.mark.slow
 def test_bad_flags_are_refused(planted, tmp_path):
     with pytest.raises(
         RunError, match=r"must be all, linear_cka, .* got 'ckaa'; did you mean"

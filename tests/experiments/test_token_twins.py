@@ -169,6 +169,7 @@ def test_extracted_states_are_means_of_those_of_transformers(twins, flags, tmp_p
     assert report.blocks[0].rows[0][1] == report.numbers["test/rows"] == len(texts)
 
 
+@pytest.mark.slow
 def test_a_model_alone_writes_what_transformers_writes(twins, tmp_path):
     twin, prompt = twins["source"], "Return the mean of the"
     asked = [

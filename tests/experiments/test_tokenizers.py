@@ -24,6 +24,7 @@ def config(workdir, names, texts, **kwargs):
     )
 
 
+@pytest.mark.slow
 def test_embedded_tokenizers(texts, tmp_path, capsys):
     names = [assets.model_path(name) for name in assets.NAMES]
     summary = tokenizers.run(config(tmp_path / "w", names, texts))
@@ -57,6 +58,7 @@ def test_embedded_tokenizers(texts, tmp_path, capsys):
     assert capsys.readouterr().out == printed
 
 
+@pytest.mark.slow
 def test_files_and_folders_of_every_kind(texts, shared, tmp_path):
     names = [
         shared / "tokenizers" / "qwen2.5",  # vocab.json and merges.txt

@@ -55,6 +55,7 @@ def test_a_head_is_one_linear_layer_whatever_it_is_made_of(twin, name):
 
 
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=0.9, top_k=40)])
+@pytest.mark.slow
 def test_the_loop_equals_the_plain_one(sides, pair, sampling):
     parts, source = pair
     (_, mine), (target, theirs) = sides["pebble-neox"], sides["pebble-llama"]
@@ -80,6 +81,7 @@ def test_the_loop_equals_the_plain_one(sides, pair, sampling):
 
 
 @pytest.mark.parametrize("profile", ["guarded", "open"])
+@pytest.mark.slow
 def test_on_ciphertexts_the_text_is_the_same(sides, pair, profile):
     pytest.importorskip("Pyfhel")
     from helix_jax.private import Client, Provider

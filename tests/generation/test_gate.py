@@ -91,6 +91,7 @@ def test_a_gate_is_used_inside_jit():
     assert not trusts(gate.replace(threshold=jnp.inf), logits).any()
 
 
+@pytest.mark.slow
 def test_rows_of_a_real_stitch():
     path = str(assets.model_path("pebble-llama"))
     model, tokenizer = load_model(path), load_tokenizer(path)

@@ -55,12 +55,14 @@ def check(parts, source, target, *, tokens=16, prompts=PROMPTS, sampling=None, k
 
 @pytest.mark.parametrize("seed", cases([0], 1))
 @pytest.mark.parametrize("names", cases(PAIRS[:1], PAIRS[1], ("llama", "neox")))
+@pytest.mark.slow
 def test_wild_maps(pebble, names, seed):
     (a, source), (b, target) = map(pebble, names)
     check(wild(a, b, seed), source, target)
 
 
 @pytest.mark.parametrize("names", cases(PAIRS[1:], PAIRS[0]))
+@pytest.mark.slow
 def test_wild_maps_sampled(pebble, names):
     (a, source), (b, target) = map(pebble, names)
     found = check(
@@ -70,6 +72,7 @@ def test_wild_maps_sampled(pebble, names):
 
 
 @pytest.mark.parametrize("plan", cases([(1, 1), (5, 2)], (3, 1), (1, 2)))
+@pytest.mark.slow
 def test_blocks_of_any_length(pebble, monkeypatch, plan):
     """A block may end within the tokens that are fed for one; the next goes on."""
     monkeypatch.setattr(Pace, "plan", lambda self, guesses, most: plan)
@@ -78,6 +81,7 @@ def test_blocks_of_any_length(pebble, monkeypatch, plan):
     check(wild(a, b), source, target)
 
 
+@pytest.mark.slow
 def test_a_large_head_is_left_out_where_no_row_chooses(pebble, monkeypatch):
     monkeypatch.setattr(state, "LARGE_HEAD", 0)
     (a, source), (b, target) = map(pebble, PAIRS[0])
@@ -91,6 +95,7 @@ def test_a_large_head_is_left_out_where_no_row_chooses(pebble, monkeypatch):
         assert bool(jnp.any(fed.logits != 0)) == any(wanted)
 
 
+@pytest.mark.slow
 def test_a_middle_layer_of_the_target(pebble):
     (a, source), (b, target) = map(pebble, PAIRS[0])
     parts = wild(a, b, source_layer=3, target_layer=2, target_norm=False)
@@ -111,11 +116,13 @@ SMALL, LARGE = "stories260K", "babyllama-tok361"  # vocabularies
         (("babyllama-tok105", SMALL), 2.0),
     ),
 )
+@pytest.mark.slow
 def test_pretrained_pairs(pretrained, names, temperature):
     (a, source), (b, target) = map(pretrained, names)
     check(wild(a, b), source, target, sampling=Sampling(temperature=temperature))
 
 
+@pytest.mark.slow
 def test_batch_and_block_change_nothing(pebble):
     """One row alone, or with a watcher, which makes blocks shorter."""
     (a, source), (b, target) = map(pebble, PAIRS[0])

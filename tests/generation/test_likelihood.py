@@ -85,6 +85,7 @@ def harness_nats(twin, tokenizer, context, continuation, longest=256):
 
 
 @pytest.mark.parametrize("own", [True, False])
+@pytest.mark.slow
 def test_endings_as_the_harness_scores_them(pebble, own):
     model, with_bos, without, twin = pebble
     tokenizer = with_bos if own else without
@@ -200,6 +201,7 @@ def tokenizers(shared):
 
 @pytest.mark.parametrize("source", ["pebble-neox", "neox", "llama2"])
 @pytest.mark.parametrize("target", ["pebble-llama", "stories", "neox"])
+@pytest.mark.slow
 def test_the_last_state_that_has_not_read_a_token_predicts_it(
     source, target, tokenizers
 ):

@@ -75,6 +75,7 @@ def test_native_guesses_learn_nothing():
     assert lesson_table(native_guesses(10), {}).last.size == 0
 
 
+@pytest.mark.slow
 def test_a_repair_comes_once(pebble, fresh):
     """The second run knows what the first had to learn, and writes the same."""
     (a, source), (b, target) = pebble("neox"), pebble("llama")
@@ -87,6 +88,7 @@ def test_a_repair_comes_once(pebble, fresh):
     assert [one.tokens for one in first] == [one.tokens for one in second]
 
 
+@pytest.mark.slow
 def test_nothing_is_compiled_twice(pebble, fresh):
     (a, source), (b, target) = pebble("neox"), pebble("llama")
     parts = wild(a, b)
@@ -101,6 +103,7 @@ def test_nothing_is_compiled_twice(pebble, fresh):
     assert compiled(["Return the sum of a list"], 35) == before
 
 
+@pytest.mark.slow
 def test_a_tokenizer_that_cannot_be_split_is_read_whole(pebble, fresh, monkeypatch):
     """It merges across words; were that not noticed first, it is in the end."""
     model, target = pebble("llama")
@@ -126,6 +129,7 @@ def test_a_tokenizer_that_cannot_be_split_is_read_whole(pebble, fresh, monkeypat
     assert not reader.splits.search("one two")
 
 
+@pytest.mark.slow
 def test_a_token_without_bytes_changes_nothing(pebble, fresh, monkeypatch):
     """It adds nothing to the text, so the same logits choose it until the end."""
     model, tokenizer = pebble("llama")

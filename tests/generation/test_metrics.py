@@ -77,6 +77,7 @@ def random_map(dx, dy, seed=0):
     return AffineMap(rng.normal(size=(dx, dy)).astype(np.float32) / 4, np.zeros(dy))
 
 
+@pytest.mark.slow
 def test_a_model_agrees_with_itself(pebbles):
     model, tokenizer = pebbles["pebble-llama"]
     parts = stitch(model, model, identity(128))
@@ -94,6 +95,7 @@ def test_a_model_agrees_with_itself(pebbles):
     assert found["generation/kl_nats_random_head"].value > 3
 
 
+@pytest.mark.slow
 def test_a_first_choice_among_five_counts_and_a_sixth_does_not(pebbles):
     model, tokenizer = pebbles["pebble-llama"]
     kernel = np.eye(128, dtype=np.float32) + 0.3 * random_map(128, 128).kernel
@@ -116,6 +118,7 @@ def test_a_first_choice_among_five_counts_and_a_sixth_does_not(pebbles):
     assert sums[COLUMNS.index("agreement_top5")] == (above < 5).sum()
 
 
+@pytest.mark.slow
 def test_every_number_by_hand(pebbles):
     source, tokenizer = pebbles["pebble-qwen3"]
     target, _ = pebbles["pebble-llama"]
@@ -188,6 +191,7 @@ def test_every_number_by_hand(pebbles):
     assert places == [f"generation/kl_nats_position_{place}" for place in (0, 1, 3, 7)]
 
 
+@pytest.mark.slow
 def test_two_tokenizers_meet_where_both_end(pebbles):
     source, source_tokenizer = pebbles["pebble-neox"]
     target, target_tokenizer = pebbles["pebble-llama"]
@@ -238,6 +242,7 @@ def minilm():
     return load_model(folder), load_tokenizer(folder)
 
 
+@pytest.mark.slow
 def test_embeddings_are_those_of_sentence_transformers(minilm):
     library = pytest.importorskip("sentence_transformers")
     texts = [text.text for text in TEXTS] + ["", "A cat."]
@@ -267,6 +272,7 @@ def test_what_a_tokenizer_puts_behind_a_text_is_not_scored(pebbles):
     np.testing.assert_array_equal(found.characters, want.characters)
 
 
+@pytest.mark.slow
 def test_text_scores_know_the_native_text(minilm):
     written = [text.text for text in TEXTS]
     other = [*written[1:], written[0]]
@@ -361,6 +367,7 @@ def docstring_questions(count):
 
 
 @pytest.mark.parametrize("name", ["pebble-llama", "pebble-neox"])
+@pytest.mark.slow
 def test_a_real_model_knows_how_real_texts_go_on(pebbles, name):
     model, tokenizer = pebbles[name]
     questions = docstring_questions(60)

@@ -104,6 +104,7 @@ def hub_model(folder):
 
 
 @pytest.mark.parametrize("name", MODELS)
+@pytest.mark.slow
 def test_pretrained(pretrained, shared, name):
     model, tokenizer = pretrained(name)
     theirs = hub_model(shared / "models" / name)

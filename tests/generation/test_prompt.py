@@ -151,6 +151,7 @@ def test_stop_tokens_and_strings(llama):
     assert free.reason == "length"
 
 
+@pytest.mark.slow
 def test_the_context_ends_a_text(llama, pebble):
     model, target = llama
     ids = target("word " * 100)["input_ids"]

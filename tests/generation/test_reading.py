@@ -57,6 +57,7 @@ MORE = [pair for pair in REST if pair not in SMALL]
 
 
 @pytest.mark.parametrize(("source", "target"), cases(FIRST + SMALL, *MORE))
+@pytest.mark.slow
 def test_extended_equals_whole(tokenizer, source, target):
     source, target = tokenizer(source), tokenizer(target)
     reader = make_reader(source, target, native=False)

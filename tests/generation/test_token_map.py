@@ -45,6 +45,7 @@ def pairs(pebble):
 
 
 @pytest.mark.parametrize("keep_rows", [False, True])
+@pytest.mark.slow
 def test_a_sample_has_the_moments_of_its_first_pairs(pairs, keep_rows):
     sample = sample_pairs(pairs, 40, key=KEY, keep_rows=keep_rows)
     x, y = pairs.read(40)
@@ -71,6 +72,7 @@ def test_rows_are_those_whose_tokens_end_together(pebble):
     assert int(found.moments.count) == 20
 
 
+@pytest.mark.slow
 def test_controls_know_nothing_of_the_pairing(pairs):
     sample = sample_pairs(pairs, 1000, key=KEY, keep_rows=False)
     controls = token_controls(sample, penalty=0.1, key=KEY)
@@ -119,6 +121,7 @@ def test_refining_lowers_the_divergence(pairs, pebble, method):
     assert divergence(refined) == pytest.approx(float(descent.loss), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_token_map_has_a_confidence_or_says_why_not(pairs):
     sample = sample_pairs(pairs, 1000, key=KEY, keep_rows=False)
     assert set(sample.text_ids) == {text.id for text in TEXTS}
@@ -176,6 +179,7 @@ def test_a_saved_map_is_stitched_at_its_cuts(pebble, tmp_path):
         load_stitch(tmp_path / "map", target, source)
 
 
+@pytest.mark.slow
 def test_every_arm_writes_with_its_own_models(pebble, tmp_path):
     (source, tokenizer), (target, other) = pebble("llama"), pebble("qwen3")
     save_token_map(

@@ -107,6 +107,7 @@ def test_a_dry_run_prints_what_it_would_run_and_runs_nothing(script, tmp_path):
     assert not list(tmp_path.glob("*.words"))
 
 
+@pytest.mark.slow
 def test_flags_arrive_as_they_were_given(tmp_path):
     stand_in(tmp_path, "ssh", f"cat >> {tmp_path}/files")
     words = [*GOOD, "--prompt=two words"]
@@ -124,6 +125,7 @@ def test_flags_arrive_as_they_were_given(tmp_path):
     assert not left & {part for name in names for part in name.split("/")}
 
 
+@pytest.mark.slow
 def test_every_host_is_a_process(tmp_path):
     stand_in(tmp_path, "ssh", "cat > /dev/null")
     done = launch("gpu_vm.sh", *GOOD, path=tmp_path, HOSTS="u@a v@b", PORT="99")
@@ -134,6 +136,7 @@ def test_every_host_is_a_process(tmp_path):
     assert found == {"u@a": f"{flags}0", "v@b": f"{flags}1"}
 
 
+@pytest.mark.slow
 def test_every_worker_of_a_slice_is_set_up_and_started(tmp_path):
     stand_in(tmp_path, "gcloud")
     own = OWN["tpu_vm.sh"] | {"PROJECT": "mine"}

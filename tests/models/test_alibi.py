@@ -53,6 +53,7 @@ def test_biases_fall_with_the_distance():
 
 
 @pytest.mark.parametrize("name", ["bloom", "falcon_alibi"])
+@pytest.mark.slow
 def test_long_texts_with_biases(twin, name):
     """By blocks of queries and keys, and where falcon's rounding is seen.
 

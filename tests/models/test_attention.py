@@ -120,6 +120,7 @@ def test_a_layer_of_a_cache_equals_that_layer_alone(slots):
     np.testing.assert_allclose(ours, twin, atol=5e-6, rtol=0)
 
 
+@pytest.mark.slow
 def test_gradient_is_the_same_row_by_row_and_at_once():
     q, k, v, allowed = make_inputs("many scores")
     spec = make_spec(q.shape[1], k.shape[1], q.shape[3])
@@ -191,6 +192,7 @@ def test_long_texts_equal_brute_force(name):
     np.testing.assert_allclose(ours, twin, atol=5e-6, rtol=0)
 
 
+@pytest.mark.slow
 def test_the_gradient_by_blocks_is_that_of_all_scores():
     spec, time = make_spec(2, 1, 4), 730
     q, k, v = np.random.default_rng(3).normal(size=(3, 1, 2, time, 4))

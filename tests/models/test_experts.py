@@ -66,6 +66,7 @@ def token_by_token(params, x, experts):
 
 @pytest.mark.parametrize("normalised", [False, True])
 @pytest.mark.parametrize(("count", "per_token", "number"), SIZES)
+@pytest.mark.slow
 def test_equals_a_loop_over_tokens(count, per_token, number, normalised):
     """Tolerance 1e-4 on values of order 10; observed: below 2e-5."""
     spec, params = small(count, per_token, normalised=normalised)
@@ -77,6 +78,7 @@ def test_equals_a_loop_over_tokens(count, per_token, number, normalised):
     assert np.abs(np.asarray(found).reshape(-1, 8) - wanted).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_the_shared_expert_and_its_gate():
     spec, params = small(3, 1, shared_width=5, shared_gate=True)
     x = np.random.default_rng(1).normal(size=(1, 4, 8)).astype(np.float32)
@@ -118,6 +120,7 @@ def test_the_router_is_float32_in_half_precision():
     np.testing.assert_allclose(weights, wanted, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_all_experts_at_once():
     spec, params = small(4, 2)
     x = jax.random.normal(jax.random.key(4), (1, 6, 8))

@@ -163,6 +163,7 @@ def test_models_load_from_the_hub_and_from_its_cache(hub, folders, tmp_path):
     assert not requests
 
 
+@pytest.mark.slow
 def test_what_the_config_refuses_is_refused_before_weights_are_fetched(hub, tmp_path):
     endpoint, requests = hub
     asked = [("model", "lab/foreign", None)]
@@ -192,6 +193,7 @@ def test_an_adapter_of_the_hub_and_its_base(hub, folders, tmp_path):
     assert local["digest"] == adapted["digest"]
 
 
+@pytest.mark.slow
 def test_an_unreachable_hub_says_what_to_do(tmp_path):
     nowhere = "http://127.0.0.1:9"
     for record in load_in_process(

@@ -103,6 +103,7 @@ def test_token_types_of_a_model_that_has_none(twin):
         apply_model(model.params, model.spec, jnp.asarray(GOOD), token_types=zeros)
 
 
+@pytest.mark.slow
 def test_positions_beyond_the_table(twin):
     """A cache may be longer than the table of positions, which holds 64."""
     _, model = twin("gpt2")

@@ -167,6 +167,7 @@ def test_longrope_switches_row_by_row(twin):
 
 
 @pytest.mark.parametrize("changes", [{}, {"factor": 1.5, "rope_theta": 1e4}])
+@pytest.mark.slow
 def test_dynamic_rope_row_by_row(tmp_path, changes):
     """Short texts as without it; longer ones by their length, as each is alone."""
     dynamic = {"rope_type": "dynamic", "rope_theta": 500.0, "factor": 4.0} | changes

@@ -97,6 +97,7 @@ def test_pretrained_llama(shared, name, side):
     compare(folder, transformers.AutoModelForCausalLM, side, logits=True)
 
 
+@pytest.mark.slow
 def test_pretrained_mpnet(real_model):
     compare(real_model("mpnet-base"), transformers.AutoModel, "left", logits=False)
 
@@ -111,6 +112,7 @@ def test_pretrained_sentence_encoder(side):
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux alone")
+@pytest.mark.slow
 def test_loading_holds_little_more_than_the_parameters(real_model):
     """At most 1.3 times their bytes in the dtype they run in; observed 1.0."""
     folder = real_model("mpnet-base")

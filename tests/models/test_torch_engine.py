@@ -272,6 +272,7 @@ for config in ({"model_type": "mamba"}, {"model_type": "llama", "is_causal": Fal
 """
 
 
+@pytest.mark.slow
 def test_all_but_this_engine_works_without_torch(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH, str(tmp_path)],

@@ -69,6 +69,7 @@ def auroc(planted, direction, z):
 
 
 @pytest.mark.parametrize("kind", DIRECTION_KINDS)
+@pytest.mark.slow
 def test_a_direction_tells_the_class_and_lies_where_it_was_planted(
     planted, found, kind
 ):

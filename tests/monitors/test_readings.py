@@ -68,6 +68,7 @@ def test_no_shift_reads_what_the_model_says(pebble, layer):
             np.testing.assert_allclose(found.nats[arm, row], nats, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_shift_reaches_what_is_read_and_written_alike(pebble):
     model, _ = pebble("llama")
     shifts = RNG.normal(size=(2, model.spec.width)).astype(np.float32)
@@ -132,6 +133,7 @@ def test_states_of_a_text_are_means_without_the_first_token(pebble):
     np.testing.assert_allclose(found.scale, wanted, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_writing_under_no_edit_is_the_models_own_and_steering_changes_it(pebble):
     model, tokenizer = pebble("llama")
     prompts = [

@@ -83,6 +83,7 @@ def test_open_fits_of_a_client_are_counted_until_they_end(state):
     state.begin_fit(b"d" * 16, "ada", "rows", b"k" * 16, most=9, open_fits=2)
 
 
+@pytest.mark.slow
 def test_strangers_do_not_shut_others_out(served, planted):
     parts = urlsplit(served.url)
     with contextlib.ExitStack() as open_ones, served.connect() as provider:

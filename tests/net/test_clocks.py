@@ -71,6 +71,7 @@ def test_tokens_end_with_the_clock_and_come_back_with_it(service, clock, token):
         assert long("GET", "/v1/account").status == 200
 
 
+@pytest.mark.slow
 def test_tickets_are_renewed_wherever_the_clock_goes(service, clock, token, planted):
     with service.connect(token=token("walker", 300 * DAY)) as provider:
         plain = planted.y[0] @ planted.kernel + planted.bias
@@ -93,6 +94,7 @@ def test_a_fit_goes_on_though_the_clock_jumps(service, clock, token, many):
     assert fit.next == 4
 
 
+@pytest.mark.slow
 def test_a_days_fits_and_bytes_return_on_the_next_day_and_not_on_one_that_was(
     service, clock, token, many
 ):

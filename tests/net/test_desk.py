@@ -11,6 +11,7 @@ from helix_jax.net.settings_file import make_settings
 from helix_jax.private import Client
 
 
+@pytest.mark.slow
 def test_keys_that_asked_long_ago_are_forgotten_and_may_come_back(
     planted, tmp_path, monkeypatch
 ):

@@ -50,6 +50,7 @@ def ended(end: socket.socket) -> bytes:
     return got
 
 
+@pytest.mark.slow
 def test_who_dawdles_is_ended_and_disturbs_nobody(town, planted):
     eve, bob = town.ask("eve"), town.ask("bob")
     half_head, half_body, nothing_read = eve.open(), eve.open(), eve.open()
@@ -158,6 +159,7 @@ def test_two_identical_queries_at_once_are_one(town, asking, planted):
     assert spent(ask, "planted") - before == pytest.approx(answer_bits(town, ask))
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_costs_the_request_it_was_doing(town, asking, planted):
     ask, (client, layer) = town.ask("ada"), asking
     rows = planted.y[:2]
@@ -185,6 +187,7 @@ def test_a_worker_that_dies_costs_the_request_it_was_doing(town, asking, planted
     assert other != worker
 
 
+@pytest.mark.slow
 def test_on_a_full_disk_nothing_is_acknowledged_or_lost(town, asking, planted):
     ask, (client, layer) = town.ask("ada"), asking
     fit = Fitting(ask, "many", town.many["x"], town.many["ids"])

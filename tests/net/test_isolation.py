@@ -23,6 +23,7 @@ def ada(town):
     return ask, client, client.read_layer(ask("GET", "/v1/heads/planted").body)
 
 
+@pytest.mark.slow
 def test_both_at_once_have_what_is_theirs_and_pay_for_it(town, planted):
     plain = planted.y @ planted.kernel + planted.bias
     rows = {"ada": slice(0, 4), "bob": slice(4, 11)}

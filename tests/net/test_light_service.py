@@ -16,6 +16,7 @@ def libraries_of(process: int) -> set[str]:
     return {name for name in SLOW if f"/site-packages/{name}" in text}
 
 
+@pytest.mark.slow
 def test_the_service_answers_without_jax_and_its_workers_with_it(served, planted):
     with served.connect() as provider:
         fitted = provider.fit("public", planted.x, ids=planted.ids)

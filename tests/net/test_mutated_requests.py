@@ -105,6 +105,7 @@ def test_changed_bodies_are_refused_by_a_code(messages, name):
     assert messages.ask(method, path, body).status in (200, 204)
 
 
+@pytest.mark.slow
 def test_changed_requests_are_refused_and_say_nothing(messages):
     found = Counter()
 
@@ -120,6 +121,7 @@ def test_changed_requests_are_refused_and_say_nothing(messages):
     assert {400, 401, 404} <= set(found)
 
 
+@pytest.mark.slow
 def test_what_is_refused_is_not_kept(messages):
     generator = np.random.default_rng(3)
     fresh = Client()

@@ -264,6 +264,7 @@ def test_indexes_are_shown_with_their_model():
         assert f">{cell}</td>" in text
 
 
+@pytest.mark.slow
 def test_names_of_files_and_settings_are_no_markup():
     head = {
         **{"kind": "probe", "classes": ["<b>", "&amp;"], "width": 3, "results": 2},

@@ -48,6 +48,7 @@ def searched(vectors, tmp_path_factory):
 
 
 @pytest.mark.parametrize("index", ["flat", "parted"])
+@pytest.mark.slow
 def test_hits_are_those_of_the_clear_search(searched, vectors, index):
     x = vectors[17] + 0.01
     with searched.connect() as provider:
@@ -64,6 +65,7 @@ def test_hits_are_those_of_the_clear_search(searched, vectors, index):
     assert spent["text_bits"] > 0
 
 
+@pytest.mark.slow
 def test_a_text_is_written_as_in_the_clear(searched):
     model, tokenizer = load_model(MODEL), load_tokenizer(MODEL)
     width = model.spec.width
@@ -80,6 +82,7 @@ def test_a_text_is_written_as_in_the_clear(searched):
     assert found.tokens == clear.tokens
 
 
+@pytest.mark.slow
 def test_the_program_writes_what_the_clear_text_is(searched, tmp_path):
     model = load_model(MODEL)
     width = model.spec.width

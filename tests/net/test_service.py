@@ -14,6 +14,7 @@ from .services import serving, start_service, stop_service
 from .sums import wait_until
 
 
+@pytest.mark.slow
 def test_classifies_as_in_the_clear(served, planted):
     plain = planted.y[:11] @ planted.kernel + planted.bias
     with served.connect() as provider:
@@ -25,6 +26,7 @@ def test_classifies_as_in_the_clear(served, planted):
     np.testing.assert_allclose(one, plain[0], atol=planted.noise)
 
 
+@pytest.mark.slow
 def test_fits_as_in_the_clear(served, planted):
     with served.connect() as provider:
         fitted = provider.fit("public", planted.x, ids=planted.ids)
@@ -85,6 +87,7 @@ def test_an_unreachable_service_is_said_to_be(planted):
         nobody.about()
 
 
+@pytest.mark.slow
 def test_fits_that_nobody_goes_on_with_are_given_up(planted, tmp_path):
     settings, state = tmp_path / "provider.toml", tmp_path / "state"
     words = f"--rows=public={planted.rows_file}", f"--config={settings}"

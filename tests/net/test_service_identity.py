@@ -145,6 +145,7 @@ def test_older_protocols_and_plain_requests_are_refused(service, certificates):
     assert is_ready(service.url)
 
 
+@pytest.mark.slow
 def test_no_log_holds_a_token(service, identities, certificates):
     token = identities.issue("gerd", DAY)
     with ask(service, certificates, token=token) as connection:

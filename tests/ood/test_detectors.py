@@ -65,6 +65,7 @@ def test_scores_of_logits_equal_scipy():
     assert float(entropy_score(np.array([0.0, -np.inf]))) == 0
 
 
+@pytest.mark.slow
 def test_mahalanobis_equals_scikit_learn(known):
     x, labels, test, *_ = known
     fitted = fit_mahalanobis(x, labels, num_classes=CLASSES, penalty=0.0)
@@ -156,6 +157,7 @@ def test_higher_is_stranger(known, name):
     assert detection_metrics(*scores).auroc > 0.65
 
 
+@pytest.mark.slow
 def test_few_rows_constants_and_absent_classes():
     """More dimensions than rows, a constant one, a class without rows: finite."""
     generator = np.random.default_rng(0)

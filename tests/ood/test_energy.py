@@ -25,6 +25,7 @@ def test_bad_temperature():
         energy_score(np.zeros(3), temperature=0.0)
 
 
+@pytest.mark.slow
 def test_encrypted_logits_have_the_same_energy():
     pytest.importorskip("Pyfhel")
     from helix_jax.private import Client, Provider

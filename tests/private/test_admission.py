@@ -100,6 +100,7 @@ def test_a_signing_key_in_a_file(tmp_path):
         Admission(path)
 
 
+@pytest.mark.slow
 def test_keys_of_one_identity_share_its_budget(client, other, tmp_path):
     """Through two keys, two processes of the provider, and a restart."""
     admission, own = Admission(), client("guarded")
@@ -258,6 +259,7 @@ client.encrypt(layer, x[0][:4])
 """
 
 
+@pytest.mark.slow
 def test_what_was_made_before_a_fork_is_refused_after_it():
     pytest.importorskip("Pyfhel")
     words = [sys.executable, "-W", "ignore", "-c", FORK]

@@ -18,6 +18,7 @@ def test_groups_cover_all_queries(count):
 
 
 @pytest.mark.parametrize("name", ["guarded", "compact"])
+@pytest.mark.slow
 def test_batches(parties, ask, name):
     client, provider, layer, kernel, bias = parties(profile=name)
     x = np.random.default_rng(0).standard_normal((10, WIDTH))
@@ -31,6 +32,7 @@ def test_batches(parties, ask, name):
         assert np.abs(found - expected).max() <= layer.error
 
 
+@pytest.mark.slow
 def test_batches_of_many_answers(parties, ask):
     """Chunks of answers and groups of queries at once, each with its own bias."""
     client, provider, layer, kernel, bias = parties(2048, 70, "compact", tiles=1)

@@ -233,6 +233,7 @@ def test_a_private_fit_is_the_curators(client):
     assert fit.noise.max() > 1e-3
 
 
+@pytest.mark.slow
 def test_a_private_fit_protects_pairs_and_survives_a_restart(client, tmp_path):
     x, y = planted()
     privacy = Privacy(8.0, 1e-6)
@@ -264,6 +265,7 @@ def test_private_fits_of_the_same_rows_add_up_for_all_clients(client):
         provider.results()
 
 
+@pytest.mark.slow
 def test_who_may_have_no_bits_spends_no_epsilon(client):
     _, y = planted()
     ledger, privacy = Ledger(), Privacy(1.0, 1e-4)

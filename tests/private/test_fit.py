@@ -85,6 +85,7 @@ def check_moments(moments, x, y, *, noise, mean_noise, predictions):
 
 
 @pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.slow
 def test_moments_equal_the_plain_ones(clients, name):
     x, y = make_rows()
     ids = [f"text-{i}" for i in range(ROWS)]
@@ -129,6 +130,7 @@ def test_the_flood_leaves_the_bits_that_it_says(clients):
     assert -(counts * np.log2(counts)).sum() > 8 + 1
 
 
+@pytest.mark.slow
 def test_the_noise_is_that_of_the_larger_flood(clients):
     """Of many results it hides errors, and leaves fewer bits than the precision."""
     rng = np.random.default_rng(0)
@@ -144,6 +146,7 @@ def test_the_noise_is_that_of_the_larger_flood(clients):
     np.testing.assert_array_equal(FitClient(client, offer, x).noise, fit.noise)
 
 
+@pytest.mark.slow
 def test_a_constant_column_of_the_source_has_no_weight(clients):
     x, y = make_rows()
     x = x[:, :8] / x[:, :8].std(axis=0) * 1e-3
@@ -157,6 +160,7 @@ def test_a_constant_column_of_the_source_has_no_weight(clients):
     assert np.abs(kernel[constant]).max() <= 1e-6 * np.abs(kernel).max()
 
 
+@pytest.mark.slow
 def test_rows_wider_than_a_ciphertext(clients):
     x, y = make_rows(60, 2100, 4)
     fit = play(clients["compact"], x, y)
@@ -165,6 +169,7 @@ def test_rows_wider_than_a_ciphertext(clients):
     assert scaled_error(fit.moments().cov_xy, plain.cov_xy, x, y) < 1e-4
 
 
+@pytest.mark.slow
 def test_many_messages_and_many_targets(clients):
     """More than one message of rows, block of targets, and message of results."""
     x, y = make_rows(1500, 8, 8)
@@ -219,6 +224,7 @@ def test_residue_products_equal_big_integers(name):
     assert (found == wanted % primes.astype(object)).all()
 
 
+@pytest.mark.slow
 def test_a_killed_provider_resumes(clients, tmp_path):
     x, y = make_rows(1500, 8, 5)
     client = clients["guarded"]
@@ -289,6 +295,7 @@ def test_a_restored_provider_does_not_answer_again(clients, tmp_path):
                 provider.mean_message()
 
 
+@pytest.mark.slow
 def test_fits_on_the_same_rows_add_up(clients, tmp_path):
     """With other source rows, other columns or another key, in another order."""
     x, y = make_rows()
@@ -571,6 +578,7 @@ def test_masked_results_are_fresh_and_open_ones_are_not(clients):
         assert (both[0] != both[1]) == fresh
 
 
+@pytest.mark.slow
 def test_the_guard_and_the_order_of_messages(clients):
     x, y = make_rows()
     client = clients["guarded"]
@@ -645,6 +653,7 @@ def test_bad_rows_are_refused(clients):
         FitClient(clients["open"], offer, x, rank=31)
 
 
+@pytest.mark.slow
 def test_constant_columns_and_float32(clients):
     x, y = make_rows()
     x[:, 3], y[:, 2] = 4.0, -1.0

@@ -89,6 +89,7 @@ def read(files):
     return [file.read_bytes() for file in files]
 
 
+@pytest.mark.slow
 def test_kept_answers_are_the_same_after_a_new_start_and_charged_once(tmp_path, client):
     run = Run(tmp_path, client())
     one = run.provider()

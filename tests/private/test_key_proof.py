@@ -313,6 +313,7 @@ def test_chances_are_compared_in_all_their_digits():
     assert key_proof.is_drawn(Decimal(1), b"\xff" * 32)
 
 
+@pytest.mark.slow
 def test_tries_succeed_as_often_as_they_should(tiny, monkeypatch):
     secret, public = tiny
     tries = []
@@ -329,6 +330,7 @@ def test_tries_succeed_as_often_as_they_should(tiny, monkeypatch):
     assert abs(100 / len(tries) - rate) < 5 * math.sqrt(rate * (1 - rate) / len(tries))
 
 
+@pytest.mark.slow
 def test_challenges_are_uniform(tiny):
     """Powers of X as the hash gives them: chi-square over 50 proofs."""
     secret, public = tiny
@@ -433,6 +435,7 @@ def made_vectors() -> dict[str, dict[str, str]]:
     return vectors
 
 
+@pytest.mark.slow
 def test_vectors():
     """What is published is what is made; and holds by another implementation."""
     vectors = json.loads(VECTORS.read_text())

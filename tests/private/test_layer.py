@@ -201,6 +201,7 @@ def test_zero_kernel(client, ask, name, bias):
         assert np.abs(found - bias).max() <= layer.error <= 1e-3 * max(1, abs(bias))
 
 
+@pytest.mark.slow
 def test_extreme_results_do_not_wrap(client, ask):
     """The largest results of both signs, of aligned rows, with the largest bias."""
     direction = np.ones(12) / np.sqrt(12)
@@ -362,6 +363,7 @@ NARROW = [np.float16, jnp.bfloat16]
         *itertools.product([np.float32, np.float64, *NARROW], [0.1, 1.0, 3.7]),
     ),
 )
+@pytest.mark.slow
 def test_vectors_scaled_to_the_norm_are_taken(parties, made, norm):
     """As their own dtype rounds them, computed in it, and widened since."""
     client, _, layer, _, _ = parties(64, 3, "open", input_norm=norm)

@@ -103,6 +103,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
+@pytest.mark.slow
 def test_blocks_of_rows_give_what_all_rows_at_once_do(case, tmp_path):
     y = CASES[case]()
     rows, exponents, means, energy = prepare_whole(y)
@@ -216,6 +217,7 @@ def test_rows_that_are_open_stay_when_others_take_their_place(tmp_path):
         cut.rows[0:200]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_rows(tmp_path):
     """Beside blocks, some hashes a row; a row of float64 has 2,048 bytes here."""
 
@@ -236,6 +238,7 @@ def test_memory_does_not_grow_with_the_rows(tmp_path):
     assert (peaks[1] - peaks[0]) / 8192 < 400
 
 
+@pytest.mark.slow
 def test_many_fits_share_prepared_rows(tmp_path):
     pytest.importorskip("Pyfhel")
     x, y = draw(150, 30, seed=2), draw(150, 12)

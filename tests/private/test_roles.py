@@ -47,6 +47,7 @@ def test_answers_are_read_once(client):
         client("open").decrypt(answer)
 
 
+@pytest.mark.slow
 def test_budget(client):
     own = client("guarded")
     provider, layer = make_provider(own)
@@ -233,6 +234,7 @@ def test_nothing_of_a_provider_decrypts(client):
     assert len(seen) > 10
 
 
+@pytest.mark.slow
 def test_a_provider_needs_no_pyfhel():
     code = (
         "import sys; sys.modules['Pyfhel'] = None\n"

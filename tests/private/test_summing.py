@@ -26,6 +26,7 @@ def parties():
     return providers, client, kernels, biases
 
 
+@pytest.mark.slow
 def test_the_sum_is_the_sum_of_all_layers(parties):
     providers, client, kernels, biases = parties
     layer = client.read_layer(providers[0].layer.to_bytes())

@@ -58,6 +58,7 @@ def renumbered(client: Client, query: bytes, number: int) -> bytes:
 @pytest.mark.parametrize(
     ("name", "kept"), cases([("open", 1), ("swift", 0)], ("open", 0), ("swift", 1))
 )
+@pytest.mark.slow
 def test_weights_made_anew_give_the_same_bytes(client, problem, name, kept):
     """None kept, or the first part only: the bytes of a layer that keeps all."""
     kernel, bias, x = problem
@@ -87,6 +88,7 @@ def test_weights_equal_one_transform(problem):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_a_memory_mapped_file(client, problem, tmp_path):
     kernel, bias, x = problem
     np.save(tmp_path / "kernel.npy", kernel)
@@ -134,6 +136,7 @@ def test_masks_too_large_to_be_prepared(client, problem, monkeypatch):
     assert (payloads[0] == payloads[1]).mean() < 0.01
 
 
+@pytest.mark.slow
 def test_answers_in_pieces(client, problem):
     """Pieces of every length are read, and what is missing or too much is refused."""
     kernel, bias, x = problem

@@ -54,6 +54,7 @@ def test_equal_to_the_optimum_of_scikit_learn(digits):
         np.testing.assert_allclose(kernel, twin.coef_.T, atol=2e-2 * kernel.std())
 
 
+@pytest.mark.slow
 def test_equal_to_scikit_learn_on_text(shared):
     lines = (shared / "data" / "trec" / "train.jsonl").read_text().splitlines()[:1000]
     rows = [json.loads(line) for line in lines]

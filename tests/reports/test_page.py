@@ -150,6 +150,7 @@ def test_a_run_without_blocks_shows_its_summary(tmp_path):
     assert table.rows == [("test/r2", 0.5)]
 
 
+@pytest.mark.slow
 def test_the_page_is_one_well_formed_file(workdir, tmp_path):
     output = tmp_path / "report"
     page = run(ReportConfig(workdirs=(str(workdir.parent),), output=str(output)))
@@ -167,6 +168,7 @@ def page_of(path, blocks, **said):
     return write_page(path, "P", [Section("Run", {}, blocks, **said)])
 
 
+@pytest.mark.slow
 def test_a_page_opens_with_answer_and_figure_and_folds_the_samples_at_its_end(
     workdir, tmp_path
 ):
@@ -227,6 +229,7 @@ def test_a_table_too_wide_for_a_phone_or_paper_is_stacked(tmp_path, columns, kin
     assert text.count('<td class="number"') == columns
 
 
+@pytest.mark.slow
 def test_markdown_and_parts_for_a_paper(workdir, tmp_path):
     output = tmp_path / "report"
     run(ReportConfig(workdirs=(str(workdir),), output=str(output)))

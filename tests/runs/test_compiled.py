@@ -55,6 +55,7 @@ def program(tmp_path):
     return start
 
 
+@pytest.mark.slow
 def test_the_second_program_finds_what_the_first_compiled(program, tmp_path):
     folder = tmp_path / "cache" / "helix_jax" / "xla"
     assert program().stdout.strip() == str(folder)

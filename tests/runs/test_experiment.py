@@ -92,6 +92,7 @@ def test_a_failure_names_the_program_by_its_file(tmp_path):
         compute.run(config)
 
 
+@pytest.mark.slow
 def test_a_program_ends_with_its_answer_its_page_and_its_files(tmp_path, capsys):
     folder = tmp_path / "w"
     words = ["planted", f"--workdir={folder}", "--tiny"]

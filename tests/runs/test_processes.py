@@ -119,6 +119,7 @@ def test_two_killed_and_four_that_go_on_leave_the_bytes_of_one(runs):
     same_stores(out)
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_others_with_its_number(runs):
     (status, said), (killed, _) = runs[1]["killed"]
     assert (status, killed) == (2, -9)

@@ -66,6 +66,7 @@ def started(word, names):
 
 
 @pytest.mark.parametrize("word", ["--help", "--no_such_flag=1"])
+@pytest.mark.slow
 def test_help_and_a_wrong_flag_need_nothing_slow(word):
     assert len(PROGRAMS) > 30
     for name, (status, said) in started(word, PROGRAMS).items():

@@ -54,6 +54,7 @@ def start(tmp_path):
         process.communicate()
 
 
+@pytest.mark.slow
 def test_the_second_waits_and_reads(start, tmp_path):
     first = start(1)
     assert first.stdout.readline() == "begun\n"

@@ -86,6 +86,7 @@ def test_spearman_keeps_ties():
 @given(
     st.integers(0, 1000), st.floats(0.1, 10), st.floats(-5, 5), st.sampled_from([6, 30])
 )
+@pytest.mark.slow
 def test_invariant_to_rotation_scale_shift_and_order(seed, scale, shift, rows):
     x, y = twins.planted(rows, seed=seed)
     rng = np.random.default_rng(seed)
@@ -107,6 +108,7 @@ def test_narrow_products_are_accurate_to_their_digits():
         np.testing.assert_allclose(gram_unbiased_cka(narrow), wide, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_minibatches_average_to_the_whole():
     x, y = twins.planted(4000, noise=3.0)
     whole = gram_unbiased_cka(gram_sums((x, y)))[0, 1]
@@ -137,6 +139,7 @@ def _all_orders(rows):
         ("correlation", gram_correlation, correlation_null_moments),
     ],
 )
+@pytest.mark.slow
 def test_null_moments_equal_all_orders(kernel, measure, null_moments):
     x, y = twins.planted(5, shift=1.0)
     every = [
@@ -207,6 +210,7 @@ def test_null_is_around_its_exact_moments():
     assert null.std() == pytest.approx(float(deviation), rel=0.1)
 
 
+@pytest.mark.slow
 def test_constant_and_duplicate_rows():
     x, y = twins.planted()
     constant = np.full((60, 3), 0.1)
@@ -227,6 +231,7 @@ def test_constant_and_duplicate_rows():
     assert float(rbf_cka(x, y)) == pytest.approx(want, rel=1e-7)
 
 
+@pytest.mark.slow
 def test_bad_input_is_refused():
     x, y = twins.planted()
     with pytest.raises(ValueError, match="NaN or infinity, first in row 3"):

@@ -157,6 +157,7 @@ def _orders(key, count, rows):
     ]
 
 
+@pytest.mark.slow
 def test_nulls_equal_recomputing():
     x, y = twins.planted(150)
     key = jax.random.key(5)
@@ -233,6 +234,7 @@ def test_few_rows_for_the_rank_are_refused_unless_asked_for():
     assert float(svcca(moments, rank=6)) < 0.6
 
 
+@pytest.mark.slow
 def test_rank_deficient_constant_and_fewer_rows_than_widths():
     x, y = twins.planted(300)
     plain = from_batch(x, y)

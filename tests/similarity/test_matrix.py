@@ -25,6 +25,7 @@ def _three():
     return x, y, z
 
 
+@pytest.mark.slow
 def test_matrix_equals_pairs_on_their_own():
     rows = _three()
     names = ("rbf_cka", "rsa_spearman", "cknna")
@@ -50,6 +51,7 @@ def test_nulls_equal_pairs_on_their_own():
     assert got["mutual_knn"].shape == (4, 3)
 
 
+@pytest.mark.slow
 def test_held_out_scores_equal_the_measures_in_principal_coordinates():
     x, y = twins.planted(600, 9, 8)
     parts = [(x[i], y[i]) for i in (slice(300), slice(300, 400), slice(400, 600))]
@@ -72,6 +74,7 @@ def test_held_out_scores_equal_the_measures_in_principal_coordinates():
         assert (far if name == "procrustes" else ~far).all()
 
 
+@pytest.mark.slow
 def test_ranks_beyond_the_rows_are_refused():
     x, y = twins.planted(60)
     fitted = fit_pair((x[:30], y[:30]), (x[30:40], y[30:40]), rank=5)

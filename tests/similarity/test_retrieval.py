@@ -24,6 +24,7 @@ def made(queries, rows, width=7, seed=0):
 
 
 @pytest.mark.parametrize(("queries", "rows"), [(3, 12), (300, 9000)])
+@pytest.mark.slow
 def test_nearest_rows_are_those_of_a_sort(queries, rows):
     search, _ = made(queries, rows)
     scores = search.queries @ search.index.T

@@ -47,6 +47,7 @@ def test_left_out_rows_are_of_whole_documents():
     assert len(left_out_rows(["a", "b", "c"])) == 3
 
 
+@pytest.mark.slow
 def test_scores_of_rows_their_chance_and_intervals():
     (x, y), (_, z) = twins.planted(80), twins.planted(80, seed=1)
     views, pairs = (x, y, z), [(0, 1), (0, 2)]
@@ -89,6 +90,7 @@ def _split(rows):
     return SplitRows(rows[:300], rows[300:400], rows[400:])
 
 
+@pytest.mark.slow
 def test_scores_of_maps_and_of_what_a_probe_reads():
     labels = np.random.default_rng(0).integers(3, size=600)
     x, y = twins.planted(600, 9, 8)

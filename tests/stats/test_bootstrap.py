@@ -57,6 +57,7 @@ def test_every_document_is_drawn_as_often_as_any_other(chance):
     assert counts.var(axis=0) == pytest.approx(6 / 7, abs=0.12)
 
 
+@pytest.mark.slow
 def test_intervals_cover_at_their_level_only_with_the_documents():
     inside = {"documents": 0, "rows": 0}
     for seed in range(120):

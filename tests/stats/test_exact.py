@@ -36,6 +36,7 @@ def harmonic(m):
 
 @settings(max_examples=150, deadline=None)
 @given(st.data(), st.sampled_from([19, 39, 59, 99, 100, 119, 199, 999]))
+@pytest.mark.slow
 def test_discoveries_equal_those_in_whole_numbers(data, permutations):
     counts = data.draw(
         st.lists(st.integers(1, max(2, permutations // 6)), min_size=1, max_size=12)

@@ -108,6 +108,7 @@ def test_special_tokens_count_in_raw_special_only():
     assert extra.tolist() == [[1, 1]]
 
 
+@pytest.mark.slow
 def test_published_vocabulary_of_two_real_tokenizers(shared):
     qwen = spell(get_tokenizer("tokenizers/qwen2.5", shared))
     mistral = spell(get_tokenizer("tokenizers/mistral/tokenizer.model.v1", shared))
@@ -117,6 +118,7 @@ def test_published_vocabulary_of_two_real_tokenizers(shared):
     assert vocabulary_jaccard(qwen, mistral, spelling="bytes") > 3 * raw
 
 
+@pytest.mark.slow
 def test_real_text_matches_in_bytes_not_in_raw_strings(shared):
     names = ("tokenizers/qwen2.5", "tokenizers/mistral/tokenizer.model.v1")
     lines = (shared / "data" / "ag_news" / "test.jsonl").read_text().splitlines()[:100]

@@ -261,6 +261,7 @@ def test_joined_corpora_keep_their_splits_and_lose_their_labels(tmp_path):
         require_labels(joined)
 
 
+@pytest.mark.slow
 def test_docstrings_by_name():
     corpus = load_corpus("docstrings")
     assert corpus.classes == CLASSES == require_labels(corpus)

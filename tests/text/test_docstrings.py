@@ -112,6 +112,7 @@ def test_corpus_is_labelled_distinct_and_large_enough():
         assert {split_of(text.id) for text in mine} == {"fit", "select", "test"}
 
 
+@pytest.mark.slow
 def test_order_and_content_are_the_same_in_another_process(tmp_path):
     code = (
         "import hashlib; from helix_jax.text.docstrings import read_docstrings; "

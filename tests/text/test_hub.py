@@ -193,6 +193,7 @@ def test_requests_are_for_the_pinned_commits(loaded):
         assert not any(NEWEST in line for line in asked)
 
 
+@pytest.mark.slow
 def test_other_revisions_repositories_and_names(hub, home, loaded):
     moved, generic, missing, config, revision = load_in_process(
         _LOAD,
@@ -220,6 +221,7 @@ def test_other_revisions_repositories_and_names(hub, home, loaded):
     assert re.search(r"cannot load CogComp/trec .*RevisionNot", revision["error"])
 
 
+@pytest.mark.slow
 def test_what_has_been_loaded_stays_loadable_offline(hub, home, loaded):
     endpoint, requests = hub
     before = len(requests)

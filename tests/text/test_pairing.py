@@ -141,6 +141,7 @@ def test_completing_tokens_are_those_whose_bytes_end_a_character(name, shared):
         assert completing(ends.tolist()) == by_bytes
 
 
+@pytest.mark.slow
 def test_real_tokenizers(shared):
     texts = real_texts(shared)
     few = texts[-20:]

@@ -85,6 +85,7 @@ def model():
     return spec, make_optimizer(learning_rate=0.1, steps=5, warmup_steps=1)
 
 
+@pytest.mark.slow
 def test_steps_go_on_from_any_state_to_the_same_weights(model):
     spec, optimizer = model
     windows = np.random.default_rng(0).integers(0, 12, (7, 5)).astype(np.int32)

@@ -89,6 +89,7 @@ def test_microbatches_give_the_same_step():
     assert norms[0] == pytest.approx(norms[1], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_decay_is_for_matrices_only():
     _, _, state = make()
     optimizer = make_optimizer(
@@ -150,6 +151,7 @@ print(worst)
 """
 
 
+@pytest.mark.slow
 def test_four_devices_share_every_batch(tmp_path):
     ended = subprocess.run(
         [sys.executable, "-c", _FOUR_DEVICES, str(tmp_path)],

@@ -17,6 +17,7 @@ from tests.twins import best_probe, best_ridge
 COUNTS = {"fit": 60, "select": 50}  # of other text
 
 
+@pytest.mark.slow
 def test_maps_of_growing_samples_are_those_of_their_rows_alone(task, rows):
     order = np.random.default_rng(2).permutation(len(rows.x["fit"]))
     pairs = {split: (rows.x[split], rows.y[split]) for split in ("fit", "select")}
@@ -64,6 +65,7 @@ def test_scores_are_means_over_deals():
     assert scores["agreement"] == pytest.approx((0.3, 0.1, 0.5))
 
 
+@pytest.mark.slow
 def test_a_detector_reads_mapped_states_as_if_they_were_the_targets(task, rows):
     generator = np.random.default_rng(3)
     strange = [generator.normal(size=(60, width)) for width in (5, 4)]
@@ -142,6 +144,7 @@ def test_few_texts_have_the_share_of_the_weight_that_they_are_given(task, rows, 
             np.testing.assert_allclose(found, wanted, rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_few_labelled_texts_train_a_probe_and_choose_its_penalty(task, rows):
     """scikit-learn's probe of the later three quarters; the first one chooses."""
     arms = few_shot_arms(task, counts=[80], seeds=2)

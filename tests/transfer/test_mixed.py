@@ -61,6 +61,7 @@ def test_no_share_is_the_map_alone_and_all_is_the_new_index(spaces):
         np.testing.assert_array_equal(ranks, spaces[0].ranks(WANTED))
 
 
+@pytest.mark.slow
 def test_log_odds_are_those_of_scikit_learn(spaces):
     search = Search(spaces[0].queries, spaces[0].index[WANTED])
     found = calibrate_scores("log_odds", search)

@@ -32,6 +32,7 @@ def test_counted_rows_are_repeated_rows():
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_refreshed_map_finds_later_rows_better_than_the_kept_one():
     later_kernel = KERNEL + 0.7 * OTHER
     earlier = from_batch(*made(2000, KERNEL, 1))
@@ -67,6 +68,7 @@ def test_the_weight_that_is_best_on_later_rows_is_taken():
         assert float(evaluate_map(best, select).r2) == pytest.approx(max(r2), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_rows_that_a_map_serves_badly_are_told_by_their_old_embeddings():
     """Where the first old dimension is large, the new model's rows are noise."""
     rng = np.random.default_rng(5)
@@ -93,6 +95,7 @@ def test_rows_that_a_map_serves_badly_are_told_by_their_old_embeddings():
         assert true[worst].mean() > 2 * true[best].mean()
 
 
+@pytest.mark.slow
 def test_adapters_fit_the_pairs_that_are_of_their_kind():
     """Pairs that a rotation joins: the rotation is best; the mean's R2 is zero."""
     rng = np.random.default_rng(6)

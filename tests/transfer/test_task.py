@@ -76,6 +76,7 @@ def test_a_few_texts_have_their_share_of_the_weight(task, rows, share):
         np.testing.assert_allclose(logits, wanted, atol=2e-3 * np.abs(wanted).max())
 
 
+@pytest.mark.slow
 def test_few_shots_are_those_of_scikit_learn(task, rows):
     (logits,) = few_shot_arms(task, counts=(32,), seeds=1)["few_shot_32"]
     few = draw_texts(task.ids["fit"], 32, seed=0)

@@ -286,6 +286,7 @@ def test_a_part_of_a_file_without_columns_is_not_written_as_parquet(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["v.ids.txt", "v.npy"]
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_refused_with_what_to_do(folder, tmp_path):
     found = read_map(folder)
     other = open_vectors(write_npy(tmp_path / "y.npy", X[:, :DY]))

@@ -132,6 +132,7 @@ def test_noise_is_refused(paused, noise):
 
 @FUZZ
 @given(data=st.data())
+@pytest.mark.slow
 def test_any_body_signed_by_its_sender_is_taken_or_refused_by_name(paused, data):
     """A member may sign what it likes: never another exception than the two."""
     body = paused.message[HEADER.size : -64]

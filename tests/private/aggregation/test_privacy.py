@@ -97,6 +97,7 @@ SMALL, LARGE = [0, 1, 2, 3], [10**6, -5, 2**40, 12]
 
 
 @pytest.mark.parametrize("colluders", [(), (3,), (3, 4, 5)])
+@pytest.mark.slow
 def test_two_inputs_of_one_total_cannot_be_told_apart(colluders):
     rng = np.random.default_rng(0)
     right, trials, totals = 0, 100, set()

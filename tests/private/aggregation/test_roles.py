@@ -68,6 +68,7 @@ def test_sum_when_silos_leave(step, gone):
     assert stage.total() == clear_sum(vectors, survivors)
 
 
+@pytest.mark.slow
 def test_sum_when_silos_leave_at_different_steps():
     vectors = vectors_of(9)
     for a, b, c in itertools.permutations(STEPS, 3):
@@ -441,6 +442,7 @@ def test_digest_depends_on_every_field():
     assert dataclasses.replace(first).digest == first.digest
 
 
+@pytest.mark.slow
 def test_helix_jax_imports_without_cryptography():
     code = (
         "import sys; sys.modules['cryptography'] = None; import helix_jax;"

@@ -34,6 +34,7 @@ def ask(side, provider, x):
     return side.read(provider.label(side.choose(provider.answer(side.encrypt(x)))))
 
 
+@pytest.mark.slow
 def test_labels(sides):
     side, provider, kernel, bias = sides
     x = np.random.default_rng(0).standard_normal((18, WIDTH))
@@ -62,6 +63,7 @@ def test_labels_of_several_parts_and_groups(sides, client, width, classes, tiles
     np.testing.assert_array_equal(found, (x @ kernel + bias).argmax(axis=1))
 
 
+@pytest.mark.slow
 def test_of_near_ties_either_is_given(sides, parties):
     """Two classes apart by less than the stated error, and by a little more."""
     client, _, _, kernel, bias = parties(policy="label")
@@ -81,6 +83,7 @@ def test_of_near_ties_either_is_given(sides, parties):
         assert set(found) == ({3} if sure else {1, 3})
 
 
+@pytest.mark.slow
 def test_the_answer_alone_is_uniform(sides):
     """What the client can decrypt: phases that fill (-q / 2, q / 2] evenly."""
     side, provider, _, _ = sides
@@ -220,6 +223,7 @@ def test_a_message_of_transfers_is_taken_once(sides):
     assert side.read(provider.label(choices)) == (x @ kernel + bias).argmax()
 
 
+@pytest.mark.slow
 def test_who_fails_the_check_needs_new_transfers(sides, parties):
     own, provider, layer, kernel, bias = parties(policy="label", input_norm=9.0)
     side = LabelClient(own, layer)

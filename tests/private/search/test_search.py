@@ -21,6 +21,7 @@ def clear_scores(index, x):
     return index.vectors.astype(np.float64) @ (x / np.linalg.norm(x))
 
 
+@pytest.mark.slow
 def test_all_rows_are_scored_as_in_the_clear(open_search):
     index, provider, own = open_search("scores")
     for x in QUERIES:
@@ -46,6 +47,7 @@ def test_rounded_scores_have_the_noise_that_the_policy_says(open_search):
     assert 2.0**-9 < np.std(differences) < 2.0**-6
 
 
+@pytest.mark.slow
 def test_clusters_are_searched_as_the_same_rows_in_the_clear(open_search):
     index, provider, own = open_search("clusters")
     layout, known = index.layout, 0
@@ -67,6 +69,7 @@ def test_clusters_are_searched_as_the_same_rows_in_the_clear(open_search):
 
 
 @pytest.mark.parametrize("name", ["scores", "clusters"])
+@pytest.mark.slow
 def test_every_kind_of_text_is_read_exactly(open_search, name):
     index, provider, own = open_search(name)
     given = make_vectors(len(index.vectors))
@@ -96,6 +99,7 @@ def test_one_message_asks_all_clusters_and_decoys(open_search):
 
 
 @pytest.mark.parametrize("name", ["scores", "clusters"])
+@pytest.mark.slow
 def test_the_same_is_asked_among_the_same_whoever_restarts(open_search, name):
     asked = []
     for _ in range(2):
@@ -364,6 +368,7 @@ def test_settings_that_cannot_be_are_refused(indexes, settings, message):
         SearchProvider(indexes["scores"], **settings)
 
 
+@pytest.mark.slow
 def test_what_is_dropped_is_freed_at_once(open_search):
     _, scarce, own = open_search("clusters", weights_bytes=0)
     gc.collect()
