@@ -32,7 +32,7 @@ if __name__ != "__main__":  # slow, and flags are read without
 
 ROWS = flags.DEFINE_integer("rows", 200_000, "N", lower_bound=1)
 WIDTH = flags.DEFINE_integer("width", 1024, "D of both sides", lower_bound=1)
-BLOCK = flags.DEFINE_integer("block", 2048, "rows a step", lower_bound=1)
+BLOCK = flags.DEFINE_integer("block", 2048, "rows per step", lower_bound=1)
 PENALTIES = flags.DEFINE_integer("penalties", 20, "P", lower_bound=1)
 REPEATS = flags.DEFINE_integer("repeats", 3, "counted repetitions", lower_bound=1)
 TINY = flags.DEFINE_bool("tiny", False, "2,000 rows of width 64")

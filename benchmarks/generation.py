@@ -8,8 +8,8 @@ inference_mode on all cores, with its dynamic and its static cache, and the bett
 the two counts. Tokens must agree before a number is printed.
 
 Hybrid: one model reads and another writes, from strings to strings, against native
-decoding of the source alone on the same prompts, in new tokens a second of each, and
-against what it cannot do without: the native source's seconds a token, for the tokens
+decoding of the source alone on the same prompts, in new tokens per second of each, and
+against what it cannot do without: the native source's seconds per token, for the tokens
 that the hybrid's source reads, and those of the target's head alone, for each step.
 Sets of prompts follow each other and both sides take turns; all is compiled before, and
 then what the hybrid has learnt is forgotten, so that no text is known to it.

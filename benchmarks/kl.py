@@ -34,7 +34,7 @@ if __name__ != "__main__":  # slow, and flags are read without
 WORDS = flags.DEFINE_integer("words", 262_144, "V, of the target", lower_bound=2)
 SOURCE = flags.DEFINE_integer("source", 576, "width of the source", lower_bound=1)
 TARGET = flags.DEFINE_integer("target", 640, "width of the target", lower_bound=1)
-ROWS = flags.DEFINE_integer("rows", 512, "tokens a step", lower_bound=1)
+ROWS = flags.DEFINE_integer("rows", 512, "tokens per step", lower_bound=1)
 STEPS = flags.DEFINE_integer("steps", 3, "counted steps of each run", lower_bound=1)
 REPEATS = flags.DEFINE_integer("repeats", 3, "runs of each, in turns", lower_bound=1)
 BATCHES = integers_flag("batches", [64, 128, 512], "rows at a time of torch")

@@ -23,7 +23,7 @@ if __name__ != "__main__":  # slow, and flags are read without
 
 ROWS = integers_flag("rows", [20_000, 50_000, 200_000], "N")
 WIDTH = flags.DEFINE_integer("width", 768, "D of both sides", lower_bound=1)
-BLOCK = flags.DEFINE_integer("block", 4096, "rows a step", lower_bound=1)
+BLOCK = flags.DEFINE_integer("block", 4096, "rows per step", lower_bound=1)
 COUNT = flags.DEFINE_integer("count", 20, "penalties and ranks", lower_bound=1)
 REPEATS = flags.DEFINE_integer("repeats", 3, "counted repetitions", lower_bound=1)
 PEER = flags.DEFINE_bool("peer", True, "time scikit-learn at the smallest N too")

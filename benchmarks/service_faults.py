@@ -9,7 +9,7 @@ results once. Requests: four connections send messages with some bytes changed, 
 memory of every process is read as they go. A failure, a lost worker or a reply that is
 none of the constant ones ends the run.
 
-Cost: some 20 s a kill and 5 ms a request on two cores.
+Cost: some 20 s a kill and 5 ms per request on two cores.
 """
 
 from __future__ import annotations

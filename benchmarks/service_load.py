@@ -1,4 +1,4 @@
-"""All clients at once, for minutes: queries a second, errors, memory."""
+"""All clients at once, for minutes: queries per second, errors, memory."""
 
 import threading
 import time

@@ -14,7 +14,7 @@ one GPU need XLA_PYTHON_CLIENT_MEM_FRACTION: each takes three quarters of it oth
 
 At the end WORKDIR has sweep.csv and sweep.parquet, one row a run, and report.html with
 the best setting by a number of the select split (--select) and its number on the test
-split (--test). --dry_run prints the commands, one a line.
+split (--test). --dry_run prints the commands, one per line.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """What a compiled program sends between devices, read from its HLO text.
 
-Of the forward pass on a mesh, with B rows of T tokens a device:
+Of the forward pass on a mesh, with B rows of T tokens per device:
 
 | axis | each layer | once |
 |---|---|---|

@@ -17,7 +17,7 @@ def read_fields(message: bytes) -> Iterator[tuple[int, Value]]:
     """The fields of a message in order: number, value.
 
     Raises:
-      ValueError, IndexError: the bytes are no message.
+      ValueError, IndexError: the bytes are not a message.
     """
     place = 0
     while place < len(message):
@@ -46,7 +46,7 @@ def messages_of(fields: Iterable[tuple[int, Value]], number: int) -> list[bytes]
 
 
 def field_of(fields: Mapping[int, Value], number: int, default: _Type) -> _Type:
-    """The value of a field; the default where there is none.
+    """The value of a field; the default if there is none.
 
     Raises:
       TypeError: it is not of the default's type.

@@ -113,7 +113,7 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """A JSON object of a file; empty where there is no file.
+    """A JSON object of a file; empty if there is no file.
 
     Raises:
       CheckpointError: unreadable, malformed or no object.
@@ -132,7 +132,7 @@ def declared_class(files: TokenizerFiles) -> str | None:
     """The tokenizer class of tokenizer_config.json, or else that of config.json.
 
     Raises:
-      CheckpointError: it is no string, or config.json is malformed.
+      CheckpointError: it is not a string, or config.json is malformed.
     """
     from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 

@@ -183,7 +183,7 @@ def _stored_torch(file: Path) -> Iterator[StoredTensor]:
             "safetensors."
         ) from error
     try:
-        # Files from before torch 1.6 are no zip archives and cannot be mapped.
+        # Files from before torch 1.6 are not zip archives and cannot be mapped.
         state = torch.load(
             file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file)
         )

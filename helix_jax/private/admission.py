@@ -57,7 +57,7 @@ class Admission:
             there is none. None makes a key in memory, whose tickets end with it.
 
         Raises:
-          ProtocolError: the file cannot be read, others may read it, or it is no key.
+          ProtocolError: the file cannot be read, is not a key, or others may read it.
         """
         if path is None:
             self._signing = secrets.token_bytes(signatures.KEY_BYTES)

@@ -8,8 +8,8 @@ sums, release what a client of a private `FitProvider` ends with:
     read_sums_of      the moments, from the total
 
 Noise of P parties is made so that that of `least` of them is enough: each has 1 / least
-of the variance. Sums of discrete Gaussians are no discrete Gaussian, but with thousands
-of steps to a deviation they are one up to factors of 1 + e^(-10^6) in probability.
+of the variance. A sum of discrete Gaussians is not discrete Gaussian, but with
+thousands of steps to a deviation it is, up to factors of 1 + e^(-10^6) in probability.
 
 Reference: Kairouz, Liu, Steinke 2021, arXiv 2102.06387, proposition 14 (sums of
   discrete Gaussians).

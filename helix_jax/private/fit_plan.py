@@ -7,7 +7,7 @@ b to the front by X^(-b m) and multiplies by its own integers:
     C_j = sum_i y_ij x_i  =  first m coefficients of sum_b X^(-b m) sum_g y_(bg)j c_g
 
 Reference: plaintext products of ciphertext rows: Bae, Cheon, Hanrot, Park, Stehle 2024,
-  eprint 2024/1284. Several rows a ciphertext: ours.
+  eprint 2024/1284. Several rows per ciphertext: ours.
 """
 
 import dataclasses

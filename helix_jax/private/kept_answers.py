@@ -27,7 +27,7 @@ class KeptAnswers:
         return (self._folder / name).is_dir()
 
     def keep(self, name: str, make: Callable[[], Iterable[bytes]]) -> list[Path]:
-        """The files of an answer, one a message, made and written where it is missing.
+        """The files of an answer, one per message, made and written if it is missing.
 
         Args:
           name: of the answer.

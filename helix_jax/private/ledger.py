@@ -90,7 +90,7 @@ class Ledger:
           client: who receives it.
           bits: that it tells at most.
           reference: of this one answer.
-          budget: bits of the subject that the client may have in all; None is no limit.
+          budget: bits of the subject that the client may have; None for no limit.
           ahead: bits of answers to come that are brought to the disk with these, where
             these are not there yet; None brings every charge to the disk.
 
@@ -98,7 +98,7 @@ class Ledger:
           Bits that the client has had of the subject, with these.
 
         Raises:
-          ValueError: bits are no number, or the client is no text.
+          ValueError: bits are not a number, or the client is not a text.
           AnsweredError: the reference was charged before, to any client.
           BudgetError: the budget does not allow it.
           ProtocolError: the ledger cannot be written. Nothing is charged then.
@@ -195,7 +195,7 @@ def check_identity(client: str) -> None:
     """Refuse what cannot name a client.
 
     Raises:
-      ValueError: it is no printable text.
+      ValueError: it is not printable text.
     """
     if not isinstance(client, str) or not client.isprintable():
         raise ValueError(f"a client's identity must be printable text, got {client!r}.")

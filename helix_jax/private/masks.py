@@ -70,7 +70,7 @@ class Mask:
 
 
 def wipe_with(owner: object, contents: list[MaskContent]) -> None:
-    """Overwrite what a list holds when its owner is no more."""
+    """Overwrite what a list holds when its owner is gone."""
 
     def wipe() -> None:
         for content in contents:
@@ -101,7 +101,7 @@ class MaskPool:
             self._add(self._make())
 
     def take(self, number: int | None = None) -> Mask:
-        """Take a mask out of the pool for ever; one is made if there is none.
+        """Take a mask out of the pool for good; one is made if there is none.
 
         Args:
           number: of a mask that must still be there; None takes the oldest.

@@ -51,7 +51,7 @@ def check_layer(kernel: Array, bias: Array | None) -> tuple[Array, np.ndarray]:
 
     Raises:
       ValueError: their shapes do not fit, or biases are not finite.
-      TypeError: biases are no real numbers.
+      TypeError: biases are not real numbers.
     """
     if not hasattr(kernel, "shape"):
         kernel = np.asarray(kernel)

@@ -21,7 +21,7 @@ class Profile:
     Attributes:
       name: what both sides call it.
       code: its number in messages.
-      degree: N, a power of two; coefficients a ciphertext.
+      degree: N, a power of two; coefficients per ciphertext.
       primes: of the modulus, each 1 modulo 2N and below 2^55.
       statistical_bits: answers leak at most 2^-statistical_bits (total variation) of
         anything but the result; 0 leaves answers as they are, for public weights.

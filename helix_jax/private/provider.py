@@ -93,7 +93,7 @@ class Provider(LayerKeys):
           minimise: "time" or "traffic", what the tiling is for.
           tiles: of a query, instead of the planner's choice.
           budget: bits of these weights that one client may have, in all answers
-            together, of `answer_bits` each; None is no limit.
+            together, of `answer_bits` each; None for no limit.
           ledger: what was given out before, and which queries were answered; answers
             are added to it. None begins one in memory, which ends with this object.
           admission: whose tickets say who a client is, for the ledger. None admits

@@ -25,7 +25,7 @@ class Answer(NamedTuple):
     """What a run has found.
 
     Attributes:
-      text: the answer in a sentence; empty where there is none.
+      text: the answer in a sentence; empty if there is none.
       about: who, on which texts, how many; empty where nobody said it.
     """
 

@@ -100,7 +100,7 @@ def _sample(item: Mapping[str, str]) -> str:
 
 
 def visible(text: str) -> str:
-    """The text; white space alone is said, so that it is no empty box."""
+    """The text; white space alone is named, so that the box is not empty."""
     blank = f"(white space alone, {len(text)} characters)" if text else "(nothing)"
     return text.strip("\n") if text.strip() else blank
 

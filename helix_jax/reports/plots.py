@@ -48,7 +48,7 @@ def draw(block: Block, *, titled: bool = True, widest: float = math.inf) -> Any:
 
     Raises:
       HelixError: matplotlib is not installed.
-      TypeError: a block that is no figure.
+      TypeError: a block that is not a figure.
     """
     if isinstance(block, Bars):
         figure = _bars(block, widest)

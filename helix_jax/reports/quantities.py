@@ -34,7 +34,7 @@ class Quantity(NamedTuple):
     form: int | str | type[bool] | None = None
 
     def cell(self, numbers: Numbers, name: str) -> object:
-        """The cell of a number by its name; None where there is none."""
+        """The cell of a number by its name; None if there is none."""
         if isinstance(self.form, int):
             digits = self.form
             return format_interval(numbers, name, scale=self.scale, digits=digits)

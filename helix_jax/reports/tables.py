@@ -98,7 +98,7 @@ def latex_table(
 def read_interval(
     numbers: Mapping[str, float | Interval | None], name: str, *, scale: float = 1
 ) -> list[float]:
-    """[value, low, high] of a number by its name; NaN where there is none.
+    """[value, low, high] of a number by its name; NaN if there is none.
 
     Args:
       numbers: of a report, or of a summary, where an interval is three numbers: name,

@@ -31,7 +31,7 @@ def print_tables(blocks: Sequence[Block], *, most: int | None = None) -> None:
     """Title, rows and note of the tables, with a line between; samples come last.
 
     Args:
-      blocks: what is no table and no samples is left out.
+      blocks: all but tables and samples are left out.
       most: how many blocks; None for all.
     """
     ordered = [blocks[place] for place in reading_order(blocks)]

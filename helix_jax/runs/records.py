@@ -17,7 +17,7 @@ class Records(NamedTuple):
     Attributes:
       run: an open work directory.
       name: of the file in it.
-      batch: records a batch; the last has fewer.
+      batch: records per batch; the last has fewer.
     """
 
     run: Run

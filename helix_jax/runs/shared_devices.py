@@ -96,7 +96,7 @@ def read_cluster(coordinator: str) -> tuple[str, int, int]:
             "--processes=auto: neither SLURM, Open MPI, Kubernetes nor a TPU pod is "
             "known here; give --coordinator=HOST:PORT --processes=N --process=I."
         )
-    if devices is not None:  # one process a device
+    if devices is not None:  # one process per device
         shown = ",".join(map(str, devices))
         jax.config.update("jax_cuda_visible_devices", shown)
         jax.config.update("jax_rocm_visible_devices", shown)

@@ -64,7 +64,7 @@ def open_run(workdir: str | os.PathLike, config: Any) -> Run:
       The run.
 
     Raises:
-      RunError: the folder belongs to other flags (named), is no work directory, or
+      RunError: the folder belongs to other flags (named), is not a work directory, or
         cannot be made or read.
       PathError: a URL.
     """

@@ -226,7 +226,7 @@ def _matches(x: Neighbours, y: Neighbours) -> Array:
 
 
 def _local_hsic(x: Neighbours, y: Neighbours) -> Array:
-    """HSIC_1 of M * K and M * L, both sparse with at most k values a row.
+    """HSIC_1 of M * K and M * L, both sparse with at most k values per row.
 
     tr(K~ L~) takes the values at (i, j) and at (j, i), so both must be in M, which is
     not symmetric.

@@ -36,7 +36,7 @@ def folder_part(folder: Path, flags: dict[str, str | None]) -> Part:
 
     Raises:
       CorpusError: another file of a table in it, one split twice, or a labels.txt
-        that is no list of distinct names.
+        that is not a list of distinct names.
     """
     with os_errors(folder, "be read", CorpusError):
         everything = sorted(folder.iterdir())
@@ -85,7 +85,7 @@ def folder_part(folder: Path, flags: dict[str, str | None]) -> Part:
 
 
 def _may_be_split(path: Path) -> bool:
-    """Whether an entry that is no table is called as if it held texts of a split."""
+    """Whether an entry that is not a table is called as if it held texts of a split."""
     name = path.name.partition(".")[0]
     beside = path.suffix.lower() in (".md", ".py", ".sh", ".log", ".lock", ".yaml")
     return role_of(name) is not None and not beside

@@ -1,6 +1,6 @@
 """One pass over the rows of a corpus: what it keeps of each, and what it drops.
 
-37 bytes a row stay in memory, never the texts. Hashes have 64 bits: among ten
+37 bytes per row stay in memory, never the texts. Hashes have 64 bits: among ten
 million rows the chance that any two different texts are mistaken for equal is 3e-6.
 """
 

@@ -85,7 +85,7 @@ def score_growth(
 
     Returns:
       name -> [2, S, N]: the squared error of each test text, and whether the target's
-      probe is right; NaN where there is no map.
+      probe is right; NaN if there is no map.
     """
     x, y, labels = (z["test"] for z in (task.x, task.y, task.labels))
     unknown = np.full((2, len(labels)), np.nan)

@@ -129,7 +129,7 @@ _RENAMED = (
 
 
 def unread(base: str) -> tuple[str, ...]:
-    """Tensors that are no part of the hidden states: poolers and other heads."""
+    """Tensors that are not part of the hidden states: poolers and other heads."""
     return (
         rf"{base}\.pooler\..*",
         rf"{base}\.embeddings\.position_ids",

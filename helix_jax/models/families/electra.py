@@ -20,7 +20,7 @@ def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     """The spec of an electra config.
 
     Where embeddings are of another width they are projected behind their norm. What a
-    discriminator predicts is no vocabulary, so that only generators have a head.
+    discriminator predicts is not a vocabulary, so that only generators have a head.
     """
     config = ConfigReader(raw)
     config.take("summary_last_dropout", None)

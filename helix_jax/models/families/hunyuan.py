@@ -25,7 +25,7 @@ def dense_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
 
 
 def moe_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
-    """The spec of a hunyuan_v1_moe config; all layers have as many experts a token."""
+    """The spec of hunyuan_v1_moe; all layers use equally many experts per token."""
     chosen = raw.get("moe_topk")
     if isinstance(chosen, list) and len(set(chosen)) == 1:
         chosen = chosen[0]

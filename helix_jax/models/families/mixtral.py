@@ -1,4 +1,4 @@
-"""Mixtral (Jiang et al. 2024, arXiv 2401.04088): mistral with eight experts a layer."""
+"""Mixtral (Jiang et al. 2024, arXiv 2401.04088): mistral, eight experts per layer."""
 
 from collections.abc import Mapping
 from typing import Any

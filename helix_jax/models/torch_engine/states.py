@@ -86,7 +86,7 @@ def require_vectors(model: TorchModel, layers: Sequence[int]) -> None:
         raise ValueError(
             f"{model.fingerprint['model']}: the stream of a {model.spec.family} at "
             f"layer {', '.join(map(str, wrong))} is not one vector of "
-            f"{model.spec.width} numbers a token; layers that are: "
+            f"{model.spec.width} numbers per token; layers that are: "
             f"{', '.join(map(str, right)) or 'none'}."
         )
 

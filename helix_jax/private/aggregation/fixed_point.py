@@ -111,7 +111,7 @@ def encode(moments: Moments, layout: MomentsFormat) -> np.ndarray:
       [2, layout.length] uint64.
 
     Raises:
-      ValueError: other widths, a count that is no integer, or a value that is not
+      ValueError: other widths, a count that is not an integer, or a value that is not
         finite or beyond the public bounds.
     """
     values = [np.asarray(value, np.float64) for value in moments]

@@ -44,7 +44,7 @@ def rehearse(
     """Sum vectors as their silos and an aggregator would, over fresh identities.
 
     Args:
-      vectors: [2, L] uint64, one a silo.
+      vectors: [2, L] uint64, one per silo.
       content: what they mean.
       threshold: None for `default_threshold`.
       leaves: silo number -> the step before which it is gone for good: "advertise",

@@ -152,7 +152,7 @@ def prediction_errors(
     number, and sends its answer to the aggregator, who adds them.
 
     Args:
-      maps: one a silo.
+      maps: one per silo.
       test: of rows that 8 Gaussian queries are drawn like.
       seed: of the queries.
     """

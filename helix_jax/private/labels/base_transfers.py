@@ -50,7 +50,7 @@ def reply(offered: bytes, bits: list[int], number: bytes) -> tuple[bytes, list[b
       number: of the conversation.
 
     Raises:
-      ProtocolError: the message holds what is no element.
+      ProtocolError: the message holds something other than elements.
     """
     sent, keys = [], []
     elements = [(part, ristretto.decode(part)) for part in _cut(offered, BYTES)]
@@ -73,7 +73,7 @@ def open_reply(
     """The sender's keys, two of each transfer.
 
     Raises:
-      ProtocolError: the receiver's message holds what is no element.
+      ProtocolError: the receiver's message holds something else.
     """
     keys, pairs = [], []
     for pair in _cut(replied, 2 * BYTES):

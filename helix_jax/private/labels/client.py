@@ -40,7 +40,7 @@ class _Chosen(NamedTuple):
 
 
 class LabelClient:
-    """Asks one provider for labels, in two rounds a message.
+    """Asks one provider for labels, in two rounds per message.
 
         side = LabelClient(client, layer)
         side.read_elements(provider.agree(side.agree()))     # once

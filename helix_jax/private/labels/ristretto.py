@@ -119,7 +119,7 @@ def decode(data: bytes) -> Point:
     """The element of 32 bytes.
 
     Raises:
-      ProtocolError: they are no element's encoding.
+      ProtocolError: they do not encode an element.
     """
     s = int.from_bytes(data, "little")
     square = s * s % _P

@@ -27,7 +27,7 @@ from helix_jax.private.scales import NORM_MARGIN, Scales, choose_scales
 from helix_jax.private.search.index import SearchIndex
 from helix_jax.private.search.records import LARGEST_DIGIT, to_digits
 
-UPLOADS = {"scores": 1, "centroids": 2, "texts": 1}  # queries a search, or a text
+UPLOADS = {"scores": 1, "centroids": 2, "texts": 1}  # queries per search, or per text
 _MARGIN = 1 + 2.0**-10  # above NORM_TOLERANCE
 
 
@@ -133,7 +133,7 @@ def split_part(part: str) -> tuple[str, int]:
     """The family's name and the number of a part.
 
     Raises:
-      ProtocolError: it is no name of a part.
+      ProtocolError: it is not the name of a part.
     """
     if part == "scores":
         return part, 0

@@ -65,7 +65,7 @@ class SearchProvider:
           profile: name of the parameters; one that hides weights.
           policy: what scores show, "logits" or "rounded:BITS"; None is "rounded:12".
           decoys: that clients are proposed, for each cluster set or block of texts.
-          budget: bits of scores that one client may have in all; None is no limit.
+          budget: bits of scores that one client may have in all; None for no limit.
           text_budget: the same of texts.
           ledger, admission: as of a `Provider`.
           weights_bytes: memory for transformed weights; the rest is made anew from the

@@ -54,7 +54,7 @@ def read_record(name: bytes, row: int, record: bytes) -> Document:
     """The inverse of `pack_record`.
 
     Raises:
-      ProtocolError: it is no record of that row of that index.
+      ProtocolError: it is not a record of that row of that index.
     """
     checksum, *lengths = _START.unpack(record[: _START.size])
     stop = _START.size + sum(lengths)

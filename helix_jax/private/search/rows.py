@@ -16,7 +16,7 @@ def read_vectors(vectors: np.ndarray) -> tuple[int, int]:
     """Rows and width of vectors [N, d], which are looked at in blocks.
 
     Raises:
-      TypeError: they are no real numbers.
+      TypeError: they are not real numbers.
       ValueError: another shape, or rows that have no direction.
     """
     if not hasattr(vectors, "shape") or len(vectors.shape) != 2:
@@ -48,7 +48,7 @@ def read_documents(
     """Ids and texts of N rows in UTF-8, and the bytes of a record that holds any.
 
     Raises:
-      TypeError: they are no strings.
+      TypeError: they are not strings.
       ValueError: not one of each row, an id that stands twice, or one too long.
     """
     own_ids = [str(i) for i in range(count)] if ids is None else list(ids)
