@@ -19,6 +19,8 @@ from helix_jax.models import apply_model
 from helix_jax.text.docstrings import read_docstrings
 from helix_jax.text.hashing import document_of
 
+pytestmark = pytest.mark.slow  # its fixtures take seconds
+
 LONG = [text for text in read_docstrings() if len(text.text) > 300]
 # One of each document, as halves of a calibration are of documents.
 TEXTS = list({document_of(text.id): text for text in LONG}.values())[:48]
@@ -47,7 +49,6 @@ def signals_of(same, prompts):
     return read_signals((model, model), prompts, cache_map, found, batch=3)
 
 
-@pytest.mark.slow
 def test_signals_are_those_of_a_model_that_reads_the_whole_prompt(same):
     model, _, _, test, _ = same
     found = signals_of(same, test)
@@ -73,7 +74,6 @@ def test_a_map_without_loss_is_confident_and_text_without_sense_is_outside(same)
     assert odd["source_nats"].mean() > found["source_nats"].mean() + 1
 
 
-@pytest.mark.slow
 def test_few_documents_give_no_confidence_and_the_other_signals(same):
     model, cache_map, directions, test, _ = same
     models = (model, model)

@@ -18,6 +18,8 @@ from tests.twins import best_probe, best_ridge, r2
 from ..hub_server import load_in_process, serve
 from ..hub_uploads import TOKEN
 
+pytestmark = pytest.mark.slow  # its fixtures take seconds
+
 _PUSH = """
 import json, sys
 import numpy as np
@@ -52,7 +54,6 @@ def names_of(summary):
     return sorted({key.partition("/")[0] for key in summary if "--to--" in key})
 
 
-@pytest.mark.slow
 def test_maps_and_tasks_equal_scikit_learn(made, planted):
     folder, summary = made
     rows, labels = {}, np.load(planted / "labels.npy")
@@ -123,7 +124,6 @@ def test_pairs_that_are_there_are_not_fitted_again(made, planted, tmp_path):
     assert fitted.numbers[f"{name}/test/r2"] == summary[f"{name}/test/r2"]
 
 
-@pytest.mark.slow
 def test_the_folder_is_pushed_whole(made, tmp_path):
     folder, summary = made
     name, other = names_of(summary)
@@ -142,7 +142,6 @@ def test_the_folder_is_pushed_whole(made, tmp_path):
     assert f"hub:lab/atlas/{other}" in (files / other / "README.md").read_text()
 
 
-@pytest.mark.slow
 def test_layers_of_models_are_nodes_and_one_model_is_refused(tmp_path):
     data = tmp_path / "texts.jsonl"
     told = (inspect.getdoc(getattr(np, name)) for name in dir(np))

@@ -12,6 +12,8 @@ from helix_jax.errors import RunError
 from helix_jax.transfer.task import compare_arms
 from tests.experiments.told import require_told
 
+pytestmark = pytest.mark.slow  # its fixtures take seconds
+
 REQUIRED = {
     f"test/{arm}_accuracy{end}"
     for arm in ("target", "mapped", "source", "shuffled", "random", "majority")
@@ -41,7 +43,6 @@ def done(models, texts, tmp_path_factory):
     return config, run(config)
 
 
-@pytest.mark.slow
 def test_the_summary_has_every_arm_with_its_interval(done):
     config, summary = done
     assert summary.keys() >= REQUIRED
@@ -57,7 +58,6 @@ def test_the_summary_has_every_arm_with_its_interval(done):
     } <= summary.keys()
 
 
-@pytest.mark.slow
 def test_the_map_carries_the_classifier_and_the_controls_do_not(done):
     _, summary = done
     mapped = summary["test/mapped_accuracy"]

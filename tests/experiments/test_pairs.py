@@ -9,6 +9,8 @@ from helix_jax.runs import Run
 from helix_jax.text.hashing import SPLITS, split_of
 from tests.twins import best_probe, best_ridge, r2
 
+pytestmark = pytest.mark.slow  # its fixtures take seconds
+
 
 def config_of(planted, workdir, **flags):
     return pairs.PairsConfig(
@@ -23,7 +25,6 @@ def config_of(planted, workdir, **flags):
     )
 
 
-@pytest.mark.slow
 def test_accuracies_equal_scikit_learn(planted, tmp_path):
     config = pairs.compute.prepare(config_of(planted, tmp_path))
     report = pairs.compute(config, Run(tmp_path))

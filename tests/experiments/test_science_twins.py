@@ -20,6 +20,8 @@ from helix_jax.text.hashing import unit_hash
 from tests import twins
 from tests.experiments.planted import CLASSES, FLIPPED, ROWS, planted
 
+pytestmark = pytest.mark.slow  # its fixtures take seconds
+
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory):
@@ -38,7 +40,6 @@ def best_ridge(known, y=None):
     return ridge.alpha / (len(x) * x.var(0).sum() / x.shape[1]), ridge
 
 
-@pytest.mark.slow
 def test_a_fit_and_its_controls_equal_those_of_scikit_learn(known, tmp_path):
     config = fit.FitConfig(workdir=str(tmp_path), seed=3, **known.flags)
     report = fit.compute(config, Run(tmp_path))
@@ -83,7 +84,6 @@ def test_states_as_they_are_stand_beside_maps_of_one_width(known, tmp_path):
     assert len(report.blocks[0].rows) == len(fit.MAPS)
 
 
-@pytest.mark.slow
 def test_methods_equal_those_of_scikit_learn_and_scipy(known, tmp_path):
     names = ("least_squares", "ridge", "scaled_procrustes")
     config = methods.MethodsConfig(
@@ -123,7 +123,6 @@ def mahalanobis(fit, labels, rows):
     return np.einsum("ncd,de,nce->nc", away, spread, away).min(1)
 
 
-@pytest.mark.slow
 def test_auroc_equals_that_of_scikit_learn(known, tmp_path):
     strange = planted(tmp_path, "strange", ROWS, shift=1.5)
     with open(strange.flags["data"], "a") as corpus:  # --data's own are left out
@@ -200,7 +199,6 @@ def test_losses_and_plateau_equal_those_of_scikit_learn(known, tmp_path):
     assert float(last.value) == pytest.approx(r2_of(known, control), abs=2e-5)
 
 
-@pytest.mark.slow
 def test_classify_equals_what_is_read_from_its_files(known, tmp_path):
     config = classify.ClassifyConfig(
         workdir=str(tmp_path), seeds=1, resamples=50, **known.flags
@@ -240,7 +238,6 @@ def test_states_as_they_are_are_an_arm_where_both_sides_have_one_width(known, tm
     ]
 
 
-@pytest.mark.slow
 def test_few_texts_count_as_much_as_the_flag_says(known, tmp_path):
     """Public text has another relation: its map fails, unless few texts outweigh it."""
     public = planted(tmp_path, "public", ROWS)

@@ -19,6 +19,8 @@ from helix_jax.runs.processes import Place, code_record, define_process_flags, p
 
 from .process_runner import MESH
 
+pytestmark = pytest.mark.slow  # processes that import JAX
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -76,7 +78,6 @@ def close_stores(whole: Path, cut: Path, splits: int) -> None:
         assert error <= 3e-6 * np.abs(states).max(), error / np.abs(states).max()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mesh", [(), MESH], ids=["divided", "shared"])
 def test_kills_at_random(tmp_path, mesh):
     if not os.environ.get("HELIX_WIDE"):
@@ -96,7 +97,6 @@ def test_kills_at_random(tmp_path, mesh):
         same_stores(tmp_path)
 
 
-@pytest.mark.slow
 def test_a_training_by_two_processes_is_that_of_one(tmp_path):
     """Weights to 1e-5 of the largest."""
     if not os.environ.get("HELIX_WIDE"):
@@ -112,14 +112,12 @@ def test_a_training_by_two_processes_is_that_of_one(tmp_path):
     assert 0 < worst < 1e-5 * max(np.abs(values).max() for values in one.values())
 
 
-@pytest.mark.slow
 def test_two_killed_and_four_that_go_on_leave_the_bytes_of_one(runs):
     out, report = runs
     assert [status for status, _ in report["whole"] + report["four"]] == [0] * 5
     same_stores(out)
 
 
-@pytest.mark.slow
 def test_a_killed_process_ends_the_others_with_its_number(runs):
     (status, said), (killed, _) = runs[1]["killed"]
     assert (status, killed) == (2, -9)
