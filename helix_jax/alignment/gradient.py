@@ -201,6 +201,8 @@ def fit_gradient(
     x, y = fit
     batch = settings.batch
     checks.require_rows("fit_gradient", len(x), batch, "one batch")
+    if rates is not None:
+        _require_rates(rates, start)
     optimizer = settings.optimizer(len(x), rates)
     loss = jax.tree_util.Partial(loss)
     place, copy = (lambda rows: rows), (lambda tree: tree)
@@ -278,6 +280,22 @@ def mean_loss(
 @jax.jit
 def _loss_sum(map: StateMap, x: Array, y: Array, counts: Array, loss: Loss) -> Array:
     return jnp.sum(jnp.where(counts, loss(apply_map(map, x), y), 0))
+
+
+def _require_rates(rates: StateMap, start: StateMap) -> None:
+    """Refuse rates that are not one for each parameter of the trained part."""
+    trained, _ = _split(start)
+    wanted, given = (
+        [np.shape(leaf) for leaf in jax.tree.leaves(part)] for part in (trained, rates)
+    )
+    if type(rates) is not type(trained) or not all(
+        len(own) == len(shape) and all(n in (1, size) for n, size in zip(own, shape))
+        for own, shape in zip(given, wanted)
+    ):
+        raise ValueError(
+            f"fit_gradient: rates must be a {type(trained).__name__} that broadcasts "
+            f"to the trained part of {wanted}, got a {type(rates).__name__} of {given}."
+        )
 
 
 def _split(map: StateMap) -> tuple[Any, Callable[[Any], StateMap]]:

@@ -102,6 +102,20 @@ def test_rates_shrink_with_the_width_and_leave_constants_alone():
     assert float(rates.bias[0]) == pytest.approx(spread, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("start", "rates"),
+    [
+        (residual_low_rank(KEY, zero(), rank=1), zero()),
+        (residual_affine(zero()), zero(5)),
+        (residual_affine(zero()), AffineMap(jnp.ones(4), jnp.ones(4))),
+    ],
+    ids=["of another kind", "of another width", "of fewer axes"],
+)
+def test_rates_of_other_parameters_are_refused(rows, start, rates):
+    with pytest.raises(ValueError, match=r"rates must be a \w+Map that .* got a"):
+        train(start, rows, rates=rates)
+
+
 @pytest.mark.parametrize("loss", [cosine_rows, huber_rows])
 def test_every_loss_falls(rows, loss):
     start = AffineMap(jax.random.normal(KEY, (6, 4)), jnp.zeros(4))
