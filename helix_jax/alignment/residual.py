@@ -20,9 +20,7 @@ from helix_jax.alignment.moments import Moments
 from helix_jax.arguments import takes
 from helix_jax.types import Array
 
-UNIT_WIDTH = (
-    128  # of sources, with the target's spread, for which `affine_rates` is one
-)
+UNIT_WIDTH = 128  # width of a source for which `affine_rates` is one
 
 
 @takes(base=kinds.AFFINE)

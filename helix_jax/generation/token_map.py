@@ -174,32 +174,32 @@ def sample_pairs(
     Raises:
       CorpusError: the texts give no pair.
     """
-    most = limit if keep_rows else min(limit, CALIBRATION)
-    held: list[tuple[np.ndarray, ...]] = []
-    together: list[np.ndarray] = []
+    first: list[tuple[np.ndarray, ...]] = []
+    kept: list[Rows] = []
 
     def passing() -> Iterator[Rows]:
-        left, wanted = limit, most
+        left, wanted = limit, min(limit, CALIBRATION)
         for block in pairs:
-            own = (block.text_ids, block.x[0], block.y[0])
+            x, y = block.x[0][:left], block.y[0][:left]
             if wanted > 0:
-                held.append(tuple(one[:wanted] for one in own))
-                together.append(block.end_x[:wanted] == block.end_y[:wanted])
-            yield own[1][:left], own[2][:left]
-            left, wanted = left - len(own[0]), wanted - len(own[0])
+                first.append((block.text_ids[:wanted], x[:wanted], y[:wanted]))
+            if keep_rows:
+                same = block.end_x[:left] == block.end_y[:left]
+                kept.append((x[same], y[same]))
+            yield x, y
+            left, wanted = left - len(x), wanted - len(x)
             if left <= 0:
                 return
-        if not held:
+        if not first:
             raise CorpusError("the texts give no pair of tokens.")
 
     moments = accumulate_with_shuffled(passing(), key=key)
-    ids, x, y = map(np.concatenate, zip(*held))
-    first = ids[:CALIBRATION], (x[:CALIBRATION], y[:CALIBRATION])
+    ids, x, y = map(np.concatenate, zip(*first))
     rows = None
     if keep_rows:
-        same = np.concatenate(together)
-        rows = (x, y) if same.all() else (x[same], y[same])
-    return PairSample(*moments, rows, *first)
+        x_kept, y_kept = map(np.concatenate, zip(*kept))
+        rows = x_kept, y_kept
+    return PairSample(*moments, rows, ids, (x, y))
 
 
 def token_controls(
