@@ -43,7 +43,11 @@ class Browser:
         return self.ask("POST", "goog/cdp/execute", body)
 
     def open(self, url: str, *, width: int = 1400, dark: bool = False) -> None:
-        """Go to a page."""
+        """Go to a page, and wait until it is there.
+
+        The page that is left is marked: one of the same address is not taken for it.
+        """
+        self.run("window.leavingThisPage = true")
         self.develop(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -54,6 +58,7 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.develop("Emulation.setEmulatedMedia", features=[scheme])
         self.ask("POST", "url", {"url": url})
+        self.wait("return !window.leavingThisPage && document.readyState === 'complete'")
 
     def run(self, script: str, *words: Any) -> Any:
         """The value of a function's body in the page."""
