@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from helix_jax.net.bodies import announced, read_body
-from helix_jax.net.doors import DOORS, Door
+from helix_jax.net.doors import DOORS, Call, Door
 from helix_jax.net.limits import Meter
 from helix_jax.net.refusals import CODES, Refusal
 from helix_jax.net.replies import Held, explain, refused, size_of
@@ -100,7 +100,7 @@ def _endpoint(
     async def serve(request: Request, sizes: list[int]) -> Response | Held:
         names = request.path_params
         if door.open:
-            return await door.act(service, "", names, b"", request)
+            return await door.act(service, Call("", names, b"", request))
         if service.draining:
             raise Refusal("draining", after=5)
         identity = identify(request)
@@ -113,7 +113,8 @@ def _endpoint(
             meters = service.meters
             meter = held.enter_context(meters.request(identity, upload=door.upload))
             if door.stream:
-                response = await door.act(service, identity, names, b"", request)
+                call = Call(identity, names, b"", request)
+                response = await door.act(service, call)
                 sizes[0] = announced(request, sys.maxsize)
             else:
                 response = await whole(request, identity, meter, sizes)
@@ -131,8 +132,8 @@ def _endpoint(
             try:
                 body = await read_body(request, size, service.settings.body_seconds)
                 sizes[0] = len(body)
-                names = request.path_params
-                return await door.act(service, identity, names, body, request)
+                call = Call(identity, request.path_params, body, request)
+                return await door.act(service, call)
             except BaseException:
                 meter.add(size)  # it came, or could have
                 raise

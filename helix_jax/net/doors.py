@@ -16,9 +16,26 @@ from helix_jax.net.service import Service
 _KEY_BYTES = 1_000_000
 _SMALL = 4096
 
-Names = dict[str, str]  # those in braces in the path
 Of = TypeVar("Of", contravariant=True)  # what kind of service
-Act = Callable[[Of, str, Names, bytes, Request], Awaitable[Response]]
+
+
+class Call(NamedTuple):
+    """One request, when its client is known and its body read.
+
+    Attributes:
+      identity: of the client; empty at a door that is open.
+      names: those in braces in the path.
+      body: empty at a door that reads it itself.
+      request: of Starlette.
+    """
+
+    identity: str
+    names: dict[str, str]
+    body: bytes
+    request: Request
+
+
+Act = Callable[[Of, Call], Awaitable[Response]]
 
 
 class Door(NamedTuple, Generic[Of]):
@@ -42,15 +59,11 @@ class Door(NamedTuple, Generic[Of]):
     stream: bool = False
 
 
-async def _live(
-    service: Served, identity: str, names: Names, body: bytes, request: Request
-) -> Response:
+async def _live(service: Served, call: Call) -> Response:
     return JSONResponse({"live": True})
 
 
-async def _ready(
-    service: Served, identity: str, names: Names, body: bytes, request: Request
-) -> Response:
+async def _ready(service: Served, call: Call) -> Response:
     if service.draining:
         raise Refusal("draining", after=5)
     if not service.pool.ready:
@@ -58,10 +71,8 @@ async def _ready(
     return JSONResponse({"ready": True})
 
 
-async def _metrics(
-    service: Served, identity: str, names: Names, body: bytes, request: Request
-) -> Response:
-    peer = request.client.host if request.client else ""
+async def _metrics(service: Served, call: Call) -> Response:
+    peer = call.request.client.host if call.request.client else ""
     if peer not in ("127.0.0.1", "::1"):
         raise Refusal("forbidden", f"metrics asked for by {peer}")
     metrics = service.metrics
@@ -71,92 +82,72 @@ async def _metrics(
     return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
-async def _capabilities(
-    service: Served, identity: str, names: Names, body: bytes, request: Request
-) -> Response:
+async def _capabilities(service: Served, call: Call) -> Response:
     return JSONResponse(service.capabilities())
 
 
-async def _account(
-    service: Served, identity: str, names: Names, body: bytes, request: Request
-) -> Response:
-    return JSONResponse(await service.account(identity))
+async def _account(service: Served, call: Call) -> Response:
+    return JSONResponse(await service.account(call.identity))
 
 
-async def _put_key(
-    service: Answering, identity: str, names: Names, body: bytes, request: Request
-) -> Response:
-    await service.put_key(identity, names["key"], body)
+async def _put_key(service: Answering, call: Call) -> Response:
+    await service.put_key(call.identity, call.names["key"], call.body)
     return Response(status_code=204)
 
 
-async def _offer(
-    service: Answering, identity: str, names: Names, body: bytes, request: Request
-) -> Response:
-    return message(await service.offer(identity, names["head"]))
+async def _offer(service: Answering, call: Call) -> Response:
+    return message(await service.offer(call.identity, call.names["head"]))
 
 
-async def _ask(
-    service: Answering, identity: str, names: Names, body: bytes, request: Request
-) -> Response:
-    what = request.scope["path"].rsplit("/", 1)[1]
-    return message(await service.ask(identity, names["head"], what, body))
-
-
-async def _index(
-    service: Service, identity: str, names: Names, body: bytes, request: Request
-) -> Response:
-    return JSONResponse(await service.index(names["index"]))
-
-
-async def _search(
-    service: Service, identity: str, names: Names, body: bytes, request: Request
-) -> Response:
-    parts = request.query_params.getlist("part")
-    return message(await service.search(identity, names["index"], parts, body))
-
-
-async def _begin_fit(
-    service: Service, identity: str, names: Names, body: bytes, request: Request
-) -> Response:
-    asked = read_json(body, ("rows", "key"))
+async def _ask(service: Answering, call: Call) -> Response:
+    what = call.request.scope["path"].rsplit("/", 1)[1]
     return message(
-        await service.begin_fit(identity, names["fit"], asked["rows"], asked["key"])
+        await service.ask(call.identity, call.names["head"], what, call.body)
     )
 
 
-async def _fit_state(
-    service: Service, identity: str, names: Names, body: bytes, request: Request
-) -> Response:
-    return JSONResponse(await service.fit_state(identity, names["fit"]))
+async def _index(service: Service, call: Call) -> Response:
+    return JSONResponse(await service.index(call.names["index"]))
 
 
-async def _end_fit(
-    service: Service, identity: str, names: Names, body: bytes, request: Request
-) -> Response:
-    await service.end_fit(identity, names["fit"])
+async def _search(service: Service, call: Call) -> Response:
+    parts = call.request.query_params.getlist("part")
+    return message(
+        await service.search(call.identity, call.names["index"], parts, call.body)
+    )
+
+
+async def _begin_fit(service: Service, call: Call) -> Response:
+    asked = read_json(call.body, ("rows", "key"))
+    return message(
+        await service.begin_fit(
+            call.identity, call.names["fit"], asked["rows"], asked["key"]
+        )
+    )
+
+
+async def _fit_state(service: Service, call: Call) -> Response:
+    return JSONResponse(await service.fit_state(call.identity, call.names["fit"]))
+
+
+async def _end_fit(service: Service, call: Call) -> Response:
+    await service.end_fit(call.identity, call.names["fit"])
     return Response(status_code=204)
 
 
-async def _put_rows(
-    service: Service, identity: str, names: Names, body: bytes, request: Request
-) -> Response:
-    chunk = read_number(names["chunk"])
-    after = await service.put_rows(identity, names["fit"], chunk, body)
+async def _put_rows(service: Service, call: Call) -> Response:
+    chunk = read_number(call.names["chunk"])
+    after = await service.put_rows(call.identity, call.names["fit"], chunk, call.body)
     return Response(status_code=204, headers={"helix-next": str(after)})
 
 
-async def _mean(
-    service: Service, identity: str, names: Names, body: bytes, request: Request
-) -> Response:
-    return message(await service.mean(identity, names["fit"]))
+async def _mean(service: Service, call: Call) -> Response:
+    return message(await service.mean(call.identity, call.names["fit"]))
 
 
-async def _results(
-    service: Service, identity: str, names: Names, body: bytes, request: Request
-) -> Response:
-    part = read_number(names["part"])
-    count, found = await service.results(identity, names["fit"], part)
+async def _results(service: Service, call: Call) -> Response:
+    part = read_number(call.names["part"])
+    count, found = await service.results(call.identity, call.names["fit"], part)
     return message(found, {"helix-parts": str(count)})
 
 

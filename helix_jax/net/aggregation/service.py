@@ -29,7 +29,7 @@ from helix_jax.net.aggregation.service_base import ServiceBase
 from helix_jax.net.aggregation.uploads import receive_body
 from helix_jax.net.bodies import announced
 from helix_jax.net.capabilities import service_fields
-from helix_jax.net.doors import COMMON_DOORS, Door, Names
+from helix_jax.net.doors import COMMON_DOORS, Call, Door
 from helix_jax.net.refusals import Refusal
 from helix_jax.net.settings import ServiceSettings
 from helix_jax.private.aggregation.aggregator import ROUNDS
@@ -125,30 +125,18 @@ class AggregationService(ServiceBase):
         return self.draining
 
 
-async def _describe(
-    service: AggregationService,
-    identity: str,
-    names: Names,
-    body: bytes,
-    request: Request,
-) -> Response:
-    desk, _ = service.find(names["session"], identity)
+async def _describe(service: AggregationService, call: Call) -> Response:
+    desk, _ = service.find(call.names["session"], call.identity)
     return JSONResponse(await desk.in_thread(desk.rounds.describe))
 
 
-async def _put(
-    service: AggregationService,
-    identity: str,
-    names: Names,
-    body: bytes,
-    request: Request,
-) -> Response:
-    desk, silo = service.find(names["session"], identity)
-    kind = _kind(names["round"])
-    size = announced(request, 2**63)
+async def _put(service: AggregationService, call: Call) -> Response:
+    desk, silo = service.find(call.names["session"], call.identity)
+    kind = _kind(call.names["round"])
+    size = announced(call.request, 2**63)
     file = await desk.in_thread(desk.rounds.expect, kind, silo, size)
     try:
-        digest = await receive_body(request, file, size)
+        digest = await receive_body(call.request, file, size)
     except OSError as wrong:
         _remove(file)
         raise Refusal("busy", f"the disk: {wrong}") from wrong
@@ -164,33 +152,21 @@ def _remove(file: Path | None) -> None:
         file.unlink(missing_ok=True)
 
 
-async def _get(
-    service: AggregationService,
-    identity: str,
-    names: Names,
-    body: bytes,
-    request: Request,
-) -> Response:
-    desk, silo = service.find(names["session"], identity)
-    kind = _kind(names["round"])
+async def _get(service: AggregationService, call: Call) -> Response:
+    desk, silo = service.find(call.names["session"], call.identity)
+    kind = _kind(call.names["round"])
     data = await desk.wait(
-        lambda: desk.rounds.answer(kind, silo), _wait(request), service.is_ending
+        lambda: desk.rounds.answer(kind, silo), _wait(call.request), service.is_ending
     )
     if data is None:
         return Response(status_code=204)
     return Response(data, media_type=_BINARY)
 
 
-async def _total(
-    service: AggregationService,
-    identity: str,
-    names: Names,
-    body: bytes,
-    request: Request,
-) -> Response:
-    desk, silo = service.find(names["session"], identity)
+async def _total(service: AggregationService, call: Call) -> Response:
+    desk, silo = service.find(call.names["session"], call.identity)
     path = await desk.wait(
-        lambda: desk.rounds.total(silo), _wait(request), service.is_ending
+        lambda: desk.rounds.total(silo), _wait(call.request), service.is_ending
     )
     if path is None:
         return Response(status_code=204)

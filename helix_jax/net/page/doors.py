@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 import helix_jax
 from helix_jax.net.capabilities import PROTOCOL
-from helix_jax.net.doors import Door, Names
+from helix_jax.net.doors import Call, Door
 from helix_jax.net.page import parts
 from helix_jax.net.page.status import Status
 from helix_jax.net.refusals import Refusal
@@ -44,26 +44,18 @@ def page_doors() -> tuple[Door[Service], ...]:
         (place / name).read_text("utf-8") for name in ("page.css", "page.js")
     )
 
-    async def show(
-        service: Service, identity: str, names: Names, body: bytes, request: Request
-    ) -> Response:
+    async def show(service: Service, call: Call) -> Response:
         known = status.of(service) if service.settings.show_load else None
-        text = template.substitute(_fields(service, known, request))
+        text = template.substitute(_fields(service, known, call.request))
         return Response(text, media_type="text/html", headers=HEADERS)
 
-    async def show_style(
-        service: Service, identity: str, names: Names, body: bytes, request: Request
-    ) -> Response:
+    async def show_style(service: Service, call: Call) -> Response:
         return Response(style, media_type="text/css", headers=HEADERS)
 
-    async def show_script(
-        service: Service, identity: str, names: Names, body: bytes, request: Request
-    ) -> Response:
+    async def show_script(service: Service, call: Call) -> Response:
         return Response(script, media_type="text/javascript", headers=HEADERS)
 
-    async def show_status(
-        service: Service, identity: str, names: Names, body: bytes, request: Request
-    ) -> Response:
+    async def show_status(service: Service, call: Call) -> Response:
         if not service.settings.show_load:
             raise Refusal("not_found", "show_load is false")
         return JSONResponse(status.of(service), headers=HEADERS)
