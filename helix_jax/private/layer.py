@@ -1,9 +1,9 @@
 """The public description of a provider's linear layer: sizes, scales, policy.
 
-Numbers are integers under encryption: a query entry is round(x 2^query_bits), a weight
-round(w 2^kernel_bits), a result is the sum of their products, read back as multiples of
-2^-result_bits, result_bits = query_bits + kernel_bits. How a provider chooses
-them is in `scales.py`.
+Encrypted numbers are integers: a query entry is round(x 2^query_bits), a weight is
+round(w 2^kernel_bits), and a result is the sum of their products, read back as a
+multiple of 2^-result_bits, where result_bits = query_bits + kernel_bits. `scales.py`
+chooses these bits for a provider.
 """
 
 import dataclasses
@@ -28,12 +28,13 @@ _PAYLOAD = struct.Struct("<HHddBB")
 
 
 def norm_margin(dtype: np.dtype) -> float:
-    """Share of input_norm by which |x|_2 may exceed it in this dtype.
+    """The fraction of input_norm by which |x|_2 may exceed it in this dtype.
 
-    A vector that was scaled to a norm has it up to the rounding of its entries, of its
-    norm and of the quotient. 2^-10 is twice what rounding to float16 can do, so that it
-    covers vectors of float16 that were widened since; of a narrow dtype itself, whose
-    arithmetic is as coarse, four times its eps: 2^-8 for float16, 2^-5 for bfloat16.
+    A vector that was scaled to a norm has that norm only up to the rounding of its
+    entries, of its norm and of the quotient. The margin is at least 2^-10, twice the
+    largest effect of rounding to float16, so that float16 vectors that were widened
+    later are covered. A narrow dtype also computes coarsely, so its margin is four
+    times its eps: 2^-8 for float16, 2^-5 for bfloat16.
     """
     if not jnp.issubdtype(dtype, jnp.floating):
         return 2.0**-10
@@ -41,7 +42,7 @@ def norm_margin(dtype: np.dtype) -> float:
 
 
 def power_above(value: float) -> float:
-    """The least power of two that is not below a value of 0 or more; zero for zero."""
+    """The smallest power of two >= a non-negative value; zero for zero."""
     mantissa, exponent = math.frexp(value)
     if not value < 2.0**1023:
         return math.inf
@@ -54,15 +55,16 @@ class Layer:
 
     Attributes:
       profile: parameters of the ring.
-      plan: where numbers lie.
+      plan: how numbers are packed into ciphertexts.
       result_bits: log2 of the scale of results.
       query_bits: log2 of the scale of queries.
-      input_norm: largest |x|_2 of a query, but for `norm_margin`.
-      error: a result is this near to x W + b, but for policies that add to it; a power
-        of two, so that it tells little of the weights' norms; holds
-        for all results of a query together with probability 1 - 2^-40, for every query
-        that a client encrypts, those within the margin too.
-      policy: what an answer shows of the results.
+      input_norm: largest |x|_2 of a query, up to `norm_margin`.
+      error: bound on the difference between a result and x W + b, before any noise
+        that the policy adds. It is a power of two, so that it reveals little about the
+        weights' norms. It holds for all results of a query together with probability
+        1 - 2^-40, for every query that a client can encrypt, including those within
+        the margin.
+      policy: what an answer reveals of the results.
     """
 
     profile: Profile
@@ -75,9 +77,9 @@ class Layer:
 
     @cached_property
     def binding(self) -> bytes:
-        """16 bytes of all that a query and its answer are read by; in both of them.
+        """16-byte hash of all that is needed to read a query and its answer.
 
-        Layers whose answers may be added have the same.
+        Both messages carry it. Layers whose answers may be added have the same one.
         """
         error = dataclasses.replace(self, error=0.0)
         return hashlib.sha256(error.to_bytes()).digest()[:16]
@@ -132,7 +134,7 @@ def shared_scales(layers: Sequence[Layer]) -> tuple[int, int]:
     """Scales at which several providers' answers to one query can be added.
 
     Args:
-      layers: one of each provider, of equal sizes.
+      layers: one per provider, of equal sizes.
 
     Returns:
       (query_bits, result_bits), with room for the sum.

@@ -1,4 +1,4 @@
-"""The client keys that may ask a layer, and what is kept ready for each."""
+"""The client keys that may query a layer, and what is prepared for each."""
 
 import os
 
@@ -12,18 +12,18 @@ from helix_jax.private.masks import MaskPool
 from helix_jax.private.prepared_layer import PreparedLayer
 from helix_jax.private.profiles import Profile
 
-PREPARED = 256  # most answer ciphertexts whose masks are made ahead
+PREPARED = 256  # largest answer, in ciphertexts, whose masks are made ahead
 
 
 class LayerKeys:
     """The client keys that may query a layer; `Provider` also answers.
 
     Attributes:
-      layer: what clients may know.
+      layer: its public description.
     """
 
     def __init__(self, prepared: PreparedLayer, admission: Admission | None):
-        """Begin with no key, in this process."""
+        """Start without keys; only this process may use the object."""
         self._prepared, self._admission = prepared, admission
         self.layer = prepared.layer
         self._accounts: dict[bytes, Account] = {}
@@ -36,20 +36,22 @@ class LayerKeys:
         *,
         budget: float | None = None,
     ) -> bytes:
-        """Admit a client's public key; admitting it again takes a later ticket.
+        """Admit a client's public key; admitting it again needs a later ticket.
 
         Args:
-          bundle: of the client, or the key that was read from it, for who registers
-            one with several providers and checks its proof once.
-          ticket: of the admission, where there is one.
-          budget: bits that this client may have, in place of the provider's.
+          bundle: the client's, or the key that was read from it, for callers that
+            register one key with several providers and check its proof once.
+          ticket: from the admission, where there is one.
+          budget: bits that this client may have, in place of the provider's budget.
 
         Returns:
-          Its name, 16 bytes.
+          The key's name, 16 bytes.
 
         Raises:
-          ProtocolError: one of them is malformed, or the bundle proves no key.
-          KeyRoleError: the ticket does not admit this key, or as another than before.
+          ProtocolError: the bundle or the ticket is malformed, or the bundle's proof of
+            its key is wrong.
+          KeyRoleError: the ticket does not admit this key, or names a different
+            identity than before.
         """
         self._require_own()
         check_budget(budget, self.layer.profile)
@@ -64,10 +66,10 @@ class LayerKeys:
     def enrol(
         self, key: PublicKey, admitted: Ticket, budget: float | None = None
     ) -> bytes:
-        """Admit a key whose proof, and a ticket which, was verified elsewhere here.
+        """Admit a key whose proof and ticket this process has already verified.
 
         Raises:
-          KeyRoleError: the ticket is of another identity than before.
+          KeyRoleError: the ticket names a different identity than before.
         """
         account = self._accounts.get(key.key)
         if account is None:
@@ -83,19 +85,19 @@ class LayerKeys:
         return key.key
 
     def forget(self, key: bytes) -> None:
-        """Drop what is kept for a client key, its masks too; what it had stays counted.
+        """Drop a client key and its masks; what it was given stays in the ledger.
 
-        A key that comes back is registered anew; labels that it waits for are lost.
+        A key that returns must register again; labels that it is waiting for are lost.
         """
         self._accounts.pop(key, None)
 
     def masks(self, key: bytes) -> MaskPool:
-        """The pool of masks of a key, to prepare them ahead.
+        """The pool of a key's masks, for preparing them ahead.
 
         Raises:
           KeyRoleError: the key is not registered.
-          ValueError: answers have no masks in this profile, or are so large that
-            theirs are made when they are sent.
+          ValueError: the profile has no masks, or answers are so large that their masks
+            are made when the answers are sent.
         """
         pool, layer = self._account(key).pool, self.layer
         if pool is None and not layer.profile.guarded:
@@ -103,7 +105,7 @@ class LayerKeys:
         if pool is None:
             raise ValueError(
                 f"masks of {layer.plan.answers} ciphertexts are not prepared, only "
-                f"those of {PREPARED} or less; they are made with the answer."
+                f"those of {PREPARED} or fewer; they are made with the answer."
             )
         return pool
 
@@ -118,16 +120,16 @@ class LayerKeys:
         return self._accounts[key]
 
     def _require_own(self) -> None:
-        """Refuse to continue in a forked child, whose masks are its parent's."""
+        """Refuse to continue in a forked child: the masks belong to its parent."""
         require_own(self._process, "this Provider")
 
 
 def check_budget(budget: float | None, profile: Profile) -> None:
-    """Refuse budgets that bound nothing."""
+    """Refuse a budget that would limit nothing."""
     if budget is not None and not budget > 0:
         raise ValueError(f"Provider: budget must be positive bits, got {budget}.")
     if budget is not None and not profile.guarded:
         raise ValueError(
-            f"Provider: a budget counts bits of weights that are hidden; answers "
+            f"Provider: a budget counts bits of hidden weights; answers "
             f"of profile {profile.name!r} hide none. Use 'guarded'."
         )

@@ -1,20 +1,21 @@
 """A ledger of what a provider has given out, in bits, by subject and client.
 
-    charge first, answer then: what is not in the ledger has not left
+    charge first, then answer: what is not in the ledger was never sent
 
 A ledger is a SQLite file on a local disk. Threads, processes, forks and restarts share
-it: a charge is one transaction that begins with the lock, so that of two at once the
-second sees the first. No fork inherits a connection: it is closed before, and each side
-opens its own. Without a file a ledger lives as long as the object, for rehearsals.
+it: a charge is one transaction that takes the lock first, so that the second of two
+simultaneous charges sees the first. No fork inherits a connection: it is closed before
+the fork, and each side opens its own. Without a file a ledger lives as long as the
+object, for rehearsals.
 
-A charge is on the disk when `charge` returns, which takes milliseconds there. Who
-charges often does so ahead: bits of answers to come are written to the disk at once,
-and the charges until then are left to the operating system. They outlive the death of
-every process. After that of the machine all that was charged ahead counts as given out:
-it may be lost to the client, and is never given twice.
+A charge is on the disk when `charge` returns; the write takes milliseconds. Callers
+that charge often charge ahead: they write the bits of many future answers to the disk
+at once, and leave the charges within that allowance to the operating system. Those
+survive the death of every process. After a crash of the machine everything that was
+charged ahead counts as given out: the client may lose it, but never gets it twice.
 
-While it is open, a part of it lies in a file beside it (FILE-wal): a copy is whole when
-all processes have closed it, or by SQLite's own backup.
+While a ledger is open, part of it is in a file beside it (FILE-wal). A copy is complete
+only when all processes have closed the ledger, or when SQLite's own backup made it.
 
 Reference: https://sqlite.org/wal.html, https://sqlite.org/howtocorrupt.html (2.6:
   forks).
@@ -48,17 +49,18 @@ class Ledger:
     """Bits given out, by subject and client.
 
     Attributes:
-      name: 16 bytes, of this ledger and its copies.
+      name: 16 bytes, shared by this ledger and its copies.
     """
 
     def __init__(self, path: str | os.PathLike | None = None):
-        """Open a ledger, or begin one.
+        """Open a ledger, or create one.
 
         Args:
-          path: the file; None keeps it in this process, where a fork does not find it.
+          path: the file; None keeps it in this process's memory, which forks do not
+            share.
 
         Raises:
-          ProtocolError: it cannot be opened, or is something else.
+          ProtocolError: the file cannot be opened, or is not a ledger.
         """
         self._path = None if path is None else local_path(path, "the ledger")
         self._lock, self._process = threading.Lock(), os.getpid()
@@ -83,22 +85,23 @@ class Ledger:
         budget: float | None,
         ahead: float | None = None,
     ) -> float:
-        """Write down an answer before it leaves.
+        """Record an answer before it is sent.
 
         Args:
-          subject: names what it is about.
+          subject: names what the answer is about.
           client: who receives it.
-          bits: that it tells at most.
-          reference: of this one answer.
+          bits: the most that it can reveal.
+          reference: unique to this answer.
           budget: bits of the subject that the client may have; None for no limit.
-          ahead: bits of answers to come that are brought to the disk with these, where
-            these are not there yet; None brings every charge to the disk.
+          ahead: bits of future answers that are written to the disk with these, if
+            these are not there yet; None writes every charge to the disk.
 
         Returns:
-          Bits that the client has had of the subject, with these.
+          Bits of the subject that the client has had, including these.
 
         Raises:
-          ValueError: bits are not a number, or the client is not a text.
+          ValueError: bits are negative or not finite, or the client is not printable
+            text.
           AnsweredError: the reference was charged before, to any client.
           BudgetError: the budget does not allow it.
           ProtocolError: the ledger cannot be written. Nothing is charged then.
@@ -107,7 +110,7 @@ class Ledger:
         if not 0 <= bits < math.inf:
             raise ValueError(f"charge: bits must be 0 or more and finite, got {bits}.")
         most = math.inf if budget is None else budget
-        if not self._boot:  # nobody could tell when the rest of a block was lost
+        if not self._boot:  # a crash that lost charges could not be detected
             ahead = None
         with self._use() as connection:
             for synced in (True,) if ahead is None else (False, True):
@@ -142,7 +145,7 @@ class Ledger:
             return _charged_to(connection, subject, reference) is not None
 
     def take_over(self, other: "Ledger") -> None:
-        """Add the charges of another ledger, all or none; those of both count once.
+        """Add another ledger's charges, all or none; those in both count once.
 
         Raises:
           ProtocolError: one of them cannot be used.
@@ -160,14 +163,14 @@ class Ledger:
             )
 
     def close(self) -> None:
-        """Leave the file whole, until the next use opens it again."""
+        """Close the file, which is then complete, until the next use opens it again."""
         with self._lock:
             if self._path is not None:
                 _close(self._open)
 
     @contextlib.contextmanager
     def _use(self) -> Iterator[sqlite3.Connection]:
-        """The connection for one piece of work, and SQLite's errors as ours."""
+        """Lend the connection for one operation, and raise SQLite's errors as ours."""
         remedy = "give it a file, which forks share"
         if self._path is None:
             require_own(self._process, "this ledger in memory", remedy)
@@ -183,7 +186,7 @@ class Ledger:
                     raise sqlite3.OperationalError("the file was moved or removed")
                 yield self._open[0].connection
             except sqlite3.Error as wrong:
-                if self._path is not None:  # it may be another file by then
+                if self._path is not None:  # another file may be there by now
                     _close(self._open)
                 raise ProtocolError(
                     f"the ledger {self._path or 'in memory'} cannot be used ({wrong}); "
@@ -229,7 +232,7 @@ def _charged_to(
 def _totals(
     connection: sqlite3.Connection, subject: bytes, client: str
 ) -> tuple[float, float]:
-    """Bits that were charged, and those that are on the disk."""
+    """Bits that were charged, and the total that is on the disk, with those ahead."""
     found = connection.execute(
         "SELECT bits, ahead FROM totals WHERE subject = ? AND client = ?",
         (subject, client),
@@ -243,7 +246,7 @@ _HELD: list[threading.Lock] = []
 
 
 def _before_fork() -> None:
-    """No connection is open, and no charge under way, at the moment of a fork."""
+    """Close every connection, and let no charge be under way, before a fork."""
     _FORKING.acquire()
     for ledger in list(_LEDGERS):
         ledger._lock.acquire()

@@ -1,4 +1,4 @@
-"""The SQLite file of a ledger: its tables, its transactions, its disk.
+"""The SQLite file of a ledger: its tables, its transactions, what is on the disk.
 
 Reference: https://sqlite.org/wal.html, https://sqlite.org/pragma.html.
 """
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from helix_jax.errors import ProtocolError
 
 _WAIT = 30.0  # seconds for other processes' charges
-_APPLICATION = 0x48454C58  # "HELX", of SQLite's application_id
+_APPLICATION = 0x48454C58  # "HELX", SQLite's application_id
 _VERSION = 2  # of the tables
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _SCHEMA = """
@@ -34,7 +34,7 @@ CREATE TABLE totals (
   PRIMARY KEY (subject, client)
 ) WITHOUT ROWID;
 CREATE TABLE about (name BLOB NOT NULL, boot TEXT NOT NULL);
-"""  # totals: sums of charges, and the bits that are on the disk
+"""  # totals: sums of charges, and the totals that are on the disk
 
 
 class Opened(NamedTuple):
@@ -45,10 +45,10 @@ class Opened(NamedTuple):
 
 
 def open_file(path: Path | None) -> Opened:
-    """A connection of its own for whoever asks.
+    """Open a new connection.
 
     Raises:
-      sqlite3.Error: there is none.
+      sqlite3.Error: the file cannot be opened.
     """
     connection = sqlite3.connect(
         path or ":memory:", timeout=_WAIT, isolation_level=None, check_same_thread=False
@@ -57,7 +57,7 @@ def open_file(path: Path | None) -> Opened:
 
 
 def read_name(connection: sqlite3.Connection) -> bytes:
-    """The name of the ledger that a connection is to.
+    """The name of a connection's ledger.
 
     Raises:
       sqlite3.Error: there is none.
@@ -66,7 +66,7 @@ def read_name(connection: sqlite3.Connection) -> bytes:
 
 
 def is_at(opened: Opened, path: Path | None) -> bool:
-    """Whether a file that was opened is still that of its path."""
+    """Whether the file that was opened is still the one at its path."""
     try:
         if path is None or opened.file is None:
             return path is None
@@ -76,7 +76,7 @@ def is_at(opened: Opened, path: Path | None) -> bool:
 
 
 def insert(connection: sqlite3.Connection, table: str, row: tuple) -> None:
-    """Add a row, or replace the one of its key."""
+    """Add a row, or replace the one with the same key."""
     places = ", ".join("?" * len(row))
     connection.execute(f"INSERT OR REPLACE INTO {table} VALUES ({places})", row)
 
@@ -85,7 +85,7 @@ def insert(connection: sqlite3.Connection, table: str, row: tuple) -> None:
 def transaction(
     connection: sqlite3.Connection, *, synced: bool = True
 ) -> Iterator[None]:
-    """All of the block or nothing, after those that others have begun."""
+    """Commit all of the block or nothing, after transactions that began earlier."""
     connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -98,7 +98,7 @@ def transaction(
 
 
 def begin(connection: sqlite3.Connection, path: Path | None, running: str) -> bytes:
-    """The name of a ledger; a new one where nothing is yet."""
+    """The name of a ledger, which is created if the file is empty."""
     with transaction(connection):
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -125,7 +125,7 @@ def begin(connection: sqlite3.Connection, path: Path | None, running: str) -> by
 
 
 def _log_ahead(connection: sqlite3.Connection) -> None:
-    """Write-ahead logging, which others may be switching on at this moment."""
+    """Turn on write-ahead logging; another process may be doing so right now."""
     for _ in range(100):
         with contextlib.suppress(sqlite3.OperationalError):
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
@@ -139,7 +139,7 @@ def _log_ahead(connection: sqlite3.Connection) -> None:
 
 
 def _count_ahead(connection: sqlite3.Connection, running: str) -> None:
-    """After the machine's end: what was charged ahead may have been given out."""
+    """After a reboot, count all that was charged ahead: it may have been given out."""
     connection.execute(
         "INSERT INTO charges SELECT subject, CAST(? || hex(randomblob(16)) AS BLOB), "
         "client, ahead - bits, ? FROM totals WHERE ahead > bits",
@@ -150,7 +150,7 @@ def _count_ahead(connection: sqlite3.Connection, running: str) -> None:
 
 
 def boot() -> str:
-    """Of the machine's running since it was started; empty where it has no name."""
+    """The id of the machine's current boot; empty where the system gives none."""
     try:
         return _BOOT.read_text().strip()
     except OSError:

@@ -1,9 +1,9 @@
 """Prepared masks: made ahead, each used once.
 
-A mask lives in one process's memory and nowhere else. It is taken out of its pool under
-a lock and gives its content away once; it is not copied, pickled or written, and a
-forked child starts with none. So a mask cannot be used twice: not by two threads, not
-by two processes, not after a restart.
+A mask exists only in one process's memory. It is taken out of its pool under a lock and
+gives its content away once; it is never copied, pickled or written, and a forked child
+starts with none. So a mask cannot be used twice: not by two threads, not by two
+processes, not after a restart.
 """
 
 import os
@@ -32,11 +32,11 @@ class MaskContent(NamedTuple):
     second: Any
 
     def kept(self) -> "MaskContent":
-        """The same in arrays of its own, which can be overwritten."""
+        """A copy in arrays of its own, which can be overwritten."""
         return MaskContent(*(np.array(part) for part in self))
 
     def wipe(self) -> None:
-        """Overwrite what is in arrays of its own."""
+        """Overwrite the arrays that are writeable, which `kept` makes."""
         for part in self:
             if isinstance(part, np.ndarray) and part.flags.writeable:
                 part.fill(0)
@@ -55,7 +55,8 @@ class Mask:
         """Give the content away.
 
         Raises:
-          ProtocolError: it was given before, or the mask is of a parent process.
+          ProtocolError: it was given away before, or the mask belongs to a parent
+            process.
         """
         require_own(self._process, f"mask {self.number}")
         try:
@@ -76,15 +77,15 @@ def wipe_with(owner: object, contents: list[MaskContent]) -> None:
         for content in contents:
             content.wipe()
 
-    # Not at the end of the process: another thread may be using it then.
+    # Not at interpreter exit: another thread may still be using the mask.
     weakref.finalize(owner, wipe).atexit = False
 
 
 class MaskPool:
-    """Masks of one client key."""
+    """The prepared masks of one client key."""
 
     def __init__(self, make: Callable[[], MaskContent]):
-        """A pool that makes its masks by `make`, one at a time."""
+        """Make an empty pool; `make` makes one mask per call."""
         self._make = make
         self._lock = threading.Lock()
         self._masks: OrderedDict[int, Mask] = OrderedDict()
@@ -104,10 +105,10 @@ class MaskPool:
         """Take a mask out of the pool for good; one is made if there is none.
 
         Args:
-          number: of a mask that must still be there; None takes the oldest.
+          number: the number of a mask that must still be there; None takes the oldest.
 
         Raises:
-          ProtocolError: that mask was taken before, or never made.
+          ProtocolError: that mask was taken before, or was never made.
         """
         with self._lock:
             if number is not None:
@@ -123,7 +124,7 @@ class MaskPool:
         return Mask(number, self._make())
 
     def take_prepared(self) -> Mask | None:
-        """Take the oldest mask out for ever; None where none is left."""
+        """Take the oldest mask out of the pool for good; None if there is none."""
         with self._lock:
             return self._masks.popitem(last=False)[1] if self._masks else None
 

@@ -1,17 +1,18 @@
-"""First and second moments of rows of the unit ball, with differential privacy.
+"""First and second moments of rows in the unit ball, with differential privacy.
 
 The sums over rows of x and of the upper triangle of x x', as integers of 2 K bits, with
-discrete Gaussian noise. With a, b <= 1 norms and c the cosine, replacing x by z moves
-them by
+discrete Gaussian noise. With norms a, b <= 1 and cosine c, replacing x by z changes the
+sums by at most the square root of
 
     |x - z|^2 + |x x' - z z'|_F^2 = a^2 + b^2 - 2 a b c + a^4 + b^4 - 2 (a b c)^2,
 
-at most 4.5 (a = b = 1, c = -1/2): for a given a b c it grows with a and b, and at 1
-it is 4 - 2 c - 2 c^2. So Delta = sqrt(4.5), and one mechanism gives both.
+which is at most 4.5 (a = b = 1, c = -1/2): for a given a b c it grows with a and b, and
+for a = b = 1 it is 4 - 2 c - 2 c^2. So Delta = sqrt(4.5), and one mechanism releases
+both.
 
-Noise makes small eigenvalues of a covariance wrong, and negative: none is kept below
-the size of the noise's own, 2 sigma sqrt(r) (Wigner), as AdaSSP's penalty lifts the
-least eigenvalue above it.
+Noise makes the small eigenvalues of a covariance wrong, even negative. So all are
+raised to at least the largest eigenvalue of the noise, 2 sigma sqrt(r) (Wigner), as
+AdaSSP's penalty raises the smallest eigenvalue above the noise.
 
 Reference: Wang 2018, arXiv 1803.02596, algorithm 2 (AdaSSP); Dwork, Talwar, Thakurta,
   Zhang 2014, "Analyze Gauss", algorithm 1. Both moments by one mechanism: ours.
@@ -26,7 +27,7 @@ from helix_jax.private.accountant import Privacy, noise_multiplier
 from helix_jax.private.unit_rows import unit_integers
 
 BITS = 15  # of a row's integers
-SENSITIVITY = math.sqrt(4.5)  # of both sums, by replacing a row of norm 1
+SENSITIVITY = math.sqrt(4.5)  # of both sums, when a row of norm 1 is replaced
 _BLOCK = 2**18  # rows whose products are summed in float64, exactly
 
 
@@ -34,7 +35,7 @@ def moment_sums(rows: np.ndarray) -> np.ndarray:
     """[r + r (r + 1) / 2] int64: sums of x and of the triangle of x x', in 2^-2K.
 
     Args:
-      rows: [n, r] float64, of norm 1 at most, n below 2^32.
+      rows: [n, r] float64, of norm at most 1, n below 2^32.
 
     Raises:
       ValueError: a row is longer.
@@ -50,11 +51,11 @@ def moment_sums(rows: np.ndarray) -> np.ndarray:
 
 
 def sums_noise(length: int, rho: float, *, least: int = 1) -> np.ndarray:
-    """Noise for `moment_sums` of so many numbers, int64.
+    """Noise for `moment_sums`: [length] int64.
 
     Args:
-      length: how many.
-      rho: of zCDP that `least` such noises added up give.
+      length: how many numbers the sums are.
+      rho: of the zCDP that the sum of `least` such noises gives.
       least: see `curator`.
     """
     multiplier = noise_multiplier(rho) / math.sqrt(least)
@@ -80,7 +81,7 @@ def read_sums(sums: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def lift_spectrum(covariance: np.ndarray, sigma: float) -> np.ndarray:
-    """A covariance none of whose eigenvalues is below 2 sigma sqrt(r).
+    """Raise all eigenvalues of a covariance to at least 2 sigma sqrt(r).
 
     Args:
       covariance: [r, r] float64, symmetric.
@@ -94,11 +95,11 @@ def lift_spectrum(covariance: np.ndarray, sigma: float) -> np.ndarray:
 def own_moments(
     rows: np.ndarray, privacy: Privacy | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and covariance of rows, of which the owner protects its own or does not.
+    """Mean [r] and covariance [r, r] of one owner's rows, noisy or exact.
 
     Args:
-      rows: [n, r] float64, of norm 1 at most.
-      privacy: of them; None for the exact ones.
+      rows: [n, r] float64, of norm at most 1.
+      privacy: of the rows; None for the exact moments.
 
     Raises:
       ValueError: a row is longer, or delta is 1 / n or more.

@@ -1,4 +1,4 @@
-"""The rows of a fit, and what its client may know of them: checked before any work."""
+"""The rows of a fit and its offer to the client, checked before any work."""
 
 from collections.abc import Iterable
 
@@ -20,13 +20,13 @@ def offer_rows(
     precision: int | None,
     privacy: Privacy | None,
 ) -> tuple[PreparedRows, FitOffer]:
-    """Prepare rows where they are not, and a new fit's offer of them.
+    """Prepare rows, unless they are prepared already, and make a new fit's offer.
 
     Args:
-      y, ids, profile, precision, privacy: as `FitProvider` has them.
+      y, ids, profile, precision, privacy: as in `FitProvider`.
 
     Raises:
-      ValueError: shapes or values that cannot be.
+      ValueError: a shape, a value or a combination of options is not allowed.
       RuntimeError: the device computes wrongly, see `self_test`.
     """
     parameters = find_profile(profile)
@@ -34,14 +34,14 @@ def offer_rows(
     if isinstance(y, PreparedRows):
         if ids is not None or privacy is not None:
             raise ValueError(
-                "FitProvider: prepared rows have their ids and privacy; give both "
-                "to prepare_rows, got them here."
+                "FitProvider: prepared rows have their ids and privacy already; give "
+                "both to prepare_rows, not here."
             )
         privacy = y.privacy
     if privacy is not None and not parameters.guarded:
         raise ValueError(
-            f"FitProvider: profile {profile!r} shows more than results, and no "
-            "noise on them protects rows; use 'guarded' for differential privacy."
+            f"FitProvider: profile {profile!r} shows more than results, so noise on "
+            "results does not protect rows; use 'guarded' for differential privacy."
         )
     if precision is not None and precision not in PRECISIONS:
         raise ValueError(

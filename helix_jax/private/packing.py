@@ -1,4 +1,4 @@
-"""The packing of numbers in coefficients: inner products as one polynomial product.
+"""The packing of numbers into coefficients: inner products as one polynomial product.
 
 A tile of m entries of the query is z(X) = sum_j z_j X^j. A polynomial of weights holds
 r = N // m rows, reversed: w(X) = sum_i sum_j w_ij X^(i m + m - 1 - j). The coefficient
@@ -7,7 +7,7 @@ key-switching key. Longer queries are split over T tiles, whose products add up.
 
     answers = ceil(k / r),  up: T ciphertexts,  down: answers,  work: T answers products
 
-Few tiles mean a small query and many answers; the traffic is least near
+Few tiles mean a small query and many answers; traffic is smallest near
 T = sqrt(k d / N).
 
 Reference: Huang, Lu, Hong, Ding 2022 (Cheetah), eprint 2022/207, section 4.1.
@@ -26,7 +26,7 @@ MAX_CLASSES = 200_000
 MAX_QUERIES = 1024  # in one message
 GROUP = 8  # queries computed at once
 PART = 32  # most answer ciphertexts computed at once
-PART_PRODUCTS = 512  # most polynomials of weights in them
+PART_PRODUCTS = 512  # most polynomials of weights used in them
 
 
 class Plan(NamedTuple):
@@ -76,7 +76,7 @@ def plan_tiles(width: int, classes: int, profile: Profile, tiles: int) -> Plan:
     """The plan with a given number of tiles.
 
     Raises:
-      ValueError: the sizes are out of bounds, or the tiles too few or too many.
+      ValueError: the sizes are out of bounds, or there are too few or too many tiles.
     """
     for name, value, most in (
         ("width", width, MAX_WIDTH),
@@ -104,17 +104,17 @@ def max_tiles(width: int, profile: Profile) -> int:
 def plan_layer(
     width: int, classes: int, profile: Profile, *, minimise: str = "time"
 ) -> Plan:
-    """The plan of least time or least traffic.
+    """The plan with the least time or the least traffic.
 
     Args:
       width: d.
       classes: k.
       profile: of the ring.
       minimise: "time" (encryption, products, masks and decryption on two cores, in
-        the proportions measured) or "traffic" (bytes up and down).
+        the measured proportions) or "traffic" (bytes up and down).
 
     Raises:
-      ValueError: the sizes are out of bounds or there is no such aim.
+      ValueError: the sizes are out of bounds, or `minimise` is neither of the two.
     """
     if minimise not in ("time", "traffic"):
         raise ValueError(
@@ -148,7 +148,7 @@ def check_rows(where: str, x: np.ndarray, width: int) -> np.ndarray:
 
     Raises:
       TypeError: they are not real numbers.
-      ValueError: another width, or values that are not finite.
+      ValueError: their width is not d, or a value is not finite.
     """
     if x.dtype.kind not in "fiu" and x.dtype.name != "bfloat16":
         raise TypeError(f"{where}: expected real numbers, got {x.dtype}.")
@@ -163,9 +163,9 @@ def check_rows(where: str, x: np.ndarray, width: int) -> np.ndarray:
 
 
 def groups(queries: int) -> list[slice]:
-    """Queries of a message in groups of GROUP and, for the rest, of one.
+    """Split a message's queries into groups of GROUP, and the rest into single ones.
 
-    Two shapes, so that no number of queries compiles anything new.
+    Only these two shapes are ever compiled, whatever the number of queries.
     """
     whole = queries // GROUP * GROUP
     return [slice(i, i + GROUP) for i in range(0, whole, GROUP)] + [
@@ -174,7 +174,7 @@ def groups(queries: int) -> list[slice]:
 
 
 def pack_query(x: np.ndarray, plan: Plan) -> np.ndarray:
-    """A query in coefficients: [d] to [T, N], zero elsewhere."""
+    """A query as coefficients: [d] to [T, N], zero elsewhere."""
     tiles = np.zeros((plan.tiles, plan.degree), x.dtype)
     padded = np.zeros(plan.tiles * plan.tile, x.dtype)
     padded[: plan.width] = x
@@ -183,7 +183,7 @@ def pack_query(x: np.ndarray, plan: Plan) -> np.ndarray:
 
 
 def pack_kernel(kernel: np.ndarray, plan: Plan) -> np.ndarray:
-    """Weights in coefficients: [d, k] to [answers, T, N], zero elsewhere."""
+    """Weights as coefficients: [d, k] to [answers, T, N], zero elsewhere."""
     xp = kernel.__array_namespace__()  # numpy, or JAX under jit
     missing = plan.tiles * plan.tile - plan.width
     padded = xp.pad(
@@ -197,10 +197,10 @@ def pack_kernel(kernel: np.ndarray, plan: Plan) -> np.ndarray:
 
 
 def answer_norms(sums: np.ndarray, plan: Plan, *, order: int) -> np.ndarray:
-    """[k] norm of all the weights that share an answer with each result.
+    """For each result, the norm of all weights in its answer ciphertext: [k] float64.
 
-    A query's errors fill all coefficients of its ciphertexts, so that every row of an
-    answer's polynomial of weights adds to the noise of every result in it.
+    A query's errors fill all coefficients of its ciphertexts, so every row of an
+    answer's polynomial of weights adds to the noise of every result in that answer.
 
     Args:
       sums: [k] float64, sum of |w|^order of each class.
@@ -214,6 +214,6 @@ def answer_norms(sums: np.ndarray, plan: Plan, *, order: int) -> np.ndarray:
 
 
 def next_power(value: float) -> int:
-    """The least integer p with 2^p >= value, value positive."""
+    """The smallest integer p with 2^p >= value, for a positive value."""
     mantissa, exponent = math.frexp(value)
     return exponent - (mantissa == 0.5)

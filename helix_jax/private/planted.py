@@ -1,4 +1,4 @@
-"""Synthetic problems of the private protocols, with known answers."""
+"""Synthetic problems for the private protocols, with known answers."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from helix_jax.alignment import AffineMap
 def planted_layer(
     *, width: int, classes: int, queries: int, seed: int = 0
 ) -> tuple[AffineMap, np.ndarray]:
-    """A Gaussian classifier and embeddings whose logits are of order 10.
+    """A Gaussian classifier, and embeddings with logits of order 10.
 
     Args:
       width: D.
@@ -29,7 +29,7 @@ def planted_layer(
 def planted_rows(
     *, rows: int, widths: tuple[int, int], seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of a linear map plus unit noise, both sides far from zero.
+    """Rows x and y of a noisy linear map, both with means away from zero.
 
     Args:
       rows: N.

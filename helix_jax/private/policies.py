@@ -3,11 +3,12 @@
 logits        x W + b, to the layer's error
 rounded:BITS  the same with noise of standard deviation range / 2^BITS, where range
               is the largest result that the layer allows: no more than about BITS
-              bits of a logit, whatever is asked. (Rounding itself is not linear.
-              Noise averages out over repeated queries: a budget must go with it.)
-label         the class of the largest result, by one more round: results have uniform
-              offsets modulo q, and a garbled circuit of what was read and of the
-              offsets, both cut to LABEL_BITS bits, finds it; see docs/labels.md
+              bits of a logit per answer, whatever the query. (Noise, because true
+              rounding is not linear. Noise averages out over repeated queries, so it
+              needs a budget.)
+label         the class of the largest result, in one more round: results carry uniform
+              offsets modulo q, and a garbled circuit finds the class from the results
+              as read and the offsets, both cut to LABEL_BITS bits; see docs/labels.md
 """
 
 import math
@@ -18,9 +19,9 @@ from helix_jax.private.profiles import Profile
 
 NAMES = ("logits", "rounded", "label")
 LABEL_BITS = 16
-GUARDED = "rounded:12"  # unless another is named
+GUARDED = "rounded:12"  # the default of guarded profiles
 
-# Of an encrypted fit, unless others are named:
+# Defaults of an encrypted fit:
 PRECISION = 12  # bits of a result
 PRECISIONS = range(8, 21)  # that a provider may choose
 SHARE = 0.25  # of the bits of the rows that the results of a fit may carry
@@ -31,7 +32,7 @@ class Policy(NamedTuple):
 
     Attributes:
       name: one of NAMES.
-      bits: of "rounded", from 1 to 30; else 0.
+      bits: from 1 to 30 for "rounded", else 0.
     """
 
     name: str = "logits"
@@ -39,10 +40,10 @@ class Policy(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Policy":
-        """The policy of "logits", "label" or "rounded:BITS".
+        """Read a policy from "logits", "label" or "rounded:BITS".
 
         Raises:
-          ValueError: it is none of these.
+          ValueError: the text is none of these.
         """
         if text in ("logits", "label"):
             return cls(text)
@@ -64,7 +65,7 @@ class Policy(NamedTuple):
 
     @classmethod
     def from_code(cls, code: int, bits: int) -> "Policy":
-        """The policy of its numbers in a message."""
+        """Read a policy from its two numbers in a message."""
         if code >= len(NAMES):
             raise ValueError(f"there is no answer policy {code}.")
         name = NAMES[code]
@@ -77,14 +78,17 @@ class Policy(NamedTuple):
 
     @property
     def extra_bits(self) -> float:
-        """Room above the results, for noise: at most 2 R, R at most twice its least."""
+        """Bits of room for noise above the results.
+
+        The noise is below 2 R, and R is at most twice its minimum (a power of two).
+        """
         if self.name != "rounded":
             return 0.0
         return math.log2(1 + 4 * math.sqrt(3) / 2**self.bits)
 
     @property
     def flood_share(self) -> int:
-        """The flood may take one part in so many of the modulus."""
+        """The flood may take up to one part in this many of the modulus."""
         return 2 if self.name == "rounded" else 64
 
     def flood_bits(self, reach: float, result_bits: int) -> int:

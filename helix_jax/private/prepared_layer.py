@@ -1,4 +1,4 @@
-"""A linear layer as its provider multiplies by it: checked, scaled and transformed."""
+"""A linear layer in the form that its provider uses: checked, scaled, transformed."""
 
 import math
 from typing import NamedTuple
@@ -20,7 +20,7 @@ class PreparedLayer(NamedTuple):
     """What answers are computed from.
 
     Attributes:
-      layer: what clients may know.
+      layer: its public description.
       scales: of its numbers.
       weights: transformed, part by part.
       bias: [A, L, r] int64, residues; transformed where the profile does not round.
@@ -33,9 +33,10 @@ class PreparedLayer(NamedTuple):
 
     @property
     def answer_bits(self) -> float:
-        """Most bits of the weights in one query's answer; 0 for public weights.
+        """Bits of the weights that one query's answer can carry; 0 for public weights.
 
-        Whatever the client has encrypted, see `flooding`; of labels, see `shares`.
+        The bound holds whatever the client has encrypted: see `flooding`, and `shares`
+        for labels.
         """
         profile = self.layer.profile
         if not profile.guarded:
@@ -85,11 +86,11 @@ def prepare_layer(
     Args:
       kernel, bias: from `check_layer`.
       profile: of the ring.
-      input_norm, policy, minimise, tiles, shared, weights_bytes, scales: as `Provider`
-        has them.
+      input_norm, policy, minimise, tiles, shared, weights_bytes, scales: as in
+        `Provider`.
 
     Raises:
-      ValueError: values or sizes that cannot be.
+      ValueError: a value or a size is not allowed.
       RuntimeError: the device computes wrongly, see `self_test`.
     """
     if not 0 < input_norm < MAX_INPUT_NORM:
@@ -125,7 +126,7 @@ def prepare_layer(
     if parsed.name == "label":
         _check_labels(layer)
     weights = Weights(kernel, scales.kernel_bits, plan, profile, weights_bytes)
-    # Parts of answers have one shape, so that they share one compiled function.
+    # All parts of answers have the same shape, so they share one compiled function.
     used = np.zeros((len(weights) * plan.part, plan.rows))
     used.reshape(-1)[: plan.classes] = bias
     own = residues.scaled_residues(used, scales.result_bits, profile)
@@ -135,7 +136,7 @@ def prepare_layer(
 
 
 def _check_labels(layer: Layer) -> None:
-    """Refuse layers too small or too large to have labels."""
+    """Refuse layers that are too small or too large for labels."""
     shares.count_transfers(layer, 1)
     if layer.plan.classes < 2:
         raise ValueError("Provider: labels need 2 classes or more, got 1.")

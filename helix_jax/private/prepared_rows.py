@@ -1,8 +1,8 @@
-"""A provider's rows in the form that fits multiply: integers, and their record.
+"""A provider's rows in the form that fits use: integers, and their record.
 
-Made once of the same rows, shared by every fit. In a folder they are two files: the
-integers, from which each message's rows are read when it comes, and a record that
-names their SHA-256. So what stays in memory does not grow with the rows.
+They are made once and shared by every fit of the same rows. In a folder they are two
+files: the integers, whose rows are read when a message needs them, and a record with
+their SHA-256. So memory does not grow with the number of rows.
 """
 
 import dataclasses
@@ -34,12 +34,12 @@ class PreparedRows:
 
     Attributes:
       rows: [n, d_y] int32, an array or a file whose slices are read.
-      targets: what an offer tells of them.
+      targets: what an offer says about them.
       hashes: of the rows before they became integers.
       ids_digest: of their names.
-      longest: the largest norm of a row, before.
-      privacy: of them, or None.
-      source: what the caller names their source by; empty where it has no name.
+      longest: the largest norm of a row before it became integers.
+      privacy: of the rows, or None.
+      source: the caller's name for their source; empty if it has none.
     """
 
     rows: RowSource
@@ -57,10 +57,10 @@ class PreparedRows:
 
 
 def write_record(folder: Path, prepared: PreparedRows, integers: bytes) -> None:
-    """Keep what is known of rows whose integers are in the folder.
+    """Write the record of rows whose integers are in the folder.
 
     Args:
-      folder: that holds them.
+      folder: that holds the integers.
       prepared: the rows.
       integers: SHA-256 of their file.
 
@@ -96,10 +96,10 @@ def write_record(folder: Path, prepared: PreparedRows, integers: bytes) -> None:
 def read_prepared(
     folder: Path, *, ids_digest: bytes, privacy: Privacy | None
 ) -> PreparedRows | None:
-    """The rows that are kept in a folder; None where they have to be made.
+    """Read the rows that a folder keeps; None if they must be prepared again.
 
-    Those that are damaged, of other names, of another privacy or of another release
-    of this library are none.
+    They must if they are missing or damaged, have other names or another privacy, or
+    were written in another version of the format.
 
     Args:
       folder: that may have them.
@@ -144,12 +144,12 @@ def _read(
         if isinstance(wrong, StoreError):
             raise
         raise StoreError(f"{file} is damaged ({wrong}); {_REMEDY}.") from wrong
-    prepared.__dict__["held_bits"] = held_bits  # what is cached is what was kept
+    prepared.__dict__["held_bits"] = held_bits  # fills the cached property
     return prepared
 
 
 def _privacy(privacy: Privacy | None) -> tuple[float, ...]:
-    """Numbers that name a privacy; none for none."""
+    """Numbers that identify a privacy; empty for None."""
     return () if privacy is None else dataclasses.astuple(privacy)
 
 

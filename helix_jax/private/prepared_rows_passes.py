@@ -1,4 +1,4 @@
-"""Rows prepared for fits in a few passes over their source, block by block."""
+"""Preparation of rows for fits, in two passes over their source, block by block."""
 
 import hashlib
 import os
@@ -34,7 +34,7 @@ from helix_jax.types import Array
 
 
 class _Seen(NamedTuple):
-    """What the first pass has seen."""
+    """What the first pass finds out."""
 
     measures: Measures
     hashes: RowHashes
@@ -48,28 +48,28 @@ def prepare_rows(
     folder: str | os.PathLike | None = None,
     source_name: str = "",
 ) -> PreparedRows:
-    """Rows as integers, for any number of fits (`FitProvider`) of them.
+    """Turn rows into integers, once for any number of fits (`FitProvider`).
 
     Args:
       source: [n, d_y] float, finite: an array, or anything with a shape whose slices of
-        rows are arrays; it is read in blocks, once to be measured and once more where
-        its integers are not kept yet.
-      ids: [n] names of the rows, which a client's must equal in this order.
+        rows are arrays. It is read in blocks, once to be measured and once more if its
+        integers are not in the folder yet.
+      ids: [n] names of the rows, which the client's names must equal, in this order.
       privacy: differential privacy of the rows; None for none.
-      folder: where the integers are kept, for its owner alone, made where it is
-        missing; those of the same rows that are there are used again, and damaged ones
-        made anew. None keeps them in memory.
-      source_name: a name that the source has for as long as it is the same to the last
-        bit, by which its rows in the folder are known without reading it; empty for
-        none: then the source is read and hashed.
+      folder: where the integers are kept, readable by its owner alone; created if
+        missing. Integers of the same rows that are already there are used again,
+        damaged ones are made again. None keeps them in memory.
+      source_name: a name that stays with the source only as long as not one bit of it
+        changes. Rows in the folder that have this name are used without reading the
+        source. Empty for no name: the source is read and hashed.
 
     Returns:
       PreparedRows.
 
     Raises:
-      ValueError: shapes or values that cannot be.
-      TypeError: no numbers.
-      StoreError: they cannot be kept in the folder.
+      ValueError: a shape or a value is not allowed.
+      TypeError: the rows are not numbers.
+      StoreError: the integers cannot be kept in the folder.
     """
     source, digest = row_source(source), rows_digest(ids)
     if folder is None:
@@ -85,7 +85,7 @@ def prepare_rows(
         return PreparedRows(rows, targets, seen.hashes, digest, longest, privacy)
     folder = local_path(folder, "the folder of prepared rows")
     with os_errors(folder, "be written", StoreError):
-        # Integers are the rows themselves, to 15 bits.
+        # Private: the integers are the rows themselves, to 15 bits.
         folder.mkdir(0o700, parents=True, exist_ok=True)
     with hold(folder, "the preparation of rows"):
         kept = read_prepared(folder, ids_digest=digest, privacy=privacy)
@@ -103,7 +103,7 @@ def prepare_rows(
 
 
 def _look(source: RowSource, digest: bytes) -> _Seen:
-    """The first pass: rows measured and hashed."""
+    """The first pass: measure and hash the rows."""
     measures: Measures | None = None
     each = np.empty((source.shape[0], 32), np.uint8)
     for start, block in float_blocks(source):
@@ -122,7 +122,7 @@ def _keep(
     privacy: Privacy | None,
     source_name: str,
 ) -> PreparedRows:
-    """The second pass, into a file; then the record, which makes it count."""
+    """The second pass: write the integers, then the record, which makes them valid."""
     file, written = folder / INTEGERS_FILE, hashlib.sha256()
     with (
         replaced_file(file, raises=StoreError) as temporary,

@@ -1,11 +1,10 @@
 """Parameter profiles of the encrypted layer, pinned by name.
 
-N is the ring degree and q the ciphertext modulus here. Parameters are looked up by name
-on both sides and are never taken from a message. What the best attacks by lattice
-reduction cost, 128 bits and more, is worked out in `attacks/lattice_cost.py`; the
-limits of the Homomorphic Encryption Security Standard (Albrecht et al. 2018, table 1)
-are 109 bits of q at N = 4096 and 54 at 2048 against classical attacks, 101 and 51
-against quantum ones.
+Here N is the ring degree and q the ciphertext modulus. Both sides look parameters up by
+name and never take them from a message. `attacks/lattice_cost.py` works out what the
+best attacks by lattice reduction cost: 128 bits and more. The limits of the Homomorphic
+Encryption Security Standard (Albrecht et al. 2018, table 1) are 109 bits of q at
+N = 4096 and 54 at 2048 against classical attacks, 101 and 51 against quantum ones.
 """
 
 import dataclasses
@@ -23,10 +22,10 @@ class Profile:
       code: its number in messages.
       degree: N, a power of two; coefficients per ciphertext.
       primes: of the modulus, each 1 modulo 2N and below 2^55.
-      statistical_bits: answers leak at most 2^-statistical_bits (total variation) of
-        anything but the result; 0 leaves answers as they are, for public weights.
-      rounded: answers are rounded to words, see `words`; else they are left as they
-        come out of the product, transformed: three times the bytes, no work.
+      statistical_bits: beyond the result, answers leak at most 2^-statistical_bits
+        (total variation); 0 leaves answers unmasked, for public weights.
+      rounded: answers are rounded to words, see `words`; otherwise they stay as the
+        product gives them, transformed: three times the bytes, no work.
     """
 
     name: str
@@ -61,7 +60,7 @@ PROFILES = {
         Profile("wide", 5, 4096, (9007199254364161, 9007199254429697), 40),
         # log2 q = 64 of 101, in primes whose residues fill 32 bits.
         Profile("open", 2, 4096, (4294729729, 4294828033), 0),
-        # The same, for the least time of the provider.
+        # The same, with the least work for the provider.
         Profile("swift", 4, 4096, (4294729729, 4294828033), 0, rounded=False),
         # log2 q = 51 of 51: half the bytes of "open" for a hundredth of its accuracy.
         Profile("compact", 3, 2048, (2251799813640193,), 0),
@@ -70,10 +69,10 @@ PROFILES = {
 
 
 def find_profile(name: str) -> Profile:
-    """The profile of a name.
+    """Look up a profile by name.
 
     Raises:
-      ProtocolError: there is none of that name.
+      ProtocolError: no profile has that name.
     """
     if name not in PROFILES:
         raise ProtocolError(

@@ -1,7 +1,7 @@
-"""The provider of an encrypted linear layer: evaluation, and no way to decrypt.
+"""The provider of an encrypted linear layer: it evaluates, and cannot decrypt.
 
-It reads queries, counts them, covers products by masks that are used once, and sends
-answers part by part. Plain JAX: it needs no compiler, and runs on any device.
+It reads queries, counts them, hides products under masks that are used once, and sends
+answers part by part. Plain JAX: it needs no C++ compiler, and runs on any device.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from helix_jax.private.scales import Scales
 from helix_jax.private.weights import hash_layer
 from helix_jax.types import Array
 
-AHEAD = 64  # queries whose bits are brought to the ledger's disk at once
+AHEAD = 64  # queries whose bits are written to the ledger's disk at once
 
 
 class Share(NamedTuple):
@@ -34,7 +34,7 @@ class Share(NamedTuple):
 
     Attributes:
       subject: names the whole.
-      part: names the layer in it, so that each answers a message once.
+      part: names the layer within it, so that each layer answers a message once.
     """
 
     subject: bytes
@@ -42,10 +42,10 @@ class Share(NamedTuple):
 
 
 class ReadQueries(NamedTuple):
-    """A message of queries that its owner signed.
+    """A message of queries whose signature was checked.
 
     Attributes:
-      message: as it was read.
+      message: its header and payload.
       pairs: its ciphertexts, see `read_queries`.
     """
 
@@ -57,7 +57,7 @@ class Provider(LayerKeys):
     """The owner of weights, who answers encrypted queries.
 
     Attributes:
-      layer: what clients may know.
+      layer: its public description.
     """
 
     @takes(kernel=kinds.KERNEL)
@@ -85,30 +85,30 @@ class Provider(LayerKeys):
           kernel: [d, k] real, finite: an array, or anything with a shape whose slices
             are arrays, such as a memory-mapped file.
           bias: [k] float, finite; None is zero.
-          input_norm: largest |x|_2 of a query; larger ones, but for rounding, are
-            refused by the client.
+          input_norm: largest |x|_2 of a query; the client refuses larger ones, apart
+            from rounding.
           profile: name of the parameters.
-          policy: what answers show: "logits", "rounded:BITS" or "label". None is
+          policy: what answers reveal: "logits", "rounded:BITS" or "label". None is
             "rounded:12" where the profile is guarded, else "logits".
-          minimise: "time" or "traffic", what the tiling is for.
+          minimise: "time" or "traffic", what the tiling minimises.
           tiles: of a query, instead of the planner's choice.
-          budget: bits of these weights that one client may have, in all answers
-            together, of `answer_bits` each; None for no limit.
-          ledger: what was given out before, and which queries were answered; answers
-            are added to it. None begins one in memory, which ends with this object.
-          admission: whose tickets say who a client is, for the ledger. None admits
-            any key, each of which is a client of its own then.
+          budget: bits of these weights that one client may have in all answers
+            together, at `answer_bits` per query; None for no limit.
+          ledger: records what was given out and which queries were answered; answers
+            are added to it. None starts one in memory, which ends with this object.
+          admission: its tickets say who a client is, for the ledger. None admits any
+            key, and each key then counts as a client of its own.
           shared: scales of several providers whose answers are to be added, from
             `shared_scales`; None chooses the best for this layer alone.
-          weights_bytes: memory for transformed weights. What does not fit is made
-            anew for every message, from `kernel`, which must then not be changed.
-          share: what its answers count as in the ledger, in place of these weights
-            by themselves.
-          scales: of `choose_scales` for weights no smaller than these in any column's
-            norm, and in any answer's sum; None chooses for these.
+          weights_bytes: memory for transformed weights. Those that do not fit are
+            made again for every message from `kernel`, which must then not change.
+          share: what the answers count as in the ledger, instead of these weights on
+            their own.
+          scales: from `choose_scales`, for weights that are no smaller than these in
+            any column's norm and in any answer's sum; None chooses for these weights.
 
         Raises:
-          ValueError: shapes, values or sizes that cannot be.
+          ValueError: a shape, a value or a size is not allowed.
           RuntimeError: the device computes wrongly, see `self_test`.
         """
         kernel, bias = check_layer(kernel, bias)
@@ -142,7 +142,7 @@ class Provider(LayerKeys):
         return self._ledger.spent(self._share.subject, client)
 
     def agree(self, transfers: bytes) -> bytes:
-        """Agree with a client on what its labels need, once; see `LabelClient`.
+        """Agree with a client, once, on the transfers of its labels; see `LabelClient`.
 
         Raises:
           ProtocolError: the message is malformed, or was read before.
@@ -150,7 +150,7 @@ class Provider(LayerKeys):
           ValueError: the policy is not "label".
         """
         message, account, desk = self._labelled("transfers", transfers)
-        # A repetition would end the transfers that its owner has.
+        # A replayed message would end the transfers that its owner is using.
         self._ledger.charge(
             self._share.subject,
             account.identity,
@@ -164,7 +164,7 @@ class Provider(LayerKeys):
         """The second round of an answer under the policy "label".
 
         Raises:
-          ProtocolError: the message is malformed, or its answer does not wait for it.
+          ProtocolError: the message is malformed, or its answer is not waiting for it.
           KeyRoleError: its key is not registered, or did not sign it.
           ValueError: the policy is not "label".
         """
@@ -173,7 +173,11 @@ class Provider(LayerKeys):
     def _labelled(
         self, kind: str, message: bytes
     ) -> tuple[wire.Message, Account, Desk]:
-        """A message of labels that its owner signed, its account and its desk."""
+        """Read a message about labels and check its signature.
+
+        Returns:
+          (the message, its account, the account's desk).
+        """
         name, account = self.layer.policy.name, None
         if name == "label":
             read = wire.read(message, kind, self.layer.profile, binding=None)
@@ -189,17 +193,17 @@ class Provider(LayerKeys):
 
         Raises:
           ProtocolError: it is malformed, was answered before, or the budget is spent.
-          KeyRoleError: its key is not registered, did not sign it, or its ticket has
-            ended.
+          KeyRoleError: its key is not registered or did not sign it, or its ticket has
+            expired.
         """
         return b"".join(self.answer_pieces(query))
 
     def answer_pieces(self, query: bytes) -> Iterator[bytes]:
-        """The message of `answer` in pieces, of which one is in memory at a time."""
+        """The message of `answer` in pieces, one in memory at a time."""
         return self.answer_read(self.read(query))
 
     def read(self, query: bytes) -> ReadQueries:
-        """Read a message, for this layer and others of the same binding.
+        """Read a message, for this layer and others with the same binding.
 
         Raises:
           ProtocolError: it is malformed.
@@ -211,12 +215,12 @@ class Provider(LayerKeys):
         return ReadQueries(message, read_queries(query, message, account, self.layer))
 
     def answer_read(self, read: ReadQueries) -> Iterator[bytes]:
-        """`answer_pieces` of a message that was read by a layer of the same binding.
+        """`answer_pieces` of a message that a layer with the same binding has read.
 
         Raises:
-          ProtocolError: that layer's was another, the message was answered before, or
-            the budget is spent.
-          KeyRoleError: its key is not registered, or its ticket has ended.
+          ProtocolError: that layer has another binding, the message was answered
+            before, or the budget is spent.
+          KeyRoleError: its key is not registered, or its ticket has expired.
         """
         profile, plan = self.layer.profile, self.layer.plan
         message, pairs = read
@@ -246,7 +250,7 @@ class Provider(LayerKeys):
     def _pieces(
         self, header: bytes, query: bytes, pairs: list[np.ndarray], account: Account
     ) -> Iterator[bytes]:
-        """The header, and the words of answers, none of which a forked child makes."""
+        """The header and the words of answers; a forked child makes none of them."""
         yield header
         self._require_own()
         for piece in answer_parts(self._prepared, query, pairs, account):

@@ -16,12 +16,12 @@ def read_queries(
 
     Args:
       data: the message.
-      message: its header, read.
+      message: the same, as `wire.read` returns it.
       account: of its client key.
-      layer: that is asked.
+      layer: that the queries are for.
 
     Returns:
-      [b, T, 2, L, N] int64 of each group of `packing.groups`.
+      One [b, T, 2, L, N] int64 for each group of `packing.groups`.
 
     Raises:
       ProtocolError: it is malformed.

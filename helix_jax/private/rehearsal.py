@@ -1,7 +1,7 @@
 """Both parties in one process, to measure a protocol's cost and traffic.
 
-    Conversation   one client asks one provider of a layer, each stage timed
-    rehearse_sum   one client asks several providers, whose answers are added unopened
+    Conversation   one client queries one provider of a layer, each stage timed
+    rehearse_sum   one client queries several providers, whose answers are added sealed
     rehearse_fit   an encrypted fit from the first message to the moments
 
 `aggregation.rehearsal` is the same for sums over silos.
@@ -31,7 +31,7 @@ from helix_jax.private.summing import sum_answers
 from helix_jax.progress import bar, stage
 from helix_jax.stats import Interval
 
-WARMUPS = 3  # queries that compile
+WARMUPS = 3  # first queries, which compile
 
 
 class Conversation:
@@ -39,8 +39,8 @@ class Conversation:
 
     Attributes:
       seconds: stage -> seconds of each query since `forget_times`.
-      key_bytes: of the client's public key.
-      query_bytes, answer_bytes: of the last query, both rounds of a label.
+      key_bytes: of the client's public key, and of its transfers for labels.
+      query_bytes, answer_bytes: of the last query, with both rounds of a label.
     """
 
     def __init__(self, client: Client, provider: Provider):
@@ -49,7 +49,7 @@ class Conversation:
         self._client, self._provider = client, provider
         self._key = provider.register(bundle)
         self._layer = client.read_layer(provider.layer.to_bytes())
-        # Masks of the largest answers are made with them and not ahead.
+        # Masks of the largest answers are made with the answer, not ahead.
         self._ahead = self._layer.profile.guarded and (
             self._layer.plan.answers <= PREPARED
         )
@@ -63,12 +63,12 @@ class Conversation:
         self.forget_times()
 
     def forget_times(self) -> None:
-        """Reset the counts, after queries that compiled."""
+        """Discard the times so far, after queries that compiled."""
         self.seconds: dict[str, list[float]] = {stage: [] for stage in STAGES}
 
     @property
     def costs(self) -> dict[str, float | Interval]:
-        """Seconds of each stage, median and middle 95% of the queries; bytes."""
+        """Seconds of each stage (median and middle 95% of the queries), and bytes."""
         seconds = {
             name: Interval(*np.quantile(spent, [0.5, 0.025, 0.975]))
             for name, spent in self.seconds.items()
@@ -86,7 +86,7 @@ class Conversation:
     def ask(self, row: np.ndarray) -> np.ndarray:
         """The logits [C] of a row [D], through encryption and the provider.
 
-        Of the policy "label" the label [], an integer.
+        Under the policy "label" it is the label [], an integer.
         """
         times = [time.perf_counter()]
         if self._ahead:
@@ -115,7 +115,7 @@ class Conversation:
         return found
 
     def ask_all(self, rows: np.ndarray) -> np.ndarray:
-        """The logits [N, C], or labels [N], of rows [N, D], timed once compiled."""
+        """The logits [N, C] or labels [N] of rows [N, D], timed after compilation."""
         with stage("first queries, which compile"):
             for row in rows[:WARMUPS]:
                 self.ask(row)
@@ -129,7 +129,7 @@ class SummedAnswers(NamedTuple):
     Attributes:
       results: [B, k] float64, as the client opens the sum.
       answer_bytes: of one provider's message.
-      seconds: that the aggregator took to add them.
+      seconds: that the aggregator took to add the answers.
     """
 
     results: np.ndarray
@@ -141,7 +141,7 @@ def rehearse_sum(maps: Sequence[AffineMap], x: np.ndarray) -> SummedAnswers:
     """Let each provider answer the same rows with its map, and add the answers.
 
     Args:
-      maps: one a provider, kernel [d, k] and bias [k].
+      maps: one per provider, kernel [d, k] and bias [k].
       x: [B, d] float, the client's rows.
 
     Returns:
@@ -173,7 +173,7 @@ class FitRehearsal(NamedTuple):
     Attributes:
       client: FitClient.
       provider: FitProvider.
-      moments: as the client has them, of its projection where there is a rank.
+      moments: as the client has them, of its projection if there is a rank.
       seconds: "client" and "provider" -> seconds.
       sizes: "rows", "mean" and "covariance" -> bytes of all messages of that kind.
     """
@@ -208,7 +208,7 @@ def rehearse_fit(
     state: str | os.PathLike | None = None,
     on_message: Callable[[str, bytes], object] = lambda kind, message: None,
 ) -> FitRehearsal:
-    """Play both sides of an encrypted fit.
+    """Run both sides of an encrypted fit.
 
     Args:
       x: [n, d_x] float, the client's rows.
@@ -217,21 +217,21 @@ def rehearse_fit(
       profile: name of the parameters.
       rank: of the client's projection; None for all directions.
       precision: bits of a result, see `FitProvider`.
-      share: the provider's guard.
-      privacy: differential privacy of the provider's rows; both sides need rows of
-        norm 1 at most then.
-      own: of the client's rows, too.
+      share: the provider's guard, see `FitProvider`.
+      privacy: differential privacy of the provider's rows; both sides then need rows
+        of norm at most 1.
+      own: differential privacy of the client's rows.
       state: folder where the provider keeps its sums after each message; None keeps
         them in memory.
-      on_message: sees every message on its way, with its kind as in
-        `FitRehearsal.sizes`.
+      on_message: called with the kind (as in `FitRehearsal.sizes`) and the bytes of
+        every message.
 
     Returns:
       FitRehearsal.
 
     Raises:
       ProtocolError: the provider's guard refuses the fit.
-      ValueError: shapes or values that cannot be.
+      ValueError: a shape or a value is not allowed.
     """
     seconds = dict.fromkeys(("client", "provider"), 0.0)
     sizes = dict.fromkeys(("rows", "mean", "covariance"), 0)

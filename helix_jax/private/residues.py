@@ -1,18 +1,19 @@
 """Exact arithmetic in R_q = Z_q[X] / (X^N + 1) on residues, in JAX.
 
-A polynomial is int64 [..., L, N]: L residues, one a prime of q, of each of its N
-coefficients or, transformed, of its values at the odd powers of a primitive 2N-th root
-psi. Value i is f(psi^(2 rev(i) + 1)), rev reversing the bits of i, with the smallest
-psi of each prime: the order and the root of Microsoft SEAL, whose ciphertexts these
-are.
+A polynomial is int64 [..., L, N]: one residue for each of the L primes of q, of each of
+its N coefficients or, when transformed, of its values at the odd powers of a primitive
+2N-th root psi. Value i is f(psi^(2 rev(i) + 1)), where rev reverses the bits of i and
+psi is the smallest root of each prime: Microsoft SEAL's order and root, because the
+ciphertexts are SEAL's.
 
 A product of two residues below 2^55 is exact without 128-bit integers: with k the
 rounded float64 quotient of a b by p, a b - k p is small, and int64 arithmetic, which
-wraps at 2^64, gives it exactly. Transforms leave their sums unreduced to the end: a
-product is within p of zero, and they add log2 N of them.
+wraps at 2^64, computes it exactly. Transforms leave sums unreduced to the end: a
+product is within p of zero, and log2 N of them are added.
 
 Reference: Longa and Naehrig 2016, eprint 2016/504, algorithm 1 (transform); its
-  inverse by the transposed cyclic one. Unreduced sums: Harvey 2014, arXiv 1205.2926.
+  inverse by the transposed cyclic transform. Unreduced sums: Harvey 2014, arXiv
+  1205.2926.
   Products by float quotients: Dhem and Quisquater 2000, "Recent results on modular
   multiplications for smart cards", section 3.
 """
@@ -33,10 +34,10 @@ _R = TypeVar("_R")
 
 
 def exact(*static: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
-    """Decorate a function: jitted, with 64-bit integers and floats.
+    """Decorate a function to run jitted, with 64-bit integers and floats.
 
     Args:
-      static: names of arguments that are settings, not arrays.
+      static: names of the arguments that are settings, not arrays.
     """
 
     def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -109,25 +110,25 @@ def reversed_bits(n: int) -> np.ndarray:
 
 
 def add(a: Array, b: Array, primes: Array) -> Array:
-    """a + b of residues; primes broadcasts against them."""
+    """a + b modulo the primes, for residues; primes broadcasts against them."""
     total = a + b
     return jnp.where(total >= primes, total - primes, total)
 
 
 def subtract(a: Array, b: Array, primes: Array) -> Array:
-    """a - b of residues."""
+    """a - b modulo the primes, for residues."""
     rest = a - b
     return jnp.where(rest < 0, rest + primes, rest)
 
 
 def multiply(a: Array, b: Array, primes: Array) -> Array:
-    """a b of residues below 2^55, exactly."""
-    # Off by at most 2^55 * 2^-51 = 2^4 primes.
+    """a b modulo the primes, for residues below 2^55; exact."""
+    # The quotient is off by at most 2^55 * 2^-51 = 2^4.
     return reduce(_rest(a, b, b * (1.0 / primes), primes), primes)
 
 
 def reduce(a: Array, primes: Array) -> Array:
-    """Any int64 modulo the primes, into [0, p)."""
+    """Reduce any int64 modulo the primes, into [0, p)."""
     quotient = jnp.floor(a.astype(jnp.float64) * (1.0 / primes))
     rest = a - quotient.astype(jnp.int64) * primes
     rest = jnp.where(rest < 0, rest + primes, rest)
@@ -135,7 +136,7 @@ def reduce(a: Array, primes: Array) -> Array:
 
 
 def near_product(a: Array, b: Array, primes: np.ndarray) -> Array:
-    """a b modulo p, within p of zero.
+    """a b modulo p, as a number within p of zero.
 
     Args:
       a: int64, at most 8 p in magnitude.
@@ -143,15 +144,15 @@ def near_product(a: Array, b: Array, primes: np.ndarray) -> Array:
       primes: int64, broadcasts against them; a constant.
     """
     rest = _rest(a, b, b * (1.0 / primes), primes)
-    if primes.max() < 2**45:  # k was the nearest integer, or the next
+    if primes.max() < 2**45:  # k is the nearest integer or the one next to it
         return rest
-    # k is off by at most 3 * 2^58 * 2^-53 < 2^7: below 2^62.
+    # k is off by at most 3 * 2^58 * 2^-53 < 2^7, so rest is below 2^62.
     quotient = jnp.rint(rest.astype(jnp.float64) * (1.0 / primes))
     return rest - quotient.astype(jnp.int64) * primes
 
 
 def _rest(a: Array, b: Array, ratio: Array, primes: Array) -> Array:
-    """a b - k p, k about a b / p; ratio is b / p."""
+    """a b - k p, where k is about a b / p; ratio is b / p."""
     quotient = jnp.rint(a.astype(jnp.float64) * ratio)
     return a * b - quotient.astype(jnp.int64) * primes
 
@@ -175,7 +176,7 @@ def inverse_transform(a: Array, profile: Profile) -> Array:
 
 
 def _butterflies(a: Array, factor: np.ndarray, blocks: tuple, ring: Ring) -> Array:
-    """(x, y) to (x + f y, x - f y), not reduced: the sums grow by p at most."""
+    """(x, y) to (x + f y, x - f y), not reduced: sums grow by at most p."""
     shape, primes = a.shape, ring.primes[:, None, None]
     pair = a.reshape(*shape[:-1], *blocks)
     low, high = pair[..., 0, :], pair[..., 1, :]
@@ -191,7 +192,7 @@ def column(profile: Profile) -> np.ndarray:
 
 
 def scaled_residues(values: np.ndarray, bits: int, profile: Profile) -> np.ndarray:
-    """Residues of round(values 2^bits), exact in every bit that a float64 has.
+    """Residues of round(values 2^bits), using every bit of the float64 values.
 
     Args:
       values: [..., N] float64, finite.
@@ -242,7 +243,7 @@ _split_residues = exact("profile")(join)
 
 
 def fractions(a: Array, profile: Profile) -> Array:
-    """c / q in [0, 1) for residues [..., L, N] of c, to about 2^-51: float64 [..., N].
+    """c / q in [0, 1) from residues [..., L, N] of c, to about 2^-51: float64 [..., N].
 
     c / q is the fractional part of sum_l (c_l (q / p_l)^-1 mod p_l) / p_l.
     """

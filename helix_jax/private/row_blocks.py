@@ -1,4 +1,4 @@
-"""Rows in blocks: of an array, of a store's reader or of a file, never all at once."""
+"""Rows in blocks, never all at once: from an array, a store's reader or a file."""
 
 import hashlib
 import os
@@ -11,13 +11,13 @@ import numpy as np
 from helix_jax.errors import StoreError
 from helix_jax.paths import os_errors
 
-NUMBERS = 2**20  # of one block; what is summed block by block depends on it
+NUMBERS = 2**20  # in one block; the rounding of sums over blocks depends on it
 
 INTEGERS = np.dtype("<i4")
 
 
 class RowSource(Protocol):
-    """What rows are read from: a shape, and slices of rows that are arrays."""
+    """A source of rows: it has a shape, and its slices of rows are arrays."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -35,7 +35,7 @@ class RowBlock(NamedTuple):
 
 
 def row_blocks(rows: RowSource) -> Iterator[RowBlock]:
-    """All rows in order, some NUMBERS numbers at a time.
+    """Yield all rows in order, about NUMBERS numbers at a time.
 
     Args:
       rows: [n, d], d >= 1.
@@ -47,21 +47,21 @@ def row_blocks(rows: RowSource) -> Iterator[RowBlock]:
 
 
 class RowFile:
-    """Integer rows in a file: a slice is read when it is asked for, nothing is mapped.
+    """Integer rows in a file: slices are read on demand, without memory mapping.
 
     Attributes:
       shape: (n, d).
     """
 
     def __init__(self, path: Path, shape: tuple[int, ...]):
-        """Open the file, which stays this one when another takes its name.
+        """Open the file; it stays open even if another file takes its name.
 
         Args:
           path: of n d integers of 32 bits, little-endian, row by row.
           shape: (n, d).
 
         Raises:
-          StoreError: it cannot be read, or is of another size.
+          StoreError: it cannot be read, or has another size.
         """
         self.shape, self._path = shape, path
         with os_errors(path, "be read", StoreError):
@@ -93,7 +93,7 @@ class RowFile:
         place = start * self.shape[1] * INTEGERS.itemsize
         with os_errors(self._path, "be read", StoreError):
             while left:
-                # At a place, so that threads and forks do not move each other's.
+                # At an offset, since threads and forks share the file's position.
                 done = os.preadv(self._stream.fileno(), [left], place)
                 if not done:
                     raise StoreError(

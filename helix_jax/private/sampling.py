@@ -1,14 +1,14 @@
 """Randomness of the encrypted layer: fresh keys, public seeds, one stream cipher.
 
-Everything secret is the keystream of ChaCha20 under a key of 32 bytes that os.urandom
-gives for it alone. Public uniform polynomials are keystreams of
+Everything secret is a ChaCha20 keystream under a fresh 32-byte key from os.urandom,
+used for nothing else. Public uniform polynomials are keystreams under the key
 
     SHA-256("helix_jax uniform residues 1: " use "/" profile "/" seed)
 
-with a nonce for each prime, so that a seed stands for half of a ciphertext, and one of
-a key, of a query or of another ring has nothing to do with it. Who reads a seed knows
-it, so that no pseudo-random generator would be enough: the proof takes the expansion,
-this hash and its stream, for a random oracle.
+with one nonce per prime, so that a seed stands for half of a ciphertext, and the same
+seed gives unrelated polynomials for a key, a query or another ring. Readers of a
+message know its seed, so a pseudo-random generator would not be enough: the proof
+models the expansion, this hash and its stream, as a random oracle.
 
 Reference: Nir and Langley 2018, RFC 8439, section 2.4. A public seed for the uniform
   part: Bos et al. 2018 (Kyber), eprint 2017/634, section 3, in the random oracle model.
@@ -26,16 +26,16 @@ SEED_BYTES = 32
 ERROR_BOUND = 21  # of `centred_binomial`
 ERROR_VARIANCE = 10.5
 TERNARY_VARIANCE = 2 / 3
-Use = Literal["key", "query", "rows"]  # of a seed: the kind of its message
+Use = Literal["key", "query", "rows"]  # of a seed: the kind of message it is sent in
 
 
 def keystream(seed: bytes, length: int, number: int = 0) -> bytes:
-    """ChaCha20's bytes from block 0 on.
+    """The ChaCha20 keystream from block 0 on.
 
     Args:
       seed: SEED_BYTES bytes, the key.
-      length: how many.
-      number: the nonce, one stream of each.
+      length: how many bytes.
+      number: the nonce; each gives a stream of its own.
 
     Raises:
       ImportError: the package `cryptography` is not installed.
@@ -47,7 +47,7 @@ def keystream(seed: bytes, length: int, number: int = 0) -> bytes:
             "seeds are expanded by `cryptography`, which is not installed: run `make "
             "crypto`, or pip install helix_jax[crypto] as the README says."
         ) from error
-    # Four bytes of counter, twelve of nonce.
+    # Four bytes of block counter, then twelve of nonce.
     cipher = algorithms.ChaCha20(seed, (number << 32).to_bytes(16, "little"))
     return Cipher(cipher, mode=None).encryptor().update(bytes(length))
 
@@ -60,13 +60,13 @@ def secret_bytes(length: int) -> bytes:
 def uniform_residues(
     seed: bytes, shape: tuple[int, ...], profile: Profile, use: Use
 ) -> np.ndarray:
-    """Uniform residues from a seed, by rejection from its keystreams, one a prime.
+    """Uniform residues from a seed, by rejection from one keystream per prime.
 
     Args:
       seed: SEED_BYTES bytes.
       shape: leading dimensions.
       profile: of the ring.
-      use: what the seed is sent in.
+      use: the kind of message that the seed is sent in.
 
     Returns:
       [*shape, L, N] int64, each uniform below its prime.
@@ -91,8 +91,8 @@ def uniform_residues(
 def centred_binomial(shape: tuple[int, ...]) -> np.ndarray:
     """Errors: the difference of two sums of 21 fair bits, int64 in [-21, 21].
 
-    Variance 10.5, the standard deviation 3.24 of the Homomorphic Encryption Standard,
-    and SEAL's distribution.
+    The variance is 10.5, a standard deviation of 3.24 as in the Homomorphic Encryption
+    Standard. SEAL uses the same distribution.
     """
     size = int(np.prod(shape))
     bits = np.frombuffer(secret_bytes(8 * size), "<u4").reshape(2, size) & 0x1FFFFF
@@ -101,7 +101,7 @@ def centred_binomial(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def ternary(shape: tuple[int, ...]) -> np.ndarray:
-    """Uniform on {-1, 0, 1}, int64."""
+    """Uniform samples from {-1, 0, 1}, int64."""
     size = int(np.prod(shape))
     found = np.empty(0, np.uint8)
     while len(found) < size:

@@ -1,12 +1,12 @@
 """How the bits of the modulus are spent: scales of least error, the flood, the error.
 
 By Cauchy and Schwarz a result is at most |x|_2 |w|_2 + |b|, and that times
-2^result_bits must stay below q / 2. The split balances the two errors: rounding of the
-weights against noise and flood.
+2^result_bits must stay below q / 2. The split of result_bits balances the two errors:
+rounding of the weights against noise and flood.
 
-|x|_2 may be input_norm and, for rounding, NORM_MARGIN of it more. Everything that is
-bounded here is bounded for such queries: results, errors, and the noise of "rounded".
-The flood hides errors of encryption, on which the size of a query has no influence.
+|x|_2 may exceed input_norm by the fraction NORM_MARGIN, for rounding. All bounds here
+cover such queries: results, errors, and the noise of "rounded". The flood hides errors
+of encryption, which do not depend on the size of a query.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from helix_jax.private.weights import measure_kernel
 from helix_jax.types import Array
 
 NORM_MARGIN = 2.0**-5
-"""Share of input_norm by which any query may exceed it, see `norm_margin`."""
+"""The fraction of input_norm by which any query may exceed it, see `norm_margin`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ class _Sizes(NamedTuple):
     """What the scales depend on.
 
     Attributes:
-      input_norm: largest |x|_2 of a query, the margin within.
+      input_norm: largest |x|_2 of a query, including the margin.
       column: largest |w|_2 of a class.
       weight: largest |w|.
       reach: bound of any result.
@@ -78,7 +78,7 @@ def choose_scales(
     policy: Policy,
     shared: tuple[int, int] | None = None,
 ) -> Scales:
-    """The scales of least error, or those that several providers share.
+    """Choose the scales with the least error, or take those that providers share.
 
     Args:
       kernel: [d, k] real, read in blocks of columns.
@@ -86,8 +86,8 @@ def choose_scales(
       input_norm: largest |x|_2.
       plan: of the layer.
       profile: of the ring.
-      policy: "rounded" needs room of its own.
-      shared: (query_bits, result_bits) from `shared_scales`, instead of one's own.
+      policy: "rounded" needs extra room.
+      shared: (query_bits, result_bits) from `shared_scales`, to use instead.
 
     Raises:
       ValueError: the weights are too large, or too unequal, for the modulus.
@@ -120,9 +120,9 @@ def _split(
     """log2 of the scales of the query and of the weights.
 
     Raises:
-      ValueError: results are too large for the modulus, or for what is shared.
+      ValueError: results are too large for the modulus, or for the shared scales.
     """
-    # Half of q, less 1/16 for floods and noise.
+    # Half of q, less about 1/16 for floods and noise.
     room = math.log2(profile.modulus) - 1 - 0.1 - policy.extra_bits
     result_bits = min(math.floor(room - math.log2(sizes.reach)), MAX_RESULT_BITS)
     if profile.guarded:
@@ -142,7 +142,8 @@ def _split(
         if shared[1] > query_bits + kernel_bits or shared[1] - shared[0] > most:
             raise ValueError(
                 f"shared results of {shared[1]} bits are more than the "
-                f"{query_bits + kernel_bits} of this layer; take shared_scales of all."
+                f"{query_bits + kernel_bits} of this layer; take shared_scales of all "
+                "layers."
             )
         query_bits, kernel_bits = shared[0], shared[1] - shared[0]
     if min(kernel_bits, query_bits) <= 0:
@@ -157,14 +158,14 @@ def _split(
 def _flood(
     sizes: _Sizes, split: tuple[int, int], plan: Plan, profile: Profile, policy: Policy
 ) -> int:
-    """log2 R of the flood that hides the errors of encryption; 0 without a guard.
+    """log2 R of the flood that hides the errors of encryption; 0 if nothing is hidden.
 
     Raises:
-      ValueError: there is no room for it, or the policy needs one and there is none.
+      ValueError: there is no room for the flood, or the policy needs a guarded profile.
     """
     flood_bits = 0
     if policy.name == "label" and profile.guarded:
-        return 0  # uniform offsets hide all
+        return 0  # uniform offsets hide everything
     if profile.guarded:
         largest = sizes.sums * 2.0 ** split[1] + _rounded_weights(plan)
         shift = flooding.shift_bound(largest, profile)
@@ -182,8 +183,8 @@ def _flood(
     ):
         raise ValueError(
             f"the flood needs {flood_bits + 2} bits of the "
-            f"{profile.modulus.bit_length()} of profile {profile.name!r}: classes are "
-            "too many or weights too unequal."
+            f"{profile.modulus.bit_length()} of profile {profile.name!r}: there are "
+            "too many classes, or weights are too unequal."
         )
     return flood_bits
 
@@ -191,20 +192,20 @@ def _flood(
 def _error(
     sizes: _Sizes, split: tuple[int, int], flood_bits: int, plan: Plan, profile: Profile
 ) -> float:
-    """How far a result may be from x W + b, see `Layer.error`."""
+    """Bound on the distance of a result from x W + b, see `Layer.error`."""
     kernel_bits, result_bits = split[1], sum(split)
     root = math.sqrt(plan.width)
     rounding = root * sizes.input_norm * 2.0 ** (-kernel_bits - 1)
-    # Rounding of the query (of its weights' integers too) and of the bias.
+    # Rounding of the query, times the rounded weights, and of the bias.
     noise = (root * sizes.column * 2.0**kernel_bits + plan.width) / 2 + 1
-    # Errors of the query: sums of fair bits, so sub-Gaussian of their variance.
+    # Errors of the query: sums of fair bits, so sub-Gaussian with their variance.
     length = sizes.lengths.max() * 2.0**kernel_bits + math.sqrt(_rounded_weights(plan))
     noise += _tail(plan) * math.sqrt(sampling.ERROR_VARIANCE) * length
     if profile.guarded:
         noise += 2.0 ** (flood_bits + 1) + encryption.zeros_noise(plan.degree)
     noise += profile.modulus * 2.0**-50  # phases are opened as float64
-    # Shorter words: each number of an answer is off by at most half a word, those of
-    # c1 against a ternary secret: sub-Gaussian of variance proxy (1/4)(2/3) N.
+    # Shorter words: each number of an answer is off by at most half a word. Those of
+    # c1 multiply a ternary secret: sub-Gaussian with variance proxy (1/4)(2/3) N.
     if profile.rounded:
         word = profile.modulus / answer_words.WORD
         noise += word * (0.5 + _tail(plan) * math.sqrt(plan.degree / 6))
@@ -212,11 +213,13 @@ def _error(
 
 
 def _rounded_weights(plan: Plan) -> int:
-    """Weights in an answer, each rounded by at most 1/2."""
+    """How many weights, each rounded by at most 1/2, an answer contains."""
     return plan.width * plan.rows
 
 
 def _tail(plan: Plan) -> float:
-    """Standard deviations that one sub-Gaussian term of any result exceeds with
-    probability below 2^-41."""
+    """The deviation, in standard deviations, that a sub-Gaussian term stays within.
+
+    One term of all results exceeds it with probability below 2^-41.
+    """
     return math.sqrt(2 * (math.log(2 * plan.classes) + 41 * math.log(2)))

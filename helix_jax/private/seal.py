@@ -1,8 +1,8 @@
 """Microsoft SEAL through Pyfhel: secret keys. The only file that imports Pyfhel.
 
 A secret key serialised with compression "none" is a header of 88 bytes and then
-little-endian 64-bit residues, transformed. What is done with it is in `encryption` and
-`answers`; the tests compare that with SEAL's own encryption and decryption.
+little-endian 64-bit residues, transformed. `encryption` and `answers` use the key; the
+tests compare them with SEAL's own encryption and decryption.
 """
 
 import os
@@ -19,7 +19,7 @@ _HEADER_BYTES = 88
 
 
 class SecretKey:
-    """A CKKS secret key in SEAL, of a profile's ring.
+    """A CKKS secret key that SEAL makes in a profile's ring.
 
     Attributes:
       profile: its parameters.
@@ -41,7 +41,7 @@ class SecretKey:
         self.profile = profile
         self._seal = Pyfhel()
         bits = [prime.bit_length() for prime in profile.primes]
-        with warnings.catch_warnings():  # about rescaling, which nothing here does
+        with warnings.catch_warnings():  # about rescaling, which is not used here
             warnings.simplefilter("ignore")
             self._seal.contextGen(
                 scheme="CKKS", n=profile.degree, scale=2.0**20, qi_sizes=bits
@@ -70,7 +70,7 @@ class SecretKey:
         return self._residues
 
     def close(self) -> None:
-        """Overwrite the key, as its deletion and the end of the process do."""
+        """Overwrite the key, as also happens on deletion and at interpreter exit."""
         self._wipe()
         self._seal = None
 
@@ -79,9 +79,9 @@ class SecretKey:
 
 
 def _overwrite(residues: np.ndarray, profile: Profile) -> None:
-    """Uniform residues in the place of a key.
+    """Replace a key by uniform residues.
 
-    Not zeros: what another thread encrypts meanwhile has to stay hidden.
+    Not by zeros: what another thread is encrypting meanwhile must stay hidden.
     """
     for row, prime in zip(residues, profile.primes):
         words = np.frombuffer(os.urandom(8 * len(row)), np.uint64)

@@ -1,12 +1,12 @@
-"""A test of exact arithmetic on the present device, before anything is computed there.
+"""A test of exact arithmetic on the current device, before anything is computed there.
 
-Products of residues are exact where float64 quotients are right to some 2^-51 and int64
-wraps at 2^64; those of a fit's matrices where sums of float64 below 2^53 are. CPUs and
-GPUs do all three; where a device or its compiler does not (float64 that is emulated by
-fewer bits, sums in halves), results would be wrong in silence, and so would the masks
-that hide weights. So each kind of device answers questions with known answers, once a
-process and profile, in a ring of the same primes and a small degree: about a second
-without JAX's compilation cache, a tenth with it.
+Products of residues are exact if float64 quotients are right to about 2^-51 and int64
+wraps at 2^64; products of a fit's matrices are exact if float64 sums below 2^53 are.
+CPUs and GPUs do all three. On a device or with a compiler that does not (float64
+emulated with fewer bits, sums in halves), results would be silently wrong, and so would
+the masks that hide weights. So each kind of device answers questions with known
+answers, once per process and profile, in a ring of the same primes and a small degree.
+That takes about a second without JAX's compilation cache, and a tenth of it with it.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from helix_jax.private.fit_products import LIMB_BITS
 from helix_jax.private.profiles import Profile
 from helix_jax.types import Array
 
-_SIDE = 96  # residues that are multiplied each by each
+_SIDE = 96  # residues; all pairs of them are multiplied
 _DEGREE = 64
 
 
@@ -46,23 +46,23 @@ def _tested(platform: str, kind: str, profile: Profile) -> None:
 
 
 def refuse_wrong(wrong: list[str], device: str, profile: Profile) -> None:
-    """Raise RuntimeError if there is anything that the device computes wrongly."""
+    """Raise RuntimeError if the device computes anything wrongly."""
     if wrong:
         raise RuntimeError(
             f"{device} computes {', '.join(wrong)} of profile "
-            f"{profile.name!r} wrongly: nothing would be exact, or hidden, there. Use "
-            "another device, such as JAX_PLATFORMS=cpu."
+            f"{profile.name!r} wrongly: results would be wrong and weights not hidden. "
+            "Use another device, such as JAX_PLATFORMS=cpu."
         )
 
 
 def find_wrong(
     profile: Profile, compute: Callable[..., Mapping[str, Array]] | None = None
 ) -> list[str]:
-    """Names of what the default device computes wrongly.
+    """The names of the operations that the default device computes wrongly.
 
     Args:
-      profile: whose primes are computed with.
-      compute: what answers the questions; None is `answer_questions`.
+      profile: whose primes are used.
+      compute: the function that answers the questions; None is `answer_questions`.
     """
     small = dataclasses.replace(profile, degree=_DEGREE)
     asked, expected = _questions(small)
@@ -78,7 +78,7 @@ class _Questions(NamedTuple):
     """Numbers to compute with.
 
     Attributes:
-      a, b: [L, Q] int64, residues: edges of the range and others, each with each.
+      a, b: [L, Q] int64, residues: all pairs of edges of the range and other values.
       dense: [L, N] int64, a polynomial.
       monomial: [L, N] int64, -3 X^place.
       rows: [8, ROWS] float64, integers of a fit's rows.
@@ -97,7 +97,7 @@ class _Questions(NamedTuple):
 
 @residues.exact("profile")
 def answer_questions(asked: _Questions, *, profile: Profile) -> dict[str, Array]:
-    """What every answer is made of."""
+    """Compute, by name, the operations that every answer is made of."""
     primes = residues.column(profile)
     dense, monomial = (
         residues.transform(part, profile) for part in (asked.dense, asked.monomial)
@@ -117,7 +117,7 @@ def answer_questions(asked: _Questions, *, profile: Profile) -> dict[str, Array]
 
 
 def _questions(profile: Profile) -> tuple[_Questions, dict[str, np.ndarray]]:
-    """What is asked, and the answers by Python's integers."""
+    """The questions, and their answers computed with Python's integers."""
     generator = np.random.default_rng(0)  # nothing here is secret
     primes = residues.column(profile)
     edges = [
@@ -125,7 +125,7 @@ def _questions(profile: Profile) -> tuple[_Questions, dict[str, np.ndarray]]:
         + [2**i - 1 for i in range(8, p.bit_length())]
         for p in profile.primes
     ]
-    # The primes are near powers of two, and so are the edges: others show more.
+    # Primes and edges are near powers of two, so random values catch more errors.
     others = generator.integers(0, primes, (len(primes), _SIDE))
     factors = np.array([[*one, *some][:_SIDE] for one, some in zip(edges, others)])
     a, b = np.broadcast_arrays(factors[:, :, None], factors[:, None])
@@ -140,7 +140,7 @@ def _questions(profile: Profile) -> tuple[_Questions, dict[str, np.ndarray]]:
     rows[0], rows[1] = 2**KERNEL_BITS, -(2**KERNEL_BITS)
     limbs = generator.integers(0, 2**LIMB_BITS, (MAX_BLOCK_ROWS, 8))
     limbs[:, 0] = 2**LIMB_BITS - 1
-    whole: Any = 0  # numpy's of Python's integers, from the first prime on
+    whole: Any = 0  # becomes a numpy array of Python integers at the first prime
     modulus = profile.modulus
     for prime, row in zip(profile.primes, dense.astype(object)):
         rest = modulus // prime

@@ -1,4 +1,4 @@
-"""Signatures: Ed25519 (RFC 8032) of a SHA-256 digest, by the package `cryptography`.
+"""Ed25519 signatures (RFC 8032) of SHA-256 digests, by the package `cryptography`.
 
 Keys and signatures are bytes; any 32 bytes are a signing key.
 """
@@ -25,7 +25,7 @@ def sign(signing_key: bytes, digest: bytes) -> bytes:
 
 
 def is_signed(key: bytes, signature: bytes, digest: bytes) -> bool:
-    """Whether the holder of a verifying key made this signature of this digest."""
+    """Whether the owner of a verifying key made this signature of this digest."""
     ed25519 = _ed25519()
     from cryptography.exceptions import InvalidSignature
 

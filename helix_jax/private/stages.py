@@ -1,6 +1,6 @@
-"""The stages of one encrypted query, as tables show them."""
+"""The stages of one encrypted query, and their names in tables."""
 
-STAGES = {  # of one query -> words
+STAGES = {  # stage -> its name in tables
     "prepare": "masks, ahead",
     "client_encrypt": "client encrypts",
     "provider": "provider",

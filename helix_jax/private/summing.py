@@ -1,13 +1,13 @@
-"""The sum of several providers' encrypted answers, by someone who can open none.
+"""The sum of several providers' encrypted answers, by someone who can decrypt none.
 
-Each provider answers the same query, with scales that they share, and sends its answer
-to an aggregator instead of the client. Words add up modulo 2^40; the key holder opens
-the sum and sees no single answer. A weighted mean is the sum of layers whose weights
-were scaled before.
+Each provider answers the same query, with shared scales, and sends its answer to an
+aggregator instead of the client. Words are added modulo 2^40; the key holder opens the
+sum and sees no single answer. For a weighted mean, the providers scale their weights
+beforehand.
 
-It holds as long as the aggregator and the key holder do not work together: an answer
-that reaches the key holder alone is open to it. Each answer is masked anew (`guarded`),
-so that the sum tells nothing but the sum of results.
+This assumes that the aggregator and the key holder do not collude: the key holder can
+open any single answer that reaches it. Each answer has a fresh mask (`guarded`), so
+that the sum reveals only the sum of results.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def sum_answers(answers: Sequence[bytes], layer: Layer) -> bytes:
     """Add answers to one query.
 
     Args:
-      answers: messages of different providers, made with shared scales.
+      answers: messages from different providers, made with shared scales.
       layer: one of the providers' descriptions.
 
     Returns:

@@ -1,9 +1,9 @@
-"""Roles that several threads call at once, as in servers.
+"""One caller at a time for roles that several threads call at once, as in servers.
 
-A silo that confirmed two lists of survivors at once, or shared its secrets twice under
-the same keys, an aggregator that added a vector twice, and a provider that gave one
-mean under two floods would each have taken one step two times: so there is one caller
-at a time, and the second finds the step taken.
+Without it, a step could be taken twice: a silo might confirm two lists of survivors or
+share its secrets twice under the same keys, an aggregator might add a vector twice, a
+provider might give one mean under two floods. With it, the second caller finds the step
+already taken.
 """
 
 import functools
@@ -20,32 +20,33 @@ _S = TypeVar("_S", bound="_HasTurns")
 
 
 class Turns:
-    """One caller at a time, in the process that made it.
+    """A context that one caller at a time may enter, in the process that made it.
 
-    A context, which the thread that is in it may enter again.
+    The thread that is inside may enter it again.
 
     Attributes:
-      process: the id of that which made it.
+      process: the id of the process that made it.
     """
 
     def __init__(self, what: str):
-        """Take what messages call the role, such as "silo 2"."""
+        """Make it for a role; error messages call it `what`, such as "silo 2"."""
         self.process, self._what = os.getpid(), what
         self._lock = threading.RLock()
 
     def require_own(self) -> None:
-        """Refuse a fork, without waiting.
+        """Refuse a forked process, without waiting.
 
         Raises:
-          ProtocolError: this is one.
+          ProtocolError: this is a forked process.
         """
         require_own(self.process, self._what)
 
     def __enter__(self) -> None:
-        """Wait for one's turn.
+        """Wait until no other thread is inside.
 
         Raises:
-          ProtocolError: this is a fork, where a thread that has gone may hold the lock.
+          ProtocolError: this is a forked process, in which a thread that no longer
+            exists may hold the lock.
         """
         self.require_own()
         self._lock.acquire()
@@ -61,10 +62,10 @@ class _HasTurns(Protocol):
 def one_at_a_time(
     method: Callable[Concatenate[_S, _P], _R],
 ) -> Callable[Concatenate[_S, _P], _R]:
-    """Decorate a method of what has `_turns`: who calls it has a turn of these.
+    """Decorate a method to run inside its object's `_turns`.
 
     Raises:
-      ProtocolError: this is a fork.
+      ProtocolError: this is a forked process.
     """
 
     @functools.wraps(method)

@@ -2,14 +2,14 @@
 
     u = clip((x - centre) basis / scales),   clip(v) = v min(1, 1 / |v|)
 
-No row moves a sum by more than its norm, so that noise of one size hides it. Centre,
-basis and scales must not depend on the rows that are to be protected: they come of a
-reference, rows of other texts that are public. A source whose rows are its owner's own
-business (the client's, in a fit that protects the provider's rows) may be its own.
+A row changes a sum by at most its norm, so noise of one size hides any row. Centre,
+basis and scales must not depend on the rows to be protected: they come from a
+reference, public rows of other texts. Rows that need no protection (the client's, in a
+fit that protects the provider's rows) may be their own reference.
 
-The source is projected to few directions and made white: noise in a map grows with the
-number of directions, and white rows are those for which it is least (the product of
-the rows' mean square and the noise's, by Cauchy and Schwarz).
+The source is projected to few directions and whitened: noise in a map grows with the
+number of directions, and is least for white rows (the product of the rows' mean square
+and the noise's, by Cauchy and Schwarz).
 
 Reference: clipping: Abadi et al. 2016, arXiv 1607.00133. Public second moments: Wang
   2018, arXiv 1803.02596, has private ones (AdaSSP).
@@ -23,17 +23,17 @@ from helix_jax import numeric
 from helix_jax.alignment import AffineMap
 from helix_jax.types import Array
 
-_LEAST = 2.0**-30  # of the largest deviation, below which a column holds nothing
-MARGIN = 2.0**-30  # of the unit, left to the rounding of norms in float64
+_LEAST = 2.0**-30  # of the largest deviation; a column below it counts as constant
+MARGIN = 2.0**-30  # below norm 1, room for the rounding of norms in float64
 
 
 class UnitRows(NamedTuple):
-    """The public way into the unit ball.
+    """The public transformation of rows into the unit ball.
 
     Attributes:
       centre: [d].
       basis: [d, r], orthonormal; None where r = d and it is the identity.
-      scales: [r], positive; infinite for columns that hold nothing.
+      scales: [r], positive; infinite for constant columns.
     """
 
     centre: np.ndarray
@@ -41,7 +41,7 @@ class UnitRows(NamedTuple):
     scales: np.ndarray
 
     def apply(self, rows: Array) -> np.ndarray:
-        """Rows [n, d] as rows [n, r] float64 of norm 1 at most, clipped."""
+        """Rows [n, d] as rows [n, r] float64, clipped to norm at most 1."""
         return clip_rows(self._whiten(rows))
 
     def _whiten(self, rows: Array) -> np.ndarray:
@@ -51,7 +51,7 @@ class UnitRows(NamedTuple):
 
 
 def clip_rows(rows: np.ndarray) -> np.ndarray:
-    """Rows [n, r] shortened to norm 1, where they are longer."""
+    """Shorten the rows [n, r] that are longer than 1 to norm 1."""
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.maximum(norms, 1)
 
@@ -59,19 +59,20 @@ def clip_rows(rows: np.ndarray) -> np.ndarray:
 def unit_rows(
     reference: Array, *, rank: int | None = None, quantile: float = 0.5
 ) -> UnitRows:
-    """The way into the unit ball that a reference gives.
+    """Fit the transformation into the unit ball to a reference.
 
     Args:
       reference: [m, d] float, finite, public.
-      rank: project to so many principal directions and make them white; None scales
-        each column by its standard deviation.
-      quantile: of the reference's norms, which become 1; longer rows are clipped.
+      rank: number of principal directions to project to and whiten; None scales each
+        column by its standard deviation.
+      quantile: the quantile of the reference's norms that becomes 1; longer rows are
+        clipped.
 
     Returns:
       UnitRows.
 
     Raises:
-      ValueError: shapes or numbers that cannot be, or a reference without variance.
+      ValueError: a shape or a number is not allowed, or the reference has no variance.
     """
     rows = numeric.numbers("unit_rows", "reference", reference, rank=2)
     rows = np.asarray(rows, np.float64)
@@ -104,12 +105,12 @@ def unit_rows(
 
 
 def expand_map(affine: AffineMap, source: UnitRows, target: UnitRows) -> AffineMap:
-    """A map between rows of the unit ball as one between the rows themselves.
+    """Turn a map between rows in the unit ball into one between the original rows.
 
     Args:
-      affine: kernel [r, d_y] and bias [d_y], of rows that both were applied to.
-      source: of x.
-      target: of y, without a basis.
+      affine: kernel [r, d_y] and bias [d_y], fitted to rows in the unit ball.
+      source: the transformation of x.
+      target: the transformation of y, without a basis.
 
     Raises:
       ValueError: the target is projected.
@@ -134,13 +135,13 @@ def require_longest(who: str, longest: float) -> None:
     if not longest <= 1 + MARGIN / 2:
         raise ValueError(
             f"{who}: differential privacy needs rows of norm 1 at most, the longest "
-            f"is {longest:g}; bring them into the unit ball by public numbers: "
+            f"is {longest:g}; bring them into the unit ball with public numbers: "
             "`unit_rows(reference).apply(rows)`."
         )
 
 
 def unit_integers(who: str, rows: np.ndarray, bits: int) -> np.ndarray:
-    """Rows of the unit ball as integers of norm 2^bits at most, float64 [n, r].
+    """Rows in the unit ball as integers of norm at most 2^bits, float64 [n, r].
 
     They are rounded towards zero, so that no norm grows.
 

@@ -1,9 +1,9 @@
-"""A layer's weights on the provider's side: read in blocks, kept transformed or not.
+"""A layer's weights on the provider's side: read in blocks, transformed, partly kept.
 
-Transformed weights take d k / N polynomials of residues, sixteen bytes a weight in
-`guarded`: a small layer keeps all of them, a large one keeps as many as fit and makes
-the others anew for every message of queries, from the weights as they were given. These
-are only ever read in blocks of columns, so that they may be a memory-mapped file.
+Transformed weights take d k / N polynomials of residues, sixteen bytes per weight in
+`guarded`. A small layer keeps all of them; a large one keeps as many as fit and makes
+the others again for every message of queries, from the original weights. Those are only
+read in blocks of columns, so they may be a memory-mapped file.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from helix_jax.private.packing import Plan
 from helix_jax.private.profiles import Profile
 from helix_jax.types import Array
 
-_BLOCK = 2**22  # weights looked at at once
+_BLOCK = 2**22  # weights read at once
 _TOGETHER = 8  # polynomials transformed at once: they stay in the cache
 
 
@@ -27,8 +27,8 @@ class KernelSizes(NamedTuple):
     """What the scales of a layer depend on.
 
     Attributes:
-      sums: [k] float64, sum of |w| of each class.
-      squares: [k] float64, sum of w^2 of each class.
+      sums: [k] float64, sum of |w| for each class.
+      squares: [k] float64, sum of w^2 for each class.
       largest: max |w|.
     """
 
@@ -62,7 +62,7 @@ def hash_layer(kernel: Array, bias: np.ndarray) -> bytes:
     step = max(1, _BLOCK // max(kernel.shape[0], 1))
     for start in range(0, kernel.shape[1], step):
         block = np.asarray(kernel[:, start : start + step]).astype(np.float64)
-        found.update(np.ascontiguousarray(block.T + 0.0))  # of -0.0 and 0.0 one
+        found.update(np.ascontiguousarray(block.T + 0.0))  # makes -0.0 and 0.0 equal
     found.update(np.asarray(bias, np.float64) + 0.0)
     return found.digest()
 
@@ -70,8 +70,8 @@ def hash_layer(kernel: Array, bias: np.ndarray) -> bytes:
 class Weights:
     """The transformed weights, part by part.
 
-    Iterating gives residues [a, T, L, N] of the parts of a plan in order, all of one
-    shape: the last is filled up with zeros.
+    Iterating yields residues [a, T, L, N] for the parts of a plan in order, all of the
+    same shape: the last is padded with zeros.
     """
 
     def __init__(
@@ -80,12 +80,12 @@ class Weights:
         """Transform as many parts as may be kept.
 
         Args:
-          kernel: [d, k], anything with a shape and slices that are arrays. Where not
-            all parts may be kept it stays in use, and must not be changed.
+          kernel: [d, k], anything with a shape and slices that are arrays. If not all
+            parts can be kept it stays in use, and must not be changed.
           bits: of its scale.
           plan: of the layer.
           profile: of the ring.
-          limit_bytes: that the parts which are kept may take together.
+          limit_bytes: memory that the kept parts may take together.
         """
         self._plan, self._profile, self._bits = plan, profile, bits
         part = packing.plan_tiles(
@@ -101,14 +101,14 @@ class Weights:
 
     @property
     def part_bytes(self) -> int:
-        """Memory that one part takes."""
+        """Bytes of memory of one part."""
         numbers = self._plan.part * self._plan.tiles * self._plan.degree
         width = np.dtype(_residue_dtype(self._profile)).itemsize
         return numbers * len(self._profile.primes) * width
 
     @property
     def kept_bytes(self) -> int:
-        """Memory that the parts which are kept take."""
+        """Bytes of memory of the parts that are kept."""
         return len(self._kept) * self.part_bytes
 
     def __len__(self) -> int:

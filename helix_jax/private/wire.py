@@ -1,13 +1,14 @@
-"""Messages of the encrypted layer: their layout, and nothing of their meaning.
+"""Messages of the encrypted layer: their layout, not their meaning.
 
     magic 4, version 2, kind 1, profile 1, key 16, number 16, binding 16, sizes 4 x 4,
     length 8
 
-little-endian, and then exactly that many bytes. Numbers of a payload are little-endian
-and as short as their range allows. Nothing is allocated before the length is right.
+little-endian, and then exactly `length` bytes of payload. Numbers in a payload are
+little-endian and as short as their range allows. Nothing is allocated before the length
+is checked.
 
-What a client asks with ends with its Ed25519 signature of a hash of all before it: the
-names of keys are public, and only the owner of one may spend what was allowed to it.
+A client's requests end with its Ed25519 signature of a hash of all bytes before it: the
+names of keys are public, and only the owner of a key may spend its budget.
 """
 
 import hashlib
@@ -35,7 +36,7 @@ KINDS = {
 _REMEDIES = {
     "query": "it was encrypted for another layer or other scales; read the offer again",
     "answer": "it is of another layer or other scales; read the offer and ask again",
-    "choices": "they are of discarded transfers; agree on new ones",
+    "choices": "they use discarded transfers; agree on new ones",
     "covariance": "it is of other messages of rows than were sent; start a new fit",
 }
 _MAGIC = b"HLXP"
@@ -45,16 +46,16 @@ HEADER_BYTES = _HEADER.size
 
 
 class Message(NamedTuple):
-    """A message whose header is sound.
+    """A message whose header was checked.
 
     Attributes:
       kind: a name of KINDS.
       profile: of the sender.
       key: 16 bytes, which client key it is for.
       number: 16 bytes, of this message or the one that it answers.
-      binding: 16 bytes, a hash of what both sides must have seen alike; zeros: none.
-      sizes: four integers, by kind.
-      payload: the rest, as far as it is here.
+      binding: 16 bytes, a hash of what both sides must agree on; zeros for none.
+      sizes: four integers, whose meaning depends on the kind.
+      payload: the rest, or as much of it as has arrived.
       length: bytes of the whole payload.
     """
 
@@ -79,9 +80,9 @@ def write(
     payload: bytes,
     signing_key: bytes | None = None,
 ) -> bytes:
-    """Bytes of a message; sizes are filled up with zeros.
+    """The bytes of a message; sizes are padded with zeros.
 
-    Its sender's signing key, where there is one, adds a signature to the payload.
+    A signing key adds the sender's signature to the payload.
     """
     signed = signing_key is not None
     header = write_header(
@@ -98,7 +99,7 @@ def write(
 
 
 def sign(message: bytes, signing_key: bytes) -> bytes:
-    """A message with its signature, which the length in its header knows of."""
+    """Append a message's signature, which the length in its header already counts."""
     return message + signatures.sign(signing_key, _digest(message))
 
 
@@ -112,7 +113,7 @@ def write_header(
     sizes: tuple[int, ...],
     length: int,
 ) -> bytes:
-    """Bytes of a message before its payload of so many bytes."""
+    """The bytes of a message before its payload of `length` bytes."""
     sizes = (*sizes, 0, 0, 0, 0)[:4]
     code = KINDS[kind]
     start = _MAGIC, VERSION, code, profile.code, key, number, binding
@@ -133,22 +134,22 @@ def read(
 
     Args:
       data: the message.
-      kind: the only kind that is expected here.
-      profile: the only profile that is expected here.
-      key: the only client key that is expected here; None takes any.
-      number: the only one that is expected here; None takes any.
-      binding: the same.
-      whole: the payload is here, too.
+      kind: the expected kind.
+      profile: the expected profile.
+      key: the expected client key; None accepts any.
+      number: the expected number; None accepts any.
+      binding: the expected binding; None accepts any.
+      whole: the whole payload is here, too.
 
     Raises:
-      ProtocolError: it is anything else, truncated or extended.
+      ProtocolError: it is not the expected message, or is truncated or extended.
       KeyRoleError: it is for another client's key.
     """
     if not isinstance(data, bytes | bytearray | memoryview):
         raise ProtocolError(f"{kind}: expected bytes, got {type(data).__name__}.")
     view = memoryview(data)
     if not view.c_contiguous:
-        raise ProtocolError(f"{kind}: a message must be one piece of memory.")
+        raise ProtocolError(f"{kind}: a message must be contiguous in memory.")
     view = view.cast("B")
     if len(view) < HEADER_BYTES:
         raise ProtocolError(
@@ -192,19 +193,19 @@ def read(
     if binding is not None and bound != binding:
         raise ProtocolError(
             f"{kind}: it is bound to {bound.hex()}, here is {binding.hex()}: "
-            f"{_REMEDIES.get(kind, 'it has been changed on its way')}."
+            f"{_REMEDIES.get(kind, 'it has been changed in transit')}."
         )
     rest = view[HEADER_BYTES:]
     return Message(kind, profile, own, given, bound, tuple(sizes), rest, length)
 
 
 def require_signed(data: bytes, message: Message, key: bytes) -> Message:
-    """The message that `read` gave, without the signature at its end.
+    """Check the signature at the end of a message, and return the message without it.
 
     Args:
-      data: what was read.
-      message: as it was read.
-      key: that verifies what its sender signs.
+      data: the bytes that were read.
+      message: what `read` returned for them.
+      key: the sender's verifying key.
 
     Raises:
       KeyRoleError: it is not signed by that key.
@@ -213,7 +214,7 @@ def require_signed(data: bytes, message: Message, key: bytes) -> Message:
     if not signatures.is_signed(key, bytes(view[end:]), _digest(view[:end])):
         raise KeyRoleError(
             f"{message.kind}: it is not signed by the owner of the client key "
-            f"{message.key.hex()}: somebody else wrote it, or changed it on its way."
+            f"{message.key.hex()}: somebody else wrote it, or changed it in transit."
         )
     length = message.length - signatures.SIGNATURE_BYTES
     return message._replace(payload=message.payload[:length], length=length)
@@ -231,7 +232,7 @@ def key_name(bundle: bytes | memoryview) -> bytes:
 
 
 def expect_sizes(message: Message, sizes: tuple[int, ...], length: int) -> None:
-    """Refuse a message whose sizes, or payload's length, are not the expected ones."""
+    """Refuse a message whose sizes or payload length are not the expected ones."""
     sizes = (*sizes, 0, 0, 0, 0)[:4]
     if message.sizes != sizes or message.length != length:
         raise ProtocolError(
@@ -241,7 +242,7 @@ def expect_sizes(message: Message, sizes: tuple[int, ...], length: int) -> None:
 
 
 class Pieces:
-    """A message that arrives in pieces, read in others."""
+    """A message that arrives in pieces, and is read in pieces of other sizes."""
 
     def __init__(self, pieces: Iterable[bytes | memoryview], kind: str):
         self._pieces, self._kind = iter(pieces), kind
@@ -251,7 +252,7 @@ class Pieces:
         """The next bytes.
 
         Raises:
-          ProtocolError: the message ends before.
+          ProtocolError: the message ends too early.
         """
         parts, missing = [self._buffer], count - len(self._buffer)
         while missing > 0:
@@ -290,7 +291,7 @@ def unpack_integers(data: memoryview, shape: tuple[int, ...], width: int) -> np.
 
 
 def pack_residues(values: np.ndarray, profile: Profile) -> bytes:
-    """Residues [count, L, N], prime after prime, each in the fewest whole bytes."""
+    """Pack residues [count, L, N], prime by prime, each in the fewest whole bytes."""
     return b"".join(
         pack_integers(values[:, number], width)
         for number, width in enumerate(profile.residue_bytes)
@@ -300,10 +301,10 @@ def pack_residues(values: np.ndarray, profile: Profile) -> bytes:
 def unpack_residues(
     data: memoryview, count: int, profile: Profile, kind: str
 ) -> np.ndarray:
-    """Residues [count, L, N], each below its prime; the length must be right.
+    """The inverse of `pack_residues`: int64 [count, L, N]; the length must be right.
 
     Raises:
-      ProtocolError: one is not.
+      ProtocolError: a residue is not below its prime.
     """
     values = np.empty((count, len(profile.primes), profile.degree), np.int64)
     start, shape = 0, (count, profile.degree)

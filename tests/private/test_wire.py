@@ -36,7 +36,7 @@ def test_round_trip():
         (None, "expected bytes, got NoneType"),
         ("HLXP", "expected bytes, got str"),
         (np.frombuffer(SOUND, np.uint8), "expected bytes, got ndarray"),
-        (memoryview(SOUND)[::-1], "one piece of memory"),
+        (memoryview(SOUND)[::-1], "must be contiguous"),
         (b"", "at least 80 bytes, got 0"),
         (SOUND[:79], "at least 80 bytes, got 79"),
         (SOUND[:-1], "the header says 7 bytes follow, got 6"),

@@ -1,8 +1,8 @@
 """The circuit of a label: which of k differences of shares is the largest.
 
-Numbers are of `bits` bits, modulo 2^bits, lowest first: arrays [bits, B, k, 2] of
+Numbers have `bits` bits, modulo 2^bits, lowest bit first: arrays [bits, B, k, 2] of
 wires, see `garbling`. The difference of shares is read as signed; equal numbers give
-the first class, as numpy's argmax does. Per query (3 bits - 1) k "and"s, nearly.
+the first class, as in numpy's argmax. A query takes nearly (3 bits - 1) k "and" gates.
 """
 
 import numpy as np
@@ -11,12 +11,12 @@ from helix_jax.private.labels.garbling import Gates
 
 
 def index_bits(classes: int) -> int:
-    """Bits of a class."""
+    """Number of bits that a class's index takes."""
     return (classes - 1).bit_length()
 
 
 def count_gates(classes: int, bits: int) -> int:
-    """The "and"s of one query."""
+    """Number of "and" gates for one query."""
     total, left, known = classes * (bits - 1), classes, 0
     while left > 1:
         pairs = left // 2
@@ -31,15 +31,15 @@ def argmax(gates: Gates, shares: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
     Args:
       gates: of the circuit.
-      shares: [bits, B, k, 2] uint64, wires of the numbers that were read.
-      offsets: [bits, B, k, 2] uint64, of what was added to them.
+      shares: [bits, B, k, 2] uint64, wires of the results with their offsets, as read.
+      offsets: [bits, B, k, 2] uint64, wires of the offsets.
 
     Returns:
       [index_bits, B, 2] uint64, wires of the class, lowest bit first.
     """
     borrows = _borrows(gates, shares[:-1], offsets[:-1])
     numbers = shares ^ offsets ^ borrows
-    # Signed numbers are ordered like unsigned ones whose first bit is turned.
+    # With the highest bit inverted, signed numbers compare like unsigned ones.
     numbers[-1] = gates.invert(numbers[-1])
     index = numbers[:0]
     while numbers.shape[2] > 1:
@@ -53,7 +53,7 @@ def argmax(gates: Gates, shares: np.ndarray, offsets: np.ndarray) -> np.ndarray:
         if len(carried):
             chosen = low ^ gates.both(np.broadcast_to(greater, low.shape), low ^ high)
         chosen = np.concatenate([chosen, carried[:, :, 2 * pairs :]], axis=2)
-        # One that has no partner is a left one.
+        # A number without a partner wins, as if it were the left one.
         missing = numbers.shape[2] % 2
         greater = np.pad(greater, ((0, 0), (0, missing), (0, 0)))[None]
         known = len(index)
@@ -65,7 +65,7 @@ def argmax(gates: Gates, shares: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
 
 def _borrows(gates: Gates, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Borrows of x - y into every bit and out of the last: [bits + 1, ..., 2]."""
+    """Borrows of x - y into every bit and out of the highest: [bits + 1, ..., 2]."""
     found = [np.zeros_like(x[0])]
     for one, other in zip(gates.invert(x), y):
         carry = found[-1]

@@ -1,21 +1,22 @@
-"""Oblivious transfers of random keys by Diffie-Hellman: 128 of them begin all others.
+"""Oblivious transfers of random keys by Diffie-Hellman: 128 of them start all others.
 
-In transfer i the sender gets two keys and the receiver the one that its bit b names:
+In transfer i the sender gets two keys, and the receiver the one that its bit b selects:
 
     sender      y_i, sends B_i = y_i G
     receiver    t_i and a uniform element r_(1 - b); r_b = t_i G - H_b(r_(1 - b));
                 sends (r_0, r_1), and has the key K_b(t_i B_i)
     sender      has both keys, K_j(y_i (r_j + H_j(r_(1 - j))))
 
-G generates ristretto255, H_j hashes into it and K_j to 32 bytes, both with the number
-of the conversation and of the transfer. r_0 and r_1 are uniform whatever the bits are,
-so that a sender learns nothing of them. A receiver knows the logarithm of one of the
-two sums at most, since whichever hash it asks for last moves the other sum to a uniform
-element: both keys would solve a Diffie-Hellman problem. No y is used twice.
+G generates ristretto255. H_j hashes into the group and K_j to 32 bytes, both including
+the numbers of the conversation and of the transfer. r_0 and r_1 are uniform whatever
+the bits are, so the sender learns nothing about them. The receiver knows the logarithm
+of at most one of the two sums r_j + H_j(r_(1 - j)): whichever hash it computes last
+moves its sum to a uniform element. So a receiver with both keys would have solved a
+Diffie-Hellman problem. No y is used twice.
 
 Reference: Masny and Rindal 2019, eprint 2019/706 ("endemic" transfers: a
   dishonest party may choose its own keys, which the extension allows); what goes wrong
-  where transfers share hashes: McQuoid, Rosulek, Roy 2021, eprint 2021/682.
+  if transfers share hashes: McQuoid, Rosulek, Roy 2021, eprint 2021/682.
 """
 
 import hashlib
@@ -32,12 +33,12 @@ _NAME = b"helix_jax base transfers 1: "
 
 
 def draw_scalars() -> list[int]:
-    """The sender's y, for one conversation."""
+    """Draw the sender's secret scalars y for one conversation."""
     return [ristretto.random_scalar() for _ in range(COUNT)]
 
 
 def offer(scalars: list[int]) -> bytes:
-    """The sender's message: all B."""
+    """The sender's message: all B_i."""
     return b"".join(ristretto.encode(ristretto.multiply_base(y)) for y in scalars)
 
 
@@ -46,11 +47,11 @@ def reply(offered: bytes, bits: list[int], number: bytes) -> tuple[bytes, list[b
 
     Args:
       offered: the sender's message.
-      bits: [COUNT] 0 or 1, which keys it wants.
+      bits: [COUNT] 0 or 1, the keys that the receiver selects.
       number: of the conversation.
 
     Raises:
-      ProtocolError: the message holds something other than elements.
+      ProtocolError: the message contains bytes that encode no element.
     """
     sent, keys = [], []
     elements = [(part, ristretto.decode(part)) for part in _cut(offered, BYTES)]
@@ -70,10 +71,10 @@ def reply(offered: bytes, bits: list[int], number: bytes) -> tuple[bytes, list[b
 def open_reply(
     scalars: list[int], offered: bytes, replied: bytes, number: bytes
 ) -> list[tuple[bytes, bytes]]:
-    """The sender's keys, two of each transfer.
+    """The sender's keys, two for each transfer.
 
     Raises:
-      ProtocolError: the receiver's message holds something else.
+      ProtocolError: the receiver's message contains bytes that encode no element.
     """
     keys, pairs = [], []
     for pair in _cut(replied, 2 * BYTES):
@@ -108,6 +109,6 @@ def _hash(number: bytes, transfer: int, bit: int, element: bytes) -> ristretto.P
 def _key(
     number: bytes, transfer: int, bit: int, sent: bytes, shared: ristretto.Point
 ) -> bytes:
-    """K_bit of a shared element, after all that was sent of its transfer."""
+    """K_bit of a shared element and of all that was sent for its transfer."""
     text = _NAME + b"key" + _place(number, transfer, bit) + sent
     return hashlib.sha256(text + ristretto.encode(shared)).digest()

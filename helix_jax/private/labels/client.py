@@ -1,4 +1,4 @@
-"""The client of a layer that shows labels alone."""
+"""The client of a layer whose answers reveal only labels."""
 
 import os
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from helix_jax.types import Array
 
 
 class _Chosen(NamedTuple):
-    """An answer whose circuit is awaited.
+    """An answer that is waiting for its circuit.
 
     Attributes:
       shape: of the labels.
@@ -40,7 +40,7 @@ class _Chosen(NamedTuple):
 
 
 class LabelClient:
-    """Asks one provider for labels, in two rounds per message.
+    """Gets labels from one provider, in two rounds per message.
 
         side = LabelClient(client, layer)
         side.read_elements(provider.agree(side.agree()))     # once
@@ -48,14 +48,14 @@ class LabelClient:
         labels = side.read(provider.label(side.choose(answer)))
 
     Attributes:
-      layer: the provider's, of the policy "label".
+      layer: the provider's, with the policy "label".
     """
 
     def __init__(self, client: Client, layer: Layer):
-        """Speak for a client that is registered with the layer's provider.
+        """Wrap a client that is registered with the layer's provider.
 
         Raises:
-          ValueError: the layer shows more than labels.
+          ValueError: the layer's policy is not "label".
         """
         if layer.policy.name != "label":
             raise ValueError(
@@ -70,7 +70,7 @@ class LabelClient:
         self._chosen: dict[bytes, _Chosen] = {}
 
     def agree(self) -> bytes:
-        """The message that begins the transfers, once for all labels."""
+        """The message that starts the transfers, once for all labels."""
         scalars = base_transfers.draw_scalars()
         number, offered = os.urandom(16), base_transfers.offer(scalars)
         self._asked = number, scalars, offered
@@ -80,11 +80,13 @@ class LabelClient:
         """Read the provider's part of the transfers.
 
         Raises:
-          ProtocolError: it is malformed, or was not asked for.
+          ProtocolError: it is malformed, or was not requested.
           KeyRoleError: it is for another key.
         """
         if self._asked is None:
-            raise ProtocolError("elements: no transfers are awaited; `agree` first.")
+            raise ProtocolError(
+                "elements: no transfers are awaited; call `agree` first."
+            )
         number, scalars, offered = self._asked
         read = wire.read(
             message,
@@ -104,7 +106,8 @@ class LabelClient:
         """Encrypt one query, or several in one message; see `Client.encrypt`.
 
         Raises:
-          ValueError: labels of so many queries do not fit a message, too.
+          ValueError: as in `Client.encrypt`, or one message cannot hold the labels of
+            all queries.
         """
         x = np.asarray(x)
         shares.count_transfers(self.layer, len(x) if x.ndim == 2 else 1)
@@ -114,8 +117,8 @@ class LabelClient:
         """Read an answer and ask for its labels: the message of the second round.
 
         Raises:
-          ProtocolError: the answer is malformed or none that is awaited, no transfers
-            were agreed on, or this is a forked child.
+          ProtocolError: the answer is malformed or not awaited, no transfers were
+            agreed on, or this is a forked child.
           KeyRoleError: it is for another key.
         """
         with self._turns:
@@ -133,11 +136,11 @@ class LabelClient:
         return self._write("choices", opened.number, binding, sizes, message)
 
     def read(self, garbled: bytes) -> np.ndarray:
-        """The labels of an answer.
+        """Read the labels of an answer.
 
         Returns:
-          [] or [B] int64, the class of the largest result; of results within twice
-          `Layer.error` any.
+          [] or [B] int64, the class of the largest result; among results that are
+          within twice `Layer.error` of each other, any.
 
         Raises:
           ProtocolError: the message is malformed, changed, or not awaited.

@@ -1,8 +1,8 @@
 """The provider's side of labels for one client key.
 
-It holds the offsets of answers that wait for their second round, garbles the circuit
-of each once, and forgets the offsets before it does. That the client signed what comes
-here is for the provider to check.
+It holds the offsets of answers that wait for their second round, garbles the circuit of
+each answer once, and forgets the offsets before that. The provider checks beforehand
+that the client signed the messages that come here.
 """
 
 from collections import OrderedDict
@@ -27,11 +27,11 @@ from helix_jax.private.sampling import secret_bytes
 from helix_jax.private.signatures import SIGNATURE_BYTES
 from helix_jax.private.turns import Turns
 
-WAITING = 64  # answers of a key that may wait for their second round
+WAITING = 64  # most answers of a key that wait for their second round
 
 
 class _Transfers(NamedTuple):
-    """What the base transfers left: their number, the bits D and the keys they name."""
+    """Result of the base transfers: their number, the bits D, the keys D selects."""
 
     number: bytes
     secret: np.ndarray
@@ -48,7 +48,7 @@ class Desk:
         self._waiting: OrderedDict[bytes, np.ndarray] = OrderedDict()
 
     def agree(self, message: bytes) -> bytes:
-        """Agree on transfers, in place of any before.
+        """Agree on transfers, which replace any earlier ones.
 
         Raises:
           ProtocolError: the message is malformed.
@@ -90,11 +90,11 @@ class Desk:
         """The circuit of an answer's labels, garbled for a client's shares.
 
         Raises:
-          ProtocolError: the message is malformed, its answer does not wait here, or
-            it fails the check of the transfers, which are then given up.
+          ProtocolError: the message is malformed, its answer is not waiting here, or it
+            fails the check of the transfers, which are then discarded.
         """
         layer, profile = self._layer, self._layer.profile
-        # One at a time: a failed check must end the transfers before the next.
+        # One at a time: a failed check must end the transfers before the next check.
         with self._turns:
             agreed = self._transfers
             if agreed is None:
@@ -135,13 +135,14 @@ class Desk:
 
 
 def garble(offsets: np.ndarray, rows: np.ndarray, secret: np.ndarray) -> bytes:
-    """A fresh circuit: its key, and what the transfers, gates and results need.
+    """A fresh circuit: its key, and the bytes for the transfers, gates and results.
 
-    The label of false of a choice is the hash of its row q, that of true is moved from
-    it by what is sent: hash(q) + hash(q + D of the transfers) + D of the circuit.
+    For each choice, the label of false is the hash of its row q, and `moves` sends
+    hash(q) + hash(q + D of the transfers) + D of the circuit, from which the receiver
+    of a true choice computes the label of true.
 
     Args:
-      offsets: [B, k] int64 of the provider.
+      offsets: [B, k] int64, the provider's.
       rows: [m, 2] uint64, q of the transfers.
       secret: [2] uint64, their D.
     """

@@ -1,16 +1,17 @@
-"""Garbled circuits: half gates, free exclusive or, colours that point.
+"""Garbled circuits: half gates, free XOR, point and permute.
 
-A wire has the labels L and L + D of false and true, 128 bits; D is the garbler's, of
-last bit 1, so that the last bits, the colours, differ. The evaluator holds one label of
-each wire and does not know of which value. Exclusive or is that of labels; "not" is the
-garbler's alone; an "and" takes two rows of 16 bytes and four hashes.
+A wire has two labels of 128 bits, L for false and L + D for true. The garbler chooses D
+with last bit 1, so that the last bits of the two labels, their colours, differ. The
+evaluator holds one label of each wire and does not know its value. Exclusive or is the
+^ of labels; only the garbler acts for "not"; an "and" takes two rows of 16 bytes and
+four hashes.
 
 A bit v that the garbler knows is a wire whose held label is zero: L = v D.
 
 Circuits are functions of `gates`, a `Garbler` or an `Evaluator`, with `both` and
 `invert` on arrays of labels [..., 2] uint64, which are combined by ^.
 
-The hash is pi(pi(x) + i) + pi(x), pi being AES-128 under a key of its own for each
+The hash is pi(pi(x) + i) + pi(x), where pi is AES-128 under a fresh key for each
 circuit: circular correlation robust with tweaks if pi is an ideal permutation.
 
 Reference: Zahur, Rosulek, Evans 2015, eprint 2014/756, figure 2; the hash: Guo, Katz,
@@ -29,10 +30,10 @@ GATE_BYTES = 2 * ROW_BYTES
 
 
 class Gates(Protocol):
-    """What evaluates a circuit, or makes it."""
+    """The gates of a circuit, to make it or to evaluate it."""
 
     def both(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Whether both wires are true; labels of one shape."""
+        """Whether both wires are true; labels of equal shapes."""
 
     def invert(self, a: np.ndarray) -> np.ndarray:
         """Whether a wire is false."""
@@ -48,7 +49,7 @@ class TweakedHash:
         self._cipher = Cipher(algorithms.AES(own), modes.ECB()).encryptor()
 
     def __call__(self, labels: np.ndarray, tweaks: np.ndarray) -> np.ndarray:
-        """[n, 2] uint64 of labels [n, 2] and tweaks [n], integers."""
+        """Hash labels [n, 2] uint64 with tweaks [n], integers: [n, 2] uint64."""
         once = self._permuted(labels)
         tweaked = once.copy()
         tweaked[:, 0] ^= tweaks.astype(np.uint64)
@@ -72,9 +73,9 @@ def colours(labels: np.ndarray) -> np.ndarray:
 
 
 def result_tweaks(count: int) -> np.ndarray:
-    """[2, count] of a result's hashes: those of false, then those of true.
+    """Tweaks of the hashes of results, [2, count]: for false, then for true.
 
-    They differ, so that who exchanges the two names no other value.
+    They differ, so that exchanging the two hashes cannot flip a result.
     """
     return np.arange(2 * count).reshape(2, -1)
 
@@ -85,7 +86,7 @@ def where(bits: np.ndarray, label: np.ndarray) -> np.ndarray:
 
 
 class Garbler:
-    """Makes a circuit: wires are their labels of false.
+    """Makes a circuit: wires are represented by their labels of false.
 
     Attributes:
       offset: D.
@@ -124,7 +125,7 @@ class Garbler:
 
 
 class Evaluator:
-    """Evaluates a circuit: wires are the labels that are held."""
+    """Evaluates a circuit: wires are represented by the labels held."""
 
     def __init__(self, tables: memoryview, key: bytes):
         self._rows = np.frombuffer(tables, "<u8").reshape(-1, 2)
@@ -149,6 +150,6 @@ class Evaluator:
 
 
 def _tweaks(start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Those of the two halves of gates."""
+    """The tweaks of the two halves of each gate."""
     numbers = 2 * np.arange(start, start + count, dtype=np.uint64)
     return numbers, numbers + np.uint64(1)

@@ -1,9 +1,9 @@
-"""The group ristretto255, in Python's integers: of prime order, with a hash into it.
+"""The prime-order group ristretto255 in Python integers, with a hash into it.
 
 Points are on the twisted Edwards curve -x^2 + y^2 = 1 + d x^2 y^2 modulo 2^255 - 19, in
-extended coordinates (X, Y, Z, T), x = X / Z, y = Y / Z, T = X Y / Z; those that differ
-by points of order 8 are the same element and have one encoding. A multiplication takes
-half a millisecond, in a time that depends on the scalar.
+extended coordinates (X, Y, Z, T), x = X / Z, y = Y / Z, T = X Y / Z. Points that differ
+by a point of small order are the same element and have the same encoding. A
+multiplication takes about half a millisecond; its time depends on the scalar.
 
 Reference: de Valence et al. 2023, RFC 9496, section 4; addition: Hisil et al. 2008,
   eprint 2008/522, section 3.1.
@@ -36,7 +36,7 @@ def _absolute(value: int) -> int:
 
 
 def _root_of_ratio(u: int, v: int) -> tuple[bool, int]:
-    """Whether u / v is a square, and the even root of it or of u / v sqrt(-1)."""
+    """Whether u / v is a square, and the even root of u / v, else of u / v sqrt(-1)."""
     cube = v * v * v % _P
     root = u * cube * pow(u * cube * cube * v % _P, (_P - 5) // 8, _P) % _P
     check = v * root * root % _P
@@ -95,7 +95,7 @@ def multiply_base(scalar: int) -> Point:
 
 
 def random_scalar() -> int:
-    """Uniform from 1 to the order less 1."""
+    """A uniform integer from 1 to the order minus 1."""
     return 1 + secrets.randbelow(ORDER - 1)
 
 
@@ -116,7 +116,7 @@ def encode(one: Point) -> bytes:
 
 
 def decode(data: bytes) -> Point:
-    """The element of 32 bytes.
+    """The element that 32 bytes encode.
 
     Raises:
       ProtocolError: they do not encode an element.
@@ -135,7 +135,7 @@ def decode(data: bytes) -> Point:
 
 
 def from_uniform(data: bytes) -> Point:
-    """A uniform element of 64 uniform bytes, whose logarithm nobody knows."""
+    """A uniform element, whose logarithm nobody knows, from 64 uniform bytes."""
     return add(_mapped(data[:BYTES]), _mapped(data[BYTES:UNIFORM_BYTES]))
 
 
@@ -160,7 +160,7 @@ GENERATOR: Point = (_X, _Y, 1, _X * _Y % _P)
 
 @functools.cache
 def _base_table() -> list[list[Point]]:
-    """Row i: multiples of 16^i times the generator by 0 to 15."""
+    """Row i: 0 to 15 times 16^i times the generator."""
     rows, start = [], GENERATOR
     for _ in range(64):
         row = [IDENTITY]

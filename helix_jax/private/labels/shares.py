@@ -1,8 +1,8 @@
-"""Numbers modulo q as shares of a few bits, and what both sides say of them.
+"""Numbers modulo q as shares of a few bits, and the limits that both sides apply.
 
-A result r with a uniform offset o, both modulo q, is read as r + o. Cut to the first
-`bits` bits, the difference of floor(2^bits (r + o) / q) and floor(2^bits o / q) is
-2^bits r / q to less than one, modulo 2^bits.
+A result r is sent with a uniform offset o, both modulo q, and read as r + o. Cut to the
+first `bits` bits, the difference of floor(2^bits (r + o) / q) and floor(2^bits o / q)
+is within one of 2^bits r / q, modulo 2^bits.
 """
 
 import hashlib
@@ -20,16 +20,16 @@ from helix_jax.private.profiles import Profile
 def draw_offsets(
     queries: int, plan: Plan, answers: int, profile: Profile
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fresh uniform numbers modulo q, one for each result.
+    """Draw fresh uniform numbers modulo q, one for each result.
 
     Args:
       queries: B.
       plan: of the layer.
-      answers: A, ciphertexts of the results, including those that fill the last part.
+      answers: A, ciphertexts of the results, including those that pad the last part.
       profile: of the ring.
 
     Returns:
-      Their residues [B, A, L, r] int64, zeros where no result is, and their shares
+      Their residues [B, A, L, r] int64, zero where there is no result, and their shares
       [B, k] int64.
     """
     count = queries * plan.classes
@@ -44,27 +44,27 @@ def draw_offsets(
 
 
 def cut(fractions: np.ndarray) -> np.ndarray:
-    """Shares of fractions of q, of any whole part: int64 below 2^LABEL_BITS."""
+    """Shares of fractions of q, ignoring whole multiples: int64 below 2^LABEL_BITS."""
     whole = np.floor(np.ldexp(fractions, LABEL_BITS)).astype(np.int64)
     return whole % 2**LABEL_BITS
 
 
 def bits_of(shares: np.ndarray) -> np.ndarray:
-    """[LABEL_BITS, *shape] uint8, the lowest first."""
+    """The bits of shares: [LABEL_BITS, *shape] uint8, lowest first."""
     places = np.arange(LABEL_BITS).reshape(-1, *(1,) * shares.ndim)
     return (shares >> places & 1).astype(np.uint8)
 
 
 def most_queries(layer: Layer) -> int:
-    """Queries of one message of labels, at most; 0 for too many classes."""
+    """The most queries in one message of labels; 0 if there are too many classes."""
     return min(MAX_COUNT // (layer.plan.classes * LABEL_BITS), MAX_QUERIES)
 
 
 def count_transfers(layer: Layer, queries: int) -> int:
-    """Transfers that the labels of so many queries take.
+    """The number of transfers for the labels of `queries` queries.
 
     Raises:
-      ValueError: they are too many for a message.
+      ValueError: they are too many for one message.
     """
     count = queries * layer.plan.classes * LABEL_BITS
     if count > MAX_COUNT:
@@ -77,5 +77,5 @@ def count_transfers(layer: Layer, queries: int) -> int:
 
 
 def binding(layer: Layer, transfers: bytes) -> bytes:
-    """16 bytes of the layer and of the number under which transfers were agreed."""
+    """16-byte hash of the layer and of the number of the agreed transfers."""
     return hashlib.sha256(layer.binding + transfers).digest()[:16]

@@ -1,21 +1,23 @@
-"""Oblivious transfers, as many as wanted, from 128 and hashes.
+"""Any number of oblivious transfers, from 128 base transfers and hashes.
 
-The receiver of the transfers holds 128 pairs of keys, the sender one key of each pair,
-which its secret bits D name. For m choices x the receiver expands all keys to columns
-of m bits and sends, for each pair,
+The receiver of the transfers holds 128 pairs of keys, and the sender one key of each
+pair, selected by its secret bits D. For m choices x the receiver expands all keys to
+columns of m bits and sends, for each pair,
 
     u_i = G(k_i0) + G(k_i1) + x,   so that   q_i = G(k_iD) + D_i u_i = t_i + D_i x
 
-with t_i = G(k_i0). Row j of the two matrices: q_j = t_j + x_j D. Of q_j and q_j + D, of
-which the sender makes what it sends, the receiver knows the one that its choice names.
+with t_i = G(k_i0). Rows j of the two matrices satisfy q_j = t_j + x_j D. The sender
+derives what it sends from q_j and q_j + D; the receiver knows the one of the two that
+its choice selects.
 
-The check. A receiver may send columns u_i of different x. So it adds 128 random choices
-and sends the hash x' = [R I] x and a digest of [R I] t, R the bits of a hash of all u;
-the sender compares with [R I] q + x' D. A column of an x with another hash passes for
-one value of D_i only: who sends c such columns is refused but with probability 2^-c,
-and knows c bits of D if not. All other columns have one x, but for collisions, of
-probability 2^-128 a pair and a trial, and the other 128 - c bits of D stay unknown. A
-refusal must end the use of D. The identity beside R hides x under random choices.
+The check. A receiver could send columns u_i for different x. So it adds 128 random
+choices and sends the hash x' = [R I] x and a digest of [R I] t, where R is the bits of
+a hash of all u; the sender compares the digest with that of [R I] q + x' D. A column
+for an x with another hash passes for only one value of D_i: with c such columns the
+receiver passes with probability 2^-c, and then knows c bits of D. All other columns
+have the same x, except for collisions, with probability 2^-128 per pair and trial, and
+the other 128 - c bits of D stay unknown. After a failed check D must not be used again.
+The identity beside R hides x under the random choices.
 
 Reference: Ishai, Kilian, Nissim, Petrank 2003; Keller, Orsini, Scholl 2015, eprint
   2015/546, whose proof has a gap; the check by a hash that is linear over bits, whose
@@ -37,7 +39,7 @@ _NAME = b"helix_jax transfers 1: "
 
 
 def message_bytes(count: int) -> int:
-    """Bytes of the receiver's message of so many choices."""
+    """Bytes of the receiver's message for `count` choices."""
     return NONCE_BYTES + COUNT * _column_bytes(count) + _CHECKED
 
 
@@ -52,7 +54,7 @@ def choose(
       choices: [m] uint8, 0 or 1.
 
     Returns:
-      (the message, t [m, 2] uint64: 128 bits a choice).
+      (the message, t [m, 2] uint64: 128 bits per choice).
     """
     count, size = len(choices), _column_bytes(len(choices))
     nonce = secret_bytes(NONCE_BYTES)
@@ -78,7 +80,7 @@ def receive(
 
     Args:
       keys: COUNT, one of each pair.
-      secret: [COUNT] uint8, the bits D that name them.
+      secret: [COUNT] uint8, the bits D that selected them.
       number: of the conversation.
       message: the receiver's, of `message_bytes`.
       count: m.
@@ -87,8 +89,8 @@ def receive(
       q [m, 2] uint64.
 
     Raises:
-      ProtocolError: the columns are not of one row of choices. The keys must not be
-        used again.
+      ProtocolError: the columns do not have the same choices. The keys must not be used
+        again.
     """
     size = _column_bytes(count)
     sent, checked = bytes(message[:-_CHECKED]), bytes(message[-_CHECKED:])
@@ -101,7 +103,7 @@ def receive(
     expected = _mix(mixed, rows) ^ np.outer(hashed, secret)
     if _digest(expected) != checked[COUNT // 8 :]:
         raise ProtocolError(
-            "choices: they fail the check of the transfers, which are given up; agree "
+            "choices: they fail the check of the transfers, which are discarded; agree "
             "on new ones."
         )
     return _packed(rows[:count])
@@ -113,7 +115,7 @@ def pack_secret(secret: np.ndarray) -> np.ndarray:
 
 
 def _column_bytes(count: int) -> int:
-    """Of m choices, filled up to whole bytes, and the random ones."""
+    """Bytes of a column: m choices, padded to whole bytes, and the random ones."""
     return -(-count // 8) + COUNT // 8
 
 
