@@ -1,12 +1,12 @@
 """Private search: an index is scored, and a text is read, under encryption.
 
     scores    one linear layer of N columns: every row's cosine with the query
-    clusters  for more rows: the centroids' layer, then those of some clusters, real
-              ones among decoys
+    clusters  for more rows: the centroids' layer, then the layers of some clusters,
+              the intended ones among decoys
     texts     a one-hot of the row in its block times the bytes of the block's texts
 
-A `SearchProvider` holds an index folder (`save_index`), a `SearchClient` asks; bytes go
-between them. What the provider learns, and the client: docs/search.md.
+A `SearchProvider` serves an index folder (`save_index`) and a `SearchClient` queries
+it; only bytes pass between them. docs/search.md says what each side learns.
 """
 
 from typing import TYPE_CHECKING

@@ -1,8 +1,7 @@
 """The public description of an index: made by the provider, read by the client.
 
 A dictionary for JSON; arrays are base64 of little-endian integers. Everything is
-checked before anything is allocated: sizes first, then the length of what is said to
-hold them.
+checked before anything is allocated: first the sizes, then the length of the data.
 """
 
 import base64
@@ -35,14 +34,14 @@ class About(NamedTuple):
     """The public description of an index.
 
     Attributes:
-      name: 16 bytes, of its content.
-      model: what made its vectors.
+      name: 16 bytes, a hash of its content.
+      model: the model that made its vectors.
       rows: N.
-      vectors: the layer of scores, or of a block of clusters or centroids.
+      vectors: the layer of scores, or of one cluster or block of centroids.
       texts: the layer of a block of texts.
-      record_bytes: of a record.
-      decoys: that the provider proposes.
-      layout: where rows lie; its order is not told.
+      record_bytes: size of a record.
+      decoys: number that the provider proposes.
+      layout: where the rows are; the description does not contain its order.
     """
 
     name: bytes
@@ -56,17 +55,17 @@ class About(NamedTuple):
 
     @property
     def clustered(self) -> bool:
-        """Whether a query asks clusters, not all rows."""
+        """Whether a query requests clusters, not all rows."""
         return self.layout.centroids is not None or self.layout.sets is not None
 
     @property
     def centroid_blocks(self) -> int:
-        """Blocks that the centroids' scores come in."""
+        """Number of blocks of centroids."""
         return -(-len(self.layout.sizes) // self.layout.block_rows)
 
 
 def write_about(about: About) -> dict[str, Any]:
-    """The dictionary of a description."""
+    """A description as a dictionary for JSON."""
     layout = about.layout
     found = {
         "format": FORMAT,
@@ -146,8 +145,8 @@ def read_about(data: Mapping[str, Any], profile: Profile) -> About:
             )
         if not 1 <= layer.input_norm <= 2:
             raise ProtocolError(
-                f"index: the layer of {name} takes norms to {layer.input_norm}, "
-                "expected 1."
+                f"index: the layer of {name} takes norms up to {layer.input_norm}, "
+                "expected 1 to 2."
             )
     digits, model = data.get("name"), data.get("model")
     if not (
@@ -198,7 +197,7 @@ def _layer(data: Mapping[str, Any], name: str, profile: Profile) -> Layer:
 
 
 def _decode(data: Mapping[str, Any], name: str, most: int) -> bytes:
-    """Bytes of base64 text, of at most so many."""
+    """The bytes of a base64 text, at most `most` of them."""
     text = data.get(name)
     if not isinstance(text, str) or len(text) > -(-most // 3) * 4:
         raise ProtocolError(f"index: {name} must be base64 of at most {most} bytes.")

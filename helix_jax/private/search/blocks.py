@@ -1,9 +1,8 @@
-"""The layers of an index that are ready to answer: the most recent ones, made anew
-where they were dropped.
+"""A cache of an index's layers: the most recently used are kept ready to answer.
 
-A cluster's transformed weights take sixteen bytes a weight, so that those of a million
-rows of width 384 are some 7 GB; what does not fit is made again from the index folder,
-in some milliseconds a cluster.
+A cluster's transformed weights take sixteen bytes per weight, about 7 GB for a million
+rows of width 384. Those that do not fit are made again from the index folder, in some
+milliseconds per cluster.
 """
 
 import threading
@@ -19,7 +18,7 @@ _ALL = 2**62
 
 
 class Blocks:
-    """Providers of the parts of an index."""
+    """The providers of the parts of an index."""
 
     def __init__(
         self,
@@ -29,12 +28,12 @@ class Blocks:
         ledger: Ledger,
         weights_bytes: int,
     ):
-        """Make none yet.
+        """Start empty; providers are made when they are needed.
 
         Args:
-          families: part's name -> its family.
+          families: name of a kind of parts -> its family.
           profile: of the ring.
-          ledger: of all.
+          ledger: shared by all.
           weights_bytes: memory for their transformed weights.
         """
         self._families, self._profile = families, profile
@@ -53,7 +52,7 @@ class Blocks:
             found = self._made.setdefault(part, provider)
             if found is provider:
                 self._held += self._size(part, provider)
-            # The layer of all rows is kept: making it takes longer than any search.
+            # The layer of all rows always stays: making it takes longer than a search.
             others = [name for name in self._made if name not in ("scores", part)]
             for name in others:
                 if self._held <= self._limit:
@@ -66,7 +65,7 @@ class Blocks:
         return min(size, self._limit) if part == "scores" else size
 
     def prepare(self) -> int:
-        """Make as many as fit; how many there are then."""
+        """Make as many providers as fit; returns how many there are."""
         for name, family in self._families.items():
             for number in range(family.parts[name]):
                 size = plan_bytes(family.plan, self._profile)
@@ -86,12 +85,12 @@ class Blocks:
             tiles=family.plan.tiles,
             ledger=self._ledger,
             scales=family.scales,
-            # One layer keeps what fits of it; of many each is kept whole, or not.
+            # A single layer keeps the parts that fit; one of many is kept whole.
             weights_bytes=self._limit if single else _ALL,
             share=Share(family.subject, part.encode()),
         )
 
 
 def plan_bytes(plan: Plan, profile: Profile) -> int:
-    """Memory of a layer's transformed weights."""
+    """Bytes of memory of a layer's transformed weights."""
     return 8 * plan.answers * plan.tiles * plan.degree * len(profile.primes)

@@ -1,7 +1,7 @@
-"""The client of a private search, without input or output of its own.
+"""The client of a private search; it does no input or output itself.
 
-`search` and `read` are generators of Requests (`requests.py`); the results come in
-order of their scores. What the provider learns of either: docs/search.md.
+`search` and `read` are generators of Requests (`requests.py`); results are in order of
+their scores. docs/search.md says what the provider learns from either.
 """
 
 import hashlib
@@ -33,9 +33,9 @@ class Hit(NamedTuple):
 
     Attributes:
       row: its number in the index's own order.
-      score: its cosine with the query, to the noise of the policy.
-      block: where its text is.
-      chosen: the set of clusters that was asked for it; -1: all rows were scored.
+      score: its cosine with the query, up to the noise of the policy.
+      block: the block that contains its text.
+      chosen: the set of clusters that the query chose; -1 if all rows were scored.
     """
 
     row: int
@@ -45,10 +45,10 @@ class Hit(NamedTuple):
 
 
 class SearchClient:
-    """Asks one index.
+    """Searches one index.
 
     Attributes:
-      about: the index.
+      about: the index's description.
     """
 
     def __init__(
@@ -59,19 +59,20 @@ class SearchClient:
         decoys: int | None = None,
         secret: bytes | None = None,
     ):
-        """Speak for a client that is registered with the index's provider.
+        """Wrap a client that is registered with the index's provider.
 
         Args:
-          client: of the provider's profile.
+          client: a client with the provider's profile.
           about: the provider's description.
-          decoys: sets of clusters, or blocks of texts, beside each that is meant; None
-            is what the provider proposes.
-          secret: 32 bytes, which decoys depend on. Who searches the same again in
-            another process keeps it; None makes one for this object.
+          decoys: sets of clusters, or blocks of texts, to request beside each intended
+            one; None takes the number that the provider proposes.
+          secret: 32 bytes that decoys depend on. Keep it to repeat searches in another
+            process, so that they request the same decoys; None makes one for this
+            object.
 
         Raises:
           ProtocolError: the description is malformed or out of bounds.
-          ValueError: settings that cannot be.
+          ValueError: a setting is not allowed.
         """
         self.about = read_about(about, client.profile)
         self._client = client
@@ -92,15 +93,15 @@ class SearchClient:
         """Find the rows nearest to a query.
 
         Args:
-          x: [d] real, finite, not zero; its direction counts.
-          k: how many.
+          x: [d] real, finite, not zero; only its direction counts.
+          k: how many rows.
 
         Returns:
-          A generator of Requests that returns a list of Hits, the best first: k, or
-          fewer where the rows that were scored are.
+          A generator of Requests that returns a list of Hits, best first: k of them, or
+          fewer if fewer rows were scored.
 
         Raises:
-          ValueError: another shape, or no direction.
+          ValueError: the shape is wrong, x has no direction, or k is out of range.
         """
         if not 1 <= k <= self.about.rows:
             raise ValueError(f"search: k must be from 1 to {self.about.rows}, got {k}.")
@@ -148,12 +149,12 @@ class SearchClient:
         """Read the id and the text of a hit.
 
         Returns:
-          A generator of Requests that returns a Document. It raises ProtocolError
-          where what was answered is not what the index holds of that row: shown to the
-          provider, that says which block was meant.
+          A generator of Requests that returns a Document. It raises ProtocolError if
+          the answer is not the record of that row; showing this error to the provider
+          would reveal which block was intended.
 
         Raises:
-          ValueError: the hit is of another index.
+          ValueError: the hit is from another index.
         """
         layout = self.about.layout
         start = int(layout.sizes[: hit.block].sum())
@@ -177,7 +178,8 @@ class SearchClient:
             )
             asked = np.unique([hit.block, *others])
         else:
-            # Of every set the cluster of the same rank: no set is told by its rank.
+            # Request the cluster of the same rank in every set: the rank then does
+            # not reveal the intended set.
             sets, _ = layout.choices()
             (rank,) = np.flatnonzero(sets[hit.chosen] == hit.block)
             asked = np.unique(sets[self.sets_of(hit.chosen), rank])
@@ -189,10 +191,10 @@ class SearchClient:
         return read_record(self.about.name, hit.row, from_digits(digits))
 
     def _ask(self, layer: Layer, x: np.ndarray, parts: list[str]) -> Steps:
-        """One request; the results of each part, [k] float64.
+        """Make one request; returns the results of each part, [k] float64.
 
-        All are opened, decoys too, so that what is malformed is refused whichever
-        part it is of.
+        All answers are opened, decoys too, so that a malformed answer is refused
+        whichever part it is for.
         """
         message = self._client.encrypt(layer, x, answers=len(parts))
         received = yield Request(tuple(parts), message, answer_bytes(layer))
@@ -203,7 +205,7 @@ class SearchClient:
         return [self._client.decrypt(answer) for answer in received]
 
     def _choose(self, x: np.ndarray, scores: np.ndarray) -> int:
-        """The set of a query: the one of before, where it was asked before."""
+        """The set that a query chooses; a repeated query gets the same set."""
         asked = hashlib.sha256(x.astype(np.float32).tobytes()).digest()
         if asked not in self._chosen:
             sets, _ = self.about.layout.choices()
@@ -214,7 +216,7 @@ class SearchClient:
         return self._chosen[asked]
 
     def sets_of(self, chosen: int) -> np.ndarray:
-        """[D + 1] the set that a query chose, and the decoys it is asked with."""
+        """The set that a query chose and the decoys requested with it: [D + 1]."""
         _, weights = self.about.layout.choices()
         decoys = draw_decoys(
             self._secret, self.about.name, chosen, weights, self._decoys
@@ -223,7 +225,7 @@ class SearchClient:
 
 
 def _best(scores: np.ndarray, k: int) -> np.ndarray:
-    """The places of the k highest scores, or of all, the highest first."""
+    """The indices of the k highest scores, or of all, highest first."""
     k = min(k, len(scores))
     best = np.argpartition(-scores, k - 1)[:k] if k else np.empty(0, np.int64)
     return best[np.argsort(-scores[best], kind="stable")]

@@ -1,10 +1,11 @@
-"""Balanced clusters of unit rows: spherical k-means, then places that are limited.
+"""Balanced clusters of unit rows: spherical k-means, then a limit on cluster sizes.
 
     centroid_c = the direction of the mean of the rows that are nearest to it
 
-on a sample; then every row goes to the nearest centroid that has a place for it, in a
-stable matching: no row could change with another to the better of both, among the
-nearest candidates of each. Rows are read in blocks, so that they may lie in a file.
+on a sample. Then every row goes to the nearest centroid that has room for it, in a
+stable matching: among the nearest candidates of each row, no row is nearer to another
+cluster than a row that this cluster holds. Rows are read in blocks, so they may be in a
+file.
 
 Reference: Dhillon and Modha 2001 (spherical k-means); Gale and Shapley 1962.
 """
@@ -16,13 +17,13 @@ import numpy as np
 from helix_jax.progress import bar
 
 STEPS = 8
-SAMPLED = 40  # rows of the sample a cluster
-CANDIDATES = 24  # nearest centroids that a row asks, at once
+SAMPLED = 40  # rows of the sample per cluster
+CANDIDATES = 24  # nearest centroids that a row applies to in one round
 _BLOCK = 8192
 
 
 class Rows(Protocol):
-    """Rows [N, d]: an array, or what reads and scales them when they are asked for."""
+    """Rows [N, d]: an array, or an object that reads and scales them on demand."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -65,7 +66,7 @@ def fit_centroids(vectors: Rows, count: int, *, seed: int) -> np.ndarray:
 
 
 def mean_directions(vectors: Rows, owners: np.ndarray, count: int) -> np.ndarray:
-    """[C, d] float32, directions of clusters' means; zero of those without rows."""
+    """Directions of the clusters' means, [C, d] float32; zero for empty clusters."""
     sums = np.zeros((count, vectors.shape[1]))
     for start in range(0, len(vectors), _BLOCK):
         own = owners[start : start + _BLOCK]
@@ -78,12 +79,12 @@ def mean_directions(vectors: Rows, owners: np.ndarray, count: int) -> np.ndarray
 
 
 def assign_balanced(vectors: Rows, centroids: np.ndarray, capacity: int) -> np.ndarray:
-    """The cluster of every row, no cluster with more than `capacity` rows.
+    """Assign every row to a cluster; no cluster gets more than `capacity` rows.
 
     Args:
       vectors: [N, d] float32 of norm 1.
       centroids: [C, d] float32; C capacity >= N.
-      capacity: rows of a cluster.
+      capacity: most rows of a cluster.
 
     Returns:
       [N] int64.
@@ -117,10 +118,10 @@ def nearest(
 
 
 def _match(order: np.ndarray, scores: np.ndarray, free: np.ndarray) -> np.ndarray:
-    """Rows ask their candidates in turn; a cluster keeps the nearest that ask it.
+    """Match rows and clusters: rows apply in order, clusters keep the nearest.
 
     Returns:
-      [n] the cluster of each row; -1 where all its candidates are full.
+      [n] the cluster of each row; -1 if all its candidates are full.
     """
     count, most = order.shape
     asked = np.zeros(count, np.int64)

@@ -1,4 +1,4 @@
-"""A search whose two parties are in one process."""
+"""A search with both parties in one process."""
 
 from collections.abc import Generator, Sequence
 from typing import TypeVar
@@ -15,12 +15,12 @@ def converse(
     *,
     log: list[Request] | None = None,
 ) -> _T:
-    """Bring a search's requests to a provider, and its answers back.
+    """Carry a search's requests to a provider, and the answers back.
 
     Args:
-      steps: of `SearchClient.search` or `SearchClient.read`.
-      provider: that the client is registered with.
-      log: where requests are added, as the provider sees them.
+      steps: from `SearchClient.search` or `SearchClient.read`.
+      provider: with which the client is registered.
+      log: a list to which requests are appended, as the provider sees them.
 
     Returns:
       What the steps return.

@@ -3,11 +3,11 @@
     config.json            sizes, the model that made the vectors, digests of the others
     vectors.npy            [N, d] float32 of norm 1, read from the disk as it is needed
     records.npy            [N, size] uint8, see `records`
-    arrays.safetensors     order, sizes; of clusters: centroids, sets, weights
+    arrays.safetensors     order, sizes; with clusters: centroids, sets, weights
 
-Rows lie block by block. Up to 200,000 they are in random order, so that a block tells
-nothing of what is in it, and blocks are of the texts alone; more are in balanced
-clusters. All files change at one instant: a killed build leaves what was there before.
+Rows are stored block by block. Up to 200,000 rows are in random order, so that a block
+reveals nothing about its content, and only texts are read in blocks; more rows are in
+balanced clusters. All files are replaced at once: a killed build leaves the old ones.
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ KIND, FORMAT = "search_index", 1
 CONFIG, VECTORS, RECORDS = "config.json", "vectors.npy", "records.npy"
 ARRAYS = "arrays.safetensors"
 _REMEDY = "build the index again"
-NORM_TOLERANCE = 2.0**-12  # of float32, and to spare
+NORM_TOLERANCE = 2.0**-12  # well above the rounding of float32
 _BLOCK = 8192
 
 
@@ -45,10 +45,10 @@ class SearchIndex:
 
     Attributes:
       name: 16 bytes, a hash of its content.
-      model: what made the vectors, a JSON-able record.
+      model: the model that made the vectors, a record that JSON can hold.
       vectors: [N, d] float32 of norm 1, block by block.
       records: [N, size] uint8.
-      layout: where rows lie.
+      layout: where the rows are.
     """
 
     name: bytes
@@ -71,22 +71,22 @@ def save_index(
     listed: int = 4096,
     seed: int = 0,
 ) -> Path:
-    """Write an index folder at one instant, in place of an index or of nothing.
+    """Write an index folder atomically; it may replace an index, but nothing else.
 
     Args:
-      folder: where; parents are made.
-      vectors: [N, d] real, finite, none of them zero; scaled to norm 1.
-      model: what made them, such as a model's fingerprint.
+      folder: where; missing parents are created.
+      vectors: [N, d] float, finite, no zero rows; they are scaled to norm 1.
+      model: the model that made them, such as its fingerprint.
       ids: [N] of the rows; None numbers them.
-      texts: [N]; None: hits have ids alone.
-      clusters: whether rows are in clusters; None: from 200,001 rows on.
+      texts: [N]; with None, hits have only ids.
+      clusters: whether rows are in clusters; None means from 200,001 rows on.
       block_rows: most rows of a cluster, or of a block of texts.
-      probes: clusters that a query asks.
-      listed: most sets of clusters in the public list that it chooses from.
+      probes: clusters that a query requests.
+      listed: most sets of clusters in the public list that a query chooses from.
       seed: of the order, and of the clusters.
 
     Raises:
-      ValueError, TypeError: vectors, ids or texts that cannot be.
+      ValueError, TypeError: the vectors, ids, texts or settings are not allowed.
       ArtefactError: the folder holds something else, or cannot be written.
     """
     folder = local_path(folder, "the folder of an index")
@@ -138,10 +138,10 @@ def save_index(
 
 
 def open_index(folder: str | os.PathLike) -> SearchIndex:
-    """Open an index folder, every byte of which is read once and checked.
+    """Open an index folder; every byte is read once and checked.
 
     Raises:
-      ArtefactError: there is none, it is damaged, or it is something else.
+      ArtefactError: the folder does not exist, is damaged, or is not an index.
     """
     folder = local_path(folder, "the folder of an index")
     config = _read_config(folder)
@@ -196,7 +196,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def _require_units(path: Path, rows: np.ndarray) -> None:
-    """Refuse rows that are not of norm 1, on which the layers' floods rely."""
+    """Refuse rows whose norm is not 1: the layers' floods rely on it."""
     for start in range(0, len(rows), _BLOCK):
         norms = np.linalg.norm(rows[start : start + _BLOCK], axis=1)
         if not (np.abs(norms - 1) < NORM_TOLERANCE).all():
@@ -232,13 +232,13 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise ArtefactError(f"{folder} holds a {found!r}, expected a {KIND!r}.")
     if config.get("format") != FORMAT:
         raise ArtefactError(
-            f"{folder} has format {config.get('format')!r}, {FORMAT} is read here; "
+            f"{folder} has format {config.get('format')!r}, expected {FORMAT}; "
             f"{_REMEDY}."
         )
     return config
 
 
 def _require_replaceable(folder: Path) -> None:
-    """Refuse a folder that holds something else."""
+    """Refuse to replace a folder that is not an index."""
     if (folder / CONFIG).exists():
         _read_config(folder)

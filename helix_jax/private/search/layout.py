@@ -15,8 +15,8 @@ from helix_jax.private.search.clusters import (
 from helix_jax.private.search.limits import MAX_BLOCKS, MAX_LISTED, MAX_PROBES
 from helix_jax.private.search.plausible import best_clusters, choose_sets
 
-SLACK = 1.1  # places of all clusters together, over rows
-WEIGHED = 50_000  # rows that the weights of sets are counted on
+SLACK = 1.1  # capacity of all clusters together, relative to the number of rows
+WEIGHED = 50_000  # most rows in the sample that the weights of sets are counted on
 _BLOCK = 4096
 
 
@@ -25,13 +25,13 @@ class Layout:
     """Blocks of rows.
 
     Attributes:
-      order: [N] int64, the number of the given row at each place.
+      order: [N] int64, for each place the number of its row in the input.
       block_rows: most rows of a block.
-      sizes: [B] int64, rows of each block; those of one follow those of another.
-      centroids: [B, d] float32 of norm 1 (zero of an empty cluster); None: blocks are
-        no clusters.
-      sets: [L, P] int64, clusters of every set that a query may choose; or None.
-      weights: [L] int64, how many rows of a sample choose it; or None.
+      sizes: [B] int64, rows of each block; blocks follow each other.
+      centroids: [B, d] float32 of norm 1 (zero for an empty cluster); None if blocks
+        are not clusters.
+      sets: [L, P] int64, the clusters of every set that a query may choose; or None.
+      weights: [L] int64, how many rows of a sample choose each set; or None.
     """
 
     order: np.ndarray
@@ -58,10 +58,10 @@ class Layout:
         """The public list of an index in clusters: sets and weights.
 
         Raises:
-          ValueError: its rows are in no clusters.
+          ValueError: the index has no clusters.
         """
         if self.sets is None or self.weights is None:
-            raise ValueError("the rows of this index are in no clusters.")
+            raise ValueError("this index has no clusters.")
         return self.sets, self.weights
 
     @classmethod
@@ -72,13 +72,13 @@ class Layout:
 
         Raises:
           KeyError: one is missing.
-          ValueError: they do not belong together.
+          ValueError: they do not fit together.
         """
         found = cls(arrays["order"], int(block_rows), arrays["sizes"])
         if not (found.sizes >= 0).all() or found.sizes.max() > found.block_rows:
-            raise ValueError("blocks have more rows than they may have")
+            raise ValueError("a block has a size below 0 or above block_rows")
         if found.sizes.sum() != len(found.order):
-            raise ValueError("rows of blocks are not those of the index")
+            raise ValueError("the blocks' sizes do not add up to the number of rows")
         if not clusters:
             return found
         centroids, sets, weights = (
@@ -92,7 +92,7 @@ class Layout:
             and sets.max() < len(found.sizes)
             and (weights > 0).all()
         ):
-            raise ValueError("clusters, sets and weights do not belong together")
+            raise ValueError("clusters, sets and weights do not fit together")
         return cls(found.order, found.block_rows, found.sizes, centroids, sets, weights)
 
 
@@ -105,10 +105,10 @@ def lay_out(
     listed: int,
     seed: int,
 ) -> Layout:
-    """Order rows [N, d] in blocks; arguments as of `save_index`.
+    """Arrange rows [N, d] in blocks; the arguments are those of `save_index`.
 
     Raises:
-      ValueError: sizes that cannot be.
+      ValueError: a size is not allowed.
     """
     count = len(vectors)
     for name, value, most in (
@@ -163,7 +163,7 @@ def list_sets(
       seed: of the rows.
 
     Returns:
-      sets [L, P] int64, weights [L] int64; sets that no row chooses are left out.
+      sets [L, P] int64 and weights [L] int64, without sets that no row chooses.
     """
     generator = np.random.default_rng([seed, 1])
     chosen = np.sort(
@@ -172,7 +172,7 @@ def list_sets(
     listing = np.sort(generator.permutation(len(chosen))[:listed])
     scores = np.asarray(vectors[chosen[listing]]) @ centroids.T
     best = best_clusters(scores, probes)
-    # Two of the same clusters are one, whatever their order in them.
+    # Two sets of the same clusters count as one, whatever the order of the clusters.
     _, first = np.unique(np.sort(best, axis=1), axis=0, return_index=True)
     sets = best[np.sort(first)]
     weights = np.zeros(len(sets), np.int64)
@@ -183,7 +183,7 @@ def list_sets(
 
 
 class _Units:
-    """Rows of vectors scaled to norm 1 as they are read."""
+    """Vectors whose rows are scaled to norm 1 when they are read."""
 
     def __init__(self, vectors: np.ndarray):
         self._vectors, self.shape = vectors, vectors.shape

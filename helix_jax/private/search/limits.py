@@ -1,4 +1,4 @@
-"""How large an index and its texts may be, and how much one query may ask."""
+"""Limits on the size of an index and its texts, and on what one query may request."""
 
 MAX_ROWS = 20_000_000
 MAX_BLOCKS = 65_536

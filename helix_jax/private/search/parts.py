@@ -1,13 +1,13 @@
-"""The parts of an index that can be asked: their names, weights, scales and charges.
+"""The parts of an index that can be requested: their names, weights and scales.
 
-    scores             every row's cosine, where rows are in no clusters
+    scores             every row's cosine, if the index has no clusters
     centroids/I        cosines of the centroids of a block of clusters
     cluster/I          cosines of the rows of a cluster
-    texts/I            the digits of a row of a block of rows
+    texts/I            the digits of one row in a block of rows
 
-All centroids' blocks and clusters have one plan and one choice of scales and flood, so
-that one message asks any of them, and all blocks of texts another. They are chosen for
-weights that are as large as they may be: columns of norm 1, digits of 2048.
+All blocks of centroids and all clusters share one plan, one choice of scales and one
+flood, so that one message can request any of them; all blocks of texts share another.
+They are chosen for the largest weights allowed: columns of norm 1, digits of 2048.
 """
 
 import dataclasses
@@ -33,15 +33,15 @@ _MARGIN = 1 + 2.0**-10  # above NORM_TOLERANCE
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """Parts that one message may ask together.
+    """Parts that one message may request together.
 
     Attributes:
       parts: name -> how many there are.
-      kernel: part, number -> weights [d, k].
+      kernel: (name, number) -> weights [d, k].
       plan: of each.
       scales: of each.
       policy: of each.
-      subject: what answers count as in the ledger.
+      subject: under which the ledger counts answers.
     """
 
     parts: dict[str, int]
@@ -52,7 +52,7 @@ class Family:
     subject: bytes
 
     def layer(self, profile: Profile) -> Layer:
-        """The description of all its layers."""
+        """The description that all its layers share."""
         bits, error = self.scales.result_bits, power_above(self.scales.error)
         query_bits = self.scales.query_bits
         return Layer(profile, self.plan, bits, query_bits, 1.0, error, self.policy)
@@ -61,13 +61,13 @@ class Family:
 def vectors_family(
     index: SearchIndex, profile: Profile, policy: Policy, *, asked: int
 ) -> Family:
-    """The layers of scores: one of all rows, or one of each cluster and the centroids'.
+    """The layers of scores: one for all rows, or for each cluster and centroid block.
 
     Args:
-      index: whose.
+      index: that is searched.
       profile: of the ring.
       policy: of the scores.
-      asked: clusters of a query, decoys with them, that the traffic is least for.
+      asked: clusters per query, including decoys, for which traffic is minimised.
     """
     layout, width = index.layout, index.vectors.shape[1]
     centroids = layout.centroids
@@ -96,15 +96,15 @@ def vectors_family(
 
 
 def texts_family(index: SearchIndex, profile: Profile, *, asked: int) -> Family:
-    """The layers of texts, one of each block.
+    """The layers of texts, one for each block.
 
     Args:
-      index: whose.
+      index: that is searched.
       profile: of the ring.
-      asked: blocks of a message, decoys with them, that the traffic is least for.
+      asked: blocks per message, including decoys, for which traffic is minimised.
 
     Raises:
-      ValueError: digits do not fit the modulus, with what hides how they came about.
+      ValueError: the modulus has no room for the digits and their flood.
     """
     layout, size = index.layout, index.records.shape[1]
     width, classes = layout.block_rows, size // 3 * 2
@@ -130,7 +130,7 @@ def texts_family(index: SearchIndex, profile: Profile, *, asked: int) -> Family:
 
 
 def split_part(part: str) -> tuple[str, int]:
-    """The family's name and the number of a part.
+    """Split the name of a part into its kind and its number.
 
     Raises:
       ProtocolError: it is not the name of a part.
@@ -142,8 +142,8 @@ def split_part(part: str) -> tuple[str, int]:
         match = re.fullmatch(r"(centroids|cluster|texts)/(0|[1-9]\d{0,6})", part)
     if match is None:
         raise ProtocolError(
-            f"search: {str(part)[:40]!r} is no part of an index: scores, centroids/I, "
-            "cluster/I, texts/I."
+            f"search: {str(part)[:40]!r} is no part of an index; parts are scores, "
+            "centroids/I, cluster/I and texts/I."
         )
     return match[1], int(match[2])
 
@@ -151,7 +151,7 @@ def split_part(part: str) -> tuple[str, int]:
 def _plan(
     width: int, classes: int, profile: Profile, *, uploads: int, answers: int
 ) -> Plan:
-    """The plan of least traffic, where so many queries bring so many answers."""
+    """The plan with the least traffic for `uploads` queries and `answers` answers."""
 
     def traffic(plan: Plan) -> int:
         up = plan.tiles * plan.degree * sum(profile.residue_bytes)

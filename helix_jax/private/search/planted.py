@@ -1,19 +1,19 @@
-"""A synthetic index: rows in clusters, whose centres are in clusters too."""
+"""A synthetic index: rows in clusters whose centres are clustered, too."""
 
 import numpy as np
 
-GROUP, GROUPS = 200, 16  # rows of a centre, centres of a centre of centres
-SPREAD = 0.8  # of rows about their centre, relative to that of centres
+GROUP, GROUPS = 200, 16  # rows per centre, centres per top-level centre
+SPREAD = 0.8  # of rows around their centre, relative to the spread of centres
 _BLOCK = 8192
 
 
 def planted_index(
     *, rows: int, queries: int, width: int, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and queries of one distribution.
+    """Rows and queries from one distribution.
 
-    The variance of coordinate i falls as 1 / (i + 10), about as the spectra of sentence
-    encoders fall.
+    The variance of coordinate i falls as 1 / (i + 10), roughly like the spectra of
+    sentence encoders.
 
     Returns:
       [rows, width] and [queries, width] float32 of norm 1.

@@ -1,19 +1,20 @@
 """The clusters that a query requests, from a public list, and its decoys.
 
-The list holds the probe sets of rows of the index, each with a weight: how many of the
-index's rows choose it. A query chooses one, by a value of its clusters that falls with
-their rank,
+The list holds the probe sets of some rows of the index, each with a weight w: how many
+rows of a sample choose it. A query chooses one set, with a value for each cluster that
+falls with its rank,
 
     chosen = argmax_s sum_{c in s} 1 / (rank of c + 1),   ranks below the size of a set
 
-and D decoys are drawn with the weights' probabilities, independently of it. Given the
-D + 1 sets, and a prior p of the chosen one, the provider's posterior of each is
+and D decoys are drawn with probabilities proportional to the weights, independently of
+the chosen set. Given the D + 1 sets and a prior p of the chosen one, the provider's
+posterior of each is
 
     p(s) / w(s)  over their sum,   1 / (D + 1) where p = w:
 
-decoys are exchangeable with a choice that is distributed as theirs. Decoys are a
-function of the chosen set and of a secret of the client, so that the same set is always
-asked with the same others.
+decoys are exchangeable with a choice that has their distribution. Decoys are a function
+of the chosen set and of a secret of the client, so that the same set is always
+requested with the same others.
 
 Reference: ours.
 """
@@ -31,8 +32,8 @@ def choose_sets(scores: np.ndarray, sets: np.ndarray) -> np.ndarray:
     """The set that each query chooses.
 
     Args:
-      scores: [n, C] of the centroids.
-      sets: [L, P] clusters of every set.
+      scores: [n, C] of the queries with the centroids.
+      sets: [L, P] the clusters of every set.
 
     Returns:
       [n] int64.
@@ -54,7 +55,7 @@ def choose_sets(scores: np.ndarray, sets: np.ndarray) -> np.ndarray:
 
 
 def best_clusters(scores: np.ndarray, count: int) -> np.ndarray:
-    """[n, count] clusters of the highest scores [n, C], best first."""
+    """The clusters with the highest scores [n, C], best first: [n, count]."""
     best = np.argpartition(-scores, count - 1, axis=1)[:, :count]
     values = np.take_along_axis(scores, best, axis=1)
     return np.take_along_axis(best, np.argsort(-values, axis=1, kind="stable"), axis=1)
@@ -63,7 +64,7 @@ def best_clusters(scores: np.ndarray, count: int) -> np.ndarray:
 def draw_decoys(
     secret: bytes, name: bytes, chosen: int, weights: np.ndarray, count: int
 ) -> np.ndarray:
-    """Sets to hide a chosen one among: [count], always the same for the same secret.
+    """Draw the sets that hide a chosen one, fixed by the secret and that set: [count].
 
     Args:
       secret: of the client.
@@ -83,7 +84,7 @@ def draw_decoys(
 def draw_blocks(
     secret: bytes, name: bytes, chosen: int, blocks: int, count: int
 ) -> np.ndarray:
-    """Other blocks to hide one among, without repetition: [count or all others]."""
+    """Draw distinct other blocks that hide a chosen one: [count or all others]."""
     others = [block for block in range(blocks) if block != chosen]
     count = min(count, len(others))
     for i in range(count):  # Fisher and Yates
@@ -93,12 +94,15 @@ def draw_blocks(
 
 
 def posterior(asked: np.ndarray, prior: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """What a provider that knows a client's prior believes of each set it sees.
+    """The probability, for a provider that knows the prior, that each set was chosen.
 
     Args:
       asked: [..., D + 1] the chosen set and its decoys, in any order.
-      prior: [L] of the client's choice.
+      prior: [L] probabilities of the client's choice.
       weights: [L] of the list.
+
+    Returns:
+      [..., D + 1] float, summing to 1.
     """
     ratio = prior[asked] / weights[asked]
     total = ratio.sum(axis=-1, keepdims=True)
@@ -107,6 +111,6 @@ def posterior(asked: np.ndarray, prior: np.ndarray, weights: np.ndarray) -> np.n
 
 
 def _uniform(secret: bytes, name: bytes, use: bytes, chosen: int, i: int) -> int:
-    """64 bits of a function that only the client knows."""
+    """64 bits of a pseudo-random function under the client's secret."""
     text = b"|".join([b"helix_jax decoys", use, name, b"%d" % chosen, b"%d" % i])
     return int.from_bytes(hmac.digest(secret, text, hashlib.sha256)[:8], "little")

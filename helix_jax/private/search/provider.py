@@ -1,7 +1,7 @@
 """The provider of a private search: an index whose parts answer encrypted queries.
 
 From a search it learns that there was one, and which clusters were requested; from the
-reading of a text which blocks were requested. What that reveals: docs/search.md.
+reading of a text, which blocks were requested. docs/search.md says what that reveals.
 """
 
 import threading
@@ -27,11 +27,11 @@ from helix_jax.private.search.parts import (
 )
 from helix_jax.private.search.requests import answer_bytes, split_answers
 
-MOST_BYTES = 2**26  # that answer one message
+MOST_BYTES = 2**26  # in the answers to one message
 
 
 class _Enrolled(NamedTuple):
-    """A client key, until when it is whose, and subject -> bits it may have."""
+    """A client key, its ticket (whose it is, until when), and subject -> budget."""
 
     key: PublicKey
     ticket: Ticket
@@ -42,7 +42,7 @@ class SearchProvider:
     """The owner of an index, who answers encrypted queries.
 
     Attributes:
-      about: what clients may know, a dictionary for JSON; see `read_about`.
+      about: the public description, a dictionary for JSON; see `read_about`.
     """
 
     def __init__(
@@ -61,18 +61,19 @@ class SearchProvider:
         """Open an index to clients.
 
         Args:
-          index: of `open_index`; its files must not be changed.
-          profile: name of the parameters; one that hides weights.
-          policy: what scores show, "logits" or "rounded:BITS"; None is "rounded:12".
-          decoys: that clients are proposed, for each cluster set or block of texts.
-          budget: bits of scores that one client may have in all; None for no limit.
-          text_budget: the same of texts.
-          ledger, admission: as of a `Provider`.
-          weights_bytes: memory for transformed weights; the rest is made anew from the
-            index as it is asked.
+          index: from `open_index`; its files must not be changed.
+          profile: name of the parameters; the profile must hide weights.
+          policy: what scores reveal, "logits" or "rounded:BITS"; None is "rounded:12".
+          decoys: number proposed to clients, for each set of clusters or block of
+            texts.
+          budget: bits of scores that one client may have in total; None for no limit.
+          text_budget: the same for texts.
+          ledger, admission: as in `Provider`.
+          weights_bytes: memory for transformed weights; the rest is made again from the
+            index when it is requested.
 
         Raises:
-          ValueError: settings that cannot be.
+          ValueError: a setting is not allowed.
           RuntimeError: the device computes wrongly, see `self_test`.
         """
         self._profile = find_profile(profile)
@@ -119,7 +120,7 @@ class SearchProvider:
         )
 
     def prepare(self) -> int:
-        """Transform as many weights as may be kept; of how many parts they are."""
+        """Transform as many parts' weights as may be kept; returns how many parts."""
         return self._blocks.prepare()
 
     def register(
@@ -133,12 +134,13 @@ class SearchProvider:
         """Admit a client's public key, for all parts; see `Provider.register`.
 
         Args:
-          bundle: of the client, or the key that was read from it.
-          ticket: of the admission, where there is one.
-          budget, text_budget: that this client may have, in place of the provider's.
+          bundle: the client's, or the key that was read from it.
+          ticket: from the admission, where there is one.
+          budget, text_budget: of this client, in place of the provider's.
 
         Raises:
-          ProtocolError, KeyRoleError: as there.
+          ProtocolError, KeyRoleError: as in `Provider.register`.
+          ValueError: a budget is not positive.
         """
         _check_budgets(budget, text_budget)
         key = PublicKey.admissible(bundle, self._profile)
@@ -159,7 +161,7 @@ class SearchProvider:
         return key.key
 
     def forget(self, key: bytes) -> None:
-        """Drop what is kept for a client key; see `Provider.forget`."""
+        """Drop a client key; see `Provider.forget`."""
         with self._lock:
             self._keys.pop(key, None)
 
@@ -174,22 +176,22 @@ class SearchProvider:
         """The answers of some parts to one message of encrypted queries, in order.
 
         Raises:
-          ProtocolError, KeyRoleError: as of `answer_pieces`.
+          ProtocolError, BudgetError, KeyRoleError: as in `answer_pieces`.
         """
         return split_answers(b"".join(self.answer_pieces(message, parts)), len(parts))
 
     def answer_pieces(self, message: bytes, parts: Sequence[str]) -> Iterator[bytes]:
         """The answers of some parts, one after the other, in pieces.
 
-        Every part is charged as its answer begins, and none where the budget does not
-        allow all.
+        Each part is charged when its answer begins, and none is charged if the budget
+        does not allow all.
 
         Raises:
-          ProtocolError: the message is malformed, or was answered by one of the parts
-            before; or there are no such parts.
+          ProtocolError: the message is malformed, or one of the parts has answered it
+            before, or there are no such parts.
           BudgetError: the budget does not allow all.
-          KeyRoleError: its key is not registered, did not sign it, or its ticket has
-            ended.
+          KeyRoleError: its key is not registered or did not sign it, or its ticket has
+            expired.
         """
         family = self._check_parts(parts)
         first = self._blocks.get(parts[0])
@@ -201,8 +203,8 @@ class SearchProvider:
         size = len(parts) * answer_bytes(first.layer)
         if read.message.sizes[3] != 1 or size > MOST_BYTES:
             raise ProtocolError(
-                f"search: a message holds one query, and {MOST_BYTES} bytes answer it "
-                f"at most, got {read.message.sizes[3]} and {size}."
+                "search: a message holds one query, and its answers at most "
+                f"{MOST_BYTES} bytes, got {read.message.sizes[3]} and {size}."
             )
         if budget is not None:
             wanted = read.message.sizes[3] * len(parts) * first.answer_bits
@@ -222,10 +224,11 @@ class SearchProvider:
         return pieces()
 
     def _check_parts(self, parts: Sequence[str]) -> Family:
-        """The family of parts that one message asks.
+        """The family of the parts that one message requests.
 
         Raises:
-          ProtocolError: there are none, or no such ones, or not of one family.
+          ProtocolError: there are no parts, one occurs twice or does not exist, or they
+            are of different kinds.
         """
         if not parts or len(set(parts)) != len(parts):
             raise ProtocolError(
@@ -240,15 +243,16 @@ class SearchProvider:
             names.add(name)
         if len(names) > 1:
             raise ProtocolError(
-                f"search: one message asks one kind of parts, got {sorted(names)}."
+                "search: one message may request only one kind of parts, got "
+                f"{sorted(names)}."
             )
         return self._families[names.pop()]
 
     def _known(self, message: bytes, binding: bytes) -> _Enrolled:
-        """Whose message it is.
+        """The key, ticket and budgets of a message's sender.
 
         Raises:
-          ProtocolError: its header is not sound.
+          ProtocolError: its header is malformed.
           KeyRoleError: its key is not registered here.
         """
         own = wire.read(message, "query", self._profile, binding=binding).key

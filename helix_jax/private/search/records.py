@@ -2,9 +2,10 @@
 
     checksum 8, bytes of the id 2, bytes of the text 2, id, text, zeros
 
-little-endian, UTF-8, a multiple of three bytes. Three bytes are two digits of 12 bits,
-from -2048 to 2047: the weights of the texts' layers, whose results are rounded to
-digits. The checksum binds a record to its row and its index.
+Numbers are little-endian, texts UTF-8; a record is a multiple of three bytes. Three
+bytes are two digits of 12 bits, from -2048 to 2047. Digits are the weights of the
+texts' layers, whose results are rounded to digits. The checksum binds a record to its
+row and its index.
 """
 
 import hashlib
@@ -28,7 +29,7 @@ class Document(NamedTuple):
 
     Attributes:
       id: of the row.
-      text: of the row; empty where the index has none.
+      text: of the row; empty if the index has no texts.
     """
 
     id: str
@@ -36,13 +37,20 @@ class Document(NamedTuple):
 
 
 def record_bytes(ids: Sequence[bytes], texts: Sequence[bytes]) -> int:
-    """Bytes of a record that holds the longest of these, a multiple of three."""
+    """Size of a record that can hold the longest of these, a multiple of three."""
     longest = max(len(a) + len(b) for a, b in zip(ids, texts, strict=True))
     return -(-(_START.size + longest) // 3) * 3
 
 
 def pack_record(name: bytes, row: int, own_id: bytes, text: bytes, size: int) -> bytes:
-    """The record of a row of an index of that name."""
+    """The record of a row: `size` bytes.
+
+    Args:
+      name: 16 bytes, of the index.
+      row: number of the row in the index's order.
+      own_id, text: of the row, in UTF-8.
+      size: of every record of the index.
+    """
     body = own_id + text
     lengths = len(own_id), len(text)
     return _START.pack(_checksum(name, row, lengths, body), *lengths) + body.ljust(
@@ -81,10 +89,10 @@ def to_digits(records: np.ndarray) -> np.ndarray:
 
 
 def from_digits(digits: np.ndarray) -> bytes:
-    """One record of results [2 size / 3] float64 that are near to digits.
+    """One record from results [2 size / 3] float64 that are close to digits.
 
     Raises:
-      ProtocolError: they are out of bounds.
+      ProtocolError: a digit is out of bounds.
     """
     whole = np.rint(digits) + LARGEST_DIGIT
     if not ((whole >= 0) & (whole < 2 * LARGEST_DIGIT)).all():

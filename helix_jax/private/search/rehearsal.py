@@ -9,17 +9,17 @@ from helix_jax.private.search.client import SearchClient, Steps
 from helix_jax.private.search.provider import SearchProvider
 from helix_jax.progress import bar
 
-WARMUPS = 2  # which compile
+WARMUPS = 2  # first searches, which compile
 
 
 class Costs(NamedTuple):
-    """Of one search, or the reading of one text.
+    """Costs of one search, or of reading one text.
 
     Attributes:
-      client_seconds, provider_seconds: of the wall clock.
-      cpu_seconds: of the process, both parties.
+      client_seconds, provider_seconds: wall-clock time.
+      cpu_seconds: processor time of the process, for both parties.
       sent_bytes, received_bytes: by the client.
-      parts: of the index that were asked.
+      parts: number of parts of the index that were requested.
     """
 
     client_seconds: float
@@ -31,11 +31,11 @@ class Costs(NamedTuple):
 
 
 class Rehearsed(NamedTuple):
-    """Searches for some queries.
+    """The results of some searches.
 
     Attributes:
-      rows: [Q, k] the hits' numbers in the index's order; -1 where there are fewer.
-      chosen: [Q] the set of clusters that each query chose; -1: none.
+      rows: [Q, k] the hits' row numbers in the index's order; -1 beyond the last hit.
+      chosen: [Q] the set of clusters that each query chose; -1 for none.
       costs: of each query.
     """
 
@@ -61,7 +61,7 @@ def rehearse_search(
 
 
 def timed(steps: Steps, provider: SearchProvider) -> tuple[Any, Costs]:
-    """What the steps return, and what they cost."""
+    """Run the steps of a search; returns what they return, and their costs."""
     sent = received = parts = 0
     provided, start, cpu = 0.0, time.perf_counter(), time.process_time()
     answers = None

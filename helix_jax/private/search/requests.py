@@ -1,8 +1,8 @@
-"""The requests of a search: one message of a client, for some parts of an index.
+"""The requests of a search: each is one message from a client to parts of an index.
 
 A search, or the reading of a text, is a generator that yields Requests, receives for
-each the list of answers in the order of its parts, and returns what was found. Whoever
-drives it brings the bytes to a provider and back, in whatever way:
+each the list of answers in the order of its parts, and returns what was found. The
+caller carries the bytes to a provider and back, by any transport:
 
     request = next(steps)
     request = steps.send(answers)      # until StopIteration, whose value is the result
@@ -19,9 +19,9 @@ class Request(NamedTuple):
     """One message.
 
     Attributes:
-      parts: whose answers are wanted, such as "cluster/17".
-      message: of encrypted queries, for all of them.
-      answer_bytes: of each answer, exactly; they come one after the other.
+      parts: the requested parts, such as "cluster/17".
+      message: the encrypted query, for all of them.
+      answer_bytes: exact size of each answer; answers come one after the other.
     """
 
     parts: tuple[str, ...]
@@ -30,15 +30,15 @@ class Request(NamedTuple):
 
 
 def answer_bytes(layer: Layer) -> int:
-    """Bytes of an answer of a layer to one query."""
+    """Size of a layer's answer to one query, in bytes."""
     return wire.HEADER_BYTES + answers.payload_length(layer.plan, layer.profile, 1)
 
 
 def split_answers(data: bytes, count: int) -> list[bytes]:
-    """Answers of one size that came one after the other.
+    """Split the bytes of answers of equal size that came one after the other.
 
     Raises:
-      ProtocolError: they are not so many.
+      ProtocolError: the bytes are not `count` answers.
     """
     size, rest = divmod(len(data), count)
     if rest or not size:

@@ -1,4 +1,4 @@
-"""The input of an index, checked: vectors, ids and texts."""
+"""Checks of an index's input: vectors, ids and texts."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ _BLOCK = 8192
 
 
 def read_vectors(vectors: np.ndarray) -> tuple[int, int]:
-    """Rows and width of vectors [N, d], which are looked at in blocks.
+    """The numbers of rows and columns of vectors [N, d], checked in blocks.
 
     Raises:
-      TypeError: they are not real numbers.
-      ValueError: another shape, or rows that have no direction.
+      TypeError: they are not floats.
+      ValueError: the shape or a size is not allowed, or a row has no direction.
     """
     if not hasattr(vectors, "shape") or len(vectors.shape) != 2:
         shape = list(getattr(vectors, "shape", []))
@@ -45,18 +45,18 @@ def read_vectors(vectors: np.ndarray) -> tuple[int, int]:
 def read_documents(
     ids: Sequence[str] | None, texts: Sequence[str] | None, count: int
 ) -> tuple[list[bytes], list[bytes], int]:
-    """Ids and texts of N rows in UTF-8, and the bytes of a record that holds any.
+    """Ids and texts of N rows in UTF-8, and the size of a record that can hold any.
 
     Raises:
       TypeError: they are not strings.
-      ValueError: not one of each row, an id that stands twice, or one too long.
+      ValueError: there is not one per row, an id occurs twice, or one is too long.
     """
     own_ids = [str(i) for i in range(count)] if ids is None else list(ids)
     own_texts = [""] * count if texts is None else list(texts)
     for name, values in (("ids", own_ids), ("texts", own_texts)):
         if len(values) != count:
             raise ValueError(
-                f"save_index: expected {count} {name}, one a row, got {len(values)}."
+                f"save_index: expected {count} {name}, one per row, got {len(values)}."
             )
     encoded_ids = _encode("id", own_ids, MAX_ID_BYTES, "shorten it")
     encoded = _encode("text", own_texts, MAX_TEXT_BYTES, "cut it, or index its parts")
