@@ -1,4 +1,4 @@
-"""Sums over silos in which nobody sees one silo's part; see docs/aggregation.md."""
+"""Sums over silos that reveal no single silo's part; see docs/aggregation.md."""
 
 from typing import TYPE_CHECKING
 

@@ -2,8 +2,8 @@
 
     receive every silo's message of the round, then close_round, five times; then total
 
-A round closes with whoever has answered, if they are enough; who has not is left out
-from then on. Masked vectors are added as they come and not kept.
+A round closes with the silos that have answered, if they are enough; the others are
+left out from then on. Masked vectors are added as they arrive and not kept.
 
 Reference: Bonawitz et al. 2017, CCS, figure 4, with the steps for active adversaries.
 """
@@ -34,7 +34,7 @@ class Aggregator:
     """The role of the aggregator in one session.
 
     Args:
-      session: what all agreed on.
+      session: the parameters that all sides agreed on.
       signing_key: its identity's private half, 32 bytes.
 
     Raises:
@@ -63,7 +63,7 @@ class Aggregator:
 
     @property
     def present(self) -> frozenset[int]:
-        """Silos that were left out of no round that has closed."""
+        """Silos that answered in every round that has closed."""
         return self._present
 
     @property
@@ -77,8 +77,8 @@ class Aggregator:
 
         Raises:
           KeyRoleError: all rounds are over.
-          ProtocolError: the message is malformed, of another round, a second one, or of
-            a silo that was left out; it changes nothing.
+          ProtocolError: the message is malformed, of another round, repeated, or from a
+            silo that was left out; it changes nothing.
         """
         kind = self._kind("receive")
         message = messages.read(self._session, data, kind, recipient=AGGREGATOR)
@@ -110,8 +110,8 @@ class Aggregator:
 
         Raises:
           KeyRoleError: all rounds are over.
-          ProtocolError: too few have answered, and the round stays open; or the shares
-            revealed are not those of the secrets.
+          ProtocolError: too few silos have answered, and the round stays open; or the
+            revealed shares do not give the secrets.
         """
         kind = self._kind("close_round")
         if len(self._answered) < self._session.threshold:

@@ -1,9 +1,9 @@
 """Bodies of messages: sets of silos, tables over them, vectors.
 
-A set is one bit a silo. A table is the set of silos that have an entry, then the
-entries, all of one size, in order. So every size is known from the session and the
-sets, and is checked before a byte is copied. `pack_...` writes, `take_...` reads from
-the head of a body and returns the rest with it.
+A set is one bit per silo. A table is the set of silos that have an entry, followed by
+the entries, in order and of equal size. So every size follows from the session and the
+sets, and is checked before a byte is copied. `pack_...` writes; `take_...` reads from
+the start of a body, and returns the rest too.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ def set_bytes(session: Session) -> int:
 
 
 def pack_set(session: Session, silos: Iterable[int]) -> bytes:
-    """One bit a silo."""
+    """A set of silos as bytes, one bit per silo."""
     bits = sum(1 << (k - 1) for k in set(silos))
     return bits.to_bytes(set_bytes(session), "little")
 
@@ -33,7 +33,7 @@ def pack_table(session: Session, entries: Mapping[int, bytes]) -> bytes:
 
 
 def take_set(session: Session, body: memoryview) -> tuple[frozenset[int], memoryview]:
-    """A set from the head of a body, and the rest."""
+    """Read a set from the start of a body; returns it and the rest."""
     size = set_bytes(session)
     if len(body) < size:
         raise ProtocolError(f"take_set: needs {size} bytes, {len(body)} are left.")
@@ -48,7 +48,7 @@ def take_set(session: Session, body: memoryview) -> tuple[frozenset[int], memory
 def take_table(
     session: Session, body: memoryview, entry_bytes: int
 ) -> tuple[dict[int, bytes], memoryview]:
-    """A table from the head of a body, and the rest."""
+    """Read a table from the start of a body; returns it and the rest."""
     silos, body = take_set(session, body)
     size = len(silos) * entry_bytes
     if len(body) < size:
@@ -61,17 +61,17 @@ def take_table(
 
 
 def take_all(body: memoryview) -> None:
-    """Raise if bytes of a body are left."""
+    """Raise ProtocolError if bytes of a body are left."""
     if len(body):
         raise ProtocolError(f"take_all: {len(body)} bytes too many.")
 
 
 def require_one_share(self_seeds: Iterable[int], mask_keys: Iterable[int]) -> None:
-    """Raise if both secrets of one silo are asked for: together they unmask it."""
+    """Raise if both secrets of one silo are requested: together they unmask it."""
     both = sorted(set(self_seeds) & set(mask_keys))
     if both:
         raise KeyRoleError(
-            f"request: of silos {both} both the self seed and the mask key are asked "
+            f"request: both the self seed and the mask key of silos {both} are asked "
             "for, with which anyone could read their vectors. Ask for the seed of a "
             "silo whose masked vector came, for the key of one whose did not."
         )
@@ -83,10 +83,10 @@ def pack_request(
     mask_keys: Iterable[int],
     confirmations: Mapping[int, bytes],
 ) -> bytes:
-    """Body of REQUEST.
+    """The body of REQUEST.
 
     Raises:
-      KeyRoleError: both secrets of one silo are asked for.
+      KeyRoleError: both secrets of one silo are requested.
     """
     require_one_share(self_seeds, mask_keys)
     return b"".join(

@@ -7,19 +7,19 @@ splits its mean into an integer and a rest, m 2^a = M + d with |d| <= 1/2, and s
     Q = n M M' + round(n (C 2^(2a) + M d' + d M' + d d')),
 
 the matrix as its upper triangle: sums of z and of z z' with 2a bits after the point.
-The large products are integer arithmetic, only what is small is rounded, and sums over
+The large products are integer arithmetic, only small terms are rounded, and sums over
 silos lose nothing. Totals are split the same way, S / (n 2^a) = c + r with 0 <= r < 1:
 
     n C 2^(2a) = (Q - n c c') - n (c r' + r c' + r r'),
 
-where the first bracket, in which raw second moments usually cancel, is exact. So one
-pass is enough, and the result is as accurate as a float64 can tell.
+where the first bracket, in which raw second moments would lose digits to cancellation,
+is exact. So one pass is enough, and the result is as accurate as float64 allows.
 
-Budget: with |m| <= X, |C| <= X^2, n <= R for each of P silos and powers of two,
-|Q| <= 2 P R X^2 2^(2a) and |S| <= P R X 2^(2a), the larger where X < 1, are 2^126 at
-most but for roundings, which is where a comes from. Moments
-of states within the bounds may exceed them by rounding: 2^-16 of a bound is let pass,
-and |Q| stays below 2^127.
+Budget: let |m| <= X, |C| <= X^2 and n <= R for each of P silos, with X, R and P powers
+of two. Then |Q| <= 2 P R X^2 2^(2a) and |S| <= P R X 2^(2a) (the larger one if X < 1)
+must be at most 2^126, up to rounding, which determines a. Moments of states within the
+bounds may exceed them by rounding: an excess of 2^-16 of a bound is accepted, and |Q|
+stays below 2^127.
 
 Reference: ours.
 """
@@ -48,19 +48,19 @@ from helix_jax.private.aggregation.int128 import (
 )
 
 _LEAST_FRACTION_BITS = 16
-_ROUNDING_BITS = 16  # a bound may be exceeded by 2^-16 of it
+_ROUNDING_BITS = 16  # values may exceed a bound by 2^-16 of it
 _FLOAT32_COUNT = 2**24
 
 
 @dataclasses.dataclass(frozen=True)
 class MomentsFormat:
-    """Public bounds, from which the scale follows.
+    """Public bounds that determine the scale of the integers.
 
     Attributes:
       dx, dy: widths of source and target.
-      silos: at most this many are summed.
+      silos: most silos in a sum.
       row_bits: every silo has at most 2^row_bits rows.
-      value_bits: no mean exceeds 2^value_bits, no covariance 2^(2 value_bits).
+      value_bits: no mean exceeds 2^value_bits, and no covariance 2^(2 value_bits).
     """
 
     dx: int
@@ -101,7 +101,7 @@ class MomentsFormat:
 
 @takes(moments=kinds.MOMENTS)
 def encode(moments: Moments, layout: MomentsFormat) -> np.ndarray:
-    """A silo's moments as integers.
+    """Encode a silo's moments as integers.
 
     Args:
       moments: of this silo's rows, each counted once.
@@ -111,8 +111,8 @@ def encode(moments: Moments, layout: MomentsFormat) -> np.ndarray:
       [2, layout.length] uint64.
 
     Raises:
-      ValueError: other widths, a count that is not an integer, or a value that is not
-        finite or beyond the public bounds.
+      ValueError: the widths are not the layout's, the count is not an integer, or a
+        value is not finite or is beyond the public bounds.
     """
     values = [np.asarray(value, np.float64) for value in moments]
     count, mean_x, mean_y, cov_xx, cov_xy, cov_yy = values
@@ -155,7 +155,7 @@ def encode(moments: Moments, layout: MomentsFormat) -> np.ndarray:
 
 @wide
 def decode(words: np.ndarray, layout: MomentsFormat) -> Moments:
-    """The moments of all silos' rows, from the sum of their integers.
+    """Decode the moments of all silos' rows from the sum of their integers.
 
     Args:
       words: [2, layout.length] uint64.
@@ -165,8 +165,8 @@ def decode(words: np.ndarray, layout: MomentsFormat) -> Moments:
       Moments in float64, where the backend has it.
 
     Raises:
-      ProtocolError: no rows at all, or a total that no sum of moments within the
-        bounds can be: a silo has not kept to the protocol.
+      ProtocolError: there are no rows, or the total cannot be a sum of moments within
+        the bounds: a silo has not followed the protocol.
     """
     require_words("decode", words, layout.length)
     width, bits = layout.dx + layout.dy, layout.fraction_bits
@@ -193,7 +193,7 @@ def decode(words: np.ndarray, layout: MomentsFormat) -> Moments:
         crossed = whole[j] * rest[j:] + rest[j] * (whole[j:] + rest[j:])
         row = np.ldexp(to_float(scatter) / rows - crossed, -2 * bits)
         joint[j, j:] = joint[j:, j] = row
-    # A variance of zero may have been rounded to a negative one by a silo.
+    # A silo may have rounded a variance of zero to a negative one.
     variance, bound = np.diagonal(joint), 4.0 ** (layout.value_bits + 1)
     if variance.min() < -bound * 2.0**-50 or np.abs(joint).max() > bound:
         raise ProtocolError(
@@ -227,6 +227,6 @@ def _require_bounded(name: str, values: tuple[np.ndarray, ...], bits: int) -> No
     if not largest <= 2.0**bits * (1 + 2.0**-_ROUNDING_BITS):
         raise ValueError(
             f"encode: a {name} of this silo is {largest:.8g}, beyond the public bound "
-            f"2^{bits}. Agree on more value_bits, or translate all silos' states by "
-            "one public vector."
+            f"2^{bits}. Agree on more value_bits, or shift all silos' states by one "
+            "public vector."
         )

@@ -1,7 +1,7 @@
-"""Vectors of integers modulo 2^128 as pairs of 64-bit words, and their few operations.
+"""Vectors of integers modulo 2^128 as pairs of 64-bit words, and operations on them.
 
 A vector of L integers is an array [2, L] of uint64: row 0 holds the low words, row 1
-the high ones; negative integers are in two's complement. Long vectors are worked on in
+the high words; negative integers are in two's complement. Long vectors are processed in
 blocks that stay in the cache, so that an addition costs one pass over the memory.
 """
 
@@ -30,7 +30,7 @@ def require_words(who: str, words: np.ndarray, length: int) -> None:
 
 
 def blocks(length: int) -> Iterator[slice]:
-    """Slices that cover a vector."""
+    """Yield the slices of BLOCK elements that cover a vector."""
     for start in range(0, length, BLOCK):
         yield slice(start, min(start + BLOCK, length))
 
@@ -56,7 +56,7 @@ def subtract(words: np.ndarray, other: np.ndarray) -> None:
 def multiply(vector: np.ndarray, factor: int) -> np.ndarray:
     """A vector of small integers times one large integer, modulo 2^128.
 
-    The low words' product is taken in 32-bit halves (schoolbook, Knuth 4.3.1).
+    The product of the low words is computed in 32-bit halves (schoolbook, Knuth 4.3.1).
 
     Args:
       vector: [L] int64.
@@ -78,7 +78,7 @@ def multiply(vector: np.ndarray, factor: int) -> np.ndarray:
 
 
 def from_float(values: np.ndarray) -> np.ndarray:
-    """The nearest integers, exactly; [L] float64 of magnitude below 2^127 -> [2, L]."""
+    """Nearest integers, exact: [L] float64 of magnitude below 2^127 -> [2, L]."""
     size = np.rint(np.abs(values))
     high = np.floor(np.ldexp(size, -64))
     low = size - np.ldexp(high, 64)
@@ -87,7 +87,7 @@ def from_float(values: np.ndarray) -> np.ndarray:
 
 
 def to_float(words: np.ndarray) -> np.ndarray:
-    """Signed integers as float64, off by two units in the last place at most."""
+    """Signed integers as float64, off by at most two units in the last place."""
     negative = words[1] >> np.uint64(63) == 1
     low, high = _negate_where(negative, words)
     size = np.ldexp(high.astype(np.float64), 64) + low.astype(np.float64)
@@ -95,13 +95,13 @@ def to_float(words: np.ndarray) -> np.ndarray:
 
 
 def to_integers(words: np.ndarray) -> np.ndarray:
-    """Signed Python integers, [L] object; for a few of them."""
+    """Signed Python integers, [L] object; slow, for short vectors."""
     low, high = words[0].astype(object), words[1].view(np.int64).astype(object)
     return high * 2**64 + low
 
 
 def _negate_where(condition: np.ndarray, words: np.ndarray) -> np.ndarray:
-    """-words = ~words + 1 where the condition holds; the carry is where low is zero."""
+    """-words = ~words + 1 where the condition holds, with a carry where low is zero."""
     low = np.where(condition, ~words[0] + np.uint64(1), words[0])
     high = np.where(condition, ~words[1] + (words[0] == 0), words[1])
     return np.stack([low, high])

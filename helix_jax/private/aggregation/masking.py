@@ -1,12 +1,12 @@
-"""Masks that cancel: one a pair of silos, and one of each silo's own.
+"""The masks of a silo's vector: one for each pair of silos, and one of its own.
 
 Silo u sends, modulo 2^128 in every element,
 
     y_u = x_u + PRG(b_u) + sum_{v > u} PRG(s_uv) - sum_{v < u} PRG(s_uv)
 
-where s_uv is agreed by u and v alone and b_u is drawn by u. In the sum over all silos
-the pairs cancel. Every key is derived for one session, use and ordered place, so a
-session with other public parameters has unrelated masks.
+where only u and v know s_uv, and u draws b_u. In the sum over all silos the masks of
+pairs cancel. Every key is derived for one session, one use and one ordered pair of
+silos, so a session with other public parameters has unrelated masks.
 
 Reference: Bonawitz et al. 2017, "Practical secure aggregation for privacy-preserving
   machine learning", CCS, section 4.
@@ -24,7 +24,7 @@ def add_mask(words: np.ndarray, key: bytes, *, negative: bool = False) -> None:
     """words += PRG(key), or -= if negative, in place.
 
     The low words are masked with one key stream and the high words with another, both
-    expanded a block at a time.
+    expanded one block at a time.
 
     Args:
       words: [2, L] uint64.
@@ -52,14 +52,14 @@ def add_pair_mask(
     session: bytes,
     negative: bool = False,
 ) -> None:
-    """Add what silo `own` adds for its pair with silo `other`, or remove it.
+    """Add silo `own`'s mask for its pair with silo `other`, or remove it.
 
     Args:
       words: [2, L] uint64, changed in place.
       own: number of the silo whose vector this is.
-      private_key: the mask key of either silo of the pair,
+      private_key: the mask key of one silo of the pair, either of the two.
       other: number of the other silo.
-      other_public_key: and the public mask key of the one whose private key it is not.
+      other_public_key: the public mask key of the other one of the two.
       session: digest of the session.
       negative: remove.
     """
@@ -72,14 +72,14 @@ def add_pair_mask(
 def add_self_mask(
     words: np.ndarray, own: int, seed: bytes, *, session: bytes, negative: bool = False
 ) -> None:
-    """Add silo `own`'s mask of its own, or remove it."""
+    """Add silo `own`'s self mask, or remove it."""
     label = _label(b"self mask", own)
     key = primitives.derive(seed, salt=session, label=label)
     add_mask(words, key, negative=negative)
 
 
 def seed_commitment(own: int, seed: bytes, *, session: bytes) -> bytes:
-    """Digest by which the aggregator knows that a seed was put together rightly."""
+    """A digest with which the aggregator checks a seed that it has reconstructed."""
     return primitives.commitment(seed, salt=session, label=_label(b"seed", own))
 
 

@@ -8,14 +8,14 @@ Numbers are little-endian; number 0 is the aggregator. Sets and tables: see bodi
 
 | kind | from | body |
 |---|---|---|
-| KEYS | silo | encryption key 32, mask key 32, commitment of the seed 32, again 1 |
+| KEYS | silo | encryption key 32, mask key 32, commitment to the seed 32, again 1 |
 | ALL_KEYS | aggregator | table of signed KEYS messages |
 | SHARES | silo | table over the other silos: sealed pair of shares |
 | SHARES_FOR | aggregator | table over the other silos: sealed pair of shares |
 | MASKED | silo | low words 8 L, high words 8 L |
-| SURVIVORS | aggregator | set whose masked vectors have come |
+| SURVIVORS | aggregator | set of silos whose masked vectors have arrived |
 | CONFIRM | silo | the same set |
-| REQUEST | aggregator | sets whose self seed and whose mask key are asked for; table of signed CONFIRM messages |
+| REQUEST | aggregator | sets of silos whose self seed, and whose mask key, is requested; table of signed CONFIRM messages |
 | REVEAL | silo | table of shares of self seeds, table of shares of mask keys |
 """  # noqa: E501 - a table
 
@@ -55,7 +55,7 @@ class Kind(enum.IntEnum):
 
 
 class Message(NamedTuple):
-    """A message whose header, size and signature are right; its body is not yet read.
+    """A message whose header, size and signature were checked, but not its body.
 
     Attributes:
       sender: number of a silo, or 0 for the aggregator.
@@ -74,7 +74,7 @@ def write(
     sender: int,
     recipient: int = AGGREGATOR,
 ) -> bytes:
-    """A signed message whose body is the parts one after another."""
+    """A signed message whose body is the concatenation of the parts."""
     header = _HEADER.pack(
         MAGIC, VERSION, kind, sender, recipient, session.digest, sum(map(len, parts))
     )
@@ -88,18 +88,20 @@ def read(
 
     Args:
       session: the reader's.
-      data: what came.
-      kind: what the reader waits for.
+      data: the bytes that arrived.
+      kind: the kind that the reader expects.
       recipient: the reader's number.
 
     Raises:
-      ProtocolError: the message is cut, too long, of another version, session, kind or
-        recipient, or not signed by its sender.
+      ProtocolError: the message is too short or too long, of another version, session,
+        kind or recipient, or not signed by its sender.
     """
     view = memoryview(data).toreadonly()
     least = _HEADER.size + SIGNATURE_BYTES
     if len(view) < least:
-        raise ProtocolError(f"read: a message has {least} bytes, got {len(view)}.")
+        raise ProtocolError(
+            f"read: a message has at least {least} bytes, got {len(view)}."
+        )
     magic, version, got, sender, to, digest, size = _HEADER.unpack_from(view)
     if (magic, version) != (MAGIC, VERSION):
         raise ProtocolError(
@@ -137,19 +139,19 @@ def read(
 
 
 def body_of(data: bytes) -> bytes:
-    """The body of a message that `read` has passed."""
+    """The body of a message that `read` has accepted."""
     return bytes(data[_HEADER.size : -SIGNATURE_BYTES])
 
 
 def message_bytes(session: Session, kind: Kind) -> tuple[int, int]:
-    """Least and largest size of a whole message, before any of it is read."""
+    """Smallest and largest size of a whole message, known before it is read."""
     around = _HEADER.size + SIGNATURE_BYTES
     least, most = _body_bytes(session, kind)
     return around + least, around + most
 
 
 def sender_of(data: bytes | mmap.mmap) -> int:
-    """The sender that a message of a right size names; nothing is checked."""
+    """The sender in a message of a correct size; nothing is checked."""
     return _HEADER.unpack_from(data)[3]
 
 
@@ -159,7 +161,7 @@ def confirm_bytes(session: Session) -> int:
 
 
 def _body_bytes(session: Session, kind: Kind) -> tuple[int, int]:
-    """Least and largest size of a body; equal where nothing in it varies."""
+    """Smallest and largest size of a body; equal if its size is fixed."""
     silos, one = len(session.members), set_bytes(session)
     return {
         Kind.KEYS: (KEYS_BODY_BYTES, KEYS_BODY_BYTES),

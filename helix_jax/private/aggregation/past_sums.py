@@ -1,8 +1,8 @@
-"""The rows that a silo has had in a sum: no second sum unless permitted.
+"""The rows that a silo has entered into a sum: no second sum unless permitted.
 
-Two totals over the same rows of sets of silos that differ by one give that silo's
-moments, exactly and however each was made. So a silo writes its rows down before its
-masked vector leaves, and enters no other session with them; see `Silo`.
+Two totals over the same rows, for sets of silos that differ by one silo, reveal that
+silo's moments exactly, however the totals were made. So a silo records its rows before
+its masked vector leaves, and enters no other session with them; see `Silo`.
 
 Reference: ours; the ledger is that of the encrypted layer, `ledger.py`.
 """
@@ -19,17 +19,18 @@ from helix_jax.private.aggregation.session import Session
 from helix_jax.private.ledger import Ledger
 
 _NAME_BITS = 16  # of means and variances, relative to the largest
-_READERS = "readers of sums over silos"  # whoever learns a total
+_READERS = "readers of sums over silos"  # everyone who learns a total
 
 
 @takes(moments=kinds.MOMENTS)
 def name_moments(moments: Moments) -> bytes:
-    """A name of the rows that moments are of, whatever they will be encoded as.
+    """A name for the rows behind some moments, independent of how they are encoded.
 
-    It is of the count, the means and the variances, these to 16 bits beside the
-    largest, so that rows which are added up in another order in float64 keep it. Of
-    some 300,000 rows and more one that is changed may leave the name as it is: where
-    that matters, or sums are float32, name rows by a hash of their sorted ids.
+    It is a hash of the count, the means and the variances, these rounded to 16 bits
+    relative to the largest, so that it stays the same if the rows are summed in another
+    order in float64. With some 300,000 rows or more, changing one row may leave the
+    name unchanged: if that matters, or sums are float32, name rows by a hash of their
+    sorted ids.
 
     Args:
       moments: of this silo's rows.
@@ -43,7 +44,7 @@ def name_moments(moments: Moments) -> bytes:
     for mean, variance in zip((moments.mean_x, moments.mean_y), variances):
         mean, variance = (np.asarray(part, np.float64) for part in (mean, variance))
         spread = variance.max(initial=0.0)
-        # A mean of zero is a rounding error: relative to the spread it stays zero.
+        # A mean near zero is rounding error; relative to the spread it rounds to zero.
         largest = max(np.abs(mean).max(initial=0.0), np.sqrt(spread))
         for values, size in ((mean, largest), (variance, spread)):
             unit = int(np.frexp(size)[1]) - _NAME_BITS
@@ -53,28 +54,28 @@ def name_moments(moments: Moments) -> bytes:
 
 
 def were_summed(ledger: Ledger | None, rows: bytes) -> bool:
-    """Whether these rows have left for a sum; without a ledger nobody knows."""
+    """Whether these rows were sent for a sum; False if there is no ledger."""
     return ledger is not None and ledger.spent(_subject(rows), _READERS) > 0
 
 
 def record_sum(
     ledger: Ledger | None, rows: bytes, session: Session, *, again: bool
 ) -> None:
-    """Write down that these rows leave for the sum of a session.
+    """Record that these rows are sent for the sum of a session.
 
     Args:
-      ledger: None writes nothing.
+      ledger: None records nothing.
       rows: their name.
-      session: in which they leave, once.
-      again: though they may have been in the sum of another.
+      session: in which they are sent, once.
+      again: allow rows that may have been in the sum of another session.
 
     Raises:
-      ProtocolError: they have left before, in this session or (unless `again`) in any
+      ProtocolError: they were sent before, in this session or (unless `again`) in any
         other; or the ledger cannot be written.
     """
     if ledger is None:
         return
-    bits = 128.0 * session.length  # that a total can tell of them
+    bits = 128.0 * session.length  # the most that a total can reveal of them
     try:
         ledger.charge(
             _subject(rows),

@@ -4,8 +4,8 @@
     encryption      AES-256-GCM under keys that are used once
     key streams     AES-256 in counter mode
 
-Keys and seeds are bytes. The only file here that imports `cryptography`; signatures are
-those of the encrypted layer (`private/signatures.py`).
+Keys and seeds are bytes. This is the only file of the folder that imports
+`cryptography`; for signatures see `private/signatures.py`.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ except ImportError as error:
         "pip install 'helix_jax[crypto]'."
     ) from error
 
-PROTOCOL = b"helix_jax aggregation 2"  # before everything that is hashed
+PROTOCOL = b"helix_jax aggregation 2"  # prefix of everything that is hashed
 KEY_BYTES = 32
 TAG_BYTES = 16
 _NO_NONCE = bytes(12)
@@ -48,10 +48,17 @@ def public_key(private_key: bytes) -> bytes:
 
 
 def agree(private_key: bytes, other: bytes, *, salt: bytes, label: bytes) -> bytes:
-    """The key that two holders of X25519 pairs share, for one use named by label.
+    """Derive the key that two owners of X25519 key pairs share, for one use.
+
+    Args:
+      private_key: one's own.
+      other: the other side's public key.
+      salt: of HKDF.
+      label: names the use.
 
     Raises:
-      ProtocolError: the other's key is of small order, so that the secret is public.
+      ProtocolError: the other side's key is of small order, which makes the secret
+        public.
     """
     private = X25519PrivateKey.from_private_bytes(private_key)
     try:
@@ -65,22 +72,22 @@ def agree(private_key: bytes, other: bytes, *, salt: bytes, label: bytes) -> byt
 
 
 def derive(secret: bytes, *, salt: bytes, label: bytes) -> bytes:
-    """32 bytes for one use from a secret, by HKDF-SHA256."""
+    """Derive 32 bytes for one use from a secret, by HKDF-SHA256."""
     return HKDF(SHA256(), KEY_BYTES, salt, label).derive(secret)
 
 
 def commitment(secret: bytes, *, salt: bytes, label: bytes) -> bytes:
-    """A digest that fixes a secret of 256 random bits and hides it."""
+    """A digest that commits to a secret of 256 random bits and hides it."""
     return hmac.digest(secret, salt + label, hashlib.sha256)
 
 
 def seal(key: bytes, plain: bytes) -> bytes:
-    """Encrypt and authenticate. The key must never be used again: the nonce is zero."""
+    """Encrypt and authenticate; never reuse the key, since the nonce is zero."""
     return AESGCM(key).encrypt(_NO_NONCE, plain, None)
 
 
 def unseal(key: bytes, sealed: bytes) -> bytes | None:
-    """What was sealed under this key; None where it was altered or is of another."""
+    """Decrypt; None if the bytes were altered or sealed under another key."""
     try:
         return AESGCM(key).decrypt(_NO_NONCE, sealed, None)
     except InvalidTag:
@@ -88,6 +95,6 @@ def unseal(key: bytes, sealed: bytes) -> bytes | None:
 
 
 def key_stream(key: bytes, number: int) -> CipherContext:
-    """Encryptor whose output on zeros is stream `number` (0 or 1) of a key."""
+    """An encryptor whose output on zeros is stream `number` (0 or 1) of a key."""
     start = bytes([128 * number]) + bytes(15)  # 2^127 blocks apart
     return Cipher(algorithms.AES(key), modes.CTR(start)).encryptor()

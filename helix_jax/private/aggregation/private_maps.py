@@ -1,4 +1,4 @@
-"""The map of a sum over silos with differential privacy."""
+"""The map from a sum over silos with differential privacy, and its errors."""
 
 import numpy as np
 
@@ -28,17 +28,17 @@ def private_errors(
     Args:
       data: with the silos' rows, and public ones.
       epsilon, delta: of a pair of rows, against the aggregator and as many colluding
-        silos as the threshold bears.
+        silos as the threshold tolerates.
       rank: directions of the source.
       threshold: silos that must stay; None for `default_threshold`.
 
     Returns:
-      Shares of variance that are left unexplained: private_error, and clipped_error of
-      the same rank and clipping without noise; private_upload_bytes; private_silos,
-      whose noise is counted.
+      Fractions of the variance left unexplained: private_error, and clipped_error with
+      the same rank and clipping but no noise; private_upload_bytes, the most of a silo;
+      private_silos, how many silos' noise is counted.
 
     Raises:
-      ValueError: what `unit_rows` or `PrivateFormat` refuse.
+      ValueError: as in `unit_rows` or `PrivateFormat`.
     """
     count = len(data.rows)
     threshold = threshold or default_threshold(count)

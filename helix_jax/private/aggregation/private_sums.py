@@ -1,15 +1,16 @@
 """Sums over silos with differential privacy: each silo adds its share of the noise.
 
-A silo has rows of the unit balls (`unit_rows`), sums them to integers, adds discrete
-Gaussian noise of its own and enters the sum under masks with the result. The total has
-the noise of all silos that stayed; what colluders know of theirs is no noise, and those
-that leave have none in it. So 1 / h of the variance is each silo's share, where
+A silo has rows in the unit balls (`unit_rows`), sums them to integers, adds discrete
+Gaussian noise of its own and enters the masked sum with the result. The total contains
+the noise of all silos that stayed. Noise that colluders know does not protect, and
+silos that leave add none. So each silo adds 1 / h of the variance, where
 
     h = threshold - colluders
 
-is the least number of silos that stay to the end and keep their noise to themselves.
-The number of rows is public (neighbours replace a row). It holds for silos that draw
-the noise as they should: one that does not weakens all by its share, and none other.
+is the smallest number of silos that stay to the end and keep their noise secret. The
+number of rows is public (neighbours replace a row). The guarantee assumes that silos
+draw their noise correctly: each one that does not removes its share of the noise, and
+no more.
 
 Reference: Kairouz, Liu, Steinke 2021, arXiv 2102.06387.
 """
@@ -31,8 +32,8 @@ from helix_jax.private.curator import (
 )
 
 OWN_SHARE = 0.2  # of rho, for the source's own moments
-_ROW_BITS = 24  # rows of all silos
-_MOST = 2.0**62  # of a number in the total
+_ROW_BITS = 24  # at most 2^24 rows in all silos
+_MOST = 2.0**62  # bound of a number in the total
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +42,8 @@ class PrivateFormat:
 
     Attributes:
       dx, dy: widths of source and target, in their unit balls.
-      least: h, silos whose noise has to be enough.
-      epsilon, delta: of differential privacy of a pair of rows, in the total.
+      least: h, the number of silos whose noise must suffice.
+      epsilon, delta: of differential privacy for a pair of rows, in the total.
     """
 
     dx: int
@@ -52,13 +53,13 @@ class PrivateFormat:
     delta: float
 
     def __post_init__(self) -> None:
-        """Refuse what promises nothing."""
+        """Refuse parameters that give no guarantee."""
         if min(self.dx, self.dy, self.least) < 1:
             raise ValueError(f"PrivateFormat: no moments have the format {self}.")
         self.shares()
 
     def shares(self) -> tuple[Privacy, Privacy]:
-        """Of epsilon: for y and its products with x, and for x's own moments."""
+        """The split of the privacy: for y and its products with x, and for x alone."""
         y, own = (
             Privacy(self.epsilon, self.delta, share=part)
             for part in (1 - OWN_SHARE, OWN_SHARE)
@@ -67,7 +68,7 @@ class PrivateFormat:
 
     @property
     def length(self) -> int:
-        """Integers in a vector: the rows, and those of `private_sums`."""
+        """Integers in a vector: the number of rows, and those of `private_sums`."""
         return 1 + sums_length(self.dx) + self.dy + 1 + self.dx * self.dy
 
     @property
@@ -80,20 +81,21 @@ class PrivateFormat:
 def encode_private(
     x: np.ndarray, y: np.ndarray, layout: PrivateFormat, session: Session | None = None
 ) -> np.ndarray:
-    """A silo's sums with its share of the noise; to be made once for a set of rows.
+    """A silo's sums with its share of the noise; make them only once per set of rows.
 
     Args:
-      x: [n, dx] float64, of norm 1 at most.
-      y: [n, dy] float64, of norm 1 at most.
+      x: [n, dx] float64, of norm at most 1.
+      y: [n, dy] float64, of norm at most 1.
       layout: of the sum.
-      session: of the sum, which is compared with the layout; None for rehearsals.
+      session: of the sum, which must match the layout; None for rehearsals.
 
     Returns:
       [2, layout.length] uint64.
 
     Raises:
-      ValueError: other widths, a row longer than 1, a delta of 1 / n or more, or a
-        session of another format or with fewer silos whose noise counts.
+      ValueError: the widths are not the layout's, a row is longer than 1, delta is
+        1 / n or more, or the session has another format or fewer silos whose noise
+        counts.
     """
     if session is not None:
         _require_session(layout, session)
@@ -114,24 +116,24 @@ def _require_session(layout: PrivateFormat, session: Session) -> None:
     counted = session.threshold - session.colluders
     if session.content != layout.content or layout.least > counted:
         raise ValueError(
-            f"encode_private: {layout} counts the noise of {layout.least} silos; of "
-            f"the session {counted} stay and tell nobody theirs, and its format has to "
-            "be this one."
+            f"encode_private: {layout} counts the noise of {layout.least} silos; in "
+            f"the session {counted} are sure to stay and keep theirs secret, and its "
+            "content has to be this format."
         )
 
 
 def decode_private(
     words: np.ndarray, layout: PrivateFormat, *, parties: int
 ) -> PrivateMoments:
-    """The moments of all silos' rows, in the unit balls.
+    """Decode the moments of all silos' rows, in the unit balls.
 
     Args:
       words: [2, layout.length] uint64, the total.
       layout: of the sum.
-      parties: silos that are in it.
+      parties: number of silos in the total.
 
     Raises:
-      ProtocolError: a total that no sum of such vectors can be.
+      ProtocolError: the total cannot be a sum of such vectors.
     """
     require_words("decode_private", words, layout.length)
     values = to_float(words)

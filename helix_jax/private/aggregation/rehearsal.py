@@ -1,4 +1,4 @@
-"""All roles of one sum in one process, for tests, experiments and to see its cost."""
+"""All roles of one sum in one process, for tests, experiments and measuring cost."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,9 +22,9 @@ class Rehearsal(NamedTuple):
     Attributes:
       total: [2, L] uint64.
       survivors: numbers of the silos whose vectors are in it.
-      silo_seconds: by silo, in all its steps.
+      silo_seconds: silo -> seconds in all its steps.
       aggregator_seconds: in all rounds.
-      upload_bytes: by silo, all its messages.
+      upload_bytes: silo -> bytes of all its messages.
     """
 
     total: np.ndarray
@@ -41,13 +41,13 @@ def rehearse(
     threshold: int | None = None,
     leaves: Mapping[int, str] | None = None,
 ) -> Rehearsal:
-    """Sum vectors as their silos and an aggregator would, over fresh identities.
+    """Sum vectors as their silos and an aggregator would, with fresh identities.
 
     Args:
       vectors: [2, L] uint64, one per silo.
       content: what they mean.
       threshold: None for `default_threshold`.
-      leaves: silo number -> the step before which it is gone for good: "advertise",
+      leaves: silo number -> the step before which it leaves for good: "advertise",
         "share", "mask", "confirm" or "reveal".
 
     Returns:
@@ -109,7 +109,7 @@ class MomentsRehearsal(NamedTuple):
 
     Attributes:
       moments: of all rows of the silos that stayed.
-      equal_to_clear_sum: the total is the sum of their integers, bit for bit.
+      equal_to_clear_sum: whether the total is the sum of their integers, bit for bit.
       silo_seconds: mean over the silos that stayed.
       cost: Rehearsal of the sum.
     """
@@ -127,11 +127,11 @@ def rehearse_moments(
     threshold: int | None = None,
     leaves: Mapping[int, str] | None = None,
 ) -> MomentsRehearsal:
-    """Sum moments as their silos and an aggregator would; arguments as `rehearse`.
+    """Sum moments as their silos and an aggregator would; arguments as in `rehearse`.
 
     Raises:
       ProtocolError: too few silos stayed.
-      ValueError: moments beyond the bounds of the layout.
+      ValueError: moments are beyond the bounds of the layout.
     """
     vectors = [encode(moments, layout) for moments in silos]
     cost = rehearse(vectors, content=layout.content, threshold=threshold, leaves=leaves)

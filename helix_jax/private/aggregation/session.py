@@ -1,4 +1,4 @@
-"""The parameters agreed on before a sum, and their digest, which binds every key."""
+"""The parameters agreed on before a sum, and the digest that binds keys to them."""
 
 import dataclasses
 import functools
@@ -18,18 +18,19 @@ class Session:
     """One sum over named silos.
 
     Every silo must get the identities from somebody it trusts, not from the
-    aggregator. A role that was told other parameters has another digest: its messages
-    are refused and its masks do not cancel.
+    aggregator. A role with other parameters has another digest: its messages are
+    refused and its masks do not cancel.
 
     With n silos, threshold t and c colluders, a single silo's vector is hidden from
-    the aggregator and the colluders, whatever they send, where
+    the aggregator and the colluders, whatever they send, if
 
-        t >= c + 2       the total less their own parts is a sum of two or more
+        t >= c + 2       the total minus their own parts is a sum of two or more
         2 t > n + c      no two groups, with the colluders in both, open two secrets
 
-    and other parameters are refused. The second: a silo opens one secret of each other,
-    for one list of survivors, and a secret takes t silos; t - c of them are not
-    colluders, so two lists that open both secrets of one silo need 2 (t - c) <= n - c.
+    Other parameters are refused. The reason for the second condition: a silo reveals a
+    share of only one secret of each other silo, for one list of survivors, and opening
+    a secret takes t silos, t - c of whom are not colluders. So two lists that open both
+    secrets of one silo need 2 (t - c) <= n - c.
 
     Reference: Bonawitz et al. 2017, CCS, section 6.2, theorem 6.5: c < t and
       2 t > n + c; c < t - 1 is ours, since a sum of one survivor is its vector.
@@ -38,8 +39,8 @@ class Session:
       identifier: 16 bytes, fresh for each session.
       aggregator: verifying key of the aggregator.
       members: verifying keys of the silos; silo k is `members[k - 1]`.
-      threshold: silos that must stay to the end, and shares that open a secret.
-      colluders: silos that may be in league with the aggregator.
+      threshold: silos that must stay to the end; also the shares that open a secret.
+      colluders: silos that may collude with the aggregator.
       length: integers in a vector.
       content: what the integers mean, such as `MomentsFormat.content`.
     """
@@ -53,7 +54,7 @@ class Session:
     content: bytes
 
     def __post_init__(self) -> None:
-        """Refuse parameters under which the protocol promises nothing."""
+        """Refuse parameters under which the protocol guarantees nothing."""
         silos = len(self.members)
         keys = (self.aggregator, *self.members)
         if not 3 <= silos <= MAX_SILOS:
@@ -77,7 +78,7 @@ class Session:
         if not 0 <= colluders <= silos - 2:
             raise ValueError(
                 f"Session: of {silos} silos 0 to {silos - 2} may collude, got "
-                f"{colluders}: two others at least hide each other."
+                f"{colluders}: it takes at least two others to hide each other."
             )
         if not 3 <= threshold <= silos:
             raise ValueError(
@@ -116,7 +117,7 @@ class Session:
 
 
 def least_threshold(silos: int, colluders: int) -> int:
-    """The least threshold that so many colluders leave safe; see `Session`."""
+    """The smallest threshold that is safe with `colluders` colluders; see `Session`."""
     return max(3, colluders + 2, (silos + colluders) // 2 + 1)
 
 
@@ -126,7 +127,7 @@ def most_colluders(silos: int, threshold: int) -> int:
 
 
 def default_threshold(silos: int) -> int:
-    """Two thirds and one: as many may leave as may collude with the aggregator."""
+    """Two thirds plus one: as many silos may leave as may collude."""
     return max(3, 2 * silos // 3 + 1)
 
 
@@ -146,11 +147,11 @@ def new_session(
       members: verifying keys.
       length: integers in a vector.
       content: what they mean.
-      threshold: None for `default_threshold`, or more where the colluders need it.
-      colluders: None for as many as the threshold bears.
+      threshold: None for `default_threshold`, or more if the colluders require it.
+      colluders: None for as many as the threshold tolerates.
 
     Raises:
-      ValueError: the protocol promises nothing under these parameters.
+      ValueError: the protocol guarantees nothing under these parameters.
     """
     silos = len(members)
     if threshold is None:
@@ -171,6 +172,6 @@ def new_session(
 
 
 def new_identity(random: Callable[[int], bytes] = os.urandom) -> tuple[bytes, bytes]:
-    """A signing key, to be kept, and its verifying key, to be published."""
+    """A signing key, to be kept secret, and its verifying key, to be published."""
     signing_key = random(KEY_BYTES)
     return signing_key, verifying_key(signing_key)

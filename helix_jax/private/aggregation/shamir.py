@@ -6,7 +6,7 @@ coefficients are uniform; party k holds its value at k:
     f(z) = s + a_1 z + ... + a_{t-1} z^{t-1} mod p
     s    = sum_k f(k) prod_{j != k} j / (j - k)          over any t parties
 
-Any t shares give the secret; t - 1 of them are uniform whatever it is.
+Any t shares give the secret; any t - 1 of them are uniform, whatever the secret is.
 
 Reference: Shamir 1979, "How to share a secret", Communications of the ACM 22(11).
 """
@@ -34,7 +34,7 @@ def split(
     Args:
       secret: 32 bytes.
       parties: distinct positive numbers, at least `threshold` of them.
-      threshold: shares that give the secret back.
+      threshold: number of shares that give the secret.
       random: n -> n random bytes, such as os.urandom.
 
     Returns:
@@ -55,7 +55,7 @@ def split(
         )
     if not 1 <= threshold <= len(parties):
         raise ValueError(
-            f"split: a threshold of {threshold} needs as many parties, got "
+            f"split: a threshold of {threshold} needs at least as many parties, got "
             f"{len(parties)}. Lower the threshold."
         )
     # 49 bytes: the remainder is within 2^-135 of uniform.
@@ -69,11 +69,11 @@ def combine(shares: Mapping[int, bytes], *, threshold: int) -> bytes:
 
     Args:
       shares: 33 bytes for each of `threshold` or more parties.
-      threshold: as it was split. A smaller one gives an unrelated number.
+      threshold: the same as in `split`. A smaller one gives an unrelated number.
 
     Raises:
-      ProtocolError: too few shares, a share not below the prime, or shares that are
-        not of one secret.
+      ProtocolError: there are too few shares, a share is not below the prime, or the
+        shares are not of one secret.
     """
     if len(shares) < threshold:
         raise ProtocolError(

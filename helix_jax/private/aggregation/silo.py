@@ -1,9 +1,9 @@
-"""A silo's side of one sum: five messages out, each made from one message in.
+"""A silo's side of one sum: five steps, each of which makes one message.
 
     advertise  ->  share  ->  mask  ->  confirm  ->  reveal
 
-A message that is refused changes nothing; a step is taken once and in order. The silo
-never gives a share of both secrets of another silo, and gives none before enough silos
+A refused message changes nothing; steps are taken once and in order. The silo never
+reveals shares of both secrets of another silo, and reveals none before enough silos
 have signed the same list of survivors.
 
 Reference: Bonawitz et al. 2017, CCS, figure 4, with the steps for active adversaries.
@@ -36,27 +36,27 @@ STEPS = ("advertise", "share", "mask", "confirm", "reveal")
 
 
 class Silo:
-    """The role of one silo in one session; made for it and thrown away after it.
+    """The role of one silo in one session; it is used for no other session.
 
     Args:
-      session: what all agreed on.
+      session: the parameters that all sides agreed on.
       number: which member this silo is, from 1.
       signing_key: its identity's private half, 32 bytes.
       words: [2, session.length] uint64, its vector; see `encode`.
-      rows: names the rows that the vector is of, in every session and format alike:
+      rows: names the vector's rows, the same in every session and format:
         `name_moments`, or a hash of their sorted ids.
       ledger: of the rows that have left this silo, in a file that outlasts it. None
-        remembers nothing, which is for rehearsals.
+        records nothing, for rehearsals.
       again: the rows may have been in a sum before. All silos of the session have to
-        say so: sums over sets that differ by one silo give its vector, so that it is
-        right only where the earlier one came to no total, or was of the same silos.
+        set it: two sums over sets that differ by one silo reveal its vector, so set it
+        only if the earlier sum came to no total, or was of the same silos.
       random: n -> n random bytes. Anything but the operating system's generator is
         for tests.
 
     Raises:
       KeyRoleError: the signing key is not that member's.
-      ValueError: `words` has another shape.
-      ProtocolError: the rows were in a sum before, and `again` is not given.
+      ValueError: `words` has another shape or dtype.
+      ProtocolError: the rows were in a sum before, and `again` is not set.
     """
 
     def __init__(
@@ -83,8 +83,8 @@ class Silo:
             raise ProtocolError(
                 f"Silo: the rows {rows.hex()[:16]} of member {number} were in a sum "
                 "before. A second one without one of its silos, or with one more, "
-                "gives that silo's vector. Give again=True only where the first came "
-                "to no total, or was of the same silos and rows; all silos have to."
+                "gives that silo's vector. Give again=True only if the first came to "
+                "no total, or was of the same silos and rows; all silos have to."
             )
         self.number = number
         self._rows, self._ledger, self._again = rows, ledger, bool(again)
@@ -175,7 +175,7 @@ class Silo:
 
     @one_at_a_time
     def confirm(self, data: bytes) -> bytes:
-        """Take SURVIVORS; returns CONFIRM, the list signed."""
+        """Take SURVIVORS; returns CONFIRM, the signed list."""
         self._turn("confirm")
         body = self._read(data, Kind.SURVIVORS)
         survivors, body = bodies.take_set(self._session, body)
@@ -192,11 +192,11 @@ class Silo:
 
     @one_at_a_time
     def reveal(self, data: bytes) -> bytes:
-        """Take REQUEST; returns REVEAL, one share for each silo that began.
+        """Take REQUEST; returns REVEAL, one share for each silo that shared secrets.
 
         Raises:
-          KeyRoleError: other shares are asked for than those of the survivors' seeds
-            and the others' mask keys.
+          KeyRoleError: the request is not for exactly the survivors' seeds and the
+            other silos' mask keys.
           ProtocolError: the message is malformed, or too few silos signed this list.
         """
         self._turn("reveal")

@@ -16,7 +16,7 @@ class SiloKeys(NamedTuple):
     Attributes:
       sealing: X25519 public key, 32 bytes, for shares that are sealed for it.
       masking: X25519 public key, 32 bytes, for masks of pairs.
-      commitment: 32 bytes, of the seed of its own mask.
+      commitment: 32 bytes, to the seed of its self mask.
       again: its rows may have been in a sum before.
     """
 
@@ -49,7 +49,7 @@ def read_all_keys(session: Session, signed: Mapping[int, bytes]) -> dict[int, Si
     """Read the signed KEYS messages of several silos, by their numbers.
 
     Raises:
-      ProtocolError: one is malformed or of another silo, or two share a key.
+      ProtocolError: one is malformed or from another silo, or two silos share a key.
     """
     keys = {}
     for k, data in signed.items():
@@ -60,7 +60,7 @@ def read_all_keys(session: Session, signed: Mapping[int, bytes]) -> dict[int, Si
     flat = [key for one in keys.values() for key in (one.sealing, one.masking)]
     if len(set(flat)) < len(flat):
         raise ProtocolError(
-            "ALL_KEYS: two silos advertise the same key. One of them copies the "
+            "ALL_KEYS: two silos advertise the same key. One of them copied the "
             "other: do not continue."
         )
     return keys

@@ -1,4 +1,4 @@
-"""The gain of silos from a sum of their moments, or predictions, and its cost."""
+"""What silos gain from a sum of their moments, or of predictions, and its cost."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -27,12 +27,12 @@ class SiloMoments(NamedTuple):
     """Moments of paired rows that are divided among silos.
 
     Attributes:
-      silos: of the rows of each; the last ones leave.
-      kept: how many stay.
-      pooled: of the rows of those that stay, together.
-      select, test: of held-out rows of all.
+      silos: the moments of each silo's rows; the last silos leave.
+      kept: how many silos stay.
+      pooled: the moments of all rows of the silos that stay.
+      select, test: the moments of held-out rows of all silos.
       rows: x [n, dx] and y [n, dy] of each silo, for sums with differential privacy.
-      public: x and y of other rows of all, for the same.
+      public: x and y of further rows of all silos, the public reference of those sums.
     """
 
     silos: Sequence[Moments]
@@ -54,14 +54,14 @@ class SiloMoments(NamedTuple):
 def planted_silos(
     *, silos: int, kept: int, rows: int, widths: tuple[int, int], seed: int = 0
 ) -> SiloMoments:
-    """y = x W + noise with one W; the spectrum of x is another in every silo.
+    """y = x W + noise with the same W, but another spectrum of x, in every silo.
 
     Args:
       silos: how many there are.
       kept: how many of them stay.
-      rows: of each; held-out ones are as many of all silos together.
+      rows: of each silo; each held-out set has about as many from all silos together.
       widths: dx and dy.
-      seed: of all of it.
+      seed: of all random numbers.
     """
     rng = np.random.default_rng(seed)
     dx, dy = widths
@@ -87,15 +87,18 @@ def planted_silos(
 def sum_silos(
     data: SiloMoments, *, threshold: int | None = None, value_bits: int
 ) -> tuple[Moments, dict[str, float]]:
-    """The sum under masks of the moments of the silos that stay, and what it cost.
+    """Sum the moments of the silos that stay under masks, and measure the cost.
 
     Args:
       data: of the silos.
       threshold: silos that must stay; None for `default_threshold`.
-      value_bits: public bound, as for `MomentsFormat`.
+      value_bits: public bound, as in `MomentsFormat`.
+
+    Returns:
+      (the summed moments, measurements by name).
 
     Raises:
-      ProtocolError, ValueError: as `rehearse_moments`.
+      ProtocolError, ValueError: as in `rehearse_moments`.
     """
     count = len(data.silos)
     dx, dy = data.pooled.cov_xy.shape
@@ -120,7 +123,7 @@ def sum_silos(
 def map_errors(
     of_sum: FitResult, alone: Sequence[AffineMap], data: SiloMoments
 ) -> dict[str, float]:
-    """The map of the sum against that of pooled rows and against those of one silo.
+    """Compare the map of the sum with those of pooled rows and of single silos.
 
     Args:
       of_sum: ridge on the sum.
@@ -128,9 +131,9 @@ def map_errors(
       data: of the silos.
 
     Returns:
-      relative_error of the kernel, and shares of the variance that maps leave
-      unexplained on held-out rows: all_silos_error, single_silo_error (mean) and
-      single_silo_error_least.
+      relative_error of the kernel to that of pooled rows, and fractions of the variance
+      that maps leave unexplained on held-out rows: all_silos_error, single_silo_error
+      (mean) and single_silo_error_least (the smallest).
     """
     path = fit_ridge(data.pooled, penalties=[float(of_sum.penalty)])
     pooled = ridge_at(path, 0).map
@@ -146,14 +149,15 @@ def map_errors(
 def prediction_errors(
     maps: Sequence[AffineMap], test: Moments, *, seed: int
 ) -> dict[str, float]:
-    """The mean of the silos' maps of a client's queries, which sees no single one.
+    """Errors and cost of the silos' mean prediction for a client, under encryption.
 
-    Each silo answers under encryption with its own map, scaled by one over their
-    number, and sends its answer to the aggregator, who adds them.
+    Each silo answers the queries with its own map, divided by the number of silos, and
+    sends its answer to an aggregator that adds them. The client sees no silo's own
+    prediction.
 
     Args:
       maps: one per silo.
-      test: of rows that 8 Gaussian queries are drawn like.
+      test: moments; 8 Gaussian queries are drawn with their mean and variances.
       seed: of the queries.
     """
     count = len(maps)
@@ -170,7 +174,7 @@ def prediction_errors(
     )
     return {
         "predictions_relative_error": error,
-        "predictions_single_silo_gap": gap,  # of one silo's predictions to the mean
+        "predictions_single_silo_gap": gap,  # from one silo's predictions to the mean
         "predictions_upload_bytes": summed.answer_bytes,
         "predictions_aggregator_seconds": summed.seconds,
     }

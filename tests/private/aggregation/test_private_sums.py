@@ -84,9 +84,9 @@ def test_noise_of_more_silos_than_the_session_counts_on_is_refused(rows):
         return encode_private(x, y, layout, session)
 
     assert encoded(3).shape[0] == 2
-    with pytest.raises(ValueError, match="the noise of 4 silos; of the session 3 stay"):
+    with pytest.raises(ValueError, match="the noise of 4 silos; in the session 3 are"):
         encoded(4)
-    with pytest.raises(ValueError, match="has to be this one"):
+    with pytest.raises(ValueError, match="has to be this format"):
         encoded(3, content=b"another")
 
 

@@ -69,7 +69,7 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, file):
         ({"format": 99}, "format 99, 1 is read here"),
         ({"rows": 41}, "is damaged"),
         ({"name": "zz"}, "is damaged"),
-        ({"block_rows": 3}, "more rows than they may have"),
+        ({"block_rows": 3}, "above block_rows"),
         ({"clusters": True}, "is damaged"),
         ({"sha256": None}, "is damaged"),
     ],
