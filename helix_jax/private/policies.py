@@ -80,7 +80,7 @@ class Policy(NamedTuple):
     def extra_bits(self) -> float:
         """Bits of room for noise above the results.
 
-        The noise is below 2 R, and R is at most twice its minimum (a power of two).
+        The noise is at most 2 R; R, a power of two, is at most twice what is needed.
         """
         if self.name != "rounded":
             return 0.0

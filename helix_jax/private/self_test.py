@@ -6,7 +6,7 @@ CPUs and GPUs do all three. On a device or with a compiler that does not (float6
 emulated with fewer bits, sums in halves), results would be silently wrong, and so would
 the masks that hide weights. So each kind of device answers questions with known
 answers, once per process and profile, in a ring of the same primes and a small degree.
-That takes about a second without JAX's compilation cache, and a tenth of it with it.
+That takes about a second without JAX's compilation cache and a tenth of that with it.
 """
 
 import dataclasses

@@ -71,7 +71,7 @@ def require_one_share(self_seeds: Iterable[int], mask_keys: Iterable[int]) -> No
     both = sorted(set(self_seeds) & set(mask_keys))
     if both:
         raise KeyRoleError(
-            f"request: both the self seed and the mask key of silos {both} are asked "
+            f"request: of silos {both} both the self seed and the mask key are asked "
             "for, with which anyone could read their vectors. Ask for the seed of a "
             "silo whose masked vector came, for the key of one whose did not."
         )

@@ -91,7 +91,7 @@ class Desk:
 
         Raises:
           ProtocolError: the message is malformed, its answer is not waiting here, or it
-            fails the check of the transfers, which are then discarded.
+            fails the check of the transfers, which are then given up.
         """
         layer, profile = self._layer, self._layer.profile
         # One at a time: a failed check must end the transfers before the next check.

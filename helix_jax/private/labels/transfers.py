@@ -103,7 +103,7 @@ def receive(
     expected = _mix(mixed, rows) ^ np.outer(hashed, secret)
     if _digest(expected) != checked[COUNT // 8 :]:
         raise ProtocolError(
-            "choices: they fail the check of the transfers, which are discarded; agree "
+            "choices: they fail the check of the transfers, which are given up; agree "
             "on new ones."
         )
     return _packed(rows[:count])

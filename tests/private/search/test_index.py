@@ -66,7 +66,7 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, file):
     ("change", "message"),
     [
         ({"kind": "affine_map"}, "holds a 'affine_map', expected a 'search_index'"),
-        ({"format": 99}, "format 99, 1 is read here"),
+        ({"format": 99}, "format 99, expected 1"),
         ({"rows": 41}, "is damaged"),
         ({"name": "zz"}, "is damaged"),
         ({"block_rows": 3}, "above block_rows"),
