@@ -47,7 +47,7 @@ class Browser:
 
         The page that is left is marked: one of the same address is not taken for it.
         """
-        self.run("window.leavingThisPage = true")
+        self.run("window.isLeft = true")
         self.develop(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -58,7 +58,7 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.develop("Emulation.setEmulatedMedia", features=[scheme])
         self.ask("POST", "url", {"url": url})
-        self.wait("return !window.leavingThisPage && document.readyState === 'complete'")
+        self.wait("return !window.isLeft && document.readyState === 'complete'")
 
     def run(self, script: str, *words: Any) -> Any:
         """The value of a function's body in the page."""

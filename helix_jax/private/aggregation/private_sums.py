@@ -113,12 +113,16 @@ def encode_private(
 
 
 def _require_session(layout: PrivateFormat, session: Session) -> None:
-    counted = session.threshold - session.colluders
-    if session.content != layout.content or layout.least > counted:
+    if session.content != layout.content:
         raise ValueError(
-            f"encode_private: {layout} counts the noise of {layout.least} silos; in "
-            f"the session {counted} are sure to stay and keep theirs secret, and its "
-            "content has to be this format."
+            f"encode_private: the session is for the format {session.content!r}, and "
+            f"this one is {layout.content!r}; both must be the same."
+        )
+    counted = session.threshold - session.colluders
+    if layout.least > counted:
+        raise ValueError(
+            f"encode_private: {layout} counts the noise of {layout.least} silos, but "
+            f"in the session only {counted} are sure to stay and keep theirs secret."
         )
 
 

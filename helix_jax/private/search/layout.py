@@ -122,7 +122,7 @@ def lay_out(
             )
     blocks = -(-count // block_rows)
     if clusters:
-        blocks = -(-int(count * SLACK) // block_rows)
+        blocks = min(count, -(-int(count * SLACK) // block_rows))
     elif count > MAX_CLASSES:
         raise ValueError(
             f"save_index: {count} rows are more than the {MAX_CLASSES} that one layer "

@@ -22,7 +22,7 @@ def read_vectors(vectors: np.ndarray) -> tuple[int, int]:
     if not hasattr(vectors, "shape") or len(vectors.shape) != 2:
         shape = list(getattr(vectors, "shape", []))
         raise ValueError(f"save_index: vectors need shape [N, d], got {shape}.")
-    if vectors.dtype.kind != "f":
+    if vectors.dtype.kind != "f" and vectors.dtype.name != "bfloat16":
         raise TypeError(f"save_index: vectors need floats, got {vectors.dtype}.")
     count, width = vectors.shape
     for name, value, most in (("rows", count, MAX_ROWS), ("width", width, MAX_WIDTH)):

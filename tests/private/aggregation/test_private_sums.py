@@ -84,9 +84,9 @@ def test_noise_of_more_silos_than_the_session_counts_on_is_refused(rows):
         return encode_private(x, y, layout, session)
 
     assert encoded(3).shape[0] == 2
-    with pytest.raises(ValueError, match="the noise of 4 silos; in the session 3 are"):
+    with pytest.raises(ValueError, match="noise of 4 silos, but in the session only 3"):
         encoded(4)
-    with pytest.raises(ValueError, match="has to be this format"):
+    with pytest.raises(ValueError, match="the session is for the format b"):
         encoded(3, content=b"another")
 
 

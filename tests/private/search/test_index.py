@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -46,6 +47,25 @@ def test_the_same_content_has_the_same_name_and_other_content_another(tmp_path):
     ]
     assert names[0] == names[1]
     assert len(set(names)) == 3
+
+
+def test_vectors_of_bfloat16_are_taken(tmp_path):
+    rows = make_vectors(40).astype(ml_dtypes.bfloat16)
+    index = open_index(save_index(tmp_path / "index", rows, model=MODEL))
+    same = save_index(tmp_path / "same", rows.astype(np.float64), model=MODEL)
+    assert index.name == open_index(same).name
+
+
+def test_clusters_of_one_row_are_no_more_than_the_rows(tmp_path):
+    folder = save_index(
+        tmp_path / "index",
+        make_vectors(40),
+        model=MODEL,
+        clusters=True,
+        block_rows=1,
+        probes=2,
+    )
+    assert open_index(folder).layout.sizes.tolist() == [1] * 40
 
 
 @pytest.mark.parametrize("file", ["vectors.npy", "records.npy", "arrays.safetensors"])
