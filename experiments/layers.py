@@ -53,7 +53,7 @@ if __name__ != "__main__":  # slow, and flags are read without
     from helix_jax.activations.layer_moments import Layers
     from helix_jax.generation.layer_pairs import read_layer_moments, score_layers
     from helix_jax.generation.token_sides import sample_texts
-    from helix_jax.models import resolve_layers
+    from helix_jax.models import chosen_layers
     from helix_jax.transfer.pair_fit import choose_map
 
 MAPS = {  # measure -> title, unit
@@ -103,7 +103,7 @@ def compute(config: LayersConfig, _: Run) -> Report:
     """Sweep; see the module docstring."""
     corpus, sides = open_corpus(config), load_token_sides(config)
     layers = tuple(
-        resolve_layers(model.spec, wanted or range(model.spec.num_layers + 1))
+        chosen_layers(model.spec, wanted)
         for model, wanted in zip(
             sides.models, (config.source_layers, config.target_layers)
         )

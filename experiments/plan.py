@@ -45,7 +45,7 @@ if __name__ != "__main__":  # slow, and flags are read without
         moment_bytes,
         smallest_mesh,
     )
-    from helix_jax.models import resolve_layers
+    from helix_jax.models import chosen_layers
     from helix_jax.models.checkpoint import read_spec
     from helix_jax.models.mesh import BATCH_AXES, check_mesh, mesh_flag, parse_mesh
     from helix_jax.runs.inputs import naming
@@ -90,7 +90,7 @@ def compute(config: PlanConfig, _: Run | None) -> Report:
             dtype=config.dtype,
             max_tokens=config.max_tokens,
             token_budget=config.token_budget,
-            layers=resolve_layers(spec, config.layers),
+            layers=chosen_layers(spec, config.layers),
             mesh=mesh,
         )
         for name, spec in bar(specs.items(), "models planned")

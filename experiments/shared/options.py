@@ -56,7 +56,7 @@ def public_limit_option() -> Any:
 
 def layers_option() -> Any:
     """The field for the layers whose states are taken."""
-    return option((-1,), "0 is the embedding, -1 the last", required=True)
+    return option((-1,), "0 is the embedding, -1 the last; empty: all")
 
 
 def methods_option(default: str) -> Any:

@@ -34,7 +34,13 @@ from helix_jax.activations.extractor import make_extractor
 from helix_jax.activations.recipe import recipe_of, width_after
 from helix_jax.errors import RunError
 from helix_jax.fingerprint import fingerprint
-from helix_jax.models import Model, load_tokenizer, model_name, resolve_layers
+from helix_jax.models import (
+    Model,
+    chosen_layers,
+    load_tokenizer,
+    model_name,
+    resolve_layers,
+)
 from helix_jax.models.engines import load_model_by
 from helix_jax.models.torch_engine import TorchModel
 from helix_jax.processes import current
@@ -166,7 +172,7 @@ def states_of(
         texts = [text for text in corpus.read(split) if keep is None or keep(text)]
         return select_texts(side.imported, texts, of=f"{corpus.name} ({split})")
     record = {**corpus.fingerprint, "split": split}
-    layers = resolve_layers(side.model.spec, side.layers)  # one store for -1 and L
+    layers = chosen_layers(side.model.spec, side.layers)  # one store for -1 and L
     wanted = extraction_of(options, layers)
     recipe = recipe_of(side.model, wanted)
     settings = {
@@ -273,7 +279,7 @@ def stores_of_models(
         with naming("models"):
             side = load_side(name, options)
         if side.model is not None:
-            layers = resolve_layers(side.model.spec, config.layers)
+            layers = chosen_layers(side.model.spec, config.layers)
             side = side._replace(layers=tuple(sorted(set(layers))))
         stores = {}
         for split in SPLITS:

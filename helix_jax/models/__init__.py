@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from helix_jax.models.spec import ModelSpec, RopeSpec
     from helix_jax.models.stack import LayersOutput, Stream, run_layers
     from helix_jax.models.tokenizer import check_vocabulary, load_tokenizer
-    from helix_jax.models.transformer import ModelOutput, apply_model, resolve_layers
+    from helix_jax.models.transformer import (
+        ModelOutput,
+        apply_model,
+        chosen_layers,
+        resolve_layers,
+    )
     from helix_jax.models.vocabulary import apply_head, embed, project_to_vocabulary
 
 __all__ = [
@@ -28,6 +33,7 @@ __all__ = [
     "apply_head",
     "apply_model",
     "check_vocabulary",
+    "chosen_layers",
     "embed",
     "empty_cache",
     "family_of",

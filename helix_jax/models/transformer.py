@@ -132,3 +132,8 @@ def resolve_layers(spec: Layered, layers: Sequence[int]) -> tuple[int, ...]:
             f"layers (0 is the embedding, -1 the last), got {tuple(layers)}."
         )
     return tuple(layer % (count + 1) for layer in layers)
+
+
+def chosen_layers(spec: Layered, layers: Sequence[int]) -> tuple[int, ...]:
+    """As `resolve_layers`; an empty list means all layers 0..L."""
+    return resolve_layers(spec, layers or range(spec.num_layers + 1))

@@ -102,6 +102,10 @@ def test_layers_of_a_model_are_extracted_once(models, texts, tmp_path):
     require_told(tmp_path / "w", "llama@0", "gpt_neox", "texts.jsonl", "to test on")
     assert "similarity/llama@0/gpt_neox@2/unbiased_cka" in summary
     assert len(list((tmp_path / "w" / "stores").iterdir())) == 6
+    every = dataclasses.replace(config, workdir=str(tmp_path / "every"), layers=())
+    stores = dataclasses.replace(every, stores=str(tmp_path / "w" / "stores"))
+    assert similarity.run(stores)["similarity/pairs"] == 9
+    assert len(list((tmp_path / "w" / "stores").iterdir())) == 12
     wrong = dataclasses.replace(config, workdir=str(tmp_path / "x"), layers=(0, 9))
     with pytest.raises(ValueError, match=r"layers must be from -3 to 2 .* \(0, 9\)"):
         similarity.run(wrong)
