@@ -14,6 +14,7 @@ Cost: two cores, a minute.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -162,7 +163,7 @@ def main(_: list[str]) -> None:
         return
     rows = 3000 if TINY.value else ROWS.value
     shapes = SHAPES[:1] if TINY.value else SHAPES
-    table = []
+    table, load = [], os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as name:
         for dx, dy in shapes:
             repeats = 1 if TINY.value else REPEATS.value
@@ -171,8 +172,8 @@ def main(_: list[str]) -> None:
     header += ["of the roofline, %", "peak memory, MiB"]
     notes = (
         f"{rows:,} float32 rows a file, which the system holds in memory; parts are "
-        "written to disk. The machine was busy with other work (load 16 on two cores), "
-        "so that seconds of the clock are not those of an idle one. numpy: the product "
+        f"written to disk. Load of the machine at the start: {load:.1f}; above the "
+        "cores that are idle, seconds of the clock are too many. numpy: the product "
         "alone, of an array in memory, with as many threads as it takes, and with one. "
         "Parquet: lists of float32, no dictionary, row groups of 8,192."
     )
