@@ -172,8 +172,8 @@ def main(_: list[str]) -> None:
     header += ["of the roofline, %", "peak memory, MiB"]
     notes = (
         f"{rows:,} float32 rows a file, which the system holds in memory; parts are "
-        f"written to disk. Load of the machine at the start: {load:.1f}; above the "
-        "cores that are idle, seconds of the clock are too many. numpy: the product "
+        f"written to disk. Load of the machine at the start: {load:.1f}; much above 0 "
+        "it makes wall-clock seconds longer than on an idle one. numpy: the product "
         "alone, of an array in memory, with as many threads as it takes, and with one. "
         "Parquet: lists of float32, no dictionary, row groups of 8,192."
     )
