@@ -10,6 +10,7 @@ from helix_jax.reports.sections import reading_order
 from helix_jax.reports.tables import MISSING, markdown_table, show_cell
 
 MOST_ROWS = 60
+MOST_SAMPLES, MOST_LINES = 4, 8  # samples, and lines of each text of one
 
 
 def with_about(blocks: Sequence[Block], about: str) -> list[Block]:
@@ -44,7 +45,10 @@ def print_tables(blocks: Sequence[Block], *, most: int | None = None) -> None:
             if more > 0:
                 print(f"and {more:,} rows more in report.json")
         else:
-            print("\n\n".join(map(_written, block.items)))
+            print("\n\n".join(map(_written, block.items[:MOST_SAMPLES])))
+            more = len(block.items) - MOST_SAMPLES
+            if more > 0:
+                print(f"\nand {more:,} more in report.json")
         if block.note:
             print("\n" + _filled(block.note))
     print(flush=True)
@@ -59,11 +63,29 @@ def print_answer(answer: Answer) -> None:
 
 def _written(item: Mapping[str, str]) -> str:
     """A sample; the first text after its prompt begins where the prompt ends."""
+    short = {name: _shortened(text) for name, text in item.items()}
     names = list(item)
     if names[:1] != ["prompt"] or len(names) == 1:
-        return "\n".join(map(": ".join, item.items()))
-    others = "".join(f"\n[{name}] {item[name]}" for name in names[2:])
-    return f"{item['prompt']}{item[names[1]]}{others}"
+        return "\n".join(map(": ".join, short.items()))
+    others = "".join(f"\n[{name}] {short[name]}" for name in names[2:])
+    return f"{item['prompt']}{short[names[1]]}{others}"
+
+
+def _shortened(text: str) -> str:
+    """The first lines of a text; of blank lines in a row one, and none at its end."""
+    lines = text.split("\n")
+    if len(lines) > 1 and not text.strip():
+        return f"({len(lines) - 1} line breaks)"
+    # What is before a text continues in its first line.
+    blank = [place > 0 and not line.strip() for place, line in enumerate(lines)]
+    kept = [
+        line
+        for place, line in enumerate(lines)
+        if place == 0 or not (blank[place - 1] and blank[place])
+    ]
+    while len(kept) > 1 and not kept[-1].strip():
+        kept.pop()
+    return "\n".join(kept[:MOST_LINES] + ["..."] * (len(kept) > MOST_LINES))
 
 
 def _filled(note: str, *, later: str = "") -> str:
