@@ -7,12 +7,12 @@ Fitted on tokens of the fit split, chosen on the select split, scored on documen
 the test split beside the native models and the controls; the map is in WORKDIR/map.
 --map is ridge, kl or mlp, see `helix_jax.generation.token_map`.
 
-Cost: two busy cores, --pairs=250000 --hidden=512: 10 minutes.
+Cost: two busy cores, --pairs=250000 --hidden=512: three minutes.
 
-With these flags, embedded pebble-llama -> pebble-qwen3 on docstrings: perplexity 55.0
-by ridge, 30.7 by kl, 25.1 by mlp, where the target has 20.6 and the source 20.7;
-agreement of first choices 43, 56 and 62 %. The other way: ridge 53.3, kl 30.5, target
-20.7. kl closes 70 % of ridge's gap, mlp 87 %.
+With these flags, embedded pebble-llama -> pebble-qwen3 on docstrings: perplexity 56.4
+by ridge, 31.8 by kl, 26.1 by mlp, where the target has 21.3 and the source 21.6;
+agreement of first choices 42, 56 and 62 %. The other way: ridge 54.6, kl 31.6, target
+21.6. kl closes 70 % of ridge's gap, mlp 86 %.
 """
 
 from __future__ import annotations
