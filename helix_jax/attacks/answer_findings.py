@@ -1,7 +1,7 @@
-"""The attacks on answers of a layer, each raw and under a profile.
+"""Attacks on the answers of a layer, on raw answers and under a profile.
 
-Under "open", whose answers are rounded and not masked, they are measured beside, and
-nothing is claimed.
+They are also measured under "open", whose answers are rounded but not masked, for
+comparison; no protection is claimed there.
 """
 
 import time
@@ -31,13 +31,13 @@ _OPEN = "profile open: rounded, not masked"
 def measure_division(
     setting: Setting, *, profile: str, repeats: int, rng: np.random.Generator
 ) -> Finding:
-    """Weights by dividing second parts.
+    """Recover weights by dividing second parts.
 
     Args:
-      setting: that is attacked.
+      setting: what to attack.
       profile: of the protected provider.
-      repeats: answers to one ciphertext that are averaged.
-      rng: of the shuffles.
+      repeats: answers to one ciphertext to average.
+      rng: for the shuffles.
     """
     kernel, service = setting.classifier.kernel, serve(setting, profile)
     summary: dict[str, float] = {"division_queries": service.layer.plan.tiles}
@@ -96,7 +96,7 @@ def measure_division(
 def measure_unused(
     setting: Setting, *, profile: str, repeats: int, rng: np.random.Generator
 ) -> Finding:
-    """Weights from the coefficients that carry no result; arguments as above."""
+    """Recover weights from coefficients without a result; arguments as above."""
     kernel, service = setting.classifier.kernel, serve(setting, profile)
     layer = service.layer
     tiles, raw, filled, unsent = range(layer.plan.tiles), [], [], []
@@ -121,7 +121,7 @@ def measure_unused(
     truth = raw_answers.integer_kernel(kernel, layer)
     share = float(np.mean(exact.integers == truth))
     guess = unused_coefficients.read_weights(filled, layer)
-    # What was asked is in the results: the first row of every tile.
+    # Honest results already reveal the first row of every tile.
     hidden = np.arange(len(kernel)) % layer.plan.tile != 0
     correlation = chance.correlate(guess.kernel[hidden], kernel[hidden], rng=rng)
     p_value = chance.uniformity(np.concatenate(unsent))
@@ -143,7 +143,7 @@ def measure_unused(
 def measure_noise(
     setting: Setting, *, profile: str, rng: np.random.Generator
 ) -> Finding:
-    """Weights from the noise of queries of zero; arguments as above."""
+    """Recover weights from the noise of queries of zeros; arguments as above."""
     kernel, bias = setting.classifier.kernel, setting.classifier.bias
     zero = np.zeros(len(kernel))
     summary: dict[str, float] = {}
@@ -195,7 +195,7 @@ def measure_noise(
 
 
 def _ask(service: Service, x: np.ndarray) -> tuple[list[bytes], list[np.ndarray]]:
-    """As many honest queries as there are tiles, and their second parts."""
+    """One honest query per tile, and the queries' second parts."""
     queries = [
         service.client.encrypt(service.layer, row)
         for row in x[: service.layer.plan.tiles]

@@ -9,11 +9,11 @@ from helix_jax.stats import Interval, permutation_p
 
 
 class Correlation(NamedTuple):
-    """A correlation, compared with those of shuffled truth.
+    """A correlation and its null distribution, from shuffled truth.
 
     Attributes:
       value: Pearson's correlation of estimate and truth.
-      low, high: ends of the middle 95% of it when the truth is shuffled.
+      low, high: ends of the central 95% of the correlations with shuffled truth.
       p_value: share of shuffles at least as far from zero, never below 1 / (1 + R).
     """
 
@@ -35,7 +35,7 @@ def correlate(
     Args:
       estimate: any shape, float.
       truth: the same shape.
-      rng: of the shuffles.
+      rng: for the shuffles.
       shuffles: R.
 
     Returns:
@@ -49,8 +49,8 @@ def correlate(
     estimate, truth = np.asarray(estimate, float), np.asarray(truth, float)
     if estimate.shape != truth.shape:
         raise ValueError(
-            f"correlate: both need one shape, got {list(estimate.shape)} and "
-            f"{list(truth.shape)}."
+            f"correlate: estimate and truth need the same shape, got "
+            f"{list(estimate.shape)} and {list(truth.shape)}."
         )
     a, b = _standardised(estimate), _standardised(truth)
     value = float(a @ b)
@@ -61,7 +61,7 @@ def correlate(
 
 
 def _standardised(values: np.ndarray) -> np.ndarray:
-    # By the largest first: residues of 109 bits squared would still fit, but not sums.
+    # Scale by the largest first: squares of 109-bit residues would fit, but not sums.
     flat = values.reshape(-1) / max(np.abs(values).max(initial=0.0), 1e-300)
     flat = flat - flat.mean()
     return flat / max(float(np.linalg.norm(flat)), 1e-300)
@@ -73,20 +73,23 @@ def rate(successes: int, trials: int, *, level: float = 0.95) -> Interval:
     Reference: Clopper and Pearson 1934, Biometrika 26.
     """
     if not 0 <= successes <= trials or trials < 1:
-        raise ValueError(f"rate: got {successes} successes of {trials} trials.")
+        raise ValueError(
+            f"rate: expected at most as many successes as trials, and one trial or "
+            f"more, got {successes} successes of {trials} trials."
+        )
     interval = stats.binomtest(successes, trials).proportion_ci(level, method="exact")
     return Interval(successes / trials, float(interval.low), float(interval.high))
 
 
 def uniformity(values: np.ndarray, *, bins: int = 64) -> float:
-    """p-value of values being uniform on [0, 1), by Pearson's chi-squared test.
+    """p-value of Pearson's chi-squared test that values are uniform on [0, 1).
 
     Args:
-      values: any shape, float in [0, 1); at least 5 a bin.
-      bins: equal intervals.
+      values: any shape, float in [0, 1); at least 5 per bin.
+      bins: number of equal intervals.
 
     Returns:
-      The p-value: uniform itself if they are, near zero if they are not.
+      The p-value: itself uniform if the values are, near zero if they are not.
     """
     values = np.asarray(values, float).reshape(-1)
     if len(values) < 5 * bins:

@@ -1,9 +1,9 @@
-"""Differences of logits from labels, by shares of the client's choosing.
+"""Recover differences of logits from labels, by choosing shares.
 
-Under the policy "label" a client may move the shares that it brings to the second
-round, and learns the class of the largest of logits + moves. With all classes but two
-moved out of sight, each query halves the interval of the difference of those two: one
-bit a query, which is what a label of two classes can tell.
+Under the policy "label" a client can move the shares that it sends in the second round;
+it then learns the class with the largest logit + move. If all but two classes are moved
+out of reach, each query halves the interval that contains the difference of those two:
+one bit per query, which is all that a label of two classes can reveal.
 
 Reference: ours; the bound is that of docs/labels.md.
 """
@@ -35,20 +35,20 @@ def bisect(
     *,
     queries: int,
 ) -> np.ndarray:
-    """The logits of one class less those of another, for some rows.
+    """The logit of one class minus that of another, for each row.
 
     Args:
-      side: agreed with the provider.
+      side: a client that has agreed with the provider.
       provider: of the layer.
       x: [B, d] float, within the layer's norm.
       pairs: [B, 2] int, two classes of each row.
-      queries: Q of each row; each halves what is possible.
+      queries: Q, for each row; each query halves the interval of possible values.
 
     Returns:
-      [Q, B] float64, the middle of what is left after each query.
+      [Q, B] float64, the middle of the interval left after each query.
     """
     layer, rows = side.layer, np.arange(len(x))
-    # Differences lie within a quarter of the numbers, far from where others are moved.
+    # Differences lie within a quarter of the range, far from where others are moved.
     low = np.full(len(x), -(2 ** (LABEL_BITS - 3)))
     high, found = -low, []
     for _ in range(queries):

@@ -32,9 +32,9 @@ def measure_extraction(
     """Steal the classifier from plain logits, and from answers under every policy.
 
     Args:
-      setting: that is attacked; at least 4 d queries.
+      setting: what to attack, with at least 4 d queries.
       profile: of the protected provider.
-      policies: what answers show.
+      policies: answer policies to attack.
     """
     true, held = setting.classifier, setting.held
     budgets = budgets_of(len(true.kernel))
@@ -55,7 +55,7 @@ def measure_extraction(
             noisy = policy.startswith("rounded")
             solve = partial(extraction.solve_logits, noisy=noisy)
         cells, start = {}, f"extraction_{policy.replace(':', '_')}"
-        # What the policy leaves to an honest client.
+        # How useful answers under the policy are to an honest client.
         right = results.argmax(axis=1) == plain.argmax(axis=1)
         users[policy] = chance.rate(int(right.sum()), len(right))
         summary[f"{start}_user_agreement"] = users[policy]
@@ -64,7 +64,7 @@ def measure_extraction(
             same = extraction.agreement(stolen, true, held)
             agreeing = chance.rate(int(same.sum()), len(same))
             guess = extraction.differences(stolen)
-            # Of differences between classes, up to a factor: what decides.
+            # Of differences between classes, up to a factor: only these decide.
             errors = {
                 "weights": _scaled_error(guess, truth),
                 "logits": _scaled_error(ones @ guess, ones @ truth),
@@ -98,12 +98,12 @@ def measure_extraction(
 def measure_packed_weights(
     setting: Setting, *, profile: str, policies: Sequence[str]
 ) -> Finding:
-    """Read weights that were rounded to 8 bits, one to three in a result.
+    """Read weights that were rounded to 8 bits, one to three per result.
 
     Args:
-      setting: whose classifier is rounded, without its bias.
+      setting: its classifier is rounded, and its bias left out.
       profile: of the protected provider.
-      policies: what answers show.
+      policies: answer policies to attack.
     """
     integers, unit = weight_packing.quantise(setting.classifier)
     classifier = AffineMap(unit * integers, np.zeros(integers.shape[1]))
@@ -150,13 +150,13 @@ def _against(policy: str, count: int, right: Interval) -> str:
 
 
 def _scaled_error(guess: np.ndarray, truth: np.ndarray) -> float:
-    """Relative error at the factor that is best."""
+    """Relative error of the guess times the best factor."""
     factor = np.sum(guess * truth) / max(np.sum(guess**2), 1e-300)
     return relative_error(factor * guess, truth)
 
 
 def _answers(service: Service, x: np.ndarray) -> np.ndarray:
-    """[Q, k] decrypted answers, or ones where the labels are."""
+    """[Q, k] decrypted answers; one-hot labels under the policy "label"."""
     if service.layer.policy.name == "label":
         side = LabelClient(service.client, service.layer)
         side.read_elements(service.provider.agree(side.agree()))

@@ -1,15 +1,16 @@
-"""The secret of a fit's masks, by a public key that is no key.
+"""Recover the secret of a fit's masks, with a crafted public key.
 
-Of every column of a fit's result m coefficients are sent, m the width. With
+A fit sends m coefficients for every column of its result, where m is the width. With
 
     b = D sum_j 3^j X^(m j),   D above the flood,
 
 and rows whose first parts are zero, the result at coefficient p is 2 D sum_j 3^j
 u_(p - m j): together they spell j m coefficients of u, for each column. At a precision
-of 12 bits there is room for six digits, so that widths from 683 read all of every u,
-and the second parts, w c1 of the rows, are left to rounding alone.
+of 12 bits there is room for six digits, so widths of 683 or more read all of every u;
+then only rounding protects the second parts, w c1 of the rows.
 
-`crafted_key` is the same for layers; a provider that asks for a proof refuses both.
+`crafted_key` does the same to layers; a provider that requires a proof refuses both
+keys.
 
 Reference: an audit of this protocol.
 """
@@ -36,7 +37,7 @@ class FitWords(NamedTuple):
     """Results of a fit as they are sent.
 
     Attributes:
-      results: [A, m] int64 words, of ciphertexts by columns and tiles.
+      results: [A, m] int64 words, one ciphertext for each column and tile.
       second: [A, N] int64 words.
     """
 
@@ -45,7 +46,7 @@ class FitWords(NamedTuple):
 
 
 def craft_fit_key(offer: FitOffer, plan: FitPlan) -> CraftedKey:
-    """Make a key for a fit, from what its offer says."""
+    """Craft a key for a fit, from its offer."""
     profile = offer.profile
     step_bits = offer.flood_bits + 1  # the flood is within 2 R, half of a step of 2 D
     room = math.log2(profile.modulus) - 1 - step_bits
@@ -54,7 +55,7 @@ def craft_fit_key(offer: FitOffer, plan: FitPlan) -> CraftedKey:
 
 
 def empty_rows(offer: FitOffer, plan: FitPlan, key: CraftedKey) -> list[bytes]:
-    """All messages of rows, whose first parts are zero."""
+    """All messages of rows, with first parts of zero."""
     profile, count = offer.profile, plan.chunk * plan.tiles
     zeros = np.zeros((count, len(profile.primes), plan.degree), np.int64)
     return [

@@ -1,18 +1,19 @@
-"""The secret of a mask, by a public key that is no key.
+"""Recover the secret of a mask, with a crafted public key.
 
-A mask is 2 (b u + e0, a u + e1) with (b, a) the client's public key, u ternary and new
-for every answer. It hides the second part if b is honest, which looks uniform. So does
+A mask is 2 (b u + e0, a u + e1), where (b, a) is the client's public key and u is
+ternary and new for every answer. It hides the second part if b is honest. An honest b
+looks uniform; to a provider so does
 
     b = D sum_j 3^j X^j,   D above the flood,
 
-to a provider, but its results, for a query with c0 = 0, spell u in ternary: the result
-at coefficient p is 2 D sum_j 3^j u_(p - j), some 11 coefficients of u in each. With
-tiles that narrow all of u is read, the mask is taken off, and what protects the second
-part is rounding alone, as under "open". (Results themselves keep their flood.) Of wide
-layers with few results only a few of the N coefficients are read.
+but then the results, for a query with c0 = 0, spell u in ternary: the result at
+coefficient p is 2 D sum_j 3^j u_(p - j), with some 11 coefficients of u in each. If
+tiles are that narrow, all of u is read and the mask is removed; then only rounding
+protects the second part, as under "open". (Results themselves keep their flood.) Wide
+layers with few results reveal only a few of the N coefficients.
 
-Providers require a proof that e of b + a s = e is short (`private/key_proof.py`), and a
-staircase has none. What follows is the cost of omitting the check.
+Providers require a proof that the e of b + a s = e is short (`private/key_proof.py`),
+and a staircase has none. This file shows the cost of omitting the check.
 
 Reference: ours.
 """
@@ -37,7 +38,7 @@ class CraftedKey(NamedTuple):
 
     Attributes:
       public: what the provider encrypts zeros with.
-      signing: what its owner signs by.
+      signing: the owner's signing key.
       step_bits: log2 D.
       digits: ternary digits in each result.
     """
@@ -49,7 +50,7 @@ class CraftedKey(NamedTuple):
 
 
 class MaskSecret(NamedTuple):
-    """What was read of u.
+    """The part of u that was read.
 
     Attributes:
       values: [A, N] int64 in {-1, 0, 1}.
@@ -61,7 +62,7 @@ class MaskSecret(NamedTuple):
 
 
 def craft_key(layer: Layer) -> CraftedKey:
-    """Make a key for a layer, from what the layer says of itself."""
+    """Craft a key for a layer, from the layer's public description."""
     # Flood and noise stay below the stated error.
     step_bits = math.ceil(math.log2(layer.error)) + layer.result_bits
     room = math.log2(layer.profile.modulus) - 2 - step_bits
@@ -85,10 +86,10 @@ def make_key(
 
 
 def bundles(key: CraftedKey, client: Client) -> list[bytes]:
-    """What its owner may try to have it registered with.
+    """Bundles with which the owner may try to register the key.
 
-    The proof of an honest key, and numbers at random: whoever guesses the challenges
-    passes.
+    One has the proof of an honest key, the other random bytes: guessing the challenges
+    would be enough.
     """
     proof = client.public_bundle()[len(key.public.to_bytes()) :]
     return [key.public.to_bytes(one) for one in (proof, os.urandom(len(proof)))]
@@ -118,8 +119,8 @@ def read_secret(
     Args:
       answer: the provider's.
       layer: its layer.
-      key: that was registered.
-      bias: [k] as an honest query of zero gives it.
+      key: the registered one.
+      bias: [k], as an honest query of zeros returns it.
 
     Returns:
       MaskSecret.
@@ -159,11 +160,11 @@ def spell(phase: int, key: CraftedKey) -> list[int]:
 
 
 def unmask(second: np.ndarray, key: CraftedKey, secret: MaskSecret) -> np.ndarray:
-    """Second parts [A, N], fractions of q in [0, 1), less 2 a u: w c1 and rounding.
+    """Second parts minus 2 a u: w c1 and rounding, [A, N] fractions of q in [0, 1).
 
     Args:
       second: [A, N] words of the answer.
-      key: that was registered.
+      key: the registered one.
       secret: all of u.
     """
     profile, public = key.public.profile, key.public.public
@@ -179,12 +180,12 @@ def unmask(second: np.ndarray, key: CraftedKey, secret: MaskSecret) -> np.ndarra
 def unmasked_error(
     second: np.ndarray, raw: np.ndarray, key: CraftedKey, secret: MaskSecret
 ) -> float:
-    """Largest difference, as a fraction of q, of what is unmasked from the truth.
+    """Largest error of the unmasked second parts, as a fraction of q.
 
     Args:
       second: [A, N] words of the answer.
       raw: [A, L, N] second parts without masks, transformed.
-      key: that was registered.
+      key: the registered one.
       secret: all of u.
     """
     profile = key.public.profile

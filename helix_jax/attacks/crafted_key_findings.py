@@ -1,4 +1,4 @@
-"""How much of a mask's secret a crafted key reads, where none is proved; by shapes."""
+"""How much of a mask's secret a crafted key reads if keys need no proof, by shape."""
 
 from typing import NamedTuple
 
@@ -22,17 +22,17 @@ SHAPES = (
     (64, 64),
     (256, 16),
 )  # width, classes of synthetic layers
-FITS = ((256, 12), (768, 12))  # width, bits a result of synthetic fits
+FITS = ((256, 12), (768, 12))  # width, bits per result of synthetic fits
 
 
 class MaskFinding(NamedTuple):
     """The effect of a crafted key on one provider.
 
     Attributes:
-      refused: it is not admitted.
-      known: share of the mask's secret that is read where it is taken at its word.
-      error: largest of the second parts that are unmasked, as a fraction of q; None
-        where a part of the secret is not known.
+      refused: whether the provider refuses the key.
+      known: share of the mask's secret that is read if the key is admitted unproved.
+      error: largest error of the unmasked second parts, as a fraction of q; None if a
+        part of the secret is not known.
     """
 
     refused: bool
@@ -44,15 +44,15 @@ def measure_crafted_key(setting: Setting, *, profile: str) -> Finding:
     """Register a crafted key, and read the mask's secret from one answer.
 
     Args:
-      setting: that is attacked; layers of `SHAPES` with Gaussian weights, and fits of
-        `FITS` of Gaussian rows, come after.
+      setting: what to attack first; layers of `SHAPES` with Gaussian weights and fits
+        of `FITS` to Gaussian rows follow.
       profile: of the provider.
 
     Returns:
-      Finding, empty where the profile has no masks: what is read by a key that is
-      taken at its word, and whether the provider refuses it. Where all of the secret is
-      read the mask is taken off, and the largest error of what is left, as a fraction
-      of q, has its place in the summary: about 2^-40 is rounding.
+      Finding, empty if the profile has no masks: what a key reads that is admitted
+      unproved, and whether the provider refuses it. If the whole secret is read, the
+      mask is removed and the summary has the largest error of the second parts, as a
+      fraction of q: about 2^-40 is rounding.
     """
     if not find_profile(profile).guarded:
         return Finding({}, [])
@@ -86,7 +86,7 @@ def measure_crafted_key(setting: Setting, *, profile: str) -> Finding:
 
 
 def made_setting(width: int, classes: int) -> Setting:
-    """A Gaussian classifier, and queries of norm 8 at most."""
+    """A Gaussian classifier, and queries of norm 8."""
     rng = np.random.default_rng(width + classes)
     kernel = rng.standard_normal((width, classes))
     classifier = AffineMap(kernel, rng.standard_normal(classes))
@@ -95,7 +95,7 @@ def made_setting(width: int, classes: int) -> Setting:
 
 
 def attack_layer(service: Service, width: int) -> MaskFinding:
-    """Attack a guarded provider of a layer of that width, and a client it knows."""
+    """Attack the guarded provider of a layer of this width, which knows one client."""
     client, provider, layer = service
     bias = client.decrypt(provider.answer(client.encrypt(layer, np.zeros(width))))
     key = crafted_key.craft_key(layer)
@@ -110,14 +110,14 @@ def attack_layer(service: Service, width: int) -> MaskFinding:
 
 
 def made_fit(width: int, profile: str, precision: int) -> FitProvider:
-    """Two Gaussian columns of as few rows as the default share admits."""
+    """A fit to two Gaussian columns, of as few rows as the default share admits."""
     rows = fewest_rows(width, precision=precision, share=SHARE)
     y = np.random.default_rng(width).standard_normal((rows, 2))
     return FitProvider(y, profile=profile, precision=precision)
 
 
 def attack_fit(provider: FitProvider, width: int) -> MaskFinding:
-    """Attack a guarded fit, with source rows of that width."""
+    """Attack a guarded fit, with source rows of this width."""
     plan = plan_fit(provider.offer.rows, width, provider.offer.profile)
     key = crafted_fit_key.craft_fit_key(provider.offer, plan)
     refused = is_refused(provider, key, Client(provider.offer.profile.name))
@@ -134,7 +134,7 @@ def attack_fit(provider: FitProvider, width: int) -> MaskFinding:
 def is_refused(
     provider: Provider | FitProvider, key: crafted_key.CraftedKey, client: Client
 ) -> bool:
-    """Whether the provider admits the key with no proof that its owner may try."""
+    """Whether the provider refuses the key with every proof that its owner may try."""
     for bundle in crafted_key.bundles(key, client):
         try:
             provider.register(bundle)
@@ -151,7 +151,7 @@ def _finding(
     key: crafted_key.CraftedKey,
     secret: crafted_key.MaskSecret,
 ) -> MaskFinding:
-    """What was read; arguments as `crafted_key.unmasked_error` takes them."""
+    """What was read; arguments as for `crafted_key.unmasked_error`."""
     if not secret.known.all():
         return MaskFinding(refused, float(secret.known.mean()), None)
     error = crafted_key.unmasked_error(second, raw, key, secret)

@@ -1,16 +1,16 @@
-"""Weights from the second part of an answer, by division.
+"""Recover weights from the second part of an answer, by division.
 
-A raw answer's second part is, at each of the N points of the transformed domain,
+At each of the N points of the transformed domain, a raw answer's second part is
 
     c1_out = sum_t w_t c1_t  modulo p
 
-with c1_t the client's own uniform polynomials. One query gives one equation for the T
-weights at that point: with T = 1 tile w = c1_out / c1, all of W, exactly, from one
-honest query whatever it asks; otherwise T queries and a T x T system at each point.
+where c1_t are the client's own uniform polynomials. One query gives one equation for
+the T weights at each point. With T = 1 tile, w = c1_out / c1: any honest query reveals
+all of W exactly. Otherwise it takes T queries and a T x T system at each point.
 
-Under a guarded profile c1_out carries a fresh uniform-looking mask and loses all but 40
-bits. The strongest thing left is to resend one ciphertext under new numbers, so that
-the products are equal and only masks differ, and to average.
+Under a guarded profile c1_out carries a fresh mask that looks uniform, and loses all
+but 40 bits. The strongest attack left resends one ciphertext under new numbers, so that
+the products are equal and only the masks differ, and averages the answers.
 
 Reference: docs/threats.md, "Raw answers leak everything", 1; circuit privacy: Gentry
   2009, "A fully homomorphic encryption scheme", section 2.
@@ -33,9 +33,9 @@ class KernelGuess(NamedTuple):
     """Weights that an attack found.
 
     Attributes:
-      integers: [d, k] int64, as under encryption.
+      integers: [d, k] int64, as they are encoded for encryption.
       kernel: [d, k] float64.
-      ok: every system could be solved.
+      ok: whether every system could be solved.
     """
 
     integers: np.ndarray
@@ -62,8 +62,8 @@ def divide(
     plan = layer.plan
     if len(queries) != plan.tiles or len(answers) != plan.tiles:
         raise ValueError(
-            f"divide: a layer of {plan.tiles} tiles needs as many queries, got "
-            f"{len(queries)} and {len(answers)} answers."
+            f"divide: a layer of {plan.tiles} tiles needs as many queries and answers, "
+            f"got {len(queries)} queries and {len(answers)} answers."
         )
     # At each point [queries, tiles] w [tiles, answers] = [queries, answers].
     matrix = np.stack([query[:, 0] for query in queries]).transpose(2, 0, 1)
@@ -97,7 +97,7 @@ def scale_back(second: np.ndarray, profile: Profile) -> np.ndarray:
 
 
 def resend(query: bytes, client: Client, layer: Layer) -> bytes:
-    """The same ciphertexts as a query of its own: a new number, so no replay."""
+    """The same ciphertexts as a new query, whose new number makes it no replay."""
     message = wire.read(query, "query", layer.profile, binding=layer.binding)
     return wire.write(
         "query",

@@ -1,4 +1,4 @@
-"""A classifier from its answers: no encryption hides what results say.
+"""Extract a classifier from its answers: encryption does not hide what results reveal.
 
     logits, rounded   y = x W + b + noise: least squares
     label             argmax of x W + b: logistic regression, nearly without penalty
@@ -19,13 +19,13 @@ _LABEL_PENALTY = 1e-4  # of the mean variance of a dimension
 def solve_logits(
     x: np.ndarray, results: np.ndarray, *, noisy: bool = False
 ) -> AffineMap:
-    """The affine map through queries and their results.
+    """Fit the affine map from queries to their results.
 
     Args:
       x: [Q, d] float, queries.
       results: [Q, k] float, decrypted.
-      noisy: the answers' policy adds noise: ridge, its penalty by generalised
-        cross-validation, in place of the exact solution of least norm.
+      noisy: whether the answers' policy adds noise; if so, ridge with a penalty chosen
+        by generalised cross-validation replaces the exact least-norm solution.
 
     Returns:
       AffineMap [d, k].
@@ -44,7 +44,7 @@ def solve_logits(
 
 
 def solve_labels(x: np.ndarray, labels: np.ndarray, classes: int) -> AffineMap:
-    """A classifier that gives queries their labels.
+    """Fit a classifier that gives queries their labels.
 
     Args:
       x: [Q, d] float, queries.
@@ -52,7 +52,7 @@ def solve_labels(x: np.ndarray, labels: np.ndarray, classes: int) -> AffineMap:
       classes: k.
 
     Returns:
-      AffineMap [d, k] of logits up to a factor; classes that were never given are last.
+      AffineMap [d, k] of logits up to a factor; classes that never occur rank last.
     """
     if len(np.unique(labels)) < 2:  # nothing to tell apart
         return AffineMap(np.zeros((x.shape[1], classes)), np.eye(classes)[labels[0]])
@@ -68,7 +68,7 @@ def solve_labels(x: np.ndarray, labels: np.ndarray, classes: int) -> AffineMap:
 
 
 def differences(affine: AffineMap) -> np.ndarray:
-    """[d + 1, k - 1] kernel and bias of every class less those of the first."""
+    """[d + 1, k - 1] kernel and bias of every class minus those of the first."""
     both = np.concatenate([np.asarray(affine.kernel), np.asarray(affine.bias)[None]])
     return both[:, 1:] - both[:, :1]
 

@@ -20,12 +20,12 @@ _ROWS = 8
 def measure_labels(
     setting: Setting, *, profile: str, rng: np.random.Generator
 ) -> Finding:
-    """Logits from what is decrypted, and their differences by chosen shares.
+    """Look for logits in what is decrypted, and for differences by chosen shares.
 
     Args:
-      setting: that is attacked.
+      setting: what to attack.
       profile: of the protected provider.
-      rng: of the shuffles.
+      rng: for the shuffles.
     """
     true, service = setting.classifier, serve(setting, profile, policy="label")
     side = chosen_shares.MovedShares(service.client, service.layer)
@@ -42,7 +42,7 @@ def measure_labels(
     cells = correlation_cells(found)
     cells[0] += f"; uniform: p = {numbers['labels_uniform_p_value']:.2f}"
     rows = [["logits under label", "what is decrypted", "known", *cells]]
-    # The largest of some rows against the next.
+    # The largest logit minus the second largest, for a few rows.
     pairs = np.argsort(-logits[:_ROWS], axis=1)[:, :2]
     truth = -np.diff(np.take_along_axis(logits[:_ROWS], pairs, axis=1))[:, 0]
     guesses = chosen_shares.bisect(

@@ -1,17 +1,17 @@
 """The cost of finding a secret key by lattice reduction: log2 of operations.
 
 A public key (b, a), b = e - a s, is N samples of LWE of dimension N modulo q. With s
-scaled to the size of e, (s, e) is a short vector of a lattice of d dimensions and
-volume q^m xi^N, m = d - N - 1. BKZ with blocks of beta brings its basis to the profile
-of the geometric series assumption, of root Hermite factor
+scaled to the size of e, (s, e) is a short vector of a lattice of dimension d and volume
+q^m xi^N, m = d - N - 1. BKZ with block size beta brings its basis to the profile of the
+geometric series assumption, with root Hermite factor
 
     delta = (beta (pi beta)^(1 / beta) / (2 pi e))^(1 / (2 (beta - 1)))
 
 and finds that vector (`unique_shortest`) once its projection on the last block is no
 longer than the block's own shortest, or finds it by one more sieve in eta > beta
 dimensions (`bounded_distance`). The lattice estimator calls these attacks usvp and bdd.
-Attacks on the dual lattice and by guessing are not worked out here; for N = 8192 and
-log2 q = 226 the estimator's manual has 121.8 bits for them, where these need 121.3.
+Attacks on the dual lattice and by guessing are not computed here; for N = 8192 and
+log2 q = 226 the estimator's manual gives them 121.8 bits, and these need 121.3.
 
 Reference: Albrecht, Player, Scott 2015, eprint 2015/046; Alkim, Ducas, Poppelmann,
   Schwabe 2016, eprint 2015/1092, section 6.3 (when BKZ succeeds); Ducas 2018, eprint
@@ -36,9 +36,9 @@ class LWE(NamedTuple):
     Attributes:
       dimension: of the secret, n.
       log_modulus: log2 q.
-      secret: standard deviation of the secret's numbers.
-      error: of the errors.
-      samples: at most so many are used.
+      secret: standard deviation of the secret's coefficients.
+      error: standard deviation of the errors.
+      samples: most samples that an attack may use.
     """
 
     dimension: int
@@ -65,9 +65,9 @@ class Cost(NamedTuple):
 
 
 def instance(profile: Profile) -> LWE:
-    """The LWE of a profile's public key, whose samples are not limited here.
+    """The LWE instance of a profile's public key, with samples in plenty.
 
-    Encryptions under one key are samples of the same secret.
+    Encryptions under one key are further samples of the same secret.
     """
     return LWE(
         profile.degree,
@@ -100,10 +100,10 @@ def quantum(block: int, dimension: int) -> float:
 
 
 def unique_shortest(problem: LWE, model: Model = classical) -> Cost:
-    """By BKZ alone, with the least block that succeeds at all.
+    """Cost of BKZ alone, with the smallest block that succeeds.
 
     Raises:
-      ValueError: blocks of 2,000 do not.
+      ValueError: no block below 2,000 does.
     """
     first = problem.dimension + 2
     dimensions = np.arange(first, first + problem.samples, dtype=np.int64)
@@ -119,7 +119,7 @@ def unique_shortest(problem: LWE, model: Model = classical) -> Cost:
 
 
 def bounded_distance(problem: LWE, model: Model = classical) -> Cost:
-    """By BKZ with smaller blocks and one sieve in more dimensions."""
+    """Cost of BKZ with smaller blocks and one sieve in more dimensions."""
     start = unique_shortest(problem, model)
     best = start
     spread = problem.dimension // 16

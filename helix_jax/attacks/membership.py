@@ -1,4 +1,4 @@
-"""Whether a row was among those that a map was fitted on.
+"""Infer whether a row was among those that a map was fitted on.
 
 The adversary sees one map, knows a candidate's row (x, y) in both spaces, and owns
 other rows of the same kind, on which it fits shadow maps. Residuals r = y - x W - b:
@@ -9,16 +9,16 @@ other rows of the same kind, on which it fits shadow maps. Residuals r = y - x W
                   covariance of residuals
 
 The second is the likelihood ratio itself, to first order in the leverage h of the row:
-least squares with the row moves its residual from r to (1 - h) r, and other rows move
-it by normal noise of covariance h S. Members and others stand sqrt(h r' S^-1 r)
-standard deviations apart, on average
+including the row in least squares moves its residual from r to (1 - h) r, and the other
+rows move it by normal noise of covariance h S. Members and others are
+sqrt(h r' S^-1 r) standard deviations apart, on average
 
     sqrt(d_x d_y / n),
 
-which is the law of a map: the numbers that it has for each row it was fitted on. Here
-members are a random half of a pool that the adversary knows, as is the custom; noise
-then comes from the choice of the half alone, is half as large, and they stand
-sqrt(2 d_x d_y / n) apart.
+so what counts is how many parameters a map has per fitted row. Here, as is usual,
+members are a random half of a pool that the adversary knows; noise then comes only from
+the choice of the half and has half the variance, and the distance is
+sqrt(2 d_x d_y / n).
 
 Reference: Carlini et al. 2022, arXiv 2112.03570, section 5 (loss); Dwork et al. 2015,
   "Robust traceability from trace amounts", for released means; the second score: ours.
@@ -40,8 +40,8 @@ class Roc(NamedTuple):
 
     Attributes:
       auc: area under the curve; 0.5 is chance.
-      tpr: true positive rate at each false positive rate asked for, which is chance.
-      trials: decisions that it is measured on.
+      tpr: requested false positive rate, which is chance level -> true positive rate.
+      trials: number of decisions.
     """
 
     auc: Interval
@@ -83,7 +83,7 @@ def residuals_of(
     y: np.ndarray,
     members: np.ndarray,
 ) -> np.ndarray:
-    """The same of whatever maps `fit` makes of the members' x and y."""
+    """Residuals of every row under the maps that `fit` makes of the members' rows."""
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     members = _truths("residuals_of", members, (len(members), len(x)))
     residuals = np.empty((*members.shape, y.shape[1]), np.float32)
@@ -94,7 +94,7 @@ def residuals_of(
 
 
 def loss_scores(residuals: np.ndarray, members: np.ndarray) -> np.ndarray:
-    """Likelihood ratios of losses: [S, M], each map the target of the S - 1 others."""
+    """Likelihood ratios of losses, [S, M]; each map is attacked with the others."""
     members = _truths("loss_scores", members, residuals.shape[:2])
     losses = np.log(np.sum(residuals.astype(np.float64) ** 2, axis=2) + 1e-300)
     means = []
@@ -110,7 +110,7 @@ def loss_scores(residuals: np.ndarray, members: np.ndarray) -> np.ndarray:
 
 
 def likelihood_scores(residuals: np.ndarray) -> np.ndarray:
-    """The second score: [S, M], each map the target of the S - 1 others."""
+    """Likelihood ratios of residuals, [S, M]; each map is attacked with the others."""
     maps = len(residuals)
     total = residuals.sum(axis=0, dtype=np.float64)
     mean = total / maps
@@ -137,9 +137,9 @@ def roc(
     """Area and true positive rates, with 95% intervals from resampling rows.
 
     Args:
-      scores: [S, M], higher says member.
+      scores: [S, M], higher for likelier members.
       members: [S, M] bool.
-      rng: of the bootstrap; a row is drawn with all its S scores.
+      rng: for the bootstrap; a row is drawn with all its S scores.
       rates: false positive rates.
       resamples: of the bootstrap.
 
@@ -175,12 +175,12 @@ def _roc_of(
 
 
 def _truths(who: str, members: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """[S, M] bool: integers would index rows, and their `~` is no negation."""
+    """Members as bool [S, M]: integers would index rows, and `~` would not negate."""
     checks.require_shape(who, "members", members, shape)
     flat = np.asarray(members).reshape(-1)
     return numeric.whole_numbers(who, "members", flat, below=2).reshape(shape) > 0
 
 
 def expected_auc(x_width: int, y_width: int, rows: int) -> float:
-    """The area of `likelihood_scores` for n members of a known pool of 2 n."""
+    """Expected AUC of `likelihood_scores` for n members of a known pool of 2 n."""
     return float(stats.norm.cdf(np.sqrt(x_width * y_width / rows)))

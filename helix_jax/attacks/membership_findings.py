@@ -1,6 +1,6 @@
-"""Membership in a map: an overfitted one, where it must show, and maps of many rows.
+"""Membership attacks on an overfitted map, where they must succeed, and on larger fits.
 
-And in maps with differential privacy, of few directions, without their noise and with.
+Also on maps of few directions with differential privacy, without their noise and with.
 """
 
 import numpy as np
@@ -19,13 +19,13 @@ PUBLIC_ROWS = 300
 def measure_membership(
     setting: Setting, *, shadows: int, resamples: int, rng: np.random.Generator
 ) -> Finding:
-    """Both scores on maps of d_x rows without ridge, and of more rows with their ridge.
+    """Measure both scores on maps of d_x rows without ridge, and of more rows with it.
 
     Args:
       setting: its rows are the pool; members are halves of it, or of parts of it.
-      shadows: maps; each is the target of the others.
+      shadows: number of maps; each is attacked with the others.
       resamples: of the bootstrap.
-      rng: of everything.
+      rng: for everything.
     """
     order = rng.permutation(len(setting.x))
     widths = setting.x.shape[1], setting.y.shape[1]
@@ -79,14 +79,14 @@ def measure_private_membership(
     resamples: int,
     rng: np.random.Generator,
 ) -> Finding:
-    """The same of maps whose pairs have differential privacy, without noise and with.
+    """Measure the better score on differentially private maps, with and without noise.
 
     Args:
       setting: its first rows are public, the others the pool.
-      epsilon: delta is 1e-5.
-      shadows: maps; each is the target of the others.
+      epsilon: for a pair of rows; delta is 1e-5.
+      shadows: number of maps; each is attacked with the others.
       resamples: of the bootstrap.
-      rng: of halves and bootstrap.
+      rng: for halves and bootstrap.
     """
     rank = min(DIRECTIONS, setting.x.shape[1])
     x, y = (

@@ -15,7 +15,7 @@ class ModularSolution(NamedTuple):
 
     Attributes:
       values: [..., n, J] int64 in (-p / 2, p / 2].
-      ok: [...] bool, no pivot was zero.
+      ok: [...] bool, whether no pivot was zero.
     """
 
     values: np.ndarray
@@ -23,10 +23,10 @@ class ModularSolution(NamedTuple):
 
 
 def solve_modular(matrix: np.ndarray, right: np.ndarray, prime: int) -> ModularSolution:
-    """Solve matrix values = right modulo a prime by Gauss and Jordan.
+    """Solve matrix @ values = right modulo a prime by Gauss-Jordan elimination.
 
-    Pivots are taken from the diagonal as they come: of systems with uniform
-    coefficients one in p / n has a zero there, which `ok` tells.
+    Pivots are the diagonal entries, in order. One in p / n systems with uniform
+    coefficients has a zero there, which `ok` reports.
 
     Args:
       matrix: [..., n, n] int64 in [0, p).
@@ -37,7 +37,7 @@ def solve_modular(matrix: np.ndarray, right: np.ndarray, prime: int) -> ModularS
       ModularSolution.
 
     Raises:
-      ValueError: shapes that do not fit.
+      ValueError: the shapes do not fit.
     """
     n = matrix.shape[-1]
     if matrix.shape[-2] != n or right.shape[:-1] != matrix.shape[:-1]:

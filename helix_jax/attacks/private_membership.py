@@ -1,13 +1,13 @@
 """Membership attacks on maps with differential privacy, at a given epsilon.
 
-Members are a random half of a pool that the adversary knows, as in `membership`, and it
-has shadow maps with the same noise. Noise that makes one release (epsilon, delta)-
-differentially private lets no test of one row do better than between two Gaussians
-mu = sqrt(2 rho) apart, whose area is
+As in `membership`, members are a random half of a pool that the adversary knows; its
+shadow maps have the same noise. If noise makes a release (epsilon, delta)-
+differentially private, no test for one row is better than a test between two Gaussians
+mu = sqrt(2 rho) apart, whose AUC is
 
     Phi(mu / sqrt 2) = Phi(sqrt rho),
 
-for continuous noise. Discrete noise of 2^20 steps is taken to be no different here.
+for continuous noise. Discrete noise of 2^20 steps is assumed to behave the same.
 
 Reference: Dong, Roth, Su 2019, arXiv 1905.02383, theorem 2.7 and section 2.3.
 """
@@ -32,15 +32,15 @@ def private_membership(
     resamples: int,
     rng: np.random.Generator,
 ) -> membership.Roc:
-    """The better of both scores on maps of halves of a pool.
+    """ROC of the better of both scores, on maps of halves of a pool.
 
     Args:
       x: [M, d_x] float64, the pool, of norm 1 at most.
       y: [M, d_y] float64, the same.
-      privacy, own: of each map, as `private_map`.
-      shadows: maps; each is the target of the others.
+      privacy, own: of each map, as for `private_map`.
+      shadows: number of maps; each is attacked with the others.
       resamples: of the bootstrap over rows.
-      rng: of halves and bootstrap; the noise is the operating system's.
+      rng: for halves and bootstrap; the noise comes from the operating system.
     """
     members = membership.draw_members(len(x), shadows, rng=rng)
     residuals = membership.residuals_of(
@@ -57,7 +57,7 @@ def private_membership(
 
 
 def most_auc(privacy: Privacy | None, own: Privacy | None = None) -> float:
-    """The area that no test of one row's membership exceeds."""
+    """Upper bound on the AUC of any test of one row's membership."""
     if privacy is None:
         return 1.0
     rho = privacy.rho + (own.rho if own else 0.0)

@@ -1,17 +1,17 @@
-"""Weights from the noise of decrypted results.
+"""Recover weights from the noise of decrypted results.
 
-A result's phase is <w, z> + <w, e> and more, and the client knows e, the errors of its
-own encryption. So every query, of zero even, whose honest answer says nothing, gives
-one linear equation in the integer weights for every result. With r results in a
-ciphertext and m entries in a tile
+A result's phase is <w, z> + <w, e> and further terms, and the client knows e, the
+errors of its own encryption. So each result of any query gives one linear equation in
+the integer weights, even for a query of zeros, whose honest answer reveals nothing.
+With r results in a ciphertext and m entries in a tile
 
     noise at i m + m - 1 = sum_v w_v e_(i m + m - 1 - v),   e_(-u) = -e_(N - u),
 
-over the r m T weights of that ciphertext: about d queries solve for all of them, and
-rounding makes the answer exact.
+over the r m T weights of that ciphertext: about d queries determine all of them, and
+rounding makes the solution exact.
 
-Under a guarded profile the flood is 2^40 times larger than this noise, for any one
-query. Q queries gain a factor sqrt(Q).
+Under a guarded profile the flood is 2^40 times larger than this noise in any single
+query. Q queries gain a factor of sqrt(Q).
 
 Reference: docs/threats.md, "Raw answers leak everything", 4; Li and Micciancio 2020,
   eprint 2020/1533, for what decrypted noise tells; the equations: ours.
@@ -43,16 +43,16 @@ def noise_matrix(errors: np.ndarray, plan: Plan, results: int) -> np.ndarray:
 
 
 def solve_weights(errors: np.ndarray, noise: np.ndarray, layer: Layer) -> np.ndarray:
-    """Least squares for all integer weights.
+    """Solve for all integer weights by least squares.
 
     Args:
       errors: [Q, T, N] int, of Q queries, Q > d.
-      noise: [Q, k] float64, results of queries of zero less the bias, as integers
-        (times 2^result_bits).
+      noise: [Q, k] float64, results of queries of zeros minus the bias, in units of
+        the integers (times 2^result_bits).
       layer: of the provider.
 
     Returns:
-      [d, k] float64: round it, where the noise was exact.
+      [d, k] float64; round it if the noise was exact.
 
     Raises:
       ValueError: too few queries.
@@ -73,7 +73,7 @@ def solve_weights(errors: np.ndarray, noise: np.ndarray, layer: Layer) -> np.nda
         right = noise[:, start : start + answers * results]
         right = right.reshape(len(errors), answers, results).transpose(0, 2, 1)
         right = right.reshape(-1, answers)
-        # By normal equations: errors are independent, the condition is small.
+        # Normal equations: errors are independent, so the condition number is small.
         factor = scipy.linalg.cho_factor(matrix.T @ matrix)
         found = scipy.linalg.cho_solve(factor, matrix.T @ right)
         # One step of refinement: exact rounding needs every bit.

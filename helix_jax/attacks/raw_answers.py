@@ -2,9 +2,9 @@
 
     raw answer = (w c0, w c1),   c = (c0, c1) the client's ciphertexts
 
-whole, in every coefficient and every bit: what the examples of SEAL, Pyfhel and TenSEAL
-return. The provider's answer under a profile is this plus a mask, cut to the results
-and rounded to 40-bit words.
+complete, with every coefficient and every bit: what the examples of SEAL, Pyfhel and
+TenSEAL return. The provider's answer under a profile is this plus a mask, cut to the
+results and rounded to 40-bit words.
 """
 
 from typing import NamedTuple
@@ -65,7 +65,7 @@ class AnswerWords(NamedTuple):
 
 
 def read_query(query: bytes, layer: Layer) -> QueryParts:
-    """The ciphertexts of a message of one query, which both sides know."""
+    """The ciphertexts in the message of one query; both sides know them."""
     profile, tiles = layer.profile, layer.plan.tiles
     payload = wire.read(query, "query", profile, binding=None).payload
     seed, rest = bytes(payload[:SEED_BYTES]), payload[SEED_BYTES:-SIGNATURE_BYTES]
@@ -74,7 +74,7 @@ def read_query(query: bytes, layer: Layer) -> QueryParts:
 
 
 def raw_answer(provider: Provider, query: bytes) -> RawAnswer:
-    """The product of a provider's weights and a query, with nothing done to it."""
+    """The product of a provider's weights and a query, unprotected."""
     layer = provider.layer
     parts = np.stack(read_query(query, layer))
     found = [
@@ -102,7 +102,7 @@ def _products(weights: Array, parts: Array, *, profile: Profile) -> Array:
 
 
 def read_answer(answer: bytes, layer: Layer) -> AnswerWords:
-    """The words of one query's answer; results that the last part lacks are zero."""
+    """The words of one query's answer; results missing from the last part are zero."""
     plan = layer.plan
     payload = wire.read(answer, "answer", layer.profile, binding=None).payload
     count = plan.classes + plan.answers * plan.degree
@@ -124,7 +124,7 @@ def words_to_residues(values: np.ndarray, profile: Profile) -> np.ndarray:
 
 
 def lift(values: np.ndarray, profile: Profile) -> np.ndarray:
-    """Residues [..., L, n] as integers in (-q / 2, q / 2]: [..., n] of Python's."""
+    """Residues [..., L, n] as Python integers [..., n] in (-q / 2, q / 2]."""
     total = np.zeros((), object)
     for number, prime in enumerate(profile.primes):
         rest = profile.modulus // prime
@@ -135,7 +135,7 @@ def lift(values: np.ndarray, profile: Profile) -> np.ndarray:
 
 
 def raw_phases(client: Client, answer: RawAnswer | QueryParts) -> np.ndarray:
-    """Decrypt ciphertexts whole: integers [A, N], every coefficient in every bit."""
+    """Decrypt ciphertexts completely: integers [A, N], all coefficients and bits."""
     profile = client.profile
     secret = secret_key(client).residues
     phases = _phases(answer.first, answer.second, secret, profile=profile)
@@ -169,7 +169,7 @@ def unpack_kernel(packed: np.ndarray, plan: Plan) -> np.ndarray:
 
 
 def integer_kernel(kernel: np.ndarray, layer: Layer) -> np.ndarray:
-    """The integers that stand for a kernel in a layer: the truth of these attacks."""
+    """The integers that encode a kernel in a layer: the ground truth of attacks."""
     bits = layer.result_bits - layer.query_bits
     return np.rint(np.ldexp(np.asarray(kernel, np.float64), bits)).astype(np.int64)
 

@@ -1,13 +1,13 @@
-"""Rows from the second part of an encrypted cross-covariance, by elimination.
+"""Recover rows from the second part of an encrypted cross-covariance, by elimination.
 
 An encrypted fit sums the client's ciphertexts with the provider's integers y_ij,
 
     c1_out_j = sum_i y_ij c1_i  modulo p,
 
 N equations (times T tiles) in the n unknowns of column j, with coefficients that the
-client knows. For n <= N rows elimination finds all of Y exactly. The first parts are N
-equations more, and other primes of q carry the same small integers, so that lattice
-reduction would reach beyond; the control here stops at N.
+client knows. For n <= N rows, elimination finds all of Y exactly. The first parts give
+N more equations, and the other primes of q carry the same small integers, so lattice
+reduction could go further; the control here stops at N.
 
 Reference: docs/threats.md, "Raw answers leak everything", 2.
 """
@@ -30,7 +30,7 @@ class RowGuess(NamedTuple):
 
     Attributes:
       integers: [n, J] int64, the provider's centred rows as integers.
-      ok: the system could be solved.
+      ok: whether the system could be solved.
     """
 
     integers: np.ndarray
@@ -40,7 +40,7 @@ class RowGuess(NamedTuple):
 def raw_covariance(provider: FitProvider) -> np.ndarray:
     """Second parts [J, T, L, N], transformed, as a provider without masks sends them.
 
-    These are the provider's own sums when all rows were absorbed.
+    These are the provider's own sums after it has absorbed all rows.
     """
     return unmasked_sums(provider)[:, :, 1]
 
@@ -72,7 +72,7 @@ def masked_covariance(
 def row_polynomials(
     messages: Sequence[bytes], plan: FitPlan, provider: FitProvider
 ) -> np.ndarray:
-    """What each of the provider's rows was multiplied by, modulo the first prime.
+    """The polynomials that multiplied each provider row, modulo the first prime.
 
     Args:
       messages: all of `FitClient.chunks`.
@@ -80,7 +80,7 @@ def row_polynomials(
       provider: for its public offer.
 
     Returns:
-      [n, T, N] int64, transformed: second parts, each block turned to the front.
+      [n, T, N] int64, transformed: second parts, each block rotated to the front.
     """
     profile = provider.offer.profile
     prime, count = profile.primes[0], plan.chunk * plan.tiles
@@ -120,8 +120,8 @@ def solve_rows(
             f"solve_rows: {degree} equations do not determine {n} rows; use at most "
             f"{degree}."
         )
-    # Points in the order of their exponents: rows that share a ciphertext differ by
-    # powers of m, which take few values over points that are near in SEAL's order.
+    # Take points in the order of their exponents: rows that share a ciphertext differ
+    # by powers of m, which take few values on neighbouring points of SEAL's order.
     points = residues.reversed_bits(degree)[:n]
     matrix = polynomials[:, 0, points].T
     right = covariance[:, 0, 0, points].T

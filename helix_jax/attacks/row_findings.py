@@ -1,4 +1,4 @@
-"""The attacks on the rows of a fit: by division, by projection, by choice."""
+"""Attacks on the rows of a fit: division, projection, choice, packing, lattices."""
 
 import importlib.util
 from typing import NamedTuple
@@ -28,13 +28,13 @@ from helix_jax.stats import relative_error
 
 
 class EncryptedFit(NamedTuple):
-    """An encrypted fit that has ended, and what was sent.
+    """A finished encrypted fit and its messages.
 
     Attributes:
       parties: both sides.
       sent: the client's messages of rows.
       answers: the provider's messages of results.
-      cross: [d_x, d_y] X' Y of the centred rows, as the client has it.
+      cross: [d_x, d_y] X' Y of the centred rows, as the client obtains it.
     """
 
     parties: FitRehearsal
@@ -52,13 +52,13 @@ def fit_encrypted(
     share: float = SHARE,
     masked: bool = True,
 ) -> EncryptedFit:
-    """Play an encrypted fit, and keep its messages.
+    """Run both sides of an encrypted fit, and keep the messages.
 
     Args:
       x, y: rows of both sides.
       profile: of the provider.
       precision, share: of its guard.
-      masked: else results are read as they were summed, to the 40 bits of their words.
+      masked: False reads the sums without masks, to the 40 bits of their words.
     """
     messages: dict[str, list[bytes]] = {"rows": [], "mean": [], "covariance": []}
     parties = rehearse_fit(
@@ -81,14 +81,14 @@ def fit_encrypted(
 def measure_row_division(
     setting: Setting, *, profile: str, rows: int, columns: int, rng: np.random.Generator
 ) -> Finding:
-    """The provider's rows by dividing second parts.
+    """Recover the provider's rows by dividing second parts.
 
     Args:
-      setting: that is attacked.
+      setting: what to attack.
       profile: of the protected provider.
       rows: of the fit; 0 for the fewest that the guard allows.
       columns: of the target.
-      rng: of the choice of rows and the shuffles.
+      rng: for the choice of rows and the shuffles.
     """
     rows = rows or guarded_rows(setting.x.shape[1])
     taken = rng.permutation(len(setting.x))[:rows]
@@ -114,10 +114,10 @@ def measure_row_division(
 def measure_projection(
     setting: Setting, *, profile: str, columns: int, rng: np.random.Generator
 ) -> Finding:
-    """Rows from the cross-covariance itself, for fits of few and of many rows.
+    """Recover rows from the cross-covariance itself, for fits of few and of many rows.
 
-    The first size runs encrypted, exactly and with the guard taken away, the others on
-    the exact product; with the guard a fit of few rows must be refused. Arguments as
+    The first size runs encrypted, without masks and without the guard; the others use
+    the exact product. With the guard a fit of few rows must be refused. Arguments as
     above.
     """
     width, order = setting.x.shape[1], rng.permutation(len(setting.x))
@@ -151,7 +151,7 @@ def measure_projection(
         fit = _unguarded(x, y, profile) if encrypted else None
         x, y = x - x.mean(axis=0), y - y.mean(axis=0)
         guess = row_projection.recover_rows(x, fit.cross if fit else x.T @ y)
-        # The best guess without these rows: a map of as many others.
+        # The best guess without these rows: a map fitted on as many others.
         path = fit_ridge(
             from_batch(setting.x[other], setting.y[other]), penalties=[setting.penalty]
         )
@@ -180,7 +180,7 @@ def measure_projection(
 def measure_chosen_rows(
     setting: Setting, *, profile: str, columns: int, rng: np.random.Generator
 ) -> Finding:
-    """Rows that the client chooses, through the guard; arguments as above."""
+    """Read rows that the client chooses, despite the guard; arguments as above."""
     width = setting.x.shape[1]
     taken = rng.permutation(len(setting.x))[: guarded_rows(width)]
     y = setting.y[taken][:, :columns].astype(np.float64)
@@ -200,7 +200,7 @@ def measure_chosen_rows(
 def measure_packed_rows(
     setting: Setting, *, profile: str, columns: int, rng: np.random.Generator
 ) -> Finding:
-    """Two rows in each number of the result, by its precision; arguments as above."""
+    """Read two rows from each number, by its precision; arguments as above."""
     width = setting.x.shape[1]
     taken = rng.permutation(len(setting.x))[: 2 * width - 1]
     y = setting.y[taken][:, :columns].astype(np.float64)
@@ -232,9 +232,9 @@ def measure_packed_rows(
 def measure_lattice(
     setting: Setting, *, profile: str, rng: np.random.Generator
 ) -> Finding:
-    """A column of rows by lattice reduction, from Gaussian rows of the client's.
+    """Recover a column of rows by lattice reduction, with Gaussian client rows.
 
-    1.7 rows a dimension; nothing where fpylll is not installed. Arguments as above.
+    1.7 rows per dimension; empty if fpylll is not installed. Arguments as above.
     """
     if importlib.util.find_spec("fpylll") is None:
         return Finding({}, [])
@@ -257,7 +257,7 @@ def measure_lattice(
 
 
 def guarded_rows(width: int) -> int:
-    """The fewest rows of which the guard allows a fit from so many dimensions."""
+    """The fewest rows for which the guard allows a fit from `width` dimensions."""
     return fewest_rows(width, precision=PRECISION, share=SHARE)
 
 

@@ -1,14 +1,15 @@
-"""Rows of a fit from honest source rows, by lattice reduction.
+"""Recover rows of a fit from honest source rows, by lattice reduction.
 
-C = X' Y has d numbers for the n integers of a column y. For n > d real algebra leaves
-n - d directions open; that y is of small integers closes them where C is precise:
-(y, W (X' y - C), M) is a short vector of the lattice spanned by
+C = X' Y gives d numbers for the n integers of a column y. For n > d, linear algebra
+over the reals leaves n - d directions open. If C is precise, the fact that y holds
+small integers closes them: (y, W (X' y - C), M) is a short vector of the lattice
+spanned by
 
     [ I_n   W X    0 ]
     [ 0    -W C'   M ]
 
-Columns of X that are centred say nothing of a column's mean, but the provider's are
-centred, too.
+Centred columns of X say nothing about the mean of y, but the provider's columns are
+centred too.
 
 Reference: Kannan 1987, "Minkowski's convex body theorem and integer programming"
   (embedding); an audit of this protocol. Reduction: fpylll.
@@ -22,16 +23,16 @@ SIZE_BITS = 13  # of a typical integer of the target
 def solve_lattice(
     x: np.ndarray, cross: np.ndarray, *, error: float, block: int = 20
 ) -> np.ndarray | None:
-    """One column of the target's integers.
+    """Recover one column of the target's integers.
 
     Args:
       x: [n, d] float64, the client's rows, centred.
-      cross: [d] float64, x' y as it was answered, in units of the integers.
+      cross: [d] float64, x' y as the provider answered it, in units of the integers.
       error: its standard deviation.
       block: of the BKZ reduction.
 
     Returns:
-      [n] int64, the shortest candidate; None where reduction finds none.
+      [n] int64, the shortest candidate; None if reduction finds none.
 
     Raises:
       ImportError: fpylll is missing.

@@ -1,14 +1,15 @@
-"""Several rows of a fit in each number of its result, by their precision.
+"""Read several rows of a fit from each number of its result, if it is precise enough.
 
-The provider's rows are integers of some 15 bits, and a result that carries more can
-hold several of them: with steps 2^-17 between the rows that share a dimension,
+The provider's rows are integers of some 15 bits, and a result that carries more bits
+can hold several of them: with a step of 2^-17 between the rows that share a dimension,
 
     C_i = y_(2 i) + 2^-17 y_(2 i + 1),
 
-the first integer is what C_i rounds to, the second what is left. The client centres its
-columns, so that the last row takes -(1 + 2^-17) in each, and the last dimension reads
-that row: 1 for it and -1 / (n - 1) for the others, whose sum is its own, negated. With
-p bits a result, rows come back while p is well above 15 for each that shares a number.
+C_i rounds to the first integer, and the remainder gives the second. The client centres
+its columns, so the last row takes -(1 + 2^-17) in each. The last dimension reads that
+row: it has 1 there, and the others, whose target rows sum to minus the last one, have
+-1 / (n - 1). With p bits per result, rows can be recovered if p is well above 15 for
+each row that shares a number.
 
 Reference: an audit of this protocol; the general bound is that of
 `private.flooding`: d_x bits times p of the 15 n that a column has.
@@ -22,11 +23,11 @@ STEP_BITS = 17  # between rows of one dimension: an integer, its sign and a half
 
 
 class Packing(NamedTuple):
-    """Source rows that read a target's.
+    """Source rows that read rows of a target.
 
     Attributes:
       x: [n, d_x] float64, what the client encrypts.
-      shared: rows of each dimension but the last; the first `shared (d_x - 1)` rows
+      shared: rows in each dimension but the last; the first `shared (d_x - 1)` rows
         are read.
     """
 
@@ -61,7 +62,7 @@ def pack(rows: int, width: int, *, shared: int = 2) -> Packing:
 
 
 def unpack(packing: Packing, cross: np.ndarray, exponents: np.ndarray) -> np.ndarray:
-    """The target's rows, as far as the precision of the results goes.
+    """The target's rows, as far as the precision of the results allows.
 
     Args:
       packing: what was encrypted.
@@ -76,7 +77,7 @@ def unpack(packing: Packing, cross: np.ndarray, exponents: np.ndarray) -> np.nda
     rest = cross[:-1] - packing.x[-1, 0] * last
     found = np.empty((len(rest), packing.shared, rest.shape[1]))
     for place in range(packing.shared):
-        # Those after it add less than a half; the last one keeps its fraction.
+        # Later rows add less than a half; the last one keeps its fraction.
         whole = place + 1 < packing.shared
         found[:, place] = np.rint(rest) if whole else rest
         rest = np.ldexp(rest - found[:, place], STEP_BITS)

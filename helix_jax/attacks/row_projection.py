@@ -1,16 +1,16 @@
-"""Rows from the cross-covariance itself: what an exact fit reveals to its client.
+"""Recover rows from the cross-covariance: what an exact fit reveals to its client.
 
 The client has its rows X and obtains C = X' Y. Its best linear guess of Y is
 
     X (X' X)^+ C = P Y,   P the projection on the columns of X,
 
 exact for n <= d_x rows, and for many rows the fitted values of least squares: d_x of
-the n numbers in each column of Y. What is left when n >> d_x is what any map predicts,
-so the chance level is the same guess from a map fitted on other rows.
+the n numbers in each column of Y. For n >> d_x only what any map predicts is left, so
+the chance level is the prediction of a map fitted on other rows.
 
-Rows may also be chosen. With x_i = e_i for d_x of the rows and zero for the others, C
-is those d_x rows of Y (centred). A guard on the number of rows does not see this, for
-the provider sees ciphertexts.
+The client may also choose its rows. With x_i = e_i for d_x of the rows and zero for the
+others, C is those d_x rows of Y (centred). A guard on the number of rows does not
+notice, since the provider sees only ciphertexts.
 
 Reference: docs/threats.md, "What honest results tell", 2 and 3; ours.
 """

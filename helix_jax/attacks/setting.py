@@ -1,4 +1,4 @@
-"""The parties of the attacks, and the form of findings."""
+"""The parties of the attacks, and the record of a finding."""
 
 import itertools
 import time
@@ -47,7 +47,7 @@ class Finding(NamedTuple):
 
     Attributes:
       numbers: name -> number, or Interval.
-      rows: of the table, cells of HEADER; None where an attack was not made.
+      rows: of the table, with cells for HEADER; None where an attack was not run.
     """
 
     numbers: Mapping[str, float | Interval]
@@ -57,10 +57,10 @@ class Finding(NamedTuple):
 def measure_attacks(
     setting: Setting, attacks: Mapping[str, Callable[[Setting], Finding]]
 ) -> Finding:
-    """The findings of every attack, one after the other, with NAME_seconds of each.
+    """Run every attack in order; their findings, and NAME_seconds of each.
 
     Args:
-      setting: that is attacked.
+      setting: what to attack.
       attacks: name -> attack.
     """
     numbers: dict[str, float | Interval] = {}
@@ -103,7 +103,7 @@ def serve(setting: Setting, profile: str, *, policy: str = "logits") -> Service:
 
 
 def correlation_numbers(found: Correlation, start: str) -> dict[str, float]:
-    """A correlation in a summary."""
+    """A correlation as numbers of a summary."""
     return {
         f"{start}_correlation": found.value,
         f"{start}_chance_low": found.low,
@@ -113,7 +113,7 @@ def correlation_numbers(found: Correlation, start: str) -> dict[str, float]:
 
 
 def correlation_cells(found: Correlation) -> list[str]:
-    """A correlation and its chance in a table."""
+    """A correlation and its chance interval as cells of a table."""
     chance = f"{found.low:+.3f} to {found.high:+.3f}"
     sign = "<" if found.p_value < 0.001 else "="
     value = f"correlation {found.value:+.3f} (p {sign} {max(found.p_value, 0.001):.2g})"

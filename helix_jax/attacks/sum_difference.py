@@ -1,12 +1,12 @@
-"""One silo's moments, from totals of two sums over sets that differ by it.
+"""Recover one silo's moments from the totals of two sums that differ only by that silo.
 
     total(S) - total(S without k) = the integers that silo k sent,
 
-exactly and however well each sum hid its parts. What stands against it are the silos'
-ledgers: the same rows enter one sum only (`aggregation.past_sums`).
+exactly, however well each sum hides its parts. The silos' ledgers prevent this attack:
+the same rows enter only one sum (`aggregation.past_sums`).
 
-Reference: an audit of this protocol; Bonawitz et al. 2017, CCS, leave sums to the
-  application.
+Reference: an audit of this protocol; Bonawitz et al. 2017, CCS, leave the choice of
+  sums to the application.
 """
 
 import numpy as np
@@ -27,7 +27,7 @@ def silo_moments(
       layout: of both.
 
     Raises:
-      ProtocolError: no moments within the bounds are their difference.
+      ProtocolError: the difference is not moments within the bounds.
     """
     words = larger.copy()
     subtract(words, smaller)

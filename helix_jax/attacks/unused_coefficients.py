@@ -1,13 +1,13 @@
-"""Weights from the coefficients of an answer that carry no result.
+"""Recover weights from the coefficients of an answer that carry no result.
 
-The query z X^0, one entry z in the first place of tile t, makes the whole product z
-w_t(X): its N coefficients are all weights of that tile, of every class that shares the
-ciphertext, times z. T queries read all of W, where the results alone would give one row
-of the d.
+The query z X^0, with one entry z in the first place of tile t, makes the whole product
+z w_t(X): its N coefficients are all weights of that tile, for every class that shares
+the ciphertext, times z. T queries read all of W, whereas the result of each query alone
+would give one of the d rows.
 
-Under a guarded profile those coefficients are not sent. What a client can still compute
-is the phase of the answer with zeros in their place, the second part times its secret:
-uniform, if the mask is.
+Under a guarded profile those coefficients are not sent. A client can still compute the
+phase of the answer with zeros in their place, which is the second part times its
+secret: it is uniform if the mask is.
 
 Reference: docs/threats.md, "Raw answers leak everything", 3.
 """
@@ -23,14 +23,14 @@ from helix_jax.private.internals import secret_key
 
 
 def unit_query(layer: Layer, tile: int) -> np.ndarray:
-    """[d] the largest query with one entry, the first of a tile."""
+    """[d] the largest query with a single entry, the first of a tile."""
     x = np.zeros(layer.plan.width)
     x[tile * layer.plan.tile] = layer.input_norm
     return x
 
 
 def read_weights(phases: Sequence[np.ndarray], layer: Layer) -> KernelGuess:
-    """Divide whole phases by what was asked.
+    """Divide whole phases by the entry of the query.
 
     Args:
       phases: T of [A, N], of the answers to `unit_query` of every tile: integers, or
@@ -54,7 +54,7 @@ def read_weights(phases: Sequence[np.ndarray], layer: Layer) -> KernelGuess:
 
 
 def filled_phases(client: Client, layer: Layer, answer: bytes) -> np.ndarray:
-    """Phases [A, N] of an answer, zeros in place of what was not sent; float64."""
+    """Phases [A, N] float64 of an answer, with zeros for what was not sent."""
     plan = layer.plan
     parts = raw_answers.read_answer(answer, layer)
     first = np.zeros((plan.answers, plan.degree), np.int64)

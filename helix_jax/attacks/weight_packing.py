@@ -1,13 +1,13 @@
-"""Integer weights of a layer, several in each result, by its precision.
+"""Read several integer weights of a layer from each result, if it is precise enough.
 
 Weights of B bits are integers w times a unit. A query whose entries are powers of 2^B,
 
     x_(g i + j) = u 2^(B (g - 1 - j)),   y = u sum_j 2^(B (g - 1 - j)) w_(g i + j),
 
-reads g of them from one result: the first is what y rounds to, the next what is left.
-With p bits a result, d weights of each class come back from d / g queries while g B is
-below p: the number of queries is no bound, that of bits is. The queries are within the
-norm that the layer allows.
+reads g of them from one result: y rounds to the first, and the remainder gives the
+next. With p bits per result, d / g queries recover the d weights of each class if g B
+is below p: the number of queries is no bound, the number of bits is. The queries are
+within the norm that the layer allows.
 
 Reference: ours; an audit of this protocol read int8 weights from fewer queries than
   dimensions. The bound is that of `private.flooding`: k p bits a query.
@@ -35,7 +35,7 @@ class Packing(NamedTuple):
 
 
 def quantise(affine: AffineMap) -> tuple[np.ndarray, float]:
-    """Weights as integers of BITS bits, and their unit: kernel = unit integers.
+    """Weights as integers of BITS bits, and their unit: kernel = unit * integers.
 
     Args:
       affine: kernel [d, k].
@@ -60,10 +60,10 @@ def pack(width: int, norm: float, *, shared: int) -> Packing:
 
 
 def unpack(packing: Packing, results: np.ndarray, unit: float) -> np.ndarray:
-    """The integers, as far as the precision of the results goes.
+    """The integers, as far as the precision of the results allows.
 
     Args:
-      packing: what was asked.
+      packing: the queries.
       results: [Q, k] float64, x W.
       unit: of the weights.
 
@@ -73,7 +73,7 @@ def unpack(packing: Packing, results: np.ndarray, unit: float) -> np.ndarray:
     width = packing.x.shape[1]
     rest = np.asarray(results, np.float64) / (packing.x[0, 0] * unit)
     found = np.empty((len(rest), packing.shared, rest.shape[1]))
-    for place in range(packing.shared):  # those after it add less than a half
+    for place in range(packing.shared):  # later weights add less than a half
         found[:, place] = np.rint(rest)
         rest = (rest - found[:, place]) * 2.0**BITS
     return found.reshape(-1, rest.shape[1])[:width]
